@@ -1,0 +1,61 @@
+//! Bytes as text: one owner for hex, base64url and base32, all strict and without padding.
+
+use data_encoding::{BASE32_DNSSEC, BASE64URL_NOPAD, HEXLOWER};
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
+}
+
+/// Bytes of lower-case hexadecimal; `None` for anything else.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    HEXLOWER.decode(text.as_bytes()).ok()
+}
+
+/// base64url without padding (RFC 4648 §5).
+#[must_use]
+pub fn base64url(bytes: &[u8]) -> String {
+    BASE64URL_NOPAD.encode(bytes)
+}
+
+/// Bytes of unpadded base64url; `None` for anything else, non-zero trailing bits included.
+#[must_use]
+pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    BASE64URL_NOPAD.decode(text.as_bytes()).ok()
+}
+
+/// Lower-case base32 without padding, in the extended-hex alphabet (RFC 4648 §7): sorts like its bytes.
+#[must_use]
+pub fn base32(bytes: &[u8]) -> String {
+    BASE32_DNSSEC.encode(bytes)
+}
+
+/// Bytes of lower-case unpadded base32; `None` for anything else, upper case included.
+#[must_use]
+pub fn from_base32(text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE32_DNSSEC.decode(text.as_bytes()).ok()?;
+    (base32(&bytes) == text).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_reads_back_what_it_wrote() {
+        let bytes = [0, 1, 2, 250, 255];
+        assert_eq!(from_hex(&hex(&bytes)).as_deref(), Some(&bytes[..]));
+        assert_eq!(from_base64url(&base64url(&bytes)).as_deref(), Some(&bytes[..]));
+        assert_eq!(from_base32(&base32(&bytes)).as_deref(), Some(&bytes[..]));
+    }
+
+    #[test]
+    fn a_second_spelling_of_the_same_bytes_is_refused() {
+        assert_eq!(from_hex("FF"), None);
+        assert_eq!(from_base32(&base32(b"keyward").to_uppercase()), None);
+        assert_eq!(from_base64url("_x"), None, "non-zero trailing bits");
+        assert_eq!(from_base64url("AA=="), None);
+    }
+}

@@ -1,0 +1,145 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use uuid::Uuid;
+
+use super::clock::Timestamp;
+use super::encoding::{base32, from_base32};
+use super::entropy::Entropy;
+
+/// The text is not an id of the kind that was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a canonical {kind} id: `{kind}_` and 26 characters of lower-case base32")]
+pub struct IdError {
+    kind: &'static str,
+}
+
+fn mint(now: Timestamp, entropy: &dyn Entropy) -> Uuid {
+    let ms = u64::try_from(now.ms()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(ms, &entropy.bytes::<10>()).into_uuid()
+}
+
+fn parse(prefix: &'static str, text: &str) -> Result<Uuid, IdError> {
+    let wrong = IdError { kind: prefix };
+    let tail = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')).ok_or(wrong)?;
+    let bytes = from_base32(tail).ok_or(wrong)?;
+    Uuid::from_slice(&bytes).map_err(|_| wrong)
+}
+
+macro_rules! typed_ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// Prefix and UUIDv7 in lower-case base32: stable, sortable by time of making, never a secret.
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// What its text starts with, before the underscore.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id, made at `now`.
+            #[must_use]
+            pub fn mint(now: Timestamp, entropy: &dyn Entropy) -> Self {
+                Self(mint(now, entropy))
+            }
+
+            /// The id's 16 bytes, for associated data and keys.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// The id of these 16 bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}_{}", $prefix, base32(self.0.as_bytes()))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                parse($prefix, text).map(Self)
+            }
+        }
+
+        /// Text for people, 16 bytes for the ledger's compact form.
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                if to.is_human_readable() { to.collect_str(self) } else { self.0.as_bytes().serialize(to) }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                if from.is_human_readable() {
+                    String::deserialize(from)?.parse().map_err(de::Error::custom)
+                } else {
+                    <[u8; 16]>::deserialize(from).map(Self::from_bytes)
+                }
+            }
+        }
+    )*};
+}
+
+typed_ids! {
+    /// Names one agent for all its life; a name may be given again, an id never.
+    AgentId = "agent";
+    /// Names one enrolment of an agent: one key holder at a time.
+    InstanceId = "inst";
+    /// Names one enrolment code; not the code itself.
+    CodeId = "code";
+    /// Names one operator.
+    OperatorId = "oper";
+    /// Names one upstream secret, across all its versions.
+    SecretId = "secret";
+    /// Names one decision, in tokens and in the ledger.
+    DecisionId = "dec";
+    /// Names one access token: its `jti`. Not the token itself.
+    TokenId = "tok";
+    /// Names one HTTP request.
+    RequestId = "req";
+    /// Names one ledger.
+    LedgerId = "ledger";
+    /// Names one key slot of the keyring.
+    SlotId = "slot";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entropy::SystemEntropy;
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_from_its_text() {
+        let id = AgentId::mint(Timestamp::from_s(1_700_000_000), &SystemEntropy);
+        let text = id.to_string();
+        assert!(text.starts_with("agent_"), "{text}");
+        assert_eq!(text.parse(), Ok(id));
+    }
+
+    #[test]
+    fn ids_sort_by_the_time_of_their_making() {
+        let early = TokenId::mint(Timestamp::from_s(1), &SystemEntropy);
+        let late = TokenId::mint(Timestamp::from_s(2), &SystemEntropy);
+        assert!(early < late && early.to_string() < late.to_string());
+    }
+
+    #[test]
+    fn another_kind_or_another_spelling_is_refused() {
+        let id = AgentId::mint(Timestamp::from_s(1), &SystemEntropy).to_string();
+        assert!(id.parse::<TokenId>().is_err());
+        assert!(id.to_uppercase().parse::<AgentId>().is_err());
+        assert!(format!("{id} ").parse::<AgentId>().is_err());
+        assert!("agent_".parse::<AgentId>().is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! Every limit of the house in one place. Each has a test at the limit and one beyond it.
+
+/// Longest name segment, in bytes.
+pub const SEGMENT_BYTES_MAX: usize = 63;
+/// Longest name, separators included, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Most segments in a capability's or secret's name.
+pub const NAME_SEGMENTS_MAX: usize = 8;
+/// Longest audience, in bytes.
+pub const AUDIENCE_BYTES_MAX: usize = 512;
+
+/// Largest upstream secret, in bytes. Below the index's 100 KB, above any key or certificate chain.
+pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// Most versions of one secret.
+pub const SECRET_VERSIONS_MAX: u32 = 10_000;
+
+/// Largest event of a ledger entry, in bytes.
+pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Largest state change of a ledger entry, in bytes.
+pub const DELTA_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most appends that wait for the ledger's writer; beyond it the caller is told to come back.
+pub const APPENDS_WAITING_MAX: usize = 8 * 1024;
+/// Most entries in one group commit.
+pub const BATCH_ENTRIES_MAX: usize = 1024;
+/// Bytes after which a group commit takes no further entry.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Times a use case decides again after a conflict, before it answers that the broker is busy.
+pub const CONFLICT_RETRIES_MAX: u32 = 3;
+/// Most index writes that wait for sled.
+pub const INDEX_WAITING_MAX: usize = 8 * 1024;
+
+/// Largest request body on any route but secret and declaration uploads, in bytes.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Largest declaration upload, in bytes.
+pub const DECLARATION_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most declaration files in one upload.
+pub const DECLARATION_FILES_MAX: usize = 256;
+/// Largest header block, in bytes.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Most header fields.
+pub const HEADERS_MAX: usize = 64;
+/// Longest wait for a request's header, in seconds.
+pub const HEADER_WAIT_S: u64 = 10;
+/// Longest wait for a request's body, in seconds.
+pub const BODY_WAIT_S: u64 = 10;
+/// Longest wait for a TLS handshake, in seconds.
+pub const HANDSHAKE_WAIT_S: u64 = 10;
+/// Longest wait for connections to end when the broker stops, in seconds.
+pub const DRAIN_WAIT_S: u64 = 10;
+/// Longest bearer token read from a request, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+/// Largest certificate request, in bytes.
+pub const CSR_BYTES_MAX: usize = 4 * 1024;
+/// Most capabilities in one token request.
+pub const SCOPES_MAX: usize = 32;
+/// Most roles of one agent.
+pub const ROLES_MAX: usize = 32;
+/// Most capabilities of one role.
+pub const ROLE_CAPABILITIES_MAX: usize = 256;
+/// Most entries in one page of the ledger.
+pub const PAGE_ENTRIES_MAX: usize = 500;
+
+/// Life of an enrolment code, in seconds.
+pub const CODE_LIFE_S: i64 = 15 * 60;
+/// How far certificates are backdated, in seconds: clocks of agents may be behind.
+pub const BACKDATE_S: i64 = 60;
+/// Leeway when a token's times are judged, in seconds.
+pub const LEEWAY_S: i64 = 5;
+/// Shortest life of an access token that may be declared or asked for, in seconds.
+pub const TOKEN_LIFE_MIN_S: i64 = 10;
+/// Longest life of an access token that may be declared, in seconds.
+pub const TOKEN_LIFE_MAX_S: i64 = 3600;

@@ -1,0 +1,24 @@
+//! Ids, names, clock, chance, sensitive values and limits: the words every other room speaks.
+//!
+//! Nothing here does I/O except [`SystemClock`] and [`SystemEntropy`], and nothing here knows a
+//! product noun beyond its name. Text becomes a typed value here, once; below the edges of the
+//! house nobody compares text.
+
+mod clock;
+pub mod encoding;
+mod entropy;
+mod id;
+pub mod limits;
+mod name;
+mod sensitive;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use entropy::{Entropy, SystemEntropy};
+pub use id::{
+    AgentId, CodeId, DecisionId, IdError, InstanceId, LedgerId, OperatorId, RequestId, SecretId, SlotId,
+    TokenId,
+};
+pub use name::{
+    AgentName, Audience, CapabilityName, NameError, OperatorName, RoleName, SecretName, TrustDomain,
+};
+pub use sensitive::Sensitive;

@@ -1,0 +1,171 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::limits::{AUDIENCE_BYTES_MAX, NAME_BYTES_MAX, NAME_SEGMENTS_MAX, SEGMENT_BYTES_MAX};
+
+/// The text is not a canonical name of the kind that was asked for. Never carries the text itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a canonical {kind}: {rule}")]
+pub struct NameError {
+    kind: &'static str,
+    rule: &'static str,
+}
+
+impl NameError {
+    /// What a canonical name of this kind looks like, for the `fix` of an error.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        self.rule
+    }
+}
+
+/// `[a-z0-9][a-z0-9-]{0,62}`: ASCII only, so that there is one spelling and nothing to fold.
+fn is_segment(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() <= SEGMENT_BYTES_MAX
+        && bytes.first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+}
+
+fn is_path(text: &str, separator: char) -> bool {
+    text.len() <= NAME_BYTES_MAX
+        && text.split(separator).count() <= NAME_SEGMENTS_MAX
+        && text.split(separator).all(is_segment)
+}
+
+/// Lower-case host: labels of letters, digits and inner hyphens, joined by dots (SPIFFE-ID §2.1, narrowed).
+fn is_trust_domain(text: &str) -> bool {
+    text.len() <= 255 && text.split('.').all(|label| is_segment(label) && !label.ends_with('-'))
+}
+
+/// An absolute URI of visible ASCII without a fragment (RFC 8707 §2), compared byte for byte.
+fn is_audience(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    text.len() <= AUDIENCE_BYTES_MAX
+        && matches!(scheme, "https" | "spiffe")
+        && !rest.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'\\' | b'<' | b'>' | b'*'))
+        && !rest
+            .split(['/', '?'])
+            .next()
+            .unwrap_or_default()
+            .bytes()
+            .any(|b| b.is_ascii_uppercase() || b == b'@')
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $accept:expr;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// Canonical by construction: equal names are equal bytes.
+        #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The canonical text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let accept: fn(&str) -> bool = $accept;
+                if accept(text) { Ok(Self(text.into())) } else { Err(NameError { kind: $kind, rule: $rule }) }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                String::deserialize(from)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// An agent's name, e.g. `research-bot`.
+    AgentName, "agent name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
+    /// A role's name, e.g. `repo-reader`.
+    RoleName, "role name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
+    /// An operator's name, e.g. `alice`.
+    OperatorName, "operator name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
+    /// A capability's name, segments joined by dots, e.g. `github.repo.read`. It is the OAuth scope.
+    CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", |text| is_path(text, '.');
+    /// An upstream secret's name, segments joined by slashes, e.g. `github/app`.
+    SecretName, "secret name", "segments of a-z, 0-9 and - joined by `/`", |text| is_path(text, '/');
+    /// A SPIFFE trust domain, e.g. `keyward.internal`.
+    TrustDomain, "trust domain", "lower-case labels of a-z, 0-9 and - joined by `.`", is_trust_domain;
+    /// Whom a token is meant for: an absolute `https` or `spiffe` URI, compared byte for byte.
+    Audience, "audience", "an absolute https:// or spiffe:// URI, host in lower case, no fragment", is_audience;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_canonical_is_refused() {
+        for text in
+            ["", "-a", "A", "a b", "a/b", "a.b", "é", "a\u{200b}b", "a%41", "..", "а", "a\n", " a", "a_b"]
+        {
+            assert!(text.parse::<AgentName>().is_err(), "{text:?}");
+        }
+        for text in ["", "/", "a//b", "a/", "/a", "a/../b", "a/./b", "a\\b", "a.b", "A/b", "a/%2e%2e"] {
+            assert!(text.parse::<SecretName>().is_err(), "{text:?}");
+        }
+        for text in
+            ["http://a", "https://", "https://A.example", "https://a#x", "https://u@a", "a", "https://a/*"]
+        {
+            assert!(text.parse::<Audience>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn canonical_names_pass_at_the_limit_and_not_beyond() {
+        assert!("a".repeat(63).parse::<AgentName>().is_ok());
+        assert!("a".repeat(64).parse::<AgentName>().is_err());
+        let eight = ["a"; NAME_SEGMENTS_MAX].join("/");
+        assert!(eight.parse::<SecretName>().is_ok());
+        assert!(format!("{eight}/a").parse::<SecretName>().is_err());
+        assert!("https://api.example.com/v1?x=1".parse::<Audience>().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_that_parses_is_its_own_only_spelling(text in "\\PC{0,80}") {
+            if let Ok(name) = text.parse::<CapabilityName>() {
+                prop_assert_eq!(name.as_str(), text.as_str());
+                prop_assert!(text.is_ascii() && text.to_lowercase() == text);
+            }
+        }
+    }
+}

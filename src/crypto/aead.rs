@@ -1,0 +1,288 @@
+use std::fmt;
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
+use zeroize::Zeroizing;
+
+use crate::base::{Entropy, Sensitive};
+
+/// What sealing adds to the plain text, in bytes: version, key id, nonce, tag.
+pub const SEAL_OVERHEAD_BYTES: usize = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
+
+const FORMAT: u8 = 1;
+const KEY_ID_BYTES: usize = 5;
+const HEADER_BYTES: usize = 1 + KEY_ID_BYTES;
+const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
+
+/// Which key sealed something: a family (what the key is for) and its generation.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct KeyId {
+    /// What the key is for; the keyring gives the numbers.
+    pub family: u8,
+    /// Counts up from 1 with each rotation.
+    pub generation: u32,
+}
+
+impl KeyId {
+    fn to_bytes(self) -> [u8; KEY_ID_BYTES] {
+        let [a, b, c, d] = self.generation.to_be_bytes();
+        [self.family, a, b, c, d]
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.family, self.generation)
+    }
+}
+
+/// Why sealed bytes did not open. Says nothing of their content.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Not a sealed record at all, or of a format this build does not know.
+    #[error("sealed record has an unknown format")]
+    Format,
+    /// Sealed under another key than the one at hand.
+    #[error("sealed under key `{0}`, which is not the key at hand")]
+    OtherKey(KeyId),
+    /// Wrong key, or the record was altered or moved: AES-GCM cannot tell them apart.
+    #[error("record does not authenticate")]
+    Forged,
+}
+
+/// What a sealed record is bound to: length-prefixed fields, so that no two lists encode alike.
+#[derive(Clone, Debug)]
+pub struct Aad(Vec<u8>);
+
+impl Aad {
+    /// Starts with `domain`, which names the use, e.g. `keyward/secret`.
+    #[must_use]
+    pub fn new(domain: &str) -> Self {
+        Self(Vec::with_capacity(128)).field(domain.as_bytes())
+    }
+
+    /// Adds one field.
+    #[must_use]
+    pub fn field(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Adds one number.
+    #[must_use]
+    pub fn number(self, number: u64) -> Self {
+        self.field(&number.to_be_bytes())
+    }
+}
+
+/// A 256-bit AES-GCM key with its id. The expanded key is wiped on drop.
+///
+/// Stored bytes are `format ‖ key id ‖ nonce ‖ ciphertext ‖ tag`; format and key id are
+/// authenticated together with the caller's [`Aad`].
+pub struct AeadKey {
+    id: KeyId,
+    cipher: Box<Aes256Gcm>,
+}
+
+impl AeadKey {
+    /// Takes `key` into use as `id`.
+    #[must_use]
+    pub fn new(id: KeyId, key: &Sensitive<[u8; 32]>) -> Self {
+        Self { id, cipher: Box::new(Aes256Gcm::new(key.expose().into())) }
+    }
+
+    /// The key's id, as it stands in what it seals.
+    #[must_use]
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Seals `plain` under a random 96-bit nonce.
+    ///
+    /// For keys that seal few records: a fresh data key, or at most 2^32 records a generation
+    /// (NIST SP 800-38D §8.3).
+    #[must_use]
+    pub fn seal(&self, aad: &Aad, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+        self.seal_with(entropy.bytes(), aad, plain)
+    }
+
+    /// Seals `plain` under `number` as nonce. The caller answers for no number being used twice.
+    #[must_use]
+    pub fn seal_numbered(&self, number: u64, aad: &Aad, plain: &[u8]) -> Vec<u8> {
+        self.seal_with(numbered(number), aad, plain)
+    }
+
+    fn seal_with(&self, nonce: [u8; NONCE_BYTES], aad: &Aad, plain: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(plain.len().saturating_add(SEAL_OVERHEAD_BYTES));
+        out.push(FORMAT);
+        out.extend_from_slice(&self.id.to_bytes());
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(plain);
+        let bound = self.bound(aad);
+        let (_, body) = out.split_at_mut(HEADER_BYTES.saturating_add(NONCE_BYTES));
+        match self.cipher.encrypt_inout_detached(&Nonce::from(nonce), &bound.0, body.into()) {
+            Ok(tag) => out.extend_from_slice(&tag),
+            // Only a message beyond 64 GiB gets here, and no caller has one: limits come first.
+            // Nothing, rather than plain text, is the answer that cannot leak.
+            Err(_) => zeroize::Zeroize::zeroize(&mut out),
+        }
+        out
+    }
+
+    /// Opens what [`AeadKey::seal`] made under the same `aad`.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing of the plain text is left behind then.
+    pub fn open(&self, aad: &Aad, sealed: &[u8]) -> Result<Sensitive<Vec<u8>>, OpenError> {
+        let (nonce, body) = self.parse(sealed)?;
+        self.open_with(nonce, aad, body)
+    }
+
+    /// Opens what [`AeadKey::seal_numbered`] made under the same `number` and `aad`.
+    ///
+    /// # Errors
+    /// [`OpenError`]; another number than the one it was sealed under counts as forged.
+    pub fn open_numbered(
+        &self,
+        number: u64,
+        aad: &Aad,
+        sealed: &[u8],
+    ) -> Result<Sensitive<Vec<u8>>, OpenError> {
+        let (nonce, body) = self.parse(sealed)?;
+        if nonce != numbered(number) {
+            return Err(OpenError::Forged);
+        }
+        self.open_with(nonce, aad, body)
+    }
+
+    fn parse<'a>(&self, sealed: &'a [u8]) -> Result<([u8; NONCE_BYTES], &'a [u8]), OpenError> {
+        let (&format, rest) = sealed.split_first().ok_or(OpenError::Format)?;
+        let (id, rest) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(OpenError::Format)?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Format)?;
+        let [family, generation @ ..] = *id;
+        let id = KeyId { family, generation: u32::from_be_bytes(generation) };
+        if format != FORMAT || body.len() < TAG_BYTES {
+            return Err(OpenError::Format);
+        }
+        if id != self.id {
+            return Err(OpenError::OtherKey(id));
+        }
+        Ok((*nonce, body))
+    }
+
+    fn open_with(
+        &self,
+        nonce: [u8; NONCE_BYTES],
+        aad: &Aad,
+        body: &[u8],
+    ) -> Result<Sensitive<Vec<u8>>, OpenError> {
+        let (text, tag) = body.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::Format)?;
+        let mut plain = Zeroizing::new(text.to_vec());
+        let bound = self.bound(aad);
+        self.cipher
+            .decrypt_inout_detached(
+                &Nonce::from(nonce),
+                &bound.0,
+                plain.as_mut_slice().into(),
+                &Tag::from(*tag),
+            )
+            .map_err(|_| OpenError::Forged)?;
+        Ok(Sensitive::new(std::mem::take(&mut *plain)))
+    }
+
+    fn bound(&self, aad: &Aad) -> Aad {
+        aad.clone().field(&[FORMAT]).field(&self.id.to_bytes())
+    }
+}
+
+impl fmt::Debug for AeadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AeadKey({})", self.id)
+    }
+}
+
+fn numbered(number: u64) -> [u8; NONCE_BYTES] {
+    let mut nonce = [0; NONCE_BYTES];
+    if let Some(low) = nonce.last_chunk_mut::<8>() {
+        *low = number.to_be_bytes();
+    }
+    nonce
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemEntropy;
+
+    fn key(generation: u32) -> AeadKey {
+        AeadKey::new(KeyId { family: 1, generation }, &Sensitive::new([7; 32]))
+    }
+
+    #[test]
+    fn opens_what_it_sealed_and_only_under_the_same_aad() {
+        let aad = Aad::new("test").field(b"record").number(1);
+        let sealed = key(1).seal(&aad, b"plain", &SystemEntropy);
+        assert_eq!(key(1).open(&aad, &sealed).unwrap().expose(), b"plain");
+        let moved = Aad::new("test").field(b"record").number(2);
+        assert_eq!(key(1).open(&moved, &sealed).unwrap_err(), OpenError::Forged);
+        assert_eq!(sealed.len(), 5 + SEAL_OVERHEAD_BYTES);
+    }
+
+    #[test]
+    fn fields_cannot_be_shifted_into_one_another() {
+        let sealed = key(1).seal(&Aad::new("t").field(b"ab").field(b"c"), b"x", &SystemEntropy);
+        assert!(key(1).open(&Aad::new("t").field(b"a").field(b"bc"), &sealed).is_err());
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let aad = Aad::new("test");
+        let sealed = key(1).seal_numbered(9, &aad, b"plain");
+        for bit in 0..sealed.len() * 8 {
+            let mut bad = sealed.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(key(1).open_numbered(9, &aad, &bad).is_err(), "bit {bit}");
+        }
+        assert!(key(1).open_numbered(8, &aad, &sealed).is_err());
+    }
+
+    #[test]
+    fn another_generation_is_named() {
+        let sealed = key(2).seal(&Aad::new("t"), b"x", &SystemEntropy);
+        let err = key(1).open(&Aad::new("t"), &sealed).unwrap_err();
+        assert_eq!(err, OpenError::OtherKey(KeyId { family: 1, generation: 2 }));
+    }
+
+    #[test]
+    fn short_or_empty_records_are_refused() {
+        for len in 0..SEAL_OVERHEAD_BYTES {
+            assert_eq!(key(1).open(&Aad::new("t"), &vec![1; len]).unwrap_err(), OpenError::Format);
+        }
+    }
+
+    /// NIST GCM test case 16 (256-bit key, 96-bit nonce) pins the primitive behind our framing.
+    #[test]
+    fn the_primitive_matches_a_published_vector() {
+        let key: [u8; 32] = crate::base::encoding::from_hex(
+            "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308",
+        )
+        .unwrap()
+        .try_into()
+        .unwrap();
+        let nonce: [u8; 12] =
+            crate::base::encoding::from_hex("cafebabefacedbaddecaf888").unwrap().try_into().unwrap();
+        let aad = crate::base::encoding::from_hex("feedfacedeadbeeffeedfacedeadbeefabaddad2").unwrap();
+        let mut text = crate::base::encoding::from_hex(
+            "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525\
+             b16aedf5aa0de657ba637b39",
+        )
+        .unwrap();
+        let tag = Aes256Gcm::new(&key.into())
+            .encrypt_inout_detached(&Nonce::from(nonce), &aad, text.as_mut_slice().into())
+            .unwrap();
+        assert_eq!(crate::base::encoding::hex(&tag), "76fc6ece0f4e1768cddf8853bb2d551b");
+    }
+}

@@ -1,0 +1,165 @@
+use std::fmt;
+
+use aws_lc_rs::{constant_time, digest, hmac};
+use serde::{Deserialize, Serialize};
+
+use crate::base::Sensitive;
+use crate::base::encoding::{base64url, hex};
+
+/// 32 bytes of SHA-256 or HMAC-SHA256. Public: what is secret is never an unkeyed digest.
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of these 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Lower-case hexadecimal, 64 characters.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    /// Unpadded base64url, 43 characters: the form of `x5t#S256`.
+    #[must_use]
+    pub fn base64url(&self) -> String {
+        base64url(&self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+/// SHA-256 of `bytes`.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> Digest {
+    sha256_parts(&[bytes])
+}
+
+/// SHA-256 of `parts`, one after another. Not length-prefixed: use fixed-size parts.
+#[must_use]
+pub fn sha256_parts(parts: &[&[u8]]) -> Digest {
+    let mut stream = Sha256Stream::new();
+    for part in parts {
+        stream.update(part);
+    }
+    stream.finish()
+}
+
+/// SHA-256 of bytes that come piece by piece.
+#[derive(Clone)]
+pub struct Sha256Stream(digest::Context);
+
+impl Sha256Stream {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Takes in `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was taken in.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        let mut out = [0; 32];
+        for (to, from) in out.iter_mut().zip(self.0.finish().as_ref()) {
+            *to = *from;
+        }
+        Digest(out)
+    }
+}
+
+impl Default for Sha256Stream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sha256Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sha256Stream")
+    }
+}
+
+/// A key for HMAC-SHA256 (RFC 2104).
+pub struct MacKey(hmac::Key);
+
+impl MacKey {
+    /// Takes `key` into use.
+    #[must_use]
+    pub fn new(key: &Sensitive<[u8; 32]>) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose()))
+    }
+
+    /// The keyed digest of `message`.
+    #[must_use]
+    pub fn tag(&self, message: &[u8]) -> Digest {
+        let mut out = [0; 32];
+        for (to, from) in out.iter_mut().zip(hmac::sign(&self.0, message).as_ref()) {
+            *to = *from;
+        }
+        Digest(out)
+    }
+
+    /// Whether `tag` is the keyed digest of `message`, in constant time.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], tag: &Digest) -> bool {
+        hmac::verify(&self.0, message, tag.as_bytes()).is_ok()
+    }
+}
+
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MacKey([redacted])")
+    }
+}
+
+/// Whether `a` and `b` are the same bytes, in time that depends on their lengths alone.
+#[must_use]
+pub fn matches(a: &[u8], b: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha256_matches_the_published_vector() {
+        let expect = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(b"abc").hex(), expect);
+        assert_eq!(sha256_parts(&[b"a", b"bc"]).hex(), expect);
+    }
+
+    #[test]
+    fn a_tag_verifies_only_under_its_key_and_message() {
+        let key = MacKey::new(&Sensitive::new([1; 32]));
+        let tag = key.tag(b"m");
+        assert!(key.verify(b"m", &tag));
+        assert!(!key.verify(b"n", &tag));
+        assert!(!MacKey::new(&Sensitive::new([2; 32])).verify(b"m", &tag));
+    }
+}

@@ -1,0 +1,15 @@
+//! Sealing, deriving, digesting and signing: mechanisms that know no product noun.
+//!
+//! The only room that names the AEAD and the signature library. Keys come in as
+//! [`Sensitive`](crate::base::Sensitive) bytes and never go out again; a private signing key stays
+//! in its [`EcdsaKey`] and gives signatures and a public key, nothing else.
+
+mod aead;
+mod derive;
+mod digest;
+mod signing;
+
+pub use aead::{Aad, AeadKey, KeyId, OpenError, SEAL_OVERHEAD_BYTES};
+pub use derive::derive_key;
+pub use digest::{Digest, MacKey, Sha256Stream, matches, sha256, sha256_parts};
+pub use signing::{EcdsaKey, KeyError, SignatureForm};

@@ -1,0 +1,121 @@
+use std::fmt;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
+};
+
+use crate::base::Sensitive;
+
+/// How a signature is written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SignatureForm {
+    /// DER `SEQUENCE { r, s }`: X.509.
+    Asn1,
+    /// `r ‖ s`, 64 bytes: JOSE (RFC 7518 §3.4).
+    Fixed,
+}
+
+/// The bytes are no P-256 private key in PKCS#8.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a P-256 private key in PKCS#8 form")]
+pub struct KeyError;
+
+/// A P-256 signing key that is used and never shown.
+///
+/// The private half goes in as PKCS#8 bytes from the keyring and does not come out; the pair is
+/// parsed once, so that the hot path only signs.
+pub struct EcdsaKey {
+    pair: EcdsaKeyPair,
+    form: SignatureForm,
+    random: SystemRandom,
+}
+
+impl EcdsaKey {
+    /// A new private key as PKCS#8 bytes, for the keyring to wrap.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the generator of the signature library fails.
+    pub fn generate() -> Result<Sensitive<Vec<u8>>, KeyError> {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| KeyError)?;
+        let der = pair.to_pkcs8v1().map_err(|_| KeyError)?;
+        Ok(Sensitive::new(der.as_ref().to_vec()))
+    }
+
+    /// Takes the key into use.
+    ///
+    /// # Errors
+    /// [`KeyError`] when `pkcs8` is not a P-256 key.
+    pub fn from_pkcs8(pkcs8: &Sensitive<Vec<u8>>, form: SignatureForm) -> Result<Self, KeyError> {
+        let algorithm = match form {
+            SignatureForm::Asn1 => &ECDSA_P256_SHA256_ASN1_SIGNING,
+            SignatureForm::Fixed => &ECDSA_P256_SHA256_FIXED_SIGNING,
+        };
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.expose()).map_err(|_| KeyError)?;
+        Ok(Self { pair, form, random: SystemRandom::new() })
+    }
+
+    /// The signature of `message` (SHA-256, ECDSA), in this key's form.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the signature library's generator fails.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.pair
+            .sign(&self.random, message)
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| KeyError)
+    }
+
+    /// The public key as an uncompressed point: `04 ‖ x ‖ y`, 65 bytes.
+    #[must_use]
+    pub fn public_point(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
+    }
+
+    /// The public key as DER `SubjectPublicKeyInfo` (RFC 5480).
+    ///
+    /// # Errors
+    /// [`KeyError`] when the signature library cannot encode its own key.
+    pub fn public_der(&self) -> Result<Vec<u8>, KeyError> {
+        let der = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(self.pair.public_key());
+        der.map(|der| der.as_ref().to_vec()).map_err(|_| KeyError)
+    }
+
+    /// The form of its signatures.
+    #[must_use]
+    pub const fn form(&self) -> SignatureForm {
+        self.form
+    }
+}
+
+impl fmt::Debug for EcdsaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EcdsaKey([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+
+    use super::*;
+
+    #[test]
+    fn a_signature_verifies_under_the_public_half() {
+        let key = EcdsaKey::from_pkcs8(&EcdsaKey::generate().unwrap(), SignatureForm::Fixed).unwrap();
+        let signature = key.sign(b"message").unwrap();
+        assert_eq!(signature.len(), 64);
+        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_point());
+        assert!(public.verify(b"message", &signature).is_ok());
+        assert!(public.verify(b"massage", &signature).is_err());
+        assert_eq!(key.public_der().unwrap().len(), 91);
+    }
+
+    #[test]
+    fn debug_text_shows_no_key() {
+        let key = EcdsaKey::from_pkcs8(&EcdsaKey::generate().unwrap(), SignatureForm::Asn1).unwrap();
+        assert_eq!(format!("{key:?}"), "EcdsaKey([redacted])");
+        assert!(EcdsaKey::from_pkcs8(&Sensitive::new(vec![0; 40]), SignatureForm::Asn1).is_err());
+    }
+}

@@ -1,0 +1,128 @@
+use std::fmt;
+
+use crate::base::{Sensitive, Timestamp};
+use crate::crypto::{Digest, sha256, sha256_parts};
+
+/// What sort of thing an entry records; the numbers belong to the record rooms.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Kind(pub u16);
+
+/// One thing an append can rely on or advance: an opaque 128-bit name.
+///
+/// Made by hashing, so that names of any length fit. Two names that collide can only cause a
+/// needless [`AppendError::Conflict`], never a missed one.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Key([u8; 16]);
+
+impl Key {
+    /// The key of the `noun` called `name`, e.g. `("agent", agent id)`.
+    #[must_use]
+    pub fn of(noun: &str, name: &[u8]) -> Self {
+        let digest = sha256_parts(&[&(noun.len() as u64).to_be_bytes(), noun.as_bytes(), name]);
+        let mut key = [0; 16];
+        for (to, from) in key.iter_mut().zip(digest.as_bytes()) {
+            *to = *from;
+        }
+        Self(key)
+    }
+
+    /// Its 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The key of these 16 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// "Nothing after `as_of` has advanced `key`": what the decision behind an append relied on.
+///
+/// `as_of` is the sequence of the state that was read; `0` says that the key was never advanced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Expectation {
+    /// What is relied upon.
+    pub key: Key,
+    /// The last sequence that the reader of the state had seen.
+    pub as_of: u64,
+}
+
+/// An entry that is yet to be written.
+#[derive(Debug)]
+pub struct Draft {
+    /// What sort of thing happened.
+    pub kind: Kind,
+    /// What happened, as JSON without any secret value. At most `EVENT_BYTES_MAX` bytes.
+    pub event: Vec<u8>,
+    /// The state change, in clear; sealed by the writer. At most `DELTA_BYTES_MAX` bytes.
+    pub delta: Sensitive<Vec<u8>>,
+    /// What must still hold when the writer gets to it.
+    pub expect: Vec<Expectation>,
+    /// The keys whose generation becomes this entry's sequence.
+    pub advance: Vec<Key>,
+}
+
+/// One durable entry, as read back.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its place: counts up from 1 without a gap.
+    pub seq: u64,
+    /// When it was written; never earlier than the entry before it.
+    pub time: Timestamp,
+    /// What sort of thing happened.
+    pub kind: Kind,
+    /// Random, so that a hash of a guessable event is no oracle.
+    pub salt: [u8; 32],
+    /// What happened, as JSON.
+    pub event: Vec<u8>,
+    /// The sealed state change.
+    pub sealed: Vec<u8>,
+}
+
+impl Entry {
+    /// The entry's leaf in the Merkle tree: see [`leaf`].
+    #[must_use]
+    pub fn leaf(&self) -> Vec<u8> {
+        leaf(self.kind, &self.salt, &self.event, &self.sealed)
+    }
+}
+
+/// `version ‖ kind ‖ SHA-256(salt ‖ event) ‖ SHA-256(sealed delta)`: 67 bytes.
+///
+/// Salt and event are stored beside it and disclosed per entry, so that public tiles carry hashes
+/// only and an event can be withheld without breaking a proof.
+#[must_use]
+pub fn leaf(kind: Kind, salt: &[u8; 32], event: &[u8], sealed: &[u8]) -> Vec<u8> {
+    const VERSION: u8 = 1;
+    let said: Digest = sha256_parts(&[salt, event]);
+    let mut out = Vec::with_capacity(67);
+    out.push(VERSION);
+    out.extend_from_slice(&kind.0.to_be_bytes());
+    out.extend_from_slice(said.as_bytes());
+    out.extend_from_slice(sha256(sealed).as_bytes());
+    out
+}
+
+/// Takes in entries, in order: the state that decisions read.
+///
+/// Called by the writer after the sync and before the acknowledgement, and at open for every entry
+/// that is already there: recovery is the normal path.
+pub trait Follower: Send {
+    /// Takes in one entry. `delta` is the state change in clear.
+    ///
+    /// # Errors
+    /// A sentence that says why the entry cannot be understood; the ledger then stops.
+    fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String>;
+
+    /// All entries of a group commit have been taken in.
+    fn settle(&mut self) {}
+}
+
+impl fmt::Debug for dyn Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Follower")
+    }
+}

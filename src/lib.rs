@@ -1,0 +1,8 @@
+//! Keyward: a self-hosted secrets broker that issues short-lived, key-bound credentials to AI agents.
+//!
+//! The rooms and their floors are drawn in `docs/architecture.md`; a room imports only rooms on
+//! strictly lower floors, and a test says so.
+
+pub mod base;
+pub mod crypto;
+pub mod ledger;
