@@ -4,5 +4,9 @@
 //! strictly lower floors, and a test says so.
 
 pub mod base;
+pub mod config;
 pub mod crypto;
+pub mod index;
+pub mod keyring;
 pub mod ledger;
+pub mod telemetry;

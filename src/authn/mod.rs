@@ -1,0 +1,10 @@
+//! Who is calling. Makes the proofs [`AgentPrincipal`], [`OperatorPrincipal`] and [`BoundToken`].
+//!
+//! An identity comes from the certificate of the connection and from nothing else: no header, no
+//! body. It is judged against the live records on every request.
+
+mod principal;
+mod presented;
+
+pub use presented::{BoundToken, PresentError, present};
+pub use principal::{AgentPrincipal, AuthnError, OperatorPrincipal, agent, operator};

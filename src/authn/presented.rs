@@ -1,0 +1,75 @@
+use super::principal::AgentPrincipal;
+use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
+use crate::crypto::matches;
+use crate::token::{Verifier, VerifyError};
+
+/// Why a token is not taken from this caller. The caller answers 401 to each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PresentError {
+    /// The token itself is not accepted.
+    #[error(transparent)]
+    Token(#[from] VerifyError),
+    /// The token is good, but bound to another certificate than the connection's: it was stolen or
+    /// mixed up.
+    #[error("the token is bound to another certificate")]
+    OtherHolder,
+}
+
+/// A token that its rightful holder has just presented. Made only by [`present`].
+#[must_use]
+#[derive(Debug)]
+pub struct BoundToken {
+    holder: AgentPrincipal,
+    token: TokenId,
+    capabilities: Vec<CapabilityName>,
+}
+
+/// Takes `bearer` from `principal`: verifies it for `audience` at `now`, and that it is bound to
+/// the certificate of this very connection (RFC 8705 §3).
+///
+/// # Errors
+/// [`PresentError`].
+pub fn present(
+    principal: AgentPrincipal,
+    bearer: &str,
+    verifier: &Verifier,
+    audience: &Audience,
+    now: Timestamp,
+) -> Result<BoundToken, PresentError> {
+    let claims = verifier.verify(bearer, audience, now)?;
+    let bound = matches(claims.cnf.x5t_s256.as_bytes(), principal.thumbprint().base64url().as_bytes());
+    let same = claims.sub == principal.spiffe().to_string()
+        && claims.client_id == claims.sub
+        && claims.instance == principal.instance();
+    if !bound || !same {
+        return Err(PresentError::OtherHolder);
+    }
+    let capabilities: Result<Vec<CapabilityName>, _> = claims.scope.split(' ').map(str::parse).collect();
+    let capabilities = capabilities.map_err(|_| VerifyError::Form)?;
+    let detailed = claims.authorization_details.iter().map(|detail| detail.capability.as_str());
+    if !detailed.eq(capabilities.iter().map(CapabilityName::as_str)) {
+        return Err(VerifyError::Form.into());
+    }
+    Ok(BoundToken { holder: principal, token: claims.jti, capabilities })
+}
+
+impl BoundToken {
+    /// Who presented it.
+    #[must_use]
+    pub const fn holder(&self) -> &AgentPrincipal {
+        &self.holder
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn token(&self) -> TokenId {
+        self.token
+    }
+
+    /// The capabilities it was issued for.
+    #[must_use]
+    pub fn capabilities(&self) -> &[CapabilityName] {
+        &self.capabilities
+    }
+}

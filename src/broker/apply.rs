@@ -1,0 +1,147 @@
+use super::desk::{AdminDesk, Again, Core, deciding_again};
+use super::failure::{Failure, FailureKind};
+use super::world::Effect;
+use crate::authn::OperatorPrincipal;
+use crate::base::AgentId;
+use crate::registry::{
+    self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Fault, Plan, PlannedChange, Registry,
+    SourceFile, Unnamed, draw, keys, parse,
+};
+use crate::store::Change;
+
+/// What an application did, or a plan would do.
+#[derive(Debug)]
+pub struct Applied {
+    /// Line by line.
+    pub changes: Vec<PlannedChange>,
+    /// The entry that did it; `None` when nothing was done.
+    pub seq: Option<u64>,
+}
+
+impl AdminDesk {
+    /// Shows what [`AdminDesk::apply`] would do, and does nothing.
+    ///
+    /// # Errors
+    /// [`Failure`] with every fault of the files.
+    pub fn plan(&self, files: &[SourceFile], unnamed: Unnamed) -> Result<Applied, Failure> {
+        let declaration = parse(files).map_err(refused)?;
+        let (plan, _) = self.0.draw(&declaration, unnamed, files)?;
+        Ok(Applied { changes: plan.changes, seq: None })
+    }
+
+    /// Brings about what `files` declare, in one append: all of it, or nothing.
+    ///
+    /// # Errors
+    /// [`Failure`] with every fault of the files; nothing was changed then.
+    pub async fn apply(
+        &self,
+        operator: &OperatorPrincipal,
+        files: &[SourceFile],
+        unnamed: Unnamed,
+    ) -> Result<Applied, Failure> {
+        let declaration = parse(files).map_err(refused)?;
+        let core = &*self.0;
+        deciding_again(async || {
+            let (plan, as_of) = core.draw(&declaration, unnamed, files)?;
+            if plan.is_empty() {
+                return Ok(Applied { changes: Vec::new(), seq: None });
+            }
+            let (change, changes) = core.change(operator, plan, as_of)?;
+            let receipt = core.store.commit(change, changes).await?;
+            let seq = Some(receipt.seq());
+            Ok(Applied { changes: receipt.redeem(), seq })
+        })
+        .await
+    }
+}
+
+impl Core {
+    fn draw(
+        &self,
+        declaration: &Declaration,
+        unnamed: Unnamed,
+        files: &[SourceFile],
+    ) -> Result<(Plan, u64), Failure> {
+        self.store.read(|world, as_of| {
+            let secret_exists = |name: &_| world.secrets.named(name).is_some();
+            let plan = draw(&world.registry, declaration, unnamed, files, &secret_exists);
+            plan.map(|plan| (plan, as_of)).map_err(refused)
+        })
+    }
+
+    /// The plan as one change. It relies on no other application having come between, and advances
+    /// everything that it touches, so that no mint decided before commits after.
+    fn change(
+        &self,
+        operator: &OperatorPrincipal,
+        plan: Plan,
+        as_of: u64,
+    ) -> Result<(Change<Effect>, Vec<PlannedChange>), Again> {
+        let (agents, removed, snapshot) = self.store.read(|world, _| {
+            let registry = &world.registry;
+            let agents = plan.agents.iter().map(|spec| (self.id_for(registry, spec), spec.clone()));
+            let removed = plan.removed_agents.iter().filter_map(|name| registry.agent_named(name));
+            let removed = removed.map(|agent| (agent.id, agent.name.clone()));
+            let snapshot = registry.declarations().after(&plan).snapshot();
+            (agents.collect::<Vec<_>>(), removed.collect::<Vec<_>>(), snapshot)
+        });
+        let event = DeclarationsApplied {
+            operator: operator.name(),
+            changes: &plan.changes,
+            snapshot: snapshot.hex(),
+        };
+        let mut change = Change::new(&event)?
+            .rely(keys::declarations(), as_of)
+            .advance(keys::declarations());
+        for capability in &plan.capabilities {
+            if let Delivery::Reveal { secret } = &capability.delivery {
+                change = change.rely(crate::secrets::keys::existence(secret), as_of);
+            }
+            change = change.advance(keys::capability(&capability.name));
+        }
+        for name in &plan.removed_capabilities {
+            change = change.advance(keys::capability(name));
+        }
+        for name in plan.roles.iter().map(|role| &role.name).chain(&plan.removed_roles) {
+            change = change.advance(keys::role(name));
+        }
+        change = change.effect(Effect::Registry(registry::Effect::Declare {
+            capabilities: plan.capabilities,
+            removed_capabilities: plan.removed_capabilities,
+            roles: plan.roles,
+            removed_roles: plan.removed_roles,
+        }));
+        for (id, spec) in agents {
+            change = change
+                .rely(keys::agent_name(&spec.name), as_of)
+                .rely(keys::agent(id), as_of)
+                .advance(keys::agent_name(&spec.name))
+                .advance(keys::agent(id))
+                .effect(Effect::Registry(registry::Effect::PutAgent { id, spec }));
+        }
+        for (id, name) in removed {
+            change = change
+                .rely(keys::agent(id), as_of)
+                .advance(keys::agent_name(&name))
+                .advance(keys::agent(id))
+                .effect(Effect::Registry(registry::Effect::RemoveAgent(id)));
+        }
+        Ok((change, plan.changes))
+    }
+
+    fn id_for(&self, registry: &Registry, spec: &AgentSpec) -> AgentId {
+        let known = registry.agent_named(&spec.name).map(|agent| agent.id);
+        known.unwrap_or_else(|| AgentId::mint(self.clock.now(), &*self.entropy))
+    }
+}
+
+fn refused(faults: Vec<Fault>) -> Failure {
+    let mut failure = Failure::new(
+        FailureKind::Invalid,
+        "declarations_invalid",
+        "the declarations have faults; nothing was changed",
+        "mend each place that is named, then plan again",
+    );
+    failure.faults = faults;
+    failure
+}

@@ -1,0 +1,103 @@
+use super::desk::AdminDesk;
+use super::failure::Failure;
+use crate::base::Timestamp;
+use crate::base::encoding::hex;
+use crate::base::limits::PAGE_ENTRIES_MAX;
+use crate::ledger::Kind;
+use crate::operators::OperatorCertified;
+use crate::pki::{AuthorityFounded, ServerCertified};
+use crate::registry::{
+    AgentInvited, CertificateRecorded, CertificateRetried, CodeReused, DeclarationsApplied, InstanceEnrolled,
+};
+use crate::secrets::{SecretRevealed, SecretStored};
+use crate::store::Event;
+use crate::token::{TokenDenied, TokenMinted};
+
+/// One entry of the ledger as an auditor reads it.
+#[derive(Clone, Debug)]
+pub struct AuditEntry {
+    /// Its sequence.
+    pub seq: u64,
+    /// When it was written.
+    pub time: Timestamp,
+    /// What it says happened, e.g. `token.minted`.
+    pub kind: &'static str,
+    /// The event, JSON.
+    pub event: Vec<u8>,
+    /// Its leaf in the Merkle tree, hex.
+    pub leaf: String,
+}
+
+/// Some entries, and where to go on.
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    /// The entries, oldest first.
+    pub entries: Vec<AuditEntry>,
+    /// The sequence to go on after; `None` when there is no more for now.
+    pub next_after: Option<u64>,
+    /// The newest durable sequence.
+    pub head: u64,
+}
+
+impl AdminDesk {
+    /// Up to `limit` entries after `after`.
+    ///
+    /// # Errors
+    /// [`Failure`] when the ledger is damaged there.
+    pub fn entries(&self, after: u64, limit: usize) -> Result<AuditPage, Failure> {
+        let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
+        let entries = self.0.store.entries(after.saturating_add(1), limit)?;
+        let head = self.0.store.head().seq;
+        let last = entries.last().map(|entry| entry.seq);
+        let entries = entries.into_iter().map(|entry| AuditEntry {
+            seq: entry.seq,
+            time: entry.time,
+            kind: event_name(entry.kind),
+            leaf: hex(&entry.leaf()),
+            event: entry.event,
+        });
+        Ok(AuditPage { entries: entries.collect(), next_after: last.filter(|seq| *seq < head), head })
+    }
+}
+
+/// The name of an entry's kind.
+#[must_use]
+pub fn event_name(kind: Kind) -> &'static str {
+    let found = EVENTS.iter().find(|(known, _)| *known == kind);
+    found.map_or("unknown", |(_, name)| name)
+}
+
+macro_rules! known {
+    ($($event:ty),* $(,)?) => { &[$((<$event as Event>::KIND, <$event as Event>::NAME)),*] };
+}
+
+/// Every kind of entry that this version writes.
+const EVENTS: &[(Kind, &str)] = known![
+    DeclarationsApplied<'_>,
+    AgentInvited<'_>,
+    InstanceEnrolled<'_>,
+    CertificateRecorded,
+    CertificateRetried<'_>,
+    CodeReused<'_>,
+    OperatorCertified<'_>,
+    SecretStored<'_>,
+    SecretRevealed<'_>,
+    TokenMinted<'_>,
+    TokenDenied<'_>,
+    AuthorityFounded<'_>,
+    ServerCertified<'_>,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_events_share_a_kind_or_a_name() {
+        for (index, (kind, name)) in EVENTS.iter().enumerate() {
+            for (other, other_name) in &EVENTS[index + 1..] {
+                assert!(kind != other && name != other_name, "{name} and {other_name}");
+            }
+        }
+    }
+}

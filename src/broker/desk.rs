@@ -1,0 +1,208 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::world::World;
+use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal};
+use crate::base::{AgentId, Clock, DecisionId, Entropy, RequestId, Timestamp, TrustDomain};
+use crate::crypto::MacKey;
+use crate::issuance::Issuer;
+use crate::ledger::AppendError;
+use crate::pki::PeerCertificate;
+use crate::policy::LifeLimits;
+use crate::quota::{Denials, Limiter};
+use crate::secrets::Sealer;
+use crate::store::{CommitError, Store};
+use crate::token::{KeySet, Verifier};
+
+/// What an operator has set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The trust domain of all identities.
+    pub trust_domain: TrustDomain,
+    /// Where agents reach the broker, `host:port`: goes into invitations.
+    pub address: String,
+    /// Life of an agent's certificate, in seconds.
+    pub agent_life_s: i64,
+    /// Life of an operator's certificate, in seconds.
+    pub operator_life_s: i64,
+    /// Limits of token lives, and the broker's own audience.
+    pub tokens: LifeLimits,
+}
+
+/// Everything the use cases work with. `app` puts it together; the desks share it.
+pub struct Core {
+    /// State, ledger and index.
+    pub store: Store<World>,
+    /// Signs and opens.
+    pub issuer: Issuer,
+    /// Seals secret values.
+    pub sealer: Sealer,
+    /// Verifies tokens.
+    pub verifier: Verifier,
+    /// Digests requests.
+    pub digests: MacKey,
+    /// How often an agent may ask.
+    pub mints: Limiter<AgentId>,
+    /// How often a source may try a code.
+    pub enrolments: Limiter<IpAddr>,
+    /// Which denials get an entry.
+    pub denials: Denials<AgentId>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// What an operator has set.
+    pub settings: Settings,
+}
+
+impl Core {
+    pub(super) fn decision(&self, now: Timestamp) -> DecisionId {
+        DecisionId::mint(now, &*self.entropy)
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// Whether a use case that met a conflict decides again.
+pub(super) enum Again {
+    /// Something it relied on changed: yes.
+    Retry,
+    /// No: this is the answer.
+    Stop(Failure),
+}
+
+impl From<CommitError> for Again {
+    fn from(error: CommitError) -> Self {
+        if matches!(error, CommitError::Append(AppendError::Conflict(_))) {
+            Self::Retry
+        } else {
+            Self::Stop(error.into())
+        }
+    }
+}
+
+impl<E: Into<Failure>> From<E> for Again
+where
+    E: NotCommit,
+{
+    fn from(error: E) -> Self {
+        Self::Stop(error.into())
+    }
+}
+
+/// Every failure but the one that may be a conflict.
+pub(super) trait NotCommit {}
+impl NotCommit for Failure {}
+impl NotCommit for AuthnError {}
+impl NotCommit for crate::quota::Limited {}
+impl NotCommit for crate::issuance::IssueError {}
+impl NotCommit for crate::store::RecordError {}
+
+/// Runs `attempt` until it is not told of a conflict, at most `CONFLICT_RETRIES_MAX` times again.
+pub(super) async fn deciding_again<T, F>(mut attempt: F) -> Result<T, Failure>
+where
+    F: AsyncFnMut() -> Result<T, Again>,
+{
+    let mut left = crate::base::limits::CONFLICT_RETRIES_MAX;
+    loop {
+        match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(Again::Stop(failure)) => return Err(failure),
+            Err(Again::Retry) if left == 0 => {
+                let conflict = AppendError::Conflict(crate::ledger::Key::of("retries", b""));
+                return Err(CommitError::Append(conflict).into());
+            }
+            Err(Again::Retry) => left = left.saturating_sub(1),
+        }
+    }
+}
+
+/// What agents can reach.
+#[derive(Clone, Debug)]
+pub struct AgentDesk(pub(super) Arc<Core>);
+
+/// What operators can reach.
+#[derive(Clone, Debug)]
+pub struct AdminDesk(pub(super) Arc<Core>);
+
+impl AgentDesk {
+    /// The agents' face of `core`.
+    #[must_use]
+    pub const fn new(core: Arc<Core>) -> Self {
+        Self(core)
+    }
+
+    /// The agent behind the certificate of a connection, as of now.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub fn identify(&self, peer: &PeerCertificate) -> Result<AgentPrincipal, AuthnError> {
+        let now = self.0.clock.now();
+        self.0.store.read(|world, as_of| authn::agent(peer, &world.registry, as_of, now))
+    }
+
+    /// The keys that tokens are verified with.
+    #[must_use]
+    pub fn key_set(&self) -> KeySet {
+        self.0.issuer.key_set()
+    }
+
+    /// The certificate authority's certificate, DER.
+    #[must_use]
+    pub fn authority(&self) -> &[u8] {
+        self.0.issuer.authority().certificate()
+    }
+
+    /// The `iss` of tokens, which is also the broker's own audience.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.0.settings.tokens.broker.as_str()
+    }
+
+    /// Whether requests can be served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.store.is_writable()
+    }
+
+    /// A name for one more request.
+    #[must_use]
+    pub fn request_id(&self) -> RequestId {
+        RequestId::mint(self.0.clock.now(), &*self.0.entropy)
+    }
+}
+
+impl AdminDesk {
+    /// The operators' face of `core`.
+    #[must_use]
+    pub const fn new(core: Arc<Core>) -> Self {
+        Self(core)
+    }
+
+    /// The operator behind the certificate of a connection, as of now.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub fn identify(&self, peer: &PeerCertificate) -> Result<OperatorPrincipal, AuthnError> {
+        let now = self.0.clock.now();
+        self.0.store.read(|world, _| authn::operator(peer, &world.operators, now))
+    }
+
+    /// Whether requests can be served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.store.is_writable()
+    }
+
+    /// A name for one more request.
+    #[must_use]
+    pub fn request_id(&self) -> RequestId {
+        RequestId::mint(self.0.clock.now(), &*self.0.entropy)
+    }
+}

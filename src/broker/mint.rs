@@ -1,0 +1,161 @@
+use std::collections::BTreeSet;
+
+use super::desk::{Again, AgentDesk, Core, deciding_again};
+use super::failure::{Failure, FailureKind};
+use super::world::{Effect, World};
+use crate::authn::AgentPrincipal;
+use crate::base::limits::SCOPES_MAX;
+use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
+use crate::issuance::Token;
+use crate::pki::PeerCertificate;
+use crate::policy::{Basis, Decision, Denial, Grant, Mint, MintRequest, decide_mint};
+use crate::quota::Note;
+use crate::registry::keys;
+use crate::store::{Change, CommitError};
+use crate::token::{TokenDenied, TokenMinted};
+
+/// What a token request says, parsed.
+#[derive(Clone, Debug)]
+pub struct MintInput {
+    /// The capabilities asked for.
+    pub scope: BTreeSet<CapabilityName>,
+    /// The audience asked for, if any.
+    pub resource: Option<Audience>,
+    /// The life asked for, in seconds, if any.
+    pub life_s: Option<u32>,
+}
+
+impl AgentDesk {
+    /// Mints a token for the agent behind `peer`.
+    ///
+    /// # Errors
+    /// [`Failure`]; a denial of an authenticated agent is recorded.
+    pub async fn mint(&self, peer: &PeerCertificate, input: MintInput) -> Result<Token, Failure> {
+        if input.scope.is_empty() || input.scope.len() > SCOPES_MAX {
+            return Err(Failure::new(
+                FailureKind::InvalidScope,
+                "scope_empty_or_too_long",
+                "a token request names 1 to 32 capabilities in `scope`",
+                "name the capabilities; `keyward whoami` lists them",
+            ));
+        }
+        let request = MintRequest { scope: input.scope, resource: input.resource, life_s: input.life_s };
+        let core = &*self.0;
+        let issued = deciding_again(async || {
+            let now = core.clock.now();
+            let (principal, decision) = decide(core, peer, &request, now)?;
+            let grant = match decision {
+                Decision::Allow(grant) | Decision::Constrain(grant) => grant,
+                Decision::Deny(denial) => {
+                    return Err(Again::Stop(core.refuse(&principal, "mint", denial).await));
+                }
+            };
+            let token = TokenId::mint(now, &*core.entropy);
+            let change = record(token, &grant, now)?;
+            let receipt = core.store.commit(change, (token, grant)).await?;
+            Ok(core.issuer.mint(receipt)?)
+        })
+        .await?;
+        Ok(issued.deliver())
+    }
+}
+
+fn decide(
+    core: &Core,
+    peer: &PeerCertificate,
+    request: &MintRequest,
+    now: Timestamp,
+) -> Result<(AgentPrincipal, Decision<Mint>), Again> {
+    let (principal, declarations) = core.store.read(|world: &World, as_of| {
+        let principal = crate::authn::agent(peer, &world.registry, as_of, now);
+        (principal, std::sync::Arc::clone(world.registry.declarations()))
+    });
+    let principal = principal?;
+    let permit = core.mints.admit(&principal.agent())?;
+    let decision = core.decision(now);
+    let decided = decide_mint(
+        &declarations,
+        principal.clone(),
+        (request, permit),
+        &core.settings.tokens,
+        (decision, &core.digests),
+        now,
+    );
+    Ok((principal, decided))
+}
+
+/// The entry that precedes the token: it relies on everything the decision relied on.
+fn record(token: TokenId, grant: &Grant<Mint>, now: Timestamp) -> Result<Change<Effect>, CommitError> {
+    let (basis, mint) = (grant.basis(), grant.act());
+    let principal = mint.principal();
+    let outcome = if mint.constrained().is_empty() { "allow" } else { "constrain" };
+    let event = TokenMinted {
+        agent: principal.name(),
+        instance: principal.instance(),
+        token,
+        capabilities: mint.capabilities().iter().map(|(name, _)| name).collect(),
+        audience: mint.audience(),
+        expires_at: now.plus_s(i64::from(mint.life_s())).to_string(),
+        certificate: principal.thumbprint().hex(),
+        decision: basis.decision,
+        outcome,
+        constrained: mint.constrained(),
+        snapshot: basis.snapshot.hex(),
+        rules: &basis.rules,
+        request: basis.request.hex(),
+    };
+    let names = mint.capabilities().iter().map(|(name, _)| name);
+    Ok(relying(Change::new(&event)?, principal, names))
+}
+
+/// Relies on the agent, its roles and these capabilities being as they were when it was identified.
+pub(super) fn relying<'a>(
+    change: Change<Effect>,
+    principal: &AgentPrincipal,
+    capabilities: impl Iterator<Item = &'a CapabilityName>,
+) -> Change<Effect> {
+    let as_of = principal.as_of();
+    let mut change = change.rely(keys::agent(principal.agent()), as_of);
+    for role in principal.roles() {
+        change = change.rely(keys::role(role), as_of);
+    }
+    for capability in capabilities {
+        change = change.rely(keys::capability(capability), as_of);
+    }
+    change
+}
+
+impl Core {
+    /// Records a denial, unless its agent has had its share of entries, and turns it into an answer.
+    /// An answer that says no does not wait for more than that: a denial that cannot be recorded is
+    /// still a denial.
+    pub(super) async fn refuse(
+        &self,
+        principal: &AgentPrincipal,
+        action: &'static str,
+        denial: Denial,
+    ) -> Failure {
+        let Basis { decision, snapshot, rules, request } = &denial.basis;
+        if let Note::Record { unrecorded } = self.denials.note(&principal.agent()) {
+            let event = TokenDenied {
+                agent: principal.name(),
+                instance: principal.instance(),
+                action,
+                decision: *decision,
+                code: denial.code.as_str(),
+                snapshot: snapshot.hex(),
+                rules,
+                request: request.hex(),
+                unrecorded,
+            };
+            let recorded = match Change::new(&event) {
+                Ok(change) => self.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = recorded {
+                tracing::error!(%error, %decision, "a denial could not be recorded");
+            }
+        }
+        denial.into()
+    }
+}

@@ -1,0 +1,30 @@
+//! The use cases, one file each: the only place where rooms meet.
+//!
+//! Two desks face the outside: an agent's request reaches [`AgentDesk`] and has no way to what
+//! [`AdminDesk`] does. Nothing here knows HTTP.
+
+mod apply;
+mod audit;
+mod bootstrap;
+mod desk;
+mod enrol;
+mod failure;
+mod invite;
+mod mint;
+mod overview;
+mod put_secret;
+mod reveal;
+mod world;
+
+pub use apply::Applied;
+pub use audit::{AuditEntry, AuditPage, event_name};
+pub use bootstrap::{Founding, certify_operator, certify_server, found};
+pub use desk::{AdminDesk, AgentDesk, Core, Settings};
+pub use enrol::{EnrolInput, Enrolled};
+pub use failure::{Failure, FailureKind};
+pub use invite::Invitation;
+pub use mint::MintInput;
+pub use overview::{AgentOverview, AgentView, CapabilityView, InstanceView, RoleView, SecretView};
+pub use put_secret::Stored;
+pub use reveal::Revealed;
+pub use world::{Effect, World};

@@ -1,0 +1,95 @@
+use super::desk::{Again, AgentDesk, deciding_again};
+use super::failure::{Failure, FailureKind};
+use super::mint::relying;
+use crate::authn::present;
+use crate::base::{DecisionId, SecretName};
+use crate::pki::PeerCertificate;
+use crate::policy::{Decision, RevealRequest, decide_reveal};
+use crate::secrets::{SecretRevealed, SecretValue, VALUES, keys};
+use crate::store::Change;
+
+/// A secret on its way to an agent.
+#[derive(Debug)]
+pub struct Revealed {
+    /// The value.
+    pub value: SecretValue,
+    /// Its version.
+    pub version: u32,
+    /// The decision that allowed it.
+    pub decision: DecisionId,
+}
+
+impl AgentDesk {
+    /// Hands the secret called `name` to the agent behind `peer`, on the token `bearer`.
+    ///
+    /// # Errors
+    /// [`Failure`]; a denial of an authenticated agent is recorded. A secret that is not there and
+    /// one that may not be seen get the same answer.
+    pub async fn reveal(
+        &self,
+        peer: &PeerCertificate,
+        bearer: &str,
+        name: &SecretName,
+    ) -> Result<Revealed, Failure> {
+        let core = &*self.0;
+        deciding_again(async || {
+            let now = core.clock.now();
+            let (principal, declarations, secret) = core.store.read(|world, as_of| {
+                (
+                    crate::authn::agent(peer, &world.registry, as_of, now),
+                    std::sync::Arc::clone(world.registry.declarations()),
+                    world.secrets.named(name).cloned(),
+                )
+            });
+            let principal = principal?;
+            let token = present(
+                principal.clone(),
+                bearer,
+                &core.verifier,
+                &core.settings.tokens.broker,
+                now,
+            )
+            .map_err(Failure::from)?;
+            let permit = core.mints.admit(&principal.agent())?;
+            let request = RevealRequest { token, secret: name.clone() };
+            let decision = core.decision(now);
+            let grant = match decide_reveal(&declarations, request, permit, decision, &core.digests) {
+                Decision::Allow(grant) | Decision::Constrain(grant) => grant,
+                Decision::Deny(denial) => {
+                    return Err(Again::Stop(core.refuse(&principal, "reveal", denial).await));
+                }
+            };
+            let Some(secret) = secret else { return Err(Again::Stop(gone())) };
+            let version = secret.current;
+            let (basis, reveal) = (grant.basis(), grant.act());
+            let event = SecretRevealed {
+                agent: principal.name(),
+                instance: principal.instance(),
+                token: reveal.token(),
+                capability: reveal.capability(),
+                secret: name,
+                version: version.number,
+                decision,
+                snapshot: basis.snapshot.hex(),
+                rules: basis.rules.clone(),
+                request: basis.request.hex(),
+            };
+            let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
+                .rely(keys::secret(name), principal.as_of());
+            let stored = core.store.record(VALUES, &keys::value(secret.id, version.number), version.seq).await?;
+            let receipt = core.store.commit(change, grant).await?;
+            let issued = core.issuer.reveal(receipt, (secret.id, version.number), stored.expose())?;
+            Ok(Revealed { value: issued.deliver(), version: version.number, decision })
+        })
+        .await
+    }
+}
+
+fn gone() -> Failure {
+    Failure::new(
+        FailureKind::NotFound,
+        "secret_unknown",
+        "the secret that the capability names is not there",
+        "have an operator put it: `keyward secret put NAME`",
+    )
+}

@@ -1,0 +1,54 @@
+use serde::{Deserialize, Serialize};
+
+use crate::operators::{self, Operators};
+use crate::pki;
+use crate::registry::{self, Registry};
+use crate::secrets::{self, Catalogue};
+use crate::store::{self, At, Projection};
+
+/// All records in memory.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Agents, roles, capabilities, codes.
+    pub registry: Registry,
+    /// Operators.
+    pub operators: Operators,
+    /// Secrets, without their values.
+    pub secrets: Catalogue,
+    /// The certificate authority's public half.
+    pub authority: pki::Record,
+}
+
+/// A state change of any record room. New rooms join at the end: the position is the stored form.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// Of agents, roles, capabilities, codes.
+    Registry(registry::Effect),
+    /// Of operators.
+    Operators(operators::Effect),
+    /// Of secrets.
+    Secrets(secrets::Effect),
+    /// Of the certificate authority.
+    Pki(pki::Effect),
+}
+
+impl store::World for World {
+    type Effect = Effect;
+
+    fn apply(&mut self, at: At, effect: &Effect) {
+        match effect {
+            Effect::Registry(effect) => self.registry.apply(at, effect),
+            Effect::Operators(effect) => self.operators.apply(at, effect),
+            Effect::Secrets(effect) => self.secrets.apply(at, effect),
+            Effect::Pki(effect) => self.authority.apply(at, effect),
+        }
+    }
+
+    fn project(effect: &Effect, out: &mut Projection) {
+        match effect {
+            Effect::Registry(effect) => Registry::project(effect, out),
+            Effect::Secrets(effect) => Catalogue::project(effect, out),
+            Effect::Operators(_) | Effect::Pki(_) => {}
+        }
+    }
+}

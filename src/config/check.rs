@@ -1,0 +1,409 @@
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::raw::{ConfigError, Raw, place, without_values};
+use crate::base::limits::{TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
+use crate::base::{Audience, TrustDomain};
+
+/// The checked configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// The trust domain of all identities. Cannot change once the broker is initialised.
+    pub trust_domain: TrustDomain,
+    /// Where the broker keeps everything.
+    pub data_dir: PathBuf,
+    /// Where it listens.
+    pub listen: Listen,
+    /// What it calls itself.
+    pub server: Server,
+    /// Where the key of the root key's slot comes from.
+    pub root_key: RootKey,
+    /// Lives of certificates.
+    pub certificates: Certificates,
+    /// Lives of tokens, and who issues them.
+    pub tokens: Tokens,
+    /// Caps on connections, per listener.
+    pub connections: Connections,
+    /// How often somebody may ask.
+    pub quota: Quota,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// Where the broker listens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// For agents.
+    pub agents: SocketAddr,
+    /// For operators.
+    pub admins: SocketAddr,
+}
+
+/// What the broker calls itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Server {
+    /// The DNS names and IP addresses in its certificate; at least one.
+    pub names: Vec<String>,
+    /// Where agents reach it, `host:port`.
+    pub address: String,
+    /// Where operators reach it, `host:port`.
+    pub admin_address: String,
+}
+
+/// Where the slot's key comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RootKey {
+    /// A file, for its owner alone.
+    File(PathBuf),
+    /// A systemd credential.
+    Credential(String),
+}
+
+/// Lives of certificates.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Certificates {
+    /// Of an agent, in seconds.
+    pub agent_life_s: i64,
+    /// Of an operator, in seconds.
+    pub operator_life_s: i64,
+}
+
+/// Tokens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tokens {
+    /// Life of a token that was asked for without one, in seconds.
+    pub life_s: u32,
+    /// The `iss` of tokens: an `https` URL.
+    pub issuer: Audience,
+}
+
+/// Caps on connections, per listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Connections {
+    /// In all.
+    pub max: usize,
+    /// From one address.
+    pub max_per_peer: usize,
+}
+
+/// How often somebody may ask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quota {
+    /// Tokens and secrets per agent, a second in the long run.
+    pub mints_per_s: NonZeroU32,
+    /// Tokens and secrets per agent, at once.
+    pub mints_burst: NonZeroU32,
+    /// Enrolment attempts per source address, a second in the long run.
+    pub enrolments_per_s: NonZeroU32,
+    /// Enrolment attempts per source address, at once.
+    pub enrolments_burst: NonZeroU32,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Log {
+    /// From this level on.
+    pub level: LogLevel,
+    /// In this form.
+    pub format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What stops the broker from doing its work.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// Starts, stops and refusals.
+    Info,
+    /// Every request.
+    Debug,
+    /// Everything, libraries included.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with the place and without the value.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            why: error.kind().to_string(),
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks `text`; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with the place and without the value.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let check = Check { text, path };
+        let raw: Raw = toml::from_str(text).map_err(|error| {
+            check.fault(error.span().map_or(0, |span| span.start), &without_values(error.message()))
+        })?;
+        check.config(raw)
+    }
+}
+
+struct Check<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+const AGENT_LIFE_S: RangeInclusive<i64> = 300..=604_800;
+const OPERATOR_LIFE_S: RangeInclusive<i64> = 300..=86_400;
+const CONNECTIONS: RangeInclusive<i64> = 1..=65_536;
+const RATES: RangeInclusive<i64> = 1..=1_000_000;
+
+impl Check<'_> {
+    fn fault(&self, offset: usize, message: &str) -> ConfigError {
+        let (line, column) = place(self.text, offset);
+        ConfigError::Invalid { path: self.path.to_owned(), line, column, message: message.to_owned() }
+    }
+
+    fn refuse<T>(&self, at: &Spanned<T>, message: &str) -> ConfigError {
+        self.fault(at.span().start, message)
+    }
+
+    fn config(&self, raw: Raw) -> Result<Config, ConfigError> {
+        let trust_domain: TrustDomain = raw
+            .trust_domain
+            .get_ref()
+            .parse()
+            .map_err(|error: crate::base::NameError| self.refuse(&raw.trust_domain, &error.to_string()))?;
+        let data_dir = match &raw.data_dir {
+            Some(dir) if dir.get_ref().is_absolute() => dir.get_ref().clone(),
+            Some(dir) => return Err(self.refuse(dir, "`data_dir` must be an absolute path")),
+            None => PathBuf::from("/var/lib/keyward"),
+        };
+        let listen = Listen {
+            agents: self.socket(raw.listen.agents.as_ref(), "0.0.0.0:8443")?,
+            admins: self.socket(raw.listen.admins.as_ref(), "127.0.0.1:8444")?,
+        };
+        let server = self.server(&raw, listen)?;
+        let connections = Connections {
+            max: self.count(raw.connections.max.as_ref(), 4096, CONNECTIONS)?,
+            max_per_peer: self.count(raw.connections.max_per_peer.as_ref(), 256, CONNECTIONS)?,
+        };
+        Ok(Config {
+            trust_domain,
+            data_dir,
+            listen,
+            root_key: self.root_key(&raw)?,
+            certificates: Certificates {
+                agent_life_s: self.number(raw.certificates.agent_life_s.as_ref(), 86_400, AGENT_LIFE_S)?,
+                operator_life_s: self.number(
+                    raw.certificates.operator_life_s.as_ref(),
+                    43_200,
+                    OPERATOR_LIFE_S,
+                )?,
+            },
+            tokens: Tokens {
+                life_s: self.count(raw.tokens.life_s.as_ref(), 300, TOKEN_LIFE_MIN_S..=TOKEN_LIFE_MAX_S)?,
+                issuer: self.issuer(raw.tokens.issuer.as_ref(), &server.address)?,
+            },
+            server,
+            connections,
+            quota: Quota {
+                mints_per_s: self.count(raw.quota.mints_per_s.as_ref(), 100, RATES)?,
+                mints_burst: self.count(raw.quota.mints_burst.as_ref(), 1000, RATES)?,
+                enrolments_per_s: self.count(raw.quota.enrolments_per_s.as_ref(), 5, RATES)?,
+                enrolments_burst: self.count(raw.quota.enrolments_burst.as_ref(), 200, RATES)?,
+            },
+            log: Log {
+                level: raw.log.level.unwrap_or(LogLevel::Info),
+                format: raw.log.format.unwrap_or(LogFormat::Json),
+            },
+        })
+    }
+
+    fn number(
+        &self,
+        given: Option<&Spanned<i64>>,
+        default: i64,
+        range: RangeInclusive<i64>,
+    ) -> Result<i64, ConfigError> {
+        match given {
+            None => Ok(default),
+            Some(number) if range.contains(number.get_ref()) => Ok(*number.get_ref()),
+            Some(number) => {
+                Err(self.refuse(number, &format!("must be {} to {}", range.start(), range.end())))
+            }
+        }
+    }
+
+    /// A number in a narrower type; the range keeps it inside.
+    fn count<N: TryFrom<u32>>(
+        &self,
+        given: Option<&Spanned<i64>>,
+        default: i64,
+        range: RangeInclusive<i64>,
+    ) -> Result<N, ConfigError> {
+        let offset = given.map_or(0, |number| number.span().start);
+        let number = u32::try_from(self.number(given, default, range)?).ok();
+        number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| self.fault(offset, "out of range"))
+    }
+
+    fn socket(&self, given: Option<&Spanned<String>>, default: &str) -> Result<SocketAddr, ConfigError> {
+        let text = given.map_or(default, |text| text.get_ref());
+        let offset = given.map_or(0, |text| text.span().start);
+        text.parse().map_err(|_| self.fault(offset, "must be an IP address and a port, e.g. `0.0.0.0:8443`"))
+    }
+
+    fn server(&self, raw: &Raw, listen: Listen) -> Result<Server, ConfigError> {
+        let mut names = Vec::new();
+        match &raw.server.names {
+            None => names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]),
+            Some(given) if given.get_ref().is_empty() => {
+                return Err(self.refuse(given, "`names` needs at least one name or address"));
+            }
+            Some(given) => {
+                for name in given.get_ref() {
+                    if !is_host(name.get_ref()) {
+                        return Err(self.refuse(name, "must be a lower-case DNS name or an IP address"));
+                    }
+                    names.push(name.get_ref().clone());
+                }
+            }
+        }
+        let first = names.first().map_or("localhost", String::as_str);
+        let host = if first.contains(':') { format!("[{first}]") } else { first.to_owned() };
+        let address = self.address(raw.server.address.as_ref(), &host, listen.agents.port())?;
+        let admin_address = self.address(raw.server.admin_address.as_ref(), &host, listen.admins.port())?;
+        Ok(Server { names, address, admin_address })
+    }
+
+    fn address(
+        &self,
+        given: Option<&Spanned<String>>,
+        host: &str,
+        port: u16,
+    ) -> Result<String, ConfigError> {
+        let Some(text) = given else { return Ok(format!("{host}:{port}")) };
+        let parts = text.get_ref().rsplit_once(':');
+        let good = parts.is_some_and(|(host, port)| {
+            is_host(host.trim_start_matches('[').trim_end_matches(']')) && port.parse::<u16>().is_ok()
+        });
+        if good { Ok(text.get_ref().clone()) } else { Err(self.refuse(text, "must be `host:port`")) }
+    }
+
+    fn issuer(&self, given: Option<&Spanned<String>>, address: &str) -> Result<Audience, ConfigError> {
+        let text = given.map_or_else(|| format!("https://{address}"), |text| text.get_ref().clone());
+        let offset = given.map_or(0, |text| text.span().start);
+        let issuer = text.parse::<Audience>().ok();
+        let issuer = issuer.filter(|one| one.as_str().starts_with("https://") && !one.as_str().ends_with('/'));
+        issuer.ok_or_else(|| self.fault(offset, "`issuer` must be an https:// URL without a final slash"))
+    }
+
+    fn root_key(&self, raw: &Raw) -> Result<RootKey, ConfigError> {
+        let given = raw.root_key.get_ref();
+        match (&given.file, &given.credential) {
+            (Some(file), None) if file.get_ref().is_absolute() => Ok(RootKey::File(file.get_ref().clone())),
+            (Some(file), None) => Err(self.refuse(file, "`file` must be an absolute path")),
+            (None, Some(name)) if is_plain(name.get_ref()) => {
+                Ok(RootKey::Credential(name.get_ref().clone()))
+            }
+            (None, Some(name)) => Err(self.refuse(name, "must be a plain credential name")),
+            (Some(_), Some(_)) | (None, None) => {
+                Err(self.refuse(&raw.root_key, "`[root_key]` takes either `file` or `credential`"))
+            }
+        }
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+fn is_host(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || text.parse::<TrustDomain>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n";
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("keyward.toml"))
+    }
+
+    /// Every fault names its line and column, and no fault repeats the value.
+    fn refuse(text: &str, line: usize, column: usize, says: &str) {
+        let error = parse(text).unwrap_err();
+        let ConfigError::Invalid { line: at, column: in_line, ref message, .. } = error else { panic!() };
+        assert_eq!((at, in_line), (line, column), "{error}");
+        assert!(message.contains(says), "{error}");
+        assert!(!error.to_string().contains("CNRY"), "{error}");
+    }
+
+    #[test]
+    fn the_least_configuration_has_every_default() {
+        let config = parse(LEAST).unwrap();
+        assert_eq!(config.listen.agents.port(), 8443);
+        assert_eq!(config.server.address, "localhost:8443");
+        assert_eq!(config.tokens.issuer.as_str(), "https://localhost:8443");
+    }
+
+    #[test]
+    fn the_shipped_file_says_what_the_defaults_are() {
+        let shipped = include_str!("../../config/keyward.toml");
+        let parsed = parse(shipped).unwrap();
+        let spelled_out: String = shipped
+            .lines()
+            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_ne!(spelled_out, shipped, "the file shows defaults as `#= key = value`");
+        assert_eq!(parse(&spelled_out).unwrap(), parsed, "a default in the file is not the code's");
+    }
+
+    #[test]
+    fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
+        refuse(&format!("{LEAST}[listen]\nagent = \"CNRY\"\n"), 5, 1, "unknown field");
+        refuse(&format!("{LEAST}[listen]\nagents = \"CNRY\"\n"), 5, 10, "IP address and a port");
+        refuse(&format!("{LEAST}[listen]\nagents = 7\n"), 5, 10, "expected a string");
+        refuse(&format!("{LEAST}[tokens]\nlife_s = \"CNRY\"\n"), 5, 10, "expected i64");
+        refuse(&format!("{LEAST}[tokens]\nlife_s = 9\n"), 5, 10, "must be 10 to 3600");
+        refuse(&format!("{LEAST}[tokens]\nlife_s = 3601\n"), 5, 10, "must be 10 to 3600");
+        refuse(&format!("{LEAST}[tokens]\nissuer = \"http://CNRY\"\n"), 5, 10, "https");
+        refuse(&format!("{LEAST}[server]\nnames = []\n"), 5, 9, "at least one");
+        refuse(&format!("{LEAST}[server]\nnames = [\"CNRY\"]\n"), 5, 10, "DNS name");
+        refuse(&format!("{LEAST}[server]\naddress = \"CNRY\"\n"), 5, 11, "host:port");
+        refuse(&format!("{LEAST}[log]\nlevel = \"CNRY\"\n"), 5, 9, "unknown word");
+        refuse(&format!("{LEAST}[connections]\nmax = 0\n"), 5, 7, "must be 1 to 65536");
+        refuse(&format!("{LEAST}[connections]\nmax = 65537\n"), 5, 7, "must be 1 to 65536");
+        refuse(&format!("{LEAST}[quota]\nmints_per_s = 0\n"), 5, 15, "must be 1");
+        refuse(&format!("{LEAST}[certificates]\nagent_life_s = 299\n"), 5, 16, "must be 300");
+        refuse(&format!("{LEAST}[certificates]\noperator_life_s = 86401\n"), 5, 19, "86400");
+        refuse("trust_domain = \"CNRY\"\n[root_key]\nfile = \"/k\"\n", 1, 16, "trust domain");
+        refuse("trust_domain = \"a\"\ntrust_domain = \"b\"\n", 2, 1, "duplicate");
+        refuse("trust_domain = \"a\"\n[root_key]\n", 2, 1, "either `file` or `credential`");
+        refuse("trust_domain = \"a\"\n[root_key]\nfile = \"CNRY\"\n", 3, 8, "absolute");
+        refuse("trust_domain = \"a\"\n[root_key]\ncredential = \"../CNRY\"\n", 3, 14, "plain");
+        refuse(&format!("data_dir = \"CNRY\"\n{LEAST}"), 1, 12, "absolute");
+        refuse("trust_domain = \"a\"\n", 1, 1, "root_key");
+    }
+}

@@ -1,0 +1,135 @@
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// Why a configuration was refused. Never carries a value of it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("`{path}` cannot be read: {why}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Something in it is wrong.
+    #[error("`{path}` line {line}, column {column}: {message}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1, in characters.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) trust_domain: Spanned<String>,
+    pub(super) data_dir: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub(super) listen: RawListen,
+    #[serde(default)]
+    pub(super) server: RawServer,
+    pub(super) root_key: Spanned<RawRootKey>,
+    #[serde(default)]
+    pub(super) certificates: RawCertificates,
+    #[serde(default)]
+    pub(super) tokens: RawTokens,
+    #[serde(default)]
+    pub(super) connections: RawConnections,
+    #[serde(default)]
+    pub(super) quota: RawQuota,
+    #[serde(default)]
+    pub(super) log: RawLog,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListen {
+    pub(super) agents: Option<Spanned<String>>,
+    pub(super) admins: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawServer {
+    pub(super) names: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) admin_address: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRootKey {
+    pub(super) file: Option<Spanned<PathBuf>>,
+    pub(super) credential: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCertificates {
+    pub(super) agent_life_s: Option<Spanned<i64>>,
+    pub(super) operator_life_s: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTokens {
+    pub(super) life_s: Option<Spanned<i64>>,
+    pub(super) issuer: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConnections {
+    pub(super) max: Option<Spanned<i64>>,
+    pub(super) max_per_peer: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawQuota {
+    pub(super) mints_per_s: Option<Spanned<i64>>,
+    pub(super) mints_burst: Option<Spanned<i64>>,
+    pub(super) enrolments_per_s: Option<Spanned<i64>>,
+    pub(super) enrolments_burst: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) level: Option<super::check::LogLevel>,
+    pub(super) format: Option<super::check::LogFormat>,
+}
+
+/// A parser's message without the value that it quotes.
+pub(super) fn without_values(message: &str) -> String {
+    for kind in ["invalid type: ", "invalid value: "] {
+        if let Some(rest) = message.strip_prefix(kind) {
+            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+            return format!("{}expected {expected}", kind.replace(": ", ", "));
+        }
+    }
+    if let Some((_, expected)) = message.split_once("`, expected ")
+        && message.starts_with("unknown variant")
+    {
+        return format!("unknown word, expected {expected}");
+    }
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Line and column, from 1, of a byte offset.
+pub(super) fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
+    (before.matches('\n').count().saturating_add(1), column.saturating_add(1))
+}

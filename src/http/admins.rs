@@ -1,0 +1,233 @@
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{Response, StatusCode};
+use axum::routing::{get, post, put};
+use serde::{Deserialize, Serialize};
+
+use super::agents::{Status, not_ready};
+use super::answers::{
+    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, Items, RoleAnswer,
+    SecretAnswer, answer,
+};
+use super::edge::{self, read_body};
+use super::input::{Operator, content_type, json, name};
+use super::problem::Problem;
+use super::routes::{Caller, Route, Table, build, route};
+use crate::base::limits::{
+    BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, PAGE_ENTRIES_MAX, SECRET_BYTES_MAX,
+};
+use crate::base::{AgentName, SecretName};
+use crate::broker::AdminDesk;
+use crate::registry::{SourceFile, Unnamed};
+
+/// The admin listener's routes.
+#[must_use]
+pub fn admin_routes() -> Vec<Route> {
+    table().into_iter().map(|(route, _)| route).collect()
+}
+
+/// The admin listener's router.
+pub fn admin_router(desk: AdminDesk) -> Router {
+    let edge = desk.clone();
+    build(table())
+        .layer(axum::middleware::from_fn(move |request, next| {
+            edge::pass(edge.request_id(), request, next)
+        }))
+        .with_state(desk)
+}
+
+fn table() -> Table<AdminDesk> {
+    use Caller::{Operator, Public};
+    vec![
+        (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
+        (route("GET", "/readyz", Public), get(readyz)),
+        (route("GET", "/v1/whoami", Operator), get(whoami)),
+        (route("POST", "/v1/plan", Operator), post(plan)),
+        (route("POST", "/v1/apply", Operator), post(apply)),
+        (route("GET", "/v1/agents", Operator), get(agents)),
+        (route("GET", "/v1/agents/{name}", Operator), get(agent)),
+        (route("POST", "/v1/agents/{name}/invitations", Operator), post(invite)),
+        (route("GET", "/v1/capabilities", Operator), get(capabilities)),
+        (route("GET", "/v1/roles", Operator), get(roles)),
+        (route("GET", "/v1/secrets", Operator), get(secrets)),
+        (route("PUT", "/v1/secrets/{*name}", Operator), put(put_secret)),
+        (route("GET", "/v1/ledger/entries", Operator), get(entries)),
+    ]
+}
+
+async fn readyz(State(desk): State<AdminDesk>) -> Result<Response<Body>, Problem> {
+    if desk.is_ready() { Ok(answer(StatusCode::OK, &Status { status: "ok" })) } else { Err(not_ready()) }
+}
+
+#[derive(Serialize)]
+struct WhoamiAnswer {
+    kind: &'static str,
+    name: String,
+    spiffe_id: String,
+    certificate: CertificateAnswer,
+}
+
+async fn whoami(operator: Operator) -> Response<Body> {
+    let answered = WhoamiAnswer {
+        kind: "operator",
+        name: operator.principal.name().to_string(),
+        spiffe_id: operator.certificate.spiffe().to_string(),
+        certificate: (&*operator.certificate).into(),
+    };
+    answer(StatusCode::OK, &answered)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeclareBody {
+    files: Vec<FileBody>,
+    #[serde(default)]
+    prune: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileBody {
+    name: String,
+    text: String,
+}
+
+impl DeclareBody {
+    fn parts(self) -> Result<(Vec<SourceFile>, Unnamed), Problem> {
+        if self.files.is_empty() || self.files.len() > DECLARATION_FILES_MAX {
+            let why = format!("1 to {DECLARATION_FILES_MAX} files are taken at once");
+            let fix = "name at least one file, or put declarations together into fewer files";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "files_count", &why, fix));
+        }
+        let unnamed = if self.prune { Unnamed::Prune } else { Unnamed::Keep };
+        let files = self.files.into_iter().map(|file| SourceFile { name: file.name, text: file.text });
+        Ok((files.collect(), unnamed))
+    }
+}
+
+async fn plan(
+    State(desk): State<AdminDesk>,
+    _operator: Operator,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let (files, unnamed) = json::<DeclareBody>(request, DECLARATION_BYTES_MAX).await?.parts()?;
+    Ok(answer(StatusCode::OK, &AppliedAnswer::from(desk.plan(&files, unnamed)?)))
+}
+
+async fn apply(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let (files, unnamed) = json::<DeclareBody>(request, DECLARATION_BYTES_MAX).await?.parts()?;
+    let applied = desk.apply(&operator.principal, &files, unnamed).await?;
+    Ok(answer(StatusCode::OK, &AppliedAnswer::from(applied)))
+}
+
+async fn agents(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
+    let items = desk.agents().into_iter().map(AgentAnswer::from).collect();
+    answer(StatusCode::OK, &Items { items })
+}
+
+async fn agent(
+    State(desk): State<AdminDesk>,
+    _operator: Operator,
+    Path(agent): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let agent: AgentName = name(&agent)?;
+    Ok(answer(StatusCode::OK, &AgentAnswer::from(desk.agent(&agent)?)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InviteBody {
+    roles: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct InviteAnswer<'a> {
+    agent: String,
+    code: &'a str,
+    code_id: String,
+    expires_at: String,
+}
+
+async fn invite(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(agent): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let agent: AgentName = name(&agent)?;
+    let body: InviteBody = json(request, BODY_BYTES_MAX).await?;
+    let roles = body.roles.iter().map(|role| name(role)).collect::<Result<_, _>>()?;
+    let invitation = desk.invite(&operator.principal, agent, roles).await?;
+    let answered = InviteAnswer {
+        agent: invitation.agent.to_string(),
+        code: invitation.code.expose(),
+        code_id: invitation.id.to_string(),
+        expires_at: invitation.expires_at.to_string(),
+    };
+    Ok(answer(StatusCode::CREATED, &answered))
+}
+
+async fn capabilities(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
+    let items = desk.capabilities().into_iter().map(CapabilityAnswer::from).collect();
+    answer(StatusCode::OK, &Items { items })
+}
+
+async fn roles(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
+    let items = desk.roles().into_iter().map(RoleAnswer::from).collect();
+    answer(StatusCode::OK, &Items { items })
+}
+
+async fn secrets(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
+    let items = desk.secrets().into_iter().map(SecretAnswer::from).collect();
+    answer(StatusCode::OK, &Items { items })
+}
+
+#[derive(Serialize)]
+struct StoredAnswer {
+    name: String,
+    version: u32,
+    seq: u64,
+}
+
+async fn put_secret(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(secret): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    content_type(request.headers(), "application/octet-stream")?;
+    let value = read_body(request.into_body(), SECRET_BYTES_MAX).await?;
+    let stored = desk.put_secret(&operator.principal, secret, value).await?;
+    let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
+    Ok(answer(StatusCode::CREATED, &answered))
+}
+
+async fn entries(
+    State(desk): State<AdminDesk>,
+    _operator: Operator,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let (mut after, mut limit) = (0, PAGE_ENTRIES_MAX);
+    for (field, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+        let number = value.parse::<u64>().map_err(|_| bad_query())?;
+        match field.as_ref() {
+            "after" => after = number,
+            "limit" if (1..=PAGE_ENTRIES_MAX as u64).contains(&number) => {
+                limit = usize::try_from(number).unwrap_or(PAGE_ENTRIES_MAX);
+            }
+            _ => return Err(bad_query()),
+        }
+    }
+    Ok(answer(StatusCode::OK, &AuditAnswer::from(desk.entries(after, limit)?)))
+}
+
+fn bad_query() -> Problem {
+    let why = "the query takes `after`, a sequence, and `limit`, 1 to 500";
+    Problem::new(StatusCode::BAD_REQUEST, "query_invalid", why, "send e.g. ?after=0&limit=100")
+}

@@ -1,0 +1,282 @@
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
+use super::edge;
+use super::input::{Agent, bearer, form, json, name};
+use super::listener::Peer;
+use super::problem::Problem;
+use super::routes::{Caller, Route, Table, build, route};
+use crate::base::encoding::from_base64url;
+use crate::base::limits::BODY_BYTES_MAX;
+use crate::base::{SecretName, Sensitive};
+use crate::broker::{AgentDesk, EnrolInput, MintInput};
+use crate::pki::certificate_pem;
+
+/// The agent listener's routes.
+#[must_use]
+pub fn agent_routes() -> Vec<Route> {
+    table().into_iter().map(|(route, _)| route).collect()
+}
+
+/// The agent listener's router.
+pub fn agent_router(desk: AgentDesk) -> Router {
+    let edge = desk.clone();
+    build(table())
+        .layer(axum::middleware::from_fn(move |request, next| {
+            edge::pass(edge.request_id(), request, next)
+        }))
+        .with_state(desk)
+}
+
+fn table() -> Table<AgentDesk> {
+    use Caller::{Agent, Public};
+    vec![
+        (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
+        (route("GET", "/readyz", Public), get(readyz)),
+        (route("GET", "/.well-known/oauth-authorization-server", Public), get(metadata)),
+        (route("GET", "/.well-known/jwks.json", Public), get(jwks)),
+        (route("GET", "/v1/authority", Public), get(authority)),
+        (route("GET", "/oauth/authorize", Public), get(authorize)),
+        (route("POST", "/v1/enrol", Public), post(enrol)),
+        (route("POST", "/oauth/token", Agent), post(token)),
+        (route("GET", "/v1/whoami", Agent), get(whoami)),
+        (route("GET", "/v1/secrets/{*name}", Agent), get(reveal)),
+    ]
+}
+
+#[derive(Serialize)]
+pub(super) struct Status {
+    pub(super) status: &'static str,
+}
+
+pub(super) fn not_ready() -> Problem {
+    let why = "the ledger cannot acknowledge anything";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_failed", why, "look at the disk, restart the broker")
+}
+
+async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem> {
+    if desk.is_ready() { Ok(answer(StatusCode::OK, &Status { status: "ok" })) } else { Err(not_ready()) }
+}
+
+/// RFC 8414, with the fields that real clients insist on although our only grant needs none.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    issuer: &'a str,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    response_types_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; 1],
+    token_endpoint_auth_methods_supported: [&'static str; 1],
+    tls_client_certificate_bound_access_tokens: bool,
+    authorization_details_types_supported: [&'static str; 1],
+}
+
+async fn metadata(State(desk): State<AgentDesk>) -> Response<Body> {
+    let issuer = desk.issuer();
+    let metadata = Metadata {
+        issuer,
+        authorization_endpoint: format!("{issuer}/oauth/authorize"),
+        token_endpoint: format!("{issuer}/oauth/token"),
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        response_types_supported: ["none"],
+        grant_types_supported: ["client_credentials"],
+        token_endpoint_auth_methods_supported: ["tls_client_auth"],
+        tls_client_certificate_bound_access_tokens: true,
+        authorization_details_types_supported: ["keyward_capability"],
+    };
+    public(answer(StatusCode::OK, &metadata))
+}
+
+async fn jwks(State(desk): State<AgentDesk>) -> Response<Body> {
+    public(answer(StatusCode::OK, &desk.key_set()))
+}
+
+async fn authority(State(desk): State<AgentDesk>) -> Response<Body> {
+    let mut response = Response::new(Body::from(certificate_pem(desk.authority())));
+    let kind = HeaderValue::from_static("application/x-pem-file");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    public(response)
+}
+
+/// Public documents may be kept for a minute: short enough for a rotation to be seen.
+fn public(mut response: Response<Body>) -> Response<Body> {
+    let age = HeaderValue::from_static("public, max-age=60");
+    response.headers_mut().insert(header::CACHE_CONTROL, age);
+    response
+}
+
+async fn authorize() -> Problem {
+    let why = "this broker has no authorization endpoint: agents use the client_credentials grant";
+    let fix = "POST to /oauth/token over mTLS";
+    Problem::new(StatusCode::BAD_REQUEST, "response_type_unsupported", why, fix).oauth()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnrolBody {
+    code_id: String,
+    secret: zeroize::Zeroizing<String>,
+    csr: String,
+}
+
+#[derive(Serialize)]
+struct EnrolAnswer {
+    agent: String,
+    instance: String,
+    spiffe_id: String,
+    certificate: String,
+    authority: String,
+    not_after: String,
+}
+
+async fn enrol(
+    State(desk): State<AgentDesk>,
+    axum::Extension(peer): axum::Extension<Peer>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let body: EnrolBody = json(request, BODY_BYTES_MAX).await?;
+    let malformed = |what: &str| {
+        let why = format!("`{what}` is not in the form that an enrolment takes");
+        let fix = "take the parts from the enrolment code as it was printed, or use `keyward join`";
+        Problem::new(StatusCode::BAD_REQUEST, "enrolment_malformed", &why, fix)
+    };
+    let secret = from_base64url(&body.secret).map(zeroize::Zeroizing::new);
+    let secret = secret.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+    let input = EnrolInput {
+        code: body.code_id.parse().map_err(|_| malformed("code_id"))?,
+        secret: Sensitive::new(secret.ok_or_else(|| malformed("secret"))?),
+        request: from_base64url(&body.csr).ok_or_else(|| malformed("csr"))?,
+        peer: peer.address,
+    };
+    let enrolled = desk.enrol(input).await?;
+    let agent = match &enrolled.spiffe {
+        crate::pki::SpiffeId::Agent { name, .. } => name.to_string(),
+        crate::pki::SpiffeId::Operator { name, .. } => name.to_string(),
+    };
+    let answered = EnrolAnswer {
+        agent,
+        instance: enrolled.instance.to_string(),
+        spiffe_id: enrolled.spiffe.to_string(),
+        certificate: certificate_pem(&enrolled.certificate),
+        authority: certificate_pem(desk.authority()),
+        not_after: enrolled.not_after.to_string(),
+    };
+    Ok(answer(StatusCode::CREATED, &answered))
+}
+
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u32,
+    scope: &'a str,
+    token_id: String,
+    decision_id: String,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    constrained: &'a [String],
+}
+
+async fn token(
+    State(desk): State<AgentDesk>,
+    agent: Result<Agent, Problem>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    mint(desk, agent, request).await.map_err(Problem::oauth)
+}
+
+async fn mint(
+    desk: AgentDesk,
+    agent: Result<Agent, Problem>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let agent = agent?;
+    let fields = form(request, BODY_BYTES_MAX).await?;
+    let wrong = |code, why: &str, fix: &str| Problem::new(StatusCode::BAD_REQUEST, code, why, fix);
+    if fields.get("grant_type").is_none_or(|grant| grant != "client_credentials") {
+        let why = "the only grant here is client_credentials";
+        return Err(wrong("grant_type_unsupported", why, "send grant_type=client_credentials"));
+    }
+    if fields.get("client_id").is_some_and(|id| *id != agent.principal.spiffe().to_string()) {
+        let why = "`client_id` is not the identity in the certificate";
+        return Err(wrong("client_id_mismatch", why, "send the SPIFFE ID of the certificate, or nothing"));
+    }
+    let scope: Result<BTreeSet<_>, Problem> =
+        fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(name).collect();
+    let life_s = fields.get("expires_in").map(|text| {
+        text.parse::<u32>().map_err(|_| {
+            let why = "`expires_in` is not a whole number of seconds";
+            wrong("expires_in_invalid", why, "send a number such as 300, or nothing")
+        })
+    });
+    let input = MintInput {
+        scope: scope?,
+        resource: fields.get("resource").map(|text| name(text)).transpose()?,
+        life_s: life_s.transpose()?,
+    };
+    let minted = desk.mint(&agent.certificate, input).await?;
+    Ok(answer(
+        StatusCode::OK,
+        &TokenAnswer {
+            access_token: minted.token.expose(),
+            token_type: "Bearer",
+            expires_in: minted.life_s,
+            scope: &minted.scope,
+            token_id: minted.id.to_string(),
+            decision_id: minted.decision.to_string(),
+            constrained: &minted.constrained,
+        },
+    ))
+}
+
+#[derive(Serialize)]
+struct WhoamiAnswer {
+    kind: &'static str,
+    name: String,
+    spiffe_id: String,
+    instance: String,
+    roles: Vec<String>,
+    capabilities: Vec<CapabilityAnswer>,
+    certificate: CertificateAnswer,
+}
+
+async fn whoami(State(desk): State<AgentDesk>, agent: Agent) -> Response<Body> {
+    let overview = desk.overview(&agent.principal);
+    let answered = WhoamiAnswer {
+        kind: "agent",
+        name: agent.principal.name().to_string(),
+        spiffe_id: agent.principal.spiffe().to_string(),
+        instance: agent.principal.instance().to_string(),
+        roles: overview.roles.iter().map(ToString::to_string).collect(),
+        capabilities: overview.capabilities.into_iter().map(Into::into).collect(),
+        certificate: (&*agent.certificate).into(),
+    };
+    answer(StatusCode::OK, &answered)
+}
+
+async fn reveal(
+    State(desk): State<AgentDesk>,
+    agent: Agent,
+    Path(secret): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    let token = bearer(&headers)?;
+    let revealed = desk.reveal(&agent.certificate, token, &secret).await?;
+    let mut response = Response::new(Body::from(revealed.value.expose().to_vec()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("keyward-secret-version", HeaderValue::from(revealed.version));
+    if let Ok(decision) = HeaderValue::from_str(&revealed.decision.to_string()) {
+        headers.insert("keyward-decision-id", decision);
+    }
+    Ok(response)
+}

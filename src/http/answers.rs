@@ -1,0 +1,162 @@
+//! What goes out, as JSON: the transfer forms of records, which themselves know no outside.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, RoleView, SecretView};
+use crate::registry::PlannedChange;
+
+/// `value` as a JSON response.
+pub(super) fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A list; `items` is there even when it is empty.
+#[derive(Serialize)]
+pub(super) struct Items<T> {
+    pub(super) items: Vec<T>,
+}
+
+#[derive(Serialize)]
+pub(super) struct CapabilityAnswer {
+    name: String,
+    access: &'static str,
+    delivery: &'static str,
+    audience: String,
+    secret: Option<String>,
+    max_life_s: u32,
+}
+
+impl From<CapabilityView> for CapabilityAnswer {
+    fn from(view: CapabilityView) -> Self {
+        Self {
+            name: view.name.to_string(),
+            access: view.access.as_str(),
+            delivery: view.delivery,
+            audience: view.audience,
+            secret: view.secret.map(|name| name.to_string()),
+            max_life_s: view.max_life_s,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct RoleAnswer {
+    name: String,
+    capabilities: Vec<String>,
+}
+
+impl From<RoleView> for RoleAnswer {
+    fn from(view: RoleView) -> Self {
+        Self { name: view.name.to_string(), capabilities: view.capabilities.iter().map(ToString::to_string).collect() }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct AgentAnswer {
+    id: String,
+    name: String,
+    roles: Vec<String>,
+    max_instances: u32,
+    instances: Vec<InstanceAnswer>,
+}
+
+#[derive(Serialize)]
+struct InstanceAnswer {
+    id: String,
+    serial: String,
+    enrolled_at: String,
+    not_after: String,
+    state: &'static str,
+}
+
+impl From<AgentView> for AgentAnswer {
+    fn from(view: AgentView) -> Self {
+        let instances = view.instances.into_iter().map(|instance| InstanceAnswer {
+            id: instance.id.to_string(),
+            serial: instance.serial,
+            enrolled_at: instance.enrolled_at.to_string(),
+            not_after: instance.not_after.to_string(),
+            state: instance.state.as_str(),
+        });
+        Self {
+            id: view.id.to_string(),
+            name: view.name.to_string(),
+            roles: view.roles.iter().map(ToString::to_string).collect(),
+            max_instances: view.max_instances,
+            instances: instances.collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct SecretAnswer {
+    name: String,
+    version: u32,
+    updated_at: String,
+}
+
+impl From<SecretView> for SecretAnswer {
+    fn from(view: SecretView) -> Self {
+        Self { name: view.name.to_string(), version: view.version, updated_at: view.updated_at.to_string() }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct AppliedAnswer {
+    changes: Vec<PlannedChange>,
+    applied: bool,
+    seq: Option<u64>,
+}
+
+impl From<Applied> for AppliedAnswer {
+    fn from(applied: Applied) -> Self {
+        Self { changes: applied.changes, applied: applied.seq.is_some(), seq: applied.seq }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct AuditAnswer {
+    items: Vec<EntryAnswer>,
+    next_after: Option<u64>,
+    head: u64,
+}
+
+#[derive(Serialize)]
+struct EntryAnswer {
+    seq: u64,
+    time: String,
+    kind: &'static str,
+    event: serde_json::Value,
+    leaf: String,
+}
+
+impl From<AuditPage> for AuditAnswer {
+    fn from(page: AuditPage) -> Self {
+        let items = page.entries.into_iter().map(|entry| EntryAnswer {
+            seq: entry.seq,
+            time: entry.time.to_string(),
+            kind: entry.kind,
+            event: serde_json::from_slice(&entry.event).unwrap_or_default(),
+            leaf: entry.leaf,
+        });
+        Self { items: items.collect(), next_after: page.next_after, head: page.head }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct CertificateAnswer {
+    pub(super) serial: String,
+    pub(super) not_after: String,
+}
+
+impl From<&crate::pki::PeerCertificate> for CertificateAnswer {
+    fn from(certificate: &crate::pki::PeerCertificate) -> Self {
+        Self { serial: certificate.serial().to_string(), not_after: certificate.not_after().to_string() }
+    }
+}

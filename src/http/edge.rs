@@ -1,0 +1,163 @@
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use crate::base::RequestId;
+
+/// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
+const ONCE: [HeaderName; 5] =
+    [header::AUTHORIZATION, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST, header::TRANSFER_ENCODING];
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What every request passes first and every response last.
+pub(super) async fn pass(id: RequestId, mut request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), route_of(&request));
+    request.extensions_mut().insert(id);
+    let response = match acceptable(request.uri(), request.headers()) {
+        Ok(()) => answer(request, next).await,
+        Err(problem) => problem.into_response(),
+    };
+    finish(id, response, &format!("{method} {path}"))
+}
+
+/// The handler runs as a task of its own: a caller that hangs up does not stop a commit halfway, and
+/// a panic costs one request.
+async fn answer(request: Request, next: Next) -> Response {
+    let handled = tokio::spawn(async move { next.run(request).await });
+    handled.await.unwrap_or_else(|_| {
+        let (why, fix) = ("the broker could not finish this", "look up the request id in the broker's log");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why, fix).into_response()
+    })
+}
+
+fn finish(id: RequestId, mut response: Response, what: &str) -> Response {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let code = problem.code();
+        tracing::info!(request.id = %id, request.what = what, status = response.status().as_u16(), code, "refused");
+        response = problem.of_request(id).write_out();
+    } else if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+        response = unrouted(response.status()).of_request(id).write_out();
+    } else {
+        tracing::debug!(request.id = %id, request.what = what, status = response.status().as_u16(), "answered");
+    }
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The route, never the path itself: a path is input, and input does not go to the log.
+fn route_of(request: &Request) -> String {
+    let matched = request.extensions().get::<axum::extract::MatchedPath>();
+    matched.map_or("(no route)", axum::extract::MatchedPath::as_str).to_owned()
+}
+
+fn unrouted(status: StatusCode) -> Problem {
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        let why = "the route does not take this method";
+        return Problem::new(status, "method_not_allowed", why, "see the reference for the route's methods");
+    }
+    Problem::new(status, "route_unknown", "there is no such route on this listener", "see the reference for routes")
+}
+
+fn acceptable(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(twice) = ONCE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        let why = format!("the header field `{twice}` came twice");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "header_repeated", &why, "send it once"));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let why = "encoded bodies are not taken";
+        let fix = "send the body as it is, without Content-Encoding";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", why, fix));
+    }
+    if !is_canonical(uri.path()) || uri.authority().is_some() {
+        let why = "the path is not in canonical form";
+        let fix = "send the path as the reference writes it: no escapes, no empty or dotted segments";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "path_not_canonical", why, fix));
+    }
+    if uri.query().is_some() && !uri.path().starts_with("/v1/ledger/") {
+        let why = "this route takes nothing in the query: it would end up in logs";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "query_not_taken", why, "send it in the body"));
+    }
+    Ok(())
+}
+
+/// One spelling per path: what the router matches is what was sent, byte for byte.
+fn is_canonical(path: &str) -> bool {
+    path.starts_with('/')
+        && path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'/' | b'-' | b'_' | b'.'))
+        && path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
+/// Reads a body of at most `limit` bytes within the time that a body may take.
+pub(super) async fn read_body(body: Body, limit: usize) -> Result<crate::base::Sensitive<Vec<u8>>, Problem> {
+    use http_body_util::BodyExt;
+    let wait = Duration::from_secs(crate::base::limits::BODY_WAIT_S);
+    let collected = async {
+        let mut body = body;
+        let mut bytes = zeroize::Zeroizing::new(Vec::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| broken_body())?;
+            let Ok(data) = frame.into_data() else { continue };
+            let size = bytes.len().saturating_add(data.len());
+            if size > limit {
+                return Err(too_large(limit));
+            }
+            grow(&mut bytes, size, limit);
+            bytes.extend_from_slice(&data);
+        }
+        Ok(crate::base::Sensitive::new(std::mem::take(&mut *bytes)))
+    };
+    tokio::time::timeout(wait, collected).await.unwrap_or_else(|_| {
+        let why = "the body did not arrive in time";
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", why, "send the body at once"))
+    })
+}
+
+/// Grows by copying into a new buffer and wiping the old one: a body may be a secret, and a plain
+/// reallocation would leave a copy behind.
+fn grow(bytes: &mut zeroize::Zeroizing<Vec<u8>>, size: usize, limit: usize) {
+    if size > bytes.capacity() {
+        let mut larger = Vec::with_capacity(size.saturating_mul(2).min(limit));
+        larger.extend_from_slice(bytes);
+        *bytes = zeroize::Zeroizing::new(larger);
+    }
+}
+
+fn broken_body() -> Problem {
+    let why = "the body ended before it was whole";
+    Problem::new(StatusCode::BAD_REQUEST, "body_broken", why, "send the whole body")
+}
+
+fn too_large(limit: usize) -> Problem {
+    let why = format!("the body is larger than the {limit} bytes that this route takes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &why, "send less at once")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_canonical;
+
+    #[test]
+    fn pol_04_paths_have_one_spelling() {
+        for good in ["/livez", "/v1/secrets/github/app", "/.well-known/jwks.json", "/v1/agents/a-b"] {
+            assert!(is_canonical(good), "{good}");
+        }
+        for bad in [
+            "", "*", "/", "//", "/v1//secrets", "/v1/secrets/../agents", "/v1/./a", "/v1/%2e%2e/a", "/v1/a;x=1",
+            "/V1/secrets/a", "/v1/secrets/a/", "/v1\\secrets", "/v1/secrets/a%2fb", "/v1/secrets/\u{e9}", "/v1/a b",
+            "/v1/a%00", "/v1/~a", "/v1/a+b", "/v1/a:b", "/v1/a@b", "/...%2f",
+        ] {
+            assert!(!is_canonical(bad), "{bad}");
+        }
+    }
+}

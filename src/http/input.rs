@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::edge::read_body;
+use super::listener::Peer;
+use super::problem::Problem;
+use crate::authn::{AgentPrincipal, OperatorPrincipal};
+use crate::base::NameError;
+use crate::broker::{AdminDesk, AgentDesk};
+use crate::pki::PeerCertificate;
+use std::sync::Arc;
+
+/// The certificate of the connection, on routes that need one.
+pub(super) struct Certified(pub(super) Arc<PeerCertificate>);
+
+impl<S: Sync> FromRequestParts<S> for Certified {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<Peer>();
+        let certificate = peer.and_then(|peer| peer.certificate.clone());
+        certificate.map(Self).ok_or_else(Problem::no_certificate)
+    }
+}
+
+/// The agent behind the connection, judged now. The only way for a handler to have one.
+pub(super) struct Agent {
+    pub(super) principal: AgentPrincipal,
+    pub(super) certificate: Arc<PeerCertificate>,
+}
+
+impl FromRequestParts<AgentDesk> for Agent {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
+        let principal = desk.identify(&certificate)?;
+        Ok(Self { principal, certificate })
+    }
+}
+
+/// The operator behind the connection, judged now. The only way for a handler to have one.
+pub(super) struct Operator {
+    pub(super) principal: OperatorPrincipal,
+    pub(super) certificate: Arc<PeerCertificate>,
+}
+
+impl FromRequestParts<AdminDesk> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &AdminDesk) -> Result<Self, Problem> {
+        let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
+        let principal = desk.identify(&certificate)?;
+        Ok(Self { principal, certificate })
+    }
+}
+
+/// Reads and parses a JSON body: of our content type, without unknown, repeated or mistyped fields.
+pub(super) async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, Problem> {
+    content_type(request.headers(), "application/json")?;
+    let body = read_body(request.into_body(), limit).await?;
+    serde_json::from_slice(body.expose()).map_err(|error| {
+        let why = format!(
+            "the body is not the JSON that this route takes: {} at line {}, column {}",
+            fault(&error),
+            error.line(),
+            error.column()
+        );
+        Problem::new(StatusCode::BAD_REQUEST, "json_invalid", &why, "see the reference for the route's fields")
+    })
+}
+
+/// What is wrong with it, without quoting it.
+fn fault(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    match error.classify() {
+        Category::Syntax => "it is not JSON".to_owned(),
+        Category::Eof => "it ends too early".to_owned(),
+        Category::Io => "it could not be read".to_owned(),
+        Category::Data => {
+            let text = error.to_string();
+            if text.starts_with("unknown field") {
+                "unknown field".to_owned()
+            } else if text.starts_with("duplicate field") {
+                "repeated field".to_owned()
+            } else if let Some(rest) = text.strip_prefix("missing field `") {
+                // The name is ours, not the caller's.
+                format!("missing field `{}`", rest.split('`').next().unwrap_or_default())
+            } else {
+                "a field has the wrong type or form".to_owned()
+            }
+        }
+    }
+}
+
+/// Reads a form body whose fields come at most once each. Fields that nobody asked for are left
+/// to lie, as OAuth wants it (RFC 6749 §3.2).
+pub(super) async fn form(request: Request, limit: usize) -> Result<BTreeMap<String, String>, Problem> {
+    content_type(request.headers(), "application/x-www-form-urlencoded")?;
+    let body = read_body(request.into_body(), limit).await?;
+    if std::str::from_utf8(body.expose()).is_err() {
+        let why = "the body is not a form";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "form_invalid", why, "send an URL-encoded form"));
+    }
+    let mut fields = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(body.expose()) {
+        if fields.insert(name.into_owned(), value.into_owned()).is_some() {
+            let why = "a field of the form came twice";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "form_repeated", why, "send each field once"));
+        }
+    }
+    Ok(fields)
+}
+
+pub(super) fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (kind, parameters) = given.split_once(';').unwrap_or((given, ""));
+    let charset = parameters.trim().to_ascii_lowercase();
+    if kind.trim().eq_ignore_ascii_case(wanted) && matches!(charset.as_str(), "" | "charset=utf-8") {
+        return Ok(());
+    }
+    let why = format!("this route takes `{wanted}`");
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", &why, "set Content-Type to that"))
+}
+
+/// A canonical name out of the path or the body.
+pub(super) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {
+    text.parse().map_err(|error: NameError| {
+        let fix = format!("use {}", error.rule());
+        Problem::new(StatusCode::BAD_REQUEST, "name_not_canonical", &error.to_string(), &fix)
+    })
+}
+
+/// The bearer token of the `Authorization` header (RFC 6750 §2.1), and of nowhere else.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    });
+    token.ok_or_else(|| {
+        let why = "this route needs an access token in the Authorization header";
+        Problem::new(StatusCode::UNAUTHORIZED, "token_missing", why, "ask for a token at /oauth/token")
+            .unauthenticated()
+    })
+}

@@ -1,0 +1,19 @@
+//! The two listeners: from bytes to typed input, and from outcomes to responses.
+//!
+//! The agent router's state is an [`AgentDesk`](crate::broker::AgentDesk), the admin router's an
+//! [`AdminDesk`](crate::broker::AdminDesk): an agent's request has no way to an admin use case.
+//! Text is parsed here, once, into typed values; only this room knows status codes.
+
+mod admins;
+mod agents;
+mod answers;
+mod edge;
+mod input;
+pub mod listener;
+mod problem;
+mod routes;
+
+pub use admins::{admin_router, admin_routes};
+pub use agents::{agent_router, agent_routes};
+pub use problem::Problem;
+pub use routes::{Caller, Route};

@@ -1,0 +1,36 @@
+use axum::Router;
+use axum::routing::MethodRouter;
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Caller {
+    /// Anybody: no certificate needed.
+    Public,
+    /// An agent with a live certificate.
+    Agent,
+    /// An operator with a live certificate.
+    Operator,
+}
+
+/// One line of a listener's route table. The router is built from the table, so that a test that
+/// walks the table walks the router.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// The method, upper case.
+    pub method: &'static str,
+    /// The path, with `{name}` for a segment and `{*name}` for the rest.
+    pub path: &'static str,
+    /// Who may call it.
+    pub caller: Caller,
+}
+
+/// A table with the handlers behind it.
+pub(super) type Table<S> = Vec<(Route, MethodRouter<S>)>;
+
+pub(super) const fn route(method: &'static str, path: &'static str, caller: Caller) -> Route {
+    Route { method, path, caller }
+}
+
+pub(super) fn build<S: Clone + Send + Sync + 'static>(table: Table<S>) -> Router<S> {
+    table.into_iter().fold(Router::new(), |router, (route, handler)| router.route(route.path, handler))
+}

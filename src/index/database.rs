@@ -1,0 +1,172 @@
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::place::{Batch, Tree};
+use crate::base::{Entropy, LedgerId, Sensitive};
+use crate::crypto::{Aad, AeadKey};
+
+/// Why the index does not answer. The ledger still does.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// What it holds is not what was put there.
+    #[error("the index is corrupt: {0}")]
+    Corrupt(String),
+    /// It has stopped after a failure, until it is built anew.
+    #[error("the index has stopped")]
+    Stopped,
+    /// Its directory cannot be used.
+    #[error("the index directory cannot be used: {0}")]
+    Io(String),
+}
+
+/// How the index came to be as it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// It was there.
+    Existing,
+    /// There was none.
+    Fresh,
+    /// It was broken, for this reason, and has been moved aside.
+    Rebuilt(String),
+}
+
+/// An open sled database, sealed and bound to one ledger.
+pub(super) struct Database {
+    db: sled::Db,
+}
+
+/// Seals what goes in and opens what comes out.
+pub(super) struct Seal {
+    pub(super) key: AeadKey,
+    pub(super) ledger: LedgerId,
+}
+
+const META: &[u8] = b"meta";
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const FLUSH_EVERY_MS: u64 = 500;
+
+impl Seal {
+    fn bound(&self, place: &[u8]) -> Aad {
+        Aad::new("keyward/index").field(self.ledger.as_bytes()).field(place)
+    }
+}
+
+/// Runs what may panic inside sled; a panic there means that the files are not what sled wrote.
+fn contained<T>(run: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(IndexError::Corrupt(error.to_string())),
+        Err(_) => Err(IndexError::Corrupt("the index library gave up".to_owned())),
+    }
+}
+
+impl Database {
+    /// Opens the database in `dir`, moving a broken one aside, and says how far it had come.
+    pub(super) fn open(
+        dir: &Path,
+        seal: &Seal,
+        entropy: &dyn Entropy,
+    ) -> Result<(Self, u64, Origin), IndexError> {
+        let existed = dir.exists();
+        match Self::attempt(dir, seal) {
+            Ok((database, Some(applied))) => Ok((database, applied, Origin::Existing)),
+            Ok((database, None)) if !existed => {
+                database.apply(&[Batch { seq: 0, puts: Vec::new() }], seal, entropy)?;
+                Ok((database, 0, Origin::Fresh))
+            }
+            Ok((database, None)) => {
+                drop(database);
+                Self::anew(dir, seal, entropy, "it does not say how far it has come".to_owned())
+            }
+            Err(error) => Self::anew(dir, seal, entropy, error.to_string()),
+        }
+    }
+
+    fn anew(
+        dir: &Path,
+        seal: &Seal,
+        entropy: &dyn Entropy,
+        why: String,
+    ) -> Result<(Self, u64, Origin), IndexError> {
+        Ok((Self::replace(dir, seal, entropy)?, 0, Origin::Rebuilt(why)))
+    }
+
+    /// An empty database in place of the one in `dir`, which is moved aside.
+    pub(super) fn replace(dir: &Path, seal: &Seal, entropy: &dyn Entropy) -> Result<Self, IndexError> {
+        move_aside(dir)?;
+        let (database, _) = Self::attempt(dir, seal)?;
+        database.apply(&[Batch { seq: 0, puts: Vec::new() }], seal, entropy)?;
+        Ok(database)
+    }
+
+    fn attempt(dir: &Path, seal: &Seal) -> Result<(Self, Option<u64>), IndexError> {
+        let db = contained(|| {
+            sled::Config::new()
+                .path(dir)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(Some(FLUSH_EVERY_MS))
+                .open()
+        })?;
+        let database = Self { db };
+        let Some(meta) = contained(|| database.db.get(META))? else { return Ok((database, None)) };
+        let meta = seal.key.open(&seal.bound(META), &meta).map_err(|error| {
+            IndexError::Corrupt(format!("its record of how far it has come does not open: {error}"))
+        })?;
+        let applied = <[u8; 8]>::try_from(meta.expose().as_slice()).map(u64::from_be_bytes);
+        let applied = applied.map_err(|_| IndexError::Corrupt("its record has a wrong form".to_owned()))?;
+        Ok((database, Some(applied)))
+    }
+
+    /// Applies `batches`, and how far they go, as one.
+    pub(super) fn apply(&self, batches: &[Batch], seal: &Seal, entropy: &dyn Entropy) -> Result<(), IndexError> {
+        let mut all = sled::Batch::default();
+        let mut last = 0;
+        for batch in batches {
+            last = last.max(batch.seq);
+            for put in &batch.puts {
+                let place = put.tree.place(&put.key);
+                match &put.value {
+                    Some(value) => {
+                        let sealed = seal.key.seal(&seal.bound(&place), value, entropy);
+                        all.insert(place, sealed);
+                    }
+                    None => all.remove(place),
+                }
+            }
+        }
+        all.insert(META, seal.key.seal(&seal.bound(META), &last.to_be_bytes(), entropy));
+        contained(|| self.db.apply_batch(all))
+    }
+
+    pub(super) fn get(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        seal: &Seal,
+    ) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {
+        let place = tree.place(key);
+        let Some(sealed) = contained(|| self.db.get(&place))? else { return Ok(None) };
+        let opened = seal.key.open(&seal.bound(&place), &sealed);
+        opened.map(Some).map_err(|error| IndexError::Corrupt(format!("a {} record: {error}", tree.name())))
+    }
+
+    pub(super) fn flush(&self) -> Result<(), IndexError> {
+        contained(|| self.db.flush()).map(|_| ())
+    }
+}
+
+/// Moves a broken index aside; one is kept for whoever wants to know why.
+fn move_aside(dir: &Path) -> Result<(), IndexError> {
+    let io = |error: std::io::Error| IndexError::Io(error.kind().to_string());
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    name.push(".broken");
+    let aside: PathBuf = dir.with_file_name(name);
+    if aside.is_dir() {
+        fs::remove_dir_all(&aside).map_err(io)?;
+    } else if aside.exists() {
+        fs::remove_file(&aside).map_err(io)?;
+    }
+    fs::rename(dir, &aside).map_err(io)
+}

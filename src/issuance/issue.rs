@@ -1,0 +1,175 @@
+use std::fmt;
+
+use crate::base::{DecisionId, SecretId, TokenId};
+use crate::ledger::Receipt;
+use crate::pki::{Authority, CertificatePlan, PkiError, PublicKey};
+use crate::policy::{Grant, Mint, Reveal};
+use crate::registry::Access;
+use crate::secrets::{Opener, SecretValue, VaultError};
+use crate::token::{AccessToken, AuthorizationDetail, Claims, Confirmation, DetailType, KeySet, SignError, Signer};
+
+/// Something that may leave the house. Made only by [`Issuer`].
+#[must_use]
+#[derive(Debug)]
+pub struct Issued<T>(T);
+
+impl<T> Issued<T> {
+    /// Hands it over: to the response, and nowhere else.
+    pub fn deliver(self) -> T {
+        self.0
+    }
+}
+
+/// Why nothing was issued, although it was allowed and recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// The token was not signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The certificate was not signed.
+    #[error(transparent)]
+    Certificate(#[from] PkiError),
+    /// The value did not open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// A token with what the answer says about it.
+#[derive(Debug)]
+pub struct Token {
+    /// The token.
+    pub token: AccessToken,
+    /// Its id.
+    pub id: TokenId,
+    /// How long it holds, in seconds.
+    pub life_s: u32,
+    /// What it is good for, as OAuth says it.
+    pub scope: String,
+    /// The decision that allowed it.
+    pub decision: DecisionId,
+    /// What was taken away from the request, in words.
+    pub constrained: Vec<String>,
+}
+
+/// A signed certificate.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// DER.
+    pub der: Vec<u8>,
+    /// What it was signed from.
+    pub plan: CertificatePlan,
+}
+
+/// What a certificate is to be signed from, and whose leave there is.
+#[derive(Debug)]
+pub struct Certify<A> {
+    /// The leave.
+    pub grant: Grant<A>,
+    /// What it says.
+    pub plan: CertificatePlan,
+    /// The public key that it is for.
+    pub key: PublicKey,
+}
+
+/// Signs and opens.
+pub struct Issuer {
+    signer: Signer,
+    authority: Authority,
+    opener: Opener,
+    name: String,
+}
+
+impl Issuer {
+    /// Takes the keys, which leave it no more. `name` is the `iss` of tokens.
+    #[must_use]
+    pub const fn new(signer: Signer, authority: Authority, opener: Opener, name: String) -> Self {
+        Self { signer, authority, opener, name }
+    }
+
+    /// The public keys that tokens are verified with.
+    #[must_use]
+    pub fn key_set(&self) -> KeySet {
+        self.signer.key_set()
+    }
+
+    /// The certificate authority, for its public half.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Mints the token `id` that `receipt` proves to be recorded.
+    ///
+    /// # Errors
+    /// [`IssueError::Sign`]: the ledger then has a token that does not exist, which is harmless.
+    pub fn mint(&self, receipt: Receipt<(TokenId, Grant<Mint>)>) -> Result<Issued<Token>, IssueError> {
+        let (seq, issued_at) = (receipt.seq(), receipt.time().s());
+        let (id, grant) = receipt.redeem();
+        let (basis, mint) = grant.redeem();
+        let principal = mint.principal();
+        let names: Vec<&str> = mint.capabilities().iter().map(|(name, _)| name.as_str()).collect();
+        let scope = names.join(" ");
+        let detail = |(name, access): &(_, Access)| AuthorizationDetail {
+            kind: DetailType::Capability,
+            capability: format!("{name}", name = name as &crate::base::CapabilityName),
+            access: access.as_str().to_owned(),
+        };
+        let spiffe = principal.spiffe().to_string();
+        // Never beyond the certificate, however long the record took.
+        let expires_at = issued_at.saturating_add(i64::from(mint.life_s())).min(principal.not_after().s());
+        let claims = Claims {
+            iss: self.name.clone(),
+            sub: spiffe.clone(),
+            client_id: spiffe,
+            aud: mint.audience().clone(),
+            scope: scope.clone(),
+            authorization_details: mint.capabilities().iter().map(detail).collect(),
+            jti: id,
+            iat: issued_at,
+            nbf: issued_at,
+            exp: expires_at,
+            cnf: Confirmation { x5t_s256: principal.thumbprint().base64url() },
+            seq,
+            instance: principal.instance(),
+            decision: basis.decision,
+        };
+        let token = self.signer.sign(&claims)?;
+        let life_s = u32::try_from(expires_at.saturating_sub(issued_at)).unwrap_or(0);
+        let constrained = mint.constrained().to_vec();
+        Ok(Issued(Token { token, id, life_s, scope, decision: basis.decision, constrained }))
+    }
+
+    /// Opens the value that `receipt` proves to be recorded as leaving.
+    ///
+    /// # Errors
+    /// [`IssueError::Vault`] when the record does not open.
+    pub fn reveal(
+        &self,
+        receipt: Receipt<Grant<Reveal>>,
+        (id, version): (SecretId, u32),
+        stored: &[u8],
+    ) -> Result<Issued<SecretValue>, IssueError> {
+        let value = self.opener.open(id, version, stored)?;
+        // The grant is spent here, whatever the opening gave.
+        let _spent = receipt.redeem();
+        Ok(Issued(value))
+    }
+
+    /// Signs the certificate that `receipt` proves to be recorded.
+    ///
+    /// # Errors
+    /// [`IssueError::Certificate`]; redeeming the code again with the same key tries again.
+    pub fn certify<A>(&self, receipt: Receipt<Certify<A>>) -> Result<Issued<Certificate>, IssueError> {
+        let Certify { grant, plan, key } = receipt.redeem();
+        let _spent = grant.redeem();
+        let der = self.authority.sign(&plan, &key)?;
+        Ok(Issued(Certificate { der, plan }))
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").field("name", &self.name).finish_non_exhaustive()
+    }
+}

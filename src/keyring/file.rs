@@ -1,0 +1,143 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::slot::Slot;
+use crate::base::encoding::from_hex;
+use crate::base::{LedgerId, Sensitive, Timestamp};
+use crate::crypto::{Digest, MacKey, derive_key};
+
+/// Why a keyring did not open or was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyringError {
+    /// The file that holds a slot's key cannot be used.
+    #[error("slot key `{path}`: {why}")]
+    SlotFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no keyring yet.
+    #[error("there is no keyring at `{0}`: run `keyward init`")]
+    Missing(PathBuf),
+    /// There is a keyring already; it is never written over.
+    #[error("there is a keyring at `{0}` already")]
+    Exists(PathBuf),
+    /// The key opens none of the slots.
+    #[error("the key opens none of the keyring's slots")]
+    WrongKey,
+    /// The file is not what was written.
+    #[error("the keyring has been altered or damaged: {0}")]
+    Altered(&'static str),
+    /// A key that is asked for is not in the keyring.
+    #[error("the keyring holds no key of family {0}")]
+    NoSuchKey(u8),
+    /// The signature library could not make a key.
+    #[error("a key could not be made")]
+    Generate,
+    /// The file cannot be read or written.
+    #[error("the keyring file cannot be used: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// The keyring file's body: one line of JSON; the line after it is the HMAC of these very bytes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Body {
+    pub(super) version: u32,
+    pub(super) ledger: LedgerId,
+    pub(super) created_at_ms: Timestamp,
+    pub(super) slots: Vec<Slot>,
+    pub(super) keys: Vec<WrappedKey>,
+}
+
+/// One generation of one family, wrapped under the root key.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrappedKey {
+    pub(super) family: u8,
+    pub(super) generation: u32,
+    pub(super) wrapped: String,
+}
+
+/// The format that this version writes.
+pub(super) const VERSION: u32 = 1;
+/// Larger than any keyring.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Bytes of the body and what stands behind it, before anything is believed.
+pub(super) struct Unverified {
+    line: String,
+    mac: Digest,
+    pub(super) body: Body,
+}
+
+pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
+    let size = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(KeyringError::Missing(path.to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if size > FILE_BYTES_MAX {
+        return Err(KeyringError::Altered("it is too large"));
+    }
+    let text = String::from_utf8(fs::read(path)?).map_err(|_| KeyringError::Altered("it is not text"))?;
+    let (line, rest) = text.split_once('\n').ok_or(KeyringError::Altered("it has no second line"))?;
+    let mac = rest.strip_suffix('\n').and_then(from_hex).and_then(|mac| <[u8; 32]>::try_from(mac).ok());
+    let mac = Digest::from_bytes(mac.ok_or(KeyringError::Altered("its second line is no HMAC"))?);
+    let body: Body =
+        serde_json::from_str(line).map_err(|_| KeyringError::Altered("its first line is not a keyring"))?;
+    if body.version != VERSION {
+        return Err(KeyringError::Altered("its version is not one that this build knows"));
+    }
+    Ok(Unverified { line: line.to_owned(), mac, body })
+}
+
+impl Unverified {
+    /// The body, once it is known to be what was written under `root`.
+    pub(super) fn verify(self, root: &Sensitive<[u8; 32]>) -> Result<Body, KeyringError> {
+        if mac_key(root).verify(self.line.as_bytes(), &self.mac) {
+            Ok(self.body)
+        } else {
+            Err(KeyringError::Altered("it does not authenticate"))
+        }
+    }
+}
+
+/// Writes a new keyring: temporary file, fsync, link into place (which never writes over anything),
+/// fsync of the directory.
+pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
+    let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be written down"))?;
+    let mac = mac_key(root).tag(line.as_bytes());
+    let temporary = path.with_extension("new");
+    let directory = path.parent().unwrap_or(Path::new("."));
+    // What a broken attempt left behind holds nothing that anything was ever sealed under.
+    if temporary.exists() {
+        fs::remove_file(&temporary)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(format!("{line}\n{mac}\n").as_bytes())?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(KeyringError::Exists(path.to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    File::open(directory)?.sync_all()?;
+    Ok(())
+}
+
+fn mac_key(root: &Sensitive<[u8; 32]>) -> MacKey {
+    MacKey::new(&derive_key(root, b"", "keyward/keyring/mac"))
+}

@@ -1,0 +1,296 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use super::file::{self, Body, KeyringError, VERSION, WrappedKey};
+use super::slot::{Slot, SlotKey};
+use crate::base::encoding::{base64url, from_base64url};
+use crate::base::{Entropy, LedgerId, Sensitive, SlotId, Timestamp};
+use crate::crypto::{Aad, AeadKey, EcdsaKey, KeyId, OpenError, derive_key};
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Family {
+    /// Wraps the data keys of secret values.
+    Value,
+    /// Seals the ledger's state changes, by way of a key per segment.
+    Delta,
+    /// Seals the index.
+    Index,
+    /// Digests requests.
+    Digest,
+    /// Signs access tokens.
+    Token,
+    /// Signs certificates.
+    Authority,
+}
+
+impl Family {
+    const ALL: [Self; 6] =
+        [Self::Value, Self::Delta, Self::Index, Self::Digest, Self::Token, Self::Authority];
+
+    /// Its number in key ids; never given to another family.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Value => 1,
+            Self::Delta => 2,
+            Self::Index => 3,
+            Self::Digest => 4,
+            Self::Token => 5,
+            Self::Authority => 6,
+        }
+    }
+
+    const fn is_signing(self) -> bool {
+        match self {
+            Self::Token | Self::Authority => true,
+            Self::Value | Self::Delta | Self::Index | Self::Digest => false,
+        }
+    }
+}
+
+/// All keys, unwrapped. Wiped on drop.
+pub struct Keyring {
+    ledger: LedgerId,
+    symmetric: BTreeMap<(Family, u32), Sensitive<[u8; 32]>>,
+    signing: BTreeMap<(Family, u32), Sensitive<Vec<u8>>>,
+}
+
+impl Keyring {
+    /// Makes a root key and the first generation of every family, and writes them to `path`, wrapped.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; a keyring that is there already is left alone.
+    pub fn create(
+        path: &Path,
+        slot: &SlotKey,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeyringError> {
+        let ledger = LedgerId::mint(now, entropy);
+        let root = Sensitive::<[u8; 32]>::filled(|root| entropy.fill(root));
+        let mut ring = Self { ledger, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
+        let mut keys = Vec::new();
+        for family in Family::ALL {
+            let id = KeyId { family: family.number(), generation: 1 };
+            let wrapping = wrapping(&root);
+            let wrapped = if family.is_signing() {
+                let key = EcdsaKey::generate().map_err(|_| KeyringError::Generate)?;
+                let wrapped = wrapping.seal(&bound(ledger, id), key.expose(), entropy);
+                ring.signing.insert((family, 1), key);
+                wrapped
+            } else {
+                let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
+                let wrapped = wrapping.seal(&bound(ledger, id), key.expose(), entropy);
+                ring.symmetric.insert((family, 1), key);
+                wrapped
+            };
+            keys.push(WrappedKey { family: id.family, generation: 1, wrapped: base64url(&wrapped) });
+        }
+        let slots = vec![Slot::wrap(SlotId::mint(now, entropy), slot, ledger, &root, entropy)];
+        let body = Body { version: VERSION, ledger, created_at_ms: now, slots, keys };
+        file::create(path, &body, &root)?;
+        Ok(ring)
+    }
+
+    /// Opens the keyring at `path` by `slot`.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; nothing was touched.
+    pub fn open(path: &Path, slot: &SlotKey) -> Result<Self, KeyringError> {
+        let unverified = file::read(path)?;
+        let ledger = unverified.body.ledger;
+        let mut opened = unverified.body.slots.iter().map(|one| one.unwrap(slot, ledger));
+        let root = opened.find_map(Result::ok).ok_or(KeyringError::WrongKey)?;
+        let body = unverified.verify(&root)?;
+        let mut ring = Self { ledger, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
+        for key in &body.keys {
+            ring.take(key, &root).map_err(|_| KeyringError::Altered("one of its keys does not open"))?;
+        }
+        Ok(ring)
+    }
+
+    fn take(&mut self, key: &WrappedKey, root: &Sensitive<[u8; 32]>) -> Result<(), OpenError> {
+        let family = Family::ALL.into_iter().find(|family| family.number() == key.family);
+        let family = family.ok_or(OpenError::Format)?;
+        let id = KeyId { family: key.family, generation: key.generation };
+        let wrapped = from_base64url(&key.wrapped).ok_or(OpenError::Format)?;
+        let plain = wrapping(root).open(&bound(self.ledger, id), &wrapped)?;
+        if family.is_signing() {
+            self.signing.insert((family, key.generation), plain);
+        } else {
+            let bytes: &[u8; 32] = plain.expose().as_slice().try_into().map_err(|_| OpenError::Format)?;
+            let key_bytes = Sensitive::filled(|to: &mut [u8; 32]| to.copy_from_slice(bytes));
+            self.symmetric.insert((family, key.generation), key_bytes);
+        }
+        Ok(())
+    }
+
+    /// The ledger that this keyring belongs to.
+    #[must_use]
+    pub const fn ledger(&self) -> LedgerId {
+        self.ledger
+    }
+
+    /// The newest generation of a symmetric family.
+    ///
+    /// # Errors
+    /// [`KeyringError::NoSuchKey`].
+    pub fn current(&self, family: Family) -> Result<(KeyId, &Sensitive<[u8; 32]>), KeyringError> {
+        let newest = self.generations(family).last();
+        let (generation, key) = newest.ok_or(KeyringError::NoSuchKey(family.number()))?;
+        Ok((KeyId { family: family.number(), generation }, key))
+    }
+
+    /// All generations of a symmetric family, oldest first.
+    pub fn generations(&self, family: Family) -> impl Iterator<Item = (u32, &Sensitive<[u8; 32]>)> {
+        self.symmetric.range((family, 0)..=(family, u32::MAX)).map(|((_, generation), key)| (*generation, key))
+    }
+
+    /// The newest generation of a symmetric family, ready to seal with.
+    ///
+    /// # Errors
+    /// [`KeyringError::NoSuchKey`].
+    pub fn aead(&self, family: Family) -> Result<AeadKey, KeyringError> {
+        let (id, key) = self.current(family)?;
+        Ok(AeadKey::new(id, key))
+    }
+
+    /// The newest generation of a signing family, PKCS#8.
+    ///
+    /// # Errors
+    /// [`KeyringError::NoSuchKey`].
+    pub fn signing(&self, family: Family) -> Result<(KeyId, &Sensitive<Vec<u8>>), KeyringError> {
+        let newest = self.signing.range((family, 0)..=(family, u32::MAX)).next_back();
+        let ((_, generation), key) = newest.ok_or(KeyringError::NoSuchKey(family.number()))?;
+        Ok((KeyId { family: family.number(), generation: *generation }, key))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({})", self.ledger)
+    }
+}
+
+/// The id that wrapped keys carry; family and generation are in the associated data.
+const WRAP: KeyId = KeyId { family: 0xfe, generation: 1 };
+
+fn wrapping(root: &Sensitive<[u8; 32]>) -> AeadKey {
+    AeadKey::new(WRAP, &derive_key(root, b"", "keyward/keyring/wrap"))
+}
+
+fn bound(ledger: LedgerId, id: KeyId) -> Aad {
+    Aad::new("keyward/keyring/key")
+        .field(ledger.as_bytes())
+        .number(u64::from(id.family))
+        .number(u64::from(id.generation))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::base::SystemEntropy;
+    use crate::base::encoding::hex;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    struct Bench {
+        directory: tempfile::TempDir,
+        slot: SlotKey,
+        ring: Keyring,
+    }
+
+    impl Bench {
+        fn path(&self) -> PathBuf {
+            self.directory.path().join("keyring")
+        }
+    }
+
+    fn bench() -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let slot = SlotKey::create_file(&directory.path().join("root.key"), &SystemEntropy).unwrap();
+        let path = directory.path().join("keyring");
+        let ring = Keyring::create(&path, &slot, NOW, &SystemEntropy).unwrap();
+        Bench { directory, slot, ring }
+    }
+
+    #[test]
+    fn what_was_created_opens_with_the_same_keys() {
+        let bench = bench();
+        let slot = SlotKey::from_file(&bench.directory.path().join("root.key")).unwrap();
+        let opened = Keyring::open(&bench.path(), &slot).unwrap();
+        assert_eq!(opened.ledger(), bench.ring.ledger());
+        let (id, key) = opened.current(Family::Value).unwrap();
+        assert_eq!(id, KeyId { family: 1, generation: 1 });
+        assert_eq!(key.expose(), bench.ring.current(Family::Value).unwrap().1.expose());
+        let token = opened.signing(Family::Token).unwrap().1;
+        assert_eq!(token.expose(), bench.ring.signing(Family::Token).unwrap().1.expose());
+    }
+
+    #[test]
+    fn key_03_a_wrong_key_is_refused_and_nothing_is_touched() {
+        let bench = bench();
+        let other = SlotKey::create_file(&bench.directory.path().join("other.key"), &SystemEntropy).unwrap();
+        let before = fs::read(bench.path()).unwrap();
+        assert!(matches!(Keyring::open(&bench.path(), &other), Err(KeyringError::WrongKey)));
+        assert_eq!(fs::read(bench.path()).unwrap(), before);
+    }
+
+    #[test]
+    fn every_altered_byte_is_noticed() {
+        let bench = bench();
+        let good = fs::read(bench.path()).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(bench.path(), &bad).unwrap();
+            assert!(Keyring::open(&bench.path(), &bench.slot).is_err(), "byte {at}");
+        }
+        for cut in [0, 1, good.len() / 2, good.len() - 1] {
+            fs::write(bench.path(), &good[..cut]).unwrap();
+            assert!(Keyring::open(&bench.path(), &bench.slot).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn ops_07_a_second_creation_never_overwrites() {
+        let bench = bench();
+        let before = fs::read(bench.path()).unwrap();
+        let again = Keyring::create(&bench.path(), &bench.slot, NOW, &SystemEntropy);
+        assert!(matches!(again, Err(KeyringError::Exists(_))));
+        assert_eq!(fs::read(bench.path()).unwrap(), before);
+        assert!(SlotKey::create_file(&bench.directory.path().join("root.key"), &SystemEntropy).is_err());
+    }
+
+    #[test]
+    fn sto_19_files_are_for_their_owner_alone_and_hold_no_key_in_clear() {
+        let bench = bench();
+        for name in ["keyring", "root.key"] {
+            let mode = fs::metadata(bench.directory.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        let text = fs::read_to_string(bench.path()).unwrap();
+        for (_, key) in Family::ALL.iter().flat_map(|family| bench.ring.generations(*family)) {
+            assert!(!text.contains(&base64url(key.expose())) && !text.contains(&hex(key.expose())));
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_refused() {
+        let bench = bench();
+        let path = bench.directory.path().join("root.key");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = SlotKey::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains("chmod 600"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "keyward-slot-key-1:CNRY").unwrap();
+        let error = SlotKey::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains("holds no slot key") && !error.contains("CNRY"), "{error}");
+    }
+}

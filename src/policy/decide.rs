@@ -1,0 +1,177 @@
+use std::collections::BTreeSet;
+
+use super::grant::{Basis, Decision, Denial, DenialCode, Grant, Mint, Reveal};
+use super::request::{MintRequest, RevealRequest};
+use crate::authn::AgentPrincipal;
+use crate::base::limits::TOKEN_LIFE_MIN_S;
+use crate::base::{Audience, CapabilityName, DecisionId, RoleName, Timestamp};
+use crate::crypto::MacKey;
+use crate::quota::Permit;
+use crate::registry::{Capability, Declarations, Delivery};
+
+/// What tokens are limited by beyond their capabilities.
+#[derive(Clone, Debug)]
+pub struct LifeLimits {
+    /// Life of a token when the request names none, in seconds.
+    pub default_s: u32,
+    /// The broker itself as an audience: whom tokens for `reveal` are for.
+    pub broker: Audience,
+}
+
+/// Decides on a token.
+///
+/// What is granted is what the agent's roles hold of what is declared; what it asks for beyond that
+/// is left out and said so, unless nothing remains.
+pub fn decide_mint(
+    declarations: &Declarations,
+    principal: AgentPrincipal,
+    (request, _permit): (&MintRequest, Permit),
+    limits: &LifeLimits,
+    (decision, digests): (DecisionId, &MacKey),
+    now: Timestamp,
+) -> Decision<Mint> {
+    let (granted, rules) = granted(declarations, principal.roles(), &request.scope);
+    let basis = Basis {
+        decision,
+        snapshot: declarations.snapshot(),
+        rules,
+        request: request.digest(&principal, decision, digests),
+    };
+    let Some(first) = granted.first() else { return not_granted(basis) };
+    let audience = audience_of(first, limits);
+    let agreed = granted.iter().all(|capability| audience_of(capability, limits) == audience)
+        && request.resource.as_ref().is_none_or(|resource| resource == audience);
+    if !agreed {
+        return target_mismatch(basis);
+    }
+    let mut constrained: Vec<String> = request
+        .scope
+        .iter()
+        .filter(|asked| granted.iter().all(|capability| capability.name != **asked))
+        .map(|asked| format!("`{asked}` is not granted and was left out"))
+        .collect();
+    let Some(life_s) = life(request, &granted, &principal, limits, &mut constrained, now) else {
+        return certificate_ending(basis);
+    };
+    let is_whole = constrained.is_empty();
+    let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
+    let audience = audience.clone();
+    let grant = Grant::assertion(basis, Mint { principal, capabilities, audience, life_s, constrained });
+    if is_whole { Decision::Allow(grant) } else { Decision::Constrain(grant) }
+}
+
+/// Decides on handing out a secret: the token's capabilities are judged again, as they are now.
+pub fn decide_reveal(
+    declarations: &Declarations,
+    request: RevealRequest,
+    _permit: Permit,
+    decision: DecisionId,
+    digests: &MacKey,
+) -> Decision<Reveal> {
+    let asked: BTreeSet<CapabilityName> = request.token.capabilities().iter().cloned().collect();
+    let (granted, rules) = granted(declarations, request.token.holder().roles(), &asked);
+    let basis = Basis {
+        decision,
+        snapshot: declarations.snapshot(),
+        rules,
+        request: request.digest(decision, digests),
+    };
+    let names_it = |capability: &&&Capability| match &capability.delivery {
+        Delivery::Reveal { secret } => *secret == request.secret,
+        Delivery::Mint { .. } => false,
+    };
+    let Some(capability) = granted.iter().find(names_it) else {
+        return Decision::Deny(Denial {
+            basis,
+            code: DenialCode::SecretNotGranted,
+            why: "no capability of this token that the agent still holds names this secret".to_owned(),
+            fix: "ask for a token with the capability whose secret this is; `keyward whoami` lists them".to_owned(),
+        });
+    };
+    let capability = capability.name.clone();
+    let RevealRequest { token, secret } = request;
+    Decision::Allow(Grant::assertion(basis, Reveal { token, capability, secret }))
+}
+
+/// Of the capabilities asked for, those that a role of the agent holds and that are declared, and
+/// the roles by which they are.
+fn granted<'a>(
+    declarations: &'a Declarations,
+    roles: &BTreeSet<RoleName>,
+    asked: &BTreeSet<CapabilityName>,
+) -> (Vec<&'a Capability>, Vec<String>) {
+    let held: Vec<_> = roles.iter().filter_map(|name| declarations.role(name)).collect();
+    let mut granted = Vec::with_capacity(asked.len());
+    let mut rules = BTreeSet::new();
+    for name in asked {
+        let role = held.iter().find(|role| role.capabilities.contains(name));
+        if let (Some(role), Some(capability)) = (role, declarations.capability(name)) {
+            granted.push(capability);
+            rules.insert(&role.name);
+        }
+    }
+    let rules = if rules.is_empty() {
+        vec!["default deny: no role of the agent holds what was asked for".to_owned()]
+    } else {
+        rules.into_iter().map(|name| format!("role {name}")).collect()
+    };
+    (granted, rules)
+}
+
+fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Audience {
+    match &capability.delivery {
+        Delivery::Mint { audience } => audience,
+        Delivery::Reveal { .. } => &limits.broker,
+    }
+}
+
+/// The life of the token in seconds; `None` when the certificate leaves too little.
+fn life(
+    request: &MintRequest,
+    granted: &[&Capability],
+    principal: &AgentPrincipal,
+    limits: &LifeLimits,
+    constrained: &mut Vec<String>,
+    now: Timestamp,
+) -> Option<u32> {
+    let declared = granted.iter().map(|capability| capability.max_life_s).min().unwrap_or(0);
+    let asked = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
+    let certificate = u32::try_from(principal.not_after().seconds_since(now)).unwrap_or(0);
+    let life_s = asked.min(declared).min(certificate);
+    if i64::from(life_s) < TOKEN_LIFE_MIN_S {
+        return None;
+    }
+    if life_s < asked {
+        let by = if certificate < declared { "the agent's certificate" } else { "the capability" };
+        constrained.push(format!("life shortened from {asked} s to {life_s} s by {by}"));
+    }
+    Some(life_s)
+}
+
+fn not_granted(basis: Basis) -> Decision<Mint> {
+    Decision::Deny(Denial {
+        basis,
+        code: DenialCode::CapabilityNotGranted,
+        why: "none of the capabilities asked for is declared and held by a role of this agent".to_owned(),
+        fix: "give the agent a role that holds the capability in a declaration file, and `keyward apply` it"
+            .to_owned(),
+    })
+}
+
+fn target_mismatch(basis: Basis) -> Decision<Mint> {
+    Decision::Deny(Denial {
+        basis,
+        code: DenialCode::TargetMismatch,
+        why: "a token has one audience, and the capabilities or the `resource` asked for have others".to_owned(),
+        fix: "ask for one token per audience; `keyward whoami` shows the audience of each capability".to_owned(),
+    })
+}
+
+fn certificate_ending(basis: Basis) -> Decision<Mint> {
+    Decision::Deny(Denial {
+        basis,
+        code: DenialCode::CertificateEnding,
+        why: "the agent's certificate ends before a token could be of use".to_owned(),
+        fix: "enrol again: `keyward agent invite NAME`, then `keyward join`".to_owned(),
+    })
+}

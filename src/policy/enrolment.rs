@@ -1,0 +1,95 @@
+use super::grant::{Basis, Grant};
+use crate::base::{AgentId, CodeId, DecisionId, InstanceId, Timestamp};
+use crate::crypto::{Digest, MacKey, matches, sha256};
+use crate::quota::Permit;
+use crate::registry::{Code, Registry};
+
+/// Somebody without a certificate redeems a code.
+#[derive(Debug)]
+pub struct EnrolmentRequest<'a> {
+    /// The code's id.
+    pub code: CodeId,
+    /// The code's secret.
+    pub secret: &'a [u8; 32],
+    /// SHA-256 of the public key that asks for a certificate.
+    pub key: Digest,
+}
+
+/// Enrolling one instance of one agent.
+#[derive(Debug)]
+pub struct Enrol {
+    agent: AgentId,
+    code: CodeId,
+    repeats: Option<InstanceId>,
+}
+
+impl Enrol {
+    /// The agent.
+    #[must_use]
+    pub const fn agent(&self) -> AgentId {
+        self.agent
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> CodeId {
+        self.code
+    }
+
+    /// The instance that this very key was enrolled as before, when the code comes again: its answer
+    /// was lost, and the same certificate is due.
+    #[must_use]
+    pub const fn repeats(&self) -> Option<InstanceId> {
+        self.repeats
+    }
+}
+
+/// Why a code gives no new certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum EnrolmentRefused {
+    /// Unknown, wrong, ended, or of an agent that is gone: one answer, so that nobody learns which.
+    BadCode,
+    /// Redeemed before with another key: somebody else has the code. An alarm.
+    Reused,
+    /// The agent has as many live instances as it may have.
+    TooManyInstances,
+}
+
+/// Decides on an enrolment.
+///
+/// # Errors
+/// [`EnrolmentRefused`].
+pub fn decide_enrolment(
+    registry: &Registry,
+    request: &EnrolmentRequest<'_>,
+    _permit: Permit,
+    (decision, digests): (DecisionId, &MacKey),
+    now: Timestamp,
+) -> Result<Grant<Enrol>, EnrolmentRefused> {
+    // Hashed before it is known whether the code exists, and compared in constant time.
+    let hash = sha256(request.secret);
+    let code = registry.code(request.code).filter(|code| is_good(code, &hash, now));
+    let code = code.ok_or(EnrolmentRefused::BadCode)?;
+    let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
+    let repeats = match &code.redeemed {
+        Some((instance, key)) if *key == request.key => Some(*instance),
+        Some(_) => return Err(EnrolmentRefused::Reused),
+        None => None,
+    };
+    if repeats.is_none() && agent.live_instances(now) >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX) {
+        return Err(EnrolmentRefused::TooManyInstances);
+    }
+    let canonical = [&code.id.as_bytes()[..], request.key.as_bytes()].concat();
+    let basis = Basis {
+        decision,
+        snapshot: registry.declarations().snapshot(),
+        rules: vec![format!("enrolment code {}", code.id)],
+        request: digests.tag(&canonical),
+    };
+    Ok(Grant::assertion(basis, Enrol { agent: agent.id, code: code.id, repeats }))
+}
+
+fn is_good(code: &Code, hash: &Digest, now: Timestamp) -> bool {
+    matches(code.hash.as_bytes(), hash.as_bytes()) && now < code.expires_at
+}

@@ -1,0 +1,174 @@
+use crate::authn::{AgentPrincipal, BoundToken};
+use crate::base::{Audience, CapabilityName, DecisionId, SecretName, TokenId};
+use crate::crypto::Digest;
+use crate::registry::Access;
+
+/// What a decision was made on: named in the token, in the ledger and in the answer.
+#[derive(Clone, Debug)]
+pub struct Basis {
+    /// The decision's id.
+    pub decision: DecisionId,
+    /// The policy snapshot.
+    pub snapshot: Digest,
+    /// The rules that determined it, e.g. `role repo-reader`.
+    pub rules: Vec<String>,
+    /// The keyed digest of the canonical request.
+    pub request: Digest,
+}
+
+/// Leave to do `A` exactly once. Made only by this room, spent by move, never copied.
+#[must_use]
+#[derive(Debug)]
+pub struct Grant<A> {
+    basis: Basis,
+    act: A,
+}
+
+impl<A> Grant<A> {
+    pub(super) const fn assertion(basis: Basis, act: A) -> Self {
+        Self { basis, act }
+    }
+
+    /// What it was decided on.
+    pub const fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
+    /// What it allows.
+    pub const fn act(&self) -> &A {
+        &self.act
+    }
+
+    /// Spends the grant.
+    pub fn redeem(self) -> (Basis, A) {
+        (self.basis, self.act)
+    }
+}
+
+/// Minting one token.
+#[derive(Debug)]
+pub struct Mint {
+    pub(super) principal: AgentPrincipal,
+    pub(super) capabilities: Vec<(CapabilityName, Access)>,
+    pub(super) audience: Audience,
+    pub(super) life_s: u32,
+    pub(super) constrained: Vec<String>,
+}
+
+impl Mint {
+    /// For whom.
+    #[must_use]
+    pub const fn principal(&self) -> &AgentPrincipal {
+        &self.principal
+    }
+
+    /// What the token is good for, by name.
+    #[must_use]
+    pub fn capabilities(&self) -> &[(CapabilityName, Access)] {
+        &self.capabilities
+    }
+
+    /// Whom the token is for.
+    #[must_use]
+    pub const fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// How long it holds, in seconds.
+    #[must_use]
+    pub const fn life_s(&self) -> u32 {
+        self.life_s
+    }
+
+    /// What was taken away from the request, in words; empty when nothing was.
+    #[must_use]
+    pub fn constrained(&self) -> &[String] {
+        &self.constrained
+    }
+}
+
+/// Revealing one secret once.
+#[derive(Debug)]
+pub struct Reveal {
+    pub(super) token: BoundToken,
+    pub(super) capability: CapabilityName,
+    pub(super) secret: SecretName,
+}
+
+impl Reveal {
+    /// To whom.
+    #[must_use]
+    pub const fn principal(&self) -> &AgentPrincipal {
+        self.token.holder()
+    }
+
+    /// On which token.
+    #[must_use]
+    pub const fn token(&self) -> TokenId {
+        self.token.token()
+    }
+
+    /// Under which capability.
+    #[must_use]
+    pub const fn capability(&self) -> &CapabilityName {
+        &self.capability
+    }
+
+    /// Which secret.
+    #[must_use]
+    pub const fn secret(&self) -> &SecretName {
+        &self.secret
+    }
+}
+
+/// The outcome. `Constrain` is an `Allow` that gives less than was asked for, and says so.
+#[must_use]
+#[derive(Debug)]
+pub enum Decision<A> {
+    /// As asked.
+    Allow(Grant<A>),
+    /// Less than asked.
+    Constrain(Grant<A>),
+    /// Not at all.
+    Deny(Denial),
+}
+
+/// A refusal, with its reason and what would change it.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    /// What it was decided on.
+    pub basis: Basis,
+    /// The stable code.
+    pub code: DenialCode,
+    /// Why, in a sentence.
+    pub why: String,
+    /// What would change it.
+    pub fix: String,
+}
+
+/// The stable codes of refusals.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DenialCode {
+    /// None of the capabilities asked for is granted to the agent.
+    CapabilityNotGranted,
+    /// The capabilities are for more than one audience, or for another one than asked for.
+    TargetMismatch,
+    /// The certificate ends before a token could be of use.
+    CertificateEnding,
+    /// No capability of the token names this secret any more, or ever did.
+    SecretNotGranted,
+}
+
+impl DenialCode {
+    /// The code as it stands in answers and in the ledger.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CapabilityNotGranted => "capability_not_granted",
+            Self::TargetMismatch => "target_mismatch",
+            Self::CertificateEnding => "certificate_ending",
+            Self::SecretNotGranted => "secret_not_granted",
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The decision: declared ∩ granted ∩ requested, and nothing when nothing is left.
+//!
+//! Pure and synchronous: the same snapshot and the same facts give the same answer. This room knows
+//! no storage, no key and no HTTP. It makes the proof [`Grant`], in one place, and what is not
+//! granted is a [`Denial`] that says why and what would change it.
+
+mod decide;
+mod enrolment;
+mod grant;
+mod operator;
+mod request;
+
+pub use decide::{LifeLimits, decide_mint, decide_reveal};
+pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
+pub use grant::{Basis, Decision, Denial, DenialCode, Grant, Mint, Reveal};
+pub use operator::{CertifyOperator, decide_host_operator};
+pub use request::{MintRequest, RevealRequest};

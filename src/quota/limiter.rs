@@ -1,0 +1,116 @@
+use std::fmt;
+use std::hash::Hash;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use governor::clock::Clock as GovernorClock;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use crate::base::Clock;
+
+/// How often: `per_s` times a second in the long run, `burst` times at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    /// Times a second in the long run.
+    pub per_s: NonZeroU32,
+    /// Times at once.
+    pub burst: NonZeroU32,
+}
+
+/// Leave to go on, given once for one request. Made only by [`Limiter::admit`].
+#[must_use]
+#[derive(Debug)]
+pub struct Permit(());
+
+/// Too often.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("too many requests: come back in {retry_after_s} s")]
+pub struct Limited {
+    /// Seconds until the next request would be admitted, at least 1.
+    pub retry_after_s: u64,
+}
+
+/// Counts requests per key.
+pub struct Limiter<K: Hash + Eq + Clone> {
+    limiter: RateLimiter<K, DashMapStateStore<K>, OurClock>,
+    clock: OurClock,
+    admitted: AtomicU32,
+}
+
+/// Requests between two sweeps of keys that have not been seen for a while.
+const SWEEP_STRIDE: u32 = 4096;
+
+impl<K: Hash + Eq + Clone> Limiter<K> {
+    /// A limiter that has seen nobody yet.
+    #[must_use]
+    pub fn new(rate: Rate, clock: Arc<dyn Clock>) -> Self {
+        let clock = OurClock(clock);
+        let quota = Quota::per_second(rate.per_s).allow_burst(rate.burst);
+        let limiter = RateLimiter::dashmap_with_clock(quota, clock.clone());
+        Self { limiter, clock, admitted: AtomicU32::new(0) }
+    }
+
+    /// Admits one request of `key`.
+    ///
+    /// # Errors
+    /// [`Limited`], which says when to come back.
+    pub fn admit(&self, key: &K) -> Result<Permit, Limited> {
+        if self.admitted.fetch_add(1, Ordering::Relaxed) % SWEEP_STRIDE == 0 {
+            self.limiter.retain_recent();
+        }
+        match self.limiter.check_key(key) {
+            Ok(()) => Ok(Permit(())),
+            Err(not_until) => {
+                let wait = not_until.wait_time_from(self.clock.now());
+                Err(Limited { retry_after_s: wait.as_secs().saturating_add(1) })
+            }
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> fmt::Debug for Limiter<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Limiter")
+    }
+}
+
+/// The handed-in clock in the library's terms.
+#[derive(Clone, Debug)]
+struct OurClock(Arc<dyn Clock>);
+
+impl GovernorClock for OurClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        let ms = u64::try_from(self.0.now().ms()).unwrap_or(0);
+        Nanos::from(ms.saturating_mul(1_000_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ManualClock, Timestamp};
+
+    fn rate(per_s: u32, burst: u32) -> Rate {
+        Rate { per_s: NonZeroU32::new(per_s).unwrap(), burst: NonZeroU32::new(burst).unwrap() }
+    }
+
+    #[test]
+    fn the_burst_is_admitted_and_one_more_is_told_to_wait() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_s(1_000)));
+        let limiter = Limiter::new(rate(1, 3), Arc::clone(&clock) as Arc<dyn Clock>);
+        for _ in 0..3 {
+            assert!(limiter.admit(&"a").is_ok());
+        }
+        let limited = limiter.admit(&"a").unwrap_err();
+        assert!(limited.retry_after_s >= 1, "{limited}");
+        assert!(limiter.admit(&"b").is_ok(), "another key is another count");
+        clock.advance_s(1);
+        assert!(limiter.admit(&"a").is_ok());
+        assert!(limiter.admit(&"a").is_err());
+    }
+}

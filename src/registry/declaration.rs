@@ -1,0 +1,266 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::declared::{Access, Capability, Delivery, Role};
+use super::plan::AgentSpec;
+use crate::base::limits::{ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
+use crate::base::{AgentName, CapabilityName, NameError, RoleName};
+
+/// A declaration file as it came.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its text, TOML.
+    pub text: String,
+}
+
+/// What is wrong with a declaration, and where. Never carries the value that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Fault {
+    /// The file's name.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Where something was declared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    pub(super) file: usize,
+    pub(super) offset: usize,
+}
+
+/// All that a set of files declares, each with its place.
+#[derive(Debug, Default)]
+pub struct Declaration {
+    pub(super) capabilities: BTreeMap<CapabilityName, (Capability, Place)>,
+    pub(super) roles: BTreeMap<RoleName, (Role, Place)>,
+    pub(super) agents: BTreeMap<AgentName, (AgentSpec, Place)>,
+}
+
+/// Parses `files` into one declaration.
+///
+/// # Errors
+/// Every [`Fault`] that was found: unknown or mistyped keys, names that are not canonical, values
+/// out of range, the same thing declared twice. References are judged later, by the plan.
+pub fn parse(files: &[SourceFile]) -> Result<Declaration, Vec<Fault>> {
+    let mut reader = Reader { files, declaration: Declaration::default(), faults: Vec::new() };
+    for (file, source) in files.iter().enumerate() {
+        match toml::from_str::<RawFile>(&source.text) {
+            Ok(raw) => reader.file(file, raw),
+            Err(error) => {
+                let offset = error.span().map_or(0, |span| span.start);
+                reader.fault(Place { file, offset }, without_values(error.message()));
+            }
+        }
+    }
+    if reader.faults.is_empty() { Ok(reader.declaration) } else { Err(reader.faults) }
+}
+
+/// The fault at `place` of `files`.
+pub(super) fn fault(files: &[SourceFile], place: Place, message: String) -> Fault {
+    let (name, text) = files.get(place.file).map_or(("", ""), |file| (&file.name, &file.text));
+    let before = text.get(..place.offset).unwrap_or(text);
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()).saturating_add(1);
+    let line = before.matches('\n').count().saturating_add(1);
+    Fault { file: name.to_owned(), line, column, message }
+}
+
+/// A parser's message without the value that it quotes.
+fn without_values(message: &str) -> String {
+    for kind in ["invalid type: ", "invalid value: "] {
+        if let Some(rest) = message.strip_prefix(kind) {
+            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+            return format!("{}expected {expected}", kind.replace(": ", ", "));
+        }
+    }
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    #[serde(default)]
+    capability: Vec<Spanned<RawCapability>>,
+    #[serde(default)]
+    role: Vec<Spanned<RawRole>>,
+    #[serde(default)]
+    agent: Vec<Spanned<RawAgent>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCapability {
+    name: Spanned<String>,
+    access: Access,
+    delivery: Spanned<RawDelivery>,
+    audience: Option<Spanned<String>>,
+    secret: Option<Spanned<String>>,
+    max_life_s: Spanned<u32>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawDelivery {
+    Mint,
+    Reveal,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRole {
+    name: Spanned<String>,
+    capabilities: Spanned<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAgent {
+    name: Spanned<String>,
+    roles: Spanned<Vec<Spanned<String>>>,
+    max_instances: Option<Spanned<u32>>,
+}
+
+/// Most instances that may be declared of one agent.
+const INSTANCES_MAX: u32 = 10_000;
+
+struct Reader<'a> {
+    files: &'a [SourceFile],
+    declaration: Declaration,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, place: Place, message: impl Into<String>) {
+        self.faults.push(fault(self.files, place, message.into()));
+    }
+
+    fn file(&mut self, file: usize, raw: RawFile) {
+        for capability in raw.capability {
+            self.capability(file, capability);
+        }
+        for role in raw.role {
+            self.role(file, role);
+        }
+        for agent in raw.agent {
+            self.agent(file, agent);
+        }
+    }
+
+    fn name<N: FromStr<Err = NameError>>(&mut self, file: usize, text: &Spanned<String>) -> Option<N> {
+        match text.get_ref().parse() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.fault(Place { file, offset: text.span().start }, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn capability(&mut self, file: usize, raw: Spanned<RawCapability>) {
+        let place = Place { file, offset: raw.span().start };
+        let raw = raw.into_inner();
+        let name = self.name::<CapabilityName>(file, &raw.name);
+        let life = *raw.max_life_s.get_ref();
+        if !(TOKEN_LIFE_MIN_S..=TOKEN_LIFE_MAX_S).contains(&i64::from(life)) {
+            let at = Place { file, offset: raw.max_life_s.span().start };
+            self.fault(at, format!("`max_life_s` must be {TOKEN_LIFE_MIN_S} to {TOKEN_LIFE_MAX_S}"));
+        }
+        let delivery = self.delivery(file, &raw);
+        let (Some(name), Some(delivery)) = (name, delivery) else { return };
+        let at = Place { file, offset: raw.name.span().start };
+        let capability = Capability { name: name.clone(), access: raw.access, delivery, max_life_s: life };
+        if self.declaration.capabilities.insert(name, (capability, place)).is_some() {
+            self.fault(at, "this capability is declared twice");
+        }
+    }
+
+    fn delivery(&mut self, file: usize, raw: &RawCapability) -> Option<Delivery> {
+        let at = Place { file, offset: raw.delivery.span().start };
+        match (raw.delivery.get_ref(), &raw.audience, &raw.secret) {
+            (RawDelivery::Mint, Some(audience), None) => {
+                self.name(file, audience).map(|audience| Delivery::Mint { audience })
+            }
+            (RawDelivery::Reveal, None, Some(secret)) => {
+                self.name(file, secret).map(|secret| Delivery::Reveal { secret })
+            }
+            (RawDelivery::Mint, _, Some(_)) => {
+                self.fault(at, "delivery `mint` contradicts `secret`: the token itself is what upstream takes");
+                None
+            }
+            (RawDelivery::Mint, None, None) => {
+                self.fault(at, "delivery `mint` needs an `audience`: whom the token is for");
+                None
+            }
+            (RawDelivery::Reveal, Some(_), _) => {
+                self.fault(at, "delivery `reveal` contradicts `audience`: such a token is for the broker alone");
+                None
+            }
+            (RawDelivery::Reveal, None, None) => {
+                self.fault(at, "delivery `reveal` needs a `secret`: the one that it may read");
+                None
+            }
+        }
+    }
+
+    /// The names in a list, none of them twice, at most `max`.
+    fn list<N: FromStr<Err = NameError> + Ord>(
+        &mut self,
+        file: usize,
+        texts: &Spanned<Vec<Spanned<String>>>,
+        max: usize,
+    ) -> Option<BTreeSet<N>> {
+        let before = self.faults.len();
+        if texts.get_ref().len() > max {
+            self.fault(Place { file, offset: texts.span().start }, format!("more than {max} names"));
+        }
+        let mut names = BTreeSet::new();
+        for text in texts.get_ref() {
+            if let Some(name) = self.name(file, text)
+                && !names.insert(name)
+            {
+                self.fault(Place { file, offset: text.span().start }, "this name is in the list twice");
+            }
+        }
+        (self.faults.len() == before).then_some(names)
+    }
+
+    fn role(&mut self, file: usize, raw: Spanned<RawRole>) {
+        let place = Place { file, offset: raw.span().start };
+        let raw = raw.into_inner();
+        let name = self.name::<RoleName>(file, &raw.name);
+        let capabilities = self.list(file, &raw.capabilities, ROLE_CAPABILITIES_MAX);
+        let (Some(name), Some(capabilities)) = (name, capabilities) else { return };
+        let at = Place { file, offset: raw.name.span().start };
+        let role = Role { name: name.clone(), capabilities };
+        if self.declaration.roles.insert(name, (role, place)).is_some() {
+            self.fault(at, "this role is declared twice");
+        }
+    }
+
+    fn agent(&mut self, file: usize, raw: Spanned<RawAgent>) {
+        let place = Place { file, offset: raw.span().start };
+        let raw = raw.into_inner();
+        let name = self.name::<AgentName>(file, &raw.name);
+        let roles = self.list(file, &raw.roles, ROLES_MAX);
+        let max_instances = raw.max_instances.as_ref().map_or(1, |max| *max.get_ref());
+        if !(1..=INSTANCES_MAX).contains(&max_instances) {
+            let offset = raw.max_instances.as_ref().map_or(place.offset, |max| max.span().start);
+            self.fault(Place { file, offset }, format!("`max_instances` must be 1 to {INSTANCES_MAX}"));
+        }
+        let (Some(name), Some(roles)) = (name, roles) else { return };
+        let at = Place { file, offset: raw.name.span().start };
+        let spec = AgentSpec { name: name.clone(), roles, max_instances };
+        if self.declaration.agents.insert(name, (spec, place)).is_some() {
+            self.fault(at, "this agent is declared twice");
+        }
+    }
+}

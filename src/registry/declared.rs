@@ -1,0 +1,150 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Plan;
+use crate::base::{Audience, CapabilityName, RoleName, SecretName};
+use crate::crypto::{Digest, sha256};
+
+/// What a capability lets its holder do upstream; never both.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Look, without changing anything.
+    Read,
+    /// Change something.
+    Write,
+}
+
+impl Access {
+    /// The word for it in declarations and tokens.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// How a capability reaches the agent.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Delivery {
+    /// The token itself is what upstream takes.
+    Mint {
+        /// Whom the token is for.
+        audience: Audience,
+    },
+    /// The token is taken back to the broker for the upstream secret.
+    Reveal {
+        /// The secret it may read.
+        secret: SecretName,
+    },
+}
+
+impl Delivery {
+    /// The word for it in declarations and answers.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Mint { .. } => "mint",
+            Self::Reveal { .. } => "reveal",
+        }
+    }
+}
+
+/// Something that can be asked for, declared beforehand.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Capability {
+    /// Its name, which is also the OAuth scope.
+    pub name: CapabilityName,
+    /// What it lets its holder do.
+    pub access: Access,
+    /// How it reaches the agent.
+    pub delivery: Delivery,
+    /// Longest life of a token for it, in seconds.
+    pub max_life_s: u32,
+}
+
+/// A named set of capabilities.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Role {
+    /// Its name.
+    pub name: RoleName,
+    /// What its holders may ask for.
+    pub capabilities: BTreeSet<CapabilityName>,
+}
+
+/// All capabilities and roles as of one moment, with the hash that names the moment.
+#[derive(Clone, Debug)]
+pub struct Declarations {
+    capabilities: BTreeMap<CapabilityName, Capability>,
+    roles: BTreeMap<RoleName, Role>,
+    snapshot: Digest,
+}
+
+impl Declarations {
+    /// These capabilities and roles.
+    #[must_use]
+    pub fn new(capabilities: BTreeMap<CapabilityName, Capability>, roles: BTreeMap<RoleName, Role>) -> Self {
+        // Ordered maps of canonical names have one JSON form. What cannot be written down at all
+        // hashes as nothing, which no set of declarations does.
+        let text = serde_json::to_vec(&(&capabilities, &roles)).unwrap_or_default();
+        Self { capabilities, roles, snapshot: sha256(&text) }
+    }
+
+    /// The hash of the snapshot, as decisions and tokens carry it.
+    #[must_use]
+    pub const fn snapshot(&self) -> Digest {
+        self.snapshot
+    }
+
+    /// The capability of this name.
+    #[must_use]
+    pub fn capability(&self, name: &CapabilityName) -> Option<&Capability> {
+        self.capabilities.get(name)
+    }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn role(&self, name: &RoleName) -> Option<&Role> {
+        self.roles.get(name)
+    }
+
+    /// All capabilities, by name.
+    pub fn capabilities(&self) -> impl Iterator<Item = &Capability> {
+        self.capabilities.values()
+    }
+
+    /// All roles, by name.
+    pub fn roles(&self) -> impl Iterator<Item = &Role> {
+        self.roles.values()
+    }
+
+    /// These declarations once `plan` has been carried out.
+    #[must_use]
+    pub fn after(&self, plan: &Plan) -> Self {
+        self.changed(&plan.capabilities, &plan.removed_capabilities, &plan.roles, &plan.removed_roles)
+    }
+
+    pub(super) fn changed(
+        &self,
+        capabilities: &[Capability],
+        removed_capabilities: &[CapabilityName],
+        roles: &[Role],
+        removed_roles: &[RoleName],
+    ) -> Self {
+        let (mut all, mut all_roles) = (self.capabilities.clone(), self.roles.clone());
+        all.retain(|name, _| !removed_capabilities.contains(name));
+        all.extend(capabilities.iter().map(|one| (one.name.clone(), one.clone())));
+        all_roles.retain(|name, _| !removed_roles.contains(name));
+        all_roles.extend(roles.iter().map(|one| (one.name.clone(), one.clone())));
+        Self::new(all, all_roles)
+    }
+}
+
+impl Default for Declarations {
+    fn default() -> Self {
+        Self::new(BTreeMap::new(), BTreeMap::new())
+    }
+}

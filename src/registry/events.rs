@@ -1,0 +1,107 @@
+use serde::Serialize;
+
+use super::plan::PlannedChange;
+use crate::base::{AgentId, AgentName, CodeId, InstanceId, OperatorName, RoleName};
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// Declarations were applied from files.
+#[derive(Debug, Serialize)]
+pub struct DeclarationsApplied<'a> {
+    /// Who did.
+    pub operator: &'a OperatorName,
+    /// What changed.
+    pub changes: &'a [PlannedChange],
+    /// The policy snapshot from here on, in hex.
+    pub snapshot: String,
+}
+
+/// An agent was invited: an enrolment code was made for it.
+#[derive(Debug, Serialize)]
+pub struct AgentInvited<'a> {
+    /// Who invited.
+    pub operator: &'a OperatorName,
+    /// The agent's name.
+    pub agent: &'a AgentName,
+    /// Its id.
+    pub agent_id: AgentId,
+    /// The code's id; the code itself is in no record.
+    pub code: CodeId,
+    /// Until when it can be redeemed.
+    pub expires_at: String,
+    /// The roles the agent was created with, when the invitation created it.
+    pub created_with: Option<Vec<RoleName>>,
+}
+
+/// A code was redeemed and a certificate is about to be signed.
+#[derive(Debug, Serialize)]
+pub struct InstanceEnrolled<'a> {
+    /// The agent's name.
+    pub agent: &'a AgentName,
+    /// The new instance.
+    pub instance: InstanceId,
+    /// The code that was redeemed.
+    pub code: CodeId,
+    /// The certificate's serial, in hex.
+    pub serial: String,
+    /// SHA-256 of the certificate's public key, in hex.
+    pub key: String,
+    /// The identity in the certificate.
+    pub spiffe_id: String,
+    /// When the certificate ends.
+    pub not_after: String,
+    /// Where the request came from.
+    pub peer: String,
+}
+
+/// A certificate has been signed.
+#[derive(Debug, Serialize)]
+pub struct CertificateRecorded {
+    /// Whose it is.
+    pub instance: InstanceId,
+    /// SHA-256 of the certificate, in hex: `x5t#S256` in another spelling.
+    pub thumbprint: String,
+}
+
+/// A certificate is about to be signed again from the plan that was recorded with the enrolment:
+/// the first signature never left the broker.
+#[derive(Debug, Serialize)]
+pub struct CertificateRetried<'a> {
+    /// The agent's name.
+    pub agent: &'a AgentName,
+    /// Whose it is.
+    pub instance: InstanceId,
+}
+
+/// Alarm: a code that was redeemed came again with another key. Somebody else has it.
+#[derive(Debug, Serialize)]
+pub struct CodeReused<'a> {
+    /// The agent it was for.
+    pub agent: &'a AgentName,
+    /// The code's id.
+    pub code: CodeId,
+    /// The instance that redeemed it first.
+    pub first_instance: InstanceId,
+    /// SHA-256 of the other key, in hex.
+    pub other_key: String,
+    /// Where the second request came from.
+    pub peer: String,
+}
+
+macro_rules! events {
+    ($($event:ty = $kind:literal, $name:literal;)*) => {$(
+        impl Event for $event {
+            const KIND: Kind = Kind($kind);
+            const NAME: &'static str = $name;
+        }
+    )*};
+}
+
+events! {
+    DeclarationsApplied<'_> = 0x0101, "declarations.applied";
+    AgentInvited<'_> = 0x0102, "agent.invited";
+    InstanceEnrolled<'_> = 0x0103, "instance.enrolled";
+    CertificateRecorded = 0x0104, "certificate.recorded";
+    CodeReused<'_> = 0x0105, "alarm.code-reused";
+    CertificateRetried<'_> = 0x0106, "certificate.retried";
+}

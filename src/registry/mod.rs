@@ -1,0 +1,22 @@
+//! Agents, their instances and enrolment codes, and the capabilities and roles that were declared.
+//!
+//! State is changed by [`Effect`]s alone. This room never decides whether something is allowed and
+//! never signs anything; it knows keys and certificates only by digest and serial.
+
+mod agent;
+mod code;
+mod declaration;
+mod declared;
+mod events;
+mod plan;
+mod state;
+
+pub use agent::{Agent, Instance, InstanceState};
+pub use code::{CodeError, EnrolmentCode};
+pub use declaration::{Declaration, Fault, SourceFile, parse};
+pub use declared::{Access, Capability, Declarations, Delivery, Role};
+pub use events::{
+    AgentInvited, CertificateRecorded, CertificateRetried, CodeReused, DeclarationsApplied, InstanceEnrolled,
+};
+pub use plan::{Action, AgentSpec, Noun, Plan, PlannedChange, Unnamed, draw};
+pub use state::{CERTIFICATES, Code, Effect, Registry, keys};

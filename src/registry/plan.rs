@@ -1,0 +1,343 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::declaration::{Declaration, Fault, Place, SourceFile, fault};
+use super::declared::{Capability, Delivery, Role};
+use super::state::Registry;
+use crate::base::{AgentName, CapabilityName, RoleName, SecretName};
+
+/// What is declared of an agent.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AgentSpec {
+    /// Its name.
+    pub name: AgentName,
+    /// The roles it holds.
+    pub roles: BTreeSet<RoleName>,
+    /// Most live instances at a time.
+    pub max_instances: u32,
+}
+
+/// One line of a plan.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PlannedChange {
+    /// What happens to it.
+    pub action: Action,
+    /// What sort of thing it is.
+    pub kind: Noun,
+    /// Its name.
+    pub name: String,
+    /// The fields that change, for an update.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// What happens to something declared.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is new.
+    Create,
+    /// It changes.
+    Update,
+    /// It goes.
+    Remove,
+}
+
+/// What can be declared.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Noun {
+    /// Something that can be asked for.
+    Capability,
+    /// A set of capabilities.
+    Role,
+    /// Who asks.
+    Agent,
+}
+
+/// The difference between what is declared and what there is.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Line by line, for people and for the ledger.
+    pub changes: Vec<PlannedChange>,
+    /// Capabilities to declare or replace.
+    pub capabilities: Vec<Capability>,
+    /// Capabilities to take away.
+    pub removed_capabilities: Vec<CapabilityName>,
+    /// Roles to declare or replace.
+    pub roles: Vec<Role>,
+    /// Roles to take away.
+    pub removed_roles: Vec<RoleName>,
+    /// Agents to create or change.
+    pub agents: Vec<AgentSpec>,
+    /// Agents to take away.
+    pub removed_agents: Vec<AgentName>,
+}
+
+/// What an application does with things that its files do not name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unnamed {
+    /// Leaves them alone.
+    Keep,
+    /// Takes them away.
+    Prune,
+}
+
+/// Draws the plan that turns `registry` into what `declaration` says.
+///
+/// # Errors
+/// A [`Fault`] for every reference that would dangle afterwards.
+pub fn draw(
+    registry: &Registry,
+    declaration: &Declaration,
+    unnamed: Unnamed,
+    files: &[SourceFile],
+    secret_exists: &dyn Fn(&SecretName) -> bool,
+) -> Result<Plan, Vec<Fault>> {
+    let faults = dangling(registry, declaration, unnamed, files, secret_exists);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut plan = Plan::default();
+    plan.capabilities(registry, declaration, unnamed);
+    plan.roles(registry, declaration, unnamed);
+    plan.agents(registry, declaration, unnamed);
+    Ok(plan)
+}
+
+fn dangling(
+    registry: &Registry,
+    declaration: &Declaration,
+    unnamed: Unnamed,
+    files: &[SourceFile],
+    secret_exists: &dyn Fn(&SecretName) -> bool,
+) -> Vec<Fault> {
+    let kept = unnamed == Unnamed::Keep;
+    let declared = registry.declarations();
+    let mut faults = Vec::new();
+    let mut report = |place: Place, message: String| faults.push(fault(files, place, message));
+    for (capability, place) in declaration.capabilities.values() {
+        if let Delivery::Reveal { secret } = &capability.delivery
+            && !secret_exists(secret)
+        {
+            report(*place, "the `secret` of this capability does not exist: put it first".to_owned());
+        }
+    }
+    for (role, place) in declaration.roles.values() {
+        for name in &role.capabilities {
+            let known = declaration.capabilities.contains_key(name)
+                || (kept && declared.capability(name).is_some());
+            if !known {
+                report(*place, format!("this role names capability `{name}`, which is not declared"));
+            }
+        }
+    }
+    for (agent, place) in declaration.agents.values() {
+        for name in &agent.roles {
+            let known = declaration.roles.contains_key(name) || (kept && declared.role(name).is_some());
+            if !known {
+                report(*place, format!("this agent names role `{name}`, which is not declared"));
+            }
+        }
+    }
+    faults
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    fn note(&mut self, action: Action, kind: Noun, name: &str, fields: &[(&str, Difference)]) {
+        let fields = fields.iter().filter(|(_, difference)| *difference == Difference::Changed);
+        let fields = fields.map(|(field, _)| (*field).to_owned()).collect();
+        self.changes.push(PlannedChange { action, kind, name: name.to_owned(), fields });
+    }
+
+    fn capabilities(&mut self, registry: &Registry, declaration: &Declaration, unnamed: Unnamed) {
+        let declared = registry.declarations();
+        for (name, (new, _)) in &declaration.capabilities {
+            match declared.capability(name) {
+                Some(old) if old == new => continue,
+                Some(old) => self.note(
+                    Action::Update,
+                    Noun::Capability,
+                    name.as_str(),
+                    &[
+                        ("access", Difference::between(&old.access, &new.access)),
+                        ("delivery", Difference::between(&old.delivery, &new.delivery)),
+                        ("max_life_s", Difference::between(&old.max_life_s, &new.max_life_s)),
+                    ],
+                ),
+                None => self.note(Action::Create, Noun::Capability, name.as_str(), &[]),
+            }
+            self.capabilities.push(new.clone());
+        }
+        if unnamed == Unnamed::Prune {
+            for old in declared.capabilities() {
+                if !declaration.capabilities.contains_key(&old.name) {
+                    self.note(Action::Remove, Noun::Capability, old.name.as_str(), &[]);
+                    self.removed_capabilities.push(old.name.clone());
+                }
+            }
+        }
+    }
+
+    fn roles(&mut self, registry: &Registry, declaration: &Declaration, unnamed: Unnamed) {
+        let declared = registry.declarations();
+        for (name, (new, _)) in &declaration.roles {
+            match declared.role(name) {
+                Some(old) if old == new => continue,
+                Some(_) => {
+                    let fields = [("capabilities", Difference::Changed)];
+                    self.note(Action::Update, Noun::Role, name.as_str(), &fields);
+                }
+                None => self.note(Action::Create, Noun::Role, name.as_str(), &[]),
+            }
+            self.roles.push(new.clone());
+        }
+        if unnamed == Unnamed::Prune {
+            for old in declared.roles() {
+                if !declaration.roles.contains_key(&old.name) {
+                    self.note(Action::Remove, Noun::Role, old.name.as_str(), &[]);
+                    self.removed_roles.push(old.name.clone());
+                }
+            }
+        }
+    }
+
+    fn agents(&mut self, registry: &Registry, declaration: &Declaration, unnamed: Unnamed) {
+        for (name, (new, _)) in &declaration.agents {
+            match registry.agent_named(name) {
+                Some(old) if old.roles == new.roles && old.max_instances == new.max_instances => continue,
+                Some(old) => self.note(
+                    Action::Update,
+                    Noun::Agent,
+                    name.as_str(),
+                    &[
+                        ("roles", Difference::between(&old.roles, &new.roles)),
+                        ("max_instances", Difference::between(&old.max_instances, &new.max_instances)),
+                    ],
+                ),
+                None => self.note(Action::Create, Noun::Agent, name.as_str(), &[]),
+            }
+            self.agents.push(new.clone());
+        }
+        if unnamed == Unnamed::Prune {
+            for old in registry.agents() {
+                if !declaration.agents.contains_key(&old.name) {
+                    self.note(Action::Remove, Noun::Agent, old.name.as_str(), &[]);
+                    self.removed_agents.push(old.name.clone());
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Difference {
+    Same,
+    Changed,
+}
+
+impl Difference {
+    fn between<T: PartialEq>(old: &T, new: &T) -> Self {
+        if old == new { Self::Same } else { Self::Changed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::declaration::parse;
+    use super::*;
+
+    const GOOD: &str = r#"
+[[capability]]
+name = "github.repo.read"
+access = "read"
+delivery = "reveal"
+secret = "github/app"
+max_life_s = 300
+
+[[capability]]
+name = "reports.publish"
+access = "write"
+delivery = "mint"
+audience = "https://reports.example.com"
+max_life_s = 120
+
+[[role]]
+name = "repo-reader"
+capabilities = ["github.repo.read"]
+
+[[agent]]
+name = "research-bot"
+roles = ["repo-reader"]
+"#;
+
+    fn files(text: &str) -> Vec<SourceFile> {
+        vec![SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }]
+    }
+
+    fn plan(text: &str, secret: bool) -> Result<Plan, Vec<Fault>> {
+        let files = files(text);
+        let declaration = parse(&files)?;
+        draw(&Registry::default(), &declaration, Unnamed::Keep, &files, &|_| secret)
+    }
+
+    /// Every fault is refused with its line, and no fault repeats the value that is wrong.
+    fn refuse(text: &str, line: usize, says: &str) {
+        let faults = plan(text, true).unwrap_err();
+        let fault = &faults[0];
+        assert_eq!(fault.line, line, "{fault:?}");
+        assert!(fault.message.contains(says), "{fault:?}");
+        assert!(!format!("{faults:?}").contains("CNRY"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_good_file_creates_what_it_names() {
+        let plan = plan(GOOD, true).unwrap();
+        assert_eq!(plan.changes.len(), 4);
+        assert!(plan.changes.iter().all(|change| change.action == Action::Create));
+    }
+
+    #[test]
+    fn a_capability_whose_secret_is_not_there_dangles() {
+        let faults = plan(GOOD, false).unwrap_err();
+        assert_eq!((faults[0].line, faults.len()), (2, 1), "{faults:?}");
+    }
+
+    #[test]
+    fn bad_declarations_are_refused_with_their_place() {
+        refuse("[[role]]\nname = \"r\"\ncapabilities = [\"x.y\"]\n", 1, "not declared");
+        refuse("[[agent]]\nname = \"a\"\nroles = [\"r\"]\n", 1, "not declared");
+        refuse("[[agent]]\nname = \"CNRY\"\nroles = []\n", 2, "not a canonical agent name");
+        refuse("[[agent]]\nname = \"a\"\nrolls = []\n", 3, "unknown field");
+        refuse("[[agent]]\nname = \"a\"\nname = \"a\"\nroles = []\n", 3, "duplicate");
+        refuse("[[agent]]\nname = 7\nroles = []\n", 2, "expected a string");
+        refuse("[[agent]]\nname = \"a\"\nroles = \"CNRY\"\n", 3, "expected a sequence");
+        refuse("[[agent]]\nname = \"a\"\nroles = []\n\n[[agent]]\nname = \"a\"\nroles = []\n", 6, "twice");
+        refuse("[[agent]]\nname = \"a\"\nroles = []\nmax_instances = 0\n", 4, "max_instances");
+        refuse(&GOOD.replace("\"reveal\"", "\"mint\""), 5, "contradicts `secret`");
+        refuse(&GOOD.replace("\"mint\"", "\"reveal\""), 12, "contradicts `audience`");
+        refuse(&GOOD.replace("\"read\"", "\"CNRY\""), 4, "unknown variant");
+        refuse(&GOOD.replace("= 300", "= 3601"), 7, "max_life_s");
+        refuse(&GOOD.replace("= 300", "= 9"), 7, "max_life_s");
+        refuse("[[agent]\n", 1, "");
+    }
+
+    #[test]
+    fn limits_hold_at_the_edge() {
+        assert!(plan(&GOOD.replace("= 300", "= 3600"), true).is_ok());
+        assert!(plan(&GOOD.replace("= 300", "= 10"), true).is_ok());
+        let roles: BTreeMap<usize, String> = (0..33).map(|i| (i, format!("\"r{i}\""))).collect();
+        let list = |n: usize| roles.values().take(n).cloned().collect::<Vec<_>>().join(",");
+        let text = |n: usize| format!("[[agent]]\nname = \"a\"\nroles = [{}]\n", list(n));
+        let at_limit = plan(&text(32), true).unwrap_err();
+        assert!(at_limit.iter().all(|fault| fault.message.contains("not declared")), "{at_limit:?}");
+        refuse(&text(33), 3, "more than 32");
+    }
+}

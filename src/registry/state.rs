@@ -1,0 +1,280 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::agent::{Agent, Instance};
+use super::declared::{Capability, Declarations, Role};
+use super::plan::AgentSpec;
+use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, RoleName, Timestamp};
+use crate::crypto::Digest;
+use crate::index::Tree;
+use crate::store::{At, Projection};
+
+/// Certificates by instance id, in DER.
+pub const CERTIFICATES: Tree = Tree::new("certificate");
+
+/// Codes are forgotten this long after they ended: long enough to recognise a late second use.
+const CODE_MEMORY_S: i64 = 24 * 3600;
+
+/// A state change of this room.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// Changes what is declared, all at once.
+    Declare {
+        /// Capabilities declared or replaced.
+        capabilities: Vec<Capability>,
+        /// Capabilities taken away.
+        removed_capabilities: Vec<CapabilityName>,
+        /// Roles declared or replaced.
+        roles: Vec<Role>,
+        /// Roles taken away.
+        removed_roles: Vec<RoleName>,
+    },
+    /// Creates an agent, or changes what was declared of it.
+    PutAgent {
+        /// Its id: a new one creates it.
+        id: AgentId,
+        /// What is declared of it.
+        spec: AgentSpec,
+    },
+    /// Takes an agent away, its instances and codes with it.
+    RemoveAgent(AgentId),
+    /// Makes an enrolment code known.
+    IssueCode {
+        /// The code's id.
+        id: CodeId,
+        /// For whom.
+        agent: AgentId,
+        /// SHA-256 of its 256-bit secret.
+        hash: Digest,
+        /// Until when it can be redeemed.
+        expires_at: Timestamp,
+    },
+    /// Redeems a code: the agent has a new instance.
+    Enrol {
+        /// The code's id.
+        code: CodeId,
+        /// The agent.
+        agent: AgentId,
+        /// The new instance.
+        instance: InstanceId,
+        /// The certificate's serial.
+        serial: [u8; 16],
+        /// SHA-256 of its public key.
+        key: Digest,
+        /// When the certificate begins to hold.
+        not_before: Timestamp,
+        /// When it ends.
+        not_after: Timestamp,
+    },
+    /// Keeps a signed certificate.
+    RecordCertificate {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
+        /// The certificate, DER.
+        certificate: Vec<u8>,
+    },
+}
+
+/// An enrolment code as the broker knows it: by the hash of its secret.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// Its id.
+    pub id: CodeId,
+    /// For whom it is.
+    pub agent: AgentId,
+    /// SHA-256 of its secret.
+    pub hash: Digest,
+    /// Until when it can be redeemed.
+    pub expires_at: Timestamp,
+    /// The instance that redeemed it, and with which key.
+    pub redeemed: Option<(InstanceId, Digest)>,
+}
+
+/// Agents, codes and declarations in memory.
+#[derive(Debug, Default)]
+pub struct Registry {
+    declarations: Arc<Declarations>,
+    agents: HashMap<AgentId, Agent>,
+    names: BTreeMap<AgentName, AgentId>,
+    codes: BTreeMap<CodeId, Code>,
+}
+
+impl Registry {
+    /// The capabilities and roles of this moment; cheap to keep.
+    #[must_use]
+    pub const fn declarations(&self) -> &Arc<Declarations> {
+        &self.declarations
+    }
+
+    /// The agent of this name.
+    #[must_use]
+    pub fn agent_named(&self, name: &AgentName) -> Option<&Agent> {
+        self.names.get(name).and_then(|id| self.agents.get(id))
+    }
+
+    /// The agent of this id.
+    #[must_use]
+    pub fn agent(&self, id: AgentId) -> Option<&Agent> {
+        self.agents.get(&id)
+    }
+
+    /// All agents, by name.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.names.values().filter_map(|id| self.agents.get(id))
+    }
+
+    /// The code of this id.
+    #[must_use]
+    pub fn code(&self, id: CodeId) -> Option<&Code> {
+        self.codes.get(&id)
+    }
+
+    /// Takes in one effect.
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        match effect {
+            Effect::Declare { capabilities, removed_capabilities, roles, removed_roles } => {
+                let changed =
+                    self.declarations.changed(capabilities, removed_capabilities, roles, removed_roles);
+                self.declarations = Arc::new(changed);
+            }
+            Effect::PutAgent { id, spec } => self.put_agent(*id, spec),
+            Effect::RemoveAgent(id) => self.remove_agent(*id),
+            Effect::IssueCode { id, agent, hash, expires_at } => {
+                self.forget_codes(at.time);
+                let code =
+                    Code { id: *id, agent: *agent, hash: *hash, expires_at: *expires_at, redeemed: None };
+                self.codes.insert(*id, code);
+            }
+            Effect::Enrol { code, agent, instance, serial, key, not_before, not_after } => {
+                let instance = Instance {
+                    id: *instance,
+                    serial: *serial,
+                    key: *key,
+                    not_before: *not_before,
+                    not_after: *not_after,
+                    enrolled_at: at.time,
+                    certificate_seq: None,
+                };
+                self.enrol(at.time, *code, *agent, instance);
+            }
+            Effect::RecordCertificate { agent, instance, .. } => {
+                let instance = self.agents.get_mut(agent).and_then(|agent| agent.instances.get_mut(instance));
+                if let Some(instance) = instance {
+                    instance.certificate_seq = Some(at.seq);
+                }
+            }
+        }
+    }
+
+    /// What `effect` puts into the index.
+    pub fn project(effect: &Effect, out: &mut Projection) {
+        if let Effect::RecordCertificate { instance, certificate, .. } = effect {
+            out.put(CERTIFICATES, instance.as_bytes().to_vec(), certificate.clone());
+        }
+    }
+
+    fn put_agent(&mut self, id: AgentId, spec: &AgentSpec) {
+        self.names.insert(spec.name.clone(), id);
+        let agent = self.agents.entry(id).or_insert_with(|| Agent {
+            id,
+            name: spec.name.clone(),
+            roles: spec.roles.clone(),
+            max_instances: spec.max_instances,
+            instances: BTreeMap::new(),
+        });
+        agent.roles.clone_from(&spec.roles);
+        agent.max_instances = spec.max_instances;
+    }
+
+    fn remove_agent(&mut self, id: AgentId) {
+        if let Some(agent) = self.agents.remove(&id) {
+            self.names.remove(&agent.name);
+        }
+        self.codes.retain(|_, code| code.agent != id);
+    }
+
+    fn enrol(&mut self, now: Timestamp, code: CodeId, agent: AgentId, instance: Instance) {
+        if let Some(code) = self.codes.get_mut(&code) {
+            code.redeemed = Some((instance.id, instance.key));
+        }
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            // An expired instance can never act again: what it did is in the ledger.
+            agent.instances.retain(|_, old| old.not_after.plus_s(CODE_MEMORY_S) > now);
+            agent.instances.insert(instance.id, instance);
+        }
+    }
+
+    /// Ids sort by time of making and all codes live equally long, so that the oldest come first.
+    fn forget_codes(&mut self, now: Timestamp) {
+        while let Some(oldest) = self.codes.first_entry() {
+            if oldest.get().expires_at.plus_s(CODE_MEMORY_S) > now {
+                break;
+            }
+            oldest.remove();
+        }
+    }
+}
+
+/// The keys that decisions on this room's records rely on.
+pub mod keys {
+    use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, RoleName};
+    use crate::ledger::Key;
+
+    /// All declarations: files are applied one after another.
+    #[must_use]
+    pub fn declarations() -> Key {
+        Key::of("declarations", b"")
+    }
+
+    /// What is declared of this capability.
+    #[must_use]
+    pub fn capability(name: &CapabilityName) -> Key {
+        Key::of("capability", name.as_str().as_bytes())
+    }
+
+    /// What is declared of this role.
+    #[must_use]
+    pub fn role(name: &RoleName) -> Key {
+        Key::of("role", name.as_str().as_bytes())
+    }
+
+    /// What is declared of this agent, and that it exists.
+    #[must_use]
+    pub fn agent(id: AgentId) -> Key {
+        Key::of("agent", id.as_bytes())
+    }
+
+    /// Who bears this agent name.
+    #[must_use]
+    pub fn agent_name(name: &AgentName) -> Key {
+        Key::of("agent-name", name.as_str().as_bytes())
+    }
+
+    /// How many instances this agent has.
+    #[must_use]
+    pub fn instances(id: AgentId) -> Key {
+        Key::of("agent-instances", id.as_bytes())
+    }
+
+    /// Whether this code is still to be redeemed.
+    #[must_use]
+    pub fn code(id: CodeId) -> Key {
+        Key::of("code", id.as_bytes())
+    }
+
+    /// Whether the certificate of this instance has been recorded.
+    #[must_use]
+    pub fn certificate(id: InstanceId) -> Key {
+        Key::of("certificate", id.as_bytes())
+    }
+
+    /// Whether a second use of this code has been reported.
+    #[must_use]
+    pub fn code_alarm(id: CodeId) -> Key {
+        Key::of("code-alarm", id.as_bytes())
+    }
+}

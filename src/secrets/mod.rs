@@ -1,0 +1,11 @@
+//! Upstream secrets: their names and versions, and the sealing of their values.
+//!
+//! The state knows names, versions and places; values exist sealed in the ledger and the index, and
+//! in clear only as a [`SecretValue`], between opening and the response body. Applying an effect
+//! never needs the key that opens values.
+
+mod state;
+mod vault;
+
+pub use state::{Catalogue, Effect, Secret, SecretRevealed, SecretStored, VALUES, Version, keys};
+pub use vault::{Opener, SealedValue, Sealer, SecretValue, VaultError};

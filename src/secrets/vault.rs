@@ -1,0 +1,190 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits::SECRET_BYTES_MAX;
+use crate::base::{Entropy, SecretId, Sensitive};
+use crate::crypto::{Aad, AeadKey, KeyId, OpenError};
+
+/// An upstream secret in clear. Wiped on drop.
+#[derive(Debug)]
+pub struct SecretValue(Sensitive<Vec<u8>>);
+
+impl SecretValue {
+    /// Takes charge of `bytes`.
+    ///
+    /// # Errors
+    /// [`VaultError::Size`] for an empty value or one beyond `SECRET_BYTES_MAX`.
+    pub fn new(bytes: Sensitive<Vec<u8>>) -> Result<Self, VaultError> {
+        let size = bytes.expose().len();
+        if size == 0 || size > SECRET_BYTES_MAX { Err(VaultError::Size) } else { Ok(Self(bytes)) }
+    }
+
+    /// The value itself: for the response body, and nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
+/// A secret version as it is stored: its data key wrapped by the value key, and the value sealed
+/// by the data key.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SealedValue {
+    wrapped_key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// Why a value was not sealed or opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// Empty, or larger than a secret may be.
+    #[error("a secret has 1 to {SECRET_BYTES_MAX} bytes")]
+    Size,
+    /// The stored record is not a sealed value.
+    #[error("the stored value has an unknown form")]
+    Form,
+    /// The record does not open: another key, or altered or moved.
+    #[error("the stored value does not open")]
+    Open(#[source] OpenError),
+}
+
+/// Seals values. Cannot open any.
+pub struct Sealer(AeadKey);
+
+impl Sealer {
+    /// Takes the value key into use.
+    #[must_use]
+    pub const fn new(value_key: AeadKey) -> Self {
+        Self(value_key)
+    }
+
+    /// Seals `value` as `version` of the secret `id` under a fresh data key.
+    #[must_use]
+    pub fn seal(&self, id: SecretId, version: u32, value: &SecretValue, entropy: &dyn Entropy) -> SealedValue {
+        let data_key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
+        let bound = bound(id, version, self.0.id());
+        let value = AeadKey::new(DATA_KEY, &data_key).seal(&bound, value.expose(), entropy);
+        SealedValue { wrapped_key: self.0.seal(&bound, data_key.expose(), entropy), value }
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealer({:?})", self.0)
+    }
+}
+
+/// Opens values. Held by issuance alone.
+pub struct Opener(AeadKey);
+
+impl Opener {
+    /// Takes the value key into use.
+    #[must_use]
+    pub const fn new(value_key: AeadKey) -> Self {
+        Self(value_key)
+    }
+
+    /// Opens `stored`, the record of `version` of the secret `id`.
+    ///
+    /// # Errors
+    /// [`VaultError`]; a record of another secret or version does not open.
+    pub fn open(&self, id: SecretId, version: u32, stored: &[u8]) -> Result<SecretValue, VaultError> {
+        let sealed = SealedValue::from_bytes(stored)?;
+        let bound = bound(id, version, self.0.id());
+        let unwrapped = self.0.open(&bound, &sealed.wrapped_key).map_err(VaultError::Open)?;
+        let key: &[u8; 32] = unwrapped.expose().as_slice().try_into().map_err(|_| VaultError::Form)?;
+        let data_key = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(key));
+        let value = AeadKey::new(DATA_KEY, &data_key).open(&bound, &sealed.value).map_err(VaultError::Open)?;
+        SecretValue::new(value)
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opener({:?})", self.0)
+    }
+}
+
+/// A data key seals one value and is known by nothing but that: all share one id, in a family that
+/// the keyring never gives.
+const DATA_KEY: KeyId = KeyId { family: 0, generation: 1 };
+
+/// What both layers are bound to: the secret, its version and the value key of its time.
+fn bound(id: SecretId, version: u32, value_key: KeyId) -> Aad {
+    Aad::new("keyward/secret-value")
+        .field(id.as_bytes())
+        .number(u64::from(version))
+        .number(u64::from(value_key.generation))
+}
+
+impl SealedValue {
+    /// `length of the wrapped key ‖ wrapped key ‖ sealed value`.
+    #[must_use]
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let length = u32::try_from(self.wrapped_key.len()).unwrap_or(u32::MAX);
+        [&length.to_be_bytes()[..], &self.wrapped_key, &self.value].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, VaultError> {
+        let (length, rest) = bytes.split_first_chunk::<4>().ok_or(VaultError::Form)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| VaultError::Form)?;
+        let (wrapped_key, value) = rest.split_at_checked(length).ok_or(VaultError::Form)?;
+        Ok(Self { wrapped_key: wrapped_key.to_vec(), value: value.to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SystemEntropy, Timestamp};
+
+    fn value_key() -> AeadKey {
+        AeadKey::new(KeyId { family: 1, generation: 1 }, &Sensitive::new([3; 32]))
+    }
+
+    fn id() -> SecretId {
+        SecretId::mint(Timestamp::from_s(1), &SystemEntropy)
+    }
+
+    fn value(bytes: &[u8]) -> SecretValue {
+        SecretValue::new(Sensitive::new(bytes.to_vec())).unwrap()
+    }
+
+    #[test]
+    fn opens_what_was_sealed_and_nothing_that_was_moved() {
+        let (one, other) = (id(), id());
+        let stored = Sealer::new(value_key()).seal(one, 1, &value(b"v"), &SystemEntropy).to_bytes();
+        let opener = Opener::new(value_key());
+        assert_eq!(opener.open(one, 1, &stored).unwrap().expose(), b"v");
+        assert!(opener.open(one, 2, &stored).is_err(), "another version");
+        assert!(opener.open(other, 1, &stored).is_err(), "another secret");
+    }
+
+    #[test]
+    fn swapped_halves_do_not_open() {
+        let sealer = Sealer::new(value_key());
+        let one = id();
+        let a = sealer.seal(one, 1, &value(b"a"), &SystemEntropy);
+        let b = sealer.seal(one, 1, &value(b"b"), &SystemEntropy);
+        let mixed = SealedValue { wrapped_key: a.wrapped_key, value: b.value };
+        assert!(Opener::new(value_key()).open(one, 1, &mixed.to_bytes()).is_err());
+    }
+
+    #[test]
+    fn size_is_judged_at_the_limit_and_one_beyond() {
+        assert!(SecretValue::new(Sensitive::new(Vec::new())).is_err());
+        assert!(SecretValue::new(Sensitive::new(vec![0; SECRET_BYTES_MAX])).is_ok());
+        assert!(SecretValue::new(Sensitive::new(vec![0; SECRET_BYTES_MAX + 1])).is_err());
+    }
+
+    #[test]
+    fn damaged_records_are_refused() {
+        let one = id();
+        let stored = Sealer::new(value_key()).seal(one, 1, &value(b"v"), &SystemEntropy).to_bytes();
+        for cut in 0..stored.len() {
+            assert!(Opener::new(value_key()).open(one, 1, &stored[..cut]).is_err(), "{cut}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::base::{Sensitive, Timestamp};
+use crate::index::{Put, Tree};
+use crate::ledger::{AppendError, Draft, Expectation, Key, Kind};
+
+/// The place and time of the entry that brings an effect about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct At {
+    /// The entry's sequence.
+    pub seq: u64,
+    /// The entry's time.
+    pub time: Timestamp,
+}
+
+/// The state that decisions read, composed from the record rooms.
+pub trait World: Send + Sync + 'static {
+    /// One state change: an effect, not a command, so that newer code replays old entries alike.
+    type Effect: Serialize + DeserializeOwned + Send + Sync;
+
+    /// Takes in one effect. Deterministic, and without the keys that open secret values.
+    fn apply(&mut self, at: At, effect: &Self::Effect);
+
+    /// What `effect` puts into the index.
+    fn project(effect: &Self::Effect, out: &mut Projection);
+}
+
+/// Something that an entry says happened. Never holds a secret value.
+pub trait Event: Serialize {
+    /// The entry's kind; never given to another event.
+    const KIND: Kind;
+    /// The kind's name for people, e.g. `token.minted`.
+    const NAME: &'static str;
+}
+
+/// The index writes of one entry.
+#[derive(Debug, Default)]
+pub struct Projection {
+    pub(super) puts: Vec<Put>,
+}
+
+impl Projection {
+    /// Puts `value` under `key` of `tree`.
+    pub fn put(&mut self, tree: Tree, key: Vec<u8>, value: Vec<u8>) {
+        self.puts.push(Put { tree, key, value: Some(value) });
+    }
+}
+
+/// A change that is yet to be committed: what happened, what it does, what it relies on.
+#[must_use]
+#[derive(Debug)]
+pub struct Change<E> {
+    kind: Kind,
+    event: Vec<u8>,
+    effects: Vec<E>,
+    expect: Vec<Expectation>,
+    advance: Vec<Key>,
+}
+
+impl<E: Serialize> Change<E> {
+    /// A change that says `event` and does nothing yet.
+    ///
+    /// # Errors
+    /// [`CommitError::Unwritable`] when the event has no JSON form.
+    pub fn new<V: Event>(event: &V) -> Result<Self, CommitError> {
+        let event = serde_json::to_vec(event).map_err(|_| CommitError::Unwritable)?;
+        Ok(Self { kind: V::KIND, event, effects: Vec::new(), expect: Vec::new(), advance: Vec::new() })
+    }
+
+    /// Adds a state change.
+    pub fn effect(mut self, effect: E) -> Self {
+        self.effects.push(effect);
+        self
+    }
+
+    /// Relies on nothing having advanced `key` since the state as of `as_of` was read.
+    pub fn rely(mut self, key: Key, as_of: u64) -> Self {
+        self.expect.push(Expectation { key, as_of });
+        self
+    }
+
+    /// Advances `key`: whatever was decided on it before and comes later has to be decided again.
+    pub fn advance(mut self, key: Key) -> Self {
+        self.advance.push(key);
+        self
+    }
+
+    pub(super) fn into_draft(self) -> Result<Draft, CommitError> {
+        let delta = if self.effects.is_empty() { Vec::new() } else { encode(&self.effects)? };
+        Ok(Draft {
+            kind: self.kind,
+            event: self.event,
+            delta: Sensitive::new(delta),
+            expect: self.expect,
+            advance: self.advance,
+        })
+    }
+}
+
+/// Why a change was not committed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The ledger did not acknowledge it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The event or an effect has no stored form.
+    #[error("the change cannot be written down")]
+    Unwritable,
+}
+
+const FORMAT: u8 = 1;
+
+fn encode<E: Serialize>(effects: &[E]) -> Result<Vec<u8>, CommitError> {
+    postcard::to_extend(effects, vec![FORMAT]).map_err(|_| CommitError::Unwritable)
+}
+
+/// The effects of an entry's state change; the sentence says why there are none to be had.
+pub(super) fn decode<E: DeserializeOwned>(delta: &[u8]) -> Result<Vec<E>, String> {
+    match delta.split_first() {
+        None => Ok(Vec::new()),
+        Some((&FORMAT, body)) => {
+            postcard::from_bytes(body).map_err(|_| "its state change is not one this version knows".to_owned())
+        }
+        Some(_) => Err("its state change is of a newer format".to_owned()),
+    }
+}

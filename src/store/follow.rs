@@ -1,0 +1,81 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use super::change::{At, Projection, World, decode};
+use crate::index::{Batch, Index};
+use crate::ledger::{Entry, Follower};
+
+/// The in-memory state and how far it has come.
+#[derive(Debug)]
+pub(super) struct Memory<W> {
+    world: RwLock<W>,
+    as_of: AtomicU64,
+}
+
+impl<W: World> Memory<W> {
+    pub(super) fn new(world: W) -> Self {
+        Self { world: RwLock::new(world), as_of: AtomicU64::new(0) }
+    }
+
+    /// The state, and the sequence of the last entry in it. The sequence is read under the lock, so
+    /// that it never claims an entry that the state does not have.
+    pub(super) fn read(&self) -> (RwLockReadGuard<'_, W>, u64) {
+        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+        let as_of = self.as_of.load(Ordering::Acquire);
+        (world, as_of)
+    }
+}
+
+/// Takes entries into memory, one lock a group commit, and hands the index its share.
+pub(super) struct WorldFollower<W: World> {
+    memory: Arc<Memory<W>>,
+    index: Arc<Index>,
+    indexed_through: u64,
+    waiting: Vec<(At, Vec<W::Effect>)>,
+    last: u64,
+}
+
+/// Entries without index writes still move the index's applied sequence, this often.
+const INDEX_STRIDE: u64 = 1024;
+
+impl<W: World> WorldFollower<W> {
+    pub(super) fn new(memory: Arc<Memory<W>>, index: Arc<Index>) -> Self {
+        let indexed_through = index.applied();
+        Self { memory, index, indexed_through, waiting: Vec::new(), last: 0 }
+    }
+}
+
+impl<W: World> Follower for WorldFollower<W> {
+    fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
+        let effects = decode::<W::Effect>(delta)?;
+        self.last = entry.seq;
+        if !effects.is_empty() {
+            self.waiting.push((At { seq: entry.seq, time: entry.time }, effects));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        let mut projection = Projection::default();
+        if !self.waiting.is_empty() {
+            let mut world = self.memory.world.write().unwrap_or_else(PoisonError::into_inner);
+            for (at, effects) in self.waiting.drain(..) {
+                for effect in &effects {
+                    world.apply(at, effect);
+                    if at.seq > self.indexed_through {
+                        W::project(effect, &mut projection);
+                    }
+                }
+            }
+            // Under the lock: a reader must not see the new state with the old sequence's promise.
+            self.memory.as_of.store(self.last, Ordering::Release);
+        } else {
+            self.memory.as_of.store(self.last, Ordering::Release);
+        }
+        let due = self.last > self.indexed_through.saturating_add(INDEX_STRIDE);
+        if self.last > self.indexed_through && (due || !projection.puts.is_empty()) {
+            self.index.submit(Batch { seq: self.last, puts: projection.puts });
+            self.indexed_through = self.last;
+        }
+    }
+}

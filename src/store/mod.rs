@@ -1,0 +1,13 @@
+//! The one way to change anything: rely, append, apply, acknowledge. And the one way to start:
+//! replay what the ledger holds through the same code.
+//!
+//! This room knows no product noun: the state is a [`World`] that somebody above composes from the
+//! record rooms, and an effect is whatever that world understands. Decisions read the world in
+//! memory; the index holds what is large, and is only ever a copy.
+
+mod change;
+mod follow;
+mod open;
+
+pub use change::{At, Change, CommitError, Event, Projection, World};
+pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};

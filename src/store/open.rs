@@ -1,0 +1,262 @@
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::change::{Change, CommitError, Projection, World, decode};
+use super::follow::{Memory, WorldFollower};
+use crate::base::{Clock, Entropy, Sensitive};
+use crate::index::{Batch, Index, IndexError, Origin, Tree};
+use crate::keyring::{Family, Keyring, KeyringError};
+use crate::ledger::{
+    Append, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport, Options, ReadError,
+    Receipt,
+};
+
+/// How a store is opened.
+#[derive(Debug)]
+pub struct StoreOptions {
+    /// The data directory: `ledger/` and `index/` live below it.
+    pub data_dir: PathBuf,
+    /// Where entry times come from.
+    pub clock: Arc<dyn Clock>,
+    /// Where salts come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Bytes preallocated for a ledger segment.
+    pub segment_bytes: u64,
+    /// What to do when the index has seen entries that the ledger no longer has.
+    pub on_lost_entries: OnLostEntries,
+}
+
+/// The operator's word on acknowledged entries that are gone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnLostEntries {
+    /// Do not open.
+    Refuse,
+    /// Open at what the ledger has: an operator has said that it may be so.
+    Accept,
+}
+
+/// Why a store did not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The ledger did not open.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The index did not open, not even anew.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The keyring lacks a key that is needed.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The ledger could not be read back to build the index.
+    #[error(transparent)]
+    Read(ReadError),
+    /// Entries that were acknowledged are gone: the ledger was cut or replaced by an older copy.
+    #[error("the index has seen entry {index}, but the ledger ends at {ledger}: acknowledged entries are gone")]
+    EntriesLost {
+        /// The last sequence that the index has applied.
+        index: u64,
+        /// The ledger's last sequence.
+        ledger: u64,
+    },
+}
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Neither the index nor the ledger has it.
+    #[error("the record is not there")]
+    Missing,
+    /// The ledger, asked because the index could not answer, is damaged.
+    #[error(transparent)]
+    Ledger(#[from] ReadError),
+}
+
+/// State, ledger and index as one thing: read in memory, changed through the ledger.
+pub struct Store<W: World> {
+    memory: Arc<Memory<W>>,
+    ledger: Arc<FileLedger>,
+    index: Arc<Index>,
+}
+
+impl<W: World> Store<W> {
+    /// Opens what is below `options.data_dir` with the keys of `keyring`, replaying the ledger into
+    /// `world`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed then, except that a broken index has been moved aside.
+    pub fn open(
+        options: &StoreOptions,
+        keyring: &Keyring,
+        world: W,
+    ) -> Result<(Self, OpenReport), StoreError> {
+        let index_dir = options.data_dir.join("index");
+        let index = Arc::new(Index::open(
+            &index_dir,
+            keyring.aead(Family::Index)?,
+            keyring.ledger(),
+            Arc::clone(&options.entropy),
+        )?);
+        if let Origin::Rebuilt(why) = index.origin() {
+            tracing::warn!(reason = %why, "the index was broken: moved aside, rebuilding it from the ledger");
+        }
+        let seen = index.applied();
+        let memory = Arc::new(Memory::new(world));
+        let follower = WorldFollower::new(Arc::clone(&memory), Arc::clone(&index));
+        let (ledger, report) =
+            FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
+        let head = ledger.head().seq;
+        if seen > head {
+            match options.on_lost_entries {
+                OnLostEntries::Refuse => {
+                    return Err(StoreError::EntriesLost { index: seen, ledger: head });
+                }
+                OnLostEntries::Accept => index.reset()?,
+            }
+        }
+        let store = Self { memory, ledger: Arc::new(ledger), index };
+        if seen > head {
+            store.reindex().map_err(StoreError::Read)?;
+        }
+        Ok((store, report))
+    }
+
+    /// Reads the state. The second argument of `look` is the sequence of the last entry in it: what
+    /// a change decided on this reading relies on.
+    pub fn read<R>(&self, look: impl FnOnce(&W, u64) -> R) -> R {
+        let (world, as_of) = self.memory.read();
+        look(&world, as_of)
+    }
+
+    /// Commits `change` for `value`, and gives `value` back inside the proof that it is durable and
+    /// that the state has taken it in.
+    ///
+    /// # Errors
+    /// [`CommitError`]; after `AppendError::Conflict` the use case reads and decides again.
+    pub async fn commit<T: Send>(
+        &self,
+        change: Change<W::Effect>,
+        value: T,
+    ) -> Result<Receipt<T>, CommitError> {
+        Ok(self.ledger.commit(change.into_draft()?, value).await?)
+    }
+
+    /// The record under `key` of `tree` that entry `seq` wrote.
+    ///
+    /// Waits until the index has come that far. An index that cannot answer truthfully is passed
+    /// over: the record is taken from the ledger entry itself, and the index is built anew.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub async fn record(&self, tree: Tree, key: &[u8], seq: u64) -> Result<Sensitive<Vec<u8>>, RecordError> {
+        let found = match self.index.wait(seq).await {
+            Ok(()) => self.index.get(tree, key),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => self.record_from_ledger(tree, key, seq),
+            Err(error) => {
+                tracing::error!(%error, "the index cannot answer: read the ledger instead, rebuilding the index");
+                let value = self.record_from_ledger(tree, key, seq)?;
+                if let Err(error) = self.index.reset() {
+                    tracing::error!(%error, "the index cannot be built anew; reads go to the ledger");
+                } else {
+                    self.reindex()?;
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    fn record_from_ledger(&self, tree: Tree, key: &[u8], seq: u64) -> Result<Sensitive<Vec<u8>>, RecordError> {
+        let entries = self.ledger.read(seq, 1)?;
+        let entry = entries.first().filter(|entry| entry.seq == seq).ok_or(RecordError::Missing)?;
+        let put = self.projection(entry)?.puts.into_iter().find(|put| put.tree == tree && put.key == key);
+        put.and_then(|put| put.value).map(Sensitive::new).ok_or(RecordError::Missing)
+    }
+
+    fn projection(&self, entry: &Entry) -> Result<Projection, ReadError> {
+        let delta = self.ledger.delta(entry)?;
+        let effects = decode::<W::Effect>(delta.expose()).map_err(ReadError::Io)?;
+        let mut projection = Projection::default();
+        for effect in &effects {
+            W::project(effect, &mut projection);
+        }
+        Ok(projection)
+    }
+
+    fn reindex(&self) -> Result<(), ReadError> {
+        let mut from: u64 = 1;
+        loop {
+            let entries = self.ledger.read(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            from = last.seq.saturating_add(1);
+            for entry in &entries {
+                self.index.submit(Batch { seq: entry.seq, puts: self.projection(entry)?.puts });
+            }
+        }
+    }
+
+    /// The newest durable entry.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.ledger.head()
+    }
+
+    /// Up to `max` entries from `from` on.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the ledger is damaged there.
+    pub fn entries(&self, from: u64, max: usize) -> Result<Vec<Entry>, ReadError> {
+        self.ledger.read(from, max)
+    }
+
+    /// Whether changes can still be acknowledged.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.ledger.is_writable()
+    }
+
+    /// Writes what waits, closes the ledger cleanly and lets the index catch up.
+    pub fn close(&self) -> impl Future<Output = ()> + Send + use<W> {
+        let (ledger, index) = (Arc::clone(&self.ledger), Arc::clone(&self.index));
+        async move {
+            ledger.close();
+            index.close();
+        }
+    }
+}
+
+impl<W: World> fmt::Debug for Store<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("head", &self.head().seq).finish_non_exhaustive()
+    }
+}
+
+/// The keys that open the ledger's state changes.
+///
+/// # Errors
+/// [`KeyringError`] when the keyring has none.
+pub fn delta_keys(keyring: &Keyring) -> Result<DeltaKeys, KeyringError> {
+    let current = keyring.current(Family::Delta)?.0.generation;
+    let keys = keyring
+        .generations(Family::Delta)
+        .map(|(generation, key)| (generation, Sensitive::new(*key.expose())))
+        .collect();
+    Ok(DeltaKeys::new(current, keys))
+}
+
+fn ledger_options(options: &StoreOptions, keyring: &Keyring) -> Result<Options, StoreError> {
+    Ok(Options {
+        ledger: keyring.ledger(),
+        keys: delta_keys(keyring)?,
+        clock: Arc::clone(&options.clock),
+        entropy: Arc::clone(&options.entropy),
+        layer: Arc::new(HostLayer::open(&options.data_dir.join("ledger"))?),
+        segment_bytes: options.segment_bytes,
+    })
+}

@@ -1,0 +1,10 @@
+//! What the process tells about itself, and what it keeps from others on its host.
+//!
+//! Log fields are redacted by type: what must not be seen has no text form. This room knows nothing
+//! of what is logged.
+
+mod hardening;
+mod logs;
+
+pub use hardening::{Hardening, Protection, harden};
+pub use logs::{LineForm, LogError, init};

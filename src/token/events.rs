@@ -1,0 +1,70 @@
+use serde::Serialize;
+
+use crate::base::{AgentName, Audience, CapabilityName, DecisionId, InstanceId, TokenId};
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// A token is about to be signed.
+#[derive(Debug, Serialize)]
+pub struct TokenMinted<'a> {
+    /// Who gets it.
+    pub agent: &'a AgentName,
+    /// Which of its instances.
+    pub instance: InstanceId,
+    /// The token's id; the token itself is in no record.
+    pub token: TokenId,
+    /// What it is good for.
+    pub capabilities: Vec<&'a CapabilityName>,
+    /// Whom it is for.
+    pub audience: &'a Audience,
+    /// When it ends.
+    pub expires_at: String,
+    /// The certificate it is bound to: SHA-256 in hex.
+    pub certificate: String,
+    /// The decision that allowed it.
+    pub decision: DecisionId,
+    /// `allow` or `constrain`.
+    pub outcome: &'static str,
+    /// What was taken away from the request, in words.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub constrained: &'a [String],
+    /// The policy snapshot it was decided on, in hex.
+    pub snapshot: String,
+    /// The rules that determined it.
+    pub rules: &'a [String],
+    /// The keyed digest of the request, in hex.
+    pub request: String,
+}
+
+impl Event for TokenMinted<'_> {
+    const KIND: Kind = Kind(0x0401);
+    const NAME: &'static str = "token.minted";
+}
+
+/// An authenticated agent was refused.
+#[derive(Debug, Serialize)]
+pub struct TokenDenied<'a> {
+    /// Who was refused.
+    pub agent: &'a AgentName,
+    /// Which of its instances.
+    pub instance: InstanceId,
+    /// What for: `mint` or `reveal`.
+    pub action: &'static str,
+    /// The decision.
+    pub decision: DecisionId,
+    /// Its stable code.
+    pub code: &'static str,
+    /// The policy snapshot it was decided on, in hex.
+    pub snapshot: String,
+    /// The rules that determined it.
+    pub rules: &'a [String],
+    /// The keyed digest of the request, in hex.
+    pub request: String,
+    /// Earlier denials of the same agent that got no entry of their own.
+    pub unrecorded: u64,
+}
+
+impl Event for TokenDenied<'_> {
+    const KIND: Kind = Kind(0x0402);
+    const NAME: &'static str = "request.denied";
+}

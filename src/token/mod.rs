@@ -1,0 +1,18 @@
+//! Access tokens per RFC 9068, bound to a certificate per RFC 8705.
+//!
+//! One form, one algorithm, one [`Signer`] and one strict [`Verifier`]. The private key is a field
+//! of the signer; everybody else gets the [`KeySet`] of public keys.
+
+mod claims;
+mod events;
+mod jwk;
+mod signer;
+#[cfg(test)]
+mod tests;
+mod verifier;
+
+pub use claims::{AuthorizationDetail, Claims, Confirmation, DetailType};
+pub use events::{TokenDenied, TokenMinted};
+pub use jwk::{Jwk, KeySet};
+pub use signer::{AccessToken, SignError, Signer};
+pub use verifier::{Verifier, VerifyError};

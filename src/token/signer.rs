@@ -1,0 +1,95 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::claims::Claims;
+use super::jwk::{Jwk, KeySet};
+use crate::base::Sensitive;
+use crate::base::encoding::base64url;
+use crate::crypto::{EcdsaKey, KeyError, SignatureForm};
+
+/// A signed access token in compact form. It is a credential: bound, but not for anybody's eyes.
+#[derive(Debug)]
+pub struct AccessToken(Sensitive<String>);
+
+impl AccessToken {
+    /// The token itself: for the response body, and nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+/// Why a token was not signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The key is of another form than tokens need.
+    #[error("the token key does not sign in the form of JOSE")]
+    Form,
+    /// The signature library failed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The claims have no JSON form.
+    #[error("the claims cannot be written down")]
+    Claims,
+}
+
+/// Signs access tokens with one cached key. Held by issuance alone.
+pub struct Signer {
+    key: EcdsaKey,
+    jwk: Jwk,
+    /// `base64url(header) ‖ "."`, the same for every token of this key.
+    prefix: String,
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    alg: &'static str,
+    typ: &'static str,
+    kid: &'a str,
+}
+
+impl Signer {
+    /// Takes `key` into use.
+    ///
+    /// # Errors
+    /// [`SignError::Form`] for a key that does not sign in JOSE's form.
+    pub fn new(key: EcdsaKey) -> Result<Self, SignError> {
+        if key.form() != SignatureForm::Fixed {
+            return Err(SignError::Form);
+        }
+        let jwk = Jwk::from_point(key.public_point()).ok_or(SignError::Form)?;
+        let header = Header { alg: "ES256", typ: "at+jwt", kid: &jwk.kid };
+        let header = serde_json::to_vec(&header).map_err(|_| SignError::Claims)?;
+        let prefix = format!("{}.", base64url(&header));
+        Ok(Self { key, jwk, prefix })
+    }
+
+    /// The public half, for everybody.
+    #[must_use]
+    pub fn key_set(&self) -> KeySet {
+        KeySet { keys: vec![self.jwk.clone()] }
+    }
+
+    /// Signs `claims` (RFC 7515 §5.1).
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn sign(&self, claims: &Claims) -> Result<AccessToken, SignError> {
+        let body = serde_json::to_vec(claims).map_err(|_| SignError::Claims)?;
+        let mut token = String::with_capacity(self.prefix.len().saturating_add(body.len().saturating_mul(2)));
+        token.push_str(&self.prefix);
+        token.push_str(&base64url(&body));
+        let signature = self.key.sign(token.as_bytes())?;
+        token.push('.');
+        token.push_str(&base64url(&signature));
+        Ok(AccessToken(Sensitive::new(token)))
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({})", self.jwk.kid)
+    }
+}

@@ -1,0 +1,219 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::base::encoding::{base64url, from_base64url};
+use crate::base::{
+    Audience, DecisionId, Entropy, InstanceId, Sensitive, SystemEntropy, Timestamp, TokenId,
+};
+use crate::crypto::{EcdsaKey, SignatureForm};
+
+const ISSUER: &str = "https://broker.test:8443";
+const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+struct Bench {
+    key: Sensitive<Vec<u8>>,
+    signer: Signer,
+    verifier: Verifier,
+}
+
+fn bench() -> Bench {
+    let key = EcdsaKey::generate().unwrap();
+    let signer = Signer::new(EcdsaKey::from_pkcs8(&key, SignatureForm::Fixed).unwrap()).unwrap();
+    let verifier = Verifier::new(ISSUER, &signer.key_set()).unwrap();
+    Bench { key, signer, verifier }
+}
+
+fn audience() -> Audience {
+    ISSUER.parse().unwrap()
+}
+
+fn claims() -> Claims {
+    let entropy: &dyn Entropy = &SystemEntropy;
+    Claims {
+        iss: ISSUER.to_owned(),
+        sub: "spiffe://keyward.test/agent/a".to_owned(),
+        client_id: "spiffe://keyward.test/agent/a".to_owned(),
+        aud: audience(),
+        scope: "a.b".to_owned(),
+        authorization_details: vec![AuthorizationDetail {
+            kind: DetailType::Capability,
+            capability: "a.b".to_owned(),
+            access: "read".to_owned(),
+        }],
+        jti: TokenId::mint(NOW, entropy),
+        iat: NOW.s(),
+        nbf: NOW.s(),
+        exp: NOW.s() + 300,
+        cnf: Confirmation { x5t_s256: "x".repeat(43) },
+        seq: 7,
+        instance: InstanceId::mint(NOW, entropy),
+        decision: DecisionId::mint(NOW, entropy),
+    }
+}
+
+impl Bench {
+    fn verify(&self, token: &str) -> Result<Claims, VerifyError> {
+        self.verifier.verify(token, &audience(), NOW)
+    }
+
+    /// Signs any header and any claims with the real key: what only a broken signer could make.
+    fn forge(&self, header: &Value, claims: &str) -> String {
+        let key = EcdsaKey::from_pkcs8(&self.key, SignatureForm::Fixed).unwrap();
+        let input = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.as_bytes()));
+        let signature = key.sign(input.as_bytes()).unwrap();
+        format!("{input}.{}", base64url(&signature))
+    }
+
+    fn header(&self) -> Value {
+        json!({"alg": "ES256", "typ": "at+jwt", "kid": self.signer.key_set().keys[0].kid})
+    }
+}
+
+#[test]
+fn a_signed_token_verifies_and_says_the_same() {
+    let bench = bench();
+    let claims = claims();
+    let token = bench.signer.sign(&claims).unwrap();
+    assert_eq!(bench.verify(token.expose()), Ok(claims.clone()));
+    let forged = bench.forge(&bench.header(), &serde_json::to_string(&claims).unwrap());
+    assert_eq!(bench.verify(&forged), Ok(claims), "the forge of the other tests is a working one");
+}
+
+#[test]
+fn jwt_01_02_04_05_headers_other_than_ours_are_refused() {
+    let bench = bench();
+    let claims = serde_json::to_string(&claims()).unwrap();
+    let good = bench.header();
+    for (field, value) in [
+        ("alg", json!("none")),
+        ("alg", json!("None")),
+        ("alg", json!("HS256")),
+        ("alg", json!("ES384")),
+        ("typ", json!("JWT")),
+        ("typ", json!("AT+JWT")),
+        ("crit", json!(["x"])),
+        ("b64", json!(false)),
+        ("jwk", json!({})),
+        ("jku", json!("https://attacker.test")),
+        ("x5c", json!([])),
+    ] {
+        let mut header = good.clone();
+        header[field] = value;
+        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(VerifyError::Form), "{header}");
+    }
+    for field in ["alg", "typ", "kid"] {
+        let mut header = good.clone();
+        header.as_object_mut().unwrap().remove(field);
+        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(VerifyError::Form), "no {field}");
+    }
+}
+
+#[test]
+fn jwt_03_kid_is_looked_up_exactly() {
+    let bench = bench();
+    let claims = serde_json::to_string(&claims()).unwrap();
+    for kid in ["", "../../dev/null", "' OR 1=1 --", &"k".repeat(1000)] {
+        let mut header = bench.header();
+        header["kid"] = json!(kid);
+        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(VerifyError::UnknownKey));
+    }
+}
+
+#[test]
+fn jwt_06_07_missing_or_mistyped_claims_are_refused() {
+    let bench = bench();
+    let good = serde_json::to_value(claims()).unwrap();
+    for field in good.as_object().unwrap().keys() {
+        let mut without = good.clone();
+        without.as_object_mut().unwrap().remove(field);
+        let token = bench.forge(&bench.header(), &without.to_string());
+        assert_eq!(bench.verify(&token), Err(VerifyError::Form), "no {field}");
+    }
+    for field in ["exp", "nbf", "iat", "seq"] {
+        for value in [json!("1900000000"), json!(1.5), json!(null), json!([1])] {
+            let mut mistyped = good.clone();
+            mistyped[field] = value;
+            let token = bench.forge(&bench.header(), &mistyped.to_string());
+            assert_eq!(bench.verify(&token), Err(VerifyError::Form), "{mistyped}");
+        }
+        let huge = good.to_string().replacen(&format!("\"{field}\":"), &format!("\"{field}\":1e400,\"z\":"), 1);
+        assert_eq!(bench.verify(&bench.forge(&bench.header(), &huge)), Err(VerifyError::Form));
+    }
+    let mut more = good.clone();
+    more["admin"] = json!(true);
+    assert_eq!(bench.verify(&bench.forge(&bench.header(), &more.to_string())), Err(VerifyError::Form));
+}
+
+#[test]
+fn jwt_08_the_audience_is_compared_exactly() {
+    let bench = bench();
+    for aud in [json!("https://broker.test"), json!("https://broker.test:8443/")] {
+        let mut claims = serde_json::to_value(claims()).unwrap();
+        claims["aud"] = aud;
+        let token = bench.forge(&bench.header(), &claims.to_string());
+        assert_eq!(bench.verify(&token), Err(VerifyError::Audience));
+    }
+    for aud in [json!([]), json!(["https://broker.test:8443"]), json!("*"), json!("")] {
+        let mut claims = serde_json::to_value(claims()).unwrap();
+        claims["aud"] = aud;
+        assert_eq!(bench.verify(&bench.forge(&bench.header(), &claims.to_string())), Err(VerifyError::Form));
+    }
+    let mut other = claims();
+    other.iss = "https://other.test".to_owned();
+    let token = bench.signer.sign(&other).unwrap();
+    assert_eq!(bench.verify(token.expose()), Err(VerifyError::Audience));
+}
+
+#[test]
+fn jwt_10_11_signatures_and_their_spellings_are_exact() {
+    let bench = bench();
+    let token = bench.signer.sign(&claims()).unwrap();
+    let (input, signature) = token.expose().rsplit_once('.').unwrap();
+    for bad in [String::new(), base64url(&[0; 64]), base64url(&[0xff; 64]), base64url(&[0; 63])] {
+        assert!(bench.verify(&format!("{input}.{bad}")).is_err());
+    }
+    for spelling in [format!("{signature}="), format!("{signature} "), format!(" {signature}"), {
+        // 64 bytes leave four spare bits in the last character.
+        let mut text = signature.to_owned();
+        let last = text.pop().unwrap();
+        text.push(if last == 'A' { 'B' } else { ((last as u8) + 1) as char });
+        assert_ne!(from_base64url(&text), from_base64url(signature));
+        text
+    }] {
+        assert!(bench.verify(&format!("{input}.{spelling}")).is_err(), "{spelling}");
+    }
+}
+
+#[test]
+fn jwt_12_13_odd_forms_are_refused() {
+    let bench = bench();
+    let claims = serde_json::to_string(&claims()).unwrap();
+    let doubled = claims.replacen("{\"iss\"", "{\"sub\":\"spiffe://keyward.test/agent/b\",\"iss\"", 1);
+    assert_eq!(bench.verify(&bench.forge(&bench.header(), &doubled)), Err(VerifyError::Form));
+    let token = bench.forge(&bench.header(), &claims);
+    let two = token.rsplit_once('.').unwrap().0.to_owned();
+    for odd in ["", ".", "..", "...", &two, &format!("{token}.x"), &"a".repeat(9_000), &format!("{token}\n")] {
+        assert!(bench.verify(odd).is_err());
+    }
+}
+
+#[test]
+fn jwt_17_times_are_judged_by_our_clock_with_five_seconds_leeway() {
+    let bench = bench();
+    let token = bench.signer.sign(&claims()).unwrap();
+    let at = |s: i64| bench.verifier.verify(token.expose(), &audience(), NOW.plus_s(s));
+    assert!(at(300 + 4).is_ok());
+    assert_eq!(at(300 + 5), Err(VerifyError::Expired));
+    assert!(at(-5).is_ok());
+    assert_eq!(at(-6), Err(VerifyError::NotYet));
+}
+
+#[test]
+fn a_token_of_another_key_is_refused() {
+    let (ours, theirs) = (bench(), bench());
+    let token = theirs.signer.sign(&claims()).unwrap();
+    assert_eq!(ours.verify(token.expose()), Err(VerifyError::UnknownKey));
+    let header = ours.header();
+    let forged = theirs.forge(&header, &serde_json::to_string(&claims()).unwrap());
+    assert_eq!(ours.verify(&forged), Err(VerifyError::Signature));
+}

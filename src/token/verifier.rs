@@ -1,0 +1,126 @@
+use std::collections::HashMap;
+use std::fmt;
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use serde::Deserialize;
+
+use super::claims::Claims;
+use super::jwk::KeySet;
+use crate::base::encoding::from_base64url;
+use crate::base::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
+use crate::base::{Audience, Timestamp};
+
+/// Why a token was not accepted. The caller answers 401 to each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// Not an access token of this broker at all: its form, its header or its claims are others.
+    #[error("this is not an access token of this broker")]
+    Form,
+    /// Signed by a key that this broker does not have, or no longer has.
+    #[error("the token was signed with an unknown key")]
+    UnknownKey,
+    /// The signature does not fit.
+    #[error("the token's signature does not fit")]
+    Signature,
+    /// Issued by somebody else, or meant for somebody else.
+    #[error("the token is meant for another audience")]
+    Audience,
+    /// It has ended.
+    #[error("the token has expired")]
+    Expired,
+    /// It does not hold yet.
+    #[error("the token does not hold yet")]
+    NotYet,
+}
+
+/// The one place where tokens are verified.
+///
+/// The algorithm is fixed by us and never read from the header (RFC 8725 §3.1); the header holds
+/// `alg`, `typ` and `kid` and nothing else, so that `crit`, `jwk` and `jku` are refused by not being
+/// known; all claims are required, none may come twice; times are judged by our clock.
+pub struct Verifier {
+    keys: HashMap<String, DecodingKey>,
+    issuer: String,
+    validation: Validation,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictHeader {
+    alg: String,
+    typ: String,
+    kid: String,
+}
+
+impl Verifier {
+    /// Verifies tokens of `issuer` signed with one of `keys`.
+    ///
+    /// # Errors
+    /// [`VerifyError::UnknownKey`] when a key of the set is no P-256 point.
+    pub fn new(issuer: &str, keys: &KeySet) -> Result<Self, VerifyError> {
+        let mut decoding = HashMap::new();
+        for jwk in &keys.keys {
+            let (x, y) = jwk.coordinates();
+            let key = DecodingKey::from_ec_components(x, y).map_err(|_| VerifyError::UnknownKey)?;
+            decoding.insert(jwk.kid.clone(), key);
+        }
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
+        // Judged below by our clock and by exact comparison, not by the crate's.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        Ok(Self { keys: decoding, issuer: issuer.to_owned(), validation })
+    }
+
+    /// The claims of `token`, if it is a token of this broker for `audience` that holds at `now`.
+    ///
+    /// Accepts `exp` and `nbf` up to [`LEEWAY_S`] seconds off. That the caller holds the certificate
+    /// in `cnf` is not judged here: `authn` does, and makes the proof.
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    pub fn verify(&self, token: &str, audience: &Audience, now: Timestamp) -> Result<Claims, VerifyError> {
+        let key = self.key_of(token)?;
+        let claims = decode::<Claims>(token, key, &self.validation).map_err(|error| match error.kind() {
+            jsonwebtoken::errors::ErrorKind::InvalidSignature => VerifyError::Signature,
+            _ => VerifyError::Form,
+        })?;
+        let claims = claims.claims;
+        if claims.iss != self.issuer || claims.aud != *audience {
+            return Err(VerifyError::Audience);
+        }
+        let now_s = now.s();
+        if claims.exp.saturating_add(LEEWAY_S) <= now_s {
+            return Err(VerifyError::Expired);
+        }
+        if claims.nbf.saturating_sub(LEEWAY_S) > now_s || claims.iat.saturating_sub(LEEWAY_S) > now_s {
+            return Err(VerifyError::NotYet);
+        }
+        Ok(claims)
+    }
+
+    fn key_of(&self, token: &str) -> Result<&DecodingKey, VerifyError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(VerifyError::Form);
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(VerifyError::Form);
+        };
+        let header = from_base64url(header).ok_or(VerifyError::Form)?;
+        let header: StrictHeader = serde_json::from_slice(&header).map_err(|_| VerifyError::Form)?;
+        if header.alg != "ES256" || header.typ != "at+jwt" {
+            return Err(VerifyError::Form);
+        }
+        self.keys.get(&header.kid).ok_or(VerifyError::UnknownKey)
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
