@@ -3,10 +3,24 @@
 //! The rooms and their floors are drawn in `docs/architecture.md`; a room imports only rooms on
 //! strictly lower floors, and a test says so.
 
+pub mod app;
+pub mod authn;
 pub mod base;
+pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod crypto;
+pub mod http;
 pub mod index;
+pub mod issuance;
 pub mod keyring;
 pub mod ledger;
+pub mod operators;
+pub mod pki;
+pub mod policy;
+pub mod quota;
+pub mod registry;
+pub mod secrets;
+pub mod store;
 pub mod telemetry;
+pub mod token;

@@ -1,3 +1,7 @@
-//! The `keyward` binary.
+//! The `keyward` binary: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keyward::app::main()
+}

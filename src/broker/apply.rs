@@ -41,7 +41,7 @@ impl AdminDesk {
     ) -> Result<Applied, Failure> {
         let declaration = parse(files).map_err(refused)?;
         let core = &*self.0;
-        deciding_again(async || {
+        deciding_again!(async {
             let (plan, as_of) = core.draw(&declaration, unnamed, files)?;
             if plan.is_empty() {
                 return Ok(Applied { changes: Vec::new(), seq: None });
@@ -51,7 +51,6 @@ impl AdminDesk {
             let seq = Some(receipt.seq());
             Ok(Applied { changes: receipt.redeem(), seq })
         })
-        .await
     }
 }
 

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::world::World;
 use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal};
 use crate::base::{AgentId, Clock, DecisionId, Entropy, RequestId, Timestamp, TrustDomain};
+use crate::base::limits::CONFLICT_RETRIES_MAX;
 use crate::crypto::MacKey;
 use crate::issuance::Issuer;
 use crate::ledger::AppendError;
@@ -104,24 +105,47 @@ impl NotCommit for crate::quota::Limited {}
 impl NotCommit for crate::issuance::IssueError {}
 impl NotCommit for crate::store::RecordError {}
 
-/// Runs `attempt` until it is not told of a conflict, at most `CONFLICT_RETRIES_MAX` times again.
-pub(super) async fn deciding_again<T, F>(mut attempt: F) -> Result<T, Failure>
-where
-    F: AsyncFnMut() -> Result<T, Again>,
-{
-    let mut left = crate::base::limits::CONFLICT_RETRIES_MAX;
-    loop {
-        match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(Again::Stop(failure)) => return Err(failure),
-            Err(Again::Retry) if left == 0 => {
+/// How often a use case has met a conflict.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    conflicts: u32,
+}
+
+impl Attempts {
+    /// Whether to try again after `again`; the failure that ends it otherwise.
+    pub(super) fn next(&mut self, again: Again) -> Result<(), Failure> {
+        match again {
+            Again::Stop(failure) => Err(failure),
+            Again::Retry if self.conflicts >= CONFLICT_RETRIES_MAX => {
                 let conflict = AppendError::Conflict(crate::ledger::Key::of("retries", b""));
-                return Err(CommitError::Append(conflict).into());
+                Err(CommitError::Append(conflict).into())
             }
-            Err(Again::Retry) => left = left.saturating_sub(1),
+            Again::Retry => {
+                self.conflicts = self.conflicts.saturating_add(1);
+                Ok(())
+            }
         }
     }
 }
+
+/// Runs the async block until it is not told of a conflict, at most `CONFLICT_RETRIES_MAX` times
+/// again. Each round reads the state anew: a decision is never carried over.
+macro_rules! deciding_again {
+    ($attempt:expr) => {{
+        let mut attempts = $crate::broker::desk::Attempts::default();
+        loop {
+            match $attempt.await {
+                Ok(done) => break Ok(done),
+                Err(again) => {
+                    if let Err(failure) = attempts.next(again) {
+                        break Err(failure);
+                    }
+                }
+            }
+        }
+    }};
+}
+pub(super) use deciding_again;
 
 /// What agents can reach.
 #[derive(Clone, Debug)]

@@ -56,7 +56,7 @@ impl AgentDesk {
         let core = &*self.0;
         let source: IpAddr = input.peer.ip();
         let key = read_request(&input.request).map_err(bad_request)?;
-        deciding_again(async || {
+        deciding_again!(async {
             let now = core.clock.now();
             let permit = core.enrolments.admit(&source)?;
             let request =
@@ -74,7 +74,6 @@ impl AgentDesk {
                 Err(refused) => Err(Again::Stop(core.refuse_enrolment(refused, &input, &key).await)),
             }
         })
-        .await
     }
 }
 

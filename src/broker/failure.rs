@@ -146,7 +146,7 @@ impl From<CommitError> for Failure {
             CommitError::Append(AppendError::TooLarge) => {
                 Self::new(FailureKind::Invalid, "too_large", &error.to_string(), "send less at once")
             }
-            CommitError::Append(_) | CommitError::Unwritable => Self::internal("internal", &error),
+            CommitError::Unwritable => Self::internal("internal", &error),
         }
     }
 }

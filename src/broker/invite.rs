@@ -50,7 +50,7 @@ impl AdminDesk {
                 "name fewer roles, or declare one role that holds what they hold",
             ));
         }
-        deciding_again(async || {
+        deciding_again!(async {
             let now = core.clock.now();
             let (invitee, as_of) =
                 core.store.read(|world, as_of| (invitee(core, &world.registry, &name, &roles, now), as_of));
@@ -94,7 +94,6 @@ impl AdminDesk {
             let receipt = core.store.commit(change, code).await?;
             Ok(Invitation { agent: name.clone(), id, code: receipt.redeem().to_text(), expires_at })
         })
-        .await
     }
 }
 

@@ -41,7 +41,7 @@ impl AgentDesk {
         }
         let request = MintRequest { scope: input.scope, resource: input.resource, life_s: input.life_s };
         let core = &*self.0;
-        let issued = deciding_again(async || {
+        let issued = deciding_again!(async {
             let now = core.clock.now();
             let (principal, decision) = decide(core, peer, &request, now)?;
             let grant = match decision {
@@ -54,8 +54,7 @@ impl AgentDesk {
             let change = record(token, &grant, now)?;
             let receipt = core.store.commit(change, (token, grant)).await?;
             Ok(core.issuer.mint(receipt)?)
-        })
-        .await?;
+        })?;
         Ok(issued.deliver())
     }
 }

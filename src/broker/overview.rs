@@ -127,7 +127,7 @@ impl AdminDesk {
     #[must_use]
     pub fn capabilities(&self) -> Vec<CapabilityView> {
         let broker = self.0.settings.tokens.broker.as_str();
-        let view = |one| capability_view(one, broker);
+        let view = |one: &Capability| capability_view(one, broker);
         self.0.store.read(|world, _| world.registry.declarations().capabilities().map(view).collect())
     }
 

@@ -34,7 +34,7 @@ impl AdminDesk {
             Failure::new(FailureKind::Invalid, "secret_size", &error.to_string(), fix)
         })?;
         let core = &*self.0;
-        deciding_again(async || {
+        deciding_again!(async {
             let (known, as_of) = core.store.read(|world, as_of| {
                 (world.secrets.named(&name).map(|secret| (secret.id, secret.current.number)), as_of)
             });
@@ -63,6 +63,5 @@ impl AdminDesk {
             let receipt = core.store.commit(change, ()).await?;
             Ok(Stored { name: name.clone(), version, seq: receipt.seq() })
         })
-        .await
     }
 }

@@ -32,7 +32,7 @@ impl AgentDesk {
         name: &SecretName,
     ) -> Result<Revealed, Failure> {
         let core = &*self.0;
-        deciding_again(async || {
+        deciding_again!(async {
             let now = core.clock.now();
             let (principal, declarations, secret) = core.store.read(|world, as_of| {
                 (
@@ -81,7 +81,6 @@ impl AgentDesk {
             let issued = core.issuer.reveal(receipt, (secret.id, version.number), stored.expose())?;
             Ok(Revealed { value: issued.deliver(), version: version.number, decision })
         })
-        .await
     }
 }
 

@@ -12,7 +12,6 @@ use crate::crypto::{Digest, MacKey, derive_key};
 
 /// Why a keyring did not open or was not written.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum KeyringError {
     /// The file that holds a slot's key cannot be used.
     #[error("slot key `{path}`: {why}")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use governor::clock::Clock as GovernorClock;
+use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -35,7 +36,7 @@ pub struct Limited {
 
 /// Counts requests per key.
 pub struct Limiter<K: Hash + Eq + Clone> {
-    limiter: RateLimiter<K, DashMapStateStore<K>, OurClock>,
+    limiter: RateLimiter<K, DashMapStateStore<K>, OurClock, NoOpMiddleware<Nanos>>,
     clock: OurClock,
     admitted: AtomicU32,
 }

@@ -39,7 +39,6 @@ pub enum OnLostEntries {
 
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StoreError {
     /// The ledger did not open.
     #[error(transparent)]

@@ -1,0 +1,146 @@
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::{Clock, Entropy};
+use crate::broker::{Core, Founding, Settings, World, found};
+use crate::cli::Failure;
+use crate::config::{Config, RootKey};
+use crate::crypto::{EcdsaKey, MacKey, SignatureForm};
+use crate::issuance::Issuer;
+use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
+use crate::ledger::SEGMENT_BYTES;
+use crate::policy::LifeLimits;
+use crate::quota::{Denials, Limiter, Rate};
+use crate::secrets::{Opener, Sealer};
+use crate::store::{OnLostEntries, Store, StoreError, StoreOptions};
+use crate::token::{Signer, Verifier};
+
+/// Time and chance, as everybody gets them.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+}
+
+/// Denials of one agent that get an entry of their own: so many at once, then one a second.
+const DENIAL_BURST: u32 = 30;
+
+pub(super) fn slot_key(config: &Config) -> Result<SlotKey, Failure> {
+    let key = match &config.root_key {
+        RootKey::File(path) => SlotKey::from_file(path),
+        RootKey::Credential(name) => SlotKey::from_credential(name),
+    };
+    key.map_err(|error| keyring_failure(&error))
+}
+
+pub(super) fn open_keyring(config: &Config) -> Result<Keyring, Failure> {
+    let slot = slot_key(config)?;
+    Keyring::open(&config.data_dir.join("keyring"), &slot).map_err(|error| keyring_failure(&error))
+}
+
+pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
+    let (code, fix) = match error {
+        KeyringError::Missing(_) => ("not_initialised", "run `keyward init`"),
+        KeyringError::Exists(_) => ("initialised_already", "there is nothing to do; nothing was changed"),
+        KeyringError::WrongKey => {
+            ("root_key_wrong", "name the key that this broker was initialised with in `[root_key]`; nothing was touched")
+        }
+        KeyringError::Altered(_) => ("keyring_altered", "put the keyring back from its own backup; nothing was touched"),
+        KeyringError::SlotFile { .. } => ("root_key_unusable", "see that the file in `[root_key]` is there and for its owner alone"),
+        KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Io(_) => ("keyring_failed", "look at the data directory and its permissions"),
+    };
+    Failure::unavailable(code, &error.to_string(), fix)
+}
+
+/// Opens the store and puts every room in its place. Keys go to whoever uses them and nobody else.
+pub(super) async fn assemble(
+    config: &Config,
+    keyring: &Keyring,
+    world: &Surroundings,
+    on_lost_entries: OnLostEntries,
+) -> Result<Core, Failure> {
+    let options = StoreOptions {
+        data_dir: config.data_dir.clone(),
+        clock: Arc::clone(&world.clock),
+        entropy: Arc::clone(&world.entropy),
+        segment_bytes: SEGMENT_BYTES,
+        on_lost_entries,
+    };
+    let (store, report) = Store::open(&options, keyring, World::default()).map_err(|error| store_failure(&error))?;
+    tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
+    let founding = Founding { trust_domain: &config.trust_domain, clock: &*world.clock, entropy: &*world.entropy };
+    let authority = found(&store, &founding, key(keyring, Family::Authority, SignatureForm::Asn1)?)
+        .await
+        .map_err(|failure| broker_failure(&failure))?;
+    let signer = Signer::new(key(keyring, Family::Token, SignatureForm::Fixed)?).map_err(|error| broken(&error))?;
+    let issuer_name = config.tokens.issuer.as_str();
+    let verifier = Verifier::new(issuer_name, &signer.key_set()).map_err(|error| broken(&error))?;
+    let aead = |family| keyring.aead(family).map_err(|error| keyring_failure(&error));
+    let opener = Opener::new(aead(Family::Value)?);
+    let digests = keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1;
+    let quota = &config.quota;
+    let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
+    let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
+    let one = std::num::NonZeroU32::MIN;
+    let denials = Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) };
+    Ok(Core {
+        store,
+        issuer: Issuer::new(signer, authority, opener, issuer_name.to_owned()),
+        sealer: Sealer::new(aead(Family::Value)?),
+        verifier,
+        digests: MacKey::new(digests),
+        mints: Limiter::new(mints, Arc::clone(&world.clock)),
+        enrolments: Limiter::new(enrolments, Arc::clone(&world.clock)),
+        denials: Denials::new(Limiter::new(denials, Arc::clone(&world.clock))),
+        clock: Arc::clone(&world.clock),
+        entropy: Arc::clone(&world.entropy),
+        settings: Settings {
+            trust_domain: config.trust_domain.clone(),
+            address: config.server.address.clone(),
+            agent_life_s: config.certificates.agent_life_s,
+            operator_life_s: config.certificates.operator_life_s,
+            tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
+        },
+    })
+}
+
+fn key(keyring: &Keyring, family: Family, form: SignatureForm) -> Result<EcdsaKey, Failure> {
+    let (_, pkcs8) = keyring.signing(family).map_err(|error| keyring_failure(&error))?;
+    EcdsaKey::from_pkcs8(pkcs8, form).map_err(|error| broken(&error))
+}
+
+pub(super) fn broken(error: &dyn std::error::Error) -> Failure {
+    Failure::unavailable("start_failed", &error.to_string(), "this is a fault of keyward itself: please report it")
+}
+
+pub(super) fn broker_failure(failure: &crate::broker::Failure) -> Failure {
+    Failure::unavailable(failure.code, &failure.why, &failure.fix)
+}
+
+fn store_failure(error: &StoreError) -> Failure {
+    let (code, fix) = match error {
+        StoreError::Ledger(crate::ledger::OpenError::InUse) => {
+            ("data_dir_in_use", "another keyward uses this data directory: stop it first")
+        }
+        StoreError::Ledger(_) => (
+            "ledger_damaged",
+            "nothing was changed; `keyward verify` names the place; put the ledger back from its backup",
+        ),
+        StoreError::EntriesLost { .. } => (
+            "entries_lost",
+            "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`",
+        ),
+        StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) => ("store_failed", "look at the data directory, its disk and its permissions"),
+    };
+    Failure::unavailable(code, &error.to_string(), fix)
+}
+
+/// A directory for its owner alone.
+pub(super) fn private_dir(dir: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        let why = format!("`{}` cannot be made: {}", dir.display(), error.kind());
+        Failure::local("data_dir_unusable", &why, "make the directory, or run as a user who can")
+    })
+}

@@ -1,0 +1,23 @@
+use crate::broker::{AdminDesk, AgentDesk};
+use crate::pki::PeerCertificate;
+use crate::pki::tls::Gate;
+
+/// At the agents' handshake: agents of this broker whose instance is there.
+#[derive(Debug)]
+pub(super) struct AgentGate(pub(super) AgentDesk);
+
+/// At the operators' handshake: operators of this broker.
+#[derive(Debug)]
+pub(super) struct AdminGate(pub(super) AdminDesk);
+
+impl Gate for AgentGate {
+    fn admits(&self, peer: &PeerCertificate) -> bool {
+        self.0.identify(peer).is_ok()
+    }
+}
+
+impl Gate for AdminGate {
+    fn admits(&self, peer: &PeerCertificate) -> bool {
+        self.0.identify(peer).is_ok()
+    }
+}

@@ -1,0 +1,71 @@
+//! The composition root: settings become rooms here, and here alone everything is seen.
+
+mod assemble;
+mod gate;
+mod init;
+mod server_identity;
+mod serve;
+mod verify;
+
+use std::process::ExitCode;
+
+use crate::cli::{self, Cli, Command, ConfigCommand, Console, Failure};
+use crate::config::Config;
+
+/// Runs the process: arguments in, exit code out.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = cli::parse();
+    let console = Console::new(cli.output);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(carry_out(&cli, &console)),
+        Err(error) => Err(Failure::local("runtime", &error.to_string(), "look at the process limits")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report(&console);
+            ExitCode::from(failure.exit())
+        }
+    }
+}
+
+async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Init { config, operator, reissue_operator } => {
+            let order = init::Order { operator, reissue: *reissue_operator, home: &cli.home()? };
+            init::init(&load(config)?, &order, console).await
+        }
+        Command::Serve { config, accept_lost_entries } => {
+            serve::serve(&load(config)?, *accept_lost_entries).await
+        }
+        Command::Verify { config, data_dir } => {
+            let config = config.as_deref().map(load).transpose()?;
+            verify::verify(config.as_ref(), data_dir.as_deref(), console)
+        }
+        Command::Config(ConfigCommand::Check { config }) => {
+            load(config)?;
+            console.line(&format!("`{}` is good", config.display()));
+            Ok(())
+        }
+        Command::Demo
+        | Command::Join { .. }
+        | Command::Token { .. }
+        | Command::Get { .. }
+        | Command::Whoami { .. }
+        | Command::Plan { .. }
+        | Command::Apply { .. }
+        | Command::Agent(_)
+        | Command::Capability(_)
+        | Command::Role(_)
+        | Command::Secret(_)
+        | Command::Audit(_) => cli::run(cli, console).await,
+    }
+}
+
+fn load(path: &std::path::Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|error| {
+        Failure::usage(&error.to_string(), "mend the place that is named; `config/keyward.toml` shows every key")
+    })
+}

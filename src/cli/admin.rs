@@ -1,0 +1,198 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::command::{AgentCommand, AuditCommand, SecretCommand};
+use super::console::Console;
+use super::failure::Failure;
+use super::identity::{Kind, unusable, write_private};
+use super::input;
+use crate::base::limits::SECRET_BYTES_MAX;
+use crate::base::{AgentName, NameError, SecretName};
+
+/// Sends declaration files to `path` and prints the changes.
+pub(super) async fn declare(
+    home: &Path,
+    files: &[PathBuf],
+    prune: bool,
+    path: &str,
+    console: &Console,
+) -> Result<(), Failure> {
+    let files = sources(files)?;
+    let client = Client::of(home, Kind::Operator)?;
+    let answer = client.post_json(path, &json!({ "files": files, "prune": prune })).await?.json()?;
+    if console.is_json() {
+        console.json(&answer);
+        return Ok(());
+    }
+    let changes = answer.get("changes").and_then(Value::as_array).cloned().unwrap_or_default();
+    for change in &changes {
+        let field = |name: &str| change.get(name).and_then(Value::as_str).unwrap_or_default();
+        let sign = match field("action") {
+            "create" => '+',
+            "remove" => '-',
+            _ => '~',
+        };
+        let fields: Vec<&str> =
+            change.get("fields").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let fields = if fields.is_empty() { String::new() } else { format!("  ({})", fields.join(", ")) };
+        console.line(&format!("{sign} {} {}{fields}", field("kind"), field("name")));
+    }
+    match (changes.is_empty(), answer.get("seq").and_then(Value::as_u64)) {
+        (true, _) => console.say("nothing to change"),
+        (false, Some(seq)) => console.say(&format!("applied in ledger entry {seq}")),
+        (false, None) => console.say("a plan: nothing was changed"),
+    }
+    Ok(())
+}
+
+/// The files, and those of directories, by name.
+fn sources(paths: &[PathBuf]) -> Result<Vec<Value>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let entries = fs::read_dir(path).map_err(|error| unusable(path, &error))?;
+            let mut inside: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|one| one.path())).collect();
+            inside.retain(|one| one.extension().is_some_and(|extension| extension == "toml"));
+            inside.sort();
+            files.extend(inside);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
+        Ok(json!({ "name": path.display().to_string(), "text": text }))
+    };
+    files.iter().map(read).collect()
+}
+
+/// `keyward agent …`
+pub(super) async fn agent(home: &Path, command: &AgentCommand, console: &Console) -> Result<(), Failure> {
+    match command {
+        AgentCommand::Invite { name, roles, out } => invite(home, name, roles, out.as_deref(), console).await,
+        AgentCommand::List => list(home, "/v1/agents", console).await,
+        AgentCommand::Show { name } => {
+            let name: AgentName = canonical(name)?;
+            let client = Client::of(home, Kind::Operator)?;
+            console.json(&client.get(&format!("/v1/agents/{name}")).await?.json()?);
+            Ok(())
+        }
+    }
+}
+
+async fn invite(
+    home: &Path,
+    name: &str,
+    roles: &[String],
+    out: Option<&Path>,
+    console: &Console,
+) -> Result<(), Failure> {
+    let name: AgentName = canonical(name)?;
+    let client = Client::of(home, Kind::Operator)?;
+    let path = format!("/v1/agents/{name}/invitations");
+    let answer = client.post_json(&path, &json!({ "roles": roles })).await?.json()?;
+    let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+    if let Some(path) = out {
+        let line = zeroize::Zeroizing::new(format!("{}\n", field("code")));
+        write_private(path, line.as_bytes()).map_err(|error| unusable(path, &error))?;
+    } else if console.is_json() {
+        console.json(&answer);
+    } else {
+        console.line(field("code"));
+    }
+    console.say(&format!("one use, until {}; on the agent's machine: `keyward join`", field("expires_at")));
+    Ok(())
+}
+
+/// Prints a listing of `path`.
+pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(), Failure> {
+    let answer = Client::of(home, Kind::Operator)?.get(path).await?.json()?;
+    if console.is_json() {
+        console.json(&answer);
+        return Ok(());
+    }
+    let columns: &[&str] = match path {
+        "/v1/agents" => &["name", "roles", "max_instances", "instances"],
+        "/v1/roles" => &["name", "capabilities"],
+        "/v1/secrets" => &["name", "version", "updated_at"],
+        _ => &["name", "access", "delivery", "secret", "audience", "max_life_s"],
+    };
+    let items = answer.get("items").and_then(Value::as_array).into_iter().flatten();
+    let row = |item: &Value| columns.iter().map(|column| cell(item.get(*column))).collect();
+    let rows: Vec<Vec<String>> = items.map(row).collect();
+    let head: Vec<String> = columns.iter().map(|column| column.replace('_', " ").to_uppercase()).collect();
+    console.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+    Ok(())
+}
+
+/// One cell: text as it is, lists joined, instances counted by state.
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => {
+            let part = |item: &Value| match item {
+                Value::Object(fields) => cell(fields.get("state")),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                    cell(Some(item))
+                }
+            };
+            items.iter().map(part).collect::<Vec<_>>().join(",")
+        }
+        Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Object(_))) => other.to_string(),
+    }
+}
+
+/// `keyward secret …`
+pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Console) -> Result<(), Failure> {
+    let SecretCommand::Put { name, file, argument } = command else {
+        return list(home, "/v1/secrets", console).await;
+    };
+    input::not_an_argument(argument)?;
+    let name: SecretName = canonical(name)?;
+    let client = Client::of(home, Kind::Operator)?;
+    let value = input::secret(file.as_deref(), "Value", SECRET_BYTES_MAX, console)?;
+    let answer = client.put_bytes(&format!("/v1/secrets/{name}"), &value).await?.json()?;
+    if console.is_json() {
+        console.json(&answer);
+    } else {
+        let version = answer.get("version").and_then(Value::as_u64).unwrap_or_default();
+        console.line(&format!("{name} version {version}"));
+    }
+    Ok(())
+}
+
+/// `keyward audit …`
+pub(super) async fn audit(home: &Path, command: &AuditCommand, console: &Console) -> Result<(), Failure> {
+    let AuditCommand::List(wanted) = command;
+    let client = Client::of(home, Kind::Operator)?;
+    let path = format!("/v1/ledger/entries?after={}&limit={}", wanted.after, wanted.limit);
+    let answer = client.get(&path).await?.json()?;
+    if console.is_json() {
+        console.json(&answer);
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = answer
+        .get("items")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|item| {
+            let event = item.get("event");
+            let who = ["agent", "operator"].iter().find_map(|name| event?.get(*name)?.as_str());
+            let what = ["capabilities", "secret", "code", "instance", "trust_domain", "token"];
+            let what = what.iter().find_map(|name| event?.get(*name));
+            vec![cell(item.get("seq")), cell(item.get("time")), cell(item.get("kind")), who.unwrap_or("").to_owned(), cell(what)]
+        })
+        .collect();
+    console.table(&["SEQ", "TIME", "WHAT", "WHO", "ON"], &rows);
+    Ok(())
+}
+
+fn canonical<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Failure> {
+    text.parse().map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))
+}

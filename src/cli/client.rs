@@ -1,0 +1,167 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::failure::Failure;
+use super::identity::{Identity, Kind};
+use crate::base::{Clock, Sensitive, SystemClock};
+use crate::crypto::Digest;
+use crate::pki::tls::{TlsError, client_config, pinned_client_config};
+
+/// One connection's worth of a broker: made for a verb, gone with it.
+pub(super) struct Client {
+    address: String,
+    config: Arc<ClientConfig>,
+}
+
+/// What the broker answered with a success.
+pub(super) struct Answer {
+    pub(super) body: Sensitive<Vec<u8>>,
+}
+
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+impl Client {
+    /// A client that shows the identity of `kind` below `home`.
+    pub(super) fn of(home: &std::path::Path, kind: Kind) -> Result<Self, Failure> {
+        let identity = Identity::load(home, kind)?;
+        let config = client_config(&identity.authority()?, Some(&identity.tls()?), clock()).map_err(unusable)?;
+        Ok(Self { address: identity.address, config })
+    }
+
+    /// A client that knows its broker by the digest of its authority's key, and shows nobody.
+    pub(super) fn pinned(address: &str, pin: Digest) -> Result<Self, Failure> {
+        Ok(Self { address: address.to_owned(), config: pinned_client_config(pin, clock()).map_err(unusable)? })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.send(Method::GET, path, None, None, Bytes::new()).await
+    }
+
+    pub(super) async fn get_bearing(&self, path: &str, token: &Sensitive<String>) -> Result<Answer, Failure> {
+        self.send(Method::GET, path, None, Some(token), Bytes::new()).await
+    }
+
+    pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        self.send(Method::POST, path, Some("application/json"), None, body.into()).await
+    }
+
+    pub(super) async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Result<Answer, Failure> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.send(Method::POST, path, Some("application/x-www-form-urlencoded"), None, body.into()).await
+    }
+
+    pub(super) async fn put_bytes(&self, path: &str, body: &Sensitive<Vec<u8>>) -> Result<Answer, Failure> {
+        let body = Bytes::copy_from_slice(body.expose());
+        self.send(Method::PUT, path, Some("application/octet-stream"), None, body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&'static str>,
+        token: Option<&Sensitive<String>>,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.address)
+            .body(Full::new(body))
+            .map_err(|_| Failure::usage("a name holds characters that no name has", "use canonical names"))?;
+        if let Some(kind) = content_type {
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if let Some(token) = token {
+            let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
+            let mut value = HeaderValue::from_str(&bearer).map_err(|_| Failure::internal("the token is no header"))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        let answered = tokio::time::timeout(ANSWER_WAIT, self.exchange(request)).await;
+        let (status, body) = answered.map_err(|_| self.unreachable("it did not answer in time"))??;
+        if status.is_success() {
+            Ok(Answer { body: Sensitive::new(body) })
+        } else {
+            Err(Failure::from_answer(status.as_u16(), &body))
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+            .map_err(|_| Failure::local("address_invalid", "the broker's address is no host name", "enrol again"))?;
+        let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(&self.address)).await;
+        let stream = match connected {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(&error.kind().to_string())),
+            Err(_) => return Err(self.unreachable("it did not accept the connection in time")),
+        };
+        let stream = TlsConnector::from(Arc::clone(&self.config))
+            .connect(name, stream)
+            .await
+            .map_err(|error| self.untrusted(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(&error.to_string()))?;
+        let driver = tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| self.cut(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        drop(sender);
+        driver.abort();
+        let body = body.map_err(|_| self.unreachable("its answer did not arrive whole"))?;
+        Ok((status, body.to_bytes().to_vec()))
+    }
+
+    fn unreachable(&self, why: &str) -> Failure {
+        let why = format!("the broker at {} cannot be reached: {why}", self.address);
+        Failure::unavailable("broker_unreachable", &why, "see whether it runs: `keyward serve`, and whether the address is right")
+    }
+
+    fn untrusted(&self, error: &std::io::Error) -> Failure {
+        let why = format!("no TLS connection with the broker at {}: {error}", self.address);
+        let fix = "if this identity is old, enrol again; if the broker's authority changed unannounced, ask your operator";
+        Failure::new("tls_failed", 4, &why, fix)
+    }
+
+    /// In TLS 1.3 the client only learns on first use that its certificate was refused.
+    fn cut(&self, error: &hyper::Error) -> Failure {
+        let refused = std::error::Error::source(error).is_some_and(|source| source.to_string().contains("alert"));
+        if refused {
+            let why = format!("the broker at {} refused this machine's certificate", self.address);
+            let fix = "enrol again: `keyward join`, or `keyward init --reissue-operator` on the broker's host";
+            return Failure::new("certificate_refused", 4, &why, fix);
+        }
+        self.unreachable("the connection was cut")
+    }
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(self.body.expose())
+            .map_err(|_| Failure::unavailable("answer_unreadable", "the broker's answer is not JSON", "see what answers at its address"))
+    }
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
+fn unusable(error: TlsError) -> Failure {
+    Failure::local("identity_damaged", &error.to_string(), "enrol again: `keyward join`")
+}

@@ -1,0 +1,230 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::failure::Failure;
+use super::identity::default_home;
+
+/// Keyward: short-lived, key-bound credentials for AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, about, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// How to print: a table for people, JSON for programs
+    #[arg(short = 'o', long = "output", value_enum, default_value = "table", global = true)]
+    pub output: Format,
+    /// Where identities are kept [default: `~/.config/keyward`]
+    #[arg(long, env = "KEYWARD_HOME", global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Where identities are kept.
+    ///
+    /// # Errors
+    /// [`Failure`] when nothing says where.
+    pub fn home(&self) -> Result<PathBuf, Failure> {
+        self.home.clone().map_or_else(default_home, Ok)
+    }
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a broker: keys, ledger, authority, and the first operator's certificate
+    Init {
+        /// The configuration
+        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+        config: PathBuf,
+        /// The first operator's name
+        #[arg(long, default_value = "admin", value_name = "NAME")]
+        operator: String,
+        /// On a broker that is there and stopped: give the operator a new certificate
+        #[arg(long)]
+        reissue_operator: bool,
+    },
+    /// Run the broker
+    Serve {
+        /// The configuration
+        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+        config: PathBuf,
+        /// Go on although the ledger has lost entries that were acknowledged: an operator has looked
+        #[arg(long)]
+        accept_lost_entries: bool,
+    },
+    /// Play the whole path against a real broker on this machine's loopback
+    Demo,
+    /// Enrol this machine as an agent, with a code from standard input, a file or a prompt
+    Join {
+        /// Read the enrolment code from this file (`-`: standard input)
+        #[arg(long, value_name = "FILE")]
+        code_file: Option<PathBuf>,
+        /// Refused: what is an argument can be seen by everybody on the machine
+        #[arg(hide = true)]
+        argument: Vec<OsString>,
+    },
+    /// Get a token for one or more capabilities
+    Token {
+        /// The capabilities
+        #[arg(required = true, value_name = "CAPABILITY")]
+        capabilities: Vec<String>,
+        /// Whom the token is to be for
+        #[arg(long, value_name = "URI")]
+        resource: Option<String>,
+        /// How long it is to hold, in seconds
+        #[arg(long, value_name = "SECONDS")]
+        expires_in: Option<u32>,
+    },
+    /// Get an upstream secret: asks for a token and reads the secret with it
+    Get {
+        /// The secret
+        #[arg(value_name = "SECRET")]
+        secret: String,
+        /// The capability that names it [default: the one that `whoami` shows]
+        #[arg(long, value_name = "CAPABILITY")]
+        capability: Option<String>,
+        /// Write the value to this new file, for its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Show who this machine is to the broker, and what it may ask for
+    Whoami {
+        /// As the operator, not as the agent
+        #[arg(long)]
+        operator: bool,
+    },
+    /// Show what applying declaration files would change
+    Plan {
+        /// A file, or a directory of *.toml files
+        #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Also take away what the files do not name
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Bring about what declaration files say, all of it or nothing
+    Apply {
+        /// A file, or a directory of *.toml files
+        #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Also take away what the files do not name
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Agents: invite, list, show
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Capabilities that are declared
+    #[command(subcommand)]
+    Capability(ListCommand),
+    /// Roles that are declared
+    #[command(subcommand)]
+    Role(ListCommand),
+    /// Upstream secrets: put, list
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// What the ledger says happened
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Check the ledger of a broker's data directory, without the broker
+    Verify {
+        /// The configuration: names the data directory and the root key, so that every state change is opened too
+        #[arg(long, value_name = "FILE", conflicts_with = "data_dir", required_unless_present = "data_dir")]
+        config: Option<PathBuf>,
+        /// The data directory alone: frames, sequence and hashes are checked, state changes stay closed
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `keyward agent …`
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Make an enrolment code: one use, 15 minutes
+    Invite {
+        /// The agent
+        name: String,
+        /// Create the agent with this role, when it is not there yet
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// Write the code to this new file, for its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// List agents
+    List,
+    /// Show one agent
+    Show {
+        /// The agent
+        name: String,
+    },
+}
+
+/// `… list`
+#[derive(Debug, Subcommand)]
+pub enum ListCommand {
+    /// List them
+    List,
+}
+
+/// `keyward secret …`
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Store a new version, from standard input, a file or a prompt; never from an argument
+    Put {
+        /// The secret
+        name: String,
+        /// Read the value from this file (`-`: standard input)
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Refused: what is an argument can be seen by everybody on the machine
+        #[arg(hide = true)]
+        argument: Vec<OsString>,
+    },
+    /// List secrets, without their values
+    List,
+}
+
+/// `keyward audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List entries, oldest first
+    List(AuditList),
+}
+
+/// `keyward audit list`
+#[derive(Args, Debug)]
+pub struct AuditList {
+    /// Only entries after this sequence
+    #[arg(long, default_value_t = 0, value_name = "SEQ")]
+    pub after: u64,
+    /// At most so many
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    pub limit: u64,
+}
+
+/// `keyward config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether a configuration is good, or what is wrong, with line and column
+    Check {
+        /// The configuration
+        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
+}

@@ -1,0 +1,197 @@
+//! `keyward demo`: the whole path against a real broker on loopback, through the public command line
+//! and HTTP interface only. Every line is printed after what it says was asserted.
+
+mod stage;
+mod scan;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::client::Client;
+use super::console::Console;
+use super::failure::Failure;
+use super::identity::Kind;
+use crate::base::{Clock, Sensitive, SystemClock};
+use stage::Stage;
+
+const DECLARATIONS: &str = r#"
+[[capability]]
+name = "github.repo.read"
+access = "read"
+delivery = "reveal"
+secret = "github/app"
+max_life_s = 300
+
+[[capability]]
+name = "reports.publish"
+access = "write"
+delivery = "mint"
+audience = "https://reports.example.com"
+max_life_s = 120
+
+[[role]]
+name = "repo-reader"
+capabilities = ["github.repo.read"]
+
+[[role]]
+name = "publisher"
+capabilities = ["reports.publish"]
+
+[[agent]]
+name = "research-bot"
+roles = ["repo-reader"]
+"#;
+
+/// Plays the path and cleans up behind itself, also when an assertion fails.
+pub(super) async fn play(console: &Console) -> Result<(), Failure> {
+    let clock = SystemClock::new();
+    let start = clock.now();
+    let mut stage = Stage::set()?;
+    console.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.\n");
+    let played = acts(&mut stage, console).await;
+    let cleared = stage.clear();
+    played?;
+    cleared?;
+    let ms = clock.now().ms().saturating_sub(start.ms());
+    console.line(&format!("\nEverything above was asserted, in {}.{:01} s.", ms.div_euclid(1000), ms.rem_euclid(1000).div_euclid(100)));
+    Ok(())
+}
+
+async fn acts(stage: &mut Stage, console: &Console) -> Result<(), Failure> {
+    let told = |what: &str, text: &str| console.line(&format!("  \u{2713} {what:<9} {text}"));
+    let secret = stage.secret();
+    stage.run("init", &["init", "--config", &stage.config()], None)?;
+    stage.serve().await?;
+    told("init", "keys, ledger, authority and the first operator; the broker runs");
+
+    declare(stage, &secret)?;
+    told("declare", "secret github/app stored sealed; 2 capabilities, 2 roles, 1 agent applied in one entry");
+
+    enrol(stage)?;
+    told("enrol", "research-bot made its key, redeemed a one-time code, holds a certificate");
+
+    let token = mint(stage)?;
+    told("mint", "github.repo.read for 120 s, asked 120 s, bound to research-bot's certificate");
+
+    use_it(stage, &secret)?;
+    told("use", "the bound token fetched the upstream secret; the value was as stored");
+
+    told("deny", &deny(stage)?);
+    told("replay", &replay(stage, &token).await?);
+    told("reuse", &reuse(stage)?);
+    told("restart", &restart(stage).await?);
+    told("ledger", &read_back(stage)?);
+    stage.stop()?;
+    told("verify", &verify(stage)?);
+    let places = scan::scan(stage.dir(), secret.expose())?;
+    told("leaks", &format!("the secret is in none of {places} files of ledger, index, keyring and log (raw, base64, hex)"));
+    Ok(())
+}
+
+fn declare(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
+    stage.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
+    let file = stage.write("agents.toml", DECLARATIONS)?;
+    let planned = stage.json("plan", &["plan", "-f", &file], None)?;
+    check("the plan names 5 changes and does none", field(&planned, "changes").as_array().map(Vec::len) == Some(5))?;
+    check("a plan changes nothing", *field(&planned, "applied") == false)?;
+    let applied = stage.json("apply", &["apply", "-f", &file], None)?;
+    check("all was applied in one entry", field(&applied, "seq").is_u64())?;
+    let again = stage.json("apply", &["apply", "-f", &file], None)?;
+    check("applying again changes nothing", field(&again, "changes").as_array().is_some_and(Vec::is_empty))
+}
+
+fn enrol(stage: &Stage) -> Result<(), Failure> {
+    let code = stage.path("code");
+    stage.run("invite", &["agent", "invite", "research-bot", "--out", &code], None)?;
+    let joined = stage.json_as("research-bot", "join", &["join", "--code-file", &code])?;
+    check("the certificate names the agent", *field(&joined, "spiffe_id") == "spiffe://keyward.internal/agent/research-bot")?;
+    let code = stage.path("code-2");
+    stage.run("invite", &["agent", "invite", "other-bot", "--role", "publisher", "--out", &code], None)?;
+    stage.json_as("other-bot", "join", &["join", "--code-file", &code]).map(|_| ())
+}
+
+fn mint(stage: &Stage) -> Result<Sensitive<String>, Failure> {
+    let args = ["token", "github.repo.read", "--expires-in", "120"];
+    let minted = stage.json_as("research-bot", "token", &args)?;
+    check("the token is a bearer with a bound certificate", *field(&minted, "token_type") == "Bearer")?;
+    check("it is for what was asked", *field(&minted, "scope") == "github.repo.read" && *field(&minted, "expires_in") == 120)?;
+    check("the answer names its decision", field(&minted, "decision_id").as_str().is_some_and(|id| id.starts_with("dec_")))?;
+    Ok(Sensitive::new(field(&minted, "access_token").as_str().unwrap_or_default().to_owned()))
+}
+
+fn use_it(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
+    let got = stage.run_as("research-bot", "get", &["get", "github/app"])?;
+    check("the value is the one that was stored", got == *secret.expose())
+}
+
+fn deny(stage: &Stage) -> Result<String, Failure> {
+    let refused = stage.refused_as("research-bot", &["token", "reports.publish"], 5)?;
+    check("the refusal names its reason", *field(&refused, "code") == "capability_not_granted")?;
+    check("the refusal names its decision", field(&refused, "decision_id").as_str().is_some_and(|id| id.starts_with("dec_")))?;
+    Ok("reports.publish refused: capability_not_granted, with decision id and fix".to_owned())
+}
+
+async fn replay(stage: &Stage, token: &Sensitive<String>) -> Result<String, Failure> {
+    let path = "/v1/secrets/github/app";
+    let holder = Client::of(Path::new(&stage.home("research-bot")), Kind::Agent)?;
+    holder.get_bearing(path, token).await?;
+    let thief = Client::of(Path::new(&stage.home("other-bot")), Kind::Agent)?;
+    match thief.get_bearing(path, token).await {
+        Err(failure) if failure.code() == "token_other_holder" => {
+            Ok("other-bot presented research-bot's token over its own mTLS: 401 token_other_holder".to_owned())
+        }
+        Err(failure) => Err(failure),
+        Ok(_) => check("a stolen token is refused", false).map(|()| String::new()),
+    }
+}
+
+fn reuse(stage: &Stage) -> Result<String, Failure> {
+    let refused = stage.refused_as("thief", &["join", "--code-file", &stage.path("code")], 8)?;
+    check("a used code is refused", *field(&refused, "code") == "enrolment_code_used")?;
+    Ok("the used code with another key: refused, and an alarm is on the ledger".to_owned())
+}
+
+async fn restart(stage: &mut Stage) -> Result<String, Failure> {
+    stage.kill()?;
+    stage.serve().await?;
+    let again = stage.json_as("research-bot", "token", &["token", "github.repo.read"])?;
+    check("the agent still gets tokens", *field(&again, "scope") == "github.repo.read")?;
+    Ok("the broker was killed with -9 and started again: nothing was lost".to_owned())
+}
+
+fn read_back(stage: &Stage) -> Result<String, Failure> {
+    let page = stage.json("audit list", &["audit", "list"], None)?;
+    let items = field(&page, "items").as_array().cloned().unwrap_or_default();
+    let seen = |kind: &str| items.iter().filter(|item| *field(item, "kind") == *kind).count();
+    for kind in [
+        "authority.founded", "operator.certified", "secret.stored", "declarations.applied", "agent.invited",
+        "instance.enrolled", "token.minted", "secret.revealed", "request.denied", "alarm.code-reused",
+    ] {
+        check(&format!("the ledger holds {kind}"), seen(kind) > 0)?;
+    }
+    let in_order = items.iter().zip(1_u64..).all(|(item, seq)| field(item, "seq").as_u64() == Some(seq));
+    check("the sequence has no gap", in_order)?;
+    Ok(format!("{} entries read back, no gap: {} mints, {} reads, {} denial, {} alarm", items.len(),
+        seen("token.minted"), seen("secret.revealed"), seen("request.denied"), seen("alarm.code-reused")))
+}
+
+fn verify(stage: &Stage) -> Result<String, Failure> {
+    let verified = stage.json("verify", &["verify", "--config", &stage.config()], None)?;
+    check("the ledger verifies", field(&verified, "entries").as_u64().is_some_and(|entries| entries > 10))?;
+    let root = field(&verified, "root").as_str().unwrap_or_default();
+    Ok(format!("offline: {} entries, every state change opens, tree root {}…", field(&verified, "entries"), root.get(..12).unwrap_or(root)))
+}
+
+/// A field of an answer; null when it is not there.
+fn field<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    answer.get(name).unwrap_or(&Value::Null)
+}
+
+fn check(what: &str, holds: bool) -> Result<(), Failure> {
+    if holds {
+        return Ok(());
+    }
+    let why = format!("this did not hold: {what}");
+    Err(Failure::local("demo_failed", &why, "this is a fault of keyward itself: please report it"))
+}

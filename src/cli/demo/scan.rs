@@ -1,0 +1,50 @@
+use std::fs;
+use std::path::Path;
+
+use crate::base::encoding::{base64url, hex};
+use crate::cli::failure::Failure;
+use crate::cli::identity::unusable;
+
+/// Looks for `secret` in every file below `dir`, in the spellings in which secrets leak. Gives the
+/// number of files that were looked through.
+pub(super) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
+    let spelled = spellings(secret);
+    let planted = [b"before ".as_slice(), secret, b" after"].concat();
+    if !holds(&planted, &spelled) {
+        return Err(Failure::local("demo_failed", "the scanner is blind", "please report this"));
+    }
+    let mut files = 0_usize;
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(next) = dirs.pop() {
+        for entry in fs::read_dir(&next).map_err(|error| unusable(&next, &error))? {
+            let path = entry.map_err(|error| unusable(&next, &error))?.path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            files = files.saturating_add(1);
+            if holds(&fs::read(&path).map_err(|error| unusable(&path, &error))?, &spelled) {
+                let why = format!("the secret is in `{}`", path.display());
+                return Err(Failure::local("demo_failed", &why, "please report this"));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Raw, hex, and base64 at its three offsets, cut to what does not depend on the neighbours.
+fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut spelled = vec![secret.to_vec(), hex(secret).into_bytes(), hex(secret).to_uppercase().into_bytes()];
+    for pad in 0..3 {
+        let shifted = [&vec![0; pad], secret].concat();
+        let text = base64url(&shifted);
+        let inner = text.get(4..text.len().saturating_sub(4)).unwrap_or(&text);
+        spelled.push(inner.as_bytes().to_vec());
+        spelled.push(inner.replace('-', "+").replace('_', "/").into_bytes());
+    }
+    spelled
+}
+
+fn holds(bytes: &[u8], spelled: &[Vec<u8>]) -> bool {
+    spelled.iter().any(|one| bytes.windows(one.len()).any(|window| window == one.as_slice()))
+}

@@ -1,0 +1,214 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use crate::base::Sensitive;
+use crate::pki::certificate_from_pem;
+use crate::pki::tls;
+
+/// Which of the identities of this machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// An agent's: made by `keyward join`.
+    Agent,
+    /// An operator's: made by `keyward init`.
+    Operator,
+}
+
+impl Kind {
+    const fn directory(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Operator => "operator",
+        }
+    }
+
+    const fn how(self) -> &'static str {
+        match self {
+            Self::Agent => "enrol first: `keyward join`, with a code from `keyward agent invite NAME`",
+            Self::Operator => "make one on the broker's host: `keyward init`, or `keyward init --reissue-operator`",
+        }
+    }
+}
+
+/// Somebody's certificate and key, and the broker they are for.
+#[derive(Debug)]
+pub struct Identity {
+    /// Where the broker is, `host:port`.
+    pub address: String,
+    /// PKCS#8 in PEM.
+    pub key_pem: Sensitive<String>,
+    /// The certificate in PEM.
+    pub certificate_pem: String,
+    /// The authority's certificate in PEM.
+    pub authority_pem: String,
+}
+
+/// Where identities are kept when nothing else says so.
+///
+/// # Errors
+/// [`Failure`] without a home directory.
+pub fn default_home() -> Result<PathBuf, Failure> {
+    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    base.or(home).map(|dir| dir.join("keyward")).ok_or_else(|| {
+        Failure::usage("there is no home directory to keep identities in", "say where: `--home DIR`, or set KEYWARD_HOME")
+    })
+}
+
+impl Identity {
+    /// Reads the identity of `kind` below `home`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none, or part of it cannot be read.
+    pub fn load(home: &Path, kind: Kind) -> Result<Self, Failure> {
+        let dir = home.join(kind.directory());
+        settle(&dir).map_err(|error| unusable(&dir, &error))?;
+        if !dir.is_dir() {
+            let why = format!("there is no {} identity in `{}`", kind.directory(), home.display());
+            return Err(Failure::new("no_identity", 4, &why, kind.how()));
+        }
+        let read = |name: &str| {
+            fs::read_to_string(dir.join(name)).map_err(|error| unusable(&dir.join(name), &error))
+        };
+        Ok(Self {
+            address: read("address")?.trim().to_owned(),
+            key_pem: Sensitive::new(read("key.pem")?),
+            certificate_pem: read("certificate.pem")?,
+            authority_pem: read("authority.pem")?,
+        })
+    }
+
+    /// Writes the identity below `home`, in place of the one before: whole or not at all. Files are
+    /// for their owner alone.
+    ///
+    /// # Errors
+    /// [`Failure`]; the identity before, if any, is still there then.
+    pub fn save(&self, home: &Path, kind: Kind) -> Result<(), Failure> {
+        let dir = home.join(kind.directory());
+        self.write(home, &dir).map_err(|error| unusable(&dir, &error))
+    }
+
+    fn write(&self, home: &Path, dir: &Path) -> io::Result<()> {
+        private_dir(home)?;
+        settle(dir)?;
+        let (fresh, before) = (dir.with_extension("new"), dir.with_extension("old"));
+        remove_if_there(&fresh)?;
+        private_dir(&fresh)?;
+        write_private(&fresh.join("address"), format!("{}\n", self.address).as_bytes())?;
+        write_private(&fresh.join("key.pem"), self.key_pem.expose().as_bytes())?;
+        write_private(&fresh.join("certificate.pem"), self.certificate_pem.as_bytes())?;
+        write_private(&fresh.join("authority.pem"), self.authority_pem.as_bytes())?;
+        File::open(&fresh)?.sync_all()?;
+        if dir.exists() {
+            fs::rename(dir, &before)?;
+        }
+        fs::rename(&fresh, dir)?;
+        File::open(home)?.sync_all()?;
+        remove_if_there(&before)
+    }
+
+    /// The identity in TLS's terms.
+    pub(super) fn tls(&self) -> Result<tls::Identity, Failure> {
+        Ok(tls::Identity {
+            chain: vec![der(&self.certificate_pem)?],
+            key_pem: Sensitive::new(self.key_pem.expose().clone()),
+        })
+    }
+
+    /// The authority's certificate, DER.
+    pub(super) fn authority(&self) -> Result<Vec<u8>, Failure> {
+        der(&self.authority_pem)
+    }
+}
+
+/// Finishes what a kill interrupted. The old identity is moved away only once the new one is whole:
+/// with none in place, the new one is it; with one in place, what lies beside it is left over.
+fn settle(dir: &Path) -> io::Result<()> {
+    let (fresh, before) = (dir.with_extension("new"), dir.with_extension("old"));
+    if !dir.exists() && before.exists() && fresh.exists() {
+        fs::rename(&fresh, dir)?;
+    }
+    if dir.exists() {
+        remove_if_there(&before)?;
+    }
+    Ok(())
+}
+
+fn remove_if_there(dir: &Path) -> io::Result<()> {
+    if dir.exists() { fs::remove_dir_all(dir) } else { Ok(()) }
+}
+
+fn der(pem: &str) -> Result<Vec<u8>, Failure> {
+    certificate_from_pem(pem).map_err(|_| {
+        Failure::local("identity_damaged", "a certificate of this identity cannot be read", "enrol again: `keyward join`")
+    })
+}
+
+pub(super) fn unusable(path: &Path, error: &io::Error) -> Failure {
+    let why = format!("`{}` cannot be used: {}", path.display(), error.kind());
+    Failure::local("file_unusable", &why, "look at the path and its permissions")
+}
+
+/// A directory for its owner alone; one that is there is left as it is.
+pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// A new file for its owner alone, on disk when this returns.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn identity(address: &str) -> Identity {
+        Identity {
+            address: address.to_owned(),
+            key_pem: Sensitive::new("key".to_owned()),
+            certificate_pem: "certificate".to_owned(),
+            authority_pem: "authority".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_identity_reads_back_and_is_for_its_owner_alone() {
+        let home = tempfile::tempdir().unwrap();
+        identity("a:1").save(home.path(), Kind::Agent).unwrap();
+        identity("b:2").save(home.path(), Kind::Agent).unwrap();
+        let read = Identity::load(home.path(), Kind::Agent).unwrap();
+        assert_eq!((read.address.as_str(), read.key_pem.expose().as_str()), ("b:2", "key"));
+        let dir = home.path().join("agent");
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        for file in fs::read_dir(&dir).unwrap() {
+            assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_kill_between_the_two_renames_is_finished_by_the_next_reader() {
+        let home = tempfile::tempdir().unwrap();
+        identity("old:1").save(home.path(), Kind::Agent).unwrap();
+        identity("new:1").save(home.path(), Kind::Operator).unwrap();
+        fs::rename(home.path().join("agent"), home.path().join("agent.old")).unwrap();
+        fs::rename(home.path().join("operator"), home.path().join("agent.new")).unwrap();
+        assert_eq!(Identity::load(home.path(), Kind::Agent).unwrap().address, "new:1");
+        assert!(!home.path().join("agent.old").exists());
+    }
+
+    #[test]
+    fn a_missing_identity_says_how_to_get_one() {
+        let home = tempfile::tempdir().unwrap();
+        let failure = Identity::load(home.path(), Kind::Operator).unwrap_err();
+        assert_eq!((failure.exit(), failure.code()), (4, "no_identity"));
+    }
+}

@@ -1,0 +1,61 @@
+//! The command line: verbs in, tables or JSON out, errors as *error / why / fix*.
+//!
+//! Verbs that work on a broker talk to it over its public HTTP interface and nothing else; those
+//! that need the data directory are carried out by `app`.
+
+mod admin;
+mod agent;
+mod client;
+mod command;
+mod console;
+mod demo;
+mod failure;
+mod identity;
+mod input;
+mod join;
+
+pub use command::{Cli, Command, ConfigCommand, Format};
+pub use console::Console;
+pub use failure::Failure;
+pub use identity::{Identity, Kind, default_home};
+
+use clap::Parser;
+
+/// Reads the process's arguments. On a usage error, and for help, it says so and ends the process,
+/// with exit code 2 or 0.
+#[must_use]
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
+/// Carries out a verb that works on a broker from the outside.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
+    let home = cli.home()?;
+    match &cli.command {
+        Command::Join { code_file, argument } => {
+            input::not_an_argument(argument)?;
+            join::join(&home, code_file.as_deref(), console).await
+        }
+        Command::Token { capabilities, resource, expires_in } => {
+            agent::token(&home, capabilities, resource.as_deref(), *expires_in, console).await
+        }
+        Command::Get { secret, capability, out } => {
+            agent::get(&home, secret, capability.as_deref(), out.as_deref(), console).await
+        }
+        Command::Whoami { operator } => agent::whoami(&home, *operator, console).await,
+        Command::Plan { files, prune } => admin::declare(&home, files, *prune, "/v1/plan", console).await,
+        Command::Apply { files, prune } => admin::declare(&home, files, *prune, "/v1/apply", console).await,
+        Command::Agent(command) => admin::agent(&home, command, console).await,
+        Command::Capability(_) => admin::list(&home, "/v1/capabilities", console).await,
+        Command::Role(_) => admin::list(&home, "/v1/roles", console).await,
+        Command::Secret(command) => admin::secret(&home, command, console).await,
+        Command::Audit(command) => admin::audit(&home, command, console).await,
+        Command::Demo => demo::play(console).await,
+        Command::Init { .. } | Command::Serve { .. } | Command::Verify { .. } | Command::Config(_) => {
+            Err(Failure::internal("this verb is carried out on the broker's host"))
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The accept loop of both listeners: TCP in, TLS handshake, one task a connection.
+//!
+//! A silent or hostile peer costs a bounded share of everything: a place under its own cap and the
+//! common one, a bounded wait for its handshake and its header, a bounded header. Accepting never
+//! waits for any of it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tower::ServiceExt;
+
+use crate::base::limits::{
+    DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX,
+};
+use crate::pki::PeerCertificate;
+
+/// Who is at the other end of a connection. Read once, when it is made; judged on every request.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client certificate, when one was shown.
+    pub certificate: Option<Arc<PeerCertificate>>,
+    /// The TCP peer. Headers that claim another are never looked at.
+    pub address: SocketAddr,
+}
+
+/// How many connections a listener holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ConnectionCaps {
+    /// In all.
+    pub max: usize,
+    /// From one address.
+    pub max_per_peer: usize,
+}
+
+/// Accepts until `stop` turns true, then lets requests under way end for `DRAIN_WAIT_S`.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    caps: ConnectionCaps,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Places::new(caps);
+    let graceful = GracefulShutdown::new();
+    let acceptor = TlsAcceptor::from(tls);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let Some(place) = places.take(address.ip()) else {
+                    tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
+                    continue;
+                };
+                let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
+                tokio::spawn(async move {
+                    connection(stream, address, &acceptor, router, watcher).await;
+                    drop(place);
+                });
+            }
+            Err(error) => back_off(&error).await,
+        }
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(Duration::from_secs(DRAIN_WAIT_S), graceful.shutdown()).await;
+    if drained.is_err() {
+        tracing::warn!("some connections had not ended when the broker stopped");
+    }
+}
+
+/// Out of file descriptors or memory, most likely: accepting at once again would spin.
+async fn back_off(error: &io::Error) {
+    tracing::warn!(%error, "a connection could not be accepted");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: &TlsAcceptor,
+    router: Router,
+    watcher: Watcher,
+) {
+    // Small answers must not wait for one another; a socket that refuses this still works.
+    drop(stream.set_nodelay(true));
+    let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
+    let Ok(Ok(stream)) = tokio::time::timeout(wait, acceptor.accept(stream)).await else {
+        tracing::debug!(peer = %address.ip(), "a TLS handshake did not complete");
+        return;
+    };
+    let certificate = match stream.get_ref().1.peer_certificates() {
+        None | Some([]) => None,
+        Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
+            Ok(certificate) => Some(Arc::new(certificate)),
+            // The handshake has read it before; whatever this is, it is nobody.
+            Err(_) => return,
+        },
+    };
+    let peer = Peer { certificate, address };
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HEADER_WAIT_S))
+        .max_buf_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
+    if let Err(error) = served {
+        tracing::debug!(peer = %address.ip(), %error, "a connection ended early");
+    }
+}
+
+/// The places under the caps.
+struct Places {
+    all: Arc<Semaphore>,
+    by_peer: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    max_per_peer: usize,
+}
+
+/// One connection's place; given back on drop.
+struct Place {
+    _all: OwnedSemaphorePermit,
+    by_peer: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Places {
+    fn new(caps: ConnectionCaps) -> Self {
+        let all = Arc::new(Semaphore::new(caps.max));
+        Self { all, by_peer: Arc::default(), max_per_peer: caps.max_per_peer }
+    }
+
+    fn take(&self, address: IpAddr) -> Option<Place> {
+        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_peer.entry(address).or_insert(0);
+        if *count >= self.max_per_peer {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Place { _all: all, by_peer: Arc::clone(&self.by_peer), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_peer.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                by_peer.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_capped_and_given_back() {
+        let places = Places::new(ConnectionCaps { max: 3, max_per_peer: 2 });
+        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let first = places.take(a).unwrap();
+        let _second = places.take(a).unwrap();
+        assert!(places.take(a).is_none(), "the cap per peer");
+        let _third = places.take(b).unwrap();
+        assert!(places.take(b).is_none(), "the cap in all");
+        drop(first);
+        assert!(places.take(a).is_some());
+        assert!(places.by_peer.lock().unwrap().len() <= 2);
+    }
+}

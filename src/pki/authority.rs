@@ -1,0 +1,240 @@
+use std::fmt;
+use std::net::IpAddr;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
+    SigningKey,
+};
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use super::peer::PeerCertificate;
+use super::plan::{CertificatePlan, Serial};
+use super::request::PublicKey;
+use crate::base::limits::BACKDATE_S;
+use crate::base::{Entropy, Timestamp, TrustDomain};
+use crate::crypto::{Digest, EcdsaKey, sha256};
+
+/// Why a certificate was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PkiError {
+    /// The certificate library refused or could not sign.
+    #[error("the certificate could not be made")]
+    Library(#[from] rcgen::Error),
+    /// The key at hand is not the one that was planned or certified.
+    #[error("the key is not the one that the certificate is for")]
+    OtherKey,
+    /// What was signed does not read back as what was planned. It never leaves.
+    #[error("the signed certificate does not say what was planned")]
+    Unlike,
+    /// The authority's certificate cannot be read.
+    #[error("the authority's certificate cannot be read")]
+    Malformed,
+    /// A name for the server's certificate is none.
+    #[error("a server name is neither a DNS name nor an IP address")]
+    ServerName,
+    /// A time is beyond what a certificate can say.
+    #[error("a time is beyond what a certificate can say")]
+    Time,
+}
+
+/// The life of the authority itself: 10 years. Its key rotates long before.
+const AUTHORITY_LIFE_S: i64 = 10 * 365 * 86_400;
+
+/// The certificate authority. The private key is a field of it and goes nowhere.
+pub struct Authority {
+    issuer: Issuer<'static, AuthorityKey>,
+    certificate: Vec<u8>,
+    not_after: Timestamp,
+    pin: Digest,
+}
+
+impl Authority {
+    /// Makes the authority's own certificate for `key`, DER.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn found(
+        trust_domain: &TrustDomain,
+        key: &EcdsaKey,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, PkiError> {
+        let mut params = authority_params();
+        params.serial_number = Some(SerialNumber::from_slice(Serial::draw(entropy).as_bytes()));
+        params.not_before = moment(now.plus_s(BACKDATE_S.saturating_neg()))?;
+        params.not_after = moment(now.plus_s(AUTHORITY_LIFE_S))?;
+        params.subject_alt_names = vec![SanType::URI(format!("spiffe://{trust_domain}").try_into()?)];
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // Strict verifiers want it even where the issuer is the subject.
+        params.use_authority_key_identifier_extension = true;
+        Ok(params.self_signed(&SelfKey(key))?.der().to_vec())
+    }
+
+    /// Takes `key`, whose certificate is `certificate`, into use.
+    ///
+    /// # Errors
+    /// [`PkiError::OtherKey`] when they do not belong together.
+    pub fn new(certificate: Vec<u8>, key: EcdsaKey) -> Result<Self, PkiError> {
+        let (spki, not_after) = {
+            let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| PkiError::Malformed)?;
+            (parsed.public_key().raw.to_vec(), Timestamp::from_s(parsed.validity().not_after.timestamp()))
+        };
+        if key.public_der().map_err(|_| PkiError::OtherKey)? != spki {
+            return Err(PkiError::OtherKey);
+        }
+        let issuer = Issuer::new(authority_params(), AuthorityKey(key));
+        Ok(Self { issuer, certificate, not_after, pin: sha256(&spki) })
+    }
+
+    /// Its certificate, DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// When its certificate ends; nothing that it signs holds longer.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// SHA-256 of its public key (DER `SubjectPublicKeyInfo`): what enrolment codes carry.
+    #[must_use]
+    pub const fn key_pin(&self) -> Digest {
+        self.pin
+    }
+
+    /// Signs what was planned for `key`, and reads it back before it lets go of it.
+    ///
+    /// Profile: empty subject; critical SAN with one URI; CA:FALSE; critical keyUsage
+    /// digitalSignature; EKU serverAuth and clientAuth, as X509-SVID §4.4 asks; AKI and SKI.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn sign(&self, plan: &CertificatePlan, key: &PublicKey) -> Result<Vec<u8>, PkiError> {
+        if key.digest() != plan.key {
+            return Err(PkiError::OtherKey);
+        }
+        let mut params = leaf_params(plan.serial, plan.not_before, plan.not_after)?;
+        params.subject_alt_names = vec![SanType::URI(plan.spiffe.to_string().try_into()?)];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let der = params.signed_by(key, &self.issuer)?.der().to_vec();
+        let read = PeerCertificate::parse(&der).map_err(|_| PkiError::Unlike)?;
+        let as_planned = *read.spiffe() == plan.spiffe
+            && read.serial() == plan.serial
+            && read.key() == plan.key
+            && read.not_before() == plan.not_before
+            && read.not_after() == plan.not_after
+            && read.not_after() <= self.not_after;
+        if as_planned { Ok(der) } else { Err(PkiError::Unlike) }
+    }
+
+    /// Signs a certificate for the broker's own listeners: `names` are DNS names and IP addresses,
+    /// and it names no identity, so that it authenticates no client.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn sign_server(
+        &self,
+        names: &[String],
+        key: &PublicKey,
+        now: Timestamp,
+        life_s: i64,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, PkiError> {
+        let not_before = now.plus_s(BACKDATE_S.saturating_neg());
+        let not_after = now.plus_s(life_s).min(self.not_after);
+        let mut params = leaf_params(Serial::draw(entropy), not_before, not_after)?;
+        for name in names {
+            params.subject_alt_names.push(match name.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(name.as_str().try_into().map_err(|_| PkiError::ServerName)?),
+            });
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        Ok(params.signed_by(key, &self.issuer)?.der().to_vec())
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("pin", &self.pin).finish_non_exhaustive()
+    }
+}
+
+/// What the authority's certificate and those it signs agree on: its name, its usages and how key
+/// identifiers are made. The same at every start, so that issuer and subject are the same bytes.
+fn authority_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Keyward authority");
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn leaf_params(
+    serial: Serial,
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
+    params.not_before = moment(not_before)?;
+    params.not_after = moment(not_after)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn moment(at: Timestamp) -> Result<OffsetDateTime, PkiError> {
+    OffsetDateTime::from_unix_timestamp(at.s()).map_err(|_| PkiError::Time)
+}
+
+/// The authority's key in the certificate library's terms.
+struct AuthorityKey(EcdsaKey);
+
+/// The same while the authority is being founded and the key is still somebody else's.
+struct SelfKey<'a>(&'a EcdsaKey);
+
+fn sign(key: &EcdsaKey, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+    key.sign(message).map_err(|_| rcgen::Error::RemoteKeyError)
+}
+
+impl PublicKeyData for AuthorityKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.public_point()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl SigningKey for AuthorityKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        sign(&self.0, message)
+    }
+}
+
+impl PublicKeyData for SelfKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.public_point()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl SigningKey for SelfKey<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        sign(self.0, message)
+    }
+}

@@ -1,0 +1,27 @@
+//! Certificates: the profile that the broker signs, the requests that it takes, the peers that it
+//! reads, and TLS configurations made of them. The only room that knows X.509.
+//!
+//! From a request only the public key is taken. What is signed is planned first, recorded by the
+//! caller, signed, and read back with the same eyes as a peer's certificate.
+
+mod authority;
+mod client;
+mod peer;
+mod plan;
+mod request;
+mod spiffe;
+mod state;
+pub mod tls;
+
+pub use authority::{Authority, PkiError};
+pub use client::{
+    certificate_from_pem, certificate_pem, key_pin, new_key_and_request, request_for_key,
+};
+pub use peer::{PeerCertificate, PeerError};
+pub use plan::{CertificatePlan, Serial};
+pub use request::{PublicKey, RequestError, read_request};
+pub use spiffe::{SpiffeError, SpiffeId};
+pub use state::{AuthorityFounded, Effect, Record, ServerCertified, keys};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use super::plan::Serial;
+use super::spiffe::SpiffeId;
+use crate::base::Timestamp;
+use crate::crypto::{Digest, sha256};
+
+/// Why a certificate names no agent or operator.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// Not one certificate in DER.
+    #[error("not an X.509 certificate")]
+    Malformed,
+    /// Its subject alternative names are not exactly one identity of this broker.
+    #[error("the certificate does not name exactly one identity of this broker")]
+    Identity,
+    /// It may sign certificates, or may not authenticate a client.
+    #[error("the certificate is not for an agent or operator to authenticate with")]
+    Usage,
+    /// Its serial is not one that this broker draws.
+    #[error("the certificate's serial is not one of this broker's")]
+    Serial,
+}
+
+/// What a peer's certificate says, read once per connection.
+///
+/// That it was signed by the right authority is the TLS library's to say; that its holder may still
+/// act is for `authn`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PeerCertificate {
+    spiffe: SpiffeId,
+    serial: Serial,
+    key: Digest,
+    thumbprint: Digest,
+    not_before: Timestamp,
+    not_after: Timestamp,
+}
+
+impl PeerCertificate {
+    /// Reads `der`. The subject's names are never consulted.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn parse(der: &[u8]) -> Result<Self, PeerError> {
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| PeerError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(PeerError::Malformed);
+        }
+        check_usage(&certificate)?;
+        let serial = <[u8; 16]>::try_from(certificate.raw_serial()).map_err(|_| PeerError::Serial)?;
+        let validity = certificate.validity();
+        Ok(Self {
+            spiffe: identity(&certificate)?,
+            serial: Serial::from_bytes(serial),
+            key: sha256(certificate.public_key().raw),
+            thumbprint: sha256(der),
+            not_before: Timestamp::from_s(validity.not_before.timestamp()),
+            not_after: Timestamp::from_s(validity.not_after.timestamp()),
+        })
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn spiffe(&self) -> &SpiffeId {
+        &self.spiffe
+    }
+
+    /// Its serial.
+    #[must_use]
+    pub const fn serial(&self) -> Serial {
+        self.serial
+    }
+
+    /// SHA-256 of its public key, DER `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub const fn key(&self) -> Digest {
+        self.key
+    }
+
+    /// SHA-256 of all of it, DER: `x5t#S256` (RFC 8705 §3.1).
+    #[must_use]
+    pub const fn thumbprint(&self) -> Digest {
+        self.thumbprint
+    }
+
+    /// When it begins to hold.
+    #[must_use]
+    pub const fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+}
+
+fn identity(certificate: &X509Certificate<'_>) -> Result<SpiffeId, PeerError> {
+    let names = certificate.subject_alternative_name().map_err(|_| PeerError::Identity)?;
+    let names = names.ok_or(PeerError::Identity)?;
+    match names.value.general_names.as_slice() {
+        [GeneralName::URI(uri)] => uri.parse().map_err(|_| PeerError::Identity),
+        _ => Err(PeerError::Identity),
+    }
+}
+
+fn check_usage(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
+    let constraints = certificate.basic_constraints().map_err(|_| PeerError::Usage)?;
+    let usage = certificate.key_usage().map_err(|_| PeerError::Usage)?.ok_or(PeerError::Usage)?;
+    let extended =
+        certificate.extended_key_usage().map_err(|_| PeerError::Usage)?.ok_or(PeerError::Usage)?;
+    let is_leaf = constraints.is_some_and(|constraints| !constraints.value.ca);
+    let signs_only_for_itself = usage.value.digital_signature()
+        && !usage.value.key_cert_sign()
+        && !usage.value.crl_sign();
+    if is_leaf && signs_only_for_itself && extended.value.client_auth { Ok(()) } else { Err(PeerError::Usage) }
+}

@@ -1,0 +1,87 @@
+use std::fmt;
+
+use super::request::PublicKey;
+use super::spiffe::SpiffeId;
+use crate::base::encoding::hex;
+use crate::base::limits::BACKDATE_S;
+use crate::base::{Entropy, Timestamp};
+use crate::crypto::Digest;
+
+/// A certificate's serial: 128 random bits, of which the first is 0 (positive) and the second 1
+/// (never short), so that every serial has 16 bytes. New with every certificate.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Serial([u8; 16]);
+
+impl Serial {
+    /// A new serial.
+    #[must_use]
+    pub fn draw(entropy: &dyn Entropy) -> Self {
+        let mut bytes = entropy.bytes::<16>();
+        if let Some(first) = bytes.first_mut() {
+            *first = (*first & 0x3f) | 0x40;
+        }
+        Self(bytes)
+    }
+
+    /// The serial of these bytes, as the state keeps it.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+/// What a certificate will say: recorded before it is signed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificatePlan {
+    /// Whose it is.
+    pub spiffe: SpiffeId,
+    /// Its serial.
+    pub serial: Serial,
+    /// SHA-256 of its public key, DER `SubjectPublicKeyInfo`.
+    pub key: Digest,
+    /// When it begins to hold; whole seconds.
+    pub not_before: Timestamp,
+    /// When it ends; whole seconds.
+    pub not_after: Timestamp,
+}
+
+impl CertificatePlan {
+    /// Plans a certificate for `key` that holds `life_s` seconds from `now`, backdated by
+    /// `BACKDATE_S`, and never beyond its issuer.
+    #[must_use]
+    pub fn draw(
+        spiffe: SpiffeId,
+        key: &PublicKey,
+        now: Timestamp,
+        life_s: i64,
+        issuer_not_after: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let now = Timestamp::from_s(now.s());
+        Self {
+            spiffe,
+            serial: Serial::draw(entropy),
+            key: key.digest(),
+            not_before: now.plus_s(BACKDATE_S.saturating_neg()),
+            not_after: now.plus_s(life_s).min(issuer_not_after),
+        }
+    }
+}

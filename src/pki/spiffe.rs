@@ -1,0 +1,69 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::base::{AgentName, OperatorName, TrustDomain};
+
+/// The identity in a certificate, e.g. `spiffe://keyward.internal/agent/research-bot`.
+///
+/// Canonical by construction (SPIFFE-ID §2, narrowed): equal identities are equal text.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum SpiffeId {
+    /// An agent.
+    Agent {
+        /// Whose agents.
+        trust_domain: TrustDomain,
+        /// Which one.
+        name: AgentName,
+    },
+    /// An operator.
+    Operator {
+        /// Whose operators.
+        trust_domain: TrustDomain,
+        /// Which one.
+        name: OperatorName,
+    },
+}
+
+/// The text is not an identity that this broker gives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a canonical identity: `spiffe://TRUST-DOMAIN/agent/NAME` or `…/operator/NAME`")]
+pub struct SpiffeError;
+
+impl SpiffeId {
+    /// Whose identity it is.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        match self {
+            Self::Agent { trust_domain, .. } | Self::Operator { trust_domain, .. } => trust_domain,
+        }
+    }
+}
+
+impl fmt::Display for SpiffeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent { trust_domain, name } => write!(f, "spiffe://{trust_domain}/agent/{name}"),
+            Self::Operator { trust_domain, name } => write!(f, "spiffe://{trust_domain}/operator/{name}"),
+        }
+    }
+}
+
+impl FromStr for SpiffeId {
+    type Err = SpiffeError;
+
+    fn from_str(text: &str) -> Result<Self, SpiffeError> {
+        let rest = text.strip_prefix("spiffe://").ok_or(SpiffeError)?;
+        let mut parts = rest.split('/');
+        let (Some(domain), Some(kind), Some(name), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(SpiffeError);
+        };
+        let trust_domain = domain.parse().map_err(|_| SpiffeError)?;
+        match kind {
+            "agent" => Ok(Self::Agent { trust_domain, name: name.parse().map_err(|_| SpiffeError)? }),
+            "operator" => Ok(Self::Operator { trust_domain, name: name.parse().map_err(|_| SpiffeError)? }),
+            _ => Err(SpiffeError),
+        }
+    }
+}
