@@ -18,6 +18,8 @@ pub const SECRET_VERSIONS_MAX: u32 = 10_000;
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 /// Largest state change of a ledger entry, in bytes.
 pub const DELTA_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most keys that a ledger entry may rely on, and most that it may advance.
+pub const ENTRY_KEYS_MAX: usize = 16 * 1024;
 /// Most appends that wait for the ledger's writer; beyond it the caller is told to come back.
 pub const APPENDS_WAITING_MAX: usize = 8 * 1024;
 /// Most entries in one group commit.

@@ -5,8 +5,27 @@
 //! are opaque, an event is bytes, a state change is bytes. It makes one proof, [`Receipt`]: that
 //! the entry is durable and that the in-memory state has taken it in.
 
+mod active;
 mod append;
+mod catalog;
 mod entry;
+mod file_ledger;
+mod flaw;
+mod keys;
+mod layer;
+mod recovery;
+mod segment;
+mod tree;
+mod verify;
+mod walk;
+mod writer;
 
 pub use append::{Append, AppendError, Committed, Head, Ledger, Pending, ReadError, Receipt};
 pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, leaf};
+pub use file_ledger::{FileLedger, Options, SEGMENT_BYTES};
+pub use flaw::{OpenError, VerifyError};
+pub use keys::DeltaKeys;
+pub use layer::{HostLayer, Layer, LayerFile, Lock};
+pub use recovery::{OpenReport, TornTail};
+pub use tree::Tree;
+pub use verify::{End, Verified, verify};

@@ -1,1 +1,6 @@
 //! Tests.
+
+mod ledger_contract;
+mod ledger_damage;
+mod ledger_faults;
+mod support;

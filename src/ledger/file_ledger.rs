@@ -1,0 +1,202 @@
+use std::fmt;
+use std::future::ready;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::append::{AppendError, Head, Ledger, Pending, ReadError};
+use super::catalog::{Catalog, Spot};
+use super::entry::{Draft, Entry, Follower};
+use super::flaw::OpenError;
+use super::keys::DeltaKeys;
+use super::layer::Layer;
+use super::recovery::{OpenReport, Recovered, recover};
+use super::segment::{Frame, Mark};
+use super::writer::{Message, Waiting, Writer};
+use crate::base::limits::{APPENDS_WAITING_MAX, DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
+use crate::base::{Clock, Entropy, LedgerId, Sensitive};
+
+/// Bytes preallocated for a segment, unless configured otherwise.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How a ledger is opened.
+#[derive(Debug)]
+pub struct Options {
+    /// Which ledger it must be.
+    pub ledger: LedgerId,
+    /// The keys that state changes are sealed under.
+    pub keys: DeltaKeys,
+    /// Where entry times come from; told not to answer anything before the newest entry's time.
+    pub clock: Arc<dyn Clock>,
+    /// Where salts come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where the files are.
+    pub layer: Arc<dyn Layer>,
+    /// Bytes preallocated for a segment: see [`SEGMENT_BYTES`]. What is larger gets a segment of its
+    /// own size.
+    pub segment_bytes: u64,
+}
+
+/// The ledger in files: segments in one directory, written by one thread.
+///
+/// Each start writes to a segment of its own, so that its key seals no number twice. A clean
+/// [`FileLedger::close`] spares the next start from writing the last group commit again.
+pub struct FileLedger {
+    options: Arc<Options>,
+    shared: Arc<Shared>,
+    queue: SyncSender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl FileLedger {
+    /// Opens the ledger, showing every entry that is there to `follower`, which from then on takes
+    /// in each new one.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Damage changes nothing on disk.
+    pub fn open(options: Options, mut follower: Box<dyn Follower>) -> Result<(Self, OpenReport), OpenError> {
+        let locked = options.layer.lock();
+        let locked =
+            locked.map_err(|source| OpenError::Io { doing: "lock the ledger's directory", source })?;
+        let lock = locked.ok_or(OpenError::InUse)?;
+        let recovered = recover(&options, follower.as_mut())?;
+        let Recovered { active, catalog, generations, head, report } = recovered;
+        options.clock.not_before(head.time);
+        let options = Arc::new(options);
+        let shared = Arc::new(Shared {
+            head: Mutex::new(head),
+            catalog: RwLock::new(catalog),
+            writable: AtomicBool::new(true),
+        });
+        let recovered = (active, generations);
+        let writer = Writer::new(Arc::clone(&options), Arc::clone(&shared), follower, recovered, lock);
+        let (queue, waiting) = sync_channel(APPENDS_WAITING_MAX);
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.run(&waiting))
+            .map_err(|source| OpenError::Io { doing: "start the ledger's thread", source })?;
+        Ok((Self { options, shared, queue, thread: Mutex::new(Some(thread)) }, report))
+    }
+
+    /// The state change of `entry`, which this ledger has read back, in clear.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] when it does not open: the entry is not this ledger's, or was altered.
+    pub fn delta(&self, entry: &Entry) -> Result<Sensitive<Vec<u8>>, ReadError> {
+        let spot = self.spot(entry.seq)?;
+        let opened = spot.keys.open(&Frame::of(entry, entry.seq, Mark::Last));
+        let opened = opened.ok_or_else(|| spot.damaged(entry.seq, "its seal does not match"))?;
+        Ok(Sensitive::new(opened.delta().to_vec()))
+    }
+
+    /// Writes what waits, marks the end, ends the thread and gives the directory back. Appends from
+    /// now on get [`AppendError::Failed`]; reading goes on. Once is enough; more does no harm.
+    pub fn close(&self) {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // It fails only when the thread is gone already, and then there is nothing to close.
+            drop(self.queue.send(Message::Close));
+            if thread.join().is_err() {
+                tracing::error!("the ledger's thread has panicked");
+            }
+        }
+    }
+
+    fn spot(&self, seq: u64) -> Result<Spot, ReadError> {
+        let catalog = self.shared.catalog.read().unwrap_or_else(PoisonError::into_inner);
+        catalog.spot(seq).ok_or_else(|| ReadError::Io(format!("there is no entry {seq}")))
+    }
+}
+
+impl Ledger for FileLedger {
+    fn append(&self, draft: Draft) -> Pending {
+        if is_too_large(&draft) {
+            return Box::pin(ready(Err(AppendError::TooLarge)));
+        }
+        if !self.is_writable() {
+            return Box::pin(ready(Err(AppendError::Failed)));
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.queue.try_send(Message::Append(Waiting { draft, reply })) {
+            Ok(()) => Box::pin(async { answer.await.unwrap_or(Err(AppendError::Failed)) }),
+            Err(TrySendError::Full(_)) => Box::pin(ready(Err(AppendError::Busy))),
+            Err(TrySendError::Disconnected(_)) => Box::pin(ready(Err(AppendError::Failed))),
+        }
+    }
+
+    fn head(&self) -> Head {
+        self.shared.head()
+    }
+
+    fn read(&self, from: u64, max: usize) -> Result<Vec<Entry>, ReadError> {
+        let through = self.head().seq;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut next = from.max(1);
+        while next <= through && entries.len() < max {
+            let left = max.saturating_sub(entries.len());
+            let read = self.spot(next)?.read(self.options.layer.as_ref(), next, through, left)?;
+            let Some(last) = read.last() else { break };
+            next = last.seq.saturating_add(1);
+            entries.extend(read);
+        }
+        Ok(entries)
+    }
+
+    fn is_writable(&self) -> bool {
+        self.shared.writable.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for FileLedger {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for FileLedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Head { seq, .. } = self.head();
+        f.debug_struct("FileLedger")
+            .field("ledger", &self.options.ledger)
+            .field("head", &seq)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_too_large(draft: &Draft) -> bool {
+    draft.event.len() > EVENT_BYTES_MAX
+        || draft.delta.expose().len() > DELTA_BYTES_MAX
+        || draft.advance.len() > ENTRY_KEYS_MAX
+        || draft.expect.len() > ENTRY_KEYS_MAX
+}
+
+/// What the writer shows to everyone else.
+#[derive(Debug)]
+pub(super) struct Shared {
+    head: Mutex<Head>,
+    catalog: RwLock<Catalog>,
+    writable: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn head(&self) -> Head {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows a new head, after the catalog has its entries.
+    pub(super) fn publish(&self, head: Head) {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
+    }
+
+    pub(super) fn catalog_mut(&self) -> RwLockWriteGuard<'_, Catalog> {
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on nothing is acknowledged.
+    pub(super) fn retire(&self) {
+        self.writable.store(false, Ordering::Release);
+    }
+}

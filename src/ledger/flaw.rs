@@ -1,0 +1,93 @@
+use std::io;
+
+/// Why the files of a ledger do not check out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// Bytes that were once durable are not what was written.
+    #[error("ledger entry {seq} in {segment} is damaged: {what}")]
+    Damaged {
+        /// The first entry that is not there as it was written.
+        seq: u64,
+        /// The segment file's name.
+        segment: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// State changes were sealed under a delta key that is not at hand.
+    #[error("delta key generation {generation} is not at hand")]
+    KeyMissing {
+        /// The generation that is asked for.
+        generation: u32,
+    },
+    /// The files cannot be read.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl VerifyError {
+    pub(super) fn damaged(seq: u64, segment: &str, what: &str) -> Self {
+        Self::Damaged { seq, segment: segment.to_owned(), what: what.to_owned() }
+    }
+}
+
+/// Why a ledger did not open. Nothing was changed then, unless a step of writing failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process, or another ledger of this one, writes to the directory.
+    #[error("the ledger is in use by another process")]
+    InUse,
+    /// Bytes that were once durable are not what was written. Nothing was changed.
+    #[error("ledger entry {seq} in {segment} is damaged: {what}")]
+    Damaged {
+        /// The first entry that is not there as it was written.
+        seq: u64,
+        /// The segment file's name.
+        segment: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// State changes were sealed under a delta key that the keyring does not hold.
+    #[error("delta key generation {generation} is not in the keyring")]
+    KeyMissing {
+        /// The generation that is asked for.
+        generation: u32,
+    },
+    /// What was written last must be written again before it is believed, and there is no space.
+    #[error("the ledger's disk is full")]
+    NoSpace,
+    /// The state cannot take in an entry, e.g. one that a newer build has written.
+    #[error("ledger entry {seq} cannot be taken in: {why}")]
+    NotTakenIn {
+        /// The entry.
+        seq: u64,
+        /// The follower's own words.
+        why: String,
+    },
+    /// A file operation failed.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl From<VerifyError> for OpenError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
+            VerifyError::KeyMissing { generation } => Self::KeyMissing { generation },
+            VerifyError::Io { doing, source } => Self::Io { doing, source },
+        }
+    }
+}

@@ -1,0 +1,117 @@
+use super::entry::Key;
+use super::flaw::VerifyError;
+use super::segment::{Frame, Header, Sealing};
+use crate::base::{LedgerId, Sensitive};
+use crate::crypto::{Aad, AeadKey, KeyId, derive_key, sha256_parts};
+
+/// The generations of the delta key: new segments take the current one, old ones are kept to read.
+#[derive(Debug)]
+pub struct DeltaKeys {
+    current: u32,
+    keys: Vec<(u32, Sensitive<[u8; 32]>)>,
+}
+
+impl DeltaKeys {
+    /// `keys` by generation, of which `current_generation` seals what is new.
+    #[must_use]
+    pub const fn new(current_generation: u32, keys: Vec<(u32, Sensitive<[u8; 32]>)>) -> Self {
+        Self { current: current_generation, keys }
+    }
+
+    /// What a new segment is sealed under.
+    pub(super) fn sealing(&self, salt: [u8; 32]) -> Sealing {
+        Sealing { generation: self.current, salt }
+    }
+
+    fn segment_key(&self, sealing: &Sealing) -> Result<AeadKey, VerifyError> {
+        let generation = sealing.generation;
+        let key = self.keys.iter().find(|(held, _)| *held == generation);
+        let (_, key) = key.ok_or(VerifyError::KeyMissing { generation })?;
+        let derived = derive_key(key, &sealing.salt, "keyward/ledger/segment");
+        Ok(AeadKey::new(KeyId { family: SEGMENT_FAMILY, generation }, &derived))
+    }
+}
+
+// A segment's key is derived and never stored: a family apart from those of the keyring.
+const SEGMENT_FAMILY: u8 = b'L';
+
+/// The keys that open the state changes of one segment.
+#[derive(Debug)]
+pub(super) struct SegmentKeys {
+    ledger: LedgerId,
+    own: AeadKey,
+    carried: Option<(u64, AeadKey)>,
+}
+
+impl SegmentKeys {
+    pub(super) fn new(keys: &DeltaKeys, header: &Header) -> Result<Self, VerifyError> {
+        let carried = match &header.carried {
+            Some(carried) => Some((carried.through_seq, keys.segment_key(&carried.sealing)?)),
+            None => None,
+        };
+        Ok(Self { ledger: header.ledger, own: keys.segment_key(&header.sealing)?, carried })
+    }
+
+    /// Seals a state change and the keys it advances for the entry that `frame` is to hold.
+    pub(super) fn seal(&self, frame: &Frame<'_>, advance: &[Key], delta: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(plain_len(advance.len(), delta.len()));
+        plain.extend_from_slice(&u32::try_from(advance.len()).unwrap_or(u32::MAX).to_be_bytes());
+        for key in advance {
+            plain.extend_from_slice(key.as_bytes());
+        }
+        plain.extend_from_slice(delta);
+        let plain = Sensitive::new(plain);
+        self.own.seal_numbered(frame.seq, &self.bound(frame), plain.expose())
+    }
+
+    /// Opens what was sealed; `None`: it was altered, moved, or sealed under another key.
+    pub(super) fn open(&self, frame: &Frame<'_>) -> Option<Opened> {
+        let key = match &self.carried {
+            Some((through, key)) if frame.seq <= *through => key,
+            Some(_) | None => &self.own,
+        };
+        Opened::new(key.open_numbered(frame.seq, &self.bound(frame), frame.sealed).ok()?)
+    }
+
+    /// Time is bound besides what the leaf says, so that no field of an entry can be altered unseen.
+    fn bound(&self, frame: &Frame<'_>) -> Aad {
+        Aad::new("keyward/ledger/delta")
+            .field(self.ledger.as_bytes())
+            .number(frame.seq)
+            .field(&frame.time.ms().to_be_bytes())
+            .number(u64::from(frame.kind.0))
+            .field(sha256_parts(&[&frame.salt, frame.event]).as_bytes())
+    }
+}
+
+const KEY_BYTES: usize = 16;
+const COUNT_BYTES: usize = 4;
+
+/// Bytes to be sealed for so many keys and so long a state change.
+pub(super) const fn plain_len(keys: usize, delta_len: usize) -> usize {
+    keys.saturating_mul(KEY_BYTES).saturating_add(COUNT_BYTES).saturating_add(delta_len)
+}
+
+/// A state change in clear, with the keys it advances.
+#[derive(Debug)]
+pub(super) struct Opened {
+    plain: Sensitive<Vec<u8>>,
+    delta_from: usize,
+}
+
+impl Opened {
+    fn new(plain: Sensitive<Vec<u8>>) -> Option<Self> {
+        let count = u32::from_be_bytes(*plain.expose().first_chunk::<COUNT_BYTES>()?);
+        let delta_from = plain_len(usize::try_from(count).ok()?, 0);
+        (plain.expose().len() >= delta_from).then_some(Self { plain, delta_from })
+    }
+
+    pub(super) fn advanced(&self) -> impl Iterator<Item = Key> {
+        let keys = self.plain.expose().get(COUNT_BYTES..self.delta_from).unwrap_or_default();
+        keys.as_chunks::<KEY_BYTES>().0.iter().map(|key| Key::from_bytes(*key))
+    }
+
+    pub(super) fn delta(&self) -> &[u8] {
+        self.plain.expose().get(self.delta_from..).unwrap_or_default()
+    }
+}

@@ -1,0 +1,146 @@
+//! Checking a ledger's files from outside, without writing and without stopping whoever writes.
+
+use super::append::Head;
+use super::entry::leaf;
+use super::flaw::VerifyError;
+use super::keys::{DeltaKeys, SegmentKeys};
+use super::layer::Layer;
+use super::recovery::{load, segments};
+use super::segment::{Header, segment_name};
+use super::tree::Tree;
+use super::walk::{Batch, Step, Walker};
+use crate::base::{LedgerId, Timestamp};
+use crate::crypto::Digest;
+
+/// What was found in files that check out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verified {
+    /// Which ledger it is; `None` when there is not a single segment.
+    pub ledger: Option<LedgerId>,
+    /// How many entries there are.
+    pub entries: u64,
+    /// The newest of them.
+    pub head: Head,
+    /// The root of the Merkle tree over all leaves (RFC 6962).
+    pub root: Digest,
+    /// How the last segment ends.
+    pub end: End,
+}
+
+/// How a ledger ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Closed in good order: no entry can be missing at the end.
+    Closed,
+    /// Not closed: the broker runs, or was stopped at once.
+    Open,
+    /// With a group commit that is not whole: the broker is writing it, or was stopped while it was.
+    Unfinished,
+}
+
+/// Checks the ledger in `layer`: every checksum, sequence and time, and with `keys` every seal too.
+/// Without keys, bytes that were altered together with their checksum pass; compare the root hash.
+///
+/// # Errors
+/// [`VerifyError::Damaged`] names the first entry that is not there as it was written.
+pub fn verify(
+    layer: &dyn Layer,
+    ledger: Option<LedgerId>,
+    keys: Option<&DeltaKeys>,
+) -> Result<Verified, VerifyError> {
+    let firsts = segments(layer)?;
+    let mut check =
+        Check { keys, ledger, tree: Tree::new(), head: Head { seq: 0, time: Timestamp::from_ms(0) } };
+    let mut end = End::Closed;
+    for (at, &first_seq) in firsts.iter().enumerate() {
+        match firsts.get(at.saturating_add(1)) {
+            Some(&next) => check.settled(layer, first_seq, next)?,
+            None => end = check.last_while_written(layer, first_seq)?,
+        }
+    }
+    let (entries, root) = (check.tree.size(), check.tree.root());
+    let ledger = if firsts.is_empty() { None } else { check.ledger };
+    Ok(Verified { ledger, entries, head: check.head, root, end })
+}
+
+#[derive(Clone)]
+struct Check<'k> {
+    keys: Option<&'k DeltaKeys>,
+    ledger: Option<LedgerId>,
+    tree: Tree,
+    head: Head,
+}
+
+impl Check<'_> {
+    fn enter(&mut self, header: &Header) -> Result<Option<SegmentKeys>, VerifyError> {
+        if *self.ledger.get_or_insert(header.ledger) != header.ledger {
+            let name = segment_name(header.first_seq);
+            return Err(VerifyError::damaged(
+                header.first_seq,
+                &name,
+                "the segment belongs to another ledger",
+            ));
+        }
+        self.keys.map(|keys| SegmentKeys::new(keys, header)).transpose()
+    }
+
+    fn settled(&mut self, layer: &dyn Layer, first_seq: u64, next: u64) -> Result<(), VerifyError> {
+        let (file, header) = load(layer, first_seq)?;
+        let keys = self.enter(&header)?;
+        let name = segment_name(first_seq);
+        Walker::new(&file, &header, &name).walk_settled(next, |batch| self.take(&name, keys.as_ref(), &batch))
+    }
+
+    /// The last segment may be written to while it is read: an early part may have been read before,
+    /// a later part after a group commit. So a flaw counts when it is still there at a second look.
+    fn last_while_written(&mut self, layer: &dyn Layer, first_seq: u64) -> Result<End, VerifyError> {
+        let mut seen = None;
+        loop {
+            let mut attempt = self.clone();
+            match attempt.last(layer, first_seq) {
+                Ok(end) => {
+                    *self = attempt;
+                    return Ok(end);
+                }
+                Err(VerifyError::Damaged { seq, .. }) if seen.is_none_or(|before| before < seq) => {
+                    seen = Some(seq);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn last(&mut self, layer: &dyn Layer, first_seq: u64) -> Result<End, VerifyError> {
+        let (file, header) = load(layer, first_seq)?;
+        let keys = self.enter(&header)?;
+        let name = segment_name(first_seq);
+        let mut walker = Walker::new(&file, &header, &name);
+        let end = loop {
+            match walker.step()? {
+                Step::Batch(batch) => self.take(&name, keys.as_ref(), &batch)?,
+                Step::Closed => return Ok(End::Closed),
+                Step::End => break End::Open,
+                Step::Torn(_) => break End::Unfinished,
+            }
+        };
+        if (file.len() as u64) < header.bytes {
+            let what = "the file is shorter than it was made";
+            return Err(VerifyError::damaged(walker.next_seq(), &name, what));
+        }
+        Ok(end)
+    }
+
+    fn take(&mut self, name: &str, keys: Option<&SegmentKeys>, batch: &Batch<'_>) -> Result<(), VerifyError> {
+        for frame in &batch.frames {
+            if keys.is_some_and(|keys| keys.open(frame).is_none()) {
+                return Err(VerifyError::damaged(frame.seq, name, "its seal does not match"));
+            }
+            if frame.time < self.head.time {
+                return Err(VerifyError::damaged(frame.seq, name, "it is older than the entry before it"));
+            }
+            self.tree.append(&leaf(frame.kind, &frame.salt, frame.event, frame.sealed));
+            self.head = Head { seq: frame.seq, time: frame.time };
+        }
+        Ok(())
+    }
+}

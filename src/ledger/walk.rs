@@ -1,0 +1,184 @@
+//! Walking the frames of a segment, group commit by group commit.
+
+use super::flaw::VerifyError;
+use super::segment::{ALIGN, Frame, HEADER_BYTES, Header, Mark, NoFrame};
+
+/// One whole group commit.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    /// Where its first frame begins.
+    pub(super) offset: usize,
+    pub(super) frames: Vec<Frame<'a>>,
+}
+
+impl Batch<'_> {
+    pub(super) fn first_seq(&self) -> u64 {
+        self.frames.first().map_or(0, |frame| frame.seq)
+    }
+
+    pub(super) fn last_seq(&self) -> u64 {
+        self.frames.last().map_or(0, |frame| frame.seq)
+    }
+}
+
+/// What comes next in a segment.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// A whole group commit.
+    Batch(Batch<'a>),
+    /// The ledger was closed in good order here.
+    Closed,
+    /// Nothing but zeros.
+    End,
+    /// A group commit that is not whole, with nothing of a later one after it.
+    Torn(Torn),
+}
+
+/// Where a segment ends in something that is not whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Torn {
+    /// Where the group commit begins.
+    pub(super) offset: usize,
+    /// The first entry that is not there as it was written.
+    pub(super) bad_seq: u64,
+    pub(super) what: &'static str,
+}
+
+/// Goes through a segment's bytes.
+#[derive(Debug)]
+pub(super) struct Walker<'a> {
+    file: &'a [u8],
+    name: &'a str,
+    seed: u32,
+    settled_through: u64,
+    offset: usize,
+    next_seq: u64,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(file: &'a [u8], header: &Header, name: &'a str) -> Self {
+        Self {
+            file,
+            name,
+            seed: header.checksum_seed(),
+            // What was carried was synced before the segment got its name: it cannot be torn.
+            settled_through: header.carried.map_or(0, |carried| carried.through_seq),
+            offset: HEADER_BYTES,
+            next_seq: header.first_seq,
+        }
+    }
+
+    /// The sequence that comes next.
+    pub(super) const fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The next group commit, or how the segment ends.
+    pub(super) fn step(&mut self) -> Result<Step<'a>, VerifyError> {
+        let first = self.next_seq;
+        let mut frames = Vec::new();
+        let (mut at, mut seq) = (self.offset, first);
+        loop {
+            let rest = self.file.get(at..).unwrap_or_default();
+            let frame = match Frame::decode(rest, self.seed) {
+                Ok(frame) => frame,
+                Err(_) if frames.is_empty() && all_zero(rest) => return self.end(Step::End),
+                // Whole, and yet not understood: a newer build wrote it. It must not be set aside.
+                Err(NoFrame::Unknown) => return Err(self.damaged(seq, NoFrame::Unknown.what())),
+                Err(error) => {
+                    if self.another_batch_in(rest, first) {
+                        return Err(self.damaged(seq, error.what()));
+                    }
+                    return self.end(Step::Torn(Torn {
+                        offset: self.offset,
+                        bad_seq: seq,
+                        what: error.what(),
+                    }));
+                }
+            };
+            if frame.seq != seq || frame.batch != first {
+                return Err(self.damaged(seq, "another entry stands in its place"));
+            }
+            at = at.saturating_add(frame.size());
+            match frame.mark {
+                Mark::Closing => return self.close(frames.is_empty(), at),
+                Mark::Within | Mark::Last => frames.push(frame),
+            }
+            seq = seq.saturating_add(1);
+            if frame.mark == Mark::Last {
+                let offset = std::mem::replace(&mut self.offset, at);
+                self.next_seq = seq;
+                return Ok(Step::Batch(Batch { offset, frames }));
+            }
+        }
+    }
+
+    fn end(&self, step: Step<'a>) -> Result<Step<'a>, VerifyError> {
+        if self.next_seq <= self.settled_through {
+            return Err(self.damaged(self.next_seq, "an entry that was written again is not whole"));
+        }
+        Ok(step)
+    }
+
+    fn close(&self, between_batches: bool, at: usize) -> Result<Step<'a>, VerifyError> {
+        if !between_batches {
+            return Err(self.damaged(self.next_seq, "the ledger is closed inside a group commit"));
+        }
+        if !all_zero(self.file.get(at..).unwrap_or_default()) {
+            return Err(self.damaged(self.next_seq, "there are bytes after the end"));
+        }
+        self.end(Step::Closed)
+    }
+
+    /// Whether `bytes` hold a whole frame of another group commit than the one that begins with
+    /// `batch`. If so, that one was synced: what is wrong with it is no torn write but damage.
+    fn another_batch_in(&self, bytes: &[u8], batch: u64) -> bool {
+        const BLOCK: usize = 512 * ALIGN;
+        let mut start: usize = 0;
+        while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
+            let block = rest.get(..BLOCK).unwrap_or(rest);
+            if !all_zero(block) {
+                for at in (0..block.len()).step_by(ALIGN) {
+                    let frame = Frame::decode(rest.get(at..).unwrap_or_default(), self.seed);
+                    if frame.is_ok_and(|frame| frame.batch != batch) {
+                        return true;
+                    }
+                }
+            }
+            start = start.saturating_add(BLOCK);
+        }
+        false
+    }
+
+    fn damaged(&self, seq: u64, what: &str) -> VerifyError {
+        VerifyError::damaged(seq, self.name, what)
+    }
+
+    /// Walks a segment that another one follows: every entry up to `next_first` must be there. What
+    /// comes after was superseded by the next segment.
+    pub(super) fn walk_settled<E: From<VerifyError>>(
+        &mut self,
+        next_first: u64,
+        mut take: impl FnMut(Batch<'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while self.next_seq < next_first {
+            match self.step()? {
+                Step::Batch(batch) if batch.last_seq() < next_first => take(batch)?,
+                Step::Batch(_) => {
+                    return Err(self
+                        .damaged(next_first, "the next segment begins inside a group commit")
+                        .into());
+                }
+                Step::Closed | Step::End => return Err(self.damaged(self.next_seq, "it is missing").into()),
+                Step::Torn(torn) => return Err(self.damaged(torn.bad_seq, torn.what).into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares block by block: fast even in a build without optimisation.
+pub(super) fn all_zero(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| ZEROS.starts_with(chunk))
+}

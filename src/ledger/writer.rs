@@ -1,0 +1,264 @@
+//! The one thread that writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use tokio::sync::oneshot;
+
+use super::active::{Active, Extent, MakeError};
+use super::append::{AppendError, Committed, Head};
+use super::entry::{Draft, Entry, Follower, Key};
+use super::file_ledger::{Options, Shared};
+use super::keys::{SegmentKeys, plain_len};
+use super::layer::Lock;
+use super::segment::{Frame, Mark, entry_size};
+use crate::base::Sensitive;
+use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
+
+/// What the writer is asked.
+pub(super) enum Message {
+    Append(Waiting),
+    Close,
+}
+
+/// An append that waits for its answer.
+pub(super) struct Waiting {
+    pub(super) draft: Draft,
+    pub(super) reply: oneshot::Sender<Result<Committed, AppendError>>,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        let plain = plain_len(self.draft.advance.len(), self.draft.delta.expose().len());
+        entry_size(self.draft.event.len(), plain)
+    }
+
+    fn answer(self, result: Result<Committed, AppendError>) {
+        // Whoever no longer waits for the answer does not get it; the entry stands.
+        drop(self.reply.send(result));
+    }
+}
+
+pub(super) struct Writer {
+    options: Arc<Options>,
+    shared: Arc<Shared>,
+    follower: Box<dyn Follower>,
+    active: Option<Active>,
+    /// The sequence that last advanced each key.
+    generations: HashMap<Key, u64>,
+    head: Head,
+    /// A group commit as it goes to the file; kept for its memory.
+    buffer: Vec<u8>,
+    health: Health,
+    /// Held as long as anything may be written.
+    _lock: Lock,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Health {
+    Good,
+    /// A write or sync failed, or the state could not follow: nothing is acknowledged any more.
+    Stopped,
+}
+
+/// An entry of the group commit at hand.
+struct Accepted {
+    reply: oneshot::Sender<Result<Committed, AppendError>>,
+    entry: Entry,
+    advance: Vec<Key>,
+    delta: Sensitive<Vec<u8>>,
+    offset: u64,
+    size: usize,
+}
+
+impl Writer {
+    pub(super) fn new(
+        options: Arc<Options>,
+        shared: Arc<Shared>,
+        follower: Box<dyn Follower>,
+        recovered: (Option<Active>, HashMap<Key, u64>),
+        lock: Lock,
+    ) -> Self {
+        let (active, generations) = recovered;
+        let head = shared.head();
+        let (buffer, health) = (Vec::new(), Health::Good);
+        Self { options, shared, follower, active, generations, head, buffer, health, _lock: lock }
+    }
+
+    /// Writes what comes until it is told to close.
+    pub(super) fn run(mut self, queue: &Receiver<Message>) {
+        // Also when a panic ends the thread: nobody must believe that appends still work.
+        let _guard = Retire(Arc::clone(&self.shared));
+        let mut open = true;
+        while open {
+            let Ok(Message::Append(first)) = queue.recv() else { break };
+            let mut bytes = first.bytes();
+            let mut batch = vec![first];
+            while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
+                match queue.try_recv() {
+                    Ok(Message::Append(next)) => {
+                        bytes = bytes.saturating_add(next.bytes());
+                        batch.push(next);
+                    }
+                    Ok(Message::Close) => {
+                        open = false;
+                        break;
+                    }
+                    Err(_) => break,
+                }
+            }
+            self.commit(batch, bytes as u64);
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        let Some(active) = self.active.take().filter(|_| self.health == Health::Good) else { return };
+        if let Err(error) = active.close(self.head.seq.saturating_add(1), self.head.time) {
+            tracing::warn!(%error, "the ledger could not be marked as closed; the next start will write its end again");
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Waiting>, bytes: u64) {
+        if self.health == Health::Stopped {
+            return answer_all(batch, &AppendError::Failed);
+        }
+        // Room comes before sealing: a (key, sequence) pair is spent by sealing, and without room
+        // nothing has been sealed.
+        match self.make_room(bytes) {
+            Ok(()) => {}
+            Err(MakeError::NoSpace) => {
+                tracing::error!("the disk has no space for a new ledger segment: appends are refused");
+                return answer_all(batch, &AppendError::NoSpace);
+            }
+            Err(MakeError::Failed { doing, source }) => {
+                self.stop(&format!("cannot {doing}: {source}"));
+                return answer_all(batch, &AppendError::Failed);
+            }
+            Err(MakeError::Key(error)) => {
+                self.stop(&error.to_string());
+                return answer_all(batch, &AppendError::Failed);
+            }
+        }
+        let (accepted, conflicts) = self.accept(batch);
+        self.write(accepted);
+        // Told only now, so that whoever decides again finds the state that it conflicted with.
+        for (waiting, key) in conflicts {
+            waiting.answer(Err(AppendError::Conflict(key)));
+        }
+    }
+
+    fn make_room(&mut self, bytes: u64) -> Result<(), MakeError> {
+        if self.active.as_ref().is_some_and(|active| active.has_room(bytes)) {
+            return Ok(());
+        }
+        let first_seq = self.head.seq.saturating_add(1);
+        let active = Active::make(&self.options, first_seq, None, Extent::Usual(bytes))?;
+        self.shared.catalog_mut().add(active.header(), active.keys());
+        self.active = Some(active);
+        Ok(())
+    }
+
+    /// Checks expectations in order, each against the state after the drafts before it.
+    fn accept(&mut self, batch: Vec<Waiting>) -> (Vec<Accepted>, Vec<(Waiting, Key)>) {
+        let time = self.options.clock.now().max(self.head.time);
+        let mut seq = self.head.seq;
+        let (mut accepted, mut conflicts) = (Vec::with_capacity(batch.len()), Vec::new());
+        for waiting in batch {
+            let expect = &waiting.draft.expect;
+            let broken = expect.iter().find(|expectation| {
+                self.generations.get(&expectation.key).is_some_and(|last| *last > expectation.as_of)
+            });
+            if let Some(key) = broken.map(|expectation| expectation.key) {
+                conflicts.push((waiting, key));
+                continue;
+            }
+            seq = seq.saturating_add(1);
+            for key in &waiting.draft.advance {
+                self.generations.insert(*key, seq);
+            }
+            let Waiting { draft: Draft { kind, event, delta, advance, .. }, reply } = waiting;
+            let salt = self.options.entropy.bytes();
+            let entry = Entry { seq, time, kind, salt, event, sealed: Vec::new() };
+            accepted.push(Accepted { reply, entry, advance, delta, offset: 0, size: 0 });
+        }
+        (accepted, conflicts)
+    }
+
+    fn write(&mut self, mut accepted: Vec<Accepted>) {
+        if accepted.is_empty() {
+            return;
+        }
+        let Some(active) = self.active.as_mut() else { return };
+        self.buffer.clear();
+        let (seed, keys) = (active.header().checksum_seed(), Arc::clone(active.keys()));
+        encode(&mut accepted, &keys, (active.offset(), seed), &mut self.buffer);
+        if let Err(error) = active.append(&self.buffer) {
+            self.stop(&format!("cannot write a group commit: {error}"));
+        } else if let Err(why) = self.follow(&accepted) {
+            self.stop(&why);
+        }
+        for Accepted { reply, entry, .. } in accepted {
+            let answer = match self.health {
+                Health::Good => Ok(Committed::assertion(entry.seq, entry.time)),
+                Health::Stopped => Err(AppendError::Failed),
+            };
+            drop(reply.send(answer));
+        }
+    }
+
+    /// Lets the state take in what is now durable, then shows it to readers.
+    fn follow(&mut self, accepted: &[Accepted]) -> Result<(), String> {
+        for Accepted { entry, delta, .. } in accepted {
+            self.follower
+                .apply(entry, delta.expose())
+                .map_err(|why| format!("entry {} cannot be taken in: {why}", entry.seq))?;
+        }
+        self.follower.settle();
+        let mut catalog = self.shared.catalog_mut();
+        for Accepted { entry, offset, size, .. } in accepted {
+            catalog.note(entry.seq, *offset, *size);
+            self.head = Head { seq: entry.seq, time: entry.time };
+        }
+        drop(catalog);
+        self.shared.publish(self.head);
+        Ok(())
+    }
+
+    fn stop(&mut self, why: &str) {
+        tracing::error!(%why, "the ledger has stopped: nothing is acknowledged until the next start");
+        self.health = Health::Stopped;
+        self.shared.retire();
+    }
+}
+
+/// Seals each entry and writes its frame at the end of `buffer`. `start` is where the buffer will
+/// stand in the segment, and the segment's checksum seed.
+fn encode(accepted: &mut [Accepted], keys: &SegmentKeys, start: (u64, u32), buffer: &mut Vec<u8>) {
+    let (segment_offset, seed) = start;
+    let batch = accepted.first().map_or(0, |first| first.entry.seq);
+    let last = accepted.last().map_or(0, |last| last.entry.seq);
+    for Accepted { entry, advance, delta, offset, size, .. } in accepted {
+        let mark = if entry.seq == last { Mark::Last } else { Mark::Within };
+        entry.sealed = keys.seal(&Frame::of(entry, batch, mark), advance, delta.expose());
+        let frame = Frame::of(entry, batch, mark);
+        *offset = segment_offset.saturating_add(buffer.len() as u64);
+        *size = frame.size();
+        frame.encode(seed, buffer);
+    }
+}
+
+fn answer_all(batch: Vec<Waiting>, error: &AppendError) {
+    for waiting in batch {
+        waiting.answer(Err(error.clone()));
+    }
+}
+
+struct Retire(Arc<Shared>);
+
+impl Drop for Retire {
+    fn drop(&mut self) {
+        self.0.retire();
+    }
+}

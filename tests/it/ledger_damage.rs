@@ -1,0 +1,367 @@
+//! Flipped bits, cut files, swapped records: named, and never served.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use keyward::base::{LedgerId, Sensitive};
+use keyward::ledger::{
+    DeltaKeys, End, FileLedger, HostLayer, Ledger, OpenError, Options, ReadError, Tree, VerifyError, verify,
+};
+
+use crate::support::ledger_bed::{HostBed, LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
+use crate::support::unsynced::{Dice, Disk};
+
+const SEGMENT_BYTES: u64 = 4 * 1024;
+const ENTRIES: u64 = 24;
+
+/// How a ledger was left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Left {
+    Closed,
+    Killed,
+}
+
+/// A ledger of several segments.
+fn left(how: Left) -> Disk {
+    let bed = UnsyncedBed::new(SEGMENT_BYTES);
+    let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
+    fill(&ledger, ENTRIES);
+    match how {
+        Left::Closed => ledger.close(),
+        Left::Killed => bed.disk.kill(),
+    }
+    bed.disk.clone()
+}
+
+fn segments(disk: &Disk) -> Vec<String> {
+    disk.files().into_keys().filter(|name| name.ends_with(".seg")).collect()
+}
+
+/// Opens a copy of the altered disk. Either the damage is named and nothing was touched, or all that
+/// is shown is as it was written; what is missing at the end is reported, and allowed only where
+/// the last group commit was still in doubt.
+fn check(disk: &Disk, how: Left, what: &str) -> Option<u64> {
+    let before = disk.files();
+    let recorder = Recorder::default();
+    match UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).open_file(&recorder) {
+        Err(OpenError::Damaged { seq, .. }) => {
+            assert!((1..=ENTRIES + 1).contains(&seq), "{what}: named entry {seq}");
+            assert_eq!(disk.files(), before, "{what}: damage must leave everything as it is");
+            let named = verify(disk.layer().as_ref(), None, Some(&keys())).unwrap_err();
+            assert!(
+                matches!(named, VerifyError::Damaged { seq: by_verify, .. } if by_verify == seq),
+                "{what}: {named}"
+            );
+            Some(seq)
+        }
+        Err(other) => panic!("{what}: {other}"),
+        Ok((_, report)) => {
+            let taken = recorder.taken();
+            for (at, entry) in taken.iter().enumerate() {
+                let event = format!("{{\"entry\":{0},\"n\":{1}}}", at + 1, at);
+                assert_eq!((entry.seq, &entry.event), (at as u64 + 1, &event.into_bytes()), "{what}");
+                assert_eq!(entry.delta, vec![at as u8; 100], "{what}");
+            }
+            let may_miss = u64::from(how == Left::Killed && report.torn.is_some());
+            assert!(taken.len() as u64 >= ENTRIES - may_miss, "{what}: {} entries", taken.len());
+            None
+        }
+    }
+}
+
+#[test]
+fn an_untouched_ledger_opens() {
+    for how in [Left::Closed, Left::Killed] {
+        assert_eq!(check(&left(how), how, "untouched"), None);
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_named_or_in_what_was_in_doubt() {
+    for how in [Left::Closed, Left::Killed] {
+        let disk = left(how);
+        let (files, mut dice, mut named) = (disk.files(), Dice(5), 0);
+        for name in segments(&disk) {
+            for _ in 0..150 {
+                let mut content = files[&name].clone();
+                let bit = dice.below(content.len() as u64 * 8) as usize;
+                content[bit / 8] ^= 1 << (bit % 8);
+                let altered = disk.copy();
+                altered.put(&name, content);
+                named += usize::from(check(&altered, how, &format!("{how:?} {name} bit {bit}")).is_some());
+            }
+        }
+        assert!(named > 300, "{how:?}: {named} were named");
+    }
+}
+
+#[test]
+fn a_file_cut_or_zeroed_anywhere_near_its_end_loses_nothing_unseen() {
+    for how in [Left::Closed, Left::Killed] {
+        let disk = left(how);
+        let files = disk.files();
+        let name = segments(&disk).pop().unwrap();
+        let content = &files[&name];
+        for cut in 0..content.len() {
+            let altered = disk.copy();
+            altered.put(&name, content[..cut].to_vec());
+            let named = check(&altered, how, &format!("{how:?} cut at {cut}"));
+            let data = content.iter().rposition(|byte| *byte != 0).unwrap();
+            assert!(named.is_some() || (how == Left::Closed && cut > data), "{how:?} cut at {cut} passed");
+        }
+    }
+}
+
+/// Zeros at the end look like an end that was never written: the ledger's files alone cannot tell,
+/// but what they show is always a true beginning, and group commits are whole.
+#[test]
+fn a_zeroed_end_shows_a_true_beginning() {
+    let disk = left(Left::Closed);
+    let files = disk.files();
+    let name = segments(&disk).pop().unwrap();
+    for from in (192..files[&name].len()).step_by(3) {
+        let mut content = files[&name].clone();
+        content[from..].fill(0);
+        let altered = disk.copy();
+        altered.put(&name, content);
+        let recorder = Recorder::default();
+        let (_ledger, report) = UnsyncedBed::on(altered, SEGMENT_BYTES).open_file(&recorder).unwrap();
+        let taken = recorder.taken();
+        assert!(taken.iter().enumerate().all(|(at, entry)| entry.delta == vec![at as u8; 100]));
+        assert_eq!(report.head.seq, taken.len() as u64);
+    }
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let disk = left(Left::Closed);
+    let names = segments(&disk);
+    assert!(names.len() > 2);
+    for name in &names[..names.len() - 1] {
+        let altered = disk.copy();
+        altered.take_away(name);
+        let first_missing: u64 = name.trim_end_matches(".seg").parse().unwrap();
+        assert_eq!(check(&altered, Left::Closed, name), Some(first_missing));
+    }
+}
+
+#[test]
+fn a_segment_under_another_name_or_of_another_ledger_is_refused() {
+    let disk = left(Left::Closed);
+    let (names, files) = (segments(&disk), disk.files());
+    let altered = disk.copy();
+    altered.put(&names[1], files[&names[0]].clone());
+    assert!(check(&altered, Left::Closed, "copied over").is_some());
+
+    let options = UnsyncedBed::on(disk.copy(), SEGMENT_BYTES).options();
+    let other = Options { ledger: LedgerId::from_bytes([1; 16]), ..options };
+    let refused = FileLedger::open(other, Box::new(Recorder::default())).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { seq: 1, .. }), "{refused}");
+}
+
+/// A frame in a segment: where it stands and how long event and sealed change are.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: usize,
+    event: usize,
+    sealed: usize,
+}
+
+fn frames(content: &[u8]) -> Vec<Place> {
+    let mut places = Vec::new();
+    let mut at = 192;
+    let word = |at: usize| u32::from_be_bytes(content[at..at + 4].try_into().unwrap()) as usize;
+    while content.get(at).is_some_and(|first| *first == 0xE5) {
+        let place = Place { at, event: word(at + 8), sealed: word(at + 12) };
+        at = (at + 80 + place.event + place.sealed).next_multiple_of(8);
+        places.push(place);
+    }
+    places
+}
+
+/// Makes the checksum of a frame match again, as somebody would who alters it on purpose.
+fn seal_checksum(content: &mut [u8], place: Place) {
+    let seed = u32::from_be_bytes(content[38..42].try_into().unwrap());
+    let end = (place.at + 80 + place.event + place.sealed).next_multiple_of(8);
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    hasher.update(&content[place.at + 8..end]);
+    content[place.at + 4..place.at + 8].copy_from_slice(&hasher.finalize().to_be_bytes());
+}
+
+#[test]
+fn two_swapped_state_changes_are_named() {
+    let disk = left(Left::Closed);
+    let name = segments(&disk)[0].clone();
+    let mut content = disk.files()[&name].clone();
+    let places = frames(&content);
+    let [one, two] = [places[1], places[2]];
+    assert_eq!(one.sealed, two.sealed);
+    for at in 0..one.sealed {
+        content.swap(one.at + 80 + one.event + at, two.at + 80 + two.event + at);
+    }
+    seal_checksum(&mut content, one);
+    seal_checksum(&mut content, two);
+    disk.put(&name, content);
+    assert_eq!(check(&disk, Left::Closed, "swapped"), Some(2));
+}
+
+#[test]
+fn each_altered_field_is_named_even_under_a_matching_checksum() {
+    // Kind, mark, seq, batch, time, salt, event, sealed: offsets inside the frame.
+    for at in [16, 19, 31, 39, 47, 48, 80, 110] {
+        let disk = left(Left::Closed);
+        let name = segments(&disk)[0].clone();
+        let mut content = disk.files()[&name].clone();
+        let place = frames(&content)[3];
+        content[place.at + at] ^= 1;
+        seal_checksum(&mut content, place);
+        disk.put(&name, content);
+        let named = check(&disk, Left::Closed, &format!("field at {at}"));
+        assert!(matches!(named, Some(4 | 5)), "field at {at}: {named:?}");
+    }
+}
+
+#[test]
+fn a_torn_last_group_commit_is_set_aside_and_its_bytes_are_kept() {
+    let disk = left(Left::Killed);
+    let name = segments(&disk).pop().unwrap();
+    let mut content = disk.files()[&name].clone();
+    let last = *frames(&content).last().unwrap();
+    content[last.at + 90] ^= 1;
+    disk.put(&name, content.clone());
+    let bed = UnsyncedBed::on(disk, SEGMENT_BYTES);
+    let (ledger, report) = bed.open_file(&Recorder::default()).unwrap();
+    let torn = report.torn.unwrap();
+    assert_eq!((report.head.seq, torn.first_seq), (ENTRIES - 1, ENTRIES));
+    let kept = &bed.disk.files()[&torn.kept_as];
+    assert_eq!(kept.len() as u64, torn.bytes);
+    assert_eq!(kept[..], content[last.at..last.at + kept.len()]);
+    fill(&ledger, 2);
+    assert_eq!(ledger.head().seq, ENTRIES + 1);
+    drop(ledger);
+    let (_ledger, report) = bed.open_file(&Recorder::default()).unwrap();
+    assert_eq!((report.head.seq, report.torn), (ENTRIES + 1, None));
+}
+
+#[test]
+fn an_entry_that_is_damaged_while_the_ledger_runs_is_not_served() {
+    let bed = UnsyncedBed::new(SEGMENT_BYTES);
+    let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
+    fill(&ledger, ENTRIES);
+    let name = segments(&bed.disk)[0].clone();
+    let good = bed.disk.files()[&name].clone();
+    let place = frames(&good)[4];
+    for forged in [false, true] {
+        let mut content = good.clone();
+        content[place.at + 80] ^= 1;
+        if forged {
+            seal_checksum(&mut content, place);
+        }
+        bed.disk.put(&name, content);
+        assert_eq!(ledger.read(1, 4).unwrap().len(), 4);
+        let error = ledger.read(1, 10).unwrap_err();
+        assert!(matches!(error, ReadError::Damaged { seq: 5, .. }), "{error}");
+    }
+    bed.disk.put(&name, good);
+    let mut entry = ledger.read(5, 1).unwrap().remove(0);
+    assert_eq!(ledger.delta(&entry).unwrap().expose(), &[4; 100]);
+    entry.event.push(b' ');
+    assert!(matches!(ledger.delta(&entry), Err(ReadError::Damaged { seq: 5, .. })));
+}
+
+#[test]
+fn a_missing_or_wrong_key_refuses_and_touches_nothing() {
+    let disk = left(Left::Killed);
+    let files = disk.files();
+    let with = |keys| {
+        let options = Options { keys, ..UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options() };
+        FileLedger::open(options, Box::new(Recorder::default())).unwrap_err()
+    };
+    let missing = with(DeltaKeys::new(3, vec![(3, Sensitive::new([3; 32]))]));
+    assert!(matches!(missing, OpenError::KeyMissing { generation: 2 }), "{missing}");
+    let wrong = with(DeltaKeys::new(2, vec![(2, Sensitive::new([9; 32]))]));
+    assert!(matches!(wrong, OpenError::Damaged { seq: 1, .. }), "{wrong}");
+    assert_eq!(disk.files(), files);
+}
+
+#[test]
+fn an_older_key_generation_still_opens_what_it_sealed() {
+    let disk = left(Left::Killed);
+    let newer = || DeltaKeys::new(3, vec![(2, Sensitive::new([2; 32])), (3, Sensitive::new([3; 32]))]);
+    for round in 0..2 {
+        let options = Options { keys: newer(), ..UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options() };
+        let (ledger, report) = FileLedger::open(options, Box::new(Recorder::default())).unwrap();
+        assert_eq!(report.head.seq, ENTRIES + round);
+        fill(&ledger, 1);
+        disk.kill();
+    }
+}
+
+#[test]
+fn verifying_agrees_with_the_ledger_and_writes_nothing() {
+    for how in [Left::Closed, Left::Killed] {
+        let disk = left(how);
+        let before = disk.files();
+        let sealed =
+            verify(disk.layer().as_ref(), Some(LedgerId::from_bytes(LEDGER)), Some(&keys())).unwrap();
+        let bare = verify(disk.layer().as_ref(), None, None).unwrap();
+        assert_eq!(sealed, bare);
+        assert_eq!(disk.files(), before);
+        assert_eq!(sealed.end, if how == Left::Closed { End::Closed } else { End::Open });
+        let (ledger, _) = UnsyncedBed::on(disk, SEGMENT_BYTES).open_file(&Recorder::default()).unwrap();
+        let mut tree = Tree::new();
+        for entry in ledger.read(1, 1000).unwrap() {
+            tree.append(&entry.leaf());
+        }
+        assert_eq!((sealed.entries, sealed.root), (ENTRIES, tree.root()));
+        assert_eq!(sealed.head, ledger.head());
+        let other = verify(UnsyncedBed::new(1).disk.layer().as_ref(), None, None).unwrap();
+        assert_eq!((other.entries, other.ledger), (0, None));
+    }
+}
+
+#[test]
+fn verifying_while_the_ledger_is_written_finds_no_flaw() {
+    let bed = HostBed::new();
+    let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
+    fill(&ledger, 1);
+    let (ledger, dir) = (Arc::new(ledger), bed.dir.path().join("ledger"));
+    let writer = Arc::clone(&ledger);
+    let writing = std::thread::spawn(move || {
+        for _ in 0..40 {
+            let pending: Vec<_> = (0..50).map(|_| writer.append(draft("{}", &[5; 200]))).collect();
+            pending.into_iter().for_each(|pending| drop(wait(pending).unwrap()));
+        }
+    });
+    let mut entries = 0;
+    while !writing.is_finished() {
+        let verified = verify(&HostLayer::existing(&dir), None, Some(&keys())).unwrap();
+        assert!(verified.entries >= entries);
+        entries = verified.entries;
+        let page = ledger.read(entries.saturating_sub(60).max(1), 100).unwrap();
+        assert!(!page.is_empty());
+    }
+    writing.join().unwrap();
+    assert_eq!(verify(&HostLayer::existing(&dir), None, None).unwrap().entries, 2001);
+}
+
+#[test]
+fn files_are_for_their_owner_alone_and_a_link_is_not_followed() {
+    let bed = HostBed::new();
+    let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
+    fill(&ledger, 1);
+    ledger.close();
+    let dir = bed.dir.path().join("ledger");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|found| found.unwrap().path()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.iter().all(|path| mode(path) == 0o600));
+
+    let segment = names.iter().find(|path| path.extension().is_some()).unwrap();
+    let elsewhere = bed.dir.path().join("elsewhere");
+    std::fs::rename(segment, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, segment).unwrap();
+    let refused = bed.open_file(&Recorder::default()).unwrap_err();
+    assert!(matches!(refused, OpenError::Io { .. }), "{refused}");
+}

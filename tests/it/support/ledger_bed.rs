@@ -1,0 +1,241 @@
+//! Places where a ledger can be opened, and a follower that remembers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Timestamp};
+use keyward::ledger::{
+    AppendError, Committed, DeltaKeys, Draft, Entry, Expectation, FileLedger, Follower, HostLayer, Key, Kind,
+    Layer, Ledger, OpenError, OpenReport, Options, Pending,
+};
+
+use super::unsynced::{Dice, Disk};
+
+pub(crate) const LEDGER: [u8; 16] = [42; 16];
+
+/// Chance that repeats with its seed, so that a failing run can be run again.
+#[derive(Debug)]
+pub(crate) struct Seeded(AtomicU64);
+
+impl Entropy for Seeded {
+    fn fill(&self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            let word = Dice(self.0.fetch_add(1, Ordering::Relaxed)).roll().to_be_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+    }
+}
+
+/// Something that opens the same ledger again and again.
+pub(crate) trait Bed {
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<dyn Ledger>, OpenError>;
+    fn clock(&self) -> &Arc<ManualClock>;
+}
+
+/// A file ledger on a disk that forgets.
+#[derive(Debug)]
+pub(crate) struct UnsyncedBed {
+    pub(crate) disk: Disk,
+    site: Site,
+}
+
+/// A file ledger in a directory of this machine.
+#[derive(Debug)]
+pub(crate) struct HostBed {
+    pub(crate) dir: tempfile::TempDir,
+    site: Site,
+}
+
+#[derive(Debug)]
+struct Site {
+    clock: Arc<ManualClock>,
+    entropy: Arc<Seeded>,
+    segment_bytes: u64,
+}
+
+pub(crate) fn keys() -> DeltaKeys {
+    DeltaKeys::new(2, vec![(1, Sensitive::new([1; 32])), (2, Sensitive::new([2; 32]))])
+}
+
+impl Site {
+    fn new(segment_bytes: u64) -> Self {
+        Self {
+            clock: Arc::new(ManualClock::new(Timestamp::from_s(1_000_000))),
+            entropy: Arc::new(Seeded(AtomicU64::new(1))),
+            segment_bytes,
+        }
+    }
+
+    fn options(&self, layer: Arc<dyn Layer>) -> Options {
+        let clock = Arc::clone(&self.clock);
+        Options {
+            ledger: LedgerId::from_bytes(LEDGER),
+            keys: keys(),
+            clock: clock as Arc<dyn Clock>,
+            entropy: Arc::clone(&self.entropy) as Arc<dyn Entropy>,
+            layer,
+            segment_bytes: self.segment_bytes,
+        }
+    }
+}
+
+impl UnsyncedBed {
+    pub(crate) fn new(segment_bytes: u64) -> Self {
+        Self { disk: Disk::default(), site: Site::new(segment_bytes) }
+    }
+
+    pub(crate) fn on(disk: Disk, segment_bytes: u64) -> Self {
+        Self { disk, site: Site::new(segment_bytes) }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        self.site.options(self.disk.layer())
+    }
+
+    pub(crate) fn open_file(&self, recorder: &Recorder) -> Result<(FileLedger, OpenReport), OpenError> {
+        FileLedger::open(self.options(), Box::new(recorder.clone()))
+    }
+}
+
+impl HostBed {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), site: Site::new(64 * 1024) }
+    }
+
+    pub(crate) fn open_file(&self, recorder: &Recorder) -> Result<(FileLedger, OpenReport), OpenError> {
+        let layer = HostLayer::open(&self.dir.path().join("ledger"))?;
+        FileLedger::open(self.site.options(Arc::new(layer)), Box::new(recorder.clone()))
+    }
+}
+
+impl Bed for UnsyncedBed {
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<dyn Ledger>, OpenError> {
+        Ok(Arc::new(FileLedger::open(self.options(), follower)?.0))
+    }
+
+    fn clock(&self) -> &Arc<ManualClock> {
+        &self.site.clock
+    }
+}
+
+impl Bed for HostBed {
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<dyn Ledger>, OpenError> {
+        let layer = HostLayer::open(&self.dir.path().join("ledger"))?;
+        Ok(Arc::new(FileLedger::open(self.site.options(Arc::new(layer)), follower)?.0))
+    }
+
+    fn clock(&self) -> &Arc<ManualClock> {
+        &self.site.clock
+    }
+}
+
+/// What a follower was shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Taken {
+    pub(crate) seq: u64,
+    pub(crate) event: Vec<u8>,
+    pub(crate) delta: Vec<u8>,
+    pub(crate) time: Timestamp,
+}
+
+/// A follower that remembers, and that can be held still so that a group commit forms behind it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorder(Arc<(Mutex<Recorded>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    taken: Vec<Taken>,
+    settled: Vec<u64>,
+    refuse: bool,
+    held: bool,
+    reached: bool,
+}
+
+impl Follower for Recorder {
+    fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
+        let mut recorded = self.0.0.lock().unwrap();
+        if recorded.refuse {
+            return Err("told to refuse".to_owned());
+        }
+        let (event, delta) = (entry.event.clone(), delta.to_vec());
+        recorded.taken.push(Taken { seq: entry.seq, event, delta, time: entry.time });
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        let mut recorded = self.0.0.lock().unwrap();
+        let last = recorded.taken.last().map_or(0, |taken| taken.seq);
+        recorded.settled.push(last);
+        while recorded.held {
+            recorded.reached = true;
+            self.0.1.notify_all();
+            recorded = self.0.1.wait(recorded).unwrap();
+        }
+    }
+}
+
+impl Recorder {
+    pub(crate) fn taken(&self) -> Vec<Taken> {
+        self.0.0.lock().unwrap().taken.clone()
+    }
+
+    /// The last sequence of each group commit.
+    pub(crate) fn settled(&self) -> Vec<u64> {
+        self.0.0.lock().unwrap().settled.clone()
+    }
+
+    pub(crate) fn refuse(&self) {
+        self.0.0.lock().unwrap().refuse = true;
+    }
+
+    /// Submits `first`, waits until the writer stands still behind it, submits what `rest` gives, all
+    /// of which becomes one group commit, and lets go.
+    pub(crate) fn group(
+        &self,
+        ledger: &dyn Ledger,
+        first: Draft,
+        rest: Vec<Draft>,
+    ) -> (Pending, Vec<Pending>) {
+        let mut recorded = self.0.0.lock().unwrap();
+        (recorded.held, recorded.reached) = (true, false);
+        let first = ledger.append(first);
+        while !recorded.reached && ledger.is_writable() {
+            recorded = self.0.1.wait_timeout(recorded, Duration::from_millis(1)).unwrap().0;
+        }
+        let rest = rest.into_iter().map(|draft| ledger.append(draft)).collect();
+        recorded.held = false;
+        self.0.1.notify_all();
+        (first, rest)
+    }
+}
+
+pub(crate) fn wait(pending: Pending) -> Result<Committed, AppendError> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(pending)
+}
+
+pub(crate) fn draft(event: &str, delta: &[u8]) -> Draft {
+    Draft {
+        kind: Kind(7),
+        event: event.as_bytes().to_vec(),
+        delta: Sensitive::new(delta.to_vec()),
+        expect: Vec::new(),
+        advance: Vec::new(),
+    }
+}
+
+/// A draft that relies on `key` as of `as_of` and advances it.
+pub(crate) fn using(key: Key, as_of: u64) -> Draft {
+    let mut draft = draft("use", b"used");
+    draft.expect.push(Expectation { key, as_of });
+    draft.advance.push(key);
+    draft
+}
+
+/// Appends `count` entries one after another, each in a group commit of its own.
+pub(crate) fn fill(ledger: &dyn Ledger, count: u64) {
+    for n in 0..count {
+        let seq = ledger.head().seq + 1;
+        wait(ledger.append(draft(&format!("{{\"entry\":{seq},\"n\":{n}}}"), &[n as u8; 100]))).unwrap();
+    }
+}

@@ -1,0 +1,4 @@
+//! What the tests stand on.
+
+pub(crate) mod ledger_bed;
+pub(crate) mod unsynced;
