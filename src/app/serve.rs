@@ -48,7 +48,7 @@ pub(super) async fn serve(config: &Config, accept_lost_entries: bool) -> Result<
     tracing::info!(agents = %config.listen.agents, admins = %config.listen.admins, "the broker serves");
     until_told().await?;
     tracing::info!("the broker stops");
-    drop(stop.send(true));
+    stop.send_replace(true);
     let ended = (agent_listener.await, admin_listener.await);
     if ended.0.is_err() || ended.1.is_err() {
         tracing::error!("a listener had panicked");

@@ -225,7 +225,7 @@ impl HostFile {
         let mut offset: u64 = 0;
         while offset < bytes {
             let left = usize::try_from(bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let block = BLOCK.get(..left).unwrap_or_else(|| &BLOCK);
+            let block = BLOCK.get(..left).unwrap_or(&BLOCK);
             self.write_at(offset, block)?;
             offset = offset.saturating_add(block.len() as u64);
         }

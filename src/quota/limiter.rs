@@ -59,7 +59,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// # Errors
     /// [`Limited`], which says when to come back.
     pub fn admit(&self, key: &K) -> Result<Permit, Limited> {
-        if self.admitted.fetch_add(1, Ordering::Relaxed) % SWEEP_STRIDE == 0 {
+        if self.admitted.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_STRIDE) {
             self.limiter.retain_recent();
         }
         match self.limiter.check_key(key) {

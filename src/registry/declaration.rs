@@ -33,7 +33,7 @@ pub struct Fault {
 
 /// Where something was declared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Place {
+pub(super) struct Place {
     pub(super) file: usize,
     pub(super) offset: usize,
 }

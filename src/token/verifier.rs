@@ -83,9 +83,9 @@ impl Verifier {
     /// [`VerifyError`].
     pub fn verify(&self, token: &str, audience: &Audience, now: Timestamp) -> Result<Claims, VerifyError> {
         let key = self.key_of(token)?;
-        let claims = decode::<Claims>(token, key, &self.validation).map_err(|error| match error.kind() {
-            jsonwebtoken::errors::ErrorKind::InvalidSignature => VerifyError::Signature,
-            _ => VerifyError::Form,
+        let claims = decode::<Claims>(token, key, &self.validation).map_err(|error| {
+            let forged = *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature;
+            if forged { VerifyError::Signature } else { VerifyError::Form }
         })?;
         let claims = claims.claims;
         if claims.iss != self.issuer || claims.aud != *audience {
