@@ -3,7 +3,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::{Clock, Entropy};
+use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::broker::{Core, Founding, Settings, World, found};
 use crate::cli::Failure;
 use crate::config::{Config, RootKey};
@@ -19,9 +19,19 @@ use crate::token::{Signer, Verifier};
 
 /// Time and chance, as everybody gets them.
 #[derive(Clone, Debug)]
-pub(super) struct Surroundings {
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) entropy: Arc<dyn Entropy>,
+pub struct Surroundings {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives unpredictable bytes.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Surroundings {
+    /// The machine's own.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
+    }
 }
 
 /// Denials of one agent that get an entry of their own: so many at once, then one a second.
@@ -58,19 +68,19 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
 pub(super) async fn assemble(
     config: &Config,
     keyring: &Keyring,
-    world: &Surroundings,
+    surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
 ) -> Result<Core, Failure> {
     let options = StoreOptions {
         data_dir: config.data_dir.clone(),
-        clock: Arc::clone(&world.clock),
-        entropy: Arc::clone(&world.entropy),
+        clock: Arc::clone(&surroundings.clock),
+        entropy: Arc::clone(&surroundings.entropy),
         segment_bytes: SEGMENT_BYTES,
         on_lost_entries,
     };
     let (store, report) = Store::open(&options, keyring, World::default()).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
-    let founding = Founding { trust_domain: &config.trust_domain, clock: &*world.clock, entropy: &*world.entropy };
+    let founding = Founding { trust_domain: &config.trust_domain, clock: &*surroundings.clock, entropy: &*surroundings.entropy };
     let authority = found(&store, &founding, key(keyring, Family::Authority, SignatureForm::Asn1)?)
         .await
         .map_err(|failure| broker_failure(&failure))?;
@@ -91,11 +101,11 @@ pub(super) async fn assemble(
         sealer: Sealer::new(aead(Family::Value)?),
         verifier,
         digests: MacKey::new(digests),
-        mints: Limiter::new(mints, Arc::clone(&world.clock)),
-        enrolments: Limiter::new(enrolments, Arc::clone(&world.clock)),
-        denials: Denials::new(Limiter::new(denials, Arc::clone(&world.clock))),
-        clock: Arc::clone(&world.clock),
-        entropy: Arc::clone(&world.entropy),
+        mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
+        enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
+        denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
+        clock: Arc::clone(&surroundings.clock),
+        entropy: Arc::clone(&surroundings.entropy),
         settings: Settings {
             trust_domain: config.trust_domain.clone(),
             address: config.server.address.clone(),

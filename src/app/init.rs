@@ -1,12 +1,11 @@
 use std::path::Path;
-use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::assemble::{
     Surroundings, assemble, broken, broker_failure, keyring_failure, open_keyring, private_dir, slot_key,
 };
-use crate::base::{Clock, Entropy, NameError, OperatorName, SystemClock, SystemEntropy};
+use crate::base::{Clock, Entropy, NameError, OperatorName};
 use crate::broker::certify_operator;
 use crate::cli::{Console, Failure, Identity, Kind};
 use crate::config::{Config, RootKey};
@@ -15,27 +14,36 @@ use crate::pki::{certificate_pem, new_key_and_request, read_request};
 use crate::store::OnLostEntries;
 
 /// What `init` is to do.
-pub(super) struct Order<'a> {
-    pub(super) operator: &'a str,
-    pub(super) reissue: bool,
-    pub(super) home: &'a Path,
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// The operator's name.
+    pub operator: &'a str,
+    /// Whether there is a broker already, and the operator only needs a new certificate.
+    pub reissue: bool,
+    /// Where the operator's identity goes.
+    pub home: &'a Path,
 }
 
 /// Makes a broker, or gives an operator of a stopped one a new certificate. What is there already is
-/// never written over.
-pub(super) async fn init(config: &Config, order: &Order<'_>, console: &Console) -> Result<(), Failure> {
+/// never written over. Gives what there is to tell.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn init(
+    config: &Config,
+    order: &Order<'_>,
+    surroundings: &Surroundings,
+) -> Result<Value, Failure> {
     let operator: OperatorName = order
         .operator
         .parse()
         .map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))?;
-    let surroundings =
-        Surroundings { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) };
     let keyring = if order.reissue {
         open_keyring(config)?
     } else {
         create(config, &*surroundings.clock, &*surroundings.entropy)?
     };
-    let core = assemble(config, &keyring, &surroundings, OnLostEntries::Refuse).await?;
+    let core = assemble(config, &keyring, surroundings, OnLostEntries::Refuse).await?;
     let (key_pem, request) = new_key_and_request().map_err(|error| broken(&error))?;
     let key = read_request(&request).map_err(|error| broken(&error))?;
     let certified = certify_operator(&core, &keyring, operator, key).await;
@@ -48,21 +56,25 @@ pub(super) async fn init(config: &Config, order: &Order<'_>, console: &Console) 
     };
     identity.save(order.home, Kind::Operator)?;
     core.store.close().await;
-    let told = json!({
+    Ok(json!({
         "data_dir": config.data_dir, "ledger": keyring.ledger(),
         "operator": certificate.plan.spiffe.to_string(),
         "operator_until": certificate.plan.not_after.to_string(),
         "operator_identity": order.home.join("operator"),
-    });
+    }))
+}
+
+/// Says what `init` has done.
+pub(super) fn tell(told: &Value, console: &Console) {
     if console.is_json() {
-        console.json(&told);
-    } else {
-        console.line(&format!("broker in {}", config.data_dir.display()));
-        console.line(&format!("operator {} until {}", certificate.plan.spiffe, certificate.plan.not_after));
-        console.line(&format!("identity in {}", order.home.join("operator").display()));
-        console.say("keep a copy of the root key away from the data directory: without it nothing opens");
+        console.json(told);
+        return;
     }
-    Ok(())
+    let field = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default();
+    console.line(&format!("broker in {}", field("data_dir")));
+    console.line(&format!("operator {} until {}", field("operator"), field("operator_until")));
+    console.line(&format!("identity in {}", field("operator_identity")));
+    console.say("keep a copy of the root key away from the data directory: without it nothing opens");
 }
 
 fn create(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<Keyring, Failure> {

@@ -3,9 +3,14 @@
 mod assemble;
 mod gate;
 mod init;
-mod server_identity;
+mod running;
 mod serve;
+mod server_identity;
 mod verify;
+
+pub use assemble::Surroundings;
+pub use init::{Order, init};
+pub use running::{Running, start};
 
 use std::process::ExitCode;
 
@@ -34,8 +39,10 @@ pub fn main() -> ExitCode {
 async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
     match &cli.command {
         Command::Init { config, operator, reissue_operator } => {
-            let order = init::Order { operator, reissue: *reissue_operator, home: &cli.home()? };
-            init::init(&load(config)?, &order, console).await
+            let order = Order { operator, reissue: *reissue_operator, home: &cli.home()? };
+            let told = init(&load(config)?, &order, &Surroundings::system()).await?;
+            init::tell(&told, console);
+            Ok(())
         }
         Command::Serve { config, accept_lost_entries } => {
             serve::serve(&load(config)?, *accept_lost_entries).await

@@ -1,4 +1,5 @@
 //! What the tests stand on.
 
+pub(crate) mod broker;
 pub(crate) mod ledger_bed;
 pub(crate) mod unsynced;

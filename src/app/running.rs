@@ -1,0 +1,97 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::assemble::{Surroundings, assemble, broken, open_keyring};
+use super::gate::{AdminGate, AgentGate};
+use super::server_identity::server_identity;
+use crate::broker::{AdminDesk, AgentDesk, Core};
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::http::listener::{self, ConnectionCaps};
+use crate::http::{admin_router, agent_router};
+use crate::pki::tls::server_config;
+use crate::store::OnLostEntries;
+
+/// A broker that serves.
+#[derive(Debug)]
+pub struct Running {
+    core: Arc<Core>,
+    agents: SocketAddr,
+    admins: SocketAddr,
+    stop: watch::Sender<bool>,
+    listeners: [JoinHandle<()>; 2],
+}
+
+/// Opens everything, bottom to top, and serves when all of it stands.
+///
+/// # Errors
+/// [`Failure`]; nothing listens then.
+pub async fn start(
+    config: &Config,
+    surroundings: &Surroundings,
+    on_lost_entries: OnLostEntries,
+) -> Result<Running, Failure> {
+    let keyring = open_keyring(config)?;
+    let core = Arc::new(assemble(config, &keyring, surroundings, on_lost_entries).await?);
+    drop(keyring);
+    let identity = server_identity(config, &core, surroundings).await?;
+    let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
+    let authority = core.issuer.authority().certificate();
+    let clock = || Arc::clone(&surroundings.clock);
+    let agent_tls = server_config(&identity, authority, Arc::new(AgentGate(agents.clone())), clock())
+        .map_err(|error| broken(&error))?;
+    let admin_tls = server_config(&identity, authority, Arc::new(AdminGate(admins.clone())), clock())
+        .map_err(|error| broken(&error))?;
+    let caps =
+        ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
+    let (agent_socket, agent_address) = bind(config.listen.agents).await?;
+    let (admin_socket, admin_address) = bind(config.listen.admins).await?;
+    let (stop, stopped) = watch::channel(false);
+    let listeners = [
+        tokio::spawn(listener::serve(agent_socket, agent_tls, agent_router(agents), caps, stopped.clone())),
+        tokio::spawn(listener::serve(admin_socket, admin_tls, admin_router(admins), caps, stopped)),
+    ];
+    tracing::info!(agents = %agent_address, admins = %admin_address, "the broker serves");
+    Ok(Running { core, agents: agent_address, admins: admin_address, stop, listeners })
+}
+
+impl Running {
+    /// Where agents reach it.
+    #[must_use]
+    pub const fn agents(&self) -> SocketAddr {
+        self.agents
+    }
+
+    /// Where operators reach it.
+    #[must_use]
+    pub const fn admins(&self) -> SocketAddr {
+        self.admins
+    }
+
+    /// Stops top to bottom: no new connections, requests under way end, the ledger is closed.
+    pub async fn stop(self) {
+        tracing::info!("the broker stops");
+        self.stop.send_replace(true);
+        for listener in self.listeners {
+            if listener.await.is_err() {
+                tracing::error!("a listener had panicked");
+            }
+        }
+        self.core.store.close().await;
+        tracing::info!("the ledger is closed");
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let refuse = |error: std::io::Error| {
+        let why = format!("{address} cannot be listened on: {}", error.kind());
+        Failure::unavailable("listen_failed", &why, "see what listens there, or change `[listen]`")
+    };
+    let listener = TcpListener::bind(address).await.map_err(refuse)?;
+    let bound = listener.local_addr().map_err(refuse)?;
+    Ok((listener, bound))
+}

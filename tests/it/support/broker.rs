@@ -1,0 +1,339 @@
+//! A real broker in this process: real store, real router, real TLS on loopback, a clock that the
+//! test owns.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use keyward::app::{Order, Running, Surroundings, init, start};
+use keyward::base::encoding::base64url;
+use keyward::base::{Clock, ManualClock, Sensitive, SystemClock, SystemEntropy};
+use keyward::cli::{Identity, Kind};
+use keyward::config::Config;
+use keyward::pki::tls::{self, client_config};
+use keyward::pki::{certificate_from_pem, new_key_and_request};
+use keyward::registry::EnrolmentCode;
+use keyward::store::OnLostEntries;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+/// What most tests declare.
+pub(crate) const DECLARATIONS: &str = r#"
+[[capability]]
+name = "github.repo.read"
+access = "read"
+delivery = "reveal"
+secret = "github/app"
+max_life_s = 300
+
+[[capability]]
+name = "reports.publish"
+access = "write"
+delivery = "mint"
+audience = "https://reports.example.com"
+max_life_s = 120
+
+[[capability]]
+name = "reports.read"
+access = "read"
+delivery = "mint"
+audience = "https://reports.example.com"
+max_life_s = 600
+
+[[role]]
+name = "repo-reader"
+capabilities = ["github.repo.read"]
+
+[[role]]
+name = "publisher"
+capabilities = ["reports.publish", "reports.read"]
+"#;
+
+pub(crate) struct TestBroker {
+    dir: tempfile::TempDir,
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<ManualClock>,
+    running: Option<Running>,
+}
+
+impl TestBroker {
+    /// A broker that has been initialised and serves.
+    pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn start_with(settings: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().display();
+        let text = format!(
+            "trust_domain = \"keyward.test\"\ndata_dir = \"{root}/data\"\n[root_key]\nfile = \"{root}/root.key\"\n\
+             [listen]\nagents = \"127.0.0.1:0\"\nadmins = \"127.0.0.1:0\"\n\
+             [server]\nnames = [\"127.0.0.1\"]\naddress = \"127.0.0.1:8443\"\n{settings}"
+        );
+        let config = Config::parse(&text, Path::new("test.toml")).unwrap();
+        let clock = Arc::new(ManualClock::new(SystemClock::new().now()));
+        let mut broker = Self { dir, config, clock, running: None };
+        let order = Order { operator: "admin", reissue: false, home: &broker.home() };
+        init(&broker.config, &order, &broker.surroundings()).await.unwrap();
+        broker.serve().await;
+        broker
+    }
+
+    /// The same with a secret and [`DECLARATIONS`].
+    pub(crate) async fn declared() -> Self {
+        let broker = Self::start().await;
+        broker.declare().await;
+        broker
+    }
+
+    pub(crate) async fn declare(&self) {
+        let operator = self.operator();
+        let stored = operator.put("/v1/secrets/github/app", "application/octet-stream", b"hunter2").await;
+        assert_eq!(stored.status, 201, "{}", stored.text());
+        assert_eq!(self.apply(DECLARATIONS).await.status, 200);
+    }
+
+    pub(crate) async fn apply(&self, text: &str) -> Reply {
+        let body = json!({ "files": [{ "name": "a.toml", "text": text }] });
+        self.operator().post_json("/v1/apply", &body).await
+    }
+
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings { clock: Arc::clone(&self.clock) as Arc<dyn Clock>, entropy: Arc::new(SystemEntropy) }
+    }
+
+    pub(crate) async fn serve(&mut self) {
+        let running = start(&self.config, &self.surroundings(), OnLostEntries::Refuse).await;
+        self.running = Some(running.unwrap_or_else(|failure| panic!("{failure:?}")));
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.serve().await;
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.config.data_dir.clone()
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    pub(crate) fn agents(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().agents()
+    }
+
+    pub(crate) fn admins(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().admins()
+    }
+
+    pub(crate) fn authority_pem(&self) -> String {
+        Identity::load(&self.home(), Kind::Operator).unwrap().authority_pem
+    }
+
+    /// The first operator, at the admin listener.
+    pub(crate) fn operator(&self) -> Caller {
+        let identity = Identity::load(&self.home(), Kind::Operator).unwrap();
+        self.caller(self.admins(), Some(&identity.certificate_pem), Some(identity.key_pem.expose()))
+    }
+
+    /// Somebody without a certificate, at `address`.
+    pub(crate) fn nobody(&self, address: SocketAddr) -> Caller {
+        self.caller(address, None, None)
+    }
+
+    /// Whoever holds this certificate and key, at `address`.
+    pub(crate) fn caller(&self, address: SocketAddr, certificate: Option<&str>, key: Option<&str>) -> Caller {
+        let authority = certificate_from_pem(&self.authority_pem()).unwrap();
+        let identity = certificate.map(|pem| tls::Identity {
+            chain: vec![certificate_from_pem(pem).unwrap()],
+            key_pem: Sensitive::new(key.unwrap().to_owned()),
+        });
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let config = client_config(&authority, identity.as_ref(), clock).unwrap();
+        Caller { address, config }
+    }
+
+    /// Invites `name`; with roles, creates it.
+    pub(crate) async fn invite(&self, name: &str, roles: &[&str]) -> EnrolmentCode {
+        let path = format!("/v1/agents/{name}/invitations");
+        let reply = self.operator().post_json(&path, &json!({ "roles": roles })).await;
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        EnrolmentCode::parse(reply.json()["code"].as_str().unwrap()).unwrap()
+    }
+
+    /// Redeems `code` with a request for a certificate.
+    pub(crate) async fn redeem(&self, code: &EnrolmentCode, request: &[u8]) -> Reply {
+        let body = json!({
+            "code_id": code.id.to_string(), "secret": base64url(code.secret.expose()), "csr": base64url(request),
+        });
+        self.nobody(self.agents()).post_json("/v1/enrol", &body).await
+    }
+
+    /// An enrolled agent.
+    pub(crate) async fn agent(&self, name: &str, roles: &[&str]) -> Agent {
+        let code = self.invite(name, roles).await;
+        let (key, request) = new_key_and_request().unwrap();
+        let reply = self.redeem(&code, &request).await;
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        let certificate = reply.json()["certificate"].as_str().unwrap().to_owned();
+        let key = key.expose().clone();
+        let caller = self.caller(self.agents(), Some(&certificate), Some(&key));
+        Agent { caller, certificate, key }
+    }
+
+    /// All ledger entries of this kind.
+    pub(crate) async fn entries(&self, kind: &str) -> Vec<Value> {
+        let page = self.operator().get("/v1/ledger/entries").await.json();
+        let items = page["items"].as_array().unwrap().clone();
+        assert!(page["next_after"].is_null(), "more than a page");
+        items.into_iter().filter(|item| item["kind"] == kind).collect()
+    }
+}
+
+/// An agent and what it holds.
+pub(crate) struct Agent {
+    pub(crate) caller: Caller,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Agent {
+    pub(crate) async fn ask(&self, form: &str) -> Reply {
+        self.caller.post("/oauth/token", "application/x-www-form-urlencoded", form.as_bytes()).await
+    }
+
+    pub(crate) async fn token(&self, scope: &str) -> String {
+        let reply = self.ask(&format!("grant_type=client_credentials&scope={scope}")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn secret(&self, name: &str, token: &str) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        self.caller.send("GET", &format!("/v1/secrets/{name}"), &headers, b"").await
+    }
+}
+
+/// Somebody at the other end of a TLS connection.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) address: SocketAddr,
+    pub(crate) config: Arc<ClientConfig>,
+}
+
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Caller {
+    /// A connection that stays open.
+    pub(crate) async fn connect(&self) -> std::io::Result<Connection> {
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from(self.address.ip().to_string()).unwrap();
+        let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Connection { sender })
+    }
+
+    /// One request on a connection of its own; an error when TLS or the broker refused it.
+    pub(crate) async fn attempt(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Reply> {
+        self.connect().await?.send(method, path, headers, body).await
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        self.attempt(method, path, headers, body).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], b"").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, kind: &str, body: &[u8]) -> Reply {
+        self.send("POST", path, &[("content-type", kind)], body).await
+    }
+
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> Reply {
+        self.post(path, "application/json", body.to_string().as_bytes()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, kind: &str, body: &[u8]) -> Reply {
+        self.send("PUT", path, &[("content-type", kind)], body).await
+    }
+}
+
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Reply> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "broker");
+        for (name, value) in headers {
+            let (name, value) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
+            request = request.header(name.unwrap(), value.unwrap());
+        }
+        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
+        let response = self.sender.send_request(request).await.map_err(std::io::Error::other)?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes().to_vec();
+        let status: StatusCode = parts.status;
+        Ok(Reply { status: status.as_u16(), headers: parts.headers, body })
+    }
+}
