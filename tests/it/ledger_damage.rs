@@ -11,7 +11,7 @@ use keyward::ledger::{
 use crate::support::ledger_bed::{HostBed, LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
 use crate::support::unsynced::{Dice, Disk};
 
-const SEGMENT_BYTES: u64 = 4 * 1024;
+const SEGMENT_BYTES: u64 = 2 * 1024;
 const ENTRIES: u64 = 24;
 
 /// How a ledger was left.
@@ -102,7 +102,8 @@ fn a_file_cut_or_zeroed_anywhere_near_its_end_loses_nothing_unseen() {
         let files = disk.files();
         let name = segments(&disk).pop().unwrap();
         let content = &files[&name];
-        for cut in 0..content.len() {
+        let stride = if how == Left::Closed { 1 } else { 5 };
+        for cut in (0..content.len()).step_by(stride) {
             let altered = disk.copy();
             altered.put(&name, content[..cut].to_vec());
             let named = check(&altered, how, &format!("{how:?} cut at {cut}"));
@@ -330,7 +331,9 @@ fn verifying_while_the_ledger_is_written_finds_no_flaw() {
     let writing = std::thread::spawn(move || {
         for _ in 0..40 {
             let pending: Vec<_> = (0..50).map(|_| writer.append(draft("{}", &[5; 200]))).collect();
-            pending.into_iter().for_each(|pending| drop(wait(pending).unwrap()));
+            for pending in pending {
+                wait(pending).unwrap();
+            }
         }
     });
     let mut entries = 0;
