@@ -54,12 +54,19 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
     let (code, fix) = match error {
         KeyringError::Missing(_) => ("not_initialised", "run `keyward init`"),
         KeyringError::Exists(_) => ("initialised_already", "there is nothing to do; nothing was changed"),
-        KeyringError::WrongKey => {
-            ("root_key_wrong", "name the key that this broker was initialised with in `[root_key]`; nothing was touched")
+        KeyringError::WrongKey => (
+            "root_key_wrong",
+            "name the key that this broker was initialised with in `[root_key]`; nothing was touched",
+        ),
+        KeyringError::Altered(_) => {
+            ("keyring_altered", "put the keyring back from its own backup; nothing was touched")
         }
-        KeyringError::Altered(_) => ("keyring_altered", "put the keyring back from its own backup; nothing was touched"),
-        KeyringError::SlotFile { .. } => ("root_key_unusable", "see that the file in `[root_key]` is there and for its owner alone"),
-        KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Io(_) => ("keyring_failed", "look at the data directory and its permissions"),
+        KeyringError::SlotFile { .. } => {
+            ("root_key_unusable", "see that the file in `[root_key]` is there and for its owner alone")
+        }
+        KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Io(_) => {
+            ("keyring_failed", "look at the data directory and its permissions")
+        }
     };
     Failure::unavailable(code, &error.to_string(), fix)
 }
@@ -78,13 +85,19 @@ pub(super) async fn assemble(
         segment_bytes: SEGMENT_BYTES,
         on_lost_entries,
     };
-    let (store, report) = Store::open(&options, keyring, World::default()).map_err(|error| store_failure(&error))?;
+    let (store, report) =
+        Store::open(&options, keyring, World::default()).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
-    let founding = Founding { trust_domain: &config.trust_domain, clock: &*surroundings.clock, entropy: &*surroundings.entropy };
+    let founding = Founding {
+        trust_domain: &config.trust_domain,
+        clock: &*surroundings.clock,
+        entropy: &*surroundings.entropy,
+    };
     let authority = found(&store, &founding, key(keyring, Family::Authority, SignatureForm::Asn1)?)
         .await
         .map_err(|failure| broker_failure(&failure))?;
-    let signer = Signer::new(key(keyring, Family::Token, SignatureForm::Fixed)?).map_err(|error| broken(&error))?;
+    let signer =
+        Signer::new(key(keyring, Family::Token, SignatureForm::Fixed)?).map_err(|error| broken(&error))?;
     let issuer_name = config.tokens.issuer.as_str();
     let verifier = Verifier::new(issuer_name, &signer.key_set()).map_err(|error| broken(&error))?;
     let aead = |family| keyring.aead(family).map_err(|error| keyring_failure(&error));
@@ -122,7 +135,11 @@ fn key(keyring: &Keyring, family: Family, form: SignatureForm) -> Result<EcdsaKe
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {
-    Failure::unavailable("start_failed", &error.to_string(), "this is a fault of keyward itself: please report it")
+    Failure::unavailable(
+        "start_failed",
+        &error.to_string(),
+        "this is a fault of keyward itself: please report it",
+    )
 }
 
 pub(super) fn broker_failure(failure: &crate::broker::Failure) -> Failure {
@@ -142,7 +159,9 @@ fn store_failure(error: &StoreError) -> Failure {
             "entries_lost",
             "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`",
         ),
-        StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) => ("store_failed", "look at the data directory, its disk and its permissions"),
+        StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) => {
+            ("store_failed", "look at the data directory, its disk and its permissions")
+        }
     };
     Failure::unavailable(code, &error.to_string(), fix)
 }

@@ -29,11 +29,7 @@ pub struct Order<'a> {
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn init(
-    config: &Config,
-    order: &Order<'_>,
-    surroundings: &Surroundings,
-) -> Result<Value, Failure> {
+pub async fn init(config: &Config, order: &Order<'_>, surroundings: &Surroundings) -> Result<Value, Failure> {
     let operator: OperatorName = order
         .operator
         .parse()
@@ -81,8 +77,10 @@ fn create(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<K
     private_dir(&config.data_dir)?;
     let path = config.data_dir.join("keyring");
     if path.exists() {
-        let why = format!("there is a broker in `{}` already; nothing was changed", config.data_dir.display());
-        let fix = "run it: `keyward serve`; for a new operator certificate: `keyward init --reissue-operator`";
+        let why =
+            format!("there is a broker in `{}` already; nothing was changed", config.data_dir.display());
+        let fix =
+            "run it: `keyward serve`; for a new operator certificate: `keyward init --reissue-operator`";
         return Err(Failure::local("initialised_already", &why, fix));
     }
     let slot = match &config.root_key {

@@ -73,6 +73,9 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
 
 fn load(path: &std::path::Path) -> Result<Config, Failure> {
     Config::load(path).map_err(|error| {
-        Failure::usage(&error.to_string(), "mend the place that is named; `config/keyward.toml` shows every key")
+        Failure::usage(
+            &error.to_string(),
+            "mend the place that is named; `config/keyward.toml` shows every key",
+        )
     })
 }

@@ -46,8 +46,7 @@ pub async fn start(
         .map_err(|error| broken(&error))?;
     let admin_tls = server_config(&identity, authority, Arc::new(AdminGate(admins.clone())), clock())
         .map_err(|error| broken(&error))?;
-    let caps =
-        ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
+    let caps = ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
     let (agent_socket, agent_address) = bind(config.listen.agents).await?;
     let (admin_socket, admin_address) = bind(config.listen.admins).await?;
     let (stop, stopped) = watch::channel(false);

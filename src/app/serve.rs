@@ -46,7 +46,8 @@ fn harden() {
 /// Returns on SIGTERM or SIGINT. A second one ends the process at once, as ever.
 async fn until_told() -> Result<(), Failure> {
     let handler = |kind| signal(kind).map_err(|error| broken(&error));
-    let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -21,7 +21,9 @@ pub(super) fn verify(
             (config.data_dir.as_path(), Some(keyring.ledger()), Some(keys))
         }
         (None, Some(dir)) => (dir, None, None),
-        (None, None) => return Err(Failure::usage("nothing says which ledger", "name --config or --data-dir")),
+        (None, None) => {
+            return Err(Failure::usage("nothing says which ledger", "name --config or --data-dir"));
+        }
     };
     let layer = HostLayer::existing(&dir.join("ledger"));
     let verified = verify_ledger(&layer, ledger, keys.as_ref()).map_err(|error| refused(&error))?;
@@ -44,7 +46,9 @@ pub(super) fn verify(
     }
     console.line(&format!("ok: {entries} entries, the last at {}, root {root}", head.time));
     if keys.is_none() {
-        console.say("state changes stayed closed: without the root key only checksums and sequence were checked");
+        console.say(
+            "state changes stayed closed: without the root key only checksums and sequence were checked",
+        );
     }
     Ok(())
 }

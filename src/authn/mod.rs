@@ -3,8 +3,8 @@
 //! An identity comes from the certificate of the connection and from nothing else: no header, no
 //! body. It is judged against the live records on every request.
 
-mod principal;
 mod presented;
+mod principal;
 
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{AgentPrincipal, AuthnError, OperatorPrincipal, agent, operator};

@@ -55,8 +55,7 @@ pub fn agent(
     in_time(peer, now)?;
     let SpiffeId::Agent { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
     let agent = registry.agent_named(name).ok_or(AuthnError::Unknown)?;
-    let instance =
-        agent.instance_of(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
+    let instance = agent.instance_of(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
     Ok(AgentPrincipal {
         agent: agent.id,
         name: agent.name.clone(),

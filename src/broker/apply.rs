@@ -89,9 +89,7 @@ impl Core {
             changes: &plan.changes,
             snapshot: snapshot.hex(),
         };
-        let mut change = Change::new(&event)?
-            .rely(keys::declarations(), as_of)
-            .advance(keys::declarations());
+        let mut change = Change::new(&event)?.rely(keys::declarations(), as_of).advance(keys::declarations());
         for capability in &plan.capabilities {
             if let Delivery::Reveal { secret } = &capability.delivery {
                 change = change.rely(crate::secrets::keys::existence(secret), as_of);

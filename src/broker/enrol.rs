@@ -189,8 +189,7 @@ impl Core {
         certificate: Certificate,
     ) -> Result<Enrolled, Again> {
         let Certificate { der, plan } = certificate;
-        let event =
-            CertificateRecorded { instance, thumbprint: crate::crypto::sha256(&der).hex() };
+        let event = CertificateRecorded { instance, thumbprint: crate::crypto::sha256(&der).hex() };
         let effect = crate::registry::Effect::RecordCertificate {
             agent: agent.id,
             instance,
@@ -272,7 +271,9 @@ fn bad_request(error: RequestError) -> Failure {
     let (code, fix) = match error {
         RequestError::TooLarge => ("csr_too_large", "send a request for one P-256 key"),
         RequestError::Malformed => ("csr_malformed", "send one PKCS#10 request in DER, base64url"),
-        RequestError::KeyType => ("csr_key_type", "make a P-256 key: `openssl ecparam -name prime256v1 -genkey`"),
+        RequestError::KeyType => {
+            ("csr_key_type", "make a P-256 key: `openssl ecparam -name prime256v1 -genkey`")
+        }
         RequestError::Signature => ("csr_signature", "sign the request with the key that it is for"),
         RequestError::AsksForMore => (
             "csr_asks_for_more",

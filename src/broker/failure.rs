@@ -133,9 +133,7 @@ impl From<CommitError> for Failure {
             CommitError::Append(AppendError::NoSpace) => {
                 unavailable("ledger_no_space", "free space on the broker's data disk; it goes on by itself")
             }
-            CommitError::Append(AppendError::Busy) => {
-                unavailable("ledger_busy", "come back in a moment")
-            }
+            CommitError::Append(AppendError::Busy) => unavailable("ledger_busy", "come back in a moment"),
             CommitError::Append(AppendError::Conflict(_)) => {
                 unavailable("busy_conflict", "what this relies on keeps changing: come back in a moment")
             }

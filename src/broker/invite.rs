@@ -71,9 +71,8 @@ impl AdminDesk {
                 expires_at: expires_at.to_string(),
                 created_with: create.as_ref().map(|spec| spec.roles.iter().cloned().collect()),
             };
-            let mut change = Change::new(&event)?
-                .rely(keys::agent_name(&name), as_of)
-                .rely(keys::agent(agent_id), as_of);
+            let mut change =
+                Change::new(&event)?.rely(keys::agent_name(&name), as_of).rely(keys::agent(agent_id), as_of);
             if let Some(spec) = create {
                 for role in &spec.roles {
                     change = change.rely(keys::role(role), as_of);

@@ -112,7 +112,8 @@ impl AdminDesk {
     /// [`Failure`] when there is none.
     pub fn agent(&self, name: &AgentName) -> Result<AgentView, Failure> {
         let now = self.0.clock.now();
-        let found = self.0.store.read(|world, _| world.registry.agent_named(name).map(|one| agent_view(one, now)));
+        let found =
+            self.0.store.read(|world, _| world.registry.agent_named(name).map(|one| agent_view(one, now)));
         found.ok_or_else(|| {
             Failure::new(
                 FailureKind::NotFound,

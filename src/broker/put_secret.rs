@@ -38,8 +38,7 @@ impl AdminDesk {
             let (known, as_of) = core.store.read(|world, as_of| {
                 (world.secrets.named(&name).map(|secret| (secret.id, secret.current.number)), as_of)
             });
-            let (id, before) =
-                known.unwrap_or_else(|| (SecretId::mint(core.clock.now(), &*core.entropy), 0));
+            let (id, before) = known.unwrap_or_else(|| (SecretId::mint(core.clock.now(), &*core.entropy), 0));
             let version = before.saturating_add(1);
             if version > SECRET_VERSIONS_MAX {
                 return Err(Failure::new(

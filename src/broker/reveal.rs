@@ -42,14 +42,8 @@ impl AgentDesk {
                 )
             });
             let principal = principal?;
-            let token = present(
-                principal.clone(),
-                bearer,
-                &core.verifier,
-                &core.settings.tokens.broker,
-                now,
-            )
-            .map_err(Failure::from)?;
+            let token = present(principal.clone(), bearer, &core.verifier, &core.settings.tokens.broker, now)
+                .map_err(Failure::from)?;
             let permit = core.mints.admit(&principal.agent())?;
             let request = RevealRequest { token, secret: name.clone() };
             let decision = core.decision(now);
@@ -76,7 +70,8 @@ impl AgentDesk {
             };
             let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
                 .rely(keys::secret(name), principal.as_of());
-            let stored = core.store.record(VALUES, &keys::value(secret.id, version.number), version.seq).await?;
+            let stored =
+                core.store.record(VALUES, &keys::value(secret.id, version.number), version.seq).await?;
             let receipt = core.store.commit(change, grant).await?;
             let issued = core.issuer.reveal(receipt, (secret.id, version.number), stored.expose())?;
             Ok(Revealed { value: issued.deliver(), version: version.number, decision })

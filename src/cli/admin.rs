@@ -36,8 +36,13 @@ pub(super) async fn declare(
             "remove" => '-',
             _ => '~',
         };
-        let fields: Vec<&str> =
-            change.get("fields").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let fields: Vec<&str> = change
+            .get("fields")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let fields = if fields.is_empty() { String::new() } else { format!("  ({})", fields.join(", ")) };
         console.line(&format!("{sign} {} {}{fields}", field("kind"), field("name")));
     }
@@ -55,7 +60,8 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Value>, Failure> {
     for path in paths {
         if path.is_dir() {
             let entries = fs::read_dir(path).map_err(|error| unusable(path, &error))?;
-            let mut inside: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|one| one.path())).collect();
+            let mut inside: Vec<PathBuf> =
+                entries.filter_map(|entry| entry.ok().map(|one| one.path())).collect();
             inside.retain(|one| one.extension().is_some_and(|extension| extension == "toml"));
             inside.sort();
             files.extend(inside);
@@ -186,7 +192,13 @@ pub(super) async fn audit(home: &Path, command: &AuditCommand, console: &Console
             let who = ["agent", "operator"].iter().find_map(|name| event?.get(*name)?.as_str());
             let what = ["capabilities", "secret", "code", "instance", "trust_domain", "token"];
             let what = what.iter().find_map(|name| event?.get(*name));
-            vec![cell(item.get("seq")), cell(item.get("time")), cell(item.get("kind")), who.unwrap_or("").to_owned(), cell(what)]
+            vec![
+                cell(item.get("seq")),
+                cell(item.get("time")),
+                cell(item.get("kind")),
+                who.unwrap_or("").to_owned(),
+                cell(what),
+            ]
         })
         .collect();
     console.table(&["SEQ", "TIME", "WHAT", "WHO", "ON"], &rows);
@@ -194,5 +206,6 @@ pub(super) async fn audit(home: &Path, command: &AuditCommand, console: &Console
 }
 
 fn canonical<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Failure> {
-    text.parse().map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))
+    text.parse()
+        .map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))
 }

@@ -37,13 +37,17 @@ impl Client {
     /// A client that shows the identity of `kind` below `home`.
     pub(super) fn of(home: &std::path::Path, kind: Kind) -> Result<Self, Failure> {
         let identity = Identity::load(home, kind)?;
-        let config = client_config(&identity.authority()?, Some(&identity.tls()?), clock()).map_err(unusable)?;
+        let config =
+            client_config(&identity.authority()?, Some(&identity.tls()?), clock()).map_err(unusable)?;
         Ok(Self { address: identity.address, config })
     }
 
     /// A client that knows its broker by the digest of its authority's key, and shows nobody.
     pub(super) fn pinned(address: &str, pin: Digest) -> Result<Self, Failure> {
-        Ok(Self { address: address.to_owned(), config: pinned_client_config(pin, clock()).map_err(unusable)? })
+        Ok(Self {
+            address: address.to_owned(),
+            config: pinned_client_config(pin, clock()).map_err(unusable)?,
+        })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
@@ -88,7 +92,8 @@ impl Client {
         }
         if let Some(token) = token {
             let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
-            let mut value = HeaderValue::from_str(&bearer).map_err(|_| Failure::internal("the token is no header"))?;
+            let mut value =
+                HeaderValue::from_str(&bearer).map_err(|_| Failure::internal("the token is no header"))?;
             value.set_sensitive(true);
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
@@ -103,8 +108,9 @@ impl Client {
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Vec<u8>), Failure> {
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| Failure::local("address_invalid", "the broker's address is no host name", "enrol again"))?;
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| {
+            Failure::local("address_invalid", "the broker's address is no host name", "enrol again")
+        })?;
         let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(&self.address)).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
@@ -130,7 +136,11 @@ impl Client {
 
     fn unreachable(&self, why: &str) -> Failure {
         let why = format!("the broker at {} cannot be reached: {why}", self.address);
-        Failure::unavailable("broker_unreachable", &why, "see whether it runs: `keyward serve`, and whether the address is right")
+        Failure::unavailable(
+            "broker_unreachable",
+            &why,
+            "see whether it runs: `keyward serve`, and whether the address is right",
+        )
     }
 
     fn untrusted(&self, error: &std::io::Error) -> Failure {
@@ -141,10 +151,12 @@ impl Client {
 
     /// In TLS 1.3 the client only learns on first use that its certificate was refused.
     fn cut(&self, error: &hyper::Error) -> Failure {
-        let refused = std::error::Error::source(error).is_some_and(|source| source.to_string().contains("alert"));
+        let refused =
+            std::error::Error::source(error).is_some_and(|source| source.to_string().contains("alert"));
         if refused {
             let why = format!("the broker at {} refused this machine's certificate", self.address);
-            let fix = "enrol again: `keyward join`, or `keyward init --reissue-operator` on the broker's host";
+            let fix =
+                "enrol again: `keyward join`, or `keyward init --reissue-operator` on the broker's host";
             return Failure::new("certificate_refused", 4, &why, fix);
         }
         self.unreachable("the connection was cut")
@@ -153,8 +165,13 @@ impl Client {
 
 impl Answer {
     pub(super) fn json(&self) -> Result<Value, Failure> {
-        serde_json::from_slice(self.body.expose())
-            .map_err(|_| Failure::unavailable("answer_unreadable", "the broker's answer is not JSON", "see what answers at its address"))
+        serde_json::from_slice(self.body.expose()).map_err(|_| {
+            Failure::unavailable(
+                "answer_unreadable",
+                "the broker's answer is not JSON",
+                "see what answers at its address",
+            )
+        })
     }
 }
 

@@ -71,7 +71,8 @@ impl Failure {
         Self {
             exit: exit_code(status, &code),
             code,
-            why: text(&["detail", "error_description"]).unwrap_or_else(|| format!("the broker answered {status}")),
+            why: text(&["detail", "error_description"])
+                .unwrap_or_else(|| format!("the broker answered {status}")),
             fix: text(&["fix"]).unwrap_or_else(|| "look up the request in the broker's log".to_owned()),
             decision: text(&["decision_id"]),
             request: text(&["request_id"]),
@@ -107,7 +108,8 @@ impl Failure {
             console.say(&format!("       {place}"));
         }
         console.say(&format!("  fix: {}", self.fix));
-        let ids: Vec<&str> = [&self.decision, &self.request].into_iter().flatten().map(String::as_str).collect();
+        let ids: Vec<&str> =
+            [&self.decision, &self.request].into_iter().flatten().map(String::as_str).collect();
         if !ids.is_empty() {
             console.say(&format!("  see: {}", ids.join(" · ")));
         }

@@ -28,7 +28,9 @@ impl Kind {
     const fn how(self) -> &'static str {
         match self {
             Self::Agent => "enrol first: `keyward join`, with a code from `keyward agent invite NAME`",
-            Self::Operator => "make one on the broker's host: `keyward init`, or `keyward init --reissue-operator`",
+            Self::Operator => {
+                "make one on the broker's host: `keyward init`, or `keyward init --reissue-operator`"
+            }
         }
     }
 }
@@ -54,7 +56,10 @@ pub fn default_home() -> Result<PathBuf, Failure> {
     let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
     base.or(home).map(|dir| dir.join("keyward")).ok_or_else(|| {
-        Failure::usage("there is no home directory to keep identities in", "say where: `--home DIR`, or set KEYWARD_HOME")
+        Failure::usage(
+            "there is no home directory to keep identities in",
+            "say where: `--home DIR`, or set KEYWARD_HOME",
+        )
     })
 }
 
@@ -143,7 +148,11 @@ fn remove_if_there(dir: &Path) -> io::Result<()> {
 
 fn der(pem: &str) -> Result<Vec<u8>, Failure> {
     certificate_from_pem(pem).map_err(|_| {
-        Failure::local("identity_damaged", "a certificate of this identity cannot be read", "enrol again: `keyward join`")
+        Failure::local(
+            "identity_damaged",
+            "a certificate of this identity cannot be read",
+            "enrol again: `keyward join`",
+        )
     })
 }
 

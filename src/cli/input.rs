@@ -32,7 +32,9 @@ pub(super) fn secret(
                 ));
             }
             let typed = rpassword::prompt_password(format!("{prompt}: "));
-            typed.map(|text| Sensitive::new(text.into_bytes())).map_err(|error| unusable(Path::new("terminal"), &error))
+            typed
+                .map(|text| Sensitive::new(text.into_bytes()))
+                .map_err(|error| unusable(Path::new("terminal"), &error))
         }
         Some(_) | None => {
             let stdin = Path::new("standard input");

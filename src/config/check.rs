@@ -187,11 +187,10 @@ impl Check<'_> {
     }
 
     fn config(&self, raw: Raw) -> Result<Config, ConfigError> {
-        let trust_domain: TrustDomain = raw
-            .trust_domain
-            .get_ref()
-            .parse()
-            .map_err(|error: crate::base::NameError| self.refuse(&raw.trust_domain, &error.to_string()))?;
+        let trust_domain: TrustDomain =
+            raw.trust_domain.get_ref().parse().map_err(|error: crate::base::NameError| {
+                self.refuse(&raw.trust_domain, &error.to_string())
+            })?;
         let data_dir = match &raw.data_dir {
             Some(dir) if dir.get_ref().is_absolute() => dir.get_ref().clone(),
             Some(dir) => return Err(self.refuse(dir, "`data_dir` must be an absolute path")),
@@ -294,12 +293,7 @@ impl Check<'_> {
         Ok(Server { names, address, admin_address })
     }
 
-    fn address(
-        &self,
-        given: Option<&Spanned<String>>,
-        host: &str,
-        port: u16,
-    ) -> Result<String, ConfigError> {
+    fn address(&self, given: Option<&Spanned<String>>, host: &str, port: u16) -> Result<String, ConfigError> {
         let Some(text) = given else { return Ok(format!("{host}:{port}")) };
         let parts = text.get_ref().rsplit_once(':');
         let good = parts.is_some_and(|(host, port)| {
@@ -312,7 +306,8 @@ impl Check<'_> {
         let text = given.map_or_else(|| format!("https://{address}"), |text| text.get_ref().clone());
         let offset = given.map_or(0, |text| text.span().start);
         let issuer = text.parse::<Audience>().ok();
-        let issuer = issuer.filter(|one| one.as_str().starts_with("https://") && !one.as_str().ends_with('/'));
+        let issuer =
+            issuer.filter(|one| one.as_str().starts_with("https://") && !one.as_str().ends_with('/'));
         issuer.ok_or_else(|| self.fault(offset, "`issuer` must be an https:// URL without a final slash"))
     }
 
@@ -321,9 +316,7 @@ impl Check<'_> {
         match (&given.file, &given.credential) {
             (Some(file), None) if file.get_ref().is_absolute() => Ok(RootKey::File(file.get_ref().clone())),
             (Some(file), None) => Err(self.refuse(file, "`file` must be an absolute path")),
-            (None, Some(name)) if is_plain(name.get_ref()) => {
-                Ok(RootKey::Credential(name.get_ref().clone()))
-            }
+            (None, Some(name)) if is_plain(name.get_ref()) => Ok(RootKey::Credential(name.get_ref().clone())),
             (None, Some(name)) => Err(self.refuse(name, "must be a plain credential name")),
             (Some(_), Some(_)) | (None, None) => {
                 Err(self.refuse(&raw.root_key, "`[root_key]` takes either `file` or `credential`"))

@@ -31,9 +31,7 @@ pub fn admin_routes() -> Vec<Route> {
 pub fn admin_router(desk: AdminDesk) -> Router {
     let edge = desk.clone();
     build(table())
-        .layer(axum::middleware::from_fn(move |request, next| {
-            edge::pass(edge.request_id(), request, next)
-        }))
+        .layer(axum::middleware::from_fn(move |request, next| edge::pass(edge.request_id(), request, next)))
         .with_state(desk)
 }
 

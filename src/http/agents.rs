@@ -29,9 +29,7 @@ pub fn agent_routes() -> Vec<Route> {
 pub fn agent_router(desk: AgentDesk) -> Router {
     let edge = desk.clone();
     build(table())
-        .layer(axum::middleware::from_fn(move |request, next| {
-            edge::pass(edge.request_id(), request, next)
-        }))
+        .layer(axum::middleware::from_fn(move |request, next| edge::pass(edge.request_id(), request, next)))
         .with_state(desk)
 }
 
@@ -58,7 +56,12 @@ pub(super) struct Status {
 
 pub(super) fn not_ready() -> Problem {
     let why = "the ledger cannot acknowledge anything";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_failed", why, "look at the disk, restart the broker")
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "ledger_failed",
+        why,
+        "look at the disk, restart the broker",
+    )
 }
 
 async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem> {

@@ -53,7 +53,10 @@ pub(super) struct RoleAnswer {
 
 impl From<RoleView> for RoleAnswer {
     fn from(view: RoleView) -> Self {
-        Self { name: view.name.to_string(), capabilities: view.capabilities.iter().map(ToString::to_string).collect() }
+        Self {
+            name: view.name.to_string(),
+            capabilities: view.capabilities.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 

@@ -10,8 +10,13 @@ use super::problem::Problem;
 use crate::base::RequestId;
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
-const ONCE: [HeaderName; 5] =
-    [header::AUTHORIZATION, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST, header::TRANSFER_ENCODING];
+const ONCE: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::HOST,
+    header::TRANSFER_ENCODING,
+];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -66,7 +71,12 @@ fn unrouted(status: StatusCode) -> Problem {
         let why = "the route does not take this method";
         return Problem::new(status, "method_not_allowed", why, "see the reference for the route's methods");
     }
-    Problem::new(status, "route_unknown", "there is no such route on this listener", "see the reference for routes")
+    Problem::new(
+        status,
+        "route_unknown",
+        "there is no such route on this listener",
+        "see the reference for routes",
+    )
 }
 
 fn acceptable(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
@@ -94,7 +104,9 @@ fn acceptable(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
 /// One spelling per path: what the router matches is what was sent, byte for byte.
 fn is_canonical(path: &str) -> bool {
     path.starts_with('/')
-        && path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'/' | b'-' | b'_' | b'.'))
+        && path
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'/' | b'-' | b'_' | b'.'))
         && path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
@@ -153,9 +165,27 @@ mod tests {
             assert!(is_canonical(good), "{good}");
         }
         for bad in [
-            "", "*", "/", "//", "/v1//secrets", "/v1/secrets/../agents", "/v1/./a", "/v1/%2e%2e/a", "/v1/a;x=1",
-            "/V1/secrets/a", "/v1/secrets/a/", "/v1\\secrets", "/v1/secrets/a%2fb", "/v1/secrets/\u{e9}", "/v1/a b",
-            "/v1/a%00", "/v1/~a", "/v1/a+b", "/v1/a:b", "/v1/a@b", "/...%2f",
+            "",
+            "*",
+            "/",
+            "//",
+            "/v1//secrets",
+            "/v1/secrets/../agents",
+            "/v1/./a",
+            "/v1/%2e%2e/a",
+            "/v1/a;x=1",
+            "/V1/secrets/a",
+            "/v1/secrets/a/",
+            "/v1\\secrets",
+            "/v1/secrets/a%2fb",
+            "/v1/secrets/\u{e9}",
+            "/v1/a b",
+            "/v1/a%00",
+            "/v1/~a",
+            "/v1/a+b",
+            "/v1/a:b",
+            "/v1/a@b",
+            "/...%2f",
         ] {
             assert!(!is_canonical(bad), "{bad}");
         }

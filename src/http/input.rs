@@ -71,7 +71,12 @@ pub(super) async fn json<T: DeserializeOwned>(request: Request, limit: usize) ->
             error.line(),
             error.column()
         );
-        Problem::new(StatusCode::BAD_REQUEST, "json_invalid", &why, "see the reference for the route's fields")
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "json_invalid",
+            &why,
+            "see the reference for the route's fields",
+        )
     })
 }
 

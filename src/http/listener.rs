@@ -22,9 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 
-use crate::base::limits::{
-    DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX,
-};
+use crate::base::limits::{DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX};
 use crate::pki::PeerCertificate;
 
 /// Who is at the other end of a connection. Read once, when it is made; judged on every request.

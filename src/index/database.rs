@@ -120,7 +120,12 @@ impl Database {
     }
 
     /// Applies `batches`, and how far they go, as one.
-    pub(super) fn apply(&self, batches: &[Batch], seal: &Seal, entropy: &dyn Entropy) -> Result<(), IndexError> {
+    pub(super) fn apply(
+        &self,
+        batches: &[Batch],
+        seal: &Seal,
+        entropy: &dyn Entropy,
+    ) -> Result<(), IndexError> {
         let mut all = sled::Batch::default();
         let mut last = 0;
         for batch in batches {

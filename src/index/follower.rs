@@ -286,7 +286,11 @@ mod tests {
                     fs::write(path, bytes).unwrap();
                 }
                 let mut bad = bytes.clone();
-                if at % 2 == 0 { bad[at] ^= 1 } else { bad.truncate(at) }
+                if at % 2 == 0 {
+                    bad[at] ^= 1
+                } else {
+                    bad.truncate(at)
+                }
                 fs::write(path, bad).unwrap();
                 let index = bench.open();
                 let found = value(&index, b"a");

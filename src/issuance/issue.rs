@@ -6,7 +6,9 @@ use crate::pki::{Authority, CertificatePlan, PkiError, PublicKey};
 use crate::policy::{Grant, Mint, Reveal};
 use crate::registry::Access;
 use crate::secrets::{Opener, SecretValue, VaultError};
-use crate::token::{AccessToken, AuthorizationDetail, Claims, Confirmation, DetailType, KeySet, SignError, Signer};
+use crate::token::{
+    AccessToken, AuthorizationDetail, Claims, Confirmation, DetailType, KeySet, SignError, Signer,
+};
 
 /// Something that may leave the house. Made only by [`Issuer`].
 #[must_use]

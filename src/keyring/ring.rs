@@ -145,7 +145,9 @@ impl Keyring {
 
     /// All generations of a symmetric family, oldest first.
     pub fn generations(&self, family: Family) -> impl Iterator<Item = (u32, &Sensitive<[u8; 32]>)> {
-        self.symmetric.range((family, 0)..=(family, u32::MAX)).map(|((_, generation), key)| (*generation, key))
+        self.symmetric
+            .range((family, 0)..=(family, u32::MAX))
+            .map(|((_, generation), key)| (*generation, key))
     }
 
     /// The newest generation of a symmetric family, ready to seal with.

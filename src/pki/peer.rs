@@ -111,11 +111,13 @@ fn identity(certificate: &X509Certificate<'_>) -> Result<SpiffeId, PeerError> {
 fn check_usage(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {
     let constraints = certificate.basic_constraints().map_err(|_| PeerError::Usage)?;
     let usage = certificate.key_usage().map_err(|_| PeerError::Usage)?.ok_or(PeerError::Usage)?;
-    let extended =
-        certificate.extended_key_usage().map_err(|_| PeerError::Usage)?.ok_or(PeerError::Usage)?;
+    let extended = certificate.extended_key_usage().map_err(|_| PeerError::Usage)?.ok_or(PeerError::Usage)?;
     let is_leaf = constraints.is_some_and(|constraints| !constraints.value.ca);
-    let signs_only_for_itself = usage.value.digital_signature()
-        && !usage.value.key_cert_sign()
-        && !usage.value.crl_sign();
-    if is_leaf && signs_only_for_itself && extended.value.client_auth { Ok(()) } else { Err(PeerError::Usage) }
+    let signs_only_for_itself =
+        usage.value.digital_signature() && !usage.value.key_cert_sign() && !usage.value.crl_sign();
+    if is_leaf && signs_only_for_itself && extended.value.client_auth {
+        Ok(())
+    } else {
+        Err(PeerError::Usage)
+    }
 }

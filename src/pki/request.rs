@@ -76,8 +76,7 @@ pub fn read_request(der: &[u8]) -> Result<PublicKey, RequestError> {
     if der.len() > CSR_BYTES_MAX {
         return Err(RequestError::TooLarge);
     }
-    let (rest, request) =
-        X509CertificationRequest::from_der(der).map_err(|_| RequestError::Malformed)?;
+    let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| RequestError::Malformed)?;
     if !rest.is_empty() {
         return Err(RequestError::Malformed);
     }

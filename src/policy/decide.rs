@@ -85,7 +85,8 @@ pub fn decide_reveal(
             basis,
             code: DenialCode::SecretNotGranted,
             why: "no capability of this token that the agent still holds names this secret".to_owned(),
-            fix: "ask for a token with the capability whose secret this is; `keyward whoami` lists them".to_owned(),
+            fix: "ask for a token with the capability whose secret this is; `keyward whoami` lists them"
+                .to_owned(),
         });
     };
     let capability = capability.name.clone();
@@ -162,8 +163,10 @@ fn target_mismatch(basis: Basis) -> Decision<Mint> {
     Decision::Deny(Denial {
         basis,
         code: DenialCode::TargetMismatch,
-        why: "a token has one audience, and the capabilities or the `resource` asked for have others".to_owned(),
-        fix: "ask for one token per audience; `keyward whoami` shows the audience of each capability".to_owned(),
+        why: "a token has one audience, and the capabilities or the `resource` asked for have others"
+            .to_owned(),
+        fix: "ask for one token per audience; `keyward whoami` shows the audience of each capability"
+            .to_owned(),
     })
 }
 

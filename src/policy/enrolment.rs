@@ -77,7 +77,9 @@ pub fn decide_enrolment(
         Some(_) => return Err(EnrolmentRefused::Reused),
         None => None,
     };
-    if repeats.is_none() && agent.live_instances(now) >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX) {
+    if repeats.is_none()
+        && agent.live_instances(now) >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX)
+    {
         return Err(EnrolmentRefused::TooManyInstances);
     }
     let canonical = [&code.id.as_bytes()[..], request.key.as_bytes()].concat();

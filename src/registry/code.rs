@@ -50,7 +50,8 @@ impl EnrolmentCode {
         if parts.next().is_some() {
             return Err(CodeError);
         }
-        let address = address.filter(|text| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()));
+        let address =
+            address.filter(|text| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()));
         Ok(Self {
             address: address.ok_or(CodeError)?,
             pin: Digest::from_bytes(pin.ok_or(CodeError)?),
@@ -87,7 +88,14 @@ mod tests {
     fn anything_else_is_refused() {
         let good = code().to_text();
         let good = good.expose();
-        for bad in ["", "x", &good[1..], &good[..good.len() - 1], &format!("{good}.x"), &good.replace("enrol-1", "enrol-2")] {
+        for bad in [
+            "",
+            "x",
+            &good[1..],
+            &good[..good.len() - 1],
+            &format!("{good}.x"),
+            &good.replace("enrol-1", "enrol-2"),
+        ] {
             assert!(EnrolmentCode::parse(bad).is_err());
         }
     }

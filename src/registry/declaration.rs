@@ -193,7 +193,10 @@ impl Reader<'_> {
                 self.name(file, secret).map(|secret| Delivery::Reveal { secret })
             }
             (RawDelivery::Mint, _, Some(_)) => {
-                self.fault(at, "delivery `mint` contradicts `secret`: the token itself is what upstream takes");
+                self.fault(
+                    at,
+                    "delivery `mint` contradicts `secret`: the token itself is what upstream takes",
+                );
                 None
             }
             (RawDelivery::Mint, None, None) => {
@@ -201,7 +204,10 @@ impl Reader<'_> {
                 None
             }
             (RawDelivery::Reveal, Some(_), _) => {
-                self.fault(at, "delivery `reveal` contradicts `audience`: such a token is for the broker alone");
+                self.fault(
+                    at,
+                    "delivery `reveal` contradicts `audience`: such a token is for the broker alone",
+                );
                 None
             }
             (RawDelivery::Reveal, None, None) => {

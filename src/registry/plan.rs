@@ -126,8 +126,8 @@ fn dangling(
     }
     for (role, place) in declaration.roles.values() {
         for name in &role.capabilities {
-            let known = declaration.capabilities.contains_key(name)
-                || (kept && declared.capability(name).is_some());
+            let known =
+                declaration.capabilities.contains_key(name) || (kept && declared.capability(name).is_some());
             if !known {
                 report(*place, format!("this role names capability `{name}`, which is not declared"));
             }

@@ -62,7 +62,13 @@ impl Sealer {
 
     /// Seals `value` as `version` of the secret `id` under a fresh data key.
     #[must_use]
-    pub fn seal(&self, id: SecretId, version: u32, value: &SecretValue, entropy: &dyn Entropy) -> SealedValue {
+    pub fn seal(
+        &self,
+        id: SecretId,
+        version: u32,
+        value: &SecretValue,
+        entropy: &dyn Entropy,
+    ) -> SealedValue {
         let data_key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
         let bound = bound(id, version, self.0.id());
         let value = AeadKey::new(DATA_KEY, &data_key).seal(&bound, value.expose(), entropy);
@@ -96,7 +102,8 @@ impl Opener {
         let unwrapped = self.0.open(&bound, &sealed.wrapped_key).map_err(VaultError::Open)?;
         let key: &[u8; 32] = unwrapped.expose().as_slice().try_into().map_err(|_| VaultError::Form)?;
         let data_key = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(key));
-        let value = AeadKey::new(DATA_KEY, &data_key).open(&bound, &sealed.value).map_err(VaultError::Open)?;
+        let value =
+            AeadKey::new(DATA_KEY, &data_key).open(&bound, &sealed.value).map_err(VaultError::Open)?;
         SecretValue::new(value)
     }
 }

@@ -120,9 +120,8 @@ fn encode<E: Serialize>(effects: &[E]) -> Result<Vec<u8>, CommitError> {
 pub(super) fn decode<E: DeserializeOwned>(delta: &[u8]) -> Result<Vec<E>, String> {
     match delta.split_first() {
         None => Ok(Vec::new()),
-        Some((&FORMAT, body)) => {
-            postcard::from_bytes(body).map_err(|_| "its state change is not one this version knows".to_owned())
-        }
+        Some((&FORMAT, body)) => postcard::from_bytes(body)
+            .map_err(|_| "its state change is not one this version knows".to_owned()),
         Some(_) => Err("its state change is of a newer format".to_owned()),
     }
 }

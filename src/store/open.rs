@@ -53,7 +53,9 @@ pub enum StoreError {
     #[error(transparent)]
     Read(ReadError),
     /// Entries that were acknowledged are gone: the ledger was cut or replaced by an older copy.
-    #[error("the index has seen entry {index}, but the ledger ends at {ledger}: acknowledged entries are gone")]
+    #[error(
+        "the index has seen entry {index}, but the ledger ends at {ledger}: acknowledged entries are gone"
+    )]
     EntriesLost {
         /// The last sequence that the index has applied.
         index: u64,
@@ -105,8 +107,7 @@ impl<W: World> Store<W> {
         let seen = index.applied();
         let memory = Arc::new(Memory::new(world));
         let follower = WorldFollower::new(Arc::clone(&memory), Arc::clone(&index));
-        let (ledger, report) =
-            FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
+        let (ledger, report) = FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
         let head = ledger.head().seq;
         if seen > head {
             match options.on_lost_entries {
@@ -171,7 +172,12 @@ impl<W: World> Store<W> {
         }
     }
 
-    fn record_from_ledger(&self, tree: Tree, key: &[u8], seq: u64) -> Result<Sensitive<Vec<u8>>, RecordError> {
+    fn record_from_ledger(
+        &self,
+        tree: Tree,
+        key: &[u8],
+        seq: u64,
+    ) -> Result<Sensitive<Vec<u8>>, RecordError> {
         let entries = self.ledger.read(seq, 1)?;
         let entry = entries.first().filter(|entry| entry.seq == seq).ok_or(RecordError::Missing)?;
         let put = self.projection(entry)?.puts.into_iter().find(|put| put.tree == tree && put.key == key);

@@ -2,9 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::base::encoding::{base64url, from_base64url};
-use crate::base::{
-    Audience, DecisionId, Entropy, InstanceId, Sensitive, SystemEntropy, Timestamp, TokenId,
-};
+use crate::base::{Audience, DecisionId, Entropy, InstanceId, Sensitive, SystemEntropy, Timestamp, TokenId};
 use crate::crypto::{EcdsaKey, SignatureForm};
 
 const ISSUER: &str = "https://broker.test:8443";
@@ -43,7 +41,7 @@ fn claims() -> Claims {
         jti: TokenId::mint(NOW, entropy),
         iat: NOW.s(),
         nbf: NOW.s(),
-        exp: NOW.s() + 300,
+        exp: NOW.plus_s(300).s(),
         cnf: Confirmation { x5t_s256: "x".repeat(43) },
         seq: 7,
         instance: InstanceId::mint(NOW, entropy),
@@ -136,7 +134,8 @@ fn jwt_06_07_missing_or_mistyped_claims_are_refused() {
             let token = bench.forge(&bench.header(), &mistyped.to_string());
             assert_eq!(bench.verify(&token), Err(VerifyError::Form), "{mistyped}");
         }
-        let huge = good.to_string().replacen(&format!("\"{field}\":"), &format!("\"{field}\":1e400,\"z\":"), 1);
+        let huge =
+            good.to_string().replacen(&format!("\"{field}\":"), &format!("\"{field}\":1e400,\"z\":"), 1);
         assert_eq!(bench.verify(&bench.forge(&bench.header(), &huge)), Err(VerifyError::Form));
     }
     let mut more = good.clone();
@@ -192,7 +191,8 @@ fn jwt_12_13_odd_forms_are_refused() {
     assert_eq!(bench.verify(&bench.forge(&bench.header(), &doubled)), Err(VerifyError::Form));
     let token = bench.forge(&bench.header(), &claims);
     let two = token.rsplit_once('.').unwrap().0.to_owned();
-    for odd in ["", ".", "..", "...", &two, &format!("{token}.x"), &"a".repeat(9_000), &format!("{token}\n")] {
+    for odd in ["", ".", "..", "...", &two, &format!("{token}.x"), &"a".repeat(9_000), &format!("{token}\n")]
+    {
         assert!(bench.verify(odd).is_err());
     }
 }

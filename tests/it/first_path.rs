@@ -69,7 +69,8 @@ async fn less_than_asked_is_given_and_said() {
     assert_eq!(narrower["scope"], "reports.publish");
     assert!(narrower["constrained"][0].as_str().unwrap().contains("github.repo.read"), "{narrower}");
 
-    let whole = ask("grant_type=client_credentials&scope=reports.publish reports.read&expires_in=60").await.json();
+    let whole =
+        ask("grant_type=client_credentials&scope=reports.publish reports.read&expires_in=60").await.json();
     assert_eq!((&whole["expires_in"], &whole["constrained"]), (&Value::from(60), &Value::Null));
     let entries = broker.entries("token.minted").await;
     let outcomes: Vec<&str> = entries.iter().map(|one| one["event"]["outcome"].as_str().unwrap()).collect();
@@ -92,10 +93,26 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
             "invalid_target",
             "target_mismatch",
         ),
-        ("grant_type=client_credentials&scope=reports.read&expires_in=9", "unauthorized_client", "certificate_ending"),
-        ("grant_type=client_credentials&scope=reports.read&expires_in=x", "invalid_request", "expires_in_invalid"),
-        ("grant_type=client_credentials&scope=reports.read&scope=reports.read", "invalid_request", "form_repeated"),
-        ("grant_type=client_credentials&scope=reports.read&client_id=x", "invalid_request", "client_id_mismatch"),
+        (
+            "grant_type=client_credentials&scope=reports.read&expires_in=9",
+            "unauthorized_client",
+            "certificate_ending",
+        ),
+        (
+            "grant_type=client_credentials&scope=reports.read&expires_in=x",
+            "invalid_request",
+            "expires_in_invalid",
+        ),
+        (
+            "grant_type=client_credentials&scope=reports.read&scope=reports.read",
+            "invalid_request",
+            "form_repeated",
+        ),
+        (
+            "grant_type=client_credentials&scope=reports.read&client_id=x",
+            "invalid_request",
+            "client_id_mismatch",
+        ),
         ("grant_type=password&scope=reports.read", "unsupported_grant_type", "grant_type_unsupported"),
         ("scope=reports.read", "unsupported_grant_type", "grant_type_unsupported"),
     ] {
@@ -106,7 +123,10 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
     }
     let denied = broker.entries("request.denied").await;
     let codes: Vec<&str> = denied.iter().map(|one| one["event"]["code"].as_str().unwrap()).collect();
-    assert_eq!(codes, ["capability_not_granted", "capability_not_granted", "target_mismatch", "certificate_ending"]);
+    assert_eq!(
+        codes,
+        ["capability_not_granted", "capability_not_granted", "target_mismatch", "certificate_ending"]
+    );
     assert!(broker.entries("token.minted").await.is_empty());
 }
 
@@ -173,7 +193,10 @@ async fn what_is_taken_away_is_gone_at_the_next_request_of_an_open_connection() 
     assert_eq!(broker.operator().post_json("/v1/apply", &body).await.status, 200);
     let gone = open.send("GET", "/v1/whoami", &[], b"").await.unwrap();
     assert_eq!((gone.status, gone.code().as_str()), (401, "certificate_unknown"));
-    assert!(agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(), "the handshake refuses it too");
+    assert!(
+        agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(),
+        "the handshake refuses it too"
+    );
 }
 
 const DECLARED_ROLE: &str = "[[role]]\nname = \"empty\"\ncapabilities = []\n";

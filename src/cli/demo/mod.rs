@@ -1,8 +1,8 @@
 //! `keyward demo`: the whole path against a real broker on loopback, through the public command line
 //! and HTTP interface only. Every line is printed after what it says was asserted.
 
-mod stage;
 mod scan;
+mod stage;
 
 use std::path::Path;
 
@@ -54,7 +54,11 @@ pub(super) async fn play(console: &Console) -> Result<(), Failure> {
     played?;
     cleared?;
     let ms = clock.now().ms().saturating_sub(start.ms());
-    console.line(&format!("\nEverything above was asserted, in {}.{:01} s.", ms.div_euclid(1000), ms.rem_euclid(1000).div_euclid(100)));
+    console.line(&format!(
+        "\nEverything above was asserted, in {}.{:01} s.",
+        ms.div_euclid(1000),
+        ms.rem_euclid(1000).div_euclid(100)
+    ));
     Ok(())
 }
 
@@ -85,7 +89,12 @@ async fn acts(stage: &mut Stage, console: &Console) -> Result<(), Failure> {
     stage.stop()?;
     told("verify", &verify(stage)?);
     let places = scan::scan(stage.dir(), secret.expose())?;
-    told("leaks", &format!("the secret is in none of {places} files of ledger, index, keyring and log (raw, base64, hex)"));
+    told(
+        "leaks",
+        &format!(
+            "the secret is in none of {places} files of ledger, index, keyring and log (raw, base64, hex)"
+        ),
+    );
     Ok(())
 }
 
@@ -93,7 +102,10 @@ fn declare(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
     stage.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
     let file = stage.write("agents.toml", DECLARATIONS)?;
     let planned = stage.json("plan", &["plan", "-f", &file], None)?;
-    check("the plan names 5 changes and does none", field(&planned, "changes").as_array().map(Vec::len) == Some(5))?;
+    check(
+        "the plan names 5 changes and does none",
+        field(&planned, "changes").as_array().map(Vec::len) == Some(5),
+    )?;
     check("a plan changes nothing", *field(&planned, "applied") == false)?;
     let applied = stage.json("apply", &["apply", "-f", &file], None)?;
     check("all was applied in one entry", field(&applied, "seq").is_u64())?;
@@ -105,7 +117,10 @@ fn enrol(stage: &Stage) -> Result<(), Failure> {
     let code = stage.path("code");
     stage.run("invite", &["agent", "invite", "research-bot", "--out", &code], None)?;
     let joined = stage.json_as("research-bot", "join", &["join", "--code-file", &code])?;
-    check("the certificate names the agent", *field(&joined, "spiffe_id") == "spiffe://keyward.internal/agent/research-bot")?;
+    check(
+        "the certificate names the agent",
+        *field(&joined, "spiffe_id") == "spiffe://keyward.internal/agent/research-bot",
+    )?;
     let code = stage.path("code-2");
     stage.run("invite", &["agent", "invite", "other-bot", "--role", "publisher", "--out", &code], None)?;
     stage.json_as("other-bot", "join", &["join", "--code-file", &code]).map(|_| ())
@@ -115,8 +130,14 @@ fn mint(stage: &Stage) -> Result<Sensitive<String>, Failure> {
     let args = ["token", "github.repo.read", "--expires-in", "120"];
     let minted = stage.json_as("research-bot", "token", &args)?;
     check("the token is a bearer with a bound certificate", *field(&minted, "token_type") == "Bearer")?;
-    check("it is for what was asked", *field(&minted, "scope") == "github.repo.read" && *field(&minted, "expires_in") == 120)?;
-    check("the answer names its decision", field(&minted, "decision_id").as_str().is_some_and(|id| id.starts_with("dec_")))?;
+    check(
+        "it is for what was asked",
+        *field(&minted, "scope") == "github.repo.read" && *field(&minted, "expires_in") == 120,
+    )?;
+    check(
+        "the answer names its decision",
+        field(&minted, "decision_id").as_str().is_some_and(|id| id.starts_with("dec_")),
+    )?;
     Ok(Sensitive::new(field(&minted, "access_token").as_str().unwrap_or_default().to_owned()))
 }
 
@@ -128,7 +149,10 @@ fn use_it(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
 fn deny(stage: &Stage) -> Result<String, Failure> {
     let refused = stage.refused_as("research-bot", &["token", "reports.publish"], 5)?;
     check("the refusal names its reason", *field(&refused, "code") == "capability_not_granted")?;
-    check("the refusal names its decision", field(&refused, "decision_id").as_str().is_some_and(|id| id.starts_with("dec_")))?;
+    check(
+        "the refusal names its decision",
+        field(&refused, "decision_id").as_str().is_some_and(|id| id.starts_with("dec_")),
+    )?;
     Ok("reports.publish refused: capability_not_granted, with decision id and fix".to_owned())
 }
 
@@ -139,7 +163,8 @@ async fn replay(stage: &Stage, token: &Sensitive<String>) -> Result<String, Fail
     let thief = Client::of(Path::new(&stage.home("other-bot")), Kind::Agent)?;
     match thief.get_bearing(path, token).await {
         Err(failure) if failure.code() == "token_other_holder" => {
-            Ok("other-bot presented research-bot's token over its own mTLS: 401 token_other_holder".to_owned())
+            Ok("other-bot presented research-bot's token over its own mTLS: 401 token_other_holder"
+                .to_owned())
         }
         Err(failure) => Err(failure),
         Ok(_) => check("a stolen token is refused", false).map(|()| String::new()),
@@ -165,22 +190,40 @@ fn read_back(stage: &Stage) -> Result<String, Failure> {
     let items = field(&page, "items").as_array().cloned().unwrap_or_default();
     let seen = |kind: &str| items.iter().filter(|item| *field(item, "kind") == *kind).count();
     for kind in [
-        "authority.founded", "operator.certified", "secret.stored", "declarations.applied", "agent.invited",
-        "instance.enrolled", "token.minted", "secret.revealed", "request.denied", "alarm.code-reused",
+        "authority.founded",
+        "operator.certified",
+        "secret.stored",
+        "declarations.applied",
+        "agent.invited",
+        "instance.enrolled",
+        "token.minted",
+        "secret.revealed",
+        "request.denied",
+        "alarm.code-reused",
     ] {
         check(&format!("the ledger holds {kind}"), seen(kind) > 0)?;
     }
     let in_order = items.iter().zip(1_u64..).all(|(item, seq)| field(item, "seq").as_u64() == Some(seq));
     check("the sequence has no gap", in_order)?;
-    Ok(format!("{} entries read back, no gap: {} mints, {} reads, {} denial, {} alarm", items.len(),
-        seen("token.minted"), seen("secret.revealed"), seen("request.denied"), seen("alarm.code-reused")))
+    Ok(format!(
+        "{} entries read back, no gap: {} mints, {} reads, {} denial, {} alarm",
+        items.len(),
+        seen("token.minted"),
+        seen("secret.revealed"),
+        seen("request.denied"),
+        seen("alarm.code-reused")
+    ))
 }
 
 fn verify(stage: &Stage) -> Result<String, Failure> {
     let verified = stage.json("verify", &["verify", "--config", &stage.config()], None)?;
     check("the ledger verifies", field(&verified, "entries").as_u64().is_some_and(|entries| entries > 10))?;
     let root = field(&verified, "root").as_str().unwrap_or_default();
-    Ok(format!("offline: {} entries, every state change opens, tree root {}…", field(&verified, "entries"), root.get(..12).unwrap_or(root)))
+    Ok(format!(
+        "offline: {} entries, every state change opens, tree root {}…",
+        field(&verified, "entries"),
+        root.get(..12).unwrap_or(root)
+    ))
 }
 
 /// A field of an answer; null when it is not there.

@@ -34,7 +34,8 @@ pub(super) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
 
 /// Raw, hex, and base64 at its three offsets, cut to what does not depend on the neighbours.
 fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
-    let mut spelled = vec![secret.to_vec(), hex(secret).into_bytes(), hex(secret).to_uppercase().into_bytes()];
+    let mut spelled =
+        vec![secret.to_vec(), hex(secret).into_bytes(), hex(secret).to_uppercase().into_bytes()];
     for pad in 0..3 {
         let shifted = [&vec![0; pad], secret].concat();
         let text = base64url(&shifted);

@@ -76,8 +76,13 @@ impl Stage {
     /// Starts the broker and waits until it says that it is ready.
     pub(super) async fn serve(&mut self) -> Result<(), Failure> {
         let log = self.dir.join("broker/log");
-        let out = File::options().append(true).create(true).open(&log).map_err(|error| unusable(&log, &error))?;
-        let child = self.command("operator", &["serve", "--config", &self.config()]).stderr(out).stdout(Stdio::null()).spawn();
+        let out =
+            File::options().append(true).create(true).open(&log).map_err(|error| unusable(&log, &error))?;
+        let child = self
+            .command("operator", &["serve", "--config", &self.config()])
+            .stderr(out)
+            .stdout(Stdio::null())
+            .spawn();
         self.broker = Some(child.map_err(|error| unusable(&self.exe, &error))?);
         for _ in 0..READY_TRIES {
             let ready = Client::of(Path::new(&self.home("operator")), Kind::Operator)?.get("/readyz").await;
@@ -92,7 +97,11 @@ impl Stage {
         }
         let said = fs::read_to_string(&log).unwrap_or_default();
         let last = said.lines().last().unwrap_or("nothing").to_owned();
-        Err(Failure::unavailable("demo_failed", &format!("the broker did not become ready; it said: {last}"), "please report this"))
+        Err(Failure::unavailable(
+            "demo_failed",
+            &format!("the broker did not become ready; it said: {last}"),
+            "please report this",
+        ))
     }
 
     /// Ends the broker without a warning: SIGKILL.
@@ -183,7 +192,8 @@ fn good(what: &str, output: Output) -> Result<Vec<u8>, Failure> {
 }
 
 fn parsed(what: &str, bytes: &[u8]) -> Result<Value, Failure> {
-    let unreadable = |_| Failure::local("demo_failed", &format!("`keyward {what}` printed no JSON"), "please report this");
+    let unreadable =
+        |_| Failure::local("demo_failed", &format!("`keyward {what}` printed no JSON"), "please report this");
     serde_json::from_slice(bytes).map_err(unreadable)
 }
 

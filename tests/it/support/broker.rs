@@ -274,8 +274,9 @@ impl Caller {
         let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from(self.address.ip().to_string()).unwrap();
         let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await?;
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
         tokio::spawn(connection);
         Ok(Connection { sender })
     }
@@ -291,7 +292,13 @@ impl Caller {
         self.connect().await?.send(method, path, headers, body).await
     }
 
-    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
         self.attempt(method, path, headers, body).await.unwrap()
     }
 

@@ -2,4 +2,5 @@
 
 pub(crate) mod broker;
 pub(crate) mod ledger_bed;
+pub(crate) mod openssl;
 pub(crate) mod unsynced;
