@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use keyward::base::Sensitive;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::CSR_BYTES_MAX;
-use keyward::base::Sensitive;
 use keyward::pki::new_key_and_request;
 use keyward::registry::EnrolmentCode;
 use serde_json::{Value, json};
@@ -141,7 +141,8 @@ async fn an_agent_has_no_more_live_instances_than_it_may() {
 async fn enr_09_guessing_is_slowed_down_per_source() {
     let broker = TestBroker::start_with("[quota]\nenrolments_per_s = 1\nenrolments_burst = 3\n").await;
     broker.declare().await;
-    let code = EnrolmentCode { secret: Sensitive::new([0; 32]), ..broker.invite("a", &["repo-reader"]).await };
+    let code =
+        EnrolmentCode { secret: Sensitive::new([0; 32]), ..broker.invite("a", &["repo-reader"]).await };
     let (_, request) = new_key_and_request().unwrap();
     for _ in 0..3 {
         refused(&broker.redeem(&code, &request).await, 401, "enrolment_code_invalid");
@@ -164,10 +165,22 @@ async fn tls_08_17_a_request_gives_its_key_and_nothing_more() {
     trailing.push(0);
     for (what, request, code_wanted) in [
         ("a subject", csr(&p256, "/CN=spiffe:admin", &[]), "csr_asks_for_more"),
-        ("another identity", csr(&p256, "/", &["-addext", "subjectAltName=URI:spiffe://keyward.test/operator/admin"]), "csr_asks_for_more"),
-        ("an authority", csr(&p256, "/", &["-addext", "basicConstraints=critical,CA:TRUE"]), "csr_asks_for_more"),
+        (
+            "another identity",
+            csr(&p256, "/", &["-addext", "subjectAltName=URI:spiffe://keyward.test/operator/admin"]),
+            "csr_asks_for_more",
+        ),
+        (
+            "an authority",
+            csr(&p256, "/", &["-addext", "basicConstraints=critical,CA:TRUE"]),
+            "csr_asks_for_more",
+        ),
         ("RSA", csr(&["-newkey", "rsa:2048"], "/", &[]), "csr_key_type"),
-        ("another curve", csr(&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"], "/", &[]), "csr_key_type"),
+        (
+            "another curve",
+            csr(&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"], "/", &[]),
+            "csr_key_type",
+        ),
         ("a broken signature", forged, "csr_signature"),
         ("trailing bytes", trailing, "csr_malformed"),
         ("nothing", Vec::new(), "csr_malformed"),

@@ -8,8 +8,11 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod crash;
+mod damage;
 mod enrolment;
 mod first_path;
+mod leaks;
 mod ledger_contract;
 mod ledger_damage;
 mod ledger_faults;

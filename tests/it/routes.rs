@@ -3,7 +3,9 @@
 use keyward::base::{Clock, Entropy, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
 use keyward::http::{Caller as Who, Route, admin_routes, agent_routes};
-use keyward::pki::{Authority, CertificatePlan, SpiffeId, certificate_pem, new_key_and_request, read_request};
+use keyward::pki::{
+    Authority, CertificatePlan, SpiffeId, certificate_pem, new_key_and_request, read_request,
+};
 
 use crate::support::broker::{Caller, Reply, TestBroker};
 
@@ -30,7 +32,9 @@ async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Reply> {
         ("POST", "/oauth/token") => {
             ("application/x-www-form-urlencoded", "grant_type=client_credentials&scope=github.repo.read")
         }
-        ("POST", "/v1/plan" | "/v1/apply") => ("application/json", "{\"files\":[{\"name\":\"a\",\"text\":\"\"}]}"),
+        ("POST", "/v1/plan" | "/v1/apply") => {
+            ("application/json", "{\"files\":[{\"name\":\"a\",\"text\":\"\"}]}")
+        }
         ("POST", _) => ("application/json", "{\"roles\":[]}"),
         ("PUT", _) => ("application/octet-stream", "value"),
         _ => ("", ""),
@@ -142,7 +146,9 @@ async fn tls_03_an_expired_certificate_is_refused_on_new_and_on_open_connections
 async fn tls_12_identity_headers_are_never_looked_at() {
     let broker = TestBroker::declared().await;
     let nobody = broker.nobody(broker.admins());
-    for header in ["x-forwarded-client-cert", "x-ssl-client-s-dn", "client-cert", "x-forwarded-for", "forwarded"] {
+    for header in
+        ["x-forwarded-client-cert", "x-ssl-client-s-dn", "client-cert", "x-forwarded-for", "forwarded"]
+    {
         let value = "URI=spiffe://keyward.test/operator/admin";
         let reply = nobody.send("GET", "/v1/whoami", &[(header, value)], b"").await;
         assert_eq!(reply.status, 401, "{header}");

@@ -3,4 +3,5 @@
 pub(crate) mod broker;
 pub(crate) mod ledger_bed;
 pub(crate) mod openssl;
+pub(crate) mod process;
 pub(crate) mod unsynced;

@@ -1,0 +1,118 @@
+//! SIGKILL at any moment: what was acknowledged is there, and nothing is there twice.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::support::process::Process;
+
+/// Rounds of load and SIGKILL. The long form of this test belongs to the soak.
+const ROUNDS: usize = 6;
+
+#[test]
+fn sto_01_aud_01_kill_9_under_load_loses_no_acknowledged_mint() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let mut acknowledged: BTreeSet<String> = BTreeSet::new();
+    for round in 0..ROUNDS {
+        let stop = Arc::new(AtomicBool::new(false));
+        let minters: Vec<_> = (0..3)
+            .map(|_| {
+                let stop = Arc::clone(&stop);
+                let mut command = process.command("a", &["token", "github.repo.read", "-o", "json"]);
+                std::thread::spawn(move || {
+                    let mut got = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let output = command.output().unwrap();
+                        if output.status.success() {
+                            let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+                            got.push(answer["token_id"].as_str().unwrap().to_owned());
+                        }
+                    }
+                    got
+                })
+            })
+            .collect();
+        // The moment of the kill is wherever the load has come to after so many mints by ourselves.
+        for _ in 0..=round {
+            let answer: Value = serde_json::from_slice(&process.good_as(
+                "a",
+                &["token", "github.repo.read", "-o", "json"],
+                b"",
+            ))
+            .unwrap();
+            acknowledged.insert(answer["token_id"].as_str().unwrap().to_owned());
+        }
+        process.kill();
+        stop.store(true, Ordering::Relaxed);
+        for minter in minters {
+            acknowledged.extend(minter.join().unwrap());
+        }
+        process.serve();
+    }
+    let mut recorded = BTreeSet::new();
+    let (mut after, mut expected) = (0, 1);
+    loop {
+        let page = process.json(&["audit", "list", "--after", &after.to_string()]);
+        for item in page["items"].as_array().unwrap() {
+            assert_eq!(item["seq"], expected, "a gap or a fork");
+            expected += 1;
+            if item["kind"] == "token.minted" {
+                assert!(recorded.insert(item["event"]["token"].as_str().unwrap().to_owned()), "twice");
+            }
+        }
+        match page["next_after"].as_u64() {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    let lost: Vec<_> = acknowledged.difference(&recorded).collect();
+    assert!(lost.is_empty(), "{} of {} acknowledged mints are gone", lost.len(), acknowledged.len());
+    assert!(acknowledged.len() > ROUNDS);
+    process.stop();
+    let verified = process.json(&["verify", "--config", &process.config()]);
+    assert_eq!(verified["entries"].as_u64(), Some(expected - 1 + verified_tail(&verified, expected)));
+}
+
+/// Entries that came after the last page was read: the stop writes none.
+fn verified_tail(verified: &Value, expected: u64) -> u64 {
+    verified["entries"].as_u64().unwrap() - (expected - 1)
+}
+
+#[test]
+fn sto_10_a_second_process_on_the_same_data_directory_is_refused() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let (code, said) = process.refused_serve();
+    assert_eq!(code, Some(10), "{said}");
+    assert!(said.contains("data_dir_in_use") && said.contains("fix:"), "{said}");
+    let again =
+        process.run_as("operator", &["init", "--config", &process.config(), "--reissue-operator"], b"");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("data_dir_in_use"));
+    process.kill();
+    process.serve();
+}
+
+#[test]
+fn ops_07_a_second_init_changes_nothing() {
+    let process = Process::init("warn");
+    let before = std::fs::read(process.path("data/keyring")).unwrap();
+    let again = process.run_as("operator", &["init", "--config", &process.config()], b"");
+    assert!(!again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("initialised_already"));
+    assert_eq!(std::fs::read(process.path("data/keyring")).unwrap(), before);
+}
+
+#[test]
+fn a_stopped_broker_gives_its_operator_a_new_certificate() {
+    let mut process = Process::init("warn");
+    process.good(&["init", "--config", &process.config(), "--reissue-operator"], b"");
+    process.serve();
+    let page = process.json(&["audit", "list"]);
+    let certified =
+        page["items"].as_array().unwrap().iter().filter(|item| item["kind"] == "operator.certified");
+    assert_eq!(certified.count(), 2);
+}

@@ -1,0 +1,182 @@
+//! Damage on disk: the index is rebuilt, the ledger is named, a wrong key touches nothing.
+
+use std::fs;
+use std::path::PathBuf;
+
+use keyward::app::start;
+use keyward::store::OnLostEntries;
+
+use crate::support::broker::{Agent, TestBroker};
+use crate::support::process::{Process, files};
+
+struct Scene {
+    broker: TestBroker,
+    agent: Agent,
+}
+
+async fn scene() -> Scene {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    Scene { broker, agent }
+}
+
+impl Scene {
+    /// The secret still reads right after a start on what is there now.
+    async fn reads_right(&mut self) {
+        self.broker.serve().await;
+        let caller =
+            self.broker.caller(self.broker.agents(), Some(&self.agent.certificate), Some(&self.agent.key));
+        self.agent.caller = caller;
+        let token = self.agent.token("github.repo.read").await;
+        let secret = self.agent.secret("github/app", &token).await;
+        assert_eq!((secret.status, secret.body.as_slice()), (200, &b"hunter2"[..]), "{}", secret.text());
+        self.broker.stop().await;
+    }
+
+    fn index_files(&self) -> Vec<PathBuf> {
+        files(&self.broker.data().join("index"))
+    }
+}
+
+#[tokio::test]
+async fn a_missing_index_is_rebuilt() {
+    let mut scene = scene().await;
+    scene.broker.stop().await;
+    fs::remove_dir_all(scene.broker.data().join("index")).unwrap();
+    scene.reads_right().await;
+}
+
+#[tokio::test]
+async fn truncated_and_bit_flipped_indexes_never_change_an_answer() {
+    let mut scene = scene().await;
+    scene.broker.stop().await;
+    let good: Vec<(PathBuf, Vec<u8>)> =
+        scene.index_files().into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    for (path, bytes) in &good {
+        for at in [0, bytes.len() / 3, bytes.len() / 2, bytes.len().saturating_sub(2)] {
+            for truncate in [true, false] {
+                drop(fs::remove_dir_all(scene.broker.data().join("index")));
+                for (path, bytes) in &good {
+                    fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    fs::write(path, bytes).unwrap();
+                }
+                let mut bad = bytes.clone();
+                if truncate {
+                    bad.truncate(at);
+                } else if let Some(byte) = bad.get_mut(at) {
+                    *byte ^= 0x10;
+                }
+                fs::write(path, bad).unwrap();
+                scene.reads_right().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn sto_09_a_ledger_replaced_by_an_older_copy_is_noticed_and_needs_a_word() {
+    let mut scene = scene().await;
+    scene.broker.stop().await;
+    let (ledger, copy) = (scene.broker.data().join("ledger"), scene.broker.path().join("copy"));
+    let copy_dir = |from: &PathBuf, to: &PathBuf| {
+        drop(fs::remove_dir_all(to));
+        fs::create_dir_all(to).unwrap();
+        for file in files(from) {
+            fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        }
+    };
+    copy_dir(&ledger, &copy);
+    scene.reads_right().await;
+    scene.broker.serve().await;
+    scene.broker.operator().put("/v1/secrets/late", "application/octet-stream", b"late").await;
+    scene.broker.stop().await;
+    copy_dir(&copy, &ledger);
+
+    let refused = start(&scene.broker.config, &scene.broker.surroundings(), OnLostEntries::Refuse).await;
+    assert_eq!(refused.unwrap_err().code(), "entries_lost");
+    let running = start(&scene.broker.config, &scene.broker.surroundings(), OnLostEntries::Accept).await;
+    running.unwrap().stop().await;
+    scene.reads_right().await;
+}
+
+#[tokio::test]
+async fn sto_07_a_bit_flipped_in_the_ledger_is_named_and_never_served() {
+    let mut scene = scene().await;
+    scene.broker.stop().await;
+    let segments = files(&scene.broker.data().join("ledger"));
+    let segment = segments.iter().find(|path| path.extension().is_some_and(|one| one == "seg")).unwrap();
+    let good = fs::read(segment).unwrap();
+    let used = good.len() - good.iter().rev().take_while(|byte| **byte == 0).count();
+    // The closing frame at the end is no entry: it only says that nothing is missing.
+    for at in (0..used - CLOSING_BYTES).step_by(used / 40) {
+        let mut bad = good.clone();
+        bad[at] ^= 4;
+        fs::write(segment, bad).unwrap();
+        let refused = start(&scene.broker.config, &scene.broker.surroundings(), OnLostEntries::Refuse).await;
+        match refused {
+            Err(failure) => assert_eq!(failure.code(), "ledger_damaged", "byte {at}: {failure:?}"),
+            // A flip in bytes that nothing reads changes nothing: then all is as it was.
+            Ok(running) => {
+                running.stop().await;
+                fs::write(segment, &good).unwrap();
+                panic!("byte {at} of {used} was not noticed");
+            }
+        }
+    }
+    fs::write(segment, &good).unwrap();
+    scene.reads_right().await;
+}
+
+/// At least the size of a closing frame.
+const CLOSING_BYTES: usize = 64;
+
+#[test]
+fn key_03_a_wrong_root_key_is_refused_and_nothing_is_touched() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.stop();
+    let other = Process::init("warn");
+    let good = fs::read(process.path("root.key")).unwrap();
+    fs::write(process.path("root.key"), fs::read(other.path("root.key")).unwrap()).unwrap();
+    let state = || {
+        let all = files(&process.path("data"));
+        all.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect::<Vec<_>>()
+    };
+    let before = state();
+    let (code, said) = process.refused_serve();
+    assert_eq!(code, Some(10));
+    assert!(said.contains("root_key_wrong") && said.contains("nothing was touched"), "{said}");
+    assert!(state() == before, "something was touched");
+    fs::remove_file(process.path("root.key")).unwrap();
+    assert!(process.refused_serve().1.contains("root_key_unusable"));
+    assert!(state() == before, "something was touched");
+    fs::write(process.path("root.key"), good).unwrap();
+    let mut process = process;
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(process.path("root.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    process.serve();
+}
+
+#[test]
+fn verify_names_the_first_bad_entry() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.stop();
+    let data = process.path("data").display().to_string();
+    let closed = process.json(&["verify", "--data-dir", &data]);
+    let opened = process.json(&["verify", "--config", &process.config()]);
+    assert_eq!((&closed["root"], &closed["entries"]), (&opened["root"], &opened["entries"]));
+    assert_eq!((&closed["opened"], &opened["opened"]), (&false.into(), &true.into()));
+    let segments = files(&process.path("data/ledger"));
+    let place_in = |path: &PathBuf| memchr::memmem::find(&fs::read(path).unwrap(), b"hub/app");
+    let (segment, place) = segments.iter().find_map(|path| Some((path, place_in(path)?))).unwrap();
+    let mut bad = fs::read(segment).unwrap();
+    bad[place] ^= 1;
+    fs::write(segment, bad).unwrap();
+    let output = process.run_as("operator", &["verify", "--data-dir", &data], b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(11), "{said}");
+    assert!(said.contains("ledger entry") && said.contains(".seg"), "{said}");
+}

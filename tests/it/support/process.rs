@@ -1,0 +1,151 @@
+//! The real binary: a broker in a process of its own, and the command line to drive it with.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+pub(crate) const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");
+
+pub(crate) struct Process {
+    pub(crate) dir: tempfile::TempDir,
+    broker: Option<Child>,
+}
+
+impl Process {
+    /// A broker that has been initialised, and does not run yet.
+    pub(crate) fn init(log_level: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let (agents, admins) = (one.local_addr().unwrap().port(), other.local_addr().unwrap().port());
+        drop((one, other));
+        let root = dir.path().display();
+        let text = format!(
+            "trust_domain = \"keyward.test\"\ndata_dir = \"{root}/data\"\n[root_key]\nfile = \"{root}/root.key\"\n\
+             [listen]\nagents = \"127.0.0.1:{agents}\"\nadmins = \"127.0.0.1:{admins}\"\n\
+             [server]\nnames = [\"127.0.0.1\"]\n[log]\nlevel = \"{log_level}\"\n"
+        );
+        fs::write(dir.path().join("keyward.toml"), text).unwrap();
+        let process = Self { dir, broker: None };
+        process.good(&["init", "--config", &process.config()], b"");
+        process
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn config(&self) -> String {
+        self.path("keyward.toml").display().to_string()
+    }
+
+    pub(crate) fn command(&self, who: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(KEYWARD);
+        command.args(args).arg("--home").arg(self.path(&format!("home-{who}"))).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the broker and waits until it is ready.
+    pub(crate) fn serve(&mut self) {
+        self.spawn();
+        for _ in 0..600 {
+            let asked = self.command("operator", &["whoami", "--operator"]).output().unwrap();
+            if asked.status.success() {
+                return;
+            }
+            let ended = self.broker.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the broker ended: {}", self.log());
+        }
+        panic!("the broker did not become ready: {}", self.log());
+    }
+
+    fn spawn(&mut self) {
+        let log = File::options().append(true).create(true).open(self.path("log")).unwrap();
+        let mut command = self.command("operator", &["serve", "--config", &self.config()]);
+        self.broker = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    }
+
+    /// Runs `serve` where it must end by itself, and gives what it said.
+    pub(crate) fn refused_serve(&self) -> (Option<i32>, String) {
+        let output = self.command("operator", &["serve", "--config", &self.config()]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.broker.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.broker.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, and it has to end well.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.broker.take().unwrap();
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert!(child.wait().unwrap().success(), "{}", self.log());
+    }
+
+    pub(crate) fn run_as(&self, who: &str, args: &[&str], input: &[u8]) -> Output {
+        let mut command = self.command(who, args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A verb that refuses before it reads closes its end; that is its right.
+        drop(child.stdin.take().unwrap().write_all(input));
+        child.wait_with_output().unwrap()
+    }
+
+    pub(crate) fn good_as(&self, who: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
+        let output = self.run_as(who, args, input);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    pub(crate) fn good(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
+        self.good_as("operator", args, input)
+    }
+
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_slice(&self.good(&[args, &["-o", "json"]].concat(), b"")).unwrap()
+    }
+
+    /// Declarations, a secret of this value, and the agent `a` enrolled in `home-a`.
+    pub(crate) fn set_up(&self, secret: &[u8]) {
+        self.good(&["secret", "put", "github/app"], secret);
+        fs::write(self.path("a.toml"), super::broker::DECLARATIONS).unwrap();
+        self.good(&["apply", "-f", &self.path("a.toml").display().to_string()], b"");
+        let code = self.good(&["agent", "invite", "a", "--role", "repo-reader"], b"");
+        self.good_as("a", &["join"], &code);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Every file below `dir`.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { dirs.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
