@@ -16,5 +16,8 @@ mod leaks;
 mod ledger_contract;
 mod ledger_damage;
 mod ledger_faults;
+mod races;
+mod refusals;
 mod routes;
 mod support;
+mod tls;

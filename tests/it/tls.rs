@@ -1,0 +1,236 @@
+//! The listeners as TLS peers see them, and as hostile ones do.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::NamedGroup;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::support::broker::{Caller, TestBroker};
+use crate::support::openssl;
+
+async fn tls(caller: &Caller) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let stream = TcpStream::connect(caller.address).await.unwrap();
+    let name = ServerName::try_from(caller.address.ip().to_string()).unwrap();
+    TlsConnector::from(Arc::clone(&caller.config)).connect(name, stream).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_post_quantum_group_is_what_is_agreed_on() {
+    let broker = TestBroker::start().await;
+    let stream = tls(&broker.nobody(broker.agents())).await;
+    let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
+    assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
+}
+
+/// What `openssl s_client` says when it talks to the agent listener.
+fn s_client(address: &str, args: &[&str], input: &str) -> String {
+    let all = [&["s_client", "-connect", address, "-ign_eof"], args].concat();
+    let mut child = std::process::Command::new("openssl")
+        .args(all)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("openssl is needed: run scripts/test");
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_05_tls_14_old_versions_are_refused_and_no_ticket_is_ever_given() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let (cert, key) = (broker.path().join("c.pem"), broker.path().join("k.pem"));
+    std::fs::write(&cert, &agent.certificate).unwrap();
+    std::fs::write(&key, &agent.key).unwrap();
+    let address = broker.agents().to_string();
+    let (cert, key) = (cert.display().to_string(), key.display().to_string());
+    let request = "GET /v1/whoami HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let session = broker.path().join("session").display().to_string();
+    let said = s_client(&address, &["-cert", &cert, "-key", &key, "-sess_out", &session], request);
+    assert!(said.contains("200 OK") && said.contains("TLSv1.3"), "{said}");
+    assert!(!said.contains("New Session Ticket"), "{said}");
+    assert!(!std::path::Path::new(&session).exists(), "there is nothing to resume");
+    for version in ["-tls1_2", "-tls1_1"] {
+        let refused = s_client(&address, &[version], request);
+        assert!(!refused.contains("200 OK"), "{refused}");
+    }
+    // The broker's own certificate, shown by a client, is nobody's.
+    let server = s_client(&address, &["-showcerts"], "");
+    assert!(server.contains("Keyward authority"), "{server}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_06_an_agents_key_signs_no_certificate_that_holds() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let dir = broker.path();
+    let file = |name: &str| dir.join(name).display().to_string();
+    std::fs::write(file("a.crt"), &agent.certificate).unwrap();
+    std::fs::write(file("a.key"), &agent.key).unwrap();
+    let request = openssl::request(
+        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        "/",
+        &["-addext", "subjectAltName=URI:spiffe://keyward.test/agent/b"],
+    );
+    std::fs::write(file("b.csr"), request).unwrap();
+    let signed = openssl::run(&[
+        "x509",
+        "-req",
+        "-inform",
+        "DER",
+        "-in",
+        &file("b.csr"),
+        "-CA",
+        &file("a.crt"),
+        "-CAkey",
+        &file("a.key"),
+        "-copy_extensions",
+        "copy",
+        "-days",
+        "1",
+        "-out",
+        &file("b.crt"),
+    ]);
+    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+    let (child, parent) = (std::fs::read_to_string(file("b.crt")).unwrap(), agent.certificate.clone());
+    std::fs::write(file("chain.pem"), format!("{child}{parent}")).unwrap();
+    std::fs::write(file("ca.pem"), broker.authority_pem()).unwrap();
+    let output =
+        openssl::run(&["verify", "-CAfile", &file("ca.pem"), "-untrusted", &file("a.crt"), &file("b.crt")]);
+    assert!(!output.status.success(), "even OpenSSL accepts it");
+    let address = broker.agents().to_string();
+    let said = s_client(
+        &address,
+        &["-cert", &file("b.crt"), "-cert_chain", &file("a.crt"), "-key", &file("a.key")],
+        "GET /v1/whoami HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    );
+    assert!(!said.contains("200 OK"), "{said}");
+}
+
+#[tokio::test]
+async fn a_certificate_passes_openssl_strict_for_both_purposes_and_an_altered_one_does_not() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let authority = broker.authority_pem();
+    for purpose in ["sslclient", "sslserver"] {
+        assert!(openssl::verifies(broker.path(), &authority, &agent.certificate, purpose), "{purpose}");
+    }
+    let other = TestBroker::declared().await;
+    assert!(!openssl::verifies(broker.path(), &other.authority_pem(), &agent.certificate, "sslclient"));
+    let mut lines: Vec<String> = agent.certificate.lines().map(str::to_owned).collect();
+    let last = lines.len() - 3;
+    lines[last] = lines[last].chars().rev().collect();
+    let altered = format!("{}\n", lines.join("\n"));
+    assert!(!openssl::verifies(broker.path(), &authority, &altered, "sslclient"));
+    let text = openssl::run(&[
+        "x509",
+        "-noout",
+        "-text",
+        "-in",
+        &broker.path().join("leaf.pem").display().to_string(),
+    ]);
+    drop(text);
+    std::fs::write(broker.path().join("leaf.pem"), &agent.certificate).unwrap();
+    let text = openssl::run(&[
+        "x509",
+        "-noout",
+        "-text",
+        "-in",
+        &broker.path().join("leaf.pem").display().to_string(),
+    ]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    for line in [
+        "Subject: \n",
+        "X509v3 Subject Alternative Name: critical",
+        "URI:spiffe://keyward.test/agent/a",
+        "CA:FALSE",
+        "X509v3 Key Usage: critical",
+        "Digital Signature\n",
+        "TLS Web Server Authentication, TLS Web Client Authentication",
+        "X509v3 Subject Key Identifier",
+        "X509v3 Authority Key Identifier",
+        "ecdsa-with-SHA256",
+        "prime256v1",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn http_11_silent_and_garbled_peers_stop_nobody() {
+    let broker = TestBroker::declared().await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(broker.agents()).await.unwrap());
+    }
+    for garbage in
+        [&b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 64], &[0xff; 512]]
+    {
+        let mut stream = TcpStream::connect(broker.agents()).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        let mut rest = Vec::new();
+        // Whatever it answers, it ends the connection and goes on with the others.
+        drop(
+            tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest))
+                .await
+                .expect("closed"),
+        );
+    }
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    assert_eq!(agent.caller.get("/v1/whoami").await.status, 200);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_are_closed_and_places_come_back() {
+    let broker = TestBroker::start_with("[connections]\nmax = 4\nmax_per_peer = 3\n").await;
+    let nobody = broker.nobody(broker.agents());
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut connection = nobody.connect().await.unwrap();
+        assert_eq!(connection.send("GET", "/livez", &[], b"").await.unwrap().status, 200);
+        open.push(connection);
+    }
+    assert!(nobody.attempt("GET", "/livez", &[], b"").await.is_err(), "one beyond the cap");
+    drop(open);
+    let back = async {
+        while nobody.attempt("GET", "/livez", &[], b"").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), back).await.expect("the places come back");
+}
+
+#[tokio::test]
+async fn enr_11_a_code_is_never_sent_to_a_broker_with_another_key() {
+    use keyward::base::Clock;
+    use keyward::pki::{certificate_from_pem, key_pin, tls::pinned_client_config};
+    let (broker, impostor) = (TestBroker::start().await, TestBroker::start().await);
+    let pin = key_pin(&certificate_from_pem(&broker.authority_pem()).unwrap()).unwrap();
+    let clock = Arc::clone(&broker.clock) as Arc<dyn Clock>;
+    let config = pinned_client_config(pin, clock).unwrap();
+    let right = Caller { address: broker.agents(), config: Arc::clone(&config) };
+    let wrong = Caller { address: impostor.agents(), config };
+    assert_eq!(right.get("/livez").await.status, 200);
+    assert!(wrong.connect().await.is_err(), "refused in the handshake, before anything is sent");
+}
+
+#[tokio::test]
+async fn a_request_under_way_ends_well_when_the_broker_stops() {
+    let mut broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let mut open = agent.caller.connect().await.unwrap();
+    assert_eq!(open.send("GET", "/v1/whoami", &[], b"").await.unwrap().status, 200);
+    broker.stop().await;
+    assert!(open.send("GET", "/v1/whoami", &[], b"").await.is_err());
+}
