@@ -8,10 +8,12 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod command_line;
 mod crash;
 mod damage;
 mod enrolment;
 mod first_path;
+mod interop;
 mod leaks;
 mod ledger_contract;
 mod ledger_damage;

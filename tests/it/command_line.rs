@@ -1,0 +1,112 @@
+//! The command line from the outside: the demo, the exit codes, what is never an argument.
+
+use std::process::Command;
+
+use crate::support::process::{KEYWARD, Process};
+
+fn said(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
+}
+
+#[test]
+fn the_demo_plays_to_its_end_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(KEYWARD).arg("demo").env("TMPDIR", dir.path()).output().unwrap();
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    for act in [
+        "init", "declare", "enrol", "mint", "use", "deny", "replay", "reuse", "restart", "ledger", "verify",
+        "leaks",
+    ] {
+        assert!(said.contains(&format!("\u{2713} {act}")), "{act}: {said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn exit_codes_say_what_went_wrong() {
+    let mut process = Process::init("warn");
+    let code = |process: &Process, who: &str, args: &[&str], input: &[u8]| {
+        let output = process.run_as(who, args, input);
+        (output.status.code().unwrap(), said(&output))
+    };
+    let (unreachable, why) = code(&process, "operator", &["agent", "list"], b"");
+    assert_eq!(unreachable, 10, "{why}");
+    assert!(
+        why.contains("error: broker_unreachable") && why.contains("  why:") && why.contains("  fix:"),
+        "{why}"
+    );
+    process.serve();
+    process.set_up(b"value");
+    for (who, args, input, exit, name) in [
+        ("nobody", vec!["whoami"], &b""[..], 4, "no_identity"),
+        ("a", vec!["token", "reports.read"], b"", 5, "capability_not_granted"),
+        ("a", vec!["get", "no/such"], b"", 5, "secret_not_granted"),
+        ("a", vec!["get", "No/Such"], b"", 2, "usage"),
+        ("operator", vec!["agent", "show", "absent"], b"", 7, "agent_unknown"),
+        ("operator", vec!["secret", "put", "x", "value"], b"", 2, "usage"),
+        ("b", vec!["join", "some-code"], b"", 2, "usage"),
+        ("b", vec!["join"], b"some-code", 2, "usage"),
+        ("operator", vec!["agent", "invite", "a", "--role", "publisher"], b"", 8, "agent_has_other_roles"),
+        ("operator", vec!["apply", "-f", "/no/such/file"], b"", 1, "file_unusable"),
+    ] {
+        let (got, why) = code(&process, who, &args, input);
+        assert_eq!(got, exit, "{args:?}: {why}");
+        assert!(why.contains(name), "{args:?}: {why}");
+        assert!(!why.contains("some-code"), "{why}");
+    }
+    let json = process.run_as("a", &["token", "reports.read", "-o", "json"], b"");
+    let problem: serde_json::Value = serde_json::from_slice(&json.stderr).unwrap();
+    assert_eq!((&problem["code"], &problem["exit_code"]), (&"capability_not_granted".into(), &5.into()));
+    assert!(problem["decision_id"].as_str().unwrap().starts_with("dec_"));
+    let (usage, _) = code(&process, "a", &["no-such-verb"], b"");
+    assert_eq!(usage, 2);
+}
+
+#[test]
+fn a_join_whose_answer_was_lost_is_finished_by_joining_again() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let code = process.good(&["agent", "invite", "b", "--role", "repo-reader"], b"");
+    process.good_as("b", &["join"], &code);
+    // The answer was lost: the identity never reached the disk, the pending key did.
+    let home = process.path("home-b");
+    let id = String::from_utf8(code.clone()).unwrap().split('.').nth(3).unwrap().to_owned();
+    std::fs::rename(home.join("agent/key.pem"), home.join(format!("joining-{id}.pem"))).unwrap();
+    std::fs::remove_dir_all(home.join("agent")).unwrap();
+    process.good_as("b", &["join"], &code);
+    process.good_as("b", &["get", "github/app"], b"");
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 1, "the pending key is gone");
+}
+
+#[test]
+fn config_check_names_the_place() {
+    let process = Process::init("warn");
+    process.good(&["config", "check", "--config", &process.config()], b"");
+    let text = std::fs::read_to_string(process.path("keyward.toml")).unwrap();
+    std::fs::write(process.path("bad.toml"), text.replace("[log]", "[lug]")).unwrap();
+    let bad = process.path("bad.toml").display().to_string();
+    let output = process.run_as("operator", &["config", "check", "--config", &bad], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("line 10, column 2"), "{}", said(&output));
+    let absent = process.run_as("operator", &["config", "check", "--config", "/no/such"], b"");
+    assert_eq!(absent.status.code(), Some(2));
+}
+
+#[test]
+fn whoami_shows_who_and_what() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let me = String::from_utf8(process.good_as("a", &["whoami"], b"")).unwrap();
+    for part in ["spiffe://keyward.test/agent/a", "github.repo.read", "reveal", "github/app", "home-a"] {
+        assert!(me.contains(part), "{part}: {me}");
+    }
+    let operator = String::from_utf8(process.good(&["whoami", "--operator"], b"")).unwrap();
+    assert!(operator.contains("spiffe://keyward.test/operator/admin"), "{operator}");
+    let listed = String::from_utf8(process.good(&["agent", "list"], b"")).unwrap();
+    assert!(listed.contains("NAME") && listed.contains("live"), "{listed}");
+    let audit = String::from_utf8(process.good(&["audit", "list", "--limit", "3"], b"")).unwrap();
+    assert_eq!(audit.lines().count(), 4, "{audit}");
+}
