@@ -148,7 +148,7 @@ pub(super) fn broker_failure(failure: &crate::broker::Failure) -> Failure {
 
 fn store_failure(error: &StoreError) -> Failure {
     let (code, fix) = match error {
-        StoreError::Ledger(crate::ledger::OpenError::InUse) => {
+        StoreError::InUse | StoreError::Ledger(crate::ledger::OpenError::InUse) => {
             ("data_dir_in_use", "another keyward uses this data directory: stop it first")
         }
         StoreError::Ledger(_) => (
@@ -159,7 +159,7 @@ fn store_failure(error: &StoreError) -> Failure {
             "entries_lost",
             "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`",
         ),
-        StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) => {
+        StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) | StoreError::Io(_) => {
             ("store_failed", "look at the data directory, its disk and its permissions")
         }
     };

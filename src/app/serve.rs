@@ -1,4 +1,4 @@
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::assemble::{Surroundings, broken};
 use super::running::start;
@@ -13,8 +13,12 @@ pub(super) async fn serve(config: &Config, accept_lost_entries: bool) -> Result<
     harden();
     let on_lost = if accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
     let running = start(config, &Surroundings::system(), on_lost).await?;
-    until_told().await?;
-    running.stop().await;
+    let mut told = Told::listen()?;
+    told.wait().await;
+    tokio::select! {
+        () = running.stop() => {}
+        () = told.wait() => tracing::warn!("told again: the broker ends without waiting"),
+    }
     Ok(())
 }
 
@@ -43,14 +47,25 @@ fn harden() {
     }
 }
 
-/// Returns on SIGTERM or SIGINT. A second one ends the process at once, as ever.
-async fn until_told() -> Result<(), Failure> {
-    let handler = |kind| signal(kind).map_err(|error| broken(&error));
-    let (mut terminate, mut interrupt) =
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT: the first is a wish, the second an order.
+struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Told {
+    fn listen() -> Result<Self, Failure> {
+        let handler = |kind| signal(kind).map_err(|error| broken(&error));
+        Ok(Self {
+            terminate: handler(SignalKind::terminate())?,
+            interrupt: handler(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

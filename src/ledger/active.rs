@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::file_ledger::Options;
 use super::flaw::{OpenError, VerifyError};
 use super::keys::SegmentKeys;
-use super::layer::LayerFile;
+use super::layer::{Layer, LayerFile};
 use super::segment::{Carried, FRAME_BYTES, Frame, HEADER_BYTES, Header, segment_name};
 use crate::base::Timestamp;
 
@@ -116,11 +116,13 @@ impl Active {
         Ok(())
     }
 
-    /// Says that nothing comes after, so that the next start need not doubt the last group commit.
-    pub(super) fn close(mut self, next_seq: u64, time: Timestamp) -> io::Result<()> {
+    /// Says that nothing comes after, so that the next start need not doubt the last group commit, and
+    /// gives back the space that was preallocated and not needed.
+    pub(super) fn close(mut self, layer: &dyn Layer, next_seq: u64, time: Timestamp) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(FRAME_BYTES);
         Frame::closing(next_seq, time).encode(self.header.checksum_seed(), &mut bytes);
-        self.append(&bytes)
+        self.append(&bytes)?;
+        layer.shorten(&segment_name(self.header.first_seq), self.offset)
     }
 }
 

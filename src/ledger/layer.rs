@@ -52,6 +52,15 @@ pub trait Layer: Send + Sync + fmt::Debug {
     /// The file cannot be removed.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Gives back the space behind the first `bytes` bytes of a file that is not written to any more.
+    /// Nothing depends on it: a layer may leave the file as it is.
+    ///
+    /// # Errors
+    /// The file cannot be shortened; it is as it was.
+    fn shorten(&self, _name: &str, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// When this returns `Ok`, names made, changed or removed before are on stable storage.
     ///
     /// # Errors
@@ -171,6 +180,11 @@ impl Layer for HostLayer {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.dir.join(name))
+    }
+
+    fn shorten(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let file = plain_file().write(true).open(self.dir.join(name))?;
+        if file.metadata()?.len() > bytes { file.set_len(bytes) } else { Ok(()) }
     }
 
     fn sync_dir(&self) -> io::Result<()> {

@@ -230,6 +230,11 @@ impl Replay<'_> {
             let active = self.make(first_seq, carry.as_ref())?;
             self.catalog.add(active.header(), active.keys());
             ending.active = Some(active);
+            // The new segment may have taken the old one's name, and must not be cut.
+            if first_seq != header.first_seq {
+                let used = file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+                drop(self.options.layer.shorten(&segment.name, used as u64));
+            }
         }
         if let (Some(batch), Some(opened)) = (held, opened) {
             ending.written_again = batch.frames.len() as u64;

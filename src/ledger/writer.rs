@@ -115,7 +115,8 @@ impl Writer {
 
     fn close(&mut self) {
         let Some(active) = self.active.take().filter(|_| self.health == Health::Good) else { return };
-        if let Err(error) = active.close(self.head.seq.saturating_add(1), self.head.time) {
+        let layer = self.options.layer.as_ref();
+        if let Err(error) = active.close(layer, self.head.seq.saturating_add(1), self.head.time) {
             tracing::warn!(%error, "the ledger could not be marked as closed; the next start will write its end again");
         }
     }

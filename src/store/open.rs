@@ -1,6 +1,8 @@
 use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::future::Future;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::change::{Change, CommitError, Projection, World, decode};
@@ -46,6 +48,12 @@ pub enum StoreError {
     /// The index did not open, not even anew.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// Another process uses the data directory.
+    #[error("the data directory is in use by another process")]
+    InUse,
+    /// The data directory cannot be used.
+    #[error("the data directory cannot be used: {0}")]
+    Io(#[from] std::io::Error),
     /// The keyring lacks a key that is needed.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
@@ -81,6 +89,8 @@ pub struct Store<W: World> {
     memory: Arc<Memory<W>>,
     ledger: Arc<FileLedger>,
     index: Arc<Index>,
+    /// Held as long as anything below the data directory may be written.
+    _lock: File,
 }
 
 impl<W: World> Store<W> {
@@ -94,6 +104,8 @@ impl<W: World> Store<W> {
         keyring: &Keyring,
         world: W,
     ) -> Result<(Self, OpenReport), StoreError> {
+        // Before the index is looked at: one that another process has open looks broken.
+        let lock = lock(&options.data_dir)?;
         let index_dir = options.data_dir.join("index");
         let index = Arc::new(Index::open(
             &index_dir,
@@ -117,7 +129,7 @@ impl<W: World> Store<W> {
                 OnLostEntries::Accept => index.reset()?,
             }
         }
-        let store = Self { memory, ledger: Arc::new(ledger), index };
+        let store = Self { memory, ledger: Arc::new(ledger), index, _lock: lock };
         if seen > head {
             store.reindex().map_err(StoreError::Read)?;
         }
@@ -239,6 +251,21 @@ impl<W: World> Store<W> {
 impl<W: World> fmt::Debug for Store<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("head", &self.head().seq).finish_non_exhaustive()
+    }
+}
+
+/// Takes the data directory for this process, until the file is closed; a killed process holds nothing.
+fn lock(data_dir: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(data_dir.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
