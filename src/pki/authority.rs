@@ -6,6 +6,7 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
     SigningKey,
 };
+use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
@@ -33,8 +34,8 @@ pub enum PkiError {
     /// The authority's certificate cannot be read.
     #[error("the authority's certificate cannot be read")]
     Malformed,
-    /// A name for the server's certificate is none.
-    #[error("a server name is neither a DNS name nor an IP address")]
+    /// A name for the server's certificate is none, or none was given.
+    #[error("the server needs names, each a DNS name or an IP address")]
     ServerName,
     /// A time is beyond what a certificate can say.
     #[error("a time is beyond what a certificate can say")]
@@ -130,6 +131,7 @@ impl Authority {
             && read.key() == plan.key
             && read.not_before() == plan.not_before
             && read.not_after() == plan.not_after
+            && read.not_before() < read.not_after()
             && read.not_after() <= self.not_after;
         if as_planned { Ok(der) } else { Err(PkiError::Unlike) }
     }
@@ -150,10 +152,16 @@ impl Authority {
         let not_before = now.plus_s(BACKDATE_S.saturating_neg());
         let not_after = now.plus_s(life_s).min(self.not_after);
         let mut params = leaf_params(Serial::draw(entropy), not_before, not_after)?;
+        if names.is_empty() {
+            return Err(PkiError::ServerName);
+        }
         for name in names {
             params.subject_alt_names.push(match name.parse::<IpAddr>() {
                 Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName(name.as_str().try_into().map_err(|_| PkiError::ServerName)?),
+                Err(_) => {
+                    DnsName::try_from(name.as_str()).map_err(|_| PkiError::ServerName)?;
+                    SanType::DnsName(name.as_str().try_into().map_err(|_| PkiError::ServerName)?)
+                }
             });
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
