@@ -1,22 +1,25 @@
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::base::Sensitive;
+use crate::base::{Sensitive, Timestamp};
 use crate::broker::{Core, Founding, certify_server};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::pki::tls::Identity;
-use crate::pki::{new_key_and_request, read_request, request_for_key};
+use crate::pki::{
+    ServerCertificate, certificate_from_pem, certificate_pem, new_key_and_request, read_request,
+    request_for_key,
+};
 
 use super::assemble::{Surroundings, broken, broker_failure, private_dir};
 
-/// Life of the broker's own certificate: 90 days, and a new one at every start.
-const SERVER_LIFE_S: i64 = 90 * 86_400;
+/// Life of the broker's own certificate: a year, replaced at the first start in its second half.
+const SERVER_LIFE_S: i64 = 365 * 86_400;
 
-/// The broker's own TLS identity: the key from `tls/server.key`, outside the keyring so that a
-/// sealed broker can still answer, and a certificate made for this start.
+/// The broker's own TLS identity. The key is in `tls/server.key`, outside the keyring, so that a
+/// sealed broker can still answer; the certificate beside it is kept as long as it serves.
 pub(super) async fn server_identity(
     config: &Config,
     core: &Core,
@@ -24,44 +27,70 @@ pub(super) async fn server_identity(
 ) -> Result<Identity, Failure> {
     let dir = config.data_dir.join("tls");
     private_dir(&dir)?;
-    let path = dir.join("server.key");
-    let key_pem = if path.exists() { read_key(&path)? } else { new_key(&path)? };
+    let (key_path, leaf_path) = (dir.join("server.key"), dir.join("server.pem"));
+    let key_pem = if key_path.exists() { read(&key_path).map(Sensitive::new)? } else { new_key(&key_path)? };
     let request = request_for_key(&key_pem).map_err(|error| broken(&error))?;
     let key = read_request(&request).map_err(|error| broken(&error))?;
-    let founding = Founding {
-        trust_domain: &config.trust_domain,
-        clock: &*surroundings.clock,
-        entropy: &*surroundings.entropy,
-    };
     let authority = core.issuer.authority();
-    let leaf = certify_server(&core.store, authority, &founding, (&config.server.names, SERVER_LIFE_S), &key)
-        .await
-        .map_err(|failure| broker_failure(&failure))?;
+    let now = surroundings.clock.now();
+    let kept = kept(&leaf_path).filter(|der| {
+        let wanted = ServerCertificate { names: &config.server.names, key: key.digest(), authority };
+        wanted.is(der) && half_life_left(der, now)
+    });
+    let leaf = match kept {
+        Some(leaf) => leaf,
+        None => {
+            let founding = Founding {
+                trust_domain: &config.trust_domain,
+                clock: &*surroundings.clock,
+                entropy: &*surroundings.entropy,
+            };
+            let wanted = (config.server.names.as_slice(), SERVER_LIFE_S);
+            let leaf = certify_server(&core.store, authority, &founding, wanted, &key).await;
+            let leaf = leaf.map_err(|failure| broker_failure(&failure))?;
+            replace(&leaf_path, certificate_pem(&leaf).as_bytes())?;
+            leaf
+        }
+    };
     Ok(Identity { chain: vec![leaf, authority.certificate().to_vec()], key_pem })
 }
 
-fn read_key(path: &Path) -> Result<Sensitive<String>, Failure> {
-    fs::read_to_string(path).map(Sensitive::new).map_err(|error| unusable(path, &error))
+fn kept(path: &Path) -> Option<Vec<u8>> {
+    fs::read_to_string(path).ok().and_then(|pem| certificate_from_pem(&pem).ok())
+}
+
+fn half_life_left(der: &[u8], now: Timestamp) -> bool {
+    ServerCertificate::not_after(der)
+        .is_some_and(|end| end.seconds_since(now).saturating_mul(2) > SERVER_LIFE_S)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| unusable(path, &error))
 }
 
 fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
     let (key_pem, _) = new_key_and_request().map_err(|error| broken(&error))?;
-    let write = || {
-        let fresh = path.with_extension("new");
+    replace(path, key_pem.expose().as_bytes())?;
+    Ok(key_pem)
+}
+
+/// Puts `bytes` in the place of whatever `path` was, whole or not at all, for its owner alone.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fresh: PathBuf = path.with_extension("new");
+    let write = || -> io::Result<()> {
         if fresh.exists() {
             fs::remove_file(&fresh)?;
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(key_pem.expose().as_bytes())?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&fresh, path)?;
         path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     };
-    write().map_err(|error| unusable(path, &error))?;
-    Ok(key_pem)
+    write().map_err(|error| unusable(path, &error))
 }
 
-fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+fn unusable(path: &Path, error: &io::Error) -> Failure {
     let why = format!("`{}` cannot be used: {}", path.display(), error.kind());
     Failure::local("server_key_unusable", &why, "look at the data directory and its permissions")
 }

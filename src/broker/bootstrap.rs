@@ -1,5 +1,5 @@
 use super::desk::Core;
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::world::{Effect, World};
 use crate::base::{Clock, Entropy, OperatorId, OperatorName, TrustDomain};
 use crate::crypto::EcdsaKey;
@@ -41,6 +41,14 @@ pub async fn found(
         }
     };
     let authority = Authority::new(certificate.clone(), key).map_err(broken)?;
+    if authority.trust_domain() != founding.trust_domain {
+        return Err(Failure::new(
+            FailureKind::Conflict,
+            "trust_domain_changed",
+            "the configured trust domain is not the one that this broker was initialised with",
+            "set `trust_domain` back: every identity carries it",
+        ));
+    }
     if as_of == 0 {
         let event = AuthorityFounded {
             trust_domain: founding.trust_domain.as_str(),

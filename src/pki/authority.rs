@@ -9,6 +9,7 @@ use rcgen::{
 use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::peer::PeerCertificate;
@@ -50,6 +51,7 @@ pub struct Authority {
     issuer: Issuer<'static, AuthorityKey>,
     certificate: Vec<u8>,
     not_after: Timestamp,
+    trust_domain: TrustDomain,
     pin: Digest,
 }
 
@@ -80,15 +82,16 @@ impl Authority {
     /// # Errors
     /// [`PkiError::OtherKey`] when they do not belong together.
     pub fn new(certificate: Vec<u8>, key: EcdsaKey) -> Result<Self, PkiError> {
-        let (spki, not_after) = {
+        let (spki, not_after, trust_domain) = {
             let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| PkiError::Malformed)?;
-            (parsed.public_key().raw.to_vec(), Timestamp::from_s(parsed.validity().not_after.timestamp()))
+            let not_after = Timestamp::from_s(parsed.validity().not_after.timestamp());
+            (parsed.public_key().raw.to_vec(), not_after, trust_domain_of(&parsed)?)
         };
         if key.public_der().map_err(|_| PkiError::OtherKey)? != spki {
             return Err(PkiError::OtherKey);
         }
         let issuer = Issuer::new(authority_params(), AuthorityKey(key));
-        Ok(Self { issuer, certificate, not_after, pin: sha256(&spki) })
+        Ok(Self { issuer, certificate, not_after, trust_domain, pin: sha256(&spki) })
     }
 
     /// Its certificate, DER.
@@ -101,6 +104,12 @@ impl Authority {
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
+    }
+
+    /// Whose identities it signs.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
     }
 
     /// SHA-256 of its public key (DER `SubjectPublicKeyInfo`): what enrolment codes carry.
@@ -173,6 +182,16 @@ impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority").field("pin", &self.pin).finish_non_exhaustive()
     }
+}
+
+/// The trust domain that an authority's certificate names: `spiffe://DOMAIN`, without a path.
+fn trust_domain_of(certificate: &X509Certificate<'_>) -> Result<TrustDomain, PkiError> {
+    let names = certificate.subject_alternative_name().ok().flatten().ok_or(PkiError::Malformed)?;
+    let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
+        return Err(PkiError::Malformed);
+    };
+    let domain = uri.strip_prefix("spiffe://").and_then(|domain| domain.parse().ok());
+    domain.ok_or(PkiError::Malformed)
 }
 
 /// What the authority's certificate and those it signs agree on: its name, its usages and how key

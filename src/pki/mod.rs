@@ -9,6 +9,7 @@ mod client;
 mod peer;
 mod plan;
 mod request;
+mod server;
 mod spiffe;
 mod state;
 pub mod tls;
@@ -18,6 +19,7 @@ pub use client::{certificate_from_pem, certificate_pem, key_pin, new_key_and_req
 pub use peer::{PeerCertificate, PeerError};
 pub use plan::{CertificatePlan, Serial};
 pub use request::{PublicKey, RequestError, read_request};
+pub use server::ServerCertificate;
 pub use spiffe::{SpiffeError, SpiffeId};
 pub use state::{AuthorityFounded, Effect, Record, ServerCertified, keys};
 

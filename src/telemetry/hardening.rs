@@ -58,3 +58,18 @@ fn may_lock() -> bool {
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     effective.is_some_and(|set| set & (1 << 14) != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::dumpable_behavior;
+
+    use super::*;
+
+    #[test]
+    fn key_04_after_hardening_there_are_no_cores_and_no_tracing() {
+        let hardening = harden();
+        assert_eq!((hardening.core_dumps_off, hardening.ptrace_off), (Protection::On, Protection::On));
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+}

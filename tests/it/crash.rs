@@ -107,6 +107,59 @@ fn ops_07_a_second_init_changes_nothing() {
 }
 
 #[test]
+fn the_root_key_may_come_as_a_systemd_credential() {
+    let mut process = Process::init("warn");
+    let credentials = process.path("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    std::fs::rename(process.path("root.key"), credentials.join("root-key")).unwrap();
+    let text = std::fs::read_to_string(process.config()).unwrap();
+    let file = format!("file = \"{}\"", process.path("root.key").display());
+    std::fs::write(process.config(), text.replace(&file, "credential = \"root-key\"")).unwrap();
+    assert!(process.refused_serve().1.contains("no systemd credentials"));
+    process.environment.push(("CREDENTIALS_DIRECTORY".to_owned(), credentials.display().to_string()));
+    process.serve();
+}
+
+#[test]
+fn a_changed_trust_domain_is_refused() {
+    let process = Process::init("warn");
+    let text = std::fs::read_to_string(process.config()).unwrap();
+    std::fs::write(process.config(), text.replace("keyward.test", "keyward.other")).unwrap();
+    let (code, said) = process.refused_serve();
+    assert_eq!(code, Some(10));
+    assert!(said.contains("trust_domain_changed"), "{said}");
+}
+
+#[test]
+fn key_04_the_broker_leaves_no_core() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.pid())).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().nth(4), Some("0"), "{cores}");
+}
+
+#[test]
+fn restarts_without_work_write_nothing_and_keep_the_server_s_certificate() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    let before = std::fs::read(process.path("data/tls/server.pem")).unwrap();
+    let entries = process.json(&["verify", "--config", &process.config()])["entries"].clone();
+    for _ in 0..3 {
+        process.serve();
+        process.stop();
+    }
+    assert_eq!(std::fs::read(process.path("data/tls/server.pem")).unwrap(), before);
+    assert_eq!(process.json(&["verify", "--config", &process.config()])["entries"], entries);
+    let bytes: u64 = crate::support::process::files(&process.path("data/ledger"))
+        .iter()
+        .map(|path| std::fs::metadata(path).unwrap().len())
+        .sum();
+    assert!(bytes < 64 * 1024, "{bytes} bytes of ledger for {entries} entries");
+}
+
+#[test]
 fn a_stopped_broker_gives_its_operator_a_new_certificate() {
     let mut process = Process::init("warn");
     process.good(&["init", "--config", &process.config(), "--reissue-operator"], b"");

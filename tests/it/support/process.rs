@@ -13,6 +13,8 @@ pub(crate) const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");
 pub(crate) struct Process {
     pub(crate) dir: tempfile::TempDir,
     broker: Option<Child>,
+    /// Added to the environment of every process.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Process {
@@ -30,7 +32,7 @@ impl Process {
              [server]\nnames = [\"127.0.0.1\"]\n[log]\nlevel = \"{log_level}\"\n"
         );
         fs::write(dir.path().join("keyward.toml"), text).unwrap();
-        let process = Self { dir, broker: None };
+        let process = Self { dir, broker: None, environment: Vec::new() };
         process.good(&["init", "--config", &process.config()], b"");
         process
     }
@@ -45,6 +47,7 @@ impl Process {
 
     pub(crate) fn command(&self, who: &str, args: &[&str]) -> Command {
         let mut command = Command::new(KEYWARD);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(args).arg("--home").arg(self.path(&format!("home-{who}"))).stdin(Stdio::null());
         command
     }
