@@ -33,6 +33,7 @@ pub async fn found(
 ) -> Result<Authority, Failure> {
     let (known, as_of) =
         store.read(|world, as_of| (world.authority.certificate().map(<[u8]>::to_vec), as_of));
+    let is_new = known.is_none();
     let certificate = match known {
         Some(certificate) => certificate,
         None => {
@@ -49,7 +50,7 @@ pub async fn found(
             "set `trust_domain` back: every identity carries it",
         ));
     }
-    if as_of == 0 {
+    if is_new {
         let event = AuthorityFounded {
             trust_domain: founding.trust_domain.as_str(),
             pin: authority.key_pin().hex(),

@@ -162,6 +162,9 @@ pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Conso
     let name: SecretName = canonical(name)?;
     let client = Client::of(home, Kind::Operator)?;
     let value = input::secret(file.as_deref(), "Value", SECRET_BYTES_MAX, console)?;
+    if value.expose().ends_with(b"\n") {
+        console.say("note: the value ends with a line break, which is stored as part of it");
+    }
     let answer = client.put_bytes(&format!("/v1/secrets/{name}"), &value).await?.json()?;
     if console.is_json() {
         console.json(&answer);

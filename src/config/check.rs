@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::raw::{ConfigError, Raw, place, without_values};
+use super::fault::{toml_message, toml_place};
+use super::raw::{ConfigError, Raw};
 use crate::base::limits::{TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
 use crate::base::{Audience, TrustDomain};
 
@@ -159,9 +160,8 @@ impl Config {
     /// [`ConfigError`], with the place and without the value.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let check = Check { text, path };
-        let raw: Raw = toml::from_str(text).map_err(|error| {
-            check.fault(error.span().map_or(0, |span| span.start), &without_values(error.message()))
-        })?;
+        let raw: Raw = toml::from_str(text)
+            .map_err(|error| check.fault(error.span().map_or(0, |span| span.start), &toml_message(&error)))?;
         check.config(raw)
     }
 }
@@ -178,7 +178,7 @@ const RATES: RangeInclusive<i64> = 1..=1_000_000;
 
 impl Check<'_> {
     fn fault(&self, offset: usize, message: &str) -> ConfigError {
-        let (line, column) = place(self.text, offset);
+        let (line, column) = toml_place(self.text, offset);
         ConfigError::Invalid { path: self.path.to_owned(), line, column, message: message.to_owned() }
     }
 

@@ -4,9 +4,11 @@
 //! are refused with their place, and no message repeats a value.
 
 mod check;
+mod fault;
 mod raw;
 
 pub use check::{
     Certificates, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey, Server, Tokens,
 };
+pub use fault::{toml_message, toml_place};
 pub use raw::ConfigError;

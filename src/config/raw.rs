@@ -110,26 +110,3 @@ pub(super) struct RawLog {
     pub(super) level: Option<super::check::LogLevel>,
     pub(super) format: Option<super::check::LogFormat>,
 }
-
-/// A parser's message without the value that it quotes.
-pub(super) fn without_values(message: &str) -> String {
-    for kind in ["invalid type: ", "invalid value: "] {
-        if let Some(rest) = message.strip_prefix(kind) {
-            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
-            return format!("{}expected {expected}", kind.replace(": ", ", "));
-        }
-    }
-    if let Some((_, expected)) = message.split_once("`, expected ")
-        && message.starts_with("unknown variant")
-    {
-        return format!("unknown word, expected {expected}");
-    }
-    message.lines().next().unwrap_or_default().to_owned()
-}
-
-/// Line and column, from 1, of a byte offset.
-pub(super) fn place(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
-    (before.matches('\n').count().saturating_add(1), column.saturating_add(1))
-}

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -102,6 +103,9 @@ impl Database {
     }
 
     fn attempt(dir: &Path, seal: &Seal) -> Result<(Self, Option<u64>), IndexError> {
+        // Sled makes its files as the umask says: the directory keeps others out.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| IndexError::Io(error.kind().to_string()))?;
         let db = contained(|| {
             sled::Config::new()
                 .path(dir)

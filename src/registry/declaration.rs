@@ -8,6 +8,7 @@ use super::declared::{Access, Capability, Delivery, Role};
 use super::plan::AgentSpec;
 use crate::base::limits::{ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
 use crate::base::{AgentName, CapabilityName, NameError, RoleName};
+use crate::config::{toml_message, toml_place};
 
 /// A declaration file as it came.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ pub fn parse(files: &[SourceFile]) -> Result<Declaration, Vec<Fault>> {
             Ok(raw) => reader.file(file, raw),
             Err(error) => {
                 let offset = error.span().map_or(0, |span| span.start);
-                reader.fault(Place { file, offset }, without_values(error.message()));
+                reader.fault(Place { file, offset }, toml_message(&error));
             }
         }
     }
@@ -68,21 +69,8 @@ pub fn parse(files: &[SourceFile]) -> Result<Declaration, Vec<Fault>> {
 /// The fault at `place` of `files`.
 pub(super) fn fault(files: &[SourceFile], place: Place, message: String) -> Fault {
     let (name, text) = files.get(place.file).map_or(("", ""), |file| (&file.name, &file.text));
-    let before = text.get(..place.offset).unwrap_or(text);
-    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()).saturating_add(1);
-    let line = before.matches('\n').count().saturating_add(1);
+    let (line, column) = toml_place(text, place.offset);
     Fault { file: name.to_owned(), line, column, message }
-}
-
-/// A parser's message without the value that it quotes.
-fn without_values(message: &str) -> String {
-    for kind in ["invalid type: ", "invalid value: "] {
-        if let Some(rest) = message.strip_prefix(kind) {
-            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
-            return format!("{}expected {expected}", kind.replace(": ", ", "));
-        }
-    }
-    message.lines().next().unwrap_or_default().to_owned()
 }
 
 #[derive(Deserialize)]

@@ -325,7 +325,7 @@ roles = ["repo-reader"]
         refuse("[[agent]]\nname = \"a\"\nroles = []\nmax_instances = 0\n", 4, "max_instances");
         refuse(&GOOD.replace("\"reveal\"", "\"mint\""), 5, "contradicts `secret`");
         refuse(&GOOD.replace("\"mint\"", "\"reveal\""), 12, "contradicts `audience`");
-        refuse(&GOOD.replace("\"read\"", "\"CNRY\""), 4, "unknown variant");
+        refuse(&GOOD.replace("\"read\"", "\"CNRY\""), 4, "unknown word");
         refuse(&GOOD.replace("= 300", "= 3601"), 7, "max_life_s");
         refuse(&GOOD.replace("= 300", "= 9"), 7, "max_life_s");
         refuse("[[agent]\n", 1, "");

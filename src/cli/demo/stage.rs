@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::base::encoding::base32;
@@ -113,9 +114,9 @@ impl Stage {
     /// Ends the broker as a service manager would: SIGTERM, and it has to end well.
     pub(super) fn stop(&mut self) -> Result<(), Failure> {
         let Some(mut child) = self.broker.take() else { return Ok(()) };
-        let pid = child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &pid]).status();
-        let ended = asked.and_then(|_| child.wait()).map_err(|error| unusable(&self.exe, &error))?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let asked = pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(std::io::Error::from));
+        let ended = asked.and_then(|()| child.wait()).map_err(|error| unusable(&self.exe, &error))?;
         if ended.success() {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 pub(crate) const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");
@@ -97,7 +98,8 @@ impl Process {
     /// SIGTERM, and it has to end well.
     pub(crate) fn stop(&mut self) {
         let mut child = self.broker.take().unwrap();
-        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
         assert!(child.wait().unwrap().success(), "{}", self.log());
     }
 

@@ -1,0 +1,25 @@
+/// What is wrong in a TOML text, without the value that the parser quotes.
+#[must_use]
+pub fn toml_message(error: &toml::de::Error) -> String {
+    let message = error.message();
+    for kind in ["invalid type: ", "invalid value: "] {
+        if let Some(rest) = message.strip_prefix(kind) {
+            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+            return format!("{}expected {expected}", kind.replace(": ", ", "));
+        }
+    }
+    if let Some((_, expected)) = message.split_once("`, expected ")
+        && message.starts_with("unknown variant")
+    {
+        return format!("unknown word, expected {expected}");
+    }
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Line and column, from 1, of a byte offset; columns count characters.
+#[must_use]
+pub fn toml_place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
+    (before.matches('\n').count().saturating_add(1), column.saturating_add(1))
+}
