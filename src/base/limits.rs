@@ -45,6 +45,8 @@ pub const HEADERS_MAX: usize = 64;
 pub const HEADER_WAIT_S: u64 = 10;
 /// Longest wait for a request's body, in seconds.
 pub const BODY_WAIT_S: u64 = 10;
+/// Longest time that a peer may take nothing of its answer, in seconds.
+pub const WRITE_WAIT_S: u64 = 10;
 /// Longest wait for a TLS handshake, in seconds.
 pub const HANDSHAKE_WAIT_S: u64 = 10;
 /// Longest wait for connections to end when the broker stops, in seconds.

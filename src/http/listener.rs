@@ -1,8 +1,8 @@
 //! The accept loop of both listeners: TCP in, TLS handshake, one task a connection.
 //!
 //! A silent or hostile peer costs a bounded share of everything: a place under its own cap and the
-//! common one, a bounded wait for its handshake and its header, a bounded header. Accepting never
-//! waits for any of it.
+//! common one, a bounded wait for its handshake, its header and its reading, a bounded header.
+//! Accepting never waits for any of it.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,9 +20,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-use crate::base::limits::{DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX};
+use super::stall::Unstalled;
+use crate::base::limits::{
+    DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, WRITE_WAIT_S,
+};
 use crate::pki::PeerCertificate;
 
 /// Who is at the other end of a connection. Read once, when it is made; judged on every request.
@@ -66,8 +70,11 @@ pub async fn serve(
                     continue;
                 };
                 let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
+                let stop = stop.clone();
                 tokio::spawn(async move {
-                    connection(stream, address, &acceptor, router, watcher).await;
+                    if let Some(stream) = handshake(stream, address, &acceptor, stop).await {
+                        connection(stream, address, router, watcher).await;
+                    }
                     drop(place);
                 });
             }
@@ -87,20 +94,30 @@ async fn back_off(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-async fn connection(
+/// The TLS connection, unless it takes too long or the broker stops meanwhile: nobody has asked for
+/// anything yet, so that there is nothing to wait for.
+async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: &TlsAcceptor,
-    router: Router,
-    watcher: Watcher,
-) {
+    mut stop: watch::Receiver<bool>,
+) -> Option<TlsStream<TcpStream>> {
     // Small answers must not wait for one another; a socket that refuses this still works.
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
-    let Ok(Ok(stream)) = tokio::time::timeout(wait, acceptor.accept(stream)).await else {
-        tracing::debug!(peer = %address.ip(), "a TLS handshake did not complete");
-        return;
-    };
+    tokio::select! {
+        shaken = tokio::time::timeout(wait, acceptor.accept(stream)) => {
+            if let Ok(Ok(stream)) = shaken {
+                return Some(stream);
+            }
+            tracing::debug!(peer = %address.ip(), "a TLS handshake did not complete");
+            None
+        }
+        _ = stop.wait_for(|stop| *stop) => None,
+    }
+}
+
+async fn connection(stream: TlsStream<TcpStream>, address: SocketAddr, router: Router, watcher: Watcher) {
     let certificate = match stream.get_ref().1.peer_certificates() {
         None | Some([]) => None,
         Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
@@ -120,6 +137,7 @@ async fn connection(
         .header_read_timeout(Duration::from_secs(HEADER_WAIT_S))
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX);
+    let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
     let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
     if let Err(error) = served {
         tracing::debug!(peer = %address.ip(), %error, "a connection ended early");

@@ -19,6 +19,7 @@ mod leaks;
 mod ledger_contract;
 mod ledger_damage;
 mod ledger_faults;
+mod listener;
 mod races;
 mod refusals;
 mod routes;
