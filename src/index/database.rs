@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::place::{Batch, Tree};
 use crate::base::{Entropy, LedgerId, Sensitive};
@@ -47,6 +48,8 @@ pub(super) struct Seal {
 const META: &[u8] = b"meta";
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 impl Seal {
     fn bound(&self, place: &[u8]) -> Aad {
@@ -106,13 +109,7 @@ impl Database {
         // Sled makes its files as the umask says: the directory keeps others out.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|error| IndexError::Io(error.kind().to_string()))?;
-        let db = contained(|| {
-            sled::Config::new()
-                .path(dir)
-                .cache_capacity(CACHE_BYTES)
-                .flush_every_ms(Some(FLUSH_EVERY_MS))
-                .open()
-        })?;
+        let db = contained(|| open_patiently(dir))?;
         let database = Self { db };
         let Some(meta) = contained(|| database.db.get(META))? else { return Ok((database, None)) };
         let meta = seal.key.open(&seal.bound(META), &meta).map_err(|error| {
@@ -164,6 +161,23 @@ impl Database {
     pub(super) fn flush(&self) -> Result<(), IndexError> {
         contained(|| self.db.flush()).map(|_| ())
     }
+}
+
+/// Sled locks its files too, and a lock that somebody else holds for a moment is no damage (see
+/// `ledger::lock_file`; whoever opens the index has the data directory for itself).
+fn open_patiently(dir: &Path) -> Result<sled::Db, sled::Error> {
+    let open = || {
+        sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS)).open()
+    };
+    for _ in 0..LOCK_TRIES {
+        match open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains("acquire lock") => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+    open()
 }
 
 /// Moves a broken index aside; one is kept for whoever wants to know why.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, OFlags};
 
@@ -136,6 +137,29 @@ impl HostLayer {
 }
 
 const LOCK_NAME: &str = "lock";
+/// How often a lock is asked for, and how long apart.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
+
+/// Takes the file at `path` for this process; `None` when another one has it. It is given back when
+/// the file is closed, by a kill too.
+///
+/// Asks for about a second: a process that is about to become another one (fork, then exec) holds the
+/// files of the one that it came from for a moment, and a broker that is being replaced ends in one.
+///
+/// # Errors
+/// The file cannot be made or locked.
+pub fn lock_file(path: &Path) -> io::Result<Option<File>> {
+    let file = plain_file().write(true).create(true).truncate(false).open(path)?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(None)
+}
 
 /// A symbolic link in the place of a file is refused.
 fn plain_file() -> OpenOptions {
@@ -146,12 +170,7 @@ fn plain_file() -> OpenOptions {
 
 impl Layer for HostLayer {
     fn lock(&self) -> io::Result<Option<Lock>> {
-        let file = plain_file().write(true).create(true).truncate(false).open(self.dir.join(LOCK_NAME))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        Ok(lock_file(&self.dir.join(LOCK_NAME))?.map(|file| Box::new(file) as Lock))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

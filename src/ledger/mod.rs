@@ -25,7 +25,7 @@ pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, leaf};
 pub use file_ledger::{FileLedger, Options, SEGMENT_BYTES};
 pub use flaw::{OpenError, VerifyError};
 pub use keys::DeltaKeys;
-pub use layer::{HostLayer, Layer, LayerFile, Lock};
+pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};
 pub use recovery::{OpenReport, TornTail};
 pub use tree::Tree;
 pub use verify::{End, Verified, verify};

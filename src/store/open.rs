@@ -1,8 +1,7 @@
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::future::Future;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::change::{Change, CommitError, Projection, World, decode};
@@ -12,7 +11,7 @@ use crate::index::{Batch, Index, IndexError, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
     Append, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport, Options, ReadError,
-    Receipt,
+    Receipt, lock_file,
 };
 
 /// How a store is opened.
@@ -105,7 +104,7 @@ impl<W: World> Store<W> {
         world: W,
     ) -> Result<(Self, OpenReport), StoreError> {
         // Before the index is looked at: one that another process has open looks broken.
-        let lock = lock(&options.data_dir)?;
+        let lock = lock_file(&options.data_dir.join("lock"))?.ok_or(StoreError::InUse)?;
         let index_dir = options.data_dir.join("index");
         let index = Arc::new(Index::open(
             &index_dir,
@@ -251,21 +250,6 @@ impl<W: World> Store<W> {
 impl<W: World> fmt::Debug for Store<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("head", &self.head().seq).finish_non_exhaustive()
-    }
-}
-
-/// Takes the data directory for this process, until the file is closed; a killed process holds nothing.
-fn lock(data_dir: &Path) -> Result<File, StoreError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(data_dir.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
-        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 

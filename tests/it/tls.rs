@@ -64,13 +64,10 @@ async fn tls_05_tls_14_old_versions_are_refused_and_no_ticket_is_ever_given() {
         let refused = s_client(&address, &[version], request);
         assert!(!refused.contains("200 OK"), "{refused}");
     }
-    // The broker's own certificate, shown by a client, is nobody's.
-    let server = s_client(&address, &["-showcerts"], "");
-    assert!(server.contains("Keyward authority"), "{server}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_06_an_agents_key_signs_no_certificate_that_holds() {
+#[tokio::test]
+async fn tls_06_openssl_takes_no_certificate_that_an_agent_s_key_signed() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let dir = broker.path();
@@ -108,13 +105,6 @@ async fn tls_06_an_agents_key_signs_no_certificate_that_holds() {
     let output =
         openssl::run(&["verify", "-CAfile", &file("ca.pem"), "-untrusted", &file("a.crt"), &file("b.crt")]);
     assert!(!output.status.success(), "even OpenSSL accepts it");
-    let address = broker.agents().to_string();
-    let said = s_client(
-        &address,
-        &["-cert", &file("b.crt"), "-cert_chain", &file("a.crt"), "-key", &file("a.key")],
-        "GET /v1/whoami HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-    );
-    assert!(!said.contains("200 OK"), "{said}");
 }
 
 #[tokio::test]
@@ -132,14 +122,6 @@ async fn a_certificate_passes_openssl_strict_for_both_purposes_and_an_altered_on
     lines[last] = lines[last].chars().rev().collect();
     let altered = format!("{}\n", lines.join("\n"));
     assert!(!openssl::verifies(broker.path(), &authority, &altered, "sslclient"));
-    let text = openssl::run(&[
-        "x509",
-        "-noout",
-        "-text",
-        "-in",
-        &broker.path().join("leaf.pem").display().to_string(),
-    ]);
-    drop(text);
     std::fs::write(broker.path().join("leaf.pem"), &agent.certificate).unwrap();
     let text = openssl::run(&[
         "x509",
@@ -223,14 +205,4 @@ async fn enr_11_a_code_is_never_sent_to_a_broker_with_another_key() {
     let wrong = Caller { address: impostor.agents(), config };
     assert_eq!(right.get("/livez").await.status, 200);
     assert!(wrong.connect().await.is_err(), "refused in the handshake, before anything is sent");
-}
-
-#[tokio::test]
-async fn a_request_under_way_ends_well_when_the_broker_stops() {
-    let mut broker = TestBroker::declared().await;
-    let agent = broker.agent("a", &["repo-reader"]).await;
-    let mut open = agent.caller.connect().await.unwrap();
-    assert_eq!(open.send("GET", "/v1/whoami", &[], b"").await.unwrap().status, 200);
-    broker.stop().await;
-    assert!(open.send("GET", "/v1/whoami", &[], b"").await.is_err());
 }
