@@ -10,7 +10,7 @@ pub struct Kind(pub u16);
 /// One thing an append can rely on or advance: an opaque 128-bit name.
 ///
 /// Made by hashing, so that names of any length fit. Two names that collide can only cause a
-/// needless [`AppendError::Conflict`], never a missed one.
+/// needless [`AppendError::Conflict`](super::AppendError::Conflict), never a missed one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Key([u8; 16]);
 
