@@ -79,12 +79,13 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 29] = [
+const EXPOSING: [&str; 30] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/enrol.rs",
     "src/broker/invite.rs",
     "src/broker/reveal.rs",
+    "src/cli/admin.rs",
     "src/cli/agent.rs",
     "src/cli/client.rs",
     "src/cli/demo/mod.rs",
