@@ -9,7 +9,9 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod architecture;
 mod command_line;
+mod compile_fail;
 mod crash;
 mod damage;
 mod enrolment;
@@ -21,6 +23,7 @@ mod ledger_damage;
 mod ledger_faults;
 mod listener;
 mod races;
+mod readme;
 mod refusals;
 mod routes;
 mod support;

@@ -1,0 +1,7 @@
+//@ error: E0624
+//! Only `policy` asserts a grant.
+use keyward::policy::{Basis, Grant, Mint};
+
+pub fn forge(decided: Grant<Mint>, basis: Basis, act: Mint) -> Grant<Mint> {
+    Grant::assertion(basis, act) //@ twin: drop((basis, act)); decided
+}

@@ -1,0 +1,398 @@
+//! The tower, held by a test: floors, owners of outside crates, and the habits that keep rooms rooms.
+//!
+//! Each rule is a function from sources to findings. It runs over `src`, where it must find nothing,
+//! and over a made-up breach, which it must find.
+
+mod bites;
+mod book;
+
+use std::collections::BTreeSet;
+
+use crate::support::source::{Source, identifier, is_word, sources, words};
+
+/// Every room and its floor. A room imports only rooms on strictly lower floors.
+const ROOMS: [(&str, u8); 21] = [
+    ("base", 0),
+    ("crypto", 1),
+    ("config", 1),
+    ("telemetry", 1),
+    ("ledger", 2),
+    ("index", 2),
+    ("keyring", 2),
+    ("store", 3),
+    ("registry", 4),
+    ("operators", 4),
+    ("secrets", 4),
+    ("pki", 4),
+    ("token", 4),
+    ("quota", 4),
+    ("authn", 5),
+    ("policy", 6),
+    ("issuance", 7),
+    ("broker", 8),
+    ("http", 9),
+    ("cli", 9),
+    ("app", 10),
+];
+
+/// Every outside crate and the rooms that may name it. `docs/architecture.md` says the same, and why.
+const CRATES: [(&str, &[&str]); 36] = [
+    ("aes_gcm", &["crypto"]),
+    ("aws_lc_rs", &["crypto"]),
+    ("axum", &["http"]),
+    ("bytes", ANY),
+    ("clap", &["cli"]),
+    ("crc32fast", &["ledger"]),
+    ("data_encoding", &["base"]),
+    ("form_urlencoded", &["http", "cli"]),
+    ("getrandom", &["base"]),
+    ("governor", &["quota"]),
+    ("http_body_util", &["http", "cli"]),
+    ("hyper", &["http", "cli"]),
+    ("hyper_util", &["http", "cli"]),
+    ("jiff", &["base"]),
+    ("jsonwebtoken", &["token"]),
+    ("memchr", &["cli"]),
+    ("pem", &["pki"]),
+    ("postcard", &["store"]),
+    ("rcgen", &["pki"]),
+    ("rpassword", &["cli"]),
+    ("rustix", &["ledger", "telemetry", "cli"]),
+    ("rustls", &["pki"]),
+    ("serde", ANY),
+    ("serde_json", ANY),
+    ("sled", &["index"]),
+    ("thiserror", ANY),
+    ("time", &["pki"]),
+    ("tokio", ANY),
+    ("tokio_rustls", &["http", "cli"]),
+    ("toml", &["config", "registry"]),
+    ("tower", &["http"]),
+    ("tracing", ANY),
+    ("tracing_subscriber", &["telemetry"]),
+    ("uuid", &["base"]),
+    ("x509_parser", &["pki"]),
+    ("zeroize", ANY),
+];
+
+const ANY: &[&str] = &["any"];
+
+/// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
+/// in clear. A file that no longer does it must leave the list.
+const EXPOSING: [&str; 30] = [
+    "src/app/server_identity.rs",
+    "src/base/sensitive.rs",
+    "src/broker/enrol.rs",
+    "src/broker/invite.rs",
+    "src/broker/reveal.rs",
+    "src/cli/admin.rs",
+    "src/cli/agent.rs",
+    "src/cli/client.rs",
+    "src/cli/demo/mod.rs",
+    "src/cli/identity.rs",
+    "src/cli/join.rs",
+    "src/crypto/aead.rs",
+    "src/crypto/derive.rs",
+    "src/crypto/digest.rs",
+    "src/crypto/signing.rs",
+    "src/http/admins.rs",
+    "src/http/agents.rs",
+    "src/http/input.rs",
+    "src/index/database.rs",
+    "src/keyring/ring.rs",
+    "src/keyring/slot.rs",
+    "src/ledger/file_ledger.rs",
+    "src/ledger/keys.rs",
+    "src/ledger/writer.rs",
+    "src/pki/client.rs",
+    "src/pki/tls.rs",
+    "src/registry/code.rs",
+    "src/secrets/vault.rs",
+    "src/store/open.rs",
+    "src/token/signer.rs",
+];
+
+/// Proofs and the room that makes them, by a constructor called `assertion` that nobody else sees.
+const PROOFS: [(&str, &str); 2] = [("Committed", "ledger"), ("Grant", "policy")];
+
+/// Rooms that start tasks; each one waits for them or bounds them.
+const SPAWNING: [&str; 3] = ["app", "http", "cli"];
+
+const FILE_LINES_MAX: usize = 450;
+const DRAWERS: [&str; 9] =
+    ["utils", "util", "common", "helpers", "helper", "types", "manager", "service", "misc"];
+
+fn floor(room: &str) -> Option<u8> {
+    ROOMS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
+}
+
+/// A room imports only rooms on strictly lower floors.
+fn floors(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for source in sources {
+        let Some(room) = source.room() else {
+            if !["src/lib.rs", "src/main.rs"].contains(&source.path.as_str()) {
+                findings.push(source.finding(0, "a file outside of every room"));
+            }
+            continue;
+        };
+        let Some(own) = floor(room) else {
+            findings.push(source.finding(0, "a room that is not in the tower"));
+            continue;
+        };
+        for (at, named) in rooms_named(source) {
+            let fine = named == room || floor(&named).is_some_and(|other| other < own);
+            if !fine {
+                findings.push(source.finding(at, &format!("`{room}` may not import `{named}`")));
+            }
+        }
+    }
+    findings
+}
+
+/// What stands behind `crate::`, or behind as many `super::` as lead to the root.
+fn rooms_named(source: &Source) -> Vec<(usize, String)> {
+    let code = &source.code;
+    let mut found = Vec::new();
+    let mut behind = |at: usize, end: usize| {
+        for name in firsts(&code[end..]) {
+            // Macros and the crate's own items have no room; the library's root has none.
+            found.push((at, name.to_owned()));
+        }
+    };
+    for at in words(code, "crate::") {
+        behind(at, at + "crate::".len());
+    }
+    let inside = source.path.trim_start_matches("src/").trim_end_matches(".rs");
+    let parts = inside.split('/').filter(|part| *part != "mod").count();
+    let to_root = "super::".repeat(parts);
+    for at in words(code, &to_root) {
+        if !code[..at].ends_with("super::") {
+            behind(at, at + to_root.len());
+        }
+    }
+    found
+}
+
+/// The first identifiers of what follows: one, or those of a `{…}` group.
+fn firsts(rest: &str) -> Vec<&str> {
+    if !rest.starts_with('{') {
+        return vec![identifier(rest)];
+    }
+    let (mut depth, mut names, mut fresh) = (0, Vec::new(), false);
+    for (at, c) in rest.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        if depth == 1 && (c == '{' || c == ',') {
+            fresh = true;
+        } else if fresh && is_word(c) {
+            names.push(identifier(&rest[at..]));
+            fresh = false;
+        }
+    }
+    names
+}
+
+/// An outside crate is named only in the rooms that own it.
+fn owners(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for source in sources {
+        let Some(room) = source.room() else { continue };
+        for (at, name) in crates_named(source) {
+            match CRATES.iter().find(|(known, _)| *known == name) {
+                None => findings.push(source.finding(at, &format!("`{name}` is no crate of the list"))),
+                Some((_, rooms)) if *rooms == ANY || rooms.contains(&room) => {}
+                Some(_) => findings.push(source.finding(at, &format!("`{name}` is not `{room}`'s"))),
+            }
+        }
+    }
+    findings
+}
+
+fn crates_named(source: &Source) -> Vec<(usize, &str)> {
+    const OURS: [&str; 6] = ["std", "core", "alloc", "crate", "super", "self"];
+    let code = &source.code;
+    let mut found = Vec::new();
+    // Names that a `use` or a `mod` brings in stand for something of ours where they begin a path.
+    let mut local = BTreeSet::new();
+    let mut uses = Vec::new();
+    for at in words(code, "use ") {
+        let tree = code[at + 4..].split(';').next().unwrap_or_default();
+        let root = identifier(tree.trim_start_matches(['{', ' ', ':']));
+        uses.push((at, at + 4 + tree.len()));
+        local.extend(tree.split(|c| !is_word(c)).filter(|name| !name.is_empty() && *name != root));
+        // `use a_macro;` names something of the same file.
+        let outside = tree.contains("::") || CRATES.iter().any(|(name, _)| *name == root);
+        if !OURS.contains(&root) && root.starts_with(char::is_lowercase) && outside {
+            found.push((at, root));
+        }
+    }
+    local.extend(words(code, "mod ").map(|at| identifier(&code[at + 4..])));
+    found.retain(|(_, root)| CRATES.iter().any(|(name, _)| name == root) || !local.contains(root));
+    for (name, _) in CRATES {
+        let path = format!("{name}::");
+        for at in words(code, &path) {
+            let rooted = !code[..at].ends_with("::") || code[..at].ends_with(" ::");
+            let in_use = uses.iter().any(|(from, to)| (*from..*to).contains(&at));
+            if rooted && !in_use && !local.contains(name) {
+                found.push((at, name));
+            }
+        }
+    }
+    found
+}
+
+/// No drawers, no giants, no banners.
+fn shapes(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for source in sources {
+        for part in source.path.trim_end_matches(".rs").split('/') {
+            if DRAWERS.contains(&part) {
+                findings.push(source.finding(0, &format!("`{part}` is a drawer, not a room or an idea")));
+            }
+        }
+        let lines = source.raw.lines().count();
+        if lines > FILE_LINES_MAX {
+            findings.push(source.finding(0, &format!("{lines} lines: more than one idea")));
+        }
+        let mut offset = 0;
+        for line in source.raw.split_inclusive('\n') {
+            if let Some(comment) = line.trim_start().strip_prefix("//") {
+                let said = comment.trim_start_matches(['/', '!']).trim();
+                if ["====", "----", "****", "####", "~~~~"].iter().any(|rule| said.starts_with(rule)) {
+                    findings.push(source.finding(offset, "a banner"));
+                }
+                if ["This function", "This method", "This struct"].iter().any(|say| said.starts_with(say)) {
+                    findings.push(source.finding(offset, "a comment that says what the next line is"));
+                }
+            }
+            offset += line.len();
+        }
+    }
+    findings
+}
+
+/// Sensitive values are looked into only where it was reviewed.
+fn exposures(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let exposes = |source: &Source| ["expose()", "expose(&self)"].iter().find_map(|it| source.code.find(it));
+    for source in sources {
+        if let Some(at) = exposes(source).filter(|_| !listed.contains(&source.path.as_str())) {
+            findings.push(source.finding(at, "looks into a sensitive value and is not on the list"));
+        }
+    }
+    for file in listed {
+        if !sources.iter().any(|source| source.path == *file && exposes(source).is_some()) {
+            findings.push(format!("{file}: on the list, but looks into nothing"));
+        }
+    }
+    findings
+}
+
+/// A proof is made only in its own room.
+fn proofs(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for source in sources {
+        let code = &source.code;
+        for at in words(code, "assertion(") {
+            let before = &code[..at];
+            if before.ends_with("fn ") {
+                let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
+                if line.starts_with("pub ") || line.starts_with("pub(crate)") {
+                    findings.push(source.finding(at, "an assertion that other rooms can make"));
+                }
+                continue;
+            }
+            let named = before.strip_suffix("::").map(|path| &path[path.trim_end_matches(is_word).len()..]);
+            let own =
+                PROOFS.iter().any(|(proof, room)| Some(*proof) == named && Some(*room) == source.room());
+            if !own {
+                findings.push(source.finding(at, "asserts a proof that is not its room's to make"));
+            }
+        }
+    }
+    findings
+}
+
+/// Tasks have somebody who waits for them; queues have an end; there is one encoder of each sort.
+fn habits(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for source in sources {
+        let spawns = source.room().is_some_and(|room| SPAWNING.contains(&room));
+        let mut ban = |text: &str, needle: &str, why: &str| {
+            findings.extend(words(text, needle).map(|at| source.finding(at, why)));
+        };
+        if !spawns {
+            ban(&source.code, "tokio::spawn(", "a task outside of the rooms that start tasks");
+            ban(&source.code, "task::spawn(", "a task outside of the rooms that start tasks");
+        }
+        ban(&source.code, "unbounded_channel", "a queue without an end");
+        ban(&source.code, "mpsc::channel(", "a queue whose end is not in `base::limits`, or none");
+        if source.path != "src/base/encoding.rs" {
+            for encoder in
+                ["fn hex(", "fn to_hex(", "fn from_hex(", "fn base64(", "fn base64url(", "fn base32("]
+            {
+                ban(
+                    &source.code,
+                    encoder,
+                    "a second encoder: `base::encoding` has it, or a method named for it",
+                );
+            }
+            for format in [":02x}", ":02X}", ":02x?}"] {
+                ban(&source.text, format, "a second hexadecimal encoder: `base::encoding` has it");
+            }
+        }
+    }
+    // A method that says `hex` of itself by way of `base::encoding` is the same encoder.
+    findings.retain(|finding| !finding.starts_with("src/crypto/digest.rs:") || !finding.contains("encoder"));
+    findings
+}
+
+fn assert_none(findings: &[String]) {
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+fn file(path: &str) -> String {
+    std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn a_room_imports_only_lower_rooms() {
+    let sources = sources("src");
+    assert!(sources.iter().flat_map(rooms_named).count() > 200, "the rule reads imports");
+    assert_none(&floors(&sources));
+}
+
+#[test]
+fn an_outside_crate_is_named_by_its_owners_only() {
+    let sources = sources("src");
+    assert!(sources.iter().flat_map(crates_named).count() > 150, "the rule reads crates");
+    assert_none(&owners(&sources));
+}
+
+#[test]
+fn a_file_is_one_idea_with_a_name_and_without_banners() {
+    assert_none(&shapes(&sources("src")));
+    assert_none(&shapes(&sources("tests/it")));
+}
+
+#[test]
+fn sensitive_values_are_looked_into_where_it_was_reviewed() {
+    assert_none(&exposures(&sources("src"), &EXPOSING));
+}
+
+#[test]
+fn proofs_are_made_in_their_own_room() {
+    assert_none(&proofs(&sources("src")));
+}
+
+#[test]
+fn tasks_queues_and_encoders_keep_to_the_house() {
+    assert_none(&habits(&sources("src")));
+}
