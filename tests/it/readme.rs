@@ -216,3 +216,57 @@ fn every_test_that_the_threat_model_points_to_is_there() {
     assert_eq!(missing_tests(&page, &names), Vec::<String>::new());
     assert_eq!(missing_tests("`no_such_hazard_\u{2026}`", &names), ["no_such_hazard_"]);
 }
+
+/// What looks like a code: lower-case words joined by underscores.
+fn is_code(text: &str) -> bool {
+    text.contains('_') && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+/// The codes that `source` gives to refusals: the literal behind a status or a kind of failure.
+fn codes(source: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for needle in ["StatusCode::", "FailureKind::", "unavailable(", "internal(", "wrong("] {
+        for at in words(source, needle) {
+            let rest = &source[at + needle.len()..];
+            let near: String = rest.chars().take(80).collect();
+            let literal = near.split('"').nth(1).unwrap_or_default();
+            if is_code(literal) {
+                found.insert(literal.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_code_is_in_the_reference_and_nothing_else() {
+    let page = std::fs::read_to_string(root().join("docs/reference/http.md")).unwrap();
+    let (_, table) = page.split_once("## Codes").unwrap();
+    let told: BTreeSet<String> = code(table).into_iter().filter(|text| is_code(text)).collect();
+    assert!(told.len() > 40, "the reference lists {} codes", told.len());
+    let read = |room: &str| {
+        let files = std::fs::read_dir(root().join("src").join(room)).unwrap();
+        files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect::<String>()
+    };
+    let source = ["broker", "http", "policy"].map(read).concat();
+    let given = codes(&source);
+    assert!(given.len() > 25, "only {} codes were found in the source", given.len());
+    // OAuth's own words, two field names, and a code of the start, which no caller sees.
+    let others = [
+        "grant_type",
+        "invalid_client",
+        "invalid_request",
+        "server_error",
+        "temporarily_unavailable",
+        "token_",
+        "trust_domain_changed",
+        "unauthorized_client",
+    ];
+    let untold: Vec<_> =
+        given.iter().filter(|code| !told.contains(*code) && !others.contains(&code.as_str())).collect();
+    assert!(untold.is_empty(), "not in the reference: {untold:?}");
+    let never: Vec<_> = told.iter().filter(|code| !source.contains(&format!("\"{code}\""))).collect();
+    let oauth = ["invalid_scope", "invalid_target"];
+    let never: Vec<_> = never.into_iter().filter(|code| !oauth.contains(&code.as_str())).collect();
+    assert!(never.is_empty(), "in the reference alone: {never:?}");
+}
