@@ -13,7 +13,7 @@ pub enum PresentError {
     /// The token is good, but bound to another certificate than the connection's: it was stolen or
     /// mixed up.
     #[error("the token is bound to another certificate")]
-    OtherHolder,
+    OtherHolder(TokenId),
 }
 
 /// A token that its rightful holder has just presented. Made only by [`present`].
@@ -43,7 +43,7 @@ pub fn present(
         && claims.client_id == claims.sub
         && claims.instance == principal.instance();
     if !bound || !same {
-        return Err(PresentError::OtherHolder);
+        return Err(PresentError::OtherHolder(claims.jti));
     }
     let capabilities: Result<Vec<CapabilityName>, _> = claims.scope.split(' ').map(str::parse).collect();
     let capabilities = capabilities.map_err(|_| VerifyError::Form)?;

@@ -11,7 +11,7 @@ use crate::registry::{
 };
 use crate::secrets::{SecretRevealed, SecretStored};
 use crate::store::Event;
-use crate::token::{TokenDenied, TokenMinted};
+use crate::token::{TokenDenied, TokenMinted, TokenRefused};
 
 /// One entry of the ledger as an auditor reads it.
 #[derive(Clone, Debug)]
@@ -84,6 +84,7 @@ const EVENTS: &[(Kind, &str)] = known![
     SecretRevealed<'_>,
     TokenMinted<'_>,
     TokenDenied<'_>,
+    TokenRefused<'_>,
     AuthorityFounded<'_>,
     ServerCertified<'_>,
 ];

@@ -97,7 +97,7 @@ impl From<PresentError> for Failure {
                 ("token_expired", "ask for a new token at /oauth/token")
             }
             PresentError::Token(_) => ("token_invalid", "ask for a new token at /oauth/token"),
-            PresentError::OtherHolder => (
+            PresentError::OtherHolder(_) => (
                 "token_other_holder",
                 "use the token over the connection of the agent that it was issued to, or ask for a new one",
             ),

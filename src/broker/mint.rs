@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::desk::{Again, AgentDesk, Core, deciding_again};
 use super::failure::{Failure, FailureKind};
 use super::world::{Effect, World};
-use crate::authn::AgentPrincipal;
+use crate::authn::{AgentPrincipal, PresentError};
 use crate::base::limits::SCOPES_MAX;
 use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::issuance::Token;
@@ -11,8 +11,8 @@ use crate::pki::PeerCertificate;
 use crate::policy::{Basis, Decision, Denial, Grant, Mint, MintRequest, decide_mint};
 use crate::quota::Note;
 use crate::registry::keys;
-use crate::store::{Change, CommitError};
-use crate::token::{TokenDenied, TokenMinted};
+use crate::store::{Change, CommitError, Event};
+use crate::token::{TokenDenied, TokenMinted, TokenRefused};
 
 /// What a token request says, parsed.
 #[derive(Clone, Debug)]
@@ -147,14 +147,38 @@ impl Core {
                 request: request.hex(),
                 unrecorded,
             };
-            let recorded = match Change::new(&event) {
-                Ok(change) => self.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = recorded {
-                tracing::error!(%error, %decision, "a denial could not be recorded");
-            }
+            self.record_refusal(&event).await;
         }
         denial.into()
+    }
+
+    /// Records that a token was not taken from `principal`, and turns it into an answer.
+    pub(super) async fn refuse_token(&self, principal: &AgentPrincipal, error: PresentError) -> Failure {
+        let failure = Failure::from(error);
+        if let Note::Record { unrecorded } = self.denials.note(&principal.agent()) {
+            let token = match error {
+                PresentError::OtherHolder(token) => Some(token),
+                PresentError::Token(_) => None,
+            };
+            self.record_refusal(&TokenRefused {
+                agent: principal.name(),
+                instance: principal.instance(),
+                code: failure.code,
+                token,
+                unrecorded,
+            })
+            .await;
+        }
+        failure
+    }
+
+    async fn record_refusal<V: Event + Sync>(&self, event: &V) {
+        let recorded = match Change::new(event) {
+            Ok(change) => self.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            tracing::error!(%error, what = V::NAME, "a refusal could not be recorded");
+        }
     }
 }

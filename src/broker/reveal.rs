@@ -42,9 +42,12 @@ impl AgentDesk {
                 )
             });
             let principal = principal?;
-            let token = present(principal.clone(), bearer, &core.verifier, &core.settings.tokens.broker, now)
-                .map_err(Failure::from)?;
             let permit = core.mints.admit(&principal.agent())?;
+            let broker = &core.settings.tokens.broker;
+            let token = match present(principal.clone(), bearer, &core.verifier, broker, now) {
+                Ok(token) => token,
+                Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
+            };
             let request = RevealRequest { token, secret: name.clone() };
             let decision = core.decision(now);
             let grant = match decide_reveal(&declarations, request, permit, decision, &core.digests) {

@@ -68,3 +68,24 @@ impl Event for TokenDenied<'_> {
     const KIND: Kind = Kind(0x0402);
     const NAME: &'static str = "request.denied";
 }
+
+/// An authenticated agent presented a token that was not taken.
+#[derive(Debug, Serialize)]
+pub struct TokenRefused<'a> {
+    /// Who presented it.
+    pub agent: &'a AgentName,
+    /// Which of its instances.
+    pub instance: InstanceId,
+    /// Why, as a stable code.
+    pub code: &'static str,
+    /// The token, when it is a good one that somebody else holds: it was stolen or mixed up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenId>,
+    /// Earlier refusals of the same agent that got no entry of their own.
+    pub unrecorded: u64,
+}
+
+impl Event for TokenRefused<'_> {
+    const KIND: Kind = Kind(0x0403);
+    const NAME: &'static str = "token.refused";
+}

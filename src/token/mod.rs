@@ -12,7 +12,7 @@ mod tests;
 mod verifier;
 
 pub use claims::{AuthorizationDetail, Claims, Confirmation, DetailType};
-pub use events::{TokenDenied, TokenMinted};
+pub use events::{TokenDenied, TokenMinted, TokenRefused};
 pub use jwk::{Jwk, KeySet};
 pub use signer::{AccessToken, SignError, Signer};
 pub use verifier::{Verifier, VerifyError};

@@ -152,6 +152,10 @@ async fn jwt_15_a_stolen_token_is_refused_and_so_is_one_for_somebody_else() {
     assert_eq!((stolen.status, stolen.code().as_str()), (401, "token_other_holder"));
     assert!(stolen.header("www-authenticate").contains("invalid_token"));
 
+    let noted = &broker.entries("token.refused").await[0]["event"];
+    assert_eq!((&noted["agent"], &noted["code"]), (&"thief".into(), &"token_other_holder".into()));
+    assert_eq!(noted["token"], claims(&token)["jti"], "the ledger says which token was stolen");
+
     let elsewhere = holder.token("reports.read").await;
     let refused = holder.secret("github/app", &elsewhere).await;
     assert_eq!((refused.status, refused.code().as_str()), (401, "token_invalid"));

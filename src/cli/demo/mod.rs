@@ -199,6 +199,7 @@ fn read_back(stage: &Stage) -> Result<String, Failure> {
         "token.minted",
         "secret.revealed",
         "request.denied",
+        "token.refused",
         "alarm.code-reused",
     ] {
         check(&format!("the ledger holds {kind}"), seen(kind) > 0)?;
