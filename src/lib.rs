@@ -20,6 +20,7 @@ pub mod pki;
 pub mod policy;
 pub mod quota;
 pub mod registry;
+pub mod revocation;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

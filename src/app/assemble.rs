@@ -119,6 +119,7 @@ pub(super) async fn assemble(
         denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
+        standing: tokio::sync::watch::channel(0).0,
         settings: Settings {
             trust_domain: config.trust_domain.clone(),
             address: config.server.address.clone(),

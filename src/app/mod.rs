@@ -58,7 +58,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         }
         Command::Demo
         | Command::Join { .. }
-        | Command::Token { .. }
+        | Command::Token(_)
         | Command::Get { .. }
         | Command::Whoami { .. }
         | Command::Plan { .. }

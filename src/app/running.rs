@@ -11,9 +11,9 @@ use super::server_identity::server_identity;
 use crate::broker::{AdminDesk, AgentDesk, Core};
 use crate::cli::Failure;
 use crate::config::Config;
-use crate::http::listener::{self, ConnectionCaps};
+use crate::http::listener::{self, ConnectionCaps, Standing};
 use crate::http::{admin_router, agent_router};
-use crate::pki::tls::server_config;
+use crate::pki::tls::{Gate, server_config};
 use crate::store::OnLostEntries;
 
 /// A broker that serves.
@@ -42,17 +42,33 @@ pub async fn start(
     let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
     let authority = core.issuer.authority().certificate();
     let clock = || Arc::clone(&surroundings.clock);
-    let agent_tls = server_config(&identity, authority, Arc::new(AgentGate(agents.clone())), clock())
+    let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
+    let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
+    let agent_tls = server_config(&identity, authority, Arc::clone(&agent_gate), clock())
         .map_err(|error| broken(&error))?;
-    let admin_tls = server_config(&identity, authority, Arc::new(AdminGate(admins.clone())), clock())
+    let admin_tls = server_config(&identity, authority, Arc::clone(&admin_gate), clock())
         .map_err(|error| broken(&error))?;
+    let standing = |gate| Standing { gate, changed: core.standing.subscribe() };
+    let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
     let caps = ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
     let (agent_socket, agent_address) = bind(config.listen.agents).await?;
     let (admin_socket, admin_address) = bind(config.listen.admins).await?;
     let (stop, stopped) = watch::channel(false);
     let listeners = [
-        tokio::spawn(listener::serve(agent_socket, agent_tls, agent_router(agents), caps, stopped.clone())),
-        tokio::spawn(listener::serve(admin_socket, admin_tls, admin_router(admins), caps, stopped)),
+        tokio::spawn(listener::serve(
+            agent_socket,
+            agent_tls,
+            agent_router(agents),
+            (caps, agent_standing),
+            stopped.clone(),
+        )),
+        tokio::spawn(listener::serve(
+            admin_socket,
+            admin_tls,
+            admin_router(admins),
+            (caps, admin_standing),
+            stopped,
+        )),
     ];
     tracing::info!(agents = %agent_address, admins = %admin_address, "the broker serves");
     Ok(Running { core, agents: agent_address, admins: admin_address, stop, listeners })

@@ -1,6 +1,7 @@
 use super::principal::AgentPrincipal;
 use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::crypto::matches;
+use crate::revocation::{Liveness, Subject};
 use crate::token::{Verifier, VerifyError};
 
 /// Why a token is not taken from this caller. The caller answers 401 to each.
@@ -14,6 +15,9 @@ pub enum PresentError {
     /// mixed up.
     #[error("the token is bound to another certificate")]
     OtherHolder(TokenId),
+    /// The token was revoked.
+    #[error("the token was revoked")]
+    Revoked(TokenId),
 }
 
 /// A token that its rightful holder has just presented. Made only by [`present`].
@@ -26,7 +30,8 @@ pub struct BoundToken {
 }
 
 /// Takes `bearer` from `principal`: verifies it for `audience` at `now`, and that it is bound to
-/// the certificate of this very connection (RFC 8705 §3).
+/// the certificate of this very connection (RFC 8705 §3), and that it still counts: `judge` asks the
+/// live records about what the entry of its issue issued under these subjects.
 ///
 /// # Errors
 /// [`PresentError`].
@@ -35,6 +40,7 @@ pub fn present(
     bearer: &str,
     verifier: &Verifier,
     audience: &Audience,
+    judge: &dyn Fn(u64, &[Subject]) -> Liveness,
     now: Timestamp,
 ) -> Result<BoundToken, PresentError> {
     let claims = verifier.verify(bearer, audience, now)?;
@@ -44,6 +50,14 @@ pub fn present(
         && claims.instance == principal.instance();
     if !bound || !same {
         return Err(PresentError::OtherHolder(claims.jti));
+    }
+    let subjects = [
+        Subject::Agent(principal.agent()),
+        Subject::Instance(principal.instance()),
+        Subject::Token(claims.jti),
+    ];
+    if judge(claims.seq, &subjects) == Liveness::Dead {
+        return Err(PresentError::Revoked(claims.jti));
     }
     let capabilities: Result<Vec<CapabilityName>, _> = claims.scope.split(' ').map(str::parse).collect();
     let capabilities = capabilities.map_err(|_| VerifyError::Form)?;

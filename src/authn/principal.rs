@@ -5,6 +5,7 @@ use crate::crypto::Digest;
 use crate::operators::Operators;
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::registry::Registry;
+use crate::revocation::{Liveness, Revocations, Subject};
 
 /// Why a certificate proves nobody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum AuthnError {
     /// It names another kind of caller than is asked for here.
     #[error("the certificate is for another kind of caller")]
     WrongKind,
+    /// It, its instance or its agent was revoked or suspended.
+    #[error("the certificate's holder is revoked or suspended")]
+    Revoked,
     /// Nobody holds it any more: the agent or operator is gone, or this instance is.
     #[error("no agent or operator of this broker holds this certificate")]
     Unknown,
@@ -42,13 +46,13 @@ pub struct OperatorPrincipal {
     not_after: Timestamp,
 }
 
-/// The agent behind `peer`, as `registry` knows it at `now`; `as_of` is the sequence of that state.
+/// The agent behind `peer`, as the live records know it at `now`; `as_of` is the sequence of that state.
 ///
 /// # Errors
 /// [`AuthnError`].
 pub fn agent(
     peer: &PeerCertificate,
-    registry: &Registry,
+    (registry, revocations): (&Registry, &Revocations),
     as_of: u64,
     now: Timestamp,
 ) -> Result<AgentPrincipal, AuthnError> {
@@ -56,6 +60,10 @@ pub fn agent(
     let SpiffeId::Agent { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
     let agent = registry.agent_named(name).ok_or(AuthnError::Unknown)?;
     let instance = agent.instance_of(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
+    let subjects = [Subject::Agent(agent.id), Subject::Instance(instance.id)];
+    if revocations.judge(instance.enrolled_seq, &subjects) == Liveness::Dead {
+        return Err(AuthnError::Revoked);
+    }
     Ok(AgentPrincipal {
         agent: agent.id,
         name: agent.name.clone(),

@@ -48,6 +48,7 @@ impl AdminDesk {
             }
             let (change, changes) = core.change(operator, plan, as_of)?;
             let receipt = core.store.commit(change, changes).await?;
+            core.standing_changed();
             let seq = Some(receipt.seq());
             Ok(Applied { changes: receipt.redeem(), seq })
         })

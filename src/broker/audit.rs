@@ -9,6 +9,7 @@ use crate::pki::{AuthorityFounded, ServerCertified};
 use crate::registry::{
     AgentInvited, CertificateRecorded, CertificateRetried, CodeReused, DeclarationsApplied, InstanceEnrolled,
 };
+use crate::revocation::RevocationChanged;
 use crate::secrets::{SecretRevealed, SecretStored};
 use crate::store::Event;
 use crate::token::{TokenDenied, TokenMinted, TokenRefused};
@@ -87,6 +88,7 @@ const EVENTS: &[(Kind, &str)] = known![
     TokenRefused<'_>,
     AuthorityFounded<'_>,
     ServerCertified<'_>,
+    RevocationChanged<'_>,
 ];
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::world::World;
+use tokio::sync::watch;
+
 use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal};
 use crate::base::limits::CONFLICT_RETRIES_MAX;
 use crate::base::{AgentId, Clock, DecisionId, Entropy, RequestId, Timestamp, TrustDomain};
@@ -56,9 +58,16 @@ pub struct Core {
     pub entropy: Arc<dyn Entropy>,
     /// What an operator has set.
     pub settings: Settings,
+    /// Counts changes of who may act: connections that are open ask again.
+    pub standing: watch::Sender<u64>,
 }
 
 impl Core {
+    /// Somebody who could act before may not any more.
+    pub(super) fn standing_changed(&self) {
+        self.standing.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
     pub(super) fn decision(&self, now: Timestamp) -> DecisionId {
         DecisionId::mint(now, &*self.entropy)
     }
@@ -168,7 +177,9 @@ impl AgentDesk {
     /// [`AuthnError`].
     pub fn identify(&self, peer: &PeerCertificate) -> Result<AgentPrincipal, AuthnError> {
         let now = self.0.clock.now();
-        self.0.store.read(|world, as_of| authn::agent(peer, &world.registry, as_of, now))
+        self.0
+            .store
+            .read(|world, as_of| authn::agent(peer, (&world.registry, &world.revocations), as_of, now))
     }
 
     /// The keys that tokens are verified with.

@@ -10,6 +10,7 @@ use crate::policy::{Enrol, EnrolmentRefused, EnrolmentRequest, Grant, decide_enr
 use crate::registry::{
     Agent, CERTIFICATES, CertificateRecorded, CodeReused, Instance, InstanceEnrolled, Registry, keys,
 };
+use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 
 /// What an enrolment request says, parsed.
@@ -63,7 +64,8 @@ impl AgentDesk {
                 EnrolmentRequest { code: input.code, secret: input.secret.expose(), key: key.digest() };
             let (step, as_of) = core.store.read(|world, as_of| {
                 let basis = (core.decision(now), &core.digests);
-                let decided = decide_enrolment(&world.registry, &request, permit, basis, now);
+                let decided =
+                    decide_enrolment((&world.registry, &world.revocations), &request, permit, basis, now);
                 (decided.and_then(|grant| step(&world.registry, grant)), as_of)
             });
             match step {
@@ -132,6 +134,7 @@ impl Core {
             .effect(Effect::Registry(effect))
             .rely(keys::code(input.code), as_of)
             .rely(keys::agent(agent.id), as_of)
+            .rely(revocation::keys::subject(Subject::Agent(agent.id)), as_of)
             .rely(keys::instances(agent.id), as_of)
             .advance(keys::code(input.code))
             .advance(keys::instances(agent.id));

@@ -82,6 +82,10 @@ impl From<AuthnError> for Failure {
             AuthnError::WrongKind => {
                 ("certificate_wrong_kind", "agents call the agent listener, operators the admin listener")
             }
+            AuthnError::Revoked => (
+                "certificate_revoked",
+                "an operator revoked or suspended it: `keyward agent resume NAME`, or invite the agent anew",
+            ),
             AuthnError::Unknown => {
                 ("certificate_unknown", "enrol again: `keyward agent invite NAME`, then `keyward join`")
             }
@@ -97,6 +101,7 @@ impl From<PresentError> for Failure {
                 ("token_expired", "ask for a new token at /oauth/token")
             }
             PresentError::Token(_) => ("token_invalid", "ask for a new token at /oauth/token"),
+            PresentError::Revoked(_) => ("token_revoked", "ask for a new token at /oauth/token"),
             PresentError::OtherHolder(_) => (
                 "token_other_holder",
                 "use the token over the connection of the agent that it was issued to, or ask for a new one",

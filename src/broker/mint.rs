@@ -11,6 +11,7 @@ use crate::pki::PeerCertificate;
 use crate::policy::{Basis, Decision, Denial, Grant, Mint, MintRequest, decide_mint};
 use crate::quota::Note;
 use crate::registry::keys;
+use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError, Event};
 use crate::token::{TokenDenied, TokenMinted, TokenRefused};
 
@@ -66,7 +67,7 @@ fn decide(
     now: Timestamp,
 ) -> Result<(AgentPrincipal, Decision<Mint>), Again> {
     let (principal, declarations) = core.store.read(|world: &World, as_of| {
-        let principal = crate::authn::agent(peer, &world.registry, as_of, now);
+        let principal = crate::authn::agent(peer, (&world.registry, &world.revocations), as_of, now);
         (principal, std::sync::Arc::clone(world.registry.declarations()))
     });
     let principal = principal?;
@@ -114,7 +115,10 @@ pub(super) fn relying<'a>(
     capabilities: impl Iterator<Item = &'a CapabilityName>,
 ) -> Change<Effect> {
     let as_of = principal.as_of();
-    let mut change = change.rely(keys::agent(principal.agent()), as_of);
+    let mut change = change
+        .rely(keys::agent(principal.agent()), as_of)
+        .rely(revocation::keys::subject(Subject::Agent(principal.agent())), as_of)
+        .rely(revocation::keys::subject(Subject::Instance(principal.instance())), as_of);
     for role in principal.roles() {
         change = change.rely(keys::role(role), as_of);
     }
@@ -157,7 +161,7 @@ impl Core {
         let failure = Failure::from(error);
         if let Note::Record { unrecorded } = self.denials.note(&principal.agent()) {
             let token = match error {
-                PresentError::OtherHolder(token) => Some(token),
+                PresentError::OtherHolder(token) | PresentError::Revoked(token) => Some(token),
                 PresentError::Token(_) => None,
             };
             self.record_refusal(&TokenRefused {

@@ -14,6 +14,7 @@ mod mint;
 mod overview;
 mod put_secret;
 mod reveal;
+mod revoke;
 mod world;
 
 pub use apply::Applied;
@@ -27,4 +28,5 @@ pub use mint::MintInput;
 pub use overview::{AgentOverview, AgentView, CapabilityView, InstanceView, RoleView, SecretView};
 pub use put_secret::Stored;
 pub use reveal::Revealed;
+pub use revoke::Revocation;
 pub use world::{Effect, World};

@@ -5,6 +5,7 @@ use crate::authn::present;
 use crate::base::{DecisionId, SecretName};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, RevealRequest, decide_reveal};
+use crate::revocation::{self, Subject};
 use crate::secrets::{SecretRevealed, SecretValue, VALUES, keys};
 use crate::store::Change;
 
@@ -36,7 +37,7 @@ impl AgentDesk {
             let now = core.clock.now();
             let (principal, declarations, secret) = core.store.read(|world, as_of| {
                 (
-                    crate::authn::agent(peer, &world.registry, as_of, now),
+                    crate::authn::agent(peer, (&world.registry, &world.revocations), as_of, now),
                     std::sync::Arc::clone(world.registry.declarations()),
                     world.secrets.named(name).cloned(),
                 )
@@ -44,7 +45,10 @@ impl AgentDesk {
             let principal = principal?;
             let permit = core.mints.admit(&principal.agent())?;
             let broker = &core.settings.tokens.broker;
-            let token = match present(principal.clone(), bearer, &core.verifier, broker, now) {
+            let judge = |issued: u64, subjects: &[Subject]| {
+                core.store.read(|world, _| world.revocations.judge(issued, subjects))
+            };
+            let token = match present(principal.clone(), bearer, &core.verifier, broker, &judge, now) {
                 Ok(token) => token,
                 Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
             };
@@ -72,7 +76,8 @@ impl AgentDesk {
                 request: basis.request.hex(),
             };
             let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
-                .rely(keys::secret(name), principal.as_of());
+                .rely(keys::secret(name), principal.as_of())
+                .rely(revocation::keys::subject(Subject::Token(reveal.token())), principal.as_of());
             let stored =
                 core.store.record(VALUES, &keys::value(secret.id, version.number), version.seq).await?;
             let receipt = core.store.commit(change, grant).await?;

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::{self, Registry};
+use crate::revocation::{self, Revocations};
 use crate::secrets::{self, Catalogue};
 use crate::store::{self, At, Projection};
 
@@ -17,6 +18,8 @@ pub struct World {
     pub secrets: Catalogue,
     /// The certificate authority's public half.
     pub authority: pki::Record,
+    /// What no longer counts.
+    pub revocations: Revocations,
 }
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -30,6 +33,8 @@ pub enum Effect {
     Secrets(secrets::Effect),
     /// Of the certificate authority.
     Pki(pki::Effect),
+    /// Of what no longer counts.
+    Revocation(revocation::Effect),
 }
 
 impl store::World for World {
@@ -41,6 +46,7 @@ impl store::World for World {
             Effect::Operators(effect) => self.operators.apply(at, effect),
             Effect::Secrets(effect) => self.secrets.apply(at, effect),
             Effect::Pki(effect) => self.authority.apply(at, effect),
+            Effect::Revocation(effect) => self.revocations.apply(at, effect),
         }
     }
 
@@ -48,7 +54,7 @@ impl store::World for World {
         match effect {
             Effect::Registry(effect) => Registry::project(effect, out),
             Effect::Secrets(effect) => Catalogue::project(effect, out),
-            Effect::Operators(_) | Effect::Pki(_) => {}
+            Effect::Operators(_) | Effect::Pki(_) | Effect::Revocation(_) => {}
         }
     }
 }

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use super::input;
 use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::{AgentName, NameError, SecretName};
+use crate::base::{AgentName, IdError, InstanceId, NameError, SecretName, TokenId};
 
 /// Sends declaration files to `path` and prints the changes.
 pub(super) async fn declare(
@@ -87,7 +87,45 @@ pub(super) async fn agent(home: &Path, command: &AgentCommand, console: &Console
             console.json(&client.get(&format!("/v1/agents/{name}")).await?.json()?);
             Ok(())
         }
+        AgentCommand::Revoke { name, instance } => match (name, instance) {
+            (_, Some(id)) => {
+                let id: InstanceId = id.parse().map_err(bad_id)?;
+                change(home, &format!("/v1/instances/{id}/revoke"), "revoked", console).await
+            }
+            (Some(name), None) => standing(home, name, "revoke", "revoked", console).await,
+            (None, None) => {
+                Err(Failure::usage("nothing says whom to revoke", "name an agent, or --instance ID"))
+            }
+        },
+        AgentCommand::Suspend { name } => standing(home, name, "suspend", "suspended", console).await,
+        AgentCommand::Resume { name } => standing(home, name, "resume", "resumed", console).await,
     }
+}
+
+async fn standing(home: &Path, name: &str, verb: &str, done: &str, console: &Console) -> Result<(), Failure> {
+    let name: AgentName = canonical(name)?;
+    change(home, &format!("/v1/agents/{name}/{verb}"), done, console).await
+}
+
+/// `keyward token revoke`
+pub(super) async fn revoke_token(home: &Path, id: &str, console: &Console) -> Result<(), Failure> {
+    let id: TokenId = id.parse().map_err(bad_id)?;
+    change(home, &format!("/v1/tokens/{id}/revoke"), "revoked", console).await
+}
+
+async fn change(home: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
+    let answer = Client::of(home, Kind::Operator)?.post_json(path, &json!({})).await?.json()?;
+    if console.is_json() {
+        console.json(&answer);
+    } else {
+        let seq = answer.get("seq").and_then(Value::as_u64).unwrap_or_default();
+        console.line(&format!("{done} in ledger entry {seq}: the next request meets it"));
+    }
+    Ok(())
+}
+
+fn bad_id(error: IdError) -> Failure {
+    Failure::usage(&error.to_string(), "take the id from `keyward agent show` or `keyward audit list`")
 }
 
 async fn invite(

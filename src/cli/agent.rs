@@ -3,21 +3,17 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::client::{Answer, Client};
+use super::command::TokenArgs;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use crate::base::{NameError, SecretName, Sensitive};
 
 /// Gets a token and prints it: raw for people and pipes, the whole answer as JSON.
-pub(super) async fn token(
-    home: &Path,
-    capabilities: &[String],
-    resource: Option<&str>,
-    expires_in: Option<u32>,
-    console: &Console,
-) -> Result<(), Failure> {
+pub(super) async fn token(home: &Path, args: &TokenArgs, console: &Console) -> Result<(), Failure> {
     let client = Client::of(home, Kind::Agent)?;
-    let answer = ask(&client, &capabilities.join(" "), resource, expires_in).await?.json()?;
+    let scope = args.capabilities.join(" ");
+    let answer = ask(&client, &scope, args.resource.as_deref(), args.expires_in).await?.json()?;
     if console.is_json() {
         console.json(&answer);
         return Ok(());

@@ -75,18 +75,9 @@ pub enum Command {
         #[arg(hide = true)]
         argument: Vec<OsString>,
     },
-    /// Get a token for one or more capabilities
-    Token {
-        /// The capabilities
-        #[arg(required = true, value_name = "CAPABILITY")]
-        capabilities: Vec<String>,
-        /// Whom the token is to be for
-        #[arg(long, value_name = "URI")]
-        resource: Option<String>,
-        /// How long it is to hold, in seconds
-        #[arg(long, value_name = "SECONDS")]
-        expires_in: Option<u32>,
-    },
+    /// Get a token for one or more capabilities; or end one: `token revoke ID`
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Token(TokenArgs),
     /// Get an upstream secret: asks for a token and reads the secret with it
     Get {
         /// The secret
@@ -172,6 +163,52 @@ pub enum AgentCommand {
     Show {
         /// The agent
         name: String,
+    },
+    /// End everything that was issued to an agent so far, or to one instance of it
+    Revoke {
+        /// The agent
+        #[arg(required_unless_present = "instance", conflicts_with = "instance")]
+        name: Option<String>,
+        /// This instance alone
+        #[arg(long, value_name = "ID")]
+        instance: Option<String>,
+    },
+    /// Let nothing of an agent count until it is resumed
+    Suspend {
+        /// The agent
+        name: String,
+    },
+    /// End a suspension
+    Resume {
+        /// The agent
+        name: String,
+    },
+}
+
+/// `keyward token …`
+#[derive(Args, Debug)]
+pub struct TokenArgs {
+    /// What to do with a token that there is
+    #[command(subcommand)]
+    pub command: Option<TokenCommand>,
+    /// The capabilities
+    #[arg(required = true, value_name = "CAPABILITY")]
+    pub capabilities: Vec<String>,
+    /// Whom the token is to be for
+    #[arg(long, value_name = "URI")]
+    pub resource: Option<String>,
+    /// How long it is to hold, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub expires_in: Option<u32>,
+}
+
+/// `keyward token revoke`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// End one token, as an operator, by its id (`tok_…`; never the token itself)
+    Revoke {
+        /// The token's id
+        id: String,
     },
 }
 

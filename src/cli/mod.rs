@@ -14,7 +14,7 @@ mod identity;
 mod input;
 mod join;
 
-pub use command::{Cli, Command, ConfigCommand, Format};
+pub use command::{Cli, Command, ConfigCommand, Format, TokenCommand};
 pub use console::Console;
 pub use failure::Failure;
 pub use identity::{Identity, Kind, default_home};
@@ -39,9 +39,10 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
             input::not_an_argument(argument)?;
             join::join(&home, code_file.as_deref(), console).await
         }
-        Command::Token { capabilities, resource, expires_in } => {
-            agent::token(&home, capabilities, resource.as_deref(), *expires_in, console).await
-        }
+        Command::Token(args) => match &args.command {
+            Some(TokenCommand::Revoke { id }) => admin::revoke_token(&home, id, console).await,
+            None => agent::token(&home, args, console).await,
+        },
         Command::Get { secret, capability, out } => {
             agent::get(&home, secret, capability.as_deref(), out.as_deref(), console).await
         }

@@ -11,14 +11,14 @@ use super::answers::{
     SecretAnswer, answer,
 };
 use super::edge::{self, read_body};
-use super::input::{Operator, content_type, json, name};
+use super::input::{Operator, content_type, id, json, name};
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, PAGE_ENTRIES_MAX, SECRET_BYTES_MAX,
 };
 use crate::base::{AgentName, SecretName};
-use crate::broker::AdminDesk;
+use crate::broker::{AdminDesk, Revocation};
 use crate::registry::{SourceFile, Unnamed};
 
 /// The admin listener's routes.
@@ -46,6 +46,11 @@ fn table() -> Table<AdminDesk> {
         (route("GET", "/v1/agents", Operator), get(agents)),
         (route("GET", "/v1/agents/{name}", Operator), get(agent)),
         (route("POST", "/v1/agents/{name}/invitations", Operator), post(invite)),
+        (route("POST", "/v1/agents/{name}/revoke", Operator), post(revoke_agent)),
+        (route("POST", "/v1/agents/{name}/suspend", Operator), post(suspend_agent)),
+        (route("POST", "/v1/agents/{name}/resume", Operator), post(resume_agent)),
+        (route("POST", "/v1/instances/{id}/revoke", Operator), post(revoke_instance)),
+        (route("POST", "/v1/tokens/{id}/revoke", Operator), post(revoke_token)),
         (route("GET", "/v1/capabilities", Operator), get(capabilities)),
         (route("GET", "/v1/roles", Operator), get(roles)),
         (route("GET", "/v1/secrets", Operator), get(secrets)),
@@ -168,6 +173,64 @@ async fn invite(
         expires_at: invitation.expires_at.to_string(),
     };
     Ok(answer(StatusCode::CREATED, &answered))
+}
+
+#[derive(Serialize)]
+struct RevokedAnswer {
+    seq: u64,
+}
+
+async fn revoke_agent(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(agent): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    standing(&desk, &operator, &agent, Revocation::Revoke).await
+}
+
+async fn suspend_agent(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(agent): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    standing(&desk, &operator, &agent, Revocation::Suspend).await
+}
+
+async fn resume_agent(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(agent): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    standing(&desk, &operator, &agent, Revocation::Resume).await
+}
+
+async fn standing(
+    desk: &AdminDesk,
+    operator: &Operator,
+    agent: &str,
+    what: Revocation,
+) -> Result<Response<Body>, Problem> {
+    let agent: AgentName = name(agent)?;
+    let seq = desk.revoke_agent(&operator.principal, &agent, what).await?;
+    Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
+}
+
+async fn revoke_instance(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(instance): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let seq = desk.revoke_instance(&operator.principal, id(&instance)?).await?;
+    Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
+}
+
+async fn revoke_token(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(token): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let seq = desk.revoke_token(&operator.principal, id(&token)?).await?;
+    Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
 }
 
 async fn capabilities(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {

@@ -44,6 +44,7 @@ fn table() -> Table<AgentDesk> {
         (route("GET", "/oauth/authorize", Public), get(authorize)),
         (route("POST", "/v1/enrol", Public), post(enrol)),
         (route("POST", "/oauth/token", Agent), post(token)),
+        (route("POST", "/oauth/revoke", Agent), post(revoke)),
         (route("GET", "/v1/whoami", Agent), get(whoami)),
         (route("GET", "/v1/secrets/{*name}", Agent), get(reveal)),
     ]
@@ -74,6 +75,8 @@ struct Metadata<'a> {
     issuer: &'a str,
     authorization_endpoint: String,
     token_endpoint: String,
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 1],
     jwks_uri: String,
     response_types_supported: [&'static str; 1],
     grant_types_supported: [&'static str; 1],
@@ -88,6 +91,8 @@ async fn metadata(State(desk): State<AgentDesk>) -> Response<Body> {
         issuer,
         authorization_endpoint: format!("{issuer}/oauth/authorize"),
         token_endpoint: format!("{issuer}/oauth/token"),
+        revocation_endpoint: format!("{issuer}/oauth/revoke"),
+        revocation_endpoint_auth_methods_supported: ["tls_client_auth"],
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         response_types_supported: ["none"],
         grant_types_supported: ["client_credentials"],
@@ -237,6 +242,25 @@ async fn mint(
             constrained: &minted.constrained,
         },
     ))
+}
+
+/// RFC 7009: the answer says nothing of the token, which is the caller's own or none of its business.
+async fn revoke(
+    State(desk): State<AgentDesk>,
+    agent: Result<Agent, Problem>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let given_up = async {
+        let agent = agent?;
+        let fields = form(request, BODY_BYTES_MAX).await?;
+        let Some(token) = fields.get("token").filter(|token| !token.is_empty()) else {
+            let (why, fix) = ("the form has no `token`", "send token=… of the token to give up");
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "token_absent", why, fix));
+        };
+        desk.give_up(&agent.principal, token).await?;
+        Ok(Response::new(Body::empty()))
+    };
+    given_up.await.map_err(Problem::oauth)
 }
 
 #[derive(Serialize)]

@@ -10,7 +10,7 @@ use super::edge::read_body;
 use super::listener::Peer;
 use super::problem::Problem;
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
-use crate::base::NameError;
+use crate::base::{IdError, NameError};
 use crate::broker::{AdminDesk, AgentDesk};
 use crate::pki::PeerCertificate;
 use std::sync::Arc;
@@ -138,6 +138,14 @@ pub(super) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem
     text.parse().map_err(|error: NameError| {
         let fix = format!("use {}", error.rule());
         Problem::new(StatusCode::BAD_REQUEST, "name_not_canonical", &error.to_string(), &fix)
+    })
+}
+
+/// A canonical id out of the path.
+pub(super) fn id<I: FromStr<Err = IdError>>(text: &str) -> Result<I, Problem> {
+    text.parse().map_err(|error: IdError| {
+        let fix = "take the id from a listing or from the ledger, as it is printed";
+        Problem::new(StatusCode::BAD_REQUEST, "id_not_canonical", &error.to_string(), fix)
     })
 }
 

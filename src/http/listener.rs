@@ -28,6 +28,7 @@ use crate::base::limits::{
     DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, WRITE_WAIT_S,
 };
 use crate::pki::PeerCertificate;
+use crate::pki::tls::Gate;
 
 /// Who is at the other end of a connection. Read once, when it is made; judged on every request.
 #[derive(Clone, Debug)]
@@ -47,12 +48,34 @@ pub struct ConnectionCaps {
     pub max_per_peer: usize,
 }
 
+/// Whether a peer may stay connected, and a sign that the answer may have changed.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Asked again for every open connection that showed a certificate.
+    pub gate: Arc<dyn Gate>,
+    /// Changes whenever somebody who could act before may not any more.
+    pub changed: watch::Receiver<u64>,
+}
+
+impl Standing {
+    /// Returns when `peer` may not stay.
+    async fn lost(mut self, peer: Option<Arc<PeerCertificate>>) {
+        let Some(peer) = peer else { return std::future::pending().await };
+        while self.changed.changed().await.is_ok() {
+            if !self.gate.admits(&peer) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
 /// Accepts until `stop` turns true, then lets requests under way end for `DRAIN_WAIT_S`.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
-    caps: ConnectionCaps,
+    (caps, standing): (ConnectionCaps, Standing),
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Places::new(caps);
@@ -70,10 +93,10 @@ pub async fn serve(
                     continue;
                 };
                 let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
-                let stop = stop.clone();
+                let (stop, standing) = (stop.clone(), standing.clone());
                 tokio::spawn(async move {
                     if let Some(stream) = handshake(stream, address, &acceptor, stop).await {
-                        connection(stream, address, router, watcher).await;
+                        connection(stream, address, router, (watcher, standing)).await;
                     }
                     drop(place);
                 });
@@ -117,7 +140,12 @@ async fn handshake(
     }
 }
 
-async fn connection(stream: TlsStream<TcpStream>, address: SocketAddr, router: Router, watcher: Watcher) {
+async fn connection(
+    stream: TlsStream<TcpStream>,
+    address: SocketAddr,
+    router: Router,
+    (watcher, standing): (Watcher, Standing),
+) {
     let certificate = match stream.get_ref().1.peer_certificates() {
         None | Some([]) => None,
         Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
@@ -126,6 +154,7 @@ async fn connection(stream: TlsStream<TcpStream>, address: SocketAddr, router: R
             Err(_) => return,
         },
     };
+    let lost = standing.lost(certificate.clone());
     let peer = Peer { certificate, address };
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
@@ -138,9 +167,13 @@ async fn connection(stream: TlsStream<TcpStream>, address: SocketAddr, router: R
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX);
     let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
-    let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
-    if let Err(error) = served {
-        tracing::debug!(peer = %address.ip(), %error, "a connection ended early");
+    tokio::select! {
+        served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)) => {
+            if let Err(error) = served {
+                tracing::debug!(peer = %address.ip(), %error, "a connection ended early");
+            }
+        }
+        () = lost => tracing::info!(peer = %address.ip(), "a connection was cut: its holder may not act any more"),
     }
 }
 

@@ -2,7 +2,8 @@ use super::grant::{Basis, Grant};
 use crate::base::{AgentId, CodeId, DecisionId, InstanceId, Timestamp};
 use crate::crypto::{Digest, MacKey, matches, sha256};
 use crate::quota::Permit;
-use crate::registry::{Code, Registry};
+use crate::registry::{Code, InstanceState, Registry};
+use crate::revocation::{Liveness, Revocations, Subject};
 
 /// Somebody without a certificate redeems a code.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ pub enum EnrolmentRefused {
 /// # Errors
 /// [`EnrolmentRefused`].
 pub fn decide_enrolment(
-    registry: &Registry,
+    (registry, revocations): (&Registry, &Revocations),
     request: &EnrolmentRequest<'_>,
     _permit: Permit,
     (decision, digests): (DecisionId, &MacKey),
@@ -72,14 +73,20 @@ pub fn decide_enrolment(
     let code = registry.code(request.code).filter(|code| is_good(code, &hash, now));
     let code = code.ok_or(EnrolmentRefused::BadCode)?;
     let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
+    let of_agent = Subject::Agent(agent.id);
+    if revocations.judge(code.issued_seq, &[of_agent]) == Liveness::Dead {
+        return Err(EnrolmentRefused::BadCode);
+    }
     let repeats = match &code.redeemed {
         Some((instance, key)) if *key == request.key => Some(*instance),
         Some(_) => return Err(EnrolmentRefused::Reused),
         None => None,
     };
-    if repeats.is_none()
-        && agent.live_instances(now) >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX)
-    {
+    let live = agent.instances.values().filter(|one| {
+        one.state(now) == InstanceState::Live
+            && revocations.judge(one.enrolled_seq, &[of_agent, Subject::Instance(one.id)]) == Liveness::Live
+    });
+    if repeats.is_none() && live.count() >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX) {
         return Err(EnrolmentRefused::TooManyInstances);
     }
     let canonical = [&code.id.as_bytes()[..], request.key.as_bytes()].concat();

@@ -33,6 +33,8 @@ pub struct Instance {
     pub not_after: Timestamp,
     /// When it enrolled.
     pub enrolled_at: Timestamp,
+    /// The entry by which it did.
+    pub enrolled_seq: u64,
     /// The sequence of the entry that holds the certificate, once it has been signed.
     pub certificate_seq: Option<u64>,
 }
@@ -71,11 +73,5 @@ impl Agent {
     #[must_use]
     pub fn instance_of(&self, serial: &[u8; 16], key: &Digest) -> Option<&Instance> {
         self.instances.values().find(|instance| instance.serial == *serial && instance.key == *key)
-    }
-
-    /// How many instances can act at `now`.
-    #[must_use]
-    pub fn live_instances(&self, now: Timestamp) -> usize {
-        self.instances.values().filter(|instance| instance.state(now) == InstanceState::Live).count()
     }
 }

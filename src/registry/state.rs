@@ -90,6 +90,8 @@ pub struct Code {
     pub hash: Digest,
     /// Until when it can be redeemed.
     pub expires_at: Timestamp,
+    /// The entry that made it known.
+    pub issued_seq: u64,
     /// The instance that redeemed it, and with which key.
     pub redeemed: Option<(InstanceId, Digest)>,
 }
@@ -145,8 +147,14 @@ impl Registry {
             Effect::RemoveAgent(id) => self.remove_agent(*id),
             Effect::IssueCode { id, agent, hash, expires_at } => {
                 self.forget_codes(at.time);
-                let code =
-                    Code { id: *id, agent: *agent, hash: *hash, expires_at: *expires_at, redeemed: None };
+                let code = Code {
+                    id: *id,
+                    agent: *agent,
+                    hash: *hash,
+                    expires_at: *expires_at,
+                    issued_seq: at.seq,
+                    redeemed: None,
+                };
                 self.codes.insert(*id, code);
             }
             Effect::Enrol { code, agent, instance, serial, key, not_before, not_after } => {
@@ -157,6 +165,7 @@ impl Registry {
                     not_before: *not_before,
                     not_after: *not_after,
                     enrolled_at: at.time,
+                    enrolled_seq: at.seq,
                     certificate_seq: None,
                 };
                 self.enrol(at.time, *code, *agent, instance);

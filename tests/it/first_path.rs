@@ -195,8 +195,9 @@ async fn what_is_taken_away_is_gone_at_the_next_request_of_an_open_connection() 
 
     let body = serde_json::json!({ "files": [{ "name": "a", "text": DECLARED_ROLE }], "prune": true });
     assert_eq!(broker.operator().post_json("/v1/apply", &body).await.status, 200);
-    let gone = open.send("GET", "/v1/whoami", &[], b"").await.unwrap();
-    assert_eq!((gone.status, gone.code().as_str()), (401, "certificate_unknown"));
+    // Refused, or the connection is cut already.
+    let gone = open.send("GET", "/v1/whoami", &[], b"").await;
+    assert!(gone.is_err() || gone.is_ok_and(|gone| gone.code() == "certificate_unknown"));
     assert!(
         agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(),
         "the handshake refuses it too"

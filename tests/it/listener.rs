@@ -14,7 +14,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
-use keyward::http::listener::{ConnectionCaps, Peer, serve};
+use keyward::http::listener::{ConnectionCaps, Peer, Standing, serve};
 use keyward::pki::tls::{Gate, Identity, client_config, pinned_client_config, server_config};
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, new_key_and_request, read_request};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
@@ -91,7 +91,8 @@ impl Bed {
         let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let our_time = Arc::clone(&clock) as Arc<dyn Clock>;
         let gate = Arc::clone(&door) as Arc<dyn Gate>;
-        let tls = server_config(identity, issuer.certificate(), gate, our_time).unwrap();
+        let tls = server_config(identity, issuer.certificate(), Arc::clone(&gate), our_time).unwrap();
+        let standing = Standing { gate, changed: watch::channel(0).1 };
         let waits = (Arc::clone(&hold), Arc::clone(&held));
         let router = Router::new().route("/who", get(who)).route("/panic", get(breaks)).route(
             "/hold",
@@ -104,7 +105,7 @@ impl Bed {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, tls, router, caps, stopped));
+        let serving = tokio::spawn(serve(listener, tls, router, (caps, standing), stopped));
         Self { issuer, clock, door, hold, held, address, stop, serving }
     }
 

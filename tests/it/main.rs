@@ -25,6 +25,7 @@ mod listener;
 mod races;
 mod readme;
 mod refusals;
+mod revocation;
 mod routes;
 mod support;
 mod tls;

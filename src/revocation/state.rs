@@ -1,0 +1,198 @@
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MAX_S};
+use crate::base::{AgentId, InstanceId, Timestamp, TokenId};
+use crate::ledger::Kind;
+use crate::store::{At, Event};
+
+/// Somebody or something that credentials are issued under.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Subject {
+    /// An agent, with all its instances, tokens and enrolment codes.
+    Agent(AgentId),
+    /// One instance of an agent, with its certificate and tokens.
+    Instance(InstanceId),
+    /// One token.
+    Token(TokenId),
+}
+
+impl Subject {
+    /// The word for what it is.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Agent(_) => "agent",
+            Self::Instance(_) => "instance",
+            Self::Token(_) => "token",
+        }
+    }
+}
+
+/// A subject was revoked, suspended or resumed.
+#[derive(Debug, Serialize)]
+pub struct RevocationChanged<'a> {
+    /// Who did: an operator's name, or `holder` for the agent that gives up its own token.
+    pub by: &'a str,
+    /// `revoke`, `suspend` or `resume`.
+    pub action: &'static str,
+    /// `agent`, `instance` or `token`.
+    pub subject: &'static str,
+    /// The agent's name, as far as it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The subject's id.
+    pub id: String,
+}
+
+impl Event for RevocationChanged<'_> {
+    const KIND: Kind = Kind(0x0601);
+    const NAME: &'static str = "revocation.changed";
+}
+
+/// A state change of this room.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// Everything issued under the subject before this entry is dead. Never taken back.
+    Kill(Subject),
+    /// Nothing issued under the subject counts, until it is unblocked.
+    Block(Subject),
+    /// Ends a block. What was killed stays dead.
+    Unblock(Subject),
+}
+
+/// A revoked token is remembered until it would have ended by itself, with as much again to spare.
+const TOKEN_MEMORY_S: i64 = 2 * (TOKEN_LIFE_MAX_S + LEEWAY_S);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    /// Sequence of the latest `Kill`; never lowered.
+    dead_before: u64,
+    blocked: bool,
+}
+
+/// Whether a credential still counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Liveness {
+    /// It does.
+    Live,
+    /// It does not: one of the subjects it was issued under is revoked or suspended.
+    Dead,
+}
+
+/// All marks, in memory.
+#[derive(Debug, Default)]
+pub struct Revocations {
+    marks: HashMap<Subject, Mark>,
+    /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.
+    tokens: VecDeque<(Timestamp, TokenId)>,
+}
+
+impl Revocations {
+    /// Whether what entry `issued` issued under `subjects` still counts.
+    #[must_use]
+    pub fn judge(&self, issued: u64, subjects: &[Subject]) -> Liveness {
+        let dead = subjects.iter().filter_map(|subject| self.marks.get(subject));
+        let dead = dead.into_iter().any(|mark| mark.blocked || issued < mark.dead_before);
+        if dead { Liveness::Dead } else { Liveness::Live }
+    }
+
+    /// Takes in one effect.
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        self.forget_tokens(at.time);
+        if let Effect::Kill(Subject::Token(token)) = effect {
+            self.tokens.push_back((at.time, *token));
+        }
+        let (Effect::Kill(subject) | Effect::Block(subject) | Effect::Unblock(subject)) = effect;
+        let mark = self.marks.entry(*subject).or_default();
+        match effect {
+            Effect::Kill(_) => mark.dead_before = mark.dead_before.max(at.seq),
+            Effect::Block(_) => mark.blocked = true,
+            Effect::Unblock(_) => mark.blocked = false,
+        }
+    }
+
+    fn forget_tokens(&mut self, now: Timestamp) {
+        while let Some((revoked_at, token)) = self.tokens.front().copied() {
+            if revoked_at.plus_s(TOKEN_MEMORY_S) > now {
+                break;
+            }
+            self.tokens.pop_front();
+            self.marks.remove(&Subject::Token(token));
+        }
+    }
+}
+
+/// The keys that decisions on this room's records rely on.
+pub mod keys {
+    use super::Subject;
+    use crate::ledger::Key;
+
+    /// Whether what was issued under this subject counts.
+    #[must_use]
+    pub fn subject(subject: Subject) -> Key {
+        match subject {
+            Subject::Agent(id) => Key::of("revocation-agent", id.as_bytes()),
+            Subject::Instance(id) => Key::of("revocation-instance", id.as_bytes()),
+            Subject::Token(id) => Key::of("revocation-token", id.as_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemEntropy;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    fn at(seq: u64) -> At {
+        At { seq, time: NOW }
+    }
+
+    #[test]
+    fn what_was_issued_before_a_kill_is_dead_and_what_comes_after_is_not() {
+        let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
+        let mut revocations = Revocations::default();
+        assert_eq!(revocations.judge(5, &[agent]), Liveness::Live);
+        revocations.apply(at(10), &Effect::Kill(agent));
+        assert_eq!(revocations.judge(9, &[agent]), Liveness::Dead);
+        assert_eq!(revocations.judge(11, &[agent]), Liveness::Live);
+    }
+
+    #[test]
+    fn a_block_ends_and_a_kill_does_not() {
+        let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
+        let mut revocations = Revocations::default();
+        revocations.apply(at(1), &Effect::Kill(agent));
+        revocations.apply(at(2), &Effect::Block(agent));
+        assert_eq!(revocations.judge(3, &[agent]), Liveness::Dead);
+        revocations.apply(at(4), &Effect::Unblock(agent));
+        assert_eq!(
+            (revocations.judge(3, &[agent]), revocations.judge(0, &[agent])),
+            (Liveness::Live, Liveness::Dead)
+        );
+    }
+
+    #[test]
+    fn a_revoked_token_is_forgotten_once_it_has_ended_by_itself() {
+        let token = TokenId::mint(NOW, &SystemEntropy);
+        let mut revocations = Revocations::default();
+        revocations.apply(at(5), &Effect::Kill(Subject::Token(token)));
+        assert_eq!(revocations.judge(4, &[Subject::Token(token)]), Liveness::Dead);
+        let later = At { seq: 6, time: NOW.plus_s(TOKEN_MEMORY_S) };
+        revocations.apply(later, &Effect::Kill(Subject::Token(TokenId::mint(NOW, &SystemEntropy))));
+        assert_eq!(revocations.marks.len(), 1);
+    }
+
+    #[test]
+    fn one_dead_subject_is_enough() {
+        let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
+        let instance = Subject::Instance(InstanceId::mint(NOW, &SystemEntropy));
+        let mut revocations = Revocations::default();
+        revocations.apply(at(7), &Effect::Kill(instance));
+        assert_eq!(revocations.judge(5, &[agent, instance]), Liveness::Dead);
+        assert_eq!(revocations.judge(5, &[agent]), Liveness::Live);
+    }
+}
