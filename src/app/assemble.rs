@@ -7,10 +7,10 @@ use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::broker::{Core, Founding, Settings, World, found};
 use crate::cli::Failure;
 use crate::config::{Config, RootKey};
-use crate::crypto::{EcdsaKey, MacKey, SignatureForm};
+use crate::crypto::{EcdsaKey, Ed25519Key, MacKey, SignatureForm};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
-use crate::ledger::SEGMENT_BYTES;
+use crate::ledger::{Notary, SEGMENT_BYTES};
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
@@ -98,6 +98,7 @@ pub(super) async fn assemble(
         .map_err(|failure| broker_failure(&failure))?;
     let signer =
         Signer::new(key(keyring, Family::Token, SignatureForm::Fixed)?).map_err(|error| broken(&error))?;
+    let notary = notary(config, keyring)?;
     let issuer_name = config.tokens.issuer.as_str();
     let verifier = Verifier::new(issuer_name, &signer.key_set()).map_err(|error| broken(&error))?;
     let aead = |family| keyring.aead(family).map_err(|error| keyring_failure(&error));
@@ -111,6 +112,7 @@ pub(super) async fn assemble(
     Ok(Core {
         store,
         issuer: Issuer::new(signer, authority, opener, issuer_name.to_owned()),
+        notary,
         sealer: Sealer::new(aead(Family::Value)?),
         verifier,
         digests: MacKey::new(digests),
@@ -128,6 +130,13 @@ pub(super) async fn assemble(
             tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
         },
     })
+}
+
+/// Signs checkpoints of this ledger under its own name: trust domain and ledger id.
+pub(super) fn notary(config: &Config, keyring: &Keyring) -> Result<Notary, Failure> {
+    let (_, pkcs8) = keyring.signing(Family::Checkpoint).map_err(|error| keyring_failure(&error))?;
+    let key = Ed25519Key::from_pkcs8(pkcs8).map_err(|error| broken(&error))?;
+    Ok(Notary::new(format!("{}/{}", config.trust_domain, keyring.ledger()), key))
 }
 
 fn key(keyring: &Keyring, family: Family, form: SignatureForm) -> Result<EcdsaKey, Failure> {

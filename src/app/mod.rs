@@ -47,9 +47,15 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Serve { config, accept_lost_entries } => {
             serve::serve(&load(config)?, *accept_lost_entries).await
         }
-        Command::Verify { config, data_dir } => {
+        Command::Verify { config, data_dir, checkpoint, key } => {
             let config = config.as_deref().map(load).transpose()?;
-            verify::verify(config.as_ref(), data_dir.as_deref(), console)
+            let wanted = verify::Wanted {
+                config: config.as_ref(),
+                data_dir: data_dir.as_deref(),
+                checkpoint: checkpoint.as_deref(),
+                key: key.as_deref(),
+            };
+            verify::verify(&wanted, console)
         }
         Command::Config(ConfigCommand::Check { config }) => {
             load(config)?;

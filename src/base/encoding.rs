@@ -1,6 +1,6 @@
 //! Bytes as text: one owner for hex, base64url and base32, all strict and without padding.
 
-use data_encoding::{BASE32_DNSSEC, BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE32_DNSSEC, BASE64, BASE64URL_NOPAD, HEXLOWER};
 
 /// Lower-case hexadecimal.
 #[must_use]
@@ -24,6 +24,18 @@ pub fn base64url(bytes: &[u8]) -> String {
 #[must_use]
 pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
     BASE64URL_NOPAD.decode(text.as_bytes()).ok()
+}
+
+/// base64 with padding (RFC 4648 §4): what signed notes are written in.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
+/// Bytes of padded base64; `None` for anything else.
+#[must_use]
+pub fn from_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.as_bytes()).ok()
 }
 
 /// Lower-case base32 without padding, in the extended-hex alphabet (RFC 4648 §7): sorts like its bytes.

@@ -11,7 +11,7 @@ use crate::base::limits::CONFLICT_RETRIES_MAX;
 use crate::base::{AgentId, Clock, DecisionId, Entropy, RequestId, Timestamp, TrustDomain};
 use crate::crypto::MacKey;
 use crate::issuance::Issuer;
-use crate::ledger::AppendError;
+use crate::ledger::{AppendError, Notary};
 use crate::pki::PeerCertificate;
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter};
@@ -42,6 +42,8 @@ pub struct Core {
     pub issuer: Issuer,
     /// Seals secret values.
     pub sealer: Sealer,
+    /// Signs checkpoints of the ledger.
+    pub notary: Notary,
     /// Verifies tokens.
     pub verifier: Verifier,
     /// Digests requests.
@@ -192,6 +194,19 @@ impl AgentDesk {
     #[must_use]
     pub fn authority(&self) -> &[u8] {
         self.0.issuer.authority().certificate()
+    }
+
+    /// A signed checkpoint of the ledger as it is now (C2SP tlog-checkpoint). Whoever keeps it can tell
+    /// later whether an entry was cut off or rewritten since.
+    #[must_use]
+    pub fn checkpoint(&self) -> String {
+        self.0.notary.sign(&self.0.store.tree())
+    }
+
+    /// The key that verifies checkpoints, as signed notes write it.
+    #[must_use]
+    pub fn checkpoint_key(&self) -> String {
+        self.0.notary.verifier().to_string()
     }
 
     /// The `iss` of tokens, which is also the broker's own audience.

@@ -137,6 +137,12 @@ pub enum Command {
         /// The data directory alone: frames, sequence and hashes are checked, state changes stay closed
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
+        /// A signed checkpoint from earlier, from `GET /v1/checkpoint`: nothing in it may be gone or rewritten
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// The key that verifies the checkpoint, from `GET /v1/checkpoint/key` [default: from the keyring]
+        #[arg(long, value_name = "KEY", requires = "checkpoint")]
+        key: Option<String>,
     },
     /// The configuration
     #[command(subcommand)]

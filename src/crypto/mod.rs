@@ -7,9 +7,11 @@
 mod aead;
 mod derive;
 mod digest;
+mod note;
 mod signing;
 
 pub use aead::{Aad, AeadKey, KeyId, OpenError, SEAL_OVERHEAD_BYTES};
 pub use derive::derive_key;
 pub use digest::{Digest, MacKey, Sha256Stream, matches, sha256, sha256_parts};
+pub use note::{Ed25519Key, verify_ed25519};
 pub use signing::{EcdsaKey, KeyError, SignatureForm};

@@ -41,6 +41,8 @@ fn table() -> Table<AgentDesk> {
         (route("GET", "/.well-known/oauth-authorization-server", Public), get(metadata)),
         (route("GET", "/.well-known/jwks.json", Public), get(jwks)),
         (route("GET", "/v1/authority", Public), get(authority)),
+        (route("GET", "/v1/checkpoint", Public), get(checkpoint)),
+        (route("GET", "/v1/checkpoint/key", Public), get(checkpoint_key)),
         (route("GET", "/oauth/authorize", Public), get(authorize)),
         (route("POST", "/v1/enrol", Public), post(enrol)),
         (route("POST", "/oauth/token", Agent), post(token)),
@@ -112,6 +114,21 @@ async fn authority(State(desk): State<AgentDesk>) -> Response<Body> {
     let kind = HeaderValue::from_static("application/x-pem-file");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     public(response)
+}
+
+async fn checkpoint(State(desk): State<AgentDesk>) -> Response<Body> {
+    text(desk.checkpoint())
+}
+
+async fn checkpoint_key(State(desk): State<AgentDesk>) -> Response<Body> {
+    text(format!("{}\n", desk.checkpoint_key()))
+}
+
+fn text(body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// Public documents may be kept for a minute: short enough for a rotation to be seen.

@@ -6,7 +6,7 @@ use super::file::{self, Body, KeyringError, VERSION, WrappedKey};
 use super::slot::{Slot, SlotKey};
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId, Timestamp};
-use crate::crypto::{Aad, AeadKey, EcdsaKey, KeyId, OpenError, derive_key};
+use crate::crypto::{Aad, AeadKey, EcdsaKey, Ed25519Key, KeyId, OpenError, derive_key};
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -23,11 +23,13 @@ pub enum Family {
     Token,
     /// Signs certificates.
     Authority,
+    /// Signs checkpoints of the ledger.
+    Checkpoint,
 }
 
 impl Family {
-    const ALL: [Self; 6] =
-        [Self::Value, Self::Delta, Self::Index, Self::Digest, Self::Token, Self::Authority];
+    const ALL: [Self; 7] =
+        [Self::Value, Self::Delta, Self::Index, Self::Digest, Self::Token, Self::Authority, Self::Checkpoint];
 
     /// Its number in key ids; never given to another family.
     #[must_use]
@@ -39,14 +41,21 @@ impl Family {
             Self::Digest => 4,
             Self::Token => 5,
             Self::Authority => 6,
+            Self::Checkpoint => 7,
         }
     }
 
     const fn is_signing(self) -> bool {
         match self {
-            Self::Token | Self::Authority => true,
+            Self::Token | Self::Authority | Self::Checkpoint => true,
             Self::Value | Self::Delta | Self::Index | Self::Digest => false,
         }
+    }
+
+    /// A new private key of a signing family, PKCS#8.
+    fn signing_key(self) -> Result<Sensitive<Vec<u8>>, KeyringError> {
+        let made = if self == Self::Checkpoint { Ed25519Key::generate() } else { EcdsaKey::generate() };
+        made.map_err(|_| KeyringError::Generate)
     }
 }
 
@@ -76,7 +85,7 @@ impl Keyring {
             let id = KeyId { family: family.number(), generation: 1 };
             let wrapping = wrapping(&root);
             let wrapped = if family.is_signing() {
-                let key = EcdsaKey::generate().map_err(|_| KeyringError::Generate)?;
+                let key = family.signing_key()?;
                 let wrapped = wrapping.seal(&bound(ledger, id), key.expose(), entropy);
                 ring.signing.insert((family, 1), key);
                 wrapped

@@ -8,6 +8,7 @@
 mod active;
 mod append;
 mod catalog;
+mod checkpoint;
 mod entry;
 mod file_ledger;
 mod flaw;
@@ -21,6 +22,7 @@ mod walk;
 mod writer;
 
 pub use append::{Append, AppendError, Committed, Head, Ledger, Pending, ReadError, Receipt};
+pub use checkpoint::{Checkpoint, CheckpointError, Notary, NoteVerifier};
 pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, leaf};
 pub use file_ledger::{FileLedger, Options, SEGMENT_BYTES};
 pub use flaw::{OpenError, VerifyError};

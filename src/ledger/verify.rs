@@ -23,6 +23,8 @@ pub struct Verified {
     pub head: Head,
     /// The root of the Merkle tree over all leaves (RFC 6962).
     pub root: Digest,
+    /// The root at the size that was asked for; `None` when there are fewer entries.
+    pub root_at: Option<Digest>,
     /// How the last segment ends.
     pub end: End,
 }
@@ -39,6 +41,7 @@ pub enum End {
 }
 
 /// Checks the ledger in `layer`: every checksum, sequence and time, and with `keys` every seal too.
+/// The root is also told as it was when there were `at` entries: what a checkpoint speaks of.
 /// Without keys, bytes that were altered together with their checksum pass; compare the root hash.
 ///
 /// # Errors
@@ -47,10 +50,18 @@ pub fn verify(
     layer: &dyn Layer,
     ledger: Option<LedgerId>,
     keys: Option<&DeltaKeys>,
+    at: u64,
 ) -> Result<Verified, VerifyError> {
     let firsts = segments(layer)?;
-    let mut check =
-        Check { keys, ledger, tree: Tree::new(), head: Head { seq: 0, time: Timestamp::from_ms(0) } };
+    let mut check = Check {
+        keys,
+        ledger,
+        tree: Tree::new(),
+        head: Head { seq: 0, time: Timestamp::from_ms(0) },
+        at,
+        root_at: None,
+    };
+    check.note_root();
     let mut end = End::Closed;
     for (at, &first_seq) in firsts.iter().enumerate() {
         match firsts.get(at.saturating_add(1)) {
@@ -60,7 +71,7 @@ pub fn verify(
     }
     let (entries, root) = (check.tree.size(), check.tree.root());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
-    Ok(Verified { ledger, entries, head: check.head, root, end })
+    Ok(Verified { ledger, entries, head: check.head, root, root_at: check.root_at, end })
 }
 
 #[derive(Clone)]
@@ -69,9 +80,17 @@ struct Check<'k> {
     ledger: Option<LedgerId>,
     tree: Tree,
     head: Head,
+    at: u64,
+    root_at: Option<Digest>,
 }
 
 impl Check<'_> {
+    fn note_root(&mut self) {
+        if self.tree.size() == self.at {
+            self.root_at = Some(self.tree.root());
+        }
+    }
+
     fn enter(&mut self, header: &Header) -> Result<Option<SegmentKeys>, VerifyError> {
         if *self.ledger.get_or_insert(header.ledger) != header.ledger {
             let name = segment_name(header.first_seq);
@@ -139,6 +158,7 @@ impl Check<'_> {
                 return Err(VerifyError::damaged(frame.seq, name, "it is older than the entry before it"));
             }
             self.tree.append(&leaf(frame.kind, &frame.salt, frame.event, frame.sealed));
+            self.note_root();
             self.head = Head { seq: frame.seq, time: frame.time };
         }
         Ok(())

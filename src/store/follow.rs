@@ -1,20 +1,27 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::change::{At, Projection, World, decode};
 use crate::index::{Batch, Index};
-use crate::ledger::{Entry, Follower};
+use crate::ledger::{Entry, Follower, Tree};
 
 /// The in-memory state and how far it has come.
 #[derive(Debug)]
 pub(super) struct Memory<W> {
     world: RwLock<W>,
     as_of: AtomicU64,
+    /// The Merkle tree over all entries that have been taken in.
+    tree: Mutex<Tree>,
 }
 
 impl<W: World> Memory<W> {
     pub(super) fn new(world: W) -> Self {
-        Self { world: RwLock::new(world), as_of: AtomicU64::new(0) }
+        Self { world: RwLock::new(world), as_of: AtomicU64::new(0), tree: Mutex::new(Tree::new()) }
+    }
+
+    /// The tree over all entries that have been taken in.
+    pub(super) fn tree(&self) -> Tree {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The state, and the sequence of the last entry in it. The sequence is read under the lock, so
@@ -32,6 +39,7 @@ pub(super) struct WorldFollower<W: World> {
     index: Arc<Index>,
     indexed_through: u64,
     waiting: Vec<(At, Vec<W::Effect>)>,
+    tree: Tree,
     last: u64,
 }
 
@@ -41,7 +49,7 @@ const INDEX_STRIDE: u64 = 1024;
 impl<W: World> WorldFollower<W> {
     pub(super) fn new(memory: Arc<Memory<W>>, index: Arc<Index>) -> Self {
         let indexed_through = index.applied();
-        Self { memory, index, indexed_through, waiting: Vec::new(), last: 0 }
+        Self { memory, index, indexed_through, waiting: Vec::new(), tree: Tree::new(), last: 0 }
     }
 }
 
@@ -49,6 +57,7 @@ impl<W: World> Follower for WorldFollower<W> {
     fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
         let effects = decode::<W::Effect>(delta)?;
         self.last = entry.seq;
+        self.tree.append(&entry.leaf());
         if !effects.is_empty() {
             self.waiting.push((At { seq: entry.seq, time: entry.time }, effects));
         }
@@ -56,6 +65,7 @@ impl<W: World> Follower for WorldFollower<W> {
     }
 
     fn settle(&mut self) {
+        self.memory.tree.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.tree);
         let mut projection = Projection::default();
         if !self.waiting.is_empty() {
             let mut world = self.memory.world.write().unwrap_or_else(PoisonError::into_inner);

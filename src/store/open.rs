@@ -10,8 +10,8 @@ use crate::base::{Clock, Entropy, Sensitive};
 use crate::index::{Batch, Index, IndexError, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
-    Append, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport, Options, ReadError,
-    Receipt, lock_file,
+    self, Append, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport, Options,
+    ReadError, Receipt, lock_file,
 };
 
 /// How a store is opened.
@@ -215,6 +215,12 @@ impl<W: World> Store<W> {
                 self.index.submit(Batch { seq: entry.seq, puts: self.projection(entry)?.puts });
             }
         }
+    }
+
+    /// The Merkle tree over all durable entries.
+    #[must_use]
+    pub fn tree(&self) -> ledger::Tree {
+        self.memory.tree()
     }
 
     /// The newest durable entry.

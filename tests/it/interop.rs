@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::process::Process;
 
 /// Python with the packages that `scripts/test` installs. Its absence fails the test.
-fn python(script: &str, args: &[&str]) -> String {
+pub(crate) fn python(script: &str, args: &[&str]) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let python = std::env::var_os("KEYWARD_TEST_PYTHON")
         .map_or_else(|| root.join("target/test-venv/bin/python"), PathBuf::from);

@@ -47,7 +47,7 @@ fn check(disk: &Disk, how: Left, what: &str) -> Option<u64> {
         Err(OpenError::Damaged { seq, .. }) => {
             assert!((1..=ENTRIES + 1).contains(&seq), "{what}: named entry {seq}");
             assert_eq!(disk.files(), before, "{what}: damage must leave everything as it is");
-            let named = verify(disk.layer().as_ref(), None, Some(&keys())).unwrap_err();
+            let named = verify(disk.layer().as_ref(), None, Some(&keys()), 0).unwrap_err();
             assert!(
                 matches!(named, VerifyError::Damaged { seq: by_verify, .. } if by_verify == seq),
                 "{what}: {named}"
@@ -304,8 +304,8 @@ fn verifying_agrees_with_the_ledger_and_writes_nothing() {
         let disk = left(how);
         let before = disk.files();
         let sealed =
-            verify(disk.layer().as_ref(), Some(LedgerId::from_bytes(LEDGER)), Some(&keys())).unwrap();
-        let bare = verify(disk.layer().as_ref(), None, None).unwrap();
+            verify(disk.layer().as_ref(), Some(LedgerId::from_bytes(LEDGER)), Some(&keys()), 0).unwrap();
+        let bare = verify(disk.layer().as_ref(), None, None, 0).unwrap();
         assert_eq!(sealed, bare);
         assert_eq!(disk.files(), before);
         assert_eq!(sealed.end, if how == Left::Closed { End::Closed } else { End::Open });
@@ -316,7 +316,7 @@ fn verifying_agrees_with_the_ledger_and_writes_nothing() {
         }
         assert_eq!((sealed.entries, sealed.root), (ENTRIES, tree.root()));
         assert_eq!(sealed.head, ledger.head());
-        let other = verify(UnsyncedBed::new(1).disk.layer().as_ref(), None, None).unwrap();
+        let other = verify(UnsyncedBed::new(1).disk.layer().as_ref(), None, None, 0).unwrap();
         assert_eq!((other.entries, other.ledger), (0, None));
     }
 }
@@ -338,14 +338,14 @@ fn verifying_while_the_ledger_is_written_finds_no_flaw() {
     });
     let mut entries = 0;
     while !writing.is_finished() {
-        let verified = verify(&HostLayer::existing(&dir), None, Some(&keys())).unwrap();
+        let verified = verify(&HostLayer::existing(&dir), None, Some(&keys()), 0).unwrap();
         assert!(verified.entries >= entries);
         entries = verified.entries;
         let page = ledger.read(entries.saturating_sub(60).max(1), 100).unwrap();
         assert!(!page.is_empty());
     }
     writing.join().unwrap();
-    assert_eq!(verify(&HostLayer::existing(&dir), None, None).unwrap().entries, 2001);
+    assert_eq!(verify(&HostLayer::existing(&dir), None, None, 0).unwrap().entries, 2001);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod checkpoints;
 mod command_line;
 mod compile_fail;
 mod crash;

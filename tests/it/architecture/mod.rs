@@ -80,7 +80,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 30] = [
+const EXPOSING: [&str; 31] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/enrol.rs",
@@ -95,6 +95,7 @@ const EXPOSING: [&str; 30] = [
     "src/crypto/aead.rs",
     "src/crypto/derive.rs",
     "src/crypto/digest.rs",
+    "src/crypto/note.rs",
     "src/crypto/signing.rs",
     "src/http/admins.rs",
     "src/http/agents.rs",

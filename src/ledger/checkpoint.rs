@@ -1,0 +1,187 @@
+use std::fmt;
+
+use super::tree::Tree;
+use crate::base::encoding::{base64, from_base64};
+use crate::crypto::{Digest, Ed25519Key, sha256, verify_ed25519};
+
+/// What a ledger was at one moment: so many entries, under this root (C2SP tlog-checkpoint).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Checkpoint {
+    /// Which ledger.
+    pub origin: String,
+    /// How many entries.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Digest,
+}
+
+/// The text is not a checkpoint, or not one that this key signed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Not a signed note with a checkpoint in it.
+    #[error("this is not a signed checkpoint")]
+    Form,
+    /// No signature of this key on it, or one that does not fit.
+    #[error("the checkpoint is not signed by this ledger's key")]
+    Signature,
+    /// Not a verifier key in the form of signed notes.
+    #[error("this is not a verifier key: `NAME+HASH+KEY`")]
+    Key,
+}
+
+/// Ed25519 in signed notes (C2SP signed-note).
+const ED25519: u8 = 1;
+
+impl Checkpoint {
+    /// The note's text: three lines.
+    fn text(&self) -> String {
+        format!("{}\n{}\n{}\n", self.origin, self.size, base64(self.root.as_bytes()))
+    }
+
+    fn parse(text: &str) -> Result<Self, CheckpointError> {
+        let mut lines = text.lines();
+        let mut line = || lines.next().ok_or(CheckpointError::Form);
+        let (origin, size, root) = (line()?.to_owned(), line()?, line()?);
+        let size_number: u64 = size.parse().map_err(|_| CheckpointError::Form)?;
+        let root = from_base64(root).and_then(|root| <[u8; 32]>::try_from(root).ok());
+        let root = Digest::from_bytes(root.ok_or(CheckpointError::Form)?);
+        // One spelling: what follows the third line, or `007`, is not ours.
+        let read = Self { origin, size: size_number, root };
+        if read.text() == text { Ok(read) } else { Err(CheckpointError::Form) }
+    }
+}
+
+/// The public half of a [`Notary`]: what verifies its checkpoints.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NoteVerifier {
+    name: String,
+    public: Vec<u8>,
+}
+
+impl NoteVerifier {
+    fn hash(&self) -> [u8; 4] {
+        let named = [self.name.as_bytes(), b"\n", &[ED25519], &self.public].concat();
+        let [a, b, c, d, ..] = *sha256(&named).as_bytes();
+        [a, b, c, d]
+    }
+
+    /// Reads a verifier key, `NAME+HASH+KEY`, as [`NoteVerifier`] prints it.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Key`].
+    pub fn parse(text: &str) -> Result<Self, CheckpointError> {
+        let mut parts = text.trim().splitn(3, '+');
+        let (Some(name), Some(_), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(CheckpointError::Key);
+        };
+        let key = from_base64(key).ok_or(CheckpointError::Key)?;
+        let public =
+            key.strip_prefix(&[ED25519]).filter(|key| key.len() == 32).ok_or(CheckpointError::Key)?;
+        let read = Self { name: name.to_owned(), public: public.to_vec() };
+        if read.to_string() == text.trim() { Ok(read) } else { Err(CheckpointError::Key) }
+    }
+
+    /// The checkpoint in `note`, if this key signed it.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
+        let (text, signatures) = note.split_once("\n\n").ok_or(CheckpointError::Form)?;
+        let text = format!("{text}\n");
+        let checkpoint = Checkpoint::parse(&text)?;
+        let ours = signatures.lines().filter_map(|line| line.strip_prefix("\u{2014} ")?.split_once(' '));
+        let ours = ours.filter(|(name, _)| *name == self.name);
+        let good = ours.filter_map(|(_, signature)| from_base64(signature)).any(|signature| {
+            signature
+                .strip_prefix(&self.hash())
+                .is_some_and(|signature| verify_ed25519(&self.public, text.as_bytes(), signature))
+        });
+        if good && checkpoint.origin == self.name { Ok(checkpoint) } else { Err(CheckpointError::Signature) }
+    }
+}
+
+/// `NAME+HASH+KEY` (C2SP signed-note).
+impl fmt::Display for NoteVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = [&[ED25519], self.public.as_slice()].concat();
+        write!(f, "{}+{}+{}", self.name, crate::base::encoding::hex(&self.hash()), base64(&key))
+    }
+}
+
+/// Signs checkpoints of one ledger. The private key is a field of it and goes nowhere.
+#[derive(Debug)]
+pub struct Notary {
+    key: Ed25519Key,
+    verifier: NoteVerifier,
+}
+
+impl Notary {
+    /// Takes `key` into use for the ledger called `origin`.
+    #[must_use]
+    pub fn new(origin: String, key: Ed25519Key) -> Self {
+        let verifier = NoteVerifier { name: origin, public: key.public() };
+        Self { key, verifier }
+    }
+
+    /// The public half.
+    #[must_use]
+    pub const fn verifier(&self) -> &NoteVerifier {
+        &self.verifier
+    }
+
+    /// A signed checkpoint of `tree`.
+    #[must_use]
+    pub fn sign(&self, tree: &Tree) -> String {
+        let origin = self.verifier.name.clone();
+        let text = Checkpoint { origin, size: tree.size(), root: tree.root() }.text();
+        let signature = [&self.verifier.hash()[..], &self.key.sign(text.as_bytes())].concat();
+        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, base64(&signature))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notary() -> Notary {
+        let key = Ed25519Key::from_pkcs8(&Ed25519Key::generate().unwrap()).unwrap();
+        Notary::new("keyward.test/ledger_1".to_owned(), key)
+    }
+
+    fn tree() -> Tree {
+        let mut tree = Tree::new();
+        tree.append(b"one");
+        tree.append(b"two");
+        tree
+    }
+
+    #[test]
+    fn a_checkpoint_opens_under_its_key_and_reads_back() {
+        let (notary, tree) = (notary(), tree());
+        let note = notary.sign(&tree);
+        let verifier = NoteVerifier::parse(&notary.verifier().to_string()).unwrap();
+        let read = verifier.open(&note).unwrap();
+        assert_eq!((read.size, read.root, read.origin.as_str()), (2, tree.root(), "keyward.test/ledger_1"));
+    }
+
+    #[test]
+    fn altered_notes_and_other_keys_are_refused() {
+        let notary = notary();
+        let note = notary.sign(&tree());
+        let verifier = notary.verifier();
+        assert_eq!(self::notary().verifier().open(&note), Err(CheckpointError::Signature));
+        assert_eq!(verifier.open(&note.replacen("\n2\n", "\n3\n", 1)), Err(CheckpointError::Signature));
+        assert_eq!(verifier.open(&note.replacen("\n2\n", "\n02\n", 1)), Err(CheckpointError::Form));
+        assert_eq!(verifier.open(""), Err(CheckpointError::Form));
+        for at in 0..note.len() {
+            let mut bytes = note.clone().into_bytes();
+            bytes[at] ^= 1;
+            if let Ok(altered) = String::from_utf8(bytes) {
+                assert!(verifier.open(&altered).is_err(), "byte {at}");
+            }
+        }
+        assert!(NoteVerifier::parse("x+y").is_err());
+        assert!(NoteVerifier::parse(&verifier.to_string().replacen("keyward", "seyward", 1)).is_err());
+    }
+}
