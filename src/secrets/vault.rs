@@ -70,7 +70,7 @@ impl Sealer {
         entropy: &dyn Entropy,
     ) -> SealedValue {
         let data_key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
-        let bound = bound(id, version, self.0.id());
+        let bound = bound(id, version);
         let value = AeadKey::new(DATA_KEY, &data_key).seal(&bound, value.expose(), entropy);
         SealedValue { wrapped_key: self.0.seal(&bound, data_key.expose(), entropy), value }
     }
@@ -98,7 +98,7 @@ impl Opener {
     /// [`VaultError`]; a record of another secret or version does not open.
     pub fn open(&self, id: SecretId, version: u32, stored: &[u8]) -> Result<SecretValue, VaultError> {
         let sealed = SealedValue::from_bytes(stored)?;
-        let bound = bound(id, version, self.0.id());
+        let bound = bound(id, version);
         let unwrapped = self.0.open(&bound, &sealed.wrapped_key).map_err(VaultError::Open)?;
         let key: &[u8; 32] = unwrapped.expose().as_slice().try_into().map_err(|_| VaultError::Form)?;
         let data_key = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(key));
@@ -118,12 +118,10 @@ impl fmt::Debug for Opener {
 /// the keyring never gives.
 const DATA_KEY: KeyId = KeyId { family: 0, generation: 1 };
 
-/// What both layers are bound to: the secret, its version and the value key of its time.
-fn bound(id: SecretId, version: u32, value_key: KeyId) -> Aad {
-    Aad::new("keyward/secret-value")
-        .field(id.as_bytes())
-        .number(u64::from(version))
-        .number(u64::from(value_key.generation))
+/// What both layers are bound to: the secret and its version. The sealing adds its format and the
+/// id of the key that sealed, so that a data key can be wrapped anew without touching the value.
+fn bound(id: SecretId, version: u32) -> Aad {
+    Aad::new("keyward/secret-value").field(id.as_bytes()).number(u64::from(version))
 }
 
 impl SealedValue {
