@@ -27,7 +27,8 @@ pub enum KeyringError {
     /// There is a keyring already; it is never written over.
     #[error("there is a keyring at `{0}` already")]
     Exists(PathBuf),
-    /// The key opens none of the slots.
+    /// The key opens none of the slots: another key, or slots that were damaged. The two cannot be told
+    /// apart (AES-GCM).
     #[error("the key opens none of the keyring's slots")]
     WrongKey,
     /// The file is not what was written.
@@ -112,15 +113,14 @@ impl Unverified {
 
 /// Writes a new keyring: temporary file, fsync, link into place (which never writes over anything),
 /// fsync of the directory.
+///
+/// The temporary file bears the ledger's id: two creations at once must not write into one file, or
+/// the keys that one of them goes on with are not those in the keyring.
 pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
     let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be written down"))?;
     let mac = mac_key(root).tag(line.as_bytes());
-    let temporary = path.with_extension("new");
-    let directory = path.parent().unwrap_or(Path::new("."));
-    // What a broken attempt left behind holds nothing that anything was ever sealed under.
-    if temporary.exists() {
-        fs::remove_file(&temporary)?;
-    }
+    let temporary = path.with_extension(format!("{}.new", body.ledger));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(format!("{line}\n{mac}\n").as_bytes())?;
     file.sync_all()?;
