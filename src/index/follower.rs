@@ -88,10 +88,10 @@ impl Index {
         }
     }
 
-    /// Returns when the index has the writes of entry `seq`.
+    /// Returns when the index has come to entry `seq`.
     ///
     /// # Errors
-    /// [`IndexError::Stopped`] when it never will.
+    /// [`IndexError::Stopped`] when it never will, unless it is built anew.
     pub async fn wait(&self, seq: u64) -> Result<(), IndexError> {
         let mut progress = self.shared.progress.subscribe();
         let reached = progress.wait_for(|(applied, going)| *applied >= seq || *going == Going::Stopped).await;
@@ -101,7 +101,8 @@ impl Index {
         }
     }
 
-    /// What lies under `key` of `tree`.
+    /// What lies under `key` of `tree`. `None` says nothing while the index is being built anew: the
+    /// ledger knows.
     ///
     /// # Errors
     /// [`IndexError::Corrupt`] when it is not what was put there.
@@ -113,12 +114,16 @@ impl Index {
     /// Moves the database aside and starts an empty one: the caller hands over everything again.
     ///
     /// # Errors
-    /// [`IndexError`] when no fresh one can be made; the index has stopped then.
+    /// [`IndexError`] when no fresh one can be made, the index has stopped then; and when it has been
+    /// closed, because nobody would fill a fresh one.
     pub fn reset(&self) -> Result<(), IndexError> {
+        if self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return Err(IndexError::Stopped);
+        }
         self.shared.reset()
     }
 
-    /// Applies what waits and closes the database.
+    /// Applies what waits and closes the database. Whoever waits for more is told that it has stopped.
     pub fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -136,12 +141,17 @@ impl Drop for Index {
 
 impl Shared {
     fn follow(&self, batches: &Receiver<Batch>) {
+        let _ended = Ended(self);
         while let Ok(first) = batches.recv() {
             let mut together = vec![first];
             together.extend(batches.try_iter().take(COALESCE_MAX));
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
             let Some(open) = database.as_ref() else { continue };
-            let before = self.progress.borrow().0;
+            let (before, going) = *self.progress.borrow();
+            // After a failed write the next would claim the lost one too.
+            if going == Going::Stopped {
+                continue;
+            }
             // How far it has come never goes back, whatever is handed over again.
             together.push(Batch { seq: before, puts: Vec::new() });
             match open.apply(&together, &self.seal, &*self.entropy) {
@@ -150,8 +160,7 @@ impl Shared {
                     self.progress.send_modify(|progress| progress.0 = progress.0.max(last));
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the index has stopped; it is built anew at the next start");
-                    drop(database);
+                    tracing::error!(%error, "the index has stopped; it is built anew when it is next asked");
                     self.stop();
                 }
             }
@@ -181,6 +190,15 @@ impl Shared {
                 Err(error)
             }
         }
+    }
+}
+
+/// Wakes whoever waits when the index thread ends, also by a panic.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -347,5 +365,80 @@ mod tests {
         index.close();
         index.submit(put(1, b"a", b"v"));
         assert_eq!(index.wait(1).await, Err(IndexError::Stopped));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_when_the_index_comes_that_far_or_closes() {
+        let bench = bench();
+        let index = bench.open();
+        let far = index.wait(2);
+        let beyond = index.wait(3);
+        let work = async {
+            index.submit(put(1, b"a", b"v"));
+            index.wait(1).await.unwrap();
+            index.submit(put(2, b"a", b"w"));
+            index.wait(2).await.unwrap();
+            index.close();
+        };
+        let (far, beyond, ()) = tokio::join!(far, beyond, work);
+        assert_eq!((far, beyond), (Ok(()), Err(IndexError::Stopped)));
+        assert_eq!(index.wait(2).await, Ok(()), "what it had, it had");
+        assert_eq!(index.reset(), Err(IndexError::Stopped), "a sound index is not moved aside at the end");
+        assert_eq!(bench.open().applied(), 2);
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_write_nothing_is_applied_over_the_gap() {
+        let bench = bench();
+        let index = bench.open();
+        index.submit(put(1, b"a", b"v"));
+        index.wait(1).await.unwrap();
+        index.shared.stop();
+        index.submit(put(3, b"c", b"v"));
+        assert_eq!(index.wait(3).await, Err(IndexError::Stopped));
+        index.close();
+        let index = bench.open();
+        assert_eq!((index.origin(), index.applied()), (&Origin::Existing, 1), "it goes on before the gap");
+        assert_eq!(value(&index, b"c"), Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_index_goes_on_after_a_reset() {
+        let bench = bench();
+        let index = bench.open();
+        index.shared.stop();
+        index.reset().unwrap();
+        index.submit(put(4, b"a", b"v"));
+        assert_eq!(index.wait(4).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_removed_value_is_gone_and_an_older_batch_does_not_turn_back_what_is_applied() {
+        let bench = bench();
+        let index = bench.open();
+        index.submit(put(7, b"a", b"v"));
+        index.submit(Batch { seq: 8, puts: vec![Put { tree: TREE, key: b"a".to_vec(), value: None }] });
+        index.wait(8).await.unwrap();
+        assert_eq!(value(&index, b"a"), Ok(None));
+        index.submit(put(3, b"b", b"v"));
+        index.close();
+        let index = bench.open();
+        assert_eq!((index.applied(), value(&index, b"b")), (8, Ok(Some(b"v".to_vec()))));
+    }
+
+    #[tokio::test]
+    async fn a_database_under_another_key_or_of_anybody_else_is_moved_aside_and_one_is_kept() {
+        let bench = bench();
+        bench.filled().await;
+        let other = AeadKey::new(KeyId { family: 3, generation: 1 }, &Sensitive::new([8; 32]));
+        let index = Index::open(&bench.dir(), other, bench.ledger, Arc::new(SystemEntropy)).unwrap();
+        assert!(matches!(index.origin(), Origin::Rebuilt(_)));
+        index.close();
+        fs::remove_dir_all(bench.dir()).unwrap();
+        sled::open(bench.dir()).unwrap().insert(b"stray", b"x").unwrap();
+        let index = bench.open();
+        assert!(matches!(index.origin(), Origin::Rebuilt(_)));
+        assert_eq!(index.applied(), 0);
+        assert_eq!(fs::read_dir(bench.directory.path()).unwrap().count(), 2, "the index and one broken one");
     }
 }
