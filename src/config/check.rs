@@ -1,6 +1,6 @@
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::fault::{toml_message, toml_place};
-use super::raw::{ConfigError, Raw};
+use super::raw::{ConfigError, Raw, RawConnections};
 use crate::base::limits::{TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
 use crate::base::{Audience, TrustDomain};
 
@@ -201,10 +201,7 @@ impl Check<'_> {
             admins: self.socket(raw.listen.admins.as_ref(), "127.0.0.1:8444")?,
         };
         let server = self.server(&raw, listen)?;
-        let connections = Connections {
-            max: self.count(raw.connections.max.as_ref(), 4096, CONNECTIONS)?,
-            max_per_peer: self.count(raw.connections.max_per_peer.as_ref(), 256, CONNECTIONS)?,
-        };
+        let connections = self.connections(&raw.connections)?;
         Ok(Config {
             trust_domain,
             data_dir,
@@ -235,6 +232,18 @@ impl Check<'_> {
                 format: raw.log.format.unwrap_or(LogFormat::Json),
             },
         })
+    }
+
+    fn connections(&self, raw: &RawConnections) -> Result<Connections, ConfigError> {
+        let max = self.count(raw.max.as_ref(), 4096, CONNECTIONS)?;
+        let Some(given) = &raw.max_per_peer else {
+            return Ok(Connections { max, max_per_peer: max.min(256) });
+        };
+        let max_per_peer = self.count(Some(given), 256, CONNECTIONS)?;
+        if max_per_peer > max {
+            return Err(self.refuse(given, "`max_per_peer` must not be more than `max`"));
+        }
+        Ok(Connections { max, max_per_peer })
     }
 
     fn number(
@@ -296,9 +305,7 @@ impl Check<'_> {
     fn address(&self, given: Option<&Spanned<String>>, host: &str, port: u16) -> Result<String, ConfigError> {
         let Some(text) = given else { return Ok(format!("{host}:{port}")) };
         let parts = text.get_ref().rsplit_once(':');
-        let good = parts.is_some_and(|(host, port)| {
-            is_host(host.trim_start_matches('[').trim_end_matches(']')) && port.parse::<u16>().is_ok()
-        });
+        let good = parts.is_some_and(|(host, port)| is_url_host(host) && is_port(port));
         if good { Ok(text.get_ref().clone()) } else { Err(self.refuse(text, "must be `host:port`")) }
     }
 
@@ -329,74 +336,19 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-fn is_host(text: &str) -> bool {
-    text.parse::<IpAddr>().is_ok() || text.parse::<TrustDomain>().is_ok()
+/// A host as it stands before a port: an IPv6 address in brackets.
+fn is_url_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => is_host(text) && !text.contains(':'),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// 1 to 65535, in its one spelling.
+fn is_port(text: &str) -> bool {
+    text.parse::<NonZeroU16>().is_ok_and(|port| port.to_string() == text)
+}
 
-    const LEAST: &str = "trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n";
-
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text, Path::new("keyward.toml"))
-    }
-
-    /// Every fault names its line and column, and no fault repeats the value.
-    fn refuse(text: &str, line: usize, column: usize, says: &str) {
-        let error = parse(text).unwrap_err();
-        let ConfigError::Invalid { line: at, column: in_line, ref message, .. } = error else { panic!() };
-        assert_eq!((at, in_line), (line, column), "{error}");
-        assert!(message.contains(says), "{error}");
-        assert!(!error.to_string().contains("CNRY"), "{error}");
-    }
-
-    #[test]
-    fn the_least_configuration_has_every_default() {
-        let config = parse(LEAST).unwrap();
-        assert_eq!(config.listen.agents.port(), 8443);
-        assert_eq!(config.server.address, "localhost:8443");
-        assert_eq!(config.tokens.issuer.as_str(), "https://localhost:8443");
-    }
-
-    #[test]
-    fn the_shipped_file_says_what_the_defaults_are() {
-        let shipped = include_str!("../../config/keyward.toml");
-        let parsed = parse(shipped).unwrap();
-        let spelled_out: String = shipped
-            .lines()
-            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        assert_ne!(spelled_out, shipped, "the file shows defaults as `#= key = value`");
-        assert_eq!(parse(&spelled_out).unwrap(), parsed, "a default in the file is not the code's");
-    }
-
-    #[test]
-    fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
-        refuse(&format!("{LEAST}[listen]\nagent = \"CNRY\"\n"), 5, 1, "unknown field");
-        refuse(&format!("{LEAST}[listen]\nagents = \"CNRY\"\n"), 5, 10, "IP address and a port");
-        refuse(&format!("{LEAST}[listen]\nagents = 7\n"), 5, 10, "expected a string");
-        refuse(&format!("{LEAST}[tokens]\nlife_s = \"CNRY\"\n"), 5, 10, "expected i64");
-        refuse(&format!("{LEAST}[tokens]\nlife_s = 9\n"), 5, 10, "must be 10 to 3600");
-        refuse(&format!("{LEAST}[tokens]\nlife_s = 3601\n"), 5, 10, "must be 10 to 3600");
-        refuse(&format!("{LEAST}[tokens]\nissuer = \"http://CNRY\"\n"), 5, 10, "https");
-        refuse(&format!("{LEAST}[server]\nnames = []\n"), 5, 9, "at least one");
-        refuse(&format!("{LEAST}[server]\nnames = [\"CNRY\"]\n"), 5, 10, "DNS name");
-        refuse(&format!("{LEAST}[server]\naddress = \"CNRY\"\n"), 5, 11, "host:port");
-        refuse(&format!("{LEAST}[log]\nlevel = \"CNRY\"\n"), 5, 9, "unknown word");
-        refuse(&format!("{LEAST}[connections]\nmax = 0\n"), 5, 7, "must be 1 to 65536");
-        refuse(&format!("{LEAST}[connections]\nmax = 65537\n"), 5, 7, "must be 1 to 65536");
-        refuse(&format!("{LEAST}[quota]\nmints_per_s = 0\n"), 5, 15, "must be 1");
-        refuse(&format!("{LEAST}[certificates]\nagent_life_s = 299\n"), 5, 16, "must be 300");
-        refuse(&format!("{LEAST}[certificates]\noperator_life_s = 86401\n"), 5, 19, "86400");
-        refuse("trust_domain = \"CNRY\"\n[root_key]\nfile = \"/k\"\n", 1, 16, "trust domain");
-        refuse("trust_domain = \"a\"\ntrust_domain = \"b\"\n", 2, 1, "duplicate");
-        refuse("trust_domain = \"a\"\n[root_key]\n", 2, 1, "either `file` or `credential`");
-        refuse("trust_domain = \"a\"\n[root_key]\nfile = \"CNRY\"\n", 3, 8, "absolute");
-        refuse("trust_domain = \"a\"\n[root_key]\ncredential = \"../CNRY\"\n", 3, 14, "plain");
-        refuse(&format!("data_dir = \"CNRY\"\n{LEAST}"), 1, 12, "absolute");
-        refuse("trust_domain = \"a\"\n", 1, 1, "root_key");
-    }
+fn is_host(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || text.parse::<TrustDomain>().is_ok()
 }

@@ -8,7 +8,8 @@ pub fn toml_message(error: &toml::de::Error) -> String {
             return format!("{}expected {expected}", kind.replace(": ", ", "));
         }
     }
-    if let Some((_, expected)) = message.split_once("`, expected ")
+    // From the end: the word itself may be anything.
+    if let Some((_, expected)) = message.rsplit_once("`, expected ")
         && message.starts_with("unknown variant")
     {
         return format!("unknown word, expected {expected}");

@@ -6,6 +6,8 @@
 mod check;
 mod fault;
 mod raw;
+#[cfg(test)]
+mod tests;
 
 pub use check::{
     Certificates, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey, Server, Tokens,

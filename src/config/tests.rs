@@ -1,0 +1,114 @@
+use std::path::Path;
+
+use super::*;
+
+const LEAST: &str = "trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("keyward.toml"))
+}
+
+/// Every fault names its line and column, and no fault repeats the value.
+fn refuse(text: &str, line: usize, column: usize, says: &str) {
+    let error = parse(text).unwrap_err();
+    let ConfigError::Invalid { line: at, column: in_line, ref message, .. } = error else { panic!() };
+    assert_eq!((at, in_line), (line, column), "{error}");
+    assert!(message.contains(says), "{error}");
+    assert!(!error.to_string().contains("CNRY"), "{error}");
+}
+
+#[test]
+fn the_least_configuration_has_every_default() {
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.listen.agents.port(), 8443);
+    assert_eq!(config.server.address, "localhost:8443");
+    assert_eq!(config.tokens.issuer.as_str(), "https://localhost:8443");
+}
+
+#[test]
+fn every_range_takes_both_its_ends() {
+    for (section, key, least, most) in [
+        ("certificates", "agent_life_s", 300, 604_800),
+        ("certificates", "operator_life_s", 300, 86_400),
+        ("tokens", "life_s", 10, 3600),
+        ("connections", "max", 1, 65_536),
+        ("quota", "mints_per_s", 1, 1_000_000),
+        ("quota", "mints_burst", 1, 1_000_000),
+        ("quota", "enrolments_per_s", 1, 1_000_000),
+        ("quota", "enrolments_burst", 1, 1_000_000),
+    ] {
+        for (number, fits) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
+            let text = format!("{LEAST}[{section}]\n{key} = {number}\n");
+            assert_eq!(parse(&text).is_ok(), fits, "{section}.{key} = {number}");
+        }
+    }
+}
+
+#[test]
+fn one_address_gets_no_more_connections_than_there_are() {
+    let with = |max: u32, per_peer: u32| {
+        parse(&format!("{LEAST}[connections]\nmax = {max}\nmax_per_peer = {per_peer}\n"))
+    };
+    assert_eq!(with(8, 8).unwrap().connections, Connections { max: 8, max_per_peer: 8 });
+    refuse(&format!("{LEAST}[connections]\nmax = 8\nmax_per_peer = 9\n"), 6, 16, "more than `max`");
+    let few = parse(&format!("{LEAST}[connections]\nmax = 8\n")).unwrap();
+    assert_eq!(few.connections.max_per_peer, 8, "the default is no more than `max` either");
+}
+
+#[test]
+fn an_address_has_one_spelling() {
+    let with = |address: &str| parse(&format!("{LEAST}[server]\naddress = \"{address}\"\n"));
+    for good in ["broker.example:8443", "192.0.2.1:1", "[2001:db8::1]:65535"] {
+        assert_eq!(with(good).unwrap().server.address, good);
+    }
+    for bad in
+        ["a:0", "a:+1", "a:01", "a:65536", "a:", ":1", "a", "::1:1", "[::1:1", "[[::1]]:1", "[a]:1", "A:1"]
+    {
+        assert!(with(bad).is_err(), "{bad}");
+    }
+    let six = parse(&format!("{LEAST}[server]\nnames = [\"::1\"]\n")).unwrap();
+    assert_eq!(six.server.admin_address, "[::1]:8444");
+}
+
+#[test]
+fn the_shipped_file_says_what_the_defaults_are() {
+    let shipped = include_str!("../../config/keyward.toml");
+    let parsed = parse(shipped).unwrap();
+    let spelled_out: String = shipped
+        .lines()
+        .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_ne!(spelled_out, shipped, "the file shows defaults as `#= key = value`");
+    assert_eq!(parse(&spelled_out).unwrap(), parsed, "a default in the file is not the code's");
+}
+
+#[test]
+fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
+    refuse(&format!("{LEAST}[listen]\nagent = \"CNRY\"\n"), 5, 1, "unknown field");
+    refuse(&format!("{LEAST}[listen]\nagents = \"CNRY\"\n"), 5, 10, "IP address and a port");
+    refuse(&format!("{LEAST}[listen]\nagents = 7\n"), 5, 10, "expected a string");
+    refuse(&format!("{LEAST}[tokens]\nlife_s = \"CNRY\"\n"), 5, 10, "expected i64");
+    refuse(&format!("{LEAST}[tokens]\nlife_s = 9\n"), 5, 10, "must be 10 to 3600");
+    refuse(&format!("{LEAST}[tokens]\nlife_s = 3601\n"), 5, 10, "must be 10 to 3600");
+    refuse(&format!("{LEAST}[tokens]\nissuer = \"http://CNRY\"\n"), 5, 10, "https");
+    refuse(&format!("{LEAST}[server]\nnames = []\n"), 5, 9, "at least one");
+    refuse(&format!("{LEAST}[server]\nnames = [\"CNRY\"]\n"), 5, 10, "DNS name");
+    refuse(&format!("{LEAST}[server]\naddress = \"CNRY\"\n"), 5, 11, "host:port");
+    refuse(&format!("{LEAST}[log]\nlevel = \"CNRY\"\n"), 5, 9, "unknown word");
+    refuse(&format!("{LEAST}[log]\nlevel = \"a`, expected CNRY\"\n"), 5, 9, "unknown word");
+    refuse(&format!("{LEAST}[log]\nlevel = \"a\\nCNRY\"\n"), 5, 9, "unknown word");
+    refuse(&format!("{LEAST}[tokens]\nlife_s = \"a, expected CNRY\"\n"), 5, 10, "expected i64");
+    refuse(&format!("{LEAST}[connections]\nmax = 0\n"), 5, 7, "must be 1 to 65536");
+    refuse(&format!("{LEAST}[connections]\nmax = 65537\n"), 5, 7, "must be 1 to 65536");
+    refuse(&format!("{LEAST}[quota]\nmints_per_s = 0\n"), 5, 15, "must be 1");
+    refuse(&format!("{LEAST}[certificates]\nagent_life_s = 299\n"), 5, 16, "must be 300");
+    refuse(&format!("{LEAST}[certificates]\noperator_life_s = 86401\n"), 5, 19, "86400");
+    refuse("trust_domain = \"CNRY\"\n[root_key]\nfile = \"/k\"\n", 1, 16, "trust domain");
+    refuse("trust_domain = \"a\"\ntrust_domain = \"b\"\n", 2, 1, "duplicate");
+    refuse("trust_domain = \"a\"\n[root_key]\n", 2, 1, "either `file` or `credential`");
+    refuse("trust_domain = \"a\"\n[root_key]\nfile = \"CNRY\"\n", 3, 8, "absolute");
+    refuse("trust_domain = \"a\"\n[root_key]\ncredential = \"../CNRY\"\n", 3, 14, "plain");
+    refuse(&format!("data_dir = \"CNRY\"\n{LEAST}"), 1, 12, "absolute");
+    refuse("trust_domain = \"a\"\n", 1, 1, "root_key");
+}
