@@ -30,12 +30,88 @@ pub fn init<W>(level: Level, form: LineForm, writer: W) -> Result<(), LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    tracing_subscriber::registry().with(lines(level, form, writer)).try_init().map_err(|_| LogError)
+}
+
+fn lines<W>(level: Level, form: LineForm, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let libraries = if level == Level::TRACE { level } else { level.min(Level::WARN) };
     let filter = Targets::new().with_default(libraries).with_target("keyward", level);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match form {
+    match form {
         LineForm::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
         LineForm::Text => lines.with_filter(filter).boxed(),
-    };
-    tracing_subscriber::registry().with(lines).try_init().map_err(|_| LogError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is on paper after `say`.
+    fn logged(level: Level, form: LineForm, say: impl FnOnce()) -> Vec<String> {
+        let paper = Paper::default();
+        let to = paper.clone();
+        let subscriber = tracing_subscriber::registry().with(lines(level, form, move || to.clone()));
+        tracing::subscriber::with_default(subscriber, say);
+        let bytes = paper.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn everybody_talks() {
+        tracing::trace!(target: "keyward::room", "ours trace");
+        tracing::info!(target: "keyward::room", "ours info");
+        tracing::error!(target: "keyward::room", "ours error");
+        tracing::debug!(target: "rustls::conn", "theirs debug");
+        tracing::info!(target: "sled", "theirs info");
+        tracing::warn!(target: "hyper", "theirs warn");
+    }
+
+    #[test]
+    fn libraries_are_held_to_warnings_unless_everything_is_asked_for() {
+        for (level, expect) in
+            [(Level::ERROR, 1), (Level::WARN, 2), (Level::INFO, 3), (Level::DEBUG, 3), (Level::TRACE, 6)]
+        {
+            let lines = logged(level, LineForm::Text, everybody_talks);
+            assert_eq!(lines.len(), expect, "{level}: {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_whatever_is_in_it() {
+        let lines = logged(Level::INFO, LineForm::Json, || {
+            tracing::info!(target: "keyward", name = "a\n\"b\u{1b}[31m", count = 3, "said");
+        });
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&object["message"], &object["count"]), (&"said".into(), &3.into()));
+        assert_eq!(object["name"], "a\n\"b\u{1b}[31m");
+    }
+
+    #[test]
+    fn a_text_line_carries_no_escape_codes_of_ours_or_anybody_elses() {
+        let lines = logged(Level::INFO, LineForm::Text, || {
+            tracing::info!(target: "keyward", name = "a\n\u{1b}[31mred", "said \u{1b}[2J");
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(!lines[0].contains('\u{1b}'), "{lines:?}");
+    }
 }
