@@ -37,7 +37,9 @@ impl<W: World> Memory<W> {
 pub(super) struct WorldFollower<W: World> {
     memory: Arc<Memory<W>>,
     index: Arc<Index>,
-    indexed_through: u64,
+    /// The last entry whose writes the index was handed. Shared, because a start that accepts a loss
+    /// turns it back.
+    indexed_through: Arc<AtomicU64>,
     waiting: Vec<(At, Vec<W::Effect>)>,
     tree: Tree,
     last: u64,
@@ -47,8 +49,8 @@ pub(super) struct WorldFollower<W: World> {
 const INDEX_STRIDE: u64 = 1024;
 
 impl<W: World> WorldFollower<W> {
-    pub(super) fn new(memory: Arc<Memory<W>>, index: Arc<Index>) -> Self {
-        let indexed_through = index.applied();
+    pub(super) fn new(memory: Arc<Memory<W>>, index: Arc<Index>, indexed_through: Arc<AtomicU64>) -> Self {
+        indexed_through.store(index.applied(), Ordering::Release);
         Self { memory, index, indexed_through, waiting: Vec::new(), tree: Tree::new(), last: 0 }
     }
 }
@@ -66,13 +68,14 @@ impl<W: World> Follower for WorldFollower<W> {
 
     fn settle(&mut self) {
         self.memory.tree.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.tree);
+        let indexed_through = self.indexed_through.load(Ordering::Acquire);
         let mut projection = Projection::default();
         if !self.waiting.is_empty() {
             let mut world = self.memory.world.write().unwrap_or_else(PoisonError::into_inner);
             for (at, effects) in self.waiting.drain(..) {
                 for effect in &effects {
                     world.apply(at, effect);
-                    if at.seq > self.indexed_through {
+                    if at.seq > indexed_through {
                         W::project(effect, &mut projection);
                     }
                 }
@@ -82,10 +85,10 @@ impl<W: World> Follower for WorldFollower<W> {
         } else {
             self.memory.as_of.store(self.last, Ordering::Release);
         }
-        let due = self.last > self.indexed_through.saturating_add(INDEX_STRIDE);
-        if self.last > self.indexed_through && (due || !projection.puts.is_empty()) {
+        let due = self.last > indexed_through.saturating_add(INDEX_STRIDE);
+        if self.last > indexed_through && (due || !projection.puts.is_empty()) {
             self.index.submit(Batch { seq: self.last, puts: projection.puts });
-            self.indexed_through = self.last;
+            self.indexed_through.store(self.last, Ordering::Release);
         }
     }
 }

@@ -3,6 +3,7 @@ use std::fs::File;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::change::{Change, CommitError, Projection, World, decode};
 use super::follow::{Memory, WorldFollower};
@@ -117,7 +118,9 @@ impl<W: World> Store<W> {
         }
         let seen = index.applied();
         let memory = Arc::new(Memory::new(world));
-        let follower = WorldFollower::new(Arc::clone(&memory), Arc::clone(&index));
+        let indexed_through = Arc::new(AtomicU64::new(0));
+        let follower =
+            WorldFollower::new(Arc::clone(&memory), Arc::clone(&index), Arc::clone(&indexed_through));
         let (ledger, report) = FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
         let head = ledger.head().seq;
         if seen > head {
@@ -125,7 +128,11 @@ impl<W: World> Store<W> {
                 OnLostEntries::Refuse => {
                     return Err(StoreError::EntriesLost { index: seen, ledger: head });
                 }
-                OnLostEntries::Accept => index.reset()?,
+                OnLostEntries::Accept => {
+                    index.reset()?;
+                    // What is committed from here on has sequences that the lost entries had.
+                    indexed_through.store(head, Ordering::Release);
+                }
             }
         }
         let store = Self { memory, ledger: Arc::new(ledger), index, _lock: lock };

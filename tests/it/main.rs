@@ -23,6 +23,7 @@ mod ledger_contract;
 mod ledger_damage;
 mod ledger_faults;
 mod listener;
+mod lost_entries;
 mod races;
 mod readme;
 mod refusals;
