@@ -1,8 +1,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -38,6 +39,9 @@ struct Shared {
     progress: watch::Sender<Progress>,
 }
 
+/// How often a full queue is asked again, and how long apart: two seconds in all.
+const SUBMIT_TRIES: u32 = 400;
+const SUBMIT_PAUSE: Duration = Duration::from_millis(5);
 /// Most batches that become one write.
 const COALESCE_MAX: usize = 256;
 
@@ -78,14 +82,27 @@ impl Index {
         self.shared.progress.borrow().0
     }
 
-    /// Hands over `batch`. Waits when many wait already; returns at once when the index has
-    /// stopped, because the ledger must not.
+    /// Hands over `batch`. Waits a moment when many wait already. An index that still takes nothing
+    /// after that, or has stopped, is given up until it is built anew: the ledger must not wait for it,
+    /// and a revocation with it.
     pub fn submit(&self, batch: Batch) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = queue.as_ref().map(|queue| queue.send(batch));
-        if !matches!(sent, Some(Ok(()))) {
-            self.shared.stop();
+        let Some(queue) = queue.as_ref() else { return self.shared.stop() };
+        if self.shared.progress.borrow().1 == Going::Stopped {
+            return;
         }
+        let mut batch = batch;
+        for _ in 0..SUBMIT_TRIES {
+            match queue.try_send(batch) {
+                Ok(()) => return,
+                Err(TrySendError::Full(back)) => {
+                    batch = back;
+                    std::thread::sleep(SUBMIT_PAUSE);
+                }
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+        }
+        self.shared.stop();
     }
 
     /// Returns when the index has come to entry `seq`.
