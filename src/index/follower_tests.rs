@@ -1,0 +1,231 @@
+use std::fs;
+
+use super::super::place::Put;
+use super::*;
+use crate::base::{SystemEntropy, Timestamp};
+use crate::crypto::KeyId;
+
+const TREE: Tree = Tree::new("test");
+
+struct Bench {
+    directory: tempfile::TempDir,
+    ledger: LedgerId,
+}
+
+fn bench() -> Bench {
+    let ledger = LedgerId::mint(Timestamp::from_s(1), &SystemEntropy);
+    Bench { directory: tempfile::tempdir().unwrap(), ledger }
+}
+
+impl Bench {
+    fn dir(&self) -> PathBuf {
+        self.directory.path().join("index")
+    }
+
+    fn open(&self) -> Index {
+        let key = AeadKey::new(KeyId { family: 3, generation: 1 }, &Sensitive::new([9; 32]));
+        Index::open(&self.dir(), key, self.ledger, Arc::new(SystemEntropy)).unwrap()
+    }
+
+    /// An index that holds `a`, then closed.
+    async fn filled(&self) {
+        let index = self.open();
+        index.submit(put(1, b"a", b"value"));
+        index.wait(1).await.unwrap();
+        index.close();
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut dirs = vec![self.dir()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { dirs.push(path) } else { found.push(path) }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn put(seq: u64, key: &[u8], value: &[u8]) -> Batch {
+    Batch { seq, puts: vec![Put { tree: TREE, key: key.to_vec(), value: Some(value.to_vec()) }] }
+}
+
+fn value(index: &Index, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+    index.get(TREE, key).map(|found| found.map(|value| value.expose().clone()))
+}
+
+#[tokio::test]
+async fn what_was_put_is_there_after_a_restart() {
+    let bench = bench();
+    bench.filled().await;
+    let index = bench.open();
+    assert_eq!((index.origin(), index.applied()), (&Origin::Existing, 1));
+    assert_eq!(value(&index, b"a"), Ok(Some(b"value".to_vec())));
+    assert_eq!(value(&index, b"b"), Ok(None));
+}
+
+#[tokio::test]
+async fn a_missing_index_is_fresh() {
+    let bench = bench();
+    bench.filled().await;
+    fs::remove_dir_all(bench.dir()).unwrap();
+    let index = bench.open();
+    assert_eq!((index.origin(), index.applied()), (&Origin::Fresh, 0));
+}
+
+#[tokio::test]
+async fn truncated_or_flipped_files_never_give_a_wrong_value() {
+    let bench = bench();
+    bench.filled().await;
+    let good: Vec<(PathBuf, Vec<u8>)> =
+        bench.files().into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    let mut rebuilt = 0;
+    for (path, bytes) in &good {
+        let step = (bytes.len() / 24).max(1);
+        for at in (0..bytes.len()).step_by(step) {
+            drop(fs::remove_dir_all(bench.dir()));
+            for (path, bytes) in &good {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+            let mut bad = bytes.clone();
+            if at % 2 == 0 {
+                bad[at] ^= 1
+            } else {
+                bad.truncate(at)
+            }
+            fs::write(path, bad).unwrap();
+            let index = bench.open();
+            let found = value(&index, b"a");
+            let true_value = matches!(&found, Ok(Some(value)) if value == b"value");
+            let honest = matches!(&found, Ok(None) | Err(IndexError::Corrupt(_)));
+            assert!(true_value || honest, "{found:?}");
+            rebuilt += usize::from(matches!(index.origin(), Origin::Rebuilt(_)));
+        }
+    }
+    assert!(rebuilt > 0, "no damage was noticed at open");
+}
+
+#[tokio::test]
+async fn another_ledgers_index_is_moved_aside() {
+    let bench = bench();
+    bench.filled().await;
+    let other = Bench { directory: bench.directory, ledger: self::bench().ledger };
+    let index = other.open();
+    assert!(matches!(index.origin(), Origin::Rebuilt(_)));
+    assert!(other.directory.path().join("index.broken").is_dir());
+    assert_eq!(value(&index, b"a"), Ok(None));
+}
+
+#[tokio::test]
+async fn sto_08_a_value_moved_to_another_key_does_not_open() {
+    let bench = bench();
+    bench.filled().await;
+    {
+        let db = sled::open(bench.dir()).unwrap();
+        let sealed = db.get(TREE.place(b"a")).unwrap().unwrap();
+        db.insert(TREE.place(b"b"), sealed).unwrap();
+    }
+    let index = bench.open();
+    assert!(matches!(value(&index, b"b"), Err(IndexError::Corrupt(_))));
+}
+
+#[tokio::test]
+async fn a_reset_index_starts_empty_and_goes_on() {
+    let bench = bench();
+    let index = bench.open();
+    index.submit(put(5, b"a", b"old"));
+    index.wait(5).await.unwrap();
+    index.reset().unwrap();
+    assert_eq!((index.applied(), value(&index, b"a")), (0, Ok(None)));
+    index.submit(put(5, b"a", b"new"));
+    index.wait(5).await.unwrap();
+    assert_eq!(value(&index, b"a"), Ok(Some(b"new".to_vec())));
+}
+
+#[tokio::test]
+async fn a_closed_index_says_so_and_does_not_hang() {
+    let bench = bench();
+    let index = bench.open();
+    index.close();
+    index.submit(put(1, b"a", b"v"));
+    assert_eq!(index.wait(1).await, Err(IndexError::Stopped));
+}
+
+#[tokio::test]
+async fn whoever_waits_is_woken_when_the_index_comes_that_far_or_closes() {
+    let bench = bench();
+    let index = bench.open();
+    let far = index.wait(2);
+    let beyond = index.wait(3);
+    let work = async {
+        index.submit(put(1, b"a", b"v"));
+        index.wait(1).await.unwrap();
+        index.submit(put(2, b"a", b"w"));
+        index.wait(2).await.unwrap();
+        index.close();
+    };
+    let (far, beyond, ()) = tokio::join!(far, beyond, work);
+    assert_eq!((far, beyond), (Ok(()), Err(IndexError::Stopped)));
+    assert_eq!(index.wait(2).await, Ok(()), "what it had, it had");
+    assert_eq!(index.reset(), Err(IndexError::Stopped), "a sound index is not moved aside at the end");
+    assert_eq!(bench.open().applied(), 2);
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_is_applied_over_the_gap() {
+    let bench = bench();
+    let index = bench.open();
+    index.submit(put(1, b"a", b"v"));
+    index.wait(1).await.unwrap();
+    index.shared.stop();
+    index.submit(put(3, b"c", b"v"));
+    assert_eq!(index.wait(3).await, Err(IndexError::Stopped));
+    index.close();
+    let index = bench.open();
+    assert_eq!((index.origin(), index.applied()), (&Origin::Existing, 1), "it goes on before the gap");
+    assert_eq!(value(&index, b"c"), Ok(None));
+}
+
+#[tokio::test]
+async fn a_stopped_index_goes_on_after_a_reset() {
+    let bench = bench();
+    let index = bench.open();
+    index.shared.stop();
+    index.reset().unwrap();
+    index.submit(put(4, b"a", b"v"));
+    assert_eq!(index.wait(4).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_removed_value_is_gone_and_an_older_batch_does_not_turn_back_what_is_applied() {
+    let bench = bench();
+    let index = bench.open();
+    index.submit(put(7, b"a", b"v"));
+    index.submit(Batch { seq: 8, puts: vec![Put { tree: TREE, key: b"a".to_vec(), value: None }] });
+    index.wait(8).await.unwrap();
+    assert_eq!(value(&index, b"a"), Ok(None));
+    index.submit(put(3, b"b", b"v"));
+    index.close();
+    let index = bench.open();
+    assert_eq!((index.applied(), value(&index, b"b")), (8, Ok(Some(b"v".to_vec()))));
+}
+
+#[tokio::test]
+async fn a_database_under_another_key_or_of_anybody_else_is_moved_aside_and_one_is_kept() {
+    let bench = bench();
+    bench.filled().await;
+    let other = AeadKey::new(KeyId { family: 3, generation: 1 }, &Sensitive::new([8; 32]));
+    let index = Index::open(&bench.dir(), other, bench.ledger, Arc::new(SystemEntropy)).unwrap();
+    assert!(matches!(index.origin(), Origin::Rebuilt(_)));
+    index.close();
+    fs::remove_dir_all(bench.dir()).unwrap();
+    sled::open(bench.dir()).unwrap().insert(b"stray", b"x").unwrap();
+    let index = bench.open();
+    assert!(matches!(index.origin(), Origin::Rebuilt(_)));
+    assert_eq!(index.applied(), 0);
+    assert_eq!(fs::read_dir(bench.directory.path()).unwrap().count(), 2, "the index and one broken one");
+}
