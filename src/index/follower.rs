@@ -226,5 +226,5 @@ impl fmt::Debug for Index {
 }
 
 #[cfg(test)]
-#[path = "follower_tests.rs"]
+#[path = "tests.rs"]
 mod tests;
