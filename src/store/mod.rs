@@ -8,6 +8,7 @@
 mod change;
 mod follow;
 mod open;
+mod rebuild;
 
 pub use change::{At, Change, CommitError, Event, Projection, World};
 pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::change::{Change, CommitError, Projection, World, decode};
+use super::change::{Change, CommitError, World};
 use super::follow::{Memory, WorldFollower};
+use super::rebuild::{Rebuild, projection, reindex};
 use crate::base::{Clock, Entropy, Sensitive};
-use crate::index::{Batch, Index, IndexError, Origin, Tree};
+use crate::index::{Index, IndexError, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
     self, Append, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport, Options,
@@ -89,6 +90,7 @@ pub struct Store<W: World> {
     memory: Arc<Memory<W>>,
     ledger: Arc<FileLedger>,
     index: Arc<Index>,
+    rebuild: Rebuild,
     /// Held as long as anything below the data directory may be written.
     _lock: File,
 }
@@ -135,9 +137,10 @@ impl<W: World> Store<W> {
                 }
             }
         }
-        let store = Self { memory, ledger: Arc::new(ledger), index, _lock: lock };
+        let store =
+            Self { memory, ledger: Arc::new(ledger), index, rebuild: Rebuild::default(), _lock: lock };
         if seen > head {
-            store.reindex().map_err(StoreError::Read)?;
+            reindex::<W>(&store.ledger, &store.index).map_err(StoreError::Read)?;
         }
         Ok((store, report))
     }
@@ -180,11 +183,7 @@ impl<W: World> Store<W> {
             Err(error) => {
                 tracing::error!(%error, "the index cannot answer: read the ledger instead, rebuilding the index");
                 let value = self.record_from_ledger(tree, key, seq)?;
-                if let Err(error) = self.index.reset() {
-                    tracing::error!(%error, "the index cannot be built anew; reads go to the ledger");
-                } else {
-                    self.reindex()?;
-                }
+                self.rebuild.start::<W>(&self.ledger, &self.index);
                 Ok(value)
             }
         }
@@ -198,30 +197,11 @@ impl<W: World> Store<W> {
     ) -> Result<Sensitive<Vec<u8>>, RecordError> {
         let entries = self.ledger.read(seq, 1)?;
         let entry = entries.first().filter(|entry| entry.seq == seq).ok_or(RecordError::Missing)?;
-        let put = self.projection(entry)?.puts.into_iter().find(|put| put.tree == tree && put.key == key);
+        let put = projection::<W>(&self.ledger, entry)?
+            .puts
+            .into_iter()
+            .find(|put| put.tree == tree && put.key == key);
         put.and_then(|put| put.value).map(Sensitive::new).ok_or(RecordError::Missing)
-    }
-
-    fn projection(&self, entry: &Entry) -> Result<Projection, ReadError> {
-        let delta = self.ledger.delta(entry)?;
-        let effects = decode::<W::Effect>(delta.expose()).map_err(ReadError::Io)?;
-        let mut projection = Projection::default();
-        for effect in &effects {
-            W::project(effect, &mut projection);
-        }
-        Ok(projection)
-    }
-
-    fn reindex(&self) -> Result<(), ReadError> {
-        let mut from: u64 = 1;
-        loop {
-            let entries = self.ledger.read(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
-            let Some(last) = entries.last() else { return Ok(()) };
-            from = last.seq.saturating_add(1);
-            for entry in &entries {
-                self.index.submit(Batch { seq: entry.seq, puts: self.projection(entry)?.puts });
-            }
-        }
     }
 
     /// The Merkle tree over all durable entries.

@@ -110,7 +110,7 @@ const EXPOSING: [&str; 31] = [
     "src/pki/tls.rs",
     "src/registry/code.rs",
     "src/secrets/vault.rs",
-    "src/store/open.rs",
+    "src/store/rebuild.rs",
     "src/token/signer.rs",
 ];
 
