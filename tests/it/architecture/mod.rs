@@ -80,7 +80,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 31] = [
+const EXPOSING: [&str; 32] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/enrol.rs",
@@ -110,6 +110,7 @@ const EXPOSING: [&str; 31] = [
     "src/pki/tls.rs",
     "src/registry/code.rs",
     "src/secrets/vault.rs",
+    "src/store/open.rs",
     "src/store/rebuild.rs",
     "src/token/signer.rs",
 ];
