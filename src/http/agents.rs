@@ -14,7 +14,7 @@ use super::listener::Peer;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use crate::base::encoding::from_base64url;
-use crate::base::limits::BODY_BYTES_MAX;
+use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
 use crate::base::{SecretName, Sensitive};
 use crate::broker::{AgentDesk, EnrolInput, MintInput};
 use crate::pki::certificate_pem;
@@ -236,9 +236,10 @@ async fn mint(
     let scope: Result<BTreeSet<_>, Problem> =
         fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(name).collect();
     let life_s = fields.get("expires_in").map(|text| {
-        text.parse::<u32>().map_err(|_| {
-            let why = "`expires_in` is not a whole number of seconds";
-            wrong("expires_in_invalid", why, "send a number such as 300, or nothing")
+        let number = text.parse::<u32>().ok();
+        number.filter(|seconds| i64::from(*seconds) >= TOKEN_LIFE_MIN_S).ok_or_else(|| {
+            let why = format!("`expires_in` is not a whole number of seconds from {TOKEN_LIFE_MIN_S} on");
+            wrong("expires_in_invalid", &why, "send a number such as 300, or nothing")
         })
     });
     let input = MintInput {

@@ -95,8 +95,8 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
         ),
         (
             "grant_type=client_credentials&scope=reports.read&expires_in=9",
-            "unauthorized_client",
-            "certificate_ending",
+            "invalid_request",
+            "expires_in_invalid",
         ),
         (
             "grant_type=client_credentials&scope=reports.read&expires_in=x",
@@ -123,11 +123,23 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
     }
     let denied = broker.entries("request.denied").await;
     let codes: Vec<&str> = denied.iter().map(|one| one["event"]["code"].as_str().unwrap()).collect();
-    assert_eq!(
-        codes,
-        ["capability_not_granted", "capability_not_granted", "target_mismatch", "certificate_ending"]
-    );
+    assert_eq!(codes, ["capability_not_granted", "capability_not_granted", "target_mismatch"]);
     assert!(broker.entries("token.minted").await.is_empty());
+}
+
+#[tokio::test]
+async fn tls_18_a_token_never_outlives_the_certificate_and_none_is_given_for_its_last_seconds() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["publisher"]).await;
+    let ask = "grant_type=client_credentials&scope=reports.read";
+    broker.clock.advance_s(86_400 - 61);
+    let shorter = agent.ask(ask).await.json();
+    let life_s = shorter["expires_in"].as_i64().unwrap();
+    assert!(life_s <= 61, "{shorter}");
+    assert!(shorter["constrained"][0].as_str().unwrap().contains("certificate"), "{shorter}");
+    broker.clock.advance_s(55);
+    let denied = agent.ask(ask).await;
+    assert_eq!((denied.status, denied.code().as_str()), (403, "certificate_ending"));
 }
 
 #[tokio::test]
