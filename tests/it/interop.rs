@@ -89,3 +89,28 @@ fn curl_does_all_that_an_agent_does() {
     let altered = format!("{}x", &bearer[..bearer.len() - 1]);
     assert!(curl(&["-H", &altered, &url("/v1/secrets/github/app")]).contains("token_invalid"));
 }
+
+#[test]
+fn the_examples_of_the_pages_run() {
+    let process = set_up();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new("bash")
+        .arg(root.join("docs/examples/agent.sh"))
+        .args(["github.repo.read", "github/app"])
+        .env("KEYWARD_HOME", process.path("home-a"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, b"value");
+    let refused = Command::new("bash")
+        .arg(root.join("docs/examples/agent.sh"))
+        .args(["reports.publish", "github/app"])
+        .env("KEYWARD_HOME", process.path("home-a"))
+        .output()
+        .unwrap();
+    assert!(!refused.status.success(), "a capability that is not granted");
+    let examples = root.join("config/examples").display().to_string();
+    let planned = process.json(&["plan", "-f", &examples]);
+    assert!(!planned["changes"].as_array().unwrap().is_empty(), "{planned}");
+    process.good(&["apply", "-f", &examples], b"");
+}
