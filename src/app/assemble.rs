@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -176,9 +176,11 @@ fn store_failure(error: &StoreError) -> Failure {
     Failure::unavailable(code, &error.to_string(), fix)
 }
 
-/// A directory for its owner alone.
+/// A directory for its owner alone, also when it was there before.
 pub(super) fn private_dir(dir: &Path) -> Result<(), Failure> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
+    made.map_err(|error| {
         let why = format!("`{}` cannot be made: {}", dir.display(), error.kind());
         Failure::local("data_dir_unusable", &why, "make the directory, or run as a user who can")
     })

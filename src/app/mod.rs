@@ -20,6 +20,8 @@ use crate::config::Config;
 /// Runs the process: arguments in, exit code out.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Every verb may hold a key or a value; what the kernel refuses, `serve` tells.
+    let _protections = crate::telemetry::harden();
     let cli = cli::parse();
     let console = Console::new(cli.output);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -14,8 +14,8 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Most versions of one secret.
 pub const SECRET_VERSIONS_MAX: u32 = 10_000;
 
-/// Largest event of a ledger entry, in bytes.
-pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Largest event of a ledger entry, in bytes: room for some ten thousand changes of declarations.
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Largest state change of a ledger entry, in bytes.
 pub const DELTA_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most keys that a ledger entry may rely on, and most that it may advance.

@@ -46,7 +46,11 @@ impl AdminDesk {
             if plan.is_empty() {
                 return Ok(Applied { changes: Vec::new(), seq: None });
             }
-            let (change, changes) = core.change(operator, plan, as_of)?;
+            let (mut change, changes) = core.change(operator, plan, as_of)?;
+            if unnamed == Unnamed::Prune {
+                // What is pruned is whoever is not named, and nobody may have come meanwhile.
+                change = change.rely(keys::agents(), as_of);
+            }
             let receipt = core.store.commit(change, changes).await?;
             core.standing_changed();
             let seq = Some(receipt.seq());

@@ -56,16 +56,16 @@ impl AgentDesk {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
         let source: IpAddr = input.peer.ip();
+        let permit = core.enrolments.admit(&source)?;
         let key = read_request(&input.request).map_err(bad_request)?;
         deciding_again!(async {
             let now = core.clock.now();
-            let permit = core.enrolments.admit(&source)?;
             let request =
                 EnrolmentRequest { code: input.code, secret: input.secret.expose(), key: key.digest() };
             let (step, as_of) = core.store.read(|world, as_of| {
                 let basis = (core.decision(now), &core.digests);
                 let decided =
-                    decide_enrolment((&world.registry, &world.revocations), &request, permit, basis, now);
+                    decide_enrolment((&world.registry, &world.revocations), &request, &permit, basis, now);
                 (decided.and_then(|grant| step(&world.registry, grant)), as_of)
             });
             match step {
@@ -176,6 +176,8 @@ impl Core {
         let event = crate::registry::CertificateRetried { agent: &agent.name, instance: instance.id };
         let change = Change::new(&event)?
             .rely(keys::agent(agent.id), as_of)
+            .rely(revocation::keys::subject(Subject::Agent(agent.id)), as_of)
+            .rely(revocation::keys::subject(Subject::Instance(instance.id)), as_of)
             .rely(keys::certificate(instance.id), as_of);
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.store.commit(change, certify).await?;

@@ -79,6 +79,7 @@ impl AdminDesk {
                 }
                 change = change
                     .rely(keys::declarations(), as_of)
+                    .advance(keys::agents())
                     .advance(keys::agent_name(&name))
                     .advance(keys::agent(agent_id))
                     .effect(Effect::Registry(crate::registry::Effect::PutAgent { id: agent_id, spec }));

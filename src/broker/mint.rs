@@ -9,7 +9,7 @@ use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::issuance::Token;
 use crate::pki::PeerCertificate;
 use crate::policy::{Basis, Decision, Denial, Grant, Mint, MintRequest, decide_mint};
-use crate::quota::Note;
+use crate::quota::{Limited, Note, Permit};
 use crate::registry::keys;
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError, Event};
@@ -42,9 +42,10 @@ impl AgentDesk {
         }
         let request = MintRequest { scope: input.scope, resource: input.resource, life_s: input.life_s };
         let core = &*self.0;
+        let mut permit = None;
         let issued = deciding_again!(async {
             let now = core.clock.now();
-            let (principal, decision) = decide(core, peer, &request, now)?;
+            let (principal, decision) = decide(core, peer, &request, &mut permit, now)?;
             let grant = match decision {
                 Decision::Allow(grant) | Decision::Constrain(grant) => grant,
                 Decision::Deny(denial) => {
@@ -64,6 +65,7 @@ fn decide(
     core: &Core,
     peer: &PeerCertificate,
     request: &MintRequest,
+    permit: &mut Option<Permit>,
     now: Timestamp,
 ) -> Result<(AgentPrincipal, Decision<Mint>), Again> {
     let (principal, declarations) = core.store.read(|world: &World, as_of| {
@@ -71,7 +73,7 @@ fn decide(
         (principal, std::sync::Arc::clone(world.registry.declarations()))
     });
     let principal = principal?;
-    let permit = core.mints.admit(&principal.agent())?;
+    let permit = core.admit(permit, &principal)?;
     let decision = core.decision(now);
     let decided = decide_mint(
         &declarations,
@@ -154,6 +156,18 @@ impl Core {
             self.record_refusal(&event).await;
         }
         denial.into()
+    }
+
+    /// One permit a request, however often it has to be decided.
+    pub(super) fn admit<'p>(
+        &self,
+        permit: &'p mut Option<Permit>,
+        principal: &AgentPrincipal,
+    ) -> Result<&'p Permit, Limited> {
+        match permit {
+            Some(permit) => Ok(permit),
+            None => Ok(permit.insert(self.mints.admit(&principal.agent())?)),
+        }
     }
 
     /// Records that a token was not taken from `principal`, and turns it into an answer.

@@ -33,6 +33,7 @@ impl AgentDesk {
         name: &SecretName,
     ) -> Result<Revealed, Failure> {
         let core = &*self.0;
+        let mut permit = None;
         deciding_again!(async {
             let now = core.clock.now();
             let (principal, declarations, secret) = core.store.read(|world, as_of| {
@@ -43,7 +44,7 @@ impl AgentDesk {
                 )
             });
             let principal = principal?;
-            let permit = core.mints.admit(&principal.agent())?;
+            let permit = core.admit(&mut permit, &principal)?;
             let broker = &core.settings.tokens.broker;
             let judge = |issued: u64, subjects: &[Subject]| {
                 core.store.read(|world, _| world.revocations.judge(issued, subjects))

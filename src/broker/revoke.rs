@@ -4,7 +4,7 @@ use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::{AgentName, InstanceId, TokenId};
 use crate::registry::Agent;
-use crate::revocation::{self, RevocationChanged, Subject, keys};
+use crate::revocation::{self, Liveness, RevocationChanged, Subject, keys};
 use crate::store::Change;
 
 /// What is done to a subject.
@@ -96,6 +96,12 @@ impl AgentDesk {
         if claims.sub != principal.spiffe().to_string() || claims.instance != principal.instance() {
             return Ok(());
         }
+        let _permit = self.0.mints.admit(&principal.agent())?;
+        let judged =
+            self.0.store.read(|world, _| world.revocations.judge(claims.seq, &[Subject::Token(claims.jti)]));
+        if judged == Liveness::Dead {
+            return Ok(());
+        }
         let name = Some(principal.name().to_string());
         let find = |_: &World| Some((Subject::Token(claims.jti), name.clone()));
         self.0.revoke("holder", Revocation::Revoke, &find).await.map(|_| ())
@@ -113,7 +119,7 @@ impl Core {
         what: Revocation,
         find: &(dyn Fn(&World) -> Found + Sync),
     ) -> Result<u64, Failure> {
-        let seq = deciding_again!(async {
+        let revoked = deciding_again!(async {
             let Some((subject, agent)) = self.store.read(|world, _| find(world)) else {
                 return Err(Again::Stop(unknown()));
             };
@@ -127,9 +133,13 @@ impl Core {
             let change = Change::new(&event)?
                 .effect(Effect::Revocation(what.effect(subject)))
                 .advance(keys::subject(subject));
-            Ok(self.store.commit(change, ()).await?.seq())
-        })?;
-        self.standing_changed();
+            Ok((self.store.commit(change, ()).await?.seq(), subject))
+        });
+        let (seq, subject) = revoked?;
+        // Nobody is connected on the strength of a token.
+        if !matches!(subject, Subject::Token(_)) {
+            self.standing_changed();
+        }
         Ok(seq)
     }
 }

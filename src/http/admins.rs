@@ -285,7 +285,13 @@ async fn entries(
             _ => return Err(bad_query()),
         }
     }
-    Ok(answer(StatusCode::OK, &AuditAnswer::from(desk.entries(after, limit)?)))
+    // Reading files is no work for a thread that others wait for.
+    let page = tokio::task::spawn_blocking(move || desk.entries(after, limit)).await;
+    let page = page.map_err(|_| {
+        let (why, fix) = ("the broker could not finish this", "look up the request id in the broker's log");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why, fix)
+    })??;
+    Ok(answer(StatusCode::OK, &AuditAnswer::from(page)))
 }
 
 fn bad_query() -> Problem {

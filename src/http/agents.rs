@@ -229,6 +229,10 @@ async fn mint(
         let why = "the only grant here is client_credentials";
         return Err(wrong("grant_type_unsupported", why, "send grant_type=client_credentials"));
     }
+    if fields.contains_key("authorization_details") {
+        let why = "`authorization_details` is not taken in requests: capabilities are named in `scope`";
+        return Err(wrong("authorization_details_not_taken", why, "name the capabilities in `scope`"));
+    }
     if fields.get("client_id").is_some_and(|id| *id != agent.principal.spiffe().to_string()) {
         let why = "`client_id` is not the identity in the certificate";
         return Err(wrong("client_id_mismatch", why, "send the SPIFFE ID of the certificate, or nothing"));

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::problem::Problem;
+use super::problem::{Form, Problem};
 use crate::base::RequestId;
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
@@ -24,11 +24,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) async fn pass(id: RequestId, mut request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), route_of(&request));
     request.extensions_mut().insert(id);
+    let form = if request.uri().path().starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
     let response = match acceptable(request.uri(), request.headers()) {
         Ok(()) => answer(request, next).await,
         Err(problem) => problem.into_response(),
     };
-    finish(id, response, &format!("{method} {path}"))
+    finish(id, response, &format!("{method} {path}"), form)
 }
 
 /// The handler runs as a task of its own: a caller that hangs up does not stop a commit halfway, and
@@ -41,13 +42,13 @@ async fn answer(request: Request, next: Next) -> Response {
     })
 }
 
-fn finish(id: RequestId, mut response: Response, what: &str) -> Response {
+fn finish(id: RequestId, mut response: Response, what: &str, form: Form) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let code = problem.code();
         tracing::info!(request.id = %id, request.what = what, status = response.status().as_u16(), code, "refused");
-        response = problem.of_request(id).write_out();
+        response = problem.in_form(form).of_request(id).write_out();
     } else if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
-        response = unrouted(response.status()).of_request(id).write_out();
+        response = unrouted(response.status()).in_form(form).of_request(id).write_out();
     } else {
         tracing::debug!(request.id = %id, request.what = what, status = response.status().as_u16(), "answered");
     }

@@ -18,9 +18,12 @@ pub struct Problem {
     request_id: Option<RequestId>,
 }
 
+/// How a refusal is written.
 #[derive(Clone, Copy, Debug)]
-enum Form {
+pub(super) enum Form {
+    /// RFC 9457.
     Problem,
+    /// RFC 6749 §5.2.
     OAuth,
 }
 
@@ -72,6 +75,13 @@ impl Problem {
     #[must_use]
     pub(super) fn oauth(mut self) -> Self {
         self.form = Form::OAuth;
+        self
+    }
+
+    /// The same in the form of the route that it was asked of.
+    #[must_use]
+    pub(super) fn in_form(mut self, form: Form) -> Self {
+        self.form = form;
         self
     }
 

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::base::{DecisionId, SecretId, TokenId};
 use crate::ledger::Receipt;
 use crate::pki::{Authority, CertificatePlan, PkiError, PublicKey};
-use crate::policy::{Grant, Mint, Reveal};
+use crate::policy::{Certifying, Grant, Mint, Reveal};
 use crate::registry::Access;
 use crate::secrets::{Opener, SecretValue, VaultError};
 use crate::token::{
@@ -162,7 +162,10 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssueError::Certificate`]; redeeming the code again with the same key tries again.
-    pub fn certify<A>(&self, receipt: Receipt<Certify<A>>) -> Result<Issued<Certificate>, IssueError> {
+    pub fn certify<A: Certifying>(
+        &self,
+        receipt: Receipt<Certify<A>>,
+    ) -> Result<Issued<Certificate>, IssueError> {
         let Certify { grant, plan, key } = receipt.redeem();
         let _spent = grant.redeem();
         let der = self.authority.sign(&plan, &key)?;

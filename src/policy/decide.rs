@@ -25,7 +25,7 @@ pub struct LifeLimits {
 pub fn decide_mint(
     declarations: &Declarations,
     principal: AgentPrincipal,
-    (request, _permit): (&MintRequest, Permit),
+    (request, _permit): (&MintRequest, &Permit),
     limits: &LifeLimits,
     (decision, digests): (DecisionId, &MacKey),
     now: Timestamp,
@@ -44,12 +44,13 @@ pub fn decide_mint(
     if !agreed {
         return target_mismatch(basis);
     }
-    let mut constrained: Vec<String> = request
-        .scope
-        .iter()
-        .filter(|asked| granted.iter().all(|capability| capability.name != **asked))
-        .map(|asked| format!("`{asked}` is not granted and was left out"))
-        .collect();
+    let mut constrained = Vec::new();
+    let (asked, given) = (request.scope.len(), granted.len());
+    if given < asked {
+        // Without names: what was asked for is input, and whether it is declared is not for everybody.
+        let left_out = asked.saturating_sub(given);
+        constrained.push(format!("{left_out} of {asked} capabilities are not granted and were left out"));
+    }
     let Some(life_s) = life(request, &granted, &principal, limits, &mut constrained, now) else {
         return certificate_ending(basis);
     };
@@ -64,7 +65,7 @@ pub fn decide_mint(
 pub fn decide_reveal(
     declarations: &Declarations,
     request: RevealRequest,
-    _permit: Permit,
+    _permit: &Permit,
     decision: DecisionId,
     digests: &MacKey,
 ) -> Decision<Reveal> {

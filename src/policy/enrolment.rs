@@ -2,7 +2,7 @@ use super::grant::{Basis, Grant};
 use crate::base::{AgentId, CodeId, DecisionId, InstanceId, Timestamp};
 use crate::crypto::{Digest, MacKey, matches, sha256};
 use crate::quota::Permit;
-use crate::registry::{Code, InstanceState, Registry};
+use crate::registry::{InstanceState, Registry};
 use crate::revocation::{Liveness, Revocations, Subject};
 
 /// Somebody without a certificate redeems a code.
@@ -64,24 +64,34 @@ pub enum EnrolmentRefused {
 pub fn decide_enrolment(
     (registry, revocations): (&Registry, &Revocations),
     request: &EnrolmentRequest<'_>,
-    _permit: Permit,
+    _permit: &Permit,
     (decision, digests): (DecisionId, &MacKey),
     now: Timestamp,
 ) -> Result<Grant<Enrol>, EnrolmentRefused> {
     // Hashed before it is known whether the code exists, and compared in constant time.
     let hash = sha256(request.secret);
-    let code = registry.code(request.code).filter(|code| is_good(code, &hash, now));
+    let code = registry.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
     let code = code.ok_or(EnrolmentRefused::BadCode)?;
-    let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
-    let of_agent = Subject::Agent(agent.id);
-    if revocations.judge(code.issued_seq, &[of_agent]) == Liveness::Dead {
-        return Err(EnrolmentRefused::BadCode);
-    }
+    // Before anything else is asked of the code: a late second use is an alarm too.
     let repeats = match &code.redeemed {
         Some((instance, key)) if *key == request.key => Some(*instance),
         Some(_) => return Err(EnrolmentRefused::Reused),
         None => None,
     };
+    if now >= code.expires_at {
+        return Err(EnrolmentRefused::BadCode);
+    }
+    let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
+    let of_agent = Subject::Agent(agent.id);
+    if revocations.judge(code.issued_seq, &[of_agent]) == Liveness::Dead {
+        return Err(EnrolmentRefused::BadCode);
+    }
+    let of_repeated = repeats.and_then(|id| agent.instances.get(&id));
+    if of_repeated.is_some_and(|one| {
+        revocations.judge(one.enrolled_seq, &[of_agent, Subject::Instance(one.id)]) == Liveness::Dead
+    }) {
+        return Err(EnrolmentRefused::BadCode);
+    }
     let live = agent.instances.values().filter(|one| {
         one.state(now) == InstanceState::Live
             && revocations.judge(one.enrolled_seq, &[of_agent, Subject::Instance(one.id)]) == Liveness::Live
@@ -97,8 +107,4 @@ pub fn decide_enrolment(
         request: digests.tag(&canonical),
     };
     Ok(Grant::assertion(basis, Enrol { agent: agent.id, code: code.id, repeats }))
-}
-
-fn is_good(code: &Code, hash: &Digest, now: Timestamp) -> bool {
-    matches(code.hash.as_bytes(), hash.as_bytes()) && now < code.expires_at
 }

@@ -45,6 +45,12 @@ impl<A> Grant<A> {
     }
 }
 
+/// Acts that end in a certificate; only this room says which.
+pub trait Certifying {}
+
+impl Certifying for super::enrolment::Enrol {}
+impl Certifying for super::operator::CertifyOperator {}
+
 /// Minting one token.
 #[derive(Debug)]
 pub struct Mint {

@@ -12,6 +12,6 @@ mod request;
 
 pub use decide::{LifeLimits, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
-pub use grant::{Basis, Decision, Denial, DenialCode, Grant, Mint, Reveal};
+pub use grant::{Basis, Certifying, Decision, Denial, DenialCode, Grant, Mint, Reveal};
 pub use operator::{CertifyOperator, decide_host_operator};
 pub use request::{MintRequest, RevealRequest};

@@ -32,6 +32,9 @@ pub struct Fault {
     pub message: String,
 }
 
+/// Most faults that are told at once: enough to see what is wrong, few enough to find their places.
+pub(super) const FAULTS_MAX: usize = 50;
+
 /// Where something was declared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Place {
@@ -128,7 +131,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn fault(&mut self, place: Place, message: impl Into<String>) {
-        self.faults.push(fault(self.files, place, message.into()));
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault(self.files, place, message.into()));
+        }
     }
 
     fn file(&mut self, file: usize, raw: RawFile) {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::declaration::{Declaration, Fault, Place, SourceFile, fault};
+use super::declaration::{Declaration, FAULTS_MAX, Fault, Place, SourceFile, fault};
 use super::declared::{Capability, Delivery, Role};
 use super::state::Registry;
 use crate::base::{AgentName, CapabilityName, RoleName, SecretName};
@@ -116,7 +116,11 @@ fn dangling(
     let kept = unnamed == Unnamed::Keep;
     let declared = registry.declarations();
     let mut faults = Vec::new();
-    let mut report = |place: Place, message: String| faults.push(fault(files, place, message));
+    let mut report = |place: Place, message: String| {
+        if faults.len() < FAULTS_MAX {
+            faults.push(fault(files, place, message));
+        }
+    };
     for (capability, place) in declaration.capabilities.values() {
         if let Delivery::Reveal { secret } = &capability.delivery
             && !secret_exists(secret)

@@ -257,6 +257,12 @@ pub mod keys {
         Key::of("agent", id.as_bytes())
     }
 
+    /// Which agents there are.
+    #[must_use]
+    pub fn agents() -> Key {
+        Key::of("agents", b"")
+    }
+
     /// Who bears this agent name.
     #[must_use]
     pub fn agent_name(name: &AgentName) -> Key {

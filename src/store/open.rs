@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::change::{Change, CommitError, World};
 use super::follow::{Memory, WorldFollower};
@@ -173,13 +174,20 @@ impl<W: World> Store<W> {
     /// # Errors
     /// [`RecordError`].
     pub async fn record(&self, tree: Tree, key: &[u8], seq: u64) -> Result<Sensitive<Vec<u8>>, RecordError> {
-        let found = match self.index.wait(seq).await {
-            Ok(()) => self.index.get(tree, key),
-            Err(error) => Err(error),
+        let found = match tokio::time::timeout(INDEX_WAIT, self.index.wait(seq)).await {
+            Ok(Ok(())) => self.index.get(tree, key),
+            Ok(Err(error)) => Err(error),
+            // It is behind, not broken: the ledger has what it will have.
+            Err(_) => return self.record_from_ledger(tree, key, seq),
         };
         match found {
             Ok(Some(value)) => Ok(value),
-            Ok(None) => self.record_from_ledger(tree, key, seq),
+            Ok(None) => {
+                // It claims to have come this far and has not: a rebuild was cut short.
+                let value = self.record_from_ledger(tree, key, seq)?;
+                self.rebuild.start::<W>(&self.ledger, &self.index);
+                Ok(value)
+            }
             Err(error) => {
                 tracing::error!(%error, "the index cannot answer: read the ledger instead, rebuilding the index");
                 let value = self.record_from_ledger(tree, key, seq)?;
@@ -245,6 +253,9 @@ impl<W: World> fmt::Debug for Store<W> {
         f.debug_struct("Store").field("head", &self.head().seq).finish_non_exhaustive()
     }
 }
+
+/// How long a reading waits for the index before it asks the ledger.
+const INDEX_WAIT: Duration = Duration::from_secs(2);
 
 /// The keys that open the ledger's state changes.
 ///

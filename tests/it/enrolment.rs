@@ -38,6 +38,19 @@ async fn the_same_key_gets_the_same_certificate_and_any_other_an_alarm() {
 }
 
 #[tokio::test]
+async fn a_late_second_use_is_an_alarm_too() {
+    let broker = TestBroker::declared().await;
+    let code = broker.invite("a", &["repo-reader"]).await;
+    let (_, request) = new_key_and_request().unwrap();
+    assert_eq!(broker.redeem(&code, &request).await.status, 201);
+    broker.clock.advance_s(16 * 60);
+    refused(&broker.redeem(&code, &request).await, 401, "enrolment_code_invalid");
+    let (_, other) = new_key_and_request().unwrap();
+    refused(&broker.redeem(&code, &other).await, 409, "enrolment_code_used");
+    assert_eq!(broker.entries("alarm.code-reused").await.len(), 1);
+}
+
+#[tokio::test]
 async fn enr_02_a_hundred_redemptions_at_once_give_one_certificate() {
     let broker = Arc::new(TestBroker::declared().await);
     let code = broker.invite("a", &["repo-reader"]).await;

@@ -111,6 +111,14 @@ async fn jwt_16_a_revoked_token_is_refused_and_its_sisters_are_not() {
         assert_eq!(caller.caller.post("/oauth/revoke", kind, form.as_bytes()).await.status, 200);
     }
     assert_eq!(agent.secret("github/app", &sister).await.code(), "token_revoked");
+    let entries = broker.entries("revocation.changed").await.len();
+    let form = format!("token={sister}");
+    assert_eq!(agent.caller.post("/oauth/revoke", kind, form.as_bytes()).await.status, 200);
+    assert_eq!(
+        broker.entries("revocation.changed").await.len(),
+        entries,
+        "nobody fills the ledger by giving up"
+    );
     assert_eq!(agent.caller.post("/oauth/revoke", kind, b"").await.code(), "token_absent");
 }
 
