@@ -104,7 +104,7 @@ impl AgentDesk {
         }
         let name = Some(principal.name().to_string());
         let find = |_: &World| Some((Subject::Token(claims.jti), name.clone()));
-        self.0.revoke("holder", Revocation::Revoke, &find).await.map(|_| ())
+        self.0.revoke("its holder", Revocation::Revoke, &find).await.map(|_| ())
     }
 }
 

@@ -62,6 +62,16 @@ fn key_for(home: &Path, pending: &Path) -> Result<(Sensitive<String>, Vec<u8>), 
     }
     private_dir(home).map_err(|error| unusable(home, &error))?;
     let (key, request) = new_key_and_request().map_err(broken)?;
-    write_private(pending, key.expose().as_bytes()).map_err(|error| unusable(pending, &error))?;
+    keep(pending, &key).map_err(|error| unusable(pending, &error))?;
     Ok((key, request))
+}
+
+/// Whole or not at all: a key cut short by a kill would stand in the way of every further attempt.
+fn keep(pending: &Path, key: &Sensitive<String>) -> std::io::Result<()> {
+    let fresh = pending.with_extension("new");
+    if fresh.exists() {
+        fs::remove_file(&fresh)?;
+    }
+    write_private(&fresh, key.expose().as_bytes())?;
+    fs::rename(&fresh, pending)
 }

@@ -33,7 +33,7 @@ impl Subject {
 /// A subject was revoked, suspended or resumed.
 #[derive(Debug, Serialize)]
 pub struct RevocationChanged<'a> {
-    /// Who did: an operator's name, or `holder` for the agent that gives up its own token.
+    /// Who did: an operator's name, or `its holder` (no name has a space) for an agent's own token.
     pub by: &'a str,
     /// `revoke`, `suspend` or `resume`.
     pub action: &'static str,
