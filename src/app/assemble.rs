@@ -126,6 +126,7 @@ pub(super) async fn assemble(
             trust_domain: config.trust_domain.clone(),
             address: config.server.address.clone(),
             agent_life_s: config.certificates.agent_life_s,
+            renewal_grace_s: config.certificates.renewal_grace_s,
             operator_life_s: config.certificates.operator_life_s,
             tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
         },

@@ -2,7 +2,8 @@ use crate::broker::{AdminDesk, AgentDesk};
 use crate::pki::PeerCertificate;
 use crate::pki::tls::Gate;
 
-/// At the agents' handshake: agents of this broker whose instance is there.
+/// At the agents' handshake: agents of this broker whose instance is there. A certificate within the
+/// grace may come in too: every route but the renewal refuses it.
 #[derive(Debug)]
 pub(super) struct AgentGate(pub(super) AgentDesk);
 
@@ -13,6 +14,10 @@ pub(super) struct AdminGate(pub(super) AdminDesk);
 impl Gate for AgentGate {
     fn admits(&self, peer: &PeerCertificate) -> bool {
         self.0.identify(peer).is_ok()
+    }
+
+    fn admits_late(&self, peer: &PeerCertificate) -> bool {
+        self.0.identify_renewing(peer).is_ok()
     }
 }
 

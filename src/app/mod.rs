@@ -66,6 +66,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         }
         Command::Demo
         | Command::Join { .. }
+        | Command::Renew { .. }
         | Command::Token(_)
         | Command::Get { .. }
         | Command::Whoami { .. }

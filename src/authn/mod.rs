@@ -1,4 +1,5 @@
-//! Who is calling. Makes the proofs [`AgentPrincipal`], [`OperatorPrincipal`] and [`BoundToken`].
+//! Who is calling. Makes the proofs [`AgentPrincipal`], [`RenewingAgent`], [`OperatorPrincipal`] and
+//! [`BoundToken`].
 //!
 //! An identity comes from the certificate of the connection and from nothing else: no header, no
 //! body. It is judged against the live records on every request.
@@ -7,4 +8,6 @@ mod presented;
 mod principal;
 
 pub use presented::{BoundToken, PresentError, present};
-pub use principal::{AgentPrincipal, AuthnError, OperatorPrincipal, agent, operator};
+pub use principal::{
+    AgentPrincipal, AuthnError, OperatorPrincipal, RenewingAgent, Timeliness, agent, operator, renewing,
+};

@@ -4,7 +4,7 @@ use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, Role
 use crate::crypto::Digest;
 use crate::operators::Operators;
 use crate::pki::{PeerCertificate, SpiffeId};
-use crate::registry::Registry;
+use crate::registry::{Agent, Held, Instance, Registry};
 use crate::revocation::{Liveness, Revocations, Subject};
 
 /// Why a certificate proves nobody.
@@ -35,7 +35,28 @@ pub struct AgentPrincipal {
     roles: BTreeSet<RoleName>,
     thumbprint: Digest,
     not_after: Timestamp,
+    held: Held,
     as_of: u64,
+}
+
+/// An agent that may ask for its next certificate and for nothing else: its own may have ended, up
+/// to the grace ago.
+#[derive(Clone, Debug)]
+pub struct RenewingAgent {
+    agent: AgentId,
+    instance: InstanceId,
+    held: Held,
+    timeliness: Timeliness,
+    as_of: u64,
+}
+
+/// Whether a certificate that asks for the next one still holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Timeliness {
+    /// It holds.
+    InTime,
+    /// It has ended, within the grace.
+    Late,
 }
 
 /// An operator, proved likewise.
@@ -57,13 +78,7 @@ pub fn agent(
     now: Timestamp,
 ) -> Result<AgentPrincipal, AuthnError> {
     in_time(peer, now)?;
-    let SpiffeId::Agent { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
-    let agent = registry.agent_named(name).ok_or(AuthnError::Unknown)?;
-    let instance = agent.instance_of(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
-    let subjects = [Subject::Agent(agent.id), Subject::Instance(instance.id)];
-    if revocations.judge(instance.enrolled_seq, &subjects) == Liveness::Dead {
-        return Err(AuthnError::Revoked);
-    }
+    let (agent, instance, held) = holder(peer, (registry, revocations))?;
     Ok(AgentPrincipal {
         agent: agent.id,
         name: agent.name.clone(),
@@ -72,8 +87,45 @@ pub fn agent(
         roles: agent.roles.clone(),
         thumbprint: peer.thumbprint(),
         not_after: peer.not_after(),
+        held,
         as_of,
     })
+}
+
+/// The agent behind `peer` as one that may renew: its certificate holds at `now`, or ended less
+/// than `grace_s` seconds ago.
+///
+/// # Errors
+/// [`AuthnError`].
+pub fn renewing(
+    peer: &PeerCertificate,
+    records: (&Registry, &Revocations),
+    as_of: u64,
+    grace_s: i64,
+    now: Timestamp,
+) -> Result<RenewingAgent, AuthnError> {
+    if now < peer.not_before() || now >= peer.not_after().plus_s(grace_s) {
+        return Err(AuthnError::OutOfTime);
+    }
+    let timeliness = if now < peer.not_after() { Timeliness::InTime } else { Timeliness::Late };
+    let (agent, instance, held) = holder(peer, records)?;
+    Ok(RenewingAgent { agent: agent.id, instance: instance.id, held, timeliness, as_of })
+}
+
+/// Who holds the certificate, unless it was revoked or suspended.
+fn holder<'r>(
+    peer: &PeerCertificate,
+    (registry, revocations): (&'r Registry, &Revocations),
+) -> Result<(&'r Agent, &'r Instance, Held), AuthnError> {
+    let SpiffeId::Agent { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
+    let agent = registry.agent_named(name).ok_or(AuthnError::Unknown)?;
+    let found = agent.instance_of(peer.serial().as_bytes(), &peer.key());
+    let (instance, held) = found.ok_or(AuthnError::Unknown)?;
+    let subjects = [Subject::Agent(agent.id), Subject::Instance(instance.id)];
+    if revocations.judge(instance.enrolled_seq, &subjects) == Liveness::Dead {
+        return Err(AuthnError::Revoked);
+    }
+    Ok((agent, instance, held))
 }
 
 /// The operator behind `peer`, as `operators` knows it at `now`.
@@ -140,6 +192,45 @@ impl AgentPrincipal {
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
+    }
+
+    /// Which of its certificates it has shown. The first use of the next one has to be recorded
+    /// before anything else is done for it.
+    #[must_use]
+    pub const fn held(&self) -> Held {
+        self.held
+    }
+
+    /// The sequence of the state in which it was found.
+    #[must_use]
+    pub const fn as_of(&self) -> u64 {
+        self.as_of
+    }
+}
+
+impl RenewingAgent {
+    /// The agent's id.
+    #[must_use]
+    pub const fn agent(&self) -> AgentId {
+        self.agent
+    }
+
+    /// The instance that calls.
+    #[must_use]
+    pub const fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// Which of its certificates it has shown.
+    #[must_use]
+    pub const fn held(&self) -> Held {
+        self.held
+    }
+
+    /// Whether that certificate still holds.
+    #[must_use]
+    pub const fn timeliness(&self) -> Timeliness {
+        self.timeliness
     }
 
     /// The sequence of the state in which it was found.

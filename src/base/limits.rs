@@ -66,6 +66,8 @@ pub const PAGE_ENTRIES_MAX: usize = 500;
 
 /// Life of an enrolment code, in seconds.
 pub const CODE_LIFE_S: i64 = 15 * 60;
+/// Longest time after its end in which a certificate may still be renewed with, in seconds.
+pub const RENEWAL_GRACE_MAX_S: i64 = 7 * 24 * 3600;
 /// How far certificates are backdated, in seconds: clocks of agents may be behind.
 pub const BACKDATE_S: i64 = 60;
 /// Leeway when a token's times are judged, in seconds.

@@ -7,7 +7,8 @@ use crate::ledger::Kind;
 use crate::operators::OperatorCertified;
 use crate::pki::{AuthorityFounded, ServerCertified};
 use crate::registry::{
-    AgentInvited, CertificateRecorded, CertificateRetried, CodeReused, DeclarationsApplied, InstanceEnrolled,
+    AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
+    DeclarationsApplied, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 use crate::revocation::RevocationChanged;
 use crate::secrets::{SecretRevealed, SecretStored};
@@ -80,6 +81,9 @@ const EVENTS: &[(Kind, &str)] = known![
     CertificateRecorded,
     CertificateRetried<'_>,
     CodeReused<'_>,
+    InstanceRenewed<'_>,
+    LateRenewal<'_>,
+    CertificatePromoted<'_>,
     OperatorCertified<'_>,
     SecretStored<'_>,
     SecretRevealed<'_>,

@@ -28,6 +28,8 @@ pub struct Settings {
     pub address: String,
     /// Life of an agent's certificate, in seconds.
     pub agent_life_s: i64,
+    /// How long after its end an agent's certificate may still be renewed with, in seconds.
+    pub renewal_grace_s: i64,
     /// Life of an operator's certificate, in seconds.
     pub operator_life_s: i64,
     /// Limits of token lives, and the broker's own audience.

@@ -1,15 +1,14 @@
 use std::net::{IpAddr, SocketAddr};
 
+use super::certificates::{Enrolled, Planned, Stage, read_key};
 use super::desk::{Again, AgentDesk, Core, deciding_again};
 use super::failure::{Failure, FailureKind};
 use super::world::Effect;
-use crate::base::{CodeId, InstanceId, Sensitive, Timestamp};
-use crate::issuance::{Certificate, Certify};
-use crate::pki::{CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
+use crate::base::{CodeId, InstanceId, Sensitive};
+use crate::issuance::Certify;
+use crate::pki::PublicKey;
 use crate::policy::{Enrol, EnrolmentRefused, EnrolmentRequest, Grant, decide_enrolment};
-use crate::registry::{
-    Agent, CERTIFICATES, CertificateRecorded, CodeReused, Instance, InstanceEnrolled, Registry, keys,
-};
+use crate::registry::{Agent, CodeReused, Instance, InstanceEnrolled, Registry, keys};
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 
@@ -24,19 +23,6 @@ pub struct EnrolInput {
     pub request: Vec<u8>,
     /// Where it comes from.
     pub peer: SocketAddr,
-}
-
-/// A new identity, or the one that the same key got before.
-#[derive(Debug)]
-pub struct Enrolled {
-    /// Whose it is.
-    pub spiffe: SpiffeId,
-    /// The instance.
-    pub instance: InstanceId,
-    /// The certificate, DER.
-    pub certificate: Vec<u8>,
-    /// When it ends.
-    pub not_after: Timestamp,
 }
 
 /// What the state says about a redemption: to be recorded now, or recorded before.
@@ -57,7 +43,7 @@ impl AgentDesk {
         let core = &*self.0;
         let source: IpAddr = input.peer.ip();
         let permit = core.enrolments.admit(&source)?;
-        let key = read_request(&input.request).map_err(bad_request)?;
+        let key = read_key(&input.request)?;
         deciding_again!(async {
             let now = core.clock.now();
             let request =
@@ -71,7 +57,9 @@ impl AgentDesk {
             match step {
                 Ok(Step::New { agent, grant }) => core.enrol_new(agent, grant, &key, &input, as_of).await,
                 Ok(Step::Again { agent, instance, grant }) => {
-                    core.enrol_again(agent, instance, grant, &key, as_of).await
+                    let planned =
+                        Planned { agent: &agent, instance: instance.id, holding: &instance.current };
+                    core.certificate_again(planned, grant, &key, as_of, Stage::Enrolment).await
                 }
                 Err(refused) => Err(Again::Stop(core.refuse_enrolment(refused, &input, &key).await)),
             }
@@ -101,16 +89,7 @@ impl Core {
     ) -> Result<Enrolled, Again> {
         let now = self.clock.now();
         let instance = InstanceId::mint(now, &*self.entropy);
-        let spiffe =
-            SpiffeId::Agent { trust_domain: self.settings.trust_domain.clone(), name: agent.name.clone() };
-        let plan = CertificatePlan::draw(
-            spiffe,
-            key,
-            now,
-            self.settings.agent_life_s,
-            self.issuer.authority().not_after(),
-            &*self.entropy,
-        );
+        let plan = self.plan_certificate(&agent, key, now);
         let event = InstanceEnrolled {
             agent: &agent.name,
             instance,
@@ -140,77 +119,7 @@ impl Core {
             .advance(keys::instances(agent.id));
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.store.commit(change, certify).await?;
-        let certificate = self.issuer.certify(receipt)?.deliver();
-        self.record_certificate(&agent, instance, certificate).await
-    }
-
-    /// The same key comes again. Its certificate is the recorded one; when the broker stopped
-    /// between the record of the enrolment and that of the certificate, it is signed now from the
-    /// very plan that was recorded.
-    async fn enrol_again(
-        &self,
-        agent: Agent,
-        instance: Instance,
-        grant: Grant<Enrol>,
-        key: &PublicKey,
-        as_of: u64,
-    ) -> Result<Enrolled, Again> {
-        let spiffe =
-            SpiffeId::Agent { trust_domain: self.settings.trust_domain.clone(), name: agent.name.clone() };
-        if let Some(seq) = instance.certificate_seq {
-            let der = self.store.record(CERTIFICATES, instance.id.as_bytes(), seq).await?;
-            return Ok(Enrolled {
-                spiffe,
-                instance: instance.id,
-                certificate: der.expose().clone(),
-                not_after: instance.not_after,
-            });
-        }
-        let plan = CertificatePlan {
-            spiffe,
-            serial: Serial::from_bytes(instance.serial),
-            key: instance.key,
-            not_before: instance.not_before,
-            not_after: instance.not_after,
-        };
-        let event = crate::registry::CertificateRetried { agent: &agent.name, instance: instance.id };
-        let change = Change::new(&event)?
-            .rely(keys::agent(agent.id), as_of)
-            .rely(revocation::keys::subject(Subject::Agent(agent.id)), as_of)
-            .rely(revocation::keys::subject(Subject::Instance(instance.id)), as_of)
-            .rely(keys::certificate(instance.id), as_of);
-        let certify = Certify { grant, plan, key: key.clone() };
-        let receipt = self.store.commit(change, certify).await?;
-        let certificate = self.issuer.certify(receipt)?.deliver();
-        self.record_certificate(&agent, instance.id, certificate).await
-    }
-
-    /// Records the signed certificate, so that a repeated redemption gets this very one. Of two
-    /// redemptions at once the first to be recorded wins; the other decides again and finds it.
-    async fn record_certificate(
-        &self,
-        agent: &Agent,
-        instance: InstanceId,
-        certificate: Certificate,
-    ) -> Result<Enrolled, Again> {
-        let Certificate { der, plan } = certificate;
-        let event = CertificateRecorded { instance, thumbprint: crate::crypto::sha256(&der).hex() };
-        let effect = crate::registry::Effect::RecordCertificate {
-            agent: agent.id,
-            instance,
-            certificate: der.clone(),
-        };
-        let change = Change::new(&event)?
-            .effect(Effect::Registry(effect))
-            .rely(keys::certificate(instance), 0)
-            .advance(keys::certificate(instance));
-        let receipt = self.store.commit(change, der).await?;
-        Ok(Enrolled {
-            spiffe: plan.spiffe,
-            instance,
-            certificate: receipt.redeem(),
-            not_after: plan.not_after,
-        })
+        self.sign_and_record((agent.id, instance), receipt, Stage::Enrolment).await
     }
 
     async fn refuse_enrolment(
@@ -230,7 +139,7 @@ impl Core {
                 FailureKind::Conflict,
                 "too_many_instances",
                 "the agent has as many live instances as it may have",
-                "raise `max_instances` in the agent's declaration, or wait until an old certificate ends",
+                "end an old instance (`keyward agent revoke --instance ID`), or raise `max_instances` in the agent's declaration",
             ),
             EnrolmentRefused::Reused => {
                 if let Err(error) = self.raise_code_alarm(input, key).await {
@@ -270,20 +179,4 @@ impl Core {
             Err(error) => Err(error),
         }
     }
-}
-
-fn bad_request(error: RequestError) -> Failure {
-    let (code, fix) = match error {
-        RequestError::TooLarge => ("csr_too_large", "send a request for one P-256 key"),
-        RequestError::Malformed => ("csr_malformed", "send one PKCS#10 request in DER, base64url"),
-        RequestError::KeyType => {
-            ("csr_key_type", "make a P-256 key: `openssl ecparam -name prime256v1 -genkey`")
-        }
-        RequestError::Signature => ("csr_signature", "sign the request with the key that it is for"),
-        RequestError::AsksForMore => (
-            "csr_asks_for_more",
-            "only the key is taken: make the request with an empty subject and no extensions",
-        ),
-    };
-    Failure::new(FailureKind::Invalid, code, &error.to_string(), fix)
 }

@@ -157,9 +157,9 @@ impl AdminDesk {
 fn agent_view(agent: &Agent, now: Timestamp) -> AgentView {
     let instances = agent.instances.values().map(|instance| InstanceView {
         id: instance.id,
-        serial: hex(&instance.serial),
+        serial: hex(&instance.current.serial),
         enrolled_at: instance.enrolled_at,
-        not_after: instance.not_after,
+        not_after: instance.not_after(),
         state: instance.state(now),
     });
     AgentView {

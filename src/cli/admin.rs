@@ -22,7 +22,7 @@ pub(super) async fn declare(
     console: &Console,
 ) -> Result<(), Failure> {
     let files = sources(files)?;
-    let client = Client::of(home, Kind::Operator)?;
+    let client = Client::of(home, Kind::Operator).await?;
     let answer = client.post_json(path, &json!({ "files": files, "prune": prune })).await?.json()?;
     if console.is_json() {
         console.json(&answer);
@@ -83,7 +83,7 @@ pub(super) async fn agent(home: &Path, command: &AgentCommand, console: &Console
         AgentCommand::List => list(home, "/v1/agents", console).await,
         AgentCommand::Show { name } => {
             let name: AgentName = canonical(name)?;
-            let client = Client::of(home, Kind::Operator)?;
+            let client = Client::of(home, Kind::Operator).await?;
             console.json(&client.get(&format!("/v1/agents/{name}")).await?.json()?);
             Ok(())
         }
@@ -114,7 +114,7 @@ pub(super) async fn revoke_token(home: &Path, id: &str, console: &Console) -> Re
 }
 
 async fn change(home: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
-    let answer = Client::of(home, Kind::Operator)?.post_json(path, &json!({})).await?.json()?;
+    let answer = Client::of(home, Kind::Operator).await?.post_json(path, &json!({})).await?.json()?;
     if console.is_json() {
         console.json(&answer);
     } else {
@@ -136,7 +136,7 @@ async fn invite(
     console: &Console,
 ) -> Result<(), Failure> {
     let name: AgentName = canonical(name)?;
-    let client = Client::of(home, Kind::Operator)?;
+    let client = Client::of(home, Kind::Operator).await?;
     let path = format!("/v1/agents/{name}/invitations");
     let answer = client.post_json(&path, &json!({ "roles": roles })).await?.json()?;
     let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -154,7 +154,7 @@ async fn invite(
 
 /// Prints a listing of `path`.
 pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(), Failure> {
-    let answer = Client::of(home, Kind::Operator)?.get(path).await?.json()?;
+    let answer = Client::of(home, Kind::Operator).await?.get(path).await?.json()?;
     if console.is_json() {
         console.json(&answer);
         return Ok(());
@@ -198,7 +198,7 @@ pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Conso
     };
     input::not_an_argument(argument)?;
     let name: SecretName = canonical(name)?;
-    let client = Client::of(home, Kind::Operator)?;
+    let client = Client::of(home, Kind::Operator).await?;
     let value = input::secret(file.as_deref(), "Value", SECRET_BYTES_MAX, console)?;
     if value.expose().ends_with(b"\n") {
         console.say("note: the value ends with a line break, which is stored as part of it");
@@ -216,7 +216,7 @@ pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Conso
 /// `keyward audit …`
 pub(super) async fn audit(home: &Path, command: &AuditCommand, console: &Console) -> Result<(), Failure> {
     let AuditCommand::List(wanted) = command;
-    let client = Client::of(home, Kind::Operator)?;
+    let client = Client::of(home, Kind::Operator).await?;
     let path = format!("/v1/ledger/entries?after={}&limit={}", wanted.after, wanted.limit);
     let answer = client.get(&path).await?.json()?;
     if console.is_json() {

@@ -11,7 +11,7 @@ use crate::base::{NameError, SecretName, Sensitive};
 
 /// Gets a token and prints it: raw for people and pipes, the whole answer as JSON.
 pub(super) async fn token(home: &Path, args: &TokenArgs, console: &Console) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Agent)?;
+    let client = Client::of(home, Kind::Agent).await?;
     let scope = args.capabilities.join(" ");
     let answer = ask(&client, &scope, args.resource.as_deref(), args.expires_in).await?.json()?;
     if console.is_json() {
@@ -49,7 +49,7 @@ pub(super) async fn get(
     let secret: SecretName = secret
         .parse()
         .map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))?;
-    let client = Client::of(home, Kind::Agent)?;
+    let client = Client::of(home, Kind::Agent).await?;
     let capability = match capability {
         Some(name) => name.to_owned(),
         None => capability_for(&client, &secret).await?,
@@ -82,7 +82,7 @@ async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, 
 /// Shows who this machine is to the broker.
 pub(super) async fn whoami(home: &Path, operator: bool, console: &Console) -> Result<(), Failure> {
     let kind = if operator { Kind::Operator } else { Kind::Agent };
-    let me = Client::of(home, kind)?.get("/v1/whoami").await?.json()?;
+    let me = Client::of(home, kind).await?.get("/v1/whoami").await?.json()?;
     if console.is_json() {
         console.json(&me);
         return Ok(());

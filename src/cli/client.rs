@@ -1,3 +1,4 @@
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::failure::Failure;
 use super::identity::{Identity, Kind};
+use super::renew::renew_if_due;
 use crate::base::{Clock, Sensitive, SystemClock};
 use crate::crypto::Digest;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
@@ -22,6 +24,10 @@ use crate::pki::tls::{TlsError, client_config, pinned_client_config};
 pub(super) struct Client {
     address: String,
     config: Arc<ClientConfig>,
+    /// The certificate that it shows, PEM; empty when it shows none.
+    certificate: String,
+    /// Where that came from.
+    source: Option<(PathBuf, Kind)>,
 }
 
 /// What the broker answered with a success.
@@ -34,12 +40,23 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Client {
-    /// A client that shows the identity of `kind` below `home`.
-    pub(super) fn of(home: &std::path::Path, kind: Kind) -> Result<Self, Failure> {
-        let identity = Identity::load(home, kind)?;
+    /// A client that shows the identity of `kind` below `home`; an agent's is renewed first when it
+    /// is due.
+    pub(super) async fn of(home: &Path, kind: Kind) -> Result<Self, Failure> {
+        if kind == Kind::Agent {
+            renew_if_due(home).await?;
+        }
+        let mut client = Self::with(&Identity::load(home, kind)?)?;
+        client.source = Some((home.to_owned(), kind));
+        Ok(client)
+    }
+
+    /// A client that shows `identity` as it is.
+    pub(super) fn with(identity: &Identity) -> Result<Self, Failure> {
         let config =
             client_config(&identity.authority()?, Some(&identity.tls()?), clock()).map_err(unusable)?;
-        Ok(Self { address: identity.address, config })
+        let certificate = identity.certificate_pem.clone();
+        Ok(Self { address: identity.address.clone(), config, certificate, source: None })
     }
 
     /// A client that knows its broker by the digest of its authority's key, and shows nobody.
@@ -47,6 +64,8 @@ impl Client {
         Ok(Self {
             address: address.to_owned(),
             config: pinned_client_config(pin, clock()).map_err(unusable)?,
+            certificate: String::new(),
+            source: None,
         })
     }
 
@@ -74,6 +93,28 @@ impl Client {
     }
 
     async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&'static str>,
+        token: Option<&Sensitive<String>>,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let sent = self.send_once(method.clone(), path, content_type, token, body.clone()).await;
+        match (sent, &self.source) {
+            // Another process may have renewed since this one read its identity: nothing was done.
+            (Err(failure), Some((home, kind))) if failure.is_unauthenticated() => {
+                let newer = Self::with(&Identity::load(home, *kind)?)?;
+                if newer.certificate == self.certificate {
+                    return Err(failure);
+                }
+                newer.send_once(method, path, content_type, token, body).await
+            }
+            (sent, _) => sent,
+        }
+    }
+
+    async fn send_once(
         &self,
         method: Method,
         path: &str,

@@ -75,6 +75,12 @@ pub enum Command {
         #[arg(hide = true)]
         argument: Vec<OsString>,
     },
+    /// Replace this agent's certificate by a new one with a new key; other verbs do so when it is due
+    Renew {
+        /// Go on renewing whenever it is due
+        #[arg(long)]
+        watch: bool,
+    },
     /// Get a token for one or more capabilities; or end one: `token revoke ID`
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Token(TokenArgs),

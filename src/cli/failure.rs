@@ -92,6 +92,11 @@ impl Failure {
         self.exit
     }
 
+    /// Whether the broker did not take this machine for anybody.
+    pub(super) const fn is_unauthenticated(&self) -> bool {
+        self.exit == 4
+    }
+
     /// Prints it on standard error, for people or for programs.
     pub fn report(&self, console: &Console) {
         if console.is_json() {

@@ -1,6 +1,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
@@ -75,6 +75,17 @@ impl Identity {
             let why = format!("there is no {} identity in `{}`", kind.directory(), home.display());
             return Err(Failure::new("no_identity", 4, &why, kind.how()));
         }
+        loop {
+            let before = Self::generation(&dir)?;
+            let identity = Self::read(&dir);
+            // A renewal may have put another directory in its place meanwhile: never half of each.
+            if Self::generation(&dir)? == before {
+                return identity;
+            }
+        }
+    }
+
+    fn read(dir: &Path) -> Result<Self, Failure> {
         let read = |name: &str| {
             fs::read_to_string(dir.join(name)).map_err(|error| unusable(&dir.join(name), &error))
         };
@@ -84,6 +95,10 @@ impl Identity {
             certificate_pem: read("certificate.pem")?,
             authority_pem: read("authority.pem")?,
         })
+    }
+
+    fn generation(dir: &Path) -> Result<u64, Failure> {
+        fs::metadata(dir).map(|found| found.ino()).map_err(|error| unusable(dir, &error))
     }
 
     /// Writes the identity below `home`, in place of the one before: whole or not at all. Files are
@@ -107,11 +122,14 @@ impl Identity {
         write_private(&fresh.join("certificate.pem"), self.certificate_pem.as_bytes())?;
         write_private(&fresh.join("authority.pem"), self.authority_pem.as_bytes())?;
         File::open(&fresh)?.sync_all()?;
-        if dir.exists() {
+        if dir.exists() && !exchanged(&fresh, dir)? {
             fs::rename(dir, &before)?;
         }
-        fs::rename(&fresh, dir)?;
+        if !dir.exists() {
+            fs::rename(&fresh, dir)?;
+        }
         File::open(home)?.sync_all()?;
+        remove_if_there(&fresh)?;
         remove_if_there(&before)
     }
 
@@ -126,6 +144,17 @@ impl Identity {
     /// The authority's certificate, DER.
     pub(super) fn authority(&self) -> Result<Vec<u8>, Failure> {
         der(&self.authority_pem)
+    }
+}
+
+/// Puts `fresh` and `dir` into each other's place in one step, so that readers always find one of
+/// them. False on a file system that cannot.
+fn exchanged(fresh: &Path, dir: &Path) -> io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, fresh, CWD, dir, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

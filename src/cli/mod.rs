@@ -13,6 +13,8 @@ mod failure;
 mod identity;
 mod input;
 mod join;
+mod pending;
+mod renew;
 
 pub use command::{Cli, Command, ConfigCommand, Format, TokenCommand};
 pub use console::Console;
@@ -46,6 +48,8 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Get { secret, capability, out } => {
             agent::get(&home, secret, capability.as_deref(), out.as_deref(), console).await
         }
+        Command::Renew { watch: false } => renew::renew(&home, console).await,
+        Command::Renew { watch: true } => renew::watch(&home, console).await,
         Command::Whoami { operator } => agent::whoami(&home, *operator, console).await,
         Command::Plan { files, prune } => admin::declare(&home, files, *prune, "/v1/plan", console).await,
         Command::Apply { files, prune } => admin::declare(&home, files, *prune, "/v1/apply", console).await,

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::fault::{toml_message, toml_place};
 use super::raw::{ConfigError, Raw, RawConnections};
-use crate::base::limits::{TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
+use crate::base::limits::{RENEWAL_GRACE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
 use crate::base::{Audience, TrustDomain};
 
 /// The checked configuration.
@@ -71,6 +71,8 @@ pub enum RootKey {
 pub struct Certificates {
     /// Of an agent, in seconds.
     pub agent_life_s: i64,
+    /// How long after its end an agent's certificate may still be renewed with, in seconds.
+    pub renewal_grace_s: i64,
     /// Of an operator, in seconds.
     pub operator_life_s: i64,
 }
@@ -209,6 +211,11 @@ impl Check<'_> {
             root_key: self.root_key(&raw)?,
             certificates: Certificates {
                 agent_life_s: self.number(raw.certificates.agent_life_s.as_ref(), 86_400, AGENT_LIFE_S)?,
+                renewal_grace_s: self.number(
+                    raw.certificates.renewal_grace_s.as_ref(),
+                    86_400,
+                    0..=RENEWAL_GRACE_MAX_S,
+                )?,
                 operator_life_s: self.number(
                     raw.certificates.operator_life_s.as_ref(),
                     43_200,

@@ -78,6 +78,7 @@ pub(super) struct RawRootKey {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCertificates {
     pub(super) agent_life_s: Option<Spanned<i64>>,
+    pub(super) renewal_grace_s: Option<Spanned<i64>>,
     pub(super) operator_life_s: Option<Spanned<i64>>,
 }
 

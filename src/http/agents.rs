@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
 use super::edge;
-use super::input::{Agent, bearer, form, json, name};
+use super::input::{Agent, Renewing, bearer, form, json, name};
 use super::listener::Peer;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use crate::base::encoding::from_base64url;
 use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
 use crate::base::{SecretName, Sensitive};
-use crate::broker::{AgentDesk, EnrolInput, MintInput};
+use crate::broker::{AgentDesk, EnrolInput, Enrolled, MintInput, RenewInput};
 use crate::pki::certificate_pem;
 
 /// The agent listener's routes.
@@ -45,6 +45,7 @@ fn table() -> Table<AgentDesk> {
         (route("GET", "/v1/checkpoint/key", Public), get(checkpoint_key)),
         (route("GET", "/oauth/authorize", Public), get(authorize)),
         (route("POST", "/v1/enrol", Public), post(enrol)),
+        (route("POST", "/v1/renew", Agent), post(renew)),
         (route("POST", "/oauth/token", Agent), post(token)),
         (route("POST", "/oauth/revoke", Agent), post(revoke)),
         (route("GET", "/v1/whoami", Agent), get(whoami)),
@@ -153,7 +154,7 @@ struct EnrolBody {
 }
 
 #[derive(Serialize)]
-struct EnrolAnswer {
+struct IdentityAnswer {
     agent: String,
     instance: String,
     spiffe_id: String,
@@ -182,11 +183,15 @@ async fn enrol(
         peer: peer.address,
     };
     let enrolled = desk.enrol(input).await?;
+    Ok(identity(&desk, &enrolled))
+}
+
+fn identity(desk: &AgentDesk, enrolled: &Enrolled) -> Response<Body> {
     let agent = match &enrolled.spiffe {
         crate::pki::SpiffeId::Agent { name, .. } => name.to_string(),
         crate::pki::SpiffeId::Operator { name, .. } => name.to_string(),
     };
-    let answered = EnrolAnswer {
+    let answered = IdentityAnswer {
         agent,
         instance: enrolled.instance.to_string(),
         spiffe_id: enrolled.spiffe.to_string(),
@@ -194,7 +199,29 @@ async fn enrol(
         authority: certificate_pem(desk.authority()),
         not_after: enrolled.not_after.to_string(),
     };
-    Ok(answer(StatusCode::CREATED, &answered))
+    answer(StatusCode::CREATED, &answered)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenewBody {
+    csr: String,
+}
+
+async fn renew(
+    State(desk): State<AgentDesk>,
+    Renewing(certificate): Renewing,
+    axum::Extension(peer): axum::Extension<Peer>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let body: RenewBody = json(request, BODY_BYTES_MAX).await?;
+    let csr = from_base64url(&body.csr).ok_or_else(|| {
+        let why = "`csr` is not in the form that a renewal takes";
+        let fix = "send a PKCS#10 request in DER, base64url, or use `keyward renew`";
+        Problem::new(StatusCode::BAD_REQUEST, "renewal_malformed", why, fix)
+    })?;
+    let renewed = desk.renew(&certificate, RenewInput { request: csr, peer: peer.address }).await?;
+    Ok(identity(&desk, &renewed))
 }
 
 #[derive(Serialize)]

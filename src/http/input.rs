@@ -13,6 +13,7 @@ use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::{IdError, NameError};
 use crate::broker::{AdminDesk, AgentDesk};
 use crate::pki::PeerCertificate;
+use crate::registry::Held;
 use std::sync::Arc;
 
 /// The certificate of the connection, on routes that need one.
@@ -39,8 +40,28 @@ impl FromRequestParts<AgentDesk> for Agent {
 
     async fn from_request_parts(parts: &mut Parts, desk: &AgentDesk) -> Result<Self, Problem> {
         let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
-        let principal = desk.identify(&certificate)?;
+        let mut principal = desk.identify(&certificate)?;
+        if principal.held() == Held::Next {
+            desk.promote(&certificate).await?;
+            principal = desk.identify(&certificate)?;
+        }
         Ok(Self { principal, certificate })
+    }
+}
+
+/// The certificate of an agent that may renew, judged now: it may have ended within the grace. The
+/// only way for a handler to have one that did.
+pub(super) struct Renewing(pub(super) Arc<PeerCertificate>);
+
+impl FromRequestParts<AgentDesk> for Renewing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
+        if desk.identify_renewing(&certificate)?.held() == Held::Next {
+            desk.promote(&certificate).await?;
+        }
+        Ok(Self(certificate))
     }
 }
 

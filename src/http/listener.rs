@@ -62,7 +62,7 @@ impl Standing {
     async fn lost(mut self, peer: Option<Arc<PeerCertificate>>) {
         let Some(peer) = peer else { return std::future::pending().await };
         while self.changed.changed().await.is_ok() {
-            if !self.gate.admits(&peer) {
+            if !self.gate.admits(&peer) && !self.gate.admits_late(&peer) {
                 return;
             }
         }

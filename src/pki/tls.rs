@@ -41,6 +41,11 @@ pub enum TlsError {
 pub trait Gate: Send + Sync + fmt::Debug {
     /// Whether `peer` may connect now.
     fn admits(&self, peer: &PeerCertificate) -> bool;
+
+    /// Whether `peer` may connect although its certificate has ended.
+    fn admits_late(&self, _peer: &PeerCertificate) -> bool {
+        false
+    }
 }
 
 /// A certificate, its chain up to the authority, and its private key.
@@ -175,13 +180,23 @@ impl ClientCertVerifier for LiveVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
-        let peer = PeerCertificate::parse(end_entity)
-            .map_err(|_| Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))?;
-        if self.gate.admits(&peer) {
-            Ok(verified)
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::Revoked))
+        match self.inner.verify_client_cert(end_entity, intermediates, now) {
+            Ok(verified) => {
+                let peer = read(end_entity)?;
+                // In its very last second it holds for the library and has ended for the records.
+                if self.gate.admits(&peer) || self.gate.admits_late(&peer) {
+                    return Ok(verified);
+                }
+                Err(Error::InvalidCertificate(CertificateError::Revoked))
+            }
+            Err(error) if is_expiry(&error) => {
+                // All else about it has to be good, as of its last second.
+                let peer = read(end_entity)?;
+                let verified =
+                    self.inner.verify_client_cert(end_entity, intermediates, last_second(&peer)?)?;
+                if self.gate.admits_late(&peer) { Ok(verified) } else { Err(error) }
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -206,6 +221,24 @@ impl ClientCertVerifier for LiveVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
     }
+}
+
+fn read(end_entity: &CertificateDer<'_>) -> Result<PeerCertificate, Error> {
+    PeerCertificate::parse(end_entity)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+}
+
+fn is_expiry(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })
+    )
+}
+
+fn last_second(peer: &PeerCertificate) -> Result<UnixTime, Error> {
+    let s = u64::try_from(peer.not_after().plus_s(-1).s());
+    let s = s.map_err(|_| Error::InvalidCertificate(CertificateError::Expired))?;
+    Ok(UnixTime::since_unix_epoch(Duration::from_secs(s)))
 }
 
 /// Trusts the authority whose public key has this digest, once the broker has shown it.

@@ -88,7 +88,9 @@ pub fn decide_enrolment(
     }
     let of_repeated = repeats.and_then(|id| agent.instances.get(&id));
     if of_repeated.is_some_and(|one| {
-        revocations.judge(one.enrolled_seq, &[of_agent, Subject::Instance(one.id)]) == Liveness::Dead
+        // Once it was renewed, the code is spent: its certificate is not the instance's any more.
+        one.current.key != request.key
+            || revocations.judge(one.enrolled_seq, &[of_agent, Subject::Instance(one.id)]) == Liveness::Dead
     }) {
         return Err(EnrolmentRefused::BadCode);
     }

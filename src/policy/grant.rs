@@ -46,9 +46,10 @@ impl<A> Grant<A> {
 }
 
 /// Acts that end in a certificate; only this room says which.
-pub trait Certifying {}
+pub trait Certifying: Send {}
 
 impl Certifying for super::enrolment::Enrol {}
+impl Certifying for super::renewal::Renew {}
 impl Certifying for super::operator::CertifyOperator {}
 
 /// Minting one token.

@@ -8,10 +8,12 @@ mod decide;
 mod enrolment;
 mod grant;
 mod operator;
+mod renewal;
 mod request;
 
 pub use decide::{LifeLimits, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
 pub use grant::{Basis, Certifying, Decision, Denial, DenialCode, Grant, Mint, Reveal};
 pub use operator::{CertifyOperator, decide_host_operator};
+pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
 pub use request::{MintRequest, RevealRequest};

@@ -18,25 +18,44 @@ pub struct Agent {
     pub instances: BTreeMap<InstanceId, Instance>,
 }
 
-/// One enrolment of an agent: one key, one certificate.
+/// One enrolment of an agent, and the certificates that it has held since.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
-    /// The certificate's serial.
-    pub serial: [u8; 16],
-    /// SHA-256 of the certificate's public key (DER `SubjectPublicKeyInfo`).
-    pub key: Digest,
-    /// When the certificate begins to hold.
-    pub not_before: Timestamp,
-    /// When the certificate ends.
-    pub not_after: Timestamp,
+    /// What it proves itself with.
+    pub current: Holding,
+    /// What it was given at its last renewal and has not used yet. Its first use makes it the
+    /// current one; until then the one before still counts, so that a lost answer locks nobody out.
+    pub next: Option<Holding>,
     /// When it enrolled.
     pub enrolled_at: Timestamp,
-    /// The entry by which it did.
+    /// The entry by which it did. A renewal does not change it: a revocation since kills what came later.
     pub enrolled_seq: u64,
-    /// The sequence of the entry that holds the certificate, once it has been signed.
+}
+
+/// One certificate for one key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holding {
+    /// The certificate's serial.
+    pub serial: [u8; 16],
+    /// SHA-256 of its public key (DER `SubjectPublicKeyInfo`).
+    pub key: Digest,
+    /// When it begins to hold.
+    pub not_before: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
+    /// The sequence of the entry that keeps it, once it has been signed.
     pub certificate_seq: Option<u64>,
+}
+
+/// Which of an instance's certificates.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Held {
+    /// The one it proves itself with.
+    Current,
+    /// The one it has not used yet.
+    Next,
 }
 
 /// Whether an instance can still act.
@@ -63,15 +82,38 @@ impl Instance {
     /// Whether it can act at `now`.
     #[must_use]
     pub fn state(&self, now: Timestamp) -> InstanceState {
-        if now < self.not_after { InstanceState::Live } else { InstanceState::Expired }
+        if now < self.not_after() { InstanceState::Live } else { InstanceState::Expired }
+    }
+
+    /// When the last of its certificates ends.
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.next.as_ref().map_or(self.current.not_after, |next| next.not_after.max(self.current.not_after))
+    }
+
+    /// Which of its certificates has this serial *and* this key: a serial alone can be copied into
+    /// another certificate.
+    #[must_use]
+    pub fn held(&self, serial: &[u8; 16], key: &Digest) -> Option<Held> {
+        let is = |one: &Holding| one.serial == *serial && one.key == *key;
+        if is(&self.current) {
+            return Some(Held::Current);
+        }
+        self.next.as_ref().filter(|next| is(next)).map(|_| Held::Next)
     }
 }
 
 impl Agent {
-    /// The instance that holds the certificate with this serial *and* this key: a serial alone can
-    /// be copied into another certificate.
+    /// The instance that holds the certificate with this serial and this key, and as which of its own.
     #[must_use]
-    pub fn instance_of(&self, serial: &[u8; 16], key: &Digest) -> Option<&Instance> {
-        self.instances.values().find(|instance| instance.serial == *serial && instance.key == *key)
+    pub fn instance_of(&self, serial: &[u8; 16], key: &Digest) -> Option<(&Instance, Held)> {
+        self.instances.values().find_map(|instance| Some((instance, instance.held(serial, key)?)))
+    }
+}
+
+impl Holding {
+    /// A certificate that has been planned and not been signed yet; `times` are its first and last moment.
+    pub(super) const fn planned(serial: [u8; 16], key: Digest, times: (Timestamp, Timestamp)) -> Self {
+        Self { serial, key, not_before: times.0, not_after: times.1, certificate_seq: None }
     }
 }

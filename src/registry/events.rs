@@ -88,6 +88,43 @@ pub struct CodeReused<'a> {
     pub peer: String,
 }
 
+/// An instance asked for its next certificate, which is about to be signed.
+#[derive(Debug, Serialize)]
+pub struct InstanceRenewed<'a> {
+    /// The agent's name.
+    pub agent: &'a AgentName,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The next certificate's serial, in hex.
+    pub serial: String,
+    /// SHA-256 of its public key, in hex.
+    pub key: String,
+    /// When it ends.
+    pub not_after: String,
+    /// The serial of the certificate that asked, in hex.
+    pub previous: String,
+    /// Where the request came from.
+    pub peer: String,
+}
+
+/// Alarm: the same, by a certificate that had ended and was within the grace.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct LateRenewal<'a>(pub InstanceRenewed<'a>);
+
+/// The certificate of a renewal was used for the first time; the one before counts no more.
+#[derive(Debug, Serialize)]
+pub struct CertificatePromoted<'a> {
+    /// The agent's name.
+    pub agent: &'a AgentName,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The certificate's serial, in hex.
+    pub serial: String,
+    /// The serial of the one before, in hex.
+    pub previous: String,
+}
+
 macro_rules! events {
     ($($event:ty = $kind:literal, $name:literal;)*) => {$(
         impl Event for $event {
@@ -104,4 +141,7 @@ events! {
     CertificateRecorded = 0x0104, "certificate.recorded";
     CodeReused<'_> = 0x0105, "alarm.code-reused";
     CertificateRetried<'_> = 0x0106, "certificate.retried";
+    InstanceRenewed<'_> = 0x0107, "instance.renewed";
+    LateRenewal<'_> = 0x0108, "alarm.late-renewal";
+    CertificatePromoted<'_> = 0x0109, "certificate.promoted";
 }

@@ -11,12 +11,13 @@ mod events;
 mod plan;
 mod state;
 
-pub use agent::{Agent, Instance, InstanceState};
+pub use agent::{Agent, Held, Holding, Instance, InstanceState};
 pub use code::{CodeError, EnrolmentCode};
 pub use declaration::{Declaration, Fault, SourceFile, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use events::{
-    AgentInvited, CertificateRecorded, CertificateRetried, CodeReused, DeclarationsApplied, InstanceEnrolled,
+    AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
+    DeclarationsApplied, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 pub use plan::{Action, AgentSpec, Noun, Plan, PlannedChange, Unnamed, draw};
-pub use state::{CERTIFICATES, Code, Effect, Registry, keys};
+pub use state::{CERTIFICATES, Code, Effect, RENEWED_CERTIFICATES, Registry, keys};

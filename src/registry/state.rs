@@ -3,19 +3,25 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::agent::{Agent, Instance};
+use super::agent::{Agent, Holding, Instance};
 use super::declared::{Capability, Declarations, Role};
 use super::plan::AgentSpec;
+use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, RoleName, Timestamp};
 use crate::crypto::Digest;
 use crate::index::Tree;
 use crate::store::{At, Projection};
 
-/// Certificates by instance id, in DER.
+/// The certificates that instances enrolled with, by instance id, in DER.
 pub const CERTIFICATES: Tree = Tree::new("certificate");
+/// The certificates that instances were last renewed with, by instance id, in DER.
+pub const RENEWED_CERTIFICATES: Tree = Tree::new("renewed-certificate");
 
 /// Codes are forgotten this long after they ended: long enough to recognise a late second use.
 const CODE_MEMORY_S: i64 = 24 * 3600;
+
+/// Instances are forgotten this long after their last certificate ended: no renewal is granted so late.
+const INSTANCE_MEMORY_S: i64 = RENEWAL_GRACE_MAX_S;
 
 /// A state change of this room.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -76,6 +82,37 @@ pub enum Effect {
         instance: InstanceId,
         /// The certificate, DER.
         certificate: Vec<u8>,
+    },
+    /// Plans an instance's next certificate, in place of one that was planned and never used.
+    Renew {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
+        /// The certificate's serial.
+        serial: [u8; 16],
+        /// SHA-256 of its public key.
+        key: Digest,
+        /// When the certificate begins to hold.
+        not_before: Timestamp,
+        /// When it ends.
+        not_after: Timestamp,
+    },
+    /// Keeps the signed certificate of a renewal.
+    RecordRenewed {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
+        /// The certificate, DER.
+        certificate: Vec<u8>,
+    },
+    /// The next certificate was used: it is the current one, and the one before counts no more.
+    Promote {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
     },
 }
 
@@ -160,29 +197,58 @@ impl Registry {
             Effect::Enrol { code, agent, instance, serial, key, not_before, not_after } => {
                 let instance = Instance {
                     id: *instance,
-                    serial: *serial,
-                    key: *key,
-                    not_before: *not_before,
-                    not_after: *not_after,
+                    current: Holding::planned(*serial, *key, (*not_before, *not_after)),
+                    next: None,
                     enrolled_at: at.time,
                     enrolled_seq: at.seq,
-                    certificate_seq: None,
                 };
                 self.enrol(at.time, *code, *agent, instance);
             }
             Effect::RecordCertificate { agent, instance, .. } => {
-                let instance = self.agents.get_mut(agent).and_then(|agent| agent.instances.get_mut(instance));
-                if let Some(instance) = instance {
-                    instance.certificate_seq = Some(at.seq);
+                if let Some(instance) = self.instance_mut(*agent, *instance) {
+                    instance.current.certificate_seq = Some(at.seq);
+                }
+            }
+            Effect::Renew { agent, instance, serial, key, not_before, not_after } => {
+                if let Some(instance) = self.instance_mut(*agent, *instance) {
+                    instance.next = Some(Holding::planned(*serial, *key, (*not_before, *not_after)));
+                }
+            }
+            Effect::RecordRenewed { agent, instance, .. } => {
+                if let Some(next) = self.instance_mut(*agent, *instance).and_then(|one| one.next.as_mut()) {
+                    next.certificate_seq = Some(at.seq);
+                }
+            }
+            Effect::Promote { agent, instance } => {
+                if let Some(instance) = self.instance_mut(*agent, *instance)
+                    && let Some(next) = instance.next.take()
+                {
+                    instance.current = next;
                 }
             }
         }
     }
 
+    fn instance_mut(&mut self, agent: AgentId, instance: InstanceId) -> Option<&mut Instance> {
+        self.agents.get_mut(&agent).and_then(|agent| agent.instances.get_mut(&instance))
+    }
+
     /// What `effect` puts into the index.
     pub fn project(effect: &Effect, out: &mut Projection) {
-        if let Effect::RecordCertificate { instance, certificate, .. } = effect {
-            out.put(CERTIFICATES, instance.as_bytes().to_vec(), certificate.clone());
+        match effect {
+            Effect::RecordCertificate { instance, certificate, .. } => {
+                out.put(CERTIFICATES, instance.as_bytes().to_vec(), certificate.clone());
+            }
+            Effect::RecordRenewed { instance, certificate, .. } => {
+                out.put(RENEWED_CERTIFICATES, instance.as_bytes().to_vec(), certificate.clone());
+            }
+            Effect::Declare { .. }
+            | Effect::PutAgent { .. }
+            | Effect::RemoveAgent(_)
+            | Effect::IssueCode { .. }
+            | Effect::Enrol { .. }
+            | Effect::Renew { .. }
+            | Effect::Promote { .. } => {}
         }
     }
 
@@ -208,11 +274,11 @@ impl Registry {
 
     fn enrol(&mut self, now: Timestamp, code: CodeId, agent: AgentId, instance: Instance) {
         if let Some(code) = self.codes.get_mut(&code) {
-            code.redeemed = Some((instance.id, instance.key));
+            code.redeemed = Some((instance.id, instance.current.key));
         }
         if let Some(agent) = self.agents.get_mut(&agent) {
-            // An expired instance can never act again: what it did is in the ledger.
-            agent.instances.retain(|_, old| old.not_after.plus_s(CODE_MEMORY_S) > now);
+            // Beyond the grace it can never act again: what it did is in the ledger.
+            agent.instances.retain(|_, old| old.not_after().plus_s(INSTANCE_MEMORY_S) > now);
             agent.instances.insert(instance.id, instance);
         }
     }
@@ -281,7 +347,7 @@ pub mod keys {
         Key::of("code", id.as_bytes())
     }
 
-    /// Whether the certificate of this instance has been recorded.
+    /// Which certificates this instance holds, and whether they have been signed.
     #[must_use]
     pub fn certificate(id: InstanceId) -> Key {
         Key::of("certificate", id.as_bytes())

@@ -27,6 +27,8 @@ mod lost_entries;
 mod races;
 mod readme;
 mod refusals;
+mod renewal;
+mod renewal_kills;
 mod revocation;
 mod routes;
 mod support;

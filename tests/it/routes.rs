@@ -39,6 +39,7 @@ async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Reply> {
         ("POST", "/v1/plan" | "/v1/apply") => {
             ("application/json", "{\"files\":[{\"name\":\"a\",\"text\":\"\"}]}")
         }
+        ("POST", "/v1/renew") => ("application/json", "{\"csr\":\"\"}"),
         ("POST", _) => ("application/json", "{\"roles\":[]}"),
         ("PUT", _) => ("application/octet-stream", "value"),
         _ => ("", ""),
@@ -144,7 +145,10 @@ async fn tls_03_an_expired_certificate_is_refused_on_new_and_on_open_connections
     broker.clock.advance_s(86_400);
     let late = open.send("GET", "/v1/whoami", &[], b"").await.unwrap();
     assert_eq!((late.status, late.code().as_str()), (401, "certificate_expired"));
-    assert!(agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    let anew = agent.caller.get("/v1/whoami").await;
+    assert_eq!((anew.status, anew.code().as_str()), (401, "certificate_expired"), "within the grace");
+    broker.clock.advance_s(86_400);
+    assert!(agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(), "beyond it");
 }
 
 #[tokio::test]

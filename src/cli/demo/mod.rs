@@ -158,9 +158,9 @@ fn deny(stage: &Stage) -> Result<String, Failure> {
 
 async fn replay(stage: &Stage, token: &Sensitive<String>) -> Result<String, Failure> {
     let path = "/v1/secrets/github/app";
-    let holder = Client::of(Path::new(&stage.home("research-bot")), Kind::Agent)?;
+    let holder = Client::of(Path::new(&stage.home("research-bot")), Kind::Agent).await?;
     holder.get_bearing(path, token).await?;
-    let thief = Client::of(Path::new(&stage.home("other-bot")), Kind::Agent)?;
+    let thief = Client::of(Path::new(&stage.home("other-bot")), Kind::Agent).await?;
     match thief.get_bearing(path, token).await {
         Err(failure) if failure.code() == "token_other_holder" => {
             Ok("other-bot presented research-bot's token over its own mTLS: 401 token_other_holder"

@@ -86,7 +86,8 @@ impl Stage {
             .spawn();
         self.broker = Some(child.map_err(|error| unusable(&self.exe, &error))?);
         for _ in 0..READY_TRIES {
-            let ready = Client::of(Path::new(&self.home("operator")), Kind::Operator)?.get("/readyz").await;
+            let ready =
+                Client::of(Path::new(&self.home("operator")), Kind::Operator).await?.get("/readyz").await;
             if ready.is_ok() {
                 return Ok(());
             }

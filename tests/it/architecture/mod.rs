@@ -80,9 +80,10 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 32] = [
+const EXPOSING: [&str; 35] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
+    "src/broker/certificates.rs",
     "src/broker/enrol.rs",
     "src/broker/invite.rs",
     "src/broker/reveal.rs",
@@ -92,6 +93,8 @@ const EXPOSING: [&str; 32] = [
     "src/cli/demo/mod.rs",
     "src/cli/identity.rs",
     "src/cli/join.rs",
+    "src/cli/pending.rs",
+    "src/cli/renew.rs",
     "src/crypto/aead.rs",
     "src/crypto/derive.rs",
     "src/crypto/digest.rs",

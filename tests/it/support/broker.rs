@@ -13,7 +13,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use keyward::app::{Order, Running, Surroundings, init, start};
 use keyward::base::encoding::base64url;
-use keyward::base::{Clock, ManualClock, Sensitive, SystemClock, SystemEntropy};
+use keyward::base::{Clock, ManualClock, Sensitive, SystemClock, SystemEntropy, Timestamp};
 use keyward::cli::{Identity, Kind};
 use keyward::config::Config;
 use keyward::pki::tls::{self, client_config};
@@ -73,6 +73,11 @@ impl TestBroker {
 
     /// The same with more settings.
     pub(crate) async fn start_with(settings: &str) -> Self {
+        Self::start_at(SystemClock::new().now(), settings).await
+    }
+
+    /// The same at another time than this machine's.
+    pub(crate) async fn start_at(now: Timestamp, settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().display();
         let text = format!(
@@ -81,7 +86,7 @@ impl TestBroker {
              [server]\nnames = [\"127.0.0.1\"]\naddress = \"127.0.0.1:8443\"\n{settings}"
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
-        let clock = Arc::new(ManualClock::new(SystemClock::new().now()));
+        let clock = Arc::new(ManualClock::new(now));
         let mut broker = Self { dir, config, clock, running: None };
         let order = Order { operator: "admin", reissue: false, home: &broker.home() };
         init(&broker.config, &order, &broker.surroundings()).await.unwrap();

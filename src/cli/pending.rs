@@ -1,0 +1,56 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use super::identity::{private_dir, unusable, write_private};
+use crate::base::Sensitive;
+use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
+
+/// A key that a certificate is being asked for. It is kept from before the first attempt until the
+/// certificate is stored: when an answer is lost, the next attempt sends the same key and gets the
+/// same certificate.
+pub(super) struct PendingKey {
+    path: PathBuf,
+    /// PKCS#8 in PEM.
+    pub(super) key_pem: Sensitive<String>,
+    /// The request for its certificate, PKCS#10 in DER.
+    pub(super) request: Vec<u8>,
+}
+
+impl PendingKey {
+    /// The key that is pending in the file `name` below `home`, or a new one that is from now on.
+    pub(super) fn open(home: &Path, name: &str) -> Result<Self, Failure> {
+        let path = home.join(name);
+        let broken = |_| Failure::internal("a key could not be made");
+        if path.exists() {
+            let key_pem = fs::read_to_string(&path).map_err(|error| unusable(&path, &error))?;
+            let key_pem = Sensitive::new(key_pem);
+            let request = request_for_key(&key_pem).map_err(broken)?;
+            return Ok(Self { path, key_pem, request });
+        }
+        private_dir(home).map_err(|error| unusable(home, &error))?;
+        let (key_pem, request) = new_key_and_request().map_err(broken)?;
+        keep(&path, &key_pem).map_err(|error| unusable(&path, &error))?;
+        Ok(Self { path, key_pem, request })
+    }
+
+    /// Its public half.
+    pub(super) fn public(&self) -> Result<PublicKey, Failure> {
+        read_request(&self.request).map_err(|_| Failure::internal("a request of our own cannot be read"))
+    }
+
+    /// It is pending no more: the certificate is stored, or will never come. The file goes.
+    pub(super) fn settle(self) -> Result<(), Failure> {
+        fs::remove_file(&self.path).map_err(|error| unusable(&self.path, &error))
+    }
+}
+
+/// Whole or not at all: a key cut short by a kill would stand in the way of every further attempt.
+fn keep(path: &Path, key: &Sensitive<String>) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    if fresh.exists() {
+        fs::remove_file(&fresh)?;
+    }
+    write_private(&fresh, key.expose().as_bytes())?;
+    fs::rename(&fresh, path)
+}

@@ -1,0 +1,200 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::console::Console;
+use super::failure::Failure;
+use super::identity::{Identity, Kind, unusable};
+use super::pending::PendingKey;
+use crate::base::encoding::base64url;
+use crate::base::{Clock, SystemClock, Timestamp};
+use crate::pki::{PeerCertificate, certificate_from_pem};
+
+/// The key of a renewal that is under way, below the home.
+const PENDING: &str = "agent-renewing.pem";
+
+/// Longest wait of a watcher before it looks at the clock again: a machine may sleep meanwhile.
+const LOOK_AGAIN_S: i64 = 600;
+/// Waits of a watcher after a renewal that failed: the first, and the longest.
+const RETRY_FIRST_S: i64 = 15;
+const RETRY_LONGEST_S: i64 = 900;
+
+/// Renews the agent's certificate now.
+pub(super) async fn renew(home: &Path, console: &Console) -> Result<(), Failure> {
+    let lock = lock(home)?;
+    lock.lock().map_err(|error| unusable(home, &error))?;
+    let renewed = exchange(home, &Identity::load(home, Kind::Agent)?).await?;
+    if console.is_json() {
+        console.json(&renewed);
+    } else {
+        console.line(&told(&renewed));
+    }
+    Ok(())
+}
+
+/// Renews whenever it is due, for as long as it is let. A failure is told and tried again; only a
+/// certificate that nothing can renew any more ends it.
+pub(super) async fn watch(home: &Path, console: &Console) -> Result<(), Failure> {
+    let mut failures = 0_u32;
+    loop {
+        let due = Due::of(&Identity::load(home, Kind::Agent)?)?;
+        let now = SystemClock::new().now();
+        let wait_s = match due.moment.seconds_since(now) {
+            ahead if ahead > 0 => ahead.min(LOOK_AGAIN_S),
+            _ => match renew(home, console).await {
+                Ok(()) => {
+                    failures = 0;
+                    continue;
+                }
+                Err(failure) if now >= due.ends && failure.is_unauthenticated() => return Err(failure),
+                Err(failure) => {
+                    failure.report(console);
+                    failures = failures.saturating_add(1);
+                    backoff_s(failures)
+                }
+            },
+        };
+        tokio::time::sleep(Duration::from_secs(u64::try_from(wait_s).unwrap_or(1))).await;
+    }
+}
+
+/// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
+/// that fails is no reason for the verb to: the next one tries again.
+pub(super) async fn renew_if_due(home: &Path) -> Result<(), Failure> {
+    let now = SystemClock::new().now();
+    if Due::of(&Identity::load(home, Kind::Agent)?)?.moment > now {
+        return Ok(());
+    }
+    let lock = lock(home)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        // Another process renews; the certificate at hand counts until the next one is used.
+        Err(TryLockError::WouldBlock) => return Ok(()),
+        Err(TryLockError::Error(error)) => return Err(unusable(home, &error)),
+    }
+    let identity = Identity::load(home, Kind::Agent)?;
+    let due = Due::of(&identity)?;
+    if due.moment > now {
+        return Ok(());
+    }
+    match exchange(home, &identity).await {
+        Err(failure) if now >= due.ends => Err(failure),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// When a certificate is to be renewed: at a half to six tenths of its life, each certificate at a
+/// moment of its own, so that agents that enrolled together do not renew together.
+struct Due {
+    moment: Timestamp,
+    ends: Timestamp,
+}
+
+impl Due {
+    fn of(identity: &Identity) -> Result<Self, Failure> {
+        let peer = certificate_from_pem(&identity.certificate_pem).ok();
+        let peer = peer.and_then(|der| PeerCertificate::parse(&der).ok()).ok_or_else(damaged)?;
+        Ok(Self::at(peer.not_before(), peer.not_after(), peer.serial().as_bytes()))
+    }
+
+    fn at(begins: Timestamp, ends: Timestamp, serial: &[u8; 16]) -> Self {
+        let life_s = ends.seconds_since(begins);
+        let jitter = serial.last().copied().map_or(0, i64::from);
+        // 256 steps of a tenth of the life, upon the half of it.
+        let after_s = (life_s / 2).saturating_add(life_s.saturating_mul(jitter) / 2560);
+        Self { moment: begins.plus_s(after_s), ends }
+    }
+}
+
+fn backoff_s(failures: u32) -> i64 {
+    let doubled = RETRY_FIRST_S.saturating_mul(1_i64 << failures.saturating_sub(1).min(16));
+    doubled.min(RETRY_LONGEST_S)
+}
+
+/// One renewal at a time per home.
+fn lock(home: &Path) -> Result<File, Failure> {
+    let path = home.join("renewing.lock");
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    opened.map_err(|error| unusable(&path, &error))
+}
+
+/// In two phases, each of which can be cut short and done again: the key is on disk before it is
+/// asked for; the identity is replaced as a whole once the certificate is there; the first use tells
+/// the broker, which takes the certificate before for good until then.
+async fn exchange(home: &Path, identity: &Identity) -> Result<Value, Failure> {
+    let mut pending = PendingKey::open(home, PENDING)?;
+    if pending.key_pem.expose() == identity.key_pem.expose() {
+        // Left over: the certificate for it was stored, and then came a kill.
+        pending.settle()?;
+        pending = PendingKey::open(home, PENDING)?;
+    }
+    let body = json!({ "csr": base64url(&pending.request) });
+    let answer = Client::with(identity)?.post_json("/v1/renew", &body).await?.json()?;
+    let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let renewed = Identity {
+        address: identity.address.clone(),
+        key_pem: crate::base::Sensitive::new(pending.key_pem.expose().clone()),
+        certificate_pem: field("certificate"),
+        authority_pem: identity.authority_pem.clone(),
+    };
+    let given = certificate_from_pem(&renewed.certificate_pem).ok();
+    let given = given.and_then(|der| PeerCertificate::parse(&der).ok());
+    if given.is_none_or(|given| given.key() != pending.public().map_or(given.key(), |key| key.digest())) {
+        let fix = "see what answers at the broker's address; nothing was changed";
+        return Err(Failure::unavailable(
+            "answer_unreadable",
+            "the answer is no certificate for the new key",
+            fix,
+        ));
+    }
+    renewed.save(home, Kind::Agent)?;
+    pending.settle()?;
+    // Not needed for anything but to be done with the certificate before: any other use does as well.
+    drop(Client::with(&renewed)?.get("/v1/whoami").await);
+    Ok(json!({
+        "agent": field("agent"), "instance": field("instance"),
+        "spiffe_id": field("spiffe_id"), "not_after": field("not_after"),
+    }))
+}
+
+fn told(renewed: &Value) -> String {
+    let field = |name: &str| renewed.get(name).and_then(Value::as_str).unwrap_or_default();
+    format!("renewed {} until {}", field("spiffe_id"), field("not_after"))
+}
+
+fn damaged() -> Failure {
+    Failure::local(
+        "identity_damaged",
+        "the certificate of this identity cannot be read",
+        "enrol again: `keyward join`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    #[test]
+    fn a_certificate_is_due_between_a_half_and_six_tenths_of_its_life() {
+        let end = BEGIN.plus_s(10_000);
+        let due = |last: u8| {
+            let mut serial = [0; 16];
+            serial[15] = last;
+            Due::at(BEGIN, end, &serial).moment.seconds_since(BEGIN)
+        };
+        assert_eq!((due(0), due(128), due(255)), (5000, 5500, 5996));
+    }
+
+    #[test]
+    fn a_watcher_waits_longer_after_each_failure_and_never_too_long() {
+        let waits: Vec<i64> = (1..=9).map(backoff_s).collect();
+        assert_eq!(waits, [15, 30, 60, 120, 240, 480, 900, 900, 900]);
+        assert_eq!(backoff_s(u32::MAX), 900);
+    }
+}
