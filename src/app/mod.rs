@@ -73,6 +73,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Plan { .. }
         | Command::Apply { .. }
         | Command::Agent(_)
+        | Command::Cert(_)
         | Command::Capability(_)
         | Command::Role(_)
         | Command::Secret(_)

@@ -64,8 +64,12 @@ pub const ROLE_CAPABILITIES_MAX: usize = 256;
 /// Most entries in one page of the ledger.
 pub const PAGE_ENTRIES_MAX: usize = 500;
 
-/// Life of an enrolment code, in seconds.
+/// Life of an enrolment code that was made without one, in seconds.
 pub const CODE_LIFE_S: i64 = 15 * 60;
+/// Longest life of an enrolment code that may be asked for, in seconds.
+pub const CODE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
+/// Most uses of one enrolment code.
+pub const CODE_USES_MAX: u32 = 10_000;
 /// Longest time after its end in which a certificate may still be renewed with, in seconds.
 pub const RENEWAL_GRACE_MAX_S: i64 = 7 * 24 * 3600;
 /// How far certificates are backdated, in seconds: clocks of agents may be behind.

@@ -10,6 +10,7 @@ mod entropy;
 mod id;
 pub mod limits;
 mod name;
+mod network;
 mod sensitive;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -21,4 +22,5 @@ pub use id::{
 pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, RoleName, SecretName, TrustDomain,
 };
+pub use network::Network;
 pub use sensitive::Sensitive;

@@ -15,6 +15,10 @@ pub struct NameError {
 }
 
 impl NameError {
+    pub(super) const fn of(kind: &'static str, rule: &'static str) -> Self {
+        Self { kind, rule }
+    }
+
     /// What a canonical name of this kind looks like, for the `fix` of an error.
     #[must_use]
     pub const fn rule(&self) -> &'static str {

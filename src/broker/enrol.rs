@@ -46,8 +46,12 @@ impl AgentDesk {
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let now = core.clock.now();
-            let request =
-                EnrolmentRequest { code: input.code, secret: input.secret.expose(), key: key.digest() };
+            let request = EnrolmentRequest {
+                code: input.code,
+                secret: input.secret.expose(),
+                key: key.digest(),
+                source,
+            };
             let (step, as_of) = core.store.read(|world, as_of| {
                 let basis = (core.decision(now), &core.digests);
                 let decided =
@@ -148,7 +152,7 @@ impl Core {
                 Failure::new(
                     FailureKind::Conflict,
                     "enrolment_code_used",
-                    "the enrolment code was redeemed before, with another key; an alarm was recorded",
+                    "the enrolment code has no use left, it was redeemed with other keys; an alarm was recorded",
                     "if you did not redeem it, somebody else has it: tell your operator, and ask for a new code",
                 )
             }
@@ -159,7 +163,7 @@ impl Core {
     async fn raise_code_alarm(&self, input: &EnrolInput, key: &PublicKey) -> Result<(), CommitError> {
         let found = self.store.read(|world, _| {
             let code = world.registry.code(input.code)?;
-            let (first, _) = code.redeemed?;
+            let first = *code.redeemed.values().min()?;
             let agent = world.registry.agent(code.agent)?;
             Some((agent.name.clone(), first))
         });

@@ -4,11 +4,26 @@ use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::{Failure, FailureKind};
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
-use crate::base::limits::{CODE_LIFE_S, ROLES_MAX};
-use crate::base::{AgentId, AgentName, CodeId, RoleName, Sensitive, Timestamp};
+use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
+use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Sensitive, Timestamp};
 use crate::crypto::sha256;
 use crate::registry::{AgentInvited, AgentSpec, EnrolmentCode, keys};
 use crate::store::Change;
+
+/// What an invitation is to be good for.
+#[derive(Debug)]
+pub struct InviteInput {
+    /// The agent.
+    pub agent: AgentName,
+    /// The roles to create it with, or those that it must hold; nothing is said by none.
+    pub roles: BTreeSet<RoleName>,
+    /// How many keys can redeem the code; 1 when nothing is said.
+    pub uses: Option<u32>,
+    /// How long it can be redeemed, in seconds; 15 minutes when nothing is said.
+    pub life_s: Option<u32>,
+    /// From where; from anywhere when nothing is said.
+    pub network: Option<Network>,
+}
 
 /// A code to hand to whoever runs the agent.
 #[derive(Debug)]
@@ -30,19 +45,19 @@ struct Invitee {
 }
 
 impl AdminDesk {
-    /// Makes an enrolment code for the agent called `name`. With `roles`, an agent that does not
-    /// exist yet is created with them; an agent that exists must hold exactly these.
+    /// Makes an enrolment code. With roles, an agent that does not exist yet is created with them, and
+    /// may have as many instances as the code has uses; an agent that exists must hold exactly these.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn invite(
         &self,
         operator: &OperatorPrincipal,
-        name: AgentName,
-        roles: BTreeSet<RoleName>,
+        input: InviteInput,
     ) -> Result<Invitation, Failure> {
         let core = &*self.0;
-        if roles.len() > ROLES_MAX {
+        let (uses, life_s) = bounds(&input)?;
+        if input.roles.len() > ROLES_MAX {
             return Err(Failure::new(
                 FailureKind::Invalid,
                 "too_many_roles",
@@ -53,7 +68,7 @@ impl AdminDesk {
         deciding_again!(async {
             let now = core.clock.now();
             let (invitee, as_of) =
-                core.store.read(|world, as_of| (invitee(core, &world.registry, &name, &roles, now), as_of));
+                core.store.read(|world, as_of| (invitee(core, &world.registry, &input, uses, now), as_of));
             let Invitee { id: agent_id, create } = invitee?;
             let id = CodeId::mint(now, &*core.entropy);
             let code = EnrolmentCode {
@@ -62,17 +77,20 @@ impl AdminDesk {
                 id,
                 secret: Sensitive::filled(|secret| core.entropy.fill(secret)),
             };
-            let expires_at = now.plus_s(CODE_LIFE_S);
+            let expires_at = now.plus_s(life_s);
             let event = AgentInvited {
                 operator: operator.name(),
-                agent: &name,
+                agent: &input.agent,
                 agent_id,
                 code: id,
                 expires_at: expires_at.to_string(),
+                uses,
+                network: input.network.map(|network| network.to_string()),
                 created_with: create.as_ref().map(|spec| spec.roles.iter().cloned().collect()),
             };
-            let mut change =
-                Change::new(&event)?.rely(keys::agent_name(&name), as_of).rely(keys::agent(agent_id), as_of);
+            let mut change = Change::new(&event)?
+                .rely(keys::agent_name(&input.agent), as_of)
+                .rely(keys::agent(agent_id), as_of);
             if let Some(spec) = create {
                 for role in &spec.roles {
                     change = change.rely(keys::role(role), as_of);
@@ -80,30 +98,47 @@ impl AdminDesk {
                 change = change
                     .rely(keys::declarations(), as_of)
                     .advance(keys::agents())
-                    .advance(keys::agent_name(&name))
+                    .advance(keys::agent_name(&input.agent))
                     .advance(keys::agent(agent_id))
                     .effect(Effect::Registry(crate::registry::Effect::PutAgent { id: agent_id, spec }));
             }
             let hash = sha256(code.secret.expose());
-            change = change.effect(Effect::Registry(crate::registry::Effect::IssueCode {
+            change = change.effect(Effect::Registry(crate::registry::Effect::IssueBoundCode {
                 id,
                 agent: agent_id,
                 hash,
                 expires_at,
+                uses,
+                network: input.network,
             }));
             let receipt = core.store.commit(change, code).await?;
-            Ok(Invitation { agent: name.clone(), id, code: receipt.redeem().to_text(), expires_at })
+            Ok(Invitation { agent: input.agent.clone(), id, code: receipt.redeem().to_text(), expires_at })
         })
     }
+}
+
+/// Uses and life of the code.
+fn bounds(input: &InviteInput) -> Result<(u32, i64), Failure> {
+    let (uses, life_s) = (input.uses.unwrap_or(1), input.life_s.map_or(CODE_LIFE_S, i64::from));
+    if (1..=CODE_USES_MAX).contains(&uses) && (1..=CODE_LIFE_MAX_S).contains(&life_s) {
+        return Ok((uses, life_s));
+    }
+    Err(Failure::new(
+        FailureKind::Invalid,
+        "invitation_bounds",
+        "a code has 1 to 10000 uses and a life of 1 to 604800 seconds",
+        "invite for less, or leave it out: one use, 15 minutes",
+    ))
 }
 
 fn invitee(
     core: &Core,
     registry: &crate::registry::Registry,
-    name: &AgentName,
-    roles: &BTreeSet<RoleName>,
+    input: &InviteInput,
+    uses: u32,
     now: Timestamp,
 ) -> Result<Invitee, Again> {
+    let (name, roles) = (&input.agent, &input.roles);
     if let Some(agent) = registry.agent_named(name) {
         if !roles.is_empty() && agent.roles != *roles {
             return Err(Again::Stop(Failure::new(
@@ -131,6 +166,6 @@ fn invitee(
             "declare the role in a file and `keyward apply` it; `keyward role list` shows those there are",
         )));
     }
-    let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: 1 };
+    let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: uses };
     Ok(Invitee { id: AgentId::mint(now, &*core.entropy), create: Some(spec) })
 }

@@ -26,7 +26,7 @@ pub use certificates::Enrolled;
 pub use desk::{AdminDesk, AgentDesk, Core, Settings};
 pub use enrol::EnrolInput;
 pub use failure::{Failure, FailureKind};
-pub use invite::Invitation;
+pub use invite::{Invitation, InviteInput};
 pub use mint::MintInput;
 pub use overview::{AgentOverview, AgentView, CapabilityView, InstanceView, RoleView, SecretView};
 pub use put_secret::Stored;

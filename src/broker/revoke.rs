@@ -3,6 +3,7 @@ use super::failure::{Failure, FailureKind};
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::{AgentName, InstanceId, TokenId};
+use crate::pki::Serial;
 use crate::registry::Agent;
 use crate::revocation::{self, Liveness, RevocationChanged, Subject, keys};
 use crate::store::Change;
@@ -71,6 +72,25 @@ impl AdminDesk {
         let find = |world: &World| {
             let agent = world.registry.agents().find(|agent| agent.instances.contains_key(&id))?;
             Some((Subject::Instance(id), name_of(agent)))
+        };
+        self.0.revoke(operator.name().as_str(), Revocation::Revoke, &find).await
+    }
+
+    /// Revokes the holder of a certificate: the instance of an agent that holds it, as its current or
+    /// its next one, with all that it was given.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn revoke_certificate(
+        &self,
+        operator: &OperatorPrincipal,
+        serial: Serial,
+    ) -> Result<u64, Failure> {
+        let find = |world: &World| {
+            world.registry.agents().find_map(|agent| {
+                let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()))?;
+                Some((Subject::Instance(holder.id), name_of(agent)))
+            })
         };
         self.0.revoke(operator.name().as_str(), Revocation::Revoke, &find).await
     }
@@ -148,7 +168,7 @@ fn unknown() -> Failure {
     Failure::new(
         FailureKind::NotFound,
         "subject_unknown",
-        "there is no agent or instance of this name or id",
+        "there is no agent, instance or certificate of this name, id or serial",
         "`keyward agent list` and `keyward agent show NAME` list them",
     )
 }

@@ -5,13 +5,14 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::command::{AgentCommand, AuditCommand, SecretCommand};
+use super::command::{AgentCommand, AuditCommand, InviteArgs, SecretCommand};
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use super::input;
 use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::{AgentName, IdError, InstanceId, NameError, SecretName, TokenId};
+use crate::base::{AgentName, IdError, InstanceId, NameError, Network, SecretName, TokenId};
+use crate::pki::{Serial, SerialError};
 
 /// Sends declaration files to `path` and prints the changes.
 pub(super) async fn declare(
@@ -79,7 +80,7 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Value>, Failure> {
 /// `keyward agent …`
 pub(super) async fn agent(home: &Path, command: &AgentCommand, console: &Console) -> Result<(), Failure> {
     match command {
-        AgentCommand::Invite { name, roles, out } => invite(home, name, roles, out.as_deref(), console).await,
+        AgentCommand::Invite(args) => invite(home, args, console).await,
         AgentCommand::List => list(home, "/v1/agents", console).await,
         AgentCommand::Show { name } => {
             let name: AgentName = canonical(name)?;
@@ -113,6 +114,17 @@ pub(super) async fn revoke_token(home: &Path, id: &str, console: &Console) -> Re
     change(home, &format!("/v1/tokens/{id}/revoke"), "revoked", console).await
 }
 
+/// `keyward cert revoke`
+pub(super) async fn revoke_certificate(home: &Path, serial: &str, console: &Console) -> Result<(), Failure> {
+    let serial: Serial = serial.parse().map_err(|error: SerialError| {
+        Failure::usage(
+            &error.to_string(),
+            "take the serial from `keyward agent show` or `keyward audit list`",
+        )
+    })?;
+    change(home, &format!("/v1/certificates/{serial}/revoke"), "revoked", console).await
+}
+
 async fn change(home: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
     let answer = Client::of(home, Kind::Operator).await?.post_json(path, &json!({})).await?.json()?;
     if console.is_json() {
@@ -128,19 +140,18 @@ fn bad_id(error: IdError) -> Failure {
     Failure::usage(&error.to_string(), "take the id from `keyward agent show` or `keyward audit list`")
 }
 
-async fn invite(
-    home: &Path,
-    name: &str,
-    roles: &[String],
-    out: Option<&Path>,
-    console: &Console,
-) -> Result<(), Failure> {
-    let name: AgentName = canonical(name)?;
+async fn invite(home: &Path, args: &InviteArgs, console: &Console) -> Result<(), Failure> {
+    let name: AgentName = canonical(&args.name)?;
+    let network: Option<Network> = args.network.as_deref().map(canonical).transpose()?;
     let client = Client::of(home, Kind::Operator).await?;
     let path = format!("/v1/agents/{name}/invitations");
-    let answer = client.post_json(&path, &json!({ "roles": roles })).await?.json()?;
+    let body = json!({
+        "roles": args.roles, "uses": args.uses, "life_s": args.expires_in,
+        "network": network.map(|network| network.to_string()),
+    });
+    let answer = client.post_json(&path, &body).await?.json()?;
     let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
-    if let Some(path) = out {
+    if let Some(path) = &args.out {
         let line = zeroize::Zeroizing::new(format!("{}\n", field("code")));
         write_private(path, line.as_bytes()).map_err(|error| unusable(path, &error))?;
     } else if console.is_json() {
@@ -148,7 +159,8 @@ async fn invite(
     } else {
         console.line(field("code"));
     }
-    console.say(&format!("one use, until {}; on the agent's machine: `keyward join`", field("expires_at")));
+    let uses = args.uses.filter(|uses| *uses > 1).map_or("one use".to_owned(), |uses| format!("{uses} uses"));
+    console.say(&format!("{uses}, until {}; on the agent's machine: `keyward join`", field("expires_at")));
     Ok(())
 }
 

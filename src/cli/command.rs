@@ -123,6 +123,9 @@ pub enum Command {
     /// Agents: invite, list, show
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Certificates: revoke
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Capabilities that are declared
     #[command(subcommand)]
     Capability(ListCommand),
@@ -158,17 +161,8 @@ pub enum Command {
 /// `keyward agent …`
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
-    /// Make an enrolment code: one use, 15 minutes
-    Invite {
-        /// The agent
-        name: String,
-        /// Create the agent with this role, when it is not there yet
-        #[arg(long = "role", value_name = "ROLE")]
-        roles: Vec<String>,
-        /// Write the code to this new file, for its owner alone, instead of standard output
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+    /// Make an enrolment code: one use, 15 minutes, unless more is asked for
+    Invite(InviteArgs),
     /// List agents
     List,
     /// Show one agent
@@ -197,6 +191,28 @@ pub enum AgentCommand {
     },
 }
 
+/// `keyward agent invite`
+#[derive(Args, Debug)]
+pub struct InviteArgs {
+    /// The agent
+    pub name: String,
+    /// Create the agent with this role, when it is not there yet
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// How many machines can enrol with the code
+    #[arg(long, value_name = "N")]
+    pub uses: Option<u32>,
+    /// How long it can be redeemed, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub expires_in: Option<u32>,
+    /// From where it can be redeemed, e.g. 10.1.0.0/16
+    #[arg(long, value_name = "NETWORK")]
+    pub network: Option<String>,
+    /// Write the code to this new file, for its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
 /// `keyward token …`
 #[derive(Args, Debug)]
 pub struct TokenArgs {
@@ -221,6 +237,16 @@ pub enum TokenCommand {
     Revoke {
         /// The token's id
         id: String,
+    },
+}
+
+/// `keyward cert …`
+#[derive(Debug, Subcommand)]
+pub enum CertCommand {
+    /// End the instance that holds this certificate, with all that it was given
+    Revoke {
+        /// The certificate's serial, 32 hexadecimal digits
+        serial: String,
     },
 }
 

@@ -97,6 +97,11 @@ impl Failure {
         self.exit == 4
     }
 
+    /// Whether the broker has too much to do at this moment, and the same request may do better soon.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.code.as_str(), "busy_conflict" | "ledger_busy" | "rate_limited")
+    }
+
     /// Prints it on standard error, for people or for programs.
     pub fn report(&self, console: &Console) {
         if console.is_json() {

@@ -7,6 +7,7 @@ use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Identity, Kind};
 use super::input;
+use super::patience::patiently;
 use super::pending::PendingKey;
 use crate::base::Sensitive;
 use crate::base::encoding::base64url;
@@ -27,7 +28,8 @@ pub(super) async fn join(home: &Path, code_file: Option<&Path>, console: &Consol
     let secret = zeroize::Zeroizing::new(base64url(code.secret.expose()));
     let body =
         json!({ "code_id": code.id.to_string(), "secret": *secret, "csr": base64url(&pending.request) });
-    let answer = Client::pinned(&code.address, code.pin)?.post_json("/v1/enrol", &body).await?.json()?;
+    let client = Client::pinned(&code.address, code.pin)?;
+    let answer = patiently(async || client.post_json("/v1/enrol", &body).await).await?.json()?;
     let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let identity = Identity {
         address: code.address,

@@ -13,6 +13,7 @@ mod failure;
 mod identity;
 mod input;
 mod join;
+mod patience;
 mod pending;
 mod renew;
 
@@ -54,6 +55,9 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Plan { files, prune } => admin::declare(&home, files, *prune, "/v1/plan", console).await,
         Command::Apply { files, prune } => admin::declare(&home, files, *prune, "/v1/apply", console).await,
         Command::Agent(command) => admin::agent(&home, command, console).await,
+        Command::Cert(command::CertCommand::Revoke { serial }) => {
+            admin::revoke_certificate(&home, serial, console).await
+        }
         Command::Capability(_) => admin::list(&home, "/v1/capabilities", console).await,
         Command::Role(_) => admin::list(&home, "/v1/roles", console).await,
         Command::Secret(command) => admin::secret(&home, command, console).await,

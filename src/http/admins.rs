@@ -18,7 +18,8 @@ use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, PAGE_ENTRIES_MAX, SECRET_BYTES_MAX,
 };
 use crate::base::{AgentName, SecretName};
-use crate::broker::{AdminDesk, Revocation};
+use crate::broker::{AdminDesk, InviteInput, Revocation};
+use crate::pki::{Serial, SerialError};
 use crate::registry::{SourceFile, Unnamed};
 
 /// The admin listener's routes.
@@ -50,6 +51,7 @@ fn table() -> Table<AdminDesk> {
         (route("POST", "/v1/agents/{name}/suspend", Operator), post(suspend_agent)),
         (route("POST", "/v1/agents/{name}/resume", Operator), post(resume_agent)),
         (route("POST", "/v1/instances/{id}/revoke", Operator), post(revoke_instance)),
+        (route("POST", "/v1/certificates/{serial}/revoke", Operator), post(revoke_certificate)),
         (route("POST", "/v1/tokens/{id}/revoke", Operator), post(revoke_token)),
         (route("GET", "/v1/capabilities", Operator), get(capabilities)),
         (route("GET", "/v1/roles", Operator), get(roles)),
@@ -146,6 +148,9 @@ async fn agent(
 #[serde(deny_unknown_fields)]
 struct InviteBody {
     roles: Vec<String>,
+    uses: Option<u32>,
+    life_s: Option<u32>,
+    network: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -164,8 +169,14 @@ async fn invite(
 ) -> Result<Response<Body>, Problem> {
     let agent: AgentName = name(&agent)?;
     let body: InviteBody = json(request, BODY_BYTES_MAX).await?;
-    let roles = body.roles.iter().map(|role| name(role)).collect::<Result<_, _>>()?;
-    let invitation = desk.invite(&operator.principal, agent, roles).await?;
+    let input = InviteInput {
+        agent,
+        roles: body.roles.iter().map(|role| name(role)).collect::<Result<_, _>>()?,
+        uses: body.uses,
+        life_s: body.life_s,
+        network: body.network.as_deref().map(name).transpose()?,
+    };
+    let invitation = desk.invite(&operator.principal, input).await?;
     let answered = InviteAnswer {
         agent: invitation.agent.to_string(),
         code: invitation.code.expose(),
@@ -221,6 +232,19 @@ async fn revoke_instance(
     Path(instance): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let seq = desk.revoke_instance(&operator.principal, id(&instance)?).await?;
+    Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
+}
+
+async fn revoke_certificate(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(serial): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let serial: Serial = serial.parse().map_err(|error: SerialError| {
+        let fix = "take the serial from a listing or from the ledger, as it is printed";
+        Problem::new(StatusCode::BAD_REQUEST, "id_not_canonical", &error.to_string(), fix)
+    })?;
+    let seq = desk.revoke_certificate(&operator.principal, serial).await?;
     Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
 }
 

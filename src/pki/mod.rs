@@ -17,7 +17,7 @@ pub mod tls;
 pub use authority::{Authority, PkiError};
 pub use client::{certificate_from_pem, certificate_pem, key_pin, new_key_and_request, request_for_key};
 pub use peer::{PeerCertificate, PeerError};
-pub use plan::{CertificatePlan, Serial};
+pub use plan::{CertificatePlan, Serial, SerialError};
 pub use request::{PublicKey, RequestError, read_request};
 pub use server::ServerCertificate;
 pub use spiffe::{SpiffeError, SpiffeId};

@@ -1,8 +1,9 @@
 use std::fmt;
+use std::str::FromStr;
 
 use super::request::PublicKey;
 use super::spiffe::SpiffeId;
-use crate::base::encoding::hex;
+use crate::base::encoding::{from_hex, hex};
 use crate::base::limits::BACKDATE_S;
 use crate::base::{Entropy, Timestamp};
 use crate::crypto::Digest;
@@ -33,6 +34,20 @@ impl Serial {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+/// The text is not a serial as this broker prints it. Never carries the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a certificate's serial: 32 lower-case hexadecimal digits")]
+pub struct SerialError;
+
+impl FromStr for Serial {
+    type Err = SerialError;
+
+    fn from_str(text: &str) -> Result<Self, SerialError> {
+        let bytes = from_hex(text).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        bytes.map(Self).ok_or(SerialError)
     }
 }
 

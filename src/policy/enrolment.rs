@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use super::grant::{Basis, Grant};
 use crate::base::{AgentId, CodeId, DecisionId, InstanceId, Timestamp};
 use crate::crypto::{Digest, MacKey, matches, sha256};
@@ -14,6 +16,8 @@ pub struct EnrolmentRequest<'a> {
     pub secret: &'a [u8; 32],
     /// SHA-256 of the public key that asks for a certificate.
     pub key: Digest,
+    /// Where the request comes from.
+    pub source: IpAddr,
 }
 
 /// Enrolling one instance of one agent.
@@ -49,9 +53,10 @@ impl Enrol {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum EnrolmentRefused {
-    /// Unknown, wrong, ended, or of an agent that is gone: one answer, so that nobody learns which.
+    /// Unknown, wrong, ended, used from elsewhere, or of an agent that is gone: one answer, so that
+    /// nobody learns which.
     BadCode,
-    /// Redeemed before with another key: somebody else has the code. An alarm.
+    /// Redeemed before with as many other keys as it is for: somebody else has the code. An alarm.
     Reused,
     /// The agent has as many live instances as it may have.
     TooManyInstances,
@@ -73,12 +78,12 @@ pub fn decide_enrolment(
     let code = registry.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
     let code = code.ok_or(EnrolmentRefused::BadCode)?;
     // Before anything else is asked of the code: a late second use is an alarm too.
-    let repeats = match &code.redeemed {
-        Some((instance, key)) if *key == request.key => Some(*instance),
-        Some(_) => return Err(EnrolmentRefused::Reused),
-        None => None,
-    };
-    if now >= code.expires_at {
+    let repeats = code.redeemed.get(&request.key).copied();
+    if repeats.is_none() && code.redeemed.len() >= usize::try_from(code.uses).unwrap_or(usize::MAX) {
+        return Err(EnrolmentRefused::Reused);
+    }
+    let elsewhere = code.network.is_some_and(|network| !network.contains(request.source));
+    if now >= code.expires_at || elsewhere {
         return Err(EnrolmentRefused::BadCode);
     }
     let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;

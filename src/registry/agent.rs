@@ -91,6 +91,12 @@ impl Instance {
         self.next.as_ref().map_or(self.current.not_after, |next| next.not_after.max(self.current.not_after))
     }
 
+    /// Whether one of its certificates has this serial: to end it, never to take it for somebody.
+    #[must_use]
+    pub fn has_serial(&self, serial: &[u8; 16]) -> bool {
+        self.current.serial == *serial || self.next.as_ref().is_some_and(|next| next.serial == *serial)
+    }
+
     /// Which of its certificates has this serial *and* this key: a serial alone can be copied into
     /// another certificate.
     #[must_use]

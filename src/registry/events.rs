@@ -29,6 +29,11 @@ pub struct AgentInvited<'a> {
     pub code: CodeId,
     /// Until when it can be redeemed.
     pub expires_at: String,
+    /// How many keys can redeem it.
+    pub uses: u32,
+    /// From where it can be redeemed, when not from anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// The roles the agent was created with, when the invitation created it.
     pub created_with: Option<Vec<RoleName>>,
 }
@@ -73,7 +78,7 @@ pub struct CertificateRetried<'a> {
     pub instance: InstanceId,
 }
 
-/// Alarm: a code that was redeemed came again with another key. Somebody else has it.
+/// Alarm: a code that has no use left came with another key. Somebody else has it.
 #[derive(Debug, Serialize)]
 pub struct CodeReused<'a> {
     /// The agent it was for.

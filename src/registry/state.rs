@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use super::agent::{Agent, Holding, Instance};
 use super::declared::{Capability, Declarations, Role};
 use super::plan::AgentSpec;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
-use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, RoleName, Timestamp};
+use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, Network, RoleName, Timestamp};
 use crate::crypto::Digest;
 use crate::index::Tree;
 use crate::store::{At, Projection};
@@ -114,6 +114,21 @@ pub enum Effect {
         /// Its instance.
         instance: InstanceId,
     },
+    /// Makes an enrolment code known that is good for more than one use, or for less than everybody.
+    IssueBoundCode {
+        /// The code's id.
+        id: CodeId,
+        /// For whom.
+        agent: AgentId,
+        /// SHA-256 of its 256-bit secret.
+        hash: Digest,
+        /// Until when it can be redeemed.
+        expires_at: Timestamp,
+        /// How many keys can redeem it.
+        uses: u32,
+        /// From where it can be redeemed; from anywhere when there is none.
+        network: Option<Network>,
+    },
 }
 
 /// An enrolment code as the broker knows it: by the hash of its secret.
@@ -129,8 +144,12 @@ pub struct Code {
     pub expires_at: Timestamp,
     /// The entry that made it known.
     pub issued_seq: u64,
-    /// The instance that redeemed it, and with which key.
-    pub redeemed: Option<(InstanceId, Digest)>,
+    /// How many keys can redeem it.
+    pub uses: u32,
+    /// From where it can be redeemed; from anywhere when there is none.
+    pub network: Option<Network>,
+    /// The instances that redeemed it, by their keys.
+    pub redeemed: BTreeMap<Digest, InstanceId>,
 }
 
 /// Agents, codes and declarations in memory.
@@ -139,7 +158,9 @@ pub struct Registry {
     declarations: Arc<Declarations>,
     agents: HashMap<AgentId, Agent>,
     names: BTreeMap<AgentName, AgentId>,
-    codes: BTreeMap<CodeId, Code>,
+    codes: HashMap<CodeId, Code>,
+    /// The ends of the codes, the earliest first; those of codes that are gone may linger.
+    code_ends: BTreeSet<(Timestamp, CodeId)>,
 }
 
 impl Registry {
@@ -183,16 +204,10 @@ impl Registry {
             Effect::PutAgent { id, spec } => self.put_agent(*id, spec),
             Effect::RemoveAgent(id) => self.remove_agent(*id),
             Effect::IssueCode { id, agent, hash, expires_at } => {
-                self.forget_codes(at.time);
-                let code = Code {
-                    id: *id,
-                    agent: *agent,
-                    hash: *hash,
-                    expires_at: *expires_at,
-                    issued_seq: at.seq,
-                    redeemed: None,
-                };
-                self.codes.insert(*id, code);
+                self.issue(at, (*id, *agent), (*hash, *expires_at), (1, None));
+            }
+            Effect::IssueBoundCode { id, agent, hash, expires_at, uses, network } => {
+                self.issue(at, (*id, *agent), (*hash, *expires_at), (*uses, *network));
             }
             Effect::Enrol { code, agent, instance, serial, key, not_before, not_after } => {
                 let instance = Instance {
@@ -246,6 +261,7 @@ impl Registry {
             | Effect::PutAgent { .. }
             | Effect::RemoveAgent(_)
             | Effect::IssueCode { .. }
+            | Effect::IssueBoundCode { .. }
             | Effect::Enrol { .. }
             | Effect::Renew { .. }
             | Effect::Promote { .. } => {}
@@ -274,7 +290,7 @@ impl Registry {
 
     fn enrol(&mut self, now: Timestamp, code: CodeId, agent: AgentId, instance: Instance) {
         if let Some(code) = self.codes.get_mut(&code) {
-            code.redeemed = Some((instance.id, instance.current.key));
+            code.redeemed.insert(instance.current.key, instance.id);
         }
         if let Some(agent) = self.agents.get_mut(&agent) {
             // Beyond the grace it can never act again: what it did is in the ledger.
@@ -283,13 +299,27 @@ impl Registry {
         }
     }
 
-    /// Ids sort by time of making and all codes live equally long, so that the oldest come first.
+    fn issue(
+        &mut self,
+        at: At,
+        (id, agent): (CodeId, AgentId),
+        (hash, expires_at): (Digest, Timestamp),
+        (uses, network): (u32, Option<Network>),
+    ) {
+        self.forget_codes(at.time);
+        let (issued_seq, redeemed) = (at.seq, BTreeMap::new());
+        let code = Code { id, agent, hash, expires_at, issued_seq, uses, network, redeemed };
+        self.code_ends.insert((expires_at, id));
+        self.codes.insert(id, code);
+    }
+
     fn forget_codes(&mut self, now: Timestamp) {
-        while let Some(oldest) = self.codes.first_entry() {
-            if oldest.get().expires_at.plus_s(CODE_MEMORY_S) > now {
+        while let Some(&(expires_at, id)) = self.code_ends.first() {
+            if expires_at.plus_s(CODE_MEMORY_S) > now {
                 break;
             }
-            oldest.remove();
+            self.code_ends.pop_first();
+            self.codes.remove(&id);
         }
     }
 }

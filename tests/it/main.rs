@@ -17,6 +17,7 @@ mod crash;
 mod damage;
 mod enrolment;
 mod first_path;
+mod fleet;
 mod interop;
 mod leaks;
 mod ledger_contract;

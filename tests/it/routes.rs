@@ -27,7 +27,12 @@ const PUBLIC: [(&str, &str); 11] = [
 fn path(route: &Route) -> String {
     let id = if route.path.contains("tokens") { "tok" } else { "inst" };
     let id = format!("{id}_{}", "0".repeat(26));
-    route.path.replace("{*name}", "github/app").replace("{name}", "research-bot").replace("{id}", &id)
+    route
+        .path
+        .replace("{*name}", "github/app")
+        .replace("{name}", "research-bot")
+        .replace("{id}", &id)
+        .replace("{serial}", &"0".repeat(32))
 }
 
 /// A request that the route's right caller gets past the door with.

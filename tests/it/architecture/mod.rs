@@ -37,7 +37,7 @@ const ROOMS: [(&str, u8); 22] = [
 ];
 
 /// Every outside crate and the rooms that may name it. `docs/architecture.md` says the same, and why.
-const CRATES: [(&str, &[&str]); 36] = [
+const CRATES: [(&str, &[&str]); 37] = [
     ("aes_gcm", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
     ("axum", &["http"]),
@@ -51,6 +51,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("http_body_util", &["http", "cli"]),
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
+    ("ipnet", &["base"]),
     ("jiff", &["base"]),
     ("jsonwebtoken", &["token"]),
     ("memchr", &["cli"]),

@@ -1,0 +1,79 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::name::NameError;
+
+/// A range of addresses, e.g. `10.1.0.0/16`. Canonical: no bit is set beyond the prefix.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "(IpAddr, u8)", into = "(IpAddr, u8)")]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether `address` is in it. An IPv4 address in its IPv6 spelling is the IPv4 address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+const ERROR: NameError = NameError::of("network", "an address and a prefix length such as `10.1.0.0/16`");
+
+impl TryFrom<(IpAddr, u8)> for Network {
+    type Error = NameError;
+
+    fn try_from((address, prefix): (IpAddr, u8)) -> Result<Self, NameError> {
+        let network = IpNet::new(address, prefix).map_err(|_| ERROR)?;
+        if network.trunc() == network { Ok(Self(network)) } else { Err(ERROR) }
+    }
+}
+
+impl From<Network> for (IpAddr, u8) {
+    fn from(network: Network) -> Self {
+        (network.0.addr(), network.0.prefix_len())
+    }
+}
+
+impl FromStr for Network {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let network: IpNet = text.parse().map_err(|_| ERROR)?;
+        let network = Self::try_from((network.addr(), network.prefix_len()))?;
+        if network.to_string() == text { Ok(network) } else { Err(ERROR) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_own_addresses_in_every_spelling() {
+        let network: Network = "10.1.0.0/16".parse().unwrap();
+        assert!(network.contains("10.1.2.3".parse().unwrap()));
+        assert!(network.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!network.contains("10.2.0.1".parse().unwrap()));
+        let network: Network = "2001:db8::/32".parse().unwrap();
+        assert!(network.contains("2001:db8::1".parse().unwrap()));
+        assert!(!network.contains("10.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn only_the_canonical_spelling_is_taken() {
+        for bad in
+            ["", "10.1.0.0", "10.1.0.1/16", "10.1.0.0/33", "10.1.0.0/016", "10.01.0.0/16", "2001:DB8::/32"]
+        {
+            assert!(bad.parse::<Network>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Codes for more than one machine: so many uses, for so long, from so far, and nothing more.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use keyward::pki::new_key_and_request;
+use keyward::registry::EnrolmentCode;
+use serde_json::{Value, json};
+
+use crate::support::broker::{Reply, TestBroker};
+use crate::support::process::Process;
+
+fn refused(reply: &Reply, status: u16, code: &str) {
+    assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.text());
+}
+
+async fn invite(broker: &TestBroker, bounds: Value) -> Reply {
+    let mut body = json!({ "roles": ["repo-reader"] });
+    body.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
+    broker.operator().post_json("/v1/agents/fleet/invitations", &body).await
+}
+
+async fn code(broker: &TestBroker, bounds: Value) -> EnrolmentCode {
+    let reply = invite(broker, bounds).await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    EnrolmentCode::parse(reply.json()["code"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_code_of_three_uses_enrols_three_keys_and_alarms_at_the_fourth() {
+    let broker = TestBroker::declared().await;
+    let code = code(&broker, json!({ "uses": 3 })).await;
+    let mut instances = BTreeSet::new();
+    let mut first = Vec::new();
+    for _ in 0..3 {
+        let (_, request) = new_key_and_request().unwrap();
+        let reply = broker.redeem(&code, &request).await;
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        assert_eq!(
+            broker.redeem(&code, &request).await.json(),
+            reply.json(),
+            "each key as often as it likes"
+        );
+        instances.insert(reply.json()["instance"].to_string());
+        first = request;
+    }
+    assert_eq!(instances.len(), 3);
+    let (_, fourth) = new_key_and_request().unwrap();
+    refused(&broker.redeem(&code, &fourth).await, 409, "enrolment_code_used");
+    assert_eq!(broker.entries("alarm.code-reused").await.len(), 1);
+    assert_eq!(broker.redeem(&code, &first).await.status, 201);
+    let shown = broker.operator().get("/v1/agents/fleet").await.json();
+    assert_eq!(shown["max_instances"], 3, "created with room for as many as were invited");
+}
+
+#[tokio::test]
+async fn of_many_redemptions_at_once_no_more_succeed_than_there_are_uses() {
+    let broker = Arc::new(TestBroker::declared().await);
+    let text = Arc::new(code(&broker, json!({ "uses": 4 })).await.to_text());
+    let tries: Vec<_> = (0..40)
+        .map(|_| {
+            let (broker, text) = (Arc::clone(&broker), Arc::clone(&text));
+            tokio::spawn(async move {
+                let code = EnrolmentCode::parse(text.expose()).unwrap();
+                let (_, request) = new_key_and_request().unwrap();
+                loop {
+                    let reply = broker.redeem(&code, &request).await;
+                    if reply.status != 503 {
+                        return reply.status;
+                    }
+                    assert_eq!(reply.code(), "busy_conflict");
+                }
+            })
+        })
+        .collect();
+    let mut won = 0;
+    for one in tries {
+        match one.await.unwrap() {
+            201 => won += 1,
+            status => assert_eq!(status, 409),
+        }
+    }
+    assert_eq!(won, 4);
+    assert_eq!(broker.entries("instance.enrolled").await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_code_is_good_for_its_own_life_and_is_forgotten_after_it() {
+    let broker = TestBroker::declared().await;
+    let (short, long) =
+        (code(&broker, json!({ "life_s": 60 })).await, code(&broker, json!({ "life_s": 3600 })).await);
+    broker.clock.advance_s(60);
+    let (_, request) = new_key_and_request().unwrap();
+    refused(&broker.redeem(&short, &request).await, 401, "enrolment_code_invalid");
+    assert_eq!(broker.redeem(&long, &request).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_code_for_a_network_is_nothing_anywhere_else() {
+    let broker = TestBroker::declared().await;
+    let (_, request) = new_key_and_request().unwrap();
+    let elsewhere = code(&broker, json!({ "network": "10.0.0.0/8" })).await;
+    refused(&broker.redeem(&elsewhere, &request).await, 401, "enrolment_code_invalid");
+    let here = code(&broker, json!({ "network": "127.0.0.0/8" })).await;
+    assert_eq!(broker.redeem(&here, &request).await.status, 201);
+}
+
+#[tokio::test]
+async fn bounds_are_taken_at_their_limits_and_not_beyond() {
+    let broker = TestBroker::declared().await;
+    for good in [
+        json!({ "uses": 1 }),
+        json!({ "uses": 10_000 }),
+        json!({ "life_s": 1 }),
+        json!({ "life_s": 604_800 }),
+    ] {
+        let reply = invite(&broker, good).await;
+        assert_eq!(reply.status, 201, "{}", reply.text());
+    }
+    for bad in [
+        json!({ "uses": 0 }),
+        json!({ "uses": 10_001 }),
+        json!({ "life_s": 0 }),
+        json!({ "life_s": 604_801 }),
+    ] {
+        refused(&invite(&broker, bad).await, 400, "invitation_bounds");
+    }
+    refused(&invite(&broker, json!({ "network": "10.0.0.1/8" })).await, 400, "name_not_canonical");
+    refused(&invite(&broker, json!({ "uses": "many" })).await, 400, "json_invalid");
+}
+
+#[tokio::test]
+async fn a_certificate_is_revoked_by_its_serial_and_its_holder_with_it() {
+    let broker = TestBroker::declared().await;
+    let (bad, good) = (broker.agent("a", &["repo-reader"]).await, broker.agent("b", &["repo-reader"]).await);
+    let serial =
+        bad.caller.get("/v1/whoami").await.json()["certificate"]["serial"].as_str().unwrap().to_owned();
+    let revoke = |serial: String| {
+        let operator = broker.operator();
+        async move { operator.post_json(&format!("/v1/certificates/{serial}/revoke"), &json!({})).await }
+    };
+    assert_eq!(revoke(serial).await.status, 200);
+    assert!(bad.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    assert_eq!(good.caller.get("/v1/whoami").await.status, 200);
+    refused(&revoke("0".repeat(32)).await, 404, "subject_unknown");
+    refused(&revoke("xyz".to_owned()).await, 400, "id_not_canonical");
+}
+
+#[test]
+fn a_fleet_joins_at_once_by_one_code_on_the_command_line() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let code = process.good(&["agent", "invite", "fleet", "--role", "repo-reader", "--uses", "12"], b"");
+    std::fs::write(process.path("code"), &code).unwrap();
+    let file = process.path("code").display().to_string();
+    let joining: Vec<_> = (0..12)
+        .map(|machine| {
+            process.command(&format!("m{machine}"), &["join", "--code-file", &file]).spawn().unwrap()
+        })
+        .collect();
+    for mut one in joining {
+        assert!(one.wait().unwrap().success());
+    }
+    assert_eq!(process.json(&["agent", "show", "fleet"])["instances"].as_array().unwrap().len(), 12);
+    process.good_as("m11", &["get", "github/app"], b"");
+    let me = process.run_as("m3", &["whoami", "-o", "json"], b"");
+    let me: Value = serde_json::from_slice(&me.stdout).unwrap();
+    process.good(&["cert", "revoke", me["certificate"]["serial"].as_str().unwrap()], b"");
+    assert_eq!(process.run_as("m3", &["whoami"], b"").status.code(), Some(4));
+    process.good_as("m4", &["whoami"], b"");
+}
