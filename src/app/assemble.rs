@@ -1,13 +1,13 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::broker::{Core, Founding, Settings, World, found};
+use crate::broker::{Core, Founding, Settings, World, authorities, token_keys};
 use crate::cli::Failure;
 use crate::config::{Config, RootKey};
-use crate::crypto::{EcdsaKey, Ed25519Key, MacKey, SignatureForm};
+use crate::crypto::{Ed25519Key, MacKey};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
 use crate::ledger::{Notary, SEGMENT_BYTES};
@@ -15,7 +15,7 @@ use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
 use crate::store::{OnLostEntries, Store, StoreError, StoreOptions};
-use crate::token::{Signer, Verifier};
+use crate::token::Verifier;
 
 /// Time and chance, as everybody gets them.
 #[derive(Clone, Debug)]
@@ -47,7 +47,11 @@ pub(super) fn slot_key(config: &Config) -> Result<SlotKey, Failure> {
 
 pub(super) fn open_keyring(config: &Config) -> Result<Keyring, Failure> {
     let slot = slot_key(config)?;
-    Keyring::open(&config.data_dir.join("keyring"), &slot).map_err(|error| keyring_failure(&error))
+    Keyring::open(&keyring_path(config), &slot).map_err(|error| keyring_failure(&error))
+}
+
+pub(super) fn keyring_path(config: &Config) -> PathBuf {
+    config.data_dir.join("keyring")
 }
 
 pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
@@ -74,7 +78,7 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
 /// Opens the store and puts every room in its place. Keys go to whoever uses them and nobody else.
 pub(super) async fn assemble(
     config: &Config,
-    keyring: &Keyring,
+    keyring: Keyring,
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
 ) -> Result<Core, Failure> {
@@ -86,24 +90,24 @@ pub(super) async fn assemble(
         on_lost_entries,
     };
     let (store, report) =
-        Store::open(&options, keyring, World::default()).map_err(|error| store_failure(&error))?;
+        Store::open(&options, &keyring, World::default()).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
     let founding = Founding {
         trust_domain: &config.trust_domain,
         clock: &*surroundings.clock,
         entropy: &*surroundings.entropy,
     };
-    let authority = found(&store, &founding, key(keyring, Family::Authority, SignatureForm::Asn1)?)
-        .await
-        .map_err(|failure| broker_failure(&failure))?;
-    let signer =
-        Signer::new(key(keyring, Family::Token, SignatureForm::Fixed)?).map_err(|error| broken(&error))?;
-    let notary = notary(config, keyring)?;
+    let failed = |failure: crate::broker::Failure| broker_failure(&failure);
+    let authorities = authorities(&store, &founding, &keyring).await.map_err(failed)?;
+    let token_keys = token_keys(&store, &keyring).await.map_err(failed)?;
+    let notary = notary(config, &keyring)?;
     let issuer_name = config.tokens.issuer.as_str();
-    let verifier = Verifier::new(issuer_name, &signer.key_set()).map_err(|error| broken(&error))?;
     let aead = |family| keyring.aead(family).map_err(|error| keyring_failure(&error));
     let opener = Opener::new(aead(Family::Value)?);
-    let digests = keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1;
+    let issuer = Issuer::new(token_keys, authorities, opener, issuer_name.to_owned());
+    let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
+    let sealer = Sealer::new(aead(Family::Value)?);
+    let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
     let quota = &config.quota;
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
@@ -111,23 +115,27 @@ pub(super) async fn assemble(
     let denials = Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) };
     Ok(Core {
         store,
-        issuer: Issuer::new(signer, authority, opener, issuer_name.to_owned()),
+        issuer,
+        keyring: Mutex::new(keyring),
+        keyring_path: keyring_path(config),
         notary,
-        sealer: Sealer::new(aead(Family::Value)?),
+        sealer,
         verifier,
-        digests: MacKey::new(digests),
+        digests,
         mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
         enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
         denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
         standing: tokio::sync::watch::channel(0).0,
+        authorities_changed: tokio::sync::watch::channel(0).0,
         settings: Settings {
             trust_domain: config.trust_domain.clone(),
             address: config.server.address.clone(),
             agent_life_s: config.certificates.agent_life_s,
             renewal_grace_s: config.certificates.renewal_grace_s,
             operator_life_s: config.certificates.operator_life_s,
+            token_key_life_s: config.tokens.key_life_s,
             tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
         },
     })
@@ -135,14 +143,9 @@ pub(super) async fn assemble(
 
 /// Signs checkpoints of this ledger under its own name: trust domain and ledger id.
 pub(super) fn notary(config: &Config, keyring: &Keyring) -> Result<Notary, Failure> {
-    let (_, pkcs8) = keyring.signing(Family::Checkpoint).map_err(|error| keyring_failure(&error))?;
+    let pkcs8 = keyring.signing(Family::Checkpoint, 1).map_err(|error| keyring_failure(&error))?;
     let key = Ed25519Key::from_pkcs8(pkcs8).map_err(|error| broken(&error))?;
     Ok(Notary::new(format!("{}/{}", config.trust_domain, keyring.ledger()), key))
-}
-
-fn key(keyring: &Keyring, family: Family, form: SignatureForm) -> Result<EcdsaKey, Failure> {
-    let (_, pkcs8) = keyring.signing(family).map_err(|error| keyring_failure(&error))?;
-    EcdsaKey::from_pkcs8(pkcs8, form).map_err(|error| broken(&error))
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {

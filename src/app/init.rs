@@ -3,14 +3,15 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::assemble::{
-    Surroundings, assemble, broken, broker_failure, keyring_failure, open_keyring, private_dir, slot_key,
+    Surroundings, assemble, broken, broker_failure, keyring_failure, keyring_path, open_keyring, private_dir,
+    slot_key,
 };
 use crate::base::{Clock, Entropy, NameError, OperatorName};
 use crate::broker::certify_operator;
 use crate::cli::{Console, Failure, Identity, Kind};
 use crate::config::{Config, RootKey};
 use crate::keyring::{Keyring, SlotKey};
-use crate::pki::{certificate_pem, new_key_and_request, read_request};
+use crate::pki::{authorities_pem, certificate_pem, new_key_and_request, read_request};
 use crate::store::OnLostEntries;
 
 /// What `init` is to do.
@@ -39,7 +40,10 @@ pub async fn init(config: &Config, order: &Order<'_>, surroundings: &Surrounding
     } else {
         create(config, &*surroundings.clock, &*surroundings.entropy)?
     };
-    let core = assemble(config, &keyring, surroundings, OnLostEntries::Refuse).await?;
+    let ledger = keyring.ledger();
+    let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse).await?;
+    // What makes whoever calls the host's owner is that the keyring opens to them.
+    let keyring = open_keyring(config)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| broken(&error))?;
     let key = read_request(&request).map_err(|error| broken(&error))?;
     let certified = certify_operator(&core, &keyring, operator, key).await;
@@ -48,12 +52,12 @@ pub async fn init(config: &Config, order: &Order<'_>, surroundings: &Surrounding
         address: config.server.admin_address.clone(),
         key_pem,
         certificate_pem: certificate_pem(&certificate.der),
-        authority_pem: certificate_pem(core.issuer.authority().certificate()),
+        authority_pem: authorities_pem(&core.issuer.authorities()),
     };
     identity.save(order.home, Kind::Operator)?;
     core.store.close().await;
     Ok(json!({
-        "data_dir": config.data_dir, "ledger": keyring.ledger(),
+        "data_dir": config.data_dir, "ledger": ledger,
         "operator": certificate.plan.spiffe.to_string(),
         "operator_until": certificate.plan.not_after.to_string(),
         "operator_identity": order.home.join("operator"),
@@ -75,7 +79,7 @@ pub(super) fn tell(told: &Value, console: &Console) {
 
 fn create(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<Keyring, Failure> {
     private_dir(&config.data_dir)?;
-    let path = config.data_dir.join("keyring");
+    let path = keyring_path(config);
     if path.exists() {
         let why =
             format!("there is a broker in `{}` already; nothing was changed", config.data_dir.display());

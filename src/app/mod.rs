@@ -3,6 +3,7 @@
 mod assemble;
 mod gate;
 mod init;
+mod keeper;
 mod running;
 mod serve;
 mod server_identity;
@@ -74,6 +75,8 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Apply { .. }
         | Command::Agent(_)
         | Command::Cert(_)
+        | Command::Authority(_)
+        | Command::TokenKey(_)
         | Command::Capability(_)
         | Command::Role(_)
         | Command::Secret(_)

@@ -7,13 +7,14 @@ use tokio::task::JoinHandle;
 
 use super::assemble::{Surroundings, assemble, broken, open_keyring};
 use super::gate::{AdminGate, AgentGate};
+use super::keeper::Keeper;
 use super::server_identity::server_identity;
 use crate::broker::{AdminDesk, AgentDesk, Core};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::http::listener::{self, ConnectionCaps, Standing};
 use crate::http::{admin_router, agent_router};
-use crate::pki::tls::{Gate, server_config};
+use crate::pki::tls::{Gate, ServerTls};
 use crate::store::OnLostEntries;
 
 /// A broker that serves.
@@ -24,6 +25,8 @@ pub struct Running {
     admins: SocketAddr,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
+    keeper: Arc<Keeper>,
+    keeping: JoinHandle<()>,
 }
 
 /// Opens everything, bottom to top, and serves when all of it stands.
@@ -36,18 +39,17 @@ pub async fn start(
     on_lost_entries: OnLostEntries,
 ) -> Result<Running, Failure> {
     let keyring = open_keyring(config)?;
-    let core = Arc::new(assemble(config, &keyring, surroundings, on_lost_entries).await?);
-    drop(keyring);
+    let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries).await?);
     let identity = server_identity(config, &core, surroundings).await?;
     let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
-    let authority = core.issuer.authority().certificate();
-    let clock = || Arc::clone(&surroundings.clock);
+    let authorities = core.issuer.authorities();
+    let door = |gate| {
+        let clock = Arc::clone(&surroundings.clock);
+        ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| broken(&error))
+    };
     let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
     let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
-    let agent_tls = server_config(&identity, authority, Arc::clone(&agent_gate), clock())
-        .map_err(|error| broken(&error))?;
-    let admin_tls = server_config(&identity, authority, Arc::clone(&admin_gate), clock())
-        .map_err(|error| broken(&error))?;
+    let (agent_tls, admin_tls) = (door(Arc::clone(&agent_gate))?, door(Arc::clone(&admin_gate))?);
     let standing = |gate| Standing { gate, changed: core.standing.subscribe() };
     let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
     let caps = ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
@@ -57,21 +59,28 @@ pub async fn start(
     let listeners = [
         tokio::spawn(listener::serve(
             agent_socket,
-            agent_tls,
+            agent_tls.config(),
             agent_router(agents),
             (caps, agent_standing),
             stopped.clone(),
         )),
         tokio::spawn(listener::serve(
             admin_socket,
-            admin_tls,
+            admin_tls.config(),
             admin_router(admins),
             (caps, admin_standing),
-            stopped,
+            stopped.clone(),
         )),
     ];
+    let keeper = Arc::new(Keeper {
+        config: config.clone(),
+        core: Arc::clone(&core),
+        surroundings: surroundings.clone(),
+        doors: [agent_tls, admin_tls],
+    });
+    let keeping = tokio::spawn(Arc::clone(&keeper).keep(stopped));
     tracing::info!(agents = %agent_address, admins = %admin_address, "the broker serves");
-    Ok(Running { core, agents: agent_address, admins: admin_address, stop, listeners })
+    Ok(Running { core, agents: agent_address, admins: admin_address, stop, listeners, keeper, keeping })
 }
 
 impl Running {
@@ -87,13 +96,19 @@ impl Running {
         self.admins
     }
 
+    /// Does at once what the broker looks after every minute: its own certificate, token keys, whom
+    /// the listeners trust.
+    pub async fn look_after(&self) {
+        self.keeper.look().await;
+    }
+
     /// Stops top to bottom: no new connections, requests under way end, the ledger is closed.
     pub async fn stop(self) {
         tracing::info!("the broker stops");
         self.stop.send_replace(true);
-        for listener in self.listeners {
-            if listener.await.is_err() {
-                tracing::error!("a listener had panicked");
+        for task in self.listeners.into_iter().chain([self.keeping]) {
+            if task.await.is_err() {
+                tracing::error!("a listener, or what looks after them, had panicked");
             }
         }
         self.core.store.close().await;

@@ -4,9 +4,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::{Sensitive, Timestamp};
-use crate::broker::{Core, Founding, certify_server};
+use crate::broker::{Core, certify_server};
 use crate::cli::Failure;
 use crate::config::Config;
+use crate::issuance::ServerPlan;
 use crate::pki::tls::Identity;
 use crate::pki::{
     ServerCertificate, certificate_from_pem, certificate_pem, new_key_and_request, read_request,
@@ -15,7 +16,7 @@ use crate::pki::{
 
 use super::assemble::{Surroundings, broken, broker_failure, private_dir};
 
-/// Life of the broker's own certificate: a year, replaced at the first start in its second half.
+/// Life of the broker's own certificate: a year, replaced in its second half.
 const SERVER_LIFE_S: i64 = 365 * 86_400;
 
 /// The broker's own TLS identity. The key is in `tls/server.key`, outside the keyring, so that a
@@ -34,25 +35,24 @@ pub(super) async fn server_identity(
     let authority = core.issuer.authority();
     let now = surroundings.clock.now();
     let kept = kept(&leaf_path).filter(|der| {
-        let wanted = ServerCertificate { names: &config.server.names, key: key.digest(), authority };
+        let wanted =
+            ServerCertificate { names: &config.server.names, key: key.digest(), authority: &authority };
         wanted.is(der) && half_life_left(der, now)
     });
     let leaf = match kept {
         Some(leaf) => leaf,
         None => {
-            let founding = Founding {
-                trust_domain: &config.trust_domain,
-                clock: &*surroundings.clock,
-                entropy: &*surroundings.entropy,
-            };
-            let wanted = (config.server.names.as_slice(), SERVER_LIFE_S);
-            let leaf = certify_server(&core.store, authority, &founding, wanted, &key).await;
+            let plan = ServerPlan { names: config.server.names.clone(), key, life_s: SERVER_LIFE_S };
+            let leaf = certify_server(core, plan).await;
             let leaf = leaf.map_err(|failure| broker_failure(&failure))?;
             replace(&leaf_path, certificate_pem(&leaf).as_bytes())?;
             leaf
         }
     };
-    Ok(Identity { chain: vec![leaf, authority.certificate().to_vec()], key_pem })
+    // All authorities that count, not only the one that signed: clients learn of the next one by it.
+    let authorities = core.issuer.authorities();
+    let chain = std::iter::once(leaf).chain(authorities.iter().map(|one| one.der().to_vec()));
+    Ok(Identity { chain: chain.collect(), key_pem })
 }
 
 fn kept(path: &Path) -> Option<Vec<u8>> {

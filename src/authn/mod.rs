@@ -9,5 +9,6 @@ mod principal;
 
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{
-    AgentPrincipal, AuthnError, OperatorPrincipal, RenewingAgent, Timeliness, agent, operator, renewing,
+    AgentPrincipal, AuthnError, OperatorPrincipal, Records, RenewingAgent, Timeliness, agent, operator,
+    renewing,
 };

@@ -3,9 +3,20 @@ use std::collections::BTreeSet;
 use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, RoleName, Timestamp};
 use crate::crypto::Digest;
 use crate::operators::Operators;
-use crate::pki::{PeerCertificate, SpiffeId};
+use crate::pki::{PeerCertificate, Record, SpiffeId};
 use crate::registry::{Agent, Held, Instance, Registry};
 use crate::revocation::{Liveness, Revocations, Subject};
+
+/// The live records that agents are judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    /// Who there is.
+    pub registry: &'a Registry,
+    /// What no longer counts.
+    pub revocations: &'a Revocations,
+    /// Whose certificates count.
+    pub authorities: &'a Record,
+}
 
 /// Why a certificate proves nobody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -20,6 +31,9 @@ pub enum AuthnError {
     /// It, its instance or its agent was revoked or suspended.
     #[error("the certificate's holder is revoked or suspended")]
     Revoked,
+    /// The authority that signed it does not count any more.
+    #[error("the authority that signed the certificate was revoked")]
+    AuthorityRevoked,
     /// Nobody holds it any more: the agent or operator is gone, or this instance is.
     #[error("no agent or operator of this broker holds this certificate")]
     Unknown,
@@ -73,12 +87,12 @@ pub struct OperatorPrincipal {
 /// [`AuthnError`].
 pub fn agent(
     peer: &PeerCertificate,
-    (registry, revocations): (&Registry, &Revocations),
+    records: Records<'_>,
     as_of: u64,
     now: Timestamp,
 ) -> Result<AgentPrincipal, AuthnError> {
     in_time(peer, now)?;
-    let (agent, instance, held) = holder(peer, (registry, revocations))?;
+    let (agent, instance, held) = holder(peer, records)?;
     Ok(AgentPrincipal {
         agent: agent.id,
         name: agent.name.clone(),
@@ -99,7 +113,7 @@ pub fn agent(
 /// [`AuthnError`].
 pub fn renewing(
     peer: &PeerCertificate,
-    records: (&Registry, &Revocations),
+    records: Records<'_>,
     as_of: u64,
     grace_s: i64,
     now: Timestamp,
@@ -115,8 +129,9 @@ pub fn renewing(
 /// Who holds the certificate, unless it was revoked or suspended.
 fn holder<'r>(
     peer: &PeerCertificate,
-    (registry, revocations): (&'r Registry, &Revocations),
+    Records { registry, revocations, authorities }: Records<'r>,
 ) -> Result<(&'r Agent, &'r Instance, Held), AuthnError> {
+    signed(peer, authorities)?;
     let SpiffeId::Agent { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
     let agent = registry.agent_named(name).ok_or(AuthnError::Unknown)?;
     let found = agent.instance_of(peer.serial().as_bytes(), &peer.key());
@@ -135,15 +150,26 @@ fn holder<'r>(
 pub fn operator(
     peer: &PeerCertificate,
     operators: &Operators,
+    authorities: &Record,
     now: Timestamp,
 ) -> Result<OperatorPrincipal, AuthnError> {
     in_time(peer, now)?;
+    signed(peer, authorities)?;
     let SpiffeId::Operator { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
     let operator = operators.named(name).ok_or(AuthnError::Unknown)?;
     if !operator.holds(peer.serial().as_bytes(), &peer.key()) {
         return Err(AuthnError::Unknown);
     }
     Ok(OperatorPrincipal { id: operator.id, name: operator.name.clone(), not_after: peer.not_after() })
+}
+
+/// A connection outlives the authority, too.
+fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(), AuthnError> {
+    match peer.authority().and_then(|key| authorities.stage_of(key)) {
+        Some(stage) if stage.counts() => Ok(()),
+        Some(_) => Err(AuthnError::AuthorityRevoked),
+        None => Err(AuthnError::Unknown),
+    }
 }
 
 /// A connection outlives the moment of its handshake: the certificate's times are judged again.

@@ -49,6 +49,8 @@ pub const BODY_WAIT_S: u64 = 10;
 pub const WRITE_WAIT_S: u64 = 10;
 /// Longest wait for a TLS handshake, in seconds.
 pub const HANDSHAKE_WAIT_S: u64 = 10;
+/// Longest wait for the answer under way on a connection whose holder may not act any more, in seconds.
+pub const CUT_WAIT_S: u64 = 1;
 /// Longest wait for connections to end when the broker stops, in seconds.
 pub const DRAIN_WAIT_S: u64 = 10;
 /// Longest bearer token read from a request, in bytes.
@@ -72,6 +74,9 @@ pub const CODE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
 pub const CODE_USES_MAX: u32 = 10_000;
 /// Longest time after its end in which a certificate may still be renewed with, in seconds.
 pub const RENEWAL_GRACE_MAX_S: i64 = 7 * 24 * 3600;
+/// How long before it signs a token key is published, in seconds: sixty times as long as the key
+/// document may be kept.
+pub const TOKEN_KEY_LEAD_S: i64 = 3600;
 /// How far certificates are backdated, in seconds: clocks of agents may be behind.
 pub const BACKDATE_S: i64 = 60;
 /// Leeway when a token's times are judged, in seconds.

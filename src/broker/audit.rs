@@ -5,7 +5,7 @@ use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::ledger::Kind;
 use crate::operators::OperatorCertified;
-use crate::pki::{AuthorityFounded, ServerCertified};
+use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::registry::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, InstanceEnrolled, InstanceRenewed, LateRenewal,
@@ -13,7 +13,7 @@ use crate::registry::{
 use crate::revocation::RevocationChanged;
 use crate::secrets::{SecretRevealed, SecretStored};
 use crate::store::Event;
-use crate::token::{TokenDenied, TokenMinted, TokenRefused};
+use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused};
 
 /// One entry of the ledger as an auditor reads it.
 #[derive(Clone, Debug)]
@@ -90,7 +90,9 @@ const EVENTS: &[(Kind, &str)] = known![
     TokenMinted<'_>,
     TokenDenied<'_>,
     TokenRefused<'_>,
+    TokenKeyStaged<'_>,
     AuthorityFounded<'_>,
+    AuthorityStaged<'_>,
     ServerCertified<'_>,
     RevocationChanged<'_>,
 ];

@@ -1,14 +1,13 @@
 use super::desk::Core;
-use super::failure::{Failure, FailureKind};
-use super::world::{Effect, World};
+use super::failure::Failure;
+use super::world::Effect;
 use crate::base::{Clock, Entropy, OperatorId, OperatorName, TrustDomain};
-use crate::crypto::EcdsaKey;
-use crate::issuance::{Certificate, Certify};
+use crate::issuance::{Certificate, Certify, ServerPlan};
 use crate::keyring::Keyring;
 use crate::operators::{self, OperatorCertificate, OperatorCertified};
-use crate::pki::{self, Authority, AuthorityFounded, CertificatePlan, PublicKey, ServerCertified, SpiffeId};
+use crate::pki::{CertificatePlan, PublicKey, ServerCertified, SpiffeId};
 use crate::policy::decide_host_operator;
-use crate::store::{Change, Store};
+use crate::store::Change;
 
 /// What founding an authority takes.
 #[derive(Debug)]
@@ -21,64 +20,14 @@ pub struct Founding<'a> {
     pub entropy: &'a dyn Entropy,
 }
 
-/// The broker's certificate authority: the one that the ledger knows, or, on an empty ledger, a new
-/// one, recorded before it is used. `key` leaves for the authority and comes back no more.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn found(
-    store: &Store<World>,
-    founding: &Founding<'_>,
-    key: EcdsaKey,
-) -> Result<Authority, Failure> {
-    let (known, as_of) =
-        store.read(|world, as_of| (world.authority.certificate().map(<[u8]>::to_vec), as_of));
-    let is_new = known.is_none();
-    let certificate = match known {
-        Some(certificate) => certificate,
-        None => {
-            let now = founding.clock.now();
-            Authority::found(founding.trust_domain, &key, now, founding.entropy).map_err(broken)?
-        }
-    };
-    let authority = Authority::new(certificate.clone(), key).map_err(broken)?;
-    if authority.trust_domain() != founding.trust_domain {
-        return Err(Failure::new(
-            FailureKind::Conflict,
-            "trust_domain_changed",
-            "the configured trust domain is not the one that this broker was initialised with",
-            "set `trust_domain` back: every identity carries it",
-        ));
-    }
-    if is_new {
-        let event = AuthorityFounded {
-            trust_domain: founding.trust_domain.as_str(),
-            pin: authority.key_pin().hex(),
-            not_after: authority.not_after().to_string(),
-        };
-        let change = Change::new(&event)?
-            .effect(Effect::Pki(pki::Effect::Found(certificate)))
-            .rely(pki::keys::authority(), as_of)
-            .advance(pki::keys::authority());
-        return Ok(store.commit(change, authority).await?.redeem());
-    }
-    Ok(authority)
-}
-
 /// Signs a certificate for the broker's own listeners, after recording that it will.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn certify_server(
-    store: &Store<World>,
-    authority: &Authority,
-    founding: &Founding<'_>,
-    (names, life_s): (&[String], i64),
-    key: &PublicKey,
-) -> Result<Vec<u8>, Failure> {
-    let event = ServerCertified { names, key: key.digest().hex(), life_s };
-    let _recorded = store.commit(Change::new(&event)?, ()).await?;
-    authority.sign_server(names, key, founding.clock.now(), life_s, founding.entropy).map_err(broken)
+pub async fn certify_server(core: &Core, plan: ServerPlan) -> Result<Vec<u8>, Failure> {
+    let event = ServerCertified { names: &plan.names, key: plan.key.digest().hex(), life_s: plan.life_s };
+    let receipt = core.store.commit(Change::new(&event)?, plan).await?;
+    Ok(core.issuer.certify_server(receipt, &*core.entropy)?.deliver())
 }
 
 /// Gives the operator called `name` a certificate for `key`, on the word of whoever opened
@@ -129,6 +78,6 @@ pub async fn certify_operator(
     Ok(core.issuer.certify(receipt)?.deliver())
 }
 
-fn broken(error: pki::PkiError) -> Failure {
-    Failure::internal("authority_failed", &error)
+pub(super) fn broken(error: &dyn std::error::Error) -> Failure {
+    Failure::internal("authority_failed", error)
 }

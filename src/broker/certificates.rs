@@ -28,14 +28,14 @@ pub struct Enrolled {
 
 /// What a certificate is for: where it is kept.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stage {
+pub(super) enum Occasion {
     /// The first of an instance.
     Enrolment,
     /// The next one of an instance.
     Renewal,
 }
 
-impl Stage {
+impl Occasion {
     const fn tree(self) -> Tree {
         match self {
             Self::Enrolment => CERTIFICATES,
@@ -73,13 +73,13 @@ impl Core {
         &self,
         (agent, instance): (AgentId, InstanceId),
         receipt: Receipt<Certify<A>>,
-        stage: Stage,
+        occasion: Occasion,
     ) -> Result<Enrolled, Again> {
         let planned_seq = receipt.seq();
         let Certificate { der, plan } = self.issuer.certify(receipt)?.deliver();
         let event = CertificateRecorded { instance, thumbprint: crate::crypto::sha256(&der).hex() };
         let change = Change::new(&event)?
-            .effect(Effect::Registry(stage.kept(agent, instance, der.clone())))
+            .effect(Effect::Registry(occasion.kept(agent, instance, der.clone())))
             .rely(keys::certificate(instance), planned_seq)
             .advance(keys::certificate(instance));
         let certificate = self.store.commit(change, der).await?.redeem();
@@ -95,11 +95,11 @@ impl Core {
         grant: Grant<A>,
         key: &PublicKey,
         as_of: u64,
-        stage: Stage,
+        occasion: Occasion,
     ) -> Result<Enrolled, Again> {
         let spiffe = self.spiffe_of(agent);
         if let Some(seq) = holding.certificate_seq {
-            let der = self.store.record(stage.tree(), instance.as_bytes(), seq).await?;
+            let der = self.store.record(occasion.tree(), instance.as_bytes(), seq).await?;
             let (certificate, not_after) = (der.expose().clone(), holding.not_after);
             return Ok(Enrolled { spiffe, instance, certificate, not_after });
         }
@@ -117,7 +117,7 @@ impl Core {
             .rely(revocation::keys::subject(Subject::Instance(instance)), as_of)
             .rely(keys::certificate(instance), as_of);
         let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
-        self.sign_and_record((agent.id, instance), receipt, stage).await
+        self.sign_and_record((agent.id, instance), receipt, occasion).await
     }
 
     fn spiffe_of(&self, agent: &Agent) -> SpiffeId {

@@ -1,18 +1,20 @@
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use super::failure::Failure;
 use super::world::World;
 use tokio::sync::watch;
 
-use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal};
+use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal, Records};
 use crate::base::limits::CONFLICT_RETRIES_MAX;
 use crate::base::{AgentId, Clock, DecisionId, Entropy, RequestId, Timestamp, TrustDomain};
 use crate::crypto::MacKey;
 use crate::issuance::Issuer;
+use crate::keyring::Keyring;
 use crate::ledger::{AppendError, Notary};
-use crate::pki::PeerCertificate;
+use crate::pki::{AuthorityCertificate, PeerCertificate};
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter};
 use crate::secrets::Sealer;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub renewal_grace_s: i64,
     /// Life of an operator's certificate, in seconds.
     pub operator_life_s: i64,
+    /// How long a token key signs, in seconds.
+    pub token_key_life_s: i64,
     /// Limits of token lives, and the broker's own audience.
     pub tokens: LifeLimits,
 }
@@ -42,6 +46,10 @@ pub struct Core {
     pub store: Store<World>,
     /// Signs and opens.
     pub issuer: Issuer,
+    /// Where new signing keys come from and are kept.
+    pub keyring: Mutex<Keyring>,
+    /// The keyring's file.
+    pub keyring_path: PathBuf,
     /// Seals secret values.
     pub sealer: Sealer,
     /// Signs checkpoints of the ledger.
@@ -64,12 +72,20 @@ pub struct Core {
     pub settings: Settings,
     /// Counts changes of who may act: connections that are open ask again.
     pub standing: watch::Sender<u64>,
+    /// Counts changes of which authorities count, and which signs: listeners show and trust others.
+    pub authorities_changed: watch::Sender<u64>,
 }
 
 impl Core {
     /// Somebody who could act before may not any more.
     pub(super) fn standing_changed(&self) {
         self.standing.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Authorities came, went or took turns.
+    pub(super) fn authorities_changed(&self) {
+        self.authorities_changed.send_modify(|changes| *changes = changes.wrapping_add(1));
+        self.standing_changed();
     }
 
     pub(super) fn decision(&self, now: Timestamp) -> DecisionId {
@@ -160,6 +176,11 @@ macro_rules! deciding_again {
 }
 pub(super) use deciding_again;
 
+/// What `authn` judges agents by.
+pub(super) const fn records(world: &World) -> Records<'_> {
+    Records { registry: &world.registry, revocations: &world.revocations, authorities: &world.authority }
+}
+
 /// What agents can reach.
 #[derive(Clone, Debug)]
 pub struct AgentDesk(pub(super) Arc<Core>);
@@ -181,9 +202,7 @@ impl AgentDesk {
     /// [`AuthnError`].
     pub fn identify(&self, peer: &PeerCertificate) -> Result<AgentPrincipal, AuthnError> {
         let now = self.0.clock.now();
-        self.0
-            .store
-            .read(|world, as_of| authn::agent(peer, (&world.registry, &world.revocations), as_of, now))
+        self.0.store.read(|world, as_of| authn::agent(peer, records(world), as_of, now))
     }
 
     /// The keys that tokens are verified with.
@@ -192,10 +211,10 @@ impl AgentDesk {
         self.0.issuer.key_set()
     }
 
-    /// The certificate authority's certificate, DER.
+    /// The certificates of the authorities that count, the one that signs first.
     #[must_use]
-    pub fn authority(&self) -> &[u8] {
-        self.0.issuer.authority().certificate()
+    pub fn authorities(&self) -> Vec<AuthorityCertificate> {
+        self.0.issuer.authorities()
     }
 
     /// A signed checkpoint of the ledger as it is now (C2SP tlog-checkpoint). Whoever keeps it can tell
@@ -243,7 +262,7 @@ impl AdminDesk {
     /// [`AuthnError`].
     pub fn identify(&self, peer: &PeerCertificate) -> Result<OperatorPrincipal, AuthnError> {
         let now = self.0.clock.now();
-        self.0.store.read(|world, _| authn::operator(peer, &world.operators, now))
+        self.0.store.read(|world, _| authn::operator(peer, &world.operators, &world.authority, now))
     }
 
     /// Whether requests can be served.

@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use super::certificates::{Enrolled, Planned, Stage, read_key};
+use super::certificates::{Enrolled, Occasion, Planned, read_key};
 use super::desk::{Again, AgentDesk, Core, deciding_again};
 use super::failure::{Failure, FailureKind};
 use super::world::Effect;
@@ -63,7 +63,7 @@ impl AgentDesk {
                 Ok(Step::Again { agent, instance, grant }) => {
                     let planned =
                         Planned { agent: &agent, instance: instance.id, holding: &instance.current };
-                    core.certificate_again(planned, grant, &key, as_of, Stage::Enrolment).await
+                    core.certificate_again(planned, grant, &key, as_of, Occasion::Enrolment).await
                 }
                 Err(refused) => Err(Again::Stop(core.refuse_enrolment(refused, &input, &key).await)),
             }
@@ -123,7 +123,7 @@ impl Core {
             .advance(keys::instances(agent.id));
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.store.commit(change, certify).await?;
-        self.sign_and_record((agent.id, instance), receipt, Stage::Enrolment).await
+        self.sign_and_record((agent.id, instance), receipt, Occasion::Enrolment).await
     }
 
     async fn refuse_enrolment(

@@ -86,6 +86,9 @@ impl From<AuthnError> for Failure {
                 "certificate_revoked",
                 "an operator revoked or suspended it: `keyward agent resume NAME`, or invite the agent anew",
             ),
+            AuthnError::AuthorityRevoked => {
+                ("authority_revoked", "enrol again: `keyward agent invite NAME`, then `keyward join`")
+            }
             AuthnError::Unknown => {
                 ("certificate_unknown", "enrol again: `keyward agent invite NAME`, then `keyward join`")
             }

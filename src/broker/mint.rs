@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::desk::{Again, AgentDesk, Core, deciding_again};
+use super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::failure::{Failure, FailureKind};
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, PresentError};
@@ -69,7 +69,7 @@ fn decide(
     now: Timestamp,
 ) -> Result<(AgentPrincipal, Decision<Mint>), Again> {
     let (principal, declarations) = core.store.read(|world: &World, as_of| {
-        let principal = crate::authn::agent(peer, (&world.registry, &world.revocations), as_of, now);
+        let principal = crate::authn::agent(peer, records(world), as_of, now);
         (principal, std::sync::Arc::clone(world.registry.declarations()))
     });
     let principal = principal?;

@@ -1,12 +1,13 @@
 use std::net::SocketAddr;
 
-use super::certificates::{Enrolled, Planned, Stage, read_key};
-use super::desk::{Again, AgentDesk, Core, deciding_again};
+use super::certificates::{Enrolled, Occasion, Planned, read_key};
+use super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::failure::{Failure, FailureKind};
 use super::world::{Effect, World};
 use crate::authn::{self, AuthnError, RenewingAgent, Timeliness};
 use crate::base::encoding::hex;
 use crate::issuance::Certify;
+use crate::keyring::Stage;
 use crate::pki::{CertificatePlan, PeerCertificate, PublicKey};
 use crate::policy::{Grant, Renew, RenewalRefused, RenewalStep, decide_renewal};
 use crate::registry::{
@@ -56,13 +57,20 @@ impl AgentDesk {
             match (grant.act().step(), &instance.next) {
                 (RenewalStep::Repeat, Some(next)) => {
                     let planned = Planned { agent: &agent, instance: instance.id, holding: next };
-                    core.certificate_again(planned, grant, &key, renewing.as_of(), Stage::Renewal).await
+                    core.certificate_again(planned, grant, &key, renewing.as_of(), Occasion::Renewal).await
                 }
                 (RenewalStep::Plan | RenewalStep::Repeat, _) => {
                     core.renew_new((&agent, &instance), (grant, &renewing), &key, &input).await
                 }
             }
         })
+    }
+
+    /// Whether the certificate of `peer` is to be replaced now: its authority is tainted.
+    #[must_use]
+    pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
+        let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
+        self.0.store.read(|world, _| stage(world) == Some(Stage::Tainted))
     }
 
     /// Records the first use of the next certificate of the instance behind `peer`: from here on it
@@ -118,8 +126,7 @@ impl Core {
         peer: &PeerCertificate,
         as_of: u64,
     ) -> Result<RenewingAgent, AuthnError> {
-        let records = (&world.registry, &world.revocations);
-        authn::renewing(peer, records, as_of, self.settings.renewal_grace_s, self.clock.now())
+        authn::renewing(peer, records(world), as_of, self.settings.renewal_grace_s, self.clock.now())
     }
 
     async fn renew_new(
@@ -147,7 +154,7 @@ impl Core {
             .rely(keys::certificate(instance.id), as_of)
             .advance(keys::certificate(instance.id));
         let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
-        self.sign_and_record((agent.id, instance.id), receipt, Stage::Renewal).await
+        self.sign_and_record((agent.id, instance.id), receipt, Occasion::Renewal).await
     }
 }
 

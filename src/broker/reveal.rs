@@ -1,4 +1,4 @@
-use super::desk::{Again, AgentDesk, deciding_again};
+use super::desk::{Again, AgentDesk, deciding_again, records};
 use super::failure::{Failure, FailureKind};
 use super::mint::relying;
 use crate::authn::present;
@@ -38,7 +38,7 @@ impl AgentDesk {
             let now = core.clock.now();
             let (principal, declarations, secret) = core.store.read(|world, as_of| {
                 (
-                    crate::authn::agent(peer, (&world.registry, &world.revocations), as_of, now),
+                    crate::authn::agent(peer, records(world), as_of, now),
                     std::sync::Arc::clone(world.registry.declarations()),
                     world.secrets.named(name).cloned(),
                 )

@@ -6,6 +6,7 @@ use crate::registry::{self, Registry};
 use crate::revocation::{self, Revocations};
 use crate::secrets::{self, Catalogue};
 use crate::store::{self, At, Projection};
+use crate::token::{self, TokenKeys};
 
 /// All records in memory.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub struct World {
     pub authority: pki::Record,
     /// What no longer counts.
     pub revocations: Revocations,
+    /// Which token keys there are.
+    pub token_keys: TokenKeys,
 }
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -35,6 +38,8 @@ pub enum Effect {
     Pki(pki::Effect),
     /// Of what no longer counts.
     Revocation(revocation::Effect),
+    /// Of which token keys there are.
+    Token(token::Effect),
 }
 
 impl store::World for World {
@@ -47,6 +52,7 @@ impl store::World for World {
             Effect::Secrets(effect) => self.secrets.apply(at, effect),
             Effect::Pki(effect) => self.authority.apply(at, effect),
             Effect::Revocation(effect) => self.revocations.apply(at, effect),
+            Effect::Token(effect) => self.token_keys.apply(at, effect),
         }
     }
 
@@ -54,7 +60,7 @@ impl store::World for World {
         match effect {
             Effect::Registry(effect) => Registry::project(effect, out),
             Effect::Secrets(effect) => Catalogue::project(effect, out),
-            Effect::Operators(_) | Effect::Pki(_) | Effect::Revocation(_) => {}
+            Effect::Operators(_) | Effect::Pki(_) | Effect::Revocation(_) | Effect::Token(_) => {}
         }
     }
 }

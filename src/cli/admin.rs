@@ -175,6 +175,8 @@ pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(
         "/v1/agents" => &["name", "roles", "max_instances", "instances"],
         "/v1/roles" => &["name", "capabilities"],
         "/v1/secrets" => &["name", "version", "updated_at"],
+        "/v1/authorities" => &["generation", "stage", "since", "not_after", "behind", "pin"],
+        "/v1/token-keys" => &["generation", "stage", "since"],
         _ => &["name", "access", "delivery", "secret", "audience", "max_life_s"],
     };
     let items = answer.get("items").and_then(Value::as_array).into_iter().flatten();

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use super::failure::Failure;
 use super::identity::{Identity, Kind};
@@ -26,6 +26,8 @@ pub(super) struct Client {
     config: Arc<ClientConfig>,
     /// The certificate that it shows, PEM; empty when it shows none.
     certificate: String,
+    /// The authorities that it knows the broker by, DER; none when it knows it by a pin.
+    authorities: Vec<Vec<u8>>,
     /// Where that came from.
     source: Option<(PathBuf, Kind)>,
 }
@@ -53,10 +55,10 @@ impl Client {
 
     /// A client that shows `identity` as it is.
     pub(super) fn with(identity: &Identity) -> Result<Self, Failure> {
-        let config =
-            client_config(&identity.authority()?, Some(&identity.tls()?), clock()).map_err(unusable)?;
+        let authorities = identity.authorities()?;
+        let config = client_config(&authorities, Some(&identity.tls()?), clock()).map_err(unusable)?;
         let certificate = identity.certificate_pem.clone();
-        Ok(Self { address: identity.address.clone(), config, certificate, source: None })
+        Ok(Self { address: identity.address.clone(), config, certificate, authorities, source: None })
     }
 
     /// A client that knows its broker by the digest of its authority's key, and shows nobody.
@@ -65,6 +67,7 @@ impl Client {
             address: address.to_owned(),
             config: pinned_client_config(pin, clock()).map_err(unusable)?,
             certificate: String::new(),
+            authorities: Vec::new(),
             source: None,
         })
     }
@@ -162,6 +165,7 @@ impl Client {
             .connect(name, stream)
             .await
             .map_err(|error| self.untrusted(&error))?;
+        self.learn(stream.get_ref().1.peer_certificates().unwrap_or_default())?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreachable(&error.to_string()))?;
@@ -173,6 +177,18 @@ impl Client {
         driver.abort();
         let body = body.map_err(|_| self.unreachable("its answer did not arrive whole"))?;
         Ok((status, body.to_bytes().to_vec()))
+    }
+
+    /// The broker shows all authorities that count behind its own certificate, which one that is known
+    /// already has signed: this is how a client learns of the next one before it signs.
+    fn learn(&self, shown: &[CertificateDer<'_>]) -> Result<(), Failure> {
+        let (Some((home, kind)), Some((_, authorities))) = (&self.source, shown.split_first()) else {
+            return Ok(());
+        };
+        let authorities: Vec<Vec<u8>> = authorities.iter().map(|der| der.to_vec()).collect();
+        let same = authorities.len() == self.authorities.len()
+            && authorities.iter().all(|one| self.authorities.contains(one));
+        if same || authorities.is_empty() { Ok(()) } else { Identity::learn(home, *kind, &authorities) }
     }
 
     fn unreachable(&self, why: &str) -> Failure {

@@ -126,6 +126,12 @@ pub enum Command {
     /// Certificates: revoke
     #[command(subcommand)]
     Cert(CertCommand),
+    /// The certificate authority's generations: prepared, active, old, tainted, revoked
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
+    /// The token key's generations; they follow a schedule of their own
+    #[command(subcommand)]
+    TokenKey(TokenKeyCommand),
     /// Capabilities that are declared
     #[command(subcommand)]
     Capability(ListCommand),
@@ -247,6 +253,55 @@ pub enum CertCommand {
     Revoke {
         /// The certificate's serial, 32 hexadecimal digits
         serial: String,
+    },
+}
+
+/// `keyward authority …`
+#[derive(Debug, Subcommand)]
+pub enum AuthorityCommand {
+    /// List them, and how many live instances are behind
+    List,
+    /// Make the next one and publish it; it signs nothing yet
+    Prepare,
+    /// Let the prepared one sign; the one before is old from then on
+    Activate {
+        /// Which one
+        generation: u32,
+        /// Although live instances do not know it yet, and would be locked out
+        #[arg(long)]
+        force: bool,
+    },
+    /// Tell whoever holds a certificate of an old one to renew now
+    Taint {
+        /// Which one
+        generation: u32,
+    },
+    /// End every certificate of an old one, or give up the prepared one
+    Revoke {
+        /// Which one
+        generation: u32,
+        /// Although live instances still hold its certificates
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// `keyward token-key …`
+#[derive(Debug, Subcommand)]
+pub enum TokenKeyCommand {
+    /// List them
+    List,
+    /// Make the next one and publish it; it signs nothing yet
+    Prepare,
+    /// Let the prepared one sign
+    Activate {
+        /// Which one
+        generation: u32,
+    },
+    /// End every token that an old one signed
+    Revoke {
+        /// Which one
+        generation: u32,
     },
 }
 

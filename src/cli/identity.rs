@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use crate::base::Sensitive;
-use crate::pki::certificate_from_pem;
 use crate::pki::tls;
+use crate::pki::{certificate_from_pem, certificate_pem, certificates_from_pem};
 
 /// Which of the identities of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,7 +44,7 @@ pub struct Identity {
     pub key_pem: Sensitive<String>,
     /// The certificate in PEM.
     pub certificate_pem: String,
-    /// The authority's certificate in PEM.
+    /// The certificates of the authorities that the broker is known by, in PEM.
     pub authority_pem: String,
 }
 
@@ -133,6 +133,18 @@ impl Identity {
         remove_if_there(&before)
     }
 
+    /// Keeps what the broker, known by the authorities so far, has shown as its authorities now.
+    /// While somebody else replaces the identity, it is left for the next time.
+    pub(super) fn learn(home: &Path, kind: Kind, authorities: &[Vec<u8>]) -> Result<(), Failure> {
+        let lock = identity_lock(home)?;
+        if lock.try_lock().is_err() {
+            return Ok(());
+        }
+        let mut identity = Self::load(home, kind)?;
+        identity.authority_pem = authorities.iter().map(|der| certificate_pem(der)).collect();
+        identity.save(home, kind)
+    }
+
     /// The identity in TLS's terms.
     pub(super) fn tls(&self) -> Result<tls::Identity, Failure> {
         Ok(tls::Identity {
@@ -141,9 +153,9 @@ impl Identity {
         })
     }
 
-    /// The authority's certificate, DER.
-    pub(super) fn authority(&self) -> Result<Vec<u8>, Failure> {
-        der(&self.authority_pem)
+    /// The certificates of the authorities that the broker is known by, DER.
+    pub(super) fn authorities(&self) -> Result<Vec<Vec<u8>>, Failure> {
+        certificates_from_pem(&self.authority_pem).map_err(|_| damaged())
     }
 }
 
@@ -176,18 +188,27 @@ fn remove_if_there(dir: &Path) -> io::Result<()> {
 }
 
 fn der(pem: &str) -> Result<Vec<u8>, Failure> {
-    certificate_from_pem(pem).map_err(|_| {
-        Failure::local(
-            "identity_damaged",
-            "a certificate of this identity cannot be read",
-            "enrol again: `keyward join`",
-        )
-    })
+    certificate_from_pem(pem).map_err(|_| damaged())
+}
+
+pub(super) fn damaged() -> Failure {
+    Failure::local(
+        "identity_damaged",
+        "a certificate of this identity cannot be read",
+        "enrol again: `keyward join`",
+    )
 }
 
 pub(super) fn unusable(path: &Path, error: &io::Error) -> Failure {
     let why = format!("`{}` cannot be used: {}", path.display(), error.kind());
     Failure::local("file_unusable", &why, "look at the path and its permissions")
+}
+
+/// Held by whoever replaces an identity below `home` by a newer one.
+pub(super) fn identity_lock(home: &Path) -> Result<File, Failure> {
+    let path = home.join("renewing.lock");
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    opened.map_err(|error| unusable(&path, &error))
 }
 
 /// A directory for its owner alone; one that is there is left as it is.

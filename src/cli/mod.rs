@@ -16,6 +16,7 @@ mod join;
 mod patience;
 mod pending;
 mod renew;
+mod signing_keys;
 
 pub use command::{Cli, Command, ConfigCommand, Format, TokenCommand};
 pub use console::Console;
@@ -58,6 +59,8 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Cert(command::CertCommand::Revoke { serial }) => {
             admin::revoke_certificate(&home, serial, console).await
         }
+        Command::Authority(command) => signing_keys::authority(&home, command, console).await,
+        Command::TokenKey(command) => signing_keys::token_key(&home, command, console).await,
         Command::Capability(_) => admin::list(&home, "/v1/capabilities", console).await,
         Command::Role(_) => admin::list(&home, "/v1/roles", console).await,
         Command::Secret(command) => admin::secret(&home, command, console).await,

@@ -1,5 +1,4 @@
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::TryLockError;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
-use super::identity::{Identity, Kind, unusable};
+use super::identity::{Identity, Kind, damaged, identity_lock, unusable};
 use super::pending::PendingKey;
 use crate::base::encoding::base64url;
 use crate::base::{Clock, SystemClock, Timestamp};
@@ -25,7 +24,7 @@ const RETRY_LONGEST_S: i64 = 900;
 
 /// Renews the agent's certificate now.
 pub(super) async fn renew(home: &Path, console: &Console) -> Result<(), Failure> {
-    let lock = lock(home)?;
+    let lock = identity_lock(home)?;
     lock.lock().map_err(|error| unusable(home, &error))?;
     let renewed = exchange(home, &Identity::load(home, Kind::Agent)?).await?;
     if console.is_json() {
@@ -43,8 +42,9 @@ pub(super) async fn watch(home: &Path, console: &Console) -> Result<(), Failure>
     loop {
         let due = Due::of(&Identity::load(home, Kind::Agent)?)?;
         let now = SystemClock::new().now();
-        let wait_s = match due.moment.seconds_since(now) {
-            ahead if ahead > 0 => ahead.min(LOOK_AGAIN_S),
+        let ahead = due.moment.seconds_since(now);
+        let wait_s = match ahead {
+            1.. if !is_told_to(home).await => ahead.min(LOOK_AGAIN_S),
             _ => match renew(home, console).await {
                 Ok(()) => {
                     failures = 0;
@@ -62,6 +62,15 @@ pub(super) async fn watch(home: &Path, console: &Console) -> Result<(), Failure>
     }
 }
 
+/// Whether the broker wants certificates like this one replaced now. No answer is no wish.
+async fn is_told_to(home: &Path) -> bool {
+    let told = async {
+        let me = Client::with(&Identity::load(home, Kind::Agent)?)?.get("/v1/whoami").await?.json()?;
+        Ok::<_, Failure>(me.get("renew_now").and_then(Value::as_bool).unwrap_or(false))
+    };
+    told.await.unwrap_or(false)
+}
+
 /// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
 /// that fails is no reason for the verb to: the next one tries again.
 pub(super) async fn renew_if_due(home: &Path) -> Result<(), Failure> {
@@ -69,7 +78,7 @@ pub(super) async fn renew_if_due(home: &Path) -> Result<(), Failure> {
     if Due::of(&Identity::load(home, Kind::Agent)?)?.moment > now {
         return Ok(());
     }
-    let lock = lock(home)?;
+    let lock = identity_lock(home)?;
     match lock.try_lock() {
         Ok(()) => {}
         // Another process renews; the certificate at hand counts until the next one is used.
@@ -115,13 +124,6 @@ fn backoff_s(failures: u32) -> i64 {
     doubled.min(RETRY_LONGEST_S)
 }
 
-/// One renewal at a time per home.
-fn lock(home: &Path) -> Result<File, Failure> {
-    let path = home.join("renewing.lock");
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    opened.map_err(|error| unusable(&path, &error))
-}
-
 /// In two phases, each of which can be cut short and done again: the key is on disk before it is
 /// asked for; the identity is replaced as a whole once the certificate is there; the first use tells
 /// the broker, which takes the certificate before for good until then.
@@ -139,11 +141,13 @@ async fn exchange(home: &Path, identity: &Identity) -> Result<Value, Failure> {
         address: identity.address.clone(),
         key_pem: crate::base::Sensitive::new(pending.key_pem.expose().clone()),
         certificate_pem: field("certificate"),
-        authority_pem: identity.authority_pem.clone(),
+        // Authorities come and go: this is where an agent learns of it.
+        authority_pem: field("authority"),
     };
     let given = certificate_from_pem(&renewed.certificate_pem).ok();
     let given = given.and_then(|der| PeerCertificate::parse(&der).ok());
-    if given.is_none_or(|given| given.key() != pending.public().map_or(given.key(), |key| key.digest())) {
+    let public = pending.public()?.digest();
+    if given.is_none_or(|given| given.key() != public) || renewed.authorities().is_err() {
         let fix = "see what answers at the broker's address; nothing was changed";
         return Err(Failure::unavailable(
             "answer_unreadable",
@@ -164,14 +168,6 @@ async fn exchange(home: &Path, identity: &Identity) -> Result<Value, Failure> {
 fn told(renewed: &Value) -> String {
     let field = |name: &str| renewed.get(name).and_then(Value::as_str).unwrap_or_default();
     format!("renewed {} until {}", field("spiffe_id"), field("not_after"))
-}
-
-fn damaged() -> Failure {
-    Failure::local(
-        "identity_damaged",
-        "the certificate of this identity cannot be read",
-        "enrol again: `keyward join`",
-    )
 }
 
 #[cfg(test)]

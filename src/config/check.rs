@@ -82,6 +82,8 @@ pub struct Certificates {
 pub struct Tokens {
     /// Life of a token that was asked for without one, in seconds.
     pub life_s: u32,
+    /// How long a token key signs, in seconds.
+    pub key_life_s: i64,
     /// The `iss` of tokens: an `https` URL.
     pub issuer: Audience,
 }
@@ -175,6 +177,7 @@ struct Check<'a> {
 
 const AGENT_LIFE_S: RangeInclusive<i64> = 300..=604_800;
 const OPERATOR_LIFE_S: RangeInclusive<i64> = 300..=86_400;
+const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const CONNECTIONS: RangeInclusive<i64> = 1..=65_536;
 const RATES: RangeInclusive<i64> = 1..=1_000_000;
 
@@ -224,6 +227,7 @@ impl Check<'_> {
             },
             tokens: Tokens {
                 life_s: self.count(raw.tokens.life_s.as_ref(), 300, TOKEN_LIFE_MIN_S..=TOKEN_LIFE_MAX_S)?,
+                key_life_s: self.number(raw.tokens.key_life_s.as_ref(), 2_592_000, TOKEN_KEY_LIFE_S)?,
                 issuer: self.issuer(raw.tokens.issuer.as_ref(), &server.address)?,
             },
             server,

@@ -86,6 +86,7 @@ pub(super) struct RawCertificates {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTokens {
     pub(super) life_s: Option<Spanned<i64>>,
+    pub(super) key_life_s: Option<Spanned<i64>>,
     pub(super) issuer: Option<Spanned<String>>,
 }
 

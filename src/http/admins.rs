@@ -14,6 +14,7 @@ use super::edge::{self, read_body};
 use super::input::{Operator, content_type, id, json, name};
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
+use super::signing_keys;
 use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, PAGE_ENTRIES_MAX, SECRET_BYTES_MAX,
 };
@@ -38,7 +39,7 @@ pub fn admin_router(desk: AdminDesk) -> Router {
 
 fn table() -> Table<AdminDesk> {
     use Caller::{Operator, Public};
-    vec![
+    let mut table: Table<AdminDesk> = vec![
         (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
         (route("GET", "/readyz", Public), get(readyz)),
         (route("GET", "/v1/whoami", Operator), get(whoami)),
@@ -58,7 +59,9 @@ fn table() -> Table<AdminDesk> {
         (route("GET", "/v1/secrets", Operator), get(secrets)),
         (route("PUT", "/v1/secrets/{*name}", Operator), put(put_secret)),
         (route("GET", "/v1/ledger/entries", Operator), get(entries)),
-    ]
+    ];
+    table.extend(signing_keys::table());
+    table
 }
 
 async fn readyz(State(desk): State<AdminDesk>) -> Result<Response<Body>, Problem> {

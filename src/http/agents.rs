@@ -17,7 +17,7 @@ use crate::base::encoding::from_base64url;
 use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
 use crate::base::{SecretName, Sensitive};
 use crate::broker::{AgentDesk, EnrolInput, Enrolled, MintInput, RenewInput};
-use crate::pki::certificate_pem;
+use crate::pki::{authorities_pem, certificate_pem};
 
 /// The agent listener's routes.
 #[must_use]
@@ -111,7 +111,7 @@ async fn jwks(State(desk): State<AgentDesk>) -> Response<Body> {
 }
 
 async fn authority(State(desk): State<AgentDesk>) -> Response<Body> {
-    let mut response = Response::new(Body::from(certificate_pem(desk.authority())));
+    let mut response = Response::new(Body::from(authorities_pem(&desk.authorities())));
     let kind = HeaderValue::from_static("application/x-pem-file");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     public(response)
@@ -196,7 +196,7 @@ fn identity(desk: &AgentDesk, enrolled: &Enrolled) -> Response<Body> {
         instance: enrolled.instance.to_string(),
         spiffe_id: enrolled.spiffe.to_string(),
         certificate: certificate_pem(&enrolled.certificate),
-        authority: certificate_pem(desk.authority()),
+        authority: authorities_pem(&desk.authorities()),
         not_after: enrolled.not_after.to_string(),
     };
     answer(StatusCode::CREATED, &answered)
@@ -321,6 +321,7 @@ struct WhoamiAnswer {
     roles: Vec<String>,
     capabilities: Vec<CapabilityAnswer>,
     certificate: CertificateAnswer,
+    renew_now: bool,
 }
 
 async fn whoami(State(desk): State<AgentDesk>, agent: Agent) -> Response<Body> {
@@ -333,6 +334,7 @@ async fn whoami(State(desk): State<AgentDesk>, agent: Agent) -> Response<Body> {
         roles: overview.roles.iter().map(ToString::to_string).collect(),
         capabilities: overview.capabilities.into_iter().map(Into::into).collect(),
         certificate: (&*agent.certificate).into(),
+        renew_now: desk.is_to_be_replaced(&agent.certificate),
     };
     answer(StatusCode::OK, &answered)
 }

@@ -5,8 +5,10 @@
 //! Accepting never waits for any of it.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +17,8 @@ use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -25,7 +26,7 @@ use tower::ServiceExt;
 
 use super::stall::Unstalled;
 use crate::base::limits::{
-    DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, WRITE_WAIT_S,
+    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, WRITE_WAIT_S,
 };
 use crate::pki::PeerCertificate;
 use crate::pki::tls::Gate;
@@ -79,7 +80,8 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Places::new(caps);
-    let graceful = GracefulShutdown::new();
+    // Held by every connection, sent nothing through: it closes when the last of them has ended.
+    let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     let acceptor = TlsAcceptor::from(tls);
     loop {
         let accepted = tokio::select! {
@@ -92,20 +94,20 @@ pub async fn serve(
                     tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
                     continue;
                 };
-                let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
+                let (acceptor, router, open) = (acceptor.clone(), router.clone(), open.clone());
                 let (stop, standing) = (stop.clone(), standing.clone());
                 tokio::spawn(async move {
-                    if let Some(stream) = handshake(stream, address, &acceptor, stop).await {
-                        connection(stream, address, router, (watcher, standing)).await;
+                    if let Some(stream) = handshake(stream, address, &acceptor, stop.clone()).await {
+                        connection(stream, address, router, (stop, standing)).await;
                     }
-                    drop(place);
+                    drop((place, open));
                 });
             }
             Err(error) => back_off(&error).await,
         }
     }
-    drop(listener);
-    let drained = tokio::time::timeout(Duration::from_secs(DRAIN_WAIT_S), graceful.shutdown()).await;
+    drop((listener, open));
+    let drained = tokio::time::timeout(Duration::from_secs(DRAIN_WAIT_S), all_ended.recv()).await;
     if drained.is_err() {
         tracing::warn!("some connections had not ended when the broker stopped");
     }
@@ -144,7 +146,7 @@ async fn connection(
     stream: TlsStream<TcpStream>,
     address: SocketAddr,
     router: Router,
-    (watcher, standing): (Watcher, Standing),
+    (mut stop, standing): (watch::Receiver<bool>, Standing),
 ) {
     let certificate = match stream.get_ref().1.peer_certificates() {
         None | Some([]) => None,
@@ -167,13 +169,22 @@ async fn connection(
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX);
     let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
-    tokio::select! {
-        served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)) => {
-            if let Err(error) = served {
-                tracing::debug!(peer = %address.ip(), %error, "a connection ended early");
-            }
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
         }
-        () = lost => tracing::info!(peer = %address.ip(), "a connection was cut: its holder may not act any more"),
+        () = lost => {
+            tracing::info!(peer = %address.ip(), "a connection is cut: its holder may not act any more");
+            // An answer that is under way was decided before, and may be that of this very act.
+            serving.as_mut().graceful_shutdown();
+            tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(peer = %address.ip(), %error, "a connection ended early");
     }
 }
 

@@ -12,6 +12,7 @@ mod input;
 pub mod listener;
 mod problem;
 mod routes;
+mod signing_keys;
 mod stall;
 
 pub use admins::{admin_router, admin_routes};

@@ -1,8 +1,9 @@
 use std::fmt;
 
-use crate::base::{DecisionId, SecretId, TokenId};
+use super::keys::{InUse, Keys, Staged};
+use crate::base::{DecisionId, Entropy, SecretId, TokenId};
 use crate::ledger::Receipt;
-use crate::pki::{Authority, CertificatePlan, PkiError, PublicKey};
+use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
 use crate::policy::{Certifying, Grant, Mint, Reveal};
 use crate::registry::Access;
 use crate::secrets::{Opener, SecretValue, VaultError};
@@ -74,10 +75,21 @@ pub struct Certify<A> {
     pub key: PublicKey,
 }
 
+/// What the broker's own certificate is to be signed from.
+#[derive(Debug)]
+pub struct ServerPlan {
+    /// The names it answers to.
+    pub names: Vec<String>,
+    /// The public key that it is for.
+    pub key: PublicKey,
+    /// How long it holds, in seconds.
+    pub life_s: i64,
+}
+
 /// Signs and opens.
 pub struct Issuer {
-    signer: Signer,
-    authority: Authority,
+    tokens: InUse<Signer>,
+    authorities: InUse<Authority>,
     opener: Opener,
     name: String,
 }
@@ -85,20 +97,41 @@ pub struct Issuer {
 impl Issuer {
     /// Takes the keys, which leave it no more. `name` is the `iss` of tokens.
     #[must_use]
-    pub const fn new(signer: Signer, authority: Authority, opener: Opener, name: String) -> Self {
-        Self { signer, authority, opener, name }
+    pub const fn new(
+        tokens: Keys<Signer>,
+        authorities: Keys<Authority>,
+        opener: Opener,
+        name: String,
+    ) -> Self {
+        Self { tokens: InUse::new(tokens), authorities: InUse::new(authorities), opener, name }
     }
 
     /// The public keys that tokens are verified with.
     #[must_use]
     pub fn key_set(&self) -> KeySet {
-        self.signer.key_set()
+        KeySet { keys: self.tokens.all().iter().map(|signer| signer.jwk().clone()).collect() }
     }
 
-    /// The certificate authority, for its public half.
+    /// The public half of the certificate authority that signs.
     #[must_use]
-    pub const fn authority(&self) -> &Authority {
-        &self.authority
+    pub fn authority(&self) -> AuthorityCertificate {
+        self.authorities.active().public().clone()
+    }
+
+    /// The public halves of all authorities whose certificates count, the one that signs first.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<AuthorityCertificate> {
+        self.authorities.all().iter().map(|authority| authority.public().clone()).collect()
+    }
+
+    /// Takes in that a token key is at another stage, as `receipt` proves to be recorded.
+    pub fn stage_token_key(&self, receipt: Receipt<Staged<Signer>>) {
+        self.tokens.stage(receipt.redeem());
+    }
+
+    /// Takes in that an authority is at another stage, as `receipt` proves to be recorded.
+    pub fn stage_authority(&self, receipt: Receipt<Staged<Authority>>) {
+        self.authorities.stage(receipt.redeem());
     }
 
     /// Mints the token `id` that `receipt` proves to be recorded.
@@ -136,7 +169,7 @@ impl Issuer {
             instance: principal.instance(),
             decision: basis.decision,
         };
-        let token = self.signer.sign(&claims)?;
+        let token = self.tokens.active().sign(&claims)?;
         let life_s = u32::try_from(expires_at.saturating_sub(issued_at)).unwrap_or(0);
         let constrained = mint.constrained().to_vec();
         Ok(Issued(Token { token, id, life_s, scope, decision: basis.decision, constrained }))
@@ -168,8 +201,23 @@ impl Issuer {
     ) -> Result<Issued<Certificate>, IssueError> {
         let Certify { grant, plan, key } = receipt.redeem();
         let _spent = grant.redeem();
-        let der = self.authority.sign(&plan, &key)?;
+        let der = self.authorities.active().sign(&plan, &key)?;
         Ok(Issued(Certificate { der, plan }))
+    }
+
+    /// Signs the broker's own certificate, as `receipt` proves to be recorded.
+    ///
+    /// # Errors
+    /// [`IssueError::Certificate`].
+    pub fn certify_server(
+        &self,
+        receipt: Receipt<ServerPlan>,
+        entropy: &dyn Entropy,
+    ) -> Result<Issued<Vec<u8>>, IssueError> {
+        let now = receipt.time();
+        let ServerPlan { names, key, life_s } = receipt.redeem();
+        let authority = self.authorities.active();
+        Ok(Issued(authority.sign_server(&names, &key, now, life_s, entropy)?))
     }
 }
 

@@ -6,5 +6,7 @@
 //! which nobody else can make.
 
 mod issue;
+mod keys;
 
-pub use issue::{Certificate, Certify, IssueError, Issued, Issuer, Token};
+pub use issue::{Certificate, Certify, IssueError, Issued, Issuer, ServerPlan, Token};
+pub use keys::{Keys, Staged};

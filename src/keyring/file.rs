@@ -117,13 +117,8 @@ impl Unverified {
 /// The temporary file bears the ledger's id: two creations at once must not write into one file, or
 /// the keys that one of them goes on with are not those in the keyring.
 pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
-    let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be written down"))?;
-    let mac = mac_key(root).tag(line.as_bytes());
     let temporary = path.with_extension(format!("{}.new", body.ledger));
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(format!("{line}\n{mac}\n").as_bytes())?;
-    file.sync_all()?;
+    write(&temporary, body, root)?;
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary)?;
     match linked {
@@ -133,8 +128,32 @@ pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Re
         }
         Err(error) => return Err(error.into()),
     }
-    File::open(directory)?.sync_all()?;
-    Ok(())
+    sync_directory(path)
+}
+
+/// Puts `body` in the place of the keyring that is there, whole or not at all: temporary file, fsync,
+/// rename, fsync of the directory. Only for whoever holds the data directory's lock.
+pub(super) fn replace(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
+    let temporary = path.with_extension("new");
+    if temporary.exists() {
+        fs::remove_file(&temporary)?;
+    }
+    write(&temporary, body, root)?;
+    fs::rename(&temporary, path)?;
+    sync_directory(path)
+}
+
+fn write(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
+    let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be written down"))?;
+    let mac = mac_key(root).tag(line.as_bytes());
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(format!("{line}\n{mac}\n").as_bytes())?;
+    Ok(file.sync_all()?)
+}
+
+fn sync_directory(path: &Path) -> Result<(), KeyringError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(File::open(directory)?.sync_all()?)
 }
 
 fn mac_key(root: &Sensitive<[u8; 32]>) -> MacKey {

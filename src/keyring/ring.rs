@@ -62,6 +62,8 @@ impl Family {
 /// All keys, unwrapped. Wiped on drop.
 pub struct Keyring {
     ledger: LedgerId,
+    /// Kept, so that a running broker can add generations without anybody at its side.
+    root: Sensitive<[u8; 32]>,
     symmetric: BTreeMap<(Family, u32), Sensitive<[u8; 32]>>,
     signing: BTreeMap<(Family, u32), Sensitive<Vec<u8>>>,
 }
@@ -79,28 +81,62 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         let ledger = LedgerId::mint(now, entropy);
         let root = Sensitive::<[u8; 32]>::filled(|root| entropy.fill(root));
-        let mut ring = Self { ledger, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
+        let mut ring = Self { ledger, root, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
         let mut keys = Vec::new();
         for family in Family::ALL {
             let id = KeyId { family: family.number(), generation: 1 };
-            let wrapping = wrapping(&root);
             let wrapped = if family.is_signing() {
-                let key = family.signing_key()?;
-                let wrapped = wrapping.seal(&bound(ledger, id), key.expose(), entropy);
-                ring.signing.insert((family, 1), key);
-                wrapped
+                ring.new_signing(family, id, entropy)?
             } else {
                 let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
-                let wrapped = wrapping.seal(&bound(ledger, id), key.expose(), entropy);
+                let wrapped = wrapping(&ring.root).seal(&bound(ledger, id), key.expose(), entropy);
                 ring.symmetric.insert((family, 1), key);
-                wrapped
+                WrappedKey { family: id.family, generation: 1, wrapped: base64url(&wrapped) }
             };
-            keys.push(WrappedKey { family: id.family, generation: 1, wrapped: base64url(&wrapped) });
+            keys.push(wrapped);
         }
-        let slots = vec![Slot::wrap(SlotId::mint(now, entropy), slot, ledger, &root, entropy)];
+        let slots = vec![Slot::wrap(SlotId::mint(now, entropy), slot, ledger, &ring.root, entropy)];
         let body = Body { version: VERSION, ledger, created_at_ms: now, slots, keys };
-        file::create(path, &body, &root)?;
+        file::create(path, &body, &ring.root)?;
         Ok(ring)
+    }
+
+    /// Adds a generation of a signing family to the keyring at `path`, durable when this returns. One
+    /// that is there already, because whoever added it was stopped before it could be used, is it.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; the keyring is what it was then.
+    pub fn extend(
+        &mut self,
+        path: &Path,
+        (family, generation): (Family, u32),
+        entropy: &dyn Entropy,
+    ) -> Result<(), KeyringError> {
+        if self.signing.contains_key(&(family, generation)) {
+            return Ok(());
+        }
+        // As it is now: slots may have come and gone since it was opened.
+        let mut body = file::read(path)?.verify(&self.root)?;
+        let id = KeyId { family: family.number(), generation };
+        body.keys.push(self.new_signing(family, id, entropy)?);
+        let written = file::replace(path, &body, &self.root);
+        if written.is_err() {
+            self.signing.remove(&(family, generation));
+        }
+        written
+    }
+
+    /// A new key of a signing family, taken in and wrapped.
+    fn new_signing(
+        &mut self,
+        family: Family,
+        id: KeyId,
+        entropy: &dyn Entropy,
+    ) -> Result<WrappedKey, KeyringError> {
+        let key = family.signing_key()?;
+        let wrapped = wrapping(&self.root).seal(&bound(self.ledger, id), key.expose(), entropy);
+        self.signing.insert((family, id.generation), key);
+        Ok(WrappedKey { family: id.family, generation: id.generation, wrapped: base64url(&wrapped) })
     }
 
     /// Opens the keyring at `path` by `slot`.
@@ -113,19 +149,19 @@ impl Keyring {
         let mut opened = unverified.body.slots.iter().map(|one| one.unwrap(slot, ledger));
         let root = opened.find_map(Result::ok).ok_or(KeyringError::WrongKey)?;
         let body = unverified.verify(&root)?;
-        let mut ring = Self { ledger, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
+        let mut ring = Self { ledger, root, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
         for key in &body.keys {
-            ring.take(key, &root).map_err(|_| KeyringError::Altered("one of its keys does not open"))?;
+            ring.take(key).map_err(|_| KeyringError::Altered("one of its keys does not open"))?;
         }
         Ok(ring)
     }
 
-    fn take(&mut self, key: &WrappedKey, root: &Sensitive<[u8; 32]>) -> Result<(), OpenError> {
+    fn take(&mut self, key: &WrappedKey) -> Result<(), OpenError> {
         let family = Family::ALL.into_iter().find(|family| family.number() == key.family);
         let family = family.ok_or(OpenError::Format)?;
         let id = KeyId { family: key.family, generation: key.generation };
         let wrapped = from_base64url(&key.wrapped).ok_or(OpenError::Format)?;
-        let plain = wrapping(root).open(&bound(self.ledger, id), &wrapped)?;
+        let plain = wrapping(&self.root).open(&bound(self.ledger, id), &wrapped)?;
         if family.is_signing() {
             self.signing.insert((family, key.generation), plain);
         } else {
@@ -178,14 +214,12 @@ impl Keyring {
         Ok(AeadKey::new(KeyId { family: family.number(), generation }, key))
     }
 
-    /// The newest generation of a signing family, PKCS#8.
+    /// One generation of a signing family, PKCS#8.
     ///
     /// # Errors
     /// [`KeyringError::NoSuchKey`].
-    pub fn signing(&self, family: Family) -> Result<(KeyId, &Sensitive<Vec<u8>>), KeyringError> {
-        let newest = self.signing.range((family, 0)..=(family, u32::MAX)).next_back();
-        let ((_, generation), key) = newest.ok_or(KeyringError::NoSuchKey(family.number()))?;
-        Ok((KeyId { family: family.number(), generation: *generation }, key))
+    pub fn signing(&self, family: Family, generation: u32) -> Result<&Sensitive<Vec<u8>>, KeyringError> {
+        self.signing.get(&(family, generation)).ok_or(KeyringError::NoSuchKey(family.number()))
     }
 }
 
@@ -210,202 +244,5 @@ fn bound(ledger: LedgerId, id: KeyId) -> Aad {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::base::SystemEntropy;
-    use crate::base::encoding::hex;
-
-    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
-
-    struct Bench {
-        directory: tempfile::TempDir,
-        slot: SlotKey,
-        ring: Keyring,
-    }
-
-    impl Bench {
-        fn path(&self) -> PathBuf {
-            self.directory.path().join("keyring")
-        }
-
-        fn files(&self) -> Vec<(PathBuf, u32, Vec<u8>)> {
-            let entries = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
-            let mut found: Vec<_> = entries
-                .map(|path| {
-                    let mode = path.metadata().unwrap().permissions().mode();
-                    let bytes = fs::read(&path).unwrap();
-                    (path, mode, bytes)
-                })
-                .collect();
-            found.sort();
-            found
-        }
-
-        /// What somebody with the slot's key can get at.
-        fn opened(&self) -> (Sensitive<[u8; 32]>, Body) {
-            let body = file::read(&self.path()).unwrap().body;
-            (body.slots[0].unwrap(&self.slot, body.ledger).unwrap(), body)
-        }
-
-        /// A keyring with this body and the HMAC that belongs to it.
-        fn reopened(&self, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<Keyring, KeyringError> {
-            fs::remove_file(self.path()).unwrap();
-            file::create(&self.path(), body, root).unwrap();
-            Keyring::open(&self.path(), &self.slot)
-        }
-    }
-
-    fn bench() -> Bench {
-        let directory = tempfile::tempdir().unwrap();
-        let slot = SlotKey::create_file(&directory.path().join("root.key"), &SystemEntropy).unwrap();
-        let path = directory.path().join("keyring");
-        let ring = Keyring::create(&path, &slot, NOW, &SystemEntropy).unwrap();
-        Bench { directory, slot, ring }
-    }
-
-    #[test]
-    fn what_was_created_opens_with_the_same_keys() {
-        let bench = bench();
-        let slot = SlotKey::from_file(&bench.directory.path().join("root.key")).unwrap();
-        let opened = Keyring::open(&bench.path(), &slot).unwrap();
-        assert_eq!(opened.ledger(), bench.ring.ledger());
-        let (id, key) = opened.current(Family::Value).unwrap();
-        assert_eq!(id, KeyId { family: 1, generation: 1 });
-        assert_eq!(key.expose(), bench.ring.current(Family::Value).unwrap().1.expose());
-        let token = opened.signing(Family::Token).unwrap().1;
-        assert_eq!(token.expose(), bench.ring.signing(Family::Token).unwrap().1.expose());
-    }
-
-    #[test]
-    fn key_03_a_wrong_key_is_refused_and_nothing_is_touched() {
-        let bench = bench();
-        let other = SlotKey::create_file(&bench.directory.path().join("other.key"), &SystemEntropy).unwrap();
-        let before = bench.files();
-        assert!(matches!(Keyring::open(&bench.path(), &other), Err(KeyringError::WrongKey)));
-        assert_eq!(bench.files(), before);
-    }
-
-    #[test]
-    fn key_material_that_changed_places_is_noticed_even_under_a_good_mac() {
-        let bench = bench();
-        let (root, body) = bench.opened();
-        let mut moved = body.clone();
-        let (first, second) = (moved.keys[0].wrapped.clone(), moved.keys[1].wrapped.clone());
-        (moved.keys[0].wrapped, moved.keys[1].wrapped) = (second, first);
-        assert!(matches!(bench.reopened(&moved, &root), Err(KeyringError::Altered(_))), "families");
-        let mut moved = body.clone();
-        moved.keys[0].generation = 2;
-        assert!(matches!(bench.reopened(&moved, &root), Err(KeyringError::Altered(_))), "generations");
-        let mut moved = body.clone();
-        moved.ledger = LedgerId::mint(NOW, &SystemEntropy);
-        assert!(matches!(bench.reopened(&moved, &root), Err(KeyringError::WrongKey)), "ledgers");
-        assert!(bench.reopened(&body, &root).is_ok());
-    }
-
-    #[test]
-    fn an_older_generation_is_found_by_its_number() {
-        let bench = bench();
-        let (root, mut body) = bench.opened();
-        let id = KeyId { family: 1, generation: 2 };
-        let wrapped = wrapping(&root).seal(&bound(body.ledger, id), &[5; 32], &SystemEntropy);
-        body.keys.push(WrappedKey { family: 1, generation: 2, wrapped: base64url(&wrapped) });
-        let ring = bench.reopened(&body, &root).unwrap();
-        let aad = Aad::new("test");
-        let old = bench.ring.aead(Family::Value).unwrap().seal(&aad, b"old", &SystemEntropy);
-        assert_eq!(ring.aead(Family::Value).unwrap().id(), id);
-        assert_eq!(ring.aead_of(Family::Value, 1).unwrap().open(&aad, &old).unwrap().expose(), b"old");
-        assert_eq!(ring.generations(Family::Value).map(|(number, _)| number).collect::<Vec<_>>(), [1, 2]);
-        assert!(matches!(ring.aead_of(Family::Value, 3), Err(KeyringError::NoSuchKey(1))));
-        assert!(matches!(ring.aead(Family::Token), Err(KeyringError::NoSuchKey(5))));
-        assert!(matches!(ring.signing(Family::Value), Err(KeyringError::NoSuchKey(1))));
-    }
-
-    #[test]
-    fn of_creations_at_once_one_wins_and_the_file_is_its_own() {
-        let directory = tempfile::tempdir().unwrap();
-        let slot = SlotKey::create_file(&directory.path().join("root.key"), &SystemEntropy).unwrap();
-        let path = directory.path().join("keyring");
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let tries: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| Keyring::create(&path, &slot, NOW, &SystemEntropy))).collect();
-            tries.into_iter().map(|one| one.join().unwrap()).collect()
-        });
-        let (made, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-        assert_eq!(made.len(), 1);
-        assert!(refused.iter().all(|one| matches!(one, Err(KeyringError::Exists(_)))), "{refused:?}");
-        let ring = made.into_iter().next().unwrap().unwrap();
-        assert_eq!(Keyring::open(&path, &slot).unwrap().ledger(), ring.ledger());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing temporary stays");
-    }
-
-    #[test]
-    fn every_altered_byte_is_noticed() {
-        let bench = bench();
-        let good = fs::read(bench.path()).unwrap();
-        for at in 0..good.len() {
-            for bit in [1, 0x20, 0x80] {
-                let mut bad = good.clone();
-                bad[at] ^= bit;
-                fs::write(bench.path(), &bad).unwrap();
-                let error = Keyring::open(&bench.path(), &bench.slot).unwrap_err();
-                let named = matches!(error, KeyringError::Altered(_) | KeyringError::WrongKey);
-                assert!(named, "byte {at}, bit {bit}: {error}");
-            }
-        }
-        for cut in [0, 1, good.len() / 2, good.len() - 1] {
-            fs::write(bench.path(), &good[..cut]).unwrap();
-            assert!(Keyring::open(&bench.path(), &bench.slot).is_err(), "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn ops_07_a_second_creation_never_overwrites() {
-        let bench = bench();
-        let before = fs::read(bench.path()).unwrap();
-        let again = Keyring::create(&bench.path(), &bench.slot, NOW, &SystemEntropy);
-        assert!(matches!(again, Err(KeyringError::Exists(_))));
-        assert_eq!(fs::read(bench.path()).unwrap(), before);
-        assert!(SlotKey::create_file(&bench.directory.path().join("root.key"), &SystemEntropy).is_err());
-    }
-
-    #[test]
-    fn sto_19_files_are_for_their_owner_alone_and_hold_no_key_in_clear() {
-        let bench = bench();
-        for name in ["keyring", "root.key"] {
-            let mode = fs::metadata(bench.directory.path().join(name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
-        }
-        let text = fs::read_to_string(bench.path()).unwrap();
-        let (root, _) = bench.opened();
-        let symmetric = bench.ring.symmetric.values().chain([&root]).map(|key| key.expose().to_vec());
-        let signing = bench.ring.signing.values().map(|key| key.expose().clone());
-        let keys: Vec<Vec<u8>> = symmetric.chain(signing).collect();
-        assert_eq!(keys.len(), Family::ALL.len() + 1, "one of each family, and the root key");
-        let slot = fs::read_to_string(bench.directory.path().join("root.key")).unwrap();
-        assert!(!text.contains(slot.trim_end().rsplit(':').next().unwrap()));
-        for key in keys {
-            // A piece at a multiple of three bytes reads in base64 as it does within the whole.
-            for part in key.chunks_exact(24) {
-                assert!(!text.contains(&base64url(part)) && !text.contains(&hex(part)));
-                assert!(!text.as_bytes().windows(part.len()).any(|window| window == part));
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_file_that_others_can_read_is_refused() {
-        let bench = bench();
-        let path = bench.directory.path().join("root.key");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = SlotKey::from_file(&path).unwrap_err().to_string();
-        assert!(error.contains("chmod 600"), "{error}");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&path, "keyward-slot-key-1:CNRY").unwrap();
-        let error = SlotKey::from_file(&path).unwrap_err().to_string();
-        assert!(error.contains("holds no slot key") && !error.contains("CNRY"), "{error}");
-    }
-}
+#[path = "tests.rs"]
+mod tests;

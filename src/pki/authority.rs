@@ -8,16 +8,14 @@ use rcgen::{
 };
 use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer;
 
+use super::authority_certificate::AuthorityCertificate;
 use super::peer::PeerCertificate;
 use super::plan::{CertificatePlan, Serial};
 use super::request::PublicKey;
 use crate::base::limits::BACKDATE_S;
 use crate::base::{Entropy, Timestamp, TrustDomain};
-use crate::crypto::{Digest, EcdsaKey, sha256};
+use crate::crypto::{EcdsaKey, sha256};
 
 /// Why a certificate was not made.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +47,7 @@ const AUTHORITY_LIFE_S: i64 = 10 * 365 * 86_400;
 /// The certificate authority. The private key is a field of it and goes nowhere.
 pub struct Authority {
     issuer: Issuer<'static, AuthorityKey>,
-    certificate: Vec<u8>,
-    not_after: Timestamp,
-    trust_domain: TrustDomain,
-    pin: Digest,
+    public: AuthorityCertificate,
 }
 
 impl Authority {
@@ -82,40 +77,18 @@ impl Authority {
     /// # Errors
     /// [`PkiError::OtherKey`] when they do not belong together.
     pub fn new(certificate: Vec<u8>, key: EcdsaKey) -> Result<Self, PkiError> {
-        let (spki, not_after, trust_domain) = {
-            let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| PkiError::Malformed)?;
-            let not_after = Timestamp::from_s(parsed.validity().not_after.timestamp());
-            (parsed.public_key().raw.to_vec(), not_after, trust_domain_of(&parsed)?)
-        };
-        if key.public_der().map_err(|_| PkiError::OtherKey)? != spki {
+        let public = AuthorityCertificate::parse(certificate)?;
+        let spki = key.public_der().map_err(|_| PkiError::OtherKey)?;
+        if sha256(&spki) != public.key_pin() {
             return Err(PkiError::OtherKey);
         }
-        let issuer = Issuer::new(authority_params(), AuthorityKey(key));
-        Ok(Self { issuer, certificate, not_after, trust_domain, pin: sha256(&spki) })
+        Ok(Self { issuer: Issuer::new(authority_params(), AuthorityKey(key)), public })
     }
 
-    /// Its certificate, DER.
+    /// Its public half.
     #[must_use]
-    pub fn certificate(&self) -> &[u8] {
-        &self.certificate
-    }
-
-    /// When its certificate ends; nothing that it signs holds longer.
-    #[must_use]
-    pub const fn not_after(&self) -> Timestamp {
-        self.not_after
-    }
-
-    /// Whose identities it signs.
-    #[must_use]
-    pub const fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
-    }
-
-    /// SHA-256 of its public key (DER `SubjectPublicKeyInfo`): what enrolment codes carry.
-    #[must_use]
-    pub const fn key_pin(&self) -> Digest {
-        self.pin
+    pub const fn public(&self) -> &AuthorityCertificate {
+        &self.public
     }
 
     /// Signs what was planned for `key`, and reads it back before it lets go of it.
@@ -141,7 +114,7 @@ impl Authority {
             && read.not_before() == plan.not_before
             && read.not_after() == plan.not_after
             && read.not_before() < read.not_after()
-            && read.not_after() <= self.not_after;
+            && read.not_after() <= self.public.not_after();
         if as_planned { Ok(der) } else { Err(PkiError::Unlike) }
     }
 
@@ -159,7 +132,7 @@ impl Authority {
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>, PkiError> {
         let not_before = now.plus_s(BACKDATE_S.saturating_neg());
-        let not_after = now.plus_s(life_s).min(self.not_after);
+        let not_after = now.plus_s(life_s).min(self.public.not_after());
         let mut params = leaf_params(Serial::draw(entropy), not_before, not_after)?;
         if names.is_empty() {
             return Err(PkiError::ServerName);
@@ -180,18 +153,8 @@ impl Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").field("pin", &self.pin).finish_non_exhaustive()
+        f.debug_struct("Authority").field("pin", &self.public.key_pin()).finish_non_exhaustive()
     }
-}
-
-/// The trust domain that an authority's certificate names: `spiffe://DOMAIN`, without a path.
-fn trust_domain_of(certificate: &X509Certificate<'_>) -> Result<TrustDomain, PkiError> {
-    let names = certificate.subject_alternative_name().ok().flatten().ok_or(PkiError::Malformed)?;
-    let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
-        return Err(PkiError::Malformed);
-    };
-    let domain = uri.strip_prefix("spiffe://").and_then(|domain| domain.parse().ok());
-    domain.ok_or(PkiError::Malformed)
 }
 
 /// What the authority's certificate and those it signs agree on: its name, its usages and how key

@@ -5,6 +5,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::authority::PkiError;
+use super::authority_certificate::AuthorityCertificate;
 use crate::base::Sensitive;
 use crate::crypto::{Digest, sha256};
 
@@ -42,6 +43,12 @@ pub fn certificate_pem(der: &[u8]) -> String {
     )
 }
 
+/// The certificates of `authorities` in PEM, one after another.
+#[must_use]
+pub fn authorities_pem(authorities: &[AuthorityCertificate]) -> String {
+    authorities.iter().map(|authority| certificate_pem(authority.der())).collect()
+}
+
 /// The one certificate in a PEM text, DER.
 ///
 /// # Errors
@@ -52,6 +59,17 @@ pub fn certificate_from_pem(text: &str) -> Result<Vec<u8>, PkiError> {
         (Some(Ok(certificate)), None) => Ok(certificate.to_vec()),
         (None | Some(_), _) => Err(PkiError::Malformed),
     }
+}
+
+/// All certificates in a PEM text, DER; at least one.
+///
+/// # Errors
+/// [`PkiError::Malformed`].
+pub fn certificates_from_pem(text: &str) -> Result<Vec<Vec<u8>>, PkiError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let found: Vec<Vec<u8>> =
+        found.map_err(|_| PkiError::Malformed)?.iter().map(|one| one.to_vec()).collect();
+    if found.is_empty() { Err(PkiError::Malformed) } else { Ok(found) }
 }
 
 /// SHA-256 of a certificate's public key (DER `SubjectPublicKeyInfo`).

@@ -5,6 +5,7 @@
 //! caller, signed, and read back with the same eyes as a peer's certificate.
 
 mod authority;
+mod authority_certificate;
 mod client;
 mod peer;
 mod plan;
@@ -15,13 +16,17 @@ mod state;
 pub mod tls;
 
 pub use authority::{Authority, PkiError};
-pub use client::{certificate_from_pem, certificate_pem, key_pin, new_key_and_request, request_for_key};
+pub use authority_certificate::{AuthorityCertificate, AuthorityKeyId};
+pub use client::{
+    authorities_pem, certificate_from_pem, certificate_pem, certificates_from_pem, key_pin,
+    new_key_and_request, request_for_key,
+};
 pub use peer::{PeerCertificate, PeerError};
 pub use plan::{CertificatePlan, Serial, SerialError};
 pub use request::{PublicKey, RequestError, read_request};
 pub use server::ServerCertificate;
 pub use spiffe::{SpiffeError, SpiffeId};
-pub use state::{AuthorityFounded, Effect, Record, ServerCertified, keys};
+pub use state::{AuthorityFounded, AuthorityStaged, Effect, Record, ServerCertified, keys};
 
 #[cfg(test)]
 mod tests;

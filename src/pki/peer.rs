@@ -1,7 +1,8 @@
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
+use super::authority_certificate::AuthorityKeyId;
 use super::plan::Serial;
 use super::spiffe::SpiffeId;
 use crate::base::Timestamp;
@@ -35,6 +36,7 @@ pub struct PeerCertificate {
     serial: Serial,
     key: Digest,
     thumbprint: Digest,
+    authority: Option<AuthorityKeyId>,
     not_before: Timestamp,
     not_after: Timestamp,
 }
@@ -57,6 +59,7 @@ impl PeerCertificate {
             serial: Serial::from_bytes(serial),
             key: sha256(certificate.public_key().raw),
             thumbprint: sha256(der),
+            authority: authority(&certificate),
             not_before: Timestamp::from_s(validity.not_before.timestamp()),
             not_after: Timestamp::from_s(validity.not_after.timestamp()),
         })
@@ -86,6 +89,12 @@ impl PeerCertificate {
         self.thumbprint
     }
 
+    /// The authority whose key is said to have signed it. That it has is the TLS library's to say.
+    #[must_use]
+    pub const fn authority(&self) -> Option<AuthorityKeyId> {
+        self.authority
+    }
+
     /// When it begins to hold.
     #[must_use]
     pub const fn not_before(&self) -> Timestamp {
@@ -106,6 +115,15 @@ fn identity(certificate: &X509Certificate<'_>) -> Result<SpiffeId, PeerError> {
         [GeneralName::URI(uri)] => uri.parse().map_err(|_| PeerError::Identity),
         _ => Err(PeerError::Identity),
     }
+}
+
+fn authority(certificate: &X509Certificate<'_>) -> Option<AuthorityKeyId> {
+    certificate.iter_extensions().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(named) = extension.parsed_extension() else {
+            return None;
+        };
+        AuthorityKeyId::read(named.key_identifier.as_ref()?.0)
+    })
 }
 
 fn check_usage(certificate: &X509Certificate<'_>) -> Result<(), PeerError> {

@@ -4,7 +4,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::authority::Authority;
+use super::authority_certificate::AuthorityCertificate;
 use crate::base::Timestamp;
 use crate::crypto::{Digest, sha256};
 
@@ -16,7 +16,7 @@ pub struct ServerCertificate<'a> {
     /// SHA-256 of its public key, DER `SubjectPublicKeyInfo`.
     pub key: Digest,
     /// Who has signed it.
-    pub authority: &'a Authority,
+    pub authority: &'a AuthorityCertificate,
 }
 
 impl ServerCertificate<'_> {
@@ -24,7 +24,7 @@ impl ServerCertificate<'_> {
     #[must_use]
     pub fn is(&self, der: &[u8]) -> bool {
         let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
-        let Ok((_, authority)) = X509Certificate::from_der(self.authority.certificate()) else {
+        let Ok((_, authority)) = X509Certificate::from_der(self.authority.der()) else {
             return false;
         };
         let signed = certificate.verify_signature(Some(authority.public_key())).is_ok();

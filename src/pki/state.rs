@@ -1,5 +1,10 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::authority_certificate::{AuthorityCertificate, AuthorityKeyId};
+use crate::base::OperatorName;
+use crate::keyring::{Generations, Stage};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
 
@@ -35,30 +40,94 @@ impl Event for ServerCertified<'_> {
     const NAME: &'static str = "server.certified";
 }
 
+/// A generation of the certificate authority is at another stage.
+#[derive(Debug, Serialize)]
+pub struct AuthorityStaged<'a> {
+    /// Who has brought it there.
+    pub by: &'a OperatorName,
+    /// Which generation.
+    pub generation: u32,
+    /// SHA-256 of its public key, in hex.
+    pub pin: String,
+    /// Where it is now.
+    pub stage: &'static str,
+    /// Live instances that hold, or know, only what this may take from them.
+    pub behind: usize,
+}
+
+impl Event for AuthorityStaged<'_> {
+    const KIND: Kind = Kind(0x0503);
+    const NAME: &'static str = "authority.staged";
+}
+
 /// A state change of this room.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Effect {
-    /// The authority's certificate, DER.
+    /// The first authority's certificate, DER: it is active from here on.
     Found(Vec<u8>),
+    /// A further authority is prepared.
+    Prepare {
+        /// Its generation.
+        generation: u32,
+        /// Its certificate, DER.
+        certificate: Vec<u8>,
+    },
+    /// A generation is at another stage.
+    Stage {
+        /// Which one.
+        generation: u32,
+        /// Where it is.
+        stage: Stage,
+    },
 }
 
 /// The certificate authority's public half, in memory.
 #[derive(Debug, Default)]
 pub struct Record {
-    certificate: Option<Vec<u8>>,
+    generations: Generations,
+    certificates: BTreeMap<u32, AuthorityCertificate>,
 }
 
 impl Record {
-    /// The authority's certificate, DER, once it was founded.
+    /// The generations and where each is.
     #[must_use]
-    pub fn certificate(&self) -> Option<&[u8]> {
-        self.certificate.as_deref()
+    pub const fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// The certificate of this generation.
+    #[must_use]
+    pub fn certificate(&self, generation: u32) -> Option<&AuthorityCertificate> {
+        self.certificates.get(&generation)
+    }
+
+    /// Where the authority with this key is.
+    #[must_use]
+    pub fn stage_of(&self, key: AuthorityKeyId) -> Option<Stage> {
+        let all = self.generations.all();
+        let of = |generation: &u32| self.certificate(*generation).map(AuthorityCertificate::key_id);
+        all.into_iter()
+            .find(|(generation, _)| of(generation) == Some(key))
+            .map(|(_, standing)| standing.stage)
     }
 
     /// Takes in one effect.
-    pub fn apply(&mut self, _at: At, effect: &Effect) {
-        let Effect::Found(certificate) = effect;
-        self.certificate = Some(certificate.clone());
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        match effect {
+            Effect::Found(certificate) => self.take(at, (1, Stage::Active), certificate),
+            Effect::Prepare { generation, certificate } => {
+                self.take(at, (*generation, Stage::Prepared), certificate);
+            }
+            Effect::Stage { generation, stage } => self.generations.apply(*generation, *stage, at.time),
+        }
+    }
+
+    fn take(&mut self, at: At, (generation, stage): (u32, Stage), certificate: &[u8]) {
+        // What cannot be read was never written: whoever wrote it had read it.
+        if let Ok(certificate) = AuthorityCertificate::parse(certificate.to_vec()) {
+            self.certificates.insert(generation, certificate);
+            self.generations.apply(generation, stage, at.time);
+        }
     }
 }
 
@@ -66,7 +135,7 @@ impl Record {
 pub mod keys {
     use crate::ledger::Key;
 
-    /// Whether there is an authority.
+    /// Which authorities there are, and where each is.
     #[must_use]
     pub fn authority() -> Key {
         Key::of("authority", b"")

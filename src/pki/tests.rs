@@ -37,7 +37,7 @@ fn public_key() -> PublicKey {
 }
 
 fn plan_for(spiffe: &str, key: &PublicKey, issuer: &Authority) -> CertificatePlan {
-    CertificatePlan::draw(spiffe.parse().unwrap(), key, NOW, DAY_S, issuer.not_after(), entropy())
+    CertificatePlan::draw(spiffe.parse().unwrap(), key, NOW, DAY_S, issuer.public().not_after(), entropy())
 }
 
 fn read(der: &[u8]) -> X509Certificate<'_> {
@@ -107,7 +107,7 @@ fn tls_19_a_certificate_says_the_profile_and_nothing_else() {
     let plan = plan_for(AGENT, &key, &issuer);
     let der = issuer.sign(&plan, &key).unwrap();
     let certificate = read(&der);
-    let root = read(issuer.certificate());
+    let root = read(issuer.public().der());
 
     assert_eq!(certificate.subject().iter().count(), 0);
     assert_eq!(certificate.issuer().as_raw(), root.subject().as_raw());
@@ -132,7 +132,7 @@ fn tls_19_a_certificate_says_the_profile_and_nothing_else() {
 #[test]
 fn the_authority_s_own_certificate_signs_and_authenticates_nobody() {
     let issuer = authority();
-    let certificate = read(issuer.certificate());
+    let certificate = read(issuer.public().der());
     let constraints = certificate.basic_constraints().unwrap().unwrap();
     assert!(constraints.critical && constraints.value.ca);
     assert_eq!(constraints.value.path_len_constraint, Some(0));
@@ -143,11 +143,11 @@ fn the_authority_s_own_certificate_signs_and_authenticates_nobody() {
     assert_eq!(names.general_names, [x509_parser::extensions::GeneralName::URI("spiffe://keyward.test")]);
     assert_eq!(key_ids(&certificate), (true, true));
     assert!(certificate.name_constraints().unwrap().is_none());
-    assert_eq!(issuer.key_pin(), key_pin(issuer.certificate()).unwrap());
-    assert_eq!(issuer.key_pin(), sha256(certificate.public_key().raw));
-    assert_eq!(PeerCertificate::parse(issuer.certificate()), Err(PeerError::Usage));
+    assert_eq!(issuer.public().key_pin(), key_pin(issuer.public().der()).unwrap());
+    assert_eq!(issuer.public().key_pin(), sha256(certificate.public_key().raw));
+    assert_eq!(PeerCertificate::parse(issuer.public().der()), Err(PeerError::Usage));
     let again = authority();
-    assert_ne!(read(again.certificate()).raw_serial(), certificate.raw_serial());
+    assert_ne!(read(again.public().der()).raw_serial(), certificate.raw_serial());
 }
 
 #[test]
@@ -169,14 +169,15 @@ fn a_certificate_reads_back_as_it_was_planned() {
 fn tls_18_a_certificate_never_outlives_its_issuer() {
     let (issuer, key) = (authority(), public_key());
     let spiffe: SpiffeId = AGENT.parse().unwrap();
-    let draw =
-        |now, life_s| CertificatePlan::draw(spiffe.clone(), &key, now, life_s, issuer.not_after(), entropy());
+    let draw = |now, life_s| {
+        CertificatePlan::draw(spiffe.clone(), &key, now, life_s, issuer.public().not_after(), entropy())
+    };
     let greedy = draw(NOW, i64::MAX);
-    assert_eq!(greedy.not_after, issuer.not_after());
+    assert_eq!(greedy.not_after, issuer.public().not_after());
     assert!(issuer.sign(&greedy, &key).is_ok());
-    let beyond = CertificatePlan { not_after: issuer.not_after().plus_s(1), ..greedy };
+    let beyond = CertificatePlan { not_after: issuer.public().not_after().plus_s(1), ..greedy };
     assert!(matches!(issuer.sign(&beyond, &key), Err(PkiError::Unlike)));
-    let too_late = draw(issuer.not_after().plus_s(BACKDATE_S), DAY_S);
+    let too_late = draw(issuer.public().not_after().plus_s(BACKDATE_S), DAY_S);
     assert!(matches!(issuer.sign(&too_late, &key), Err(PkiError::Unlike)), "no life is left");
     let fraction = draw(Timestamp::from_ms(NOW.ms() + 999), DAY_S);
     assert_eq!(fraction.not_after, NOW.plus_s(DAY_S), "whole seconds");
@@ -190,7 +191,7 @@ fn only_the_planned_key_and_the_certified_key_are_taken() {
     let plan = plan_for(AGENT, &key, &issuer);
     assert!(matches!(issuer.sign(&plan, &public_key()), Err(PkiError::OtherKey)));
     let other = EcdsaKey::from_pkcs8(&EcdsaKey::generate().unwrap(), SignatureForm::Asn1).unwrap();
-    assert!(matches!(Authority::new(issuer.certificate().to_vec(), other), Err(PkiError::OtherKey)));
+    assert!(matches!(Authority::new(issuer.public().der().to_vec(), other), Err(PkiError::OtherKey)));
     let other = EcdsaKey::from_pkcs8(&EcdsaKey::generate().unwrap(), SignatureForm::Asn1).unwrap();
     assert!(matches!(Authority::new(vec![0x30], other), Err(PkiError::Malformed)));
 }
@@ -209,7 +210,7 @@ fn tls_07_the_server_s_certificate_has_names_and_no_identity() {
     let names = &certificate.subject_alternative_name().unwrap().unwrap().value.general_names;
     assert_eq!(names.len(), 3);
     assert!(!names.iter().any(|name| matches!(name, x509_parser::extensions::GeneralName::URI(_))));
-    assert_eq!(Timestamp::from_s(certificate.validity().not_after.timestamp()), issuer.not_after());
+    assert_eq!(Timestamp::from_s(certificate.validity().not_after.timestamp()), issuer.public().not_after());
     assert_eq!(PeerCertificate::parse(&der), Err(PeerError::Usage));
     for wrong in ["", "a b", "https://broker.example", "broker.example:8443", "bröker.example"] {
         assert!(matches!(sign(&[wrong], DAY_S), Err(PkiError::ServerName)), "{wrong:?}");
@@ -300,7 +301,7 @@ fn what_is_no_certificate_of_ours_is_no_peer() {
 
 #[test]
 fn a_certificate_reads_back_from_pem_and_only_one_does() {
-    let der = authority().certificate().to_vec();
+    let der = authority().public().der().to_vec();
     let pem = certificate_pem(&der);
     assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n") && pem.ends_with("-----END CERTIFICATE-----\n"));
     assert_eq!(certificate_from_pem(&pem).unwrap(), der);

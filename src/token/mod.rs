@@ -6,6 +6,7 @@
 mod claims;
 mod events;
 mod jwk;
+mod key_state;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -14,5 +15,6 @@ mod verifier;
 pub use claims::{AuthorizationDetail, Claims, Confirmation, DetailType};
 pub use events::{TokenDenied, TokenMinted, TokenRefused};
 pub use jwk::{Jwk, KeySet};
+pub use key_state::{Effect, TokenKeyStaged, TokenKeys, keys};
 pub use signer::{AccessToken, SignError, Signer};
 pub use verifier::{Verifier, VerifyError};

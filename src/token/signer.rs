@@ -3,7 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::claims::Claims;
-use super::jwk::{Jwk, KeySet};
+use super::jwk::Jwk;
 use crate::base::Sensitive;
 use crate::base::encoding::base64url;
 use crate::crypto::{EcdsaKey, KeyError, SignatureForm};
@@ -68,8 +68,8 @@ impl Signer {
 
     /// The public half, for everybody.
     #[must_use]
-    pub fn key_set(&self) -> KeySet {
-        KeySet { keys: vec![self.jwk.clone()] }
+    pub const fn jwk(&self) -> &Jwk {
+        &self.jwk
     }
 
     /// Signs `claims` (RFC 7515 §5.1).

@@ -17,7 +17,7 @@ struct Bench {
 fn bench() -> Bench {
     let key = EcdsaKey::generate().unwrap();
     let signer = Signer::new(EcdsaKey::from_pkcs8(&key, SignatureForm::Fixed).unwrap()).unwrap();
-    let verifier = Verifier::new(ISSUER, &signer.key_set()).unwrap();
+    let verifier = Verifier::new(ISSUER, &KeySet { keys: vec![signer.jwk().clone()] }).unwrap();
     Bench { key, signer, verifier }
 }
 
@@ -63,7 +63,7 @@ impl Bench {
     }
 
     fn header(&self) -> Value {
-        json!({"alg": "ES256", "typ": "at+jwt", "kid": self.signer.key_set().keys[0].kid})
+        json!({"alg": "ES256", "typ": "at+jwt", "kid": self.signer.jwk().kid})
     }
 }
 

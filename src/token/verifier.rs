@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Deserialize;
 
 use super::claims::Claims;
-use super::jwk::KeySet;
+use super::jwk::{Jwk, KeySet};
 use crate::base::encoding::from_base64url;
 use crate::base::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
 use crate::base::{Audience, Timestamp};
@@ -40,7 +41,7 @@ pub enum VerifyError {
 /// `alg`, `typ` and `kid` and nothing else, so that `crit`, `jwk` and `jku` are refused by not being
 /// known; all claims are required, none may come twice; times are judged by our clock.
 pub struct Verifier {
-    keys: HashMap<String, DecodingKey>,
+    keys: RwLock<HashMap<String, Arc<DecodingKey>>>,
     issuer: String,
     validation: Validation,
 }
@@ -59,19 +60,24 @@ impl Verifier {
     /// # Errors
     /// [`VerifyError::UnknownKey`] when a key of the set is no P-256 point.
     pub fn new(issuer: &str, keys: &KeySet) -> Result<Self, VerifyError> {
-        let mut decoding = HashMap::new();
-        for jwk in &keys.keys {
-            let (x, y) = jwk.coordinates();
-            let key = DecodingKey::from_ec_components(x, y).map_err(|_| VerifyError::UnknownKey)?;
-            decoding.insert(jwk.kid.clone(), key);
-        }
+        let keys = RwLock::new(decoding(keys)?);
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
         // Judged below by our clock and by exact comparison, not by the crate's.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
-        Ok(Self { keys: decoding, issuer: issuer.to_owned(), validation })
+        Ok(Self { keys, issuer: issuer.to_owned(), validation })
+    }
+
+    /// Accepts tokens signed with one of `keys` from now on, and no others.
+    ///
+    /// # Errors
+    /// [`VerifyError::UnknownKey`] when a key of the set is no P-256 point; nothing changes then.
+    pub fn accept(&self, keys: &KeySet) -> Result<(), VerifyError> {
+        let keys = decoding(keys)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
     }
 
     /// The claims of `token`, if it is a token of this broker for `audience` that holds at `now`.
@@ -92,7 +98,7 @@ impl Verifier {
     /// [`VerifyError`].
     pub fn verify_for_anybody(&self, token: &str, now: Timestamp) -> Result<Claims, VerifyError> {
         let key = self.key_of(token)?;
-        let claims = decode::<Claims>(token, key, &self.validation).map_err(|error| {
+        let claims = decode::<Claims>(token, &key, &self.validation).map_err(|error| {
             let forged = *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature;
             if forged { VerifyError::Signature } else { VerifyError::Form }
         })?;
@@ -110,7 +116,7 @@ impl Verifier {
         Ok(claims)
     }
 
-    fn key_of(&self, token: &str) -> Result<&DecodingKey, VerifyError> {
+    fn key_of(&self, token: &str) -> Result<Arc<DecodingKey>, VerifyError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(VerifyError::Form);
         }
@@ -124,8 +130,18 @@ impl Verifier {
         if header.alg != "ES256" || header.typ != "at+jwt" {
             return Err(VerifyError::Form);
         }
-        self.keys.get(&header.kid).ok_or(VerifyError::UnknownKey)
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(&header.kid).map(Arc::clone).ok_or(VerifyError::UnknownKey)
     }
+}
+
+fn decoding(keys: &KeySet) -> Result<HashMap<String, Arc<DecodingKey>>, VerifyError> {
+    let key = |jwk: &Jwk| {
+        let (x, y) = jwk.coordinates();
+        let key = DecodingKey::from_ec_components(x, y).map_err(|_| VerifyError::UnknownKey)?;
+        Ok((jwk.kid.clone(), Arc::new(key)))
+    };
+    keys.keys.iter().map(key).collect()
 }
 
 impl fmt::Debug for Verifier {

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
 use keyward::http::listener::{ConnectionCaps, Peer, Standing, serve};
-use keyward::pki::tls::{Gate, Identity, client_config, pinned_client_config, server_config};
+use keyward::pki::tls::{Gate, Identity, ServerTls, client_config, pinned_client_config};
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, new_key_and_request, read_request};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,8 +54,14 @@ fn authority() -> Authority {
 fn agent_of(issuer: &Authority, begin: Timestamp) -> Identity {
     let (key_pem, request) = new_key_and_request().unwrap();
     let key = read_request(&request).unwrap();
-    let plan =
-        CertificatePlan::draw(AGENT.parse().unwrap(), &key, begin, DAY_S, issuer.not_after(), &SystemEntropy);
+    let plan = CertificatePlan::draw(
+        AGENT.parse().unwrap(),
+        &key,
+        begin,
+        DAY_S,
+        issuer.public().not_after(),
+        &SystemEntropy,
+    );
     Identity { chain: vec![issuer.sign(&plan, &key).unwrap()], key_pem }
 }
 
@@ -63,7 +69,7 @@ fn server_of(issuer: &Authority) -> Identity {
     let (key_pem, request) = new_key_and_request().unwrap();
     let (key, names) = (read_request(&request).unwrap(), ["127.0.0.1".to_owned()]);
     let leaf = issuer.sign_server(&names, &key, NOW, 30 * DAY_S, &SystemEntropy).unwrap();
-    Identity { chain: vec![leaf, issuer.certificate().to_vec()], key_pem }
+    Identity { chain: vec![leaf, issuer.public().der().to_vec()], key_pem }
 }
 
 /// A listener that serves, and all that it stands on.
@@ -91,7 +97,8 @@ impl Bed {
         let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let our_time = Arc::clone(&clock) as Arc<dyn Clock>;
         let gate = Arc::clone(&door) as Arc<dyn Gate>;
-        let tls = server_config(identity, issuer.certificate(), Arc::clone(&gate), our_time).unwrap();
+        let authorities = [issuer.public().clone()];
+        let tls = ServerTls::new(identity, &authorities, Arc::clone(&gate), our_time).unwrap().config();
         let standing = Standing { gate, changed: watch::channel(0).1 };
         let waits = (Arc::clone(&hold), Arc::clone(&held));
         let router = Router::new().route("/who", get(who)).route("/panic", get(breaks)).route(
@@ -115,7 +122,12 @@ impl Bed {
 
     /// A client of this listener's authority, whatever it shows.
     fn client(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
-        client_config(self.issuer.certificate(), identity, Arc::clone(&self.clock) as Arc<dyn Clock>).unwrap()
+        client_config(
+            &[self.issuer.public().der().to_vec()],
+            identity,
+            Arc::clone(&self.clock) as Arc<dyn Clock>,
+        )
+        .unwrap()
     }
 
     async fn ask(&self, config: &Arc<ClientConfig>, path: &str) -> Option<String> {
@@ -250,10 +262,10 @@ async fn tls_07_a_server_s_certificate_is_no_client_s_and_an_agent_s_no_server_s
 
     let issuer = authority();
     let mut agent = agent_of(&issuer, NOW);
-    agent.chain.push(issuer.certificate().to_vec());
+    agent.chain.push(issuer.public().der().to_vec());
     let impostor = Bed::showing(issuer, &agent, CAPS).await;
     let clock = || Arc::clone(&impostor.clock) as Arc<dyn Clock>;
-    let pinned = pinned_client_config(impostor.issuer.key_pin(), clock()).unwrap();
+    let pinned = pinned_client_config(impostor.issuer.public().key_pin(), clock()).unwrap();
     for config in [impostor.client(None), pinned] {
         assert!(is_wrong_name(&connect(impostor.address, &config).await.unwrap_err()));
     }
@@ -271,9 +283,9 @@ fn is_wrong_name(error: &std::io::Error) -> bool {
 async fn enr_11_a_pin_is_satisfied_by_its_authority_alone_and_for_the_right_name() {
     let bed = Bed::new(CAPS).await;
     let clock = || Arc::clone(&bed.clock) as Arc<dyn Clock>;
-    let pinned = pinned_client_config(bed.issuer.key_pin(), clock()).unwrap();
+    let pinned = pinned_client_config(bed.issuer.public().key_pin(), clock()).unwrap();
     assert!(bed.ask(&pinned, "/who").await.is_some());
-    let other = pinned_client_config(authority().key_pin(), clock()).unwrap();
+    let other = pinned_client_config(authority().public().key_pin(), clock()).unwrap();
     assert!(connect(bed.address, &other).await.is_err());
 
     let stream = TcpStream::connect(bed.address).await.unwrap();
@@ -283,7 +295,7 @@ async fn enr_11_a_pin_is_satisfied_by_its_authority_alone_and_for_the_right_name
 
     // The pinned authority is public: showing it beside a leaf that it has not signed helps nobody.
     let mut forged = server_of(&authority());
-    forged.chain[1] = bed.issuer.certificate().to_vec();
+    forged.chain[1] = bed.issuer.public().der().to_vec();
     let impostor = Bed::showing(authority(), &forged, CAPS).await;
     assert!(connect(impostor.address, &pinned).await.is_err());
 

@@ -32,5 +32,6 @@ mod renewal;
 mod renewal_kills;
 mod revocation;
 mod routes;
+mod signing_keys;
 mod support;
 mod tls;

@@ -111,7 +111,7 @@ const EXPOSING: [&str; 35] = [
     "src/ledger/keys.rs",
     "src/ledger/writer.rs",
     "src/pki/client.rs",
-    "src/pki/tls.rs",
+    "src/pki/tls/mod.rs",
     "src/registry/code.rs",
     "src/secrets/vault.rs",
     "src/store/open.rs",

@@ -14,10 +14,10 @@ use hyper_util::rt::TokioIo;
 use keyward::app::{Order, Running, Surroundings, init, start};
 use keyward::base::encoding::base64url;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemClock, SystemEntropy, Timestamp};
-use keyward::cli::{Identity, Kind};
+use keyward::cli::{Failure, Identity, Kind};
 use keyward::config::Config;
 use keyward::pki::tls::{self, client_config};
-use keyward::pki::{certificate_from_pem, new_key_and_request};
+use keyward::pki::{certificate_from_pem, certificates_from_pem, new_key_and_request};
 use keyward::registry::EnrolmentCode;
 use keyward::store::OnLostEntries;
 use serde_json::{Value, json};
@@ -118,8 +118,17 @@ impl TestBroker {
     }
 
     pub(crate) async fn serve(&mut self) {
-        let running = start(&self.config, &self.surroundings(), OnLostEntries::Refuse).await;
-        self.running = Some(running.unwrap_or_else(|failure| panic!("{failure:?}")));
+        self.try_serve().await.unwrap_or_else(|failure| panic!("{failure:?}"));
+    }
+
+    pub(crate) async fn try_serve(&mut self) -> Result<(), Failure> {
+        self.running = Some(start(&self.config, &self.surroundings(), OnLostEntries::Refuse).await?);
+        Ok(())
+    }
+
+    /// What the broker does every minute by itself.
+    pub(crate) async fn look_after(&self) {
+        self.running.as_ref().unwrap().look_after().await;
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -159,8 +168,14 @@ impl TestBroker {
 
     /// The first operator, at the admin listener.
     pub(crate) fn operator(&self) -> Caller {
+        self.operator_knowing(&self.authority_pem())
+    }
+
+    /// The same, knowing the broker by these authorities.
+    pub(crate) fn operator_knowing(&self, authorities: &str) -> Caller {
         let identity = Identity::load(&self.home(), Kind::Operator).unwrap();
-        self.caller(self.admins(), Some(&identity.certificate_pem), Some(identity.key_pem.expose()))
+        let held = (identity.certificate_pem.as_str(), identity.key_pem.expose().as_str());
+        self.caller_knowing(authorities, self.admins(), Some(held))
     }
 
     /// Somebody without a certificate, at `address`.
@@ -170,13 +185,23 @@ impl TestBroker {
 
     /// Whoever holds this certificate and key, at `address`.
     pub(crate) fn caller(&self, address: SocketAddr, certificate: Option<&str>, key: Option<&str>) -> Caller {
-        let authority = certificate_from_pem(&self.authority_pem()).unwrap();
-        let identity = certificate.map(|pem| tls::Identity {
-            chain: vec![certificate_from_pem(pem).unwrap()],
-            key_pem: Sensitive::new(key.unwrap().to_owned()),
+        self.caller_knowing(&self.authority_pem(), address, certificate.zip(key))
+    }
+
+    /// The same, knowing the broker by these authorities.
+    pub(crate) fn caller_knowing(
+        &self,
+        authorities: &str,
+        address: SocketAddr,
+        held: Option<(&str, &str)>,
+    ) -> Caller {
+        let authorities = certificates_from_pem(authorities).unwrap();
+        let identity = held.map(|(certificate, key)| tls::Identity {
+            chain: vec![certificate_from_pem(certificate).unwrap()],
+            key_pem: Sensitive::new(key.to_owned()),
         });
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let config = client_config(&authority, identity.as_ref(), clock).unwrap();
+        let config = client_config(&authorities, identity.as_ref(), clock).unwrap();
         Caller { address, config }
     }
 

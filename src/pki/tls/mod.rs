@@ -1,6 +1,9 @@
 //! TLS configurations: 1.3 only, X25519MLKEM768 preferred, no resumption, our clock.
 
-use std::fmt;
+mod server;
+
+pub use server::{Gate, ServerTls};
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +12,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::client::key_pin;
-use super::peer::PeerCertificate;
 use crate::base::{Clock, Sensitive};
 use crate::crypto::Digest;
 
@@ -37,17 +34,6 @@ pub enum TlsError {
     Authority,
 }
 
-/// Who is asked, once the chain is good, whether the holder may still act.
-pub trait Gate: Send + Sync + fmt::Debug {
-    /// Whether `peer` may connect now.
-    fn admits(&self, peer: &PeerCertificate) -> bool;
-
-    /// Whether `peer` may connect although its certificate has ended.
-    fn admits_late(&self, _peer: &PeerCertificate) -> bool {
-        false
-    }
-}
-
 /// A certificate, its chain up to the authority, and its private key.
 #[derive(Debug)]
 pub struct Identity {
@@ -57,48 +43,18 @@ pub struct Identity {
     pub key_pem: Sensitive<String>,
 }
 
-/// A listener's configuration: it shows `identity`, takes client certificates of `authority` that
-/// `gate` admits, and also peers without one, whom the routes judge.
-///
-/// Resumption is off: a resumed session would pass by the certificate checks, and so by revocation.
-///
-/// # Errors
-/// [`TlsError`].
-pub fn server_config(
-    identity: &Identity,
-    authority: &[u8],
-    gate: Arc<dyn Gate>,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = provider();
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(authority)?, Arc::clone(&provider))
-        .allow_unauthenticated()
-        .clear_root_hint_subjects()
-        .build()
-        .map_err(|_| TlsError::Authority)?;
-    let (chain, key) = parts(identity)?;
-    let mut config = ServerConfig::builder_with_details(provider, Arc::new(OurTime(clock)))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(LiveVerifier { inner: verifier, gate }))
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
-}
-
-/// A client's configuration: it trusts `authority` alone, and shows `identity` when it has one.
+/// A client's configuration: it trusts `authorities` alone, and shows `identity` when it has one.
 ///
 /// # Errors
 /// [`TlsError`].
 pub fn client_config(
-    authority: &[u8],
+    authorities: &[Vec<u8>],
     identity: Option<&Identity>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots(authority)?);
+        .with_root_certificates(roots(authorities)?);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -132,9 +88,12 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn roots(authority: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
+fn roots<A: AsRef<[u8]>>(authorities: &[A]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(authority.to_vec())).map_err(|_| TlsError::Authority)?;
+    for authority in authorities {
+        let der = CertificateDer::from(authority.as_ref().to_vec());
+        roots.add(der).map_err(|_| TlsError::Authority)?;
+    }
     Ok(Arc::new(roots))
 }
 
@@ -152,93 +111,6 @@ impl TimeProvider for OurTime {
     fn current_time(&self) -> Option<UnixTime> {
         u64::try_from(self.0.now().s()).ok().map(|s| UnixTime::since_unix_epoch(Duration::from_secs(s)))
     }
-}
-
-/// The library's verifier, and behind it the live records.
-#[derive(Debug)]
-struct LiveVerifier {
-    inner: Arc<dyn ClientCertVerifier>,
-    gate: Arc<dyn Gate>,
-}
-
-impl ClientCertVerifier for LiveVerifier {
-    fn offer_client_auth(&self) -> bool {
-        self.inner.offer_client_auth()
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.inner.client_auth_mandatory()
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.inner.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        match self.inner.verify_client_cert(end_entity, intermediates, now) {
-            Ok(verified) => {
-                let peer = read(end_entity)?;
-                // In its very last second it holds for the library and has ended for the records.
-                if self.gate.admits(&peer) || self.gate.admits_late(&peer) {
-                    return Ok(verified);
-                }
-                Err(Error::InvalidCertificate(CertificateError::Revoked))
-            }
-            Err(error) if is_expiry(&error) => {
-                // All else about it has to be good, as of its last second.
-                let peer = read(end_entity)?;
-                let verified =
-                    self.inner.verify_client_cert(end_entity, intermediates, last_second(&peer)?)?;
-                if self.gate.admits_late(&peer) { Ok(verified) } else { Err(error) }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-fn read(end_entity: &CertificateDer<'_>) -> Result<PeerCertificate, Error> {
-    PeerCertificate::parse(end_entity)
-        .map_err(|_| Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-}
-
-fn is_expiry(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })
-    )
-}
-
-fn last_second(peer: &PeerCertificate) -> Result<UnixTime, Error> {
-    let s = u64::try_from(peer.not_after().plus_s(-1).s());
-    let s = s.map_err(|_| Error::InvalidCertificate(CertificateError::Expired))?;
-    Ok(UnixTime::since_unix_epoch(Duration::from_secs(s)))
 }
 
 /// Trusts the authority whose public key has this digest, once the broker has shown it.
@@ -260,7 +132,7 @@ impl ServerCertVerifier for PinnedVerifier {
         let pinned = intermediates.iter().find(|one| key_pin(one).is_ok_and(|pin| pin == self.pin));
         let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let authority = pinned.ok_or_else(unknown)?;
-        let roots = roots(authority).map_err(|_| unknown())?;
+        let roots = roots(&[authority]).map_err(|_| unknown())?;
         WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
             .build()
             .map_err(|_| unknown())?

@@ -1,0 +1,63 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::assemble::{Surroundings, broken};
+use super::server_identity::server_identity;
+use crate::broker::Core;
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::pki::tls::ServerTls;
+
+/// How often it looks whether something is due.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Does what has to be done from time to time while the broker serves: its own certificate, the
+/// token keys, and whom the listeners trust.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) config: Config,
+    pub(super) core: Arc<Core>,
+    pub(super) surroundings: Surroundings,
+    /// Of all listeners.
+    pub(super) doors: [ServerTls; 2],
+}
+
+impl Keeper {
+    /// Works until `stop` turns true: at once when authorities change, else every [`LOOK`].
+    pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut changed = self.core.authorities_changed.subscribe();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                told = changed.changed() => if told.is_err() { return },
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            self.look().await;
+        }
+    }
+
+    /// Does what is due now. What fails is told and tried again the next time.
+    pub(super) async fn look(&self) {
+        if let Err(failure) = self.tend_doors().await {
+            tracing::error!(?failure, "the listeners could not be given what they are to show and to trust");
+        }
+        if let Err(failure) = self.core.keep_token_keys().await {
+            tracing::error!(?failure, "the token keys could not be kept to their schedule");
+        }
+    }
+
+    /// Trust first: whoever comes with a certificate of the newest authority has to be let in.
+    async fn tend_doors(&self) -> Result<(), Failure> {
+        let authorities = self.core.issuer.authorities();
+        for door in &self.doors {
+            door.trust(&authorities).map_err(|error| broken(&error))?;
+        }
+        let identity = server_identity(&self.config, &self.core, &self.surroundings).await?;
+        for door in &self.doors {
+            door.show(&identity).map_err(|error| broken(&error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,333 @@
+use std::sync::PoisonError;
+
+use super::bootstrap::broken;
+use super::desk::{AdminDesk, Again, Core, deciding_again};
+use super::failure::{Failure, FailureKind};
+use super::signing_keys::{authority_key, token_key};
+use super::world::{Effect, World};
+use crate::authn::OperatorPrincipal;
+use crate::base::limits::{BACKDATE_S, LEEWAY_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S};
+use crate::base::{OperatorName, Timestamp};
+use crate::issuance::Staged;
+use crate::keyring::{Family, KeyringError, Stage, StageError, Standing};
+use crate::pki::{self, Authority, AuthorityStaged};
+use crate::registry::InstanceState;
+use crate::store::Change;
+use crate::token::{self, Signer, TokenKeyStaged};
+
+/// A generation of the certificate authority as operators see it.
+#[derive(Clone, Debug)]
+pub struct AuthorityView {
+    /// Its number.
+    pub generation: u32,
+    /// Where it is, and since when.
+    pub standing: Standing,
+    /// SHA-256 of its public key, in hex; empty when it has no certificate.
+    pub pin: String,
+    /// When its certificate ends.
+    pub not_after: Option<Timestamp>,
+    /// Live instances that stand in the way of its next stage: they do not know it yet, when it is
+    /// prepared; they hold a certificate older than the one that signs, when it is old or tainted.
+    pub behind: usize,
+}
+
+/// A generation of the token key as operators see it.
+#[derive(Clone, Debug)]
+pub struct TokenKeyView {
+    /// Its number.
+    pub generation: u32,
+    /// Where it is, and since when.
+    pub standing: Standing,
+}
+
+/// Whether instances that are behind stand in the way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Force {
+    /// They do.
+    No,
+    /// An operator takes them leaving out for granted.
+    Yes,
+}
+
+impl AdminDesk {
+    /// All generations of the certificate authority, the oldest first.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<AuthorityView> {
+        let now = self.0.clock.now();
+        self.0.store.read(|world, _| {
+            let view = |(generation, standing): (u32, Standing)| {
+                let certificate = world.authority.certificate(generation);
+                AuthorityView {
+                    generation,
+                    standing,
+                    pin: certificate.map(|one| one.key_pin().hex()).unwrap_or_default(),
+                    not_after: certificate.map(pki::AuthorityCertificate::not_after),
+                    behind: behind(world, standing, now),
+                }
+            };
+            world.authority.generations().all().map(view).collect()
+        })
+    }
+
+    /// Makes the next authority and publishes it; it signs nothing yet.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn prepare_authority(&self, operator: &OperatorPrincipal) -> Result<(), Failure> {
+        let core = &*self.0;
+        deciding_again!(async {
+            let (next, as_of) = core.store.read(|world, as_of| {
+                let generations = world.authority.generations();
+                let next = generations.following();
+                (generations.check(next, Stage::Prepared).map(|()| next), as_of)
+            });
+            let generation = next.map_err(|error| Again::Stop(not_so(error)))?;
+            core.extend_keyring((Family::Authority, generation))?;
+            let key = core.with_keyring(|keyring| authority_key(keyring, generation))?;
+            let (domain, now) = (&core.settings.trust_domain, core.clock.now());
+            let certificate = Authority::found(domain, &key, now, &*core.entropy);
+            let certificate = certificate.map_err(|error| Again::Stop(broken(&error)))?;
+            let authority = Authority::new(certificate.clone(), key);
+            let authority = authority.map_err(|error| Again::Stop(broken(&error)))?;
+            let event = AuthorityStaged {
+                by: operator.name(),
+                generation,
+                pin: authority.public().key_pin().hex(),
+                stage: Stage::Prepared.as_str(),
+                behind: 0,
+            };
+            let change = Change::new(&event)?
+                .effect(Effect::Pki(pki::Effect::Prepare { generation, certificate }))
+                .rely(pki::keys::authority(), as_of)
+                .advance(pki::keys::authority());
+            let staged = Staged { generation, stage: Stage::Prepared, key: Some(authority) };
+            core.issuer.stage_authority(core.store.commit(change, staged).await?);
+            Ok(())
+        })?;
+        core.authorities_changed();
+        Ok(())
+    }
+
+    /// Brings an authority to `stage`.
+    ///
+    /// # Errors
+    /// [`Failure`]; without [`Force`] also when live instances are behind.
+    pub async fn stage_authority(
+        &self,
+        operator: &OperatorPrincipal,
+        (generation, stage): (u32, Stage),
+        force: Force,
+    ) -> Result<(), Failure> {
+        let core = &*self.0;
+        deciding_again!(async {
+            let now = core.clock.now();
+            let (checked, as_of) = core.store.read(|world, as_of| {
+                (checked(world, (generation, stage), force, now).map_err(Again::Stop), as_of)
+            });
+            let (pin, behind) = checked?;
+            let event = staged(operator.name(), (generation, stage), pin, behind);
+            let change = Change::new(&event)?
+                .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
+                .rely(pki::keys::authority(), as_of)
+                .advance(pki::keys::authority());
+            let staged = Staged { generation, stage, key: None };
+            core.issuer.stage_authority(core.store.commit(change, staged).await?);
+            Ok(())
+        })?;
+        core.authorities_changed();
+        Ok(())
+    }
+
+    /// All generations of the token key, the oldest first.
+    #[must_use]
+    pub fn token_keys(&self) -> Vec<TokenKeyView> {
+        let view = |(generation, standing)| TokenKeyView { generation, standing };
+        self.0.store.read(|world, _| world.token_keys.generations().all().map(view).collect())
+    }
+
+    /// Makes the next token key and publishes it; it signs nothing yet.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn prepare_token_key(&self, operator: &OperatorPrincipal) -> Result<(), Failure> {
+        self.0.prepare_token_key(operator.name().as_str()).await
+    }
+
+    /// Brings a token key to `stage`.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn stage_token_key(
+        &self,
+        operator: &OperatorPrincipal,
+        generation: u32,
+        stage: Stage,
+    ) -> Result<(), Failure> {
+        self.0.stage_token_key(operator.name().as_str(), generation, stage).await
+    }
+}
+
+/// Who does what the schedule says; no operator's name has a space.
+const SCHEDULE: &str = "the schedule";
+
+impl Core {
+    /// Does what is due about token keys: prepares the next one `TOKEN_KEY_LEAD_S` before the end of
+    /// the life of the one that signs, lets it sign then, and forgets an old one when no token of
+    /// its own can hold any more.
+    ///
+    /// # Errors
+    /// [`Failure`]; what was done until then stays.
+    pub async fn keep_token_keys(&self) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let generations = self.store.read(|world, _| world.token_keys.generations().clone());
+        let Some((_, active)) = generations.active() else { return Ok(()) };
+        let ends = active.since.plus_s(self.settings.token_key_life_s);
+        match generations.prepared() {
+            None if now >= ends.plus_s(TOKEN_KEY_LEAD_S.saturating_neg()) => {
+                self.prepare_token_key(SCHEDULE).await?;
+            }
+            Some((next, prepared)) if now >= ends && now >= prepared.since.plus_s(TOKEN_KEY_LEAD_S) => {
+                self.stage_token_key(SCHEDULE, next, Stage::Active).await?;
+            }
+            None | Some(_) => {}
+        }
+        for (generation, standing) in generations.all() {
+            let over = standing.since.plus_s(TOKEN_LIFE_MAX_S.saturating_add(LEEWAY_S));
+            if standing.stage == Stage::Old && now >= over {
+                self.stage_token_key(SCHEDULE, generation, Stage::Revoked).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare_token_key(&self, by: &str) -> Result<(), Failure> {
+        deciding_again!(async {
+            let (next, as_of) = self.store.read(|world, as_of| {
+                let generations = world.token_keys.generations();
+                let next = generations.following();
+                (generations.check(next, Stage::Prepared).map(|()| next), as_of)
+            });
+            let generation = next.map_err(|error| Again::Stop(not_so(error)))?;
+            self.extend_keyring((Family::Token, generation))?;
+            let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
+            let kid = key.jwk().kid.clone();
+            let change = token_key_change(by, (generation, Stage::Prepared), &kid, as_of)?;
+            let staged = Staged { generation, stage: Stage::Prepared, key: Some(key) };
+            self.take_token_key(self.store.commit(change, staged).await?)
+        })
+    }
+
+    async fn stage_token_key(&self, by: &str, generation: u32, stage: Stage) -> Result<(), Failure> {
+        deciding_again!(async {
+            let (checked, as_of) = self
+                .store
+                .read(|world, as_of| (world.token_keys.generations().check(generation, stage), as_of));
+            checked.map_err(|error| Again::Stop(not_so(error)))?;
+            let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
+            let change = token_key_change(by, (generation, stage), &key.jwk().kid, as_of)?;
+            let staged = Staged { generation, stage, key: None };
+            self.take_token_key(self.store.commit(change, staged).await?)
+        })
+    }
+
+    fn take_token_key(&self, receipt: crate::ledger::Receipt<Staged<Signer>>) -> Result<(), Again> {
+        self.issuer.stage_token_key(receipt);
+        self.verifier.accept(&self.issuer.key_set()).map_err(|error| Again::Stop(broken(&error)))
+    }
+
+    /// A key in the keyring before anything is said of it: what a stop in between leaves is taken up
+    /// by the next attempt. Rare and short, so that it may hold up the thread it runs on.
+    fn extend_keyring(&self, key: (Family, u32)) -> Result<(), Again> {
+        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        let extended = keyring.extend(&self.keyring_path, key, &*self.entropy);
+        extended.map_err(|error: KeyringError| Again::Stop(Failure::internal("keyring_failed", &error)))
+    }
+
+    fn with_keyring<T>(
+        &self,
+        take: impl FnOnce(&crate::keyring::Keyring) -> Result<T, Failure>,
+    ) -> Result<T, Again> {
+        take(&self.keyring.lock().unwrap_or_else(PoisonError::into_inner)).map_err(Again::Stop)
+    }
+}
+
+fn token_key_change(
+    by: &str,
+    (generation, stage): (u32, Stage),
+    kid: &str,
+    as_of: u64,
+) -> Result<Change<Effect>, Again> {
+    let event = TokenKeyStaged { by, generation, kid, stage: stage.as_str() };
+    Ok(Change::new(&event)?
+        .effect(Effect::Token(token::Effect::Stage { generation, stage }))
+        .rely(token::keys::token_keys(), as_of)
+        .advance(token::keys::token_keys()))
+}
+
+fn staged(
+    by: &OperatorName,
+    (generation, stage): (u32, Stage),
+    pin: String,
+    behind: usize,
+) -> AuthorityStaged<'_> {
+    AuthorityStaged { by, generation, pin, stage: stage.as_str(), behind }
+}
+
+/// The pin of the authority that may go to `stage`, and how many instances that leaves behind.
+fn checked(
+    world: &World,
+    (generation, stage): (u32, Stage),
+    force: Force,
+    now: Timestamp,
+) -> Result<(String, usize), Failure> {
+    let generations = world.authority.generations();
+    generations.check(generation, stage).map_err(not_so)?;
+    let standing = generations.all().find(|(one, _)| *one == generation).map(|(_, standing)| standing);
+    let harms = match (standing.map(|standing| standing.stage), stage) {
+        (_, Stage::Active) | (Some(Stage::Old | Stage::Tainted), Stage::Revoked) => true,
+        (_, Stage::Prepared | Stage::Old | Stage::Tainted | Stage::Revoked) => false,
+    };
+    let behind = standing.filter(|_| harms).map_or(0, |standing| behind(world, standing, now));
+    if behind > 0 && force == Force::No {
+        return Err(Failure::new(
+            FailureKind::Conflict,
+            "agents_behind",
+            "live instances have not renewed since then and would be locked out",
+            "wait until they have (`keyward authority list` counts them), or leave them out: `--force`",
+        ));
+    }
+    let certificate = world.authority.certificate(generation);
+    Ok((certificate.map(|one| one.key_pin().hex()).unwrap_or_default(), behind))
+}
+
+/// Live instances whose certificate is older than what `standing` asks for.
+fn behind(world: &World, standing: Standing, now: Timestamp) -> usize {
+    let since = match standing.stage {
+        Stage::Prepared => Some(standing.since),
+        Stage::Old | Stage::Tainted => world.authority.generations().active().map(|(_, active)| active.since),
+        Stage::Active | Stage::Revoked => None,
+    };
+    let Some(since) = since else { return 0 };
+    let instances = world.registry.agents().flat_map(|agent| agent.instances.values());
+    let live = instances.filter(|instance| instance.state(now) == InstanceState::Live);
+    live.filter(|instance| instance.current.not_before.plus_s(BACKDATE_S) < since).count()
+}
+
+fn not_so(error: StageError) -> Failure {
+    let (kind, code, fix) = match error {
+        StageError::Unknown => {
+            (FailureKind::NotFound, "generation_unknown", "the listing shows the generations there are")
+        }
+        StageError::PreparedAlready => (
+            FailureKind::Conflict,
+            "generation_prepared_already",
+            "activate the one that is prepared, or give it up: revoke it",
+        ),
+        StageError::Order(..) => (
+            FailureKind::Conflict,
+            "generation_stage",
+            "the stages are prepared, active, old, tainted, revoked; what is active becomes old by another's activation",
+        ),
+    };
+    Failure::new(kind, code, &error.to_string(), fix)
+}

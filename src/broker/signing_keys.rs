@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+
+use super::bootstrap::{Founding, broken};
+use super::failure::{Failure, FailureKind};
+use super::world::{Effect, World};
+use crate::crypto::{EcdsaKey, SignatureForm};
+use crate::issuance::Keys;
+use crate::keyring::{Family, Generations, Keyring, Stage};
+use crate::pki::{self, Authority, AuthorityFounded};
+use crate::store::{Change, Store};
+use crate::token::{self, Signer, TokenKeyStaged};
+
+/// The authorities whose certificates count; on an empty ledger a first one, recorded before it is
+/// used.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn authorities(
+    store: &Store<World>,
+    founding: &Founding<'_>,
+    keyring: &Keyring,
+) -> Result<Keys<Authority>, Failure> {
+    let (known, as_of) = store.read(|world, as_of| (world.authority.generations().active().is_some(), as_of));
+    if !known {
+        found(store, founding, keyring, as_of).await?;
+    }
+    let counting = store.read(|world, _| {
+        let certificate = |generation| world.authority.certificate(generation).cloned();
+        let counting = counting(world.authority.generations());
+        counting.map(|generation| (generation, certificate(generation))).collect::<Vec<_>>()
+    });
+    let mut all = BTreeMap::new();
+    for (generation, certificate) in counting {
+        let certificate = certificate.ok_or_else(missing)?;
+        if certificate.trust_domain() != founding.trust_domain {
+            return Err(Failure::new(
+                FailureKind::Conflict,
+                "trust_domain_changed",
+                "the configured trust domain is not the one that this broker was initialised with",
+                "set `trust_domain` back: every identity carries it",
+            ));
+        }
+        let key = authority_key(keyring, generation)?;
+        all.insert(
+            generation,
+            Authority::new(certificate.der().to_vec(), key).map_err(|error| broken(&error))?,
+        );
+    }
+    let active = store.read(|world, _| world.authority.generations().active());
+    active.and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
+}
+
+async fn found(
+    store: &Store<World>,
+    founding: &Founding<'_>,
+    keyring: &Keyring,
+    as_of: u64,
+) -> Result<(), Failure> {
+    let key = authority_key(keyring, 1)?;
+    let now = founding.clock.now();
+    let certificate = Authority::found(founding.trust_domain, &key, now, founding.entropy);
+    let certificate = certificate.map_err(|error| broken(&error))?;
+    let authority = Authority::new(certificate.clone(), key).map_err(|error| broken(&error))?;
+    let event = AuthorityFounded {
+        trust_domain: founding.trust_domain.as_str(),
+        pin: authority.public().key_pin().hex(),
+        not_after: authority.public().not_after().to_string(),
+    };
+    let change = Change::new(&event)?
+        .effect(Effect::Pki(pki::Effect::Found(certificate)))
+        .rely(pki::keys::authority(), as_of)
+        .advance(pki::keys::authority());
+    store.commit(change, ()).await?.redeem();
+    Ok(())
+}
+
+/// The token keys that count; on an empty ledger a first one, recorded before it is used.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn token_keys(store: &Store<World>, keyring: &Keyring) -> Result<Keys<Signer>, Failure> {
+    let (known, as_of) =
+        store.read(|world, as_of| (world.token_keys.generations().active().is_some(), as_of));
+    if !known {
+        let first = token_key(keyring, 1)?;
+        let stage = Stage::Active;
+        let event =
+            TokenKeyStaged { by: "the start", generation: 1, kid: &first.jwk().kid, stage: stage.as_str() };
+        let change = Change::new(&event)?
+            .effect(Effect::Token(token::Effect::Stage { generation: 1, stage }))
+            .rely(token::keys::token_keys(), as_of)
+            .advance(token::keys::token_keys());
+        store.commit(change, ()).await?.redeem();
+    }
+    let (counting, active) = store.read(|world, _| {
+        let generations = world.token_keys.generations();
+        (counting(generations).collect::<Vec<_>>(), generations.active())
+    });
+    let all: Result<BTreeMap<u32, Signer>, Failure> =
+        counting.into_iter().map(|one| Ok((one, token_key(keyring, one)?))).collect();
+    let all = all?;
+    active.and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
+}
+
+/// The authority's private key of this generation, ready to sign certificates.
+pub(super) fn authority_key(keyring: &Keyring, generation: u32) -> Result<EcdsaKey, Failure> {
+    key(keyring, (Family::Authority, generation), SignatureForm::Asn1)
+}
+
+/// The token key of this generation, ready to sign tokens.
+pub(super) fn token_key(keyring: &Keyring, generation: u32) -> Result<Signer, Failure> {
+    let key = key(keyring, (Family::Token, generation), SignatureForm::Fixed)?;
+    Signer::new(key).map_err(|error| broken(&error))
+}
+
+fn key(
+    keyring: &Keyring,
+    (family, generation): (Family, u32),
+    form: SignatureForm,
+) -> Result<EcdsaKey, Failure> {
+    let pkcs8 = keyring.signing(family, generation).map_err(|_| missing())?;
+    EcdsaKey::from_pkcs8(pkcs8, form).map_err(|error| broken(&error))
+}
+
+fn counting(generations: &Generations) -> impl Iterator<Item = u32> {
+    let all: Vec<_> = generations.all().collect();
+    all.into_iter().filter(|(_, standing)| standing.stage.counts()).map(|(generation, _)| generation)
+}
+
+/// The ledger knows a generation that the keyring does not have.
+fn missing() -> Failure {
+    Failure::new(
+        FailureKind::Unavailable,
+        "signing_key_missing",
+        "the ledger names a signing key that the keyring does not hold: the keyring is an older copy",
+        "put the newest copy of the keyring back",
+    )
+}

@@ -1,0 +1,57 @@
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::admin::list;
+use super::client::Client;
+use super::command::{AuthorityCommand, TokenKeyCommand};
+use super::console::Console;
+use super::failure::Failure;
+use super::identity::Kind;
+
+/// `keyward authority …`
+pub(super) async fn authority(
+    home: &Path,
+    command: &AuthorityCommand,
+    console: &Console,
+) -> Result<(), Failure> {
+    let of = |generation: u32, verb: &str| format!("/v1/authorities/{generation}/{verb}");
+    match command {
+        AuthorityCommand::List => return list(home, "/v1/authorities", console).await,
+        AuthorityCommand::Prepare => post(home, "/v1/authorities", json!({})).await?,
+        AuthorityCommand::Activate { generation, force } => {
+            post(home, &of(*generation, "activate"), json!({ "force": force })).await?;
+        }
+        AuthorityCommand::Taint { generation } => {
+            post(home, &of(*generation, "taint"), json!({})).await?;
+        }
+        AuthorityCommand::Revoke { generation, force } => {
+            post(home, &of(*generation, "revoke"), json!({ "force": force })).await?;
+        }
+    }
+    list(home, "/v1/authorities", console).await
+}
+
+/// `keyward token-key …`
+pub(super) async fn token_key(
+    home: &Path,
+    command: &TokenKeyCommand,
+    console: &Console,
+) -> Result<(), Failure> {
+    let of = |generation: u32, verb: &str| format!("/v1/token-keys/{generation}/{verb}");
+    match command {
+        TokenKeyCommand::List => {}
+        TokenKeyCommand::Prepare => post(home, "/v1/token-keys", json!({})).await?,
+        TokenKeyCommand::Activate { generation } => {
+            post(home, &of(*generation, "activate"), json!({})).await?;
+        }
+        TokenKeyCommand::Revoke { generation } => {
+            post(home, &of(*generation, "revoke"), json!({})).await?;
+        }
+    }
+    list(home, "/v1/token-keys", console).await
+}
+
+async fn post(home: &Path, path: &str, body: Value) -> Result<(), Failure> {
+    Client::of(home, Kind::Operator).await?.post_json(path, &body).await.map(drop)
+}

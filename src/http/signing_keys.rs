@@ -1,0 +1,135 @@
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{Response, StatusCode};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+use super::answers::{Items, answer};
+use super::input::{Operator, json};
+use super::problem::Problem;
+use super::routes::{Caller, Table, route};
+use crate::base::limits::BODY_BYTES_MAX;
+use crate::broker::{AdminDesk, AuthorityView, Force, TokenKeyView};
+use crate::keyring::Stage;
+
+/// The routes of the keys that the broker signs with.
+pub(super) fn table() -> Table<AdminDesk> {
+    use Caller::Operator;
+    let authority = |stage| {
+        post(move |desk, operator, path, request| stage_authority(stage, desk, operator, path, request))
+    };
+    let token_key = |stage| post(move |desk, operator, path| stage_token_key(stage, desk, operator, path));
+    vec![
+        (route("GET", "/v1/authorities", Operator), get(authorities)),
+        (route("POST", "/v1/authorities", Operator), post(prepare_authority)),
+        (route("POST", "/v1/authorities/{generation}/activate", Operator), authority(Stage::Active)),
+        (route("POST", "/v1/authorities/{generation}/taint", Operator), authority(Stage::Tainted)),
+        (route("POST", "/v1/authorities/{generation}/revoke", Operator), authority(Stage::Revoked)),
+        (route("GET", "/v1/token-keys", Operator), get(token_keys)),
+        (route("POST", "/v1/token-keys", Operator), post(prepare_token_key)),
+        (route("POST", "/v1/token-keys/{generation}/activate", Operator), token_key(Stage::Active)),
+        (route("POST", "/v1/token-keys/{generation}/revoke", Operator), token_key(Stage::Revoked)),
+    ]
+}
+
+#[derive(Serialize)]
+struct AuthorityAnswer {
+    generation: u32,
+    stage: &'static str,
+    since: String,
+    pin: String,
+    not_after: Option<String>,
+    behind: usize,
+}
+
+impl From<AuthorityView> for AuthorityAnswer {
+    fn from(view: AuthorityView) -> Self {
+        Self {
+            generation: view.generation,
+            stage: view.standing.stage.as_str(),
+            since: view.standing.since.to_string(),
+            pin: view.pin,
+            not_after: view.not_after.map(|moment| moment.to_string()),
+            behind: view.behind,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TokenKeyAnswer {
+    generation: u32,
+    stage: &'static str,
+    since: String,
+}
+
+impl From<TokenKeyView> for TokenKeyAnswer {
+    fn from(view: TokenKeyView) -> Self {
+        let TokenKeyView { generation, standing } = view;
+        Self { generation, stage: standing.stage.as_str(), since: standing.since.to_string() }
+    }
+}
+
+async fn authorities(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
+    let items: Vec<AuthorityAnswer> = desk.authorities().into_iter().map(Into::into).collect();
+    answer(StatusCode::OK, &Items { items })
+}
+
+async fn prepare_authority(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+) -> Result<Response<Body>, Problem> {
+    desk.prepare_authority(&operator.principal).await?;
+    Ok(authorities(State(desk), operator).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StageBody {
+    #[serde(default)]
+    force: bool,
+}
+
+async fn stage_authority(
+    stage: Stage,
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(generation): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let to = (number(&generation)?, stage);
+    let body: StageBody = json(request, BODY_BYTES_MAX).await?;
+    let force = if body.force { Force::Yes } else { Force::No };
+    desk.stage_authority(&operator.principal, to, force).await?;
+    Ok(authorities(State(desk), operator).await)
+}
+
+async fn token_keys(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
+    let items: Vec<TokenKeyAnswer> = desk.token_keys().into_iter().map(Into::into).collect();
+    answer(StatusCode::OK, &Items { items })
+}
+
+async fn prepare_token_key(
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+) -> Result<Response<Body>, Problem> {
+    desk.prepare_token_key(&operator.principal).await?;
+    Ok(token_keys(State(desk), operator).await)
+}
+
+async fn stage_token_key(
+    stage: Stage,
+    State(desk): State<AdminDesk>,
+    operator: Operator,
+    Path(generation): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    desk.stage_token_key(&operator.principal, number(&generation)?, stage).await?;
+    Ok(token_keys(State(desk), operator).await)
+}
+
+fn number(text: &str) -> Result<u32, Problem> {
+    let number = text.parse::<u32>().ok().filter(|number| number.to_string() == text);
+    number.ok_or_else(|| {
+        let (why, fix) = ("a generation is a whole number", "take it from the listing");
+        Problem::new(StatusCode::BAD_REQUEST, "id_not_canonical", why, fix)
+    })
+}

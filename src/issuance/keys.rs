@@ -1,0 +1,72 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::keyring::Stage;
+
+/// The signing keys of one kind that count, by generation. One of them signs; the others are there
+/// for what they are to sign later, or have signed before.
+#[derive(Debug)]
+pub struct Keys<K> {
+    active: Arc<K>,
+    all: BTreeMap<u32, Arc<K>>,
+}
+
+impl<K> Keys<K> {
+    /// These keys, of which `active` signs. `None` when it is not among them.
+    #[must_use]
+    pub fn new(all: BTreeMap<u32, K>, active: u32) -> Option<Self> {
+        let all: BTreeMap<u32, Arc<K>> =
+            all.into_iter().map(|(number, key)| (number, Arc::new(key))).collect();
+        Some(Self { active: Arc::clone(all.get(&active)?), all })
+    }
+}
+
+/// A key, or one that is there already, is at another stage.
+#[derive(Debug)]
+pub struct Staged<K> {
+    /// Its generation.
+    pub generation: u32,
+    /// Where it is now.
+    pub stage: Stage,
+    /// The key, when it is new.
+    pub key: Option<K>,
+}
+
+/// Keys in use, changed while they are.
+#[derive(Debug)]
+pub(super) struct InUse<K>(RwLock<Keys<K>>);
+
+impl<K> InUse<K> {
+    pub(super) const fn new(keys: Keys<K>) -> Self {
+        Self(RwLock::new(keys))
+    }
+
+    /// The key that signs.
+    pub(super) fn active(&self) -> Arc<K> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).active)
+    }
+
+    /// All keys that count, the one that signs first.
+    pub(super) fn all(&self) -> Vec<Arc<K>> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let others = keys.all.values().filter(|one| !Arc::ptr_eq(one, &keys.active));
+        std::iter::once(&keys.active).chain(others).map(Arc::clone).collect()
+    }
+
+    pub(super) fn stage(&self, staged: Staged<K>) {
+        let Staged { generation, stage, key } = staged;
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = key {
+            keys.all.insert(generation, Arc::new(key));
+        }
+        match stage {
+            Stage::Active => {
+                if let Some(key) = keys.all.get(&generation).cloned() {
+                    keys.active = key;
+                }
+            }
+            Stage::Revoked => drop(keys.all.remove(&generation)),
+            Stage::Prepared | Stage::Old | Stage::Tainted => {}
+        }
+    }
+}

@@ -1,0 +1,176 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Timestamp;
+
+/// What a generation of a signing key is good for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Stage {
+    /// It is published, so that everybody knows it before it signs anything.
+    Prepared,
+    /// It signs.
+    Active,
+    /// It signs no more; what it signed counts.
+    Old,
+    /// The same, and whoever holds something that it signed is to replace it now.
+    Tainted,
+    /// What it signed counts no more. Never taken back.
+    Revoked,
+}
+
+impl Stage {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Active => "active",
+            Self::Old => "old",
+            Self::Tainted => "tainted",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Whether what a key of this stage signed counts.
+    #[must_use]
+    pub const fn counts(self) -> bool {
+        !matches!(self, Self::Revoked)
+    }
+}
+
+/// Where a generation is, and since when.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Standing {
+    /// Its stage.
+    pub stage: Stage,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Why a generation does not go to another stage.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum StageError {
+    /// There is no such generation.
+    #[error("there is no such generation")]
+    Unknown,
+    /// One is prepared already: it comes first.
+    #[error("a generation is prepared already")]
+    PreparedAlready,
+    /// The stages do not follow one another.
+    #[error("from {0:?} a key does not become {1:?}")]
+    Order(Stage, Stage),
+}
+
+/// The generations of one signing key: *prepared → active → old → tainted → revoked*. At most one is
+/// prepared, exactly one is active once there is any.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Generations(BTreeMap<u32, Standing>);
+
+impl Generations {
+    /// All of them, the oldest first.
+    pub fn all(&self) -> impl Iterator<Item = (u32, Standing)> {
+        self.0.iter().map(|(generation, standing)| (*generation, *standing))
+    }
+
+    /// The generation that signs.
+    #[must_use]
+    pub fn active(&self) -> Option<(u32, Standing)> {
+        self.at(Stage::Active)
+    }
+
+    /// The generation that is prepared.
+    #[must_use]
+    pub fn prepared(&self) -> Option<(u32, Standing)> {
+        self.at(Stage::Prepared)
+    }
+
+    /// The generation that a new one would be.
+    #[must_use]
+    pub fn following(&self) -> u32 {
+        self.0.last_key_value().map_or(1, |(newest, _)| newest.saturating_add(1))
+    }
+
+    fn at(&self, stage: Stage) -> Option<(u32, Standing)> {
+        self.all().find(|(_, standing)| standing.stage == stage)
+    }
+
+    /// Whether `generation` may go to `stage` now.
+    ///
+    /// # Errors
+    /// [`StageError`].
+    pub fn check(&self, generation: u32, stage: Stage) -> Result<(), StageError> {
+        let from = match (self.0.get(&generation), stage) {
+            (Some(standing), _) => standing.stage,
+            (None, Stage::Prepared) if generation == self.following() => {
+                return self.prepared().map_or(Ok(()), |_| Err(StageError::PreparedAlready));
+            }
+            // The very first has nobody to prepare it for.
+            (None, Stage::Active) if self.0.is_empty() => return Ok(()),
+            (None, _) => return Err(StageError::Unknown),
+        };
+        match (from, stage) {
+            (Stage::Prepared, Stage::Active | Stage::Revoked)
+            | (Stage::Old, Stage::Tainted | Stage::Revoked)
+            | (Stage::Tainted, Stage::Revoked) => Ok(()),
+            _ => Err(StageError::Order(from, stage)),
+        }
+    }
+
+    /// Takes in that `generation` is at `stage` since `now`. The one that was active before another
+    /// becomes so is old from then on.
+    pub fn apply(&mut self, generation: u32, stage: Stage, now: Timestamp) {
+        if stage == Stage::Active
+            && let Some((before, _)) = self.active()
+        {
+            self.0.insert(before, Standing { stage: Stage::Old, since: now });
+        }
+        self.0.insert(generation, Standing { stage, since: now });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    fn go(generations: &mut Generations, generation: u32, stage: Stage) {
+        generations.check(generation, stage).unwrap();
+        generations.apply(generation, stage, NOW);
+    }
+
+    #[test]
+    fn a_key_goes_from_prepared_to_revoked_and_makes_the_one_before_it_old() {
+        let mut generations = Generations::default();
+        go(&mut generations, 1, Stage::Active);
+        assert_eq!(generations.following(), 2);
+        go(&mut generations, 2, Stage::Prepared);
+        go(&mut generations, 2, Stage::Active);
+        let stages: Vec<Stage> = generations.all().map(|(_, standing)| standing.stage).collect();
+        assert_eq!(stages, [Stage::Old, Stage::Active]);
+        go(&mut generations, 1, Stage::Tainted);
+        go(&mut generations, 1, Stage::Revoked);
+        assert_eq!(generations.active().map(|(generation, _)| generation), Some(2));
+    }
+
+    #[test]
+    fn no_step_is_left_out_and_none_goes_back() {
+        let mut generations = Generations::default();
+        assert_eq!(generations.check(2, Stage::Prepared), Err(StageError::Unknown));
+        go(&mut generations, 1, Stage::Active);
+        for stage in [Stage::Prepared, Stage::Old, Stage::Tainted, Stage::Revoked, Stage::Active] {
+            assert_eq!(generations.check(1, stage), Err(StageError::Order(Stage::Active, stage)));
+        }
+        assert_eq!(
+            generations.check(2, Stage::Active),
+            Err(StageError::Unknown),
+            "published before it signs"
+        );
+        go(&mut generations, 2, Stage::Prepared);
+        assert_eq!(generations.check(3, Stage::Prepared), Err(StageError::PreparedAlready));
+        go(&mut generations, 2, Stage::Revoked);
+        assert!(generations.check(2, Stage::Active).is_err(), "given up for good");
+        go(&mut generations, 3, Stage::Prepared);
+    }
+}

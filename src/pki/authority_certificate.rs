@@ -1,0 +1,90 @@
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer;
+
+use super::authority::PkiError;
+use crate::base::{Timestamp, TrustDomain};
+use crate::crypto::{Digest, sha256};
+
+/// The identifier of an authority's key, as the certificates that it signed name it (RFC 5280
+/// §4.2.1.1): 20 bytes in this broker's profile.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AuthorityKeyId([u8; 20]);
+
+impl AuthorityKeyId {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// An authority's certificate: all that anybody but the issuer sees of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuthorityCertificate {
+    der: Vec<u8>,
+    key_id: AuthorityKeyId,
+    pin: Digest,
+    not_after: Timestamp,
+    trust_domain: TrustDomain,
+}
+
+impl AuthorityCertificate {
+    /// Reads `der`.
+    ///
+    /// # Errors
+    /// [`PkiError::Malformed`] when it is none of this broker's profile.
+    pub fn parse(der: Vec<u8>) -> Result<Self, PkiError> {
+        let (key_id, pin, not_after, trust_domain) = {
+            let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| PkiError::Malformed)?;
+            let key_id = parsed.iter_extensions().find_map(|extension| {
+                let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() else {
+                    return None;
+                };
+                AuthorityKeyId::read(id.0)
+            });
+            let not_after = Timestamp::from_s(parsed.validity().not_after.timestamp());
+            let pin = sha256(parsed.public_key().raw);
+            (key_id.ok_or(PkiError::Malformed)?, pin, not_after, trust_domain_of(&parsed)?)
+        };
+        Ok(Self { der, key_id, pin, not_after, trust_domain })
+    }
+
+    /// The certificate, DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The identifier of its key.
+    #[must_use]
+    pub const fn key_id(&self) -> AuthorityKeyId {
+        self.key_id
+    }
+
+    /// SHA-256 of its public key (DER `SubjectPublicKeyInfo`): what enrolment codes carry.
+    #[must_use]
+    pub const fn key_pin(&self) -> Digest {
+        self.pin
+    }
+
+    /// When it ends; nothing that its key signs holds longer.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// Whose identities its key signs.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+}
+
+/// The trust domain that an authority's certificate names: `spiffe://DOMAIN`, without a path.
+fn trust_domain_of(certificate: &X509Certificate<'_>) -> Result<TrustDomain, PkiError> {
+    let names = certificate.subject_alternative_name().ok().flatten().ok_or(PkiError::Malformed)?;
+    let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
+        return Err(PkiError::Malformed);
+    };
+    let domain = uri.strip_prefix("spiffe://").and_then(|domain| domain.parse().ok());
+    domain.ok_or(PkiError::Malformed)
+}

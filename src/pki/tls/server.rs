@@ -1,0 +1,207 @@
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+};
+
+use super::{Identity, OurTime, TlsError, parts, provider, roots};
+use crate::base::Clock;
+use crate::pki::authority_certificate::AuthorityCertificate;
+use crate::pki::peer::PeerCertificate;
+
+/// Who is asked, once the chain is good, whether the holder may still act.
+pub trait Gate: Send + Sync + fmt::Debug {
+    /// Whether `peer` may connect now.
+    fn admits(&self, peer: &PeerCertificate) -> bool;
+
+    /// Whether `peer` may connect although its certificate has ended.
+    fn admits_late(&self, _peer: &PeerCertificate) -> bool {
+        false
+    }
+}
+
+/// A listener's TLS: what it shows and whom it trusts can change while it serves.
+///
+/// It takes client certificates of the authorities it trusts that `gate` admits, and also peers
+/// without one, whom the routes judge. Resumption is off: a resumed session would pass by the
+/// certificate checks, and so by revocation.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    shown: Arc<Shown>,
+    verifier: Arc<LiveVerifier>,
+}
+
+impl ServerTls {
+    /// Shows `identity` and trusts `authorities`.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn new(
+        identity: &Identity,
+        authorities: &[AuthorityCertificate],
+        gate: Arc<dyn Gate>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
+        let shown = Arc::new(Shown(RwLock::new(certified(identity)?)));
+        let verifier = Arc::new(LiveVerifier { inner: RwLock::new(trusting(authorities)?), gate });
+        let mut config = ServerConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
+            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self { config: Arc::new(config), shown, verifier })
+    }
+
+    /// The configuration for the TLS library.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Shows `identity` at every handshake from now on.
+    ///
+    /// # Errors
+    /// [`TlsError`]; the one before goes on to be shown then.
+    pub fn show(&self, identity: &Identity) -> Result<(), TlsError> {
+        let certified = certified(identity)?;
+        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        Ok(())
+    }
+
+    /// Trusts `authorities` alone from now on. Connections that are open are for the gate to judge.
+    ///
+    /// # Errors
+    /// [`TlsError`]; those before go on to be trusted then.
+    pub fn trust(&self, authorities: &[AuthorityCertificate]) -> Result<(), TlsError> {
+        let trusting = trusting(authorities)?;
+        *self.verifier.inner.write().unwrap_or_else(PoisonError::into_inner) = trusting;
+        Ok(())
+    }
+}
+
+fn certified(identity: &Identity) -> Result<Arc<CertifiedKey>, TlsError> {
+    let (chain, key) = parts(identity)?;
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
+}
+
+fn trusting(authorities: &[AuthorityCertificate]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let ders: Vec<&[u8]> = authorities.iter().map(AuthorityCertificate::der).collect();
+    WebPkiClientVerifier::builder_with_provider(roots(&ders)?, provider())
+        .allow_unauthenticated()
+        .clear_root_hint_subjects()
+        .build()
+        .map_err(|_| TlsError::Authority)
+}
+
+/// What the listener shows, whatever name the client asks for: it has one certificate.
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// The library's verifier, and behind it the live records.
+#[derive(Debug)]
+struct LiveVerifier {
+    inner: RwLock<Arc<dyn ClientCertVerifier>>,
+    gate: Arc<dyn Gate>,
+}
+
+impl LiveVerifier {
+    fn inner(&self) -> Arc<dyn ClientCertVerifier> {
+        Arc::clone(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ClientCertVerifier for LiveVerifier {
+    fn offer_client_auth(&self) -> bool {
+        self.inner().offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner().client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let inner = self.inner();
+        match inner.verify_client_cert(end_entity, intermediates, now) {
+            Ok(verified) => {
+                let peer = read(end_entity)?;
+                // In its very last second it holds for the library and has ended for the records.
+                if self.gate.admits(&peer) || self.gate.admits_late(&peer) {
+                    return Ok(verified);
+                }
+                Err(Error::InvalidCertificate(CertificateError::Revoked))
+            }
+            Err(error) if is_expiry(&error) => {
+                // All else about it has to be good, as of its last second.
+                let peer = read(end_entity)?;
+                let verified = inner.verify_client_cert(end_entity, intermediates, last_second(&peer)?)?;
+                if self.gate.admits_late(&peer) { Ok(verified) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner().verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner().verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner().supported_verify_schemes()
+    }
+}
+
+fn read(end_entity: &CertificateDer<'_>) -> Result<PeerCertificate, Error> {
+    PeerCertificate::parse(end_entity)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+}
+
+fn is_expiry(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })
+    )
+}
+
+fn last_second(peer: &PeerCertificate) -> Result<UnixTime, Error> {
+    let s = u64::try_from(peer.not_after().plus_s(-1).s());
+    let s = s.map_err(|_| Error::InvalidCertificate(CertificateError::Expired))?;
+    Ok(UnixTime::since_unix_epoch(Duration::from_secs(s)))
+}

@@ -1,0 +1,66 @@
+use serde::{Deserialize, Serialize};
+
+use crate::keyring::{Generations, Stage};
+use crate::ledger::Kind;
+use crate::store::{At, Event};
+
+/// A generation of the token key is at another stage.
+#[derive(Debug, Serialize)]
+pub struct TokenKeyStaged<'a> {
+    /// Who has brought it there: an operator's name, or `the schedule` (no name has a space).
+    pub by: &'a str,
+    /// Which generation.
+    pub generation: u32,
+    /// The name that tokens know it by.
+    pub kid: &'a str,
+    /// Where it is now.
+    pub stage: &'static str,
+}
+
+impl Event for TokenKeyStaged<'_> {
+    const KIND: Kind = Kind(0x0404);
+    const NAME: &'static str = "token-key.staged";
+}
+
+/// A state change of this room.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// A generation of the token key is at another stage.
+    Stage {
+        /// Which one.
+        generation: u32,
+        /// Where it is.
+        stage: Stage,
+    },
+}
+
+/// Which token keys there are, in memory.
+#[derive(Debug, Default)]
+pub struct TokenKeys {
+    generations: Generations,
+}
+
+impl TokenKeys {
+    /// The generations and where each is.
+    #[must_use]
+    pub const fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// Takes in one effect.
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        let Effect::Stage { generation, stage } = effect;
+        self.generations.apply(*generation, *stage, at.time);
+    }
+}
+
+/// The keys that decisions on this room's records rely on.
+pub mod keys {
+    use crate::ledger::Key;
+
+    /// Which token keys there are, and where each is.
+    #[must_use]
+    pub fn token_keys() -> Key {
+        Key::of("token-keys", b"")
+    }
+}

@@ -1,0 +1,277 @@
+//! The keys that the broker signs with take turns: published before they sign, counting after they did.
+
+use keyward::base::SystemEntropy;
+use keyward::base::encoding::{base64url, from_base64url};
+use keyward::cli::{Identity, Kind};
+use keyward::keyring::{Family, Keyring, SlotKey};
+use keyward::pki::new_key_and_request;
+use serde_json::{Value, json};
+
+use crate::support::broker::{Agent, Caller, Reply, TestBroker};
+use crate::support::process::Process;
+
+const DAY_S: u32 = 86_400;
+
+fn refused(reply: &Reply, status: u16, code: &str) {
+    assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.text());
+}
+
+async fn post(broker: &TestBroker, path: &str) -> Reply {
+    broker.operator().post_json(path, &json!({})).await
+}
+
+async fn good(broker: &TestBroker, path: &str) -> Value {
+    let reply = post(broker, path).await;
+    assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    broker.look_after().await;
+    reply.json()
+}
+
+fn stages(listing: &Value) -> Vec<&str> {
+    listing["items"].as_array().unwrap().iter().map(|item| item["stage"].as_str().unwrap()).collect()
+}
+
+async fn published(broker: &TestBroker) -> Vec<String> {
+    let keys = broker.nobody(broker.agents()).get("/.well-known/jwks.json").await.json();
+    keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+fn kid(token: &str) -> String {
+    let header = from_base64url(token.split('.').next().unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
+}
+
+async fn renew(broker: &TestBroker, agent: &Agent) -> (Agent, String) {
+    let (key, request) = new_key_and_request().unwrap();
+    let reply = agent.caller.post_json("/v1/renew", &json!({ "csr": base64url(&request) })).await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let text = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
+    let (certificate, key) = (text("certificate"), key.expose().clone());
+    let caller = broker.caller(broker.agents(), Some(&certificate), Some(&key));
+    assert_eq!(caller.get("/v1/whoami").await.status, 200);
+    (Agent { caller, certificate, key }, text("authority"))
+}
+
+/// The same agent, knowing the broker by `authorities`.
+fn knowing(broker: &TestBroker, agent: &Agent, authorities: &str) -> Caller {
+    broker.caller_knowing(authorities, broker.agents(), Some((&agent.certificate, &agent.key)))
+}
+
+#[tokio::test]
+async fn a_token_key_is_published_before_it_signs_and_verifies_after_it_did() {
+    let mut broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let old = agent.token("github.repo.read").await;
+    assert_eq!(stages(&good(&broker, "/v1/token-keys").await), ["active", "prepared"]);
+    assert_eq!(published(&broker).await.len(), 2);
+    assert_eq!(kid(&agent.token("github.repo.read").await), kid(&old), "it signs nothing yet");
+    refused(&post(&broker, "/v1/token-keys").await, 409, "generation_prepared_already");
+
+    assert_eq!(stages(&good(&broker, "/v1/token-keys/2/activate").await), ["old", "active"]);
+    let new = agent.token("github.repo.read").await;
+    assert_ne!(kid(&new), kid(&old));
+    broker.restart().await;
+    let agent = Agent { caller: Caller { address: broker.agents(), ..agent.caller.clone() }, ..agent };
+    for token in [&old, &new] {
+        assert_eq!(agent.secret("github/app", token).await.status, 200, "both count, after a restart too");
+    }
+    assert_eq!(kid(&agent.token("github.repo.read").await), kid(&new));
+
+    assert_eq!(stages(&good(&broker, "/v1/token-keys/1/revoke").await), ["revoked", "active"]);
+    assert_eq!(published(&broker).await, [kid(&new)]);
+    refused(&agent.secret("github/app", &old).await, 401, "token_invalid");
+    assert_eq!(agent.secret("github/app", &new).await.status, 200);
+    refused(&post(&broker, "/v1/token-keys/2/revoke").await, 409, "generation_stage");
+    refused(&post(&broker, "/v1/token-keys/9/activate").await, 404, "generation_unknown");
+    refused(&post(&broker, "/v1/token-keys/x/activate").await, 400, "id_not_canonical");
+}
+
+#[tokio::test]
+async fn token_keys_follow_their_schedule_with_an_overlap() {
+    let mut broker = TestBroker::start_with("[tokens]\nkey_life_s = 86400\n").await;
+    let first = published(&broker).await;
+    broker.clock.advance_s(DAY_S - 3601);
+    broker.look_after().await;
+    assert_eq!(published(&broker).await, first, "an hour before its time there is one");
+    broker.clock.advance_s(1);
+    broker.look_after().await;
+    assert_eq!(published(&broker).await.len(), 2);
+    broker.restart().await;
+    broker.clock.advance_s(3600);
+    broker.look_after().await;
+    let both = published(&broker).await;
+    assert_eq!((both.len(), both[1] == first[0]), (2, true), "the new one signs, the old one verifies");
+    broker.clock.advance_s(3605);
+    broker.look_after().await;
+    assert_eq!(published(&broker).await, both[..1]);
+    broker.look_after().await;
+    assert_eq!(published(&broker).await, both[..1], "nothing is due twice");
+}
+
+#[tokio::test]
+async fn a_stop_between_keyring_and_ledger_is_taken_up_by_the_next_attempt() {
+    let mut broker = TestBroker::declared().await;
+    broker.stop().await;
+    let slot = SlotKey::from_file(&broker.path().join("root.key")).unwrap();
+    let path = broker.data().join("keyring");
+    let mut keyring = Keyring::open(&path, &slot).unwrap();
+    for family in [Family::Token, Family::Authority] {
+        keyring.extend(&path, (family, 2), &SystemEntropy).unwrap();
+    }
+    let before = std::fs::read(&path).unwrap();
+    broker.serve().await;
+    assert_eq!(stages(&good(&broker, "/v1/token-keys").await), ["active", "prepared"]);
+    assert_eq!(stages(&good(&broker, "/v1/authorities").await), ["active", "prepared"]);
+    assert_eq!(std::fs::read(&path).unwrap(), before, "the key that was there is the one");
+    broker.restart().await;
+}
+
+#[tokio::test]
+async fn an_older_keyring_under_a_newer_ledger_is_refused_by_name() {
+    let mut broker = TestBroker::declared().await;
+    let path = broker.data().join("keyring");
+    let older = std::fs::read(&path).unwrap();
+    good(&broker, "/v1/authorities").await;
+    broker.stop().await;
+    let newer = std::fs::read(&path).unwrap();
+    std::fs::write(&path, older).unwrap();
+    assert_eq!(broker.try_serve().await.unwrap_err().code(), "signing_key_missing");
+    std::fs::write(&path, newer).unwrap();
+    broker.serve().await;
+}
+
+#[tokio::test]
+async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
+    let broker = TestBroker::declared().await;
+    let (agent, lazy) =
+        (broker.agent("a", &["repo-reader"]).await, broker.agent("b", &["repo-reader"]).await);
+    let first = broker.authority_pem();
+    broker.clock.advance_s(60);
+    let listing = good(&broker, "/v1/authorities").await;
+    assert_eq!((stages(&listing), &listing["items"][1]["behind"]), (vec!["active", "prepared"], &json!(2)));
+    let both = broker.nobody(broker.agents()).get("/v1/authority").await.text();
+    assert_eq!(both.matches("BEGIN").count(), 2);
+    refused(&post(&broker, "/v1/authorities/2/activate").await, 409, "agents_behind");
+
+    broker.clock.advance_s(60);
+    let (agent, known) = renew(&broker, &agent).await;
+    assert_eq!(known, both, "a renewal tells of it");
+    let force = json!({ "force": true });
+    let activated = broker.operator().post_json("/v1/authorities/2/activate", &force).await;
+    assert_eq!(stages(&activated.json()), ["old", "active"]);
+    broker.look_after().await;
+    // The broker shows a certificate of the new authority: who knows both gets in with the old
+    // certificate, who knows the first alone does not.
+    assert_eq!(knowing(&broker, &agent, &known).get("/v1/whoami").await.status, 200);
+    assert!(knowing(&broker, &lazy, &first).attempt("GET", "/livez", &[], b"").await.is_err());
+
+    broker.clock.advance_s(60);
+    let operator = |authorities: &str| broker.operator_knowing(authorities);
+    let post = async |path: &str| operator(&known).post_json(path, &json!({})).await;
+    assert_eq!(stages(&post("/v1/authorities/1/taint").await.json()), ["tainted", "active"]);
+    let told = knowing(&broker, &agent, &known).get("/v1/whoami").await.json();
+    assert_eq!(told["renew_now"], true);
+    refused(&post("/v1/authorities/1/revoke").await, 409, "agents_behind");
+
+    let (key, request) = new_key_and_request().unwrap();
+    let body = json!({ "csr": base64url(&request) });
+    let renewed = knowing(&broker, &agent, &known).post_json("/v1/renew", &body).await.json();
+    let renewed = Agent {
+        caller: agent.caller.clone(),
+        certificate: renewed["certificate"].as_str().unwrap().to_owned(),
+        key: key.expose().clone(),
+    };
+    let new = knowing(&broker, &renewed, &known);
+    assert_eq!(new.get("/v1/whoami").await.json()["renew_now"], false);
+    let mut open = knowing(&broker, &lazy, &known).connect().await.unwrap();
+    assert_eq!(open.send("GET", "/v1/whoami", &[], b"").await.unwrap().status, 200);
+    let revoked = operator(&known).post_json("/v1/authorities/1/revoke", &force).await;
+    assert_eq!(
+        stages(&revoked.json()),
+        ["revoked", "active"],
+        "the last act of the operator's own certificate"
+    );
+    broker.look_after().await;
+    assert!(open.send("GET", "/v1/whoami", &[], b"").await.map_or(true, |reply| reply.status == 401));
+    assert!(knowing(&broker, &lazy, &known).attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    assert!(operator(&known).attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    assert_eq!(new.get("/v1/whoami").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_authorities_there_are_survives_a_restart_at_every_stage() {
+    let mut broker = TestBroker::declared().await;
+    broker.clock.advance_s(60);
+    let known = {
+        good(&broker, "/v1/authorities").await;
+        broker.nobody(broker.agents()).get("/v1/authority").await.text()
+    };
+    let force = json!({ "force": true });
+    for (path, expected) in [
+        ("", ["active", "prepared"]),
+        ("/v1/authorities/2/activate", ["old", "active"]),
+        ("/v1/authorities/1/taint", ["tainted", "active"]),
+    ] {
+        if !path.is_empty() {
+            let body = if path.ends_with("taint") { json!({}) } else { force.clone() };
+            let reply = broker.operator_knowing(&known).post_json(path, &body).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+        broker.restart().await;
+        let listing = broker.operator_knowing(&known).get("/v1/authorities").await.json();
+        assert_eq!(stages(&listing), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_broker_s_own_certificate_is_replaced_while_it_serves() {
+    let broker = TestBroker::start().await;
+    let leaf = broker.data().join("tls/server.pem");
+    let before = std::fs::read(&leaf).unwrap();
+    let mut open = broker.nobody(broker.agents()).connect().await.unwrap();
+    broker.look_after().await;
+    assert_eq!(std::fs::read(&leaf).unwrap(), before, "nothing is due");
+    broker.clock.advance_s(183 * DAY_S);
+    broker.look_after().await;
+    assert_ne!(std::fs::read(&leaf).unwrap(), before);
+    assert_eq!(open.send("GET", "/livez", &[], b"").await.unwrap().status, 200, "nobody was cut off");
+    broker.clock.advance_s(183 * DAY_S);
+    assert_eq!(broker.nobody(broker.agents()).get("/livez").await.status, 200, "the first would have ended");
+}
+
+#[test]
+fn on_the_command_line_an_operator_and_an_agent_come_through_a_change_of_authority() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.good(&["authority", "prepare"], b"");
+    let known = |who: &str, kind: Kind| {
+        Identity::load(&process.path(&format!("home-{who}")), kind)
+            .unwrap()
+            .authority_pem
+            .matches("BEGIN")
+            .count()
+    };
+    process.good(&["authority", "list"], b"");
+    assert_eq!(known("operator", Kind::Operator), 2, "whoever talks to the broker learns of it");
+    let refused = process.run_as("operator", &["authority", "activate", "2"], b"");
+    assert_eq!(refused.status.code(), Some(8), "the agent does not know it yet");
+    // A certificate's times are whole seconds: one that was given in the same second is not newer.
+    while process.run_as("operator", &["authority", "activate", "2"], b"").status.code() == Some(8) {
+        process.good_as("a", &["renew"], b"");
+    }
+    assert_eq!(known("a", Kind::Agent), 2);
+    process.good_as("a", &["get", "github/app"], b"");
+    process.good_as("a", &["renew"], b"");
+    let listed = process.json(&["authority", "list"]);
+    assert_eq!(listed["items"][1]["stage"], "active");
+    let code = process.good(&["agent", "invite", "b", "--role", "repo-reader"], b"");
+    process.good_as("b", &["join"], &code);
+    process.kill();
+    process.serve();
+    process.good_as("a", &["whoami"], b"");
+    process.good_as("b", &["whoami"], b"");
+    process.good(&["token-key", "prepare"], b"");
+    process.good(&["token-key", "activate", "2"], b"");
+    process.good_as("a", &["get", "github/app"], b"");
+}
