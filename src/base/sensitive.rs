@@ -6,13 +6,15 @@ use zeroize::{Zeroize, Zeroizing};
 ///
 /// The one way in is [`Sensitive::expose`], so that a search for the word lists every use; a test
 /// holds the list of files that may say it.
-pub struct Sensitive<T: Zeroize>(Zeroizing<T>);
+///
+/// It stays where it is when it is moved: no copy is left behind on a stack.
+pub struct Sensitive<T: Zeroize>(Box<Zeroizing<T>>);
 
 impl<T: Zeroize> Sensitive<T> {
     /// Takes charge of `value`. Copies made before this call are the caller's to wipe.
     #[must_use]
     pub fn new(value: T) -> Self {
-        Self(Zeroizing::new(value))
+        Self(Box::new(Zeroizing::new(value)))
     }
 
     /// The value itself. What is copied out of the borrow is no longer protected.
@@ -27,7 +29,7 @@ impl<const N: usize> Sensitive<[u8; N]> {
     /// An array that `fill` has written to.
     #[must_use]
     pub fn filled(fill: impl FnOnce(&mut [u8; N])) -> Self {
-        let mut value = Zeroizing::new([0; N]);
+        let mut value = Box::new(Zeroizing::new([0; N]));
         fill(&mut value);
         Self(value)
     }

@@ -24,6 +24,8 @@ const RETRY_LONGEST_S: i64 = 900;
 
 /// Renews the agent's certificate now.
 pub(super) async fn renew(home: &Path, console: &Console) -> Result<(), Failure> {
+    // Before anything is made: without an identity there is nothing to renew.
+    Identity::load(home, Kind::Agent)?;
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| unusable(home, &error))?;
     let renewed = exchange(home, &Identity::load(home, Kind::Agent)?).await?;

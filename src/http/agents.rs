@@ -175,10 +175,10 @@ async fn enrol(
         Problem::new(StatusCode::BAD_REQUEST, "enrolment_malformed", &why, fix)
     };
     let secret = from_base64url(&body.secret).map(zeroize::Zeroizing::new);
-    let secret = secret.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+    let secret = secret.filter(|bytes| bytes.len() == 32).ok_or_else(|| malformed("secret"))?;
     let input = EnrolInput {
         code: body.code_id.parse().map_err(|_| malformed("code_id"))?,
-        secret: Sensitive::new(secret.ok_or_else(|| malformed("secret"))?),
+        secret: Sensitive::filled(|to| to.copy_from_slice(&secret)),
         request: from_base64url(&body.csr).ok_or_else(|| malformed("csr"))?,
         peer: peer.address,
     };

@@ -3,6 +3,7 @@
 //! Log fields are redacted by type: what must not be seen has no text form. This room knows nothing
 //! of what is logged.
 
+mod allocator;
 mod hardening;
 mod logs;
 

@@ -1,7 +1,8 @@
 //! Canaries: a value that must not be seen is planted wherever secrets go, everything is driven with
 //! the log at TRACE, and every output is searched in the spellings in which secrets leak.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use keyward::base::encoding::{base64url, hex};
@@ -113,6 +114,46 @@ fn aud_07_no_secret_is_in_log_ledger_disk_error_or_process() {
     let line = key.lines().nth(1).unwrap().as_bytes();
     assert_eq!(sightings(&process.path("data"), line), [""; 0]);
     assert!(!holds(process.log().as_bytes(), line));
+}
+
+/// Where `canary` is in the memory of the process, as `address in what`. Needs to be root, as the
+/// broker lets nobody else look.
+fn in_memory(pid: u32, canary: &[u8]) -> Vec<String> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("this test has to run as root");
+    let mut found = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (range, what) = line.split_once(' ').unwrap();
+        let (from, to) = range.split_once('-').unwrap();
+        let address = |text| u64::from_str_radix(text, 16).unwrap();
+        let mut bytes = vec![0; usize::try_from(address(to) - address(from)).unwrap()];
+        // What is mapped and not there is passed over: a stack's guard, a device.
+        if memory.read_exact_at(&mut bytes, address(from)).is_ok() && holds(&bytes, canary) {
+            found.push(format!("{from} in {what}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_secret_stays_in_the_broker_s_memory_once_it_was_delivered() {
+    let secret = b"CNRY-memory-1f3870be274f6c49b3e31a0c6728957f".as_slice();
+    let mut process = Process::init("info");
+    process.serve();
+    process.set_up(secret);
+    for _ in 0..3 {
+        assert_eq!(process.good_as("a", &["get", "github/app"], b""), secret);
+    }
+    let token = String::from_utf8(process.good_as("a", &["token", "github.repo.read"], b"")).unwrap();
+    let code = process.good(&["agent", "invite", "b", "--role", "repo-reader"], b"");
+    process.good_as("b", &["join"], &code);
+    let code = EnrolmentCode::parse(&String::from_utf8(code).unwrap()).unwrap();
+    assert!(!in_memory(process.pid(), b"spiffe://keyward.test").is_empty(), "what is there is found");
+    let signature = token.trim().rsplit('.').next().unwrap().as_bytes();
+    let canaries = [("secret", secret), ("enrolment code", code.secret.expose()), ("token", signature)];
+    for (what, canary) in canaries {
+        assert_eq!(in_memory(process.pid(), canary), [""; 0], "{what}");
+    }
 }
 
 #[test]
