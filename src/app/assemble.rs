@@ -3,6 +3,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::base::code;
 use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::broker::{Core, Founding, Settings, World, authorities, token_keys};
 use crate::cli::Failure;
@@ -55,24 +56,15 @@ pub(super) fn keyring_path(config: &Config) -> PathBuf {
 }
 
 pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
-    let (code, fix) = match error {
-        KeyringError::Missing(_) => ("not_initialised", "run `keyward init`"),
-        KeyringError::Exists(_) => ("initialised_already", "there is nothing to do; nothing was changed"),
-        KeyringError::WrongKey => (
-            "root_key_wrong",
-            "name the key that this broker was initialised with in `[root_key]`; nothing was touched",
-        ),
-        KeyringError::Altered(_) => {
-            ("keyring_altered", "put the keyring back from its own backup; nothing was touched")
-        }
-        KeyringError::SlotFile { .. } => {
-            ("root_key_unusable", "see that the file in `[root_key]` is there and for its owner alone")
-        }
-        KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Io(_) => {
-            ("keyring_failed", "look at the data directory and its permissions")
-        }
+    let code = match error {
+        KeyringError::Missing(_) => code::NOT_INITIALISED,
+        KeyringError::Exists(_) => code::INITIALISED_ALREADY,
+        KeyringError::WrongKey => code::ROOT_KEY_WRONG,
+        KeyringError::Altered(_) => code::KEYRING_ALTERED,
+        KeyringError::SlotFile { .. } => code::ROOT_KEY_UNUSABLE,
+        KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Io(_) => code::KEYRING_FAILED,
     };
-    Failure::unavailable(code, &error.to_string(), fix)
+    Failure::new(code).because(error.to_string())
 }
 
 /// Opens the store and puts every room in its place. Keys go to whoever uses them and nobody else.
@@ -149,35 +141,23 @@ pub(super) fn notary(config: &Config, keyring: &Keyring) -> Result<Notary, Failu
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {
-    Failure::unavailable(
-        "start_failed",
-        &error.to_string(),
-        "this is a fault of keyward itself: please report it",
-    )
+    Failure::new(code::START_FAILED).because(error.to_string())
 }
 
 pub(super) fn broker_failure(failure: &crate::broker::Failure) -> Failure {
-    Failure::unavailable(failure.code, &failure.why, &failure.fix)
+    Failure::new(failure.code).because(failure.why.as_ref()).mended_by(failure.fix.as_ref())
 }
 
 fn store_failure(error: &StoreError) -> Failure {
-    let (code, fix) = match error {
-        StoreError::InUse | StoreError::Ledger(crate::ledger::OpenError::InUse) => {
-            ("data_dir_in_use", "another keyward uses this data directory: stop it first")
-        }
-        StoreError::Ledger(_) => (
-            "ledger_damaged",
-            "nothing was changed; `keyward verify` names the place; put the ledger back from its backup",
-        ),
-        StoreError::EntriesLost { .. } => (
-            "entries_lost",
-            "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`",
-        ),
+    let code = match error {
+        StoreError::InUse | StoreError::Ledger(crate::ledger::OpenError::InUse) => code::DATA_DIR_IN_USE,
+        StoreError::Ledger(_) => code::LEDGER_DAMAGED,
+        StoreError::EntriesLost { .. } => code::ENTRIES_LOST,
         StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) | StoreError::Io(_) => {
-            ("store_failed", "look at the data directory, its disk and its permissions")
+            code::STORE_FAILED
         }
     };
-    Failure::unavailable(code, &error.to_string(), fix)
+    Failure::new(code).because(error.to_string())
 }
 
 /// A directory for its owner alone, also when it was there before.
@@ -186,6 +166,6 @@ pub(super) fn private_dir(dir: &Path) -> Result<(), Failure> {
     let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
     made.map_err(|error| {
         let why = format!("`{}` cannot be made: {}", dir.display(), error.kind());
-        Failure::local("data_dir_unusable", &why, "make the directory, or run as a user who can")
+        Failure::new(code::DATA_DIR_UNUSABLE).because(why)
     })
 }

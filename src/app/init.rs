@@ -6,6 +6,7 @@ use super::assemble::{
     Surroundings, assemble, broken, broker_failure, keyring_failure, keyring_path, open_keyring, private_dir,
     slot_key,
 };
+use crate::base::code;
 use crate::base::{Clock, Entropy, NameError, OperatorName};
 use crate::broker::certify_operator;
 use crate::cli::{Console, Failure, Identity, Kind};
@@ -83,9 +84,7 @@ fn create(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<K
     if path.exists() {
         let why =
             format!("there is a broker in `{}` already; nothing was changed", config.data_dir.display());
-        let fix =
-            "run it: `keyward serve`; for a new operator certificate: `keyward init --reissue-operator`";
-        return Err(Failure::local("initialised_already", &why, fix));
+        return Err(Failure::new(code::INITIALISED_ALREADY).because(why));
     }
     let slot = match &config.root_key {
         RootKey::File(file) if !file.exists() => {

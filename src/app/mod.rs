@@ -15,6 +15,7 @@ pub use running::{Running, start};
 
 use std::process::ExitCode;
 
+use crate::base::code;
 use crate::cli::{self, Cli, Command, ConfigCommand, Console, Failure};
 use crate::config::Config;
 
@@ -28,7 +29,7 @@ pub fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(carry_out(&cli, &console)),
-        Err(error) => Err(Failure::local("runtime", &error.to_string(), "look at the process limits")),
+        Err(error) => Err(Failure::new(code::RUNTIME).because(error.to_string())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

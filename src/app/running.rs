@@ -9,6 +9,7 @@ use super::assemble::{Surroundings, assemble, broken, open_keyring};
 use super::gate::{AdminGate, AgentGate};
 use super::keeper::Keeper;
 use super::server_identity::server_identity;
+use crate::base::code;
 use crate::broker::{AdminDesk, AgentDesk, Core};
 use crate::cli::Failure;
 use crate::config::Config;
@@ -119,7 +120,7 @@ impl Running {
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let refuse = |error: std::io::Error| {
         let why = format!("{address} cannot be listened on: {}", error.kind());
-        Failure::unavailable("listen_failed", &why, "see what listens there, or change `[listen]`")
+        Failure::new(code::LISTEN_FAILED).because(why)
     };
     let listener = TcpListener::bind(address).await.map_err(refuse)?;
     let bound = listener.local_addr().map_err(refuse)?;

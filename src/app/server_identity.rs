@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::base::code;
 use crate::base::{Sensitive, Timestamp};
 use crate::broker::{Core, certify_server};
 use crate::cli::Failure;
@@ -92,5 +93,5 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
     let why = format!("`{}` cannot be used: {}", path.display(), error.kind());
-    Failure::local("server_key_unusable", &why, "look at the data directory and its permissions")
+    Failure::new(code::SERVER_KEY_UNUSABLE).because(why)
 }

@@ -3,6 +3,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::assemble::{broken, keyring_failure, notary, open_keyring};
+use crate::base::code;
 use crate::cli::{Console, Failure};
 use crate::config::Config;
 use crate::ledger::{
@@ -47,7 +48,7 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
     };
     if verified.entries == 0 {
         let why = format!("there is no ledger entry below `{}`", dir.display());
-        return Err(Failure::unverified("ledger_empty", &why, "name the data directory of a broker"));
+        return Err(Failure::new(code::LEDGER_EMPTY).because(why));
     }
     if let Some(checkpoint) = &checkpoint {
         compare(checkpoint, &verified)?;
@@ -76,10 +77,8 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
 /// The checkpoint to compare with, opened with the ledger's own key or the one that was named.
 fn checkpoint(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<Checkpoint>, Failure> {
     let Some(path) = wanted.checkpoint else { return Ok(None) };
-    let unverified = |error: CheckpointError| {
-        let fix = "take the checkpoint from GET /v1/checkpoint and the key from GET /v1/checkpoint/key, kept elsewhere";
-        Failure::unverified("checkpoint_refused", &error.to_string(), fix)
-    };
+    let unverified =
+        |error: CheckpointError| Failure::new(code::CHECKPOINT_REFUSED).because(error.to_string());
     let verifier = match (wanted.key.map(NoteVerifier::parse).transpose().map_err(unverified)?, own) {
         (Some(named), _) => named,
         (None, Some(own)) => own,
@@ -87,14 +86,13 @@ fn checkpoint(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<C
     };
     let note = std::fs::read_to_string(path).map_err(|error| {
         let why = format!("`{}` cannot be read: {}", path.display(), error.kind());
-        Failure::local("file_unusable", &why, "look at the path and its permissions")
+        Failure::new(code::FILE_UNUSABLE).because(why)
     })?;
     verifier.open(&note).map(Some).map_err(unverified)
 }
 
 /// Whether the ledger still begins with what the checkpoint was signed over.
 fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> {
-    let fix = "keep the directory as it is, and put the ledger back from its backup";
     match verified.root_at {
         Some(root) if root == checkpoint.root => Ok(()),
         Some(_) => {
@@ -102,25 +100,23 @@ fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> 
                 "the first {} entries are not those that the checkpoint was signed over",
                 checkpoint.size
             );
-            Err(Failure::unverified("ledger_forked", &why, fix))
+            Err(Failure::new(code::LEDGER_FORKED).because(why))
         }
         None => {
             let why = format!(
                 "the checkpoint knows {} entries, and only {} are left",
                 checkpoint.size, verified.entries
             );
-            Err(Failure::unverified("ledger_cut", &why, fix))
+            Err(Failure::new(code::LEDGER_CUT).because(why))
         }
     }
 }
 
 fn refused(error: &VerifyError) -> Failure {
     match error {
-        VerifyError::Damaged { .. } | VerifyError::KeyMissing { .. } => Failure::unverified(
-            "ledger_damaged",
-            &error.to_string(),
-            "keep the directory as it is, and put the ledger back from its backup",
-        ),
+        VerifyError::Damaged { .. } | VerifyError::KeyMissing { .. } => {
+            Failure::new(code::LEDGER_DAMAGED).because(error.to_string())
+        }
         VerifyError::Io { .. } => broken(error),
     }
 }

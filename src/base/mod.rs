@@ -5,6 +5,7 @@
 //! house nobody compares text.
 
 mod clock;
+pub mod code;
 pub mod encoding;
 mod entropy;
 mod id;

@@ -1,8 +1,9 @@
 use super::desk::{AdminDesk, Again, Core, deciding_again};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::AgentId;
+use crate::base::code;
 use crate::registry::{
     self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Fault, Plan, PlannedChange, Registry,
     SourceFile, Unnamed, draw, keys, parse,
@@ -138,12 +139,7 @@ impl Core {
 }
 
 fn refused(faults: Vec<Fault>) -> Failure {
-    let mut failure = Failure::new(
-        FailureKind::Invalid,
-        "declarations_invalid",
-        "the declarations have faults; nothing was changed",
-        "mend each place that is named, then plan again",
-    );
+    let mut failure = Failure::new(code::DECLARATIONS_INVALID);
     failure.faults = faults;
     failure
 }

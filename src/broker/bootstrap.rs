@@ -1,6 +1,7 @@
 use super::desk::Core;
 use super::failure::Failure;
 use super::world::Effect;
+use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorId, OperatorName, TrustDomain};
 use crate::issuance::{Certificate, Certify, ServerPlan};
 use crate::keyring::Keyring;
@@ -79,5 +80,5 @@ pub async fn certify_operator(
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {
-    Failure::internal("authority_failed", error)
+    Failure::internal(code::AUTHORITY_FAILED, error)
 }

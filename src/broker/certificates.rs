@@ -1,6 +1,7 @@
 use super::desk::{Again, Core};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::Effect;
+use crate::base::code;
 use crate::base::{AgentId, InstanceId, Timestamp};
 use crate::index::Tree;
 use crate::issuance::{Certificate, Certify};
@@ -131,17 +132,12 @@ pub(super) fn read_key(request: &[u8]) -> Result<PublicKey, Failure> {
 }
 
 fn bad_request(error: RequestError) -> Failure {
-    let (code, fix) = match error {
-        RequestError::TooLarge => ("csr_too_large", "send a request for one P-256 key"),
-        RequestError::Malformed => ("csr_malformed", "send one PKCS#10 request in DER, base64url"),
-        RequestError::KeyType => {
-            ("csr_key_type", "make a P-256 key: `openssl ecparam -name prime256v1 -genkey`")
-        }
-        RequestError::Signature => ("csr_signature", "sign the request with the key that it is for"),
-        RequestError::AsksForMore => (
-            "csr_asks_for_more",
-            "only the key is taken: make the request with an empty subject and no extensions",
-        ),
+    let code = match error {
+        RequestError::TooLarge => code::CSR_TOO_LARGE,
+        RequestError::Malformed => code::CSR_MALFORMED,
+        RequestError::KeyType => code::CSR_KEY_TYPE,
+        RequestError::Signature => code::CSR_SIGNATURE,
+        RequestError::AsksForMore => code::CSR_ASKS_FOR_MORE,
     };
-    Failure::new(FailureKind::Invalid, code, &error.to_string(), fix)
+    Failure::new(code).because(error.to_string())
 }

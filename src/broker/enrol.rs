@@ -2,8 +2,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::certificates::{Enrolled, Occasion, Planned, read_key};
 use super::desk::{Again, AgentDesk, Core, deciding_again};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::Effect;
+use crate::base::code;
 use crate::base::{CodeId, InstanceId, Sensitive};
 use crate::issuance::Certify;
 use crate::pki::PublicKey;
@@ -133,28 +134,13 @@ impl Core {
         key: &PublicKey,
     ) -> Failure {
         match refused {
-            EnrolmentRefused::BadCode => Failure::new(
-                FailureKind::Unauthenticated,
-                "enrolment_code_invalid",
-                "the enrolment code is unknown, wrong, or has ended",
-                "have an operator make a new one: `keyward agent invite NAME`",
-            ),
-            EnrolmentRefused::TooManyInstances => Failure::new(
-                FailureKind::Conflict,
-                "too_many_instances",
-                "the agent has as many live instances as it may have",
-                "end an old instance (`keyward agent revoke --instance ID`), or raise `max_instances` in the agent's declaration",
-            ),
+            EnrolmentRefused::BadCode => Failure::new(code::ENROLMENT_CODE_INVALID),
+            EnrolmentRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES),
             EnrolmentRefused::Reused => {
                 if let Err(error) = self.raise_code_alarm(input, key).await {
                     tracing::error!(%error, code = %input.code, "an alarm could not be recorded");
                 }
-                Failure::new(
-                    FailureKind::Conflict,
-                    "enrolment_code_used",
-                    "the enrolment code has no use left, it was redeemed with other keys; an alarm was recorded",
-                    "if you did not redeem it, somebody else has it: tell your operator, and ask for a new code",
-                )
+                Failure::new(code::ENROLMENT_CODE_USED)
             }
         }
     }

@@ -1,7 +1,10 @@
+use std::borrow::Cow;
+
 use crate::authn::{AuthnError, PresentError};
 use crate::base::DecisionId;
+use crate::base::code::{self, Code};
 use crate::ledger::{AppendError, ReadError};
-use crate::policy::{Denial, DenialCode};
+use crate::policy::Denial;
 use crate::quota::Limited;
 use crate::registry::Fault;
 use crate::store::{CommitError, RecordError};
@@ -11,166 +14,122 @@ use crate::store::{CommitError, RecordError};
 /// Holds no secret and no value of the input.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// What sort of failure it is; the edges map it to their own terms.
-    pub kind: FailureKind,
     /// The stable code.
-    pub code: &'static str,
+    pub code: Code,
     /// Why, in a sentence.
-    pub why: String,
+    pub why: Cow<'static, str>,
     /// What would fix it.
-    pub fix: String,
+    pub fix: Cow<'static, str>,
+    /// Seconds after which asking again makes sense, when that is known.
+    pub retry_after_s: Option<u64>,
     /// The decision, when there was one.
     pub decision: Option<DecisionId>,
     /// What is wrong with declarations, place by place.
     pub faults: Vec<Fault>,
 }
 
-/// What sort of failure it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FailureKind {
-    /// The caller has not proved who it is, or presented a bad token.
-    Unauthenticated,
-    /// The caller is known and may not.
-    Denied,
-    /// There is no such thing, or the caller may not know of it.
-    NotFound,
-    /// The input contradicts what there is.
-    Conflict,
-    /// The input is wrong.
-    Invalid,
-    /// The OAuth `scope` is wrong or gives nothing.
-    InvalidScope,
-    /// The OAuth `resource` does not fit.
-    InvalidTarget,
-    /// Too often; come back in this many seconds.
-    Limited(u64),
-    /// The broker cannot acknowledge anything now.
-    Unavailable,
-    /// A fault of the broker's own.
-    Internal,
-}
-
 impl Failure {
-    pub(super) fn new(kind: FailureKind, code: &'static str, why: &str, fix: &str) -> Self {
-        let (why, fix) = (why.to_owned(), fix.to_owned());
-        Self { kind, code, why, fix, decision: None, faults: Vec::new() }
-    }
-
-    pub(super) fn internal(code: &'static str, error: &dyn std::error::Error) -> Self {
-        tracing::error!(code, error = %error, "a use case failed");
-        Self::new(
-            FailureKind::Internal,
-            code,
-            "the broker could not finish this",
-            "look up the request id in the broker's log",
-        )
-    }
-
-    /// Whether the same request may do better later.
+    /// The failure as its code tells it.
     #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind, FailureKind::Limited(_) | FailureKind::Unavailable)
+    pub const fn new(code: Code) -> Self {
+        Self {
+            code,
+            why: Cow::Borrowed(code.meaning()),
+            fix: Cow::Borrowed(code.fix()),
+            retry_after_s: None,
+            decision: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// The same, with a reason that says more than the code does.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<Cow<'static, str>>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    /// The same, with a fix that says more than the code does.
+    #[must_use]
+    pub fn mended_by(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
+    /// A fault of the broker's own: the log has the reason, the caller the request's id.
+    pub(super) fn internal(code: Code, error: &dyn std::error::Error) -> Self {
+        tracing::error!(%code, error = %error, "a use case failed");
+        Self::new(code).because(code::INTERNAL.meaning()).mended_by(code::INTERNAL.fix())
     }
 }
 
 impl From<AuthnError> for Failure {
     fn from(error: AuthnError) -> Self {
-        let (code, fix) = match error {
-            AuthnError::OutOfTime => {
-                ("certificate_expired", "enrol again: `keyward agent invite NAME`, then `keyward join`")
-            }
-            AuthnError::WrongKind => {
-                ("certificate_wrong_kind", "agents call the agent listener, operators the admin listener")
-            }
-            AuthnError::Revoked => (
-                "certificate_revoked",
-                "an operator revoked or suspended it: `keyward agent resume NAME`, or invite the agent anew",
-            ),
-            AuthnError::AuthorityRevoked => {
-                ("authority_revoked", "enrol again: `keyward agent invite NAME`, then `keyward join`")
-            }
-            AuthnError::Unknown => {
-                ("certificate_unknown", "enrol again: `keyward agent invite NAME`, then `keyward join`")
-            }
+        let code = match error {
+            AuthnError::OutOfTime => code::CERTIFICATE_EXPIRED,
+            AuthnError::WrongKind => code::CERTIFICATE_WRONG_KIND,
+            AuthnError::Revoked => code::CERTIFICATE_REVOKED,
+            AuthnError::AuthorityRevoked => code::AUTHORITY_REVOKED,
+            AuthnError::Unknown => code::CERTIFICATE_UNKNOWN,
         };
-        Self::new(FailureKind::Unauthenticated, code, &error.to_string(), fix)
+        Self::new(code).because(error.to_string())
     }
 }
 
 impl From<PresentError> for Failure {
     fn from(error: PresentError) -> Self {
-        let (code, fix) = match error {
-            PresentError::Token(crate::token::VerifyError::Expired) => {
-                ("token_expired", "ask for a new token at /oauth/token")
-            }
-            PresentError::Token(_) => ("token_invalid", "ask for a new token at /oauth/token"),
-            PresentError::Revoked(_) => ("token_revoked", "ask for a new token at /oauth/token"),
-            PresentError::OtherHolder(_) => (
-                "token_other_holder",
-                "use the token over the connection of the agent that it was issued to, or ask for a new one",
-            ),
+        let code = match error {
+            PresentError::Token(crate::token::VerifyError::Expired) => code::TOKEN_EXPIRED,
+            PresentError::Token(_) => code::TOKEN_INVALID,
+            PresentError::Revoked(_) => code::TOKEN_REVOKED,
+            PresentError::OtherHolder(_) => code::TOKEN_OTHER_HOLDER,
         };
-        Self::new(FailureKind::Unauthenticated, code, &error.to_string(), fix)
+        Self::new(code).because(error.to_string())
     }
 }
 
 impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
-        let kind = match denial.code {
-            DenialCode::CapabilityNotGranted => FailureKind::InvalidScope,
-            DenialCode::TargetMismatch => FailureKind::InvalidTarget,
-            DenialCode::CertificateEnding | DenialCode::SecretNotGranted => FailureKind::Denied,
-        };
         let decision = Some(denial.basis.decision);
-        let code = denial.code.as_str();
-        Self { kind, code, why: denial.why, fix: denial.fix, decision, faults: Vec::new() }
+        Self { decision, ..Self::new(denial.code) }
     }
 }
 
 impl From<Limited> for Failure {
     fn from(limited: Limited) -> Self {
-        let kind = FailureKind::Limited(limited.retry_after_s);
-        Self::new(kind, "rate_limited", &limited.to_string(), "wait, and spread requests out")
+        let retry_after_s = Some(limited.retry_after_s);
+        Self { retry_after_s, ..Self::new(code::RATE_LIMITED).because(limited.to_string()) }
     }
 }
 
 impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Self {
-        let unavailable = |code, fix| Self::new(FailureKind::Unavailable, code, &error.to_string(), fix);
-        match &error {
-            CommitError::Append(AppendError::NoSpace) => {
-                unavailable("ledger_no_space", "free space on the broker's data disk; it goes on by itself")
-            }
-            CommitError::Append(AppendError::Busy) => unavailable("ledger_busy", "come back in a moment"),
-            CommitError::Append(AppendError::Conflict(_)) => {
-                unavailable("busy_conflict", "what this relies on keeps changing: come back in a moment")
-            }
-            CommitError::Append(AppendError::Failed) => unavailable(
-                "ledger_failed",
-                "whether this was recorded is unknown: look at the disk, restart the broker, then ask again",
-            ),
-            CommitError::Append(AppendError::TooLarge) => {
-                Self::new(FailureKind::Invalid, "too_large", &error.to_string(), "send less at once")
-            }
-            CommitError::Unwritable => Self::internal("internal", &error),
-        }
+        let code = match &error {
+            CommitError::Append(AppendError::NoSpace) => code::LEDGER_NO_SPACE,
+            CommitError::Append(AppendError::Busy) => code::LEDGER_BUSY,
+            CommitError::Append(AppendError::Conflict(_)) => code::BUSY_CONFLICT,
+            CommitError::Append(AppendError::Failed) => code::LEDGER_FAILED,
+            CommitError::Append(AppendError::TooLarge) => code::TOO_LARGE,
+            CommitError::Unwritable => return Self::internal(code::INTERNAL, &error),
+        };
+        Self::new(code).because(error.to_string())
     }
 }
 
 impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
-        Self::internal("record_unreadable", &error)
+        Self::internal(code::RECORD_UNREADABLE, &error)
     }
 }
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        Self::internal("ledger_damaged", &error)
+        Self::internal(code::LEDGER_DAMAGED, &error)
     }
 }
 
 impl From<crate::issuance::IssueError> for Failure {
     fn from(error: crate::issuance::IssueError) -> Self {
-        Self::internal("issuance_failed", &error)
+        Self::internal(code::ISSUANCE_FAILED, &error)
     }
 }

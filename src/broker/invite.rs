@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::desk::{AdminDesk, Again, Core, deciding_again};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
+use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Sensitive, Timestamp};
 use crate::crypto::sha256;
@@ -58,12 +59,7 @@ impl AdminDesk {
         let core = &*self.0;
         let (uses, life_s) = bounds(&input)?;
         if input.roles.len() > ROLES_MAX {
-            return Err(Failure::new(
-                FailureKind::Invalid,
-                "too_many_roles",
-                "an agent holds at most 32 roles",
-                "name fewer roles, or declare one role that holds what they hold",
-            ));
+            return Err(Failure::new(code::TOO_MANY_ROLES));
         }
         deciding_again!(async {
             let now = core.clock.now();
@@ -123,12 +119,7 @@ fn bounds(input: &InviteInput) -> Result<(u32, i64), Failure> {
     if (1..=CODE_USES_MAX).contains(&uses) && (1..=CODE_LIFE_MAX_S).contains(&life_s) {
         return Ok((uses, life_s));
     }
-    Err(Failure::new(
-        FailureKind::Invalid,
-        "invitation_bounds",
-        "a code has 1 to 10000 uses and a life of 1 to 604800 seconds",
-        "invite for less, or leave it out: one use, 15 minutes",
-    ))
+    Err(Failure::new(code::INVITATION_BOUNDS))
 }
 
 fn invitee(
@@ -141,30 +132,17 @@ fn invitee(
     let (name, roles) = (&input.agent, &input.roles);
     if let Some(agent) = registry.agent_named(name) {
         if !roles.is_empty() && agent.roles != *roles {
-            return Err(Again::Stop(Failure::new(
-                FailureKind::Conflict,
-                "agent_has_other_roles",
-                "the agent exists and holds other roles than the invitation names",
-                "leave the roles out of the invitation, or change them in the agent's declaration and `keyward apply` it",
-            )));
+            return Err(Again::Stop(Failure::new(code::AGENT_HAS_OTHER_ROLES)));
         }
         return Ok(Invitee { id: agent.id, create: None });
     }
     if roles.is_empty() {
-        return Err(Again::Stop(Failure::new(
-            FailureKind::NotFound,
-            "agent_unknown",
-            "there is no agent of this name",
+        return Err(Again::Stop(Failure::new(code::AGENT_UNKNOWN).mended_by(
             "name a role to create it with (`--role`), or declare it in a file and `keyward apply` it",
         )));
     }
     if roles.iter().any(|role| registry.declarations().role(role).is_none()) {
-        return Err(Again::Stop(Failure::new(
-            FailureKind::NotFound,
-            "role_unknown",
-            "a role that the invitation names is not declared",
-            "declare the role in a file and `keyward apply` it; `keyward role list` shows those there are",
-        )));
+        return Err(Again::Stop(Failure::new(code::ROLE_UNKNOWN)));
     }
     let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: uses };
     Ok(Invitee { id: AgentId::mint(now, &*core.entropy), create: Some(spec) })

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::desk::{Again, AgentDesk, Core, deciding_again, records};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, PresentError};
+use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
 use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::issuance::Token;
@@ -33,12 +34,7 @@ impl AgentDesk {
     /// [`Failure`]; a denial of an authenticated agent is recorded.
     pub async fn mint(&self, peer: &PeerCertificate, input: MintInput) -> Result<Token, Failure> {
         if input.scope.is_empty() || input.scope.len() > SCOPES_MAX {
-            return Err(Failure::new(
-                FailureKind::InvalidScope,
-                "scope_empty_or_too_long",
-                "a token request names 1 to 32 capabilities in `scope`",
-                "name the capabilities; `keyward whoami` lists them",
-            ));
+            return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
         }
         let request = MintRequest { scope: input.scope, resource: input.resource, life_s: input.life_s };
         let core = &*self.0;
@@ -181,7 +177,7 @@ impl Core {
             self.record_refusal(&TokenRefused {
                 agent: principal.name(),
                 instance: principal.instance(),
-                code: failure.code,
+                code: failure.code.as_str(),
                 token,
                 unrecorded,
             })

@@ -27,7 +27,7 @@ pub use bootstrap::{Founding, certify_operator, certify_server};
 pub use certificates::Enrolled;
 pub use desk::{AdminDesk, AgentDesk, Core, Settings};
 pub use enrol::EnrolInput;
-pub use failure::{Failure, FailureKind};
+pub use failure::Failure;
 pub use invite::{Invitation, InviteInput};
 pub use mint::MintInput;
 pub use overview::{AgentOverview, AgentView, CapabilityView, InstanceView, RoleView, SecretView};

@@ -1,6 +1,7 @@
 use super::desk::{AdminDesk, AgentDesk};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use crate::authn::AgentPrincipal;
+use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{AgentId, AgentName, CapabilityName, InstanceId, RoleName, SecretName, Timestamp};
 use crate::registry::{Access, Agent, Capability, Delivery, InstanceState};
@@ -114,14 +115,7 @@ impl AdminDesk {
         let now = self.0.clock.now();
         let found =
             self.0.store.read(|world, _| world.registry.agent_named(name).map(|one| agent_view(one, now)));
-        found.ok_or_else(|| {
-            Failure::new(
-                FailureKind::NotFound,
-                "agent_unknown",
-                "there is no agent of this name",
-                "`keyward agent list` shows those there are",
-            )
-        })
+        found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
     }
 
     /// All capabilities, by name.

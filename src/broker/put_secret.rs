@@ -1,7 +1,8 @@
 use super::desk::{AdminDesk, deciding_again};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
+use crate::base::code;
 use crate::base::limits::SECRET_VERSIONS_MAX;
 use crate::base::{SecretId, SecretName, Sensitive};
 use crate::secrets::{self, SecretStored, SecretValue, keys};
@@ -29,10 +30,8 @@ impl AdminDesk {
         name: SecretName,
         value: Sensitive<Vec<u8>>,
     ) -> Result<Stored, Failure> {
-        let value = SecretValue::new(value).map_err(|error| {
-            let fix = "send the value itself as the body, in a file or on standard input";
-            Failure::new(FailureKind::Invalid, "secret_size", &error.to_string(), fix)
-        })?;
+        let value = SecretValue::new(value)
+            .map_err(|error| Failure::new(code::SECRET_SIZE).because(error.to_string()))?;
         let core = &*self.0;
         deciding_again!(async {
             let (known, as_of) = core.store.read(|world, as_of| {
@@ -41,13 +40,7 @@ impl AdminDesk {
             let (id, before) = known.unwrap_or_else(|| (SecretId::mint(core.clock.now(), &*core.entropy), 0));
             let version = before.saturating_add(1);
             if version > SECRET_VERSIONS_MAX {
-                return Err(Failure::new(
-                    FailureKind::Conflict,
-                    "secret_versions_exhausted",
-                    "the secret has as many versions as a secret may have",
-                    "store the value under a new name",
-                )
-                .into());
+                return Err(Failure::new(code::SECRET_VERSIONS_EXHAUSTED).into());
             }
             let event = SecretStored { operator: operator.name(), secret: &name, secret_id: id, version };
             let sealed = core.sealer.seal(id, version, &value, &*core.entropy);

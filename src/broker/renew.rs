@@ -2,9 +2,10 @@ use std::net::SocketAddr;
 
 use super::certificates::{Enrolled, Occasion, Planned, read_key};
 use super::desk::{Again, AgentDesk, Core, deciding_again, records};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::{Effect, World};
 use crate::authn::{self, AuthnError, RenewingAgent, Timeliness};
+use crate::base::code;
 use crate::base::encoding::hex;
 use crate::issuance::Certify;
 use crate::keyring::Stage;
@@ -186,17 +187,8 @@ fn renewed(
 fn failure(refused: RenewalRefused) -> Failure {
     match refused {
         RenewalRefused::Gone => AuthnError::Unknown.into(),
-        RenewalRefused::SameKey => Failure::new(
-            FailureKind::Conflict,
-            "renewal_same_key",
-            "the request is for the key that the certificate in use has",
-            "make a new key for every renewal; `keyward renew` does",
-        ),
-        RenewalRefused::TooManyInstances => Failure::new(
-            FailureKind::Conflict,
-            "too_many_instances",
-            "the agent may have fewer live instances than it has, and older ones come first",
-            "end an old instance (`keyward agent revoke --instance ID`), or raise `max_instances` in the agent's declaration",
-        ),
+        RenewalRefused::SameKey => Failure::new(code::RENEWAL_SAME_KEY),
+        RenewalRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES)
+            .because("the agent may have fewer live instances than it has, and older ones come first"),
     }
 }

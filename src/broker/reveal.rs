@@ -1,7 +1,8 @@
 use super::desk::{Again, AgentDesk, deciding_again, records};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::mint::relying;
 use crate::authn::present;
+use crate::base::code;
 use crate::base::{DecisionId, SecretName};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, RevealRequest, decide_reveal};
@@ -89,10 +90,5 @@ impl AgentDesk {
 }
 
 fn gone() -> Failure {
-    Failure::new(
-        FailureKind::NotFound,
-        "secret_unknown",
-        "the secret that the capability names is not there",
-        "have an operator put it: `keyward secret put NAME`",
-    )
+    Failure::new(code::SECRET_UNKNOWN)
 }

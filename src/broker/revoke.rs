@@ -1,7 +1,8 @@
 use super::desk::{AdminDesk, Again, AgentDesk, Core, deciding_again};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
+use crate::base::code;
 use crate::base::{AgentName, InstanceId, TokenId};
 use crate::pki::Serial;
 use crate::registry::Agent;
@@ -165,10 +166,5 @@ impl Core {
 }
 
 fn unknown() -> Failure {
-    Failure::new(
-        FailureKind::NotFound,
-        "subject_unknown",
-        "there is no agent, instance or certificate of this name, id or serial",
-        "`keyward agent list` and `keyward agent show NAME` list them",
-    )
+    Failure::new(code::SUBJECT_UNKNOWN)
 }

@@ -2,10 +2,11 @@ use std::sync::PoisonError;
 
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::signing_keys::{authority_key, token_key};
 use super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
+use crate::base::code;
 use crate::base::limits::{BACKDATE_S, LEEWAY_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S};
 use crate::base::{OperatorName, Timestamp};
 use crate::issuance::Staged;
@@ -240,7 +241,7 @@ impl Core {
     fn extend_keyring(&self, key: (Family, u32)) -> Result<(), Again> {
         let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
         let extended = keyring.extend(&self.keyring_path, key, &*self.entropy);
-        extended.map_err(|error: KeyringError| Again::Stop(Failure::internal("keyring_failed", &error)))
+        extended.map_err(|error: KeyringError| Again::Stop(Failure::internal(code::KEYRING_FAILED, &error)))
     }
 
     fn with_keyring<T>(
@@ -289,12 +290,7 @@ fn checked(
     };
     let behind = standing.filter(|_| harms).map_or(0, |standing| behind(world, standing, now));
     if behind > 0 && force == Force::No {
-        return Err(Failure::new(
-            FailureKind::Conflict,
-            "agents_behind",
-            "live instances have not renewed since then and would be locked out",
-            "wait until they have (`keyward authority list` counts them), or leave them out: `--force`",
-        ));
+        return Err(Failure::new(code::AGENTS_BEHIND));
     }
     let certificate = world.authority.certificate(generation);
     Ok((certificate.map(|one| one.key_pin().hex()).unwrap_or_default(), behind))
@@ -314,20 +310,10 @@ fn behind(world: &World, standing: Standing, now: Timestamp) -> usize {
 }
 
 fn not_so(error: StageError) -> Failure {
-    let (kind, code, fix) = match error {
-        StageError::Unknown => {
-            (FailureKind::NotFound, "generation_unknown", "the listing shows the generations there are")
-        }
-        StageError::PreparedAlready => (
-            FailureKind::Conflict,
-            "generation_prepared_already",
-            "activate the one that is prepared, or give it up: revoke it",
-        ),
-        StageError::Order(..) => (
-            FailureKind::Conflict,
-            "generation_stage",
-            "the stages are prepared, active, old, tainted, revoked; what is active becomes old by another's activation",
-        ),
+    let code = match error {
+        StageError::Unknown => code::GENERATION_UNKNOWN,
+        StageError::PreparedAlready => code::GENERATION_PREPARED_ALREADY,
+        StageError::Order(..) => code::GENERATION_STAGE,
     };
-    Failure::new(kind, code, &error.to_string(), fix)
+    Failure::new(code).because(error.to_string())
 }

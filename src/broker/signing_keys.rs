@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::bootstrap::{Founding, broken};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::world::{Effect, World};
+use crate::base::code;
 use crate::crypto::{EcdsaKey, SignatureForm};
 use crate::issuance::Keys;
 use crate::keyring::{Family, Generations, Keyring, Stage};
@@ -33,12 +34,7 @@ pub async fn authorities(
     for (generation, certificate) in counting {
         let certificate = certificate.ok_or_else(missing)?;
         if certificate.trust_domain() != founding.trust_domain {
-            return Err(Failure::new(
-                FailureKind::Conflict,
-                "trust_domain_changed",
-                "the configured trust domain is not the one that this broker was initialised with",
-                "set `trust_domain` back: every identity carries it",
-            ));
+            return Err(Failure::new(code::TRUST_DOMAIN_CHANGED));
         }
         let key = authority_key(keyring, generation)?;
         all.insert(
@@ -129,10 +125,5 @@ fn counting(generations: &Generations) -> impl Iterator<Item = u32> {
 
 /// The ledger knows a generation that the keyring does not have.
 fn missing() -> Failure {
-    Failure::new(
-        FailureKind::Unavailable,
-        "signing_key_missing",
-        "the ledger names a signing key that the keyring does not hold: the keyring is an older copy",
-        "put the newest copy of the keyring back",
-    )
+    Failure::new(code::SIGNING_KEY_MISSING)
 }

@@ -7,6 +7,7 @@ use super::command::TokenArgs;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
+use crate::base::code;
 use crate::base::{NameError, SecretName, Sensitive};
 
 /// Gets a token and prints it: raw for people and pipes, the whole answer as JSON.
@@ -75,7 +76,7 @@ async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, 
     found.map(str::to_owned).ok_or_else(|| {
         let why = "no capability of this agent names this secret";
         let fix = "`keyward whoami` lists its capabilities; have an operator give it a role that holds the right one";
-        Failure::new("secret_not_granted", 5, why, fix)
+        Failure::new(code::SECRET_NOT_GRANTED).because(why).mended_by(fix)
     })
 }
 

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use super::failure::Failure;
 use super::identity::{Identity, Kind};
 use super::renew::renew_if_due;
+use crate::base::code;
 use crate::base::{Clock, Sensitive, SystemClock};
 use crate::crypto::Digest;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
@@ -152,9 +153,8 @@ impl Client {
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Vec<u8>), Failure> {
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| {
-            Failure::local("address_invalid", "the broker's address is no host name", "enrol again")
-        })?;
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+            .map_err(|_| Failure::new(code::ADDRESS_INVALID))?;
         let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(&self.address)).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
@@ -193,17 +193,12 @@ impl Client {
 
     fn unreachable(&self, why: &str) -> Failure {
         let why = format!("the broker at {} cannot be reached: {why}", self.address);
-        Failure::unavailable(
-            "broker_unreachable",
-            &why,
-            "see whether it runs: `keyward serve`, and whether the address is right",
-        )
+        Failure::new(code::BROKER_UNREACHABLE).because(why)
     }
 
     fn untrusted(&self, error: &std::io::Error) -> Failure {
         let why = format!("no TLS connection with the broker at {}: {error}", self.address);
-        let fix = "if this identity is old, enrol again; if the broker's authority changed unannounced, ask your operator";
-        Failure::new("tls_failed", 4, &why, fix)
+        Failure::new(code::TLS_FAILED).because(why)
     }
 
     /// In TLS 1.3 the client only learns on first use that its certificate was refused.
@@ -212,9 +207,7 @@ impl Client {
             std::error::Error::source(error).is_some_and(|source| source.to_string().contains("alert"));
         if refused {
             let why = format!("the broker at {} refused this machine's certificate", self.address);
-            let fix =
-                "enrol again: `keyward join`, or `keyward init --reissue-operator` on the broker's host";
-            return Failure::new("certificate_refused", 4, &why, fix);
+            return Failure::new(code::CERTIFICATE_REFUSED).because(why);
         }
         self.unreachable("the connection was cut")
     }
@@ -222,13 +215,8 @@ impl Client {
 
 impl Answer {
     pub(super) fn json(&self) -> Result<Value, Failure> {
-        serde_json::from_slice(self.body.expose()).map_err(|_| {
-            Failure::unavailable(
-                "answer_unreadable",
-                "the broker's answer is not JSON",
-                "see what answers at its address",
-            )
-        })
+        serde_json::from_slice(self.body.expose())
+            .map_err(|_| Failure::new(code::ANSWER_UNREADABLE).because("the broker's answer is not JSON"))
     }
 }
 
@@ -237,5 +225,5 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 fn unusable(error: TlsError) -> Failure {
-    Failure::local("identity_damaged", &error.to_string(), "enrol again: `keyward join`")
+    Failure::new(code::IDENTITY_DAMAGED).because(error.to_string())
 }

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::console::Console;
+use crate::base::code::{self, Code, Sort};
 
 /// Why a verb did not do what it was asked: *error / why / fix*, and the exit code.
 #[derive(Clone, Debug)]
@@ -15,44 +16,43 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(code: &str, exit: u8, why: &str, fix: &str) -> Self {
+    /// The failure as its code tells it.
+    #[must_use]
+    pub fn new(code: Code) -> Self {
         Self {
-            code: code.to_owned(),
-            why: why.to_owned(),
-            fix: fix.to_owned(),
+            code: code.as_str().to_owned(),
+            why: code.meaning().to_owned(),
+            fix: code.fix().to_owned(),
             decision: None,
             request: None,
             places: Vec::new(),
-            exit,
+            exit: exit_code(code.sort()),
         }
+    }
+
+    /// The same, with a reason that says more than the code does.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    /// The same, with a fix that says more than the code does.
+    #[must_use]
+    pub fn mended_by(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
     }
 
     /// Bad usage, found after parsing.
     #[must_use]
     pub fn usage(why: &str, fix: &str) -> Self {
-        Self::new("usage", 2, why, fix)
-    }
-
-    /// Something of this machine's: files, mostly.
-    #[must_use]
-    pub fn local(code: &str, why: &str, fix: &str) -> Self {
-        Self::new(code, 1, why, fix)
-    }
-
-    /// The broker cannot be reached, or cannot serve.
-    #[must_use]
-    pub fn unavailable(code: &str, why: &str, fix: &str) -> Self {
-        Self::new(code, 10, why, fix)
-    }
-
-    /// A verification failed.
-    #[must_use]
-    pub fn unverified(code: &str, why: &str, fix: &str) -> Self {
-        Self::new(code, 11, why, fix)
+        Self::new(code::USAGE).because(why).mended_by(fix)
     }
 
     pub(super) fn internal(why: &str) -> Self {
-        Self::new("internal", 1, why, "this is a fault of keyward itself: please report it")
+        let fix = "this is a fault of keyward itself: please report it";
+        Self::new(code::INTERNAL).because(why).mended_by(fix)
     }
 
     /// What the broker answered, in its own words.
@@ -61,7 +61,7 @@ impl Failure {
         let text = |names: &[&str]| {
             names.iter().find_map(|name| body.get(*name).and_then(Value::as_str)).map(str::to_owned)
         };
-        let code = text(&["code"]).unwrap_or_else(|| "answer_unreadable".to_owned());
+        let code = text(&["code"]).unwrap_or_else(|| code::ANSWER_UNREADABLE.to_string());
         let places = body.get("errors").and_then(Value::as_array).into_iter().flatten().map(|place| {
             let field = |name: &str| place.get(name).map(|value| value.to_string().replace('"', ""));
             let [file, line, column, message] =
@@ -69,7 +69,7 @@ impl Failure {
             format!("{file}:{line}:{column}: {message}")
         });
         Self {
-            exit: exit_code(status, &code),
+            exit: code.parse().map_or_else(|_| exit_of_status(status), |code: Code| exit_code(code.sort())),
             code,
             why: text(&["detail", "error_description"])
                 .unwrap_or_else(|| format!("the broker answered {status}")),
@@ -99,7 +99,9 @@ impl Failure {
 
     /// Whether the broker has too much to do at this moment, and the same request may do better soon.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self.code.as_str(), "busy_conflict" | "ledger_busy" | "rate_limited")
+        [code::BUSY_CONFLICT, code::LEDGER_BUSY, code::RATE_LIMITED]
+            .iter()
+            .any(|busy| busy.as_str() == self.code)
     }
 
     /// Prints it on standard error, for people or for programs.
@@ -126,19 +128,32 @@ impl Failure {
     }
 }
 
-/// The exit code for what the broker answered: 0 ok, 1 other, 2 usage, 4 not authenticated,
-/// 5 denied, 6 approval pending, 7 not found, 8 conflict, 9 rate limited, 10 unavailable.
-fn exit_code(status: u16, code: &str) -> u8 {
-    match (status, code) {
-        (_, "capability_not_granted" | "secret_not_granted" | "certificate_ending") => 5,
-        (401, _) => 4,
-        (403, _) => 5,
-        (202, _) => 6,
-        (404, _) => 7,
-        (409 | 412 | 428, _) => 8,
-        (429, _) => 9,
-        (503, _) => 10,
-        (400 | 413 | 415 | 422, _) => 2,
+/// The exit code: 0 ok, 1 other, 2 usage, 4 not authenticated, 5 denied, 6 approval pending, 7 not
+/// found, 8 conflict, 9 rate limited, 10 unavailable, 11 verification failed, 12 partial.
+const fn exit_code(sort: Sort) -> u8 {
+    match sort {
+        Sort::Internal | Sort::Local => 1,
+        Sort::Usage | Sort::Invalid | Sort::InvalidScope | Sort::InvalidTarget | Sort::UnsupportedGrant => 2,
+        Sort::Unauthenticated => 4,
+        Sort::Denied | Sort::NotGranted => 5,
+        Sort::NotFound => 7,
+        Sort::Conflict => 8,
+        Sort::Limited => 9,
+        Sort::Unavailable | Sort::NotStarted => 10,
+        Sort::Unverified => 11,
+    }
+}
+
+/// The same for a code that a newer broker gives, and this version does not know.
+const fn exit_of_status(status: u16) -> u8 {
+    match status {
+        401 => 4,
+        403 => 5,
+        404 => 7,
+        409 | 412 | 428 => 8,
+        429 => 9,
+        503 => 10,
+        400..500 => 2,
         _ => 1,
     }
 }
@@ -161,6 +176,9 @@ mod tests {
             (429, "rate_limited", 9),
             (500, "internal", 1),
             (503, "ledger_failed", 10),
+            (409, "a_code_of_tomorrow", 8),
+            (418, "a_code_of_tomorrow", 2),
+            (501, "a_code_of_tomorrow", 1),
         ] {
             let body = format!("{{\"code\":\"{code}\",\"detail\":\"d\",\"fix\":\"f\"}}");
             let failure = Failure::from_answer(status, body.as_bytes());
@@ -171,6 +189,6 @@ mod tests {
     #[test]
     fn an_unreadable_answer_is_still_a_failure() {
         let failure = Failure::from_answer(502, b"<html>");
-        assert_eq!((failure.exit(), failure.code()), (1, "answer_unreadable"));
+        assert_eq!((failure.exit(), failure.code()), (10, "answer_unreadable"));
     }
 }

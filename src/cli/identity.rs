@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use crate::base::Sensitive;
+use crate::base::code;
 use crate::pki::tls;
 use crate::pki::{certificate_from_pem, certificate_pem, certificates_from_pem};
 
@@ -73,7 +74,7 @@ impl Identity {
         settle(&dir).map_err(|error| unusable(&dir, &error))?;
         if !dir.is_dir() {
             let why = format!("there is no {} identity in `{}`", kind.directory(), home.display());
-            return Err(Failure::new("no_identity", 4, &why, kind.how()));
+            return Err(Failure::new(code::NO_IDENTITY).because(why).mended_by(kind.how()));
         }
         loop {
             let before = Self::generation(&dir)?;
@@ -192,16 +193,12 @@ fn der(pem: &str) -> Result<Vec<u8>, Failure> {
 }
 
 pub(super) fn damaged() -> Failure {
-    Failure::local(
-        "identity_damaged",
-        "a certificate of this identity cannot be read",
-        "enrol again: `keyward join`",
-    )
+    Failure::new(code::IDENTITY_DAMAGED).because("a certificate of this identity cannot be read")
 }
 
 pub(super) fn unusable(path: &Path, error: &io::Error) -> Failure {
     let why = format!("`{}` cannot be used: {}", path.display(), error.kind());
-    Failure::local("file_unusable", &why, "look at the path and its permissions")
+    Failure::new(code::FILE_UNUSABLE).because(why)
 }
 
 /// Held by whoever replaces an identity below `home` by a newer one.

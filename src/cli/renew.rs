@@ -9,6 +9,7 @@ use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Identity, Kind, damaged, identity_lock, unusable};
 use super::pending::PendingKey;
+use crate::base::code;
 use crate::base::encoding::base64url;
 use crate::base::{Clock, SystemClock, Timestamp};
 use crate::pki::{PeerCertificate, certificate_from_pem};
@@ -151,11 +152,9 @@ async fn exchange(home: &Path, identity: &Identity) -> Result<Value, Failure> {
     let public = pending.public()?.digest();
     if given.is_none_or(|given| given.key() != public) || renewed.authorities().is_err() {
         let fix = "see what answers at the broker's address; nothing was changed";
-        return Err(Failure::unavailable(
-            "answer_unreadable",
-            "the answer is no certificate for the new key",
-            fix,
-        ));
+        return Err(Failure::new(code::ANSWER_UNREADABLE)
+            .because("the answer is no certificate for the new key")
+            .mended_by(fix));
     }
     renewed.save(home, Kind::Agent)?;
     pending.settle()?;

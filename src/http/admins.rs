@@ -15,6 +15,7 @@ use super::input::{Operator, content_type, id, json, name};
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use super::signing_keys;
+use crate::base::code;
 use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, PAGE_ENTRIES_MAX, SECRET_BYTES_MAX,
 };
@@ -105,8 +106,7 @@ impl DeclareBody {
     fn parts(self) -> Result<(Vec<SourceFile>, Unnamed), Problem> {
         if self.files.is_empty() || self.files.len() > DECLARATION_FILES_MAX {
             let why = format!("1 to {DECLARATION_FILES_MAX} files are taken at once");
-            let fix = "name at least one file, or put declarations together into fewer files";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "files_count", &why, fix));
+            return Err(Problem::new(code::FILES_COUNT).because(why));
         }
         let unnamed = if self.prune { Unnamed::Prune } else { Unnamed::Keep };
         let files = self.files.into_iter().map(|file| SourceFile { name: file.name, text: file.text });
@@ -243,10 +243,9 @@ async fn revoke_certificate(
     operator: Operator,
     Path(serial): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let serial: Serial = serial.parse().map_err(|error: SerialError| {
-        let fix = "take the serial from a listing or from the ledger, as it is printed";
-        Problem::new(StatusCode::BAD_REQUEST, "id_not_canonical", &error.to_string(), fix)
-    })?;
+    let serial: Serial = serial
+        .parse()
+        .map_err(|error: SerialError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))?;
     let seq = desk.revoke_certificate(&operator.principal, serial).await?;
     Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
 }
@@ -314,14 +313,10 @@ async fn entries(
     }
     // Reading files is no work for a thread that others wait for.
     let page = tokio::task::spawn_blocking(move || desk.entries(after, limit)).await;
-    let page = page.map_err(|_| {
-        let (why, fix) = ("the broker could not finish this", "look up the request id in the broker's log");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why, fix)
-    })??;
+    let page = page.map_err(|_| Problem::new(code::INTERNAL))??;
     Ok(answer(StatusCode::OK, &AuditAnswer::from(page)))
 }
 
 fn bad_query() -> Problem {
-    let why = "the query takes `after`, a sequence, and `limit`, 1 to 500";
-    Problem::new(StatusCode::BAD_REQUEST, "query_invalid", why, "send e.g. ?after=0&limit=100")
+    Problem::new(code::QUERY_INVALID)
 }

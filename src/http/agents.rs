@@ -13,6 +13,7 @@ use super::input::{Agent, Renewing, bearer, form, json, name};
 use super::listener::Peer;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
+use crate::base::code;
 use crate::base::encoding::from_base64url;
 use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
 use crate::base::{SecretName, Sensitive};
@@ -59,13 +60,7 @@ pub(super) struct Status {
 }
 
 pub(super) fn not_ready() -> Problem {
-    let why = "the ledger cannot acknowledge anything";
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "ledger_failed",
-        why,
-        "look at the disk, restart the broker",
-    )
+    Problem::new(code::LEDGER_FAILED).mended_by("look at the disk, restart the broker")
 }
 
 async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem> {
@@ -140,9 +135,7 @@ fn public(mut response: Response<Body>) -> Response<Body> {
 }
 
 async fn authorize() -> Problem {
-    let why = "this broker has no authorization endpoint: agents use the client_credentials grant";
-    let fix = "POST to /oauth/token over mTLS";
-    Problem::new(StatusCode::BAD_REQUEST, "response_type_unsupported", why, fix).oauth()
+    Problem::new(code::RESPONSE_TYPE_UNSUPPORTED).oauth()
 }
 
 #[derive(Deserialize)]
@@ -171,8 +164,7 @@ async fn enrol(
     let body: EnrolBody = json(request, BODY_BYTES_MAX).await?;
     let malformed = |what: &str| {
         let why = format!("`{what}` is not in the form that an enrolment takes");
-        let fix = "take the parts from the enrolment code as it was printed, or use `keyward join`";
-        Problem::new(StatusCode::BAD_REQUEST, "enrolment_malformed", &why, fix)
+        Problem::new(code::ENROLMENT_MALFORMED).because(why)
     };
     let secret = from_base64url(&body.secret).map(zeroize::Zeroizing::new);
     let secret = secret.filter(|bytes| bytes.len() == 32).ok_or_else(|| malformed("secret"))?;
@@ -215,11 +207,7 @@ async fn renew(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let body: RenewBody = json(request, BODY_BYTES_MAX).await?;
-    let csr = from_base64url(&body.csr).ok_or_else(|| {
-        let why = "`csr` is not in the form that a renewal takes";
-        let fix = "send a PKCS#10 request in DER, base64url, or use `keyward renew`";
-        Problem::new(StatusCode::BAD_REQUEST, "renewal_malformed", why, fix)
-    })?;
+    let csr = from_base64url(&body.csr).ok_or_else(|| Problem::new(code::RENEWAL_MALFORMED))?;
     let renewed = desk.renew(&certificate, RenewInput { request: csr, peer: peer.address }).await?;
     Ok(identity(&desk, &renewed))
 }
@@ -251,27 +239,22 @@ async fn mint(
 ) -> Result<Response<Body>, Problem> {
     let agent = agent?;
     let fields = form(request, BODY_BYTES_MAX).await?;
-    let wrong = |code, why: &str, fix: &str| Problem::new(StatusCode::BAD_REQUEST, code, why, fix);
     if fields.get("grant_type").is_none_or(|grant| grant != "client_credentials") {
-        let why = "the only grant here is client_credentials";
-        return Err(wrong("grant_type_unsupported", why, "send grant_type=client_credentials"));
+        return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED));
     }
     if fields.contains_key("authorization_details") {
-        let why = "`authorization_details` is not taken in requests: capabilities are named in `scope`";
-        return Err(wrong("authorization_details_not_taken", why, "name the capabilities in `scope`"));
+        return Err(Problem::new(code::AUTHORIZATION_DETAILS_NOT_TAKEN));
     }
     if fields.get("client_id").is_some_and(|id| *id != agent.principal.spiffe().to_string()) {
-        let why = "`client_id` is not the identity in the certificate";
-        return Err(wrong("client_id_mismatch", why, "send the SPIFFE ID of the certificate, or nothing"));
+        return Err(Problem::new(code::CLIENT_ID_MISMATCH));
     }
     let scope: Result<BTreeSet<_>, Problem> =
         fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(name).collect();
     let life_s = fields.get("expires_in").map(|text| {
         let number = text.parse::<u32>().ok();
-        number.filter(|seconds| i64::from(*seconds) >= TOKEN_LIFE_MIN_S).ok_or_else(|| {
-            let why = format!("`expires_in` is not a whole number of seconds from {TOKEN_LIFE_MIN_S} on");
-            wrong("expires_in_invalid", &why, "send a number such as 300, or nothing")
-        })
+        number
+            .filter(|seconds| i64::from(*seconds) >= TOKEN_LIFE_MIN_S)
+            .ok_or_else(|| Problem::new(code::EXPIRES_IN_INVALID))
     });
     let input = MintInput {
         scope: scope?,
@@ -303,8 +286,7 @@ async fn revoke(
         let agent = agent?;
         let fields = form(request, BODY_BYTES_MAX).await?;
         let Some(token) = fields.get("token").filter(|token| !token.is_empty()) else {
-            let (why, fix) = ("the form has no `token`", "send token=… of the token to give up");
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "token_absent", why, fix));
+            return Err(Problem::new(code::TOKEN_ABSENT));
         };
         desk.give_up(&agent.principal, token).await?;
         Ok(Response::new(Body::empty()))

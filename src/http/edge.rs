@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Form, Problem};
 use crate::base::RequestId;
+use crate::base::code;
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
 const ONCE: [HeaderName; 5] = [
@@ -36,16 +37,13 @@ pub(super) async fn pass(id: RequestId, mut request: Request, next: Next) -> Res
 /// a panic costs one request.
 async fn answer(request: Request, next: Next) -> Response {
     let handled = tokio::spawn(async move { next.run(request).await });
-    handled.await.unwrap_or_else(|_| {
-        let (why, fix) = ("the broker could not finish this", "look up the request id in the broker's log");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why, fix).into_response()
-    })
+    handled.await.unwrap_or_else(|_| Problem::new(code::INTERNAL).into_response())
 }
 
 fn finish(id: RequestId, mut response: Response, what: &str, form: Form) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let code = problem.code();
-        tracing::info!(request.id = %id, request.what = what, status = response.status().as_u16(), code, "refused");
+        tracing::info!(request.id = %id, request.what = what, status = response.status().as_u16(), %code, "refused");
         response = problem.in_form(form).of_request(id).write_out();
     } else if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
         response = unrouted(response.status()).in_form(form).of_request(id).write_out();
@@ -69,35 +67,24 @@ fn route_of(request: &Request) -> String {
 
 fn unrouted(status: StatusCode) -> Problem {
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        let why = "the route does not take this method";
-        return Problem::new(status, "method_not_allowed", why, "see the reference for the route's methods");
+        return Problem::new(code::METHOD_NOT_ALLOWED);
     }
-    Problem::new(
-        status,
-        "route_unknown",
-        "there is no such route on this listener",
-        "see the reference for routes",
-    )
+    Problem::new(code::ROUTE_UNKNOWN)
 }
 
 fn acceptable(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if let Some(twice) = ONCE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
         let why = format!("the header field `{twice}` came twice");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "header_repeated", &why, "send it once"));
+        return Err(Problem::new(code::HEADER_REPEATED).because(why));
     }
     if headers.contains_key(header::CONTENT_ENCODING) {
-        let why = "encoded bodies are not taken";
-        let fix = "send the body as it is, without Content-Encoding";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", why, fix));
+        return Err(Problem::new(code::CONTENT_ENCODING));
     }
     if !is_canonical(uri.path()) || uri.authority().is_some() {
-        let why = "the path is not in canonical form";
-        let fix = "send the path as the reference writes it: no escapes, no empty or dotted segments";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "path_not_canonical", why, fix));
+        return Err(Problem::new(code::PATH_NOT_CANONICAL));
     }
     if uri.query().is_some() && !uri.path().starts_with("/v1/ledger/") {
-        let why = "this route takes nothing in the query: it would end up in logs";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "query_not_taken", why, "send it in the body"));
+        return Err(Problem::new(code::QUERY_NOT_TAKEN));
     }
     Ok(())
 }
@@ -130,10 +117,7 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<crate::base::S
         }
         Ok(crate::base::Sensitive::new(std::mem::take(&mut *bytes)))
     };
-    tokio::time::timeout(wait, collected).await.unwrap_or_else(|_| {
-        let why = "the body did not arrive in time";
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", why, "send the body at once"))
-    })
+    tokio::time::timeout(wait, collected).await.unwrap_or_else(|_| Err(Problem::new(code::BODY_TIMEOUT)))
 }
 
 /// Grows by copying into a new buffer and wiping the old one: a body may be a secret, and a plain
@@ -147,13 +131,12 @@ fn grow(bytes: &mut zeroize::Zeroizing<Vec<u8>>, size: usize, limit: usize) {
 }
 
 fn broken_body() -> Problem {
-    let why = "the body ended before it was whole";
-    Problem::new(StatusCode::BAD_REQUEST, "body_broken", why, "send the whole body")
+    Problem::new(code::BODY_BROKEN)
 }
 
 fn too_large(limit: usize) -> Problem {
     let why = format!("the body is larger than the {limit} bytes that this route takes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &why, "send less at once")
+    Problem::new(code::BODY_TOO_LARGE).because(why)
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
 use super::edge::read_body;
 use super::listener::Peer;
 use super::problem::Problem;
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
+use crate::base::code;
 use crate::base::{IdError, NameError};
 use crate::broker::{AdminDesk, AgentDesk};
 use crate::pki::PeerCertificate;
@@ -25,7 +26,7 @@ impl<S: Sync> FromRequestParts<S> for Certified {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<Peer>();
         let certificate = peer.and_then(|peer| peer.certificate.clone());
-        certificate.map(Self).ok_or_else(Problem::no_certificate)
+        certificate.map(Self).ok_or_else(|| Problem::new(code::CERTIFICATE_REQUIRED))
     }
 }
 
@@ -92,12 +93,7 @@ pub(super) async fn json<T: DeserializeOwned>(request: Request, limit: usize) ->
             error.line(),
             error.column()
         );
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "json_invalid",
-            &why,
-            "see the reference for the route's fields",
-        )
+        Problem::new(code::JSON_INVALID).because(why)
     })
 }
 
@@ -130,14 +126,12 @@ pub(super) async fn form(request: Request, limit: usize) -> Result<BTreeMap<Stri
     content_type(request.headers(), "application/x-www-form-urlencoded")?;
     let body = read_body(request.into_body(), limit).await?;
     if std::str::from_utf8(body.expose()).is_err() {
-        let why = "the body is not a form";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "form_invalid", why, "send an URL-encoded form"));
+        return Err(Problem::new(code::FORM_INVALID));
     }
     let mut fields = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(body.expose()) {
         if fields.insert(name.into_owned(), value.into_owned()).is_some() {
-            let why = "a field of the form came twice";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "form_repeated", why, "send each field once"));
+            return Err(Problem::new(code::FORM_REPEATED));
         }
     }
     Ok(fields)
@@ -151,23 +145,20 @@ pub(super) fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<
         return Ok(());
     }
     let why = format!("this route takes `{wanted}`");
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", &why, "set Content-Type to that"))
+    Err(Problem::new(code::CONTENT_TYPE).because(why))
 }
 
 /// A canonical name out of the path or the body.
 pub(super) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {
     text.parse().map_err(|error: NameError| {
         let fix = format!("use {}", error.rule());
-        Problem::new(StatusCode::BAD_REQUEST, "name_not_canonical", &error.to_string(), &fix)
+        Problem::new(code::NAME_NOT_CANONICAL).because(error.to_string()).mended_by(fix)
     })
 }
 
 /// A canonical id out of the path.
 pub(super) fn id<I: FromStr<Err = IdError>>(text: &str) -> Result<I, Problem> {
-    text.parse().map_err(|error: IdError| {
-        let fix = "take the id from a listing or from the ledger, as it is printed";
-        Problem::new(StatusCode::BAD_REQUEST, "id_not_canonical", &error.to_string(), fix)
-    })
+    text.parse().map_err(|error: IdError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))
 }
 
 /// The bearer token of the `Authorization` header (RFC 6750 §2.1), and of nowhere else.
@@ -176,9 +167,5 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let token = value.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     });
-    token.ok_or_else(|| {
-        let why = "this route needs an access token in the Authorization header";
-        Problem::new(StatusCode::UNAUTHORIZED, "token_missing", why, "ask for a token at /oauth/token")
-            .unauthenticated()
-    })
+    token.ok_or_else(|| Problem::new(code::TOKEN_MISSING))
 }

@@ -1,10 +1,13 @@
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
 use crate::base::RequestId;
-use crate::broker::{Failure, FailureKind};
+use crate::base::code::{self, Code, Sort};
+use crate::broker::Failure;
 use crate::registry::Fault;
 
 /// A refusal on its way out: RFC 9457 problem details, or OAuth's own form on OAuth routes.
@@ -59,16 +62,22 @@ struct OAuthBody<'a> {
 
 impl Problem {
     /// A refusal that no use case raised: the request did not get that far.
-    pub(super) fn new(status: StatusCode, code: &'static str, why: &str, fix: &str) -> Self {
-        let failure = Failure {
-            kind: FailureKind::Invalid,
-            code,
-            why: why.to_owned(),
-            fix: fix.to_owned(),
-            decision: None,
-            faults: Vec::new(),
-        };
-        Self { failure, status, form: Form::Problem, request_id: None }
+    pub(super) fn new(code: Code) -> Self {
+        Failure::new(code).into()
+    }
+
+    /// The same, with a reason that says more than the code does.
+    #[must_use]
+    pub(super) fn because(mut self, why: impl Into<Cow<'static, str>>) -> Self {
+        self.failure = self.failure.because(why);
+        self
+    }
+
+    /// The same, with a fix that says more than the code does.
+    #[must_use]
+    pub(super) fn mended_by(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
+        self.failure = self.failure.mended_by(fix);
+        self
     }
 
     /// The same in OAuth's form (RFC 6749 §5.2).
@@ -92,53 +101,56 @@ impl Problem {
         self
     }
 
-    /// No certificate was presented where one is needed.
-    pub(super) fn no_certificate() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "certificate_required",
-            "this route needs a client certificate issued by this broker",
-            "connect with the certificate and key that `keyward join` stored",
-        )
-        .unauthenticated()
-    }
-
-    /// The same, as the failure of a caller to prove who it is.
-    #[must_use]
-    pub(super) fn unauthenticated(mut self) -> Self {
-        self.failure.kind = FailureKind::Unauthenticated;
-        self
-    }
-
-    fn oauth_error(&self) -> &'static str {
-        match self.failure.kind {
-            FailureKind::Unauthenticated => "invalid_client",
-            FailureKind::Denied => "unauthorized_client",
-            FailureKind::InvalidScope => "invalid_scope",
-            FailureKind::InvalidTarget => "invalid_target",
-            FailureKind::Limited(_) | FailureKind::Unavailable => "temporarily_unavailable",
-            FailureKind::Internal => "server_error",
-            FailureKind::Invalid if self.failure.code == "grant_type_unsupported" => "unsupported_grant_type",
-            FailureKind::Invalid | FailureKind::NotFound | FailureKind::Conflict => "invalid_request",
+    const fn oauth_error(&self) -> &'static str {
+        match self.failure.code.sort() {
+            Sort::Unauthenticated => "invalid_client",
+            Sort::Denied => "unauthorized_client",
+            Sort::NotGranted | Sort::InvalidScope => "invalid_scope",
+            Sort::InvalidTarget => "invalid_target",
+            Sort::Limited | Sort::Unavailable => "temporarily_unavailable",
+            Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified => "server_error",
+            Sort::UnsupportedGrant => "unsupported_grant_type",
+            Sort::Invalid | Sort::NotFound | Sort::Conflict | Sort::Usage => "invalid_request",
         }
     }
 }
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let status = match failure.kind {
-            FailureKind::Unauthenticated => StatusCode::UNAUTHORIZED,
-            FailureKind::Denied => StatusCode::FORBIDDEN,
-            FailureKind::NotFound => StatusCode::NOT_FOUND,
-            FailureKind::Conflict => StatusCode::CONFLICT,
-            FailureKind::Invalid if failure.faults.is_empty() => StatusCode::BAD_REQUEST,
-            FailureKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-            FailureKind::InvalidScope | FailureKind::InvalidTarget => StatusCode::BAD_REQUEST,
-            FailureKind::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
-            FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self { failure, status, form: Form::Problem, request_id: None }
+        Self { status: status(failure.code), failure, form: Form::Problem, request_id: None }
+    }
+}
+
+/// The codes that HTTP has a status of its own for.
+const STATUSES: [(Code, StatusCode); 6] = [
+    (code::BODY_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
+    (code::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
+    (code::CONTENT_ENCODING, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    (code::CONTENT_TYPE, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    (code::DECLARATIONS_INVALID, StatusCode::UNPROCESSABLE_ENTITY),
+    (code::METHOD_NOT_ALLOWED, StatusCode::METHOD_NOT_ALLOWED),
+];
+
+fn status(code: Code) -> StatusCode {
+    if let Some((_, status)) = STATUSES.iter().find(|(own, _)| *own == code) {
+        return *status;
+    }
+    match code.sort() {
+        Sort::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Sort::Denied => StatusCode::FORBIDDEN,
+        Sort::NotFound => StatusCode::NOT_FOUND,
+        Sort::Conflict => StatusCode::CONFLICT,
+        Sort::Invalid
+        | Sort::NotGranted
+        | Sort::InvalidScope
+        | Sort::InvalidTarget
+        | Sort::UnsupportedGrant
+        | Sort::Usage => StatusCode::BAD_REQUEST,
+        Sort::Limited => StatusCode::TOO_MANY_REQUESTS,
+        Sort::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -147,6 +159,15 @@ impl From<crate::authn::AuthnError> for Problem {
         Failure::from(error).into()
     }
 }
+
+/// What a caller with another token could get further with (RFC 6750 §3).
+const BAD_TOKEN: [Code; 5] = [
+    code::TOKEN_MISSING,
+    code::TOKEN_INVALID,
+    code::TOKEN_EXPIRED,
+    code::TOKEN_REVOKED,
+    code::TOKEN_OTHER_HOLDER,
+];
 
 /// Rides on the response; the edge writes it out, with the request's id, and logs it once.
 impl IntoResponse for Problem {
@@ -159,8 +180,8 @@ impl IntoResponse for Problem {
 }
 
 impl Problem {
-    /// The code and the decision, for the log.
-    pub(super) fn code(&self) -> &'static str {
+    /// The code, for the log.
+    pub(super) const fn code(&self) -> Code {
         self.failure.code
     }
 
@@ -172,25 +193,13 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        match self.failure.kind {
-            FailureKind::Limited(seconds) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            FailureKind::Unavailable => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(1_u64));
-            }
-            FailureKind::Unauthenticated if self.failure.code.starts_with("token_") => {
-                let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-                headers.insert(header::WWW_AUTHENTICATE, challenge);
-            }
-            FailureKind::Unauthenticated
-            | FailureKind::Denied
-            | FailureKind::NotFound
-            | FailureKind::Conflict
-            | FailureKind::Invalid
-            | FailureKind::InvalidScope
-            | FailureKind::InvalidTarget
-            | FailureKind::Internal => {}
+        if self.failure.code.is_retryable() {
+            let seconds = self.failure.retry_after_s.unwrap_or(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if BAD_TOKEN.contains(&self.failure.code) {
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }
@@ -206,9 +215,9 @@ impl Problem {
                     title: self.status.canonical_reason().unwrap_or("Error"),
                     status: self.status.as_u16(),
                     detail: &self.failure.why,
-                    code: self.failure.code,
+                    code: self.failure.code.as_str(),
                     fix: &self.failure.fix,
-                    retryable: self.failure.is_retryable(),
+                    retryable: self.failure.code.is_retryable(),
                     request_id,
                     decision_id,
                     errors: &self.failure.faults,
@@ -220,7 +229,7 @@ impl Problem {
                     error: self.oauth_error(),
                     error_description: &self.failure.why,
                     error_uri: uri,
-                    code: self.failure.code,
+                    code: self.failure.code.as_str(),
                     fix: &self.failure.fix,
                     request_id,
                     decision_id,

@@ -8,6 +8,7 @@ use super::answers::{Items, answer};
 use super::input::{Operator, json};
 use super::problem::Problem;
 use super::routes::{Caller, Table, route};
+use crate::base::code;
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::broker::{AdminDesk, AuthorityView, Force, TokenKeyView};
 use crate::keyring::Stage;
@@ -130,6 +131,6 @@ fn number(text: &str) -> Result<u32, Problem> {
     let number = text.parse::<u32>().ok().filter(|number| number.to_string() == text);
     number.ok_or_else(|| {
         let (why, fix) = ("a generation is a whole number", "take it from the listing");
-        Problem::new(StatusCode::BAD_REQUEST, "id_not_canonical", why, fix)
+        Problem::new(code::ID_NOT_CANONICAL).because(why).mended_by(fix)
     })
 }

@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
-use super::grant::{Basis, Decision, Denial, DenialCode, Grant, Mint, Reveal};
+use super::grant::{Basis, Decision, Denial, Grant, Mint, Reveal};
 use super::request::{MintRequest, RevealRequest};
 use crate::authn::AgentPrincipal;
+use crate::base::code;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
 use crate::base::{Audience, CapabilityName, DecisionId, RoleName, Timestamp};
 use crate::crypto::MacKey;
@@ -82,13 +83,7 @@ pub fn decide_reveal(
         Delivery::Mint { .. } => false,
     };
     let Some(capability) = granted.iter().find(names_it) else {
-        return Decision::Deny(Denial {
-            basis,
-            code: DenialCode::SecretNotGranted,
-            why: "no capability of this token that the agent still holds names this secret".to_owned(),
-            fix: "ask for a token with the capability whose secret this is; `keyward whoami` lists them"
-                .to_owned(),
-        });
+        return Decision::Deny(Denial { basis, code: code::SECRET_NOT_GRANTED });
     };
     let capability = capability.name.clone();
     let RevealRequest { token, secret } = request;
@@ -151,31 +146,13 @@ fn life(
 }
 
 fn not_granted(basis: Basis) -> Decision<Mint> {
-    Decision::Deny(Denial {
-        basis,
-        code: DenialCode::CapabilityNotGranted,
-        why: "none of the capabilities asked for is declared and held by a role of this agent".to_owned(),
-        fix: "give the agent a role that holds the capability in a declaration file, and `keyward apply` it"
-            .to_owned(),
-    })
+    Decision::Deny(Denial { basis, code: code::CAPABILITY_NOT_GRANTED })
 }
 
 fn target_mismatch(basis: Basis) -> Decision<Mint> {
-    Decision::Deny(Denial {
-        basis,
-        code: DenialCode::TargetMismatch,
-        why: "a token has one audience, and the capabilities or the `resource` asked for have others"
-            .to_owned(),
-        fix: "ask for one token per audience; `keyward whoami` shows the audience of each capability"
-            .to_owned(),
-    })
+    Decision::Deny(Denial { basis, code: code::TARGET_MISMATCH })
 }
 
 fn certificate_ending(basis: Basis) -> Decision<Mint> {
-    Decision::Deny(Denial {
-        basis,
-        code: DenialCode::CertificateEnding,
-        why: "the agent's certificate ends before a token could be of use".to_owned(),
-        fix: "enrol again: `keyward agent invite NAME`, then `keyward join`".to_owned(),
-    })
+    Decision::Deny(Denial { basis, code: code::CERTIFICATE_ENDING })
 }

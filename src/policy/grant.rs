@@ -1,4 +1,5 @@
 use crate::authn::{AgentPrincipal, BoundToken};
+use crate::base::code::Code;
 use crate::base::{Audience, CapabilityName, DecisionId, SecretName, TokenId};
 use crate::crypto::Digest;
 use crate::registry::Access;
@@ -140,42 +141,11 @@ pub enum Decision<A> {
     Deny(Denial),
 }
 
-/// A refusal, with its reason and what would change it.
+/// A refusal, with what it was decided on; its code says why, and what would change it.
 #[derive(Clone, Debug)]
 pub struct Denial {
     /// What it was decided on.
     pub basis: Basis,
     /// The stable code.
-    pub code: DenialCode,
-    /// Why, in a sentence.
-    pub why: String,
-    /// What would change it.
-    pub fix: String,
-}
-
-/// The stable codes of refusals.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum DenialCode {
-    /// None of the capabilities asked for is granted to the agent.
-    CapabilityNotGranted,
-    /// The capabilities are for more than one audience, or for another one than asked for.
-    TargetMismatch,
-    /// The certificate ends before a token could be of use.
-    CertificateEnding,
-    /// No capability of the token names this secret any more, or ever did.
-    SecretNotGranted,
-}
-
-impl DenialCode {
-    /// The code as it stands in answers and in the ledger.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CapabilityNotGranted => "capability_not_granted",
-            Self::TargetMismatch => "target_mismatch",
-            Self::CertificateEnding => "certificate_ending",
-            Self::SecretNotGranted => "secret_not_granted",
-        }
-    }
+    pub code: Code,
 }

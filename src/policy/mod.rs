@@ -13,7 +13,7 @@ mod request;
 
 pub use decide::{LifeLimits, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
-pub use grant::{Basis, Certifying, Decision, Denial, DenialCode, Grant, Mint, Reveal};
+pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
 pub use operator::{CertifyOperator, decide_host_operator};
 pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
 pub use request::{MintRequest, RevealRequest};

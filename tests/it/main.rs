@@ -27,6 +27,7 @@ mod listener;
 mod lost_entries;
 mod races;
 mod readme;
+mod reference;
 mod refusals;
 mod renewal;
 mod renewal_kills;

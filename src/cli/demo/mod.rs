@@ -12,6 +12,7 @@ use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::Kind;
+use crate::base::code;
 use crate::base::{Clock, Sensitive, SystemClock};
 use stage::Stage;
 
@@ -237,5 +238,5 @@ fn check(what: &str, holds: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let why = format!("this did not hold: {what}");
-    Err(Failure::local("demo_failed", &why, "this is a fault of keyward itself: please report it"))
+    Err(Failure::new(code::DEMO_FAILED).because(why))
 }

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::base::code;
 use crate::base::encoding::{base64url, hex};
 use crate::cli::failure::Failure;
 use crate::cli::identity::unusable;
@@ -11,7 +12,7 @@ pub(super) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
     let spelled = spellings(secret);
     let planted = [b"before ".as_slice(), secret, b" after"].concat();
     if !holds(&planted, &spelled) {
-        return Err(Failure::local("demo_failed", "the scanner is blind", "please report this"));
+        return Err(Failure::new(code::DEMO_FAILED).because("the scanner is blind"));
     }
     let mut files = 0_usize;
     let mut dirs = vec![dir.to_owned()];
@@ -25,7 +26,7 @@ pub(super) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
             files = files.saturating_add(1);
             if holds(&fs::read(&path).map_err(|error| unusable(&path, &error))?, &spelled) {
                 let why = format!("the secret is in `{}`", path.display());
-                return Err(Failure::local("demo_failed", &why, "please report this"));
+                return Err(Failure::new(code::DEMO_FAILED).because(why));
             }
         }
     }

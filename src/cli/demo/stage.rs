@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::base::code;
 use crate::base::encoding::base32;
 use crate::base::{Entropy, Sensitive, SystemEntropy};
 use crate::cli::client::Client;
@@ -99,11 +100,8 @@ impl Stage {
         }
         let said = fs::read_to_string(&log).unwrap_or_default();
         let last = said.lines().last().unwrap_or("nothing").to_owned();
-        Err(Failure::unavailable(
-            "demo_failed",
-            &format!("the broker did not become ready; it said: {last}"),
-            "please report this",
-        ))
+        Err(Failure::new(code::DEMO_FAILED)
+            .because(format!("the broker did not become ready; it said: {last}")))
     }
 
     /// Ends the broker without a warning: SIGKILL.
@@ -121,7 +119,7 @@ impl Stage {
         if ended.success() {
             return Ok(());
         }
-        Err(Failure::local("demo_failed", "the broker did not end well when asked to", "please report this"))
+        Err(Failure::new(code::DEMO_FAILED).because("the broker did not end well when asked to"))
     }
 
     pub(super) fn clear(&mut self) -> Result<(), Failure> {
@@ -153,7 +151,7 @@ impl Stage {
             return parsed("refusal", &output.stderr);
         }
         let why = format!("`{}` ended with {:?}, not {exit}", args.join(" "), output.status.code());
-        Err(Failure::local("demo_failed", &why, "please report this"))
+        Err(Failure::new(code::DEMO_FAILED).because(why))
     }
 
     fn command(&self, who: &str, args: &[&str]) -> Command {
@@ -190,12 +188,11 @@ fn good(what: &str, output: Output) -> Result<Vec<u8>, Failure> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let why = format!("`keyward {what}` failed: {}", said.trim());
-    Err(Failure::local("demo_failed", &why, "this is a fault of keyward itself: please report it"))
+    Err(Failure::new(code::DEMO_FAILED).because(why))
 }
 
 fn parsed(what: &str, bytes: &[u8]) -> Result<Value, Failure> {
-    let unreadable =
-        |_| Failure::local("demo_failed", &format!("`keyward {what}` printed no JSON"), "please report this");
+    let unreadable = |_| Failure::new(code::DEMO_FAILED).because(format!("`keyward {what}` printed no JSON"));
     serde_json::from_slice(bytes).map_err(unreadable)
 }
 

@@ -1,0 +1,58 @@
+//! Who is calling, and what they may.
+
+super::codes! {
+    CERTIFICATE_REQUIRED "certificate_required" Unauthenticated:
+        "this route needs a client certificate issued by this broker",
+        "connect with the certificate and key that `keyward join` stored";
+    CERTIFICATE_EXPIRED "certificate_expired" Unauthenticated:
+        "the certificate is outside its time",
+        "enrol again: `keyward agent invite NAME`, then `keyward join`";
+    CERTIFICATE_REVOKED "certificate_revoked" Unauthenticated:
+        "the certificate was revoked or suspended",
+        "an operator revoked or suspended it: `keyward agent resume NAME`, or invite the agent anew";
+    AUTHORITY_REVOKED "authority_revoked" Unauthenticated:
+        "the authority that signed the certificate was revoked",
+        "enrol again: `keyward agent invite NAME`, then `keyward join`";
+    CERTIFICATE_UNKNOWN "certificate_unknown" Unauthenticated:
+        "the certificate is not one that this broker has on record",
+        "enrol again: `keyward agent invite NAME`, then `keyward join`";
+    CERTIFICATE_WRONG_KIND "certificate_wrong_kind" Unauthenticated:
+        "the certificate is for another kind of caller",
+        "agents call the agent listener, operators the admin listener";
+    TOKEN_MISSING "token_missing" Unauthenticated:
+        "this route needs an access token in the Authorization header",
+        "ask for a token at /oauth/token";
+    TOKEN_INVALID "token_invalid" Unauthenticated:
+        "the token is not one of this broker's, or not for this use",
+        "ask for a new token at /oauth/token";
+    TOKEN_EXPIRED "token_expired" Unauthenticated:
+        "the token's time is over",
+        "ask for a new token at /oauth/token";
+    TOKEN_REVOKED "token_revoked" Unauthenticated:
+        "the token was revoked, or something that it was issued under",
+        "ask for a new token at /oauth/token";
+    TOKEN_OTHER_HOLDER "token_other_holder" Unauthenticated:
+        "the token is bound to another certificate",
+        "use the token over the connection of the agent that it was issued to, or ask for a new one";
+    ENROLMENT_CODE_INVALID "enrolment_code_invalid" Unauthenticated:
+        "the enrolment code is unknown, wrong, or has ended",
+        "have an operator make a new one: `keyward agent invite NAME`";
+    CAPABILITY_NOT_GRANTED "capability_not_granted" NotGranted:
+        "none of the capabilities asked for is declared and held by a role of this agent",
+        "give the agent a role that holds the capability in a declaration file, and `keyward apply` it";
+    SCOPE_EMPTY_OR_TOO_LONG "scope_empty_or_too_long" InvalidScope:
+        "a token request names 1 to 32 capabilities in `scope`",
+        "name the capabilities; `keyward whoami` lists them";
+    TARGET_MISMATCH "target_mismatch" InvalidTarget:
+        "a token has one audience, and the capabilities or the `resource` asked for have others",
+        "ask for one token per audience; `keyward whoami` shows the audience of each capability";
+    SECRET_NOT_GRANTED "secret_not_granted" Denied:
+        "no capability that the caller holds names this secret",
+        "ask for a token with the capability whose secret this is; `keyward whoami` lists them";
+    CERTIFICATE_ENDING "certificate_ending" Denied:
+        "the agent's certificate ends before a token could be of use",
+        "enrol again: `keyward agent invite NAME`, then `keyward join`";
+    RATE_LIMITED "rate_limited" Limited:
+        "the caller asks too often",
+        "wait as long as Retry-After says, and spread requests out";
+}

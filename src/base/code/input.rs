@@ -1,0 +1,106 @@
+//! What is wrong with a request, whoever sent it.
+
+super::codes! {
+    JSON_INVALID "json_invalid" Invalid:
+        "the body is not the JSON that this route takes",
+        "see the reference for the route's fields";
+    FORM_INVALID "form_invalid" Invalid:
+        "the body is not a form",
+        "send an URL-encoded form";
+    FORM_REPEATED "form_repeated" Invalid:
+        "a field of the form came twice",
+        "send each field once";
+    NAME_NOT_CANONICAL "name_not_canonical" Invalid:
+        "a name is not in canonical form",
+        "use lower-case letters, digits and hyphens, as the reference says of the name";
+    ID_NOT_CANONICAL "id_not_canonical" Invalid:
+        "an id or serial is not in canonical form",
+        "take the id from a listing or from the ledger, as it is printed";
+    TOKEN_ABSENT "token_absent" Invalid:
+        "the form has no `token`",
+        "send token=… of the token to give up";
+    ENROLMENT_MALFORMED "enrolment_malformed" Invalid:
+        "a part of the enrolment code is not in the form that an enrolment takes",
+        "take the parts from the enrolment code as it was printed, or use `keyward join`";
+    RENEWAL_MALFORMED "renewal_malformed" Invalid:
+        "`csr` is not in the form that a renewal takes",
+        "send a PKCS#10 request in DER, base64url, or use `keyward renew`";
+    CSR_TOO_LARGE "csr_too_large" Invalid:
+        "the certificate request is too large",
+        "send a request for one P-256 key";
+    CSR_MALFORMED "csr_malformed" Invalid:
+        "the certificate request cannot be read",
+        "send one PKCS#10 request in DER, base64url";
+    CSR_KEY_TYPE "csr_key_type" Invalid:
+        "the certificate request is for another type of key than P-256",
+        "make a P-256 key: `openssl ecparam -name prime256v1 -genkey`";
+    CSR_SIGNATURE "csr_signature" Invalid:
+        "the certificate request is not signed with the key that it is for",
+        "sign the request with the key that it is for";
+    CSR_ASKS_FOR_MORE "csr_asks_for_more" Invalid:
+        "the certificate request asks for more than a certificate for its key",
+        "only the key is taken: make the request with an empty subject and no extensions";
+    SECRET_SIZE "secret_size" Invalid:
+        "a secret value has 1 to 65,536 bytes",
+        "send the value itself as the body, in a file or on standard input";
+    QUERY_INVALID "query_invalid" Invalid:
+        "the query takes `after`, a sequence, and `limit`, 1 to 500",
+        "send e.g. ?after=0&limit=100";
+    QUERY_NOT_TAKEN "query_not_taken" Invalid:
+        "this route takes nothing in the query: it would end up in logs",
+        "send it in the body";
+    PATH_NOT_CANONICAL "path_not_canonical" Invalid:
+        "the path is not in canonical form",
+        "send the path as the reference writes it: no escapes, no empty or dotted segments";
+    HEADER_REPEATED "header_repeated" Invalid:
+        "a header field came twice that means nothing, or something else, then",
+        "send it once";
+    FILES_COUNT "files_count" Invalid:
+        "1 to 256 files are taken at once",
+        "name at least one file, or put declarations together into fewer files";
+    DECLARATIONS_INVALID "declarations_invalid" Invalid:
+        "the declarations have faults; nothing was changed",
+        "mend each place that is named, then plan again";
+    TOO_MANY_ROLES "too_many_roles" Invalid:
+        "an agent holds at most 32 roles",
+        "name fewer roles, or declare one role that holds what they hold";
+    INVITATION_BOUNDS "invitation_bounds" Invalid:
+        "a code has 1 to 10000 uses and a life of 1 to 604800 seconds",
+        "invite for less, or leave it out: one use, 15 minutes";
+    TOO_LARGE "too_large" Invalid:
+        "what was asked for does not fit into one entry of the ledger",
+        "send less at once";
+    GRANT_TYPE_UNSUPPORTED "grant_type_unsupported" UnsupportedGrant:
+        "the only grant here is `client_credentials`",
+        "send grant_type=client_credentials";
+    CLIENT_ID_MISMATCH "client_id_mismatch" Invalid:
+        "`client_id` is not the identity in the certificate",
+        "send the SPIFFE ID of the certificate, or nothing";
+    AUTHORIZATION_DETAILS_NOT_TAKEN "authorization_details_not_taken" Invalid:
+        "`authorization_details` is not taken in requests: capabilities are named in `scope`",
+        "name the capabilities in `scope`";
+    EXPIRES_IN_INVALID "expires_in_invalid" Invalid:
+        "`expires_in` is not a whole number of seconds from 10 on",
+        "send a number such as 300, or nothing";
+    RESPONSE_TYPE_UNSUPPORTED "response_type_unsupported" Invalid:
+        "this broker has no authorization endpoint: agents use the `client_credentials` grant",
+        "POST to /oauth/token over mTLS";
+    BODY_BROKEN "body_broken" Invalid:
+        "the body ended before it was whole",
+        "send the whole body";
+    BODY_TIMEOUT "body_timeout" Invalid:
+        "the body did not arrive in time",
+        "send the body at once";
+    BODY_TOO_LARGE "body_too_large" Invalid:
+        "the body is larger than this route takes",
+        "send less at once";
+    CONTENT_TYPE "content_type" Invalid:
+        "the body is of another content type than this route takes",
+        "set Content-Type to what the route takes";
+    CONTENT_ENCODING "content_encoding" Invalid:
+        "encoded bodies are not taken",
+        "send the body as it is, without Content-Encoding";
+    METHOD_NOT_ALLOWED "method_not_allowed" Invalid:
+        "the route does not take this method",
+        "see the reference for the route's methods";
+}

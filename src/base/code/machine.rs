@@ -1,0 +1,92 @@
+//! What a command says of the machine that it ran on, or of the way to the broker. Never answered
+//! over HTTP.
+
+super::codes! {
+    USAGE "usage" Usage:
+        "the command line was used wrongly",
+        "see the verb's `--help`";
+    NO_IDENTITY "no_identity" Unauthenticated:
+        "there is no identity of this kind on this machine",
+        "enrol: `keyward join`; an operator's comes from `keyward init` on the broker's host";
+    CERTIFICATE_REFUSED "certificate_refused" Unauthenticated:
+        "the broker refused this machine's certificate",
+        "enrol again: `keyward join`, or `keyward init --reissue-operator` on the broker's host";
+    TLS_FAILED "tls_failed" Unauthenticated:
+        "there is no TLS connection with the broker",
+        "if this identity is old, enrol again; if the broker's authority changed unannounced, ask your operator";
+    BROKER_UNREACHABLE "broker_unreachable" Unavailable:
+        "the broker cannot be reached",
+        "see whether it runs: `keyward serve`, and whether the address is right";
+    ANSWER_UNREADABLE "answer_unreadable" Unavailable:
+        "what answered at the broker's address is not the broker, or of another version",
+        "see what answers at its address";
+    IDENTITY_DAMAGED "identity_damaged" Local:
+        "the identity on this machine cannot be used",
+        "enrol again: `keyward join`";
+    ADDRESS_INVALID "address_invalid" Local:
+        "the broker's address is no host name",
+        "enrol again: `keyward join`";
+    FILE_UNUSABLE "file_unusable" Local:
+        "a file or directory cannot be used",
+        "look at the path and its permissions";
+    DATA_DIR_UNUSABLE "data_dir_unusable" Local:
+        "the data directory cannot be made",
+        "make the directory, or run as a user who can";
+    SERVER_KEY_UNUSABLE "server_key_unusable" Local:
+        "the broker's own TLS key or certificate cannot be used",
+        "look at the data directory and its permissions";
+    RUNTIME "runtime" Local:
+        "the process could not start its threads",
+        "look at the process limits";
+    DEMO_FAILED "demo_failed" Local:
+        "the demo did not go as it should",
+        "this is a fault of keyward itself: please report it";
+    NOT_INITIALISED "not_initialised" NotStarted:
+        "there is no broker in the data directory",
+        "run `keyward init`";
+    INITIALISED_ALREADY "initialised_already" Local:
+        "there is a broker in the data directory already; nothing was changed",
+        "run it: `keyward serve`; for a new operator certificate: `keyward init --reissue-operator`";
+    ROOT_KEY_WRONG "root_key_wrong" NotStarted:
+        "the root key does not open this keyring",
+        "name the key that this broker was initialised with in `[root_key]`; nothing was touched";
+    ROOT_KEY_UNUSABLE "root_key_unusable" NotStarted:
+        "the root key's file cannot be used",
+        "see that the file in `[root_key]` is there and for its owner alone";
+    KEYRING_ALTERED "keyring_altered" NotStarted:
+        "the keyring is not as the broker wrote it",
+        "put the keyring back from its own backup; nothing was touched";
+    KEYRING_FAILED "keyring_failed" NotStarted:
+        "the keyring cannot be used",
+        "look at the data directory and its permissions";
+    DATA_DIR_IN_USE "data_dir_in_use" NotStarted:
+        "another process uses the data directory",
+        "another keyward uses this data directory: stop it first";
+    ENTRIES_LOST "entries_lost" NotStarted:
+        "the ledger lacks entries that were acknowledged",
+        "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`";
+    TRUST_DOMAIN_CHANGED "trust_domain_changed" NotStarted:
+        "the configured trust domain is not the one that this broker was initialised with",
+        "set `trust_domain` back: every identity carries it";
+    STORE_FAILED "store_failed" NotStarted:
+        "the broker's records cannot be opened",
+        "look at the data directory, its disk and its permissions";
+    LISTEN_FAILED "listen_failed" NotStarted:
+        "an address cannot be listened on",
+        "see what listens there, or change `[listen]`";
+    START_FAILED "start_failed" NotStarted:
+        "the broker could not start",
+        "this is a fault of keyward itself: please report it";
+    LEDGER_EMPTY "ledger_empty" Unverified:
+        "there is no ledger entry below the directory",
+        "name the data directory of a broker";
+    LEDGER_FORKED "ledger_forked" Unverified:
+        "the entries are not those that the checkpoint was signed over",
+        "keep the directory as it is, and put the ledger back from its backup";
+    LEDGER_CUT "ledger_cut" Unverified:
+        "the checkpoint knows more entries than are left",
+        "keep the directory as it is, and put the ledger back from its backup";
+    CHECKPOINT_REFUSED "checkpoint_refused" Unverified:
+        "the checkpoint is not one of this ledger's, or was altered",
+        "take the checkpoint from GET /v1/checkpoint and the key from GET /v1/checkpoint/key, kept elsewhere";
+}

@@ -1,0 +1,76 @@
+//! What there is, or is not, and whether the broker can record anything.
+
+super::codes! {
+    AGENT_UNKNOWN "agent_unknown" NotFound:
+        "there is no agent of this name",
+        "`keyward agent list` shows those there are";
+    ROLE_UNKNOWN "role_unknown" NotFound:
+        "a role that the invitation names is not declared",
+        "declare the role in a file and `keyward apply` it; `keyward role list` shows those there are";
+    SECRET_UNKNOWN "secret_unknown" NotFound:
+        "the secret that the capability names is not there",
+        "have an operator put it: `keyward secret put NAME`";
+    SUBJECT_UNKNOWN "subject_unknown" NotFound:
+        "there is no agent, instance or certificate of this name, id or serial",
+        "`keyward agent list` and `keyward agent show NAME` list them";
+    ROUTE_UNKNOWN "route_unknown" NotFound:
+        "there is no such route on this listener",
+        "see the reference for routes";
+    GENERATION_UNKNOWN "generation_unknown" NotFound:
+        "there is no such generation of this key",
+        "the listing shows the generations there are";
+    AGENTS_BEHIND "agents_behind" Conflict:
+        "live instances have not renewed since then and would be locked out",
+        "wait until they have (`keyward authority list` counts them), or leave them out: `--force`";
+    GENERATION_PREPARED_ALREADY "generation_prepared_already" Conflict:
+        "a generation is prepared already",
+        "activate the one that is prepared, or give it up: revoke it";
+    GENERATION_STAGE "generation_stage" Conflict:
+        "a generation of a key does not come to this stage from the one that it is in",
+        "the stages are prepared, active, old, tainted, revoked; what is active becomes old by another's activation";
+    ENROLMENT_CODE_USED "enrolment_code_used" Conflict:
+        "the enrolment code has no use left, it was redeemed with other keys; an alarm was recorded",
+        "if you did not redeem it, somebody else has it: tell your operator, and ask for a new code";
+    TOO_MANY_INSTANCES "too_many_instances" Conflict:
+        "the agent has as many live instances as it may have",
+        "end an old instance (`keyward agent revoke --instance ID`), or raise `max_instances` in the agent's declaration";
+    RENEWAL_SAME_KEY "renewal_same_key" Conflict:
+        "the request is for the key that the certificate in use has",
+        "make a new key for every renewal; `keyward renew` does";
+    AGENT_HAS_OTHER_ROLES "agent_has_other_roles" Conflict:
+        "the agent exists and holds other roles than the invitation names",
+        "leave the roles out of the invitation, or change them in the agent's declaration and `keyward apply` it";
+    SECRET_VERSIONS_EXHAUSTED "secret_versions_exhausted" Conflict:
+        "the secret has as many versions as a secret may have",
+        "store the value under a new name";
+    SIGNING_KEY_MISSING "signing_key_missing" Unavailable:
+        "the ledger names a signing key that the keyring does not hold: the keyring is an older copy",
+        "put the newest copy of the keyring back";
+    LEDGER_FAILED "ledger_failed" Unavailable:
+        "the ledger cannot acknowledge anything",
+        "whether this was recorded is unknown: look at the disk, restart the broker, then ask again";
+    LEDGER_NO_SPACE "ledger_no_space" Unavailable:
+        "there is no space for the ledger",
+        "free space on the broker's data disk; it goes on by itself";
+    LEDGER_BUSY "ledger_busy" Unavailable:
+        "too much waits for the ledger",
+        "come back in a moment";
+    BUSY_CONFLICT "busy_conflict" Unavailable:
+        "what this relies on changed each time that it was decided",
+        "what this relies on keeps changing: come back in a moment";
+    INTERNAL "internal" Internal:
+        "the broker could not finish this",
+        "look up the request id in the broker's log";
+    ISSUANCE_FAILED "issuance_failed" Internal:
+        "the broker could not sign or open what it had recorded",
+        "look up the request id in the broker's log";
+    RECORD_UNREADABLE "record_unreadable" Internal:
+        "a record of the broker's own cannot be read",
+        "look up the request id in the broker's log";
+    AUTHORITY_FAILED "authority_failed" Internal:
+        "the certificate authority could not be used",
+        "look up the request id in the broker's log";
+    LEDGER_DAMAGED "ledger_damaged" Unverified:
+        "the ledger is damaged",
+        "`keyward verify` names the place; keep the directory as it is, and put the ledger back from its backup";
+}
