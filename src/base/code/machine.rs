@@ -56,9 +56,6 @@ super::codes! {
     KEYRING_ALTERED "keyring_altered" NotStarted:
         "the keyring is not as the broker wrote it",
         "put the keyring back from its own backup; nothing was touched";
-    KEYRING_FAILED "keyring_failed" NotStarted:
-        "the keyring cannot be used",
-        "look at the data directory and its permissions";
     DATA_DIR_IN_USE "data_dir_in_use" NotStarted:
         "another process uses the data directory",
         "another keyward uses this data directory: stop it first";

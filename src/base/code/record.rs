@@ -70,6 +70,9 @@ super::codes! {
     AUTHORITY_FAILED "authority_failed" Internal:
         "the certificate authority could not be used",
         "look up the request id in the broker's log";
+    KEYRING_FAILED "keyring_failed" NotStarted:
+        "the keyring cannot be used",
+        "look at the data directory and its permissions";
     LEDGER_DAMAGED "ledger_damaged" Unverified:
         "the ledger is damaged",
         "`keyward verify` names the place; keep the directory as it is, and put the ledger back from its backup";
