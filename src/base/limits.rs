@@ -51,6 +51,8 @@ pub const WRITE_WAIT_S: u64 = 10;
 pub const HANDSHAKE_WAIT_S: u64 = 10;
 /// Longest wait for the answer under way on a connection whose holder may not act any more, in seconds.
 pub const CUT_WAIT_S: u64 = 1;
+/// Longest wait for a peer whose handshake was refused to take notice, in seconds.
+pub const LINGER_WAIT_S: u64 = 1;
 /// Longest wait for connections to end when the broker stops, in seconds.
 pub const DRAIN_WAIT_S: u64 = 10;
 /// Longest bearer token read from a request, in bytes.

@@ -203,9 +203,8 @@ impl Client {
 
     /// In TLS 1.3 the client only learns on first use that its certificate was refused.
     fn cut(&self, error: &hyper::Error) -> Failure {
-        let refused =
-            std::error::Error::source(error).is_some_and(|source| source.to_string().contains("alert"));
-        if refused {
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        if causes.into_iter().any(|cause| cause.to_string().contains("alert")) {
             let why = format!("the broker at {} refused this machine's certificate", self.address);
             return Failure::new(code::CERTIFICATE_REFUSED).because(why);
         }

@@ -17,6 +17,7 @@ use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -26,7 +27,8 @@ use tower::ServiceExt;
 
 use super::stall::Unstalled;
 use crate::base::limits::{
-    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, WRITE_WAIT_S,
+    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, LINGER_WAIT_S,
+    WRITE_WAIT_S,
 };
 use crate::pki::PeerCertificate;
 use crate::pki::tls::Gate;
@@ -130,15 +132,27 @@ async fn handshake(
     // Small answers must not wait for one another; a socket that refuses this still works.
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
-    tokio::select! {
-        shaken = tokio::time::timeout(wait, acceptor.accept(stream)) => {
-            if let Ok(Ok(stream)) = shaken {
-                return Some(stream);
-            }
-            tracing::debug!(peer = %address.ip(), "a TLS handshake did not complete");
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(wait, acceptor.accept(stream).into_fallible()) => shaken.ok()?,
+        _ = stop.wait_for(|stop| *stop) => return None,
+    };
+    match shaken {
+        Ok(stream) => Some(stream),
+        Err((_, stream)) => {
+            tracing::debug!(peer = %address.ip(), "a TLS handshake was refused");
+            let wait = Duration::from_secs(LINGER_WAIT_S);
+            drop(tokio::time::timeout(wait, linger(stream)).await);
             None
         }
-        _ = stop.wait_for(|stop| *stop) => None,
+    }
+}
+
+/// Lets the peer read why it was refused. In TLS 1.3 it has sent its request before it learns of the
+/// refusal; a socket closed over what it sent would reset the connection, alert and all.
+async fn linger(mut stream: TcpStream) {
+    let mut sent = [0; 1024];
+    if stream.shutdown().await.is_ok() {
+        while matches!(stream.read(&mut sent).await, Ok(1..)) {}
     }
 }
 

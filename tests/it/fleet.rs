@@ -167,6 +167,7 @@ fn a_fleet_joins_at_once_by_one_code_on_the_command_line() {
     let me = process.run_as("m3", &["whoami", "-o", "json"], b"");
     let me: Value = serde_json::from_slice(&me.stdout).unwrap();
     process.good(&["cert", "revoke", me["certificate"]["serial"].as_str().unwrap()], b"");
-    assert_eq!(process.run_as("m3", &["whoami"], b"").status.code(), Some(4));
+    let refused = process.run_as("m3", &["whoami"], b"");
+    assert_eq!(refused.status.code(), Some(4), "{}", String::from_utf8_lossy(&refused.stderr));
     process.good_as("m4", &["whoami"], b"");
 }
