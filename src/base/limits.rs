@@ -37,7 +37,13 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const DECLARATION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most declaration files in one upload.
 pub const DECLARATION_FILES_MAX: usize = 256;
-/// Largest header block, in bytes.
+/// Longest file name in a declaration upload, in bytes: what a file system allows.
+pub const FILE_NAME_BYTES_MAX: usize = 4096;
+/// Most fields of a form.
+pub const FORM_FIELDS_MAX: usize = 32;
+/// Longest path and query of a request, in bytes: above the longest name of any route.
+pub const TARGET_BYTES_MAX: usize = 1024;
+/// Largest header, names and values together, in bytes.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields.
 pub const HEADERS_MAX: usize = 64;
@@ -65,6 +71,8 @@ pub const SCOPES_MAX: usize = 32;
 pub const ROLES_MAX: usize = 32;
 /// Most capabilities of one role.
 pub const ROLE_CAPABILITIES_MAX: usize = 256;
+/// Bytes of entries after which a page of the ledger takes no further one.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most entries in one page of the ledger.
 pub const PAGE_ENTRIES_MAX: usize = 500;
 

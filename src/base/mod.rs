@@ -23,5 +23,5 @@ pub use id::{
 pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, RoleName, SecretName, TrustDomain,
 };
-pub use network::Network;
+pub use network::{Network, peer_of};
 pub use sensitive::Sensitive;

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -17,6 +17,17 @@ impl Network {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+}
+
+/// What of the outside counts as one peer: an IPv4 address, in whichever spelling, or the /64 that
+/// whoever holds one IPv6 address of it mostly holds whole (RFC 6177).
+#[must_use]
+pub fn peer_of(address: IpAddr) -> IpAddr {
+    const SUBNET: u128 = !0 << 64;
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & SUBNET).into(),
     }
 }
 
@@ -66,6 +77,16 @@ mod tests {
         let network: Network = "2001:db8::/32".parse().unwrap();
         assert!(network.contains("2001:db8::1".parse().unwrap()));
         assert!(!network.contains("10.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_peer_is_an_ipv4_address_or_a_subnet_of_ipv6() {
+        let peer = |text: &str| peer_of(text.parse().unwrap()).to_string();
+        assert_eq!(peer("10.1.2.3"), "10.1.2.3");
+        assert_eq!(peer("::ffff:10.1.2.3"), "10.1.2.3");
+        assert_eq!(peer("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(peer("2001:db8:1:2:ffff::"), peer("2001:db8:1:2::1"));
+        assert_ne!(peer("2001:db8:1:3::1"), peer("2001:db8:1:2::1"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use super::desk::{AdminDesk, Again, Core, deciding_again};
+use super::desk::{AdminDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
@@ -8,7 +8,7 @@ use crate::registry::{
     self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Fault, Plan, PlannedChange, Registry,
     SourceFile, Unnamed, draw, keys, parse,
 };
-use crate::store::Change;
+use crate::store::{Change, CommitError};
 
 /// What an application did, or a plan would do.
 #[derive(Debug)]
@@ -23,11 +23,18 @@ impl AdminDesk {
     /// Shows what [`AdminDesk::apply`] would do, and does nothing.
     ///
     /// # Errors
-    /// [`Failure`] with every fault of the files.
-    pub fn plan(&self, files: &[SourceFile], unnamed: Unnamed) -> Result<Applied, Failure> {
+    /// [`Failure`] with every fault of the files, or when they are too much for one application.
+    pub fn plan(
+        &self,
+        operator: &OperatorPrincipal,
+        files: &[SourceFile],
+        unnamed: Unnamed,
+    ) -> Result<Applied, Failure> {
         let declaration = parse(files).map_err(refused)?;
-        let (plan, _) = self.0.draw(&declaration, unnamed, files)?;
-        Ok(Applied { changes: plan.changes, seq: None })
+        let (plan, as_of) = self.0.draw(&declaration, unnamed, files)?;
+        let (change, changes) = self.0.change(operator, plan, as_of)?;
+        change.fits()?;
+        Ok(Applied { changes, seq: None })
     }
 
     /// Brings about what `files` declare, in one append: all of it, or nothing.
@@ -81,7 +88,7 @@ impl Core {
         operator: &OperatorPrincipal,
         plan: Plan,
         as_of: u64,
-    ) -> Result<(Change<Effect>, Vec<PlannedChange>), Again> {
+    ) -> Result<(Change<Effect>, Vec<PlannedChange>), CommitError> {
         let (agents, removed, snapshot) = self.store.read(|world, _| {
             let registry = &world.registry;
             let agents = plan.agents.iter().map(|spec| (self.id_for(registry, spec), spec.clone()));

@@ -60,7 +60,7 @@ pub struct Core {
     pub digests: MacKey,
     /// How often an agent may ask.
     pub mints: Limiter<AgentId>,
-    /// How often a source may try a code.
+    /// How often a peer may try a code.
     pub enrolments: Limiter<IpAddr>,
     /// Which denials get an entry.
     pub denials: Denials<AgentId>,

@@ -4,8 +4,8 @@ use super::certificates::{Enrolled, Occasion, Planned, read_key};
 use super::desk::{Again, AgentDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::world::Effect;
-use crate::base::code;
 use crate::base::{CodeId, InstanceId, Sensitive};
+use crate::base::{code, peer_of};
 use crate::issuance::Certify;
 use crate::pki::PublicKey;
 use crate::policy::{Enrol, EnrolmentRefused, EnrolmentRequest, Grant, decide_enrolment};
@@ -43,7 +43,7 @@ impl AgentDesk {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
         let source: IpAddr = input.peer.ip();
-        let permit = core.enrolments.admit(&source)?;
+        let permit = core.enrolments.admit(&peer_of(source))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let now = core.clock.now();

@@ -17,7 +17,8 @@ use super::routes::{Caller, Route, Table, build, route};
 use super::signing_keys;
 use crate::base::code;
 use crate::base::limits::{
-    BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, PAGE_ENTRIES_MAX, SECRET_BYTES_MAX,
+    BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX, PAGE_ENTRIES_MAX,
+    SECRET_BYTES_MAX,
 };
 use crate::base::{AgentName, SecretName};
 use crate::broker::{AdminDesk, InviteInput, Revocation};
@@ -108,6 +109,9 @@ impl DeclareBody {
             let why = format!("1 to {DECLARATION_FILES_MAX} files are taken at once");
             return Err(Problem::new(code::FILES_COUNT).because(why));
         }
+        if self.files.iter().any(|file| file.name.len() > FILE_NAME_BYTES_MAX) {
+            return Err(Problem::new(code::FILE_NAME_TOO_LONG));
+        }
         let unnamed = if self.prune { Unnamed::Prune } else { Unnamed::Keep };
         let files = self.files.into_iter().map(|file| SourceFile { name: file.name, text: file.text });
         Ok((files.collect(), unnamed))
@@ -116,11 +120,12 @@ impl DeclareBody {
 
 async fn plan(
     State(desk): State<AdminDesk>,
-    _operator: Operator,
+    operator: Operator,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let (files, unnamed) = json::<DeclareBody>(request, DECLARATION_BYTES_MAX).await?.parts()?;
-    Ok(answer(StatusCode::OK, &AppliedAnswer::from(desk.plan(&files, unnamed)?)))
+    let planned = desk.plan(&operator.principal, &files, unnamed)?;
+    Ok(answer(StatusCode::OK, &AppliedAnswer::from(planned)))
 }
 
 async fn apply(

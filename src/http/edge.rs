@@ -7,17 +7,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Form, Problem};
-use crate::base::RequestId;
 use crate::base::code;
+use crate::base::limits::{BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
+use crate::base::{RequestId, Sensitive};
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
-const ONCE: [HeaderName; 5] = [
-    header::AUTHORIZATION,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::HOST,
-    header::TRANSFER_ENCODING,
-];
+const ONCE: [HeaderName; 4] =
+    [header::AUTHORIZATION, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -73,6 +69,10 @@ fn unrouted(status: StatusCode) -> Problem {
 }
 
 fn acceptable(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    bounded(uri, headers)?;
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Problem::new(code::TRANSFER_ENCODING));
+    }
     if let Some(twice) = ONCE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
         let why = format!("the header field `{twice}` came twice");
         return Err(Problem::new(code::HEADER_REPEATED).because(why));
@@ -89,6 +89,22 @@ fn acceptable(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Whether the request's line and header are within their limits.
+fn bounded(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > TARGET_BYTES_MAX {
+        return Err(Problem::new(code::TARGET_TOO_LONG));
+    }
+    if headers.len() > HEADERS_MAX {
+        return Err(Problem::new(code::TOO_MANY_HEADERS));
+    }
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len().saturating_add(value.len());
+    if headers.iter().map(field).fold(0, usize::saturating_add) > HEADER_BYTES_MAX {
+        return Err(Problem::new(code::HEADERS_TOO_LARGE));
+    }
+    Ok(())
+}
+
 /// One spelling per path: what the router matches is what was sent, byte for byte.
 fn is_canonical(path: &str) -> bool {
     path.starts_with('/')
@@ -99,14 +115,17 @@ fn is_canonical(path: &str) -> bool {
 }
 
 /// Reads a body of at most `limit` bytes within the time that a body may take.
-pub(super) async fn read_body(body: Body, limit: usize) -> Result<crate::base::Sensitive<Vec<u8>>, Problem> {
+pub(super) async fn read_body(body: Body, limit: usize) -> Result<Sensitive<Vec<u8>>, Problem> {
+    read_within(body, limit, Duration::from_secs(BODY_WAIT_S)).await
+}
+
+async fn read_within(body: Body, limit: usize, wait: Duration) -> Result<Sensitive<Vec<u8>>, Problem> {
     use http_body_util::BodyExt;
-    let wait = Duration::from_secs(crate::base::limits::BODY_WAIT_S);
     let collected = async {
         let mut body = body;
         let mut bytes = zeroize::Zeroizing::new(Vec::new());
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| broken_body())?;
+            let frame = frame.map_err(|_| Problem::new(code::BODY_BROKEN))?;
             let Ok(data) = frame.into_data() else { continue };
             let size = bytes.len().saturating_add(data.len());
             if size > limit {
@@ -115,7 +134,7 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<crate::base::S
             grow(&mut bytes, size, limit);
             bytes.extend_from_slice(&data);
         }
-        Ok(crate::base::Sensitive::new(std::mem::take(&mut *bytes)))
+        Ok(Sensitive::new(std::mem::take(&mut *bytes)))
     };
     tokio::time::timeout(wait, collected).await.unwrap_or_else(|_| Err(Problem::new(code::BODY_TIMEOUT)))
 }
@@ -130,10 +149,6 @@ fn grow(bytes: &mut zeroize::Zeroizing<Vec<u8>>, size: usize, limit: usize) {
     }
 }
 
-fn broken_body() -> Problem {
-    Problem::new(code::BODY_BROKEN)
-}
-
 fn too_large(limit: usize) -> Problem {
     let why = format!("the body is larger than the {limit} bytes that this route takes");
     Problem::new(code::BODY_TOO_LARGE).because(why)
@@ -141,7 +156,41 @@ fn too_large(limit: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::is_canonical;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Body as HttpBody, Bytes, Frame};
+
+    use super::*;
+
+    /// A body that does not come.
+    struct Never;
+
+    impl HttpBody for Never {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    fn code_of(read: Result<Sensitive<Vec<u8>>, Problem>) -> Option<code::Code> {
+        read.err().map(|problem| problem.code())
+    }
+
+    #[tokio::test]
+    async fn http_05_a_body_is_read_up_to_its_limit_and_no_longer_than_its_wait() {
+        let wait = Duration::from_millis(20);
+        let read = |bytes: usize| read_within(Body::from(vec![b'x'; bytes]), 64, wait);
+        assert_eq!(code_of(read(64).await), None);
+        assert_eq!(code_of(read(65).await), Some(code::BODY_TOO_LARGE));
+        assert_eq!(code_of(read_within(Body::new(Never), 64, wait).await), Some(code::BODY_TIMEOUT));
+    }
 
     #[test]
     fn pol_04_paths_have_one_spelling() {

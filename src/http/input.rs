@@ -11,6 +11,7 @@ use super::listener::Peer;
 use super::problem::Problem;
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::code;
+use crate::base::limits::FORM_FIELDS_MAX;
 use crate::base::{IdError, NameError};
 use crate::broker::{AdminDesk, AgentDesk};
 use crate::pki::PeerCertificate;
@@ -130,6 +131,9 @@ pub(super) async fn form(request: Request, limit: usize) -> Result<BTreeMap<Stri
     }
     let mut fields = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(body.expose()) {
+        if fields.len() >= FORM_FIELDS_MAX {
+            return Err(Problem::new(code::FORM_TOO_MANY_FIELDS));
+        }
         if fields.insert(name.into_owned(), value.into_owned()).is_some() {
             return Err(Problem::new(code::FORM_REPEATED));
         }

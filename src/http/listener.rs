@@ -30,6 +30,7 @@ use crate::base::limits::{
     CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, LINGER_WAIT_S,
     WRITE_WAIT_S,
 };
+use crate::base::peer_of;
 use crate::pki::PeerCertificate;
 use crate::pki::tls::Gate;
 
@@ -47,7 +48,7 @@ pub struct Peer {
 pub struct ConnectionCaps {
     /// In all.
     pub max: usize,
-    /// From one address.
+    /// From one peer: an IPv4 address, or a /64 of IPv6.
     pub max_per_peer: usize,
 }
 
@@ -92,7 +93,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, address)) => {
-                let Some(place) = places.take(address.ip()) else {
+                let Some(place) = places.take(peer_of(address.ip())) else {
                     tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
                     continue;
                 };
@@ -176,12 +177,13 @@ async fn connection(
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(Body::new))
     });
+    // Twice what is taken: up to there, what is too much is refused in our own words by the edge.
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(HEADER_WAIT_S))
-        .max_buf_size(HEADER_BYTES_MAX)
-        .max_headers(HEADERS_MAX);
+        .max_buf_size(HEADER_BYTES_MAX.saturating_mul(2))
+        .max_headers(HEADERS_MAX.saturating_mul(2));
     let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {

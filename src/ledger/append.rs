@@ -123,7 +123,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// The newest durable entry.
     fn head(&self) -> Head;
 
-    /// Up to `max` durable entries from `from` on.
+    /// Up to `max` durable entries from `from` on, and no more than `PAGE_BYTES_MAX` makes full.
     ///
     /// # Errors
     /// [`ReadError`]; no damaged entry is ever among the answers.

@@ -27,6 +27,25 @@ struct Place {
 
 const MARK_STRIDE: u64 = 64;
 
+/// What a page of entries may still take.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
+}
+
+impl Room {
+    pub(super) const fn is_left(&self) -> bool {
+        self.entries > 0 && self.bytes > 0
+    }
+
+    /// One entry more. The one that uses the room up is still on the page, so that every page has one.
+    const fn take(&mut self, bytes: usize) {
+        self.entries = self.entries.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
 /// Where to start reading for one entry, and under which keys.
 #[derive(Debug)]
 pub(super) struct Spot {
@@ -85,21 +104,21 @@ impl Catalog {
 }
 
 impl Spot {
-    /// Reads entries from `from` to `through`, at most `max`, as far as this segment has them. Each is
+    /// Reads entries from `from` to `through`, while there is `room`, as far as this segment has them. Each is
     /// checked against its seal: an altered one is refused even if its checksum was made to match.
     pub(super) fn read(
         &self,
         layer: &dyn Layer,
         from: u64,
         through: u64,
-        max: usize,
+        room: &mut Room,
     ) -> Result<Vec<Entry>, ReadError> {
         let file = layer.open(&self.name).map_err(|error| ReadError::Io(error.to_string()))?;
         let mut frames =
             Frames { file: file.as_ref(), at: self.offset, end: self.end, window: Vec::new(), start: 0 };
         let mut entries = Vec::new();
         for seq in self.seq..=through.min(self.before.saturating_sub(1)) {
-            if entries.len() >= max {
+            if !room.is_left() {
                 break;
             }
             let damaged = |what: &str| self.damaged(seq, what);
@@ -113,6 +132,7 @@ impl Spot {
             }
             if seq >= from {
                 self.keys.open(&frame).ok_or_else(|| damaged("its seal does not match"))?;
+                room.take(frame.size());
                 entries.push(frame.to_entry());
             }
         }

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::base::limits::{DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
 use crate::base::{Sensitive, Timestamp};
 use crate::crypto::{Digest, sha256, sha256_parts};
 
@@ -63,6 +64,17 @@ pub struct Draft {
     pub expect: Vec<Expectation>,
     /// The keys whose generation becomes this entry's sequence.
     pub advance: Vec<Key>,
+}
+
+impl Draft {
+    /// Whether it is more than an entry holds.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.event.len() > EVENT_BYTES_MAX
+            || self.delta.expose().len() > DELTA_BYTES_MAX
+            || self.advance.len() > ENTRY_KEYS_MAX
+            || self.expect.len() > ENTRY_KEYS_MAX
+    }
 }
 
 /// One durable entry, as read back.

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::append::{AppendError, Head, Ledger, Pending, ReadError};
-use super::catalog::{Catalog, Spot};
+use super::catalog::{Catalog, Room, Spot};
 use super::entry::{Draft, Entry, Follower};
 use super::flaw::OpenError;
 use super::keys::DeltaKeys;
@@ -16,7 +16,7 @@ use super::layer::Layer;
 use super::recovery::{OpenReport, Recovered, recover};
 use super::segment::{Frame, Mark};
 use super::writer::{Message, Waiting, Writer};
-use crate::base::limits::{APPENDS_WAITING_MAX, DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
+use crate::base::limits::{APPENDS_WAITING_MAX, PAGE_BYTES_MAX};
 use crate::base::{Clock, Entropy, LedgerId, Sensitive};
 
 /// Bytes preallocated for a segment, unless configured otherwise.
@@ -113,7 +113,7 @@ impl FileLedger {
 
 impl Ledger for FileLedger {
     fn append(&self, draft: Draft) -> Pending {
-        if is_too_large(&draft) {
+        if draft.is_too_large() {
             return Box::pin(ready(Err(AppendError::TooLarge)));
         }
         if !self.is_writable() {
@@ -135,9 +135,9 @@ impl Ledger for FileLedger {
         let through = self.head().seq;
         let mut entries: Vec<Entry> = Vec::new();
         let mut next = from.max(1);
-        while next <= through && entries.len() < max {
-            let left = max.saturating_sub(entries.len());
-            let read = self.spot(next)?.read(self.options.layer.as_ref(), next, through, left)?;
+        let mut room = Room { entries: max, bytes: PAGE_BYTES_MAX };
+        while next <= through && room.is_left() {
+            let read = self.spot(next)?.read(self.options.layer.as_ref(), next, through, &mut room)?;
             let Some(last) = read.last() else { break };
             next = last.seq.saturating_add(1);
             entries.extend(read);
@@ -164,13 +164,6 @@ impl fmt::Debug for FileLedger {
             .field("head", &seq)
             .finish_non_exhaustive()
     }
-}
-
-fn is_too_large(draft: &Draft) -> bool {
-    draft.event.len() > EVENT_BYTES_MAX
-        || draft.delta.expose().len() > DELTA_BYTES_MAX
-        || draft.advance.len() > ENTRY_KEYS_MAX
-        || draft.expect.len() > ENTRY_KEYS_MAX
 }
 
 /// What the writer shows to everyone else.

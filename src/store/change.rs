@@ -86,6 +86,14 @@ impl<E: Serialize> Change<E> {
         self
     }
 
+    /// Whether one entry of the ledger can hold it.
+    ///
+    /// # Errors
+    /// [`CommitError`], as committing it would give.
+    pub fn fits(self) -> Result<(), CommitError> {
+        if self.into_draft()?.is_too_large() { Err(AppendError::TooLarge.into()) } else { Ok(()) }
+    }
+
     pub(super) fn into_draft(self) -> Result<Draft, CommitError> {
         let delta = if self.effects.is_empty() { Vec::new() } else { encode(&self.effects)? };
         Ok(Draft {

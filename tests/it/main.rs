@@ -23,6 +23,7 @@ mod leaks;
 mod ledger_contract;
 mod ledger_damage;
 mod ledger_faults;
+mod limits;
 mod listener;
 mod lost_entries;
 mod races;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::broker::{DECLARATIONS, Reply, TestBroker};
 
-fn refused(reply: &Reply, status: u16, code: &str) {
+pub(crate) fn refused(reply: &Reply, status: u16, code: &str) {
     assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.text());
     let body = reply.json();
     assert!(body["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{body}");

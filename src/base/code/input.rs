@@ -55,6 +55,24 @@ super::codes! {
     HEADER_REPEATED "header_repeated" Invalid:
         "a header field came twice that means nothing, or something else, then",
         "send it once";
+    TRANSFER_ENCODING "transfer_encoding" Invalid:
+        "a body comes with its Content-Length, never with Transfer-Encoding: two lengths are two requests",
+        "send the body whole, with Content-Length";
+    TARGET_TOO_LONG "target_too_long" Invalid:
+        "path and query have at most 1024 bytes",
+        "send names as they were declared; they are shorter";
+    TOO_MANY_HEADERS "too_many_headers" Invalid:
+        "a request has at most 64 header fields",
+        "send fewer header fields";
+    HEADERS_TOO_LARGE "headers_too_large" Invalid:
+        "the header fields have at most 16,384 bytes together",
+        "send less in the header";
+    FORM_TOO_MANY_FIELDS "form_too_many_fields" Invalid:
+        "a form has at most 32 fields",
+        "send the fields that the route takes";
+    FILE_NAME_TOO_LONG "file_name_too_long" Invalid:
+        "the name of a declaration file has at most 4096 bytes",
+        "give the file a shorter name";
     FILES_COUNT "files_count" Invalid:
         "1 to 256 files are taken at once",
         "name at least one file, or put declarations together into fewer files";

@@ -108,7 +108,7 @@ const EXPOSING: [&str; 35] = [
     "src/index/database.rs",
     "src/keyring/ring.rs",
     "src/keyring/slot.rs",
-    "src/ledger/file_ledger.rs",
+    "src/ledger/entry.rs",
     "src/ledger/keys.rs",
     "src/ledger/writer.rs",
     "src/pki/client.rs",

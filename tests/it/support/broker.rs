@@ -21,8 +21,10 @@ use keyward::pki::{certificate_from_pem, certificates_from_pem, new_key_and_requ
 use keyward::registry::EnrolmentCode;
 use keyward::store::OnLostEntries;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -135,6 +137,11 @@ impl TestBroker {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
+    }
+
+    /// The stop, under way.
+    pub(crate) fn begin_to_stop(&mut self) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(self.running.take().unwrap().stop())
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -299,11 +306,27 @@ impl Reply {
 }
 
 impl Caller {
-    /// A connection that stays open.
-    pub(crate) async fn connect(&self) -> std::io::Result<Connection> {
+    /// A TLS connection.
+    pub(crate) async fn open(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from(self.address.ip().to_string()).unwrap();
-        let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await?;
+        TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
+    }
+
+    /// Says `bytes` and gives back all that comes until the other side closes.
+    pub(crate) async fn say_and_wait(&self, bytes: &[u8]) -> String {
+        let mut stream = self.open().await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut answer = Vec::new();
+        // How it is closed is no matter.
+        drop(stream.read_to_end(&mut answer).await);
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// A connection that stays open.
+    pub(crate) async fn connect(&self) -> std::io::Result<Connection> {
+        let stream = self.open().await?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;

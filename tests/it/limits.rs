@@ -1,0 +1,184 @@
+//! Limits of the HTTP edge and of pages, at the limit and one beyond; peers that are slow; a stop with
+//! requests under way.
+
+use keyward::base::limits::{
+    FILE_NAME_BYTES_MAX, FORM_FIELDS_MAX, HEADER_BYTES_MAX, HEADERS_MAX, PAGE_BYTES_MAX, TARGET_BYTES_MAX,
+};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::refusals::refused;
+use crate::support::broker::{Caller, Reply, TestBroker};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+/// What the test's client sends with a request that has no body: `host`, and nothing else.
+const OWN: (usize, usize) = (1, "hostbroker".len());
+
+async fn with_headers(caller: &Caller, headers: &[(String, String)]) -> Reply {
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    caller.send("GET", "/livez", &headers, b"").await
+}
+
+#[tokio::test]
+async fn http_04_headers_are_counted_and_measured() {
+    let broker = TestBroker::start().await;
+    let nobody = broker.nobody(broker.agents());
+    let many = |count: usize| -> Vec<_> { (0..count).map(|i| (format!("x-{i}"), String::new())).collect() };
+    assert_eq!(with_headers(&nobody, &many(HEADERS_MAX - OWN.0)).await.status, 200);
+    refused(&with_headers(&nobody, &many(HEADERS_MAX - OWN.0 + 1)).await, 431, "too_many_headers");
+    let large = |bytes: usize| vec![("x".to_owned(), "y".repeat(bytes - 1))];
+    assert_eq!(with_headers(&nobody, &large(HEADER_BYTES_MAX - OWN.1)).await.status, 200);
+    refused(&with_headers(&nobody, &large(HEADER_BYTES_MAX - OWN.1 + 1)).await, 431, "headers_too_large");
+    // A flood is not read to its end: 431 without our words, or a connection that is cut.
+    let flood = "y".repeat(HEADER_BYTES_MAX * 16);
+    let flooded = nobody.attempt("GET", "/livez", &[("x", &flood)], b"").await;
+    assert!(flooded.is_err() || flooded.is_ok_and(|reply| reply.status == 431));
+}
+
+#[tokio::test]
+async fn a_path_and_its_query_have_a_length() {
+    let broker = TestBroker::start().await;
+    let nobody = broker.nobody(broker.agents());
+    let path = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
+    refused(&nobody.get(&path(TARGET_BYTES_MAX)).await, 404, "route_unknown");
+    refused(&nobody.get(&path(TARGET_BYTES_MAX + 1)).await, 414, "target_too_long");
+}
+
+#[tokio::test]
+async fn http_01_a_body_has_one_length() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let form = "grant_type=client_credentials&scope=github.repo.read";
+    let head =
+        format!("POST /oauth/token HTTP/1.1\r\nhost: x\r\ncontent-type: {FORM}\r\nconnection: close\r\n");
+    let length = format!("content-length: {}\r\n", form.len());
+    let chunked = "transfer-encoding: chunked\r\n";
+    let chunks = format!("{:x}\r\n{form}\r\n0\r\n\r\n", form.len());
+    for request in [
+        format!("{head}{length}{chunked}\r\n{chunks}"),
+        format!("{head}{chunked}{length}\r\n{chunks}"),
+        format!("{head}{chunked}\r\n{chunks}"),
+    ] {
+        let said = agent.caller.say_and_wait(request.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 400") && said.contains("\"transfer_encoding\""), "{said}");
+        assert_eq!(said.matches("HTTP/1.1").count(), 1, "one request, one answer: {said}");
+    }
+    let said =
+        agent.caller.say_and_wait(format!("{head}{length}content-length: 3\r\n\r\n{form}").as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 400"), "{said}");
+    let said = agent.caller.say_and_wait(format!("{head}{length}\r\n{form}").as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+}
+
+#[tokio::test]
+async fn forms_and_file_names_are_bounded_and_depth_leads_nowhere() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let form = |fields: usize| {
+        let extra: String = (2..fields).map(|i| format!("&x{i}=")).collect();
+        format!("grant_type=client_credentials&scope=github.repo.read{extra}")
+    };
+    assert_eq!(agent.ask(&form(FORM_FIELDS_MAX)).await.status, 200);
+    refused(&agent.ask(&form(FORM_FIELDS_MAX + 1)).await, 400, "form_too_many_fields");
+    let operator = broker.operator();
+    let named = |bytes: usize| json!({ "files": [{ "name": "n".repeat(bytes), "text": "" }] });
+    assert_eq!(operator.post_json("/v1/plan", &named(FILE_NAME_BYTES_MAX)).await.status, 200);
+    refused(
+        &operator.post_json("/v1/plan", &named(FILE_NAME_BYTES_MAX + 1)).await,
+        400,
+        "file_name_too_long",
+    );
+    for opening in ["{\"files\":", "{\"x\":", "["] {
+        let deep = opening.repeat(10_000);
+        refused(&operator.post("/v1/plan", "application/json", deep.as_bytes()).await, 400, "json_invalid");
+    }
+}
+
+/// Declares `count` capabilities with long names.
+fn capabilities(count: usize) -> Value {
+    let name = |i: usize| format!("c{i}.{}", ["x".repeat(60), "y".repeat(60)].join("."));
+    let one = |i: usize| {
+        let name = name(i);
+        format!(
+            "[[capability]]\nname = \"{name}\"\naccess = \"read\"\ndelivery = \"mint\"\naudience = \"https://a.example\"\nmax_life_s = 60\n"
+        )
+    };
+    let text: String = (0..count).map(one).collect();
+    json!({ "files": [{ "name": "a.toml", "text": text }] })
+}
+
+#[tokio::test]
+async fn a_plan_tells_when_an_application_would_be_too_large() {
+    let broker = TestBroker::start().await;
+    let operator = broker.operator();
+    let (fits, beyond) = (capabilities(4_000), capabilities(12_000));
+    refused(&operator.post_json("/v1/plan", &beyond).await, 400, "too_large");
+    refused(&operator.post_json("/v1/apply", &beyond).await, 400, "too_large");
+    assert_eq!(operator.post_json("/v1/plan", &fits).await.status, 200);
+    assert_eq!(operator.post_json("/v1/apply", &fits).await.status, 200);
+
+    // Entries of half a megabyte and more: a page is full long before it has 500 of them.
+    for prune in [true, false, true, false, true, false, true, false] {
+        let body = if prune {
+            json!({ "files": [{ "name": "a", "text": "" }], "prune": true })
+        } else {
+            fits.clone()
+        };
+        assert_eq!(operator.post_json("/v1/apply", &body).await.status, 200);
+    }
+    let (mut after, mut pages, mut seen) = (0, 0, Vec::new());
+    loop {
+        let reply = operator.get(&format!("/v1/ledger/entries?after={after}")).await;
+        assert!(reply.body.len() < PAGE_BYTES_MAX * 2, "{}", reply.body.len());
+        let page = reply.json();
+        pages += 1;
+        seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["seq"].as_u64().unwrap()));
+        match page["next_after"].as_u64() {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert!(pages > 1, "one page");
+    assert_eq!(seen, (1..=seen.len() as u64).collect::<Vec<_>>(), "no entry is lost between pages");
+}
+
+#[tokio::test]
+async fn http_05_slow_peers_are_given_up_and_a_slow_body_is_told_so() {
+    let broker = TestBroker::start().await;
+    let nobody = broker.nobody(broker.agents());
+    let half_header = nobody.say_and_wait(b"GET /livez HTTP/1.1\r\nhost: x\r\nx-slow: ");
+    let half_body = nobody.say_and_wait(
+        b"POST /v1/enrol HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{",
+    );
+    let idle = nobody.say_and_wait(b"");
+    let silent = async {
+        let mut silent = tokio::net::TcpStream::connect(broker.agents()).await.unwrap();
+        silent.read(&mut [0; 1]).await.unwrap_or(0)
+    };
+    let (half_header, half_body, idle, silent) = tokio::join!(half_header, half_body, idle, silent);
+    assert!(half_header.is_empty() || half_header.starts_with("HTTP/1.1 408"), "{half_header}");
+    assert!(half_body.starts_with("HTTP/1.1 408") && half_body.contains("body_timeout"), "{half_body}");
+    assert_eq!((idle.as_str(), silent), ("", 0));
+}
+
+#[tokio::test]
+async fn a_request_under_way_at_the_stop_is_answered_and_what_was_answered_is_there_afterwards() {
+    let mut broker = TestBroker::declared().await;
+    let mut stream = broker.operator().open().await.unwrap();
+    let head = "PUT /v1/secrets/late HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\ncontent-length: 4\r\n\r\nva";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    // The broker has taken the request up once it answers another one, sent later.
+    assert_eq!(broker.operator().get("/livez").await.status, 200);
+    let stopping = broker.begin_to_stop();
+    stream.write_all(b"lu").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    stopping.await.unwrap();
+    broker.serve().await;
+    let secrets = broker.operator().get("/v1/secrets").await.json();
+    let names: Vec<&str> =
+        secrets["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["github/app", "late"]);
+}
