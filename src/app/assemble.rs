@@ -102,6 +102,7 @@ pub(super) async fn assemble(
     let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
     let quota = &config.quota;
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
+    let introspections = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
     let one = std::num::NonZeroU32::MIN;
     let denials = Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) };
@@ -115,6 +116,7 @@ pub(super) async fn assemble(
         verifier,
         digests,
         mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
+        introspections: Limiter::new(introspections, Arc::clone(&surroundings.clock)),
         enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
         denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
         clock: Arc::clone(&surroundings.clock),

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, RoleName, Timestamp};
+use crate::base::{AgentId, AgentName, Audience, InstanceId, OperatorId, OperatorName, RoleName, Timestamp};
 use crate::crypto::Digest;
 use crate::operators::Operators;
 use crate::pki::{PeerCertificate, Record, SpiffeId};
@@ -47,6 +47,7 @@ pub struct AgentPrincipal {
     instance: InstanceId,
     spiffe: SpiffeId,
     roles: BTreeSet<RoleName>,
+    serves: Option<Audience>,
     thumbprint: Digest,
     not_after: Timestamp,
     held: Held,
@@ -99,6 +100,7 @@ pub fn agent(
         instance: instance.id,
         spiffe: peer.spiffe().clone(),
         roles: agent.roles.clone(),
+        serves: agent.serves.clone(),
         thumbprint: peer.thumbprint(),
         not_after: peer.not_after(),
         held,
@@ -206,6 +208,12 @@ impl AgentPrincipal {
     #[must_use]
     pub const fn roles(&self) -> &BTreeSet<RoleName> {
         &self.roles
+    }
+
+    /// The audience it serves, when it is a resource server.
+    #[must_use]
+    pub const fn serves(&self) -> Option<&Audience> {
+        self.serves.as_ref()
     }
 
     /// SHA-256 of the certificate in DER: what tokens are bound to.

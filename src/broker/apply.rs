@@ -91,7 +91,11 @@ impl Core {
     ) -> Result<(Change<Effect>, Vec<PlannedChange>), CommitError> {
         let (agents, removed, snapshot) = self.store.read(|world, _| {
             let registry = &world.registry;
-            let agents = plan.agents.iter().map(|spec| (self.id_for(registry, spec), spec.clone()));
+            let agents = plan.agents.iter().map(|(spec, serves)| {
+                let before = registry.agent_named(&spec.name).and_then(|agent| agent.serves.as_ref());
+                let served = (before != serves.as_ref()).then(|| serves.clone());
+                (self.id_for(registry, spec), spec.clone(), served)
+            });
             let removed = plan.removed_agents.iter().filter_map(|name| registry.agent_named(name));
             let removed = removed.map(|agent| (agent.id, agent.name.clone()));
             let snapshot = registry.declarations().after(&plan).snapshot();
@@ -121,13 +125,17 @@ impl Core {
             roles: plan.roles,
             removed_roles: plan.removed_roles,
         }));
-        for (id, spec) in agents {
+        for (id, spec, served) in agents {
             change = change
                 .rely(keys::agent_name(&spec.name), as_of)
                 .rely(keys::agent(id), as_of)
                 .advance(keys::agent_name(&spec.name))
                 .advance(keys::agent(id))
                 .effect(Effect::Registry(registry::Effect::PutAgent { id, spec }));
+            if let Some(audience) = served {
+                let effect = registry::Effect::Serve { agent: id, audience };
+                change = change.effect(Effect::Registry(effect));
+            }
         }
         for (id, name) in removed {
             change = change

@@ -60,6 +60,8 @@ pub struct Core {
     pub digests: MacKey,
     /// How often an agent may ask.
     pub mints: Limiter<AgentId>,
+    /// How often a resource server may ask about tokens.
+    pub introspections: Limiter<AgentId>,
     /// How often a peer may try a code.
     pub enrolments: Limiter<IpAddr>,
     /// Which denials get an entry.

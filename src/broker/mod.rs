@@ -10,6 +10,7 @@ mod certificates;
 mod desk;
 mod enrol;
 mod failure;
+mod introspect;
 mod invite;
 mod mint;
 mod overview;

@@ -104,6 +104,10 @@ pub struct Quota {
     pub mints_per_s: NonZeroU32,
     /// Tokens and secrets per agent, at once.
     pub mints_burst: NonZeroU32,
+    /// Questions about tokens per resource server, a second in the long run.
+    pub introspections_per_s: NonZeroU32,
+    /// Questions about tokens per resource server, at once.
+    pub introspections_burst: NonZeroU32,
     /// Enrolment attempts per source address, a second in the long run.
     pub enrolments_per_s: NonZeroU32,
     /// Enrolment attempts per source address, at once.
@@ -235,6 +239,8 @@ impl Check<'_> {
             quota: Quota {
                 mints_per_s: self.count(raw.quota.mints_per_s.as_ref(), 100, RATES)?,
                 mints_burst: self.count(raw.quota.mints_burst.as_ref(), 1000, RATES)?,
+                introspections_per_s: self.count(raw.quota.introspections_per_s.as_ref(), 1000, RATES)?,
+                introspections_burst: self.count(raw.quota.introspections_burst.as_ref(), 2000, RATES)?,
                 enrolments_per_s: self.count(raw.quota.enrolments_per_s.as_ref(), 5, RATES)?,
                 enrolments_burst: self.count(raw.quota.enrolments_burst.as_ref(), 200, RATES)?,
             },

@@ -102,6 +102,8 @@ pub(super) struct RawConnections {
 pub(super) struct RawQuota {
     pub(super) mints_per_s: Option<Spanned<i64>>,
     pub(super) mints_burst: Option<Spanned<i64>>,
+    pub(super) introspections_per_s: Option<Spanned<i64>>,
+    pub(super) introspections_burst: Option<Spanned<i64>>,
     pub(super) enrolments_per_s: Option<Spanned<i64>>,
     pub(super) enrolments_burst: Option<Spanned<i64>>,
 }

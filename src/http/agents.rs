@@ -8,15 +8,17 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
+use super::discovery;
 use super::edge;
 use super::input::{Agent, Renewing, bearer, form, json, name};
+use super::introspection;
 use super::listener::Peer;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use crate::base::code;
 use crate::base::encoding::from_base64url;
 use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
-use crate::base::{SecretName, Sensitive};
+use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive};
 use crate::broker::{AgentDesk, EnrolInput, Enrolled, MintInput, RenewInput};
 use crate::pki::{authorities_pem, certificate_pem};
 
@@ -30,16 +32,18 @@ pub fn agent_routes() -> Vec<Route> {
 pub fn agent_router(desk: AgentDesk) -> Router {
     let edge = desk.clone();
     build(table())
-        .layer(axum::middleware::from_fn(move |request, next| edge::pass(edge.request_id(), request, next)))
+        .layer(axum::middleware::from_fn(move |request, next| {
+            let edge = edge.clone();
+            async move { discovery::pointed_to(edge.issuer(), edge::pass(edge.request_id(), request, next).await) }
+        }))
         .with_state(desk)
 }
 
 fn table() -> Table<AgentDesk> {
     use Caller::{Agent, Public};
-    vec![
+    let mut table: Table<AgentDesk> = vec![
         (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
         (route("GET", "/readyz", Public), get(readyz)),
-        (route("GET", "/.well-known/oauth-authorization-server", Public), get(metadata)),
         (route("GET", "/.well-known/jwks.json", Public), get(jwks)),
         (route("GET", "/v1/authority", Public), get(authority)),
         (route("GET", "/v1/checkpoint", Public), get(checkpoint)),
@@ -51,7 +55,10 @@ fn table() -> Table<AgentDesk> {
         (route("POST", "/oauth/revoke", Agent), post(revoke)),
         (route("GET", "/v1/whoami", Agent), get(whoami)),
         (route("GET", "/v1/secrets/{*name}", Agent), get(reveal)),
-    ]
+    ];
+    table.extend(discovery::table());
+    table.extend(introspection::table());
+    table
 }
 
 #[derive(Serialize)]
@@ -65,40 +72,6 @@ pub(super) fn not_ready() -> Problem {
 
 async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem> {
     if desk.is_ready() { Ok(answer(StatusCode::OK, &Status { status: "ok" })) } else { Err(not_ready()) }
-}
-
-/// RFC 8414, with the fields that real clients insist on although our only grant needs none.
-#[derive(Serialize)]
-struct Metadata<'a> {
-    issuer: &'a str,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 1],
-    jwks_uri: String,
-    response_types_supported: [&'static str; 1],
-    grant_types_supported: [&'static str; 1],
-    token_endpoint_auth_methods_supported: [&'static str; 1],
-    tls_client_certificate_bound_access_tokens: bool,
-    authorization_details_types_supported: [&'static str; 1],
-}
-
-async fn metadata(State(desk): State<AgentDesk>) -> Response<Body> {
-    let issuer = desk.issuer();
-    let metadata = Metadata {
-        issuer,
-        authorization_endpoint: format!("{issuer}/oauth/authorize"),
-        token_endpoint: format!("{issuer}/oauth/token"),
-        revocation_endpoint: format!("{issuer}/oauth/revoke"),
-        revocation_endpoint_auth_methods_supported: ["tls_client_auth"],
-        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
-        response_types_supported: ["none"],
-        grant_types_supported: ["client_credentials"],
-        token_endpoint_auth_methods_supported: ["tls_client_auth"],
-        tls_client_certificate_bound_access_tokens: true,
-        authorization_details_types_supported: ["keyward_capability"],
-    };
-    public(answer(StatusCode::OK, &metadata))
 }
 
 async fn jwks(State(desk): State<AgentDesk>) -> Response<Body> {
@@ -128,7 +101,7 @@ fn text(body: String) -> Response<Body> {
 }
 
 /// Public documents may be kept for a minute: short enough for a rotation to be seen.
-fn public(mut response: Response<Body>) -> Response<Body> {
+pub(super) fn public(mut response: Response<Body>) -> Response<Body> {
     let age = HeaderValue::from_static("public, max-age=60");
     response.headers_mut().insert(header::CACHE_CONTROL, age);
     response
@@ -239,8 +212,10 @@ async fn mint(
 ) -> Result<Response<Body>, Problem> {
     let agent = agent?;
     let fields = form(request, BODY_BYTES_MAX).await?;
-    if fields.get("grant_type").is_none_or(|grant| grant != "client_credentials") {
-        return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED));
+    match fields.get("grant_type").map(String::as_str) {
+        Some("client_credentials") => {}
+        Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
+        None => return Err(Problem::new(code::GRANT_TYPE_ABSENT)),
     }
     if fields.contains_key("authorization_details") {
         return Err(Problem::new(code::AUTHORIZATION_DETAILS_NOT_TAKEN));
@@ -249,7 +224,7 @@ async fn mint(
         return Err(Problem::new(code::CLIENT_ID_MISMATCH));
     }
     let scope: Result<BTreeSet<_>, Problem> =
-        fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(name).collect();
+        fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(scope_named).collect();
     let life_s = fields.get("expires_in").map(|text| {
         let number = text.parse::<u32>().ok();
         number
@@ -258,7 +233,7 @@ async fn mint(
     });
     let input = MintInput {
         scope: scope?,
-        resource: fields.get("resource").map(|text| name(text)).transpose()?,
+        resource: fields.get("resource").map(|text| resource_named(text)).transpose()?,
         life_s: life_s.transpose()?,
     };
     let minted = desk.mint(&agent.certificate, input).await?;
@@ -274,6 +249,16 @@ async fn mint(
             constrained: &minted.constrained,
         },
     ))
+}
+
+/// What is no capability's name is a wrong scope (RFC 6749 §5.2), and an audience in another spelling
+/// a wrong target (RFC 8707 §2).
+fn scope_named(text: &str) -> Result<CapabilityName, Problem> {
+    text.parse().map_err(|error: NameError| Problem::new(code::SCOPE_MALFORMED).because(error.to_string()))
+}
+
+fn resource_named(text: &str) -> Result<Audience, Problem> {
+    text.parse().map_err(|error: NameError| Problem::new(code::RESOURCE_MALFORMED).because(error.to_string()))
 }
 
 /// RFC 7009: the answer says nothing of the token, which is the caller's own or none of its business.

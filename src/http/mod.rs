@@ -7,8 +7,10 @@
 mod admins;
 mod agents;
 mod answers;
+mod discovery;
 mod edge;
 mod input;
+mod introspection;
 pub mod listener;
 mod problem;
 mod routes;

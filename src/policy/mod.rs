@@ -7,6 +7,7 @@
 mod decide;
 mod enrolment;
 mod grant;
+mod introspection;
 mod operator;
 mod renewal;
 mod request;
@@ -14,6 +15,7 @@ mod request;
 pub use decide::{LifeLimits, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
 pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
+pub use introspection::{Introspection, NoResourceServer, decide_introspection};
 pub use operator::{CertifyOperator, decide_host_operator};
 pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
 pub use request::{MintRequest, RevealRequest};

@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{AgentId, AgentName, InstanceId, RoleName, Timestamp};
+use crate::base::{AgentId, AgentName, Audience, InstanceId, RoleName, Timestamp};
 use crate::crypto::Digest;
 
-/// An agent: a name, what it may ask for, and who holds keys in its name.
+/// An agent, or a resource server: a name, what it may ask for, and who holds keys in its name.
 #[derive(Clone, Debug)]
 pub struct Agent {
     /// Its id, never given again.
@@ -14,6 +14,9 @@ pub struct Agent {
     pub roles: BTreeSet<RoleName>,
     /// Most live instances at a time.
     pub max_instances: u32,
+    /// The audience that it serves, when it is a resource server: it asks about tokens that are meant
+    /// for this audience.
+    pub serves: Option<Audience>,
     /// Its enrolments, by id, which is by time.
     pub instances: BTreeMap<InstanceId, Instance>,
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::declared::{Access, Capability, Delivery, Role};
 use super::plan::AgentSpec;
 use crate::base::limits::{ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
-use crate::base::{AgentName, CapabilityName, NameError, RoleName};
+use crate::base::{AgentName, Audience, CapabilityName, NameError, RoleName};
 use crate::config::{toml_message, toml_place};
 
 /// A declaration file as it came.
@@ -47,7 +47,9 @@ pub(super) struct Place {
 pub struct Declaration {
     pub(super) capabilities: BTreeMap<CapabilityName, (Capability, Place)>,
     pub(super) roles: BTreeMap<RoleName, (Role, Place)>,
+    /// Resource servers too: those that serve something.
     pub(super) agents: BTreeMap<AgentName, (AgentSpec, Place)>,
+    pub(super) serving: BTreeMap<AgentName, Audience>,
 }
 
 /// Parses `files` into one declaration.
@@ -85,6 +87,8 @@ struct RawFile {
     role: Vec<Spanned<RawRole>>,
     #[serde(default)]
     agent: Vec<Spanned<RawAgent>>,
+    #[serde(default)]
+    resource_server: Vec<Spanned<RawResourceServer>>,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +124,14 @@ struct RawAgent {
     max_instances: Option<Spanned<u32>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawResourceServer {
+    name: Spanned<String>,
+    audience: Spanned<String>,
+    max_instances: Option<Spanned<u32>>,
+}
+
 /// Most instances that may be declared of one agent.
 const INSTANCES_MAX: u32 = 10_000;
 
@@ -145,6 +157,9 @@ impl Reader<'_> {
         }
         for agent in raw.agent {
             self.agent(file, agent);
+        }
+        for server in raw.resource_server {
+            self.resource_server(file, server);
         }
     }
 
@@ -250,16 +265,36 @@ impl Reader<'_> {
         let raw = raw.into_inner();
         let name = self.name::<AgentName>(file, &raw.name);
         let roles = self.list(file, &raw.roles, ROLES_MAX);
-        let max_instances = raw.max_instances.as_ref().map_or(1, |max| *max.get_ref());
-        if !(1..=INSTANCES_MAX).contains(&max_instances) {
-            let offset = raw.max_instances.as_ref().map_or(place.offset, |max| max.span().start);
-            self.fault(Place { file, offset }, format!("`max_instances` must be 1 to {INSTANCES_MAX}"));
-        }
+        let max_instances = self.max_instances(file, raw.max_instances.as_ref());
         let (Some(name), Some(roles)) = (name, roles) else { return };
         let at = Place { file, offset: raw.name.span().start };
         let spec = AgentSpec { name: name.clone(), roles, max_instances };
         if self.declaration.agents.insert(name, (spec, place)).is_some() {
-            self.fault(at, "this agent is declared twice");
+            self.fault(at, "this agent, or a resource server of this name, is declared twice");
         }
+    }
+
+    fn resource_server(&mut self, file: usize, raw: Spanned<RawResourceServer>) {
+        let place = Place { file, offset: raw.span().start };
+        let raw = raw.into_inner();
+        let name = self.name::<AgentName>(file, &raw.name);
+        let audience = self.name::<Audience>(file, &raw.audience);
+        let max_instances = self.max_instances(file, raw.max_instances.as_ref());
+        let (Some(name), Some(audience)) = (name, audience) else { return };
+        let at = Place { file, offset: raw.name.span().start };
+        let spec = AgentSpec { name: name.clone(), roles: BTreeSet::new(), max_instances };
+        self.declaration.serving.insert(name.clone(), audience);
+        if self.declaration.agents.insert(name, (spec, place)).is_some() {
+            self.fault(at, "this resource server, or an agent of this name, is declared twice");
+        }
+    }
+
+    fn max_instances(&mut self, file: usize, given: Option<&Spanned<u32>>) -> u32 {
+        let Some(max) = given else { return 1 };
+        if !(1..=INSTANCES_MAX).contains(max.get_ref()) {
+            let at = Place { file, offset: max.span().start };
+            self.fault(at, format!("`max_instances` must be 1 to {INSTANCES_MAX}"));
+        }
+        *max.get_ref()
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::declaration::{Declaration, FAULTS_MAX, Fault, Place, SourceFile, fault};
 use super::declared::{Capability, Delivery, Role};
 use super::state::Registry;
-use crate::base::{AgentName, CapabilityName, RoleName, SecretName};
+use crate::base::{AgentName, Audience, CapabilityName, RoleName, SecretName};
 
 /// What is declared of an agent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -54,6 +54,9 @@ pub enum Noun {
     Role,
     /// Who asks.
     Agent,
+    /// Who is asked, and asks the broker about it.
+    #[serde(rename = "resource-server")]
+    ResourceServer,
 }
 
 /// The difference between what is declared and what there is.
@@ -69,8 +72,8 @@ pub struct Plan {
     pub roles: Vec<Role>,
     /// Roles to take away.
     pub removed_roles: Vec<RoleName>,
-    /// Agents to create or change.
-    pub agents: Vec<AgentSpec>,
+    /// Agents and resource servers to create or change, and what each serves.
+    pub agents: Vec<(AgentSpec, Option<Audience>)>,
     /// Agents to take away.
     pub removed_agents: Vec<AgentName>,
 }
@@ -215,30 +218,37 @@ impl Plan {
 
     fn agents(&mut self, registry: &Registry, declaration: &Declaration, unnamed: Unnamed) {
         for (name, (new, _)) in &declaration.agents {
+            let serves = declaration.serving.get(name);
+            let noun = noun_of(serves);
             match registry.agent_named(name) {
-                Some(old) if old.roles == new.roles && old.max_instances == new.max_instances => continue,
-                Some(old) => self.note(
-                    Action::Update,
-                    Noun::Agent,
-                    name.as_str(),
-                    &[
+                Some(old) => {
+                    let fields = [
                         ("roles", Difference::between(&old.roles, &new.roles)),
                         ("max_instances", Difference::between(&old.max_instances, &new.max_instances)),
-                    ],
-                ),
-                None => self.note(Action::Create, Noun::Agent, name.as_str(), &[]),
+                        ("audience", Difference::between(&old.serves.as_ref(), &serves)),
+                    ];
+                    if fields.iter().all(|(_, difference)| *difference == Difference::Same) {
+                        continue;
+                    }
+                    self.note(Action::Update, noun, name.as_str(), &fields);
+                }
+                None => self.note(Action::Create, noun, name.as_str(), &[]),
             }
-            self.agents.push(new.clone());
+            self.agents.push((new.clone(), serves.cloned()));
         }
         if unnamed == Unnamed::Prune {
             for old in registry.agents() {
                 if !declaration.agents.contains_key(&old.name) {
-                    self.note(Action::Remove, Noun::Agent, old.name.as_str(), &[]);
+                    self.note(Action::Remove, noun_of(old.serves.as_ref()), old.name.as_str(), &[]);
                     self.removed_agents.push(old.name.clone());
                 }
             }
         }
     }
+}
+
+const fn noun_of(serves: Option<&Audience>) -> Noun {
+    if serves.is_some() { Noun::ResourceServer } else { Noun::Agent }
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -333,6 +343,10 @@ roles = ["repo-reader"]
         refuse(&GOOD.replace("= 300", "= 3601"), 7, "max_life_s");
         refuse(&GOOD.replace("= 300", "= 9"), 7, "max_life_s");
         refuse("[[agent]\n", 1, "");
+        refuse("[[resource_server]]\nname = \"a\"\n", 1, "missing");
+        refuse("[[resource_server]]\nname = \"a\"\naudience = \"CNRY\"\n", 3, "not a canonical audience");
+        let both = "[[agent]]\nname = \"a\"\nroles = []\n[[resource_server]]\nname = \"a\"\naudience = \"https://a\"\n";
+        refuse(both, 5, "twice");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use super::agent::{Agent, Holding, Instance};
 use super::declared::{Capability, Declarations, Role};
 use super::plan::AgentSpec;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
-use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, Network, RoleName, Timestamp};
+use crate::base::{
+    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, RoleName, Timestamp,
+};
 use crate::crypto::Digest;
 use crate::index::Tree;
 use crate::store::{At, Projection};
@@ -129,6 +131,13 @@ pub enum Effect {
         /// From where it can be redeemed; from anywhere when there is none.
         network: Option<Network>,
     },
+    /// Says which audience somebody serves: a resource server's, or none.
+    Serve {
+        /// Who.
+        agent: AgentId,
+        /// What; nothing for an agent.
+        audience: Option<Audience>,
+    },
 }
 
 /// An enrolment code as the broker knows it: by the hash of its secret.
@@ -234,6 +243,11 @@ impl Registry {
                     next.certificate_seq = Some(at.seq);
                 }
             }
+            Effect::Serve { agent, audience } => {
+                if let Some(agent) = self.agents.get_mut(agent) {
+                    agent.serves.clone_from(audience);
+                }
+            }
             Effect::Promote { agent, instance } => {
                 if let Some(instance) = self.instance_mut(*agent, *instance)
                     && let Some(next) = instance.next.take()
@@ -264,6 +278,7 @@ impl Registry {
             | Effect::IssueBoundCode { .. }
             | Effect::Enrol { .. }
             | Effect::Renew { .. }
+            | Effect::Serve { .. }
             | Effect::Promote { .. } => {}
         }
     }
@@ -275,6 +290,7 @@ impl Registry {
             name: spec.name.clone(),
             roles: spec.roles.clone(),
             max_instances: spec.max_instances,
+            serves: None,
             instances: BTreeMap::new(),
         });
         agent.roles.clone_from(&spec.roles);

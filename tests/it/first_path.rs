@@ -83,11 +83,11 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
     let agent = broker.agent("a", &["publisher"]).await;
     for (form, error, code) in [
         ("grant_type=client_credentials", "invalid_scope", "scope_empty_or_too_long"),
-        ("grant_type=client_credentials&scope=", "invalid_request", "name_not_canonical"),
-        ("grant_type=client_credentials&scope=+", "invalid_request", "name_not_canonical"),
+        ("grant_type=client_credentials&scope=", "invalid_scope", "scope_malformed"),
+        ("grant_type=client_credentials&scope=+", "invalid_scope", "scope_malformed"),
         ("grant_type=client_credentials&scope=github.repo.read", "invalid_scope", "capability_not_granted"),
         ("grant_type=client_credentials&scope=not.declared", "invalid_scope", "capability_not_granted"),
-        ("grant_type=client_credentials&scope=Reports.publish", "invalid_request", "name_not_canonical"),
+        ("grant_type=client_credentials&scope=Reports.publish", "invalid_scope", "scope_malformed"),
         (
             "grant_type=client_credentials&scope=reports.read&resource=https://other.example.com",
             "invalid_target",
@@ -114,7 +114,12 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
             "client_id_mismatch",
         ),
         ("grant_type=password&scope=reports.read", "unsupported_grant_type", "grant_type_unsupported"),
-        ("scope=reports.read", "unsupported_grant_type", "grant_type_unsupported"),
+        ("scope=reports.read", "invalid_request", "grant_type_absent"),
+        (
+            "grant_type=client_credentials&scope=reports.read&resource=reports",
+            "invalid_target",
+            "resource_malformed",
+        ),
     ] {
         let reply = agent.ask(form).await;
         let body = reply.json();

@@ -19,6 +19,7 @@ mod enrolment;
 mod first_path;
 mod fleet;
 mod interop;
+mod introspection;
 mod leaks;
 mod ledger_contract;
 mod ledger_damage;

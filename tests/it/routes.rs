@@ -10,16 +10,18 @@ use keyward::pki::{
 use crate::support::broker::{Caller, Reply, TestBroker};
 
 /// The routes that anybody may call. This list may only shrink.
-const PUBLIC: [(&str, &str); 11] = [
+const PUBLIC: [(&str, &str); 13] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
-    ("GET", "/.well-known/oauth-authorization-server"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/v1/authority"),
     ("GET", "/v1/checkpoint"),
     ("GET", "/v1/checkpoint/key"),
     ("GET", "/oauth/authorize"),
     ("POST", "/v1/enrol"),
+    ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/.well-known/openid-configuration"),
+    ("GET", "/.well-known/oauth-protected-resource"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
 ];
@@ -42,6 +44,7 @@ async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Reply> {
         ("POST", "/oauth/token") => {
             ("application/x-www-form-urlencoded", "grant_type=client_credentials&scope=github.repo.read")
         }
+        ("POST", "/oauth/introspect") => ("application/x-www-form-urlencoded", "token=x"),
         ("POST", "/v1/plan" | "/v1/apply") => {
             ("application/json", "{\"files\":[{\"name\":\"a\",\"text\":\"\"}]}")
         }

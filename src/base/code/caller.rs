@@ -52,6 +52,9 @@ super::codes! {
     CERTIFICATE_ENDING "certificate_ending" Denied:
         "the agent's certificate ends before a token could be of use",
         "enrol again: `keyward agent invite NAME`, then `keyward join`";
+    INTROSPECTION_NOT_ALLOWED "introspection_not_allowed" Denied:
+        "only a resource server asks about tokens",
+        "declare the caller as a `[[resource_server]]` with its audience, and `keyward apply` it";
     RATE_LIMITED "rate_limited" Limited:
         "the caller asks too often",
         "wait as long as Retry-After says, and spread requests out";

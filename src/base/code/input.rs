@@ -18,7 +18,16 @@ super::codes! {
         "take the id from a listing or from the ledger, as it is printed";
     TOKEN_ABSENT "token_absent" Invalid:
         "the form has no `token`",
-        "send token=… of the token to give up";
+        "send token=… of the token that is meant";
+    SCOPE_MALFORMED "scope_malformed" InvalidScope:
+        "a part of `scope` is no capability's name",
+        "name capabilities, with one space between two; `keyward whoami` lists them";
+    RESOURCE_MALFORMED "resource_malformed" InvalidTarget:
+        "`resource` is not an audience in canonical form",
+        "send an absolute URI without a fragment, in the spelling that the capability declares";
+    GRANT_TYPE_ABSENT "grant_type_absent" Invalid:
+        "the form has no `grant_type`",
+        "send grant_type=client_credentials";
     ENROLMENT_MALFORMED "enrolment_malformed" Invalid:
         "a part of the enrolment code is not in the form that an enrolment takes",
         "take the parts from the enrolment code as it was printed, or use `keyward join`";

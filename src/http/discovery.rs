@@ -1,0 +1,139 @@
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::routing::get;
+use serde::Serialize;
+
+use super::agents::public;
+use super::answers::answer;
+use super::routes::{Caller, Table, route};
+use crate::broker::AgentDesk;
+
+/// The routes by which stock clients find out what there is.
+pub(super) fn table() -> Table<AgentDesk> {
+    use Caller::Public;
+    vec![
+        (route("GET", "/.well-known/oauth-authorization-server", Public), get(authorization_server)),
+        (route("GET", "/.well-known/openid-configuration", Public), get(openid_configuration)),
+        (route("GET", "/.well-known/oauth-protected-resource", Public), get(protected_resource)),
+    ]
+}
+
+/// RFC 8414, with the fields that real clients insist on although our only grant needs none.
+#[derive(Serialize)]
+struct AuthorizationServer<'a> {
+    issuer: &'a str,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 1],
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 1],
+    mtls_endpoint_aliases: Aliases,
+    jwks_uri: String,
+    response_types_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; 1],
+    token_endpoint_auth_methods_supported: [&'static str; 1],
+    tls_client_certificate_bound_access_tokens: bool,
+    authorization_details_types_supported: [&'static str; 1],
+}
+
+/// RFC 8705 §5. They are the same endpoints: one listener takes callers with a certificate and
+/// without; but some clients look for them here alone.
+#[derive(Serialize)]
+struct Aliases {
+    token_endpoint: String,
+    revocation_endpoint: String,
+    introspection_endpoint: String,
+}
+
+/// `OpenID` Connect Discovery 1.0 §3: the same, and what stock clients insist on. No ID token is ever
+/// issued; the algorithm is that of access tokens.
+#[derive(Serialize)]
+struct OpenidConfiguration<'a> {
+    #[serde(flatten)]
+    oauth: AuthorizationServer<'a>,
+    subject_types_supported: [&'static str; 1],
+    id_token_signing_alg_values_supported: [&'static str; 1],
+}
+
+/// RFC 9728: the broker as a resource, where tokens of `reveal` capabilities are taken.
+#[derive(Serialize)]
+struct ProtectedResource<'a> {
+    resource: &'a str,
+    authorization_servers: [&'a str; 1],
+    jwks_uri: String,
+    bearer_methods_supported: [&'static str; 1],
+    tls_client_certificate_bound_access_tokens: bool,
+    authorization_details_types_supported: [&'static str; 1],
+}
+
+const DETAIL_TYPES: [&str; 1] = ["keyward_capability"];
+const BY_CERTIFICATE: [&str; 1] = ["tls_client_auth"];
+
+fn described(issuer: &str) -> AuthorizationServer<'_> {
+    let endpoint = |path: &str| format!("{issuer}/oauth/{path}");
+    AuthorizationServer {
+        issuer,
+        authorization_endpoint: endpoint("authorize"),
+        token_endpoint: endpoint("token"),
+        revocation_endpoint: endpoint("revoke"),
+        revocation_endpoint_auth_methods_supported: BY_CERTIFICATE,
+        introspection_endpoint: endpoint("introspect"),
+        introspection_endpoint_auth_methods_supported: BY_CERTIFICATE,
+        mtls_endpoint_aliases: Aliases {
+            token_endpoint: endpoint("token"),
+            revocation_endpoint: endpoint("revoke"),
+            introspection_endpoint: endpoint("introspect"),
+        },
+        jwks_uri: keys_of(issuer),
+        response_types_supported: ["none"],
+        grant_types_supported: ["client_credentials"],
+        token_endpoint_auth_methods_supported: BY_CERTIFICATE,
+        tls_client_certificate_bound_access_tokens: true,
+        authorization_details_types_supported: DETAIL_TYPES,
+    }
+}
+
+fn keys_of(issuer: &str) -> String {
+    format!("{issuer}/.well-known/jwks.json")
+}
+
+async fn authorization_server(State(desk): State<AgentDesk>) -> Response<Body> {
+    public(answer(StatusCode::OK, &described(desk.issuer())))
+}
+
+async fn openid_configuration(State(desk): State<AgentDesk>) -> Response<Body> {
+    let configuration = OpenidConfiguration {
+        oauth: described(desk.issuer()),
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: ["ES256"],
+    };
+    public(answer(StatusCode::OK, &configuration))
+}
+
+async fn protected_resource(State(desk): State<AgentDesk>) -> Response<Body> {
+    let issuer = desk.issuer();
+    let resource = ProtectedResource {
+        resource: issuer,
+        authorization_servers: [issuer],
+        jwks_uri: keys_of(issuer),
+        bearer_methods_supported: ["header"],
+        tls_client_certificate_bound_access_tokens: true,
+        authorization_details_types_supported: DETAIL_TYPES,
+    };
+    public(answer(StatusCode::OK, &resource))
+}
+
+/// Whoever is asked for another token is told where to find out how to get one (RFC 9728 §5.1).
+pub(super) fn pointed_to(issuer: &str, mut response: Response<Body>) -> Response<Body> {
+    if let Some(challenge) = response.headers().get(header::WWW_AUTHENTICATE) {
+        let challenge = challenge.to_str().unwrap_or("Bearer").to_owned();
+        let whole =
+            format!("{challenge}, resource_metadata=\"{issuer}/.well-known/oauth-protected-resource\"");
+        if let Ok(whole) = HeaderValue::from_str(&whole) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, whole);
+        }
+    }
+    response
+}

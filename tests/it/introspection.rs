@@ -1,0 +1,194 @@
+//! What resource servers may know of tokens, and what stock clients find before they ask.
+
+use serde_json::{Value, json};
+
+use crate::support::broker::{Agent, Reply, TestBroker};
+
+const REPORTS: &str = "https://reports.example.com";
+
+/// A broker with two resource servers, and an agent that holds tokens for the first.
+struct Bed {
+    broker: TestBroker,
+    reports: Agent,
+    other: Agent,
+    agent: Agent,
+}
+
+impl Bed {
+    async fn new() -> Self {
+        let broker = TestBroker::declared().await;
+        let servers = format!(
+            "[[resource_server]]\nname = \"reports\"\naudience = \"{REPORTS}\"\nmax_instances = 2\n\
+             [[resource_server]]\nname = \"other\"\naudience = \"https://other.example.com\"\n"
+        );
+        assert_eq!(broker.apply(&servers).await.status, 200);
+        let (reports, other) = (broker.agent("reports", &[]).await, broker.agent("other", &[]).await);
+        let agent = broker.agent("a", &["publisher", "repo-reader"]).await;
+        Self { broker, reports, other, agent }
+    }
+
+    async fn post(&self, path: &str) {
+        assert_eq!(self.broker.operator().post_json(path, &json!({})).await.status, 200);
+    }
+}
+
+async fn ask(caller: &Agent, token: &str) -> Reply {
+    let form = format!("token={token}&token_type_hint=access_token");
+    caller.caller.post("/oauth/introspect", "application/x-www-form-urlencoded", form.as_bytes()).await
+}
+
+async fn is_inactive(caller: &Agent, token: &str) {
+    let reply = ask(caller, token).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "{\"active\":false}"));
+}
+
+#[tokio::test]
+async fn a_resource_server_learns_what_a_token_for_it_says_and_nobody_else_learns_anything() {
+    let bed = Bed::new().await;
+    let token = bed.agent.token("reports.read").await;
+    let reply = ask(&bed.reports, &token).await;
+    assert_eq!((reply.status, reply.header("cache-control")), (200, "no-store"));
+    let said = reply.json();
+    assert_eq!(said["active"], true);
+    assert_eq!((&said["aud"], &said["scope"]), (&json!(REPORTS), &json!("reports.read")));
+    assert_eq!(said["sub"], "spiffe://keyward.test/agent/a");
+    assert_eq!((&said["client_id"], &said["token_type"]), (&said["sub"], &json!("Bearer")));
+    assert_eq!(said["cnf"]["x5t#S256"].as_str().unwrap().len(), 43);
+    assert_eq!(said["authorization_details"][0]["capability"], "reports.read");
+    assert!(said["exp"].as_i64() > said["iat"].as_i64() && said["jti"].as_str().unwrap().starts_with("tok_"));
+
+    is_inactive(&bed.other, &token).await;
+    is_inactive(&bed.reports, &bed.agent.token("github.repo.read").await).await;
+    for nonsense in ["x", "a.b.c", &token[..token.len() - 2], &token.replace('.', "%00")] {
+        is_inactive(&bed.reports, nonsense).await;
+    }
+    let agent = ask(&bed.agent, &token).await;
+    assert_eq!((agent.status, agent.code().as_str()), (403, "introspection_not_allowed"), "{}", agent.text());
+    let nobody = bed.broker.nobody(bed.broker.agents());
+    let form = format!("token={token}");
+    let refused =
+        nobody.post("/oauth/introspect", "application/x-www-form-urlencoded", form.as_bytes()).await;
+    assert_eq!((refused.status, &refused.json()["error"]), (401, &json!("invalid_client")));
+    let absent = ask(&bed.reports, "").await;
+    assert_eq!((absent.status, absent.code().as_str()), (400, "token_absent"));
+}
+
+#[tokio::test]
+async fn a_token_that_ended_or_was_ended_is_inactive_at_once() {
+    let bed = Bed::new().await;
+    let token = bed.agent.token("reports.read").await;
+    let id = ask(&bed.reports, &token).await.json()["jti"].as_str().unwrap().to_owned();
+    bed.post(&format!("/v1/tokens/{id}/revoke")).await;
+    is_inactive(&bed.reports, &token).await;
+    let token = bed.agent.token("reports.read").await;
+    bed.post("/v1/agents/a/suspend").await;
+    is_inactive(&bed.reports, &token).await;
+    bed.post("/v1/agents/a/resume").await;
+    assert_eq!(ask(&bed.reports, &token).await.json()["active"], true);
+    bed.broker.clock.advance_s(700);
+    is_inactive(&bed.reports, &token).await;
+    let token = bed.agent.token("reports.read").await;
+    bed.post("/v1/agents/a/revoke").await;
+    is_inactive(&bed.reports, &token).await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_no_more_than_its_holder_still_may() {
+    let bed = Bed::new().await;
+    let token = bed.agent.token("reports.read%20reports.publish").await;
+    let narrowed = "[[role]]\nname = \"publisher\"\ncapabilities = [\"reports.read\"]\n";
+    assert_eq!(bed.broker.apply(narrowed).await.status, 200);
+    let said = ask(&bed.reports, &token).await.json();
+    assert_eq!(
+        (&said["scope"], said["authorization_details"].as_array().unwrap().len()),
+        (&json!("reports.read"), 1)
+    );
+    let gone = "[[agent]]\nname = \"a\"\nroles = []\n";
+    assert_eq!(bed.broker.apply(gone).await.status, 200);
+    is_inactive(&bed.reports, &token).await;
+}
+
+#[tokio::test]
+async fn a_resource_server_gets_no_token_and_loses_its_eyes_with_its_standing() {
+    let bed = Bed::new().await;
+    let token = bed.agent.token("reports.read").await;
+    let minted = bed.reports.ask("grant_type=client_credentials&scope=reports.read").await;
+    assert_eq!((minted.status, minted.code().as_str()), (400, "capability_not_granted"));
+    bed.post("/v1/agents/reports/revoke").await;
+    let form = format!("token={token}");
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    assert!(
+        bed.reports.caller.attempt("POST", "/oauth/introspect", &headers, form.as_bytes()).await.is_err()
+    );
+    // What is declared as an agent from now on serves nothing any more.
+    let turned = "[[agent]]\nname = \"other\"\nroles = []\n";
+    assert_eq!(bed.broker.apply(turned).await.status, 200);
+    let reply = ask(&bed.other, &token).await;
+    assert_eq!((reply.status, reply.code().as_str()), (403, "introspection_not_allowed"));
+}
+
+#[tokio::test]
+async fn what_a_resource_server_serves_survives_a_restart_and_is_planned_like_all_else() {
+    let mut bed = Bed::new().await;
+    let token = bed.agent.token("reports.read").await;
+    bed.broker.restart().await;
+    let moved = Agent {
+        caller: crate::support::broker::Caller { address: bed.broker.agents(), ..bed.reports.caller.clone() },
+        ..bed.reports
+    };
+    assert_eq!(ask(&moved, &token).await.json()["active"], true);
+    let file = |text: &str| json!({ "files": [{ "name": "a", "text": text }] });
+    let plan = async |text: &str| bed.broker.operator().post_json("/v1/plan", &file(text)).await.json();
+    let same =
+        format!("[[resource_server]]\nname = \"reports\"\naudience = \"{REPORTS}\"\nmax_instances = 2\n");
+    assert_eq!(plan(&same).await["changes"], json!([]));
+    let changed = plan(&same.replace("reports.example", "elsewhere.example")).await;
+    let expected: Value =
+        json!([{ "action": "update", "kind": "resource-server", "name": "reports", "fields": ["audience"] }]);
+    assert_eq!(changed["changes"], expected);
+}
+
+#[tokio::test]
+async fn a_resource_server_asks_as_often_as_it_may_and_no_more() {
+    let settings = "[quota]\nintrospections_per_s = 1\nintrospections_burst = 3\n";
+    let broker = TestBroker::start_with(settings).await;
+    broker.declare().await;
+    let server = format!("[[resource_server]]\nname = \"reports\"\naudience = \"{REPORTS}\"\n");
+    assert_eq!(broker.apply(&server).await.status, 200);
+    let reports = broker.agent("reports", &[]).await;
+    for _ in 0..3 {
+        is_inactive(&reports, "x").await;
+    }
+    let reply = ask(&reports, "x").await;
+    assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"));
+    broker.clock.advance_s(1);
+    is_inactive(&reports, "x").await;
+}
+
+#[tokio::test]
+async fn what_stock_clients_look_for_is_there() {
+    let broker = TestBroker::declared().await;
+    let nobody = broker.nobody(broker.agents());
+    let oauth = nobody.get("/.well-known/oauth-authorization-server").await.json();
+    let openid = nobody.get("/.well-known/openid-configuration").await.json();
+    for (field, value) in oauth.as_object().unwrap() {
+        assert_eq!(&openid[field], value, "the two documents agree on {field}");
+    }
+    assert_eq!(openid["subject_types_supported"], json!(["public"]));
+    assert_eq!(openid["id_token_signing_alg_values_supported"], json!(["ES256"]));
+    for endpoint in ["token_endpoint", "revocation_endpoint", "introspection_endpoint"] {
+        assert_eq!(oauth["mtls_endpoint_aliases"][endpoint], oauth[endpoint]);
+    }
+    let resource = nobody.get("/.well-known/oauth-protected-resource").await.json();
+    assert_eq!(
+        (&resource["resource"], &resource["authorization_servers"][0]),
+        (&oauth["issuer"], &oauth["issuer"])
+    );
+    assert_eq!(resource["tls_client_certificate_bound_access_tokens"], true);
+
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let refused = agent.caller.get("/v1/secrets/github/app").await;
+    let challenge = refused.header("www-authenticate");
+    let metadata = format!("{}/.well-known/oauth-protected-resource", oauth["issuer"].as_str().unwrap());
+    assert!(challenge.starts_with("Bearer ") && challenge.contains(&metadata), "{challenge}");
+}
