@@ -170,7 +170,15 @@ impl Client {
             .await
             .map_err(|error| self.unreachable(&error.to_string()))?;
         let driver = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|error| self.cut(&error))?;
+        let response = match sender.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                drop(sender);
+                // Whichever of the two halves met the alert: the other only knows that it is over.
+                let ended = driver.await.ok().and_then(Result::err);
+                return Err(self.cut(&[Some(error), ended]));
+            }
+        };
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         drop(sender);
@@ -202,9 +210,11 @@ impl Client {
     }
 
     /// In TLS 1.3 the client only learns on first use that its certificate was refused.
-    fn cut(&self, error: &hyper::Error) -> Failure {
-        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-        if causes.into_iter().any(|cause| cause.to_string().contains("alert")) {
+    fn cut(&self, errors: &[Option<hyper::Error>]) -> Failure {
+        let mut causes = errors.iter().flatten().flat_map(|error| {
+            std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+        });
+        if causes.any(|cause| cause.to_string().contains("alert")) {
             let why = format!("the broker at {} refused this machine's certificate", self.address);
             return Failure::new(code::CERTIFICATE_REFUSED).because(why);
         }
