@@ -35,7 +35,7 @@ impl Surroundings {
     }
 }
 
-/// Denials of one agent that get an entry of their own: so many at once, then one a second.
+/// Denials of one agent or operator that get an entry of their own: so many at once, then one a second.
 const DENIAL_BURST: u32 = 30;
 
 pub(super) fn slot_key(config: &Config) -> Result<SlotKey, Failure> {
@@ -119,6 +119,7 @@ pub(super) async fn assemble(
         introspections: Limiter::new(introspections, Arc::clone(&surroundings.clock)),
         enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
         denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
+        operator_denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
         standing: tokio::sync::watch::channel(0).0,
@@ -126,6 +127,7 @@ pub(super) async fn assemble(
         settings: Settings {
             trust_domain: config.trust_domain.clone(),
             address: config.server.address.clone(),
+            admin_address: config.server.admin_address.clone(),
             agent_life_s: config.certificates.agent_life_s,
             renewal_grace_s: config.certificates.renewal_grace_s,
             operator_life_s: config.certificates.operator_life_s,

@@ -75,6 +75,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Plan { .. }
         | Command::Apply { .. }
         | Command::Agent(_)
+        | Command::Operator(_)
         | Command::Cert(_)
         | Command::Authority(_)
         | Command::TokenKey(_)

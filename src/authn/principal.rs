@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
-use crate::base::{AgentId, AgentName, Audience, InstanceId, OperatorId, OperatorName, RoleName, Timestamp};
+use crate::base::{
+    AgentId, AgentName, Audience, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp,
+};
 use crate::crypto::Digest;
-use crate::operators::Operators;
+use crate::operators::{OperatorRole, Operators, Serving};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
 use crate::registry::{Agent, Held, Instance, Registry};
 use crate::revocation::{Liveness, Revocations, Subject};
@@ -79,7 +81,11 @@ pub enum Timeliness {
 pub struct OperatorPrincipal {
     id: OperatorId,
     name: OperatorName,
-    not_after: Timestamp,
+    role: OperatorRole,
+    scope: Scope,
+    serial: [u8; 16],
+    serving: Serving,
+    as_of: u64,
 }
 
 /// The agent behind `peer`, as the live records know it at `now`; `as_of` is the sequence of that state.
@@ -145,24 +151,33 @@ fn holder<'r>(
     Ok((agent, instance, held))
 }
 
-/// The operator behind `peer`, as `operators` knows it at `now`.
+/// The operator behind `peer`, as the live records know it at `now`; `as_of` is the sequence of that state.
 ///
 /// # Errors
 /// [`AuthnError`].
 pub fn operator(
     peer: &PeerCertificate,
-    operators: &Operators,
-    authorities: &Record,
+    (operators, revocations, authorities): (&Operators, &Revocations, &Record),
+    as_of: u64,
     now: Timestamp,
 ) -> Result<OperatorPrincipal, AuthnError> {
     in_time(peer, now)?;
     signed(peer, authorities)?;
     let SpiffeId::Operator { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
     let operator = operators.named(name).ok_or(AuthnError::Unknown)?;
-    if !operator.holds(peer.serial().as_bytes(), &peer.key()) {
-        return Err(AuthnError::Unknown);
+    let held = operator.holding(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
+    if revocations.judge(held.enrolled_seq, &[Subject::Operator(operator.id)]) == Liveness::Dead {
+        return Err(AuthnError::Revoked);
     }
-    Ok(OperatorPrincipal { id: operator.id, name: operator.name.clone(), not_after: peer.not_after() })
+    Ok(OperatorPrincipal {
+        id: operator.id,
+        name: operator.name.clone(),
+        role: operator.role,
+        scope: operator.scope.clone(),
+        serial: held.serial,
+        serving: held.serving,
+        as_of,
+    })
 }
 
 /// A connection outlives the authority, too.
@@ -287,9 +302,34 @@ impl OperatorPrincipal {
         &self.name
     }
 
-    /// When the certificate ends.
+    /// Its role.
     #[must_use]
-    pub const fn not_after(&self) -> Timestamp {
-        self.not_after
+    pub const fn role(&self) -> OperatorRole {
+        self.role
+    }
+
+    /// How far its role reaches.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The serial of the certificate that it has shown.
+    #[must_use]
+    pub const fn serial(&self) -> &[u8; 16] {
+        &self.serial
+    }
+
+    /// Whether that certificate is in use. The first use of the next one has to be recorded before
+    /// anything else is done for it.
+    #[must_use]
+    pub const fn serving(&self) -> Serving {
+        self.serving
+    }
+
+    /// The sequence of the state in which it was found.
+    #[must_use]
+    pub const fn as_of(&self) -> u64 {
+        self.as_of
     }
 }

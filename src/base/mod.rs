@@ -12,6 +12,7 @@ mod id;
 pub mod limits;
 mod name;
 mod network;
+mod scope;
 mod sensitive;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -21,7 +22,9 @@ pub use id::{
     TokenId,
 };
 pub use name::{
-    AgentName, Audience, CapabilityName, NameError, OperatorName, RoleName, SecretName, TrustDomain,
+    AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,
+    TrustDomain,
 };
 pub use network::{Network, peer_of};
+pub use scope::Scope;
 pub use sensitive::Sensitive;

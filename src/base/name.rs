@@ -120,6 +120,8 @@ names! {
     RoleName, "role name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
     /// An operator's name, e.g. `alice`.
     OperatorName, "operator name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
+    /// The name of an owner, e.g. a team: `payments`.
+    OwnerName, "owner name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
     /// A capability's name, segments joined by dots, e.g. `github.repo.read`. It is the OAuth scope.
     CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", |text| is_path(text, '.');
     /// An upstream secret's name, segments joined by slashes, e.g. `github/app`.

@@ -1,9 +1,11 @@
+use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::AgentId;
 use crate::base::code;
+use crate::policy::{Authorised, Declare};
 use crate::registry::{
     self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Fault, Plan, PlannedChange, Registry,
     SourceFile, Unnamed, draw, keys, parse,
@@ -26,13 +28,13 @@ impl AdminDesk {
     /// [`Failure`] with every fault of the files, or when they are too much for one application.
     pub fn plan(
         &self,
-        operator: &OperatorPrincipal,
+        by: &Authorised<Declare>,
         files: &[SourceFile],
         unnamed: Unnamed,
     ) -> Result<Applied, Failure> {
         let declaration = parse(files).map_err(refused)?;
         let (plan, as_of) = self.0.draw(&declaration, unnamed, files)?;
-        let (change, changes) = self.0.change(operator, plan, as_of)?;
+        let (change, changes) = self.0.change(by.operator(), plan, as_of)?;
         change.fits()?;
         Ok(Applied { changes, seq: None })
     }
@@ -43,7 +45,7 @@ impl AdminDesk {
     /// [`Failure`] with every fault of the files; nothing was changed then.
     pub async fn apply(
         &self,
-        operator: &OperatorPrincipal,
+        by: &Authorised<Declare>,
         files: &[SourceFile],
         unnamed: Unnamed,
     ) -> Result<Applied, Failure> {
@@ -54,7 +56,7 @@ impl AdminDesk {
             if plan.is_empty() {
                 return Ok(Applied { changes: Vec::new(), seq: None });
             }
-            let (mut change, changes) = core.change(operator, plan, as_of)?;
+            let (mut change, changes) = core.change(by.operator(), plan, as_of)?;
             if unnamed == Unnamed::Prune {
                 // What is pruned is whoever is not named, and nobody may have come meanwhile.
                 change = change.rely(keys::agents(), as_of);
@@ -106,7 +108,8 @@ impl Core {
             changes: &plan.changes,
             snapshot: snapshot.hex(),
         };
-        let mut change = Change::new(&event)?.rely(keys::declarations(), as_of).advance(keys::declarations());
+        let change = Change::new(&event)?.rely(keys::declarations(), as_of).advance(keys::declarations());
+        let mut change = while_allowed(change, operator);
         for capability in &plan.capabilities {
             if let Delivery::Reveal { secret } = &capability.delivery {
                 change = change.rely(crate::secrets::keys::existence(secret), as_of);

@@ -4,8 +4,12 @@ use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::ledger::Kind;
-use crate::operators::OperatorCertified;
+use crate::operators::{
+    OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
+    OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced, OperatorRenewed,
+};
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
+use crate::policy::{Authorised, ReadLedger};
 use crate::registry::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, InstanceEnrolled, InstanceRenewed, LateRenewal,
@@ -46,7 +50,12 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`] when the ledger is damaged there.
-    pub fn entries(&self, after: u64, limit: usize) -> Result<AuditPage, Failure> {
+    pub fn entries(
+        &self,
+        _by: &Authorised<ReadLedger>,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, Failure> {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         let entries = self.0.store.entries(after.saturating_add(1), limit)?;
         let head = self.0.store.head().seq;
@@ -85,6 +94,15 @@ const EVENTS: &[(Kind, &str)] = known![
     LateRenewal<'_>,
     CertificatePromoted<'_>,
     OperatorCertified<'_>,
+    OperatorInvited<'_>,
+    OperatorPlaced<'_>,
+    OperatorEnrolled<'_>,
+    OperatorRenewed<'_>,
+    OperatorCertificateRecorded<'_>,
+    OperatorCertificateRetried<'_>,
+    OperatorCertificatePromoted<'_>,
+    OperatorCodeReused<'_>,
+    OperatorDenied<'_>,
     SecretStored<'_>,
     SecretRevealed<'_>,
     TokenMinted<'_>,

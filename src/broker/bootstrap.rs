@@ -2,12 +2,13 @@ use super::desk::Core;
 use super::failure::Failure;
 use super::world::Effect;
 use crate::base::code;
-use crate::base::{Clock, Entropy, OperatorId, OperatorName, TrustDomain};
+use crate::base::{Clock, Entropy, OperatorId, OperatorName, Scope, TrustDomain};
 use crate::issuance::{Certificate, Certify, ServerPlan};
 use crate::keyring::Keyring;
-use crate::operators::{self, OperatorCertificate, OperatorCertified};
-use crate::pki::{CertificatePlan, PublicKey, ServerCertified, SpiffeId};
+use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorRole};
+use crate::pki::{PublicKey, ServerCertified};
 use crate::policy::decide_host_operator;
+use crate::revocation::{self, Subject};
 use crate::store::Change;
 
 /// What founding an authority takes.
@@ -44,20 +45,12 @@ pub async fn certify_operator(
 ) -> Result<Certificate, Failure> {
     let now = core.clock.now();
     let (known, declarations, as_of) = core.store.read(|world, as_of| {
-        let id = world.operators.named(&name).map(|operator| operator.id);
-        (id, std::sync::Arc::clone(world.registry.declarations()), as_of)
+        let known = world.operators.named(&name).map(|operator| operator.id);
+        (known, std::sync::Arc::clone(world.registry.declarations()), as_of)
     });
     let id = known.unwrap_or_else(|| OperatorId::mint(now, &*core.entropy));
-    let settings = &core.settings;
-    let spiffe = SpiffeId::Operator { trust_domain: settings.trust_domain.clone(), name: name.clone() };
-    let plan = CertificatePlan::draw(
-        spiffe,
-        &key,
-        now,
-        settings.operator_life_s,
-        core.issuer.authority().not_after(),
-        &*core.entropy,
-    );
+    let spiffe = core.operator_spiffe(&name);
+    let plan = core.plan_certificate(spiffe, core.settings.operator_life_s, &key, now);
     let event = OperatorCertified {
         operator: &name,
         operator_id: id,
@@ -68,11 +61,19 @@ pub async fn certify_operator(
     };
     let certificate =
         OperatorCertificate { serial: *plan.serial.as_bytes(), key: plan.key, not_after: plan.not_after };
-    let effect = operators::Effect::Certify { id, name: name.clone(), certificate };
+    // The way back for whoever has locked everybody out: whatever this operator was before, it is an
+    // admin now, and suspended no more.
+    let subject = Subject::Operator(id);
+    let (role, scope) = (OperatorRole::Admin, Scope::Everything);
     let change = Change::new(&event)?
-        .effect(Effect::Operators(effect))
+        .effect(Effect::Operators(operators::Effect::Certify { id, name: name.clone(), certificate }))
+        .effect(Effect::Operators(operators::Effect::Place { id, name: name.clone(), role, scope }))
+        .effect(Effect::Revocation(revocation::Effect::Unblock(subject)))
         .rely(operators::keys::operator(&name), as_of)
-        .advance(operators::keys::operator(&name));
+        .advance(operators::keys::operator(&name))
+        .advance(operators::keys::certificates(&name))
+        .advance(operators::keys::admins())
+        .advance(revocation::keys::subject(subject));
     let decision = (core.decision(now), &core.digests);
     let grant = decide_host_operator(keyring, &declarations, name, &plan.key, decision);
     let receipt = core.store.commit(change, Certify { grant, plan, key }).await?;

@@ -2,69 +2,166 @@ use super::desk::{Again, Core};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::base::code;
-use crate::base::{AgentId, InstanceId, Timestamp};
+use crate::base::encoding::hex;
+use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, Timestamp};
 use crate::index::Tree;
 use crate::issuance::{Certificate, Certify};
-use crate::ledger::Receipt;
+use crate::ledger::{Key, Receipt};
+use crate::operators::{self, Operator, OperatorCertificateRecorded, OperatorCertificateRetried};
 use crate::pki::{CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
 use crate::policy::{Certifying, Grant};
-use crate::registry::{
-    self, Agent, CERTIFICATES, CertificateRecorded, CertificateRetried, Holding, RENEWED_CERTIFICATES, keys,
-};
+use crate::registry::{self, Agent, CertificateRecorded, CertificateRetried, Holding};
 use crate::revocation::{self, Subject};
-use crate::store::Change;
+use crate::store::{Change, CommitError};
 
-/// An agent's certificate: a new one, or the one that the same key got before.
+/// A certificate: a new one, or the one that the same key got before.
 #[derive(Debug)]
 pub struct Enrolled {
     /// Whose it is.
     pub spiffe: SpiffeId,
-    /// The instance.
-    pub instance: InstanceId,
+    /// The instance, when it is an agent's.
+    pub instance: Option<InstanceId>,
     /// The certificate, DER.
     pub certificate: Vec<u8>,
     /// When it ends.
     pub not_after: Timestamp,
 }
 
-/// What a certificate is for: where it is kept.
+/// Whose certificate it is: how the ledger tells of it, and where it is kept.
+#[derive(Clone, Debug)]
+pub(super) enum Holder {
+    /// An instance of an agent.
+    Instance {
+        /// The agent.
+        agent: AgentId,
+        /// Its name.
+        name: AgentName,
+        /// The instance.
+        instance: InstanceId,
+        /// Which of its certificates.
+        occasion: Occasion,
+    },
+    /// An operator.
+    Operator {
+        /// The operator.
+        id: OperatorId,
+        /// Its name.
+        name: OperatorName,
+        /// The certificate's serial.
+        serial: [u8; 16],
+    },
+}
+
+/// Which of an instance's certificates.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Occasion {
-    /// The first of an instance.
+    /// The first.
     Enrolment,
-    /// The next one of an instance.
+    /// The next one.
     Renewal,
 }
 
-impl Occasion {
-    const fn tree(self) -> Tree {
+impl Holder {
+    pub(super) fn instance(agent: &Agent, instance: InstanceId, occasion: Occasion) -> Self {
+        Self::Instance { agent: agent.id, name: agent.name.clone(), instance, occasion }
+    }
+
+    pub(super) fn operator(operator: &Operator, serial: [u8; 16]) -> Self {
+        Self::Operator { id: operator.id, name: operator.name.clone(), serial }
+    }
+
+    const fn instance_id(&self) -> Option<InstanceId> {
         match self {
-            Self::Enrolment => CERTIFICATES,
-            Self::Renewal => RENEWED_CERTIFICATES,
+            Self::Instance { instance, .. } => Some(*instance),
+            Self::Operator { .. } => None,
         }
     }
 
-    const fn kept(self, agent: AgentId, instance: InstanceId, certificate: Vec<u8>) -> registry::Effect {
+    /// Where the signed certificate lies in the index.
+    fn place(&self) -> (Tree, Vec<u8>) {
         match self {
-            Self::Enrolment => registry::Effect::RecordCertificate { agent, instance, certificate },
-            Self::Renewal => registry::Effect::RecordRenewed { agent, instance, certificate },
+            Self::Instance { instance, occasion, .. } => {
+                let tree = match occasion {
+                    Occasion::Enrolment => registry::CERTIFICATES,
+                    Occasion::Renewal => registry::RENEWED_CERTIFICATES,
+                };
+                (tree, instance.as_bytes().to_vec())
+            }
+            Self::Operator { serial, .. } => (operators::CERTIFICATES, serial.to_vec()),
         }
+    }
+
+    /// What is relied on for no two certificates to be signed from one plan.
+    fn key(&self) -> Key {
+        match self {
+            Self::Instance { instance, .. } => registry::keys::certificate(*instance),
+            Self::Operator { name, .. } => operators::keys::certificates(name),
+        }
+    }
+
+    /// What keeps `certificate`, and says so.
+    fn recorded(&self, certificate: Vec<u8>) -> Result<Change<Effect>, CommitError> {
+        let thumbprint = crate::crypto::sha256(&certificate).hex();
+        match self {
+            Self::Instance { agent, instance, occasion, .. } => {
+                let (agent, instance) = (*agent, *instance);
+                let effect = match occasion {
+                    Occasion::Enrolment => {
+                        registry::Effect::RecordCertificate { agent, instance, certificate }
+                    }
+                    Occasion::Renewal => registry::Effect::RecordRenewed { agent, instance, certificate },
+                };
+                let event = CertificateRecorded { instance, thumbprint };
+                Ok(Change::new(&event)?.effect(Effect::Registry(effect)))
+            }
+            Self::Operator { name, serial, .. } => {
+                let event = OperatorCertificateRecorded { operator: name, serial: hex(serial), thumbprint };
+                let (operator, serial) = (name.clone(), *serial);
+                let effect = operators::Effect::RecordCertificate { operator, serial, certificate };
+                Ok(Change::new(&event)?.effect(Effect::Operators(effect)))
+            }
+        }
+    }
+
+    /// What says that it is signed once more from its plan, while its holder may have it as of `as_of`.
+    fn retried(&self, as_of: u64) -> Result<Change<Effect>, CommitError> {
+        let subject = revocation::keys::subject;
+        let change = match self {
+            Self::Instance { agent, name, instance, .. } => {
+                Change::new(&CertificateRetried { agent: name, instance: *instance })?
+                    .rely(registry::keys::agent(*agent), as_of)
+                    .rely(subject(Subject::Agent(*agent)), as_of)
+                    .rely(subject(Subject::Instance(*instance)), as_of)
+            }
+            Self::Operator { id, name, serial } => {
+                Change::new(&OperatorCertificateRetried { operator: name, serial: hex(serial) })?
+                    .rely(operators::keys::operator(name), as_of)
+                    .rely(subject(Subject::Operator(*id)), as_of)
+            }
+        };
+        Ok(change.rely(self.key(), as_of))
     }
 }
 
 /// A certificate that was planned on the ledger earlier.
-pub(super) struct Planned<'a> {
-    pub(super) agent: &'a Agent,
-    pub(super) instance: InstanceId,
-    pub(super) holding: &'a Holding,
+pub(super) struct Planned {
+    pub(super) holder: Holder,
+    pub(super) serial: [u8; 16],
+    pub(super) times: (Timestamp, Timestamp),
+    pub(super) certificate_seq: Option<u64>,
 }
 
 impl Core {
-    /// What the agent's certificate for `key` will say.
-    pub(super) fn plan_certificate(&self, agent: &Agent, key: &PublicKey, now: Timestamp) -> CertificatePlan {
+    /// What a certificate for `key` will say.
+    pub(super) fn plan_certificate(
+        &self,
+        spiffe: SpiffeId,
+        life_s: i64,
+        key: &PublicKey,
+        now: Timestamp,
+    ) -> CertificatePlan {
         let issuer_not_after = self.issuer.authority().not_after();
-        let life_s = self.settings.agent_life_s;
-        CertificatePlan::draw(self.spiffe_of(agent), key, now, life_s, issuer_not_after, &*self.entropy)
+        CertificatePlan::draw(spiffe, key, now, life_s, issuer_not_after, &*self.entropy)
     }
 
     /// Signs what was recorded to be signed, and records the certificate, so that a repeated request
@@ -72,18 +169,14 @@ impl Core {
     /// finds it.
     pub(super) async fn sign_and_record<A: Certifying>(
         &self,
-        (agent, instance): (AgentId, InstanceId),
+        holder: &Holder,
         receipt: Receipt<Certify<A>>,
-        occasion: Occasion,
     ) -> Result<Enrolled, Again> {
         let planned_seq = receipt.seq();
         let Certificate { der, plan } = self.issuer.certify(receipt)?.deliver();
-        let event = CertificateRecorded { instance, thumbprint: crate::crypto::sha256(&der).hex() };
-        let change = Change::new(&event)?
-            .effect(Effect::Registry(occasion.kept(agent, instance, der.clone())))
-            .rely(keys::certificate(instance), planned_seq)
-            .advance(keys::certificate(instance));
+        let change = holder.recorded(der.clone())?.rely(holder.key(), planned_seq).advance(holder.key());
         let certificate = self.store.commit(change, der).await?.redeem();
+        let instance = holder.instance_id();
         Ok(Enrolled { spiffe: plan.spiffe, instance, certificate, not_after: plan.not_after })
     }
 
@@ -92,37 +185,50 @@ impl Core {
     /// plan that was recorded.
     pub(super) async fn certificate_again<A: Certifying>(
         &self,
-        Planned { agent, instance, holding }: Planned<'_>,
+        planned: Planned,
         grant: Grant<A>,
         key: &PublicKey,
         as_of: u64,
-        occasion: Occasion,
     ) -> Result<Enrolled, Again> {
-        let spiffe = self.spiffe_of(agent);
-        if let Some(seq) = holding.certificate_seq {
-            let der = self.store.record(occasion.tree(), instance.as_bytes(), seq).await?;
-            let (certificate, not_after) = (der.expose().clone(), holding.not_after);
-            return Ok(Enrolled { spiffe, instance, certificate, not_after });
+        let Planned { holder, serial, times: (not_before, not_after), certificate_seq } = planned;
+        let spiffe = self.spiffe_of(&holder);
+        if let Some(seq) = certificate_seq {
+            let (tree, place) = holder.place();
+            let certificate = self.store.record(tree, &place, seq).await?.expose().clone();
+            return Ok(Enrolled { spiffe, instance: holder.instance_id(), certificate, not_after });
         }
-        let plan = CertificatePlan {
-            spiffe,
-            serial: Serial::from_bytes(holding.serial),
-            key: holding.key,
-            not_before: holding.not_before,
-            not_after: holding.not_after,
-        };
-        let event = CertificateRetried { agent: &agent.name, instance };
-        let change = Change::new(&event)?
-            .rely(keys::agent(agent.id), as_of)
-            .rely(revocation::keys::subject(Subject::Agent(agent.id)), as_of)
-            .rely(revocation::keys::subject(Subject::Instance(instance)), as_of)
-            .rely(keys::certificate(instance), as_of);
+        let serial = Serial::from_bytes(serial);
+        let plan = CertificatePlan { spiffe, serial, key: key.digest(), not_before, not_after };
+        let change = holder.retried(as_of)?;
         let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
-        self.sign_and_record((agent.id, instance), receipt, occasion).await
+        self.sign_and_record(&holder, receipt).await
     }
 
-    fn spiffe_of(&self, agent: &Agent) -> SpiffeId {
-        SpiffeId::Agent { trust_domain: self.settings.trust_domain.clone(), name: agent.name.clone() }
+    pub(super) fn agent_spiffe(&self, name: &AgentName) -> SpiffeId {
+        SpiffeId::Agent { trust_domain: self.settings.trust_domain.clone(), name: name.clone() }
+    }
+
+    pub(super) fn operator_spiffe(&self, name: &OperatorName) -> SpiffeId {
+        SpiffeId::Operator { trust_domain: self.settings.trust_domain.clone(), name: name.clone() }
+    }
+
+    fn spiffe_of(&self, holder: &Holder) -> SpiffeId {
+        match holder {
+            Holder::Instance { name, .. } => self.agent_spiffe(name),
+            Holder::Operator { name, .. } => self.operator_spiffe(name),
+        }
+    }
+}
+
+impl Planned {
+    pub(super) const fn instance(holder: Holder, holding: &Holding) -> Self {
+        let times = (holding.not_before, holding.not_after);
+        Self { holder, serial: holding.serial, times, certificate_seq: holding.certificate_seq }
+    }
+
+    pub(super) const fn operator(holder: Holder, held: &operators::Certificate) -> Self {
+        let times = (held.not_before, held.not_after);
+        Self { holder, serial: held.serial, times, certificate_seq: held.certificate_seq }
     }
 }
 

@@ -9,14 +9,16 @@ use tokio::sync::watch;
 
 use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal, Records};
 use crate::base::limits::CONFLICT_RETRIES_MAX;
-use crate::base::{AgentId, Clock, DecisionId, Entropy, RequestId, Timestamp, TrustDomain};
+use crate::base::{AgentId, Clock, DecisionId, Entropy, OperatorId, RequestId, Timestamp, TrustDomain};
 use crate::crypto::MacKey;
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
 use crate::ledger::{AppendError, Notary};
-use crate::pki::{AuthorityCertificate, PeerCertificate};
+use crate::operators::Operators;
+use crate::pki::{AuthorityCertificate, PeerCertificate, Record};
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter};
+use crate::revocation::Revocations;
 use crate::secrets::Sealer;
 use crate::store::{CommitError, Store};
 use crate::token::{KeySet, Verifier};
@@ -28,6 +30,8 @@ pub struct Settings {
     pub trust_domain: TrustDomain,
     /// Where agents reach the broker, `host:port`: goes into invitations.
     pub address: String,
+    /// Where operators reach it, likewise.
+    pub admin_address: String,
     /// Life of an agent's certificate, in seconds.
     pub agent_life_s: i64,
     /// How long after its end an agent's certificate may still be renewed with, in seconds.
@@ -64,8 +68,10 @@ pub struct Core {
     pub introspections: Limiter<AgentId>,
     /// How often a peer may try a code.
     pub enrolments: Limiter<IpAddr>,
-    /// Which denials get an entry.
+    /// Which denials of agents get an entry.
     pub denials: Denials<AgentId>,
+    /// Which denials of operators do.
+    pub operator_denials: Denials<OperatorId>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -183,6 +189,11 @@ pub(super) const fn records(world: &World) -> Records<'_> {
     Records { registry: &world.registry, revocations: &world.revocations, authorities: &world.authority }
 }
 
+/// What it judges operators by.
+pub(super) const fn operator_records(world: &World) -> (&Operators, &Revocations, &Record) {
+    (&world.operators, &world.revocations, &world.authority)
+}
+
 /// What agents can reach.
 #[derive(Clone, Debug)]
 pub struct AgentDesk(pub(super) Arc<Core>);
@@ -258,13 +269,20 @@ impl AdminDesk {
         Self(core)
     }
 
-    /// The operator behind the certificate of a connection, as of now.
+    /// The certificates of the authorities that count, the one that signs first.
+    #[must_use]
+    pub fn authorities_in_use(&self) -> Vec<AuthorityCertificate> {
+        self.0.issuer.authorities()
+    }
+
+    /// The operator behind the certificate of a connection, as of now. What it may do is another
+    /// question: [`AdminDesk::authorise`].
     ///
     /// # Errors
     /// [`AuthnError`].
     pub fn identify(&self, peer: &PeerCertificate) -> Result<OperatorPrincipal, AuthnError> {
         let now = self.0.clock.now();
-        self.0.store.read(|world, _| authn::operator(peer, &world.operators, &world.authority, now))
+        self.0.store.read(|world, as_of| authn::operator(peer, operator_records(world), as_of, now))
     }
 
     /// Whether requests can be served.

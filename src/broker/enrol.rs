@@ -1,12 +1,13 @@
 use std::net::{IpAddr, SocketAddr};
 
-use super::certificates::{Enrolled, Occasion, Planned, read_key};
+use super::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
 use super::desk::{Again, AgentDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::base::{CodeId, InstanceId, Sensitive};
 use crate::base::{code, peer_of};
 use crate::issuance::Certify;
+use crate::ledger::AppendError;
 use crate::pki::PublicKey;
 use crate::policy::{Enrol, EnrolmentRefused, EnrolmentRequest, Grant, decide_enrolment};
 use crate::registry::{Agent, CodeReused, Instance, InstanceEnrolled, Registry, keys};
@@ -62,11 +63,16 @@ impl AgentDesk {
             match step {
                 Ok(Step::New { agent, grant }) => core.enrol_new(agent, grant, &key, &input, as_of).await,
                 Ok(Step::Again { agent, instance, grant }) => {
-                    let planned =
-                        Planned { agent: &agent, instance: instance.id, holding: &instance.current };
-                    core.certificate_again(planned, grant, &key, as_of, Occasion::Enrolment).await
+                    let holder = Holder::instance(&agent, instance.id, Occasion::Enrolment);
+                    let planned = Planned::instance(holder, &instance.current);
+                    core.certificate_again(planned, grant, &key, as_of).await
                 }
-                Err(refused) => Err(Again::Stop(core.refuse_enrolment(refused, &input, &key).await)),
+                Err(refused) => {
+                    if refused == EnrolmentRefused::Reused {
+                        core.raise_alarm(core.code_alarm(&input, &key)).await;
+                    }
+                    Err(Again::Stop(refusal(refused)))
+                }
             }
         })
     }
@@ -94,7 +100,8 @@ impl Core {
     ) -> Result<Enrolled, Again> {
         let now = self.clock.now();
         let instance = InstanceId::mint(now, &*self.entropy);
-        let plan = self.plan_certificate(&agent, key, now);
+        let spiffe = self.agent_spiffe(&agent.name);
+        let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, now);
         let event = InstanceEnrolled {
             agent: &agent.name,
             instance,
@@ -124,36 +131,19 @@ impl Core {
             .advance(keys::instances(agent.id));
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.store.commit(change, certify).await?;
-        self.sign_and_record((agent.id, instance), receipt, Occasion::Enrolment).await
-    }
-
-    async fn refuse_enrolment(
-        &self,
-        refused: EnrolmentRefused,
-        input: &EnrolInput,
-        key: &PublicKey,
-    ) -> Failure {
-        match refused {
-            EnrolmentRefused::BadCode => Failure::new(code::ENROLMENT_CODE_INVALID),
-            EnrolmentRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES),
-            EnrolmentRefused::Reused => {
-                if let Err(error) = self.raise_code_alarm(input, key).await {
-                    tracing::error!(%error, code = %input.code, "an alarm could not be recorded");
-                }
-                Failure::new(code::ENROLMENT_CODE_USED)
-            }
-        }
+        let holder = Holder::instance(&agent, instance, Occasion::Enrolment);
+        self.sign_and_record(&holder, receipt).await
     }
 
     /// One alarm per code: whoever holds a used code must not be able to fill the disk with it.
-    async fn raise_code_alarm(&self, input: &EnrolInput, key: &PublicKey) -> Result<(), CommitError> {
+    fn code_alarm(&self, input: &EnrolInput, key: &PublicKey) -> Result<Option<Change<Effect>>, CommitError> {
         let found = self.store.read(|world, _| {
             let code = world.registry.code(input.code)?;
             let first = *code.redeemed.values().min()?;
             let agent = world.registry.agent(code.agent)?;
             Some((agent.name.clone(), first))
         });
-        let Some((agent, first_instance)) = found else { return Ok(()) };
+        let Some((agent, first_instance)) = found else { return Ok(None) };
         tracing::warn!(%agent, code = %input.code, peer = %input.peer.ip(), "an enrolment code was used again with another key");
         let event = CodeReused {
             agent: &agent,
@@ -163,10 +153,29 @@ impl Core {
             peer: input.peer.ip().to_string(),
         };
         let alarm = keys::code_alarm(input.code);
-        let change = Change::new(&event)?.rely(alarm, 0).advance(alarm);
-        match self.store.commit(change, ()).await {
-            Ok(_) | Err(CommitError::Append(crate::ledger::AppendError::Conflict(_))) => Ok(()),
+        Ok(Some(Change::new(&event)?.rely(alarm, 0).advance(alarm)))
+    }
+
+    /// Records an alarm, unless it was recorded before: then its key has been advanced. The caller is
+    /// refused in any case.
+    pub(super) async fn raise_alarm(&self, alarm: Result<Option<Change<Effect>>, CommitError>) {
+        let recorded = match alarm {
+            Ok(Some(alarm)) => self.store.commit(alarm, ()).await.map(|receipt| receipt.redeem()),
+            Ok(None) => Ok(()),
             Err(error) => Err(error),
+        };
+        match recorded {
+            Ok(()) | Err(CommitError::Append(AppendError::Conflict(_))) => {}
+            Err(error) => tracing::error!(%error, "an alarm could not be recorded"),
         }
+    }
+}
+
+/// The answer to whoever a code gives nothing.
+pub(super) fn refusal(refused: EnrolmentRefused) -> Failure {
+    match refused {
+        EnrolmentRefused::BadCode => Failure::new(code::ENROLMENT_CODE_INVALID),
+        EnrolmentRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES),
+        EnrolmentRefused::Reused => Failure::new(code::ENROLMENT_CODE_USED),
     }
 }

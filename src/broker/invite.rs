@@ -1,13 +1,14 @@
 use std::collections::BTreeSet;
 
+use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
 use super::world::Effect;
-use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Sensitive, Timestamp};
 use crate::crypto::sha256;
+use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{AgentInvited, AgentSpec, EnrolmentCode, keys};
 use crate::store::Change;
 
@@ -53,7 +54,7 @@ impl AdminDesk {
     /// [`Failure`].
     pub async fn invite(
         &self,
-        operator: &OperatorPrincipal,
+        by: &Authorised<InviteAgents>,
         input: InviteInput,
     ) -> Result<Invitation, Failure> {
         let core = &*self.0;
@@ -66,16 +67,11 @@ impl AdminDesk {
             let (invitee, as_of) =
                 core.store.read(|world, as_of| (invitee(core, &world.registry, &input, uses, now), as_of));
             let Invitee { id: agent_id, create } = invitee?;
-            let id = CodeId::mint(now, &*core.entropy);
-            let code = EnrolmentCode {
-                address: core.settings.address.clone(),
-                pin: core.issuer.authority().key_pin(),
-                id,
-                secret: Sensitive::filled(|secret| core.entropy.fill(secret)),
-            };
+            let code = core.enrolment_code(&core.settings.address, now);
+            let id = code.id;
             let expires_at = now.plus_s(life_s);
             let event = AgentInvited {
-                operator: operator.name(),
+                operator: by.operator().name(),
                 agent: &input.agent,
                 agent_id,
                 code: id,
@@ -107,9 +103,21 @@ impl AdminDesk {
                 uses,
                 network: input.network,
             }));
-            let receipt = core.store.commit(change, code).await?;
+            let receipt = core.store.commit(while_allowed(change, by.operator()), code).await?;
             Ok(Invitation { agent: input.agent.clone(), id, code: receipt.redeem().to_text(), expires_at })
         })
+    }
+}
+
+impl Core {
+    /// A new code for whoever is to reach the broker at `address`.
+    pub(super) fn enrolment_code(&self, address: &str, now: Timestamp) -> EnrolmentCode {
+        EnrolmentCode {
+            address: address.to_owned(),
+            pin: self.issuer.authority().key_pin(),
+            id: CodeId::mint(now, &*self.entropy),
+            secret: Sensitive::filled(|secret| self.entropy.fill(secret)),
+        }
     }
 }
 

@@ -186,7 +186,7 @@ impl Core {
         failure
     }
 
-    async fn record_refusal<V: Event + Sync>(&self, event: &V) {
+    pub(super) async fn record_refusal<V: Event + Sync>(&self, event: &V) {
         let recorded = match Change::new(event) {
             Ok(change) => self.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
             Err(error) => Err(error),

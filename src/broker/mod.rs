@@ -3,8 +3,10 @@
 //! Two desks face the outside: an agent's request reaches [`AgentDesk`] and has no way to what
 //! [`AdminDesk`] does. Nothing here knows HTTP.
 
+mod admit_operator;
 mod apply;
 mod audit;
+mod authorise;
 mod bootstrap;
 mod certificates;
 mod desk;
@@ -13,6 +15,7 @@ mod failure;
 mod introspect;
 mod invite;
 mod mint;
+mod operators;
 mod overview;
 mod put_secret;
 mod renew;
@@ -31,6 +34,7 @@ pub use enrol::EnrolInput;
 pub use failure::Failure;
 pub use invite::{Invitation, InviteInput};
 pub use mint::MintInput;
+pub use operators::{OperatorInvitation, OperatorInviteInput, OperatorState, OperatorView};
 pub use overview::{AgentOverview, AgentView, CapabilityView, InstanceView, RoleView, SecretView};
 pub use put_secret::Stored;
 pub use renew::RenewInput;

@@ -4,6 +4,7 @@ use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{AgentId, AgentName, CapabilityName, InstanceId, RoleName, SecretName, Timestamp};
+use crate::policy::{Authorised, ReadDeclared, ReadSecretNames};
 use crate::registry::{Access, Agent, Capability, Delivery, InstanceState};
 
 /// An agent as operators see it.
@@ -102,7 +103,7 @@ impl AgentDesk {
 impl AdminDesk {
     /// All agents, by name.
     #[must_use]
-    pub fn agents(&self) -> Vec<AgentView> {
+    pub fn agents(&self, _by: &Authorised<ReadDeclared>) -> Vec<AgentView> {
         let now = self.0.clock.now();
         self.0.store.read(|world, _| world.registry.agents().map(|agent| agent_view(agent, now)).collect())
     }
@@ -111,7 +112,7 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`] when there is none.
-    pub fn agent(&self, name: &AgentName) -> Result<AgentView, Failure> {
+    pub fn agent(&self, _by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentView, Failure> {
         let now = self.0.clock.now();
         let found =
             self.0.store.read(|world, _| world.registry.agent_named(name).map(|one| agent_view(one, now)));
@@ -120,7 +121,7 @@ impl AdminDesk {
 
     /// All capabilities, by name.
     #[must_use]
-    pub fn capabilities(&self) -> Vec<CapabilityView> {
+    pub fn capabilities(&self, _by: &Authorised<ReadDeclared>) -> Vec<CapabilityView> {
         let broker = self.0.settings.tokens.broker.as_str();
         let view = |one: &Capability| capability_view(one, broker);
         self.0.store.read(|world, _| world.registry.declarations().capabilities().map(view).collect())
@@ -128,7 +129,7 @@ impl AdminDesk {
 
     /// All roles, by name.
     #[must_use]
-    pub fn roles(&self) -> Vec<RoleView> {
+    pub fn roles(&self, _by: &Authorised<ReadDeclared>) -> Vec<RoleView> {
         let view = |role: &crate::registry::Role| RoleView {
             name: role.name.clone(),
             capabilities: role.capabilities.iter().cloned().collect(),
@@ -138,7 +139,7 @@ impl AdminDesk {
 
     /// All secrets, by name, without their values.
     #[must_use]
-    pub fn secrets(&self) -> Vec<SecretView> {
+    pub fn secrets(&self, _by: &Authorised<ReadSecretNames>) -> Vec<SecretView> {
         let view = |secret: &crate::secrets::Secret| SecretView {
             name: secret.name.clone(),
             version: secret.current.number,

@@ -1,10 +1,11 @@
+use super::authorise::while_allowed;
 use super::desk::{AdminDesk, deciding_again};
 use super::failure::Failure;
 use super::world::Effect;
-use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::SECRET_VERSIONS_MAX;
 use crate::base::{SecretId, SecretName, Sensitive};
+use crate::policy::{Authorised, StoreSecrets};
 use crate::secrets::{self, SecretStored, SecretValue, keys};
 use crate::store::Change;
 
@@ -26,7 +27,7 @@ impl AdminDesk {
     /// [`Failure`].
     pub async fn put_secret(
         &self,
-        operator: &OperatorPrincipal,
+        by: &Authorised<StoreSecrets>,
         name: SecretName,
         value: Sensitive<Vec<u8>>,
     ) -> Result<Stored, Failure> {
@@ -42,7 +43,8 @@ impl AdminDesk {
             if version > SECRET_VERSIONS_MAX {
                 return Err(Failure::new(code::SECRET_VERSIONS_EXHAUSTED).into());
             }
-            let event = SecretStored { operator: operator.name(), secret: &name, secret_id: id, version };
+            let event =
+                SecretStored { operator: by.operator().name(), secret: &name, secret_id: id, version };
             let sealed = core.sealer.seal(id, version, &value, &*core.entropy);
             let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed };
             let mut change = Change::new(&event)?
@@ -52,7 +54,7 @@ impl AdminDesk {
             if before == 0 {
                 change = change.advance(keys::existence(&name));
             }
-            let receipt = core.store.commit(change, ()).await?;
+            let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
             Ok(Stored { name: name.clone(), version, seq: receipt.seq() })
         })
     }

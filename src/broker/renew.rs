@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use super::certificates::{Enrolled, Occasion, Planned, read_key};
+use super::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
 use super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::failure::Failure;
 use super::world::{Effect, World};
@@ -57,8 +57,9 @@ impl AgentDesk {
             let (agent, instance, grant) = decided.map_err(|refused| Again::Stop(failure(refused)))?;
             match (grant.act().step(), &instance.next) {
                 (RenewalStep::Repeat, Some(next)) => {
-                    let planned = Planned { agent: &agent, instance: instance.id, holding: next };
-                    core.certificate_again(planned, grant, &key, renewing.as_of(), Occasion::Renewal).await
+                    let holder = Holder::instance(&agent, instance.id, Occasion::Renewal);
+                    let planned = Planned::instance(holder, next);
+                    core.certificate_again(planned, grant, &key, renewing.as_of()).await
                 }
                 (RenewalStep::Plan | RenewalStep::Repeat, _) => {
                     core.renew_new((&agent, &instance), (grant, &renewing), &key, &input).await
@@ -137,7 +138,8 @@ impl Core {
         key: &PublicKey,
         input: &RenewInput,
     ) -> Result<Enrolled, Again> {
-        let plan = self.plan_certificate(agent, key, self.clock.now());
+        let spiffe = self.agent_spiffe(&agent.name);
+        let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, self.clock.now());
         let effect = crate::registry::Effect::Renew {
             agent: agent.id,
             instance: instance.id,
@@ -155,7 +157,8 @@ impl Core {
             .rely(keys::certificate(instance.id), as_of)
             .advance(keys::certificate(instance.id));
         let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
-        self.sign_and_record((agent.id, instance.id), receipt, Occasion::Renewal).await
+        let holder = Holder::instance(agent, instance.id, Occasion::Renewal);
+        self.sign_and_record(&holder, receipt).await
     }
 }
 
@@ -184,10 +187,15 @@ fn renewed(
     }
 }
 
+/// A renewal for the key that is in use.
+pub(super) const fn same_key() -> Failure {
+    Failure::new(code::RENEWAL_SAME_KEY)
+}
+
 fn failure(refused: RenewalRefused) -> Failure {
     match refused {
         RenewalRefused::Gone => AuthnError::Unknown.into(),
-        RenewalRefused::SameKey => Failure::new(code::RENEWAL_SAME_KEY),
+        RenewalRefused::SameKey => same_key(),
         RenewalRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES)
             .because("the agent may have fewer live instances than it has, and older ones come first"),
     }

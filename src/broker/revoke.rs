@@ -1,10 +1,14 @@
-use super::desk::{AdminDesk, Again, AgentDesk, Core, deciding_again};
+use super::authorise::while_allowed;
+use super::desk::{AdminDesk, AgentDesk, Core, deciding_again};
 use super::failure::Failure;
+use super::operators::{operator_unknown, somebody_else_administers};
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::code;
-use crate::base::{AgentName, InstanceId, TokenId};
+use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
+use crate::operators::{self, Operator};
 use crate::pki::Serial;
+use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
 use crate::registry::Agent;
 use crate::revocation::{self, Liveness, RevocationChanged, Subject, keys};
 use crate::store::Change;
@@ -38,8 +42,32 @@ impl Revocation {
     }
 }
 
-/// What is found of a subject: itself, and the name of the agent that it belongs to.
-type Found = Option<(Subject, Option<String>)>;
+/// A subject, and the name of whom it belongs to.
+struct Found {
+    subject: Subject,
+    agent: Option<String>,
+    operator: Option<String>,
+}
+
+impl Found {
+    fn of_agent(subject: Subject, agent: &Agent) -> Self {
+        Self { subject, agent: Some(agent.name.to_string()), operator: None }
+    }
+
+    fn of_operator(operator: &Operator) -> Self {
+        let subject = Subject::Operator(operator.id);
+        Self { subject, agent: None, operator: Some(operator.name.to_string()) }
+    }
+}
+
+/// On whose word something is taken away.
+#[derive(Clone, Copy)]
+enum Word<'a> {
+    /// An operator's.
+    Operator(&'a OperatorPrincipal),
+    /// That of an agent whose own it is.
+    Holder,
+}
 
 impl AdminDesk {
     /// Revokes, suspends or resumes the agent called `name`. Repeating it does no harm.
@@ -51,30 +79,27 @@ impl AdminDesk {
     /// [`Failure`].
     pub async fn revoke_agent(
         &self,
-        operator: &OperatorPrincipal,
+        by: &Authorised<Contain>,
         name: &AgentName,
         what: Revocation,
     ) -> Result<u64, Failure> {
         let find = |world: &World| {
-            world.registry.agent_named(name).map(|one| (Subject::Agent(one.id), name_of(one)))
+            let agent = world.registry.agent_named(name).ok_or_else(unknown)?;
+            Ok(Found::of_agent(Subject::Agent(agent.id), agent))
         };
-        self.0.revoke(operator.name().as_str(), what, &find).await
+        self.0.revoke(Word::Operator(by.operator()), what, &find).await
     }
 
     /// Revokes one instance of an agent, and leaves the others alone.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn revoke_instance(
-        &self,
-        operator: &OperatorPrincipal,
-        id: InstanceId,
-    ) -> Result<u64, Failure> {
+    pub async fn revoke_instance(&self, by: &Authorised<Contain>, id: InstanceId) -> Result<u64, Failure> {
         let find = |world: &World| {
-            let agent = world.registry.agents().find(|agent| agent.instances.contains_key(&id))?;
-            Some((Subject::Instance(id), name_of(agent)))
+            let agent = world.registry.agents().find(|agent| agent.instances.contains_key(&id));
+            Ok(Found::of_agent(Subject::Instance(id), agent.ok_or_else(unknown)?))
         };
-        self.0.revoke(operator.name().as_str(), Revocation::Revoke, &find).await
+        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, &find).await
     }
 
     /// Revokes the holder of a certificate: the instance of an agent that holds it, as its current or
@@ -82,27 +107,45 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn revoke_certificate(
-        &self,
-        operator: &OperatorPrincipal,
-        serial: Serial,
-    ) -> Result<u64, Failure> {
+    pub async fn revoke_certificate(&self, by: &Authorised<Contain>, serial: Serial) -> Result<u64, Failure> {
         let find = |world: &World| {
-            world.registry.agents().find_map(|agent| {
+            let found = world.registry.agents().find_map(|agent| {
                 let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()))?;
-                Some((Subject::Instance(holder.id), name_of(agent)))
-            })
+                Some(Found::of_agent(Subject::Instance(holder.id), agent))
+            });
+            found.ok_or_else(unknown)
         };
-        self.0.revoke(operator.name().as_str(), Revocation::Revoke, &find).await
+        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, &find).await
     }
 
     /// Revokes one token. Nobody keeps a list of tokens: the id is taken as it is given.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn revoke_token(&self, operator: &OperatorPrincipal, id: TokenId) -> Result<u64, Failure> {
-        let find = |_: &World| Some((Subject::Token(id), None));
-        self.0.revoke(operator.name().as_str(), Revocation::Revoke, &find).await
+    pub async fn revoke_token(&self, by: &Authorised<RevokeTokens>, id: TokenId) -> Result<u64, Failure> {
+        let find = |_: &World| Ok(Found { subject: Subject::Token(id), agent: None, operator: None });
+        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, &find).await
+    }
+
+    /// Revokes, suspends or resumes the operator called `name`; not the last one who administers
+    /// everything and can act.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn revoke_operator(
+        &self,
+        by: &Authorised<ContainOperators>,
+        name: &OperatorName,
+        what: Revocation,
+    ) -> Result<u64, Failure> {
+        let find = |world: &World| {
+            let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
+            if what != Revocation::Resume {
+                somebody_else_administers(world, operator, self.0.clock.now())?;
+            }
+            Ok(Found::of_operator(operator))
+        };
+        self.0.revoke(Word::Operator(by.operator()), what, &find).await
     }
 }
 
@@ -124,36 +167,47 @@ impl AgentDesk {
             return Ok(());
         }
         let name = Some(principal.name().to_string());
-        let find = |_: &World| Some((Subject::Token(claims.jti), name.clone()));
-        self.0.revoke("its holder", Revocation::Revoke, &find).await.map(|_| ())
+        let find = |_: &World| {
+            Ok(Found { subject: Subject::Token(claims.jti), agent: name.clone(), operator: None })
+        };
+        self.0.revoke(Word::Holder, Revocation::Revoke, &find).await.map(|_| ())
     }
-}
-
-fn name_of(agent: &Agent) -> Option<String> {
-    Some(agent.name.to_string())
 }
 
 impl Core {
     async fn revoke(
         &self,
-        by: &str,
+        word: Word<'_>,
         what: Revocation,
-        find: &(dyn Fn(&World) -> Found + Sync),
+        find: &(dyn Fn(&World) -> Result<Found, Failure> + Sync),
     ) -> Result<u64, Failure> {
         let revoked = deciding_again!(async {
-            let Some((subject, agent)) = self.store.read(|world, _| find(world)) else {
-                return Err(Again::Stop(unknown()));
-            };
+            let (found, as_of) = self.store.read(|world, as_of| (find(world), as_of));
+            let Found { subject, agent, operator } = found?;
             let id = match subject {
                 Subject::Agent(id) => id.to_string(),
                 Subject::Instance(id) => id.to_string(),
                 Subject::Token(id) => id.to_string(),
+                Subject::Operator(id) => id.to_string(),
             };
-            let event = RevocationChanged { by, action: what.as_str(), subject: subject.kind(), agent, id };
-            // It relies on nothing: a revocation is never too late and never in anybody's way.
-            let change = Change::new(&event)?
+            let by = match word {
+                Word::Operator(operator) => operator.name().as_str(),
+                Word::Holder => "its holder",
+            };
+            let event =
+                RevocationChanged { by, action: what.as_str(), subject: subject.kind(), agent, operator, id };
+            // It relies on nothing of its subject: a revocation is never too late and never in
+            // anybody's way.
+            let mut change = Change::new(&event)?
                 .effect(Effect::Revocation(what.effect(subject)))
                 .advance(keys::subject(subject));
+            if let Word::Operator(operator) = word {
+                change = while_allowed(change, operator);
+            }
+            if matches!(subject, Subject::Operator(_)) {
+                let admins = operators::keys::admins();
+                change = change.rely(admins, as_of).advance(admins);
+            }
             Ok((self.store.commit(change, ()).await?.seq(), subject))
         });
         let (seq, subject) = revoked?;
@@ -165,6 +219,6 @@ impl Core {
     }
 }
 
-fn unknown() -> Failure {
+const fn unknown() -> Failure {
     Failure::new(code::SUBJECT_UNKNOWN)
 }

@@ -1,5 +1,6 @@
 use std::sync::PoisonError;
 
+use super::authorise::while_allowed;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
@@ -12,6 +13,7 @@ use crate::base::{OperatorName, Timestamp};
 use crate::issuance::Staged;
 use crate::keyring::{Family, KeyringError, Stage, StageError, Standing};
 use crate::pki::{self, Authority, AuthorityStaged};
+use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
 use crate::registry::InstanceState;
 use crate::store::Change;
 use crate::token::{self, Signer, TokenKeyStaged};
@@ -53,7 +55,7 @@ pub enum Force {
 impl AdminDesk {
     /// All generations of the certificate authority, the oldest first.
     #[must_use]
-    pub fn authorities(&self) -> Vec<AuthorityView> {
+    pub fn authorities<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<AuthorityView> {
         let now = self.0.clock.now();
         self.0.store.read(|world, _| {
             let view = |(generation, standing): (u32, Standing)| {
@@ -74,7 +76,7 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn prepare_authority(&self, operator: &OperatorPrincipal) -> Result<(), Failure> {
+    pub async fn prepare_authority(&self, by: &Authorised<RotateSigningKeys>) -> Result<(), Failure> {
         let core = &*self.0;
         deciding_again!(async {
             let (next, as_of) = core.store.read(|world, as_of| {
@@ -91,7 +93,7 @@ impl AdminDesk {
             let authority = Authority::new(certificate.clone(), key);
             let authority = authority.map_err(|error| Again::Stop(broken(&error)))?;
             let event = AuthorityStaged {
-                by: operator.name(),
+                by: by.operator().name(),
                 generation,
                 pin: authority.public().key_pin().hex(),
                 stage: Stage::Prepared.as_str(),
@@ -102,6 +104,7 @@ impl AdminDesk {
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
             let staged = Staged { generation, stage: Stage::Prepared, key: Some(authority) };
+            let change = while_allowed(change, by.operator());
             core.issuer.stage_authority(core.store.commit(change, staged).await?);
             Ok(())
         })?;
@@ -115,7 +118,7 @@ impl AdminDesk {
     /// [`Failure`]; without [`Force`] also when live instances are behind.
     pub async fn stage_authority(
         &self,
-        operator: &OperatorPrincipal,
+        by: &Authorised<RotateSigningKeys>,
         (generation, stage): (u32, Stage),
         force: Force,
     ) -> Result<(), Failure> {
@@ -126,12 +129,13 @@ impl AdminDesk {
                 (checked(world, (generation, stage), force, now).map_err(Again::Stop), as_of)
             });
             let (pin, behind) = checked?;
-            let event = staged(operator.name(), (generation, stage), pin, behind);
+            let event = staged(by.operator().name(), (generation, stage), pin, behind);
             let change = Change::new(&event)?
                 .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
             let staged = Staged { generation, stage, key: None };
+            let change = while_allowed(change, by.operator());
             core.issuer.stage_authority(core.store.commit(change, staged).await?);
             Ok(())
         })?;
@@ -141,7 +145,7 @@ impl AdminDesk {
 
     /// All generations of the token key, the oldest first.
     #[must_use]
-    pub fn token_keys(&self) -> Vec<TokenKeyView> {
+    pub fn token_keys<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<TokenKeyView> {
         let view = |(generation, standing)| TokenKeyView { generation, standing };
         self.0.store.read(|world, _| world.token_keys.generations().all().map(view).collect())
     }
@@ -150,8 +154,8 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn prepare_token_key(&self, operator: &OperatorPrincipal) -> Result<(), Failure> {
-        self.0.prepare_token_key(operator.name().as_str()).await
+    pub async fn prepare_token_key(&self, by: &Authorised<RotateSigningKeys>) -> Result<(), Failure> {
+        self.0.prepare_token_key(Some(by.operator())).await
     }
 
     /// Brings a token key to `stage`.
@@ -160,11 +164,11 @@ impl AdminDesk {
     /// [`Failure`].
     pub async fn stage_token_key(
         &self,
-        operator: &OperatorPrincipal,
+        by: &Authorised<RotateSigningKeys>,
         generation: u32,
         stage: Stage,
     ) -> Result<(), Failure> {
-        self.0.stage_token_key(operator.name().as_str(), generation, stage).await
+        self.0.stage_token_key(Some(by.operator()), generation, stage).await
     }
 }
 
@@ -185,23 +189,23 @@ impl Core {
         let ends = active.since.plus_s(self.settings.token_key_life_s);
         match generations.prepared() {
             None if now >= ends.plus_s(TOKEN_KEY_LEAD_S.saturating_neg()) => {
-                self.prepare_token_key(SCHEDULE).await?;
+                self.prepare_token_key(None).await?;
             }
             Some((next, prepared)) if now >= ends && now >= prepared.since.plus_s(TOKEN_KEY_LEAD_S) => {
-                self.stage_token_key(SCHEDULE, next, Stage::Active).await?;
+                self.stage_token_key(None, next, Stage::Active).await?;
             }
             None | Some(_) => {}
         }
         for (generation, standing) in generations.all() {
             let over = standing.since.plus_s(TOKEN_LIFE_MAX_S.saturating_add(LEEWAY_S));
             if standing.stage == Stage::Old && now >= over {
-                self.stage_token_key(SCHEDULE, generation, Stage::Revoked).await?;
+                self.stage_token_key(None, generation, Stage::Revoked).await?;
             }
         }
         Ok(())
     }
 
-    async fn prepare_token_key(&self, by: &str) -> Result<(), Failure> {
+    async fn prepare_token_key(&self, by: Option<&OperatorPrincipal>) -> Result<(), Failure> {
         deciding_again!(async {
             let (next, as_of) = self.store.read(|world, as_of| {
                 let generations = world.token_keys.generations();
@@ -218,7 +222,12 @@ impl Core {
         })
     }
 
-    async fn stage_token_key(&self, by: &str, generation: u32, stage: Stage) -> Result<(), Failure> {
+    async fn stage_token_key(
+        &self,
+        by: Option<&OperatorPrincipal>,
+        generation: u32,
+        stage: Stage,
+    ) -> Result<(), Failure> {
         deciding_again!(async {
             let (checked, as_of) = self
                 .store
@@ -252,17 +261,20 @@ impl Core {
     }
 }
 
+/// The change, on the word of `by`, or of the schedule.
 fn token_key_change(
-    by: &str,
+    by: Option<&OperatorPrincipal>,
     (generation, stage): (u32, Stage),
     kid: &str,
     as_of: u64,
 ) -> Result<Change<Effect>, Again> {
-    let event = TokenKeyStaged { by, generation, kid, stage: stage.as_str() };
-    Ok(Change::new(&event)?
+    let name = by.map_or(SCHEDULE, |operator| operator.name().as_str());
+    let event = TokenKeyStaged { by: name, generation, kid, stage: stage.as_str() };
+    let change = Change::new(&event)?
         .effect(Effect::Token(token::Effect::Stage { generation, stage }))
         .rely(token::keys::token_keys(), as_of)
-        .advance(token::keys::token_keys()))
+        .advance(token::keys::token_keys());
+    Ok(by.into_iter().fold(change, while_allowed))
 }
 
 fn staged(

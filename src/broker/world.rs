@@ -60,7 +60,8 @@ impl store::World for World {
         match effect {
             Effect::Registry(effect) => Registry::project(effect, out),
             Effect::Secrets(effect) => Catalogue::project(effect, out),
-            Effect::Operators(_) | Effect::Pki(_) | Effect::Revocation(_) | Effect::Token(_) => {}
+            Effect::Operators(effect) => Operators::project(effect, out),
+            Effect::Pki(_) | Effect::Revocation(_) | Effect::Token(_) => {}
         }
     }
 }

@@ -125,7 +125,7 @@ pub(super) async fn revoke_certificate(home: &Path, serial: &str, console: &Cons
     change(home, &format!("/v1/certificates/{serial}/revoke"), "revoked", console).await
 }
 
-async fn change(home: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
+pub(super) async fn change(home: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
     let answer = Client::of(home, Kind::Operator).await?.post_json(path, &json!({})).await?.json()?;
     if console.is_json() {
         console.json(&answer);
@@ -150,17 +150,27 @@ async fn invite(home: &Path, args: &InviteArgs, console: &Console) -> Result<(),
         "network": network.map(|network| network.to_string()),
     });
     let answer = client.post_json(&path, &body).await?.json()?;
+    let uses = args.uses.filter(|uses| *uses > 1).map_or("one use".to_owned(), |uses| format!("{uses} uses"));
+    hand_over(&answer, args.out.as_deref(), (&uses, "on the agent's machine"), console)
+}
+
+/// Prints an enrolment code, or writes it to a new file, and says what it is good for and `whose` it is.
+pub(super) fn hand_over(
+    answer: &Value,
+    out: Option<&Path>,
+    (uses, whose): (&str, &str),
+    console: &Console,
+) -> Result<(), Failure> {
     let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
-    if let Some(path) = &args.out {
+    if let Some(path) = out {
         let line = zeroize::Zeroizing::new(format!("{}\n", field("code")));
         write_private(path, line.as_bytes()).map_err(|error| unusable(path, &error))?;
     } else if console.is_json() {
-        console.json(&answer);
+        console.json(answer);
     } else {
         console.line(field("code"));
     }
-    let uses = args.uses.filter(|uses| *uses > 1).map_or("one use".to_owned(), |uses| format!("{uses} uses"));
-    console.say(&format!("{uses}, until {}; on the agent's machine: `keyward join`", field("expires_at")));
+    console.say(&format!("{uses}, until {}; {whose}: `keyward join`", field("expires_at")));
     Ok(())
 }
 
@@ -173,6 +183,7 @@ pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(
     }
     let columns: &[&str] = match path {
         "/v1/agents" => &["name", "roles", "max_instances", "instances"],
+        "/v1/operators" => &["name", "role", "owner", "state"],
         "/v1/roles" => &["name", "capabilities"],
         "/v1/secrets" => &["name", "version", "updated_at"],
         "/v1/authorities" => &["generation", "stage", "since", "not_after", "behind", "pin"],
@@ -260,7 +271,7 @@ pub(super) async fn audit(home: &Path, command: &AuditCommand, console: &Console
     Ok(())
 }
 
-fn canonical<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Failure> {
+pub(super) fn canonical<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Failure> {
     text.parse()
         .map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))
 }

@@ -43,12 +43,9 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Client {
-    /// A client that shows the identity of `kind` below `home`; an agent's is renewed first when it
-    /// is due.
+    /// A client that shows the identity of `kind` below `home`, which is renewed first when it is due.
     pub(super) async fn of(home: &Path, kind: Kind) -> Result<Self, Failure> {
-        if kind == Kind::Agent {
-            renew_if_due(home).await?;
-        }
+        renew_if_due(home, kind).await?;
         let mut client = Self::with(&Identity::load(home, kind)?)?;
         client.source = Some((home.to_owned(), kind));
         Ok(client)
@@ -84,6 +81,11 @@ impl Client {
     pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(body).unwrap_or_default();
         self.send(Method::POST, path, Some("application/json"), None, body.into()).await
+    }
+
+    pub(super) async fn put_json(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        self.send(Method::PUT, path, Some("application/json"), None, body.into()).await
     }
 
     pub(super) async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Result<Answer, Failure> {

@@ -66,7 +66,7 @@ pub enum Command {
     },
     /// Play the whole path against a real broker on this machine's loopback
     Demo,
-    /// Enrol this machine as an agent, with a code from standard input, a file or a prompt
+    /// Enrol this machine, as the agent or the operator that an invitation is for, with a code from standard input, a file or a prompt
     Join {
         /// Read the enrolment code from this file (`-`: standard input)
         #[arg(long, value_name = "FILE")]
@@ -75,8 +75,11 @@ pub enum Command {
         #[arg(hide = true)]
         argument: Vec<OsString>,
     },
-    /// Replace this agent's certificate by a new one with a new key; other verbs do so when it is due
+    /// Replace this machine's certificate by a new one with a new key; other verbs do so when it is due
     Renew {
+        /// The operator's, not the agent's
+        #[arg(long)]
+        operator: bool,
         /// Go on renewing whenever it is due
         #[arg(long)]
         watch: bool,
@@ -132,6 +135,9 @@ pub enum Command {
     /// The token key's generations; they follow a schedule of their own
     #[command(subcommand)]
     TokenKey(TokenKeyCommand),
+    /// Operators: invite, list, give roles, take away
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// Capabilities that are declared
     #[command(subcommand)]
     Capability(ListCommand),
@@ -217,6 +223,60 @@ pub struct InviteArgs {
     /// Write the code to this new file, for its owner alone, instead of standard output
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// `keyward operator …`
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Make an enrolment code for an operator: one use, 15 minutes
+    Invite {
+        /// The operator
+        name: String,
+        /// Create the operator with this role: admin, security, approver or auditor
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
+        /// Bind it to what this owner has
+        #[arg(long, value_name = "OWNER")]
+        owner: Option<String>,
+        /// Write the code to this new file, for its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// List operators
+    List,
+    /// Show one operator
+    Show {
+        /// The operator
+        name: String,
+    },
+    /// Give an operator another role, from its next request on; its reach stays unless it is said
+    Role {
+        /// The operator
+        name: String,
+        /// admin, security, approver or auditor
+        role: String,
+        /// Bind it to what this owner has
+        #[arg(long, value_name = "OWNER")]
+        owner: Option<String>,
+        /// Bind it to no owner
+        #[arg(long, conflicts_with = "owner")]
+        no_owner: bool,
+    },
+    /// End every certificate and code that an operator has so far
+    Revoke {
+        /// The operator
+        name: String,
+    },
+    /// Let nothing of an operator count until it is resumed
+    Suspend {
+        /// The operator
+        name: String,
+    },
+    /// End a suspension
+    Resume {
+        /// The operator
+        name: String,
+    },
 }
 
 /// `keyward token …`

@@ -7,19 +7,27 @@ use super::failure::Failure;
 use crate::base::Sensitive;
 use crate::base::code;
 use crate::pki::tls;
-use crate::pki::{certificate_from_pem, certificate_pem, certificates_from_pem};
+use crate::pki::{PeerCertificate, SpiffeId, certificate_from_pem, certificate_pem, certificates_from_pem};
 
 /// Which of the identities of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// An agent's: made by `keyward join`.
     Agent,
-    /// An operator's: made by `keyward init`.
+    /// An operator's: made by `keyward init`, or by `keyward join`.
     Operator,
 }
 
 impl Kind {
-    const fn directory(self) -> &'static str {
+    /// Whose identity the certificate is.
+    pub(super) fn of(certificate: &PeerCertificate) -> Self {
+        match certificate.spiffe() {
+            SpiffeId::Agent { .. } => Self::Agent,
+            SpiffeId::Operator { .. } => Self::Operator,
+        }
+    }
+
+    pub(super) const fn directory(self) -> &'static str {
         match self {
             Self::Agent => "agent",
             Self::Operator => "operator",
@@ -30,7 +38,7 @@ impl Kind {
         match self {
             Self::Agent => "enrol first: `keyward join`, with a code from `keyward agent invite NAME`",
             Self::Operator => {
-                "make one on the broker's host: `keyward init`, or `keyward init --reissue-operator`"
+                "enrol first: `keyward join`, with a code from `keyward operator invite NAME`; or, on the broker's host, `keyward init --reissue-operator`"
             }
         }
     }
@@ -144,6 +152,11 @@ impl Identity {
         let mut identity = Self::load(home, kind)?;
         identity.authority_pem = authorities.iter().map(|der| certificate_pem(der)).collect();
         identity.save(home, kind)
+    }
+
+    /// Its certificate.
+    pub(super) fn certificate(&self) -> Result<PeerCertificate, Failure> {
+        PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged())
     }
 
     /// The identity in TLS's terms.

@@ -16,13 +16,16 @@ use crate::registry::EnrolmentCode;
 /// Longer than any enrolment code.
 const CODE_BYTES_MAX: usize = 2048;
 
-/// Enrols this machine: makes a key, redeems the code, keeps key and certificate. Joining again with
+/// Enrols this machine, as the agent or the operator that the code is for: makes a key, redeems the code, keeps key and certificate. Joining again with
 /// the same code sends the same key and gets the same certificate.
 pub(super) async fn join(home: &Path, code_file: Option<&Path>, console: &Console) -> Result<(), Failure> {
     let text = input::secret(code_file, "Enrolment code", CODE_BYTES_MAX, console)?;
     let text = std::str::from_utf8(text.expose()).unwrap_or_default();
     let code = EnrolmentCode::parse(text).map_err(|error| {
-        Failure::usage(&error.to_string(), "copy the whole line that `keyward agent invite` printed")
+        Failure::usage(
+            &error.to_string(),
+            "copy the whole line that `keyward agent invite` or `keyward operator invite` printed",
+        )
     })?;
     let pending = PendingKey::open(home, &format!("joining-{}.pem", code.id))?;
     let secret = zeroize::Zeroizing::new(base64url(code.secret.expose()));
@@ -37,15 +40,20 @@ pub(super) async fn join(home: &Path, code_file: Option<&Path>, console: &Consol
         certificate_pem: field("certificate"),
         authority_pem: field("authority"),
     };
-    identity.save(home, Kind::Agent)?;
+    identity.save(home, Kind::of(&identity.certificate()?))?;
     pending.settle()?;
     if console.is_json() {
-        console.json(&json!({
-            "agent": field("agent"), "instance": field("instance"),
-            "spiffe_id": field("spiffe_id"), "not_after": field("not_after"),
-        }));
+        console.json(&without_certificates(answer));
     } else {
         console.line(&format!("enrolled as {} until {}", field("spiffe_id"), field("not_after")));
     }
     Ok(())
+}
+
+/// What the broker says of an identity that it gave, without what was stored of it.
+pub(super) fn without_certificates(mut answer: Value) -> Value {
+    if let Some(fields) = answer.as_object_mut() {
+        fields.retain(|field, _| !matches!(field.as_str(), "certificate" | "authority"));
+    }
+    answer
 }

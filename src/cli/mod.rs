@@ -13,6 +13,7 @@ mod failure;
 mod identity;
 mod input;
 mod join;
+mod operator;
 mod patience;
 mod pending;
 mod renew;
@@ -50,12 +51,19 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Get { secret, capability, out } => {
             agent::get(&home, secret, capability.as_deref(), out.as_deref(), console).await
         }
-        Command::Renew { watch: false } => renew::renew(&home, console).await,
-        Command::Renew { watch: true } => renew::watch(&home, console).await,
+        Command::Renew { watch, operator } => {
+            let kind = if *operator { Kind::Operator } else { Kind::Agent };
+            if *watch {
+                renew::watch(&home, kind, console).await
+            } else {
+                renew::renew(&home, kind, console).await
+            }
+        }
         Command::Whoami { operator } => agent::whoami(&home, *operator, console).await,
         Command::Plan { files, prune } => admin::declare(&home, files, *prune, "/v1/plan", console).await,
         Command::Apply { files, prune } => admin::declare(&home, files, *prune, "/v1/apply", console).await,
         Command::Agent(command) => admin::agent(&home, command, console).await,
+        Command::Operator(command) => operator::operator(&home, command, console).await,
         Command::Cert(command::CertCommand::Revoke { serial }) => {
             admin::revoke_certificate(&home, serial, console).await
         }

@@ -7,15 +7,12 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
-use super::identity::{Identity, Kind, damaged, identity_lock, unusable};
+use super::identity::{Identity, Kind, identity_lock, unusable};
+use super::join::without_certificates;
 use super::pending::PendingKey;
 use crate::base::code;
 use crate::base::encoding::base64url;
 use crate::base::{Clock, SystemClock, Timestamp};
-use crate::pki::{PeerCertificate, certificate_from_pem};
-
-/// The key of a renewal that is under way, below the home.
-const PENDING: &str = "agent-renewing.pem";
 
 /// Longest wait of a watcher before it looks at the clock again: a machine may sleep meanwhile.
 const LOOK_AGAIN_S: i64 = 600;
@@ -23,13 +20,13 @@ const LOOK_AGAIN_S: i64 = 600;
 const RETRY_FIRST_S: i64 = 15;
 const RETRY_LONGEST_S: i64 = 900;
 
-/// Renews the agent's certificate now.
-pub(super) async fn renew(home: &Path, console: &Console) -> Result<(), Failure> {
+/// Renews the certificate now.
+pub(super) async fn renew(home: &Path, kind: Kind, console: &Console) -> Result<(), Failure> {
     // Before anything is made: without an identity there is nothing to renew.
-    Identity::load(home, Kind::Agent)?;
+    Identity::load(home, kind)?;
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| unusable(home, &error))?;
-    let renewed = exchange(home, &Identity::load(home, Kind::Agent)?).await?;
+    let renewed = exchange(home, kind, &Identity::load(home, kind)?).await?;
     if console.is_json() {
         console.json(&renewed);
     } else {
@@ -40,15 +37,15 @@ pub(super) async fn renew(home: &Path, console: &Console) -> Result<(), Failure>
 
 /// Renews whenever it is due, for as long as it is let. A failure is told and tried again; only a
 /// certificate that nothing can renew any more ends it.
-pub(super) async fn watch(home: &Path, console: &Console) -> Result<(), Failure> {
+pub(super) async fn watch(home: &Path, kind: Kind, console: &Console) -> Result<(), Failure> {
     let mut failures = 0_u32;
     loop {
-        let due = Due::of(&Identity::load(home, Kind::Agent)?)?;
+        let due = Due::of(&Identity::load(home, kind)?)?;
         let now = SystemClock::new().now();
         let ahead = due.moment.seconds_since(now);
         let wait_s = match ahead {
-            1.. if !is_told_to(home).await => ahead.min(LOOK_AGAIN_S),
-            _ => match renew(home, console).await {
+            1.. if !is_told_to(home, kind).await => ahead.min(LOOK_AGAIN_S),
+            _ => match renew(home, kind, console).await {
                 Ok(()) => {
                     failures = 0;
                     continue;
@@ -66,9 +63,9 @@ pub(super) async fn watch(home: &Path, console: &Console) -> Result<(), Failure>
 }
 
 /// Whether the broker wants certificates like this one replaced now. No answer is no wish.
-async fn is_told_to(home: &Path) -> bool {
+async fn is_told_to(home: &Path, kind: Kind) -> bool {
     let told = async {
-        let me = Client::with(&Identity::load(home, Kind::Agent)?)?.get("/v1/whoami").await?.json()?;
+        let me = Client::with(&Identity::load(home, kind)?)?.get("/v1/whoami").await?.json()?;
         Ok::<_, Failure>(me.get("renew_now").and_then(Value::as_bool).unwrap_or(false))
     };
     told.await.unwrap_or(false)
@@ -76,9 +73,9 @@ async fn is_told_to(home: &Path) -> bool {
 
 /// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
 /// that fails is no reason for the verb to: the next one tries again.
-pub(super) async fn renew_if_due(home: &Path) -> Result<(), Failure> {
+pub(super) async fn renew_if_due(home: &Path, kind: Kind) -> Result<(), Failure> {
     let now = SystemClock::new().now();
-    if Due::of(&Identity::load(home, Kind::Agent)?)?.moment > now {
+    if Due::of(&Identity::load(home, kind)?)?.moment > now {
         return Ok(());
     }
     let lock = identity_lock(home)?;
@@ -88,12 +85,12 @@ pub(super) async fn renew_if_due(home: &Path) -> Result<(), Failure> {
         Err(TryLockError::WouldBlock) => return Ok(()),
         Err(TryLockError::Error(error)) => return Err(unusable(home, &error)),
     }
-    let identity = Identity::load(home, Kind::Agent)?;
+    let identity = Identity::load(home, kind)?;
     let due = Due::of(&identity)?;
     if due.moment > now {
         return Ok(());
     }
-    match exchange(home, &identity).await {
+    match exchange(home, kind, &identity).await {
         Err(failure) if now >= due.ends => Err(failure),
         Ok(_) | Err(_) => Ok(()),
     }
@@ -108,8 +105,7 @@ struct Due {
 
 impl Due {
     fn of(identity: &Identity) -> Result<Self, Failure> {
-        let peer = certificate_from_pem(&identity.certificate_pem).ok();
-        let peer = peer.and_then(|der| PeerCertificate::parse(&der).ok()).ok_or_else(damaged)?;
+        let peer = identity.certificate()?;
         Ok(Self::at(peer.not_before(), peer.not_after(), peer.serial().as_bytes()))
     }
 
@@ -130,12 +126,13 @@ fn backoff_s(failures: u32) -> i64 {
 /// In two phases, each of which can be cut short and done again: the key is on disk before it is
 /// asked for; the identity is replaced as a whole once the certificate is there; the first use tells
 /// the broker, which takes the certificate before for good until then.
-async fn exchange(home: &Path, identity: &Identity) -> Result<Value, Failure> {
-    let mut pending = PendingKey::open(home, PENDING)?;
+async fn exchange(home: &Path, kind: Kind, identity: &Identity) -> Result<Value, Failure> {
+    let under_way = format!("{}-renewing.pem", kind.directory());
+    let mut pending = PendingKey::open(home, &under_way)?;
     if pending.key_pem.expose() == identity.key_pem.expose() {
         // Left over: the certificate for it was stored, and then came a kill.
         pending.settle()?;
-        pending = PendingKey::open(home, PENDING)?;
+        pending = PendingKey::open(home, &under_way)?;
     }
     let body = json!({ "csr": base64url(&pending.request) });
     let answer = Client::with(identity)?.post_json("/v1/renew", &body).await?.json()?;
@@ -144,26 +141,22 @@ async fn exchange(home: &Path, identity: &Identity) -> Result<Value, Failure> {
         address: identity.address.clone(),
         key_pem: crate::base::Sensitive::new(pending.key_pem.expose().clone()),
         certificate_pem: field("certificate"),
-        // Authorities come and go: this is where an agent learns of it.
+        // Authorities come and go: this is where their certificates' holders learn of it.
         authority_pem: field("authority"),
     };
-    let given = certificate_from_pem(&renewed.certificate_pem).ok();
-    let given = given.and_then(|der| PeerCertificate::parse(&der).ok());
     let public = pending.public()?.digest();
-    if given.is_none_or(|given| given.key() != public) || renewed.authorities().is_err() {
+    let fits = renewed.certificate().is_ok_and(|given| given.key() == public && Kind::of(&given) == kind);
+    if !fits || renewed.authorities().is_err() {
         let fix = "see what answers at the broker's address; nothing was changed";
         return Err(Failure::new(code::ANSWER_UNREADABLE)
             .because("the answer is no certificate for the new key")
             .mended_by(fix));
     }
-    renewed.save(home, Kind::Agent)?;
+    renewed.save(home, kind)?;
     pending.settle()?;
     // Not needed for anything but to be done with the certificate before: any other use does as well.
     drop(Client::with(&renewed)?.get("/v1/whoami").await);
-    Ok(json!({
-        "agent": field("agent"), "instance": field("instance"),
-        "spiffe_id": field("spiffe_id"), "not_after": field("not_after"),
-    }))
+    Ok(without_certificates(answer))
 }
 
 fn told(renewed: &Value) -> String {

@@ -2,7 +2,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::agents::{Status, not_ready};
@@ -11,7 +11,11 @@ use super::answers::{
     SecretAnswer, answer,
 };
 use super::edge::{self, read_body};
-use super::input::{Operator, content_type, id, json, name};
+use super::enrolment::{enrol_input, identity, renew_input};
+use super::guard::{Operator, operator};
+use super::input::{content_type, id, json, name};
+use super::listener::Peer;
+use super::operators;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use super::signing_keys;
@@ -23,6 +27,10 @@ use crate::base::limits::{
 use crate::base::{AgentName, SecretName};
 use crate::broker::{AdminDesk, InviteInput, Revocation};
 use crate::pki::{Serial, SerialError};
+use crate::policy::{
+    BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadSecretNames, RevokeTokens,
+    StoreSecrets,
+};
 use crate::registry::{SourceFile, Unnamed};
 
 /// The admin listener's routes.
@@ -40,28 +48,31 @@ pub fn admin_router(desk: AdminDesk) -> Router {
 }
 
 fn table() -> Table<AdminDesk> {
-    use Caller::{Operator, Public};
+    use Caller::Public;
     let mut table: Table<AdminDesk> = vec![
         (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
         (route("GET", "/readyz", Public), get(readyz)),
-        (route("GET", "/v1/whoami", Operator), get(whoami)),
-        (route("POST", "/v1/plan", Operator), post(plan)),
-        (route("POST", "/v1/apply", Operator), post(apply)),
-        (route("GET", "/v1/agents", Operator), get(agents)),
-        (route("GET", "/v1/agents/{name}", Operator), get(agent)),
-        (route("POST", "/v1/agents/{name}/invitations", Operator), post(invite)),
-        (route("POST", "/v1/agents/{name}/revoke", Operator), post(revoke_agent)),
-        (route("POST", "/v1/agents/{name}/suspend", Operator), post(suspend_agent)),
-        (route("POST", "/v1/agents/{name}/resume", Operator), post(resume_agent)),
-        (route("POST", "/v1/instances/{id}/revoke", Operator), post(revoke_instance)),
-        (route("POST", "/v1/certificates/{serial}/revoke", Operator), post(revoke_certificate)),
-        (route("POST", "/v1/tokens/{id}/revoke", Operator), post(revoke_token)),
-        (route("GET", "/v1/capabilities", Operator), get(capabilities)),
-        (route("GET", "/v1/roles", Operator), get(roles)),
-        (route("GET", "/v1/secrets", Operator), get(secrets)),
-        (route("PUT", "/v1/secrets/{*name}", Operator), put(put_secret)),
-        (route("GET", "/v1/ledger/entries", Operator), get(entries)),
+        (route("POST", "/v1/enrol", Public), post(enrol)),
+        operator("POST", "/v1/renew", renew),
+        operator("GET", "/v1/whoami", whoami),
+        operator("POST", "/v1/plan", plan),
+        operator("POST", "/v1/apply", apply),
+        operator("GET", "/v1/agents", agents),
+        operator("GET", "/v1/agents/{name}", agent),
+        operator("POST", "/v1/agents/{name}/invitations", invite),
+        operator("POST", "/v1/agents/{name}/revoke", revoke_agent),
+        operator("POST", "/v1/agents/{name}/suspend", suspend_agent),
+        operator("POST", "/v1/agents/{name}/resume", resume_agent),
+        operator("POST", "/v1/instances/{id}/revoke", revoke_instance),
+        operator("POST", "/v1/certificates/{serial}/revoke", revoke_certificate),
+        operator("POST", "/v1/tokens/{id}/revoke", revoke_token),
+        operator("GET", "/v1/capabilities", capabilities),
+        operator("GET", "/v1/roles", roles),
+        operator("GET", "/v1/secrets", secrets),
+        operator("PUT", "/v1/secrets/{*name}", put_secret),
+        operator("GET", "/v1/ledger/entries", entries),
     ];
+    table.extend(operators::table());
     table.extend(signing_keys::table());
     table
 }
@@ -70,18 +81,42 @@ async fn readyz(State(desk): State<AdminDesk>) -> Result<Response<Body>, Problem
     if desk.is_ready() { Ok(answer(StatusCode::OK, &Status { status: "ok" })) } else { Err(not_ready()) }
 }
 
+async fn enrol(
+    State(desk): State<AdminDesk>,
+    axum::Extension(peer): axum::Extension<Peer>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let enrolled = desk.enrol(enrol_input(request, &peer).await?).await?;
+    Ok(identity(&desk.authorities_in_use(), &enrolled))
+}
+
+async fn renew(
+    State(desk): State<AdminDesk>,
+    operator: Operator<BeOneself>,
+    axum::Extension(peer): axum::Extension<Peer>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let renewed = desk.renew(&operator.certificate, renew_input(request, &peer).await?).await?;
+    Ok(identity(&desk.authorities_in_use(), &renewed))
+}
+
 #[derive(Serialize)]
 struct WhoamiAnswer {
     kind: &'static str,
     name: String,
+    role: &'static str,
+    owner: Option<String>,
     spiffe_id: String,
     certificate: CertificateAnswer,
 }
 
-async fn whoami(operator: Operator) -> Response<Body> {
+async fn whoami(operator: Operator<BeOneself>) -> Response<Body> {
+    let principal = operator.authorised.operator();
     let answered = WhoamiAnswer {
         kind: "operator",
-        name: operator.principal.name().to_string(),
+        name: principal.name().to_string(),
+        role: principal.role().as_str(),
+        owner: principal.scope().owner().map(ToString::to_string),
         spiffe_id: operator.certificate.spiffe().to_string(),
         certificate: (&*operator.certificate).into(),
     };
@@ -120,36 +155,36 @@ impl DeclareBody {
 
 async fn plan(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<Declare>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let (files, unnamed) = json::<DeclareBody>(request, DECLARATION_BYTES_MAX).await?.parts()?;
-    let planned = desk.plan(&operator.principal, &files, unnamed)?;
+    let planned = desk.plan(&operator.authorised, &files, unnamed)?;
     Ok(answer(StatusCode::OK, &AppliedAnswer::from(planned)))
 }
 
 async fn apply(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<Declare>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let (files, unnamed) = json::<DeclareBody>(request, DECLARATION_BYTES_MAX).await?.parts()?;
-    let applied = desk.apply(&operator.principal, &files, unnamed).await?;
+    let applied = desk.apply(&operator.authorised, &files, unnamed).await?;
     Ok(answer(StatusCode::OK, &AppliedAnswer::from(applied)))
 }
 
-async fn agents(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
-    let items = desk.agents().into_iter().map(AgentAnswer::from).collect();
+async fn agents(State(desk): State<AdminDesk>, operator: Operator<ReadDeclared>) -> Response<Body> {
+    let items = desk.agents(&operator.authorised).into_iter().map(AgentAnswer::from).collect();
     answer(StatusCode::OK, &Items { items })
 }
 
 async fn agent(
     State(desk): State<AdminDesk>,
-    _operator: Operator,
+    operator: Operator<ReadDeclared>,
     Path(agent): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let agent: AgentName = name(&agent)?;
-    Ok(answer(StatusCode::OK, &AgentAnswer::from(desk.agent(&agent)?)))
+    Ok(answer(StatusCode::OK, &AgentAnswer::from(desk.agent(&operator.authorised, &agent)?)))
 }
 
 #[derive(Deserialize)]
@@ -171,7 +206,7 @@ struct InviteAnswer<'a> {
 
 async fn invite(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<InviteAgents>,
     Path(agent): Path<String>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
@@ -184,7 +219,7 @@ async fn invite(
         life_s: body.life_s,
         network: body.network.as_deref().map(name).transpose()?,
     };
-    let invitation = desk.invite(&operator.principal, input).await?;
+    let invitation = desk.invite(&operator.authorised, input).await?;
     let answered = InviteAnswer {
         agent: invitation.agent.to_string(),
         code: invitation.code.expose(),
@@ -194,14 +229,15 @@ async fn invite(
     Ok(answer(StatusCode::CREATED, &answered))
 }
 
+/// What was changed, by the entry that did it.
 #[derive(Serialize)]
-struct RevokedAnswer {
-    seq: u64,
+pub(super) struct ChangedAnswer {
+    pub(super) seq: u64,
 }
 
 async fn revoke_agent(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<Contain>,
     Path(agent): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     standing(&desk, &operator, &agent, Revocation::Revoke).await
@@ -209,7 +245,7 @@ async fn revoke_agent(
 
 async fn suspend_agent(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<Contain>,
     Path(agent): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     standing(&desk, &operator, &agent, Revocation::Suspend).await
@@ -217,7 +253,7 @@ async fn suspend_agent(
 
 async fn resume_agent(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<Contain>,
     Path(agent): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     standing(&desk, &operator, &agent, Revocation::Resume).await
@@ -225,57 +261,57 @@ async fn resume_agent(
 
 async fn standing(
     desk: &AdminDesk,
-    operator: &Operator,
+    operator: &Operator<Contain>,
     agent: &str,
     what: Revocation,
 ) -> Result<Response<Body>, Problem> {
     let agent: AgentName = name(agent)?;
-    let seq = desk.revoke_agent(&operator.principal, &agent, what).await?;
-    Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
+    let seq = desk.revoke_agent(&operator.authorised, &agent, what).await?;
+    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 
 async fn revoke_instance(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<Contain>,
     Path(instance): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let seq = desk.revoke_instance(&operator.principal, id(&instance)?).await?;
-    Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
+    let seq = desk.revoke_instance(&operator.authorised, id(&instance)?).await?;
+    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 
 async fn revoke_certificate(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<Contain>,
     Path(serial): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let serial: Serial = serial
         .parse()
         .map_err(|error: SerialError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))?;
-    let seq = desk.revoke_certificate(&operator.principal, serial).await?;
-    Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
+    let seq = desk.revoke_certificate(&operator.authorised, serial).await?;
+    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 
 async fn revoke_token(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<RevokeTokens>,
     Path(token): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let seq = desk.revoke_token(&operator.principal, id(&token)?).await?;
-    Ok(answer(StatusCode::OK, &RevokedAnswer { seq }))
+    let seq = desk.revoke_token(&operator.authorised, id(&token)?).await?;
+    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 
-async fn capabilities(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
-    let items = desk.capabilities().into_iter().map(CapabilityAnswer::from).collect();
+async fn capabilities(State(desk): State<AdminDesk>, operator: Operator<ReadDeclared>) -> Response<Body> {
+    let items = desk.capabilities(&operator.authorised).into_iter().map(CapabilityAnswer::from).collect();
     answer(StatusCode::OK, &Items { items })
 }
 
-async fn roles(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
-    let items = desk.roles().into_iter().map(RoleAnswer::from).collect();
+async fn roles(State(desk): State<AdminDesk>, operator: Operator<ReadDeclared>) -> Response<Body> {
+    let items = desk.roles(&operator.authorised).into_iter().map(RoleAnswer::from).collect();
     answer(StatusCode::OK, &Items { items })
 }
 
-async fn secrets(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
-    let items = desk.secrets().into_iter().map(SecretAnswer::from).collect();
+async fn secrets(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNames>) -> Response<Body> {
+    let items = desk.secrets(&operator.authorised).into_iter().map(SecretAnswer::from).collect();
     answer(StatusCode::OK, &Items { items })
 }
 
@@ -288,21 +324,21 @@ struct StoredAnswer {
 
 async fn put_secret(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<StoreSecrets>,
     Path(secret): Path<String>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
     content_type(request.headers(), "application/octet-stream")?;
     let value = read_body(request.into_body(), SECRET_BYTES_MAX).await?;
-    let stored = desk.put_secret(&operator.principal, secret, value).await?;
+    let stored = desk.put_secret(&operator.authorised, secret, value).await?;
     let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
     Ok(answer(StatusCode::CREATED, &answered))
 }
 
 async fn entries(
     State(desk): State<AdminDesk>,
-    _operator: Operator,
+    operator: Operator<ReadLedger>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let (mut after, mut limit) = (0, PAGE_ENTRIES_MAX);
@@ -317,7 +353,7 @@ async fn entries(
         }
     }
     // Reading files is no work for a thread that others wait for.
-    let page = tokio::task::spawn_blocking(move || desk.entries(after, limit)).await;
+    let page = tokio::task::spawn_blocking(move || desk.entries(&operator.authorised, after, limit)).await;
     let page = page.map_err(|_| Problem::new(code::INTERNAL))??;
     Ok(answer(StatusCode::OK, &AuditAnswer::from(page)))
 }

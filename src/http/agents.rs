@@ -5,22 +5,23 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::routing::{get, post};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
 use super::discovery;
 use super::edge;
-use super::input::{Agent, Renewing, bearer, form, json, name};
+use super::enrolment::{enrol_input, identity, renew_input};
+use super::input::{Agent, Renewing, bearer, form, name};
 use super::introspection;
 use super::listener::Peer;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
+use crate::base::SecretName;
 use crate::base::code;
-use crate::base::encoding::from_base64url;
 use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
-use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive};
-use crate::broker::{AgentDesk, EnrolInput, Enrolled, MintInput, RenewInput};
-use crate::pki::{authorities_pem, certificate_pem};
+use crate::base::{Audience, CapabilityName, NameError};
+use crate::broker::{AgentDesk, MintInput};
+use crate::pki::authorities_pem;
 
 /// The agent listener's routes.
 #[must_use]
@@ -111,66 +112,13 @@ async fn authorize() -> Problem {
     Problem::new(code::RESPONSE_TYPE_UNSUPPORTED).oauth()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EnrolBody {
-    code_id: String,
-    secret: zeroize::Zeroizing<String>,
-    csr: String,
-}
-
-#[derive(Serialize)]
-struct IdentityAnswer {
-    agent: String,
-    instance: String,
-    spiffe_id: String,
-    certificate: String,
-    authority: String,
-    not_after: String,
-}
-
 async fn enrol(
     State(desk): State<AgentDesk>,
     axum::Extension(peer): axum::Extension<Peer>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let body: EnrolBody = json(request, BODY_BYTES_MAX).await?;
-    let malformed = |what: &str| {
-        let why = format!("`{what}` is not in the form that an enrolment takes");
-        Problem::new(code::ENROLMENT_MALFORMED).because(why)
-    };
-    let secret = from_base64url(&body.secret).map(zeroize::Zeroizing::new);
-    let secret = secret.filter(|bytes| bytes.len() == 32).ok_or_else(|| malformed("secret"))?;
-    let input = EnrolInput {
-        code: body.code_id.parse().map_err(|_| malformed("code_id"))?,
-        secret: Sensitive::filled(|to| to.copy_from_slice(&secret)),
-        request: from_base64url(&body.csr).ok_or_else(|| malformed("csr"))?,
-        peer: peer.address,
-    };
-    let enrolled = desk.enrol(input).await?;
-    Ok(identity(&desk, &enrolled))
-}
-
-fn identity(desk: &AgentDesk, enrolled: &Enrolled) -> Response<Body> {
-    let agent = match &enrolled.spiffe {
-        crate::pki::SpiffeId::Agent { name, .. } => name.to_string(),
-        crate::pki::SpiffeId::Operator { name, .. } => name.to_string(),
-    };
-    let answered = IdentityAnswer {
-        agent,
-        instance: enrolled.instance.to_string(),
-        spiffe_id: enrolled.spiffe.to_string(),
-        certificate: certificate_pem(&enrolled.certificate),
-        authority: authorities_pem(&desk.authorities()),
-        not_after: enrolled.not_after.to_string(),
-    };
-    answer(StatusCode::CREATED, &answered)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RenewBody {
-    csr: String,
+    let enrolled = desk.enrol(enrol_input(request, &peer).await?).await?;
+    Ok(identity(&desk.authorities(), &enrolled))
 }
 
 async fn renew(
@@ -179,10 +127,8 @@ async fn renew(
     axum::Extension(peer): axum::Extension<Peer>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let body: RenewBody = json(request, BODY_BYTES_MAX).await?;
-    let csr = from_base64url(&body.csr).ok_or_else(|| Problem::new(code::RENEWAL_MALFORMED))?;
-    let renewed = desk.renew(&certificate, RenewInput { request: csr, peer: peer.address }).await?;
-    Ok(identity(&desk, &renewed))
+    let renewed = desk.renew(&certificate, renew_input(request, &peer).await?).await?;
+    Ok(identity(&desk.authorities(), &renewed))
 }
 
 #[derive(Serialize)]

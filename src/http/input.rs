@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use super::edge::read_body;
 use super::listener::Peer;
 use super::problem::Problem;
-use crate::authn::{AgentPrincipal, OperatorPrincipal};
+use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::FORM_FIELDS_MAX;
 use crate::base::{IdError, NameError};
-use crate::broker::{AdminDesk, AgentDesk};
+use crate::broker::AgentDesk;
 use crate::pki::PeerCertificate;
 use crate::registry::Held;
 use std::sync::Arc;
@@ -64,22 +64,6 @@ impl FromRequestParts<AgentDesk> for Renewing {
             desk.promote(&certificate).await?;
         }
         Ok(Self(certificate))
-    }
-}
-
-/// The operator behind the connection, judged now. The only way for a handler to have one.
-pub(super) struct Operator {
-    pub(super) principal: OperatorPrincipal,
-    pub(super) certificate: Arc<PeerCertificate>,
-}
-
-impl FromRequestParts<AdminDesk> for Operator {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, desk: &AdminDesk) -> Result<Self, Problem> {
-        let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
-        let principal = desk.identify(&certificate)?;
-        Ok(Self { principal, certificate })
     }
 }
 

@@ -1,6 +1,8 @@
 use axum::Router;
 use axum::routing::MethodRouter;
 
+use crate::policy::Need;
+
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Caller {
@@ -8,8 +10,8 @@ pub enum Caller {
     Public,
     /// An agent with a live certificate.
     Agent,
-    /// An operator with a live certificate.
-    Operator,
+    /// An operator with a live certificate, and with what the route needs.
+    Operator(Need),
 }
 
 /// One line of a listener's route table. The router is built from the table, so that a test that

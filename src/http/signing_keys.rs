@@ -1,35 +1,34 @@
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
-use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Items, answer};
-use super::input::{Operator, json};
+use super::guard::{Operator, operator};
+use super::input::json;
 use super::problem::Problem;
-use super::routes::{Caller, Table, route};
+use super::routes::Table;
 use crate::base::code;
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::broker::{AdminDesk, AuthorityView, Force, TokenKeyView};
 use crate::keyring::Stage;
+use crate::policy::{OfSigningKeys, ReadSigningKeys, RotateSigningKeys};
 
 /// The routes of the keys that the broker signs with.
 pub(super) fn table() -> Table<AdminDesk> {
-    use Caller::Operator;
-    let authority = |stage| {
-        post(move |desk, operator, path, request| stage_authority(stage, desk, operator, path, request))
-    };
-    let token_key = |stage| post(move |desk, operator, path| stage_token_key(stage, desk, operator, path));
+    let authority =
+        |stage| move |desk, operator, path, request| stage_authority(stage, desk, operator, path, request);
+    let token_key = |stage| move |desk, operator, path| stage_token_key(stage, desk, operator, path);
     vec![
-        (route("GET", "/v1/authorities", Operator), get(authorities)),
-        (route("POST", "/v1/authorities", Operator), post(prepare_authority)),
-        (route("POST", "/v1/authorities/{generation}/activate", Operator), authority(Stage::Active)),
-        (route("POST", "/v1/authorities/{generation}/taint", Operator), authority(Stage::Tainted)),
-        (route("POST", "/v1/authorities/{generation}/revoke", Operator), authority(Stage::Revoked)),
-        (route("GET", "/v1/token-keys", Operator), get(token_keys)),
-        (route("POST", "/v1/token-keys", Operator), post(prepare_token_key)),
-        (route("POST", "/v1/token-keys/{generation}/activate", Operator), token_key(Stage::Active)),
-        (route("POST", "/v1/token-keys/{generation}/revoke", Operator), token_key(Stage::Revoked)),
+        operator("GET", "/v1/authorities", authorities::<ReadSigningKeys>),
+        operator("POST", "/v1/authorities", prepare_authority),
+        operator("POST", "/v1/authorities/{generation}/activate", authority(Stage::Active)),
+        operator("POST", "/v1/authorities/{generation}/taint", authority(Stage::Tainted)),
+        operator("POST", "/v1/authorities/{generation}/revoke", authority(Stage::Revoked)),
+        operator("GET", "/v1/token-keys", token_keys::<ReadSigningKeys>),
+        operator("POST", "/v1/token-keys", prepare_token_key),
+        operator("POST", "/v1/token-keys/{generation}/activate", token_key(Stage::Active)),
+        operator("POST", "/v1/token-keys/{generation}/revoke", token_key(Stage::Revoked)),
     ]
 }
 
@@ -70,16 +69,20 @@ impl From<TokenKeyView> for TokenKeyAnswer {
     }
 }
 
-async fn authorities(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
-    let items: Vec<AuthorityAnswer> = desk.authorities().into_iter().map(Into::into).collect();
+async fn authorities<R: OfSigningKeys>(
+    State(desk): State<AdminDesk>,
+    operator: Operator<R>,
+) -> Response<Body> {
+    let items: Vec<AuthorityAnswer> =
+        desk.authorities(&operator.authorised).into_iter().map(Into::into).collect();
     answer(StatusCode::OK, &Items { items })
 }
 
 async fn prepare_authority(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<RotateSigningKeys>,
 ) -> Result<Response<Body>, Problem> {
-    desk.prepare_authority(&operator.principal).await?;
+    desk.prepare_authority(&operator.authorised).await?;
     Ok(authorities(State(desk), operator).await)
 }
 
@@ -93,37 +96,41 @@ struct StageBody {
 async fn stage_authority(
     stage: Stage,
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<RotateSigningKeys>,
     Path(generation): Path<String>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let to = (number(&generation)?, stage);
     let body: StageBody = json(request, BODY_BYTES_MAX).await?;
     let force = if body.force { Force::Yes } else { Force::No };
-    desk.stage_authority(&operator.principal, to, force).await?;
+    desk.stage_authority(&operator.authorised, to, force).await?;
     Ok(authorities(State(desk), operator).await)
 }
 
-async fn token_keys(State(desk): State<AdminDesk>, _operator: Operator) -> Response<Body> {
-    let items: Vec<TokenKeyAnswer> = desk.token_keys().into_iter().map(Into::into).collect();
+async fn token_keys<R: OfSigningKeys>(
+    State(desk): State<AdminDesk>,
+    operator: Operator<R>,
+) -> Response<Body> {
+    let items: Vec<TokenKeyAnswer> =
+        desk.token_keys(&operator.authorised).into_iter().map(Into::into).collect();
     answer(StatusCode::OK, &Items { items })
 }
 
 async fn prepare_token_key(
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<RotateSigningKeys>,
 ) -> Result<Response<Body>, Problem> {
-    desk.prepare_token_key(&operator.principal).await?;
+    desk.prepare_token_key(&operator.authorised).await?;
     Ok(token_keys(State(desk), operator).await)
 }
 
 async fn stage_token_key(
     stage: Stage,
     State(desk): State<AdminDesk>,
-    operator: Operator,
+    operator: Operator<RotateSigningKeys>,
     Path(generation): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    desk.stage_token_key(&operator.principal, number(&generation)?, stage).await?;
+    desk.stage_token_key(&operator.authorised, number(&generation)?, stage).await?;
     Ok(token_keys(State(desk), operator).await)
 }
 

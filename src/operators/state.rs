@@ -2,37 +2,23 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{OperatorId, OperatorName, Timestamp};
+use super::operator::{Certificate, Operator, OperatorRole, Serving};
+use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::Digest;
-use crate::ledger::Kind;
-use crate::store::{At, Event};
+use crate::index::Tree;
+use crate::store::{At, Projection};
 
-/// An operator was given a certificate.
-#[derive(Debug, Serialize)]
-pub struct OperatorCertified<'a> {
-    /// The operator's name.
-    pub operator: &'a OperatorName,
-    /// Its id.
-    pub operator_id: OperatorId,
-    /// The certificate's serial, in hex.
-    pub serial: String,
-    /// SHA-256 of the certificate's public key, in hex.
-    pub key: String,
-    /// When the certificate ends.
-    pub not_after: String,
-    /// On whose word: `host` for somebody with the root key on the broker's host.
-    pub by: &'a str,
-}
+/// The certificates that operators enrolled or renewed with, by serial, in DER.
+pub const CERTIFICATES: Tree = Tree::new("operator-certificate");
 
-impl Event for OperatorCertified<'_> {
-    const KIND: Kind = Kind(0x0201);
-    const NAME: &'static str = "operator.certified";
-}
+/// Codes are forgotten this long after they ended: long enough to recognise a late second use.
+const CODE_MEMORY_S: i64 = 24 * 3600;
 
 /// A state change of this room.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Effect {
-    /// Creates the operator when there is none of this id, and adds a certificate.
+    /// Adds a certificate that was signed on the host; creates the operator, as an admin, when there is
+    /// none of this name.
     Certify {
         /// The operator.
         id: OperatorId,
@@ -41,9 +27,69 @@ pub enum Effect {
         /// The new certificate.
         certificate: OperatorCertificate,
     },
+    /// Gives an operator its role and reach; creates it when there is none of this name.
+    Place {
+        /// The operator.
+        id: OperatorId,
+        /// Its name.
+        name: OperatorName,
+        /// Its role.
+        role: OperatorRole,
+        /// How far that reaches.
+        scope: Scope,
+    },
+    /// Makes an enrolment code known.
+    IssueCode {
+        /// The code's id.
+        id: CodeId,
+        /// For whom.
+        operator: OperatorName,
+        /// SHA-256 of its 256-bit secret.
+        hash: Digest,
+        /// Until when it can be redeemed.
+        expires_at: Timestamp,
+    },
+    /// Redeems a code: the operator has one more certificate, which is about to be signed.
+    Enrol {
+        /// The code's id.
+        code: CodeId,
+        /// The operator.
+        operator: OperatorName,
+        /// The certificate.
+        certificate: OperatorCertificate,
+        /// When it begins to hold.
+        not_before: Timestamp,
+    },
+    /// Plans a certificate in the place of another one, and of any that was planned and never used.
+    Renew {
+        /// The operator.
+        operator: OperatorName,
+        /// The serial of the certificate whose place it takes with its first use.
+        replaces: [u8; 16],
+        /// The certificate.
+        certificate: OperatorCertificate,
+        /// When it begins to hold.
+        not_before: Timestamp,
+    },
+    /// Keeps a signed certificate.
+    RecordCertificate {
+        /// The operator.
+        operator: OperatorName,
+        /// The certificate's serial.
+        serial: [u8; 16],
+        /// The certificate, DER.
+        certificate: Vec<u8>,
+    },
+    /// The certificate of a renewal was used: it is current, and the one before counts no more.
+    Promote {
+        /// The operator.
+        operator: OperatorName,
+        /// The certificate's serial.
+        serial: [u8; 16],
+    },
 }
 
-/// An operator's certificate as the broker knows it.
+/// A certificate as entries tell it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct OperatorCertificate {
     /// Its serial.
@@ -54,28 +100,28 @@ pub struct OperatorCertificate {
     pub not_after: Timestamp,
 }
 
-/// One operator.
+/// An operator's enrolment code as the broker knows it: by the hash of its secret.
 #[derive(Clone, Debug)]
-pub struct Operator {
+pub struct Code {
     /// Its id.
-    pub id: OperatorId,
-    /// Its name.
-    pub name: OperatorName,
-    certificates: Vec<OperatorCertificate>,
+    pub id: CodeId,
+    /// For whom it is.
+    pub operator: OperatorName,
+    /// SHA-256 of its secret.
+    pub hash: Digest,
+    /// Until when it can be redeemed.
+    pub expires_at: Timestamp,
+    /// The entry that made it known.
+    pub issued_seq: u64,
+    /// The serial of the certificate that it gave, and for which key.
+    pub redeemed: Option<([u8; 16], Digest)>,
 }
 
-impl Operator {
-    /// Whether the certificate with this serial and this key is one of this operator's.
-    #[must_use]
-    pub fn holds(&self, serial: &[u8; 16], key: &Digest) -> bool {
-        self.certificates.iter().any(|one| one.serial == *serial && one.key == *key)
-    }
-}
-
-/// All operators in memory.
+/// All operators and their codes in memory.
 #[derive(Debug, Default)]
 pub struct Operators {
     by_name: BTreeMap<OperatorName, Operator>,
+    codes: BTreeMap<CodeId, Code>,
 }
 
 impl Operators {
@@ -85,27 +131,158 @@ impl Operators {
         self.by_name.get(name)
     }
 
+    /// All operators, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Operator> {
+        self.by_name.values()
+    }
+
+    /// The code of this id.
+    #[must_use]
+    pub fn code(&self, id: CodeId) -> Option<&Code> {
+        self.codes.get(&id)
+    }
+
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
-        let Effect::Certify { id, name, certificate } = effect;
-        let operator = self.by_name.entry(name.clone()).or_insert_with(|| Operator {
-            id: *id,
+        match effect {
+            Effect::Certify { id, name, certificate } => {
+                let operator = self.operator(*id, name);
+                operator.certificates.retain(|old| old.not_after > at.time);
+                let mut certificate = certificate.held(at, at.time, Serving::Current);
+                // It left with the answer; nobody comes back for it.
+                certificate.certificate_seq = Some(at.seq);
+                operator.certificates.push(certificate);
+            }
+            Effect::Place { id, name, role, scope } => {
+                let operator = self.operator(*id, name);
+                operator.role = *role;
+                operator.scope = scope.clone();
+            }
+            Effect::IssueCode { id, operator, hash, expires_at } => {
+                self.codes.retain(|_, code| code.expires_at.plus_s(CODE_MEMORY_S) > at.time);
+                let code = Code {
+                    id: *id,
+                    operator: operator.clone(),
+                    hash: *hash,
+                    expires_at: *expires_at,
+                    issued_seq: at.seq,
+                    redeemed: None,
+                };
+                self.codes.insert(*id, code);
+            }
+            Effect::Enrol { code, operator, certificate, not_before } => {
+                if let Some(code) = self.codes.get_mut(code) {
+                    code.redeemed = Some((certificate.serial, certificate.key));
+                }
+                if let Some(operator) = self.by_name.get_mut(operator) {
+                    operator.certificates.retain(|old| old.not_after > at.time);
+                    operator.certificates.push(certificate.held(at, *not_before, Serving::Current));
+                }
+            }
+            Effect::Renew { operator, replaces, certificate, not_before } => {
+                if let Some(operator) = self.by_name.get_mut(operator) {
+                    operator.renew(at, *replaces, certificate, *not_before);
+                }
+            }
+            Effect::RecordCertificate { operator, serial, .. } => {
+                let operator = self.by_name.get_mut(operator);
+                let held =
+                    operator.and_then(|one| one.certificates.iter_mut().find(|one| one.serial == *serial));
+                if let Some(held) = held {
+                    held.certificate_seq = Some(at.seq);
+                }
+            }
+            Effect::Promote { operator, serial } => {
+                if let Some(operator) = self.by_name.get_mut(operator) {
+                    operator.promote(serial);
+                }
+            }
+        }
+    }
+
+    /// What `effect` puts into the index.
+    pub fn project(effect: &Effect, out: &mut Projection) {
+        if let Effect::RecordCertificate { serial, certificate, .. } = effect {
+            out.put(CERTIFICATES, serial.to_vec(), certificate.clone());
+        }
+    }
+
+    fn operator(&mut self, id: OperatorId, name: &OperatorName) -> &mut Operator {
+        self.by_name.entry(name.clone()).or_insert_with(|| Operator {
+            id,
             name: name.clone(),
+            role: OperatorRole::Admin,
+            scope: Scope::Everything,
             certificates: Vec::new(),
-        });
-        operator.certificates.retain(|old| old.not_after > at.time);
-        operator.certificates.push(certificate.clone());
+        })
+    }
+}
+
+impl OperatorCertificate {
+    fn held(&self, at: At, not_before: Timestamp, serving: Serving) -> Certificate {
+        Certificate {
+            serial: self.serial,
+            key: self.key,
+            not_before,
+            not_after: self.not_after,
+            enrolled_seq: at.seq,
+            certificate_seq: None,
+            serving,
+        }
+    }
+}
+
+impl Operator {
+    fn renew(&mut self, at: At, replaces: [u8; 16], next: &OperatorCertificate, not_before: Timestamp) {
+        let Some(enrolled_seq) = self.certificate(&replaces).map(|one| one.enrolled_seq) else { return };
+        let serving = Serving::Next { replaces };
+        self.certificates.retain(|old| old.serving != serving);
+        let mut next = next.held(at, not_before, serving);
+        next.enrolled_seq = enrolled_seq;
+        self.certificates.push(next);
+    }
+
+    fn promote(&mut self, serial: &[u8; 16]) {
+        let Some(next) = self.certificates.iter_mut().find(|one| one.serial == *serial) else { return };
+        if let Serving::Next { replaces } = next.serving {
+            next.serving = Serving::Current;
+            self.certificates.retain(|old| old.serial != replaces);
+        }
     }
 }
 
 /// The keys that decisions on this room's records rely on.
 pub mod keys {
-    use crate::base::OperatorName;
+    use crate::base::{CodeId, OperatorName};
     use crate::ledger::Key;
 
-    /// This operator and its certificates.
+    /// Whether there is this operator, and its role and reach.
     #[must_use]
     pub fn operator(name: &OperatorName) -> Key {
         Key::of("operator", name.as_str().as_bytes())
+    }
+
+    /// Which certificates this operator has, and whether they have been signed.
+    #[must_use]
+    pub fn certificates(name: &OperatorName) -> Key {
+        Key::of("operator-certificates", name.as_str().as_bytes())
+    }
+
+    /// Who administers everything.
+    #[must_use]
+    pub fn admins() -> Key {
+        Key::of("admins", b"")
+    }
+
+    /// Whether this code is still to be redeemed.
+    #[must_use]
+    pub fn code(id: CodeId) -> Key {
+        Key::of("operator-code", id.as_bytes())
+    }
+
+    /// Whether a second use of this code has been reported.
+    #[must_use]
+    pub fn code_alarm(id: CodeId) -> Key {
+        Key::of("operator-code-alarm", id.as_bytes())
     }
 }

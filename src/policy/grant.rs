@@ -52,6 +52,7 @@ pub trait Certifying: Send {}
 impl Certifying for super::enrolment::Enrol {}
 impl Certifying for super::renewal::Renew {}
 impl Certifying for super::operator::CertifyOperator {}
+impl Certifying for super::operator::AdmitOperator {}
 
 /// Minting one token.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! The decision: declared ∩ granted ∩ requested, and nothing when nothing is left.
 //!
 //! Pure and synchronous: the same snapshot and the same facts give the same answer. This room knows
-//! no storage, no key and no HTTP. It makes the proof [`Grant`], in one place, and what is not
-//! granted is a [`Denial`] that says why and what would change it.
+//! no storage, no key and no HTTP. It makes the proofs [`Grant`], in one place, and [`Authorised`],
+//! without which no use case of operators begins; what is not granted is a [`Denial`] that says why
+//! and what would change it.
 
 mod decide;
 mod enrolment;
@@ -11,11 +12,20 @@ mod introspection;
 mod operator;
 mod renewal;
 mod request;
+mod right;
 
 pub use decide::{LifeLimits, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
 pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
 pub use introspection::{Introspection, NoResourceServer, decide_introspection};
-pub use operator::{CertifyOperator, decide_host_operator};
+pub use operator::{
+    Admission, AdmitOperator, CertifyOperator, OperatorRenewalRefused, decide_host_operator,
+    decide_operator_enrolment, decide_operator_renewal,
+};
 pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
 pub use request::{MintRequest, RevealRequest};
+pub use right::{
+    Authorised, BeOneself, Contain, ContainOperators, Declare, InviteAgents, Need, OfSigningKeys,
+    PlaceOperators, Reach, ReadDeclared, ReadLedger, ReadOperators, ReadSecretNames, ReadSigningKeys,
+    RevokeTokens, Right, RotateSigningKeys, StoreSecrets, Unauthorised, authorise,
+};

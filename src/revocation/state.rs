@@ -3,7 +3,7 @@ use std::collections::{HashMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MAX_S};
-use crate::base::{AgentId, InstanceId, Timestamp, TokenId};
+use crate::base::{AgentId, InstanceId, OperatorId, Timestamp, TokenId};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
 
@@ -16,6 +16,8 @@ pub enum Subject {
     Instance(InstanceId),
     /// One token.
     Token(TokenId),
+    /// An operator, with all its certificates and enrolment codes.
+    Operator(OperatorId),
 }
 
 impl Subject {
@@ -26,6 +28,7 @@ impl Subject {
             Self::Agent(_) => "agent",
             Self::Instance(_) => "instance",
             Self::Token(_) => "token",
+            Self::Operator(_) => "operator",
         }
     }
 }
@@ -37,11 +40,14 @@ pub struct RevocationChanged<'a> {
     pub by: &'a str,
     /// `revoke`, `suspend` or `resume`.
     pub action: &'static str,
-    /// `agent`, `instance` or `token`.
+    /// `agent`, `instance`, `token` or `operator`.
     pub subject: &'static str,
     /// The agent's name, as far as it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
+    /// The operator's name, when it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
     /// The subject's id.
     pub id: String,
 }
@@ -98,6 +104,12 @@ impl Revocations {
         if dead { Liveness::Dead } else { Liveness::Live }
     }
 
+    /// Whether the subject is suspended.
+    #[must_use]
+    pub fn is_blocked(&self, subject: &Subject) -> bool {
+        self.marks.get(subject).is_some_and(|mark| mark.blocked)
+    }
+
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         self.forget_tokens(at.time);
@@ -136,6 +148,7 @@ pub mod keys {
             Subject::Agent(id) => Key::of("revocation-agent", id.as_bytes()),
             Subject::Instance(id) => Key::of("revocation-instance", id.as_bytes()),
             Subject::Token(id) => Key::of("revocation-token", id.as_bytes()),
+            Subject::Operator(id) => Key::of("revocation-operator", id.as_bytes()),
         }
     }
 }

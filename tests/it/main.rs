@@ -27,6 +27,7 @@ mod ledger_faults;
 mod limits;
 mod listener;
 mod lost_entries;
+mod operators;
 mod races;
 mod readme;
 mod reference;

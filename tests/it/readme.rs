@@ -199,6 +199,36 @@ fn every_route_is_in_the_reference_and_nothing_else() {
     assert_eq!(section("Operators"), table(keyward::http::admin_routes()));
 }
 
+#[test]
+fn the_reference_says_which_roles_each_route_of_operators_takes() {
+    use keyward::http::Caller;
+    let page = std::fs::read_to_string(root().join("docs/reference/http.md")).unwrap();
+    let (_, below) = page.split_once("\n## Operators").unwrap();
+    let rows = below.split("\n## ").next().unwrap().lines().filter(|row| row.starts_with("| `"));
+    let mut told = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        for route in keyward::http::admin_routes() {
+            let name = format!("{} {}", route.method, route.path.replace("{*", "{"));
+            let mut named = cells[0].split('`').map(|text| text.split('?').next().unwrap_or_default());
+            if !named.any(|text| text == name) {
+                continue;
+            }
+            told += 1;
+            let who = match route.caller {
+                Caller::Operator(need) if need.roles.len() == 4 => "any".to_owned(),
+                Caller::Operator(need) => {
+                    need.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+                }
+                Caller::Public => "public".to_owned(),
+                Caller::Agent => "agent".to_owned(),
+            };
+            assert_eq!(cells[1], who, "{name}");
+        }
+    }
+    assert_eq!(told, keyward::http::admin_routes().len());
+}
+
 /// Tests that `page` points to by the beginning of their name, and that are not there.
 fn missing_tests(page: &str, names: &BTreeSet<String>) -> Vec<String> {
     let pointed = code(page).into_iter().filter_map(|word| word.strip_suffix('\u{2026}').map(str::to_owned));

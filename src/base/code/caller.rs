@@ -6,16 +6,16 @@ super::codes! {
         "connect with the certificate and key that `keyward join` stored";
     CERTIFICATE_EXPIRED "certificate_expired" Unauthenticated:
         "the certificate is outside its time",
-        "enrol again: `keyward agent invite NAME`, then `keyward join`";
+        "enrol again: `keyward agent invite NAME` or `keyward operator invite NAME`, then `keyward join`";
     CERTIFICATE_REVOKED "certificate_revoked" Unauthenticated:
         "the certificate was revoked or suspended",
-        "an operator revoked or suspended it: `keyward agent resume NAME`, or invite the agent anew";
+        "an operator revoked or suspended it: have its holder resumed (`keyward agent resume NAME`, `keyward operator resume NAME`), or invited anew";
     AUTHORITY_REVOKED "authority_revoked" Unauthenticated:
         "the authority that signed the certificate was revoked",
-        "enrol again: `keyward agent invite NAME`, then `keyward join`";
+        "enrol again: `keyward agent invite NAME` or `keyward operator invite NAME`, then `keyward join`";
     CERTIFICATE_UNKNOWN "certificate_unknown" Unauthenticated:
         "the certificate is not one that this broker has on record",
-        "enrol again: `keyward agent invite NAME`, then `keyward join`";
+        "enrol again: `keyward agent invite NAME` or `keyward operator invite NAME`, then `keyward join`";
     CERTIFICATE_WRONG_KIND "certificate_wrong_kind" Unauthenticated:
         "the certificate is for another kind of caller",
         "agents call the agent listener, operators the admin listener";
@@ -36,7 +36,7 @@ super::codes! {
         "use the token over the connection of the agent that it was issued to, or ask for a new one";
     ENROLMENT_CODE_INVALID "enrolment_code_invalid" Unauthenticated:
         "the enrolment code is unknown, wrong, or has ended",
-        "have an operator make a new one: `keyward agent invite NAME`";
+        "have an operator make a new one: `keyward agent invite NAME` or `keyward operator invite NAME`";
     CAPABILITY_NOT_GRANTED "capability_not_granted" NotGranted:
         "none of the capabilities asked for is declared and held by a role of this agent",
         "give the agent a role that holds the capability in a declaration file, and `keyward apply` it";
@@ -55,6 +55,12 @@ super::codes! {
     INTROSPECTION_NOT_ALLOWED "introspection_not_allowed" Denied:
         "only a resource server asks about tokens",
         "declare the caller as a `[[resource_server]]` with its audience, and `keyward apply` it";
+    OPERATOR_ROLE "operator_role" Denied:
+        "this needs another role than the operator has",
+        "ask an operator whose role gives it, or have an admin change yours: `keyward operator role NAME ROLE`";
+    OPERATOR_SCOPE "operator_scope" Denied:
+        "this is not for operators who are bound to an owner",
+        "ask an operator who is bound to no owner";
     RATE_LIMITED "rate_limited" Limited:
         "the caller asks too often",
         "wait as long as Retry-After says, and spread requests out";

@@ -91,6 +91,9 @@ super::codes! {
     TOO_MANY_ROLES "too_many_roles" Invalid:
         "an agent holds at most 32 roles",
         "name fewer roles, or declare one role that holds what they hold";
+    OPERATOR_ROLE_UNKNOWN "operator_role_unknown" Invalid:
+        "an operator's role is one of admin, security, approver, auditor",
+        "send one of these words";
     INVITATION_BOUNDS "invitation_bounds" Invalid:
         "a code has 1 to 10000 uses and a life of 1 to 604800 seconds",
         "invite for less, or leave it out: one use, 15 minutes";

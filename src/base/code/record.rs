@@ -13,6 +13,9 @@ super::codes! {
     SUBJECT_UNKNOWN "subject_unknown" NotFound:
         "there is no agent, instance or certificate of this name, id or serial",
         "`keyward agent list` and `keyward agent show NAME` list them";
+    OPERATOR_UNKNOWN "operator_unknown" NotFound:
+        "there is no operator of this name",
+        "`keyward operator list` shows those there are; to create one, invite it with a role";
     ROUTE_UNKNOWN "route_unknown" NotFound:
         "there is no such route on this listener",
         "see the reference for routes";
@@ -40,6 +43,12 @@ super::codes! {
     AGENT_HAS_OTHER_ROLES "agent_has_other_roles" Conflict:
         "the agent exists and holds other roles than the invitation names",
         "leave the roles out of the invitation, or change them in the agent's declaration and `keyward apply` it";
+    OPERATOR_HAS_OTHER_ROLE "operator_has_other_role" Conflict:
+        "the operator exists and has another role or owner than the invitation names",
+        "leave them out of the invitation, or change them first: `keyward operator role NAME ROLE`";
+    LAST_ADMIN "last_admin" Conflict:
+        "nobody else who can act now administers everything",
+        "invite another admin first, and have it join: `keyward operator invite NAME --role admin`";
     SECRET_VERSIONS_EXHAUSTED "secret_versions_exhausted" Conflict:
         "the secret has as many versions as a secret may have",
         "store the value under a new name";

@@ -82,12 +82,14 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 35] = [
+const EXPOSING: [&str; 38] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
+    "src/broker/admit_operator.rs",
     "src/broker/certificates.rs",
     "src/broker/enrol.rs",
     "src/broker/invite.rs",
+    "src/broker/operators.rs",
     "src/broker/reveal.rs",
     "src/cli/admin.rs",
     "src/cli/agent.rs",
@@ -105,6 +107,7 @@ const EXPOSING: [&str; 35] = [
     "src/http/admins.rs",
     "src/http/agents.rs",
     "src/http/input.rs",
+    "src/http/operators.rs",
     "src/index/database.rs",
     "src/keyring/ring.rs",
     "src/keyring/slot.rs",

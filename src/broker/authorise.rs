@@ -1,0 +1,68 @@
+use super::desk::{AdminDesk, Core};
+use super::failure::Failure;
+use super::world::Effect;
+use crate::authn::OperatorPrincipal;
+use crate::base::code;
+use crate::operators::{self, OperatorDenied, OperatorRole, Serving};
+use crate::pki::PeerCertificate;
+use crate::policy::{Authorised, Right, Unauthorised, authorise};
+use crate::quota::Note;
+use crate::revocation::{self, Subject};
+use crate::store::Change;
+
+impl AdminDesk {
+    /// The operator behind the certificate of a connection, as one that may do `R` now. A refusal of
+    /// an operator is recorded.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn authorise<R: Right>(&self, peer: &PeerCertificate) -> Result<Authorised<R>, Failure> {
+        let mut principal = self.identify(peer)?;
+        if principal.serving() != Serving::Current {
+            self.promote(peer).await?;
+            principal = self.identify(peer)?;
+        }
+        match authorise(principal.clone()) {
+            Ok(authorised) => Ok(authorised),
+            Err(refused) => Err(self.0.refuse_operator::<R>(&principal, refused).await),
+        }
+    }
+}
+
+/// What an operator does commits only while it is who it was when it was let.
+pub(super) fn while_allowed(change: Change<Effect>, operator: &OperatorPrincipal) -> Change<Effect> {
+    let as_of = operator.as_of();
+    change
+        .rely(operators::keys::operator(operator.name()), as_of)
+        .rely(revocation::keys::subject(Subject::Operator(operator.id())), as_of)
+}
+
+impl Core {
+    async fn refuse_operator<R: Right>(
+        &self,
+        operator: &OperatorPrincipal,
+        refused: Unauthorised,
+    ) -> Failure {
+        let failure = match refused {
+            Unauthorised::Role => {
+                let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
+                Failure::new(code::OPERATOR_ROLE).mended_by(format!(
+                    "it takes the role {}: ask an operator who has it, or an admin to give it to you",
+                    words.join(" or ")
+                ))
+            }
+            Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE),
+        };
+        if let Note::Record { unrecorded } = self.operator_denials.note(&operator.id()) {
+            self.record_refusal(&OperatorDenied {
+                operator: operator.name(),
+                role: operator.role().as_str(),
+                right: R::NEED.right,
+                code: failure.code.as_str(),
+                unrecorded,
+            })
+            .await;
+        }
+        failure
+    }
+}

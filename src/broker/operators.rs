@@ -1,0 +1,270 @@
+use super::authorise::while_allowed;
+use super::desk::{AdminDesk, Again, Core, deciding_again};
+use super::failure::Failure;
+use super::world::{Effect, World};
+use crate::base::code;
+use crate::base::encoding::hex;
+use crate::base::limits::CODE_LIFE_S;
+use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
+use crate::crypto::sha256;
+use crate::operators::{
+    self, Certificate, Operator, OperatorInvited, OperatorPlaced, OperatorRole, Operators, keys,
+};
+use crate::policy::{Authorised, PlaceOperators, ReadOperators};
+use crate::revocation::{Liveness, Revocations, Subject};
+use crate::store::Change;
+
+/// An operator as operators see it.
+#[derive(Clone, Debug)]
+pub struct OperatorView {
+    /// Its id.
+    pub id: OperatorId,
+    /// Its name.
+    pub name: OperatorName,
+    /// Its role.
+    pub role: OperatorRole,
+    /// The owner that its reach ends at, if it ends at one.
+    pub owner: Option<OwnerName>,
+    /// Whether it can act.
+    pub state: OperatorState,
+    /// The certificates that count, by serial in hex, with their ends.
+    pub certificates: Vec<(String, Timestamp)>,
+}
+
+/// Whether an operator can act.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OperatorState {
+    /// It can.
+    Active,
+    /// Not until it is resumed.
+    Suspended,
+    /// Not until it is invited: it has no certificate that counts.
+    Inactive,
+}
+
+/// What an operator's invitation is to be good for.
+#[derive(Debug)]
+pub struct OperatorInviteInput {
+    /// The operator.
+    pub name: OperatorName,
+    /// The role to create it with, or that it must have.
+    pub role: Option<OperatorRole>,
+    /// The owner to bind it to, or that it must be bound to.
+    pub owner: Option<OwnerName>,
+}
+
+/// A code to hand to an operator.
+#[derive(Debug)]
+pub struct OperatorInvitation {
+    /// The operator.
+    pub operator: OperatorName,
+    /// The code's id, by which the ledger knows it.
+    pub id: CodeId,
+    /// The code itself.
+    pub code: Sensitive<String>,
+    /// Until when it can be redeemed.
+    pub expires_at: Timestamp,
+}
+
+impl OperatorState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+impl AdminDesk {
+    /// All operators, by name.
+    #[must_use]
+    pub fn operators(&self, _by: &Authorised<ReadOperators>) -> Vec<OperatorView> {
+        let now = self.0.clock.now();
+        self.0
+            .store
+            .read(|world, _| world.operators.all().map(|one| view(one, &world.revocations, now)).collect())
+    }
+
+    /// The operator called `name`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none.
+    pub fn operator(
+        &self,
+        _by: &Authorised<ReadOperators>,
+        name: &OperatorName,
+    ) -> Result<OperatorView, Failure> {
+        let now = self.0.clock.now();
+        let found = self
+            .0
+            .store
+            .read(|world, _| world.operators.named(name).map(|one| view(one, &world.revocations, now)));
+        found.ok_or_else(operator_unknown)
+    }
+
+    /// Makes an enrolment code for an operator, one use. With a role, an operator that does not exist
+    /// yet is created; one that exists must have it.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn invite_operator(
+        &self,
+        by: &Authorised<PlaceOperators>,
+        input: OperatorInviteInput,
+    ) -> Result<OperatorInvitation, Failure> {
+        let core = &*self.0;
+        let name = &input.name;
+        deciding_again!(async {
+            let now = core.clock.now();
+            let (invitee, as_of) =
+                core.store.read(|world, as_of| (core.operator_to_be(&world.operators, &input, now), as_of));
+            let Invitee { id: operator_id, role, scope, is_new } = invitee?;
+            let code = core.enrolment_code(&core.settings.admin_address, now);
+            let (id, expires_at) = (code.id, now.plus_s(CODE_LIFE_S));
+            let event = OperatorInvited {
+                by: by.operator().name(),
+                operator: name,
+                operator_id,
+                role: role.as_str(),
+                owner: scope.owner(),
+                code: id,
+                expires_at: expires_at.to_string(),
+            };
+            let hash = sha256(code.secret.expose());
+            let mut change = Change::new(&event)?.rely(keys::operator(name), as_of);
+            if is_new {
+                let name = name.clone();
+                change = change.advance(keys::operator(&name)).effect(Effect::Operators(
+                    operators::Effect::Place { id: operator_id, name, role, scope },
+                ));
+            }
+            let issue = operators::Effect::IssueCode { id, operator: name.clone(), hash, expires_at };
+            let change = while_allowed(change.effect(Effect::Operators(issue)), by.operator());
+            let receipt = core.store.commit(change, code).await?;
+            let code = receipt.redeem().to_text();
+            Ok(OperatorInvitation { operator: name.clone(), id, code, expires_at })
+        })
+    }
+
+    /// Gives the operator called `name` this role and reach, from its next request on. Somebody who
+    /// can act always administers everything. Gives the sequence of the entry.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn place_operator(
+        &self,
+        by: &Authorised<PlaceOperators>,
+        name: &OperatorName,
+        (role, scope): (OperatorRole, Scope),
+    ) -> Result<u64, Failure> {
+        let core = &*self.0;
+        deciding_again!(async {
+            let (id, as_of) = core.store.read(|world, as_of| {
+                let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
+                if role != OperatorRole::Admin || scope != Scope::Everything {
+                    somebody_else_administers(world, operator, core.clock.now())?;
+                }
+                Ok::<_, Failure>((operator.id, as_of))
+            })?;
+            let event = OperatorPlaced {
+                by: by.operator().name(),
+                operator: name,
+                role: role.as_str(),
+                owner: scope.owner(),
+            };
+            let place = operators::Effect::Place { id, name: name.clone(), role, scope: scope.clone() };
+            let change = Change::new(&event)?
+                .effect(Effect::Operators(place))
+                .rely(keys::operator(name), as_of)
+                .rely(keys::admins(), as_of)
+                .advance(keys::operator(name))
+                .advance(keys::admins());
+            let change = while_allowed(change, by.operator());
+            Ok(core.store.commit(change, ()).await?.seq())
+        })
+    }
+}
+
+/// What is known of the operator that is invited.
+struct Invitee {
+    id: OperatorId,
+    role: OperatorRole,
+    scope: Scope,
+    is_new: bool,
+}
+
+impl Core {
+    fn operator_to_be(
+        &self,
+        operators: &Operators,
+        input: &OperatorInviteInput,
+        now: Timestamp,
+    ) -> Result<Invitee, Again> {
+        if let Some(known) = operators.named(&input.name) {
+            let other_owner = input.owner.as_ref().is_some_and(|owner| known.scope.owner() != Some(owner));
+            if input.role.is_some_and(|role| role != known.role) || other_owner {
+                return Err(Again::Stop(Failure::new(code::OPERATOR_HAS_OTHER_ROLE)));
+            }
+            let (role, scope) = (known.role, known.scope.clone());
+            return Ok(Invitee { id: known.id, role, scope, is_new: false });
+        }
+        let role = input.role.ok_or_else(|| Again::Stop(operator_unknown()))?;
+        let id = OperatorId::mint(now, &*self.entropy);
+        Ok(Invitee { id, role, scope: Scope::of(input.owner.clone()), is_new: true })
+    }
+}
+
+/// The certificates of `operator` that count at `now`.
+fn counting<'o>(
+    operator: &'o Operator,
+    revocations: &'o Revocations,
+    now: Timestamp,
+) -> impl Iterator<Item = &'o Certificate> {
+    let subjects = [Subject::Operator(operator.id)];
+    let counts = move |one: &&Certificate| {
+        now < one.not_after && revocations.judge(one.enrolled_seq, &subjects) == Liveness::Live
+    };
+    operator.certificates.iter().filter(counts)
+}
+
+/// Nobody takes the last one away who administers everything and can act: the way back would lead to
+/// the broker's host.
+pub(super) fn somebody_else_administers(
+    world: &World,
+    leaving: &Operator,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let can_act = |one: &&Operator| counting(one, &world.revocations, now).next().is_some();
+    let mut others = world.operators.all().filter(|one| one.id != leaving.id && one.is_full_admin());
+    if !leaving.is_full_admin() || others.any(|one| can_act(&one)) {
+        return Ok(());
+    }
+    Err(Failure::new(code::LAST_ADMIN))
+}
+
+pub(super) fn operator_unknown() -> Failure {
+    Failure::new(code::OPERATOR_UNKNOWN)
+}
+
+fn view(operator: &Operator, revocations: &Revocations, now: Timestamp) -> OperatorView {
+    let certificates: Vec<_> =
+        counting(operator, revocations, now).map(|one| (hex(&one.serial), one.not_after)).collect();
+    let state = if revocations.is_blocked(&Subject::Operator(operator.id)) {
+        OperatorState::Suspended
+    } else if certificates.is_empty() {
+        OperatorState::Inactive
+    } else {
+        OperatorState::Active
+    };
+    OperatorView {
+        id: operator.id,
+        name: operator.name.clone(),
+        role: operator.role,
+        owner: operator.scope.owner().cloned(),
+        state,
+        certificates,
+    }
+}

@@ -1,0 +1,85 @@
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::answers::answer;
+use super::input::json;
+use super::listener::Peer;
+use super::problem::Problem;
+use crate::base::Sensitive;
+use crate::base::code;
+use crate::base::encoding::from_base64url;
+use crate::base::limits::BODY_BYTES_MAX;
+use crate::broker::{EnrolInput, Enrolled, RenewInput};
+use crate::pki::{AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnrolBody {
+    code_id: String,
+    secret: zeroize::Zeroizing<String>,
+    csr: String,
+}
+
+/// Reads a redemption of an enrolment code.
+pub(super) async fn enrol_input(request: Request, peer: &Peer) -> Result<EnrolInput, Problem> {
+    let body: EnrolBody = json(request, BODY_BYTES_MAX).await?;
+    let malformed = |what: &str| {
+        let why = format!("`{what}` is not in the form that an enrolment takes");
+        Problem::new(code::ENROLMENT_MALFORMED).because(why)
+    };
+    let secret = from_base64url(&body.secret).map(zeroize::Zeroizing::new);
+    let secret = secret.filter(|bytes| bytes.len() == 32).ok_or_else(|| malformed("secret"))?;
+    Ok(EnrolInput {
+        code: body.code_id.parse().map_err(|_| malformed("code_id"))?,
+        secret: Sensitive::filled(|to| to.copy_from_slice(&secret)),
+        request: from_base64url(&body.csr).ok_or_else(|| malformed("csr"))?,
+        peer: peer.address,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenewBody {
+    csr: String,
+}
+
+/// Reads a renewal.
+pub(super) async fn renew_input(request: Request, peer: &Peer) -> Result<RenewInput, Problem> {
+    let body: RenewBody = json(request, BODY_BYTES_MAX).await?;
+    let csr = from_base64url(&body.csr).ok_or_else(|| Problem::new(code::RENEWAL_MALFORMED))?;
+    Ok(RenewInput { request: csr, peer: peer.address })
+}
+
+#[derive(Serialize)]
+struct IdentityAnswer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<String>,
+    spiffe_id: String,
+    certificate: String,
+    authority: String,
+    not_after: String,
+}
+
+/// A certificate on its way to whoever asked for it.
+pub(super) fn identity(authorities: &[AuthorityCertificate], enrolled: &Enrolled) -> Response<Body> {
+    let (agent, operator) = match &enrolled.spiffe {
+        SpiffeId::Agent { name, .. } => (Some(name.to_string()), None),
+        SpiffeId::Operator { name, .. } => (None, Some(name.to_string())),
+    };
+    let answered = IdentityAnswer {
+        agent,
+        instance: enrolled.instance.map(|id| id.to_string()),
+        operator,
+        spiffe_id: enrolled.spiffe.to_string(),
+        certificate: certificate_pem(&enrolled.certificate),
+        authority: authorities_pem(authorities),
+        not_after: enrolled.not_after.to_string(),
+    };
+    answer(StatusCode::CREATED, &answered)
+}

@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, State};
+use axum::handler::Handler;
+use axum::http::request::Parts;
+use axum::routing::{MethodRouter, get, post, put};
+
+use super::input::Certified;
+use super::problem::Problem;
+use super::routes::{Caller, Route, route};
+use crate::broker::AdminDesk;
+use crate::pki::PeerCertificate;
+use crate::policy::{Authorised, Right};
+
+/// The operator behind the connection, judged now and let do `R`. The only way for a handler to have
+/// one.
+pub(super) struct Operator<R> {
+    pub(super) authorised: Authorised<R>,
+    pub(super) certificate: Arc<PeerCertificate>,
+}
+
+impl<R: Right> FromRequestParts<AdminDesk> for Operator<R> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &AdminDesk) -> Result<Self, Problem> {
+        let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
+        let authorised = desk.authorise(&certificate).await?;
+        Ok(Self { authorised, certificate })
+    }
+}
+
+/// A line of the operators' route table. What it needs is what the handler takes: the two cannot
+/// differ, and a handler that takes no [`Operator`] makes no line.
+pub(super) fn operator<R, H, T>(
+    method: &'static str,
+    path: &'static str,
+    handler: H,
+) -> (Route, MethodRouter<AdminDesk>)
+where
+    R: Right,
+    H: Handler<T, AdminDesk>,
+    T: Guarded<R> + 'static,
+{
+    let handled = match method {
+        "GET" => get(handler),
+        "PUT" => put(handler),
+        _ => post(handler),
+    };
+    (route(method, path, Caller::Operator(R::NEED)), handled)
+}
+
+/// Arguments of a handler, an operator that may do `R` among the first of them.
+pub(super) trait Guarded<R> {}
+
+impl<M, R> Guarded<R> for (M, Operator<R>) {}
+impl<M, R> Guarded<R> for (M, State<AdminDesk>, Operator<R>) {}
+impl<M, R, A> Guarded<R> for (M, State<AdminDesk>, Operator<R>, A) {}
+impl<M, R, A, B> Guarded<R> for (M, State<AdminDesk>, Operator<R>, A, B) {}

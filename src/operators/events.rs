@@ -1,0 +1,174 @@
+use serde::Serialize;
+
+use crate::base::{CodeId, OperatorId, OperatorName, OwnerName};
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// An operator was given a certificate on the broker's host, and is an admin from here on.
+#[derive(Debug, Serialize)]
+pub struct OperatorCertified<'a> {
+    /// The operator's name.
+    pub operator: &'a OperatorName,
+    /// Its id.
+    pub operator_id: OperatorId,
+    /// The certificate's serial, in hex.
+    pub serial: String,
+    /// SHA-256 of the certificate's public key, in hex.
+    pub key: String,
+    /// When the certificate ends.
+    pub not_after: String,
+    /// On whose word: `host` for somebody with the root key on the broker's host.
+    pub by: &'a str,
+}
+
+/// An operator was invited: an enrolment code was made for it.
+#[derive(Debug, Serialize)]
+pub struct OperatorInvited<'a> {
+    /// Who invited.
+    pub by: &'a OperatorName,
+    /// Who was invited.
+    pub operator: &'a OperatorName,
+    /// Its id.
+    pub operator_id: OperatorId,
+    /// Its role.
+    pub role: &'static str,
+    /// The owner that its reach ends at, if it ends at one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<&'a OwnerName>,
+    /// The code's id; the code itself is in no record.
+    pub code: CodeId,
+    /// Until when it can be redeemed.
+    pub expires_at: String,
+}
+
+/// An operator was given another role, or another reach.
+#[derive(Debug, Serialize)]
+pub struct OperatorPlaced<'a> {
+    /// Who did.
+    pub by: &'a OperatorName,
+    /// Whom.
+    pub operator: &'a OperatorName,
+    /// The role from here on.
+    pub role: &'static str,
+    /// The owner that its reach ends at from here on, if it ends at one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<&'a OwnerName>,
+}
+
+/// An operator redeemed its code, and its certificate is about to be signed.
+#[derive(Debug, Serialize)]
+pub struct OperatorEnrolled<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The code that was redeemed.
+    pub code: CodeId,
+    /// The certificate's serial, in hex.
+    pub serial: String,
+    /// SHA-256 of the certificate's public key, in hex.
+    pub key: String,
+    /// When the certificate ends.
+    pub not_after: String,
+    /// Where the request came from.
+    pub peer: String,
+}
+
+/// An operator asked for its next certificate, which is about to be signed.
+#[derive(Debug, Serialize)]
+pub struct OperatorRenewed<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The next certificate's serial, in hex.
+    pub serial: String,
+    /// SHA-256 of its public key, in hex.
+    pub key: String,
+    /// When it ends.
+    pub not_after: String,
+    /// The serial of the certificate that asked, in hex.
+    pub previous: String,
+    /// Where the request came from.
+    pub peer: String,
+}
+
+/// An operator's certificate has been signed.
+#[derive(Debug, Serialize)]
+pub struct OperatorCertificateRecorded<'a> {
+    /// Whose it is.
+    pub operator: &'a OperatorName,
+    /// Its serial, in hex.
+    pub serial: String,
+    /// SHA-256 of the certificate, in hex.
+    pub thumbprint: String,
+}
+
+/// An operator's certificate is about to be signed again from the plan that was recorded: the first
+/// signature never left the broker.
+#[derive(Debug, Serialize)]
+pub struct OperatorCertificateRetried<'a> {
+    /// Whose it is.
+    pub operator: &'a OperatorName,
+    /// Its serial, in hex.
+    pub serial: String,
+}
+
+/// The certificate of an operator's renewal was used for the first time; the one before counts no more.
+#[derive(Debug, Serialize)]
+pub struct OperatorCertificatePromoted<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The certificate's serial, in hex.
+    pub serial: String,
+    /// The serial of the one before, in hex.
+    pub previous: String,
+}
+
+/// Alarm: an operator's code that was redeemed came again with another key. Somebody else has it.
+#[derive(Debug, Serialize)]
+pub struct OperatorCodeReused<'a> {
+    /// The operator it was for.
+    pub operator: &'a OperatorName,
+    /// The code's id.
+    pub code: CodeId,
+    /// The serial of the certificate that it gave first, in hex.
+    pub first_serial: String,
+    /// SHA-256 of the other key, in hex.
+    pub other_key: String,
+    /// Where the second request came from.
+    pub peer: String,
+}
+
+/// An operator asked for something that its role or its reach does not give.
+#[derive(Debug, Serialize)]
+pub struct OperatorDenied<'a> {
+    /// Who asked.
+    pub operator: &'a OperatorName,
+    /// Its role.
+    pub role: &'static str,
+    /// The right that it lacks.
+    pub right: &'static str,
+    /// The stable code of the refusal.
+    pub code: &'static str,
+    /// Earlier denials of the same operator that got no entry of their own.
+    pub unrecorded: u64,
+}
+
+macro_rules! events {
+    ($($event:ty = $kind:literal, $name:literal;)*) => {$(
+        impl Event for $event {
+            const KIND: Kind = Kind($kind);
+            const NAME: &'static str = $name;
+        }
+    )*};
+}
+
+events! {
+    OperatorCertified<'_> = 0x0201, "operator.certified";
+    OperatorInvited<'_> = 0x0202, "operator.invited";
+    OperatorPlaced<'_> = 0x0203, "operator.placed";
+    OperatorEnrolled<'_> = 0x0204, "operator.enrolled";
+    OperatorRenewed<'_> = 0x0205, "operator.renewed";
+    OperatorCertificateRecorded<'_> = 0x0206, "operator.certificate-recorded";
+    OperatorCertificateRetried<'_> = 0x0207, "operator.certificate-retried";
+    OperatorCertificatePromoted<'_> = 0x0208, "operator.certificate-promoted";
+    OperatorCodeReused<'_> = 0x0209, "alarm.operator-code-reused";
+    OperatorDenied<'_> = 0x020a, "operator.denied";
+}

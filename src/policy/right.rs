@@ -1,0 +1,131 @@
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::authn::OperatorPrincipal;
+use crate::base::Scope;
+use crate::operators::OperatorRole;
+
+/// One thing that operators may do, and who of them may.
+pub trait Right: Send + Sync + 'static {
+    /// What a route or a use case asks for.
+    const NEED: Need;
+}
+
+/// What an operator needs to be let do something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Need {
+    /// The right's name.
+    pub right: &'static str,
+    /// One of these roles.
+    pub roles: &'static [OperatorRole],
+    /// How far the role has to reach.
+    pub reach: Reach,
+}
+
+/// How far a role has to reach.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// Somebody who is bound to an owner may do it with what that owner has.
+    Owned,
+    /// Only somebody who is bound to no owner may do it.
+    Everything,
+}
+
+/// An operator that may do `R` in the request at hand. Made only by [`authorise`].
+#[must_use]
+pub struct Authorised<R> {
+    operator: OperatorPrincipal,
+    right: PhantomData<fn() -> R>,
+}
+
+/// Why an operator may not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unauthorised {
+    /// It has another role.
+    #[error("this needs another role than the operator has")]
+    Role,
+    /// It is bound to an owner.
+    #[error("this is not for operators that are bound to an owner")]
+    Scope,
+}
+
+/// Whether `operator` may do `R`.
+///
+/// # Errors
+/// [`Unauthorised`].
+pub fn authorise<R: Right>(operator: OperatorPrincipal) -> Result<Authorised<R>, Unauthorised> {
+    if !R::NEED.roles.contains(&operator.role()) {
+        return Err(Unauthorised::Role);
+    }
+    if R::NEED.reach == Reach::Everything && *operator.scope() != Scope::Everything {
+        return Err(Unauthorised::Scope);
+    }
+    Ok(Authorised { operator, right: PhantomData })
+}
+
+impl<R> Authorised<R> {
+    /// Who.
+    pub const fn operator(&self) -> &OperatorPrincipal {
+        &self.operator
+    }
+}
+
+impl<R> fmt::Debug for Authorised<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Authorised").field(&self.operator).finish()
+    }
+}
+
+macro_rules! rights {
+    ($($(#[$doc:meta])* $right:ident = $name:literal, [$($role:ident),*], $reach:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub enum $right {}
+
+        impl Right for $right {
+            const NEED: Need = Need {
+                right: $name,
+                roles: &[$(OperatorRole::$role),*],
+                reach: Reach::$reach,
+            };
+        }
+    )*};
+}
+
+rights! {
+    /// Asking about oneself, and renewing one's own certificate.
+    BeOneself = "be-oneself", [Admin, Security, Approver, Auditor], Owned;
+    /// Reading agents, capabilities and roles.
+    ReadDeclared = "read-declared", [Admin, Security, Approver, Auditor], Everything;
+    /// Reading what secrets there are; no right reads a value.
+    ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Everything;
+    /// Reading the ledger, which tells of everything.
+    ReadLedger = "read-ledger", [Admin, Security, Auditor], Everything;
+    /// Reading who the operators are.
+    ReadOperators = "read-operators", [Admin, Security, Auditor], Everything;
+    /// Reading at which stages the keys are that the broker signs with.
+    ReadSigningKeys = "read-signing-keys", [Admin, Security, Auditor], Everything;
+    /// Making, taking into use and ending the keys that the broker signs with.
+    RotateSigningKeys = "rotate-signing-keys", [Admin], Everything;
+    /// Planning and applying declarations.
+    Declare = "declare", [Admin], Everything;
+    /// Inviting agents.
+    InviteAgents = "invite-agents", [Admin], Everything;
+    /// Storing values of secrets.
+    StoreSecrets = "store-secrets", [Admin], Everything;
+    /// Revoking, suspending and resuming agents and what they hold.
+    Contain = "contain", [Admin, Security], Everything;
+    /// Revoking a token by its id: nobody keeps a list that says whose it is.
+    RevokeTokens = "revoke-tokens", [Admin, Security], Everything;
+    /// Revoking, suspending and resuming operators.
+    ContainOperators = "contain-operators", [Admin, Security], Everything;
+    /// Inviting operators, and giving them roles.
+    PlaceOperators = "place-operators", [Admin], Everything;
+}
+
+/// What lets somebody see the signing keys: whoever may change them may.
+pub trait OfSigningKeys: Right {}
+
+impl OfSigningKeys for ReadSigningKeys {}
+impl OfSigningKeys for RotateSigningKeys {}

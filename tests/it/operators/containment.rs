@@ -1,0 +1,121 @@
+//! Operators are taken away like agents: at the next request, on connections that are open too; and
+//! somebody who can act always administers everything.
+
+use std::time::Duration;
+
+use keyward::app::{Order, init};
+use serde_json::json;
+
+use super::{join, post, refused, standing};
+use crate::support::broker::{Caller, Reply, TestBroker};
+
+async fn place(by: &Caller, name: &str, role: &str, owner: Option<&str>) -> Reply {
+    let body = standing(role, owner).to_string();
+    by.put(&format!("/v1/operators/{name}/role"), "application/json", body.as_bytes()).await
+}
+
+#[tokio::test]
+async fn rev_03_a_revoked_operator_is_out_at_once_and_its_open_connections_are_cut() {
+    let broker = TestBroker::declared().await;
+    let alice = join(&broker, "alice", &standing("security", None)).await;
+    let (mut open, mut idle) = (alice.caller.connect().await.unwrap(), alice.caller.connect().await.unwrap());
+    for connection in [&mut open, &mut idle] {
+        assert_eq!(connection.send("GET", "/v1/whoami", &[], b"").await.unwrap().status, 200);
+    }
+    assert_eq!(post(&broker.operator(), "/v1/operators/alice/revoke").await.status, 200);
+    let next = open.send("GET", "/v1/whoami", &[], b"").await;
+    assert!(next.map_or(true, |reply| reply.code() == "certificate_revoked"));
+    let cut = async {
+        while idle.send("GET", "/v1/whoami", &[], b"").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), cut).await.expect("the idle connection is cut");
+    assert!(alice.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(), "the handshake refuses it");
+    let said = &broker.entries("revocation.changed").await[0]["event"];
+    assert_eq!(
+        (&said["by"], &said["subject"], &said["operator"]),
+        (&"admin".into(), &"operator".into(), &"alice".into())
+    );
+    let again = join(&broker, "alice", &json!({})).await;
+    assert_eq!(again.caller.get("/v1/whoami").await.status, 200, "invited anew");
+}
+
+#[tokio::test]
+async fn a_suspended_operator_waits_and_a_placed_one_has_its_new_role_with_the_next_request() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    let alice = join(&broker, "alice", &standing("auditor", None)).await;
+    let mut open = alice.caller.connect().await.unwrap();
+    assert_eq!(open.send("GET", "/v1/ledger/entries", &[], b"").await.unwrap().status, 200);
+    assert_eq!(place(&admin, "alice", "approver", None).await.status, 200);
+    let demoted = open.send("GET", "/v1/ledger/entries", &[], b"").await.unwrap();
+    refused(&demoted, 403, "operator_role");
+    assert_eq!(post(&admin, "/v1/operators/alice/suspend").await.status, 200);
+    assert_eq!(admin.get("/v1/operators/alice").await.json()["state"], "suspended");
+    assert!(alice.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    assert_eq!(post(&admin, "/v1/operators/alice/resume").await.status, 200);
+    assert_eq!(alice.caller.get("/v1/whoami").await.json()["role"], "approver");
+    refused(&post(&admin, "/v1/operators/nobody/suspend").await, 404, "operator_unknown");
+    refused(&place(&admin, "nobody", "admin", None).await, 404, "operator_unknown");
+    let half = admin.put("/v1/operators/alice/role", "application/json", b"{\"role\":\"admin\"}").await;
+    refused(&half, 400, "json_invalid");
+}
+
+#[tokio::test]
+async fn pol_15_the_last_admin_who_can_act_stays() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    let security = join(&broker, "sec", &standing("security", None)).await.caller;
+    for verb in ["revoke", "suspend"] {
+        for by in [&admin, &security] {
+            refused(&post(by, &format!("/v1/operators/admin/{verb}")).await, 409, "last_admin");
+        }
+    }
+    refused(&place(&admin, "admin", "auditor", None).await, 409, "last_admin");
+    refused(&place(&admin, "admin", "admin", Some("team")).await, 409, "last_admin");
+    // Somebody bound to an owner, somebody who never joined, and somebody suspended are nobody else.
+    join(&broker, "bound", &standing("admin", Some("team"))).await;
+    super::code_for(&broker, "invited", &standing("admin", None)).await;
+    let second = join(&broker, "second", &standing("admin", None)).await.caller;
+    assert_eq!(post(&admin, "/v1/operators/second/suspend").await.status, 200);
+    refused(&post(&admin, "/v1/operators/admin/revoke").await, 409, "last_admin");
+    assert_eq!(post(&admin, "/v1/operators/second/resume").await.status, 200);
+    assert_eq!(post(&admin, "/v1/operators/admin/revoke").await.status, 200);
+    refused(&post(&security, "/v1/operators/second/revoke").await, 409, "last_admin");
+    assert_eq!(second.get("/v1/operators").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_host_is_the_way_back_for_whoever_was_locked_out() {
+    let mut broker = TestBroker::declared().await;
+    let second = join(&broker, "second", &standing("admin", None)).await.caller;
+    assert_eq!(post(&second, "/v1/operators/admin/suspend").await.status, 200);
+    assert!(broker.operator().attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    broker.stop().await;
+    let home = broker.path().join("home");
+    let order = Order { operator: "admin", reissue: true, home: &home };
+    init(&broker.config, &order, &broker.surroundings()).await.unwrap();
+    broker.serve().await;
+    let me = broker.operator().get("/v1/whoami").await.json();
+    assert_eq!((&me["name"], &me["role"]), (&"admin".into(), &"admin".into()));
+    let second = broker.operator().get("/v1/operators/second").await.json();
+    assert_eq!(second["state"], "active", "nobody else lost anything");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_admins_who_take_each_other_away_at_once_do_not_both_succeed() {
+    let broker = TestBroker::declared().await;
+    let first = join(&broker, "first", &standing("admin", None)).await.caller;
+    let second = join(&broker, "second", &standing("admin", None)).await.caller;
+    assert_eq!(place(&first, "admin", "auditor", None).await.status, 200);
+    let kind = [("content-type", "application/json")];
+    let (by_first, by_second) = tokio::join!(
+        first.attempt("POST", "/v1/operators/second/revoke", &kind, b"{}"),
+        second.attempt("POST", "/v1/operators/first/revoke", &kind, b"{}"),
+    );
+    let done = |reply: &std::io::Result<Reply>| reply.as_ref().is_ok_and(|reply| reply.status == 200);
+    assert!(!(done(&by_first) && done(&by_second)));
+    let left = if done(&by_first) { &first } else { &second };
+    assert_eq!(place(left, "admin", "admin", None).await.status, 200);
+}
