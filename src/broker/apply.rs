@@ -3,12 +3,12 @@ use super::desk::{AdminDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
-use crate::base::AgentId;
 use crate::base::code;
+use crate::base::{AgentId, Scope};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{
-    self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Fault, Plan, PlannedChange, Registry,
-    SourceFile, Unnamed, draw, keys, parse,
+    self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Fault, Ground, Plan, PlannedChange,
+    Registry, SourceFile, Unnamed, draw, keys, parse,
 };
 use crate::store::{Change, CommitError};
 
@@ -32,8 +32,9 @@ impl AdminDesk {
         files: &[SourceFile],
         unnamed: Unnamed,
     ) -> Result<Applied, Failure> {
-        let declaration = parse(files).map_err(refused)?;
-        let (plan, as_of) = self.0.draw(&declaration, unnamed, files)?;
+        let scope = by.operator().scope();
+        let declaration = parse(files, scope).map_err(refused)?;
+        let (plan, as_of) = self.0.draw(scope, &declaration, unnamed, files)?;
         let (change, changes) = self.0.change(by.operator(), plan, as_of)?;
         change.fits()?;
         Ok(Applied { changes, seq: None })
@@ -49,10 +50,11 @@ impl AdminDesk {
         files: &[SourceFile],
         unnamed: Unnamed,
     ) -> Result<Applied, Failure> {
-        let declaration = parse(files).map_err(refused)?;
+        let scope = by.operator().scope();
+        let declaration = parse(files, scope).map_err(refused)?;
         let core = &*self.0;
         deciding_again!(async {
-            let (plan, as_of) = core.draw(&declaration, unnamed, files)?;
+            let (plan, as_of) = core.draw(scope, &declaration, unnamed, files)?;
             if plan.is_empty() {
                 return Ok(Applied { changes: Vec::new(), seq: None });
             }
@@ -72,13 +74,16 @@ impl AdminDesk {
 impl Core {
     fn draw(
         &self,
+        scope: &Scope,
         declaration: &Declaration,
         unnamed: Unnamed,
         files: &[SourceFile],
     ) -> Result<(Plan, u64), Failure> {
         self.store.read(|world, as_of| {
-            let secret_exists = |name: &_| world.secrets.named(name).is_some();
-            let plan = draw(&world.registry, declaration, unnamed, files, &secret_exists);
+            let secret = |name: &_| world.secrets.named(name);
+            let secret_exists = |name: &_| secret(name).is_some_and(|one| scope.covers(one.owner.as_ref()));
+            let ground = Ground { registry: &world.registry, scope, secret_exists: &secret_exists };
+            let plan = draw(&ground, declaration, unnamed, files);
             plan.map(|plan| (plan, as_of)).map_err(refused)
         })
     }
@@ -146,6 +151,9 @@ impl Core {
                 .advance(keys::agent_name(&name))
                 .advance(keys::agent(id))
                 .effect(Effect::Registry(registry::Effect::RemoveAgent(id)));
+        }
+        for (thing, owner) in plan.owners {
+            change = change.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
         }
         Ok((change, plan.changes))
     }

@@ -6,10 +6,10 @@ use super::failure::Failure;
 use super::world::Effect;
 use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
-use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Sensitive, Timestamp};
+use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::crypto::sha256;
 use crate::policy::{Authorised, InviteAgents};
-use crate::registry::{AgentInvited, AgentSpec, EnrolmentCode, keys};
+use crate::registry::{AgentInvited, AgentSpec, EnrolmentCode, Owned, keys};
 use crate::store::Change;
 
 /// What an invitation is to be good for.
@@ -62,10 +62,12 @@ impl AdminDesk {
         if input.roles.len() > ROLES_MAX {
             return Err(Failure::new(code::TOO_MANY_ROLES));
         }
+        let scope = by.operator().scope();
         deciding_again!(async {
             let now = core.clock.now();
-            let (invitee, as_of) =
-                core.store.read(|world, as_of| (invitee(core, &world.registry, &input, uses, now), as_of));
+            let (invitee, as_of) = core
+                .store
+                .read(|world, as_of| (invitee(core, &world.registry, (&input, scope), uses, now), as_of));
             let Invitee { id: agent_id, create } = invitee?;
             let code = core.enrolment_code(&core.settings.address, now);
             let id = code.id;
@@ -93,6 +95,10 @@ impl AdminDesk {
                     .advance(keys::agent_name(&input.agent))
                     .advance(keys::agent(agent_id))
                     .effect(Effect::Registry(crate::registry::Effect::PutAgent { id: agent_id, spec }));
+                if let Some(owner) = scope.owner().cloned() {
+                    let (thing, owner) = (Owned::Agent(input.agent.clone()), Some(owner));
+                    change = change.effect(Effect::Registry(crate::registry::Effect::Own { thing, owner }));
+                }
             }
             let hash = sha256(code.secret.expose());
             change = change.effect(Effect::Registry(crate::registry::Effect::IssueBoundCode {
@@ -133,12 +139,16 @@ fn bounds(input: &InviteInput) -> Result<(u32, i64), Failure> {
 fn invitee(
     core: &Core,
     registry: &crate::registry::Registry,
-    input: &InviteInput,
+    (input, scope): (&InviteInput, &Scope),
     uses: u32,
     now: Timestamp,
 ) -> Result<Invitee, Again> {
     let (name, roles) = (&input.agent, &input.roles);
+    let reaches = |thing: &Owned| scope.covers(registry.owners().of(thing));
     if let Some(agent) = registry.agent_named(name) {
+        if !reaches(&Owned::Agent(name.clone())) {
+            return Err(Again::Stop(Failure::new(code::AGENT_UNKNOWN)));
+        }
         if !roles.is_empty() && agent.roles != *roles {
             return Err(Again::Stop(Failure::new(code::AGENT_HAS_OTHER_ROLES)));
         }
@@ -149,7 +159,9 @@ fn invitee(
             "name a role to create it with (`--role`), or declare it in a file and `keyward apply` it",
         )));
     }
-    if roles.iter().any(|role| registry.declarations().role(role).is_none()) {
+    let known =
+        |role: &RoleName| registry.declarations().role(role).is_some() && reaches(&Owned::Role(role.clone()));
+    if !roles.iter().all(known) {
         return Err(Again::Stop(Failure::new(code::ROLE_UNKNOWN)));
     }
     let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: uses };

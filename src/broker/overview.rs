@@ -3,9 +3,11 @@ use super::failure::Failure;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{AgentId, AgentName, CapabilityName, InstanceId, RoleName, SecretName, Timestamp};
+use crate::base::{
+    AgentId, AgentName, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Timestamp,
+};
 use crate::policy::{Authorised, ReadDeclared, ReadSecretNames};
-use crate::registry::{Access, Agent, Capability, Delivery, InstanceState};
+use crate::registry::{Access, Agent, Capability, Delivery, InstanceState, Owned, Registry};
 
 /// An agent as operators see it.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub struct AgentView {
     pub id: AgentId,
     /// Its name.
     pub name: AgentName,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
     /// Its roles.
     pub roles: Vec<RoleName>,
     /// Most live instances at a time.
@@ -52,6 +56,8 @@ pub struct CapabilityView {
     pub secret: Option<SecretName>,
     /// Longest life of a token, in seconds.
     pub max_life_s: u32,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
 }
 
 /// A role as operators see it.
@@ -61,6 +67,8 @@ pub struct RoleView {
     pub name: RoleName,
     /// What it holds.
     pub capabilities: Vec<CapabilityName>,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
 }
 
 /// A secret as operators see it: everything but its value.
@@ -72,6 +80,8 @@ pub struct SecretView {
     pub version: u32,
     /// When that version came.
     pub updated_at: Timestamp,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
 }
 
 /// What an agent may know of itself.
@@ -94,62 +104,82 @@ impl AgentDesk {
             let capabilities = names.into_iter().filter_map(|name| declarations.capability(name));
             AgentOverview {
                 roles: principal.roles().iter().cloned().collect(),
-                capabilities: capabilities.map(|one| capability_view(one, self.issuer())).collect(),
+                capabilities: capabilities
+                    .map(|one| capability_view(&world.registry, one, self.issuer()))
+                    .collect(),
             }
         })
     }
 }
 
 impl AdminDesk {
-    /// All agents, by name.
+    /// All agents within the operator's reach, by name.
     #[must_use]
-    pub fn agents(&self, _by: &Authorised<ReadDeclared>) -> Vec<AgentView> {
-        let now = self.0.clock.now();
-        self.0.store.read(|world, _| world.registry.agents().map(|agent| agent_view(agent, now)).collect())
+    pub fn agents(&self, by: &Authorised<ReadDeclared>) -> Vec<AgentView> {
+        let (now, scope) = (self.0.clock.now(), by.operator().scope());
+        self.0.store.read(|world, _| {
+            let views = world.registry.agents().map(|agent| agent_view(&world.registry, agent, now));
+            views.filter(|view| scope.covers(view.owner.as_ref())).collect()
+        })
     }
 
     /// The agent called `name`.
     ///
     /// # Errors
-    /// [`Failure`] when there is none.
-    pub fn agent(&self, _by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentView, Failure> {
-        let now = self.0.clock.now();
-        let found =
-            self.0.store.read(|world, _| world.registry.agent_named(name).map(|one| agent_view(one, now)));
+    /// [`Failure`] when there is none within the operator's reach.
+    pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentView, Failure> {
+        let (now, scope) = (self.0.clock.now(), by.operator().scope());
+        let found = self.0.store.read(|world, _| {
+            world.registry.agent_named(name).map(|one| agent_view(&world.registry, one, now))
+        });
+        let found = found.filter(|view| scope.covers(view.owner.as_ref()));
         found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
     }
 
-    /// All capabilities, by name.
+    /// All capabilities within the operator's reach, by name.
     #[must_use]
-    pub fn capabilities(&self, _by: &Authorised<ReadDeclared>) -> Vec<CapabilityView> {
-        let broker = self.0.settings.tokens.broker.as_str();
-        let view = |one: &Capability| capability_view(one, broker);
-        self.0.store.read(|world, _| world.registry.declarations().capabilities().map(view).collect())
+    pub fn capabilities(&self, by: &Authorised<ReadDeclared>) -> Vec<CapabilityView> {
+        let (broker, scope) = (self.0.settings.tokens.broker.as_str(), by.operator().scope());
+        self.0.store.read(|world, _| {
+            let all = world.registry.declarations().capabilities();
+            let views = all.map(|one| capability_view(&world.registry, one, broker));
+            views.filter(|view| scope.covers(view.owner.as_ref())).collect()
+        })
     }
 
-    /// All roles, by name.
+    /// All roles within the operator's reach, by name.
     #[must_use]
-    pub fn roles(&self, _by: &Authorised<ReadDeclared>) -> Vec<RoleView> {
-        let view = |role: &crate::registry::Role| RoleView {
-            name: role.name.clone(),
-            capabilities: role.capabilities.iter().cloned().collect(),
-        };
-        self.0.store.read(|world, _| world.registry.declarations().roles().map(view).collect())
+    pub fn roles(&self, by: &Authorised<ReadDeclared>) -> Vec<RoleView> {
+        let scope = by.operator().scope();
+        self.0.store.read(|world, _| {
+            let owners = world.registry.owners();
+            let views = world.registry.declarations().roles().map(|role| RoleView {
+                name: role.name.clone(),
+                capabilities: role.capabilities.iter().cloned().collect(),
+                owner: owners.of(&Owned::Role(role.name.clone())).cloned(),
+            });
+            views.filter(|view| scope.covers(view.owner.as_ref())).collect()
+        })
     }
 
-    /// All secrets, by name, without their values.
+    /// All secrets within the operator's reach, by name, without their values.
     #[must_use]
-    pub fn secrets(&self, _by: &Authorised<ReadSecretNames>) -> Vec<SecretView> {
+    pub fn secrets(&self, by: &Authorised<ReadSecretNames>) -> Vec<SecretView> {
+        let scope = by.operator().scope();
         let view = |secret: &crate::secrets::Secret| SecretView {
             name: secret.name.clone(),
             version: secret.current.number,
             updated_at: secret.current.stored_at,
+            owner: secret.owner.clone(),
         };
-        self.0.store.read(|world, _| world.secrets.all().map(view).collect())
+        self.0.store.read(|world, _| {
+            let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
+            within.map(view).collect()
+        })
     }
 }
 
-fn agent_view(agent: &Agent, now: Timestamp) -> AgentView {
+fn agent_view(registry: &Registry, agent: &Agent, now: Timestamp) -> AgentView {
     let instances = agent.instances.values().map(|instance| InstanceView {
         id: instance.id,
         serial: hex(&instance.current.serial),
@@ -160,13 +190,14 @@ fn agent_view(agent: &Agent, now: Timestamp) -> AgentView {
     AgentView {
         id: agent.id,
         name: agent.name.clone(),
+        owner: registry.owners().of(&Owned::Agent(agent.name.clone())).cloned(),
         roles: agent.roles.iter().cloned().collect(),
         max_instances: agent.max_instances,
         instances: instances.collect(),
     }
 }
 
-fn capability_view(capability: &Capability, broker: &str) -> CapabilityView {
+fn capability_view(registry: &Registry, capability: &Capability, broker: &str) -> CapabilityView {
     let (audience, secret) = match &capability.delivery {
         Delivery::Mint { audience } => (audience.to_string(), None),
         Delivery::Reveal { secret } => (broker.to_owned(), Some(secret.clone())),
@@ -178,5 +209,6 @@ fn capability_view(capability: &Capability, broker: &str) -> CapabilityView {
         audience,
         secret,
         max_life_s: capability.max_life_s,
+        owner: registry.owners().of(&Owned::Capability(capability.name.clone())).cloned(),
     }
 }

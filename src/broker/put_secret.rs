@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::world::Effect;
 use crate::base::code;
 use crate::base::limits::SECRET_VERSIONS_MAX;
-use crate::base::{SecretId, SecretName, Sensitive};
+use crate::base::{OwnerName, SecretId, SecretName, Sensitive};
 use crate::policy::{Authorised, StoreSecrets};
 use crate::secrets::{self, SecretStored, SecretValue, keys};
 use crate::store::Change;
@@ -22,37 +22,57 @@ pub struct Stored {
 
 impl AdminDesk {
     /// Stores `value` as the next version of the secret called `name`, which is created by its first.
+    /// It belongs to `owner` then; to the one that the operator is bound to, if it is bound to one.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn put_secret(
         &self,
         by: &Authorised<StoreSecrets>,
-        name: SecretName,
+        (name, owner): (SecretName, Option<OwnerName>),
         value: Sensitive<Vec<u8>>,
     ) -> Result<Stored, Failure> {
         let value = SecretValue::new(value)
             .map_err(|error| Failure::new(code::SECRET_SIZE).because(error.to_string()))?;
         let core = &*self.0;
+        let scope = by.operator().scope();
+        if owner.as_ref().is_some_and(|owner| !scope.covers(Some(owner))) {
+            return Err(Failure::new(code::OPERATOR_SCOPE));
+        }
+        let owner = owner.or_else(|| scope.owner().cloned());
         deciding_again!(async {
-            let (known, as_of) = core.store.read(|world, as_of| {
-                (world.secrets.named(&name).map(|secret| (secret.id, secret.current.number)), as_of)
-            });
-            let (id, before) = known.unwrap_or_else(|| (SecretId::mint(core.clock.now(), &*core.entropy), 0));
+            let (known, as_of) = core.store.read(|world, as_of| (world.secrets.named(&name).cloned(), as_of));
+            if known.as_ref().is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
+                return Err(Failure::new(code::SECRET_UNKNOWN).into());
+            }
+            let before = known.as_ref().map_or(0, |secret| secret.current.number);
+            let id = known.as_ref().map(|secret| secret.id);
+            let id = id.unwrap_or_else(|| SecretId::mint(core.clock.now(), &*core.entropy));
+            let new_owner = owner
+                .as_ref()
+                .filter(|owner| known.as_ref().and_then(|secret| secret.owner.as_ref()) != Some(*owner));
             let version = before.saturating_add(1);
             if version > SECRET_VERSIONS_MAX {
                 return Err(Failure::new(code::SECRET_VERSIONS_EXHAUSTED).into());
             }
-            let event =
-                SecretStored { operator: by.operator().name(), secret: &name, secret_id: id, version };
+            let event = SecretStored {
+                operator: by.operator().name(),
+                secret: &name,
+                secret_id: id,
+                version,
+                owner: new_owner,
+            };
             let sealed = core.sealer.seal(id, version, &value, &*core.entropy);
             let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed };
             let mut change = Change::new(&event)?
                 .effect(Effect::Secrets(effect))
                 .rely(keys::secret(&name), as_of)
                 .advance(keys::secret(&name));
-            if before == 0 {
+            if before == 0 || new_owner.is_some() {
                 change = change.advance(keys::existence(&name));
+            }
+            if let Some(owner) = new_owner.cloned() {
+                change = change.effect(Effect::Secrets(secrets::Effect::Own { name: name.clone(), owner }));
             }
             let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
             Ok(Stored { name: name.clone(), version, seq: receipt.seq() })

@@ -9,7 +9,7 @@ use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
 use crate::operators::{self, Operator};
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
-use crate::registry::Agent;
+use crate::registry::{Agent, Owned};
 use crate::revocation::{self, Liveness, RevocationChanged, Subject, keys};
 use crate::store::Change;
 
@@ -84,7 +84,8 @@ impl AdminDesk {
         what: Revocation,
     ) -> Result<u64, Failure> {
         let find = |world: &World| {
-            let agent = world.registry.agent_named(name).ok_or_else(unknown)?;
+            let agent = world.registry.agent_named(name);
+            let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(Found::of_agent(Subject::Agent(agent.id), agent))
         };
         self.0.revoke(Word::Operator(by.operator()), what, &find).await
@@ -97,7 +98,8 @@ impl AdminDesk {
     pub async fn revoke_instance(&self, by: &Authorised<Contain>, id: InstanceId) -> Result<u64, Failure> {
         let find = |world: &World| {
             let agent = world.registry.agents().find(|agent| agent.instances.contains_key(&id));
-            Ok(Found::of_agent(Subject::Instance(id), agent.ok_or_else(unknown)?))
+            let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
+            Ok(Found::of_agent(Subject::Instance(id), agent))
         };
         self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, &find).await
     }
@@ -110,7 +112,8 @@ impl AdminDesk {
     pub async fn revoke_certificate(&self, by: &Authorised<Contain>, serial: Serial) -> Result<u64, Failure> {
         let find = |world: &World| {
             let found = world.registry.agents().find_map(|agent| {
-                let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()))?;
+                let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()));
+                let holder = holder.filter(|_| reaches(by, world, agent))?;
                 Some(Found::of_agent(Subject::Instance(holder.id), agent))
             });
             found.ok_or_else(unknown)
@@ -147,6 +150,11 @@ impl AdminDesk {
         };
         self.0.revoke(Word::Operator(by.operator()), what, &find).await
     }
+}
+
+/// Whether the agent is one that the operator may know of.
+fn reaches(by: &Authorised<Contain>, world: &World, agent: &Agent) -> bool {
+    by.operator().scope().covers(world.registry.owners().of(&Owned::Agent(agent.name.clone())))
 }
 
 impl AgentDesk {

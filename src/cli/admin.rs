@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use super::input;
 use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::{AgentName, IdError, InstanceId, NameError, Network, SecretName, TokenId};
+use crate::base::{AgentName, IdError, InstanceId, NameError, Network, OwnerName, SecretName, TokenId};
 use crate::pki::{Serial, SerialError};
 
 /// Sends declaration files to `path` and prints the changes.
@@ -182,13 +182,13 @@ pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(
         return Ok(());
     }
     let columns: &[&str] = match path {
-        "/v1/agents" => &["name", "roles", "max_instances", "instances"],
+        "/v1/agents" => &["name", "owner", "roles", "max_instances", "instances"],
         "/v1/operators" => &["name", "role", "owner", "state"],
-        "/v1/roles" => &["name", "capabilities"],
-        "/v1/secrets" => &["name", "version", "updated_at"],
+        "/v1/roles" => &["name", "owner", "capabilities"],
+        "/v1/secrets" => &["name", "owner", "version", "updated_at"],
         "/v1/authorities" => &["generation", "stage", "since", "not_after", "behind", "pin"],
         "/v1/token-keys" => &["generation", "stage", "since"],
-        _ => &["name", "access", "delivery", "secret", "audience", "max_life_s"],
+        _ => &["name", "owner", "access", "delivery", "secret", "audience", "max_life_s"],
     };
     let items = answer.get("items").and_then(Value::as_array).into_iter().flatten();
     let row = |item: &Value| columns.iter().map(|column| cell(item.get(*column))).collect();
@@ -218,17 +218,18 @@ fn cell(value: Option<&Value>) -> String {
 
 /// `keyward secret …`
 pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Console) -> Result<(), Failure> {
-    let SecretCommand::Put { name, file, argument } = command else {
+    let SecretCommand::Put { name, file, owner, argument } = command else {
         return list(home, "/v1/secrets", console).await;
     };
     input::not_an_argument(argument)?;
     let name: SecretName = canonical(name)?;
+    let owner: Option<OwnerName> = owner.as_deref().map(canonical).transpose()?;
     let client = Client::of(home, Kind::Operator).await?;
     let value = input::secret(file.as_deref(), "Value", SECRET_BYTES_MAX, console)?;
     if value.expose().ends_with(b"\n") {
         console.say("note: the value ends with a line break, which is stored as part of it");
     }
-    let answer = client.put_bytes(&format!("/v1/secrets/{name}"), &value).await?.json()?;
+    let answer = client.put_secret(&name, owner.as_ref(), &value).await?.json()?;
     if console.is_json() {
         console.json(&answer);
     } else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::identity::{Identity, Kind};
 use super::renew::renew_if_due;
 use crate::base::code;
-use crate::base::{Clock, Sensitive, SystemClock};
+use crate::base::{Clock, OwnerName, SecretName, Sensitive, SystemClock};
 use crate::crypto::Digest;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
 
@@ -37,6 +37,9 @@ pub(super) struct Client {
 pub(super) struct Answer {
     pub(super) body: Sensitive<Vec<u8>>,
 }
+
+/// Whose a secret is to be.
+const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -71,42 +74,52 @@ impl Client {
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
-        self.send(Method::GET, path, None, None, Bytes::new()).await
+        self.send(Method::GET, path, &[], None, Bytes::new()).await
     }
 
     pub(super) async fn get_bearing(&self, path: &str, token: &Sensitive<String>) -> Result<Answer, Failure> {
-        self.send(Method::GET, path, None, Some(token), Bytes::new()).await
+        self.send(Method::GET, path, &[], Some(token), Bytes::new()).await
     }
 
     pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(body).unwrap_or_default();
-        self.send(Method::POST, path, Some("application/json"), None, body.into()).await
+        self.send(Method::POST, path, &[of_type("application/json")], None, body.into()).await
     }
 
     pub(super) async fn put_json(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(body).unwrap_or_default();
-        self.send(Method::PUT, path, Some("application/json"), None, body.into()).await
+        self.send(Method::PUT, path, &[of_type("application/json")], None, body.into()).await
     }
 
     pub(super) async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Result<Answer, Failure> {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.send(Method::POST, path, Some("application/x-www-form-urlencoded"), None, body.into()).await
+        let headers = [of_type("application/x-www-form-urlencoded")];
+        self.send(Method::POST, path, &headers, None, body.into()).await
     }
 
-    pub(super) async fn put_bytes(&self, path: &str, body: &Sensitive<Vec<u8>>) -> Result<Answer, Failure> {
-        let body = Bytes::copy_from_slice(body.expose());
-        self.send(Method::PUT, path, Some("application/octet-stream"), None, body).await
+    pub(super) async fn put_secret(
+        &self,
+        name: &SecretName,
+        owner: Option<&OwnerName>,
+        value: &Sensitive<Vec<u8>>,
+    ) -> Result<Answer, Failure> {
+        let mut headers = vec![of_type("application/octet-stream")];
+        if let Some(owner) = owner.and_then(|owner| HeaderValue::from_str(owner.as_str()).ok()) {
+            headers.push((OWNER, owner));
+        }
+        let body = Bytes::copy_from_slice(value.expose());
+        self.send(Method::PUT, &format!("/v1/secrets/{name}"), &headers, None, body).await
     }
 
     async fn send(
         &self,
         method: Method,
         path: &str,
-        content_type: Option<&'static str>,
+        headers: &[(HeaderName, HeaderValue)],
         token: Option<&Sensitive<String>>,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        let sent = self.send_once(method.clone(), path, content_type, token, body.clone()).await;
+        let sent = self.send_once(method.clone(), path, headers, token, body.clone()).await;
         match (sent, &self.source) {
             // Another process may have renewed since this one read its identity: nothing was done.
             (Err(failure), Some((home, kind))) if failure.is_unauthenticated() => {
@@ -114,7 +127,7 @@ impl Client {
                 if newer.certificate == self.certificate {
                     return Err(failure);
                 }
-                newer.send_once(method, path, content_type, token, body).await
+                newer.send_once(method, path, headers, token, body).await
             }
             (sent, _) => sent,
         }
@@ -124,7 +137,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        content_type: Option<&'static str>,
+        headers: &[(HeaderName, HeaderValue)],
         token: Option<&Sensitive<String>>,
         body: Bytes,
     ) -> Result<Answer, Failure> {
@@ -134,9 +147,7 @@ impl Client {
             .header(header::HOST, &self.address)
             .body(Full::new(body))
             .map_err(|_| Failure::usage("a name holds characters that no name has", "use canonical names"))?;
-        if let Some(kind) = content_type {
-            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        }
+        request.headers_mut().extend(headers.iter().cloned());
         if let Some(token) = token {
             let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
             let mut value =
@@ -229,6 +240,10 @@ impl Answer {
         serde_json::from_slice(self.body.expose())
             .map_err(|_| Failure::new(code::ANSWER_UNREADABLE).because("the broker's answer is not JSON"))
     }
+}
+
+fn of_type(kind: &'static str) -> (HeaderName, HeaderValue) {
+    (header::CONTENT_TYPE, HeaderValue::from_static(kind))
 }
 
 fn clock() -> Arc<dyn Clock> {

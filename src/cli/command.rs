@@ -382,6 +382,9 @@ pub enum SecretCommand {
         /// Read the value from this file (`-`: standard input)
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
+        /// Whose the secret is to be; an operator who is bound to an owner need not say so
+        #[arg(long, value_name = "OWNER")]
+        owner: Option<String>,
         /// Refused: what is an argument can be seen by everybody on the machine
         #[arg(hide = true)]
         argument: Vec<OsString>,

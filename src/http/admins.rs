@@ -10,7 +10,7 @@ use super::answers::{
     AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, Items, RoleAnswer,
     SecretAnswer, answer,
 };
-use super::edge::{self, read_body};
+use super::edge::{self, OWNER, read_body};
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::guard::{Operator, operator};
 use super::input::{content_type, id, json, name};
@@ -330,8 +330,10 @@ async fn put_secret(
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
     content_type(request.headers(), "application/octet-stream")?;
+    let owner = request.headers().get(OWNER).map(|value| name(value.to_str().unwrap_or_default()));
+    let owner = owner.transpose()?;
     let value = read_body(request.into_body(), SECRET_BYTES_MAX).await?;
-    let stored = desk.put_secret(&operator.authorised, secret, value).await?;
+    let stored = desk.put_secret(&operator.authorised, (secret, owner), value).await?;
     let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
     Ok(answer(StatusCode::CREATED, &answered))
 }

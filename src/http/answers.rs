@@ -30,6 +30,7 @@ pub(super) struct CapabilityAnswer {
     audience: String,
     secret: Option<String>,
     max_life_s: u32,
+    owner: Option<String>,
 }
 
 impl From<CapabilityView> for CapabilityAnswer {
@@ -41,6 +42,7 @@ impl From<CapabilityView> for CapabilityAnswer {
             audience: view.audience,
             secret: view.secret.map(|name| name.to_string()),
             max_life_s: view.max_life_s,
+            owner: view.owner.map(|name| name.to_string()),
         }
     }
 }
@@ -49,6 +51,7 @@ impl From<CapabilityView> for CapabilityAnswer {
 pub(super) struct RoleAnswer {
     name: String,
     capabilities: Vec<String>,
+    owner: Option<String>,
 }
 
 impl From<RoleView> for RoleAnswer {
@@ -56,6 +59,7 @@ impl From<RoleView> for RoleAnswer {
         Self {
             name: view.name.to_string(),
             capabilities: view.capabilities.iter().map(ToString::to_string).collect(),
+            owner: view.owner.map(|name| name.to_string()),
         }
     }
 }
@@ -64,6 +68,7 @@ impl From<RoleView> for RoleAnswer {
 pub(super) struct AgentAnswer {
     id: String,
     name: String,
+    owner: Option<String>,
     roles: Vec<String>,
     max_instances: u32,
     instances: Vec<InstanceAnswer>,
@@ -90,6 +95,7 @@ impl From<AgentView> for AgentAnswer {
         Self {
             id: view.id.to_string(),
             name: view.name.to_string(),
+            owner: view.owner.map(|name| name.to_string()),
             roles: view.roles.iter().map(ToString::to_string).collect(),
             max_instances: view.max_instances,
             instances: instances.collect(),
@@ -102,11 +108,17 @@ pub(super) struct SecretAnswer {
     name: String,
     version: u32,
     updated_at: String,
+    owner: Option<String>,
 }
 
 impl From<SecretView> for SecretAnswer {
     fn from(view: SecretView) -> Self {
-        Self { name: view.name.to_string(), version: view.version, updated_at: view.updated_at.to_string() }
+        Self {
+            name: view.name.to_string(),
+            version: view.version,
+            updated_at: view.updated_at.to_string(),
+            owner: view.owner.map(|name| name.to_string()),
+        }
     }
 }
 

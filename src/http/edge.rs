@@ -12,8 +12,11 @@ use crate::base::limits::{BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYT
 use crate::base::{RequestId, Sensitive};
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
-const ONCE: [HeaderName; 4] =
-    [header::AUTHORIZATION, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST];
+const ONCE: [HeaderName; 5] =
+    [header::AUTHORIZATION, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST, OWNER];
+
+/// Whose a secret is to be.
+pub(super) const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -97,9 +97,9 @@ rights! {
     /// Asking about oneself, and renewing one's own certificate.
     BeOneself = "be-oneself", [Admin, Security, Approver, Auditor], Owned;
     /// Reading agents, capabilities and roles.
-    ReadDeclared = "read-declared", [Admin, Security, Approver, Auditor], Everything;
+    ReadDeclared = "read-declared", [Admin, Security, Approver, Auditor], Owned;
     /// Reading what secrets there are; no right reads a value.
-    ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Everything;
+    ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Owned;
     /// Reading the ledger, which tells of everything.
     ReadLedger = "read-ledger", [Admin, Security, Auditor], Everything;
     /// Reading who the operators are.
@@ -109,13 +109,13 @@ rights! {
     /// Making, taking into use and ending the keys that the broker signs with.
     RotateSigningKeys = "rotate-signing-keys", [Admin], Everything;
     /// Planning and applying declarations.
-    Declare = "declare", [Admin], Everything;
+    Declare = "declare", [Admin], Owned;
     /// Inviting agents.
-    InviteAgents = "invite-agents", [Admin], Everything;
+    InviteAgents = "invite-agents", [Admin], Owned;
     /// Storing values of secrets.
-    StoreSecrets = "store-secrets", [Admin], Everything;
+    StoreSecrets = "store-secrets", [Admin], Owned;
     /// Revoking, suspending and resuming agents and what they hold.
-    Contain = "contain", [Admin, Security], Everything;
+    Contain = "contain", [Admin, Security], Owned;
     /// Revoking a token by its id: nobody keeps a list that says whose it is.
     RevokeTokens = "revoke-tokens", [Admin, Security], Everything;
     /// Revoking, suspending and resuming operators.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::declared::{Access, Capability, Delivery, Role};
+use super::owners::Owned;
 use super::plan::AgentSpec;
 use crate::base::limits::{ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
-use crate::base::{AgentName, Audience, CapabilityName, NameError, RoleName};
+use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
 use crate::config::{toml_message, toml_place};
 
 /// A declaration file as it came.
@@ -50,15 +51,18 @@ pub struct Declaration {
     /// Resource servers too: those that serve something.
     pub(super) agents: BTreeMap<AgentName, (AgentSpec, Place)>,
     pub(super) serving: BTreeMap<AgentName, Audience>,
+    pub(super) owners: BTreeMap<Owned, OwnerName>,
 }
 
-/// Parses `files` into one declaration.
+/// Parses `files` into one declaration, on behalf of somebody who reaches as far as `scope`: what
+/// names no owner belongs to the one that it ends at.
 ///
 /// # Errors
 /// Every [`Fault`] that was found: unknown or mistyped keys, names that are not canonical, values
-/// out of range, the same thing declared twice. References are judged later, by the plan.
-pub fn parse(files: &[SourceFile]) -> Result<Declaration, Vec<Fault>> {
-    let mut reader = Reader { files, declaration: Declaration::default(), faults: Vec::new() };
+/// out of range, the same thing declared twice, another owner. References are judged later, by the
+/// plan.
+pub fn parse(files: &[SourceFile], scope: &Scope) -> Result<Declaration, Vec<Fault>> {
+    let mut reader = Reader { files, scope, declaration: Declaration::default(), faults: Vec::new() };
     for (file, source) in files.iter().enumerate() {
         match toml::from_str::<RawFile>(&source.text) {
             Ok(raw) => reader.file(file, raw),
@@ -100,6 +104,7 @@ struct RawCapability {
     audience: Option<Spanned<String>>,
     secret: Option<Spanned<String>>,
     max_life_s: Spanned<u32>,
+    owner: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -114,6 +119,7 @@ enum RawDelivery {
 struct RawRole {
     name: Spanned<String>,
     capabilities: Spanned<Vec<Spanned<String>>>,
+    owner: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +128,7 @@ struct RawAgent {
     name: Spanned<String>,
     roles: Spanned<Vec<Spanned<String>>>,
     max_instances: Option<Spanned<u32>>,
+    owner: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +137,7 @@ struct RawResourceServer {
     name: Spanned<String>,
     audience: Spanned<String>,
     max_instances: Option<Spanned<u32>>,
+    owner: Option<Spanned<String>>,
 }
 
 /// Most instances that may be declared of one agent.
@@ -137,6 +145,7 @@ const INSTANCES_MAX: u32 = 10_000;
 
 struct Reader<'a> {
     files: &'a [SourceFile],
+    scope: &'a Scope,
     declaration: Declaration,
     faults: Vec<Fault>,
 }
@@ -173,6 +182,23 @@ impl Reader<'_> {
         }
     }
 
+    /// Notes whose `thing` is to be.
+    fn owner(&mut self, file: usize, thing: Owned, text: Option<&Spanned<String>>) {
+        let named: Option<OwnerName> = text.and_then(|text| self.name(file, text));
+        match (named, text) {
+            (Some(owner), Some(text)) if !self.scope.covers(Some(&owner)) => {
+                let place = Place { file, offset: text.span().start };
+                self.fault(place, "`owner` is not the one that you are bound to: leave it out");
+            }
+            (Some(owner), _) => drop(self.declaration.owners.insert(thing, owner)),
+            (None, _) => {
+                if let Some(own) = self.scope.owner() {
+                    self.declaration.owners.insert(thing, own.clone());
+                }
+            }
+        }
+    }
+
     fn capability(&mut self, file: usize, raw: Spanned<RawCapability>) {
         let place = Place { file, offset: raw.span().start };
         let raw = raw.into_inner();
@@ -184,6 +210,7 @@ impl Reader<'_> {
         }
         let delivery = self.delivery(file, &raw);
         let (Some(name), Some(delivery)) = (name, delivery) else { return };
+        self.owner(file, Owned::Capability(name.clone()), raw.owner.as_ref());
         let at = Place { file, offset: raw.name.span().start };
         let capability = Capability { name: name.clone(), access: raw.access, delivery, max_life_s: life };
         if self.declaration.capabilities.insert(name, (capability, place)).is_some() {
@@ -253,6 +280,7 @@ impl Reader<'_> {
         let name = self.name::<RoleName>(file, &raw.name);
         let capabilities = self.list(file, &raw.capabilities, ROLE_CAPABILITIES_MAX);
         let (Some(name), Some(capabilities)) = (name, capabilities) else { return };
+        self.owner(file, Owned::Role(name.clone()), raw.owner.as_ref());
         let at = Place { file, offset: raw.name.span().start };
         let role = Role { name: name.clone(), capabilities };
         if self.declaration.roles.insert(name, (role, place)).is_some() {
@@ -267,6 +295,7 @@ impl Reader<'_> {
         let roles = self.list(file, &raw.roles, ROLES_MAX);
         let max_instances = self.max_instances(file, raw.max_instances.as_ref());
         let (Some(name), Some(roles)) = (name, roles) else { return };
+        self.owner(file, Owned::Agent(name.clone()), raw.owner.as_ref());
         let at = Place { file, offset: raw.name.span().start };
         let spec = AgentSpec { name: name.clone(), roles, max_instances };
         if self.declaration.agents.insert(name, (spec, place)).is_some() {
@@ -281,6 +310,7 @@ impl Reader<'_> {
         let audience = self.name::<Audience>(file, &raw.audience);
         let max_instances = self.max_instances(file, raw.max_instances.as_ref());
         let (Some(name), Some(audience)) = (name, audience) else { return };
+        self.owner(file, Owned::Agent(name.clone()), raw.owner.as_ref());
         let at = Place { file, offset: raw.name.span().start };
         let spec = AgentSpec { name: name.clone(), roles: BTreeSet::new(), max_instances };
         self.declaration.serving.insert(name.clone(), audience);

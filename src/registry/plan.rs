@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::declaration::{Declaration, FAULTS_MAX, Fault, Place, SourceFile, fault};
-use super::declared::{Capability, Delivery, Role};
-use super::state::Registry;
-use crate::base::{AgentName, Audience, CapabilityName, RoleName, SecretName};
+use super::declared::{Capability, Role};
+use super::ground::{Ground, dangling, out_of_reach};
+use super::owners::Owned;
+use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName};
 
 /// What is declared of an agent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -76,6 +77,8 @@ pub struct Plan {
     pub agents: Vec<(AgentSpec, Option<Audience>)>,
     /// Agents to take away.
     pub removed_agents: Vec<AgentName>,
+    /// What belongs to somebody else from here on, or to nobody.
+    pub owners: Vec<(Owned, Option<OwnerName>)>,
 }
 
 /// What an application does with things that its files do not name.
@@ -87,68 +90,33 @@ pub enum Unnamed {
     Prune,
 }
 
-/// Draws the plan that turns `registry` into what `declaration` says.
+/// Draws the plan that turns `ground` into what `declaration` says.
 ///
 /// # Errors
-/// A [`Fault`] for every reference that would dangle afterwards.
+/// A [`Fault`] for every reference that would dangle afterwards, and for everything that is out of
+/// reach.
 pub fn draw(
-    registry: &Registry,
+    ground: &Ground<'_>,
     declaration: &Declaration,
     unnamed: Unnamed,
     files: &[SourceFile],
-    secret_exists: &dyn Fn(&SecretName) -> bool,
 ) -> Result<Plan, Vec<Fault>> {
-    let faults = dangling(registry, declaration, unnamed, files, secret_exists);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let mut plan = Plan::default();
-    plan.capabilities(registry, declaration, unnamed);
-    plan.roles(registry, declaration, unnamed);
-    plan.agents(registry, declaration, unnamed);
-    Ok(plan)
-}
-
-fn dangling(
-    registry: &Registry,
-    declaration: &Declaration,
-    unnamed: Unnamed,
-    files: &[SourceFile],
-    secret_exists: &dyn Fn(&SecretName) -> bool,
-) -> Vec<Fault> {
-    let kept = unnamed == Unnamed::Keep;
-    let declared = registry.declarations();
     let mut faults = Vec::new();
     let mut report = |place: Place, message: String| {
         if faults.len() < FAULTS_MAX {
             faults.push(fault(files, place, message));
         }
     };
-    for (capability, place) in declaration.capabilities.values() {
-        if let Delivery::Reveal { secret } = &capability.delivery
-            && !secret_exists(secret)
-        {
-            report(*place, "the `secret` of this capability does not exist: put it first".to_owned());
-        }
+    out_of_reach(ground, declaration, &mut report);
+    dangling(ground, declaration, unnamed, &mut report);
+    if !faults.is_empty() {
+        return Err(faults);
     }
-    for (role, place) in declaration.roles.values() {
-        for name in &role.capabilities {
-            let known =
-                declaration.capabilities.contains_key(name) || (kept && declared.capability(name).is_some());
-            if !known {
-                report(*place, format!("this role names capability `{name}`, which is not declared"));
-            }
-        }
-    }
-    for (agent, place) in declaration.agents.values() {
-        for name in &agent.roles {
-            let known = declaration.roles.contains_key(name) || (kept && declared.role(name).is_some());
-            if !known {
-                report(*place, format!("this agent names role `{name}`, which is not declared"));
-            }
-        }
-    }
-    faults
+    let mut plan = Plan::default();
+    plan.capabilities(ground, declaration, unnamed);
+    plan.roles(ground, declaration, unnamed);
+    plan.agents(ground, declaration, unnamed);
+    Ok(plan)
 }
 
 impl Plan {
@@ -164,11 +132,21 @@ impl Plan {
         self.changes.push(PlannedChange { action, kind, name: name.to_owned(), fields });
     }
 
-    fn capabilities(&mut self, registry: &Registry, declaration: &Declaration, unnamed: Unnamed) {
-        let declared = registry.declarations();
+    /// Whether `thing` gets another owner, which is noted then.
+    fn owner(&mut self, ground: &Ground<'_>, declaration: &Declaration, thing: Owned) -> Difference {
+        let (old, new) = (ground.registry.owners().of(&thing), declaration.owners.get(&thing));
+        let difference = Difference::between(&old, &new);
+        if difference == Difference::Changed {
+            self.owners.push((thing, new.cloned()));
+        }
+        difference
+    }
+
+    fn capabilities(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
         for (name, (new, _)) in &declaration.capabilities {
-            match declared.capability(name) {
-                Some(old) if old == new => continue,
+            let owner = self.owner(ground, declaration, Owned::Capability(name.clone()));
+            match ground.capability(name) {
+                Some(old) if old == new && owner == Difference::Same => continue,
                 Some(old) => self.note(
                     Action::Update,
                     Noun::Capability,
@@ -177,6 +155,7 @@ impl Plan {
                         ("access", Difference::between(&old.access, &new.access)),
                         ("delivery", Difference::between(&old.delivery, &new.delivery)),
                         ("max_life_s", Difference::between(&old.max_life_s, &new.max_life_s)),
+                        ("owner", owner),
                     ],
                 ),
                 None => self.note(Action::Create, Noun::Capability, name.as_str(), &[]),
@@ -184,8 +163,9 @@ impl Plan {
             self.capabilities.push(new.clone());
         }
         if unnamed == Unnamed::Prune {
-            for old in declared.capabilities() {
-                if !declaration.capabilities.contains_key(&old.name) {
+            for old in ground.registry.declarations().capabilities() {
+                let unnamed = !declaration.capabilities.contains_key(&old.name);
+                if unnamed && ground.capability(&old.name).is_some() {
                     self.note(Action::Remove, Noun::Capability, old.name.as_str(), &[]);
                     self.removed_capabilities.push(old.name.clone());
                 }
@@ -193,13 +173,14 @@ impl Plan {
         }
     }
 
-    fn roles(&mut self, registry: &Registry, declaration: &Declaration, unnamed: Unnamed) {
-        let declared = registry.declarations();
+    fn roles(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
         for (name, (new, _)) in &declaration.roles {
-            match declared.role(name) {
-                Some(old) if old == new => continue,
-                Some(_) => {
-                    let fields = [("capabilities", Difference::Changed)];
+            let owner = self.owner(ground, declaration, Owned::Role(name.clone()));
+            match ground.role(name) {
+                Some(old) if old == new && owner == Difference::Same => continue,
+                Some(old) => {
+                    let capabilities = Difference::between(&old.capabilities, &new.capabilities);
+                    let fields = [("capabilities", capabilities), ("owner", owner)];
                     self.note(Action::Update, Noun::Role, name.as_str(), &fields);
                 }
                 None => self.note(Action::Create, Noun::Role, name.as_str(), &[]),
@@ -207,8 +188,8 @@ impl Plan {
             self.roles.push(new.clone());
         }
         if unnamed == Unnamed::Prune {
-            for old in declared.roles() {
-                if !declaration.roles.contains_key(&old.name) {
+            for old in ground.registry.declarations().roles() {
+                if !declaration.roles.contains_key(&old.name) && ground.role(&old.name).is_some() {
                     self.note(Action::Remove, Noun::Role, old.name.as_str(), &[]);
                     self.removed_roles.push(old.name.clone());
                 }
@@ -216,16 +197,18 @@ impl Plan {
         }
     }
 
-    fn agents(&mut self, registry: &Registry, declaration: &Declaration, unnamed: Unnamed) {
+    fn agents(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
         for (name, (new, _)) in &declaration.agents {
             let serves = declaration.serving.get(name);
             let noun = noun_of(serves);
-            match registry.agent_named(name) {
+            let owner = self.owner(ground, declaration, Owned::Agent(name.clone()));
+            match ground.agent(name) {
                 Some(old) => {
                     let fields = [
                         ("roles", Difference::between(&old.roles, &new.roles)),
                         ("max_instances", Difference::between(&old.max_instances, &new.max_instances)),
                         ("audience", Difference::between(&old.serves.as_ref(), &serves)),
+                        ("owner", owner),
                     ];
                     if fields.iter().all(|(_, difference)| *difference == Difference::Same) {
                         continue;
@@ -237,8 +220,8 @@ impl Plan {
             self.agents.push((new.clone(), serves.cloned()));
         }
         if unnamed == Unnamed::Prune {
-            for old in registry.agents() {
-                if !declaration.agents.contains_key(&old.name) {
+            for old in ground.registry.agents() {
+                if !declaration.agents.contains_key(&old.name) && ground.agent(&old.name).is_some() {
                     self.note(Action::Remove, noun_of(old.serves.as_ref()), old.name.as_str(), &[]);
                     self.removed_agents.push(old.name.clone());
                 }
@@ -268,7 +251,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::declaration::parse;
+    use super::super::state::Registry;
     use super::*;
+    use crate::base::Scope;
 
     const GOOD: &str = r#"
 [[capability]]
@@ -300,8 +285,10 @@ roles = ["repo-reader"]
 
     fn plan(text: &str, secret: bool) -> Result<Plan, Vec<Fault>> {
         let files = files(text);
-        let declaration = parse(&files)?;
-        draw(&Registry::default(), &declaration, Unnamed::Keep, &files, &|_| secret)
+        let (registry, scope) = (Registry::default(), Scope::Everything);
+        let declaration = parse(&files, &scope)?;
+        let ground = Ground { registry: &registry, scope: &scope, secret_exists: &|_| secret };
+        draw(&ground, &declaration, Unnamed::Keep, &files)
     }
 
     /// Every fault is refused with its line, and no fault repeats the value that is wrong.

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, Holding, Instance};
 use super::declared::{Capability, Declarations, Role};
+use super::owners::{Owned, Owners};
 use super::plan::AgentSpec;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{
-    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, RoleName, Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
 };
 use crate::crypto::Digest;
 use crate::index::Tree;
@@ -138,6 +139,13 @@ pub enum Effect {
         /// What; nothing for an agent.
         audience: Option<Audience>,
     },
+    /// Says whose something is that is declared.
+    Own {
+        /// What.
+        thing: Owned,
+        /// Whose; nobody's when there is none.
+        owner: Option<OwnerName>,
+    },
 }
 
 /// An enrolment code as the broker knows it: by the hash of its secret.
@@ -165,6 +173,7 @@ pub struct Code {
 #[derive(Debug, Default)]
 pub struct Registry {
     declarations: Arc<Declarations>,
+    owners: Owners,
     agents: HashMap<AgentId, Agent>,
     names: BTreeMap<AgentName, AgentId>,
     codes: HashMap<CodeId, Code>,
@@ -177,6 +186,12 @@ impl Registry {
     #[must_use]
     pub const fn declarations(&self) -> &Arc<Declarations> {
         &self.declarations
+    }
+
+    /// Whose things are.
+    #[must_use]
+    pub const fn owners(&self) -> &Owners {
+        &self.owners
     }
 
     /// The agent of this name.
@@ -209,6 +224,10 @@ impl Registry {
                 let changed =
                     self.declarations.changed(capabilities, removed_capabilities, roles, removed_roles);
                 self.declarations = Arc::new(changed);
+                let capabilities = removed_capabilities.iter().cloned().map(Owned::Capability);
+                for gone in capabilities.chain(removed_roles.iter().cloned().map(Owned::Role)) {
+                    self.owners.set(gone, None);
+                }
             }
             Effect::PutAgent { id, spec } => self.put_agent(*id, spec),
             Effect::RemoveAgent(id) => self.remove_agent(*id),
@@ -248,6 +267,7 @@ impl Registry {
                     agent.serves.clone_from(audience);
                 }
             }
+            Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
             Effect::Promote { agent, instance } => {
                 if let Some(instance) = self.instance_mut(*agent, *instance)
                     && let Some(next) = instance.next.take()
@@ -279,6 +299,7 @@ impl Registry {
             | Effect::Enrol { .. }
             | Effect::Renew { .. }
             | Effect::Serve { .. }
+            | Effect::Own { .. }
             | Effect::Promote { .. } => {}
         }
     }
@@ -300,6 +321,7 @@ impl Registry {
     fn remove_agent(&mut self, id: AgentId) {
         if let Some(agent) = self.agents.remove(&id) {
             self.names.remove(&agent.name);
+            self.owners.set(Owned::Agent(agent.name), None);
         }
         self.codes.retain(|_, code| code.agent != id);
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::vault::SealedValue;
 use crate::base::{AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, SecretId, SecretName};
-use crate::base::{Timestamp, TokenId};
+use crate::base::{OwnerName, Timestamp, TokenId};
 use crate::index::Tree;
 use crate::ledger::Kind;
 use crate::store::{At, Event, Projection};
@@ -23,6 +23,9 @@ pub struct SecretStored<'a> {
     pub secret_id: SecretId,
     /// The new version.
     pub version: u32,
+    /// Whose it is from here on, when that is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<&'a OwnerName>,
 }
 
 impl Event for SecretStored<'_> {
@@ -74,6 +77,13 @@ pub enum Effect {
         /// Its value, sealed.
         sealed: SealedValue,
     },
+    /// Says whose a secret is.
+    Own {
+        /// The secret's name.
+        name: SecretName,
+        /// Its owner.
+        owner: OwnerName,
+    },
 }
 
 /// One version of a secret: where it is, not what it is.
@@ -96,6 +106,8 @@ pub struct Secret {
     pub name: SecretName,
     /// The version that is handed out.
     pub current: Version,
+    /// Whose it is; nobody's when there is none.
+    pub owner: Option<OwnerName>,
 }
 
 /// All secrets in memory, without their values.
@@ -118,15 +130,25 @@ impl Catalogue {
 
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
-        let Effect::Store { id, name, version, .. } = effect;
-        let current = Version { number: *version, seq: at.seq, stored_at: at.time };
-        self.secrets.insert(name.clone(), Secret { id: *id, name: name.clone(), current });
+        match effect {
+            Effect::Store { id, name, version, .. } => {
+                let current = Version { number: *version, seq: at.seq, stored_at: at.time };
+                let owner = self.secrets.get(name).and_then(|before| before.owner.clone());
+                self.secrets.insert(name.clone(), Secret { id: *id, name: name.clone(), current, owner });
+            }
+            Effect::Own { name, owner } => {
+                if let Some(secret) = self.secrets.get_mut(name) {
+                    secret.owner = Some(owner.clone());
+                }
+            }
+        }
     }
 
     /// What `effect` puts into the index.
     pub fn project(effect: &Effect, out: &mut Projection) {
-        let Effect::Store { id, version, sealed, .. } = effect;
-        out.put(VALUES, keys::value(*id, *version), sealed.to_bytes());
+        if let Effect::Store { id, version, sealed, .. } = effect {
+            out.put(VALUES, keys::value(*id, *version), sealed.to_bytes());
+        }
     }
 }
 
@@ -141,7 +163,7 @@ pub mod keys {
         Key::of("secret", name.as_str().as_bytes())
     }
 
-    /// Whether there is a secret of this name.
+    /// Whether there is a secret of this name, and whose it is.
     #[must_use]
     pub fn existence(name: &SecretName) -> Key {
         Key::of("secret-existence", name.as_str().as_bytes())

@@ -3,6 +3,7 @@
 mod containment;
 mod enrolment;
 mod matrix;
+mod owners;
 
 use keyward::base::encoding::base64url;
 use keyward::pki::new_key_and_request;

@@ -1,0 +1,129 @@
+use std::fmt;
+
+use super::agent::Agent;
+use super::declaration::{Declaration, Place};
+use super::declared::{Capability, Delivery, Role};
+use super::owners::Owned;
+use super::plan::Unnamed;
+use super::state::Registry;
+use crate::base::{AgentName, Audience, CapabilityName, RoleName, Scope, SecretName};
+
+/// What a plan is drawn on: what there is, as far as somebody reaches.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// Agents, roles and capabilities.
+    pub registry: &'a Registry,
+    /// How far the one reaches who declares.
+    pub scope: &'a Scope,
+    /// Whether there is a secret of this name within reach.
+    pub secret_exists: &'a dyn Fn(&SecretName) -> bool,
+}
+
+impl Ground<'_> {
+    fn reaches(&self, thing: &Owned) -> bool {
+        self.scope.covers(self.registry.owners().of(thing))
+    }
+
+    pub(super) fn capability(&self, name: &CapabilityName) -> Option<&Capability> {
+        let found = self.registry.declarations().capability(name);
+        found.filter(|_| self.reaches(&Owned::Capability(name.clone())))
+    }
+
+    pub(super) fn role(&self, name: &RoleName) -> Option<&Role> {
+        let found = self.registry.declarations().role(name);
+        found.filter(|_| self.reaches(&Owned::Role(name.clone())))
+    }
+
+    pub(super) fn agent(&self, name: &AgentName) -> Option<&Agent> {
+        self.registry.agent_named(name).filter(|_| self.reaches(&Owned::Agent(name.clone())))
+    }
+
+    /// Whether this audience is that of somebody else's capability or resource server.
+    fn is_elsewhere(&self, audience: &Audience) -> bool {
+        let named = |one: &&Capability| matches!(&one.delivery, Delivery::Mint { audience: theirs } if theirs == audience);
+        let mut named = self.registry.declarations().capabilities().filter(named);
+        let mut serving = self.registry.agents().filter(|one| one.serves.as_ref() == Some(audience));
+        named.any(|one| self.capability(&one.name).is_none())
+            || serving.any(|one| self.agent(&one.name).is_none())
+    }
+}
+
+impl fmt::Debug for Ground<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground").field("scope", self.scope).finish_non_exhaustive()
+    }
+}
+
+/// Names and audiences that are somebody else's. That they are taken cannot be hidden from whoever
+/// wants them.
+pub(super) fn out_of_reach(
+    ground: &Ground<'_>,
+    declaration: &Declaration,
+    report: &mut dyn FnMut(Place, String),
+) {
+    let declared = ground.registry.declarations();
+    let mut taken =
+        |place: Place| report(place, "this name is taken, by something that is not yours".to_owned());
+    for (name, (_, place)) in &declaration.capabilities {
+        if declared.capability(name).is_some() && ground.capability(name).is_none() {
+            taken(*place);
+        }
+    }
+    for (name, (_, place)) in &declaration.roles {
+        if declared.role(name).is_some() && ground.role(name).is_none() {
+            taken(*place);
+        }
+    }
+    for (name, (_, place)) in &declaration.agents {
+        if ground.registry.agent_named(name).is_some() && ground.agent(name).is_none() {
+            taken(*place);
+        }
+    }
+    let wanted = declaration.capabilities.values().filter_map(|(capability, place)| {
+        let Delivery::Mint { audience } = &capability.delivery else { return None };
+        Some((audience, place))
+    });
+    let served = declaration
+        .serving
+        .iter()
+        .filter_map(|(name, audience)| declaration.agents.get(name).map(|(_, place)| (audience, place)));
+    for (audience, place) in wanted.chain(served) {
+        if *ground.scope != Scope::Everything && ground.is_elsewhere(audience) {
+            let message = "the `audience` is that of a capability or a resource server that is not yours";
+            report(*place, message.to_owned());
+        }
+    }
+}
+
+pub(super) fn dangling(
+    ground: &Ground<'_>,
+    declaration: &Declaration,
+    unnamed: Unnamed,
+    report: &mut dyn FnMut(Place, String),
+) {
+    let kept = unnamed == Unnamed::Keep;
+    for (capability, place) in declaration.capabilities.values() {
+        if let Delivery::Reveal { secret } = &capability.delivery
+            && !(ground.secret_exists)(secret)
+        {
+            report(*place, "the `secret` of this capability does not exist: put it first".to_owned());
+        }
+    }
+    for (role, place) in declaration.roles.values() {
+        for name in &role.capabilities {
+            let known =
+                declaration.capabilities.contains_key(name) || (kept && ground.capability(name).is_some());
+            if !known {
+                report(*place, format!("this role names capability `{name}`, which is not declared"));
+            }
+        }
+    }
+    for (agent, place) in declaration.agents.values() {
+        for name in &agent.roles {
+            let known = declaration.roles.contains_key(name) || (kept && ground.role(name).is_some());
+            if !known {
+                report(*place, format!("this agent names role `{name}`, which is not declared"));
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{AgentName, CapabilityName, OwnerName, RoleName};
+
+/// Something declared that can belong to an owner.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Owned {
+    /// A capability.
+    Capability(CapabilityName),
+    /// A role.
+    Role(RoleName),
+    /// An agent.
+    Agent(AgentName),
+}
+
+/// Whose things are; what is not in it belongs to nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Owners(BTreeMap<Owned, OwnerName>);
+
+impl Owners {
+    /// The owner of `thing`.
+    #[must_use]
+    pub fn of(&self, thing: &Owned) -> Option<&OwnerName> {
+        self.0.get(thing)
+    }
+
+    pub(super) fn set(&mut self, thing: Owned, owner: Option<OwnerName>) {
+        match owner {
+            Some(owner) => drop(self.0.insert(thing, owner)),
+            None => drop(self.0.remove(&thing)),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Administration that ends at an owner: a team sees and changes its own things and no others.
+
+use serde_json::{Value, json};
+
+use super::{join, post, refused, standing};
+use crate::support::broker::{Caller, DECLARATIONS, Reply, TestBroker};
+
+/// What team `red` has declared of its own.
+const RED: &str = r#"
+[[capability]]
+name = "red.read"
+access = "read"
+delivery = "reveal"
+secret = "red/app"
+max_life_s = 300
+
+[[capability]]
+name = "red.call"
+access = "write"
+delivery = "mint"
+audience = "https://red.example.com"
+max_life_s = 120
+
+[[role]]
+name = "red-reader"
+capabilities = ["red.read"]
+
+[[agent]]
+name = "red-bot"
+roles = ["red-reader"]
+
+[[resource_server]]
+name = "red-service"
+audience = "https://red.example.com"
+"#;
+
+async fn apply(by: &Caller, text: &str) -> Reply {
+    by.post_json("/v1/apply", &json!({ "files": [{ "name": "a.toml", "text": text }] })).await
+}
+
+async fn prune(by: &Caller, text: &str) -> Reply {
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
+    by.post_json("/v1/apply", &body).await
+}
+
+async fn put(by: &Caller, secret: &str, owner: Option<&str>) -> Reply {
+    let mut headers = vec![("content-type", "application/octet-stream")];
+    headers.extend(owner.map(|owner| ("keyward-owner", owner)));
+    by.send("PUT", &format!("/v1/secrets/{secret}"), &headers, b"value").await
+}
+
+fn names(listing: &Reply) -> Vec<String> {
+    assert_eq!(listing.status, 200, "{}", listing.text());
+    let items = listing.json()["items"].as_array().unwrap().clone();
+    items.iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Unowned things, and those of the teams `red` and `blue`, each with an admin of its own.
+async fn teams() -> (TestBroker, Caller, Caller) {
+    let broker = TestBroker::declared().await;
+    let red = join(&broker, "rhea", &standing("admin", Some("red"))).await.caller;
+    let blue = join(&broker, "bob", &standing("admin", Some("blue"))).await.caller;
+    for (team, by) in [("red", &red), ("blue", &blue)] {
+        assert_eq!(put(by, &format!("{team}/app"), None).await.status, 201);
+        let applied = apply(by, &RED.replace("red", team)).await;
+        assert_eq!(applied.status, 200, "{}", applied.text());
+    }
+    (broker, red, blue)
+}
+
+#[tokio::test]
+async fn a_team_sees_its_own_things_and_who_is_bound_to_nobody_sees_all() {
+    let (broker, red, _) = teams().await;
+    for (path, own) in [
+        ("/v1/agents", vec!["red-bot", "red-service"]),
+        ("/v1/capabilities", vec!["red.call", "red.read"]),
+        ("/v1/roles", vec!["red-reader"]),
+        ("/v1/secrets", vec!["red/app"]),
+    ] {
+        let listed = red.get(path).await;
+        assert_eq!(names(&listed), own, "{path}");
+        assert!(listed.json()["items"].as_array().unwrap().iter().all(|item| item["owner"] == "red"));
+        let all = names(&broker.operator().get(path).await);
+        assert!(all.len() > own.len() && all.iter().any(|name| name.starts_with("blue")), "{path}: {all:?}");
+    }
+    assert_eq!(red.get("/v1/agents/red-bot").await.json()["owner"], "red");
+    refused(&red.get("/v1/agents/blue-bot").await, 404, "agent_unknown");
+    refused(&red.get("/v1/ledger/entries").await, 403, "operator_scope");
+    refused(&red.get("/v1/operators").await, 403, "operator_scope");
+    assert_eq!(red.get("/v1/whoami").await.json()["owner"], "red");
+}
+
+#[tokio::test]
+async fn a_team_changes_nothing_of_another_teams_or_of_nobodys() {
+    let (broker, red, blue) = teams().await;
+    let bot = broker.agent("blue-bot", &[]).await;
+    let serial = broker.operator().get("/v1/agents/blue-bot").await.json();
+    let instance = &serial["instances"][0];
+    let (id, serial) = (instance["id"].as_str().unwrap(), instance["serial"].as_str().unwrap());
+    for path in [
+        "/v1/agents/blue-bot/revoke".to_owned(),
+        "/v1/agents/blue-bot/suspend".to_owned(),
+        "/v1/agents/blue-bot/resume".to_owned(),
+        format!("/v1/instances/{id}/revoke"),
+        format!("/v1/certificates/{serial}/revoke"),
+    ] {
+        refused(&post(&red, &path).await, 404, "subject_unknown");
+    }
+    refused(&post(&red, &format!("/v1/tokens/tok_{}/revoke", "0".repeat(26))).await, 403, "operator_scope");
+    let invite = async |by: &Caller, agent: &str, roles: Value| {
+        by.post_json(&format!("/v1/agents/{agent}/invitations"), &json!({ "roles": roles })).await
+    };
+    refused(&invite(&red, "blue-bot", json!([])).await, 404, "agent_unknown");
+    refused(&invite(&red, "new-bot", json!(["blue-reader"])).await, 404, "role_unknown");
+    refused(&invite(&red, "new-bot", json!(["publisher"])).await, 404, "role_unknown");
+    refused(&put(&red, "blue/app", None).await, 404, "secret_unknown");
+    refused(&put(&red, "github/app", None).await, 404, "secret_unknown");
+    refused(&put(&red, "red/other", Some("blue")).await, 403, "operator_scope");
+    assert_eq!(bot.caller.get("/v1/whoami").await.status, 200, "nothing happened to it");
+    // The twins: each of these with its own things.
+    assert_eq!(invite(&blue, "blue-bot", json!([])).await.status, 201);
+    assert_eq!(invite(&red, "new-bot", json!(["red-reader"])).await.status, 201);
+    assert_eq!(red.get("/v1/agents/new-bot").await.json()["owner"], "red");
+    assert_eq!(put(&red, "red/app", None).await.json()["version"], 2);
+    assert_eq!(post(&blue, &format!("/v1/instances/{id}/revoke")).await.status, 200);
+    assert!(bot.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+}
+
+#[tokio::test]
+async fn a_team_declares_nothing_that_reaches_beyond_its_own() {
+    let (broker, red, _) = teams().await;
+    let mint = |name: &str, audience: &str| {
+        format!(
+            "[[capability]]\nname = \"{name}\"\naccess = \"read\"\ndelivery = \"mint\"\naudience = \"{audience}\"\nmax_life_s = 60\n"
+        )
+    };
+    for (says, text) in [
+        ("taken", mint("blue.read", "https://new.example.com")),
+        ("taken", mint("reports.read", "https://new.example.com")),
+        ("taken", "[[role]]\nname = \"blue-reader\"\ncapabilities = []\n".to_owned()),
+        ("taken", "[[agent]]\nname = \"blue-bot\"\nroles = []\n".to_owned()),
+        ("taken", "[[resource_server]]\nname = \"blue-service\"\naudience = \"https://new\"\n".to_owned()),
+        ("not declared", "[[role]]\nname = \"r\"\ncapabilities = [\"blue.read\"]\n".to_owned()),
+        ("not declared", "[[role]]\nname = \"r\"\ncapabilities = [\"github.repo.read\"]\n".to_owned()),
+        ("not declared", "[[agent]]\nname = \"red-bot\"\nroles = [\"blue-reader\"]\n".to_owned()),
+        ("does not exist", RED.replace("red/app", "blue/app")),
+        ("does not exist", RED.replace("red/app", "github/app")),
+        ("not yours", mint("red.more", "https://blue.example.com")),
+        ("not yours", mint("red.more", "https://reports.example.com")),
+        (
+            "not yours",
+            "[[resource_server]]\nname = \"red-spy\"\naudience = \"https://blue.example.com\"\n".to_owned(),
+        ),
+        ("bound to", "[[agent]]\nname = \"x\"\nroles = []\nowner = \"blue\"\n".to_owned()),
+    ] {
+        for path in ["/v1/plan", "/v1/apply"] {
+            let body = json!({ "files": [{ "name": "a.toml", "text": text }] });
+            let reply = red.post_json(path, &body).await;
+            refused(&reply, 422, "declarations_invalid");
+            let message = reply.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+            assert!(message.contains(says), "{text}: {message}");
+        }
+    }
+    assert_eq!(apply(&red, RED).await.json()["applied"], false, "its own are as they were");
+    assert_eq!(names(&broker.operator().get("/v1/agents").await).len(), 4);
+}
+
+#[tokio::test]
+async fn pruning_for_a_team_takes_away_its_own_things_alone() {
+    let (broker, red, _) = teams().await;
+    let pruned = prune(&red, "[[role]]\nname = \"red-empty\"\ncapabilities = []\n").await;
+    assert_eq!(pruned.status, 200, "{}", pruned.text());
+    assert!(names(&red.get("/v1/agents").await).is_empty());
+    assert_eq!(names(&red.get("/v1/roles").await), ["red-empty"]);
+    let all = names(&broker.operator().get("/v1/capabilities").await);
+    assert_eq!(all, ["blue.call", "blue.read", "github.repo.read", "reports.publish", "reports.read"]);
+    // A name that was given back is anybody's.
+    let taken_up = apply(&broker.operator(), "[[agent]]\nname = \"red-bot\"\nroles = []\n").await;
+    assert_eq!(taken_up.status, 200, "{}", taken_up.text());
+    assert!(names(&red.get("/v1/agents").await).is_empty());
+}
+
+#[tokio::test]
+async fn things_change_hands_by_the_word_of_who_is_bound_to_nobody_and_a_restart_forgets_nothing() {
+    let (mut broker, red, _) = teams().await;
+    let admin = broker.operator();
+    let given = apply(
+        &admin,
+        &DECLARATIONS.replace(
+            "capabilities = [\"github.repo.read\"]",
+            "capabilities = [\"github.repo.read\"]\nowner = \"red\"",
+        ),
+    )
+    .await;
+    let change = &given.json()["changes"][0];
+    assert_eq!((&change["name"], &change["fields"]), (&"repo-reader".into(), &json!(["owner"])));
+    assert_eq!(put(&admin, "github/app", Some("red")).await.status, 201);
+    assert_eq!(names(&red.get("/v1/roles").await), ["red-reader", "repo-reader"]);
+    assert_eq!(names(&red.get("/v1/secrets").await), ["github/app", "red/app"]);
+    // Without a word of an owner a file says that it is nobody's.
+    let red_bot = "[[agent]]\nname = \"red-bot\"\nroles = [\"red-reader\"]\n";
+    assert_eq!(apply(&admin, red_bot).await.json()["changes"][0]["fields"], json!(["owner"]));
+    broker.restart().await;
+    let red = Caller { address: broker.admins(), ..red };
+    assert_eq!(names(&red.get("/v1/agents").await), ["red-service"]);
+    assert_eq!(names(&red.get("/v1/roles").await), ["red-reader", "repo-reader"]);
+    assert_eq!(names(&red.get("/v1/secrets").await), ["github/app", "red/app"]);
+}
