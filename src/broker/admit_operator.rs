@@ -90,6 +90,12 @@ impl AdminDesk {
         })
     }
 
+    /// Whether the certificate of `peer` is to be replaced now: its authority is tainted.
+    #[must_use]
+    pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
+        self.0.is_of_tainted_authority(peer)
+    }
+
     /// Records the first use of the next certificate of the operator behind `peer`: from here on it is
     /// the current one, and the one before is refused.
     ///

@@ -218,7 +218,7 @@ impl Core {
 }
 
 /// The certificates of `operator` that count at `now`.
-fn counting<'o>(
+pub(super) fn counting<'o>(
     operator: &'o Operator,
     revocations: &'o Revocations,
     now: Timestamp,

@@ -71,8 +71,7 @@ impl AgentDesk {
     /// Whether the certificate of `peer` is to be replaced now: its authority is tainted.
     #[must_use]
     pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
-        let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
-        self.0.store.read(|world, _| stage(world) == Some(Stage::Tainted))
+        self.0.is_of_tainted_authority(peer)
     }
 
     /// Records the first use of the next certificate of the instance behind `peer`: from here on it
@@ -122,6 +121,11 @@ fn found(
 }
 
 impl Core {
+    pub(super) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
+        let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
+        self.store.read(|world, _| stage(world) == Some(Stage::Tainted))
+    }
+
     fn renewing(
         &self,
         world: &World,

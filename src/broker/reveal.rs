@@ -2,7 +2,6 @@ use super::desk::{Again, AgentDesk, deciding_again, records};
 use super::failure::Failure;
 use super::mint::relying;
 use crate::authn::present;
-use crate::base::code;
 use crate::base::{DecisionId, SecretName};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, RevealRequest, decide_reveal};
@@ -54,7 +53,8 @@ impl AgentDesk {
                 Ok(token) => token,
                 Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
             };
-            let request = RevealRequest { token, secret: name.clone() };
+            let current = secret.as_ref().map(|secret| (secret.id, secret.current.number));
+            let request = RevealRequest { token, secret: name.clone(), current };
             let decision = core.decision(now);
             let grant = match decide_reveal(&declarations, request, permit, decision, &core.digests) {
                 Decision::Allow(grant) | Decision::Constrain(grant) => grant,
@@ -62,16 +62,15 @@ impl AgentDesk {
                     return Err(Again::Stop(core.refuse(&principal, "reveal", denial).await));
                 }
             };
-            let Some(secret) = secret else { return Err(Again::Stop(gone())) };
-            let version = secret.current;
             let (basis, reveal) = (grant.basis(), grant.act());
+            let (id, version) = reveal.current();
             let event = SecretRevealed {
                 agent: principal.name(),
                 instance: principal.instance(),
                 token: reveal.token(),
                 capability: reveal.capability(),
                 secret: name,
-                version: version.number,
+                version,
                 decision,
                 snapshot: basis.snapshot.hex(),
                 rules: basis.rules.clone(),
@@ -80,15 +79,11 @@ impl AgentDesk {
             let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
                 .rely(keys::secret(name), principal.as_of())
                 .rely(revocation::keys::subject(Subject::Token(reveal.token())), principal.as_of());
-            let stored =
-                core.store.record(VALUES, &keys::value(secret.id, version.number), version.seq).await?;
+            let seq = secret.map_or(0, |secret| secret.current.seq);
+            let stored = core.store.record(VALUES, &keys::value(id, version), seq).await?;
             let receipt = core.store.commit(change, grant).await?;
-            let issued = core.issuer.reveal(receipt, (secret.id, version.number), stored.expose())?;
-            Ok(Revealed { value: issued.deliver(), version: version.number, decision })
+            let issued = core.issuer.reveal(receipt, stored.expose())?;
+            Ok(Revealed { value: issued.deliver(), version, decision })
         })
     }
-}
-
-fn gone() -> Failure {
-    Failure::new(code::SECRET_UNKNOWN)
 }

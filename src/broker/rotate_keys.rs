@@ -4,6 +4,7 @@ use super::authorise::while_allowed;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
+use super::operators::counting;
 use super::signing_keys::{authority_key, token_key};
 use super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
@@ -12,6 +13,7 @@ use crate::base::limits::{BACKDATE_S, LEEWAY_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX
 use crate::base::{OperatorName, Timestamp};
 use crate::issuance::Staged;
 use crate::keyring::{Family, KeyringError, Stage, StageError, Standing};
+use crate::operators::{Certificate, Operator};
 use crate::pki::{self, Authority, AuthorityStaged};
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
 use crate::registry::InstanceState;
@@ -30,7 +32,8 @@ pub struct AuthorityView {
     /// When its certificate ends.
     pub not_after: Option<Timestamp>,
     /// Live instances that stand in the way of its next stage: they do not know it yet, when it is
-    /// prepared; they hold a certificate older than the one that signs, when it is old or tainted.
+    /// prepared; they hold a certificate older than the one that signs, when it is old or tainted, and
+    /// so do operators.
     pub behind: usize,
 }
 
@@ -308,17 +311,33 @@ fn checked(
     Ok((certificate.map(|one| one.key_pin().hex()).unwrap_or_default(), behind))
 }
 
-/// Live instances whose certificate is older than what `standing` asks for.
+/// Live instances whose certificate is older than what `standing` asks for; operators too, where
+/// their certificates would not count any more.
 fn behind(world: &World, standing: Standing, now: Timestamp) -> usize {
-    let since = match standing.stage {
-        Stage::Prepared => Some(standing.since),
-        Stage::Old | Stage::Tainted => world.authority.generations().active().map(|(_, active)| active.since),
-        Stage::Active | Stage::Revoked => None,
-    };
-    let Some(since) = since else { return 0 };
+    let active = world.authority.generations().active().map(|(_, active)| active.since);
+    match standing.stage {
+        Stage::Prepared => instances_before(world, standing.since, now),
+        Stage::Old | Stage::Tainted => active.map_or(0, |since| {
+            instances_before(world, since, now).saturating_add(operators_before(world, since, now))
+        }),
+        Stage::Active | Stage::Revoked => 0,
+    }
+}
+
+fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> usize {
     let instances = world.registry.agents().flat_map(|agent| agent.instances.values());
     let live = instances.filter(|instance| instance.state(now) == InstanceState::Live);
     live.filter(|instance| instance.current.not_before.plus_s(BACKDATE_S) < since).count()
+}
+
+/// Operators who can act now by older certificates alone.
+fn operators_before(world: &World, since: Timestamp, now: Timestamp) -> usize {
+    let is_older = |one: &Certificate| one.not_before.plus_s(BACKDATE_S) < since;
+    let locked_out = |operator: &&Operator| {
+        let mut acting = counting(operator, &world.revocations, now).peekable();
+        acting.peek().is_some() && acting.all(is_older)
+    };
+    world.operators.all().filter(locked_out).count()
 }
 
 fn not_so(error: StageError) -> Failure {

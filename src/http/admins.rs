@@ -108,9 +108,10 @@ struct WhoamiAnswer {
     owner: Option<String>,
     spiffe_id: String,
     certificate: CertificateAnswer,
+    renew_now: bool,
 }
 
-async fn whoami(operator: Operator<BeOneself>) -> Response<Body> {
+async fn whoami(State(desk): State<AdminDesk>, operator: Operator<BeOneself>) -> Response<Body> {
     let principal = operator.authorised.operator();
     let answered = WhoamiAnswer {
         kind: "operator",
@@ -119,6 +120,7 @@ async fn whoami(operator: Operator<BeOneself>) -> Response<Body> {
         owner: principal.scope().owner().map(ToString::to_string),
         spiffe_id: operator.certificate.spiffe().to_string(),
         certificate: (&*operator.certificate).into(),
+        renew_now: desk.is_to_be_replaced(&operator.certificate),
     };
     answer(StatusCode::OK, &answered)
 }

@@ -52,7 +52,6 @@ where
 /// Arguments of a handler, an operator that may do `R` among the first of them.
 pub(super) trait Guarded<R> {}
 
-impl<M, R> Guarded<R> for (M, Operator<R>) {}
 impl<M, R> Guarded<R> for (M, State<AdminDesk>, Operator<R>) {}
 impl<M, R, A> Guarded<R> for (M, State<AdminDesk>, Operator<R>, A) {}
 impl<M, R, A, B> Guarded<R> for (M, State<AdminDesk>, Operator<R>, A, B) {}

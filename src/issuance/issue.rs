@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::keys::{InUse, Keys, Staged};
-use crate::base::{DecisionId, Entropy, SecretId, TokenId};
+use crate::base::{DecisionId, Entropy, TokenId};
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
 use crate::policy::{Certifying, Grant, Mint, Reveal};
@@ -175,20 +175,19 @@ impl Issuer {
         Ok(Issued(Token { token, id, life_s, scope, decision: basis.decision, constrained }))
     }
 
-    /// Opens the value that `receipt` proves to be recorded as leaving.
+    /// Opens the value that `receipt` proves to be recorded as leaving: `stored` opens as the version
+    /// that was granted, and as nothing else.
     ///
     /// # Errors
     /// [`IssueError::Vault`] when the record does not open.
     pub fn reveal(
         &self,
         receipt: Receipt<Grant<Reveal>>,
-        (id, version): (SecretId, u32),
         stored: &[u8],
     ) -> Result<Issued<SecretValue>, IssueError> {
-        let value = self.opener.open(id, version, stored)?;
-        // The grant is spent here, whatever the opening gave.
-        let _spent = receipt.redeem();
-        Ok(Issued(value))
+        let (_, reveal) = receipt.redeem().redeem();
+        let (id, version) = reveal.current();
+        Ok(Issued(self.opener.open(id, version, stored)?))
     }
 
     /// Signs the certificate that `receipt` proves to be recorded.

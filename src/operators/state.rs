@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::operator::{Certificate, Operator, OperatorRole, Serving};
+use crate::base::limits::BACKDATE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::Digest;
 use crate::index::Tree;
@@ -148,7 +149,8 @@ impl Operators {
             Effect::Certify { id, name, certificate } => {
                 let operator = self.operator(*id, name);
                 operator.certificates.retain(|old| old.not_after > at.time);
-                let mut certificate = certificate.held(at, at.time, Serving::Current);
+                let not_before = at.time.plus_s(BACKDATE_S.saturating_neg());
+                let mut certificate = certificate.held(at, not_before, Serving::Current);
                 // It left with the answer; nobody comes back for it.
                 certificate.certificate_seq = Some(at.seq);
                 operator.certificates.push(certificate);

@@ -82,12 +82,13 @@ pub fn decide_reveal(
         Delivery::Reveal { secret } => *secret == request.secret,
         Delivery::Mint { .. } => false,
     };
-    let Some(capability) = granted.iter().find(names_it) else {
+    // A secret that is not there and one that may not be seen are the same to the caller.
+    let (Some(capability), Some(current)) = (granted.iter().find(names_it), request.current) else {
         return Decision::Deny(Denial { basis, code: code::SECRET_NOT_GRANTED });
     };
     let capability = capability.name.clone();
-    let RevealRequest { token, secret } = request;
-    Decision::Allow(Grant::assertion(basis, Reveal { token, capability, secret }))
+    let RevealRequest { token, secret, .. } = request;
+    Decision::Allow(Grant::assertion(basis, Reveal { token, capability, secret, current }))
 }
 
 /// Of the capabilities asked for, those that a role of the agent holds and that are declared, and

@@ -1,6 +1,6 @@
 use crate::authn::{AgentPrincipal, BoundToken};
 use crate::base::code::Code;
-use crate::base::{Audience, CapabilityName, DecisionId, SecretName, TokenId};
+use crate::base::{Audience, CapabilityName, DecisionId, SecretId, SecretName, TokenId};
 use crate::crypto::Digest;
 use crate::registry::Access;
 
@@ -96,12 +96,13 @@ impl Mint {
     }
 }
 
-/// Revealing one secret once.
+/// Revealing one version of one secret once.
 #[derive(Debug)]
 pub struct Reveal {
     pub(super) token: BoundToken,
     pub(super) capability: CapabilityName,
     pub(super) secret: SecretName,
+    pub(super) current: (SecretId, u32),
 }
 
 impl Reveal {
@@ -127,6 +128,12 @@ impl Reveal {
     #[must_use]
     pub const fn secret(&self) -> &SecretName {
         &self.secret
+    }
+
+    /// The secret's id, and its version that was current.
+    #[must_use]
+    pub const fn current(&self) -> (SecretId, u32) {
+        self.current
     }
 }
 

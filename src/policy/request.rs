@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::authn::{AgentPrincipal, BoundToken};
-use crate::base::{Audience, CapabilityName, DecisionId, SecretName};
+use crate::base::{Audience, CapabilityName, DecisionId, SecretId, SecretName};
 use crate::crypto::{Digest, MacKey};
 
 /// An agent asks for a token.
@@ -35,6 +35,8 @@ pub struct RevealRequest {
     pub token: BoundToken,
     /// The secret it wants.
     pub secret: SecretName,
+    /// What there is of it: its id and its current version.
+    pub current: Option<(SecretId, u32)>,
 }
 
 impl RevealRequest {

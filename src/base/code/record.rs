@@ -23,7 +23,7 @@ super::codes! {
         "there is no such generation of this key",
         "the listing shows the generations there are";
     AGENTS_BEHIND "agents_behind" Conflict:
-        "live instances have not renewed since then and would be locked out",
+        "live instances or operators have not renewed since then and would be locked out",
         "wait until they have (`keyward authority list` counts them), or leave them out: `--force`";
     GENERATION_PREPARED_ALREADY "generation_prepared_already" Conflict:
         "a generation is prepared already",

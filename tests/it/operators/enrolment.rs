@@ -112,3 +112,27 @@ fn an_operator_joins_works_renews_and_is_taken_away_with_the_command_line_alone(
     let last = process.run_as("operator", &["operator", "revoke", "admin"], b"");
     assert_eq!(last.status.code(), Some(8), "{}", String::from_utf8_lossy(&last.stderr));
 }
+
+#[tokio::test]
+async fn no_authority_is_revoked_over_the_head_of_an_operator_who_has_not_renewed() {
+    let broker = TestBroker::declared().await;
+    broker.clock.advance_s(60);
+    assert_eq!(super::post(&broker.operator(), "/v1/authorities").await.status, 200);
+    let known = broker.nobody(broker.agents()).get("/v1/authority").await.text();
+    broker.clock.advance_s(60);
+    assert_eq!(super::post(&broker.operator(), "/v1/authorities/2/activate").await.status, 200);
+    broker.look_after().await;
+    let old = broker.operator_knowing(&known);
+    assert_eq!(super::post(&old, "/v1/authorities/1/taint").await.status, 200);
+    assert_eq!(old.get("/v1/whoami").await.json()["renew_now"], true);
+    refused(&super::post(&old, "/v1/authorities/1/revoke").await, 409, "agents_behind");
+
+    broker.clock.advance_s(60);
+    let (key, request) = new_key_and_request().unwrap();
+    let reply = renew(&old, &request).await;
+    let certificate = reply.json()["certificate"].as_str().unwrap().to_owned();
+    let new = broker.caller_knowing(&known, broker.admins(), Some((&certificate, key.expose())));
+    assert_eq!(new.get("/v1/whoami").await.json()["renew_now"], false);
+    assert_eq!(super::post(&new, "/v1/authorities/1/revoke").await.status, 200);
+    assert_eq!(new.get("/v1/whoami").await.status, 200);
+}
