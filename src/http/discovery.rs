@@ -54,7 +54,7 @@ struct OpenidConfiguration<'a> {
     #[serde(flatten)]
     oauth: AuthorizationServer<'a>,
     subject_types_supported: [&'static str; 1],
-    id_token_signing_alg_values_supported: [&'static str; 1],
+    id_token_signing_alg_values_supported: [&'static str; 2],
 }
 
 /// RFC 9728: the broker as a resource, where tokens of `reveal` capabilities are taken.
@@ -107,7 +107,8 @@ async fn openid_configuration(State(desk): State<AgentDesk>) -> Response<Body> {
     let configuration = OpenidConfiguration {
         oauth: described(desk.issuer()),
         subject_types_supported: ["public"],
-        id_token_signing_alg_values_supported: ["ES256"],
+        // The standard wants RS256 in the list, and clients look for it; nothing is ever signed so.
+        id_token_signing_alg_values_supported: ["ES256", "RS256"],
     };
     public(answer(StatusCode::OK, &configuration))
 }

@@ -175,7 +175,7 @@ async fn what_stock_clients_look_for_is_there() {
         assert_eq!(&openid[field], value, "the two documents agree on {field}");
     }
     assert_eq!(openid["subject_types_supported"], json!(["public"]));
-    assert_eq!(openid["id_token_signing_alg_values_supported"], json!(["ES256"]));
+    assert_eq!(openid["id_token_signing_alg_values_supported"], json!(["ES256", "RS256"]));
     for endpoint in ["token_endpoint", "revocation_endpoint", "introspection_endpoint"] {
         assert_eq!(oauth["mtls_endpoint_aliases"][endpoint], oauth[endpoint]);
     }

@@ -30,7 +30,7 @@ impl Process {
         let text = format!(
             "trust_domain = \"keyward.test\"\ndata_dir = \"{root}/data\"\n[root_key]\nfile = \"{root}/root.key\"\n\
              [listen]\nagents = \"127.0.0.1:{agents}\"\nadmins = \"127.0.0.1:{admins}\"\n\
-             [server]\nnames = [\"127.0.0.1\"]\n[log]\nlevel = \"{log_level}\"\n"
+             [server]\nnames = [\"127.0.0.1\", \"localhost\"]\n[log]\nlevel = \"{log_level}\"\n"
         );
         fs::write(dir.path().join("keyward.toml"), text).unwrap();
         let process = Self { dir, broker: None, environment: Vec::new() };

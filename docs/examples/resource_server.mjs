@@ -1,0 +1,84 @@
+// A resource server that takes Keyward's tokens and checks whom they are bound to.
+//
+//     npm install jose
+//     node resource_server.mjs https://broker:8443 https://reports.example.com authority.pem server.pem server.key 9443
+//
+// `authority.pem` is what `GET /v1/authority` of the broker answers; `server.pem` is the server's own
+// certificate, from wherever its clients expect it. A client shows the certificate that Keyward gave it,
+// and its token in the Authorization header.
+
+import { createHash, webcrypto } from "node:crypto";
+import { readFileSync } from "node:fs";
+import https from "node:https";
+
+globalThis.crypto ??= webcrypto; // Node 18
+const { createLocalJWKSet, errors, jwtVerify } = await import("jose");
+
+const [issuer, audience, authority, certificate, key, port] = process.argv.slice(2);
+const ca = readFileSync(authority);
+
+const fetchKeys = () =>
+  new Promise((resolve, reject) => {
+    const asked = https.get(`${issuer}/.well-known/jwks.json`, { ca, timeout: 5000 }, (answer) => {
+      let text = "";
+      answer.on("data", (part) => (text += part));
+      answer.on("end", () => resolve(createLocalJWKSet(JSON.parse(text))));
+    });
+    asked.on("error", reject);
+  });
+
+let keys;
+
+// The claims of `token`, once it is known to be good, for us, and the holder's of `peer` (DER).
+async function verified(token, peer) {
+  const options = {
+    issuer,
+    audience,
+    typ: "at+jwt",
+    algorithms: ["ES256"],
+    clockTolerance: 5,
+    requiredClaims: ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf"],
+  };
+  keys ??= await fetchKeys();
+  const verify = () => jwtVerify(token, keys, options);
+  const { payload } = await verify().catch(async (error) => {
+    if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+    keys = await fetchKeys(); // The broker's keys take turns.
+    return verify();
+  });
+  // RFC 8705 section 3.1. Without this the token is a bearer token: whoever steals it can use it.
+  const thumbprint = createHash("sha256").update(peer).digest("base64url");
+  if (payload.cnf?.["x5t#S256"] !== thumbprint) throw new Error("the token is bound to another certificate");
+  return payload;
+}
+
+function answer(response, status, body) {
+  const headers = { "content-type": "application/json" };
+  if (status === 401) headers["www-authenticate"] = 'Bearer error="invalid_token"';
+  response.writeHead(status, headers).end(JSON.stringify(body));
+}
+
+const tls = {
+  ca,
+  cert: readFileSync(certificate),
+  key: readFileSync(key),
+  minVersion: "TLSv1.3",
+  requestCert: true,
+  rejectUnauthorized: true,
+};
+
+https
+  .createServer(tls, async (request, response) => {
+    const [scheme, token] = (request.headers.authorization ?? "").split(" ");
+    try {
+      if (scheme.toLowerCase() !== "bearer" || !token) throw new Error("no token");
+      const claims = await verified(token, request.socket.getPeerCertificate().raw);
+      if (!claims.scope.split(" ").includes("reports.read")) {
+        return answer(response, 403, { error: "insufficient_scope" });
+      }
+      answer(response, 200, { hello: claims.sub });
+    } catch (error) {
+      answer(response, 401, { error: "invalid_token" });
+    }
+  })
+  .listen(Number(port), "127.0.0.1");

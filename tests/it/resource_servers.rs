@@ -1,0 +1,192 @@
+//! The examples of resource servers, run as the pages say: each takes the holder's token and nobody
+//! else's; the one that introspects learns of a revocation at the next request.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::panel::{AUDIENCE, held, issuer, node_home, set_up};
+use crate::support::openssl;
+use crate::support::process::Process;
+
+/// A resource server that runs, and the broker behind it.
+struct Bed {
+    process: Process,
+    server: Child,
+    port: u16,
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // Not SIGKILL: nginx has to end its workers.
+        let pid = Pid::from_raw(self.server.id().cast_signed()).unwrap();
+        drop(kill_process(pid, Signal::TERM));
+        self.server.wait().unwrap();
+    }
+}
+
+fn examples() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/examples")
+}
+
+impl Bed {
+    /// Starts what `command` makes of the broker, the port and the directory with the server's own
+    /// certificate, and waits until it listens.
+    fn start(command: impl FnOnce(&Process, u16) -> Command) -> Self {
+        let process = set_up();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let path = |name: &str| process.path(name).display().to_string();
+        let made = openssl::run(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            "/CN=reports",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-days",
+            "1",
+            "-keyout",
+            &path("server.key"),
+            "-out",
+            &path("server.pem"),
+        ]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        fs::copy(held(&process, "p", "authority"), process.path("authority.pem")).unwrap();
+        let log = fs::File::create(process.path("server.log")).unwrap();
+        let mut command = command(&process, port);
+        let server = command.current_dir(process.path("")).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut bed = Self { process, server, port };
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = bed.server.try_wait().unwrap();
+            assert!(ended.is_none(), "{}", fs::read_to_string(bed.process.path("server.log")).unwrap());
+            std::thread::yield_now();
+        }
+        bed
+    }
+
+    fn token(&self, who: &str, capability: &str) -> String {
+        let token = self.process.good_as(who, &["token", capability], b"");
+        String::from_utf8(token).unwrap().trim().to_owned()
+    }
+
+    /// The status, and what was said, when `who` asks with `token`.
+    fn ask(&self, who: &str, token: Option<&str>) -> (String, String) {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "-i", "--cacert"]).arg(self.process.path("server.pem"));
+        command.args(["--cert", &held(&self.process, who, "certificate")]);
+        command.args(["--key", &held(&self.process, who, "key")]);
+        if let Some(token) = token {
+            command.args(["-H", &format!("Authorization: Bearer {token}")]);
+        }
+        let output = command.arg(format!("https://127.0.0.1:{}/index.txt", self.port)).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (said.split(' ').nth(1).unwrap_or_default().to_owned(), said)
+    }
+
+    fn takes_the_holders_token_and_nobody_elses(&self) -> String {
+        let token = self.token("p", "reports.read");
+        let (status, said) = self.ask("p", Some(&token));
+        let log = fs::read_to_string(self.process.path("server.log")).unwrap();
+        assert!(status == "200" && said.contains("spiffe://keyward.test/agent/p"), "{said} {log}");
+        let altered = format!("{}AAAA", &token[..token.len() - 4]);
+        let elsewhere = self.token("a", "github.repo.read");
+        for (what, who, token) in [
+            ("no token", "p", None),
+            ("a stolen token", "q", Some(token.as_str())),
+            ("an altered token", "p", Some(&altered)),
+            ("nonsense", "p", Some("nonsense")),
+            ("a token for another audience", "a", Some(&elsewhere)),
+        ] {
+            let (status, said) = self.ask(who, token);
+            assert_eq!(status, "401", "{what}: {said}");
+        }
+        token
+    }
+}
+
+#[test]
+fn the_python_resource_server_checks_the_binding() {
+    let bed = Bed::start(|process, port| {
+        let python = std::env::var_os("KEYWARD_TEST_PYTHON").map_or_else(
+            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin/python"),
+            PathBuf::from,
+        );
+        let mut command = Command::new(python);
+        command.arg(examples().join("resource_server.py"));
+        command.args(["--issuer", &issuer(process), "--audience", AUDIENCE, "--authority", "authority.pem"]);
+        command.args(["--certificate", "server.pem", "--key", "server.key", "--port", &port.to_string()]);
+        command
+    });
+    bed.takes_the_holders_token_and_nobody_elses();
+    let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.publish")));
+    assert_eq!(status, "403", "a scope that does not let it look: {said}");
+    bed.process.good(&["token-key", "prepare"], b"");
+    bed.process.good(&["token-key", "activate", "2"], b"");
+    let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.read")));
+    assert_eq!(status, "200", "a key that came later: {said}");
+}
+
+#[test]
+fn the_node_resource_server_checks_the_binding() {
+    let bed = Bed::start(|process, port| {
+        // Modules are looked for beside the script.
+        let script = process.path("resource_server.mjs");
+        fs::copy(examples().join("resource_server.mjs"), &script).unwrap();
+        std::os::unix::fs::symlink(node_home().join("node_modules"), process.path("node_modules")).unwrap();
+        let mut command = Command::new("node");
+        command.arg(script).args([&issuer(process), AUDIENCE, "authority.pem", "server.pem", "server.key"]);
+        command.arg(port.to_string());
+        command
+    });
+    bed.takes_the_holders_token_and_nobody_elses();
+    bed.process.good(&["token-key", "prepare"], b"");
+    bed.process.good(&["token-key", "activate", "2"], b"");
+    let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.read")));
+    assert_eq!(status, "200", "a key that came later: {said}");
+}
+
+#[test]
+fn nginx_asks_the_broker_and_learns_of_a_revocation_at_once() {
+    let bed = Bed::start(|process, port| {
+        let broker = issuer(process).replace("https://", "");
+        let text = fs::read_to_string(examples().join("nginx/nginx.conf")).unwrap();
+        let text = text.replace("BROKER_NAME", "localhost").replace("BROKER", &broker);
+        // The service behind is a file of nginx's own; `user` matters only when the tests run as root.
+        let text = text
+            .replace("PORT", &port.to_string())
+            .replace("pid nginx.pid;", "pid nginx.pid;\ndaemon off;\nuser root;\n");
+        fs::write(process.path("nginx.conf"), text).unwrap();
+        fs::copy(examples().join("nginx/keyward.js"), process.path("keyward.js")).unwrap();
+        fs::create_dir(process.path("html")).unwrap();
+        fs::write(process.path("html/index.txt"), "the report").unwrap();
+        fs::create_dir(process.path("agent")).unwrap();
+        for file in ["certificate", "key"] {
+            let to = process.path(&format!("agent/{file}.pem"));
+            fs::copy(held(process, "reports", file), to).unwrap();
+        }
+        let modules = process.path("modules");
+        if !modules.exists() {
+            std::os::unix::fs::symlink("/usr/lib/nginx/modules", modules).unwrap();
+        }
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(process.path("")).arg("-c").arg(process.path("nginx.conf"));
+        command
+    });
+    let token = bed.takes_the_holders_token_and_nobody_elses();
+    let (_, said) = bed.ask("p", Some(&token));
+    assert!(said.contains("the report") && said.contains("Keyward-Scope: reports.read"), "{said}");
+    bed.process.good(&["agent", "suspend", "p"], b"");
+    let (status, said) = bed.ask("p", Some(&token));
+    assert_eq!(status, "401", "{said}");
+    bed.process.good(&["agent", "resume", "p"], b"");
+    let (status, said) = bed.ask("p", Some(&token));
+    assert_eq!(status, "200", "{said}");
+}
