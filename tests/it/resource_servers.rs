@@ -23,7 +23,7 @@ impl Drop for Bed {
     fn drop(&mut self) {
         // Not SIGKILL: nginx has to end its workers.
         let pid = Pid::from_raw(self.server.id().cast_signed()).unwrap();
-        drop(kill_process(pid, Signal::TERM));
+        kill_process(pid, Signal::TERM).unwrap();
         self.server.wait().unwrap();
     }
 }
