@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
+use super::authorise::while_vouched_for;
 use super::certificates::{Enrolled, Holder, Planned, read_key};
 use super::desk::{AdminDesk, Again, Core, deciding_again, operator_records};
 use super::enrol::{EnrolInput, refusal};
@@ -151,6 +152,7 @@ impl Core {
             .rely(revocation::keys::subject(Subject::Operator(operator.id)), as_of)
             .rely(keys::certificates(&operator.name), as_of)
             .advance(keys::certificates(&operator.name));
+        let change = while_vouched_for(change, grant.act().maker(), as_of);
         let holder = Holder::operator(operator, *plan.serial.as_bytes());
         let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
         self.sign_and_record(&holder, receipt).await

@@ -2,7 +2,7 @@ use super::desk::{AdminDesk, Core};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
-use crate::base::code;
+use crate::base::{OperatorId, code};
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving};
 use crate::pki::PeerCertificate;
 use crate::policy::{Authorised, Right, Unauthorised, authorise};
@@ -35,6 +35,18 @@ pub(super) fn while_allowed(change: Change<Effect>, operator: &OperatorPrincipal
     change
         .rely(operators::keys::operator(operator.name()), as_of)
         .rely(revocation::keys::subject(Subject::Operator(operator.id())), as_of)
+}
+
+/// What a code gives commits only while nobody has taken away who made it.
+pub(super) fn while_vouched_for(
+    change: Change<Effect>,
+    maker: Option<OperatorId>,
+    as_of: u64,
+) -> Change<Effect> {
+    match maker {
+        Some(maker) => change.rely(revocation::keys::subject(Subject::Operator(maker)), as_of),
+        None => change,
+    }
 }
 
 impl Core {

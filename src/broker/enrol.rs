@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
+use super::authorise::while_vouched_for;
 use super::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
 use super::desk::{Again, AgentDesk, Core, deciding_again};
 use super::failure::Failure;
@@ -56,8 +57,8 @@ impl AgentDesk {
             };
             let (step, as_of) = core.store.read(|world, as_of| {
                 let basis = (core.decision(now), &core.digests);
-                let decided =
-                    decide_enrolment((&world.registry, &world.revocations), &request, &permit, basis, now);
+                let records = (&world.registry, &world.operators, &world.revocations);
+                let decided = decide_enrolment(records, &request, &permit, basis, now);
                 (decided.and_then(|grant| step(&world.registry, grant)), as_of)
             });
             match step {
@@ -129,6 +130,7 @@ impl Core {
             .rely(keys::instances(agent.id), as_of)
             .advance(keys::code(input.code))
             .advance(keys::instances(agent.id));
+        let change = while_vouched_for(change, grant.act().maker(), as_of);
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.store.commit(change, certify).await?;
         let holder = Holder::instance(&agent, instance, Occasion::Enrolment);

@@ -8,6 +8,7 @@ use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::crypto::sha256;
+use crate::operators;
 use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{AgentInvited, AgentSpec, EnrolmentCode, Owned, keys};
 use crate::store::Change;
@@ -109,7 +110,9 @@ impl AdminDesk {
                 uses,
                 network: input.network,
             }));
-            let receipt = core.store.commit(while_allowed(change, by.operator()), code).await?;
+            let vouch = operators::Effect::Vouch { code: id, by: by.operator().id(), expires_at };
+            let change = while_allowed(change.effect(Effect::Operators(vouch)), by.operator());
+            let receipt = core.store.commit(change, code).await?;
             Ok(Invitation { agent: input.agent.clone(), id, code: receipt.redeem().to_text(), expires_at })
         })
     }

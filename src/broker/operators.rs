@@ -142,7 +142,9 @@ impl AdminDesk {
                 ));
             }
             let issue = operators::Effect::IssueCode { id, operator: name.clone(), hash, expires_at };
-            let change = while_allowed(change.effect(Effect::Operators(issue)), by.operator());
+            let vouch = operators::Effect::Vouch { code: id, by: by.operator().id(), expires_at };
+            let change = change.effect(Effect::Operators(issue)).effect(Effect::Operators(vouch));
+            let change = while_allowed(change, by.operator());
             let receipt = core.store.commit(change, code).await?;
             let code = receipt.redeem().to_text();
             Ok(OperatorInvitation { operator: name.clone(), id, code, expires_at })

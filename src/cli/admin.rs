@@ -256,14 +256,18 @@ pub(super) async fn audit(home: &Path, command: &AuditCommand, console: &Console
         .flatten()
         .map(|item| {
             let event = item.get("event");
-            let who = ["agent", "operator"].iter().find_map(|name| event?.get(*name)?.as_str());
-            let what = ["capabilities", "secret", "code", "instance", "trust_domain", "token"];
-            let what = what.iter().find_map(|name| event?.get(*name));
+            let field = |name: &&&str| event.is_some_and(|event| event.get(**name).is_some());
+            let value = |name: &&str| event.and_then(|event| event.get(*name));
+            // Who did it: whoever is named first of these. What it was done to: the next name.
+            let who = ["by", "operator", "agent"].iter().find(field);
+            let what =
+                ["capabilities", "secret", "agent", "operator", "code", "instance", "trust_domain", "token"];
+            let what = what.iter().filter(|name| Some(*name) != who).find_map(value);
             vec![
                 cell(item.get("seq")),
                 cell(item.get("time")),
                 cell(item.get("kind")),
-                who.unwrap_or("").to_owned(),
+                cell(who.and_then(value)),
                 cell(what),
             ]
         })

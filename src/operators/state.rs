@@ -88,6 +88,15 @@ pub enum Effect {
         /// The certificate's serial.
         serial: [u8; 16],
     },
+    /// Says who made an enrolment code, an operator's or an agent's: it counts while its maker does.
+    Vouch {
+        /// The code's id.
+        code: CodeId,
+        /// Who made it.
+        by: OperatorId,
+        /// Until when it can be redeemed.
+        expires_at: Timestamp,
+    },
 }
 
 /// A certificate as entries tell it.
@@ -123,6 +132,8 @@ pub struct Code {
 pub struct Operators {
     by_name: BTreeMap<OperatorName, Operator>,
     codes: BTreeMap<CodeId, Code>,
+    /// Who made which code, those of agents too, and until when it can be redeemed.
+    makers: BTreeMap<CodeId, (OperatorId, Timestamp)>,
 }
 
 impl Operators {
@@ -141,6 +152,12 @@ impl Operators {
     #[must_use]
     pub fn code(&self, id: CodeId) -> Option<&Code> {
         self.codes.get(&id)
+    }
+
+    /// Who made this code, an operator's or an agent's.
+    #[must_use]
+    pub fn maker_of(&self, code: CodeId) -> Option<OperatorId> {
+        self.makers.get(&code).map(|(maker, _)| *maker)
     }
 
     /// Takes in one effect.
@@ -199,6 +216,10 @@ impl Operators {
                     operator.promote(serial);
                 }
             }
+            Effect::Vouch { code, by, expires_at } => {
+                self.forget_makers(at.time);
+                self.makers.insert(*code, (*by, *expires_at));
+            }
         }
     }
 
@@ -206,6 +227,16 @@ impl Operators {
     pub fn project(effect: &Effect, out: &mut Projection) {
         if let Effect::RecordCertificate { serial, certificate, .. } = effect {
             out.put(CERTIFICATES, serial.to_vec(), certificate.clone());
+        }
+    }
+
+    /// Ids sort by time of making: the oldest come first, and one that lives longer keeps younger ones.
+    fn forget_makers(&mut self, now: Timestamp) {
+        while let Some(oldest) = self.makers.first_entry() {
+            if oldest.get().1 > now {
+                break;
+            }
+            oldest.remove();
         }
     }
 

@@ -1,8 +1,9 @@
 use std::net::IpAddr;
 
 use super::grant::{Basis, Grant};
-use crate::base::{AgentId, CodeId, DecisionId, InstanceId, Timestamp};
+use crate::base::{AgentId, CodeId, DecisionId, InstanceId, OperatorId, Timestamp};
 use crate::crypto::{Digest, MacKey, matches, sha256};
+use crate::operators::Operators;
 use crate::quota::Permit;
 use crate::registry::{InstanceState, Registry};
 use crate::revocation::{Liveness, Revocations, Subject};
@@ -25,6 +26,7 @@ pub struct EnrolmentRequest<'a> {
 pub struct Enrol {
     agent: AgentId,
     code: CodeId,
+    maker: Option<OperatorId>,
     repeats: Option<InstanceId>,
 }
 
@@ -41,6 +43,12 @@ impl Enrol {
         self.code
     }
 
+    /// Who made the code: it counts while its maker does.
+    #[must_use]
+    pub const fn maker(&self) -> Option<OperatorId> {
+        self.maker
+    }
+
     /// The instance that this very key was enrolled as before, when the code comes again: its answer
     /// was lost, and the same certificate is due.
     #[must_use]
@@ -53,8 +61,8 @@ impl Enrol {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum EnrolmentRefused {
-    /// Unknown, wrong, ended, used from elsewhere, or of an agent that is gone: one answer, so that
-    /// nobody learns which.
+    /// Unknown, wrong, ended, used from elsewhere, of an agent that is gone, or made by somebody who
+    /// was taken away: one answer, so that nobody learns which.
     BadCode,
     /// Redeemed before with as many other keys as it is for: somebody else has the code. An alarm.
     Reused,
@@ -67,7 +75,7 @@ pub enum EnrolmentRefused {
 /// # Errors
 /// [`EnrolmentRefused`].
 pub fn decide_enrolment(
-    (registry, revocations): (&Registry, &Revocations),
+    (registry, operators, revocations): (&Registry, &Operators, &Revocations),
     request: &EnrolmentRequest<'_>,
     _permit: &Permit,
     (decision, digests): (DecisionId, &MacKey),
@@ -88,7 +96,9 @@ pub fn decide_enrolment(
     }
     let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
     let of_agent = Subject::Agent(agent.id);
-    if revocations.judge(code.issued_seq, &[of_agent]) == Liveness::Dead {
+    let maker = operators.maker_of(code.id);
+    let made = repeats.is_some() || is_vouched_for((code.issued_seq, maker), revocations);
+    if !made || revocations.judge(code.issued_seq, &[of_agent]) == Liveness::Dead {
         return Err(EnrolmentRefused::BadCode);
     }
     let of_repeated = repeats.and_then(|id| agent.instances.get(&id));
@@ -113,5 +123,10 @@ pub fn decide_enrolment(
         rules: vec![format!("enrolment code {}", code.id)],
         request: digests.tag(&canonical),
     };
-    Ok(Grant::assertion(basis, Enrol { agent: agent.id, code: code.id, repeats }))
+    Ok(Grant::assertion(basis, Enrol { agent: agent.id, code: code.id, maker, repeats }))
+}
+
+/// Whether nobody has taken away who made a code since then.
+pub(super) fn is_vouched_for((issued, maker): (u64, Option<OperatorId>), revocations: &Revocations) -> bool {
+    maker.is_none_or(|maker| revocations.judge(issued, &[Subject::Operator(maker)]) == Liveness::Live)
 }

@@ -1,7 +1,7 @@
-use super::enrolment::{EnrolmentRefused, EnrolmentRequest};
+use super::enrolment::{EnrolmentRefused, EnrolmentRequest, is_vouched_for};
 use super::grant::{Basis, Grant};
 use crate::authn::OperatorPrincipal;
-use crate::base::{CodeId, DecisionId, OperatorName, Timestamp};
+use crate::base::{CodeId, DecisionId, OperatorId, OperatorName, Timestamp};
 use crate::crypto::{Digest, MacKey, matches, sha256};
 use crate::keyring::Keyring;
 use crate::operators::Operators;
@@ -28,6 +28,7 @@ impl CertifyOperator {
 pub struct AdmitOperator {
     name: OperatorName,
     by: Admission,
+    maker: Option<OperatorId>,
     repeats: Option<[u8; 16]>,
 }
 
@@ -51,6 +52,12 @@ impl AdmitOperator {
     #[must_use]
     pub const fn by(&self) -> Admission {
         self.by
+    }
+
+    /// Who made the code, where it is one: it counts while its maker does.
+    #[must_use]
+    pub const fn maker(&self) -> Option<OperatorId> {
+        self.maker
     }
 
     /// The serial of the certificate that was planned for this very key before: its answer was lost,
@@ -116,9 +123,10 @@ pub fn decide_operator_enrolment(
     }
     let operator = operators.named(&code.operator).ok_or(EnrolmentRefused::BadCode)?;
     let alive = |seq| revocations.judge(seq, &[Subject::Operator(operator.id)]) == Liveness::Live;
+    let maker = operators.maker_of(code.id);
     // Once the certificate was renewed, the code is spent.
     let due = match repeats {
-        None => alive(code.issued_seq),
+        None => alive(code.issued_seq) && is_vouched_for((code.issued_seq, maker), revocations),
         Some(serial) => operator.certificate(&serial).is_some_and(|one| alive(one.enrolled_seq)),
     };
     if !due {
@@ -131,7 +139,7 @@ pub fn decide_operator_enrolment(
         rules: vec![format!("enrolment code {}", code.id)],
         request: digests.tag(&canonical),
     };
-    let act = AdmitOperator { name: operator.name.clone(), by: Admission::Code(code.id), repeats };
+    let act = AdmitOperator { name: operator.name.clone(), by: Admission::Code(code.id), maker, repeats };
     Ok(Grant::assertion(basis, act))
 }
 
@@ -162,6 +170,7 @@ pub fn decide_operator_renewal(
     let act = AdmitOperator {
         name: operator.name.clone(),
         by: Admission::Certificate(current.serial),
+        maker: None,
         repeats: pending.map(|next| next.serial),
     };
     Ok(Grant::assertion(basis, act))

@@ -27,7 +27,7 @@ const PUBLIC: [(&str, &str); 14] = [
     ("POST", "/v1/enrol"),
 ];
 
-fn path(route: &Route) -> String {
+pub(crate) fn path(route: &Route) -> String {
     let id = if route.path.contains("tokens") { "tok" } else { "inst" };
     let id = format!("{id}_{}", "0".repeat(26));
     route

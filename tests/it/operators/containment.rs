@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use keyward::app::{Order, init};
+use keyward::pki::new_key_and_request;
+use keyward::registry::EnrolmentCode;
 use serde_json::json;
 
-use super::{join, post, refused, standing};
+use super::{join, post, redeem, refused, standing};
 use crate::support::broker::{Caller, Reply, TestBroker};
 
 async fn place(by: &Caller, name: &str, role: &str, owner: Option<&str>) -> Reply {
@@ -118,4 +120,29 @@ async fn two_admins_who_take_each_other_away_at_once_do_not_both_succeed() {
     assert!(!(done(&by_first) && done(&by_second)));
     let left = if done(&by_first) { &first } else { &second };
     assert_eq!(place(left, "admin", "admin", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn enr_07_a_code_counts_while_the_operator_does_who_made_it() {
+    let broker = TestBroker::declared().await;
+    let mallory = join(&broker, "mallory", &standing("admin", None)).await.caller;
+    let code = |reply: Reply| EnrolmentCode::parse(reply.json()["code"].as_str().unwrap()).unwrap();
+    let friend = code(super::invite(&mallory, "friend", &standing("admin", None)).await);
+    let roles = json!({ "roles": ["repo-reader"] });
+    let bots =
+        async |name: &str| code(mallory.post_json(&format!("/v1/agents/{name}/invitations"), &roles).await);
+    let (first, second) = (bots("first").await, bots("second").await);
+    let (_, request) = new_key_and_request().unwrap();
+    let enrolled = broker.redeem(&first, &request).await;
+    assert_eq!(enrolled.status, 201);
+
+    assert_eq!(post(&broker.operator(), "/v1/operators/mallory/suspend").await.status, 200);
+    let (_, another) = new_key_and_request().unwrap();
+    refused(&broker.redeem(&second, &another).await, 401, "enrolment_code_invalid");
+    refused(&redeem(&broker, &friend, &another).await, 401, "enrolment_code_invalid");
+    assert_eq!(broker.redeem(&first, &request).await.body, enrolled.body, "what was enrolled stays");
+    assert_eq!(post(&broker.operator(), "/v1/operators/mallory/resume").await.status, 200);
+    assert_eq!(broker.redeem(&second, &another).await.status, 201, "a suspension ends");
+    assert_eq!(post(&broker.operator(), "/v1/operators/mallory/revoke").await.status, 200);
+    refused(&redeem(&broker, &friend, &another).await, 401, "enrolment_code_invalid");
 }

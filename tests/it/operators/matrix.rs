@@ -69,6 +69,26 @@ async fn pol_14_every_route_lets_in_exactly_the_roles_of_the_matrix() {
 }
 
 #[tokio::test]
+async fn pol_14_no_other_method_and_no_header_makes_a_reader_a_writer() {
+    let broker = TestBroker::declared().await;
+    let auditor = join(&broker, "eve", &standing("auditor", None)).await.caller;
+    let before = broker.operator().get("/v1/ledger/entries").await.json()["head"].clone();
+    for (route, _) in guarded() {
+        let path = crate::routes::path(&route);
+        for method in ["PATCH", "DELETE", "OPTIONS"] {
+            let reply = auditor.send(method, &path, &[], b"").await;
+            assert_eq!((reply.status, reply.code().as_str()), (405, "method_not_allowed"), "{method} {path}");
+        }
+        let overridden = [("x-http-method-override", "PUT"), ("content-type", "application/octet-stream")];
+        let reply = auditor.send("GET", &path, &overridden, b"").await;
+        assert!([200, 403, 404, 405].contains(&reply.status), "{path}: {}", reply.text());
+    }
+    let entries = broker.operator().get(&format!("/v1/ledger/entries?after={before}")).await.json();
+    let items = entries["items"].as_array().unwrap();
+    assert!(items.iter().all(|item| item["kind"] == "operator.denied"), "{entries}");
+}
+
+#[tokio::test]
 async fn no_guarded_route_lets_in_nobody_a_stranger_an_agent_or_somebody_revoked() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("research-bot", &["repo-reader"]).await;
