@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod http;
+pub mod idempotency;
 pub mod index;
 pub mod issuance;
 pub mod keyring;

@@ -95,3 +95,12 @@ pub const LEEWAY_S: i64 = 5;
 pub const TOKEN_LIFE_MIN_S: i64 = 10;
 /// Longest life of an access token that may be declared, in seconds.
 pub const TOKEN_LIFE_MAX_S: i64 = 3600;
+
+/// Outcomes of requests with an idempotency key that are remembered for one caller.
+pub const OUTCOMES_PER_CALLER_MAX: usize = 64;
+/// The same in all: some tens of megabytes.
+pub const OUTCOMES_MAX: usize = 64 * 1024;
+/// How long the outcome of an operator's request is remembered, in seconds: longer than any retry.
+pub const OUTCOME_LIFE_S: u32 = 86_400;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;

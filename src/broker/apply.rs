@@ -1,10 +1,15 @@
+use serde::Deserialize;
+
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Core, deciding_again};
 use super::failure::Failure;
+use super::once::{done_before, remembering};
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
+use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, Scope};
+use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{
     self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Fault, Ground, Plan, PlannedChange,
@@ -40,7 +45,8 @@ impl AdminDesk {
         Ok(Applied { changes, seq: None })
     }
 
-    /// Brings about what `files` declare, in one append: all of it, or nothing.
+    /// Brings about what `files` declare, in one append: all of it, or nothing. The request of `once`
+    /// does it once.
     ///
     /// # Errors
     /// [`Failure`] with every fault of the files; nothing was changed then.
@@ -49,16 +55,23 @@ impl AdminDesk {
         by: &Authorised<Declare>,
         files: &[SourceFile],
         unnamed: Unnamed,
+        once: Option<&Once>,
     ) -> Result<Applied, Failure> {
         let scope = by.operator().scope();
         let declaration = parse(files, scope).map_err(refused)?;
         let core = &*self.0;
         deciding_again!(async {
+            let before = core.store.read(|world, _| done_before(world, once, core.clock.now()));
+            if let Some(before) = before? {
+                return Ok(core.applied_before(before.seq)?);
+            }
             let (plan, as_of) = core.draw(scope, &declaration, unnamed, files)?;
-            if plan.is_empty() {
+            // A request with a key has its entry even then: the same one later finds the same outcome.
+            if plan.is_empty() && once.is_none() {
                 return Ok(Applied { changes: Vec::new(), seq: None });
             }
             let (mut change, changes) = core.change(by.operator(), plan, as_of)?;
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             if unnamed == Unnamed::Prune {
                 // What is pruned is whoever is not named, and nobody may have come meanwhile.
                 change = change.rely(keys::agents(), as_of);
@@ -72,6 +85,18 @@ impl AdminDesk {
 }
 
 impl Core {
+    /// What the application of entry `seq` did, as the entry says it.
+    fn applied_before(&self, seq: u64) -> Result<Applied, Failure> {
+        #[derive(Deserialize)]
+        struct Event {
+            changes: Vec<PlannedChange>,
+        }
+        let entries = self.store.entries(seq, 1)?;
+        let event = entries.first().and_then(|entry| serde_json::from_slice::<Event>(&entry.event).ok());
+        let event = event.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
+        Ok(Applied { changes: event.changes, seq: Some(seq) })
+    }
+
     fn draw(
         &self,
         scope: &Scope,

@@ -17,7 +17,7 @@ use crate::registry::{
 use crate::revocation::RevocationChanged;
 use crate::secrets::{SecretRevealed, SecretStored};
 use crate::store::Event;
-use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused};
+use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
 
 /// One entry of the ledger as an auditor reads it.
 #[derive(Clone, Debug)]
@@ -108,6 +108,7 @@ const EVENTS: &[(Kind, &str)] = known![
     TokenMinted<'_>,
     TokenDenied<'_>,
     TokenRefused<'_>,
+    TokenRepeated<'_>,
     TokenKeyStaged<'_>,
     AuthorityFounded<'_>,
     AuthorityStaged<'_>,

@@ -3,11 +3,13 @@ use std::collections::BTreeSet;
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
+use super::once::{done_before, remembering};
 use super::world::Effect;
 use crate::base::code;
-use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
+use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, OUTCOME_LIFE_S, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::crypto::sha256;
+use crate::idempotency::{Once, Outcome, Remembered};
 use crate::operators;
 use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{AgentInvited, AgentSpec, EnrolmentCode, Owned, keys};
@@ -57,6 +59,7 @@ impl AdminDesk {
         &self,
         by: &Authorised<InviteAgents>,
         input: InviteInput,
+        once: Option<&Once>,
     ) -> Result<Invitation, Failure> {
         let core = &*self.0;
         let (uses, life_s) = bounds(&input)?;
@@ -66,9 +69,15 @@ impl AdminDesk {
         let scope = by.operator().scope();
         deciding_again!(async {
             let now = core.clock.now();
-            let (invitee, as_of) = core
-                .store
-                .read(|world, as_of| (invitee(core, &world.registry, (&input, scope), uses, now), as_of));
+            let (invitee, before, as_of) = core.store.read(|world, as_of| {
+                let invitee = invitee(core, &world.registry, (&input, scope), uses, now);
+                (invitee, done_before(world, once, now), as_of)
+            });
+            if let Some(Remembered { outcome: Outcome::Invited(code), .. }) = before? {
+                let why =
+                    format!("the code {code} was made by this request before, and its secret is not kept");
+                return Err(Failure::new(code::OUTCOME_SECRET).because(why).into());
+            }
             let Invitee { id: agent_id, create } = invitee?;
             let code = core.enrolment_code(&core.settings.address, now);
             let id = code.id;
@@ -111,6 +120,7 @@ impl AdminDesk {
                 network: input.network,
             }));
             let vouch = operators::Effect::Vouch { code: id, by: by.operator().id(), expires_at };
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
             let change = while_allowed(change.effect(Effect::Operators(vouch)), by.operator());
             let receipt = core.store.commit(change, code).await?;
             Ok(Invitation { agent: input.agent.clone(), id, code: receipt.redeem().to_text(), expires_at })

@@ -2,19 +2,21 @@ use std::collections::BTreeSet;
 
 use super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::failure::Failure;
+use super::once::{done_before, remembering};
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, PresentError};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
 use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
-use crate::issuance::Token;
+use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
+use crate::issuance::{MintAgain, Token};
 use crate::pki::PeerCertificate;
-use crate::policy::{Basis, Decision, Denial, Grant, Mint, MintRequest, decide_mint};
+use crate::policy::{Basis, Decision, Denial, Grant, Mint, MintRequest, decide_again, decide_mint};
 use crate::quota::{Limited, Note, Permit};
-use crate::registry::keys;
+use crate::registry::{Access, keys};
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError, Event};
-use crate::token::{TokenDenied, TokenMinted, TokenRefused};
+use crate::token::{TokenDenied, TokenMinted, TokenRefused, TokenRepeated};
 
 /// What a token request says, parsed.
 #[derive(Clone, Debug)]
@@ -28,11 +30,16 @@ pub struct MintInput {
 }
 
 impl AgentDesk {
-    /// Mints a token for the agent behind `peer`.
+    /// Mints a token for the agent behind `peer`. The request of `once` mints one, and gets that one again.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded.
-    pub async fn mint(&self, peer: &PeerCertificate, input: MintInput) -> Result<Token, Failure> {
+    pub async fn mint(
+        &self,
+        peer: &PeerCertificate,
+        input: MintInput,
+        once: Option<&Once>,
+    ) -> Result<Token, Failure> {
         if input.scope.is_empty() || input.scope.len() > SCOPES_MAX {
             return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
         }
@@ -41,15 +48,21 @@ impl AgentDesk {
         let mut permit = None;
         let issued = deciding_again!(async {
             let now = core.clock.now();
-            let (principal, decision) = decide(core, peer, &request, &mut permit, now)?;
+            let Decided { principal, decision, before } =
+                decide(core, peer, (&request, once), &mut permit, now)?;
             let grant = match decision {
                 Decision::Allow(grant) | Decision::Constrain(grant) => grant,
                 Decision::Deny(denial) => {
                     return Err(Again::Stop(core.refuse(&principal, "mint", denial).await));
                 }
             };
+            if let Some((minted, token)) = before {
+                let change = record_again(token, &grant, minted.0)?;
+                let receipt = core.store.commit(change, MintAgain { grant, token, minted }).await?;
+                return Ok(core.issuer.mint_again(receipt)?);
+            }
             let token = TokenId::mint(now, &*core.entropy);
-            let change = record(token, &grant, now)?;
+            let change = record((token, once), &grant, now)?;
             let receipt = core.store.commit(change, (token, grant)).await?;
             Ok(core.issuer.mint(receipt)?)
         })?;
@@ -57,33 +70,43 @@ impl AgentDesk {
     }
 }
 
+struct Decided {
+    principal: AgentPrincipal,
+    decision: Decision<Mint>,
+    /// The entry that minted the token before, its time, and the token, when the request was repeated.
+    before: Option<((u64, Timestamp), TokenId)>,
+}
+
 fn decide(
     core: &Core,
     peer: &PeerCertificate,
-    request: &MintRequest,
+    (request, once): (&MintRequest, Option<&Once>),
     permit: &mut Option<Permit>,
     now: Timestamp,
-) -> Result<(AgentPrincipal, Decision<Mint>), Again> {
-    let (principal, declarations) = core.store.read(|world: &World, as_of| {
+) -> Result<Decided, Again> {
+    let (principal, declarations, before) = core.store.read(|world: &World, as_of| {
         let principal = crate::authn::agent(peer, records(world), as_of, now);
-        (principal, std::sync::Arc::clone(world.registry.declarations()))
+        (principal, std::sync::Arc::clone(world.registry.declarations()), done_before(world, once, now))
     });
     let principal = principal?;
     let permit = core.admit(permit, &principal)?;
-    let decision = core.decision(now);
-    let decided = decide_mint(
-        &declarations,
-        principal.clone(),
-        (request, permit),
-        &core.settings.tokens,
-        (decision, &core.digests),
-        now,
-    );
-    Ok((principal, decided))
+    let basis = (core.decision(now), &core.digests);
+    if let Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) = before? {
+        let decision = decide_again(&declarations, principal.clone(), (&minted, permit), basis);
+        return Ok(Decided { principal, decision, before: Some(((seq, time), minted.token)) });
+    }
+    let asked = (request, permit);
+    let limits = &core.settings.tokens;
+    let decision = decide_mint(&declarations, principal.clone(), asked, limits, basis, now);
+    Ok(Decided { principal, decision, before: None })
 }
 
 /// The entry that precedes the token: it relies on everything the decision relied on.
-fn record(token: TokenId, grant: &Grant<Mint>, now: Timestamp) -> Result<Change<Effect>, CommitError> {
+fn record(
+    (token, once): (TokenId, Option<&Once>),
+    grant: &Grant<Mint>,
+    now: Timestamp,
+) -> Result<Change<Effect>, CommitError> {
     let (basis, mint) = (grant.basis(), grant.act());
     let principal = mint.principal();
     let outcome = if mint.constrained().is_empty() { "allow" } else { "constrain" };
@@ -101,6 +124,34 @@ fn record(token: TokenId, grant: &Grant<Mint>, now: Timestamp) -> Result<Change<
         snapshot: basis.snapshot.hex(),
         rules: &basis.rules,
         request: basis.request.hex(),
+    };
+    let names = mint.capabilities().iter().map(|(name, _)| name);
+    let change = relying(Change::new(&event)?, principal, names);
+    let minted = || {
+        let named = |(name, access): &(CapabilityName, _)| (name.clone(), Access::as_str(*access).to_owned());
+        Outcome::Minted(MintedBefore {
+            token,
+            decision: basis.decision,
+            capabilities: mint.capabilities().iter().map(named).collect(),
+            audience: mint.audience().clone(),
+            life_s: mint.life_s(),
+            constrained: mint.constrained().to_vec(),
+        })
+    };
+    Ok(remembering(change, (once, principal.as_of()), mint.life_s(), minted))
+}
+
+/// The entry that precedes the same token's being signed once more.
+fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Change<Effect>, CommitError> {
+    let (basis, mint) = (grant.basis(), grant.act());
+    let principal = mint.principal();
+    let event = TokenRepeated {
+        agent: principal.name(),
+        instance: principal.instance(),
+        token,
+        minted,
+        decision: basis.decision,
+        snapshot: basis.snapshot.hex(),
     };
     let names = mint.capabilities().iter().map(|(name, _)| name);
     Ok(relying(Change::new(&event)?, principal, names))

@@ -15,6 +15,7 @@ mod failure;
 mod introspect;
 mod invite;
 mod mint;
+mod once;
 mod operators;
 mod overview;
 mod put_secret;

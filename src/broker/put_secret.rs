@@ -1,10 +1,12 @@
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, deciding_again};
 use super::failure::Failure;
+use super::once::{done_before, remembering};
 use super::world::Effect;
 use crate::base::code;
-use crate::base::limits::SECRET_VERSIONS_MAX;
+use crate::base::limits::{OUTCOME_LIFE_S, SECRET_VERSIONS_MAX};
 use crate::base::{OwnerName, SecretId, SecretName, Sensitive};
+use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
 use crate::secrets::{self, SecretStored, SecretValue, keys};
 use crate::store::Change;
@@ -23,6 +25,7 @@ pub struct Stored {
 impl AdminDesk {
     /// Stores `value` as the next version of the secret called `name`, which is created by its first.
     /// It belongs to `owner` then; to the one that the operator is bound to, if it is bound to one.
+    /// The request of `once` stores it once.
     ///
     /// # Errors
     /// [`Failure`].
@@ -31,6 +34,7 @@ impl AdminDesk {
         by: &Authorised<StoreSecrets>,
         (name, owner): (SecretName, Option<OwnerName>),
         value: Sensitive<Vec<u8>>,
+        once: Option<&Once>,
     ) -> Result<Stored, Failure> {
         let value = SecretValue::new(value)
             .map_err(|error| Failure::new(code::SECRET_SIZE).because(error.to_string()))?;
@@ -41,17 +45,23 @@ impl AdminDesk {
         }
         let owner = owner.or_else(|| scope.owner().cloned());
         deciding_again!(async {
-            let (known, as_of) = core.store.read(|world, as_of| (world.secrets.named(&name).cloned(), as_of));
+            let (known, before, as_of) = core.store.read(|world, as_of| {
+                let before = done_before(world, once, core.clock.now());
+                (world.secrets.named(&name).cloned(), before, as_of)
+            });
             if known.as_ref().is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
                 return Err(Failure::new(code::SECRET_UNKNOWN).into());
             }
-            let before = known.as_ref().map_or(0, |secret| secret.current.number);
+            if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before? {
+                return Ok(Stored { name: name.clone(), version, seq });
+            }
+            let newest = known.as_ref().map_or(0, |secret| secret.current.number);
             let id = known.as_ref().map(|secret| secret.id);
             let id = id.unwrap_or_else(|| SecretId::mint(core.clock.now(), &*core.entropy));
             let new_owner = owner
                 .as_ref()
                 .filter(|owner| known.as_ref().and_then(|secret| secret.owner.as_ref()) != Some(*owner));
-            let version = before.saturating_add(1);
+            let version = newest.saturating_add(1);
             if version > SECRET_VERSIONS_MAX {
                 return Err(Failure::new(code::SECRET_VERSIONS_EXHAUSTED).into());
             }
@@ -68,7 +78,8 @@ impl AdminDesk {
                 .effect(Effect::Secrets(effect))
                 .rely(keys::secret(&name), as_of)
                 .advance(keys::secret(&name));
-            if before == 0 || new_owner.is_some() {
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
+            if newest == 0 || new_owner.is_some() {
                 change = change.advance(keys::existence(&name));
             }
             if let Some(owner) = new_owner.cloned() {

@@ -1,11 +1,14 @@
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, AgentDesk, Core, deciding_again};
 use super::failure::Failure;
+use super::once::{done_before, remembering};
 use super::operators::{operator_unknown, somebody_else_administers};
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::code;
+use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
+use crate::idempotency::{Once, Outcome};
 use crate::operators::{self, Operator};
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
@@ -82,26 +85,32 @@ impl AdminDesk {
         by: &Authorised<Contain>,
         name: &AgentName,
         what: Revocation,
+        once: Option<&Once>,
     ) -> Result<u64, Failure> {
         let find = |world: &World| {
             let agent = world.registry.agent_named(name);
             let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(Found::of_agent(Subject::Agent(agent.id), agent))
         };
-        self.0.revoke(Word::Operator(by.operator()), what, &find).await
+        self.0.revoke(Word::Operator(by.operator()), what, once, &find).await
     }
 
     /// Revokes one instance of an agent, and leaves the others alone.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn revoke_instance(&self, by: &Authorised<Contain>, id: InstanceId) -> Result<u64, Failure> {
+    pub async fn revoke_instance(
+        &self,
+        by: &Authorised<Contain>,
+        id: InstanceId,
+        once: Option<&Once>,
+    ) -> Result<u64, Failure> {
         let find = |world: &World| {
             let agent = world.registry.agents().find(|agent| agent.instances.contains_key(&id));
             let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(Found::of_agent(Subject::Instance(id), agent))
         };
-        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, &find).await
+        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
     }
 
     /// Revokes the holder of a certificate: the instance of an agent that holds it, as its current or
@@ -109,7 +118,12 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn revoke_certificate(&self, by: &Authorised<Contain>, serial: Serial) -> Result<u64, Failure> {
+    pub async fn revoke_certificate(
+        &self,
+        by: &Authorised<Contain>,
+        serial: Serial,
+        once: Option<&Once>,
+    ) -> Result<u64, Failure> {
         let find = |world: &World| {
             let found = world.registry.agents().find_map(|agent| {
                 let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()));
@@ -118,16 +132,21 @@ impl AdminDesk {
             });
             found.ok_or_else(unknown)
         };
-        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, &find).await
+        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
     }
 
     /// Revokes one token. Nobody keeps a list of tokens: the id is taken as it is given.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn revoke_token(&self, by: &Authorised<RevokeTokens>, id: TokenId) -> Result<u64, Failure> {
+    pub async fn revoke_token(
+        &self,
+        by: &Authorised<RevokeTokens>,
+        id: TokenId,
+        once: Option<&Once>,
+    ) -> Result<u64, Failure> {
         let find = |_: &World| Ok(Found { subject: Subject::Token(id), agent: None, operator: None });
-        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, &find).await
+        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
     }
 
     /// Revokes, suspends or resumes the operator called `name`; not the last one who administers
@@ -140,6 +159,7 @@ impl AdminDesk {
         by: &Authorised<ContainOperators>,
         name: &OperatorName,
         what: Revocation,
+        once: Option<&Once>,
     ) -> Result<u64, Failure> {
         let find = |world: &World| {
             let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
@@ -148,7 +168,7 @@ impl AdminDesk {
             }
             Ok(Found::of_operator(operator))
         };
-        self.0.revoke(Word::Operator(by.operator()), what, &find).await
+        self.0.revoke(Word::Operator(by.operator()), what, once, &find).await
     }
 }
 
@@ -178,7 +198,7 @@ impl AgentDesk {
         let find = |_: &World| {
             Ok(Found { subject: Subject::Token(claims.jti), agent: name.clone(), operator: None })
         };
-        self.0.revoke(Word::Holder, Revocation::Revoke, &find).await.map(|_| ())
+        self.0.revoke(Word::Holder, Revocation::Revoke, None, &find).await.map(|_| ())
     }
 }
 
@@ -187,10 +207,16 @@ impl Core {
         &self,
         word: Word<'_>,
         what: Revocation,
+        once: Option<&Once>,
         find: &(dyn Fn(&World) -> Result<Found, Failure> + Sync),
     ) -> Result<u64, Failure> {
         let revoked = deciding_again!(async {
-            let (found, as_of) = self.store.read(|world, as_of| (find(world), as_of));
+            let (found, before, as_of) = self
+                .store
+                .read(|world, as_of| (find(world), done_before(world, once, self.clock.now()), as_of));
+            if let Some(before) = before? {
+                return Ok((before.seq, None));
+            }
             let Found { subject, agent, operator } = found?;
             let id = match subject {
                 Subject::Agent(id) => id.to_string(),
@@ -216,11 +242,12 @@ impl Core {
                 let admins = operators::keys::admins();
                 change = change.rely(admins, as_of).advance(admins);
             }
-            Ok((self.store.commit(change, ()).await?.seq(), subject))
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            Ok((self.store.commit(change, ()).await?.seq(), Some(subject)))
         });
         let (seq, subject) = revoked?;
         // Nobody is connected on the strength of a token.
-        if !matches!(subject, Subject::Token(_)) {
+        if !matches!(subject, None | Some(Subject::Token(_))) {
             self.standing_changed();
         }
         Ok(seq)

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::idempotency::{self, Outcomes};
 use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::{self, Registry};
@@ -23,6 +24,8 @@ pub struct World {
     pub revocations: Revocations,
     /// Which token keys there are.
     pub token_keys: TokenKeys,
+    /// What requests with a key did.
+    pub outcomes: Outcomes,
 }
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -40,6 +43,8 @@ pub enum Effect {
     Revocation(revocation::Effect),
     /// Of which token keys there are.
     Token(token::Effect),
+    /// Of what requests with a key did.
+    Idempotency(idempotency::Effect),
 }
 
 impl store::World for World {
@@ -53,6 +58,7 @@ impl store::World for World {
             Effect::Pki(effect) => self.authority.apply(at, effect),
             Effect::Revocation(effect) => self.revocations.apply(at, effect),
             Effect::Token(effect) => self.token_keys.apply(at, effect),
+            Effect::Idempotency(effect) => self.outcomes.apply(at, effect),
         }
     }
 
@@ -61,7 +67,7 @@ impl store::World for World {
             Effect::Registry(effect) => Registry::project(effect, out),
             Effect::Secrets(effect) => Catalogue::project(effect, out),
             Effect::Operators(effect) => Operators::project(effect, out),
-            Effect::Pki(_) | Effect::Revocation(_) | Effect::Token(_) => {}
+            Effect::Pki(_) | Effect::Revocation(_) | Effect::Token(_) | Effect::Idempotency(_) => {}
         }
     }
 }

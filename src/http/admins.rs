@@ -10,10 +10,10 @@ use super::answers::{
     AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, Items, RoleAnswer,
     SecretAnswer, answer,
 };
-use super::edge::{self, OWNER, read_body};
+use super::edge::{self, OWNER};
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::guard::{Operator, operator};
-use super::input::{content_type, id, json, name};
+use super::input::{BYTES, JSON, body, id, json, name, parse_json};
 use super::listener::Peer;
 use super::operators;
 use super::problem::Problem;
@@ -170,8 +170,10 @@ async fn apply(
     operator: Operator<Declare>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let (files, unnamed) = json::<DeclareBody>(request, DECLARATION_BYTES_MAX).await?.parts()?;
-    let applied = desk.apply(&operator.authorised, &files, unnamed).await?;
+    let body = body(request, JSON, DECLARATION_BYTES_MAX).await?;
+    let once = operator.once(&desk, body.expose());
+    let (files, unnamed) = parse_json::<DeclareBody>(&body)?.parts()?;
+    let applied = desk.apply(&operator.authorised, &files, unnamed, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &AppliedAnswer::from(applied)))
 }
 
@@ -213,7 +215,9 @@ async fn invite(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let agent: AgentName = name(&agent)?;
-    let body: InviteBody = json(request, BODY_BYTES_MAX).await?;
+    let body = body(request, JSON, BODY_BYTES_MAX).await?;
+    let once = operator.once(&desk, body.expose());
+    let body: InviteBody = parse_json(&body)?;
     let input = InviteInput {
         agent,
         roles: body.roles.iter().map(|role| name(role)).collect::<Result<_, _>>()?,
@@ -221,7 +225,7 @@ async fn invite(
         life_s: body.life_s,
         network: body.network.as_deref().map(name).transpose()?,
     };
-    let invitation = desk.invite(&operator.authorised, input).await?;
+    let invitation = desk.invite(&operator.authorised, input, once.as_ref()).await?;
     let answered = InviteAnswer {
         agent: invitation.agent.to_string(),
         code: invitation.code.expose(),
@@ -268,7 +272,8 @@ async fn standing(
     what: Revocation,
 ) -> Result<Response<Body>, Problem> {
     let agent: AgentName = name(agent)?;
-    let seq = desk.revoke_agent(&operator.authorised, &agent, what).await?;
+    let once = operator.once(desk, &[]);
+    let seq = desk.revoke_agent(&operator.authorised, &agent, what, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 
@@ -277,7 +282,8 @@ async fn revoke_instance(
     operator: Operator<Contain>,
     Path(instance): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let seq = desk.revoke_instance(&operator.authorised, id(&instance)?).await?;
+    let once = operator.once(&desk, &[]);
+    let seq = desk.revoke_instance(&operator.authorised, id(&instance)?, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 
@@ -289,7 +295,8 @@ async fn revoke_certificate(
     let serial: Serial = serial
         .parse()
         .map_err(|error: SerialError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))?;
-    let seq = desk.revoke_certificate(&operator.authorised, serial).await?;
+    let once = operator.once(&desk, &[]);
+    let seq = desk.revoke_certificate(&operator.authorised, serial, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 
@@ -298,7 +305,8 @@ async fn revoke_token(
     operator: Operator<RevokeTokens>,
     Path(token): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let seq = desk.revoke_token(&operator.authorised, id(&token)?).await?;
+    let once = operator.once(&desk, &[]);
+    let seq = desk.revoke_token(&operator.authorised, id(&token)?, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 
@@ -331,11 +339,11 @@ async fn put_secret(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    content_type(request.headers(), "application/octet-stream")?;
     let owner = request.headers().get(OWNER).map(|value| name(value.to_str().unwrap_or_default()));
     let owner = owner.transpose()?;
-    let value = read_body(request.into_body(), SECRET_BYTES_MAX).await?;
-    let stored = desk.put_secret(&operator.authorised, (secret, owner), value).await?;
+    let value = body(request, BYTES, SECRET_BYTES_MAX).await?;
+    let once = operator.once(&desk, value.expose());
+    let stored = desk.put_secret(&operator.authorised, (secret, owner), value, once.as_ref()).await?;
     let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
     Ok(answer(StatusCode::CREATED, &answered))
 }

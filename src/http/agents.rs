@@ -11,7 +11,7 @@ use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
 use super::discovery;
 use super::edge;
 use super::enrolment::{enrol_input, identity, renew_input};
-use super::input::{Agent, Renewing, bearer, form, name};
+use super::input::{Agent, FORM, Renewing, bearer, body, form, name, parse_form};
 use super::introspection;
 use super::listener::Peer;
 use super::problem::Problem;
@@ -157,7 +157,9 @@ async fn mint(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let agent = agent?;
-    let fields = form(request, BODY_BYTES_MAX).await?;
+    let body = body(request, FORM, BODY_BYTES_MAX).await?;
+    let once = agent.once(&desk, body.expose());
+    let fields = parse_form(&body)?;
     match fields.get("grant_type").map(String::as_str) {
         Some("client_credentials") => {}
         Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
@@ -182,7 +184,7 @@ async fn mint(
         resource: fields.get("resource").map(|text| resource_named(text)).transpose()?,
         life_s: life_s.transpose()?,
     };
-    let minted = desk.mint(&agent.certificate, input).await?;
+    let minted = desk.mint(&agent.certificate, input, once.as_ref()).await?;
     Ok(answer(
         StatusCode::OK,
         &TokenAnswer {

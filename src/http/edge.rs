@@ -7,13 +7,20 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Form, Problem};
+use super::repeat::{IDEMPOTENCY_KEY, may_be_named};
 use crate::base::code;
 use crate::base::limits::{BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::base::{RequestId, Sensitive};
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
-const ONCE: [HeaderName; 5] =
-    [header::AUTHORIZATION, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST, OWNER];
+const ONCE: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::HOST,
+    OWNER,
+    IDEMPOTENCY_KEY,
+];
 
 /// Whose a secret is to be.
 pub(super) const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
@@ -25,7 +32,9 @@ pub(super) async fn pass(id: RequestId, mut request: Request, next: Next) -> Res
     let (method, path) = (request.method().clone(), route_of(&request));
     request.extensions_mut().insert(id);
     let form = if request.uri().path().starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
-    let response = match acceptable(request.uri(), request.headers()) {
+    let acceptable = acceptable(request.uri(), request.headers())
+        .and_then(|()| may_be_named(&method, &path, request.headers()));
+    let response = match acceptable {
         Ok(()) => answer(request, next).await,
         Err(problem) => problem.into_response(),
     };

@@ -7,8 +7,10 @@ use axum::routing::{MethodRouter, get, post, put};
 
 use super::input::Certified;
 use super::problem::Problem;
+use super::repeat::Repeat;
 use super::routes::{Caller, Route, route};
 use crate::broker::AdminDesk;
+use crate::idempotency::Once;
 use crate::pki::PeerCertificate;
 use crate::policy::{Authorised, Right};
 
@@ -17,6 +19,14 @@ use crate::policy::{Authorised, Right};
 pub(super) struct Operator<R> {
     pub(super) authorised: Authorised<R>,
     pub(super) certificate: Arc<PeerCertificate>,
+    repeat: Repeat,
+}
+
+impl<R> Operator<R> {
+    /// What its request, with this body, is known again by, when it named itself.
+    pub(super) fn once(&self, desk: &AdminDesk, body: &[u8]) -> Option<Once> {
+        self.repeat.request(body).map(|request| desk.once(self.authorised.operator(), &request))
+    }
 }
 
 impl<R: Right> FromRequestParts<AdminDesk> for Operator<R> {
@@ -25,7 +35,8 @@ impl<R: Right> FromRequestParts<AdminDesk> for Operator<R> {
     async fn from_request_parts(parts: &mut Parts, desk: &AdminDesk) -> Result<Self, Problem> {
         let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
         let authorised = desk.authorise(&certificate).await?;
-        Ok(Self { authorised, certificate })
+        let repeat = Repeat::of(parts)?;
+        Ok(Self { authorised, certificate, repeat })
     }
 }
 

@@ -9,11 +9,13 @@ use serde::de::DeserializeOwned;
 use super::edge::read_body;
 use super::listener::Peer;
 use super::problem::Problem;
+use super::repeat::Repeat;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::FORM_FIELDS_MAX;
-use crate::base::{IdError, NameError};
+use crate::base::{IdError, NameError, Sensitive};
 use crate::broker::AgentDesk;
+use crate::idempotency::Once;
 use crate::pki::PeerCertificate;
 use crate::registry::Held;
 use std::sync::Arc;
@@ -35,6 +37,14 @@ impl<S: Sync> FromRequestParts<S> for Certified {
 pub(super) struct Agent {
     pub(super) principal: AgentPrincipal,
     pub(super) certificate: Arc<PeerCertificate>,
+    repeat: Repeat,
+}
+
+impl Agent {
+    /// What its request, with this body, is known again by, when it named itself.
+    pub(super) fn once(&self, desk: &AgentDesk, body: &[u8]) -> Option<Once> {
+        self.repeat.request(body).map(|request| desk.once(&self.principal, &request))
+    }
 }
 
 impl FromRequestParts<AgentDesk> for Agent {
@@ -47,7 +57,8 @@ impl FromRequestParts<AgentDesk> for Agent {
             desk.promote(&certificate).await?;
             principal = desk.identify(&certificate)?;
         }
-        Ok(Self { principal, certificate })
+        let repeat = Repeat::of(parts)?;
+        Ok(Self { principal, certificate, repeat })
     }
 }
 
@@ -69,8 +80,28 @@ impl FromRequestParts<AgentDesk> for Renewing {
 
 /// Reads and parses a JSON body: of our content type, without unknown, repeated or mistyped fields.
 pub(super) async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, Problem> {
-    content_type(request.headers(), "application/json")?;
-    let body = read_body(request.into_body(), limit).await?;
+    parse_json(&body(request, JSON, limit).await?)
+}
+
+/// The content type of JSON.
+pub(super) const JSON: &str = "application/json";
+/// The content type of a form.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+/// The content type of bytes as they are.
+pub(super) const BYTES: &str = "application/octet-stream";
+
+/// Reads a body of this content type.
+pub(super) async fn body(
+    request: Request,
+    kind: &'static str,
+    limit: usize,
+) -> Result<Sensitive<Vec<u8>>, Problem> {
+    content_type(request.headers(), kind)?;
+    read_body(request.into_body(), limit).await
+}
+
+/// Parses a JSON body: without unknown, repeated or mistyped fields.
+pub(super) fn parse_json<T: DeserializeOwned>(body: &Sensitive<Vec<u8>>) -> Result<T, Problem> {
     serde_json::from_slice(body.expose()).map_err(|error| {
         let why = format!(
             "the body is not the JSON that this route takes: {} at line {}, column {}",
@@ -108,8 +139,11 @@ fn fault(error: &serde_json::Error) -> String {
 /// Reads a form body whose fields come at most once each. Fields that nobody asked for are left
 /// to lie, as OAuth wants it (RFC 6749 §3.2).
 pub(super) async fn form(request: Request, limit: usize) -> Result<BTreeMap<String, String>, Problem> {
-    content_type(request.headers(), "application/x-www-form-urlencoded")?;
-    let body = read_body(request.into_body(), limit).await?;
+    parse_form(&body(request, FORM, limit).await?)
+}
+
+/// Parses a form body, likewise.
+pub(super) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<BTreeMap<String, String>, Problem> {
     if std::str::from_utf8(body.expose()).is_err() {
         return Err(Problem::new(code::FORM_INVALID));
     }
@@ -125,7 +159,7 @@ pub(super) async fn form(request: Request, limit: usize) -> Result<BTreeMap<Stri
     Ok(fields)
 }
 
-pub(super) fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (kind, parameters) = given.split_once(';').unwrap_or((given, ""));
     let charset = parameters.trim().to_ascii_lowercase();

@@ -141,7 +141,9 @@ async fn contain(
     operator: Operator<ContainOperators>,
     Path(contained): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let seq = desk.revoke_operator(&operator.authorised, &name(&contained)?, what).await?;
+    let once = operator.once(&desk, &[]);
+    let contained = name(&contained)?;
+    let seq = desk.revoke_operator(&operator.authorised, &contained, what, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 

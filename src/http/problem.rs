@@ -122,13 +122,14 @@ impl From<Failure> for Problem {
 }
 
 /// The codes that HTTP has a status of its own for.
-const STATUSES: [(Code, StatusCode); 9] = [
+const STATUSES: [(Code, StatusCode); 10] = [
     (code::BODY_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
     (code::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
     (code::CONTENT_ENCODING, StatusCode::UNSUPPORTED_MEDIA_TYPE),
     (code::CONTENT_TYPE, StatusCode::UNSUPPORTED_MEDIA_TYPE),
     (code::DECLARATIONS_INVALID, StatusCode::UNPROCESSABLE_ENTITY),
     (code::HEADERS_TOO_LARGE, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+    (code::IDEMPOTENCY_KEY_REUSED, StatusCode::UNPROCESSABLE_ENTITY),
     (code::METHOD_NOT_ALLOWED, StatusCode::METHOD_NOT_ALLOWED),
     (code::TARGET_TOO_LONG, StatusCode::URI_TOO_LONG),
     (code::TOO_MANY_HEADERS, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),

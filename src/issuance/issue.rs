@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::keys::{InUse, Keys, Staged};
-use crate::base::{DecisionId, Entropy, TokenId};
+use crate::base::{DecisionId, Entropy, Timestamp, TokenId};
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
 use crate::policy::{Certifying, Grant, Mint, Reveal};
@@ -53,6 +53,17 @@ pub struct Token {
     pub decision: DecisionId,
     /// What was taken away from the request, in words.
     pub constrained: Vec<String>,
+}
+
+/// A token that is to be signed once more, and whose leave there is.
+#[derive(Debug)]
+pub struct MintAgain {
+    /// The leave.
+    pub grant: Grant<Mint>,
+    /// The token.
+    pub token: TokenId,
+    /// The entry that minted it, and its time.
+    pub minted: (u64, Timestamp),
 }
 
 /// A signed certificate.
@@ -139,8 +150,30 @@ impl Issuer {
     /// # Errors
     /// [`IssueError::Sign`]: the ledger then has a token that does not exist, which is harmless.
     pub fn mint(&self, receipt: Receipt<(TokenId, Grant<Mint>)>) -> Result<Issued<Token>, IssueError> {
-        let (seq, issued_at) = (receipt.seq(), receipt.time().s());
+        let (seq, time) = (receipt.seq(), receipt.time());
         let (id, grant) = receipt.redeem();
+        self.sign(id, grant, (seq, time), time)
+    }
+
+    /// Signs a token that was minted before once more: all of it is as it was, but the signature.
+    ///
+    /// # Errors
+    /// [`IssueError::Sign`].
+    pub fn mint_again(&self, receipt: Receipt<MintAgain>) -> Result<Issued<Token>, IssueError> {
+        let now = receipt.time();
+        let MintAgain { grant, token, minted } = receipt.redeem();
+        self.sign(token, grant, minted, now)
+    }
+
+    /// Signs what entry `minted` recorded; `now` says how much of its life is left.
+    fn sign(
+        &self,
+        id: TokenId,
+        grant: Grant<Mint>,
+        (seq, issued_at): (u64, Timestamp),
+        now: Timestamp,
+    ) -> Result<Issued<Token>, IssueError> {
+        let issued_at = issued_at.s();
         let (basis, mint) = grant.redeem();
         let principal = mint.principal();
         let names: Vec<&str> = mint.capabilities().iter().map(|(name, _)| name.as_str()).collect();
@@ -170,7 +203,7 @@ impl Issuer {
             decision: basis.decision,
         };
         let token = self.tokens.active().sign(&claims)?;
-        let life_s = u32::try_from(expires_at.saturating_sub(issued_at)).unwrap_or(0);
+        let life_s = u32::try_from(expires_at.saturating_sub(now.s())).unwrap_or(0);
         let constrained = mint.constrained().to_vec();
         Ok(Issued(Token { token, id, life_s, scope, decision: basis.decision, constrained }))
     }

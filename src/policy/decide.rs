@@ -7,6 +7,7 @@ use crate::base::code;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
 use crate::base::{Audience, CapabilityName, DecisionId, RoleName, Timestamp};
 use crate::crypto::MacKey;
+use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Capability, Declarations, Delivery};
 
@@ -60,6 +61,36 @@ pub fn decide_mint(
     let audience = audience.clone();
     let grant = Grant::assertion(basis, Mint { principal, capabilities, audience, life_s, constrained });
     if is_whole { Decision::Allow(grant) } else { Decision::Constrain(grant) }
+}
+
+/// Decides on signing once more a token that was minted before, for the certificate that it is bound
+/// to: all that it is good for must still be granted, just as it was.
+pub fn decide_again(
+    declarations: &Declarations,
+    principal: AgentPrincipal,
+    (minted, _permit): (&MintedBefore, &Permit),
+    (decision, digests): (DecisionId, &MacKey),
+) -> Decision<Mint> {
+    let scope = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
+    let resource = Some(minted.audience.clone());
+    let request = MintRequest { scope, resource, life_s: Some(minted.life_s) };
+    let (granted, rules) = granted(declarations, principal.roles(), &request.scope);
+    let basis = Basis {
+        decision,
+        snapshot: declarations.snapshot(),
+        rules,
+        request: request.digest(&principal, decision, digests),
+    };
+    let capabilities: Vec<_> = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
+    let now = capabilities.iter().map(|(name, access)| (name, access.as_str()));
+    if !now.eq(minted.capabilities.iter().map(|(name, access)| (name, access.as_str()))) {
+        return not_granted(basis);
+    }
+    // The token is the one that the decision before was about, and names that one.
+    let basis = Basis { decision: minted.decision, ..basis };
+    let (audience, constrained) = (minted.audience.clone(), minted.constrained.clone());
+    let mint = Mint { principal, capabilities, audience, life_s: minted.life_s, constrained };
+    Decision::Allow(Grant::assertion(basis, mint))
 }
 
 /// Decides on handing out a secret: the token's capabilities are judged again, as they are now.

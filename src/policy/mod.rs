@@ -14,7 +14,7 @@ mod renewal;
 mod request;
 mod right;
 
-pub use decide::{LifeLimits, decide_mint, decide_reveal};
+pub use decide::{LifeLimits, decide_again, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
 pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
 pub use introspection::{Introspection, NoResourceServer, decide_introspection};

@@ -89,3 +89,25 @@ impl Event for TokenRefused<'_> {
     const KIND: Kind = Kind(0x0403);
     const NAME: &'static str = "token.refused";
 }
+
+/// A token that was minted before is about to be signed once more, for a request that was repeated.
+#[derive(Debug, Serialize)]
+pub struct TokenRepeated<'a> {
+    /// Who gets it.
+    pub agent: &'a AgentName,
+    /// Which of its instances.
+    pub instance: InstanceId,
+    /// The token's id.
+    pub token: TokenId,
+    /// The entry that minted it.
+    pub minted: u64,
+    /// The decision that allowed it.
+    pub decision: DecisionId,
+    /// The policy snapshot under which it is still allowed, in hex.
+    pub snapshot: String,
+}
+
+impl Event for TokenRepeated<'_> {
+    const KIND: Kind = Kind(0x0410);
+    const NAME: &'static str = "token.repeated";
+}

@@ -13,7 +13,7 @@ mod tests;
 mod verifier;
 
 pub use claims::{AuthorizationDetail, Claims, Confirmation, DetailType};
-pub use events::{TokenDenied, TokenMinted, TokenRefused};
+pub use events::{TokenDenied, TokenMinted, TokenRefused, TokenRepeated};
 pub use jwk::{Jwk, KeySet};
 pub use key_state::{Effect, TokenKeyStaged, TokenKeys, keys};
 pub use signer::{AccessToken, SignError, Signer};

@@ -9,5 +9,5 @@ pub async fn invite(
     input: InviteInput,
 ) {
     let _ = (read, invite);
-    let _ = desk.invite(read, input).await; //@ twin: let _ = desk.invite(invite, input).await;
+    let _ = desk.invite(read, input, None).await; //@ twin: let _ = desk.invite(invite, input, None).await;
 }

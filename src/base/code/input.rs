@@ -82,6 +82,15 @@ super::codes! {
     FILE_NAME_TOO_LONG "file_name_too_long" Invalid:
         "the name of a declaration file has at most 4096 bytes",
         "give the file a shorter name";
+    IDEMPOTENCY_KEY_INVALID "idempotency_key_invalid" Invalid:
+        "an Idempotency-Key has 1 to 128 visible ASCII characters",
+        "send a fresh UUID for every new request, and the same one again when it is repeated";
+    IDEMPOTENCY_KEY_NOT_TAKEN "idempotency_key_not_taken" Invalid:
+        "this route takes no Idempotency-Key: it would promise what is not kept",
+        "leave the header out; the reference says which routes take it, and which are safe to repeat without";
+    IDEMPOTENCY_KEY_REUSED "idempotency_key_reused" Invalid:
+        "the Idempotency-Key came before with another request; nothing was done",
+        "send a fresh key for every new request";
     FILES_COUNT "files_count" Invalid:
         "1 to 256 files are taken at once",
         "name at least one file, or put declarations together into fewer files";

@@ -31,6 +31,9 @@ super::codes! {
     GENERATION_STAGE "generation_stage" Conflict:
         "a generation of a key does not come to this stage from the one that it is in",
         "the stages are prepared, active, old, tainted, revoked; what is active becomes old by another's activation";
+    OUTCOME_SECRET "outcome_secret" Conflict:
+        "the request was carried out before, and its answer held a secret that nobody keeps",
+        "if that answer was lost, ask again with a fresh Idempotency-Key; what was made before ends by itself";
     ENROLMENT_CODE_USED "enrolment_code_used" Conflict:
         "the enrolment code has no use left, it was redeemed with other keys; an alarm was recorded",
         "if you did not redeem it, somebody else has it: tell your operator, and ask for a new code";

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::support::source::{Source, identifier, is_word, sources, words};
 
 /// Every room and its floor. A room imports only rooms on strictly lower floors.
-const ROOMS: [(&str, u8); 22] = [
+const ROOMS: [(&str, u8); 23] = [
     ("base", 0),
     ("crypto", 1),
     ("config", 1),
@@ -27,6 +27,7 @@ const ROOMS: [(&str, u8); 22] = [
     ("token", 4),
     ("quota", 4),
     ("revocation", 4),
+    ("idempotency", 4),
     ("authn", 5),
     ("policy", 6),
     ("issuance", 7),

@@ -1,0 +1,83 @@
+use axum::extract::MatchedPath;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method};
+
+use super::edge::OWNER;
+use super::problem::Problem;
+use crate::base::code;
+use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::idempotency::Request;
+
+/// The header by which a caller names a request (draft-ietf-httpapi-idempotency-key-header).
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The routes that carry a request with a key out once.
+pub const ONCE_ROUTES: [(&str, &str); 13] = [
+    ("POST", "/oauth/token"),
+    ("POST", "/v1/apply"),
+    ("POST", "/v1/agents/{name}/invitations"),
+    ("POST", "/v1/agents/{name}/revoke"),
+    ("POST", "/v1/agents/{name}/suspend"),
+    ("POST", "/v1/agents/{name}/resume"),
+    ("POST", "/v1/instances/{id}/revoke"),
+    ("POST", "/v1/certificates/{serial}/revoke"),
+    ("POST", "/v1/tokens/{id}/revoke"),
+    ("POST", "/v1/operators/{name}/revoke"),
+    ("POST", "/v1/operators/{name}/suspend"),
+    ("POST", "/v1/operators/{name}/resume"),
+    ("PUT", "/v1/secrets/{*name}"),
+];
+
+/// The routes on which a request can be repeated by its nature: a key adds nothing, and does no harm.
+pub const SAFE_ROUTES: [(&str, &str); 5] = [
+    ("POST", "/v1/enrol"),
+    ("POST", "/v1/renew"),
+    ("POST", "/oauth/revoke"),
+    ("POST", "/oauth/introspect"),
+    ("POST", "/v1/plan"),
+];
+
+/// A request's name for itself, if it has one.
+pub(super) struct Repeat(Option<Box<Named>>);
+
+struct Named {
+    key: String,
+    route: String,
+    target: String,
+}
+
+impl Repeat {
+    /// What a request says of itself.
+    pub(super) fn of(parts: &Parts) -> Result<Self, Problem> {
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(None)) };
+        let key = key.to_str().map_err(|_| Problem::new(code::IDEMPOTENCY_KEY_INVALID))?;
+        let is_good = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
+        if !is_good || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Problem::new(code::IDEMPOTENCY_KEY_INVALID));
+        }
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let route = format!("{} {route}", parts.method);
+        // Whatever a handler takes from elsewhere than the body is part of the request.
+        let owner = parts.headers.get(OWNER).and_then(|owner| owner.to_str().ok()).unwrap_or_default();
+        let target = format!("{} {owner}", parts.uri.path());
+        Ok(Self(Some(Box::new(Named { key: key.to_owned(), route, target }))))
+    }
+
+    /// The request with this `body`, when it named itself.
+    pub(super) fn request<'a>(&'a self, body: &'a [u8]) -> Option<Request<'a>> {
+        let Named { key, route, target } = self.0.as_deref()?;
+        Some(Request { key, route, target, body })
+    }
+}
+
+/// Whether a request with these headers may name itself on this route.
+pub(super) fn may_be_named(method: &Method, route: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    let is_taken = || {
+        let mut routes = ONCE_ROUTES.iter().chain(&SAFE_ROUTES);
+        method.is_safe() || routes.any(|taken| *taken == (method.as_str(), route))
+    };
+    if headers.contains_key(IDEMPOTENCY_KEY) && !is_taken() {
+        return Err(Problem::new(code::IDEMPOTENCY_KEY_NOT_TAKEN));
+    }
+    Ok(())
+}

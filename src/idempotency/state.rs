@@ -1,0 +1,242 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::once::Once;
+use crate::base::limits::{OUTCOMES_MAX, OUTCOMES_PER_CALLER_MAX};
+use crate::base::{Audience, CapabilityName, CodeId, DecisionId, Timestamp, TokenId};
+use crate::crypto::Digest;
+use crate::store::At;
+
+/// What a request did. Never a secret.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Outcome {
+    /// What the entry itself says.
+    Recorded,
+    /// It stored this version of a secret.
+    Stored(u32),
+    /// It made this enrolment code, whose secret was in the first answer and nowhere else.
+    Invited(CodeId),
+    /// It minted this token.
+    Minted(MintedBefore),
+}
+
+/// A token that was minted: what its claims are made of, besides its holder's certificate.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MintedBefore {
+    /// Its id.
+    pub token: TokenId,
+    /// The decision that allowed it.
+    pub decision: DecisionId,
+    /// What it is good for, with `read` or `write`.
+    pub capabilities: Vec<(CapabilityName, String)>,
+    /// Whom it is for.
+    pub audience: Audience,
+    /// How long it holds, in seconds.
+    pub life_s: u32,
+    /// What was taken away from the request, in words.
+    pub constrained: Vec<String>,
+}
+
+/// A state change of this room.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// The entry did what a request with a key asked for.
+    Remember {
+        /// Who asked.
+        caller: Digest,
+        /// The caller's key, on its route.
+        slot: Digest,
+        /// The request.
+        request: Digest,
+        /// How long it is remembered, in seconds.
+        life_s: u32,
+        /// What it did.
+        outcome: Outcome,
+    },
+}
+
+impl Effect {
+    /// Remembers for `life_s` seconds that the request of `once` had this outcome.
+    #[must_use]
+    pub const fn remember(once: &Once, life_s: u32, outcome: Outcome) -> Self {
+        let Once { caller, slot, request } = *once;
+        Self::Remember { caller, slot, request, life_s, outcome }
+    }
+}
+
+/// An outcome, and the entry that has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Remembered {
+    /// The entry's sequence.
+    pub seq: u64,
+    /// Its time.
+    pub time: Timestamp,
+    /// What it did.
+    pub outcome: Outcome,
+}
+
+/// Whether a request has come before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Lookup {
+    /// Not that anybody remembers.
+    New,
+    /// It has, and did this.
+    Same(Remembered),
+    /// Its key came with another request.
+    Different,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    caller: Digest,
+    request: Digest,
+    until: Timestamp,
+    remembered: Remembered,
+}
+
+/// The outcomes that are remembered, in memory: so many of one caller, and so many in all; the oldest
+/// goes first.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    slots: HashMap<Digest, Slot>,
+    order: BTreeMap<u64, Digest>,
+    by_caller: HashMap<Digest, VecDeque<u64>>,
+}
+
+impl Outcomes {
+    /// Whether the request of `once` has come before.
+    #[must_use]
+    pub fn look_up(&self, once: &Once, now: Timestamp) -> Lookup {
+        match self.slots.get(&once.slot) {
+            Some(slot) if slot.until > now && slot.request == once.request => {
+                Lookup::Same(slot.remembered.clone())
+            }
+            Some(slot) if slot.until > now => Lookup::Different,
+            Some(_) | None => Lookup::New,
+        }
+    }
+
+    /// Takes in one effect.
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        let Effect::Remember { caller, slot, request, life_s, outcome } = effect;
+        if let Some(before) = self.slots.get(slot).map(|slot| slot.remembered.seq) {
+            self.forget(before);
+        }
+        let mine = self.by_caller.get(caller);
+        if let Some(oldest) =
+            mine.filter(|all| all.len() >= OUTCOMES_PER_CALLER_MAX).and_then(VecDeque::front)
+        {
+            self.forget(*oldest);
+        }
+        while let Some((oldest, digest)) = self.order.first_key_value().map(|(seq, digest)| (*seq, *digest)) {
+            let is_over = self.slots.get(&digest).is_none_or(|slot| slot.until <= at.time);
+            if !is_over && self.order.len() < OUTCOMES_MAX {
+                break;
+            }
+            self.forget(oldest);
+        }
+        let remembered = Remembered { seq: at.seq, time: at.time, outcome: outcome.clone() };
+        let until = at.time.plus_s(i64::from(*life_s));
+        self.slots.insert(*slot, Slot { caller: *caller, request: *request, until, remembered });
+        self.order.insert(at.seq, *slot);
+        self.by_caller.entry(*caller).or_default().push_back(at.seq);
+    }
+
+    fn forget(&mut self, seq: u64) {
+        let Some(slot) = self.order.remove(&seq).and_then(|digest| self.slots.remove(&digest)) else {
+            return;
+        };
+        if let Some(mine) = self.by_caller.get_mut(&slot.caller) {
+            mine.retain(|one| *one != seq);
+            if mine.is_empty() {
+                self.by_caller.remove(&slot.caller);
+            }
+        }
+    }
+}
+
+/// The keys that decisions on this room's records rely on.
+pub mod keys {
+    use super::Once;
+    use crate::ledger::Key;
+
+    /// Whether the request of `once` has come before. Some requests of one caller share a key, so that
+    /// the ledger has no more of them than it can keep in mind; they are decided again, no more.
+    #[must_use]
+    pub fn slot(once: &Once) -> Key {
+        let [bucket, ..] = *once.slot.as_bytes();
+        Key::of("idempotency", &[once.caller.as_bytes().as_slice(), &[bucket]].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Sensitive;
+    use crate::crypto::MacKey;
+    use crate::idempotency::Request;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    fn once(caller: &str, key: &str, body: &[u8]) -> Once {
+        let request = Request { key, route: "POST /v1/apply", target: "/v1/apply", body };
+        Once::of(caller, &request, &MacKey::new(&Sensitive::new([7; 32])))
+    }
+
+    fn remember(outcomes: &mut Outcomes, seq: u64, once: &Once) {
+        outcomes.apply(At { seq, time: NOW }, &Effect::remember(once, 60, Outcome::Recorded));
+    }
+
+    fn is_known(outcomes: &Outcomes, once: &Once, now: Timestamp) -> bool {
+        matches!(outcomes.look_up(once, now), Lookup::Same(_))
+    }
+
+    #[test]
+    fn i12_the_same_request_is_known_until_its_time_is_over_and_another_one_is_told_apart() {
+        let mut outcomes = Outcomes::default();
+        let mine = once("a", "k", b"body");
+        assert_eq!(outcomes.look_up(&mine, NOW), Lookup::New);
+        remember(&mut outcomes, 5, &mine);
+        let same = Remembered { seq: 5, time: NOW, outcome: Outcome::Recorded };
+        assert_eq!(outcomes.look_up(&mine, NOW.plus_s(59)), Lookup::Same(same));
+        assert_eq!(outcomes.look_up(&once("a", "k", b"other"), NOW), Lookup::Different);
+        assert_eq!(outcomes.look_up(&once("b", "k", b"body"), NOW), Lookup::New, "another caller");
+        assert_eq!(outcomes.look_up(&once("a", "k2", b"body"), NOW), Lookup::New, "another key");
+        assert_eq!(outcomes.look_up(&mine, NOW.plus_s(60)), Lookup::New, "its time is over");
+    }
+
+    #[test]
+    fn one_caller_pushes_out_its_own_oldest_and_nobody_else_s() {
+        let mut outcomes = Outcomes::default();
+        let other = once("b", "k", b"");
+        remember(&mut outcomes, 1, &other);
+        let all: Vec<Once> =
+            (0..=OUTCOMES_PER_CALLER_MAX).map(|i| once("a", &format!("k{i}"), b"")).collect();
+        for (seq, one) in (2..).zip(&all[..OUTCOMES_PER_CALLER_MAX]) {
+            remember(&mut outcomes, seq, one);
+        }
+        assert!(is_known(&outcomes, &all[0], NOW), "at the limit");
+        remember(&mut outcomes, 1000, &all[OUTCOMES_PER_CALLER_MAX]);
+        assert!(!is_known(&outcomes, &all[0], NOW), "one beyond it");
+        assert!(is_known(&outcomes, &all[1], NOW) && is_known(&outcomes, &other, NOW));
+    }
+
+    #[test]
+    fn all_callers_together_push_out_the_oldest() {
+        let mut outcomes = Outcomes::default();
+        let nth = |i: usize| once(&format!("a{i}"), "k", b"");
+        for i in 0..OUTCOMES_MAX {
+            remember(&mut outcomes, i as u64 + 1, &nth(i));
+        }
+        assert!(is_known(&outcomes, &nth(0), NOW), "at the limit");
+        remember(&mut outcomes, OUTCOMES_MAX as u64 + 1, &nth(OUTCOMES_MAX));
+        assert!(!is_known(&outcomes, &nth(0), NOW), "one beyond it");
+        assert!(is_known(&outcomes, &nth(1), NOW));
+        outcomes.apply(
+            At { seq: 1 << 40, time: NOW.plus_s(60) },
+            &Effect::remember(&nth(0), 60, Outcome::Recorded),
+        );
+        assert_eq!((outcomes.slots.len(), outcomes.by_caller.len()), (1, 1), "what is over goes");
+    }
+}

@@ -1,0 +1,178 @@
+//! I12: the same key with the same request has one outcome, however often it comes, at once, after a
+//! restart, or after the answer was lost.
+
+use std::collections::BTreeSet;
+
+use keyward::base::encoding::from_base64url;
+use keyward::http::{ONCE_ROUTES, SAFE_ROUTES, admin_routes, agent_routes};
+use serde_json::{Value, json};
+
+use crate::refusals::refused;
+use crate::support::broker::{Agent, Caller, DECLARATIONS, Reply, TestBroker};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const BYTES: &str = "application/octet-stream";
+const JSON: &str = "application/json";
+const MINT: &str = "grant_type=client_credentials&scope=reports.read+reports.publish";
+
+async fn keyed(caller: &Caller, key: &str, route: (&str, &str), kind: &str, body: &str) -> Reply {
+    let headers = [("idempotency-key", key), ("content-type", kind)];
+    caller.send(route.0, route.1, &headers, body.as_bytes()).await
+}
+
+async fn mint(agent: &Agent, key: &str, form: &str) -> Reply {
+    keyed(&agent.caller, key, ("POST", "/oauth/token"), FORM, form).await
+}
+
+fn claims(token: &Value) -> Value {
+    let body = token.as_str().unwrap().split('.').nth(1).unwrap().to_owned();
+    serde_json::from_slice(&from_base64url(&body).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn i12_a_secret_is_stored_once_and_another_value_under_the_same_key_is_refused() {
+    let mut broker = TestBroker::start().await;
+    let put = ("PUT", "/v1/secrets/a");
+    let first = keyed(&broker.operator(), "k1", put, BYTES, "value").await;
+    assert_eq!(first.status, 201);
+    for _ in 0..2 {
+        let again = keyed(&broker.operator(), "k1", put, BYTES, "value").await;
+        assert_eq!((again.status, again.json()), (201, first.json()));
+        refused(&keyed(&broker.operator(), "k1", put, BYTES, "CNRY").await, 422, "idempotency_key_reused");
+        let elsewhere = keyed(&broker.operator(), "k1", ("PUT", "/v1/secrets/b"), BYTES, "value").await;
+        refused(&elsewhere, 422, "idempotency_key_reused");
+        broker.restart().await;
+    }
+    assert_eq!(broker.operator().get("/v1/secrets").await.json()["items"][0]["version"], 1);
+    assert_eq!(keyed(&broker.operator(), "k2", put, BYTES, "value").await.json()["version"], 2);
+    assert_eq!(broker.operator().put("/v1/secrets/a", BYTES, b"value").await.json()["version"], 3);
+}
+
+#[tokio::test]
+async fn i12_of_many_at_once_one_is_carried_out_and_all_are_answered_alike() {
+    let broker = TestBroker::start().await;
+    let asked: Vec<_> = (0..8)
+        .map(|_| {
+            let operator = broker.operator();
+            tokio::spawn(
+                async move { keyed(&operator, "k", ("PUT", "/v1/secrets/a"), BYTES, "v").await.json() },
+            )
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for one in asked {
+        answers.push(one.await.unwrap());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(broker.entries("secret.stored").await.len(), 1);
+}
+
+#[tokio::test]
+async fn i12_a_token_is_minted_once_and_signed_again() {
+    let mut broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["publisher"]).await;
+    let first = mint(&agent, "k", MINT).await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    broker.clock.advance_s(30);
+    broker.restart().await;
+    let caller = broker.caller(broker.agents(), Some(&agent.certificate), Some(&agent.key));
+    let agent = Agent { caller, ..agent };
+    let again = mint(&agent, "k", MINT).await;
+    let (first, again) = (first.json(), again.json());
+    assert_eq!(claims(&again["access_token"]), claims(&first["access_token"]));
+    for field in ["token_id", "decision_id", "scope", "token_type"] {
+        assert_eq!(again[field], first[field], "{field}");
+    }
+    assert_eq!(again["expires_in"].as_u64().unwrap() + 30, first["expires_in"].as_u64().unwrap());
+    assert_eq!(
+        (broker.entries("token.minted").await.len(), broker.entries("token.repeated").await.len()),
+        (1, 1)
+    );
+
+    refused(
+        &mint(&agent, "k", "grant_type=client_credentials&scope=reports.read").await,
+        422,
+        "idempotency_key_reused",
+    );
+    assert_ne!(mint(&agent, "k2", MINT).await.json()["token_id"], first["token_id"]);
+    let other = broker.agent("b", &["publisher"]).await;
+    assert_ne!(mint(&other, "k", MINT).await.json()["token_id"], first["token_id"], "another caller's key");
+    // What is over is forgotten: a token of no use would help nobody.
+    broker.clock.advance_s(u32::try_from(first["expires_in"].as_u64().unwrap()).unwrap());
+    assert_ne!(mint(&agent, "k", MINT).await.json()["token_id"], first["token_id"]);
+}
+
+#[tokio::test]
+async fn i12_a_repeated_mint_is_decided_again() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["publisher"]).await;
+    assert_eq!(mint(&agent, "k", MINT).await.status, 200);
+    let less = DECLARATIONS.replace("[\"reports.publish\", \"reports.read\"]", "[\"reports.read\"]");
+    assert_eq!(broker.apply(&less).await.status, 200);
+    refused(&mint(&agent, "k", MINT).await, 400, "capability_not_granted");
+    assert_eq!(broker.apply(DECLARATIONS).await.status, 200);
+    assert_eq!(mint(&agent, "k", MINT).await.status, 200);
+    assert_eq!(broker.operator().post("/v1/agents/a/revoke", "", b"").await.status, 200);
+    let gone =
+        agent.caller.attempt("POST", "/oauth/token", &[("idempotency-key", "k")], MINT.as_bytes()).await;
+    assert!(gone.is_err() || gone.is_ok_and(|reply| reply.status == 401));
+}
+
+#[tokio::test]
+async fn i12_applications_and_revocations_happen_once_and_a_code_is_never_told_twice() {
+    let broker = TestBroker::declared().await;
+    let operator = broker.operator();
+    let apply = async |text: &str| {
+        let body = json!({ "files": [{ "name": "a.toml", "text": text }] }).to_string();
+        keyed(&operator, "k", ("POST", "/v1/apply"), JSON, &body).await
+    };
+    let text = DECLARATIONS.replace("max_life_s = 120", "max_life_s = 60");
+    let first = apply(&text).await;
+    assert_eq!(first.json()["changes"].as_array().unwrap().len(), 1);
+    assert_eq!(broker.apply(DECLARATIONS).await.status, 200);
+    assert_eq!(apply(&text).await.json(), first.json(), "what came after is not undone");
+    refused(&apply(DECLARATIONS).await, 422, "idempotency_key_reused");
+    assert_eq!(broker.entries("declarations.applied").await.len(), 3);
+
+    let invite = ("POST", "/v1/agents/a/invitations");
+    let body = "{\"roles\":[\"publisher\"]}";
+    let code = keyed(&operator, "k", invite, JSON, body).await;
+    assert_eq!(code.status, 201);
+    let again = keyed(&operator, "k", invite, JSON, body).await;
+    refused(&again, 409, "outcome_secret");
+    assert!(again.text().contains(code.json()["code_id"].as_str().unwrap()));
+    assert_eq!(broker.entries("agent.invited").await.len(), 1);
+
+    let revoke = ("POST", "/v1/agents/a/revoke");
+    let first = keyed(&operator, "k", revoke, JSON, "").await;
+    assert_eq!((first.status, keyed(&operator, "k", revoke, JSON, "").await.json()), (200, first.json()));
+    assert_eq!(broker.entries("revocation.changed").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_would_promise_what_is_not_kept_is_refused() {
+    let broker = TestBroker::declared().await;
+    let operator = broker.operator();
+    let put = ("PUT", "/v1/secrets/a");
+    assert_eq!(keyed(&operator, &"k".repeat(128), put, BYTES, "v").await.status, 201);
+    for bad in ["", "two words", &"k".repeat(129)] {
+        refused(&keyed(&operator, bad, put, BYTES, "v").await, 400, "idempotency_key_invalid");
+    }
+    let twice = [("idempotency-key", "a"), ("idempotency-key", "a"), ("content-type", BYTES)];
+    refused(&operator.send(put.0, put.1, &twice, b"v").await, 400, "header_repeated");
+    let nobody = broker.nobody(broker.admins());
+    refused(&keyed(&nobody, "k", put, BYTES, "v").await, 401, "certificate_required");
+    assert_eq!(
+        keyed(&operator, "k", ("GET", "/v1/secrets"), JSON, "").await.status,
+        200,
+        "it is safe anyway"
+    );
+
+    let taking: BTreeSet<(&str, &str)> = ONCE_ROUTES.iter().chain(&SAFE_ROUTES).copied().collect();
+    let routes: BTreeSet<(&str, &str)> =
+        agent_routes().into_iter().chain(admin_routes()).map(|route| (route.method, route.path)).collect();
+    assert!(taking.is_subset(&routes), "{:?}", taking.difference(&routes));
+    let prepare = ("POST", "/v1/token-keys");
+    assert!(!taking.contains(&prepare) && routes.contains(&prepare));
+    refused(&keyed(&operator, "k", prepare, JSON, "").await, 400, "idempotency_key_not_taken");
+}
