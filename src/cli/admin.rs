@@ -260,8 +260,17 @@ pub(super) async fn audit(home: &Path, command: &AuditCommand, console: &Console
             let value = |name: &&str| event.and_then(|event| event.get(*name));
             // Who did it: whoever is named first of these. What it was done to: the next name.
             let who = ["by", "operator", "agent"].iter().find(field);
-            let what =
-                ["capabilities", "secret", "agent", "operator", "code", "instance", "trust_domain", "token"];
+            let what = [
+                "capabilities",
+                "secret",
+                "agent",
+                "operator",
+                "right",
+                "code",
+                "instance",
+                "trust_domain",
+                "token",
+            ];
             let what = what.iter().filter(|name| Some(*name) != who).find_map(value);
             vec![
                 cell(item.get("seq")),

@@ -93,6 +93,9 @@ pub(super) async fn whoami(home: &Path, operator: bool, console: &Console) -> Re
     console.line(&format!("{}  (certificate until {})", at("/spiffe_id"), at("/certificate/not_after")));
     console.line(&format!("identity from {}", home.display()));
     if operator {
+        let owner = me.get("owner").and_then(Value::as_str);
+        let reach = owner.map_or_else(|| "of everything".to_owned(), |owner| format!("of what {owner} has"));
+        console.line(&format!("{} {reach}", at("/role")));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = me

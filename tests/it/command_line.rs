@@ -105,6 +105,7 @@ fn whoami_shows_who_and_what() {
     }
     let operator = String::from_utf8(process.good(&["whoami", "--operator"], b"")).unwrap();
     assert!(operator.contains("spiffe://keyward.test/operator/admin"), "{operator}");
+    assert!(operator.contains("admin of everything"), "{operator}");
     let listed = String::from_utf8(process.good(&["agent", "list"], b"")).unwrap();
     assert!(listed.contains("NAME") && listed.contains("live"), "{listed}");
     let audit = String::from_utf8(process.good(&["audit", "list", "--limit", "3"], b"")).unwrap();

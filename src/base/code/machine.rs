@@ -10,7 +10,7 @@ super::codes! {
         "enrol: `keyward join`; an operator's comes from `keyward init` on the broker's host";
     CERTIFICATE_REFUSED "certificate_refused" Unauthenticated:
         "the broker refused this machine's certificate",
-        "enrol again: `keyward join`, or `keyward init --reissue-operator` on the broker's host";
+        "have its holder resumed or invited anew by an operator, then `keyward join`; or `keyward init --reissue-operator` on the broker's host";
     TLS_FAILED "tls_failed" Unauthenticated:
         "there is no TLS connection with the broker",
         "if this identity is old, enrol again; if the broker's authority changed unannounced, ask your operator";
