@@ -24,6 +24,9 @@ pub struct Order<'a> {
     pub reissue: bool,
     /// Where the operator's identity goes.
     pub home: &'a Path,
+    /// The file with the key of the root key's slot, when the configuration names a systemd credential,
+    /// which only the service is given.
+    pub root_key: Option<&'a Path>,
 }
 
 /// Makes a broker, or gives an operator of a stopped one a new certificate. What is there already is
@@ -36,6 +39,11 @@ pub async fn init(config: &Config, order: &Order<'_>, surroundings: &Surrounding
         .operator
         .parse()
         .map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))?;
+    let mut config = config.clone();
+    if let Some(file) = order.root_key {
+        config.root_key = RootKey::File(file.to_owned());
+    }
+    let config = &config;
     let keyring = if order.reissue {
         open_keyring(config)?
     } else {

@@ -42,8 +42,9 @@ pub fn main() -> ExitCode {
 
 async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
     match &cli.command {
-        Command::Init { config, operator, reissue_operator } => {
-            let order = Order { operator, reissue: *reissue_operator, home: &cli.home()? };
+        Command::Init { config, operator, root_key_file, reissue_operator } => {
+            let (home, root_key) = (&cli.home()?, root_key_file.as_deref());
+            let order = Order { operator, reissue: *reissue_operator, home, root_key };
             let told = init(&load(config)?, &order, &Surroundings::system()).await?;
             init::tell(&told, console);
             Ok(())
@@ -66,6 +67,12 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
             console.line(&format!("`{}` is good", config.display()));
             Ok(())
         }
+        Command::Help { words } => cli::help(words, console),
+        Command::Completions { shell } => {
+            cli::completions(*shell, console);
+            Ok(())
+        }
+        Command::Man { out } => cli::man(out),
         Command::Demo
         | Command::Join { .. }
         | Command::Renew { .. }

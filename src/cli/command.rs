@@ -9,6 +9,7 @@ use super::identity::default_home;
 /// Keyward: short-lived, key-bound credentials for AI agents.
 #[derive(Debug, Parser)]
 #[command(name = "keyward", version, about, max_term_width = 100, propagate_version = true)]
+#[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// How to print: a table for people, JSON for programs
     #[arg(short = 'o', long = "output", value_enum, default_value = "table", global = true)]
@@ -51,6 +52,9 @@ pub enum Command {
         /// The first operator's name
         #[arg(long, default_value = "admin", value_name = "NAME")]
         operator: String,
+        /// The file with the root key's key, made when it is missing; for a configuration that names a credential
+        #[arg(long, value_name = "FILE")]
+        root_key_file: Option<PathBuf>,
         /// On a broker that is there and stopped: give the operator a new certificate
         #[arg(long)]
         reissue_operator: bool,
@@ -168,6 +172,22 @@ pub enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Explain a verb (`help agent invite`), an error (`help error CODE`) or the exit codes (`help exit-codes`)
+    Help {
+        /// A verb, `error CODE`, or `exit-codes`
+        words: Vec<String>,
+    },
+    /// Print a script that completes verbs and options in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one a verb
+    Man {
+        /// Where to
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 /// `keyward agent …`

@@ -128,9 +128,22 @@ impl Failure {
     }
 }
 
-/// The exit code: 0 ok, 1 other, 2 usage, 4 not authenticated, 5 denied, 6 approval pending, 7 not
-/// found, 8 conflict, 9 rate limited, 10 unavailable, 11 verification failed, 12 partial.
-const fn exit_code(sort: Sort) -> u8 {
+/// The exit codes, and what each means.
+pub(super) const EXIT_CODES: [(u8, &str); 10] = [
+    (0, "ok"),
+    (1, "failed, for a reason of this machine's or of keyward's own"),
+    (2, "used wrongly, or bad input"),
+    (4, "not authenticated"),
+    (5, "denied"),
+    (7, "not found"),
+    (8, "it contradicts what there is"),
+    (9, "too often: later"),
+    (10, "the broker cannot be reached, is sealed, or can acknowledge nothing now"),
+    (11, "a verification failed"),
+];
+
+/// One of [`EXIT_CODES`].
+pub(super) const fn exit_code(sort: Sort) -> u8 {
     match sort {
         Sort::Internal | Sort::Local => 1,
         Sort::Usage | Sort::Invalid | Sort::InvalidScope | Sort::InvalidTarget | Sort::UnsupportedGrant => 2,

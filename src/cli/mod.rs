@@ -10,6 +10,7 @@ mod command;
 mod console;
 mod demo;
 mod failure;
+mod help;
 mod identity;
 mod input;
 mod join;
@@ -22,6 +23,7 @@ mod signing_keys;
 pub use command::{Cli, Command, ConfigCommand, Format, TokenCommand};
 pub use console::Console;
 pub use failure::Failure;
+pub use help::{completions, help, man, reference};
 pub use identity::{Identity, Kind, default_home};
 
 use clap::Parser;
@@ -74,8 +76,12 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Secret(command) => admin::secret(&home, command, console).await,
         Command::Audit(command) => admin::audit(&home, command, console).await,
         Command::Demo => demo::play(console).await,
-        Command::Init { .. } | Command::Serve { .. } | Command::Verify { .. } | Command::Config(_) => {
-            Err(Failure::internal("this verb is carried out on the broker's host"))
-        }
+        Command::Init { .. }
+        | Command::Serve { .. }
+        | Command::Verify { .. }
+        | Command::Config(_)
+        | Command::Help { .. }
+        | Command::Completions { .. }
+        | Command::Man { .. } => Err(Failure::internal("this verb needs no broker to talk to")),
     }
 }

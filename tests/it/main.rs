@@ -18,6 +18,7 @@ mod damage;
 mod enrolment;
 mod first_path;
 mod fleet;
+mod guides;
 mod idempotency;
 mod interop;
 mod introspection;

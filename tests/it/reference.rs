@@ -37,3 +37,13 @@ fn the_page_of_error_codes_is_what_the_registry_says() {
     );
     compare("errors.md", &page);
 }
+
+#[test]
+fn the_page_of_the_command_line_is_what_the_verbs_say() {
+    let page = format!(
+        "# Command line\n\nEvery verb with its help; `keyward help exit-codes` has the exit codes. Made by \
+         `scripts/reference`.\n{}",
+        keyward::cli::reference()
+    );
+    compare("cli.md", &page);
+}

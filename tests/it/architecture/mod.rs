@@ -38,12 +38,14 @@ const ROOMS: [(&str, u8); 23] = [
 ];
 
 /// Every outside crate and the rooms that may name it. `docs/architecture.md` says the same, and why.
-const CRATES: [(&str, &[&str]); 38] = [
+const CRATES: [(&str, &[&str]); 40] = [
     ("aes_gcm", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
     ("axum", &["http"]),
     ("bytes", ANY),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("crc32fast", &["ledger"]),
     ("data_encoding", &["base"]),
     ("form_urlencoded", &["http", "cli"]),

@@ -1,0 +1,105 @@
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::command::Cli;
+use super::console::Console;
+use super::failure::{EXIT_CODES, Failure, exit_code};
+use super::identity::unusable;
+use crate::base::code::{self, Code};
+
+/// `keyward help …`: a verb, an error code, or the exit codes. Works without any broker.
+///
+/// # Errors
+/// [`Failure`] when there is no such verb, code or topic.
+pub fn help(words: &[String], console: &Console) -> Result<(), Failure> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["error", code] => explain(code, console),
+        ["error"] => {
+            let all: Vec<Vec<String>> =
+                Code::all().map(|code| vec![code.to_string(), code.meaning().to_owned()]).collect();
+            console.table(&["CODE", "MEANS"], &all);
+            Ok(())
+        }
+        ["exit-codes"] => {
+            let rows: Vec<Vec<String>> =
+                EXIT_CODES.iter().map(|(code, means)| vec![code.to_string(), (*means).to_owned()]).collect();
+            console.table(&["CODE", "MEANS"], &rows);
+            Ok(())
+        }
+        words => of_verb(words, console),
+    }
+}
+
+fn explain(text: &str, console: &Console) -> Result<(), Failure> {
+    let found: Code = text.to_ascii_lowercase().parse().map_err(|_| {
+        Failure::new(code::USAGE)
+            .because("there is no such error code")
+            .mended_by("`keyward help error` lists them")
+    })?;
+    if console.is_json() {
+        console.json(&serde_json::json!({
+            "code": found.as_str(), "meaning": found.meaning(), "fix": found.fix(),
+            "retryable": found.is_retryable(), "exit_code": exit_code(found.sort()),
+        }));
+        return Ok(());
+    }
+    console.line(&format!("error: {found}"));
+    console.line(&format!("  why: {}", found.meaning()));
+    console.line(&format!("  fix: {}", found.fix()));
+    let retry = if found.is_retryable() { "the same request may do better later" } else { "not as it is" };
+    console.line(&format!("  try again: {retry}"));
+    console.line(&format!("  exit code: {}", exit_code(found.sort())));
+    Ok(())
+}
+
+fn of_verb(words: &[&str], console: &Console) -> Result<(), Failure> {
+    let mut command = Cli::command();
+    command.build();
+    let mut found = &mut command;
+    for word in words {
+        found = found.find_subcommand_mut(word).ok_or_else(|| {
+            let fix = "`keyward help` lists the verbs; `keyward help error CODE` and `keyward help exit-codes` explain those";
+            Failure::new(code::USAGE).because("there is no such verb or topic").mended_by(fix)
+        })?;
+    }
+    console.bytes(found.render_long_help().to_string().as_bytes());
+    Ok(())
+}
+
+/// `keyward completions SHELL`
+pub fn completions(shell: Shell, console: &Console) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut script);
+    console.bytes(&script);
+}
+
+/// `keyward man --out DIR`: one page a verb.
+///
+/// # Errors
+/// [`Failure`] when they cannot be written.
+pub fn man(out: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(out).map_err(|error| unusable(out, &error))?;
+    clap_mangen::generate_to(Cli::command(), out).map_err(|error| unusable(out, &error))
+}
+
+/// All verbs with their help, as the reference has them.
+#[must_use]
+pub fn reference() -> String {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    let mut page = String::new();
+    write_verb(&mut page, &command, "keyward");
+    page
+}
+
+fn write_verb(page: &mut String, command: &clap::Command, path: &str) {
+    let help = command.clone().term_width(100).render_long_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    page.push_str(&format!("\n## {path}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
+    for below in command.get_subcommands().filter(|one| one.get_name() != "help" && !one.is_hide_set()) {
+        write_verb(page, below, &format!("{path} {}", below.get_name()));
+    }
+}

@@ -1,0 +1,117 @@
+//! The tutorial and the how-to pages, to the letter: their commands are taken out of them and run.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use keyward::config::{Config, RootKey};
+
+use crate::readme::root;
+use crate::support::process::{KEYWARD, Process};
+
+/// The `sh` blocks of a page, in order.
+fn blocks(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+    let parts = text.split("\n```sh\n").skip(1);
+    parts.map(|part| part.split("\n```").next().unwrap().to_owned() + "\n").collect()
+}
+
+/// Runs `script` in `dir` as somebody at a shell would, with `keyward` in the path and nothing of this
+/// machine's own settings.
+fn shell(dir: &Path, script: &str, environment: &[(&str, &str)]) -> Output {
+    let bin = Path::new(KEYWARD).parent().unwrap().display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let mut command = Command::new("bash");
+    command.args(["-eu", "-o", "pipefail", "-c", script]).current_dir(dir);
+    command.env_remove("KEYWARD_HOME").env_remove("XDG_CONFIG_HOME");
+    command.env("PATH", path).env("HOME", dir).envs(environment.iter().copied()).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
+}
+
+#[test]
+fn the_tutorial_runs_from_its_first_command_to_its_last() {
+    let dir = tempfile::tempdir().unwrap();
+    // The ports are fixed in the page, for people; another run on this machine may hold them.
+    let free =
+        || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let script = blocks("tutorials/first-agent.md").concat();
+    let script = script.replace("18443", &free()).replace("18444", &free());
+    // Whatever goes wrong, the broker in the background must not outlive the test.
+    let output = shell(dir.path(), &format!("trap 'kill %1 2>/dev/null || true' EXIT\n{script}"), &[]);
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("the upstream password").count(), 4, "each reading printed it: {said}");
+    for part in ["+ capability github.repo.read", "secret.revealed", "certificate_refused", "ok: "] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn an_agent_is_added_in_two_commands() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let blocks = blocks("how-to/add-an-agent.md");
+    assert_eq!((blocks[0].lines().count(), blocks[1].lines().count()), (1, 1), "two commands");
+    let home = |who: &str| process.path(&format!("home-{who}")).display().to_string();
+    for (block, who) in blocks.iter().zip(["operator", "added", "added", "operator"]) {
+        let output = shell(&process.path(""), block, &[("KEYWARD_HOME", &home(who))]);
+        assert!(output.status.success(), "{block}: {}", said(&output));
+    }
+}
+
+#[test]
+fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
+    let block = &blocks("how-to/production.md")[0];
+    let commands: Vec<&str> = block.lines().collect();
+    assert_eq!(commands.len(), 4);
+    assert_eq!(commands[3], "systemctl enable --now keyward");
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("etc/systemd/system")).unwrap();
+    let here = |text: &str| {
+        let etc = at("etc").display().to_string();
+        text.replace("/etc", &etc).replace(" config/", &format!(" {}/config/", root().display()))
+    };
+    for command in &commands[..2] {
+        let output = shell(dir.path(), &here(command), &[]);
+        assert!(output.status.success(), "{command}: {}", said(&output));
+    }
+    // What the page says to edit, and where everything lies for this test.
+    let config = at("etc/keyward/keyward.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace("file = \"/etc/keyward/root.key\"", "credential = \"root-key\"");
+    let text = text
+        .replace("#= data_dir = \"/var/lib/keyward\"", &format!("data_dir = \"{}\"", at("data").display()));
+    fs::write(&config, text).unwrap();
+    assert!(matches!(Config::load(&config).unwrap().root_key, RootKey::Credential(_)));
+    let init = format!("{} --config {}", here(commands[2]), config.display());
+    let output = shell(dir.path(), &init, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    let again = shell(dir.path(), &init, &[]);
+    assert!(!again.status.success() && said(&again).contains("initialised_already"), "{}", said(&again));
+    // The service is given the key under the credential's name.
+    let given = at("credentials");
+    fs::create_dir(&given).unwrap();
+    fs::copy(at("etc/keyward/root.key"), given.join("root-key")).unwrap();
+    let verify = format!("keyward verify --config {}", config.display());
+    let output = shell(dir.path(), &verify, &[("CREDENTIALS_DIRECTORY", &given.display().to_string())]);
+    assert!(output.status.success(), "{}", said(&output));
+
+    let unit = at("etc/systemd/system/keyward.service");
+    let text = fs::read_to_string(&unit).unwrap();
+    assert!(text.contains("LoadCredential=root-key:/etc/keyward/root.key"));
+    fs::write(&unit, text.replace("/usr/local/bin/keyward", KEYWARD)).unwrap();
+    let analyze = |args: &[&str]| {
+        let output = Command::new("systemd-analyze").args(args).arg(&unit).output();
+        output.expect("systemd is needed: run scripts/test")
+    };
+    let output = analyze(&["verify"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", said(&output));
+    // Tenths: 0 is a service that can do nothing at all, 100 one that can do everything.
+    let output = analyze(&["security", "--offline=true", "--no-pager", "--threshold=15"]);
+    assert!(output.status.success(), "{}", said(&output));
+}
