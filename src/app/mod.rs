@@ -74,6 +74,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         }
         Command::Man { out } => cli::man(out),
         Command::Demo
+        | Command::Dev { .. }
         | Command::Join { .. }
         | Command::Renew { .. }
         | Command::Token(_)

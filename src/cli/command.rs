@@ -70,6 +70,12 @@ pub enum Command {
     },
     /// Play the whole path against a real broker on this machine's loopback
     Demo,
+    /// Run a broker to try things on, with example agents enrolled, until Ctrl-C; nothing of it stays
+    Dev {
+        /// Declarations to apply upon the examples
+        #[arg(long, value_name = "FILE")]
+        seed: Option<PathBuf>,
+    },
     /// Enrol this machine, as the agent or the operator that an invitation is for, with a code from standard input, a file or a prompt
     Join {
         /// Read the enrolment code from this file (`-`: standard input)

@@ -9,6 +9,7 @@ mod client;
 mod command;
 mod console;
 mod demo;
+mod dev;
 mod failure;
 mod help;
 mod identity;
@@ -19,6 +20,7 @@ mod patience;
 mod pending;
 mod renew;
 mod signing_keys;
+mod stage;
 
 pub use command::{Cli, Command, ConfigCommand, Format, TokenCommand};
 pub use console::Console;
@@ -76,6 +78,7 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Secret(command) => admin::secret(&home, command, console).await,
         Command::Audit(command) => admin::audit(&home, command, console).await,
         Command::Demo => demo::play(console).await,
+        Command::Dev { seed } => dev::dev(seed.as_deref(), console).await,
         Command::Init { .. }
         | Command::Serve { .. }
         | Command::Verify { .. }

@@ -1,6 +1,9 @@
 //! The command line from the outside: the demo, the exit codes, what is never an argument.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::process::{KEYWARD, Process};
 
@@ -150,4 +153,34 @@ fn manual_pages_are_written_one_a_verb() {
         let text = std::fs::read_to_string(dir.path().join("man").join(page)).unwrap();
         assert!(text.contains(".TH keyward"), "{page}");
     }
+}
+
+#[test]
+fn dev_gives_a_broker_whose_printed_commands_work_and_takes_it_away_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = dir.path().join("seed.toml");
+    std::fs::write(&seed, "[[role]]\nname = \"seeded\"\ncapabilities = [\"reports.read\"]\n").unwrap();
+    let mut command = Command::new(KEYWARD);
+    command.args(["dev", "--seed"]).arg(&seed).env("TMPDIR", dir.path());
+    let mut dev = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let told: Vec<String> = lines.take_while(|line| line != "ready").collect();
+    let script: Vec<&str> = told.iter().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert!(script.len() >= 8, "{told:?}");
+    let bin = std::path::Path::new(KEYWARD).parent().unwrap().display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let script = format!("{}\nkeyward role list\n", script.join("\n"));
+    let output = Command::new("bash").args(["-eu", "-c", &script]).env("PATH", path).output().unwrap();
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    for part in
+        ["spiffe://keyward.internal/agent/research-bot", "ghp_", "secret.revealed", "suspended", "seeded"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    kill_process(Pid::from_raw(dev.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    assert!(dev.wait().unwrap().success());
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["seed.toml"], "nothing of it stays");
 }

@@ -2,7 +2,6 @@
 //! and HTTP interface only. Every line is printed after what it says was asserted.
 
 mod scan;
-mod stage;
 
 use std::path::Path;
 
@@ -12,9 +11,9 @@ use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::Kind;
+use super::stage::Stage;
 use crate::base::code;
 use crate::base::{Clock, Sensitive, SystemClock};
-use stage::Stage;
 
 const DECLARATIONS: &str = r#"
 [[capability]]
@@ -48,7 +47,7 @@ roles = ["repo-reader"]
 pub(super) async fn play(console: &Console) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let start = clock.now();
-    let mut stage = Stage::set()?;
+    let mut stage = Stage::set("demo")?;
     console.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.\n");
     let played = acts(&mut stage, console).await;
     let cleared = stage.clear();

@@ -85,7 +85,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 38] = [
+const EXPOSING: [&str; 39] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/admit_operator.rs",
@@ -98,6 +98,7 @@ const EXPOSING: [&str; 38] = [
     "src/cli/agent.rs",
     "src/cli/client.rs",
     "src/cli/demo/mod.rs",
+    "src/cli/dev.rs",
     "src/cli/identity.rs",
     "src/cli/join.rs",
     "src/cli/pending.rs",

@@ -26,9 +26,10 @@ pub(super) struct Stage {
 const READY_TRIES: u32 = 400;
 
 impl Stage {
-    pub(super) fn set() -> Result<Self, Failure> {
+    /// A stage below the temporary directory, called `keyward-NAME-…`.
+    pub(super) fn set(name: &str) -> Result<Self, Failure> {
         let entropy: &dyn Entropy = &SystemEntropy;
-        let dir = std::env::temp_dir().join(format!("keyward-demo-{}", base32(&entropy.bytes::<8>())));
+        let dir = std::env::temp_dir().join(format!("keyward-{name}-{}", base32(&entropy.bytes::<8>())));
         private_dir(&dir.join("broker")).map_err(|error| unusable(&dir, &error))?;
         let exe = std::env::current_exe().map_err(|error| unusable(Path::new("keyward"), &error))?;
         let stage = Self { dir, exe, broker: None };
@@ -102,6 +103,11 @@ impl Stage {
         let last = said.lines().last().unwrap_or("nothing").to_owned();
         Err(Failure::new(code::DEMO_FAILED)
             .because(format!("the broker did not become ready; it said: {last}")))
+    }
+
+    /// Whether the broker has ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.broker.as_mut().is_none_or(|child| child.try_wait().ok().flatten().is_some())
     }
 
     /// Ends the broker without a warning: SIGKILL.
