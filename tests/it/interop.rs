@@ -4,17 +4,25 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::process::Process;
+use crate::support::process::{KEYWARD, Process};
+
+/// The interpreter with the packages that `scripts/test` installs.
+pub(crate) fn python_path() -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    std::env::var_os("KEYWARD_TEST_PYTHON")
+        .map_or_else(|| root.join("target/test-venv/bin/python"), PathBuf::from)
+}
 
 /// Python with the packages that `scripts/test` installs. Its absence fails the test.
 pub(crate) fn python(script: &str, args: &[&str]) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("KEYWARD_TEST_PYTHON")
-        .map_or_else(|| root.join("target/test-venv/bin/python"), PathBuf::from);
-    let script = root.join("tests/it/support/python").join(script);
+    let python = python_path();
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/python").join(script);
+    let bin = std::path::Path::new(KEYWARD).parent().unwrap().display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
     let output = Command::new(&python)
         .arg(script)
         .args(args)
+        .env("PATH", path)
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}: run scripts/test", python.display()));
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::interop::{python, python_path};
 use crate::panel::{AUDIENCE, held, issuer, node_home, set_up};
 use crate::support::openssl;
-use crate::support::process::Process;
+use crate::support::process::{KEYWARD, Process};
 
 /// A resource server that runs, and the broker behind it.
 struct Bed {
@@ -112,19 +113,18 @@ impl Bed {
     }
 }
 
+/// The example in Python.
+fn python_server(process: &Process, port: u16) -> Command {
+    let mut command = Command::new(python_path());
+    command.arg(examples().join("resource_server.py"));
+    command.args(["--issuer", &issuer(process), "--audience", AUDIENCE, "--authority", "authority.pem"]);
+    command.args(["--certificate", "server.pem", "--key", "server.key", "--port", &port.to_string()]);
+    command
+}
+
 #[test]
 fn the_python_resource_server_checks_the_binding() {
-    let bed = Bed::start(|process, port| {
-        let python = std::env::var_os("KEYWARD_TEST_PYTHON").map_or_else(
-            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin/python"),
-            PathBuf::from,
-        );
-        let mut command = Command::new(python);
-        command.arg(examples().join("resource_server.py"));
-        command.args(["--issuer", &issuer(process), "--audience", AUDIENCE, "--authority", "authority.pem"]);
-        command.args(["--certificate", "server.pem", "--key", "server.key", "--port", &port.to_string()]);
-        command
-    });
+    let bed = Bed::start(python_server);
     bed.takes_the_holders_token_and_nobody_elses();
     let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.publish")));
     assert_eq!(status, "403", "a scope that does not let it look: {said}");
@@ -189,4 +189,60 @@ fn nginx_asks_the_broker_and_learns_of_a_revocation_at_once() {
     bed.process.good(&["agent", "resume", "p"], b"");
     let (status, said) = bed.ask("p", Some(&token));
     assert_eq!(status, "200", "{said}");
+}
+
+/// `keyward` in the path.
+fn with_keyward() -> String {
+    let bin = std::path::Path::new(KEYWARD).parent().unwrap().display().to_string();
+    format!("{bin}:{}", std::env::var("PATH").unwrap())
+}
+
+/// An agent that may read reports and the secret, and publish nothing: the path of its enrolment code.
+fn invited(process: &Process) -> String {
+    let role = process.path("reader.toml");
+    fs::write(
+        &role,
+        "[[role]]\nname = \"reader\"\ncapabilities = [\"reports.read\", \"github.repo.read\"]\n",
+    )
+    .unwrap();
+    process.good(&["apply", "-f", &role.display().to_string()], b"");
+    let code = process.path("code").display().to_string();
+    process.good(&["agent", "invite", "py", "--role", "reader", "--out", &code], b"");
+    code
+}
+
+#[test]
+fn the_python_agent_goes_the_whole_path() {
+    let bed = Bed::start(python_server);
+    let code = invited(&bed.process);
+    for _ in 0..2 {
+        let output = Command::new(python_path())
+            .arg("-B")
+            .arg(examples().join("agent.py"))
+            .args([&code, &format!("https://127.0.0.1:{}/", bed.port)])
+            .arg(bed.process.path("server.pem"))
+            .env("PATH", with_keyward())
+            .env("KEYWARD_HOME", bed.process.path("home-py"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{said}");
+        for part in [
+            "a secret of 5 bytes, shown as <Secret>",
+            "spiffe://keyward.test/agent/py",
+            "denied: capability_not_granted, decision dec_",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_python_client_keeps_its_promises() {
+    let process = set_up();
+    let code = invited(&process);
+    process.good_as("py", &["join", "--code-file", &code], b"");
+    let home = process.path("home-py").display().to_string();
+    let said = python("client.py", &[&examples().display().to_string(), &home]);
+    assert!(said.contains("ok: client"), "{said}");
 }

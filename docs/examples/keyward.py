@@ -1,0 +1,245 @@
+"""Keyward for Python, in one file and with nothing but the standard library.
+
+    from keyward import Agent
+
+    agent = Agent()                             # the identity that `keyward join` stored
+    token = agent.token("reports.read")         # a source of tokens, never a token itself
+    request.add_header("Authorization", token.header())
+    password = agent.secret("github/app")       # shown by nothing but password.reveal()
+
+A source asks for a token when it is first needed, keeps it for most of its life, and asks anew before it
+ends or when a service has answered 401 (`token.renew()`). It is safe to share between threads. Hand the
+source on, not what it gives: a copied token is the one that is stale an hour later.
+
+The certificate is renewed by `keyward renew --watch`, which makes the new keys: run it beside the agent, or
+inside `with agent.renewing():`. Whatever renews it, the next request goes by the new one.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import ssl
+import subprocess
+import threading
+import time
+import urllib.parse
+
+__all__ = ["Agent", "Denied", "KeywardError", "Secret", "TokenSource", "Unauthenticated", "Unavailable"]
+
+# A token is replaced when this share of its life is over, give or take a tenth: sources that began
+# together do not ask together.
+REPLACED_AT = 0.8
+
+
+class KeywardError(Exception):
+    """What the broker refused or could not do: `code` is stable, `fix` says what would help."""
+
+    def __init__(self, code, why, fix="", request_id=None, decision_id=None):
+        super().__init__(f"{code}: {why}" + (f" ({fix})" if fix else ""))
+        self.code, self.why, self.fix = code, why, fix
+        self.request_id, self.decision_id = request_id, decision_id
+
+
+class Unauthenticated(KeywardError):
+    """The broker does not take this certificate or token."""
+
+
+class Denied(KeywardError):
+    """A decision said no."""
+
+
+class Unavailable(KeywardError):
+    """The broker cannot be reached, or is too busy: the same request may do better later."""
+
+
+class Secret:
+    """A value that shows itself to nobody by accident. `reveal()` is the one way in."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value):
+        self._value = value
+
+    def reveal(self):
+        """The value, bytes."""
+        return self._value
+
+    def __repr__(self):
+        return "<Secret>"
+
+    __str__ = __repr__
+
+    def __format__(self, _spec):
+        return repr(self)
+
+    def __reduce__(self):
+        raise TypeError("a Secret is not pickled")
+
+
+class TokenSource:
+    """A token for these capabilities, always with life in it. Calling it gives the token."""
+
+    def __init__(self, agent, scope, resource=None):
+        self._agent, self._scope, self._resource = agent, scope, resource
+        self._lock = threading.Lock()
+        self._token, self._replace_at, self._generation = None, 0.0, None
+
+    def __call__(self):
+        with self._lock:
+            generation = self._agent._generation()
+            # A token is bound to the certificate that it was asked for with.
+            if self._token is None or time.monotonic() >= self._replace_at or generation != self._generation:
+                self._ask()
+            return self._token.reveal().decode()
+
+    def header(self):
+        """The Authorization header's value."""
+        return f"Bearer {self()}"
+
+    def renew(self):
+        """Forgets the token: a service has answered 401. The next use asks for another."""
+        with self._lock:
+            self._token = None
+
+    def _ask(self):
+        fields = {"grant_type": "client_credentials", "scope": self._scope}
+        if self._resource:
+            fields["resource"] = self._resource
+        generation = self._agent._generation()
+        answer = json.loads(self._agent._send("POST", "/oauth/token", form=fields))
+        share = REPLACED_AT + random.uniform(-0.1, 0.1)
+        self._token = Secret(answer["access_token"].encode())
+        self._replace_at = time.monotonic() + share * answer["expires_in"]
+        self._generation = generation
+
+    def __repr__(self):
+        return f"<TokenSource {self._scope}>"
+
+
+class Agent:
+    """The agent that `keyward join` enrolled, from `home`, KEYWARD_HOME or ~/.config/keyward."""
+
+    def __init__(self, home=None, timeout_s=10, attempts=4):
+        self._home = pathlib.Path(home or os.environ.get("KEYWARD_HOME") or _default_home())
+        self._timeout_s, self._attempts = timeout_s, attempts
+        self._lock = threading.Lock()
+        self._context, self._read = None, None
+        self._sources = {}
+
+    def is_enrolled(self):
+        """Whether `keyward join` has stored an identity here."""
+        return (self._home / "agent").is_dir()
+
+    def token(self, *capabilities, resource=None):
+        """A source of tokens for these capabilities; the same one for the same ask."""
+        scope = " ".join(capabilities)
+        with self._lock:
+            return self._sources.setdefault((scope, resource), TokenSource(self, scope, resource))
+
+    def secret(self, name, capability=None):
+        """An upstream secret, read by way of a token for the capability that names it."""
+        if capability is None:
+            held = [one["name"] for one in self.whoami()["capabilities"] if one.get("secret") == name]
+            if not held:
+                raise Denied("secret_not_granted", "no capability of this agent names this secret")
+            capability = held[0]
+        source = self.token(capability)
+        path = "/v1/secrets/" + urllib.parse.quote(name)
+        try:
+            return Secret(self._send("GET", path, bearer=source))
+        except Unauthenticated as refused:
+            if not refused.code.startswith("token_"):
+                raise
+            source.renew()
+            return Secret(self._send("GET", path, bearer=source))
+
+    def whoami(self):
+        """Who this agent is to the broker, and what it may ask for."""
+        return json.loads(self._send("GET", "/v1/whoami"))
+
+    def show_certificate(self, context):
+        """Has `context` show this agent's certificate, to services that check what a token is bound to."""
+        context.load_cert_chain(self._home / "agent" / "certificate.pem", self._home / "agent" / "key.pem")
+
+    @contextlib.contextmanager
+    def renewing(self):
+        """Runs `keyward renew --watch` for as long as the block lasts."""
+        with subprocess.Popen(["keyward", "renew", "--watch", "--home", self._home]) as watcher:
+            try:
+                yield
+            finally:
+                watcher.terminate()
+
+    def _send(self, method, path, form=None, bearer=None):
+        for attempt in range(1, self._attempts + 1):
+            generation = self._generation()
+            try:
+                return self._send_once(method, path, form, bearer)
+            except Unavailable:
+                if attempt == self._attempts:
+                    raise
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))
+            except Unauthenticated:
+                # The certificate was replaced while this request went by the one before.
+                if attempt == self._attempts or self._generation() == generation:
+                    raise
+
+    def _send_once(self, method, path, form, bearer):
+        context, address = self._connected_by()
+        host, _, port = address.rpartition(":")
+        headers = {"Authorization": bearer.header()} if bearer else {}
+        body = None
+        if form is not None:
+            body = urllib.parse.urlencode(form)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        connection = http.client.HTTPSConnection(
+            host.strip("[]"), int(port), context=context, timeout=self._timeout_s
+        )
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            answer = response.read()
+        except ssl.SSLError as error:
+            raise Unauthenticated("tls_failed", "the broker did not take this machine's certificate") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable("broker_unreachable", "the broker cannot be reached") from error
+        finally:
+            connection.close()
+        if response.status < 300:
+            return answer
+        raise _error(response.status, answer)
+
+    def _generation(self):
+        """Changes when another certificate is in place."""
+        return os.stat(self._home / "agent").st_ino
+
+    def _connected_by(self):
+        with self._lock:
+            directory = self._home / "agent"
+            read = os.stat(directory).st_ino
+            if read != self._read:
+                context = ssl.create_default_context(cafile=directory / "authority.pem")
+                context.minimum_version = ssl.TLSVersion.TLSv1_3
+                context.load_cert_chain(directory / "certificate.pem", directory / "key.pem")
+                self._context, self._read = context, read
+            return self._context, (directory / "address").read_text().strip()
+
+
+def _default_home():
+    return pathlib.Path(os.environ.get("XDG_CONFIG_HOME") or pathlib.Path.home() / ".config") / "keyward"
+
+
+def _error(status, answer):
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        said = {}
+    kind = {401: Unauthenticated, 403: Denied, 429: Unavailable, 503: Unavailable}.get(status, KeywardError)
+    if said.get("code") in ("capability_not_granted", "secret_not_granted"):
+        kind = Denied
+    why = said.get("detail") or said.get("error_description") or f"the broker answered {status}"
+    ids = said.get("request_id"), said.get("decision_id")
+    return kind(said.get("code", "answer_unreadable"), why, said.get("fix", ""), *ids)

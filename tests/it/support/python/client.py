@@ -1,0 +1,72 @@
+"""What `docs/examples/keyward.py` promises, tried against a real broker.
+
+usage: client.py DIRECTORY-OF-keyward.py HOME
+"""
+
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+import keyward  # noqa: E402
+
+home = sys.argv[2]
+agent = keyward.Agent(home=home)
+
+source = agent.token("reports.read")
+first = source()
+assert source() == first and agent.token("reports.read") is source, "one ask, one source"
+assert source.header() == f"Bearer {first}"
+assert first not in repr(source) and first not in repr(agent.__dict__), "no token is shown by accident"
+source.renew()
+second = source()
+assert second != first, "a source that was told to forget asks anew"
+
+got = []
+threads = [threading.Thread(target=lambda: got.append(agent.token("reports.read")())) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert got == [second] * 8, "threads share it"
+
+secret = agent.secret("github/app")
+assert secret.reveal() == b"value"
+assert "value" not in f"{secret} {secret!r} {[secret]}"
+try:
+    pickle.dumps(secret)
+except TypeError:
+    pass
+else:
+    raise AssertionError("a secret was pickled")
+
+subprocess.run(["keyward", "renew", "--home", home], check=True)
+third = source()
+assert third != second, "a token goes with the certificate that it was asked for with"
+assert agent.secret("github/app", "github.repo.read").reveal() == b"value", "the new certificate serves"
+
+for wrong, kind, code in [
+    (lambda: agent.token("not.declared")(), keyward.Denied, "capability_not_granted"),
+    (lambda: agent.secret("no/such"), keyward.Denied, "secret_not_granted"),
+    (lambda: agent.token("Not.Canonical")(), keyward.KeywardError, "scope_malformed"),
+]:
+    try:
+        wrong()
+    except kind as error:
+        assert error.code == code, error
+    else:
+        raise AssertionError(code)
+
+with tempfile.TemporaryDirectory() as elsewhere:
+    shutil.copytree(home, elsewhere, dirs_exist_ok=True)
+    with open(f"{elsewhere}/agent/address", "w") as file:
+        file.write("127.0.0.1:1\n")
+    try:
+        keyward.Agent(home=elsewhere, attempts=2).whoami()
+    except keyward.Unavailable as error:
+        assert error.code == "broker_unreachable"
+    else:
+        raise AssertionError("nobody was there")
+print("ok: client")
