@@ -16,6 +16,7 @@ use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
 use crate::store::{OnLostEntries, Store, StoreError, StoreOptions};
+use crate::telemetry::Meters;
 use crate::token::Verifier;
 
 /// Time and chance, as everybody gets them.
@@ -106,8 +107,10 @@ pub(super) async fn assemble(
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
     let one = std::num::NonZeroU32::MIN;
     let denials = Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) };
+    let meters = Arc::new(Meters::new(store.syncs()));
     Ok(Core {
         store,
+        meters,
         issuer,
         keyring: Mutex::new(keyring),
         keyring_path: keyring_path(config),

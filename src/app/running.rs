@@ -64,6 +64,7 @@ pub async fn start(
             agent_router(agents),
             (caps, agent_standing),
             stopped.clone(),
+            core.meters.connections("agents"),
         )),
         tokio::spawn(listener::serve(
             admin_socket,
@@ -71,6 +72,7 @@ pub async fn start(
             admin_router(admins),
             (caps, admin_standing),
             stopped.clone(),
+            core.meters.connections("admins"),
         )),
     ];
     let keeper = Arc::new(Keeper {

@@ -50,6 +50,9 @@ pub(super) async fn server_identity(
             leaf
         }
     };
+    if let Some(end) = ServerCertificate::not_after(&leaf) {
+        core.meters.certificate_ends("server", end.s());
+    }
     // All authorities that count, not only the one that signed: clients learn of the next one by it.
     let authorities = core.issuer.authorities();
     let chain = std::iter::once(leaf).chain(authorities.iter().map(|one| one.der().to_vec()));

@@ -65,6 +65,25 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn not_before(&self, moment: Timestamp);
 }
 
+/// Measures how long something of our own takes: for meters, never for a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Begins to measure.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "nothing is decided by it")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// How long it has been since.
+    #[must_use]
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.0.elapsed()
+    }
+}
+
 /// The machine's wall clock, kept from running backwards by a high-water mark.
 #[derive(Debug)]
 pub struct SystemClock {

@@ -21,6 +21,7 @@ use crate::quota::{Denials, Limiter};
 use crate::revocation::Revocations;
 use crate::secrets::Sealer;
 use crate::store::{CommitError, Store};
+use crate::telemetry::Meters;
 use crate::token::{KeySet, Verifier};
 
 /// What an operator has set.
@@ -76,6 +77,8 @@ pub struct Core {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
+    /// What is counted for whoever watches over the broker.
+    pub meters: Arc<Meters>,
     /// What an operator has set.
     pub settings: Settings,
     /// Counts changes of who may act: connections that are open ask again.
@@ -255,6 +258,12 @@ impl AgentDesk {
         self.0.store.is_writable()
     }
 
+    /// What is counted at the listener.
+    #[must_use]
+    pub fn meters(&self) -> Arc<Meters> {
+        Arc::clone(&self.0.meters)
+    }
+
     /// A name for one more request.
     #[must_use]
     pub fn request_id(&self) -> RequestId {
@@ -289,6 +298,12 @@ impl AdminDesk {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.store.is_writable()
+    }
+
+    /// What is counted at the listener.
+    #[must_use]
+    pub fn meters(&self) -> Arc<Meters> {
+        Arc::clone(&self.0.meters)
     }
 
     /// A name for one more request.

@@ -64,6 +64,7 @@ impl AgentDesk {
             let token = TokenId::mint(now, &*core.entropy);
             let change = record((token, once), &grant, now)?;
             let receipt = core.store.commit(change, (token, grant)).await?;
+            core.meters.minted();
             Ok(core.issuer.mint(receipt)?)
         })?;
         Ok(issued.deliver())
@@ -187,6 +188,7 @@ impl Core {
         action: &'static str,
         denial: Denial,
     ) -> Failure {
+        self.meters.denied(denial.code.as_str());
         let Basis { decision, snapshot, rules, request } = &denial.basis;
         if let Note::Record { unrecorded } = self.denials.note(&principal.agent()) {
             let event = TokenDenied {

@@ -24,6 +24,7 @@ mod reveal;
 mod revoke;
 mod rotate_keys;
 mod signing_keys;
+mod watch;
 mod world;
 
 pub use apply::Applied;

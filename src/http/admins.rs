@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agents::{Status, not_ready};
@@ -10,11 +13,12 @@ use super::answers::{
     AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, Items, RoleAnswer,
     SecretAnswer, answer,
 };
-use super::edge::{self, OWNER};
+use super::edge::{Edge, OWNER};
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::guard::{Operator, operator};
 use super::input::{BYTES, JSON, body, id, json, name, parse_json};
 use super::listener::Peer;
+use super::openapi::openapi;
 use super::operators;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
@@ -28,8 +32,8 @@ use crate::base::{AgentName, SecretName};
 use crate::broker::{AdminDesk, InviteInput, Revocation};
 use crate::pki::{Serial, SerialError};
 use crate::policy::{
-    BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadSecretNames, RevokeTokens,
-    StoreSecrets,
+    BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, ReadSecretNames,
+    RevokeTokens, StoreSecrets,
 };
 use crate::registry::{SourceFile, Unnamed};
 
@@ -41,9 +45,11 @@ pub fn admin_routes() -> Vec<Route> {
 
 /// The admin listener's router.
 pub fn admin_router(desk: AdminDesk) -> Router {
-    let edge = desk.clone();
+    let (edge, ids) = (Edge::new("admins", admin_routes(), desk.meters()), desk.clone());
     build(table())
-        .layer(axum::middleware::from_fn(move |request, next| edge::pass(edge.request_id(), request, next)))
+        .layer(axum::middleware::from_fn(move |request, next| {
+            Arc::clone(&edge).pass(ids.request_id(), request, next)
+        }))
         .with_state(desk)
 }
 
@@ -71,6 +77,8 @@ fn table() -> Table<AdminDesk> {
         operator("GET", "/v1/secrets", secrets),
         operator("PUT", "/v1/secrets/{*name}", put_secret),
         operator("GET", "/v1/ledger/entries", entries),
+        operator("GET", "/metrics", metrics),
+        operator("GET", "/openapi.json", document),
     ];
     table.extend(operators::table());
     table.extend(signing_keys::table());
@@ -100,8 +108,8 @@ async fn renew(
     Ok(identity(&desk.authorities_in_use(), &renewed))
 }
 
-#[derive(Serialize)]
-struct WhoamiAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct WhoamiAnswer {
     kind: &'static str,
     name: String,
     role: &'static str,
@@ -125,17 +133,17 @@ async fn whoami(State(desk): State<AdminDesk>, operator: Operator<BeOneself>) ->
     answer(StatusCode::OK, &answered)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct DeclareBody {
+pub(super) struct DeclareBody {
     files: Vec<FileBody>,
     #[serde(default)]
     prune: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct FileBody {
+pub(super) struct FileBody {
     name: String,
     text: String,
 }
@@ -191,17 +199,17 @@ async fn agent(
     Ok(answer(StatusCode::OK, &AgentAnswer::from(desk.agent(&operator.authorised, &agent)?)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct InviteBody {
+pub(super) struct InviteBody {
     roles: Vec<String>,
     uses: Option<u32>,
     life_s: Option<u32>,
     network: Option<String>,
 }
 
-#[derive(Serialize)]
-struct InviteAnswer<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct InviteAnswer<'a> {
     agent: String,
     code: &'a str,
     code_id: String,
@@ -236,7 +244,7 @@ async fn invite(
 }
 
 /// What was changed, by the entry that did it.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct ChangedAnswer {
     pub(super) seq: u64,
 }
@@ -325,8 +333,8 @@ async fn secrets(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNam
     answer(StatusCode::OK, &Items { items })
 }
 
-#[derive(Serialize)]
-struct StoredAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct StoredAnswer {
     name: String,
     version: u32,
     seq: u64,
@@ -346,6 +354,20 @@ async fn put_secret(
     let stored = desk.put_secret(&operator.authorised, (secret, owner), value, once.as_ref()).await?;
     let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
     Ok(answer(StatusCode::CREATED, &answered))
+}
+
+/// The content type of `OpenMetrics`.
+pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+async fn document(State(_): State<AdminDesk>, _operator: Operator<BeOneself>) -> Response<Body> {
+    answer(StatusCode::OK, &openapi("Keyward, for operators", &admin_routes()))
+}
+
+async fn metrics(State(desk): State<AdminDesk>, operator: Operator<ReadMetrics>) -> Response<Body> {
+    let mut response = Response::new(Body::from(desk.metrics(&operator.authorised)));
+    let kind = HeaderValue::from_static(OPENMETRICS);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 async fn entries(

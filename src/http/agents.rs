@@ -1,19 +1,22 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
 use super::discovery;
-use super::edge;
+use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::input::{Agent, FORM, Renewing, bearer, body, form, name, parse_form};
 use super::introspection;
 use super::listener::Peer;
+use super::openapi::openapi;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use crate::base::SecretName;
@@ -31,11 +34,11 @@ pub fn agent_routes() -> Vec<Route> {
 
 /// The agent listener's router.
 pub fn agent_router(desk: AgentDesk) -> Router {
-    let edge = desk.clone();
+    let (edge, own) = (Edge::new("agents", agent_routes(), desk.meters()), desk.clone());
     build(table())
         .layer(axum::middleware::from_fn(move |request, next| {
-            let edge = edge.clone();
-            async move { discovery::pointed_to(edge.issuer(), edge::pass(edge.request_id(), request, next).await) }
+            let (edge, own) = (Arc::clone(&edge), own.clone());
+            async move { discovery::pointed_to(own.issuer(), edge.pass(own.request_id(), request, next).await) }
         }))
         .with_state(desk)
 }
@@ -46,6 +49,7 @@ fn table() -> Table<AgentDesk> {
         (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
         (route("GET", "/readyz", Public), get(readyz)),
         (route("GET", "/.well-known/jwks.json", Public), get(jwks)),
+        (route("GET", "/openapi.json", Public), get(document)),
         (route("GET", "/v1/authority", Public), get(authority)),
         (route("GET", "/v1/checkpoint", Public), get(checkpoint)),
         (route("GET", "/v1/checkpoint/key", Public), get(checkpoint_key)),
@@ -62,7 +66,7 @@ fn table() -> Table<AgentDesk> {
     table
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Status {
     pub(super) status: &'static str,
 }
@@ -73,6 +77,10 @@ pub(super) fn not_ready() -> Problem {
 
 async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem> {
     if desk.is_ready() { Ok(answer(StatusCode::OK, &Status { status: "ok" })) } else { Err(not_ready()) }
+}
+
+async fn document() -> Response<Body> {
+    public(answer(StatusCode::OK, &openapi("Keyward, for agents", &agent_routes())))
 }
 
 async fn jwks(State(desk): State<AgentDesk>) -> Response<Body> {
@@ -131,8 +139,8 @@ async fn renew(
     Ok(identity(&desk.authorities(), &renewed))
 }
 
-#[derive(Serialize)]
-struct TokenAnswer<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct TokenAnswer<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u32,
@@ -227,8 +235,8 @@ async fn revoke(
     given_up.await.map_err(Problem::oauth)
 }
 
-#[derive(Serialize)]
-struct WhoamiAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct WhoamiAnswer {
     kind: &'static str,
     name: String,
     spiffe_id: String,

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, RoleView, SecretView};
@@ -17,12 +18,12 @@ pub(super) fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response<Bo
 }
 
 /// A list; `items` is there even when it is empty.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Items<T> {
     pub(super) items: Vec<T>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct CapabilityAnswer {
     name: String,
     access: &'static str,
@@ -47,7 +48,7 @@ impl From<CapabilityView> for CapabilityAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct RoleAnswer {
     name: String,
     capabilities: Vec<String>,
@@ -64,7 +65,7 @@ impl From<RoleView> for RoleAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct AgentAnswer {
     id: String,
     name: String,
@@ -74,8 +75,8 @@ pub(super) struct AgentAnswer {
     instances: Vec<InstanceAnswer>,
 }
 
-#[derive(Serialize)]
-struct InstanceAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct InstanceAnswer {
     id: String,
     serial: String,
     enrolled_at: String,
@@ -103,7 +104,7 @@ impl From<AgentView> for AgentAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct SecretAnswer {
     name: String,
     version: u32,
@@ -122,7 +123,7 @@ impl From<SecretView> for SecretAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct AppliedAnswer {
     changes: Vec<PlannedChange>,
     applied: bool,
@@ -135,15 +136,15 @@ impl From<Applied> for AppliedAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct AuditAnswer {
     items: Vec<EntryAnswer>,
     next_after: Option<u64>,
     head: u64,
 }
 
-#[derive(Serialize)]
-struct EntryAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct EntryAnswer {
     seq: u64,
     time: String,
     kind: &'static str,
@@ -164,7 +165,7 @@ impl From<AuditPage> for AuditAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct CertificateAnswer {
     pub(super) serial: String,
     pub(super) not_after: String,

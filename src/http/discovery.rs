@@ -2,6 +2,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::routing::get;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::agents::public;
@@ -20,8 +21,8 @@ pub(super) fn table() -> Table<AgentDesk> {
 }
 
 /// RFC 8414, with the fields that real clients insist on although our only grant needs none.
-#[derive(Serialize)]
-struct AuthorizationServer<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct AuthorizationServer<'a> {
     issuer: &'a str,
     authorization_endpoint: String,
     token_endpoint: String,
@@ -40,8 +41,8 @@ struct AuthorizationServer<'a> {
 
 /// RFC 8705 §5. They are the same endpoints: one listener takes callers with a certificate and
 /// without; but some clients look for them here alone.
-#[derive(Serialize)]
-struct Aliases {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Aliases {
     token_endpoint: String,
     revocation_endpoint: String,
     introspection_endpoint: String,
@@ -49,8 +50,8 @@ struct Aliases {
 
 /// `OpenID` Connect Discovery 1.0 §3: the same, and what stock clients insist on. No ID token is ever
 /// issued; the algorithm is that of access tokens.
-#[derive(Serialize)]
-struct OpenidConfiguration<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct OpenidConfiguration<'a> {
     #[serde(flatten)]
     oauth: AuthorizationServer<'a>,
     subject_types_supported: [&'static str; 1],
@@ -58,8 +59,8 @@ struct OpenidConfiguration<'a> {
 }
 
 /// RFC 9728: the broker as a resource, where tokens of `reveal` capabilities are taken.
-#[derive(Serialize)]
-struct ProtectedResource<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct ProtectedResource<'a> {
     resource: &'a str,
     authorization_servers: [&'a str; 1],
     jwks_uri: String,

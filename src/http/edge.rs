@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Form, Problem};
 use super::repeat::{IDEMPOTENCY_KEY, may_be_named};
+use super::routes::Route;
 use crate::base::code;
 use crate::base::limits::{BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::base::{RequestId, Sensitive};
+use crate::telemetry::{Answered, Meters};
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
 const ONCE: [HeaderName; 6] = [
@@ -27,18 +30,76 @@ pub(super) const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What every request passes first and every response last.
-pub(super) async fn pass(id: RequestId, mut request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), route_of(&request));
-    request.extensions_mut().insert(id);
-    let form = if request.uri().path().starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
-    let acceptable = acceptable(request.uri(), request.headers())
-        .and_then(|()| may_be_named(&method, &path, request.headers()));
-    let response = match acceptable {
-        Ok(()) => answer(request, next).await,
-        Err(problem) => problem.into_response(),
-    };
-    finish(id, response, &format!("{method} {path}"), form)
+/// What every request passes first and every response last, at one listener.
+pub(super) struct Edge {
+    listener: &'static str,
+    routes: Vec<Route>,
+    meters: Arc<Meters>,
+}
+
+/// What a request is called in the log and in the meters: as the route table has it, never as it
+/// came. A path is input, and input does not go there.
+#[derive(Clone, Copy)]
+struct Called {
+    method: &'static str,
+    route: &'static str,
+}
+
+const NO_ROUTE: Called = Called { method: "", route: "(no route)" };
+
+impl Edge {
+    pub(super) fn new(listener: &'static str, routes: Vec<Route>, meters: Arc<Meters>) -> Arc<Self> {
+        Arc::new(Self { listener, routes, meters })
+    }
+
+    /// The passage itself.
+    pub(super) async fn pass(self: Arc<Self>, id: RequestId, mut request: Request, next: Next) -> Response {
+        let called = self.called(&request);
+        request.extensions_mut().insert(id);
+        let form = if request.uri().path().starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
+        let acceptable = acceptable(request.uri(), request.headers())
+            .and_then(|()| may_be_named(request.method(), called.route, request.headers()));
+        let response = match acceptable {
+            Ok(()) => answer(request, next).await,
+            Err(problem) => problem.into_response(),
+        };
+        self.finish(id, response, called, form)
+    }
+
+    fn called(&self, request: &Request) -> Called {
+        let matched = request.extensions().get::<axum::extract::MatchedPath>();
+        let path = matched.map_or("", axum::extract::MatchedPath::as_str);
+        let method = request.method().as_str();
+        let known = self.routes.iter().find(|route| route.path == path && route.method == method);
+        known.map_or(NO_ROUTE, |route| Called { method: route.method, route: route.path })
+    }
+
+    fn finish(&self, id: RequestId, mut response: Response, called: Called, form: Form) -> Response {
+        let Called { method, route } = called;
+        let mut code = "";
+        let mut problem = response.extensions_mut().remove::<Problem>();
+        if problem.is_none()
+            && matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+        {
+            problem = Some(unrouted(response.status()));
+        }
+        if let Some(problem) = problem {
+            code = problem.code().as_str();
+            response = problem.in_form(form).of_request(id).write_out();
+            tracing::info!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
+        } else {
+            tracing::debug!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), "answered");
+        }
+        let (listener, status) = (self.listener, response.status().as_u16());
+        self.meters.answered(Answered { listener, method, route, status, code });
+        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        let headers = response.headers_mut();
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
 }
 
 /// The handler runs as a task of its own: a caller that hangs up does not stop a commit halfway, and
@@ -46,31 +107,6 @@ pub(super) async fn pass(id: RequestId, mut request: Request, next: Next) -> Res
 async fn answer(request: Request, next: Next) -> Response {
     let handled = tokio::spawn(async move { next.run(request).await });
     handled.await.unwrap_or_else(|_| Problem::new(code::INTERNAL).into_response())
-}
-
-fn finish(id: RequestId, mut response: Response, what: &str, form: Form) -> Response {
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let code = problem.code();
-        tracing::info!(request.id = %id, request.what = what, status = response.status().as_u16(), %code, "refused");
-        response = problem.in_form(form).of_request(id).write_out();
-    } else if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
-        response = unrouted(response.status()).in_form(form).of_request(id).write_out();
-    } else {
-        tracing::debug!(request.id = %id, request.what = what, status = response.status().as_u16(), "answered");
-    }
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    let headers = response.headers_mut();
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-/// The route, never the path itself: a path is input, and input does not go to the log.
-fn route_of(request: &Request) -> String {
-    let matched = request.extensions().get::<axum::extract::MatchedPath>();
-    matched.map_or("(no route)", axum::extract::MatchedPath::as_str).to_owned()
 }
 
 fn unrouted(status: StatusCode) -> Problem {

@@ -1,6 +1,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answers::answer;
@@ -14,10 +15,11 @@ use crate::base::limits::BODY_BYTES_MAX;
 use crate::broker::{EnrolInput, Enrolled, RenewInput};
 use crate::pki::{AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct EnrolBody {
+pub(super) struct EnrolBody {
     code_id: String,
+    #[schemars(with = "String")]
     secret: zeroize::Zeroizing<String>,
     csr: String,
 }
@@ -39,9 +41,9 @@ pub(super) async fn enrol_input(request: Request, peer: &Peer) -> Result<EnrolIn
     })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RenewBody {
+pub(super) struct RenewBody {
     csr: String,
 }
 
@@ -52,8 +54,8 @@ pub(super) async fn renew_input(request: Request, peer: &Peer) -> Result<RenewIn
     Ok(RenewInput { request: csr, peer: peer.address })
 }
 
-#[derive(Serialize)]
-struct IdentityAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct IdentityAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::post;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answers::answer;
@@ -20,8 +21,8 @@ pub(super) fn table() -> Table<AgentDesk> {
 }
 
 /// RFC 7662 §2.2, with the binding (RFC 8705 §3.2) and the details (RFC 9396 §9.2).
-#[derive(Serialize)]
-struct Active<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Active<'a> {
     active: bool,
     iss: &'a str,
     sub: &'a str,
@@ -29,6 +30,7 @@ struct Active<'a> {
     aud: &'a str,
     scope: &'a str,
     token_type: &'static str,
+    #[schemars(with = "String")]
     jti: TokenId,
     iat: i64,
     nbf: i64,
@@ -38,8 +40,8 @@ struct Active<'a> {
 }
 
 /// All that anybody learns of a token that does not count, or not for them.
-#[derive(Serialize)]
-struct Inactive {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Inactive {
     active: bool,
 }
 

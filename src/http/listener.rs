@@ -33,6 +33,7 @@ use crate::base::limits::{
 use crate::base::peer_of;
 use crate::pki::PeerCertificate;
 use crate::pki::tls::Gate;
+use crate::telemetry::Level;
 
 /// Who is at the other end of a connection. Read once, when it is made; judged on every request.
 #[derive(Clone, Debug)]
@@ -74,13 +75,14 @@ impl Standing {
     }
 }
 
-/// Accepts until `stop` turns true, then lets requests under way end for `DRAIN_WAIT_S`.
+/// Counts its connections in `level`. Accepts until `stop` turns true, then lets requests under way end for `DRAIN_WAIT_S`.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
     (caps, standing): (ConnectionCaps, Standing),
     mut stop: watch::Receiver<bool>,
+    level: Level,
 ) {
     let places = Places::new(caps);
     // Held by every connection, sent nothing through: it closes when the last of them has ended.
@@ -98,12 +100,12 @@ pub async fn serve(
                     continue;
                 };
                 let (acceptor, router, open) = (acceptor.clone(), router.clone(), open.clone());
-                let (stop, standing) = (stop.clone(), standing.clone());
+                let (stop, standing, counted) = (stop.clone(), standing.clone(), level.enter());
                 tokio::spawn(async move {
                     if let Some(stream) = handshake(stream, address, &acceptor, stop.clone()).await {
                         connection(stream, address, router, (stop, standing)).await;
                     }
-                    drop((place, open));
+                    drop((place, open, counted));
                 });
             }
             Err(error) => back_off(&error).await,

@@ -14,6 +14,7 @@ mod guard;
 mod input;
 mod introspection;
 pub mod listener;
+mod openapi;
 mod operators;
 mod problem;
 mod repeat;
@@ -23,6 +24,7 @@ mod stall;
 
 pub use admins::{admin_router, admin_routes};
 pub use agents::{agent_router, agent_routes};
+pub use openapi::openapi;
 pub use problem::Problem;
 pub use repeat::{ONCE_ROUTES, SAFE_ROUTES};
 pub use routes::{Caller, Route};

@@ -1,6 +1,7 @@
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::admins::ChangedAnswer;
@@ -30,8 +31,8 @@ pub(super) fn table() -> Table<AdminDesk> {
     ]
 }
 
-#[derive(Serialize)]
-struct OperatorAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct OperatorAnswer {
     id: String,
     name: String,
     role: &'static str,
@@ -40,8 +41,8 @@ struct OperatorAnswer {
     certificates: Vec<CertificateAnswer>,
 }
 
-#[derive(Serialize)]
-struct CertificateAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct CertificateAnswer {
     serial: String,
     not_after: String,
 }
@@ -76,15 +77,15 @@ async fn operator_named(
     Ok(answer(StatusCode::OK, &OperatorAnswer::from(found)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct InviteBody {
+pub(super) struct InviteBody {
     role: Option<String>,
     owner: Option<String>,
 }
 
-#[derive(Serialize)]
-struct InviteAnswer<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct InviteAnswer<'a> {
     operator: String,
     code: &'a str,
     code_id: String,
@@ -113,9 +114,9 @@ async fn invite(
 }
 
 /// Both are said: a reach that is left out would be one without an end.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct PlaceBody {
+pub(super) struct PlaceBody {
     role: String,
     #[serde(deserialize_with = "Option::deserialize")]
     owner: Option<String>,

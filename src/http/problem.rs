@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::RequestId;
@@ -30,8 +31,8 @@ pub(super) enum Form {
     OAuth,
 }
 
-#[derive(Serialize)]
-struct ProblemBody<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct ProblemBody<'a> {
     r#type: String,
     title: &'static str,
     status: u16,
@@ -47,8 +48,8 @@ struct ProblemBody<'a> {
     errors: &'a [Fault],
 }
 
-#[derive(Serialize)]
-struct OAuthBody<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct OAuthBody<'a> {
     error: &'static str,
     error_description: &'a str,
     error_uri: String,

@@ -14,6 +14,13 @@ pub enum Caller {
     Operator(Need),
 }
 
+impl Caller {
+    /// Whether it takes an operator.
+    pub(super) const fn is_operator(self) -> bool {
+        matches!(self, Self::Operator(_))
+    }
+}
+
 /// One line of a listener's route table. The router is built from the table, so that a test that
 /// walks the table walks the router.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,6 +1,7 @@
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Items, answer};
@@ -32,8 +33,8 @@ pub(super) fn table() -> Table<AdminDesk> {
     ]
 }
 
-#[derive(Serialize)]
-struct AuthorityAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct AuthorityAnswer {
     generation: u32,
     stage: &'static str,
     since: String,
@@ -55,8 +56,8 @@ impl From<AuthorityView> for AuthorityAnswer {
     }
 }
 
-#[derive(Serialize)]
-struct TokenKeyAnswer {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct TokenKeyAnswer {
     generation: u32,
     stage: &'static str,
     since: String,
@@ -86,9 +87,9 @@ async fn prepare_authority(
     Ok(authorities(State(desk), operator).await)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct StageBody {
+pub(super) struct StageBody {
     #[serde(default)]
     force: bool,
 }

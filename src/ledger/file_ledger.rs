@@ -18,6 +18,7 @@ use super::segment::{Frame, Mark};
 use super::writer::{Message, Waiting, Writer};
 use crate::base::limits::{APPENDS_WAITING_MAX, PAGE_BYTES_MAX};
 use crate::base::{Clock, Entropy, LedgerId, Sensitive};
+use crate::telemetry::Latency;
 
 /// Bytes preallocated for a segment, unless configured otherwise.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -70,6 +71,7 @@ impl FileLedger {
             head: Mutex::new(head),
             catalog: RwLock::new(catalog),
             writable: AtomicBool::new(true),
+            syncs: Latency::new(),
         });
         let recovered = (active, generations);
         let writer = Writer::new(Arc::clone(&options), Arc::clone(&shared), follower, recovered, lock);
@@ -79,6 +81,12 @@ impl FileLedger {
             .spawn(move || writer.run(&waiting))
             .map_err(|source| OpenError::Io { doing: "start the ledger's thread", source })?;
         Ok((Self { options, shared, queue, thread: Mutex::new(Some(thread)) }, report))
+    }
+
+    /// How long group commits take to be durable.
+    #[must_use]
+    pub fn syncs(&self) -> &Latency {
+        &self.shared.syncs
     }
 
     /// The state change of `entry`, which this ledger has read back, in clear.
@@ -172,6 +180,7 @@ pub(super) struct Shared {
     head: Mutex<Head>,
     catalog: RwLock<Catalog>,
     writable: AtomicBool,
+    pub(super) syncs: Latency,
 }
 
 impl Shared {

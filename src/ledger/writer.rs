@@ -13,8 +13,8 @@ use super::file_ledger::{Options, Shared};
 use super::keys::{SegmentKeys, plain_len};
 use super::layer::Lock;
 use super::segment::{Frame, Mark, entry_size};
-use crate::base::Sensitive;
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
+use crate::base::{Sensitive, Stopwatch};
 
 /// What the writer is asked.
 pub(super) enum Message {
@@ -195,7 +195,10 @@ impl Writer {
         self.buffer.clear();
         let (seed, keys) = (active.header().checksum_seed(), Arc::clone(active.keys()));
         encode(&mut accepted, &keys, (active.offset(), seed), &mut self.buffer);
-        if let Err(error) = active.append(&self.buffer) {
+        let watch = Stopwatch::start();
+        let appended = active.append(&self.buffer);
+        self.shared.syncs.observe(watch.elapsed());
+        if let Err(error) = appended {
             self.stop(&format!("cannot write a group commit: {error}"));
         } else if let Err(why) = self.follow(&accepted) {
             self.stop(&why);

@@ -26,6 +26,6 @@ pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
 pub use request::{MintRequest, RevealRequest};
 pub use right::{
     Authorised, BeOneself, Contain, ContainOperators, Declare, InviteAgents, Need, OfSigningKeys,
-    PlaceOperators, Reach, ReadDeclared, ReadLedger, ReadOperators, ReadSecretNames, ReadSigningKeys,
-    RevokeTokens, Right, RotateSigningKeys, StoreSecrets, Unauthorised, authorise,
+    PlaceOperators, Reach, ReadDeclared, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames,
+    ReadSigningKeys, RevokeTokens, Right, RotateSigningKeys, StoreSecrets, Unauthorised, authorise,
 };

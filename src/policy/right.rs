@@ -102,6 +102,8 @@ rights! {
     ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Owned;
     /// Reading the ledger, which tells of everything.
     ReadLedger = "read-ledger", [Admin, Security, Auditor], Everything;
+    /// Reading what the broker counts: no names in it.
+    ReadMetrics = "read-metrics", [Admin, Security, Auditor], Everything;
     /// Reading who the operators are.
     ReadOperators = "read-operators", [Admin, Security, Auditor], Everything;
     /// Reading at which stages the keys are that the broker signs with.

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declaration::{Declaration, FAULTS_MAX, Fault, Place, SourceFile, fault};
@@ -20,7 +21,7 @@ pub struct AgentSpec {
 }
 
 /// One line of a plan.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PlannedChange {
     /// What happens to it.
     pub action: Action,
@@ -34,7 +35,7 @@ pub struct PlannedChange {
 }
 
 /// What happens to something declared.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It is new.
@@ -46,7 +47,7 @@ pub enum Action {
 }
 
 /// What can be declared.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Noun {
     /// Something that can be asked for.

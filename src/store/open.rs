@@ -16,6 +16,7 @@ use crate::ledger::{
     self, Append, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport, Options,
     ReadError, Receipt, lock_file,
 };
+use crate::telemetry::Latency;
 
 /// How a store is opened.
 #[derive(Debug)]
@@ -230,6 +231,18 @@ impl<W: World> Store<W> {
     /// [`ReadError`] when the ledger is damaged there.
     pub fn entries(&self, from: u64, max: usize) -> Result<Vec<Entry>, ReadError> {
         self.ledger.read(from, max)
+    }
+
+    /// How long group commits take to be durable.
+    #[must_use]
+    pub fn syncs(&self) -> &Latency {
+        self.ledger.syncs()
+    }
+
+    /// Entries that the index has yet to take in.
+    #[must_use]
+    pub fn index_lag(&self) -> u64 {
+        self.head().seq.saturating_sub(self.index.applied())
     }
 
     /// Whether changes can still be acknowledged.

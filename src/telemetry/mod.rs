@@ -6,6 +6,8 @@
 mod allocator;
 mod hardening;
 mod logs;
+mod meters;
 
 pub use hardening::{Hardening, Protection, harden};
 pub use logs::{LineForm, LogError, init};
+pub use meters::{Answered, Latency, Level, Meters, Reading, Within};

@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Audience, DecisionId, InstanceId, TokenId};
@@ -37,7 +38,7 @@ pub struct Claims {
 }
 
 /// One capability in a token (RFC 9396 §2).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationDetail {
     /// Always `keyward_capability`.
@@ -50,7 +51,7 @@ pub struct AuthorizationDetail {
 }
 
 /// The one type of authorization detail there is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum DetailType {
     /// A declared capability.
     #[serde(rename = "keyward_capability")]
@@ -58,7 +59,7 @@ pub enum DetailType {
 }
 
 /// What the bearer must prove to hold (RFC 8705 §3.1).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confirmation {
     /// SHA-256 of the certificate in DER, base64url.

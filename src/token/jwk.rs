@@ -1,10 +1,11 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::encoding::base64url;
 use crate::crypto::sha256;
 
 /// A public P-256 key in JOSE form (RFC 7517, RFC 7518 §6.2).
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Jwk {
     kty: &'static str,
     crv: &'static str,
@@ -37,7 +38,7 @@ impl Jwk {
 }
 
 /// The keys that tokens are verified with: what `/.well-known/jwks.json` serves.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct KeySet {
     /// The keys.
     pub keys: Vec<Jwk>,

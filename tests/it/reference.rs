@@ -1,8 +1,11 @@
 //! The pages of `docs/reference` that are made from the code: what is committed is what the code says.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use keyward::base::code::Code;
 
 use crate::readme::root;
+use crate::support::broker::TestBroker;
 
 /// Compares the committed `page` with `made`. With `KEYWARD_WRITE_REFERENCE` set, writes it instead.
 pub(crate) fn compare(page: &str, made: &str) {
@@ -46,4 +49,73 @@ fn the_page_of_the_command_line_is_what_the_verbs_say() {
         keyward::cli::reference()
     );
     compare("cli.md", &page);
+}
+
+/// Each family of metrics: its type, its labels, what it says.
+fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>, String)> {
+    let mut families: BTreeMap<String, (String, BTreeSet<String>, String)> = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("HELP"), Some(name), Some(help)) => {
+                families.entry(name.to_owned()).or_default().2 = help.to_owned();
+            }
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                families.entry(name.to_owned()).or_default().0 = kind.to_owned();
+            }
+            _ => {
+                let (sample, labels) = line.split_once('{').unwrap_or((line, ""));
+                let family = families.keys().rev().find(|name| sample.starts_with(name.as_str())).cloned();
+                let Some(family) = family else { continue };
+                let labels = labels.split('}').next().unwrap().split("\",");
+                let names = labels.filter_map(|label| label.split_once('=')).map(|(name, _)| name.to_owned());
+                families.get_mut(&family).unwrap().1.extend(names.filter(|name| name != "le"));
+            }
+        }
+    }
+    families
+}
+
+#[tokio::test]
+async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("research-bot", &["publisher"]).await;
+    agent.token("reports.read").await;
+    agent.ask("grant_type=client_credentials&scope=github.repo.read").await;
+    broker.nobody(broker.agents()).get("/v1/no/such/research-bot").await;
+    let reply = broker.operator().get("/metrics").await;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!((reply.status, reply.header("content-type")), (200, kind));
+    let text = reply.text();
+    for name in ["research-bot", "reports.read", "github", "keyward.test", "127.0.0.1"] {
+        assert!(!text.contains(name), "{name}: {text}");
+    }
+    for line in [
+        "keyward_tokens_minted_total 1",
+        "keyward_denials_total{code=\"capability_not_granted\"} 1",
+        "keyward_ledger_writable 1",
+        "keyward_requests_total{listener=\"agents\",method=\"POST\",route=\"/oauth/token\",status=\"200\",code=\"\"} 1",
+        "keyward_requests_total{listener=\"agents\",method=\"\",route=\"(no route)\",status=\"404\",code=\"route_unknown\"} 1",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}: {text}");
+    }
+    let head =
+        format!("keyward_ledger_seq {}\n", broker.operator().get("/v1/ledger/entries").await.json()["head"]);
+    assert!(text.contains(&head), "{head}: {text}");
+
+    let rows: String = families(&text)
+        .into_iter()
+        .map(|(name, (kind, labels, help))| {
+            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            format!("| `{name}` | {kind} | {} | {} |\n", labels.join(", "), help.trim_end_matches('.'))
+        })
+        .collect();
+    let page = format!(
+        "# Metrics\n\n`GET /metrics` at the operators' listener, in the text form of OpenMetrics, for an operator \
+         with the right role: give the monitoring system an operator's certificate of its own, an auditor's. \
+         Labels have few values and no names in them: routes as the table has them, stable codes, listeners. \
+         Counters have `_total` after their name. Made by `scripts/reference`.\n\n\
+         | metric | type | labels | |\n|---|---|---|---|\n{rows}"
+    );
+    compare("metrics.md", &page);
 }

@@ -316,10 +316,10 @@ impl Caller {
     /// Says `bytes` and gives back all that comes until the other side closes.
     pub(crate) async fn say_and_wait(&self, bytes: &[u8]) -> String {
         let mut stream = self.open().await.unwrap();
-        stream.write_all(bytes).await.unwrap();
-        stream.flush().await.unwrap();
         let mut answer = Vec::new();
-        // How it is closed is no matter.
+        // How far the saying comes and how the connection is closed is no matter, but what is answered.
+        drop(stream.write_all(bytes).await);
+        drop(stream.flush().await);
         drop(stream.read_to_end(&mut answer).await);
         String::from_utf8(answer).unwrap()
     }
@@ -394,6 +394,8 @@ impl Connection {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes().to_vec();
         let status: StatusCode = parts.status;
-        Ok(Reply { status: status.as_u16(), headers: parts.headers, body })
+        let reply = Reply { status: status.as_u16(), headers: parts.headers, body };
+        crate::openapi::check(method, path, &reply);
+        Ok(reply)
     }
 }

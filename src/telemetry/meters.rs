@@ -1,0 +1,207 @@
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// What a monitoring system reads. Every label has few values, all of them ours: a route, a code, a
+/// listener; never a name.
+#[derive(Debug)]
+pub struct Meters {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    minted: Counter,
+    denied: Family<DenialLabels, Counter>,
+    connections: Family<ListenerLabels, Gauge>,
+    ends: Family<CertificateLabels, Gauge>,
+    ledger_seq: Gauge,
+    ledger_writable: Gauge,
+    index_lag: Gauge,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RequestLabels {
+    listener: &'static str,
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct DenialLabels {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CertificateLabels {
+    certificate: &'static str,
+}
+
+/// A request that was answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// The listener that it came to.
+    pub listener: &'static str,
+    /// Its method, as the route table has it.
+    pub method: &'static str,
+    /// Its route, as the table has it.
+    pub route: &'static str,
+    /// The status it was answered with.
+    pub status: u16,
+    /// The code of a refusal; empty for a success.
+    pub code: &'static str,
+}
+
+/// How long something takes, as a histogram that can be shared.
+#[derive(Clone, Debug)]
+pub struct Latency(Histogram);
+
+impl Latency {
+    /// From fifty microseconds to some seconds.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Histogram::new(exponential_buckets(0.000_05, 2.0, 17)))
+    }
+
+    /// It took this long once more.
+    pub fn observe(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How many of something there are at the moment.
+#[derive(Clone, Debug)]
+pub struct Level(Gauge);
+
+impl Level {
+    /// One more, until the guard goes.
+    #[must_use]
+    pub fn enter(&self) -> Within {
+        self.0.inc();
+        Within(self.0.clone())
+    }
+}
+
+/// Counts as one of a [`Level`] as long as it lives.
+#[derive(Debug)]
+pub struct Within(Gauge);
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What is read at the moment of being asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The newest durable sequence.
+    pub ledger_seq: u64,
+    /// Whether the ledger acknowledges.
+    pub ledger_writable: bool,
+    /// Entries that the index has yet to take in.
+    pub index_lag: u64,
+}
+
+impl Meters {
+    /// Meters that have counted nothing yet; `syncs` is the ledger's own.
+    #[must_use]
+    pub fn new(syncs: &Latency) -> Self {
+        let mut registry = Registry::with_prefix("keyward");
+        let (requests, minted, denied) = (Family::default(), Counter::default(), Family::default());
+        let (connections, ends) = (Family::default(), Family::default());
+        let (ledger_seq, ledger_writable, index_lag) = (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("requests", "Requests answered", requests.clone());
+        registry.register("tokens_minted", "Access tokens minted", minted.clone());
+        registry.register("denials", "Decisions that said no to an authenticated agent", denied.clone());
+        registry.register("connections", "Connections that are open", connections.clone());
+        registry.register(
+            "certificate_not_after_timestamp_seconds",
+            "When a certificate of the broker's own ends, in seconds since 1970",
+            ends.clone(),
+        );
+        registry.register("ledger_seq", "The newest durable entry of the ledger", ledger_seq.clone());
+        let writable = "Whether the ledger acknowledges: 1, or 0 until a restart";
+        registry.register("ledger_writable", writable, ledger_writable.clone());
+        let sync = "How long a group commit takes to be durable";
+        registry.register_with_unit("ledger_sync", sync, Unit::Seconds, syncs.0.clone());
+        let lag = "Entries of the ledger that the index has yet to take in";
+        registry.register("index_lag_entries", lag, index_lag.clone());
+        Self { registry, requests, minted, denied, connections, ends, ledger_seq, ledger_writable, index_lag }
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, answered: Answered) {
+        let Answered { listener, method, route, status, code } = answered;
+        self.requests.get_or_create(&RequestLabels { listener, method, route, status, code }).inc();
+    }
+
+    /// A token was minted.
+    pub fn minted(&self) {
+        self.minted.inc();
+    }
+
+    /// An authenticated agent was denied something.
+    pub fn denied(&self, code: &'static str) {
+        self.denied.get_or_create(&DenialLabels { code }).inc();
+    }
+
+    /// The connections of one listener.
+    #[must_use]
+    pub fn connections(&self, listener: &'static str) -> Level {
+        Level(self.connections.get_or_create_owned(&ListenerLabels { listener }))
+    }
+
+    /// A certificate of the broker's own ends at `end_s`, in seconds since 1970.
+    pub fn certificate_ends(&self, certificate: &'static str, end_s: i64) {
+        self.ends.get_or_create(&CertificateLabels { certificate }).set(end_s);
+    }
+
+    /// Everything, in the text form of `OpenMetrics`.
+    #[must_use]
+    pub fn text(&self, reading: &Reading) -> String {
+        self.ledger_seq.set(i64::try_from(reading.ledger_seq).unwrap_or(i64::MAX));
+        self.ledger_writable.set(i64::from(reading.ledger_writable));
+        self.index_lag.set(i64::try_from(reading.index_lag).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            // Writing to a string does not fail; what is missing is better seen than guessed.
+            text.push_str("# incomplete\n");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_falls_again_when_what_it_counts_has_gone() {
+        let meters = Meters::new(&Latency::new());
+        let level = meters.connections("agents");
+        let reading = Reading { ledger_seq: 7, ledger_writable: true, index_lag: 0 };
+        let within = (level.enter(), level.enter());
+        assert!(meters.text(&reading).contains("keyward_connections{listener=\"agents\"} 2\n"));
+        drop(within);
+        let text = meters.text(&reading);
+        assert!(text.contains("keyward_connections{listener=\"agents\"} 0\n"), "{text}");
+        assert!(text.contains("keyward_ledger_seq 7\n") && text.ends_with("# EOF\n"), "{text}");
+    }
+}
