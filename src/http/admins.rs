@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::routing::{get, post};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::agents::{Status, not_ready};
 use super::answers::{
@@ -360,7 +361,10 @@ async fn put_secret(
 pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 async fn document(State(_): State<AdminDesk>, _operator: Operator<BeOneself>) -> Response<Body> {
-    answer(StatusCode::OK, &openapi("Keyward, for operators", &admin_routes()))
+    // Made once: it is the same for as long as the program runs.
+    static DOCUMENT: LazyLock<Option<Value>> =
+        LazyLock::new(|| openapi("Keyward, for operators", &admin_routes()));
+    answer(StatusCode::OK, &*DOCUMENT)
 }
 
 async fn metrics(State(desk): State<AdminDesk>, operator: Operator<ReadMetrics>) -> Response<Body> {

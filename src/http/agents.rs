@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::routing::{get, post};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
 use super::discovery;
@@ -80,7 +81,10 @@ async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem
 }
 
 async fn document() -> Response<Body> {
-    public(answer(StatusCode::OK, &openapi("Keyward, for agents", &agent_routes())))
+    // Made once: it is the same for as long as the program runs.
+    static DOCUMENT: LazyLock<Option<Value>> =
+        LazyLock::new(|| openapi("Keyward, for agents", &agent_routes()));
+    public(answer(StatusCode::OK, &*DOCUMENT))
 }
 
 async fn jwks(State(desk): State<AgentDesk>) -> Response<Body> {
