@@ -41,7 +41,7 @@ pub use overview::{AgentOverview, AgentView, CapabilityView, InstanceView, RoleV
 pub use put_secret::Stored;
 pub use renew::RenewInput;
 pub use reveal::Revealed;
-pub use revoke::Revocation;
+pub use revoke::{Ended, Revocation};
 pub use rotate_keys::{AuthorityView, Force, TokenKeyView};
 pub use signing_keys::{authorities, token_keys};
 pub use world::{Effect, World};

@@ -13,8 +13,18 @@ use crate::operators::{self, Operator};
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
 use crate::registry::{Agent, Owned};
-use crate::revocation::{self, Liveness, RevocationChanged, Subject, keys};
-use crate::store::Change;
+use crate::revocation::{self, Denial, Liveness, RevocationChanged, Subject, keys};
+use crate::store::{Change, CommitError, Unrecorded};
+
+/// Something was ended, suspended or resumed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// The entry of this sequence says so.
+    Recorded(u64),
+    /// The ledger could not take it: it holds in memory, at once, until the broker's next start, and
+    /// has to be done again then.
+    InMemory,
+}
 
 /// What is done to a subject.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +43,15 @@ impl Revocation {
             Self::Revoke => "revoke",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+        }
+    }
+
+    /// What of it can be done without a record: whatever takes away.
+    const fn denial(self, subject: Subject) -> Option<Denial> {
+        match self {
+            Self::Revoke => Some(Denial::Kill(subject)),
+            Self::Suspend => Some(Denial::Block(subject)),
+            Self::Resume => None,
         }
     }
 
@@ -86,7 +105,7 @@ impl AdminDesk {
         name: &AgentName,
         what: Revocation,
         once: Option<&Once>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Ended, Failure> {
         let find = |world: &World| {
             let agent = world.registry.agent_named(name);
             let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
@@ -104,7 +123,7 @@ impl AdminDesk {
         by: &Authorised<Contain>,
         id: InstanceId,
         once: Option<&Once>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Ended, Failure> {
         let find = |world: &World| {
             let agent = world.registry.agents().find(|agent| agent.instances.contains_key(&id));
             let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
@@ -123,7 +142,7 @@ impl AdminDesk {
         by: &Authorised<Contain>,
         serial: Serial,
         once: Option<&Once>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Ended, Failure> {
         let find = |world: &World| {
             let found = world.registry.agents().find_map(|agent| {
                 let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()));
@@ -144,7 +163,7 @@ impl AdminDesk {
         by: &Authorised<RevokeTokens>,
         id: TokenId,
         once: Option<&Once>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Ended, Failure> {
         let find = |_: &World| Ok(Found { subject: Subject::Token(id), agent: None, operator: None });
         self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
     }
@@ -160,7 +179,7 @@ impl AdminDesk {
         name: &OperatorName,
         what: Revocation,
         once: Option<&Once>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Ended, Failure> {
         let find = |world: &World| {
             let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
             if what != Revocation::Resume {
@@ -209,13 +228,13 @@ impl Core {
         what: Revocation,
         once: Option<&Once>,
         find: &(dyn Fn(&World) -> Result<Found, Failure> + Sync),
-    ) -> Result<u64, Failure> {
+    ) -> Result<Ended, Failure> {
         let revoked = deciding_again!(async {
             let (found, before, as_of) = self
                 .store
                 .read(|world, as_of| (find(world), done_before(world, once, self.clock.now()), as_of));
             if let Some(before) = before? {
-                return Ok((before.seq, None));
+                return Ok((Ended::Recorded(before.seq), None));
             }
             let Found { subject, agent, operator } = found?;
             let id = match subject {
@@ -243,14 +262,26 @@ impl Core {
                 change = change.rely(admins, as_of).advance(admins);
             }
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            Ok((self.store.commit(change, ()).await?.seq(), Some(subject)))
+            let ended = match self.store.commit(change, ()).await {
+                Ok(receipt) => Ended::Recorded(receipt.seq()),
+                Err(error) => self.without_record(what.denial(subject), error)?,
+            };
+            Ok((ended, Some(subject)))
         });
-        let (seq, subject) = revoked?;
+        let (ended, subject) = revoked?;
         // Nobody is connected on the strength of a token.
         if !matches!(subject, None | Some(Subject::Token(_))) {
             self.standing_changed();
         }
-        Ok(seq)
+        Ok(ended)
+    }
+
+    /// On the worst day the disk is full or has failed, and somebody has to be stopped all the same.
+    fn without_record(&self, denial: Option<Denial>, error: CommitError) -> Result<Ended, CommitError> {
+        let (Some(denial), Some(unrecorded)) = (denial, Unrecorded::of(&error)) else { return Err(error) };
+        tracing::error!(%error, "a revocation holds in memory alone: the ledger could not take it");
+        self.store.deny(unrecorded, self.clock.now(), &denial);
+        Ok(Ended::InMemory)
     }
 }
 

@@ -62,6 +62,12 @@ impl store::World for World {
         }
     }
 
+    type Denial = revocation::Denial;
+
+    fn deny(&mut self, at: At, denial: &revocation::Denial) {
+        self.revocations.deny(at, *denial);
+    }
+
     fn project(effect: &Effect, out: &mut Projection) {
         match effect {
             Effect::Registry(effect) => Registry::project(effect, out),

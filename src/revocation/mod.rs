@@ -6,4 +6,4 @@
 
 mod state;
 
-pub use state::{Effect, Liveness, RevocationChanged, Revocations, Subject, keys};
+pub use state::{Denial, Effect, Liveness, RevocationChanged, Revocations, Subject, keys};

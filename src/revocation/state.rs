@@ -68,6 +68,16 @@ pub enum Effect {
     Unblock(Subject),
 }
 
+/// What a revocation or suspension does when it cannot be recorded. There is no way to take one back
+/// without a record.
+#[derive(Clone, Copy, Debug)]
+pub enum Denial {
+    /// Everything issued under the subject so far is dead.
+    Kill(Subject),
+    /// Nothing issued under the subject counts.
+    Block(Subject),
+}
+
 /// A revoked token is remembered until it would have ended by itself, with as much again to spare.
 const TOKEN_MEMORY_S: i64 = 2 * (TOKEN_LIFE_MAX_S + LEEWAY_S);
 
@@ -123,6 +133,15 @@ impl Revocations {
             Effect::Block(_) => mark.blocked = true,
             Effect::Unblock(_) => mark.blocked = false,
         }
+    }
+
+    /// Takes in what no entry says.
+    pub fn deny(&mut self, at: At, denial: Denial) {
+        let effect = match denial {
+            Denial::Kill(subject) => Effect::Kill(subject),
+            Denial::Block(subject) => Effect::Block(subject),
+        };
+        self.apply(at, &effect);
     }
 
     fn forget_tokens(&mut self, now: Timestamp) {

@@ -24,6 +24,13 @@ pub trait World: Send + Sync + 'static {
 
     /// What `effect` puts into the index.
     fn project(effect: &Self::Effect, out: &mut Projection);
+
+    /// What may be done to the state when it cannot be recorded: something that takes away, and gives
+    /// nothing.
+    type Denial: Sync;
+
+    /// Does it. It lasts until the next start.
+    fn deny(&mut self, at: At, denial: &Self::Denial);
 }
 
 /// Something that an entry says happened. Never holds a secret value.
@@ -103,6 +110,24 @@ impl<E: Serialize> Change<E> {
             expect: self.expect,
             advance: self.advance,
         })
+    }
+}
+
+/// Proof that a change could not be recorded because the ledger has failed or is out of space: what it
+/// was to take away is taken away in memory all the same.
+#[must_use]
+#[derive(Debug)]
+pub struct Unrecorded(());
+
+impl Unrecorded {
+    /// The proof, when `error` is such a failure.
+    #[must_use]
+    pub const fn of(error: &CommitError) -> Option<Self> {
+        match error {
+            CommitError::Append(AppendError::Failed | AppendError::NoSpace) => Some(Self(())),
+            CommitError::Append(AppendError::Busy | AppendError::Conflict(_) | AppendError::TooLarge)
+            | CommitError::Unwritable => None,
+        }
     }
 }
 

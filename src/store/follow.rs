@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::change::{At, Projection, World, decode};
+use crate::base::Timestamp;
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, Follower, Tree};
 
@@ -22,6 +23,13 @@ impl<W: World> Memory<W> {
     /// The tree over all entries that have been taken in.
     pub(super) fn tree(&self) -> Tree {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes something away that no entry says. The mark is that of the entry that would come next.
+    pub(super) fn deny(&self, time: Timestamp, denial: &W::Denial) {
+        let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
+        let seq = self.as_of.load(Ordering::Acquire).saturating_add(1);
+        world.deny(At { seq, time }, denial);
     }
 
     /// The state, and the sequence of the last entry in it. The sequence is read under the lock, so

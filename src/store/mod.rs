@@ -10,5 +10,5 @@ mod follow;
 mod open;
 mod rebuild;
 
-pub use change::{At, Change, CommitError, Event, Projection, World};
+pub use change::{At, Change, CommitError, Event, Projection, Unrecorded, World};
 pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::change::{Change, CommitError, World};
+use super::change::{Change, CommitError, Unrecorded, World};
 use super::follow::{Memory, WorldFollower};
 use super::rebuild::{Rebuild, projection, reindex};
-use crate::base::{Clock, Entropy, Sensitive};
+use crate::base::{Clock, Entropy, Sensitive, Timestamp};
 use crate::index::{Index, IndexError, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
@@ -165,6 +165,12 @@ impl<W: World> Store<W> {
         value: T,
     ) -> Result<Receipt<T>, CommitError> {
         Ok(self.ledger.commit(change.into_draft()?, value).await?)
+    }
+
+    /// Takes something away in memory, because it could not be recorded: it holds until the next
+    /// start, and no entry says it.
+    pub fn deny(&self, _unrecorded: Unrecorded, time: Timestamp, denial: &W::Denial) {
+        self.memory.deny(time, denial);
     }
 
     /// The record under `key` of `tree` that entry `seq` wrote.

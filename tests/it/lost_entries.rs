@@ -17,6 +17,10 @@ struct Notes;
 struct Note(String);
 const TREE: Tree = Tree::new("note");
 impl World for Notes {
+    type Denial = ();
+
+    fn deny(&mut self, _at: At, (): &()) {}
+
     type Effect = Note;
     fn apply(&mut self, _: At, _: &Note) {}
     fn project(note: &Note, out: &mut Projection) {
