@@ -10,6 +10,7 @@ use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use super::input;
+use crate::base::code;
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{AgentName, IdError, InstanceId, NameError, Network, OwnerName, SecretName, TokenId};
 use crate::pki::{Serial, SerialError};
@@ -129,9 +130,13 @@ pub(super) async fn change(home: &Path, path: &str, done: &str, console: &Consol
     let answer = Client::of(home, Kind::Operator).await?.post_json(path, &json!({})).await?.json()?;
     if console.is_json() {
         console.json(&answer);
-    } else {
-        let seq = answer.get("seq").and_then(Value::as_u64).unwrap_or_default();
+    } else if let Some(seq) = answer.get("seq").and_then(Value::as_u64) {
         console.line(&format!("{done} in ledger entry {seq}: the next request meets it"));
+    } else {
+        console.line(&format!("{done}: the next request meets it"));
+    }
+    if answer.get("durable").and_then(Value::as_bool) == Some(false) {
+        return Err(Failure::new(code::NOT_DURABLE));
     }
     Ok(())
 }

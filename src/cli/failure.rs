@@ -129,7 +129,7 @@ impl Failure {
 }
 
 /// The exit codes, and what each means.
-pub(super) const EXIT_CODES: [(u8, &str); 10] = [
+pub(super) const EXIT_CODES: [(u8, &str); 11] = [
     (0, "ok"),
     (1, "failed, for a reason of this machine's or of keyward's own"),
     (2, "used wrongly, or bad input"),
@@ -140,6 +140,7 @@ pub(super) const EXIT_CODES: [(u8, &str); 10] = [
     (9, "too often: later"),
     (10, "the broker cannot be reached, is sealed, or can acknowledge nothing now"),
     (11, "a verification failed"),
+    (12, "done in part: what it says is missing has to be done again"),
 ];
 
 /// One of [`EXIT_CODES`].
@@ -154,6 +155,7 @@ pub(super) const fn exit_code(sort: Sort) -> u8 {
         Sort::Limited => 9,
         Sort::Unavailable | Sort::NotStarted => 10,
         Sort::Unverified => 11,
+        Sort::Partial => 12,
     }
 }
 

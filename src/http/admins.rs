@@ -30,7 +30,7 @@ use crate::base::limits::{
     SECRET_BYTES_MAX,
 };
 use crate::base::{AgentName, SecretName};
-use crate::broker::{AdminDesk, InviteInput, Revocation};
+use crate::broker::{AdminDesk, Ended, InviteInput, Revocation};
 use crate::pki::{Serial, SerialError};
 use crate::policy::{
     BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, ReadSecretNames,
@@ -250,6 +250,25 @@ pub(super) struct ChangedAnswer {
     pub(super) seq: u64,
 }
 
+/// What was ended, suspended or resumed.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct EndedAnswer {
+    /// The entry that says so; none when the ledger could not take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seq: Option<u64>,
+    /// Whether it holds beyond the broker's next start.
+    pub(super) durable: bool,
+}
+
+impl From<Ended> for EndedAnswer {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Recorded(seq) => Self { seq: Some(seq), durable: true },
+            Ended::InMemory => Self { seq: None, durable: false },
+        }
+    }
+}
+
 async fn revoke_agent(
     State(desk): State<AdminDesk>,
     operator: Operator<Contain>,
@@ -282,8 +301,8 @@ async fn standing(
 ) -> Result<Response<Body>, Problem> {
     let agent: AgentName = name(agent)?;
     let once = operator.once(desk, &[]);
-    let seq = desk.revoke_agent(&operator.authorised, &agent, what, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
+    let ended = desk.revoke_agent(&operator.authorised, &agent, what, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
 }
 
 async fn revoke_instance(
@@ -292,8 +311,8 @@ async fn revoke_instance(
     Path(instance): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let once = operator.once(&desk, &[]);
-    let seq = desk.revoke_instance(&operator.authorised, id(&instance)?, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
+    let ended = desk.revoke_instance(&operator.authorised, id(&instance)?, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
 }
 
 async fn revoke_certificate(
@@ -305,8 +324,8 @@ async fn revoke_certificate(
         .parse()
         .map_err(|error: SerialError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))?;
     let once = operator.once(&desk, &[]);
-    let seq = desk.revoke_certificate(&operator.authorised, serial, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
+    let ended = desk.revoke_certificate(&operator.authorised, serial, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
 }
 
 async fn revoke_token(
@@ -315,8 +334,8 @@ async fn revoke_token(
     Path(token): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let once = operator.once(&desk, &[]);
-    let seq = desk.revoke_token(&operator.authorised, id(&token)?, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
+    let ended = desk.revoke_token(&operator.authorised, id(&token)?, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
 }
 
 async fn capabilities(State(desk): State<AdminDesk>, operator: Operator<ReadDeclared>) -> Response<Body> {

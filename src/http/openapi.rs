@@ -291,7 +291,7 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             reads("The token keys, and their stages", schemas.gives::<Items<signing_keys::TokenKeyAnswer>>())
         }
         ("POST", _) if matches!(last, "revoke" | "suspend" | "resume") => {
-            reads("Revoke, suspend or resume", schemas.gives::<admins::ChangedAnswer>())
+            reads("Revoke, suspend or resume", schemas.gives::<admins::EndedAnswer>())
         }
         _ => None,
     }

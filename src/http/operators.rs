@@ -4,7 +4,7 @@ use axum::http::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::admins::ChangedAnswer;
+use super::admins::{ChangedAnswer, EndedAnswer};
 use super::answers::{Items, answer};
 use super::guard::{Operator, operator};
 use super::input::{json, name};
@@ -144,8 +144,8 @@ async fn contain(
 ) -> Result<Response<Body>, Problem> {
     let once = operator.once(&desk, &[]);
     let contained = name(&contained)?;
-    let seq = desk.revoke_operator(&operator.authorised, &contained, what, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
+    let ended = desk.revoke_operator(&operator.authorised, &contained, what, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
 }
 
 fn role(text: &str) -> Result<OperatorRole, Problem> {

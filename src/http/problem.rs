@@ -109,7 +109,9 @@ impl Problem {
             Sort::NotGranted | Sort::InvalidScope => "invalid_scope",
             Sort::InvalidTarget => "invalid_target",
             Sort::Limited | Sort::Unavailable => "temporarily_unavailable",
-            Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified => "server_error",
+            Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified | Sort::Partial => {
+                "server_error"
+            }
             Sort::UnsupportedGrant => "unsupported_grant_type",
             Sort::Invalid | Sort::NotFound | Sort::Conflict | Sort::Usage => "invalid_request",
         }
@@ -153,7 +155,7 @@ fn status(code: Code) -> StatusCode {
         | Sort::Usage => StatusCode::BAD_REQUEST,
         Sort::Limited => StatusCode::TOO_MANY_REQUESTS,
         Sort::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified => {
+        Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified | Sort::Partial => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }

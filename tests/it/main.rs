@@ -45,3 +45,4 @@ mod routes;
 mod signing_keys;
 mod support;
 mod tls;
+mod worst_day;

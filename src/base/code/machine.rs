@@ -74,6 +74,9 @@ super::codes! {
     START_FAILED "start_failed" NotStarted:
         "the broker could not start",
         "this is a fault of keyward itself: please report it";
+    NOT_DURABLE "not_durable" Partial:
+        "it holds from now on, in memory alone: the ledger could not take it",
+        "free space on the broker's disk or mend it, start the broker again, and then say the same once more: a start forgets it";
     LEDGER_EMPTY "ledger_empty" Unverified:
         "there is no ledger entry below the directory",
         "name the data directory of a broker";

@@ -62,6 +62,8 @@ pub enum Sort {
     Local,
     /// A verification failed.
     Unverified,
+    /// What was asked was done in part.
+    Partial,
 }
 
 /// The text is no code of this version.
