@@ -17,15 +17,18 @@ const { createLocalJWKSet, errors, jwtVerify } = await import("jose");
 const [issuer, audience, authority, certificate, key, port] = process.argv.slice(2);
 const ca = readFileSync(authority);
 
-const fetchKeys = () =>
-  new Promise((resolve, reject) => {
-    const asked = https.get(`${issuer}/.well-known/jwks.json`, { ca, timeout: 5000 }, (answer) => {
-      let text = "";
-      answer.on("data", (part) => (text += part));
-      answer.on("end", () => resolve(createLocalJWKSet(JSON.parse(text))));
-    });
-    asked.on("error", reject);
+async function fetchKeys() {
+  const answer = await new Promise((resolve, reject) => {
+    const options = { ca, signal: AbortSignal.timeout(5000) };
+    https.get(`${issuer}/.well-known/jwks.json`, options, resolve).on("error", reject);
   });
+  let text = "";
+  for await (const part of answer) text += part;
+  return createLocalJWKSet(JSON.parse(text));
+}
+
+// The token is not taken: the caller is answered 401.
+class Refused extends Error {}
 
 let keys;
 
@@ -48,7 +51,7 @@ async function verified(token, peer) {
   });
   // RFC 8705 section 3.1. Without this the token is a bearer token: whoever steals it can use it.
   const thumbprint = createHash("sha256").update(peer).digest("base64url");
-  if (payload.cnf?.["x5t#S256"] !== thumbprint) throw new Error("the token is bound to another certificate");
+  if (payload.cnf?.["x5t#S256"] !== thumbprint) throw new Refused("the token is bound to another certificate");
   return payload;
 }
 
@@ -71,14 +74,16 @@ https
   .createServer(tls, async (request, response) => {
     const [scheme, token] = (request.headers.authorization ?? "").split(" ");
     try {
-      if (scheme.toLowerCase() !== "bearer" || !token) throw new Error("no token");
+      if (scheme.toLowerCase() !== "bearer" || !token) throw new Refused("no token");
       const claims = await verified(token, request.socket.getPeerCertificate().raw);
       if (!claims.scope.split(" ").includes("reports.read")) {
         return answer(response, 403, { error: "insufficient_scope" });
       }
       answer(response, 200, { hello: claims.sub });
     } catch (error) {
-      answer(response, 401, { error: "invalid_token" });
+      const isRefused = error instanceof Refused || error instanceof errors.JOSEError;
+      if (isRefused) return answer(response, 401, { error: "invalid_token" });
+      answer(response, 503, { error: "temporarily_unavailable" }); // No keys: no fault of the token's.
     }
   })
   .listen(Number(port), "127.0.0.1");

@@ -81,6 +81,9 @@ def handler(keys, issuer, audience):
             except Refused as refused:
                 self.answer(401, {"error": "invalid_token", "why": str(refused)})
                 return
+            except (OSError, ValueError):
+                self.answer(503, {"error": "temporarily_unavailable"})  # No keys: no fault of the token's.
+                return
             if "reports.read" not in claims["scope"].split(" "):
                 self.answer(403, {"error": "insufficient_scope"})
                 return

@@ -4,7 +4,7 @@ use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{
-    AgentId, AgentName, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Timestamp,
 };
 use crate::policy::{Authorised, ReadDeclared, ReadSecretNames};
 use crate::registry::{Access, Agent, Capability, Delivery, InstanceState, Owned, Registry};
@@ -20,6 +20,8 @@ pub struct AgentView {
     pub owner: Option<OwnerName>,
     /// Its roles.
     pub roles: Vec<RoleName>,
+    /// The audience that it serves, when it is a resource server.
+    pub serves: Option<Audience>,
     /// Most live instances at a time.
     pub max_instances: u32,
     /// Its instances.
@@ -192,6 +194,7 @@ fn agent_view(registry: &Registry, agent: &Agent, now: Timestamp) -> AgentView {
         name: agent.name.clone(),
         owner: registry.owners().of(&Owned::Agent(agent.name.clone())).cloned(),
         roles: agent.roles.iter().cloned().collect(),
+        serves: agent.serves.clone(),
         max_instances: agent.max_instances,
         instances: instances.collect(),
     }

@@ -147,7 +147,13 @@ pub(super) const EXIT_CODES: [(u8, &str); 11] = [
 pub(super) const fn exit_code(sort: Sort) -> u8 {
     match sort {
         Sort::Internal | Sort::Local => 1,
-        Sort::Usage | Sort::Invalid | Sort::InvalidScope | Sort::InvalidTarget | Sort::UnsupportedGrant => 2,
+        Sort::Usage
+        | Sort::Invalid
+        | Sort::InvalidScope
+        | Sort::InvalidTarget
+        | Sort::InvalidDetails
+        | Sort::UnsupportedGrant
+        | Sort::UnsupportedResponse => 2,
         Sort::Unauthenticated => 4,
         Sort::Denied | Sort::NotGranted => 5,
         Sort::NotFound => 7,

@@ -37,9 +37,13 @@ pub fn agent_routes() -> Vec<Route> {
 pub fn agent_router(desk: AgentDesk) -> Router {
     let (edge, own) = (Edge::new("agents", agent_routes(), desk.meters()), desk.clone());
     build(table())
-        .layer(axum::middleware::from_fn(move |request, next| {
+        .layer(axum::middleware::from_fn(move |request: Request, next| {
             let (edge, own) = (Arc::clone(&edge), own.clone());
-            async move { discovery::pointed_to(own.issuer(), edge.pass(own.request_id(), request, next).await) }
+            async move {
+                let is_resource = request.uri().path().starts_with("/v1/secrets/");
+                let response = edge.pass(own.request_id(), request, next).await;
+                if is_resource { discovery::pointed_to(own.issuer(), response) } else { response }
+            }
         }))
         .with_state(desk)
 }

@@ -71,6 +71,8 @@ pub(super) struct AgentAnswer {
     name: String,
     owner: Option<String>,
     roles: Vec<String>,
+    /// The audience that it serves, when it is a resource server.
+    audience: Option<String>,
     max_instances: u32,
     instances: Vec<InstanceAnswer>,
 }
@@ -98,6 +100,7 @@ impl From<AgentView> for AgentAnswer {
             name: view.name.to_string(),
             owner: view.owner.map(|name| name.to_string()),
             roles: view.roles.iter().map(ToString::to_string).collect(),
+            audience: view.serves.map(|audience| audience.to_string()),
             max_instances: view.max_instances,
             instances: instances.collect(),
         }

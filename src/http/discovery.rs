@@ -36,7 +36,6 @@ pub(super) struct AuthorizationServer<'a> {
     grant_types_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: [&'static str; 1],
     tls_client_certificate_bound_access_tokens: bool,
-    authorization_details_types_supported: [&'static str; 1],
 }
 
 /// RFC 8705 §5. They are the same endpoints: one listener takes callers with a certificate and
@@ -66,10 +65,8 @@ pub(super) struct ProtectedResource<'a> {
     jwks_uri: String,
     bearer_methods_supported: [&'static str; 1],
     tls_client_certificate_bound_access_tokens: bool,
-    authorization_details_types_supported: [&'static str; 1],
 }
 
-const DETAIL_TYPES: [&str; 1] = ["keyward_capability"];
 const BY_CERTIFICATE: [&str; 1] = ["tls_client_auth"];
 
 fn described(issuer: &str) -> AuthorizationServer<'_> {
@@ -92,7 +89,6 @@ fn described(issuer: &str) -> AuthorizationServer<'_> {
         grant_types_supported: ["client_credentials"],
         token_endpoint_auth_methods_supported: BY_CERTIFICATE,
         tls_client_certificate_bound_access_tokens: true,
-        authorization_details_types_supported: DETAIL_TYPES,
     }
 }
 
@@ -122,20 +118,24 @@ async fn protected_resource(State(desk): State<AgentDesk>) -> Response<Body> {
         jwks_uri: keys_of(issuer),
         bearer_methods_supported: ["header"],
         tls_client_certificate_bound_access_tokens: true,
-        authorization_details_types_supported: DETAIL_TYPES,
     };
     public(answer(StatusCode::OK, &resource))
 }
 
-/// Whoever is asked for another token is told where to find out how to get one (RFC 9728 §5.1).
+/// Where the broker is a resource itself: whoever is asked for a token, or for another one, is told where
+/// to find out how to get it (RFC 9728 §5.1).
 pub(super) fn pointed_to(issuer: &str, mut response: Response<Body>) -> Response<Body> {
-    if let Some(challenge) = response.headers().get(header::WWW_AUTHENTICATE) {
-        let challenge = challenge.to_str().unwrap_or("Bearer").to_owned();
-        let whole =
-            format!("{challenge}, resource_metadata=\"{issuer}/.well-known/oauth-protected-resource\"");
-        if let Ok(whole) = HeaderValue::from_str(&whole) {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, whole);
-        }
+    let given = response.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    let challenge = match given {
+        // The first parameter comes without a comma.
+        Some("Bearer") => "Bearer ".to_owned(),
+        Some(given) => format!("{given}, "),
+        None if response.status() == StatusCode::UNAUTHORIZED => "Bearer ".to_owned(),
+        None => return response,
+    };
+    let whole = format!("{challenge}resource_metadata=\"{issuer}/.well-known/oauth-protected-resource\"");
+    if let Ok(whole) = HeaderValue::from_str(&whole) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, whole);
     }
     response
 }

@@ -112,7 +112,9 @@ impl Problem {
             Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified | Sort::Partial => {
                 "server_error"
             }
+            Sort::InvalidDetails => "invalid_authorization_details",
             Sort::UnsupportedGrant => "unsupported_grant_type",
+            Sort::UnsupportedResponse => "unsupported_response_type",
             Sort::Invalid | Sort::NotFound | Sort::Conflict | Sort::Usage => "invalid_request",
         }
     }
@@ -151,7 +153,9 @@ fn status(code: Code) -> StatusCode {
         | Sort::NotGranted
         | Sort::InvalidScope
         | Sort::InvalidTarget
+        | Sort::InvalidDetails
         | Sort::UnsupportedGrant
+        | Sort::UnsupportedResponse
         | Sort::Usage => StatusCode::BAD_REQUEST,
         Sort::Limited => StatusCode::TOO_MANY_REQUESTS,
         Sort::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -167,13 +171,15 @@ impl From<crate::authn::AuthnError> for Problem {
     }
 }
 
-/// What a caller with another token could get further with (RFC 6750 §3).
-const BAD_TOKEN: [Code; 5] = [
-    code::TOKEN_MISSING,
-    code::TOKEN_INVALID,
-    code::TOKEN_EXPIRED,
-    code::TOKEN_REVOKED,
-    code::TOKEN_OTHER_HOLDER,
+/// What a caller with another token could get further with (RFC 6750 §3): whoever has shown none is
+/// told of no error.
+const CHALLENGES: [(Code, &str); 6] = [
+    (code::TOKEN_MISSING, "Bearer"),
+    (code::TOKEN_INVALID, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_EXPIRED, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_REVOKED, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_OTHER_HOLDER, "Bearer error=\"invalid_token\""),
+    (code::SECRET_NOT_GRANTED, "Bearer error=\"insufficient_scope\""),
 ];
 
 /// Rides on the response; the edge writes it out, with the request's id, and logs it once.
@@ -204,9 +210,8 @@ impl Problem {
             let seconds = self.failure.retry_after_s.unwrap_or(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if BAD_TOKEN.contains(&self.failure.code) {
-            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        if let Some((_, challenge)) = CHALLENGES.iter().find(|(code, _)| *code == self.failure.code) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -113,6 +113,11 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
             "invalid_request",
             "client_id_mismatch",
         ),
+        (
+            "grant_type=client_credentials&authorization_details=[]",
+            "invalid_authorization_details",
+            "authorization_details_not_taken",
+        ),
         ("grant_type=password&scope=reports.read", "unsupported_grant_type", "grant_type_unsupported"),
         ("scope=reports.read", "invalid_request", "grant_type_absent"),
         (

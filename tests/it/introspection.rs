@@ -185,10 +185,36 @@ async fn what_stock_clients_look_for_is_there() {
         (&oauth["issuer"], &oauth["issuer"])
     );
     assert_eq!(resource["tls_client_certificate_bound_access_tokens"], true);
+    for document in [&oauth, &resource] {
+        let told = document.get("authorization_details_types_supported");
+        assert!(told.is_none(), "no request takes them yet");
+    }
+}
 
+#[tokio::test]
+async fn whoever_comes_without_the_right_token_is_told_where_to_learn_of_it() {
+    let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
-    let refused = agent.caller.get("/v1/secrets/github/app").await;
-    let challenge = refused.header("www-authenticate");
-    let metadata = format!("{}/.well-known/oauth-protected-resource", oauth["issuer"].as_str().unwrap());
-    assert!(challenge.starts_with("Bearer ") && challenge.contains(&metadata), "{challenge}");
+    let metadata = "resource_metadata=\"https://127.0.0.1:8443/.well-known/oauth-protected-resource\"";
+    let nobody = broker.nobody(broker.agents());
+    for caller in [&nobody, &agent.caller] {
+        let refused = caller.get("/v1/secrets/github/app").await;
+        let challenge = format!("Bearer {metadata}");
+        assert_eq!((refused.status, refused.header("www-authenticate")), (401, challenge.as_str()));
+    }
+    let wrong = agent.secret("github/app", "x").await;
+    let challenge = format!("Bearer error=\"invalid_token\", {metadata}");
+    assert_eq!((wrong.status, wrong.header("www-authenticate")), (401, challenge.as_str()));
+    let narrow = agent.secret("github/absent", &agent.token("github.repo.read").await).await;
+    let challenge = format!("Bearer error=\"insufficient_scope\", {metadata}");
+    assert_eq!((narrow.status, narrow.header("www-authenticate")), (403, challenge.as_str()));
+    for (method, path) in [("GET", "/v1/whoami"), ("POST", "/oauth/token")] {
+        let refused = nobody.send(method, path, &[], b"").await;
+        assert_eq!(
+            (refused.status, refused.header("www-authenticate")),
+            (401, ""),
+            "no token helps here: {path}"
+        );
+    }
+    assert_eq!(agent.caller.get("/v1/secrets/Github").await.header("www-authenticate"), "");
 }

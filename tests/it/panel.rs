@@ -49,7 +49,7 @@ pub(crate) fn held(process: &Process, who: &str, name: &str) -> String {
     process.path(&format!("home-{who}/agent/{name}.pem")).display().to_string()
 }
 
-/// What both OAuth clients of the panel are told.
+/// What the OAuth clients of the panel are told.
 fn client_args(process: &Process) -> Vec<String> {
     let of = |who: &str, name: &str| held(process, who, name);
     vec![
@@ -71,6 +71,14 @@ fn authlib_discovers_gets_verifies_introspects_and_revokes() {
     let args = client_args(&process);
     let said = python("authlib_client.py", &args.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains("ok: authlib"), "{said}");
+}
+
+#[test]
+fn requests_oauthlib_gets_verifies_introspects_and_revokes() {
+    let process = set_up();
+    let args = client_args(&process);
+    let said = python("requests_oauthlib_client.py", &args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.contains("ok: requests-oauthlib"), "{said}");
 }
 
 #[test]

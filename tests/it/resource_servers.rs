@@ -22,6 +22,9 @@ struct Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
+        if self.server.try_wait().unwrap().is_some() {
+            return;
+        }
         // Not SIGKILL: nginx has to end its workers.
         let pid = Pid::from_raw(self.server.id().cast_signed()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
@@ -80,7 +83,13 @@ impl Bed {
 
     /// The status, and what was said, when `who` asks with `token`.
     fn ask(&self, who: &str, token: Option<&str>) -> (String, String) {
+        self.ask_saying(who, token, &[])
+    }
+
+    /// The same, with more fields in the header.
+    fn ask_saying(&self, who: &str, token: Option<&str>, fields: &[String]) -> (String, String) {
         let mut command = Command::new("curl");
+        command.args(fields.iter().flat_map(|field| ["-H", field]));
         command.args(["-sS", "-i", "--cacert"]).arg(self.process.path("server.pem"));
         command.args(["--cert", &held(&self.process, who, "certificate")]);
         command.args(["--key", &held(&self.process, who, "key")]);
@@ -108,8 +117,18 @@ impl Bed {
         ] {
             let (status, said) = self.ask(who, token);
             assert_eq!(status, "401", "{what}: {said}");
+            assert!(said.to_ascii_lowercase().contains("www-authenticate: bearer"), "{what}: {said}");
         }
         token
+    }
+
+    /// While it has no keys and the broker is away, it cannot judge, and says so.
+    fn says_when_it_cannot_ask(&mut self) {
+        let token = self.token("p", "reports.read");
+        self.process.kill();
+        let (status, said) = self.ask("p", Some(&token));
+        assert_eq!(status, "503", "{said}");
+        self.process.serve();
     }
 }
 
@@ -124,7 +143,8 @@ fn python_server(process: &Process, port: u16) -> Command {
 
 #[test]
 fn the_python_resource_server_checks_the_binding() {
-    let bed = Bed::start(python_server);
+    let mut bed = Bed::start(python_server);
+    bed.says_when_it_cannot_ask();
     bed.takes_the_holders_token_and_nobody_elses();
     let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.publish")));
     assert_eq!(status, "403", "a scope that does not let it look: {said}");
@@ -136,7 +156,7 @@ fn the_python_resource_server_checks_the_binding() {
 
 #[test]
 fn the_node_resource_server_checks_the_binding() {
-    let bed = Bed::start(|process, port| {
+    let mut bed = Bed::start(|process, port| {
         // Modules are looked for beside the script.
         let script = process.path("resource_server.mjs");
         fs::copy(examples().join("resource_server.mjs"), &script).unwrap();
@@ -146,6 +166,7 @@ fn the_node_resource_server_checks_the_binding() {
         command.arg(port.to_string());
         command
     });
+    bed.says_when_it_cannot_ask();
     bed.takes_the_holders_token_and_nobody_elses();
     bed.process.good(&["token-key", "prepare"], b"");
     bed.process.good(&["token-key", "activate", "2"], b"");
@@ -183,6 +204,11 @@ fn nginx_asks_the_broker_and_learns_of_a_revocation_at_once() {
     let token = bed.takes_the_holders_token_and_nobody_elses();
     let (_, said) = bed.ask("p", Some(&token));
     assert!(said.contains("the report") && said.contains("Keyward-Scope: reports.read"), "{said}");
+    // What a client says, and that it says too much for the broker, is nothing that the broker hears of.
+    let fields: Vec<String> = (0..100).map(|number| format!("X-Field-{number}: x")).collect();
+    let fields = [&fields[..], &["Content-Encoding: gzip".into(), "Idempotency-Key: x".into()]].concat();
+    let (status, said) = bed.ask_saying("p", Some(&token), &fields);
+    assert_eq!(status, "200", "{said}");
     bed.process.good(&["agent", "suspend", "p"], b"");
     let (status, said) = bed.ask("p", Some(&token));
     assert_eq!(status, "401", "{said}");

@@ -228,6 +228,12 @@ async fn readiness_and_the_public_documents_say_what_clients_insist_on() {
     assert_eq!((&key["kty"], &key["use"], &key["alg"]), (&"EC".into(), &"sig".into(), &"ES256".into()));
     assert!(key.get("d").is_none());
     assert_eq!(nobody.get("/v1/authority").await.text(), broker.authority_pem());
-    let authorize = nobody.get("/oauth/authorize").await.json();
-    assert_eq!(authorize["error"], "invalid_request");
+    for path in ["/oauth/authorize", "/oauth/authorize?response_type=code&client_id=x"] {
+        let authorize = nobody.get(path).await;
+        assert_eq!(
+            (authorize.status, &authorize.json()["error"]),
+            (400, &"unsupported_response_type".into()),
+            "{path}"
+        );
+    }
 }

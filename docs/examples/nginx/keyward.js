@@ -6,7 +6,7 @@ import crypto from "crypto";
 async function authorise(r) {
   const parts = (r.headersIn.Authorization || "").split(" ");
   if (parts[0].toLowerCase() !== "bearer" || !/^[A-Za-z0-9._-]+$/.test(parts[1] || "")) {
-    r.return(401);
+    refuse(r);
     return;
   }
   const body = "token=" + parts[1];
@@ -17,12 +17,18 @@ async function authorise(r) {
   }
   const said = JSON.parse(reply.responseText);
   if (said.active !== true || said.cnf["x5t#S256"] !== thumbprint(r.variables.ssl_client_raw_cert)) {
-    r.return(401);
+    refuse(r);
     return;
   }
   r.headersOut["Keyward-Subject"] = said.sub;
   r.headersOut["Keyward-Scope"] = said.scope;
   r.return(204);
+}
+
+// RFC 6750 section 3.
+function refuse(r) {
+  r.headersOut["WWW-Authenticate"] = 'Bearer error="invalid_token"';
+  r.return(401);
 }
 
 // SHA-256 of the certificate in DER, base64url (RFC 8705 section 3.1).

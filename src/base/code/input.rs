@@ -115,13 +115,13 @@ super::codes! {
     CLIENT_ID_MISMATCH "client_id_mismatch" Invalid:
         "`client_id` is not the identity in the certificate",
         "send the SPIFFE ID of the certificate, or nothing";
-    AUTHORIZATION_DETAILS_NOT_TAKEN "authorization_details_not_taken" Invalid:
+    AUTHORIZATION_DETAILS_NOT_TAKEN "authorization_details_not_taken" InvalidDetails:
         "`authorization_details` is not taken in requests: capabilities are named in `scope`",
         "name the capabilities in `scope`";
     EXPIRES_IN_INVALID "expires_in_invalid" Invalid:
         "`expires_in` is not a whole number of seconds from 10 on",
         "send a number such as 300, or nothing";
-    RESPONSE_TYPE_UNSUPPORTED "response_type_unsupported" Invalid:
+    RESPONSE_TYPE_UNSUPPORTED "response_type_unsupported" UnsupportedResponse:
         "this broker has no authorization endpoint: agents use the `client_credentials` grant",
         "POST to /oauth/token over mTLS";
     BODY_BROKEN "body_broken" Invalid:

@@ -44,6 +44,10 @@ pub enum Sort {
     Invalid,
     /// The OAuth grant is not one that is offered.
     UnsupportedGrant,
+    /// The OAuth response type is not one that is offered.
+    UnsupportedResponse,
+    /// The OAuth `authorization_details` are not taken.
+    InvalidDetails,
     /// There is no such thing, or the caller may not know of it.
     NotFound,
     /// The input contradicts what there is.
