@@ -5,11 +5,11 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::command::{AgentCommand, AuditCommand, InviteArgs, SecretCommand};
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use super::input;
+use super::nouns::{AgentCommand, AuditCommand, InviteArgs, SecretCommand};
 use crate::base::code;
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{AgentName, IdError, InstanceId, NameError, Network, OwnerName, SecretName, TokenId};

@@ -3,10 +3,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::client::{Answer, Client};
-use super::command::TokenArgs;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
+use super::nouns::TokenArgs;
 use crate::base::code;
 use crate::base::{NameError, SecretName, Sensitive};
 

@@ -15,6 +15,7 @@ mod help;
 mod identity;
 mod input;
 mod join;
+mod nouns;
 mod operator;
 mod patience;
 mod pending;
@@ -22,11 +23,12 @@ mod renew;
 mod signing_keys;
 mod stage;
 
-pub use command::{Cli, Command, ConfigCommand, Format, TokenCommand};
+pub use command::{Cli, Command, Format};
 pub use console::Console;
 pub use failure::Failure;
 pub use help::{completions, help, man, reference};
 pub use identity::{Identity, Kind, default_home};
+pub use nouns::{ConfigCommand, TokenCommand};
 
 use clap::Parser;
 
@@ -68,7 +70,7 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Apply { files, prune } => admin::declare(&home, files, *prune, "/v1/apply", console).await,
         Command::Agent(command) => admin::agent(&home, command, console).await,
         Command::Operator(command) => operator::operator(&home, command, console).await,
-        Command::Cert(command::CertCommand::Revoke { serial }) => {
+        Command::Cert(nouns::CertCommand::Revoke { serial }) => {
             admin::revoke_certificate(&home, serial, console).await
         }
         Command::Authority(command) => signing_keys::authority(&home, command, console).await,

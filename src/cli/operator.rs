@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::admin::{canonical, change, hand_over, list};
 use super::client::Client;
-use super::command::OperatorCommand;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::Kind;
+use super::nouns::OperatorCommand;
 use crate::base::{OperatorName, OwnerName};
 use crate::operators::{OperatorRole, UnknownRole};
 

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::admin::list;
 use super::client::Client;
-use super::command::{AuthorityCommand, TokenKeyCommand};
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::Kind;
+use super::nouns::{AuthorityCommand, TokenKeyCommand};
 
 /// `keyward authority …`
 pub(super) async fn authority(

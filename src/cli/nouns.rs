@@ -1,0 +1,256 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `keyward agent …`
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Make an enrolment code: one use, 15 minutes, unless more is asked for
+    Invite(InviteArgs),
+    /// List agents
+    List,
+    /// Show one agent
+    Show {
+        /// The agent
+        name: String,
+    },
+    /// End everything that was issued to an agent so far, or to one instance of it
+    Revoke {
+        /// The agent
+        #[arg(required_unless_present = "instance", conflicts_with = "instance")]
+        name: Option<String>,
+        /// This instance alone
+        #[arg(long, value_name = "ID")]
+        instance: Option<String>,
+    },
+    /// Let nothing of an agent count until it is resumed
+    Suspend {
+        /// The agent
+        name: String,
+    },
+    /// End a suspension
+    Resume {
+        /// The agent
+        name: String,
+    },
+}
+
+/// `keyward agent invite`
+#[derive(Args, Debug)]
+pub struct InviteArgs {
+    /// The agent
+    pub name: String,
+    /// Create the agent with this role, when it is not there yet
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// How many machines can enrol with the code
+    #[arg(long, value_name = "N")]
+    pub uses: Option<u32>,
+    /// How long it can be redeemed, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub expires_in: Option<u32>,
+    /// From where it can be redeemed, e.g. 10.1.0.0/16
+    #[arg(long, value_name = "NETWORK")]
+    pub network: Option<String>,
+    /// Write the code to this new file, for its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `keyward operator …`
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Make an enrolment code for an operator: one use, 15 minutes
+    Invite {
+        /// The operator
+        name: String,
+        /// Create the operator with this role: admin, security, approver or auditor
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
+        /// Bind it to what this owner has
+        #[arg(long, value_name = "OWNER")]
+        owner: Option<String>,
+        /// Write the code to this new file, for its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// List operators
+    List,
+    /// Show one operator
+    Show {
+        /// The operator
+        name: String,
+    },
+    /// Give an operator another role, from its next request on; its reach stays unless it is said
+    Role {
+        /// The operator
+        name: String,
+        /// admin, security, approver or auditor
+        role: String,
+        /// Bind it to what this owner has
+        #[arg(long, value_name = "OWNER")]
+        owner: Option<String>,
+        /// Bind it to no owner
+        #[arg(long, conflicts_with = "owner")]
+        no_owner: bool,
+    },
+    /// End every certificate and code that an operator has so far
+    Revoke {
+        /// The operator
+        name: String,
+    },
+    /// Let nothing of an operator count until it is resumed
+    Suspend {
+        /// The operator
+        name: String,
+    },
+    /// End a suspension
+    Resume {
+        /// The operator
+        name: String,
+    },
+}
+
+/// `keyward token …`
+#[derive(Args, Debug)]
+pub struct TokenArgs {
+    /// What to do with a token that there is
+    #[command(subcommand)]
+    pub command: Option<TokenCommand>,
+    /// The capabilities
+    #[arg(required = true, value_name = "CAPABILITY")]
+    pub capabilities: Vec<String>,
+    /// Whom the token is to be for
+    #[arg(long, value_name = "URI")]
+    pub resource: Option<String>,
+    /// How long it is to hold, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub expires_in: Option<u32>,
+}
+
+/// `keyward token revoke`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// End one token, as an operator, by its id (`tok_…`; never the token itself)
+    Revoke {
+        /// The token's id
+        id: String,
+    },
+}
+
+/// `keyward cert …`
+#[derive(Debug, Subcommand)]
+pub enum CertCommand {
+    /// End the instance that holds this certificate, with all that it was given
+    Revoke {
+        /// The certificate's serial, 32 hexadecimal digits
+        serial: String,
+    },
+}
+
+/// `keyward authority …`
+#[derive(Debug, Subcommand)]
+pub enum AuthorityCommand {
+    /// List them, and how many live instances are behind
+    List,
+    /// Make the next one and publish it; it signs nothing yet
+    Prepare,
+    /// Let the prepared one sign; the one before is old from then on
+    Activate {
+        /// Which one
+        generation: u32,
+        /// Although live instances do not know it yet, and would be locked out
+        #[arg(long)]
+        force: bool,
+    },
+    /// Tell whoever holds a certificate of an old one to renew now
+    Taint {
+        /// Which one
+        generation: u32,
+    },
+    /// End every certificate of an old one, or give up the prepared one
+    Revoke {
+        /// Which one
+        generation: u32,
+        /// Although live instances still hold its certificates
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// `keyward token-key …`
+#[derive(Debug, Subcommand)]
+pub enum TokenKeyCommand {
+    /// List them
+    List,
+    /// Make the next one and publish it; it signs nothing yet
+    Prepare,
+    /// Let the prepared one sign
+    Activate {
+        /// Which one
+        generation: u32,
+    },
+    /// End every token that an old one signed
+    Revoke {
+        /// Which one
+        generation: u32,
+    },
+}
+
+/// `… list`
+#[derive(Debug, Subcommand)]
+pub enum ListCommand {
+    /// List them
+    List,
+}
+
+/// `keyward secret …`
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Store a new version, from standard input, a file or a prompt; never from an argument
+    Put {
+        /// The secret
+        name: String,
+        /// Read the value from this file (`-`: standard input)
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Whose the secret is to be; an operator who is bound to an owner need not say so
+        #[arg(long, value_name = "OWNER")]
+        owner: Option<String>,
+        /// Refused: what is an argument can be seen by everybody on the machine
+        #[arg(hide = true)]
+        argument: Vec<OsString>,
+    },
+    /// List secrets, without their values
+    List,
+}
+
+/// `keyward audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List entries, oldest first
+    List(AuditList),
+}
+
+/// `keyward audit list`
+#[derive(Args, Debug)]
+pub struct AuditList {
+    /// Only entries after this sequence
+    #[arg(long, default_value_t = 0, value_name = "SEQ")]
+    pub after: u64,
+    /// At most so many
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    pub limit: u64,
+}
+
+/// `keyward config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether a configuration is good, or what is wrong, with line and column
+    Check {
+        /// The configuration
+        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
+}
