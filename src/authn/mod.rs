@@ -1,14 +1,16 @@
-//! Who is calling. Makes the proofs [`AgentPrincipal`], [`RenewingAgent`], [`OperatorPrincipal`] and
-//! [`BoundToken`].
+//! Who is calling. Makes the proofs [`AgentPrincipal`], [`ResourceServerPrincipal`], [`RenewingAgent`],
+//! [`OperatorPrincipal`] and [`BoundToken`].
 //!
 //! An identity comes from the certificate of the connection and from nothing else: no header, no
 //! body. It is judged against the live records on every request.
 
 mod presented;
 mod principal;
+mod resource_server;
 
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{
     AgentPrincipal, AuthnError, OperatorPrincipal, Records, RenewingAgent, Timeliness, agent, operator,
     renewing,
 };
+pub use resource_server::{ResourceServerPrincipal, resource_server};

@@ -1,12 +1,10 @@
 use std::collections::BTreeSet;
 
-use crate::base::{
-    AgentId, AgentName, Audience, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp,
-};
+use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp};
 use crate::crypto::Digest;
 use crate::operators::{OperatorRole, Operators, Serving};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
-use crate::registry::{Agent, Held, Instance, Registry};
+use crate::registry::{Agent, AgentKind, Held, Instance, Registry};
 use crate::revocation::{Liveness, Revocations, Subject};
 
 /// The live records that agents are judged by.
@@ -49,15 +47,14 @@ pub struct AgentPrincipal {
     instance: InstanceId,
     spiffe: SpiffeId,
     roles: BTreeSet<RoleName>,
-    serves: Option<Audience>,
     thumbprint: Digest,
     not_after: Timestamp,
     held: Held,
     as_of: u64,
 }
 
-/// An agent that may ask for its next certificate and for nothing else: its own may have ended, up
-/// to the grace ago.
+/// An agent or a resource server that may ask for its next certificate and for nothing else: its own
+/// may have ended, up to the grace ago.
 #[derive(Clone, Debug)]
 pub struct RenewingAgent {
     agent: AgentId,
@@ -100,13 +97,15 @@ pub fn agent(
 ) -> Result<AgentPrincipal, AuthnError> {
     in_time(peer, now)?;
     let (agent, instance, held) = holder(peer, records)?;
+    if agent.kind() != AgentKind::Agent {
+        return Err(AuthnError::WrongKind);
+    }
     Ok(AgentPrincipal {
         agent: agent.id,
         name: agent.name.clone(),
         instance: instance.id,
         spiffe: peer.spiffe().clone(),
         roles: agent.roles.clone(),
-        serves: agent.serves.clone(),
         thumbprint: peer.thumbprint(),
         not_after: peer.not_after(),
         held,
@@ -114,7 +113,7 @@ pub fn agent(
     })
 }
 
-/// The agent behind `peer` as one that may renew: its certificate holds at `now`, or ended less
+/// The agent or resource server behind `peer` as one that may renew: its certificate holds at `now`, or ended less
 /// than `grace_s` seconds ago.
 ///
 /// # Errors
@@ -134,14 +133,19 @@ pub fn renewing(
     Ok(RenewingAgent { agent: agent.id, instance: instance.id, held, timeliness, as_of })
 }
 
-/// Who holds the certificate, unless it was revoked or suspended.
-fn holder<'r>(
+/// The agent or resource server that holds the certificate, unless it was revoked or suspended.
+pub(super) fn holder<'r>(
     peer: &PeerCertificate,
     Records { registry, revocations, authorities }: Records<'r>,
 ) -> Result<(&'r Agent, &'r Instance, Held), AuthnError> {
     signed(peer, authorities)?;
-    let SpiffeId::Agent { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
-    let agent = registry.agent_named(name).ok_or(AuthnError::Unknown)?;
+    let (name, kind) = match peer.spiffe() {
+        SpiffeId::Agent { name, .. } => (name, AgentKind::Agent),
+        SpiffeId::ResourceServer { name, .. } => (name, AgentKind::ResourceServer),
+        SpiffeId::Operator { .. } => return Err(AuthnError::WrongKind),
+    };
+    let agent = registry.agent_named(name).filter(|agent| agent.kind() == kind);
+    let agent = agent.ok_or(AuthnError::Unknown)?;
     let found = agent.instance_of(peer.serial().as_bytes(), &peer.key());
     let (instance, held) = found.ok_or(AuthnError::Unknown)?;
     let subjects = [Subject::Agent(agent.id), Subject::Instance(instance.id)];
@@ -190,7 +194,7 @@ fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(), AuthnError
 }
 
 /// A connection outlives the moment of its handshake: the certificate's times are judged again.
-fn in_time(peer: &PeerCertificate, now: Timestamp) -> Result<(), AuthnError> {
+pub(super) fn in_time(peer: &PeerCertificate, now: Timestamp) -> Result<(), AuthnError> {
     if now < peer.not_before() || now >= peer.not_after() { Err(AuthnError::OutOfTime) } else { Ok(()) }
 }
 
@@ -223,12 +227,6 @@ impl AgentPrincipal {
     #[must_use]
     pub const fn roles(&self) -> &BTreeSet<RoleName> {
         &self.roles
-    }
-
-    /// The audience it serves, when it is a resource server.
-    #[must_use]
-    pub const fn serves(&self) -> Option<&Audience> {
-        self.serves.as_ref()
     }
 
     /// SHA-256 of the certificate in DER: what tokens are bound to.

@@ -10,7 +10,7 @@ use crate::ledger::{Key, Receipt};
 use crate::operators::{self, Operator, OperatorCertificateRecorded, OperatorCertificateRetried};
 use crate::pki::{CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
 use crate::policy::{Certifying, Grant};
-use crate::registry::{self, Agent, CertificateRecorded, CertificateRetried, Holding};
+use crate::registry::{self, Agent, AgentKind, CertificateRecorded, CertificateRetried, Holding};
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 
@@ -30,12 +30,14 @@ pub struct Enrolled {
 /// Whose certificate it is: how the ledger tells of it, and where it is kept.
 #[derive(Clone, Debug)]
 pub(super) enum Holder {
-    /// An instance of an agent.
+    /// An instance of an agent, or of a resource server.
     Instance {
         /// The agent.
         agent: AgentId,
         /// Its name.
         name: AgentName,
+        /// What it is.
+        kind: AgentKind,
         /// The instance.
         instance: InstanceId,
         /// Which of its certificates.
@@ -63,7 +65,8 @@ pub(super) enum Occasion {
 
 impl Holder {
     pub(super) fn instance(agent: &Agent, instance: InstanceId, occasion: Occasion) -> Self {
-        Self::Instance { agent: agent.id, name: agent.name.clone(), instance, occasion }
+        let (name, kind) = (agent.name.clone(), agent.kind());
+        Self::Instance { agent: agent.id, name, kind, instance, occasion }
     }
 
     pub(super) fn operator(operator: &Operator, serial: [u8; 16]) -> Self {
@@ -204,8 +207,12 @@ impl Core {
         self.sign_and_record(&holder, receipt).await
     }
 
-    pub(super) fn agent_spiffe(&self, name: &AgentName) -> SpiffeId {
-        SpiffeId::Agent { trust_domain: self.settings.trust_domain.clone(), name: name.clone() }
+    pub(super) fn agent_spiffe(&self, name: &AgentName, kind: AgentKind) -> SpiffeId {
+        let (trust_domain, name) = (self.settings.trust_domain.clone(), name.clone());
+        match kind {
+            AgentKind::Agent => SpiffeId::Agent { trust_domain, name },
+            AgentKind::ResourceServer => SpiffeId::ResourceServer { trust_domain, name },
+        }
     }
 
     pub(super) fn operator_spiffe(&self, name: &OperatorName) -> SpiffeId {
@@ -214,7 +221,7 @@ impl Core {
 
     fn spiffe_of(&self, holder: &Holder) -> SpiffeId {
         match holder {
-            Holder::Instance { name, .. } => self.agent_spiffe(name),
+            Holder::Instance { name, kind, .. } => self.agent_spiffe(name, *kind),
             Holder::Operator { name, .. } => self.operator_spiffe(name),
         }
     }

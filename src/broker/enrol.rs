@@ -101,7 +101,7 @@ impl Core {
     ) -> Result<Enrolled, Again> {
         let now = self.clock.now();
         let instance = InstanceId::mint(now, &*self.entropy);
-        let spiffe = self.agent_spiffe(&agent.name);
+        let spiffe = self.agent_spiffe(&agent.name, agent.kind());
         let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, now);
         let event = InstanceEnrolled {
             agent: &agent.name,

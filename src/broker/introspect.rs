@@ -1,26 +1,38 @@
-use super::desk::AgentDesk;
+use super::desk::{AgentDesk, records};
 use super::failure::Failure;
-use crate::authn::AgentPrincipal;
-use crate::base::code;
+use crate::authn::{self, AuthnError, ResourceServerPrincipal};
+use crate::pki::PeerCertificate;
 use crate::policy::{Introspection, decide_introspection};
 
 impl AgentDesk {
+    /// The resource server behind the certificate of a connection, as of now.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub fn identify_resource_server(
+        &self,
+        peer: &PeerCertificate,
+    ) -> Result<ResourceServerPrincipal, AuthnError> {
+        let now = self.0.clock.now();
+        self.0.store.read(|world, _| authn::resource_server(peer, records(world), now))
+    }
+
     /// What the resource server `principal` may know of `token` (RFC 7662): nothing at all, unless it
     /// counts and is meant for this resource server.
     ///
     /// # Errors
-    /// [`Failure`] when the caller is no resource server, or asks too often.
+    /// [`Failure`] when it asks too often.
     pub fn introspect(
         &self,
-        principal: &AgentPrincipal,
+        principal: &ResourceServerPrincipal,
         token: &str,
     ) -> Result<Option<Introspection>, Failure> {
         let core = &*self.0;
-        let _permit = core.introspections.admit(&principal.agent())?;
+        let _permit = core.introspections.admit(&principal.id())?;
         let claims = core.verifier.verify_for_anybody(token, core.clock.now()).ok();
         let decided = core
             .store
             .read(|world, _| decide_introspection(principal, claims, (&world.registry, &world.revocations)));
-        decided.map_err(|_| Failure::new(code::INTROSPECTION_NOT_ALLOWED))
+        Ok(decided)
     }
 }

@@ -27,7 +27,7 @@ pub struct RenewInput {
 }
 
 impl AgentDesk {
-    /// The agent behind the certificate of a connection, as one that may renew: its certificate may
+    /// The agent or resource server behind the certificate of a connection, as one that may renew: its certificate may
     /// have ended, up to the grace ago.
     ///
     /// # Errors
@@ -142,7 +142,7 @@ impl Core {
         key: &PublicKey,
         input: &RenewInput,
     ) -> Result<Enrolled, Again> {
-        let spiffe = self.agent_spiffe(&agent.name);
+        let spiffe = self.agent_spiffe(&agent.name, agent.kind());
         let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, self.clock.now());
         let effect = crate::registry::Effect::Renew {
             agent: agent.id,

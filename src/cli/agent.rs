@@ -98,6 +98,10 @@ pub(super) async fn whoami(home: &Path, operator: bool, console: &Console) -> Re
         console.line(&format!("{} {reach}", at("/role")));
         return Ok(());
     }
+    if let Some(audience) = me.get("audience").and_then(Value::as_str) {
+        console.line(&format!("resource server of {audience}: asks about its tokens, and gets none"));
+        return Ok(());
+    }
     let rows: Vec<Vec<String>> = me
         .get("capabilities")
         .and_then(Value::as_array)

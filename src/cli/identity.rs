@@ -12,7 +12,7 @@ use crate::pki::{PeerCertificate, SpiffeId, certificate_from_pem, certificate_pe
 /// Which of the identities of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// An agent's: made by `keyward join`.
+    /// An agent's, or a resource server's: made by `keyward join`.
     Agent,
     /// An operator's: made by `keyward init`, or by `keyward join`.
     Operator,
@@ -22,7 +22,7 @@ impl Kind {
     /// Whose identity the certificate is.
     pub(super) fn of(certificate: &PeerCertificate) -> Self {
         match certificate.spiffe() {
-            SpiffeId::Agent { .. } => Self::Agent,
+            SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => Self::Agent,
             SpiffeId::Operator { .. } => Self::Operator,
         }
     }

@@ -14,7 +14,7 @@ use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
 use super::discovery;
 use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
-use super::input::{Agent, FORM, Renewing, bearer, body, form, name, parse_form};
+use super::input::{Agent, Enrolled, FORM, Renewing, ResourceServer, bearer, body, form, name, parse_form};
 use super::introspection;
 use super::listener::Peer;
 use super::openapi::openapi;
@@ -49,7 +49,7 @@ pub fn agent_router(desk: AgentDesk) -> Router {
 }
 
 fn table() -> Table<AgentDesk> {
-    use Caller::{Agent, Public};
+    use Caller::{Agent, Enrolled, Public};
     let mut table: Table<AgentDesk> = vec![
         (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
         (route("GET", "/readyz", Public), get(readyz)),
@@ -60,10 +60,10 @@ fn table() -> Table<AgentDesk> {
         (route("GET", "/v1/checkpoint/key", Public), get(checkpoint_key)),
         (route("GET", "/oauth/authorize", Public), get(authorize)),
         (route("POST", "/v1/enrol", Public), post(enrol)),
-        (route("POST", "/v1/renew", Agent), post(renew)),
+        (route("POST", "/v1/renew", Enrolled), post(renew)),
         (route("POST", "/oauth/token", Agent), post(token)),
         (route("POST", "/oauth/revoke", Agent), post(revoke)),
-        (route("GET", "/v1/whoami", Agent), get(whoami)),
+        (route("GET", "/v1/whoami", Enrolled), get(whoami)),
         (route("GET", "/v1/secrets/{*name}", Agent), get(reveal)),
     ];
     table.extend(discovery::table());
@@ -249,25 +249,49 @@ pub(super) struct WhoamiAnswer {
     name: String,
     spiffe_id: String,
     instance: String,
+    /// The audience that it serves, when it is a resource server.
+    audience: Option<String>,
     roles: Vec<String>,
     capabilities: Vec<CapabilityAnswer>,
     certificate: CertificateAnswer,
     renew_now: bool,
 }
 
-async fn whoami(State(desk): State<AgentDesk>, agent: Agent) -> Response<Body> {
+async fn whoami(State(desk): State<AgentDesk>, caller: Enrolled) -> Response<Body> {
+    let answered = match caller {
+        Enrolled::Agent(agent) => agent_itself(&desk, &agent),
+        Enrolled::ResourceServer(server) => server_itself(&desk, &server),
+    };
+    answer(StatusCode::OK, &answered)
+}
+
+fn agent_itself(desk: &AgentDesk, agent: &Agent) -> WhoamiAnswer {
     let overview = desk.overview(&agent.principal);
-    let answered = WhoamiAnswer {
+    WhoamiAnswer {
         kind: "agent",
         name: agent.principal.name().to_string(),
-        spiffe_id: agent.principal.spiffe().to_string(),
+        spiffe_id: agent.certificate.spiffe().to_string(),
         instance: agent.principal.instance().to_string(),
+        audience: None,
         roles: overview.roles.iter().map(ToString::to_string).collect(),
         capabilities: overview.capabilities.into_iter().map(Into::into).collect(),
         certificate: (&*agent.certificate).into(),
         renew_now: desk.is_to_be_replaced(&agent.certificate),
-    };
-    answer(StatusCode::OK, &answered)
+    }
+}
+
+fn server_itself(desk: &AgentDesk, server: &ResourceServer) -> WhoamiAnswer {
+    WhoamiAnswer {
+        kind: "resource-server",
+        name: server.principal.name().to_string(),
+        spiffe_id: server.certificate.spiffe().to_string(),
+        instance: server.principal.instance().to_string(),
+        audience: Some(server.principal.serves().to_string()),
+        roles: Vec::new(),
+        capabilities: Vec::new(),
+        certificate: (&*server.certificate).into(),
+        renew_now: desk.is_to_be_replaced(&server.certificate),
+    }
 }
 
 async fn reveal(

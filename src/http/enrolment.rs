@@ -61,6 +61,8 @@ pub(super) struct IdentityAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    resource_server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     operator: Option<String>,
     spiffe_id: String,
     certificate: String,
@@ -70,13 +72,16 @@ pub(super) struct IdentityAnswer {
 
 /// A certificate on its way to whoever asked for it.
 pub(super) fn identity(authorities: &[AuthorityCertificate], enrolled: &Enrolled) -> Response<Body> {
-    let (agent, operator) = match &enrolled.spiffe {
-        SpiffeId::Agent { name, .. } => (Some(name.to_string()), None),
-        SpiffeId::Operator { name, .. } => (None, Some(name.to_string())),
-    };
+    let (mut agent, mut resource_server, mut operator) = (None, None, None);
+    match &enrolled.spiffe {
+        SpiffeId::Agent { name, .. } => agent = Some(name.to_string()),
+        SpiffeId::ResourceServer { name, .. } => resource_server = Some(name.to_string()),
+        SpiffeId::Operator { name, .. } => operator = Some(name.to_string()),
+    }
     let answered = IdentityAnswer {
         agent,
         instance: enrolled.instance.map(|id| id.to_string()),
+        resource_server,
         operator,
         spiffe_id: enrolled.spiffe.to_string(),
         certificate: certificate_pem(&enrolled.certificate),

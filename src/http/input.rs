@@ -10,13 +10,13 @@ use super::edge::read_body;
 use super::listener::Peer;
 use super::problem::Problem;
 use super::repeat::Repeat;
-use crate::authn::AgentPrincipal;
+use crate::authn::{AgentPrincipal, AuthnError, ResourceServerPrincipal};
 use crate::base::code;
 use crate::base::limits::FORM_FIELDS_MAX;
 use crate::base::{IdError, NameError, Sensitive};
 use crate::broker::AgentDesk;
 use crate::idempotency::Once;
-use crate::pki::PeerCertificate;
+use crate::pki::{PeerCertificate, SpiffeId};
 use crate::registry::Held;
 use std::sync::Arc;
 
@@ -62,7 +62,54 @@ impl FromRequestParts<AgentDesk> for Agent {
     }
 }
 
-/// The certificate of an agent that may renew, judged now: it may have ended within the grace. The
+/// The resource server behind the connection, judged now. The only way for a handler to have one.
+pub(super) struct ResourceServer {
+    pub(super) principal: ResourceServerPrincipal,
+    pub(super) certificate: Arc<PeerCertificate>,
+}
+
+impl FromRequestParts<AgentDesk> for ResourceServer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
+        let identify = || match desk.identify_resource_server(&certificate) {
+            // Whoever has come this far without being one is an agent.
+            Err(AuthnError::WrongKind) => Err(Problem::new(code::INTROSPECTION_NOT_ALLOWED)),
+            found => Ok(found?),
+        };
+        let mut principal = identify()?;
+        if principal.held() == Held::Next {
+            desk.promote(&certificate).await?;
+            principal = identify()?;
+        }
+        Ok(Self { principal, certificate })
+    }
+}
+
+/// Either of them.
+pub(super) enum Enrolled {
+    Agent(Agent),
+    ResourceServer(ResourceServer),
+}
+
+impl FromRequestParts<AgentDesk> for Enrolled {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
+        match certificate.spiffe() {
+            SpiffeId::ResourceServer { .. } => {
+                ResourceServer::from_request_parts(parts, desk).await.map(Self::ResourceServer)
+            }
+            SpiffeId::Agent { .. } | SpiffeId::Operator { .. } => {
+                Agent::from_request_parts(parts, desk).await.map(Self::Agent)
+            }
+        }
+    }
+}
+
+/// The certificate of an agent or a resource server that may renew, judged now: it may have ended within the grace. The
 /// only way for a handler to have one that did.
 pub(super) struct Renewing(pub(super) Arc<PeerCertificate>);
 

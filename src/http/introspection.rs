@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answers::answer;
-use super::input::{Agent, form};
+use super::input::{ResourceServer, form};
 use super::problem::Problem;
 use super::routes::{Caller, Table, route};
 use crate::base::TokenId;
@@ -17,7 +17,7 @@ use crate::token::{AuthorizationDetail, Claims, Confirmation};
 
 /// The route by which resource servers ask about tokens.
 pub(super) fn table() -> Table<AgentDesk> {
-    vec![(route("POST", "/oauth/introspect", Caller::Agent), post(introspect))]
+    vec![(route("POST", "/oauth/introspect", Caller::ResourceServer), post(introspect))]
 }
 
 /// RFC 7662 §2.2, with the binding (RFC 8705 §3.2) and the details (RFC 9396 §9.2).
@@ -47,15 +47,15 @@ pub(super) struct Inactive {
 
 async fn introspect(
     State(desk): State<AgentDesk>,
-    agent: Result<Agent, Problem>,
+    server: Result<ResourceServer, Problem>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let asked = async {
-        let agent = agent?;
+        let server = server?;
         let fields = form(request, BODY_BYTES_MAX).await?;
         let token = fields.get("token").filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
-        Ok(match desk.introspect(&agent.principal, token)? {
+        Ok(match desk.introspect(&server.principal, token)? {
             Some(introspection) => answer(StatusCode::OK, &active(introspection.claims())),
             None => answer(StatusCode::OK, &Inactive { active: false }),
         })

@@ -136,7 +136,9 @@ fn security(route: &Route) -> Value {
     match route.caller {
         Caller::Public => json!([]),
         Caller::Agent if route.path == REVEAL => json!([{ "certificate": [], "token": [] }]),
-        Caller::Agent | Caller::Operator(_) => json!([{ "certificate": [] }]),
+        Caller::Agent | Caller::ResourceServer | Caller::Enrolled | Caller::Operator(_) => {
+            json!([{ "certificate": [] }])
+        }
     }
 }
 

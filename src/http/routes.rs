@@ -10,6 +10,10 @@ pub enum Caller {
     Public,
     /// An agent with a live certificate.
     Agent,
+    /// A resource server with a live certificate.
+    ResourceServer,
+    /// Either of them.
+    Enrolled,
     /// An operator with a live certificate, and with what the route needs.
     Operator(Need),
 }

@@ -15,6 +15,13 @@ pub enum SpiffeId {
         /// Which one.
         name: AgentName,
     },
+    /// A resource server.
+    ResourceServer {
+        /// Whose resource servers.
+        trust_domain: TrustDomain,
+        /// Which one.
+        name: AgentName,
+    },
     /// An operator.
     Operator {
         /// Whose operators.
@@ -26,7 +33,9 @@ pub enum SpiffeId {
 
 /// The text is not an identity that this broker gives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not a canonical identity: `spiffe://TRUST-DOMAIN/agent/NAME` or `…/operator/NAME`")]
+#[error(
+    "not a canonical identity: `spiffe://TRUST-DOMAIN/` and `agent`, `resource` or `operator`, and `/NAME`"
+)]
 pub struct SpiffeError;
 
 impl SpiffeId {
@@ -34,7 +43,9 @@ impl SpiffeId {
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
         match self {
-            Self::Agent { trust_domain, .. } | Self::Operator { trust_domain, .. } => trust_domain,
+            Self::Agent { trust_domain, .. }
+            | Self::ResourceServer { trust_domain, .. }
+            | Self::Operator { trust_domain, .. } => trust_domain,
         }
     }
 }
@@ -43,6 +54,9 @@ impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Agent { trust_domain, name } => write!(f, "spiffe://{trust_domain}/agent/{name}"),
+            Self::ResourceServer { trust_domain, name } => {
+                write!(f, "spiffe://{trust_domain}/resource/{name}")
+            }
             Self::Operator { trust_domain, name } => write!(f, "spiffe://{trust_domain}/operator/{name}"),
         }
     }
@@ -62,6 +76,9 @@ impl FromStr for SpiffeId {
         let trust_domain = domain.parse().map_err(|_| SpiffeError)?;
         match kind {
             "agent" => Ok(Self::Agent { trust_domain, name: name.parse().map_err(|_| SpiffeError)? }),
+            "resource" => {
+                Ok(Self::ResourceServer { trust_domain, name: name.parse().map_err(|_| SpiffeError)? })
+            }
             "operator" => Ok(Self::Operator { trust_domain, name: name.parse().map_err(|_| SpiffeError)? }),
             _ => Err(SpiffeError),
         }

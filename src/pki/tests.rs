@@ -54,11 +54,13 @@ fn key_ids(certificate: &X509Certificate<'_>) -> (bool, bool) {
 #[test]
 fn an_identity_is_its_own_only_spelling() {
     let operator = "spiffe://keyward.test/operator/alice";
-    for text in [AGENT, operator] {
+    let server = "spiffe://keyward.test/resource/reports";
+    for text in [AGENT, operator, server] {
         assert_eq!(text.parse::<SpiffeId>().unwrap().to_string(), text);
     }
     assert!(matches!(AGENT.parse(), Ok(SpiffeId::Agent { .. })));
     assert!(matches!(operator.parse(), Ok(SpiffeId::Operator { .. })));
+    assert!(matches!(server.parse(), Ok(SpiffeId::ResourceServer { .. })));
     for text in [
         "",
         "spiffe://keyward.test",

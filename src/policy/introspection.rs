@@ -1,4 +1,4 @@
-use crate::authn::AgentPrincipal;
+use crate::authn::ResourceServerPrincipal;
 use crate::base::CapabilityName;
 use crate::pki::SpiffeId;
 use crate::registry::{Declarations, Registry};
@@ -21,33 +21,28 @@ impl Introspection {
     }
 }
 
-/// The caller serves no audience: it has no business with anybody's tokens.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("only a resource server asks about tokens")]
-pub struct NoResourceServer;
-
 /// Decides what `caller` may know of a token with `claims`, which were verified just now. Nothing of
-/// one that is meant for somebody else, was revoked, or has lost everything that it was good for.
-///
-/// # Errors
-/// [`NoResourceServer`].
+/// one that is meant for somebody else, was revoked, is bound to a certificate that was replaced, or has
+/// lost everything that it was good for.
 pub fn decide_introspection(
-    caller: &AgentPrincipal,
+    caller: &ResourceServerPrincipal,
     claims: Option<Claims>,
     (registry, revocations): (&Registry, &Revocations),
-) -> Result<Option<Introspection>, NoResourceServer> {
-    let serves = caller.serves().ok_or(NoResourceServer)?;
-    let Some(mut claims) = claims.filter(|claims| claims.aud == *serves) else { return Ok(None) };
+) -> Option<Introspection> {
+    let mut claims = claims.filter(|claims| claims.aud == *caller.serves())?;
     let holder = match claims.sub.parse() {
         Ok(SpiffeId::Agent { name, .. }) => registry.agent_named(&name),
-        Ok(SpiffeId::Operator { .. }) | Err(_) => None,
+        Ok(SpiffeId::ResourceServer { .. } | SpiffeId::Operator { .. }) | Err(_) => None,
     };
-    let holder = holder.filter(|agent| agent.instances.contains_key(&claims.instance));
-    let Some(holder) = holder else { return Ok(None) };
+    let holder = holder?;
+    let instance = holder.instances.get(&claims.instance)?;
+    if claims.seq < instance.current_since {
+        return None;
+    }
     let subjects =
         [Subject::Agent(holder.id), Subject::Instance(claims.instance), Subject::Token(claims.jti)];
     if revocations.judge(claims.seq, &subjects) == Liveness::Dead {
-        return Ok(None);
+        return None;
     }
     let declarations = registry.declarations();
     let held = |name: &CapabilityName| {
@@ -61,11 +56,11 @@ pub fn decide_introspection(
         .map(str::to_owned)
         .collect();
     if left.is_empty() {
-        return Ok(None);
+        return None;
     }
     claims.authorization_details.retain(|detail| left.contains(&detail.capability));
     claims.scope = left.join(" ");
-    Ok(Some(Introspection { claims }))
+    Some(Introspection { claims })
 }
 
 /// Whether the capability is still declared, and for the audience of the token.

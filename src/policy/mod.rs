@@ -17,7 +17,7 @@ mod right;
 pub use decide::{LifeLimits, decide_again, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
 pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
-pub use introspection::{Introspection, NoResourceServer, decide_introspection};
+pub use introspection::{Introspection, decide_introspection};
 pub use operator::{
     Admission, AdmitOperator, CertifyOperator, OperatorRenewalRefused, decide_host_operator,
     decide_operator_enrolment, decide_operator_renewal,

@@ -21,6 +21,15 @@ pub struct Agent {
     pub instances: BTreeMap<InstanceId, Instance>,
 }
 
+/// What an agent's record is of. It is in every certificate, and never changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AgentKind {
+    /// Who asks for tokens.
+    Agent,
+    /// Who takes them, and asks about them.
+    ResourceServer,
+}
+
 /// One enrolment of an agent, and the certificates that it has held since.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Instance {
@@ -35,6 +44,9 @@ pub struct Instance {
     pub enrolled_at: Timestamp,
     /// The entry by which it did. A renewal does not change it: a revocation since kills what came later.
     pub enrolled_seq: u64,
+    /// The entry since which the current certificate is the current one: whatever was issued before is
+    /// bound to one that counts no more.
+    pub current_since: u64,
 }
 
 /// One certificate for one key.
@@ -113,6 +125,12 @@ impl Instance {
 }
 
 impl Agent {
+    /// What it is.
+    #[must_use]
+    pub const fn kind(&self) -> AgentKind {
+        if self.serves.is_some() { AgentKind::ResourceServer } else { AgentKind::Agent }
+    }
+
     /// The instance that holds the certificate with this serial and this key, and as which of its own.
     #[must_use]
     pub fn instance_of(&self, serial: &[u8; 16], key: &Digest) -> Option<(&Instance, Held)> {

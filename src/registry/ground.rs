@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::agent::Agent;
+use super::agent::{Agent, AgentKind};
 use super::declaration::{Declaration, Place};
 use super::declared::{Capability, Delivery, Role};
 use super::owners::Owned;
@@ -92,6 +92,22 @@ pub(super) fn out_of_reach(
             let message = "the `audience` is that of a capability or a resource server that is not yours";
             report(*place, message.to_owned());
         }
+    }
+}
+
+/// A name is an agent's or a resource server's for good: it stands in certificates as the one or the other.
+pub(super) fn turned(ground: &Ground<'_>, declaration: &Declaration, report: &mut dyn FnMut(Place, String)) {
+    for (name, (_, place)) in &declaration.agents {
+        let there = ground.agent(name).map(Agent::kind);
+        let noun = match (there, declaration.serving.contains_key(name)) {
+            (Some(AgentKind::Agent), true) => "an agent",
+            (Some(AgentKind::ResourceServer), false) => "a resource server",
+            (Some(AgentKind::Agent), false) | (Some(AgentKind::ResourceServer), true) | (None, _) => continue,
+        };
+        report(
+            *place,
+            format!("there is {noun} of this name: take that one away first, or choose another name"),
+        );
     }
 }
 

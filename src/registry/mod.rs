@@ -13,7 +13,7 @@ mod owners;
 mod plan;
 mod state;
 
-pub use agent::{Agent, Held, Holding, Instance, InstanceState};
+pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState};
 pub use code::{CodeError, EnrolmentCode};
 pub use declaration::{Declaration, Fault, SourceFile, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};

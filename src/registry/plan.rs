@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declaration::{Declaration, FAULTS_MAX, Fault, Place, SourceFile, fault};
 use super::declared::{Capability, Role};
-use super::ground::{Ground, dangling, out_of_reach};
+use super::ground::{Ground, dangling, out_of_reach, turned};
 use super::owners::Owned;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName};
 
@@ -109,6 +109,7 @@ pub fn draw(
         }
     };
     out_of_reach(ground, declaration, &mut report);
+    turned(ground, declaration, &mut report);
     dangling(ground, declaration, unnamed, &mut report);
     if !faults.is_empty() {
         return Err(faults);

@@ -244,6 +244,7 @@ impl Registry {
                     next: None,
                     enrolled_at: at.time,
                     enrolled_seq: at.seq,
+                    current_since: at.seq,
                 };
                 self.enrol(at.time, *code, *agent, instance);
             }
@@ -273,6 +274,7 @@ impl Registry {
                     && let Some(next) = instance.next.take()
                 {
                     instance.current = next;
+                    instance.current_since = at.seq;
                 }
             }
         }

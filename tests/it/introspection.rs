@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::broker::{Agent, Reply, TestBroker};
+use crate::renewal::renew;
+use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
 
 const REPORTS: &str = "https://reports.example.com";
 
@@ -93,6 +94,17 @@ async fn a_token_that_ended_or_was_ended_is_inactive_at_once() {
 }
 
 #[tokio::test]
+async fn a_token_goes_with_the_certificate_that_it_is_bound_to() {
+    let bed = Bed::new().await;
+    let before = bed.agent.token("reports.read").await;
+    let next = renew(&bed.broker, &bed.agent).await;
+    assert_eq!(ask(&bed.reports, &before).await.json()["active"], true, "until the next one is used");
+    let after = next.token("reports.read").await;
+    is_inactive(&bed.reports, &before).await;
+    assert_eq!(ask(&bed.reports, &after).await.json()["active"], true);
+}
+
+#[tokio::test]
 async fn a_token_is_good_for_no_more_than_its_holder_still_may() {
     let bed = Bed::new().await;
     let token = bed.agent.token("reports.read%20reports.publish").await;
@@ -113,18 +125,56 @@ async fn a_resource_server_gets_no_token_and_loses_its_eyes_with_its_standing() 
     let bed = Bed::new().await;
     let token = bed.agent.token("reports.read").await;
     let minted = bed.reports.ask("grant_type=client_credentials&scope=reports.read").await;
-    assert_eq!((minted.status, minted.code().as_str()), (400, "capability_not_granted"));
+    assert_eq!((minted.status, minted.code().as_str()), (401, "certificate_wrong_kind"));
     bed.post("/v1/agents/reports/revoke").await;
     let form = format!("token={token}");
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     assert!(
         bed.reports.caller.attempt("POST", "/oauth/introspect", &headers, form.as_bytes()).await.is_err()
     );
-    // What is declared as an agent from now on serves nothing any more.
-    let turned = "[[agent]]\nname = \"other\"\nroles = []\n";
-    assert_eq!(bed.broker.apply(turned).await.status, 200);
-    let reply = ask(&bed.other, &token).await;
-    assert_eq!((reply.status, reply.code().as_str()), (403, "introspection_not_allowed"));
+    let gone = json!({ "files": [{ "name": "a.toml", "text": DECLARATIONS }], "prune": true });
+    assert_eq!(bed.broker.operator().post_json("/v1/apply", &gone).await.status, 200);
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    assert!(bed.other.caller.attempt("POST", "/oauth/introspect", &headers, form.as_bytes()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_resource_server_is_one_by_its_certificate_and_stays_one() {
+    let bed = Bed::new().await;
+    let me = bed.reports.caller.get("/v1/whoami").await.json();
+    let spiffe = "spiffe://keyward.test/resource/reports";
+    assert_eq!((&me["kind"], &me["audience"]), (&json!("resource-server"), &json!(REPORTS)));
+    assert_eq!((&me["spiffe_id"], &me["capabilities"]), (&json!(spiffe), &json!([])));
+    let seen = bed.broker.operator().get("/v1/agents/reports").await.json();
+    assert_eq!((&seen["audience"], &seen["roles"]), (&json!(REPORTS), &json!([])));
+
+    let renewed = renew(&bed.broker, &bed.reports).await;
+    assert_eq!(renewed.caller.get("/v1/whoami").await.json()["spiffe_id"], spiffe);
+    is_inactive(&renewed, "x").await;
+    let old = bed.reports.caller.attempt("GET", "/v1/whoami", &[], b"").await;
+    assert!(old.is_err(), "the next certificate was used: the one before counts no more");
+
+    let agent = "[[agent]]\nname = \"reports\"\nroles = []\n";
+    let server = format!("[[resource_server]]\nname = \"a\"\naudience = \"{REPORTS}\"\n");
+    for (turned, there) in [(agent, "a resource server"), (&server, "an agent")] {
+        let refused = bed.broker.apply(turned).await;
+        let fault = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        assert!(
+            refused.status == 422 && fault.contains(&format!("there is {there} of this name")),
+            "{fault}"
+        );
+    }
+    // A name that was taken away can be given again: as something else, to somebody else.
+    let text = format!("{DECLARATIONS}{agent}");
+    let turned = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
+    assert_eq!(bed.broker.operator().post_json("/v1/apply", &turned).await.status, 422, "not in one step");
+    let gone = json!({ "files": [{ "name": "a.toml", "text": DECLARATIONS }], "prune": true });
+    assert_eq!(bed.broker.operator().post_json("/v1/apply", &gone).await.status, 200);
+    assert_eq!(bed.broker.apply(agent).await.status, 200);
+    let again = bed.broker.agent("reports", &[]).await;
+    let me = again.caller.get("/v1/whoami").await.json();
+    assert_eq!((&me["kind"], &me["audience"]), (&json!("agent"), &Value::Null));
+    assert!(renewed.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
 }
 
 #[tokio::test]

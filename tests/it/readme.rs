@@ -221,7 +221,9 @@ fn the_reference_says_which_roles_each_route_of_operators_takes() {
                     need.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
                 }
                 Caller::Public => "public".to_owned(),
-                Caller::Agent => "agent".to_owned(),
+                Caller::Agent | Caller::ResourceServer | Caller::Enrolled => {
+                    panic!("{name} is no route for operators")
+                }
             };
             assert_eq!(cells[1], who, "{name}");
         }

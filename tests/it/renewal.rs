@@ -28,7 +28,7 @@ async fn ask(caller: &Caller, request: &[u8]) -> Reply {
 }
 
 /// Renews and gives the agent as it is with its next certificate.
-async fn renew(broker: &TestBroker, agent: &Agent) -> Agent {
+pub(crate) async fn renew(broker: &TestBroker, agent: &Agent) -> Agent {
     let (key, request) = new_key_and_request().unwrap();
     let reply = ask(&agent.caller, &request).await;
     assert_eq!(reply.status, 201, "{}", reply.text());

@@ -100,11 +100,25 @@ async fn tls_01_without_a_certificate_only_public_routes_answer() {
 async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("research-bot", &["repo-reader"]).await;
+    let server = "[[resource_server]]\nname = \"reports\"\naudience = \"https://reports.example.com\"\n";
+    assert_eq!(broker.apply(server).await.status, 200);
+    let server = broker.agent("reports", &[]).await;
     let operator = broker.operator();
     for route in agent_routes() {
-        let reply = knock(&agent.caller, &route).await.unwrap();
-        let bearer_missing = route.path.starts_with("/v1/secrets") && reply.code() == "token_missing";
-        assert!(reply.status != 401 || bearer_missing, "{route:?}: {}", reply.text());
+        let (right, wrong) = match route.caller {
+            Who::ResourceServer => (vec![&server], Some((&agent, 403, "introspection_not_allowed"))),
+            Who::Agent => (vec![&agent], Some((&server, 401, "certificate_wrong_kind"))),
+            Who::Public | Who::Enrolled | Who::Operator(_) => (vec![&agent, &server], None),
+        };
+        for caller in right {
+            let reply = knock(&caller.caller, &route).await.unwrap();
+            let bearer_missing = route.path.starts_with("/v1/secrets") && reply.code() == "token_missing";
+            assert!(![401, 403].contains(&reply.status) || bearer_missing, "{route:?}: {}", reply.text());
+        }
+        if let Some((wrong, status, code)) = wrong {
+            let reply = knock(&wrong.caller, &route).await.unwrap();
+            assert_eq!((reply.status, reply.code().as_str()), (status, code), "{route:?}");
+        }
     }
     for route in admin_routes() {
         let reply = knock(&operator, &route).await.unwrap();
@@ -116,11 +130,13 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
     // An operator's certificate is nobody's at the agents' door, and the other way round.
     let operator_at_agents = Caller { address: broker.agents(), ..operator };
     let agent_at_admins = Caller { address: broker.admins(), ..agent.caller };
+    let server_at_admins = Caller { address: broker.admins(), ..server.caller };
     for route in agent_routes() {
         assert!(is_refused(&knock(&operator_at_agents, &route).await), "{route:?}");
     }
     for route in admin_routes() {
         assert!(is_refused(&knock(&agent_at_admins, &route).await), "{route:?}");
+        assert!(is_refused(&knock(&server_at_admins, &route).await), "{route:?}");
     }
 }
 

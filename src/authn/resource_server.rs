@@ -1,0 +1,68 @@
+use super::principal::{AuthnError, Records, holder, in_time};
+use crate::base::{AgentId, AgentName, Audience, InstanceId, Timestamp};
+use crate::pki::PeerCertificate;
+use crate::registry::Held;
+
+/// A resource server, proved as an agent is. It asks about tokens and can have none.
+#[derive(Clone, Debug)]
+pub struct ResourceServerPrincipal {
+    id: AgentId,
+    name: AgentName,
+    instance: InstanceId,
+    serves: Audience,
+    held: Held,
+}
+
+/// The resource server behind `peer`, as the live records know it at `now`.
+///
+/// # Errors
+/// [`AuthnError`].
+pub fn resource_server(
+    peer: &PeerCertificate,
+    records: Records<'_>,
+    now: Timestamp,
+) -> Result<ResourceServerPrincipal, AuthnError> {
+    in_time(peer, now)?;
+    let (server, instance, held) = holder(peer, records)?;
+    let serves = server.serves.clone().ok_or(AuthnError::WrongKind)?;
+    Ok(ResourceServerPrincipal {
+        id: server.id,
+        name: server.name.clone(),
+        instance: instance.id,
+        serves,
+        held,
+    })
+}
+
+impl ResourceServerPrincipal {
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> AgentId {
+        self.id
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &AgentName {
+        &self.name
+    }
+
+    /// The instance that calls.
+    #[must_use]
+    pub const fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// The audience that it serves.
+    #[must_use]
+    pub const fn serves(&self) -> &Audience {
+        &self.serves
+    }
+
+    /// Which of its certificates it has shown. The first use of the next one has to be recorded
+    /// before anything else is done for it.
+    #[must_use]
+    pub const fn held(&self) -> Held {
+        self.held
+    }
+}
