@@ -158,7 +158,8 @@ fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Chan
     Ok(relying(Change::new(&event)?, principal, names))
 }
 
-/// Relies on the agent, its roles and these capabilities being as they were when it was identified.
+/// Relies on the agent, its certificate, its roles and these capabilities being as they were when it was
+/// identified.
 pub(super) fn relying<'a>(
     change: Change<Effect>,
     principal: &AgentPrincipal,
@@ -167,6 +168,7 @@ pub(super) fn relying<'a>(
     let as_of = principal.as_of();
     let mut change = change
         .rely(keys::agent(principal.agent()), as_of)
+        .rely(keys::certificate(principal.instance()), as_of)
         .rely(revocation::keys::subject(Subject::Agent(principal.agent())), as_of)
         .rely(revocation::keys::subject(Subject::Instance(principal.instance())), as_of);
     for role in principal.roles() {

@@ -91,7 +91,9 @@ fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
     refuse(&format!("{LEAST}[tokens]\nlife_s = \"CNRY\"\n"), 5, 10, "expected i64");
     refuse(&format!("{LEAST}[tokens]\nlife_s = 9\n"), 5, 10, "must be 10 to 3600");
     refuse(&format!("{LEAST}[tokens]\nlife_s = 3601\n"), 5, 10, "must be 10 to 3600");
-    refuse(&format!("{LEAST}[tokens]\nissuer = \"http://CNRY\"\n"), 5, 10, "https");
+    for url in ["http://CNRY", "https://a/", "https://a/CNRY", "https://a?CNRY", "https://a#CNRY"] {
+        refuse(&format!("{LEAST}[tokens]\nissuer = \"{url}\"\n"), 5, 10, "https:// and a host");
+    }
     refuse(&format!("{LEAST}[server]\nnames = []\n"), 5, 9, "at least one");
     refuse(&format!("{LEAST}[server]\nnames = [\"CNRY\"]\n"), 5, 10, "DNS name");
     refuse(&format!("{LEAST}[server]\naddress = \"CNRY\"\n"), 5, 11, "host:port");

@@ -59,6 +59,15 @@ fn made_up_requests_find_no_fault_and_nobody_is_served_who_proved_nothing() {
     let operator = process.path("home-operator/operator");
     let agent = process.path("home-a/agent");
     let address = |home: &Path| std::fs::read_to_string(home.join("address")).unwrap().trim().to_owned();
+    let servers = process.path("servers.toml");
+    let text = "[[resource_server]]\nname = \"reports\"\naudience = \"https://reports.example.com\"\n";
+    std::fs::write(&servers, text).unwrap();
+    process.good(&["apply", "-f", &servers.display().to_string()], b"");
+    let code = process.good(&["agent", "invite", "reports"], b"");
+    process.good_as("reports", &["join"], &code);
+    let server = process.path("home-reports/agent");
+    let said = fuzz(&process, "openapi-agents.json", &address(&server), Some(&server));
+    assert!(made(&said) > 100, "{said}");
     // Agents first: whoever makes up requests with an operator's rights revokes some of them.
     for (document, home) in [("openapi-agents.json", agent), ("openapi-admins.json", operator)] {
         let address = address(&home);

@@ -64,6 +64,32 @@ fn an_agent_is_added_in_two_commands() {
 }
 
 #[test]
+fn a_service_learns_what_the_tokens_for_it_say() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let blocks = blocks("how-to/take-tokens.md");
+    let home = |who: &str| process.path(&format!("home-{who}")).display().to_string();
+    let run = |block: &str, who: &str, token: &str| {
+        let here = block.replace(" config/", &format!(" {}/config/", root().display()));
+        let output = shell(&process.path(""), &here, &[("KEYWARD_HOME", &home(who)), ("TOKEN", token)]);
+        assert!(output.status.success(), "{block}: {}", said(&output));
+        said(&output)
+    };
+    for (block, who) in blocks.iter().zip(["operator", "operator", "service"]) {
+        run(block, who, "");
+    }
+    let code = process.good(&["agent", "invite", "p", "--role", "publisher"], b"");
+    process.good_as("p", &["join"], &code);
+    let token = |who: &str, capability: &str| {
+        String::from_utf8(process.good_as(who, &["token", capability], b"")).unwrap().trim().to_owned()
+    };
+    let answer = run(&blocks[3], "service", &token("p", "reports.read"));
+    assert!(answer.contains("\"active\":true") && answer.contains("\"scope\":\"reports.read\""), "{answer}");
+    assert_eq!(run(&blocks[3], "service", &token("a", "github.repo.read")), "{\"active\":false}");
+}
+
+#[test]
 fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
     let block = &blocks("how-to/production.md")[0];
     let commands: Vec<&str> = block.lines().collect();

@@ -123,6 +123,12 @@ fn a_spiffe_library_takes_the_leaf_and_refuses_its_twins() {
     args.extend(twins.iter().map(String::as_str));
     let said = python("verify_spiffe.py", &args);
     assert!(said.contains("ok: spiffe") && said.matches("refused").count() == twins.len(), "{said}");
+    let (certificate, key) = (held(&process, "reports", "certificate"), held(&process, "reports", "key"));
+    let server = "spiffe://keyward.test/resource/reports";
+    let said = python("verify_spiffe.py", &[&certificate, &key, server]);
+    assert!(said.contains("ok: spiffe"), "{said}");
+    let said = python("verify_x509.py", &[&held(&process, "reports", "authority"), &certificate, server]);
+    assert!(said.contains("ok:"), "{said}");
 }
 
 fn gnutls(command: &str, args: &[&str], input: &str) -> (bool, String) {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::support::broker::TestBroker;
+use crate::renewal::renew;
+use crate::support::broker::{Caller, TestBroker};
 
 /// Rounds of giving a role and taking it away under load.
 const ROUNDS: usize = 12;
@@ -54,26 +55,78 @@ async fn rev_02_a_mint_decided_before_a_role_was_taken_away_never_commits_after_
     assert!(given > 0 && refused > 0, "the race was none: {given} given, {refused} refused");
 
     let mut held = true;
-    let (mut after, mut minted) = (0, 0);
-    loop {
-        let page = broker.operator().get(&format!("/v1/ledger/entries?after={after}")).await.json();
-        for item in page["items"].as_array().unwrap() {
-            let changes = item["event"]["changes"].as_array();
-            let touched = changes.into_iter().flatten().any(|change| change["name"] == "a");
-            if item["kind"] == "declarations.applied" && touched {
-                held = !held;
-            }
-            if item["kind"] == "token.minted" {
-                assert!(held, "entry {} was minted after the role was taken away", item["seq"]);
-                minted += 1;
-            }
+    let mut minted = 0;
+    for item in all_entries(&broker).await {
+        let changes = item["event"]["changes"].as_array();
+        let touched = changes.into_iter().flatten().any(|change| change["name"] == "a");
+        if item["kind"] == "declarations.applied" && touched {
+            held = !held;
         }
-        match page["next_after"].as_u64() {
-            Some(next) => after = next,
-            None => break,
+        if item["kind"] == "token.minted" {
+            assert!(held, "entry {} was minted after the role was taken away", item["seq"]);
+            minted += 1;
         }
     }
     assert_eq!(minted, given, "answers and ledger agree");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_mint_decided_on_a_certificate_never_commits_after_it_was_replaced() {
+    let broker =
+        Arc::new(TestBroker::start_with("[quota]\nmints_per_s = 100000\nmints_burst = 100000\n").await);
+    broker.declare().await;
+    let mut agent = broker.agent("a", &["publisher"]).await;
+    for _ in 0..ROUNDS {
+        let minters: Vec<_> =
+            (0..4).map(|_| tokio::spawn(mint_until_refused(agent.caller.clone()))).collect();
+        let next = renew(&broker, &agent).await;
+        assert_eq!(next.caller.get("/v1/whoami").await.status, 200);
+        for minter in minters {
+            minter.await.unwrap();
+        }
+        agent = next;
+    }
+    let (mut current, mut next, mut minted) = (Value::Null, Value::Null, 0);
+    for item in all_entries(&broker).await {
+        match item["kind"].as_str().unwrap() {
+            "instance.enrolled" => current = Value::Null,
+            "certificate.recorded" if current.is_null() => current = item["event"]["thumbprint"].clone(),
+            "certificate.recorded" => next = item["event"]["thumbprint"].clone(),
+            "certificate.promoted" => current = next.clone(),
+            "token.minted" => {
+                assert_eq!(item["event"]["certificate"], current, "entry {}", item["seq"]);
+                minted += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(minted > 0, "the race was none");
+}
+
+/// Asks for tokens over one connection until they are refused, or it is cut.
+async fn mint_until_refused(caller: Caller) {
+    let mut open = caller.connect().await.unwrap();
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let form = b"grant_type=client_credentials&scope=reports.read";
+    while let Ok(reply) = open.send("POST", "/oauth/token", &headers, form).await {
+        if ![200, 503].contains(&reply.status) {
+            assert_eq!(reply.code(), "certificate_unknown");
+            return;
+        }
+    }
+}
+
+/// The whole ledger, page by page.
+async fn all_entries(broker: &TestBroker) -> Vec<Value> {
+    let (mut after, mut entries) = (0, Vec::new());
+    loop {
+        let page = broker.operator().get(&format!("/v1/ledger/entries?after={after}")).await.json();
+        entries.extend(page["items"].as_array().unwrap().iter().cloned());
+        match page["next_after"].as_u64() {
+            Some(next) => after = next,
+            None => return entries,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
