@@ -22,6 +22,7 @@ pub mod policy;
 pub mod quota;
 pub mod registry;
 pub mod revocation;
+pub mod rotation;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

@@ -104,3 +104,28 @@ pub const OUTCOMES_MAX: usize = 64 * 1024;
 pub const OUTCOME_LIFE_S: u32 = 86_400;
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// Shortest interval between two scheduled rotations of a secret, in seconds.
+pub const ROTATION_EVERY_MIN_S: u32 = 60;
+/// Longest, in seconds: ten years.
+pub const ROTATION_EVERY_MAX_S: u32 = 10 * 366 * 24 * 3600;
+/// Most stretches of blackout days in one schedule.
+pub const BLACKOUTS_MAX: usize = 64;
+/// Longest grace of a replaced value, in seconds.
+pub const GRACE_MAX_S: u32 = 90 * 24 * 3600;
+/// Tries of one step of a rotation before it becomes a dead letter.
+pub const ROTATION_TRIES_MAX: u32 = 8;
+/// First wait before a failed step is tried again, in seconds; doubled each time.
+pub const ROTATION_RETRY_FIRST_S: i64 = 30;
+/// Longest such wait, in seconds.
+pub const ROTATION_RETRY_MAX_S: i64 = 3600;
+/// Rotations under way at a time.
+pub const ROTATIONS_AT_ONCE_MAX: usize = 8;
+/// Scheduled rotations that begin in one look at what is due: after a long stop they come spread out.
+pub const ROTATIONS_BEGUN_MAX: usize = 25;
+/// Longest wait of a read for a rotation that is between the old value and the new one, in seconds.
+pub const SWAP_WAIT_S: u64 = 5;
+/// Failures in a row after which an upstream is left alone for a while.
+pub const BREAKER_FAILURES_MAX: u32 = 5;
+/// Lines of a rotation calendar.
+pub const CALENDAR_LINES_MAX: usize = 1000;

@@ -1,0 +1,139 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::from_ms(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+}
+
+fn cron<'a>(pattern: &'a str, zone: &'a str) -> Written<'a> {
+    Written { cron: Some(pattern), zone: Some(zone), ..Written::default() }
+}
+
+fn every(length: &str) -> Written<'_> {
+    Written { every: Some(length), ..Written::default() }
+}
+
+fn due(written: &Written<'_>, last: &str) -> String {
+    Schedule::read(written).unwrap().next_after(at(last), 0).unwrap().to_string()
+}
+
+fn refused(written: &Written<'_>) -> (&'static str, &'static str) {
+    let error = Schedule::read(written).unwrap_err();
+    (error.field, error.wrong)
+}
+
+#[test]
+fn an_interval_counts_from_the_rotation_before() {
+    assert_eq!(due(&every("30d"), "2026-01-01T12:00:00Z"), "2026-01-31T12:00:00.000Z");
+    assert_eq!(due(&every("90m"), "2026-01-01T12:00:00Z"), "2026-01-01T13:30:00.000Z");
+}
+
+#[test]
+fn a_pattern_is_that_of_its_zone_in_summer_and_in_winter() {
+    let nightly = cron("30 3 * * *", "Europe/Berlin");
+    assert_eq!(due(&nightly, "2026-01-10T12:00:00Z"), "2026-01-11T02:30:00.000Z");
+    assert_eq!(due(&nightly, "2026-07-10T12:00:00Z"), "2026-07-11T01:30:00.000Z");
+}
+
+#[test]
+fn a_time_that_the_clock_skips_comes_once_that_day_and_one_that_it_repeats_too() {
+    let schedule = Schedule::read(&cron("30 2 * * *", "Europe/Berlin")).unwrap();
+    for (from, until) in
+        [("2026-03-28T12:00:00Z", "2026-03-31T12:00:00Z"), ("2026-10-24T12:00:00Z", "2026-10-27T12:00:00Z")]
+    {
+        let (mut last, mut count) = (at(from), 0);
+        while let Some(next) = schedule.next_after(last, 0).filter(|next| *next < at(until)) {
+            assert!(next > last);
+            (last, count) = (next, count + 1);
+        }
+        assert_eq!(count, 3, "from {from}");
+    }
+}
+
+#[test]
+fn what_falls_outside_of_the_window_waits_for_it() {
+    let mut written = every("1d");
+    written.window = Some("01:00-05:00");
+    assert_eq!(due(&written, "2026-01-01T12:00:00Z"), "2026-01-03T01:00:00.000Z");
+    assert_eq!(due(&written, "2026-01-01T04:59:59Z"), "2026-01-02T04:59:59.000Z");
+    assert_eq!(due(&written, "2026-01-01T05:00:00Z"), "2026-01-03T01:00:00.000Z");
+    written.window = Some("22:00-02:00");
+    assert_eq!(due(&written, "2026-01-01T23:00:00Z"), "2026-01-02T23:00:00.000Z");
+    assert_eq!(due(&written, "2026-01-01T01:59:00Z"), "2026-01-02T01:59:00.000Z");
+    assert_eq!(due(&written, "2026-01-01T02:00:00Z"), "2026-01-02T22:00:00.000Z");
+}
+
+#[test]
+fn blackout_days_are_left_out_also_when_one_stretch_follows_the_other() {
+    let mut written = every("1d");
+    written.blackout = vec!["2026-12-24/2026-12-26", "2026-12-27"];
+    written.window = Some("08:00-09:00");
+    assert_eq!(due(&written, "2026-12-23T08:30:00Z"), "2026-12-28T08:00:00.000Z");
+    assert_eq!(due(&written, "2026-12-22T08:30:00Z"), "2026-12-23T08:30:00.000Z");
+}
+
+#[test]
+fn jitter_stays_within_itself_and_within_the_window() {
+    let mut written = every("1d");
+    (written.window, written.jitter) = (Some("01:00-01:30"), Some("2h"));
+    let schedule = Schedule::read(&written).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for salt in 0..10_000 {
+        let next = schedule.next_after(at("2026-01-01T12:00:00Z"), salt).unwrap();
+        assert!((at("2026-01-03T01:00:00Z")..at("2026-01-03T01:30:00Z")).contains(&next), "{next}");
+        seen.insert(next);
+    }
+    assert!(seen.len() > 1000, "{} places", seen.len());
+}
+
+#[test]
+fn what_would_never_come_due_is_refused() {
+    assert_eq!(refused(&cron("0 0 30 2 *", "UTC")), ("cron", "never comes due"));
+    assert_eq!(refused(&Written { window: Some("03:00-03:00"), ..every("1d") }).0, "window");
+}
+
+#[test]
+fn what_is_no_schedule_is_refused_by_its_field() {
+    assert_eq!(refused(&Written::default()).0, "every");
+    assert_eq!(refused(&Written { every: Some("1d"), ..cron("0 0 * * *", "UTC") }).0, "cron");
+    assert_eq!(refused(&cron("0 0 * * *", "Europe/Atlantis")).0, "zone");
+    for pattern in ["", "CNRY", "61 0 * * *", "0 0 * *", "0 0 0 * * *", "* * * * * * *"] {
+        assert_eq!(refused(&cron(pattern, "UTC")).0, "cron", "{pattern:?}");
+    }
+    for length in ["", "CNRY", "-1d", "30", "1fortnight", "99999999999w"] {
+        assert_eq!(refused(&every(length)).0, "every", "{length:?}");
+    }
+    for window in ["", "CNRY", "25:00-26:00", "01:00", "01:00-02:00-03:00", "1-2"] {
+        assert_eq!(refused(&Written { window: Some(window), ..every("1d") }).0, "window", "{window:?}");
+    }
+    for days in ["", "CNRY", "2026-02-30", "2026-01-02/2026-01-01", "2026-01-01/2027-06-01"] {
+        assert_eq!(refused(&Written { blackout: vec![days], ..every("1d") }).0, "blackout", "{days:?}");
+    }
+    assert_eq!(refused(&Written { jitter: Some("1d"), ..every("1d") }).0, "jitter");
+}
+
+#[test]
+fn limits_hold_at_the_edge() {
+    assert!(Schedule::read(&every("60s")).is_ok());
+    assert!(Schedule::read(&every("59s")).is_err());
+    assert!(Schedule::read(&every("3660d")).is_ok());
+    assert!(Schedule::read(&every("3661d")).is_err());
+    let days = |count: usize| Written { blackout: vec!["2026-01-01"; count], ..every("1d") };
+    assert!(Schedule::read(&days(BLACKOUTS_MAX)).is_ok());
+    assert!(Schedule::read(&days(BLACKOUTS_MAX + 1)).is_err());
+}
+
+proptest! {
+    #[test]
+    fn the_next_one_is_later_and_permitted(last in 0_i64..4_000_000_000, salt: u64, hours in 1_u32..2000, from in 0_u32..24, to in 0_u32..24) {
+        prop_assume!(from != to);
+        let (length, window) = (format!("{hours}h"), format!("{from:02}:00-{to:02}:00"));
+        let written = Written { window: Some(&window), zone: Some("America/New_York"), jitter: Some("30m"), ..every(&length) };
+        let schedule = Schedule::read(&written).unwrap();
+        let last = Timestamp::from_s(last);
+        let next = schedule.next_after(last, salt).unwrap();
+        prop_assert!(next >= last.plus_s(i64::from(hours) * 3600));
+        prop_assert_eq!(schedule.permitted_from(next), Some(next));
+    }
+}
