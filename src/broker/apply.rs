@@ -9,11 +9,12 @@ use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, Scope};
+use crate::config::{Fault, SourceFile};
 use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{
-    self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Fault, Ground, Plan, PlannedChange,
-    Registry, SourceFile, Unnamed, draw, keys, parse,
+    self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Ground, Plan, PlannedChange, Registry,
+    Unnamed, draw, keys, parse,
 };
 use crate::store::{Change, CommitError};
 

@@ -3,10 +3,10 @@ use std::borrow::Cow;
 use crate::authn::{AuthnError, PresentError};
 use crate::base::DecisionId;
 use crate::base::code::{self, Code};
+use crate::config::Fault;
 use crate::ledger::{AppendError, ReadError};
 use crate::policy::Denial;
 use crate::quota::Limited;
-use crate::registry::Fault;
 use crate::store::{CommitError, RecordError};
 
 /// Why a use case did not do what was asked: a stable code, a reason, and what would fix it.

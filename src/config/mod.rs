@@ -1,4 +1,4 @@
-//! What an operator has set: TOML in, checked values out.
+//! What an operator has set or declares: TOML in, checked values out, and faults with their places.
 //!
 //! This room knows no other room's types but names: `app` turns the values into rooms. Unknown keys
 //! are refused with their place, and no message repeats a value.
@@ -6,6 +6,7 @@
 mod check;
 mod fault;
 mod raw;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -14,3 +15,4 @@ pub use check::{
 };
 pub use fault::{toml_message, toml_place};
 pub use raw::ConfigError;
+pub use source::{FAULTS_MAX, Fault, Place, SourceFile, fault};

@@ -31,12 +31,13 @@ use crate::base::limits::{
 };
 use crate::base::{AgentName, SecretName};
 use crate::broker::{AdminDesk, Ended, InviteInput, Revocation};
+use crate::config::SourceFile;
 use crate::pki::{Serial, SerialError};
 use crate::policy::{
     BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, ReadSecretNames,
     RevokeTokens, StoreSecrets,
 };
-use crate::registry::{SourceFile, Unnamed};
+use crate::registry::Unnamed;
 
 /// The admin listener's routes.
 #[must_use]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::base::RequestId;
 use crate::base::code::{self, Code, Sort};
 use crate::broker::Failure;
-use crate::registry::Fault;
+use crate::config::Fault;
 
 /// A refusal on its way out: RFC 9457 problem details, or OAuth's own form on OAuth routes.
 ///

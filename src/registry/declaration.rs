@@ -1,8 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::declared::{Access, Capability, Delivery, Role};
@@ -10,39 +9,7 @@ use super::owners::Owned;
 use super::plan::AgentSpec;
 use crate::base::limits::{ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
 use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
-use crate::config::{toml_message, toml_place};
-
-/// A declaration file as it came.
-#[derive(Clone, Debug)]
-pub struct SourceFile {
-    /// Its name, for messages.
-    pub name: String,
-    /// Its text, TOML.
-    pub text: String,
-}
-
-/// What is wrong with a declaration, and where. Never carries the value that is wrong.
-#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
-pub struct Fault {
-    /// The file's name.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column, from 1, in characters.
-    pub column: usize,
-    /// What is wrong.
-    pub message: String,
-}
-
-/// Most faults that are told at once: enough to see what is wrong, few enough to find their places.
-pub(super) const FAULTS_MAX: usize = 50;
-
-/// Where something was declared.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Place {
-    pub(super) file: usize,
-    pub(super) offset: usize,
-}
+use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault, toml_message};
 
 /// All that a set of files declares, each with its place.
 #[derive(Debug, Default)]
@@ -74,13 +41,6 @@ pub fn parse(files: &[SourceFile], scope: &Scope) -> Result<Declaration, Vec<Fau
         }
     }
     if reader.faults.is_empty() { Ok(reader.declaration) } else { Err(reader.faults) }
-}
-
-/// The fault at `place` of `files`.
-pub(super) fn fault(files: &[SourceFile], place: Place, message: String) -> Fault {
-    let (name, text) = files.get(place.file).map_or(("", ""), |file| (&file.name, &file.text));
-    let (line, column) = toml_place(text, place.offset);
-    Fault { file: name.to_owned(), line, column, message }
 }
 
 #[derive(Deserialize)]

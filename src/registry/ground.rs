@@ -1,12 +1,13 @@
 use std::fmt;
 
 use super::agent::{Agent, AgentKind};
-use super::declaration::{Declaration, Place};
+use super::declaration::Declaration;
 use super::declared::{Capability, Delivery, Role};
 use super::owners::Owned;
 use super::plan::Unnamed;
 use super::state::Registry;
 use crate::base::{AgentName, Audience, CapabilityName, RoleName, Scope, SecretName};
+use crate::config::Place;
 
 /// What a plan is drawn on: what there is, as far as somebody reaches.
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ mod state;
 
 pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState};
 pub use code::{CodeError, EnrolmentCode};
-pub use declaration::{Declaration, Fault, SourceFile, parse};
+pub use declaration::{Declaration, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use events::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,

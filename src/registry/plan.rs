@@ -3,11 +3,12 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declaration::{Declaration, FAULTS_MAX, Fault, Place, SourceFile, fault};
+use super::declaration::Declaration;
 use super::declared::{Capability, Role};
 use super::ground::{Ground, dangling, out_of_reach, turned};
 use super::owners::Owned;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName};
+use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault};
 
 /// What is declared of an agent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -65,7 +65,7 @@ const CRATES: [(&str, &[&str]); 42] = [
     ("rpassword", &["cli"]),
     ("rustix", &["ledger", "telemetry", "cli"]),
     ("rustls", &["pki"]),
-    ("schemars", &["http", "registry", "token"]),
+    ("schemars", &["config", "http", "registry", "token"]),
     ("serde", ANY),
     ("serde_json", ANY),
     ("sled", &["index"]),
