@@ -112,6 +112,8 @@ typed_ids! {
     LedgerId = "ledger";
     /// Names one key slot of the keyring.
     SlotId = "slot";
+    /// Names one rotation of one secret, from its trigger to its end.
+    RotationId = "rot";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::{self, Registry};
 use crate::revocation::{self, Revocations};
+use crate::rotation::{self, Rotations};
 use crate::secrets::{self, Catalogue};
 use crate::store::{self, At, Projection};
 use crate::token::{self, TokenKeys};
@@ -26,6 +27,8 @@ pub struct World {
     pub token_keys: TokenKeys,
     /// What requests with a key did.
     pub outcomes: Outcomes,
+    /// How secrets are rotated, and how far that has come.
+    pub rotations: Rotations,
 }
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -45,6 +48,8 @@ pub enum Effect {
     Token(token::Effect),
     /// Of what requests with a key did.
     Idempotency(idempotency::Effect),
+    /// Of how secrets are rotated.
+    Rotation(rotation::Effect),
 }
 
 impl store::World for World {
@@ -59,6 +64,7 @@ impl store::World for World {
             Effect::Revocation(effect) => self.revocations.apply(at, effect),
             Effect::Token(effect) => self.token_keys.apply(at, effect),
             Effect::Idempotency(effect) => self.outcomes.apply(at, effect),
+            Effect::Rotation(effect) => self.rotations.apply(at, effect),
         }
     }
 
@@ -73,7 +79,11 @@ impl store::World for World {
             Effect::Registry(effect) => Registry::project(effect, out),
             Effect::Secrets(effect) => Catalogue::project(effect, out),
             Effect::Operators(effect) => Operators::project(effect, out),
-            Effect::Pki(_) | Effect::Revocation(_) | Effect::Token(_) | Effect::Idempotency(_) => {}
+            Effect::Pki(_)
+            | Effect::Revocation(_)
+            | Effect::Token(_)
+            | Effect::Idempotency(_)
+            | Effect::Rotation(_) => {}
         }
     }
 }

@@ -54,6 +54,9 @@ struct RawFile {
     agent: Vec<Spanned<RawAgent>>,
     #[serde(default)]
     resource_server: Vec<Spanned<RawResourceServer>>,
+    /// Another room's: named here only so that it is no unknown field.
+    #[serde(default, rename = "rotation")]
+    _rotation: serde::de::IgnoredAny,
 }
 
 #[derive(Deserialize)]

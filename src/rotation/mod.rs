@@ -1,5 +1,19 @@
-//! When upstream secrets get new values, and how far each change has come.
+//! Rotations of upstream secrets: when they are due, how far each has come, what went wrong.
+//!
+//! State is changed by [`Effect`]s alone. This room calls nobody and holds no value: it knows a value
+//! by the secret's name and a version, and upstream by what was declared of it.
 
+mod declaration;
+mod events;
+mod record;
 mod schedule;
+mod state;
 
+pub use declaration::{Asked, parse};
+pub use events::{
+    RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
+    RotationFinished, RotationPrepared, RotationSteered,
+};
+pub use record::{Declared, Past, Rotation, Run, Slots, Stage, Trigger, Trouble};
 pub use schedule::{Schedule, ScheduleError, Written, length_s, spoken};
+pub use state::{Effect, Rotations, keys};

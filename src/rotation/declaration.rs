@@ -1,0 +1,214 @@
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::schedule::{Schedule, Written, length_s};
+use crate::base::SecretName;
+use crate::base::limits::GRACE_MAX_S;
+use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault, toml_message};
+
+/// The grace of a replaced value that was declared without one, in seconds.
+const GRACE_S: u32 = 3600;
+
+/// One `[[rotation]]` as it was read; what its upstream says is judged by whoever knows the drivers.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// When.
+    pub schedule: Option<Schedule>,
+    /// The grace of a replaced value, in seconds.
+    pub grace_s: u32,
+    /// The table `upstream`, as JSON.
+    pub upstream: serde_json::Value,
+    /// Where it was declared.
+    pub place: Place,
+    /// Where its upstream was.
+    pub upstream_place: Place,
+}
+
+#[derive(Deserialize)]
+struct RawFile {
+    #[serde(default)]
+    rotation: Vec<Spanned<RawRotation>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRotation {
+    secret: Spanned<String>,
+    every: Option<Spanned<String>>,
+    cron: Option<Spanned<String>>,
+    zone: Option<Spanned<String>>,
+    window: Option<Spanned<String>>,
+    #[serde(default)]
+    blackout: Option<Spanned<Vec<String>>>,
+    jitter: Option<Spanned<String>>,
+    grace: Option<Spanned<String>>,
+    upstream: Spanned<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Reads the rotations that `files` declare; other rooms read the rest of them.
+///
+/// # Errors
+/// Every [`Fault`] that was found.
+pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<SecretName, Asked>, Vec<Fault>> {
+    let mut reader = Reader { files, asked: BTreeMap::new(), faults: Vec::new() };
+    for (file, source) in files.iter().enumerate() {
+        match toml::from_str::<RawFile>(&source.text) {
+            Ok(raw) => raw.rotation.iter().for_each(|raw| reader.rotation(file, raw)),
+            Err(error) => {
+                let offset = error.span().map_or(0, |span| span.start);
+                reader.fault(Place { file, offset }, toml_message(&error));
+            }
+        }
+    }
+    if reader.faults.is_empty() { Ok(reader.asked) } else { Err(reader.faults) }
+}
+
+struct Reader<'a> {
+    files: &'a [SourceFile],
+    asked: BTreeMap<SecretName, Asked>,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, place: Place, message: String) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault(self.files, place, message));
+        }
+    }
+
+    fn rotation(&mut self, file: usize, spanned: &Spanned<RawRotation>) {
+        let raw = spanned.get_ref();
+        let at = |offset: usize| Place { file, offset };
+        let place = at(spanned.span().start);
+        let secret = match raw.secret.get_ref().parse::<SecretName>() {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                self.fault(at(raw.secret.span().start), error.to_string());
+                None
+            }
+        };
+        let schedule = self.schedule(file, raw, place);
+        let grace_s = raw.grace.as_ref().map_or(Ok(GRACE_S), |text| length_s("grace", text.get_ref()));
+        let grace_at = at(raw.grace.as_ref().map_or(0, |text| text.span().start));
+        match grace_s {
+            Err(error) => self.fault(grace_at, error.to_string()),
+            Ok(grace) if grace > GRACE_MAX_S => {
+                self.fault(grace_at, "`grace` must be 90 days at most".to_owned());
+            }
+            Ok(_) => {}
+        }
+        let (Some(secret), Some(schedule), Ok(grace_s)) = (secret, schedule, grace_s) else { return };
+        let upstream = serde_json::Value::Object(raw.upstream.get_ref().clone());
+        let upstream_place = at(raw.upstream.span().start);
+        let asked = Asked { schedule, grace_s, upstream, place, upstream_place };
+        if self.asked.insert(secret, asked).is_some() {
+            self.fault(
+                at(raw.secret.span().start),
+                "the rotation of this secret is declared twice".to_owned(),
+            );
+        }
+    }
+
+    /// The schedule, none for a rotation by hand alone; nothing at all when it has a fault.
+    fn schedule(&mut self, file: usize, raw: &RawRotation, place: Place) -> Option<Option<Schedule>> {
+        let fields = [
+            ("every", raw.every.as_ref()),
+            ("cron", raw.cron.as_ref()),
+            ("zone", raw.zone.as_ref()),
+            ("window", raw.window.as_ref()),
+            ("jitter", raw.jitter.as_ref()),
+        ];
+        let text = |field: Option<&'_ Spanned<String>>| field.map(|text| text.get_ref().clone());
+        let [every, cron, zone, window, jitter] = fields.map(|(_, field)| text(field));
+        let blackout = raw.blackout.as_ref();
+        let any = fields.iter().any(|(_, field)| field.is_some()) || blackout.is_some();
+        if !any {
+            return Some(None);
+        }
+        let written = Written {
+            every: every.as_deref(),
+            cron: cron.as_deref(),
+            zone: zone.as_deref(),
+            window: window.as_deref(),
+            blackout: blackout.into_iter().flat_map(|days| days.get_ref()).map(String::as_str).collect(),
+            jitter: jitter.as_deref(),
+        };
+        match Schedule::read(&written) {
+            Ok(schedule) => Some(Some(schedule)),
+            Err(error) => {
+                let field = fields.iter().find(|(name, _)| *name == error.field);
+                let offset = field.and_then(|(_, text)| text.map(|text| text.span().start));
+                let offset = offset
+                    .or_else(|| blackout.filter(|_| error.field == "blackout").map(|days| days.span().start));
+                let place = offset.map_or(place, |offset| Place { file, offset });
+                self.fault(place, error.to_string());
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[[agent]]
+name = "someone-elses"
+
+[[rotation]]
+secret = "orders-db/app"
+every = "30d"
+window = "01:00-05:00"
+zone = "Europe/Berlin"
+blackout = ["2026-12-24/2026-12-26"]
+jitter = "1h"
+grace = "2h"
+[rotation.upstream]
+driver = "generate"
+length = 32
+"#;
+
+    fn read(text: &str) -> Result<BTreeMap<SecretName, Asked>, Vec<Fault>> {
+        parse(&[SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }])
+    }
+
+    fn refuse(text: &str, line: usize, says: &str) {
+        let faults = read(text).unwrap_err();
+        assert_eq!(faults[0].line, line, "{faults:?}");
+        assert!(faults[0].message.contains(says), "{faults:?}");
+        assert!(!format!("{faults:?}").contains("CNRY"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_rotation_is_read_and_the_rest_left_to_others() {
+        let read = read(GOOD).unwrap();
+        let asked = &read[&"orders-db/app".parse().unwrap()];
+        assert_eq!((asked.grace_s, asked.upstream["length"].as_i64()), (7200, Some(32)));
+        let words = asked.schedule.as_ref().unwrap().describe();
+        assert!(words.contains("every 30d") && words.contains("Europe/Berlin"), "{words}");
+    }
+
+    #[test]
+    fn without_any_time_it_is_by_hand_alone() {
+        let text = "[[rotation]]\nsecret = \"a\"\nupstream = { driver = \"generate\" }\n";
+        let read = read(text).unwrap();
+        assert!(read[&"a".parse().unwrap()].schedule.is_none());
+    }
+
+    #[test]
+    fn faults_have_their_places_and_repeat_nothing() {
+        refuse(&GOOD.replace("\"orders-db/app\"", "\"CNRY\""), 6, "not a canonical secret name");
+        refuse(&GOOD.replace("\"30d\"", "\"CNRY\""), 7, "`every`");
+        refuse(&GOOD.replace("Europe/Berlin", "Europe/CNRY"), 9, "`zone`");
+        refuse(&GOOD.replace("12-24", "12-32"), 10, "`blackout`");
+        refuse(&GOOD.replace("every = \"30d\"\n", ""), 5, "`every` or `cron` is missing");
+        refuse(&GOOD.replace("\"2h\"", "\"91d\""), 12, "90 days at most");
+        refuse(&GOOD.replace("jitter", "jittr"), 11, "unknown field");
+        refuse(&format!("{GOOD}\n{}", &GOOD[GOOD.find("[[rotation]]").unwrap_or(0)..]), 18, "twice");
+        refuse("[[rotation]]\nsecret = \"a\"\n", 1, "missing field");
+        assert!(read(&GOOD.replace("\"2h\"", "\"90d\"")).is_ok());
+    }
+}

@@ -1,0 +1,172 @@
+use serde::Serialize;
+
+use crate::base::{OperatorName, RotationId, SecretName};
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// A rotation has begun.
+#[derive(Debug, Serialize)]
+pub struct RotationBegun<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The rotation.
+    pub rotation: RotationId,
+    /// `schedule`, `operator` or `drift`.
+    pub trigger: &'static str,
+    /// Which operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
+}
+
+impl Event for RotationBegun<'_> {
+    const KIND: Kind = Kind(0x0701);
+    const NAME: &'static str = "rotation.begun";
+}
+
+/// The new value is durable; upstream does not know it yet.
+#[derive(Debug, Serialize)]
+pub struct RotationPrepared<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The rotation.
+    pub rotation: RotationId,
+    /// The version that holds the new value.
+    pub version: u32,
+}
+
+impl Event for RotationPrepared<'_> {
+    const KIND: Kind = Kind(0x0702);
+    const NAME: &'static str = "rotation.prepared";
+}
+
+/// Upstream is about to be called: the intent of a step whose outcome is another entry.
+#[derive(Debug, Serialize)]
+pub struct RotationAttempted<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The rotation; none when the current value is looked after between two of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationId>,
+    /// What for: `prepare`, `apply`, `verify`, `retire` or `check`.
+    pub step: &'static str,
+    /// The versions whose values are opened for it.
+    pub versions: Vec<u32>,
+    /// The secret that administers upstream, when its value is opened too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub administering: Option<&'a SecretName>,
+}
+
+impl Event for RotationAttempted<'_> {
+    const KIND: Kind = Kind(0x0703);
+    const NAME: &'static str = "rotation.attempted";
+}
+
+/// A step's outcome: the stage that was reached.
+#[derive(Debug, Serialize)]
+pub struct RotationAdvanced<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The rotation.
+    pub rotation: RotationId,
+    /// `applied`, `verified` or `draining`.
+    pub stage: &'static str,
+    /// The version that it brings.
+    pub version: u32,
+}
+
+impl Event for RotationAdvanced<'_> {
+    const KIND: Kind = Kind(0x0704);
+    const NAME: &'static str = "rotation.advanced";
+}
+
+/// A step failed. Never says what upstream said: that may hold a value.
+#[derive(Debug, Serialize)]
+pub struct RotationFailed<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The rotation.
+    pub rotation: RotationId,
+    /// The stage that it stays at.
+    pub stage: &'static str,
+    /// The stable code.
+    pub code: &'static str,
+    /// What upstream called it: an SQLSTATE or a status, nothing longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// Whether upstream may have changed all the same.
+    pub unknown: bool,
+    /// How often this step has failed by now.
+    pub failures: u32,
+    /// When it is tried again; none for a dead letter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<String>,
+}
+
+impl Event for RotationFailed<'_> {
+    const KIND: Kind = Kind(0x0705);
+    const NAME: &'static str = "rotation.failed";
+}
+
+/// A rotation has ended well: the replaced value is retired.
+#[derive(Debug, Serialize)]
+pub struct RotationFinished<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The rotation.
+    pub rotation: RotationId,
+    /// The version that it brought.
+    pub version: u32,
+    /// When the next one is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl Event for RotationFinished<'_> {
+    const KIND: Kind = Kind(0x0706);
+    const NAME: &'static str = "rotation.finished";
+}
+
+/// An operator changed how a rotation goes on.
+#[derive(Debug, Serialize)]
+pub struct RotationSteered<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// Who.
+    pub operator: &'a OperatorName,
+    /// `paused`, `resumed`, `retried` or `abandoned`.
+    pub what: &'static str,
+}
+
+impl Event for RotationSteered<'_> {
+    const KIND: Kind = Kind(0x0707);
+    const NAME: &'static str = "rotation.steered";
+}
+
+/// Upstream was found with a value other than the current one: an alarm.
+#[derive(Debug, Serialize)]
+pub struct RotationDrifted<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The version that works upstream, when it is one of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub works: Option<u32>,
+}
+
+impl Event for RotationDrifted<'_> {
+    const KIND: Kind = Kind(0x0708);
+    const NAME: &'static str = "rotation.drifted";
+}
+
+/// The current value was seen to work upstream.
+#[derive(Debug, Serialize)]
+pub struct RotationChecked<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The version.
+    pub version: u32,
+}
+
+impl Event for RotationChecked<'_> {
+    const KIND: Kind = Kind(0x0709);
+    const NAME: &'static str = "rotation.checked";
+}

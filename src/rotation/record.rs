@@ -1,0 +1,202 @@
+use serde::{Deserialize, Serialize};
+
+use super::schedule::Schedule;
+use crate::base::{OperatorName, RotationId, SecretName, Timestamp};
+
+/// How a secret is rotated, as declared.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Declared {
+    /// Which secret.
+    pub secret: SecretName,
+    /// What upstream it opens and how that is told of a new value: JSON, read by the driver's room.
+    pub upstream: String,
+    /// Whether the old value goes on working beside the new one.
+    pub slots: Slots,
+    /// When; by hand alone when there is none.
+    pub schedule: Option<Schedule>,
+    /// How long a replaced value is left to work, in seconds, where upstream has a slot for it.
+    pub grace_s: u32,
+}
+
+/// How many values upstream can hold at a time.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Slots {
+    /// One: the new value ends the old one at once.
+    One,
+    /// Two: they work side by side until the old one is retired.
+    Two,
+}
+
+/// What has a rotation begin.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Trigger {
+    /// Its schedule.
+    Schedule,
+    /// An operator.
+    Operator(OperatorName),
+    /// The current value was found not to work any more.
+    Drift,
+}
+
+impl Trigger {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Operator(_) => "operator",
+            Self::Drift => "drift",
+        }
+    }
+}
+
+/// How far a rotation has come. Each stage is one entry of the ledger.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// It was decided on; there is no new value yet.
+    Begun,
+    /// The new value is durable here. Upstream may know it or not: whoever comes back here asks.
+    Prepared,
+    /// Upstream has said that it took the new value.
+    Applied,
+    /// The new value was seen to work.
+    Verified,
+    /// The new value is the one that is handed out; the old one is in its grace.
+    Draining,
+}
+
+impl Stage {
+    /// Every stage, in their order.
+    pub const ALL: [Self; 5] = [Self::Begun, Self::Prepared, Self::Applied, Self::Verified, Self::Draining];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Prepared => "prepared",
+            Self::Applied => "applied",
+            Self::Verified => "verified",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// What went wrong with a step, the last time that it was tried.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Trouble {
+    /// Its stable code.
+    pub code: String,
+    /// When.
+    pub at: Timestamp,
+    /// When the step is tried again; `None` for a dead letter, which waits for an operator.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// One rotation under way.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Run {
+    /// Its id.
+    pub id: RotationId,
+    /// What had it begin.
+    pub trigger: Trigger,
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// How far it has come.
+    pub stage: Stage,
+    /// The version that it brings, once there is one.
+    pub version: Option<u32>,
+    /// The version that it replaces.
+    pub replaces: Option<u32>,
+    /// Whether upstream may have been told of the new value.
+    pub touched: bool,
+    /// How often the present step has failed.
+    pub failures: u32,
+    /// The last failure of the present step.
+    pub trouble: Option<Trouble>,
+    /// When the replaced value's grace ends, once it has begun.
+    pub drain_until: Option<Timestamp>,
+}
+
+impl Run {
+    /// Whether it waits for an operator.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.retry_at.is_none())
+    }
+
+    /// When its next step may be taken; `None` for a dead letter.
+    #[must_use]
+    pub fn ready_at(&self) -> Option<Timestamp> {
+        let after_trouble = match &self.trouble {
+            Some(trouble) => trouble.retry_at?,
+            None => self.begun_at,
+        };
+        Some(self.drain_until.map_or(after_trouble, |until| until.max(after_trouble)))
+    }
+}
+
+/// How a rotation ended.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Past {
+    /// Which.
+    pub id: RotationId,
+    /// When.
+    pub at: Timestamp,
+    /// The version that it brought; `None` when it was given up.
+    pub version: Option<u32>,
+}
+
+/// What is known of one secret's rotation.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Rotation {
+    /// How it is declared.
+    pub declared: Declared,
+    /// Since when it does not begin by itself, when it was paused.
+    pub paused_at: Option<Timestamp>,
+    /// When the next one is due by schedule.
+    pub next: Option<Timestamp>,
+    /// The one under way.
+    pub run: Option<Run>,
+    /// The last one that ended.
+    pub last: Option<Past>,
+    /// When the current value was last seen to work.
+    pub checked_at: Option<Timestamp>,
+}
+
+impl Rotation {
+    /// Whether upstream may have ended the value that is still handed out: between telling upstream of
+    /// the new one and handing that out, where upstream holds one value only.
+    #[must_use]
+    pub fn is_swapping(&self) -> bool {
+        let between = |run: &Run| {
+            let stage = matches!(run.stage, Stage::Prepared | Stage::Applied | Stage::Verified);
+            stage && run.touched && !run.is_dead()
+        };
+        self.declared.slots == Slots::One && self.run.as_ref().is_some_and(between)
+    }
+
+    /// When a new run is to begin, or the one under way to go on; `None` when nothing is to be done
+    /// by itself.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Option<Timestamp> {
+        if let Some(run) = &self.run {
+            return run.ready_at();
+        }
+        if self.paused_at.is_some() {
+            return None;
+        }
+        let next = self.next?;
+        match &self.declared.schedule {
+            Some(schedule) if next <= now => schedule.permitted_from(now),
+            _ => Some(next),
+        }
+    }
+
+    /// Whether a scheduled rotation should have begun before `now` and has not.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.run.is_none() && self.next.is_some_and(|next| next < now)
+    }
+}

@@ -1,0 +1,212 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Declared, Past, Rotation, Run, Stage, Trigger, Trouble};
+use crate::base::{RotationId, SecretName, Timestamp};
+use crate::store::At;
+
+/// A state change of this room.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// Declares how a secret is rotated, and when next.
+    Declare {
+        /// How.
+        declared: Box<Declared>,
+        /// When next.
+        next: Option<Timestamp>,
+    },
+    /// Takes a declaration away; nothing is under way then.
+    Remove(SecretName),
+    /// A rotation begins.
+    Begin {
+        /// Of this secret.
+        secret: SecretName,
+        /// Its id.
+        id: RotationId,
+        /// What has it begin.
+        trigger: Trigger,
+    },
+    /// The new value is durable.
+    Prepare {
+        /// Of this secret.
+        secret: SecretName,
+        /// The version that holds it.
+        version: u32,
+        /// The version that it is to replace.
+        replaces: Option<u32>,
+    },
+    /// Upstream is told of the new value from here on.
+    Touch(SecretName),
+    /// The next stage is reached.
+    Reach {
+        /// Of this secret.
+        secret: SecretName,
+        /// The stage.
+        stage: Stage,
+        /// When the grace of the replaced value ends, with [`Stage::Draining`].
+        drain_until: Option<Timestamp>,
+    },
+    /// A step failed.
+    Fail {
+        /// Of this secret.
+        secret: SecretName,
+        /// Its stable code.
+        code: String,
+        /// When it is tried again; never by itself when there is none.
+        retry_at: Option<Timestamp>,
+        /// Whether upstream may know of the new value.
+        touched: bool,
+    },
+    /// A dead letter is tried again.
+    Retry(SecretName),
+    /// A rotation has ended.
+    Finish {
+        /// Of this secret.
+        secret: SecretName,
+        /// When the next one is due.
+        next: Option<Timestamp>,
+    },
+    /// A rotation was given up; the value that was current is.
+    Abandon {
+        /// Of this secret.
+        secret: SecretName,
+        /// When the next one is due.
+        next: Option<Timestamp>,
+    },
+    /// None begins by itself any more.
+    Pause(SecretName),
+    /// They do again.
+    Resume {
+        /// Of this secret.
+        secret: SecretName,
+        /// When the next one is due.
+        next: Option<Timestamp>,
+    },
+    /// The current value was seen to work.
+    Check(SecretName),
+}
+
+/// All rotations in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Rotations {
+    all: BTreeMap<SecretName, Rotation>,
+}
+
+impl Rotations {
+    /// What is known of the rotation of `secret`.
+    #[must_use]
+    pub fn of(&self, secret: &SecretName) -> Option<&Rotation> {
+        self.all.get(secret)
+    }
+
+    /// All of them, by secret.
+    pub fn all(&self) -> impl Iterator<Item = &Rotation> {
+        self.all.values()
+    }
+
+    /// Takes in one effect.
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        match effect {
+            Effect::Declare { declared, next } => self.declare(declared, *next),
+            Effect::Remove(secret) => drop(self.all.remove(secret)),
+            Effect::Pause(secret) => self.with(secret, |rotation| rotation.paused_at = Some(at.time)),
+            Effect::Resume { secret, next } => self.with(secret, |rotation| {
+                rotation.paused_at = None;
+                rotation.next = *next;
+            }),
+            Effect::Check(secret) => self.with(secret, |rotation| rotation.checked_at = Some(at.time)),
+            Effect::Begin { secret, id, trigger } => self.with(secret, |rotation| {
+                rotation.run = Some(Run::begin(*id, trigger.clone(), at.time));
+            }),
+            Effect::Finish { secret, next } => self.with(secret, |rotation| {
+                rotation.end(at.time, *next, |run| run.version);
+                rotation.checked_at = Some(at.time);
+            }),
+            Effect::Abandon { secret, next } => {
+                self.with(secret, |rotation| rotation.end(at.time, *next, |_| None));
+            }
+            Effect::Prepare { secret, version, replaces } => self.with_run(secret, |run| {
+                (run.version, run.replaces) = (Some(*version), *replaces);
+                run.reach(Stage::Prepared);
+            }),
+            Effect::Touch(secret) => self.with_run(secret, |run| run.touched = true),
+            Effect::Reach { secret, stage, drain_until } => self.with_run(secret, |run| {
+                run.reach(*stage);
+                run.drain_until = *drain_until;
+            }),
+            Effect::Fail { secret, code, retry_at, touched } => self.with_run(secret, |run| {
+                run.failures = run.failures.saturating_add(1);
+                run.trouble = Some(Trouble { code: code.clone(), at: at.time, retry_at: *retry_at });
+                run.touched = *touched;
+            }),
+            Effect::Retry(secret) => self.with_run(secret, |run| (run.failures, run.trouble) = (0, None)),
+        }
+    }
+
+    fn declare(&mut self, declared: &Declared, next: Option<Timestamp>) {
+        match self.all.get_mut(&declared.secret) {
+            Some(known) => (known.declared, known.next) = (declared.clone(), next),
+            None => {
+                let (paused_at, run, last, checked_at) = (None, None, None, None);
+                let declared = declared.clone();
+                let fresh = Rotation { declared, paused_at, next, run, last, checked_at };
+                self.all.insert(fresh.declared.secret.clone(), fresh);
+            }
+        }
+    }
+
+    fn with(&mut self, secret: &SecretName, change: impl FnOnce(&mut Rotation)) {
+        if let Some(rotation) = self.all.get_mut(secret) {
+            change(rotation);
+        }
+    }
+
+    fn with_run(&mut self, secret: &SecretName, change: impl FnOnce(&mut Run)) {
+        if let Some(run) = self.all.get_mut(secret).and_then(|rotation| rotation.run.as_mut()) {
+            change(run);
+        }
+    }
+}
+
+impl Rotation {
+    fn end(&mut self, at: Timestamp, next: Option<Timestamp>, version: impl FnOnce(&Run) -> Option<u32>) {
+        if let Some(run) = self.run.take() {
+            self.last = Some(Past { id: run.id, at, version: version(&run) });
+        }
+        self.next = next;
+    }
+}
+
+impl Run {
+    const fn begin(id: RotationId, trigger: Trigger, begun_at: Timestamp) -> Self {
+        Self {
+            id,
+            trigger,
+            begun_at,
+            stage: Stage::Begun,
+            version: None,
+            replaces: None,
+            touched: false,
+            failures: 0,
+            trouble: None,
+            drain_until: None,
+        }
+    }
+
+    fn reach(&mut self, stage: Stage) {
+        (self.stage, self.failures, self.trouble) = (stage, 0, None);
+    }
+}
+
+/// The keys that decisions on this room's records rely on.
+pub mod keys {
+    use crate::base::SecretName;
+    use crate::ledger::Key;
+
+    /// How the secret of this name is rotated, and how far that has come.
+    #[must_use]
+    pub fn rotation(secret: &SecretName) -> Key {
+        Key::of("rotation", secret.as_str().as_bytes())
+    }
+}
