@@ -164,19 +164,17 @@ impl AdminDesk {
         })
     }
 
-    /// All secrets within the operator's reach, by name, without their values.
+    /// All secrets within the operator's reach that have a value to hand out, by name, without values.
     #[must_use]
     pub fn secrets(&self, by: &Authorised<ReadSecretNames>) -> Vec<SecretView> {
         let scope = by.operator().scope();
-        let view = |secret: &crate::secrets::Secret| SecretView {
-            name: secret.name.clone(),
-            version: secret.current.number,
-            updated_at: secret.current.stored_at,
-            owner: secret.owner.clone(),
+        let view = |secret: &crate::secrets::Secret| {
+            let (name, owner, current) = (secret.name.clone(), secret.owner.clone(), secret.current?);
+            Some(SecretView { name, version: current.number, updated_at: current.stored_at, owner })
         };
         self.0.store.read(|world, _| {
             let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
-            within.map(view).collect()
+            within.filter_map(view).collect()
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::base::limits::{OUTCOME_LIFE_S, SECRET_VERSIONS_MAX};
 use crate::base::{OwnerName, SecretId, SecretName, Sensitive};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
-use crate::secrets::{self, SecretStored, SecretValue, keys};
+use crate::secrets::{self, Secret, SecretStored, SecretValue, keys};
 use crate::store::Change;
 
 /// A stored version.
@@ -55,7 +55,7 @@ impl AdminDesk {
             if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before? {
                 return Ok(Stored { name: name.clone(), version, seq });
             }
-            let newest = known.as_ref().map_or(0, |secret| secret.current.number);
+            let newest = known.as_ref().map_or(0, Secret::newest);
             let id = known.as_ref().map(|secret| secret.id);
             let id = id.unwrap_or_else(|| SecretId::mint(core.clock.now(), &*core.entropy));
             let new_owner = owner

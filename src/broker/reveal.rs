@@ -53,8 +53,9 @@ impl AgentDesk {
                 Ok(token) => token,
                 Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
             };
-            let current = secret.as_ref().map(|secret| (secret.id, secret.current.number));
-            let request = RevealRequest { token, secret: name.clone(), current };
+            let current = secret.as_ref().and_then(|secret| Some((secret.id, secret.current?)));
+            let version = current.map(|(id, version)| (id, version.number));
+            let request = RevealRequest { token, secret: name.clone(), current: version };
             let decision = core.decision(now);
             let grant = match decide_reveal(&declarations, request, permit, decision, &core.digests) {
                 Decision::Allow(grant) | Decision::Constrain(grant) => grant,
@@ -79,7 +80,7 @@ impl AgentDesk {
             let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
                 .rely(keys::secret(name), principal.as_of())
                 .rely(revocation::keys::subject(Subject::Token(reveal.token())), principal.as_of());
-            let seq = secret.map_or(0, |secret| secret.current.seq);
+            let seq = current.map_or(0, |(_, version)| version.seq);
             let stored = core.store.record(VALUES, &keys::value(id, version), seq).await?;
             let receipt = core.store.commit(change, grant).await?;
             let issued = core.issuer.reveal(receipt, stored.expose())?;

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::keys::{InUse, Keys, Staged};
-use crate::base::{DecisionId, Entropy, Timestamp, TokenId};
+use crate::base::{DecisionId, Entropy, SecretId, Sensitive, Timestamp, TokenId};
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
 use crate::policy::{Certifying, Grant, Mint, Reveal};
@@ -22,6 +22,11 @@ impl<T> Issued<T> {
         self.0
     }
 }
+
+/// The versions whose values a call upstream is about to need: what the entry of its intent is
+/// committed with.
+#[derive(Debug)]
+pub struct Loan(pub Vec<(SecretId, u32)>);
 
 /// Why nothing was issued, although it was allowed and recorded.
 #[derive(Debug, thiserror::Error)]
@@ -221,6 +226,24 @@ impl Issuer {
         let (_, reveal) = receipt.redeem().redeem();
         let (id, version) = reveal.current();
         Ok(Issued(self.opener.open(id, version, stored)?))
+    }
+
+    /// Opens the values that `receipt` proves to be recorded as needed upstream, in their order:
+    /// each of `stored` opens as the version that was named, and as nothing else.
+    ///
+    /// # Errors
+    /// [`IssueError::Vault`] when a record does not open.
+    pub fn lend(
+        &self,
+        receipt: Receipt<Loan>,
+        stored: &[Sensitive<Vec<u8>>],
+    ) -> Result<Issued<Vec<SecretValue>>, IssueError> {
+        let Loan(versions) = receipt.redeem();
+        let open = |((id, version), stored): ((SecretId, u32), &Sensitive<Vec<u8>>)| {
+            self.opener.open(id, version, stored.expose())
+        };
+        let values = versions.into_iter().zip(stored).map(open).collect::<Result<_, _>>()?;
+        Ok(Issued(values))
     }
 
     /// Signs the certificate that `receipt` proves to be recorded.

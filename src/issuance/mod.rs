@@ -8,5 +8,5 @@
 mod issue;
 mod keys;
 
-pub use issue::{Certificate, Certify, IssueError, Issued, Issuer, MintAgain, ServerPlan, Token};
+pub use issue::{Certificate, Certify, IssueError, Issued, Issuer, Loan, MintAgain, ServerPlan, Token};
 pub use keys::{Keys, Staged};

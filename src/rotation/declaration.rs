@@ -99,7 +99,7 @@ impl Reader<'_> {
             }
             Ok(_) => {}
         }
-        let (Some(secret), Some(schedule), Ok(grace_s)) = (secret, schedule, grace_s) else { return };
+        let (Some(secret), Ok(grace_s)) = (secret, grace_s) else { return };
         let upstream = serde_json::Value::Object(raw.upstream.get_ref().clone());
         let upstream_place = at(raw.upstream.span().start);
         let asked = Asked { schedule, grace_s, upstream, place, upstream_place };
@@ -111,8 +111,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The schedule, none for a rotation by hand alone; nothing at all when it has a fault.
-    fn schedule(&mut self, file: usize, raw: &RawRotation, place: Place) -> Option<Option<Schedule>> {
+    /// The schedule, none for a rotation by hand alone, and none for one with a fault, which is told.
+    fn schedule(&mut self, file: usize, raw: &RawRotation, place: Place) -> Option<Schedule> {
         let fields = [
             ("every", raw.every.as_ref()),
             ("cron", raw.cron.as_ref()),
@@ -125,7 +125,7 @@ impl Reader<'_> {
         let blackout = raw.blackout.as_ref();
         let any = fields.iter().any(|(_, field)| field.is_some()) || blackout.is_some();
         if !any {
-            return Some(None);
+            return None;
         }
         let written = Written {
             every: every.as_deref(),
@@ -136,7 +136,7 @@ impl Reader<'_> {
             jitter: jitter.as_deref(),
         };
         match Schedule::read(&written) {
-            Ok(schedule) => Some(Some(schedule)),
+            Ok(schedule) => Some(schedule),
             Err(error) => {
                 let field = fields.iter().find(|(name, _)| *name == error.field);
                 let offset = field.and_then(|(_, text)| text.map(|text| text.span().start));

@@ -7,5 +7,7 @@
 mod state;
 mod vault;
 
-pub use state::{Catalogue, Effect, Secret, SecretRevealed, SecretStored, VALUES, Version, keys};
+pub use state::{
+    Catalogue, Effect, Secret, SecretRevealed, SecretStored, VALUES, Version, VersionStage, keys,
+};
 pub use vault::{Opener, SealedValue, Sealer, SecretValue, VaultError};

@@ -84,6 +84,42 @@ pub enum Effect {
         /// Its owner.
         owner: OwnerName,
     },
+    /// Stores a version that is not handed out yet; creates the secret when it is the first.
+    Prepare {
+        /// The secret.
+        id: SecretId,
+        /// Its name.
+        name: SecretName,
+        /// The version.
+        version: u32,
+        /// Its value, sealed.
+        sealed: SealedValue,
+    },
+    /// Hands out this version from here on.
+    Promote {
+        /// The secret's name.
+        name: SecretName,
+        /// The version.
+        version: u32,
+    },
+    /// Gives up a version that was never handed out: it is kept like one that was.
+    Abandon {
+        /// The secret's name.
+        name: SecretName,
+        /// The version.
+        version: u32,
+    },
+}
+
+/// What a version is good for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VersionStage {
+    /// Stored, and not handed out yet.
+    Pending,
+    /// The one that is handed out.
+    Current,
+    /// Kept: it was handed out once, or was given up.
+    Former,
 }
 
 /// One version of a secret: where it is, not what it is.
@@ -95,6 +131,8 @@ pub struct Version {
     pub seq: u64,
     /// When it came.
     pub stored_at: Timestamp,
+    /// What it is good for.
+    pub stage: VersionStage,
 }
 
 /// One secret.
@@ -104,10 +142,47 @@ pub struct Secret {
     pub id: SecretId,
     /// Its name.
     pub name: SecretName,
-    /// The version that is handed out.
-    pub current: Version,
+    /// The version that is handed out; none before the first one is.
+    pub current: Option<Version>,
     /// Whose it is; nobody's when there is none.
     pub owner: Option<OwnerName>,
+    versions: BTreeMap<u32, Version>,
+}
+
+impl Secret {
+    /// The version of this number.
+    #[must_use]
+    pub fn version(&self, number: u32) -> Option<Version> {
+        self.versions.get(&number).copied()
+    }
+
+    /// All versions, the newest first.
+    pub fn versions(&self) -> impl Iterator<Item = Version> {
+        self.versions.values().rev().copied()
+    }
+
+    /// Those that were handed out once, or given up, the newest first.
+    pub fn former(&self) -> impl Iterator<Item = Version> {
+        self.versions().filter(|version| version.stage == VersionStage::Former)
+    }
+
+    /// The newest version's number; 0 before there is one.
+    #[must_use]
+    pub fn newest(&self) -> u32 {
+        self.versions.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    fn hand_out(&mut self, number: u32) {
+        for version in self.versions.values_mut() {
+            if version.stage == VersionStage::Current {
+                version.stage = VersionStage::Former;
+            }
+        }
+        self.current = self.versions.get_mut(&number).map(|version| {
+            version.stage = VersionStage::Current;
+            *version
+        });
+    }
 }
 
 /// All secrets in memory, without their values.
@@ -132,22 +207,46 @@ impl Catalogue {
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Store { id, name, version, .. } => {
-                let current = Version { number: *version, seq: at.seq, stored_at: at.time };
-                let owner = self.secrets.get(name).and_then(|before| before.owner.clone());
-                self.secrets.insert(name.clone(), Secret { id: *id, name: name.clone(), current, owner });
+                self.keep(at, (*id, name), *version).hand_out(*version)
             }
-            Effect::Own { name, owner } => {
-                if let Some(secret) = self.secrets.get_mut(name) {
-                    secret.owner = Some(owner.clone());
+            Effect::Prepare { id, name, version, .. } => drop(self.keep(at, (*id, name), *version)),
+            Effect::Promote { name, version } => self.with(name, |secret| secret.hand_out(*version)),
+            Effect::Abandon { name, version } => self.with(name, |secret| {
+                if let Some(version) = secret.versions.get_mut(version) {
+                    version.stage = VersionStage::Former;
                 }
-            }
+            }),
+            Effect::Own { name, owner } => self.with(name, |secret| secret.owner = Some(owner.clone())),
         }
+    }
+
+    fn with(&mut self, name: &SecretName, change: impl FnOnce(&mut Secret)) {
+        if let Some(secret) = self.secrets.get_mut(name) {
+            change(secret);
+        }
+    }
+
+    /// The secret with one more version, which is pending.
+    fn keep(&mut self, at: At, (id, name): (SecretId, &SecretName), number: u32) -> &mut Secret {
+        let secret = self.secrets.entry(name.clone()).or_insert_with(|| Secret {
+            id,
+            name: name.clone(),
+            current: None,
+            owner: None,
+            versions: BTreeMap::new(),
+        });
+        let (seq, stored_at, stage) = (at.seq, at.time, VersionStage::Pending);
+        secret.versions.insert(number, Version { number, seq, stored_at, stage });
+        secret
     }
 
     /// What `effect` puts into the index.
     pub fn project(effect: &Effect, out: &mut Projection) {
-        if let Effect::Store { id, version, sealed, .. } = effect {
-            out.put(VALUES, keys::value(*id, *version), sealed.to_bytes());
+        match effect {
+            Effect::Store { id, version, sealed, .. } | Effect::Prepare { id, version, sealed, .. } => {
+                out.put(VALUES, keys::value(*id, *version), sealed.to_bytes());
+            }
+            Effect::Own { .. } | Effect::Promote { .. } | Effect::Abandon { .. } => {}
         }
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::support::source::{Source, identifier, is_word, sources, words};
 
 /// Every room and its floor. A room imports only rooms on strictly lower floors.
-const ROOMS: [(&str, u8); 23] = [
+const ROOMS: [(&str, u8); 24] = [
     ("base", 0),
     ("crypto", 1),
     ("config", 1),
@@ -28,6 +28,7 @@ const ROOMS: [(&str, u8); 23] = [
     ("quota", 4),
     ("revocation", 4),
     ("idempotency", 4),
+    ("rotation", 4),
     ("authn", 5),
     ("policy", 6),
     ("issuance", 7),
@@ -38,7 +39,7 @@ const ROOMS: [(&str, u8); 23] = [
 ];
 
 /// Every outside crate and the rooms that may name it. `docs/architecture.md` says the same, and why.
-const CRATES: [(&str, &[&str]); 42] = [
+const CRATES: [(&str, &[&str]); 43] = [
     ("aes_gcm", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
     ("axum", &["http"]),
@@ -47,6 +48,7 @@ const CRATES: [(&str, &[&str]); 42] = [
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("crc32fast", &["ledger"]),
+    ("croner", &["rotation"]),
     ("data_encoding", &["base"]),
     ("form_urlencoded", &["http", "cli"]),
     ("getrandom", &["base"]),
@@ -55,7 +57,7 @@ const CRATES: [(&str, &[&str]); 42] = [
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
     ("ipnet", &["base"]),
-    ("jiff", &["base"]),
+    ("jiff", &["base", "rotation"]),
     ("jsonwebtoken", &["token"]),
     ("memchr", &["cli"]),
     ("pem", &["pki"]),
@@ -73,7 +75,7 @@ const CRATES: [(&str, &[&str]); 42] = [
     ("time", &["pki"]),
     ("tokio", ANY),
     ("tokio_rustls", &["http", "cli"]),
-    ("toml", &["config", "registry"]),
+    ("toml", &["config", "registry", "rotation"]),
     ("tower", &["http"]),
     ("tracing", ANY),
     ("tracing_subscriber", &["telemetry"]),
@@ -87,7 +89,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 39] = [
+const EXPOSING: [&str; 40] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/admit_operator.rs",
@@ -115,6 +117,7 @@ const EXPOSING: [&str; 39] = [
     "src/http/input.rs",
     "src/http/operators.rs",
     "src/index/database.rs",
+    "src/issuance/issue.rs",
     "src/keyring/ring.rs",
     "src/keyring/slot.rs",
     "src/ledger/entry.rs",
