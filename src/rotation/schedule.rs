@@ -309,5 +309,5 @@ pub fn spoken(seconds: u32) -> String {
 }
 
 #[cfg(test)]
-#[path = "schedule_tests.rs"]
+#[path = "tests.rs"]
 mod tests;
