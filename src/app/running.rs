@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -10,6 +10,7 @@ use super::gate::{AdminGate, AgentGate};
 use super::keeper::Keeper;
 use super::server_identity::server_identity;
 use crate::base::code;
+use crate::base::limits::CONNECTIONS_WAITING_MAX;
 use crate::broker::{AdminDesk, AgentDesk, Core};
 use crate::cli::Failure;
 use crate::config::Config;
@@ -54,8 +55,8 @@ pub async fn start(
     let standing = |gate| Standing { gate, changed: core.standing.subscribe() };
     let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
     let caps = ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
-    let (agent_socket, agent_address) = bind(config.listen.agents).await?;
-    let (admin_socket, admin_address) = bind(config.listen.admins).await?;
+    let (agent_socket, agent_address) = bind(config.listen.agents)?;
+    let (admin_socket, admin_address) = bind(config.listen.admins)?;
     let (stop, stopped) = watch::channel(false);
     let listeners = [
         tokio::spawn(listener::serve(
@@ -119,12 +120,32 @@ impl Running {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let refuse = |error: std::io::Error| {
         let why = format!("{address} cannot be listened on: {}", error.kind());
         Failure::new(code::LISTEN_FAILED).because(why)
     };
-    let listener = TcpListener::bind(address).await.map_err(refuse)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(refuse)?;
+    // A broker that was restarted takes its address again, although connections of before still linger.
+    socket.set_reuseaddr(true).and_then(|()| socket.bind(address)).map_err(refuse)?;
+    let listener = socket.listen(CONNECTIONS_WAITING_MAX).map_err(refuse)?;
     let bound = listener.local_addr().map_err(refuse)?;
     Ok((listener, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_storm_of_connections_waits_to_be_accepted_and_is_not_turned_away() {
+        let (_listener, address) = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        // Nobody accepts. What the queue does not take would try again a second later, and then later still.
+        let wait = std::time::Duration::from_millis(900);
+        let storm: Vec<_> = (0..1000).map(|_| TcpStream::connect_timeout(&address, wait).unwrap()).collect();
+        assert_eq!(storm.len(), 1000);
+    }
 }

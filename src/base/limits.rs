@@ -31,6 +31,10 @@ pub const CONFLICT_RETRIES_MAX: u32 = 3;
 /// Most index writes that wait for sled.
 pub const INDEX_WAITING_MAX: usize = 8 * 1024;
 
+/// Most connections that wait to be accepted, unless the kernel takes fewer (`net.core.somaxconn`): a fleet
+/// wakes at once, and whoever finds no place waits a whole second before it tries again.
+pub const CONNECTIONS_WAITING_MAX: u32 = 4096;
+
 /// Largest request body on any route but secret and declaration uploads, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Largest declaration upload, in bytes.

@@ -64,3 +64,13 @@ fn every_dependency_and_every_room_is_in_the_book() {
     assert_none(&dependencies(&file("Cargo.toml"), &file("docs/architecture.md")));
     assert_none(&rooms_in_book(&file("docs/architecture.md")));
 }
+
+#[test]
+fn what_keyward_is_measured_against_and_with_has_nothing_of_it() {
+    for manifest in ["benches/floor/Cargo.toml", "benches/load/Cargo.toml"] {
+        let text = file(manifest);
+        let (_, dependencies) = text.split_once("\n[dependencies]\n").unwrap();
+        assert!(dependencies.contains("rustls ="), "{manifest}: the rule reads dependencies");
+        assert!(!dependencies.contains("keyward") && !dependencies.contains("path ="), "{manifest}");
+    }
+}

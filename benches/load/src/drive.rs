@@ -1,0 +1,279 @@
+//! Drives one server for a while and counts what it answers.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+
+use crate::Failed;
+use crate::bed::{SERVER_CORE, Server};
+use crate::client::{Answer, Connection};
+use crate::fleet::Agent;
+use crate::machine;
+use crate::tally::Latencies;
+
+/// A token's id, as an answer or the ledger says it; longer ones are cut.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct TokenName([u8; 40]);
+
+impl TokenName {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let mut name = [0; 40];
+        let bytes = text.len().min(name.len());
+        name[..bytes].copy_from_slice(&text[..bytes]);
+        Self(name)
+    }
+
+    fn in_body(body: &[u8]) -> Option<Self> {
+        const FIELD: &[u8] = b"\"token_id\":\"";
+        let text = &body[memchr::memmem::find(body, FIELD)? + FIELD.len()..];
+        Some(Self::of(&text[..memchr::memchr(b'"', text)?]))
+    }
+}
+
+/// Somebody who asks, and what.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) request: Arc<[u8]>,
+}
+
+/// What is asked of a server, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Load {
+    /// So many connections are kept; each asks again as soon as it is answered.
+    Warm { connections: usize, seconds: f64 },
+    /// So many connections at a time are made; each asks once.
+    Cold { connections: usize, seconds: f64 },
+    /// Each asker connects and asks once, so many at a time, until all have been answered.
+    Storm { connections: usize },
+    /// So many requests a second are due, whether or not the one before is answered, over so many kept
+    /// connections. A request's latency counts from when it was due.
+    Open { connections: usize, rate: f64, seconds: f64 },
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) latencies: Latencies,
+    /// The ids of minted tokens, where tokens were minted.
+    pub(crate) tokens: Vec<TokenName>,
+    /// Answers that were no success, by status.
+    pub(crate) refused: BTreeMap<u16, u64>,
+}
+
+impl Counted {
+    fn take(&mut self, answer: Answer<'_>, since: Instant) {
+        if answer.status == 200 {
+            self.latencies.add(since.elapsed());
+            self.tokens.extend(TokenName::in_body(answer.body));
+        } else {
+            *self.refused.entry(answer.status).or_default() += 1;
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(&other.latencies);
+        self.tokens.extend(other.tokens);
+        for (status, count) in other.refused {
+            *self.refused.entry(status).or_default() += count;
+        }
+    }
+}
+
+/// A run, and what it took of the machine.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) counted: Counted,
+    pub(crate) elapsed: Duration,
+    pub(crate) server_cpu: Duration,
+    pub(crate) client_cpu: Duration,
+    /// What everybody else used of the two cores; the kernel's own threads count here.
+    pub(crate) other_cpu: Duration,
+}
+
+impl Run {
+    pub(crate) fn rate(&self) -> f64 {
+        self.counted.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// Microseconds of the server's processor time for one answer.
+    pub(crate) fn cpu_us(&self) -> f64 {
+        self.server_cpu.as_secs_f64() * 1e6 / self.counted.latencies.len() as f64
+    }
+
+    /// How busy the client's core was with the client, 0 to 1.
+    pub(crate) fn client_busy(&self) -> f64 {
+        self.client_cpu.as_secs_f64() / self.elapsed.as_secs_f64()
+    }
+
+    /// How busy the server's core was with the server.
+    pub(crate) fn server_busy(&self) -> f64 {
+        self.server_cpu.as_secs_f64() / self.elapsed.as_secs_f64()
+    }
+
+    /// How busy the two cores were with anything else.
+    pub(crate) fn other_busy(&self) -> f64 {
+        self.other_cpu.as_secs_f64() / self.elapsed.as_secs_f64() / 2.0
+    }
+}
+
+/// The clocks of the machine at one moment.
+struct Clocks {
+    at: Instant,
+    server: Duration,
+    client: Duration,
+    cores: Duration,
+}
+
+impl Clocks {
+    fn read(server: &Server) -> Result<Self, Failed> {
+        Ok(Self {
+            server: machine::used_by(server.pid())?,
+            client: machine::used_by(std::process::id())?,
+            cores: machine::used_on(&[SERVER_CORE, SERVER_CORE + 1])?,
+            at: Instant::now(),
+        })
+    }
+}
+
+/// Runs `load` against `server`; asker `i` is that of connection `i`, or the `i`-th of a storm.
+pub(crate) async fn drive(server: &Server, load: Load, askers: &[Asker]) -> Result<Run, Failed> {
+    let address = server.address;
+    let (connections, first) = match load {
+        Load::Warm { connections, .. } | Load::Open { connections, .. } => {
+            connect(address, askers, connections).await?
+        }
+        Load::Cold { .. } | Load::Storm { .. } => Default::default(),
+    };
+    let before = Clocks::read(server)?;
+    let mut counted = match load {
+        Load::Warm { seconds, .. } => warm(connections, before.at + Duration::from_secs_f64(seconds)).await?,
+        Load::Cold { connections, seconds } => {
+            let until = Some(before.at + Duration::from_secs_f64(seconds));
+            cold(address, askers, connections, until).await?
+        }
+        Load::Storm { connections } => cold(address, askers, connections, None).await?,
+        Load::Open { rate, seconds, .. } => open(connections, before.at, rate, seconds).await?,
+    };
+    let after = Clocks::read(server)?;
+    counted.tokens.extend(first);
+    let (server_cpu, client_cpu) = (after.server - before.server, after.client - before.client);
+    let all = after.cores - before.cores;
+    Ok(Run {
+        counted,
+        elapsed: after.at - before.at,
+        server_cpu,
+        client_cpu,
+        other_cpu: all.saturating_sub(server_cpu + client_cpu),
+    })
+}
+
+/// A kept connection, and what it asks.
+type Kept = (Connection, Arc<[u8]>);
+
+/// Opens `count` connections and asks once on each, for what a first request costs more is no part of a
+/// warm one; also gives the tokens that were minted thereby.
+async fn connect(
+    address: SocketAddr,
+    askers: &[Asker],
+    count: usize,
+) -> Result<(Vec<Kept>, Vec<TokenName>), Failed> {
+    let (mut kept, mut tokens) = (Vec::with_capacity(count), Vec::new());
+    for asker in askers.iter().cycle().take(count) {
+        let mut connection = Connection::open(address, &asker.agent.identity).await?;
+        tokens.extend(TokenName::in_body(connection.ask(&asker.request).await?.body));
+        kept.push((connection, Arc::clone(&asker.request)));
+    }
+    Ok((kept, tokens))
+}
+
+async fn all(mut tasks: JoinSet<Result<Counted, Failed>>) -> Result<Counted, Failed> {
+    let mut counted = Counted::default();
+    while let Some(done) = tasks.join_next().await {
+        counted.add(done??);
+    }
+    Ok(counted)
+}
+
+async fn warm(connections: Vec<Kept>, until: Instant) -> Result<Counted, Failed> {
+    let mut tasks = JoinSet::new();
+    for (mut connection, request) in connections {
+        tasks.spawn(async move {
+            let mut counted = Counted::default();
+            let mut since = Instant::now();
+            while since < until {
+                counted.take(connection.ask(&request).await?, since);
+                since = Instant::now();
+            }
+            connection.close().await;
+            Ok(counted)
+        });
+    }
+    all(tasks).await
+}
+
+/// Until `until`, or until everybody has asked once.
+async fn cold(
+    address: SocketAddr,
+    askers: &[Asker],
+    connections: usize,
+    until: Option<Instant>,
+) -> Result<Counted, Failed> {
+    let (askers, next) = (Arc::<[Asker]>::from(askers), Arc::new(AtomicUsize::new(0)));
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (askers, next) = (Arc::clone(&askers), Arc::clone(&next));
+        tasks.spawn(async move {
+            let mut counted = Counted::default();
+            loop {
+                let turn = next.fetch_add(1, Ordering::Relaxed);
+                let since = Instant::now();
+                let is_over = until.map_or(turn >= askers.len(), |until| since >= until);
+                if is_over {
+                    return Ok(counted);
+                }
+                let asker = &askers[turn % askers.len()];
+                let mut connection = Connection::open(address, &asker.agent.identity).await?;
+                counted.take(connection.ask(&asker.request).await?, since);
+                connection.close().await;
+            }
+        });
+    }
+    all(tasks).await
+}
+
+async fn open(connections: Vec<Kept>, start: Instant, rate: f64, seconds: f64) -> Result<Counted, Failed> {
+    let (due, waiting) = mpsc::unbounded_channel();
+    // Timers of the runtime go by milliseconds; a thread sleeps more exactly.
+    let total = (rate * seconds) as u64;
+    let clock = std::thread::spawn(move || {
+        for turn in 0..total {
+            let at = start + Duration::from_secs_f64(turn as f64 / rate);
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            if due.send(at).is_err() {
+                return;
+            }
+        }
+    });
+    let waiting = Arc::new(Mutex::new(waiting));
+    let mut tasks = JoinSet::new();
+    for (mut connection, request) in connections {
+        let waiting = Arc::clone(&waiting);
+        tasks.spawn(async move {
+            let mut counted = Counted::default();
+            loop {
+                let next = waiting.lock().await.recv().await;
+                let Some(at) = next else { return Ok(counted) };
+                counted.take(connection.ask(&request).await?, at);
+            }
+        });
+    }
+    let counted = all(tasks).await;
+    clock.join().map_err(|_| "the clock's thread panicked")?;
+    counted
+}

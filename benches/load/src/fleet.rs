@@ -1,0 +1,181 @@
+//! Agents: declared, invited and enrolled through the broker's own interfaces; and what the ledger says.
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::Arc;
+
+use data_encoding::BASE64URL_NOPAD;
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+
+use crate::Failed;
+use crate::bed::Bed;
+use crate::client::{Connection, Identity, request};
+use crate::drive::TokenName;
+
+/// What every agent may ask for: a token for a service, and one that the broker takes back for a secret.
+const DECLARATIONS: &str = r#"
+[[capability]]
+name = "bench.service.write"
+access = "write"
+delivery = "mint"
+audience = "https://service.bench.internal"
+max_life_s = 300
+
+[[capability]]
+name = "bench.secret.read"
+access = "read"
+delivery = "reveal"
+secret = "bench/app"
+max_life_s = 3600
+
+[[role]]
+name = "bench"
+capabilities = ["bench.service.write", "bench.secret.read"]
+"#;
+
+/// How many invitations and enrolments are under way at once.
+const AT_ONCE: usize = 64;
+/// Most entries in one page of the ledger.
+const PAGE_ENTRIES: u64 = 500;
+
+/// What an agent asks to mint, over the wire.
+pub(crate) fn mint_request() -> Vec<u8> {
+    form("/oauth/token", "grant_type=client_credentials&scope=bench.service.write")
+}
+
+/// What it asks for a token that reads the secret, likewise.
+fn reveal_request() -> Vec<u8> {
+    form("/oauth/token", "grant_type=client_credentials&scope=bench.secret.read&expires_in=3600")
+}
+
+fn form(path: &str, body: &str) -> Vec<u8> {
+    request("POST", path, "content-type: application/x-www-form-urlencoded\r\n", body)
+}
+
+/// The operator of the broker.
+#[derive(Clone)]
+pub(crate) struct Operator {
+    identity: Identity,
+    address: std::net::SocketAddr,
+}
+
+impl Operator {
+    /// The one that `keyward init` made.
+    pub(crate) fn of(bed: &Bed) -> Result<Self, Failed> {
+        let home = bed.home().join("operator");
+        let chain = CertificateDer::pem_file_iter(home.join("certificate.pem"))?.collect::<Result<_, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(home.join("key.pem"))?;
+        Ok(Self { identity: Identity::new(chain, key)?, address: bed.admins })
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Connection, Failed> {
+        Connection::open(self.address, &self.identity).await
+    }
+
+    /// The number of the ledger's last entry.
+    pub(crate) async fn head(&self) -> Result<u64, Failed> {
+        let page = page(&mut self.connect().await?, 0, 1).await?;
+        page["head"].as_u64().ok_or_else(|| format!("no head in {page}").into())
+    }
+
+    /// The tokens that entries after `after` say were minted.
+    pub(crate) async fn minted_after(&self, mut after: u64) -> Result<HashSet<TokenName>, Failed> {
+        let mut connection = self.connect().await?;
+        let mut minted = HashSet::new();
+        loop {
+            let page = page(&mut connection, after, PAGE_ENTRIES).await?;
+            let items = page["items"].as_array().ok_or("a page without items")?;
+            let Some(last) = items.last() else { return Ok(minted) };
+            after = last["seq"].as_u64().ok_or("an entry without a number")?;
+            for entry in items.iter().filter(|entry| entry["kind"] == "token.minted") {
+                let token = entry["event"]["token"].as_str().ok_or("a mint without a token")?;
+                if !minted.insert(TokenName::of(token.as_bytes())) {
+                    return Err(format!("the ledger has {token} twice").into());
+                }
+            }
+        }
+    }
+}
+
+async fn page(connection: &mut Connection, after: u64, limit: u64) -> Result<Value, Failed> {
+    let path = format!("/v1/ledger/entries?after={after}&limit={limit}");
+    parsed(connection.ask(&request("GET", &path, "", "")).await?.body)
+}
+
+fn parsed(body: &[u8]) -> Result<Value, Failed> {
+    Ok(serde_json::from_slice(body)?)
+}
+
+/// An agent with its certificate, and what it needs to read a secret.
+pub(crate) struct Agent {
+    pub(crate) identity: Identity,
+}
+
+/// Declares what there is to ask for.
+pub(crate) fn declare(bed: &Bed) -> Result<(), Failed> {
+    let file = bed.dir.join("bench.toml");
+    fs::write(&file, DECLARATIONS)?;
+    bed.run(&["secret", "put", "bench/app"], b"ghp_0123456789abcdefghijklmnopqrstuvwxyz")?;
+    bed.run(&["apply", "-f", &file.display().to_string()], b"")?;
+    Ok(())
+}
+
+/// Makes agents number `first` to `first + count - 1` and enrols them at `address`.
+pub(crate) async fn enrol(
+    operator: &Operator,
+    address: std::net::SocketAddr,
+    first: usize,
+    count: usize,
+) -> Result<Vec<Arc<Agent>>, Failed> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for lane in 0..AT_ONCE.min(count) {
+        let operator = operator.clone();
+        tasks.spawn(async move {
+            let mut admin = operator.connect().await?;
+            let mut nobody = Connection::open(address, &Identity::none()?).await?;
+            let mut agents = Vec::new();
+            for number in (first + lane..first + count).step_by(AT_ONCE) {
+                agents.push(Arc::new(enrol_one(&mut admin, &mut nobody, number).await?));
+            }
+            Ok::<_, Failed>(agents)
+        });
+    }
+    let mut agents = Vec::with_capacity(count);
+    while let Some(lane) = tasks.join_next().await {
+        agents.extend(lane??);
+    }
+    Ok(agents)
+}
+
+async fn enrol_one(admin: &mut Connection, nobody: &mut Connection, number: usize) -> Result<Agent, Failed> {
+    const JSON: &str = "content-type: application/json\r\n";
+    let path = format!("/v1/agents/agent-{number}/invitations");
+    let invitation = admin.ask(&request("POST", &path, JSON, r#"{"roles":["bench"]}"#)).await?;
+    let invitation = parsed(invitation.body)?;
+    let code = invitation["code"].as_str().ok_or_else(|| format!("no code in {invitation}"))?;
+    let parts: Vec<&str> = code.split('.').collect();
+    let [_, _, _, id, secret] = parts[..] else { return Err("a code of another form".into()) };
+
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let csr = BASE64URL_NOPAD.encode(params.serialize_request(&key)?.der());
+    let body = json!({ "code_id": id, "secret": secret, "csr": csr }).to_string();
+    let enrolled = parsed(nobody.ask(&request("POST", "/v1/enrol", JSON, &body)).await?.body)?;
+    let certificate =
+        enrolled["certificate"].as_str().ok_or_else(|| format!("no certificate: {enrolled}"))?;
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes())?];
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    Ok(Agent { identity: Identity::new(chain, key)? })
+}
+
+/// A request for the secret, with a token that `agent` gets for it.
+pub(crate) async fn read_request(agent: &Agent, address: std::net::SocketAddr) -> Result<Vec<u8>, Failed> {
+    let mut connection = Connection::open(address, &agent.identity).await?;
+    let answer = parsed(connection.ask(&reveal_request()).await?.body)?;
+    let token = answer["access_token"].as_str().ok_or_else(|| format!("no token in {answer}"))?;
+    Ok(request("GET", "/v1/secrets/bench/app", &format!("authorization: Bearer {token}\r\n"), ""))
+}

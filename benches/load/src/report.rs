@@ -1,0 +1,158 @@
+//! The page's tables and charts, from the runs.
+
+use std::fs;
+use std::path::Path;
+
+use crate::Failed;
+use crate::chart::{Pair, bars, figure};
+use crate::machine;
+use crate::tally::{Latencies, Spread};
+use crate::turns::{Figures, Measured, Round};
+
+/// A figure of a run.
+type Of = fn(&Figures) -> f64;
+
+/// What the runs were made on and with.
+#[derive(Debug)]
+pub(crate) struct Conditions {
+    machine: String,
+    disk: String,
+    /// What a mint's answer comes to over the wire, Keyward's and the floor's, in bytes.
+    pub(crate) answers: (usize, usize),
+    /// Entries that the ledger had in the end, read back and verified offline.
+    pub(crate) entries: u64,
+}
+
+impl Conditions {
+    pub(crate) fn of(dir: &Path, syncs: &Latencies) -> Self {
+        let [p50, p99] = syncs.within([500, 990]);
+        let disk = format!(
+            "{}; 16 KiB are durable in {p50:.0} µs (p50), {p99:.0} µs (p99)",
+            machine::file_system(dir)
+        );
+        Self { machine: machine::described(), disk, answers: (0, 0), entries: 0 }
+    }
+
+    pub(crate) fn lines(&self) -> [&str; 2] {
+        [&self.machine, &self.disk]
+    }
+}
+
+const BEGIN: &str = "<!-- measured: what stands from here on is written by scripts/bench -->\n";
+const END: &str = "<!-- measured: up to here -->\n";
+
+/// Puts the tables between the marks of `performance.md` in `pages`, and the charts beside it.
+pub(crate) fn write(
+    pages: &Path,
+    commit: &str,
+    conditions: &Conditions,
+    measured: &[Measured],
+) -> Result<(), Failed> {
+    let charts = pages.join("performance");
+    fs::create_dir_all(&charts)?;
+    let draw =
+        |name: &str, title: &str, of: Of| fs::write(charts.join(name), bars(title, &pairs(measured, of)));
+    draw("rate.svg", "Answers a second (more is better)", |figures| figures.rate)?;
+    draw("p50.svg", "Latency, p50, µs (less is better)", |figures| figures.p50_us)?;
+    draw("p99.svg", "Latency, p99, µs (less is better)", |figures| figures.p99_us)?;
+    draw("cpu.svg", "Server's processor time for one answer, µs (less is better)", |figures| {
+        figures.cpu_us
+    })?;
+
+    let path = pages.join("performance.md");
+    let page = fs::read_to_string(&path)?;
+    let (before, rest) = page.split_once(BEGIN).ok_or("performance.md has lost its first mark")?;
+    let (_, after) = rest.split_once(END).ok_or("performance.md has lost its last mark")?;
+    let written = tables(commit, conditions, measured);
+    fs::write(path, format!("{before}{BEGIN}{written}{END}{after}"))?;
+    Ok(())
+}
+
+fn good(measured: &Measured) -> impl Iterator<Item = &Round> {
+    measured.rounds.iter().filter(|round| !round.is_void())
+}
+
+fn pairs(measured: &[Measured], of: Of) -> Vec<Pair> {
+    let pair = |measured: &Measured| Pair {
+        label: measured.workload.title,
+        keyward: Spread::of(good(measured).map(|round| of(&round.keyward))),
+        floor: Spread::of(good(measured).map(|round| of(&round.floor))),
+    };
+    measured.iter().map(pair).collect()
+}
+
+fn tables(commit: &str, conditions: &Conditions, measured: &[Measured]) -> String {
+    let (keyward, floor) = conditions.answers;
+    let runs = || {
+        measured.iter().flat_map(|measured| &measured.rounds).flat_map(|round| [&round.keyward, &round.floor])
+    };
+    let others = Spread::of(runs().map(|figures| figures.other_busy * 100.0));
+    let client = Spread::of(runs().map(|figures| figures.client_busy * 100.0));
+    let mut text = format!(
+        "\nCommit `{commit}`. {}. {}. Everything else on the machine, the kernel's threads included, used {:.0} % of \
+         its cores (median; at most {:.0} %); the generator was busy for {:.0} % of its core (at most {:.0} %). A \
+         mint's answer is {keyward} bytes of HTTP from Keyward and {floor} from the floor. {} entries in the ledger \
+         afterwards, every one read back and verified offline.\n\n",
+        conditions.machine,
+        conditions.disk,
+        others.median,
+        others.most,
+        client.median,
+        client.most,
+        figure(conditions.entries as f64),
+    );
+    text += "| workload | Keyward, a second | floor, a second | ratio | of the rounds | to reach |\n|---|---|---|---|---|---|\n";
+    for one in measured {
+        text += &rates(one);
+    }
+    text += "\n| workload | p50, µs | floor | ratio | p99, µs | floor | ratio | slowest, µs | floor | CPU, µs | floor | ratio |\n";
+    text += "|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+    for one in measured {
+        text += &times(one);
+    }
+    text += "\n![answers a second](performance/rate.svg)\n![CPU for one answer](performance/cpu.svg)\n";
+    text + "![latency, p50](performance/p50.svg)\n![latency, p99](performance/p99.svg)\n\n"
+}
+
+/// The median of the rounds' ratios, so that what disturbs both sides of a round cancels.
+fn ratio(measured: &Measured, of: Of) -> Spread {
+    Spread::of(good(measured).map(|round| of(&round.keyward) / of(&round.floor)))
+}
+
+fn rates(measured: &Measured) -> String {
+    let median = |of: fn(&Round) -> f64| figure(Spread::of(good(measured).map(of)).median);
+    let ratio = ratio(measured, |figures| figures.rate);
+    format!(
+        "| {} | {} | {} | **{:.2}** ({:.2} to {:.2}) | {} of {} | {} |\n",
+        measured.workload.title,
+        median(|round| round.keyward.rate),
+        median(|round| round.floor.rate),
+        ratio.median,
+        ratio.least,
+        ratio.most,
+        good(measured).count(),
+        measured.rounds.len(),
+        measured.workload.target,
+    )
+}
+
+fn times(measured: &Measured) -> String {
+    let mut row = format!("| {} |", measured.workload.title);
+    let columns: [(Of, bool); 4] = [
+        (|figures| figures.p50_us, true),
+        (|figures| figures.p99_us, true),
+        (|figures| figures.most_us, false),
+        (|figures| figures.cpu_us, true),
+    ];
+    for (of, with_ratio) in columns {
+        let [keyward, floor] = [
+            Spread::of(good(measured).map(|round| of(&round.keyward))).median,
+            Spread::of(good(measured).map(|round| of(&round.floor))).median,
+        ];
+        row += &format!(" {} | {} |", figure(keyward), figure(floor));
+        if with_ratio {
+            row += &format!(" {:.2} |", ratio(measured, of).median);
+        }
+    }
+    row + "\n"
+}
