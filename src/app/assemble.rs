@@ -18,6 +18,7 @@ use crate::secrets::{Opener, Sealer};
 use crate::store::{OnLostEntries, Store, StoreError, StoreOptions};
 use crate::telemetry::Meters;
 use crate::token::Verifier;
+use crate::upstream;
 
 /// Time and chance, as everybody gets them.
 #[derive(Clone, Debug)]
@@ -33,6 +34,10 @@ impl Surroundings {
     #[must_use]
     pub fn system() -> Self {
         Self { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
+    }
+
+    fn for_upstreams(&self) -> upstream::Surroundings {
+        upstream::Surroundings { clock: Arc::clone(&self.clock), entropy: Arc::clone(&self.entropy) }
     }
 }
 
@@ -125,6 +130,9 @@ pub(super) async fn assemble(
         operator_denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
+        upstreams: surroundings.for_upstreams(),
+        breakers: Mutex::default(),
+        rotations: tokio::sync::watch::channel(0).0,
         standing: tokio::sync::watch::channel(0).0,
         authorities_changed: tokio::sync::watch::channel(0).0,
         settings: Settings {

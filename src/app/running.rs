@@ -16,6 +16,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::http::listener::{self, ConnectionCaps, Standing};
 use crate::http::{admin_router, agent_router};
+use crate::jobs::Rotator;
 use crate::pki::tls::{Gate, ServerTls};
 use crate::store::OnLostEntries;
 
@@ -29,6 +30,8 @@ pub struct Running {
     listeners: [JoinHandle<()>; 2],
     keeper: Arc<Keeper>,
     keeping: JoinHandle<()>,
+    rotator: Arc<Rotator>,
+    rotating: JoinHandle<()>,
 }
 
 /// Opens everything, bottom to top, and serves when all of it stands.
@@ -82,9 +85,21 @@ pub async fn start(
         surroundings: surroundings.clone(),
         doors: [agent_tls, admin_tls],
     });
-    let keeping = tokio::spawn(Arc::clone(&keeper).keep(stopped));
+    let keeping = tokio::spawn(Arc::clone(&keeper).keep(stopped.clone()));
+    let rotator = Arc::new(Rotator::new(Arc::clone(&core)));
+    let rotating = tokio::spawn(Arc::clone(&rotator).work(stopped));
     tracing::info!(agents = %agent_address, admins = %admin_address, "the broker serves");
-    Ok(Running { core, agents: agent_address, admins: admin_address, stop, listeners, keeper, keeping })
+    Ok(Running {
+        core,
+        agents: agent_address,
+        admins: admin_address,
+        stop,
+        listeners,
+        keeper,
+        keeping,
+        rotator,
+        rotating,
+    })
 }
 
 impl Running {
@@ -106,13 +121,18 @@ impl Running {
         self.keeper.look().await;
     }
 
+    /// Does at once everything about rotations that is due now, as far as it goes now.
+    pub async fn rotate_due(&self) {
+        self.rotator.look().await;
+    }
+
     /// Stops top to bottom: no new connections, requests under way end, the ledger is closed.
     pub async fn stop(self) {
         tracing::info!("the broker stops");
         self.stop.send_replace(true);
-        for task in self.listeners.into_iter().chain([self.keeping]) {
+        for task in self.listeners.into_iter().chain([self.keeping, self.rotating]) {
             if task.await.is_err() {
-                tracing::error!("a listener, or what looks after them, had panicked");
+                tracing::error!("a listener, or a job, had panicked");
             }
         }
         self.core.store.close().await;

@@ -129,7 +129,15 @@ pub const ROTATIONS_AT_ONCE_MAX: usize = 8;
 pub const ROTATIONS_BEGUN_MAX: usize = 25;
 /// Longest wait of a read for a rotation that is between the old value and the new one, in seconds.
 pub const SWAP_WAIT_S: u64 = 5;
+/// How often the current value of a rotated secret is tried upstream, in seconds.
+pub const DRIFT_CHECK_S: i64 = 86_400;
 /// Failures in a row after which an upstream is left alone for a while.
 pub const BREAKER_FAILURES_MAX: u32 = 5;
+/// For how long, in seconds.
+pub const BREAKER_OPEN_S: i64 = 60;
 /// Lines of a rotation calendar.
 pub const CALENDAR_LINES_MAX: usize = 1000;
+/// Longest wait for one answer of an upstream, in seconds.
+pub const UPSTREAM_WAIT_S: u64 = 10;
+/// Most that is read from an upstream in one call, in bytes.
+pub const UPSTREAM_ANSWER_BYTES_MAX: usize = 256 * 1024;

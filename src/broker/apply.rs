@@ -1,14 +1,17 @@
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
+use super::rotation::{Planned, planned};
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
-use crate::base::{AgentId, Scope};
+use crate::base::{AgentId, Scope, SecretName};
 use crate::config::{Fault, SourceFile};
 use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
@@ -16,6 +19,7 @@ use crate::registry::{
     self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Ground, Plan, PlannedChange, Registry,
     Unnamed, draw, keys, parse,
 };
+use crate::rotation::{self, Asked};
 use crate::store::{Change, CommitError};
 
 /// What an application did, or a plan would do.
@@ -39,7 +43,7 @@ impl AdminDesk {
         unnamed: Unnamed,
     ) -> Result<Applied, Failure> {
         let scope = by.operator().scope();
-        let declaration = parse(files, scope).map_err(refused)?;
+        let declaration = Declared::read(files, scope)?;
         let (plan, as_of) = self.0.draw(scope, &declaration, unnamed, files)?;
         let (change, changes) = self.0.change(by.operator(), plan, as_of)?;
         change.fits()?;
@@ -59,7 +63,7 @@ impl AdminDesk {
         once: Option<&Once>,
     ) -> Result<Applied, Failure> {
         let scope = by.operator().scope();
-        let declaration = parse(files, scope).map_err(refused)?;
+        let declaration = Declared::read(files, scope)?;
         let core = &*self.0;
         deciding_again!(async {
             let before = core.store.read(|world, _| done_before(world, once, core.clock.now()));
@@ -68,7 +72,7 @@ impl AdminDesk {
             }
             let (plan, as_of) = core.draw(scope, &declaration, unnamed, files)?;
             // A request with a key has its entry even then: the same one later finds the same outcome.
-            if plan.is_empty() && once.is_none() {
+            if plan.records.is_empty() && once.is_none() {
                 return Ok(Applied { changes: Vec::new(), seq: None });
             }
             let (mut change, changes) = core.change(by.operator(), plan, as_of)?;
@@ -101,16 +105,19 @@ impl Core {
     fn draw(
         &self,
         scope: &Scope,
-        declaration: &Declaration,
+        declaration: &Declared,
         unnamed: Unnamed,
         files: &[SourceFile],
-    ) -> Result<(Plan, u64), Failure> {
+    ) -> Result<(Drawn, u64), Failure> {
+        let now = self.clock.now();
         self.store.read(|world, as_of| {
             let secret = |name: &_| world.secrets.named(name);
             let secret_exists = |name: &_| secret(name).is_some_and(|one| scope.covers(one.owner.as_ref()));
             let ground = Ground { registry: &world.registry, scope, secret_exists: &secret_exists };
-            let plan = draw(&ground, declaration, unnamed, files);
-            plan.map(|plan| (plan, as_of)).map_err(refused)
+            let mut records = draw(&ground, &declaration.records, unnamed, files).map_err(refused)?;
+            let mut rotations = planned((world, now), scope, &declaration.rotations, unnamed, files)?;
+            records.changes.append(&mut rotations.changes);
+            Ok((Drawn { records, rotations }, as_of))
         })
     }
 
@@ -119,7 +126,7 @@ impl Core {
     fn change(
         &self,
         operator: &OperatorPrincipal,
-        plan: Plan,
+        Drawn { records: plan, rotations }: Drawn,
         as_of: u64,
     ) -> Result<(Change<Effect>, Vec<PlannedChange>), CommitError> {
         let (agents, removed, snapshot) = self.store.read(|world, _| {
@@ -181,12 +188,31 @@ impl Core {
         for (thing, owner) in plan.owners {
             change = change.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
         }
-        Ok((change, plan.changes))
+        Ok((rotations.added_to(change, as_of), plan.changes))
     }
 
     fn id_for(&self, registry: &Registry, spec: &AgentSpec) -> AgentId {
         let known = registry.agent_named(&spec.name).map(|agent| agent.id);
         known.unwrap_or_else(|| AgentId::mint(self.clock.now(), &*self.entropy))
+    }
+}
+
+/// What files declare, by the rooms that read them.
+struct Declared {
+    records: Declaration,
+    rotations: BTreeMap<SecretName, Asked>,
+}
+
+/// What an application of it does.
+struct Drawn {
+    records: Plan,
+    rotations: Planned,
+}
+
+impl Declared {
+    fn read(files: &[SourceFile], scope: &Scope) -> Result<Self, Failure> {
+        let records = parse(files, scope).map_err(refused)?;
+        Ok(Self { records, rotations: rotation::parse(files).map_err(refused)? })
     }
 }
 

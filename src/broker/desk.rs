@@ -23,6 +23,7 @@ use crate::secrets::Sealer;
 use crate::store::{CommitError, Store};
 use crate::telemetry::Meters;
 use crate::token::{KeySet, Verifier};
+use crate::upstream;
 
 /// What an operator has set.
 #[derive(Clone, Debug)]
@@ -73,6 +74,12 @@ pub struct Core {
     pub denials: Denials<AgentId>,
     /// Which denials of operators do.
     pub operator_denials: Denials<OperatorId>,
+    /// What upstream drivers are given.
+    pub upstreams: upstream::Surroundings,
+    /// Which upstreams are left alone for a while.
+    pub breakers: Mutex<upstream::Breakers>,
+    /// Counts what happened to rotations: whoever waits for one looks again.
+    pub rotations: watch::Sender<u64>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.

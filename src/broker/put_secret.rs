@@ -2,12 +2,14 @@ use super::authorise::while_allowed;
 use super::desk::{AdminDesk, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
+use super::rotation::next_of;
 use super::world::Effect;
 use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, SECRET_VERSIONS_MAX};
-use crate::base::{OwnerName, SecretId, SecretName, Sensitive};
+use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Timestamp};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
+use crate::rotation::{self, Rotation};
 use crate::secrets::{self, Secret, SecretStored, SecretValue, keys};
 use crate::store::Change;
 
@@ -45,15 +47,19 @@ impl AdminDesk {
         }
         let owner = owner.or_else(|| scope.owner().cloned());
         deciding_again!(async {
-            let (known, before, as_of) = core.store.read(|world, as_of| {
+            let (known, running, before, as_of) = core.store.read(|world, as_of| {
+                let running = world.rotations.of(&name).filter(|rotation| rotation.run.is_some()).cloned();
                 let before = done_before(world, once, core.clock.now());
-                (world.secrets.named(&name).cloned(), before, as_of)
+                (world.secrets.named(&name).cloned(), running, before, as_of)
             });
             if known.as_ref().is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
                 return Err(Failure::new(code::SECRET_UNKNOWN).into());
             }
             if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before? {
                 return Ok(Stored { name: name.clone(), version, seq });
+            }
+            if running.as_ref().and_then(|rotation| rotation.run.as_ref()).is_some_and(|run| !run.is_dead()) {
+                return Err(Failure::new(code::ROTATION_UNDER_WAY).into());
             }
             let newest = known.as_ref().map_or(0, Secret::newest);
             let id = known.as_ref().map(|secret| secret.id);
@@ -79,6 +85,10 @@ impl AdminDesk {
                 .rely(keys::secret(&name), as_of)
                 .advance(keys::secret(&name));
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
+            if let Some(rotation) = running {
+                change = given_up(change, &rotation, core.clock.now());
+            }
+            change = change.rely(rotation::keys::rotation(&name), as_of);
             if newest == 0 || new_owner.is_some() {
                 change = change.advance(keys::existence(&name));
             }
@@ -88,5 +98,21 @@ impl AdminDesk {
             let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
             Ok(Stored { name: name.clone(), version, seq: receipt.seq() })
         })
+    }
+}
+
+/// A dead letter ends with the value that an operator puts in its place.
+fn given_up(change: Change<Effect>, rotation: &Rotation, now: Timestamp) -> Change<Effect> {
+    let name = &rotation.declared.secret;
+    let key = rotation::keys::rotation(name);
+    let next = next_of(&rotation.declared, now);
+    let ended = rotation::Effect::Abandon { secret: name.clone(), next };
+    let change = change.advance(key).effect(Effect::Rotation(ended));
+    match rotation.run.as_ref().and_then(|run| run.version) {
+        Some(version) => {
+            let kept = secrets::Effect::Abandon { name: name.clone(), version };
+            change.effect(Effect::Secrets(kept))
+        }
+        None => change,
     }
 }

@@ -6,6 +6,7 @@ use crate::base::{DecisionId, SecretName};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, RevealRequest, decide_reveal};
 use crate::revocation::{self, Subject};
+use crate::rotation::Rotation;
 use crate::secrets::{SecretRevealed, SecretValue, VALUES, keys};
 use crate::store::Change;
 
@@ -36,11 +37,12 @@ impl AgentDesk {
         let mut permit = None;
         deciding_again!(async {
             let now = core.clock.now();
-            let (principal, declarations, secret) = core.store.read(|world, as_of| {
+            let (principal, declarations, secret, swapping) = core.store.read(|world, as_of| {
                 (
                     crate::authn::agent(peer, records(world), as_of, now),
                     std::sync::Arc::clone(world.registry.declarations()),
                     world.secrets.named(name).cloned(),
+                    world.rotations.of(name).is_some_and(Rotation::is_swapping),
                 )
             });
             let principal = principal?;
@@ -63,6 +65,10 @@ impl AgentDesk {
                     return Err(Again::Stop(core.refuse(&principal, "reveal", denial).await));
                 }
             };
+            if swapping {
+                core.settled(name).await?;
+                return Err(Again::Retry);
+            }
             let (basis, reveal) = (grant.basis(), grant.act());
             let (id, version) = reveal.current();
             let event = SecretRevealed {

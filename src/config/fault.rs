@@ -1,7 +1,12 @@
 /// What is wrong in a TOML text, without the value that the parser quotes.
 #[must_use]
 pub fn toml_message(error: &toml::de::Error) -> String {
-    let message = error.message();
+    without_values(error.message())
+}
+
+/// What a parser says is wrong, without the value that it quotes.
+#[must_use]
+pub fn without_values(message: &str) -> String {
     for kind in ["invalid type: ", "invalid value: "] {
         if let Some(rest) = message.strip_prefix(kind) {
             let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);

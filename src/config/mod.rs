@@ -13,6 +13,6 @@ mod tests;
 pub use check::{
     Certificates, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey, Server, Tokens,
 };
-pub use fault::{toml_message, toml_place};
+pub use fault::{toml_message, toml_place, without_values};
 pub use raw::ConfigError;
 pub use source::{FAULTS_MAX, Fault, Place, SourceFile, fault};

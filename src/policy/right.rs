@@ -116,6 +116,8 @@ rights! {
     InviteAgents = "invite-agents", [Admin], Owned;
     /// Storing values of secrets.
     StoreSecrets = "store-secrets", [Admin], Owned;
+    /// Having secrets rotated, and changing what becomes of their rotations.
+    RotateSecrets = "rotate-secrets", [Admin, Security], Owned;
     /// Revoking, suspending and resuming agents and what they hold.
     Contain = "contain", [Admin, Security], Owned;
     /// Revoking a token by its id: nobody keeps a list that says whose it is.

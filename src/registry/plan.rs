@@ -60,6 +60,8 @@ pub enum Noun {
     /// Who is asked, and asks the broker about it.
     #[serde(rename = "resource-server")]
     ResourceServer,
+    /// When and how a secret is rotated.
+    Rotation,
 }
 
 /// The difference between what is declared and what there is.

@@ -7,6 +7,7 @@ mod caller;
 mod input;
 mod machine;
 mod record;
+mod upstream;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +16,7 @@ pub use caller::*;
 pub use input::*;
 pub use machine::*;
 pub use record::*;
+pub use upstream::*;
 
 /// A stable code. Two are the same when their names are.
 #[derive(Clone, Copy)]
@@ -108,7 +110,7 @@ impl Code {
 
     /// The codes that the broker answers with, over HTTP.
     pub fn answered() -> impl Iterator<Item = Self> {
-        [caller::ALL, input::ALL, record::ALL].into_iter().flatten().copied()
+        [upstream::ALL, caller::ALL, input::ALL, record::ALL].into_iter().flatten().copied()
     }
 
     /// Every code.

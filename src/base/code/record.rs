@@ -55,6 +55,21 @@ super::codes! {
     SECRET_VERSIONS_EXHAUSTED "secret_versions_exhausted" Conflict:
         "the secret has as many versions as a secret may have",
         "store the value under a new name";
+    ROTATION_UNKNOWN "rotation_unknown" NotFound:
+        "no rotation is declared for a secret of this name",
+        "declare one in a file, `[[rotation]]`, and `keyward apply` it; `keyward rotation list` shows those there are";
+    ROTATION_UNDER_WAY "rotation_under_way" Conflict:
+        "a rotation of the secret is under way",
+        "wait until it has ended: `keyward rotation show NAME`";
+    ROTATION_DRAINING "rotation_draining" Conflict:
+        "the value that was replaced last is still in its grace, and would be cut off",
+        "wait until the grace has ended, or end it: `keyward rotation end-grace NAME`, then rotate again";
+    ROTATION_NOT_SO "rotation_not_so" Conflict:
+        "the rotation is not in a state in which this can be done",
+        "`keyward rotation show NAME` says how it stands";
+    SECRET_SWAPPING "secret_swapping" Unavailable:
+        "the secret is between its old value and its new one, and none is known to work",
+        "come back in a moment; if it lasts, have an operator look at `keyward rotation show NAME`";
     SIGNING_KEY_MISSING "signing_key_missing" Unavailable:
         "the ledger names a signing key that the keyring does not hold: the keyring is an older copy",
         "put the newest copy of the keyring back";

@@ -67,6 +67,24 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
+/// The configuration for an upstream: it trusts `authorities` alone and shows nothing.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn upstream_config(
+    authorities: &[Vec<u8>],
+    protocols: &[&str],
+    clock: Arc<dyn Clock>,
+) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots(authorities)?)
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Ok(config)
+}
+
 /// The configuration of a client that knows its broker by nothing but the digest of the authority's
 /// public key: the authority must be in the chain that the broker shows, and all else is verified
 /// as ever.

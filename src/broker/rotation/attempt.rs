@@ -1,0 +1,212 @@
+use std::sync::{MutexGuard, PoisonError};
+
+use super::super::desk::Core;
+use super::super::failure::Failure;
+use super::super::world::Effect;
+use crate::base::code::{self, Code};
+use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
+use crate::base::{SecretName, Timestamp};
+use crate::issuance::Loan;
+use crate::rotation::{self, Rotation, RotationAttempted, RotationFailed, Run, Slots, keys};
+use crate::secrets::{Secret, SecretValue, VALUES};
+use crate::store::{Change, CommitError};
+use crate::upstream::{Breakers, Driver, Fault, Outcome, Target, driver};
+
+/// What upstream is called for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    Prepare,
+    Apply,
+    Verify,
+    Retire,
+    Check,
+}
+
+impl Step {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Apply => "apply",
+            Self::Verify => "verify",
+            Self::Retire => "retire",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// A rotation as it was read at one moment, with what its steps need.
+pub(super) struct Bench {
+    pub(super) rotation: Rotation,
+    pub(super) secret: Option<Secret>,
+    pub(super) administering: Option<Secret>,
+    pub(super) driver: Box<dyn Driver>,
+    /// What fails together with this upstream.
+    pub(super) place: Option<String>,
+    pub(super) as_of: u64,
+}
+
+/// The values that a step was lent, in the order in which their versions were asked for.
+pub(super) struct Lent {
+    pub(super) admin: Option<SecretValue>,
+    pub(super) values: Vec<SecretValue>,
+}
+
+impl Bench {
+    pub(super) const fn name(&self) -> &SecretName {
+        &self.rotation.declared.secret
+    }
+
+    /// A change that commits only while the rotation is as it was read, and that whoever decided on it
+    /// meanwhile decides again for.
+    pub(super) fn relying(&self, change: Change<Effect>) -> Change<Effect> {
+        let key = keys::rotation(self.name());
+        change.rely(key, self.as_of).advance(key)
+    }
+}
+
+impl Core {
+    /// The rotation of `name` as it is now, and its driver.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none, or its upstream is none that this version knows.
+    pub(super) fn bench(&self, name: &SecretName) -> Result<Bench, Failure> {
+        let read = self.store.read(|world, as_of| {
+            let rotation = world.rotations.of(name).cloned()?;
+            let target = Target::read(&rotation.declared.upstream);
+            let admin = target.as_ref().ok().and_then(Target::administering);
+            let administering = admin.and_then(|admin| world.secrets.named(admin).cloned());
+            Some((rotation, target, world.secrets.named(name).cloned(), administering, as_of))
+        });
+        let (rotation, target, secret, administering, as_of) =
+            read.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
+        let target = target.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
+        let driver = driver(&target, &self.upstreams);
+        Ok(Bench { rotation, secret, administering, driver, place: target.place(), as_of })
+    }
+
+    /// Records that upstream is about to be called for `step`, and opens the values of `versions` for
+    /// it, that of what administers upstream too.
+    ///
+    /// # Errors
+    /// [`Failure`]; upstream was not called then.
+    pub(super) async fn borrow(&self, at: &Bench, step: Step, versions: &[u32]) -> Result<Lent, Failure> {
+        let unknown = || Failure::new(code::SECRET_UNKNOWN);
+        let mut wanted = Vec::new();
+        if let Some(admin) = &at.administering {
+            wanted.push((admin.id, admin.current.ok_or_else(unknown)?));
+        }
+        if let Some(secret) = &at.secret {
+            for number in versions {
+                wanted.push((secret.id, secret.version(*number).ok_or_else(unknown)?));
+            }
+        }
+        let mut stored = Vec::new();
+        for (id, version) in &wanted {
+            let key = crate::secrets::keys::value(*id, version.number);
+            stored.push(self.store.record(VALUES, &key, version.seq).await?);
+        }
+        let event = RotationAttempted {
+            secret: at.name(),
+            rotation: at.rotation.run.as_ref().map(|run| run.id),
+            step: step.as_str(),
+            versions: versions.to_vec(),
+            administering: at.administering.as_ref().map(|admin| &admin.name),
+        };
+        let mut change = at.relying(Change::new(&event)?);
+        if step == Step::Apply {
+            change = change.effect(Effect::Rotation(rotation::Effect::Touch(at.name().clone())));
+            if at.rotation.declared.slots == Slots::One {
+                // Whoever was to be handed the old value decides again: it is about to end.
+                change = change.advance(crate::secrets::keys::secret(at.name()));
+            }
+        }
+        let loan = Loan(wanted.into_iter().map(|(id, version)| (id, version.number)).collect());
+        let receipt = self.store.commit(change, loan).await?;
+        self.rotations_changed();
+        let mut values = self.issuer.lend(receipt, &stored)?.deliver();
+        let own = values.split_off(values.len().saturating_sub(versions.len()));
+        Ok(Lent { admin: values.pop(), values: own })
+    }
+
+    /// Whether the upstream may be called now, or is left alone for a while.
+    pub(super) fn lets_call(&self, at: &Bench) -> bool {
+        let now = self.clock.now();
+        at.place.as_ref().is_none_or(|place| self.breakers().lets(place, now))
+    }
+
+    /// Notes whether the upstream answered.
+    pub(super) fn note_answer(&self, at: &Bench, fault: Option<&Fault>) {
+        const SILENT: [Code; 3] = [code::UPSTREAM_UNREACHABLE, code::UPSTREAM_HANDSHAKE, code::UPSTREAM_SLOW];
+        let Some(place) = &at.place else { return };
+        match fault {
+            Some(fault) if SILENT.contains(&fault.code) => self.breakers().failed(place, self.clock.now()),
+            Some(_) | None => self.breakers().answered(place),
+        }
+    }
+
+    fn breakers(&self) -> MutexGuard<'_, Breakers> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records `change`, and tells whoever waits for a rotation that one has gone on.
+    pub(super) async fn record(&self, change: Change<Effect>) -> Result<u64, CommitError> {
+        let receipt = self.store.commit(change, ()).await?;
+        self.rotations_changed();
+        Ok(receipt.seq())
+    }
+
+    fn rotations_changed(&self) {
+        self.rotations.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Records that a step failed, and when it is tried again.
+    pub(super) async fn stumble(&self, at: &Bench, run: &Run, fault: Fault) -> Result<(), CommitError> {
+        let now = self.clock.now();
+        let failures = run.failures.saturating_add(1);
+        let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(now, failures));
+        let unknown = fault.outcome == Outcome::Unknown;
+        let event = RotationFailed {
+            secret: at.name(),
+            rotation: run.id,
+            stage: run.stage.as_str(),
+            code: fault.code.as_str(),
+            upstream: fault.detail.clone(),
+            unknown,
+            failures,
+            retry_at: retry_at.map(|at| at.to_string()),
+        };
+        tracing::warn!(
+            secret = %at.name(), rotation = %run.id, code = %fault.code, failures,
+            dead_letter = retry_at.is_none(), "a step of a rotation failed"
+        );
+        let effect = rotation::Effect::Fail {
+            secret: at.name().clone(),
+            code: fault.code.as_str().to_owned(),
+            retry_at,
+            touched: run.touched || unknown,
+        };
+        let change = Change::new(&event)?.effect(Effect::Rotation(effect));
+        // It failed whatever else has happened to the rotation meanwhile.
+        let change = change.advance(keys::rotation(at.name()));
+        self.record(change).await?;
+        Ok(())
+    }
+
+    /// Twice as late each time, within limits, each at a moment of its own.
+    fn retry_at(&self, now: Timestamp, failures: u32) -> Timestamp {
+        let doubled = ROTATION_RETRY_FIRST_S
+            .saturating_mul(1_i64.checked_shl(failures.saturating_sub(1)).unwrap_or(i64::MAX));
+        let wait = doubled.clamp(ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S);
+        let mut chance = [0_u8; 8];
+        self.entropy.fill(&mut chance);
+        let part = i64::from_be_bytes(chance).unsigned_abs().checked_rem(wait.unsigned_abs()).unwrap_or(0);
+        // From three quarters of the wait to five quarters of it.
+        let jitter = i64::try_from(part).unwrap_or(0) / 2;
+        now.plus_s(wait.saturating_sub(wait / 4).saturating_add(jitter))
+    }
+}
+
+/// A fault of our own making: upstream was not called, or what it says is plain.
+pub(super) fn our_fault(code: Code, outcome: Outcome) -> Fault {
+    Fault { outcome, code, detail: None }
+}

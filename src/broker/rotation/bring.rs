@@ -1,0 +1,95 @@
+use super::super::desk::Core;
+use super::super::world::Effect;
+use super::attempt::{Bench, Lent, Step, our_fault};
+use super::carry_on::Halt;
+use crate::base::code;
+use crate::rotation::{self, RotationAdvanced, RotationDrifted, Run, Stage};
+use crate::store::Change;
+use crate::upstream::{Held, Outcome, Verdict};
+
+/// Former values that are tried when neither the new one nor the current one works: an upstream that
+/// was restored from a backup knows one of them. Few, since upstreams lock out whoever guesses.
+const FORMER_TRIED_MAX: usize = 2;
+
+impl Core {
+    /// Has upstream take the new value, and sees that it works.
+    ///
+    /// Whenever upstream may know of it already, or something failed before, it is asked first which
+    /// value works; only then is it told again.
+    pub(super) async fn bring(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+        let pending = run.version.ok_or(Halt::Overtaken)?;
+        let asks_first = run.touched || run.failures > 0 || run.stage == Stage::Applied;
+        let mut opens = run.replaces;
+        if asks_first {
+            opens = self.settle(at, run, pending).await?;
+            if opens == Some(pending) {
+                return self.reach(at, run, Stage::Verified).await;
+            }
+            if run.stage == Stage::Applied && run.failures == 0 {
+                return Err(our_fault(code::UPSTREAM_NOT_CHANGED, Outcome::Unknown).into());
+            }
+        }
+        let at = &self.bench(at.name())?;
+        if at.administering.is_none() && opens.is_none() && run.replaces.is_some() {
+            return Err(our_fault(code::UPSTREAM_KNOWS_NONE, Outcome::Refused).into());
+        }
+        let versions: Vec<u32> = opens.into_iter().chain([pending]).collect();
+        let Lent { admin, mut values } = self.borrow(at, Step::Apply, &versions).await?;
+        let new = values.pop();
+        let held = Held { admin: admin.as_ref(), current: values.first(), pending: new.as_ref() };
+        at.driver.apply(held).await?;
+        let at = &self.bench(at.name())?;
+        if run.stage == Stage::Applied {
+            // Told a second time: seen to work now, or failed once more.
+            let at = &self.bench(at.name())?;
+            return match self.settle(at, run, pending).await? {
+                Some(version) if version == pending => {
+                    self.reach(&self.bench(at.name())?, run, Stage::Verified).await
+                }
+                _ => Err(our_fault(code::UPSTREAM_NOT_CHANGED, Outcome::Unknown).into()),
+            };
+        }
+        self.reach(at, run, Stage::Applied).await
+    }
+
+    /// The version that works upstream: the new one, the current one, or one of those before.
+    async fn settle(&self, at: &Bench, run: &Run, pending: u32) -> Result<Option<u32>, Halt> {
+        let former = at.secret.iter().flat_map(|secret| secret.former().map(|version| version.number));
+        let former = former.filter(|version| Some(*version) != run.replaces).take(FORMER_TRIED_MAX);
+        let versions: Vec<u32> = [pending].into_iter().chain(run.replaces).chain(former).collect();
+        let lent = self.borrow(at, Step::Verify, &versions).await?;
+        let mut works = None;
+        for (version, value) in versions.iter().zip(&lent.values) {
+            if at.driver.verify(value).await? == Verdict::Works {
+                works = Some(*version);
+                break;
+            }
+        }
+        if works != Some(pending) && works != run.replaces {
+            self.note_drift(at, works).await?;
+        }
+        Ok(works)
+    }
+
+    /// Records that upstream knows another value than the current one.
+    async fn note_drift(&self, at: &Bench, works: Option<u32>) -> Result<(), Halt> {
+        tracing::warn!(secret = %at.name(), ?works, "upstream knows neither the new value nor the current one");
+        let event = RotationDrifted { secret: at.name(), works };
+        self.record(Change::new(&event)?).await?;
+        Ok(())
+    }
+
+    /// Records the stage that was reached.
+    async fn reach(&self, at: &Bench, run: &Run, stage: Stage) -> Result<(), Halt> {
+        let at = self.bench(at.name())?;
+        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
+            return Err(Halt::Overtaken);
+        }
+        let (secret, version) = (at.name().clone(), run.version.unwrap_or(0));
+        let event = RotationAdvanced { secret: &secret, rotation: run.id, stage: stage.as_str(), version };
+        let effect = rotation::Effect::Reach { secret: secret.clone(), stage, drain_until: None };
+        let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
+        self.record(change).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+use super::super::desk::Core;
+use super::super::failure::Failure;
+use super::super::world::Effect;
+use super::attempt::{Bench, Step};
+use crate::base::code;
+use crate::base::{RotationId, SecretId, SecretName, Timestamp};
+use crate::crypto::sha256;
+use crate::ledger::AppendError;
+use crate::rotation::{
+    self, RotationAdvanced, RotationBegun, RotationFinished, RotationPrepared, Run, Slots, Stage, Trigger,
+};
+use crate::secrets;
+use crate::store::{Change, CommitError};
+use crate::upstream::{Held, Outcome};
+
+/// Whether a rotation goes on at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pace {
+    /// There is a next step, and it can be taken now.
+    On,
+    /// Nothing is to be done before a later moment, or without an operator.
+    Rest,
+}
+
+/// Why a step was not taken.
+pub(super) enum Halt {
+    /// Upstream, or what was to be done there, failed: recorded, and tried again later.
+    Upstream(crate::upstream::Fault),
+    /// The broker could not record or open something: nothing was done.
+    Broker(Failure),
+    /// Somebody else changed the rotation meanwhile.
+    Overtaken,
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        if failure.code == code::BUSY_CONFLICT { Self::Overtaken } else { Self::Broker(failure) }
+    }
+}
+
+impl From<CommitError> for Halt {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Append(AppendError::Conflict(_)) => Self::Overtaken,
+            error @ (CommitError::Append(_) | CommitError::Unwritable) => Self::Broker(error.into()),
+        }
+    }
+}
+
+impl From<crate::upstream::Fault> for Halt {
+    fn from(fault: crate::upstream::Fault) -> Self {
+        Self::Upstream(fault)
+    }
+}
+
+impl Core {
+    /// The secrets whose rotations have something to do now, the longest waiting first.
+    #[must_use]
+    pub fn rotations_due(&self) -> Vec<(SecretName, Pace)> {
+        let now = self.clock.now();
+        let mut due = self.store.read(|world, _| {
+            let waiting = |rotation: &rotation::Rotation| {
+                let since = rotation.due(now).filter(|at| *at <= now)?;
+                // What begins can be put off; what is under way goes on.
+                let pace = if rotation.run.is_some() { Pace::On } else { Pace::Rest };
+                Some((since, rotation.declared.secret.clone(), pace))
+            };
+            world.rotations.all().filter_map(waiting).collect::<Vec<_>>()
+        });
+        due.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        due.into_iter().map(|(_, secret, pace)| (secret, pace)).collect()
+    }
+
+    /// Takes the next step of the rotation of `secret`, if one can be taken now: begins it when it is
+    /// due, goes on with the one under way. The same code carries on after a start.
+    ///
+    /// # Errors
+    /// [`Failure`] when the broker could not record or open what it takes; upstream was not called then.
+    pub async fn carry_on(&self, secret: &SecretName) -> Result<Pace, Failure> {
+        let at = self.bench(secret)?;
+        let now = self.clock.now();
+        if at.rotation.due(now).is_none_or(|due| due > now) {
+            return Ok(Pace::Rest);
+        }
+        let Some(run) = at.rotation.run.clone() else {
+            return match self.begin(&at, &Trigger::Schedule).await {
+                Ok(_) | Err(Halt::Overtaken) => Ok(Pace::On),
+                Err(halt) => Err(halt.failure()),
+            };
+        };
+        if run.stage != Stage::Verified && !self.lets_call(&at) {
+            return Ok(Pace::Rest);
+        }
+        let stepped = match run.stage {
+            Stage::Begun => self.prepare(&at, &run).await,
+            Stage::Prepared | Stage::Applied => self.bring(&at, &run).await,
+            Stage::Verified => self.promote(&at, &run).await,
+            Stage::Draining => self.retire(&at, &run).await,
+        };
+        let fault = if let Err(Halt::Upstream(fault)) = &stepped { Some(fault) } else { None };
+        self.note_answer(&at, fault);
+        match stepped {
+            Ok(()) | Err(Halt::Overtaken) => Ok(Pace::On),
+            Err(Halt::Upstream(fault)) => {
+                self.stumble(&at, &run, fault).await?;
+                Ok(Pace::Rest)
+            }
+            Err(halt @ Halt::Broker(_)) => Err(halt.failure()),
+        }
+    }
+
+    /// Records that a rotation begins.
+    pub(super) async fn begin(&self, at: &Bench, trigger: &Trigger) -> Result<RotationId, Halt> {
+        let id = RotationId::mint(self.clock.now(), &*self.entropy);
+        let secret = at.name();
+        let operator = match trigger {
+            Trigger::Operator(operator) => Some(operator),
+            Trigger::Schedule | Trigger::Drift => None,
+        };
+        let event = RotationBegun { secret, rotation: id, trigger: trigger.as_str(), operator };
+        let effect = rotation::Effect::Begin { secret: secret.clone(), id, trigger: trigger.clone() };
+        let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
+        self.record(change).await?;
+        Ok(id)
+    }
+
+    /// Makes the new value, and makes it durable before upstream hears of it.
+    async fn prepare(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+        let current = at.secret.as_ref().and_then(|secret| secret.current);
+        let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
+        let lent = self.borrow(at, Step::Prepare, &versions).await?;
+        let held = Held { admin: lent.admin.as_ref(), current: lent.values.first(), pending: None };
+        let value = at.driver.prepare(held).await?;
+        let at = self.bench(at.name())?;
+        let secret = at.name().clone();
+        let version = at.secret.as_ref().map_or(1, |secret| secret.newest().saturating_add(1));
+        let id = at.secret.as_ref().map(|secret| secret.id);
+        let id = id.unwrap_or_else(|| SecretId::mint(self.clock.now(), &*self.entropy));
+        let sealed = self.sealer.seal(id, version, &value, &*self.entropy);
+        let event = RotationPrepared { secret: &secret, rotation: run.id, version };
+        let stored = secrets::Effect::Prepare { id, name: secret.clone(), version, sealed };
+        let replaces = current.map(|version| version.number);
+        let effect = rotation::Effect::Prepare { secret: secret.clone(), version, replaces };
+        let key = secrets::keys::secret(&secret);
+        let change = Change::new(&event)?.effect(Effect::Secrets(stored)).effect(Effect::Rotation(effect));
+        let mut change = at.relying(change).rely(key, at.as_of).advance(key);
+        if at.secret.is_none() {
+            change = change.advance(secrets::keys::existence(&secret));
+        }
+        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
+            return Err(Halt::Overtaken);
+        }
+        self.record(change).await?;
+        Ok(())
+    }
+
+    /// Hands out the new value from here on; the old one's grace begins.
+    async fn promote(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+        let version = run.version.unwrap_or(0);
+        let secret = at.name().clone();
+        let event =
+            RotationAdvanced { secret: &secret, rotation: run.id, stage: Stage::Draining.as_str(), version };
+        let grace_s = match at.rotation.declared.slots {
+            Slots::Two => i64::from(at.rotation.declared.grace_s),
+            Slots::One => 0,
+        };
+        let drain_until = Some(self.clock.now().plus_s(grace_s));
+        let handed = secrets::Effect::Promote { name: secret.clone(), version };
+        let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Draining, drain_until };
+        let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));
+        let change = at.relying(change).advance(secrets::keys::secret(&secret));
+        self.record(change).await?;
+        Ok(())
+    }
+
+    /// Ends what the old value still opens, and the rotation with it.
+    async fn retire(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+        if let (Slots::Two, Some(old), Some(new)) = (at.rotation.declared.slots, run.replaces, run.version) {
+            let lent = self.borrow(at, Step::Retire, &[old, new]).await?;
+            let [old, new] = lent.values.as_slice() else {
+                return Err(super::attempt::our_fault(code::RECORD_UNREADABLE, Outcome::Refused).into());
+            };
+            let held = Held { admin: lent.admin.as_ref(), current: Some(new), pending: None };
+            at.driver.retire(held, old).await?;
+        }
+        let at = self.bench(at.name())?;
+        let version = run.version.unwrap_or(0);
+        let next = self.next_of(&at, run.begun_at);
+        let secret = at.name().clone();
+        let next_text = next.map(|next| next.to_string());
+        let event = RotationFinished { secret: &secret, rotation: run.id, version, next: next_text };
+        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id) {
+            return Err(Halt::Overtaken);
+        }
+        let effect = rotation::Effect::Finish { secret: secret.clone(), next };
+        let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
+        self.record(change).await?;
+        Ok(())
+    }
+
+    /// When the rotation after the one at `last` is due.
+    pub(super) fn next_of(&self, at: &Bench, last: Timestamp) -> Option<Timestamp> {
+        next_of(&at.rotation.declared, last)
+    }
+}
+
+/// When the rotation after the one at `last` is due: at a place within the jitter that is its own.
+pub(in crate::broker) fn next_of(declared: &rotation::Declared, last: Timestamp) -> Option<Timestamp> {
+    let place = sha256(format!("{} {}", declared.secret, last.ms()).as_bytes());
+    let salt = place.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    declared.schedule.as_ref().and_then(|schedule| schedule.next_after(last, salt))
+}
+
+impl Halt {
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Broker(failure) => failure,
+            Self::Overtaken => Failure::new(code::BUSY_CONFLICT),
+            Self::Upstream(fault) => Failure::new(fault.code),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Rotating secrets: one file for each thing that happens to a rotation.
+
+mod attempt;
+mod bring;
+mod carry_on;
+mod declare;
+mod drift;
+mod settled;
+mod steer;
+mod views;
+
+pub use carry_on::Pace;
+pub(super) use carry_on::next_of;
+pub(super) use declare::{Planned, planned};
+pub use steer::{Rotating, Steer};
+pub use views::{CalendarLine, Consumer, RotationPlan, RotationView};

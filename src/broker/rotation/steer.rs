@@ -1,0 +1,173 @@
+use serde::Deserialize;
+
+use super::super::authorise::while_allowed;
+use super::super::desk::{AdminDesk, Core, deciding_again};
+use super::super::failure::Failure;
+use super::super::once::{done_before, remembering};
+use super::super::world::Effect;
+use super::carry_on::next_of;
+use crate::base::code;
+use crate::base::limits::OUTCOME_LIFE_S;
+use crate::base::{RotationId, Scope, SecretName};
+use crate::idempotency::{Once, Outcome};
+use crate::policy::{Authorised, RotateSecrets};
+use crate::rotation::{self, Rotation, RotationBegun, RotationSteered, Stage, Trigger, keys};
+use crate::store::Change;
+
+/// A rotation that an operator asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotating {
+    /// The rotation.
+    pub id: RotationId,
+    /// Whether this request began it; it was under way already otherwise.
+    pub begun: bool,
+}
+
+/// How an operator changes what becomes of a rotation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Steer {
+    /// None begins by itself any more; the one under way goes on.
+    Pause,
+    /// They begin by themselves again; what fell due meanwhile comes once.
+    Resume,
+    /// A step that failed is tried again now, a dead letter too.
+    Retry,
+    /// The grace of the replaced value ends now.
+    EndGrace,
+}
+
+impl Steer {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "paused",
+            Self::Resume => "resumed",
+            Self::Retry => "retried",
+            Self::EndGrace => "grace-ended",
+        }
+    }
+}
+
+impl AdminDesk {
+    /// Has the secret rotated now. Whoever asks while it is under way is told of that one.
+    ///
+    /// # Errors
+    /// [`Failure`]; also while a replaced value is in its grace, which would be cut short.
+    pub async fn rotate(
+        &self,
+        by: &Authorised<RotateSecrets>,
+        secret: &SecretName,
+        once: Option<&Once>,
+    ) -> Result<Rotating, Failure> {
+        let core = &*self.0;
+        let scope = by.operator().scope();
+        deciding_again!(async {
+            let (before, rotation, as_of) = core.store.read(|world, as_of| {
+                let rotation = reached(world, scope, secret).cloned();
+                (done_before(world, once, core.clock.now()), rotation, as_of)
+            });
+            if let Some(before) = before? {
+                return Ok(core.begun_before(before.seq)?);
+            }
+            if let Some(run) = rotation?.run {
+                return match run.stage {
+                    Stage::Draining => Err(Failure::new(code::ROTATION_DRAINING).into()),
+                    Stage::Begun | Stage::Prepared | Stage::Applied | Stage::Verified => {
+                        Ok(Rotating { id: run.id, begun: false })
+                    }
+                };
+            }
+            let id = RotationId::mint(core.clock.now(), &*core.entropy);
+            let operator = by.operator().name();
+            let trigger = Trigger::Operator(operator.clone());
+            let event =
+                RotationBegun { secret, rotation: id, trigger: trigger.as_str(), operator: Some(operator) };
+            let effect = rotation::Effect::Begin { secret: secret.clone(), id, trigger };
+            let key = keys::rotation(secret);
+            let mut change =
+                Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of).advance(key);
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            core.record(while_allowed(change, by.operator())).await?;
+            Ok(Rotating { id, begun: true })
+        })
+    }
+
+    /// Changes what becomes of the rotation of `secret`; gives the entry that says so.
+    ///
+    /// # Errors
+    /// [`Failure`], also when there is nothing to be changed in this way.
+    pub async fn steer(
+        &self,
+        by: &Authorised<RotateSecrets>,
+        secret: &SecretName,
+        steer: Steer,
+        once: Option<&Once>,
+    ) -> Result<u64, Failure> {
+        let core = &*self.0;
+        let scope = by.operator().scope();
+        deciding_again!(async {
+            let (before, rotation, as_of) = core.store.read(|world, as_of| {
+                let rotation = reached(world, scope, secret).cloned();
+                (done_before(world, once, core.clock.now()), rotation, as_of)
+            });
+            if let Some(before) = before? {
+                return Ok(before.seq);
+            }
+            let effect = core.steered(&rotation?, steer)?;
+            let event = RotationSteered { secret, operator: by.operator().name(), what: steer.as_str() };
+            let key = keys::rotation(secret);
+            let mut change =
+                Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of).advance(key);
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            Ok(core.record(while_allowed(change, by.operator())).await?)
+        })
+    }
+}
+
+impl Core {
+    fn steered(&self, rotation: &Rotation, steer: Steer) -> Result<rotation::Effect, Failure> {
+        let secret = rotation.declared.secret.clone();
+        let refuse = || Failure::new(code::ROTATION_NOT_SO);
+        let run = rotation.run.as_ref();
+        match steer {
+            Steer::Pause if rotation.paused_at.is_none() => Ok(rotation::Effect::Pause(secret)),
+            Steer::Resume if rotation.paused_at.is_some() => {
+                let last = rotation.last.as_ref().map(|last| last.at);
+                let next = rotation
+                    .next
+                    .or_else(|| next_of(&rotation.declared, last.unwrap_or_else(|| self.clock.now())));
+                Ok(rotation::Effect::Resume { secret, next })
+            }
+            Steer::Retry if run.is_some_and(|run| run.trouble.is_some()) => {
+                Ok(rotation::Effect::Retry(secret))
+            }
+            Steer::EndGrace if run.is_some_and(|run| run.stage == Stage::Draining) => {
+                let drain_until = Some(self.clock.now());
+                Ok(rotation::Effect::Reach { secret, stage: Stage::Draining, drain_until })
+            }
+            Steer::Pause | Steer::Resume | Steer::Retry | Steer::EndGrace => Err(refuse()),
+        }
+    }
+
+    /// The rotation that entry `seq` began.
+    fn begun_before(&self, seq: u64) -> Result<Rotating, Failure> {
+        #[derive(Deserialize)]
+        struct Event {
+            rotation: RotationId,
+        }
+        let entries = self.store.entries(seq, 1)?;
+        let event = entries.first().and_then(|entry| serde_json::from_slice::<Event>(&entry.event).ok());
+        let event = event.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
+        Ok(Rotating { id: event.rotation, begun: true })
+    }
+}
+
+/// The rotation of `secret`, when it is within reach.
+pub(super) fn reached<'a>(
+    world: &'a super::super::world::World,
+    scope: &Scope,
+    secret: &SecretName,
+) -> Result<&'a Rotation, Failure> {
+    let owner = world.secrets.named(secret).and_then(|secret| secret.owner.as_ref());
+    let rotation = world.rotations.of(secret).filter(|_| scope.covers(owner));
+    rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))
+}

@@ -1,0 +1,205 @@
+use super::super::desk::AdminDesk;
+use super::super::failure::Failure;
+use super::super::world::World;
+use super::carry_on::next_of;
+use super::steer::reached;
+use crate::base::limits::CALENDAR_LINES_MAX;
+use crate::base::{AgentName, CapabilityName, SecretName, Timestamp};
+use crate::policy::{Authorised, ReadSecretNames};
+use crate::registry::{Delivery, InstanceState};
+use crate::rotation::{Rotation, Run, Slots};
+use crate::upstream::Target;
+
+/// A rotation as operators see it.
+#[derive(Clone, Debug)]
+pub struct RotationView {
+    /// The secret.
+    pub secret: SecretName,
+    /// The upstream, in words.
+    pub upstream: String,
+    /// The schedule, in words; none for a rotation by hand.
+    pub schedule: Option<String>,
+    /// Whether old and new work side by side.
+    pub slots: Slots,
+    /// The grace of a replaced value, in seconds.
+    pub grace_s: u32,
+    /// Since when it is paused.
+    pub paused_at: Option<Timestamp>,
+    /// When the next one is due.
+    pub next: Option<Timestamp>,
+    /// Whether it should have begun before now.
+    pub overdue: bool,
+    /// The one under way.
+    pub run: Option<Run>,
+    /// When the last one ended.
+    pub last_at: Option<Timestamp>,
+    /// When the current value was last seen to work.
+    pub checked_at: Option<Timestamp>,
+}
+
+/// A rotation to come.
+#[derive(Clone, Debug)]
+pub struct CalendarLine {
+    /// The secret.
+    pub secret: SecretName,
+    /// When it begins; an overdue one is told as due now.
+    pub at: Timestamp,
+    /// Whether it should have begun before now.
+    pub overdue: bool,
+}
+
+/// Who is touched by a rotation.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// The capability that reads the secret.
+    pub capability: CapabilityName,
+    /// The agents that hold it.
+    pub agents: Vec<AgentName>,
+    /// Their live instances.
+    pub live_instances: usize,
+    /// The longest that a token for it can still be about, in seconds.
+    pub token_life_s: u32,
+}
+
+/// What a rotation would do, before anything is touched.
+#[derive(Clone, Debug)]
+pub struct RotationPlan {
+    /// The rotation as it is.
+    pub rotation: RotationView,
+    /// What would be called, in order.
+    pub calls: Vec<String>,
+    /// How long old and new work side by side, in seconds.
+    pub overlap_s: u32,
+    /// Who uses the secret.
+    pub consumers: Vec<Consumer>,
+}
+
+impl AdminDesk {
+    /// All rotations within the operator's reach, by secret.
+    #[must_use]
+    pub fn rotations(&self, by: &Authorised<ReadSecretNames>) -> Vec<RotationView> {
+        let now = self.0.clock.now();
+        let scope = by.operator().scope();
+        self.0.store.read(|world, _| {
+            let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();
+            world.rotations.all().filter(within).map(|rotation| view(rotation, now)).collect()
+        })
+    }
+
+    /// The rotation of `secret`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none within reach.
+    pub fn rotation(
+        &self,
+        by: &Authorised<ReadSecretNames>,
+        secret: &SecretName,
+    ) -> Result<RotationView, Failure> {
+        let now = self.0.clock.now();
+        self.0.store.read(|world, _| Ok(view(reached(world, by.operator().scope(), secret)?, now)))
+    }
+
+    /// What is to come until `until`, in its order, at most `CALENDAR_LINES_MAX`.
+    #[must_use]
+    pub fn calendar(&self, by: &Authorised<ReadSecretNames>, until: Timestamp) -> Vec<CalendarLine> {
+        let now = self.0.clock.now();
+        let scope = by.operator().scope();
+        let mut lines = self.0.store.read(|world, _| {
+            let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();
+            let to_come =
+                world.rotations.all().filter(within).flat_map(|rotation| to_come(rotation, now, until));
+            to_come.collect::<Vec<_>>()
+        });
+        lines.sort_by(|one, other| (one.at, &one.secret).cmp(&(other.at, &other.secret)));
+        lines.truncate(CALENDAR_LINES_MAX);
+        lines
+    }
+
+    /// What a rotation of `secret` would do.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none within reach.
+    pub fn plan_rotation(
+        &self,
+        by: &Authorised<ReadSecretNames>,
+        secret: &SecretName,
+    ) -> Result<RotationPlan, Failure> {
+        let now = self.0.clock.now();
+        self.0.store.read(|world, _| {
+            let rotation = reached(world, by.operator().scope(), secret)?;
+            let upstream = describe(rotation);
+            let calls = ["prepare a new value", "apply it", "verify it", "hand it out"];
+            let mut calls: Vec<String> = calls.iter().map(|call| format!("{upstream}: {call}")).collect();
+            let overlap_s = match rotation.declared.slots {
+                Slots::Two => {
+                    calls.push(format!("{upstream}: retire the old one"));
+                    rotation.declared.grace_s
+                }
+                Slots::One => 0,
+            };
+            let rotation = view(rotation, now);
+            Ok(RotationPlan { rotation, calls, overlap_s, consumers: consumers(world, secret, now) })
+        })
+    }
+}
+
+fn view(rotation: &Rotation, now: Timestamp) -> RotationView {
+    RotationView {
+        secret: rotation.declared.secret.clone(),
+        upstream: describe(rotation),
+        schedule: rotation.declared.schedule.as_ref().map(crate::rotation::Schedule::describe),
+        slots: rotation.declared.slots,
+        grace_s: rotation.declared.grace_s,
+        paused_at: rotation.paused_at,
+        next: rotation.next,
+        overdue: rotation.is_overdue(now),
+        run: rotation.run.clone(),
+        last_at: rotation.last.as_ref().map(|last| last.at),
+        checked_at: rotation.checked_at,
+    }
+}
+
+fn describe(rotation: &Rotation) -> String {
+    Target::read(&rotation.declared.upstream)
+        .map_or_else(|_| "unreadable".to_owned(), |target| target.describe())
+}
+
+/// The rotations of one secret that are to come, as its schedule has them.
+fn to_come(rotation: &Rotation, now: Timestamp, until: Timestamp) -> Vec<CalendarLine> {
+    let mut lines = Vec::new();
+    if rotation.paused_at.is_some() {
+        return lines;
+    }
+    let mut next = rotation.due(now).filter(|_| rotation.run.is_none()).or(rotation.next);
+    while let Some(at) = next.filter(|at| *at <= until && lines.len() < CALENDAR_LINES_MAX) {
+        let (secret, overdue) =
+            (rotation.declared.secret.clone(), lines.is_empty() && rotation.is_overdue(now));
+        lines.push(CalendarLine { secret, at: at.max(now), overdue });
+        next = next_of(&rotation.declared, at.max(now)).filter(|later| *later > at);
+    }
+    lines
+}
+
+/// Who can read `secret`.
+fn consumers(world: &World, secret: &SecretName, now: Timestamp) -> Vec<Consumer> {
+    let declared = world.registry.declarations();
+    let reading = declared.capabilities().filter(
+        |capability| matches!(&capability.delivery, Delivery::Reveal { secret: read } if read == secret),
+    );
+    reading
+        .map(|capability| {
+            let holds = |agent: &&crate::registry::Agent| {
+                let mut roles = agent.roles.iter().filter_map(|role| declared.role(role));
+                roles.any(|role| role.capabilities.contains(&capability.name))
+            };
+            let agents: Vec<_> = world.registry.agents().filter(holds).collect();
+            let instances = agents.iter().flat_map(|agent| agent.instances.values());
+            Consumer {
+                capability: capability.name.clone(),
+                live_instances: instances.filter(|one| one.state(now) == InstanceState::Live).count(),
+                agents: agents.iter().map(|agent| agent.name.clone()).collect(),
+                token_life_s: capability.max_life_s,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,81 @@
+use std::collections::BTreeMap;
+
+use crate::base::Timestamp;
+use crate::base::limits::{BREAKER_FAILURES_MAX, BREAKER_OPEN_S};
+
+/// Which upstreams are left alone for a while, because they failed too often in a row.
+///
+/// Each place ([`Target::place`](super::Target::place)) has its own; one that fails holds up nobody
+/// else's rotations.
+#[derive(Debug, Default)]
+pub struct Breakers(BTreeMap<String, Breaker>);
+
+#[derive(Debug)]
+struct Breaker {
+    failures: u32,
+    open_until: Timestamp,
+}
+
+impl Breakers {
+    /// Whether `place` may be called at `now`. Once its time is over one caller is let through to try,
+    /// and the others wait for what comes of that.
+    pub fn lets(&mut self, place: &str, now: Timestamp) -> bool {
+        match self.0.get_mut(place) {
+            Some(breaker) if breaker.failures >= BREAKER_FAILURES_MAX => {
+                let over = now >= breaker.open_until;
+                if over {
+                    breaker.open_until = now.plus_s(BREAKER_OPEN_S);
+                }
+                over
+            }
+            Some(_) | None => true,
+        }
+    }
+
+    /// `place` did not answer, or not sensibly.
+    pub fn failed(&mut self, place: &str, now: Timestamp) {
+        let breaker = self.0.entry(place.to_owned()).or_insert(Breaker { failures: 0, open_until: now });
+        breaker.failures = breaker.failures.saturating_add(1);
+        breaker.open_until = now.plus_s(BREAKER_OPEN_S);
+    }
+
+    /// `place` answered.
+    pub fn answered(&mut self, place: &str) {
+        self.0.remove(place);
+    }
+
+    /// How many are left alone at `now`.
+    #[must_use]
+    pub fn open(&self, now: Timestamp) -> usize {
+        let is_open =
+            |breaker: &&Breaker| breaker.failures >= BREAKER_FAILURES_MAX && now < breaker.open_until;
+        self.0.values().filter(is_open).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_s(s)
+    }
+
+    #[test]
+    fn opens_at_the_limit_and_not_one_before_and_lets_one_try_later() {
+        let mut breakers = Breakers::default();
+        for _ in 1..BREAKER_FAILURES_MAX {
+            breakers.failed("a", at(0));
+        }
+        assert!(breakers.lets("a", at(0)), "one below the limit");
+        breakers.failed("a", at(0));
+        assert!(!breakers.lets("a", at(BREAKER_OPEN_S - 1)));
+        assert!(breakers.lets("b", at(0)), "another place");
+        assert_eq!(breakers.open(at(0)), 1);
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S)), "one may try");
+        assert!(!breakers.lets("a", at(BREAKER_OPEN_S)), "and no other meanwhile");
+        breakers.answered("a");
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S)));
+        assert_eq!(breakers.open(at(0)), 0);
+    }
+}

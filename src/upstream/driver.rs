@@ -1,0 +1,119 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::generate::Generate;
+use super::postgresql::PostgreSql;
+use super::target::Target;
+use crate::base::code::Code;
+use crate::base::{Clock, Entropy};
+use crate::secrets::SecretValue;
+
+/// What a driver's call comes to.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+
+/// How one kind of upstream is told of a new value.
+///
+/// The order of a rotation is `prepare`, `apply`, `verify`, and after the grace `retire`. Each may be
+/// called again after any failure: none does more the second time.
+pub trait Driver: Send + Sync {
+    /// How many values upstream holds at a time.
+    fn shape(&self) -> Shape;
+
+    /// A new value, made by us. Changes nothing upstream.
+    fn prepare<'a>(&'a self, held: Held<'a>) -> Answer<'a, SecretValue>;
+
+    /// Makes upstream take the pending value.
+    fn apply<'a>(&'a self, held: Held<'a>) -> Answer<'a, ()>;
+
+    /// Whether `value` works upstream now.
+    fn verify<'a>(&'a self, value: &'a SecretValue) -> Answer<'a, Verdict>;
+
+    /// Ends what `old` still opens, where upstream has a slot for it.
+    fn retire<'a>(&'a self, held: Held<'a>, old: &'a SecretValue) -> Answer<'a, ()>;
+}
+
+/// How many values upstream holds at a time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shape {
+    /// There is no upstream: whoever uses the value asks for it.
+    Pulled,
+    /// One: the new value ends the old one.
+    OneSlot,
+    /// Two, side by side.
+    TwoSlots,
+}
+
+/// The values that a call may need. Lent for the call alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held<'a> {
+    /// What administers upstream, when the target says so.
+    pub admin: Option<&'a SecretValue>,
+    /// The value that works now, as far as is known.
+    pub current: Option<&'a SecretValue>,
+    /// The new value.
+    pub pending: Option<&'a SecretValue>,
+}
+
+/// Whether a value works.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Upstream let it in.
+    Works,
+    /// Upstream knows another one.
+    Refused,
+}
+
+/// Whether upstream may have changed although a call failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It certainly has not.
+    Refused,
+    /// It may have.
+    Unknown,
+}
+
+/// Why a call came to nothing. Holds nothing that upstream said but a short, standard code.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// Whether upstream may have changed.
+    pub outcome: Outcome,
+    /// The stable code.
+    pub code: Code,
+    /// An SQLSTATE or a status, nothing longer.
+    pub detail: Option<String>,
+}
+
+impl Fault {
+    /// A fault without an upstream's own code.
+    #[must_use]
+    pub const fn new(outcome: Outcome, code: Code) -> Self {
+        Self { outcome, code, detail: None }
+    }
+}
+
+/// What drivers are given beside their target.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Chance, for new values.
+    pub entropy: Arc<dyn Entropy>,
+    /// The time, for certificates.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
+}
+
+/// The driver of `target`.
+#[must_use]
+pub fn driver(target: &Target, surroundings: &Surroundings) -> Box<dyn Driver> {
+    match target {
+        Target::Generate(target) => {
+            Box::new(Generate::new(target.clone(), Arc::clone(&surroundings.entropy)))
+        }
+        Target::Postgresql(target) => Box::new(PostgreSql::new(target.clone(), surroundings.clone())),
+    }
+}

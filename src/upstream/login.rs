@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_postgres::config::{ChannelBinding, SslMode};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres_rustls_improved::MakeRustlsConnect;
+
+use super::driver::{Fault, Outcome, Surroundings};
+use super::pipe::Pipe;
+use super::target::{PostgresqlTarget, Tls};
+use crate::base::code;
+use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_S};
+use crate::pki::certificates_from_pem;
+use crate::pki::tls::upstream_config;
+
+/// SQLSTATE of a wrong password, and of a role that is not there: the server does not tell them apart.
+const INVALID_PASSWORD: &str = "28P01";
+
+const WAIT: Duration = Duration::from_secs(UPSTREAM_WAIT_S);
+
+/// What came of a login.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Stopped {
+    /// The password is another one.
+    Password,
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<Stopped> for Fault {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Password => Self {
+                outcome: Outcome::Refused,
+                code: code::UPSTREAM_LOGIN_REFUSED,
+                detail: Some(INVALID_PASSWORD.to_owned()),
+            },
+            Stopped::Fault(fault) => fault,
+        }
+    }
+}
+
+/// Logs in as `role`, does `work`, and leaves.
+pub(super) async fn logged_in<T>(
+    target: &PostgresqlTarget,
+    surroundings: &Surroundings,
+    (role, password): (&str, &[u8]),
+    work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+) -> Result<T, Stopped> {
+    let mut config = Config::new();
+    config.user(role).password(password).dbname(&target.database).application_name("keyward");
+    let stream = timeout(WAIT, TcpStream::connect((target.host.as_str(), target.port)));
+    let stream = stream.await.map_err(|_| slow(Outcome::Refused))?.map_err(|_| unreachable())?;
+    let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX);
+    match (target.tls, &target.ca) {
+        (Tls::Off, _) => {
+            config.ssl_mode(SslMode::Disable);
+            session(&config, pipe, NoTls, work).await
+        }
+        (Tls::Verify, ca) => {
+            config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Prefer);
+            let authorities = certificates_from_pem(ca.as_deref().unwrap_or_default());
+            let authorities = authorities.map_err(|_| untrusted())?;
+            let tls = upstream_config(&authorities, &[], std::sync::Arc::clone(&surroundings.clock));
+            let mut make = MakeRustlsConnect::new(tls.map_err(|_| untrusted())?);
+            let connector =
+                <MakeRustlsConnect as MakeTlsConnect<Pipe>>::make_tls_connect(&mut make, &target.host);
+            session(&config, pipe, connector.map_err(|_| untrusted())?, work).await
+        }
+    }
+}
+
+/// One session on a connection that stands: it is looked after by nobody else, and ends here.
+async fn session<T, C>(
+    config: &Config,
+    pipe: Pipe,
+    connector: C,
+    work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+) -> Result<T, Stopped>
+where
+    C: TlsConnect<Pipe>,
+{
+    let login = timeout(WAIT, config.connect_raw(pipe, connector));
+    let login = login.await.map_err(|_| slow(Outcome::Refused))?;
+    let (client, connection) = login.map_err(|error| judged(&error, Outcome::Refused))?;
+    let worked = async {
+        tokio::select! {
+            biased;
+            done = work(&client) => done.map_err(|error| judged(&error, Outcome::Unknown)),
+            _ = connection => Err(Stopped::Fault(Fault::new(Outcome::Unknown, code::UPSTREAM_UNREACHABLE))),
+        }
+    };
+    timeout(WAIT, worked).await.map_err(|_| slow(Outcome::Unknown))?
+}
+
+/// What an error says, without its words. `lost` is what is known when the server did not answer.
+fn judged(error: &Error, lost: Outcome) -> Stopped {
+    let Some(state) = error.code().map(|state| state.code()) else {
+        let code =
+            if lost == Outcome::Refused { code::UPSTREAM_HANDSHAKE } else { code::UPSTREAM_UNREACHABLE };
+        return Stopped::Fault(Fault::new(lost, code));
+    };
+    if state == INVALID_PASSWORD {
+        return Stopped::Password;
+    }
+    // It has answered that it did not: a statement that fails changes nothing.
+    let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let detail = is_state.then(|| state.to_owned());
+    Stopped::Fault(Fault { outcome: Outcome::Refused, code: code::UPSTREAM_REFUSED, detail })
+}
+
+const fn slow(outcome: Outcome) -> Stopped {
+    Stopped::Fault(Fault::new(outcome, code::UPSTREAM_SLOW))
+}
+
+const fn unreachable() -> Stopped {
+    Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_UNREACHABLE))
+}
+
+const fn untrusted() -> Stopped {
+    Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE))
+}

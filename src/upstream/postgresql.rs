@@ -1,0 +1,155 @@
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::password::scram_sha_256;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::driver::{Answer, Driver, Fault, Held, Outcome, Shape, Surroundings, Verdict};
+use super::generate::random_text;
+use super::login::{Stopped, logged_in};
+use super::target::PostgresqlTarget;
+use crate::base::{Sensitive, code};
+use crate::secrets::SecretValue;
+
+/// Characters of a password that is made here: some 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+const PASSWORD_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// Sets passwords of login roles, and sees that they log in.
+///
+/// The password itself never goes to the server when it is set: a SCRAM verifier of it does, so that
+/// no log of statements and no administrator of the server reads it.
+pub(super) struct PostgreSql {
+    target: PostgresqlTarget,
+    surroundings: Surroundings,
+}
+
+/// The value of a secret with two roles.
+#[derive(Deserialize, Serialize)]
+struct Slot {
+    username: String,
+    password: Zeroizing<String>,
+}
+
+impl PostgreSql {
+    pub(super) const fn new(target: PostgresqlTarget, surroundings: Surroundings) -> Self {
+        Self { target, surroundings }
+    }
+
+    /// The role and the password that a value stands for.
+    fn slot(&self, value: &SecretValue) -> Result<Slot, Fault> {
+        let unreadable = || Fault::new(Outcome::Refused, code::UPSTREAM_VALUE);
+        if let Some(role) = &self.target.role {
+            let password = std::str::from_utf8(value.expose()).map_err(|_| unreadable())?;
+            return Ok(Slot { username: role.clone(), password: Zeroizing::new(password.to_owned()) });
+        }
+        let slot: Slot = serde_json::from_slice(value.expose()).map_err(|_| unreadable())?;
+        let known = self.target.roles.as_ref().is_some_and(|roles| roles.contains(&slot.username));
+        if known { Ok(slot) } else { Err(unreadable()) }
+    }
+
+    fn password(&self) -> Sensitive<Vec<u8>> {
+        random_text(PASSWORD_LENGTH, PASSWORD_ALPHABET, &*self.surroundings.entropy)
+    }
+
+    fn made(&self, current: Option<&SecretValue>) -> Result<SecretValue, Fault> {
+        let unmade = |_| Fault::new(Outcome::Refused, code::INTERNAL);
+        let password = self.password();
+        let Some([first, second]) = &self.target.roles else {
+            return SecretValue::new(password).map_err(unmade);
+        };
+        let used = current.and_then(|value| self.slot(value).ok());
+        let username = if used.is_some_and(|used| used.username == *first) { second } else { first };
+        let password = String::from_utf8(password.expose().clone()).unwrap_or_default();
+        let slot = Slot { username: username.clone(), password: Zeroizing::new(password) };
+        let json = serde_json::to_vec(&slot).map_err(|_| Fault::new(Outcome::Refused, code::INTERNAL))?;
+        SecretValue::new(Sensitive::new(json)).map_err(unmade)
+    }
+
+    /// Who logs in to set passwords: the administering role, or the role itself by its own password.
+    fn setter(&self, held: Held<'_>) -> Result<Slot, Fault> {
+        let missing = || Fault::new(Outcome::Refused, code::UPSTREAM_VALUE);
+        let Some(admin_role) = &self.target.admin_role else {
+            return self.slot(held.current.ok_or_else(missing)?);
+        };
+        let password =
+            std::str::from_utf8(held.admin.ok_or_else(missing)?.expose()).map_err(|_| missing())?;
+        Ok(Slot { username: admin_role.clone(), password: Zeroizing::new(password.to_owned()) })
+    }
+
+    /// Sets the password of `role`; ends the role's sessions too when `ending` says so.
+    async fn set(&self, by: &Slot, role: &str, password: &[u8], sessions: Sessions) -> Result<(), Fault> {
+        let (name, verifier) = (escape_identifier(role), escape_literal(&scram_sha_256(password)));
+        let set = logged_in(
+            &self.target,
+            &self.surroundings,
+            (&by.username, by.password.as_bytes()),
+            async |client| {
+                client.batch_execute(&format!("ALTER ROLE {name} PASSWORD {verifier}")).await?;
+                if sessions == Sessions::End {
+                    client.execute(END_SESSIONS, &[&role]).await?;
+                }
+                Ok(())
+            },
+        );
+        Ok(set.await?)
+    }
+}
+
+/// What becomes of the sessions that a role has.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Sessions {
+    Keep,
+    End,
+}
+
+const END_SESSIONS: &str =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND pid <> pg_backend_pid()";
+
+impl Driver for PostgreSql {
+    fn shape(&self) -> Shape {
+        if self.target.roles.is_some() { Shape::TwoSlots } else { Shape::OneSlot }
+    }
+
+    fn prepare<'a>(&'a self, held: Held<'a>) -> Answer<'a, SecretValue> {
+        Box::pin(async move {
+            // That whoever sets passwords can log in is seen before anything is begun.
+            let by = self.setter(held)?;
+            let login = (by.username.as_str(), by.password.as_bytes());
+            logged_in(&self.target, &self.surroundings, login, async |_| Ok(())).await?;
+            self.made(held.current)
+        })
+    }
+
+    fn apply<'a>(&'a self, held: Held<'a>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let pending = held.pending.ok_or(Fault::new(Outcome::Refused, code::UPSTREAM_VALUE))?;
+            let new = self.slot(pending)?;
+            self.set(&self.setter(held)?, &new.username, new.password.as_bytes(), Sessions::Keep).await
+        })
+    }
+
+    fn verify<'a>(&'a self, value: &'a SecretValue) -> Answer<'a, Verdict> {
+        Box::pin(async move {
+            let Ok(slot) = self.slot(value) else { return Ok(Verdict::Refused) };
+            let login = (slot.username.as_str(), slot.password.as_bytes());
+            match logged_in(&self.target, &self.surroundings, login, async |_| Ok(())).await {
+                Ok(()) => Ok(Verdict::Works),
+                Err(Stopped::Password) => Ok(Verdict::Refused),
+                Err(Stopped::Fault(fault)) => Err(fault),
+            }
+        })
+    }
+
+    fn retire<'a>(&'a self, held: Held<'a>, old: &'a SecretValue) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let old = self.slot(old)?;
+            let in_use = held.current.and_then(|current| self.slot(current).ok());
+            if self.target.roles.is_none() || in_use.is_some_and(|used| used.username == old.username) {
+                return Ok(());
+            }
+            // A password that nobody will ever know.
+            let nobodys = self.password();
+            self.set(&self.setter(held)?, &old.username, nobodys.expose(), Sessions::End).await
+        })
+    }
+}
