@@ -125,7 +125,7 @@ pub const ROTATION_RETRY_FIRST_S: i64 = 30;
 pub const ROTATION_RETRY_MAX_S: i64 = 3600;
 /// Rotations under way at a time.
 pub const ROTATIONS_AT_ONCE_MAX: usize = 8;
-/// Scheduled rotations that begin in one look at what is due: after a long stop they come spread out.
+/// Rotations that begin by schedule within ten seconds: after a long stop they come spread out.
 pub const ROTATIONS_BEGUN_MAX: usize = 25;
 /// Longest wait of a read for a rotation that is between the old value and the new one, in seconds.
 pub const SWAP_WAIT_S: u64 = 5;

@@ -15,6 +15,10 @@ use crate::registry::{
     DeclarationsApplied, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 use crate::revocation::RevocationChanged;
+use crate::rotation::{
+    RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
+    RotationFinished, RotationPrepared, RotationSteered,
+};
 use crate::secrets::{SecretRevealed, SecretStored};
 use crate::store::Event;
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
@@ -103,6 +107,15 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorCertificatePromoted<'_>,
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
+    RotationBegun<'_>,
+    RotationPrepared<'_>,
+    RotationAttempted<'_>,
+    RotationAdvanced<'_>,
+    RotationFailed<'_>,
+    RotationFinished<'_>,
+    RotationSteered<'_>,
+    RotationDrifted<'_>,
+    RotationChecked<'_>,
     SecretStored<'_>,
     SecretRevealed<'_>,
     TokenMinted<'_>,

@@ -8,7 +8,16 @@ impl AdminDesk {
     pub fn metrics(&self, _by: &Authorised<ReadMetrics>) -> String {
         let core = &*self.0;
         core.meters.certificate_ends("authority", core.issuer.authority().not_after().s());
+        let now = core.clock.now();
+        let (rotations_overdue, rotations_dead) = core.store.read(|world, _| {
+            let overdue = world.rotations.all().filter(|rotation| rotation.is_overdue(now)).count();
+            let runs = world.rotations.all().filter_map(|rotation| rotation.run.as_ref());
+            (overdue, runs.filter(|run| run.is_dead()).count())
+        });
         core.meters.text(&Reading {
+            rotations_overdue,
+            rotations_dead,
+            upstreams_left_alone: core.upstreams_left_alone(),
             ledger_seq: core.store.head().seq,
             ledger_writable: core.store.is_writable(),
             index_lag: core.store.index_lag(),

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use super::input;
 use super::nouns::{AgentCommand, AuditCommand, InviteArgs, SecretCommand};
+use super::rotation::{self, Wait};
 use crate::base::code;
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{AgentName, IdError, InstanceId, NameError, Network, OwnerName, SecretName, TokenId};
@@ -204,7 +205,7 @@ pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(
 }
 
 /// One cell: text as it is, lists joined, instances counted by state.
-fn cell(value: Option<&Value>) -> String {
+pub(super) fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -223,8 +224,14 @@ fn cell(value: Option<&Value>) -> String {
 
 /// `keyward secret …`
 pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Console) -> Result<(), Failure> {
-    let SecretCommand::Put { name, file, owner, argument } = command else {
-        return list(home, "/v1/secrets", console).await;
+    let (name, file, owner, argument) = match command {
+        SecretCommand::Put { name, file, owner, argument } => (name, file, owner, argument),
+        SecretCommand::List => return list(home, "/v1/secrets", console).await,
+        SecretCommand::Rotate { name, plan: true, .. } => return rotation::plan(home, name, console).await,
+        SecretCommand::Rotate { name, no_wait, .. } => {
+            let wait = if *no_wait { Wait::No } else { Wait::Yes };
+            return rotation::rotate(home, name, wait, console).await;
+        }
     };
     input::not_an_argument(argument)?;
     let name: SecretName = canonical(name)?;

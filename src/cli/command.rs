@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::identity::default_home;
 use super::nouns::{
     AgentCommand, AuditCommand, AuthorityCommand, CertCommand, ConfigCommand, ListCommand, OperatorCommand,
-    SecretCommand, TokenArgs, TokenKeyCommand,
+    RotationCommand, SecretCommand, TokenArgs, TokenKeyCommand,
 };
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
@@ -158,9 +158,12 @@ pub enum Command {
     /// Roles that are declared
     #[command(subcommand)]
     Role(ListCommand),
-    /// Upstream secrets: put, list
+    /// Upstream secrets: put, list, rotate
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// When secrets are rotated, and how far that has come
+    #[command(subcommand)]
+    Rotation(RotationCommand),
     /// What the ledger says happened
     #[command(subcommand)]
     Audit(AuditCommand),

@@ -20,6 +20,7 @@ mod operator;
 mod patience;
 mod pending;
 mod renew;
+mod rotation;
 mod signing_keys;
 mod stage;
 
@@ -78,6 +79,7 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Capability(_) => admin::list(&home, "/v1/capabilities", console).await,
         Command::Role(_) => admin::list(&home, "/v1/roles", console).await,
         Command::Secret(command) => admin::secret(&home, command, console).await,
+        Command::Rotation(command) => rotation::rotation(&home, command, console).await,
         Command::Audit(command) => admin::audit(&home, command, console).await,
         Command::Demo => demo::play(console).await,
         Command::Dev { seed } => dev::dev(seed.as_deref(), console).await,

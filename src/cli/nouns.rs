@@ -224,6 +224,58 @@ pub enum SecretCommand {
     },
     /// List secrets, without their values
     List,
+    /// Have a secret rotated now, and wait until the new value is handed out
+    Rotate {
+        /// The secret
+        name: String,
+        /// Show what would be called and who is touched, and do nothing
+        #[arg(long, conflicts_with = "no_wait")]
+        plan: bool,
+        /// Do not wait
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+/// `keyward rotation …`
+#[derive(Debug, Subcommand)]
+pub enum RotationCommand {
+    /// List rotations, when each is due and how it stands
+    List,
+    /// Show one
+    Show {
+        /// The secret
+        name: String,
+    },
+    /// Let none begin by itself until it is resumed; the one under way goes on
+    Pause {
+        /// The secret
+        name: String,
+    },
+    /// End a pause; what fell due meanwhile comes once
+    Resume {
+        /// The secret
+        name: String,
+    },
+    /// Try a step that failed again now, a dead letter too
+    Retry {
+        /// The secret
+        name: String,
+    },
+    /// End the grace of the value that was replaced last: it stops working
+    EndGrace {
+        /// The secret
+        name: String,
+    },
+    /// Show what is to come
+    Calendar {
+        /// How far ahead
+        #[arg(long, default_value = "30d", value_name = "LENGTH")]
+        next: String,
+        /// As iCalendar
+        #[arg(long)]
+        ical: bool,
+    },
 }
 
 /// `keyward audit …`

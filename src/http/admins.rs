@@ -23,7 +23,7 @@ use super::openapi::openapi;
 use super::operators;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
-use super::signing_keys;
+use super::{rotations, signing_keys};
 use crate::base::code;
 use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX, PAGE_ENTRIES_MAX,
@@ -84,6 +84,7 @@ fn table() -> Table<AdminDesk> {
     ];
     table.extend(operators::table());
     table.extend(signing_keys::table());
+    table.extend(rotations::table());
     table
 }
 

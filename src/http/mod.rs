@@ -18,6 +18,7 @@ mod openapi;
 mod operators;
 mod problem;
 mod repeat;
+mod rotations;
 mod routes;
 mod signing_keys;
 mod stall;

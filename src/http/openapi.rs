@@ -13,7 +13,7 @@ use super::input::{BYTES, FORM, JSON};
 use super::problem::{OAuthBody, ProblemBody};
 use super::repeat::ONCE_ROUTES;
 use super::routes::{Caller, Route};
-use super::{admins, agents, discovery, introspection, operators, signing_keys};
+use super::{admins, agents, discovery, introspection, operators, rotations, signing_keys};
 use crate::token::KeySet;
 
 /// What a route takes and gives.
@@ -291,6 +291,24 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         }
         (_, path) if path.starts_with("/v1/token-keys") => {
             reads("The token keys, and their stages", schemas.gives::<Items<signing_keys::TokenKeyAnswer>>())
+        }
+        ("GET", "/v1/rotations") => {
+            reads("Rotations of secrets", schemas.gives::<Items<rotations::RotationAnswer>>())
+        }
+        ("GET", "/v1/rotations/{*name}") => reads("A rotation", schemas.gives::<rotations::RotationAnswer>()),
+        ("POST", "/v1/rotations/{*name}") => {
+            let body = schemas.takes::<rotations::ActBody>();
+            does(
+                "Rotate now, pause, resume, retry, end the grace",
+                body,
+                schemas.gives::<rotations::ActAnswer>(),
+            )
+        }
+        ("GET", "/v1/rotation-plans/{*name}") => {
+            reads("What a rotation would do", schemas.gives::<rotations::PlanAnswer>())
+        }
+        ("GET", "/v1/rotation-calendar") => {
+            reads("Rotations to come", schemas.gives::<Items<rotations::CalendarAnswer>>())
         }
         ("POST", _) if matches!(last, "revoke" | "suspend" | "resume") => {
             reads("Revoke, suspend or resume", schemas.gives::<admins::EndedAnswer>())

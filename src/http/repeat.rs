@@ -12,7 +12,7 @@ use crate::idempotency::Request;
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The routes that carry a request with a key out once.
-pub const ONCE_ROUTES: [(&str, &str); 13] = [
+pub const ONCE_ROUTES: [(&str, &str); 14] = [
     ("POST", "/oauth/token"),
     ("POST", "/v1/apply"),
     ("POST", "/v1/agents/{name}/invitations"),
@@ -26,6 +26,7 @@ pub const ONCE_ROUTES: [(&str, &str); 13] = [
     ("POST", "/v1/operators/{name}/suspend"),
     ("POST", "/v1/operators/{name}/resume"),
     ("PUT", "/v1/secrets/{*name}"),
+    ("POST", "/v1/rotations/{*name}"),
 ];
 
 /// The routes on which a request can be repeated by its nature: a key adds nothing, and does no harm.

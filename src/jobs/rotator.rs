@@ -5,12 +5,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::base::SecretName;
 use crate::base::limits::{ROTATIONS_AT_ONCE_MAX, ROTATIONS_BEGUN_MAX};
+use crate::base::{SecretName, Timestamp};
 use crate::broker::{Core, Pace};
 
 /// How often it looks whether something is due.
 const LOOK: Duration = Duration::from_secs(5);
+/// The while within which `ROTATIONS_BEGUN_MAX` may begin by schedule, in seconds.
+const BEGIN_WITHIN_S: i64 = 10;
 /// How soon it looks again when something has changed.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -19,8 +21,17 @@ const SOON: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Rotator {
     core: Arc<Core>,
-    busy: Mutex<BTreeSet<SecretName>>,
+    /// The secrets that have a task now.
+    busy: watch::Sender<BTreeSet<SecretName>>,
     room: Arc<Semaphore>,
+    begun: Mutex<Begun>,
+}
+
+/// How many were begun by schedule since when.
+#[derive(Debug)]
+struct Begun {
+    since: Timestamp,
+    count: usize,
 }
 
 impl Rotator {
@@ -28,7 +39,8 @@ impl Rotator {
     #[must_use]
     pub fn new(core: Arc<Core>) -> Self {
         let room = Arc::new(Semaphore::new(ROTATIONS_AT_ONCE_MAX));
-        Self { core, busy: Mutex::default(), room }
+        let begun = Mutex::new(Begun { since: Timestamp::from_s(0), count: 0 });
+        Self { core, busy: watch::Sender::default(), room, begun }
     }
 
     /// Works until `stop` turns true, and until what is under way has come to a point where it can be
@@ -53,33 +65,44 @@ impl Rotator {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Does everything that is due now, as far as it goes now.
+    /// Does everything that is due now, as far as it goes now, and waits until all that is under way has
+    /// come to rest.
     pub async fn look(self: &Arc<Self>) {
         let mut tasks = JoinSet::new();
-        self.begin_due(&mut tasks);
-        while tasks.join_next().await.is_some() {}
+        // What another task was at while it looked is taken up by the second look.
+        for _ in 0..2 {
+            self.begin_due(&mut tasks);
+            while tasks.join_next().await.is_some() {}
+            drop(self.busy.subscribe().wait_for(BTreeSet::is_empty).await);
+        }
     }
 
-    /// Starts a task for everything that is due and has none yet. Of what begins by schedule only so
-    /// many at a time: after a long stop they come spread out.
+    /// Starts a task for everything that is due and has none yet.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
-        let mut fresh = 0_usize;
         for (secret, pace) in self.core.rotations_due() {
-            if pace == Pace::Rest {
-                if fresh >= ROTATIONS_BEGUN_MAX {
-                    continue;
-                }
-                fresh = fresh.saturating_add(1);
+            if pace == Pace::On || self.may_begin() {
+                self.take_up(tasks, secret, Job::CarryOn);
             }
-            self.take_up(tasks, secret, Job::CarryOn);
         }
         for secret in self.core.drift_checks_due().into_iter().take(ROTATIONS_BEGUN_MAX) {
             self.take_up(tasks, secret, Job::CheckDrift);
         }
     }
 
+    /// Whether one more may begin by schedule: only so many within a while, so that after a long stop
+    /// they come spread out.
+    fn may_begin(&self) -> bool {
+        let now = self.core.clock.now();
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.seconds_since(begun.since) >= BEGIN_WITHIN_S {
+            *begun = Begun { since: now, count: 0 };
+        }
+        begun.count = begun.count.saturating_add(1);
+        begun.count <= ROTATIONS_BEGUN_MAX
+    }
+
     fn take_up(self: &Arc<Self>, tasks: &mut JoinSet<()>, secret: SecretName, job: Job) {
-        if !self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.clone()) {
+        if !self.busy.send_if_modified(|busy| busy.insert(secret.clone())) {
             return;
         }
         let (rotator, room) = (Arc::clone(self), Arc::clone(&self.room));
@@ -127,6 +150,6 @@ struct Free<'a> {
 
 impl Drop for Free<'_> {
     fn drop(&mut self) {
-        self.rotator.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(self.secret);
+        self.rotator.busy.send_modify(|busy| drop(busy.take(self.secret)));
     }
 }

@@ -21,6 +21,9 @@ pub struct Meters {
     ledger_seq: Gauge,
     ledger_writable: Gauge,
     index_lag: Gauge,
+    rotations_overdue: Gauge,
+    rotations_dead: Gauge,
+    upstreams_left_alone: Gauge,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -109,7 +112,7 @@ impl Drop for Within {
 }
 
 /// What is read at the moment of being asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
     /// The newest durable sequence.
     pub ledger_seq: u64,
@@ -117,6 +120,12 @@ pub struct Reading {
     pub ledger_writable: bool,
     /// Entries that the index has yet to take in.
     pub index_lag: u64,
+    /// Rotations that should have begun by now.
+    pub rotations_overdue: usize,
+    /// Rotations that wait for an operator.
+    pub rotations_dead: usize,
+    /// Upstreams that failed so often that they are not called for a while.
+    pub upstreams_left_alone: usize,
 }
 
 impl Meters {
@@ -143,7 +152,28 @@ impl Meters {
         registry.register_with_unit("ledger_sync", sync, Unit::Seconds, syncs.0.clone());
         let lag = "Entries of the ledger that the index has yet to take in";
         registry.register("index_lag_entries", lag, index_lag.clone());
-        Self { registry, requests, minted, denied, connections, ends, ledger_seq, ledger_writable, index_lag }
+        let mut gauge = |name, help| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let rotations_overdue = gauge("rotations_overdue", "Rotations that should have begun by now");
+        let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
+        let upstreams_left_alone = gauge("upstreams_left_alone", "Upstreams that are not called for a while");
+        Self {
+            registry,
+            requests,
+            minted,
+            denied,
+            connections,
+            ends,
+            ledger_seq,
+            ledger_writable,
+            index_lag,
+            rotations_overdue,
+            rotations_dead,
+            upstreams_left_alone,
+        }
     }
 
     /// A request was answered.
@@ -179,6 +209,10 @@ impl Meters {
         self.ledger_seq.set(i64::try_from(reading.ledger_seq).unwrap_or(i64::MAX));
         self.ledger_writable.set(i64::from(reading.ledger_writable));
         self.index_lag.set(i64::try_from(reading.index_lag).unwrap_or(i64::MAX));
+        let set = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        set(&self.rotations_overdue, reading.rotations_overdue);
+        set(&self.rotations_dead, reading.rotations_dead);
+        set(&self.upstreams_left_alone, reading.upstreams_left_alone);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             // Writing to a string does not fail; what is missing is better seen than guessed.
@@ -196,7 +230,7 @@ mod tests {
     fn a_level_falls_again_when_what_it_counts_has_gone() {
         let meters = Meters::new(&Latency::new());
         let level = meters.connections("agents");
-        let reading = Reading { ledger_seq: 7, ledger_writable: true, index_lag: 0 };
+        let reading = Reading { ledger_seq: 7, ledger_writable: true, ..Reading::default() };
         let within = (level.enter(), level.enter());
         assert!(meters.text(&reading).contains("keyward_connections{listener=\"agents\"} 2\n"));
         drop(within);

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use keyward::config::{Config, RootKey};
 
 use crate::readme::root;
+use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::{KEYWARD, Process};
 
 /// The `sh` blocks of a page, in order.
@@ -140,4 +141,57 @@ fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
     // Tenths: 0 is a service that can do nothing at all, 100 one that can do everything.
     let output = analyze(&["security", "--offline=true", "--no-pager", "--threshold=15"]);
     assert!(output.status.success(), "{}", said(&output));
+}
+
+/// Runs the blocks of `page` on the broker of `process`, as the operator.
+fn as_operator(
+    process: &Process,
+    page: &str,
+    which: std::ops::Range<usize>,
+    environment: &[(&str, &str)],
+) -> String {
+    let home = process.path("home-operator").display().to_string();
+    let environment: Vec<(&str, &str)> =
+        environment.iter().copied().chain([("KEYWARD_HOME", home.as_str())]).collect();
+    let output = shell(process.path("").as_path(), &blocks(page)[which].concat(), &environment);
+    assert!(output.status.success(), "{}", said(&output));
+    said(&output)
+}
+
+#[test]
+fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
+    let mut postgres = Postgres::start();
+    postgres.sql("CREATE ROLE app LOGIN PASSWORD 'the-first'");
+    let mut process = Process::init("warn");
+    process.serve();
+    let ca = process.path("db-ca.pem");
+    fs::write(&ca, &postgres.ca_pem).unwrap();
+    let (ca, port) = (ca.display().to_string(), postgres.port.to_string());
+    let environment = [
+        ("APP_PASSWORD", "the-first"),
+        ("ADMIN_PASSWORD", ADMIN_PASSWORD),
+        ("DB_HOST", "127.0.0.1"),
+        ("DB_PORT", port.as_str()),
+        ("DB_CA", ca.as_str()),
+    ];
+    let said = as_operator(&process, "how-to/rotate-a-password.md", 0..4, &environment);
+    for part in
+        ["+ rotation orders-db/app", "nothing was touched", "orders-db/app rotated: rot_", "every 30d"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let calendar = fs::read_to_string(process.path("rotations.ics")).unwrap();
+    assert!(calendar.matches("BEGIN:VEVENT").count() >= 2, "{calendar}");
+    assert!(!postgres.lets_in("app", "the-first"));
+    // Somebody changes a password by hand, and the next rotation is stuck.
+    postgres.sql("ALTER ROLE postgres PASSWORD 'by-hand'");
+    let stuck = process.command("operator", &["secret", "rotate", "orders-db/app"]).output().unwrap();
+    let stuck = String::from_utf8_lossy(&stuck.stderr).into_owned();
+    assert!(stuck.contains("error: upstream_login_refused"), "{stuck}");
+    let shown = as_operator(&process, "runbooks/rotation-stuck.md", 0..1, &[]);
+    assert!(shown.contains("upstream_login_refused"), "{shown}");
+    process.good(&["secret", "put", "orders-db/admin"], b"by-hand");
+    as_operator(&process, "runbooks/rotation-stuck.md", 1..2, &[]);
+    process.good(&["secret", "rotate", "orders-db/app"], b"");
+    postgres.stop();
 }

@@ -41,6 +41,7 @@ mod renewal;
 mod renewal_kills;
 mod resource_servers;
 mod revocation;
+mod rotation;
 mod routes;
 mod signing_keys;
 mod support;

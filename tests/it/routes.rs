@@ -56,6 +56,7 @@ pub(crate) async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Rep
             | "/v1/authorities/{generation}/taint"
             | "/v1/authorities/{generation}/revoke",
         ) => ("application/json", "{}"),
+        ("POST", "/v1/rotations/{*name}") => ("application/json", "{\"action\":\"rotate\"}"),
         ("POST", "/v1/renew") => ("application/json", "{\"csr\":\"\"}"),
         ("POST", "/v1/operators/{name}/invitations") => ("application/json", "{\"role\":\"auditor\"}"),
         ("PUT", "/v1/operators/{name}/role") => ("application/json", "{\"role\":\"auditor\",\"owner\":null}"),
@@ -123,8 +124,14 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
     for route in admin_routes() {
         let reply = knock(&operator, &route).await.unwrap();
         // What is not there, or no request at all, is found out behind the door.
-        let behind =
-            ["csr_malformed", "generation_unknown", "json_invalid", "operator_unknown", "subject_unknown"];
+        let behind = [
+            "csr_malformed",
+            "generation_unknown",
+            "rotation_unknown",
+            "json_invalid",
+            "operator_unknown",
+            "subject_unknown",
+        ];
         assert!(reply.status < 400 || behind.contains(&reply.code().as_str()), "{route:?}: {}", reply.text());
     }
     // An operator's certificate is nobody's at the agents' door, and the other way round.

@@ -144,6 +144,12 @@ impl Core {
         }
     }
 
+    /// How many upstreams are left alone now.
+    pub(in crate::broker) fn upstreams_left_alone(&self) -> usize {
+        let now = self.clock.now();
+        self.breakers().open(now)
+    }
+
     fn breakers(&self) -> MutexGuard<'_, Breakers> {
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -37,6 +37,9 @@ pub struct RotationView {
     pub checked_at: Option<Timestamp>,
 }
 
+/// How far a calendar looks ahead, in seconds.
+const CALENDAR_S: i64 = 366 * 24 * 3600;
+
 /// A rotation to come.
 #[derive(Clone, Debug)]
 pub struct CalendarLine {
@@ -99,10 +102,11 @@ impl AdminDesk {
         self.0.store.read(|world, _| Ok(view(reached(world, by.operator().scope(), secret)?, now)))
     }
 
-    /// What is to come until `until`, in its order, at most `CALENDAR_LINES_MAX`.
+    /// What is to come within a year, in its order, at most `CALENDAR_LINES_MAX`.
     #[must_use]
-    pub fn calendar(&self, by: &Authorised<ReadSecretNames>, until: Timestamp) -> Vec<CalendarLine> {
+    pub fn calendar(&self, by: &Authorised<ReadSecretNames>) -> Vec<CalendarLine> {
         let now = self.0.clock.now();
+        let until = now.plus_s(CALENDAR_S);
         let scope = by.operator().scope();
         let mut lines = self.0.store.read(|world, _| {
             let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();

@@ -133,6 +133,11 @@ impl TestBroker {
         self.running.as_ref().unwrap().look_after().await;
     }
 
+    /// Carries on all rotations that are due now, as far as they go now.
+    pub(crate) async fn rotate_due(&self) {
+        self.running.as_ref().unwrap().rotate_due().await;
+    }
+
     pub(crate) async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await;

@@ -1,17 +1,92 @@
-/* Preloaded into a broker by a test: while the file in KEYWARD_TEST_FAULT is there, fdatasync fails. */
+/* Preloaded into a broker by tests.
+ *
+ * While the file in KEYWARD_TEST_FAULT is there, fdatasync fails.
+ *
+ * The file in KEYWARD_TEST_FAULT_AT says `kill N` or `eio N`: from the moment that it is there, the points at
+ * which something becomes durable or is said to or heard from the upstream at port
+ * KEYWARD_TEST_UPSTREAM_PORT are counted, and at the N-th the process is killed, or the sync fails. The count so
+ * far stands in the same file with `.count` behind its name.
+ */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long points = 0;
+
+/* One point. Whether the call is to fail instead. */
+static int point(int is_sync) {
+  const char *path = getenv("KEYWARD_TEST_FAULT_AT");
+  if (!path) return 0;
+  pthread_mutex_lock(&lock);
+  int fails = 0;
+  FILE *file = fopen(path, "r");
+  if (file) {
+    char what[8] = "";
+    long at = 0;
+    if (fscanf(file, "%7s %ld", what, &at) == 2) {
+      points++;
+      char name[4096];
+      snprintf(name, sizeof name, "%s.count", path);
+      FILE *count = fopen(name, "w");
+      if (count) {
+        fprintf(count, "%ld", points);
+        fclose(count);
+      }
+      if (strcmp(what, "kill") == 0 && points == at) kill(getpid(), SIGKILL);
+      if (strcmp(what, "eio") == 0 && is_sync && points >= at) fails = 1;
+    }
+    fclose(file);
+  } else {
+    points = 0;
+  }
+  pthread_mutex_unlock(&lock);
+  return fails;
+}
+
+static int is_upstream(int fd) {
+  const char *port = getenv("KEYWARD_TEST_UPSTREAM_PORT");
+  struct sockaddr_in peer;
+  socklen_t size = sizeof peer;
+  if (!port || getpeername(fd, (struct sockaddr *)&peer, &size) != 0) return 0;
+  return peer.sin_family == AF_INET && ntohs(peer.sin_port) == atoi(port);
+}
 
 int fdatasync(int fd) {
   static int (*real)(int);
   const char *fault = getenv("KEYWARD_TEST_FAULT");
-  if (fault && access(fault, F_OK) == 0) {
+  if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+  if ((fault && access(fault, F_OK) == 0) || point(1)) {
     errno = EIO;
     return -1;
   }
-  if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-  return real(fd);
+  int done = real(fd);
+  point(0);
+  return done;
+}
+
+ssize_t send(int fd, const void *bytes, size_t size, int flags) {
+  static ssize_t (*real)(int, const void *, size_t, int);
+  if (!real) real = (ssize_t(*)(int, const void *, size_t, int))dlsym(RTLD_NEXT, "send");
+  int upstream = is_upstream(fd);
+  if (upstream) point(0);
+  ssize_t sent = real(fd, bytes, size, flags);
+  if (upstream && sent > 0) point(0);
+  return sent;
+}
+
+ssize_t recv(int fd, void *bytes, size_t size, int flags) {
+  static ssize_t (*real)(int, void *, size_t, int);
+  if (!real) real = (ssize_t(*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv");
+  ssize_t got = real(fd, bytes, size, flags);
+  if (got > 0 && is_upstream(fd)) point(0);
+  return got;
 }

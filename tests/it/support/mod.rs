@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod ledger_bed;
 pub(crate) mod openssl;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod source;
 pub(crate) mod unsynced;

@@ -16,6 +16,8 @@ pub(crate) struct Process {
     broker: Option<Child>,
     /// Added to the environment of every process.
     pub(crate) environment: Vec<(String, String)>,
+    /// Added to that of the broker alone.
+    pub(crate) broker_environment: Vec<(String, String)>,
 }
 
 impl Process {
@@ -33,7 +35,7 @@ impl Process {
              [server]\nnames = [\"127.0.0.1\", \"localhost\"]\n[log]\nlevel = \"{log_level}\"\n"
         );
         fs::write(dir.path().join("keyward.toml"), text).unwrap();
-        let process = Self { dir, broker: None, environment: Vec::new() };
+        let process = Self { dir, broker: None, environment: Vec::new(), broker_environment: Vec::new() };
         process.good(&["init", "--config", &process.config()], b"");
         process
     }
@@ -67,9 +69,11 @@ impl Process {
         panic!("the broker did not become ready: {}", self.log());
     }
 
-    fn spawn(&mut self) {
+    /// Starts the broker.
+    pub(crate) fn spawn(&mut self) {
         let log = File::options().append(true).create(true).open(self.path("log")).unwrap();
         let mut command = self.command("operator", &["serve", "--config", &self.config()]);
+        command.envs(self.broker_environment.iter().map(|(name, value)| (name, value)));
         self.broker = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
@@ -81,6 +85,11 @@ impl Process {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.broker.as_mut().is_some_and(|broker| broker.try_wait().unwrap().is_none())
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -131,8 +140,13 @@ impl Process {
         self.good(&["secret", "put", "github/app"], secret);
         fs::write(self.path("a.toml"), super::broker::DECLARATIONS).unwrap();
         self.good(&["apply", "-f", &self.path("a.toml").display().to_string()], b"");
-        let code = self.good(&["agent", "invite", "a", "--role", "repo-reader"], b"");
-        self.good_as("a", &["join"], &code);
+        self.enrol("a", "repo-reader");
+    }
+
+    /// The agent `name` with this role, enrolled in a home of its own.
+    pub(crate) fn enrol(&self, name: &str, role: &str) {
+        let code = self.good(&["agent", "invite", name, "--role", role], b"");
+        self.good_as(name, &["join"], &code);
     }
 }
 

@@ -1,0 +1,228 @@
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{Response, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::answers::{Items, answer};
+use super::guard::{Operator, operator};
+use super::input::{JSON, body, name, parse_json};
+use super::problem::Problem;
+use super::routes::Table;
+use crate::base::SecretName;
+use crate::base::limits::BODY_BYTES_MAX;
+use crate::broker::{AdminDesk, CalendarLine, Consumer, RotationPlan, RotationView, Steer};
+use crate::policy::{ReadSecretNames, RotateSecrets};
+use crate::rotation::{Run, Slots};
+
+/// The routes of the rotations of secrets.
+pub(super) fn table() -> Table<AdminDesk> {
+    vec![
+        operator("GET", "/v1/rotations", rotations),
+        operator("GET", "/v1/rotations/{*name}", rotation),
+        operator("POST", "/v1/rotations/{*name}", act),
+        operator("GET", "/v1/rotation-plans/{*name}", plan),
+        operator("GET", "/v1/rotation-calendar", calendar),
+    ]
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct RotationAnswer {
+    secret: String,
+    upstream: String,
+    schedule: Option<String>,
+    /// Whether the old value goes on working beside the new one, until its grace ends.
+    overlap: bool,
+    grace_s: u32,
+    paused_at: Option<String>,
+    next: Option<String>,
+    overdue: bool,
+    run: Option<RunAnswer>,
+    last_at: Option<String>,
+    checked_at: Option<String>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct RunAnswer {
+    id: String,
+    trigger: &'static str,
+    begun_at: String,
+    stage: &'static str,
+    version: Option<u32>,
+    failures: u32,
+    trouble: Option<TroubleAnswer>,
+    drain_until: Option<String>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct TroubleAnswer {
+    code: String,
+    at: String,
+    /// None for a dead letter, which waits for an operator.
+    retry_at: Option<String>,
+}
+
+impl From<RotationView> for RotationAnswer {
+    fn from(view: RotationView) -> Self {
+        let text = |at: Option<crate::base::Timestamp>| at.map(|at| at.to_string());
+        Self {
+            secret: view.secret.to_string(),
+            upstream: view.upstream,
+            schedule: view.schedule,
+            overlap: view.slots == Slots::Two,
+            grace_s: view.grace_s,
+            paused_at: text(view.paused_at),
+            next: text(view.next),
+            overdue: view.overdue,
+            run: view.run.map(RunAnswer::from),
+            last_at: text(view.last_at),
+            checked_at: text(view.checked_at),
+        }
+    }
+}
+
+impl From<Run> for RunAnswer {
+    fn from(run: Run) -> Self {
+        let trouble = run.trouble.map(|trouble| TroubleAnswer {
+            code: trouble.code,
+            at: trouble.at.to_string(),
+            retry_at: trouble.retry_at.map(|at| at.to_string()),
+        });
+        Self {
+            id: run.id.to_string(),
+            trigger: run.trigger.as_str(),
+            begun_at: run.begun_at.to_string(),
+            stage: run.stage.as_str(),
+            version: run.version,
+            failures: run.failures,
+            trouble,
+            drain_until: run.drain_until.map(|at| at.to_string()),
+        }
+    }
+}
+
+async fn rotations(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNames>) -> Response<Body> {
+    let items: Vec<_> = desk.rotations(&operator.authorised).into_iter().map(RotationAnswer::from).collect();
+    answer(StatusCode::OK, &Items { items })
+}
+
+async fn rotation(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadSecretNames>,
+    Path(secret): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    Ok(answer(StatusCode::OK, &RotationAnswer::from(desk.rotation(&operator.authorised, &secret)?)))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ActBody {
+    action: Action,
+}
+
+/// What is done about a rotation.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Action {
+    Rotate,
+    Pause,
+    Resume,
+    Retry,
+    EndGrace,
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct ActAnswer {
+    /// The rotation, for `rotate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation: Option<String>,
+    /// Whether this request began it, for `rotate`: it was under way already otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begun: Option<bool>,
+    /// The entry that says so, for anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+}
+
+async fn act(
+    State(desk): State<AdminDesk>,
+    operator: Operator<RotateSecrets>,
+    Path(secret): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    let body = body(request, JSON, BODY_BYTES_MAX).await?;
+    let once = operator.once(&desk, body.expose());
+    let steer = match parse_json::<ActBody>(&body)?.action {
+        Action::Rotate => {
+            let rotating = desk.rotate(&operator.authorised, &secret, once.as_ref()).await?;
+            let (rotation, begun) = (Some(rotating.id.to_string()), Some(rotating.begun));
+            return Ok(answer(StatusCode::OK, &ActAnswer { rotation, begun, seq: None }));
+        }
+        Action::Pause => Steer::Pause,
+        Action::Resume => Steer::Resume,
+        Action::Retry => Steer::Retry,
+        Action::EndGrace => Steer::EndGrace,
+    };
+    let seq = Some(desk.steer(&operator.authorised, &secret, steer, once.as_ref()).await?);
+    Ok(answer(StatusCode::OK, &ActAnswer { rotation: None, begun: None, seq }))
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct PlanAnswer {
+    rotation: RotationAnswer,
+    calls: Vec<String>,
+    overlap_s: u32,
+    consumers: Vec<ConsumerAnswer>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct ConsumerAnswer {
+    capability: String,
+    agents: Vec<String>,
+    live_instances: usize,
+    /// The longest that a token for it can still be about, in seconds.
+    token_life_s: u32,
+}
+
+impl From<Consumer> for ConsumerAnswer {
+    fn from(consumer: Consumer) -> Self {
+        Self {
+            capability: consumer.capability.to_string(),
+            agents: consumer.agents.iter().map(ToString::to_string).collect(),
+            live_instances: consumer.live_instances,
+            token_life_s: consumer.token_life_s,
+        }
+    }
+}
+
+async fn plan(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadSecretNames>,
+    Path(secret): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    let RotationPlan { rotation, calls, overlap_s, consumers } =
+        desk.plan_rotation(&operator.authorised, &secret)?;
+    let (rotation, consumers) = (rotation.into(), consumers.into_iter().map(Into::into).collect());
+    Ok(answer(StatusCode::OK, &PlanAnswer { rotation, calls, overlap_s, consumers }))
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct CalendarAnswer {
+    secret: String,
+    at: String,
+    overdue: bool,
+}
+
+impl From<CalendarLine> for CalendarAnswer {
+    fn from(line: CalendarLine) -> Self {
+        Self { secret: line.secret.to_string(), at: line.at.to_string(), overdue: line.overdue }
+    }
+}
+
+async fn calendar(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNames>) -> Response<Body> {
+    let items: Vec<_> = desk.calendar(&operator.authorised).into_iter().map(CalendarAnswer::from).collect();
+    answer(StatusCode::OK, &Items { items })
+}

@@ -1,0 +1,175 @@
+//! A real PostgreSQL, from Debian's packages, on a loopback port and in a directory of its own, run by
+//! a user without privileges. It asks for passwords by SCRAM, shows a certificate, and logs every
+//! statement.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The password of the administering role, `postgres`.
+pub(crate) const ADMIN_PASSWORD: &str = "the-administrators-own";
+
+pub(crate) struct Postgres {
+    dir: tempfile::TempDir,
+    pub(crate) port: u16,
+    /// What its certificate is verified against.
+    pub(crate) ca_pem: String,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    /// A server that is ready.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut postgres = Self { dir, port, ca_pem: String::new(), server: None };
+        fs::create_dir(postgres.data()).unwrap();
+        fs::write(postgres.path("password"), ADMIN_PASSWORD).unwrap();
+        postgres.own();
+        let mut initdb = postgres.program("initdb");
+        initdb.arg("--pgdata").arg(postgres.data()).args(["--username=postgres", "--auth=scram-sha-256"]);
+        initdb.arg("--pwfile").arg(postgres.path("password")).args(["--no-sync", "--encoding=UTF8"]);
+        let made = initdb.output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        postgres.certify();
+        let settings = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
+             ssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\nlog_statement = 'all'\n\
+             log_min_duration_statement = 0\nlog_connections = on\nlog_min_messages = debug1\n"
+        );
+        let conf = postgres.data().join("postgresql.conf");
+        fs::write(&conf, fs::read_to_string(&conf).unwrap() + &settings).unwrap();
+        postgres.own();
+        postgres.run();
+        postgres
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// A certificate for 127.0.0.1 by an authority that nobody else knows.
+    fn certify(&mut self) {
+        let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.ca_pem = authority.self_signed(&authority_key).unwrap().pem();
+        let issuer = Issuer::new(authority, authority_key);
+        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&key, &issuer).unwrap();
+        fs::write(self.data().join("server.pem"), leaf.pem()).unwrap();
+        let private = self.data().join("server.key");
+        fs::write(&private, key.serialize_pem()).unwrap();
+        let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+        fs::set_permissions(private, mode).unwrap();
+    }
+
+    /// Gives everything to the user who runs the server.
+    fn own(&self) {
+        fn give(path: &Path, (uid, gid): (u32, u32)) {
+            chown(path, Some(uid), Some(gid)).unwrap();
+            if path.is_dir() {
+                fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), (uid, gid)));
+            }
+        }
+        if let Some(ids) = unprivileged() {
+            give(self.dir.path(), ids);
+        }
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let installed = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed by scripts/test");
+        let newest = installed.map(|entry| entry.unwrap().path()).max().expect("a version of PostgreSQL");
+        let mut command = Command::new(newest.join("bin").join(name));
+        command.current_dir(self.dir.path()).env("LC_ALL", "C").stdin(Stdio::null());
+        if let Some((uid, gid)) = unprivileged() {
+            command.gid(gid).uid(uid);
+        }
+        command
+    }
+
+    /// Starts the server, and waits until it lets somebody in.
+    pub(crate) fn run(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut server = self.program("postgres");
+        server.arg("-D").arg(self.data()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.server = Some(server.spawn().unwrap());
+        for _ in 0..600 {
+            let mut ready = self.program("pg_isready");
+            ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+            if ready.status().unwrap().success() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("PostgreSQL did not start: {}", self.log());
+    }
+
+    /// Stops it at once: connections are cut.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let pid = Pid::from_raw(i32::try_from(server.id()).unwrap()).unwrap();
+            kill_process(pid, Signal::QUIT).unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Runs `sql` as the administering role.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.psql("postgres", ADMIN_PASSWORD, sql).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Whether `role` logs in with `password`.
+    pub(crate) fn lets_in(&self, role: &str, password: &str) -> bool {
+        self.psql(role, password, "SELECT 1").is_ok()
+    }
+
+    fn psql(&self, role: &str, password: &str, sql: &str) -> Result<String, String> {
+        let mut psql = self.program("psql");
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        psql.args(["-U", role, "-d", "postgres", "-c", sql]).env("PGPASSWORD", password);
+        let done = psql.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+    }
+
+    /// The fields of a declared upstream that lead here, TOML.
+    pub(crate) fn declared(&self) -> String {
+        format!(
+            "driver = \"postgresql\"\nhost = \"127.0.0.1\"\nport = {}\ndatabase = \"postgres\"\nca = \"\"\"\n{}\"\"\"\n",
+            self.port, self.ca_pem
+        )
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Whom to run as, when we are root: PostgreSQL refuses to.
+fn unprivileged() -> Option<(u32, u32)> {
+    if !rustix::process::getuid().is_root() {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let line = users.lines().find(|line| line.starts_with("postgres:")).expect("the package makes the user");
+    let ids: Vec<u32> = line.split(':').skip(2).take(2).map(|id| id.parse().unwrap()).collect();
+    Some((ids[0], ids[1]))
+}
