@@ -2,6 +2,7 @@
 
 mod kills;
 mod steering;
+mod storm;
 mod upstream;
 
 use serde_json::{Value, json};
@@ -39,7 +40,8 @@ impl Scene {
     pub(crate) async fn start(schedule: &str, upstream: &str) -> Self {
         let postgres = Postgres::start();
         postgres.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{FIRST}'"));
-        let broker = TestBroker::start().await;
+        // Long enough for a look at what is handed out, once a day.
+        let broker = TestBroker::start_with("[certificates]\nagent_life_s = 604800\n").await;
         let operator = broker.operator();
         for (name, value) in [("orders-db/app", FIRST), ("orders-db/admin", ADMIN_PASSWORD)] {
             let stored = operator.put(&format!("/v1/secrets/{name}"), BYTES, value.as_bytes()).await;

@@ -44,3 +44,23 @@ async fn a_dead_letter_waits_for_an_operator_and_is_tried_again_or_given_up() {
     let (value, _) = scene.read().await;
     assert!(scene.postgres.lets_in("app", &value));
 }
+
+#[tokio::test]
+async fn rot_03_an_upstream_restored_from_a_backup_is_noticed_within_a_day_and_mended() {
+    let scene = Scene::start("", BY_ADMIN).await;
+    let backup = scene.postgres.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'");
+    scene.act("rotate").await;
+    scene.broker.rotate_due().await;
+    let (before, _) = scene.read().await;
+    // The server comes back as it was before the rotation.
+    scene.postgres.sql(&format!("ALTER ROLE app PASSWORD '{backup}'"));
+    assert!(!scene.postgres.lets_in("app", &before));
+    scene.broker.clock.advance_s(86_000);
+    scene.broker.rotate_due().await;
+    assert_eq!(scene.read().await.1, "2", "not yet looked at");
+    scene.broker.clock.advance_s(401);
+    scene.broker.rotate_due().await;
+    let (value, version) = scene.read().await;
+    assert_eq!(version, "3");
+    assert!(scene.postgres.lets_in("app", &value));
+}

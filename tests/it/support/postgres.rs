@@ -134,6 +134,35 @@ impl Postgres {
         self.psql("postgres", ADMIN_PASSWORD, sql).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Has whoever wants to change `role` wait, until it is let go.
+    pub(crate) fn hold(&self, role: &str) -> Child {
+        let held = format!("BEGIN; ALTER ROLE {role} CONNECTION LIMIT 50; SELECT pg_sleep(600)");
+        let mut psql = self.program("psql");
+        psql.args([
+            "-XAtq",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &self.port.to_string(),
+            "-U",
+            "postgres",
+            "-d",
+            "postgres",
+        ]);
+        psql.args(["-c", &held])
+            .env("PGPASSWORD", ADMIN_PASSWORD)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = psql.spawn().unwrap();
+        while self.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
+        child
+    }
+
+    pub(crate) fn let_go(&self, mut held: Child) {
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+        held.wait().unwrap();
+    }
+
     /// Whether `role` logs in with `password`.
     pub(crate) fn lets_in(&self, role: &str, password: &str) -> bool {
         self.psql(role, password, "SELECT 1").is_ok()
