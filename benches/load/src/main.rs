@@ -56,7 +56,12 @@ fn main() -> Result<(), Failed> {
         return Err(format!("{} forgets what is synced to it: name another with --dir", dir.display()).into());
     }
     let bed = Bed::make(dir, given("keyward")?.into(), given("floor")?.into())?;
-    let (conditions, measured) = runtime.block_on(measure(&bed, extent))?;
+    let seconds = arguments.get("seconds").map(|text| text.parse()).transpose()?;
+    let mut workloads = workloads(extent, seconds);
+    if let Some(only) = arguments.get("only") {
+        workloads.retain(|workload| workload.title.contains(only.as_str()));
+    }
+    let (conditions, measured) = runtime.block_on(measure(&bed, extent, &workloads))?;
     if let Some(pages) = arguments.get("pages") {
         report::write(&PathBuf::from(pages), given("commit")?, &conditions, &measured)?;
     }
@@ -64,7 +69,11 @@ fn main() -> Result<(), Failed> {
 }
 
 /// Sets up both servers and runs all workloads.
-async fn measure(bed: &Bed, extent: Extent) -> Result<(Conditions, Vec<Measured>), Failed> {
+async fn measure(
+    bed: &Bed,
+    extent: Extent,
+    workloads: &[Workload],
+) -> Result<(Conditions, Vec<Measured>), Failed> {
     let syncs = machine::sync_latency(&bed.dir, if extent == Extent::Smoke { 20 } else { 400 })?;
     let mut conditions = Conditions::of(&bed.dir, &syncs);
     println!("{}\n", conditions.lines().join("\n"));
@@ -84,7 +93,7 @@ async fn measure(bed: &Bed, extent: Extent) -> Result<(Conditions, Vec<Measured>
     conditions.answers = (mint.head + mint.body, floors.head + floors.body);
 
     let mut measured = Vec::new();
-    for workload in workloads(extent) {
+    for &workload in workloads {
         let askers = askers(workload, &agents, &keyward).await?;
         measured.push(take_turns(workload, (&keyward, &floor), &operator, &askers).await?);
     }
@@ -139,9 +148,11 @@ async fn askers(
     Ok(askers)
 }
 
-fn workloads(extent: Extent) -> Vec<Workload> {
+/// A run lasts for `seconds`, unless it is for the extent to say.
+fn workloads(extent: Extent, seconds: Option<f64>) -> Vec<Workload> {
     let smoke = extent == Extent::Smoke;
-    let (seconds, rounds) = if smoke { (0.2, 1) } else { (2.0, 7) };
+    let (usual, rounds) = if smoke { (0.2, 1) } else { (2.0, 7) };
+    let seconds = seconds.unwrap_or(usual);
     let mint = |title, target, load| Workload { title, what: What::Mint, load, rounds, target };
     let warm = |connections| Load::Warm { connections, seconds };
     let cold = Load::Cold { connections: 16, seconds };
