@@ -93,6 +93,9 @@ impl Writer {
         let mut open = true;
         while open {
             let Ok(Message::Append(first)) = queue.recv() else { break };
+            // Where cores are short, whoever is about to append does so first: fewer syncs, each for more.
+            // Where one is idle, this returns at once.
+            std::thread::yield_now();
             let mut bytes = first.bytes();
             let mut batch = vec![first];
             while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {

@@ -157,6 +157,8 @@ fn write(file: &File, waiting: &Receiver<oneshot::Sender<u64>>) -> Result<Infall
     let (mut buffer, mut group) = (Vec::new(), Vec::new());
     loop {
         group.push(waiting.recv()?);
+        // As Keyward's: whoever is about to append does so first.
+        std::thread::yield_now();
         group.extend(waiting.try_iter().take(GROUP_MAX - 1));
         buffer.clear();
         buffer.resize(group.len() * RECORD_BYTES, b'r');
