@@ -1,8 +1,10 @@
-use std::alloc::System;
-
+use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Memory is wiped when it is given back, whoever had it: a secret passes through buffers of the TLS,
 /// HTTP and JSON libraries, which free theirs as they are.
+///
+/// Below it is not the system's allocator, which takes its slow path for each of the buffers of some kilobytes
+/// that every request passes through, and for what the ledger's thread frees for others.
 #[global_allocator]
-static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
+static WIPING: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);

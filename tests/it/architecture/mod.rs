@@ -62,6 +62,7 @@ const CRATES: [(&str, &[&str]); 46] = [
     ("jiff", &["base", "rotation"]),
     ("jsonwebtoken", &["token"]),
     ("memchr", &["cli"]),
+    ("mimalloc", &["telemetry"]),
     ("pem", &["pki"]),
     ("postcard", &["store"]),
     ("postgres_protocol", &["upstream"]),
