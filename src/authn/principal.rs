@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp};
 use crate::crypto::Digest;
@@ -46,7 +47,7 @@ pub struct AgentPrincipal {
     name: AgentName,
     instance: InstanceId,
     spiffe: SpiffeId,
-    roles: BTreeSet<RoleName>,
+    roles: Arc<BTreeSet<RoleName>>,
     thumbprint: Digest,
     not_after: Timestamp,
     held: Held,
@@ -105,7 +106,7 @@ pub fn agent(
         name: agent.name.clone(),
         instance: instance.id,
         spiffe: peer.spiffe().clone(),
-        roles: agent.roles.clone(),
+        roles: Arc::clone(&agent.roles),
         thumbprint: peer.thumbprint(),
         not_after: peer.not_after(),
         held,
@@ -225,7 +226,7 @@ impl AgentPrincipal {
 
     /// The roles it holds as of [`AgentPrincipal::as_of`].
     #[must_use]
-    pub const fn roles(&self) -> &BTreeSet<RoleName> {
+    pub fn roles(&self) -> &BTreeSet<RoleName> {
         &self.roles
     }
 

@@ -1,11 +1,22 @@
 //! Bytes as text: one owner for hex, base64url and base32, all strict and without padding.
 
-use data_encoding::{BASE32_DNSSEC, BASE64, BASE64URL_NOPAD, HEXLOWER};
+use std::fmt;
+
+use data_encoding::{BASE32_DNSSEC, BASE64, BASE64URL_NOPAD, Encoding, HEXLOWER};
+
+// What writes itself later borrows its encoding.
+static HEX: Encoding = HEXLOWER;
+static BASE32: Encoding = BASE32_DNSSEC;
 
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(bytes)
+}
+
+/// The same, written where it is wanted.
+pub fn hex_text(bytes: &[u8]) -> impl fmt::Display {
+    HEX.encode_display(bytes)
 }
 
 /// Bytes of lower-case hexadecimal; `None` for anything else.
@@ -18,6 +29,11 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
 #[must_use]
 pub fn base64url(bytes: &[u8]) -> String {
     BASE64URL_NOPAD.encode(bytes)
+}
+
+/// Appends base64url without padding.
+pub fn append_base64url(bytes: &[u8], to: &mut String) {
+    BASE64URL_NOPAD.encode_append(bytes, to);
 }
 
 /// Bytes of unpadded base64url; `None` for anything else, non-zero trailing bits included.
@@ -42,6 +58,11 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
 #[must_use]
 pub fn base32(bytes: &[u8]) -> String {
     BASE32_DNSSEC.encode(bytes)
+}
+
+/// The same, written where it is wanted.
+pub fn base32_text(bytes: &[u8]) -> impl fmt::Display {
+    BASE32.encode_display(bytes)
 }
 
 /// Bytes of lower-case unpadded base32; `None` for anything else, upper case included.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use super::clock::Timestamp;
-use super::encoding::{base32, from_base32};
+use super::encoding::{base32_text, from_base32};
 use super::entropy::Entropy;
 
 /// The text is not an id of the kind that was asked for.
@@ -60,7 +60,7 @@ macro_rules! typed_ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{}", $prefix, base32(self.0.as_bytes()))
+                write!(f, "{}_{}", $prefix, base32_text(self.0.as_bytes()))
             }
         }
 

@@ -162,7 +162,7 @@ fn invitee(
         if !reaches(&Owned::Agent(name.clone())) {
             return Err(Again::Stop(Failure::new(code::AGENT_UNKNOWN)));
         }
-        if !roles.is_empty() && agent.roles != *roles {
+        if !roles.is_empty() && *agent.roles != *roles {
             return Err(Again::Stop(Failure::new(code::AGENT_HAS_OTHER_ROLES)));
         }
         return Ok(Invitee { id: agent.id, create: None });

@@ -4,7 +4,7 @@ use aws_lc_rs::{constant_time, digest, hmac};
 use serde::{Deserialize, Serialize};
 
 use crate::base::Sensitive;
-use crate::base::encoding::{base64url, hex};
+use crate::base::encoding::{base64url, hex, hex_text};
 
 /// 32 bytes of SHA-256 or HMAC-SHA256. Public: what is secret is never an unkeyed digest.
 #[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -39,30 +39,57 @@ impl Digest {
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.hex())
+        fmt::Display::fmt(&hex_text(&self.0), f)
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.hex())
+        fmt::Display::fmt(&hex_text(&self.0), f)
     }
 }
 
 /// SHA-256 of `bytes`.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> Digest {
-    sha256_parts(&[bytes])
+    of_library(&digest::digest(&digest::SHA256, bytes))
 }
 
 /// SHA-256 of `parts`, one after another. Not length-prefixed: use fixed-size parts.
 #[must_use]
 pub fn sha256_parts(parts: &[&[u8]]) -> Digest {
+    if let Some(digest) = sha256_of_few(parts) {
+        return digest;
+    }
     let mut stream = Sha256Stream::new();
     for part in parts {
         stream.update(part);
     }
     stream.finish()
+}
+
+/// Nodes of trees, leaves and keys of the ledger are shorter than this.
+const FEW_BYTES: usize = 128;
+
+/// The same of parts that come to few bytes, put together first: a stream costs more to set up than they
+/// cost to hash. `None` when they are more.
+fn sha256_of_few(parts: &[&[u8]]) -> Option<Digest> {
+    let mut together = [0; FEW_BYTES];
+    let mut len: usize = 0;
+    for part in parts {
+        let end = len.checked_add(part.len())?;
+        together.get_mut(len..end)?.copy_from_slice(part);
+        len = end;
+    }
+    Some(of_library(&digest::digest(&digest::SHA256, together.get(..len)?)))
+}
+
+fn of_library(digest: &digest::Digest) -> Digest {
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    Digest(out)
 }
 
 /// SHA-256 of bytes that come piece by piece.
@@ -84,11 +111,7 @@ impl Sha256Stream {
     /// The digest of all that was taken in.
     #[must_use]
     pub fn finish(self) -> Digest {
-        let mut out = [0; 32];
-        for (to, from) in out.iter_mut().zip(self.0.finish().as_ref()) {
-            *to = *from;
-        }
-        Digest(out)
+        of_library(&self.0.finish())
     }
 }
 

@@ -8,9 +8,15 @@ use serde::Serialize;
 use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, RoleView, SecretView};
 use crate::registry::PlannedChange;
 
+/// Most answers are shorter, a token's among them; longer ones cost a copy.
+const USUAL_BYTES: usize = 2048;
+
 /// `value` as a JSON response.
 pub(super) fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
-    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut body = Vec::with_capacity(USUAL_BYTES);
+    if serde_json::to_writer(&mut body, value).is_err() {
+        body.clear();
+    }
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -35,6 +35,10 @@ use crate::pki::PeerCertificate;
 use crate::pki::tls::Gate;
 use crate::telemetry::Level;
 
+/// The most header fields that the library keeps without asking for memory.
+const HEADERS_READ_MAX: usize = 100;
+const _: () = assert!(HEADERS_READ_MAX > HEADERS_MAX);
+
 /// Who is at the other end of a connection. Read once, when it is made; judged on every request.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -179,13 +183,13 @@ async fn connection(
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(Body::new))
     });
-    // Twice what is taken: up to there, what is too much is refused in our own words by the edge.
+    // More than is taken: up to there, what is too much is refused in our own words by the edge.
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(HEADER_WAIT_S))
         .max_buf_size(HEADER_BYTES_MAX.saturating_mul(2))
-        .max_headers(HEADERS_MAX.saturating_mul(2));
+        .max_headers(HEADERS_READ_MAX);
     let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {

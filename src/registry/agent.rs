@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::base::{AgentId, AgentName, Audience, InstanceId, RoleName, Timestamp};
 use crate::crypto::Digest;
@@ -11,7 +12,7 @@ pub struct Agent {
     /// Its name, unique among the agents there are.
     pub name: AgentName,
     /// The roles it holds.
-    pub roles: BTreeSet<RoleName>,
+    pub roles: Arc<BTreeSet<RoleName>>,
     /// Most live instances at a time.
     pub max_instances: u32,
     /// The audience that it serves, when it is a resource server: it asks about tokens that are meant

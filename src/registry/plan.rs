@@ -210,7 +210,7 @@ impl Plan {
             match ground.agent(name) {
                 Some(old) => {
                     let fields = [
-                        ("roles", Difference::between(&old.roles, &new.roles)),
+                        ("roles", Difference::between(&*old.roles, &new.roles)),
                         ("max_instances", Difference::between(&old.max_instances, &new.max_instances)),
                         ("audience", Difference::between(&old.serves.as_ref(), &serves)),
                         ("owner", owner),

@@ -311,12 +311,12 @@ impl Registry {
         let agent = self.agents.entry(id).or_insert_with(|| Agent {
             id,
             name: spec.name.clone(),
-            roles: spec.roles.clone(),
+            roles: Arc::new(spec.roles.clone()),
             max_instances: spec.max_instances,
             serves: None,
             instances: BTreeMap::new(),
         });
-        agent.roles.clone_from(&spec.roles);
+        agent.roles = Arc::new(spec.roles.clone());
         agent.max_instances = spec.max_instances;
     }
 

@@ -65,14 +65,18 @@ pub struct Change<E> {
     advance: Vec<Key>,
 }
 
+/// Most events are shorter; longer ones cost a copy.
+const USUAL_EVENT_BYTES: usize = 1024;
+
 impl<E: Serialize> Change<E> {
     /// A change that says `event` and does nothing yet.
     ///
     /// # Errors
     /// [`CommitError::Unwritable`] when the event has no JSON form.
     pub fn new<V: Event>(event: &V) -> Result<Self, CommitError> {
-        let event = serde_json::to_vec(event).map_err(|_| CommitError::Unwritable)?;
-        Ok(Self { kind: V::KIND, event, effects: Vec::new(), expect: Vec::new(), advance: Vec::new() })
+        let mut written = Vec::with_capacity(USUAL_EVENT_BYTES);
+        serde_json::to_writer(&mut written, event).map_err(|_| CommitError::Unwritable)?;
+        Ok(Self { kind: V::KIND, event: written, effects: Vec::new(), expect: Vec::new(), advance: Vec::new() })
     }
 
     /// Adds a state change.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::claims::Claims;
 use super::jwk::Jwk;
 use crate::base::Sensitive;
-use crate::base::encoding::base64url;
+use crate::base::encoding::{append_base64url, base64url};
 use crate::crypto::{EcdsaKey, KeyError, SignatureForm};
 
 /// A signed access token in compact form. It is a credential: bound, but not for anybody's eyes.
@@ -50,6 +50,9 @@ struct Header<'a> {
     kid: &'a str,
 }
 
+/// Most claims are shorter; longer ones cost a copy.
+const USUAL_BYTES: usize = 1024;
+
 impl Signer {
     /// Takes `key` into use.
     ///
@@ -77,13 +80,14 @@ impl Signer {
     /// # Errors
     /// [`SignError`].
     pub fn sign(&self, claims: &Claims) -> Result<AccessToken, SignError> {
-        let body = serde_json::to_vec(claims).map_err(|_| SignError::Claims)?;
+        let mut body = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut body, claims).map_err(|_| SignError::Claims)?;
         let mut token = String::with_capacity(self.prefix.len().saturating_add(body.len().saturating_mul(2)));
         token.push_str(&self.prefix);
-        token.push_str(&base64url(&body));
+        append_base64url(&body, &mut token);
         let signature = self.key.sign(token.as_bytes())?;
         token.push('.');
-        token.push_str(&base64url(&signature));
+        append_base64url(&signature, &mut token);
         Ok(AccessToken(Sensitive::new(token)))
     }
 }
