@@ -76,7 +76,13 @@ impl<E: Serialize> Change<E> {
     pub fn new<V: Event>(event: &V) -> Result<Self, CommitError> {
         let mut written = Vec::with_capacity(USUAL_EVENT_BYTES);
         serde_json::to_writer(&mut written, event).map_err(|_| CommitError::Unwritable)?;
-        Ok(Self { kind: V::KIND, event: written, effects: Vec::new(), expect: Vec::new(), advance: Vec::new() })
+        Ok(Self {
+            kind: V::KIND,
+            event: written,
+            effects: Vec::new(),
+            expect: Vec::new(),
+            advance: Vec::new(),
+        })
     }
 
     /// Adds a state change.
