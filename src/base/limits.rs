@@ -67,6 +67,8 @@ pub const LINGER_WAIT_S: u64 = 1;
 pub const DRAIN_WAIT_S: u64 = 10;
 /// Longest bearer token read from a request, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+/// Most tokens that are remembered as having a good signature: some ten megabytes.
+pub const TOKENS_SEEN_MAX: usize = 8 * 1024;
 /// Largest certificate request, in bytes.
 pub const CSR_BYTES_MAX: usize = 4 * 1024;
 /// Most capabilities in one token request.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::desk::{AgentDesk, records};
 use super::failure::Failure;
 use crate::authn::{self, AuthnError, ResourceServerPrincipal};
@@ -30,6 +32,7 @@ impl AgentDesk {
         let core = &*self.0;
         let _permit = core.introspections.admit(&principal.id())?;
         let claims = core.verifier.verify_for_anybody(token, core.clock.now()).ok();
+        let claims = claims.map(Arc::unwrap_or_clone);
         let decided = core
             .store
             .read(|world, _| decide_introspection(principal, claims, (&world.registry, &world.revocations)));

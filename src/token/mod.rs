@@ -7,6 +7,7 @@ mod claims;
 mod events;
 mod jwk;
 mod key_state;
+mod seen;
 mod signer;
 #[cfg(test)]
 mod tests;

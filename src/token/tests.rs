@@ -25,7 +25,7 @@ fn audience() -> Audience {
     ISSUER.parse().unwrap()
 }
 
-fn claims() -> Claims {
+pub(super) fn claims() -> Claims {
     let entropy: &dyn Entropy = &SystemEntropy;
     Claims {
         iss: ISSUER.to_owned(),
@@ -51,7 +51,7 @@ fn claims() -> Claims {
 
 impl Bench {
     fn verify(&self, token: &str) -> Result<Claims, VerifyError> {
-        self.verifier.verify(token, &audience(), NOW)
+        self.verifier.verify(token, &audience(), NOW).map(|claims| (*claims).clone())
     }
 
     /// Signs any header and any claims with the real key: what only a broken signer could make.
@@ -206,6 +206,27 @@ fn jwt_17_times_are_judged_by_our_clock_with_five_seconds_leeway() {
     assert_eq!(at(300 + 5), Err(VerifyError::Expired));
     assert!(at(-5).is_ok());
     assert_eq!(at(-6), Err(VerifyError::NotYet));
+}
+
+#[test]
+fn a_token_that_comes_again_is_judged_again_but_for_its_signature() {
+    let bench = bench();
+    let token = bench.signer.sign(&claims()).unwrap();
+    let (token, good) = (token.expose(), bench.verify(token.expose()));
+    assert!(good.is_ok());
+    assert_eq!(bench.verify(token), good, "the same again");
+    let later = bench.verifier.verify(token, &audience(), NOW.plus_s(305));
+    assert_eq!(later, Err(VerifyError::Expired));
+    let elsewhere = bench.verifier.verify(token, &"https://other.test".parse().unwrap(), NOW);
+    assert_eq!(elsewhere, Err(VerifyError::Audience));
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { "B" } else { "A" };
+    let altered = format!("{signed}.{other}{}", &signature[1..]);
+    assert_eq!(bench.verify(&altered), Err(VerifyError::Signature), "what it says was good elsewhere");
+    bench.verifier.accept(&KeySet { keys: Vec::new() }).unwrap();
+    assert_eq!(bench.verify(token), Err(VerifyError::UnknownKey));
+    bench.verifier.accept(&KeySet { keys: vec![bench.signer.jwk().clone()] }).unwrap();
+    assert_eq!(bench.verify(token), good, "its key counts again");
 }
 
 #[test]

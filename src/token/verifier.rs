@@ -7,9 +7,11 @@ use serde::Deserialize;
 
 use super::claims::Claims;
 use super::jwk::{Jwk, KeySet};
+use super::seen::{Good, Seen};
 use crate::base::encoding::from_base64url;
 use crate::base::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
 use crate::base::{Audience, Timestamp};
+use crate::crypto::sha256;
 
 /// Why a token was not accepted. The caller answers 401 to each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -39,9 +41,11 @@ pub enum VerifyError {
 ///
 /// The algorithm is fixed by us and never read from the header (RFC 8725 §3.1); the header holds
 /// `alg`, `typ` and `kid` and nothing else, so that `crit`, `jwk` and `jku` are refused by not being
-/// known; all claims are required, none may come twice; times are judged by our clock.
+/// known; all claims are required, none may come twice; times are judged by our clock. A token that comes
+/// again, byte for byte, is spared the work on its signature and form, and nothing else.
 pub struct Verifier {
-    keys: RwLock<HashMap<String, Arc<DecodingKey>>>,
+    keys: RwLock<HashMap<Arc<str>, Arc<DecodingKey>>>,
+    seen: Seen,
     issuer: String,
     validation: Validation,
 }
@@ -67,7 +71,7 @@ impl Verifier {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
-        Ok(Self { keys, issuer: issuer.to_owned(), validation })
+        Ok(Self { keys, seen: Seen::default(), issuer: issuer.to_owned(), validation })
     }
 
     /// Accepts tokens signed with one of `keys` from now on, and no others.
@@ -87,7 +91,12 @@ impl Verifier {
     ///
     /// # Errors
     /// [`VerifyError`].
-    pub fn verify(&self, token: &str, audience: &Audience, now: Timestamp) -> Result<Claims, VerifyError> {
+    pub fn verify(
+        &self,
+        token: &str,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Arc<Claims>, VerifyError> {
         let claims = self.verify_for_anybody(token, now)?;
         if claims.aud == *audience { Ok(claims) } else { Err(VerifyError::Audience) }
     }
@@ -96,13 +105,8 @@ impl Verifier {
     ///
     /// # Errors
     /// [`VerifyError`].
-    pub fn verify_for_anybody(&self, token: &str, now: Timestamp) -> Result<Claims, VerifyError> {
-        let key = self.key_of(token)?;
-        let claims = decode::<Claims>(token, &key, &self.validation).map_err(|error| {
-            let forged = *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature;
-            if forged { VerifyError::Signature } else { VerifyError::Form }
-        })?;
-        let claims = claims.claims;
+    pub fn verify_for_anybody(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, VerifyError> {
+        let claims = self.signed(token)?;
         if claims.iss != self.issuer {
             return Err(VerifyError::Audience);
         }
@@ -116,10 +120,33 @@ impl Verifier {
         Ok(claims)
     }
 
-    fn key_of(&self, token: &str) -> Result<Arc<DecodingKey>, VerifyError> {
+    /// The claims of `token`, if one of the keys has signed it.
+    fn signed(&self, token: &str) -> Result<Arc<Claims>, VerifyError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(VerifyError::Form);
         }
+        let name = sha256(token.as_bytes());
+        if let Some(Good { kid, claims }) = self.seen.find(&name) {
+            return self.key(&kid).map(|_| claims);
+        }
+        let (kid, key) = self.key_of(token)?;
+        let decoded = decode::<Claims>(token, &key, &self.validation).map_err(|error| {
+            let forged = *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature;
+            if forged { VerifyError::Signature } else { VerifyError::Form }
+        })?;
+        let claims = Arc::new(decoded.claims);
+        self.seen.keep(name, Good { kid, claims: Arc::clone(&claims) });
+        Ok(claims)
+    }
+
+    /// The key called `kid`: its name is its thumbprint, so that no other key ever has it.
+    fn key(&self, kid: &str) -> Result<(Arc<str>, Arc<DecodingKey>), VerifyError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let found = keys.get_key_value(kid).map(|(kid, key)| (Arc::clone(kid), Arc::clone(key)));
+        found.ok_or(VerifyError::UnknownKey)
+    }
+
+    fn key_of(&self, token: &str) -> Result<(Arc<str>, Arc<DecodingKey>), VerifyError> {
         let mut parts = token.split('.');
         let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
@@ -130,16 +157,15 @@ impl Verifier {
         if header.alg != "ES256" || header.typ != "at+jwt" {
             return Err(VerifyError::Form);
         }
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.get(&header.kid).map(Arc::clone).ok_or(VerifyError::UnknownKey)
+        self.key(&header.kid)
     }
 }
 
-fn decoding(keys: &KeySet) -> Result<HashMap<String, Arc<DecodingKey>>, VerifyError> {
+fn decoding(keys: &KeySet) -> Result<HashMap<Arc<str>, Arc<DecodingKey>>, VerifyError> {
     let key = |jwk: &Jwk| {
         let (x, y) = jwk.coordinates();
         let key = DecodingKey::from_ec_components(x, y).map_err(|_| VerifyError::UnknownKey)?;
-        Ok((jwk.kid.clone(), Arc::new(key)))
+        Ok((jwk.kid.as_str().into(), Arc::new(key)))
     };
     keys.keys.iter().map(key).collect()
 }
