@@ -10,6 +10,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod crypto;
+pub mod custody;
 pub mod http;
 pub mod idempotency;
 pub mod index;

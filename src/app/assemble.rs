@@ -1,11 +1,11 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::code;
 use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::broker::{Core, Founding, Settings, World, authorities, token_keys};
+use crate::broker::{Core, Founding, Settings, World, authorities, record_slots, token_keys};
 use crate::cli::Failure;
 use crate::config::{Config, RootKey};
 use crate::crypto::{Ed25519Key, MacKey};
@@ -68,7 +68,13 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
         KeyringError::WrongKey => code::ROOT_KEY_WRONG,
         KeyringError::Altered(_) => code::KEYRING_ALTERED,
         KeyringError::SlotFile { .. } => code::ROOT_KEY_UNUSABLE,
-        KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Io(_) => code::KEYRING_FAILED,
+        KeyringError::Passphrase(_) => code::PASSPHRASE_REFUSED,
+        KeyringError::NoSuchSlot => code::SLOT_UNKNOWN,
+        KeyringError::LastSlot => code::LAST_SLOT,
+        KeyringError::SlotsFull => code::SLOTS_FULL,
+        KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Memory | KeyringError::Io(_) => {
+            code::KEYRING_FAILED
+        }
     };
     Failure::new(code).because(error.to_string())
 }
@@ -146,6 +152,16 @@ pub(super) async fn assemble(
             tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
         },
     })
+}
+
+/// By whom slots came that nobody had said anything of before.
+pub(super) const FOUND: &str = "found at start";
+
+/// Says on the ledger what changed of the keyring's slots since it was last said.
+pub(super) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
+    let slots = core.keyring.lock().unwrap_or_else(PoisonError::into_inner).slots(&core.keyring_path);
+    let slots = slots.map_err(|error| keyring_failure(&error))?;
+    record_slots(&core.store, &slots, by).await.map_err(|failure| broker_failure(&failure))
 }
 
 /// Signs checkpoints of this ledger under its own name: trust domain and ledger id.

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::assemble::{
     Surroundings, assemble, broken, broker_failure, keyring_failure, keyring_path, open_keyring, private_dir,
-    slot_key,
+    slot_key, tell_slots,
 };
 use crate::base::code;
 use crate::base::{Clock, Entropy, NameError, OperatorName};
 use crate::broker::certify_operator;
-use crate::cli::{Console, Failure, Identity, Kind};
+use crate::cli::{Console, Failure, Identity, Kind, whoever_runs_this};
 use crate::config::{Config, RootKey};
-use crate::keyring::{Keyring, SlotKey};
+use crate::keyring::{Keyring, Passphrase, SlotKey};
 use crate::pki::{authorities_pem, certificate_pem, new_key_and_request, read_request};
 use crate::store::OnLostEntries;
 
@@ -27,6 +27,8 @@ pub struct Order<'a> {
     /// The file with the key of the root key's slot, when the configuration names a systemd credential,
     /// which only the service is given.
     pub root_key: Option<&'a Path>,
+    /// What is to open the keyring beside that key.
+    pub passphrase: Option<Passphrase>,
 }
 
 /// Makes a broker, or gives an operator of a stopped one a new certificate. What is there already is
@@ -34,7 +36,7 @@ pub struct Order<'a> {
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn init(config: &Config, order: &Order<'_>, surroundings: &Surroundings) -> Result<Value, Failure> {
+pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings) -> Result<Value, Failure> {
     let operator: OperatorName = order
         .operator
         .parse()
@@ -47,10 +49,11 @@ pub async fn init(config: &Config, order: &Order<'_>, surroundings: &Surrounding
     let keyring = if order.reissue {
         open_keyring(config)?
     } else {
-        create(config, &*surroundings.clock, &*surroundings.entropy)?
+        create(config, order.passphrase, &*surroundings.clock, &*surroundings.entropy)?
     };
     let ledger = keyring.ledger();
     let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse).await?;
+    tell_slots(&core, &whoever_runs_this()).await?;
     // What makes whoever calls the host's owner is that the keyring opens to them.
     let keyring = open_keyring(config)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| broken(&error))?;
@@ -86,7 +89,12 @@ pub(super) fn tell(told: &Value, console: &Console) {
     console.say("keep a copy of the root key away from the data directory: without it nothing opens");
 }
 
-fn create(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<Keyring, Failure> {
+fn create(
+    config: &Config,
+    passphrase: Option<Passphrase>,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<Keyring, Failure> {
     private_dir(&config.data_dir)?;
     let path = keyring_path(config);
     if path.exists() {
@@ -100,5 +108,6 @@ fn create(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<K
         }
         RootKey::File(_) | RootKey::Credential(_) => slot_key(config)?,
     };
-    Keyring::create(&path, &slot, clock.now(), entropy).map_err(|error| keyring_failure(&error))
+    let slots: Vec<SlotKey> = std::iter::once(slot).chain(passphrase.map(SlotKey::Passphrase)).collect();
+    Keyring::create(&path, &slots, clock.now(), entropy).map_err(|error| keyring_failure(&error))
 }

@@ -7,6 +7,7 @@ mod keeper;
 mod running;
 mod serve;
 mod server_identity;
+mod slots;
 mod verify;
 
 pub use assemble::Surroundings;
@@ -42,16 +43,28 @@ pub fn main() -> ExitCode {
 
 async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
     match &cli.command {
-        Command::Init { config, operator, root_key_file, reissue_operator } => {
-            let (home, root_key) = (&cli.home()?, root_key_file.as_deref());
-            let order = Order { operator, reissue: *reissue_operator, home, root_key };
-            let told = init(&load(config)?, &order, &Surroundings::system()).await?;
+        Command::Init(args) => {
+            let home = &cli.home()?;
+            let config = load(&args.config)?;
+            let passphrase = args.passphrase || args.passphrase_file.is_some();
+            let passphrase = passphrase
+                .then(|| cli::new_passphrase(args.passphrase_file.as_deref(), console))
+                .transpose()?;
+            let order = Order {
+                operator: &args.operator,
+                reissue: args.reissue_operator,
+                home,
+                root_key: args.root_key_file.as_deref(),
+                passphrase,
+            };
+            let told = init(&config, order, &Surroundings::system()).await?;
             init::tell(&told, console);
             Ok(())
         }
         Command::Serve { config, accept_lost_entries } => {
             serve::serve(&load(config)?, *accept_lost_entries).await
         }
+        Command::Slot(command) => slots::slot(command, &Surroundings::system(), console).await,
         Command::Verify { config, data_dir, checkpoint, key } => {
             let config = config.as_deref().map(load).transpose()?;
             let wanted = verify::Wanted {

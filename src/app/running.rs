@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::assemble::{Surroundings, assemble, broken, open_keyring};
+use super::assemble::{FOUND, Surroundings, assemble, broken, open_keyring, tell_slots};
 use super::gate::{AdminGate, AgentGate};
 use super::keeper::Keeper;
 use super::server_identity::server_identity;
@@ -45,6 +45,7 @@ pub async fn start(
 ) -> Result<Running, Failure> {
     let keyring = open_keyring(config)?;
     let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries).await?);
+    tell_slots(&core, FOUND).await?;
     let identity = server_identity(config, &core, surroundings).await?;
     let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
     let authorities = core.issuer.authorities();

@@ -45,6 +45,13 @@ macro_rules! typed_ids {
                 Self(mint(now, entropy))
             }
 
+            /// When it was made, as its maker told the time.
+            #[must_use]
+            pub fn minted_at(&self) -> Timestamp {
+                // UUIDv7: the upper 48 bits are milliseconds since 1970 (RFC 9562 §5.7).
+                Timestamp::from_ms(i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX))
+            }
+
             /// The id's 16 bytes, for associated data and keys.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
@@ -127,6 +134,7 @@ mod tests {
         let text = id.to_string();
         assert!(text.starts_with("agent_"), "{text}");
         assert_eq!(text.parse(), Ok(id));
+        assert_eq!(id.minted_at(), Timestamp::from_s(1_700_000_000));
     }
 
     #[test]

@@ -14,6 +14,14 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Most versions of one secret.
 pub const SECRET_VERSIONS_MAX: u32 = 10_000;
 
+/// Fewest characters of a passphrase that opens the keyring: NIST SP 800-63B-4 §3.1.1.2 asks for 15 of a
+/// password that stands alone.
+pub const PASSPHRASE_CHARS_MIN: usize = 15;
+/// Longest passphrase, in bytes: beyond any that somebody types, and nothing to stretch for long.
+pub const PASSPHRASE_BYTES_MAX: usize = 1024;
+/// Most slots of a keyring: each one of a passphrase is stretched in turn.
+pub const SLOTS_MAX: usize = 8;
+
 /// Largest event of a ledger entry, in bytes: room for some ten thousand changes of declarations.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Largest state change of a ledger entry, in bytes.

@@ -3,6 +3,7 @@ use super::failure::Failure;
 use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
+use crate::custody::SlotsChanged;
 use crate::ledger::Kind;
 use crate::operators::{
     OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
@@ -127,6 +128,7 @@ const EVENTS: &[(Kind, &str)] = known![
     AuthorityStaged<'_>,
     ServerCertified<'_>,
     RevocationChanged<'_>,
+    SlotsChanged<'_>,
 ];
 
 #[cfg(test)]

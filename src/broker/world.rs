@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::custody::{self, Custody};
 use crate::idempotency::{self, Outcomes};
 use crate::operators::{self, Operators};
 use crate::pki;
@@ -29,6 +30,8 @@ pub struct World {
     pub outcomes: Outcomes,
     /// How secrets are rotated, and how far that has come.
     pub rotations: Rotations,
+    /// Which slots the keyring has.
+    pub custody: Custody,
 }
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -50,6 +53,8 @@ pub enum Effect {
     Idempotency(idempotency::Effect),
     /// Of how secrets are rotated.
     Rotation(rotation::Effect),
+    /// Of which slots the keyring has.
+    Custody(custody::Effect),
 }
 
 impl store::World for World {
@@ -65,6 +70,7 @@ impl store::World for World {
             Effect::Token(effect) => self.token_keys.apply(at, effect),
             Effect::Idempotency(effect) => self.outcomes.apply(at, effect),
             Effect::Rotation(effect) => self.rotations.apply(at, effect),
+            Effect::Custody(effect) => self.custody.apply(at, effect),
         }
     }
 
@@ -83,7 +89,8 @@ impl store::World for World {
             | Effect::Revocation(_)
             | Effect::Token(_)
             | Effect::Idempotency(_)
-            | Effect::Rotation(_) => {}
+            | Effect::Rotation(_)
+            | Effect::Custody(_) => {}
         }
     }
 }

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use super::failure::Failure;
 use super::identity::default_home;
 use super::nouns::{
-    AgentCommand, AuditCommand, AuthorityCommand, CertCommand, ConfigCommand, ListCommand, OperatorCommand,
-    RotationCommand, SecretCommand, TokenArgs, TokenKeyCommand,
+    AgentCommand, AuditCommand, AuthorityCommand, CertCommand, ConfigCommand, InitArgs, ListCommand,
+    OperatorCommand, RotationCommand, SecretCommand, SlotCommand, TokenArgs, TokenKeyCommand,
 };
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
@@ -49,20 +49,7 @@ pub enum Format {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a broker: keys, ledger, authority, and the first operator's certificate
-    Init {
-        /// The configuration
-        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
-        config: PathBuf,
-        /// The first operator's name
-        #[arg(long, default_value = "admin", value_name = "NAME")]
-        operator: String,
-        /// The file with the root key's key, made when it is missing; for a configuration that names a credential
-        #[arg(long, value_name = "FILE")]
-        root_key_file: Option<PathBuf>,
-        /// On a broker that is there and stopped: give the operator a new certificate
-        #[arg(long)]
-        reissue_operator: bool,
-    },
+    Init(InitArgs),
     /// Run the broker
     Serve {
         /// The configuration
@@ -182,6 +169,9 @@ pub enum Command {
         #[arg(long, value_name = "KEY", requires = "checkpoint")]
         key: Option<String>,
     },
+    /// What opens the keyring of a stopped broker: key files and passphrases
+    #[command(subcommand)]
+    Slot(SlotCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -80,6 +80,12 @@ impl Failure {
         }
     }
 
+    /// Why.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &str {

@@ -12,11 +12,13 @@ mod demo;
 mod dev;
 mod failure;
 mod help;
+mod host;
 mod identity;
 mod input;
 mod join;
 mod nouns;
 mod operator;
+mod passphrase;
 mod patience;
 mod pending;
 mod renew;
@@ -28,8 +30,10 @@ pub use command::{Cli, Command, Format};
 pub use console::Console;
 pub use failure::Failure;
 pub use help::{completions, help, man, reference};
+pub use host::whoever_runs_this;
 pub use identity::{Identity, Kind, default_home};
-pub use nouns::{ConfigCommand, TokenCommand};
+pub use nouns::{ConfigCommand, InitArgs, NewSlotArgs, OpeningArgs, SlotCommand, TokenCommand};
+pub use passphrase::{known_passphrase, new_passphrase};
 
 use clap::Parser;
 
@@ -83,7 +87,8 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Audit(command) => admin::audit(&home, command, console).await,
         Command::Demo => demo::play(console).await,
         Command::Dev { seed } => dev::dev(seed.as_deref(), console).await,
-        Command::Init { .. }
+        Command::Init(_)
+        | Command::Slot(_)
         | Command::Serve { .. }
         | Command::Verify { .. }
         | Command::Config(_)

@@ -306,3 +306,87 @@ pub enum ConfigCommand {
         config: PathBuf,
     },
 }
+
+/// `keyward slot …`
+#[derive(Debug, Subcommand)]
+pub enum SlotCommand {
+    /// List the slots: what opens each, and since when
+    List {
+        /// The configuration
+        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Add a slot: one more way to open the keyring, independent of the others
+    Add {
+        /// What is to open it
+        #[command(flatten)]
+        by: NewSlotArgs,
+        /// What opens the keyring now
+        #[command(flatten)]
+        opening: OpeningArgs,
+    },
+    /// Remove a slot, never the last one: what opened it opens nothing any more
+    Remove {
+        /// The slot
+        #[arg(value_name = "ID")]
+        id: String,
+        /// What opens the keyring now
+        #[command(flatten)]
+        opening: OpeningArgs,
+    },
+}
+
+/// What a new slot is to be opened by.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct NewSlotArgs {
+    /// A passphrase, from a prompt or standard input
+    #[arg(long)]
+    pub passphrase: bool,
+    /// The passphrase in this file (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// The key in this file, made when it is missing
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// How the keyring of a stopped broker is opened: by what `[root_key]` names, unless something else is said.
+#[derive(Args, Debug)]
+pub struct OpeningArgs {
+    /// The configuration
+    #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Open the keyring with the key in this file
+    #[arg(long, value_name = "FILE")]
+    pub root_key_file: Option<PathBuf>,
+    /// Open it with a passphrase, from a prompt or standard input
+    #[arg(long, conflicts_with = "root_key_file")]
+    pub by_passphrase: bool,
+    /// Open it with the passphrase in this file (`-`: standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["root_key_file", "by_passphrase"])]
+    pub by_passphrase_file: Option<PathBuf>,
+}
+
+/// `keyward init`
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// The configuration
+    #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// The first operator's name
+    #[arg(long, default_value = "admin", value_name = "NAME")]
+    pub operator: String,
+    /// The file with the root key's key, made when it is missing; for a configuration that names a credential
+    #[arg(long, value_name = "FILE")]
+    pub root_key_file: Option<PathBuf>,
+    /// Beside that key: a passphrase that opens the keyring too, from a prompt or standard input
+    #[arg(long, conflicts_with = "reissue_operator")]
+    pub passphrase: bool,
+    /// The passphrase in this file (`-`: standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reissue_operator", "passphrase"])]
+    pub passphrase_file: Option<PathBuf>,
+    /// On a broker that is there and stopped: give the operator a new certificate
+    #[arg(long)]
+    pub reissue_operator: bool,
+}

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::passphrase::PassphraseError;
 use super::slot::Slot;
 use crate::base::encoding::from_hex;
+use crate::base::limits::SLOTS_MAX;
 use crate::base::{LedgerId, Sensitive, Timestamp};
 use crate::crypto::{Digest, MacKey, derive_key};
 
@@ -34,6 +36,21 @@ pub enum KeyringError {
     /// The file is not what was written.
     #[error("the keyring has been altered or damaged: {0}")]
     Altered(&'static str),
+    /// What was given as a passphrase is none, or none to choose.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// The machine does not have the memory that a passphrase takes.
+    #[error("there is not enough memory to try a passphrase")]
+    Memory,
+    /// There is no such slot.
+    #[error("the keyring has no slot of this id")]
+    NoSuchSlot,
+    /// Without its last slot nothing would open the keyring any more.
+    #[error("this is the keyring's last slot: without it nothing would open it any more")]
+    LastSlot,
+    /// It has as many slots as it may have.
+    #[error("the keyring has {SLOTS_MAX} slots, and may have no more")]
+    SlotsFull,
     /// A key that is asked for is not in the keyring.
     #[error("the keyring holds no key of family {0}")]
     NoSuchKey(u8),
@@ -97,6 +114,11 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
     if body.version != VERSION {
         return Err(KeyringError::Altered("its version is not one that this build knows"));
     }
+    // Not yet authenticated, and about to be worked with.
+    if body.slots.len() > SLOTS_MAX {
+        return Err(KeyringError::Altered("it has more slots than a keyring may have"));
+    }
+    body.slots.iter().try_for_each(Slot::check)?;
     Ok(Unverified { line: line.to_owned(), mac, body })
 }
 
@@ -132,13 +154,24 @@ pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Re
 }
 
 /// Puts `body` in the place of the keyring that is there, whole or not at all: temporary file, fsync,
-/// rename, fsync of the directory. Only for whoever holds the data directory's lock.
-pub(super) fn replace(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
+/// `proof` that it is good, rename, fsync of the directory. Only for whoever holds the data
+/// directory's lock.
+pub(super) fn replace(
+    path: &Path,
+    body: &Body,
+    root: &Sensitive<[u8; 32]>,
+    proof: &dyn Fn(&Body) -> Result<(), KeyringError>,
+) -> Result<(), KeyringError> {
     let temporary = path.with_extension("new");
     if temporary.exists() {
         fs::remove_file(&temporary)?;
     }
     write(&temporary, body, root)?;
+    let proved = read(&temporary).and_then(|written| proof(&written.verify(root)?));
+    if proved.is_err() {
+        fs::remove_file(&temporary)?;
+        return proved;
+    }
     fs::rename(&temporary, path)?;
     sync_directory(path)
 }

@@ -5,11 +5,17 @@
 //! they are used for. The root key is in memory and nowhere else.
 
 mod file;
+mod passphrase;
 mod ring;
 mod slot;
+mod slot_key;
+mod slots;
 mod stage;
 
 pub use file::KeyringError;
+pub use passphrase::{Passphrase, PassphraseError};
 pub use ring::{Family, Keyring};
-pub use slot::SlotKey;
+pub use slot::SlotKind;
+pub use slot_key::SlotKey;
+pub use slots::{SlotView, slots_of};
 pub use stage::{Generations, Stage, StageError, Standing};

@@ -3,7 +3,8 @@ use std::fmt;
 use std::path::Path;
 
 use super::file::{self, Body, KeyringError, VERSION, WrappedKey};
-use super::slot::{Slot, SlotKey};
+use super::slot::Slot;
+use super::slot_key::SlotKey;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId, Timestamp};
 use crate::crypto::{Aad, AeadKey, EcdsaKey, Ed25519Key, KeyId, OpenError, derive_key};
@@ -61,21 +62,22 @@ impl Family {
 
 /// All keys, unwrapped. Wiped on drop.
 pub struct Keyring {
-    ledger: LedgerId,
+    pub(super) ledger: LedgerId,
     /// Kept, so that a running broker can add generations without anybody at its side.
-    root: Sensitive<[u8; 32]>,
+    pub(super) root: Sensitive<[u8; 32]>,
     symmetric: BTreeMap<(Family, u32), Sensitive<[u8; 32]>>,
     signing: BTreeMap<(Family, u32), Sensitive<Vec<u8>>>,
 }
 
 impl Keyring {
-    /// Makes a root key and the first generation of every family, and writes them to `path`, wrapped.
+    /// Makes a root key with a slot for each of `slots`, and the first generation of every family, and
+    /// writes them to `path`, wrapped.
     ///
     /// # Errors
     /// [`KeyringError`]; a keyring that is there already is left alone.
     pub fn create(
         path: &Path,
-        slot: &SlotKey,
+        slots: &[SlotKey],
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyringError> {
@@ -95,7 +97,11 @@ impl Keyring {
             };
             keys.push(wrapped);
         }
-        let slots = vec![Slot::wrap(SlotId::mint(now, entropy), slot, ledger, &ring.root, entropy)];
+        let slot = |key| Slot::wrap(SlotId::mint(now, entropy), key, ledger, &ring.root, entropy);
+        let slots: Vec<Slot> = slots.iter().map(slot).collect::<Result<_, _>>()?;
+        if slots.is_empty() {
+            return Err(KeyringError::LastSlot);
+        }
         let body = Body { version: VERSION, ledger, created_at_ms: now, slots, keys };
         file::create(path, &body, &ring.root)?;
         Ok(ring)
@@ -119,7 +125,7 @@ impl Keyring {
         let mut body = file::read(path)?.verify(&self.root)?;
         let id = KeyId { family: family.number(), generation };
         body.keys.push(self.new_signing(family, id, entropy)?);
-        let written = file::replace(path, &body, &self.root);
+        let written = file::replace(path, &body, &self.root, &|_| Ok(()));
         if written.is_err() {
             self.signing.remove(&(family, generation));
         }
@@ -147,7 +153,7 @@ impl Keyring {
         let unverified = file::read(path)?;
         let ledger = unverified.body.ledger;
         let mut opened = unverified.body.slots.iter().map(|one| one.unwrap(slot, ledger));
-        let root = opened.find_map(Result::ok).ok_or(KeyringError::WrongKey)?;
+        let root = opened.find_map(Result::transpose).ok_or(KeyringError::WrongKey)??;
         let body = unverified.verify(&root)?;
         let mut ring = Self { ledger, root, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
         for key in &body.keys {

@@ -1,245 +1,133 @@
-use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 
 use super::file::KeyringError;
+use super::slot_key::SlotKey;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId};
-use crate::crypto::{Aad, AeadKey, KeyId, OpenError, derive_key};
-
-/// What a slot is opened by. Passphrases and shares join here.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) enum SlotKind {
-    /// A 256-bit key in a file, or in a systemd credential.
-    #[serde(rename = "key-file")]
-    KeyFile,
-}
-
-impl SlotKind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::KeyFile => "key-file",
-        }
-    }
-}
+use crate::crypto::{Aad, AeadKey, KeyId, StretchCost, StretchError, derive_key, stretch};
 
 /// One independent way to the root key, as it stands in the keyring file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Slot {
-    id: SlotId,
-    kind: SlotKind,
+    pub(super) id: SlotId,
+    pub(super) kind: SlotKind,
     wrapped_root: String,
+    /// How a passphrase becomes a key; a slot of that kind has it, no other does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    argon2id: Option<Stretching>,
 }
 
-/// The key that opens a slot. Wraps the root key and nothing else.
-pub struct SlotKey(Sensitive<[u8; 32]>);
+/// What a slot is opened by. Shares join here.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum SlotKind {
+    /// A 256-bit key in a file, or in a systemd credential.
+    #[serde(rename = "key-file")]
+    KeyFile,
+    /// A passphrase.
+    #[serde(rename = "passphrase")]
+    Passphrase,
+}
 
-const PREFIX: &str = "keyward-slot-key-1:";
-/// Longer than any key file: what is beyond it is no key.
-const FILE_BYTES_MAX: u64 = 256;
-/// What others may not do with a key file: anything.
-const OTHERS: u32 = 0o077;
-/// The same for a systemd credential: for a service with `User=`, systemd lets that user in by an ACL,
-/// which shows itself as the group's right to read (mode 0440, systemd issue 29435).
-const OTHERS_OF_CREDENTIAL: u32 = 0o037;
+impl SlotKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyFile => "key-file",
+            Self::Passphrase => "passphrase",
+        }
+    }
+}
+
+/// Salt and cost, as they stand in the file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Stretching {
+    salt: String,
+    cost: StretchCost,
+}
+
 /// The id that wrapped root keys carry; the slot's own id is in the associated data.
 const WRAP: KeyId = KeyId { family: 0xff, generation: 1 };
 
-impl SlotKey {
-    /// Reads the key in `path`. A symbolic link is followed; what is judged is the file that was opened.
-    ///
-    /// # Errors
-    /// [`KeyringError::SlotFile`] when the file is missing, open to others, or holds no key.
-    pub fn from_file(path: &Path) -> Result<Self, KeyringError> {
-        Self::read(path, OTHERS)
-    }
-
-    fn read(path: &Path, forbidden: u32) -> Result<Self, KeyringError> {
-        let refuse = |why: String| KeyringError::SlotFile { path: path.to_owned(), why };
-        // Before it is opened: opening a pipe waits for somebody to write.
-        let is_file = path.metadata().map_err(|error| refuse(error.kind().to_string()))?.is_file();
-        if !is_file {
-            return Err(refuse("not a file".to_owned()));
-        }
-        let file = File::open(path).map_err(|error| refuse(error.kind().to_string()))?;
-        let metadata = file.metadata().map_err(|error| refuse(error.kind().to_string()))?;
-        if metadata.mode() & forbidden != 0 {
-            return Err(refuse("open to group or others: chmod 600 it".to_owned()));
-        }
-        let mut text = zeroize::Zeroizing::new(String::with_capacity(512));
-        let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
-        read.map_err(|error| refuse(error.kind().to_string()))?;
-        Self::parse(&text).ok_or_else(|| refuse("holds no slot key".to_owned()))
-    }
-
-    /// Reads the systemd credential called `name` (`LoadCredential=`, `LoadCredentialEncrypted=`).
-    ///
-    /// # Errors
-    /// [`KeyringError::SlotFile`], also when the process was given no credentials.
-    pub fn from_credential(name: &str) -> Result<Self, KeyringError> {
-        match std::env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(directory) => Self::read(&PathBuf::from(directory).join(name), OTHERS_OF_CREDENTIAL),
-            None => Err(KeyringError::SlotFile {
-                path: PathBuf::from(name),
-                why: "this process was given no systemd credentials".to_owned(),
-            }),
-        }
-    }
-
-    /// Makes a new key and writes it to `path`, which must not exist yet.
-    ///
-    /// # Errors
-    /// [`KeyringError::SlotFile`]; nothing was overwritten then.
-    pub fn create_file(path: &Path, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
-        let refuse = |error: std::io::Error| KeyringError::SlotFile {
-            path: path.to_owned(),
-            why: error.kind().to_string(),
-        };
-        let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
-        let encoded = zeroize::Zeroizing::new(base64url(key.expose()));
-        let text = zeroize::Zeroizing::new(format!("{PREFIX}{}\n", *encoded));
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(refuse)?;
-        directory.sync_all().map_err(refuse)?;
-        Ok(Self(key))
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let line = text.strip_suffix('\n').unwrap_or(text);
-        let bytes = zeroize::Zeroizing::new(from_base64url(line.strip_prefix(PREFIX)?)?);
-        let key: &[u8; 32] = bytes.as_slice().try_into().ok()?;
-        Some(Self(Sensitive::filled(|to| to.copy_from_slice(key))))
-    }
-
-    fn wrapping(&self) -> AeadKey {
-        AeadKey::new(WRAP, &derive_key(&self.0, b"", "keyward/keyring/slot/key-file"))
-    }
-}
-
-impl fmt::Debug for SlotKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SlotKey([redacted])")
-    }
-}
-
 impl Slot {
+    /// A slot of `key`'s, which opens `root`.
     pub(super) fn wrap(
         id: SlotId,
         key: &SlotKey,
         ledger: LedgerId,
         root: &Sensitive<[u8; 32]>,
         entropy: &dyn Entropy,
-    ) -> Self {
-        let kind = SlotKind::KeyFile;
-        let wrapped = key.wrapping().seal(&bound(id, kind, ledger), root.expose(), entropy);
-        Self { id, kind, wrapped_root: base64url(&wrapped) }
+    ) -> Result<Self, KeyringError> {
+        let argon2id = match key {
+            SlotKey::File(_) => None,
+            SlotKey::Passphrase(passphrase) => {
+                passphrase.check_length()?;
+                let salt = base64url(&entropy.bytes::<16>());
+                Some(Stretching { salt, cost: StretchCost::RECOMMENDED })
+            }
+        };
+        let mut slot = Self { id, kind: key.kind(), wrapped_root: String::new(), argon2id };
+        let wrapping = slot.wrapping(key)?.ok_or(BAD_COST)?;
+        slot.wrapped_root = base64url(&wrapping.seal(&slot.bound(ledger), root.expose(), entropy));
+        Ok(slot)
     }
 
     /// The root key, if `key` is this slot's.
-    pub(super) fn unwrap(&self, key: &SlotKey, ledger: LedgerId) -> Result<Sensitive<[u8; 32]>, OpenError> {
-        let wrapped = from_base64url(&self.wrapped_root).ok_or(OpenError::Format)?;
-        let root = key.wrapping().open(&bound(self.id, self.kind, ledger), &wrapped)?;
-        let root: &[u8; 32] = root.expose().as_slice().try_into().map_err(|_| OpenError::Format)?;
-        Ok(Sensitive::filled(|to| to.copy_from_slice(root)))
+    pub(super) fn unwrap(
+        &self,
+        key: &SlotKey,
+        ledger: LedgerId,
+    ) -> Result<Option<Sensitive<[u8; 32]>>, KeyringError> {
+        let (Some(wrapping), Some(wrapped)) = (self.wrapping(key)?, from_base64url(&self.wrapped_root))
+        else {
+            return Ok(None);
+        };
+        let Ok(root) = wrapping.open(&self.bound(ledger), &wrapped) else { return Ok(None) };
+        let root = root.expose().as_slice().try_into().ok();
+        Ok(root.map(|root: &[u8; 32]| Sensitive::filled(|to| to.copy_from_slice(root))))
+    }
+
+    /// Whether it asks for what slots of its kind ask for, and not for all of the machine's memory:
+    /// to be known before anything in it is done.
+    pub(super) fn check(&self) -> Result<(), KeyringError> {
+        match (self.kind, &self.argon2id) {
+            (SlotKind::KeyFile, None) => Ok(()),
+            (SlotKind::Passphrase, Some(how)) => how.cost.check().map_err(|_| BAD_COST),
+            (SlotKind::KeyFile, Some(_)) | (SlotKind::Passphrase, None) => {
+                Err(KeyringError::Altered("a slot is not of its kind"))
+            }
+        }
+    }
+
+    /// What wraps the root key in this slot; none for a key of another kind.
+    fn wrapping(&self, key: &SlotKey) -> Result<Option<AeadKey>, KeyringError> {
+        let key = match (key, &self.argon2id) {
+            (SlotKey::File(key), None) => derive_key(key, b"", FILE),
+            (SlotKey::Passphrase(passphrase), Some(how)) => {
+                let salt = from_base64url(&how.salt).and_then(|salt| <[u8; 16]>::try_from(salt).ok());
+                let salt = salt.ok_or(KeyringError::Altered("a slot's salt has another length"))?;
+                let stretched = stretch(passphrase.bytes().expose(), &salt, how.cost);
+                let stretched = stretched.map_err(|error| match error {
+                    StretchError::Memory => KeyringError::Memory,
+                    StretchError::Cost => BAD_COST,
+                })?;
+                derive_key(&stretched, b"", PASSPHRASE)
+            }
+            (SlotKey::File(_), Some(_)) | (SlotKey::Passphrase(_), None) => return Ok(None),
+        };
+        Ok(Some(AeadKey::new(WRAP, &key)))
+    }
+
+    fn bound(&self, ledger: LedgerId) -> Aad {
+        Aad::new("keyward/keyring/slot")
+            .field(ledger.as_bytes())
+            .field(self.id.as_bytes())
+            .field(self.kind.as_str().as_bytes())
     }
 }
 
-fn bound(id: SlotId, kind: SlotKind, ledger: LedgerId) -> Aad {
-    Aad::new("keyward/keyring/slot")
-        .field(ledger.as_bytes())
-        .field(id.as_bytes())
-        .field(kind.as_str().as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    use super::*;
-    use crate::base::SystemEntropy;
-
-    fn with_mode(mode: u32) -> (tempfile::TempDir, PathBuf) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("root-key");
-        SlotKey::create_file(&path, &SystemEntropy).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        (directory, path)
-    }
-
-    #[test]
-    fn a_key_file_is_for_its_owner_alone() {
-        for mode in [0o600, 0o400] {
-            let (_directory, path) = with_mode(mode);
-            assert!(SlotKey::from_file(&path).is_ok(), "{mode:o}");
-        }
-        for mode in [0o640, 0o620, 0o610, 0o604, 0o602, 0o601] {
-            let (_directory, path) = with_mode(mode);
-            let error = SlotKey::from_file(&path).unwrap_err().to_string();
-            assert!(error.contains("chmod 600"), "{mode:o}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_systemd_credential_may_show_its_acl_as_the_groups_right_to_read() {
-        for mode in [0o400, 0o440] {
-            let (_directory, path) = with_mode(mode);
-            assert!(SlotKey::read(&path, OTHERS_OF_CREDENTIAL).is_ok(), "{mode:o}");
-        }
-        for mode in [0o460, 0o450, 0o444, 0o402, 0o401] {
-            let (_directory, path) = with_mode(mode);
-            assert!(SlotKey::read(&path, OTHERS_OF_CREDENTIAL).is_err(), "{mode:o}");
-        }
-    }
-
-    #[test]
-    fn a_link_is_judged_by_the_file_it_leads_to() {
-        let (directory, path) = with_mode(0o644);
-        let link = directory.path().join("link");
-        symlink(&path, &link).unwrap();
-        assert!(SlotKey::from_file(&link).is_err());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(SlotKey::from_file(&link).is_ok());
-        assert!(
-            SlotKey::create_file(&link, &SystemEntropy).is_err(),
-            "a key is never written through a link"
-        );
-    }
-
-    #[test]
-    fn what_is_no_key_is_refused_without_being_repeated() {
-        let (directory, path) = with_mode(0o600);
-        let good = fs::read_to_string(&path).unwrap();
-        let key = good.trim_end().strip_prefix(PREFIX).unwrap().to_owned();
-        assert!(SlotKey::parse(good.trim_end()).is_some(), "the final line break is optional");
-        let bad = [
-            String::new(),
-            format!("{key}\n"),
-            format!("keyward-slot-key-2:{key}\n"),
-            format!("{PREFIX}{}\n", &key[1..]),
-            format!("{PREFIX}{key}AA\n"),
-            format!("{good}\n"),
-            format!("{good}{good}"),
-            format!(" {good}"),
-            format!("{PREFIX}{key}{}", " ".repeat(300)),
-        ];
-        for text in bad {
-            fs::write(&path, &text).unwrap();
-            let error = SlotKey::from_file(&path).unwrap_err().to_string();
-            assert!(error.contains("holds no slot key") && !error.contains(&key[1..]), "{error}");
-        }
-        fs::write(&path, [0xff; 60]).unwrap();
-        assert!(SlotKey::from_file(&path).is_err());
-        let error = SlotKey::from_file(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("not a file"), "{error}");
-        assert!(SlotKey::from_file(&directory.path().join("none")).is_err());
-    }
-}
+const FILE: &str = "keyward/keyring/slot/key-file";
+const PASSPHRASE: &str = "keyward/keyring/slot/passphrase";
+const BAD_COST: KeyringError = KeyringError::Altered("a slot asks for a cost that no passphrase is given");

@@ -35,7 +35,7 @@ impl Bench {
     /// What somebody with the slot's key can get at.
     fn opened(&self) -> (Sensitive<[u8; 32]>, Body) {
         let body = file::read(&self.path()).unwrap().body;
-        (body.slots[0].unwrap(&self.slot, body.ledger).unwrap(), body)
+        (body.slots[0].unwrap(&self.slot, body.ledger).unwrap().unwrap(), body)
     }
 
     /// A keyring with this body and the HMAC that belongs to it.
@@ -50,7 +50,7 @@ fn bench() -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let slot = SlotKey::create_file(&directory.path().join("root.key"), &SystemEntropy).unwrap();
     let path = directory.path().join("keyring");
-    let ring = Keyring::create(&path, &slot, NOW, &SystemEntropy).unwrap();
+    let ring = Keyring::create(&path, std::slice::from_ref(&slot), NOW, &SystemEntropy).unwrap();
     Bench { directory, slot, ring }
 }
 
@@ -143,8 +143,9 @@ fn of_creations_at_once_one_wins_and_the_file_is_its_own() {
     let slot = SlotKey::create_file(&directory.path().join("root.key"), &SystemEntropy).unwrap();
     let path = directory.path().join("keyring");
     let results: Vec<_> = std::thread::scope(|scope| {
-        let tries: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| Keyring::create(&path, &slot, NOW, &SystemEntropy))).collect();
+        let tries: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| Keyring::create(&path, std::slice::from_ref(&slot), NOW, &SystemEntropy)))
+            .collect();
         tries.into_iter().map(|one| one.join().unwrap()).collect()
     });
     let (made, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
@@ -179,7 +180,7 @@ fn every_altered_byte_is_noticed() {
 fn ops_07_a_second_creation_never_overwrites() {
     let bench = bench();
     let before = fs::read(bench.path()).unwrap();
-    let again = Keyring::create(&bench.path(), &bench.slot, NOW, &SystemEntropy);
+    let again = Keyring::create(&bench.path(), std::slice::from_ref(&bench.slot), NOW, &SystemEntropy);
     assert!(matches!(again, Err(KeyringError::Exists(_))));
     assert_eq!(fs::read(bench.path()).unwrap(), before);
     assert!(SlotKey::create_file(&bench.directory.path().join("root.key"), &SystemEntropy).is_err());

@@ -43,9 +43,13 @@ async fn note(store: &Store<Notes>, name: &str) -> u64 {
 async fn a_record_committed_after_an_accepted_loss_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let slot = SlotKey::create_file(&directory.path().join("k"), &SystemEntropy).unwrap();
-    let ring =
-        Keyring::create(&directory.path().join("keyring"), &slot, Timestamp::from_s(1), &SystemEntropy)
-            .unwrap();
+    let ring = Keyring::create(
+        &directory.path().join("keyring"),
+        std::slice::from_ref(&slot),
+        Timestamp::from_s(1),
+        &SystemEntropy,
+    )
+    .unwrap();
     let open = |on| {
         Store::open(
             &StoreOptions {

@@ -44,6 +44,7 @@ mod revocation;
 mod rotation;
 mod routes;
 mod signing_keys;
+mod slots;
 mod support;
 mod tls;
 mod worst_day;

@@ -53,6 +53,24 @@ super::codes! {
     ROOT_KEY_UNUSABLE "root_key_unusable" NotStarted:
         "the root key's file cannot be used",
         "see that the file in `[root_key]` is there and for its owner alone";
+    PASSPHRASE_REFUSED "passphrase_refused" Usage:
+        "what was given is no passphrase, or can be guessed",
+        "choose at least 15 characters on one line; five or six words that have nothing to do with one another are good";
+    PASSPHRASE_WRONG "passphrase_wrong" Unauthenticated:
+        "the passphrase opens none of the keyring's slots",
+        "mind the case and the keyboard; `keyward slot list` shows whether there is a slot of this kind";
+    SLOT_UNKNOWN "slot_unknown" NotFound:
+        "the keyring has no slot of this id",
+        "`keyward slot list` shows those there are";
+    LAST_SLOT "last_slot" Conflict:
+        "without this slot nothing would open the keyring any more; nothing was changed",
+        "add another slot first: `keyward slot add`";
+    SLOTS_FULL "slots_full" Conflict:
+        "the keyring has as many slots as it may have",
+        "remove one that nobody needs: `keyward slot list`, `keyward slot remove ID`";
+    SLOT_UNRECORDED "slot_unrecorded" Partial:
+        "the slot was changed, and the ledger could not take the entry that says so",
+        "mend the disk; the next start of the broker records it";
     KEYRING_ALTERED "keyring_altered" NotStarted:
         "the keyring is not as the broker wrote it",
         "put the keyring back from its own backup; nothing was touched";

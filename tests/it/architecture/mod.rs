@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::support::source::{Source, identifier, is_word, sources, words};
 
 /// Every room and its floor. A room imports only rooms on strictly lower floors.
-const ROOMS: [(&str, u8); 26] = [
+const ROOMS: [(&str, u8); 27] = [
     ("base", 0),
     ("crypto", 1),
     ("config", 1),
@@ -29,6 +29,7 @@ const ROOMS: [(&str, u8); 26] = [
     ("revocation", 4),
     ("idempotency", 4),
     ("rotation", 4),
+    ("custody", 4),
     ("authn", 5),
     ("upstream", 5),
     ("policy", 6),
@@ -41,8 +42,9 @@ const ROOMS: [(&str, u8); 26] = [
 ];
 
 /// Every outside crate and the rooms that may name it. `docs/architecture.md` says the same, and why.
-const CRATES: [(&str, &[&str]); 47] = [
+const CRATES: [(&str, &[&str]); 48] = [
     ("aes_gcm", &["crypto"]),
+    ("argon2", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
     ("axum", &["http"]),
     ("bytes", ANY),
@@ -95,7 +97,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 43] = [
+const EXPOSING: [&str; 47] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/admit_operator.rs",
@@ -111,6 +113,7 @@ const EXPOSING: [&str; 43] = [
     "src/cli/dev.rs",
     "src/cli/identity.rs",
     "src/cli/join.rs",
+    "src/cli/passphrase.rs",
     "src/cli/pending.rs",
     "src/cli/renew.rs",
     "src/crypto/aead.rs",
@@ -125,8 +128,11 @@ const EXPOSING: [&str; 43] = [
     "src/http/rotations.rs",
     "src/index/database.rs",
     "src/issuance/issue.rs",
+    "src/keyring/passphrase.rs",
     "src/keyring/ring.rs",
     "src/keyring/slot.rs",
+    "src/keyring/slot_key.rs",
+    "src/keyring/slots.rs",
     "src/ledger/entry.rs",
     "src/ledger/keys.rs",
     "src/ledger/writer.rs",

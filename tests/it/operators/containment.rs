@@ -96,8 +96,8 @@ async fn the_host_is_the_way_back_for_whoever_was_locked_out() {
     assert!(broker.operator().attempt("GET", "/v1/whoami", &[], b"").await.is_err());
     broker.stop().await;
     let home = broker.path().join("home");
-    let order = Order { operator: "admin", reissue: true, home: &home, root_key: None };
-    init(&broker.config, &order, &broker.surroundings()).await.unwrap();
+    let order = Order { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
+    init(&broker.config, order, &broker.surroundings()).await.unwrap();
     broker.serve().await;
     let me = broker.operator().get("/v1/whoami").await.json();
     assert_eq!((&me["name"], &me["role"]), (&"admin".into(), &"admin".into()));

@@ -90,8 +90,9 @@ impl TestBroker {
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
         let clock = Arc::new(ManualClock::new(now));
         let mut broker = Self { dir, config, clock, running: None };
-        let order = Order { operator: "admin", reissue: false, home: &broker.home(), root_key: None };
-        init(&broker.config, &order, &broker.surroundings()).await.unwrap();
+        let home = &broker.home();
+        let order = Order { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
+        init(&broker.config, order, &broker.surroundings()).await.unwrap();
         broker.serve().await;
         broker
     }

@@ -1,0 +1,43 @@
+use std::path::Path;
+
+use super::console::Console;
+use super::failure::Failure;
+use super::input;
+use crate::base::code;
+use crate::base::limits::PASSPHRASE_BYTES_MAX;
+use crate::crypto::matches;
+use crate::keyring::{Passphrase, PassphraseError};
+
+/// Asks for the passphrase of a slot that there is: from `file` (`-`: standard input), standard input,
+/// or a prompt.
+///
+/// # Errors
+/// [`Failure`].
+pub fn known_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, Failure> {
+    let typed = input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?;
+    Passphrase::entered(&typed).map_err(|error| refused(&error))
+}
+
+/// Asks for the passphrase of a slot that is to be: likewise, and at a prompt twice.
+///
+/// # Errors
+/// [`Failure`].
+pub fn new_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, Failure> {
+    let typed = input::secret(file, "New passphrase", TYPED_BYTES_MAX, console)?;
+    let chosen = Passphrase::chosen(&typed).map_err(|error| refused(&error))?;
+    if file.is_none() && console.is_interactive() {
+        let again = input::secret(None, "The same again", TYPED_BYTES_MAX, console)?;
+        if !matches(typed.expose(), again.expose()) {
+            let why = "the two are not the same";
+            return Err(Failure::new(code::PASSPHRASE_REFUSED).because(why).mended_by("type it once more"));
+        }
+    }
+    Ok(chosen)
+}
+
+/// A passphrase and the line break at its end.
+const TYPED_BYTES_MAX: usize = PASSPHRASE_BYTES_MAX + 2;
+
+fn refused(error: &PassphraseError) -> Failure {
+    Failure::new(code::PASSPHRASE_REFUSED).because(error.to_string())
+}

@@ -1,0 +1,198 @@
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+use crate::base::{LedgerId, Sensitive, SystemEntropy};
+use crate::keyring::Passphrase;
+
+const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+const WORDS: &str = "correct horse battery staple";
+
+struct Bench {
+    directory: tempfile::TempDir,
+    file: SlotKey,
+    ring: Keyring,
+}
+
+impl Bench {
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("keyring")
+    }
+
+    fn add(&self, key: &SlotKey) -> Result<SlotView, KeyringError> {
+        self.ring.add_slot(&self.path(), key, NOW, &SystemEntropy)
+    }
+
+    fn open(&self, key: &SlotKey) -> Result<LedgerId, KeyringError> {
+        Keyring::open(&self.path(), key).map(|ring| ring.ledger())
+    }
+
+    /// The file with `from` in its place, and no HMAC that fits.
+    fn tamper(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path()).unwrap();
+        assert!(text.contains(from), "{from}: {text}");
+        fs::write(self.path(), text.replace(from, to)).unwrap();
+    }
+}
+
+fn bench() -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let file = SlotKey::create_file(&directory.path().join("root.key"), &SystemEntropy).unwrap();
+    let path = directory.path().join("keyring");
+    let ring = Keyring::create(&path, std::slice::from_ref(&file), NOW, &SystemEntropy).unwrap();
+    Bench { directory, file, ring }
+}
+
+fn passphrase(text: &str) -> SlotKey {
+    SlotKey::Passphrase(Passphrase::entered(&Sensitive::new(text.as_bytes().to_vec())).unwrap())
+}
+
+#[test]
+fn each_slot_opens_the_same_keyring_and_nothing_else_does() {
+    let bench = bench();
+    let added = bench.add(&passphrase(WORDS)).unwrap();
+    assert_eq!((added.kind, added.made_at), (SlotKind::Passphrase, NOW));
+    for key in [&bench.file, &passphrase(WORDS), &passphrase(&format!("{WORDS}\n"))] {
+        assert_eq!(bench.open(key).unwrap(), bench.ring.ledger());
+    }
+    for wrong in ["correct horse battery stapl", "Correct horse battery staple", ""] {
+        assert!(matches!(bench.open(&passphrase(wrong)), Err(KeyringError::WrongKey)), "{wrong}");
+    }
+    let listed = slots_of(&bench.path()).unwrap();
+    assert_eq!(listed, bench.ring.slots(&bench.path()).unwrap());
+    assert_eq!(listed.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["key-file", "passphrase"]);
+    assert!(!fs::read_to_string(bench.path()).unwrap().contains("horse"));
+}
+
+#[test]
+fn a_keyring_can_begin_with_a_passphrase_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keyring");
+    let ring = Keyring::create(&path, &[passphrase(WORDS)], NOW, &SystemEntropy).unwrap();
+    assert_eq!(Keyring::open(&path, &passphrase(WORDS)).unwrap().ledger(), ring.ledger());
+    let other = directory.path().join("other");
+    assert!(matches!(Keyring::create(&other, &[], NOW, &SystemEntropy), Err(KeyringError::LastSlot)));
+    assert!(!other.exists(), "nothing opens a keyring without slots");
+}
+
+#[test]
+fn a_passphrase_that_can_be_guessed_makes_no_slot() {
+    let bench = bench();
+    let before = fs::read(bench.path()).unwrap();
+    let refused = bench.add(&passphrase("fourteen chars"));
+    assert!(matches!(refused, Err(KeyringError::Passphrase(_))), "{refused:?}");
+    assert_eq!(fs::read(bench.path()).unwrap(), before);
+    assert!(bench.add(&passphrase("fifteen letters")).is_ok());
+}
+
+#[test]
+fn a_slot_that_was_removed_opens_nothing_and_the_last_one_stays() {
+    let bench = bench();
+    let first = slots_of(&bench.path()).unwrap()[0].id;
+    let added = bench.add(&passphrase(WORDS)).unwrap();
+    assert_eq!(bench.ring.remove_slot(&bench.path(), first).unwrap().id, first);
+    assert!(matches!(bench.open(&bench.file), Err(KeyringError::WrongKey)));
+    assert!(bench.open(&passphrase(WORDS)).is_ok());
+    let before = fs::read(bench.path()).unwrap();
+    let remove = |id| bench.ring.remove_slot(&bench.path(), id);
+    assert!(matches!(remove(added.id), Err(KeyringError::LastSlot)));
+    assert!(matches!(remove(first), Err(KeyringError::NoSuchSlot)));
+    assert_eq!(fs::read(bench.path()).unwrap(), before);
+}
+
+#[test]
+fn a_keyring_takes_slots_up_to_its_limit() {
+    let bench = bench();
+    let key = |n: usize| {
+        SlotKey::create_file(&bench.directory.path().join(format!("{n}.key")), &SystemEntropy).unwrap()
+    };
+    for n in 1..SLOTS_MAX {
+        bench.add(&key(n)).unwrap();
+    }
+    assert!(matches!(bench.add(&key(SLOTS_MAX)), Err(KeyringError::SlotsFull)));
+    let mut body = file::read(&bench.path()).unwrap().body;
+    body.slots.push(body.slots[0].clone());
+    fs::remove_file(bench.path()).unwrap();
+    file::create(&bench.path(), &body, &bench.ring.root).unwrap();
+    assert!(matches!(bench.open(&bench.file), Err(KeyringError::Altered(_))), "one more, put in by hand");
+}
+
+#[test]
+fn key_10_an_altered_cost_is_refused_before_it_is_paid() {
+    for (from, to) in [
+        ("\"memory_kib\":65536", "\"memory_kib\":1073741824"),
+        ("\"memory_kib\":65536", "\"memory_kib\":8"),
+        ("\"passes\":3", "\"passes\":4294967295"),
+        ("\"passes\":3", "\"passes\":0"),
+        ("\"lanes\":4", "\"lanes\":16777215"),
+        ("\"lanes\":4", "\"lanes\":0"),
+    ] {
+        let bench = bench();
+        bench.add(&passphrase(WORDS)).unwrap();
+        bench.tamper(from, to);
+        for key in [&bench.file, &passphrase(WORDS)] {
+            let refused = bench.open(key);
+            assert!(matches!(refused, Err(KeyringError::Altered(_))), "{to}: {refused:?}");
+        }
+    }
+    // Within the bounds, it is another key.
+    let bench = bench();
+    bench.add(&passphrase(WORDS)).unwrap();
+    bench.tamper("\"passes\":3", "\"passes\":2");
+    assert!(matches!(bench.open(&passphrase(WORDS)), Err(KeyringError::WrongKey)));
+    assert!(matches!(bench.open(&bench.file), Err(KeyringError::Altered(_))), "the HMAC knows");
+}
+
+#[test]
+fn a_slot_of_another_keyring_or_of_another_kind_does_not_open_this_one() {
+    let (bench, other) = (bench(), bench());
+    other.add(&passphrase(WORDS)).unwrap();
+    let mut body = file::read(&bench.path()).unwrap().body;
+    body.slots.push(file::read(&other.path()).unwrap().body.slots[1].clone());
+    fs::remove_file(bench.path()).unwrap();
+    file::create(&bench.path(), &body, &bench.ring.root).unwrap();
+    assert!(matches!(bench.open(&passphrase(WORDS)), Err(KeyringError::WrongKey)));
+    assert!(bench.open(&bench.file).is_ok());
+    bench.tamper("\"kind\":\"key-file\"", "\"kind\":\"passphrase\"");
+    assert!(matches!(bench.open(&bench.file), Err(KeyringError::Altered(_))));
+}
+
+/// Every state that kill -9 can leave behind while slots are changed: the temporary file in part or
+/// whole before the rename, and the new keyring after it.
+#[test]
+fn a_kill_at_any_step_of_a_change_leaves_the_keyring_as_it_was_or_as_it_is_to_be() {
+    let bench = bench();
+    let (path, temporary) = (bench.path(), bench.path().with_extension("new"));
+    let before = fs::read(&path).unwrap();
+    let added = bench.add(&passphrase(WORDS)).unwrap();
+    let after = fs::read(&path).unwrap();
+    for cut in [0, 1, after.len() / 2, after.len() - 1, after.len()] {
+        fs::write(&path, &before).unwrap();
+        fs::write(&temporary, &after[..cut]).unwrap();
+        assert!(bench.open(&bench.file).is_ok(), "cut at {cut}");
+        assert!(bench.open(&passphrase(WORDS)).is_err(), "cut at {cut}: not there yet");
+        // And it is done again, over what was left.
+        let again = SlotKey::from_file(&bench.directory.path().join("root.key")).unwrap();
+        let again = bench.add(&again).unwrap();
+        assert!(!temporary.exists(), "cut at {cut}");
+        bench.ring.remove_slot(&path, again.id).unwrap();
+        assert!(bench.open(&bench.file).is_ok(), "cut at {cut}");
+    }
+    fs::write(&path, &after).unwrap();
+    assert!(bench.open(&bench.file).is_ok() && bench.open(&passphrase(WORDS)).is_ok(), "renamed");
+    fs::write(&temporary, &before).unwrap();
+    bench.ring.remove_slot(&path, added.id).unwrap();
+    assert!(bench.open(&bench.file).is_ok() && bench.open(&passphrase(WORDS)).is_err());
+    assert!(!temporary.exists());
+}
+
+#[test]
+fn what_does_not_open_never_takes_the_place_of_what_does() {
+    let bench = bench();
+    let before = fs::read(bench.path()).unwrap();
+    let body = file::read(&bench.path()).unwrap().body;
+    let refused = file::replace(&bench.path(), &body, &bench.ring.root, &|_| Err(KeyringError::WrongKey));
+    assert!(matches!(refused, Err(KeyringError::WrongKey)));
+    assert_eq!(fs::read(bench.path()).unwrap(), before);
+    assert!(!bench.path().with_extension("new").exists());
+}
