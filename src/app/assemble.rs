@@ -8,7 +8,7 @@ use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::broker::{Core, Founding, Settings, World, authorities, record_slots, token_keys};
 use crate::cli::Failure;
 use crate::config::{Config, RootKey};
-use crate::crypto::{Ed25519Key, MacKey};
+use crate::crypto::{AeadKey, Ed25519Key, MacKey};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
 use crate::ledger::{Notary, SEGMENT_BYTES};
@@ -107,7 +107,7 @@ pub(super) async fn assemble(
     let notary = notary(config, &keyring)?;
     let issuer_name = config.tokens.issuer.as_str();
     let aead = |family| keyring.aead(family).map_err(|error| keyring_failure(&error));
-    let opener = Opener::new(aead(Family::Value)?);
+    let opener = Opener::new(value_keys(&keyring)?);
     let issuer = Issuer::new(token_keys, authorities, opener, issuer_name.to_owned());
     let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
     let sealer = Sealer::new(aead(Family::Value)?);
@@ -127,6 +127,7 @@ pub(super) async fn assemble(
         keyring_path: keyring_path(config),
         notary,
         sealer,
+        value_key_turn: tokio::sync::Mutex::default(),
         verifier,
         digests,
         mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
@@ -148,10 +149,18 @@ pub(super) async fn assemble(
             agent_life_s: config.certificates.agent_life_s,
             renewal_grace_s: config.certificates.renewal_grace_s,
             operator_life_s: config.certificates.operator_life_s,
+            value_key_life_s: config.secrets.key_life_s,
             token_key_life_s: config.tokens.key_life_s,
             tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
         },
     })
+}
+
+/// Every generation of the value key that there is: more than one while a turn is unfinished.
+fn value_keys(keyring: &Keyring) -> Result<Vec<AeadKey>, Failure> {
+    let generations = keyring.generations(Family::Value).map(|(generation, _)| generation);
+    let keys = generations.map(|generation| keyring.aead_of(Family::Value, generation));
+    keys.collect::<Result<_, _>>().map_err(|error| keyring_failure(&error))
 }
 
 /// By whom slots came that nobody had said anything of before.

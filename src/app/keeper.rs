@@ -46,6 +46,9 @@ impl Keeper {
         if let Err(failure) = self.core.keep_token_keys().await {
             tracing::error!(?failure, "the token keys could not be kept to their schedule");
         }
+        if let Err(failure) = self.core.keep_value_key().await {
+            tracing::error!(?failure, "the value key could not be kept to its schedule");
+        }
     }
 
     /// Trust first: whoever comes with a certificate of the newest authority has to be let in.

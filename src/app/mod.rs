@@ -103,6 +103,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Capability(_)
         | Command::Role(_)
         | Command::Secret(_)
+        | Command::ValueKey(_)
         | Command::Rotation(_)
         | Command::Audit(_) => cli::run(cli, console).await,
     }

@@ -11,6 +11,10 @@ pub const AUDIENCE_BYTES_MAX: usize = 512;
 
 /// Largest upstream secret, in bytes. Below the index's 100 KB, above any key or certificate chain.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// Versions that are carried over to a new value key by one entry of the ledger.
+pub const REWRAPPED_AT_ONCE_MAX: usize = 256;
+/// Entries of the ledger that are looked through for who read a secret.
+pub const READINGS_LOOKED_AT_MAX: u64 = 50_000;
 /// Most versions of one secret.
 pub const SECRET_VERSIONS_MAX: u32 = 10_000;
 

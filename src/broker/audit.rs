@@ -20,7 +20,9 @@ use crate::rotation::{
     RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
     RotationFinished, RotationPrepared, RotationSteered,
 };
-use crate::secrets::{SecretRevealed, SecretStored};
+use crate::secrets::{
+    SecretRevealed, SecretStored, ValueKeyShed, ValueKeyTurned, VersionChanged, VersionsRewrapped,
+};
 use crate::store::Event;
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
 
@@ -118,6 +120,10 @@ const EVENTS: &[(Kind, &str)] = known![
     RotationDrifted<'_>,
     RotationChecked<'_>,
     SecretStored<'_>,
+    VersionChanged<'_>,
+    ValueKeyTurned<'_>,
+    VersionsRewrapped,
+    ValueKeyShed,
     SecretRevealed<'_>,
     TokenMinted<'_>,
     TokenDenied<'_>,

@@ -40,6 +40,8 @@ pub struct Settings {
     pub renewal_grace_s: i64,
     /// Life of an operator's certificate, in seconds.
     pub operator_life_s: i64,
+    /// How long a value key wraps, in seconds.
+    pub value_key_life_s: i64,
     /// How long a token key signs, in seconds.
     pub token_key_life_s: i64,
     /// Limits of token lives, and the broker's own audience.
@@ -58,6 +60,8 @@ pub struct Core {
     pub keyring_path: PathBuf,
     /// Seals secret values.
     pub sealer: Sealer,
+    /// Held by whoever turns to another value key: one at a time.
+    pub value_key_turn: tokio::sync::Mutex<()>,
     /// Signs checkpoints of the ledger.
     pub notary: Notary,
     /// Verifies tokens.

@@ -13,6 +13,36 @@ use crate::rotation::{self, Rotation};
 use crate::secrets::{self, Secret, SecretStored, SecretValue, keys};
 use crate::store::Change;
 
+/// Which secret is stored, and what is expected of it.
+#[derive(Clone, Debug)]
+pub struct PutSecret {
+    /// Its name.
+    pub name: SecretName,
+    /// Whose it is to be; not changed when there is none.
+    pub owner: Option<OwnerName>,
+    /// What has to be there; whatever it is when nothing is expected.
+    pub expected: Option<Expected>,
+}
+
+/// What a write expects to find.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expected {
+    /// This version handed out.
+    Version(u32),
+    /// No such secret.
+    Nothing,
+}
+
+impl Expected {
+    fn holds(self, secret: Option<&Secret>) -> bool {
+        let current = secret.and_then(|secret| secret.current).map(|version| version.number);
+        match self {
+            Self::Version(number) => current == Some(number),
+            Self::Nothing => secret.is_none(),
+        }
+    }
+}
+
 /// A stored version.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -25,8 +55,8 @@ pub struct Stored {
 }
 
 impl AdminDesk {
-    /// Stores `value` as the next version of the secret called `name`, which is created by its first.
-    /// It belongs to `owner` then; to the one that the operator is bound to, if it is bound to one.
+    /// Stores `value` as the next version of a secret, which is created by its first. It belongs to the
+    /// owner that is named then; to the one that the operator is bound to, if it is bound to one.
     /// The request of `once` stores it once.
     ///
     /// # Errors
@@ -34,7 +64,7 @@ impl AdminDesk {
     pub async fn put_secret(
         &self,
         by: &Authorised<StoreSecrets>,
-        (name, owner): (SecretName, Option<OwnerName>),
+        PutSecret { name, owner, expected }: PutSecret,
         value: Sensitive<Vec<u8>>,
         once: Option<&Once>,
     ) -> Result<Stored, Failure> {
@@ -60,6 +90,9 @@ impl AdminDesk {
             }
             if running.as_ref().and_then(|rotation| rotation.run.as_ref()).is_some_and(|run| !run.is_dead()) {
                 return Err(Failure::new(code::ROTATION_UNDER_WAY).into());
+            }
+            if expected.is_some_and(|expected| !expected.holds(known.as_ref())) {
+                return Err(Failure::new(code::VERSION_MISMATCH).into());
             }
             let newest = known.as_ref().map_or(0, Secret::newest);
             let id = known.as_ref().map(|secret| secret.id);
@@ -88,7 +121,7 @@ impl AdminDesk {
             if let Some(rotation) = running {
                 change = given_up(change, &rotation, core.clock.now());
             }
-            change = change.rely(rotation::keys::rotation(&name), as_of);
+            change = change.rely(rotation::keys::rotation(&name), as_of).rely(keys::value_key(), as_of);
             if newest == 0 || new_owner.is_some() {
                 change = change.advance(keys::existence(&name));
             }

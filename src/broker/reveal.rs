@@ -2,12 +2,12 @@ use super::desk::{Again, AgentDesk, deciding_again, records};
 use super::failure::Failure;
 use super::mint::relying;
 use crate::authn::present;
-use crate::base::{DecisionId, SecretName};
+use crate::base::{DecisionId, SecretName, code};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, RevealRequest, decide_reveal};
 use crate::revocation::{self, Subject};
 use crate::rotation::Rotation;
-use crate::secrets::{SecretRevealed, SecretValue, VALUES, keys};
+use crate::secrets::{SecretRevealed, SecretValue, keys};
 use crate::store::Change;
 
 /// A secret on its way to an agent.
@@ -86,10 +86,10 @@ impl AgentDesk {
             let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
                 .rely(keys::secret(name), principal.as_of())
                 .rely(revocation::keys::subject(Subject::Token(reveal.token())), principal.as_of());
-            let seq = current.map_or(0, |(_, version)| version.seq);
-            let stored = core.store.record(VALUES, &keys::value(id, version), seq).await?;
+            let (_, kept) = current.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+            let stored = core.stored_version(id, kept).await?;
             let receipt = core.store.commit(change, grant).await?;
-            let issued = core.issuer.reveal(receipt, stored.expose())?;
+            let issued = core.issuer.reveal(receipt, &stored)?;
             Ok(Revealed { value: issued.deliver(), version, decision })
         })
     }

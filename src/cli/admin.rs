@@ -8,12 +8,9 @@ use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
-use super::input;
-use super::nouns::{AgentCommand, AuditCommand, InviteArgs, SecretCommand};
-use super::rotation::{self, Wait};
+use super::nouns::{AgentCommand, AuditCommand, InviteArgs};
 use crate::base::code;
-use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::{AgentName, IdError, InstanceId, NameError, Network, OwnerName, SecretName, TokenId};
+use crate::base::{AgentName, IdError, InstanceId, NameError, Network, TokenId};
 use crate::pki::{Serial, SerialError};
 
 /// Sends declaration files to `path` and prints the changes.
@@ -220,35 +217,6 @@ pub(super) fn cell(value: Option<&Value>) -> String {
         }
         Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Object(_))) => other.to_string(),
     }
-}
-
-/// `keyward secret …`
-pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Console) -> Result<(), Failure> {
-    let (name, file, owner, argument) = match command {
-        SecretCommand::Put { name, file, owner, argument } => (name, file, owner, argument),
-        SecretCommand::List => return list(home, "/v1/secrets", console).await,
-        SecretCommand::Rotate { name, plan: true, .. } => return rotation::plan(home, name, console).await,
-        SecretCommand::Rotate { name, no_wait, .. } => {
-            let wait = if *no_wait { Wait::No } else { Wait::Yes };
-            return rotation::rotate(home, name, wait, console).await;
-        }
-    };
-    input::not_an_argument(argument)?;
-    let name: SecretName = canonical(name)?;
-    let owner: Option<OwnerName> = owner.as_deref().map(canonical).transpose()?;
-    let client = Client::of(home, Kind::Operator).await?;
-    let value = input::secret(file.as_deref(), "Value", SECRET_BYTES_MAX, console)?;
-    if value.expose().ends_with(b"\n") {
-        console.say("note: the value ends with a line break, which is stored as part of it");
-    }
-    let answer = client.put_secret(&name, owner.as_ref(), &value).await?.json()?;
-    if console.is_json() {
-        console.json(&answer);
-    } else {
-        let version = answer.get("version").and_then(Value::as_u64).unwrap_or_default();
-        console.line(&format!("{name} version {version}"));
-    }
-    Ok(())
 }
 
 /// `keyward audit …`

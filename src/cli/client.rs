@@ -45,6 +45,17 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// What is said of a secret that is stored, beside its value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Storing<'a> {
+    /// Whose it is to be.
+    pub(super) owner: Option<&'a OwnerName>,
+    /// Only if this version is the current one.
+    pub(super) if_match: Option<u32>,
+    /// Only if there is no such secret yet.
+    pub(super) if_new: bool,
+}
+
 impl Client {
     /// A client that shows the identity of `kind` below `home`, which is renewed first when it is due.
     pub(super) async fn of(home: &Path, kind: Kind) -> Result<Self, Failure> {
@@ -100,12 +111,20 @@ impl Client {
     pub(super) async fn put_secret(
         &self,
         name: &SecretName,
-        owner: Option<&OwnerName>,
+        storing: &Storing<'_>,
         value: &Sensitive<Vec<u8>>,
     ) -> Result<Answer, Failure> {
         let mut headers = vec![of_type("application/octet-stream")];
-        if let Some(owner) = owner.and_then(|owner| HeaderValue::from_str(owner.as_str()).ok()) {
+        if let Some(owner) = storing.owner.and_then(|owner| HeaderValue::from_str(owner.as_str()).ok()) {
             headers.push((OWNER, owner));
+        }
+        if let Some(tag) =
+            storing.if_match.and_then(|version| HeaderValue::from_str(&format!("\"{version}\"")).ok())
+        {
+            headers.push((header::IF_MATCH, tag));
+        }
+        if storing.if_new {
+            headers.push((header::IF_NONE_MATCH, HeaderValue::from_static("*")));
         }
         let body = Bytes::copy_from_slice(value.expose());
         self.send(Method::PUT, &format!("/v1/secrets/{name}"), &headers, None, body).await

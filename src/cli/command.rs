@@ -8,6 +8,7 @@ use super::identity::default_home;
 use super::nouns::{
     AgentCommand, AuditCommand, AuthorityCommand, CertCommand, ConfigCommand, InitArgs, ListCommand,
     OperatorCommand, RotationCommand, SecretCommand, SlotCommand, TokenArgs, TokenKeyCommand,
+    ValueKeyCommand,
 };
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
@@ -145,9 +146,12 @@ pub enum Command {
     /// Roles that are declared
     #[command(subcommand)]
     Role(ListCommand),
-    /// Upstream secrets: put, list, rotate
+    /// Upstream secrets: put, list, show, versions, roll back, destroy, rotate
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// The key that the values of secrets are wrapped by; it turns by a schedule of its own
+    #[command(subcommand)]
+    ValueKey(ValueKeyCommand),
     /// When secrets are rotated, and how far that has come
     #[command(subcommand)]
     Rotation(RotationCommand),

@@ -23,6 +23,7 @@ mod patience;
 mod pending;
 mod renew;
 mod rotation;
+mod secret;
 mod signing_keys;
 mod stage;
 
@@ -82,8 +83,9 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::TokenKey(command) => signing_keys::token_key(&home, command, console).await,
         Command::Capability(_) => admin::list(&home, "/v1/capabilities", console).await,
         Command::Role(_) => admin::list(&home, "/v1/roles", console).await,
-        Command::Secret(command) => admin::secret(&home, command, console).await,
+        Command::Secret(command) => secret::secret(&home, command, console).await,
         Command::Rotation(command) => rotation::rotation(&home, command, console).await,
+        Command::ValueKey(command) => secret::value_key(&home, command, console).await,
         Command::Audit(command) => admin::audit(&home, command, console).await,
         Command::Demo => demo::play(console).await,
         Command::Dev { seed } => dev::dev(seed.as_deref(), console).await,

@@ -209,21 +209,46 @@ pub enum ListCommand {
 #[derive(Debug, Subcommand)]
 pub enum SecretCommand {
     /// Store a new version, from standard input, a file or a prompt; never from an argument
-    Put {
-        /// The secret
-        name: String,
-        /// Read the value from this file (`-`: standard input)
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// Whose the secret is to be; an operator who is bound to an owner need not say so
-        #[arg(long, value_name = "OWNER")]
-        owner: Option<String>,
-        /// Refused: what is an argument can be seen by everybody on the machine
-        #[arg(hide = true)]
-        argument: Vec<OsString>,
-    },
+    Put(PutArgs),
     /// List secrets, without their values
     List,
+    /// Show a secret, its versions and who can read it; never a value
+    Show {
+        /// The secret
+        name: String,
+    },
+    /// List the versions of a secret
+    Versions {
+        /// The secret
+        name: String,
+    },
+    /// List who read a secret last
+    Readers {
+        /// The secret
+        name: String,
+    },
+    /// Hand a former version out again
+    Rollback {
+        /// The secret
+        name: String,
+        /// The version
+        #[arg(value_name = "VERSION")]
+        number: u32,
+    },
+    /// End a former version for good: it opens no more once the value key has turned
+    Destroy {
+        /// The secret
+        name: String,
+        /// The version
+        #[arg(value_name = "VERSION")]
+        number: u32,
+        /// That is what you want
+        #[arg(long)]
+        yes: bool,
+        /// Turn the value key at once
+        #[arg(long)]
+        now: bool,
+    },
     /// Have a secret rotated now, and wait until the new value is handed out
     Rotate {
         /// The secret
@@ -235,6 +260,35 @@ pub enum SecretCommand {
         #[arg(long)]
         no_wait: bool,
     },
+}
+
+/// `keyward secret put`
+#[derive(Args, Debug)]
+pub struct PutArgs {
+    /// The secret
+    pub name: String,
+    /// Read the value from this file (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Whose the secret is to be; an operator who is bound to an owner need not say so
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Option<String>,
+    /// Only if this version is the current one
+    #[arg(long, value_name = "VERSION", conflicts_with = "new")]
+    pub if_match: Option<u32>,
+    /// Only if there is no such secret yet
+    #[arg(long)]
+    pub new: bool,
+    /// Refused: what is an argument can be seen by everybody on the machine
+    #[arg(hide = true)]
+    pub argument: Vec<OsString>,
+}
+
+/// `keyward value-key …`
+#[derive(Debug, Subcommand)]
+pub enum ValueKeyCommand {
+    /// Turn to a new one: what lives is carried over, what was destroyed opens no more
+    Turn,
 }
 
 /// `keyward rotation …`

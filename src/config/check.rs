@@ -29,6 +29,8 @@ pub struct Config {
     pub certificates: Certificates,
     /// Lives of tokens, and who issues them.
     pub tokens: Tokens,
+    /// Values of secrets.
+    pub secrets: Secrets,
     /// Caps on connections, per listener.
     pub connections: Connections,
     /// How often somebody may ask.
@@ -86,6 +88,13 @@ pub struct Tokens {
     pub key_life_s: i64,
     /// The `iss` of tokens: an `https` URL.
     pub issuer: Audience,
+}
+
+/// Values of secrets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Secrets {
+    /// How long a value key wraps before another one takes over, in seconds.
+    pub key_life_s: i64,
 }
 
 /// Caps on connections, per listener.
@@ -182,6 +191,7 @@ struct Check<'a> {
 const AGENT_LIFE_S: RangeInclusive<i64> = 300..=604_800;
 const OPERATOR_LIFE_S: RangeInclusive<i64> = 300..=86_400;
 const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
+const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const CONNECTIONS: RangeInclusive<i64> = 1..=65_536;
 const RATES: RangeInclusive<i64> = 1..=1_000_000;
 
@@ -233,6 +243,9 @@ impl Check<'_> {
                 life_s: self.count(raw.tokens.life_s.as_ref(), 300, TOKEN_LIFE_MIN_S..=TOKEN_LIFE_MAX_S)?,
                 key_life_s: self.number(raw.tokens.key_life_s.as_ref(), 2_592_000, TOKEN_KEY_LIFE_S)?,
                 issuer: self.issuer(raw.tokens.issuer.as_ref(), &server.address)?,
+            },
+            secrets: Secrets {
+                key_life_s: self.number(raw.secrets.key_life_s.as_ref(), 7_776_000, VALUE_KEY_LIFE_S)?,
             },
             server,
             connections,

@@ -49,6 +49,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) quota: RawQuota,
     #[serde(default)]
+    pub(super) secrets: RawSecrets,
+    #[serde(default)]
     pub(super) log: RawLog,
 }
 
@@ -88,6 +90,12 @@ pub(super) struct RawTokens {
     pub(super) life_s: Option<Spanned<i64>>,
     pub(super) key_life_s: Option<Spanned<i64>>,
     pub(super) issuer: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSecrets {
+    pub(super) key_life_s: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -87,6 +87,20 @@ pub struct AeadKey {
     cipher: Box<Aes256Gcm>,
 }
 
+/// Which key a record says that it was sealed by; nobody has authenticated that.
+///
+/// # Errors
+/// [`OpenError::Format`].
+pub fn sealed_by(sealed: &[u8]) -> Result<KeyId, OpenError> {
+    let (&format, rest) = sealed.split_first().ok_or(OpenError::Format)?;
+    let (id, _) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(OpenError::Format)?;
+    let [family, generation @ ..] = *id;
+    if format != FORMAT {
+        return Err(OpenError::Format);
+    }
+    Ok(KeyId { family, generation: u32::from_be_bytes(generation) })
+}
+
 impl AeadKey {
     /// Takes `key` into use as `id`.
     #[must_use]
@@ -159,12 +173,11 @@ impl AeadKey {
     }
 
     fn parse<'a>(&self, sealed: &'a [u8]) -> Result<([u8; NONCE_BYTES], &'a [u8]), OpenError> {
-        let (&format, rest) = sealed.split_first().ok_or(OpenError::Format)?;
-        let (id, rest) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(OpenError::Format)?;
+        let id = sealed_by(sealed)?;
+        let (_, rest) =
+            sealed.split_at_checked(1_usize.saturating_add(KEY_ID_BYTES)).ok_or(OpenError::Format)?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Format)?;
-        let [family, generation @ ..] = *id;
-        let id = KeyId { family, generation: u32::from_be_bytes(generation) };
-        if format != FORMAT || body.len() < TAG_BYTES {
+        if body.len() < TAG_BYTES {
             return Err(OpenError::Format);
         }
         if id != self.id {

@@ -11,7 +11,7 @@ mod note;
 mod signing;
 mod stretch;
 
-pub use aead::{Aad, AeadKey, KeyId, OpenError, SEAL_OVERHEAD_BYTES};
+pub use aead::{Aad, AeadKey, KeyId, OpenError, SEAL_OVERHEAD_BYTES, sealed_by};
 pub use derive::derive_key;
 pub use digest::{Digest, MacKey, Sha256Stream, matches, sha256, sha256_parts};
 pub use note::{Ed25519Key, verify_ed25519};

@@ -11,31 +11,28 @@ use serde_json::Value;
 
 use super::agents::{Status, not_ready};
 use super::answers::{
-    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, Items, RoleAnswer,
-    SecretAnswer, answer,
+    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, Items, RoleAnswer, answer,
 };
-use super::edge::{Edge, OWNER};
+use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::guard::{Operator, operator};
-use super::input::{BYTES, JSON, body, id, json, name, parse_json};
+use super::input::{JSON, body, id, json, name, parse_json};
 use super::listener::Peer;
 use super::openapi::openapi;
 use super::operators;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
-use super::{rotations, signing_keys};
+use super::{rotations, secrets, signing_keys};
+use crate::base::AgentName;
 use crate::base::code;
 use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX, PAGE_ENTRIES_MAX,
-    SECRET_BYTES_MAX,
 };
-use crate::base::{AgentName, SecretName};
 use crate::broker::{AdminDesk, Ended, InviteInput, Revocation};
 use crate::config::SourceFile;
 use crate::pki::{Serial, SerialError};
 use crate::policy::{
-    BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, ReadSecretNames,
-    RevokeTokens, StoreSecrets,
+    BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, RevokeTokens,
 };
 use crate::registry::Unnamed;
 
@@ -76,14 +73,13 @@ fn table() -> Table<AdminDesk> {
         operator("POST", "/v1/tokens/{id}/revoke", revoke_token),
         operator("GET", "/v1/capabilities", capabilities),
         operator("GET", "/v1/roles", roles),
-        operator("GET", "/v1/secrets", secrets),
-        operator("PUT", "/v1/secrets/{*name}", put_secret),
         operator("GET", "/v1/ledger/entries", entries),
         operator("GET", "/metrics", metrics),
         operator("GET", "/openapi.json", document),
     ];
     table.extend(operators::table());
     table.extend(signing_keys::table());
+    table.extend(secrets::table());
     table.extend(rotations::table());
     table
 }
@@ -348,34 +344,6 @@ async fn capabilities(State(desk): State<AdminDesk>, operator: Operator<ReadDecl
 async fn roles(State(desk): State<AdminDesk>, operator: Operator<ReadDeclared>) -> Response<Body> {
     let items = desk.roles(&operator.authorised).into_iter().map(RoleAnswer::from).collect();
     answer(StatusCode::OK, &Items { items })
-}
-
-async fn secrets(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNames>) -> Response<Body> {
-    let items = desk.secrets(&operator.authorised).into_iter().map(SecretAnswer::from).collect();
-    answer(StatusCode::OK, &Items { items })
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(super) struct StoredAnswer {
-    name: String,
-    version: u32,
-    seq: u64,
-}
-
-async fn put_secret(
-    State(desk): State<AdminDesk>,
-    operator: Operator<StoreSecrets>,
-    Path(secret): Path<String>,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let secret: SecretName = name(&secret)?;
-    let owner = request.headers().get(OWNER).map(|value| name(value.to_str().unwrap_or_default()));
-    let owner = owner.transpose()?;
-    let value = body(request, BYTES, SECRET_BYTES_MAX).await?;
-    let once = operator.once(&desk, value.expose());
-    let stored = desk.put_secret(&operator.authorised, (secret, owner), value, once.as_ref()).await?;
-    let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
-    Ok(answer(StatusCode::CREATED, &answered))
 }
 
 /// The content type of `OpenMetrics`.

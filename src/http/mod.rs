@@ -20,6 +20,7 @@ mod problem;
 mod repeat;
 mod rotations;
 mod routes;
+mod secrets;
 mod signing_keys;
 mod stall;
 

@@ -13,7 +13,7 @@ use super::input::{BYTES, FORM, JSON};
 use super::problem::{OAuthBody, ProblemBody};
 use super::repeat::ONCE_ROUTES;
 use super::routes::{Caller, Route};
-use super::{admins, agents, discovery, introspection, operators, rotations, signing_keys};
+use super::{admins, agents, discovery, introspection, operators, rotations, secrets, signing_keys};
 use crate::token::KeySet;
 
 /// What a route takes and gives.
@@ -159,7 +159,9 @@ fn parameters(route: &Route) -> Vec<Value> {
         parameters.push(optional("Idempotency-Key", "header", schema));
     }
     if (route.method, route.path) == ("PUT", REVEAL) {
-        parameters.push(optional("Keyward-Owner", "header", json!({ "type": "string" })));
+        for name in ["Keyward-Owner", "If-Match", "If-None-Match"] {
+            parameters.push(optional(name, "header", json!({ "type": "string" })));
+        }
     }
     if route.path == "/v1/ledger/entries" {
         parameters.push(optional("after", "query", json!({ "type": "integer", "minimum": 0 })));
@@ -265,11 +267,6 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         }
         ("GET", "/v1/capabilities") => reads("Capabilities", schemas.gives::<Items<CapabilityAnswer>>()),
         ("GET", "/v1/roles") => reads("Roles", schemas.gives::<Items<RoleAnswer>>()),
-        ("GET", "/v1/secrets") => reads("Secrets, never values", schemas.gives::<Items<SecretAnswer>>()),
-        ("PUT", REVEAL) => {
-            let body = raw(BYTES, json!({}));
-            makes("Store a secret's next version", body, schemas.gives::<admins::StoredAnswer>())
-        }
         ("GET", "/v1/ledger/entries") => reads("Entries of the ledger", schemas.gives::<AuditAnswer>()),
         ("GET", "/v1/operators") => reads("Operators", schemas.gives::<Items<operators::OperatorAnswer>>()),
         ("GET", "/v1/operators/{name}") => reads("An operator", schemas.gives::<operators::OperatorAnswer>()),
@@ -292,6 +289,36 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         (_, path) if path.starts_with("/v1/token-keys") => {
             reads("The token keys, and their stages", schemas.gives::<Items<signing_keys::TokenKeyAnswer>>())
         }
+        ("POST", _) if matches!(last, "revoke" | "suspend" | "resume") => {
+            reads("Revoke, suspend or resume", schemas.gives::<admins::EndedAnswer>())
+        }
+        _ => shape_for_secrets(route, schemas),
+    }
+}
+
+fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
+    let reads = |summary, answer| Some(Shape { summary, body: None, status: 200, answer });
+    let does = |summary, body, answer| Some(Shape { summary, body, status: 200, answer });
+    let makes = |summary, body, answer| Some(Shape { summary, body, status: 201, answer });
+    match (route.method, route.path) {
+        ("GET", "/v1/secrets") => reads("Secrets, never values", schemas.gives::<Items<SecretAnswer>>()),
+        ("GET", REVEAL) => {
+            reads("A secret and its versions, never a value", schemas.gives::<secrets::SecretDetailAnswer>())
+        }
+        ("GET", "/v1/secret-readers/{*name}") => {
+            reads("Who read a secret last", schemas.gives::<secrets::ReadersAnswer>())
+        }
+        ("POST", "/v1/secret-versions/{*name}") => {
+            let body = schemas.takes::<secrets::VersionBody>();
+            does("Roll back to a version, or destroy one", body, schemas.gives::<admins::ChangedAnswer>())
+        }
+        ("POST", "/v1/value-key/turn") => {
+            reads("Turn to another value key", schemas.gives::<secrets::TurnedAnswer>())
+        }
+        ("PUT", REVEAL) => {
+            let body = raw(BYTES, json!({}));
+            makes("Store a secret's next version", body, schemas.gives::<secrets::StoredAnswer>())
+        }
         ("GET", "/v1/rotations") => {
             reads("Rotations of secrets", schemas.gives::<Items<rotations::RotationAnswer>>())
         }
@@ -309,9 +336,6 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         }
         ("GET", "/v1/rotation-calendar") => {
             reads("Rotations to come", schemas.gives::<Items<rotations::CalendarAnswer>>())
-        }
-        ("POST", _) if matches!(last, "revoke" | "suspend" | "resume") => {
-            reads("Revoke, suspend or resume", schemas.gives::<admins::EndedAnswer>())
         }
         _ => None,
     }

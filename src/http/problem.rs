@@ -127,7 +127,7 @@ impl From<Failure> for Problem {
 }
 
 /// The codes that HTTP has a status of its own for.
-const STATUSES: [(Code, StatusCode); 10] = [
+const STATUSES: [(Code, StatusCode); 11] = [
     (code::BODY_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
     (code::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
     (code::CONTENT_ENCODING, StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -138,6 +138,7 @@ const STATUSES: [(Code, StatusCode); 10] = [
     (code::METHOD_NOT_ALLOWED, StatusCode::METHOD_NOT_ALLOWED),
     (code::TARGET_TOO_LONG, StatusCode::URI_TOO_LONG),
     (code::TOO_MANY_HEADERS, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+    (code::VERSION_MISMATCH, StatusCode::PRECONDITION_FAILED),
 ];
 
 fn status(code: Code) -> StatusCode {

@@ -1,6 +1,6 @@
 use axum::extract::MatchedPath;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 
 use super::edge::OWNER;
 use super::problem::Problem;
@@ -12,7 +12,7 @@ use crate::idempotency::Request;
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The routes that carry a request with a key out once.
-pub const ONCE_ROUTES: [(&str, &str); 14] = [
+pub const ONCE_ROUTES: [(&str, &str); 15] = [
     ("POST", "/oauth/token"),
     ("POST", "/v1/apply"),
     ("POST", "/v1/agents/{name}/invitations"),
@@ -27,6 +27,7 @@ pub const ONCE_ROUTES: [(&str, &str); 14] = [
     ("POST", "/v1/operators/{name}/resume"),
     ("PUT", "/v1/secrets/{*name}"),
     ("POST", "/v1/rotations/{*name}"),
+    ("POST", "/v1/secret-versions/{*name}"),
 ];
 
 /// The routes on which a request can be repeated by its nature: a key adds nothing, and does no harm.
@@ -59,8 +60,9 @@ impl Repeat {
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let route = format!("{} {route}", parts.method);
         // Whatever a handler takes from elsewhere than the body is part of the request.
-        let owner = parts.headers.get(OWNER).and_then(|owner| owner.to_str().ok()).unwrap_or_default();
-        let target = format!("{} {owner}", parts.uri.path());
+        let said = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (owner, is, is_not) = (said(OWNER), said(header::IF_MATCH), said(header::IF_NONE_MATCH));
+        let target = format!("{} {owner} {is} {is_not}", parts.uri.path());
         Ok(Self(Some(Box::new(Named { key: key.to_owned(), route, target }))))
     }
 

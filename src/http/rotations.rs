@@ -178,7 +178,7 @@ pub(super) struct PlanAnswer {
 }
 
 #[derive(JsonSchema, Serialize)]
-struct ConsumerAnswer {
+pub(super) struct ConsumerAnswer {
     capability: String,
     agents: Vec<String>,
     live_instances: usize,

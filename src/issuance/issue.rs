@@ -1,12 +1,13 @@
 use std::fmt;
 
 use super::keys::{InUse, Keys, Staged};
-use crate::base::{DecisionId, Entropy, SecretId, Sensitive, Timestamp, TokenId};
+use crate::base::{DecisionId, Entropy, SecretId, Timestamp, TokenId};
+use crate::crypto::AeadKey;
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
 use crate::policy::{Certifying, Grant, Mint, Reveal};
 use crate::registry::Access;
-use crate::secrets::{Opener, SecretValue, VaultError};
+use crate::secrets::{Opener, Sealer, SecretValue, StoredVersion, VaultError};
 use crate::token::{
     AccessToken, AuthorizationDetail, Claims, Confirmation, DetailType, KeySet, SignError, Signer,
 };
@@ -221,7 +222,7 @@ impl Issuer {
     pub fn reveal(
         &self,
         receipt: Receipt<Grant<Reveal>>,
-        stored: &[u8],
+        stored: &StoredVersion,
     ) -> Result<Issued<SecretValue>, IssueError> {
         let (_, reveal) = receipt.redeem().redeem();
         let (id, version) = reveal.current();
@@ -236,14 +237,39 @@ impl Issuer {
     pub fn lend(
         &self,
         receipt: Receipt<Loan>,
-        stored: &[Sensitive<Vec<u8>>],
+        stored: &[StoredVersion],
     ) -> Result<Issued<Vec<SecretValue>>, IssueError> {
         let Loan(versions) = receipt.redeem();
-        let open = |((id, version), stored): ((SecretId, u32), &Sensitive<Vec<u8>>)| {
-            self.opener.open(id, version, stored.expose())
+        let open = |((id, version), stored): ((SecretId, u32), &StoredVersion)| {
+            self.opener.open(id, version, stored)
         };
         let values = versions.into_iter().zip(stored).map(open).collect::<Result<_, _>>()?;
         Ok(Issued(values))
+    }
+
+    /// Opens what another value key wraps, too.
+    pub fn learn_value_key(&self, key: AeadKey) {
+        self.opener.learn(key);
+    }
+
+    /// Opens nothing any more but what the newest value key wraps.
+    pub fn shed_value_keys(&self) {
+        self.opener.shed();
+    }
+
+    /// The data key of a version wrapped by the value key that `sealer` has, when another one wraps it
+    /// now. Nothing leaves the house.
+    ///
+    /// # Errors
+    /// [`IssueError::Vault`] when the record does not open.
+    pub fn rewrap(
+        &self,
+        version: (SecretId, u32),
+        stored: &StoredVersion,
+        sealer: &Sealer,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Vec<u8>>, IssueError> {
+        Ok(self.opener.rewrap(version, stored, sealer, entropy)?)
     }
 
     /// Signs the certificate that `receipt` proves to be recorded.

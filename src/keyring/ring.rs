@@ -63,6 +63,7 @@ impl Family {
 /// All keys, unwrapped. Wiped on drop.
 pub struct Keyring {
     pub(super) ledger: LedgerId,
+    created_at: Timestamp,
     /// Kept, so that a running broker can add generations without anybody at its side.
     pub(super) root: Sensitive<[u8; 32]>,
     symmetric: BTreeMap<(Family, u32), Sensitive<[u8; 32]>>,
@@ -83,17 +84,15 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         let ledger = LedgerId::mint(now, entropy);
         let root = Sensitive::<[u8; 32]>::filled(|root| entropy.fill(root));
-        let mut ring = Self { ledger, root, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
+        let (symmetric, signing) = (BTreeMap::new(), BTreeMap::new());
+        let mut ring = Self { ledger, created_at: now, root, symmetric, signing };
         let mut keys = Vec::new();
         for family in Family::ALL {
             let id = KeyId { family: family.number(), generation: 1 };
             let wrapped = if family.is_signing() {
                 ring.new_signing(family, id, entropy)?
             } else {
-                let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
-                let wrapped = wrapping(&ring.root).seal(&bound(ledger, id), key.expose(), entropy);
-                ring.symmetric.insert((family, 1), key);
-                WrappedKey { family: id.family, generation: 1, wrapped: base64url(&wrapped) }
+                ring.new_symmetric(family, id, entropy)
             };
             keys.push(wrapped);
         }
@@ -107,7 +106,7 @@ impl Keyring {
         Ok(ring)
     }
 
-    /// Adds a generation of a signing family to the keyring at `path`, durable when this returns. One
+    /// Adds a generation of a family to the keyring at `path`, durable when this returns. One
     /// that is there already, because whoever added it was stopped before it could be used, is it.
     ///
     /// # Errors
@@ -118,18 +117,53 @@ impl Keyring {
         (family, generation): (Family, u32),
         entropy: &dyn Entropy,
     ) -> Result<(), KeyringError> {
-        if self.signing.contains_key(&(family, generation)) {
+        let id = (family, generation);
+        if self.signing.contains_key(&id) || self.symmetric.contains_key(&id) {
             return Ok(());
         }
         // As it is now: slots may have come and gone since it was opened.
         let mut body = file::read(path)?.verify(&self.root)?;
         let id = KeyId { family: family.number(), generation };
-        body.keys.push(self.new_signing(family, id, entropy)?);
+        body.keys.push(if family.is_signing() {
+            self.new_signing(family, id, entropy)?
+        } else {
+            self.new_symmetric(family, id, entropy)
+        });
         let written = file::replace(path, &body, &self.root, &|_| Ok(()));
         if written.is_err() {
             self.signing.remove(&(family, generation));
+            self.symmetric.remove(&(family, generation));
         }
         written
+    }
+
+    /// Takes all generations of a symmetric family but the newest out of the keyring at `path`, for
+    /// good: whatever nobody carried over to the newest opens no more. Gives those that went.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; the keyring is what it was then.
+    pub fn shed(&mut self, path: &Path, family: Family) -> Result<Vec<u32>, KeyringError> {
+        let newest = self.current(family)?.0.generation;
+        let older: Vec<u32> = self.generations(family).map(|(generation, _)| generation).collect();
+        let older: Vec<u32> = older.into_iter().filter(|generation| *generation != newest).collect();
+        if older.is_empty() {
+            return Ok(older);
+        }
+        let mut body = file::read(path)?.verify(&self.root)?;
+        body.keys.retain(|key| key.family != family.number() || key.generation == newest);
+        file::replace(path, &body, &self.root, &|_| Ok(()))?;
+        for generation in &older {
+            self.symmetric.remove(&(family, *generation));
+        }
+        Ok(older)
+    }
+
+    /// A new key of a symmetric family, taken in and wrapped.
+    fn new_symmetric(&mut self, family: Family, id: KeyId, entropy: &dyn Entropy) -> WrappedKey {
+        let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
+        let wrapped = wrapping(&self.root).seal(&bound(self.ledger, id), key.expose(), entropy);
+        self.symmetric.insert((family, id.generation), key);
+        WrappedKey { family: id.family, generation: id.generation, wrapped: base64url(&wrapped) }
     }
 
     /// A new key of a signing family, taken in and wrapped.
@@ -155,7 +189,8 @@ impl Keyring {
         let mut opened = unverified.body.slots.iter().map(|one| one.unwrap(slot, ledger));
         let root = opened.find_map(Result::transpose).ok_or(KeyringError::WrongKey)??;
         let body = unverified.verify(&root)?;
-        let mut ring = Self { ledger, root, symmetric: BTreeMap::new(), signing: BTreeMap::new() };
+        let (symmetric, signing) = (BTreeMap::new(), BTreeMap::new());
+        let mut ring = Self { ledger, created_at: body.created_at_ms, root, symmetric, signing };
         for key in &body.keys {
             ring.take(key).map_err(|_| KeyringError::Altered("one of its keys does not open"))?;
         }
@@ -176,6 +211,12 @@ impl Keyring {
             self.symmetric.insert((family, key.generation), key_bytes);
         }
         Ok(())
+    }
+
+    /// When the keyring was made.
+    #[must_use]
+    pub const fn created_at(&self) -> Timestamp {
+        self.created_at
     }
 
     /// The ledger that this keyring belongs to.

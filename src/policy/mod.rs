@@ -27,6 +27,6 @@ pub use request::{MintRequest, RevealRequest};
 pub use right::{
     Authorised, BeOneself, Contain, ContainOperators, Declare, InviteAgents, Need, OfSigningKeys,
     PlaceOperators, Reach, ReadDeclared, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames,
-    ReadSigningKeys, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, StoreSecrets, Unauthorised,
-    authorise,
+    ReadSigningKeys, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, StoreSecrets, TurnValueKey,
+    Unauthorised, authorise,
 };

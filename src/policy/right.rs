@@ -116,6 +116,8 @@ rights! {
     InviteAgents = "invite-agents", [Admin], Owned;
     /// Storing values of secrets.
     StoreSecrets = "store-secrets", [Admin], Owned;
+    /// Turning to another key that the values of secrets are wrapped by.
+    TurnValueKey = "turn-value-key", [Admin], Everything;
     /// Having secrets rotated, and changing what becomes of their rotations.
     RotateSecrets = "rotate-secrets", [Admin, Security], Owned;
     /// Revoking, suspending and resuming agents and what they hold.

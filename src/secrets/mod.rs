@@ -4,10 +4,12 @@
 //! in clear only as a [`SecretValue`], between opening and the response body. Applying an effect
 //! never needs the key that opens values.
 
+mod events;
 mod state;
 mod vault;
 
-pub use state::{
-    Catalogue, Effect, Secret, SecretRevealed, SecretStored, VALUES, Version, VersionStage, keys,
+pub use events::{
+    SecretRevealed, SecretStored, ValueKeyShed, ValueKeyTurned, VersionChanged, VersionsRewrapped,
 };
-pub use vault::{Opener, SealedValue, Sealer, SecretValue, VaultError};
+pub use state::{Catalogue, Effect, KEYS, Secret, VALUES, Version, VersionStage, keys};
+pub use vault::{Opener, SealedValue, Sealer, SecretValue, StoredVersion, VaultError};

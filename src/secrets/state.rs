@@ -3,65 +3,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::vault::SealedValue;
-use crate::base::{AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, SecretId, SecretName};
-use crate::base::{OwnerName, Timestamp, TokenId};
+use crate::base::{OwnerName, SecretId, SecretName, Timestamp};
 use crate::index::Tree;
-use crate::ledger::Kind;
-use crate::store::{At, Event, Projection};
+use crate::store::{At, Projection};
 
 /// Sealed values, by secret id and version.
 pub const VALUES: Tree = Tree::new("secret-value");
 
-/// A secret was given a new value.
-#[derive(Debug, Serialize)]
-pub struct SecretStored<'a> {
-    /// Who gave it.
-    pub operator: &'a OperatorName,
-    /// The secret's name.
-    pub secret: &'a SecretName,
-    /// Its id.
-    pub secret_id: SecretId,
-    /// The new version.
-    pub version: u32,
-    /// Whose it is from here on, when that is new.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<&'a OwnerName>,
-}
-
-impl Event for SecretStored<'_> {
-    const KIND: Kind = Kind(0x0301);
-    const NAME: &'static str = "secret.stored";
-}
-
-/// A secret's value is about to leave for an agent.
-#[derive(Debug, Serialize)]
-pub struct SecretRevealed<'a> {
-    /// Who gets it.
-    pub agent: &'a AgentName,
-    /// Which of its instances.
-    pub instance: InstanceId,
-    /// On which token.
-    pub token: TokenId,
-    /// Under which capability.
-    pub capability: &'a CapabilityName,
-    /// The secret's name.
-    pub secret: &'a SecretName,
-    /// The version that leaves.
-    pub version: u32,
-    /// The decision that allowed it.
-    pub decision: DecisionId,
-    /// The policy snapshot it was decided on, in hex.
-    pub snapshot: String,
-    /// The rules that determined it.
-    pub rules: Vec<String>,
-    /// The keyed digest of the request, in hex.
-    pub request: String,
-}
-
-impl Event for SecretRevealed<'_> {
-    const KIND: Kind = Kind(0x0302);
-    const NAME: &'static str = "secret.revealed";
-}
+/// Data keys that were wrapped anew, likewise.
+pub const KEYS: Tree = Tree::new("secret-key");
 
 /// A state change of this room.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -109,6 +59,28 @@ pub enum Effect {
         /// The version.
         version: u32,
     },
+    /// Ends a version for good. It opens no more once the value key has turned.
+    Destroy {
+        /// The secret.
+        id: SecretId,
+        /// Its name.
+        name: SecretName,
+        /// The version.
+        version: u32,
+    },
+    /// Keeps a version's data key wrapped by a newer value key.
+    Rewrap {
+        /// The secret.
+        id: SecretId,
+        /// Its name.
+        name: SecretName,
+        /// The version.
+        version: u32,
+        /// The data key, wrapped.
+        wrapped_key: Vec<u8>,
+    },
+    /// This generation of the value key wraps from here on.
+    Turn(u32),
 }
 
 /// What a version is good for.
@@ -120,6 +92,21 @@ pub enum VersionStage {
     Current,
     /// Kept: it was handed out once, or was given up.
     Former,
+    /// Ended for good.
+    Destroyed,
+}
+
+impl VersionStage {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Current => "current",
+            Self::Former => "former",
+            Self::Destroyed => "destroyed",
+        }
+    }
 }
 
 /// One version of a secret: where it is, not what it is.
@@ -133,6 +120,8 @@ pub struct Version {
     pub stored_at: Timestamp,
     /// What it is good for.
     pub stage: VersionStage,
+    /// The entry that wrapped its data key anew, if one did.
+    pub rewrapped: Option<u64>,
 }
 
 /// One secret.
@@ -172,6 +161,15 @@ impl Secret {
         self.versions.last_key_value().map_or(0, |(number, _)| *number)
     }
 
+    fn rewrap(&mut self, number: u32, seq: u64) {
+        if let Some(version) = self.versions.get_mut(&number) {
+            version.rewrapped = Some(seq);
+            if version.stage == VersionStage::Current {
+                self.current = Some(*version);
+            }
+        }
+    }
+
     fn hand_out(&mut self, number: u32) {
         for version in self.versions.values_mut() {
             if version.stage == VersionStage::Current {
@@ -189,6 +187,7 @@ impl Secret {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     secrets: BTreeMap<SecretName, Secret>,
+    turned: Option<(u32, Timestamp)>,
 }
 
 impl Catalogue {
@@ -201,6 +200,12 @@ impl Catalogue {
     /// All secrets, by name.
     pub fn all(&self) -> impl Iterator<Item = &Secret> {
         self.secrets.values()
+    }
+
+    /// Which generation of the value key wraps, and since when; none before it has turned once.
+    #[must_use]
+    pub const fn turned(&self) -> Option<(u32, Timestamp)> {
+        self.turned
     }
 
     /// Takes in one effect.
@@ -216,6 +221,13 @@ impl Catalogue {
                     version.stage = VersionStage::Former;
                 }
             }),
+            Effect::Destroy { name, version, .. } => self.with(name, |secret| {
+                if let Some(version) = secret.versions.get_mut(version) {
+                    version.stage = VersionStage::Destroyed;
+                }
+            }),
+            Effect::Rewrap { name, version, .. } => self.with(name, |secret| secret.rewrap(*version, at.seq)),
+            Effect::Turn(generation) => self.turned = Some((*generation, at.time)),
             Effect::Own { name, owner } => self.with(name, |secret| secret.owner = Some(owner.clone())),
         }
     }
@@ -236,7 +248,7 @@ impl Catalogue {
             versions: BTreeMap::new(),
         });
         let (seq, stored_at, stage) = (at.seq, at.time, VersionStage::Pending);
-        secret.versions.insert(number, Version { number, seq, stored_at, stage });
+        secret.versions.insert(number, Version { number, seq, stored_at, stage, rewrapped: None });
         secret
     }
 
@@ -246,7 +258,14 @@ impl Catalogue {
             Effect::Store { id, version, sealed, .. } | Effect::Prepare { id, version, sealed, .. } => {
                 out.put(VALUES, keys::value(*id, *version), sealed.to_bytes());
             }
-            Effect::Own { .. } | Effect::Promote { .. } | Effect::Abandon { .. } => {}
+            Effect::Destroy { id, version, .. } => {
+                out.remove(VALUES, keys::value(*id, *version));
+                out.remove(KEYS, keys::value(*id, *version));
+            }
+            Effect::Rewrap { id, version, wrapped_key, .. } => {
+                out.put(KEYS, keys::value(*id, *version), wrapped_key.clone());
+            }
+            Effect::Own { .. } | Effect::Promote { .. } | Effect::Abandon { .. } | Effect::Turn(_) => {}
         }
     }
 }
@@ -266,6 +285,12 @@ pub mod keys {
     #[must_use]
     pub fn existence(name: &SecretName) -> Key {
         Key::of("secret-existence", name.as_str().as_bytes())
+    }
+
+    /// Which value key wraps: whatever was sealed before it turned is to be sealed again.
+    #[must_use]
+    pub fn value_key() -> Key {
+        Key::of("value-key", b"")
     }
 
     /// Where the value of this version lies in the index.

@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{Entropy, SecretId, Sensitive};
-use crate::crypto::{Aad, AeadKey, KeyId, OpenError};
+use crate::crypto::{Aad, AeadKey, KeyId, OpenError, sealed_by};
 
 /// An upstream secret in clear. Wiped on drop.
 #[derive(Debug)]
@@ -50,14 +52,32 @@ pub enum VaultError {
     Open(#[source] OpenError),
 }
 
+/// A version as it was read back: its record, and the data key wrapped anew when that was done since.
+#[derive(Debug)]
+pub struct StoredVersion {
+    /// What was stored when the version came.
+    pub record: Sensitive<Vec<u8>>,
+    /// The data key, wrapped by a later value key.
+    pub rewrapped: Option<Sensitive<Vec<u8>>>,
+}
+
 /// Seals values. Cannot open any.
-pub struct Sealer(AeadKey);
+pub struct Sealer(RwLock<Arc<AeadKey>>);
 
 impl Sealer {
     /// Takes the value key into use.
     #[must_use]
-    pub const fn new(value_key: AeadKey) -> Self {
-        Self(value_key)
+    pub fn new(value_key: AeadKey) -> Self {
+        Self(RwLock::new(Arc::new(value_key)))
+    }
+
+    /// Wraps by `value_key` from now on.
+    pub fn turn_to(&self, value_key: AeadKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value_key);
+    }
+
+    fn key(&self) -> Arc<AeadKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Seals `value` as `version` of the secret `id` under a fresh data key.
@@ -72,34 +92,84 @@ impl Sealer {
         let data_key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
         let bound = bound(id, version);
         let value = AeadKey::new(DATA_KEY, &data_key).seal(&bound, value.expose(), entropy);
-        SealedValue { wrapped_key: self.0.seal(&bound, data_key.expose(), entropy), value }
+        SealedValue { wrapped_key: self.key().seal(&bound, data_key.expose(), entropy), value }
     }
 }
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealer({:?})", self.0)
+        write!(f, "Sealer({:?})", self.key())
     }
 }
 
 /// Opens values. Held by issuance alone.
-pub struct Opener(AeadKey);
+pub struct Opener(RwLock<BTreeMap<KeyId, Arc<AeadKey>>>);
 
 impl Opener {
-    /// Takes the value key into use.
+    /// Takes value keys into use: more than one while a new one is taking over.
     #[must_use]
-    pub const fn new(value_key: AeadKey) -> Self {
-        Self(value_key)
+    pub fn new(value_keys: impl IntoIterator<Item = AeadKey>) -> Self {
+        Self(RwLock::new(value_keys.into_iter().map(|key| (key.id(), Arc::new(key))).collect()))
     }
 
-    /// Opens `stored`, the record of `version` of the secret `id`.
+    /// Opens what `value_key` wraps, too.
+    pub fn learn(&self, value_key: AeadKey) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(value_key.id(), Arc::new(value_key));
+    }
+
+    /// Opens nothing any more but what the newest value key wraps.
+    pub fn shed(&self) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        while keys.len() > 1 {
+            keys.pop_first();
+        }
+    }
+
+    /// The data key of a version, whoever wrapped it.
+    fn unwrap(&self, bound: &Aad, wrapped: &[u8]) -> Result<Sensitive<Vec<u8>>, VaultError> {
+        let by = sealed_by(wrapped).map_err(VaultError::Open)?;
+        let key = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&by).map(Arc::clone);
+        let key = key.ok_or(VaultError::Open(OpenError::OtherKey(by)))?;
+        key.open(bound, wrapped).map_err(VaultError::Open)
+    }
+
+    /// The data key of a version wrapped by what `sealer` wraps by, when something else wraps it now.
+    /// The value is not touched, and nothing in clear comes out.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn rewrap(
+        &self,
+        (id, version): (SecretId, u32),
+        stored: &StoredVersion,
+        sealer: &Sealer,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Vec<u8>>, VaultError> {
+        let sealed = SealedValue::from_bytes(stored.record.expose())?;
+        let wrapped = stored.rewrapped.as_ref().map_or(&sealed.wrapped_key, |key| key.expose());
+        let (bound, newest) = (bound(id, version), sealer.key());
+        if sealed_by(wrapped).map_err(VaultError::Open)? == newest.id() {
+            return Ok(None);
+        }
+        let data_key = self.unwrap(&bound, wrapped)?;
+        Ok(Some(newest.seal(&bound, data_key.expose(), entropy)))
+    }
+
+    /// Opens `stored`, what is kept of `version` of the secret `id`.
     ///
     /// # Errors
     /// [`VaultError`]; a record of another secret or version does not open.
-    pub fn open(&self, id: SecretId, version: u32, stored: &[u8]) -> Result<SecretValue, VaultError> {
-        let sealed = SealedValue::from_bytes(stored)?;
+    pub fn open(
+        &self,
+        id: SecretId,
+        version: u32,
+        stored: &StoredVersion,
+    ) -> Result<SecretValue, VaultError> {
+        let sealed = SealedValue::from_bytes(stored.record.expose())?;
         let bound = bound(id, version);
-        let unwrapped = self.0.open(&bound, &sealed.wrapped_key).map_err(VaultError::Open)?;
+        let wrapped = stored.rewrapped.as_ref().map_or(&sealed.wrapped_key, |key| key.expose());
+        let unwrapped = self.unwrap(&bound, wrapped)?;
         let key: &[u8; 32] = unwrapped.expose().as_slice().try_into().map_err(|_| VaultError::Form)?;
         let data_key = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(key));
         let value =
@@ -110,7 +180,8 @@ impl Opener {
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opener({:?})", self.0)
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "Opener({:?})", keys.keys().collect::<Vec<_>>())
     }
 }
 
@@ -149,6 +220,10 @@ mod tests {
         AeadKey::new(KeyId { family: 1, generation: 1 }, &Sensitive::new([3; 32]))
     }
 
+    fn kept(record: &[u8]) -> StoredVersion {
+        StoredVersion { record: Sensitive::new(record.to_vec()), rewrapped: None }
+    }
+
     fn id() -> SecretId {
         SecretId::mint(Timestamp::from_s(1), &SystemEntropy)
     }
@@ -161,10 +236,28 @@ mod tests {
     fn opens_what_was_sealed_and_nothing_that_was_moved() {
         let (one, other) = (id(), id());
         let stored = Sealer::new(value_key()).seal(one, 1, &value(b"v"), &SystemEntropy).to_bytes();
-        let opener = Opener::new(value_key());
-        assert_eq!(opener.open(one, 1, &stored).unwrap().expose(), b"v");
-        assert!(opener.open(one, 2, &stored).is_err(), "another version");
-        assert!(opener.open(other, 1, &stored).is_err(), "another secret");
+        let opener = Opener::new([value_key()]);
+        assert_eq!(opener.open(one, 1, &kept(&stored)).unwrap().expose(), b"v");
+        assert!(opener.open(one, 2, &kept(&stored)).is_err(), "another version");
+        assert!(opener.open(other, 1, &kept(&stored)).is_err(), "another secret");
+    }
+
+    #[test]
+    fn a_version_that_was_carried_over_opens_by_the_new_key_alone_and_the_rest_by_the_old_one() {
+        let newer = || AeadKey::new(KeyId { family: 1, generation: 2 }, &Sensitive::new([4; 32]));
+        let (one, sealer, opener) = (id(), Sealer::new(value_key()), Opener::new([value_key()]));
+        let stored = sealer.seal(one, 1, &value(b"v"), &SystemEntropy).to_bytes();
+        assert!(opener.rewrap((one, 1), &kept(&stored), &sealer, &SystemEntropy).unwrap().is_none());
+        opener.learn(newer());
+        sealer.turn_to(newer());
+        let rewrapped = opener.rewrap((one, 1), &kept(&stored), &sealer, &SystemEntropy).unwrap().unwrap();
+        let over = StoredVersion { rewrapped: Some(Sensitive::new(rewrapped)), ..kept(&stored) };
+        assert_eq!(opener.open(one, 1, &kept(&stored)).unwrap().expose(), b"v", "both keys are there");
+        opener.shed();
+        assert_eq!(opener.open(one, 1, &over).unwrap().expose(), b"v");
+        assert!(opener.open(one, 1, &kept(&stored)).is_err(), "the old key has gone");
+        assert!(opener.open(one, 2, &over).is_err(), "another version");
+        assert!(opener.rewrap((one, 1), &over, &sealer, &SystemEntropy).unwrap().is_none(), "once");
     }
 
     #[test]
@@ -174,7 +267,7 @@ mod tests {
         let a = sealer.seal(one, 1, &value(b"a"), &SystemEntropy);
         let b = sealer.seal(one, 1, &value(b"b"), &SystemEntropy);
         let mixed = SealedValue { wrapped_key: a.wrapped_key, value: b.value };
-        assert!(Opener::new(value_key()).open(one, 1, &mixed.to_bytes()).is_err());
+        assert!(Opener::new([value_key()]).open(one, 1, &kept(&mixed.to_bytes())).is_err());
     }
 
     #[test]
@@ -189,7 +282,7 @@ mod tests {
         let one = id();
         let stored = Sealer::new(value_key()).seal(one, 1, &value(b"v"), &SystemEntropy).to_bytes();
         for cut in 0..stored.len() {
-            assert!(Opener::new(value_key()).open(one, 1, &stored[..cut]).is_err(), "{cut}");
+            assert!(Opener::new([value_key()]).open(one, 1, &kept(&stored[..cut])).is_err(), "{cut}");
         }
     }
 }

@@ -52,6 +52,11 @@ impl Projection {
     pub fn put(&mut self, tree: Tree, key: Vec<u8>, value: Vec<u8>) {
         self.puts.push(Put { tree, key, value: Some(value) });
     }
+
+    /// Takes what is under `key` of `tree` away.
+    pub fn remove(&mut self, tree: Tree, key: Vec<u8>) {
+        self.puts.push(Put { tree, key, value: None });
+    }
 }
 
 /// A change that is yet to be committed: what happened, what it does, what it relies on.

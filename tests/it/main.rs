@@ -47,4 +47,5 @@ mod signing_keys;
 mod slots;
 mod support;
 mod tls;
+mod versions;
 mod worst_day;

@@ -57,6 +57,9 @@ pub(crate) async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Rep
             | "/v1/authorities/{generation}/revoke",
         ) => ("application/json", "{}"),
         ("POST", "/v1/rotations/{*name}") => ("application/json", "{\"action\":\"rotate\"}"),
+        ("POST", "/v1/secret-versions/{*name}") => {
+            ("application/json", "{\"action\":\"destroy\",\"version\":99}")
+        }
         ("POST", "/v1/renew") => ("application/json", "{\"csr\":\"\"}"),
         ("POST", "/v1/operators/{name}/invitations") => ("application/json", "{\"role\":\"auditor\"}"),
         ("PUT", "/v1/operators/{name}/role") => ("application/json", "{\"role\":\"auditor\",\"owner\":null}"),
@@ -128,6 +131,7 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "csr_malformed",
             "generation_unknown",
             "rotation_unknown",
+            "version_unknown",
             "json_invalid",
             "operator_unknown",
             "subject_unknown",

@@ -1,6 +1,9 @@
 //! What is wrong with a request, whoever sent it.
 
 super::codes! {
+    CONDITION_INVALID "condition_invalid" Invalid:
+        "`If-Match` takes a version in quotes, `If-None-Match` takes `*`, and one of them at most",
+        "send `If-Match: \"3\"` or `If-None-Match: *`";
     JSON_INVALID "json_invalid" Invalid:
         "the body is not the JSON that this route takes",
         "see the reference for the route's fields";

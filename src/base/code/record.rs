@@ -55,6 +55,18 @@ super::codes! {
     SECRET_VERSIONS_EXHAUSTED "secret_versions_exhausted" Conflict:
         "the secret has as many versions as a secret may have",
         "store the value under a new name";
+    VERSION_UNKNOWN "version_unknown" NotFound:
+        "the secret has no version of this number",
+        "`keyward secret versions NAME` lists those it has";
+    VERSION_NOT_FORMER "version_not_former" Conflict:
+        "the version is handed out, is about to be, or was destroyed",
+        "only a former version can be rolled back to or destroyed: `keyward secret versions NAME` shows them";
+    SECRET_IS_ROTATED "secret_is_rotated" Conflict:
+        "the upstream of the secret does not know the former value any more",
+        "rotate it instead: `keyward secret rotate NAME`; or put a value that upstream knows";
+    VERSION_MISMATCH "version_mismatch" Conflict:
+        "the secret has another version than the request expects",
+        "read the secret's version, `keyward secret show NAME`, and decide again";
     ROTATION_UNKNOWN "rotation_unknown" NotFound:
         "no rotation is declared for a secret of this name",
         "declare one in a file, `[[rotation]]`, and `keyward apply` it; `keyward rotation list` shows those there are";

@@ -8,7 +8,7 @@ use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION
 use crate::base::{SecretName, Timestamp};
 use crate::issuance::Loan;
 use crate::rotation::{self, Rotation, RotationAttempted, RotationFailed, Run, Slots, keys};
-use crate::secrets::{Secret, SecretValue, VALUES};
+use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::upstream::{Breakers, Driver, Fault, Outcome, Target, driver};
 
@@ -102,8 +102,7 @@ impl Core {
         }
         let mut stored = Vec::new();
         for (id, version) in &wanted {
-            let key = crate::secrets::keys::value(*id, version.number);
-            stored.push(self.store.record(VALUES, &key, version.seq).await?);
+            stored.push(self.stored_version(*id, *version).await?);
         }
         let event = RotationAttempted {
             secret: at.name(),

@@ -143,7 +143,8 @@ impl Core {
         let effect = rotation::Effect::Prepare { secret: secret.clone(), version, replaces };
         let key = secrets::keys::secret(&secret);
         let change = Change::new(&event)?.effect(Effect::Secrets(stored)).effect(Effect::Rotation(effect));
-        let mut change = at.relying(change).rely(key, at.as_of).advance(key);
+        let mut change =
+            at.relying(change).rely(key, at.as_of).advance(key).rely(secrets::keys::value_key(), at.as_of);
         if at.secret.is_none() {
             change = change.advance(secrets::keys::existence(&secret));
         }

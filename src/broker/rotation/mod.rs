@@ -13,4 +13,5 @@ pub use carry_on::Pace;
 pub(super) use carry_on::next_of;
 pub(super) use declare::{Planned, planned};
 pub use steer::{Rotating, Steer};
+pub(super) use views::consumers;
 pub use views::{CalendarLine, Consumer, RotationPlan, RotationView};

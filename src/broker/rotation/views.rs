@@ -185,7 +185,7 @@ fn to_come(rotation: &Rotation, now: Timestamp, until: Timestamp) -> Vec<Calenda
 }
 
 /// Who can read `secret`.
-fn consumers(world: &World, secret: &SecretName, now: Timestamp) -> Vec<Consumer> {
+pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Timestamp) -> Vec<Consumer> {
     let declared = world.registry.declarations();
     let reading = declared.capabilities().filter(
         |capability| matches!(&capability.delivery, Delivery::Reveal { secret: read } if read == secret),

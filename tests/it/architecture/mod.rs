@@ -97,7 +97,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 47] = [
+const EXPOSING: [&str; 46] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/admit_operator.rs",
@@ -105,8 +105,6 @@ const EXPOSING: [&str; 47] = [
     "src/broker/enrol.rs",
     "src/broker/invite.rs",
     "src/broker/operators.rs",
-    "src/broker/reveal.rs",
-    "src/cli/admin.rs",
     "src/cli/agent.rs",
     "src/cli/client.rs",
     "src/cli/demo/mod.rs",
@@ -116,6 +114,7 @@ const EXPOSING: [&str; 47] = [
     "src/cli/passphrase.rs",
     "src/cli/pending.rs",
     "src/cli/renew.rs",
+    "src/cli/secret.rs",
     "src/crypto/aead.rs",
     "src/crypto/derive.rs",
     "src/crypto/digest.rs",
@@ -126,8 +125,8 @@ const EXPOSING: [&str; 47] = [
     "src/http/input.rs",
     "src/http/operators.rs",
     "src/http/rotations.rs",
+    "src/http/secrets.rs",
     "src/index/database.rs",
-    "src/issuance/issue.rs",
     "src/keyring/passphrase.rs",
     "src/keyring/ring.rs",
     "src/keyring/slot.rs",

@@ -3,8 +3,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -20,8 +18,6 @@ struct Matrix {
 
 /// How often something is looked at before it is taken for what it is.
 const LOOKS: u32 = 300;
-/// How long to wait between looks at whether another process still runs.
-const BETWEEN: Duration = Duration::from_millis(10);
 
 impl Matrix {
     fn start(upstream: &str) -> Self {
@@ -29,16 +25,7 @@ impl Matrix {
         postgres.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{FIRST}'"));
         postgres.sql("CREATE ROLE app_b LOGIN");
         let mut process = Process::init("warn");
-        let shim = process.path("fault.so").display().to_string();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/fault.c");
-        let made =
-            Command::new("cc").args(["-shared", "-fPIC", "-o", &shim, source, "-ldl", "-lpthread"]).status();
-        assert!(made.expect("a C compiler is needed").success());
-        process.broker_environment = vec![
-            ("LD_PRELOAD".to_owned(), shim),
-            ("KEYWARD_TEST_FAULT_AT".to_owned(), process.path("fault-at").display().to_string()),
-            ("KEYWARD_TEST_UPSTREAM_PORT".to_owned(), postgres.port.to_string()),
-        ];
+        process.load_faults(postgres.port);
         process.serve();
         let first = if upstream == IN_TURN {
             json!({ "username": "app", "password": FIRST }).to_string()
@@ -52,20 +39,6 @@ impl Matrix {
         process.good(&["apply", "-f", &file.display().to_string()], b"");
         process.enrol("bot", "orders");
         Self { process, postgres }
-    }
-
-    /// Has faults counted from now on, and this one happen.
-    fn arm(&self, fault: &str) {
-        fs::write(self.process.path("fault-at"), fault).unwrap();
-    }
-
-    fn disarm(&self) {
-        drop(fs::remove_file(self.process.path("fault-at")));
-    }
-
-    fn counted(&self) -> u64 {
-        let count = fs::read_to_string(self.process.path("fault-at.count")).unwrap_or_default();
-        count.parse().unwrap_or(0)
     }
 
     /// Asks for a rotation; whether the broker lives to say yes is no matter.
@@ -107,45 +80,32 @@ impl Matrix {
 
     /// How many points a rotation has.
     fn rehearse(&self) -> u64 {
-        self.arm("count 0");
+        self.process.arm("count 0");
         self.ask();
         self.settle();
-        let points = self.counted();
-        self.disarm();
+        let points = self.process.counted();
+        self.process.disarm();
         self.proves("with nothing in its way");
         points
     }
 
     /// A rotation with `fault` in it, a start with `again` in it, and a start with nothing in it.
     fn suffer(&mut self, fault: &str, again: &str) {
-        self.arm(fault);
+        self.process.arm(fault);
         self.ask();
-        self.end(fault);
-        self.arm(again);
+        self.process.end(fault);
+        self.process.arm(again);
         self.process.spawn();
-        self.end(again);
-        self.disarm();
+        self.process.end(again);
+        self.process.disarm();
         self.process.serve();
         self.settle();
         self.proves(&format!("after {fault}, then {again}"));
     }
-
-    /// Waits until the broker has been killed, or until its rotation has come to where a fault stops it, and
-    /// kills it then.
-    fn end(&mut self, fault: &str) {
-        let at: u64 = fault.split(' ').next_back().unwrap().parse().unwrap();
-        for _ in 0..LOOKS {
-            if !self.process.is_running() || (fault.starts_with("eio") && self.counted() >= at) {
-                break;
-            }
-            std::thread::sleep(BETWEEN);
-        }
-        self.process.kill();
-    }
 }
 
 /// `count` of the numbers from 1 to `last`, spread, other ones for each seed.
-fn sample(last: u64, count: u64, seed: u64) -> Vec<u64> {
+pub(crate) fn sample(last: u64, count: u64, seed: u64) -> Vec<u64> {
     let count = count.min(last);
     let step = last / count;
     (0..count).map(|index| 1 + (index * step + (seed + index * 7) % step.max(1)) % last).collect()

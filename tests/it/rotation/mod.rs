@@ -1,6 +1,6 @@
 //! Rotations against a real PostgreSQL: the values that are handed out log in.
 
-mod kills;
+pub(crate) mod kills;
 mod steering;
 mod storm;
 mod upstream;

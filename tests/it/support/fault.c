@@ -17,10 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static long points = 0;
+static struct timespec armed;
 
 /* One point. Whether the call is to fail instead. */
 static int point(int is_sync) {
@@ -29,7 +32,11 @@ static int point(int is_sync) {
   pthread_mutex_lock(&lock);
   int fails = 0;
   FILE *file = fopen(path, "r");
-  if (file) {
+  struct stat now;
+  if (file && fstat(fileno(file), &now) == 0) {
+    /* Armed anew: counted anew. */
+    if (now.st_mtim.tv_sec != armed.tv_sec || now.st_mtim.tv_nsec != armed.tv_nsec) points = 0;
+    armed = now.st_mtim;
     char what[8] = "";
     long at = 0;
     if (fscanf(file, "%7s %ld", what, &at) == 2) {
@@ -44,10 +51,8 @@ static int point(int is_sync) {
       if (strcmp(what, "kill") == 0 && points == at) kill(getpid(), SIGKILL);
       if (strcmp(what, "eio") == 0 && is_sync && points >= at) fails = 1;
     }
-    fclose(file);
-  } else {
-    points = 0;
   }
+  if (file) fclose(file);
   pthread_mutex_unlock(&lock);
   return fails;
 }
@@ -65,6 +70,18 @@ int fdatasync(int fd) {
   const char *fault = getenv("KEYWARD_TEST_FAULT");
   if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
   if ((fault && access(fault, F_OK) == 0) || point(1)) {
+    errno = EIO;
+    return -1;
+  }
+  int done = real(fd);
+  point(0);
+  return done;
+}
+
+int fsync(int fd) {
+  static int (*real)(int);
+  if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+  if (point(1)) {
     errno = EIO;
     return -1;
   }

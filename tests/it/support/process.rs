@@ -92,6 +92,47 @@ impl Process {
         self.broker.as_mut().is_some_and(|broker| broker.try_wait().unwrap().is_none())
     }
 
+    /// Has the broker, from its next start on, count the points at which something becomes durable, or is
+    /// said to or heard from the upstream at `port`: see `fault.c`.
+    pub(crate) fn load_faults(&mut self, port: u16) {
+        let shim = self.path("fault.so").display().to_string();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/fault.c");
+        let made =
+            Command::new("cc").args(["-shared", "-fPIC", "-o", &shim, source, "-ldl", "-lpthread"]).status();
+        assert!(made.expect("a C compiler is needed").success());
+        self.broker_environment = vec![
+            ("LD_PRELOAD".to_owned(), shim),
+            ("KEYWARD_TEST_FAULT_AT".to_owned(), self.path("fault-at").display().to_string()),
+            ("KEYWARD_TEST_UPSTREAM_PORT".to_owned(), port.to_string()),
+        ];
+    }
+
+    /// Has points counted from now on, and this fault happen: `kill N`, `eio N`, or `count 0` for none.
+    pub(crate) fn arm(&self, fault: &str) {
+        fs::write(self.path("fault-at"), fault).unwrap();
+    }
+
+    pub(crate) fn disarm(&self) {
+        drop(fs::remove_file(self.path("fault-at")));
+    }
+
+    /// The points so far.
+    pub(crate) fn counted(&self) -> u64 {
+        fs::read_to_string(self.path("fault-at.count")).unwrap_or_default().parse().unwrap_or(0)
+    }
+
+    /// Waits until the broker was killed by `fault`, or has come to where it stops, and kills it then.
+    pub(crate) fn end(&mut self, fault: &str) {
+        let at: u64 = fault.split(' ').next_back().unwrap().parse().unwrap();
+        for _ in 0..300 {
+            if !self.is_running() || (fault.starts_with("eio") && self.counted() >= at) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        self.kill();
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.broker.as_ref().unwrap().id()
     }

@@ -1,0 +1,176 @@
+use std::sync::PoisonError;
+
+use super::authorise::while_allowed;
+use super::bootstrap::broken;
+use super::desk::{AdminDesk, Core};
+use super::failure::Failure;
+use super::world::Effect;
+use crate::authn::OperatorPrincipal;
+use crate::base::limits::REWRAPPED_AT_ONCE_MAX;
+use crate::base::{SecretId, SecretName};
+use crate::keyring::{Family, KeyringError};
+use crate::ledger::AppendError;
+use crate::policy::{Authorised, TurnValueKey};
+use crate::secrets::{
+    self, KEYS, StoredVersion, VALUES, ValueKeyShed, ValueKeyTurned, Version, VersionStage,
+    VersionsRewrapped, keys,
+};
+use crate::store::{Change, CommitError};
+
+/// What a turn of the value key did.
+#[derive(Clone, Copy, Debug)]
+pub struct Turned {
+    /// The generation that wraps now.
+    pub generation: u32,
+    /// Versions that were carried over.
+    pub carried_over: usize,
+}
+
+/// A version, by name and by id.
+type Held = (SecretName, SecretId, Version);
+
+impl AdminDesk {
+    /// Turns to a new value key: what lives is wrapped anew, what was destroyed opens no more, from no
+    /// copy of the ledger or the index. One that was begun and stopped is finished first.
+    ///
+    /// # Errors
+    /// [`Failure`]; what is done stays done, and the next turn goes on from there.
+    pub async fn turn_value_key(&self, by: &Authorised<TurnValueKey>) -> Result<Turned, Failure> {
+        self.0.turn_value_key(Some(by.operator())).await
+    }
+}
+
+impl Core {
+    /// What is kept of a version.
+    pub(super) async fn stored_version(
+        &self,
+        id: SecretId,
+        version: Version,
+    ) -> Result<StoredVersion, Failure> {
+        let key = keys::value(id, version.number);
+        let record = self.store.record(VALUES, &key, version.seq).await?;
+        let rewrapped = match version.rewrapped {
+            Some(seq) => Some(self.store.record(KEYS, &key, seq).await?),
+            None => None,
+        };
+        Ok(StoredVersion { record, rewrapped })
+    }
+
+    /// Turns the value key when its time has come, and finishes a turn that was stopped.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn keep_value_key(&self) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let since = self.store.read(|world, _| world.secrets.turned().map(|(_, since)| since));
+        let since = match since {
+            Some(since) => since,
+            None => self.keyring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
+        };
+        if now.seconds_since(since) >= self.settings.value_key_life_s {
+            self.turn_value_key(None).await?;
+        } else {
+            let _turn = self.value_key_turn.lock().await;
+            self.finish_turn().await?;
+        }
+        Ok(())
+    }
+
+    async fn turn_value_key(&self, by: Option<&OperatorPrincipal>) -> Result<Turned, Failure> {
+        let _turn = self.value_key_turn.lock().await;
+        self.finish_turn().await?;
+        let generation = self.new_value_key()?;
+        let event = ValueKeyTurned { operator: by.map(OperatorPrincipal::name), generation };
+        let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
+        // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
+        let change = change.advance(keys::value_key());
+        let change = if let Some(operator) = by { while_allowed(change, operator) } else { change };
+        self.store.commit(change, ()).await?.redeem();
+        let carried_over = self.finish_turn().await?;
+        Ok(Turned { generation, carried_over })
+    }
+
+    /// Makes the next generation, durable in the keyring, and wraps by it from here on.
+    fn new_value_key(&self) -> Result<u32, Failure> {
+        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |error: KeyringError| broken(&error);
+        let next = keyring.current(Family::Value).map_err(failed)?.0.generation.saturating_add(1);
+        keyring.extend(&self.keyring_path, (Family::Value, next), &*self.entropy).map_err(failed)?;
+        let key = || keyring.aead_of(Family::Value, next).map_err(failed);
+        // First it can be opened, then it is sealed.
+        self.issuer.learn_value_key(key()?);
+        self.sealer.turn_to(key()?);
+        Ok(next)
+    }
+
+    /// Carries everything that lives over to the newest value key, then takes the older ones out of the
+    /// keyring. The same whether the turn has just begun or was stopped at any step.
+    async fn finish_turn(&self) -> Result<usize, Failure> {
+        let generations = || {
+            let keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+            keyring.generations(Family::Value).count()
+        };
+        if generations() < 2 {
+            return Ok(0);
+        }
+        let mut carried_over = 0_usize;
+        loop {
+            let carried = self.carry_over().await?;
+            if carried == 0 {
+                break;
+            }
+            carried_over = carried_over.saturating_add(carried);
+        }
+        let shed = {
+            let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+            keyring.shed(&self.keyring_path, Family::Value).map_err(|error| broken(&error))?
+        };
+        self.issuer.shed_value_keys();
+        self.store.commit(Change::new(&ValueKeyShed { generations: shed })?, ()).await?.redeem();
+        Ok(carried_over)
+    }
+
+    /// One pass over everything that lives; how much was wrapped by an older key.
+    async fn carry_over(&self) -> Result<usize, Failure> {
+        let (living, as_of) = self.store.read(|world, as_of| {
+            let versions = world.secrets.all().flat_map(|secret| {
+                let living = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
+                living.map(|version| (secret.name.clone(), secret.id, version))
+            });
+            (versions.collect::<Vec<Held>>(), as_of)
+        });
+        let mut carried = 0_usize;
+        for held in living.chunks(REWRAPPED_AT_ONCE_MAX) {
+            carried = carried.saturating_add(self.carry_over_some(held, as_of).await?);
+        }
+        Ok(carried)
+    }
+
+    async fn carry_over_some(&self, held: &[Held], as_of: u64) -> Result<usize, Failure> {
+        let mut effects = Vec::new();
+        for (name, id, version) in held {
+            let stored = self.stored_version(*id, *version).await?;
+            let wrapped = self.issuer.rewrap((*id, version.number), &stored, &self.sealer, &*self.entropy)?;
+            if let Some(wrapped_key) = wrapped {
+                let (name, version) = (name.clone(), version.number);
+                effects.push((name.clone(), secrets::Effect::Rewrap { id: *id, name, version, wrapped_key }));
+            }
+        }
+        if effects.is_empty() {
+            return Ok(0);
+        }
+        let count = effects.len();
+        let mut change = Change::new(&VersionsRewrapped { versions: count })?;
+        for (name, effect) in effects {
+            // What was destroyed meanwhile is not brought back.
+            change = change.rely(keys::secret(&name), as_of).effect(Effect::Secrets(effect));
+        }
+        match self.store.commit(change, ()).await {
+            Ok(receipt) => receipt.redeem(),
+            // Some of it has changed: the next pass looks again.
+            Err(CommitError::Append(AppendError::Conflict(_))) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(count)
+    }
+}

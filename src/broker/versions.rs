@@ -1,0 +1,190 @@
+use super::authorise::while_allowed;
+use super::desk::{AdminDesk, deciding_again};
+use super::failure::Failure;
+use super::once::{done_before, remembering};
+use super::rotation::{Consumer, consumers};
+use super::world::{Effect, World};
+use crate::base::code;
+use crate::base::limits::{OUTCOME_LIFE_S, READINGS_LOOKED_AT_MAX};
+use crate::base::{AgentName, OwnerName, Scope, SecretName, Timestamp};
+use crate::idempotency::{Once, Outcome};
+use crate::ledger::Kind;
+use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
+use crate::rotation::Rotation;
+use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage, keys};
+use crate::store::Change;
+use crate::upstream::{Shape, Target};
+
+/// A secret as operators see it; never its values.
+#[derive(Clone, Debug)]
+pub struct SecretDetail {
+    /// Its name.
+    pub name: SecretName,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
+    /// The version that is handed out.
+    pub current: Option<u32>,
+    /// All versions, the newest first.
+    pub versions: Vec<Version>,
+    /// The upstream that it opens, when a rotation is declared.
+    pub upstream: Option<String>,
+    /// Who can read it.
+    pub consumers: Vec<Consumer>,
+}
+
+/// Somebody who has read a secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reader {
+    /// Who.
+    pub agent: AgentName,
+    /// Which version, the last time.
+    pub version: u32,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+/// What an operator does with a version.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VersionAct {
+    /// Hands it out again.
+    RollBack,
+    /// Ends it for good.
+    Destroy,
+}
+
+impl AdminDesk {
+    /// The secret called `name`, without its values.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none within reach.
+    pub fn secret(
+        &self,
+        by: &Authorised<ReadSecretNames>,
+        name: &SecretName,
+    ) -> Result<SecretDetail, Failure> {
+        let now = self.0.clock.now();
+        self.0.store.read(|world, _| {
+            let secret = within(world, by.operator().scope(), name)?;
+            let rotation = world.rotations.of(name);
+            Ok(SecretDetail {
+                name: name.clone(),
+                owner: secret.owner.clone(),
+                current: secret.current.map(|version| version.number),
+                versions: secret.versions().collect(),
+                upstream: rotation.and_then(upstream).map(|target| target.describe()),
+                consumers: consumers(world, name, now),
+            })
+        })
+    }
+
+    /// Who read the secret called `name` last, as the newest `READINGS_LOOKED_AT_MAX` entries of the
+    /// ledger say, and the first of these entries.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no such secret within reach, or the ledger is damaged there.
+    pub fn readers(
+        &self,
+        by: &Authorised<ReadSecretNames>,
+        name: &SecretName,
+    ) -> Result<(Vec<Reader>, u64), Failure> {
+        #[derive(serde::Deserialize)]
+        struct Event {
+            agent: AgentName,
+            secret: SecretName,
+            version: u32,
+        }
+        const REVEALED: Kind = <SecretRevealed<'_> as crate::store::Event>::KIND;
+        self.0.store.read(|world, _| within(world, by.operator().scope(), name).map(|_| ()))?;
+        let head = self.0.store.head().seq;
+        let first = head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1);
+        let (mut readers, mut from): (Vec<Reader>, u64) = (Vec::new(), first);
+        while from <= head {
+            let entries = self.0.store.entries(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
+            let Some(last) = entries.last() else { break };
+            from = last.seq.saturating_add(1);
+            for entry in entries.iter().filter(|entry| entry.kind == REVEALED) {
+                let Ok(event) = serde_json::from_slice::<Event>(&entry.event) else { continue };
+                if event.secret == *name {
+                    readers.retain(|reader| reader.agent != event.agent);
+                    readers.push(Reader { agent: event.agent, version: event.version, at: entry.time });
+                }
+            }
+        }
+        readers.reverse();
+        Ok((readers, first))
+    }
+
+    /// Hands a former version out again, or ends it for good; gives the entry that says so.
+    ///
+    /// # Errors
+    /// [`Failure`], also for a version that is in use, and for a secret that upstream knows: it would
+    /// not know the former value.
+    pub async fn change_version(
+        &self,
+        by: &Authorised<StoreSecrets>,
+        (name, number): (&SecretName, u32),
+        act: VersionAct,
+        once: Option<&Once>,
+    ) -> Result<u64, Failure> {
+        let core = &*self.0;
+        deciding_again!(async {
+            let (before, effect, as_of) = core.store.read(|world, as_of| {
+                let before = done_before(world, once, core.clock.now());
+                (before, changed(world, by.operator().scope(), (name, number), act), as_of)
+            });
+            if let Some(before) = before? {
+                return Ok(before.seq);
+            }
+            let what = match act {
+                VersionAct::RollBack => "rolled-back",
+                VersionAct::Destroy => "destroyed",
+            };
+            let event =
+                VersionChanged { operator: by.operator().name(), secret: name, version: number, what };
+            let mut change = Change::new(&event)?
+                .effect(Effect::Secrets(effect?))
+                .rely(keys::secret(name), as_of)
+                .advance(keys::secret(name))
+                .rely(crate::rotation::keys::rotation(name), as_of);
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
+            Ok(receipt.seq())
+        })
+    }
+}
+
+/// What the change of a version does, when it may be.
+fn changed(
+    world: &World,
+    scope: &Scope,
+    (name, number): (&SecretName, u32),
+    act: VersionAct,
+) -> Result<secrets::Effect, Failure> {
+    let secret = within(world, scope, name)?;
+    let version = secret.version(number).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
+    if version.stage != VersionStage::Former {
+        return Err(Failure::new(code::VERSION_NOT_FORMER));
+    }
+    let rotation = world.rotations.of(name);
+    if rotation.is_some_and(|rotation| rotation.run.is_some()) {
+        return Err(Failure::new(code::ROTATION_UNDER_WAY));
+    }
+    let is_known_upstream = rotation.and_then(upstream).is_some_and(|target| target.shape() != Shape::Pulled);
+    match act {
+        VersionAct::RollBack if is_known_upstream => Err(Failure::new(code::SECRET_IS_ROTATED)),
+        VersionAct::RollBack => Ok(secrets::Effect::Promote { name: name.clone(), version: number }),
+        VersionAct::Destroy => {
+            Ok(secrets::Effect::Destroy { id: secret.id, name: name.clone(), version: number })
+        }
+    }
+}
+
+fn upstream(rotation: &Rotation) -> Option<Target> {
+    Target::read(&rotation.declared.upstream).ok()
+}
+
+/// The secret of this name, when it is within reach.
+fn within<'a>(world: &'a World, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
+    let found = world.secrets.named(name).filter(|secret| scope.covers(secret.owner.as_ref()));
+    found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
+}

@@ -1,0 +1,211 @@
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::answers::{Items, SecretAnswer, answer};
+use super::edge::OWNER;
+use super::guard::{Operator, operator};
+use super::input::{BYTES, JSON, body, name, parse_json};
+use super::problem::Problem;
+use super::rotations::ConsumerAnswer;
+use super::routes::Table;
+use crate::base::limits::{BODY_BYTES_MAX, SECRET_BYTES_MAX};
+use crate::base::{SecretName, code};
+use crate::broker::{AdminDesk, Expected, PutSecret, Reader, SecretDetail, VersionAct};
+use crate::policy::{ReadSecretNames, StoreSecrets, TurnValueKey};
+use crate::secrets::Version;
+
+/// The operators' routes of secrets. None of them gives a value.
+pub(super) fn table() -> Table<AdminDesk> {
+    vec![
+        operator("GET", "/v1/secrets", secrets),
+        operator("GET", "/v1/secrets/{*name}", secret),
+        operator("PUT", "/v1/secrets/{*name}", put_secret),
+        operator("GET", "/v1/secret-readers/{*name}", readers),
+        operator("POST", "/v1/secret-versions/{*name}", change_version),
+        operator("POST", "/v1/value-key/turn", turn_value_key),
+    ]
+}
+
+async fn secrets(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNames>) -> Response<Body> {
+    let items = desk.secrets(&operator.authorised).into_iter().map(SecretAnswer::from).collect();
+    answer(StatusCode::OK, &Items { items })
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct SecretDetailAnswer {
+    name: String,
+    owner: Option<String>,
+    current: Option<u32>,
+    upstream: Option<String>,
+    versions: Vec<VersionAnswer>,
+    consumers: Vec<ConsumerAnswer>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct VersionAnswer {
+    number: u32,
+    stage: &'static str,
+    stored_at: String,
+    seq: u64,
+}
+
+impl From<Version> for VersionAnswer {
+    fn from(version: Version) -> Self {
+        Self {
+            number: version.number,
+            stage: version.stage.as_str(),
+            stored_at: version.stored_at.to_string(),
+            seq: version.seq,
+        }
+    }
+}
+
+impl From<SecretDetail> for SecretDetailAnswer {
+    fn from(detail: SecretDetail) -> Self {
+        Self {
+            name: detail.name.to_string(),
+            owner: detail.owner.map(|owner| owner.to_string()),
+            current: detail.current,
+            upstream: detail.upstream,
+            versions: detail.versions.into_iter().map(VersionAnswer::from).collect(),
+            consumers: detail.consumers.into_iter().map(ConsumerAnswer::from).collect(),
+        }
+    }
+}
+
+async fn secret(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadSecretNames>,
+    Path(secret): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let detail = desk.secret(&operator.authorised, &name(&secret)?)?;
+    let tag = detail.current.map(|version| format!("\"{version}\""));
+    let mut response = answer(StatusCode::OK, &SecretDetailAnswer::from(detail));
+    if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct ReadersAnswer {
+    items: Vec<ReaderAnswer>,
+    /// The oldest entry that was looked at: earlier readings are not told.
+    since_seq: u64,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct ReaderAnswer {
+    agent: String,
+    version: u32,
+    at: String,
+}
+
+impl From<Reader> for ReaderAnswer {
+    fn from(reader: Reader) -> Self {
+        Self { agent: reader.agent.to_string(), version: reader.version, at: reader.at.to_string() }
+    }
+}
+
+async fn readers(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadSecretNames>,
+    Path(secret): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    // Reading files is no work for a thread that others wait for.
+    let found = tokio::task::spawn_blocking(move || desk.readers(&operator.authorised, &secret)).await;
+    let (readers, since_seq) = found.map_err(|_| Problem::new(code::INTERNAL))??;
+    let items = readers.into_iter().map(ReaderAnswer::from).collect();
+    Ok(answer(StatusCode::OK, &ReadersAnswer { items, since_seq }))
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct StoredAnswer {
+    name: String,
+    version: u32,
+    seq: u64,
+}
+
+async fn put_secret(
+    State(desk): State<AdminDesk>,
+    operator: Operator<StoreSecrets>,
+    Path(secret): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    let owner = request.headers().get(OWNER).map(|value| name(value.to_str().unwrap_or_default()));
+    let (owner, expected) = (owner.transpose()?, expected(request.headers())?);
+    let value = body(request, BYTES, SECRET_BYTES_MAX).await?;
+    let once = operator.once(&desk, value.expose());
+    let put = PutSecret { name: secret, owner, expected };
+    let stored = desk.put_secret(&operator.authorised, put, value, once.as_ref()).await?;
+    let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
+    Ok(answer(StatusCode::CREATED, &answered))
+}
+
+/// What `If-Match` and `If-None-Match` say that there is: a version by its number, or nothing.
+fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    let number = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
+        (None, None) => Ok(None),
+        (None, Some("*")) => Ok(Some(Expected::Nothing)),
+        (Some(tag), None) => match number(tag) {
+            Some(version) => Ok(Some(Expected::Version(version))),
+            None => Err(Problem::new(code::CONDITION_INVALID)),
+        },
+        (Some(_) | None, Some(_)) => Err(Problem::new(code::CONDITION_INVALID)),
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VersionBody {
+    action: Action,
+    version: u32,
+}
+
+/// What is done with a version.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Action {
+    RollBack,
+    Destroy,
+}
+
+async fn change_version(
+    State(desk): State<AdminDesk>,
+    operator: Operator<StoreSecrets>,
+    Path(secret): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    let body = body(request, JSON, BODY_BYTES_MAX).await?;
+    let once = operator.once(&desk, body.expose());
+    let VersionBody { action, version } = parse_json(&body)?;
+    let act = match action {
+        Action::RollBack => VersionAct::RollBack,
+        Action::Destroy => VersionAct::Destroy,
+    };
+    let seq = desk.change_version(&operator.authorised, (&secret, version), act, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &super::admins::ChangedAnswer { seq }))
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct TurnedAnswer {
+    generation: u32,
+    carried_over: usize,
+}
+
+async fn turn_value_key(
+    State(desk): State<AdminDesk>,
+    operator: Operator<TurnValueKey>,
+) -> Result<Response<Body>, Problem> {
+    let turned = desk.turn_value_key(&operator.authorised).await?;
+    let answered = TurnedAnswer { generation: turned.generation, carried_over: turned.carried_over };
+    Ok(answer(StatusCode::OK, &answered))
+}

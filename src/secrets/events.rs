@@ -1,0 +1,115 @@
+use serde::Serialize;
+
+use crate::base::{
+    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, SecretId, SecretName, TokenId,
+};
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// A secret was given a new value.
+#[derive(Debug, Serialize)]
+pub struct SecretStored<'a> {
+    /// Who gave it.
+    pub operator: &'a OperatorName,
+    /// The secret's name.
+    pub secret: &'a SecretName,
+    /// Its id.
+    pub secret_id: SecretId,
+    /// The new version.
+    pub version: u32,
+    /// Whose it is from here on, when that is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<&'a OwnerName>,
+}
+
+impl Event for SecretStored<'_> {
+    const KIND: Kind = Kind(0x0301);
+    const NAME: &'static str = "secret.stored";
+}
+
+/// A secret's value is about to leave for an agent.
+#[derive(Debug, Serialize)]
+pub struct SecretRevealed<'a> {
+    /// Who gets it.
+    pub agent: &'a AgentName,
+    /// Which of its instances.
+    pub instance: InstanceId,
+    /// On which token.
+    pub token: TokenId,
+    /// Under which capability.
+    pub capability: &'a CapabilityName,
+    /// The secret's name.
+    pub secret: &'a SecretName,
+    /// The version that leaves.
+    pub version: u32,
+    /// The decision that allowed it.
+    pub decision: DecisionId,
+    /// The policy snapshot it was decided on, in hex.
+    pub snapshot: String,
+    /// The rules that determined it.
+    pub rules: Vec<String>,
+    /// The keyed digest of the request, in hex.
+    pub request: String,
+}
+
+impl Event for SecretRevealed<'_> {
+    const KIND: Kind = Kind(0x0302);
+    const NAME: &'static str = "secret.revealed";
+}
+
+/// An operator changed what becomes of a version.
+#[derive(Debug, Serialize)]
+pub struct VersionChanged<'a> {
+    /// Who.
+    pub operator: &'a OperatorName,
+    /// The secret's name.
+    pub secret: &'a SecretName,
+    /// The version.
+    pub version: u32,
+    /// `rolled-back` or `destroyed`.
+    pub what: &'static str,
+}
+
+impl Event for VersionChanged<'_> {
+    const KIND: Kind = Kind(0x0303);
+    const NAME: &'static str = "secret.version-changed";
+}
+
+/// Another generation of the value key wraps from here on.
+#[derive(Debug, Serialize)]
+pub struct ValueKeyTurned<'a> {
+    /// Who had it turn; nobody when its time had come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
+    /// The generation.
+    pub generation: u32,
+}
+
+impl Event for ValueKeyTurned<'_> {
+    const KIND: Kind = Kind(0x0304);
+    const NAME: &'static str = "value-key.turned";
+}
+
+/// Versions were carried over to the newest value key.
+#[derive(Debug, Serialize)]
+pub struct VersionsRewrapped {
+    /// How many.
+    pub versions: usize,
+}
+
+impl Event for VersionsRewrapped {
+    const KIND: Kind = Kind(0x0305);
+    const NAME: &'static str = "value-key.carried-over";
+}
+
+/// Older generations of the value key were taken out of the keyring.
+#[derive(Debug, Serialize)]
+pub struct ValueKeyShed {
+    /// Which.
+    pub generations: Vec<u32>,
+}
+
+impl Event for ValueKeyShed {
+    const KIND: Kind = Kind(0x0306);
+    const NAME: &'static str = "value-key.shed";
+}

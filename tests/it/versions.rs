@@ -1,0 +1,222 @@
+//! Versions of secrets: written on a condition, rolled back, and destroyed for good.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::broker::{Agent, Reply, TestBroker};
+use crate::support::process::{Process, files};
+
+const BYTES: &str = "application/octet-stream";
+const NAME: &str = "/v1/secrets/github/app";
+
+async fn put(broker: &TestBroker, value: &str, condition: (&str, &str)) -> Reply {
+    let headers = [("content-type", BYTES), condition];
+    broker.operator().send("PUT", NAME, &headers, value.as_bytes()).await
+}
+
+async fn change(broker: &TestBroker, action: &str, version: u32) -> Reply {
+    let body = json!({ "action": action, "version": version });
+    broker.operator().post_json("/v1/secret-versions/github/app", &body).await
+}
+
+async fn turn(broker: &TestBroker) -> Reply {
+    broker.operator().send("POST", "/v1/value-key/turn", &[], b"").await
+}
+
+async fn read(agent: &Agent) -> Reply {
+    let token = agent.token("github.repo.read").await;
+    agent.secret("github/app", &token).await
+}
+
+async fn stages(broker: &TestBroker) -> Vec<(u64, String)> {
+    let shown = broker.operator().get(NAME).await.json();
+    let stage = |item: &serde_json::Value| {
+        (item["number"].as_u64().unwrap(), item["stage"].as_str().unwrap().to_owned())
+    };
+    shown["versions"].as_array().unwrap().iter().map(stage).collect()
+}
+
+#[tokio::test]
+async fn a_write_on_a_condition_changes_nothing_when_it_does_not_hold() {
+    let broker = TestBroker::declared().await;
+    let shown = broker.operator().get(NAME).await;
+    assert_eq!(shown.header("etag"), "\"1\"");
+    assert_eq!(put(&broker, "two", ("if-match", "\"1\"")).await.json()["version"], 2);
+    let late = put(&broker, "late", ("if-match", "\"1\"")).await;
+    assert_eq!((late.status, late.code().as_str()), (412, "version_mismatch"));
+    let new = put(&broker, "late", ("if-none-match", "*")).await;
+    assert_eq!((new.status, new.code().as_str()), (412, "version_mismatch"));
+    for bad in [("if-match", "1"), ("if-match", "*"), ("if-match", "W/\"1\""), ("if-none-match", "\"1\"")] {
+        let refused = put(&broker, "late", bad).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "condition_invalid"), "{bad:?}");
+    }
+    assert_eq!(broker.operator().get(NAME).await.header("etag"), "\"2\"");
+    let headers = [("content-type", BYTES), ("if-none-match", "*")];
+    assert_eq!(broker.operator().send("PUT", "/v1/secrets/fresh", &headers, b"x").await.status, 201);
+}
+
+#[tokio::test]
+async fn a_former_version_is_handed_out_again_and_only_a_former_one() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("research-bot", &["repo-reader"]).await;
+    put(&broker, "two", ("x-nothing", "")).await;
+    assert_eq!(read(&agent).await.text(), "two");
+    assert_eq!(change(&broker, "roll-back", 1).await.status, 200);
+    let back = read(&agent).await;
+    assert_eq!((back.text().as_str(), back.header("keyward-secret-version")), ("hunter2", "1"));
+    assert_eq!(stages(&broker).await, [(2, "former".to_owned()), (1, "current".to_owned())]);
+    for action in ["roll-back", "destroy"] {
+        let refused = change(&broker, action, 1).await;
+        assert_eq!((refused.status, refused.code().as_str()), (409, "version_not_former"));
+        let refused = change(&broker, action, 9).await;
+        assert_eq!((refused.status, refused.code().as_str()), (404, "version_unknown"));
+    }
+    // The next one counts on, and the readers are told.
+    assert_eq!(put(&broker, "three", ("x-nothing", "")).await.json()["version"], 3);
+    let readers = broker.operator().get("/v1/secret-readers/github/app").await.json();
+    assert_eq!(
+        (&readers["items"][0]["agent"], &readers["items"][0]["version"]),
+        (&"research-bot".into(), &1.into())
+    );
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, target).unwrap();
+    }
+}
+
+/// Puts a copy of the data directory in the place of the one that is there.
+fn put_back(from: &Path, broker: &TestBroker) {
+    fs::remove_dir_all(broker.data()).unwrap();
+    copy(from, &broker.data());
+}
+
+#[tokio::test]
+async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_the_value_key_has_turned() {
+    let mut broker = TestBroker::declared().await;
+    let agent = broker.agent("research-bot", &["repo-reader"]).await;
+    put(&broker, "two", ("x-nothing", "")).await;
+    broker.stop().await;
+    let before = broker.path().join("before");
+    copy(&broker.data(), &before);
+    broker.serve().await;
+
+    assert_eq!(change(&broker, "destroy", 1).await.status, 200);
+    assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_not_former", "not even the broker");
+    let turned = turn(&broker).await;
+    assert_eq!((turned.status, &turned.json()["generation"]), (200, &2.into()), "{}", turned.text());
+    assert_eq!(turned.json()["carried_over"], 1, "what lives");
+    let agent = again(&broker, &agent);
+    assert_eq!(read(&agent).await.text(), "two");
+    broker.restart().await;
+    let agent = again(&broker, &agent);
+    assert_eq!(read(&agent).await.text(), "two", "after a start, too");
+    broker.stop().await;
+
+    // Somebody has kept a copy of everything from before, and gets at the keyring of now.
+    let keyring = fs::read(broker.data().join("keyring")).unwrap();
+    put_back(&before, &broker);
+    fs::write(broker.data().join("keyring"), keyring).unwrap();
+    broker.serve().await;
+    assert_eq!(change(&broker, "roll-back", 1).await.status, 200, "the older ledger knows it");
+    let agent = again(&broker, &agent);
+    let refused = read(&agent).await;
+    assert_eq!((refused.status, refused.code().as_str()), (500, "issuance_failed"), "and nothing opens it");
+    broker.stop().await;
+
+    // The honest limit: with the keyring of then, it opens.
+    put_back(&before, &broker);
+    broker.serve().await;
+    assert_eq!(change(&broker, "roll-back", 1).await.status, 200);
+    let agent = again(&broker, &agent);
+    assert_eq!(read(&agent).await.text(), "hunter2");
+}
+
+/// The same agent at the broker's address of now.
+fn again(broker: &TestBroker, agent: &Agent) -> Agent {
+    let caller = broker.caller(broker.agents(), Some(&agent.certificate), Some(&agent.key));
+    Agent { caller, certificate: agent.certificate.clone(), key: agent.key.clone() }
+}
+
+#[tokio::test]
+async fn the_value_key_turns_while_secrets_are_read_and_written_and_nothing_is_lost() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("research-bot", &["repo-reader"]).await;
+    for index in 0..40 {
+        let stored = broker.operator().put(&format!("/v1/secrets/many/s{index}"), BYTES, b"v").await;
+        assert_eq!(stored.status, 201);
+    }
+    let writing = async {
+        for index in 0..20 {
+            assert_eq!(put(&broker, &format!("value {index}"), ("x-nothing", "")).await.status, 201);
+        }
+    };
+    let turning = async {
+        for _ in 0..3 {
+            assert_eq!(turn(&broker).await.status, 200);
+        }
+    };
+    let reading = async {
+        for _ in 0..20 {
+            assert_eq!(read(&agent).await.status, 200);
+        }
+    };
+    tokio::join!(writing, turning, reading);
+    assert_eq!(read(&agent).await.text(), "value 19");
+    assert_eq!(broker.entries("value-key.shed").await.len(), 3);
+}
+
+#[tokio::test]
+async fn the_value_key_turns_by_its_schedule() {
+    let broker = TestBroker::start_with("[secrets]\nkey_life_s = 86400\n").await;
+    broker.declare().await;
+    let generations = || {
+        let keyring = fs::read_to_string(broker.data().join("keyring")).unwrap();
+        let keyring: serde_json::Value = serde_json::from_str(keyring.lines().next().unwrap()).unwrap();
+        let keys = keyring["keys"].as_array().unwrap().iter();
+        keys.filter(|key| key["family"] == 1)
+            .map(|key| key["generation"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    broker.clock.advance_s(86_000);
+    broker.look_after().await;
+    assert_eq!(generations(), [1], "not yet");
+    broker.clock.advance_s(400);
+    broker.look_after().await;
+    assert_eq!(generations(), [2], "and the one before has gone");
+}
+
+/// Every point at which a turn of the value key becomes durable: the broker is killed there, and finishes
+/// the turn when it starts again.
+#[test]
+fn key_11_a_turn_of_the_value_key_that_is_cut_short_anywhere_is_finished_and_loses_nothing() {
+    let mut process = Process::init("warn");
+    process.load_faults(0);
+    process.serve();
+    process.set_up(b"one");
+    process.good(&["secret", "put", "github/app"], b"two");
+    process.arm("count 0");
+    process.good(&["value-key", "turn"], b"");
+    let points = process.counted();
+    process.disarm();
+    assert!(points >= 10, "three entries and two keyrings: {points}");
+    for at in 1..=points {
+        process.arm(&format!("kill {at}"));
+        process.run_as("operator", &["value-key", "turn"], b"");
+        assert!(!process.is_running(), "point {at} of {points} was not reached");
+        process.kill();
+        process.disarm();
+        process.serve();
+        assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"two", "after a kill at {at}");
+        // What was begun is finished before another one begins.
+        process.good(&["value-key", "turn"], b"");
+        process.good(&["secret", "rollback", "github/app", "1"], b"");
+        assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"one", "the former one too");
+        process.good(&["secret", "rollback", "github/app", "2"], b"");
+    }
+}
