@@ -208,8 +208,8 @@ fn key_11_a_turn_of_the_value_key_that_is_cut_short_anywhere_is_finished_and_los
     for at in 1..=points {
         process.arm(&format!("kill {at}"));
         process.run_as("operator", &["value-key", "turn"], b"");
-        assert!(!process.is_running(), "point {at} of {points} was not reached");
-        process.kill();
+        process.end(&format!("kill {at}"));
+        assert_eq!(process.counted(), at, "point {at} of {points} was not reached");
         process.disarm();
         process.serve();
         assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"two", "after a kill at {at}");
