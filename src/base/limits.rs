@@ -81,6 +81,9 @@ pub const DRAIN_WAIT_S: u64 = 10;
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// Most tokens that are remembered as having a good signature: some ten megabytes.
 pub const TOKENS_SEEN_MAX: usize = 8 * 1024;
+/// Most requests of certificate holders that are under way at one listener; whoever comes then is told to come
+/// back. Taken on, they would wait a tenth of a second on two cores.
+pub const REQUESTS_UNDER_WAY_MAX: usize = 2048;
 /// Largest certificate request, in bytes.
 pub const CSR_BYTES_MAX: usize = 4 * 1024;
 /// Most capabilities in one token request.

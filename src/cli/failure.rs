@@ -105,7 +105,7 @@ impl Failure {
 
     /// Whether the broker has too much to do at this moment, and the same request may do better soon.
     pub(super) fn is_busy(&self) -> bool {
-        [code::BUSY_CONFLICT, code::LEDGER_BUSY, code::RATE_LIMITED]
+        [code::BUSY_CONFLICT, code::LEDGER_BUSY, code::OVERLOADED, code::RATE_LIMITED]
             .iter()
             .any(|busy| busy.as_str() == self.code)
     }

@@ -6,12 +6,16 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::listener::Peer;
 use super::problem::{Form, Problem};
 use super::repeat::{IDEMPOTENCY_KEY, may_be_named};
 use super::routes::Route;
 use crate::base::code;
-use crate::base::limits::{BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
+use crate::base::limits::{
+    BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, REQUESTS_UNDER_WAY_MAX, TARGET_BYTES_MAX,
+};
 use crate::base::{RequestId, Sensitive};
 use crate::telemetry::{Answered, Meters};
 
@@ -38,6 +42,7 @@ pub(super) struct Edge {
     listener: &'static str,
     routes: Vec<Route>,
     meters: Arc<Meters>,
+    under_way: Arc<Semaphore>,
 }
 
 /// What a request is called in the log and in the meters: as the route table has it, never as it
@@ -52,7 +57,8 @@ const NO_ROUTE: Called = Called { method: "", route: "(no route)" };
 
 impl Edge {
     pub(super) fn new(listener: &'static str, routes: Vec<Route>, meters: Arc<Meters>) -> Arc<Self> {
-        Arc::new(Self { listener, routes, meters })
+        let under_way = Arc::new(Semaphore::new(REQUESTS_UNDER_WAY_MAX));
+        Arc::new(Self { listener, routes, meters, under_way })
     }
 
     /// The passage itself.
@@ -62,11 +68,26 @@ impl Edge {
         let form = if request.uri().path().starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
         let acceptable = acceptable(request.uri(), request.headers())
             .and_then(|()| may_be_named(request.method(), called.route, request.headers()));
-        let response = match acceptable {
-            Ok(()) => answer(request, next).await,
+        let response = match acceptable.and_then(|()| self.taken_on(&request)) {
+            Ok(place) => answer(request, next, place).await,
             Err(problem) => problem.into_response(),
         };
         self.finish(id, response, called, form)
+    }
+
+    /// A place among the requests under way, for a certificate's holder. Whoever shows none needs none, and so
+    /// cannot take one away: what is public costs little, or is limited by its address.
+    fn taken_on(&self, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        let peer = request.extensions().get::<Peer>();
+        if peer.is_none_or(|peer| peer.certificate.is_none()) {
+            return Ok(None);
+        }
+        self.place().map(Some)
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.under_way).try_acquire_owned();
+        place.map_err(|_| Problem::new(code::OVERLOADED))
     }
 
     fn called(&self, request: &Request) -> Called {
@@ -106,9 +127,13 @@ impl Edge {
 }
 
 /// The handler runs as a task of its own: a caller that hangs up does not stop a commit halfway, and
-/// a panic costs one request.
-async fn answer(request: Request, next: Next) -> Response {
-    let handled = tokio::spawn(async move { next.run(request).await });
+/// a panic costs one request. Its place is given back when the handler has ended.
+async fn answer(request: Request, next: Next, place: Option<OwnedSemaphorePermit>) -> Response {
+    let handled = tokio::spawn(async move {
+        let response = next.run(request).await;
+        drop(place);
+        response
+    });
     handled.await.unwrap_or_else(|_| Problem::new(code::INTERNAL).into_response())
 }
 
@@ -214,6 +239,7 @@ mod tests {
     use hyper::body::{Body as HttpBody, Bytes, Frame};
 
     use super::*;
+    use crate::telemetry::Latency;
 
     /// A body that does not come.
     struct Never;
@@ -232,6 +258,21 @@ mod tests {
 
     fn code_of(read: Result<Sensitive<Vec<u8>>, Problem>) -> Option<code::Code> {
         read.err().map(|problem| problem.code())
+    }
+
+    #[test]
+    fn no_more_requests_are_taken_on_than_the_limit_and_whoever_is_nobody_takes_no_place() {
+        let edge = Edge::new("agents", Vec::new(), Arc::new(Meters::new(&Latency::new())));
+        let places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.place().ok().unwrap()).collect();
+        let refused = edge.place().err().unwrap();
+        assert_eq!(refused.code(), code::OVERLOADED);
+        let response = refused.write_out();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let nobody = Request::new(Body::empty());
+        assert!(edge.taken_on(&nobody).is_ok_and(|place| place.is_none()));
+        drop(places);
+        assert!(edge.place().is_ok());
     }
 
     #[tokio::test]

@@ -94,6 +94,9 @@ super::codes! {
     LEDGER_BUSY "ledger_busy" Unavailable:
         "too much waits for the ledger",
         "come back in a moment";
+    OVERLOADED "overloaded" Unavailable:
+        "more requests are under way than the broker takes on",
+        "wait as long as Retry-After says; if it lasts, the broker needs more cores or a faster disk";
     BUSY_CONFLICT "busy_conflict" Unavailable:
         "what this relies on changed each time that it was decided",
         "what this relies on keeps changing: come back in a moment";
