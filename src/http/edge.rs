@@ -109,8 +109,12 @@ impl Edge {
         }
         if let Some(problem) = problem {
             code = problem.code().as_str();
+            let is_shed = problem.code() == code::OVERLOADED;
             response = problem.in_form(form).of_request(id).write_out();
-            tracing::info!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
+            // A broker that has too much to do does not write a line about each: the meters count them.
+            if !is_shed {
+                tracing::info!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
+            }
         } else {
             tracing::debug!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), "answered");
         }

@@ -76,7 +76,7 @@ pub(crate) fn figure(number: f64) -> String {
     if !number.is_finite() {
         return "void".to_owned();
     }
-    if number < 100.0 {
+    if number < 100.0 && number.fract() != 0.0 {
         return format!("{number:.1}");
     }
     let digits = format!("{number:.0}");

@@ -173,6 +173,9 @@ pub(crate) async fn drive(server: &Server, load: Load, askers: &[Asker]) -> Resu
     })
 }
 
+/// Connections that are made at the same time: one that waits too long for its first use is closed.
+const AT_ONCE: usize = 32;
+
 /// A kept connection, and what it asks.
 type Kept = (Connection, Arc<[u8]>);
 
@@ -183,11 +186,25 @@ async fn connect(
     askers: &[Asker],
     count: usize,
 ) -> Result<(Vec<Kept>, Vec<TokenName>), Failed> {
+    let mut tasks = JoinSet::new();
+    for lane in 0..AT_ONCE.min(count) {
+        let askers: Vec<Asker> =
+            askers.iter().cycle().take(count).skip(lane).step_by(AT_ONCE).cloned().collect();
+        tasks.spawn(async move {
+            let (mut kept, mut tokens) = (Vec::with_capacity(askers.len()), Vec::new());
+            for Asker { agent, request } in askers {
+                let mut connection = Connection::open(address, &agent.identity).await?;
+                tokens.extend(TokenName::in_body(connection.ask(&request).await?.body));
+                kept.push((connection, request));
+            }
+            Ok::<_, Failed>((kept, tokens))
+        });
+    }
     let (mut kept, mut tokens) = (Vec::with_capacity(count), Vec::new());
-    for asker in askers.iter().cycle().take(count) {
-        let mut connection = Connection::open(address, &asker.agent.identity).await?;
-        tokens.extend(TokenName::in_body(connection.ask(&asker.request).await?.body));
-        kept.push((connection, Arc::clone(&asker.request)));
+    while let Some(lane) = tasks.join_next().await {
+        let (more, more_tokens) = lane??;
+        kept.extend(more);
+        tokens.extend(more_tokens);
     }
     Ok((kept, tokens))
 }

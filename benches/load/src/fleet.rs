@@ -109,8 +109,9 @@ fn parsed(body: &[u8]) -> Result<Value, Failed> {
     Ok(serde_json::from_slice(body)?)
 }
 
-/// An agent with its certificate, and what it needs to read a secret.
+/// An agent with its certificate.
 pub(crate) struct Agent {
+    pub(crate) name: String,
     pub(crate) identity: Identity,
 }
 
@@ -152,7 +153,8 @@ pub(crate) async fn enrol(
 
 async fn enrol_one(admin: &mut Connection, nobody: &mut Connection, number: usize) -> Result<Agent, Failed> {
     const JSON: &str = "content-type: application/json\r\n";
-    let path = format!("/v1/agents/agent-{number}/invitations");
+    let name = format!("agent-{number}");
+    let path = format!("/v1/agents/{name}/invitations");
     let invitation = admin.ask(&request("POST", &path, JSON, r#"{"roles":["bench"]}"#)).await?;
     let invitation = parsed(invitation.body)?;
     let code = invitation["code"].as_str().ok_or_else(|| format!("no code in {invitation}"))?;
@@ -169,7 +171,7 @@ async fn enrol_one(admin: &mut Connection, nobody: &mut Connection, number: usiz
         enrolled["certificate"].as_str().ok_or_else(|| format!("no certificate: {enrolled}"))?;
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes())?];
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    Ok(Agent { identity: Identity::new(chain, key)? })
+    Ok(Agent { name, identity: Identity::new(chain, key)? })
 }
 
 /// A request for the secret, with a token that `agent` gets for it.

@@ -36,6 +36,16 @@ pub(crate) fn used_on(cores: &[usize]) -> Result<Duration, Failed> {
     Ok(Duration::from_secs_f64(ticks / TICKS_PER_S))
 }
 
+/// Memory of a process that is in use now, and the most that ever was, in KiB.
+pub(crate) fn memory_of(pid: u32) -> Result<(u64, u64), Failed> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let of = |field: &str| -> Result<u64, Failed> {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    };
+    Ok((of("VmRSS:")?, of("VmHWM:")?))
+}
+
 /// How long a write of 16 KiB into allocated space takes to be durable in `dir`.
 pub(crate) fn sync_latency(dir: &Path, times: u64) -> Result<Latencies, Failed> {
     const BYTES: u64 = 16 * 1024;

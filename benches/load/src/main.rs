@@ -6,6 +6,7 @@ mod chart;
 mod client;
 mod drive;
 mod fleet;
+mod hardship;
 mod machine;
 mod report;
 mod tally;
@@ -14,12 +15,15 @@ mod turns;
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bed::{Bed, Server};
 use client::Connection;
 use drive::{Asker, Load};
 use fleet::{Agent, Operator};
+use hardship::{Started, overload};
 use report::Conditions;
+use tally::Spread;
 use turns::{Measured, What, Workload, take_turns};
 
 /// Why there are no figures.
@@ -77,7 +81,8 @@ async fn measure(
     let syncs = machine::sync_latency(&bed.dir, if extent == Extent::Smoke { 20 } else { 400 })?;
     let mut conditions = Conditions::of(&bed.dir, &syncs);
     println!("{}\n", conditions.lines().join("\n"));
-    let (keyward, _) = bed.keyward().await?;
+    let (keyward, ready) = bed.keyward().await?;
+    conditions.started.push(Started::now(&keyward, ready, 0, 0)?);
     fleet::declare(bed)?;
     let operator = Operator::of(bed)?;
     let count = if extent == Extent::Smoke { SMOKE_AGENTS } else { STORM_AGENTS };
@@ -97,6 +102,14 @@ async fn measure(
         let askers = askers(workload, &agents, &keyward).await?;
         measured.push(take_turns(workload, (&keyward, &floor), &operator, &askers).await?);
     }
+    if let Some(capacity) = measured.iter().find_map(capacity).filter(|_| extent == Extent::Standard) {
+        let asker =
+            |agent: &Arc<Agent>| Asker { agent: agent.clone(), request: fleet::mint_request().into() };
+        let askers: Vec<Asker> = agents.iter().map(asker).collect();
+        let came_of_it = overload(&keyward, &operator, &askers, capacity).await?;
+        println!("{came_of_it:?}");
+        conditions.overload = Some(came_of_it);
+    }
     let head = operator.head().await?;
     Bed::stop(keyward)?;
     let entries = bed.verify()?;
@@ -105,7 +118,18 @@ async fn measure(
     }
     println!("\nthe ledger verifies offline: {entries} entries");
     conditions.entries = entries;
+    let (keyward, ready) = bed.keyward().await?;
+    let started = Started::now(&keyward, ready, count, entries)?;
+    println!("{started:?}");
+    conditions.started.push(started);
+    Bed::stop(keyward)?;
     Ok((conditions, measured))
+}
+
+/// What Keyward does at most, by the workload that shows it.
+fn capacity(measured: &Measured) -> Option<f64> {
+    let shows_it = matches!(measured.workload.load, Load::Warm { connections: 64, .. });
+    shows_it.then(|| Spread::of(measured.rounds.iter().map(|round| round.keyward.rate)).median)
 }
 
 /// How large an answer is.
@@ -127,11 +151,7 @@ impl Sized {
 }
 
 /// Who asks what in `workload`. Reading takes a token first, which is not a part of what is measured.
-async fn askers(
-    workload: Workload,
-    agents: &[std::sync::Arc<Agent>],
-    keyward: &Server,
-) -> Result<Vec<Asker>, Failed> {
+async fn askers(workload: Workload, agents: &[Arc<Agent>], keyward: &Server) -> Result<Vec<Asker>, Failed> {
     let mint = fleet::mint_request();
     let needed = match workload.load {
         Load::Warm { connections, .. } | Load::Open { connections, .. } => connections.min(agents.len()),
@@ -168,9 +188,12 @@ fn workloads(extent: Extent, seconds: Option<f64>) -> Vec<Workload> {
         read,
         Workload { rounds: rounds.min(3), ..storm },
     ];
-    if smoke {
-        let open = Load::Open { connections: 16, rate: 200.0, seconds };
-        all.push(mint("open loop", "", open));
-    }
+    // A clock asks, not the answer before; latency counts from when a request was due.
+    let open = |rate| Load::Open { connections: 64, rate, seconds };
+    all.push(if smoke {
+        mint("200 mints a second, open loop", "", open(200.0))
+    } else {
+        mint("5,000 mints a second, open loop", "", open(5000.0))
+    });
     all
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::Failed;
 use crate::chart::{Pair, bars, figure};
+use crate::hardship::{Overload, Started};
 use crate::machine;
 use crate::tally::{Latencies, Spread};
 use crate::turns::{Figures, Measured, Round};
@@ -21,6 +22,8 @@ pub(crate) struct Conditions {
     pub(crate) answers: (usize, usize),
     /// Entries that the ledger had in the end, read back and verified offline.
     pub(crate) entries: u64,
+    pub(crate) started: Vec<Started>,
+    pub(crate) overload: Option<Overload>,
 }
 
 impl Conditions {
@@ -30,7 +33,14 @@ impl Conditions {
             "{}; 16 KiB are durable in {p50:.0} µs (p50), {p99:.0} µs (p99)",
             machine::file_system(dir)
         );
-        Self { machine: machine::described(), disk, answers: (0, 0), entries: 0 }
+        Self {
+            machine: machine::described(),
+            disk,
+            answers: (0, 0),
+            entries: 0,
+            started: Vec::new(),
+            overload: None,
+        }
     }
 
     pub(crate) fn lines(&self) -> [&str; 2] {
@@ -111,7 +121,42 @@ fn tables(commit: &str, conditions: &Conditions, measured: &[Measured]) -> Strin
         text += &times(one);
     }
     text += "\n![answers a second](performance/rate.svg)\n![CPU for one answer](performance/cpu.svg)\n";
-    text + "![latency, p50](performance/p50.svg)\n![latency, p99](performance/p99.svg)\n\n"
+    text += "![latency, p50](performance/p50.svg)\n![latency, p99](performance/p99.svg)\n\n";
+    text += &starts(&conditions.started);
+    text + &conditions.overload.as_ref().map(hardship).unwrap_or_default()
+}
+
+fn starts(started: &[Started]) -> String {
+    let mut text = "| started with | ready after | resident memory then |\n|---|---|---|\n".to_owned();
+    for Started { agents, entries, ready, resident_kib } in started {
+        text += &format!(
+            "| {} agents, {} entries | {:.2} s | {} MiB |\n",
+            figure(*agents as f64),
+            figure(*entries as f64),
+            ready.as_secs_f64(),
+            resident_kib / 1024
+        );
+    }
+    text + "\n"
+}
+
+fn hardship(overload: &Overload) -> String {
+    format!(
+        "**Overload.** {} mints a second were due, twice what it did over 64 connections, over {} connections: {} a \
+         second were answered with a token (p99 {:.0} ms after they were due), {} a second were told to come back \
+         (503, Retry-After). Resident memory went from {} to at most {} MiB. A revocation in the middle of it was \
+         durable and in effect after {:.0} ms. The next mint on a new connection was done within 10 ms {:.0} ms after \
+         it ended.\n\n",
+        figure(overload.due),
+        figure(overload.connections as f64),
+        figure(overload.answered),
+        overload.p99_ms,
+        figure(overload.shed),
+        overload.resident_kib / 1024,
+        overload.resident_most_kib / 1024,
+        overload.revoked.as_secs_f64() * 1e3,
+        overload.recovered.as_secs_f64() * 1e3,
+    )
 }
 
 /// The median of the rounds' ratios, so that what disturbs both sides of a round cancels.
