@@ -107,9 +107,26 @@ impl Bed {
 
     /// Starts the broker and waits until it is ready; also says how long that took.
     pub(crate) async fn keyward(&self) -> Result<(Server, Duration), Failed> {
+        self.start(pinned(&self.keyward)).await
+    }
+
+    /// The same below valgrind, which is told later to begin to count.
+    pub(crate) async fn keyward_counted(&self) -> Result<Server, Failed> {
+        let mut command = pinned(Path::new("valgrind"));
+        command.args(["--quiet", "--tool=callgrind", "--instr-atstart=no"]);
+        command.arg(format!("--callgrind-out-file={}", self.path("counts"))).arg(&self.keyward);
+        Ok(self.start(command).await?.0)
+    }
+
+    /// What was counted up to the `dump`-th dump.
+    pub(crate) fn counts(&self, dump: usize) -> String {
+        self.path(&format!("counts.{dump}"))
+    }
+
+    async fn start(&self, mut command: Command) -> Result<(Server, Duration), Failed> {
         let log = File::options().append(true).create(true).open(self.path("broker.log"))?;
         let start = Instant::now();
-        let child = pinned(&self.keyward).args(["serve", "--config", &self.config()]).stderr(log).spawn()?;
+        let child = command.args(["serve", "--config", &self.config()]).stderr(log).spawn()?;
         let mut server = Server { side: Side::Keyward, address: self.agents, child };
         let ready = request("GET", "/readyz", "", "");
         while start.elapsed() < Duration::from_secs(60) {

@@ -7,6 +7,7 @@ mod client;
 mod drive;
 mod fleet;
 mod hardship;
+mod instructions;
 mod machine;
 mod report;
 mod tally;
@@ -34,6 +35,8 @@ pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 enum Extent {
     /// What shows that it works, in some seconds.
     Smoke,
+    /// Keyward alone, its instructions counted.
+    Instructions,
     /// What the page's first tables show.
     Standard,
 }
@@ -51,6 +54,7 @@ fn main() -> Result<(), Failed> {
     let given = |name: &str| arguments.get(name).ok_or_else(|| format!("`{name}=` is missing"));
     let extent = match given("extent")?.as_str() {
         "smoke" => Extent::Smoke,
+        "instructions" => Extent::Instructions,
         "standard" => Extent::Standard,
         other => return Err(format!("no such extent: {other}").into()),
     };
@@ -60,6 +64,11 @@ fn main() -> Result<(), Failed> {
         return Err(format!("{} forgets what is synced to it: name another with --dir", dir.display()).into());
     }
     let bed = Bed::make(dir, given("keyward")?.into(), given("floor")?.into())?;
+    if extent == Extent::Instructions {
+        let thousands = runtime.block_on(count(&bed))?;
+        println!("{thousands:.1} thousand instructions for a warm mint");
+        return Ok(());
+    }
     let seconds = arguments.get("seconds").map(|text| text.parse()).transpose()?;
     let mut workloads = workloads(extent, seconds);
     if let Some(only) = arguments.get("only") {
@@ -70,6 +79,16 @@ fn main() -> Result<(), Failed> {
         report::write(&PathBuf::from(pages), given("commit")?, &conditions, &measured)?;
     }
     Ok(())
+}
+
+/// Thousands of instructions for a warm mint.
+async fn count(bed: &Bed) -> Result<f64, Failed> {
+    let keyward = bed.keyward_counted().await?;
+    fleet::declare(bed)?;
+    let agents = fleet::enrol(&Operator::of(bed)?, keyward.address, 0, SMOKE_AGENTS).await?;
+    let asker = |agent: &Arc<Agent>| Asker { agent: agent.clone(), request: fleet::mint_request().into() };
+    let askers: Vec<Asker> = agents.iter().map(asker).collect();
+    instructions::for_a_mint(bed, &keyward, &askers).await
 }
 
 /// Sets up both servers and runs all workloads.
