@@ -1,17 +1,17 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::base::code;
 use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::broker::{Core, Founding, Settings, World, authorities, record_slots, token_keys};
+use crate::broker::{Core, Founding, Settings, World, authorities, notary, record_slots, token_keys};
 use crate::cli::Failure;
 use crate::config::{Config, RootKey};
-use crate::crypto::{AeadKey, Ed25519Key, MacKey};
+use crate::crypto::{AeadKey, MacKey};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
-use crate::ledger::{Notary, SEGMENT_BYTES};
+use crate::ledger::SEGMENT_BYTES;
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
@@ -104,7 +104,7 @@ pub(super) async fn assemble(
     let failed = |failure: crate::broker::Failure| broker_failure(&failure);
     let authorities = authorities(&store, &founding, &keyring).await.map_err(failed)?;
     let token_keys = token_keys(&store, &keyring).await.map_err(failed)?;
-    let notary = notary(config, &keyring)?;
+    let notary = notary(&store, &keyring, &config.trust_domain).map_err(failed)?;
     let issuer_name = config.tokens.issuer.as_str();
     let aead = |family| keyring.aead(family).map_err(|error| keyring_failure(&error));
     let opener = Opener::new(value_keys(&keyring)?);
@@ -125,7 +125,8 @@ pub(super) async fn assemble(
         issuer,
         keyring: Mutex::new(keyring),
         keyring_path: keyring_path(config),
-        notary,
+        notary: RwLock::new(notary),
+        checkpoint_key_turn: tokio::sync::Mutex::default(),
         sealer,
         value_key_turn: tokio::sync::Mutex::default(),
         verifier,
@@ -142,18 +143,23 @@ pub(super) async fn assemble(
         rotations: tokio::sync::watch::channel(0).0,
         standing: tokio::sync::watch::channel(0).0,
         authorities_changed: tokio::sync::watch::channel(0).0,
-        settings: Settings {
-            trust_domain: config.trust_domain.clone(),
-            address: config.server.address.clone(),
-            admin_address: config.server.admin_address.clone(),
-            agent_life_s: config.certificates.agent_life_s,
-            renewal_grace_s: config.certificates.renewal_grace_s,
-            operator_life_s: config.certificates.operator_life_s,
-            value_key_life_s: config.secrets.key_life_s,
-            token_key_life_s: config.tokens.key_life_s,
-            tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
-        },
+        settings: settings(config),
     })
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        trust_domain: config.trust_domain.clone(),
+        address: config.server.address.clone(),
+        admin_address: config.server.admin_address.clone(),
+        agent_life_s: config.certificates.agent_life_s,
+        renewal_grace_s: config.certificates.renewal_grace_s,
+        operator_life_s: config.certificates.operator_life_s,
+        value_key_life_s: config.secrets.key_life_s,
+        checkpoint_key_life_s: config.checkpoints.key_life_s,
+        token_key_life_s: config.tokens.key_life_s,
+        tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
+    }
 }
 
 /// Every generation of the value key that there is: more than one while a turn is unfinished.
@@ -171,13 +177,6 @@ pub(super) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
     let slots = core.keyring.lock().unwrap_or_else(PoisonError::into_inner).slots(&core.keyring_path);
     let slots = slots.map_err(|error| keyring_failure(&error))?;
     record_slots(&core.store, &slots, by).await.map_err(|failure| broker_failure(&failure))
-}
-
-/// Signs checkpoints of this ledger under its own name: trust domain and ledger id.
-pub(super) fn notary(config: &Config, keyring: &Keyring) -> Result<Notary, Failure> {
-    let pkcs8 = keyring.signing(Family::Checkpoint, 1).map_err(|error| keyring_failure(&error))?;
-    let key = Ed25519Key::from_pkcs8(pkcs8).map_err(|error| broken(&error))?;
-    Ok(Notary::new(format!("{}/{}", config.trust_domain, keyring.ledger()), key))
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {

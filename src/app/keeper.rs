@@ -49,6 +49,9 @@ impl Keeper {
         if let Err(failure) = self.core.keep_value_key().await {
             tracing::error!(?failure, "the value key could not be kept to its schedule");
         }
+        if let Err(failure) = self.core.keep_checkpoint_key().await {
+            tracing::error!(?failure, "the checkpoint key could not be kept to its schedule");
+        }
     }
 
     /// Trust first: whoever comes with a certificate of the newest authority has to be let in.

@@ -100,6 +100,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Cert(_)
         | Command::Authority(_)
         | Command::TokenKey(_)
+        | Command::CheckpointKey(_)
         | Command::Capability(_)
         | Command::Role(_)
         | Command::Secret(_)

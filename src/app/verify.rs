@@ -2,15 +2,18 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::assemble::{broken, keyring_failure, notary, open_keyring};
+use super::assemble::{broken, broker_failure, keyring_failure, open_keyring};
 use crate::base::code;
+use crate::broker::checkpoint_key;
 use crate::cli::{Console, Failure};
 use crate::config::Config;
+use crate::custody::CheckpointKeyTurned;
+use crate::keyring::{Family, Keyring};
 use crate::ledger::{
-    Checkpoint, CheckpointError, DeltaKeys, End, HostLayer, NoteVerifier, Verified, VerifyError,
+    Checkpoint, CheckpointError, DeltaKeys, End, HostLayer, NoteVerifier, Sought, Verified, VerifyError,
     verify as verify_ledger,
 };
-use crate::store::delta_keys;
+use crate::store::{Event, delta_keys};
 
 /// What `verify` is to look at.
 pub(super) struct Wanted<'a> {
@@ -28,19 +31,23 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
         (Some(config), _) => {
             let keyring = open_keyring(config)?;
             let keys: DeltaKeys = delta_keys(&keyring).map_err(|error| keyring_failure(&error))?;
-            let verifier = notary(config, &keyring)?.verifier().clone();
-            (config.data_dir.as_path(), Some(keyring.ledger()), Some(keys), Some(verifier))
+            let verifier = own_key(config, &keyring)?;
+            (config.data_dir.as_path(), Some(keyring.ledger()), Some(keys), verifier)
         }
         (None, Some(dir)) => (dir, None, None, None),
         (None, None) => {
             return Err(Failure::usage("nothing says which ledger", "name --config or --data-dir"));
         }
     };
-    let checkpoint = checkpoint(wanted, verifier)?;
+    let note = note(wanted, verifier)?;
+    let checkpoint =
+        note.as_ref().map(|(note, _)| Checkpoint::claimed(note)).transpose().map_err(unverified)?;
     let layer = HostLayer::existing(&dir.join("ledger"));
-    let verified =
-        verify_ledger(&layer, ledger, keys.as_ref(), checkpoint.as_ref().map_or(0, |one| one.size))
-            .map_err(|error| refused(&error))?;
+    let sought = Sought {
+        root_at: checkpoint.as_ref().map_or(0, |one| one.size),
+        events_of: Some(CheckpointKeyTurned::KIND),
+    };
+    let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
     let end = match verified.end {
         End::Closed => "closed",
         End::Open => "open",
@@ -50,7 +57,8 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
         let why = format!("there is no ledger entry below `{}`", dir.display());
         return Err(Failure::new(code::LEDGER_EMPTY).because(why));
     }
-    if let Some(checkpoint) = &checkpoint {
+    if let (Some(checkpoint), Some((note, trusted))) = (&checkpoint, note) {
+        signed(&note, trusted, &verified.events)?;
         compare(checkpoint, &verified)?;
     }
     let (entries, head, root) = (verified.entries, verified.head, verified.root.hex());
@@ -74,11 +82,17 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
     Ok(())
 }
 
-/// The checkpoint to compare with, opened with the ledger's own key or the one that was named.
-fn checkpoint(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<Checkpoint>, Failure> {
+/// The oldest checkpoint key that the keyring has: announcements lead from it to all others.
+fn own_key(config: &Config, keyring: &Keyring) -> Result<Option<NoteVerifier>, Failure> {
+    let Some(oldest) = keyring.oldest_signing(Family::Checkpoint) else { return Ok(None) };
+    let notary = checkpoint_key(keyring, oldest, &config.trust_domain);
+    Ok(Some(notary.map_err(|failure| broker_failure(&failure))?.verifier().clone()))
+}
+
+/// The checkpoint to compare with, as it stands there, and the key to begin with: the one that was
+/// named, or the ledger's own.
+fn note(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<(String, NoteVerifier)>, Failure> {
     let Some(path) = wanted.checkpoint else { return Ok(None) };
-    let unverified =
-        |error: CheckpointError| Failure::new(code::CHECKPOINT_REFUSED).because(error.to_string());
     let verifier = match (wanted.key.map(NoteVerifier::parse).transpose().map_err(unverified)?, own) {
         (Some(named), _) => named,
         (None, Some(own)) => own,
@@ -88,7 +102,35 @@ fn checkpoint(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<C
         let why = format!("`{}` cannot be read: {}", path.display(), error.kind());
         Failure::new(code::FILE_UNUSABLE).because(why)
     })?;
-    verifier.open(&note).map(Some).map_err(unverified)
+    Ok(Some((note, verifier)))
+}
+
+/// Whether the key that is trusted signed `note`, or one that it leads to by announcements on the
+/// ledger: forwards to those that took over from it, backwards to those that it took over from.
+fn signed(note: &str, trusted: NoteVerifier, events: &[Vec<u8>]) -> Result<(), Failure> {
+    let announced: Vec<String> = events.iter().filter_map(|event| announcement(event)).collect();
+    let follow = |announced: &mut dyn Iterator<Item = &String>| {
+        let mut chain = vec![trusted.clone()];
+        for one in announced {
+            chain.extend(chain.last().and_then(|last| last.introduced_by(one)));
+        }
+        chain
+    };
+    let forwards = follow(&mut announced.iter());
+    let backwards = follow(&mut announced.iter().rev());
+    if forwards.iter().chain(&backwards).any(|key| key.open(note).is_ok()) {
+        return Ok(());
+    }
+    trusted.open(note).map(drop).map_err(unverified)
+}
+
+fn announcement(event: &[u8]) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_slice(event).ok()?;
+    event.get("announcement")?.as_str().map(str::to_owned)
+}
+
+fn unverified(error: CheckpointError) -> Failure {
+    Failure::new(code::CHECKPOINT_REFUSED).because(error.to_string())
 }
 
 /// Whether the ledger still begins with what the checkpoint was signed over.

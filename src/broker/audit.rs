@@ -3,7 +3,7 @@ use super::failure::Failure;
 use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::custody::SlotsChanged;
+use crate::custody::{CheckpointKeyTurned, SlotsChanged};
 use crate::ledger::Kind;
 use crate::operators::{
     OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
@@ -110,6 +110,7 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorCertificatePromoted<'_>,
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
+    CheckpointKeyTurned<'_>,
     RotationBegun<'_>,
     RotationPrepared<'_>,
     RotationAttempted<'_>,

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::failure::Failure;
 use super::world::World;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub operator_life_s: i64,
     /// How long a value key wraps, in seconds.
     pub value_key_life_s: i64,
+    /// How long a checkpoint key signs, in seconds.
+    pub checkpoint_key_life_s: i64,
     /// How long a token key signs, in seconds.
     pub token_key_life_s: i64,
     /// Limits of token lives, and the broker's own audience.
@@ -63,7 +65,9 @@ pub struct Core {
     /// Held by whoever turns to another value key: one at a time.
     pub value_key_turn: tokio::sync::Mutex<()>,
     /// Signs checkpoints of the ledger.
-    pub notary: Notary,
+    pub notary: RwLock<Notary>,
+    /// Held by whoever turns to another checkpoint key, likewise.
+    pub checkpoint_key_turn: tokio::sync::Mutex<()>,
     /// Verifies tokens.
     pub verifier: Verifier,
     /// Digests requests.
@@ -248,13 +252,14 @@ impl AgentDesk {
     /// later whether an entry was cut off or rewritten since.
     #[must_use]
     pub fn checkpoint(&self) -> String {
-        self.0.notary.sign(&self.0.store.tree())
+        let notary = self.0.notary.read().unwrap_or_else(PoisonError::into_inner);
+        notary.sign(&self.0.store.tree())
     }
 
     /// The key that verifies checkpoints, as signed notes write it.
     #[must_use]
     pub fn checkpoint_key(&self) -> String {
-        self.0.notary.verifier().to_string()
+        self.0.notary.read().unwrap_or_else(PoisonError::into_inner).verifier().to_string()
     }
 
     /// The `iss` of tokens, which is also the broker's own audience.

@@ -2,11 +2,13 @@ use std::collections::BTreeMap;
 
 use super::bootstrap::{Founding, broken};
 use super::failure::Failure;
+use super::turn_checkpoint_key::FIRST;
 use super::world::{Effect, World};
-use crate::base::code;
-use crate::crypto::{EcdsaKey, SignatureForm};
+use crate::base::{TrustDomain, code};
+use crate::crypto::{EcdsaKey, Ed25519Key, SignatureForm};
 use crate::issuance::Keys;
 use crate::keyring::{Family, Generations, Keyring, Stage};
+use crate::ledger::Notary;
 use crate::pki::{self, Authority, AuthorityFounded};
 use crate::store::{Change, Store};
 use crate::token::{self, Signer, TokenKeyStaged};
@@ -96,6 +98,25 @@ pub async fn token_keys(store: &Store<World>, keyring: &Keyring) -> Result<Keys<
         counting.into_iter().map(|one| Ok((one, token_key(keyring, one)?))).collect();
     let all = all?;
     active.and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
+}
+
+/// Whoever signs checkpoints of this ledger now.
+///
+/// # Errors
+/// [`Failure`] when the keyring does not have the key that the ledger knows.
+pub fn notary(store: &Store<World>, keyring: &Keyring, domain: &TrustDomain) -> Result<Notary, Failure> {
+    let known = store.read(|world, _| world.custody.checkpoint_key());
+    checkpoint_key(keyring, known.map_or(FIRST, |(generation, _)| generation), domain)
+}
+
+/// The checkpoint key of this generation, ready to sign under the ledger's name: trust domain and id.
+///
+/// # Errors
+/// [`Failure`] when the keyring does not have it.
+pub fn checkpoint_key(keyring: &Keyring, generation: u32, domain: &TrustDomain) -> Result<Notary, Failure> {
+    let pkcs8 = keyring.signing(Family::Checkpoint, generation).map_err(|_| missing())?;
+    let key = Ed25519Key::from_pkcs8(pkcs8).map_err(|error| broken(&error))?;
+    Ok(Notary::new(format!("{domain}/{}", keyring.ledger()), key))
 }
 
 /// The authority's private key of this generation, ready to sign certificates.

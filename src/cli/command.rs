@@ -5,10 +5,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
 use super::identity::default_home;
+use super::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
 use super::nouns::{
-    AgentCommand, AuditCommand, AuthorityCommand, CertCommand, ConfigCommand, InitArgs, ListCommand,
-    OperatorCommand, RotationCommand, SecretCommand, SlotCommand, TokenArgs, TokenKeyCommand,
-    ValueKeyCommand,
+    AgentCommand, AuditCommand, CertCommand, ConfigCommand, InitArgs, ListCommand, OperatorCommand,
+    RotationCommand, SecretCommand, SlotCommand, TokenArgs,
 };
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
@@ -137,6 +137,9 @@ pub enum Command {
     /// The token key's generations; they follow a schedule of their own
     #[command(subcommand)]
     TokenKey(TokenKeyCommand),
+    /// The key that signs checkpoints of the ledger; it turns by a schedule of its own
+    #[command(subcommand)]
+    CheckpointKey(CheckpointKeyCommand),
     /// Operators: invite, list, give roles, take away
     #[command(subcommand)]
     Operator(OperatorCommand),

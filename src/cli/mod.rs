@@ -16,6 +16,7 @@ mod host;
 mod identity;
 mod input;
 mod join;
+mod key_nouns;
 mod nouns;
 mod operator;
 mod passphrase;
@@ -81,6 +82,7 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         }
         Command::Authority(command) => signing_keys::authority(&home, command, console).await,
         Command::TokenKey(command) => signing_keys::token_key(&home, command, console).await,
+        Command::CheckpointKey(command) => signing_keys::checkpoint_key(&home, command, console).await,
         Command::Capability(_) => admin::list(&home, "/v1/capabilities", console).await,
         Command::Role(_) => admin::list(&home, "/v1/roles", console).await,
         Command::Secret(command) => secret::secret(&home, command, console).await,

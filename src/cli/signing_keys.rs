@@ -2,12 +2,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::admin::list;
+use super::admin::{cell, list};
 use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::Kind;
-use super::nouns::{AuthorityCommand, TokenKeyCommand};
+use super::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand};
 
 /// `keyward authority …`
 pub(super) async fn authority(
@@ -50,6 +50,23 @@ pub(super) async fn token_key(
         }
     }
     list(home, "/v1/token-keys", console).await
+}
+
+/// `keyward checkpoint-key …`
+pub(super) async fn checkpoint_key(
+    home: &Path,
+    command: &CheckpointKeyCommand,
+    console: &Console,
+) -> Result<(), Failure> {
+    let CheckpointKeyCommand::Turn = command;
+    let client = Client::of(home, Kind::Operator).await?;
+    let answer = client.post_json("/v1/checkpoint-key/turn", &json!({})).await?.json()?;
+    if console.is_json() {
+        console.json(&answer);
+    } else {
+        console.line(&format!("checkpoint key generation {} signs", cell(answer.get("generation"))));
+    }
+    Ok(())
 }
 
 async fn post(home: &Path, path: &str, body: Value) -> Result<(), Failure> {

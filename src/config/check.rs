@@ -31,6 +31,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Values of secrets.
     pub secrets: Secrets,
+    /// Signed checkpoints of the ledger.
+    pub checkpoints: Checkpoints,
     /// Caps on connections, per listener.
     pub connections: Connections,
     /// How often somebody may ask.
@@ -94,6 +96,13 @@ pub struct Tokens {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Secrets {
     /// How long a value key wraps before another one takes over, in seconds.
+    pub key_life_s: i64,
+}
+
+/// Signed checkpoints of the ledger.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Checkpoints {
+    /// How long a checkpoint key signs before another one takes over, in seconds.
     pub key_life_s: i64,
 }
 
@@ -192,6 +201,7 @@ const AGENT_LIFE_S: RangeInclusive<i64> = 300..=604_800;
 const OPERATOR_LIFE_S: RangeInclusive<i64> = 300..=86_400;
 const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
+const CHECKPOINT_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=315_360_000;
 const CONNECTIONS: RangeInclusive<i64> = 1..=65_536;
 const RATES: RangeInclusive<i64> = 1..=1_000_000;
 
@@ -246,6 +256,13 @@ impl Check<'_> {
             },
             secrets: Secrets {
                 key_life_s: self.number(raw.secrets.key_life_s.as_ref(), 7_776_000, VALUE_KEY_LIFE_S)?,
+            },
+            checkpoints: Checkpoints {
+                key_life_s: self.number(
+                    raw.checkpoints.key_life_s.as_ref(),
+                    31_536_000,
+                    CHECKPOINT_KEY_LIFE_S,
+                )?,
             },
             server,
             connections,

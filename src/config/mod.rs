@@ -11,8 +11,8 @@ mod source;
 mod tests;
 
 pub use check::{
-    Certificates, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey, Secrets, Server,
-    Tokens,
+    Certificates, Checkpoints, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
+    Secrets, Server, Tokens,
 };
 pub use fault::{toml_message, toml_place, without_values};
 pub use raw::ConfigError;

@@ -51,6 +51,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) secrets: RawSecrets,
     #[serde(default)]
+    pub(super) checkpoints: RawCheckpoints,
+    #[serde(default)]
     pub(super) log: RawLog,
 }
 
@@ -95,6 +97,12 @@ pub(super) struct RawTokens {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSecrets {
+    pub(super) key_life_s: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCheckpoints {
     pub(super) key_life_s: Option<Spanned<i64>>,
 }
 

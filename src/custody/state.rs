@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::base::SlotId;
+use crate::base::{OperatorName, SlotId, Timestamp};
 use crate::keyring::{SlotKind, SlotView};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
@@ -19,6 +19,23 @@ pub struct SlotsChanged<'a> {
 impl Event for SlotsChanged<'_> {
     const KIND: Kind = Kind(0x0801);
     const NAME: &'static str = "keyring.slots-changed";
+}
+
+/// Another key signs checkpoints from here on.
+#[derive(Debug, Serialize)]
+pub struct CheckpointKeyTurned<'a> {
+    /// Who had it turn; nobody when its time had come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
+    /// Its generation.
+    pub generation: u32,
+    /// A note that says so, signed by the key before it and by itself.
+    pub announcement: &'a str,
+}
+
+impl Event for CheckpointKeyTurned<'_> {
+    const KIND: Kind = Kind(0x0802);
+    const NAME: &'static str = "checkpoint-key.turned";
 }
 
 /// A slot as the ledger knows it.
@@ -41,12 +58,15 @@ impl From<&SlotView> for KnownSlot {
 pub enum Effect {
     /// These are the keyring's slots.
     Slots(Vec<KnownSlot>),
+    /// This generation of the checkpoint key signs.
+    CheckpointKey(u32),
 }
 
-/// What is known of the slots, in memory.
+/// What is known of the keyring, in memory.
 #[derive(Debug, Default)]
 pub struct Custody {
     slots: Vec<KnownSlot>,
+    checkpoint_key: Option<(u32, Timestamp)>,
 }
 
 impl Custody {
@@ -59,10 +79,18 @@ impl Custody {
         (without(slots, &self.slots), without(&self.slots, slots))
     }
 
+    /// The generation of the checkpoint key that signs, and since when; `None` while it is the first.
+    #[must_use]
+    pub const fn checkpoint_key(&self) -> Option<(u32, Timestamp)> {
+        self.checkpoint_key
+    }
+
     /// Takes in one effect.
-    pub fn apply(&mut self, _at: At, effect: &Effect) {
-        let Effect::Slots(slots) = effect;
-        self.slots.clone_from(slots);
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        match effect {
+            Effect::Slots(slots) => self.slots.clone_from(slots),
+            Effect::CheckpointKey(generation) => self.checkpoint_key = Some((*generation, at.time)),
+        }
     }
 }
 
@@ -74,5 +102,11 @@ pub mod keys {
     #[must_use]
     pub fn slots() -> Key {
         Key::of("slots", b"")
+    }
+
+    /// Which checkpoint key signs.
+    #[must_use]
+    pub fn checkpoint_key() -> Key {
+        Key::of("checkpoint-key", b"")
     }
 }

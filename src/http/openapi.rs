@@ -289,6 +289,9 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         (_, path) if path.starts_with("/v1/token-keys") => {
             reads("The token keys, and their stages", schemas.gives::<Items<signing_keys::TokenKeyAnswer>>())
         }
+        ("POST", "/v1/checkpoint-key/turn") => {
+            reads("Turn to another checkpoint key", schemas.gives::<signing_keys::CheckpointKeyAnswer>())
+        }
         ("POST", _) if matches!(last, "revoke" | "suspend" | "resume") => {
             reads("Revoke, suspend or resume", schemas.gives::<admins::EndedAnswer>())
         }

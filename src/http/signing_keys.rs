@@ -30,6 +30,7 @@ pub(super) fn table() -> Table<AdminDesk> {
         operator("POST", "/v1/token-keys", prepare_token_key),
         operator("POST", "/v1/token-keys/{generation}/activate", token_key(Stage::Active)),
         operator("POST", "/v1/token-keys/{generation}/revoke", token_key(Stage::Revoked)),
+        operator("POST", "/v1/checkpoint-key/turn", turn_checkpoint_key),
     ]
 }
 
@@ -133,6 +134,19 @@ async fn stage_token_key(
 ) -> Result<Response<Body>, Problem> {
     desk.stage_token_key(&operator.authorised, number(&generation)?, stage).await?;
     Ok(token_keys(State(desk), operator).await)
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct CheckpointKeyAnswer {
+    generation: u32,
+}
+
+async fn turn_checkpoint_key(
+    State(desk): State<AdminDesk>,
+    operator: Operator<RotateSigningKeys>,
+) -> Result<Response<Body>, Problem> {
+    let generation = desk.turn_checkpoint_key(&operator.authorised).await?;
+    Ok(answer(StatusCode::OK, &CheckpointKeyAnswer { generation }))
 }
 
 fn number(text: &str) -> Result<u32, Problem> {

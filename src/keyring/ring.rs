@@ -137,22 +137,24 @@ impl Keyring {
         written
     }
 
-    /// Takes all generations of a symmetric family but the newest out of the keyring at `path`, for
-    /// good: whatever nobody carried over to the newest opens no more. Gives those that went.
+    /// Takes the generations of a family that are older than `kept` out of the keyring at `path`, for
+    /// good: what they alone open opens no more, and they sign no more. Gives those that went.
     ///
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
-    pub fn shed(&mut self, path: &Path, family: Family) -> Result<Vec<u32>, KeyringError> {
-        let newest = self.current(family)?.0.generation;
-        let older: Vec<u32> = self.generations(family).map(|(generation, _)| generation).collect();
-        let older: Vec<u32> = older.into_iter().filter(|generation| *generation != newest).collect();
+    pub fn shed(&mut self, path: &Path, (family, kept): (Family, u32)) -> Result<Vec<u32>, KeyringError> {
+        let older = (family, 0)..(family, kept);
+        let of_signing = self.signing.range(older.clone()).map(|((_, generation), _)| *generation);
+        let of_symmetric = self.symmetric.range(older).map(|((_, generation), _)| *generation);
+        let older: Vec<u32> = of_signing.chain(of_symmetric).collect();
         if older.is_empty() {
             return Ok(older);
         }
         let mut body = file::read(path)?.verify(&self.root)?;
-        body.keys.retain(|key| key.family != family.number() || key.generation == newest);
+        body.keys.retain(|key| key.family != family.number() || key.generation >= kept);
         file::replace(path, &body, &self.root, &|_| Ok(()))?;
         for generation in &older {
+            self.signing.remove(&(family, *generation));
             self.symmetric.remove(&(family, *generation));
         }
         Ok(older)
@@ -259,6 +261,13 @@ impl Keyring {
         let key = self.symmetric.get(&(family, generation));
         let key = key.ok_or(KeyringError::NoSuchKey(family.number()))?;
         Ok(AeadKey::new(KeyId { family: family.number(), generation }, key))
+    }
+
+    /// The oldest generation of a signing family that is left.
+    #[must_use]
+    pub fn oldest_signing(&self, family: Family) -> Option<u32> {
+        let mut all = self.signing.range((family, 0)..=(family, u32::MAX));
+        all.next().map(|((_, generation), _)| *generation)
     }
 
     /// One generation of a signing family, PKCS#8.

@@ -39,6 +39,14 @@ impl Checkpoint {
         format!("{}\n{}\n{}\n", self.origin, self.size, base64(self.root.as_bytes()))
     }
 
+    /// The checkpoint that `note` claims to be, whoever signed it.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Form`].
+    pub fn claimed(note: &str) -> Result<Self, CheckpointError> {
+        Self::parse(&split(note)?.0)
+    }
+
     fn parse(text: &str) -> Result<Self, CheckpointError> {
         let mut lines = text.lines();
         let mut line = || lines.next().ok_or(CheckpointError::Form);
@@ -50,6 +58,15 @@ impl Checkpoint {
         let read = Self { origin, size: size_number, root };
         if read.text() == text { Ok(read) } else { Err(CheckpointError::Form) }
     }
+}
+
+/// What the second line of an announcement says: no checkpoint reads like it.
+const TAKES_OVER: &str = "checkpoint key takes over";
+
+/// A signed note's text, and its signatures.
+fn split(note: &str) -> Result<(String, &str), CheckpointError> {
+    let (text, signatures) = note.split_once("\n\n").ok_or(CheckpointError::Form)?;
+    Ok((format!("{text}\n"), signatures))
 }
 
 /// The public half of a [`Notary`]: what verifies its checkpoints.
@@ -87,9 +104,29 @@ impl NoteVerifier {
     /// # Errors
     /// [`CheckpointError`].
     pub fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
-        let (text, signatures) = note.split_once("\n\n").ok_or(CheckpointError::Form)?;
-        let text = format!("{text}\n");
-        let checkpoint = Checkpoint::parse(&text)?;
+        let checkpoint = Checkpoint::claimed(note)?;
+        self.check(note)?;
+        if checkpoint.origin == self.name { Ok(checkpoint) } else { Err(CheckpointError::Signature) }
+    }
+
+    /// The other key of an announcement that one key takes over from another, if both of them signed it
+    /// and this is one of the two: whoever trusts either may trust the other.
+    #[must_use]
+    pub fn introduced_by(&self, note: &str) -> Option<Self> {
+        let (text, _) = split(note).ok()?;
+        let mut lines = text.lines();
+        let (origin, what) = (lines.next()?, lines.next()?);
+        let (before, after) = (Self::parse(lines.next()?).ok()?, Self::parse(lines.next()?).ok()?);
+        let is_ours = origin == self.name && before.name == self.name && after.name == self.name;
+        if what != TAKES_OVER || !is_ours || before.check(note).and(after.check(note)).is_err() {
+            return None;
+        }
+        if *self == before { Some(after) } else { (*self == after).then_some(before) }
+    }
+
+    /// Whether this key signed `note`.
+    fn check(&self, note: &str) -> Result<(), CheckpointError> {
+        let (text, signatures) = split(note)?;
         let ours = signatures.lines().filter_map(|line| line.strip_prefix("\u{2014} ")?.split_once(' '));
         let ours = ours.filter(|(name, _)| *name == self.name);
         let good = ours.filter_map(|(_, signature)| from_base64(signature)).any(|signature| {
@@ -97,7 +134,7 @@ impl NoteVerifier {
                 .strip_prefix(&self.hash())
                 .is_some_and(|signature| verify_ed25519(&self.public, text.as_bytes(), signature))
         });
-        if good && checkpoint.origin == self.name { Ok(checkpoint) } else { Err(CheckpointError::Signature) }
+        if good { Ok(()) } else { Err(CheckpointError::Signature) }
     }
 }
 
@@ -135,8 +172,21 @@ impl Notary {
     pub fn sign(&self, tree: &Tree) -> String {
         let origin = self.verifier.name.clone();
         let text = Checkpoint { origin, size: tree.size(), root: tree.root() }.text();
+        format!("{text}\n{}", self.signature(&text))
+    }
+
+    /// Says that `next` takes over, signed by both: [`NoteVerifier::introduced_by`] reads it.
+    #[must_use]
+    pub fn announce(&self, next: &Self) -> String {
+        let origin = &self.verifier.name;
+        let text = format!("{origin}\n{TAKES_OVER}\n{}\n{}\n", self.verifier, next.verifier);
+        format!("{text}\n{}{}", self.signature(&text), next.signature(&text))
+    }
+
+    /// The line below a note that says that this key signed `text`.
+    fn signature(&self, text: &str) -> String {
         let signature = [&self.verifier.hash()[..], &self.key.sign(text.as_bytes())].concat();
-        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, base64(&signature))
+        format!("\u{2014} {} {}\n", self.verifier.name, base64(&signature))
     }
 }
 
@@ -163,6 +213,24 @@ mod tests {
         let verifier = NoteVerifier::parse(&notary.verifier().to_string()).unwrap();
         let read = verifier.open(&note).unwrap();
         assert_eq!((read.size, read.root, read.origin.as_str()), (2, tree.root(), "keyward.test/ledger_1"));
+    }
+
+    #[test]
+    fn an_announcement_leads_from_either_key_to_the_other_and_no_further() {
+        let (old, new, other) = (notary(), notary(), notary());
+        let note = old.announce(&new);
+        assert_eq!(old.verifier().introduced_by(&note).as_ref(), Some(new.verifier()));
+        assert_eq!(new.verifier().introduced_by(&note).as_ref(), Some(old.verifier()));
+        assert_eq!(other.verifier().introduced_by(&note), None);
+        assert_eq!(old.verifier().open(&note), Err(CheckpointError::Form), "no checkpoint");
+        assert_eq!(old.verifier().introduced_by(&old.sign(&tree())), None, "no announcement");
+        // Somebody who has one of the keys alone introduces nobody.
+        let (text, signatures) = note.split_once("\n\n").unwrap();
+        for one in signatures.lines() {
+            assert_eq!(old.verifier().introduced_by(&format!("{text}\n\n{one}\n")), None);
+        }
+        let named = note.replace(&new.verifier().to_string(), &other.verifier().to_string());
+        assert_eq!(old.verifier().introduced_by(&named), None);
     }
 
     #[test]

@@ -30,4 +30,4 @@ pub use keys::DeltaKeys;
 pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};
 pub use recovery::{OpenReport, TornTail};
 pub use tree::Tree;
-pub use verify::{End, Verified, verify};
+pub use verify::{End, Sought, Verified, verify};

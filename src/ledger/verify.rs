@@ -1,7 +1,7 @@
 //! Checking a ledger's files from outside, without writing and without stopping whoever writes.
 
 use super::append::Head;
-use super::entry::leaf;
+use super::entry::{Kind, leaf};
 use super::flaw::VerifyError;
 use super::keys::{DeltaKeys, SegmentKeys};
 use super::layer::Layer;
@@ -25,8 +25,19 @@ pub struct Verified {
     pub root: Digest,
     /// The root at the size that was asked for; `None` when there are fewer entries.
     pub root_at: Option<Digest>,
+    /// The events of the kind that was asked for, the oldest first.
+    pub events: Vec<Vec<u8>>,
     /// How the last segment ends.
     pub end: End,
+}
+
+/// What is to be told of a ledger besides whether it checks out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sought {
+    /// The root as it was when there were so many entries: what a checkpoint speaks of.
+    pub root_at: u64,
+    /// The events of this kind.
+    pub events_of: Option<Kind>,
 }
 
 /// How a ledger ends.
@@ -41,7 +52,6 @@ pub enum End {
 }
 
 /// Checks the ledger in `layer`: every checksum, sequence and time, and with `keys` every seal too.
-/// The root is also told as it was when there were `at` entries: what a checkpoint speaks of.
 /// Without keys, bytes that were altered together with their checksum pass; compare the root hash.
 ///
 /// # Errors
@@ -50,7 +60,7 @@ pub fn verify(
     layer: &dyn Layer,
     ledger: Option<LedgerId>,
     keys: Option<&DeltaKeys>,
-    at: u64,
+    sought: Sought,
 ) -> Result<Verified, VerifyError> {
     let firsts = segments(layer)?;
     let mut check = Check {
@@ -58,8 +68,9 @@ pub fn verify(
         ledger,
         tree: Tree::new(),
         head: Head { seq: 0, time: Timestamp::from_ms(0) },
-        at,
+        sought,
         root_at: None,
+        events: Vec::new(),
     };
     check.note_root();
     let mut end = End::Closed;
@@ -71,7 +82,8 @@ pub fn verify(
     }
     let (entries, root) = (check.tree.size(), check.tree.root());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
-    Ok(Verified { ledger, entries, head: check.head, root, root_at: check.root_at, end })
+    let Check { head, root_at, events, .. } = check;
+    Ok(Verified { ledger, entries, head, root, root_at, events, end })
 }
 
 #[derive(Clone)]
@@ -80,13 +92,14 @@ struct Check<'k> {
     ledger: Option<LedgerId>,
     tree: Tree,
     head: Head,
-    at: u64,
+    sought: Sought,
     root_at: Option<Digest>,
+    events: Vec<Vec<u8>>,
 }
 
 impl Check<'_> {
     fn note_root(&mut self) {
-        if self.tree.size() == self.at {
+        if self.tree.size() == self.sought.root_at {
             self.root_at = Some(self.tree.root());
         }
     }
@@ -159,6 +172,9 @@ impl Check<'_> {
             }
             self.tree.append(&leaf(frame.kind, &frame.salt, frame.event, frame.sealed));
             self.note_root();
+            if self.sought.events_of == Some(frame.kind) {
+                self.events.push(frame.event.to_vec());
+            }
             self.head = Head { seq: frame.seq, time: frame.time };
         }
         Ok(())

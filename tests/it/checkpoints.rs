@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use crate::interop::python;
+use crate::support::broker::TestBroker;
 use crate::support::process::{Process, files};
 
 /// The checkpoint and its key, as anybody gets them.
@@ -18,9 +21,10 @@ fn fetch(process: &Process) -> (PathBuf, String) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let note = process.path("checkpoint");
+    let key = curl("/v1/checkpoint/key").trim().to_owned();
+    let note = process.path(&format!("checkpoint-{}", key.split('+').nth(1).unwrap()));
     fs::write(&note, curl("/v1/checkpoint")).unwrap();
-    (note, curl("/v1/checkpoint/key").trim().to_owned())
+    (note, key)
 }
 
 fn verify(process: &Process, note: &str, key: &str) -> (Option<i32>, String) {
@@ -85,4 +89,94 @@ fn a_stranger_verifies_the_checkpoint_and_refuses_an_altered_one() {
     let (note, key) = fetch(&process);
     let said = python("verify_note.py", &[&note.display().to_string(), &key]);
     assert!(said.contains("ok:"), "{said}");
+}
+
+/// The generations of the checkpoint key that are left in a keyring.
+fn generations(keyring: &std::path::Path) -> Vec<u64> {
+    let keyring = fs::read_to_string(keyring).unwrap();
+    let keyring: Value = serde_json::from_str(keyring.lines().next().unwrap()).unwrap();
+    let keys = keyring["keys"].as_array().unwrap().iter().filter(|key| key["family"] == CHECKPOINT);
+    keys.map(|key| key["generation"].as_u64().unwrap()).collect()
+}
+
+const CHECKPOINT: u8 = keyward::keyring::Family::Checkpoint.number();
+
+#[test]
+fn whoever_trusts_one_checkpoint_key_is_led_to_those_before_and_after_it() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let mut kept = vec![fetch(&process)];
+    for _ in 0..2 {
+        process.good(&["checkpoint-key", "turn"], b"");
+        kept.push(fetch(&process));
+    }
+    assert_eq!(generations(&process.path("data/keyring")), [3], "those before have gone");
+    process.stop();
+    for (note, _) in &kept {
+        let note = note.display().to_string();
+        for (_, key) in &kept {
+            let (code, said) = verify(&process, &note, key);
+            assert_eq!(code, Some(0), "{said}");
+        }
+        process.good(&["verify", "--config", &process.config(), "--checkpoint", &note], b"");
+    }
+
+    // A key that nobody announced leads nowhere, and nowhere leads to it.
+    let mut other = Process::init("warn");
+    other.serve();
+    other.set_up(b"value");
+    let (stranger, strange_key) = fetch(&other);
+    other.stop();
+    let newest = kept[2].0.display().to_string();
+    for (note, key) in [(newest.as_str(), &strange_key), (&stranger.display().to_string(), &kept[0].1)] {
+        let (code, said) = verify(&process, note, key);
+        assert_eq!((code, said.contains("checkpoint_refused")), (Some(11), true), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_checkpoint_key_turns_by_its_schedule_and_by_hand() {
+    let broker = TestBroker::start_with("[checkpoints]\nkey_life_s = 86400\n").await;
+    let keyring = broker.data().join("keyring");
+    assert_eq!(generations(&keyring), [1]);
+    let turned = broker.operator().post_json("/v1/checkpoint-key/turn", &json!({})).await;
+    assert_eq!((turned.status, &turned.json()["generation"]), (200, &2.into()), "{}", turned.text());
+    assert_eq!(broker.entries("checkpoint-key.turned").await.len(), 1);
+    broker.clock.advance_s(86_000);
+    broker.look_after().await;
+    assert_eq!(generations(&keyring), [2], "not yet");
+    broker.clock.advance_s(400);
+    broker.look_after().await;
+    assert_eq!(generations(&keyring), [3], "and the one before has gone");
+}
+
+/// Every point at which a turn of the checkpoint key becomes durable: the broker is killed there.
+#[test]
+fn key_12_a_turn_of_the_checkpoint_key_that_is_cut_short_anywhere_leaves_every_checkpoint_verifiable() {
+    let mut process = Process::init("warn");
+    process.load_faults(0);
+    process.serve();
+    process.set_up(b"value");
+    let (first, key) = fetch(&process);
+    process.arm("count 0");
+    process.good(&["checkpoint-key", "turn"], b"");
+    let points = process.counted();
+    process.disarm();
+    assert!(points >= 5, "an entry and two keyrings: {points}");
+    for at in 1..=points {
+        process.arm(&format!("kill {at}"));
+        process.run_as("operator", &["checkpoint-key", "turn"], b"");
+        process.end(&format!("kill {at}"));
+        assert_eq!(process.counted(), at, "point {at} of {points} was not reached");
+        process.disarm();
+        process.serve();
+        let (newest, _) = fetch(&process);
+        for note in [&newest, &first] {
+            let (code, said) = verify(&process, &note.display().to_string(), &key);
+            assert_eq!(code, Some(0), "after a kill at {at}: {said}");
+        }
+        process.good(&["checkpoint-key", "turn"], b"");
+        assert_eq!(generations(&process.path("data/keyring")).len(), 1, "after a kill at {at}");
+    }
 }

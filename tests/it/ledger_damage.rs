@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use keyward::base::{LedgerId, Sensitive};
 use keyward::ledger::{
-    DeltaKeys, End, FileLedger, HostLayer, Ledger, OpenError, Options, ReadError, Tree, VerifyError, verify,
+    DeltaKeys, End, FileLedger, HostLayer, Ledger, OpenError, Options, ReadError, Sought, Tree, VerifyError,
+    verify,
 };
 
 use crate::support::ledger_bed::{HostBed, LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -47,7 +48,7 @@ fn check(disk: &Disk, how: Left, what: &str) -> Option<u64> {
         Err(OpenError::Damaged { seq, .. }) => {
             assert!((1..=ENTRIES + 1).contains(&seq), "{what}: named entry {seq}");
             assert_eq!(disk.files(), before, "{what}: damage must leave everything as it is");
-            let named = verify(disk.layer().as_ref(), None, Some(&keys()), 0).unwrap_err();
+            let named = verify(disk.layer().as_ref(), None, Some(&keys()), Sought::default()).unwrap_err();
             assert!(
                 matches!(named, VerifyError::Damaged { seq: by_verify, .. } if by_verify == seq),
                 "{what}: {named}"
@@ -303,9 +304,14 @@ fn verifying_agrees_with_the_ledger_and_writes_nothing() {
     for how in [Left::Closed, Left::Killed] {
         let disk = left(how);
         let before = disk.files();
-        let sealed =
-            verify(disk.layer().as_ref(), Some(LedgerId::from_bytes(LEDGER)), Some(&keys()), 0).unwrap();
-        let bare = verify(disk.layer().as_ref(), None, None, 0).unwrap();
+        let sealed = verify(
+            disk.layer().as_ref(),
+            Some(LedgerId::from_bytes(LEDGER)),
+            Some(&keys()),
+            Sought::default(),
+        )
+        .unwrap();
+        let bare = verify(disk.layer().as_ref(), None, None, Sought::default()).unwrap();
         assert_eq!(sealed, bare);
         assert_eq!(disk.files(), before);
         assert_eq!(sealed.end, if how == Left::Closed { End::Closed } else { End::Open });
@@ -316,7 +322,7 @@ fn verifying_agrees_with_the_ledger_and_writes_nothing() {
         }
         assert_eq!((sealed.entries, sealed.root), (ENTRIES, tree.root()));
         assert_eq!(sealed.head, ledger.head());
-        let other = verify(UnsyncedBed::new(1).disk.layer().as_ref(), None, None, 0).unwrap();
+        let other = verify(UnsyncedBed::new(1).disk.layer().as_ref(), None, None, Sought::default()).unwrap();
         assert_eq!((other.entries, other.ledger), (0, None));
     }
 }
@@ -338,14 +344,14 @@ fn verifying_while_the_ledger_is_written_finds_no_flaw() {
     });
     let mut entries = 0;
     while !writing.is_finished() {
-        let verified = verify(&HostLayer::existing(&dir), None, Some(&keys()), 0).unwrap();
+        let verified = verify(&HostLayer::existing(&dir), None, Some(&keys()), Sought::default()).unwrap();
         assert!(verified.entries >= entries);
         entries = verified.entries;
         let page = ledger.read(entries.saturating_sub(60).max(1), 100).unwrap();
         assert!(!page.is_empty());
     }
     writing.join().unwrap();
-    assert_eq!(verify(&HostLayer::existing(&dir), None, None, 0).unwrap().entries, 2001);
+    assert_eq!(verify(&HostLayer::existing(&dir), None, None, Sought::default()).unwrap().entries, 2001);
 }
 
 #[test]

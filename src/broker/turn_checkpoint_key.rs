@@ -1,0 +1,81 @@
+use std::sync::PoisonError;
+
+use super::authorise::while_allowed;
+use super::bootstrap::broken;
+use super::desk::{AdminDesk, Core};
+use super::failure::Failure;
+use super::signing_keys::checkpoint_key;
+use super::world::Effect;
+use crate::authn::OperatorPrincipal;
+use crate::custody::{self, CheckpointKeyTurned, keys};
+use crate::keyring::Family;
+use crate::policy::{Authorised, RotateSigningKeys};
+use crate::store::Change;
+
+/// The generation that signs until the ledger says otherwise.
+pub(super) const FIRST: u32 = 1;
+
+impl AdminDesk {
+    /// Turns to a new checkpoint key, announced under the old one, which then goes for good; gives its
+    /// generation.
+    ///
+    /// # Errors
+    /// [`Failure`]; what is done stays done, and the next turn goes on from there.
+    pub async fn turn_checkpoint_key(&self, by: &Authorised<RotateSigningKeys>) -> Result<u32, Failure> {
+        let _turn = self.0.checkpoint_key_turn.lock().await;
+        let generation = self.0.next_checkpoint_key(Some(by.operator())).await?;
+        self.0.shed_checkpoint_keys()?;
+        Ok(generation)
+    }
+}
+
+impl Core {
+    /// Turns the checkpoint key when its time has come, and finishes a turn that was stopped.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn keep_checkpoint_key(&self) -> Result<(), Failure> {
+        let _turn = self.checkpoint_key_turn.lock().await;
+        let since = match self.store.read(|world, _| world.custody.checkpoint_key()) {
+            Some((_, since)) => since,
+            None => self.keyring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
+        };
+        if self.clock.now().seconds_since(since) >= self.settings.checkpoint_key_life_s {
+            self.next_checkpoint_key(None).await?;
+        }
+        self.shed_checkpoint_keys()
+    }
+
+    /// The key in the keyring first, then the ledger's word, then it signs: a stop in between leaves a
+    /// key that nobody knows of, which the next turn takes up.
+    async fn next_checkpoint_key(&self, by: Option<&OperatorPrincipal>) -> Result<u32, Failure> {
+        let (known, as_of) = self.store.read(|world, as_of| (world.custody.checkpoint_key(), as_of));
+        let generation = known.map_or(FIRST, |(generation, _)| generation).saturating_add(1);
+        let next = {
+            let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (Family::Checkpoint, generation);
+            keyring.extend(&self.keyring_path, key, &*self.entropy).map_err(|error| broken(&error))?;
+            checkpoint_key(&keyring, generation, &self.settings.trust_domain)?
+        };
+        let announcement = self.notary.read().unwrap_or_else(PoisonError::into_inner).announce(&next);
+        let operator = by.map(OperatorPrincipal::name);
+        let event = CheckpointKeyTurned { operator, generation, announcement: &announcement };
+        let change = Change::new(&event)?
+            .effect(Effect::Custody(custody::Effect::CheckpointKey(generation)))
+            .rely(keys::checkpoint_key(), as_of)
+            .advance(keys::checkpoint_key());
+        let change = by.into_iter().fold(change, while_allowed);
+        let next = self.store.commit(change, next).await?.redeem();
+        *self.notary.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(generation)
+    }
+
+    /// Takes the checkpoint keys before the one that signs out of the keyring, if there are any left.
+    fn shed_checkpoint_keys(&self) -> Result<(), Failure> {
+        let known = self.store.read(|world, _| world.custody.checkpoint_key());
+        let signs = known.map_or(FIRST, |(generation, _)| generation);
+        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        let shed = keyring.shed(&self.keyring_path, (Family::Checkpoint, signs));
+        shed.map(drop).map_err(|error| broken(&error))
+    }
+}
