@@ -91,6 +91,10 @@ fn aud_07_no_secret_is_in_log_ledger_disk_error_or_process() {
         said.extend(output.stdout);
         said.extend(output.stderr);
     }
+    // What was replaced, and ended for good, is still sealed on the ledger, and nowhere else.
+    process.good(&["secret", "put", "github/app"], b"another");
+    said.extend(process.good(&["secret", "destroy", "github/app", "1", "--yes", "--now"], b""));
+    said.extend(process.good(&["secret", "show", "github/app"], b""));
     said.extend(process.good(&["audit", "list", "-o", "json"], b""));
     said.extend(process.good(&["secret", "list", "-o", "json"], b""));
     let proc = format!("/proc/{}", process.pid());
