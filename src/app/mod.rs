@@ -91,7 +91,9 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Join { .. }
         | Command::Renew { .. }
         | Command::Token(_)
-        | Command::Get { .. }
+        | Command::Get(_)
+        | Command::Run(_)
+        | Command::Companion(_)
         | Command::Whoami { .. }
         | Command::Plan { .. }
         | Command::Apply { .. }

@@ -21,6 +21,12 @@ impl Timestamp {
         Self(s.saturating_mul(1000))
     }
 
+    /// The moment that an RFC 3339 text says.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
+    }
+
     /// Milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn ms(self) -> i64 {

@@ -2,19 +2,30 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::agent_args::{GetArgs, TokenArgs};
 use super::client::{Answer, Client};
 use super::console::Console;
+use super::credential_form::{Fetched, HelperFormat, Operation, written};
 use super::failure::Failure;
-use super::identity::{Kind, unusable, write_private};
-use super::nouns::TokenArgs;
+use super::identity::{Identity, Kind, unusable, write_private};
+use super::input;
+use super::kept_token::KeptTokens;
 use crate::base::code;
-use crate::base::{NameError, SecretName, Sensitive};
+use crate::base::{Clock, NameError, SecretName, Sensitive, SystemClock};
 
 /// Gets a token and prints it: raw for people and pipes, the whole answer as JSON.
 pub(super) async fn token(home: &Path, args: &TokenArgs, console: &Console) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Agent).await?;
-    let scope = args.capabilities.join(" ");
-    let answer = ask(&client, &scope, args.resource.as_deref(), args.expires_in).await?.json()?;
+    let asked =
+        Asked { scope: args.capabilities.join(" "), resource: &args.resource, life_s: args.expires_in };
+    let answer = if args.cached {
+        asked.kept_or_fresh(home, i64::from(args.min_ttl)).await?
+    } else {
+        asked.fresh(&Client::of(home, Kind::Agent).await?).await?
+    };
+    if answer.get("expires_in").and_then(Value::as_u64).unwrap_or(0) < u64::from(args.min_ttl) && args.cached
+    {
+        return Err(Failure::new(code::TOO_LITTLE_TIME_LEFT));
+    }
     if console.is_json() {
         console.json(&answer);
         return Ok(());
@@ -26,7 +37,44 @@ pub(super) async fn token(home: &Path, args: &TokenArgs, console: &Console) -> R
     Ok(())
 }
 
-async fn ask(
+/// What a token is asked for.
+struct Asked<'a> {
+    scope: String,
+    resource: &'a Option<String>,
+    life_s: Option<u32>,
+}
+
+impl Asked<'_> {
+    async fn fresh(&self, client: &Client) -> Result<Value, Failure> {
+        ask(client, &self.scope, self.resource.as_deref(), self.life_s).await?.json()
+    }
+
+    /// The answer of an earlier call that has as much time left, found before anything else is set up; or
+    /// a fresh one, which is kept.
+    async fn kept_or_fresh(&self, home: &Path, min_ttl_s: i64) -> Result<Value, Failure> {
+        let (asked, now) = (self.words(), SystemClock::new().now());
+        let kept = KeptTokens::of(home, &Identity::load(home, Kind::Agent)?);
+        if let Some(answer) = kept.find(&asked, min_ttl_s, now) {
+            return Ok(answer);
+        }
+        let client = Client::of(home, Kind::Agent).await?;
+        let answer = self.fresh(&client).await?;
+        // The identity may just have been renewed.
+        KeptTokens::of(home, &Identity::load(home, Kind::Agent)?).keep(&asked, &answer, now);
+        Ok(answer)
+    }
+
+    fn forget(&self, home: &Path) -> Result<(), Failure> {
+        KeptTokens::of(home, &Identity::load(home, Kind::Agent)?).forget(&self.words());
+        Ok(())
+    }
+
+    fn words(&self) -> String {
+        format!("{}\n{:?}\n{:?}", self.scope, self.resource, self.life_s)
+    }
+}
+
+pub(super) async fn ask(
     client: &Client,
     scope: &str,
     resource: Option<&str>,
@@ -39,33 +87,53 @@ async fn ask(
     client.post_form("/oauth/token", &fields).await
 }
 
-/// Gets a secret by way of a token for the capability that names it.
-pub(super) async fn get(
-    home: &Path,
-    secret: &str,
-    capability: Option<&str>,
-    out: Option<&Path>,
-    console: &Console,
-) -> Result<(), Failure> {
-    let secret: SecretName = secret
+/// Gets a secret by way of a token for the capability that names it, in the form that whoever reads it
+/// wants.
+pub(super) async fn get(home: &Path, args: &GetArgs, console: &Console) -> Result<(), Failure> {
+    if matches!(args.operation, Some(Operation::Store | Operation::Erase)) {
+        return Ok(());
+    }
+    let secret: SecretName = args
+        .secret
         .parse()
         .map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))?;
+    let asked_for = input::of_helper(args.format, args.operation)?;
     let client = Client::of(home, Kind::Agent).await?;
-    let capability = match capability {
-        Some(name) => name.to_owned(),
+    let capability = match &args.capability {
+        Some(name) => name.clone(),
         None => capability_for(&client, &secret).await?,
     };
-    let answer = ask(&client, &capability, None, None).await?.json()?;
-    let token = answer.get("access_token").and_then(Value::as_str).unwrap_or_default();
-    let token = Sensitive::new(token.to_owned());
-    let value = client.get_bearing(&format!("/v1/secrets/{secret}"), &token).await?;
-    match out {
-        Some(path) => write_private(path, value.body.expose()).map_err(|error| unusable(path, &error)),
+    let asked = Asked { scope: capability, resource: &None, life_s: None };
+    let value = if args.format == HelperFormat::Raw {
+        read(&client, &secret, &asked.fresh(&client).await?).await?
+    } else {
+        // A program asks often: the token of the time before does, unless it was ended meanwhile.
+        match read(&client, &secret, &asked.kept_or_fresh(home, KEPT_TTL_S).await?).await {
+            Err(failure) if failure.is_unauthenticated() => {
+                asked.forget(home)?;
+                read(&client, &secret, &asked.kept_or_fresh(home, KEPT_TTL_S).await?).await?
+            }
+            read => read?,
+        }
+    };
+    let fetched = Fetched { name: secret.as_str(), version: value.version, value: &value.body };
+    let now = SystemClock::new().now();
+    let written = written(&fetched, args.format, &asked_for, (i64::from(args.min_ttl), now))?;
+    match &args.out {
+        Some(path) => write_private(path, written.expose()).map_err(|error| unusable(path, &error)),
         None => {
-            console.bytes(value.body.expose());
+            console.bytes(written.expose());
             Ok(())
         }
     }
+}
+
+/// What a token that was kept must have left to be read a secret with, in seconds.
+const KEPT_TTL_S: i64 = 10;
+
+async fn read(client: &Client, secret: &SecretName, answer: &Value) -> Result<Answer, Failure> {
+    let token = answer.get("access_token").and_then(Value::as_str).unwrap_or_default();
+    client.get_bearing(&format!("/v1/secrets/{secret}"), &Sensitive::new(token.to_owned())).await
 }
 
 async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, Failure> {

@@ -36,10 +36,15 @@ pub(super) struct Client {
 /// What the broker answered with a success.
 pub(super) struct Answer {
     pub(super) body: Sensitive<Vec<u8>>,
+    /// The version, of a secret; 0 of anything else.
+    pub(super) version: u64,
 }
 
 /// Whose a secret is to be.
 const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
+
+/// Which version of a secret is answered.
+const VERSION: HeaderName = HeaderName::from_static("keyward-secret-version");
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -175,15 +180,16 @@ impl Client {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         let answered = tokio::time::timeout(ANSWER_WAIT, self.exchange(request)).await;
-        let (status, body) = answered.map_err(|_| self.unreachable("it did not answer in time"))??;
+        let (status, version, body) =
+            answered.map_err(|_| self.unreachable("it did not answer in time"))??;
         if status.is_success() {
-            Ok(Answer { body: Sensitive::new(body) })
+            Ok(Answer { body: Sensitive::new(body), version })
         } else {
             Err(Failure::from_answer(status.as_u16(), &body))
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Vec<u8>), Failure> {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, u64, Vec<u8>), Failure> {
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|_| Failure::new(code::ADDRESS_INVALID))?;
@@ -212,11 +218,12 @@ impl Client {
             }
         };
         let status = response.status();
+        let version = response.headers().get(VERSION).and_then(|value| value.to_str().ok()?.parse().ok());
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         drop(sender);
         driver.abort();
         let body = body.map_err(|_| self.unreachable("its answer did not arrive whole"))?;
-        Ok((status, body.to_bytes().to_vec()))
+        Ok((status, version.unwrap_or(0), body.to_bytes().to_vec()))
     }
 
     /// The broker shows all authorities that count behind its own certificate, which one that is known

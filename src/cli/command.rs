@@ -3,12 +3,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::agent_args::{CompanionArgs, GetArgs, RunArgs, TokenArgs};
 use super::failure::Failure;
 use super::identity::default_home;
 use super::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
 use super::nouns::{
     AgentCommand, AuditCommand, CertCommand, ConfigCommand, InitArgs, ListCommand, OperatorCommand,
-    RotationCommand, SecretCommand, SlotCommand, TokenArgs,
+    RotationCommand, SecretCommand, SlotCommand,
 };
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
@@ -90,17 +91,12 @@ pub enum Command {
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Token(TokenArgs),
     /// Get an upstream secret: asks for a token and reads the secret with it
-    Get {
-        /// The secret
-        #[arg(value_name = "SECRET")]
-        secret: String,
-        /// The capability that names it [default: the one that `whoami` shows]
-        #[arg(long, value_name = "CAPABILITY")]
-        capability: Option<String>,
-        /// Write the value to this new file, for its owner alone, instead of standard output
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+    Get(GetArgs),
+    /// Run a command that finds a fresh token in the file that `KEYWARD_TOKEN_FILE` names, for as long as it runs
+    Run(RunArgs),
+    /// What `run` leaves behind
+    #[command(hide = true)]
+    Companion(CompanionArgs),
     /// Show who this machine is to the broker, and what it may ask for
     Whoami {
         /// As the operator, not as the agent

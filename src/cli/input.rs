@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use super::console::Console;
+use super::credential_form::{HelperFormat, Operation};
 use super::failure::Failure;
 use super::identity::unusable;
 use crate::base::Sensitive;
@@ -43,6 +44,24 @@ pub(super) fn secret(
         }
     }
 }
+
+/// What a program says that uses a verb as its credential helper, if it says anything: for docker the
+/// server, for git attributes, which are read and passed over.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) fn of_helper(format: HelperFormat, operation: Option<Operation>) -> Result<String, Failure> {
+    if operation != Some(Operation::Get) || !matches!(format, HelperFormat::Git | HelperFormat::Docker) {
+        return Ok(String::new());
+    }
+    let stdin = Path::new("standard input");
+    let bytes = read(io::stdin().lock(), HELPER_BYTES_MAX).map_err(|error| unusable(stdin, &error))?;
+    let bytes = bytes.ok_or_else(|| too_large(HELPER_BYTES_MAX))?;
+    Ok(String::from_utf8_lossy(bytes.expose()).into_owned())
+}
+
+/// Most that a program says to its credential helper, in bytes.
+const HELPER_BYTES_MAX: usize = 16 * 1024;
 
 /// Refuses a secret that came as an argument, without repeating it.
 pub(super) fn not_an_argument(argument: &[OsString]) -> Result<(), Failure> {

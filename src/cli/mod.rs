@@ -5,17 +5,21 @@
 
 mod admin;
 mod agent;
+mod agent_args;
 mod client;
 mod command;
 mod console;
+mod credential_form;
 mod demo;
 mod dev;
 mod failure;
 mod help;
+
 mod host;
 mod identity;
 mod input;
 mod join;
+mod kept_token;
 mod key_nouns;
 mod nouns;
 mod operator;
@@ -24,17 +28,19 @@ mod patience;
 mod pending;
 mod renew;
 mod rotation;
+mod run;
 mod secret;
 mod signing_keys;
 mod stage;
 
+pub use agent_args::TokenCommand;
 pub use command::{Cli, Command, Format};
 pub use console::Console;
 pub use failure::Failure;
 pub use help::{completions, help, man, reference};
 pub use host::whoever_runs_this;
 pub use identity::{Identity, Kind, default_home};
-pub use nouns::{ConfigCommand, InitArgs, NewSlotArgs, OpeningArgs, SlotCommand, TokenCommand};
+pub use nouns::{ConfigCommand, InitArgs, NewSlotArgs, OpeningArgs, SlotCommand};
 pub use passphrase::{known_passphrase, new_passphrase};
 
 use clap::Parser;
@@ -61,9 +67,9 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
             Some(TokenCommand::Revoke { id }) => admin::revoke_token(&home, id, console).await,
             None => agent::token(&home, args, console).await,
         },
-        Command::Get { secret, capability, out } => {
-            agent::get(&home, secret, capability.as_deref(), out.as_deref(), console).await
-        }
+        Command::Get(args) => agent::get(&home, args, console).await,
+        Command::Run(args) => run::run(&home, args).await,
+        Command::Companion(args) => run::companion(&home, args).await,
         Command::Renew { watch, operator } => {
             let kind = if *operator { Kind::Operator } else { Kind::Agent };
             if *watch {

@@ -112,33 +112,6 @@ pub enum OperatorCommand {
     },
 }
 
-/// `keyward token …`
-#[derive(Args, Debug)]
-pub struct TokenArgs {
-    /// What to do with a token that there is
-    #[command(subcommand)]
-    pub command: Option<TokenCommand>,
-    /// The capabilities
-    #[arg(required = true, value_name = "CAPABILITY")]
-    pub capabilities: Vec<String>,
-    /// Whom the token is to be for
-    #[arg(long, value_name = "URI")]
-    pub resource: Option<String>,
-    /// How long it is to hold, in seconds
-    #[arg(long, value_name = "SECONDS")]
-    pub expires_in: Option<u32>,
-}
-
-/// `keyward token revoke`
-#[derive(Debug, Subcommand)]
-pub enum TokenCommand {
-    /// End one token, as an operator, by its id (`tok_…`; never the token itself)
-    Revoke {
-        /// The token's id
-        id: String,
-    },
-}
-
 /// `keyward cert …`
 #[derive(Debug, Subcommand)]
 pub enum CertCommand {

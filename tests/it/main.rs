@@ -20,6 +20,8 @@ mod first_path;
 mod fleet;
 mod fuzz;
 mod guides;
+mod handing_over;
+
 mod idempotency;
 mod interop;
 mod introspection;

@@ -26,6 +26,15 @@ super::codes! {
     ADDRESS_INVALID "address_invalid" Local:
         "the broker's address is no host name",
         "enrol again: `keyward join`";
+    VALUE_UNFIT "value_unfit" Local:
+        "the secret's value has not the parts that this format needs",
+        "have an operator put it in the form that `docs/how-to/helpers.md` shows, or choose another format";
+    TOO_LITTLE_TIME_LEFT "too_little_time_left" Local:
+        "what there is ends sooner than was asked for",
+        "ask again once it was rotated, or for less: `--min-ttl`";
+    COMMAND_FAILED "command_failed" Local:
+        "the command, or what looks after its token, could not be started",
+        "see whether there is such a command, and whether processes can be started here";
     FILE_UNUSABLE "file_unusable" Local:
         "a file or directory cannot be used",
         "look at the path and its permissions";

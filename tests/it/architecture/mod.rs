@@ -97,7 +97,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 46] = [
+const EXPOSING: [&str; 49] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/admit_operator.rs",
@@ -107,10 +107,13 @@ const EXPOSING: [&str; 46] = [
     "src/broker/operators.rs",
     "src/cli/agent.rs",
     "src/cli/client.rs",
+    "src/cli/credential_form.rs",
     "src/cli/demo/mod.rs",
     "src/cli/dev.rs",
     "src/cli/identity.rs",
+    "src/cli/input.rs",
     "src/cli/join.rs",
+    "src/cli/kept_token.rs",
     "src/cli/passphrase.rs",
     "src/cli/pending.rs",
     "src/cli/renew.rs",

@@ -1,0 +1,251 @@
+//! Programs that are handed tokens and secrets: `run`, and credential helpers.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::process::{KEYWARD, Process};
+
+/// A broker with an agent `a` that may read `github/app`, and publish reports.
+fn scene(value: &[u8]) -> Process {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(value);
+    process
+}
+
+/// Runs `sh -c script` by `keyward run`, in a runtime directory of its own.
+fn run(process: &Process, more: &[&str], script: &str) -> std::process::Output {
+    let args = [&["run", "--capability", "github.repo.read"], more, &["--", "sh", "-c", script]].concat();
+    // `--home` goes before what is the command's own.
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-a")).args(args).env("XDG_RUNTIME_DIR", runtime(process));
+    command.output().unwrap()
+}
+
+fn runtime(process: &Process) -> PathBuf {
+    let dir = process.path("runtime");
+    drop(fs::create_dir(&dir));
+    dir
+}
+
+/// Waits until no token is left there.
+fn gone(process: &Process) {
+    for _ in 0..500 {
+        if fs::read_dir(runtime(process)).unwrap().next().is_none() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("a token was left behind");
+}
+
+#[test]
+fn a_command_finds_its_token_in_a_file_of_its_own_and_the_file_goes_with_it() {
+    let process = scene(b"value");
+    let script = "stat -c '%a' \"$KEYWARD_TOKEN_FILE\" \"$(dirname \"$KEYWARD_TOKEN_FILE\")\"; cut -c1-2 \"$KEYWARD_TOKEN_FILE\"; exit 42";
+    let ran = run(&process, &[], script);
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(
+        (ran.status.code(), said.as_str()),
+        (Some(42), "600\n700\ney\n"),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    gone(&process);
+    // In the environment only when that was asked for, and never among the arguments.
+    let script = "t=$(cat \"$KEYWARD_TOKEN_FILE\"); env | grep -cF \"$t\"; tr '\\0' ' ' < /proc/$$/cmdline | grep -cF \"$t\"";
+    let ran = run(&process, &[], script);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "0\n0\n");
+    let ran = run(
+        &process,
+        &["--env", "TOKEN"],
+        "printf %s \"$TOKEN\" | cmp - \"$KEYWARD_TOKEN_FILE\" && echo same",
+    );
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "same\n");
+    gone(&process);
+}
+
+#[test]
+fn the_command_is_the_process_itself_and_has_no_children_that_are_not_its_own() {
+    let process = scene(b"value");
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(&process));
+    command.args([
+        "run",
+        "--capability",
+        "github.repo.read",
+        "--",
+        "sh",
+        "-c",
+        "echo $$; wait; echo done; exec sleep 60",
+    ]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let mut said = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    while !said.contains("done") {
+        std::io::BufRead::read_line(&mut stdout, &mut said).unwrap();
+    }
+    assert_eq!(said, format!("{pid}\ndone\n"), "the same process, and nobody to wait for");
+    assert_eq!(fs::read_dir(runtime(&process)).unwrap().count(), 1);
+    // Killed so that nothing of its own can tidy up.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    gone(&process);
+}
+
+#[test]
+fn what_cannot_be_run_leaves_nothing_behind() {
+    let process = scene(b"value");
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(&process));
+    let ran =
+        command.args(["run", "--capability", "github.repo.read", "--", "/no/such/command"]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("command_failed"));
+    gone(&process);
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(&process));
+    let refused = command.args(["run", "--capability", "reports.publish", "--", "true"]).output().unwrap();
+    assert_ne!(refused.status.code(), Some(0), "not granted");
+    gone(&process);
+}
+
+/// A terminal: the keys that are pressed there are the command's, its size too, and so is the exit code.
+#[test]
+fn at_a_terminal_keys_signals_and_size_are_the_commands_own() {
+    let process = scene(b"value");
+    let script = process.path("terminal.py");
+    fs::write(&script, PTY).unwrap();
+    let python = std::env::var("KEYWARD_TEST_PYTHON").expect("scripts/test says where");
+    let home = process.path("home-a").display().to_string();
+    let mut command = Command::new(python);
+    command.arg(&script).args([KEYWARD, &home]).env("XDG_RUNTIME_DIR", runtime(&process));
+    let ran = command.output().unwrap();
+    assert!(
+        ran.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    gone(&process);
+}
+
+const PTY: &str = r#"
+import fcntl, os, pty, struct, sys, termios
+keyward, home = sys.argv[1:]
+def start(script):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(keyward, [keyward, "--home", home, "run", "--capability", "github.repo.read", "--", "sh", "-c", script])
+    return pid, fd
+def until(fd, text):
+    said = b""
+    while text not in said:
+        try:
+            part = os.read(fd, 1024)
+        except OSError:
+            break
+        if not part: break
+        said += part
+    assert text in said, said
+    return said
+pid, fd = start("stty size; echo ready; exec sleep 60")
+fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+until(fd, b"ready")
+os.write(fd, b"\x03")
+_, status = os.waitpid(pid, 0)
+assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == 2, status
+pid, fd = start("trap 'stty size; exit 7' WINCH; echo ready; while :; do sleep 0.05; done")
+until(fd, b"ready")
+fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+until(fd, b"33 77")
+_, status = os.waitpid(pid, 0)
+assert os.WEXITSTATUS(status) == 7, status
+pid, fd = start("echo ready; read line; echo got $line; test -t 0 && test -t 1 && exit 5")
+until(fd, b"ready")
+os.write(fd, b"hello\n")
+until(fd, b"got hello")
+_, status = os.waitpid(pid, 0)
+assert os.WEXITSTATUS(status) == 5, status
+"#;
+
+#[test]
+fn git_takes_its_password_from_the_helper() {
+    let process = scene(b"{\"username\":\"bot\",\"password\":\"CNRY-git\"}");
+    let home = process.path("home-a").display().to_string();
+    let helper = format!("!{KEYWARD} --home {home} get github/app --format git");
+    let mut git = Command::new("git");
+    git.args([
+        "-c",
+        "credential.helper=",
+        "-c",
+        &format!("credential.helper={helper}"),
+        "credential",
+        "fill",
+    ]);
+    git.env("GIT_TERMINAL_PROMPT", "0")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let mut child = git.spawn().expect("git is installed by scripts/test");
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, b"protocol=https\nhost=github.com\n\n").unwrap();
+    drop(stdin);
+    let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("username=bot\n") && said.contains("password=CNRY-git\n"), "{said}");
+    for passed_over in ["store", "erase"] {
+        let done = process.run_as("a", &["get", "github/app", "--format", "git", passed_over], b"x=y\n\n");
+        assert!(done.status.success() && done.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_helper_asks_for_a_token_once_and_again_when_it_was_ended() {
+    let process = scene(b"{\"username\":\"bot\",\"password\":\"p\"}");
+    let minted = || {
+        process.json(&["audit", "list"])["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|item| item["kind"] == "token.minted")
+            .count()
+    };
+    let get =
+        || process.run_as("a", &["get", "github/app", "--format", "docker", "get"], b"https://r.example");
+    for _ in 0..3 {
+        let said: Value = serde_json::from_slice(&get().stdout).unwrap();
+        assert_eq!((&said["ServerURL"], &said["Secret"]), (&"https://r.example".into(), &"p".into()));
+    }
+    assert_eq!(minted(), 1, "kept between processes");
+    let kept = fs::read_dir(process.path("home-a/tokens")).unwrap().next().unwrap().unwrap();
+    assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let answer: Value = serde_json::from_slice(&fs::read(kept.path()).unwrap()).unwrap();
+    process.good(&["token", "revoke", answer["answer"]["token_id"].as_str().unwrap()], b"");
+    assert!(get().status.success(), "with another token");
+    assert_eq!(minted(), 2);
+    let refused = process.run_as("a", &["get", "github/app", "--format", "aws"], b"");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("value_unfit"));
+}
+
+#[test]
+fn a_kept_token_is_given_again_while_it_has_time_left() {
+    let process = scene(b"value");
+    let token = |more: &[&str]| {
+        let args = [&["token", "github.repo.read", "--cached"], more].concat();
+        String::from_utf8(process.good_as("a", &args, b"")).unwrap()
+    };
+    let first = token(&[]);
+    assert_eq!(token(&[]), first);
+    assert_ne!(token(&["--min-ttl", "300"]), first, "that one has less than it had at first");
+    process.run_as("a", &["renew"], b"");
+    let renewed = token(&[]);
+    assert_ne!(renewed, first, "another certificate");
+    let refused = process.run_as("a", &["token", "github.repo.read", "--cached", "--min-ttl", "301"], b"");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("too_little_time_left"));
+}
