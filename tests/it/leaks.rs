@@ -31,12 +31,12 @@ fn spellings(canary: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-fn holds(bytes: &[u8], canary: &[u8]) -> bool {
+pub(crate) fn holds(bytes: &[u8], canary: &[u8]) -> bool {
     spellings(canary).iter().any(|one| memchr::memmem::find(bytes, one).is_some())
 }
 
 /// Every file below `dir` that holds the canary.
-fn sightings(dir: &Path, canary: &[u8]) -> Vec<String> {
+pub(crate) fn sightings(dir: &Path, canary: &[u8]) -> Vec<String> {
     let seen = files(dir).into_iter().filter(|path| holds(&fs::read(path).unwrap(), canary));
     seen.map(|path| path.display().to_string()).collect()
 }
@@ -122,7 +122,7 @@ fn aud_07_no_secret_is_in_log_ledger_disk_error_or_process() {
 
 /// Where `canary` is in the memory of the process, as `address in what`. Needs to be root, as the
 /// broker lets nobody else look.
-fn in_memory(pid: u32, canary: &[u8]) -> Vec<String> {
+pub(crate) fn in_memory(pid: u32, canary: &[u8]) -> Vec<String> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem")).expect("this test has to run as root");
     let mut found = Vec::new();

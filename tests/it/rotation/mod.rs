@@ -1,5 +1,6 @@
 //! Rotations against a real PostgreSQL: the values that are handed out log in.
 
+mod canary;
 pub(crate) mod kills;
 mod steering;
 mod storm;

@@ -1,0 +1,54 @@
+//! Where the values of rotated secrets may not be.
+
+use std::fs;
+
+use super::{BY_ADMIN, FIRST, declared};
+use crate::leaks::{holds, sightings};
+use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
+use crate::support::process::Process;
+
+/// Every value of a rotation is looked for everywhere: on the broker's disk, in its log at TRACE with those
+/// of its libraries, in what operators are told, and in the server's own log, which has every statement.
+#[test]
+fn sec_02_no_value_of_a_rotation_is_anywhere_but_sealed_and_in_its_readers_hands() {
+    let mut postgres = Postgres::start();
+    postgres.sql("CREATE ROLE app LOGIN");
+    let mut process = Process::init("trace");
+    process.serve();
+    process.good(&["secret", "put", "orders-db/app"], FIRST.as_bytes());
+    process.good(&["secret", "put", "orders-db/admin"], ADMIN_PASSWORD.as_bytes());
+    let file = process.path("orders.toml");
+    fs::write(&file, declared(&postgres, "every = \"30d\"", BY_ADMIN)).unwrap();
+    process.good(&["apply", "-f", &file.display().to_string()], b"");
+    process.enrol("bot", "orders");
+    let mut values = vec![FIRST.as_bytes().to_vec(), ADMIN_PASSWORD.as_bytes().to_vec()];
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        said.extend(process.good(&["secret", "rotate", "orders-db/app"], b""));
+        values.push(process.good_as("bot", &["get", "orders-db/app"], b""));
+    }
+    // A server that is away, and one that refuses: what went wrong repeats nothing.
+    postgres.sql("ALTER ROLE postgres PASSWORD 'changed-by-hand'");
+    let refused = process.run_as("operator", &["secret", "rotate", "orders-db/app"], b"");
+    postgres.stop();
+    let away = process.run_as("operator", &["rotation", "retry", "orders-db/app"], b"");
+    said.extend([refused.stdout, refused.stderr, away.stdout, away.stderr].concat());
+    for args in [
+        vec!["audit", "list", "-o", "json"],
+        vec!["rotation", "show", "orders-db/app"],
+        vec!["rotation", "list"],
+        vec!["secret", "show", "orders-db/app"],
+        vec!["secret", "rotate", "orders-db/app", "--plan"],
+    ] {
+        said.extend(process.good(&args, b""));
+    }
+    process.stop();
+    let log = postgres.log();
+    assert!(log.contains("ALTER ROLE"), "the server logs what it is told");
+    assert_eq!(values.len(), 4);
+    for value in &values {
+        assert_eq!(sightings(process.dir.path(), value), Vec::<String>::new());
+        assert!(!holds(&said, value), "an operator was told");
+        assert!(!holds(log.as_bytes(), value), "the server's log has it");
+    }
+}
