@@ -1,6 +1,7 @@
 //! The composition root: settings become rooms here, and here alone everything is seen.
 
 mod assemble;
+mod doctor;
 mod gate;
 mod init;
 mod keeper;
@@ -14,10 +15,11 @@ pub use assemble::Surroundings;
 pub use init::{Order, init};
 pub use running::{Running, start};
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::base::code;
-use crate::cli::{self, Cli, Command, ConfigCommand, Console, Failure};
+use crate::cli::{self, Cli, Command, ConfigCommand, Console, Failure, InitArgs};
 use crate::config::Config;
 
 /// Runs the process: arguments in, exit code out.
@@ -43,27 +45,11 @@ pub fn main() -> ExitCode {
 
 async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
     match &cli.command {
-        Command::Init(args) => {
-            let home = &cli.home()?;
-            let config = load(&args.config)?;
-            let passphrase = args.passphrase || args.passphrase_file.is_some();
-            let passphrase = passphrase
-                .then(|| cli::new_passphrase(args.passphrase_file.as_deref(), console))
-                .transpose()?;
-            let order = Order {
-                operator: &args.operator,
-                reissue: args.reissue_operator,
-                home,
-                root_key: args.root_key_file.as_deref(),
-                passphrase,
-            };
-            let told = init(&config, order, &Surroundings::system()).await?;
-            init::tell(&told, console);
-            Ok(())
-        }
+        Command::Init(args) => found(&cli.home()?, args, console).await,
         Command::Serve { config, accept_lost_entries } => {
             serve::serve(&load(config)?, *accept_lost_entries).await
         }
+        Command::Doctor { config: Some(config), .. } => cli::report(&doctor::host(config), console),
         Command::Slot(command) => slots::slot(command, &Surroundings::system(), console).await,
         Command::Verify { config, data_dir, checkpoint, key } => {
             let config = config.as_deref().map(load).transpose()?;
@@ -106,13 +92,32 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Capability(_)
         | Command::Role(_)
         | Command::Secret(_)
+        | Command::Doctor { .. }
         | Command::ValueKey(_)
         | Command::Rotation(_)
         | Command::Audit(_) => cli::run(cli, console).await,
     }
 }
 
-fn load(path: &std::path::Path) -> Result<Config, Failure> {
+/// `keyward init`
+async fn found(home: &Path, args: &InitArgs, console: &Console) -> Result<(), Failure> {
+    let config = load(&args.config)?;
+    let asked = args.passphrase || args.passphrase_file.is_some();
+    let passphrase =
+        asked.then(|| cli::new_passphrase(args.passphrase_file.as_deref(), console)).transpose()?;
+    let order = Order {
+        operator: &args.operator,
+        reissue: args.reissue_operator,
+        home,
+        root_key: args.root_key_file.as_deref(),
+        passphrase,
+    };
+    let told = init(&config, order, &Surroundings::system()).await?;
+    init::tell(&told, console);
+    Ok(())
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
     Config::load(path).map_err(|error| {
         Failure::usage(
             &error.to_string(),

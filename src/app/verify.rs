@@ -25,8 +25,16 @@ pub(super) struct Wanted<'a> {
     pub(super) key: Option<&'a str>,
 }
 
+/// What was seen of a ledger that is as it was written.
+pub(super) struct Seen {
+    verified: Verified,
+    checkpoint: Option<Checkpoint>,
+    /// Whether state changes were opened too.
+    opened: bool,
+}
+
 /// Checks the ledger below a data directory without the broker, and without writing anything.
-pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failure> {
+pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
     let (dir, ledger, keys, verifier) = match (wanted.config, wanted.data_dir) {
         (Some(config), _) => {
             let keyring = open_keyring(config)?;
@@ -48,11 +56,6 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
         events_of: Some(CheckpointKeyTurned::KIND),
     };
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
-    let end = match verified.end {
-        End::Closed => "closed",
-        End::Open => "open",
-        End::Unfinished => "unfinished",
-    };
     if verified.entries == 0 {
         let why = format!("there is no ledger entry below `{}`", dir.display());
         return Err(Failure::new(code::LEDGER_EMPTY).because(why));
@@ -61,11 +64,22 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
         signed(&note, trusted, &verified.events)?;
         compare(checkpoint, &verified)?;
     }
+    Ok(Seen { verified, checkpoint, opened: keys.is_some() })
+}
+
+/// `keyward verify`
+pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failure> {
+    let Seen { verified, checkpoint, opened } = look(wanted)?;
+    let end = match verified.end {
+        End::Closed => "closed",
+        End::Open => "open",
+        End::Unfinished => "unfinished",
+    };
     let (entries, head, root) = (verified.entries, verified.head, verified.root.hex());
     if console.is_json() {
         console.json(&json!({
             "ledger": verified.ledger, "entries": entries, "head": head.seq,
-            "head_time": head.time.to_string(), "root": root, "end": end, "opened": keys.is_some(),
+            "head_time": head.time.to_string(), "root": root, "end": end, "opened": opened,
             "checkpoint": checkpoint.as_ref().map(|one| one.size),
         }));
         return Ok(());
@@ -74,7 +88,7 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
     if let Some(checkpoint) = &checkpoint {
         console.line(&format!("extends the checkpoint of {} entries", checkpoint.size));
     }
-    if keys.is_none() {
+    if !opened {
         console.say(
             "state changes stayed closed: without the root key only checksums and sequence were checked",
         );

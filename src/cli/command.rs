@@ -103,6 +103,15 @@ pub enum Command {
         #[arg(long)]
         operator: bool,
     },
+    /// Look whether everything is as it should be: this machine's identity and the broker, or a broker's host
+    Doctor {
+        /// The operator's identity, not the agent's
+        #[arg(long, conflicts_with = "config")]
+        operator: bool,
+        /// The broker's host, by this configuration
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Show what applying declaration files would change
     Plan {
         /// A file, or a directory of *.toml files

@@ -12,6 +12,7 @@ mod console;
 mod credential_form;
 mod demo;
 mod dev;
+mod doctor;
 mod failure;
 mod help;
 
@@ -36,6 +37,7 @@ mod stage;
 pub use agent_args::TokenCommand;
 pub use command::{Cli, Command, Format};
 pub use console::Console;
+pub use doctor::{Finding, report};
 pub use failure::Failure;
 pub use help::{completions, help, man, reference};
 pub use host::whoever_runs_this;
@@ -79,6 +81,10 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
             }
         }
         Command::Whoami { operator } => agent::whoami(&home, *operator, console).await,
+        Command::Doctor { operator, .. } => {
+            let kind = if *operator { Kind::Operator } else { Kind::Agent };
+            report(&doctor::client(&home, kind).await, console)
+        }
         Command::Plan { files, prune } => admin::declare(&home, files, *prune, "/v1/plan", console).await,
         Command::Apply { files, prune } => admin::declare(&home, files, *prune, "/v1/apply", console).await,
         Command::Agent(command) => admin::agent(&home, command, console).await,

@@ -1,5 +1,7 @@
 use std::fs;
+use std::path::Path;
 
+use rustix::fs::statvfs;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
@@ -57,6 +59,12 @@ fn may_lock() -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     effective.is_some_and(|set| set & (1 << 14) != 0)
+}
+
+/// How much a user without privileges can still write below `dir`, in bytes.
+#[must_use]
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    statvfs(dir).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 #[cfg(test)]

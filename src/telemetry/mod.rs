@@ -8,6 +8,6 @@ mod hardening;
 mod logs;
 mod meters;
 
-pub use hardening::{Hardening, Protection, harden};
+pub use hardening::{Hardening, Protection, free_bytes, harden};
 pub use logs::{LineForm, LogError, init};
 pub use meters::{Answered, Latency, Level, Meters, Reading, Within};

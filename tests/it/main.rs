@@ -15,6 +15,7 @@ mod command_line;
 mod compile_fail;
 mod crash;
 mod damage;
+mod doctor;
 mod enrolment;
 mod first_path;
 mod fleet;

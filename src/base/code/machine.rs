@@ -35,6 +35,9 @@ super::codes! {
     COMMAND_FAILED "command_failed" Local:
         "the command, or what looks after its token, could not be started",
         "see whether there is such a command, and whether processes can be started here";
+    DOCTOR_FOUND "doctor_found" Local:
+        "something that was looked at does not work",
+        "the list says what, and what would mend it";
     FILE_UNUSABLE "file_unusable" Local:
         "a file or directory cannot be used",
         "look at the path and its permissions";

@@ -1,0 +1,87 @@
+use std::fs;
+use std::path::Path;
+
+use super::assemble::{keyring_path, open_keyring};
+use super::load;
+use super::verify::{Wanted, look};
+use crate::cli::Finding;
+use crate::config::{Config, RootKey};
+use crate::keyring::{SlotKind, slots_of};
+use crate::ledger::lock_file;
+use crate::telemetry::{Protection, free_bytes, harden};
+
+/// Least space on the data directory's disk that nothing is said about, in bytes.
+const SPACE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+
+/// Looks at a broker's host: configuration, keys, data directory, ledger, what the kernel lets it do.
+/// Changes nothing.
+pub(super) fn host(config: &Path) -> Vec<Finding> {
+    let loaded = load(config);
+    let mut findings = vec![Finding::of("configuration", &loaded, format!("`{}` is good", config.display()))];
+    let Ok(config) = loaded else { return findings };
+    findings.push(Finding::private("data directory", &config.data_dir));
+    if let RootKey::File(file) = &config.root_key {
+        findings.push(Finding::private("root key's file", file));
+    }
+    let keyring = open_keyring(&config);
+    findings.push(Finding::of("keyring", &keyring, "the root key of `[root_key]` opens it"));
+    findings.extend(slots(&config));
+    findings.push(space(&config.data_dir));
+    findings.push(ledger(&config));
+    findings.push(memory());
+    findings
+}
+
+fn slots(config: &Config) -> Option<Finding> {
+    let slots = slots_of(&keyring_path(config)).ok()?;
+    let others = slots.iter().filter(|slot| slot.kind != SlotKind::KeyFile).count();
+    let said = format!("{} of {} slots are passphrases", others, slots.len());
+    Some(if slots.len() > 1 {
+        Finding::ok("slots", said)
+    } else {
+        let fix = "`keyward slot add --passphrase`, and keep it away from this machine";
+        Finding::warn("slots", "one slot alone opens the keyring: lose its key, and nothing does", fix)
+    })
+}
+
+fn space(dir: &Path) -> Finding {
+    const WHAT: &str = "disk space";
+    let Some(free) = free_bytes(dir) else {
+        return Finding::fail(
+            WHAT,
+            format!("`{}` cannot be asked", dir.display()),
+            "see whether it is there",
+        );
+    };
+    let said = format!("{} MiB are free below `{}`", free / (1024 * 1024), dir.display());
+    if free < SPACE_BYTES_MIN {
+        Finding::warn(WHAT, said, "free some: the ledger grows")
+    } else {
+        Finding::ok(WHAT, said)
+    }
+}
+
+/// The whole ledger, when no broker writes to it.
+fn ledger(config: &Config) -> Finding {
+    const WHAT: &str = "ledger";
+    let lock = config.data_dir.join("lock");
+    if lock.exists() && !matches!(lock_file(&lock), Ok(Some(_))) {
+        return Finding::ok(WHAT, "a broker runs on it; stop it to have the ledger verified");
+    }
+    let wanted = Wanted { config: Some(config), data_dir: None, checkpoint: None, key: None };
+    Finding::of(WHAT, &look(&wanted), "every entry is as it was written")
+}
+
+fn memory() -> Finding {
+    const WHAT: &str = "memory";
+    let hardening = harden();
+    let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
+    match (hardening.memory_locked, swaps) {
+        (Protection::On, _) => Finding::ok(WHAT, "no core dumps, no tracing, locked"),
+        (Protection::Refused, false) => Finding::ok(WHAT, "no core dumps, no tracing, and no swap"),
+        (Protection::Refused, true) => {
+            let fix = "under systemd: `LimitMEMLOCK=infinity`, as in config/systemd/keyward.service";
+            Finding::warn(WHAT, "it cannot be locked here, and may be swapped out", fix)
+        }
+    }
+}
