@@ -137,11 +137,13 @@ fn at_a_terminal_keys_signals_and_size_are_the_commands_own() {
 }
 
 const PTY: &str = r#"
-import fcntl, os, pty, struct, sys, termios
+import fcntl, os, pty, signal, struct, sys, termios
 keyward, home = sys.argv[1:]
 def start(script):
     pid, fd = pty.fork()
     if pid == 0:
+        # Whoever runs the tests in the background ignores it, and that would be inherited.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execv(keyward, [keyward, "--home", home, "run", "--capability", "github.repo.read", "--", "sh", "-c", script])
     return pid, fd
 def until(fd, text):
