@@ -51,6 +51,72 @@ fn the_page_of_the_command_line_is_what_the_verbs_say() {
     compare("cli.md", &page);
 }
 
+/// `number` with its thousands set apart, when it is one.
+fn grouped(number: u128) -> String {
+    let digits = number.to_string();
+    let grouped = digits.as_bytes().rchunks(3).rev().map(|part| String::from_utf8_lossy(part).into_owned());
+    grouped.collect::<Vec<_>>().join(",")
+}
+
+/// The value of a constant that is a product of numbers; otherwise as it is written.
+fn worked_out(value: &str) -> String {
+    let factors: Option<Vec<u128>> =
+        value.split('*').map(|factor| factor.trim().replace('_', "").parse().ok()).collect();
+    factors.map_or_else(|| format!("`{value}`"), |factors| grouped(factors.iter().product()))
+}
+
+#[test]
+fn the_page_of_limits_is_what_the_code_keeps_to() {
+    let source = std::fs::read_to_string(root().join("src/base/limits.rs")).unwrap();
+    let (mut rows, mut said) = (String::new(), String::new());
+    for line in source.lines() {
+        if let Some(words) = line.strip_prefix("/// ") {
+            said = format!("{said} {words}").trim().to_owned();
+        } else if let Some(constant) = line.strip_prefix("pub const ") {
+            let (name, value) = constant.trim_end_matches(';').split_once(" = ").unwrap();
+            let name = name.split(':').next().unwrap();
+            rows.push_str(&format!("| `{name}` | {} | {said} |\n", worked_out(value)));
+            said.clear();
+        }
+    }
+    let count = source.matches("pub const ").count();
+    assert_eq!(rows.lines().count(), count, "every limit has a line of its own");
+    let page = format!(
+        "# Limits\n\nEvery limit of the house, as `src/base/limits.rs` has it. Made by `scripts/reference`.\n\n| limit | | what it bounds |\n|---|---|---|\n{rows}"
+    );
+    compare("limits.md", &page);
+    assert_eq!((worked_out("64 * 1024"), worked_out("A - 1")), ("65,536".to_owned(), "`A - 1`".to_owned()));
+}
+
+#[test]
+fn the_page_of_the_configuration_is_what_the_example_shows() {
+    let example = std::fs::read_to_string(root().join("config/keyward.toml")).unwrap();
+    let (mut rows, mut said, mut section) = (String::new(), String::new(), String::new());
+    for line in example.lines() {
+        let setting = line.strip_prefix("#= ").map(|setting| (setting, "default"));
+        let setting = setting.or_else(|| line.contains(" = ").then_some((line, "required")));
+        match setting.filter(|(line, _)| !line.starts_with("# ")) {
+            Some((setting, kind)) => {
+                let (name, value) = setting.split_once(" = ").unwrap();
+                let full = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
+                let default = if kind == "default" { format!("`{value}`") } else { "required".to_owned() };
+                rows.push_str(&format!("| `{full}` | {default} | {said} |\n"));
+                said.clear();
+            }
+            None if line.starts_with('[') => section = line.trim_matches(['[', ']']).to_owned(),
+            None if line.is_empty() => said.clear(),
+            None => said = format!("{said} {}", line.trim_start_matches("# ")).trim().to_owned(),
+        }
+    }
+    let settings = example.lines().filter(|line| line.starts_with("#= ")).count();
+    assert!(rows.lines().count() > settings, "every setting has a line of its own");
+    let page = format!(
+        "# Configuration\n\nEvery setting of `config/keyward.toml`, with its default; `keyward config check` judges \
+         a file. Made by `scripts/reference`.\n\n| setting | default | |\n|---|---|---|\n{rows}"
+    );
+    compare("configuration.md", &page);
+}
+
 /// Each family of metrics: its type, its labels, what it says.
 fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>, String)> {
     let mut families: BTreeMap<String, (String, BTreeSet<String>, String)> = BTreeMap::new();

@@ -7,6 +7,7 @@ use crate::base::code::{self, Code};
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
 use crate::base::{SecretName, Timestamp};
 use crate::issuance::Loan;
+use crate::ledger::AppendError;
 use crate::rotation::{self, Rotation, RotationAttempted, RotationFailed, Run, Slots, keys};
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
@@ -165,7 +166,7 @@ impl Core {
     }
 
     /// Records that a step failed, and when it is tried again.
-    pub(super) async fn stumble(&self, at: &Bench, run: &Run, fault: Fault) -> Result<(), CommitError> {
+    pub(super) async fn stumble(&self, at: &Bench, run: &Run, fault: Fault) -> Result<(), Failure> {
         let now = self.clock.now();
         let failures = run.failures.saturating_add(1);
         let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(now, failures));
@@ -190,11 +191,17 @@ impl Core {
             retry_at,
             touched: run.touched || unknown,
         };
-        let change = Change::new(&event)?.effect(Effect::Rotation(effect));
-        // It failed whatever else has happened to the rotation meanwhile.
-        let change = change.advance(keys::rotation(at.name()));
-        self.record(change).await?;
-        Ok(())
+        let now = self.bench(at.name())?;
+        if now.rotation.run.as_ref().is_none_or(|now| now.id != run.id) {
+            // It has ended meanwhile, by somebody else's hand.
+            return Ok(());
+        }
+        let change = now.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
+        match self.record(change).await {
+            // Somebody has steered it meanwhile: it is looked at again.
+            Ok(_) | Err(CommitError::Append(AppendError::Conflict(_))) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Twice as late each time, within limits, each at a moment of its own.
