@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Rotator {
     busy: watch::Sender<BTreeSet<SecretName>>,
     room: Arc<Semaphore>,
     begun: Mutex<Begun>,
+    /// Once the broker stops: what is under way is left where it is, for the next start.
+    stopping: AtomicBool,
 }
 
 /// How many were begun by schedule since when.
@@ -40,7 +43,7 @@ impl Rotator {
     pub fn new(core: Arc<Core>) -> Self {
         let room = Arc::new(Semaphore::new(ROTATIONS_AT_ONCE_MAX));
         let begun = Mutex::new(Begun { since: Timestamp::from_s(0), count: 0 });
-        Self { core, busy: watch::Sender::default(), room, begun }
+        Self { core, busy: watch::Sender::default(), room, begun, stopping: AtomicBool::new(false) }
     }
 
     /// Works until `stop` turns true, and until what is under way has come to a point where it can be
@@ -57,6 +60,7 @@ impl Rotator {
                 _ = stop.wait_for(|stop| *stop) => true,
             };
             if stopping {
+                self.stopping.store(true, Ordering::Release);
                 break;
             }
             // What comes in a crowd is looked at together.
@@ -122,8 +126,8 @@ impl Rotator {
             Job::CheckDrift => self.core.check_drift(secret).await,
             Job::CarryOn => loop {
                 match self.core.carry_on(secret).await {
-                    Ok(Pace::On) => {}
-                    Ok(Pace::Rest) => break Ok(()),
+                    Ok(Pace::On) if !self.stopping.load(Ordering::Acquire) => {}
+                    Ok(Pace::On | Pace::Rest) => break Ok(()),
                     Err(failure) => break Err(failure),
                 }
             },
