@@ -71,6 +71,7 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
         KeyringError::Passphrase(_) => code::PASSPHRASE_REFUSED,
         KeyringError::NoSuchSlot => code::SLOT_UNKNOWN,
         KeyringError::LastSlot => code::LAST_SLOT,
+        KeyringError::SameKey => code::SLOT_KEY_SAME,
         KeyringError::SlotsFull => code::SLOTS_FULL,
         KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Memory | KeyringError::Io(_) => {
             code::KEYRING_FAILED

@@ -39,6 +39,20 @@ pub(super) async fn slot(
             tell("added", &added, console);
             Ok(())
         }
+        SlotCommand::Rekey { id, by, opening } => {
+            let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
+            one_from_standard_input(by, opening, console)?;
+            let config = load(&opening.config)?;
+            let opened_by = opening_key(&config, opening, console)?;
+            let key = new_key(by, surroundings, console)?;
+            let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
+            let change =
+                |keyring: &Keyring, path: &Path| keyring.rekey_slot(path, (id, &key), now, entropy);
+            let put = changed(&config, &opened_by, surroundings, &change).await?;
+            tell("rekeyed", &put, console);
+            warn_of_start(&config, console);
+            Ok(())
+        }
         SlotCommand::Remove { id, opening } => {
             let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
             let config = load(&opening.config)?;

@@ -15,7 +15,6 @@ mod dev;
 mod doctor;
 mod failure;
 mod help;
-
 mod host;
 mod identity;
 mod input;

@@ -296,6 +296,18 @@ pub enum SlotCommand {
         #[command(flatten)]
         opening: OpeningArgs,
     },
+    /// Give a slot another key or passphrase, in one step: what opened it opens nothing any more
+    Rekey {
+        /// The slot
+        #[arg(value_name = "ID")]
+        id: String,
+        /// What is to open it
+        #[command(flatten)]
+        by: NewSlotArgs,
+        /// What opens the keyring now
+        #[command(flatten)]
+        opening: OpeningArgs,
+    },
     /// Remove a slot, never the last one: what opened it opens nothing any more
     Remove {
         /// The slot

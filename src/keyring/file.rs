@@ -48,6 +48,9 @@ pub enum KeyringError {
     /// Without its last slot nothing would open the keyring any more.
     #[error("this is the keyring's last slot: without it nothing would open it any more")]
     LastSlot,
+    /// What is to open a slot from now on is what opens it already.
+    #[error("this is what opens the slot already")]
+    SameKey,
     /// It has as many slots as it may have.
     #[error("the keyring has {SLOTS_MAX} slots, and may have no more")]
     SlotsFull,

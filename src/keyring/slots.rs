@@ -56,16 +56,31 @@ impl Keyring {
         let slot = Slot::wrap(SlotId::mint(now, entropy), key, self.ledger, &self.root, entropy)?;
         let added = view(&slot);
         body.slots.push(slot);
-        file::replace(path, &body, &self.root, &|written| {
-            let opened = written.slots.last().map(|slot| slot.unwrap(key, self.ledger)).transpose()?;
-            let opened = opened.flatten().ok_or(KeyringError::Altered("its new slot does not open"))?;
-            if matches(opened.expose(), self.root.expose()) {
-                Ok(())
-            } else {
-                Err(KeyringError::Altered("its new slot opens something else"))
-            }
-        })?;
+        file::replace(path, &body, &self.root, &|written| self.opens(written, added.id, key))?;
         Ok(added)
+    }
+
+    /// Puts a slot that `key` opens in the place of the slot called `id`, in one step: there is no
+    /// moment at which both open the keyring, or neither does.
+    ///
+    /// # Errors
+    /// [`KeyringError`], [`KeyringError::SameKey`] among them; the keyring is what it was then.
+    pub fn rekey_slot(
+        &self,
+        path: &Path,
+        (id, key): (SlotId, &SlotKey),
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<SlotView, KeyringError> {
+        let mut body = file::read(path)?.verify(&self.root)?;
+        let slot = body.slots.iter_mut().find(|slot| slot.id == id).ok_or(KeyringError::NoSuchSlot)?;
+        if slot.unwrap(key, self.ledger)?.is_some() {
+            return Err(KeyringError::SameKey);
+        }
+        *slot = Slot::wrap(SlotId::mint(now, entropy), key, self.ledger, &self.root, entropy)?;
+        let put = view(slot);
+        file::replace(path, &body, &self.root, &|written| self.opens(written, put.id, key))?;
+        Ok(put)
     }
 
     /// Takes the slot called `id` away: what opened it opens nothing any more, in this keyring. An
@@ -82,6 +97,18 @@ impl Keyring {
         let removed = view(&body.slots.remove(at));
         file::replace(path, &body, &self.root, &|_| Ok(()))?;
         Ok(removed)
+    }
+
+    /// Whether `key` opens the slot called `id` as it was written, and finds this root key there.
+    fn opens(&self, written: &Body, id: SlotId, key: &SlotKey) -> Result<(), KeyringError> {
+        let slot = written.slots.iter().find(|slot| slot.id == id);
+        let opened = slot.map(|slot| slot.unwrap(key, self.ledger)).transpose()?;
+        let opened = opened.flatten().ok_or(KeyringError::Altered("its new slot does not open"))?;
+        if matches(opened.expose(), self.root.expose()) {
+            Ok(())
+        } else {
+            Err(KeyringError::Altered("its new slot opens something else"))
+        }
     }
 }
 

@@ -101,6 +101,27 @@ fn a_slot_that_was_removed_opens_nothing_and_the_last_one_stays() {
 }
 
 #[test]
+fn a_slot_is_rekeyed_in_its_place_also_the_last_one() {
+    let bench = bench();
+    let only = slots_of(&bench.path()).unwrap()[0].id;
+    let rekey = |id, key: &SlotKey| bench.ring.rekey_slot(&bench.path(), (id, key), NOW, &SystemEntropy);
+    let before = fs::read(bench.path()).unwrap();
+    assert!(matches!(rekey(only, &bench.file), Err(KeyringError::SameKey)));
+    assert!(matches!(rekey(only, &passphrase("too short")), Err(KeyringError::Passphrase(_))));
+    assert_eq!(fs::read(bench.path()).unwrap(), before);
+
+    let put = rekey(only, &passphrase(WORDS)).unwrap();
+    assert_eq!(slots_of(&bench.path()).unwrap(), [put]);
+    assert_eq!(put.kind, SlotKind::Passphrase);
+    assert!(bench.open(&passphrase(WORDS)).is_ok());
+    assert!(matches!(bench.open(&bench.file), Err(KeyringError::WrongKey)));
+    assert!(matches!(rekey(only, &bench.file), Err(KeyringError::NoSuchSlot)), "the id went with its key");
+    assert!(matches!(rekey(put.id, &passphrase(WORDS)), Err(KeyringError::SameKey)));
+    assert!(rekey(put.id, &bench.file).is_ok());
+    assert!(bench.open(&bench.file).is_ok());
+}
+
+#[test]
 fn a_keyring_takes_slots_up_to_its_limit() {
     let bench = bench();
     let key = |n: usize| {
@@ -181,8 +202,12 @@ fn a_kill_at_any_step_of_a_change_leaves_the_keyring_as_it_was_or_as_it_is_to_be
     fs::write(&path, &after).unwrap();
     assert!(bench.open(&bench.file).is_ok() && bench.open(&passphrase(WORDS)).is_ok(), "renamed");
     fs::write(&temporary, &before).unwrap();
-    bench.ring.remove_slot(&path, added.id).unwrap();
-    assert!(bench.open(&bench.file).is_ok() && bench.open(&passphrase(WORDS)).is_err());
+    let other = passphrase("other words than those before");
+    let rekeyed = bench.ring.rekey_slot(&path, (added.id, &other), NOW, &SystemEntropy).unwrap();
+    assert!(bench.open(&other).is_ok() && bench.open(&passphrase(WORDS)).is_err());
+    fs::write(&temporary, &before).unwrap();
+    bench.ring.remove_slot(&path, rekeyed.id).unwrap();
+    assert!(bench.open(&bench.file).is_ok() && bench.open(&other).is_err());
     assert!(!temporary.exists());
 }
 

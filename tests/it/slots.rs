@@ -69,6 +69,28 @@ fn a_passphrase_brings_back_a_broker_whose_key_file_is_lost() {
 }
 
 #[test]
+fn a_slot_gets_another_key_in_one_step_and_the_broker_starts_with_it() {
+    let mut process = Process::init("info");
+    let only = listed(&process)[0].1.clone();
+    let (old, new) = (process.path("root.key"), process.path("next.key"));
+    let same = old.display().to_string();
+    refused(&slot(&process, &["rekey", &only, "--key-file", &same], b""), 8, "slot_key_same");
+    let next = new.display().to_string();
+    let (exit, rekeyed) = slot(&process, &["rekey", &only, "--key-file", &next], b"");
+    assert_eq!((exit, &rekeyed["done"]), (Some(0), &"rekeyed".into()), "{rekeyed}");
+    assert_eq!(listed(&process), [("key-file".to_owned(), rekeyed["id"].as_str().unwrap().to_owned())]);
+    let (exit, said) = process.refused_serve();
+    assert!(exit == Some(10) && said.contains("root_key_wrong"), "the key of before opens nothing: {said}");
+    fs::rename(&new, &old).unwrap();
+    process.serve();
+    let audit = process.json(&["audit", "list"]);
+    let entries = audit["items"].as_array().unwrap().iter();
+    let last = entries.filter(|item| item["kind"] == "keyring.slots-changed").next_back().unwrap();
+    assert_eq!(last["event"]["removed"][0]["id"].as_str().unwrap(), only);
+    assert_eq!(last["event"]["added"][0]["id"], rekeyed["id"]);
+}
+
+#[test]
 fn the_last_slot_stays_and_nothing_is_changed_under_a_broker_that_runs() {
     let mut process = Process::init("info");
     let only = listed(&process)[0].1.clone();

@@ -77,6 +77,9 @@ super::codes! {
     LAST_SLOT "last_slot" Conflict:
         "without this slot nothing would open the keyring any more; nothing was changed",
         "add another slot first: `keyward slot add`";
+    SLOT_KEY_SAME "slot_key_same" Conflict:
+        "what is to open the slot opens it already; nothing was changed",
+        "choose another passphrase, or name another file";
     SLOTS_FULL "slots_full" Conflict:
         "the keyring has as many slots as it may have",
         "remove one that nobody needs: `keyward slot list`, `keyward slot remove ID`";
