@@ -46,8 +46,7 @@ pub(super) async fn slot(
             let opened_by = opening_key(&config, opening, console)?;
             let key = new_key(by, surroundings, console)?;
             let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
-            let change =
-                |keyring: &Keyring, path: &Path| keyring.rekey_slot(path, (id, &key), now, entropy);
+            let change = |keyring: &Keyring, path: &Path| keyring.rekey_slot(path, (id, &key), now, entropy);
             let put = changed(&config, &opened_by, surroundings, &change).await?;
             tell("rekeyed", &put, console);
             warn_of_start(&config, console);
