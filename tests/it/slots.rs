@@ -84,8 +84,8 @@ fn a_slot_gets_another_key_in_one_step_and_the_broker_starts_with_it() {
     fs::rename(&new, &old).unwrap();
     process.serve();
     let audit = process.json(&["audit", "list"]);
-    let entries = audit["items"].as_array().unwrap().iter();
-    let last = entries.filter(|item| item["kind"] == "keyring.slots-changed").next_back().unwrap();
+    let mut entries = audit["items"].as_array().unwrap().iter();
+    let last = entries.rfind(|item| item["kind"] == "keyring.slots-changed").unwrap();
     assert_eq!(last["event"]["removed"][0]["id"].as_str().unwrap(), only);
     assert_eq!(last["event"]["added"][0]["id"], rekeyed["id"]);
 }
