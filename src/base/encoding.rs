@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use data_encoding::{BASE32_DNSSEC, BASE64, BASE64URL_NOPAD, Encoding, HEXLOWER};
+use data_encoding::{BASE32_DNSSEC, BASE32_NOPAD_VISUAL, BASE64, BASE64URL_NOPAD, Encoding, HEXLOWER};
+use zeroize::Zeroizing;
 
 // What writes itself later borrows its encoding.
 static HEX: Encoding = HEXLOWER;
@@ -71,6 +72,32 @@ pub fn from_base32(text: &str) -> Option<Vec<u8>> {
     let bytes = BASE32_DNSSEC.decode(text.as_bytes()).ok()?;
     (base32(&bytes) == text).then_some(bytes)
 }
+
+/// For people who write it down and type it in again: upper-case base32 (RFC 4648 §6) in groups of four.
+#[must_use]
+pub fn handwritten(bytes: &[u8]) -> Zeroizing<String> {
+    let plain = Zeroizing::new(BASE32_NOPAD_VISUAL.encode(bytes));
+    // More than the hyphens take, so that it never grows and leaves a part of itself behind.
+    let mut grouped = Zeroizing::new(String::with_capacity(plain.len().saturating_mul(2)));
+    for (at, letter) in plain.chars().enumerate() {
+        if at > 0 && at % GROUP == 0 {
+            grouped.push('-');
+        }
+        grouped.push(letter);
+    }
+    grouped
+}
+
+/// Bytes of what [`handwritten`] gave, as somebody typed it: in either case, with 0, 1 and 8 for O, I and
+/// B, the groups divided by hyphens, spaces or nothing.
+#[must_use]
+pub fn from_handwritten(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut letters = Zeroizing::new(Vec::with_capacity(text.len()));
+    letters.extend(text.bytes().filter(|byte| !b"- ".contains(byte)).map(|byte| byte.to_ascii_uppercase()));
+    BASE32_NOPAD_VISUAL.decode(&letters).ok().map(Zeroizing::new)
+}
+
+const GROUP: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,10 @@ pub const PASSPHRASE_CHARS_MIN: usize = 15;
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
 /// Most slots of a keyring: each one of a passphrase is stretched in turn.
 pub const SLOTS_MAX: usize = 8;
+/// Most shares of a slot: people who can be brought together, and a ceremony that ends.
+pub const SHARES_MAX: u8 = 16;
+/// Fewest shares that open a slot together: with one, it would be a key file with copies.
+pub const THRESHOLD_MIN: u8 = 2;
 
 /// Largest event of a ledger entry, in bytes: room for some ten thousand changes of declarations.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;

@@ -8,6 +8,7 @@ mod aead;
 mod derive;
 mod digest;
 mod note;
+mod shamir;
 mod signing;
 mod stretch;
 
@@ -15,5 +16,6 @@ pub use aead::{Aad, AeadKey, KeyId, OpenError, SEAL_OVERHEAD_BYTES, sealed_by};
 pub use derive::derive_key;
 pub use digest::{Digest, MacKey, Sha256Stream, matches, sha256, sha256_parts};
 pub use note::{Ed25519Key, verify_ed25519};
+pub use shamir::{combine, split};
 pub use signing::{EcdsaKey, KeyError, SignatureForm};
 pub use stretch::{StretchCost, StretchError, stretch};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::passphrase::PassphraseError;
-use super::slot::Slot;
+use super::share::ShareError;
+use super::slot::{Pending, Slot};
 use crate::base::encoding::from_hex;
 use crate::base::limits::SLOTS_MAX;
 use crate::base::{LedgerId, Sensitive, Timestamp};
@@ -39,6 +40,9 @@ pub enum KeyringError {
     /// What was given as a passphrase is none, or none to choose.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
+    /// Shares do not open what they were given for.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The machine does not have the memory that a passphrase takes.
     #[error("there is not enough memory to try a passphrase")]
     Memory,
@@ -73,6 +77,9 @@ pub(super) struct Body {
     pub(super) ledger: LedgerId,
     pub(super) created_at_ms: Timestamp,
     pub(super) slots: Vec<Slot>,
+    /// A slot that is not one yet: its shares were handed out, and nobody has shown that they open it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pending: Option<Pending>,
     pub(super) keys: Vec<WrappedKey>,
 }
 
@@ -122,6 +129,7 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
         return Err(KeyringError::Altered("it has more slots than a keyring may have"));
     }
     body.slots.iter().try_for_each(Slot::check)?;
+    body.pending.as_ref().map_or(Ok(()), Pending::check)?;
     Ok(Unverified { line: line.to_owned(), mac, body })
 }
 

@@ -7,6 +7,7 @@
 mod file;
 mod passphrase;
 mod ring;
+mod share;
 mod slot;
 mod slot_key;
 mod slots;
@@ -15,7 +16,8 @@ mod stage;
 pub use file::KeyringError;
 pub use passphrase::{Passphrase, PassphraseError};
 pub use ring::{Family, Keyring};
+pub use share::{Share, ShareError, Shares, Split};
 pub use slot::SlotKind;
 pub use slot_key::SlotKey;
-pub use slots::{SlotView, slots_of};
+pub use slots::{Dealt, SlotState, SlotView, slots_of};
 pub use stage::{Generations, Stage, StageError, Standing};

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::file::{self, Body, KeyringError, VERSION, WrappedKey};
 use super::slot::Slot;
 use super::slot_key::SlotKey;
+use super::slots::{SlotView, unwrapped};
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId, Timestamp};
 use crate::crypto::{Aad, AeadKey, EcdsaKey, Ed25519Key, KeyId, OpenError, derive_key};
@@ -101,7 +102,7 @@ impl Keyring {
         if slots.is_empty() {
             return Err(KeyringError::LastSlot);
         }
-        let body = Body { version: VERSION, ledger, created_at_ms: now, slots, keys };
+        let body = Body { version: VERSION, ledger, created_at_ms: now, slots, pending: None, keys };
         file::create(path, &body, &ring.root)?;
         Ok(ring)
     }
@@ -181,22 +182,29 @@ impl Keyring {
         Ok(WrappedKey { family: id.family, generation: id.generation, wrapped: base64url(&wrapped) })
     }
 
-    /// Opens the keyring at `path` by `slot`.
+    /// Opens the keyring at `path` by one of its slots.
     ///
     /// # Errors
     /// [`KeyringError`]; nothing was touched.
-    pub fn open(path: &Path, slot: &SlotKey) -> Result<Self, KeyringError> {
+    pub fn open(path: &Path, key: &SlotKey) -> Result<Self, KeyringError> {
+        Self::open_by(path, key).map(|(ring, _)| ring)
+    }
+
+    /// The same, and which slot it was.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; nothing was touched.
+    pub fn open_by(path: &Path, key: &SlotKey) -> Result<(Self, SlotView), KeyringError> {
         let unverified = file::read(path)?;
         let ledger = unverified.body.ledger;
-        let mut opened = unverified.body.slots.iter().map(|one| one.unwrap(slot, ledger));
-        let root = opened.find_map(Result::transpose).ok_or(KeyringError::WrongKey)??;
+        let (root, slot) = unwrapped(&unverified.body, key)?;
         let body = unverified.verify(&root)?;
         let (symmetric, signing) = (BTreeMap::new(), BTreeMap::new());
         let mut ring = Self { ledger, created_at: body.created_at_ms, root, symmetric, signing };
         for key in &body.keys {
             ring.take(key).map_err(|_| KeyringError::Altered("one of its keys does not open"))?;
         }
-        Ok(ring)
+        Ok((ring, slot))
     }
 
     fn take(&mut self, key: &WrappedKey) -> Result<(), OpenError> {

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::file::KeyringError;
+use super::share::{ShareError, Sharing, Split};
 use super::slot_key::SlotKey;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId};
@@ -16,9 +17,12 @@ pub(super) struct Slot {
     /// How a passphrase becomes a key; a slot of that kind has it, no other does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     argon2id: Option<Stretching>,
+    /// What is known of the shares; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shares: Option<Sharing>,
 }
 
-/// What a slot is opened by. Shares join here.
+/// What a slot is opened by.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum SlotKind {
     /// A 256-bit key in a file, or in a systemd credential.
@@ -27,6 +31,9 @@ pub enum SlotKind {
     /// A passphrase.
     #[serde(rename = "passphrase")]
     Passphrase,
+    /// A number of shares together.
+    #[serde(rename = "shares")]
+    Shares,
 }
 
 impl SlotKind {
@@ -36,7 +43,25 @@ impl SlotKind {
         match self {
             Self::KeyFile => "key-file",
             Self::Passphrase => "passphrase",
+            Self::Shares => "shares",
         }
+    }
+}
+
+/// What a slot of shares is until they were handed back: it holds no root key, and so opens nothing.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pending {
+    pub(super) id: SlotId,
+    pub(super) shares: Sharing,
+    /// The slot in whose place it comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) replaces: Option<SlotId>,
+}
+
+impl Pending {
+    pub(super) fn check(&self) -> Result<(), KeyringError> {
+        self.shares.split().map(drop).map_err(|_| BAD_SHARES)
     }
 }
 
@@ -52,7 +77,7 @@ struct Stretching {
 const WRAP: KeyId = KeyId { family: 0xff, generation: 1 };
 
 impl Slot {
-    /// A slot of `key`'s, which opens `root`.
+    /// A slot of `key`'s, which opens `root`. One of shares is made by handing them back.
     pub(super) fn wrap(
         id: SlotId,
         key: &SlotKey,
@@ -67,11 +92,36 @@ impl Slot {
                 let salt = base64url(&entropy.bytes::<16>());
                 Some(Stretching { salt, cost: StretchCost::RECOMMENDED })
             }
+            SlotKey::Shares(_) => return Err(ShareError::NothingWaits.into()),
         };
-        let mut slot = Self { id, kind: key.kind(), wrapped_root: String::new(), argon2id };
-        let wrapping = slot.wrapping(key)?.ok_or(BAD_COST)?;
-        slot.wrapped_root = base64url(&wrapping.seal(&slot.bound(ledger), root.expose(), entropy));
-        Ok(slot)
+        let slot = Self { id, kind: key.kind(), wrapped_root: String::new(), argon2id, shares: None };
+        slot.holding(key, ledger, root, entropy)
+    }
+
+    /// The slot that `pending` becomes when `shares` are those that were handed out.
+    pub(super) fn confirm(
+        pending: Pending,
+        shares: &SlotKey,
+        ledger: LedgerId,
+        root: &Sensitive<[u8; 32]>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeyringError> {
+        let Pending { id, shares: sharing, .. } = pending;
+        let (kind, wrapped_root, argon2id) = (SlotKind::Shares, String::new(), None);
+        let slot = Self { id, kind, wrapped_root, argon2id, shares: Some(sharing) };
+        slot.holding(shares, ledger, root, entropy)
+    }
+
+    fn holding(
+        mut self,
+        key: &SlotKey,
+        ledger: LedgerId,
+        root: &Sensitive<[u8; 32]>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeyringError> {
+        let wrapping = self.wrapping(key)?.ok_or(KeyringError::WrongKey)?;
+        self.wrapped_root = base64url(&wrapping.seal(&self.bound(ledger), root.expose(), entropy));
+        Ok(self)
     }
 
     /// The root key, if `key` is this slot's.
@@ -92,20 +142,26 @@ impl Slot {
     /// Whether it asks for what slots of its kind ask for, and not for all of the machine's memory:
     /// to be known before anything in it is done.
     pub(super) fn check(&self) -> Result<(), KeyringError> {
-        match (self.kind, &self.argon2id) {
-            (SlotKind::KeyFile, None) => Ok(()),
-            (SlotKind::Passphrase, Some(how)) => how.cost.check().map_err(|_| BAD_COST),
-            (SlotKind::KeyFile, Some(_)) | (SlotKind::Passphrase, None) => {
+        match (self.kind, &self.argon2id, &self.shares) {
+            (SlotKind::KeyFile, None, None) => Ok(()),
+            (SlotKind::Passphrase, Some(how), None) => how.cost.check().map_err(|_| BAD_COST),
+            (SlotKind::Shares, None, Some(shares)) => shares.split().map(drop).map_err(|_| BAD_SHARES),
+            (SlotKind::KeyFile | SlotKind::Passphrase | SlotKind::Shares, _, _) => {
                 Err(KeyringError::Altered("a slot is not of its kind"))
             }
         }
     }
 
+    /// How many shares there are and how many open it; none for a slot of another kind.
+    pub(super) fn split(&self) -> Option<Split> {
+        self.shares.as_ref().and_then(|shares| shares.split().ok())
+    }
+
     /// What wraps the root key in this slot; none for a key of another kind.
     fn wrapping(&self, key: &SlotKey) -> Result<Option<AeadKey>, KeyringError> {
-        let key = match (key, &self.argon2id) {
-            (SlotKey::File(key), None) => derive_key(key, b"", FILE),
-            (SlotKey::Passphrase(passphrase), Some(how)) => {
+        let key = match (key, &self.argon2id, &self.shares) {
+            (SlotKey::File(key), None, None) => derive_key(key, b"", FILE),
+            (SlotKey::Passphrase(passphrase), Some(how), _) => {
                 let salt = from_base64url(&how.salt).and_then(|salt| <[u8; 16]>::try_from(salt).ok());
                 let salt = salt.ok_or(KeyringError::Altered("a slot's salt has another length"))?;
                 let stretched = stretch(passphrase.bytes().expose(), &salt, how.cost);
@@ -115,7 +171,10 @@ impl Slot {
                 })?;
                 derive_key(&stretched, b"", PASSPHRASE)
             }
-            (SlotKey::File(_), Some(_)) | (SlotKey::Passphrase(_), None) => return Ok(None),
+            (SlotKey::Shares(shares), _, Some(sharing)) if shares.slot() == self.id => {
+                derive_key(shares.key(sharing)?, b"", SHARES)
+            }
+            (SlotKey::File(_) | SlotKey::Passphrase(_) | SlotKey::Shares(_), _, _) => return Ok(None),
         };
         Ok(Some(AeadKey::new(WRAP, &key)))
     }
@@ -130,4 +189,6 @@ impl Slot {
 
 const FILE: &str = "keyward/keyring/slot/key-file";
 const PASSPHRASE: &str = "keyward/keyring/slot/passphrase";
+const SHARES: &str = "keyward/keyring/slot/shares";
 const BAD_COST: KeyringError = KeyringError::Altered("a slot asks for a cost that no passphrase is given");
+const BAD_SHARES: KeyringError = KeyringError::Altered("a slot has shares as no key is split into");

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::file::KeyringError;
 use super::passphrase::Passphrase;
+use super::share::Shares;
 use super::slot::SlotKind;
 use crate::base::encoding::{base64url, from_base64url};
-use crate::base::{Entropy, Sensitive};
+use crate::base::{Entropy, Sensitive, SlotId};
 
 /// The key that opens a slot. Wraps the root key and nothing else.
 pub enum SlotKey {
@@ -16,6 +17,8 @@ pub enum SlotKey {
     File(Sensitive<[u8; 32]>),
     /// A passphrase.
     Passphrase(Passphrase),
+    /// Shares that people have brought together.
+    Shares(Shares),
 }
 
 const PREFIX: &str = "keyward-slot-key-1:";
@@ -73,19 +76,10 @@ impl SlotKey {
     /// # Errors
     /// [`KeyringError::SlotFile`]; nothing was overwritten then.
     pub fn create_file(path: &Path, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
-        let refuse = |error: std::io::Error| KeyringError::SlotFile {
-            path: path.to_owned(),
-            why: error.kind().to_string(),
-        };
         let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
         let encoded = zeroize::Zeroizing::new(base64url(key.expose()));
         let text = zeroize::Zeroizing::new(format!("{PREFIX}{}\n", *encoded));
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(refuse)?;
-        directory.sync_all().map_err(refuse)?;
+        create_private(path, &text)?;
         Ok(Self::File(key))
     }
 
@@ -96,12 +90,32 @@ impl SlotKey {
         Some(Self::File(Sensitive::filled(|to| to.copy_from_slice(key))))
     }
 
+    /// The slot that it says it is of; only shares do.
+    pub(super) const fn slot(&self) -> Option<SlotId> {
+        match self {
+            Self::Shares(shares) => Some(shares.slot()),
+            Self::File(_) | Self::Passphrase(_) => None,
+        }
+    }
+
     pub(super) const fn kind(&self) -> SlotKind {
         match self {
             Self::File(_) => SlotKind::KeyFile,
             Self::Passphrase(_) => SlotKind::Passphrase,
+            Self::Shares(_) => SlotKind::Shares,
         }
     }
+}
+
+/// Writes `text` to a new file for its owner alone, durable when this returns.
+pub(super) fn create_private(path: &Path, text: &str) -> Result<(), KeyringError> {
+    let refuse =
+        |error: std::io::Error| KeyringError::SlotFile { path: path.to_owned(), why: error.kind().to_string() };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(refuse)?;
+    directory.sync_all().map_err(refuse)
 }
 
 impl fmt::Debug for SlotKey {

@@ -2,10 +2,11 @@ use std::path::Path;
 
 use super::file::{self, Body, KeyringError};
 use super::ring::Keyring;
-use super::slot::{Slot, SlotKind};
+use super::share::{Share, ShareError, Sharing, Split};
+use super::slot::{Pending, Slot, SlotKind};
 use super::slot_key::SlotKey;
 use crate::base::limits::SLOTS_MAX;
-use crate::base::{Entropy, SlotId, Timestamp};
+use crate::base::{Entropy, Sensitive, SlotId, Timestamp};
 use crate::crypto::matches;
 
 /// A slot as one may be told of it.
@@ -17,6 +18,39 @@ pub struct SlotView {
     pub kind: SlotKind,
     /// When it was made.
     pub made_at: Timestamp,
+    /// How many shares there are and how many open it, where it is opened by shares.
+    pub split: Option<Split>,
+    /// Whether it opens the keyring.
+    pub state: SlotState,
+}
+
+/// Whether a slot opens the keyring.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SlotState {
+    /// It does.
+    Opens,
+    /// Not until its shares are handed back.
+    Unconfirmed,
+}
+
+impl SlotState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opens => "opens",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
+/// A slot that is not one yet, and the shares that are to be handed out, and handed back.
+#[derive(Debug)]
+pub struct Dealt {
+    /// The slot.
+    pub slot: SlotView,
+    /// All of its shares, in order. Nothing else holds them, or the key that they are of.
+    pub shares: Vec<Share>,
 }
 
 /// The slots of the keyring at `path`, as the file says: nobody has authenticated it.
@@ -83,13 +117,76 @@ impl Keyring {
         Ok(put)
     }
 
+    /// Splits a fresh key into shares and prepares a slot for it, which opens nothing: it comes to be, in
+    /// the place of the slot `replaces` if one is named, when enough of the shares are handed back to
+    /// [`Keyring::confirm_slot`]. One such slot waits at a time.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; the keyring is what it was then.
+    pub fn deal_slot(
+        &self,
+        path: &Path,
+        split: Split,
+        replaces: Option<SlotId>,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Dealt, KeyringError> {
+        let mut body = file::read(path)?.verify(&self.root)?;
+        if let Some(waiting) = &body.pending {
+            return Err(ShareError::Waits(waiting.id).into());
+        }
+        match replaces {
+            Some(id) if !body.slots.iter().any(|slot| slot.id == id) => return Err(KeyringError::NoSuchSlot),
+            None if body.slots.len() >= SLOTS_MAX => return Err(KeyringError::SlotsFull),
+            Some(_) | None => {}
+        }
+        let id = SlotId::mint(now, entropy);
+        let shares = Share::deal(id, split, entropy);
+        let pending = Pending { id, shares: Sharing::of(split, &shares), replaces };
+        let slot = view_of_pending(&pending);
+        body.pending = Some(pending);
+        file::replace(path, &body, &self.root, &|_| Ok(()))?;
+        Ok(Dealt { slot, shares })
+    }
+
+    /// Makes the slot that waits for its shares a slot, in one step, when `shares` are of those that were
+    /// handed out for it and enough.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; the keyring is what it was then.
+    pub fn confirm_slot(
+        &self,
+        path: &Path,
+        shares: &SlotKey,
+        entropy: &dyn Entropy,
+    ) -> Result<SlotView, KeyringError> {
+        let mut body = file::read(path)?.verify(&self.root)?;
+        let of_waiting = |pending: &Pending| shares.slot() == Some(pending.id);
+        let pending = body.pending.take_if(|pending| of_waiting(pending)).ok_or(ShareError::NothingWaits)?;
+        let replaces = pending.replaces;
+        let slot = Slot::confirm(pending, shares, self.ledger, &self.root, entropy)?;
+        let confirmed = view(&slot);
+        // It may have been removed since.
+        match body.slots.iter_mut().find(|slot| Some(slot.id) == replaces) {
+            Some(replaced) => *replaced = slot,
+            None if body.slots.len() >= SLOTS_MAX => return Err(KeyringError::SlotsFull),
+            None => body.slots.push(slot),
+        }
+        file::replace(path, &body, &self.root, &|written| self.opens(written, confirmed.id, shares))?;
+        Ok(confirmed)
+    }
+
     /// Takes the slot called `id` away: what opened it opens nothing any more, in this keyring. An
-    /// older copy of the file still has it. The last one stays.
+    /// older copy of the file still has it. The last one stays; one that waits for its shares is none.
     ///
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
     pub fn remove_slot(&self, path: &Path, id: SlotId) -> Result<SlotView, KeyringError> {
         let mut body = file::read(path)?.verify(&self.root)?;
+        if let Some(pending) = body.pending.take_if(|pending| pending.id == id) {
+            file::replace(path, &body, &self.root, &|_| Ok(()))?;
+            return Ok(view_of_pending(&pending));
+        }
         let at = body.slots.iter().position(|slot| slot.id == id).ok_or(KeyringError::NoSuchSlot)?;
         if body.slots.len() == 1 {
             return Err(KeyringError::LastSlot);
@@ -112,12 +209,37 @@ impl Keyring {
     }
 }
 
+/// The root key in the slot that `key` opens, and that slot: nobody has authenticated the rest.
+pub(super) fn unwrapped(
+    body: &Body,
+    key: &SlotKey,
+) -> Result<(Sensitive<[u8; 32]>, SlotView), KeyringError> {
+    for slot in &body.slots {
+        if let Some(root) = slot.unwrap(key, body.ledger)? {
+            return Ok((root, view(slot)));
+        }
+    }
+    let waits = |of: SlotId| body.pending.as_ref().is_some_and(|pending| pending.id == of);
+    let there = |of: SlotId| body.slots.iter().any(|slot| slot.id == of);
+    Err(match key.slot() {
+        Some(of) if waits(of) => ShareError::Unconfirmed(of).into(),
+        Some(of) if !there(of) => ShareError::OtherSlot(of).into(),
+        Some(_) | None => KeyringError::WrongKey,
+    })
+}
+
 fn views(body: &Body) -> Vec<SlotView> {
-    body.slots.iter().map(view).collect()
+    body.slots.iter().map(view).chain(body.pending.as_ref().map(view_of_pending)).collect()
 }
 
 fn view(slot: &Slot) -> SlotView {
-    SlotView { id: slot.id, kind: slot.kind, made_at: slot.id.minted_at() }
+    let (made_at, split) = (slot.id.minted_at(), slot.split());
+    SlotView { id: slot.id, kind: slot.kind, made_at, split, state: SlotState::Opens }
+}
+
+fn view_of_pending(pending: &Pending) -> SlotView {
+    let (id, made_at, split) = (pending.id, pending.id.minted_at(), pending.shares.split().ok());
+    SlotView { id, kind: SlotKind::Shares, made_at, split, state: SlotState::Unconfirmed }
 }
 
 #[cfg(test)]
