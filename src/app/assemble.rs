@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crate::base::code;
 use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::broker::{Core, Founding, Settings, World, authorities, notary, record_slots, token_keys};
-use crate::cli::Failure;
+use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
 use crate::crypto::{AeadKey, MacKey};
 use crate::issuance::Issuer;
@@ -63,6 +63,7 @@ pub(super) fn keyring_path(config: &Config) -> PathBuf {
 
 pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
     let code = match error {
+        KeyringError::Share(error) => return shares_failure(error),
         KeyringError::Missing(_) => code::NOT_INITIALISED,
         KeyringError::Exists(_) => code::INITIALISED_ALREADY,
         KeyringError::WrongKey => code::ROOT_KEY_WRONG,

@@ -6,7 +6,7 @@ use super::load;
 use super::verify::{Wanted, look};
 use crate::cli::Finding;
 use crate::config::{Config, RootKey};
-use crate::keyring::{SlotKind, slots_of};
+use crate::keyring::{SlotKind, SlotState, slots_of};
 use crate::ledger::lock_file;
 use crate::telemetry::{Protection, free_bytes, harden};
 
@@ -33,13 +33,17 @@ pub(super) fn host(config: &Path) -> Vec<Finding> {
 }
 
 fn slots(config: &Config) -> Option<Finding> {
-    let slots = slots_of(&keyring_path(config)).ok()?;
+    let mut slots = slots_of(&keyring_path(config)).ok()?;
+    let all = slots.len();
+    slots.retain(|slot| slot.state == SlotState::Opens);
     let others = slots.iter().filter(|slot| slot.kind != SlotKind::KeyFile).count();
-    let said = format!("{} of {} slots are passphrases", others, slots.len());
-    Some(if slots.len() > 1 {
-        Finding::ok("slots", said)
+    Some(if slots.len() < all {
+        let fix = "`keyward slot confirm` with its shares, or `keyward slot remove ID`";
+        Finding::warn("slots", "a slot waits for its shares and opens nothing until then", fix)
+    } else if slots.len() > 1 {
+        Finding::ok("slots", format!("{others} of {} slots are passphrases or shares", slots.len()))
     } else {
-        let fix = "`keyward slot add --passphrase`, and keep it away from this machine";
+        let fix = "`keyward slot add --passphrase` or `--shares`, and keep it away from this machine";
         Finding::warn("slots", "one slot alone opens the keyring: lose its key, and nothing does", fix)
     })
 }

@@ -8,6 +8,7 @@ mod keeper;
 mod running;
 mod serve;
 mod server_identity;
+mod slot_keys;
 mod slots;
 mod verify;
 

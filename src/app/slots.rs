@@ -1,18 +1,19 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use serde_json::json;
 
 use super::assemble::{FOUND, Surroundings, assemble, keyring_failure, keyring_path, slot_key, tell_slots};
 use super::load;
+use super::slot_keys::{new_key, one_from_standard_input, opening_handed, opening_key};
 use crate::base::code;
 use crate::base::{SlotId, Timestamp};
 use crate::cli::{
-    Console, Failure, NewSlotArgs, OpeningArgs, SlotCommand, known_passphrase, new_passphrase,
-    whoever_runs_this,
+    Console, DealingArgs, Failure, NewSlotArgs, OpeningArgs, SlotCommand, hand_out, known_shares,
+    shares_failure, whoever_runs_this,
 };
 use crate::config::{Config, RootKey};
-use crate::keyring::{Keyring, KeyringError, SlotKey, SlotView, slots_of};
+use crate::keyring::{Keyring, KeyringError, SlotKey, SlotView, Split, slots_of};
 use crate::store::OnLostEntries;
 
 /// `keyward slot …`, on the data directory of a stopped broker, under its lock: whoever changes a slot
@@ -28,32 +29,20 @@ pub(super) async fn slot(
             list(&slots, surroundings.clock.now(), console);
             Ok(())
         }
-        SlotCommand::Add { by, opening } => {
-            one_from_standard_input(by, opening, console)?;
-            let config = load(&opening.config)?;
-            let opened_by = opening_key(&config, opening, console)?;
-            let key = new_key(by, surroundings, console)?;
-            let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
-            let change = |keyring: &Keyring, path: &Path| keyring.add_slot(path, &key, now, entropy);
-            let added = changed(&config, &opened_by, surroundings, &change).await?;
-            tell("added", &added, console);
-            Ok(())
+        SlotCommand::Check { opening } => check(opening, console),
+        SlotCommand::Add { by, dealing, opening } => {
+            Coming { place: None, by, dealing }.bring(opening, surroundings, console).await
         }
-        SlotCommand::Rekey { id, by, opening } => {
-            let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
-            one_from_standard_input(by, opening, console)?;
-            let config = load(&opening.config)?;
-            let opened_by = opening_key(&config, opening, console)?;
-            let key = new_key(by, surroundings, console)?;
-            let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
-            let change = |keyring: &Keyring, path: &Path| keyring.rekey_slot(path, (id, &key), now, entropy);
-            let put = changed(&config, &opened_by, surroundings, &change).await?;
-            tell("rekeyed", &put, console);
-            warn_of_start(&config, console);
-            Ok(())
+        SlotCommand::Rekey { id, by, dealing, opening } => {
+            let id = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
+            Coming { place: Some(id), by, dealing }.bring(opening, surroundings, console).await
+        }
+        SlotCommand::Confirm { share_file, opening } => {
+            confirm(share_file, opening, surroundings, console).await
         }
         SlotCommand::Remove { id, opening } => {
             let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
+            one_from_standard_input(&opening_handed(opening), console)?;
             let config = load(&opening.config)?;
             let opened_by = opening_key(&config, opening, console)?;
             let change = |keyring: &Keyring, path: &Path| keyring.remove_slot(path, id);
@@ -65,18 +54,134 @@ pub(super) async fn slot(
     }
 }
 
+/// A slot that is to be.
+struct Coming<'a> {
+    /// The slot in whose place it comes.
+    place: Option<SlotId>,
+    by: &'a NewSlotArgs,
+    dealing: &'a DealingArgs,
+}
+
+impl Coming<'_> {
+    async fn bring(
+        &self,
+        opening: &OpeningArgs,
+        surroundings: &Surroundings,
+        console: &Console,
+    ) -> Result<(), Failure> {
+        let [passphrase, shares] = opening_handed(opening);
+        let new = (self.by.passphrase, self.by.passphrase_file.as_slice());
+        one_from_standard_input(&[new, passphrase, shares], console)?;
+        let config = load(&opening.config)?;
+        if let (Some(of), Some(threshold)) = (self.by.shares, self.dealing.threshold) {
+            let split = Split::new(threshold, of).map_err(|error| shares_failure(&error))?;
+            let opened_by = opening_key(&config, opening, console)?;
+            return self.deal(split, (&config, &opened_by), surroundings, console).await;
+        }
+        let opened_by = opening_key(&config, opening, console)?;
+        let key = new_key(self.by, surroundings, console)?;
+        let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
+        let change = |keyring: &Keyring, path: &Path| match self.place {
+            Some(id) => keyring.rekey_slot(path, (id, &key), now, entropy),
+            None => keyring.add_slot(path, &key, now, entropy),
+        };
+        let slot = changed(&config, &opened_by, surroundings, &change).await?;
+        tell(self.done(), &slot, console);
+        self.warn(&config, console);
+        Ok(())
+    }
+
+    /// Hands shares out: printed, and the slot waits until they are handed back; or in files, which are
+    /// read back at once.
+    async fn deal(
+        &self,
+        split: Split,
+        (config, opened_by): (&Config, &SlotKey),
+        surroundings: &Surroundings,
+        console: &Console,
+    ) -> Result<(), Failure> {
+        let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
+        let deal = |keyring: &Keyring, path: &Path| keyring.deal_slot(path, split, self.place, now, entropy);
+        let Some(directory) = &self.dealing.shares_dir else {
+            let dealt = changed(config, opened_by, surroundings, &deal).await?;
+            hand_out(&dealt, console);
+            return Ok(());
+        };
+        let change = |keyring: &Keyring, path: &Path| {
+            let dealt = deal(keyring, path)?;
+            let read_back = dealt.to_files(directory);
+            let done = read_back
+                .and_then(|(files, shares)| Ok((keyring.confirm_slot(path, &shares, entropy)?, files)));
+            if done.is_err() {
+                // What failed is told; a slot that stays and waits is told by `slot list`.
+                drop(keyring.remove_slot(path, dealt.slot.id));
+            }
+            done
+        };
+        let (slot, files) = changed(config, opened_by, surroundings, &change).await?;
+        tell(self.done(), &slot, console);
+        files.iter().for_each(|file| console.say(&format!("share in `{}`", file.display())));
+        self.warn(config, console);
+        Ok(())
+    }
+
+    const fn done(&self) -> &'static str {
+        if self.place.is_some() { "rekeyed" } else { "added" }
+    }
+
+    fn warn(&self, config: &Config, console: &Console) {
+        if self.place.is_some() {
+            warn_of_start(config, console);
+        }
+    }
+}
+
+/// Shares that were handed out come back, and their slot opens the keyring from here on.
+async fn confirm(
+    files: &[PathBuf],
+    opening: &OpeningArgs,
+    surroundings: &Surroundings,
+    console: &Console,
+) -> Result<(), Failure> {
+    let [passphrase, by_shares] = opening_handed(opening);
+    one_from_standard_input(&[(files.is_empty(), files), passphrase, by_shares], console)?;
+    let config = load(&opening.config)?;
+    let opened_by = opening_key(&config, opening, console)?;
+    let shares = known_shares(files, console)?;
+    let change = |keyring: &Keyring, path: &Path| keyring.confirm_slot(path, &shares, &*surroundings.entropy);
+    let confirmed = changed(&config, &opened_by, surroundings, &change).await?;
+    tell("confirmed", &confirmed, console);
+    warn_of_start(&config, console);
+    Ok(())
+}
+
+/// Opens the keyring, all of it, and leaves it as it is. Looking is free: a broker may be running.
+fn check(opening: &OpeningArgs, console: &Console) -> Result<(), Failure> {
+    one_from_standard_input(&opening_handed(opening), console)?;
+    let config = load(&opening.config)?;
+    let key = opening_key(&config, opening, console)?;
+    let opened = Keyring::open_by(&keyring_path(&config), &key);
+    let (_, slot) = opened.map_err(|error| not_opened(&error, &key))?;
+    tell("checked", &slot, console);
+    Ok(())
+}
+
+fn not_opened(error: &KeyringError, key: &SlotKey) -> Failure {
+    match (error, key) {
+        (KeyringError::WrongKey, SlotKey::Passphrase(_)) => Failure::new(code::PASSPHRASE_WRONG),
+        _ => keyring_failure(error),
+    }
+}
+
 /// Carries `change` out on the keyring that `opened_by` opens, and says so on the ledger.
-async fn changed(
+async fn changed<T>(
     config: &Config,
     opened_by: &SlotKey,
     surroundings: &Surroundings,
-    change: &dyn Fn(&Keyring, &Path) -> Result<SlotView, KeyringError>,
-) -> Result<SlotView, Failure> {
+    change: &dyn Fn(&Keyring, &Path) -> Result<T, KeyringError>,
+) -> Result<T, Failure> {
     let path = keyring_path(config);
-    let keyring = Keyring::open(&path, opened_by).map_err(|error| match (&error, opened_by) {
-        (KeyringError::WrongKey, SlotKey::Passphrase(_)) => Failure::new(code::PASSPHRASE_WRONG),
-        _ => keyring_failure(&error),
-    })?;
+    let keyring = Keyring::open(&path, opened_by).map_err(|error| not_opened(&error, opened_by))?;
     // The store holds the lock of the data directory from here to its end.
     let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse).await?;
     // What others did before is not put down to this change.
@@ -87,50 +192,9 @@ async fn changed(
     });
     let recorded = if done.is_ok() { tell_slots(&core, &whoever_runs_this()).await } else { Ok(()) };
     core.store.close().await;
-    let slot = done?;
-    recorded.map(|()| slot).map_err(|failure| {
-        Failure::new(code::SLOT_UNRECORDED).because(format!("slot {}: {}", slot.id, failure.why()))
-    })
-}
-
-/// Standard input holds one passphrase; at a terminal each has a prompt of its own.
-fn one_from_standard_input(
-    by: &NewSlotArgs,
-    opening: &OpeningArgs,
-    console: &Console,
-) -> Result<(), Failure> {
-    let piped = |asked: bool, file: Option<&Path>| match file {
-        Some(file) => file == Path::new("-"),
-        None => asked && !console.is_interactive(),
-    };
-    let new = piped(by.passphrase, by.passphrase_file.as_deref());
-    let known = piped(opening.by_passphrase, opening.by_passphrase_file.as_deref());
-    if new && known {
-        let why = "both passphrases are to come from standard input, which holds one";
-        return Err(Failure::usage(why, "name a file for one of them, or run this at a terminal"));
-    }
-    Ok(())
-}
-
-fn opening_key(config: &Config, opening: &OpeningArgs, console: &Console) -> Result<SlotKey, Failure> {
-    let file = opening.by_passphrase_file.as_deref();
-    if opening.by_passphrase || file.is_some() {
-        return known_passphrase(file, console).map(SlotKey::Passphrase);
-    }
-    match &opening.root_key_file {
-        Some(file) => SlotKey::from_file(file).map_err(|error| keyring_failure(&error)),
-        None => slot_key(config),
-    }
-}
-
-fn new_key(by: &NewSlotArgs, surroundings: &Surroundings, console: &Console) -> Result<SlotKey, Failure> {
-    let Some(file) = &by.key_file else {
-        return new_passphrase(by.passphrase_file.as_deref(), console).map(SlotKey::Passphrase);
-    };
-    let made =
-        if file.exists() { Ok(()) } else { SlotKey::create_file(file, &*surroundings.entropy).map(drop) };
-    // What counts is what the file gives at the next start.
-    made.and_then(|()| SlotKey::from_file(file)).map_err(|error| keyring_failure(&error))
+    let done = done?;
+    recorded.map_err(|failure| Failure::new(code::SLOT_UNRECORDED).because(failure.why()))?;
+    Ok(done)
 }
 
 fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
@@ -138,7 +202,8 @@ fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
         let item = |slot: &SlotView| {
             json!({
                 "id": slot.id, "kind": slot.kind, "made_at": slot.made_at.to_string(),
-                "age_s": now.seconds_since(slot.made_at),
+                "age_s": now.seconds_since(slot.made_at), "state": slot.state.as_str(),
+                "threshold": slot.split.map(Split::threshold), "shares": slot.split.map(Split::of),
             })
         };
         console.json(&json!({ "items": slots.iter().map(item).collect::<Vec<_>>() }));
@@ -148,19 +213,26 @@ fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
         let days = now.seconds_since(slot.made_at).div_euclid(86_400);
         vec![
             slot.id.to_string(),
-            slot.kind.as_str().to_owned(),
+            kind(slot),
+            slot.state.as_str().to_owned(),
             slot.made_at.to_string(),
             format!("{days} d"),
         ]
     };
-    console.table(&["ID", "KIND", "MADE AT", "AGE"], &slots.iter().map(row).collect::<Vec<_>>());
+    console.table(&["ID", "KIND", "STATE", "MADE AT", "AGE"], &slots.iter().map(row).collect::<Vec<_>>());
+}
+
+/// What opens it, as a table has it.
+fn kind(slot: &SlotView) -> String {
+    let of = slot.split.map(|split| format!(", {} of {}", split.threshold(), split.of()));
+    format!("{}{}", slot.kind.as_str(), of.unwrap_or_default())
 }
 
 fn tell(what: &str, slot: &SlotView, console: &Console) {
     if console.is_json() {
         console.json(&json!({ "done": what, "id": slot.id, "kind": slot.kind }));
     } else {
-        console.line(&format!("{what} {} {}", slot.kind.as_str(), slot.id));
+        console.line(&format!("{what} {} {}", kind(slot), slot.id));
     }
 }
 

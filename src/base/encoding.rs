@@ -118,4 +118,18 @@ mod tests {
         assert_eq!(from_base64url("_x"), None, "non-zero trailing bits");
         assert_eq!(from_base64url("AA=="), None);
     }
+
+    #[test]
+    fn what_is_written_by_hand_is_read_however_it_was_typed() {
+        let bytes: Vec<u8> = (0..=255).step_by(3).collect();
+        let text = handwritten(&bytes);
+        assert!(text.starts_with("AABQ-MCIM"), "{}", *text);
+        let mistaken = text.replace('O', "0").replace('I', "1").replace('B', "8");
+        for typed in [text.to_string(), text.to_lowercase(), text.replace('-', " "), mistaken] {
+            assert_eq!(from_handwritten(&typed).as_deref(), Some(&bytes), "{typed}");
+        }
+        for bad in ["A", "AB", "A9", "AAAA_AAAA", "AAAA=", "\u{e4}\u{e4}"] {
+            assert_eq!(from_handwritten(bad), None, "{bad}");
+        }
+    }
 }

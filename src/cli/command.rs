@@ -9,8 +9,9 @@ use super::identity::default_home;
 use super::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
 use super::nouns::{
     AgentCommand, AuditCommand, CertCommand, ConfigCommand, InitArgs, ListCommand, OperatorCommand,
-    RotationCommand, SecretCommand, SlotCommand,
+    RotationCommand, SecretCommand,
 };
+use super::slot_args::SlotCommand;
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
 #[derive(Debug, Parser)]

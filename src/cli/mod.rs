@@ -30,7 +30,9 @@ mod renew;
 mod rotation;
 mod run;
 mod secret;
+mod shares;
 mod signing_keys;
+mod slot_args;
 mod stage;
 
 pub use agent_args::TokenCommand;
@@ -41,8 +43,10 @@ pub use failure::Failure;
 pub use help::{completions, help, man, reference};
 pub use host::whoever_runs_this;
 pub use identity::{Identity, Kind, default_home};
-pub use nouns::{ConfigCommand, InitArgs, NewSlotArgs, OpeningArgs, SlotCommand};
+pub use nouns::{ConfigCommand, InitArgs};
 pub use passphrase::{known_passphrase, new_passphrase};
+pub use shares::{hand_out, known_shares, shares_failure};
+pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, SlotCommand};
 
 use clap::Parser;
 

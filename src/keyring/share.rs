@@ -1,4 +1,5 @@
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -46,13 +47,17 @@ impl Split {
 #[non_exhaustive]
 pub enum ShareError {
     /// So nobody may split a key.
-    #[error("a key is split into at most {SHARES_MAX} shares, and at least {THRESHOLD_MIN} of them open the slot")]
+    #[error(
+        "a key is split into at most {SHARES_MAX} shares, and at least {THRESHOLD_MIN} of them open the slot"
+    )]
     Bounds,
     /// Something else was given, or a part of a share.
     #[error("what was given as number {0} is no share, or not the whole of one")]
     NoShare(usize),
     /// A letter is not what it was.
-    #[error("the share given as number {0} does not agree with its checksum: it was not copied letter by letter")]
+    #[error(
+        "the share given as number {0} does not agree with its checksum: it was not copied letter by letter"
+    )]
     Checksum(usize),
     /// One share stands for one person.
     #[error("share {0} was given twice")]
@@ -138,7 +143,7 @@ impl Share {
     ///
     /// # Errors
     /// [`KeyringError::SlotFile`].
-    pub fn create_file(&self, directory: &Path) -> Result<PathBuf, KeyringError> {
+    pub(super) fn create_file(&self, directory: &Path) -> Result<PathBuf, KeyringError> {
         let path = directory.join(format!("{}-share-{}.txt", self.slot, self.number));
         let Split { threshold, of } = self.split;
         let line = self.text();
@@ -151,6 +156,20 @@ impl Share {
         ));
         create_private(&path, &text)?;
         Ok(path)
+    }
+
+    /// Reads the one share in a file that [`Share::create_file`] wrote.
+    pub(super) fn from_file(path: &Path) -> Result<Self, KeyringError> {
+        let refuse = |why: String| KeyringError::SlotFile { path: path.to_owned(), why };
+        let text = fs::read(path).map_err(|error| refuse(error.kind().to_string()))?;
+        let mut shares = Self::read(&Sensitive::new(text)).map_err(|error| refuse(error.to_string()))?;
+        shares.pop().ok_or_else(|| refuse("holds no share".to_owned()))
+    }
+
+    /// How many shares of its slot there are, and how many open it.
+    #[must_use]
+    pub const fn split(&self) -> Split {
+        self.split
     }
 
     /// The share as one line of text: for people how many there are and which one this is, then all of it

@@ -109,8 +109,10 @@ impl SlotKey {
 
 /// Writes `text` to a new file for its owner alone, durable when this returns.
 pub(super) fn create_private(path: &Path, text: &str) -> Result<(), KeyringError> {
-    let refuse =
-        |error: std::io::Error| KeyringError::SlotFile { path: path.to_owned(), why: error.kind().to_string() };
+    let refuse = |error: std::io::Error| KeyringError::SlotFile {
+        path: path.to_owned(),
+        why: error.kind().to_string(),
+    };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -1,8 +1,10 @@
-use std::path::Path;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use super::file::{self, Body, KeyringError};
 use super::ring::Keyring;
-use super::share::{Share, ShareError, Sharing, Split};
+use super::share::{Share, ShareError, Shares, Sharing, Split};
 use super::slot::{Pending, Slot, SlotKind};
 use super::slot_key::SlotKey;
 use crate::base::limits::SLOTS_MAX;
@@ -59,6 +61,35 @@ pub struct Dealt {
 /// [`KeyringError`].
 pub fn slots_of(path: &Path) -> Result<Vec<SlotView>, KeyringError> {
     Ok(views(&file::read(path)?.body))
+}
+
+impl Dealt {
+    /// Writes each share to a file of its own in `directory`, which is made when it is missing, reads them
+    /// back, and puts them together: what is in the files opens the slot.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; the files that were written are taken away again.
+    pub fn to_files(&self, directory: &Path) -> Result<(Vec<PathBuf>, SlotKey), KeyringError> {
+        let unusable = |error: std::io::Error| KeyringError::SlotFile {
+            path: directory.to_owned(),
+            why: error.kind().to_string(),
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+        let mut files = Vec::new();
+        let written = self.shares.iter().try_for_each(|share| {
+            files.push(share.create_file(directory)?);
+            Ok(())
+        });
+        let read = written.and_then(|()| files.iter().map(|file| Share::from_file(file)).collect());
+        match read.and_then(|shares| Ok(Shares::together(shares)?)) {
+            Ok(shares) => Ok((files, SlotKey::Shares(shares))),
+            Err(error) => {
+                // Shares of a slot that never comes to be would only lead astray.
+                files.iter().for_each(|file| drop(fs::remove_file(file)));
+                Err(error)
+            }
+        }
+    }
 }
 
 /// Only for whoever holds the data directory's lock: the file is read, changed and written back.
@@ -167,9 +198,10 @@ impl Keyring {
         let slot = Slot::confirm(pending, shares, self.ledger, &self.root, entropy)?;
         let confirmed = view(&slot);
         // It may have been removed since.
+        let full = body.slots.len() >= SLOTS_MAX;
         match body.slots.iter_mut().find(|slot| Some(slot.id) == replaces) {
             Some(replaced) => *replaced = slot,
-            None if body.slots.len() >= SLOTS_MAX => return Err(KeyringError::SlotsFull),
+            None if full => return Err(KeyringError::SlotsFull),
             None => body.slots.push(slot),
         }
         file::replace(path, &body, &self.root, &|written| self.opens(written, confirmed.id, shares))?;
@@ -210,10 +242,7 @@ impl Keyring {
 }
 
 /// The root key in the slot that `key` opens, and that slot: nobody has authenticated the rest.
-pub(super) fn unwrapped(
-    body: &Body,
-    key: &SlotKey,
-) -> Result<(Sensitive<[u8; 32]>, SlotView), KeyringError> {
+pub(super) fn unwrapped(body: &Body, key: &SlotKey) -> Result<(Sensitive<[u8; 32]>, SlotView), KeyringError> {
     for slot in &body.slots {
         if let Some(root) = slot.unwrap(key, body.ledger)? {
             return Ok((root, view(slot)));
@@ -245,3 +274,7 @@ fn view_of_pending(pending: &Pending) -> SlotView {
 #[cfg(test)]
 #[path = "slots_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "slots_of_shares_tests.rs"]
+mod tests_of_shares;

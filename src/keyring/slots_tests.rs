@@ -5,37 +5,37 @@ use super::*;
 use crate::base::{LedgerId, Sensitive, SystemEntropy};
 use crate::keyring::Passphrase;
 
-const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
-const WORDS: &str = "correct horse battery staple";
+pub(super) const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+pub(super) const WORDS: &str = "correct horse battery staple";
 
-struct Bench {
-    directory: tempfile::TempDir,
-    file: SlotKey,
-    ring: Keyring,
+pub(super) struct Bench {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) file: SlotKey,
+    pub(super) ring: Keyring,
 }
 
 impl Bench {
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("keyring")
     }
 
-    fn add(&self, key: &SlotKey) -> Result<SlotView, KeyringError> {
+    pub(super) fn add(&self, key: &SlotKey) -> Result<SlotView, KeyringError> {
         self.ring.add_slot(&self.path(), key, NOW, &SystemEntropy)
     }
 
-    fn open(&self, key: &SlotKey) -> Result<LedgerId, KeyringError> {
+    pub(super) fn open(&self, key: &SlotKey) -> Result<LedgerId, KeyringError> {
         Keyring::open(&self.path(), key).map(|ring| ring.ledger())
     }
 
     /// The file with `from` in its place, and no HMAC that fits.
-    fn tamper(&self, from: &str, to: &str) {
+    pub(super) fn tamper(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path()).unwrap();
         assert!(text.contains(from), "{from}: {text}");
         fs::write(self.path(), text.replace(from, to)).unwrap();
     }
 }
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let file = SlotKey::create_file(&directory.path().join("root.key"), &SystemEntropy).unwrap();
     let path = directory.path().join("keyring");
@@ -43,7 +43,7 @@ fn bench() -> Bench {
     Bench { directory, file, ring }
 }
 
-fn passphrase(text: &str) -> SlotKey {
+pub(super) fn passphrase(text: &str) -> SlotKey {
     SlotKey::Passphrase(Passphrase::entered(&Sensitive::new(text.as_bytes().to_vec())).unwrap())
 }
 

@@ -46,6 +46,7 @@ mod resource_servers;
 mod revocation;
 mod rotation;
 mod routes;
+mod shares;
 mod signing_keys;
 mod slots;
 mod support;

@@ -10,7 +10,7 @@ use crate::support::process::{Process, files};
 const WORDS: &str = "CNRY correct horse battery staple";
 
 /// `keyward slot …` on the data directory of `process`.
-fn slot(process: &Process, args: &[&str], input: &[u8]) -> (Option<i32>, Value) {
+pub(crate) fn slot(process: &Process, args: &[&str], input: &[u8]) -> (Option<i32>, Value) {
     let config = process.config();
     let output =
         process.run_as("host", &[&["slot"], args, &["--config", &config, "-o", "json"]].concat(), input);
@@ -22,13 +22,13 @@ fn slot(process: &Process, args: &[&str], input: &[u8]) -> (Option<i32>, Value) 
     (output.status.code(), serde_json::from_str(&said[from..]).unwrap())
 }
 
-fn listed(process: &Process) -> Vec<(String, String)> {
+pub(crate) fn listed(process: &Process) -> Vec<(String, String)> {
     let (_, list) = slot(process, &["list"], b"");
     let field = |item: &Value, name: &str| item[name].as_str().unwrap().to_owned();
     list["items"].as_array().unwrap().iter().map(|item| (field(item, "kind"), field(item, "id"))).collect()
 }
 
-fn refused(done: &(Option<i32>, Value), exit: i32, code: &str) {
+pub(crate) fn refused(done: &(Option<i32>, Value), exit: i32, code: &str) {
     assert_eq!((done.0, done.1["code"].as_str()), (Some(exit), Some(code)), "{done:?}");
     assert!(!done.1["fix"].as_str().unwrap().is_empty());
 }

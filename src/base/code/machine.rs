@@ -83,6 +83,24 @@ super::codes! {
     SLOTS_FULL "slots_full" Conflict:
         "the keyring has as many slots as it may have",
         "remove one that nobody needs: `keyward slot list`, `keyward slot remove ID`";
+    SLOT_UNCONFIRMED "slot_unconfirmed" Conflict:
+        "the slot opens nothing until its shares were handed back",
+        "`keyward slot confirm` takes them; `keyward slot remove ID` gives the slot up";
+    SLOT_NOT_WAITING "slot_not_waiting" Conflict:
+        "no slot waits to be confirmed by what was given",
+        "`keyward slot list` shows which slot is unconfirmed; one that is not needs nothing";
+    SHARES_BOUNDS "shares_bounds" Usage:
+        "no key is split like that",
+        "at most 16 shares, of which at least 2 open the slot; 3 of 5 is a good choice";
+    SHARE_UNREADABLE "share_unreadable" Usage:
+        "what was given is no share, or was not copied letter by letter",
+        "compare it with the share: `keyward-share-1:`, how many of how many, its number, 22 groups of four letters";
+    SHARES_UNFIT "shares_unfit" Usage:
+        "the shares do not belong together",
+        "give each share once, all of one slot, as many as the first number in each of them says";
+    SHARES_WRONG "shares_wrong" Unauthenticated:
+        "the shares open none of the keyring's slots",
+        "`keyward slot list` shows the slots there are; a slot that was rekeyed has other shares than before";
     SLOT_UNRECORDED "slot_unrecorded" Partial:
         "the slot was changed, and the ledger could not take the entry that says so",
         "mend the disk; the next start of the broker records it";

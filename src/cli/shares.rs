@@ -1,0 +1,95 @@
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::console::Console;
+use super::failure::Failure;
+use super::input;
+use crate::base::code;
+use crate::base::limits::SHARES_MAX;
+use crate::keyring::{Dealt, Share, ShareError, Shares, SlotKey, Split};
+
+/// Asks for the shares of a slot that there is: from `files` (`-`: standard input), standard input, or
+/// prompts, one for each share until there are enough.
+///
+/// # Errors
+/// [`Failure`].
+pub fn known_shares(files: &[PathBuf], console: &Console) -> Result<SlotKey, Failure> {
+    let shares = if !files.is_empty() {
+        of_files(files, console)?
+    } else if console.is_interactive() {
+        of_prompts(console)?
+    } else {
+        let piped = input::secret(None, PROMPT, SHARES_BYTES_MAX, console)?;
+        Share::read(&piped).map_err(|error| shares_failure(&error))?
+    };
+    Shares::together(shares).map(SlotKey::Shares).map_err(|error| shares_failure(&error))
+}
+
+fn of_files(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure> {
+    let mut shares = Vec::new();
+    for file in files {
+        let text = input::secret(Some(file), PROMPT, SHARES_BYTES_MAX, console)?;
+        let read = Share::read(&text)
+            .map_err(|error| shares_failure(&error).because(format!("`{}`: {error}", file.display())))?;
+        shares.extend(read);
+    }
+    Ok(shares)
+}
+
+/// A share that was mistyped is asked for again: the others have been typed already.
+fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
+    let mut shares: Vec<Share> = Vec::new();
+    loop {
+        let wanted = shares.first().map(|share| share.split().threshold());
+        if wanted.is_some_and(|wanted| shares.len() >= usize::from(wanted)) {
+            return Ok(shares);
+        }
+        let of = wanted.map(|wanted| format!(" of {wanted}")).unwrap_or_default();
+        let prompt = format!("{PROMPT}{of}, number {}", shares.len().saturating_add(1));
+        let typed = input::secret(None, &prompt, SHARES_BYTES_MAX, console)?;
+        match Share::read(&typed) {
+            Ok(read) if read.is_empty() => return Err(shares_failure(&ShareError::NoShare(1))),
+            Ok(read) => shares.extend(read),
+            Err(error) => console.say(&format!("not taken, once more: {error}")),
+        }
+    }
+}
+
+/// Prints the shares of a slot, the only time that anybody has them all.
+pub fn hand_out(dealt: &Dealt, console: &Console) {
+    if console.is_json() {
+        let shares: Vec<_> = dealt.shares.iter().map(|share| share.text().expose().clone()).collect();
+        let said = json!({
+            "done": "dealt", "id": dealt.slot.id, "kind": dealt.slot.kind, "state": dealt.slot.state.as_str(),
+            "threshold": dealt.slot.split.map(Split::threshold), "shares": shares,
+        });
+        console.json(&said);
+    } else {
+        dealt.shares.iter().for_each(|share| console.line(share.text().expose()));
+    }
+    let enough = dealt.slot.split.map_or(0, Split::threshold);
+    console.say(&format!(
+        "note: give each share to one person and keep none; slot {} opens nothing until {enough} of them are \
+         handed back: `keyward slot confirm`",
+        dealt.slot.id
+    ));
+}
+
+/// How it is told what is wrong with shares.
+#[must_use]
+pub fn shares_failure(error: &ShareError) -> Failure {
+    let code = match error {
+        ShareError::Bounds => code::SHARES_BOUNDS,
+        ShareError::NoShare(_) | ShareError::Checksum(_) => code::SHARE_UNREADABLE,
+        ShareError::Twice(_) | ShareError::Mixed(..) | ShareError::TooFew { .. } => code::SHARES_UNFIT,
+        ShareError::OtherSlot(_) | ShareError::Wrong(_) => code::SHARES_WRONG,
+        ShareError::Unconfirmed(_) | ShareError::Waits(_) => code::SLOT_UNCONFIRMED,
+        ShareError::NothingWaits => code::SLOT_NOT_WAITING,
+    };
+    Failure::new(code).because(error.to_string())
+}
+
+const PROMPT: &str = "Share";
+/// All shares that a slot can have, with room for what people write beside them.
+const SHARES_BYTES_MAX: usize = SHARES_MAX as usize * 1024;

@@ -1,0 +1,202 @@
+//! Slots of shares by the command line: handed out, handed back, and only then relied upon.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::slots::{listed, refused, slot};
+use crate::support::process::{Process, files};
+
+const DEAL: [&str; 5] = ["add", "--shares", "5", "--threshold", "3"];
+
+/// The shares that `slot add` or `slot rekey` printed, and the id of the slot that waits for them.
+fn dealt(process: &Process, args: &[&str]) -> (String, Vec<String>) {
+    let (exit, said) = slot(process, args, b"");
+    assert_eq!((exit, &said["done"], &said["state"]), (Some(0), &"dealt".into(), &"unconfirmed".into()));
+    let shares = said["shares"].as_array().unwrap().iter().map(|share| share.as_str().unwrap().to_owned());
+    (said["id"].as_str().unwrap().to_owned(), shares.collect())
+}
+
+fn kinds(process: &Process) -> Vec<String> {
+    listed(process).into_iter().map(|(kind, _)| kind).collect()
+}
+
+fn lines(shares: &[&String]) -> Vec<u8> {
+    shares.iter().map(|share| format!("{share}\n")).collect::<String>().into_bytes()
+}
+
+/// `args` with the options of `files`.
+fn with_files<'a>(args: &[&'a str], option: &'a str, files: &'a [String]) -> Vec<&'a str> {
+    let options = files.iter().flat_map(|file| [option, file.as_str()]);
+    args.iter().copied().chain(options).collect()
+}
+
+#[test]
+fn three_of_five_people_bring_back_a_broker_whose_key_file_is_lost() {
+    let mut process = Process::init("info");
+    process.serve();
+    process.set_up(b"value");
+    process.stop();
+    let first = listed(&process)[0].1.clone();
+    let (id, shares) = dealt(&process, &DEAL);
+    assert_eq!(shares.len(), 5);
+    let (_, list) = slot(&process, &["list"], b"");
+    let item = &list["items"][1];
+    assert_eq!(
+        (&item["state"], &item["threshold"], &item["shares"]),
+        (&"unconfirmed".into(), &3.into(), &5.into())
+    );
+
+    // Handed out is not handed back: nothing opens by it, and nothing relies on it.
+    let some = lines(&[&shares[4], &shares[0], &shares[2]]);
+    refused(&slot(&process, &["check", "--by-shares"], &some), 8, "slot_unconfirmed");
+    refused(&slot(&process, &["remove", &first], b""), 8, "last_slot");
+    refused(&slot(&process, &DEAL, b""), 8, "slot_unconfirmed");
+    let (exit, confirmed) = slot(&process, &["confirm"], &some);
+    assert_eq!((exit, confirmed["id"].as_str()), (Some(0), Some(id.as_str())), "{confirmed}");
+    refused(&slot(&process, &["confirm"], &some), 8, "slot_not_waiting");
+    let others = lines(&[&shares[1], &shares[3], &shares[4]]);
+    let (exit, checked) = slot(&process, &["check", "--by-shares"], &others);
+    assert_eq!((exit, checked["id"].as_str()), (Some(0), Some(id.as_str())), "{checked}");
+
+    fs::remove_file(process.path("root.key")).unwrap();
+    let file = process.path("root.key").display().to_string();
+    let add = ["add", "--key-file", &file, "--by-shares"];
+    assert_eq!(slot(&process, &add, &others).0, Some(0));
+    assert_eq!(slot(&process, &["remove", &first, "--by-shares"], &some).0, Some(0));
+    process.serve();
+    assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value", "nothing was lost");
+    let audit = process.json(&["audit", "list"]);
+    let entries = audit["items"].as_array().unwrap().iter();
+    let changes: Vec<&Value> = entries.filter(|item| item["kind"] == "keyring.slots-changed").collect();
+    let added = |at: usize| changes[at]["event"]["added"][0]["kind"].as_str();
+    assert_eq!([added(0), added(1), added(2)], [Some("key-file"), Some("shares"), Some("key-file")]);
+    assert_eq!(changes.len(), 4, "that shares were handed out made no slot: {changes:?}");
+}
+
+#[test]
+fn shares_in_files_are_read_back_at_once_and_a_slot_is_rekeyed_to_them_and_from_them() {
+    let process = Process::init("info");
+    let only = listed(&process)[0].1.clone();
+    let directory = process.path("shares").display().to_string();
+    let to_shares = ["rekey", &only, "--shares", "3", "--threshold", "2", "--shares-dir", &directory];
+    let (exit, rekeyed) = slot(&process, &to_shares, b"");
+    assert_eq!((exit, &rekeyed["done"]), (Some(0), &"rekeyed".into()), "{rekeyed}");
+    let mut written: Vec<PathBuf> = files(&process.path("shares"));
+    written.sort();
+    assert!(written.iter().all(|file| fs::metadata(file).unwrap().mode() & 0o777 == 0o600));
+    let names: Vec<String> = written.iter().map(|file| file.display().to_string()).collect();
+    assert_eq!(names.len(), 3);
+    assert_eq!(kinds(&process), ["shares"]);
+    refused(&slot(&process, &["check"], b""), 10, "root_key_wrong");
+
+    let check = ["check"];
+    assert_eq!(slot(&process, &with_files(&check, "--by-share-file", &names[1..]), b"").0, Some(0));
+    let id = listed(&process)[0].1.clone();
+    let key = process.path("next.key").display().to_string();
+    let back = ["rekey", &id, "--key-file", &key];
+    let (exit, rekeyed) = slot(&process, &with_files(&back, "--by-share-file", &names[..2]), b"");
+    assert_eq!((exit, &rekeyed["kind"]), (Some(0), &"key-file".into()), "{rekeyed}");
+    assert_eq!(kinds(&process), ["key-file"]);
+    refused(&slot(&process, &with_files(&check, "--by-share-file", &names), b""), 4, "shares_wrong");
+}
+
+#[test]
+fn each_thing_that_can_be_wrong_with_shares_is_said_and_no_share_is_repeated() {
+    let process = Process::init("info");
+    let (id, first) = dealt(&process, &DEAL);
+    assert_eq!(slot(&process, &["remove", &id], b"").0, Some(0));
+    let (_, shares) = dealt(&process, &DEAL);
+    let before = fs::read(process.path("data/keyring")).unwrap();
+    let mistyped = {
+        let (rest, last) = shares[2].split_at(shares[2].len() - 1);
+        format!("{rest}{}", if last == "Q" { "R" } else { "Q" })
+    };
+    let cut = shares[2][..shares[2].len() - 6].to_owned();
+    let [one, two, three, ..] = &shares[..] else { panic!("five") };
+    for (given, exit, code, says) in [
+        (lines(&[one, two, &mistyped]), 2, "share_unreadable", "number 3 does not agree with its checksum"),
+        (lines(&[one, &cut, two]), 2, "share_unreadable", "number 2 is no share"),
+        (b"".to_vec(), 2, "share_unreadable", "number 1 is no share"),
+        (lines(&[one, two, one]), 2, "shares_unfit", "share 1 was given twice"),
+        (lines(&[one, two]), 2, "shares_unfit", "2 of 3 shares"),
+        (lines(&[one, two, &first[2]]), 2, "shares_unfit", "of different slots"),
+        (lines(&[&first[0], &first[1], &first[2]]), 8, "slot_not_waiting", "no slot waits"),
+    ] {
+        let done = slot(&process, &["confirm"], &given);
+        refused(&done, exit, code);
+        let said = done.1.to_string();
+        assert!(said.contains(says), "{said}");
+        assert!(shares.iter().chain(&first).all(|share| !said.contains(&share[30..])), "{said}");
+    }
+    let of_first = lines(&[&first[0], &first[1], &first[2]]);
+    refused(&slot(&process, &["check", "--by-shares"], &of_first), 4, "shares_wrong");
+    // More than anybody types.
+    refused(&slot(&process, &["confirm"], &vec![b'A'; 100 * 1024]), 2, "usage");
+    assert_eq!(fs::read(process.path("data/keyring")).unwrap(), before, "nothing was changed");
+    assert_eq!(slot(&process, &["confirm"], &lines(&[three, one, two])).0, Some(0));
+}
+
+#[test]
+fn a_key_is_split_up_to_the_limit_and_not_beyond() {
+    let process = Process::init("info");
+    let deal =
+        |of: &str, threshold: &str| slot(&process, &["add", "--shares", of, "--threshold", threshold], b"");
+    for (of, threshold) in [("17", "2"), ("17", "17"), ("3", "1"), ("2", "3"), ("1", "1"), ("0", "0")] {
+        refused(&deal(of, threshold), 2, "shares_bounds");
+    }
+    let (exit, said) = deal("16", "16");
+    assert_eq!((exit, said["shares"].as_array().unwrap().len()), (Some(0), 16));
+    let shares: Vec<String> =
+        said["shares"].as_array().unwrap().iter().map(|share| share.as_str().unwrap().to_owned()).collect();
+    let all: Vec<&String> = shares.iter().collect();
+    refused(&slot(&process, &["confirm"], &lines(&all[1..])), 2, "shares_unfit");
+    assert_eq!(slot(&process, &["confirm"], &lines(&all)).0, Some(0));
+    assert_eq!(slot(&process, &["check", "--by-shares"], &lines(&all)).0, Some(0));
+}
+
+#[test]
+fn shares_are_nowhere_but_where_they_were_handed_out() {
+    let mut process = Process::init("trace");
+    let (_, shares) = dealt(&process, &DEAL);
+    let some = lines(&[&shares[0], &shares[1], &shares[2]]);
+    assert_eq!(slot(&process, &["confirm"], &some).0, Some(0));
+    assert_eq!(slot(&process, &["check", "--by-shares"], &some).0, Some(0));
+    process.serve();
+    process.stop();
+    let letters: Vec<&str> = shares.iter().map(|share| share.rsplit(':').next().unwrap()).collect();
+    for path in files(process.dir.path()) {
+        let bytes = fs::read(&path).unwrap();
+        for letters in &letters {
+            for spelling in [(*letters).to_owned(), letters.replace('-', ""), letters[50..].to_owned()] {
+                assert!(memchr::memmem::find(&bytes, spelling.as_bytes()).is_none(), "{}", path.display());
+            }
+        }
+    }
+    // An argument is read by every process on the machine: there is no option that takes one.
+    let config = process.config();
+    for args in [["slot", "confirm", &shares[0]], ["slot", "check", &format!("--by-shares={}", shares[0])]] {
+        let output = process.run_as("host", &[&args[..], &["--config", &config]].concat(), b"");
+        assert_eq!(output.status.code(), Some(2));
+    }
+    let both = slot(&process, &["confirm", "--by-shares"], &some);
+    refused(&both, 2, "usage");
+}
+
+/// What the unit tests do byte by byte, once with processes: the shares were printed, and whoever was to
+/// hand them back was cut off.
+#[test]
+fn a_broker_starts_while_a_slot_waits_for_its_shares_and_the_slot_is_confirmed_later() {
+    let mut process = Process::init("info");
+    let (_, shares) = dealt(&process, &DEAL);
+    process.serve();
+    let some = lines(&[&shares[1], &shares[2], &shares[3]]);
+    refused(&slot(&process, &["confirm"], &some), 10, "data_dir_in_use");
+    refused(&slot(&process, &["check", "--by-shares"], &some), 8, "slot_unconfirmed");
+    process.stop();
+    assert_eq!(slot(&process, &["confirm"], &some).0, Some(0));
+    process.serve();
+    assert_eq!(slot(&process, &["check", "--by-shares"], &some).0, Some(0), "looking is free");
+}
