@@ -10,7 +10,7 @@ use crate::base::code;
 use crate::base::{SlotId, Timestamp};
 use crate::cli::{
     Console, DealingArgs, Failure, NewSlotArgs, OpeningArgs, SlotCommand, hand_out, known_shares,
-    shares_failure, whoever_runs_this,
+    not_an_argument, shares_failure, whoever_runs_this,
 };
 use crate::config::{Config, RootKey};
 use crate::keyring::{Keyring, KeyringError, SlotKey, SlotView, Split, slots_of};
@@ -37,7 +37,8 @@ pub(super) async fn slot(
             let id = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
             Coming { place: Some(id), by, dealing }.bring(opening, surroundings, console).await
         }
-        SlotCommand::Confirm { share_file, opening } => {
+        SlotCommand::Confirm { share_file, argument, opening } => {
+            not_an_argument(argument)?;
             confirm(share_file, opening, surroundings, console).await
         }
         SlotCommand::Remove { id, opening } => {

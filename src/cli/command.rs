@@ -182,7 +182,7 @@ pub enum Command {
         #[arg(long, value_name = "KEY", requires = "checkpoint")]
         key: Option<String>,
     },
-    /// What opens the keyring of a stopped broker: key files and passphrases
+    /// What opens the keyring of a stopped broker: key files, passphrases, shares
     #[command(subcommand)]
     Slot(SlotCommand),
     /// The configuration

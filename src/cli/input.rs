@@ -64,7 +64,10 @@ pub(super) fn of_helper(format: HelperFormat, operation: Option<Operation>) -> R
 const HELPER_BYTES_MAX: usize = 16 * 1024;
 
 /// Refuses a secret that came as an argument, without repeating it.
-pub(super) fn not_an_argument(argument: &[OsString]) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure`], for anything at all.
+pub fn not_an_argument(argument: &[OsString]) -> Result<(), Failure> {
     if argument.is_empty() {
         return Ok(());
     }

@@ -43,6 +43,7 @@ pub use failure::Failure;
 pub use help::{completions, help, man, reference};
 pub use host::whoever_runs_this;
 pub use identity::{Identity, Kind, default_home};
+pub use input::not_an_argument;
 pub use nouns::{ConfigCommand, InitArgs};
 pub use passphrase::{known_passphrase, new_passphrase};
 pub use shares::{hand_out, known_shares, shares_failure};

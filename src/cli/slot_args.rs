@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -28,6 +29,9 @@ pub enum SlotCommand {
         /// A file with shares, one a line (`-`: standard input); once for each file
         #[arg(long, value_name = "FILE")]
         share_file: Vec<PathBuf>,
+        /// Refused: what is an argument can be seen by everybody on the machine
+        #[arg(hide = true)]
+        argument: Vec<OsString>,
         /// What opens the keyring now
         #[command(flatten)]
         opening: OpeningArgs,

@@ -84,7 +84,7 @@ mod tests {
         count: u32,
     ) -> impl Iterator<Item = Vec<(u8, &Sensitive<[u8; 32]>)>> {
         (0_u32..1 << points.len()).filter(move |set| set.count_ones() == count).map(move |set| {
-            let chosen = (1_u8..).zip(points).filter(|(number, _)| set >> (number - 1) & 1 == 1);
+            let chosen = (1_u8..).zip(points).filter(|(number, _)| (set << 1) >> number & 1 == 1);
             chosen.collect()
         })
     }

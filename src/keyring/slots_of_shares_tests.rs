@@ -19,10 +19,10 @@ impl Bench {
     }
 }
 
-/// The shares with these numbers, as people type them in.
-fn typed(dealt: &Dealt, numbers: &[usize]) -> SlotKey {
+/// The shares at these places, as people type them in.
+fn typed(dealt: &Dealt, places: &[usize]) -> SlotKey {
     let lines: Vec<String> =
-        numbers.iter().map(|number| dealt.shares[number - 1].text().expose().clone()).collect();
+        places.iter().map(|place| dealt.shares[*place].text().expose().clone()).collect();
     let shares = Share::read(&Sensitive::new(lines.join("\n").into_bytes())).unwrap();
     SlotKey::Shares(Shares::together(shares).unwrap())
 }
@@ -38,7 +38,7 @@ fn refused<T: std::fmt::Debug>(done: Result<T, KeyringError>) -> ShareError {
 fn shares_open_nothing_until_they_are_handed_back_and_then_any_that_are_enough_do() {
     let bench = bench();
     let dealt = bench.deal((2, 3), None).unwrap();
-    let (id, some) = (dealt.slot.id, typed(&dealt, &[1, 3]));
+    let (id, some) = (dealt.slot.id, typed(&dealt, &[0, 2]));
     assert_eq!((dealt.slot.kind, dealt.slot.state), (SlotKind::Shares, SlotState::Unconfirmed));
     assert_eq!(slots_of(&bench.path()).unwrap()[1], dealt.slot);
     assert_eq!(refused(bench.open(&some)), ShareError::Unconfirmed(id));
@@ -47,7 +47,7 @@ fn shares_open_nothing_until_they_are_handed_back_and_then_any_that_are_enough_d
 
     let confirmed = bench.confirm(&some).unwrap();
     assert_eq!(confirmed, SlotView { state: SlotState::Opens, ..dealt.slot });
-    for enough in [&[1, 2][..], &[2, 3], &[3, 1], &[1, 2, 3]] {
+    for enough in [&[0, 1][..], &[1, 2], &[2, 0], &[0, 1, 2]] {
         assert_eq!(bench.open(&typed(&dealt, enough)).unwrap(), bench.ring.ledger());
     }
     let (_, by) = Keyring::open_by(&bench.path(), &some).unwrap();
@@ -64,16 +64,16 @@ fn a_slot_that_waits_for_its_shares_is_not_relied_upon() {
     let before = fs::read(bench.path()).unwrap();
     assert!(matches!(bench.ring.remove_slot(&bench.path(), only), Err(KeyringError::LastSlot)));
     assert_eq!(refused(bench.deal((2, 2), None)), ShareError::Waits(dealt.slot.id));
-    assert_eq!(refused(bench.add(&typed(&dealt, &[1, 2]))), ShareError::NothingWaits, "no way round it");
+    assert_eq!(refused(bench.add(&typed(&dealt, &[0, 1]))), ShareError::NothingWaits, "no way round it");
     assert_eq!(fs::read(bench.path()).unwrap(), before);
 
     assert_eq!(bench.ring.remove_slot(&bench.path(), dealt.slot.id).unwrap(), dealt.slot);
-    assert_eq!(refused(bench.confirm(&typed(&dealt, &[1, 2]))), ShareError::NothingWaits);
-    assert_eq!(refused(bench.open(&typed(&dealt, &[1, 2]))), ShareError::OtherSlot(dealt.slot.id));
+    assert_eq!(refused(bench.confirm(&typed(&dealt, &[0, 1]))), ShareError::NothingWaits);
+    assert_eq!(refused(bench.open(&typed(&dealt, &[0, 1]))), ShareError::OtherSlot(dealt.slot.id));
     let dealt = bench.deal((2, 2), None).unwrap();
-    bench.confirm(&typed(&dealt, &[1, 2])).unwrap();
+    bench.confirm(&typed(&dealt, &[0, 1])).unwrap();
     assert!(bench.ring.remove_slot(&bench.path(), only).is_ok(), "now it is");
-    assert!(bench.open(&typed(&dealt, &[1, 2])).is_ok());
+    assert!(bench.open(&typed(&dealt, &[0, 1])).is_ok());
 }
 
 #[test]
@@ -84,18 +84,18 @@ fn a_slot_is_rekeyed_to_shares_when_they_are_handed_back_and_from_shares_at_once
     assert!(matches!(bench.deal((2, 3), Some(missing)), Err(KeyringError::NoSuchSlot)));
     let dealt = bench.deal((2, 3), Some(only)).unwrap();
     assert!(bench.open(&bench.file).is_ok(), "until then the one before opens");
-    bench.confirm(&typed(&dealt, &[2, 3])).unwrap();
+    bench.confirm(&typed(&dealt, &[1, 2])).unwrap();
     assert_eq!(bench.ids(), [dealt.slot.id]);
     assert!(matches!(bench.open(&bench.file), Err(KeyringError::WrongKey)));
 
     // To other shares, and the first ones are of no use any more.
     let again = bench.deal((2, 2), Some(dealt.slot.id)).unwrap();
-    bench.confirm(&typed(&again, &[1, 2])).unwrap();
-    assert_eq!(refused(bench.open(&typed(&dealt, &[1, 2]))), ShareError::OtherSlot(dealt.slot.id));
+    bench.confirm(&typed(&again, &[0, 1])).unwrap();
+    assert_eq!(refused(bench.open(&typed(&dealt, &[0, 1]))), ShareError::OtherSlot(dealt.slot.id));
     let to_words = (again.slot.id, &passphrase(WORDS));
     bench.ring.rekey_slot(&bench.path(), to_words, NOW, &SystemEntropy).unwrap();
     assert!(bench.open(&passphrase(WORDS)).is_ok());
-    assert_eq!(refused(bench.open(&typed(&again, &[1, 2]))), ShareError::OtherSlot(again.slot.id));
+    assert_eq!(refused(bench.open(&typed(&again, &[0, 1]))), ShareError::OtherSlot(again.slot.id));
 }
 
 #[test]
@@ -105,9 +105,9 @@ fn shares_of_a_slot_that_was_removed_meanwhile_still_make_one() {
     bench.add(&passphrase(WORDS)).unwrap();
     let dealt = bench.deal((2, 2), Some(first)).unwrap();
     bench.ring.remove_slot(&bench.path(), first).unwrap();
-    bench.confirm(&typed(&dealt, &[1, 2])).unwrap();
+    bench.confirm(&typed(&dealt, &[0, 1])).unwrap();
     assert_eq!(bench.ids().len(), 2);
-    assert!(bench.open(&typed(&dealt, &[1, 2])).is_ok() && bench.open(&passphrase(WORDS)).is_ok());
+    assert!(bench.open(&typed(&dealt, &[0, 1])).is_ok() && bench.open(&passphrase(WORDS)).is_ok());
 }
 
 #[test]
@@ -121,11 +121,11 @@ fn a_full_keyring_takes_shares_in_a_slots_place_and_not_beside_it() {
     }
     let dealt = bench.deal((2, 2), None).unwrap();
     let last = bench.add(&key(SLOTS_MAX - 1)).unwrap();
-    assert!(matches!(bench.confirm(&typed(&dealt, &[1, 2])), Err(KeyringError::SlotsFull)));
+    assert!(matches!(bench.confirm(&typed(&dealt, &[0, 1])), Err(KeyringError::SlotsFull)));
     bench.ring.remove_slot(&bench.path(), dealt.slot.id).unwrap();
     assert!(matches!(bench.deal((2, 2), None), Err(KeyringError::SlotsFull)));
     let dealt = bench.deal((SHARES_MAX, SHARES_MAX), Some(last.id)).unwrap();
-    let all: Vec<usize> = (1..=usize::from(SHARES_MAX)).collect();
+    let all: Vec<usize> = (0..usize::from(SHARES_MAX)).collect();
     bench.confirm(&typed(&dealt, &all)).unwrap();
     assert_eq!(bench.ids().len(), SLOTS_MAX);
     assert!(bench.open(&typed(&dealt, &all)).is_ok());
@@ -135,9 +135,9 @@ fn a_full_keyring_takes_shares_in_a_slots_place_and_not_beside_it() {
 fn shares_of_another_keyring_confirm_and_open_nothing() {
     let (bench, other) = (bench(), bench());
     let (dealt, foreign) = (bench.deal((2, 3), None).unwrap(), other.deal((2, 3), None).unwrap());
-    let foreign = typed(&foreign, &[1, 2]);
+    let foreign = typed(&foreign, &[0, 1]);
     assert_eq!(refused(bench.confirm(&foreign)), ShareError::NothingWaits);
-    bench.confirm(&typed(&dealt, &[1, 2])).unwrap();
+    bench.confirm(&typed(&dealt, &[0, 1])).unwrap();
     assert!(matches!(refused(bench.open(&foreign)), ShareError::OtherSlot(_)));
 }
 
@@ -151,9 +151,9 @@ fn key_11_a_keyring_that_asks_for_fewer_shares_is_not_believed() {
     ] {
         let bench = bench();
         let dealt = bench.deal((3, 5), None).unwrap();
-        bench.confirm(&typed(&dealt, &[1, 2, 3])).unwrap();
+        bench.confirm(&typed(&dealt, &[0, 1, 2])).unwrap();
         bench.tamper(from, to);
-        for key in [&bench.file, &typed(&dealt, &[1, 2, 3])] {
+        for key in [&bench.file, &typed(&dealt, &[0, 1, 2])] {
             assert!(matches!(bench.open(key), Err(KeyringError::Altered(_))), "{to}");
         }
     }
@@ -171,7 +171,7 @@ fn shares_are_written_for_their_owner_alone_and_read_back() {
     assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
     assert!(files.iter().all(|file| fs::metadata(file).unwrap().mode() & 0o777 == 0o600));
     bench.confirm(&shares).unwrap();
-    assert!(bench.open(&typed(&dealt, &[1, 2])).is_ok());
+    assert!(bench.open(&typed(&dealt, &[0, 1])).is_ok());
 
     // Nothing is written over, and what was written before it was noticed goes.
     fs::remove_file(&files[0]).unwrap();
@@ -190,7 +190,7 @@ fn a_kill_at_any_step_of_dealing_and_confirming_leaves_what_opened_before() {
     let before = fs::read(&path).unwrap();
     let dealt = bench.deal((2, 3), Some(only)).unwrap();
     let waiting = fs::read(&path).unwrap();
-    let some = typed(&dealt, &[1, 2]);
+    let some = typed(&dealt, &[0, 1]);
     bench.confirm(&some).unwrap();
     let after = fs::read(&path).unwrap();
     let cuts = |whole: &[u8]| [0, 1, whole.len() / 2, whole.len() - 1, whole.len()];
@@ -200,14 +200,14 @@ fn a_kill_at_any_step_of_dealing_and_confirming_leaves_what_opened_before() {
         fs::write(&temporary, &waiting[..cut]).unwrap();
         assert!(bench.open(&bench.file).is_ok() && bench.open(&some).is_err(), "dealing, cut at {cut}");
         let again = bench.deal((2, 3), Some(only)).unwrap();
-        bench.confirm(&typed(&again, &[1, 2])).unwrap();
-        assert!(bench.open(&typed(&again, &[2, 3])).is_ok() && !temporary.exists(), "and done again");
+        bench.confirm(&typed(&again, &[0, 1])).unwrap();
+        assert!(bench.open(&typed(&again, &[1, 2])).is_ok() && !temporary.exists(), "and done again");
     }
     for cut in cuts(&after) {
         fs::write(&path, &waiting).unwrap();
         fs::write(&temporary, &after[..cut]).unwrap();
         assert!(bench.open(&bench.file).is_ok() && bench.open(&some).is_err(), "confirming, cut at {cut}");
-        bench.confirm(&typed(&dealt, &[2, 3])).unwrap();
+        bench.confirm(&typed(&dealt, &[1, 2])).unwrap();
         assert!(bench.open(&some).is_ok() && bench.open(&bench.file).is_err(), "and done again");
         assert!(!temporary.exists());
     }

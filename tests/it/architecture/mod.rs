@@ -42,11 +42,12 @@ const ROOMS: [(&str, u8); 27] = [
 ];
 
 /// Every outside crate and the rooms that may name it. `docs/architecture.md` says the same, and why.
-const CRATES: [(&str, &[&str]); 48] = [
+const CRATES: [(&str, &[&str]); 50] = [
     ("aes_gcm", &["crypto"]),
     ("argon2", &["crypto"]),
     ("aws_lc_rs", &["crypto"]),
     ("axum", &["http"]),
+    ("blahaj", &["crypto"]),
     ("bytes", ANY),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
@@ -69,6 +70,7 @@ const CRATES: [(&str, &[&str]); 48] = [
     ("postcard", &["store"]),
     ("postgres_protocol", &["upstream"]),
     ("prometheus_client", &["telemetry"]),
+    ("rand_core", &["crypto"]),
     ("rcgen", &["pki"]),
     ("rpassword", &["cli"]),
     ("rustix", &["ledger", "telemetry", "cli"]),
@@ -97,7 +99,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 49] = [
+const EXPOSING: [&str; 52] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/admit_operator.rs",
@@ -118,10 +120,12 @@ const EXPOSING: [&str; 49] = [
     "src/cli/pending.rs",
     "src/cli/renew.rs",
     "src/cli/secret.rs",
+    "src/cli/shares.rs",
     "src/crypto/aead.rs",
     "src/crypto/derive.rs",
     "src/crypto/digest.rs",
     "src/crypto/note.rs",
+    "src/crypto/shamir.rs",
     "src/crypto/signing.rs",
     "src/http/admins.rs",
     "src/http/agents.rs",
@@ -132,6 +136,7 @@ const EXPOSING: [&str; 49] = [
     "src/index/database.rs",
     "src/keyring/passphrase.rs",
     "src/keyring/ring.rs",
+    "src/keyring/share.rs",
     "src/keyring/slot.rs",
     "src/keyring/slot_key.rs",
     "src/keyring/slots.rs",

@@ -20,7 +20,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new(path: &str, raw: &str) -> Self {
         let (text, code) = without_comments(raw);
-        let tests = if path.ends_with("/tests.rs") { vec![(0, code.len())] } else { test_items(&code) };
+        let tests = if path.ends_with("tests.rs") { vec![(0, code.len())] } else { test_items(&code) };
         let (text, code) = (blanked(&text, &tests), blanked(&code, &tests));
         Self { path: path.to_owned(), raw: raw.to_owned(), text, code }
     }
