@@ -36,8 +36,12 @@ impl Surroundings {
         Self { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
     }
 
-    fn for_upstreams(&self) -> upstream::Surroundings {
-        upstream::Surroundings { clock: Arc::clone(&self.clock), entropy: Arc::clone(&self.entropy) }
+    fn for_upstreams(&self, config: &Config) -> upstream::Surroundings {
+        upstream::Surroundings {
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            reach: upstream::Reach::new(config.upstream.allow_networks.clone()),
+        }
     }
 }
 
@@ -140,7 +144,7 @@ pub(super) async fn assemble(
         operator_denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
-        upstreams: surroundings.for_upstreams(),
+        upstreams: surroundings.for_upstreams(config),
         breakers: Mutex::default(),
         rotations: tokio::sync::watch::channel(0).0,
         standing: tokio::sync::watch::channel(0).0,

@@ -162,3 +162,15 @@ pub const CALENDAR_LINES_MAX: usize = 1000;
 pub const UPSTREAM_WAIT_S: u64 = 10;
 /// Most that is read from an upstream in one call, in bytes.
 pub const UPSTREAM_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Values that upstream may know and nobody uses, of one secret, after which it is asked for no other.
+pub const ORPHANS_MAX: usize = 16;
+/// Longest wait for the whole of one call by URL that may be declared, in seconds.
+pub const UPSTREAM_WAIT_MAX_S: u64 = 60;
+/// Longest template of a URL, a header or a body, in bytes.
+pub const UPSTREAM_TEMPLATE_BYTES_MAX: usize = 16 * 1024;
+/// Most header fields that a declared request may have.
+pub const UPSTREAM_HEADERS_MAX: usize = 16;
+/// Most statuses that a declared request may name.
+pub const UPSTREAM_STATUSES_MAX: usize = 16;
+/// Longest name of an upstream's slot, in bytes.
+pub const UPSTREAM_SLOT_BYTES_MAX: usize = 128;

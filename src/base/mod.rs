@@ -23,7 +23,7 @@ pub use id::{
 };
 pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,
-    TrustDomain,
+    TrustDomain, UpstreamSlot,
 };
 pub use network::{Network, peer_of};
 pub use scope::Scope;

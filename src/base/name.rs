@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::limits::{AUDIENCE_BYTES_MAX, NAME_BYTES_MAX, NAME_SEGMENTS_MAX, SEGMENT_BYTES_MAX};
+use super::limits::{
+    AUDIENCE_BYTES_MAX, NAME_BYTES_MAX, NAME_SEGMENTS_MAX, SEGMENT_BYTES_MAX, UPSTREAM_SLOT_BYTES_MAX,
+};
 
 /// The text is not a canonical name of the kind that was asked for. Never carries the text itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -60,6 +62,13 @@ fn is_audience(text: &str) -> bool {
             .unwrap_or_default()
             .bytes()
             .any(|b| b.is_ascii_uppercase() || b == b'@')
+}
+
+/// What a path's segment holds without being escaped (RFC 3986 §3.3), and no step up or in place.
+fn is_upstream_slot(text: &str) -> bool {
+    (1..=UPSTREAM_SLOT_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~:".contains(&b))
+        && !text.bytes().all(|b| b == b'.')
 }
 
 macro_rules! names {
@@ -126,6 +135,8 @@ names! {
     CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", |text| is_path(text, '.');
     /// An upstream secret's name, segments joined by slashes, e.g. `github/app`.
     SecretName, "secret name", "segments of a-z, 0-9 and - joined by `/`", |text| is_path(text, '/');
+    /// What an upstream calls the place of one of its values, e.g. the id of a key. It goes into URLs as it is.
+    UpstreamSlot, "name of an upstream slot", "1 to 128 of a-z, A-Z, 0-9, -, _, ., ~ and :, not dots alone", is_upstream_slot;
     /// A SPIFFE trust domain, e.g. `keyward.internal`.
     TrustDomain, "trust domain", "lower-case labels of a-z, 0-9 and - joined by `.`", is_trust_domain;
     /// Whom a token is meant for: an absolute `https` or `spiffe` URI, compared byte for byte.
@@ -148,6 +159,9 @@ mod tests {
         for text in ["", "/", "a//b", "a/", "/a", "a/../b", "a/./b", "a\\b", "a.b", "A/b", "a/%2e%2e"] {
             assert!(text.parse::<SecretName>().is_err(), "{text:?}");
         }
+        for text in ["", ".", "..", "a/b", "a b", "a%2f", "a?b", "a#b", "é", "a\r\n"] {
+            assert!(text.parse::<UpstreamSlot>().is_err(), "{text:?}");
+        }
         for text in
             ["http://a", "https://", "https://A.example", "https://a#x", "https://u@a", "a", "https://a/*"]
         {
@@ -162,6 +176,8 @@ mod tests {
         let eight = ["a"; NAME_SEGMENTS_MAX].join("/");
         assert!(eight.parse::<SecretName>().is_ok());
         assert!(format!("{eight}/a").parse::<SecretName>().is_err());
+        assert!("k".repeat(UPSTREAM_SLOT_BYTES_MAX).parse::<UpstreamSlot>().is_ok());
+        assert!("k".repeat(UPSTREAM_SLOT_BYTES_MAX + 1).parse::<UpstreamSlot>().is_err());
         assert!("https://api.example.com/v1?x=1".parse::<Audience>().is_ok());
     }
 

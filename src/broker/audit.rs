@@ -18,7 +18,7 @@ use crate::registry::{
 use crate::revocation::RevocationChanged;
 use crate::rotation::{
     RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
-    RotationFinished, RotationPrepared, RotationSteered,
+    RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered,
 };
 use crate::secrets::{
     SecretRevealed, SecretStored, ValueKeyShed, ValueKeyTurned, VersionChanged, VersionsRewrapped,
@@ -120,6 +120,7 @@ const EVENTS: &[(Kind, &str)] = known![
     RotationSteered<'_>,
     RotationDrifted<'_>,
     RotationChecked<'_>,
+    RotationOrphaned<'_>,
     SecretStored<'_>,
     VersionChanged<'_>,
     ValueKeyTurned<'_>,

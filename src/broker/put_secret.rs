@@ -9,9 +9,10 @@ use crate::base::limits::{OUTCOME_LIFE_S, SECRET_VERSIONS_MAX};
 use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Timestamp};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
-use crate::rotation::{self, Rotation};
+use crate::rotation::{self, Orphan, Rotation, Stage};
 use crate::secrets::{self, Secret, SecretStored, SecretValue, keys};
 use crate::store::Change;
+use crate::upstream::Target;
 
 /// Which secret is stored, and what is expected of it.
 #[derive(Clone, Debug)]
@@ -140,7 +141,12 @@ fn given_up(change: Change<Effect>, rotation: &Rotation, now: Timestamp) -> Chan
     let key = rotation::keys::rotation(name);
     let next = next_of(&rotation.declared, now);
     let ended = rotation::Effect::Abandon { secret: name.clone(), next };
-    let change = change.advance(key).effect(Effect::Rotation(ended));
+    let mut change = change.advance(key);
+    if let Some(orphan) = left_behind(rotation) {
+        let effect = rotation::Effect::Orphan { secret: name.clone(), orphan };
+        change = change.effect(Effect::Rotation(effect));
+    }
+    let change = change.effect(Effect::Rotation(ended));
     match rotation.run.as_ref().and_then(|run| run.version) {
         Some(version) => {
             let kept = secrets::Effect::Abandon { name: name.clone(), version };
@@ -148,4 +154,12 @@ fn given_up(change: Change<Effect>, rotation: &Rotation, now: Timestamp) -> Chan
         }
         None => change,
     }
+}
+
+/// What upstream made for a rotation that is given up, or has not ended for it: nobody uses that.
+fn left_behind(rotation: &Rotation) -> Option<Orphan> {
+    let run = rotation.run.as_ref()?;
+    let left = if run.stage == Stage::Draining { run.replaces? } else { run.version? };
+    let target = Target::read(&rotation.declared.upstream).ok()?;
+    target.creates().then(|| rotation.orphan(run.id, Some(left)))
 }

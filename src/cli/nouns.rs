@@ -238,6 +238,11 @@ pub enum RotationCommand {
         /// The secret
         name: String,
     },
+    /// Say that the values which `show` lists as orphans were deleted upstream, by hand
+    ClearOrphans {
+        /// The secret
+        name: String,
+    },
     /// Show what is to come
     Calendar {
         /// How far ahead

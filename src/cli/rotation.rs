@@ -33,6 +33,9 @@ pub(super) async fn rotation(
         RotationCommand::EndGrace { name } => {
             act(home, name, ("end-grace", "the old value ends now"), console).await
         }
+        RotationCommand::ClearOrphans { name } => {
+            act(home, name, ("clear-orphans", "no orphans any more"), console).await
+        }
     }
 }
 
@@ -60,7 +63,9 @@ async fn list(home: &Path, console: &Console) -> Result<(), Failure> {
 fn state(item: &Value) -> String {
     let at = |path: &str| item.pointer(path).and_then(Value::as_str);
     let stage = at("/run/stage");
-    match (stage, at("/run/trouble/code")) {
+    let orphans = item.get("orphans").and_then(Value::as_array).map_or(0, Vec::len);
+    let left = if orphans > 0 { format!("; orphans: {orphans}") } else { String::new() };
+    let state = match (stage, at("/run/trouble/code")) {
         (Some(stage), Some(code)) if at("/run/trouble/retry_at").is_none() => {
             format!("dead letter at {stage}: {code}")
         }
@@ -69,7 +74,8 @@ fn state(item: &Value) -> String {
         (None, _) if item.get("paused_at").is_some_and(Value::is_string) => "paused".to_owned(),
         (None, _) if item.get("overdue").and_then(Value::as_bool) == Some(true) => "overdue".to_owned(),
         (None, _) => "idle".to_owned(),
-    }
+    };
+    state + &left
 }
 
 async fn act(
@@ -254,6 +260,7 @@ mod tests {
         assert_eq!(state(&json!({ "run": null, "overdue": false })), "idle");
         assert_eq!(state(&json!({ "run": null, "overdue": true })), "overdue");
         assert_eq!(state(&json!({ "run": null, "paused_at": "x", "overdue": true })), "paused");
+        assert_eq!(state(&json!({ "run": null, "orphans": [{}, {}] })), "idle; orphans: 2");
         let trouble = json!({ "run": { "stage": "prepared", "trouble": { "code": "c", "retry_at": null } } });
         assert_eq!(state(&trouble), "dead letter at prepared: c");
     }

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::fault::{toml_message, toml_place};
 use super::raw::{ConfigError, Raw, RawConnections};
 use crate::base::limits::{RENEWAL_GRACE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
-use crate::base::{Audience, TrustDomain};
+use crate::base::{Audience, Network, TrustDomain};
 
 /// The checked configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub connections: Connections,
     /// How often somebody may ask.
     pub quota: Quota,
+    /// Where upstreams may be.
+    pub upstream: Upstream,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -130,6 +132,13 @@ pub struct Quota {
     pub enrolments_per_s: NonZeroU32,
     /// Enrolment attempts per source address, at once.
     pub enrolments_burst: NonZeroU32,
+}
+
+/// Where upstreams may be that declarations name by URL, beside the public internet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Upstream {
+    /// In these networks.
+    pub allow_networks: Vec<Network>,
 }
 
 /// What is logged, and how.
@@ -274,6 +283,7 @@ impl Check<'_> {
                 enrolments_per_s: self.count(raw.quota.enrolments_per_s.as_ref(), 5, RATES)?,
                 enrolments_burst: self.count(raw.quota.enrolments_burst.as_ref(), 200, RATES)?,
             },
+            upstream: Upstream { allow_networks: self.networks(&raw.upstream.allow_networks)? },
             log: Log {
                 level: raw.log.level.unwrap_or(LogLevel::Info),
                 format: raw.log.format.unwrap_or(LogFormat::Json),
@@ -291,6 +301,13 @@ impl Check<'_> {
             return Err(self.refuse(given, "`max_per_peer` must not be more than `max`"));
         }
         Ok(Connections { max, max_per_peer })
+    }
+
+    fn networks(&self, given: &[Spanned<String>]) -> Result<Vec<Network>, ConfigError> {
+        let network = |text: &Spanned<String>| {
+            text.get_ref().parse::<Network>().map_err(|error| self.refuse(text, &error.to_string()))
+        };
+        given.iter().map(network).collect()
     }
 
     fn number(

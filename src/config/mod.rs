@@ -12,7 +12,7 @@ mod tests;
 
 pub use check::{
     Certificates, Checkpoints, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
-    Secrets, Server, Tokens,
+    Secrets, Server, Tokens, Upstream,
 };
 pub use fault::{toml_message, toml_place, without_values};
 pub use raw::ConfigError;

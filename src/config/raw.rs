@@ -53,6 +53,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) checkpoints: RawCheckpoints,
     #[serde(default)]
+    pub(super) upstream: RawUpstream,
+    #[serde(default)]
     pub(super) log: RawLog,
 }
 
@@ -122,6 +124,13 @@ pub(super) struct RawQuota {
     pub(super) introspections_burst: Option<Spanned<i64>>,
     pub(super) enrolments_per_s: Option<Spanned<i64>>,
     pub(super) enrolments_burst: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    #[serde(default)]
+    pub(super) allow_networks: Vec<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -56,6 +56,19 @@ fn one_address_gets_no_more_connections_than_there_are() {
 }
 
 #[test]
+fn networks_of_upstreams_are_canonical() {
+    let with = |networks: &str| parse(&format!("{LEAST}[upstream]\nallow_networks = {networks}\n"));
+    assert!(parse(LEAST).unwrap().upstream.allow_networks.is_empty());
+    assert_eq!(with("[\"10.1.0.0/16\", \"::1/128\"]").unwrap().upstream.allow_networks.len(), 2);
+    refuse(
+        &format!("{LEAST}[upstream]\nallow_networks = [\"10.1.0.0/16\", \"10.2.0.1/16\"]\n"),
+        5,
+        34,
+        "network",
+    );
+}
+
+#[test]
 fn an_address_has_one_spelling() {
     let with = |address: &str| parse(&format!("{LEAST}[server]\naddress = \"{address}\"\n"));
     for good in ["broker.example:8443", "192.0.2.1:1", "[2001:db8::1]:65535"] {

@@ -9,11 +9,11 @@ use super::guard::{Operator, operator};
 use super::input::{JSON, body, name, parse_json};
 use super::problem::Problem;
 use super::routes::Table;
-use crate::base::SecretName;
+use crate::base::{SecretName, Timestamp};
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::broker::{AdminDesk, CalendarLine, Consumer, RotationPlan, RotationView, Steer};
 use crate::policy::{ReadSecretNames, RotateSecrets};
-use crate::rotation::{Run, Slots};
+use crate::rotation::{Orphan, Run, Slots};
 
 /// The routes of the rotations of secrets.
 pub(super) fn table() -> Table<AdminDesk> {
@@ -40,6 +40,19 @@ pub(super) struct RotationAnswer {
     run: Option<RunAnswer>,
     last_at: Option<String>,
     checked_at: Option<String>,
+    /// Values that upstream may know and nobody uses: somebody has to delete them there.
+    orphans: Vec<OrphanAnswer>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct OrphanAnswer {
+    /// The rotation that left it.
+    rotation: String,
+    at: String,
+    /// None when its value was never heard of.
+    version: Option<u32>,
+    /// What upstream calls its place, when that is known.
+    slot: Option<String>,
 }
 
 #[derive(JsonSchema, Serialize)]
@@ -64,7 +77,7 @@ struct TroubleAnswer {
 
 impl From<RotationView> for RotationAnswer {
     fn from(view: RotationView) -> Self {
-        let text = |at: Option<crate::base::Timestamp>| at.map(|at| at.to_string());
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
         Self {
             secret: view.secret.to_string(),
             upstream: view.upstream,
@@ -77,6 +90,18 @@ impl From<RotationView> for RotationAnswer {
             run: view.run.map(RunAnswer::from),
             last_at: text(view.last_at),
             checked_at: text(view.checked_at),
+            orphans: view.orphans.into_iter().map(OrphanAnswer::from).collect(),
+        }
+    }
+}
+
+impl From<(Timestamp, Orphan)> for OrphanAnswer {
+    fn from((at, orphan): (Timestamp, Orphan)) -> Self {
+        Self {
+            rotation: orphan.rotation.to_string(),
+            at: at.to_string(),
+            version: orphan.version,
+            slot: orphan.slot.map(|slot| slot.to_string()),
         }
     }
 }
@@ -130,6 +155,7 @@ enum Action {
     Resume,
     Retry,
     EndGrace,
+    ClearOrphans,
 }
 
 #[derive(JsonSchema, Serialize)]
@@ -164,6 +190,7 @@ async fn act(
         Action::Resume => Steer::Resume,
         Action::Retry => Steer::Retry,
         Action::EndGrace => Steer::EndGrace,
+        Action::ClearOrphans => Steer::ClearOrphans,
     };
     let seq = Some(desk.steer(&operator.authorised, &secret, steer, once.as_ref()).await?);
     Ok(answer(StatusCode::OK, &ActAnswer { rotation: None, begun: None, seq }))

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::fields::{Fields, fields_of_upstreams};
 use super::schedule::{Schedule, Written, length_s};
 use crate::base::SecretName;
 use crate::base::limits::GRACE_MAX_S;
@@ -24,6 +25,19 @@ pub struct Asked {
     pub place: Place,
     /// Where its upstream was.
     pub upstream_place: Place,
+    /// Where in the file the fields of that were.
+    fields: Fields,
+}
+
+impl Asked {
+    /// Where the field of the upstream was to which these names lead, joined by dots: where the last one
+    /// was that is there.
+    #[must_use]
+    pub fn place_of(&self, field: &str) -> Place {
+        let ways = std::iter::successors(Some(field), |way| way.rsplit_once('.').map(|(way, _)| way));
+        let offset = ways.into_iter().find_map(|way| self.fields.get(way));
+        offset.map_or(self.upstream_place, |offset| Place { offset: *offset, ..self.upstream_place })
+    }
 }
 
 #[derive(Deserialize)]
@@ -55,7 +69,10 @@ pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<SecretName, Asked>, Vec<Fa
     let mut reader = Reader { files, asked: BTreeMap::new(), faults: Vec::new() };
     for (file, source) in files.iter().enumerate() {
         match toml::from_str::<RawFile>(&source.text) {
-            Ok(raw) => raw.rotation.iter().for_each(|raw| reader.rotation(file, raw)),
+            Ok(raw) => {
+                let fields = fields_of_upstreams(&source.text).into_iter().chain(std::iter::repeat(Fields::new()));
+                raw.rotation.iter().zip(fields).for_each(|(raw, fields)| reader.rotation(file, raw, fields));
+            }
             Err(error) => {
                 let offset = error.span().map_or(0, |span| span.start);
                 reader.fault(Place { file, offset }, toml_message(&error));
@@ -78,7 +95,7 @@ impl Reader<'_> {
         }
     }
 
-    fn rotation(&mut self, file: usize, spanned: &Spanned<RawRotation>) {
+    fn rotation(&mut self, file: usize, spanned: &Spanned<RawRotation>, fields: Fields) {
         let raw = spanned.get_ref();
         let at = |offset: usize| Place { file, offset };
         let place = at(spanned.span().start);
@@ -102,7 +119,7 @@ impl Reader<'_> {
         let (Some(secret), Ok(grace_s)) = (secret, grace_s) else { return };
         let upstream = serde_json::Value::Object(raw.upstream.get_ref().clone());
         let upstream_place = at(raw.upstream.span().start);
-        let asked = Asked { schedule, grace_s, upstream, place, upstream_place };
+        let asked = Asked { schedule, grace_s, upstream, place, upstream_place, fields };
         if self.asked.insert(secret, asked).is_some() {
             self.fault(
                 at(raw.secret.span().start),

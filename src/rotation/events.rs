@@ -95,6 +95,9 @@ pub struct RotationFailed<'a> {
     pub upstream: Option<String>,
     /// Whether upstream may have changed all the same.
     pub unknown: bool,
+    /// Whether upstream may have made a value that nobody uses: it is listed as an orphan.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub orphaned: bool,
     /// How often this step has failed by now.
     pub failures: u32,
     /// When it is tried again; none for a dead letter.
@@ -116,6 +119,10 @@ pub struct RotationFinished<'a> {
     pub rotation: RotationId,
     /// The version that it brought.
     pub version: u32,
+    /// The version that goes on working, because nobody knows where upstream has it: it is listed as an
+    /// orphan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<u32>,
     /// When the next one is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -133,13 +140,27 @@ pub struct RotationSteered<'a> {
     pub secret: &'a SecretName,
     /// Who.
     pub operator: &'a OperatorName,
-    /// `paused`, `resumed`, `retried` or `abandoned`.
+    /// `paused`, `resumed`, `retried`, `grace-ended` or `orphans-cleared`.
     pub what: &'static str,
 }
 
 impl Event for RotationSteered<'_> {
     const KIND: Kind = Kind(0x0707);
     const NAME: &'static str = "rotation.steered";
+}
+
+/// Upstream was to make a value, and nobody heard its answer: there may be one that nobody uses.
+#[derive(Debug, Serialize)]
+pub struct RotationOrphaned<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The rotation.
+    pub rotation: RotationId,
+}
+
+impl Event for RotationOrphaned<'_> {
+    const KIND: Kind = Kind(0x070A);
+    const NAME: &'static str = "rotation.orphaned";
 }
 
 /// Upstream was found with a value other than the current one: an alarm.

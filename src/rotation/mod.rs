@@ -5,6 +5,7 @@
 
 mod declaration;
 mod events;
+mod fields;
 mod record;
 mod schedule;
 mod state;
@@ -12,8 +13,8 @@ mod state;
 pub use declaration::{Asked, parse};
 pub use events::{
     RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
-    RotationFinished, RotationPrepared, RotationSteered,
+    RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered,
 };
-pub use record::{Declared, Past, Rotation, Run, Slots, Stage, Trigger, Trouble};
+pub use record::{Declared, Orphan, Past, Rotation, Run, Slots, Stage, Trigger, Trouble};
 pub use schedule::{Schedule, ScheduleError, Written, length_s, spoken};
 pub use state::{Effect, Rotations, keys};

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::schedule::Schedule;
-use crate::base::{OperatorName, RotationId, SecretName, Timestamp};
+use crate::base::{OperatorName, RotationId, SecretName, Timestamp, UpstreamSlot};
 
 /// How a secret is rotated, as declared.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -148,6 +150,17 @@ pub struct Past {
     pub version: Option<u32>,
 }
 
+/// A value that upstream may know, and that nobody uses: somebody has to delete it there.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Orphan {
+    /// The rotation that left it.
+    pub rotation: RotationId,
+    /// The version that it is; none when its value was never heard of.
+    pub version: Option<u32>,
+    /// What upstream calls its place, when that is known.
+    pub slot: Option<UpstreamSlot>,
+}
+
 /// What is known of one secret's rotation.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Rotation {
@@ -163,6 +176,10 @@ pub struct Rotation {
     pub last: Option<Past>,
     /// When the current value was last seen to work.
     pub checked_at: Option<Timestamp>,
+    /// What upstream calls the places of versions that it made.
+    pub slots: BTreeMap<u32, UpstreamSlot>,
+    /// What upstream may know and nobody uses, with when that was found.
+    pub orphans: Vec<(Timestamp, Orphan)>,
 }
 
 impl Rotation {
@@ -192,6 +209,13 @@ impl Rotation {
             Some(schedule) if next <= now => schedule.permitted_from(now),
             _ => Some(next),
         }
+    }
+
+    /// What `rotation` leaves behind: this version, or a value that was never heard of.
+    #[must_use]
+    pub fn orphan(&self, rotation: RotationId, version: Option<u32>) -> Orphan {
+        let slot = version.and_then(|version| self.slots.get(&version)).cloned();
+        Orphan { rotation, version, slot }
     }
 
     /// Whether a scheduled rotation should have begun before `now` and has not.

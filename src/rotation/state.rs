@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Declared, Past, Rotation, Run, Stage, Trigger, Trouble};
-use crate::base::{RotationId, SecretName, Timestamp};
+use super::record::{Declared, Orphan, Past, Rotation, Run, Stage, Trigger, Trouble};
+use crate::base::{RotationId, SecretName, Timestamp, UpstreamSlot};
 use crate::store::At;
 
 /// A state change of this room.
@@ -85,6 +85,24 @@ pub enum Effect {
     },
     /// The current value was seen to work.
     Check(SecretName),
+    /// What upstream calls the place of a version.
+    Locate {
+        /// Of this secret.
+        secret: SecretName,
+        /// The version.
+        version: u32,
+        /// The place.
+        slot: UpstreamSlot,
+    },
+    /// Upstream may know a value that nobody uses.
+    Orphan {
+        /// Of this secret.
+        secret: SecretName,
+        /// The value.
+        orphan: Orphan,
+    },
+    /// An operator has dealt with what was left upstream.
+    ClearOrphans(SecretName),
 }
 
 /// All rotations in memory.
@@ -120,6 +138,9 @@ impl Rotations {
                 rotation.run = Some(Run::begin(*id, trigger.clone(), at.time));
             }),
             Effect::Finish { secret, next } => self.with(secret, |rotation| {
+                if let Some(replaced) = rotation.run.as_ref().and_then(|run| run.replaces) {
+                    rotation.slots.remove(&replaced);
+                }
                 rotation.end(at.time, *next, |run| run.version);
                 rotation.checked_at = Some(at.time);
             }),
@@ -140,6 +161,11 @@ impl Rotations {
                 run.trouble = Some(Trouble { code: code.clone(), at: at.time, retry_at: *retry_at });
                 run.touched = *touched;
             }),
+            Effect::Locate { secret, version, slot } => {
+                self.with(secret, |rotation| drop(rotation.slots.insert(*version, slot.clone())));
+            }
+            Effect::Orphan { secret, orphan } => self.with(secret, |rotation| rotation.leave(at.time, orphan)),
+            Effect::ClearOrphans(secret) => self.with(secret, |rotation| rotation.orphans.clear()),
             Effect::Retry(secret) => self.with_run(secret, |run| (run.failures, run.trouble) = (0, None)),
         }
     }
@@ -148,9 +174,7 @@ impl Rotations {
         match self.all.get_mut(&declared.secret) {
             Some(known) => (known.declared, known.next) = (declared.clone(), next),
             None => {
-                let (paused_at, run, last, checked_at) = (None, None, None, None);
-                let declared = declared.clone();
-                let fresh = Rotation { declared, paused_at, next, run, last, checked_at };
+                let fresh = Rotation::fresh(declared.clone(), next);
                 self.all.insert(fresh.declared.secret.clone(), fresh);
             }
         }
@@ -170,6 +194,29 @@ impl Rotations {
 }
 
 impl Rotation {
+    const fn fresh(declared: Declared, next: Option<Timestamp>) -> Self {
+        Self {
+            declared,
+            paused_at: None,
+            next,
+            run: None,
+            last: None,
+            checked_at: None,
+            slots: BTreeMap::new(),
+            orphans: Vec::new(),
+        }
+    }
+
+    fn leave(&mut self, at: Timestamp, orphan: &Orphan) {
+        match (orphan.version, &mut self.run) {
+            (Some(version), _) => drop(self.slots.remove(&version)),
+            // What was asked for is given up: what is asked for next is another one.
+            (None, Some(run)) => run.touched = false,
+            (None, None) => {}
+        }
+        self.orphans.push((at, orphan.clone()));
+    }
+
     fn end(&mut self, at: Timestamp, next: Option<Timestamp>, version: impl FnOnce(&Run) -> Option<u32>) {
         if let Some(run) = self.run.take() {
             self.last = Some(Past { id: run.id, at, version: version(&run) });

@@ -23,6 +23,7 @@ pub struct Meters {
     index_lag: Gauge,
     rotations_overdue: Gauge,
     rotations_dead: Gauge,
+    orphans: Gauge,
     upstreams_left_alone: Gauge,
 }
 
@@ -124,6 +125,8 @@ pub struct Reading {
     pub rotations_overdue: usize,
     /// Rotations that wait for an operator.
     pub rotations_dead: usize,
+    /// Values that upstreams may know and nobody uses.
+    pub orphans: usize,
     /// Upstreams that failed so often that they are not called for a while.
     pub upstreams_left_alone: usize,
 }
@@ -159,6 +162,7 @@ impl Meters {
         };
         let rotations_overdue = gauge("rotations_overdue", "Rotations that should have begun by now");
         let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
+        let orphans = gauge("orphans", "Values that upstreams may know and nobody uses");
         let upstreams_left_alone = gauge("upstreams_left_alone", "Upstreams that are not called for a while");
         Self {
             registry,
@@ -172,6 +176,7 @@ impl Meters {
             index_lag,
             rotations_overdue,
             rotations_dead,
+            orphans,
             upstreams_left_alone,
         }
     }
@@ -212,6 +217,7 @@ impl Meters {
         let set = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         set(&self.rotations_overdue, reading.rotations_overdue);
         set(&self.rotations_dead, reading.rotations_dead);
+        set(&self.orphans, reading.orphans);
         set(&self.upstreams_left_alone, reading.upstreams_left_alone);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {

@@ -3,10 +3,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::generate::Generate;
+use super::guard::Reach;
+use super::http::Http;
 use super::postgresql::PostgreSql;
 use super::target::Target;
 use crate::base::code::Code;
-use crate::base::{Clock, Entropy};
+use crate::base::{Clock, Entropy, RotationId, UpstreamSlot};
 use crate::secrets::SecretValue;
 
 /// What a driver's call comes to.
@@ -15,13 +17,15 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 
 /// How one kind of upstream is told of a new value.
 ///
 /// The order of a rotation is `prepare`, `apply`, `verify`, and after the grace `retire`. Each may be
-/// called again after any failure: none does more the second time.
+/// called again after any failure: but for the `prepare` of an upstream that makes the value, none does
+/// more the second time.
 pub trait Driver: Send + Sync {
     /// How many values upstream holds at a time.
     fn shape(&self) -> Shape;
 
-    /// A new value, made by us. Changes nothing upstream.
-    fn prepare<'a>(&'a self, held: Held<'a>) -> Answer<'a, SecretValue>;
+    /// A new value. Changes nothing upstream, unless that makes the value
+    /// ([`Target::creates`](super::Target::creates)): then each call makes another one.
+    fn prepare<'a>(&'a self, held: Held<'a>) -> Answer<'a, Prepared>;
 
     /// Makes upstream take the pending value.
     fn apply<'a>(&'a self, held: Held<'a>) -> Answer<'a, ()>;
@@ -44,6 +48,21 @@ pub enum Shape {
     TwoSlots,
 }
 
+/// A new value.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The value.
+    pub value: SecretValue,
+    /// What upstream calls its place, where upstream made it and says so.
+    pub slot: Option<UpstreamSlot>,
+}
+
+impl From<SecretValue> for Prepared {
+    fn from(value: SecretValue) -> Self {
+        Self { value, slot: None }
+    }
+}
+
 /// The values that a call may need. Lent for the call alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Held<'a> {
@@ -53,6 +72,10 @@ pub struct Held<'a> {
     pub current: Option<&'a SecretValue>,
     /// The new value.
     pub pending: Option<&'a SecretValue>,
+    /// What upstream calls the place of the value that is retired, when that is known.
+    pub slot: Option<&'a UpstreamSlot>,
+    /// The rotation that it is for.
+    pub rotation: Option<RotationId>,
 }
 
 /// Whether a value works.
@@ -99,6 +122,8 @@ pub struct Surroundings {
     pub entropy: Arc<dyn Entropy>,
     /// The time, for certificates.
     pub clock: Arc<dyn Clock>,
+    /// Where upstreams may be that are named by URL.
+    pub reach: Reach,
 }
 
 impl fmt::Debug for Surroundings {
@@ -114,6 +139,7 @@ pub fn driver(target: &Target, surroundings: &Surroundings) -> Box<dyn Driver> {
         Target::Generate(target) => {
             Box::new(Generate::new(target.clone(), Arc::clone(&surroundings.entropy)))
         }
+        Target::Http(target) => Box::new(Http::new(target.as_ref().clone(), surroundings.clone())),
         Target::Postgresql(target) => Box::new(PostgreSql::new(target.clone(), surroundings.clone())),
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::driver::{Answer, Driver, Fault, Held, Outcome, Shape, Verdict};
+use super::driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Verdict};
 use super::target::GenerateTarget;
 use crate::base::{Entropy, Sensitive, code};
 use crate::pki::new_key_and_request;
@@ -17,7 +17,7 @@ impl Generate {
         Self { target, entropy }
     }
 
-    fn value(&self) -> Result<SecretValue, Fault> {
+    pub(super) fn value(&self) -> Result<SecretValue, Fault> {
         let bytes = match self.target.key {
             Some(super::target::KeyKind::P256) => {
                 let (key, _) = new_key_and_request().map_err(|_| unmade())?;
@@ -52,8 +52,8 @@ impl Driver for Generate {
         Shape::Pulled
     }
 
-    fn prepare<'a>(&'a self, _held: Held<'a>) -> Answer<'a, SecretValue> {
-        Box::pin(async { self.value() })
+    fn prepare<'a>(&'a self, _held: Held<'a>) -> Answer<'a, Prepared> {
+        Box::pin(async { Ok(self.value()?.into()) })
     }
 
     fn apply<'a>(&'a self, _held: Held<'a>) -> Answer<'a, ()> {

@@ -6,12 +6,21 @@
 
 mod breaker;
 mod driver;
+mod exchange;
 mod generate;
+mod guard;
+mod http;
+mod http_target;
 mod login;
+mod origin;
 mod pipe;
 mod postgresql;
+mod request;
 mod target;
+mod template;
 
 pub use breaker::Breakers;
-pub use driver::{Answer, Driver, Fault, Held, Outcome, Shape, Surroundings, Verdict, driver};
-pub use target::{Target, TargetError};
+pub use driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict, driver};
+pub use guard::Reach;
+pub use http_target::HttpTarget;
+pub use target::{GenerateTarget, PostgresqlTarget, Target, TargetError};

@@ -3,7 +3,7 @@ use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::driver::{Answer, Driver, Fault, Held, Outcome, Shape, Surroundings, Verdict};
+use super::driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
 use super::generate::random_text;
 use super::login::{Stopped, logged_in};
 use super::target::PostgresqlTarget;
@@ -110,13 +110,13 @@ impl Driver for PostgreSql {
         if self.target.roles.is_some() { Shape::TwoSlots } else { Shape::OneSlot }
     }
 
-    fn prepare<'a>(&'a self, held: Held<'a>) -> Answer<'a, SecretValue> {
+    fn prepare<'a>(&'a self, held: Held<'a>) -> Answer<'a, Prepared> {
         Box::pin(async move {
             // That whoever sets passwords can log in is seen before anything is begun.
             let by = self.setter(held)?;
             let login = (by.username.as_str(), by.password.as_bytes());
             logged_in(&self.target, &self.surroundings, login, async |_| Ok(())).await?;
-            self.made(held.current)
+            Ok(self.made(held.current)?.into())
         })
     }
 

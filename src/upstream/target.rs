@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::driver::Shape;
+use super::http_target::HttpTarget;
 use crate::base::SecretName;
 use crate::config::without_values;
 use crate::pki::certificates_from_pem;
@@ -13,12 +14,14 @@ use crate::pki::certificates_from_pem;
 pub enum Target {
     /// Nothing upstream: a random value for whoever asks for it.
     Generate(GenerateTarget),
+    /// A service that is told of new values by requests, or makes them.
+    Http(Box<HttpTarget>),
     /// The password of a login role of a PostgreSQL server.
     Postgresql(PostgresqlTarget),
 }
 
 /// What is generated.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenerateTarget {
     /// A text of this many characters.
@@ -80,8 +83,29 @@ const fn standard_port() -> u16 {
 
 /// Why something declared is no upstream. Never repeats a value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub struct TargetError(String);
+#[error("{why}")]
+pub struct TargetError {
+    why: String,
+    field: String,
+}
+
+impl TargetError {
+    /// Of the whole declared upstream.
+    fn new(why: String) -> Self {
+        Self::at("", why)
+    }
+
+    /// Of one of its fields: the names on the way to it, joined by dots.
+    pub(super) fn at(field: &str, why: String) -> Self {
+        Self { why, field: field.to_owned() }
+    }
+
+    /// The field, empty for the whole.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+}
 
 /// Shortest value that may be generated, in characters.
 const LENGTH_MIN: usize = 8;
@@ -93,7 +117,7 @@ const BITS_MIN: f64 = 64.0;
 const IDENTIFIER_BYTES_MAX: usize = 63;
 
 fn refuse<T>(why: &str) -> Result<T, TargetError> {
-    Err(TargetError(why.to_owned()))
+    Err(TargetError::new(why.to_owned()))
 }
 
 impl Target {
@@ -103,9 +127,10 @@ impl Target {
     /// [`TargetError`], also when fields contradict each other.
     pub fn read(json: &str) -> Result<Self, TargetError> {
         let target: Self =
-            serde_json::from_str(json).map_err(|error| TargetError(without_values(&error.to_string())))?;
+            serde_json::from_str(json).map_err(|error| TargetError::new(without_values(&error.to_string())))?;
         match &target {
             Self::Generate(generate) => generate.check()?,
+            Self::Http(service) => drop(service.judged()?),
             Self::Postgresql(server) => server.check()?,
         }
         Ok(target)
@@ -116,6 +141,7 @@ impl Target {
     pub const fn shape(&self) -> Shape {
         match self {
             Self::Generate(_) => Shape::Pulled,
+            Self::Http(service) => service.shape(),
             Self::Postgresql(server) if server.roles.is_some() => Shape::TwoSlots,
             Self::Postgresql(_) => Shape::OneSlot,
         }
@@ -126,15 +152,35 @@ impl Target {
     pub const fn administering(&self) -> Option<&SecretName> {
         match self {
             Self::Generate(_) => None,
+            Self::Http(service) => service.admin_secret.as_ref(),
             Self::Postgresql(server) => server.admin_secret.as_ref(),
+        }
+    }
+
+    /// Whether upstream makes new values.
+    #[must_use]
+    pub const fn creates(&self) -> bool {
+        match self {
+            Self::Generate(_) | Self::Postgresql(_) => false,
+            Self::Http(service) => service.creates(),
+        }
+    }
+
+    /// Whether an old value is ended by what upstream calls its place, and not without.
+    #[must_use]
+    pub fn retires_by_slot(&self) -> bool {
+        match self {
+            Self::Generate(_) | Self::Postgresql(_) => false,
+            Self::Http(service) => service.retires_by_slot(),
         }
     }
 
     /// Whether a rotation needs a value to begin with.
     #[must_use]
-    pub const fn needs_current(&self) -> bool {
+    pub fn needs_current(&self) -> bool {
         match self {
             Self::Generate(_) => false,
+            Self::Http(service) => service.needs_current(),
             Self::Postgresql(server) => server.admin_secret.is_none(),
         }
     }
@@ -144,6 +190,7 @@ impl Target {
     pub fn describe(&self) -> String {
         match self {
             Self::Generate(_) => "generate".to_owned(),
+            Self::Http(service) => format!("http at {}", service.authority()),
             Self::Postgresql(server) => {
                 format!("postgresql at {}:{}/{}", server.host, server.port, server.database)
             }
@@ -155,13 +202,14 @@ impl Target {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::Generate(_) => None,
+            Self::Http(service) => Some(format!("http {}", service.authority())),
             Self::Postgresql(server) => Some(format!("postgresql {}:{}", server.host, server.port)),
         }
     }
 }
 
 impl GenerateTarget {
-    fn check(&self) -> Result<(), TargetError> {
+    pub(super) fn check(&self) -> Result<(), TargetError> {
         if self.key.is_some() {
             return match (self.length, &self.alphabet) {
                 (None, None) => Ok(()),

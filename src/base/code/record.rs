@@ -76,6 +76,9 @@ super::codes! {
     ROTATION_DRAINING "rotation_draining" Conflict:
         "the value that was replaced last is still in its grace, and would be cut off",
         "wait until the grace has ended, or end it: `keyward rotation end-grace NAME`, then rotate again";
+    ROTATION_HAS_ORPHANS "rotation_has_orphans" Conflict:
+        "values that upstream may still know and nobody uses are listed with this rotation, and come first",
+        "delete them upstream (`keyward rotation show NAME` lists them), then `keyward rotation clear-orphans NAME`";
     ROTATION_NOT_SO "rotation_not_so" Conflict:
         "the rotation is not in a state in which this can be done",
         "`keyward rotation show NAME` says how it stands";

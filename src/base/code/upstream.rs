@@ -22,6 +22,21 @@ super::codes! {
     UPSTREAM_KNOWS_NONE "upstream_knows_none" Unavailable:
         "no value that the broker holds works upstream, and nothing can set one",
         "set the value upstream by hand, then `keyward secret put` the same one";
+    UPSTREAM_UNEXPECTED "upstream_unexpected" Unavailable:
+        "the upstream answered with a status that says neither yes nor no",
+        "the ledger's entry has the status: see what the upstream means by it, and declare it in `expect` when it is a yes";
+    UPSTREAM_TOO_MUCH "upstream_too_much" Unavailable:
+        "the upstream answered with more than it may",
+        "see what it answers; declare a larger `answer_bytes` when that is meant";
+    UPSTREAM_ADDRESS "upstream_address" Unavailable:
+        "the declared URL leads to an address at which upstreams may not be called",
+        "when it is meant, name its network in the broker's configuration, `[upstream] allow_networks`";
+    UPSTREAM_ANSWER "upstream_answer" Unavailable:
+        "the upstream made a value, and its answer has none where the declaration says, or none that can be kept",
+        "look at the declared `answer`; delete the value upstream, `keyward rotation show` lists it as an orphan";
+    UPSTREAM_NOT_ENDED "upstream_not_ended" Unavailable:
+        "the upstream said that it ended the old value, and lets it in",
+        "see whether it takes a while; the rotation is tried again by itself";
     UPSTREAM_VALUE "upstream_value" Unavailable:
         "a stored value is not of the form that this upstream needs",
         "`keyward secret put` a value of the form that the driver's reference shows";

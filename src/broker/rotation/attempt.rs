@@ -8,7 +8,7 @@ use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION
 use crate::base::{SecretName, Timestamp};
 use crate::issuance::Loan;
 use crate::ledger::AppendError;
-use crate::rotation::{self, Rotation, RotationAttempted, RotationFailed, Run, Slots, keys};
+use crate::rotation::{self, Rotation, RotationAttempted, RotationFailed, Run, Slots, Stage, keys};
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::upstream::{Breakers, Driver, Fault, Outcome, Target, driver};
@@ -40,6 +40,7 @@ pub(super) struct Bench {
     pub(super) rotation: Rotation,
     pub(super) secret: Option<Secret>,
     pub(super) administering: Option<Secret>,
+    pub(super) target: Target,
     pub(super) driver: Box<dyn Driver>,
     /// What fails together with this upstream.
     pub(super) place: Option<String>,
@@ -82,7 +83,8 @@ impl Core {
             read.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
         let target = target.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
         let driver = driver(&target, &self.upstreams);
-        Ok(Bench { rotation, secret, administering, driver, place: target.place(), as_of })
+        let place = target.place();
+        Ok(Bench { rotation, secret, administering, target, driver, place, as_of })
     }
 
     /// Records that upstream is about to be called for `step`, and opens the values of `versions` for
@@ -113,9 +115,9 @@ impl Core {
             administering: at.administering.as_ref().map(|admin| &admin.name),
         };
         let mut change = at.relying(Change::new(&event)?);
-        if step == Step::Apply {
+        if step == Step::Apply || (step == Step::Prepare && at.target.creates()) {
             change = change.effect(Effect::Rotation(rotation::Effect::Touch(at.name().clone())));
-            if at.rotation.declared.slots == Slots::One {
+            if step == Step::Apply && at.rotation.declared.slots == Slots::One {
                 // Whoever was to be handed the old value decides again: it is about to end.
                 change = change.advance(crate::secrets::keys::secret(at.name()));
             }
@@ -171,6 +173,8 @@ impl Core {
         let failures = run.failures.saturating_add(1);
         let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(now, failures));
         let unknown = fault.outcome == Outcome::Unknown;
+        // Upstream may have made a value that nobody will ever hear of.
+        let orphaned = unknown && run.stage == Stage::Begun && at.target.creates();
         let event = RotationFailed {
             secret: at.name(),
             rotation: run.id,
@@ -178,6 +182,7 @@ impl Core {
             code: fault.code.as_str(),
             upstream: fault.detail.clone(),
             unknown,
+            orphaned,
             failures,
             retry_at: retry_at.map(|at| at.to_string()),
         };
@@ -189,14 +194,18 @@ impl Core {
             secret: at.name().clone(),
             code: fault.code.as_str().to_owned(),
             retry_at,
-            touched: run.touched || unknown,
+            touched: run.touched || (unknown && !orphaned),
         };
         let now = self.bench(at.name())?;
         if now.rotation.run.as_ref().is_none_or(|now| now.id != run.id) {
             // It has ended meanwhile, by somebody else's hand.
             return Ok(());
         }
-        let change = now.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
+        let mut change = now.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
+        if orphaned {
+            let orphan = at.rotation.orphan(run.id, None);
+            change = change.effect(Effect::Rotation(rotation::Effect::Orphan { secret: at.name().clone(), orphan }));
+        }
         match self.record(change).await {
             // Somebody has steered it meanwhile: it is looked at again.
             Ok(_) | Err(CommitError::Append(AppendError::Conflict(_))) => Ok(()),

@@ -25,18 +25,23 @@ impl Core {
             if opens == Some(pending) {
                 return self.reach(at, run, Stage::Verified).await;
             }
-            if run.stage == Stage::Applied && run.failures == 0 {
+            if run.stage == Stage::Applied && (run.failures == 0 || at.target.creates()) {
                 return Err(our_fault(code::UPSTREAM_NOT_CHANGED, Outcome::Unknown).into());
             }
         }
+        if at.target.creates() {
+            // Upstream made it, so it has it already.
+            return self.reach(at, run, Stage::Applied).await;
+        }
         let at = &self.bench(at.name())?;
-        if at.administering.is_none() && opens.is_none() && run.replaces.is_some() {
+        if at.target.needs_current() && opens.is_none() && run.replaces.is_some() {
             return Err(our_fault(code::UPSTREAM_KNOWS_NONE, Outcome::Refused).into());
         }
         let versions: Vec<u32> = opens.into_iter().chain([pending]).collect();
         let Lent { admin, mut values } = self.borrow(at, Step::Apply, &versions).await?;
         let new = values.pop();
-        let held = Held { admin: admin.as_ref(), current: values.first(), pending: new.as_ref() };
+        let (admin, current) = (admin.as_ref(), values.first());
+        let held = Held { admin, current, pending: new.as_ref(), rotation: Some(run.id), slot: None };
         at.driver.apply(held).await?;
         let at = &self.bench(at.name())?;
         if run.stage == Stage::Applied {

@@ -1,17 +1,19 @@
 use super::super::desk::Core;
 use super::super::failure::Failure;
 use super::super::world::Effect;
-use super::attempt::{Bench, Step};
+use super::attempt::{Bench, Step, our_fault};
 use crate::base::code;
+use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
 use crate::crypto::sha256;
 use crate::ledger::AppendError;
 use crate::rotation::{
-    self, RotationAdvanced, RotationBegun, RotationFinished, RotationPrepared, Run, Slots, Stage, Trigger,
+    self, RotationAdvanced, RotationBegun, RotationFinished, RotationOrphaned, RotationPrepared, Run, Slots,
+    Stage, Trigger,
 };
 use crate::secrets;
 use crate::store::{Change, CommitError};
-use crate::upstream::{Held, Outcome};
+use crate::upstream::{Held, Outcome, Prepared};
 
 /// Whether a rotation goes on at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -124,22 +126,47 @@ impl Core {
         Ok(id)
     }
 
-    /// Makes the new value, and makes it durable before upstream hears of it.
+    /// Makes the new value, and makes it durable before upstream hears of it; has upstream make it, and
+    /// makes it durable before anybody else hears of it.
     async fn prepare(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+        if at.target.creates() {
+            if run.touched {
+                return self.give_up_on_answer(at, run).await;
+            }
+            if at.rotation.orphans.len() >= ORPHANS_MAX {
+                return Err(our_fault(code::ROTATION_HAS_ORPHANS, Outcome::Refused).into());
+            }
+        }
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
         let lent = self.borrow(at, Step::Prepare, &versions).await?;
-        let held = Held { admin: lent.admin.as_ref(), current: lent.values.first(), pending: None };
-        let value = at.driver.prepare(held).await?;
-        let at = self.bench(at.name())?;
+        let (admin, current) = (lent.admin.as_ref(), lent.values.first());
+        let held = Held { admin, current, rotation: Some(run.id), ..Held::default() };
+        let prepared = at.driver.prepare(held).await?;
+        // What upstream made is nowhere else: who decided something meanwhile does not make it be lost.
+        for _ in 0..CONFLICT_RETRIES_MAX {
+            match self.keep(at.name(), run, &prepared).await {
+                Err(Halt::Overtaken) => {}
+                kept => return kept,
+            }
+        }
+        Err(Halt::Overtaken)
+    }
+
+    /// Makes a new value durable.
+    async fn keep(&self, name: &SecretName, run: &Run, prepared: &Prepared) -> Result<(), Halt> {
+        let at = self.bench(name)?;
+        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
+            return Err(Halt::Overtaken);
+        }
         let secret = at.name().clone();
         let version = at.secret.as_ref().map_or(1, |secret| secret.newest().saturating_add(1));
         let id = at.secret.as_ref().map(|secret| secret.id);
         let id = id.unwrap_or_else(|| SecretId::mint(self.clock.now(), &*self.entropy));
-        let sealed = self.sealer.seal(id, version, &value, &*self.entropy);
+        let sealed = self.sealer.seal(id, version, &prepared.value, &*self.entropy);
         let event = RotationPrepared { secret: &secret, rotation: run.id, version };
         let stored = secrets::Effect::Prepare { id, name: secret.clone(), version, sealed };
-        let replaces = current.map(|version| version.number);
+        let replaces = at.secret.as_ref().and_then(|secret| secret.current).map(|version| version.number);
         let effect = rotation::Effect::Prepare { secret: secret.clone(), version, replaces };
         let key = secrets::keys::secret(&secret);
         let change = Change::new(&event)?.effect(Effect::Secrets(stored)).effect(Effect::Rotation(effect));
@@ -148,10 +175,22 @@ impl Core {
         if at.secret.is_none() {
             change = change.advance(secrets::keys::existence(&secret));
         }
-        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
-            return Err(Halt::Overtaken);
+        if let Some(slot) = prepared.slot.clone() {
+            change = change.effect(Effect::Rotation(rotation::Effect::Locate { secret, version, slot }));
         }
         self.record(change).await?;
+        Ok(())
+    }
+
+    /// Records that upstream was to make a value, and that its answer was lost with a stop of the broker:
+    /// there may be one that nobody uses.
+    async fn give_up_on_answer(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+        let secret = at.name().clone();
+        tracing::warn!(%secret, rotation = %run.id, "upstream may have made a value whose answer was lost");
+        let event = RotationOrphaned { secret: &secret, rotation: run.id };
+        let orphan = at.rotation.orphan(run.id, None);
+        let effect = rotation::Effect::Orphan { secret: secret.clone(), orphan };
+        self.record(at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)))).await?;
         Ok(())
     }
 
@@ -176,26 +215,39 @@ impl Core {
 
     /// Ends what the old value still opens, and the rotation with it.
     async fn retire(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+        let mut left = None;
         if let (Slots::Two, Some(old), Some(new)) = (at.rotation.declared.slots, run.replaces, run.version) {
-            let lent = self.borrow(at, Step::Retire, &[old, new]).await?;
-            let [old, new] = lent.values.as_slice() else {
-                return Err(super::attempt::our_fault(code::RECORD_UNREADABLE, Outcome::Refused).into());
-            };
-            let held = Held { admin: lent.admin.as_ref(), current: Some(new), pending: None };
-            at.driver.retire(held, old).await?;
+            let slot = at.rotation.slots.get(&old);
+            if slot.is_none() && at.target.retires_by_slot() {
+                // It was put by hand: where upstream has it nobody has said.
+                left = Some(old);
+            } else {
+                let lent = self.borrow(at, Step::Retire, &[old, new]).await?;
+                let [old, new] = lent.values.as_slice() else {
+                    return Err(our_fault(code::RECORD_UNREADABLE, Outcome::Refused).into());
+                };
+                let (admin, current, rotation) = (lent.admin.as_ref(), Some(new), Some(run.id));
+                let held = Held { admin, current, pending: None, slot, rotation };
+                at.driver.retire(held, old).await?;
+            }
         }
         let at = self.bench(at.name())?;
         let version = run.version.unwrap_or(0);
         let next = self.next_of(&at, run.begun_at);
         let secret = at.name().clone();
         let next_text = next.map(|next| next.to_string());
-        let event = RotationFinished { secret: &secret, rotation: run.id, version, next: next_text };
+        let event = RotationFinished { secret: &secret, rotation: run.id, version, left, next: next_text };
         if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id) {
             return Err(Halt::Overtaken);
         }
-        let effect = rotation::Effect::Finish { secret: secret.clone(), next };
-        let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
-        self.record(change).await?;
+        let mut change = at.relying(Change::new(&event)?);
+        if left.is_some() {
+            let orphan = at.rotation.orphan(run.id, left);
+            change =
+                change.effect(Effect::Rotation(rotation::Effect::Orphan { secret: secret.clone(), orphan }));
+        }
+        let effect = rotation::Effect::Finish { secret, next };
+        self.record(change.effect(Effect::Rotation(effect))).await?;
         Ok(())
     }
 

@@ -49,6 +49,9 @@ pub(in crate::broker) fn planned(
         });
         for rotation in reached.filter(|rotation| !asked.contains_key(&rotation.declared.secret)) {
             unmoved(rotation)?;
+            if !rotation.orphans.is_empty() {
+                return Err(Failure::new(code::ROTATION_HAS_ORPHANS));
+            }
             planned.note(Action::Remove, &rotation.declared.secret, Vec::new());
             planned.removed.push(rotation.declared.secret.clone());
         }
@@ -67,7 +70,7 @@ fn declared(
     let refuse = |place, message: &str| Err(fault(files, place, message.to_owned()));
     let upstream = asked.upstream.to_string();
     let target =
-        Target::read(&upstream).map_err(|error| fault(files, asked.upstream_place, error.to_string()))?;
+        Target::read(&upstream).map_err(|error| fault(files, asked.place_of(error.field()), error.to_string()))?;
     let within = |name: &SecretName| {
         world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref())).is_some()
     };

@@ -34,6 +34,8 @@ pub enum Steer {
     Retry,
     /// The grace of the replaced value ends now.
     EndGrace,
+    /// What upstream knew and nobody used was deleted there, by hand.
+    ClearOrphans,
 }
 
 impl Steer {
@@ -43,6 +45,7 @@ impl Steer {
             Self::Resume => "resumed",
             Self::Retry => "retried",
             Self::EndGrace => "grace-ended",
+            Self::ClearOrphans => "orphans-cleared",
         }
     }
 }
@@ -144,7 +147,12 @@ impl Core {
                 let drain_until = Some(self.clock.now());
                 Ok(rotation::Effect::Reach { secret, stage: Stage::Draining, drain_until })
             }
-            Steer::Pause | Steer::Resume | Steer::Retry | Steer::EndGrace => Err(refuse()),
+            Steer::ClearOrphans if !rotation.orphans.is_empty() => {
+                Ok(rotation::Effect::ClearOrphans(secret))
+            }
+            Steer::Pause | Steer::Resume | Steer::Retry | Steer::EndGrace | Steer::ClearOrphans => {
+                Err(refuse())
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::base::limits::CALENDAR_LINES_MAX;
 use crate::base::{AgentName, CapabilityName, SecretName, Timestamp};
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Delivery, InstanceState};
-use crate::rotation::{Rotation, Run, Slots};
+use crate::rotation::{Orphan, Rotation, Run, Slots};
 use crate::upstream::Target;
 
 /// A rotation as operators see it.
@@ -35,6 +35,8 @@ pub struct RotationView {
     pub last_at: Option<Timestamp>,
     /// When the current value was last seen to work.
     pub checked_at: Option<Timestamp>,
+    /// What upstream may know and nobody uses, with when that was found.
+    pub orphans: Vec<(Timestamp, Orphan)>,
 }
 
 /// How far a calendar looks ahead, in seconds.
@@ -160,6 +162,7 @@ fn view(rotation: &Rotation, now: Timestamp) -> RotationView {
         run: rotation.run.clone(),
         last_at: rotation.last.as_ref().map(|last| last.at),
         checked_at: rotation.checked_at,
+        orphans: rotation.orphans.clone(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Rotations against a real PostgreSQL: the values that are handed out log in.
 
 mod canary;
+mod http_driver;
+mod http_makes;
 pub(crate) mod kills;
 mod steering;
 mod storm;

@@ -1,0 +1,125 @@
+use std::error::Error;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::driver::{Fault, Outcome};
+use super::guard::{Reach, Undialled};
+use super::origin::{Origin, Scheme};
+use super::pipe::Pipe;
+use crate::base::limits::UPSTREAM_ANSWER_BYTES_MAX;
+use crate::base::{Clock, Sensitive, code};
+use crate::pki::certificates_from_pem;
+use crate::pki::tls::upstream_config;
+
+/// What a call by URL keeps to.
+pub(super) struct Terms<'a> {
+    /// Where it may go.
+    pub(super) reach: &'a Reach,
+    /// The time, for certificates.
+    pub(super) clock: &'a Arc<dyn Clock>,
+    /// What the other side's certificate is verified against, PEM.
+    pub(super) ca: Option<&'a str>,
+    /// How long it may take, all in all.
+    pub(super) wait: Duration,
+    /// How large the answer's body may be.
+    pub(super) answer_bytes_max: usize,
+}
+
+/// What was answered. Its headers are not looked at: nobody is followed anywhere.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) body: Sensitive<Vec<u8>>,
+}
+
+/// A connection to an origin, in clear or not.
+pub(super) enum Line {
+    Clear(Pipe),
+    Tls(Box<TlsStream<Pipe>>),
+}
+
+impl Terms<'_> {
+    /// One request and its answer, on a connection of its own.
+    ///
+    /// # Errors
+    /// [`Fault`]: up to the request nothing has happened upstream; from then on anything may have.
+    pub(super) async fn exchange(
+        &self,
+        origin: &Origin,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answered, Fault> {
+        let until = Instant::now() + self.wait;
+        let answered = match self.line(origin, until).await? {
+            Line::Clear(pipe) => timeout_at(until, self.talk(pipe, request)).await,
+            Line::Tls(stream) => timeout_at(until, self.talk(stream, request)).await,
+        };
+        answered.map_err(|_| Fault::new(Outcome::Unknown, code::UPSTREAM_SLOW))?
+    }
+
+    /// Sees that `origin` can be called, and says nothing to it.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub(super) async fn knock(&self, origin: &Origin) -> Result<(), Fault> {
+        self.line(origin, Instant::now() + self.wait).await.map(drop)
+    }
+
+    async fn line(&self, origin: &Origin, until: Instant) -> Result<Line, Fault> {
+        let line = timeout_at(until, self.connected(origin)).await;
+        line.map_err(|_| Fault::new(Outcome::Refused, code::UPSTREAM_SLOW))?
+    }
+
+    async fn connected(&self, origin: &Origin) -> Result<Line, Fault> {
+        let stream = self.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
+            Undialled::Forbidden => Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS),
+            Undialled::Unreachable => Fault::new(Outcome::Refused, code::UPSTREAM_UNREACHABLE),
+        })?;
+        let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX.saturating_mul(2));
+        if origin.scheme == Scheme::Http {
+            return Ok(Line::Clear(pipe));
+        }
+        let untrusted = || Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE);
+        let authorities = certificates_from_pem(self.ca.unwrap_or_default()).map_err(|_| untrusted())?;
+        let config = upstream_config(&authorities, &["http/1.1"], Arc::clone(self.clock));
+        let name = ServerName::try_from(origin.host.clone()).map_err(|_| untrusted())?;
+        let connector = TlsConnector::from(Arc::new(config.map_err(|_| untrusted())?));
+        let stream = connector.connect(name, pipe).await.map_err(|_| untrusted())?;
+        Ok(Line::Tls(Box::new(stream)))
+    }
+
+    async fn talk<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answered, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let lost = || Fault::new(Outcome::Unknown, code::UPSTREAM_UNREACHABLE);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| lost())?;
+        let mut talk = pin!(async move {
+            let response = sender.send_request(request).await.map_err(|_| lost())?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), self.answer_bytes_max).collect().await;
+            let body = body.map_err(|error| too_much(&*error).unwrap_or_else(lost))?.to_bytes();
+            Ok(Answered { status, body: Sensitive::new(body.to_vec()) })
+        });
+        tokio::select! {
+            biased;
+            answered = &mut talk => answered,
+            // The other side has hung up: what it had said by then is all there is.
+            _ = connection => talk.await,
+        }
+    }
+}
+
+fn too_much(error: &(dyn Error + 'static)) -> Option<Fault> {
+    error.is::<LengthLimitError>().then(|| Fault::new(Outcome::Unknown, code::UPSTREAM_TOO_MUCH))
+}

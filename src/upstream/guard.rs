@@ -1,0 +1,262 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpStream, lookup_host};
+
+use crate::base::Network;
+
+/// At which addresses an upstream may be called that a declaration names by URL: at every address of
+/// the public internet, at those of other networks only when the configuration names them, and at
+/// some never.
+///
+/// Whoever may declare rotations makes the broker call what it names, from where the broker stands,
+/// and sees by the status what was there (SSRF). So the addresses that a name stands for are looked
+/// at first, all of them, and then one of those is dialled: nobody asks for the name a second time.
+#[derive(Clone, Debug, Default)]
+pub struct Reach(Arc<[Network]>);
+
+/// Why nobody was dialled.
+#[derive(Debug)]
+pub(super) enum Undialled {
+    /// The name stands for an address that may not be called.
+    Forbidden,
+    /// The name stands for nothing, or nobody took the connection.
+    Unreachable,
+}
+
+/// Addresses that were looked at: the only ones that are dialled.
+#[derive(Debug, Eq, PartialEq)]
+struct Checked(Vec<SocketAddr>);
+
+/// Addresses that lead to the machine itself, to its neighbours by accident, to nobody in particular, or
+/// to those who hand out a cloud's credentials. No upstream is there, whatever is allowed.
+const NEVER: [&str; 15] = [
+    "0.0.0.0/8",
+    "169.254.0.0/16",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "::/128",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+    // Where clouds answer on addresses of other kinds: AWS, Google, Azure, Alibaba, Oracle.
+    "fd00:ec2::/32",
+    "fd20:ce::254/128",
+    "168.63.129.16/32",
+    "100.100.100.200/32",
+    "192.0.0.192/32",
+    // A local network's own translation to IPv4 (RFC 8215), and Teredo: what is behind cannot be seen.
+    "64:ff9b:1::/48",
+    "2001::/32",
+];
+
+/// Addresses that are not the public internet's (IANA's registries of special purposes).
+const SPECIAL: [&str; 14] = [
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    // Within what IPv6 has given to the public.
+    "2001::/23",
+    "2001:db8::/32",
+    "3fff::/20",
+];
+
+/// What IPv6 has given to the public at all.
+const GLOBAL_IPV6: [&str; 1] = ["2000::/3"];
+
+impl Reach {
+    /// The public internet, and `allowed`.
+    #[must_use]
+    pub fn new(allowed: Vec<Network>) -> Self {
+        Self(allowed.into())
+    }
+
+    /// A connection to `host`, at an address that may be called.
+    pub(super) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, Undialled> {
+        let found = lookup_host((host, port)).await.map_err(|_| Undialled::Unreachable)?;
+        let Checked(addresses) = self.checked(found.collect())?;
+        TcpStream::connect(addresses.as_slice()).await.map_err(|_| Undialled::Unreachable)
+    }
+
+    /// `found`, when every one of them may be called: a name that stands for one that may not is
+    /// refused whole, since whoever made it so meant that one.
+    fn checked(&self, found: Vec<SocketAddr>) -> Result<Checked, Undialled> {
+        if found.iter().all(|address| self.permits(address.ip())) {
+            Ok(Checked(found))
+        } else {
+            Err(Undialled::Forbidden)
+        }
+    }
+
+    fn permits(&self, address: IpAddr) -> bool {
+        let address = leading_to(address);
+        let is_public = !within(&SPECIAL, address) && (address.is_ipv4() || within(&GLOBAL_IPV6, address));
+        !within(&NEVER, address) && (is_public || self.0.iter().any(|network| network.contains(address)))
+    }
+}
+
+/// The IPv4 address that an IPv6 one leads to, where it is one in another spelling (RFC 4291 §2.5.5.2),
+/// or is translated or tunnelled to it (NAT64, RFC 6052; 6to4, RFC 3056).
+fn leading_to(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    let IpAddr::V6(six) = address else { return address };
+    let of = |high: u16, low: u16| {
+        let bits = u32::from(high).checked_shl(16).unwrap_or(0) | u32::from(low);
+        IpAddr::V4(Ipv4Addr::from_bits(bits))
+    };
+    match Ipv6Addr::segments(&six) {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => of(high, low),
+        _ => address,
+    }
+}
+
+fn within(networks: &[&str], address: IpAddr) -> bool {
+    networks.iter().any(|text| text.parse::<Network>().is_ok_and(|network| network.contains(address)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reach(allowed: &[&str]) -> Reach {
+        Reach::new(allowed.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    fn permits(reach: &Reach, address: &str) -> bool {
+        reach.permits(address.parse().unwrap())
+    }
+
+    #[test]
+    fn every_network_of_the_lists_is_one() {
+        for text in NEVER.iter().chain(&SPECIAL).chain(&GLOBAL_IPV6) {
+            assert!(text.parse::<Network>().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn egr_01_what_is_not_the_public_internets_is_refused_in_every_spelling() {
+        let nothing = reach(&[]);
+        for address in [
+            "127.0.0.1",
+            "127.255.255.254",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "::ffff:192.168.1.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "fd12:3456::1",
+            "fc00::1",
+            "198.18.0.1",
+            "192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "2001:db8::1",
+            "3fff::1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b::127.0.0.1",
+            "2002:a00:1::1",
+            "2002:7f00:1::",
+            "100::1",
+            "5f00::1",
+            "4000::1",
+        ] {
+            assert!(!permits(&nothing, address), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_public_internets_is_called_up_to_the_edge_of_what_is_not() {
+        let nothing = reach(&[]);
+        for address in [
+            "1.1.1.1",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "64:ff9b::1.1.1.1",
+            "2002:101:101::1",
+        ] {
+            assert!(permits(&nothing, address), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_called_and_nothing_beside_it() {
+        let some = reach(&["10.1.0.0/16", "fd12:3456::/32", "127.0.0.1/32"]);
+        for address in ["10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "fd12:3456::1", "127.0.0.1"] {
+            assert!(permits(&some, address), "{address}");
+        }
+        for address in ["10.2.0.1", "fd12:3457::1", "127.0.0.2", "::1"] {
+            assert!(!permits(&some, address), "{address}");
+        }
+    }
+
+    #[test]
+    fn egr_01_who_hands_out_a_clouds_credentials_is_never_called_whatever_is_allowed() {
+        let all = reach(&["0.0.0.0/0", "::/0"]);
+        assert!(permits(&all, "10.0.0.1") && permits(&all, "::1"));
+        for address in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "2002:a9fe:a9fe::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "168.63.129.16",
+            "100.100.100.200",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+            "fe80::1",
+            "2001:0:1::1",
+            "64:ff9b:1::1",
+        ] {
+            assert!(!permits(&all, address), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_stands_for_one_address_too_many_is_refused_whole() {
+        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 443);
+        let good = vec![address("1.1.1.1"), address("2606:4700::1111")];
+        assert_eq!(reach(&[]).checked(good.clone()).unwrap(), Checked(good.clone()));
+        let one_more = [good, vec![address("10.0.0.1")]].concat();
+        assert!(matches!(reach(&[]).checked(one_more), Err(Undialled::Forbidden)));
+    }
+
+    #[tokio::test]
+    async fn egr_01_spellings_that_only_the_resolver_reads_are_judged_by_what_it_reads() {
+        for host in ["localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"] {
+            let refused = reach(&[]).dial(host, 9).await.unwrap_err();
+            let is_so = match &refused {
+                Undialled::Forbidden => true,
+                // What this resolver does not read leads nowhere.
+                Undialled::Unreachable => host != "localhost",
+            };
+            assert!(is_so, "{host}: {refused:?}");
+        }
+    }
+}

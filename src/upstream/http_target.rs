@@ -1,0 +1,238 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::driver::Shape;
+use super::origin::Scheme;
+use super::request::{DeclaredRequest, Purpose, Request};
+use super::target::{GenerateTarget, TargetError};
+use super::template::Field;
+use crate::base::SecretName;
+use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_MAX_S, UPSTREAM_WAIT_S};
+use crate::pki::certificates_from_pem;
+
+/// A service that is told of new values by requests, or makes them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpTarget {
+    /// The certificates that the service's is verified against, PEM.
+    pub(super) ca: Option<String>,
+    /// The secret that administers it, `{{admin}}`.
+    pub(super) admin_secret: Option<SecretName>,
+    /// How long one call may take, all in all.
+    timeout_s: Option<u64>,
+    /// How large the body of an answer may be.
+    answer_bytes: Option<usize>,
+    /// What the new value is, when we make it.
+    value: Option<GenerateTarget>,
+    /// Has it take a value of ours.
+    apply: Option<DeclaredRequest>,
+    /// Instead: has it make a value.
+    create: Option<DeclaredRequest>,
+    /// Where in its answer that is.
+    answer: Option<Pointers>,
+    /// How many values it holds at a time.
+    slots: Option<u8>,
+    /// Shows whether a value works.
+    verify: DeclaredRequest,
+    /// Ends a value.
+    retire: Option<DeclaredRequest>,
+}
+
+/// Where something is in an answer: JSON pointers (RFC 6901).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pointers {
+    /// The value, a string.
+    pub(super) value: String,
+    /// What the service calls its place, a string or a number.
+    pub(super) slot: Option<String>,
+}
+
+/// What a [`HttpTarget`] says, judged.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) bring: Bring,
+    pub(super) verify: Request,
+}
+
+/// How a new value comes about.
+#[derive(Debug)]
+pub(super) enum Bring {
+    /// We make it, and tell.
+    Apply { value: GenerateTarget, apply: Request },
+    /// The service makes it, and ends the old one when it is told to.
+    Create { create: Request, answer: Pointers, retire: Request },
+}
+
+const APPLY: Purpose = Purpose::Apply;
+
+fn refuse<T>(field: &str, why: &str) -> Result<T, TargetError> {
+    Err(TargetError::at(field, why.to_owned()))
+}
+
+impl HttpTarget {
+    /// What it says, when that can be.
+    ///
+    /// # Errors
+    /// [`TargetError`], with the field.
+    pub(super) fn judged(&self) -> Result<Requests, TargetError> {
+        let verify = self.verify.judged(Purpose::Verify)?;
+        if !verify.uses(Field::Value) {
+            return refuse("verify", "`verify` does not show the `value`: it would prove nothing");
+        }
+        let bring = match (&self.apply, &self.create) {
+            (Some(apply), None) => self.applied(apply)?,
+            (None, Some(create)) => self.created(create)?,
+            (Some(_), Some(_)) => return refuse("create", "`create` contradicts `apply`: leave one of them out"),
+            (None, None) => return refuse("", "`apply` is missing: the request that carries a new value"),
+        };
+        let requests = Requests { bring, verify };
+        self.check(&requests)?;
+        Ok(requests)
+    }
+
+    fn applied(&self, apply: &DeclaredRequest) -> Result<Bring, TargetError> {
+        let unfitting = [("answer", self.answer.is_some()), ("retire", self.retire.is_some())];
+        for (field, is_there) in unfitting {
+            if is_there {
+                return refuse(field, "it goes with `create`: where `apply` carries a new value, that ends the old one");
+            }
+        }
+        if self.slots.is_some_and(|slots| slots != 1) {
+            return refuse("slots", "`slots` other than 1 go with `create`: what `apply` carries ends the old value");
+        }
+        let value = self.value.clone().unwrap_or_default();
+        value.check()?;
+        let apply = apply.judged(APPLY)?;
+        if !apply.uses(Field::Value) {
+            return refuse("apply", "`apply` does not carry the `value`");
+        }
+        Ok(Bring::Apply { value, apply })
+    }
+
+    fn created(&self, create: &DeclaredRequest) -> Result<Bring, TargetError> {
+        if self.slots != Some(2) {
+            return refuse(
+                "create",
+                "`create` needs a service that holds two values at a time, `slots = 2`: a value that it makes \
+                 cannot be kept before it counts, and with one slot a lost answer would leave none that works",
+            );
+        }
+        if self.value.is_some() {
+            return refuse("value", "it contradicts `create`: the service makes the value");
+        }
+        let Some(answer) = self.answer.clone() else {
+            return refuse("create", "`answer` is missing: where the value is in the answer to `create`");
+        };
+        for pointer in [Some(&answer.value), answer.slot.as_ref()].into_iter().flatten() {
+            if !is_pointer(pointer) {
+                return refuse("answer", "`value` and `slot` are JSON pointers (RFC 6901), e.g. `/data/key`");
+            }
+        }
+        let Some(retire) = &self.retire else {
+            return refuse("create", "`retire` is missing: the request that ends the old value after its grace");
+        };
+        let retire = retire.judged(Purpose::Retire)?;
+        if retire.uses(Field::Slot) && answer.slot.is_none() {
+            return refuse("answer", "`slot` is missing, and `retire` uses it");
+        }
+        if !retire.uses(Field::Slot) && !retire.uses(Field::Value) {
+            return refuse("retire", "`retire` says neither `slot` nor `value`: which one is to end?");
+        }
+        let create = create.judged(Purpose::Create)?;
+        Ok(Bring::Create { create, answer, retire })
+    }
+
+    fn check(&self, requests: &Requests) -> Result<(), TargetError> {
+        let all = requests.all();
+        let uses_admin = all.iter().any(|request| request.uses(Field::Admin));
+        match &self.admin_secret {
+            None if uses_admin => return refuse("", "`admin_secret` is missing: what `admin` stands for"),
+            Some(_) if !uses_admin => return refuse("admin_secret", "no request uses it, as `admin`"),
+            _ => {}
+        }
+        let is_encrypted = all.iter().any(|request| request.origin.scheme == Scheme::Https);
+        match &self.ca {
+            None if is_encrypted => {
+                return refuse("", "`ca` is missing: the certificates, PEM, that the service's is verified against");
+            }
+            Some(_) if !is_encrypted => return refuse("ca", "`ca` contradicts http://"),
+            Some(pem) if certificates_from_pem(pem).is_err() => return refuse("ca", "`ca` has no certificate in PEM"),
+            _ => {}
+        }
+        if !(1..=UPSTREAM_WAIT_MAX_S).contains(&self.timeout_s.unwrap_or(UPSTREAM_WAIT_S)) {
+            return refuse("timeout_s", "`timeout_s` must be 1 to 60");
+        }
+        if !(1..=UPSTREAM_ANSWER_BYTES_MAX).contains(&self.answer_bytes_max()) {
+            return refuse("answer_bytes", "`answer_bytes` must be 1 to 262144");
+        }
+        Ok(())
+    }
+
+    /// How many values the service holds at a time.
+    pub(super) const fn shape(&self) -> Shape {
+        if self.creates() { Shape::TwoSlots } else { Shape::OneSlot }
+    }
+
+    /// Whether the service makes new values.
+    pub(super) const fn creates(&self) -> bool {
+        self.create.is_some()
+    }
+
+    /// How long one call may take.
+    pub(super) fn wait(&self) -> Duration {
+        Duration::from_secs(self.timeout_s.unwrap_or(UPSTREAM_WAIT_S))
+    }
+
+    /// How large the body of an answer may be.
+    pub(super) fn answer_bytes_max(&self) -> usize {
+        self.answer_bytes.unwrap_or(UPSTREAM_ANSWER_BYTES_MAX / 4)
+    }
+
+    /// Whether a request needs a value that works.
+    pub(super) fn needs_current(&self) -> bool {
+        self.judged().is_ok_and(|requests| requests.bring.request().uses(Field::Current))
+    }
+
+    /// Whether an old value is ended by the name of its slot.
+    pub(super) fn retires_by_slot(&self) -> bool {
+        self.judged().is_ok_and(|requests| match requests.bring {
+            Bring::Create { retire, .. } => retire.uses(Field::Slot),
+            Bring::Apply { .. } => false,
+        })
+    }
+
+    /// Whom new values are brought about with, as it is written.
+    pub(super) fn authority(&self) -> String {
+        self.judged().map_or_else(|_| "unreadable".to_owned(), |requests| {
+            requests.bring.request().origin.authority.clone()
+        })
+    }
+}
+
+impl Requests {
+    fn all(&self) -> Vec<&Request> {
+        let retire = match &self.bring {
+            Bring::Apply { .. } => None,
+            Bring::Create { retire, .. } => Some(retire),
+        };
+        [self.bring.request(), &self.verify].into_iter().chain(retire).collect()
+    }
+}
+
+impl Bring {
+    /// The request that brings a new value about.
+    pub(super) const fn request(&self) -> &Request {
+        match self {
+            Self::Apply { apply, .. } => apply,
+            Self::Create { create, .. } => create,
+        }
+    }
+}
+
+/// `/` before each step, and `~` only as `~0` or `~1`.
+fn is_pointer(text: &str) -> bool {
+    let escapes = text.split('~').skip(1);
+    text.starts_with('/') && escapes.into_iter().all(|rest| rest.starts_with(['0', '1']))
+}

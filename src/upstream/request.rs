@@ -1,0 +1,381 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Method;
+use hyper::header::{self, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::origin::{Origin, split};
+use super::target::TargetError;
+use super::template::{Field, Filling, Spelling, Template};
+use crate::base::encoding::base64;
+use crate::base::limits::{UPSTREAM_HEADERS_MAX, UPSTREAM_STATUSES_MAX};
+
+/// A request as it is declared.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeclaredRequest {
+    url: String,
+    method: Option<Verb>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    bearer: Option<Stored>,
+    basic: Option<Basic>,
+    content_type: Option<String>,
+    body: Option<String>,
+    expect: Option<Vec<u16>>,
+    refused: Option<Vec<u16>>,
+}
+
+/// Methods of requests.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Verb {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+/// A stored value that a request shows.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Stored {
+    Value,
+    Current,
+    Admin,
+}
+
+/// A name and a stored password (RFC 7617).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Basic {
+    username: String,
+    password: Stored,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// Has upstream take a value of ours.
+    Apply,
+    /// Has upstream make a value.
+    Create,
+    /// Shows whether a value works.
+    Verify,
+    /// Ends a value.
+    Retire,
+}
+
+impl Purpose {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Create => "create",
+            Self::Verify => "verify",
+            Self::Retire => "retire",
+        }
+    }
+
+    /// What the broker has at hand for it.
+    const fn fields(self) -> &'static [Field] {
+        match self {
+            Self::Apply => &[Field::Value, Field::Current, Field::Admin, Field::Rotation],
+            Self::Create => &[Field::Current, Field::Admin, Field::Rotation],
+            Self::Verify => &[Field::Value],
+            Self::Retire => &[Field::Value, Field::Current, Field::Admin, Field::Slot, Field::Rotation],
+        }
+    }
+
+    const fn verb(self) -> Verb {
+        match self {
+            Self::Apply | Self::Create => Verb::Post,
+            Self::Verify => Verb::Get,
+            Self::Retire => Verb::Delete,
+        }
+    }
+
+    /// The statuses that say that it was done.
+    const fn expect(self) -> &'static [u16] {
+        match self {
+            Self::Apply => &[200, 201, 202, 204],
+            Self::Create => &[200, 201],
+            Self::Verify => &[200, 204],
+            // What is not there any more has ended.
+            Self::Retire => &[200, 202, 204, 404, 410],
+        }
+    }
+}
+
+/// A request that was judged.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// Whom it goes to.
+    pub(super) origin: Origin,
+    /// The statuses that say that it was done.
+    pub(super) expect: Vec<u16>,
+    /// Those that say that the value does not work.
+    pub(super) refused: Vec<u16>,
+    method: Method,
+    path: Template,
+    headers: Vec<(HeaderName, Template)>,
+    login: Option<Login>,
+    body: Option<(HeaderValue, Spelling, Template)>,
+}
+
+#[derive(Clone, Debug)]
+enum Login {
+    Bearer(Field),
+    Basic(String, Field),
+}
+
+/// Headers that say how the request goes over the wire, or are said by fields of their own.
+const OURS: [&str; 14] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What is in the names of headers whose values are secrets.
+const SECRETIVE: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
+
+impl DeclaredRequest {
+    /// What it says, when that can be.
+    ///
+    /// # Errors
+    /// [`TargetError`], with the field.
+    pub(super) fn judged(&self, purpose: Purpose) -> Result<Request, TargetError> {
+        let refuse = |field: &str, why: String| {
+            let field = format!("{}.{field}", purpose.as_str());
+            TargetError::at(&field, format!("`{field}`: {why}"))
+        };
+        let (origin, path) = split(&self.url).map_err(|why| refuse("url", why.to_owned()))?;
+        let slots: Vec<Field> = purpose.fields().iter().copied().filter(|field| !field.is_secret()).collect();
+        let path = Template::read(path, &slots).map_err(|why| {
+            let is_secret = Template::read(path, purpose.fields()).is_ok();
+            let secret = "no value goes into a URL: URLs are logged on their way";
+            refuse("url", if is_secret { secret.to_owned() } else { why })
+        })?;
+        let verb = self.method.unwrap_or_else(|| purpose.verb());
+        let mut headers = Vec::new();
+        for (name, text) in &self.headers {
+            headers.push(header(name, text, purpose).map_err(|why| refuse("headers", why))?);
+        }
+        if headers.len() > UPSTREAM_HEADERS_MAX {
+            return Err(refuse("headers", format!("more than {UPSTREAM_HEADERS_MAX}")));
+        }
+        let login = self.login(purpose).map_err(|(field, why)| refuse(field, why))?;
+        let body = self.body(verb, purpose).map_err(|(field, why)| refuse(field, why))?;
+        let statuses = |field: &str, given: &Option<Vec<u16>>, usual: &[u16]| match given {
+            None => Ok(usual.to_vec()),
+            Some(given) => statuses(given).map_err(|why| refuse(field, why.to_owned())),
+        };
+        let expect = statuses("expect", &self.expect, purpose.expect())?;
+        let refused = match purpose {
+            Purpose::Verify => statuses("refused", &self.refused, &[401, 403])?,
+            Purpose::Apply | Purpose::Create | Purpose::Retire if self.refused.is_some() => {
+                return Err(refuse("refused", "it is for `verify` alone".to_owned()));
+            }
+            Purpose::Apply | Purpose::Create | Purpose::Retire => Vec::new(),
+        };
+        if expect.iter().any(|status| refused.contains(status)) {
+            return Err(refuse("expect", "a status is in `refused` too".to_owned()));
+        }
+        Ok(Request { origin, expect, refused, method: verb.method(), path, headers, login, body })
+    }
+
+    fn login(&self, purpose: Purpose) -> Result<Option<Login>, (&'static str, String)> {
+        let known = |named: &'static str, stored: Stored| {
+            let field = stored.field();
+            let is_known = purpose.fields().contains(&field);
+            if is_known { Ok(field) } else { Err((named, format!("`{}` is not known here", field.as_str()))) }
+        };
+        match (self.bearer, &self.basic) {
+            (Some(_), Some(_)) => Err(("basic", "it contradicts `bearer`: leave one of them out".to_owned())),
+            (Some(stored), None) => Ok(Some(Login::Bearer(known("bearer", stored)?))),
+            (None, Some(Basic { username, password })) => {
+                if username.is_empty() || username.contains(':') || username.chars().any(char::is_control) {
+                    return Err(("basic", "`username` is empty, or has a colon (RFC 7617 §2)".to_owned()));
+                }
+                Ok(Some(Login::Basic(username.clone(), known("basic", *password)?)))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn body(
+        &self,
+        verb: Verb,
+        purpose: Purpose,
+    ) -> Result<Option<(HeaderValue, Spelling, Template)>, (&'static str, String)> {
+        let Some(text) = &self.body else {
+            let lonely = self.content_type.is_some();
+            return if lonely { Err(("content_type", "there is no `body`".to_owned())) } else { Ok(None) };
+        };
+        if matches!(verb, Verb::Get | Verb::Head) {
+            return Err(("body", "GET and HEAD have none".to_owned()));
+        }
+        let kind = self.content_type.as_deref().unwrap_or("application/json");
+        let spelling = match kind {
+            "application/x-www-form-urlencoded" => Spelling::Form,
+            "text/plain" | "application/octet-stream" => Spelling::Plain,
+            json if is_json(json) => Spelling::Json,
+            _ => {
+                let why = "`application/json`, `application/…+json`, `application/x-www-form-urlencoded`, \
+                           `text/plain` and `application/octet-stream` can be";
+                return Err(("content_type", why.to_owned()));
+            }
+        };
+        let template = Template::read(text, purpose.fields()).map_err(|why| ("body", why))?;
+        // What would end a string is in the sample: a field outside of one breaks the document.
+        let is_whole = |text: Zeroizing<Vec<u8>>| serde_json::from_slice::<serde_json::Value>(&text).is_ok();
+        if spelling == Spelling::Json && !template.sampled("x\"y", spelling).is_some_and(is_whole) {
+            return Err(("body", "it is no JSON with its fields inside of strings".to_owned()));
+        }
+        if spelling == Spelling::Form && !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(("body", "a form has visible ASCII characters alone".to_owned()));
+        }
+        let kind = HeaderValue::from_str(kind);
+        let kind = kind.map_err(|_| ("content_type", "it is no content type".to_owned()))?;
+        Ok(Some((kind, spelling, template)))
+    }
+}
+
+/// One header field: no value of it is a secret that stands in the declaration.
+fn header(name: &str, text: &str, purpose: Purpose) -> Result<(HeaderName, Template), String> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).ok().filter(|parsed| parsed.as_str() == name);
+    let parsed = parsed.ok_or("a name is no header's name in lower case")?;
+    if OURS.contains(&name) {
+        return Err("what is said by fields of their own, or is no one's to say, cannot be a header: \
+                    use `bearer`, `basic`, `content_type`"
+            .to_owned());
+    }
+    let template = Template::read(text, purpose.fields())?;
+    if SECRETIVE.iter().any(|part| name.contains(part)) && !template.fields().any(|_| true) {
+        return Err("a header with such a name holds a secret: it takes a field, never a value in clear".to_owned());
+    }
+    let sampled = template.sampled("x", Spelling::Plain);
+    match sampled.map(|text| HeaderValue::from_bytes(&text)) {
+        Some(Ok(_)) => Ok((parsed, template)),
+        Some(Err(_)) | None => Err("a header has a character that headers do not have".to_owned()),
+    }
+}
+
+fn is_json(kind: &str) -> bool {
+    let subtype = kind.strip_prefix("application/").unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+".contains(&byte);
+    subtype == "json" || (subtype.ends_with("+json") && subtype.bytes().all(plain))
+}
+
+/// Statuses that end a request; a redirect is never what is expected.
+fn statuses(given: &[u16]) -> Result<Vec<u16>, &'static str> {
+    let is_final = |status: &u16| matches!(status, 200..=299 | 400..=599);
+    if given.is_empty() || given.len() > UPSTREAM_STATUSES_MAX {
+        return Err("1 to 16 statuses can be");
+    }
+    if !given.iter().all(is_final) {
+        return Err("200 to 299 and 400 to 599 can be: redirects are not followed");
+    }
+    Ok(given.to_vec())
+}
+
+impl Verb {
+    fn method(self) -> Method {
+        match self {
+            Self::Get => Method::GET,
+            Self::Head => Method::HEAD,
+            Self::Post => Method::POST,
+            Self::Put => Method::PUT,
+            Self::Patch => Method::PATCH,
+            Self::Delete => Method::DELETE,
+        }
+    }
+}
+
+impl Stored {
+    const fn field(self) -> Field {
+        match self {
+            Self::Value => Field::Value,
+            Self::Current => Field::Current,
+            Self::Admin => Field::Admin,
+        }
+    }
+}
+
+impl Request {
+    /// Whether `field` is anywhere in it.
+    pub(super) fn uses(&self, field: Field) -> bool {
+        let shown = match &self.login {
+            Some(Login::Bearer(shown) | Login::Basic(_, shown)) => Some(*shown),
+            None => None,
+        };
+        let templates = self.headers.iter().map(|(_, template)| template).chain([&self.path]);
+        let templates = templates.chain(self.body.iter().map(|(_, _, template)| template));
+        shown == Some(field) || templates.flat_map(Template::fields).any(|used| used == field)
+    }
+
+    /// The request with the values of one call; `None` when it needs one that is not there, or that
+    /// cannot stand where it is meant to.
+    pub(super) fn filled(&self, with: &Filling<'_>) -> Option<hyper::Request<Full<Bytes>>> {
+        let text = |template: &Template, spelling| template.filled(with, spelling);
+        let path = text(&self.path, Spelling::Plain)?;
+        let mut request = hyper::Request::builder()
+            .method(self.method.clone())
+            .uri(path.as_slice())
+            .header(header::HOST, &self.origin.authority)
+            .header(header::USER_AGENT, "keyward")
+            .header(header::ACCEPT, "*/*")
+            .header(header::CONNECTION, "close");
+        for (name, template) in &self.headers {
+            request = request.header(name, sensitive(&text(template, Spelling::Plain)?)?);
+        }
+        if let Some(login) = &self.login {
+            request = request.header(header::AUTHORIZATION, login.shown(with)?);
+        }
+        let mut bytes = Bytes::new();
+        if let Some((kind, spelling, template)) = &self.body {
+            request = request.header(header::CONTENT_TYPE, kind);
+            bytes = Bytes::copy_from_slice(&text(template, *spelling)?);
+        }
+        request.body(Full::new(bytes)).ok()
+    }
+}
+
+impl Login {
+    fn shown(&self, with: &Filling<'_>) -> Option<HeaderValue> {
+        let text = match self {
+            Self::Bearer(field) => [b"Bearer ".as_slice(), &with.of(*field)?].concat(),
+            Self::Basic(username, field) => {
+                let pair = Zeroizing::new([username.as_bytes(), b":", &with.of(*field)?].concat());
+                format!("Basic {}", base64(&pair)).into_bytes()
+            }
+        };
+        sensitive(&Zeroizing::new(text))
+    }
+}
+
+/// A header's value that no library writes anywhere; `None` for what would end it.
+fn sensitive(text: &[u8]) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
