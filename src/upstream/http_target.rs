@@ -236,3 +236,74 @@ fn is_pointer(text: &str) -> bool {
     let escapes = text.split('~').skip(1);
     text.starts_with('/') && escapes.into_iter().all(|rest| rest.starts_with(['0', '1']))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::target::Target;
+    use super::*;
+
+    const VERIFY: &str = r#""verify":{"url":"http://127.0.0.1/me","bearer":"value"}"#;
+    const APPLY: &str = r#""apply":{"url":"http://127.0.0.1/key","body":"\"{{value}}\""}"#;
+    const CREATE: &str = r#""create":{"url":"http://127.0.0.1/keys"}"#;
+    const ANSWER: &str = r#""answer":{"value":"/key","slot":"/id"}"#;
+    const RETIRE: &str = r#""retire":{"url":"http://127.0.0.1/keys/{{slot}}"}"#;
+
+    fn read(parts: &[&str]) -> Result<Target, TargetError> {
+        Target::read(&format!(r#"{{"driver":"http",{}}}"#, parts.join(",")))
+    }
+
+    fn refused(parts: &[&str], says: &str) {
+        let error = read(parts).unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains("CNRY"), "{error}");
+    }
+
+    #[test]
+    fn what_carries_a_value_has_one_slot_and_what_makes_one_has_two() {
+        let carries = read(&[VERIFY, APPLY]).unwrap();
+        assert_eq!((carries.shape(), carries.creates()), (Shape::OneSlot, false));
+        assert_eq!(carries.describe(), "http at 127.0.0.1");
+        assert!(!carries.needs_current() && !carries.retires_by_slot());
+        let makes = read(&[VERIFY, CREATE, ANSWER, RETIRE, r#""slots":2"#]).unwrap();
+        assert_eq!((makes.shape(), makes.creates()), (Shape::TwoSlots, true));
+        assert!(makes.retires_by_slot());
+        let by_itself = r#""create":{"url":"http://127.0.0.1/keys","bearer":"current"}"#;
+        assert!(read(&[VERIFY, by_itself, ANSWER, RETIRE, r#""slots":2"#]).unwrap().needs_current());
+    }
+
+    #[test]
+    fn a_value_that_upstream_makes_needs_two_slots_and_the_reason_is_given() {
+        for slots in [r#""slots":1"#, r#""slots":3"#, r#""timeout_s":10"#] {
+            refused(&[VERIFY, CREATE, ANSWER, RETIRE, slots], "a lost answer would leave none that works");
+        }
+        refused(&[VERIFY, CREATE, ANSWER, r#""slots":2"#], "`retire` is missing");
+        refused(&[VERIFY, CREATE, RETIRE, r#""slots":2"#], "`answer` is missing");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let two = r#""slots":2"#;
+        refused(&[VERIFY], "`apply` is missing");
+        refused(&[APPLY], "missing field `verify`");
+        refused(&[VERIFY, APPLY, CREATE], "contradicts `apply`");
+        refused(&[VERIFY, APPLY, RETIRE], "goes with `create`");
+        refused(&[VERIFY, APPLY, two], "go with `create`");
+        refused(&[VERIFY, r#""apply":{"url":"http://127.0.0.1/"}"#], "does not carry");
+        refused(&[r#""verify":{"url":"http://127.0.0.1/"}"#, APPLY], "prove nothing");
+        refused(&[VERIFY, APPLY, r#""admin_secret":"a/b""#], "no request uses it");
+        refused(&[VERIFY, APPLY, r#""ca":"CNRY""#], "contradicts http://");
+        refused(&[VERIFY, r#""apply":{"url":"https://a/","bearer":"value"}"#], "`ca` is missing");
+        refused(&[VERIFY, r#""apply":{"url":"https://a/","bearer":"value"}"#, r#""ca":"CNRY""#], "no certificate");
+        refused(&[VERIFY, r#""apply":{"url":"http://127.0.0.1/","bearer":"value","basic":1}"#], "invalid type");
+        let admin = r#""apply":{"url":"http://127.0.0.1/","bearer":"admin","body":"\"{{value}}\""}"#;
+        refused(&[VERIFY, admin], "`admin_secret` is missing");
+        refused(&[VERIFY, APPLY, r#""value":{"length":7}"#], "`length`");
+        refused(&[VERIFY, CREATE, ANSWER, RETIRE, two, r#""value":{}"#], "the service makes the value");
+        for pointer in ["key", "", "/a~2", "/a~"] {
+            let answer = format!(r#""answer":{{"value":"{pointer}","slot":"/id"}}"#);
+            refused(&[VERIFY, CREATE, &answer, RETIRE, two], "JSON pointers");
+        }
+        refused(&[VERIFY, CREATE, r#""answer":{"value":"/key"}"#, RETIRE, two], "`slot` is missing");
+        let which = r#""retire":{"url":"http://127.0.0.1/"}"#;
+        refused(&[VERIFY, CREATE, ANSWER, which, two], "which one is to end");
+    }
+}

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use super::http_driver::{self, LOOPBACK};
 use super::{BY_ADMIN, FIRST, declared};
 use crate::leaks::{holds, sightings};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
+use crate::support::webhook::{ADMIN_TOKEN, Mood, Webhook};
 
 /// Every value of a rotation is looked for everywhere: on the broker's disk, in its log at TRACE with those
 /// of its libraries, in what operators are told, and in the server's own log, which has every statement.
@@ -50,5 +52,56 @@ fn sec_02_no_value_of_a_rotation_is_anywhere_but_sealed_and_in_its_readers_hands
         assert_eq!(sightings(process.dir.path(), value), Vec::<String>::new());
         assert!(!holds(&said, value), "an operator was told");
         assert!(!holds(log.as_bytes(), value), "the server's log has it");
+    }
+}
+
+/// The same of a service that says all that it is told in its errors, whether it is told of values or
+/// makes them, with an environment that would have others send it all elsewhere.
+#[test]
+fn rot_12_aud_07_egr_10_no_value_of_a_service_is_anywhere_whatever_it_says_in_its_errors() {
+    for upstream in [Webhook::applying, Webhook::creating] {
+        let service = Webhook::start(http_driver::FIRST);
+        let mut process = Process::init("trace");
+        process.configure(LOOPBACK);
+        let key_log = process.path("tls-keys").display().to_string();
+        for (name, value) in [("HTTPS_PROXY", "http://127.0.0.1:9"), ("SSLKEYLOGFILE", key_log.as_str())] {
+            process.broker_environment.push((name.to_owned(), value.to_owned()));
+        }
+        process.serve();
+        process.good(&["secret", "put", "billing/key"], http_driver::FIRST.as_bytes());
+        process.good(&["secret", "put", "billing/admin"], ADMIN_TOKEN.as_bytes());
+        let file = process.path("billing.toml");
+        fs::write(&file, http_driver::declared("grace = \"0s\"", &upstream(&service))).unwrap();
+        process.good(&["apply", "-f", &file.display().to_string()], b"");
+        process.enrol("bot", "billing");
+        for (method, mood) in [("PUT", Mood::DoesAndEchoes), ("POST", Mood::DoesAndEchoes), ("GET", Mood::DoesAndEchoes)] {
+            service.next(method, &[mood]);
+        }
+        let mut said = Vec::new();
+        let mut values = vec![http_driver::FIRST.as_bytes().to_vec(), ADMIN_TOKEN.as_bytes().to_vec()];
+        let first = process.run_as("operator", &["secret", "rotate", "billing/key"], b"");
+        assert!(!first.status.success(), "it was told that it failed");
+        said.extend([first.stdout, first.stderr].concat());
+        while !process.json(&["rotation", "show", "billing/key"])["run"].is_null() {
+            let retried = process.run_as("operator", &["rotation", "retry", "billing/key"], b"");
+            said.extend([retried.stdout, retried.stderr].concat());
+        }
+        values.push(process.good_as("bot", &["get", "billing/key"], b""));
+        values.extend(service.keys().into_values().map(String::into_bytes));
+        for args in [
+            vec!["audit", "list", "-o", "json"],
+            vec!["rotation", "show", "billing/key"],
+            vec!["rotation", "list"],
+            vec!["secret", "show", "billing/key"],
+            vec!["secret", "rotate", "billing/key", "--plan"],
+        ] {
+            said.extend(process.good(&args, b""));
+        }
+        process.stop();
+        assert!(!process.path("tls-keys").exists(), "egr_10");
+        for value in &values {
+            assert_eq!(sightings(process.dir.path(), value), Vec::<String>::new());
+            assert!(!holds(&said, value), "an operator was told");
+        }
     }
 }

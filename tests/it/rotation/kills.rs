@@ -6,48 +6,129 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::{BY_ADMIN, BY_ITSELF, FIRST, IN_TURN, declared};
+use super::http_driver::{self, LOOPBACK};
+use super::{BY_ADMIN, BY_ITSELF, FIRST, IN_TURN};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
+use crate::support::webhook::{ADMIN_TOKEN, Webhook};
 
-/// A real broker with the fault library, and a real PostgreSQL.
+/// A real broker with the fault library, and a real upstream.
 struct Matrix {
     process: Process,
-    postgres: Postgres,
+    upstream: Box<dyn Upstream>,
+    /// What is rotated.
+    secret: &'static str,
+}
+
+/// What the broker rotates a secret of.
+trait Upstream {
+    fn port(&self) -> u16;
+    /// The secrets that the broker has to know, that which is rotated first.
+    fn secrets(&self) -> Vec<(&'static str, String)>;
+    fn declared(&self) -> String;
+    /// The role of an agent that reads.
+    fn role(&self) -> &'static str;
+    /// Whether what the broker hands out works.
+    fn takes(&self, value: &str) -> bool;
+    /// Sees that nothing is left that `shown` does not list, and does away with what is.
+    fn sweep(&self, _shown: &Value, _value: &str) {}
+}
+
+/// A PostgreSQL, rotated in this way.
+struct Database(Postgres, &'static str);
+
+impl Upstream for Database {
+    fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        let first = if self.1 == IN_TURN {
+            json!({ "username": "app", "password": FIRST }).to_string()
+        } else {
+            FIRST.to_owned()
+        };
+        vec![("orders-db/app", first), ("orders-db/admin", ADMIN_PASSWORD.to_owned())]
+    }
+
+    fn declared(&self) -> String {
+        super::declared(&self.0, "grace = \"0s\"", self.1)
+    }
+
+    fn role(&self) -> &'static str {
+        "orders"
+    }
+
+    fn takes(&self, value: &str) -> bool {
+        match serde_json::from_str::<Value>(value) {
+            Ok(slot) if slot.is_object() => {
+                let field = |name: &str| slot[name].as_str().unwrap().to_owned();
+                self.0.lets_in(&field("username"), &field("password"))
+            }
+            _ => self.0.lets_in("app", value),
+        }
+    }
+}
+
+/// A service with keys, rotated in this way.
+struct Service(Webhook, fn(&Webhook) -> String);
+
+impl Upstream for Service {
+    fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        vec![("billing/key", http_driver::FIRST.to_owned()), ("billing/admin", ADMIN_TOKEN.to_owned())]
+    }
+
+    fn declared(&self) -> String {
+        http_driver::declared("grace = \"0s\"", &self.1(&self.0))
+    }
+
+    fn role(&self) -> &'static str {
+        "billing"
+    }
+
+    fn takes(&self, value: &str) -> bool {
+        self.0.lets_in(value)
+    }
+
+    fn sweep(&self, shown: &Value, value: &str) {
+        let listed = shown["orphans"].as_array().unwrap().len();
+        let unused = self.0.keys().into_values().filter(|key| key != value).count();
+        assert!(unused <= listed, "{unused} keys that nobody uses, {listed} of them listed");
+        self.0.keeps_only(value);
+    }
 }
 
 /// How often something is looked at before it is taken for what it is.
 const LOOKS: u32 = 300;
 
 impl Matrix {
-    fn start(upstream: &str) -> Self {
-        let postgres = Postgres::start();
-        postgres.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{FIRST}'"));
-        postgres.sql("CREATE ROLE app_b LOGIN");
+    fn start(upstream: Box<dyn Upstream>) -> Self {
         let mut process = Process::init("warn");
-        process.load_faults(postgres.port);
+        process.configure(LOOPBACK);
+        process.load_faults(upstream.port());
         process.serve();
-        let first = if upstream == IN_TURN {
-            json!({ "username": "app", "password": FIRST }).to_string()
-        } else {
-            FIRST.to_owned()
-        };
-        process.good(&["secret", "put", "orders-db/app"], first.as_bytes());
-        process.good(&["secret", "put", "orders-db/admin"], ADMIN_PASSWORD.as_bytes());
-        let file = process.path("orders.toml");
-        fs::write(&file, declared(&postgres, "grace = \"0s\"", upstream)).unwrap();
+        let secrets = upstream.secrets();
+        for (name, value) in &secrets {
+            process.good(&["secret", "put", name], value.as_bytes());
+        }
+        let file = process.path("declared.toml");
+        fs::write(&file, upstream.declared()).unwrap();
         process.good(&["apply", "-f", &file.display().to_string()], b"");
-        process.enrol("bot", "orders");
-        Self { process, postgres }
+        process.enrol("bot", upstream.role());
+        Self { process, upstream, secret: secrets[0].0 }
     }
 
     /// Asks for a rotation; whether the broker lives to say yes is no matter.
     fn ask(&self) {
-        self.process.run_as("operator", &["secret", "rotate", "orders-db/app", "--no-wait"], b"");
+        self.process.run_as("operator", &["secret", "rotate", self.secret, "--no-wait"], b"");
     }
 
     fn shown(&self) -> Value {
-        self.process.json(&["rotation", "show", "orders-db/app"])
+        self.process.json(&["rotation", "show", self.secret])
     }
 
     /// Waits until no rotation is under way.
@@ -59,23 +140,21 @@ impl Matrix {
             }
             if !shown["run"]["trouble"].is_null() {
                 // A wait of half a minute is for upstreams; here it is clear that this one is well.
-                self.process.run_as("operator", &["rotation", "retry", "orders-db/app"], b"");
+                self.process.run_as("operator", &["rotation", "retry", self.secret], b"");
             }
         }
         panic!("it does not end: {}", self.shown());
     }
 
-    /// What the agent is handed logs in.
+    /// What the agent is handed works, and nothing else is left but what is listed.
     fn proves(&self, when: &str) {
-        let value = String::from_utf8(self.process.good_as("bot", &["get", "orders-db/app"], b"")).unwrap();
-        let (role, password) = match serde_json::from_str::<Value>(&value) {
-            Ok(slot) if slot.is_object() => {
-                let field = |name: &str| slot[name].as_str().unwrap().to_owned();
-                (field("username"), field("password"))
-            }
-            _ => ("app".to_owned(), value),
-        };
-        assert!(self.postgres.lets_in(&role, &password), "lost: {when}");
+        let value = String::from_utf8(self.process.good_as("bot", &["get", self.secret], b"")).unwrap();
+        assert!(self.upstream.takes(&value), "lost: {when}");
+        let shown = self.shown();
+        self.upstream.sweep(&shown, &value);
+        if shown["orphans"].as_array().is_some_and(|orphans| !orphans.is_empty()) {
+            self.process.good(&["rotation", "clear-orphans", self.secret], b"");
+        }
     }
 
     /// How many points a rotation has.
@@ -111,7 +190,7 @@ pub(crate) fn sample(last: u64, count: u64, seed: u64) -> Vec<u64> {
     (0..count).map(|index| 1 + (index * step + (seed + index * 7) % step.max(1)) % last).collect()
 }
 
-fn matrix(upstream: &str, count: Option<u64>) {
+fn matrix(upstream: Box<dyn Upstream>, count: Option<u64>) {
     let mut matrix = Matrix::start(upstream);
     let points = matrix.rehearse();
     assert!(points >= 30, "nine entries, three calls: {points} points");
@@ -129,25 +208,52 @@ fn matrix(upstream: &str, count: Option<u64>) {
     }
 }
 
+fn database(by: &'static str) -> Box<dyn Upstream> {
+    let postgres = Postgres::start();
+    postgres.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{FIRST}'"));
+    postgres.sql("CREATE ROLE app_b LOGIN");
+    Box::new(Database(postgres, by))
+}
+
+fn service(by: fn(&Webhook) -> String) -> Box<dyn Upstream> {
+    Box::new(Service(Webhook::start(http_driver::FIRST), by))
+}
+
 #[test]
 fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_an_administrator() {
-    matrix(BY_ADMIN, Some(9));
+    matrix(database(BY_ADMIN), Some(9));
 }
 
 #[test]
 fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_the_role_itself() {
-    matrix(BY_ITSELF, Some(9));
+    matrix(database(BY_ITSELF), Some(9));
 }
 
 #[test]
 fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_two_roles_in_turn() {
-    matrix(IN_TURN, Some(9));
+    matrix(database(IN_TURN), Some(9));
+}
+
+#[test]
+fn rot_01_killed_and_failing_at_any_point_no_key_is_lost_that_a_service_is_told_of() {
+    matrix(service(Webhook::applying), Some(9));
+}
+
+#[test]
+fn rot_01_killed_and_failing_at_any_point_no_key_is_lost_or_forgotten_that_a_service_makes() {
+    matrix(service(Webhook::creating), Some(9));
 }
 
 #[test]
 #[ignore = "every point of every driver: scripts/soak"]
 fn soak_rotation_every_point() {
-    for upstream in [BY_ADMIN, BY_ITSELF, IN_TURN] {
+    for upstream in [
+        database(BY_ADMIN),
+        database(BY_ITSELF),
+        database(IN_TURN),
+        service(Webhook::applying),
+        service(Webhook::creating),
+    ] {
         matrix(upstream, None);
     }
 }

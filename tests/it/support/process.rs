@@ -48,6 +48,12 @@ impl Process {
         self.path("keyward.toml").display().to_string()
     }
 
+    /// Adds settings to the configuration.
+    pub(crate) fn configure(&self, settings: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), text + settings).unwrap();
+    }
+
     pub(crate) fn command(&self, who: &str, args: &[&str]) -> Command {
         let mut command = Command::new(KEYWARD);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

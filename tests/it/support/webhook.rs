@@ -75,14 +75,19 @@ impl Heard {
 }
 
 impl Webhook {
-    /// A service at 127.0.0.1, and at `localhost`, with one key.
+    /// A service at 127.0.0.1, with one key.
     pub(crate) fn start(first: &str) -> Self {
+        Self::start_as(first, &["127.0.0.1"])
+    }
+
+    /// The same with a certificate for these names.
+    pub(crate) fn start_as(first: &str, names: &[&str]) -> Self {
         let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca_pem = authority.self_signed(&authority_key).unwrap().pem();
         let issuer = Issuer::new(authority, authority_key);
-        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         let chain = vec![CertificateDer::from(leaf.der().to_vec())];
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
@@ -131,6 +136,11 @@ impl Webhook {
     /// Has it know this key and no other, as if it had come back from a backup.
     pub(crate) fn knows_only(&self, value: &str) {
         self.state().keys = BTreeMap::from([("key_0".to_owned(), value.to_owned())]);
+    }
+
+    /// Has it forget every key but this one.
+    pub(crate) fn keeps_only(&self, value: &str) {
+        self.state().keys.retain(|_, key| key == value);
     }
 
     /// All that it was asked by this method.
