@@ -70,7 +70,8 @@ pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<SecretName, Asked>, Vec<Fa
     for (file, source) in files.iter().enumerate() {
         match toml::from_str::<RawFile>(&source.text) {
             Ok(raw) => {
-                let fields = fields_of_upstreams(&source.text).into_iter().chain(std::iter::repeat(Fields::new()));
+                let fields =
+                    fields_of_upstreams(&source.text).into_iter().chain(std::iter::repeat(Fields::new()));
                 raw.rotation.iter().zip(fields).for_each(|(raw, fields)| reader.rotation(file, raw, fields));
             }
             Err(error) => {

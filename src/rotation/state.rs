@@ -164,7 +164,9 @@ impl Rotations {
             Effect::Locate { secret, version, slot } => {
                 self.with(secret, |rotation| drop(rotation.slots.insert(*version, slot.clone())));
             }
-            Effect::Orphan { secret, orphan } => self.with(secret, |rotation| rotation.leave(at.time, orphan)),
+            Effect::Orphan { secret, orphan } => {
+                self.with(secret, |rotation| rotation.leave(at.time, orphan))
+            }
             Effect::ClearOrphans(secret) => self.with(secret, |rotation| rotation.orphans.clear()),
             Effect::Retry(secret) => self.with_run(secret, |run| (run.failures, run.trouble) = (0, None)),
         }

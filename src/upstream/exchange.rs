@@ -81,10 +81,11 @@ impl Terms<'_> {
     }
 
     async fn connected(&self, origin: &Origin) -> Result<Line, Fault> {
-        let stream = self.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
-            Undialled::Forbidden => Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS),
-            Undialled::Unreachable => Fault::new(Outcome::Refused, code::UPSTREAM_UNREACHABLE),
-        })?;
+        let stream =
+            self.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
+                Undialled::Forbidden => Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS),
+                Undialled::Unreachable => Fault::new(Outcome::Refused, code::UPSTREAM_UNREACHABLE),
+            })?;
         let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX.saturating_mul(2));
         if origin.scheme == Scheme::Http {
             return Ok(Line::Clear(pipe));

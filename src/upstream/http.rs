@@ -136,7 +136,9 @@ impl Driver for Http {
 
     fn retire<'a>(&'a self, held: Held<'a>, old: &'a SecretValue) -> Answer<'a, ()> {
         Box::pin(async move {
-            let Requests { bring: Bring::Create { retire, .. }, verify } = self.requests()? else { return Ok(()) };
+            let Requests { bring: Bring::Create { retire, .. }, verify } = self.requests()? else {
+                return Ok(());
+            };
             self.done(&retire, &held.filling(Some(old))).await?;
             match self.verdict(&verify, old).await? {
                 Verdict::Refused => Ok(()),

@@ -84,7 +84,9 @@ impl HttpTarget {
         let bring = match (&self.apply, &self.create) {
             (Some(apply), None) => self.applied(apply)?,
             (None, Some(create)) => self.created(create)?,
-            (Some(_), Some(_)) => return refuse("create", "`create` contradicts `apply`: leave one of them out"),
+            (Some(_), Some(_)) => {
+                return refuse("create", "`create` contradicts `apply`: leave one of them out");
+            }
             (None, None) => return refuse("", "`apply` is missing: the request that carries a new value"),
         };
         let requests = Requests { bring, verify };
@@ -96,11 +98,17 @@ impl HttpTarget {
         let unfitting = [("answer", self.answer.is_some()), ("retire", self.retire.is_some())];
         for (field, is_there) in unfitting {
             if is_there {
-                return refuse(field, "it goes with `create`: where `apply` carries a new value, that ends the old one");
+                return refuse(
+                    field,
+                    "it goes with `create`: where `apply` carries a new value, that ends the old one",
+                );
             }
         }
         if self.slots.is_some_and(|slots| slots != 1) {
-            return refuse("slots", "`slots` other than 1 go with `create`: what `apply` carries ends the old value");
+            return refuse(
+                "slots",
+                "`slots` other than 1 go with `create`: what `apply` carries ends the old value",
+            );
         }
         let value = self.value.clone().unwrap_or_default();
         value.check()?;
@@ -131,7 +139,10 @@ impl HttpTarget {
             }
         }
         let Some(retire) = &self.retire else {
-            return refuse("create", "`retire` is missing: the request that ends the old value after its grace");
+            return refuse(
+                "create",
+                "`retire` is missing: the request that ends the old value after its grace",
+            );
         };
         let retire = retire.judged(Purpose::Retire)?;
         if retire.uses(Field::Slot) && answer.slot.is_none() {
@@ -155,10 +166,15 @@ impl HttpTarget {
         let is_encrypted = all.iter().any(|request| request.origin.scheme == Scheme::Https);
         match &self.ca {
             None if is_encrypted => {
-                return refuse("", "`ca` is missing: the certificates, PEM, that the service's is verified against");
+                return refuse(
+                    "",
+                    "`ca` is missing: the certificates, PEM, that the service's is verified against",
+                );
             }
             Some(_) if !is_encrypted => return refuse("ca", "`ca` contradicts http://"),
-            Some(pem) if certificates_from_pem(pem).is_err() => return refuse("ca", "`ca` has no certificate in PEM"),
+            Some(pem) if certificates_from_pem(pem).is_err() => {
+                return refuse("ca", "`ca` has no certificate in PEM");
+            }
             _ => {}
         }
         if !(1..=UPSTREAM_WAIT_MAX_S).contains(&self.timeout_s.unwrap_or(UPSTREAM_WAIT_S)) {
@@ -205,9 +221,10 @@ impl HttpTarget {
 
     /// Whom new values are brought about with, as it is written.
     pub(super) fn authority(&self) -> String {
-        self.judged().map_or_else(|_| "unreadable".to_owned(), |requests| {
-            requests.bring.request().origin.authority.clone()
-        })
+        self.judged().map_or_else(
+            |_| "unreadable".to_owned(),
+            |requests| requests.bring.request().origin.authority.clone(),
+        )
     }
 }
 
@@ -292,8 +309,14 @@ mod tests {
         refused(&[VERIFY, APPLY, r#""admin_secret":"a/b""#], "no request uses it");
         refused(&[VERIFY, APPLY, r#""ca":"CNRY""#], "contradicts http://");
         refused(&[VERIFY, r#""apply":{"url":"https://a/","bearer":"value"}"#], "`ca` is missing");
-        refused(&[VERIFY, r#""apply":{"url":"https://a/","bearer":"value"}"#, r#""ca":"CNRY""#], "no certificate");
-        refused(&[VERIFY, r#""apply":{"url":"http://127.0.0.1/","bearer":"value","basic":1}"#], "invalid type");
+        refused(
+            &[VERIFY, r#""apply":{"url":"https://a/","bearer":"value"}"#, r#""ca":"CNRY""#],
+            "no certificate",
+        );
+        refused(
+            &[VERIFY, r#""apply":{"url":"http://127.0.0.1/","bearer":"value","basic":1}"#],
+            "invalid type",
+        );
         let admin = r#""apply":{"url":"http://127.0.0.1/","bearer":"admin","body":"\"{{value}}\""}"#;
         refused(&[VERIFY, admin], "`admin_secret` is missing");
         refused(&[VERIFY, APPLY, r#""value":{"length":7}"#], "`length`");

@@ -68,9 +68,9 @@ fn host_and_port(authority: &str, scheme: Scheme) -> Result<(&str, u16), &'stati
             None => (authority, None),
         },
     };
-    let is_address = host.parse::<IpAddr>().is_ok_and(|address| {
-        address.to_string() == host && address.is_ipv6() == authority.starts_with('[')
-    });
+    let is_address = host
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.to_string() == host && address.is_ipv6() == authority.starts_with('['));
     let last = host.rsplit('.').next().unwrap_or_default();
     let is_name = host.parse::<TrustDomain>().is_ok() && last.starts_with(|c: char| c.is_ascii_lowercase());
     if !is_address && !is_name {

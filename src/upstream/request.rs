@@ -267,7 +267,9 @@ fn header(name: &str, text: &str, purpose: Purpose) -> Result<(HeaderName, Templ
     }
     let template = Template::read(text, purpose.fields())?;
     if SECRETIVE.iter().any(|part| name.contains(part)) && !template.fields().any(|_| true) {
-        return Err("a header with such a name holds a secret: it takes a field, never a value in clear".to_owned());
+        return Err(
+            "a header with such a name holds a secret: it takes a field, never a value in clear".to_owned()
+        );
     }
     let sampled = template.sampled("x", Spelling::Plain);
     match sampled.map(|text| HeaderValue::from_bytes(&text)) {

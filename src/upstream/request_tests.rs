@@ -38,7 +38,11 @@ fn what_is_no_request_is_refused_with_its_field() {
     apply(r#","content_type":"text/plain""#, "content_type", "no `body`");
     apply(r#","content_type":"text/CNRY","body":"x""#, "content_type", "can be");
     apply(r#","body":"CNRY{{value}}""#, "body", "inside of strings");
-    apply(r#","content_type":"application/x-www-form-urlencoded","body":"a=CNRY b""#, "body", "visible ASCII");
+    apply(
+        r#","content_type":"application/x-www-form-urlencoded","body":"a=CNRY b""#,
+        "body",
+        "visible ASCII",
+    );
     apply(r#","expect":[]"#, "expect", "1 to 16");
     apply(r#","expect":[301]"#, "expect", "redirects");
     apply(r#","expect":[199]"#, "expect", "200 to 299");

@@ -126,8 +126,8 @@ impl Target {
     /// # Errors
     /// [`TargetError`], also when fields contradict each other.
     pub fn read(json: &str) -> Result<Self, TargetError> {
-        let target: Self =
-            serde_json::from_str(json).map_err(|error| TargetError::new(without_values(&error.to_string())))?;
+        let target: Self = serde_json::from_str(json)
+            .map_err(|error| TargetError::new(without_values(&error.to_string())))?;
         match &target {
             Self::Generate(generate) => generate.check()?,
             Self::Http(service) => drop(service.judged()?),

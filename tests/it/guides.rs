@@ -7,8 +7,10 @@ use std::process::{Command, Output};
 use keyward::config::{Config, RootKey};
 
 use crate::readme::root;
+use crate::rotation::LOOPBACK;
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::{KEYWARD, Process};
+use crate::support::webhook::{ADMIN_TOKEN, Webhook};
 
 /// The `sh` blocks of a page, in order.
 fn blocks(page: &str) -> Vec<String> {
@@ -194,4 +196,34 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     as_operator(&process, "runbooks/rotation-stuck.md", 1..2, &[]);
     process.good(&["secret", "rotate", "orders-db/app"], b"");
     postgres.stop();
+}
+
+#[test]
+fn an_api_key_is_rotated_by_the_page_whoever_makes_it() {
+    let service = Webhook::start("the-first-key");
+    let mut process = Process::init("warn");
+    process.configure(LOOPBACK);
+    process.serve();
+    let ca = process.path("service-ca.pem");
+    fs::write(&ca, &service.ca_pem).unwrap();
+    let (ca, url) = (ca.display().to_string(), format!("https://127.0.0.1:{}", service.port));
+    let environment = [
+        ("API_KEY", "the-first-key"),
+        ("ADMIN_TOKEN", ADMIN_TOKEN),
+        ("SERVICE_URL", url.as_str()),
+        ("SERVICE_CA", ca.as_str()),
+    ];
+    let page = "how-to/rotate-an-api-key.md";
+    let said = as_operator(&process, page, 0..3, &environment);
+    for part in ["+ rotation billing/key", "nothing was touched", "billing/key rotated: rot_", "every 30d"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!service.lets_in("the-first-key"));
+    as_operator(&process, page, 3..4, &environment);
+    assert_eq!(service.heard("POST").len(), 1, "the service made one");
+    // The grace has ended; what comes of that takes a moment.
+    while !process.json(&["rotation", "show", "billing/key"])["run"].is_null() {}
+    let shown = as_operator(&process, page, 4..5, &environment);
+    assert!(shown.contains("\"orphans\":[{") || shown.contains("\"orphans\": [\n"), "{shown}");
+    assert!(shown.contains("no orphans any more"), "{shown}");
 }

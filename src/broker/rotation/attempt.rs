@@ -204,7 +204,8 @@ impl Core {
         let mut change = now.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
         if orphaned {
             let orphan = at.rotation.orphan(run.id, None);
-            change = change.effect(Effect::Rotation(rotation::Effect::Orphan { secret: at.name().clone(), orphan }));
+            change = change
+                .effect(Effect::Rotation(rotation::Effect::Orphan { secret: at.name().clone(), orphan }));
         }
         match self.record(change).await {
             // Somebody has steered it meanwhile: it is looked at again.

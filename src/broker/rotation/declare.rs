@@ -69,8 +69,8 @@ fn declared(
 ) -> Result<Declared, Fault> {
     let refuse = |place, message: &str| Err(fault(files, place, message.to_owned()));
     let upstream = asked.upstream.to_string();
-    let target =
-        Target::read(&upstream).map_err(|error| fault(files, asked.place_of(error.field()), error.to_string()))?;
+    let target = Target::read(&upstream)
+        .map_err(|error| fault(files, asked.place_of(error.field()), error.to_string()))?;
     let within = |name: &SecretName| {
         world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref())).is_some()
     };

@@ -147,9 +147,7 @@ impl Core {
                 let drain_until = Some(self.clock.now());
                 Ok(rotation::Effect::Reach { secret, stage: Stage::Draining, drain_until })
             }
-            Steer::ClearOrphans if !rotation.orphans.is_empty() => {
-                Ok(rotation::Effect::ClearOrphans(secret))
-            }
+            Steer::ClearOrphans if !rotation.orphans.is_empty() => Ok(rotation::Effect::ClearOrphans(secret)),
             Steer::Pause | Steer::Resume | Steer::Retry | Steer::EndGrace | Steer::ClearOrphans => {
                 Err(refuse())
             }

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use super::http_driver::{self, LOOPBACK};
-use super::{BY_ADMIN, FIRST, declared};
+use super::{BY_ADMIN, FIRST, LOOPBACK, declared, http_driver};
 use crate::leaks::{holds, sightings};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
@@ -74,7 +73,9 @@ fn rot_12_aud_07_egr_10_no_value_of_a_service_is_anywhere_whatever_it_says_in_it
         fs::write(&file, http_driver::declared("grace = \"0s\"", &upstream(&service))).unwrap();
         process.good(&["apply", "-f", &file.display().to_string()], b"");
         process.enrol("bot", "billing");
-        for (method, mood) in [("PUT", Mood::DoesAndEchoes), ("POST", Mood::DoesAndEchoes), ("GET", Mood::DoesAndEchoes)] {
+        for (method, mood) in
+            [("PUT", Mood::DoesAndEchoes), ("POST", Mood::DoesAndEchoes), ("GET", Mood::DoesAndEchoes)]
+        {
             service.next(method, &[mood]);
         }
         let mut said = Vec::new();

@@ -3,12 +3,11 @@
 use keyward::base::limits::UPSTREAM_ANSWER_BYTES_MAX;
 use serde_json::{Value, json};
 
-use super::BYTES;
+use super::{BYTES, LOOPBACK};
 use crate::support::broker::{Agent, Reply, TestBroker};
 use crate::support::webhook::{ADMIN_TOKEN, Mood, Webhook};
 
 pub(super) const FIRST: &str = "CNRY-first-key-0123456789";
-pub(super) const LOOPBACK: &str = "[upstream]\nallow_networks = [\"127.0.0.1/32\"]\n";
 
 const READING: &str = r#"
 [[capability]]
@@ -44,7 +43,8 @@ impl Scene {
     }
 
     async fn on(service: Webhook, settings: &str, declared: &dyn Fn(&Webhook) -> String) -> Self {
-        let broker = TestBroker::start_with(&format!("[certificates]\nagent_life_s = 604800\n{settings}")).await;
+        let broker =
+            TestBroker::start_with(&format!("[certificates]\nagent_life_s = 604800\n{settings}")).await;
         for (name, value) in [("billing/key", FIRST), ("billing/admin", ADMIN_TOKEN)] {
             let path = format!("/v1/secrets/{name}");
             assert_eq!(broker.operator().put(&path, BYTES, value.as_bytes()).await.status, 201);
@@ -120,7 +120,11 @@ async fn a_key_is_rotated_by_a_request_that_carries_ours_and_what_is_handed_out_
     assert!(scene.shown().await["run"].is_null());
     let told = scene.service.heard("PUT");
     assert_eq!(told.len(), 1, "once");
-    assert!(told[0].head.contains(&format!("\r\nhost: 127.0.0.1:{}\r\n", scene.service.port)), "{}", told[0].head);
+    assert!(
+        told[0].head.contains(&format!("\r\nhost: 127.0.0.1:{}\r\n", scene.service.port)),
+        "{}",
+        told[0].head
+    );
     scene.rotate().await;
     scene.hands_out("3").await;
 }
@@ -200,7 +204,10 @@ async fn a_service_that_says_no_has_changed_nothing_and_reads_go_on() {
     scene.rotate().await;
     assert_eq!(scene.trouble().await, ("prepared".to_owned(), "upstream_refused".to_owned(), 1));
     let failed = scene.broker.entries("rotation.failed").await;
-    assert_eq!((&failed[0]["event"]["unknown"], &failed[0]["event"]["upstream"]), (&json!(false), &json!("422")));
+    assert_eq!(
+        (&failed[0]["event"]["unknown"], &failed[0]["event"]["upstream"]),
+        (&json!(false), &json!("422"))
+    );
     assert_eq!(scene.read().await.0, FIRST);
     scene.later().await;
     scene.hands_out("2").await;
@@ -335,7 +342,11 @@ async fn what_is_no_request_is_refused_with_its_place_and_repeats_nothing() {
         (url.as_str(), "https://CNRY.example.com", "lower-case"),
         ("{\"key\":\"{{value}}\"}", "{}", "does not carry"),
         ("method = \"PUT\"", "method = \"CNRY\"", "unknown word"),
-        ("method = \"PUT\"", "method = \"PUT\"\nheaders = { x-api-key = \"CNRY\" }", "never a value in clear"),
+        (
+            "method = \"PUT\"",
+            "method = \"PUT\"\nheaders = { x-api-key = \"CNRY\" }",
+            "never a value in clear",
+        ),
         ("method = \"PUT\"", "method = \"PUT\"\nheaders = { authorization = \"CNRY\" }", "`bearer`"),
         ("method = \"PUT\"", "method = \"PUT\"\nexpect = [302]", "redirects are not followed"),
         ("bearer = \"value\"", "", "prove nothing"),

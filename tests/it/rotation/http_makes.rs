@@ -3,8 +3,8 @@
 use keyward::base::limits::ORPHANS_MAX;
 use serde_json::{Value, json};
 
-use super::BYTES;
-use super::http_driver::{FIRST, LOOPBACK, Scene, declared};
+use super::http_driver::{FIRST, Scene, declared};
+use super::{BYTES, LOOPBACK};
 use crate::support::webhook::{Mood, Webhook};
 
 /// With a grace that a test can wait for.
@@ -119,7 +119,10 @@ async fn a_key_that_never_works_is_not_handed_out_and_is_listed_with_its_place_w
         scene.broker.rotate_due().await;
     }
     let run = scene.shown().await["run"].clone();
-    assert!(run["trouble"]["retry_at"].is_null() && run["trouble"]["code"] == "upstream_not_changed", "{run}");
+    assert!(
+        run["trouble"]["retry_at"].is_null() && run["trouble"]["code"] == "upstream_not_changed",
+        "{run}"
+    );
     assert_eq!(scene.read().await, (FIRST.to_owned(), "1".to_owned()));
     assert_eq!(scene.service.heard("POST").len(), 1, "no second one is made");
     let put = scene.broker.operator().put("/v1/secrets/billing/key", BYTES, FIRST.as_bytes()).await;

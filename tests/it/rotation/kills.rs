@@ -6,8 +6,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::http_driver::{self, LOOPBACK};
-use super::{BY_ADMIN, BY_ITSELF, FIRST, IN_TURN};
+use super::{BY_ADMIN, BY_ITSELF, FIRST, IN_TURN, LOOPBACK, http_driver};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
 use crate::support::webhook::{ADMIN_TOKEN, Webhook};

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use crate::support::broker::{Agent, Reply, TestBroker};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 
+/// Where the services of these tests are.
+pub(crate) const LOOPBACK: &str = "[upstream]\nallow_networks = [\"127.0.0.1/32\"]\n";
+
 pub(crate) const BYTES: &str = "application/octet-stream";
 
 /// A broker with a PostgreSQL, a role there whose password is a secret, and an agent that reads it.

@@ -175,7 +175,8 @@ impl Webhook {
              body = '{{\"label\":\"{{{{rotation}}}}\"}}'\n\
              [rotation.upstream.retire]\nurl = \"https://127.0.0.1:{port}/keys/{{{{slot}}}}\"\nbearer = \"admin\"\n"
         );
-        let own = "slots = 2\nanswer = { value = \"/data/key\", slot = \"/data/id\" }\n[rotation.upstream.verify]";
+        let own =
+            "slots = 2\nanswer = { value = \"/data/key\", slot = \"/data/id\" }\n[rotation.upstream.verify]";
         self.declared().replace("[rotation.upstream.verify]", own) + &create
     }
 }
@@ -281,7 +282,8 @@ impl State {
             }
             ("POST", "/keys") => {
                 self.made += 1;
-                let (id, key) = (format!("key_{}", self.made), format!("CNRY-made-by-the-service-{:08}", self.made));
+                let (id, key) =
+                    (format!("key_{}", self.made), format!("CNRY-made-by-the-service-{:08}", self.made));
                 self.keys.insert(id.clone(), key.clone());
                 (201, json!({ "data": { "id": id, "key": key, "label": told()["label"] } }))
             }
