@@ -59,7 +59,7 @@ impl Terms<'_> {
         origin: &Origin,
         request: Request<Full<Bytes>>,
     ) -> Result<Answered, Fault> {
-        let until = Instant::now() + self.wait;
+        let until = self.until();
         let answered = match self.line(origin, until).await? {
             Line::Clear(pipe) => timeout_at(until, self.talk(pipe, request)).await,
             Line::Tls(stream) => timeout_at(until, self.talk(stream, request)).await,
@@ -72,7 +72,12 @@ impl Terms<'_> {
     /// # Errors
     /// [`Fault`].
     pub(super) async fn knock(&self, origin: &Origin) -> Result<(), Fault> {
-        self.line(origin, Instant::now() + self.wait).await.map(drop)
+        self.line(origin, self.until()).await.map(drop)
+    }
+
+    fn until(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.wait).unwrap_or(now)
     }
 
     async fn line(&self, origin: &Origin, until: Instant) -> Result<Line, Fault> {

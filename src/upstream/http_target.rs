@@ -62,10 +62,8 @@ pub(super) enum Bring {
     /// We make it, and tell.
     Apply { value: GenerateTarget, apply: Request },
     /// The service makes it, and ends the old one when it is told to.
-    Create { create: Request, answer: Pointers, retire: Request },
+    Create { create: Request, answer: Pointers, retire: Box<Request> },
 }
-
-const APPLY: Purpose = Purpose::Apply;
 
 fn refuse<T>(field: &str, why: &str) -> Result<T, TargetError> {
     Err(TargetError::at(field, why.to_owned()))
@@ -112,7 +110,7 @@ impl HttpTarget {
         }
         let value = self.value.clone().unwrap_or_default();
         value.check()?;
-        let apply = apply.judged(APPLY)?;
+        let apply = apply.judged(Purpose::Apply)?;
         if !apply.uses(Field::Value) {
             return refuse("apply", "`apply` does not carry the `value`");
         }
@@ -152,7 +150,7 @@ impl HttpTarget {
             return refuse("retire", "`retire` says neither `slot` nor `value`: which one is to end?");
         }
         let create = create.judged(Purpose::Create)?;
-        Ok(Bring::Create { create, answer, retire })
+        Ok(Bring::Create { create, answer, retire: Box::new(retire) })
     }
 
     fn check(&self, requests: &Requests) -> Result<(), TargetError> {
@@ -232,7 +230,7 @@ impl Requests {
     fn all(&self) -> Vec<&Request> {
         let retire = match &self.bring {
             Bring::Apply { .. } => None,
-            Bring::Create { retire, .. } => Some(retire),
+            Bring::Create { retire, .. } => Some(&**retire),
         };
         [self.bring.request(), &self.verify].into_iter().chain(retire).collect()
     }

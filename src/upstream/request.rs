@@ -124,7 +124,14 @@ pub(super) struct Request {
     path: Template,
     headers: Vec<(HeaderName, Template)>,
     login: Option<Login>,
-    body: Option<(HeaderValue, Spelling, Template)>,
+    body: Option<Body>,
+}
+
+#[derive(Clone, Debug)]
+struct Body {
+    kind: HeaderValue,
+    spelling: Spelling,
+    template: Template,
 }
 
 #[derive(Clone, Debug)]
@@ -132,6 +139,9 @@ enum Login {
     Bearer(Field),
     Basic(String, Field),
 }
+
+/// A field of a declared request, and what is wrong with it.
+type Misfit = (&'static str, String);
 
 /// Headers that say how the request goes over the wire, or are said by fields of their own.
 const OURS: [&str; 14] = [
@@ -199,7 +209,7 @@ impl DeclaredRequest {
         Ok(Request { origin, expect, refused, method: verb.method(), path, headers, login, body })
     }
 
-    fn login(&self, purpose: Purpose) -> Result<Option<Login>, (&'static str, String)> {
+    fn login(&self, purpose: Purpose) -> Result<Option<Login>, Misfit> {
         let known = |named: &'static str, stored: Stored| {
             let field = stored.field();
             let is_known = purpose.fields().contains(&field);
@@ -218,11 +228,7 @@ impl DeclaredRequest {
         }
     }
 
-    fn body(
-        &self,
-        verb: Verb,
-        purpose: Purpose,
-    ) -> Result<Option<(HeaderValue, Spelling, Template)>, (&'static str, String)> {
+    fn body(&self, verb: Verb, purpose: Purpose) -> Result<Option<Body>, Misfit> {
         let Some(text) = &self.body else {
             let lonely = self.content_type.is_some();
             return if lonely { Err(("content_type", "there is no `body`".to_owned())) } else { Ok(None) };
@@ -252,7 +258,7 @@ impl DeclaredRequest {
         }
         let kind = HeaderValue::from_str(kind);
         let kind = kind.map_err(|_| ("content_type", "it is no content type".to_owned()))?;
-        Ok(Some((kind, spelling, template)))
+        Ok(Some(Body { kind, spelling, template }))
     }
 }
 
@@ -327,7 +333,7 @@ impl Request {
             None => None,
         };
         let templates = self.headers.iter().map(|(_, template)| template).chain([&self.path]);
-        let templates = templates.chain(self.body.iter().map(|(_, _, template)| template));
+        let templates = templates.chain(self.body.iter().map(|body| &body.template));
         shown == Some(field) || templates.flat_map(Template::fields).any(|used| used == field)
     }
 
@@ -350,7 +356,7 @@ impl Request {
             request = request.header(header::AUTHORIZATION, login.shown(with)?);
         }
         let mut bytes = Bytes::new();
-        if let Some((kind, spelling, template)) = &self.body {
+        if let Some(Body { kind, spelling, template }) = &self.body {
             request = request.header(header::CONTENT_TYPE, kind);
             bytes = Bytes::copy_from_slice(&text(template, *spelling)?);
         }
