@@ -9,10 +9,9 @@ use crate::base::limits::{OUTCOME_LIFE_S, SECRET_VERSIONS_MAX};
 use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Timestamp};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
-use crate::rotation::{self, Orphan, Rotation, Stage};
+use crate::rotation::{self, Rotation};
 use crate::secrets::{self, Secret, SecretStored, SecretValue, keys};
 use crate::store::Change;
-use crate::upstream::Target;
 
 /// Which secret is stored, and what is expected of it.
 #[derive(Clone, Debug)]
@@ -78,10 +77,10 @@ impl AdminDesk {
         }
         let owner = owner.or_else(|| scope.owner().cloned());
         deciding_again!(async {
-            let (known, running, before, as_of) = core.store.read(|world, as_of| {
-                let running = world.rotations.of(&name).filter(|rotation| rotation.run.is_some()).cloned();
+            let (known, rotation, before, as_of) = core.store.read(|world, as_of| {
+                let rotation = world.rotations.of(&name).cloned();
                 let before = done_before(world, once, core.clock.now());
-                (world.secrets.named(&name).cloned(), running, before, as_of)
+                (world.secrets.named(&name).cloned(), rotation, before, as_of)
             });
             if known.as_ref().is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
                 return Err(Failure::new(code::SECRET_UNKNOWN).into());
@@ -89,7 +88,8 @@ impl AdminDesk {
             if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before? {
                 return Ok(Stored { name: name.clone(), version, seq });
             }
-            if running.as_ref().and_then(|rotation| rotation.run.as_ref()).is_some_and(|run| !run.is_dead()) {
+            let run = rotation.as_ref().and_then(|rotation| rotation.run.as_ref());
+            if run.is_some_and(|run| !run.is_dead()) {
                 return Err(Failure::new(code::ROTATION_UNDER_WAY).into());
             }
             if expected.is_some_and(|expected| !expected.holds(known.as_ref())) {
@@ -119,7 +119,7 @@ impl AdminDesk {
                 .rely(keys::secret(&name), as_of)
                 .advance(keys::secret(&name));
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
-            if let Some(rotation) = running {
+            if let Some(rotation) = rotation {
                 change = given_up(change, &rotation, core.clock.now());
             }
             change = change.rely(rotation::keys::rotation(&name), as_of).rely(keys::value_key(), as_of);
@@ -135,31 +135,23 @@ impl AdminDesk {
     }
 }
 
-/// A dead letter ends with the value that an operator puts in its place.
-fn given_up(change: Change<Effect>, rotation: &Rotation, now: Timestamp) -> Change<Effect> {
+/// What an operator puts ends a dead letter, and the use of what upstream made.
+fn given_up(mut change: Change<Effect>, rotation: &Rotation, now: Timestamp) -> Change<Effect> {
     let name = &rotation.declared.secret;
     let key = rotation::keys::rotation(name);
+    for value in rotation.left_behind() {
+        let effect = rotation::Effect::Orphan { secret: name.clone(), value };
+        change = change.advance(key).effect(Effect::Rotation(effect));
+    }
+    let Some(run) = &rotation.run else { return change };
     let next = next_of(&rotation.declared, now);
     let ended = rotation::Effect::Abandon { secret: name.clone(), next };
-    let mut change = change.advance(key);
-    if let Some(orphan) = left_behind(rotation) {
-        let effect = rotation::Effect::Orphan { secret: name.clone(), orphan };
-        change = change.effect(Effect::Rotation(effect));
-    }
-    let change = change.effect(Effect::Rotation(ended));
-    match rotation.run.as_ref().and_then(|run| run.version) {
+    let change = change.advance(key).effect(Effect::Rotation(ended));
+    match run.version {
         Some(version) => {
             let kept = secrets::Effect::Abandon { name: name.clone(), version };
             change.effect(Effect::Secrets(kept))
         }
         None => change,
     }
-}
-
-/// What upstream made for a rotation that is given up, or has not ended for it: nobody uses that.
-fn left_behind(rotation: &Rotation) -> Option<Orphan> {
-    let run = rotation.run.as_ref()?;
-    let left = if run.stage == Stage::Draining { run.replaces? } else { run.version? };
-    let target = Target::read(&rotation.declared.upstream).ok()?;
-    target.creates().then(|| rotation.orphan(run.id, Some(left)))
 }

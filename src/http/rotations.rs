@@ -13,7 +13,7 @@ use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{SecretName, Timestamp};
 use crate::broker::{AdminDesk, CalendarLine, Consumer, RotationPlan, RotationView, Steer};
 use crate::policy::{ReadSecretNames, RotateSecrets};
-use crate::rotation::{Orphan, Run, Slots};
+use crate::rotation::{Run, Slots, UpstreamValue};
 
 /// The routes of the rotations of secrets.
 pub(super) fn table() -> Table<AdminDesk> {
@@ -46,7 +46,7 @@ pub(super) struct RotationAnswer {
 
 #[derive(JsonSchema, Serialize)]
 struct OrphanAnswer {
-    /// The rotation that left it.
+    /// The rotation for which upstream made it, or which left it there.
     rotation: String,
     at: String,
     /// None when its value was never heard of.
@@ -95,8 +95,8 @@ impl From<RotationView> for RotationAnswer {
     }
 }
 
-impl From<(Timestamp, Orphan)> for OrphanAnswer {
-    fn from((at, orphan): (Timestamp, Orphan)) -> Self {
+impl From<(Timestamp, UpstreamValue)> for OrphanAnswer {
+    fn from((at, orphan): (Timestamp, UpstreamValue)) -> Self {
         Self {
             rotation: orphan.rotation.to_string(),
             at: at.to_string(),

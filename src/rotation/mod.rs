@@ -15,6 +15,6 @@ pub use events::{
     RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
     RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered,
 };
-pub use record::{Declared, Orphan, Past, Rotation, Run, Slots, Stage, Trigger, Trouble};
+pub use record::{Declared, Past, Rotation, Run, Slots, Stage, Trigger, Trouble, UpstreamValue};
 pub use schedule::{Schedule, ScheduleError, Written, length_s, spoken};
 pub use state::{Effect, Rotations, keys};

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::schedule::Schedule;
@@ -150,12 +148,12 @@ pub struct Past {
     pub version: Option<u32>,
 }
 
-/// A value that upstream may know, and that nobody uses: somebody has to delete it there.
+/// A value as upstream knows it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Orphan {
-    /// The rotation that left it.
+pub struct UpstreamValue {
+    /// The rotation for which upstream made it, or which left it there.
     pub rotation: RotationId,
-    /// The version that it is; none when its value was never heard of.
+    /// The version that it is; none when it was never heard of.
     pub version: Option<u32>,
     /// What upstream calls its place, when that is known.
     pub slot: Option<UpstreamSlot>,
@@ -176,10 +174,10 @@ pub struct Rotation {
     pub last: Option<Past>,
     /// When the current value was last seen to work.
     pub checked_at: Option<Timestamp>,
-    /// What upstream calls the places of versions that it made.
-    pub slots: BTreeMap<u32, UpstreamSlot>,
-    /// What upstream may know and nobody uses, with when that was found.
-    pub orphans: Vec<(Timestamp, Orphan)>,
+    /// What upstream made and was not told to end.
+    pub made: Vec<UpstreamValue>,
+    /// What upstream may know and nobody uses, with when that was found: somebody has to delete it there.
+    pub orphans: Vec<(Timestamp, UpstreamValue)>,
 }
 
 impl Rotation {
@@ -211,11 +209,23 @@ impl Rotation {
         }
     }
 
-    /// What `rotation` leaves behind: this version, or a value that was never heard of.
+    /// What upstream calls the place of this version, when it made it and said so.
     #[must_use]
-    pub fn orphan(&self, rotation: RotationId, version: Option<u32>) -> Orphan {
-        let slot = version.and_then(|version| self.slots.get(&version)).cloned();
-        Orphan { rotation, version, slot }
+    pub fn slot(&self, version: u32) -> Option<&UpstreamSlot> {
+        self.made.iter().find(|value| value.version == Some(version))?.slot.as_ref()
+    }
+
+    /// What upstream would go on knowing, and nobody use, if the value were another one from here on.
+    #[must_use]
+    pub fn left_behind(&self) -> Vec<UpstreamValue> {
+        let mut left = self.made.clone();
+        let draining = self.run.as_ref().filter(|run| run.stage == Stage::Draining && !left.is_empty());
+        if let Some((run, version)) = draining.and_then(|run| Some((run, run.replaces?)))
+            && left.iter().all(|value| value.version != Some(version))
+        {
+            left.push(UpstreamValue { rotation: run.id, version: Some(version), slot: None });
+        }
+        left
     }
 
     /// Whether a scheduled rotation should have begun before `now` and has not.

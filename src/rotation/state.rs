@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Declared, Orphan, Past, Rotation, Run, Stage, Trigger, Trouble};
-use crate::base::{RotationId, SecretName, Timestamp, UpstreamSlot};
+use super::record::{Declared, Past, Rotation, Run, Stage, Trigger, Trouble, UpstreamValue};
+use crate::base::{RotationId, SecretName, Timestamp};
 use crate::store::At;
 
 /// A state change of this room.
@@ -85,21 +85,19 @@ pub enum Effect {
     },
     /// The current value was seen to work.
     Check(SecretName),
-    /// What upstream calls the place of a version.
-    Locate {
+    /// Upstream has made a value.
+    Make {
         /// Of this secret.
         secret: SecretName,
-        /// The version.
-        version: u32,
-        /// The place.
-        slot: UpstreamSlot,
+        /// The value.
+        value: UpstreamValue,
     },
     /// Upstream may know a value that nobody uses.
     Orphan {
         /// Of this secret.
         secret: SecretName,
         /// The value.
-        orphan: Orphan,
+        value: UpstreamValue,
     },
     /// An operator has dealt with what was left upstream.
     ClearOrphans(SecretName),
@@ -138,9 +136,8 @@ impl Rotations {
                 rotation.run = Some(Run::begin(*id, trigger.clone(), at.time));
             }),
             Effect::Finish { secret, next } => self.with(secret, |rotation| {
-                if let Some(replaced) = rotation.run.as_ref().and_then(|run| run.replaces) {
-                    rotation.slots.remove(&replaced);
-                }
+                let replaced = rotation.run.as_ref().and_then(|run| run.replaces);
+                rotation.made.retain(|value| value.version != replaced);
                 rotation.end(at.time, *next, |run| run.version);
                 rotation.checked_at = Some(at.time);
             }),
@@ -161,12 +158,8 @@ impl Rotations {
                 run.trouble = Some(Trouble { code: code.clone(), at: at.time, retry_at: *retry_at });
                 run.touched = *touched;
             }),
-            Effect::Locate { secret, version, slot } => {
-                self.with(secret, |rotation| drop(rotation.slots.insert(*version, slot.clone())));
-            }
-            Effect::Orphan { secret, orphan } => {
-                self.with(secret, |rotation| rotation.leave(at.time, orphan))
-            }
+            Effect::Make { secret, value } => self.with(secret, |rotation| rotation.made.push(value.clone())),
+            Effect::Orphan { secret, value } => self.with(secret, |rotation| rotation.leave(at.time, value)),
             Effect::ClearOrphans(secret) => self.with(secret, |rotation| rotation.orphans.clear()),
             Effect::Retry(secret) => self.with_run(secret, |run| (run.failures, run.trouble) = (0, None)),
         }
@@ -204,19 +197,20 @@ impl Rotation {
             run: None,
             last: None,
             checked_at: None,
-            slots: BTreeMap::new(),
+            made: Vec::new(),
             orphans: Vec::new(),
         }
     }
 
-    fn leave(&mut self, at: Timestamp, orphan: &Orphan) {
-        match (orphan.version, &mut self.run) {
-            (Some(version), _) => drop(self.slots.remove(&version)),
+    fn leave(&mut self, at: Timestamp, value: &UpstreamValue) {
+        if value.version.is_some() {
+            self.made.retain(|made| made.version != value.version);
+            self.orphans.retain(|(_, orphan)| orphan.version != value.version);
+        } else if let Some(run) = &mut self.run {
             // What was asked for is given up: what is asked for next is another one.
-            (None, Some(run)) => run.touched = false,
-            (None, None) => {}
+            run.touched = false;
         }
-        self.orphans.push((at, orphan.clone()));
+        self.orphans.push((at, value.clone()));
     }
 
     fn end(&mut self, at: Timestamp, next: Option<Timestamp>, version: impl FnOnce(&Run) -> Option<u32>) {

@@ -44,7 +44,7 @@ pub(super) struct Answered {
 }
 
 /// A connection to an origin, in clear or not.
-pub(super) enum Line {
+enum Line {
     Clear(Pipe),
     Tls(Box<TlsStream<Pipe>>),
 }

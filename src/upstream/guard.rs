@@ -99,8 +99,14 @@ impl Reach {
     fn permits(&self, address: IpAddr) -> bool {
         let address = leading_to(address);
         let is_public = !within(&SPECIAL, address) && (address.is_ipv4() || within(&GLOBAL_IPV6, address));
-        !within(&NEVER, address) && (is_public || self.0.iter().any(|network| network.contains(address)))
+        let is_allowed = || self.0.iter().any(|network| network.contains(address));
+        !within(&NEVER, address) && (is_public || is_allowed())
     }
+}
+
+/// Whether no upstream is called at `address`, whatever is allowed.
+pub(super) fn is_never_called(address: IpAddr) -> bool {
+    within(&NEVER, leading_to(address))
 }
 
 /// The IPv4 address that an IPv6 one leads to, where it is one in another spelling (RFC 4291 §2.5.5.2),

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use hyper::Uri;
 
+use super::guard::is_never_called;
 use crate::base::TrustDomain;
 
 /// Whom a URL leads to: scheme, host and port (RFC 6454 §4).
@@ -36,6 +37,9 @@ pub(super) fn split(url: &str) -> Result<(Origin, &str), &'static str> {
     let at = rest.find('/').ok_or("a path is missing: at least /")?;
     let (authority, path) = rest.split_at_checked(at).ok_or("a path is missing: at least /")?;
     let (host, port) = host_and_port(authority, scheme)?;
+    if host.parse::<IpAddr>().is_ok_and(is_never_called) {
+        return Err("its host is an address at which no upstream is called, whatever the configuration says");
+    }
     if scheme == Scheme::Http && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
         return Err("http:// is for an address on this machine alone, e.g. 127.0.0.1");
     }
@@ -143,6 +147,9 @@ mod tests {
             "https://a/./b",
             "https://a/ b",
             "https://a/\r\nx: y",
+            "https://169.254.169.254/",
+            "https://[fd00:ec2::254]/",
+            "https://0.0.0.0/",
             "http://a/",
             "http://192.0.2.1/",
             "http://localhost/",

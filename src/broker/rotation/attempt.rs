@@ -8,7 +8,9 @@ use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION
 use crate::base::{SecretName, Timestamp};
 use crate::issuance::Loan;
 use crate::ledger::AppendError;
-use crate::rotation::{self, Rotation, RotationAttempted, RotationFailed, Run, Slots, Stage, keys};
+use crate::rotation::{
+    self, Rotation, RotationAttempted, RotationFailed, Run, Slots, Stage, UpstreamValue, keys,
+};
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::upstream::{Breakers, Driver, Fault, Outcome, Target, driver};
@@ -203,9 +205,9 @@ impl Core {
         }
         let mut change = now.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
         if orphaned {
-            let orphan = at.rotation.orphan(run.id, None);
-            change = change
-                .effect(Effect::Rotation(rotation::Effect::Orphan { secret: at.name().clone(), orphan }));
+            let value = UpstreamValue { rotation: run.id, version: None, slot: None };
+            let effect = rotation::Effect::Orphan { secret: at.name().clone(), value };
+            change = change.effect(Effect::Rotation(effect));
         }
         match self.record(change).await {
             // Somebody has steered it meanwhile: it is looked at again.

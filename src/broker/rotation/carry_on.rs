@@ -9,7 +9,7 @@ use crate::crypto::sha256;
 use crate::ledger::AppendError;
 use crate::rotation::{
     self, RotationAdvanced, RotationBegun, RotationFinished, RotationOrphaned, RotationPrepared, Run, Slots,
-    Stage, Trigger,
+    Stage, Trigger, UpstreamValue,
 };
 use crate::secrets;
 use crate::store::{Change, CommitError};
@@ -175,8 +175,10 @@ impl Core {
         if at.secret.is_none() {
             change = change.advance(secrets::keys::existence(&secret));
         }
-        if let Some(slot) = prepared.slot.clone() {
-            change = change.effect(Effect::Rotation(rotation::Effect::Locate { secret, version, slot }));
+        if at.target.creates() {
+            let value =
+                UpstreamValue { rotation: run.id, version: Some(version), slot: prepared.slot.clone() };
+            change = change.effect(Effect::Rotation(rotation::Effect::Make { secret, value }));
         }
         self.record(change).await?;
         Ok(())
@@ -188,8 +190,8 @@ impl Core {
         let secret = at.name().clone();
         tracing::warn!(%secret, rotation = %run.id, "upstream may have made a value whose answer was lost");
         let event = RotationOrphaned { secret: &secret, rotation: run.id };
-        let orphan = at.rotation.orphan(run.id, None);
-        let effect = rotation::Effect::Orphan { secret: secret.clone(), orphan };
+        let value = UpstreamValue { rotation: run.id, version: None, slot: None };
+        let effect = rotation::Effect::Orphan { secret: secret.clone(), value };
         self.record(at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)))).await?;
         Ok(())
     }
@@ -217,7 +219,7 @@ impl Core {
     async fn retire(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
         let mut left = None;
         if let (Slots::Two, Some(old), Some(new)) = (at.rotation.declared.slots, run.replaces, run.version) {
-            let slot = at.rotation.slots.get(&old);
+            let slot = at.rotation.slot(old);
             if slot.is_none() && at.target.retires_by_slot() {
                 // It was put by hand: where upstream has it nobody has said.
                 left = Some(old);
@@ -242,9 +244,9 @@ impl Core {
         }
         let mut change = at.relying(Change::new(&event)?);
         if left.is_some() {
-            let orphan = at.rotation.orphan(run.id, left);
-            change =
-                change.effect(Effect::Rotation(rotation::Effect::Orphan { secret: secret.clone(), orphan }));
+            let value = UpstreamValue { rotation: run.id, version: left, slot: None };
+            let effect = rotation::Effect::Orphan { secret: secret.clone(), value };
+            change = change.effect(Effect::Rotation(effect));
         }
         let effect = rotation::Effect::Finish { secret, next };
         self.record(change.effect(Effect::Rotation(effect))).await?;

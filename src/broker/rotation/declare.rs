@@ -7,7 +7,7 @@ use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp};
 use crate::config::{FAULTS_MAX, Fault, SourceFile, fault};
 use crate::registry::{Action, Noun, PlannedChange, Unnamed};
-use crate::rotation::{self, Asked, Declared, Rotation, Slots, keys};
+use crate::rotation::{self, Asked, Declared, Rotation, Slots, UpstreamValue, keys};
 use crate::store::Change;
 use crate::upstream::{Shape, Target};
 
@@ -17,6 +17,7 @@ pub(in crate::broker) struct Planned {
     /// Line by line.
     pub(in crate::broker) changes: Vec<PlannedChange>,
     put: Vec<(Declared, Option<Timestamp>)>,
+    left: Vec<(SecretName, UpstreamValue)>,
     removed: Vec<SecretName>,
 }
 
@@ -99,6 +100,11 @@ fn declared(
     Ok(Declared { secret: secret.clone(), upstream, slots, schedule, grace_s })
 }
 
+/// Where an upstream is.
+fn place(upstream: &str) -> Option<String> {
+    Target::read(upstream).ok().and_then(|target| target.place())
+}
+
 /// That nothing is under way which is not yet settled.
 fn unmoved(rotation: &Rotation) -> Result<(), Failure> {
     if rotation.run.is_some() { Err(Failure::new(code::ROTATION_UNDER_WAY)) } else { Ok(()) }
@@ -117,6 +123,11 @@ impl Planned {
                 ];
                 if let Some(known) = known.filter(|_| old.upstream != declared.upstream) {
                     unmoved(known)?;
+                    // Elsewhere nobody knows of what was made here.
+                    if place(&old.upstream) != place(&declared.upstream) {
+                        let left = known.left_behind().into_iter();
+                        self.left.extend(left.map(|value| (declared.secret.clone(), value)));
+                    }
                 }
                 let fields = changed.iter().filter(|(_, changed)| *changed);
                 let fields = fields.map(|(field, _)| (*field).to_owned()).collect();
@@ -150,6 +161,9 @@ impl Planned {
                 .advance(key)
                 .rely(crate::secrets::keys::existence(&secret), as_of)
                 .effect(Effect::Rotation(effect));
+        }
+        for (secret, value) in self.left {
+            change = change.effect(Effect::Rotation(rotation::Effect::Orphan { secret, value }));
         }
         for secret in self.removed {
             let key = keys::rotation(&secret);

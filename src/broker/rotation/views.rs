@@ -7,7 +7,7 @@ use crate::base::limits::CALENDAR_LINES_MAX;
 use crate::base::{AgentName, CapabilityName, SecretName, Timestamp};
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Delivery, InstanceState};
-use crate::rotation::{Orphan, Rotation, Run, Slots};
+use crate::rotation::{Rotation, Run, Slots, UpstreamValue};
 use crate::upstream::Target;
 
 /// A rotation as operators see it.
@@ -36,7 +36,7 @@ pub struct RotationView {
     /// When the current value was last seen to work.
     pub checked_at: Option<Timestamp>,
     /// What upstream may know and nobody uses, with when that was found.
-    pub orphans: Vec<(Timestamp, Orphan)>,
+    pub orphans: Vec<(Timestamp, UpstreamValue)>,
 }
 
 /// How far a calendar looks ahead, in seconds.

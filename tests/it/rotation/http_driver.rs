@@ -292,6 +292,20 @@ async fn egr_01_a_name_that_leads_to_a_private_address_is_refused_unless_that_is
 }
 
 #[tokio::test]
+async fn without_tls_a_service_of_this_machine_is_called_when_that_is_allowed() {
+    let in_clear = |service: &Webhook| {
+        let tls = service.applying().replace("ca = \"\"\"\n\"\"\"\n", "");
+        declared("", &tls.replace("https://", "http://"))
+    };
+    for (settings, code) in [(LOOPBACK, ""), ("", "upstream_address")] {
+        let scene = Scene::on(Webhook::start_in_clear(FIRST), settings, &in_clear).await;
+        scene.rotate().await;
+        assert_eq!(scene.trouble().await.1, code);
+        assert_eq!(scene.service.heard("PUT").len(), usize::from(code.is_empty()));
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_read_up_to_its_limit_and_not_beyond() {
     // What the service answers to a request has 2 bytes.
     for (bytes, code) in [("2", ""), ("1", "upstream_too_much")] {

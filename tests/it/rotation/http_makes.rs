@@ -183,3 +183,36 @@ async fn a_service_with_one_slot_makes_no_keys_for_us() {
     let fault = &refused.json()["errors"][0];
     assert!(fault["message"].as_str().unwrap().contains("a lost answer would leave none"), "{fault}");
 }
+
+#[tokio::test]
+async fn a_key_that_the_service_made_is_listed_when_an_operator_puts_another_value_in_its_place() {
+    let scene = scene().await;
+    scene.rotate_and_drain().await;
+    scene.act("clear-orphans").await;
+    let put = scene.broker.operator().put("/v1/secrets/billing/key", BYTES, FIRST.as_bytes()).await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    let [orphan] = &scene.orphans().await[..] else { panic!("one orphan") };
+    let begun = &scene.broker.entries("rotation.begun").await[0]["event"];
+    assert_eq!((&orphan["version"], &orphan["slot"]), (&json!(2), &json!("key_1")));
+    assert_eq!(orphan["rotation"], begun["rotation"], "the label that the service was told");
+}
+
+#[tokio::test]
+async fn what_one_service_made_is_not_ended_at_another() {
+    let scene = scene().await;
+    scene.rotate_and_drain().await;
+    scene.act("clear-orphans").await;
+    let other = Webhook::start(FIRST);
+    let applied = scene.broker.apply(&declared("grace = \"2h\"", &other.creating())).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    let [orphan] = &scene.orphans().await[..] else { panic!("one orphan") };
+    assert_eq!((&orphan["version"], &orphan["slot"]), (&json!(2), &json!("key_1")));
+    // The same place, told otherwise, is the same place.
+    scene.act("clear-orphans").await;
+    let applied = scene.broker.apply(&declared("grace = \"1h\"", &other.creating())).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    scene.rotate_and_drain().await;
+    assert!(other.heard("DELETE").is_empty(), "an id of the one service is none at the other");
+    let [orphan] = &scene.orphans().await[..] else { panic!("one orphan") };
+    assert_eq!((&orphan["version"], &orphan["slot"]), (&json!(2), &Value::Null));
+}

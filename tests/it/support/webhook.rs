@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
@@ -82,18 +82,16 @@ impl Webhook {
 
     /// The same with a certificate for these names.
     pub(crate) fn start_as(first: &str, names: &[&str]) -> Self {
-        let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-        let mut authority = CertificateParams::default();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca_pem = authority.self_signed(&authority_key).unwrap().pem();
-        let issuer = Issuer::new(authority, authority_key);
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-        let chain = vec![CertificateDer::from(leaf.der().to_vec())];
-        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (acceptor, ca_pem) = certified(names);
+        Self::serving(first, Some(acceptor), ca_pem)
+    }
 
+    /// The same without TLS.
+    pub(crate) fn start_in_clear(first: &str) -> Self {
+        Self::serving(first, None, String::new())
+    }
+
+    fn serving(first: &str, acceptor: Option<TlsAcceptor>, ca_pem: String) -> Self {
         let mut state = State::default();
         state.keys.insert("key_0".to_owned(), first.to_owned());
         let state = Arc::new(Mutex::new(state));
@@ -188,21 +186,60 @@ impl Drop for Webhook {
     }
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<State>>) {
+/// Takes connections with a certificate for `names` by an authority that nobody else knows.
+fn certified(names: &[&str]) -> (TlsAcceptor, String) {
+    let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(authority, authority_key);
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let chain = vec![CertificateDer::from(leaf.der().to_vec())];
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    (TlsAcceptor::from(Arc::new(config)), ca_pem)
+}
+
+/// A connection, in clear or not.
+trait Line: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Ends it without a word.
+    fn reset(&self);
+}
+
+impl Line for TcpStream {
+    fn reset(&self) {
+        self.set_zero_linger().unwrap();
+    }
+}
+
+impl Line for TlsStream<TcpStream> {
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+}
+
+async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc<Mutex<State>>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
         tokio::spawn(async move {
-            // Whoever does not trust the certificate, or only knocks, goes away.
-            let Ok(mut stream) = acceptor.accept(stream).await else { return };
-            if let Some(heard) = read(&mut stream).await {
-                answer(stream, heard, &state).await;
+            let mut line: Box<dyn Line> = match acceptor {
+                None => Box::new(stream),
+                Some(acceptor) => match acceptor.accept(stream).await {
+                    Ok(stream) => Box::new(stream),
+                    // Whoever does not trust the certificate goes away.
+                    Err(_) => return,
+                },
+            };
+            if let Some(heard) = read(&mut line).await {
+                answer(line, heard, &state).await;
             }
         });
     }
 }
 
-async fn read(stream: &mut TlsStream<TcpStream>) -> Option<Heard> {
+async fn read(stream: &mut Box<dyn Line>) -> Option<Heard> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -220,7 +257,7 @@ async fn read(stream: &mut TlsStream<TcpStream>) -> Option<Heard> {
     }
 }
 
-async fn answer(mut stream: TlsStream<TcpStream>, heard: Heard, state: &Mutex<State>) {
+async fn answer(mut stream: Box<dyn Line>, heard: Heard, state: &Mutex<State>) {
     let (mood, answered) = {
         let mut state = state.lock().unwrap();
         state.heard.push(heard.clone());
@@ -249,7 +286,7 @@ async fn answer(mut stream: TlsStream<TcpStream>, heard: Heard, state: &Mutex<St
             "HTTP/1.1 307 Temporary Redirect\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n".to_owned()
         }
         Some(Mood::DoesAndResets) => {
-            stream.get_ref().0.set_zero_linger().unwrap();
+            stream.reset();
             return;
         }
         Some(Mood::DoesAndEchoes) => with_body(500, &format!("{}\n{}", heard.head, heard.body)),
