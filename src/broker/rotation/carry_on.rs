@@ -143,7 +143,7 @@ impl Core {
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let held = Held { admin, current, rotation: Some(run.id), ..Held::default() };
         let prepared = at.driver.prepare(held).await?;
-        // What upstream made is nowhere else: who decided something meanwhile does not make it be lost.
+        // What upstream made is nowhere else, and must not be lost to what somebody else decided meanwhile.
         for _ in 0..CONFLICT_RETRIES_MAX {
             match self.keep(at.name(), run, &prepared).await {
                 Err(Halt::Overtaken) => {}
