@@ -160,6 +160,8 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::base::Sensitive;
 
@@ -201,5 +203,17 @@ mod tests {
         assert_eq!(filled(r#""{{value}}""#, b"\xff", Spelling::Json), None, "no text");
         assert_eq!(filled("{{current}}", b"x", Spelling::Plain), None, "nothing for it");
         assert_eq!(filled("}} {a}", b"x", Spelling::Plain).unwrap(), b"}} {a}");
+    }
+
+    proptest! {
+        #[test]
+        fn rot_11_no_value_becomes_more_than_a_value(value in "\\PC{1,40}|[\"\\\\{}&=%+\\x00-\\x1f]{1,40}") {
+            let json = filled(r#"{"a":"x{{value}}y","b":1}"#, value.as_bytes(), Spelling::Json).unwrap();
+            let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            prop_assert_eq!(read, serde_json::json!({ "a": format!("x{value}y"), "b": 1 }));
+            let form = filled("a={{value}}&b=1", value.as_bytes(), Spelling::Form).unwrap();
+            let read: Vec<(String, String)> = form_urlencoded::parse(&form).into_owned().collect();
+            prop_assert_eq!(read, [("a".to_owned(), value), ("b".to_owned(), "1".to_owned())]);
+        }
     }
 }
