@@ -44,6 +44,9 @@ pub const BATCH_ENTRIES_MAX: usize = 1024;
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Times a use case decides again after a conflict, before it answers that the broker is busy.
 pub const CONFLICT_RETRIES_MAX: u32 = 3;
+/// Most keys whose last advance the ledger knows one by one, twice over: whoever decided on an older state
+/// than they reach back to decides again.
+pub const GENERATIONS_KEPT_MAX: usize = 64 * 1024;
 /// Most index writes that wait for sled.
 pub const INDEX_WAITING_MAX: usize = 8 * 1024;
 

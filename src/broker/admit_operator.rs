@@ -164,12 +164,12 @@ impl Core {
         input: &EnrolInput,
         key: &PublicKey,
     ) -> Result<Option<Change<Effect>>, CommitError> {
-        let found = self.store.read(|world, _| {
-            let code = world.operators.code(input.code)?;
+        let found = self.store.read(|world, as_of| {
+            let code = world.operators.code(input.code).filter(|code| !code.reported)?;
             let (first, _) = code.redeemed?;
-            Some((code.operator.clone(), first))
+            Some((code.operator.clone(), first, as_of))
         });
-        let Some((operator, first)) = found else { return Ok(None) };
+        let Some((operator, first, as_of)) = found else { return Ok(None) };
         tracing::warn!(%operator, code = %input.code, peer = %input.peer.ip(), "an operator's code was used again with another key");
         let event = OperatorCodeReused {
             operator: &operator,
@@ -179,7 +179,9 @@ impl Core {
             peer: input.peer.ip().to_string(),
         };
         let alarm = keys::code_alarm(input.code);
-        Ok(Some(Change::new(&event)?.rely(alarm, 0).advance(alarm)))
+        let report = operators::Effect::ReportCode(input.code);
+        let change = Change::new(&event)?.effect(Effect::Operators(report));
+        Ok(Some(change.rely(alarm, as_of).advance(alarm)))
     }
 }
 

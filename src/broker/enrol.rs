@@ -139,13 +139,13 @@ impl Core {
 
     /// One alarm per code: whoever holds a used code must not be able to fill the disk with it.
     fn code_alarm(&self, input: &EnrolInput, key: &PublicKey) -> Result<Option<Change<Effect>>, CommitError> {
-        let found = self.store.read(|world, _| {
-            let code = world.registry.code(input.code)?;
+        let found = self.store.read(|world, as_of| {
+            let code = world.registry.code(input.code).filter(|code| !code.reported)?;
             let first = *code.redeemed.values().min()?;
             let agent = world.registry.agent(code.agent)?;
-            Some((agent.name.clone(), first))
+            Some((agent.name.clone(), first, as_of))
         });
-        let Some((agent, first_instance)) = found else { return Ok(None) };
+        let Some((agent, first_instance, as_of)) = found else { return Ok(None) };
         tracing::warn!(%agent, code = %input.code, peer = %input.peer.ip(), "an enrolment code was used again with another key");
         let event = CodeReused {
             agent: &agent,
@@ -155,11 +155,13 @@ impl Core {
             peer: input.peer.ip().to_string(),
         };
         let alarm = keys::code_alarm(input.code);
-        Ok(Some(Change::new(&event)?.rely(alarm, 0).advance(alarm)))
+        let report = crate::registry::Effect::ReportCode(input.code);
+        let change = Change::new(&event)?.effect(Effect::Registry(report));
+        Ok(Some(change.rely(alarm, as_of).advance(alarm)))
     }
 
-    /// Records an alarm, unless it was recorded before: then its key has been advanced. The caller is
-    /// refused in any case.
+    /// Records an alarm, unless somebody else does at this moment: then its key has been advanced. The
+    /// caller is refused in any case.
     pub(super) async fn raise_alarm(&self, alarm: Result<Option<Change<Effect>>, CommitError>) {
         let recorded = match alarm {
             Ok(Some(alarm)) => self.store.commit(alarm, ()).await.map(|receipt| receipt.redeem()),

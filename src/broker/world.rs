@@ -12,7 +12,7 @@ use crate::store::{self, At, Projection};
 use crate::token::{self, TokenKeys};
 
 /// All records in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct World {
     /// Agents, roles, capabilities, codes.
     pub registry: Registry,

@@ -63,7 +63,7 @@ pub enum Effect {
 }
 
 /// What is known of the keyring, in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Custody {
     slots: Vec<KnownSlot>,
     checkpoint_key: Option<(u32, Timestamp)>,

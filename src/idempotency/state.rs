@@ -66,7 +66,7 @@ impl Effect {
 }
 
 /// An outcome, and the entry that has it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Remembered {
     /// The entry's sequence.
     pub seq: u64,
@@ -87,7 +87,7 @@ pub enum Lookup {
     Different,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Slot {
     caller: Digest,
     request: Digest,
@@ -97,7 +97,7 @@ struct Slot {
 
 /// The outcomes that are remembered, in memory: so many of one caller, and so many in all; the oldest
 /// goes first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Outcomes {
     slots: HashMap<Digest, Slot>,
     order: BTreeMap<u64, Digest>,

@@ -42,7 +42,8 @@ impl Key {
 
 /// "Nothing after `as_of` has advanced `key`": what the decision behind an append relied on.
 ///
-/// `as_of` is the sequence of the state that was read; `0` says that the key was never advanced.
+/// `as_of` is the sequence of the state that was read. One from before the ledger was opened, or from very
+/// long ago, counts as broken: nobody decides for so long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Expectation {
     /// What is relied upon.

@@ -64,7 +64,7 @@ impl FileLedger {
             locked.map_err(|source| OpenError::Io { doing: "lock the ledger's directory", source })?;
         let lock = locked.ok_or(OpenError::InUse)?;
         let recovered = recover(&options, follower.as_mut())?;
-        let Recovered { active, catalog, generations, head, report } = recovered;
+        let Recovered { active, catalog, head, report } = recovered;
         options.clock.not_before(head.time);
         let options = Arc::new(options);
         let shared = Arc::new(Shared {
@@ -73,8 +73,7 @@ impl FileLedger {
             writable: AtomicBool::new(true),
             syncs: Latency::new(),
         });
-        let recovered = (active, generations);
-        let writer = Writer::new(Arc::clone(&options), Arc::clone(&shared), follower, recovered, lock);
+        let writer = Writer::new(Arc::clone(&options), Arc::clone(&shared), follower, active, lock);
         let (queue, waiting) = sync_channel(APPENDS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())

@@ -1,4 +1,3 @@
-use super::entry::Key;
 use super::flaw::VerifyError;
 use super::segment::{Frame, Header, Sealing};
 use crate::base::{LedgerId, Sensitive};
@@ -52,13 +51,10 @@ impl SegmentKeys {
         Ok(Self { ledger: header.ledger, own: keys.segment_key(&header.sealing)?, carried })
     }
 
-    /// Seals a state change and the keys it advances for the entry that `frame` is to hold.
-    pub(super) fn seal(&self, frame: &Frame<'_>, advance: &[Key], delta: &[u8]) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(plain_len(advance.len(), delta.len()));
-        plain.extend_from_slice(&u32::try_from(advance.len()).unwrap_or(u32::MAX).to_be_bytes());
-        for key in advance {
-            plain.extend_from_slice(key.as_bytes());
-        }
+    /// Seals a state change for the entry that `frame` is to hold.
+    pub(super) fn seal(&self, frame: &Frame<'_>, delta: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(plain_len(0, delta.len()));
+        plain.extend_from_slice(&0_u32.to_be_bytes());
         plain.extend_from_slice(delta);
         let plain = Sensitive::new(plain);
         self.own.seal_numbered(frame.seq, &self.bound(frame), plain.expose())
@@ -87,12 +83,13 @@ impl SegmentKeys {
 const KEY_BYTES: usize = 16;
 const COUNT_BYTES: usize = 4;
 
-/// Bytes to be sealed for so many keys and so long a state change.
+/// Bytes to be sealed for so long a state change. Before it stood the keys that the entry advances, in
+/// ledgers of before: nobody reads them any more, and new entries have none.
 pub(super) const fn plain_len(keys: usize, delta_len: usize) -> usize {
     keys.saturating_mul(KEY_BYTES).saturating_add(COUNT_BYTES).saturating_add(delta_len)
 }
 
-/// A state change in clear, with the keys it advances.
+/// A state change in clear.
 #[derive(Debug)]
 pub(super) struct Opened {
     plain: Sensitive<Vec<u8>>,
@@ -104,11 +101,6 @@ impl Opened {
         let count = u32::from_be_bytes(*plain.expose().first_chunk::<COUNT_BYTES>()?);
         let delta_from = plain_len(usize::try_from(count).ok()?, 0);
         (plain.expose().len() >= delta_from).then_some(Self { plain, delta_from })
-    }
-
-    pub(super) fn advanced(&self) -> impl Iterator<Item = Key> {
-        let keys = self.plain.expose().get(COUNT_BYTES..self.delta_from).unwrap_or_default();
-        keys.as_chunks::<KEY_BYTES>().0.iter().map(|key| Key::from_bytes(*key))
     }
 
     pub(super) fn delta(&self) -> &[u8] {

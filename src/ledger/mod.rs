@@ -12,6 +12,7 @@ mod checkpoint;
 mod entry;
 mod file_ledger;
 mod flaw;
+mod generations;
 mod keys;
 mod layer;
 mod recovery;

@@ -1,12 +1,11 @@
 //! Opening a directory of segments: check, replay, and write again what is not known to be durable.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::active::{Active, Carry, Extent, MakeError, UNNAMED, no_space};
 use super::append::Head;
 use super::catalog::Catalog;
-use super::entry::{Follower, Key};
+use super::entry::Follower;
 use super::file_ledger::Options;
 use super::flaw::{OpenError, VerifyError};
 use super::keys::{Opened, SegmentKeys};
@@ -46,7 +45,6 @@ pub(super) struct Recovered {
     /// `None`: the first append makes a segment.
     pub(super) active: Option<Active>,
     pub(super) catalog: Catalog,
-    pub(super) generations: HashMap<Key, u64>,
     pub(super) head: Head,
     pub(super) report: OpenReport,
 }
@@ -85,7 +83,6 @@ pub(super) fn recover(options: &Options, follower: &mut dyn Follower) -> Result<
         options,
         follower,
         catalog: Catalog::default(),
-        generations: HashMap::new(),
         head: Head { seq: 0, time: Timestamp::from_ms(0) },
     };
     let mut ending = Ending::default();
@@ -105,8 +102,8 @@ pub(super) fn recover(options: &Options, follower: &mut dyn Follower) -> Result<
         written_again: ending.written_again,
         torn: ending.torn,
     };
-    let Replay { catalog, generations, head, .. } = replay;
-    Ok(Recovered { active: ending.active, catalog, generations, head, report })
+    let Replay { catalog, head, .. } = replay;
+    Ok(Recovered { active: ending.active, catalog, head, report })
 }
 
 #[derive(Default)]
@@ -120,7 +117,6 @@ struct Replay<'a> {
     options: &'a Options,
     follower: &'a mut dyn Follower,
     catalog: Catalog,
-    generations: HashMap<Key, u64>,
     head: Head,
 }
 
@@ -167,9 +163,6 @@ impl Replay<'_> {
     fn take_opened(&mut self, batch: &Batch<'_>, opened: &[Opened], offset: u64) -> Result<(), OpenError> {
         let mut offset = offset;
         for (frame, opened) in batch.frames.iter().zip(opened) {
-            for key in opened.advanced() {
-                self.generations.insert(key, frame.seq);
-            }
             self.follower
                 .apply(&frame.to_entry(), opened.delta())
                 .map_err(|why| OpenError::NotTakenIn { seq: frame.seq, why })?;

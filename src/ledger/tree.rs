@@ -1,8 +1,10 @@
+use serde::{Deserialize, Serialize};
+
 use crate::crypto::{Digest, sha256, sha256_parts};
 
 /// A Merkle tree over leaves in order, kept as the roots of its perfect subtrees (RFC 6962 §2.1):
 /// at most 64 hashes, whatever its size.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Tree {
     size: u64,
     /// Roots of perfect subtrees, the largest first: one for each bit that is set in `size`.

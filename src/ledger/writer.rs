@@ -1,6 +1,5 @@
 //! The one thread that writes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -10,6 +9,7 @@ use super::active::{Active, Extent, MakeError};
 use super::append::{AppendError, Committed, Head};
 use super::entry::{Draft, Entry, Follower, Key};
 use super::file_ledger::{Options, Shared};
+use super::generations::Generations;
 use super::keys::{SegmentKeys, plain_len};
 use super::layer::Lock;
 use super::segment::{Frame, Mark, entry_size};
@@ -30,7 +30,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        let plain = plain_len(self.draft.advance.len(), self.draft.delta.expose().len());
+        let plain = plain_len(0, self.draft.delta.expose().len());
         entry_size(self.draft.event.len(), plain)
     }
 
@@ -45,8 +45,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     follower: Box<dyn Follower>,
     active: Option<Active>,
-    /// The sequence that last advanced each key.
-    generations: HashMap<Key, u64>,
+    generations: Generations,
     head: Head,
     /// A group commit as it goes to the file; kept for its memory.
     buffer: Vec<u8>,
@@ -66,7 +65,6 @@ enum Health {
 struct Accepted {
     reply: oneshot::Sender<Result<Committed, AppendError>>,
     entry: Entry,
-    advance: Vec<Key>,
     delta: Sensitive<Vec<u8>>,
     offset: u64,
     size: usize,
@@ -77,11 +75,11 @@ impl Writer {
         options: Arc<Options>,
         shared: Arc<Shared>,
         follower: Box<dyn Follower>,
-        recovered: (Option<Active>, HashMap<Key, u64>),
+        active: Option<Active>,
         lock: Lock,
     ) -> Self {
-        let (active, generations) = recovered;
         let head = shared.head();
+        let generations = Generations::since(head.seq);
         let (buffer, health) = (Vec::new(), Health::Good);
         Self { options, shared, follower, active, generations, head, buffer, health, _lock: lock }
     }
@@ -171,21 +169,19 @@ impl Writer {
         let (mut accepted, mut conflicts) = (Vec::with_capacity(batch.len()), Vec::new());
         for waiting in batch {
             let expect = &waiting.draft.expect;
-            let broken = expect.iter().find(|expectation| {
-                self.generations.get(&expectation.key).is_some_and(|last| *last > expectation.as_of)
-            });
+            let broken = expect.iter().find(|expectation| self.generations.is_broken(expectation));
             if let Some(key) = broken.map(|expectation| expectation.key) {
                 conflicts.push((waiting, key));
                 continue;
             }
             seq = seq.saturating_add(1);
             for key in &waiting.draft.advance {
-                self.generations.insert(*key, seq);
+                self.generations.advance(*key, seq);
             }
-            let Waiting { draft: Draft { kind, event, delta, advance, .. }, reply } = waiting;
+            let Waiting { draft: Draft { kind, event, delta, .. }, reply } = waiting;
             let salt = self.options.entropy.bytes();
             let entry = Entry { seq, time, kind, salt, event, sealed: Vec::new() };
-            accepted.push(Accepted { reply, entry, advance, delta, offset: 0, size: 0 });
+            accepted.push(Accepted { reply, entry, delta, offset: 0, size: 0 });
         }
         (accepted, conflicts)
     }
@@ -246,9 +242,9 @@ fn encode(accepted: &mut [Accepted], keys: &SegmentKeys, start: (u64, u32), buff
     let (segment_offset, seed) = start;
     let batch = accepted.first().map_or(0, |first| first.entry.seq);
     let last = accepted.last().map_or(0, |last| last.entry.seq);
-    for Accepted { entry, advance, delta, offset, size, .. } in accepted {
+    for Accepted { entry, delta, offset, size, .. } in accepted {
         let mark = if entry.seq == last { Mark::Last } else { Mark::Within };
-        entry.sealed = keys.seal(&Frame::of(entry, batch, mark), advance, delta.expose());
+        entry.sealed = keys.seal(&Frame::of(entry, batch, mark), delta.expose());
         let frame = Frame::of(entry, batch, mark);
         *offset = segment_offset.saturating_add(buffer.len() as u64);
         *size = frame.size();

@@ -25,7 +25,7 @@ pub enum OperatorRole {
 pub struct UnknownRole;
 
 /// An operator: a name, a role, its reach, and the certificates that prove it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Operator {
     /// Its id.
     pub id: OperatorId,
@@ -40,7 +40,7 @@ pub struct Operator {
 }
 
 /// One certificate of an operator.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Certificate {
     /// Its serial.
     pub serial: [u8; 16],
@@ -60,7 +60,7 @@ pub struct Certificate {
 
 /// Whether a certificate is in use. Its first use puts it in the place of the one before; until then
 /// that one counts too, so that a lost answer locks nobody out.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Serving {
     /// It is.
     Current,

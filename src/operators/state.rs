@@ -97,6 +97,8 @@ pub enum Effect {
         /// Until when it can be redeemed.
         expires_at: Timestamp,
     },
+    /// A second use of a code has been reported.
+    ReportCode(CodeId),
 }
 
 /// A certificate as entries tell it.
@@ -111,7 +113,7 @@ pub struct OperatorCertificate {
 }
 
 /// An operator's enrolment code as the broker knows it: by the hash of its secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Code {
     /// Its id.
     pub id: CodeId,
@@ -125,10 +127,12 @@ pub struct Code {
     pub issued_seq: u64,
     /// The serial of the certificate that it gave, and for which key.
     pub redeemed: Option<([u8; 16], Digest)>,
+    /// Whether its use by somebody else has been reported.
+    pub reported: bool,
 }
 
 /// All operators and their codes in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Operators {
     by_name: BTreeMap<OperatorName, Operator>,
     codes: BTreeMap<CodeId, Code>,
@@ -186,6 +190,7 @@ impl Operators {
                     expires_at: *expires_at,
                     issued_seq: at.seq,
                     redeemed: None,
+                    reported: false,
                 };
                 self.codes.insert(*id, code);
             }
@@ -219,6 +224,11 @@ impl Operators {
             Effect::Vouch { code, by, expires_at } => {
                 self.forget_makers(at.time);
                 self.makers.insert(*code, (*by, *expires_at));
+            }
+            Effect::ReportCode(code) => {
+                if let Some(code) = self.codes.get_mut(code) {
+                    code.reported = true;
+                }
             }
         }
     }

@@ -1,3 +1,4 @@
+use serde::{Deserialize, Serialize};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
@@ -17,14 +18,29 @@ impl AuthorityKeyId {
     }
 }
 
-/// An authority's certificate: all that anybody but the issuer sees of it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// An authority's certificate: all that anybody but the issuer sees of it. Stored as it stands, DER.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(into = "Vec<u8>", try_from = "Vec<u8>")]
 pub struct AuthorityCertificate {
     der: Vec<u8>,
     key_id: AuthorityKeyId,
     pin: Digest,
     not_after: Timestamp,
     trust_domain: TrustDomain,
+}
+
+impl TryFrom<Vec<u8>> for AuthorityCertificate {
+    type Error = PkiError;
+
+    fn try_from(der: Vec<u8>) -> Result<Self, PkiError> {
+        Self::parse(der)
+    }
+}
+
+impl From<AuthorityCertificate> for Vec<u8> {
+    fn from(certificate: AuthorityCertificate) -> Self {
+        certificate.der
+    }
 }
 
 impl AuthorityCertificate {

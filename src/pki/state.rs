@@ -82,7 +82,7 @@ pub enum Effect {
 }
 
 /// The certificate authority's public half, in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Record {
     generations: Generations,
     certificates: BTreeMap<u32, AuthorityCertificate>,

@@ -1,11 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{AgentId, AgentName, Audience, InstanceId, RoleName, Timestamp};
 use crate::crypto::Digest;
 
 /// An agent, or a resource server: a name, what it may ask for, and who holds keys in its name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Agent {
     /// Its id, never given again.
     pub id: AgentId,
@@ -32,7 +34,7 @@ pub enum AgentKind {
 }
 
 /// One enrolment of an agent, and the certificates that it has held since.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
@@ -51,7 +53,7 @@ pub struct Instance {
 }
 
 /// One certificate for one key.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Holding {
     /// The certificate's serial.
     pub serial: [u8; 16],

@@ -76,7 +76,7 @@ pub struct Role {
 }
 
 /// All capabilities and roles as of one moment, with the hash that names the moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Declarations {
     capabilities: BTreeMap<CapabilityName, Capability>,
     roles: BTreeMap<RoleName, Role>,

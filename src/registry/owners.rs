@@ -16,7 +16,7 @@ pub enum Owned {
 }
 
 /// Whose things are; what is not in it belongs to nobody.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Owners(BTreeMap<Owned, OwnerName>);
 
 impl Owners {

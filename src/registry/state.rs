@@ -146,10 +146,12 @@ pub enum Effect {
         /// Whose; nobody's when there is none.
         owner: Option<OwnerName>,
     },
+    /// A second use of a code has been reported.
+    ReportCode(CodeId),
 }
 
 /// An enrolment code as the broker knows it: by the hash of its secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Code {
     /// Its id.
     pub id: CodeId,
@@ -167,10 +169,12 @@ pub struct Code {
     pub network: Option<Network>,
     /// The instances that redeemed it, by their keys.
     pub redeemed: BTreeMap<Digest, InstanceId>,
+    /// Whether its use by somebody else has been reported.
+    pub reported: bool,
 }
 
 /// Agents, codes and declarations in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Registry {
     declarations: Arc<Declarations>,
     owners: Owners,
@@ -269,6 +273,11 @@ impl Registry {
                 }
             }
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
+            Effect::ReportCode(code) => {
+                if let Some(code) = self.codes.get_mut(code) {
+                    code.reported = true;
+                }
+            }
             Effect::Promote { agent, instance } => {
                 if let Some(instance) = self.instance_mut(*agent, *instance)
                     && let Some(next) = instance.next.take()
@@ -302,6 +311,7 @@ impl Registry {
             | Effect::Renew { .. }
             | Effect::Serve { .. }
             | Effect::Own { .. }
+            | Effect::ReportCode(_)
             | Effect::Promote { .. } => {}
         }
     }
@@ -347,8 +357,8 @@ impl Registry {
         (uses, network): (u32, Option<Network>),
     ) {
         self.forget_codes(at.time);
-        let (issued_seq, redeemed) = (at.seq, BTreeMap::new());
-        let code = Code { id, agent, hash, expires_at, issued_seq, uses, network, redeemed };
+        let (issued_seq, redeemed, reported) = (at.seq, BTreeMap::new(), false);
+        let code = Code { id, agent, hash, expires_at, issued_seq, uses, network, redeemed, reported };
         self.code_ends.insert((expires_at, id));
         self.codes.insert(id, code);
     }

@@ -81,7 +81,7 @@ pub enum Denial {
 /// A revoked token is remembered until it would have ended by itself, with as much again to spare.
 const TOKEN_MEMORY_S: i64 = 2 * (TOKEN_LIFE_MAX_S + LEEWAY_S);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 struct Mark {
     /// Sequence of the latest `Kill`; never lowered.
     dead_before: u64,
@@ -98,7 +98,7 @@ pub enum Liveness {
 }
 
 /// All marks, in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Revocations {
     marks: HashMap<Subject, Mark>,
     /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.

@@ -104,7 +104,7 @@ pub enum Effect {
 }
 
 /// All rotations in memory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Rotations {
     all: BTreeMap<SecretName, Rotation>,
 }

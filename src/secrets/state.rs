@@ -84,7 +84,7 @@ pub enum Effect {
 }
 
 /// What a version is good for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum VersionStage {
     /// Stored, and not handed out yet.
     Pending,
@@ -110,7 +110,7 @@ impl VersionStage {
 }
 
 /// One version of a secret: where it is, not what it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Version {
     /// Counts up from 1.
     pub number: u32,
@@ -125,7 +125,7 @@ pub struct Version {
 }
 
 /// One secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Secret {
     /// Its id.
     pub id: SecretId,
@@ -184,7 +184,7 @@ impl Secret {
 }
 
 /// All secrets in memory, without their values.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Catalogue {
     secrets: BTreeMap<SecretName, Secret>,
     turned: Option<(u32, Timestamp)>,

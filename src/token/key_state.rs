@@ -35,7 +35,7 @@ pub enum Effect {
 }
 
 /// Which token keys there are, in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct TokenKeys {
     generations: Generations,
 }

@@ -1,0 +1,83 @@
+use std::collections::HashMap;
+
+use super::entry::{Expectation, Key};
+use crate::base::limits::GENERATIONS_KEPT_MAX;
+
+/// Which entry last advanced which key, as far back as any decision under way can reach.
+///
+/// What nobody can have read any more need not be known key by key: below [`Generations::floor`] every
+/// expectation counts as broken, and whoever holds one decides again on the present state. So an open needs
+/// no history, and memory has a bound whatever a ledger has seen.
+#[derive(Debug)]
+pub(super) struct Generations {
+    /// Expectations as of an earlier entry are broken, whatever key they are about.
+    floor: u64,
+    recent: HashMap<Key, u64>,
+    /// Everything in `recent` comes after this entry.
+    since: u64,
+    /// What `recent` was before; everything in it comes after `floor`.
+    before: HashMap<Key, u64>,
+}
+
+impl Generations {
+    /// Nobody has read a state before entry `head`.
+    pub(super) fn since(head: u64) -> Self {
+        Self { floor: head, recent: HashMap::new(), since: head, before: HashMap::new() }
+    }
+
+    /// Whether `expectation` holds no more.
+    pub(super) fn is_broken(&self, expectation: &Expectation) -> bool {
+        let last = |of: &HashMap<Key, u64>| of.get(&expectation.key).copied().unwrap_or_default();
+        expectation.as_of < self.floor || last(&self.recent).max(last(&self.before)) > expectation.as_of
+    }
+
+    /// Entry `seq` advances `key`.
+    pub(super) fn advance(&mut self, key: Key, seq: u64) {
+        if self.recent.len() >= GENERATIONS_KEPT_MAX {
+            self.before = std::mem::take(&mut self.recent);
+            // An entry may advance several keys: what is in `before` ends with the entry before this one,
+            // or with this one, and `since` says no more than is true of `recent`.
+            self.floor = std::mem::replace(&mut self.since, seq.saturating_sub(1));
+        }
+        self.recent.insert(key, seq);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u64) -> Key {
+        Key::of("test", &n.to_be_bytes())
+    }
+
+    fn broken(generations: &Generations, n: u64, as_of: u64) -> bool {
+        generations.is_broken(&Expectation { key: key(n), as_of })
+    }
+
+    #[test]
+    fn a_key_is_relied_upon_until_it_is_advanced() {
+        let mut generations = Generations::since(10);
+        assert!(broken(&generations, 1, 9), "nobody has read what was before the open");
+        assert!(!broken(&generations, 1, 10));
+        generations.advance(key(1), 12);
+        assert!(broken(&generations, 1, 11) && !broken(&generations, 1, 12) && !broken(&generations, 2, 10));
+    }
+
+    #[test]
+    fn no_advance_is_ever_forgotten_by_those_who_could_rely_on_it() {
+        let count = 3 * GENERATIONS_KEPT_MAX as u64 + 7;
+        let mut generations = Generations::since(0);
+        for seq in 1..=count {
+            generations.advance(key(seq), seq);
+        }
+        assert!(generations.recent.len() <= GENERATIONS_KEPT_MAX);
+        assert!(generations.before.len() <= GENERATIONS_KEPT_MAX);
+        for seq in 1..=count {
+            assert!(broken(&generations, seq, seq - 1), "{seq}");
+        }
+        let reach = count - GENERATIONS_KEPT_MAX as u64;
+        assert!((reach..=count).all(|seq| !broken(&generations, seq, seq)), "who is near decides once");
+        assert!(broken(&generations, count + 1, 1), "who is far decides again");
+    }
+}
