@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::base::code;
 use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::broker::{Core, Founding, Settings, World, authorities, notary, record_slots, token_keys};
+use crate::broker::{Core, Founding, Settings, authorities, notary, record_slots, token_keys};
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
 use crate::crypto::{AeadKey, MacKey};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
-use crate::ledger::SEGMENT_BYTES;
+use crate::ledger::{Build, SEGMENT_BYTES};
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
@@ -97,10 +97,10 @@ pub(super) async fn assemble(
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
         segment_bytes: SEGMENT_BYTES,
+        build: Build::Executable,
         on_lost_entries,
     };
-    let (store, report) =
-        Store::open(&options, &keyring, World::default()).map_err(|error| store_failure(&error))?;
+    let (store, report) = Store::open(&options, &keyring).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
     let founding = Founding {
         trust_domain: &config.trust_domain,

@@ -16,7 +16,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::http::listener::{self, ConnectionCaps, Standing};
 use crate::http::{admin_router, agent_router};
-use crate::jobs::Rotator;
+use crate::jobs::{Rotator, Snapshots};
 use crate::pki::tls::{Gate, ServerTls};
 use crate::store::OnLostEntries;
 
@@ -32,6 +32,8 @@ pub struct Running {
     keeping: JoinHandle<()>,
     rotator: Arc<Rotator>,
     rotating: JoinHandle<()>,
+    snapshots: Arc<Snapshots>,
+    snapshotting: JoinHandle<()>,
 }
 
 /// Opens everything, bottom to top, and serves when all of it stands.
@@ -88,7 +90,9 @@ pub async fn start(
     });
     let keeping = tokio::spawn(Arc::clone(&keeper).keep(stopped.clone()));
     let rotator = Arc::new(Rotator::new(Arc::clone(&core)));
-    let rotating = tokio::spawn(Arc::clone(&rotator).work(stopped));
+    let rotating = tokio::spawn(Arc::clone(&rotator).work(stopped.clone()));
+    let snapshots = Arc::new(Snapshots::new(Arc::clone(&core)));
+    let snapshotting = tokio::spawn(Arc::clone(&snapshots).work(stopped));
     tracing::info!(agents = %agent_address, admins = %admin_address, "the broker serves");
     Ok(Running {
         core,
@@ -100,6 +104,8 @@ pub async fn start(
         keeping,
         rotator,
         rotating,
+        snapshots,
+        snapshotting,
     })
 }
 
@@ -127,11 +133,16 @@ impl Running {
         self.rotator.look().await;
     }
 
+    /// Takes a snapshot of the state at once, whether one is due or not.
+    pub async fn take_snapshot(&self) {
+        self.snapshots.take(&self.stop.subscribe()).await;
+    }
+
     /// Stops top to bottom: no new connections, requests under way end, the ledger is closed.
     pub async fn stop(self) {
         tracing::info!("the broker stops");
         self.stop.send_replace(true);
-        for task in self.listeners.into_iter().chain([self.keeping, self.rotating]) {
+        for task in self.listeners.into_iter().chain([self.keeping, self.rotating, self.snapshotting]) {
             if task.await.is_err() {
                 tracing::error!("a listener, or a job, had panicked");
             }

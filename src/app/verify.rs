@@ -10,10 +10,10 @@ use crate::config::Config;
 use crate::custody::CheckpointKeyTurned;
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
-    Checkpoint, CheckpointError, DeltaKeys, End, HostLayer, NoteVerifier, Sought, Verified, VerifyError,
-    verify as verify_ledger,
+    Checkpoint, CheckpointError, DeltaKeys, End, HostLayer, Kind, NoteVerifier, SnapshotStanding, Sought,
+    Verified, VerifyError, verify as verify_ledger,
 };
-use crate::store::{Event, delta_keys};
+use crate::store::{Event, SnapshotTaken, delta_keys};
 
 /// What `verify` is to look at.
 pub(super) struct Wanted<'a> {
@@ -53,7 +53,7 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
     let layer = HostLayer::existing(&dir.join("ledger"));
     let sought = Sought {
         root_at: checkpoint.as_ref().map_or(0, |one| one.size),
-        events_of: Some(CheckpointKeyTurned::KIND),
+        events_of: &[CheckpointKeyTurned::KIND, SnapshotTaken::KIND],
     };
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
     if verified.entries == 0 {
@@ -64,6 +64,7 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
         signed(&note, trusted, &verified.events)?;
         compare(checkpoint, &verified)?;
     }
+    snapshots(&verified)?;
     Ok(Seen { verified, checkpoint, opened: keys.is_some() })
 }
 
@@ -81,6 +82,7 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
             "ledger": verified.ledger, "entries": entries, "head": head.seq,
             "head_time": head.time.to_string(), "root": root, "end": end, "opened": opened,
             "checkpoint": checkpoint.as_ref().map(|one| one.size),
+            "snapshots": verified.snapshots.iter().map(|one| one.through).collect::<Vec<_>>(),
         }));
         return Ok(());
     }
@@ -121,8 +123,9 @@ fn note(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<(String
 
 /// Whether the key that is trusted signed `note`, or one that it leads to by announcements on the
 /// ledger: forwards to those that took over from it, backwards to those that it took over from.
-fn signed(note: &str, trusted: NoteVerifier, events: &[Vec<u8>]) -> Result<(), Failure> {
-    let announced: Vec<String> = events.iter().filter_map(|event| announcement(event)).collect();
+fn signed(note: &str, trusted: NoteVerifier, events: &[(Kind, Vec<u8>)]) -> Result<(), Failure> {
+    let turned = events.iter().filter(|(kind, _)| *kind == CheckpointKeyTurned::KIND);
+    let announced: Vec<String> = turned.filter_map(|(_, event)| announcement(event)).collect();
     let follow = |announced: &mut dyn Iterator<Item = &String>| {
         let mut chain = vec![trusted.clone()];
         for one in announced {
@@ -141,6 +144,23 @@ fn signed(note: &str, trusted: NoteVerifier, events: &[Vec<u8>]) -> Result<(), F
 fn announcement(event: &[u8]) -> Option<String> {
     let event: serde_json::Value = serde_json::from_slice(event).ok()?;
     event.get("announcement")?.as_str().map(str::to_owned)
+}
+
+/// Whether the snapshots are those that the ledger says were taken. One that it says nothing of was taken
+/// just before a stop.
+fn snapshots(verified: &Verified) -> Result<(), Failure> {
+    for seen in &verified.snapshots {
+        let taken = verified.events.iter().filter(|(kind, _)| *kind == SnapshotTaken::KIND);
+        let taken = taken.filter_map(|(_, event)| serde_json::from_slice::<SnapshotTaken>(event).ok());
+        let mut said =
+            taken.filter(|taken| taken.through == seen.through).map(|taken| taken.sha256).peekable();
+        let is_said = said.peek().is_none() || said.any(|sha256| sha256 == seen.sha256.hex());
+        if seen.standing == SnapshotStanding::Altered || !is_said {
+            let why = format!("the snapshot as of entry {} is not the one that was taken", seen.through);
+            return Err(Failure::new(code::SNAPSHOT_ALTERED).because(why));
+        }
+    }
+    Ok(())
 }
 
 fn unverified(error: CheckpointError) -> Failure {

@@ -47,6 +47,10 @@ pub const CONFLICT_RETRIES_MAX: u32 = 3;
 /// Most keys whose last advance the ledger knows one by one, twice over: whoever decided on an older state
 /// than they reach back to decides again.
 pub const GENERATIONS_KEPT_MAX: usize = 64 * 1024;
+/// Fewest entries between two snapshots of the state: a start reads so many in a fraction of a second.
+pub const SNAPSHOT_ENTRIES_MIN: u64 = 100_000;
+/// Most bytes of state that are sealed as one in a snapshot.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
 /// Most index writes that wait for sled.
 pub const INDEX_WAITING_MAX: usize = 8 * 1024;
 

@@ -23,7 +23,7 @@ use crate::rotation::{
 use crate::secrets::{
     SecretRevealed, SecretStored, ValueKeyShed, ValueKeyTurned, VersionChanged, VersionsRewrapped,
 };
-use crate::store::Event;
+use crate::store::{Event, SnapshotTaken};
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
 
 /// One entry of the ledger as an auditor reads it.
@@ -137,6 +137,7 @@ const EVENTS: &[(Kind, &str)] = known![
     ServerCertified<'_>,
     RevocationChanged<'_>,
     SlotsChanged<'_>,
+    SnapshotTaken,
 ];
 
 #[cfg(test)]

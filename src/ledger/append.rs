@@ -3,6 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::entry::{Draft, Entry, Key};
+use super::flaw::VerifyError;
 use crate::base::Timestamp;
 
 /// Why an append was not acknowledged.
@@ -43,6 +44,15 @@ pub enum ReadError {
     /// The file cannot be read.
     #[error("the ledger cannot be read: {0}")]
     Io(String),
+}
+
+impl From<VerifyError> for ReadError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
+            other => Self::Io(other.to_string()),
+        }
+    }
 }
 
 /// The newest durable entry.

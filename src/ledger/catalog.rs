@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::append::ReadError;
 use super::entry::Entry;
-use super::keys::SegmentKeys;
+use super::keys::{Opened, SegmentKeys};
 use super::layer::{Layer, LayerFile};
 use super::segment::{FRAME_BYTES, Frame, HEADER_BYTES, Header, Mark, NoFrame, frame_size, segment_name};
 
@@ -20,9 +20,52 @@ struct Place {
     first_seq: u64,
     seed: u32,
     keys: Arc<SegmentKeys>,
+    marks: Marks,
+    /// The first entry of the segment after it, while nobody has looked where the entries of this one stand.
+    unread_before: Option<u64>,
+}
+
+/// The places of some entries of a segment, from which the others are not far.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    places: Vec<(u64, u64)>,
     /// Where the last durable frame ends.
     end: u64,
-    marks: Vec<(u64, u64)>,
+}
+
+impl Marks {
+    /// Entry `seq` stands from `offset` on, and takes up `size` bytes.
+    pub(super) fn note(&mut self, seq: u64, offset: u64, size: usize) {
+        if self.places.is_empty() || seq.is_multiple_of(MARK_STRIDE) {
+            self.places.push((seq, offset));
+        }
+        self.end = offset.saturating_add(size as u64);
+    }
+
+    /// The last place that is not behind entry `seq`, with the entry that stands there.
+    fn before(&self, seq: u64) -> Option<(u64, u64)> {
+        let next = self.places.partition_point(|(marked, _)| *marked <= seq);
+        self.places.get(next.checked_sub(1)?).copied()
+    }
+}
+
+/// Whether an entry's place is known.
+#[derive(Debug)]
+pub(super) enum Found {
+    Here(Spot),
+    /// In a segment that nobody has read since the start.
+    Unread {
+        first_seq: u64,
+        next_first: u64,
+    },
+    Nowhere,
+}
+
+/// Whether reading goes on after an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Going {
+    On,
+    Enough,
 }
 
 const MARK_STRIDE: u64 = 64;
@@ -67,18 +110,35 @@ impl Catalog {
             first_seq: header.first_seq,
             seed: header.checksum_seed(),
             keys: Arc::clone(keys),
-            end: HEADER_BYTES as u64,
-            marks: Vec::new(),
+            marks: Marks { places: Vec::new(), end: HEADER_BYTES as u64 },
+            unread_before: None,
         });
+    }
+
+    /// Nobody has looked where the newest segment's entries stand, up to entry `next_first`.
+    pub(super) fn leave_unread(&mut self, next_first: u64) {
+        if let Some(place) = self.segments.last_mut() {
+            place.unread_before = Some(next_first);
+        }
+    }
+
+    /// Somebody has looked where the entries of the segment that begins with `first_seq` stand.
+    pub(super) fn has_read(&mut self, first_seq: u64, marks: Marks) {
+        if let Some(place) = self.segments.iter_mut().find(|place| place.first_seq == first_seq) {
+            (place.marks, place.unread_before) = (marks, None);
+        }
+    }
+
+    /// The first entry of each segment.
+    pub(super) fn firsts(&self) -> Vec<u64> {
+        self.segments.iter().map(|place| place.first_seq).collect()
     }
 
     /// The newest segment's entry `seq` stands from `offset` on, and takes up `size` bytes.
     pub(super) fn note(&mut self, seq: u64, offset: u64, size: usize) {
-        let Some(place) = self.segments.last_mut() else { return };
-        if place.marks.is_empty() || seq.is_multiple_of(MARK_STRIDE) {
-            place.marks.push((seq, offset));
+        if let Some(place) = self.segments.last_mut() {
+            place.marks.note(seq, offset, size);
         }
-        place.end = offset.saturating_add(size as u64);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -86,18 +146,22 @@ impl Catalog {
     }
 
     /// Where to find entry `seq`.
-    pub(super) fn spot(&self, seq: u64) -> Option<Spot> {
+    pub(super) fn find(&self, seq: u64) -> Found {
         let after = self.segments.partition_point(|place| place.first_seq <= seq);
-        let place = self.segments.get(after.checked_sub(1)?)?;
-        let next_mark = place.marks.partition_point(|(marked, _)| *marked <= seq);
-        let &(marked, offset) = place.marks.get(next_mark.checked_sub(1)?)?;
-        Some(Spot {
+        let Some(place) = after.checked_sub(1).and_then(|at| self.segments.get(at)) else {
+            return Found::Nowhere;
+        };
+        if let Some(next_first) = place.unread_before {
+            return Found::Unread { first_seq: place.first_seq, next_first };
+        }
+        let Some((marked, offset)) = place.marks.before(seq) else { return Found::Nowhere };
+        Found::Here(Spot {
             name: segment_name(place.first_seq),
             seed: place.seed,
             keys: Arc::clone(&place.keys),
             seq: marked,
             offset,
-            end: place.end,
+            end: place.marks.end,
             before: self.segments.get(after).map_or(u64::MAX, |next| next.first_seq),
         })
     }
@@ -113,14 +177,28 @@ impl Spot {
         through: u64,
         room: &mut Room,
     ) -> Result<Vec<Entry>, ReadError> {
+        let mut entries = Vec::new();
+        self.each(layer, from, through, &mut |frame, _| {
+            room.take(frame.size());
+            entries.push(frame.to_entry());
+            Ok(if room.is_left() { Going::On } else { Going::Enough })
+        })?;
+        Ok(entries)
+    }
+
+    /// Shows them to `take`, with their state changes, until it has enough, and says which comes next.
+    pub(super) fn each(
+        &self,
+        layer: &dyn Layer,
+        from: u64,
+        through: u64,
+        take: &mut dyn FnMut(&Frame<'_>, &Opened) -> Result<Going, ReadError>,
+    ) -> Result<u64, ReadError> {
         let file = layer.open(&self.name).map_err(|error| ReadError::Io(error.to_string()))?;
         let mut frames =
             Frames { file: file.as_ref(), at: self.offset, end: self.end, window: Vec::new(), start: 0 };
-        let mut entries = Vec::new();
-        for seq in self.seq..=through.min(self.before.saturating_sub(1)) {
-            if !room.is_left() {
-                break;
-            }
+        let through = through.min(self.before.saturating_sub(1));
+        for seq in self.seq..=through {
             let damaged = |what: &str| self.damaged(seq, what);
             let frame = match frames.next(self.seed) {
                 Ok(frame) => frame,
@@ -131,12 +209,13 @@ impl Spot {
                 return Err(damaged("another entry stands in its place"));
             }
             if seq >= from {
-                self.keys.open(&frame).ok_or_else(|| damaged("its seal does not match"))?;
-                room.take(frame.size());
-                entries.push(frame.to_entry());
+                let opened = self.keys.open(&frame).ok_or_else(|| damaged("its seal does not match"))?;
+                if take(&frame, &opened)? == Going::Enough {
+                    return Ok(seq.saturating_add(1));
+                }
             }
         }
-        Ok(entries)
+        Ok(through.saturating_add(1))
     }
 
     pub(super) fn damaged(&self, seq: u64, what: &str) -> ReadError {

@@ -1,5 +1,7 @@
 use std::fmt;
+use std::io::Read;
 
+use super::snapshot::Point;
 use crate::base::limits::{DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
 use crate::base::{Sensitive, Timestamp};
 use crate::crypto::{Digest, sha256, sha256_parts};
@@ -132,6 +134,14 @@ pub trait Follower: Send {
 
     /// All entries of a group commit have been taken in.
     fn settle(&mut self) {}
+
+    /// Takes in the state as of `point` in place of all entries up to it.
+    ///
+    /// # Errors
+    /// A sentence that says why it does not; it is as it was before then, and is shown the entries.
+    fn restore(&mut self, _point: &Point, _state: &mut dyn Read) -> Result<(), String> {
+        Err("this state has no stored form".to_owned())
+    }
 }
 
 impl fmt::Debug for dyn Follower {

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::ready;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
@@ -8,13 +9,16 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::append::{AppendError, Head, Ledger, Pending, ReadError};
-use super::catalog::{Catalog, Room, Spot};
+use super::catalog::{Catalog, Found, Going, Marks, Room, Spot};
 use super::entry::{Draft, Entry, Follower};
-use super::flaw::OpenError;
+use super::flaw::{OpenError, VerifyError};
 use super::keys::DeltaKeys;
 use super::layer::Layer;
-use super::recovery::{OpenReport, Recovered, recover};
-use super::segment::{Frame, Mark};
+use super::recovery::{OpenReport, Recovered, load, recover};
+use super::resume::resume;
+use super::segment::{Frame, Mark, segment_name};
+use super::snapshot::{self, Build, Point, Written};
+use super::walk::Walker;
 use super::writer::{Message, Waiting, Writer};
 use crate::base::limits::{APPENDS_WAITING_MAX, PAGE_BYTES_MAX};
 use crate::base::{Clock, Entropy, LedgerId, Sensitive};
@@ -39,6 +43,8 @@ pub struct Options {
     /// Bytes preallocated for a segment: see [`SEGMENT_BYTES`]. What is larger gets a segment of its
     /// own size.
     pub segment_bytes: u64,
+    /// Which build this is: it reads the snapshots that it wrote.
+    pub build: Build,
 }
 
 /// The ledger in files: segments in one directory, written by one thread.
@@ -112,9 +118,82 @@ impl FileLedger {
         }
     }
 
+    /// Writes a snapshot as of `point`, whose state `fill` hands over. Takes as long as that does; nothing
+    /// waits for it.
+    ///
+    /// # Errors
+    /// The file cannot be made; those that were there before still are.
+    pub fn write_snapshot(
+        &self,
+        point: Point,
+        fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Written> {
+        snapshot::write(&self.options, point, fill)
+    }
+
+    /// Lets `follower` take in the newest snapshot that this build wrote, and says as of which entry it is.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn restore(&self, follower: &mut dyn Follower) -> Result<Option<u64>, ReadError> {
+        let firsts = self.shared.catalog.read().unwrap_or_else(PoisonError::into_inner).firsts();
+        let resumed = resume(&self.options, &firsts, follower)?;
+        Ok(resumed.point.map(|point| point.through))
+    }
+
+    /// Takes away the snapshots that are as of a later entry than `through`: they are another history's.
+    ///
+    /// # Errors
+    /// They cannot be removed.
+    pub fn forget_snapshots_after(&self, through: u64) -> io::Result<()> {
+        snapshot::forget_after(self.options.layer.as_ref(), through)
+    }
+
+    /// Shows the entries from `from` to `through`, with their state changes in clear, to `take`.
+    ///
+    /// # Errors
+    /// [`ReadError`]; [`ReadError::Io`] with the words of `take` when it refuses one.
+    pub fn each(
+        &self,
+        from: u64,
+        through: u64,
+        take: &mut dyn FnMut(&Entry, &[u8]) -> Result<(), String>,
+    ) -> Result<(), ReadError> {
+        let (mut next, through) = (from.max(1), through.min(self.head().seq));
+        while next <= through {
+            let spot = self.spot(next)?;
+            next = spot.each(self.options.layer.as_ref(), next, through, &mut |frame, opened| {
+                take(&frame.to_entry(), opened.delta()).map_err(ReadError::Io)?;
+                Ok(Going::On)
+            })?;
+        }
+        Ok(())
+    }
+
     fn spot(&self, seq: u64) -> Result<Spot, ReadError> {
-        let catalog = self.shared.catalog.read().unwrap_or_else(PoisonError::into_inner);
-        catalog.spot(seq).ok_or_else(|| ReadError::Io(format!("there is no entry {seq}")))
+        let find = || self.shared.catalog.read().unwrap_or_else(PoisonError::into_inner).find(seq);
+        let nowhere = || ReadError::Io(format!("there is no entry {seq}"));
+        match find() {
+            Found::Here(spot) => return Ok(spot),
+            Found::Nowhere => return Err(nowhere()),
+            Found::Unread { first_seq, next_first } => self.look_through(first_seq, next_first)?,
+        }
+        if let Found::Here(spot) = find() { Ok(spot) } else { Err(nowhere()) }
+    }
+
+    /// Finds out where the entries of a segment stand that no start has had to read.
+    fn look_through(&self, first_seq: u64, next_first: u64) -> Result<(), ReadError> {
+        let (file, header) = load(self.options.layer.as_ref(), first_seq)?;
+        let name = segment_name(first_seq);
+        let mut marks = Marks::default();
+        Walker::new(&file, &header, &name).walk_settled(next_first, |batch| {
+            for (frame, offset) in batch.places(batch.offset as u64) {
+                marks.note(frame.seq, offset, frame.size());
+            }
+            Ok::<(), VerifyError>(())
+        })?;
+        self.shared.catalog_mut().has_read(first_seq, marks);
+        Ok(())
     }
 }
 

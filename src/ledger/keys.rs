@@ -23,16 +23,26 @@ impl DeltaKeys {
     }
 
     fn segment_key(&self, sealing: &Sealing) -> Result<AeadKey, VerifyError> {
+        self.derived(sealing, SEGMENT_FAMILY, "keyward/ledger/segment")
+    }
+
+    /// What a snapshot is sealed under.
+    pub(super) fn snapshot_key(&self, sealing: &Sealing) -> Result<AeadKey, VerifyError> {
+        self.derived(sealing, SNAPSHOT_FAMILY, "keyward/ledger/snapshot")
+    }
+
+    fn derived(&self, sealing: &Sealing, family: u8, purpose: &str) -> Result<AeadKey, VerifyError> {
         let generation = sealing.generation;
         let key = self.keys.iter().find(|(held, _)| *held == generation);
         let (_, key) = key.ok_or(VerifyError::KeyMissing { generation })?;
-        let derived = derive_key(key, &sealing.salt, "keyward/ledger/segment");
-        Ok(AeadKey::new(KeyId { family: SEGMENT_FAMILY, generation }, &derived))
+        let derived = derive_key(key, &sealing.salt, purpose);
+        Ok(AeadKey::new(KeyId { family, generation }, &derived))
     }
 }
 
-// A segment's key is derived and never stored: a family apart from those of the keyring.
+// Keys of segments and snapshots are derived and never stored: families apart from those of the keyring.
 const SEGMENT_FAMILY: u8 = b'L';
+const SNAPSHOT_FAMILY: u8 = b'S';
 
 /// The keys that open the state changes of one segment.
 #[derive(Debug)]

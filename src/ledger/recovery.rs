@@ -10,6 +10,7 @@ use super::file_ledger::Options;
 use super::flaw::{OpenError, VerifyError};
 use super::keys::{Opened, SegmentKeys};
 use super::layer::{Layer, read_whole};
+use super::resume::{Resumed, resume};
 use super::segment::{Carried, HEADER_BYTES, Header, segment_name, segment_of_name};
 use super::walk::{Batch, Step, Torn, Walker};
 use crate::base::Timestamp;
@@ -26,6 +27,10 @@ pub struct OpenReport {
     pub written_again: u64,
     /// What was set aside because a group commit was not whole. It was never acknowledged.
     pub torn: Option<TornTail>,
+    /// The entry that a snapshot is as of by which those up to it did not have to be read.
+    pub resumed_after: Option<u64>,
+    /// An entry that a snapshot is as of, and that is gone.
+    pub lost: Option<u64>,
 }
 
 /// The end of a segment that was set aside.
@@ -68,30 +73,48 @@ pub(super) fn load(layer: &dyn Layer, first_seq: u64) -> Result<(Vec<u8>, Header
     let name = segment_name(first_seq);
     let file =
         read_whole(layer, &name).map_err(|source| VerifyError::Io { doing: "read a segment", source })?;
-    let header = Header::decode(&file).map_err(|what| VerifyError::damaged(first_seq, &name, what))?;
-    if header.first_seq != first_seq {
-        return Err(VerifyError::damaged(first_seq, &name, "the file has the name of another segment"));
-    }
+    let header = header_of(&file, first_seq, &name)?;
     Ok((file, header))
+}
+
+/// The header of a segment whose entries are not read now.
+fn load_header(layer: &dyn Layer, first_seq: u64) -> Result<Header, VerifyError> {
+    let name = segment_name(first_seq);
+    let mut bytes = vec![0; HEADER_BYTES];
+    let read = layer.open(&name).and_then(|file| file.read_at(0, &mut bytes));
+    bytes.truncate(read.map_err(|source| VerifyError::Io { doing: "read a segment", source })?);
+    header_of(&bytes, first_seq, &name)
+}
+
+fn header_of(file: &[u8], first_seq: u64, name: &str) -> Result<Header, VerifyError> {
+    let header = Header::decode(file).map_err(|what| VerifyError::damaged(first_seq, name, what))?;
+    if header.first_seq == first_seq {
+        return Ok(header);
+    }
+    Err(VerifyError::damaged(first_seq, name, "the file has the name of another segment"))
 }
 
 /// Recovers the ledger of `options`. Until all has been checked, nothing is changed.
 pub(super) fn recover(options: &Options, follower: &mut dyn Follower) -> Result<Recovered, OpenError> {
     let layer = options.layer.as_ref();
     let firsts = segments(layer)?;
-    let mut replay = Replay {
-        options,
-        follower,
-        catalog: Catalog::default(),
-        head: Head { seq: 0, time: Timestamp::from_ms(0) },
-    };
+    let Resumed { point, lost } = resume(options, &firsts, follower)?;
+    let nothing = Head { seq: 0, time: Timestamp::from_ms(0) };
+    let head = point.map_or(nothing, |point| Head { seq: point.through, time: point.time });
+    let resumed_after = head.seq;
+    let mut replay = Replay { options, follower, catalog: Catalog::default(), resumed_after, head };
     let mut ending = Ending::default();
     for (at, &first_seq) in firsts.iter().enumerate() {
+        let next = firsts.get(at.saturating_add(1)).copied();
+        if let Some(next) = next.filter(|next| next.saturating_sub(1) <= resumed_after) {
+            replay.pass(&load_header(layer, first_seq)?, next)?;
+            continue;
+        }
         let (file, header) = load(layer, first_seq)?;
         let segment = replay.enter(&header)?;
         let mut walker = Walker::new(&file, &header, &segment.name);
-        match firsts.get(at.saturating_add(1)) {
-            Some(&next) => walker.walk_settled(next, |batch| replay.take(&segment, &batch))?,
+        match next {
+            Some(next) => walker.walk_settled(next, |batch| replay.take(&segment, &batch))?,
             None => ending = replay.finish(&segment, &header, &file, walker)?,
         }
     }
@@ -101,6 +124,8 @@ pub(super) fn recover(options: &Options, follower: &mut dyn Follower) -> Result<
         segments: replay.catalog.len(),
         written_again: ending.written_again,
         torn: ending.torn,
+        resumed_after: point.map(|point| point.through),
+        lost,
     };
     let Replay { catalog, head, .. } = replay;
     Ok(Recovered { active: ending.active, catalog, head, report })
@@ -117,6 +142,8 @@ struct Replay<'a> {
     options: &'a Options,
     follower: &'a mut dyn Follower,
     catalog: Catalog,
+    /// The follower has taken in the entries up to this one.
+    resumed_after: u64,
     head: Head,
 }
 
@@ -126,6 +153,13 @@ struct Segment {
 }
 
 impl Replay<'_> {
+    /// Takes note of a segment all of whose entries the follower has taken in.
+    fn pass(&mut self, header: &Header, next_first: u64) -> Result<(), VerifyError> {
+        self.enter(header)?;
+        self.catalog.leave_unread(next_first);
+        Ok(())
+    }
+
     fn enter(&mut self, header: &Header) -> Result<Segment, VerifyError> {
         let name = segment_name(header.first_seq);
         if header.ledger != self.options.ledger {
@@ -142,7 +176,8 @@ impl Replay<'_> {
 
     /// Opens all of a group commit, before any of it is taken in.
     fn open(&self, segment: &Segment, batch: &Batch<'_>) -> Result<Vec<Opened>, OpenError> {
-        let mut time = self.head.time;
+        let is_new = batch.first_seq() > self.resumed_after;
+        let mut time = if is_new { self.head.time } else { Timestamp::from_ms(i64::MIN) };
         let mut opened = Vec::with_capacity(batch.frames.len());
         for frame in &batch.frames {
             let damaged = |what| VerifyError::damaged(frame.seq, &segment.name, what);
@@ -156,22 +191,32 @@ impl Replay<'_> {
     }
 
     fn take(&mut self, segment: &Segment, batch: &Batch<'_>) -> Result<(), OpenError> {
+        if batch.last_seq() <= self.resumed_after {
+            self.note(batch, batch.offset as u64);
+            return Ok(());
+        }
         let opened = self.open(segment, batch)?;
         self.take_opened(batch, &opened, batch.offset as u64)
     }
 
     fn take_opened(&mut self, batch: &Batch<'_>, opened: &[Opened], offset: u64) -> Result<(), OpenError> {
-        let mut offset = offset;
         for (frame, opened) in batch.frames.iter().zip(opened) {
-            self.follower
-                .apply(&frame.to_entry(), opened.delta())
-                .map_err(|why| OpenError::NotTakenIn { seq: frame.seq, why })?;
-            self.catalog.note(frame.seq, offset, frame.size());
-            offset = offset.saturating_add(frame.size() as u64);
-            self.head = Head { seq: frame.seq, time: frame.time };
+            if frame.seq > self.resumed_after {
+                self.follower
+                    .apply(&frame.to_entry(), opened.delta())
+                    .map_err(|why| OpenError::NotTakenIn { seq: frame.seq, why })?;
+                self.head = Head { seq: frame.seq, time: frame.time };
+            }
         }
+        self.note(batch, offset);
         self.follower.settle();
         Ok(())
+    }
+
+    fn note(&mut self, batch: &Batch<'_>, offset: u64) {
+        for (frame, offset) in batch.places(offset) {
+            self.catalog.note(frame.seq, offset, frame.size());
+        }
     }
 
     /// Walks the last segment. Its last group commit is held back: whether it was synced is unknown,

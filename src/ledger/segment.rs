@@ -106,7 +106,7 @@ impl Header {
 }
 
 impl Sealing {
-    fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self { generation: u32::from_be_bytes(fields.array()?), salt: fields.array()? })
     }
 }
@@ -309,10 +309,11 @@ fn checksum(seed: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-struct Fields<'a>(&'a [u8]);
+/// Reads fixed-size fields one after another.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*field)

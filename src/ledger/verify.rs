@@ -7,6 +7,7 @@ use super::keys::{DeltaKeys, SegmentKeys};
 use super::layer::Layer;
 use super::recovery::{load, segments};
 use super::segment::{Header, segment_name};
+use super::snapshot_check::{SnapshotSeen, Snapshots};
 use super::tree::Tree;
 use super::walk::{Batch, Step, Walker};
 use crate::base::{LedgerId, Timestamp};
@@ -25,19 +26,21 @@ pub struct Verified {
     pub root: Digest,
     /// The root at the size that was asked for; `None` when there are fewer entries.
     pub root_at: Option<Digest>,
-    /// The events of the kind that was asked for, the oldest first.
-    pub events: Vec<Vec<u8>>,
+    /// The events of the kinds that were asked for, the oldest first.
+    pub events: Vec<(Kind, Vec<u8>)>,
+    /// The snapshots that lie beside the entries, the newest first.
+    pub snapshots: Vec<SnapshotSeen>,
     /// How the last segment ends.
     pub end: End,
 }
 
 /// What is to be told of a ledger besides whether it checks out.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sought {
+pub struct Sought<'a> {
     /// The root as it was when there were so many entries: what a checkpoint speaks of.
     pub root_at: u64,
-    /// The events of this kind.
-    pub events_of: Option<Kind>,
+    /// The events of these kinds.
+    pub events_of: &'a [Kind],
 }
 
 /// How a ledger ends.
@@ -60,8 +63,9 @@ pub fn verify(
     layer: &dyn Layer,
     ledger: Option<LedgerId>,
     keys: Option<&DeltaKeys>,
-    sought: Sought,
+    sought: Sought<'_>,
 ) -> Result<Verified, VerifyError> {
+    let looked_at = Snapshots::list(layer)?;
     let firsts = segments(layer)?;
     let mut check = Check {
         keys,
@@ -71,6 +75,7 @@ pub fn verify(
         sought,
         root_at: None,
         events: Vec::new(),
+        snapshots: looked_at,
     };
     check.note_root();
     let mut end = End::Closed;
@@ -82,8 +87,9 @@ pub fn verify(
     }
     let (entries, root) = (check.tree.size(), check.tree.root());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
-    let Check { head, root_at, events, .. } = check;
-    Ok(Verified { ledger, entries, head, root, root_at, events, end })
+    let Check { head, root_at, events, snapshots, .. } = check;
+    let snapshots = snapshots.look(layer, ledger, keys)?;
+    Ok(Verified { ledger, entries, head, root, root_at, events, snapshots, end })
 }
 
 #[derive(Clone)]
@@ -92,9 +98,10 @@ struct Check<'k> {
     ledger: Option<LedgerId>,
     tree: Tree,
     head: Head,
-    sought: Sought,
+    sought: Sought<'k>,
     root_at: Option<Digest>,
-    events: Vec<Vec<u8>>,
+    events: Vec<(Kind, Vec<u8>)>,
+    snapshots: Snapshots,
 }
 
 impl Check<'_> {
@@ -170,10 +177,12 @@ impl Check<'_> {
             if frame.time < self.head.time {
                 return Err(VerifyError::damaged(frame.seq, name, "it is older than the entry before it"));
             }
-            self.tree.append(&leaf(frame.kind, &frame.salt, frame.event, frame.sealed));
+            let leaf = leaf(frame.kind, &frame.salt, frame.event, frame.sealed);
+            self.tree.append(&leaf);
             self.note_root();
-            if self.sought.events_of == Some(frame.kind) {
-                self.events.push(frame.event.to_vec());
+            self.snapshots.note(frame.seq, &leaf);
+            if self.sought.events_of.contains(&frame.kind) {
+                self.events.push((frame.kind, frame.event.to_vec()));
             }
             self.head = Head { seq: frame.seq, time: frame.time };
         }

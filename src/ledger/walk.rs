@@ -19,6 +19,14 @@ impl Batch<'_> {
     pub(super) fn last_seq(&self) -> u64 {
         self.frames.last().map_or(0, |frame| frame.seq)
     }
+
+    /// Its frames and where each of them stands when the first one stands at `offset`.
+    pub(super) fn places(&self, offset: u64) -> impl Iterator<Item = (&Frame<'_>, u64)> {
+        self.frames.iter().scan(offset, |next, frame| {
+            let offset = std::mem::replace(next, next.saturating_add(frame.size() as u64));
+            Some((frame, offset))
+        })
+    }
 }
 
 /// What comes next in a segment.

@@ -15,7 +15,9 @@ pub struct At {
 }
 
 /// The state that decisions read, composed from the record rooms.
-pub trait World: Send + Sync + 'static {
+///
+/// Its stored form is a snapshot's, and read by the build that wrote it alone.
+pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// One state change: an effect, not a command, so that newer code replays old entries alike.
     type Effect: Serialize + DeserializeOwned + Send + Sync;
 

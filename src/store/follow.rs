@@ -1,10 +1,12 @@
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::change::{At, Projection, World, decode};
+use super::snapshot::read_state;
 use crate::base::Timestamp;
 use crate::index::{Batch, Index};
-use crate::ledger::{Entry, Follower, Tree};
+use crate::ledger::{Entry, Follower, Point, Tree};
 
 /// The in-memory state and how far it has come.
 #[derive(Debug)]
@@ -64,6 +66,18 @@ impl<W: World> WorldFollower<W> {
 }
 
 impl<W: World> Follower for WorldFollower<W> {
+    fn restore(&mut self, point: &Point, state: &mut dyn Read) -> Result<(), String> {
+        let (tree, restored) = read_state::<W>(point, state)?;
+        *self.memory.world.write().unwrap_or_else(PoisonError::into_inner) = restored;
+        (self.tree, self.last) = (tree, point.through);
+        if self.indexed_through.load(Ordering::Acquire) < point.through {
+            // It lacks entries that nobody is about to read: nothing of later ones until it has those.
+            self.indexed_through.store(u64::MAX, Ordering::Release);
+        }
+        self.settle();
+        Ok(())
+    }
+
     fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
         let effects = decode::<W::Effect>(delta)?;
         self.last = entry.seq;

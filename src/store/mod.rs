@@ -9,6 +9,8 @@ mod change;
 mod follow;
 mod open;
 mod rebuild;
+mod snapshot;
 
 pub use change::{At, Change, CommitError, Event, Projection, Unrecorded, World};
 pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};
+pub use snapshot::{SnapshotError, SnapshotTaken};

@@ -9,12 +9,13 @@ use std::time::Duration;
 use super::change::{Change, CommitError, Unrecorded, World};
 use super::follow::{Memory, WorldFollower};
 use super::rebuild::{Rebuild, projection, reindex};
+use super::snapshot::Newest;
 use crate::base::{Clock, Entropy, Sensitive, Timestamp};
 use crate::index::{Index, IndexError, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
-    self, Append, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport, Options,
-    ReadError, Receipt, lock_file,
+    self, Append, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport,
+    Options, ReadError, Receipt, lock_file,
 };
 use crate::telemetry::Latency;
 
@@ -29,6 +30,8 @@ pub struct StoreOptions {
     pub entropy: Arc<dyn Entropy>,
     /// Bytes preallocated for a ledger segment.
     pub segment_bytes: u64,
+    /// Which build this is: it reads the snapshots that it wrote.
+    pub build: Build,
     /// What to do when the index has seen entries that the ledger no longer has.
     pub on_lost_entries: OnLostEntries,
 }
@@ -65,11 +68,11 @@ pub enum StoreError {
     Read(ReadError),
     /// Entries that were acknowledged are gone: the ledger was cut or replaced by an older copy.
     #[error(
-        "the index has seen entry {index}, but the ledger ends at {ledger}: acknowledged entries are gone"
+        "entry {seen} was there once, and the ledger, which ends at {ledger}, does not have it: acknowledged entries are gone"
     )]
     EntriesLost {
-        /// The last sequence that the index has applied.
-        index: u64,
+        /// The last sequence that the index or a snapshot knows of.
+        seen: u64,
         /// The ledger's last sequence.
         ledger: u64,
     },
@@ -90,24 +93,21 @@ pub enum RecordError {
 /// State, ledger and index as one thing: read in memory, changed through the ledger.
 pub struct Store<W: World> {
     memory: Arc<Memory<W>>,
-    ledger: Arc<FileLedger>,
+    pub(super) ledger: Arc<FileLedger>,
     index: Arc<Index>,
     rebuild: Rebuild,
+    pub(super) newest_snapshot: Newest,
     /// Held as long as anything below the data directory may be written.
     _lock: File,
 }
 
 impl<W: World> Store<W> {
-    /// Opens what is below `options.data_dir` with the keys of `keyring`, replaying the ledger into
-    /// `world`.
+    /// Opens what is below `options.data_dir` with the keys of `keyring`: the state is made of the newest
+    /// snapshot and the entries since.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed then, except that a broken index has been moved aside.
-    pub fn open(
-        options: &StoreOptions,
-        keyring: &Keyring,
-        world: W,
-    ) -> Result<(Self, OpenReport), StoreError> {
+    pub fn open(options: &StoreOptions, keyring: &Keyring) -> Result<(Self, OpenReport), StoreError> {
         // Before the index is looked at: one that another process has open looks broken.
         let lock = lock_file(&options.data_dir.join("lock"))?.ok_or(StoreError::InUse)?;
         let index_dir = options.data_dir.join("index");
@@ -120,29 +120,31 @@ impl<W: World> Store<W> {
         if let Origin::Rebuilt(why) = index.origin() {
             tracing::warn!(reason = %why, "the index was broken: moved aside, rebuilding it from the ledger");
         }
-        let seen = index.applied();
-        let memory = Arc::new(Memory::new(world));
+        let indexed = index.applied();
+        let memory = Arc::new(Memory::new(W::default()));
         let indexed_through = Arc::new(AtomicU64::new(0));
         let follower =
             WorldFollower::new(Arc::clone(&memory), Arc::clone(&index), Arc::clone(&indexed_through));
         let (ledger, report) = FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
         let head = ledger.head().seq;
-        if seen > head {
-            match options.on_lost_entries {
-                OnLostEntries::Refuse => {
-                    return Err(StoreError::EntriesLost { index: seen, ledger: head });
-                }
-                OnLostEntries::Accept => {
-                    index.reset()?;
-                    // What is committed from here on has sequences that the lost entries had.
-                    indexed_through.store(head, Ordering::Release);
-                }
+        let is_lost = indexed > head || report.lost.is_some();
+        if is_lost {
+            let seen = report.lost.unwrap_or_default().max(indexed);
+            if options.on_lost_entries == OnLostEntries::Refuse {
+                return Err(StoreError::EntriesLost { seen, ledger: head });
             }
+            index.reset()?;
+            ledger.forget_snapshots_after(report.resumed_after.unwrap_or_default())?;
         }
-        let store =
-            Self { memory, ledger: Arc::new(ledger), index, rebuild: Rebuild::default(), _lock: lock };
-        if seen > head {
-            reindex::<W>(&store.ledger, &store.index).map_err(StoreError::Read)?;
+        let newest_snapshot = Newest::as_of(report.resumed_after.unwrap_or_default());
+        let rebuild = Rebuild::default();
+        let store = Self { memory, ledger: Arc::new(ledger), index, rebuild, newest_snapshot, _lock: lock };
+        let lacks_entries = report.resumed_after.is_some_and(|resumed| resumed > indexed);
+        if is_lost || lacks_entries {
+            // What is committed from here on comes after the entries that it is handed now.
+            indexed_through.store(head, Ordering::Release);
+            let from = if is_lost { 1 } else { indexed.saturating_add(1) };
+            reindex::<W>(&store.ledger, &store.index, from).map_err(StoreError::Read)?;
         }
         Ok((store, report))
     }
@@ -297,5 +299,6 @@ fn ledger_options(options: &StoreOptions, keyring: &Keyring) -> Result<Options, 
         entropy: Arc::clone(&options.entropy),
         layer: Arc::new(HostLayer::open(&options.data_dir.join("ledger"))?),
         segment_bytes: options.segment_bytes,
+        build: options.build,
     })
 }

@@ -2,31 +2,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::change::{Projection, World, decode};
-use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, FileLedger, Ledger, ReadError};
 
 /// What `entry` puts into the index.
 pub(super) fn projection<W: World>(ledger: &FileLedger, entry: &Entry) -> Result<Projection, ReadError> {
-    let delta = ledger.delta(entry)?;
-    let effects = decode::<W::Effect>(delta.expose()).map_err(ReadError::Io)?;
+    projected::<W>(ledger.delta(entry)?.expose()).map_err(ReadError::Io)
+}
+
+fn projected<W: World>(delta: &[u8]) -> Result<Projection, String> {
     let mut projection = Projection::default();
-    for effect in &effects {
+    for effect in &decode::<W::Effect>(delta)? {
         W::project(effect, &mut projection);
     }
     Ok(projection)
 }
 
-/// Hands the index everything that the ledger holds.
-pub(super) fn reindex<W: World>(ledger: &FileLedger, index: &Index) -> Result<(), ReadError> {
-    let mut from: u64 = 1;
+/// Hands the index what the ledger holds from entry `from` on.
+pub(super) fn reindex<W: World>(ledger: &FileLedger, index: &Index, from: u64) -> Result<(), ReadError> {
+    let mut next = from;
+    // More may come while it reads, and is read too: what it hands over last is what counts.
     loop {
-        let entries = ledger.read(from, PAGE_ENTRIES_MAX)?;
-        let Some(last) = entries.last() else { return Ok(()) };
-        from = last.seq.saturating_add(1);
-        for entry in &entries {
-            index.submit(Batch { seq: entry.seq, puts: projection::<W>(ledger, entry)?.puts });
+        let head = ledger.head().seq;
+        if next > head {
+            return Ok(());
         }
+        ledger.each(next, head, &mut |entry, delta| {
+            let puts = projected::<W>(delta)?.puts;
+            if !puts.is_empty() || entry.seq == head {
+                index.submit(Batch { seq: entry.seq, puts });
+            }
+            Ok(())
+        })?;
+        next = head.saturating_add(1);
     }
 }
 
@@ -47,7 +55,7 @@ impl Rebuild {
         let started = std::thread::Builder::new().name("reindex".to_owned()).spawn(move || {
             match index.reset() {
                 Ok(()) => {
-                    if let Err(error) = reindex::<W>(&ledger, &index) {
+                    if let Err(error) = reindex::<W>(&ledger, &index, 1) {
                         tracing::error!(%error, "the index could not be built anew");
                     }
                 }

@@ -21,6 +21,7 @@ pub struct Meters {
     ledger_seq: Gauge,
     ledger_writable: Gauge,
     index_lag: Gauge,
+    snapshot_seq: Gauge,
     rotations_overdue: Gauge,
     rotations_dead: Gauge,
     orphans: Gauge,
@@ -121,6 +122,8 @@ pub struct Reading {
     pub ledger_writable: bool,
     /// Entries that the index has yet to take in.
     pub index_lag: u64,
+    /// The entry that the newest snapshot is as of; 0 when there is none that this build reads.
+    pub snapshot_seq: u64,
     /// Rotations that should have begun by now.
     pub rotations_overdue: usize,
     /// Rotations that wait for an operator.
@@ -160,6 +163,7 @@ impl Meters {
             registry.register(name, help, gauge.clone());
             gauge
         };
+        let snapshot_seq = gauge("snapshot_seq", "The entry that the newest snapshot of the state is as of");
         let rotations_overdue = gauge("rotations_overdue", "Rotations that should have begun by now");
         let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
         let orphans = gauge("orphans", "Values that upstreams may know and nobody uses");
@@ -174,6 +178,7 @@ impl Meters {
             ledger_seq,
             ledger_writable,
             index_lag,
+            snapshot_seq,
             rotations_overdue,
             rotations_dead,
             orphans,
@@ -214,6 +219,7 @@ impl Meters {
         self.ledger_seq.set(i64::try_from(reading.ledger_seq).unwrap_or(i64::MAX));
         self.ledger_writable.set(i64::from(reading.ledger_writable));
         self.index_lag.set(i64::try_from(reading.index_lag).unwrap_or(i64::MAX));
+        self.snapshot_seq.set(i64::try_from(reading.snapshot_seq).unwrap_or(i64::MAX));
         let set = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         set(&self.rotations_overdue, reading.rotations_overdue);
         set(&self.rotations_dead, reading.rotations_dead);

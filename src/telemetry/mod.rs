@@ -7,7 +7,9 @@ mod allocator;
 mod hardening;
 mod logs;
 mod meters;
+mod priority;
 
 pub use hardening::{Hardening, Protection, free_bytes, harden};
 pub use logs::{LineForm, LogError, init};
 pub use meters::{Answered, Latency, Level, Meters, Reading, Within};
+pub use priority::give_way;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use keyward::base::{SystemClock, SystemEntropy, Timestamp};
 use keyward::index::Tree;
 use keyward::keyring::{Keyring, SlotKey};
-use keyward::ledger::Kind;
+use keyward::ledger::{Build, Kind};
 use keyward::store::{At, Change, Event, OnLostEntries, Projection, Store, StoreOptions, World};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Notes;
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Note(String);
@@ -51,16 +51,16 @@ async fn a_record_committed_after_an_accepted_loss_is_read() {
     )
     .unwrap();
     let open = |on| {
-        Store::open(
+        Store::<Notes>::open(
             &StoreOptions {
                 data_dir: directory.path().to_owned(),
                 clock: Arc::new(SystemClock::new()),
                 entropy: Arc::new(SystemEntropy),
                 segment_bytes: 1 << 20,
+                build: Build::Executable,
                 on_lost_entries: on,
             },
             &ring,
-            Notes,
         )
         .unwrap()
         .0

@@ -137,6 +137,9 @@ super::codes! {
     LEDGER_CUT "ledger_cut" Unverified:
         "the checkpoint knows more entries than are left",
         "keep the directory as it is, and put the ledger back from its backup";
+    SNAPSHOT_ALTERED "snapshot_altered" Unverified:
+        "a snapshot of the state is not the one that was taken; the entries are as they were written",
+        "find out who changed it, and remove its file: the broker reads the entries instead";
     CHECKPOINT_REFUSED "checkpoint_refused" Unverified:
         "the checkpoint is not one of this ledger's, or was altered",
         "take the checkpoint from GET /v1/checkpoint and the key from GET /v1/checkpoint/key, kept elsewhere";

@@ -99,7 +99,7 @@ const ANY: &[&str] = &["any"];
 
 /// The files that may look into a sensitive value. Reviewed: each entry is a place where a secret is
 /// in clear. A file that no longer does it must leave the list.
-const EXPOSING: [&str; 54] = [
+const EXPOSING: [&str; 55] = [
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
     "src/broker/admit_operator.rs",
@@ -142,6 +142,7 @@ const EXPOSING: [&str; 54] = [
     "src/keyring/slots.rs",
     "src/ledger/entry.rs",
     "src/ledger/keys.rs",
+    "src/ledger/snapshot.rs",
     "src/ledger/writer.rs",
     "src/pki/client.rs",
     "src/pki/tls/mod.rs",

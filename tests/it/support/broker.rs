@@ -139,6 +139,10 @@ impl TestBroker {
         self.running.as_ref().unwrap().rotate_due().await;
     }
 
+    pub(crate) async fn take_snapshot(&self) {
+        self.running.as_ref().unwrap().take_snapshot().await;
+    }
+
     pub(crate) async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await;

@@ -1,18 +1,21 @@
 //! Places where a ledger can be opened, and a follower that remembers.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Timestamp};
+use keyward::crypto::Digest;
 use keyward::ledger::{
-    AppendError, Committed, DeltaKeys, Draft, Entry, Expectation, FileLedger, Follower, HostLayer, Key, Kind,
-    Layer, Ledger, OpenError, OpenReport, Options, Pending,
+    AppendError, Build, Committed, DeltaKeys, Draft, Entry, Expectation, FileLedger, Follower, HostLayer,
+    Key, Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, Point,
 };
 
 use super::unsynced::{Dice, Disk};
 
 pub(crate) const LEDGER: [u8; 16] = [42; 16];
+pub(crate) const BUILD: Build = Build::Named(Digest::from_bytes([7; 32]));
 
 /// Chance that repeats with its seed, so that a failing run can be run again.
 #[derive(Debug)]
@@ -76,6 +79,7 @@ impl Site {
             entropy: Arc::clone(&self.entropy) as Arc<dyn Entropy>,
             layer,
             segment_bytes: self.segment_bytes,
+            build: BUILD,
         }
     }
 }
@@ -146,6 +150,7 @@ pub(crate) struct Recorder(Arc<(Mutex<Recorded>, Condvar)>);
 #[derive(Debug, Default)]
 struct Recorded {
     taken: Vec<Taken>,
+    restored: Option<(u64, Vec<u8>)>,
     settled: Vec<u64>,
     refuse: bool,
     held: bool,
@@ -160,6 +165,13 @@ impl Follower for Recorder {
         }
         let (event, delta) = (entry.event.clone(), delta.to_vec());
         recorded.taken.push(Taken { seq: entry.seq, event, delta, time: entry.time });
+        Ok(())
+    }
+
+    fn restore(&mut self, point: &Point, state: &mut dyn Read) -> Result<(), String> {
+        let mut bytes = Vec::new();
+        state.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        self.0.0.lock().unwrap().restored = Some((point.through, bytes));
         Ok(())
     }
 
@@ -178,6 +190,11 @@ impl Follower for Recorder {
 impl Recorder {
     pub(crate) fn taken(&self) -> Vec<Taken> {
         self.0.0.lock().unwrap().taken.clone()
+    }
+
+    /// The state that it was given in place of entries, and the last of those.
+    pub(crate) fn restored(&self) -> Option<(u64, Vec<u8>)> {
+        self.0.0.lock().unwrap().restored.clone()
     }
 
     /// The last sequence of each group commit.

@@ -1,0 +1,379 @@
+//! The state as of one entry in a sealed file, so that a start costs what is live and not what ever happened.
+//!
+//! A snapshot is a shortcut and never the truth: whoever cannot read one reads the entries instead.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use super::file_ledger::Options;
+use super::keys::DeltaKeys;
+use super::layer::{Layer, LayerFile};
+use super::segment::{Fields, Sealing};
+use crate::base::limits::SNAPSHOT_CHUNK_BYTES;
+use crate::base::{LedgerId, Sensitive, Timestamp};
+use crate::crypto::{Aad, AeadKey, Digest, SEAL_OVERHEAD_BYTES, Sha256Stream};
+
+/// The entry that a snapshot is as of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Point {
+    /// Its sequence: the state has taken in all entries up to this one.
+    pub through: u64,
+    /// Its time.
+    pub time: Timestamp,
+    /// SHA-256 of its leaf. Its salt is random, so that no other history has an entry like it.
+    pub leaf: Digest,
+}
+
+/// Which build of the program this is. What state looks like inside is a build's own affair: only the one
+/// that wrote a snapshot reads it, and any other reads the entries once.
+#[derive(Clone, Copy, Debug)]
+pub enum Build {
+    /// The file that runs, by its SHA-256.
+    Executable,
+    /// One that goes by this name, for tests.
+    Named(Digest),
+}
+
+impl Build {
+    fn digest(self) -> io::Result<Digest> {
+        if let Self::Named(name) = self {
+            return Ok(name);
+        }
+        // The file that runs, even when another one has its name by now.
+        let mut file = File::open("/proc/self/exe")?;
+        let (mut hash, mut piece) = (Sha256Stream::new(), vec![0; PIECE_BYTES]);
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(hash.finish()),
+                read => hash.update(piece.get(..read).unwrap_or_default()),
+            }
+        }
+    }
+}
+
+/// A snapshot that was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Written {
+    /// What it is as of.
+    pub point: Point,
+    /// How long the file is, in bytes.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+}
+
+/// Why a snapshot is not used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("it is not what was written")]
+    Altered,
+    #[error("another build wrote it")]
+    OtherBuild,
+    #[error("{0}")]
+    NotTakenIn(String),
+}
+
+/// How many are kept: an older one is there should the newest not read back.
+const KEPT: usize = 2;
+const MAGIC: [u8; 8] = *b"keywrdsn";
+const FORMAT: u16 = 1;
+const HEADER_BYTES: usize = 142;
+const PIECE_BYTES: usize = 256 * 1024;
+const UNNAMED: &str = "snapshot.tmp";
+/// Whether a chunk is the last one, and how many sealed bytes it has.
+const CHUNK_HEAD_BYTES: usize = 5;
+
+fn name(through: u64) -> String {
+    format!("{through:020}.snap")
+}
+
+/// What the snapshots in `layer` are as of, the newest first.
+pub(super) fn all(layer: &dyn Layer) -> io::Result<Vec<u64>> {
+    let through = |file: &String| {
+        let through = file.strip_suffix(".snap")?.parse().ok()?;
+        (name(through) == *file).then_some(through)
+    };
+    let mut found: Vec<u64> = layer.list()?.iter().filter_map(through).collect();
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(found)
+}
+
+/// The SHA-256 of the file as of entry `through`.
+pub(super) fn digest(layer: &dyn Layer, through: u64) -> io::Result<Digest> {
+    let file = layer.open(&name(through))?;
+    let (mut hash, mut piece, mut offset) = (Sha256Stream::new(), vec![0; PIECE_BYTES], 0_u64);
+    loop {
+        match file.read_at(offset, &mut piece)? {
+            0 => return Ok(hash.finish()),
+            read => {
+                hash.update(piece.get(..read).unwrap_or_default());
+                offset = offset.saturating_add(read as u64);
+            }
+        }
+    }
+}
+
+/// Takes away those that are older than the newest ones that are kept.
+pub(super) fn prune(layer: &dyn Layer) -> io::Result<()> {
+    for old in all(layer)?.into_iter().skip(KEPT) {
+        layer.remove(&name(old))?;
+    }
+    Ok(())
+}
+
+/// Takes away those that are as of a later entry than `after`.
+pub(super) fn forget_after(layer: &dyn Layer, after: u64) -> io::Result<()> {
+    for ahead in all(layer)?.into_iter().filter(|through| *through > after) {
+        layer.remove(&name(ahead))?;
+    }
+    layer.sync_dir()
+}
+
+/// What a snapshot says of itself; every chunk is bound to it.
+#[derive(Clone, Debug)]
+struct Header {
+    ledger: LedgerId,
+    point: Point,
+    sealing: Sealing,
+    build: Digest,
+}
+
+impl Header {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_BYTES);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&FORMAT.to_be_bytes());
+        out.extend_from_slice(self.ledger.as_bytes());
+        out.extend_from_slice(&self.point.through.to_be_bytes());
+        out.extend_from_slice(&self.point.time.ms().to_be_bytes());
+        out.extend_from_slice(self.point.leaf.as_bytes());
+        out.extend_from_slice(&self.sealing.generation.to_be_bytes());
+        out.extend_from_slice(&self.sealing.salt);
+        out.extend_from_slice(self.build.as_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        if fields.array()? != MAGIC || u16::from_be_bytes(fields.array()?) != FORMAT {
+            return None;
+        }
+        Some(Self {
+            ledger: LedgerId::from_bytes(fields.array()?),
+            point: Point {
+                through: u64::from_be_bytes(fields.array()?),
+                time: Timestamp::from_ms(i64::from_be_bytes(fields.array()?)),
+                leaf: Digest::from_bytes(fields.array()?),
+            },
+            sealing: Sealing::decode(&mut fields)?,
+            build: Digest::from_bytes(fields.array()?),
+        })
+    }
+}
+
+fn bound(header: &[u8], last: u8) -> Aad {
+    Aad::new("keyward/ledger/snapshot").field(header).number(u64::from(last))
+}
+
+/// Writes the state as of `point`, which `fill` hands over, to a file that is durable, whole and read back
+/// when this returns.
+pub(super) fn write(
+    options: &Options,
+    point: Point,
+    fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<Written> {
+    let layer = options.layer.as_ref();
+    // One that was not finished before.
+    drop(layer.remove(UNNAMED));
+    let written = write_unnamed(options, point, fill);
+    if written.is_err() {
+        drop(layer.remove(UNNAMED));
+    }
+    let written = written?;
+    layer.rename(UNNAMED, &name(point.through))?;
+    layer.sync_dir()?;
+    prune(layer)?;
+    Ok(written)
+}
+
+fn write_unnamed(
+    options: &Options,
+    point: Point,
+    fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<Written> {
+    let sealing = options.keys.sealing(options.entropy.bytes());
+    let header = Header { ledger: options.ledger, point, sealing, build: options.build.digest()? };
+    let file = options.layer.create(UNNAMED)?;
+    let mut writer = Writer::begin(Arc::clone(&file), &header, &options.keys)?;
+    fill(&mut writer)?;
+    let (bytes, sha256) = writer.finish()?;
+    file.sync_data()?;
+    Ok(Written { point, bytes, sha256 })
+}
+
+/// Seals what is written to it, chunk by chunk.
+struct Writer {
+    file: Arc<dyn LayerFile>,
+    key: AeadKey,
+    header: Vec<u8>,
+    chunk: Vec<u8>,
+    number: u64,
+    offset: u64,
+    hash: Sha256Stream,
+}
+
+impl Writer {
+    fn begin(file: Arc<dyn LayerFile>, header: &Header, keys: &DeltaKeys) -> io::Result<Self> {
+        let key = keys.snapshot_key(&header.sealing).map_err(io::Error::other)?;
+        let (hash, chunk) = (Sha256Stream::new(), Vec::with_capacity(SNAPSHOT_CHUNK_BYTES));
+        let mut writer = Self { file, key, header: header.encode(), chunk, number: 0, offset: 0, hash };
+        let header = writer.header.clone();
+        writer.put(&header)?;
+        Ok(writer)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(self.offset, bytes)?;
+        self.hash.update(bytes);
+        self.offset = self.offset.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn seal(&mut self, last: u8) -> io::Result<()> {
+        let plain = Sensitive::new(std::mem::take(&mut self.chunk));
+        let sealed = self.key.seal_numbered(self.number, &bound(&self.header, last), plain.expose());
+        self.number = self.number.saturating_add(1);
+        self.chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
+        let length = u32::try_from(sealed.len()).map_err(io::Error::other)?.to_be_bytes();
+        self.put(&[&[last], &length[..], &sealed].concat())
+    }
+
+    fn finish(mut self) -> io::Result<(u64, Digest)> {
+        self.seal(1)?;
+        Ok((self.offset, self.hash.finish()))
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.chunk.len() >= SNAPSHOT_CHUNK_BYTES {
+            self.seal(0)?;
+        }
+        let room = SNAPSHOT_CHUNK_BYTES.saturating_sub(self.chunk.len());
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        self.chunk.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A snapshot whose first chunk has opened: it is this ledger's.
+pub(super) struct Reader {
+    file: Arc<dyn LayerFile>,
+    key: AeadKey,
+    head: Header,
+    header: Vec<u8>,
+    number: u64,
+    offset: u64,
+    chunk: Sensitive<Vec<u8>>,
+    start: usize,
+    is_last: bool,
+}
+
+impl Reader {
+    /// Opens the snapshot as of entry `through`.
+    pub(super) fn open(options: &Options, through: u64) -> Result<Self, Unusable> {
+        Self::open_with(options.layer.as_ref(), options.ledger, &options.keys, through)
+    }
+
+    /// The same, for whoever only looks.
+    pub(super) fn open_with(
+        layer: &dyn Layer,
+        ledger: LedgerId,
+        keys: &DeltaKeys,
+        through: u64,
+    ) -> Result<Self, Unusable> {
+        let file = layer.open(&name(through))?;
+        let mut header = vec![0; HEADER_BYTES];
+        if file.read_at(0, &mut header)? < HEADER_BYTES {
+            return Err(Unusable::Altered);
+        }
+        let head = Header::decode(&header).ok_or(Unusable::Altered)?;
+        if head.ledger != ledger || head.point.through != through {
+            return Err(Unusable::Altered);
+        }
+        let key = keys.snapshot_key(&head.sealing).map_err(|_| Unusable::Altered)?;
+        let (chunk, offset) = (Sensitive::new(Vec::new()), HEADER_BYTES as u64);
+        let mut reader = Self { file, key, head, header, number: 0, offset, chunk, start: 0, is_last: false };
+        reader.next_chunk()?;
+        Ok(reader)
+    }
+
+    /// What it is as of.
+    pub(super) const fn point(&self) -> Point {
+        self.head.point
+    }
+
+    /// Whether this build wrote it.
+    pub(super) fn check_build(&self, build: Build) -> Result<(), Unusable> {
+        if self.head.build == build.digest()? { Ok(()) } else { Err(Unusable::OtherBuild) }
+    }
+
+    /// Reads on to the end: `Ok` says that all of it is as it was written.
+    pub(super) fn check_whole(mut self) -> Result<(), Unusable> {
+        while !self.is_last {
+            self.next_chunk()?;
+        }
+        Ok(())
+    }
+
+    fn next_chunk(&mut self) -> Result<(), Unusable> {
+        let mut head = [0; CHUNK_HEAD_BYTES];
+        if self.is_last || self.file.read_at(self.offset, &mut head)? < CHUNK_HEAD_BYTES {
+            return Err(Unusable::Altered);
+        }
+        let [last, length @ ..] = head;
+        let length = u32::from_be_bytes(length) as usize;
+        if last > 1 || length > SNAPSHOT_CHUNK_BYTES.saturating_add(SEAL_OVERHEAD_BYTES) {
+            return Err(Unusable::Altered);
+        }
+        let mut sealed = vec![0; length];
+        let at = self.offset.saturating_add(CHUNK_HEAD_BYTES as u64);
+        if self.file.read_at(at, &mut sealed)? < length {
+            return Err(Unusable::Altered);
+        }
+        let opened = self.key.open_numbered(self.number, &bound(&self.header, last), &sealed);
+        self.chunk = opened.map_err(|_| Unusable::Altered)?;
+        (self.start, self.is_last) = (0, last == 1);
+        self.number = self.number.saturating_add(1);
+        self.offset = at.saturating_add(length as u64);
+        if self.is_last && self.offset != self.file.size()? {
+            return Err(Unusable::Altered);
+        }
+        Ok(())
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.start >= self.chunk.expose().len() {
+            if self.is_last {
+                return Ok(0);
+            }
+            self.next_chunk().map_err(io::Error::other)?;
+        }
+        let rest = self.chunk.expose().get(self.start..).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        if let (Some(to), Some(from)) = (into.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.start = self.start.saturating_add(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,160 @@
+use std::fmt;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::change::{At, Event, World, decode};
+use super::open::Store;
+use crate::base::limits::SNAPSHOT_ENTRIES_MIN;
+use crate::crypto::sha256;
+use crate::ledger::{Entry, Follower, Kind, Point, ReadError, Tree, Written};
+
+/// The state has been written to a file.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct SnapshotTaken {
+    /// It is as of this entry.
+    pub through: u64,
+    /// How long the file is.
+    pub bytes: u64,
+    /// Its SHA-256, in hex.
+    pub sha256: String,
+}
+
+impl Event for SnapshotTaken {
+    const KIND: Kind = Kind(0x0a01);
+    const NAME: &'static str = "ledger.snapshot-taken";
+}
+
+impl SnapshotTaken {
+    /// Says that `written` was.
+    #[must_use]
+    pub fn of(written: &Written) -> Self {
+        Self { through: written.point.through, bytes: written.bytes, sha256: written.sha256.hex() }
+    }
+}
+
+/// Why there is no new snapshot. Nothing depends on one but how long a start takes.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file cannot be written.
+    #[error("the file cannot be written: {0}")]
+    Io(#[from] io::Error),
+    /// The ledger could not be read back.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// The newest snapshot.
+#[derive(Debug, Default)]
+pub(super) struct Newest {
+    through: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Newest {
+    pub(super) fn as_of(through: u64) -> Self {
+        Self { through: AtomicU64::new(through), bytes: AtomicU64::new(0) }
+    }
+}
+
+/// A snapshot is taken anew when the entries since the last one are about as much to read as it is: what
+/// snapshots cost stays below what the ledger itself costs, and a start reads no more than twice what lives.
+const BYTES_PER_ENTRY: u64 = 256;
+
+impl<W: World> Store<W> {
+    /// Whether so much has happened since the newest snapshot that a new one is worth its while.
+    #[must_use]
+    pub fn is_snapshot_due(&self) -> bool {
+        let since = self.head().seq.saturating_sub(self.snapshot_seq());
+        let worth = self.newest_snapshot.bytes.load(Ordering::Acquire) / BYTES_PER_ENTRY;
+        since >= worth.max(SNAPSHOT_ENTRIES_MIN)
+    }
+
+    /// The entry that the newest snapshot is as of; 0 when there is none that this build reads.
+    #[must_use]
+    pub fn snapshot_seq(&self) -> u64 {
+        self.newest_snapshot.through.load(Ordering::Acquire)
+    }
+
+    /// Takes a snapshot, unless `give_up` says before its end that nobody wants it any more, or nothing has
+    /// happened since the last one.
+    ///
+    /// It is made as a start would make the state, out of the snapshot before it and the entries since, and
+    /// not out of the state that requests read: nobody waits for it, and what no entry says is not in it.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; the snapshots of before are as they were.
+    pub fn take_snapshot(&self, give_up: &dyn Fn() -> bool) -> Result<Option<Written>, SnapshotError> {
+        let tree = self.tree();
+        let through = tree.size();
+        let mut shadow = Shadow::<W>::default();
+        let from = self.ledger.restore(&mut shadow)?.unwrap_or_default().saturating_add(1);
+        let mut point = None;
+        let read = self.ledger.each(from, through, &mut |entry, delta| {
+            if give_up() {
+                return Err(GIVEN_UP.to_owned());
+            }
+            if entry.seq == through {
+                point = Some(Point { through, time: entry.time, leaf: sha256(&entry.leaf()) });
+            }
+            shadow.apply(entry, delta)
+        });
+        match read {
+            Err(ReadError::Io(why)) if why == GIVEN_UP => return Ok(None),
+            other => other?,
+        }
+        let Some(point) = point else { return Ok(None) };
+        let written = self.ledger.write_snapshot(point, &mut |out| write_state(&tree, &shadow.world, out))?;
+        self.newest_snapshot.through.store(written.point.through, Ordering::Release);
+        self.newest_snapshot.bytes.store(written.bytes, Ordering::Release);
+        Ok(Some(written))
+    }
+}
+
+const GIVEN_UP: &str = "given up";
+
+/// The state as a start makes it, apart from the one that requests read.
+#[derive(Default)]
+struct Shadow<W> {
+    world: W,
+}
+
+impl<W: World> Follower for Shadow<W> {
+    fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
+        for effect in &decode::<W::Effect>(delta)? {
+            self.world.apply(At { seq: entry.seq, time: entry.time }, effect);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, point: &Point, state: &mut dyn Read) -> Result<(), String> {
+        self.world = read_state(point, state)?.1;
+        Ok(())
+    }
+}
+
+impl<W> fmt::Debug for Shadow<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shadow")
+    }
+}
+
+fn write_state<W: World>(tree: &Tree, world: &W, out: &mut dyn Write) -> io::Result<()> {
+    let written = postcard::to_io(&(tree, world), BufWriter::new(out));
+    written.map_err(io::Error::other)?.flush()
+}
+
+/// Longest text that a state may have in one piece.
+const TEXT_BYTES_MAX: usize = 256 * 1024;
+
+/// The tree and the state as of `point`.
+pub(super) fn read_state<W: World>(point: &Point, state: &mut dyn Read) -> Result<(Tree, W), String> {
+    let mut text = vec![0; TEXT_BYTES_MAX];
+    let read = postcard::from_io::<(Tree, W), _>((BufReader::new(state), text.as_mut_slice()));
+    let ((tree, world), (mut rest, _)) = read.map_err(|_| "its state is of another form".to_owned())?;
+    if tree.size() != point.through || rest.read(&mut [0]).map_or(true, |more| more > 0) {
+        return Err("its state is of another form".to_owned());
+    }
+    Ok((tree, world))
+}

@@ -1,0 +1,240 @@
+//! Snapshots are a shortcut: with one, a start reads what came after it; without one, or with one that is
+//! not what it should be, it reads everything; and none ever says what the entries do not.
+
+use keyward::base::LedgerId;
+use keyward::base::limits::SNAPSHOT_CHUNK_BYTES;
+use keyward::crypto::{Digest, sha256};
+use keyward::ledger::{
+    Build, FileLedger, Ledger, OpenReport, Options, Point, SnapshotStanding, Sought, verify,
+};
+
+use crate::support::ledger_bed::{LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
+use crate::support::unsynced::{Disk, Fault, How};
+
+const SEGMENT_BYTES: u64 = 4 * 1024;
+
+fn open(disk: &Disk) -> (FileLedger, Recorder, OpenReport) {
+    let recorder = Recorder::default();
+    let bed = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES);
+    let (ledger, report) = bed.open_file(&recorder).unwrap();
+    (ledger, recorder, report)
+}
+
+/// The state that stands in these tests for that of so many entries: more than one chunk of it.
+fn state(through: u64) -> Vec<u8> {
+    through.to_be_bytes().repeat(SNAPSHOT_CHUNK_BYTES / 8 + 10)
+}
+
+fn take(ledger: &FileLedger) -> std::io::Result<u64> {
+    let head = ledger.head();
+    let entry = ledger.read(head.seq, 1).unwrap().remove(0);
+    let point = Point { through: head.seq, time: entry.time, leaf: sha256(&entry.leaf()) };
+    let written = ledger.write_snapshot(point, &mut |out| out.write_all(&state(head.seq)))?;
+    Ok(written.point.through)
+}
+
+/// A ledger of 60 entries in several segments, with snapshots as of entries 20 and 40, closed.
+fn with_snapshots() -> Disk {
+    let disk = Disk::default();
+    let (ledger, _, _) = open(&disk);
+    for through in [20, 40] {
+        fill(&ledger, 20);
+        assert_eq!(take(&ledger).unwrap(), through);
+    }
+    fill(&ledger, 20);
+    ledger.close();
+    disk
+}
+
+fn snapshots(disk: &Disk) -> Vec<String> {
+    disk.files().into_keys().filter(|name| name.ends_with(".snap")).collect()
+}
+
+fn name(through: u64) -> String {
+    format!("{through:020}.snap")
+}
+
+#[test]
+fn a_start_reads_the_newest_snapshot_and_what_came_after_it() {
+    let disk = with_snapshots();
+    let (ledger, recorder, report) = open(&disk);
+    assert_eq!((report.resumed_after, report.head.seq, report.lost), (Some(40), 60, None));
+    assert_eq!(recorder.restored(), Some((40, state(40))));
+    let seqs: Vec<u64> = recorder.taken().iter().map(|taken| taken.seq).collect();
+    assert_eq!(seqs, (41..=60).collect::<Vec<_>>());
+    // What no start has read is read when somebody asks for it.
+    let all: Vec<u64> = ledger.read(1, 100).unwrap().iter().map(|entry| entry.seq).collect();
+    assert_eq!(all, (1..=60).collect::<Vec<_>>());
+    assert_eq!(ledger.read(7, 1).unwrap()[0].seq, 7);
+    fill(&ledger, 3);
+    assert_eq!(ledger.head().seq, 63);
+}
+
+#[test]
+fn after_a_kill_the_last_group_commit_is_written_again_and_taken_in_once() {
+    let disk = Disk::default();
+    let (ledger, _, _) = open(&disk);
+    fill(&ledger, 20);
+    take(&ledger).unwrap();
+    disk.kill();
+    drop(ledger);
+    let (ledger, recorder, report) = open(&disk);
+    assert_eq!((report.resumed_after, report.written_again), (Some(20), 1));
+    assert!(recorder.taken().is_empty(), "the snapshot has it");
+    wait(ledger.append(draft("one more", b""))).unwrap();
+    assert_eq!(recorder.taken().iter().map(|taken| taken.seq).collect::<Vec<_>>(), [21]);
+    assert_eq!(ledger.read(1, 100).unwrap().len(), 21);
+}
+
+#[test]
+fn two_are_kept() {
+    let disk = with_snapshots();
+    let (ledger, _, _) = open(&disk);
+    take(&ledger).unwrap();
+    assert_eq!(snapshots(&disk), [name(40), name(60)]);
+}
+
+#[test]
+fn one_that_is_not_as_it_was_written_is_passed_over_for_the_one_before_it() {
+    let disk = with_snapshots();
+    let good = disk.files().remove(&name(40)).unwrap();
+    let places = [0, 9, 20, 30, 40, 70, 100, 140, 142, 146, 200, good.len() / 2, good.len() - 1];
+    let mut bad: Vec<Vec<u8>> = places
+        .iter()
+        .map(|at| {
+            let mut bytes = good.clone();
+            bytes[*at] ^= 1;
+            bytes
+        })
+        .collect();
+    bad.extend([0, 10, 142, good.len() / 2, good.len() - 1].map(|length| good[..length].to_vec()));
+    bad.push([&good[..], b"more"].concat());
+    for bytes in bad {
+        let disk = disk.copy();
+        disk.put(&name(40), bytes);
+        let (_, recorder, report) = open(&disk);
+        assert_eq!((report.resumed_after, report.head.seq, report.lost), (Some(20), 60, None));
+        assert_eq!(recorder.restored(), Some((20, state(20))));
+    }
+    disk.take_away(&name(40));
+    disk.take_away(&name(20));
+    let (_, recorder, report) = open(&disk);
+    assert_eq!((report.resumed_after, recorder.taken().len()), (None, 60));
+}
+
+#[test]
+fn one_under_another_name_or_of_another_ledger_is_none() {
+    let disk = with_snapshots();
+    let newest = disk.files().remove(&name(40)).unwrap();
+    disk.put(&name(50), newest.clone());
+    assert_eq!(open(&disk.copy()).2.resumed_after, Some(40));
+    let ours = UnsyncedBed::on(with_snapshots(), SEGMENT_BYTES).options();
+    let other = Options { ledger: LedgerId::from_bytes([9; 16]), layer: Disk::default().layer(), ..ours };
+    let (ledger, _) = FileLedger::open(other, Box::new(Recorder::default())).unwrap();
+    fill(&ledger, 40);
+    take(&ledger).unwrap();
+}
+
+#[test]
+fn one_of_another_build_is_passed_over_and_stays() {
+    let disk = with_snapshots();
+    let ours = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options();
+    let next = Options { build: Build::Named(Digest::from_bytes([8; 32])), ..ours };
+    let recorder = Recorder::default();
+    let (ledger, report) = FileLedger::open(next, Box::new(recorder.clone())).unwrap();
+    assert_eq!((report.resumed_after, recorder.taken().len(), report.lost), (None, 60, None));
+    ledger.close();
+    drop(ledger);
+    assert_eq!(open(&disk).2.resumed_after, Some(40));
+}
+
+#[test]
+fn a_snapshot_tells_of_entries_that_are_gone_and_of_a_history_that_was_replaced() {
+    // Given a ledger that was put back from a copy of before its snapshot…
+    let early = Disk::default();
+    let (ledger, _, _) = open(&early);
+    fill(&ledger, 10);
+    ledger.close();
+    drop(ledger);
+    let late = early.copy();
+    let (ledger, _, _) = open(&late);
+    fill(&ledger, 20);
+    take(&ledger).unwrap();
+    ledger.close();
+    early.put(&name(30), late.files().remove(&name(30)).unwrap());
+    // …then an open says which entry is gone.
+    let (ledger, recorder, report) = open(&early);
+    assert_eq!((report.lost, report.resumed_after, recorder.taken().len()), (Some(30), None, 10));
+    // And it still does when other entries have come in their place.
+    for n in 0..40 {
+        wait(ledger.append(draft(&format!("another {n}"), b""))).unwrap();
+    }
+    ledger.close();
+    drop(ledger);
+    let (ledger, _, report) = open(&early);
+    assert_eq!((report.lost, report.head.seq), (Some(30), 50));
+    // Until somebody has accepted it.
+    ledger.forget_snapshots_after(0).unwrap();
+    ledger.close();
+    drop(ledger);
+    assert_eq!(open(&early).2.lost, None);
+}
+
+#[test]
+fn a_disk_that_fails_while_one_is_taken_costs_neither_entries_nor_the_one_before() {
+    let before = with_snapshots();
+    for how in [How::Before, How::Half, How::After] {
+        for step in 1.. {
+            let disk = before.copy();
+            let (ledger, _, _) = open(&disk);
+            disk.set_fault(Some(Fault { step, how }));
+            let taken = take(&ledger);
+            let has_tripped = disk.has_tripped();
+            disk.set_fault(None);
+            wait(ledger.append(draft("goes on", b""))).unwrap();
+            ledger.close();
+            drop(ledger);
+            let (_, recorder, report) = open(&disk);
+            assert!(report.resumed_after >= Some(40), "{how:?} at step {step}: {report:?}");
+            assert_eq!(report.head.seq, 61, "{how:?} at step {step}");
+            assert_eq!(recorder.restored().unwrap().1, state(report.resumed_after.unwrap()));
+            if !has_tripped {
+                assert!(taken.is_ok() && step > 4, "every step was reached");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_while_one_is_taken_leaves_a_ledger_that_opens() {
+    let before = with_snapshots();
+    for seed in 0..12 {
+        let disk = before.copy();
+        let (ledger, _, _) = open(&disk);
+        disk.set_fault(Some(Fault { step: 1 + seed, how: How::PowerCut }));
+        drop(take(&ledger));
+        drop(ledger);
+        disk.crash(seed);
+        let (_, recorder, report) = open(&disk);
+        assert_eq!((report.head.seq, report.lost), (60, None), "seed {seed}");
+        let (through, restored) = recorder.restored().unwrap();
+        assert!(restored == state(through) && through >= 20, "seed {seed}");
+    }
+}
+
+#[test]
+fn verifying_looks_at_snapshots_too() {
+    let disk = with_snapshots();
+    let look = |disk: &Disk| {
+        let seen = verify(disk.layer().as_ref(), None, Some(&keys()), Sought::default()).unwrap().snapshots;
+        seen.iter().map(|seen| (seen.through, seen.standing)).collect::<Vec<_>>()
+    };
+    assert_eq!(look(&disk), [(40, SnapshotStanding::Whole), (20, SnapshotStanding::Whole)]);
+    let bare = verify(disk.layer().as_ref(), Some(LedgerId::from_bytes(LEDGER)), None, Sought::default());
+    assert!(bare.unwrap().snapshots.iter().all(|seen| seen.standing == SnapshotStanding::Closed));
+    let mut bytes = disk.files().remove(&name(40)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    disk.put(&name(40), bytes);
+    assert_eq!(look(&disk), [(40, SnapshotStanding::Altered), (20, SnapshotStanding::Whole)]);
+}
