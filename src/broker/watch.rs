@@ -23,6 +23,7 @@ impl AdminDesk {
             ledger_seq: core.store.head().seq,
             ledger_writable: core.store.is_writable(),
             index_lag: core.store.index_lag(),
+            ledger_reserve: core.store.has_reserve(),
             snapshot_seq: core.store.snapshot_seq(),
         })
     }

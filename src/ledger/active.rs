@@ -5,6 +5,7 @@ use super::file_ledger::Options;
 use super::flaw::{OpenError, VerifyError};
 use super::keys::SegmentKeys;
 use super::layer::{Layer, LayerFile};
+use super::reserve;
 use super::segment::{Carried, FRAME_BYTES, Frame, HEADER_BYTES, Header, segment_name};
 use crate::base::Timestamp;
 
@@ -15,6 +16,7 @@ pub(super) struct Active {
     header: Header,
     keys: Arc<SegmentKeys>,
     offset: u64,
+    is_reserve: bool,
 }
 
 /// A group commit that is copied from the segment before, as it stands.
@@ -31,6 +33,9 @@ pub(super) enum Extent {
     Usual(u64),
     /// No larger than what is carried: for a disk that is full.
     Smallest,
+    /// What was taken beforehand, for a disk that has not even room for that. Whoever takes away alone
+    /// writes there.
+    Reserve,
 }
 
 /// Why there is no new segment.
@@ -73,6 +78,8 @@ impl Active {
         let bytes = match extent {
             Extent::Usual(room) => options.segment_bytes.max(fixed.saturating_add(room)),
             Extent::Smallest => fixed,
+            Extent::Reserve if fixed > options.reserve_bytes => return Err(MakeError::NoSpace),
+            Extent::Reserve => options.reserve_bytes,
         };
         let header = Header {
             ledger: options.ledger,
@@ -86,8 +93,13 @@ impl Active {
         for frame in carry.into_iter().flat_map(|carry| carry.frames) {
             frame.encode(header.checksum_seed(), &mut content);
         }
-        let file = place(options, &header, &content)?;
-        Ok(Self { file, header, keys: Arc::new(keys), offset: content.len() as u64 })
+        let is_reserve = matches!(extent, Extent::Reserve);
+        let file = if is_reserve {
+            turn_reserve(options, &header, &content)?
+        } else {
+            place(options, &header, &content)?
+        };
+        Ok(Self { file, header, keys: Arc::new(keys), offset: content.len() as u64, is_reserve })
     }
 
     pub(super) const fn header(&self) -> &Header {
@@ -101,6 +113,11 @@ impl Active {
     /// Where the next group commit begins.
     pub(super) const fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Whether it is room that was taken for what takes away.
+    pub(super) const fn is_reserve(&self) -> bool {
+        self.is_reserve
     }
 
     /// Whether a group commit of so many bytes fits, with room left for the closing frame.
@@ -142,6 +159,20 @@ fn place(options: &Options, header: &Header, content: &[u8]) -> Result<Arc<dyn L
     }
     file.sync_data().map_err(failed("sync a segment"))?;
     layer.rename(UNNAMED, &segment_name(header.first_seq)).map_err(failed("name a segment"))?;
+    layer.sync_dir().map_err(failed("sync the ledger's directory"))?;
+    Ok(file)
+}
+
+/// The room that was taken beforehand becomes a segment: nothing is asked of the disk but the bytes that it
+/// has already.
+fn turn_reserve(options: &Options, header: &Header, content: &[u8]) -> Result<Arc<dyn LayerFile>, MakeError> {
+    let layer = options.layer.as_ref();
+    let failed = |doing| move |source| MakeError::Failed { doing, source };
+    let taken = reserve::take(layer).map_err(failed("open the reserve"))?;
+    let (name, file) = taken.ok_or(MakeError::NoSpace)?;
+    file.write_at(0, content).map_err(|source| no_space("fill the reserve", source))?;
+    file.sync_data().map_err(failed("sync the reserve"))?;
+    layer.rename(name, &segment_name(header.first_seq)).map_err(failed("name the reserve"))?;
     layer.sync_dir().map_err(failed("sync the ledger's directory"))?;
     Ok(file)
 }

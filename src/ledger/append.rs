@@ -48,9 +48,10 @@ pub enum ReadError {
 
 impl From<VerifyError> for ReadError {
     fn from(error: VerifyError) -> Self {
+        let why = error.to_string();
         match error {
             VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
-            other => Self::Io(other.to_string()),
+            VerifyError::KeyMissing { .. } | VerifyError::Io { .. } => Self::Io(why),
         }
     }
 }

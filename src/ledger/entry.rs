@@ -67,6 +67,18 @@ pub struct Draft {
     pub expect: Vec<Expectation>,
     /// The keys whose generation becomes this entry's sequence.
     pub advance: Vec<Key>,
+    /// Whether it is written even on a full disk.
+    pub space: Space,
+}
+
+/// What space an entry may be written to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Space {
+    /// What the disk has.
+    #[default]
+    Usual,
+    /// What was taken beforehand too. For what takes away, and nothing else.
+    Reserve,
 }
 
 impl Draft {

@@ -15,6 +15,7 @@ use super::flaw::{OpenError, VerifyError};
 use super::keys::DeltaKeys;
 use super::layer::Layer;
 use super::recovery::{OpenReport, Recovered, load, recover};
+use super::reserve;
 use super::resume::resume;
 use super::segment::{Frame, Mark, segment_name};
 use super::snapshot::{self, Build, Point, Written};
@@ -26,6 +27,10 @@ use crate::telemetry::Latency;
 
 /// Bytes preallocated for a segment, unless configured otherwise.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes that are kept twice over for what takes away, unless configured otherwise: for some thousand
+/// revocations.
+pub const RESERVE_BYTES: u64 = 1024 * 1024;
 
 /// How a ledger is opened.
 #[derive(Debug)]
@@ -43,9 +48,14 @@ pub struct Options {
     /// Bytes preallocated for a segment: see [`SEGMENT_BYTES`]. What is larger gets a segment of its
     /// own size.
     pub segment_bytes: u64,
+    /// Bytes kept for what takes away, should the disk be full: see [`RESERVE_BYTES`].
+    pub reserve_bytes: u64,
     /// Which build this is: it reads the snapshots that it wrote.
     pub build: Build,
 }
+
+/// What takes entries with their state changes in clear, or says why it does not.
+pub type Take<'a> = dyn FnMut(&Entry, &[u8]) -> Result<(), String> + 'a;
 
 /// The ledger in files: segments in one directory, written by one thread.
 ///
@@ -77,8 +87,10 @@ impl FileLedger {
             head: Mutex::new(head),
             catalog: RwLock::new(catalog),
             writable: AtomicBool::new(true),
+            has_reserve: AtomicBool::new(false),
             syncs: Latency::new(),
         });
+        shared.keep_reserve(&options);
         let writer = Writer::new(Arc::clone(&options), Arc::clone(&shared), follower, active, lock);
         let (queue, waiting) = sync_channel(APPENDS_WAITING_MAX);
         let thread = std::thread::Builder::new()
@@ -86,6 +98,12 @@ impl FileLedger {
             .spawn(move || writer.run(&waiting))
             .map_err(|source| OpenError::Io { doing: "start the ledger's thread", source })?;
         Ok((Self { options, shared, queue, thread: Mutex::new(Some(thread)) }, report))
+    }
+
+    /// Whether there is room for what takes away, should the disk be full.
+    #[must_use]
+    pub fn has_reserve(&self) -> bool {
+        self.shared.has_reserve()
     }
 
     /// How long group commits take to be durable.
@@ -153,12 +171,7 @@ impl FileLedger {
     ///
     /// # Errors
     /// [`ReadError`]; [`ReadError::Io`] with the words of `take` when it refuses one.
-    pub fn each(
-        &self,
-        from: u64,
-        through: u64,
-        take: &mut dyn FnMut(&Entry, &[u8]) -> Result<(), String>,
-    ) -> Result<(), ReadError> {
+    pub fn each(&self, from: u64, through: u64, take: &mut Take<'_>) -> Result<(), ReadError> {
         let (mut next, through) = (from.max(1), through.min(self.head().seq));
         while next <= through {
             let spot = self.spot(next)?;
@@ -258,6 +271,7 @@ pub(super) struct Shared {
     head: Mutex<Head>,
     catalog: RwLock<Catalog>,
     writable: AtomicBool,
+    has_reserve: AtomicBool,
     pub(super) syncs: Latency,
 }
 
@@ -273,6 +287,24 @@ impl Shared {
 
     pub(super) fn catalog_mut(&self) -> RwLockWriteGuard<'_, Catalog> {
         self.catalog.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room for what takes away, unless it is there. Without it everything else goes on.
+    pub(super) fn keep_reserve(&self, options: &Options) {
+        let kept = reserve::keep(options.layer.as_ref(), options.reserve_bytes);
+        if let Err(error) = &kept {
+            tracing::error!(%error, "there is no room left for revocations on a full disk: give the ledger space");
+        }
+        self.has_reserve.store(kept.is_ok(), Ordering::Release);
+    }
+
+    pub(super) fn has_reserve(&self) -> bool {
+        self.has_reserve.load(Ordering::Acquire)
+    }
+
+    /// The reserve is in use.
+    pub(super) fn spend_reserve(&self) {
+        self.has_reserve.store(false, Ordering::Release);
     }
 
     /// From now on nothing is acknowledged.

@@ -41,6 +41,12 @@ pub trait Layer: Send + Sync + fmt::Debug {
     /// The file does not exist or cannot be opened.
     fn open(&self, name: &str) -> io::Result<Arc<dyn LayerFile>>;
 
+    /// A file that exists, for writing over.
+    ///
+    /// # Errors
+    /// The file does not exist or cannot be opened.
+    fn reopen(&self, name: &str) -> io::Result<Arc<dyn LayerFile>>;
+
     /// Renames a file, in place of the one that has the new name. Durable after [`Layer::sync_dir`].
     ///
     /// # Errors
@@ -191,6 +197,10 @@ impl Layer for HostLayer {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LayerFile>> {
         Ok(Arc::new(HostFile(plain_file().open(self.dir.join(name))?)))
+    }
+
+    fn reopen(&self, name: &str) -> io::Result<Arc<dyn LayerFile>> {
+        Ok(Arc::new(HostFile(plain_file().write(true).open(self.dir.join(name))?)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

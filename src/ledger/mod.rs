@@ -16,6 +16,7 @@ mod generations;
 mod keys;
 mod layer;
 mod recovery;
+mod reserve;
 mod resume;
 mod segment;
 mod snapshot;
@@ -27,8 +28,8 @@ mod writer;
 
 pub use append::{Append, AppendError, Committed, Head, Ledger, Pending, ReadError, Receipt};
 pub use checkpoint::{Checkpoint, CheckpointError, Notary, NoteVerifier};
-pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, leaf};
-pub use file_ledger::{FileLedger, Options, SEGMENT_BYTES};
+pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, Space, leaf};
+pub use file_ledger::{FileLedger, Options, RESERVE_BYTES, SEGMENT_BYTES, Take};
 pub use flaw::{OpenError, VerifyError};
 pub use keys::DeltaKeys;
 pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};

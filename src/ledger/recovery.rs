@@ -283,10 +283,15 @@ impl Replay<'_> {
 
     /// On a full disk, what is known can still be served: the segment is made as small as it can be.
     fn make(&self, first_seq: u64, carry: Option<&Carry<'_>>) -> Result<Active, MakeError> {
-        match Active::make(self.options, first_seq, carry, Extent::Usual(0)) {
-            Err(MakeError::NoSpace) => Active::make(self.options, first_seq, carry, Extent::Smallest),
-            other => other,
+        let make = |extent| Active::make(self.options, first_seq, carry, extent);
+        let mut made = make(Extent::Usual(0));
+        for extent in [Extent::Smallest, Extent::Reserve] {
+            if !matches!(made, Err(MakeError::NoSpace)) {
+                break;
+            }
+            made = make(extent);
         }
+        made
     }
 
     fn set_aside(&self, file: &[u8], first_seq: u64, torn: Torn) -> Result<TornTail, OpenError> {

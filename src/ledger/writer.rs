@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::active::{Active, Extent, MakeError};
 use super::append::{AppendError, Committed, Head};
-use super::entry::{Draft, Entry, Follower, Key};
+use super::entry::{Draft, Entry, Follower, Key, Space};
 use super::file_ledger::{Options, Shared};
 use super::generations::Generations;
 use super::keys::{SegmentKeys, plain_len};
@@ -126,23 +126,7 @@ impl Writer {
         if self.health == Health::Stopped {
             return answer_all(batch, &AppendError::Failed);
         }
-        // Room comes before sealing: a (key, sequence) pair is spent by sealing, and without room
-        // nothing has been sealed.
-        match self.make_room(bytes) {
-            Ok(()) => {}
-            Err(MakeError::NoSpace) => {
-                tracing::error!("the disk has no space for a new ledger segment: appends are refused");
-                return answer_all(batch, &AppendError::NoSpace);
-            }
-            Err(MakeError::Failed { doing, source }) => {
-                self.stop(&format!("cannot {doing}: {source}"));
-                return answer_all(batch, &AppendError::Failed);
-            }
-            Err(MakeError::Key(error)) => {
-                self.stop(&error.to_string());
-                return answer_all(batch, &AppendError::Failed);
-            }
-        }
+        let Some(batch) = self.with_room(batch, bytes) else { return };
         let (accepted, conflicts) = self.accept(batch);
         self.write(accepted);
         // Told only now, so that whoever decides again finds the state that it conflicted with.
@@ -151,12 +135,76 @@ impl Writer {
         }
     }
 
+    /// What of `batch` there is room for; whatever there is none for has been answered.
+    ///
+    /// Room comes before sealing: a (key, sequence) pair is spent by sealing, and without room nothing has
+    /// been sealed.
+    fn with_room(&mut self, batch: Vec<Waiting>, bytes: u64) -> Option<Vec<Waiting>> {
+        let Err(error) = self.make_room(bytes) else { return Some(batch) };
+        if !matches!(error, MakeError::NoSpace) {
+            return self.give_up(batch, &error);
+        }
+        let (urgent, usual): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|waiting| waiting.draft.space == Space::Reserve);
+        if !usual.is_empty() {
+            tracing::error!("the disk has no space for a new ledger segment: appends are refused");
+            answer_all(usual, &AppendError::NoSpace);
+        }
+        if urgent.is_empty() {
+            return None;
+        }
+        let bytes = urgent.iter().fold(0, |sum: usize, waiting| sum.saturating_add(waiting.bytes()));
+        match self.make_reserved_room(bytes as u64) {
+            Ok(()) => Some(urgent),
+            Err(error) => self.give_up(urgent, &error),
+        }
+    }
+
+    fn give_up(&mut self, batch: Vec<Waiting>, error: &MakeError) -> Option<Vec<Waiting>> {
+        let answer = match error {
+            MakeError::NoSpace => AppendError::NoSpace,
+            MakeError::Failed { doing, source } => {
+                self.stop(&format!("cannot {doing}: {source}"));
+                AppendError::Failed
+            }
+            MakeError::Key(error) => {
+                self.stop(&error.to_string());
+                AppendError::Failed
+            }
+        };
+        answer_all(batch, &answer);
+        None
+    }
+
     fn make_room(&mut self, bytes: u64) -> Result<(), MakeError> {
+        if self.active.as_ref().is_some_and(|active| !active.is_reserve() && active.has_room(bytes)) {
+            return Ok(());
+        }
+        self.begin_segment(Extent::Usual(bytes))?;
+        if !self.shared.has_reserve() {
+            self.shared.keep_reserve(&self.options);
+        }
+        Ok(())
+    }
+
+    /// Where the disk has none.
+    fn make_reserved_room(&mut self, bytes: u64) -> Result<(), MakeError> {
         if self.active.as_ref().is_some_and(|active| active.has_room(bytes)) {
             return Ok(());
         }
+        self.begin_segment(Extent::Reserve)?;
+        self.shared.spend_reserve();
+        tracing::error!("the disk is full: what takes away is written to the reserve");
+        if self.active.as_ref().is_some_and(|active| active.has_room(bytes)) {
+            Ok(())
+        } else {
+            Err(MakeError::NoSpace)
+        }
+    }
+
+    fn begin_segment(&mut self, extent: Extent) -> Result<(), MakeError> {
         let first_seq = self.head.seq.saturating_add(1);
-        let active = Active::make(&self.options, first_seq, None, Extent::Usual(bytes))?;
+        let active = Active::make(&self.options, first_seq, None, extent)?;
         self.shared.catalog_mut().add(active.header(), active.keys());
         self.active = Some(active);
         Ok(())

@@ -3,7 +3,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::{Sensitive, Timestamp};
 use crate::index::{Put, Tree};
-use crate::ledger::{AppendError, Draft, Expectation, Key, Kind};
+use crate::ledger::{AppendError, Draft, Expectation, Key, Kind, Space};
 
 /// The place and time of the entry that brings an effect about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,6 +70,7 @@ pub struct Change<E> {
     effects: Vec<E>,
     expect: Vec<Expectation>,
     advance: Vec<Key>,
+    space: Space,
 }
 
 /// Most events are shorter; longer ones cost a copy.
@@ -89,7 +90,15 @@ impl<E: Serialize> Change<E> {
             effects: Vec::new(),
             expect: Vec::new(),
             advance: Vec::new(),
+            space: Space::Usual,
         })
+    }
+
+    /// Takes something away and gives nothing: it is written even on a full disk, to room that was taken
+    /// beforehand.
+    pub const fn taking_away(mut self) -> Self {
+        self.space = Space::Reserve;
+        self
     }
 
     /// Adds a state change.
@@ -126,6 +135,7 @@ impl<E: Serialize> Change<E> {
             delta: Sensitive::new(delta),
             expect: self.expect,
             advance: self.advance,
+            space: self.space,
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::index::{Index, IndexError, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
     self, Append, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport,
-    Options, ReadError, Receipt, lock_file,
+    Options, RESERVE_BYTES, ReadError, Receipt, lock_file,
 };
 use crate::telemetry::Latency;
 
@@ -253,6 +253,12 @@ impl<W: World> Store<W> {
         self.head().seq.saturating_sub(self.index.applied())
     }
 
+    /// Whether there is room for what takes away, should the disk be full.
+    #[must_use]
+    pub fn has_reserve(&self) -> bool {
+        self.ledger.has_reserve()
+    }
+
     /// Whether changes can still be acknowledged.
     #[must_use]
     pub fn is_writable(&self) -> bool {
@@ -299,6 +305,7 @@ fn ledger_options(options: &StoreOptions, keyring: &Keyring) -> Result<Options, 
         entropy: Arc::clone(&options.entropy),
         layer: Arc::new(HostLayer::open(&options.data_dir.join("ledger"))?),
         segment_bytes: options.segment_bytes,
+        reserve_bytes: RESERVE_BYTES,
         build: options.build,
     })
 }

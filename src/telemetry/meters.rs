@@ -21,6 +21,7 @@ pub struct Meters {
     ledger_seq: Gauge,
     ledger_writable: Gauge,
     index_lag: Gauge,
+    ledger_reserve: Gauge,
     snapshot_seq: Gauge,
     rotations_overdue: Gauge,
     rotations_dead: Gauge,
@@ -122,6 +123,8 @@ pub struct Reading {
     pub ledger_writable: bool,
     /// Entries that the index has yet to take in.
     pub index_lag: u64,
+    /// Whether there is room for what takes away, should the disk be full.
+    pub ledger_reserve: bool,
     /// The entry that the newest snapshot is as of; 0 when there is none that this build reads.
     pub snapshot_seq: u64,
     /// Rotations that should have begun by now.
@@ -163,6 +166,8 @@ impl Meters {
             registry.register(name, help, gauge.clone());
             gauge
         };
+        let ledger_reserve =
+            gauge("ledger_reserve", "Whether there is room for revocations on a full disk: 1, or 0");
         let snapshot_seq = gauge("snapshot_seq", "The entry that the newest snapshot of the state is as of");
         let rotations_overdue = gauge("rotations_overdue", "Rotations that should have begun by now");
         let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
@@ -178,6 +183,7 @@ impl Meters {
             ledger_seq,
             ledger_writable,
             index_lag,
+            ledger_reserve,
             snapshot_seq,
             rotations_overdue,
             rotations_dead,
@@ -219,6 +225,7 @@ impl Meters {
         self.ledger_seq.set(i64::try_from(reading.ledger_seq).unwrap_or(i64::MAX));
         self.ledger_writable.set(i64::from(reading.ledger_writable));
         self.index_lag.set(i64::try_from(reading.index_lag).unwrap_or(i64::MAX));
+        self.ledger_reserve.set(i64::from(reading.ledger_reserve));
         self.snapshot_seq.set(i64::try_from(reading.snapshot_seq).unwrap_or(i64::MAX));
         let set = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         set(&self.rotations_overdue, reading.rotations_overdue);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyward::base::limits::{APPENDS_WAITING_MAX, DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
 use keyward::base::{Clock, Sensitive};
-use keyward::ledger::{Append, AppendError, Draft, Expectation, Key, Kind, Ledger, OpenError};
+use keyward::ledger::{Append, AppendError, Draft, Expectation, Key, Kind, Ledger, OpenError, Space};
 
 use crate::support::ledger_bed::{Bed, HostBed, Recorder, UnsyncedBed, draft, fill, using, wait};
 
@@ -146,6 +146,7 @@ fn a_draft_at_the_limits_is_taken_and_one_beyond_is_not(bed: &dyn Bed) {
         delta: Sensitive::new(vec![1; delta]),
         expect: vec![Expectation { key, as_of: 9 }; keys],
         advance: vec![key; keys],
+        space: Space::Usual,
     };
     for beyond in [(EVENT_BYTES_MAX + 1, 0, 0), (0, DELTA_BYTES_MAX + 1, 0), (0, 0, ENTRY_KEYS_MAX + 1)] {
         let answer = wait(ledger.append(sized(beyond.0, beyond.1, beyond.2)));

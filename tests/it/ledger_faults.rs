@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyward::ledger::{AppendError, FileLedger, Ledger, OpenError};
+use keyward::ledger::{AppendError, Draft, FileLedger, Ledger, OpenError, Space};
 
 use crate::support::ledger_bed::{Recorder, UnsyncedBed, draft, fill, wait};
 use crate::support::unsynced::{Dice, Disk, Fault, How, Lie};
@@ -283,12 +283,62 @@ fn a_full_disk_does_not_keep_a_closed_ledger_from_opening() {
     assert_eq!(wait(ledger.append(draft("e", b""))).unwrap_err(), AppendError::NoSpace);
     bed.disk.set_full(false);
     wait(ledger.append(draft("e", b""))).unwrap();
-    bed.disk.kill();
+    // What is in doubt must be written again first: into room that was taken beforehand, while there is any.
     bed.disk.set_full(true);
+    bed.disk.kill();
+    for seq in [4, 5] {
+        let (ledger, report) = bed.open_file(&Recorder::default()).unwrap();
+        assert_eq!((report.head.seq, report.written_again), (seq, 1));
+        assert_eq!(wait(ledger.append(draft("e", b""))).unwrap_err(), AppendError::NoSpace);
+        wait(ledger.append(revocation())).unwrap();
+        bed.disk.kill();
+    }
     let files = bed.disk.files();
     let refused = bed.open_file(&Recorder::default()).unwrap_err();
-    assert!(matches!(refused, OpenError::NoSpace), "what is in doubt must be written again first: {refused}");
+    assert!(matches!(refused, OpenError::NoSpace), "{refused}");
     assert_eq!(bed.disk.files(), files);
+    bed.disk.set_full(false);
+    let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
+    assert!(ledger.has_reserve(), "and it is taken anew");
+}
+
+/// Takes something away.
+fn revocation() -> Draft {
+    Draft { space: Space::Reserve, ..draft("revoked", b"") }
+}
+
+#[test]
+fn sto_05_on_a_full_disk_what_takes_away_is_written_durably_and_nothing_else_is() {
+    let bed = UnsyncedBed::new(SEGMENT_BYTES);
+    let recorder = Recorder::default();
+    let (ledger, _) = bed.open_file(&recorder).unwrap();
+    fill(&ledger, 1);
+    bed.disk.set_full(true);
+    while wait(ledger.append(draft("e", &[0; 100]))).is_ok() {}
+    let full_at = ledger.head().seq;
+    // Given both in one group commit.
+    let rest = vec![draft("e", &[0; 300]), revocation(), draft("e", &[0; 300])];
+    let (first, rest) = recorder.group(&ledger, revocation(), rest);
+    wait(first).unwrap();
+    let answers: Vec<_> = rest.into_iter().map(|pending| wait(pending).map(|_| ())).collect();
+    let refused = Err(AppendError::NoSpace);
+    assert_eq!(answers, [refused.clone(), Ok(()), refused]);
+    assert!(!ledger.has_reserve() && ledger.is_writable());
+    // Whatever was acknowledged is there after a power cut, on a disk that is still full, and so is room.
+    bed.disk.crash(3);
+    drop(ledger);
+    let (ledger, report) = bed.open_file(&Recorder::default()).unwrap();
+    assert_eq!((report.head.seq, report.written_again), (full_at + 2, 1));
+    let mut taken = full_at + 2;
+    while wait(ledger.append(revocation())).is_ok() {
+        taken += 1;
+    }
+    assert!(taken > full_at + 5, "{taken}");
+    // And once there is space, all goes on.
+    bed.disk.set_full(false);
+    wait(ledger.append(draft("e", b""))).unwrap();
+    assert!(ledger.has_reserve());
+    assert_eq!(ledger.read(1, 1000).unwrap().len() as u64, taken + 1);
 }
 
 /// AES-GCM falls when a key seals two texts under one number.

@@ -9,12 +9,13 @@ use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Timestamp}
 use keyward::crypto::Digest;
 use keyward::ledger::{
     AppendError, Build, Committed, DeltaKeys, Draft, Entry, Expectation, FileLedger, Follower, HostLayer,
-    Key, Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, Point,
+    Key, Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, Point, Space,
 };
 
 use super::unsynced::{Dice, Disk};
 
 pub(crate) const LEDGER: [u8; 16] = [42; 16];
+pub(crate) const RESERVE_BYTES: u64 = 2 * 1024;
 pub(crate) const BUILD: Build = Build::Named(Digest::from_bytes([7; 32]));
 
 /// Chance that repeats with its seed, so that a failing run can be run again.
@@ -79,6 +80,7 @@ impl Site {
             entropy: Arc::clone(&self.entropy) as Arc<dyn Entropy>,
             layer,
             segment_bytes: self.segment_bytes,
+            reserve_bytes: RESERVE_BYTES,
             build: BUILD,
         }
     }
@@ -238,6 +240,7 @@ pub(crate) fn draft(event: &str, delta: &[u8]) -> Draft {
         delta: Sensitive::new(delta.to_vec()),
         expect: Vec::new(),
         advance: Vec::new(),
+        space: Space::Usual,
     }
 }
 

@@ -327,6 +327,10 @@ impl Layer for UnsyncedLayer {
         Ok(self.file(inode))
     }
 
+    fn reopen(&self, name: &str) -> io::Result<Arc<dyn LayerFile>> {
+        self.open(name)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.disk.state().apply(self.session, |state| {
             let inode = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
