@@ -1,6 +1,6 @@
 //! The worst day: the disk has failed, and somebody has to be stopped all the same.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -17,7 +17,9 @@ fn on_a_failing_disk(mut process: Process) -> Process {
     assert!(made.expect("a C compiler is needed").success());
     process.stop();
     process.environment.push(("LD_PRELOAD".to_owned(), shim));
-    process.environment.push(("KEYWARD_TEST_FAULT".to_owned(), process.path("fault").display().to_string()));
+    for (name, file) in [("KEYWARD_TEST_FAULT", "fault"), ("KEYWARD_TEST_STALL", "stall")] {
+        process.environment.push((name.to_owned(), process.path(file).display().to_string()));
+    }
     process.serve();
     process
 }
@@ -69,4 +71,21 @@ fn sto_04_with_a_failed_ledger_a_revocation_acts_at_once_and_says_that_it_does_n
     process.good(&["agent", "revoke", "p"], b"");
     assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4));
     process.good_as("q", &["whoami"], b"");
+}
+
+#[test]
+fn a_disk_that_hangs_keeps_nobody_waiting_who_needs_no_record() {
+    let process = on_a_failing_disk(set_up());
+    let token = String::from_utf8(process.good_as("p", &["token", "reports.read"], b"")).unwrap();
+    std::fs::write(process.path("stall"), "").unwrap();
+    let mut minting = process.command("q", &["token", "reports.read"]);
+    let minting = minting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Whatever reads memory answers while the mint waits for its record.
+    assert!(introspect(&process, token.trim()).contains("\"active\":true"));
+    process.good_as("p", &["whoami"], b"");
+    process.good(&["agent", "list"], b"");
+    std::fs::remove_file(process.path("stall")).unwrap();
+    let minted = minting.wait_with_output().unwrap();
+    assert!(minted.status.success(), "{}", String::from_utf8_lossy(&minted.stderr));
+    assert_eq!(String::from_utf8(minted.stdout).unwrap().trim().split('.').count(), 3);
 }

@@ -1,6 +1,7 @@
 /* Preloaded into a broker by tests.
  *
- * While the file in KEYWARD_TEST_FAULT is there, fdatasync fails.
+ * While the file in KEYWARD_TEST_FAULT is there, fdatasync fails; while that in KEYWARD_TEST_STALL is there, it
+ * does not return.
  *
  * The file in KEYWARD_TEST_FAULT_AT says `kill N` or `eio N`: from the moment that it is there, the points at
  * which something becomes durable or is said to or heard from the upstream at port
@@ -68,6 +69,8 @@ static int is_upstream(int fd) {
 int fdatasync(int fd) {
   static int (*real)(int);
   const char *fault = getenv("KEYWARD_TEST_FAULT");
+  const char *stall = getenv("KEYWARD_TEST_STALL");
+  while (stall && access(stall, F_OK) == 0) usleep(1000);
   if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
   if ((fault && access(fault, F_OK) == 0) || point(1)) {
     errno = EIO;
