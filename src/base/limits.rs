@@ -105,6 +105,8 @@ pub const ROLES_MAX: usize = 32;
 pub const ROLE_CAPABILITIES_MAX: usize = 256;
 /// Bytes of entries after which a page of the ledger takes no further one.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most items in one page of a list.
+pub const LIST_ITEMS_MAX: usize = 1000;
 /// Most entries in one page of the ledger.
 pub const PAGE_ENTRIES_MAX: usize = 500;
 

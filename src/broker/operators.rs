@@ -1,6 +1,7 @@
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
+use super::page::{Page, Paged};
 use super::world::{Effect, World};
 use crate::base::code;
 use crate::base::encoding::hex;
@@ -81,11 +82,12 @@ impl OperatorState {
 impl AdminDesk {
     /// All operators, by name.
     #[must_use]
-    pub fn operators(&self, _by: &Authorised<ReadOperators>) -> Vec<OperatorView> {
+    pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> Paged<OperatorView> {
         let now = self.0.clock.now();
-        self.0
-            .store
-            .read(|world, _| world.operators.all().map(|one| view(one, &world.revocations, now)).collect())
+        self.0.store.read(|world, _| {
+            let seen = |one: &Operator| view(one, &world.revocations, now);
+            page.of(world.operators.all(), |one| one.name.as_str(), seen)
+        })
     }
 
     /// The operator called `name`.

@@ -1,5 +1,6 @@
 use super::desk::{AdminDesk, AgentDesk};
 use super::failure::Failure;
+use super::page::{Page, Paged};
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
@@ -7,7 +8,8 @@ use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Timestamp,
 };
 use crate::policy::{Authorised, ReadDeclared, ReadSecretNames};
-use crate::registry::{Access, Agent, Capability, Delivery, InstanceState, Owned, Registry};
+use crate::registry::{Access, Agent, Capability, Delivery, InstanceState, Owned, Registry, Role};
+use crate::secrets::{Secret, Version};
 
 /// An agent as operators see it.
 #[derive(Clone, Debug)]
@@ -115,13 +117,15 @@ impl AgentDesk {
 }
 
 impl AdminDesk {
-    /// All agents within the operator's reach, by name.
+    /// The agents within the operator's reach, by name.
     #[must_use]
-    pub fn agents(&self, by: &Authorised<ReadDeclared>) -> Vec<AgentView> {
+    pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<AgentView> {
         let (now, scope) = (self.0.clock.now(), by.operator().scope());
         self.0.store.read(|world, _| {
-            let views = world.registry.agents().map(|agent| agent_view(&world.registry, agent, now));
-            views.filter(|view| scope.covers(view.owner.as_ref())).collect()
+            let owners = world.registry.owners();
+            let owner = |agent: &Agent| owners.of(&Owned::Agent(agent.name.clone()));
+            let within = world.registry.agents().filter(|agent| scope.covers(owner(agent)));
+            page.of(within, |agent| agent.name.as_str(), |agent| agent_view(&world.registry, agent, now))
         })
     }
 
@@ -138,43 +142,50 @@ impl AdminDesk {
         found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
     }
 
-    /// All capabilities within the operator's reach, by name.
+    /// The capabilities within the operator's reach, by name.
     #[must_use]
-    pub fn capabilities(&self, by: &Authorised<ReadDeclared>) -> Vec<CapabilityView> {
+    pub fn capabilities(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<CapabilityView> {
         let (broker, scope) = (self.0.settings.tokens.broker.as_str(), by.operator().scope());
         self.0.store.read(|world, _| {
+            let owners = world.registry.owners();
+            let owner = |one: &Capability| owners.of(&Owned::Capability(one.name.clone()));
             let all = world.registry.declarations().capabilities();
-            let views = all.map(|one| capability_view(&world.registry, one, broker));
-            views.filter(|view| scope.covers(view.owner.as_ref())).collect()
+            let within = all.filter(|one| scope.covers(owner(one)));
+            page.of(within, |one| one.name.as_str(), |one| capability_view(&world.registry, one, broker))
         })
     }
 
-    /// All roles within the operator's reach, by name.
+    /// The roles within the operator's reach, by name.
     #[must_use]
-    pub fn roles(&self, by: &Authorised<ReadDeclared>) -> Vec<RoleView> {
+    pub fn roles(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<RoleView> {
         let scope = by.operator().scope();
         self.0.store.read(|world, _| {
             let owners = world.registry.owners();
-            let views = world.registry.declarations().roles().map(|role| RoleView {
+            let owner = |role: &Role| owners.of(&Owned::Role(role.name.clone()));
+            let within = world.registry.declarations().roles().filter(|role| scope.covers(owner(role)));
+            let view = |role: &Role| RoleView {
                 name: role.name.clone(),
                 capabilities: role.capabilities.iter().cloned().collect(),
-                owner: owners.of(&Owned::Role(role.name.clone())).cloned(),
-            });
-            views.filter(|view| scope.covers(view.owner.as_ref())).collect()
+                owner: owner(role).cloned(),
+            };
+            page.of(within, |role| role.name.as_str(), view)
         })
     }
 
-    /// All secrets within the operator's reach that have a value to hand out, by name, without values.
+    /// The secrets within the operator's reach that have a value to hand out, by name, without values.
     #[must_use]
-    pub fn secrets(&self, by: &Authorised<ReadSecretNames>) -> Vec<SecretView> {
+    pub fn secrets(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> Paged<SecretView> {
         let scope = by.operator().scope();
-        let view = |secret: &crate::secrets::Secret| {
-            let (name, owner, current) = (secret.name.clone(), secret.owner.clone(), secret.current?);
-            Some(SecretView { name, version: current.number, updated_at: current.stored_at, owner })
-        };
         self.0.store.read(|world, _| {
             let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
-            within.filter_map(view).collect()
+            let held = within.filter_map(|secret| Some((secret, secret.current?)));
+            let view = |(secret, current): (&Secret, Version)| SecretView {
+                name: secret.name.clone(),
+                version: current.number,
+                updated_at: current.stored_at,
+                owner: secret.owner.clone(),
+            };
+            page.of(held, |(secret, _)| secret.name.as_str(), view)
         })
     }
 }

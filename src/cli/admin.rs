@@ -179,9 +179,9 @@ pub(super) fn hand_over(
 
 /// Prints a listing of `path`.
 pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(), Failure> {
-    let answer = Client::of(home, Kind::Operator).await?.get(path).await?.json()?;
+    let items = Client::of(home, Kind::Operator).await?.list(path).await?;
     if console.is_json() {
-        console.json(&answer);
+        console.json(&json!({ "items": items }));
         return Ok(());
     }
     let columns: &[&str] = match path {
@@ -193,9 +193,8 @@ pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(
         "/v1/token-keys" => &["generation", "stage", "since"],
         _ => &["name", "owner", "access", "delivery", "secret", "audience", "max_life_s"],
     };
-    let items = answer.get("items").and_then(Value::as_array).into_iter().flatten();
     let row = |item: &Value| columns.iter().map(|column| cell(item.get(*column))).collect();
-    let rows: Vec<Vec<String>> = items.map(row).collect();
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
     let head: Vec<String> = columns.iter().map(|column| column.replace('_', " ").to_uppercase()).collect();
     console.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     Ok(())

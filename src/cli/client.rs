@@ -93,6 +93,18 @@ impl Client {
         self.send(Method::GET, path, &[], None, Bytes::new()).await
     }
 
+    /// The whole of the list at `path`, page by page.
+    pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        let (mut items, mut page) = (Vec::new(), path.to_owned());
+        loop {
+            let answer = self.get(&page).await?.json()?;
+            items.extend(answer.get("items").and_then(Value::as_array).into_iter().flatten().cloned());
+            let Some(after) = answer.get("next_after").and_then(Value::as_str) else { return Ok(items) };
+            // Names have no character that would mean something in a query.
+            page = format!("{path}?after={after}");
+        }
+    }
+
     pub(super) async fn get_bearing(&self, path: &str, token: &Sensitive<String>) -> Result<Answer, Failure> {
         self.send(Method::GET, path, &[], Some(token), Bytes::new()).await
     }

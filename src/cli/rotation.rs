@@ -44,18 +44,20 @@ fn path(below: &str, name: &str) -> Result<String, Failure> {
 }
 
 async fn list(home: &Path, console: &Console) -> Result<(), Failure> {
-    let answer = Client::of(home, Kind::Operator).await?.get("/v1/rotations").await?.json()?;
+    let items = Client::of(home, Kind::Operator).await?.list("/v1/rotations").await?;
     if console.is_json() {
-        console.json(&answer);
+        console.json(&json!({ "items": items }));
         return Ok(());
     }
-    let items = answer.get("items").and_then(Value::as_array).into_iter().flatten();
     let row = |item: &Value| {
         let field = |name: &str| cell(item.get(name));
         let schedule = item.get("schedule").and_then(Value::as_str).unwrap_or("by hand");
         vec![field("secret"), field("upstream"), schedule.to_owned(), field("next"), state(item)]
     };
-    console.table(&["SECRET", "UPSTREAM", "SCHEDULE", "NEXT", "STATE"], &items.map(row).collect::<Vec<_>>());
+    console.table(
+        &["SECRET", "UPSTREAM", "SCHEDULE", "NEXT", "STATE"],
+        &items.iter().map(row).collect::<Vec<_>>(),
+    );
     Ok(())
 }
 

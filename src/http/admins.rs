@@ -11,12 +11,13 @@ use serde_json::Value;
 
 use super::agents::{Status, not_ready};
 use super::answers::{
-    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, Items, RoleAnswer, answer,
+    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, PageAnswer, RoleAnswer,
+    answer,
 };
 use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::guard::{Operator, operator};
-use super::input::{JSON, body, id, json, name, parse_json};
+use super::input::{JSON, Wanted, body, id, json, name, parse_json};
 use super::listener::Peer;
 use super::openapi::openapi;
 use super::operators;
@@ -184,9 +185,12 @@ async fn apply(
     Ok(answer(StatusCode::OK, &AppliedAnswer::from(applied)))
 }
 
-async fn agents(State(desk): State<AdminDesk>, operator: Operator<ReadDeclared>) -> Response<Body> {
-    let items = desk.agents(&operator.authorised).into_iter().map(AgentAnswer::from).collect();
-    answer(StatusCode::OK, &Items { items })
+async fn agents(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadDeclared>,
+    Wanted(page): Wanted,
+) -> Response<Body> {
+    answer(StatusCode::OK, &PageAnswer::<AgentAnswer>::of(desk.agents(&operator.authorised, &page)))
 }
 
 async fn agent(
@@ -336,14 +340,23 @@ async fn revoke_token(
     Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
 }
 
-async fn capabilities(State(desk): State<AdminDesk>, operator: Operator<ReadDeclared>) -> Response<Body> {
-    let items = desk.capabilities(&operator.authorised).into_iter().map(CapabilityAnswer::from).collect();
-    answer(StatusCode::OK, &Items { items })
+async fn capabilities(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadDeclared>,
+    Wanted(page): Wanted,
+) -> Response<Body> {
+    answer(
+        StatusCode::OK,
+        &PageAnswer::<CapabilityAnswer>::of(desk.capabilities(&operator.authorised, &page)),
+    )
 }
 
-async fn roles(State(desk): State<AdminDesk>, operator: Operator<ReadDeclared>) -> Response<Body> {
-    let items = desk.roles(&operator.authorised).into_iter().map(RoleAnswer::from).collect();
-    answer(StatusCode::OK, &Items { items })
+async fn roles(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadDeclared>,
+    Wanted(page): Wanted,
+) -> Response<Body> {
+    answer(StatusCode::OK, &PageAnswer::<RoleAnswer>::of(desk.roles(&operator.authorised, &page)))
 }
 
 /// The content type of `OpenMetrics`.

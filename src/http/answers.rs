@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, RoleView, SecretView};
+use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, Paged, RoleView, SecretView};
 use crate::registry::PlannedChange;
 
 /// Most answers are shorter, a token's among them; longer ones cost a copy.
@@ -27,6 +27,20 @@ pub(super) fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response<Bo
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Items<T> {
     pub(super) items: Vec<T>,
+}
+
+/// A part of a list; the rest comes after `next_after`, which is null at the end.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct PageAnswer<T> {
+    items: Vec<T>,
+    next_after: Option<String>,
+}
+
+impl<T> PageAnswer<T> {
+    pub(super) fn of<V: Into<T>>(page: Paged<V>) -> Self {
+        let Paged { items, next_after } = page.map(V::into);
+        Self { items, next_after }
+    }
 }
 
 #[derive(JsonSchema, Serialize)]

@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::input::LISTS;
 use super::listener::Peer;
 use super::problem::{Form, Problem};
 use super::repeat::{IDEMPOTENCY_KEY, may_be_named};
@@ -29,7 +30,7 @@ const ONCE: [HeaderName; 6] = [
     IDEMPOTENCY_KEY,
 ];
 
-/// The paths that take a query. The second refuses whatever it says, but in OAuth's own words.
+/// The paths that take a query, besides lists. The second refuses whatever it says, but in OAuth's own words.
 const QUERIES: [&str; 2] = ["/v1/ledger/entries", "/oauth/authorize"];
 
 /// Whose a secret is to be.
@@ -163,7 +164,7 @@ fn acceptable(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if !is_canonical(uri.path()) || uri.authority().is_some() {
         return Err(Problem::new(code::PATH_NOT_CANONICAL));
     }
-    if uri.query().is_some() && !QUERIES.contains(&uri.path()) {
+    if uri.query().is_some() && !QUERIES.iter().chain(&LISTS).any(|path| *path == uri.path()) {
         return Err(Problem::new(code::QUERY_NOT_TAKEN));
     }
     Ok(())

@@ -12,13 +12,40 @@ use super::problem::Problem;
 use super::repeat::Repeat;
 use crate::authn::{AgentPrincipal, AuthnError, ResourceServerPrincipal};
 use crate::base::code;
-use crate::base::limits::FORM_FIELDS_MAX;
+use crate::base::limits::{FORM_FIELDS_MAX, LIST_ITEMS_MAX};
 use crate::base::{IdError, NameError, Sensitive};
-use crate::broker::AgentDesk;
+use crate::broker::{AgentDesk, Page};
 use crate::idempotency::Once;
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::registry::Held;
 use std::sync::Arc;
+
+/// The paths of lists that come in parts.
+pub(super) const LISTS: [&str; 6] =
+    ["/v1/agents", "/v1/capabilities", "/v1/operators", "/v1/roles", "/v1/rotations", "/v1/secrets"];
+
+/// The part of a list that a request asks for: `?after=NAME&limit=N`.
+pub(super) struct Wanted(pub(super) Page);
+
+impl<S: Sync> FromRequestParts<S> for Wanted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let mut page = Page::default();
+        let refused = || Problem::new(code::QUERY_INVALID);
+        for (field, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+            match field.as_ref() {
+                "after" => page.after = Some(value.into_owned()),
+                "limit" => {
+                    let limit = value.parse().ok().filter(|limit| (1..=LIST_ITEMS_MAX).contains(limit));
+                    page.limit = limit.ok_or_else(refused)?;
+                }
+                _ => return Err(refused()),
+            }
+        }
+        Ok(Self(page))
+    }
+}
 
 /// The certificate of the connection, on routes that need one.
 pub(super) struct Certified(pub(super) Arc<PeerCertificate>);

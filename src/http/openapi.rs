@@ -6,14 +6,15 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::answers::{
-    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, Items, RoleAnswer, SecretAnswer,
+    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, Items, PageAnswer, RoleAnswer, SecretAnswer,
 };
 use super::enrolment::{EnrolBody, IdentityAnswer, RenewBody};
-use super::input::{BYTES, FORM, JSON};
+use super::input::{BYTES, FORM, JSON, LISTS};
 use super::problem::{OAuthBody, ProblemBody};
 use super::repeat::ONCE_ROUTES;
 use super::routes::{Caller, Route};
 use super::{admins, agents, discovery, introspection, operators, rotations, secrets, signing_keys};
+use crate::base::limits::{LIST_ITEMS_MAX, PAGE_ENTRIES_MAX};
 use crate::token::KeySet;
 
 /// What a route takes and gives.
@@ -163,10 +164,16 @@ fn parameters(route: &Route) -> Vec<Value> {
             parameters.push(optional(name, "header", json!({ "type": "string" })));
         }
     }
-    if route.path == "/v1/ledger/entries" {
-        parameters.push(optional("after", "query", json!({ "type": "integer", "minimum": 0 })));
-        let limit =
-            json!({ "type": "integer", "minimum": 1, "maximum": crate::base::limits::PAGE_ENTRIES_MAX });
+    let paged = match route.path {
+        "/v1/ledger/entries" => Some((json!({ "type": "integer", "minimum": 0 }), PAGE_ENTRIES_MAX)),
+        path if route.method == "GET" && LISTS.contains(&path) => {
+            Some((json!({ "type": "string" }), LIST_ITEMS_MAX))
+        }
+        _ => None,
+    };
+    if let Some((after, most)) = paged {
+        parameters.push(optional("after", "query", after));
+        let limit = json!({ "type": "integer", "minimum": 1, "maximum": most });
         parameters.push(optional("limit", "query", limit));
     }
     parameters
@@ -259,16 +266,18 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             let body = schemas.takes::<admins::DeclareBody>();
             does("Plan declarations, or bring them about", body, schemas.gives::<AppliedAnswer>())
         }
-        ("GET", "/v1/agents") => reads("Agents", schemas.gives::<Items<AgentAnswer>>()),
+        ("GET", "/v1/agents") => reads("Agents", schemas.gives::<PageAnswer<AgentAnswer>>()),
         ("GET", "/v1/agents/{name}") => reads("An agent", schemas.gives::<AgentAnswer>()),
         ("POST", "/v1/agents/{name}/invitations") => {
             let body = schemas.takes::<admins::InviteBody>();
             makes("Make an agent's enrolment code", body, schemas.gives::<admins::InviteAnswer<'_>>())
         }
-        ("GET", "/v1/capabilities") => reads("Capabilities", schemas.gives::<Items<CapabilityAnswer>>()),
-        ("GET", "/v1/roles") => reads("Roles", schemas.gives::<Items<RoleAnswer>>()),
+        ("GET", "/v1/capabilities") => reads("Capabilities", schemas.gives::<PageAnswer<CapabilityAnswer>>()),
+        ("GET", "/v1/roles") => reads("Roles", schemas.gives::<PageAnswer<RoleAnswer>>()),
         ("GET", "/v1/ledger/entries") => reads("Entries of the ledger", schemas.gives::<AuditAnswer>()),
-        ("GET", "/v1/operators") => reads("Operators", schemas.gives::<Items<operators::OperatorAnswer>>()),
+        ("GET", "/v1/operators") => {
+            reads("Operators", schemas.gives::<PageAnswer<operators::OperatorAnswer>>())
+        }
         ("GET", "/v1/operators/{name}") => reads("An operator", schemas.gives::<operators::OperatorAnswer>()),
         ("POST", "/v1/operators/{name}/invitations") => {
             let body = schemas.takes::<operators::InviteBody>();
@@ -304,7 +313,7 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let does = |summary, body, answer| Some(Shape { summary, body, status: 200, answer });
     let makes = |summary, body, answer| Some(Shape { summary, body, status: 201, answer });
     match (route.method, route.path) {
-        ("GET", "/v1/secrets") => reads("Secrets, never values", schemas.gives::<Items<SecretAnswer>>()),
+        ("GET", "/v1/secrets") => reads("Secrets, never values", schemas.gives::<PageAnswer<SecretAnswer>>()),
         ("GET", REVEAL) => {
             reads("A secret and its versions, never a value", schemas.gives::<secrets::SecretDetailAnswer>())
         }
@@ -323,7 +332,7 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             makes("Store a secret's next version", body, schemas.gives::<secrets::StoredAnswer>())
         }
         ("GET", "/v1/rotations") => {
-            reads("Rotations of secrets", schemas.gives::<Items<rotations::RotationAnswer>>())
+            reads("Rotations of secrets", schemas.gives::<PageAnswer<rotations::RotationAnswer>>())
         }
         ("GET", "/v1/rotations/{*name}") => reads("A rotation", schemas.gives::<rotations::RotationAnswer>()),
         ("POST", "/v1/rotations/{*name}") => {

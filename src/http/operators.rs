@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::admins::{ChangedAnswer, EndedAnswer};
-use super::answers::{Items, answer};
+use super::answers::{PageAnswer, answer};
 use super::guard::{Operator, operator};
-use super::input::{json, name};
+use super::input::{Wanted, json, name};
 use super::problem::Problem;
 use super::routes::Table;
 use crate::base::code;
@@ -63,9 +63,12 @@ impl From<OperatorView> for OperatorAnswer {
     }
 }
 
-async fn operators(State(desk): State<AdminDesk>, operator: Operator<ReadOperators>) -> Response<Body> {
-    let items = desk.operators(&operator.authorised).into_iter().map(OperatorAnswer::from).collect();
-    answer(StatusCode::OK, &Items { items })
+async fn operators(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadOperators>,
+    Wanted(page): Wanted,
+) -> Response<Body> {
+    answer(StatusCode::OK, &PageAnswer::<OperatorAnswer>::of(desk.operators(&operator.authorised, &page)))
 }
 
 async fn operator_named(

@@ -4,9 +4,9 @@ use axum::http::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Items, answer};
+use super::answers::{Items, PageAnswer, answer};
 use super::guard::{Operator, operator};
-use super::input::{JSON, body, name, parse_json};
+use super::input::{JSON, Wanted, body, name, parse_json};
 use super::problem::Problem;
 use super::routes::Table;
 use crate::base::limits::BODY_BYTES_MAX;
@@ -126,9 +126,12 @@ impl From<Run> for RunAnswer {
     }
 }
 
-async fn rotations(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNames>) -> Response<Body> {
-    let items: Vec<_> = desk.rotations(&operator.authorised).into_iter().map(RotationAnswer::from).collect();
-    answer(StatusCode::OK, &Items { items })
+async fn rotations(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadSecretNames>,
+    Wanted(page): Wanted,
+) -> Response<Body> {
+    answer(StatusCode::OK, &PageAnswer::<RotationAnswer>::of(desk.rotations(&operator.authorised, &page)))
 }
 
 async fn rotation(

@@ -4,10 +4,10 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Items, SecretAnswer, answer};
+use super::answers::{PageAnswer, SecretAnswer, answer};
 use super::edge::OWNER;
 use super::guard::{Operator, operator};
-use super::input::{BYTES, JSON, body, name, parse_json};
+use super::input::{BYTES, JSON, Wanted, body, name, parse_json};
 use super::problem::Problem;
 use super::rotations::ConsumerAnswer;
 use super::routes::Table;
@@ -29,9 +29,12 @@ pub(super) fn table() -> Table<AdminDesk> {
     ]
 }
 
-async fn secrets(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNames>) -> Response<Body> {
-    let items = desk.secrets(&operator.authorised).into_iter().map(SecretAnswer::from).collect();
-    answer(StatusCode::OK, &Items { items })
+async fn secrets(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadSecretNames>,
+    Wanted(page): Wanted,
+) -> Response<Body> {
+    answer(StatusCode::OK, &PageAnswer::<SecretAnswer>::of(desk.secrets(&operator.authorised, &page)))
 }
 
 #[derive(JsonSchema, Serialize)]

@@ -2,7 +2,8 @@
 //! requests under way.
 
 use keyward::base::limits::{
-    FILE_NAME_BYTES_MAX, FORM_FIELDS_MAX, HEADER_BYTES_MAX, HEADERS_MAX, PAGE_BYTES_MAX, TARGET_BYTES_MAX,
+    FILE_NAME_BYTES_MAX, FORM_FIELDS_MAX, HEADER_BYTES_MAX, HEADERS_MAX, LIST_ITEMS_MAX, PAGE_BYTES_MAX,
+    TARGET_BYTES_MAX,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -182,4 +183,33 @@ async fn a_request_under_way_at_the_stop_is_answered_and_what_was_answered_is_th
     let names: Vec<&str> =
         secrets["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["github/app", "late"]);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_of_a_limited_size() {
+    let broker = TestBroker::declared().await;
+    let operator = broker.operator();
+    let names = |page: &serde_json::Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let page = operator.get("/v1/capabilities?limit=2").await.json();
+    assert_eq!(names(&page), ["github.repo.read", "reports.publish"]);
+    let rest = operator.get("/v1/capabilities?limit=2&after=reports.publish").await.json();
+    assert_eq!(
+        (names(&rest), &rest["next_after"]),
+        (vec!["reports.read".to_owned()], &serde_json::Value::Null)
+    );
+    assert_eq!(page["next_after"], "reports.publish");
+    for path in ["agents", "capabilities", "roles", "operators", "secrets", "rotations"] {
+        let status = |query: &str| {
+            let (path, operator) = (format!("/v1/{path}?{query}"), operator.clone());
+            async move { operator.get(&path).await }
+        };
+        assert_eq!(status(&format!("limit={LIST_ITEMS_MAX}")).await.status, 200, "{path}");
+        for query in [format!("limit={}", LIST_ITEMS_MAX + 1), "limit=0".to_owned(), "page=2".to_owned()] {
+            let refused = status(&query).await;
+            assert_eq!((refused.status, refused.code().as_str()), (400, "query_invalid"), "{path}?{query}");
+        }
+    }
 }

@@ -179,8 +179,11 @@ async fn a_broker_with_100000_agents_starts_from_a_snapshot_with_every_one_of_th
     post(&broker, "/v1/agents/fleet-050000/suspend").await;
     broker.restart().await;
     assert!(snapshot(&broker).await > 0);
-    let agents = broker.operator().get("/v1/agents").await.json()["items"].as_array().unwrap().len();
-    assert_eq!(agents, 100_000);
+    let page = broker.operator().get("/v1/agents?after=fleet-098998").await.json();
+    assert_eq!(
+        (page["items"].as_array().unwrap().len(), &page["next_after"]),
+        (1_000, &json!("fleet-099998"))
+    );
     for agent in [&mut first, &mut last] {
         agent.caller.address = broker.agents();
         let token = agent.token("github.repo.read").await;
@@ -205,5 +208,7 @@ fn a_broker_with_100000_agents_is_killed_and_comes_back_with_all_that_it_acknowl
     process.kill();
     process.serve();
     assert_eq!(process.good_as("fleet", &["get", "github/app"], b""), b"hunter2");
+    let listed = process.json(&["agent", "list"])["items"].as_array().unwrap().len();
+    assert_eq!(listed, 100_001, "page by page");
     assert_eq!(process.json(&["agent", "show", "fleet-000000"])["roles"], json!(["repo-reader"]));
 }

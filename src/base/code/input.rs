@@ -56,8 +56,8 @@ super::codes! {
         "a secret value has 1 to 65,536 bytes",
         "send the value itself as the body, in a file or on standard input";
     QUERY_INVALID "query_invalid" Invalid:
-        "the query takes `after`, a sequence, and `limit`, 1 to 500",
-        "send e.g. ?after=0&limit=100";
+        "the query takes `after`, what the page before ended with, and `limit`, from 1 to what a page may have",
+        "send e.g. ?limit=100, and `next_after` of the answer as `after`: entries come 500 at most, lists 1000";
     QUERY_NOT_TAKEN "query_not_taken" Invalid:
         "this route takes nothing in the query: it would end up in logs",
         "send it in the body";

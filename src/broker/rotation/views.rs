@@ -1,5 +1,6 @@
 use super::super::desk::AdminDesk;
 use super::super::failure::Failure;
+use super::super::page::{Page, Paged};
 use super::super::world::World;
 use super::carry_on::next_of;
 use super::steer::reached;
@@ -82,12 +83,13 @@ pub struct RotationPlan {
 impl AdminDesk {
     /// All rotations within the operator's reach, by secret.
     #[must_use]
-    pub fn rotations(&self, by: &Authorised<ReadSecretNames>) -> Vec<RotationView> {
+    pub fn rotations(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> Paged<RotationView> {
         let now = self.0.clock.now();
         let scope = by.operator().scope();
         self.0.store.read(|world, _| {
             let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();
-            world.rotations.all().filter(within).map(|rotation| view(rotation, now)).collect()
+            let all = world.rotations.all().filter(within);
+            page.of(all, |rotation| rotation.declared.secret.as_str(), |rotation| view(rotation, now))
         })
     }
 
