@@ -52,13 +52,31 @@ pub(super) fn slot_key(config: &Config) -> Result<SlotKey, Failure> {
     let key = match &config.root_key {
         RootKey::File(path) => SlotKey::from_file(path),
         RootKey::Credential(name) => SlotKey::from_credential(name),
+        RootKey::Attended => return Err(attended()),
     };
     key.map_err(|error| keyring_failure(&error))
 }
 
+/// Nothing on this machine opens the keyring by itself.
+fn attended() -> Failure {
+    Failure::new(code::ROOT_KEY_UNUSABLE)
+        .because("`[root_key]` says `attended = true`: no key is on this machine")
+        .mended_by("name a key file, or a passphrase: see the verb's `--help`")
+}
+
 pub(super) fn open_keyring(config: &Config) -> Result<Keyring, Failure> {
-    let slot = slot_key(config)?;
-    Keyring::open(&keyring_path(config), &slot).map_err(|error| keyring_failure(&error))
+    open_by(config, &slot_key(config)?)
+}
+
+pub(super) fn open_by(config: &Config, key: &SlotKey) -> Result<Keyring, Failure> {
+    Keyring::open(&keyring_path(config), key).map_err(|error| not_opened(&error, key))
+}
+
+pub(super) fn not_opened(error: &KeyringError, key: &SlotKey) -> Failure {
+    match (error, key) {
+        (KeyringError::WrongKey, SlotKey::Passphrase(_)) => Failure::new(code::PASSPHRASE_WRONG),
+        _ => keyring_failure(error),
+    }
 }
 
 pub(super) fn keyring_path(config: &Config) -> PathBuf {

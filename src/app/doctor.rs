@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::assemble::{keyring_path, open_keyring};
+use super::assemble::{keyring_failure, keyring_path, open_keyring};
 use super::load;
 use super::verify::{Wanted, look};
 use crate::cli::Finding;
@@ -23,8 +23,12 @@ pub(super) fn host(config: &Path) -> Vec<Finding> {
     if let RootKey::File(file) = &config.root_key {
         findings.push(Finding::private("root key's file", file));
     }
-    let keyring = open_keyring(&config);
-    findings.push(Finding::of("keyring", &keyring, "the root key of `[root_key]` opens it"));
+    findings.push(if config.root_key == RootKey::Attended {
+        let slots = slots_of(&keyring_path(&config)).map_err(|error| keyring_failure(&error));
+        Finding::of("keyring", &slots, "it is there, and opened by hand: `keyward unseal`")
+    } else {
+        Finding::of("keyring", &open_keyring(&config), "the root key of `[root_key]` opens it")
+    });
     findings.extend(slots(&config));
     findings.push(space(&config.data_dir));
     findings.push(ledger(&config));

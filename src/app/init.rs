@@ -1,14 +1,17 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::assemble::{
-    Surroundings, assemble, broken, broker_failure, keyring_failure, keyring_path, open_keyring, private_dir,
+    Surroundings, assemble, broken, broker_failure, keyring_failure, keyring_path, open_by, private_dir,
     slot_key, tell_slots,
 };
+use super::published::publish;
+use super::server_identity::server_identity;
 use crate::base::code;
 use crate::base::{Clock, Entropy, NameError, OperatorName};
-use crate::broker::certify_operator;
+use crate::broker::{AgentDesk, certify_operator};
 use crate::cli::{Console, Failure, Identity, Kind, whoever_runs_this};
 use crate::config::{Config, RootKey};
 use crate::keyring::{Keyring, Passphrase, SlotKey};
@@ -27,7 +30,7 @@ pub struct Order<'a> {
     /// The file with the key of the root key's slot, when the configuration names a systemd credential,
     /// which only the service is given.
     pub root_key: Option<&'a Path>,
-    /// What is to open the keyring beside that key.
+    /// What is to open the keyring beside that key; of a broker that is there: what opens it.
     pub passphrase: Option<Passphrase>,
 }
 
@@ -46,16 +49,19 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
         config.root_key = RootKey::File(file.to_owned());
     }
     let config = &config;
-    let keyring = if order.reissue {
-        open_keyring(config)?
+    let (clock, entropy) = (&*surroundings.clock, &*surroundings.entropy);
+    let (keyring, key) = if order.reissue {
+        let key =
+            order.passphrase.map_or_else(|| slot_key(config), |known| Ok(SlotKey::Passphrase(known)))?;
+        (open_by(config, &key)?, key)
     } else {
-        create(config, order.passphrase, &*surroundings.clock, &*surroundings.entropy)?
+        create(config, order.passphrase, clock, entropy)?
     };
     let ledger = keyring.ledger();
     let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse).await?;
     tell_slots(&core, &whoever_runs_this()).await?;
     // What makes whoever calls the host's owner is that the keyring opens to them.
-    let keyring = open_keyring(config)?;
+    let keyring = open_by(config, &key)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| broken(&error))?;
     let key = read_request(&request).map_err(|error| broken(&error))?;
     let certified = certify_operator(&core, &keyring, operator, key).await;
@@ -67,6 +73,10 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
         authority_pem: authorities_pem(&core.issuer.authorities()),
     };
     identity.save(order.home, Kind::Operator)?;
+    // What a broker shows that starts sealed.
+    server_identity(config, &core, surroundings).await?;
+    let core = Arc::new(core);
+    publish(config, AgentDesk::new(Arc::clone(&core))).await?;
     core.store.close().await;
     Ok(json!({
         "data_dir": config.data_dir, "ledger": ledger,
@@ -94,7 +104,7 @@ fn create(
     passphrase: Option<Passphrase>,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
-) -> Result<Keyring, Failure> {
+) -> Result<(Keyring, SlotKey), Failure> {
     private_dir(&config.data_dir)?;
     let path = keyring_path(config);
     if path.exists() {
@@ -102,12 +112,18 @@ fn create(
             format!("there is a broker in `{}` already; nothing was changed", config.data_dir.display());
         return Err(Failure::new(code::INITIALISED_ALREADY).because(why));
     }
-    let slot = match &config.root_key {
+    let by_itself = match &config.root_key {
         RootKey::File(file) if !file.exists() => {
-            SlotKey::create_file(file, entropy).map_err(|error| keyring_failure(&error))?
+            Some(SlotKey::create_file(file, entropy).map_err(|error| keyring_failure(&error))?)
         }
-        RootKey::File(_) | RootKey::Credential(_) => slot_key(config)?,
+        RootKey::File(_) | RootKey::Credential(_) => Some(slot_key(config)?),
+        RootKey::Attended => None,
     };
-    let slots: Vec<SlotKey> = std::iter::once(slot).chain(passphrase.map(SlotKey::Passphrase)).collect();
-    Keyring::create(&path, &slots, clock.now(), entropy).map_err(|error| keyring_failure(&error))
+    let mut slots: Vec<SlotKey> = by_itself.into_iter().chain(passphrase.map(SlotKey::Passphrase)).collect();
+    if slots.is_empty() {
+        let why = "`[root_key]` says `attended = true`, and nothing else says what is to open the keyring";
+        return Err(Failure::usage(why, "`--passphrase`, or `--root-key-file FILE` on a medium of its own"));
+    }
+    let keyring = Keyring::create(&path, &slots, clock.now(), entropy);
+    Ok((keyring.map_err(|error| keyring_failure(&error))?, slots.swap_remove(0)))
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::assemble::{Surroundings, broken};
+use super::published::publish;
 use super::server_identity::server_identity;
-use crate::broker::Core;
+use crate::broker::{AgentDesk, Core};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::pki::tls::ServerTls;
@@ -42,6 +43,9 @@ impl Keeper {
     pub(super) async fn look(&self) {
         if let Err(failure) = self.tend_doors().await {
             tracing::error!(?failure, "the listeners could not be given what they are to show and to trust");
+        }
+        if let Err(failure) = publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await {
+            tracing::error!(?failure, "the public documents could not be kept for a sealed broker");
         }
         if let Err(failure) = self.core.keep_token_keys().await {
             tracing::error!(?failure, "the token keys could not be kept to their schedule");

@@ -3,8 +3,11 @@
 mod assemble;
 mod doctor;
 mod gate;
+mod host_socket;
 mod init;
 mod keeper;
+mod premises;
+mod published;
 mod running;
 mod serve;
 mod server_identity;
@@ -22,6 +25,7 @@ use std::process::ExitCode;
 use crate::base::code;
 use crate::cli::{self, Cli, Command, ConfigCommand, Console, Failure, InitArgs};
 use crate::config::Config;
+use crate::store::OnLostEntries;
 
 /// Runs the process: arguments in, exit code out.
 #[must_use]
@@ -47,9 +51,13 @@ pub fn main() -> ExitCode {
 async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
     match &cli.command {
         Command::Init(args) => found(&cli.home()?, args, console).await,
-        Command::Serve { config, accept_lost_entries } => {
-            serve::serve(&load(config)?, *accept_lost_entries).await
+        Command::Serve { config, sealed, accept_lost_entries } => {
+            let start = if *sealed { serve::Start::Sealed } else { serve::Start::AsConfigured };
+            let on_lost = if *accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
+            serve::serve(&load(config)?, start, on_lost).await
         }
+        Command::Seal { config } => cli::seal(&load(config)?.listen.host, console).await,
+        Command::Unseal(args) => cli::unseal(&load(&args.config)?.listen.host, args, console).await,
         Command::Doctor { config: Some(config), .. } => cli::report(&doctor::host(config), console),
         Command::Slot(command) => slots::slot(command, &Surroundings::system(), console).await,
         Command::Verify { config, data_dir, checkpoint, key } => {
@@ -104,8 +112,8 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
 async fn found(home: &Path, args: &InitArgs, console: &Console) -> Result<(), Failure> {
     let config = load(&args.config)?;
     let asked = args.passphrase || args.passphrase_file.is_some();
-    let passphrase =
-        asked.then(|| cli::new_passphrase(args.passphrase_file.as_deref(), console)).transpose()?;
+    let ask = if args.reissue_operator { cli::known_passphrase } else { cli::new_passphrase };
+    let passphrase = asked.then(|| ask(args.passphrase_file.as_deref(), console)).transpose()?;
     let order = Order {
         operator: &args.operator,
         reissue: args.reissue_operator,

@@ -1,31 +1,34 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::assemble::{FOUND, Surroundings, assemble, broken, open_keyring, tell_slots};
+use super::assemble::{FOUND, Surroundings, assemble, broken, broker_failure, open_keyring, tell_slots};
 use super::gate::{AdminGate, AgentGate};
 use super::keeper::Keeper;
+use super::premises::{OnHost, Premises};
+use super::published::publish;
 use super::server_identity::server_identity;
-use crate::base::code;
-use crate::base::limits::CONNECTIONS_WAITING_MAX;
-use crate::broker::{AdminDesk, AgentDesk, Core};
+use crate::broker::{AdminDesk, AgentDesk, Core, Unsealed, Wish};
 use crate::cli::Failure;
 use crate::config::Config;
-use crate::http::listener::{self, ConnectionCaps, Standing};
+use crate::http::listener::{self, ConnectionCaps, Course, Standing};
 use crate::http::{admin_router, agent_router};
 use crate::jobs::{Rotator, Snapshots};
-use crate::pki::tls::{Gate, ServerTls};
+use crate::keyring::Keyring;
+use crate::pki::tls::{Gate, Identity, ServerTls};
 use crate::store::OnLostEntries;
 
 /// A broker that serves.
 #[derive(Debug)]
 pub struct Running {
     core: Arc<Core>,
+    config: Config,
     agents: SocketAddr,
     admins: SocketAddr,
+    host: OnHost,
+    course: watch::Sender<Course>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
     keeper: Arc<Keeper>,
@@ -36,7 +39,7 @@ pub struct Running {
     snapshotting: JoinHandle<()>,
 }
 
-/// Opens everything, bottom to top, and serves when all of it stands.
+/// Opens everything by what `[root_key]` names, bottom to top, and serves when all of it stands.
 ///
 /// # Errors
 /// [`Failure`]; nothing listens then.
@@ -46,67 +49,119 @@ pub async fn start(
     on_lost_entries: OnLostEntries,
 ) -> Result<Running, Failure> {
     let keyring = open_keyring(config)?;
-    let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries).await?);
-    tell_slots(&core, FOUND).await?;
-    let identity = server_identity(config, &core, surroundings).await?;
-    let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
-    let authorities = core.issuer.authorities();
-    let door = |gate| {
-        let clock = Arc::clone(&surroundings.clock);
-        ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| broken(&error))
-    };
-    let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
-    let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
-    let (agent_tls, admin_tls) = (door(Arc::clone(&agent_gate))?, door(Arc::clone(&admin_gate))?);
-    let standing = |gate| Standing { gate, changed: core.standing.subscribe() };
-    let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
-    let caps = ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
-    let (agent_socket, agent_address) = bind(config.listen.agents)?;
-    let (admin_socket, admin_address) = bind(config.listen.admins)?;
-    let (stop, stopped) = watch::channel(false);
-    let listeners = [
-        tokio::spawn(listener::serve(
-            agent_socket,
-            agent_tls.config(),
-            agent_router(agents),
-            (caps, agent_standing),
-            stopped.clone(),
-            core.meters.connections("agents"),
-        )),
-        tokio::spawn(listener::serve(
-            admin_socket,
-            admin_tls.config(),
-            admin_router(admins),
-            (caps, admin_standing),
-            stopped.clone(),
-            core.meters.connections("admins"),
-        )),
-    ];
-    let keeper = Arc::new(Keeper {
-        config: config.clone(),
-        core: Arc::clone(&core),
-        surroundings: surroundings.clone(),
-        doors: [agent_tls, admin_tls],
-    });
-    let keeping = tokio::spawn(Arc::clone(&keeper).keep(stopped.clone()));
-    let rotator = Arc::new(Rotator::new(Arc::clone(&core)));
-    let rotating = tokio::spawn(Arc::clone(&rotator).work(stopped.clone()));
-    let snapshots = Arc::new(Snapshots::new(Arc::clone(&core)));
-    let snapshotting = tokio::spawn(Arc::clone(&snapshots).work(stopped));
-    tracing::info!(agents = %agent_address, admins = %admin_address, "the broker serves");
-    Ok(Running {
-        core,
-        agents: agent_address,
-        admins: admin_address,
-        stop,
-        listeners,
-        keeper,
-        keeping,
-        rotator,
-        rotating,
-        snapshots,
-        snapshotting,
-    })
+    let premises = Premises::take(config, surroundings)?;
+    let opening = Opening { config, surroundings, on_lost_entries };
+    let opened = opening.open(keyring).await?;
+    opened.on_the_word_of(&premises, None).await?;
+    opened.serve(premises, surroundings)
+}
+
+/// What a keyring is opened for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening<'a> {
+    pub(super) config: &'a Config,
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) on_lost_entries: OnLostEntries,
+}
+
+/// A broker that could serve.
+pub(super) struct Opened<'a> {
+    config: &'a Config,
+    core: Arc<Core>,
+    identity: Identity,
+}
+
+impl<'a> Opening<'a> {
+    /// Puts every room in its place.
+    pub(super) async fn open(self, keyring: Keyring) -> Result<Opened<'a>, Failure> {
+        let Self { config, surroundings, on_lost_entries } = self;
+        let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries).await?);
+        tell_slots(&core, FOUND).await?;
+        let identity = server_identity(config, &core, surroundings).await?;
+        publish(config, AgentDesk::new(Arc::clone(&core))).await?;
+        Ok(Opened { config, core, identity })
+    }
+}
+
+impl Opened<'_> {
+    /// Lets whoever is on the host reach it: before anybody else does.
+    pub(super) async fn on_the_word_of(
+        &self,
+        premises: &Premises,
+        unsealed: Option<Unsealed>,
+    ) -> Result<(), Failure> {
+        let opened = premises.host.desk.open(Arc::clone(&self.core), unsealed).await;
+        opened.map_err(|failure| broker_failure(&failure))
+    }
+
+    /// Serves.
+    pub(super) fn serve(self, premises: Premises, surroundings: &Surroundings) -> Result<Running, Failure> {
+        let Self { config, core, identity } = self;
+        let Premises { agents: agent_door, admins: admin_door, host } = premises;
+        let addresses = (agent_door.address, admin_door.address);
+        let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
+        let authorities = core.issuer.authorities();
+        let door = |gate| {
+            let clock = Arc::clone(&surroundings.clock);
+            ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| broken(&error))
+        };
+        let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
+        let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
+        let (agent_tls, admin_tls) = (door(Arc::clone(&agent_gate))?, door(Arc::clone(&admin_gate))?);
+        let standing = |gate| Standing { gate, changed: core.standing.subscribe() };
+        let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
+        let caps =
+            ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
+        let (course, followed) = watch::channel(Course::On);
+        let listeners = [
+            tokio::spawn(listener::serve(
+                agent_door.listener()?,
+                agent_tls.config(),
+                agent_router(agents),
+                (caps, agent_standing),
+                followed.clone(),
+                core.meters.connections("agents"),
+            )),
+            tokio::spawn(listener::serve(
+                admin_door.listener()?,
+                admin_tls.config(),
+                admin_router(admins),
+                (caps, admin_standing),
+                followed,
+                core.meters.connections("admins"),
+            )),
+        ];
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Arc::new(Keeper {
+            config: config.clone(),
+            core: Arc::clone(&core),
+            surroundings: surroundings.clone(),
+            doors: [agent_tls, admin_tls],
+        });
+        let keeping = tokio::spawn(Arc::clone(&keeper).keep(stopped.clone()));
+        let rotator = Arc::new(Rotator::new(Arc::clone(&core)));
+        let rotating = tokio::spawn(Arc::clone(&rotator).work(stopped.clone()));
+        let snapshots = Arc::new(Snapshots::new(Arc::clone(&core)));
+        let snapshotting = tokio::spawn(Arc::clone(&snapshots).work(stopped));
+        let (agents, admins) = addresses;
+        tracing::info!(%agents, %admins, "the broker serves");
+        Ok(Running {
+            core,
+            config: config.clone(),
+            agents,
+            admins,
+            host,
+            course,
+            stop,
+            listeners,
+            keeper,
+            keeping,
+            rotator,
+            rotating,
+            snapshots,
+            snapshotting,
+        })
+    }
 }
 
 impl Running {
@@ -138,46 +193,42 @@ impl Running {
         self.snapshots.take(&self.stop.subscribe()).await;
     }
 
+    /// Returns when whoever is on the host has told the broker to seal itself.
+    pub(super) async fn told_to_seal(&mut self) {
+        while let Some(wish) = self.host.wishes.recv().await {
+            match wish {
+                Wish::Seal => return,
+                // It came before the broker was opened, and found it open.
+                Wish::Unseal { told, .. } => drop(told),
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Stops top to bottom: no new connections, requests under way end, the ledger is closed.
     pub async fn stop(self) {
+        self.end(Course::Drain).await;
+    }
+
+    /// The same, with all connections cut.
+    pub(super) async fn cut(self) {
+        self.end(Course::Cut).await;
+    }
+
+    async fn end(self, course: Course) {
         tracing::info!("the broker stops");
+        self.course.send_replace(course);
         self.stop.send_replace(true);
         for task in self.listeners.into_iter().chain([self.keeping, self.rotating, self.snapshotting]) {
             if task.await.is_err() {
                 tracing::error!("a listener, or a job, had panicked");
             }
         }
+        if let Err(failure) = publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await {
+            tracing::warn!(?failure, "the public documents could not be kept for a sealed broker");
+        }
+        self.host.leave().await;
         self.core.store.close().await;
         tracing::info!("the ledger is closed");
-    }
-}
-
-fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
-    let refuse = |error: std::io::Error| {
-        let why = format!("{address} cannot be listened on: {}", error.kind());
-        Failure::new(code::LISTEN_FAILED).because(why)
-    };
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(refuse)?;
-    // A broker that was restarted takes its address again, although connections of before still linger.
-    socket.set_reuseaddr(true).and_then(|()| socket.bind(address)).map_err(refuse)?;
-    let listener = socket.listen(CONNECTIONS_WAITING_MAX).map_err(refuse)?;
-    let bound = listener.local_addr().map_err(refuse)?;
-    Ok((listener, bound))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpStream;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_storm_of_connections_waits_to_be_accepted_and_is_not_turned_away() {
-        let (_listener, address) = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        // Nobody accepts. What the queue does not take would try again a second later, and then later still.
-        let wait = std::time::Duration::from_millis(900);
-        let storm: Vec<_> = (0..1000).map(|_| TcpStream::connect_timeout(&address, wait).unwrap()).collect();
-        assert_eq!(storm.len(), 1000);
     }
 }

@@ -1,25 +1,135 @@
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::assemble::{Surroundings, broken};
-use super::running::start;
+use super::assemble::{Surroundings, broken, keyring_failure, keyring_path};
+use super::premises::{Premises, SealedDoors};
+use super::running::{Opened, Opening, Running, start};
+use crate::base::code;
+use crate::broker::{self, Unsealed, Wish};
 use crate::cli::Failure;
-use crate::config::{Config, LogFormat, LogLevel};
+use crate::config::{Config, LogFormat, LogLevel, RootKey};
+use crate::keyring::{Keyring, KeyringError, SlotKey, slots_of};
 use crate::store::OnLostEntries;
 use crate::telemetry::{self, LineForm, Protection};
 
+/// How a broker starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Start {
+    /// As the configuration says: by the key that it names, or sealed.
+    AsConfigured,
+    /// Sealed, whatever the configuration names.
+    Sealed,
+}
+
 /// Runs the broker until it is told to stop.
-pub(super) async fn serve(config: &Config, accept_lost_entries: bool) -> Result<(), Failure> {
+pub(super) async fn serve(
+    config: &Config,
+    start_as: Start,
+    on_lost_entries: OnLostEntries,
+) -> Result<(), Failure> {
     log(config)?;
     harden();
-    let on_lost = if accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
-    let running = start(config, &Surroundings::system(), on_lost).await?;
     let mut told = Told::listen()?;
-    told.wait().await;
+    let surroundings = Surroundings::system();
+    let opening = Opening { config, surroundings: &surroundings, on_lost_entries };
+    let mut running = match (start_as, &config.root_key) {
+        (Start::AsConfigured, RootKey::File(_) | RootKey::Credential(_)) => {
+            start(config, &surroundings, on_lost_entries).await?
+        }
+        (Start::Sealed, _) | (_, RootKey::Attended) => match sealed(opening, &mut told).await? {
+            Some(running) => running,
+            None => return Ok(()),
+        },
+    };
+    tokio::select! {
+        () = told.wait() => {}
+        () = running.told_to_seal() => {
+            running.cut().await;
+            return Err(start_anew_sealed());
+        }
+    }
     tokio::select! {
         () = running.stop() => {}
         () = told.wait() => tracing::warn!("told again: the broker ends without waiting"),
     }
     Ok(())
+}
+
+/// Waits, without any key, until somebody on the host unseals the broker: `None` when it is told to stop
+/// before.
+async fn sealed(opening: Opening<'_>, told: &mut Told) -> Result<Option<Running>, Failure> {
+    let Opening { config, surroundings, .. } = opening;
+    slots_of(&keyring_path(config)).map_err(|error| keyring_failure(&error))?;
+    let mut premises = Premises::take(config, surroundings)?;
+    let doors = SealedDoors::open(config, &premises, surroundings)?;
+    tracing::info!(socket = %config.listen.host.display(), "the broker is sealed, and waits for `keyward unseal`");
+    let (opened, answer) = loop {
+        let wish = tokio::select! {
+            wish = premises.host.wishes.recv() => wish,
+            () = told.wait() => None,
+        };
+        match wish {
+            Some(Wish::Unseal { key, unsealed, told }) => {
+                match unseal(opening, &premises, (key, unsealed)).await {
+                    Ok(opened) => break (opened, told),
+                    Err(failure) => drop(told.send(Err(failure))),
+                }
+            }
+            Some(Wish::Seal) => {}
+            None => {
+                doors.close().await;
+                premises.host.leave().await;
+                return Ok(None);
+            }
+        }
+    };
+    doors.close().await;
+    let running = opened.serve(premises, surroundings)?;
+    // Whoever has hung up meanwhile finds the broker open.
+    drop(answer.send(Ok(())));
+    Ok(Some(running))
+}
+
+async fn unseal<'a>(
+    opening: Opening<'a>,
+    premises: &Premises,
+    (key, unsealed): (SlotKey, Unsealed),
+) -> Result<Opened<'a>, broker::Failure> {
+    let path = keyring_path(opening.config);
+    // Stretching a passphrase is no work for a thread that others wait for.
+    let keyring = tokio::task::spawn_blocking(move || Keyring::open(&path, &key)).await;
+    let keyring =
+        keyring.map_err(|error| could_not_start(&broken(&error)))?.map_err(|error| match error {
+            KeyringError::WrongKey => broker::Failure::new(code::UNSEAL_REFUSED),
+            error => could_not_start(&keyring_failure(&error)),
+        })?;
+    let opened = opening.open(keyring).await.map_err(|failure| could_not_start(&failure))?;
+    let let_in = opened.on_the_word_of(premises, Some(unsealed)).await;
+    let_in.map(|()| opened).map_err(|failure| could_not_start(&failure))
+}
+
+fn could_not_start(failure: &Failure) -> broker::Failure {
+    tracing::error!(?failure, "the broker could not start, and stays sealed");
+    broker::Failure::new(code::UNSEAL_FAILED).because(format!("{}: {}", failure.code(), failure.why()))
+}
+
+/// Puts a process in the place of this one, by the same name and with the same arguments, that has never
+/// held a key: whatever was in memory, on a stack or in a register goes with this process's memory, and
+/// nobody has to be believed to have wiped it.
+fn start_anew_sealed() -> Failure {
+    let sealed = OsStr::new("--sealed");
+    let mut args: Vec<OsString> = env::args_os().collect();
+    let name = if args.is_empty() { OsString::from("keyward") } else { args.remove(0) };
+    if !args.iter().any(|arg| arg == sealed) {
+        args.push(sealed.to_owned());
+    }
+    // The program as it is running, also when another version lies in its place by now.
+    let error = Command::new("/proc/self/exe").arg0(name).args(args).exec();
+    broken(&error)
 }
 
 fn log(config: &Config) -> Result<(), Failure> {

@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::issuance::ServerPlan;
 use crate::pki::tls::Identity;
 use crate::pki::{
-    ServerCertificate, certificate_from_pem, certificate_pem, new_key_and_request, read_request,
-    request_for_key,
+    ServerCertificate, certificate_from_pem, certificate_pem, certificates_from_pem, new_key_and_request,
+    read_request, request_for_key,
 };
 
 use super::assemble::{Surroundings, broken, broker_failure, private_dir};
@@ -59,6 +59,16 @@ pub(super) async fn server_identity(
     Ok(Identity { chain: chain.collect(), key_pem })
 }
 
+/// The broker's own TLS identity as a sealed broker has it: what lies there, and the authorities as they
+/// were last published; none before the first start.
+pub(super) fn sealed_identity(config: &Config, authorities_pem: &str) -> Option<Identity> {
+    let dir = config.data_dir.join("tls");
+    let key_pem = read(&dir.join("server.key")).map(Sensitive::new).ok()?;
+    let leaf = kept(&dir.join("server.pem"))?;
+    let authorities = certificates_from_pem(authorities_pem).unwrap_or_default();
+    Some(Identity { chain: std::iter::once(leaf).chain(authorities).collect(), key_pem })
+}
+
 fn kept(path: &Path) -> Option<Vec<u8>> {
     fs::read_to_string(path).ok().and_then(|pem| certificate_from_pem(&pem).ok())
 }
@@ -79,7 +89,7 @@ fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
 }
 
 /// Puts `bytes` in the place of whatever `path` was, whole or not at all, for its owner alone.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let fresh: PathBuf = path.with_extension("new");
     let write = || -> io::Result<()> {
         if fresh.exists() {

@@ -3,7 +3,9 @@ use std::sync::PoisonError;
 
 use serde_json::json;
 
-use super::assemble::{FOUND, Surroundings, assemble, keyring_failure, keyring_path, slot_key, tell_slots};
+use super::assemble::{
+    FOUND, Surroundings, assemble, keyring_failure, keyring_path, not_opened, open_by, slot_key, tell_slots,
+};
 use super::load;
 use super::slot_keys::{new_key, one_from_standard_input, opening_handed, opening_key};
 use crate::base::code;
@@ -167,13 +169,6 @@ fn check(opening: &OpeningArgs, console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
-fn not_opened(error: &KeyringError, key: &SlotKey) -> Failure {
-    match (error, key) {
-        (KeyringError::WrongKey, SlotKey::Passphrase(_)) => Failure::new(code::PASSPHRASE_WRONG),
-        _ => keyring_failure(error),
-    }
-}
-
 /// Carries `change` out on the keyring that `opened_by` opens, and says so on the ledger.
 async fn changed<T>(
     config: &Config,
@@ -182,7 +177,7 @@ async fn changed<T>(
     change: &dyn Fn(&Keyring, &Path) -> Result<T, KeyringError>,
 ) -> Result<T, Failure> {
     let path = keyring_path(config);
-    let keyring = Keyring::open(&path, opened_by).map_err(|error| not_opened(&error, opened_by))?;
+    let keyring = open_by(config, opened_by)?;
     // The store holds the lock of the data directory from here to its end.
     let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse).await?;
     // What others did before is not put down to this change.
@@ -246,6 +241,7 @@ fn warn_of_start(config: &Config, console: &Console) {
     let named = match &config.root_key {
         RootKey::File(file) => format!("the file `{}`", file.display()),
         RootKey::Credential(name) => format!("the credential `{name}`"),
+        RootKey::Attended => return,
     };
     console.say(&format!(
         "note: {named} of `[root_key]` does not open the keyring here: the broker starts with that alone"

@@ -6,7 +6,7 @@ use super::assemble::{broken, broker_failure, keyring_failure, open_keyring};
 use crate::base::code;
 use crate::broker::checkpoint_key;
 use crate::cli::{Console, Failure};
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::custody::CheckpointKeyTurned;
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
@@ -36,6 +36,9 @@ pub(super) struct Seen {
 /// Checks the ledger below a data directory without the broker, and without writing anything.
 pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
     let (dir, ledger, keys, verifier) = match (wanted.config, wanted.data_dir) {
+        (Some(Config { data_dir, root_key: RootKey::Attended, .. }), _) => {
+            (data_dir.as_path(), None, None, None)
+        }
         (Some(config), _) => {
             let keyring = open_keyring(config)?;
             let keys: DeltaKeys = delta_keys(&keyring).map_err(|error| keyring_failure(&error))?;

@@ -1,13 +1,16 @@
 //! Who is calling. Makes the proofs [`AgentPrincipal`], [`ResourceServerPrincipal`], [`RenewingAgent`],
-//! [`OperatorPrincipal`] and [`BoundToken`].
+//! [`OperatorPrincipal`], [`HostPrincipal`] and [`BoundToken`].
 //!
 //! An identity comes from the certificate of the connection and from nothing else: no header, no
-//! body. It is judged against the live records on every request.
+//! body. It is judged against the live records on every request. On the socket of the broker's host
+//! the kernel says whose process is at the other end.
 
+mod host;
 mod presented;
 mod principal;
 mod resource_server;
 
+pub use host::{HostPrincipal, host};
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{
     AgentPrincipal, AuthnError, OperatorPrincipal, Records, RenewingAgent, Timeliness, agent, operator,

@@ -38,6 +38,9 @@ pub enum AuthnError {
     /// Nobody holds it any more: the agent or operator is gone, or this instance is.
     #[error("no agent or operator of this broker holds this certificate")]
     Unknown,
+    /// The process at the other end of the host's socket is neither root's nor the broker's own user's.
+    #[error("the socket on the broker's host is for root and for the broker's own user")]
+    NotFromHost,
 }
 
 /// An agent, proved by the certificate of its connection and found in the registry just now.

@@ -23,6 +23,14 @@ pub const SECRET_VERSIONS_MAX: u32 = 10_000;
 pub const PASSPHRASE_CHARS_MIN: usize = 15;
 /// Longest passphrase, in bytes: beyond any that somebody types, and nothing to stretch for long.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
+/// How often somebody may try to unseal, at once.
+pub const UNSEAL_TRIES_MAX: u32 = 5;
+/// The same in a minute, in the long run: whoever guesses has the cost of each guess on top.
+pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
+/// Largest request to unseal, in bytes: room for the shares of a quorum.
+pub const UNSEAL_BYTES_MAX: usize = 16 * 1024;
+/// Most connections to the socket on the host.
+pub const HOST_CONNECTIONS_MAX: usize = 16;
 /// Most slots of a keyring: each one of a passphrase is stretched in turn.
 pub const SLOTS_MAX: usize = 8;
 /// Most shares of a slot: people who can be brought together, and a ceremony that ends.

@@ -3,7 +3,7 @@ use super::failure::Failure;
 use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::custody::{CheckpointKeyTurned, SlotsChanged};
+use crate::custody::{BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, SlotsChanged};
 use crate::ledger::Kind;
 use crate::operators::{
     OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
@@ -138,6 +138,8 @@ const EVENTS: &[(Kind, &str)] = known![
     RevocationChanged<'_>,
     SlotsChanged<'_>,
     SnapshotTaken,
+    BrokerUnsealed,
+    BrokerSealed,
 ];
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ impl From<AuthnError> for Failure {
             AuthnError::Revoked => code::CERTIFICATE_REVOKED,
             AuthnError::AuthorityRevoked => code::AUTHORITY_REVOKED,
             AuthnError::Unknown => code::CERTIFICATE_UNKNOWN,
+            AuthnError::NotFromHost => code::NOT_FROM_HOST,
         };
         Self::new(code).because(error.to_string())
     }

@@ -1,7 +1,8 @@
 //! The use cases, one file each: the only place where rooms meet.
 //!
-//! Two desks face the outside: an agent's request reaches [`AgentDesk`] and has no way to what
-//! [`AdminDesk`] does. Nothing here knows HTTP.
+//! Three desks face the outside: an agent's request reaches [`AgentDesk`] and has no way to what
+//! [`AdminDesk`] does, nor either of them to what [`HostDesk`] does for whoever is on the broker's host.
+//! Nothing here knows HTTP.
 
 mod admit_operator;
 mod apply;
@@ -13,6 +14,7 @@ mod custody;
 mod desk;
 mod enrol;
 mod failure;
+mod host;
 mod introspect;
 mod invite;
 mod mint;
@@ -41,6 +43,7 @@ pub use custody::record_slots;
 pub use desk::{AdminDesk, AgentDesk, Core, Settings};
 pub use enrol::EnrolInput;
 pub use failure::Failure;
+pub use host::{HostDesk, HostState, Unsealed, Wish};
 pub use invite::{Invitation, InviteInput};
 pub use mint::MintInput;
 pub use operators::{OperatorInvitation, OperatorInviteInput, OperatorState, OperatorView};

@@ -11,6 +11,7 @@ use super::nouns::{
     AgentCommand, AuditCommand, CertCommand, ConfigCommand, InitArgs, ListCommand, OperatorCommand,
     RotationCommand, SecretCommand,
 };
+use super::sealing::UnsealArgs;
 use super::slot_args::SlotCommand;
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
@@ -58,10 +59,21 @@ pub enum Command {
         /// The configuration
         #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
         config: PathBuf,
+        /// Start sealed, and wait for `keyward unseal`, although a key is at hand
+        #[arg(long)]
+        sealed: bool,
         /// Go on although the ledger has lost entries that were acknowledged: an operator has looked
         #[arg(long)]
         accept_lost_entries: bool,
     },
+    /// On the broker's host: have the running broker stop serving and let go of every key, until it is unsealed
+    Seal {
+        /// The configuration: names the socket on the host
+        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// On the broker's host: open the keyring of a sealed broker, so that it serves
+    Unseal(UnsealArgs),
     /// Play the whole path against a real broker on this machine's loopback
     Demo,
     /// Run a broker to try things on, with example agents enrolled, until Ctrl-C; nothing of it stays

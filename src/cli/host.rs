@@ -3,3 +3,9 @@
 pub fn whoever_runs_this() -> String {
     format!("host uid {}", rustix::process::getuid().as_raw())
 }
+
+/// The user that this process runs as.
+#[must_use]
+pub fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}

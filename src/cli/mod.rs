@@ -16,6 +16,7 @@ mod doctor;
 mod failure;
 mod help;
 mod host;
+mod host_client;
 mod identity;
 mod input;
 mod join;
@@ -29,6 +30,7 @@ mod pending;
 mod renew;
 mod rotation;
 mod run;
+mod sealing;
 mod secret;
 mod shares;
 mod signing_keys;
@@ -41,11 +43,12 @@ pub use console::Console;
 pub use doctor::{Finding, report};
 pub use failure::Failure;
 pub use help::{completions, help, man, reference};
-pub use host::whoever_runs_this;
+pub use host::{own_uid, whoever_runs_this};
 pub use identity::{Identity, Kind, default_home};
 pub use input::not_an_argument;
 pub use nouns::{ConfigCommand, InitArgs};
 pub use passphrase::{known_passphrase, new_passphrase};
+pub use sealing::{UnsealArgs, seal, unseal};
 pub use shares::{hand_out, known_shares, shares_failure};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, SlotCommand};
 
@@ -110,6 +113,8 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Init(_)
         | Command::Slot(_)
         | Command::Serve { .. }
+        | Command::Seal { .. }
+        | Command::Unseal(_)
         | Command::Verify { .. }
         | Command::Config(_)
         | Command::Help { .. }

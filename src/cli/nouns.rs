@@ -295,11 +295,12 @@ pub struct InitArgs {
     /// The file with the root key's key, made when it is missing; for a configuration that names a credential
     #[arg(long, value_name = "FILE")]
     pub root_key_file: Option<PathBuf>,
-    /// Beside that key: a passphrase that opens the keyring too, from a prompt or standard input
-    #[arg(long, conflicts_with = "reissue_operator")]
+    /// A passphrase that is to open the keyring, beside that key or instead of one, from a prompt or standard
+    /// input; with --reissue-operator: that opens it
+    #[arg(long)]
     pub passphrase: bool,
     /// The passphrase in this file (`-`: standard input)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["reissue_operator", "passphrase"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase")]
     pub passphrase_file: Option<PathBuf>,
     /// On a broker that is there and stopped: give the operator a new certificate
     #[arg(long)]

@@ -36,7 +36,7 @@ pub fn new_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphra
 }
 
 /// A passphrase and the line break at its end.
-const TYPED_BYTES_MAX: usize = PASSPHRASE_BYTES_MAX + 2;
+pub(super) const TYPED_BYTES_MAX: usize = PASSPHRASE_BYTES_MAX + 2;
 
 fn refused(error: &PassphraseError) -> Failure {
     Failure::new(code::PASSPHRASE_REFUSED).because(error.to_string())

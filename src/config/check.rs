@@ -44,12 +44,14 @@ pub struct Config {
 }
 
 /// Where the broker listens.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Listen {
     /// For agents.
     pub agents: SocketAddr,
     /// For operators.
     pub admins: SocketAddr,
+    /// For whoever is on the host: a Unix socket.
+    pub host: PathBuf,
 }
 
 /// What the broker calls itself.
@@ -70,6 +72,8 @@ pub enum RootKey {
     File(PathBuf),
     /// A systemd credential.
     Credential(String),
+    /// Nothing on this machine: the broker starts sealed, and somebody unseals it.
+    Attended,
 }
 
 /// Lives of certificates.
@@ -213,6 +217,8 @@ const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const CHECKPOINT_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=315_360_000;
 const CONNECTIONS: RangeInclusive<i64> = 1..=65_536;
 const RATES: RangeInclusive<i64> = 1..=1_000_000;
+/// What the kernel takes as the path of a Unix socket (`unix(7)`: 108 bytes with the NUL at its end).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 impl Check<'_> {
     fn fault(&self, offset: usize, message: &str) -> ConfigError {
@@ -237,8 +243,9 @@ impl Check<'_> {
         let listen = Listen {
             agents: self.socket(raw.listen.agents.as_ref(), "0.0.0.0:8443")?,
             admins: self.socket(raw.listen.admins.as_ref(), "127.0.0.1:8444")?,
+            host: self.host_socket(raw.listen.host.as_ref(), &data_dir)?,
         };
-        let server = self.server(&raw, listen)?;
+        let server = self.server(&raw, &listen)?;
         let connections = self.connections(&raw.connections)?;
         Ok(Config {
             trust_domain,
@@ -343,7 +350,22 @@ impl Check<'_> {
         text.parse().map_err(|_| self.fault(offset, "must be an IP address and a port, e.g. `0.0.0.0:8443`"))
     }
 
-    fn server(&self, raw: &Raw, listen: Listen) -> Result<Server, ConfigError> {
+    fn host_socket(&self, given: Option<&Spanned<PathBuf>>, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+        let path = given.map_or_else(|| data_dir.join("host.sock"), |path| path.get_ref().clone());
+        let offset = given.map_or(0, |path| path.span().start);
+        if !path.is_absolute() {
+            return Err(self.fault(offset, "`host` must be an absolute path"));
+        }
+        if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            let why = format!(
+                "the path of the host's socket is longer than {SOCKET_PATH_BYTES_MAX} bytes: name a shorter one as `host` in `[listen]`"
+            );
+            return Err(self.fault(offset, &why));
+        }
+        Ok(path)
+    }
+
+    fn server(&self, raw: &Raw, listen: &Listen) -> Result<Server, ConfigError> {
         let mut names = Vec::new();
         match &raw.server.names {
             None => names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]),
@@ -387,14 +409,21 @@ impl Check<'_> {
 
     fn root_key(&self, raw: &Raw) -> Result<RootKey, ConfigError> {
         let given = raw.root_key.get_ref();
-        match (&given.file, &given.credential) {
-            (Some(file), None) if file.get_ref().is_absolute() => Ok(RootKey::File(file.get_ref().clone())),
-            (Some(file), None) => Err(self.refuse(file, "`file` must be an absolute path")),
-            (None, Some(name)) if is_plain(name.get_ref()) => Ok(RootKey::Credential(name.get_ref().clone())),
-            (None, Some(name)) => Err(self.refuse(name, "must be a plain credential name")),
-            (Some(_), Some(_)) | (None, None) => {
-                Err(self.refuse(&raw.root_key, "`[root_key]` takes either `file` or `credential`"))
+        let attended = given.attended.as_ref().is_some_and(|attended| *attended.get_ref());
+        match (&given.file, &given.credential, attended) {
+            (Some(file), None, false) if file.get_ref().is_absolute() => {
+                Ok(RootKey::File(file.get_ref().clone()))
             }
+            (Some(file), None, false) => Err(self.refuse(file, "`file` must be an absolute path")),
+            (None, Some(name), false) if is_plain(name.get_ref()) => {
+                Ok(RootKey::Credential(name.get_ref().clone()))
+            }
+            (None, Some(name), false) => Err(self.refuse(name, "must be a plain credential name")),
+            (None, None, true) => Ok(RootKey::Attended),
+            (Some(_), _, _) | (_, Some(_), _) | (None, None, false) => Err(self.refuse(
+                &raw.root_key,
+                "`[root_key]` takes one of `file`, `credential` and `attended = true`",
+            )),
         }
     }
 }

@@ -63,6 +63,7 @@ pub(super) struct Raw {
 pub(super) struct RawListen {
     pub(super) agents: Option<Spanned<String>>,
     pub(super) admins: Option<Spanned<String>>,
+    pub(super) host: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -78,6 +79,7 @@ pub(super) struct RawServer {
 pub(super) struct RawRootKey {
     pub(super) file: Option<Spanned<PathBuf>>,
     pub(super) credential: Option<Spanned<String>>,
+    pub(super) attended: Option<Spanned<bool>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,7 +1,10 @@
-//! Who holds a way to the root key, and which key signs checkpoints: what the ledger knows of the keyring.
+//! Who holds a way to the root key, who used one to unseal, and which key signs checkpoints: what the
+//! ledger knows of the keyring.
 //!
 //! Knows a slot by its id and kind, and nothing that would open one. Never changes the keyring.
 
+mod sealing;
 mod state;
 
+pub use sealing::{BrokerSealed, BrokerUnsealed};
 pub use state::{CheckpointKeyTurned, Custody, Effect, KnownSlot, SlotsChanged, keys};

@@ -48,6 +48,11 @@ pub fn agent_router(desk: AgentDesk) -> Router {
         .with_state(desk)
 }
 
+/// The same without limits, names and meters: for the broker to ask itself.
+pub(super) fn document_router(desk: AgentDesk) -> Router {
+    build(table()).with_state(desk)
+}
+
 fn table() -> Table<AgentDesk> {
     use Caller::{Agent, Enrolled, Public};
     let mut table: Table<AgentDesk> = vec![
@@ -84,7 +89,7 @@ async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem
     if desk.is_ready() { Ok(answer(StatusCode::OK, &Status { status: "ok" })) } else { Err(not_ready()) }
 }
 
-async fn document() -> Response<Body> {
+pub(super) async fn document() -> Response<Body> {
     // Made once: it is the same for as long as the program runs.
     static DOCUMENT: LazyLock<Option<Value>> =
         LazyLock::new(|| openapi("Keyward, for agents", &agent_routes()));

@@ -1,4 +1,4 @@
-//! The accept loop of both listeners: TCP in, TLS handshake, one task a connection.
+//! The accept loop of the listeners for agents and operators: TCP in, TLS handshake, one task a connection.
 //!
 //! A silent or hostile peer costs a bounded share of everything: a place under its own cap and the
 //! common one, a bounded wait for its handshake, its header and its reading, a bounded header.
@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -17,7 +18,7 @@ use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -79,13 +80,39 @@ impl Standing {
     }
 }
 
-/// Counts its connections in `level`. Accepts until `stop` turns true, then lets requests under way end for `DRAIN_WAIT_S`.
+/// Whether a listener goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Course {
+    /// It does.
+    On,
+    /// It accepts nobody any more, and lets requests under way end for `DRAIN_WAIT_S`.
+    Drain,
+    /// The same for `CUT_WAIT_S`.
+    Cut,
+}
+
+impl Course {
+    const fn wait(self) -> Duration {
+        match self {
+            Self::On | Self::Drain => Duration::from_secs(DRAIN_WAIT_S),
+            Self::Cut => Duration::from_secs(CUT_WAIT_S),
+        }
+    }
+
+    /// Returns when the listener is to stop, with how.
+    pub(super) async fn stopped(course: &mut watch::Receiver<Self>) -> Self {
+        let stopped = course.wait_for(|course| *course != Self::On).await;
+        stopped.map_or(Self::Cut, |course| *course)
+    }
+}
+
+/// Counts its connections in `level`. Accepts until it is told to stop, and returns when the last connection has ended.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
     (caps, standing): (ConnectionCaps, Standing),
-    mut stop: watch::Receiver<bool>,
+    mut course: watch::Receiver<Course>,
     level: Level,
 ) {
     let places = Places::new(caps);
@@ -95,7 +122,7 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = Course::stopped(&mut course) => break,
         };
         match accepted {
             Ok((stream, address)) => {
@@ -104,10 +131,10 @@ pub async fn serve(
                     continue;
                 };
                 let (acceptor, router, open) = (acceptor.clone(), router.clone(), open.clone());
-                let (stop, standing, counted) = (stop.clone(), standing.clone(), level.enter());
+                let (course, standing, counted) = (course.clone(), standing.clone(), level.enter());
                 tokio::spawn(async move {
-                    if let Some(stream) = handshake(stream, address, &acceptor, stop.clone()).await {
-                        connection(stream, address, router, (stop, standing)).await;
+                    if let Some(stream) = handshake(stream, address, &acceptor, course.clone()).await {
+                        connection(stream, address, router, (course, standing)).await;
                     }
                     drop((place, open, counted));
                 });
@@ -116,14 +143,12 @@ pub async fn serve(
         }
     }
     drop((listener, open));
-    let drained = tokio::time::timeout(Duration::from_secs(DRAIN_WAIT_S), all_ended.recv()).await;
-    if drained.is_err() {
-        tracing::warn!("some connections had not ended when the broker stopped");
-    }
+    // Each of them ends in time by itself.
+    all_ended.recv().await;
 }
 
 /// Out of file descriptors or memory, most likely: accepting at once again would spin.
-async fn back_off(error: &io::Error) {
+pub(super) async fn back_off(error: &io::Error) {
     tracing::warn!(%error, "a connection could not be accepted");
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
@@ -134,14 +159,14 @@ async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: &TlsAcceptor,
-    mut stop: watch::Receiver<bool>,
+    mut course: watch::Receiver<Course>,
 ) -> Option<TlsStream<TcpStream>> {
     // Small answers must not wait for one another; a socket that refuses this still works.
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(wait, acceptor.accept(stream).into_fallible()) => shaken.ok()?,
-        _ = stop.wait_for(|stop| *stop) => return None,
+        _ = Course::stopped(&mut course) => return None,
     };
     match shaken {
         Ok(stream) => Some(stream),
@@ -167,7 +192,7 @@ async fn connection(
     stream: TlsStream<TcpStream>,
     address: SocketAddr,
     router: Router,
-    (mut stop, standing): (watch::Receiver<bool>, Standing),
+    (course, standing): (watch::Receiver<Course>, Standing),
 ) {
     let certificate = match stream.get_ref().1.peer_certificates() {
         None | Some([]) => None,
@@ -179,6 +204,20 @@ async fn connection(
     };
     let lost = standing.lost(certificate.clone());
     let peer = Peer { certificate, address };
+    converse(stream, (peer, address.ip()), router, (course, lost)).await;
+}
+
+/// HTTP over `stream` with `peer`, whom the log calls `who`, until either side ends it, the listener stops, or the
+/// peer is `lost`.
+pub(super) async fn converse<S, P>(
+    stream: S,
+    (peer, who): (P, impl fmt::Display),
+    router: Router,
+    (mut course, lost): (watch::Receiver<Course>, impl Future<Output = ()>),
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Clone + Send + Sync + 'static,
+{
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(Body::new))
@@ -194,19 +233,22 @@ async fn connection(
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         served = serving.as_mut() => served,
-        () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+        course = Course::stopped(&mut course) => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::time::timeout(course.wait(), serving).await.unwrap_or_else(|_| {
+                tracing::warn!(peer = %who, "a connection is cut: its request had not ended when the listener stopped");
+                Ok(())
+            })
         }
         () = lost => {
-            tracing::info!(peer = %address.ip(), "a connection is cut: its holder may not act any more");
+            tracing::info!(peer = %who, "a connection is cut: its holder may not act any more");
             // An answer that is under way was decided before, and may be that of this very act.
             serving.as_mut().graceful_shutdown();
             tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = served {
-        tracing::debug!(peer = %address.ip(), %error, "a connection ended early");
+        tracing::debug!(peer = %who, %error, "a connection ended early");
     }
 }
 

@@ -1,16 +1,20 @@
-//! The two listeners: from bytes to typed input, and from outcomes to responses.
+//! The listeners: from bytes to typed input, and from outcomes to responses.
 //!
 //! The agent router's state is an [`AgentDesk`](crate::broker::AgentDesk), the admin router's an
-//! [`AdminDesk`](crate::broker::AdminDesk): an agent's request has no way to an admin use case.
+//! [`AdminDesk`](crate::broker::AdminDesk), that of the host's socket a
+//! [`HostDesk`](crate::broker::HostDesk): a request has no way to another's use cases.
 //! Text is parsed here, once, into typed values; only this room knows status codes.
 
 mod admins;
 mod agents;
 mod answers;
 mod discovery;
+mod documents;
 mod edge;
 mod enrolment;
 mod guard;
+mod host;
+mod host_listener;
 mod input;
 mod introspection;
 pub mod listener;
@@ -20,13 +24,18 @@ mod problem;
 mod repeat;
 mod rotations;
 mod routes;
+mod sealed;
 mod secrets;
 mod signing_keys;
 mod stall;
 
 pub use admins::{admin_router, admin_routes};
 pub use agents::{agent_router, agent_routes};
+pub use documents::Documents;
+pub use host::{host_router, host_routes};
+pub use host_listener::{HostPeer, serve_host};
 pub use openapi::openapi;
 pub use problem::Problem;
 pub use repeat::{ONCE_ROUTES, SAFE_ROUTES};
 pub use routes::{Caller, Route};
+pub use sealed::{Sealed, sealed_router};

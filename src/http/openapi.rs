@@ -13,7 +13,7 @@ use super::input::{BYTES, FORM, JSON, LISTS};
 use super::problem::{OAuthBody, ProblemBody};
 use super::repeat::ONCE_ROUTES;
 use super::routes::{Caller, Route};
-use super::{admins, agents, discovery, introspection, operators, rotations, secrets, signing_keys};
+use super::{admins, agents, discovery, host, introspection, operators, rotations, secrets, signing_keys};
 use crate::base::limits::{LIST_ITEMS_MAX, PAGE_ENTRIES_MAX};
 use crate::token::KeySet;
 
@@ -135,7 +135,8 @@ fn operation(route: &Route, shape: &Shape, refusal: &Value) -> Value {
 
 fn security(route: &Route) -> Value {
     match route.caller {
-        Caller::Public => json!([]),
+        // Of the host's socket the kernel says who calls.
+        Caller::Public | Caller::Host => json!([]),
         Caller::Agent if route.path == REVEAL => json!([{ "certificate": [], "token": [] }]),
         Caller::Agent | Caller::ResourceServer | Caller::Enrolled | Caller::Operator(_) => {
             json!([{ "certificate": [] }])
@@ -209,6 +210,7 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             let body = schemas.takes::<RenewBody>();
             makes("Renew one's own certificate", body, schemas.gives::<IdentityAnswer>())
         }
+        _ if route.caller == Caller::Host => shape_for_host(route, schemas),
         _ if route.caller.is_operator() => shape_for_operators(route, schemas),
         _ => shape_for_agents(route, schemas),
     }
@@ -305,6 +307,19 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             reads("Revoke, suspend or resume", schemas.gives::<admins::EndedAnswer>())
         }
         _ => shape_for_secrets(route, schemas),
+    }
+}
+
+fn shape_for_host(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
+    let does = |summary, body, answer| Some(Shape { summary, body, status: 200, answer });
+    match (route.method, route.path) {
+        ("GET", "/v1/state") => does("How the broker stands", None, schemas.gives::<host::StateAnswer>()),
+        ("POST", "/v1/seal") => does("Seal the broker", None, schemas.gives::<host::StateAnswer>()),
+        ("POST", "/v1/unseal") => {
+            let body = schemas.takes::<host::UnsealBody>();
+            does("Open the keyring, and serve", body, schemas.gives::<host::StateAnswer>())
+        }
+        _ => None,
     }
 }
 

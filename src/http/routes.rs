@@ -16,6 +16,8 @@ pub enum Caller {
     Enrolled,
     /// An operator with a live certificate, and with what the route needs.
     Operator(Need),
+    /// A process of root's, or of the broker's own user, on the broker's host.
+    Host,
 }
 
 impl Caller {

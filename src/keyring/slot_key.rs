@@ -83,7 +83,9 @@ impl SlotKey {
         Ok(Self::File(key))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// The key in `text`, which is what a key file holds.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let line = text.strip_suffix('\n').unwrap_or(text);
         let bytes = zeroize::Zeroizing::new(from_base64url(line.strip_prefix(PREFIX)?)?);
         let key: &[u8; 32] = bytes.as_slice().try_into().ok()?;
@@ -98,7 +100,9 @@ impl SlotKey {
         }
     }
 
-    pub(super) const fn kind(&self) -> SlotKind {
+    /// Of which kind of slot it is.
+    #[must_use]
+    pub const fn kind(&self) -> SlotKind {
         match self {
             Self::File(_) => SlotKind::KeyFile,
             Self::Passphrase(_) => SlotKind::Passphrase,

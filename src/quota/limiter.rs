@@ -48,8 +48,17 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// A limiter that has seen nobody yet.
     #[must_use]
     pub fn new(rate: Rate, clock: Arc<dyn Clock>) -> Self {
+        Self::of(Quota::per_second(rate.per_s).allow_burst(rate.burst), clock)
+    }
+
+    /// The same for what comes seldom: `times` a minute in the long run, `burst` times at once.
+    #[must_use]
+    pub fn per_minute(times: NonZeroU32, burst: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
+        Self::of(Quota::per_minute(times).allow_burst(burst), clock)
+    }
+
+    fn of(quota: Quota, clock: Arc<dyn Clock>) -> Self {
         let clock = OurClock(clock);
-        let quota = Quota::per_second(rate.per_s).allow_burst(rate.burst);
         let limiter = RateLimiter::dashmap_with_clock(quota, clock.clone());
         Self { limiter, clock, admitted: AtomicU32::new(0) }
     }
@@ -113,5 +122,18 @@ mod tests {
         clock.advance_s(1);
         assert!(limiter.admit(&"a").is_ok());
         assert!(limiter.admit(&"a").is_err());
+    }
+
+    #[test]
+    fn what_comes_seldom_is_counted_by_the_minute() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_s(1_000)));
+        let (times, burst) = (NonZeroU32::new(4).unwrap(), NonZeroU32::new(2).unwrap());
+        let limiter = Limiter::per_minute(times, burst, Arc::clone(&clock) as Arc<dyn Clock>);
+        assert!(limiter.admit(&()).is_ok() && limiter.admit(&()).is_ok());
+        assert_eq!(limiter.admit(&()).unwrap_err().retry_after_s, 16);
+        clock.advance_s(14);
+        assert!(limiter.admit(&()).is_err());
+        clock.advance_s(1);
+        assert!(limiter.admit(&()).is_ok());
     }
 }

@@ -14,7 +14,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
-use keyward::http::listener::{ConnectionCaps, Peer, Standing, serve};
+use keyward::http::listener::{ConnectionCaps, Course, Peer, Standing, serve};
 use keyward::pki::tls::{Gate, Identity, ServerTls, client_config, pinned_client_config};
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, new_key_and_request, read_request};
 use keyward::telemetry::{Latency, Meters};
@@ -81,7 +81,7 @@ struct Bed {
     hold: Arc<Notify>,
     held: Arc<Notify>,
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    course: watch::Sender<Course>,
     serving: JoinHandle<()>,
 }
 
@@ -113,9 +113,9 @@ impl Bed {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, tls, router, (caps, standing), stopped, level));
-        Self { issuer, clock, door, hold, held, address, stop, serving }
+        let (course, followed) = watch::channel(Course::On);
+        let serving = tokio::spawn(serve(listener, tls, router, (caps, standing), followed, level));
+        Self { issuer, clock, door, hold, held, address, course, serving }
     }
 
     fn agent(&self) -> Identity {
@@ -337,7 +337,7 @@ async fn silent_peers_delay_neither_others_nor_the_stop() {
     let mut idle = bed.open(&nobody).await.unwrap();
     assert!(idle.ask("/who").await.is_some());
     let _shaken_and_silent = connect(bed.address, &nobody).await.unwrap();
-    bed.stop.send_replace(true);
+    bed.course.send_replace(Course::Drain);
     tokio::time::timeout(SOON, bed.serving).await.expect("the stop waits for nobody").unwrap();
     assert!(idle.ask("/who").await.is_none());
     assert!(TcpStream::connect(bed.address).await.is_err());
@@ -349,7 +349,7 @@ async fn a_request_under_way_is_answered_before_the_stop_is_over() {
     let mut open = bed.open(&bed.client(None)).await.unwrap();
     let asked = tokio::spawn(async move { open.ask("/hold").await });
     bed.held.notified().await;
-    bed.stop.send_replace(true);
+    bed.course.send_replace(Course::Drain);
     let gone = async { while TcpStream::connect(bed.address).await.is_ok() {} };
     tokio::time::timeout(SOON, gone).await.expect("no new connections");
     assert!(!bed.serving.is_finished());

@@ -47,6 +47,7 @@ mod resource_servers;
 mod revocation;
 mod rotation;
 mod routes;
+mod sealing;
 mod shares;
 mod signing_keys;
 mod slots;

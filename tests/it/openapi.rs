@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use jsonschema::Validator;
-use keyward::http::{Route, admin_routes, agent_routes, openapi};
+use keyward::http::{Route, admin_routes, agent_routes, host_routes, openapi};
 use serde_json::{Value, json};
 
 use crate::reference::compare;
@@ -16,12 +16,14 @@ struct Listener {
     document: Value,
 }
 
-static LISTENERS: LazyLock<[Listener; 2]> = LazyLock::new(|| {
+static LISTENERS: LazyLock<[Listener; 3]> = LazyLock::new(|| {
     let agents = openapi("Keyward, for agents", &agent_routes()).expect("every route is described");
     let admins = openapi("Keyward, for operators", &admin_routes()).expect("every route is described");
+    let host = openapi("Keyward, on its host", &host_routes()).expect("every route is described");
     [
         Listener { routes: agent_routes(), document: agents },
         Listener { routes: admin_routes(), document: admins },
+        Listener { routes: host_routes(), document: host },
     ]
 });
 
@@ -103,9 +105,12 @@ async fn the_documents_are_committed_as_they_are_served() {
     let broker = TestBroker::start().await;
     let agents = broker.nobody(broker.agents()).get("/openapi.json").await.json();
     let admins = broker.operator().get("/openapi.json").await.json();
-    for (page, served, listener) in
-        [("openapi-agents.json", agents, &LISTENERS[0]), ("openapi-admins.json", admins, &LISTENERS[1])]
-    {
+    for (page, served, listener) in [
+        ("openapi-agents.json", agents, &LISTENERS[0]),
+        ("openapi-admins.json", admins, &LISTENERS[1]),
+        // Of the socket on the host the committed document is all there is.
+        ("openapi-host.json", LISTENERS[2].document.clone(), &LISTENERS[2]),
+    ] {
         assert_eq!(served, listener.document);
         assert_eq!(served["openapi"], "3.1.0");
         compare(page, &format!("{}\n", serde_json::to_string_pretty(&served).unwrap()));

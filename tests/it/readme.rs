@@ -197,6 +197,7 @@ fn every_route_is_in_the_reference_and_nothing_else() {
     };
     assert_eq!(section("Agents"), table(keyward::http::agent_routes()));
     assert_eq!(section("Operators"), table(keyward::http::admin_routes()));
+    assert_eq!(section("On the host"), table(keyward::http::host_routes()));
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn the_reference_says_which_roles_each_route_of_operators_takes() {
                     need.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
                 }
                 Caller::Public => "public".to_owned(),
-                Caller::Agent | Caller::ResourceServer | Caller::Enrolled => {
+                Caller::Agent | Caller::ResourceServer | Caller::Enrolled | Caller::Host => {
                     panic!("{name} is no route for operators")
                 }
             };

@@ -112,7 +112,7 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
         let (right, wrong) = match route.caller {
             Who::ResourceServer => (vec![&server], Some((&agent, 403, "introspection_not_allowed"))),
             Who::Agent => (vec![&agent], Some((&server, 401, "certificate_wrong_kind"))),
-            Who::Public | Who::Enrolled | Who::Operator(_) => (vec![&agent, &server], None),
+            Who::Public | Who::Enrolled | Who::Operator(_) | Who::Host => (vec![&agent, &server], None),
         };
         for caller in right {
             let reply = knock(&caller.caller, &route).await.unwrap();

@@ -61,6 +61,12 @@ super::codes! {
     OPERATOR_SCOPE "operator_scope" Denied:
         "this is not for operators who are bound to an owner",
         "ask an operator who is bound to no owner";
+    NOT_FROM_HOST "not_from_host" Denied:
+        "the socket on the broker's host is for root and for the broker's own user",
+        "run this on the broker's host as root";
+    UNSEAL_REFUSED "unseal_refused" Unauthenticated:
+        "what was given opens none of the keyring's slots",
+        "mind the case and the keyboard, or name another file; `keyward slot list` shows what opens the keyring";
     RATE_LIMITED "rate_limited" Limited:
         "the caller asks too often",
         "wait as long as Retry-After says, and spread requests out";

@@ -145,4 +145,7 @@ super::codes! {
     METHOD_NOT_ALLOWED "method_not_allowed" Invalid:
         "the route does not take this method",
         "see the reference for the route's methods";
+    UNSEAL_MALFORMED "unseal_malformed" Invalid:
+        "what was given is neither a passphrase nor the key of a slot",
+        "give the one line of a passphrase, or a key file as `keyward init` or `keyward slot add` made it";
 }

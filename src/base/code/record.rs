@@ -22,6 +22,15 @@ super::codes! {
     GENERATION_UNKNOWN "generation_unknown" NotFound:
         "there is no such generation of this key",
         "the listing shows the generations there are";
+    SEALED "sealed" Unavailable:
+        "the broker is sealed: it holds no key, and waits for somebody to unseal it",
+        "on the broker's host: `keyward unseal`";
+    NOT_SEALED "not_sealed" Conflict:
+        "the broker is not sealed",
+        "nothing is left to do: it serves";
+    UNSEAL_FAILED "unseal_failed" Unavailable:
+        "the broker could not start with what was given, and stays sealed",
+        "the reason begins with a code: `keyward help error CODE`; mend that, then `keyward unseal` again";
     AGENTS_BEHIND "agents_behind" Conflict:
         "live instances or operators have not renewed since then and would be locked out",
         "wait until they have (`keyward authority list` counts them), or leave them out: `--force`";

@@ -2,7 +2,7 @@
 
 mod server;
 
-pub use server::{Gate, ServerTls};
+pub use server::{Gate, ServerTls, sealed_server_config};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -52,14 +52,11 @@ impl ServerTls {
     ) -> Result<Self, TlsError> {
         let shown = Arc::new(Shown(RwLock::new(certified(identity)?)));
         let verifier = Arc::new(LiveVerifier { inner: RwLock::new(trusting(authorities)?), gate });
-        let mut config = ServerConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+        let config = ServerConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), shown, verifier })
+        Ok(Self { config: Arc::new(without_resumption(config)), shown, verifier })
     }
 
     /// The configuration for the TLS library.
@@ -87,6 +84,29 @@ impl ServerTls {
         *self.verifier.inner.write().unwrap_or_else(PoisonError::into_inner) = trusting;
         Ok(())
     }
+}
+
+/// The configuration of a listener that asks nobody for a certificate: the broker is sealed, and could
+/// not judge it.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn sealed_server_config(
+    identity: &Identity,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let config = ServerConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Shown(RwLock::new(certified(identity)?))));
+    Ok(Arc::new(without_resumption(config)))
+}
+
+fn without_resumption(mut config: ServerConfig) -> ServerConfig {
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
 }
 
 fn certified(identity: &Identity) -> Result<Arc<CertifiedKey>, TlsError> {

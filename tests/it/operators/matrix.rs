@@ -16,7 +16,7 @@ const REVIEWED: &str = include_str!("matrix.txt");
 fn guarded() -> impl Iterator<Item = (Route, Need)> {
     admin_routes().into_iter().filter_map(|route| match route.caller {
         Who::Operator(need) => Some((route, need)),
-        Who::Public | Who::Agent | Who::ResourceServer | Who::Enrolled => None,
+        Who::Public | Who::Agent | Who::ResourceServer | Who::Enrolled | Who::Host => None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod broker;
+pub(crate) mod host;
 pub(crate) mod ledger_bed;
 pub(crate) mod openssl;
 pub(crate) mod postgres;

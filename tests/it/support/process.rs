@@ -23,21 +23,38 @@ pub(crate) struct Process {
 impl Process {
     /// A broker that has been initialised, and does not run yet.
     pub(crate) fn init(log_level: &str) -> Self {
+        let process = Self::laid_out(log_level, |root| format!("file = \"{root}/root.key\""));
+        process.good(&["init", "--config", &process.config()], b"");
+        process
+    }
+
+    /// The same with nothing on the machine that opens it but these words in somebody's memory.
+    pub(crate) fn init_attended(log_level: &str, words: &str) -> Self {
+        let process = Self::laid_out(log_level, |_| "attended = true".to_owned());
+        process.good(&["init", "--passphrase", "--config", &process.config()], words.as_bytes());
+        process
+    }
+
+    fn laid_out(log_level: &str, root_key: impl Fn(&str) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) =
             (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let (agents, admins) = (one.local_addr().unwrap().port(), other.local_addr().unwrap().port());
         drop((one, other));
         let root = dir.path().display();
+        let root_key = root_key(&root.to_string());
         let text = format!(
-            "trust_domain = \"keyward.test\"\ndata_dir = \"{root}/data\"\n[root_key]\nfile = \"{root}/root.key\"\n\
+            "trust_domain = \"keyward.test\"\ndata_dir = \"{root}/data\"\n[root_key]\n{root_key}\n\
              [listen]\nagents = \"127.0.0.1:{agents}\"\nadmins = \"127.0.0.1:{admins}\"\n\
              [server]\nnames = [\"127.0.0.1\", \"localhost\"]\n[log]\nlevel = \"{log_level}\"\n"
         );
         fs::write(dir.path().join("keyward.toml"), text).unwrap();
-        let process = Self { dir, broker: None, environment: Vec::new(), broker_environment: Vec::new() };
-        process.good(&["init", "--config", &process.config()], b"");
-        process
+        Self { dir, broker: None, environment: Vec::new(), broker_environment: Vec::new() }
+    }
+
+    /// The socket on the broker's host.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("data/host.sock")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -203,13 +220,17 @@ impl Drop for Process {
     }
 }
 
-/// Every file below `dir`.
+/// Every file below `dir`; a socket is none.
 pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { dirs.push(path) } else { found.push(path) }
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.is_file() {
+                found.push(path);
+            }
         }
     }
     found.sort();

@@ -1,0 +1,123 @@
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+use crate::base::code;
+use crate::cli::Failure;
+use crate::ledger::lock_file;
+
+/// The Unix socket for whoever is on the host: 0600, in a directory that nobody else may enter. It is
+/// this process's alone for as long as this lives, and gone afterwards.
+#[derive(Debug)]
+pub(super) struct HostSocket {
+    path: PathBuf,
+    /// Whoever has it is the one broker of this socket: a socket that lies there is left over.
+    _lock: File,
+}
+
+impl HostSocket {
+    /// Listens at `path`.
+    pub(super) fn bind(path: &Path) -> Result<(Self, UnixListener), Failure> {
+        private_place(path)?;
+        let lock = lock_file(&path.with_extension("lock")).map_err(|error| refused(path, &error))?;
+        let lock = lock.ok_or_else(|| Failure::new(code::DATA_DIR_IN_USE))?;
+        remove_left_over(path).map_err(|error| refused(path, &error))?;
+        let listener = UnixListener::bind(path).map_err(|error| refused(path, &error))?;
+        let private = fs::set_permissions(path, Permissions::from_mode(0o600));
+        private.map_err(|error| refused(path, &error))?;
+        Ok((Self { path: path.to_owned(), _lock: lock }, listener))
+    }
+}
+
+impl Drop for HostSocket {
+    fn drop(&mut self) {
+        if let Err(error) = remove_left_over(&self.path) {
+            tracing::warn!(%error, "the host's socket could not be taken away");
+        }
+    }
+}
+
+/// Its directory is made if it is missing, and refused if others may enter it.
+fn private_place(path: &Path) -> Result<(), Failure> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    if !dir.exists() {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| refused(path, &error))?;
+    }
+    let mode = fs::metadata(dir).map_err(|error| refused(path, &error))?.mode();
+    if mode & 0o077 != 0 {
+        let why = format!("`{}` is open to group or others: chmod 700 it", dir.display());
+        return Err(Failure::new(code::LISTEN_FAILED).because(why));
+    }
+    Ok(())
+}
+
+/// A socket that nobody listens at any more. What is no socket is somebody's file, and stays.
+fn remove_left_over(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn refused(path: &Path, error: &io::Error) -> Failure {
+    let why = format!("`{}` cannot be listened on: {}", path.display(), error.kind());
+    Failure::new(code::LISTEN_FAILED).because(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net;
+
+    use super::*;
+
+    fn private() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.sock");
+        (dir, path)
+    }
+
+    fn code_of(bound: Result<(HostSocket, UnixListener), Failure>) -> String {
+        bound.unwrap_err().code().to_owned()
+    }
+
+    #[tokio::test]
+    async fn it_is_for_its_owner_alone_and_goes_with_its_broker() {
+        let (dir, path) = private();
+        let (socket, _listener) = HostSocket::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        drop(socket);
+        assert!(!path.exists());
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o750)).unwrap();
+        assert_eq!(code_of(HostSocket::bind(&path)), "listen_failed");
+        let below = dir.path().join("made/host.sock");
+        let (_socket, _listener) = HostSocket::bind(&below).unwrap();
+        assert_eq!(fs::metadata(dir.path().join("made")).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_broker_left_is_taken_over_and_a_living_one_is_left_alone() {
+        let (_dir, path) = private();
+        drop(net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "a socket outlives whoever listened");
+        let (_socket, _listener) = HostSocket::bind(&path).unwrap();
+        assert_eq!(code_of(HostSocket::bind(&path)), "data_dir_in_use");
+        assert!(net::UnixStream::connect(&path).is_ok(), "the first one is still there");
+    }
+
+    #[tokio::test]
+    async fn a_file_or_a_link_in_its_place_stays_where_it_is() {
+        let (dir, path) = private();
+        fs::write(&path, "somebody's").unwrap();
+        assert_eq!(code_of(HostSocket::bind(&path)), "listen_failed");
+        assert_eq!(fs::read(&path).unwrap(), b"somebody's");
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
+        assert_eq!(code_of(HostSocket::bind(&path)), "listen_failed");
+    }
+}

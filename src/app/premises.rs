@@ -1,0 +1,188 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::assemble::{Surroundings, broken};
+use super::host_socket::HostSocket;
+use super::published::published;
+use super::server_identity::sealed_identity;
+use crate::base::code;
+use crate::base::limits::CONNECTIONS_WAITING_MAX;
+use crate::broker::{HostDesk, Wish};
+use crate::cli::{Failure, own_uid};
+use crate::config::Config;
+use crate::http::listener::{self, ConnectionCaps, Course, Standing};
+use crate::http::{Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
+use crate::pki::PeerCertificate;
+use crate::pki::tls::{Gate, sealed_server_config};
+use crate::telemetry::{Latency, Meters};
+
+/// What a broker's process has whether it is sealed or not: its addresses, and the socket on the host.
+#[derive(Debug)]
+pub(super) struct Premises {
+    pub(super) agents: Door,
+    pub(super) admins: Door,
+    pub(super) host: OnHost,
+}
+
+/// The socket on the host, with whoever answers there.
+#[derive(Debug)]
+pub(super) struct OnHost {
+    /// What whoever is on the host reaches.
+    pub(super) desk: HostDesk,
+    /// What they want of the process.
+    pub(super) wishes: mpsc::Receiver<Wish>,
+    /// What is counted while nothing else counts.
+    meters: Arc<Meters>,
+    course: watch::Sender<Course>,
+    answering: JoinHandle<()>,
+    _socket: HostSocket,
+}
+
+/// An address that is listened at. Who connects while nobody serves waits.
+#[derive(Debug)]
+pub(super) struct Door {
+    socket: std::net::TcpListener,
+    pub(super) address: SocketAddr,
+}
+
+impl Premises {
+    /// Takes the addresses, and answers whoever is on the host from here on.
+    pub(super) fn take(config: &Config, surroundings: &Surroundings) -> Result<Self, Failure> {
+        let (socket, listener) = HostSocket::bind(&config.listen.host)?;
+        let (agents, admins) = (Door::bind(config.listen.agents)?, Door::bind(config.listen.admins)?);
+        let Surroundings { clock, entropy } = surroundings.clone();
+        let (desk, wishes) = HostDesk::new(own_uid(), clock, entropy);
+        let meters = Arc::new(Meters::new(&Latency::new()));
+        let (course, followed) = watch::channel(Course::On);
+        let router = host_router(desk.clone(), Arc::clone(&meters));
+        let answering = tokio::spawn(serve_host(listener, router, followed));
+        let host = OnHost { desk, wishes, meters, course, answering, _socket: socket };
+        Ok(Self { agents, admins, host })
+    }
+}
+
+impl OnHost {
+    /// Answers nobody any more.
+    pub(super) async fn leave(self) {
+        self.desk.close();
+        self.course.send_replace(Course::Cut);
+        if self.answering.await.is_err() {
+            tracing::error!("the listener at the host's socket had panicked");
+        }
+    }
+}
+
+impl Door {
+    fn bind(address: SocketAddr) -> Result<Self, Failure> {
+        let refuse = |error: std::io::Error| {
+            let why = format!("{address} cannot be listened on: {}", error.kind());
+            Failure::new(code::LISTEN_FAILED).because(why)
+        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let socket = socket.map_err(refuse)?;
+        // A broker that was restarted takes its address again, although connections of before still linger.
+        socket.set_reuseaddr(true).and_then(|()| socket.bind(address)).map_err(refuse)?;
+        let listener = socket.listen(CONNECTIONS_WAITING_MAX).map_err(refuse)?;
+        let bound = listener.local_addr().map_err(refuse)?;
+        Ok(Self { socket: listener.into_std().map_err(refuse)?, address: bound })
+    }
+
+    /// The listener itself.
+    pub(super) fn listener(self) -> Result<TcpListener, Failure> {
+        TcpListener::from_std(self.socket).map_err(|error| broken(&error))
+    }
+
+    /// The same for a while: who connects afterwards, and before somebody else accepts, waits.
+    fn shared(&self) -> Result<TcpListener, Failure> {
+        let shared = self.socket.try_clone().and_then(TcpListener::from_std);
+        shared.map_err(|error| broken(&error))
+    }
+}
+
+/// The listeners of a sealed broker.
+#[derive(Debug)]
+pub(super) struct SealedDoors {
+    course: watch::Sender<Course>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+impl SealedDoors {
+    /// Answers at `premises` as a broker does that holds no key. Without a certificate to show, which a
+    /// broker has from `init` on, nobody is answered.
+    pub(super) fn open(
+        config: &Config,
+        premises: &Premises,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Failure> {
+        let (course, followed) = watch::channel(Course::On);
+        let documents = published(config);
+        let Some(identity) = sealed_identity(config, documents.authorities_pem()) else {
+            tracing::warn!("there is no certificate to show: only the socket on the host answers");
+            return Ok(Self { course, listeners: Vec::new() });
+        };
+        let Surroundings { clock, entropy } = surroundings.clone();
+        let tls = sealed_server_config(&identity, Arc::clone(&clock)).map_err(|error| broken(&error))?;
+        let caps =
+            ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
+        let meters = Arc::clone(&premises.host.meters);
+        let sealed = Sealed { documents, meters, clock, entropy };
+        let open = |name, door: &Door, routes| {
+            let router = sealed_router(name, routes, &sealed);
+            let standing = (caps, nobody_s_standing());
+            let level = sealed.meters.connections(name);
+            let serve =
+                listener::serve(door.shared()?, Arc::clone(&tls), router, standing, followed.clone(), level);
+            Ok::<_, Failure>(tokio::spawn(serve))
+        };
+        let listeners = vec![
+            open("agents", &premises.agents, agent_routes())?,
+            open("admins", &premises.admins, admin_routes())?,
+        ];
+        Ok(Self { course, listeners })
+    }
+
+    /// Returns when nobody is connected any more.
+    pub(super) async fn close(self) {
+        self.course.send_replace(Course::Cut);
+        for listener in self.listeners {
+            if listener.await.is_err() {
+                tracing::error!("a listener of the sealed broker had panicked");
+            }
+        }
+    }
+}
+
+/// Of whoever connects to a sealed broker: nobody was asked who they are.
+fn nobody_s_standing() -> Standing {
+    Standing { gate: Arc::new(NobodyKnown), changed: watch::channel(0).1 }
+}
+
+#[derive(Debug)]
+struct NobodyKnown;
+
+impl Gate for NobodyKnown {
+    fn admits(&self, _peer: &PeerCertificate) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_storm_of_connections_waits_to_be_accepted_and_is_not_turned_away() {
+        let door = Door::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        // Nobody accepts. What the queue does not take would try again a second later, and then later still.
+        let wait = std::time::Duration::from_millis(900);
+        let storm: Vec<_> =
+            (0..1000).map(|_| TcpStream::connect_timeout(&door.address, wait).unwrap()).collect();
+        assert_eq!(storm.len(), 1000);
+    }
+}

@@ -1,0 +1,41 @@
+use std::fmt;
+
+use super::principal::AuthnError;
+
+/// Somebody on the broker's host: root, or the user that the broker runs as. Made only by [`host`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HostPrincipal {
+    uid: u32,
+}
+
+/// Whose process is at the other end of the host's socket: `peer` is the uid that the kernel names
+/// (`SO_PEERCRED`), `own` the broker's own.
+///
+/// # Errors
+/// [`AuthnError::NotFromHost`] for anybody else.
+pub const fn host(peer: u32, own: u32) -> Result<HostPrincipal, AuthnError> {
+    if peer == ROOT || peer == own { Ok(HostPrincipal { uid: peer }) } else { Err(AuthnError::NotFromHost) }
+}
+
+const ROOT: u32 = 0;
+
+/// As the ledger names it; no operator's name has a space.
+impl fmt::Display for HostPrincipal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host uid {}", self.uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_the_broker_s_own_user_are_the_host_and_nobody_else_is() {
+        assert_eq!(host(0, 990).unwrap().to_string(), "host uid 0");
+        assert_eq!(host(990, 990).unwrap().to_string(), "host uid 990");
+        for (peer, own) in [(991, 990), (1, 0), (65_534, 0), (65_534, 990), (u32::MAX, 0)] {
+            assert_eq!(host(peer, own), Err(AuthnError::NotFromHost), "{peer} is not {own}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::desk::Core;
+use super::failure::Failure;
+use crate::authn::{self, AuthnError, HostPrincipal};
+use crate::base::code;
+use crate::base::limits::{UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
+use crate::base::{Clock, Entropy, RequestId};
+use crate::custody::{BrokerSealed, BrokerUnsealed};
+use crate::keyring::SlotKey;
+use crate::quota::Limiter;
+use crate::store::{Change, CommitError};
+
+/// What whoever is on the broker's host can reach, sealed or not.
+#[derive(Clone, Debug)]
+pub struct HostDesk(Arc<Host>);
+
+#[derive(Debug)]
+struct Host {
+    phase: RwLock<Phase>,
+    wishes: mpsc::Sender<Wish>,
+    /// Held by whoever unseals or seals: one at a time.
+    turn: Mutex<()>,
+    tries: Limiter<()>,
+    /// Tries to unseal that were refused so far.
+    refused: AtomicU32,
+    own_uid: u32,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Sealed,
+    Open(Arc<Core>),
+    /// It was told to seal itself, and its keys are about to go.
+    Sealing,
+}
+
+/// How the broker stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HostState {
+    /// It holds no key and serves nobody.
+    Sealed,
+    /// It serves.
+    Open,
+    /// It stops serving, and lets go of its keys.
+    Sealing,
+}
+
+impl HostState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Open => "open",
+            Self::Sealing => "sealing",
+        }
+    }
+}
+
+/// What the host wants of the process, which only the process can do.
+#[derive(Debug)]
+pub enum Wish {
+    /// Open the keyring with this, and serve.
+    Unseal {
+        /// What was given.
+        key: SlotKey,
+        /// Who gave it.
+        unsealed: Unsealed,
+        /// Where to say how it went.
+        told: oneshot::Sender<Result<(), Failure>>,
+    },
+    /// Stop serving, and let go of every key.
+    Seal,
+}
+
+/// By whom and how a broker was unsealed.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsealed {
+    by: HostPrincipal,
+    with: &'static str,
+    refused: u32,
+}
+
+impl HostDesk {
+    /// The host's face of a broker that is sealed so far, and where its wishes come out.
+    #[must_use]
+    pub fn new(
+        own_uid: u32,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> (Self, mpsc::Receiver<Wish>) {
+        let (wishes, wished) = mpsc::channel::<Wish>(1);
+        let one = NonZeroU32::MIN;
+        let per_minute = NonZeroU32::new(UNSEAL_TRIES_PER_MINUTE).unwrap_or(one);
+        let at_once = NonZeroU32::new(UNSEAL_TRIES_MAX).unwrap_or(one);
+        let host = Host {
+            phase: RwLock::new(Phase::Sealed),
+            wishes,
+            turn: Mutex::default(),
+            tries: Limiter::per_minute(per_minute, at_once, Arc::clone(&clock)),
+            refused: AtomicU32::new(0),
+            own_uid,
+            clock,
+            entropy,
+        };
+        (Self(Arc::new(host)), wished)
+    }
+
+    /// Whose process is at the other end: `peer` is its uid, as the kernel names it.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub fn identify(&self, peer: u32) -> Result<HostPrincipal, AuthnError> {
+        authn::host(peer, self.0.own_uid)
+    }
+
+    /// How the broker stands.
+    #[must_use]
+    pub fn state(&self, _by: HostPrincipal) -> HostState {
+        match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Sealed => HostState::Sealed,
+            Phase::Open(_) => HostState::Open,
+            Phase::Sealing => HostState::Sealing,
+        }
+    }
+
+    /// Opens the keyring with `key`, and returns when the broker serves. A try that is refused is
+    /// counted, and told by the entry of the one that succeeds.
+    ///
+    /// # Errors
+    /// [`Failure`]; the broker stays sealed then.
+    pub async fn unseal(&self, by: HostPrincipal, key: SlotKey) -> Result<(), Failure> {
+        let _turn = self.0.turn.lock().await;
+        if self.state(by) != HostState::Sealed {
+            return Err(Failure::new(code::NOT_SEALED));
+        }
+        let permit = self.0.tries.admit(&());
+        let tried = match permit {
+            Ok(_permit) => self.try_to_unseal(by, key).await,
+            Err(limited) => Err(limited.into()),
+        };
+        if let Err(failure) = &tried {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%by, code = %failure.code, "the broker was not unsealed");
+        }
+        tried
+    }
+
+    async fn try_to_unseal(&self, by: HostPrincipal, key: SlotKey) -> Result<(), Failure> {
+        let refused = self.0.refused.load(Ordering::Relaxed);
+        let unsealed = Unsealed { by, with: key.kind().as_str(), refused };
+        let (told, answer) = oneshot::channel();
+        let wished = self.0.wishes.send(Wish::Unseal { key, unsealed, told }).await;
+        let stopping = || Failure::new(code::UNSEAL_FAILED).because("the broker is about to stop");
+        wished.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Has the broker let go of every key. It has been recorded when this returns, and nobody is served
+    /// any more; a broker that is sealed already is left so.
+    pub async fn seal(&self, by: HostPrincipal) -> HostState {
+        let _turn = self.0.turn.lock().await;
+        let core = match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Sealed => return HostState::Sealed,
+            Phase::Sealing => return HostState::Sealing,
+            Phase::Open(core) => Arc::clone(core),
+        };
+        // It takes away: whoever asks for it gets it on a day on which nothing can be recorded, too.
+        if let Err(error) = core.record_sealed(by).await {
+            tracing::error!(%error, %by, "the ledger could not take that the broker was sealed");
+        }
+        self.enter(Phase::Sealing);
+        if self.0.wishes.send(Wish::Seal).await.is_err() {
+            tracing::warn!("the broker stops already");
+        }
+        HostState::Sealing
+    }
+
+    /// From here on `core` is what the host reaches. Records by whom it was unsealed, if it was.
+    ///
+    /// # Errors
+    /// [`Failure`]; the desk is what it was then.
+    pub async fn open(&self, core: Arc<Core>, unsealed: Option<Unsealed>) -> Result<(), Failure> {
+        if let Some(Unsealed { by, with, refused }) = unsealed {
+            let event = BrokerUnsealed { by: by.to_string(), with, refused };
+            core.store.commit(Change::new(&event)?, ()).await?.redeem();
+            self.0.refused.store(0, Ordering::Relaxed);
+        }
+        self.enter(Phase::Open(core));
+        Ok(())
+    }
+
+    /// The broker stops: nothing is to be reached by way of the host any more.
+    pub fn close(&self) {
+        self.enter(Phase::Sealing);
+    }
+
+    fn enter(&self, phase: Phase) {
+        *self.0.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// A name for one more request.
+    #[must_use]
+    pub fn request_id(&self) -> RequestId {
+        RequestId::mint(self.0.clock.now(), &*self.0.entropy)
+    }
+}
+
+impl Core {
+    async fn record_sealed(&self, by: HostPrincipal) -> Result<(), CommitError> {
+        let event = BrokerSealed { by: by.to_string() };
+        self.store.commit(Change::new(&event)?, ()).await?.redeem();
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::console::Console;
+use super::failure::Failure;
+use super::host_client::ask;
+use super::input;
+use super::passphrase::TYPED_BYTES_MAX;
+use crate::base::{Sensitive, code};
+
+/// `keyward unseal`: by a passphrase from a prompt or standard input, unless something else is said.
+#[derive(Args, Debug)]
+pub struct UnsealArgs {
+    /// The configuration: names the socket on the host
+    #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    #[command(flatten)]
+    by: UnsealingArgs,
+}
+
+/// What opens the keyring.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+struct UnsealingArgs {
+    /// A passphrase, from a prompt or standard input
+    #[arg(long)]
+    passphrase: bool,
+    /// The passphrase in this file (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// The key in this file (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+/// Longer than any key file.
+const KEY_BYTES_MAX: usize = 256;
+
+/// `keyward unseal`
+///
+/// # Errors
+/// [`Failure`].
+pub async fn unseal(socket: &Path, args: &UnsealArgs, console: &Console) -> Result<(), Failure> {
+    let (what, given) = match &args.by.key_file {
+        Some(file) => ("key", input::secret(Some(file), "Key", KEY_BYTES_MAX, console)?),
+        None => {
+            let file = args.by.passphrase_file.as_deref();
+            ("passphrase", input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?)
+        }
+    };
+    let body = body(what, &given)?;
+    tell(&ask(socket, Method::POST, "/v1/unseal", Some(body)).await?, console);
+    Ok(())
+}
+
+fn body(what: &str, given: &Sensitive<Vec<u8>>) -> Result<Bytes, Failure> {
+    let text = std::str::from_utf8(given.expose());
+    let text = text.map_err(|_| Failure::new(code::UNSEAL_MALFORMED).because("it is not text"))?;
+    Ok(serde_json::to_vec(&json!({ what: text })).unwrap_or_default().into())
+}
+
+/// How often the broker is asked whether it is sealed by now, and how long in between.
+const SEALED_TRIES: u32 = 300;
+const SEALED_PAUSE: Duration = Duration::from_millis(100);
+
+/// `keyward seal`: returns when no key is in the broker's memory any more.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn seal(socket: &Path, console: &Console) -> Result<(), Failure> {
+    let mut state = ask(socket, Method::POST, "/v1/seal", None).await?;
+    for _ in 0..SEALED_TRIES {
+        if state_of(&state) == "sealed" {
+            tell(&state, console);
+            return Ok(());
+        }
+        tokio::time::sleep(SEALED_PAUSE).await;
+        // While the process is replaced nobody answers.
+        state = ask(socket, Method::GET, "/v1/state", None).await.unwrap_or_default();
+    }
+    let why = "it was told to seal itself, and does not answer as a sealed broker";
+    Err(Failure::new(code::BROKER_UNREACHABLE)
+        .because(why)
+        .mended_by("look at its log; stopping the process lets go of every key, too"))
+}
+
+fn state_of(answer: &Value) -> &str {
+    answer.get("state").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn tell(answer: &Value, console: &Console) {
+    if console.is_json() {
+        console.json(answer);
+    } else {
+        console.line(&format!("the broker is {}", state_of(answer)));
+    }
+}

@@ -1,0 +1,129 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::handler::Handler;
+use axum::http::request::Parts;
+use axum::http::{Response, StatusCode};
+use axum::routing::{MethodRouter, get, post};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::answers::answer;
+use super::edge::Edge;
+use super::host_listener::HostPeer;
+use super::input::json;
+use super::problem::Problem;
+use super::routes::{Caller, Route, Table, build, route};
+use crate::authn::HostPrincipal;
+use crate::base::limits::UNSEAL_BYTES_MAX;
+use crate::base::{Sensitive, code};
+use crate::broker::{HostDesk, HostState};
+use crate::keyring::{Passphrase, PassphraseError, SlotKey};
+use crate::telemetry::Meters;
+
+/// The routes of the socket on the broker's host.
+#[must_use]
+pub fn host_routes() -> Vec<Route> {
+    table().into_iter().map(|(route, _)| route).collect()
+}
+
+/// The router of that socket. It outlives what `meters` of a broker that serves would count.
+pub fn host_router(desk: HostDesk, meters: Arc<Meters>) -> Router {
+    let (edge, ids) = (Edge::new("host", host_routes(), meters), desk.clone());
+    build(table())
+        .layer(axum::middleware::from_fn(move |request, next| {
+            Arc::clone(&edge).pass(ids.request_id(), request, next)
+        }))
+        .with_state(desk)
+}
+
+fn table() -> Table<HostDesk> {
+    vec![host("GET", "/v1/state", state), host("POST", "/v1/seal", seal), host("POST", "/v1/unseal", unseal)]
+}
+
+/// Whoever is at the other end of the socket. The only way for a handler to have one.
+struct Host(HostPrincipal);
+
+impl FromRequestParts<HostDesk> for Host {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &HostDesk) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<HostPeer>().ok_or_else(|| Problem::new(code::NOT_FROM_HOST))?;
+        Ok(Self(desk.identify(peer.uid)?))
+    }
+}
+
+/// A line of the host's route table: a handler that takes no [`Host`] makes none.
+fn host<H, T>(method: &'static str, path: &'static str, handler: H) -> (Route, MethodRouter<HostDesk>)
+where
+    H: Handler<T, HostDesk>,
+    T: FromHost + 'static,
+{
+    let handled = if method == "GET" { get(handler) } else { post(handler) };
+    (route(method, path, Caller::Host), handled)
+}
+
+/// Arguments of a handler, the host among the first of them.
+trait FromHost {}
+
+impl<M> FromHost for (M, State<HostDesk>, Host) {}
+impl<M, A> FromHost for (M, State<HostDesk>, Host, A) {}
+impl<M, A, B> FromHost for (M, State<HostDesk>, Host, A, B) {}
+
+/// How the broker stands.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct StateAnswer {
+    /// `sealed`, `open` or `sealing`.
+    state: &'static str,
+}
+
+impl From<HostState> for StateAnswer {
+    fn from(state: HostState) -> Self {
+        Self { state: state.as_str() }
+    }
+}
+
+async fn state(State(desk): State<HostDesk>, Host(by): Host) -> Response<Body> {
+    answer(StatusCode::OK, &StateAnswer::from(desk.state(by)))
+}
+
+async fn seal(State(desk): State<HostDesk>, Host(by): Host) -> Response<Body> {
+    answer(StatusCode::OK, &StateAnswer::from(desk.seal(by).await))
+}
+
+/// What is to open the keyring: one of them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum UnsealBody {
+    /// A passphrase.
+    Passphrase(#[schemars(with = "String")] zeroize::Zeroizing<String>),
+    /// What a key file holds.
+    Key(#[schemars(with = "String")] zeroize::Zeroizing<String>),
+}
+
+impl UnsealBody {
+    fn slot_key(self) -> Result<SlotKey, Problem> {
+        let malformed = Problem::new(code::UNSEAL_MALFORMED);
+        match self {
+            Self::Passphrase(mut text) => {
+                let typed = Sensitive::new(std::mem::take(&mut *text).into_bytes());
+                let passphrase = Passphrase::entered(&typed);
+                let because = |error: PassphraseError| malformed.because(error.to_string());
+                passphrase.map(SlotKey::Passphrase).map_err(because)
+            }
+            Self::Key(text) => SlotKey::parse(&text).ok_or(malformed),
+        }
+    }
+}
+
+async fn unseal(
+    State(desk): State<HostDesk>,
+    Host(by): Host,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let key = json::<UnsealBody>(request, UNSEAL_BYTES_MAX).await?.slot_key()?;
+    desk.unseal(by, key).await?;
+    Ok(answer(StatusCode::OK, &StateAnswer::from(desk.state(by))))
+}

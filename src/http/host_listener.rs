@@ -1,0 +1,54 @@
+//! The accept loop of the socket on the broker's host: the kernel says whose process is at the other
+//! end, and nothing else is asked of a connection. The same limits hold as on the other listeners.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::listener::{Course, back_off, converse};
+use crate::base::limits::HOST_CONNECTIONS_MAX;
+
+/// Whose process is at the other end of the host's socket. Read once, when the connection is made.
+#[derive(Clone, Copy, Debug)]
+pub struct HostPeer {
+    /// Its uid, as the kernel says (`SO_PEERCRED`).
+    pub uid: u32,
+}
+
+/// Accepts until it is told to stop, and returns when the last connection has ended.
+pub async fn serve_host(listener: UnixListener, router: Router, mut course: watch::Receiver<Course>) {
+    let places = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
+    // Held by every connection, sent nothing through: it closes when the last of them has ended.
+    let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = Course::stopped(&mut course) => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                back_off(&error).await;
+                continue;
+            }
+        };
+        let (Ok(place), Ok(credentials)) = (Arc::clone(&places).try_acquire_owned(), stream.peer_cred())
+        else {
+            tracing::warn!(
+                "a connection to the host's socket was closed: there are too many, or it is nobody's"
+            );
+            continue;
+        };
+        let peer = HostPeer { uid: credentials.uid() };
+        let (router, course, open) = (router.clone(), course.clone(), open.clone());
+        tokio::spawn(async move {
+            converse(stream, (peer, "host"), router, (course, std::future::pending())).await;
+            drop((place, open));
+        });
+    }
+    drop((listener, open));
+    all_ended.recv().await;
+}

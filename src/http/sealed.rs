@@ -1,0 +1,57 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::agents::{Status, document};
+use super::answers::answer;
+use super::documents::Documents;
+use super::edge::Edge;
+use super::problem::Problem;
+use super::routes::{Route, build};
+use crate::base::{Clock, Entropy, RequestId, code};
+use crate::telemetry::Meters;
+
+/// What a listener has while the broker is sealed: nothing that opens or signs anything.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// What it goes on to give.
+    pub documents: Documents,
+    /// What is counted, until the broker serves.
+    pub meters: Arc<Meters>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// The router of a listener with these routes while the broker is sealed: it lives, has the public
+/// documents as they were last signed, and refuses everything else by the same name.
+pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed) -> Router {
+    let edge = Edge::new(listener, routes.clone(), Arc::clone(&sealed.meters));
+    let (clock, entropy) = (Arc::clone(&sealed.clock), Arc::clone(&sealed.entropy));
+    let documents = Arc::new(sealed.documents.clone());
+    let table = routes.into_iter().map(|route| (route, handled(route, &documents))).collect();
+    build(table).layer(axum::middleware::from_fn(move |request, next| {
+        Arc::clone(&edge).pass(RequestId::mint(clock.now(), &*entropy), request, next)
+    }))
+}
+
+fn handled(route: Route, documents: &Arc<Documents>) -> MethodRouter {
+    let method = match route.method {
+        "GET" => MethodFilter::GET,
+        "PUT" => MethodFilter::PUT,
+        _ => MethodFilter::POST,
+    };
+    let documents = Arc::clone(documents);
+    let is_public = route.caller == super::routes::Caller::Public;
+    match (route.method, route.path) {
+        ("GET", "/livez") => on(method, async || answer(StatusCode::OK, &Status { status: "ok" })),
+        ("GET", "/openapi.json") if is_public => on(method, document),
+        (_, path) => on(method, move || async move {
+            documents.answer(path).unwrap_or_else(|| Problem::new(code::SEALED).into_response())
+        }),
+    }
+}

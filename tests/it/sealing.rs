@@ -1,0 +1,342 @@
+//! The socket on the broker's host: seal, unseal, and who may.
+
+use std::fs::{self, Permissions};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use keyward::base::encoding::from_base64url;
+use keyward::base::{LedgerId, Sensitive, SlotId, SystemClock};
+use keyward::crypto::{Aad, AeadKey, KeyId, derive_key};
+use keyward::keyring::{Family, Keyring, SlotKey};
+use keyward::ledger::lock_file;
+use keyward::pki::certificates_from_pem;
+use keyward::pki::tls::client_config;
+use serde_json::{Value, json};
+
+use crate::leaks::{in_memory, sightings};
+use crate::support::broker::Caller;
+use crate::support::host::{ask, say, send, until};
+use crate::support::process::{KEYWARD, Process};
+
+const WORDS: &str = "CNRY correct horse battery staple";
+
+/// A verb on the host: its exit code, and what it said.
+fn verb(process: &Process, args: &[&str], input: &[u8]) -> (Option<i32>, Value) {
+    let config = process.config();
+    let output = process.run_as("host", &[args, &["--config", &config, "-o", "json"]].concat(), input);
+    let said = if output.status.success() { output.stdout } else { output.stderr };
+    let said = String::from_utf8(said).unwrap();
+    assert!(!said.contains("CNRY"), "{said}");
+    (output.status.code(), serde_json::from_str(&said).unwrap_or_else(|_| panic!("no JSON: {said}")))
+}
+
+fn refused(done: &(Option<i32>, Value), exit: i32, code: &str) {
+    assert_eq!((done.0, done.1["code"].as_str()), (Some(exit), Some(code)), "{done:?}");
+    assert!(!done.1["fix"].as_str().unwrap().is_empty());
+}
+
+fn state(process: &Process) -> String {
+    ask(&process.socket(), "GET", "/v1/state", &Value::Null).json()["state"].as_str().unwrap().to_owned()
+}
+
+/// All entries of these kinds.
+fn entries(process: &Process, kinds: &[&str]) -> Vec<Value> {
+    let audit = process.json(&["audit", "list"]);
+    let items = audit["items"].as_array().unwrap().iter();
+    items.filter(|item| kinds.contains(&item["kind"].as_str().unwrap())).cloned().collect()
+}
+
+/// Whoever shows what `who` holds, and knows the broker by its authority: at the agents' listener or,
+/// an operator, at the admins'.
+fn caller(process: &Process, who: &str, kind: &str) -> Caller {
+    let held = |file: &str| fs::read_to_string(process.path(&format!("home-{who}/{kind}/{file}"))).unwrap();
+    let address: SocketAddr = held("address").trim().parse().unwrap();
+    let authorities = certificates_from_pem(&held("authority.pem")).unwrap();
+    let identity = keyward::pki::tls::Identity {
+        chain: certificates_from_pem(&held("certificate.pem")).unwrap(),
+        key_pem: Sensitive::new(held("key.pem")),
+    };
+    let config = client_config(&authorities, Some(&identity), Arc::new(SystemClock::new())).unwrap();
+    Caller { address, config }
+}
+
+#[tokio::test]
+async fn an_attended_broker_waits_for_its_passphrase_and_serves_then() {
+    let mut process = Process::init_attended("trace", WORDS);
+    process.spawn();
+    until(&process.socket(), "sealed");
+    let operator = caller(&process, "operator", "operator");
+    let ready = operator.get("/readyz").await;
+    assert_eq!((ready.status, ready.code().as_str()), (503, "sealed"));
+    assert_eq!(ready.header("retry-after"), "1");
+    assert_eq!(operator.get("/livez").await.status, 200, "it lives");
+    refused(&verb_as_operator(&process, &["whoami", "--operator"]), 10, "sealed");
+
+    refused(&verb(&process, &["unseal"], b"CNRY something else again"), 4, "unseal_refused");
+    assert_eq!(state(&process), "sealed");
+    let (exit, said) = verb(&process, &["unseal", "--passphrase"], format!("{WORDS}\n").as_bytes());
+    assert_eq!((exit, &said["state"]), (Some(0), &"open".into()), "{said}");
+    process.set_up(b"value");
+    refused(&verb(&process, &["unseal"], WORDS.as_bytes()), 8, "not_sealed");
+
+    process.stop();
+    assert!(!process.socket().exists(), "the socket goes with its broker");
+    process.spawn();
+    until(&process.socket(), "sealed");
+    let agent = caller(&process, "a", "agent");
+    let pem = agent.get("/v1/authority").await;
+    assert_eq!(pem.text(), fs::read_to_string(process.path("home-a/agent/authority.pem")).unwrap());
+    for path in ["/.well-known/jwks.json", "/v1/checkpoint", "/v1/checkpoint/key", "/openapi.json"] {
+        let reply = agent.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: what was last signed is still there");
+        assert_eq!(reply.header("cache-control"), "public, max-age=60", "{path}");
+    }
+    assert_eq!(agent.get("/oauth/token").await.status, 405);
+    assert_eq!(agent.get("/no/such").await.status, 404);
+    let (exit, _) = verb(&process, &["unseal"], WORDS.as_bytes());
+    assert_eq!(exit, Some(0));
+    assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value", "nothing was lost");
+    let unsealed = entries(&process, &["broker.unsealed"]);
+    let told = |at: usize, name: &str| unsealed[at]["event"][name].clone();
+    assert_eq!((told(0, "by"), told(0, "with")), (json!("host uid 0"), json!("passphrase")));
+    assert_eq!((told(0, "refused"), told(1, "refused")), (json!(1), json!(0)));
+    process.stop();
+    assert!(process.log().contains("TRACE"));
+    assert!(!process.log().contains("CNRY"), "what was typed is in no log");
+    assert_eq!(sightings(&process.path("data"), WORDS.as_bytes()), [""; 0]);
+}
+
+fn verb_as_operator(process: &Process, args: &[&str]) -> (Option<i32>, Value) {
+    let output = process.run_as("operator", &[args, &["-o", "json"]].concat(), b"");
+    (output.status.code(), serde_json::from_slice(&output.stderr).unwrap())
+}
+
+/// Every key that a broker holds while it serves, the root key first.
+fn keys(process: &Process) -> Vec<(&'static str, Vec<u8>)> {
+    let file = fs::read_to_string(process.path("data/keyring")).unwrap();
+    let body: Value = serde_json::from_str(file.lines().next().unwrap()).unwrap();
+    let ledger: LedgerId = body["ledger"].as_str().unwrap().parse().unwrap();
+    let slot = &body["slots"][0];
+    let id: SlotId = slot["id"].as_str().unwrap().parse().unwrap();
+    let text = fs::read_to_string(process.path("root.key")).unwrap();
+    let slot_key = from_base64url(text.trim().rsplit(':').next().unwrap()).unwrap();
+    let slot_key = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(&slot_key));
+    let wrapping = derive_key(&slot_key, b"", "keyward/keyring/slot/key-file");
+    let wrapping = AeadKey::new(KeyId { family: 0xff, generation: 1 }, &wrapping);
+    let bound =
+        Aad::new("keyward/keyring/slot").field(ledger.as_bytes()).field(id.as_bytes()).field(b"key-file");
+    let wrapped = from_base64url(slot["wrapped_root"].as_str().unwrap()).unwrap();
+    let root = wrapping.open(&bound, &wrapped).unwrap().expose().clone();
+    let key = SlotKey::from_file(&process.path("root.key")).unwrap();
+    let keyring = Keyring::open(&process.path("data/keyring"), &key).unwrap();
+    let of = |family| keyring.current(family).unwrap().1.expose().to_vec();
+    let mut keys = vec![("root key", root), ("slot key", slot_key.expose().to_vec())];
+    let families =
+        [("value key", Family::Value), ("delta key", Family::Delta), ("digest key", Family::Digest)];
+    keys.extend(families.map(|(name, family)| (name, of(family))));
+    keys
+}
+
+#[tokio::test]
+async fn sealing_cuts_every_connection_and_leaves_no_key_in_memory() {
+    let mut process = Process::init("info");
+    process.serve();
+    process.set_up(b"value");
+    let (agent, operator) = (caller(&process, "a", "agent"), caller(&process, "operator", "operator"));
+    let mut open = agent.connect().await.unwrap();
+    assert_eq!(open.send("GET", "/v1/whoami", &[], b"").await.unwrap().status, 200);
+    let (keys, pid) = (keys(&process), process.pid());
+    assert_eq!(
+        (keys[0].0, in_memory(pid, &keys[0].1).is_empty()),
+        ("root key", false),
+        "it is found where it is"
+    );
+
+    let (exit, said) = verb(&process, &["seal"], b"");
+    assert_eq!((exit, &said["state"]), (Some(0), &"sealed".into()), "{said}");
+    assert!(process.is_running() && process.pid() == pid, "the process stays, and waits");
+    assert!(open.send("GET", "/v1/whoami", &[], b"").await.is_err(), "the connection is cut");
+    for (name, key) in &keys {
+        assert_eq!(in_memory(pid, key), [""; 0], "{name}");
+    }
+    for (caller, path) in
+        [(&agent, "/readyz"), (&agent, "/v1/whoami"), (&operator, "/v1/agents"), (&operator, "/metrics")]
+    {
+        let reply = caller.get(path).await;
+        assert_eq!((reply.status, reply.code().as_str()), (503, "sealed"), "{path}");
+    }
+    assert_eq!(verb(&process, &["seal"], b"").0, Some(0), "it is already");
+
+    let key = process.path("root.key").display().to_string();
+    assert_eq!(verb(&process, &["unseal", "--key-file", &key], b"").0, Some(0));
+    assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value");
+    let told: Vec<(Value, Value)> = entries(&process, &["broker.sealed", "broker.unsealed"])
+        .into_iter()
+        .map(|one| (one["kind"].clone(), one["event"]["by"].clone()))
+        .collect();
+    let by = || json!("host uid 0");
+    assert_eq!(told, [(json!("broker.sealed"), by()), (json!("broker.unsealed"), by())]);
+    // Once more, from a process that was started sealed; and a stop ends it well.
+    assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
+    process.stop();
+    process.serve();
+}
+
+#[test]
+fn whoever_guesses_is_slowed_down_and_what_is_no_guess_is_named() {
+    let mut process = Process::init_attended("info", WORDS);
+    process.spawn();
+    let socket = process.socket();
+    until(&socket, "sealed");
+    let json_type = [("content-type", "application/json")];
+    let long = "x".repeat(16 * 1024);
+    for (body, status, code) in [
+        (json!({ "passphrase": "two\nlines of many words" }), 400, "unseal_malformed"),
+        (json!({ "passphrase": "x".repeat(1025) }), 400, "unseal_malformed"),
+        (json!({ "key": "keyward-slot-key-1:CNRY" }), 400, "unseal_malformed"),
+        (json!({ "CNRY": "x" }), 400, "json_invalid"),
+        (json!({ "passphrase": "x", "key": "y" }), 400, "json_invalid"),
+        (json!({ "passphrase": long }), 413, "body_too_large"),
+    ] {
+        let reply = ask(&socket, "POST", "/v1/unseal", &body);
+        assert_eq!((reply.status, reply.code().as_str()), (status, code));
+        assert!(!reply.text().contains("CNRY"));
+    }
+    let exactly = format!("{{\"key\":\"{}\"}}", "x".repeat(16 * 1024 - 10));
+    let reply = send(&socket, ("POST", "/v1/unseal"), &json_type, exactly.as_bytes()).unwrap();
+    assert_eq!((exactly.len(), reply.code().as_str()), (16 * 1024, "unseal_malformed"));
+    let reply = send(&socket, ("POST", "/v1/unseal"), &[], b"{}").unwrap();
+    assert_eq!((reply.status, reply.code().as_str()), (415, "content_type"));
+    for _ in 0..5 {
+        let reply = ask(&socket, "POST", "/v1/unseal", &json!({ "passphrase": "not these words" }));
+        assert_eq!((reply.status, reply.code().as_str()), (401, "unseal_refused"));
+    }
+    let reply = ask(&socket, "POST", "/v1/unseal", &json!({ "passphrase": WORDS }));
+    assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"), "the right one too");
+    let wait: u64 = reply.header("retry-after").parse().unwrap();
+    assert!((1..=15).contains(&wait), "{wait}");
+    assert_eq!(state(&process), "sealed");
+}
+
+#[test]
+fn nonsense_at_the_socket_harms_nobody() {
+    let mut process = Process::init("info");
+    process.serve();
+    let socket = process.socket();
+    let long = vec![b'a'; 1024 * 1024];
+    for nonsense in [
+        &b"\0\xff\xfe\x16\x03\x01 nonsense\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &long,
+    ] {
+        // Cut without a word, or told what it is: never served.
+        let answer = say(&socket, nonsense).unwrap_or_default();
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    for (method, path, status, code) in [
+        ("GET", "/v1/nothing", 404, "route_unknown"),
+        ("DELETE", "/v1/seal", 405, "method_not_allowed"),
+        ("POST", "/v1/../v1/seal", 400, "path_not_canonical"),
+        ("POST", "/v1/seal?now=1", 400, "query_not_taken"),
+        ("GET", "/v1/agents", 404, "route_unknown"),
+        ("GET", "/metrics", 404, "route_unknown"),
+    ] {
+        let reply = send(&socket, (method, path), &[], b"").unwrap();
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{method} {path}");
+    }
+    assert_eq!(state(&process), "open");
+}
+
+#[test]
+fn a_foreign_user_is_refused_even_where_the_socket_can_be_reached() {
+    let mut process = Process::init("info");
+    process.serve();
+    let as_nobody = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).args(args);
+        command.stdin(Stdio::null()).output().expect("setpriv and curl are needed")
+    };
+    let socket = process.socket().display().to_string();
+    let curl = ["curl", "-sS", "--unix-socket", &socket, "-X", "POST", "http://keyward/v1/seal"];
+    assert!(!as_nobody(&curl).status.success(), "the directory keeps others out");
+    fs::set_permissions(process.dir.path(), Permissions::from_mode(0o711)).unwrap();
+    fs::set_permissions(process.path("data"), Permissions::from_mode(0o711)).unwrap();
+    assert!(!as_nobody(&curl).status.success(), "the socket is its owner's");
+    fs::set_permissions(process.socket(), Permissions::from_mode(0o777)).unwrap();
+    let answered: Value = serde_json::from_slice(&as_nobody(&curl).stdout).unwrap();
+    assert_eq!(
+        (&answered["status"], &answered["code"]),
+        (&json!(403), &json!("not_from_host")),
+        "{answered}"
+    );
+    let curl = ["curl", "-sS", "--unix-socket", &socket, "http://keyward/v1/state"];
+    let answered: Value = serde_json::from_slice(&as_nobody(&curl).stdout).unwrap();
+    assert_eq!(answered["code"], "not_from_host", "nor is anything told");
+    assert_eq!(state(&process), "open", "root is asked for nothing more");
+}
+
+#[test]
+fn a_second_broker_is_refused_and_a_killed_one_leaves_nothing_in_the_way() {
+    let mut process = Process::init_attended("info", WORDS);
+    process.spawn();
+    until(&process.socket(), "sealed");
+    let (exit, said) = process.refused_serve();
+    assert!(exit == Some(10) && said.contains("data_dir_in_use"), "{said}");
+    assert_eq!(state(&process), "sealed", "the first one does not notice");
+    process.kill();
+    assert!(process.socket().exists(), "left over");
+    process.spawn();
+    until(&process.socket(), "sealed");
+    assert_eq!(verb(&process, &["unseal"], WORDS.as_bytes()).0, Some(0));
+    let (exit, said) = process.refused_serve();
+    assert!(exit == Some(10) && said.contains("data_dir_in_use"), "{said}");
+    process.kill();
+    refused(&verb(&process, &["unseal"], WORDS.as_bytes()), 10, "broker_unreachable");
+    process.spawn();
+    until(&process.socket(), "sealed");
+    process.stop();
+}
+
+#[test]
+fn a_broker_that_cannot_start_says_why_and_stays_sealed() {
+    let mut process = Process::init_attended("info", WORDS);
+    process.spawn();
+    until(&process.socket(), "sealed");
+    let lock = lock_file(&process.path("data/lock")).unwrap().unwrap();
+    let failed = verb(&process, &["unseal"], WORDS.as_bytes());
+    refused(&failed, 10, "unseal_failed");
+    assert!(failed.1["detail"].as_str().unwrap().starts_with("data_dir_in_use: "), "{failed:?}");
+    drop(lock);
+    // Slots are changed under the same lock, while the broker is sealed.
+    let key = process.path("spare.key").display().to_string();
+    let add = ["slot", "add", "--key-file", &key, "--by-passphrase"];
+    assert_eq!(verb(&process, &add, WORDS.as_bytes()).0, Some(0));
+    assert_eq!(verb(&process, &["unseal", "--key-file", "-"], &fs::read(&key).unwrap()).0, Some(0));
+    let told = entries(&process, &["broker.unsealed"]);
+    assert_eq!((&told[0]["event"]["with"], &told[0]["event"]["refused"]), (&json!("key-file"), &json!(1)));
+}
+
+#[test]
+fn an_attended_broker_is_initialised_verified_and_looked_at_without_a_key_on_the_machine() {
+    let process = Process::init_attended("info", WORDS);
+    let config = process.config();
+    let reissue = ["init", "--reissue-operator", "--passphrase"];
+    refused(&verb(&process, &["init", "--reissue-operator"], b""), 10, "root_key_unusable");
+    refused(&verb(&process, &reissue, b"CNRY other words entirely"), 4, "passphrase_wrong");
+    assert_eq!(verb(&process, &reissue, WORDS.as_bytes()).0, Some(0));
+    refused(&verb(&process, &["slot", "remove", "slot_x"], b""), 7, "slot_unknown");
+    assert_eq!(verb(&process, &["verify"], b"").1["opened"], false);
+    let doctor = process.run_as("host", &["doctor", "--config", &config], b"");
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("keyward unseal"));
+    fs::remove_dir_all(process.path("data")).unwrap();
+    refused(&verb(&process, &["init"], b""), 2, "usage");
+    let output = Command::new(KEYWARD).args(["serve", "--config", &config]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not_initialised"));
+}
