@@ -121,9 +121,30 @@ fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
     refuse(&format!("{LEAST}[certificates]\noperator_life_s = 86401\n"), 5, 19, "86400");
     refuse("trust_domain = \"CNRY\"\n[root_key]\nfile = \"/k\"\n", 1, 16, "trust domain");
     refuse("trust_domain = \"a\"\ntrust_domain = \"b\"\n", 2, 1, "duplicate");
-    refuse("trust_domain = \"a\"\n[root_key]\n", 2, 1, "either `file` or `credential`");
+    let one_of = "one of `file`, `credential` and `attended = true`";
+    for keys in
+        ["", "attended = false\n", "file = \"/k\"\nattended = true\n", "file = \"/k\"\ncredential = \"k\"\n"]
+    {
+        refuse(&format!("trust_domain = \"a\"\n[root_key]\n{keys}"), 2, 1, one_of);
+    }
     refuse("trust_domain = \"a\"\n[root_key]\nfile = \"CNRY\"\n", 3, 8, "absolute");
     refuse("trust_domain = \"a\"\n[root_key]\ncredential = \"../CNRY\"\n", 3, 14, "plain");
     refuse(&format!("data_dir = \"CNRY\"\n{LEAST}"), 1, 12, "absolute");
     refuse("trust_domain = \"a\"\n", 1, 1, "root_key");
+}
+
+#[test]
+fn a_broker_may_be_one_that_somebody_has_to_open() {
+    let text = "trust_domain = \"a\"\n[root_key]\nattended = true\n";
+    assert_eq!(parse(text).unwrap().root_key, RootKey::Attended);
+}
+
+#[test]
+fn the_socket_on_the_host_has_a_path_that_the_kernel_takes() {
+    let with = |path: &str| parse(&format!("{LEAST}[listen]\nhost = \"{path}\"\n"));
+    assert_eq!(parse(LEAST).unwrap().listen.host, Path::new("/var/lib/keyward/host.sock"));
+    let longest = format!("/{}", "d".repeat(106));
+    assert_eq!(with(&longest).unwrap().listen.host, Path::new(&longest));
+    refuse(&format!("{LEAST}[listen]\nhost = \"/d{}\"\n", "d".repeat(106)), 5, 8, "longer than 107 bytes");
+    refuse(&format!("{LEAST}[listen]\nhost = \"CNRY\"\n"), 5, 8, "absolute");
 }

@@ -127,3 +127,35 @@ async fn unseal(
     desk.unseal(by, key).await?;
     Ok(answer(StatusCode::OK, &StateAnswer::from(desk.state(by))))
 }
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::base::{SystemClock, SystemEntropy};
+    use crate::telemetry::Latency;
+
+    const OWN: u32 = 990;
+
+    #[tokio::test]
+    async fn every_route_is_closed_to_whoever_is_not_the_host() {
+        let (desk, _wishes) = HostDesk::new(OWN, Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
+        let router = host_router(desk, Arc::new(Meters::new(&Latency::new())));
+        for route in host_routes() {
+            let path = route.path.replace("{name}", "a").replace("{id}", "x").replace("{serial}", "x");
+            let mut statuses = Vec::new();
+            for uid in [None, Some(OWN + 1), Some(65_534), Some(OWN), Some(0)] {
+                let mut request =
+                    Request::builder().method(route.method).uri(&path).body(Body::empty()).unwrap();
+                if let Some(uid) = uid {
+                    request.extensions_mut().insert(HostPeer { uid });
+                }
+                statuses.push(router.clone().oneshot(request).await.unwrap().status());
+            }
+            let (others, host) = statuses.split_at(3);
+            assert!(others.iter().all(|status| *status == StatusCode::FORBIDDEN), "{route:?}: {others:?}");
+            assert!(host.iter().all(|status| *status != StatusCode::FORBIDDEN), "{route:?}: {host:?}");
+        }
+    }
+}

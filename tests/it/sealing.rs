@@ -1,8 +1,10 @@
 //! The socket on the broker's host: seal, unseal, and who may.
 
 use std::fs::{self, Permissions};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -252,6 +254,21 @@ fn nonsense_at_the_socket_harms_nobody() {
         assert_eq!((reply.status, reply.code().as_str()), (status, code), "{method} {path}");
     }
     assert_eq!(state(&process), "open");
+}
+
+#[test]
+fn the_socket_takes_so_many_connections_and_no_more() {
+    let mut process = Process::init("info");
+    process.serve();
+    let socket = process.socket();
+    let mut silent: Vec<UnixStream> = (0..16).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let request = b"GET /v1/state HTTP/1.1\r\nhost: keyward\r\nconnection: close\r\n\r\n";
+    assert_eq!(say(&socket, request).unwrap_or_default(), b"", "one more is closed");
+    let mut last = silent.pop().unwrap();
+    last.write_all(request).unwrap();
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "those within it are served: {answer}");
 }
 
 #[test]

@@ -119,6 +119,7 @@ const EXPOSING: &[&str] = &[
     "src/cli/passphrase.rs",
     "src/cli/pending.rs",
     "src/cli/renew.rs",
+    "src/cli/sealing.rs",
     "src/cli/secret.rs",
     "src/cli/shares.rs",
     "src/crypto/aead.rs",
