@@ -102,11 +102,12 @@ async fn unseal<'a>(
     let path = keyring_path(opening.config);
     // Stretching a passphrase is no work for a thread that others wait for.
     let keyring = tokio::task::spawn_blocking(move || Keyring::open(&path, &key)).await;
-    let keyring =
-        keyring.map_err(|error| could_not_start(&broken(&error)))?.map_err(|error| match error {
-            KeyringError::WrongKey => broker::Failure::new(code::UNSEAL_REFUSED),
-            error => could_not_start(&keyring_failure(&error)),
-        })?;
+    let keyring = keyring.map_err(|error| could_not_start(&broken(&error)))?.map_err(|error| {
+        if matches!(error, KeyringError::WrongKey) {
+            return broker::Failure::new(code::UNSEAL_REFUSED);
+        }
+        could_not_start(&keyring_failure(&error))
+    })?;
     let opened = opening.open(keyring).await.map_err(|failure| could_not_start(&failure))?;
     let let_in = opened.on_the_word_of(premises, Some(unsealed)).await;
     let_in.map(|()| opened).map_err(|failure| could_not_start(&failure))

@@ -40,11 +40,11 @@ pub(crate) fn send(
 
 /// A request with a JSON body; none when it is null.
 pub(crate) fn ask(socket: &Path, method: &str, path: &str, body: &Value) -> Reply {
-    let (headers, body) = match body {
-        Value::Null => (vec![], String::new()),
-        body => (vec![("content-type", "application/json")], body.to_string()),
-    };
-    send(socket, (method, path), &headers, body.as_bytes()).unwrap()
+    if body.is_null() {
+        return send(socket, (method, path), &[], b"").unwrap();
+    }
+    let headers = [("content-type", "application/json")];
+    send(socket, (method, path), &headers, body.to_string().as_bytes()).unwrap()
 }
 
 /// Waits until the broker says that it stands like this.
