@@ -103,8 +103,8 @@ async fn unseal<'a>(
     // Stretching a passphrase is no work for a thread that others wait for.
     let keyring = tokio::task::spawn_blocking(move || Keyring::open(&path, &key)).await;
     let keyring = keyring.map_err(|error| could_not_start(&broken(&error)))?.map_err(|error| {
-        if matches!(error, KeyringError::WrongKey) {
-            return broker::Failure::new(code::UNSEAL_REFUSED);
+        if matches!(error, KeyringError::WrongKey | KeyringError::Share(_)) {
+            return broker::Failure::new(code::UNSEAL_REFUSED).because(error.to_string());
         }
         could_not_start(&keyring_failure(&error))
     })?;

@@ -11,7 +11,9 @@ use super::failure::Failure;
 use super::host_client::ask;
 use super::input;
 use super::passphrase::TYPED_BYTES_MAX;
+use super::shares::{SHARES_BYTES_MAX, given_shares};
 use crate::base::{Sensitive, code};
+use crate::keyring::Share;
 
 /// `keyward unseal`: by a passphrase from a prompt or standard input, unless something else is said.
 #[derive(Args, Debug)]
@@ -36,6 +38,33 @@ struct UnsealingArgs {
     /// The key in this file (`-`: standard input)
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Shares of a slot's key, from prompts or standard input
+    #[arg(long)]
+    shares: bool,
+    /// The shares in this file (`-`: standard input); once for each file
+    #[arg(long, value_name = "FILE")]
+    share_file: Vec<PathBuf>,
+}
+
+impl UnsealingArgs {
+    /// What it is, in the broker's words, and what was given.
+    fn ask(&self, console: &Console) -> Result<(&'static str, Sensitive<Vec<u8>>), Failure> {
+        if self.shares || !self.share_file.is_empty() {
+            let shares = given_shares(&self.share_file, console)?;
+            let lines: Vec<_> = shares.iter().map(Share::text).collect();
+            let mut text = Vec::with_capacity(SHARES_BYTES_MAX);
+            for line in &lines {
+                text.extend_from_slice(line.expose().as_bytes());
+                text.push(b'\n');
+            }
+            return Ok(("shares", Sensitive::new(text)));
+        }
+        if let Some(file) = &self.key_file {
+            return Ok(("key", input::secret(Some(file), "Key", KEY_BYTES_MAX, console)?));
+        }
+        let file = self.passphrase_file.as_deref();
+        Ok(("passphrase", input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?))
+    }
 }
 
 /// Longer than any key file.
@@ -46,13 +75,7 @@ const KEY_BYTES_MAX: usize = 256;
 /// # Errors
 /// [`Failure`].
 pub async fn unseal(socket: &Path, args: &UnsealArgs, console: &Console) -> Result<(), Failure> {
-    let (what, given) = match &args.by.key_file {
-        Some(file) => ("key", input::secret(Some(file), "Key", KEY_BYTES_MAX, console)?),
-        None => {
-            let file = args.by.passphrase_file.as_deref();
-            ("passphrase", input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?)
-        }
-    };
+    let (what, given) = args.by.ask(console)?;
     let body = body(what, &given)?;
     tell(&ask(socket, Method::POST, "/v1/unseal", Some(body)).await?, console);
     Ok(())

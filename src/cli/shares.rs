@@ -15,15 +15,20 @@ use crate::keyring::{Dealt, Share, ShareError, Shares, SlotKey, Split};
 /// # Errors
 /// [`Failure`].
 pub fn known_shares(files: &[PathBuf], console: &Console) -> Result<SlotKey, Failure> {
-    let shares = if !files.is_empty() {
-        of_files(files, console)?
-    } else if console.is_interactive() {
-        of_prompts(console)?
-    } else {
-        let piped = input::secret(None, PROMPT, SHARES_BYTES_MAX, console)?;
-        Share::read(&piped).map_err(|error| shares_failure(&error))?
-    };
+    let shares = given_shares(files, console)?;
     Shares::together(shares).map(SlotKey::Shares).map_err(|error| shares_failure(&error))
+}
+
+/// The same, for somebody else to put together.
+pub(super) fn given_shares(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure> {
+    if !files.is_empty() {
+        return of_files(files, console);
+    }
+    if console.is_interactive() {
+        return of_prompts(console);
+    }
+    let piped = input::secret(None, PROMPT, SHARES_BYTES_MAX, console)?;
+    Share::read(&piped).map_err(|error| shares_failure(&error))
 }
 
 fn of_files(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure> {
@@ -92,4 +97,4 @@ pub fn shares_failure(error: &ShareError) -> Failure {
 
 const PROMPT: &str = "Share";
 /// All shares that a slot can have, with room for what people write beside them.
-const SHARES_BYTES_MAX: usize = SHARES_MAX as usize * 1024;
+pub(super) const SHARES_BYTES_MAX: usize = SHARES_MAX as usize * 1024;

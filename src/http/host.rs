@@ -20,7 +20,7 @@ use crate::authn::HostPrincipal;
 use crate::base::limits::UNSEAL_BYTES_MAX;
 use crate::base::{Sensitive, code};
 use crate::broker::{HostDesk, HostState};
-use crate::keyring::{Passphrase, PassphraseError, SlotKey};
+use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::telemetry::Meters;
 
 /// The routes of the socket on the broker's host.
@@ -101,21 +101,31 @@ pub(super) enum UnsealBody {
     Passphrase(#[schemars(with = "String")] zeroize::Zeroizing<String>),
     /// What a key file holds.
     Key(#[schemars(with = "String")] zeroize::Zeroizing<String>),
+    /// Shares of a slot's key, one a line: as many as open it.
+    Shares(#[schemars(with = "String")] zeroize::Zeroizing<String>),
 }
 
 impl UnsealBody {
     fn slot_key(self) -> Result<SlotKey, Problem> {
         let malformed = Problem::new(code::UNSEAL_MALFORMED);
         match self {
-            Self::Passphrase(mut text) => {
-                let typed = Sensitive::new(std::mem::take(&mut *text).into_bytes());
-                let passphrase = Passphrase::entered(&typed);
+            Self::Passphrase(text) => {
+                let passphrase = Passphrase::entered(&bytes(text));
                 let because = |error: PassphraseError| malformed.because(error.to_string());
                 passphrase.map(SlotKey::Passphrase).map_err(because)
             }
             Self::Key(text) => SlotKey::parse(&text).ok_or(malformed),
+            Self::Shares(text) => {
+                let shares = Share::read(&bytes(text)).and_then(Shares::together);
+                let because = |error: ShareError| malformed.because(error.to_string());
+                shares.map(SlotKey::Shares).map_err(because)
+            }
         }
     }
+}
+
+fn bytes(mut text: zeroize::Zeroizing<String>) -> Sensitive<Vec<u8>> {
+    Sensitive::new(std::mem::take(&mut *text).into_bytes())
 }
 
 async fn unseal(

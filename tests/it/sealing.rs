@@ -198,6 +198,8 @@ fn whoever_guesses_is_slowed_down_and_what_is_no_guess_is_named() {
         (json!({ "passphrase": "two\nlines of many words" }), 400, "unseal_malformed"),
         (json!({ "passphrase": "x".repeat(1025) }), 400, "unseal_malformed"),
         (json!({ "key": "keyward-slot-key-1:CNRY" }), 400, "unseal_malformed"),
+        (json!({ "shares": "keyward-share-CNRY" }), 400, "unseal_malformed"),
+        (json!({ "shares": "" }), 400, "unseal_malformed"),
         (json!({ "CNRY": "x" }), 400, "json_invalid"),
         (json!({ "passphrase": "x", "key": "y" }), 400, "json_invalid"),
         (json!({ "passphrase": long }), 413, "body_too_large"),
@@ -338,6 +340,35 @@ fn a_broker_that_cannot_start_says_why_and_stays_sealed() {
     assert_eq!(verb(&process, &["unseal", "--key-file", "-"], &fs::read(&key).unwrap()).0, Some(0));
     let told = entries(&process, &["broker.unsealed"]);
     assert_eq!((&told[0]["event"]["with"], &told[0]["event"]["refused"]), (&json!("key-file"), &json!(1)));
+}
+
+#[test]
+fn enough_shares_open_a_sealed_broker_and_fewer_do_not() {
+    let mut process = Process::init_attended("info", WORDS);
+    let shares = process.path("shares");
+    fs::create_dir(&shares).unwrap();
+    let dir = shares.display().to_string();
+    let add = ["slot", "add", "--shares", "3", "--threshold", "2", "--shares-dir", &dir, "--by-passphrase"];
+    assert_eq!(verb(&process, &add, WORDS.as_bytes()).0, Some(0));
+    let mut files: Vec<String> =
+        fs::read_dir(&shares).unwrap().map(|file| file.unwrap().path().display().to_string()).collect();
+    files.sort();
+    process.spawn();
+    until(&process.socket(), "sealed");
+    refused(&verb(&process, &["unseal", "--share-file", &files[0]], b""), 2, "unseal_malformed");
+    let both = ["unseal", "--share-file", &files[0], "--share-file", &files[2]];
+    assert_eq!(verb(&process, &both, b"").0, Some(0));
+    assert_eq!(entries(&process, &["broker.unsealed"])[0]["event"]["with"], "shares");
+    assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
+    let piped: Vec<u8> = files[..2].iter().flat_map(|file| fs::read(file).unwrap()).collect();
+    assert_eq!(verb(&process, &["unseal", "--shares"], &piped).0, Some(0));
+    assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
+    let key = process.path("spare.key").display().to_string();
+    let list = verb(&process, &["slot", "list"], b"");
+    let slot = list.1["items"].as_array().unwrap().iter().find(|item| item["kind"] == "shares").unwrap();
+    let rekey = ["slot", "rekey", slot["id"].as_str().unwrap(), "--key-file", &key, "--by-passphrase"];
+    assert_eq!(verb(&process, &rekey, WORDS.as_bytes()).0, Some(0));
+    refused(&verb(&process, &both, b""), 4, "unseal_refused");
 }
 
 #[test]

@@ -146,6 +146,6 @@ super::codes! {
         "the route does not take this method",
         "see the reference for the route's methods";
     UNSEAL_MALFORMED "unseal_malformed" Invalid:
-        "what was given is neither a passphrase nor the key of a slot",
-        "give the one line of a passphrase, or a key file as `keyward init` or `keyward slot add` made it";
+        "what was given is neither a passphrase, nor the key of a slot, nor enough shares of one",
+        "give the one line of a passphrase, a key file or shares as `keyward init` or `keyward slot add` made them";
 }
