@@ -78,6 +78,7 @@ mod tests {
 
     fn private() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
         let path = dir.path().join("host.sock");
         (dir, path)
     }
