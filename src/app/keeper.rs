@@ -14,8 +14,8 @@ use crate::pki::tls::ServerTls;
 /// How often it looks whether something is due.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Does what has to be done from time to time while the broker serves: its own certificate, the
-/// token keys, and whom the listeners trust.
+/// Does what has to be done from time to time while the broker serves: its own certificate, the keys
+/// that take turns, and whom the listeners trust.
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) config: Config,
@@ -49,6 +49,12 @@ impl Keeper {
         }
         if let Err(failure) = self.core.keep_token_keys().await {
             tracing::error!(?failure, "the token keys could not be kept to their schedule");
+        }
+        if let Err(failure) = self.core.keep_authorities().await {
+            tracing::error!(?failure, "the authorities could not be kept to their schedule");
+        }
+        if let Err(failure) = self.core.shed_signing_keys() {
+            tracing::error!(?failure, "keys that sign no more could not be taken out of the keyring");
         }
         if let Err(failure) = self.core.keep_value_key().await {
             tracing::error!(?failure, "the value key could not be kept to its schedule");

@@ -124,6 +124,8 @@ pub const CODE_LIFE_S: i64 = 15 * 60;
 pub const CODE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
 /// Most uses of one enrolment code.
 pub const CODE_USES_MAX: u32 = 10_000;
+/// Longest life of a certificate of an agent, a resource server or an operator, in seconds.
+pub const CERTIFICATE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
 /// Longest time after its end in which a certificate may still be renewed with, in seconds.
 pub const RENEWAL_GRACE_MAX_S: i64 = 7 * 24 * 3600;
 /// How long before it signs a token key is published, in seconds: sixty times as long as the key

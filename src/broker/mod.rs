@@ -28,6 +28,7 @@ mod reveal;
 mod revoke;
 mod rotate_keys;
 mod rotation;
+mod shed_signing_keys;
 mod signing_keys;
 mod turn_checkpoint_key;
 mod turn_value_key;

@@ -9,8 +9,10 @@ use super::signing_keys::{authority_key, token_key};
 use super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
-use crate::base::limits::{BACKDATE_S, LEEWAY_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S};
-use crate::base::{OperatorName, Timestamp};
+use crate::base::limits::{
+    BACKDATE_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S,
+};
+use crate::base::Timestamp;
 use crate::issuance::Staged;
 use crate::keyring::{Family, KeyringError, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
@@ -96,7 +98,7 @@ impl AdminDesk {
             let authority = Authority::new(certificate.clone(), key);
             let authority = authority.map_err(|error| Again::Stop(broken(&error)))?;
             let event = AuthorityStaged {
-                by: by.operator().name(),
+                by: by.operator().name().as_str(),
                 generation,
                 pin: authority.public().key_pin().hex(),
                 stage: Stage::Prepared.as_str(),
@@ -125,25 +127,7 @@ impl AdminDesk {
         (generation, stage): (u32, Stage),
         force: Force,
     ) -> Result<(), Failure> {
-        let core = &*self.0;
-        deciding_again!(async {
-            let now = core.clock.now();
-            let (checked, as_of) = core.store.read(|world, as_of| {
-                (checked(world, (generation, stage), force, now).map_err(Again::Stop), as_of)
-            });
-            let (pin, behind) = checked?;
-            let event = staged(by.operator().name(), (generation, stage), pin, behind);
-            let change = Change::new(&event)?
-                .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
-                .rely(pki::keys::authority(), as_of)
-                .advance(pki::keys::authority());
-            let staged = Staged { generation, stage, key: None };
-            let change = while_allowed(change, by.operator());
-            core.issuer.stage_authority(core.store.commit(change, staged).await?);
-            Ok(())
-        })?;
-        core.authorities_changed();
-        Ok(())
+        self.0.stage_authority(Some(by.operator()), (generation, stage), force).await
     }
 
     /// All generations of the token key, the oldest first.
@@ -208,6 +192,51 @@ impl Core {
         Ok(())
     }
 
+    /// Does what is due about authorities: one that signs no more is forgotten when no certificate of
+    /// its own can hold any more, nor be renewed with.
+    ///
+    /// # Errors
+    /// [`Failure`]; what was done until then stays.
+    pub async fn keep_authorities(&self) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let generations = self.store.read(|world, _| world.authority.generations().clone());
+        let longest = CERTIFICATE_LIFE_MAX_S.saturating_add(RENEWAL_GRACE_MAX_S).saturating_add(LEEWAY_S);
+        for (generation, standing) in generations.all() {
+            let signed = matches!(standing.stage, Stage::Old | Stage::Tainted);
+            if signed && now >= standing.since.plus_s(longest) {
+                self.stage_authority(None, (generation, Stage::Revoked), Force::No).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn stage_authority(
+        &self,
+        by: Option<&OperatorPrincipal>,
+        (generation, stage): (u32, Stage),
+        force: Force,
+    ) -> Result<(), Failure> {
+        deciding_again!(async {
+            let now = self.clock.now();
+            let (checked, as_of) = self.store.read(|world, as_of| {
+                (checked(world, (generation, stage), force, now).map_err(Again::Stop), as_of)
+            });
+            let (pin, behind) = checked?;
+            let event = staged(named(by), (generation, stage), pin, behind);
+            let change = Change::new(&event)?
+                .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
+                .rely(pki::keys::authority(), as_of)
+                .advance(pki::keys::authority());
+            let staged = Staged { generation, stage, key: None };
+            let change = by.into_iter().fold(change, while_allowed);
+            self.issuer.stage_authority(self.store.commit(change, staged).await?);
+            Ok(())
+        })?;
+        self.authorities_changed();
+        self.shed_after(stage);
+        Ok(())
+    }
+
     async fn prepare_token_key(&self, by: Option<&OperatorPrincipal>) -> Result<(), Failure> {
         deciding_again!(async {
             let (next, as_of) = self.store.read(|world, as_of| {
@@ -240,7 +269,9 @@ impl Core {
             let change = token_key_change(by, (generation, stage), &key.jwk().kid, as_of)?;
             let staged = Staged { generation, stage, key: None };
             self.take_token_key(self.store.commit(change, staged).await?)
-        })
+        })?;
+        self.shed_after(stage);
+        Ok(())
     }
 
     fn take_token_key(&self, receipt: crate::ledger::Receipt<Staged<Signer>>) -> Result<(), Again> {
@@ -264,6 +295,10 @@ impl Core {
     }
 }
 
+fn named(by: Option<&OperatorPrincipal>) -> &str {
+    by.map_or(SCHEDULE, |operator| operator.name().as_str())
+}
+
 /// The change, on the word of `by`, or of the schedule.
 fn token_key_change(
     by: Option<&OperatorPrincipal>,
@@ -271,8 +306,7 @@ fn token_key_change(
     kid: &str,
     as_of: u64,
 ) -> Result<Change<Effect>, Again> {
-    let name = by.map_or(SCHEDULE, |operator| operator.name().as_str());
-    let event = TokenKeyStaged { by: name, generation, kid, stage: stage.as_str() };
+    let event = TokenKeyStaged { by: named(by), generation, kid, stage: stage.as_str() };
     let change = Change::new(&event)?
         .effect(Effect::Token(token::Effect::Stage { generation, stage }))
         .rely(token::keys::token_keys(), as_of)
@@ -280,12 +314,7 @@ fn token_key_change(
     Ok(by.into_iter().fold(change, while_allowed))
 }
 
-fn staged(
-    by: &OperatorName,
-    (generation, stage): (u32, Stage),
-    pin: String,
-    behind: usize,
-) -> AuthorityStaged<'_> {
+fn staged(by: &str, (generation, stage): (u32, Stage), pin: String, behind: usize) -> AuthorityStaged<'_> {
     AuthorityStaged { by, generation, pin, stage: stage.as_str(), behind }
 }
 

@@ -75,7 +75,7 @@ impl Core {
         let known = self.store.read(|world, _| world.custody.checkpoint_key());
         let signs = known.map_or(FIRST, |(generation, _)| generation);
         let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        let shed = keyring.shed(&self.keyring_path, (Family::Checkpoint, signs));
+        let shed = keyring.shed(&self.keyring_path, Family::Checkpoint, |generation| generation < signs);
         shed.map(drop).map_err(|error| broken(&error))
     }
 }

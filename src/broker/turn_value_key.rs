@@ -124,7 +124,8 @@ impl Core {
         let shed = {
             let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
             let newest = keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation;
-            keyring.shed(&self.keyring_path, (Family::Value, newest)).map_err(|error| broken(&error))?
+            let shed = keyring.shed(&self.keyring_path, Family::Value, |generation| generation < newest);
+            shed.map_err(|error| broken(&error))?
         };
         self.issuer.shed_value_keys();
         self.store.commit(Change::new(&ValueKeyShed { generations: shed })?, ()).await?.redeem();

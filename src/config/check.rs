@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::fault::{toml_message, toml_place};
 use super::raw::{ConfigError, Raw, RawConnections};
-use crate::base::limits::{RENEWAL_GRACE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
+use crate::base::limits::{CERTIFICATE_LIFE_MAX_S, RENEWAL_GRACE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
 use crate::base::{Audience, Network, TrustDomain};
 
 /// The checked configuration.
@@ -210,7 +210,7 @@ struct Check<'a> {
     path: &'a Path,
 }
 
-const AGENT_LIFE_S: RangeInclusive<i64> = 300..=604_800;
+const AGENT_LIFE_S: RangeInclusive<i64> = 300..=CERTIFICATE_LIFE_MAX_S;
 const OPERATOR_LIFE_S: RangeInclusive<i64> = 300..=86_400;
 const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;

@@ -138,27 +138,32 @@ impl Keyring {
         written
     }
 
-    /// Takes the generations of a family that are older than `kept` out of the keyring at `path`, for
-    /// good: what they alone open opens no more, and they sign no more. Gives those that went.
+    /// Takes the generations of a family that `goes` tells of out of the keyring at `path`, for good:
+    /// what they alone open opens no more, and they sign no more. Gives those that went.
     ///
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
-    pub fn shed(&mut self, path: &Path, (family, kept): (Family, u32)) -> Result<Vec<u32>, KeyringError> {
-        let older = (family, 0)..(family, kept);
-        let of_signing = self.signing.range(older.clone()).map(|((_, generation), _)| *generation);
-        let of_symmetric = self.symmetric.range(older).map(|((_, generation), _)| *generation);
-        let older: Vec<u32> = of_signing.chain(of_symmetric).collect();
-        if older.is_empty() {
-            return Ok(older);
+    pub fn shed(
+        &mut self,
+        path: &Path,
+        family: Family,
+        goes: impl Fn(u32) -> bool,
+    ) -> Result<Vec<u32>, KeyringError> {
+        let all = (family, 0)..=(family, u32::MAX);
+        let of_signing = self.signing.range(all.clone()).map(|((_, generation), _)| *generation);
+        let of_symmetric = self.symmetric.range(all).map(|((_, generation), _)| *generation);
+        let gone: Vec<u32> = of_signing.chain(of_symmetric).filter(|generation| goes(*generation)).collect();
+        if gone.is_empty() {
+            return Ok(gone);
         }
         let mut body = file::read(path)?.verify(&self.root)?;
-        body.keys.retain(|key| key.family != family.number() || key.generation >= kept);
+        body.keys.retain(|key| key.family != family.number() || !gone.contains(&key.generation));
         file::replace(path, &body, &self.root, &|_| Ok(()))?;
-        for generation in &older {
+        for generation in &gone {
             self.signing.remove(&(family, *generation));
             self.symmetric.remove(&(family, *generation));
         }
-        Ok(older)
+        Ok(gone)
     }
 
     /// A new key of a symmetric family, taken in and wrapped.

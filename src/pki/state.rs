@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::authority_certificate::{AuthorityCertificate, AuthorityKeyId};
-use crate::base::OperatorName;
 use crate::keyring::{Generations, Stage};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
@@ -43,8 +42,8 @@ impl Event for ServerCertified<'_> {
 /// A generation of the certificate authority is at another stage.
 #[derive(Debug, Serialize)]
 pub struct AuthorityStaged<'a> {
-    /// Who has brought it there.
-    pub by: &'a OperatorName,
+    /// Who has brought it there: an operator, or `the schedule`.
+    pub by: &'a str,
     /// Which generation.
     pub generation: u32,
     /// SHA-256 of its public key, in hex.

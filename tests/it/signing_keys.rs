@@ -52,6 +52,13 @@ async fn renew(broker: &TestBroker, agent: &Agent) -> (Agent, String) {
     (Agent { caller, certificate, key }, text("authority"))
 }
 
+/// The generations of a family whose private keys are in the keyring's file.
+fn held(broker: &TestBroker, family: Family) -> Vec<u32> {
+    let slot = SlotKey::from_file(&broker.path().join("root.key")).unwrap();
+    let keyring = Keyring::open(&broker.data().join("keyring"), &slot).unwrap();
+    (1..9).filter(|generation| keyring.signing(family, *generation).is_ok()).collect()
+}
+
 /// The same agent, knowing the broker by `authorities`.
 fn knowing(broker: &TestBroker, agent: &Agent, authorities: &str) -> Caller {
     broker.caller_knowing(authorities, broker.agents(), Some((&agent.certificate, &agent.key)))
@@ -138,6 +145,85 @@ async fn an_older_keyring_under_a_newer_ledger_is_refused_by_name() {
     assert_eq!(broker.try_serve().await.unwrap_err().code(), "signing_key_missing");
     std::fs::write(&path, newer).unwrap();
     broker.serve().await;
+}
+
+#[tokio::test]
+async fn key_12_a_private_key_leaves_the_keyring_when_it_is_revoked_and_no_start_asks_for_it() {
+    let mut broker = TestBroker::declared().await;
+    broker.clock.advance_s(60);
+    good(&broker, "/v1/token-keys").await;
+    good(&broker, "/v1/token-keys/2/activate").await;
+    assert_eq!(held(&broker, Family::Token), [1, 2], "what it signed still counts");
+    assert_eq!(post(&broker, "/v1/token-keys/1/revoke").await.status, 200);
+    assert_eq!(held(&broker, Family::Token), [2], "at once");
+    // One that was prepared and given up goes from the middle.
+    good(&broker, "/v1/token-keys").await;
+    good(&broker, "/v1/authorities").await;
+    assert_eq!(post(&broker, "/v1/token-keys/3/revoke").await.status, 200);
+    assert_eq!(post(&broker, "/v1/authorities/2/revoke").await.status, 200);
+    good(&broker, "/v1/token-keys").await;
+    good(&broker, "/v1/authorities").await;
+    assert_eq!((held(&broker, Family::Token), held(&broker, Family::Authority)), (vec![2, 4], vec![1, 3]));
+    broker.restart().await;
+    assert_eq!(published(&broker).await.len(), 2);
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    assert_eq!(agent.secret("github/app", &agent.token("github.repo.read").await).await.status, 200);
+}
+
+#[tokio::test]
+async fn key_12_a_stop_between_the_ledger_s_word_and_the_keyring_is_mended_by_the_next_look() {
+    let mut broker = TestBroker::declared().await;
+    let path = broker.data().join("keyring");
+    let first = std::fs::read(&path).unwrap();
+    good(&broker, "/v1/token-keys").await;
+    good(&broker, "/v1/token-keys/2/activate").await;
+    let both = std::fs::read(&path).unwrap();
+    assert_eq!(post(&broker, "/v1/token-keys/1/revoke").await.status, 200);
+    let signing = published(&broker).await;
+    // A stop after the entry and before the file; and somebody who puts a copy of that time back.
+    for cut in [0, both.len() / 2] {
+        broker.stop().await;
+        std::fs::write(&path, &both).unwrap();
+        std::fs::write(path.with_extension("new"), &both[..cut]).unwrap();
+        broker.serve().await;
+        assert_eq!(published(&broker).await, signing, "it is revoked all the same");
+        assert_eq!(held(&broker, Family::Token), [1, 2]);
+        broker.look_after().await;
+        assert_eq!(held(&broker, Family::Token), [2]);
+    }
+    // A copy that is older than the key that signs.
+    broker.stop().await;
+    let newest = std::fs::read(&path).unwrap();
+    std::fs::write(&path, first).unwrap();
+    assert_eq!(broker.try_serve().await.unwrap_err().code(), "signing_key_missing");
+    std::fs::write(&path, newest).unwrap();
+    broker.serve().await;
+}
+
+#[tokio::test]
+async fn key_12_the_schedule_revokes_what_nothing_can_hold_of_any_more_and_its_keys_go() {
+    let broker = TestBroker::start_with("[tokens]\nkey_life_s = 86400\n").await;
+    good(&broker, "/v1/token-keys").await;
+    good(&broker, "/v1/authorities").await;
+    let force = json!({ "force": true });
+    assert_eq!(post(&broker, "/v1/token-keys/2/activate").await.status, 200);
+    assert_eq!(broker.operator().post_json("/v1/authorities/2/activate", &force).await.status, 200);
+    broker.clock.advance_s(3604);
+    broker.look_after().await;
+    assert_eq!((held(&broker, Family::Token), held(&broker, Family::Authority)), (vec![1, 2], vec![1, 2]));
+    broker.clock.advance_s(1);
+    broker.look_after().await;
+    assert_eq!((held(&broker, Family::Token), held(&broker, Family::Authority)), (vec![2], vec![1, 2]));
+
+    // The longest life of a certificate, and the longest grace in which it can be renewed.
+    broker.clock.advance_s(14 * DAY_S - 3601);
+    broker.look_after().await;
+    assert_eq!(held(&broker, Family::Authority), [1, 2]);
+    broker.clock.advance_s(1);
+    broker.look_after().await;
+    assert_eq!(held(&broker, Family::Authority), [2]);
+    let counting = broker.nobody(broker.agents()).get("/v1/authority").await.text();
+    assert_eq!(counting.matches("BEGIN").count(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,42 @@
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use super::bootstrap::broken;
+use super::desk::Core;
+use super::failure::Failure;
+use crate::keyring::{Family, Generations, Stage};
+
+impl Core {
+    /// Takes the private keys whose generation is revoked out of the keyring: they sign nothing any more,
+    /// and nobody verifies by them. The ledger has said so first, and a start asks for none of them; a
+    /// stop before they went leaves them to the next look.
+    ///
+    /// # Errors
+    /// [`Failure`]; what is revoked is so all the same.
+    pub fn shed_signing_keys(&self) -> Result<(), Failure> {
+        let revoked = self.store.read(|world, _| {
+            let token_keys = (Family::Token, revoked(world.token_keys.generations()));
+            [token_keys, (Family::Authority, revoked(world.authority.generations()))]
+        });
+        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        for (family, revoked) in revoked {
+            let shed = keyring.shed(&self.keyring_path, family, |generation| revoked.contains(&generation));
+            shed.map_err(|error| broken(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The same, once a generation came to `stage`. It is no part of what was asked for: what fails is
+    /// logged, and tried again by the next look.
+    pub(super) fn shed_after(&self, stage: Stage) {
+        if stage == Stage::Revoked {
+            self.shed_signing_keys().unwrap_or_default();
+        }
+    }
+}
+
+/// Not what the ledger has never heard of: that is about to be prepared.
+fn revoked(generations: &Generations) -> BTreeSet<u32> {
+    let all = generations.all();
+    all.filter(|(_, standing)| !standing.stage.counts()).map(|(generation, _)| generation).collect()
+}
