@@ -8,11 +8,11 @@ use super::operators::counting;
 use super::signing_keys::{authority_key, token_key};
 use super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
+use crate::base::Timestamp;
 use crate::base::code;
 use crate::base::limits::{
     BACKDATE_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S,
 };
-use crate::base::Timestamp;
 use crate::issuance::Staged;
 use crate::keyring::{Family, KeyringError, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
