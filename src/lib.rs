@@ -17,6 +17,7 @@ pub mod index;
 pub mod issuance;
 pub mod jobs;
 pub mod keyring;
+pub mod leases;
 pub mod ledger;
 pub mod operators;
 pub mod pki;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::base::code;
-use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::base::encoding::hex;
+use crate::base::{Clock, Entropy, LedgerId, SystemClock, SystemEntropy};
 use crate::broker::{Core, Founding, Settings, authorities, notary, record_slots, token_keys};
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -136,6 +137,7 @@ pub(super) async fn assemble(
     let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
     let sealer = Sealer::new(aead(Family::Value)?);
     let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
+    let login_prefix = login_prefix(keyring.ledger());
     let quota = &config.quota;
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
     let introspections = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
@@ -164,11 +166,22 @@ pub(super) async fn assemble(
         entropy: Arc::clone(&surroundings.entropy),
         upstreams: surroundings.for_upstreams(config),
         breakers: Mutex::default(),
+        leasing: tokio::sync::Mutex::default(),
+        making: Mutex::default(),
+        login_prefix,
+        leases: tokio::sync::watch::channel(0).0,
         rotations: tokio::sync::watch::channel(0).0,
         standing: tokio::sync::watch::channel(0).0,
         authorities_changed: tokio::sync::watch::channel(0).0,
         settings: settings(config),
     })
+}
+
+/// Two brokers that make logins at one server never take each other's for their own: the last bytes of
+/// the ledger's id are chance.
+fn login_prefix(ledger: LedgerId) -> String {
+    let [.., a, b, c, d] = *ledger.as_bytes();
+    format!("kw_{}_", hex(&[a, b, c, d]))
 }
 
 fn settings(config: &Config) -> Settings {

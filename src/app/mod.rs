@@ -103,6 +103,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Secret(_)
         | Command::Doctor { .. }
         | Command::ValueKey(_)
+        | Command::Lease(_)
         | Command::Rotation(_)
         | Command::Audit(_) => cli::run(cli, console).await,
     }

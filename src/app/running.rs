@@ -15,7 +15,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::http::listener::{self, ConnectionCaps, Course, Standing};
 use crate::http::{admin_router, agent_router};
-use crate::jobs::{Rotator, Snapshots};
+use crate::jobs::{LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
 use crate::pki::tls::{Gate, Identity, ServerTls};
 use crate::store::OnLostEntries;
@@ -35,6 +35,8 @@ pub struct Running {
     keeping: JoinHandle<()>,
     rotator: Arc<Rotator>,
     rotating: JoinHandle<()>,
+    ender: Arc<LeaseEnder>,
+    ending: JoinHandle<()>,
     snapshots: Arc<Snapshots>,
     snapshotting: JoinHandle<()>,
 }
@@ -141,6 +143,8 @@ impl Opened<'_> {
         let keeping = tokio::spawn(Arc::clone(&keeper).keep(stopped.clone()));
         let rotator = Arc::new(Rotator::new(Arc::clone(&core)));
         let rotating = tokio::spawn(Arc::clone(&rotator).work(stopped.clone()));
+        let ender = Arc::new(LeaseEnder::new(Arc::clone(&core)));
+        let ending = tokio::spawn(Arc::clone(&ender).work(stopped.clone()));
         let snapshots = Arc::new(Snapshots::new(Arc::clone(&core)));
         let snapshotting = tokio::spawn(Arc::clone(&snapshots).work(stopped));
         let (agents, admins) = addresses;
@@ -158,6 +162,8 @@ impl Opened<'_> {
             keeping,
             rotator,
             rotating,
+            ender,
+            ending,
             snapshots,
             snapshotting,
         })
@@ -186,6 +192,11 @@ impl Running {
     /// Does at once everything about rotations that is due now, as far as it goes now.
     pub async fn rotate_due(&self) {
         self.rotator.look().await;
+    }
+
+    /// Does at once everything about leases that is due now, as far as it goes now.
+    pub async fn end_due_leases(&self) {
+        self.ender.look().await;
     }
 
     /// Takes a snapshot of the state at once, whether one is due or not.
@@ -219,7 +230,8 @@ impl Running {
         tracing::info!("the broker stops");
         self.course.send_replace(course);
         self.stop.send_replace(true);
-        for task in self.listeners.into_iter().chain([self.keeping, self.rotating, self.snapshotting]) {
+        let jobs = [self.keeping, self.rotating, self.ending, self.snapshotting];
+        for task in self.listeners.into_iter().chain(jobs) {
             if task.await.is_err() {
                 tracing::error!("a listener, or a job, had panicked");
             }

@@ -121,6 +121,8 @@ typed_ids! {
     SlotId = "slot";
     /// Names one rotation of one secret, from its trigger to its end.
     RotationId = "rot";
+    /// Names one lease: one login upstream, from its intent to its end.
+    LeaseId = "lease";
 }
 
 #[cfg(test)]

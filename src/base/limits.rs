@@ -193,3 +193,38 @@ pub const UPSTREAM_HEADERS_MAX: usize = 16;
 pub const UPSTREAM_STATUSES_MAX: usize = 16;
 /// Longest name of an upstream's slot, in bytes.
 pub const UPSTREAM_SLOT_BYTES_MAX: usize = 128;
+
+/// Life of a lease when the request names none, in seconds.
+pub const LEASE_LIFE_S: u32 = 3600;
+/// Shortest life of a lease that may be declared or asked for, in seconds.
+pub const LEASE_LIFE_MIN_S: u32 = 60;
+/// Longest life of a lease that may be declared, renewals included, in seconds.
+pub const LEASE_LIFE_MAX_S: u32 = 7 * 24 * 3600;
+/// Outstanding leases that one agent may have of a capability that is declared without a number.
+pub const LEASES_PER_AGENT: u32 = 10;
+/// Most that may be declared: beyond it a server's catalogue suffers.
+pub const LEASES_PER_AGENT_MAX: u32 = 1000;
+/// Most uses of one lease that are counted.
+pub const LEASE_USES_MAX: usize = 256;
+/// Connections of one leased login when the declaration names no number.
+pub const LEASE_CONNECTIONS: u32 = 10;
+/// Most that may be declared.
+pub const LEASE_CONNECTIONS_MAX: u32 = 1000;
+/// Most statements that prepare a leased login, and most groups that it joins.
+pub const LEASE_STATEMENTS_MAX: usize = 32;
+/// Longest such statement, in bytes.
+pub const LEASE_STATEMENT_BYTES_MAX: usize = 2048;
+/// First wait before an end that failed is tried again, in seconds; doubled each time.
+pub const LEASE_RETRY_FIRST_S: i64 = 5;
+/// Longest such wait, in seconds. There is no last try.
+pub const LEASE_RETRY_MAX_S: i64 = 600;
+/// Leases that are ended at a time at one upstream.
+pub const LEASES_ENDED_PER_PLACE_MAX: usize = 8;
+/// The same at all upstreams.
+pub const LEASES_ENDED_AT_ONCE_MAX: usize = 64;
+/// How long after it was due the end of a lease counts as overdue, in seconds.
+pub const LEASE_OVERDUE_S: i64 = 60;
+/// How often upstreams are looked through for logins that no lease knows, in seconds.
+pub const LEASE_SWEEP_S: i64 = 3600;
+/// Leases whose holders lost what they were issued for that are ended by one entry of the ledger.
+pub const LEASES_LOOKED_AT_MAX: usize = 1000;

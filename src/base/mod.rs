@@ -18,8 +18,8 @@ mod sensitive;
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
 pub use id::{
-    AgentId, CodeId, DecisionId, IdError, InstanceId, LedgerId, OperatorId, RequestId, RotationId, SecretId,
-    SlotId, TokenId,
+    AgentId, CodeId, DecisionId, IdError, InstanceId, LeaseId, LedgerId, OperatorId, RequestId, RotationId,
+    SecretId, SlotId, TokenId,
 };
 pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,

@@ -5,13 +5,14 @@ use serde::Deserialize;
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Core, deciding_again};
 use super::failure::Failure;
+use super::leases;
 use super::once::{done_before, remembering};
 use super::rotation::{Planned, planned};
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
-use crate::base::{AgentId, Scope, SecretName};
+use crate::base::{AgentId, CapabilityName, Scope, SecretName};
 use crate::config::{Fault, SourceFile};
 use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
@@ -116,8 +117,10 @@ impl Core {
             let ground = Ground { registry: &world.registry, scope, secret_exists: &secret_exists };
             let mut records = draw(&ground, &declaration.records, unnamed, files).map_err(refused)?;
             let mut rotations = planned((world, now), scope, &declaration.rotations, unnamed, files)?;
+            let mut leases = leases::planned((world, &records), scope, &declaration.leases, unnamed, files)?;
             records.changes.append(&mut rotations.changes);
-            Ok((Drawn { records, rotations }, as_of))
+            records.changes.append(&mut leases.changes);
+            Ok((Drawn { records, rotations, leases }, as_of))
         })
     }
 
@@ -126,7 +129,7 @@ impl Core {
     fn change(
         &self,
         operator: &OperatorPrincipal,
-        Drawn { records: plan, rotations }: Drawn,
+        Drawn { records: plan, rotations, leases }: Drawn,
         as_of: u64,
     ) -> Result<(Change<Effect>, Vec<PlannedChange>), CommitError> {
         let (agents, removed, snapshot) = self.store.read(|world, _| {
@@ -188,7 +191,7 @@ impl Core {
         for (thing, owner) in plan.owners {
             change = change.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
         }
-        Ok((rotations.added_to(change, as_of), plan.changes))
+        Ok((leases.added_to(rotations.added_to(change, as_of), as_of), plan.changes))
     }
 
     fn id_for(&self, registry: &Registry, spec: &AgentSpec) -> AgentId {
@@ -201,18 +204,21 @@ impl Core {
 struct Declared {
     records: Declaration,
     rotations: BTreeMap<SecretName, Asked>,
+    leases: BTreeMap<CapabilityName, crate::leases::Asked>,
 }
 
 /// What an application of it does.
 struct Drawn {
     records: Plan,
     rotations: Planned,
+    leases: leases::Planned,
 }
 
 impl Declared {
     fn read(files: &[SourceFile], scope: &Scope) -> Result<Self, Failure> {
         let records = parse(files, scope).map_err(refused)?;
-        Ok(Self { records, rotations: rotation::parse(files).map_err(refused)? })
+        let rotations = rotation::parse(files).map_err(refused)?;
+        Ok(Self { records, rotations, leases: crate::leases::parse(files).map_err(refused)? })
     }
 }
 

@@ -4,6 +4,11 @@ use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::custody::{BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, SlotsChanged};
+use crate::leases::{
+    LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseIntended, LeaseIssued,
+    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LoginsSwept,
+    StrayLoginEnded,
+};
 use crate::ledger::Kind;
 use crate::operators::{
     OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
@@ -140,6 +145,19 @@ const EVENTS: &[(Kind, &str)] = known![
     SnapshotTaken,
     BrokerUnsealed,
     BrokerSealed,
+    LeaseIntended<'_>,
+    LeaseIssued<'_>,
+    LeaseFailed<'_>,
+    LeaseReused<'_>,
+    LeaseRenewalAttempted<'_>,
+    LeaseRenewed<'_>,
+    LeaseUseGivenUp<'_>,
+    LeasesEnding<'_>,
+    LeaseEndAttempted<'_>,
+    LeaseEndFailed<'_>,
+    LeaseEnded<'_>,
+    LoginsSwept<'_>,
+    StrayLoginEnded<'_>,
 ];
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,7 +10,9 @@ use tokio::sync::watch;
 
 use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal, Records};
 use crate::base::limits::CONFLICT_RETRIES_MAX;
-use crate::base::{AgentId, Clock, DecisionId, Entropy, OperatorId, RequestId, Timestamp, TrustDomain};
+use crate::base::{
+    AgentId, Clock, DecisionId, Entropy, LeaseId, OperatorId, RequestId, Timestamp, TrustDomain,
+};
 use crate::crypto::MacKey;
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
@@ -88,6 +91,14 @@ pub struct Core {
     pub breakers: Mutex<upstream::Breakers>,
     /// Counts what happened to rotations: whoever waits for one looks again.
     pub rotations: watch::Sender<u64>,
+    /// Held by whoever decides on a lease: how many there are is counted by one at a time.
+    pub leasing: tokio::sync::Mutex<()>,
+    /// Leases whose logins are being made in this process now.
+    pub making: Mutex<BTreeSet<LeaseId>>,
+    /// What the names of all logins start with that this broker makes.
+    pub login_prefix: String,
+    /// Counts what happened to leases: whoever ends them looks again.
+    pub leases: watch::Sender<u64>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.

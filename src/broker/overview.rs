@@ -213,6 +213,7 @@ fn capability_view(registry: &Registry, capability: &Capability, broker: &str) -
     let (audience, secret) = match &capability.delivery {
         Delivery::Mint { audience } => (audience.to_string(), None),
         Delivery::Reveal { secret } => (broker.to_owned(), Some(secret.clone())),
+        Delivery::Lease => (broker.to_owned(), None),
     };
     CapabilityView {
         name: capability.name.clone(),

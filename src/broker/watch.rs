@@ -9,16 +9,17 @@ impl AdminDesk {
         let core = &*self.0;
         core.meters.certificate_ends("authority", core.issuer.authority().not_after().s());
         let now = core.clock.now();
-        let (rotations_overdue, rotations_dead, orphans) = core.store.read(|world, _| {
+        let (rotations_overdue, rotations_dead, orphans, leases) = core.store.read(|world, _| {
             let overdue = world.rotations.all().filter(|rotation| rotation.is_overdue(now)).count();
             let runs = world.rotations.all().filter_map(|rotation| rotation.run.as_ref());
             let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
-            (overdue, runs.filter(|run| run.is_dead()).count(), orphans)
+            (overdue, runs.filter(|run| run.is_dead()).count(), orphans, super::leases::counts(world, now))
         });
         core.meters.text(&Reading {
             rotations_overdue,
             rotations_dead,
             orphans,
+            leases,
             upstreams_left_alone: core.upstreams_left_alone(),
             ledger_seq: core.store.head().seq,
             ledger_writable: core.store.is_writable(),

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::custody::{self, Custody};
 use crate::idempotency::{self, Outcomes};
+use crate::leases::{self, Leases};
 use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::{self, Registry};
@@ -32,6 +33,8 @@ pub struct World {
     pub rotations: Rotations,
     /// Which slots the keyring has.
     pub custody: Custody,
+    /// Which logins are lent.
+    pub leases: Leases,
 }
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -55,6 +58,8 @@ pub enum Effect {
     Rotation(rotation::Effect),
     /// Of which slots the keyring has.
     Custody(custody::Effect),
+    /// Of which logins are lent.
+    Lease(leases::Effect),
 }
 
 impl store::World for World {
@@ -71,6 +76,7 @@ impl store::World for World {
             Effect::Idempotency(effect) => self.outcomes.apply(at, effect),
             Effect::Rotation(effect) => self.rotations.apply(at, effect),
             Effect::Custody(effect) => self.custody.apply(at, effect),
+            Effect::Lease(effect) => self.leases.apply(at, effect),
         }
     }
 
@@ -90,7 +96,8 @@ impl store::World for World {
             | Effect::Token(_)
             | Effect::Idempotency(_)
             | Effect::Rotation(_)
-            | Effect::Custody(_) => {}
+            | Effect::Custody(_)
+            | Effect::Lease(_) => {}
         }
     }
 }

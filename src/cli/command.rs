@@ -7,6 +7,7 @@ use super::agent_args::{CompanionArgs, GetArgs, RunArgs, TokenArgs};
 use super::failure::Failure;
 use super::identity::default_home;
 use super::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
+use super::lease_nouns::LeaseCommand;
 use super::nouns::{
     AgentCommand, AuditCommand, CertCommand, ConfigCommand, InitArgs, ListCommand, OperatorCommand,
     RotationCommand, SecretCommand,
@@ -176,6 +177,9 @@ pub enum Command {
     /// When secrets are rotated, and how far that has come
     #[command(subcommand)]
     Rotation(RotationCommand),
+    /// Logins of one's own that end by themselves: get, renew, give up; as an operator list and revoke
+    #[command(subcommand)]
+    Lease(LeaseCommand),
     /// What the ledger says happened
     #[command(subcommand)]
     Audit(AuditCommand),

@@ -22,6 +22,8 @@ mod input;
 mod join;
 mod kept_token;
 mod key_nouns;
+mod lease;
+mod lease_nouns;
 mod nouns;
 mod operator;
 mod passphrase;
@@ -106,6 +108,7 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Role(_) => admin::list(&home, "/v1/roles", console).await,
         Command::Secret(command) => secret::secret(&home, command, console).await,
         Command::Rotation(command) => rotation::rotation(&home, command, console).await,
+        Command::Lease(command) => lease::lease(&home, command, console).await,
         Command::ValueKey(command) => secret::value_key(&home, command, console).await,
         Command::Audit(command) => admin::audit(&home, command, console).await,
         Command::Demo => demo::play(console).await,

@@ -23,7 +23,7 @@ use super::openapi::openapi;
 use super::operators;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
-use super::{rotations, secrets, signing_keys};
+use super::{leases, rotations, secrets, signing_keys};
 use crate::base::AgentName;
 use crate::base::code;
 use crate::base::limits::{
@@ -82,6 +82,7 @@ fn table() -> Table<AdminDesk> {
     table.extend(signing_keys::table());
     table.extend(secrets::table());
     table.extend(rotations::table());
+    table.extend(leases::admin_table());
     table
 }
 

@@ -16,6 +16,7 @@ use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::input::{Agent, Enrolled, FORM, Renewing, ResourceServer, bearer, body, form, name, parse_form};
 use super::introspection;
+use super::leases;
 use super::listener::Peer;
 use super::openapi::openapi;
 use super::problem::Problem;
@@ -73,6 +74,7 @@ fn table() -> Table<AgentDesk> {
     ];
     table.extend(discovery::table());
     table.extend(introspection::table());
+    table.extend(leases::table());
     table
 }
 

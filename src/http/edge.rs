@@ -30,8 +30,8 @@ const ONCE: [HeaderName; 6] = [
     IDEMPOTENCY_KEY,
 ];
 
-/// The paths that take a query, besides lists. The second refuses whatever it says, but in OAuth's own words.
-const QUERIES: [&str; 2] = ["/v1/ledger/entries", "/oauth/authorize"];
+/// The paths that take a query, besides lists. The last refuses whatever it says, but in OAuth's own words.
+const QUERIES: [&str; 3] = ["/v1/ledger/entries", "/v1/leases", "/oauth/authorize"];
 
 /// Whose a secret is to be.
 pub(super) const OWNER: HeaderName = HeaderName::from_static("keyward-owner");

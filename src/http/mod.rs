@@ -17,6 +17,7 @@ mod host;
 mod host_listener;
 mod input;
 mod introspection;
+mod leases;
 pub mod listener;
 mod openapi;
 mod operators;

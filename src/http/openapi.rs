@@ -13,7 +13,9 @@ use super::input::{BYTES, FORM, JSON, LISTS};
 use super::problem::{OAuthBody, ProblemBody};
 use super::repeat::ONCE_ROUTES;
 use super::routes::{Caller, Route};
-use super::{admins, agents, discovery, host, introspection, operators, rotations, secrets, signing_keys};
+use super::{
+    admins, agents, discovery, host, introspection, leases, operators, rotations, secrets, signing_keys,
+};
 use crate::base::limits::{LIST_ITEMS_MAX, PAGE_ENTRIES_MAX};
 use crate::token::KeySet;
 
@@ -167,6 +169,9 @@ fn parameters(route: &Route) -> Vec<Value> {
     }
     let paged = match route.path {
         "/v1/ledger/entries" => Some((json!({ "type": "integer", "minimum": 0 }), PAGE_ENTRIES_MAX)),
+        "/v1/leases" if route.caller.is_operator() && route.method == "GET" => {
+            Some((json!({ "type": "string" }), PAGE_ENTRIES_MAX))
+        }
         path if route.method == "GET" && LISTS.contains(&path) => {
             Some((json!({ "type": "string" }), LIST_ITEMS_MAX))
         }
@@ -251,6 +256,21 @@ fn shape_for_agents(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         }
         ("GET", "/v1/whoami") => reads("Who the caller is", schemas.gives::<agents::WhoamiAnswer>()),
         ("GET", REVEAL) => reads("Read a secret", raw(BYTES, json!({}))),
+        ("GET", "/v1/leases") => {
+            reads("The leases of one's own instance", schemas.gives::<Items<leases::LeaseAnswer>>())
+        }
+        ("POST", "/v1/leases") => {
+            let body = schemas.takes::<leases::LeaseBody>();
+            does("Get a login that ends by itself", body, schemas.gives::<leases::LoginAnswer<'_>>())
+        }
+        ("POST", "/v1/leases/{id}/renew") => {
+            let body = schemas.takes::<leases::RenewLeaseBody>();
+            does("Have a lease end later", body, schemas.gives::<leases::RenewalAnswer>())
+        }
+        ("POST", "/v1/leases/{id}/give-up") => {
+            let body = schemas.takes::<leases::GiveUpBody>();
+            does("Give a lease up", body, schemas.gives::<leases::GivenUpAnswer>())
+        }
         _ => None,
     }
 }
@@ -328,6 +348,11 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let does = |summary, body, answer| Some(Shape { summary, body, status: 200, answer });
     let makes = |summary, body, answer| Some(Shape { summary, body, status: 201, answer });
     match (route.method, route.path) {
+        ("GET", "/v1/leases") => reads("Leases, never passwords", schemas.gives::<leases::LeasesAnswer>()),
+        ("POST", "/v1/lease-endings") => {
+            let body = schemas.takes::<leases::EndBody>();
+            does("End leases", body, schemas.gives::<leases::EndAnswer>())
+        }
         ("GET", "/v1/secrets") => reads("Secrets, never values", schemas.gives::<PageAnswer<SecretAnswer>>()),
         ("GET", REVEAL) => {
             reads("A secret and its versions, never a value", schemas.gives::<secrets::SecretDetailAnswer>())

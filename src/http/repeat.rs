@@ -12,7 +12,7 @@ use crate::idempotency::Request;
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The routes that carry a request with a key out once.
-pub const ONCE_ROUTES: [(&str, &str); 15] = [
+pub const ONCE_ROUTES: [(&str, &str); 16] = [
     ("POST", "/oauth/token"),
     ("POST", "/v1/apply"),
     ("POST", "/v1/agents/{name}/invitations"),
@@ -28,15 +28,19 @@ pub const ONCE_ROUTES: [(&str, &str); 15] = [
     ("PUT", "/v1/secrets/{*name}"),
     ("POST", "/v1/rotations/{*name}"),
     ("POST", "/v1/secret-versions/{*name}"),
+    ("POST", "/v1/lease-endings"),
 ];
 
 /// The routes on which a request can be repeated by its nature: a key adds nothing, and does no harm.
-pub const SAFE_ROUTES: [(&str, &str); 5] = [
+pub const SAFE_ROUTES: [(&str, &str); 8] = [
     ("POST", "/v1/enrol"),
     ("POST", "/v1/renew"),
     ("POST", "/oauth/revoke"),
     ("POST", "/oauth/introspect"),
     ("POST", "/v1/plan"),
+    ("POST", "/v1/leases"),
+    ("POST", "/v1/leases/{id}/renew"),
+    ("POST", "/v1/leases/{id}/give-up"),
 ];
 
 /// A request's name for itself, if it has one.

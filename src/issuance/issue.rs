@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::keys::{InUse, Keys, Staged};
-use crate::base::{DecisionId, Entropy, SecretId, Timestamp, TokenId};
+use crate::base::{CapabilityName, DecisionId, Entropy, SecretId, Timestamp, TokenId};
 use crate::crypto::AeadKey;
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
@@ -15,7 +15,7 @@ use crate::token::{
 /// Something that may leave the house. Made only by [`Issuer`].
 #[must_use]
 #[derive(Debug)]
-pub struct Issued<T>(T);
+pub struct Issued<T>(pub(super) T);
 
 impl<T> Issued<T> {
     /// Hands it over: to the response, and nowhere else.
@@ -42,6 +42,9 @@ pub enum IssueError {
     /// The value did not open.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// What is recorded is the login of another lease.
+    #[error("the receipt is for another lease")]
+    OtherLease,
 }
 
 /// A token with what the answer says about it.
@@ -107,7 +110,7 @@ pub struct ServerPlan {
 pub struct Issuer {
     tokens: InUse<Signer>,
     authorities: InUse<Authority>,
-    opener: Opener,
+    pub(super) opener: Opener,
     name: String,
 }
 
@@ -186,7 +189,7 @@ impl Issuer {
         let scope = names.join(" ");
         let detail = |(name, access): &(_, Access)| AuthorizationDetail {
             kind: DetailType::Capability,
-            capability: format!("{name}", name = name as &crate::base::CapabilityName),
+            capability: format!("{name}", name = name as &CapabilityName),
             access: access.as_str().to_owned(),
         };
         let spiffe = principal.spiffe().to_string();
@@ -239,7 +242,14 @@ impl Issuer {
         receipt: Receipt<Loan>,
         stored: &[StoredVersion],
     ) -> Result<Issued<Vec<SecretValue>>, IssueError> {
-        let Loan(versions) = receipt.redeem();
+        self.open_all(receipt.redeem(), stored)
+    }
+
+    pub(super) fn open_all(
+        &self,
+        Loan(versions): Loan,
+        stored: &[StoredVersion],
+    ) -> Result<Issued<Vec<SecretValue>>, IssueError> {
         let open = |((id, version), stored): ((SecretId, u32), &StoredVersion)| {
             self.opener.open(id, version, stored)
         };

@@ -7,6 +7,8 @@
 
 mod issue;
 mod keys;
+mod login;
 
 pub use issue::{Certificate, Certify, IssueError, Issued, Issuer, Loan, MintAgain, ServerPlan, Token};
 pub use keys::{Keys, Staged};
+pub use login::{Leasing, LendAgain, LentLogin, Made, Underway};

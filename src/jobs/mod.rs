@@ -1,9 +1,12 @@
-//! What happens by itself while the broker serves: rotations that are due, snapshots of the state.
+//! What happens by itself while the broker serves: rotations that are due, ends of leases, snapshots of the
+//! state.
 //!
 //! A job decides nothing: it asks the use cases what is due and has them do it, within limits.
 
+mod lease_ender;
 mod rotator;
 mod snapshots;
 
+pub use lease_ender::LeaseEnder;
 pub use rotator::Rotator;
 pub use snapshots::Snapshots;

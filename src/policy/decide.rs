@@ -40,6 +40,9 @@ pub fn decide_mint(
         request: request.digest(&principal, decision, digests),
     };
     let Some(first) = granted.first() else { return not_granted(basis) };
+    if granted.iter().any(|capability| capability.delivery == Delivery::Lease) {
+        return Decision::Deny(Denial { basis, code: code::CAPABILITY_LEASED });
+    }
     let audience = audience_of(first, limits);
     let agreed = granted.iter().all(|capability| audience_of(capability, limits) == audience)
         && request.resource.as_ref().is_none_or(|resource| resource == audience);
@@ -111,7 +114,7 @@ pub fn decide_reveal(
     };
     let names_it = |capability: &&&Capability| match &capability.delivery {
         Delivery::Reveal { secret } => *secret == request.secret,
-        Delivery::Mint { .. } => false,
+        Delivery::Mint { .. } | Delivery::Lease => false,
     };
     // A secret that is not there and one that may not be seen are the same to the caller.
     let (Some(capability), Some(current)) = (granted.iter().find(names_it), request.current) else {
@@ -124,7 +127,7 @@ pub fn decide_reveal(
 
 /// Of the capabilities asked for, those that a role of the agent holds and that are declared, and
 /// the roles by which they are.
-fn granted<'a>(
+pub(super) fn granted<'a>(
     declarations: &'a Declarations,
     roles: &BTreeSet<RoleName>,
     asked: &BTreeSet<CapabilityName>,
@@ -150,7 +153,7 @@ fn granted<'a>(
 fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Audience {
     match &capability.delivery {
         Delivery::Mint { audience } => audience,
-        Delivery::Reveal { .. } => &limits.broker,
+        Delivery::Reveal { .. } | Delivery::Lease => &limits.broker,
     }
 }
 

@@ -68,6 +68,6 @@ fn is_for(declarations: &Declarations, name: &CapabilityName, claims: &Claims) -
     use crate::registry::Delivery;
     declarations.capability(name).is_some_and(|capability| match &capability.delivery {
         Delivery::Mint { audience } => *audience == claims.aud,
-        Delivery::Reveal { .. } => false,
+        Delivery::Reveal { .. } | Delivery::Lease => false,
     })
 }

@@ -9,6 +9,7 @@ mod decide;
 mod enrolment;
 mod grant;
 mod introspection;
+mod lease;
 mod operator;
 mod renewal;
 mod request;
@@ -18,15 +19,16 @@ pub use decide::{LifeLimits, decide_again, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
 pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
 pub use introspection::{Introspection, decide_introspection};
+pub use lease::{Lend, decide_lease, decide_lease_again, decide_lease_renewal, holds_leased};
 pub use operator::{
     Admission, AdmitOperator, CertifyOperator, OperatorRenewalRefused, decide_host_operator,
     decide_operator_enrolment, decide_operator_renewal,
 };
 pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
-pub use request::{MintRequest, RevealRequest};
+pub use request::{LeaseRequest, MintRequest, Renewed, RevealRequest};
 pub use right::{
-    Authorised, BeOneself, Contain, ContainOperators, Declare, InviteAgents, Need, OfSigningKeys,
-    PlaceOperators, Reach, ReadDeclared, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames,
+    Authorised, BeOneself, Contain, ContainOperators, Declare, EndLeases, InviteAgents, Need, OfSigningKeys,
+    PlaceOperators, Reach, ReadDeclared, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames,
     ReadSigningKeys, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, StoreSecrets, TurnValueKey,
     Unauthorised, authorise,
 };

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::authn::{AgentPrincipal, BoundToken};
-use crate::base::{Audience, CapabilityName, DecisionId, SecretId, SecretName};
+use crate::base::{Audience, CapabilityName, DecisionId, LeaseId, SecretId, SecretName};
 use crate::crypto::{Digest, MacKey};
 
 /// An agent asks for a token.
@@ -44,6 +44,39 @@ impl RevealRequest {
         let mut text = Canonical::new("reveal", self.token.holder(), decision);
         text.field(&self.token.token().to_string());
         text.field(self.secret.as_str());
+        key.tag(&text.0)
+    }
+}
+
+/// An agent asks for a login of its own, or for a later end of one.
+#[derive(Debug)]
+pub struct LeaseRequest {
+    /// What it is for.
+    pub capability: CapabilityName,
+    /// How long it is to last from now on, in seconds, when the request says so.
+    pub life_s: Option<u32>,
+    /// Whether it is about one that there is.
+    pub renewed: Renewed,
+}
+
+/// Whether a lease is one that there is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Renewed {
+    /// This one.
+    Lease(LeaseId),
+    /// None is named.
+    No,
+}
+
+impl LeaseRequest {
+    pub(super) fn digest(&self, who: &AgentPrincipal, decision: DecisionId, key: &MacKey) -> Digest {
+        let mut text = Canonical::new("lease", who, decision);
+        text.field(self.capability.as_str());
+        text.field(&self.life_s.map_or_else(String::new, |life_s| life_s.to_string()));
+        match self.renewed {
+            Renewed::Lease(lease) => text.bytes(lease.as_bytes()),
+            Renewed::No => text.field(""),
+        }
         key.tag(&text.0)
     }
 }

@@ -122,6 +122,10 @@ rights! {
     RotateSecrets = "rotate-secrets", [Admin, Security], Owned;
     /// Revoking, suspending and resuming agents and what they hold.
     Contain = "contain", [Admin, Security], Owned;
+    /// Reading which logins are lent, and which could not be ended.
+    ReadLeases = "read-leases", [Admin, Security, Auditor], Owned;
+    /// Ending logins that are lent.
+    EndLeases = "end-leases", [Admin, Security], Owned;
     /// Revoking a token by its id: nobody keeps a list that says whose it is.
     RevokeTokens = "revoke-tokens", [Admin, Security], Everything;
     /// Revoking, suspending and resuming operators.

@@ -7,7 +7,9 @@ use toml::Spanned;
 use super::declared::{Access, Capability, Delivery, Role};
 use super::owners::Owned;
 use super::plan::AgentSpec;
-use crate::base::limits::{ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
+use crate::base::limits::{
+    LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
+};
 use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
 use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault, toml_message};
 
@@ -57,6 +59,9 @@ struct RawFile {
     /// Another room's: named here only so that it is no unknown field.
     #[serde(default, rename = "rotation")]
     _rotation: serde::de::IgnoredAny,
+    /// Likewise.
+    #[serde(default, rename = "lease")]
+    _lease: serde::de::IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +81,7 @@ struct RawCapability {
 enum RawDelivery {
     Mint,
     Reveal,
+    Lease,
 }
 
 #[derive(Deserialize)]
@@ -168,9 +174,13 @@ impl Reader<'_> {
         let raw = raw.into_inner();
         let name = self.name::<CapabilityName>(file, &raw.name);
         let life = *raw.max_life_s.get_ref();
-        if !(TOKEN_LIFE_MIN_S..=TOKEN_LIFE_MAX_S).contains(&i64::from(life)) {
+        let (least, most) = match raw.delivery.get_ref() {
+            RawDelivery::Mint | RawDelivery::Reveal => (TOKEN_LIFE_MIN_S, TOKEN_LIFE_MAX_S),
+            RawDelivery::Lease => (i64::from(LEASE_LIFE_MIN_S), i64::from(LEASE_LIFE_MAX_S)),
+        };
+        if !(least..=most).contains(&i64::from(life)) {
             let at = Place { file, offset: raw.max_life_s.span().start };
-            self.fault(at, format!("`max_life_s` must be {TOKEN_LIFE_MIN_S} to {TOKEN_LIFE_MAX_S}"));
+            self.fault(at, format!("`max_life_s` must be {least} to {most}"));
         }
         let delivery = self.delivery(file, &raw);
         let (Some(name), Some(delivery)) = (name, delivery) else { return };
@@ -190,6 +200,14 @@ impl Reader<'_> {
             }
             (RawDelivery::Reveal, None, Some(secret)) => {
                 self.name(file, secret).map(|secret| Delivery::Reveal { secret })
+            }
+            (RawDelivery::Lease, None, None) => Some(Delivery::Lease),
+            (RawDelivery::Lease, _, _) => {
+                self.fault(
+                    at,
+                    "delivery `lease` contradicts `audience` and `secret`: its `[[lease]]` says where logins are made",
+                );
+                None
             }
             (RawDelivery::Mint, _, Some(_)) => {
                 self.fault(

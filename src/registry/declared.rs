@@ -40,6 +40,8 @@ pub enum Delivery {
         /// The secret it may read.
         secret: SecretName,
     },
+    /// A login upstream, made for the agent and ended with its lease: no token is needed for it.
+    Lease,
 }
 
 impl Delivery {
@@ -49,6 +51,7 @@ impl Delivery {
         match self {
             Self::Mint { .. } => "mint",
             Self::Reveal { .. } => "reveal",
+            Self::Lease => "lease",
         }
     }
 }
@@ -62,7 +65,7 @@ pub struct Capability {
     pub access: Access,
     /// How it reaches the agent.
     pub delivery: Delivery,
-    /// Longest life of a token for it, in seconds.
+    /// Longest life of a token for it, in seconds; of a lease, its renewals included.
     pub max_life_s: u32,
 }
 

@@ -62,6 +62,8 @@ pub enum Noun {
     ResourceServer,
     /// When and how a secret is rotated.
     Rotation,
+    /// Where logins of a capability are made.
+    Lease,
 }
 
 /// The difference between what is declared and what there is.

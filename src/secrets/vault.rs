@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::{Entropy, SecretId, Sensitive};
+use crate::base::{Entropy, LeaseId, SecretId, Sensitive};
 use crate::crypto::{Aad, AeadKey, KeyId, OpenError, sealed_by};
 
 /// An upstream secret in clear. Wiped on drop.
@@ -89,10 +89,19 @@ impl Sealer {
         value: &SecretValue,
         entropy: &dyn Entropy,
     ) -> SealedValue {
+        self.seal_bound(&bound(id, version), value, entropy)
+    }
+
+    /// Seals the password of a leased login, likewise.
+    #[must_use]
+    pub fn seal_login(&self, lease: LeaseId, password: &SecretValue, entropy: &dyn Entropy) -> Vec<u8> {
+        self.seal_bound(&bound_login(lease), password, entropy).to_bytes()
+    }
+
+    fn seal_bound(&self, bound: &Aad, value: &SecretValue, entropy: &dyn Entropy) -> SealedValue {
         let data_key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
-        let bound = bound(id, version);
-        let value = AeadKey::new(DATA_KEY, &data_key).seal(&bound, value.expose(), entropy);
-        SealedValue { wrapped_key: self.key().seal(&bound, data_key.expose(), entropy), value }
+        let value = AeadKey::new(DATA_KEY, &data_key).seal(bound, value.expose(), entropy);
+        SealedValue { wrapped_key: self.key().seal(bound, data_key.expose(), entropy), value }
     }
 }
 
@@ -167,13 +176,25 @@ impl Opener {
         stored: &StoredVersion,
     ) -> Result<SecretValue, VaultError> {
         let sealed = SealedValue::from_bytes(stored.record.expose())?;
-        let bound = bound(id, version);
         let wrapped = stored.rewrapped.as_ref().map_or(&sealed.wrapped_key, |key| key.expose());
-        let unwrapped = self.unwrap(&bound, wrapped)?;
+        self.open_bound(&bound(id, version), wrapped, &sealed.value)
+    }
+
+    /// Opens the password of a leased login. Nobody wraps its data key anew: once the value key has
+    /// turned, a login is not handed out again.
+    ///
+    /// # Errors
+    /// [`VaultError`]; that of another lease does not open.
+    pub fn open_login(&self, lease: LeaseId, sealed: &[u8]) -> Result<SecretValue, VaultError> {
+        let sealed = SealedValue::from_bytes(sealed)?;
+        self.open_bound(&bound_login(lease), &sealed.wrapped_key, &sealed.value)
+    }
+
+    fn open_bound(&self, bound: &Aad, wrapped: &[u8], value: &[u8]) -> Result<SecretValue, VaultError> {
+        let unwrapped = self.unwrap(bound, wrapped)?;
         let key: &[u8; 32] = unwrapped.expose().as_slice().try_into().map_err(|_| VaultError::Form)?;
         let data_key = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(key));
-        let value =
-            AeadKey::new(DATA_KEY, &data_key).open(&bound, &sealed.value).map_err(VaultError::Open)?;
+        let value = AeadKey::new(DATA_KEY, &data_key).open(bound, value).map_err(VaultError::Open)?;
         SecretValue::new(value)
     }
 }
@@ -193,6 +214,10 @@ const DATA_KEY: KeyId = KeyId { family: 0, generation: 1 };
 /// id of the key that sealed, so that a data key can be wrapped anew without touching the value.
 fn bound(id: SecretId, version: u32) -> Aad {
     Aad::new("keyward/secret-value").field(id.as_bytes()).number(u64::from(version))
+}
+
+fn bound_login(lease: LeaseId) -> Aad {
+    Aad::new("keyward/leased-login").field(lease.as_bytes())
 }
 
 impl SealedValue {
@@ -258,6 +283,18 @@ mod tests {
         assert!(opener.open(one, 1, &kept(&stored)).is_err(), "the old key has gone");
         assert!(opener.open(one, 2, &over).is_err(), "another version");
         assert!(opener.rewrap((one, 1), &over, &sealer, &SystemEntropy).unwrap().is_none(), "once");
+    }
+
+    #[test]
+    fn a_logins_password_opens_as_that_leases_and_as_no_other() {
+        let lease = || LeaseId::mint(Timestamp::from_s(1), &SystemEntropy);
+        let (one, other) = (lease(), lease());
+        let sealed = Sealer::new(value_key()).seal_login(one, &value(b"v"), &SystemEntropy);
+        let opener = Opener::new([value_key()]);
+        assert_eq!(opener.open_login(one, &sealed).unwrap().expose(), b"v");
+        assert!(opener.open_login(other, &sealed).is_err(), "another lease");
+        let secret = SecretId::from_bytes(*one.as_bytes());
+        assert!(opener.open(secret, 1, &kept(&sealed)).is_err(), "it is no secret's version");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::lease_meters::{LeaseCounts, LeaseMeters};
+
 /// What a monitoring system reads. Every label has few values, all of them ours: a route, a code, a
 /// listener; never a name.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Meters {
     rotations_dead: Gauge,
     orphans: Gauge,
     upstreams_left_alone: Gauge,
+    leases: LeaseMeters,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -135,6 +138,8 @@ pub struct Reading {
     pub orphans: usize,
     /// Upstreams that failed so often that they are not called for a while.
     pub upstreams_left_alone: usize,
+    /// Leases, by how they stand.
+    pub leases: LeaseCounts,
 }
 
 impl Meters {
@@ -173,8 +178,10 @@ impl Meters {
         let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
         let orphans = gauge("orphans", "Values that upstreams may know and nobody uses");
         let upstreams_left_alone = gauge("upstreams_left_alone", "Upstreams that are not called for a while");
+        let leases = LeaseMeters::in_registry(&mut registry);
         Self {
             registry,
+            leases,
             requests,
             minted,
             denied,
@@ -201,6 +208,16 @@ impl Meters {
     /// A token was minted.
     pub fn minted(&self) {
         self.minted.inc();
+    }
+
+    /// A login was made for a lease.
+    pub fn leased(&self) {
+        self.leases.issued();
+    }
+
+    /// A lease's login could not be ended.
+    pub fn lease_end_failed(&self) {
+        self.leases.end_failed();
     }
 
     /// An authenticated agent was denied something.
@@ -232,6 +249,7 @@ impl Meters {
         set(&self.rotations_dead, reading.rotations_dead);
         set(&self.orphans, reading.orphans);
         set(&self.upstreams_left_alone, reading.upstreams_left_alone);
+        self.leases.read(&reading.leases);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             // Writing to a string does not fail; what is missing is better seen than guessed.

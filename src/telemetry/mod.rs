@@ -5,11 +5,13 @@
 
 mod allocator;
 mod hardening;
+mod lease_meters;
 mod logs;
 mod meters;
 mod priority;
 
 pub use hardening::{Hardening, Protection, free_bytes, harden};
+pub use lease_meters::LeaseCounts;
 pub use logs::{LineForm, LogError, init};
 pub use meters::{Answered, Latency, Level, Meters, Reading, Within};
 pub use priority::give_way;

@@ -32,6 +32,13 @@ impl Breakers {
         }
     }
 
+    /// Whether `place` is left alone at `now`. Asking changes nothing.
+    #[must_use]
+    pub fn leaves_alone(&self, place: &str, now: Timestamp) -> bool {
+        let breaker = self.0.get(place);
+        breaker.is_some_and(|breaker| breaker.failures >= BREAKER_FAILURES_MAX && now < breaker.open_until)
+    }
+
     /// `place` did not answer, or not sensibly.
     pub fn failed(&mut self, place: &str, now: Timestamp) {
         let breaker = self.0.entry(place.to_owned()).or_insert(Breaker { failures: 0, open_until: now });
@@ -70,6 +77,8 @@ mod tests {
         assert!(breakers.lets("a", at(0)), "one below the limit");
         breakers.failed("a", at(0));
         assert!(!breakers.lets("a", at(BREAKER_OPEN_S - 1)));
+        assert!(breakers.leaves_alone("a", at(BREAKER_OPEN_S - 1)) && !breakers.leaves_alone("b", at(0)));
+        assert!(!breakers.leaves_alone("a", at(BREAKER_OPEN_S)));
         assert!(breakers.lets("b", at(0)), "another place");
         assert_eq!(breakers.open(at(0)), 1);
         assert!(breakers.lets("a", at(BREAKER_OPEN_S)), "one may try");

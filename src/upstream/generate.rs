@@ -35,7 +35,7 @@ const fn unmade() -> Fault {
 
 /// A text of `length` characters of `alphabet`, each as likely as any other: bytes that would favour
 /// some are thrown away.
-pub(super) fn random_text(length: usize, alphabet: &[u8], entropy: &dyn Entropy) -> Sensitive<Vec<u8>> {
+fn random_text(length: usize, alphabet: &[u8], entropy: &dyn Entropy) -> Sensitive<Vec<u8>> {
     let fair = 256_usize.checked_rem(alphabet.len()).map_or(0, |rest| 256_usize.saturating_sub(rest));
     let mut text = Vec::with_capacity(length);
     while text.len() < length && fair > 0 {
@@ -45,6 +45,15 @@ pub(super) fn random_text(length: usize, alphabet: &[u8], entropy: &dyn Entropy)
         text.extend(characters.take(length.saturating_sub(text.len())));
     }
     Sensitive::new(text)
+}
+
+/// Characters of a password that is made here: some 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+const PASSWORD_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// A password for a login role.
+pub(super) fn random_password(entropy: &dyn Entropy) -> Sensitive<Vec<u8>> {
+    random_text(PASSWORD_LENGTH, PASSWORD_ALPHABET, entropy)
 }
 
 impl Driver for Generate {

@@ -9,7 +9,8 @@ use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
 use super::driver::{Fault, Outcome, Surroundings};
 use super::pipe::Pipe;
-use super::target::{PostgresqlTarget, Tls};
+use super::server::Server;
+use super::target::Tls;
 use crate::base::code;
 use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_S};
 use crate::pki::certificates_from_pem;
@@ -17,6 +18,9 @@ use crate::pki::tls::upstream_config;
 
 /// SQLSTATE of a wrong password, and of a role that is not there: the server does not tell them apart.
 const INVALID_PASSWORD: &str = "28P01";
+
+/// What the SQLSTATEs of a session's end start with: by an administrator, by a shutdown, by a crash.
+const ENDED_FROM_OUTSIDE: &str = "57P";
 
 const WAIT: Duration = Duration::from_secs(UPSTREAM_WAIT_S);
 
@@ -42,31 +46,43 @@ impl From<Stopped> for Fault {
     }
 }
 
-/// Logs in as `role`, does `work`, and leaves.
+/// Who logs in.
+#[derive(Clone, Copy)]
+pub(super) struct Login<'a> {
+    pub(super) role: &'a str,
+    pub(super) password: &'a [u8],
+    /// What the session says it is for: others can find it by that.
+    pub(super) purpose: &'a str,
+}
+
+/// The purpose of a session that nobody has to find.
+pub(super) const ANY_PURPOSE: &str = "keyward";
+
+/// Logs in, does `work`, and leaves.
 pub(super) async fn logged_in<T>(
-    target: &PostgresqlTarget,
+    server: Server<'_>,
     surroundings: &Surroundings,
-    (role, password): (&str, &[u8]),
+    login: Login<'_>,
     work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
 ) -> Result<T, Stopped> {
     let mut config = Config::new();
-    config.user(role).password(password).dbname(&target.database).application_name("keyward");
-    let stream = timeout(WAIT, TcpStream::connect((target.host.as_str(), target.port)));
+    config.user(login.role).password(login.password).dbname(server.database).application_name(login.purpose);
+    let stream = timeout(WAIT, TcpStream::connect((server.host, server.port)));
     let stream = stream.await.map_err(|_| slow(Outcome::Refused))?.map_err(|_| unreachable())?;
     let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX);
-    match (target.tls, &target.ca) {
+    match (server.tls, server.ca) {
         (Tls::Off, _) => {
             config.ssl_mode(SslMode::Disable);
             session(&config, pipe, NoTls, work).await
         }
         (Tls::Verify, ca) => {
             config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Prefer);
-            let authorities = certificates_from_pem(ca.as_deref().unwrap_or_default());
+            let authorities = certificates_from_pem(ca.unwrap_or_default());
             let authorities = authorities.map_err(|_| untrusted())?;
             let tls = upstream_config(&authorities, &[], std::sync::Arc::clone(&surroundings.clock));
             let mut make = MakeRustlsConnect::new(tls.map_err(|_| untrusted())?);
             let connector =
-                <MakeRustlsConnect as MakeTlsConnect<Pipe>>::make_tls_connect(&mut make, &target.host);
+                <MakeRustlsConnect as MakeTlsConnect<Pipe>>::make_tls_connect(&mut make, server.host);
             session(&config, pipe, connector.map_err(|_| untrusted())?, work).await
         }
     }
@@ -105,10 +121,12 @@ fn judged(error: &Error, lost: Outcome) -> Stopped {
     if state == INVALID_PASSWORD {
         return Stopped::Password;
     }
-    // It has answered that it did not: a statement that fails changes nothing.
+    // It has answered that it did not: a statement that fails changes nothing. One whose session is ended
+    // from outside may have been carried out just before.
+    let outcome = if state.starts_with(ENDED_FROM_OUTSIDE) { lost } else { Outcome::Refused };
     let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let detail = is_state.then(|| state.to_owned());
-    Stopped::Fault(Fault { outcome: Outcome::Refused, code: code::UPSTREAM_REFUSED, detail })
+    Stopped::Fault(Fault { outcome, code: code::UPSTREAM_REFUSED, detail })
 }
 
 const fn slow(outcome: Outcome) -> Stopped {

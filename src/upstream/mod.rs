@@ -12,10 +12,12 @@ mod guard;
 mod http;
 mod http_target;
 mod login;
+mod logins;
 mod origin;
 mod pipe;
 mod postgresql;
 mod request;
+mod server;
 mod target;
 mod template;
 
@@ -23,4 +25,5 @@ pub use breaker::Breakers;
 pub use driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict, driver};
 pub use guard::Reach;
 pub use http_target::HttpTarget;
+pub use logins::{Logins, LoginsTarget, NewLogin};
 pub use target::{GenerateTarget, PostgresqlTarget, Target, TargetError};

@@ -4,15 +4,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
-use super::generate::random_text;
-use super::login::{Stopped, logged_in};
+use super::generate::random_password;
+use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
 use super::target::PostgresqlTarget;
 use crate::base::{Sensitive, code};
 use crate::secrets::SecretValue;
-
-/// Characters of a password that is made here: some 190 bits.
-const PASSWORD_LENGTH: usize = 32;
-const PASSWORD_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// Sets passwords of login roles, and sees that they log in.
 ///
@@ -28,6 +24,12 @@ pub(super) struct PostgreSql {
 struct Slot {
     username: String,
     password: Zeroizing<String>,
+}
+
+impl Slot {
+    fn login(&self) -> Login<'_> {
+        Login { role: &self.username, password: self.password.as_bytes(), purpose: ANY_PURPOSE }
+    }
 }
 
 impl PostgreSql {
@@ -48,7 +50,7 @@ impl PostgreSql {
     }
 
     fn password(&self) -> Sensitive<Vec<u8>> {
-        random_text(PASSWORD_LENGTH, PASSWORD_ALPHABET, &*self.surroundings.entropy)
+        random_password(&*self.surroundings.entropy)
     }
 
     fn made(&self, current: Option<&SecretValue>) -> Result<SecretValue, Fault> {
@@ -79,18 +81,13 @@ impl PostgreSql {
     /// Sets the password of `role`; ends the role's sessions too when `ending` says so.
     async fn set(&self, by: &Slot, role: &str, password: &[u8], sessions: Sessions) -> Result<(), Fault> {
         let (name, verifier) = (escape_identifier(role), escape_literal(&scram_sha_256(password)));
-        let set = logged_in(
-            &self.target,
-            &self.surroundings,
-            (&by.username, by.password.as_bytes()),
-            async |client| {
-                client.batch_execute(&format!("ALTER ROLE {name} PASSWORD {verifier}")).await?;
-                if sessions == Sessions::End {
-                    client.execute(END_SESSIONS, &[&role]).await?;
-                }
-                Ok(())
-            },
-        );
+        let set = logged_in(self.target.server(), &self.surroundings, by.login(), async |client| {
+            client.batch_execute(&format!("ALTER ROLE {name} PASSWORD {verifier}")).await?;
+            if sessions == Sessions::End {
+                client.execute(END_SESSIONS, &[&role]).await?;
+            }
+            Ok(())
+        });
         Ok(set.await?)
     }
 }
@@ -114,8 +111,7 @@ impl Driver for PostgreSql {
         Box::pin(async move {
             // That whoever sets passwords can log in is seen before anything is begun.
             let by = self.setter(held)?;
-            let login = (by.username.as_str(), by.password.as_bytes());
-            logged_in(&self.target, &self.surroundings, login, async |_| Ok(())).await?;
+            logged_in(self.target.server(), &self.surroundings, by.login(), async |_| Ok(())).await?;
             Ok(self.made(held.current)?.into())
         })
     }
@@ -131,8 +127,7 @@ impl Driver for PostgreSql {
     fn verify<'a>(&'a self, value: &'a SecretValue) -> Answer<'a, Verdict> {
         Box::pin(async move {
             let Ok(slot) = self.slot(value) else { return Ok(Verdict::Refused) };
-            let login = (slot.username.as_str(), slot.password.as_bytes());
-            match logged_in(&self.target, &self.surroundings, login, async |_| Ok(())).await {
+            match logged_in(self.target.server(), &self.surroundings, slot.login(), async |_| Ok(())).await {
                 Ok(()) => Ok(Verdict::Works),
                 Err(Stopped::Password) => Ok(Verdict::Refused),
                 Err(Stopped::Fault(fault)) => Err(fault),

@@ -1,12 +1,10 @@
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 
 use super::driver::Shape;
 use super::http_target::HttpTarget;
+use super::server::{Server, is_name, standard_port};
 use crate::base::SecretName;
 use crate::config::without_values;
-use crate::pki::certificates_from_pem;
 
 /// What a rotation works on, as declared: the table `upstream`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -77,10 +75,6 @@ pub(super) enum Tls {
     Off,
 }
 
-const fn standard_port() -> u16 {
-    5432
-}
-
 /// Why something declared is no upstream. Never repeats a value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{why}")]
@@ -91,7 +85,7 @@ pub struct TargetError {
 
 impl TargetError {
     /// Of the whole declared upstream.
-    fn new(why: String) -> Self {
+    pub(super) fn new(why: String) -> Self {
         Self::at("", why)
     }
 
@@ -113,10 +107,7 @@ const LENGTH_MIN: usize = 8;
 const LENGTH_MAX: usize = 4096;
 /// Fewest bits of chance in a generated value.
 const BITS_MIN: f64 = 64.0;
-/// Longest name of a role or database, in bytes: PostgreSQL cuts longer ones short without a word.
-const IDENTIFIER_BYTES_MAX: usize = 63;
-
-fn refuse<T>(why: &str) -> Result<T, TargetError> {
+pub(super) fn refuse<T>(why: &str) -> Result<T, TargetError> {
     Err(TargetError::new(why.to_owned()))
 }
 
@@ -191,9 +182,7 @@ impl Target {
         match self {
             Self::Generate(_) => "generate".to_owned(),
             Self::Http(service) => format!("http at {}", service.authority()),
-            Self::Postgresql(server) => {
-                format!("postgresql at {}:{}/{}", server.host, server.port, server.database)
-            }
+            Self::Postgresql(server) => server.server().describe(),
         }
     }
 
@@ -203,7 +192,7 @@ impl Target {
         match self {
             Self::Generate(_) => None,
             Self::Http(service) => Some(format!("http {}", service.authority())),
-            Self::Postgresql(server) => Some(format!("postgresql {}:{}", server.host, server.port)),
+            Self::Postgresql(server) => Some(server.server().place()),
         }
     }
 }
@@ -252,30 +241,7 @@ impl GenerateTarget {
 
 impl PostgresqlTarget {
     fn check(&self) -> Result<(), TargetError> {
-        if self.host.is_empty()
-            || self.host.len() > 255
-            || !self.host.bytes().all(|byte| byte.is_ascii_graphic())
-        {
-            return refuse("`host` is no host name or address");
-        }
-        match (self.tls, &self.ca) {
-            (Tls::Verify, None) => {
-                return refuse(
-                    "`ca` is missing: the certificates, PEM, that the server's is verified against",
-                );
-            }
-            (Tls::Verify, Some(pem)) => {
-                if certificates_from_pem(pem).is_err() {
-                    return refuse("`ca` has no certificate in PEM");
-                }
-            }
-            (Tls::Off, Some(_)) => return refuse("`ca` contradicts `tls = \"off\"`"),
-            (Tls::Off, None) => {
-                if !self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
-                    return refuse("`tls = \"off\"` is for an address on this machine alone, e.g. 127.0.0.1");
-                }
-            }
-        }
+        self.server().check()?;
         match (&self.role, &self.roles) {
             (Some(_), Some(_)) => return refuse("`role` contradicts `roles`: leave one of them out"),
             (None, None) => return refuse("`role` is missing: whose password is rotated"),
@@ -292,14 +258,13 @@ impl PostgresqlTarget {
             }
             _ => {}
         }
-        let names = [Some(&self.database), self.role.as_ref(), self.admin_role.as_ref()];
-        let names = names.into_iter().flatten().chain(self.roles.iter().flatten());
-        for name in names {
-            if name.is_empty() || name.len() > IDENTIFIER_BYTES_MAX || name.contains('\0') {
-                return refuse("the name of a role or a database has 1 to 63 bytes");
-            }
-        }
-        Ok(())
+        let names = self.role.iter().chain(&self.admin_role).chain(self.roles.iter().flatten());
+        names.into_iter().try_for_each(|name| is_name(name))
+    }
+
+    pub(super) fn server(&self) -> Server<'_> {
+        let (tls, ca) = (self.tls, self.ca.as_deref());
+        Server { host: &self.host, port: self.port, database: &self.database, tls, ca }
     }
 }
 

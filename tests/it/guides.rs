@@ -228,3 +228,40 @@ fn an_api_key_is_rotated_by_the_page_whoever_makes_it() {
     assert!(shown.contains("\"orphans\":[{") || shown.contains("\"orphans\": [\n"), "{shown}");
     assert!(shown.contains("no orphans any more"), "{shown}");
 }
+
+#[test]
+fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
+    let postgres = Postgres::start();
+    let mut process = Process::init("warn");
+    process.serve();
+    let ca = process.path("db-ca-of-operator.pem");
+    fs::write(&ca, &postgres.ca_pem).unwrap();
+    let (ca, port) = (ca.display().to_string(), postgres.port.to_string());
+    let of_server = [("DB_HOST", "127.0.0.1"), ("DB_PORT", port.as_str()), ("DB_CA", ca.as_str())];
+    let as_admin = [
+        ("ADMIN_PASSWORD", ADMIN_PASSWORD),
+        ("PGHOST", "127.0.0.1"),
+        ("PGPORT", port.as_str()),
+        ("PGUSER", "postgres"),
+        ("PGPASSWORD", ADMIN_PASSWORD),
+    ];
+    let environment = [&of_server[..], &as_admin[..]].concat();
+    let page = "how-to/database-logins.md";
+    let said = as_operator(&process, page, 0..2, &environment);
+    assert!(said.contains("+ capability orders.query") && said.contains("+ lease orders.query"), "{said}");
+    process.enrol("bot", "orders");
+    let home = process.path("home-bot").display().to_string();
+    let output = shell(&process.path(""), &blocks(page)[2], &[("KEYWARD_HOME", home.as_str())]);
+    let said = said_by(&output);
+    assert!(said.contains("live") && said.contains("kw_"), "{said}");
+    let said = as_operator(&process, page, 3..4, &[]);
+    assert!(said.contains("1 leases end by entry") && said.contains("nothing there"), "{said}");
+    assert_eq!(postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'kw\\_%'"), "0");
+}
+
+/// What a script that succeeded said.
+fn said_by(output: &Output) -> String {
+    let said = said(output);
+    assert!(output.status.success(), "{said}");
+    said
+}

@@ -27,6 +27,7 @@ mod idempotency;
 mod interop;
 mod introspection;
 mod leaks;
+mod leases;
 mod ledger_contract;
 mod ledger_damage;
 mod ledger_faults;

@@ -29,7 +29,9 @@ const PUBLIC: [(&str, &str); 15] = [
 ];
 
 pub(crate) fn path(route: &Route) -> String {
-    let id = if route.path.contains("tokens") { "tok" } else { "inst" };
+    let kinds = [("tokens", "tok"), ("leases", "lease")];
+    let kind = kinds.iter().find(|(part, _)| route.path.contains(part));
+    let id = kind.map_or("inst", |(_, kind)| *kind);
     let id = format!("{id}_{}", "0".repeat(26));
     route
         .path
@@ -60,6 +62,9 @@ pub(crate) async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Rep
         ("POST", "/v1/secret-versions/{*name}") => {
             ("application/json", "{\"action\":\"destroy\",\"version\":99}")
         }
+        ("POST", "/v1/leases") => ("application/json", "{\"capability\":\"orders.query\"}"),
+        ("POST", "/v1/leases/{id}/renew" | "/v1/leases/{id}/give-up") => ("application/json", "{}"),
+        ("POST", "/v1/lease-endings") => ("application/json", "{\"all\":true}"),
         ("POST", "/v1/renew") => ("application/json", "{\"csr\":\"\"}"),
         ("POST", "/v1/operators/{name}/invitations") => ("application/json", "{\"role\":\"auditor\"}"),
         ("PUT", "/v1/operators/{name}/role") => ("application/json", "{\"role\":\"auditor\",\"owner\":null}"),

@@ -40,6 +40,12 @@ super::codes! {
     CAPABILITY_NOT_GRANTED "capability_not_granted" NotGranted:
         "none of the capabilities asked for is declared and held by a role of this agent",
         "give the agent a role that holds the capability in a declaration file, and `keyward apply` it";
+    CAPABILITY_LEASED "capability_leased" InvalidScope:
+        "a capability asked for is for a login of one's own, and no token is needed or made for it",
+        "`keyward lease get CAPABILITY`, or POST /v1/leases; leave it out of the token request";
+    LEASE_NOT_GRANTED "lease_not_granted" Denied:
+        "no role of this agent holds a capability of this name that is delivered as a lease",
+        "`keyward whoami` lists the agent's capabilities; have an operator give it a role that holds the right one";
     SCOPE_EMPTY_OR_TOO_LONG "scope_empty_or_too_long" InvalidScope:
         "a token request names 1 to 32 capabilities in `scope`",
         "name the capabilities; `keyward whoami` lists them";
@@ -50,7 +56,7 @@ super::codes! {
         "no capability that the caller holds names this secret",
         "ask for a token with the capability whose secret this is; `keyward whoami` lists them";
     CERTIFICATE_ENDING "certificate_ending" Denied:
-        "the agent's certificate ends before a token could be of use",
+        "the agent's certificate ends before a token or a login could be of use",
         "enrol again: `keyward agent invite NAME`, then `keyward join`";
     INTROSPECTION_NOT_ALLOWED "introspection_not_allowed" Denied:
         "only a resource server asks about tokens",
@@ -67,6 +73,9 @@ super::codes! {
     UNSEAL_REFUSED "unseal_refused" Unauthenticated:
         "what was given opens none of the keyring's slots",
         "mind the case and the keyboard, or name another file; `keyward slot list` shows what opens the keyring";
+    LEASES_TOO_MANY "leases_too_many" Limited:
+        "the agent has as many outstanding leases of this capability as it may have",
+        "give leases up that are not needed (`keyward lease give-up ID`), or raise `per_agent` in the lease's declaration";
     RATE_LIMITED "rate_limited" Limited:
         "the caller asks too often",
         "wait as long as Retry-After says, and spread requests out";

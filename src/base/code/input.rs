@@ -121,6 +121,12 @@ super::codes! {
     AUTHORIZATION_DETAILS_NOT_TAKEN "authorization_details_not_taken" InvalidDetails:
         "`authorization_details` is not taken in requests: capabilities are named in `scope`",
         "name the capabilities in `scope`";
+    LEASE_LIFE_TOO_SHORT "lease_life_too_short" Invalid:
+        "a lease lasts a minute at least",
+        "ask for `life_s` of 60 or more, or leave it out";
+    LEASE_SELECTION "lease_selection" Invalid:
+        "a request to end leases names one of `lease`, `agent`, `capability` and `all`",
+        "name which leases are to end, in one way";
     EXPIRES_IN_INVALID "expires_in_invalid" Invalid:
         "`expires_in` is not a whole number of seconds from 10 on",
         "send a number such as 300, or nothing";

@@ -128,6 +128,9 @@ super::codes! {
     NOT_DURABLE "not_durable" Partial:
         "it holds from now on, in memory alone: the ledger could not take it",
         "free space on the broker's disk or mend it, start the broker again, and then say the same once more: a start forgets it";
+    LEASES_NOT_GONE "leases_not_gone" Partial:
+        "leases are ending, and upstream has not ended all of their logins yet",
+        "`keyward lease list` says what keeps them; they are tried again by themselves";
     LEDGER_EMPTY "ledger_empty" Unverified:
         "there is no ledger entry below the directory",
         "name the data directory of a broker";

@@ -91,6 +91,18 @@ super::codes! {
     ROTATION_NOT_SO "rotation_not_so" Conflict:
         "the rotation is not in a state in which this can be done",
         "`keyward rotation show NAME` says how it stands";
+    CAPABILITY_UNKNOWN "capability_unknown" NotFound:
+        "no capability of this name is delivered as a lease",
+        "`keyward capability list` shows the capabilities there are, and how each is delivered";
+    LEASE_UNKNOWN "lease_unknown" NotFound:
+        "there is no lease of this id, it has ended, or it is somebody else's",
+        "`keyward lease list` shows those there are; `keyward lease get` makes a new one";
+    LEASE_ENDING "lease_ending" Conflict:
+        "the lease is ending",
+        "ask for a new one: `keyward lease get CAPABILITY`";
+    LEASE_LIFE_OVER "lease_life_over" Conflict:
+        "the lease has had the longest life that its capability allows",
+        "ask for a new one: `keyward lease get CAPABILITY`";
     SECRET_SWAPPING "secret_swapping" Unavailable:
         "the secret is between its old value and its new one, and none is known to work",
         "come back in a moment; if it lasts, have an operator look at `keyward rotation show NAME`";

@@ -3,22 +3,22 @@
 super::codes! {
     UPSTREAM_UNREACHABLE "upstream_unreachable" Unavailable:
         "the upstream could not be reached, or the connection was lost",
-        "see whether it runs and can be reached from the broker; the rotation is tried again by itself";
+        "see whether it runs and can be reached from the broker; rotations and ends of leases are tried again by themselves";
     UPSTREAM_HANDSHAKE "upstream_handshake" Unavailable:
         "no trusted connection to the upstream came about",
         "look at the declared `host` and `ca`, and at the certificate that the upstream shows";
     UPSTREAM_SLOW "upstream_slow" Unavailable:
         "the upstream did not answer in time",
-        "see what keeps it; the rotation is tried again by itself";
+        "see what keeps it; rotations and ends of leases are tried again by themselves";
     UPSTREAM_LOGIN_REFUSED "upstream_login_refused" Unavailable:
-        "the upstream did not let in whoever was to set the new value",
-        "look at the declared role and at the secret that it logs in with, then `keyward rotation retry`";
+        "the upstream did not let in whoever administers it",
+        "look at the declared role and at the secret that it logs in with, then `keyward rotation retry`; leases are tried again by themselves";
     UPSTREAM_REFUSED "upstream_refused" Unavailable:
         "the upstream refused what it was asked, and did not change",
-        "the ledger's entry has its own code, e.g. an SQLSTATE: look it up, mend the cause, then `keyward rotation retry`";
+        "the ledger's entry has its own code, e.g. an SQLSTATE: look it up, mend the cause, then `keyward rotation retry`; leases are tried again by themselves";
     UPSTREAM_NOT_CHANGED "upstream_not_changed" Unavailable:
         "the upstream said that it took the new value, and does not let it in",
-        "see whether something else sets this value; the rotation is tried again by itself";
+        "see whether something else sets this value; rotations and ends of leases are tried again by themselves";
     UPSTREAM_KNOWS_NONE "upstream_knows_none" Unavailable:
         "no value that the broker holds works upstream, and nothing can set one",
         "set the value upstream by hand, then `keyward secret put` the same one";

@@ -1,11 +1,9 @@
-use std::sync::{MutexGuard, PoisonError};
-
 use super::super::desk::Core;
 use super::super::failure::Failure;
 use super::super::world::Effect;
+use crate::base::SecretName;
 use crate::base::code::{self, Code};
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
-use crate::base::{SecretName, Timestamp};
 use crate::issuance::Loan;
 use crate::ledger::AppendError;
 use crate::rotation::{
@@ -13,7 +11,7 @@ use crate::rotation::{
 };
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
-use crate::upstream::{Breakers, Driver, Fault, Outcome, Target, driver};
+use crate::upstream::{Driver, Fault, Outcome, Target, driver};
 
 /// What upstream is called for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -134,28 +132,14 @@ impl Core {
 
     /// Whether the upstream may be called now, or is left alone for a while.
     pub(super) fn lets_call(&self, at: &Bench) -> bool {
-        let now = self.clock.now();
-        at.place.as_ref().is_none_or(|place| self.breakers().lets(place, now))
+        at.place.as_ref().is_none_or(|place| self.lets_call_at(place))
     }
 
     /// Notes whether the upstream answered.
     pub(super) fn note_answer(&self, at: &Bench, fault: Option<&Fault>) {
-        const SILENT: [Code; 3] = [code::UPSTREAM_UNREACHABLE, code::UPSTREAM_HANDSHAKE, code::UPSTREAM_SLOW];
-        let Some(place) = &at.place else { return };
-        match fault {
-            Some(fault) if SILENT.contains(&fault.code) => self.breakers().failed(place, self.clock.now()),
-            Some(_) | None => self.breakers().answered(place),
+        if let Some(place) = &at.place {
+            self.note_answer_of(place, fault);
         }
-    }
-
-    /// How many upstreams are left alone now.
-    pub(in crate::broker) fn upstreams_left_alone(&self) -> usize {
-        let now = self.clock.now();
-        self.breakers().open(now)
-    }
-
-    fn breakers(&self) -> MutexGuard<'_, Breakers> {
-        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records `change`, and tells whoever waits for a rotation that one has gone on.
@@ -171,9 +155,9 @@ impl Core {
 
     /// Records that a step failed, and when it is tried again.
     pub(super) async fn stumble(&self, at: &Bench, run: &Run, fault: Fault) -> Result<(), Failure> {
-        let now = self.clock.now();
         let failures = run.failures.saturating_add(1);
-        let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(now, failures));
+        let retry_at = (failures < ROTATION_TRIES_MAX)
+            .then(|| self.retry_at(failures, (ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S)));
         let unknown = fault.outcome == Outcome::Unknown;
         // Upstream may have made a value that nobody will ever hear of.
         let orphaned = unknown && run.stage == Stage::Begun && at.target.creates();
@@ -214,19 +198,6 @@ impl Core {
             Ok(_) | Err(CommitError::Append(AppendError::Conflict(_))) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Twice as late each time, within limits, each at a moment of its own.
-    fn retry_at(&self, now: Timestamp, failures: u32) -> Timestamp {
-        let doubled = ROTATION_RETRY_FIRST_S
-            .saturating_mul(1_i64.checked_shl(failures.saturating_sub(1)).unwrap_or(i64::MAX));
-        let wait = doubled.clamp(ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S);
-        let mut chance = [0_u8; 8];
-        self.entropy.fill(&mut chance);
-        let part = i64::from_be_bytes(chance).unsigned_abs().checked_rem(wait.unsigned_abs()).unwrap_or(0);
-        // From three quarters of the wait to five quarters of it.
-        let jitter = i64::try_from(part).unwrap_or(0) / 2;
-        now.plus_s(wait.saturating_sub(wait / 4).saturating_add(jitter))
     }
 }
 

@@ -139,6 +139,11 @@ impl TestBroker {
         self.running.as_ref().unwrap().rotate_due().await;
     }
 
+    /// Ends all leases whose end is due now, as far as it goes now.
+    pub(crate) async fn end_due_leases(&self) {
+        self.running.as_ref().unwrap().end_due_leases().await;
+    }
+
     pub(crate) async fn take_snapshot(&self) {
         self.running.as_ref().unwrap().take_snapshot().await;
     }

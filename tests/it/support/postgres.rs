@@ -137,25 +137,17 @@ impl Postgres {
     /// Has whoever wants to change `role` wait, until it is let go.
     pub(crate) fn hold(&self, role: &str) -> Child {
         let held = format!("BEGIN; ALTER ROLE {role} CONNECTION LIMIT 50; SELECT pg_sleep(600)");
-        let mut psql = self.program("psql");
-        psql.args([
-            "-XAtq",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &self.port.to_string(),
-            "-U",
-            "postgres",
-            "-d",
-            "postgres",
-        ]);
-        psql.args(["-c", &held])
-            .env("PGPASSWORD", ADMIN_PASSWORD)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = psql.spawn().unwrap();
+        let child = self.session("postgres", ADMIN_PASSWORD, &held);
         while self.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
         child
+    }
+
+    /// A session of `role` that does what `sql` says, for as long as that takes.
+    pub(crate) fn session(&self, role: &str, password: &str, sql: &str) -> Child {
+        let mut psql = self.program("psql");
+        psql.args(["-XAtq", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", role, "-d", "postgres"]);
+        psql.args(["-c", sql]).env("PGPASSWORD", password).stdout(Stdio::null()).stderr(Stdio::null());
+        psql.spawn().unwrap()
     }
 
     pub(crate) fn let_go(&self, mut held: Child) {
@@ -168,7 +160,8 @@ impl Postgres {
         self.psql(role, password, "SELECT 1").is_ok()
     }
 
-    fn psql(&self, role: &str, password: &str, sql: &str) -> Result<String, String> {
+    /// What `sql` gives to `role`.
+    pub(crate) fn psql(&self, role: &str, password: &str, sql: &str) -> Result<String, String> {
         let mut psql = self.program("psql");
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         psql.args(["-U", role, "-d", "postgres", "-c", sql]).env("PGPASSWORD", password);

@@ -1,0 +1,93 @@
+use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
+
+use super::super::desk::Core;
+use super::super::failure::Failure;
+use super::super::world::{Effect, World};
+use crate::base::{LeaseId, SecretId, SecretName, code};
+use crate::issuance::Loan;
+use crate::secrets::{StoredVersion, Version};
+use crate::store::{Change, CommitError};
+use crate::upstream::LoginsTarget;
+
+/// A server that logins are made at, and the secret that administers it.
+#[derive(Debug)]
+pub(super) struct Counter {
+    pub(super) target: LoginsTarget,
+    /// What fails together with it.
+    pub(super) place: String,
+    secret: SecretId,
+    version: Version,
+}
+
+impl Counter {
+    /// The upstream that entry `declared` declared, as it stands in `world`.
+    pub(super) fn of(world: &World, declared: u64) -> Result<Self, Failure> {
+        let json = world.leases.upstream(declared).unwrap_or_default();
+        let target =
+            LoginsTarget::read(json).map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
+        let admin = world.secrets.named(target.administering());
+        let (secret, version) = admin
+            .and_then(|secret| Some((secret.id, secret.current?)))
+            .ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+        Ok(Self { place: target.place(), target, secret, version })
+    }
+
+    /// The name of the secret that is opened for a call.
+    pub(super) const fn administering(&self) -> &SecretName {
+        self.target.administering()
+    }
+
+    /// What the entry of a call's intent is committed with.
+    pub(super) fn loan(&self) -> Loan {
+        Loan(vec![(self.secret, self.version.number)])
+    }
+}
+
+/// A lease whose login is being made: nobody ends it meanwhile. Until this is dropped.
+#[derive(Debug)]
+pub(super) struct Making<'a> {
+    core: &'a Core,
+    lease: LeaseId,
+}
+
+impl<'a> Making<'a> {
+    pub(super) fn of(core: &'a Core, lease: LeaseId) -> Self {
+        core.making().insert(lease);
+        Self { core, lease }
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.core.making().remove(&self.lease);
+        self.core.leases_changed();
+    }
+}
+
+impl Core {
+    /// What is stored of the secret that administers the upstream.
+    pub(super) async fn stored_for(&self, counter: &Counter) -> Result<[StoredVersion; 1], Failure> {
+        Ok([self.stored_version(counter.secret, counter.version).await?])
+    }
+
+    pub(super) fn is_making(&self, lease: LeaseId) -> bool {
+        self.making().contains(&lease)
+    }
+
+    /// Tells whoever ends leases that there may be something to do.
+    pub(super) fn leases_changed(&self) {
+        self.leases.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Records `change`, and tells whoever ends leases of it; gives the entry's sequence.
+    pub(super) async fn record_of_leases(&self, change: Change<Effect>) -> Result<u64, CommitError> {
+        let receipt = self.store.commit(change, ()).await?;
+        self.leases_changed();
+        Ok(receipt.seq())
+    }
+
+    fn making(&self) -> MutexGuard<'_, BTreeSet<LeaseId>> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+
+use super::super::failure::Failure;
+use super::super::world::{Effect, World};
+use crate::base::{CapabilityName, Scope, code};
+use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault};
+use crate::leases::{self, Asked, Offer, keys};
+use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
+use crate::store::Change;
+use crate::upstream::LoginsTarget;
+
+/// What an application of declarations does to what is lent.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Planned {
+    /// Line by line.
+    pub(in crate::broker) changes: Vec<PlannedChange>,
+    put: Vec<Offer>,
+    removed: Vec<CapabilityName>,
+}
+
+/// What turns the offers that there are into what `asked` says, once `plan` has been carried out: every
+/// capability that is delivered as a lease says where its logins are made, and no other does.
+///
+/// # Errors
+/// [`Failure`] with every fault.
+pub(in crate::broker) fn planned(
+    (world, plan): (&World, &Plan),
+    scope: &Scope,
+    asked: &BTreeMap<CapabilityName, Asked>,
+    unnamed: Unnamed,
+    files: &[SourceFile],
+) -> Result<Planned, Failure> {
+    let declared = world.registry.declarations().after(plan);
+    let leased = |name: &CapabilityName| {
+        declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
+    };
+    let (mut planned, mut faults) = (Planned::default(), Vec::new());
+    for (capability, asked) in asked {
+        match offer(world, scope, (capability, asked), &leased, files) {
+            Ok(offer) => planned.put(world, offer),
+            Err(fault) if faults.len() < FAULTS_MAX => faults.push(fault),
+            Err(_) => {}
+        }
+    }
+    for offer in world.leases.offers().filter(|offer| !asked.contains_key(&offer.capability)) {
+        let within = scope.covers(owner(world, &offer.capability));
+        let pruned = unnamed == Unnamed::Prune && within;
+        // A capability that is gone, or delivered otherwise by now, takes its offer with it.
+        if pruned || !leased(&offer.capability) {
+            planned.note(Action::Remove, &offer.capability, Vec::new());
+            planned.removed.push(offer.capability.clone());
+        }
+    }
+    let offered = |name: &CapabilityName| {
+        asked.contains_key(name) || (world.leases.offer(name).is_some() && !planned.removed.contains(name))
+    };
+    let bare = declared.capabilities().find(|one| one.delivery == Delivery::Lease && !offered(&one.name));
+    if let Some(bare) = bare {
+        let name = &bare.name;
+        let message = format!("capability `{name}` is delivered as a lease, and no `[[lease]]` offers it");
+        faults.push(fault(files, Place { file: 0, offset: 0 }, message));
+    }
+    if faults.is_empty() {
+        Ok(planned)
+    } else {
+        Err(Failure { faults, ..Failure::new(code::DECLARATIONS_INVALID) })
+    }
+}
+
+fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate::base::OwnerName> {
+    world.registry.owners().of(&Owned::Capability(capability.clone()))
+}
+
+/// What was asked for, when it can be.
+fn offer(
+    world: &World,
+    scope: &Scope,
+    (capability, asked): (&CapabilityName, &Asked),
+    leased: &dyn Fn(&CapabilityName) -> bool,
+    files: &[SourceFile],
+) -> Result<Offer, Fault> {
+    let refuse = |place, message: &str| Err(fault(files, place, message.to_owned()));
+    let upstream = asked.upstream.to_string();
+    let target = LoginsTarget::read(&upstream)
+        .map_err(|error| fault(files, asked.upstream_place, error.to_string()))?;
+    let is_there = world.registry.declarations().capability(capability).is_some();
+    if is_there && !scope.covers(owner(world, capability)) {
+        return refuse(asked.place, "this `capability` is one that is not yours");
+    }
+    if !leased(capability) {
+        return refuse(asked.place, "this `capability` is not declared with delivery `lease`");
+    }
+    let admin = world.secrets.named(target.administering());
+    if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
+        return refuse(asked.upstream_place, "the `admin_secret` does not exist: put it first");
+    }
+    Ok(Offer { capability: capability.clone(), upstream, per_agent: asked.per_agent })
+}
+
+impl Planned {
+    fn put(&mut self, world: &World, offer: Offer) {
+        match world.leases.offer(&offer.capability) {
+            Some((old, _)) if *old == offer => return,
+            Some((old, _)) => {
+                let changed = [
+                    ("upstream", old.upstream != offer.upstream),
+                    ("per_agent", old.per_agent != offer.per_agent),
+                ];
+                let fields = changed.iter().filter(|(_, changed)| *changed);
+                self.note(
+                    Action::Update,
+                    &offer.capability,
+                    fields.map(|(field, _)| (*field).to_owned()).collect(),
+                );
+            }
+            None => self.note(Action::Create, &offer.capability, Vec::new()),
+        }
+        self.put.push(offer);
+    }
+
+    fn note(&mut self, action: Action, capability: &CapabilityName, fields: Vec<String>) {
+        self.changes.push(PlannedChange { action, kind: Noun::Lease, name: capability.to_string(), fields });
+    }
+
+    /// `change`, doing this too. It relies on the secrets that administer being there.
+    pub(in crate::broker) fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
+        for offer in self.put {
+            let admin = LoginsTarget::read(&offer.upstream).map(|target| target.administering().clone());
+            if let Ok(admin) = admin {
+                change = change.rely(crate::secrets::keys::existence(&admin), as_of);
+            }
+            let key = keys::offer(&offer.capability);
+            let effect = leases::Effect::Offer(Box::new(offer));
+            change = change.rely(key, as_of).advance(key).effect(Effect::Lease(effect));
+        }
+        for capability in self.removed {
+            let key = keys::offer(&capability);
+            let effect = leases::Effect::Withdraw(capability);
+            change = change.rely(key, as_of).advance(key).effect(Effect::Lease(effect));
+        }
+        change
+    }
+}

@@ -1,0 +1,208 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::desk::Core;
+use super::super::failure::Failure;
+use super::super::world::{Effect, World};
+use super::counter::Counter;
+use crate::base::limits::{
+    LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX,
+    LEASES_LOOKED_AT_MAX,
+};
+use crate::base::{LeaseId, code};
+use crate::leases::{
+    self, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeasesEnding, Selection, Stage, Why, keys,
+};
+use crate::policy::holds_leased;
+use crate::revocation::{Liveness, Subject};
+use crate::store::Change;
+use crate::upstream::{Fault, Logins, Outcome};
+
+/// By whose wish leases end that nobody else ended.
+const BROKER: &str = "the broker";
+
+impl Core {
+    /// The leases about which something is to be done now, the longest waiting first, and where. Only a
+    /// few of each place, so that one that has many hides no other; none of a place that is left alone.
+    #[must_use]
+    pub fn leases_due(&self) -> Vec<(LeaseId, String)> {
+        let now = self.clock.now();
+        self.store.read(|world, _| {
+            let mut places: BTreeMap<u64, (String, usize)> = BTreeMap::new();
+            let mut due = Vec::new();
+            for lease in world.leases.due(now).filter(|lease| !self.is_making(lease.id)) {
+                let (place, count) = places.entry(lease.upstream).or_insert_with(|| {
+                    let place =
+                        Counter::of(world, lease.upstream).map_or_else(|_| String::new(), |at| at.place);
+                    let full = if self.leaves_alone(&place) { usize::MAX } else { 0 };
+                    (place, full)
+                });
+                if *count < LEASES_ENDED_PER_PLACE_MAX.saturating_mul(2) {
+                    *count = count.saturating_add(1);
+                    due.push((lease.id, place.clone()));
+                }
+                if due.len() >= LEASES_ENDED_AT_ONCE_MAX.saturating_mul(2) {
+                    break;
+                }
+            }
+            due
+        })
+    }
+
+    /// Ends the login of `lease`, if that is due. The same code carries on after a failure and after a start.
+    ///
+    /// # Errors
+    /// [`Failure`] when the broker could not record what it does; upstream was not called then.
+    pub async fn end_lease(&self, lease: LeaseId) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let (found, as_of) = self.store.read(|world, as_of| {
+            let lease = world.leases.lease(lease).filter(|lease| lease.due_at() <= now).cloned();
+            (lease.map(|lease| (Counter::of(world, lease.upstream), lease)), as_of)
+        });
+        let Some((counter, lease)) = found.filter(|(_, lease)| !self.is_making(lease.id)) else {
+            return Ok(());
+        };
+        let fault = match counter {
+            Ok(counter) if !self.lets_call_at(&counter.place) => return Ok(()),
+            Ok(counter) => match self.end_login(&counter, &lease, as_of).await {
+                Ok(ended) => {
+                    self.note_answer_of(&counter.place, ended.as_ref().err());
+                    ended.err()
+                }
+                // Somebody renewed it meanwhile, or ended it: it is looked at again.
+                Err(failure) if failure.code == code::BUSY_CONFLICT => return Ok(()),
+                Err(failure) => return Err(failure),
+            },
+            Err(failure) => Some(Fault::new(Outcome::Refused, failure.code)),
+        };
+        match fault {
+            None => self.record_ended(&lease).await,
+            Some(fault) => self.record_not_ended(&lease, &fault).await,
+        }
+    }
+
+    /// Calls upstream; what came of it.
+    async fn end_login(
+        &self,
+        counter: &Counter,
+        lease: &Lease,
+        as_of: u64,
+    ) -> Result<Result<(), Fault>, Failure> {
+        let event = LeaseEndAttempted {
+            lease: lease.id,
+            agent: &lease.agent_name,
+            capability: &lease.capability,
+            login: &lease.login,
+            why: why(lease).as_str(),
+            administering: counter.administering(),
+        };
+        let key = keys::lease(lease.id);
+        let change = Change::new(&event)?
+            .effect(Effect::Lease(end(lease)))
+            .rely(key, as_of)
+            .rely(keys::endings(), as_of)
+            .advance(key);
+        let stored = self.stored_for(counter).await?;
+        let receipt = self.store.commit(change, counter.loan()).await?;
+        let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
+        let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
+        Ok(Logins::new(&counter.target, &self.upstreams, &admin).end(&lease.login).await)
+    }
+
+    async fn record_ended(&self, lease: &Lease) -> Result<(), Failure> {
+        let event = LeaseEnded {
+            lease: lease.id,
+            agent: &lease.agent_name,
+            capability: &lease.capability,
+            login: &lease.login,
+            why: why(lease).as_str(),
+        };
+        let change = Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease.id)));
+        self.record_of_leases(change.advance(keys::lease(lease.id))).await?;
+        Ok(())
+    }
+
+    async fn record_not_ended(&self, lease: &Lease, fault: &Fault) -> Result<(), Failure> {
+        let before = if let Stage::Ending(ending) = &lease.stage { ending.failures } else { 0 };
+        let failures = before.saturating_add(1);
+        let retry_at = self.retry_at(failures, (LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S));
+        tracing::warn!(lease = %lease.id, login = %lease.login, code = %fault.code, failures, "a login could not be ended");
+        self.meters.lease_end_failed();
+        let event = LeaseEndFailed {
+            lease: lease.id,
+            agent: &lease.agent_name,
+            capability: &lease.capability,
+            login: &lease.login,
+            code: fault.code.as_str(),
+            upstream: fault.detail.clone(),
+            failures,
+            retry_at: retry_at.to_string(),
+        };
+        let (code, upstream) = (fault.code.as_str().to_owned(), fault.detail.clone());
+        let failed = leases::Effect::Fail { lease: lease.id, code, upstream, retry_at };
+        let change = Change::new(&event)?.effect(Effect::Lease(end(lease))).effect(Effect::Lease(failed));
+        self.record_of_leases(change.advance(keys::lease(lease.id))).await?;
+        Ok(())
+    }
+
+    /// Has the leases end whose holders were revoked, suspended or taken away, or hold their capability no
+    /// more. Looks at some at a time, so that nobody waits for it.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be recorded.
+    pub async fn end_bereft_leases(&self) -> Result<(), Failure> {
+        let mut after = None;
+        loop {
+            let (bereft, last) = self.store.read(|world, _| {
+                let page: Vec<&Lease> = world.leases.after(after).take(LEASES_LOOKED_AT_MAX).collect();
+                let bereft = page.iter().filter(|lease| is_bereft(world, lease)).map(|lease| lease.id);
+                let last = page.get(LEASES_LOOKED_AT_MAX.saturating_sub(1)).map(|lease| lease.id);
+                (bereft.collect::<BTreeSet<_>>(), last)
+            });
+            if !bereft.is_empty() {
+                let event = LeasesEnding {
+                    by: BROKER,
+                    why: Why::Bereft.as_str(),
+                    lease: None,
+                    agent: None,
+                    capability: None,
+                    count: bereft.len(),
+                };
+                let effect = leases::Effect::End { which: Selection::Each(bereft), why: Why::Bereft };
+                let change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::endings());
+                self.record_of_leases(change).await?;
+            }
+            if last.is_none() {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+}
+
+/// That the login is to end, unless it is ending already.
+fn end(lease: &Lease) -> leases::Effect {
+    let which = Selection::Each(BTreeSet::from([lease.id]));
+    leases::Effect::End { which, why: why(lease) }
+}
+
+/// Why the login of a lease ends whose end is due.
+const fn why(lease: &Lease) -> Why {
+    match &lease.stage {
+        Stage::Intended => Why::Unfinished,
+        Stage::Live { .. } => Why::Expired,
+        Stage::Ending(ending) => ending.why,
+    }
+}
+
+fn is_bereft(world: &World, lease: &Lease) -> bool {
+    if matches!(lease.stage, Stage::Ending(_)) {
+        return false;
+    }
+    let subjects = [Subject::Agent(lease.agent), Subject::Instance(lease.instance)];
+    if world.revocations.judge(lease.issued_seq, &subjects) == Liveness::Dead {
+        return true;
+    }
+    let declarations = world.registry.declarations();
+    let agent = world.registry.agent(lease.agent);
+    agent.is_none_or(|agent| !holds_leased(declarations, &agent.roles, &lease.capability))
+}

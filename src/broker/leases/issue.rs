@@ -1,0 +1,374 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
+use super::super::failure::Failure;
+use super::super::mint::relying;
+use super::super::world::{Effect, World};
+use super::counter::{Counter, Making};
+use crate::authn::AgentPrincipal;
+use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S, LEASE_USES_MAX};
+use crate::base::{CapabilityName, LeaseId, Timestamp, code};
+use crate::issuance::{Leasing, LendAgain, LentLogin, Made, Underway};
+use crate::leases::{
+    self, Intent, Lease, LeaseFailed, LeaseIntended, LeaseIssued, LeaseReused, Selection, Stage, Why, keys,
+};
+use crate::pki::PeerCertificate;
+use crate::policy::{Decision, Grant, LeaseRequest, Lend, Renewed, decide_lease, decide_lease_again};
+use crate::quota::Permit;
+use crate::registry::Declarations;
+use crate::secrets::SecretValue;
+use crate::store::{Change, CommitError};
+use crate::upstream::{Fault, Logins, LoginsTarget, NewLogin, Outcome};
+
+/// What a request for a login says, parsed.
+#[derive(Clone, Debug)]
+pub struct LeaseInput {
+    /// What it is for.
+    pub capability: CapabilityName,
+    /// How long it is to last, in seconds, if the request says so.
+    pub life_s: Option<u32>,
+    /// Whether one that there is will do.
+    pub freshness: Freshness,
+}
+
+/// Whether a login that the same instance was handed before will do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Freshness {
+    /// It will, as long as half of the life asked for is left.
+    Any,
+    /// It will not.
+    Fresh,
+}
+
+/// A login on its way to an agent, and where it logs in.
+#[derive(Debug)]
+pub struct Leased {
+    /// The login.
+    pub login: LentLogin,
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The certificates that the server's is verified against; none where there is no TLS.
+    pub ca: Option<String>,
+    /// Whether the instance had it before.
+    pub reused: bool,
+}
+
+impl Leased {
+    fn at(target: &LoginsTarget, login: LentLogin, reused: bool) -> Self {
+        let (host, port, database) = target.address();
+        let (host, database, ca) = (host.to_owned(), database.to_owned(), target.ca().map(str::to_owned));
+        Self { login, host, port, database, ca, reused }
+    }
+}
+
+impl AgentDesk {
+    /// Hands a login to the agent behind `peer`: one that its instance has, or one that is made now.
+    ///
+    /// # Errors
+    /// [`Failure`]; a denial of an authenticated agent is recorded.
+    pub async fn lease(&self, peer: &PeerCertificate, input: &LeaseInput) -> Result<Leased, Failure> {
+        if input.life_s.is_some_and(|life_s| life_s < LEASE_LIFE_MIN_S) {
+            return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
+        }
+        let core = &*self.0;
+        core.administrator_settled(&input.capability).await?;
+        let mut permit = None;
+        let begun = {
+            let _turn = core.leasing.lock().await;
+            deciding_again!(core.begin_lease(peer, input, &mut permit))?
+        };
+        match begun {
+            Begun::Again(leased) => Ok(*leased),
+            Begun::Intended(intended) => core.make_login(*intended).await,
+        }
+    }
+}
+
+/// What a decision on a lease reads.
+struct Facts {
+    principal: AgentPrincipal,
+    declarations: Arc<Declarations>,
+    per_agent: Option<u32>,
+    /// The entry that declared the upstream.
+    upstream: u64,
+    counter: Option<Result<Counter, Failure>>,
+    outstanding: usize,
+    /// A login that the instance has and that will do.
+    again: Option<Lease>,
+}
+
+enum Begun<'a> {
+    /// One that was made before.
+    Again(Box<Leased>),
+    /// One that is to be made now.
+    Intended(Box<Intended<'a>>),
+}
+
+/// A login whose intent is durable.
+struct Intended<'a> {
+    making: Making<'a>,
+    underway: Underway,
+    admin: SecretValue,
+    counter: Counter,
+    intent: Intent,
+}
+
+fn facts(
+    world: &World,
+    (peer, as_of): (&PeerCertificate, u64),
+    input: &LeaseInput,
+    now: Timestamp,
+) -> Result<Facts, Failure> {
+    let principal = crate::authn::agent(peer, records(world), as_of, now)?;
+    let declarations = Arc::clone(world.registry.declarations());
+    let offer = world.leases.offer(&input.capability);
+    let upstream = offer.map_or(0, |(_, upstream)| *upstream);
+    let own =
+        || world.leases.of_agent(principal.agent()).filter(|lease| lease.capability == input.capability);
+    let declared = declarations.capability(&input.capability).map_or(0, |one| one.max_life_s);
+    let asked = input.life_s.unwrap_or(LEASE_LIFE_S).min(declared);
+    // What was sealed by an earlier value key does not open for much longer.
+    let turned = world.secrets.turned().map(|(_, since)| since);
+    let will_do = |lease: &&Lease| {
+        lease.instance == principal.instance()
+            && lease.upstream == upstream
+            && matches!(lease.stage, Stage::Live { .. })
+            && lease.uses.len() < LEASE_USES_MAX
+            && turned.is_none_or(|since| lease.issued_at >= since)
+            && lease.expires_at.seconds_since(now) >= i64::from(asked / 2)
+    };
+    let again = own().filter(will_do).max_by_key(|lease| lease.expires_at);
+    let again = again.filter(|_| input.freshness == Freshness::Any).cloned();
+    Ok(Facts {
+        per_agent: offer.map(|(offer, _)| offer.per_agent),
+        upstream,
+        counter: offer.map(|(_, upstream)| Counter::of(world, *upstream)),
+        outstanding: own().count(),
+        again,
+        declarations,
+        principal,
+    })
+}
+
+impl Core {
+    /// Waits while the password of whoever makes logins is between its old value and its new one.
+    async fn administrator_settled(&self, capability: &CapabilityName) -> Result<(), Failure> {
+        let admin = self.store.read(|world, _| {
+            let (_, upstream) = world.leases.offer(capability)?;
+            Counter::of(world, *upstream).ok().map(|counter| counter.administering().clone())
+        });
+        match admin {
+            Some(admin) => self.settled(&admin).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn begin_lease(
+        &self,
+        peer: &PeerCertificate,
+        input: &LeaseInput,
+        permit: &mut Option<Permit>,
+    ) -> Result<Begun<'_>, Again> {
+        let now = self.clock.now();
+        let facts = self.store.read(|world, as_of| facts(world, (peer, as_of), input, now))?;
+        let principal = facts.principal.clone();
+        let permit = self.admit(permit, &principal)?;
+        let request =
+            LeaseRequest { capability: input.capability.clone(), life_s: input.life_s, renewed: Renewed::No };
+        let (asked, basis) = ((&request, permit), (self.decision(now), &self.digests));
+        let decision = match &facts.again {
+            Some(lease) => decide_lease_again(&facts.declarations, principal.clone(), asked, lease, basis),
+            None => {
+                let counted = (facts.outstanding, facts.per_agent);
+                decide_lease(&facts.declarations, principal.clone(), asked, counted, basis, now)
+            }
+        };
+        let (grant, outcome) = match decision {
+            Decision::Allow(grant) => (grant, "allow"),
+            Decision::Constrain(grant) => (grant, "constrain"),
+            Decision::Deny(denial) => {
+                return Err(Again::Stop(self.refuse(&principal, "lease", denial).await));
+            }
+        };
+        let counter = facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
+        match facts.again {
+            Some(lease) => self.lend_again(&counter.target, lease, grant).await,
+            None => self.intend(counter, facts.upstream, (grant, outcome), now).await,
+        }
+    }
+
+    async fn lend_again(
+        &self,
+        target: &LoginsTarget,
+        lease: Lease,
+        grant: Grant<Lend>,
+    ) -> Result<Begun<'_>, Again> {
+        let Stage::Live { sealed } = lease.stage else { return Err(Again::Retry) };
+        let (basis, lend) = (grant.basis(), grant.act());
+        let principal = lend.principal();
+        let event = LeaseReused {
+            lease: lease.id,
+            agent: principal.name(),
+            instance: principal.instance(),
+            capability: lend.capability(),
+            decision: basis.decision,
+            snapshot: basis.snapshot.hex(),
+            rules: &basis.rules,
+            request: basis.request.hex(),
+        };
+        let used = leases::Effect::Use { lease: lease.id, by: basis.decision };
+        let (as_of, key) = (principal.as_of(), keys::lease(lease.id));
+        let change = relying(Change::new(&event)?, principal, std::iter::once(lend.capability()))
+            .effect(Effect::Lease(used))
+            .rely(keys::offer(lend.capability()), as_of)
+            .rely(keys::endings(), as_of)
+            .rely(key, as_of)
+            .advance(key);
+        let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
+        let receipt = self.store.commit(change, again).await?;
+        let login = self.issuer.lease_again(receipt)?.deliver();
+        Ok(Begun::Again(Box::new(Leased::at(target, login, true))))
+    }
+
+    /// Makes the login's name durable before upstream hears of it, and opens what upstream is called with.
+    async fn intend(
+        &self,
+        counter: Counter,
+        upstream: u64,
+        (grant, outcome): (Grant<Lend>, &'static str),
+        now: Timestamp,
+    ) -> Result<Begun<'_>, Again> {
+        if !self.lets_call_at(&counter.place) {
+            return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
+        }
+        let lease = LeaseId::mint(now, &*self.entropy);
+        let making = Making::of(self, lease);
+        let (basis, lend) = (grant.basis(), grant.act());
+        let principal = lend.principal();
+        let intent = Intent {
+            id: lease,
+            agent: principal.agent(),
+            agent_name: principal.name().clone(),
+            instance: principal.instance(),
+            capability: lend.capability().clone(),
+            login: self.login_of(lease),
+            upstream,
+            first_use: basis.decision,
+            expires_at: lend.expires_at(),
+            renewable_until: lend.renewable_until(),
+        };
+        let event = LeaseIntended {
+            lease,
+            agent: principal.name(),
+            instance: principal.instance(),
+            capability: lend.capability(),
+            login: &intent.login,
+            upstream: counter.target.describe(),
+            expires_at: lend.expires_at().to_string(),
+            administering: counter.administering(),
+            decision: basis.decision,
+            outcome,
+            constrained: lend.constrained(),
+            snapshot: basis.snapshot.hex(),
+            rules: &basis.rules,
+            request: basis.request.hex(),
+        };
+        let (as_of, counted) = (principal.as_of(), keys::of_agent(principal.agent()));
+        let change = relying(Change::new(&event)?, principal, std::iter::once(lend.capability()))
+            .effect(Effect::Lease(leases::Effect::Intend(Box::new(intent.clone()))))
+            .rely(keys::offer(lend.capability()), as_of)
+            .rely(counted, as_of)
+            .advance(counted);
+        let stored = self.stored_for(&counter).await?;
+        let leasing = Leasing { grant, lease, loan: counter.loan() };
+        let receipt = self.store.commit(change, leasing).await?;
+        let (underway, lent) = self.issuer.begin_lease(receipt, &stored)?;
+        let admin = lent.deliver().pop().ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
+        Ok(Begun::Intended(Box::new(Intended { making, underway, admin, counter, intent })))
+    }
+
+    /// The name of a lease's login: prefix and the lease's own characters, nothing that needs quoting.
+    fn login_of(&self, lease: LeaseId) -> String {
+        let text = lease.to_string();
+        let own = text.rsplit('_').next().unwrap_or_default();
+        format!("{}{own}", self.login_prefix)
+    }
+
+    async fn make_login(&self, intended: Intended<'_>) -> Result<Leased, Failure> {
+        let Intended { making, underway, admin, counter, intent } = intended;
+        let password = Logins::password(&self.upstreams).map_err(|fault| Failure::new(fault.code))?;
+        let login = NewLogin { name: &intent.login, password: &password, until: intent.expires_at };
+        let made = Logins::new(&counter.target, &self.upstreams, &admin).create(login).await;
+        drop(admin);
+        self.note_answer_of(&counter.place, made.as_ref().err());
+        if let Err(fault) = made {
+            self.lease_failed(&intent, &fault).await?;
+            return Err(Failure::new(fault.code));
+        }
+        let receipt = deciding_again!(self.record_made(&intent, &password))?;
+        let made = Made { underway, login: intent.login, password };
+        let login = self.issuer.lease(receipt, made)?.deliver();
+        drop(making);
+        self.meters.leased();
+        Ok(Leased::at(&counter.target, login, false))
+    }
+
+    /// Records that upstream made the login, unless it was ended meanwhile.
+    async fn record_made(
+        &self,
+        intent: &Intent,
+        password: &SecretValue,
+    ) -> Result<crate::ledger::Receipt<LeaseId>, Again> {
+        let (is_wanted, as_of) = self.store.read(|world, as_of| {
+            (world.leases.lease(intent.id).is_some_and(|lease| lease.stage == Stage::Intended), as_of)
+        });
+        if !is_wanted {
+            return Err(Failure::new(code::LEASE_ENDING).into());
+        }
+        let event = LeaseIssued {
+            lease: intent.id,
+            agent: &intent.agent_name,
+            capability: &intent.capability,
+            login: &intent.login,
+        };
+        let sealed = self.sealer.seal_login(intent.id, password, &*self.entropy);
+        let key = keys::lease(intent.id);
+        let change = Change::new(&event)?
+            .effect(Effect::Lease(leases::Effect::Issue { lease: intent.id, sealed }))
+            .rely(crate::secrets::keys::value_key(), as_of)
+            .rely(keys::endings(), as_of)
+            .rely(key, as_of)
+            .advance(key);
+        Ok(self.store.commit(change, intent.id).await?)
+    }
+
+    /// What certainly did not come about has ended; of anything else the end is brought about.
+    async fn lease_failed(&self, intent: &Intent, fault: &Fault) -> Result<(), CommitError> {
+        let unknown = fault.outcome == Outcome::Unknown;
+        tracing::warn!(lease = %intent.id, code = %fault.code, unknown, "a login was not made");
+        let event = LeaseFailed {
+            lease: intent.id,
+            agent: &intent.agent_name,
+            capability: &intent.capability,
+            login: &intent.login,
+            code: fault.code.as_str(),
+            upstream: fault.detail.clone(),
+            unknown,
+        };
+        let effect = match fault.outcome {
+            Outcome::Refused => leases::Effect::Ended(intent.id),
+            Outcome::Unknown => {
+                let which = Selection::Each(BTreeSet::from([intent.id]));
+                leases::Effect::End { which, why: Why::Unfinished }
+            }
+        };
+        let change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::lease(intent.id));
+        self.record_of_leases(change).await?;
+        Ok(())
+    }
+}

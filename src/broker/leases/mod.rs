@@ -1,0 +1,17 @@
+//! Logins that are lent: one file for each thing that happens to a lease.
+
+mod counter;
+mod declare;
+mod end;
+mod issue;
+mod renew;
+mod revoke;
+mod sweep;
+mod views;
+
+pub(super) use declare::{Planned, planned};
+pub use issue::{Freshness, LeaseInput, Leased};
+pub use renew::Renewal;
+pub use revoke::{Chosen, LeasesEnded};
+pub(super) use views::counts;
+pub use views::{LeasePage, LeaseView};

@@ -1,0 +1,185 @@
+use std::sync::Arc;
+
+use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
+use super::super::failure::Failure;
+use super::super::mint::relying;
+use super::super::world::Effect;
+use super::counter::Counter;
+use crate::authn::AgentPrincipal;
+use crate::base::limits::LEASE_LIFE_MIN_S;
+use crate::base::{DecisionId, LeaseId, Timestamp, code};
+use crate::leases::{self, Lease, LeaseRenewalAttempted, LeaseRenewed, LeaseUseGivenUp, Stage, keys};
+use crate::pki::PeerCertificate;
+use crate::policy::{Decision, LeaseRequest, Renewed, decide_lease_renewal};
+use crate::quota::Permit;
+use crate::secrets::SecretValue;
+use crate::store::Change;
+use crate::upstream::Logins;
+
+/// A later end of a lease.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// The lease.
+    pub lease: LeaseId,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Beyond this it is never renewed.
+    pub renewable_until: Timestamp,
+    /// The decision that allowed it.
+    pub decision: DecisionId,
+    /// What was taken away from the request, in words.
+    pub constrained: Vec<String>,
+}
+
+/// A renewal whose intent is durable.
+struct Attempted {
+    lease: Lease,
+    counter: Counter,
+    admin: SecretValue,
+    renewal: Renewal,
+}
+
+impl AgentDesk {
+    /// Has a lease of the agent's own end later: upstream is told first, so that the login never ends
+    /// before what the answer says.
+    ///
+    /// # Errors
+    /// [`Failure`]; a denial of an authenticated agent is recorded.
+    pub async fn renew_lease(
+        &self,
+        peer: &PeerCertificate,
+        lease: LeaseId,
+        life_s: Option<u32>,
+    ) -> Result<Renewal, Failure> {
+        if life_s.is_some_and(|life_s| life_s < LEASE_LIFE_MIN_S) {
+            return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
+        }
+        let core = &*self.0;
+        let mut permit = None;
+        let attempted = deciding_again!(core.attempt_renewal(peer, (lease, life_s), &mut permit))?;
+        let Attempted { lease, counter, admin, renewal } = attempted;
+        let logins = Logins::new(&counter.target, &core.upstreams, &admin);
+        let extended = logins.extend(&lease.login, renewal.expires_at).await;
+        core.note_answer_of(&counter.place, extended.as_ref().err());
+        extended.map_err(|fault| Failure::new(fault.code))?;
+        deciding_again!(core.record_renewed(&lease, renewal.expires_at))?;
+        Ok(renewal)
+    }
+
+    /// Takes note that an agent needs a lease of its own no more, or one use of it; with the last use the
+    /// login ends. Repeating it does no harm.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none, or it cannot be recorded.
+    pub async fn give_up_lease(
+        &self,
+        principal: &AgentPrincipal,
+        lease: LeaseId,
+        used_by: Option<DecisionId>,
+    ) -> Result<(), Failure> {
+        let core = &*self.0;
+        let _permit = core.mints.admit(&principal.agent())?;
+        let found = core.store.read(|world, _| own(world.leases.lease(lease), principal))?;
+        let goes_on = match &found.stage {
+            Stage::Ending(_) => return Ok(()),
+            Stage::Intended | Stage::Live { .. } => used_by.is_some_and(|used| !found.uses.contains(&used)),
+        };
+        if goes_on {
+            return Ok(());
+        }
+        let event = LeaseUseGivenUp { lease, agent: principal.name(), use_of: used_by };
+        let effect = leases::Effect::GiveUp { lease, by: used_by };
+        let change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::lease(lease));
+        core.record_of_leases(change).await?;
+        Ok(())
+    }
+}
+
+/// The lease, when it is this instance's. Somebody else's is not there.
+fn own(lease: Option<&Lease>, principal: &AgentPrincipal) -> Result<Lease, Failure> {
+    let is_own = |lease: &&Lease| lease.agent == principal.agent() && lease.instance == principal.instance();
+    lease.filter(is_own).cloned().ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))
+}
+
+impl Core {
+    async fn attempt_renewal(
+        &self,
+        peer: &PeerCertificate,
+        (id, life_s): (LeaseId, Option<u32>),
+        permit: &mut Option<Permit>,
+    ) -> Result<Attempted, Again> {
+        let now = self.clock.now();
+        let (principal, declarations, lease, counter) = self.store.read(|world, as_of| {
+            let lease = world.leases.lease(id).cloned();
+            let counter = lease.as_ref().map(|lease| Counter::of(world, lease.upstream));
+            let principal = crate::authn::agent(peer, records(world), as_of, now);
+            (principal, Arc::clone(world.registry.declarations()), lease, counter)
+        });
+        let principal = principal?;
+        let permit = self.admit(permit, &principal)?;
+        let lease = own(lease.as_ref(), &principal)?;
+        let capability = lease.capability.clone();
+        let request = LeaseRequest { capability, life_s, renewed: Renewed::Lease(id) };
+        let basis = (self.decision(now), &self.digests);
+        let asked = (&request, permit);
+        let decision = decide_lease_renewal(&declarations, principal.clone(), asked, &lease, basis, now);
+        let grant = match decision {
+            Decision::Allow(grant) | Decision::Constrain(grant) => grant,
+            Decision::Deny(denial) => {
+                return Err(Again::Stop(self.refuse(&principal, "lease", denial).await));
+            }
+        };
+        let counter = counter.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))??;
+        if !self.lets_call_at(&counter.place) {
+            return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
+        }
+        let (basis, lend) = (grant.basis(), grant.act());
+        let event = LeaseRenewalAttempted {
+            lease: id,
+            agent: principal.name(),
+            capability: &lease.capability,
+            expires_at: lend.expires_at().to_string(),
+            administering: counter.administering(),
+            decision: basis.decision,
+            snapshot: basis.snapshot.hex(),
+            rules: &basis.rules,
+            request: basis.request.hex(),
+        };
+        let as_of = principal.as_of();
+        let change = relying(Change::new(&event)?, &principal, std::iter::once(&lease.capability))
+            .rely(keys::lease(id), as_of)
+            .rely(keys::endings(), as_of);
+        let renewal = Renewal {
+            lease: id,
+            expires_at: lend.expires_at(),
+            renewable_until: lend.renewable_until(),
+            decision: basis.decision,
+            constrained: lend.constrained().to_vec(),
+        };
+        let stored = self.stored_for(&counter).await?;
+        let receipt = self.store.commit(change, counter.loan()).await?;
+        let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
+        let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
+        Ok(Attempted { lease, counter, admin, renewal })
+    }
+
+    async fn record_renewed(&self, lease: &Lease, expires_at: Timestamp) -> Result<(), Again> {
+        let (is_live, as_of) = self.store.read(|world, as_of| {
+            let found = world.leases.lease(lease.id);
+            (found.is_some_and(|lease| matches!(lease.stage, Stage::Live { .. })), as_of)
+        });
+        if !is_live {
+            return Err(Failure::new(code::LEASE_ENDING).into());
+        }
+        let event =
+            LeaseRenewed { lease: lease.id, agent: &lease.agent_name, expires_at: expires_at.to_string() };
+        let key = keys::lease(lease.id);
+        let change = Change::new(&event)?
+            .effect(Effect::Lease(leases::Effect::Renew { lease: lease.id, expires_at }))
+            .rely(keys::endings(), as_of)
+            .rely(key, as_of)
+            .advance(key);
+        self.record_of_leases(change).await?;
+        Ok(())
+    }
+}

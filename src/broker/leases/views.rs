@@ -1,0 +1,127 @@
+use super::super::desk::{AdminDesk, AgentDesk};
+use super::super::world::World;
+use crate::authn::AgentPrincipal;
+use crate::base::limits::{LEASE_OVERDUE_S, PAGE_ENTRIES_MAX};
+use crate::base::{AgentName, CapabilityName, InstanceId, LeaseId, Scope, Timestamp};
+use crate::leases::{Ending, Lease, Stage};
+use crate::policy::{Authorised, ReadLeases};
+use crate::registry::Owned;
+use crate::telemetry::LeaseCounts;
+use crate::upstream::LoginsTarget;
+
+/// A lease as it is shown; never a password.
+#[derive(Clone, Debug)]
+pub struct LeaseView {
+    /// Its id.
+    pub id: LeaseId,
+    /// Whose it is.
+    pub agent: AgentName,
+    /// The instance that asked.
+    pub instance: InstanceId,
+    /// What for.
+    pub capability: CapabilityName,
+    /// The name of the login.
+    pub login: String,
+    /// Where, in words.
+    pub upstream: String,
+    /// `intended`, `live` or `ending`.
+    pub stage: &'static str,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Beyond this it is never renewed.
+    pub renewable_until: Timestamp,
+    /// How often it was handed out and is still needed.
+    pub uses: usize,
+    /// Its end, when that is under way.
+    pub ending: Option<Ending>,
+    /// Whether its end should have come before now.
+    pub overdue: bool,
+}
+
+/// Some leases, and where to go on.
+#[derive(Clone, Debug)]
+pub struct LeasePage {
+    /// The leases, oldest first.
+    pub leases: Vec<LeaseView>,
+    /// The lease to go on after; `None` when there is no more.
+    pub next_after: Option<LeaseId>,
+}
+
+impl AdminDesk {
+    /// Up to `limit` leases within the operator's reach after `after`, those whose end failed too.
+    #[must_use]
+    pub fn leases(&self, by: &Authorised<ReadLeases>, after: Option<LeaseId>, limit: usize) -> LeasePage {
+        let (now, scope) = (self.0.clock.now(), by.operator().scope());
+        let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
+        self.0.store.read(|world, _| {
+            let mut within = world.leases.after(after).filter(|lease| is_within(world, scope, lease));
+            let leases: Vec<_> = within.by_ref().take(limit).map(|lease| view(world, lease, now)).collect();
+            let next_after = within.next().and_then(|_| leases.last().map(|last| last.id));
+            LeasePage { leases, next_after }
+        })
+    }
+}
+
+impl AgentDesk {
+    /// The leases of the agent's own instance.
+    #[must_use]
+    pub fn own_leases(&self, principal: &AgentPrincipal) -> Vec<LeaseView> {
+        let now = self.0.clock.now();
+        self.0.store.read(|world, _| {
+            let own = world.leases.of_agent(principal.agent());
+            let own = own.filter(|lease| lease.instance == principal.instance());
+            own.map(|lease| view(world, lease, now)).collect()
+        })
+    }
+}
+
+/// Whether an operator may know of a lease: what it is for, or whose it is, is within reach.
+pub(super) fn is_within(world: &World, scope: &Scope, lease: &Lease) -> bool {
+    let owners = world.registry.owners();
+    *scope == Scope::Everything
+        || scope.covers(owners.of(&Owned::Capability(lease.capability.clone())))
+        || scope.covers(owners.of(&Owned::Agent(lease.agent_name.clone())))
+}
+
+fn view(world: &World, lease: &Lease, now: Timestamp) -> LeaseView {
+    let upstream = world.leases.upstream(lease.upstream).unwrap_or_default();
+    let upstream = LoginsTarget::read(upstream);
+    LeaseView {
+        id: lease.id,
+        agent: lease.agent_name.clone(),
+        instance: lease.instance,
+        capability: lease.capability.clone(),
+        login: lease.login.clone(),
+        upstream: upstream.map_or_else(|_| "unreadable".to_owned(), |target| target.describe()),
+        stage: lease.stage.as_str(),
+        issued_at: lease.issued_at,
+        expires_at: lease.expires_at,
+        renewable_until: lease.renewable_until,
+        uses: lease.uses.len(),
+        ending: if let Stage::Ending(ending) = &lease.stage { Some(ending.clone()) } else { None },
+        overdue: is_overdue(lease, now),
+    }
+}
+
+fn is_overdue(lease: &Lease, now: Timestamp) -> bool {
+    lease.was_to_end_at().plus_s(LEASE_OVERDUE_S) < now
+}
+
+/// How many leases stand how, for whoever watches.
+pub(in crate::broker) fn counts(world: &World, now: Timestamp) -> LeaseCounts {
+    let mut counts = LeaseCounts::default();
+    for lease in world.leases.all() {
+        let count = match &lease.stage {
+            Stage::Intended => &mut counts.intended,
+            Stage::Live { .. } => &mut counts.live,
+            Stage::Ending(_) => &mut counts.ending,
+        };
+        *count = count.saturating_add(1);
+        if is_overdue(lease, now) {
+            counts.overdue = counts.overdue.saturating_add(1);
+        }
+    }
+    counts
+}

@@ -1,0 +1,233 @@
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::admin::{canonical, cell};
+use super::client::Client;
+use super::console::Console;
+use super::failure::Failure;
+use super::identity::{Kind, unusable};
+use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRevokeArgs, LoginFormat};
+use crate::base::code;
+use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId};
+
+/// `keyward lease …`
+pub(super) async fn lease(home: &Path, command: &LeaseCommand, console: &Console) -> Result<(), Failure> {
+    match command {
+        LeaseCommand::Get(args) => get(home, args, console).await,
+        LeaseCommand::Renew { id, life } => renew(home, id, *life, console).await,
+        LeaseCommand::GiveUp { id, used_by } => give_up(home, id, used_by.as_deref(), console).await,
+        LeaseCommand::List { own } => list(home, *own, console).await,
+        LeaseCommand::Revoke(args) => revoke(home, args, console).await,
+    }
+}
+
+fn lease_id(text: &str) -> Result<LeaseId, Failure> {
+    text.parse()
+        .map_err(|error: IdError| Failure::usage(&error.to_string(), "`keyward lease list` shows ids"))
+}
+
+async fn get(home: &Path, args: &LeaseGetArgs, console: &Console) -> Result<(), Failure> {
+    let capability: CapabilityName = canonical(&args.capability)?;
+    let asked = json!({ "capability": capability.as_str(), "life_s": args.life, "fresh": args.fresh });
+    let login = Client::of(home, Kind::Agent).await?.post_json("/v1/leases", &asked).await?.json()?;
+    let ca = login.get("ca").and_then(Value::as_str);
+    if let (Some(path), Some(ca)) = (&args.ca_file, ca) {
+        std::fs::write(path, ca).map_err(|error| unusable(path, &error))?;
+    }
+    if console.is_json() {
+        console.json(&login);
+        return Ok(());
+    }
+    let field = |name: &str| cell(login.get(name));
+    let mode = if ca.is_some() { "verify-full" } else { "disable" };
+    let ca_file = args.ca_file.as_ref().filter(|_| ca.is_some()).map(|path| path.display().to_string());
+    let (host, port, database) = (field("host"), field("port"), field("database"));
+    let (username, password) = (field("username"), field("password"));
+    match args.format {
+        LoginFormat::Env => {
+            let mut lines = vec![
+                format!("PGHOST={host}"),
+                format!("PGPORT={port}"),
+                format!("PGDATABASE={database}"),
+                format!("PGUSER={username}"),
+                format!("PGPASSWORD={password}"),
+                format!("PGSSLMODE={mode}"),
+            ];
+            lines.extend(ca_file.map(|path| format!("PGSSLROOTCERT={path}")));
+            lines.iter().for_each(|line| console.line(line));
+        }
+        LoginFormat::Url => {
+            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            let ca = ca_file.map_or_else(String::new, |path| format!("&sslrootcert={}", encoded(&path)));
+            console.line(&format!(
+                "postgresql://{username}:{password}@{host}:{port}/{}?sslmode={mode}{ca}",
+                encoded(&database)
+            ));
+        }
+    }
+    console.say(&format!("{} until {}", field("lease"), field("expires_at")));
+    Ok(())
+}
+
+async fn renew(home: &Path, id: &str, life: Option<u32>, console: &Console) -> Result<(), Failure> {
+    let path = format!("/v1/leases/{}/renew", lease_id(id)?);
+    let asked = json!({ "life_s": life });
+    let renewed = Client::of(home, Kind::Agent).await?.post_json(&path, &asked).await?.json()?;
+    if console.is_json() {
+        console.json(&renewed);
+    } else {
+        console.line(&format!("{id} until {}", cell(renewed.get("expires_at"))));
+    }
+    Ok(())
+}
+
+async fn give_up(home: &Path, id: &str, used_by: Option<&str>, console: &Console) -> Result<(), Failure> {
+    let path = format!("/v1/leases/{}/give-up", lease_id(id)?);
+    let used_by: Option<DecisionId> = used_by.map(str::parse).transpose().map_err(|error: IdError| {
+        Failure::usage(&error.to_string(), "it is the `decision_id` of `keyward lease get -o json`")
+    })?;
+    let asked = json!({ "decision_id": used_by.map(|id| id.to_string()) });
+    let answer = Client::of(home, Kind::Agent).await?.post_json(&path, &asked).await?.json()?;
+    if console.is_json() {
+        console.json(&answer);
+    } else {
+        console.line(&format!("{id}: given up"));
+    }
+    Ok(())
+}
+
+async fn list(home: &Path, own: bool, console: &Console) -> Result<(), Failure> {
+    let items = if own {
+        let answer = Client::of(home, Kind::Agent).await?.get("/v1/leases").await?.json()?;
+        answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default()
+    } else {
+        all(&Client::of(home, Kind::Operator).await?).await?
+    };
+    if console.is_json() {
+        console.json(&json!({ "items": items }));
+        return Ok(());
+    }
+    let row = |item: &Value| {
+        let field = |name: &str| cell(item.get(name));
+        vec![
+            field("lease"),
+            field("agent"),
+            field("capability"),
+            field("login"),
+            field("expires_at"),
+            state(item),
+        ]
+    };
+    let rows: Vec<_> = items.iter().map(row).collect();
+    console.table(&["LEASE", "AGENT", "CAPABILITY", "LOGIN", "EXPIRES AT", "STATE"], &rows);
+    Ok(())
+}
+
+/// Every lease within reach, page by page.
+async fn all(client: &Client) -> Result<Vec<Value>, Failure> {
+    let (mut items, mut path) = (Vec::new(), "/v1/leases".to_owned());
+    loop {
+        let page = client.get(&path).await?.json()?;
+        items.extend(page.get("items").and_then(Value::as_array).cloned().unwrap_or_default());
+        match page.get("next_after").and_then(Value::as_str) {
+            Some(after) => path = format!("/v1/leases?after={after}"),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// How a lease stands, in a word or some.
+fn state(item: &Value) -> String {
+    let at = |path: &str| item.pointer(path).and_then(Value::as_str);
+    let overdue = if item.get("overdue").and_then(Value::as_bool) == Some(true) { ", overdue" } else { "" };
+    let stage = match (at("/ending/why"), at("/ending/code")) {
+        (Some(why), Some(code)) => {
+            let upstream = at("/ending/upstream_code").map_or_else(String::new, |own| format!(" ({own})"));
+            let again = at("/ending/retry_at").unwrap_or_default();
+            format!("ending ({why}), failed: {code}{upstream}, again at {again}")
+        }
+        (Some(why), None) => format!("ending ({why})"),
+        (None, _) => at("/stage").unwrap_or_default().to_owned(),
+    };
+    format!("{stage}{overdue}")
+}
+
+/// How long the end of logins is waited for, in looks a second apart.
+const LOOKS: u32 = 30;
+
+async fn revoke(home: &Path, args: &LeaseRevokeArgs, console: &Console) -> Result<(), Failure> {
+    let (asked, is_meant) = meant(args)?;
+    let client = Client::of(home, Kind::Operator).await?;
+    // What was there before: one that comes meanwhile is not waited for.
+    let mut left: Vec<String> = ids(&all(&client).await?, &*is_meant);
+    let ended = client.post_json("/v1/lease-endings", &asked).await?.json()?;
+    for look in 0..LOOKS {
+        if left.is_empty() || args.no_wait {
+            break;
+        }
+        if look > 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let there = ids(&all(&client).await?, &*is_meant);
+        left.retain(|lease| there.contains(lease));
+    }
+    if console.is_json() {
+        console.json(&ended);
+    } else {
+        console.line(&format!(
+            "{} leases end by entry {}",
+            cell(ended.get("leases")),
+            cell(ended.get("seq"))
+        ));
+    }
+    if left.is_empty() || args.no_wait {
+        return Ok(());
+    }
+    let why = format!(
+        "{} logins are still there; nobody is handed them again, and they are ended for as long as it takes",
+        left.len()
+    );
+    Err(Failure::new(code::LEASES_NOT_GONE).because(why))
+}
+
+/// What is asked of the broker, and which items of its list that means.
+#[expect(clippy::type_complexity, reason = "a body and a predicate, used in one place")]
+fn meant(args: &LeaseRevokeArgs) -> Result<(Value, Box<dyn Fn(&Value) -> bool + Send + Sync>), Failure> {
+    let by = |field: &'static str, name: String| -> (Value, Box<dyn Fn(&Value) -> bool + Send + Sync>) {
+        let asked = json!({ field: name });
+        (asked, Box::new(move |item| item.get(field).and_then(Value::as_str) == Some(name.as_str())))
+    };
+    if let Some(id) = &args.id {
+        return Ok(by("lease", lease_id(id)?.to_string()));
+    }
+    if let Some(agent) = &args.agent {
+        return Ok(by("agent", canonical::<AgentName>(agent)?.to_string()));
+    }
+    if let Some(capability) = &args.capability {
+        return Ok(by("capability", canonical::<CapabilityName>(capability)?.to_string()));
+    }
+    Ok((json!({ "all": true }), Box::new(|_| true)))
+}
+
+fn ids(items: &[Value], is_meant: &dyn Fn(&Value) -> bool) -> Vec<String> {
+    items.iter().filter(|item| is_meant(item)).map(|item| cell(item.get("lease"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_said_in_a_word_or_some() {
+        assert_eq!(state(&json!({ "stage": "live", "ending": null, "overdue": false })), "live");
+        let ending =
+            json!({ "stage": "ending", "ending": { "why": "expired", "code": null }, "overdue": true });
+        assert_eq!(state(&ending), "ending (expired), overdue");
+        let failed = json!({ "why": "revoked", "code": "c", "upstream_code": "2BP01", "retry_at": "then" });
+        let failed = json!({ "stage": "ending", "ending": failed, "overdue": false });
+        assert_eq!(state(&failed), "ending (revoked), failed: c (2BP01), again at then");
+    }
+}

@@ -1,0 +1,86 @@
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// `keyward lease …`
+#[derive(Debug, Subcommand)]
+pub enum LeaseCommand {
+    /// Get a login of one's own that ends by itself: the one that this identity has already, or a new one
+    Get(LeaseGetArgs),
+    /// Have a lease of one's own end later, as far as its capability allows
+    Renew {
+        /// The lease
+        #[arg(value_name = "LEASE")]
+        id: String,
+        /// How long it is to last from now on, in seconds [default: an hour]
+        #[arg(long, value_name = "SECONDS")]
+        life: Option<u32>,
+    },
+    /// Give a lease of one's own up: its login ends
+    GiveUp {
+        /// The lease
+        #[arg(value_name = "LEASE")]
+        id: String,
+        /// Only one use of it: the decision by which it was handed out; with the last use it ends
+        #[arg(long = "use", value_name = "DECISION")]
+        used_by: Option<String>,
+    },
+    /// List leases, those whose end failed too
+    List {
+        /// One's own, as the agent
+        #[arg(long)]
+        own: bool,
+    },
+    /// End leases, and wait until their logins are gone
+    Revoke(LeaseRevokeArgs),
+}
+
+/// `keyward lease get`
+#[derive(Args, Debug)]
+pub struct LeaseGetArgs {
+    /// The capability
+    #[arg(value_name = "CAPABILITY")]
+    pub capability: String,
+    /// How long it is to last, in seconds [default: an hour]
+    #[arg(long, value_name = "SECONDS")]
+    pub life: Option<u32>,
+    /// A new one, though there is one
+    #[arg(long)]
+    pub fresh: bool,
+    /// As what reads it; `-o json` has everything
+    #[arg(long, value_enum, default_value = "env")]
+    pub format: LoginFormat,
+    /// Write the certificates that the server's is verified against to this file
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// In what form a login is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LoginFormat {
+    /// Variables that `psql` and libpq read: `env $(keyward lease get …) psql`
+    Env,
+    /// A connection string
+    Url,
+}
+
+/// `keyward lease revoke`
+#[derive(Args, Debug)]
+#[group(id = "which", required = true, multiple = false)]
+pub struct LeaseRevokeArgs {
+    /// This lease
+    #[arg(value_name = "LEASE", group = "which")]
+    pub id: Option<String>,
+    /// All of this agent
+    #[arg(long, value_name = "NAME", group = "which")]
+    pub agent: Option<String>,
+    /// All of this capability
+    #[arg(long, value_name = "CAPABILITY", group = "which")]
+    pub capability: Option<String>,
+    /// All there are
+    #[arg(long, group = "which")]
+    pub all: bool,
+    /// Do not wait
+    #[arg(long)]
+    pub no_wait: bool,
+}

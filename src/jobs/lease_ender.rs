@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::base::LeaseId;
+use crate::base::limits::{LEASE_SWEEP_S, LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX};
+use crate::broker::Core;
+
+/// How often it looks whether something is due.
+const LOOK: Duration = Duration::from_secs(5);
+/// How soon it looks again when something has changed.
+const SOON: Duration = Duration::from_millis(50);
+
+/// Ends logins whose time has come, or whose holders may not have them any more. Each lease by one task at
+/// a time; a few at once at one place, so that a server that hangs holds up no other.
+#[derive(Debug)]
+pub struct LeaseEnder {
+    core: Arc<Core>,
+    /// The leases that have a task now, and where.
+    busy: Mutex<BTreeMap<LeaseId, String>>,
+    /// When upstreams were last looked through, in seconds since 1970; never since the start when zero.
+    swept_at_s: AtomicI64,
+}
+
+impl LeaseEnder {
+    /// Looks after the leases of `core`.
+    #[must_use]
+    pub fn new(core: Arc<Core>) -> Self {
+        Self { core, busy: Mutex::default(), swept_at_s: AtomicI64::new(0) }
+    }
+
+    /// Works until `stop` turns true, and until what is under way has ended.
+    pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut changed = self.core.leases.subscribe();
+        let mut standing = self.core.standing.subscribe();
+        standing.mark_changed();
+        let mut tasks = JoinSet::new();
+        loop {
+            if standing.has_changed().unwrap_or(false) {
+                standing.mark_unchanged();
+                self.end_bereft().await;
+            }
+            self.begin_due(&mut tasks);
+            self.begin_sweep(&mut tasks);
+            let stopping = tokio::select! {
+                () = tokio::time::sleep(LOOK) => false,
+                told = changed.changed() => told.is_err(),
+                _ = standing.changed() => { standing.mark_changed(); false }
+                Some(_) = tasks.join_next() => false,
+                _ = stop.wait_for(|stop| *stop) => true,
+            };
+            if stopping {
+                break;
+            }
+            // What comes in a crowd is looked at together.
+            tokio::time::sleep(SOON).await;
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Does everything that is due now, until nothing more can be done now.
+    pub async fn look(self: &Arc<Self>) {
+        self.end_bereft().await;
+        let mut tasks = JoinSet::new();
+        self.begin_sweep(&mut tasks);
+        loop {
+            self.begin_due(&mut tasks);
+            if tasks.join_next().await.is_none() && self.busy().is_empty() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn end_bereft(&self) {
+        if let Err(failure) = self.core.end_bereft_leases().await {
+            tracing::error!(?failure, "leases of somebody who may not have them could not be ended");
+        }
+    }
+
+    /// Starts a task for each lease that is due and has none yet, as far as there is room.
+    fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        for (lease, place) in self.core.leases_due() {
+            let mut busy = self.busy();
+            let here = busy.values().filter(|other| **other == place).count();
+            let has_room = busy.len() < LEASES_ENDED_AT_ONCE_MAX && here < LEASES_ENDED_PER_PLACE_MAX;
+            if !has_room || busy.contains_key(&lease) {
+                continue;
+            }
+            busy.insert(lease, place);
+            let free = Free { ender: Arc::clone(self), lease };
+            tasks.spawn(async move {
+                if let Err(failure) = free.ender.core.end_lease(lease).await {
+                    tracing::error!(%lease, ?failure, "a lease could not be ended");
+                    // Whatever the reason, the ledger is not asked again without a pause.
+                    tokio::time::sleep(SOON).await;
+                }
+                drop(free);
+            });
+        }
+    }
+
+    /// Looks through the upstreams, at the start and once in a while.
+    fn begin_sweep(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        let (now, last) = (self.core.clock.now().s(), self.swept_at_s.load(Ordering::Acquire));
+        if now.saturating_sub(last) < LEASE_SWEEP_S {
+            return;
+        }
+        self.swept_at_s.store(now, Ordering::Release);
+        let ender = Arc::clone(self);
+        tasks.spawn(async move {
+            if let Err(failure) = ender.core.sweep_logins().await {
+                tracing::error!(?failure, "upstreams could not be looked through");
+            }
+        });
+    }
+
+    fn busy(&self) -> MutexGuard<'_, BTreeMap<LeaseId, String>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives the lease free again, also when its task panics.
+struct Free {
+    ender: Arc<LeaseEnder>,
+    lease: LeaseId,
+}
+
+impl Drop for Free {
+    fn drop(&mut self) {
+        self.ender.busy().remove(&self.lease);
+    }
+}

@@ -1,0 +1,256 @@
+use serde::Serialize;
+
+use crate::base::{AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, SecretName};
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// Upstream is about to be told of a login that was granted: its name is known from here on.
+#[derive(Debug, Serialize)]
+pub struct LeaseIntended<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The login's name.
+    pub login: &'a str,
+    /// Where, in words.
+    pub upstream: String,
+    /// When it ends.
+    pub expires_at: String,
+    /// The secret that is opened for it.
+    pub administering: &'a SecretName,
+    /// The decision.
+    pub decision: DecisionId,
+    /// `allow` or `constrain`.
+    pub outcome: &'static str,
+    /// What was taken away from the request.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub constrained: &'a [String],
+    /// The policy snapshot, in hex.
+    pub snapshot: String,
+    /// The rules that determined it.
+    pub rules: &'a [String],
+    /// The keyed digest of the request, in hex.
+    pub request: String,
+}
+
+/// Upstream made the login; its password is about to be handed out.
+#[derive(Debug, Serialize)]
+pub struct LeaseIssued<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The login's name.
+    pub login: &'a str,
+}
+
+/// Upstream did not make the login, or it is not known whether it did.
+#[derive(Debug, Serialize)]
+pub struct LeaseFailed<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The login's name.
+    pub login: &'a str,
+    /// The stable code.
+    pub code: &'static str,
+    /// Upstream's own code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// Whether the login may be there all the same.
+    pub unknown: bool,
+}
+
+/// A live login is about to be handed out once more, to the same instance.
+#[derive(Debug, Serialize)]
+pub struct LeaseReused<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The decision.
+    pub decision: DecisionId,
+    /// The policy snapshot, in hex.
+    pub snapshot: String,
+    /// The rules that determined it.
+    pub rules: &'a [String],
+    /// The keyed digest of the request, in hex.
+    pub request: String,
+}
+
+/// Upstream is about to be told of a later end.
+#[derive(Debug, Serialize)]
+pub struct LeaseRenewalAttempted<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The later end.
+    pub expires_at: String,
+    /// The secret that is opened for it.
+    pub administering: &'a SecretName,
+    /// The decision.
+    pub decision: DecisionId,
+    /// The policy snapshot, in hex.
+    pub snapshot: String,
+    /// The rules that determined it.
+    pub rules: &'a [String],
+    /// The keyed digest of the request, in hex.
+    pub request: String,
+}
+
+/// A lease ends later from here on.
+#[derive(Debug, Serialize)]
+pub struct LeaseRenewed<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// When.
+    pub expires_at: String,
+}
+
+/// An agent needs a lease no more; with its last use it ends.
+#[derive(Debug, Serialize)]
+pub struct LeaseUseGivenUp<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// The decision whose use ends; all of them when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_of: Option<DecisionId>,
+}
+
+/// Leases are to end.
+#[derive(Debug, Serialize)]
+pub struct LeasesEnding<'a> {
+    /// Who wants it: an operator's name, or `the broker` (no name has a space).
+    pub by: &'a str,
+    /// `revoked` or `bereft`.
+    pub why: &'static str,
+    /// Which one, when it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseId>,
+    /// Of which agent, when it is one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a AgentName>,
+    /// Of which capability, when it is one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<&'a CapabilityName>,
+    /// How many, as far as they were there when that was decided.
+    pub count: usize,
+}
+
+/// Upstream is about to be told that a login ends.
+#[derive(Debug, Serialize)]
+pub struct LeaseEndAttempted<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The login's name.
+    pub login: &'a str,
+    /// `expired`, `revoked`, `bereft` or `unfinished`.
+    pub why: &'static str,
+    /// The secret that is opened for it.
+    pub administering: &'a SecretName,
+}
+
+/// A login could not be ended; it is tried again, for ever.
+#[derive(Debug, Serialize)]
+pub struct LeaseEndFailed<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The login's name.
+    pub login: &'a str,
+    /// The stable code.
+    pub code: &'static str,
+    /// Upstream's own code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// How often by now.
+    pub failures: u32,
+    /// When it is tried again.
+    pub retry_at: String,
+}
+
+/// A login is gone, and its sessions with it.
+#[derive(Debug, Serialize)]
+pub struct LeaseEnded<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The login's name.
+    pub login: &'a str,
+    /// `expired`, `revoked`, `bereft` or `unfinished`.
+    pub why: &'static str,
+}
+
+/// Upstream is about to be looked through for logins that no lease knows.
+#[derive(Debug, Serialize)]
+pub struct LoginsSwept<'a> {
+    /// Where, in words.
+    pub upstream: String,
+    /// The secret that is opened for it.
+    pub administering: &'a SecretName,
+}
+
+/// A login of our name that no lease knows, whose time was over, was ended: the ledger has lost entries.
+#[derive(Debug, Serialize)]
+pub struct StrayLoginEnded<'a> {
+    /// Where, in words.
+    pub upstream: String,
+    /// Its name.
+    pub login: &'a str,
+}
+
+macro_rules! events {
+    ($($event:ty = $kind:literal, $name:literal;)*) => {$(
+        impl Event for $event {
+            const KIND: Kind = Kind($kind);
+            const NAME: &'static str = $name;
+        }
+    )*};
+}
+
+events! {
+    LeaseIntended<'_> = 0x0901, "lease.intended";
+    LeaseIssued<'_> = 0x0902, "lease.issued";
+    LeaseFailed<'_> = 0x0903, "lease.failed";
+    LeaseReused<'_> = 0x0904, "lease.reused";
+    LeaseRenewalAttempted<'_> = 0x0905, "lease.renewal-attempted";
+    LeaseRenewed<'_> = 0x0906, "lease.renewed";
+    LeaseUseGivenUp<'_> = 0x0907, "lease.given-up";
+    LeasesEnding<'_> = 0x0908, "leases.ending";
+    LeaseEndAttempted<'_> = 0x0909, "lease.end-attempted";
+    LeaseEndFailed<'_> = 0x090a, "lease.end-failed";
+    LeaseEnded<'_> = 0x090b, "lease.ended";
+    LoginsSwept<'_> = 0x090c, "logins.swept";
+    StrayLoginEnded<'_> = 0x090d, "alarm.stray-login";
+}

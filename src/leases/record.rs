@@ -1,0 +1,218 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{AgentId, AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, Timestamp};
+
+/// What leases of one capability are of, as declared.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Offer {
+    /// The capability.
+    pub capability: CapabilityName,
+    /// Where logins are made and how: JSON, read by the driver's room.
+    pub upstream: String,
+    /// Most outstanding leases of one agent.
+    pub per_agent: u32,
+}
+
+/// A lease that has been decided on, before upstream knows of it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Intent {
+    /// The lease.
+    pub id: LeaseId,
+    /// The agent.
+    pub agent: AgentId,
+    /// Its name.
+    pub agent_name: AgentName,
+    /// The instance that asked.
+    pub instance: InstanceId,
+    /// What for.
+    pub capability: CapabilityName,
+    /// The name of the login upstream.
+    pub login: String,
+    /// The entry that declared the upstream.
+    pub upstream: u64,
+    /// The first use of it: the decision that allowed it.
+    pub first_use: DecisionId,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Beyond this it is never renewed.
+    pub renewable_until: Timestamp,
+}
+
+/// One login upstream, from its intent to its end. What has ended is forgotten.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Lease {
+    /// Its id.
+    pub id: LeaseId,
+    /// Whose it is.
+    pub agent: AgentId,
+    /// Its name: the agent may be gone before the lease is.
+    pub agent_name: AgentName,
+    /// The instance that asked.
+    pub instance: InstanceId,
+    /// What for.
+    pub capability: CapabilityName,
+    /// The name of the login upstream.
+    pub login: String,
+    /// The entry that declared the upstream; [`Leases::upstream`](super::Leases::upstream) has it.
+    pub upstream: u64,
+    /// The entry of the intent: what kills what was issued before kills this.
+    pub issued_seq: u64,
+    /// When that was.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Beyond this it is never renewed.
+    pub renewable_until: Timestamp,
+    /// Who was handed it: one decision each. With the last of them it ends.
+    pub uses: BTreeSet<DecisionId>,
+    /// How far it has come.
+    pub stage: Stage,
+}
+
+/// How far a lease has come.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Stage {
+    /// Recorded; upstream may know of the login or not.
+    Intended,
+    /// Upstream made the login.
+    Live {
+        /// The password, sealed: the same instance may be handed it again.
+        sealed: Vec<u8>,
+    },
+    /// The login is to end.
+    Ending(Ending),
+}
+
+impl Stage {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Live { .. } => "live",
+            Self::Ending(_) => "ending",
+        }
+    }
+}
+
+/// The end of a login, until upstream has brought it about.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Ending {
+    /// What for.
+    pub why: Why,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often it has failed.
+    pub failures: u32,
+    /// The last failure.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a login ends.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Why {
+    /// Its time is over.
+    Expired,
+    /// Somebody ended it.
+    Revoked,
+    /// Its holder was revoked, suspended or taken away, or holds its capability no more.
+    Bereft,
+    /// It was never known to have come about, and nobody was handed it.
+    Unfinished,
+}
+
+impl Why {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Bereft => "bereft",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// What went wrong the last time that a login was to end.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Trouble {
+    /// Its stable code.
+    pub code: String,
+    /// Upstream's own code.
+    pub upstream: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// When it is tried again. There is always a next time.
+    pub retry_at: Timestamp,
+}
+
+/// Which leases.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Selection {
+    /// These.
+    Each(BTreeSet<LeaseId>),
+    /// Those of an agent.
+    Agent(AgentId),
+    /// Those of a capability.
+    Capability(CapabilityName),
+    /// All.
+    All,
+    /// Those of any of these agents or capabilities.
+    Within {
+        /// The agents.
+        agents: BTreeSet<AgentId>,
+        /// The capabilities.
+        capabilities: BTreeSet<CapabilityName>,
+    },
+}
+
+impl Selection {
+    /// Whether `lease` is one of them.
+    #[must_use]
+    pub fn has(&self, lease: &Lease) -> bool {
+        match self {
+            Self::Each(ids) => ids.contains(&lease.id),
+            Self::Agent(agent) => lease.agent == *agent,
+            Self::Capability(capability) => lease.capability == *capability,
+            Self::All => true,
+            Self::Within { agents, capabilities } => {
+                agents.contains(&lease.agent) || capabilities.contains(&lease.capability)
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// When something is to be done about it by itself: for one that is intended, as soon as nobody is at
+    /// it any more.
+    #[must_use]
+    pub fn due_at(&self) -> Timestamp {
+        match &self.stage {
+            Stage::Intended => self.issued_at,
+            Stage::Live { .. } => self.expires_at,
+            Stage::Ending(ending) => ending.trouble.as_ref().map_or(ending.since, |trouble| trouble.retry_at),
+        }
+    }
+
+    /// The moment at which it was to end, for one whose end is due.
+    #[must_use]
+    pub fn was_to_end_at(&self) -> Timestamp {
+        match &self.stage {
+            Stage::Intended | Stage::Live { .. } => self.expires_at,
+            Stage::Ending(ending) => ending.since.min(self.expires_at),
+        }
+    }
+}
+
+/// Leases and what they are of, in their stored form: whatever can be derived is not in it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Kept {
+    /// What is offered, and the entry that declared it.
+    pub(super) offers: BTreeMap<CapabilityName, (Offer, u64)>,
+    /// Upstreams that are offered or still have logins, by the entries that declared them.
+    pub(super) upstreams: BTreeMap<u64, String>,
+    pub(super) leases: BTreeMap<LeaseId, Lease>,
+}

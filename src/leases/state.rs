@@ -1,0 +1,329 @@
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Ending, Intent, Kept, Lease, Offer, Selection, Stage, Trouble, Why};
+use crate::base::{AgentId, CapabilityName, DecisionId, LeaseId, Timestamp};
+use crate::store::At;
+
+/// A state change of this room.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// Declares what leases of a capability are of.
+    Offer(Box<Offer>),
+    /// Takes that away: no more of them are issued.
+    Withdraw(CapabilityName),
+    /// Upstream is about to be told of a login.
+    Intend(Box<Intent>),
+    /// Upstream made the login of an intended lease.
+    Issue {
+        /// The lease.
+        lease: LeaseId,
+        /// The password, sealed.
+        sealed: Vec<u8>,
+    },
+    /// A live lease is handed out once more.
+    Use {
+        /// The lease.
+        lease: LeaseId,
+        /// The decision that allowed it.
+        by: DecisionId,
+    },
+    /// A live lease ends later.
+    Renew {
+        /// The lease.
+        lease: LeaseId,
+        /// When.
+        expires_at: Timestamp,
+    },
+    /// Somebody needs a lease no more; with the last use it ends.
+    GiveUp {
+        /// The lease.
+        lease: LeaseId,
+        /// Whose use ends; everybody's when there is none.
+        by: Option<DecisionId>,
+    },
+    /// Logins are to end.
+    End {
+        /// Which.
+        which: Selection,
+        /// What for.
+        why: Why,
+    },
+    /// The end of a login failed.
+    Fail {
+        /// The lease.
+        lease: LeaseId,
+        /// The stable code.
+        code: String,
+        /// Upstream's own.
+        upstream: Option<String>,
+        /// When it is tried again.
+        retry_at: Timestamp,
+    },
+    /// A login is known not to be there any more.
+    Ended(LeaseId),
+}
+
+/// All leases in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Leases {
+    kept: Kept,
+    /// By the moment at which something is due.
+    due: BTreeSet<(Timestamp, LeaseId)>,
+    of_agents: HashMap<AgentId, BTreeSet<LeaseId>>,
+    /// How many logins an upstream still has.
+    of_upstreams: HashMap<u64, usize>,
+}
+
+impl Leases {
+    /// What is offered of `capability`, and the entry that declared it.
+    #[must_use]
+    pub fn offer(&self, capability: &CapabilityName) -> Option<&(Offer, u64)> {
+        self.kept.offers.get(capability)
+    }
+
+    /// Everything that is offered.
+    pub fn offers(&self) -> impl Iterator<Item = &Offer> {
+        self.kept.offers.values().map(|(offer, _)| offer)
+    }
+
+    /// The upstream that entry `declared` declared.
+    #[must_use]
+    pub fn upstream(&self, declared: u64) -> Option<&str> {
+        self.kept.upstreams.get(&declared).map(String::as_str)
+    }
+
+    /// All upstreams that are offered or still have logins.
+    pub fn upstreams(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.kept.upstreams.iter().map(|(declared, upstream)| (*declared, upstream.as_str()))
+    }
+
+    /// The lease of this id, unless it has ended.
+    #[must_use]
+    pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
+        self.kept.leases.get(&id)
+    }
+
+    /// All leases that have not ended, by id, which is by time.
+    pub fn all(&self) -> impl Iterator<Item = &Lease> {
+        self.kept.leases.values()
+    }
+
+    /// Those after `after`.
+    pub fn after(&self, after: Option<LeaseId>) -> impl Iterator<Item = &Lease> {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.kept.leases.range((from, std::ops::Bound::Unbounded)).map(|(_, lease)| lease)
+    }
+
+    /// Those of one agent.
+    pub fn of_agent(&self, agent: AgentId) -> impl Iterator<Item = &Lease> {
+        let ids = self.of_agents.get(&agent).into_iter().flatten();
+        ids.filter_map(|id| self.kept.leases.get(id))
+    }
+
+    /// Those about which something is to be done by `now`, the longest waiting first.
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = &Lease> {
+        let due = self.due.iter().take_while(move |(at, _)| *at <= now);
+        due.filter_map(|(_, id)| self.kept.leases.get(id))
+    }
+
+    /// Takes in one effect.
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        match effect {
+            Effect::Offer(offer) => self.declare(at, offer),
+            Effect::Withdraw(capability) => {
+                if let Some((_, declared)) = self.kept.offers.remove(capability) {
+                    self.forget_unused(declared);
+                }
+            }
+            Effect::Intend(intent) => self.insert(Lease::intended(intent, at)),
+            Effect::Issue { lease, sealed } => self.with(*lease, |lease| {
+                if lease.stage == Stage::Intended {
+                    lease.stage = Stage::Live { sealed: sealed.clone() };
+                }
+            }),
+            Effect::Use { lease, by } => self.with(*lease, |lease| {
+                lease.uses.insert(*by);
+            }),
+            Effect::Renew { lease, expires_at } => self.with(*lease, |lease| {
+                if matches!(lease.stage, Stage::Live { .. }) {
+                    lease.expires_at = *expires_at;
+                }
+            }),
+            Effect::GiveUp { lease, by } => self.with(*lease, |lease| {
+                match by {
+                    Some(by) => lease.uses.retain(|used| used != by),
+                    None => lease.uses.clear(),
+                }
+                if lease.uses.is_empty() {
+                    lease.end(Why::Revoked, at.time);
+                }
+            }),
+            Effect::End { which, why } => {
+                for id in self.selected(which) {
+                    self.with(id, |lease| lease.end(*why, at.time));
+                }
+            }
+            Effect::Fail { lease, code, upstream, retry_at } => self.with(*lease, |lease| {
+                if let Stage::Ending(ending) = &mut lease.stage {
+                    ending.failures = ending.failures.saturating_add(1);
+                    let (code, upstream) = (code.clone(), upstream.clone());
+                    ending.trouble = Some(Trouble { code, upstream, at: at.time, retry_at: *retry_at });
+                }
+            }),
+            Effect::Ended(lease) => self.remove(*lease),
+        }
+    }
+
+    fn selected(&self, which: &Selection) -> Vec<LeaseId> {
+        match which {
+            Selection::Each(ids) => ids.iter().copied().collect(),
+            Selection::Agent(agent) => self.of_agent(*agent).map(|lease| lease.id).collect(),
+            Selection::Capability(_) | Selection::All | Selection::Within { .. } => {
+                self.all().filter(|lease| which.has(lease)).map(|lease| lease.id).collect()
+            }
+        }
+    }
+
+    /// A changed upstream is another one: logins that were made at the one before end there.
+    fn declare(&mut self, at: At, offer: &Offer) {
+        let before = self.kept.offers.get(&offer.capability);
+        let same = before.filter(|(before, _)| before.upstream == offer.upstream);
+        let declared = same.map_or(at.seq, |(_, declared)| *declared);
+        let replaced = before.map(|(_, declared)| *declared).filter(|old| *old != declared);
+        // Several may be declared by one entry: what each is of is told apart by its text.
+        let declared = self.place_for(declared, &offer.upstream);
+        self.kept.upstreams.insert(declared, offer.upstream.clone());
+        self.kept.offers.insert(offer.capability.clone(), (offer.clone(), declared));
+        if let Some(replaced) = replaced {
+            self.forget_unused(replaced);
+        }
+    }
+
+    /// The first number from `declared` on that is free, or is this very upstream's.
+    fn place_for(&self, declared: u64, upstream: &str) -> u64 {
+        let taken = |number: &u64| self.kept.upstreams.get(number).is_some_and(|other| other != upstream);
+        (declared..).find(|number| !taken(number)).unwrap_or(declared)
+    }
+
+    fn forget_unused(&mut self, declared: u64) {
+        let is_offered = self.kept.offers.values().any(|(_, offered)| *offered == declared);
+        if !is_offered && !self.of_upstreams.contains_key(&declared) {
+            self.kept.upstreams.remove(&declared);
+        }
+    }
+
+    fn insert(&mut self, lease: Lease) {
+        self.due.insert((lease.due_at(), lease.id));
+        self.of_agents.entry(lease.agent).or_default().insert(lease.id);
+        let logins = self.of_upstreams.entry(lease.upstream).or_default();
+        *logins = logins.saturating_add(1);
+        self.kept.leases.insert(lease.id, lease);
+    }
+
+    fn remove(&mut self, id: LeaseId) {
+        let Some(lease) = self.kept.leases.remove(&id) else { return };
+        self.due.remove(&(lease.due_at(), id));
+        if let Some(own) = self.of_agents.get_mut(&lease.agent) {
+            own.remove(&id);
+            if own.is_empty() {
+                self.of_agents.remove(&lease.agent);
+            }
+        }
+        let left = self.of_upstreams.get(&lease.upstream).map_or(0, |logins| logins.saturating_sub(1));
+        if left == 0 {
+            self.of_upstreams.remove(&lease.upstream);
+            self.forget_unused(lease.upstream);
+        } else {
+            self.of_upstreams.insert(lease.upstream, left);
+        }
+    }
+
+    fn with(&mut self, id: LeaseId, change: impl FnOnce(&mut Lease)) {
+        let Some(lease) = self.kept.leases.get_mut(&id) else { return };
+        let before = lease.due_at();
+        change(lease);
+        let after = lease.due_at();
+        self.due.remove(&(before, id));
+        self.due.insert((after, id));
+    }
+}
+
+impl From<Kept> for Leases {
+    fn from(mut kept: Kept) -> Self {
+        let leases = std::mem::take(&mut kept.leases);
+        let mut whole = Self { kept, ..Self::default() };
+        leases.into_values().for_each(|lease| whole.insert(lease));
+        whole
+    }
+}
+
+impl Serialize for Leases {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.kept.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Leases {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Kept::deserialize(from).map(Self::from)
+    }
+}
+
+impl Lease {
+    fn intended(intent: &Intent, at: At) -> Self {
+        Self {
+            id: intent.id,
+            agent: intent.agent,
+            agent_name: intent.agent_name.clone(),
+            instance: intent.instance,
+            capability: intent.capability.clone(),
+            login: intent.login.clone(),
+            upstream: intent.upstream,
+            issued_seq: at.seq,
+            issued_at: at.time,
+            expires_at: intent.expires_at,
+            renewable_until: intent.renewable_until,
+            uses: BTreeSet::from([intent.first_use]),
+            stage: Stage::Intended,
+        }
+    }
+
+    /// The first reason stays the reason.
+    fn end(&mut self, why: Why, since: Timestamp) {
+        if !matches!(self.stage, Stage::Ending(_)) {
+            self.stage = Stage::Ending(Ending { why, since, failures: 0, trouble: None });
+        }
+    }
+}
+
+/// The keys that decisions on this room's records rely on.
+pub mod keys {
+    use crate::base::{AgentId, CapabilityName, LeaseId};
+    use crate::ledger::Key;
+
+    /// What leases of this capability are of.
+    #[must_use]
+    pub fn offer(capability: &CapabilityName) -> Key {
+        Key::of("lease-offer", capability.as_str().as_bytes())
+    }
+
+    /// How many leases this agent has.
+    #[must_use]
+    pub fn of_agent(agent: AgentId) -> Key {
+        Key::of("leases-of-agent", agent.as_bytes())
+    }
+
+    /// How far this lease has come, as long as [`endings`] says nothing.
+    #[must_use]
+    pub fn lease(lease: LeaseId) -> Key {
+        Key::of("lease", lease.as_bytes())
+    }
+
+    /// That leases, whichever, are to end.
+    #[must_use]
+    pub fn endings() -> Key {
+        Key::of("lease-endings", b"")
+    }
+}

@@ -1,0 +1,71 @@
+use std::net::IpAddr;
+
+use super::target::{TargetError, Tls, refuse};
+use crate::pki::certificates_from_pem;
+
+/// A PostgreSQL server, and the database there: what every driver for PostgreSQL is declared with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Server<'a> {
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) database: &'a str,
+    pub(super) tls: Tls,
+    pub(super) ca: Option<&'a str>,
+}
+
+/// Longest name of a role or database, in bytes: PostgreSQL cuts longer ones short without a word.
+pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
+
+/// Its port when none is declared.
+pub(super) const fn standard_port() -> u16 {
+    5432
+}
+
+impl Server<'_> {
+    pub(super) fn check(&self) -> Result<(), TargetError> {
+        if self.host.is_empty()
+            || self.host.len() > 255
+            || !self.host.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return refuse("`host` is no host name or address");
+        }
+        match (self.tls, self.ca) {
+            (Tls::Verify, None) => {
+                return refuse(
+                    "`ca` is missing: the certificates, PEM, that the server's is verified against",
+                );
+            }
+            (Tls::Verify, Some(pem)) => {
+                if certificates_from_pem(pem).is_err() {
+                    return refuse("`ca` has no certificate in PEM");
+                }
+            }
+            (Tls::Off, Some(_)) => return refuse("`ca` contradicts `tls = \"off\"`"),
+            (Tls::Off, None) => {
+                if !self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
+                    return refuse("`tls = \"off\"` is for an address on this machine alone, e.g. 127.0.0.1");
+                }
+            }
+        }
+        is_name(self.database)
+    }
+
+    /// Where it is, for people.
+    pub(super) fn describe(&self) -> String {
+        format!("postgresql at {}:{}/{}", self.host, self.port, self.database)
+    }
+
+    /// What fails together.
+    pub(super) fn place(&self) -> String {
+        format!("postgresql {}:{}", self.host, self.port)
+    }
+}
+
+/// Whether a text can name a role or a database.
+pub(super) fn is_name(name: &str) -> Result<(), TargetError> {
+    if name.is_empty() || name.len() > IDENTIFIER_BYTES_MAX || name.contains('\0') {
+        refuse("the name of a role or a database has 1 to 63 bytes")
+    } else {
+        Ok(())
+    }
+}

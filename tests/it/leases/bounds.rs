@@ -1,0 +1,105 @@
+//! What is refused, at its limit and beyond.
+
+use serde_json::json;
+
+use super::{BY_SUPERUSER, Login, Scene, declared};
+
+#[tokio::test]
+async fn an_agent_has_as_many_leases_as_it_may_and_not_one_more_however_it_asks() {
+    let scene = Scene::start_with(3, BY_SUPERUSER).await;
+    let fresh = json!({ "fresh": true });
+    let asked = [(); 5].map(|()| scene.ask(&fresh));
+    let [a, b, c, d, e] = asked;
+    let (a, b, c, d, e) = tokio::join!(a, b, c, d, e);
+    let replies = [a, b, c, d, e];
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 3);
+    for refused in replies.iter().filter(|reply| reply.status != 200) {
+        assert_eq!((refused.status, refused.code().as_str()), (429, "leases_too_many"), "{}", refused.text());
+    }
+    assert_eq!(scene.logins().split(' ').count(), 3);
+    assert_eq!(scene.lease(&json!({})).await.0["reused"], true, "one that there is counts once");
+    // One that is ending still counts: it may be there.
+    let first = replies.iter().find(|reply| reply.status == 200).unwrap();
+    let login = Login(first.json());
+    assert_eq!(scene.act(&login, "give-up", &json!({})).await.status, 200);
+    scene.broker.end_due_leases().await;
+    assert_eq!(scene.ask(&fresh).await.status, 200);
+    assert_eq!(scene.ask(&fresh).await.code(), "leases_too_many");
+    let other = scene.broker.agent("other-bot", &["orders"]).await;
+    let body = json!({ "capability": "orders.query" });
+    assert_eq!(other.caller.post_json("/v1/leases", &body).await.status, 200, "somebody else's count");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_in_another_way_is_refused_and_recorded() {
+    let scene = Scene::start().await;
+    for (body, status, code) in [
+        (json!({ "life_s": 59 }), 400, "lease_life_too_short"),
+        (json!({ "capability": "no.such" }), 403, "lease_not_granted"),
+        (json!({ "capability": "NO" }), 400, "name_not_canonical"),
+        (json!({ "more": 1 }), 400, "json_invalid"),
+    ] {
+        let refused = scene.ask(&body).await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{body}: {}", refused.text());
+    }
+    assert_eq!(scene.broker.entries("request.denied").await.len(), 1);
+    assert_eq!(scene.lease(&json!({ "life_s": 60 })).await.0["constrained"], json!(null));
+    let long = scene.lease(&json!({ "life_s": 14401, "fresh": true })).await;
+    assert_eq!(long.0["constrained"].as_array().unwrap().len(), 1, "the capability's longest life");
+    assert_eq!(long.field("expires_at"), long.field("renewable_until"));
+    let token = scene.agent.ask("grant_type=client_credentials&scope=orders.query").await;
+    assert_eq!((token.status, &token.json()["code"]), (400, &json!("capability_leased")), "{}", token.text());
+    let named = [("content-type", "application/json"), ("idempotency-key", "k")];
+    let body = b"{\"capability\":\"orders.query\",\"fresh\":true}";
+    let refused = scene.agent.caller.send("POST", "/v1/leases", &named, body).await;
+    assert_eq!(refused.code(), "idempotency_key_not_taken");
+}
+
+#[tokio::test]
+async fn rot_11_declarations_that_no_login_can_be_made_from_are_refused_and_nothing_changes() {
+    let scene = Scene::start().await;
+    let whole = |more: &str| declared(&scene.postgres, 10, &format!("{BY_SUPERUSER}\n{more}"));
+    for (text, says) in [
+        (whole("member_of = ['CNRY\"; DROP ROLE postgres; --']"), "`member_of`"),
+        (whole("heir = \"CNRY'\""), "`heir`"),
+        (whole("statements = [\"GRANT a TO {CNRY}\"]"), "no field but"),
+        (whole("statements = [\"GRANT a TO {login}; DROP TABLE CNRY\"]"), "without `;`"),
+        (whole("").replace("orders-db/admin", "no/such"), "`admin_secret`"),
+        (whole("").replace("capability = \"orders.query\"", "capability = \"no.such\""), "delivery `lease`"),
+        (whole("").replace("14400", "604801"), "`max_life_s`"),
+        (whole("").replace("14400", "59"), "`max_life_s`"),
+        (whole("").replace("\"lease\"", "\"lease\"\nsecret = \"orders-db/admin\""), "contradicts"),
+        (
+            "[[capability]]\nname = \"a.b\"\naccess = \"read\"\ndelivery = \"lease\"\nmax_life_s = 60\n"
+                .to_owned(),
+            "`[[lease]]`",
+        ),
+    ] {
+        let refused = scene.broker.apply(&text).await;
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (422, "declarations_invalid"),
+            "{}",
+            refused.text()
+        );
+        assert!(refused.text().contains(says), "{says}: {}", refused.text());
+        assert!(!refused.text().contains("CNRY"), "{}", refused.text());
+    }
+    assert_eq!(scene.broker.apply(&whole("").replace("14400", "604800")).await.status, 200);
+    assert!(scene.lets_in(&scene.lease(&json!({})).await));
+}
+
+#[tokio::test]
+async fn a_capability_that_goes_takes_its_offer_with_it_and_its_logins_end_where_they_were_made() {
+    let scene = Scene::start().await;
+    let login = scene.lease(&json!({})).await;
+    let body = json!({ "files": [{ "name": "a.toml", "text": "[[agent]]\nname = \"orders-bot\"\nroles = []\n" }], "prune": true });
+    let applied = scene.broker.operator().post_json("/v1/apply", &body).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    let removed: Vec<_> =
+        applied.json()["changes"].as_array().unwrap().iter().map(|line| line["kind"].clone()).collect();
+    assert!(removed.contains(&json!("lease")), "{removed:?}");
+    scene.broker.end_due_leases().await;
+    assert!(!scene.lets_in(&login));
+    assert_eq!(scene.logins(), "");
+}

@@ -1,0 +1,212 @@
+//! What ends a lease, and what an end does.
+
+use serde_json::json;
+
+use super::{BY_SUPERUSER, Login, Scene, declared};
+use crate::rotation::BYTES;
+
+#[tokio::test]
+async fn rev_03_whoever_is_revoked_suspended_or_loses_the_capability_loses_the_login_and_its_sessions() {
+    for what in ["revoke", "suspend", "instance", "role", "prune"] {
+        let scene = Scene::start().await;
+        let login = scene.lease(&json!({})).await;
+        let mut session = scene.session(&login);
+        let other = scene.broker.agent("other-bot", &["orders"]).await;
+        let body = json!({ "capability": "orders.query" });
+        let others = Login(other.caller.post_json("/v1/leases", &body).await.json());
+        let operator = scene.broker.operator();
+        let done = match what {
+            "revoke" | "suspend" => {
+                operator.post_json(&format!("/v1/agents/orders-bot/{what}"), &json!({})).await
+            }
+            "instance" => {
+                let listed = scene.listed().await;
+                let own = listed.iter().find(|lease| lease["lease"] == login.id()).unwrap();
+                let instance = own["instance"].as_str().unwrap().to_owned();
+                operator.post_json(&format!("/v1/instances/{instance}/revoke"), &json!({})).await
+            }
+            "role" => scene.broker.apply("[[agent]]\nname = \"orders-bot\"\nroles = []\n").await,
+            _ => {
+                let whole = declared(&scene.postgres, 10, BY_SUPERUSER);
+                let text = format!("{whole}\n[[agent]]\nname = \"other-bot\"\nroles = [\"orders\"]\n");
+                let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
+                operator.post_json("/v1/apply", &body).await
+            }
+        };
+        assert_eq!(done.status, 200, "{what}: {}", done.text());
+        scene.broker.end_due_leases().await;
+        assert!(!session.wait().unwrap().success(), "{what}");
+        assert!(!scene.lets_in(&login), "{what}");
+        assert_eq!(scene.logins(), others.name(), "{what}: nobody else's");
+        assert_eq!(scene.broker.entries("lease.ended").await[0]["event"]["why"], "bereft", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_ends_leases_by_agent_by_capability_and_all_of_them() {
+    for which in ["agent", "capability", "all"] {
+        let scene = Scene::start().await;
+        let mine = scene.lease(&json!({})).await;
+        let other = scene.broker.agent("other-bot", &["orders"]).await;
+        let body = json!({ "capability": "orders.query" });
+        let others = Login(other.caller.post_json("/v1/leases", &body).await.json());
+        let (body, count) = match which {
+            "agent" => (json!({ "agent": "orders-bot" }), 1),
+            "capability" => (json!({ "capability": "orders.query" }), 2),
+            _ => (json!({ "all": true }), 2),
+        };
+        let ended = scene.end(&body).await;
+        assert_eq!(
+            (ended.status, &ended.json()["leases"]),
+            (200, &json!(count)),
+            "{which}: {}",
+            ended.text()
+        );
+        // From here on nobody is handed it again, however long upstream takes.
+        assert_eq!(scene.act(&mine, "renew", &json!({})).await.code(), "lease_ending");
+        scene.broker.end_due_leases().await;
+        assert_eq!(scene.logins(), if which == "agent" { others.name() } else { "" }, "{which}");
+        let again = scene.end(&body).await;
+        assert_eq!((again.status, &again.json()["leases"]), (200, &json!(0)), "{which}: a second time");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_name_leases_in_one_way_or_names_none_is_refused() {
+    let scene = Scene::start().await;
+    for (body, code) in [
+        (json!({}), "lease_selection"),
+        (json!({ "all": true, "agent": "orders-bot" }), "lease_selection"),
+        (json!({ "agent": "nobody" }), "agent_unknown"),
+        (json!({ "capability": "no.such" }), "capability_unknown"),
+        (json!({ "lease": format!("lease_{}", "0".repeat(26)) }), "lease_unknown"),
+        (json!({ "lease": "x" }), "id_not_canonical"),
+    ] {
+        assert_eq!(scene.end(&body).await.code(), code, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn rev_08_an_end_that_fails_is_seen_tried_again_for_ever_and_holds_up_nobody() {
+    let mut scene = Scene::start().await;
+    let login = scene.lease(&json!({})).await;
+    scene.postgres.stop();
+    scene.end(&json!({ "all": true })).await;
+    for round in 1..=12 {
+        scene.broker.end_due_leases().await;
+        let listed = scene.listed().await;
+        assert_eq!((listed.len(), &listed[0]["stage"]), (1, &json!("ending")));
+        assert_eq!(listed[0]["ending"]["code"], "upstream_unreachable", "round {round}");
+        assert!(listed[0]["ending"]["retry_at"].is_string());
+        scene.broker.clock.advance_s(900);
+    }
+    let metrics = scene.broker.operator().get("/metrics").await.text();
+    for line in ["keyward_leases{stage=\"ending\"} 1\n", "keyward_leases_overdue 1\n"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let failed =
+        metrics.split("keyward_lease_ends_failed_total ").nth(1).and_then(|rest| rest.lines().next());
+    assert!(failed.unwrap().parse::<u32>().unwrap() >= 12, "{metrics}");
+    scene.postgres.run();
+    scene.broker.clock.advance_s(900);
+    assert!(!scene.logins().is_empty());
+    scene.broker.end_due_leases().await;
+    assert!(!scene.lets_in(&login));
+    assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
+}
+
+#[tokio::test]
+async fn an_end_survives_a_stop_a_changed_upstream_and_a_new_password_of_whoever_administers() {
+    let mut scene = Scene::start().await;
+    let login = scene.lease(&json!({})).await;
+    scene.postgres.stop();
+    scene.end(&json!({ "all": true })).await;
+    scene.broker.end_due_leases().await;
+    // Meanwhile the declaration leads elsewhere, and the password is another one.
+    let elsewhere = declared(&scene.postgres, 10, BY_SUPERUSER)
+        .replace("database = \"postgres\"", "database = \"other\"");
+    assert_eq!(scene.broker.apply(&elsewhere).await.status, 200);
+    scene.broker.stop().await;
+    scene.postgres.run();
+    scene.postgres.sql("ALTER ROLE postgres PASSWORD 'another-one'");
+    scene.broker.serve().await;
+    let put = scene.broker.operator().put("/v1/secrets/orders-db/admin", BYTES, b"another-one").await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    scene.broker.clock.advance_s(60);
+    scene.broker.end_due_leases().await;
+    assert!(scene.listed().await.is_empty());
+    let left = scene.postgres.psql(
+        "postgres",
+        "another-one",
+        "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'kw\\_%'",
+    );
+    assert_eq!(left.as_deref(), Ok("0"), "{}", login.name());
+}
+
+#[tokio::test]
+async fn what_a_login_made_stays_for_its_heir_in_every_database() {
+    let upstream = format!(
+        "{BY_SUPERUSER}\nheir = \"keeper\"\nstatements = [\"GRANT CREATE ON SCHEMA public TO {{login}}\"]"
+    );
+    let scene = Scene::start_with(10, &upstream).await;
+    scene.postgres.sql("CREATE ROLE keeper");
+    scene.postgres.sql("CREATE DATABASE elsewhere");
+    let login = scene.lease(&json!({})).await;
+    let as_login = |sql: &str| scene.postgres.psql(login.name(), login.password(), sql).unwrap();
+    as_login("CREATE TABLE made (n int); INSERT INTO made VALUES (7)");
+    scene.postgres.sql(&format!("ALTER DATABASE elsewhere OWNER TO {}", login.name()));
+    scene.postgres.sql(&format!("GRANT SELECT ON pg_authid TO {}", login.name()));
+    scene.act(&login, "give-up", &json!({})).await;
+    scene.broker.end_due_leases().await;
+    assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0), "{:?}", scene.listed().await);
+    assert_eq!(
+        scene.postgres.sql("SELECT n, tableowner FROM made, pg_tables WHERE tablename = 'made'"),
+        "7|keeper"
+    );
+}
+
+#[tokio::test]
+async fn whoever_administers_needs_to_be_no_superuser() {
+    let upstream = "admin_role = \"lender\"\nadmin_secret = \"orders-db/admin\"\nmember_of = [\"readers\"]";
+    let scene = Scene::start_with(10, upstream).await;
+    scene.postgres.sql("CREATE ROLE lender LOGIN CREATEROLE");
+    scene.postgres.sql("CREATE ROLE readers; GRANT readers TO lender WITH ADMIN OPTION");
+    scene
+        .postgres
+        .sql("CREATE TABLE orders (n int); INSERT INTO orders VALUES (3); GRANT SELECT ON orders TO readers");
+    let put = scene.broker.operator().put("/v1/secrets/orders-db/admin", BYTES, b"lenders-own").await;
+    assert_eq!(put.status, 201);
+    scene.postgres.sql("ALTER ROLE lender PASSWORD 'lenders-own'");
+    let login = scene.lease(&json!({})).await;
+    let as_login = |sql: &str| scene.postgres.psql(login.name(), login.password(), sql);
+    assert_eq!(as_login("SELECT n FROM orders").as_deref(), Ok("3"), "by its group");
+    assert!(as_login("DELETE FROM orders").is_err(), "and no more");
+    let mut session = scene.session(&login);
+    scene.end(&json!({ "all": true })).await;
+    scene.broker.end_due_leases().await;
+    assert!(!session.wait().unwrap().success());
+    assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0), "{:?}", scene.listed().await);
+}
+
+#[tokio::test]
+async fn a_login_that_the_ledger_has_lost_is_swept_once_its_time_is_over_and_nobody_elses_is() {
+    let mut scene = Scene::start().await;
+    let login = scene.lease(&json!({})).await;
+    let prefix = &login.name()[.."kw_00000000_".len()];
+    let own = |tail: &str| format!("\"{prefix}{tail}\"");
+    let past = "LOGIN VALID UNTIL '2020-01-01'";
+    scene.postgres.sql(&format!("CREATE ROLE {} {past}", own("lost")));
+    scene.postgres.sql(&format!("CREATE ROLE {} LOGIN VALID UNTIL '2999-01-01'", own("later")));
+    scene.postgres.sql(&format!("CREATE ROLE kw_ffffffff_x {past}"));
+    scene.broker.restart().await;
+    scene.broker.end_due_leases().await;
+    let left = scene.logins();
+    assert!(!left.contains("lost"), "{left}");
+    assert!(
+        left.contains("later") && left.contains("kw_ffffffff_x") && left.contains(login.name()),
+        "{left}"
+    );
+    assert!(scene.lets_in(&login), "a lease that is known lives on");
+    let alarms = scene.broker.entries("alarm.stray-login").await;
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+}
