@@ -148,7 +148,7 @@ fn declarations_are_refused_with_their_place_and_at_their_limits() {
         (at_most(LEASES_PER_AGENT_MAX + 1), 3, "per_agent"),
         (read(text("capability = \"CNRY\"")), 2, "capability"),
         (read(text("capability = \"a.b\"\nmore = 1")), 3, "unknown field"),
-        (read(text(capability).repeat(2)), 6, "twice"),
+        (read(text(capability).repeat(2)), 7, "twice"),
     ] {
         let faults = faulty.unwrap_err();
         assert_eq!(faults[0].line, line, "{faults:?}");

@@ -62,7 +62,7 @@ pub(crate) async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Rep
         ("POST", "/v1/secret-versions/{*name}") => {
             ("application/json", "{\"action\":\"destroy\",\"version\":99}")
         }
-        ("POST", "/v1/leases") => ("application/json", "{\"capability\":\"orders.query\"}"),
+        ("POST", "/v1/leases") => ("application/json", "{\"capability\":\"orders.query\",\"life_s\":1}"),
         ("POST", "/v1/leases/{id}/renew" | "/v1/leases/{id}/give-up") => ("application/json", "{}"),
         ("POST", "/v1/lease-endings") => ("application/json", "{\"all\":true}"),
         ("POST", "/v1/renew") => ("application/json", "{\"csr\":\"\"}"),

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The password of the administering role, `postgres`.
@@ -62,6 +62,8 @@ impl Postgres {
     fn certify(&mut self) {
         let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let mut authority = CertificateParams::default();
+        // Another name than the server's: a client of OpenSSL's takes the same one for a self-signed certificate.
+        authority.distinguished_name.push(DnType::CommonName, "an authority of this test");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         self.ca_pem = authority.self_signed(&authority_key).unwrap().pem();
         let issuer = Issuer::new(authority, authority_key);
