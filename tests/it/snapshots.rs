@@ -208,6 +208,11 @@ fn a_broker_with_100000_agents_is_killed_and_comes_back_with_all_that_it_acknowl
     process.kill();
     process.serve();
     assert_eq!(process.good_as("fleet", &["get", "github/app"], b""), b"hunter2");
+    // Attended, too.
+    let (config, key) = (process.config(), process.path("root.key").display().to_string());
+    process.good(&["seal", "--config", &config], b"");
+    process.good(&["unseal", "--key-file", &key, "--config", &config], b"");
+    assert_eq!(process.good_as("fleet", &["get", "github/app"], b""), b"hunter2");
     let listed = process.json(&["agent", "list"])["items"].as_array().unwrap().len();
     assert_eq!(listed, 100_001, "page by page");
     assert_eq!(process.json(&["agent", "show", "fleet-000000"])["roles"], json!(["repo-reader"]));

@@ -17,7 +17,11 @@ fn on_a_failing_disk(mut process: Process) -> Process {
     assert!(made.expect("a C compiler is needed").success());
     process.stop();
     process.environment.push(("LD_PRELOAD".to_owned(), shim));
-    for (name, file) in [("KEYWARD_TEST_FAULT", "fault"), ("KEYWARD_TEST_STALL", "stall")] {
+    for (name, file) in [
+        ("KEYWARD_TEST_FAULT", "fault"),
+        ("KEYWARD_TEST_STALL", "stall"),
+        ("KEYWARD_TEST_READ_ONLY", "read-only"),
+    ] {
         process.environment.push((name.to_owned(), process.path(file).display().to_string()));
     }
     process.serve();
@@ -88,4 +92,24 @@ fn a_disk_that_hangs_keeps_nobody_waiting_who_needs_no_record() {
     let minted = minting.wait_with_output().unwrap();
     assert!(minted.status.success(), "{}", String::from_utf8_lossy(&minted.stderr));
     assert_eq!(String::from_utf8(minted.stdout).unwrap().trim().split('.').count(), 3);
+}
+
+#[test]
+fn a_disk_that_can_only_be_read_is_named_at_the_start_and_nothing_is_changed() {
+    let mut process = on_a_failing_disk(set_up());
+    process.good_as("p", &["token", "reports.read"], b"");
+    process.stop();
+    let ledger = || {
+        let all = crate::support::process::files(&process.path("data/ledger"));
+        all.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect::<Vec<_>>()
+    };
+    let before = ledger();
+    std::fs::write(process.path("read-only"), process.path("data").display().to_string()).unwrap();
+    let (exit, said) = process.refused_serve();
+    assert!(exit.is_some_and(|exit| exit != 0) && said.contains("fix:"), "{exit:?}: {said}");
+    assert!(said.contains("read-only"), "the reason is named: {said}");
+    assert!(ledger() == before);
+    std::fs::remove_file(process.path("read-only")).unwrap();
+    process.serve();
+    process.good_as("p", &["token", "reports.read"], b"");
 }

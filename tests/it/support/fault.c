@@ -1,7 +1,8 @@
 /* Preloaded into a broker by tests.
  *
  * While the file in KEYWARD_TEST_FAULT is there, fdatasync fails; while that in KEYWARD_TEST_STALL is there, it
- * does not return.
+ * does not return. While that in KEYWARD_TEST_READ_ONLY is there, no file below the directory that it names can
+ * be opened for writing.
  *
  * The file in KEYWARD_TEST_FAULT_AT says `kill N` or `eio N`: from the moment that it is there, the points at
  * which something becomes durable or is said to or heard from the upstream at port
@@ -12,8 +13,10 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +67,30 @@ static int is_upstream(int fd) {
   socklen_t size = sizeof peer;
   if (!port || getpeername(fd, (struct sockaddr *)&peer, &size) != 0) return 0;
   return peer.sin_family == AF_INET && ntohs(peer.sin_port) == atoi(port);
+}
+
+static int is_read_only(const char *path, int flags) {
+  const char *mark = getenv("KEYWARD_TEST_READ_ONLY");
+  char below[4096] = "";
+  FILE *file = mark && (flags & (O_WRONLY | O_RDWR | O_CREAT)) ? fopen(mark, "r") : NULL;
+  if (!file) return 0;
+  int named = fscanf(file, "%4095s", below) == 1;
+  fclose(file);
+  return named && strncmp(path, below, strlen(below)) == 0;
+}
+
+int open64(const char *path, int flags, ...) {
+  static int (*real)(const char *, int, mode_t);
+  va_list rest;
+  va_start(rest, flags);
+  mode_t mode = va_arg(rest, mode_t);
+  va_end(rest);
+  if (!real) real = (int (*)(const char *, int, mode_t))dlsym(RTLD_NEXT, "open64");
+  if (is_read_only(path, flags)) {
+    errno = EROFS;
+    return -1;
+  }
+  return real(path, flags, mode);
 }
 
 int fdatasync(int fd) {
