@@ -15,6 +15,7 @@ use crate::broker::{AgentDesk, certify_operator};
 use crate::cli::{Console, Failure, Identity, Kind, whoever_runs_this};
 use crate::config::{Config, RootKey};
 use crate::keyring::{Keyring, Passphrase, SlotKey};
+use crate::operators::is_of_host;
 use crate::pki::{authorities_pem, certificate_pem, new_key_and_request, read_request};
 use crate::store::OnLostEntries;
 
@@ -44,6 +45,9 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
         .operator
         .parse()
         .map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))?;
+    if is_of_host(&operator) {
+        return Err(Failure::usage("this name is the host's own", "choose another one: `--operator NAME`"));
+    }
     let mut config = config.clone();
     if let Some(file) = order.root_key {
         config.root_key = RootKey::File(file.to_owned());

@@ -58,6 +58,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         }
         Command::Seal { config } => cli::seal(&load(config)?.listen.host, console).await,
         Command::Unseal(args) => cli::unseal(&load(&args.config)?.listen.host, args, console).await,
+        Command::BreakGlass(command) => cli::break_glass(command, &load(command.config())?, console).await,
         Command::Doctor { config: Some(config), .. } => cli::report(&doctor::host(config), console),
         Command::Slot(command) => slots::slot(command, &Surroundings::system(), console).await,
         Command::Verify { config, data_dir, checkpoint, key } => {

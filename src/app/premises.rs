@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::assemble::{Surroundings, broken};
+use super::assemble::{Surroundings, broken, broker_failure};
 use super::host_socket::HostSocket;
 use super::published::published;
 use super::server_identity::sealed_identity;
@@ -14,6 +14,7 @@ use crate::base::limits::CONNECTIONS_WAITING_MAX;
 use crate::broker::{HostDesk, Wish};
 use crate::cli::{Failure, own_uid};
 use crate::config::Config;
+use crate::custody::Orders;
 use crate::http::listener::{self, ConnectionCaps, Course, Standing};
 use crate::http::{Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
 use crate::pki::PeerCertificate;
@@ -53,9 +54,11 @@ impl Premises {
     /// Takes the addresses, and answers whoever is on the host from here on.
     pub(super) fn take(config: &Config, surroundings: &Surroundings) -> Result<Self, Failure> {
         let (socket, listener) = HostSocket::bind(&config.listen.host)?;
+        let orders = Orders::open(&config.data_dir.join("orders"));
+        let orders = orders.map_err(|error| broker_failure(&error.into()))?;
         let (agents, admins) = (Door::bind(config.listen.agents)?, Door::bind(config.listen.admins)?);
         let Surroundings { clock, entropy } = surroundings.clone();
-        let (desk, wishes) = HostDesk::new(own_uid(), clock, entropy);
+        let (desk, wishes) = HostDesk::new(own_uid(), orders, clock, entropy);
         let meters = Arc::new(Meters::new(&Latency::new()));
         let (course, followed) = watch::channel(Course::On);
         let router = host_router(desk.clone(), Arc::clone(&meters));

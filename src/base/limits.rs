@@ -29,6 +29,10 @@ pub const UNSEAL_TRIES_MAX: u32 = 5;
 pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
 /// Largest request to unseal, in bytes: room for the shares of a quorum.
 pub const UNSEAL_BYTES_MAX: usize = 16 * 1024;
+/// Most orders that wait for a sealed broker to be unsealed.
+pub const ORDERS_MAX: usize = 1024;
+/// Life of the certificate that is taken by breaking the glass, in seconds.
+pub const BREAK_GLASS_LIFE_S: i64 = 3600;
 /// Most connections to the socket on the host.
 pub const HOST_CONNECTIONS_MAX: usize = 16;
 /// Most slots of a keyring: each one of a passphrase is stretched in turn.

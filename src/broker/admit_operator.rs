@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::renew::{RenewInput, same_key};
 use super::world::Effect;
 use crate::authn::{self, AuthnError};
+use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::peer_of;
 use crate::issuance::Certify;
@@ -128,6 +129,7 @@ fn not_renewed(refused: OperatorRenewalRefused) -> Failure {
     match refused {
         OperatorRenewalRefused::Gone => AuthnError::Unknown.into(),
         OperatorRenewalRefused::SameKey => same_key(),
+        OperatorRenewalRefused::OfHost => Failure::new(code::OPERATOR_OF_HOST),
     }
 }
 

@@ -3,7 +3,7 @@ use super::failure::Failure;
 use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::custody::{BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, SlotsChanged};
+use crate::custody::{BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, OrderInVain, SlotsChanged};
 use crate::leases::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseIntended, LeaseIssued,
     LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LoginsSwept,
@@ -11,8 +11,9 @@ use crate::leases::{
 };
 use crate::ledger::Kind;
 use crate::operators::{
-    OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
-    OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced, OperatorRenewed,
+    GlassBroken, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
+    OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced,
+    OperatorRenewed,
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::policy::{Authorised, ReadLedger};
@@ -158,6 +159,8 @@ const EVENTS: &[(Kind, &str)] = known![
     LeaseEnded<'_>,
     LoginsSwept<'_>,
     StrayLoginEnded<'_>,
+    OrderInVain<'_>,
+    GlassBroken<'_>,
 ];
 
 #[cfg(test)]

@@ -63,21 +63,34 @@ pub async fn certify_operator(
         OperatorCertificate { serial: *plan.serial.as_bytes(), key: plan.key, not_after: plan.not_after };
     // The way back for whoever has locked everybody out: whatever this operator was before, it is an
     // admin now, and suspended no more.
-    let subject = Subject::Operator(id);
-    let (role, scope) = (OperatorRole::Admin, Scope::Everything);
-    let change = Change::new(&event)?
-        .effect(Effect::Operators(operators::Effect::Certify { id, name: name.clone(), certificate }))
-        .effect(Effect::Operators(operators::Effect::Place { id, name: name.clone(), role, scope }))
-        .effect(Effect::Revocation(revocation::Effect::Unblock(subject)))
-        .rely(operators::keys::operator(&name), as_of)
-        .advance(operators::keys::operator(&name))
-        .advance(operators::keys::certificates(&name))
-        .advance(operators::keys::admins())
-        .advance(revocation::keys::subject(subject));
+    let change = Change::new(&event)?.effect(Effect::Operators(operators::Effect::Certify {
+        id,
+        name: name.clone(),
+        certificate,
+    }));
+    let change = as_admin(change, (id, &name), as_of);
     let decision = (core.decision(now), &core.digests);
     let grant = decide_host_operator(keyring, &declarations, name, &plan.key, decision);
     let receipt = core.store.commit(change, Certify { grant, plan, key }).await?;
     Ok(core.issuer.certify(receipt)?.deliver())
+}
+
+/// Has `change` make the operator one that administers everything, and end its suspension.
+pub(super) fn as_admin(
+    change: Change<Effect>,
+    (id, name): (OperatorId, &OperatorName),
+    as_of: u64,
+) -> Change<Effect> {
+    let subject = Subject::Operator(id);
+    let (role, scope) = (OperatorRole::Admin, Scope::Everything);
+    change
+        .effect(Effect::Operators(operators::Effect::Place { id, name: name.clone(), role, scope }))
+        .effect(Effect::Revocation(revocation::Effect::Unblock(subject)))
+        .rely(operators::keys::operator(name), as_of)
+        .advance(operators::keys::operator(name))
+        .advance(operators::keys::certificates(name))
+        .advance(operators::keys::admins())
+        .advance(revocation::keys::subject(subject))
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {

@@ -2,15 +2,15 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 
 use super::desk::Core;
 use super::failure::Failure;
 use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
 use crate::base::limits::{UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
-use crate::base::{Clock, Entropy, RequestId};
-use crate::custody::{BrokerSealed, BrokerUnsealed};
+use crate::base::{Clock, Entropy, RequestId, Timestamp};
+use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
 use crate::keyring::SlotKey;
 use crate::quota::Limiter;
 use crate::store::{Change, CommitError};
@@ -22,6 +22,8 @@ pub struct HostDesk(Arc<Host>);
 #[derive(Debug)]
 struct Host {
     phase: RwLock<Phase>,
+    /// What was ordered while it was sealed. Whoever looks at the phase to see where an order goes has this.
+    orders: Mutex<Orders>,
     wishes: mpsc::Sender<Wish>,
     /// Held by whoever unseals or seals: one at a time.
     turn: Mutex<()>,
@@ -64,6 +66,15 @@ impl HostState {
     }
 }
 
+/// How the broker stands, and what waits for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HostStanding {
+    /// How it stands.
+    pub state: HostState,
+    /// Orders that wait until it is unsealed.
+    pub queued: usize,
+}
+
 /// What the host wants of the process, which only the process can do.
 #[derive(Debug)]
 pub enum Wish {
@@ -93,6 +104,7 @@ impl HostDesk {
     #[must_use]
     pub fn new(
         own_uid: u32,
+        orders: Orders,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> (Self, mpsc::Receiver<Wish>) {
@@ -102,6 +114,7 @@ impl HostDesk {
         let at_once = NonZeroU32::new(UNSEAL_TRIES_MAX).unwrap_or(one);
         let host = Host {
             phase: RwLock::new(Phase::Sealed),
+            orders: Mutex::new(orders),
             wishes,
             turn: Mutex::default(),
             tries: Limiter::per_minute(per_minute, at_once, Arc::clone(&clock)),
@@ -121,9 +134,13 @@ impl HostDesk {
         authn::host(peer, self.0.own_uid)
     }
 
-    /// How the broker stands.
-    #[must_use]
-    pub fn state(&self, _by: HostPrincipal) -> HostState {
+    /// How the broker stands, and what waits for it.
+    pub async fn standing(&self, _by: HostPrincipal) -> HostStanding {
+        let queued = self.orders().await.waiting().len();
+        HostStanding { state: self.state(), queued }
+    }
+
+    fn state(&self) -> HostState {
         match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Sealed => HostState::Sealed,
             Phase::Open(_) => HostState::Open,
@@ -138,7 +155,7 @@ impl HostDesk {
     /// [`Failure`]; the broker stays sealed then.
     pub async fn unseal(&self, by: HostPrincipal, key: SlotKey) -> Result<(), Failure> {
         let _turn = self.0.turn.lock().await;
-        if self.state(by) != HostState::Sealed {
+        if self.state() != HostState::Sealed {
             return Err(Failure::new(code::NOT_SEALED));
         }
         let permit = self.0.tries.admit(&());
@@ -165,13 +182,9 @@ impl HostDesk {
 
     /// Has the broker let go of every key. It has been recorded when this returns, and nobody is served
     /// any more; a broker that is sealed already is left so.
-    pub async fn seal(&self, by: HostPrincipal) -> HostState {
+    pub async fn seal(&self, by: HostPrincipal) {
         let _turn = self.0.turn.lock().await;
-        let core = match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Sealed => return HostState::Sealed,
-            Phase::Sealing => return HostState::Sealing,
-            Phase::Open(core) => Arc::clone(core),
-        };
+        let Some(core) = self.core() else { return };
         // It takes away: whoever asks for it gets it on a day on which nothing can be recorded, too.
         if let Err(error) = core.record_sealed(by).await {
             tracing::error!(%error, %by, "the ledger could not take that the broker was sealed");
@@ -180,19 +193,22 @@ impl HostDesk {
         if self.0.wishes.send(Wish::Seal).await.is_err() {
             tracing::warn!("the broker stops already");
         }
-        HostState::Sealing
     }
 
-    /// From here on `core` is what the host reaches. Records by whom it was unsealed, if it was.
+    /// From here on `core` is what the host reaches. Records by whom it was unsealed, if it was, and
+    /// carries out what was ordered while it was sealed.
     ///
     /// # Errors
     /// [`Failure`]; the desk is what it was then.
     pub async fn open(&self, core: Arc<Core>, unsealed: Option<Unsealed>) -> Result<(), Failure> {
+        // Until it is open: an order that comes meanwhile is carried out, and waits for nobody.
+        let mut orders = self.orders().await;
         if let Some(Unsealed { by, with, refused }) = unsealed {
             let event = BrokerUnsealed { by: by.to_string(), with, refused };
             core.store.commit(Change::new(&event)?, ()).await?.redeem();
             self.0.refused.store(0, Ordering::Relaxed);
         }
+        core.carry_out(&mut orders).await?;
         self.enter(Phase::Open(core));
         Ok(())
     }
@@ -200,6 +216,22 @@ impl HostDesk {
     /// The broker stops: nothing is to be reached by way of the host any more.
     pub fn close(&self) {
         self.enter(Phase::Sealing);
+    }
+
+    /// What it works with while it is open.
+    pub(super) fn core(&self) -> Option<Arc<Core>> {
+        match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Open(core) => Some(Arc::clone(core)),
+            Phase::Sealed | Phase::Sealing => None,
+        }
+    }
+
+    pub(super) async fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.0.orders.lock().await
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
     }
 
     fn enter(&self, phase: Phase) {

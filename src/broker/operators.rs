@@ -9,7 +9,7 @@ use crate::base::limits::CODE_LIFE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
 use crate::crypto::sha256;
 use crate::operators::{
-    self, Certificate, Operator, OperatorInvited, OperatorPlaced, OperatorRole, Operators, keys,
+    self, Certificate, Operator, OperatorInvited, OperatorPlaced, OperatorRole, Operators, is_of_host, keys,
 };
 use crate::policy::{Authorised, PlaceOperators, ReadOperators};
 use crate::revocation::{Liveness, Revocations, Subject};
@@ -207,6 +207,9 @@ impl Core {
         input: &OperatorInviteInput,
         now: Timestamp,
     ) -> Result<Invitee, Again> {
+        if is_of_host(&input.name) {
+            return Err(Again::Stop(Failure::new(code::OPERATOR_OF_HOST)));
+        }
         if let Some(known) = operators.named(&input.name) {
             let other_owner = input.owner.as_ref().is_some_and(|owner| known.scope.owner() != Some(owner));
             if input.role.is_some_and(|role| role != known.role) || other_owner {

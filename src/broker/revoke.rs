@@ -65,28 +65,34 @@ impl Revocation {
 }
 
 /// A subject, and the name of whom it belongs to.
-struct Found {
+pub(super) struct Found {
     subject: Subject,
     agent: Option<String>,
     operator: Option<String>,
 }
 
 impl Found {
-    fn of_agent(subject: Subject, agent: &Agent) -> Self {
+    pub(super) fn of_agent(subject: Subject, agent: &Agent) -> Self {
         Self { subject, agent: Some(agent.name.to_string()), operator: None }
     }
 
-    fn of_operator(operator: &Operator) -> Self {
+    pub(super) fn of_operator(operator: &Operator) -> Self {
         let subject = Subject::Operator(operator.id);
         Self { subject, agent: None, operator: Some(operator.name.to_string()) }
+    }
+
+    pub(super) const fn of_token(id: TokenId) -> Self {
+        Self { subject: Subject::Token(id), agent: None, operator: None }
     }
 }
 
 /// On whose word something is taken away.
 #[derive(Clone, Copy)]
-enum Word<'a> {
+pub(super) enum Word<'a> {
     /// An operator's.
     Operator(&'a OperatorPrincipal),
+    /// That of somebody on the broker's host, who is called so.
+    Host(&'a str),
     /// That of an agent whose own it is.
     Holder,
 }
@@ -125,8 +131,8 @@ impl AdminDesk {
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
         let find = |world: &World| {
-            let agent = world.registry.agents().find(|agent| agent.instances.contains_key(&id));
-            let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
+            let agent =
+                agent_with(world, id).filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(Found::of_agent(Subject::Instance(id), agent))
         };
         self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
@@ -144,12 +150,8 @@ impl AdminDesk {
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
         let find = |world: &World| {
-            let found = world.registry.agents().find_map(|agent| {
-                let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()));
-                let holder = holder.filter(|_| reaches(by, world, agent))?;
-                Some(Found::of_agent(Subject::Instance(holder.id), agent))
-            });
-            found.ok_or_else(unknown)
+            let found = holder_of(world, serial).filter(|(_, agent)| reaches(by, world, agent));
+            found.map(|(id, agent)| Found::of_agent(Subject::Instance(id), agent)).ok_or_else(unknown)
         };
         self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
     }
@@ -164,7 +166,7 @@ impl AdminDesk {
         id: TokenId,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let find = |_: &World| Ok(Found { subject: Subject::Token(id), agent: None, operator: None });
+        let find = |_: &World| Ok(Found::of_token(id));
         self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
     }
 
@@ -189,6 +191,19 @@ impl AdminDesk {
         };
         self.0.revoke(Word::Operator(by.operator()), what, once, &find).await
     }
+}
+
+/// The agent that has the instance of this id.
+pub(super) fn agent_with(world: &World, id: InstanceId) -> Option<&Agent> {
+    world.registry.agents().find(|agent| agent.instances.contains_key(&id))
+}
+
+/// The instance that holds the certificate with this serial, and its agent.
+pub(super) fn holder_of(world: &World, serial: Serial) -> Option<(InstanceId, &Agent)> {
+    world.registry.agents().find_map(|agent| {
+        let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()))?;
+        Some((holder.id, agent))
+    })
 }
 
 /// Whether the agent is one that the operator may know of.
@@ -222,7 +237,7 @@ impl AgentDesk {
 }
 
 impl Core {
-    async fn revoke(
+    pub(super) async fn revoke(
         &self,
         word: Word<'_>,
         what: Revocation,
@@ -245,6 +260,7 @@ impl Core {
             };
             let by = match word {
                 Word::Operator(operator) => operator.name().as_str(),
+                Word::Host(host) => host,
                 Word::Holder => "its holder",
             };
             let event =
@@ -289,6 +305,6 @@ impl Core {
     }
 }
 
-const fn unknown() -> Failure {
+pub(super) const fn unknown() -> Failure {
     Failure::new(code::SUBJECT_UNKNOWN)
 }

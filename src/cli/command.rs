@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::agent_args::{CompanionArgs, GetArgs, RunArgs, TokenArgs};
+use super::break_glass::BreakGlassCommand;
 use super::failure::Failure;
 use super::identity::default_home;
 use super::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
@@ -75,6 +76,9 @@ pub enum Command {
     },
     /// On the broker's host: open the keyring of a sealed broker, so that it serves
     Unseal(UnsealArgs),
+    /// On the broker's host, as root: take away without being an operator, or become one for an hour
+    #[command(subcommand)]
+    BreakGlass(BreakGlassCommand),
     /// Play the whole path against a real broker on this machine's loopback
     Demo,
     /// Run a broker to try things on, with example agents enrolled, until Ctrl-C; nothing of it stays

@@ -6,6 +6,7 @@
 mod admin;
 mod agent;
 mod agent_args;
+mod break_glass;
 mod client;
 mod command;
 mod console;
@@ -40,6 +41,7 @@ mod slot_args;
 mod stage;
 
 pub use agent_args::TokenCommand;
+pub use break_glass::{BreakGlassCommand, break_glass};
 pub use command::{Cli, Command, Format};
 pub use console::Console;
 pub use doctor::{Finding, report};
@@ -117,6 +119,7 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Slot(_)
         | Command::Serve { .. }
         | Command::Seal { .. }
+        | Command::BreakGlass(_)
         | Command::Unseal(_)
         | Command::Verify { .. }
         | Command::Config(_)

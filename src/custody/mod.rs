@@ -1,10 +1,13 @@
 //! Who holds a way to the root key, who used one to unseal, and which key signs checkpoints: what the
 //! ledger knows of the keyring.
 //!
-//! Knows a slot by its id and kind, and nothing that would open one. Never changes the keyring.
+//! Knows a slot by its id and kind, and nothing that would open one. Never changes the keyring. Beside it
+//! lie the orders that were given while nobody could open it.
 
+mod orders;
 mod sealing;
 mod state;
 
+pub use orders::{Order, OrderInVain, Orders, OrdersError, TakeAway};
 pub use sealing::{BrokerSealed, BrokerUnsealed};
 pub use state::{CheckpointKeyTurned, Custody, Effect, KnownSlot, SlotsChanged, keys};

@@ -17,7 +17,7 @@ use super::answers::{
 use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::guard::{Operator, operator};
-use super::input::{JSON, Wanted, body, id, json, name, parse_json};
+use super::input::{self, JSON, Wanted, body, id, json, name, parse_json};
 use super::listener::Peer;
 use super::openapi::openapi;
 use super::operators;
@@ -31,7 +31,6 @@ use crate::base::limits::{
 };
 use crate::broker::{AdminDesk, Ended, InviteInput, Revocation};
 use crate::config::SourceFile;
-use crate::pki::{Serial, SerialError};
 use crate::policy::{
     BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, RevokeTokens,
 };
@@ -323,9 +322,7 @@ async fn revoke_certificate(
     operator: Operator<Contain>,
     Path(serial): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let serial: Serial = serial
-        .parse()
-        .map_err(|error: SerialError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))?;
+    let serial = input::serial(&serial)?;
     let once = operator.once(&desk, &[]);
     let ended = desk.revoke_certificate(&operator.authorised, serial, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))

@@ -49,9 +49,13 @@ pub(super) struct RenewBody {
 
 /// Reads a renewal.
 pub(super) async fn renew_input(request: Request, peer: &Peer) -> Result<RenewInput, Problem> {
+    Ok(RenewInput { request: request_in(request).await?, peer: peer.address })
+}
+
+/// Reads a request for a certificate that comes alone.
+pub(super) async fn request_in(request: Request) -> Result<Vec<u8>, Problem> {
     let body: RenewBody = json(request, BODY_BYTES_MAX).await?;
-    let csr = from_base64url(&body.csr).ok_or_else(|| Problem::new(code::RENEWAL_MALFORMED))?;
-    Ok(RenewInput { request: csr, peer: peer.address })
+    from_base64url(&body.csr).ok_or_else(|| Problem::new(code::RENEWAL_MALFORMED))
 }
 
 #[derive(JsonSchema, Serialize)]

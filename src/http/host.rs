@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::handler::Handler;
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
@@ -12,14 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::answer;
 use super::edge::Edge;
+use super::enrolment::{identity, request_in};
 use super::host_listener::HostPeer;
-use super::input::json;
+use super::input::{id, json, name, serial};
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use crate::authn::HostPrincipal;
 use crate::base::limits::UNSEAL_BYTES_MAX;
 use crate::base::{Sensitive, code};
-use crate::broker::{HostDesk, HostState};
+use crate::broker::{Ended, HostDesk, HostStanding, TakenAway};
+use crate::custody::TakeAway;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::telemetry::Meters;
 
@@ -40,7 +42,36 @@ pub fn host_router(desk: HostDesk, meters: Arc<Meters>) -> Router {
 }
 
 fn table() -> Table<HostDesk> {
-    vec![host("GET", "/v1/state", state), host("POST", "/v1/seal", seal), host("POST", "/v1/unseal", unseal)]
+    vec![
+        host("GET", "/v1/state", state),
+        host("POST", "/v1/seal", seal),
+        host("POST", "/v1/unseal", unseal),
+        takes_away("/v1/agents/{name}/revoke", |agent| Ok(TakeAway::RevokeAgent(name(agent)?))),
+        takes_away("/v1/agents/{name}/suspend", |agent| Ok(TakeAway::SuspendAgent(name(agent)?))),
+        takes_away("/v1/instances/{id}/revoke", |instance| Ok(TakeAway::RevokeInstance(id(instance)?))),
+        takes_away("/v1/certificates/{serial}/revoke", |text| {
+            Ok(TakeAway::RevokeCertificate(*serial(text)?.as_bytes()))
+        }),
+        takes_away("/v1/tokens/{id}/revoke", |token| Ok(TakeAway::RevokeToken(id(token)?))),
+        takes_away("/v1/operators/{name}/revoke", |operator| Ok(TakeAway::RevokeOperator(name(operator)?))),
+        takes_away("/v1/operators/{name}/suspend", |operator| Ok(TakeAway::SuspendOperator(name(operator)?))),
+        host("POST", "/v1/break-glass", break_glass),
+    ]
+}
+
+/// A line that takes `what` away.
+fn takes_away(
+    path: &'static str,
+    what: fn(&str) -> Result<TakeAway, Problem>,
+) -> (Route, MethodRouter<HostDesk>) {
+    host(
+        "POST",
+        path,
+        async move |State(desk): State<HostDesk>, Host(by): Host, Path(named): Path<String>| {
+            let taken = desk.take_away(by, what(&named)?).await?;
+            Ok::<_, Problem>(answer(StatusCode::OK, &TakenAwayAnswer::from(taken)))
+        },
+    )
 }
 
 /// Whoever is at the other end of the socket. The only way for a handler to have one.
@@ -77,20 +108,23 @@ impl<M, A, B> FromHost for (M, State<HostDesk>, Host, A, B) {}
 pub(super) struct StateAnswer {
     /// `sealed`, `open` or `sealing`.
     state: &'static str,
+    /// Orders that wait until it is unsealed.
+    queued: usize,
 }
 
-impl From<HostState> for StateAnswer {
-    fn from(state: HostState) -> Self {
-        Self { state: state.as_str() }
+impl From<HostStanding> for StateAnswer {
+    fn from(standing: HostStanding) -> Self {
+        Self { state: standing.state.as_str(), queued: standing.queued }
     }
 }
 
 async fn state(State(desk): State<HostDesk>, Host(by): Host) -> Response<Body> {
-    answer(StatusCode::OK, &StateAnswer::from(desk.state(by)))
+    answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await))
 }
 
 async fn seal(State(desk): State<HostDesk>, Host(by): Host) -> Response<Body> {
-    answer(StatusCode::OK, &StateAnswer::from(desk.seal(by).await))
+    desk.seal(by).await;
+    answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await))
 }
 
 /// What is to open the keyring: one of them.
@@ -135,7 +169,38 @@ async fn unseal(
 ) -> Result<Response<Body>, Problem> {
     let key = json::<UnsealBody>(request, UNSEAL_BYTES_MAX).await?.slot_key()?;
     desk.unseal(by, key).await?;
-    Ok(answer(StatusCode::OK, &StateAnswer::from(desk.state(by))))
+    Ok(answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await)))
+}
+
+/// What became of an order to take something away.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct TakenAwayAnswer {
+    /// The entry that says so; none when the broker is sealed, or the ledger could not take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// Whether it holds beyond the broker's next start.
+    durable: bool,
+    /// Whether it waits: it is done before the broker serves anybody.
+    queued: bool,
+}
+
+impl From<TakenAway> for TakenAwayAnswer {
+    fn from(taken: TakenAway) -> Self {
+        match taken {
+            TakenAway::Done(Ended::Recorded(seq)) => Self { seq: Some(seq), durable: true, queued: false },
+            TakenAway::Done(Ended::InMemory) => Self { seq: None, durable: false, queued: false },
+            TakenAway::Queued => Self { seq: None, durable: true, queued: true },
+        }
+    }
+}
+
+async fn break_glass(
+    State(desk): State<HostDesk>,
+    Host(by): Host,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let (authorities, certified) = desk.break_glass(by, &request_in(request).await?).await?;
+    Ok(identity(&authorities, &certified))
 }
 
 #[cfg(test)]
@@ -144,13 +209,17 @@ mod tests {
 
     use super::*;
     use crate::base::{SystemClock, SystemEntropy};
+    use crate::custody::Orders;
     use crate::telemetry::Latency;
 
     const OWN: u32 = 990;
 
     #[tokio::test]
     async fn every_route_is_closed_to_whoever_is_not_the_host() {
-        let (desk, _wishes) = HostDesk::new(OWN, Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
+        let dir = tempfile::tempdir().unwrap();
+        let orders = Orders::open(&dir.path().join("orders")).unwrap();
+        let (desk, _wishes) =
+            HostDesk::new(OWN, orders, Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
         let router = host_router(desk, Arc::new(Meters::new(&Latency::new())));
         for route in host_routes() {
             let path = route.path.replace("{name}", "a").replace("{id}", "x").replace("{serial}", "x");

@@ -16,7 +16,7 @@ use crate::base::limits::{FORM_FIELDS_MAX, LIST_ITEMS_MAX};
 use crate::base::{IdError, NameError, Sensitive};
 use crate::broker::{AgentDesk, Page};
 use crate::idempotency::Once;
-use crate::pki::{PeerCertificate, SpiffeId};
+use crate::pki::{PeerCertificate, Serial, SerialError, SpiffeId};
 use crate::registry::Held;
 use std::sync::Arc;
 
@@ -255,6 +255,11 @@ pub(super) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem
 /// A canonical id out of the path.
 pub(super) fn id<I: FromStr<Err = IdError>>(text: &str) -> Result<I, Problem> {
     text.parse().map_err(|error: IdError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))
+}
+
+/// A serial out of the path.
+pub(super) fn serial(text: &str) -> Result<Serial, Problem> {
+    text.parse().map_err(|error: SerialError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))
 }
 
 /// The bearer token of the `Authorization` header (RFC 6750 §2.1), and of nowhere else.

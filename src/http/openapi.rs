@@ -339,6 +339,16 @@ fn shape_for_host(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             let body = schemas.takes::<host::UnsealBody>();
             does("Open the keyring, and serve", body, schemas.gives::<host::StateAnswer>())
         }
+        ("POST", "/v1/break-glass") => {
+            let (body, answer) = (schemas.takes::<RenewBody>(), schemas.gives::<IdentityAnswer>());
+            Some(Shape {
+                summary: "Take an administrator's certificate of an hour",
+                body,
+                status: 201,
+                answer,
+            })
+        }
+        ("POST", _) => does("Revoke or suspend", None, schemas.gives::<host::TakenAwayAnswer>()),
         _ => None,
     }
 }

@@ -136,6 +136,23 @@ pub struct OperatorCodeReused<'a> {
     pub peer: String,
 }
 
+/// Alarm: somebody on the broker's host took an administrator's certificate for an hour.
+#[derive(Debug, Serialize)]
+pub struct GlassBroken<'a> {
+    /// Who did: `host uid N`.
+    pub by: String,
+    /// The operator that the certificate is for.
+    pub operator: &'a OperatorName,
+    /// Its id.
+    pub operator_id: OperatorId,
+    /// The certificate's serial, in hex.
+    pub serial: String,
+    /// SHA-256 of its public key, in hex.
+    pub key: String,
+    /// When it ends.
+    pub not_after: String,
+}
+
 /// An operator asked for something that its role or its reach does not give.
 #[derive(Debug, Serialize)]
 pub struct OperatorDenied<'a> {
@@ -171,4 +188,5 @@ events! {
     OperatorCertificatePromoted<'_> = 0x0208, "operator.certificate-promoted";
     OperatorCodeReused<'_> = 0x0209, "alarm.operator-code-reused";
     OperatorDenied<'_> = 0x020a, "operator.denied";
+    GlassBroken<'_> = 0x020b, "alarm.glass-broken";
 }

@@ -8,8 +8,9 @@ mod operator;
 mod state;
 
 pub use events::{
-    OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
-    OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced, OperatorRenewed,
+    GlassBroken, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
+    OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced,
+    OperatorRenewed,
 };
-pub use operator::{Certificate, Operator, OperatorRole, Serving, UnknownRole};
+pub use operator::{BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, UnknownRole, is_of_host};
 pub use state::{CERTIFICATES, Code, Effect, OperatorCertificate, Operators, keys};

@@ -127,6 +127,15 @@ impl Operator {
     }
 }
 
+/// The name of the operator that somebody on the broker's host is for an hour.
+pub const BREAK_GLASS: &str = "break-glass";
+
+/// Whether the name is the host's own: nobody is invited by it, and nobody renews.
+#[must_use]
+pub fn is_of_host(name: &OperatorName) -> bool {
+    name.as_str() == BREAK_GLASS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

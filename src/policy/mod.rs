@@ -21,8 +21,8 @@ pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{Lend, decide_lease, decide_lease_again, decide_lease_renewal, holds_leased};
 pub use operator::{
-    Admission, AdmitOperator, CertifyOperator, OperatorRenewalRefused, decide_host_operator,
-    decide_operator_enrolment, decide_operator_renewal,
+    Admission, AdmitOperator, CertifyOperator, OperatorRenewalRefused, decide_break_glass,
+    decide_host_operator, decide_operator_enrolment, decide_operator_renewal,
 };
 pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
 pub use request::{LeaseRequest, MintRequest, Renewed, RevealRequest};

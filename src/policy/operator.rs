@@ -1,10 +1,10 @@
 use super::enrolment::{EnrolmentRefused, EnrolmentRequest, is_vouched_for};
 use super::grant::{Basis, Grant};
-use crate::authn::OperatorPrincipal;
+use crate::authn::{HostPrincipal, OperatorPrincipal};
 use crate::base::{CodeId, DecisionId, OperatorId, OperatorName, Timestamp};
 use crate::crypto::{Digest, MacKey, matches, sha256};
 use crate::keyring::Keyring;
-use crate::operators::Operators;
+use crate::operators::{Operators, is_of_host};
 use crate::quota::Permit;
 use crate::registry::Declarations;
 use crate::revocation::{Liveness, Revocations, Subject};
@@ -76,6 +76,8 @@ pub enum OperatorRenewalRefused {
     Gone,
     /// The request is for the key that is in use: a renewal is for a new one.
     SameKey,
+    /// The operator is the host's own: an hour is all that it has.
+    OfHost,
 }
 
 /// Decides on an operator's certificate asked for on the broker's host: whoever has opened the
@@ -92,6 +94,25 @@ pub fn decide_host_operator(
         decision,
         snapshot: declarations.snapshot(),
         rules: vec!["root key on the broker's host".to_owned()],
+        request: digests.tag(&canonical),
+    };
+    Grant::assertion(basis, CertifyOperator { name })
+}
+
+/// Decides on the certificate that somebody on the broker's host takes by breaking the glass: the kernel
+/// has said that it is root or the broker's own user, who could do worse. An alarm records it.
+pub fn decide_break_glass(
+    _by: &HostPrincipal,
+    declarations: &Declarations,
+    name: OperatorName,
+    key: &Digest,
+    (decision, digests): (DecisionId, &MacKey),
+) -> Grant<CertifyOperator> {
+    let canonical = [name.as_str().as_bytes(), key.as_bytes()].concat();
+    let basis = Basis {
+        decision,
+        snapshot: declarations.snapshot(),
+        rules: vec!["broken glass on the broker's host".to_owned()],
         request: digests.tag(&canonical),
     };
     Grant::assertion(basis, CertifyOperator { name })
@@ -155,6 +176,9 @@ pub fn decide_operator_renewal(
     now: Timestamp,
 ) -> Result<Grant<AdmitOperator>, OperatorRenewalRefused> {
     let operator = operators.named(principal.name()).ok_or(OperatorRenewalRefused::Gone)?;
+    if is_of_host(&operator.name) {
+        return Err(OperatorRenewalRefused::OfHost);
+    }
     let current = operator.certificate(principal.serial()).ok_or(OperatorRenewalRefused::Gone)?;
     if current.key == key {
         return Err(OperatorRenewalRefused::SameKey);

@@ -36,7 +36,8 @@ impl Subject {
 /// A subject was revoked, suspended or resumed.
 #[derive(Debug, Serialize)]
 pub struct RevocationChanged<'a> {
-    /// Who did: an operator's name, or `its holder` (no name has a space) for an agent's own token.
+    /// Who did: an operator's name, or (no name has a space) `its holder` for an agent's own token and
+    /// `host uid N` for somebody on the broker's host.
     pub by: &'a str,
     /// `revoke`, `suspend` or `resume`.
     pub action: &'static str,

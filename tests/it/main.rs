@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod break_glass;
 mod checkpoints;
 mod command_line;
 mod compile_fail;

@@ -22,10 +22,10 @@ use crate::support::broker::Caller;
 use crate::support::host::{ask, say, send, until};
 use crate::support::process::{KEYWARD, Process};
 
-const WORDS: &str = "CNRY correct horse battery staple";
+pub(crate) const WORDS: &str = "CNRY correct horse battery staple";
 
 /// A verb on the host: its exit code, and what it said.
-fn verb(process: &Process, args: &[&str], input: &[u8]) -> (Option<i32>, Value) {
+pub(crate) fn verb(process: &Process, args: &[&str], input: &[u8]) -> (Option<i32>, Value) {
     let config = process.config();
     let output = process.run_as("host", &[args, &["--config", &config, "-o", "json"]].concat(), input);
     let said = if output.status.success() { output.stdout } else { output.stderr };
@@ -34,7 +34,7 @@ fn verb(process: &Process, args: &[&str], input: &[u8]) -> (Option<i32>, Value) 
     (output.status.code(), serde_json::from_str(&said).unwrap_or_else(|_| panic!("no JSON: {said}")))
 }
 
-fn refused(done: &(Option<i32>, Value), exit: i32, code: &str) {
+pub(crate) fn refused(done: &(Option<i32>, Value), exit: i32, code: &str) {
     assert_eq!((done.0, done.1["code"].as_str()), (Some(exit), Some(code)), "{done:?}");
     assert!(!done.1["fix"].as_str().unwrap().is_empty());
 }
@@ -44,7 +44,7 @@ fn state(process: &Process) -> String {
 }
 
 /// All entries of these kinds.
-fn entries(process: &Process, kinds: &[&str]) -> Vec<Value> {
+pub(crate) fn entries(process: &Process, kinds: &[&str]) -> Vec<Value> {
     let audit = process.json(&["audit", "list"]);
     let items = audit["items"].as_array().unwrap().iter();
     items.filter(|item| kinds.contains(&item["kind"].as_str().unwrap())).cloned().collect()
@@ -52,7 +52,7 @@ fn entries(process: &Process, kinds: &[&str]) -> Vec<Value> {
 
 /// Whoever shows what `who` holds, and knows the broker by its authority: at the agents' listener or,
 /// an operator, at the admins'.
-fn caller(process: &Process, who: &str, kind: &str) -> Caller {
+pub(crate) fn caller(process: &Process, who: &str, kind: &str) -> Caller {
     let held = |file: &str| fs::read_to_string(process.path(&format!("home-{who}/{kind}/{file}"))).unwrap();
     let address: SocketAddr = held("address").trim().parse().unwrap();
     let authorities = certificates_from_pem(&held("authority.pem")).unwrap();

@@ -110,6 +110,9 @@ super::codes! {
     DATA_DIR_IN_USE "data_dir_in_use" NotStarted:
         "another process uses the data directory",
         "another keyward uses this data directory: stop it first";
+    ORDERS_DAMAGED "orders_damaged" NotStarted:
+        "the file of orders that wait cannot be read",
+        "look at `orders` in the data directory, move it away, and say again what it was to take away";
     ENTRIES_LOST "entries_lost" NotStarted:
         "the ledger lacks entries that were acknowledged",
         "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`";

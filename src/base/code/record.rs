@@ -31,6 +31,15 @@ super::codes! {
     UNSEAL_FAILED "unseal_failed" Unavailable:
         "the broker could not start with what was given, and stays sealed",
         "the reason begins with a code: `keyward help error CODE`; mend that, then `keyward unseal` again";
+    ORDERS_FULL "orders_full" Conflict:
+        "as many orders wait for the broker to be unsealed as may",
+        "unseal it: they are carried out before it serves anybody";
+    ORDERS_FAILED "orders_failed" Unavailable:
+        "the order could not be kept until the broker is unsealed, and does not wait",
+        "mend the disk of the data directory, and say it again";
+    OPERATOR_OF_HOST "operator_of_host" Conflict:
+        "this operator is the host's own: it has one certificate, of an hour, and is neither invited nor renewed",
+        "choose another name; for another hour: `keyward break-glass operator` on the broker's host";
     AGENTS_BEHIND "agents_behind" Conflict:
         "live instances or operators have not renewed since then and would be locked out",
         "wait until they have (`keyward authority list` counts them), or leave them out: `--force`";

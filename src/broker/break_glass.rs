@@ -1,0 +1,175 @@
+use super::bootstrap::{as_admin, broken};
+use super::certificates::{Enrolled, read_key};
+use super::desk::{Core, deciding_again};
+use super::failure::Failure;
+use super::host::HostDesk;
+use super::operators::operator_unknown;
+use super::revoke::{Ended, Found, Revocation, Word, agent_with, holder_of, unknown};
+use super::world::{Effect, World};
+use crate::authn::HostPrincipal;
+use crate::base::code;
+use crate::base::limits::BREAK_GLASS_LIFE_S;
+use crate::base::{NameError, OperatorId, OperatorName};
+use crate::custody::{Order, OrderInVain, Orders, OrdersError, TakeAway};
+use crate::issuance::Certify;
+use crate::operators::{self, BREAK_GLASS, GlassBroken, OperatorCertificate};
+use crate::pki::{AuthorityCertificate, PublicKey, Serial};
+use crate::policy::decide_break_glass;
+use crate::revocation::{self, Subject};
+use crate::store::Change;
+
+/// What became of an order to take something away.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TakenAway {
+    /// It is done.
+    Done(Ended),
+    /// The broker is sealed: it is done before anybody is served again.
+    Queued,
+}
+
+impl HostDesk {
+    /// Takes something away: at once when the broker serves, and otherwise before it serves again.
+    /// Repeating it does no harm.
+    ///
+    /// # Errors
+    /// [`Failure`]; while the broker is sealed nobody knows whether there is such a thing to take away.
+    pub async fn take_away(&self, by: HostPrincipal, what: TakeAway) -> Result<TakenAway, Failure> {
+        let mut orders = self.orders().await;
+        if let Some(core) = self.core() {
+            drop(orders);
+            return core.take_away(&by.to_string(), &what).await.map(TakenAway::Done);
+        }
+        tracing::warn!(%by, "an order waits until the broker is unsealed");
+        orders.add(Order { at: self.now(), by: by.to_string(), what })?;
+        Ok(TakenAway::Queued)
+    }
+
+    /// Gives an administrator's certificate of an hour for the key of `request`, and ends the one that
+    /// was given so before. An alarm, always.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn break_glass(
+        &self,
+        by: HostPrincipal,
+        request: &[u8],
+    ) -> Result<(Vec<AuthorityCertificate>, Enrolled), Failure> {
+        let core = self.core().ok_or_else(|| Failure::new(code::SEALED))?;
+        let key = read_key(request)?;
+        let certified = core.break_glass(by, &key).await?;
+        Ok((core.issuer.authorities(), certified))
+    }
+}
+
+impl From<OrdersError> for Failure {
+    fn from(error: OrdersError) -> Self {
+        let code = match error {
+            OrdersError::Full => code::ORDERS_FULL,
+            OrdersError::Damaged(_) => code::ORDERS_DAMAGED,
+            OrdersError::Io(_) => code::ORDERS_FAILED,
+        };
+        Self::new(code).because(error.to_string())
+    }
+}
+
+impl Core {
+    /// Carries out what was ordered while the broker was sealed, and forgets it when all of it is on the
+    /// ledger. Whoever is stopped in between does all of it again.
+    pub(super) async fn carry_out(&self, orders: &mut Orders) -> Result<(), Failure> {
+        for Order { at, by, what } in orders.waiting() {
+            match self.take_away(&format!("{by}, while sealed"), what).await {
+                Ok(Ended::Recorded(_)) => {}
+                // It would be forgotten with the next stop, and whoever ordered it has gone home.
+                Ok(Ended::InMemory) => return Err(Failure::new(code::LEDGER_FAILED)),
+                Err(failure) if [code::SUBJECT_UNKNOWN, code::OPERATOR_UNKNOWN].contains(&failure.code) => {
+                    let code = failure.code.as_str();
+                    let event = OrderInVain { by, at: at.to_string(), what, code };
+                    self.store.commit(Change::new(&event)?, ()).await?.redeem();
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(orders.clear()?)
+    }
+
+    async fn take_away(&self, by: &str, what: &TakeAway) -> Result<Ended, Failure> {
+        let how = match what {
+            TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
+            TakeAway::RevokeAgent(_)
+            | TakeAway::RevokeInstance(_)
+            | TakeAway::RevokeCertificate(_)
+            | TakeAway::RevokeToken(_)
+            | TakeAway::RevokeOperator(_) => Revocation::Revoke,
+        };
+        self.revoke(Word::Host(by), how, None, &|world: &World| found(world, what)).await
+    }
+
+    async fn break_glass(&self, by: HostPrincipal, key: &PublicKey) -> Result<Enrolled, Failure> {
+        let name: OperatorName = BREAK_GLASS.parse().map_err(|error: NameError| broken(&error))?;
+        let certificate = deciding_again!(async {
+            let now = self.clock.now();
+            let (known, declarations, as_of) = self.store.read(|world, as_of| {
+                let known = world.operators.named(&name).map(|operator| operator.id);
+                (known, std::sync::Arc::clone(world.registry.declarations()), as_of)
+            });
+            let id = known.unwrap_or_else(|| OperatorId::mint(now, &*self.entropy));
+            let plan = self.plan_certificate(self.operator_spiffe(&name), BREAK_GLASS_LIFE_S, key, now);
+            let event = GlassBroken {
+                by: by.to_string(),
+                operator: &name,
+                operator_id: id,
+                serial: plan.serial.to_string(),
+                key: plan.key.hex(),
+                not_after: plan.not_after.to_string(),
+            };
+            let certificate = OperatorCertificate {
+                serial: *plan.serial.as_bytes(),
+                key: plan.key,
+                not_after: plan.not_after,
+            };
+            // One at a time: what the operator had before this entry is dead from here on.
+            let subject = Subject::Operator(id);
+            let change =
+                Change::new(&event)?.effect(Effect::Revocation(revocation::Effect::Kill(subject))).effect(
+                    Effect::Operators(operators::Effect::Certify { id, name: name.clone(), certificate }),
+                );
+            let change = as_admin(change, (id, &name), as_of);
+            let decision = (self.decision(now), &self.digests);
+            let grant = decide_break_glass(&by, &declarations, name.clone(), &plan.key, decision);
+            let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+            Ok(self.issuer.certify(receipt)?.deliver())
+        })?;
+        tracing::warn!(%by, serial = %certificate.plan.serial, "alarm: the glass was broken");
+        self.standing_changed();
+        Ok(Enrolled {
+            spiffe: certificate.plan.spiffe.clone(),
+            instance: None,
+            not_after: certificate.plan.not_after,
+            certificate: certificate.der,
+        })
+    }
+}
+
+/// What it is that is to be taken away. Whoever is on the host is above every operator: nobody has to be
+/// left over to administer.
+fn found(world: &World, what: &TakeAway) -> Result<Found, Failure> {
+    match what {
+        TakeAway::RevokeAgent(name) | TakeAway::SuspendAgent(name) => {
+            let agent = world.registry.agent_named(name).ok_or_else(unknown)?;
+            Ok(Found::of_agent(Subject::Agent(agent.id), agent))
+        }
+        TakeAway::RevokeInstance(id) => {
+            let agent = agent_with(world, *id).ok_or_else(unknown)?;
+            Ok(Found::of_agent(Subject::Instance(*id), agent))
+        }
+        TakeAway::RevokeCertificate(serial) => {
+            let (id, agent) = holder_of(world, Serial::from_bytes(*serial)).ok_or_else(unknown)?;
+            Ok(Found::of_agent(Subject::Instance(id), agent))
+        }
+        TakeAway::RevokeToken(id) => Ok(Found::of_token(*id)),
+        TakeAway::RevokeOperator(name) | TakeAway::SuspendOperator(name) => {
+            let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
+            Ok(Found::of_operator(operator))
+        }
+    }
+}

@@ -1,0 +1,170 @@
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::{Args, Subcommand, ValueEnum};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::console::Console;
+use super::failure::Failure;
+use super::host_client::ask;
+use super::identity::{Identity, Kind};
+use crate::base::code;
+use crate::base::encoding::base64url;
+use crate::config::Config;
+use crate::pki::new_key_and_request;
+
+/// `keyward break-glass …`
+#[derive(Debug, Subcommand)]
+pub enum BreakGlassCommand {
+    /// End everything that was issued under something so far; a sealed broker does so before it serves again
+    Revoke {
+        /// What it is
+        #[arg(value_enum)]
+        what: Revocable,
+        /// Its name, its id or, of a certificate, its serial
+        which: String,
+        /// Which broker
+        #[command(flatten)]
+        broker: OnHostArgs,
+    },
+    /// Let nothing of an agent or an operator count until an operator resumes it; likewise
+    Suspend {
+        /// What it is
+        #[arg(value_enum)]
+        what: Suspendable,
+        /// Its name
+        which: String,
+        /// Which broker
+        #[command(flatten)]
+        broker: OnHostArgs,
+    },
+    /// Take an administrator's certificate, for an hour: an alarm on the ledger, and the end of the one before
+    Operator {
+        /// The home to write the identity to: use it with `--home DIR`
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Which broker
+        #[command(flatten)]
+        broker: OnHostArgs,
+    },
+}
+
+/// Which broker of this host.
+#[derive(Args, Debug)]
+pub struct OnHostArgs {
+    /// The configuration: names the socket on the host
+    #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// What can be revoked.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Revocable {
+    /// Everything that an agent was given.
+    Agent,
+    /// One instance of an agent.
+    Instance,
+    /// The holder of a certificate.
+    Certificate,
+    /// One token.
+    Token,
+    /// Everything that an operator was given.
+    Operator,
+}
+
+/// What can be suspended.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Suspendable {
+    /// An agent.
+    Agent,
+    /// An operator.
+    Operator,
+}
+
+impl BreakGlassCommand {
+    /// The configuration of the broker that is meant.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        let (Self::Revoke { broker, .. } | Self::Suspend { broker, .. } | Self::Operator { broker, .. }) =
+            self;
+        &broker.config
+    }
+}
+
+/// `keyward break-glass …`
+///
+/// # Errors
+/// [`Failure`].
+pub async fn break_glass(
+    command: &BreakGlassCommand,
+    config: &Config,
+    console: &Console,
+) -> Result<(), Failure> {
+    let socket = &config.listen.host;
+    match command {
+        BreakGlassCommand::Revoke { what, which, .. } => {
+            let of = match what {
+                Revocable::Agent => "agents",
+                Revocable::Instance => "instances",
+                Revocable::Certificate => "certificates",
+                Revocable::Token => "tokens",
+                Revocable::Operator => "operators",
+            };
+            take_away(socket, &format!("/v1/{of}/{which}/revoke"), "revoked", console).await
+        }
+        BreakGlassCommand::Suspend { what, which, .. } => {
+            let of = match what {
+                Suspendable::Agent => "agents",
+                Suspendable::Operator => "operators",
+            };
+            take_away(socket, &format!("/v1/{of}/{which}/suspend"), "suspended", console).await
+        }
+        BreakGlassCommand::Operator { out, .. } => operator(config, out, console).await,
+    }
+}
+
+async fn take_away(socket: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
+    let answer = ask(socket, Method::POST, path, None).await?;
+    let is = |field: &str| answer.get(field).and_then(Value::as_bool) == Some(true);
+    if console.is_json() {
+        console.json(&answer);
+    } else if let Some(seq) = answer.get("seq").and_then(Value::as_u64) {
+        console.line(&format!("{done} in ledger entry {seq}: the next request meets it"));
+    } else if is("queued") {
+        console.line("queued: the broker is sealed, and does so before it serves anybody again");
+    } else {
+        console.line(&format!("{done}: the next request meets it"));
+    }
+    if is("durable") { Ok(()) } else { Err(Failure::new(code::NOT_DURABLE)) }
+}
+
+/// The private key is made here, and stays here.
+async fn operator(config: &Config, out: &Path, console: &Console) -> Result<(), Failure> {
+    let (key_pem, request) = new_key_and_request().map_err(|error| Failure::internal(&error.to_string()))?;
+    let body = Bytes::from(json!({ "csr": base64url(&request) }).to_string());
+    let answer = ask(&config.listen.host, Method::POST, "/v1/break-glass", Some(body)).await?;
+    let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let identity = Identity {
+        address: config.server.admin_address.clone(),
+        key_pem,
+        certificate_pem: field("certificate"),
+        authority_pem: field("authority"),
+    };
+    identity.save(out, Kind::Operator)?;
+    let (spiffe, until) = (field("spiffe_id"), field("not_after"));
+    if console.is_json() {
+        console.json(&json!({ "operator": spiffe, "operator_until": until, "operator_identity": out.join("operator") }));
+    } else {
+        console.line(&format!("operator {spiffe} until {until}"));
+        console.line(&format!(
+            "identity in {}: `keyward --home {} …`",
+            out.join("operator").display(),
+            out.display()
+        ));
+    }
+    console.say(
+        "note: this is an alarm on the ledger; it cannot be renewed, and ends the one that was taken before",
+    );
+    Ok(())
+}

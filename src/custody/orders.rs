@@ -1,0 +1,219 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits::ORDERS_MAX;
+use crate::base::{AgentName, InstanceId, OperatorName, Timestamp, TokenId};
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// Something that whoever is on the broker's host has taken away. Nothing that gives is among it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakeAway {
+    /// Everything that was issued to an agent so far.
+    RevokeAgent(AgentName),
+    /// Whatever an agent has, until an operator resumes it.
+    SuspendAgent(AgentName),
+    /// One instance of an agent.
+    RevokeInstance(InstanceId),
+    /// The holder of a certificate, by its serial.
+    RevokeCertificate([u8; 16]),
+    /// One token.
+    RevokeToken(TokenId),
+    /// Every certificate and code of an operator.
+    RevokeOperator(OperatorName),
+    /// Whatever an operator has, until another one resumes it.
+    SuspendOperator(OperatorName),
+}
+
+/// A [`TakeAway`] that was ordered while the broker was sealed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// When.
+    pub at: Timestamp,
+    /// By whom: `host uid N`.
+    pub by: String,
+    /// What.
+    pub what: TakeAway,
+}
+
+/// Why an order does not wait, or those that do are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum OrdersError {
+    /// As many wait as may.
+    #[error("{ORDERS_MAX} orders wait already")]
+    Full,
+    /// The file is not what was written.
+    #[error("`{}` holds no orders that this version knows", .0.display())]
+    Damaged(PathBuf),
+    /// The file cannot be read or written.
+    #[error("the orders cannot be kept: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What was ordered while the broker was sealed, in a file beside the keyring: it waits until the
+/// ledger can take it. Names and ids, and no secret; a sealed broker has no key to seal or sign it with.
+#[derive(Debug)]
+pub struct Orders {
+    path: PathBuf,
+    waiting: Vec<Order>,
+}
+
+impl Orders {
+    /// Those that wait in the file at `path`; none without one.
+    ///
+    /// # Errors
+    /// [`OrdersError`].
+    pub fn open(path: &Path) -> Result<Self, OrdersError> {
+        let waiting = match fs::read(path) {
+            Ok(bytes) => {
+                let waiting: Option<Vec<Order>> = serde_json::from_slice(&bytes).ok();
+                waiting.ok_or_else(|| OrdersError::Damaged(path.to_owned()))?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { path: path.to_owned(), waiting })
+    }
+
+    /// Those that wait, oldest first.
+    #[must_use]
+    pub fn waiting(&self) -> &[Order] {
+        &self.waiting
+    }
+
+    /// Lets one more wait; durable when this returns. What waits already waits once.
+    ///
+    /// # Errors
+    /// [`OrdersError`]; those that waited go on to.
+    pub fn add(&mut self, order: Order) -> Result<(), OrdersError> {
+        if self.waiting.iter().any(|waiting| waiting.what == order.what) {
+            return Ok(());
+        }
+        if self.waiting.len() >= ORDERS_MAX {
+            return Err(OrdersError::Full);
+        }
+        self.waiting.push(order);
+        let written = self.write();
+        if written.is_err() {
+            self.waiting.pop();
+        }
+        written
+    }
+
+    /// Forgets them all: each of them is on the ledger.
+    ///
+    /// # Errors
+    /// [`OrdersError`].
+    pub fn clear(&mut self) -> Result<(), OrdersError> {
+        if self.path.exists() {
+            fs::remove_file(&self.path)?;
+            sync_directory(&self.path)?;
+        }
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// Temporary file, fsync, rename, fsync of the directory.
+    fn write(&self) -> Result<(), OrdersError> {
+        let written = serde_json::to_vec(&self.waiting).map_err(io::Error::other)?;
+        let fresh = self.path.with_extension("new");
+        if fresh.exists() {
+            fs::remove_file(&fresh)?;
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(&written)?;
+        file.sync_all()?;
+        fs::rename(&fresh, &self.path)?;
+        Ok(sync_directory(&self.path)?)
+    }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
+/// An order that had waited had nothing to take away: there is nobody of this name or id.
+#[derive(Debug, Serialize)]
+pub struct OrderInVain<'a> {
+    /// Who ordered it: `host uid N`.
+    pub by: &'a str,
+    /// When.
+    pub at: String,
+    /// What.
+    pub what: &'a TakeAway,
+    /// Why it came to nothing: a stable code.
+    pub code: &'static str,
+}
+
+impl Event for OrderInVain<'_> {
+    const KIND: Kind = Kind(0x0812);
+    const NAME: &'static str = "host.order-in-vain";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(number: usize) -> Order {
+        let what = TakeAway::SuspendAgent(format!("agent-{number}").parse().unwrap());
+        Order { at: Timestamp::from_s(1_800_000_000), by: "host uid 0".to_owned(), what }
+    }
+
+    #[test]
+    fn as_many_orders_wait_as_may_each_once_and_over_a_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders");
+        let mut orders = Orders::open(&path).unwrap();
+        for number in 0..ORDERS_MAX {
+            orders.add(order(number)).unwrap();
+        }
+        assert!(orders.add(order(0)).is_ok(), "it waits already");
+        assert!(matches!(orders.add(order(ORDERS_MAX)), Err(OrdersError::Full)));
+        let mut again = Orders::open(&path).unwrap();
+        assert_eq!(again.waiting().len(), ORDERS_MAX);
+        assert_eq!((again.waiting().first(), again.waiting()), (Some(&order(0)), orders.waiting()));
+        again.clear().unwrap();
+        assert!(!path.exists() && Orders::open(&path).unwrap().waiting().is_empty());
+        again.clear().unwrap();
+    }
+
+    #[test]
+    fn every_kind_of_order_comes_back_as_it_went() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders");
+        let zeros = "0".repeat(26);
+        let all = [
+            TakeAway::RevokeAgent("a".parse().unwrap()),
+            TakeAway::SuspendAgent("a".parse().unwrap()),
+            TakeAway::RevokeInstance(format!("inst_{zeros}").parse().unwrap()),
+            TakeAway::RevokeCertificate([7; 16]),
+            TakeAway::RevokeToken(format!("tok_{zeros}").parse().unwrap()),
+            TakeAway::RevokeOperator("o".parse().unwrap()),
+            TakeAway::SuspendOperator("o".parse().unwrap()),
+        ];
+        let mut orders = Orders::open(&path).unwrap();
+        for what in &all {
+            orders.add(Order { what: what.clone(), ..order(0) }).unwrap();
+        }
+        let back: Vec<TakeAway> =
+            Orders::open(&path).unwrap().waiting().iter().map(|order| order.what.clone()).collect();
+        assert_eq!(back, all);
+    }
+
+    #[test]
+    fn a_file_that_says_something_else_is_not_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders");
+        for damaged in ["", "[", "{}", "[{\"at\":1,\"by\":\"x\",\"what\":{\"resume-agent\":\"a\"}}]"] {
+            fs::write(&path, damaged).unwrap();
+            assert!(matches!(Orders::open(&path), Err(OrdersError::Damaged(_))), "{damaged}");
+        }
+    }
+}
