@@ -115,19 +115,21 @@ pub(super) async fn revoke_token(home: &Path, id: &str, console: &Console) -> Re
 
 /// `keyward cert revoke`
 pub(super) async fn revoke_certificate(home: &Path, serial: &str, console: &Console) -> Result<(), Failure> {
-    let serial: Serial = serial.parse().map_err(|error: SerialError| {
-        Failure::usage(
-            &error.to_string(),
-            "take the serial from `keyward agent show` or `keyward audit list`",
-        )
-    })?;
+    let serial = serial_of(serial)?;
     change(home, &format!("/v1/certificates/{serial}/revoke"), "revoked", console).await
 }
 
 pub(super) async fn change(home: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
     let answer = Client::of(home, Kind::Operator).await?.post_json(path, &json!({})).await?.json()?;
+    tell_change(&answer, done, console)
+}
+
+/// Says what became of a change, which counts from the next request on.
+pub(super) fn tell_change(answer: &Value, done: &str, console: &Console) -> Result<(), Failure> {
     if console.is_json() {
-        console.json(&answer);
+        console.json(answer);
+    } else if answer.get("queued").and_then(Value::as_bool) == Some(true) {
+        console.line("queued: the broker is sealed, and does so before it serves anybody again");
     } else if let Some(seq) = answer.get("seq").and_then(Value::as_u64) {
         console.line(&format!("{done} in ledger entry {seq}: the next request meets it"));
     } else {
@@ -139,7 +141,16 @@ pub(super) async fn change(home: &Path, path: &str, done: &str, console: &Consol
     Ok(())
 }
 
-fn bad_id(error: IdError) -> Failure {
+pub(super) fn serial_of(text: &str) -> Result<Serial, Failure> {
+    text.parse().map_err(|error: SerialError| {
+        Failure::usage(
+            &error.to_string(),
+            "take the serial from `keyward agent show` or `keyward audit list`",
+        )
+    })
+}
+
+pub(super) fn bad_id(error: IdError) -> Failure {
     Failure::usage(&error.to_string(), "take the id from `keyward agent show` or `keyward audit list`")
 }
 

@@ -5,12 +5,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::admin::{bad_id, canonical, serial_of, tell_change};
 use super::console::Console;
 use super::failure::Failure;
 use super::host_client::ask;
 use super::identity::{Identity, Kind};
-use crate::base::code;
 use crate::base::encoding::base64url;
+use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
 use crate::config::Config;
 use crate::pki::new_key_and_request;
 
@@ -101,42 +102,32 @@ pub async fn break_glass(
     config: &Config,
     console: &Console,
 ) -> Result<(), Failure> {
-    let socket = &config.listen.host;
-    match command {
-        BreakGlassCommand::Revoke { what, which, .. } => {
-            let of = match what {
-                Revocable::Agent => "agents",
-                Revocable::Instance => "instances",
-                Revocable::Certificate => "certificates",
-                Revocable::Token => "tokens",
-                Revocable::Operator => "operators",
-            };
-            take_away(socket, &format!("/v1/{of}/{which}/revoke"), "revoked", console).await
+    let (path, done) = match command {
+        BreakGlassCommand::Revoke { what, which, .. } => (what.path(which)?, "revoked"),
+        BreakGlassCommand::Suspend { what: Suspendable::Agent, which, .. } => {
+            (format!("/v1/agents/{}/suspend", canonical::<AgentName>(which)?), "suspended")
         }
-        BreakGlassCommand::Suspend { what, which, .. } => {
-            let of = match what {
-                Suspendable::Agent => "agents",
-                Suspendable::Operator => "operators",
-            };
-            take_away(socket, &format!("/v1/{of}/{which}/suspend"), "suspended", console).await
+        BreakGlassCommand::Suspend { what: Suspendable::Operator, which, .. } => {
+            (format!("/v1/operators/{}/suspend", canonical::<OperatorName>(which)?), "suspended")
         }
-        BreakGlassCommand::Operator { out, .. } => operator(config, out, console).await,
-    }
+        BreakGlassCommand::Operator { out, .. } => return operator(config, out, console).await,
+    };
+    let answer = ask(&config.listen.host, Method::POST, &path, None).await?;
+    tell_change(&answer, done, console)
 }
 
-async fn take_away(socket: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
-    let answer = ask(socket, Method::POST, path, None).await?;
-    let is = |field: &str| answer.get(field).and_then(Value::as_bool) == Some(true);
-    if console.is_json() {
-        console.json(&answer);
-    } else if let Some(seq) = answer.get("seq").and_then(Value::as_u64) {
-        console.line(&format!("{done} in ledger entry {seq}: the next request meets it"));
-    } else if is("queued") {
-        console.line("queued: the broker is sealed, and does so before it serves anybody again");
-    } else {
-        console.line(&format!("{done}: the next request meets it"));
+impl Revocable {
+    fn path(self, which: &str) -> Result<String, Failure> {
+        Ok(match self {
+            Self::Agent => format!("/v1/agents/{}/revoke", canonical::<AgentName>(which)?),
+            Self::Instance => {
+                format!("/v1/instances/{}/revoke", which.parse::<InstanceId>().map_err(bad_id)?)
+            }
+            Self::Certificate => format!("/v1/certificates/{}/revoke", serial_of(which)?),
+            Self::Token => format!("/v1/tokens/{}/revoke", which.parse::<TokenId>().map_err(bad_id)?),
+            Self::Operator => format!("/v1/operators/{}/revoke", canonical::<OperatorName>(which)?),
+        })
     }
-    if is("durable") { Ok(()) } else { Err(Failure::new(code::NOT_DURABLE)) }
 }
 
 /// The private key is made here, and stays here.

@@ -82,10 +82,26 @@ async fn whoever_is_on_the_host_takes_away_from_everybody_at_once() {
 
     refused(&broken(&process, &["revoke", "agent", "nobody"]), 7, "subject_unknown");
     refused(&broken(&process, &["revoke", "operator", "nobody"]), 7, "operator_unknown");
-    refused(&broken(&process, &["revoke", "agent", "A"]), 2, "name_not_canonical");
-    refused(&broken(&process, &["revoke", "instance", "a"]), 2, "id_not_canonical");
-    refused(&broken(&process, &["revoke", "certificate", "a"]), 2, "id_not_canonical");
-    refused(&broken(&process, &["revoke", "agent", "../x"]), 2, "path_not_canonical");
+    for args in [
+        ["agent", "A"],
+        ["agent", "../x"],
+        ["instance", "a"],
+        ["certificate", "a"],
+        ["token", "a"],
+        ["operator", "A"],
+    ] {
+        refused(&broken(&process, &[&["revoke"][..], &args].concat()), 2, "usage");
+    }
+    for (path, code) in [
+        ("/v1/agents/-a/revoke", "name_not_canonical"),
+        ("/v1/operators/-a/suspend", "name_not_canonical"),
+        ("/v1/instances/a/revoke", "id_not_canonical"),
+        ("/v1/tokens/a/revoke", "id_not_canonical"),
+        ("/v1/certificates/a/revoke", "id_not_canonical"),
+    ] {
+        let reply = ask(&process.socket(), "POST", path, &Value::Null);
+        assert_eq!((reply.status, reply.code().as_str()), (400, code), "{path}");
+    }
     let resume = ask(&process.socket(), "POST", "/v1/agents/a/resume", &Value::Null);
     assert_eq!(
         (resume.status, resume.code().as_str()),
