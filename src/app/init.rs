@@ -80,7 +80,7 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
     // What a broker shows that starts sealed.
     server_identity(config, &core, surroundings).await?;
     let core = Arc::new(core);
-    publish(config, AgentDesk::new(Arc::clone(&core))).await?;
+    publish(config, AgentDesk::new(Arc::clone(&core))).await;
     core.store.close().await;
     Ok(json!({
         "data_dir": config.data_dir, "ledger": ledger,

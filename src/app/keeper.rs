@@ -44,9 +44,7 @@ impl Keeper {
         if let Err(failure) = self.tend_doors().await {
             tracing::error!(?failure, "the listeners could not be given what they are to show and to trust");
         }
-        if let Err(failure) = publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await {
-            tracing::error!(?failure, "the public documents could not be kept for a sealed broker");
-        }
+        publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
         if let Err(failure) = self.core.keep_token_keys().await {
             tracing::error!(?failure, "the token keys could not be kept to their schedule");
         }

@@ -10,7 +10,8 @@ use super::keeper::Keeper;
 use super::premises::{OnHost, Premises};
 use super::published::publish;
 use super::server_identity::server_identity;
-use crate::broker::{AdminDesk, AgentDesk, Core, Unsealed, Wish};
+use crate::base::code;
+use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::http::listener::{self, ConnectionCaps, Course, Standing};
@@ -80,7 +81,7 @@ impl<'a> Opening<'a> {
         let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries).await?);
         tell_slots(&core, FOUND).await?;
         let identity = server_identity(config, &core, surroundings).await?;
-        publish(config, AgentDesk::new(Arc::clone(&core))).await?;
+        publish(config, AgentDesk::new(Arc::clone(&core))).await;
         Ok(Opened { config, core, identity })
     }
 }
@@ -209,8 +210,8 @@ impl Running {
         while let Some(wish) = self.host.wishes.recv().await {
             match wish {
                 Wish::Seal => return,
-                // It came before the broker was opened, and found it open.
-                Wish::Unseal { told, .. } => drop(told),
+                // It came while the broker opened by itself.
+                Wish::Unseal { told, .. } => drop(told.send(Err(broker::Failure::new(code::NOT_SEALED)))),
             }
         }
         std::future::pending().await
@@ -236,9 +237,7 @@ impl Running {
                 tracing::error!("a listener, or a job, had panicked");
             }
         }
-        if let Err(failure) = publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await {
-            tracing::warn!(?failure, "the public documents could not be kept for a sealed broker");
-        }
+        publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
         self.host.leave().await;
         self.core.store.close().await;
         tracing::info!("the ledger is closed");

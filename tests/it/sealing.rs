@@ -82,6 +82,7 @@ async fn an_attended_broker_waits_for_its_passphrase_and_serves_then() {
     assert_eq!((exit, &said["state"]), (Some(0), &"open".into()), "{said}");
     process.set_up(b"value");
     refused(&verb(&process, &["unseal"], WORDS.as_bytes()), 8, "not_sealed");
+    assert_eq!(in_memory(process.pid(), WORDS.as_bytes()), [""; 0], "what was typed is not kept");
 
     process.stop();
     assert!(!process.socket().exists(), "the socket goes with its broker");
