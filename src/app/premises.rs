@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::assemble::{Surroundings, broken, broker_failure};
+use super::assemble::{Surroundings, broken, broker_failure, private_dir};
 use super::host_socket::HostSocket;
 use super::published::published;
 use super::server_identity::sealed_identity;
@@ -53,6 +53,8 @@ pub(super) struct Door {
 impl Premises {
     /// Takes the addresses, and answers whoever is on the host from here on.
     pub(super) fn take(config: &Config, surroundings: &Surroundings) -> Result<Self, Failure> {
+        // One that was put back from a backup may have come with other rights.
+        private_dir(&config.data_dir)?;
         let (socket, listener) = HostSocket::bind(&config.listen.host)?;
         let orders = Orders::open(&config.data_dir.join("orders"));
         let orders = orders.map_err(|error| broker_failure(&error.into()))?;
