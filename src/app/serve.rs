@@ -2,6 +2,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,6 +10,7 @@ use super::assemble::{Surroundings, broken, keyring_failure, keyring_path};
 use super::premises::{Premises, SealedDoors};
 use super::running::{Opened, Opening, Running, start};
 use crate::base::code;
+use crate::base::limits::SEAL_WAIT_S;
 use crate::broker::{self, Unsealed, Wish};
 use crate::cli::Failure;
 use crate::config::{Config, LogFormat, LogLevel, RootKey};
@@ -48,7 +50,11 @@ pub(super) async fn serve(
     tokio::select! {
         () = told.wait() => {}
         () = running.told_to_seal() => {
-            running.cut().await;
+            // On threads of its own: what waits for a disk that hangs must not keep this one.
+            let stopping = tokio::spawn(running.cut());
+            if tokio::time::timeout(Duration::from_secs(SEAL_WAIT_S), stopping).await.is_err() {
+                tracing::warn!("not everything has stopped in time: the broker is sealed all the same");
+            }
             return Err(start_anew_sealed());
         }
     }

@@ -27,6 +27,9 @@ pub const PASSPHRASE_BYTES_MAX: usize = 1024;
 pub const UNSEAL_TRIES_MAX: u32 = 5;
 /// The same in a minute, in the long run: whoever guesses has the cost of each guess on top.
 pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
+/// Longest wait of a sealing for the ledger to take that it was asked for, and then for everything to stop, in
+/// seconds each: keys go, whatever the disk does.
+pub const SEAL_WAIT_S: u64 = 5;
 /// Largest request to unseal, in bytes: room for the shares of a quorum.
 pub const UNSEAL_BYTES_MAX: usize = 16 * 1024;
 /// Most orders that wait for a sealed broker to be unsealed.

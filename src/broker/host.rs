@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 
@@ -8,7 +9,7 @@ use super::desk::Core;
 use super::failure::Failure;
 use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
-use crate::base::limits::{UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
+use crate::base::limits::{SEAL_WAIT_S, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
 use crate::base::{Clock, Entropy, RequestId, Timestamp};
 use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
 use crate::keyring::SlotKey;
@@ -180,14 +181,19 @@ impl HostDesk {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Has the broker let go of every key. It has been recorded when this returns, and nobody is served
-    /// any more; a broker that is sealed already is left so.
+    /// Has the broker let go of every key. It has been recorded when this returns, if it could be in time,
+    /// and keys are about to go; a broker that is sealed already is left so.
     pub async fn seal(&self, by: HostPrincipal) {
         let _turn = self.0.turn.lock().await;
         let Some(core) = self.core() else { return };
         // It takes away: whoever asks for it gets it on a day on which nothing can be recorded, too.
-        if let Err(error) = core.record_sealed(by).await {
-            tracing::error!(%error, %by, "the ledger could not take that the broker was sealed");
+        let wait = Duration::from_secs(SEAL_WAIT_S);
+        match tokio::time::timeout(wait, core.record_sealed(by)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, %by, "the ledger could not take that the broker is sealed")
+            }
+            Err(_) => tracing::error!(%by, "the ledger did not take in time that the broker is sealed"),
         }
         self.enter(Phase::Sealing);
         if self.0.wishes.send(Wish::Seal).await.is_err() {
