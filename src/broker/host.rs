@@ -254,7 +254,7 @@ impl HostDesk {
 impl Core {
     async fn record_sealed(&self, by: HostPrincipal) -> Result<(), CommitError> {
         let event = BrokerSealed { by: by.to_string() };
-        self.store.commit(Change::new(&event)?, ()).await?.redeem();
+        self.store.commit(Change::new(&event)?.taking_away(), ()).await?.redeem();
         Ok(())
     }
 }

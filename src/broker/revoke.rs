@@ -272,10 +272,10 @@ impl Core {
                 .advance(keys::subject(subject));
             if let Word::Operator(operator) = word {
                 change = while_allowed(change, operator);
-                // What an agent does with its own tokens must not use the room up.
-                if what != Revocation::Resume {
-                    change = change.taking_away();
-                }
+            }
+            // What an agent does with its own tokens must not use the room up.
+            if what != Revocation::Resume && !matches!(word, Word::Holder) {
+                change = change.taking_away();
             }
             if matches!(subject, Subject::Operator(_)) {
                 let admins = operators::keys::admins();

@@ -188,6 +188,27 @@ async fn sealing_cuts_every_connection_and_leaves_no_key_in_memory() {
 }
 
 #[test]
+fn a_disk_that_hangs_keeps_no_key_in_memory() {
+    let mut process = Process::init("info");
+    process.load_faults(0);
+    let stall = process.path("stall");
+    process.broker_environment.push(("KEYWARD_TEST_STALL".to_owned(), stall.display().to_string()));
+    process.serve();
+    process.set_up(b"value");
+    let (keys, pid) = (keys(&process), process.pid());
+    fs::write(&stall, "").unwrap();
+    let (exit, said) = verb(&process, &["seal"], b"");
+    assert_eq!((exit, &said["state"]), (Some(0), &"sealed".into()), "{said}");
+    for (name, key) in &keys {
+        assert_eq!(in_memory(pid, key), [""; 0], "{name}");
+    }
+    fs::remove_file(&stall).unwrap();
+    let key = process.path("root.key").display().to_string();
+    assert_eq!(verb(&process, &["unseal", "--key-file", &key], b"").0, Some(0));
+    assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value", "the ledger is whole");
+}
+
+#[test]
 fn whoever_guesses_is_slowed_down_and_what_is_no_guess_is_named() {
     let mut process = Process::init_attended("info", WORDS);
     process.spawn();
