@@ -13,7 +13,7 @@ use crate::support::process::{KEYWARD, Process};
 use crate::support::webhook::{ADMIN_TOKEN, Webhook};
 
 /// The `sh` blocks of a page, in order.
-fn blocks(page: &str) -> Vec<String> {
+pub(crate) fn blocks(page: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
     let parts = text.split("\n```sh\n").skip(1);
     parts.map(|part| part.split("\n```").next().unwrap().to_owned() + "\n").collect()
@@ -21,7 +21,7 @@ fn blocks(page: &str) -> Vec<String> {
 
 /// Runs `script` in `dir` as somebody at a shell would, with `keyward` in the path and nothing of this
 /// machine's own settings.
-fn shell(dir: &Path, script: &str, environment: &[(&str, &str)]) -> Output {
+pub(crate) fn shell(dir: &Path, script: &str, environment: &[(&str, &str)]) -> Output {
     let bin = Path::new(KEYWARD).parent().unwrap().display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
     let mut command = Command::new("bash");
@@ -30,7 +30,7 @@ fn shell(dir: &Path, script: &str, environment: &[(&str, &str)]) -> Output {
     command.env("PATH", path).env("HOME", dir).envs(environment.iter().copied()).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
 }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::guides::{blocks, said, shell};
 use crate::slots::{listed, refused, slot};
+use crate::support::host::until;
 use crate::support::process::{Process, files};
 
 const DEAL: [&str; 5] = ["add", "--shares", "5", "--threshold", "3"];
@@ -201,4 +203,40 @@ fn a_broker_starts_while_a_slot_waits_for_its_shares_and_the_slot_is_confirmed_l
     assert_eq!(slot(&process, &["confirm"], &some).0, Some(0));
     process.serve();
     assert_eq!(slot(&process, &["check", "--by-shares"], &some).0, Some(0), "looking is free");
+}
+
+#[test]
+fn the_root_key_is_split_handed_back_and_used_by_the_page() {
+    let mut process = Process::init("warn");
+    let dir = process.path("");
+    let blocks = blocks("how-to/split-the-root-key.md");
+    let key_file = process.path("root.key").display().to_string();
+    // The page has the default configuration, and people at prompts.
+    let run = |process: &Process, block: usize, redirected: &str| {
+        let line = blocks[block].lines().next().unwrap().replace("/etc/keyward/root.key", &key_file);
+        let of_shares = listed(process).into_iter().find(|(kind, _)| kind == "shares").unwrap_or_default();
+        let line = line.replace(" ID ", &format!(" {} ", of_shares.1));
+        let output = shell(&dir, &format!("{line} --config keyward.toml {redirected}"), &[]);
+        assert!(output.status.success(), "{line}: {}", said(&output));
+        said(&output)
+    };
+    assert!(run(&process, 0, "> dealt").contains("opens nothing until 3 of them are handed back"));
+    shell(&dir, "head -3 dealt > three; tail -3 dealt > others", &[]);
+    assert!(run(&process, 1, "< three").contains("confirmed shares, 3 of 5"));
+    assert!(run(&process, 2, "< others").contains("checked shares, 3 of 5"));
+    fs::remove_file(&key_file).unwrap();
+    assert!(run(&process, 3, "< others").contains("added key-file"));
+    assert_eq!(blocks[3].lines().nth(1), Some("keyward serve"));
+    assert!(run(&process, 4, "> dealt-anew").contains("opens nothing until 3"));
+    shell(&dir, "head -3 dealt-anew > three-anew", &[]);
+    assert!(run(&process, 1, "< three-anew").contains("confirmed shares, 3 of 5"));
+    let check = "keyward slot check --by-shares --config keyward.toml < three";
+    assert!(said(&shell(&dir, check, &[])).contains("error: shares_wrong"));
+
+    let config = fs::read_to_string(process.config()).unwrap();
+    let attended = config.replace(&format!("file = \"{key_file}\""), "attended = true");
+    fs::write(process.config(), attended).unwrap();
+    process.spawn();
+    until(&process.socket(), "sealed");
+    assert!(run(&process, 5, "< three-anew").contains("open"));
 }
