@@ -1,4 +1,7 @@
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -7,15 +10,17 @@ use super::admin::{canonical, cell};
 use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
-use super::identity::{Kind, unusable};
+use super::identity::{Kind, private_dir, unusable, write_private};
 use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRevokeArgs, LoginFormat};
 use crate::base::code;
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId};
+use crate::crypto::sha256;
 
 /// `keyward lease …`
 pub(super) async fn lease(home: &Path, command: &LeaseCommand, console: &Console) -> Result<(), Failure> {
     match command {
         LeaseCommand::Get(args) => get(home, args, console).await,
+        LeaseCommand::Run { capability, life, command } => run(home, capability, *life, command).await,
         LeaseCommand::Renew { id, life } => renew(home, id, *life, console).await,
         LeaseCommand::GiveUp { id, used_by } => give_up(home, id, used_by.as_deref(), console).await,
         LeaseCommand::List { own } => list(home, *own, console).await,
@@ -29,47 +34,93 @@ fn lease_id(text: &str) -> Result<LeaseId, Failure> {
 }
 
 async fn get(home: &Path, args: &LeaseGetArgs, console: &Console) -> Result<(), Failure> {
-    let capability: CapabilityName = canonical(&args.capability)?;
-    let asked = json!({ "capability": capability.as_str(), "life_s": args.life, "fresh": args.fresh });
-    let login = Client::of(home, Kind::Agent).await?.post_json("/v1/leases", &asked).await?.json()?;
-    let ca = login.get("ca").and_then(Value::as_str);
-    if let (Some(path), Some(ca)) = (&args.ca_file, ca) {
+    let login = asked_for(home, &args.capability, args.life, args.fresh).await?;
+    if let (Some(path), Some(ca)) = (&args.ca_file, ca(&login)) {
         std::fs::write(path, ca).map_err(|error| unusable(path, &error))?;
     }
     if console.is_json() {
         console.json(&login);
         return Ok(());
     }
-    let field = |name: &str| cell(login.get(name));
-    let mode = if ca.is_some() { "verify-full" } else { "disable" };
-    let ca_file = args.ca_file.as_ref().filter(|_| ca.is_some()).map(|path| path.display().to_string());
-    let (host, port, database) = (field("host"), field("port"), field("database"));
-    let (username, password) = (field("username"), field("password"));
+    let variables = variables(&login, args.ca_file.as_deref());
     match args.format {
         LoginFormat::Env => {
-            let mut lines = vec![
-                format!("PGHOST={host}"),
-                format!("PGPORT={port}"),
-                format!("PGDATABASE={database}"),
-                format!("PGUSER={username}"),
-                format!("PGPASSWORD={password}"),
-                format!("PGSSLMODE={mode}"),
-            ];
-            lines.extend(ca_file.map(|path| format!("PGSSLROOTCERT={path}")));
-            lines.iter().for_each(|line| console.line(line));
+            variables.iter().for_each(|(name, value)| console.line(&format!("{name}={value}")))
         }
-        LoginFormat::Url => {
-            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            let host = if host.contains(':') { format!("[{host}]") } else { host };
-            let ca = ca_file.map_or_else(String::new, |path| format!("&sslrootcert={}", encoded(&path)));
-            console.line(&format!(
-                "postgresql://{username}:{password}@{host}:{port}/{}?sslmode={mode}{ca}",
-                encoded(&database)
-            ));
-        }
+        LoginFormat::Url => console.line(&url(&login, args.ca_file.as_deref())),
     }
-    console.say(&format!("{} until {}", field("lease"), field("expires_at")));
+    console.say(&format!("{} until {}", cell(login.get("lease")), cell(login.get("expires_at"))));
     Ok(())
+}
+
+/// The answer to a request for a login.
+async fn asked_for(home: &Path, capability: &str, life: Option<u32>, fresh: bool) -> Result<Value, Failure> {
+    let capability: CapabilityName = canonical(capability)?;
+    let asked = json!({ "capability": capability.as_str(), "life_s": life, "fresh": fresh });
+    Client::of(home, Kind::Agent).await?.post_json("/v1/leases", &asked).await?.json()
+}
+
+/// The certificates that the server's is verified against.
+fn ca(login: &Value) -> Option<&str> {
+    login.get("ca").and_then(Value::as_str)
+}
+
+/// How a client is told whether, and by what, it verifies the server.
+fn mode(login: &Value) -> &'static str {
+    if ca(login).is_some() { "verify-full" } else { "disable" }
+}
+
+fn variables(login: &Value, ca_file: Option<&Path>) -> Vec<(&'static str, String)> {
+    let named = [
+        ("PGHOST", "host"),
+        ("PGPORT", "port"),
+        ("PGDATABASE", "database"),
+        ("PGUSER", "username"),
+        ("PGPASSWORD", "password"),
+    ];
+    let mut variables: Vec<_> = named.map(|(name, field)| (name, cell(login.get(field)))).into();
+    variables.push(("PGSSLMODE", mode(login).to_owned()));
+    let ca_file = ca_file.filter(|_| ca(login).is_some());
+    variables.extend(ca_file.map(|path| ("PGSSLROOTCERT", path.display().to_string())));
+    variables
+}
+
+fn url(login: &Value, ca_file: Option<&Path>) -> String {
+    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let field = |name: &str| cell(login.get(name));
+    let (host, database) = (field("host"), encoded(&field("database")));
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let ca_file = ca_file.filter(|_| ca(login).is_some()).map(|path| path.display().to_string());
+    let ca_file = ca_file.map_or_else(String::new, |path| format!("&sslrootcert={}", encoded(&path)));
+    let (username, password, port) = (field("username"), field("password"), field("port"));
+    format!("postgresql://{username}:{password}@{host}:{port}/{database}?sslmode={}{ca_file}", mode(login))
+}
+
+/// Runs a command in this process's place. The login lasts as long as its lease, and the next command gets
+/// the same one.
+async fn run(home: &Path, capability: &str, life: Option<u32>, command: &[OsString]) -> Result<(), Failure> {
+    let (program, rest) = command.split_first().ok_or_else(|| {
+        Failure::usage("there is no command", "`keyward lease run CAPABILITY -- COMMAND ARG…`")
+    })?;
+    let login = asked_for(home, capability, life, false).await?;
+    let ca_file = ca(&login).map(|ca| kept_ca(home, ca)).transpose()?;
+    let error = Command::new(program).args(rest).envs(variables(&login, ca_file.as_deref())).exec();
+    let why = format!("the command cannot be run: {}", error.kind());
+    Err(Failure::new(code::COMMAND_FAILED).because(why))
+}
+
+/// A file with these certificates, the same one each time.
+fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
+    let dir = home.join("server-authorities");
+    let path = dir.join(format!("{}.pem", sha256(ca.as_bytes()).hex()));
+    if !path.exists() {
+        let fresh = path.with_extension(format!("{}.new", std::process::id()));
+        let written = private_dir(&dir)
+            .and_then(|()| write_private(&fresh, ca.as_bytes()))
+            .and_then(|()| std::fs::rename(&fresh, &path));
+        written.map_err(|error| unusable(&path, &error))?;
+    }
+    Ok(path)
 }
 
 async fn renew(home: &Path, id: &str, life: Option<u32>, console: &Console) -> Result<(), Failure> {
@@ -177,11 +228,9 @@ async fn revoke(home: &Path, args: &LeaseRevokeArgs, console: &Console) -> Resul
     if console.is_json() {
         console.json(&ended);
     } else {
-        console.line(&format!(
-            "{} leases end by entry {}",
-            cell(ended.get("leases")),
-            cell(ended.get("seq"))
-        ));
+        let count = ended.get("leases").and_then(Value::as_u64).unwrap_or(0);
+        let noun = if count == 1 { "lease ends" } else { "leases end" };
+        console.line(&format!("{count} {noun} by entry {}", cell(ended.get("seq"))));
     }
     if left.is_empty() || args.no_wait {
         return Ok(());
@@ -219,6 +268,23 @@ fn ids(items: &[Value], is_meant: &dyn Fn(&Value) -> bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_is_spelled_for_who_reads_it() {
+        let login = json!({
+            "host": "::1", "port": 5432, "database": "a/b", "username": "kw_1", "password": "p", "ca": "pem",
+        });
+        let file = Path::new("ca.pem");
+        assert_eq!(
+            url(&login, Some(file)),
+            "postgresql://kw_1:p@[::1]:5432/a%2Fb?sslmode=verify-full&sslrootcert=ca.pem"
+        );
+        let variables = variables(&login, None);
+        assert!(variables.contains(&("PGPORT", "5432".to_owned())), "{variables:?}");
+        assert!(!variables.iter().any(|(name, _)| *name == "PGSSLROOTCERT"), "{variables:?}");
+        let open = json!({ "host": "127.0.0.1", "port": 1, "ca": null });
+        assert!(url(&open, Some(file)).ends_with("?sslmode=disable"));
+    }
 
     #[test]
     fn a_state_is_said_in_a_word_or_some() {

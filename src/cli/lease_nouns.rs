@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -7,6 +8,18 @@ use clap::{Args, Subcommand, ValueEnum};
 pub enum LeaseCommand {
     /// Get a login of one's own that ends by itself: the one that this identity has already, or a new one
     Get(LeaseGetArgs),
+    /// Run a command that logs in by variables that `psql` and libpq read: with the login that this identity has, or a new one
+    Run {
+        /// The capability
+        #[arg(value_name = "CAPABILITY")]
+        capability: String,
+        /// How long the login is to last, in seconds [default: an hour]
+        #[arg(long, value_name = "SECONDS")]
+        life: Option<u32>,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
     /// Have a lease of one's own end later, as far as its capability allows
     Renew {
         /// The lease
@@ -58,7 +71,7 @@ pub struct LeaseGetArgs {
 /// In what form a login is printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LoginFormat {
-    /// Variables that `psql` and libpq read: `env $(keyward lease get …) psql`
+    /// Variables that `psql` and libpq read, a line each
     Env,
     /// A connection string
     Url,

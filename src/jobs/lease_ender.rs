@@ -84,6 +84,10 @@ impl LeaseEnder {
 
     /// Starts a task for each lease that is due and has none yet, as far as there is room.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        if !self.core.store.is_writable() {
+            // No password opens for what is not recorded: until a restart there is nothing to be done.
+            return;
+        }
         for (lease, place) in self.core.leases_due() {
             let mut busy = self.busy();
             let here = busy.values().filter(|other| **other == place).count();

@@ -241,7 +241,7 @@ impl<'a> Logins<'a> {
         let left =
             self.session(ANY_PURPOSE, server, async |client| drop_role(client, login, id).await).await?;
         // A session that did not end in time is one more reason to come again.
-        if left == 0 { Ok(()) } else { Err(Fault::new(Outcome::Unknown, code::UPSTREAM_SLOW)) }
+        if left == 0 { Ok(()) } else { Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_ENDED)) }
     }
 
     /// Shuts a login out and takes what it has in this database away from it.
@@ -257,8 +257,10 @@ impl<'a> Logins<'a> {
         let name = escape_identifier(login);
         client.batch_execute(&format!("ALTER ROLE {name} NOLOGIN CONNECTION LIMIT 0")).await?;
         // Without it an administrator who is no superuser may neither end its sessions nor take over.
-        client.batch_execute(&format!("GRANT {name} TO CURRENT_USER")).await?;
-        client.execute(END_SESSIONS, &[&id]).await?;
+        if !client.query_one(IS_SUPERUSER, &[]).await?.try_get::<_, bool>(0)? {
+            client.batch_execute(&format!("GRANT {name} TO CURRENT_USER")).await?;
+        }
+        end_sessions(client, id).await?;
         self.disown(client, login).await?;
         let others = client.query(OTHER_DATABASES, &[&id]).await?;
         let elsewhere = others.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
@@ -311,15 +313,27 @@ async fn drop_role(client: &Client, login: &str, id: u32) -> Result<i64, Error> 
     let name = escape_identifier(login);
     client.batch_execute(&format!("{BOUNDED};\nDROP ROLE IF EXISTS {name}")).await?;
     // Somebody may have been let in just before it was shut.
-    client.execute(END_SESSIONS, &[&id]).await?;
+    end_sessions(client, id).await?;
     client.query_one("SELECT count(*) FROM pg_stat_activity WHERE usesysid = $1", &[&id]).await?.try_get(0)
 }
+
+/// Tells all of them first, then waits for each: they end at the same time.
+async fn end_sessions(client: &Client, id: u32) -> Result<(), Error> {
+    for wait_ms in [0_i64, SESSION_WAIT_MS] {
+        client.execute(END_SESSIONS, &[&id, &wait_ms]).await?;
+    }
+    Ok(())
+}
+
+/// How long the end of a session is waited for, in milliseconds.
+const SESSION_WAIT_MS: i64 = 2000;
 
 /// No statement works on after the broker has stopped to wait for it.
 const BOUNDED: &str = "SET statement_timeout = '8s'";
 
-/// How long the end of a session is waited for, in milliseconds, is the second argument.
-const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE usesysid = $1 AND pid <> pg_backend_pid()";
+const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE usesysid = $1 AND pid <> pg_backend_pid()";
+
+const IS_SUPERUSER: &str = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
 
 const END_MAKING: &str = "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity \
      WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()";

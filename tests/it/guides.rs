@@ -255,7 +255,7 @@ fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
     let said = said_by(&output);
     assert!(said.contains("live") && said.contains("kw_"), "{said}");
     let said = as_operator(&process, page, 3..4, &[]);
-    assert!(said.contains("1 leases end by entry") && said.contains("nothing there"), "{said}");
+    assert!(said.contains("1 lease ends by entry") && said.contains("nothing there"), "{said}");
     assert_eq!(postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'kw\\_%'"), "0");
 }
 

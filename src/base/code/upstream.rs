@@ -35,8 +35,8 @@ super::codes! {
         "the upstream made a value, and its answer has none where the declaration says, or none that can be kept",
         "look at the declared `answer`; delete the value upstream, `keyward rotation show` lists it as an orphan";
     UPSTREAM_NOT_ENDED "upstream_not_ended" Unavailable:
-        "the upstream said that it ended the old value, and lets it in",
-        "see whether it takes a while; the rotation is tried again by itself";
+        "the upstream said that it ended an old value or a login, and it goes on",
+        "see whether it takes a while; rotations and ends of leases are tried again by themselves";
     UPSTREAM_VALUE "upstream_value" Unavailable:
         "a stored value is not of the form that this upstream needs",
         "`keyward secret put` a value of the form that the driver's reference shows";

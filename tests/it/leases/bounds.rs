@@ -1,5 +1,6 @@
 //! What is refused, at its limit and beyond.
 
+use keyward::base::limits::LEASE_USES_MAX;
 use serde_json::json;
 
 use super::{BY_SUPERUSER, Login, Scene, declared};
@@ -102,4 +103,14 @@ async fn a_capability_that_goes_takes_its_offer_with_it_and_its_logins_end_where
     scene.broker.end_due_leases().await;
     assert!(!scene.lets_in(&login));
     assert_eq!(scene.logins(), "");
+}
+
+#[tokio::test]
+async fn a_login_is_handed_out_so_often_and_then_there_is_another() {
+    let scene = Scene::start().await;
+    let first = scene.lease(&json!({})).await;
+    for _ in 1..LEASE_USES_MAX {
+        assert_eq!(scene.lease(&json!({})).await.id(), first.id());
+    }
+    assert_ne!(scene.lease(&json!({})).await.id(), first.id(), "one beyond");
 }

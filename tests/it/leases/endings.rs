@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{BY_SUPERUSER, Login, Scene, declared};
 use crate::rotation::BYTES;
+use crate::support::postgres::ADMIN_PASSWORD;
 
 #[tokio::test]
 async fn rev_03_whoever_is_revoked_suspended_or_loses_the_capability_loses_the_login_and_its_sessions() {
@@ -209,4 +210,43 @@ async fn a_login_that_the_ledger_has_lost_is_swept_once_its_time_is_over_and_nob
     assert!(scene.lets_in(&login), "a lease that is known lives on");
     let alarms = scene.broker.entries("alarm.stray-login").await;
     assert_eq!(alarms.len(), 1, "{alarms:?}");
+}
+
+#[tokio::test]
+async fn rev_02_a_login_that_is_ended_while_it_is_being_made_is_handed_to_nobody() {
+    let upstream = format!(
+        "{BY_SUPERUSER}\nstatements = [\"SELECT pg_sleep(2)\", \"GRANT pg_read_all_data TO {{login}}\"]"
+    );
+    let scene = Scene::start_with(10, &upstream).await;
+    let ended = async {
+        while scene.listed().await.is_empty() {}
+        scene.end(&json!({ "all": true })).await
+    };
+    let body = json!({});
+    let (asked, ended) = tokio::join!(scene.ask(&body), ended);
+    assert_eq!(ended.json()["leases"], 1, "{}", ended.text());
+    assert_eq!((asked.status, asked.code().as_str()), (409, "lease_ending"), "{}", asked.text());
+    scene.broker.end_due_leases().await;
+    assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_and_what_it_made_all_the_same_is_ended() {
+    let scene = Scene::start().await;
+    // Whoever wants to add a role waits.
+    let lock = "BEGIN; LOCK TABLE pg_authid IN SHARE MODE; SELECT pg_sleep(600)";
+    let mut held = scene.postgres.session("postgres", ADMIN_PASSWORD, lock);
+    while scene.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
+    let refused = scene.ask(&json!({})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_refused"), "{}", refused.text());
+    let failed = scene.broker.entries("lease.failed").await;
+    assert_eq!(
+        failed[0]["event"]["upstream"], "57014",
+        "the server gives up before the broker does: {failed:?}"
+    );
+    scene.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    held.wait().unwrap();
+    scene.broker.end_due_leases().await;
+    assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
+    assert!(scene.lets_in(&scene.lease(&json!({})).await));
 }
