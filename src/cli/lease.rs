@@ -34,7 +34,8 @@ fn lease_id(text: &str) -> Result<LeaseId, Failure> {
 }
 
 async fn get(home: &Path, args: &LeaseGetArgs, console: &Console) -> Result<(), Failure> {
-    let login = asked_for(home, &args.capability, args.life, args.fresh).await?;
+    let asked = json!({ "life_s": args.life, "fresh": args.fresh });
+    let login = asked_for(home, &args.capability, asked).await?;
     if let (Some(path), Some(ca)) = (&args.ca_file, ca(&login)) {
         std::fs::write(path, ca).map_err(|error| unusable(path, &error))?;
     }
@@ -53,10 +54,12 @@ async fn get(home: &Path, args: &LeaseGetArgs, console: &Console) -> Result<(), 
     Ok(())
 }
 
-/// The answer to a request for a login.
-async fn asked_for(home: &Path, capability: &str, life: Option<u32>, fresh: bool) -> Result<Value, Failure> {
+/// The answer to a request for a login of `capability` that says `asked` beside.
+async fn asked_for(home: &Path, capability: &str, mut asked: Value) -> Result<Value, Failure> {
     let capability: CapabilityName = canonical(capability)?;
-    let asked = json!({ "capability": capability.as_str(), "life_s": life, "fresh": fresh });
+    if let Value::Object(fields) = &mut asked {
+        fields.insert("capability".to_owned(), Value::from(capability.as_str()));
+    }
     Client::of(home, Kind::Agent).await?.post_json("/v1/leases", &asked).await?.json()
 }
 
@@ -102,7 +105,7 @@ async fn run(home: &Path, capability: &str, life: Option<u32>, command: &[OsStri
     let (program, rest) = command.split_first().ok_or_else(|| {
         Failure::usage("there is no command", "`keyward lease run CAPABILITY -- COMMAND ARG…`")
     })?;
-    let login = asked_for(home, capability, life, false).await?;
+    let login = asked_for(home, capability, json!({ "life_s": life })).await?;
     let ca_file = ca(&login).map(|ca| kept_ca(home, ca)).transpose()?;
     let error = Command::new(program).args(rest).envs(variables(&login, ca_file.as_deref())).exec();
     let why = format!("the command cannot be run: {}", error.kind());

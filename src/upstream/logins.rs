@@ -1,58 +1,14 @@
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use postgres_protocol::password::scram_sha_256;
-use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error};
 
 use super::driver::{Fault, Outcome, Surroundings};
 use super::generate::random_password;
 use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
-use super::server::{IDENTIFIER_BYTES_MAX, Server, is_name, standard_port};
-use super::target::{TargetError, Tls, refuse};
-use crate::base::limits::{
-    LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX, LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX,
-};
-use crate::base::{SecretName, Timestamp, code};
-use crate::config::without_values;
+use super::logins_target::{LOGIN_FIELD, LoginsTarget};
+use super::server::Server;
+use crate::base::{Timestamp, code};
 use crate::secrets::SecretValue;
-
-/// Where logins are made that end with their leases, and what they may do there, as declared.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoginsTarget {
-    driver: LoginsDriver,
-    host: String,
-    #[serde(default = "standard_port")]
-    port: u16,
-    database: String,
-    ca: Option<String>,
-    #[serde(default)]
-    tls: Tls,
-    /// The role that makes logins and ends them.
-    admin_role: String,
-    /// The secret that is its password.
-    admin_secret: SecretName,
-    /// The roles that a login is a member of.
-    #[serde(default)]
-    member_of: Vec<String>,
-    /// What else is said when a login is made; `{login}` stands for its name.
-    #[serde(default)]
-    statements: Vec<String>,
-    /// Connections of one login at a time.
-    #[serde(default = "usual_connections")]
-    connections: u32,
-    /// Whose what a login made becomes; the administering role's when there is none.
-    heir: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-enum LoginsDriver {
-    #[serde(rename = "postgresql-dynamic")]
-    PostgresqlDynamic,
-}
-
-const fn usual_connections() -> u32 {
-    LEASE_CONNECTIONS
-}
 
 /// A login that is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -63,94 +19,6 @@ pub struct NewLogin<'a> {
     pub password: &'a SecretValue,
     /// Until when it lets in, should nobody end it before.
     pub until: Timestamp,
-}
-
-/// The only field of a statement.
-const LOGIN_FIELD: &str = "{login}";
-
-impl LoginsTarget {
-    /// Reads a declared upstream from its JSON.
-    ///
-    /// # Errors
-    /// [`TargetError`], also when fields contradict each other.
-    pub fn read(json: &str) -> Result<Self, TargetError> {
-        let target: Self = serde_json::from_str(json)
-            .map_err(|error| TargetError::new(without_values(&error.to_string())))?;
-        target.check()?;
-        Ok(target)
-    }
-
-    fn check(&self) -> Result<(), TargetError> {
-        self.server().check()?;
-        is_name(&self.admin_role)?;
-        // These are said within statements. They are quoted there; what would need it is refused all the same.
-        if !self.member_of.iter().chain(&self.heir).all(|name| is_plain(name)) {
-            return refuse(
-                "`member_of` and `heir` name roles of letters, digits, `_`, `-` and `$`, 1 to 63 of them",
-            );
-        }
-        if self.member_of.len() > LEASE_STATEMENTS_MAX || self.statements.len() > LEASE_STATEMENTS_MAX {
-            return refuse("`member_of` and `statements` have at most 32 entries each");
-        }
-        if !(1..=LEASE_CONNECTIONS_MAX).contains(&self.connections) {
-            return refuse("`connections` must be 1 to 1000");
-        }
-        self.statements.iter().try_for_each(|statement| check_statement(statement))
-    }
-
-    /// The secret that administers it.
-    #[must_use]
-    pub const fn administering(&self) -> &SecretName {
-        &self.admin_secret
-    }
-
-    /// What is called, for people.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        self.server().describe()
-    }
-
-    /// What fails together: the same for all that is on one machine.
-    #[must_use]
-    pub fn place(&self) -> String {
-        self.server().place()
-    }
-
-    /// Its host, its port and its database, as clients need them.
-    #[must_use]
-    pub fn address(&self) -> (&str, u16, &str) {
-        (&self.host, self.port, &self.database)
-    }
-
-    /// The certificates, PEM, that a client verifies the server's against; none where there is no TLS.
-    #[must_use]
-    pub fn ca(&self) -> Option<&str> {
-        self.ca.as_deref()
-    }
-
-    fn server(&self) -> Server<'_> {
-        let (tls, ca) = (self.tls, self.ca.as_deref());
-        Server { host: &self.host, port: self.port, database: &self.database, tls, ca }
-    }
-}
-
-fn is_plain(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$');
-    (1..=IDENTIFIER_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
-}
-
-/// One statement, whose only field is the login's name.
-fn check_statement(statement: &str) -> Result<(), TargetError> {
-    if statement.trim().is_empty() || statement.len() > LEASE_STATEMENT_BYTES_MAX {
-        return refuse("a statement has 1 to 2048 bytes");
-    }
-    if statement.contains([';', '\0']) {
-        return refuse("each of `statements` is one statement, without `;`");
-    }
-    if statement.replace(LOGIN_FIELD, "").contains(['{', '}']) {
-        return refuse("a statement has no field but `{login}`");
-    }
-    Ok(())
 }
 
 /// Makes logins and ends them.
@@ -232,16 +100,29 @@ impl<'a> Logins<'a> {
     /// [`Fault`]; it is to be done again then.
     pub async fn end(&self, login: &str) -> Result<(), Fault> {
         let server = self.target.server();
-        let found = self.session(ANY_PURPOSE, server, async |client| self.shut(client, login).await).await?;
-        let Some(Shut { id, elsewhere }) = found else { return Ok(()) };
-        for database in &elsewhere {
-            let server = Server { database, ..server };
-            self.session(ANY_PURPOSE, server, async |client| self.disown(client, login).await).await?;
-        }
-        let left =
-            self.session(ANY_PURPOSE, server, async |client| drop_role(client, login, id).await).await?;
-        // A session that did not end in time is one more reason to come again.
-        if left == 0 { Ok(()) } else { Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_ENDED)) }
+        let shut = self.session(ANY_PURPOSE, server, async |client| {
+            match self.shut(client, login).await? {
+                // Nothing elsewhere: it goes over the connection that there is.
+                Some(shut) if shut.elsewhere.is_empty() => {
+                    Ok(Ended::With { sessions: drop_role(client, login, shut.id).await? })
+                }
+                Some(shut) => Ok(Ended::NotYet(shut)),
+                None => Ok(Ended::With { sessions: 0 }),
+            }
+        });
+        let sessions = match shut.await? {
+            Ended::With { sessions } => sessions,
+            Ended::NotYet(Shut { id, elsewhere }) => {
+                for database in &elsewhere {
+                    let server = Server { database, ..server };
+                    self.session(ANY_PURPOSE, server, async |client| self.disown(client, login).await)
+                        .await?;
+                }
+                self.session(ANY_PURPOSE, server, async |client| drop_role(client, login, id).await).await?
+            }
+        };
+        // One that did not end in time is a reason to come again.
+        if sessions == 0 { Ok(()) } else { Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_ENDED)) }
     }
 
     /// Shuts a login out and takes what it has in this database away from it.
@@ -308,6 +189,14 @@ struct Shut {
     elsewhere: Vec<String>,
 }
 
+/// How far the end of a login came over one connection.
+enum Ended {
+    /// It is gone, with so many sessions left.
+    With { sessions: i64 },
+    /// It is shut.
+    NotYet(Shut),
+}
+
 /// Takes the role away; how many sessions of it are left.
 async fn drop_role(client: &Client, login: &str, id: u32) -> Result<i64, Error> {
     let name = escape_identifier(login);
@@ -349,64 +238,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::guard::Reach;
+    use super::super::logins_target::tests::declared;
     use super::*;
     use crate::base::{Sensitive, SystemClock, SystemEntropy};
-
-    fn declared(more: &str) -> String {
-        format!(
-            r#"{{"driver":"postgresql-dynamic","host":"127.0.0.1","database":"d","tls":"off",
-                "admin_role":"it's \"me\"","admin_secret":"orders-db/admin"{more}}}"#
-        )
-    }
-
-    fn refused(json: &str, says: &str) {
-        let error = LoginsTarget::read(json).unwrap_err().to_string();
-        assert!(error.contains(says), "{error}");
-        assert!(!error.contains("CNRY"), "{error}");
-    }
-
-    fn list(entry: &str, count: usize) -> String {
-        vec![format!("\"{entry}\""); count].join(",")
-    }
-
-    #[test]
-    fn what_is_no_upstream_is_refused_without_its_values() {
-        assert!(LoginsTarget::read(&declared("")).is_ok());
-        refused(r#"{"driver":"CNRY"}"#, "unknown word");
-        refused(&declared(r#","more":1"#), "unknown field");
-        refused(&declared(r#","member_of":["CNRY\"; DROP"]"#), "`member_of`");
-        refused(&declared(r#","heir":"CNRY'""#), "`heir`");
-        refused(&declared(r#","member_of":[""]"#), "`member_of`");
-        refused(&declared(r#","statements":["GRANT x TO {CNRY}"]"#), "no field but");
-        refused(&declared(r#","statements":["GRANT x TO {login}; DROP TABLE CNRY"]"#), "without `;`");
-        refused(&declared(r#","statements":[" "]"#), "1 to 2048");
-        refused(&declared("").replace("127.0.0.1", "db.internal"), "this machine");
-    }
-
-    #[test]
-    fn limits_hold_at_the_edge() {
-        let good = |more: &str| LoginsTarget::read(&declared(more)).unwrap();
-        good(&format!(r#","member_of":[{}]"#, list("a", LEASE_STATEMENTS_MAX)));
-        refused(
-            &declared(&format!(r#","member_of":[{}]"#, list("a", LEASE_STATEMENTS_MAX + 1))),
-            "at most 32",
-        );
-        good(&format!(r#","statements":[{}]"#, list("a", LEASE_STATEMENTS_MAX)));
-        refused(
-            &declared(&format!(r#","statements":[{}]"#, list("a", LEASE_STATEMENTS_MAX + 1))),
-            "at most 32",
-        );
-        good(&format!(r#","statements":["{}"]"#, "a".repeat(LEASE_STATEMENT_BYTES_MAX)));
-        refused(
-            &declared(&format!(r#","statements":["{}"]"#, "a".repeat(LEASE_STATEMENT_BYTES_MAX + 1))),
-            "2048",
-        );
-        good(&format!(r#","connections":{LEASE_CONNECTIONS_MAX}"#));
-        refused(&declared(&format!(r#","connections":{}"#, LEASE_CONNECTIONS_MAX + 1)), "`connections`");
-        refused(&declared(r#","connections":0"#), "`connections`");
-        good(&format!(r#","member_of":["{}"]"#, "a".repeat(63)));
-        refused(&declared(&format!(r#","member_of":["{}"]"#, "a".repeat(64))), "`member_of`");
-    }
 
     #[test]
     fn a_login_is_made_with_a_verifier_a_quoted_name_and_nothing_that_was_not_declared() {

@@ -39,6 +39,10 @@ async fn storm(count: usize) {
             scene.postgres.run();
             failed = 2;
         }
+        // Nobody has more than there may be outstanding, however slow the server is.
+        while scene.listed().await.len() > 500 {
+            scene.broker.end_due_leases().await;
+        }
         scene.broker.clock.advance_s(20);
     }
     assert_eq!(failed, 2, "the server was restarted");
@@ -57,12 +61,12 @@ async fn storm(count: usize) {
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_logins_with_the_server_restarted_in_the_middle_leave_nothing_behind() {
     storm(200).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "five thousand logins: scripts/soak"]
 async fn soak_leases_leave_nothing_behind() {
     storm(5000).await;

@@ -1,0 +1,197 @@
+use serde::{Deserialize, Serialize};
+
+use super::server::{IDENTIFIER_BYTES_MAX, Server, is_name, standard_port};
+use super::target::{TargetError, Tls, refuse};
+use crate::base::SecretName;
+use crate::base::limits::{
+    LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX, LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX,
+};
+use crate::config::without_values;
+
+/// Where logins are made that end with their leases, and what they may do there, as declared.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginsTarget {
+    driver: LoginsDriver,
+    host: String,
+    #[serde(default = "standard_port")]
+    port: u16,
+    database: String,
+    ca: Option<String>,
+    #[serde(default)]
+    tls: Tls,
+    /// The role that makes logins and ends them.
+    pub(super) admin_role: String,
+    /// The secret that is its password.
+    admin_secret: SecretName,
+    /// The roles that a login is a member of.
+    #[serde(default)]
+    pub(super) member_of: Vec<String>,
+    /// What else is said when a login is made; `{login}` stands for its name.
+    #[serde(default)]
+    pub(super) statements: Vec<String>,
+    /// Connections of one login at a time.
+    #[serde(default = "usual_connections")]
+    pub(super) connections: u32,
+    /// Whose what a login made becomes; the administering role's when there is none.
+    pub(super) heir: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+enum LoginsDriver {
+    #[serde(rename = "postgresql-dynamic")]
+    PostgresqlDynamic,
+}
+
+const fn usual_connections() -> u32 {
+    LEASE_CONNECTIONS
+}
+
+/// The only field of a statement.
+pub(super) const LOGIN_FIELD: &str = "{login}";
+
+impl LoginsTarget {
+    /// Reads a declared upstream from its JSON.
+    ///
+    /// # Errors
+    /// [`TargetError`], also when fields contradict each other.
+    pub fn read(json: &str) -> Result<Self, TargetError> {
+        let target: Self = serde_json::from_str(json)
+            .map_err(|error| TargetError::new(without_values(&error.to_string())))?;
+        target.check()?;
+        Ok(target)
+    }
+
+    fn check(&self) -> Result<(), TargetError> {
+        self.server().check()?;
+        is_name(&self.admin_role)?;
+        // These are said within statements. They are quoted there; what would need it is refused all the same.
+        if !self.member_of.iter().chain(&self.heir).all(|name| is_plain(name)) {
+            return refuse(
+                "`member_of` and `heir` name roles of letters, digits, `_`, `-` and `$`, 1 to 63 of them",
+            );
+        }
+        if self.member_of.len() > LEASE_STATEMENTS_MAX || self.statements.len() > LEASE_STATEMENTS_MAX {
+            return refuse("`member_of` and `statements` have at most 32 entries each");
+        }
+        if !(1..=LEASE_CONNECTIONS_MAX).contains(&self.connections) {
+            return refuse("`connections` must be 1 to 1000");
+        }
+        self.statements.iter().try_for_each(|statement| check_statement(statement))
+    }
+
+    /// The secret that administers it.
+    #[must_use]
+    pub const fn administering(&self) -> &SecretName {
+        &self.admin_secret
+    }
+
+    /// What is called, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.server().describe()
+    }
+
+    /// What fails together: the same for all that is on one machine.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.server().place()
+    }
+
+    /// Its host, its port and its database, as clients need them.
+    #[must_use]
+    pub fn address(&self) -> (&str, u16, &str) {
+        (&self.host, self.port, &self.database)
+    }
+
+    /// The certificates, PEM, that a client verifies the server's against; none where there is no TLS.
+    #[must_use]
+    pub fn ca(&self) -> Option<&str> {
+        self.ca.as_deref()
+    }
+
+    pub(super) fn server(&self) -> Server<'_> {
+        let (tls, ca) = (self.tls, self.ca.as_deref());
+        Server { host: &self.host, port: self.port, database: &self.database, tls, ca }
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$');
+    (1..=IDENTIFIER_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// One statement, whose only field is the login's name.
+fn check_statement(statement: &str) -> Result<(), TargetError> {
+    if statement.trim().is_empty() || statement.len() > LEASE_STATEMENT_BYTES_MAX {
+        return refuse("a statement has 1 to 2048 bytes");
+    }
+    if statement.contains([';', '\0']) {
+        return refuse("each of `statements` is one statement, without `;`");
+    }
+    if statement.replace(LOGIN_FIELD, "").contains(['{', '}']) {
+        return refuse("a statement has no field but `{login}`");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn declared(more: &str) -> String {
+        format!(
+            r#"{{"driver":"postgresql-dynamic","host":"127.0.0.1","database":"d","tls":"off",
+                "admin_role":"it's \"me\"","admin_secret":"orders-db/admin"{more}}}"#
+        )
+    }
+
+    fn refused(json: &str, says: &str) {
+        let error = LoginsTarget::read(json).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert!(!error.contains("CNRY"), "{error}");
+    }
+
+    fn list(entry: &str, count: usize) -> String {
+        vec![format!("\"{entry}\""); count].join(",")
+    }
+
+    #[test]
+    fn what_is_no_upstream_is_refused_without_its_values() {
+        assert!(LoginsTarget::read(&declared("")).is_ok());
+        refused(r#"{"driver":"CNRY"}"#, "unknown word");
+        refused(&declared(r#","more":1"#), "unknown field");
+        refused(&declared(r#","member_of":["CNRY\"; DROP"]"#), "`member_of`");
+        refused(&declared(r#","heir":"CNRY'""#), "`heir`");
+        refused(&declared(r#","member_of":[""]"#), "`member_of`");
+        refused(&declared(r#","statements":["GRANT x TO {CNRY}"]"#), "no field but");
+        refused(&declared(r#","statements":["GRANT x TO {login}; DROP TABLE CNRY"]"#), "without `;`");
+        refused(&declared(r#","statements":[" "]"#), "1 to 2048");
+        refused(&declared("").replace("127.0.0.1", "db.internal"), "this machine");
+    }
+
+    #[test]
+    fn limits_hold_at_the_edge() {
+        let good = |more: &str| LoginsTarget::read(&declared(more)).unwrap();
+        good(&format!(r#","member_of":[{}]"#, list("a", LEASE_STATEMENTS_MAX)));
+        refused(
+            &declared(&format!(r#","member_of":[{}]"#, list("a", LEASE_STATEMENTS_MAX + 1))),
+            "at most 32",
+        );
+        good(&format!(r#","statements":[{}]"#, list("a", LEASE_STATEMENTS_MAX)));
+        refused(
+            &declared(&format!(r#","statements":[{}]"#, list("a", LEASE_STATEMENTS_MAX + 1))),
+            "at most 32",
+        );
+        good(&format!(r#","statements":["{}"]"#, "a".repeat(LEASE_STATEMENT_BYTES_MAX)));
+        refused(
+            &declared(&format!(r#","statements":["{}"]"#, "a".repeat(LEASE_STATEMENT_BYTES_MAX + 1))),
+            "2048",
+        );
+        good(&format!(r#","connections":{LEASE_CONNECTIONS_MAX}"#));
+        refused(&declared(&format!(r#","connections":{}"#, LEASE_CONNECTIONS_MAX + 1)), "`connections`");
+        refused(&declared(r#","connections":0"#), "`connections`");
+        good(&format!(r#","member_of":["{}"]"#, "a".repeat(63)));
+        refused(&declared(&format!(r#","member_of":["{}"]"#, "a".repeat(64))), "`member_of`");
+    }
+}
