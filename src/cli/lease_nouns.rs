@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 /// `keyward lease …`
 #[derive(Debug, Subcommand)]
@@ -79,7 +79,7 @@ pub enum LoginFormat {
 
 /// `keyward lease revoke`
 #[derive(Args, Debug)]
-#[group(id = "which", required = true, multiple = false)]
+#[command(group(ArgGroup::new("which").required(true).multiple(false)))]
 pub struct LeaseRevokeArgs {
     /// This lease
     #[arg(value_name = "LEASE", group = "which")]

@@ -45,8 +45,8 @@ fn sec_02_no_password_of_a_lent_login_is_anywhere_but_in_its_holders_hands() {
     let refused = process.run_as("bot", &["lease", "get", "orders.query", "--fresh"], b"");
     assert_eq!(refused.status.code(), Some(10), "{}", String::from_utf8_lossy(&refused.stderr));
     postgres.stop();
-    let away = process.run_as("operator", &["lease", "revoke", "--all", "--no-wait"], b"");
-    said.extend([refused.stdout, refused.stderr, away.stdout, away.stderr].concat());
+    said.extend(process.good(&["lease", "revoke", "--all", "--no-wait"], b""));
+    said.extend([refused.stdout, refused.stderr].concat());
     for args in
         [vec!["audit", "list", "-o", "json"], vec!["lease", "list"], vec!["lease", "list", "-o", "json"]]
     {
