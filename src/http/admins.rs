@@ -1,6 +1,5 @@
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -16,6 +15,7 @@ use super::answers::{
 };
 use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
+use super::front::Front;
 use super::guard::{Operator, operator};
 use super::input::{self, JSON, Wanted, body, id, json, name, parse_json};
 use super::listener::Peer;
@@ -42,14 +42,12 @@ pub fn admin_routes() -> Vec<Route> {
     table().into_iter().map(|(route, _)| route).collect()
 }
 
-/// The admin listener's router.
-pub fn admin_router(desk: AdminDesk) -> Router {
-    let (edge, ids) = (Edge::new("admins", admin_routes(), desk.meters()), desk.clone());
-    build(table())
-        .layer(axum::middleware::from_fn(move |request, next| {
-            Arc::clone(&edge).pass(ids.request_id(), request, next)
-        }))
-        .with_state(desk)
+/// What the admin listener serves.
+#[must_use]
+pub fn admin_router(desk: AdminDesk) -> Front {
+    let own = desk.clone();
+    let edge = Edge::new("admins", admin_routes(), desk.meters(), move || own.request_id());
+    Front::new(edge, build(table()).with_state(desk))
 }
 
 fn table() -> Table<AdminDesk> {

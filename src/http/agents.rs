@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,6 +14,7 @@ use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
 use super::discovery;
 use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
+use super::front::Front;
 use super::input::{Agent, Enrolled, FORM, Renewing, ResourceServer, bearer, body, form, name, parse_form};
 use super::introspection;
 use super::leases;
@@ -34,19 +35,12 @@ pub fn agent_routes() -> Vec<Route> {
     table().into_iter().map(|(route, _)| route).collect()
 }
 
-/// The agent listener's router.
-pub fn agent_router(desk: AgentDesk) -> Router {
-    let (edge, own) = (Edge::new("agents", agent_routes(), desk.meters()), desk.clone());
-    build(table())
-        .layer(axum::middleware::from_fn(move |request: Request, next| {
-            let (edge, own) = (Arc::clone(&edge), own.clone());
-            async move {
-                let is_resource = request.uri().path().starts_with("/v1/secrets/");
-                let response = edge.pass(own.request_id(), request, next).await;
-                if is_resource { discovery::pointed_to(own.issuer(), response) } else { response }
-            }
-        }))
-        .with_state(desk)
+/// What the agent listener serves.
+#[must_use]
+pub fn agent_router(desk: AgentDesk) -> Front {
+    let own = desk.clone();
+    let edge = Edge::new("agents", agent_routes(), desk.meters(), move || own.request_id());
+    Front::new(edge.of_resource(desk.issuer()), build(table()).with_state(desk))
 }
 
 /// The same without limits, names and meters: for the broker to ask itself.

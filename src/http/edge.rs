@@ -1,13 +1,14 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::discovery::pointed_to;
 use super::input::LISTS;
 use super::listener::Peer;
 use super::problem::{Form, Problem};
@@ -41,9 +42,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What every request passes first and every response last, at one listener.
 pub(super) struct Edge {
     listener: &'static str,
-    routes: Vec<Route>,
+    /// By the path as the route table has it, with the methods that it takes.
+    routes: matchit::Router<Vec<Route>>,
     meters: Arc<Meters>,
     under_way: Arc<Semaphore>,
+    /// Names one more request.
+    name: Box<dyn Fn() -> RequestId + Send + Sync>,
+    /// The `iss` of tokens, where the listener is a resource itself.
+    issuer: Option<String>,
 }
 
 /// What a request is called in the log and in the meters: as the route table has it, never as it
@@ -56,24 +62,53 @@ struct Called {
 
 const NO_ROUTE: Called = Called { method: "", route: "(no route)" };
 
+/// What is remembered of a request until its response passes.
+#[derive(Clone, Copy)]
+pub(super) struct Passing {
+    id: RequestId,
+    called: Called,
+    form: Form,
+    is_of_resource: bool,
+}
+
 impl Edge {
-    pub(super) fn new(listener: &'static str, routes: Vec<Route>, meters: Arc<Meters>) -> Arc<Self> {
+    pub(super) fn new(
+        listener: &'static str,
+        table: Vec<Route>,
+        meters: Arc<Meters>,
+        name: impl Fn() -> RequestId + Send + Sync + 'static,
+    ) -> Self {
+        let mut by_path: BTreeMap<&str, Vec<Route>> = BTreeMap::new();
+        for route in table {
+            by_path.entry(route.path).or_default().push(route);
+        }
+        let mut routes = matchit::Router::new();
+        for (path, methods) in by_path {
+            // The router is built from the same table, by the same rules, and does not start with a bad one.
+            drop(routes.insert(path, methods));
+        }
         let under_way = Arc::new(Semaphore::new(REQUESTS_UNDER_WAY_MAX));
-        Arc::new(Self { listener, routes, meters, under_way })
+        Self { listener, routes, meters, under_way, name: Box::new(name), issuer: None }
     }
 
-    /// The passage itself.
-    pub(super) async fn pass(self: Arc<Self>, id: RequestId, mut request: Request, next: Next) -> Response {
-        let called = self.called(&request);
-        request.extensions_mut().insert(id);
-        let form = if request.uri().path().starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
-        let acceptable = acceptable(request.uri(), request.headers())
-            .and_then(|()| may_be_named(request.method(), called.route, request.headers()));
-        let response = match acceptable.and_then(|()| self.taken_on(&request)) {
-            Ok(place) => answer(request, next, place).await,
-            Err(problem) => problem.into_response(),
-        };
-        self.finish(id, response, called, form)
+    /// The same at a listener that is a resource itself, for tokens of `issuer`.
+    pub(super) fn of_resource(self, issuer: &str) -> Self {
+        Self { issuer: Some(issuer.to_owned()), ..self }
+    }
+
+    /// Lets a request pass, with a place among those under way, or says why not.
+    pub(super) fn admit(
+        &self,
+        request: &Request,
+    ) -> (Passing, Result<Option<OwnedSemaphorePermit>, Problem>) {
+        let called = self.called(request);
+        let path = request.uri().path();
+        let form = if path.starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
+        let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
+        let place = acceptable(request.uri(), request.headers())
+            .and_then(|()| may_be_named(request.method(), called.route, request.headers()))
+            .and_then(|()| self.taken_on(request));
+        (Passing { id: (self.name)(), called, form, is_of_resource }, place)
     }
 
     /// A place among the requests under way, for a certificate's holder. Whoever shows none needs none, and so
@@ -92,15 +127,15 @@ impl Edge {
     }
 
     fn called(&self, request: &Request) -> Called {
-        let matched = request.extensions().get::<axum::extract::MatchedPath>();
-        let path = matched.map_or("", axum::extract::MatchedPath::as_str);
         let method = request.method().as_str();
-        let known = self.routes.iter().find(|route| route.path == path && route.method == method);
+        let matched = self.routes.at(request.uri().path()).ok();
+        let known = matched.and_then(|matched| matched.value.iter().find(|route| route.method == method));
         known.map_or(NO_ROUTE, |route| Called { method: route.method, route: route.path })
     }
 
-    fn finish(&self, id: RequestId, mut response: Response, called: Called, form: Form) -> Response {
-        let Called { method, route } = called;
+    /// The response as it goes out.
+    pub(super) fn finish(&self, passing: Passing, mut response: Response) -> Response {
+        let Passing { id, called: Called { method, route }, form, is_of_resource } = passing;
         let mut code = "";
         let mut problem = response.extensions_mut().remove::<Problem>();
         if problem.is_none()
@@ -127,19 +162,11 @@ impl Edge {
         let headers = response.headers_mut();
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        response
+        match &self.issuer {
+            Some(issuer) if is_of_resource => pointed_to(issuer, response),
+            Some(_) | None => response,
+        }
     }
-}
-
-/// The handler runs as a task of its own: a caller that hangs up does not stop a commit halfway, and
-/// a panic costs one request. Its place is given back when the handler has ended.
-async fn answer(request: Request, next: Next, place: Option<OwnedSemaphorePermit>) -> Response {
-    let handled = tokio::spawn(async move {
-        let response = next.run(request).await;
-        drop(place);
-        response
-    });
-    handled.await.unwrap_or_else(|_| Problem::new(code::INTERNAL).into_response())
 }
 
 fn unrouted(status: StatusCode) -> Problem {
@@ -267,7 +294,7 @@ mod tests {
 
     #[test]
     fn no_more_requests_are_taken_on_than_the_limit_and_whoever_is_nobody_takes_no_place() {
-        let edge = Edge::new("agents", Vec::new(), Arc::new(Meters::new(&Latency::new())));
+        let edge = Edge::new("agents", Vec::new(), Arc::new(Meters::new(&Latency::new())), || unreachable!());
         let places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.place().ok().unwrap()).collect();
         let refused = edge.place().err().unwrap();
         assert_eq!(refused.code(), code::OVERLOADED);

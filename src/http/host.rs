@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::handler::Handler;
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::answer;
 use super::edge::Edge;
 use super::enrolment::{identity, request_in};
+use super::front::Front;
 use super::host_listener::HostPeer;
 use super::input::{id, json, name, serial};
 use super::problem::Problem;
@@ -32,13 +32,11 @@ pub fn host_routes() -> Vec<Route> {
 }
 
 /// The router of that socket. It outlives what `meters` of a broker that serves would count.
-pub fn host_router(desk: HostDesk, meters: Arc<Meters>) -> Router {
-    let (edge, ids) = (Edge::new("host", host_routes(), meters), desk.clone());
-    build(table())
-        .layer(axum::middleware::from_fn(move |request, next| {
-            Arc::clone(&edge).pass(ids.request_id(), request, next)
-        }))
-        .with_state(desk)
+#[must_use]
+pub fn host_router(desk: HostDesk, meters: Arc<Meters>) -> Front {
+    let ids = desk.clone();
+    let edge = Edge::new("host", host_routes(), meters, move || ids.request_id());
+    Front::new(edge, build(table()).with_state(desk))
 }
 
 fn table() -> Table<HostDesk> {

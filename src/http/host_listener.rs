@@ -4,10 +4,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::front::Front;
 use super::listener::{Course, back_off, converse};
 use crate::base::limits::HOST_CONNECTIONS_MAX;
 
@@ -19,7 +19,7 @@ pub struct HostPeer {
 }
 
 /// Accepts until it is told to stop, and returns when the last connection has ended.
-pub async fn serve_host(listener: UnixListener, router: Router, mut course: watch::Receiver<Course>) {
+pub async fn serve_host(listener: UnixListener, front: Front, mut course: watch::Receiver<Course>) {
     let places = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
     // Held by every connection, sent nothing through: it closes when the last of them has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
@@ -43,9 +43,9 @@ pub async fn serve_host(listener: UnixListener, router: Router, mut course: watc
             continue;
         };
         let peer = HostPeer { uid: credentials.uid() };
-        let (router, course, open) = (router.clone(), course.clone(), open.clone());
+        let (front, course, open) = (front.clone(), course.clone(), open.clone());
         tokio::spawn(async move {
-            converse(stream, (peer, "host"), router, (course, std::future::pending())).await;
+            converse(stream, (peer, "host"), front, (course, std::future::pending())).await;
             drop((place, open));
         });
     }

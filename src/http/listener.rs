@@ -13,9 +13,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -24,8 +23,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
-use tower::ServiceExt;
+use tower::Service;
 
+use super::aside::Aside;
 use super::stall::Unstalled;
 use crate::base::limits::{
     CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, LINGER_WAIT_S,
@@ -106,11 +106,25 @@ impl Course {
     }
 }
 
+/// What answers a listener's requests.
+pub trait Answers:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// Counts its connections in `level`. Accepts until it is told to stop, and returns when the last connection has ended.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    router: Router,
+    front: impl Answers,
     (caps, standing): (ConnectionCaps, Standing),
     mut course: watch::Receiver<Course>,
     level: Level,
@@ -130,11 +144,11 @@ pub async fn serve(
                     tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
                     continue;
                 };
-                let (acceptor, router, open) = (acceptor.clone(), router.clone(), open.clone());
+                let (acceptor, front, open) = (acceptor.clone(), front.clone(), open.clone());
                 let (course, standing, counted) = (course.clone(), standing.clone(), level.enter());
                 tokio::spawn(async move {
                     if let Some(stream) = handshake(stream, address, &acceptor, course.clone()).await {
-                        connection(stream, address, router, (course, standing)).await;
+                        connection(stream, address, front, (course, standing)).await;
                     }
                     drop((place, open, counted));
                 });
@@ -191,7 +205,7 @@ async fn linger(mut stream: TcpStream) {
 async fn connection(
     stream: TlsStream<TcpStream>,
     address: SocketAddr,
-    router: Router,
+    front: impl Answers,
     (course, standing): (watch::Receiver<Course>, Standing),
 ) {
     let certificate = match stream.get_ref().1.peer_certificates() {
@@ -204,7 +218,7 @@ async fn connection(
     };
     let lost = standing.lost(certificate.clone());
     let peer = Peer { certificate, address };
-    converse(stream, (peer, address.ip()), router, (course, lost)).await;
+    converse(stream, (peer, address.ip()), front, (course, lost)).await;
 }
 
 /// HTTP over `stream` with `peer`, whom the log calls `who`, until either side ends it, the listener stops, or the
@@ -212,44 +226,64 @@ async fn connection(
 pub(super) async fn converse<S, P>(
     stream: S,
     (peer, who): (P, impl fmt::Display),
-    router: Router,
-    (mut course, lost): (watch::Receiver<Course>, impl Future<Output = ()>),
+    front: impl Answers,
+    (mut course, lost): (watch::Receiver<Course>, impl Future<Output = ()> + Send + 'static),
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Clone + Send + Sync + 'static,
 {
+    let mut told = Aside::new(async move {
+        tokio::select! {
+            course = Course::stopped(&mut course) => Told::Stop(course),
+            () = lost => Told::Lost,
+        }
+    });
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        router.clone().oneshot(request.map(Body::new))
+        // Ready whenever it is asked: places under way are the edge's to give.
+        front.clone().call(request.map(Body::new))
     });
-    // More than is taken: up to there, what is too much is refused in our own words by the edge.
+    // More than is taken: up to there, what is too much is refused in our own words by the edge. A request is
+    // carried out whether or not its caller is still there, so that nobody looks for its end meanwhile.
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(HEADER_WAIT_S))
         .max_buf_size(HEADER_BYTES_MAX.saturating_mul(2))
-        .max_headers(HEADERS_READ_MAX);
+        .max_headers(HEADERS_READ_MAX)
+        .half_close(true);
     let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
+        biased;
         served = serving.as_mut() => served,
-        course = Course::stopped(&mut course) => {
+        told = &mut told => {
             serving.as_mut().graceful_shutdown();
-            tokio::time::timeout(course.wait(), serving).await.unwrap_or_else(|_| {
-                tracing::warn!(peer = %who, "a connection is cut: its request had not ended when the listener stopped");
+            let wait = match told {
+                Told::Stop(course) => course.wait(),
+                Told::Lost => {
+                    tracing::info!(peer = %who, "a connection is cut: its holder may not act any more");
+                    // An answer that is under way was decided before, and may be that of this very act.
+                    Duration::from_secs(CUT_WAIT_S)
+                }
+            };
+            tokio::time::timeout(wait, serving).await.unwrap_or_else(|_| {
+                tracing::warn!(peer = %who, "a connection is cut: its request had not ended in time");
                 Ok(())
             })
-        }
-        () = lost => {
-            tracing::info!(peer = %who, "a connection is cut: its holder may not act any more");
-            // An answer that is under way was decided before, and may be that of this very act.
-            serving.as_mut().graceful_shutdown();
-            tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = served {
         tracing::debug!(peer = %who, %error, "a connection ended early");
     }
+}
+
+/// Why a connection is to end.
+enum Told {
+    /// The listener stops.
+    Stop(Course),
+    /// The peer may not stay.
+    Lost,
 }
 
 /// The places under the caps.

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -9,6 +8,7 @@ use super::agents::{Status, document};
 use super::answers::answer;
 use super::documents::Documents;
 use super::edge::Edge;
+use super::front::Front;
 use super::problem::Problem;
 use super::routes::{Route, build};
 use crate::base::{Clock, Entropy, RequestId, code};
@@ -29,14 +29,14 @@ pub struct Sealed {
 
 /// The router of a listener with these routes while the broker is sealed: it lives, has the public
 /// documents as they were last signed, and refuses everything else by the same name.
-pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed) -> Router {
-    let edge = Edge::new(listener, routes.clone(), Arc::clone(&sealed.meters));
+#[must_use]
+pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed) -> Front {
     let (clock, entropy) = (Arc::clone(&sealed.clock), Arc::clone(&sealed.entropy));
+    let name = move || RequestId::mint(clock.now(), &*entropy);
+    let edge = Edge::new(listener, routes.clone(), Arc::clone(&sealed.meters), name);
     let documents = Arc::new(sealed.documents.clone());
     let table = routes.into_iter().map(|route| (route, handled(route, &documents))).collect();
-    build(table).layer(axum::middleware::from_fn(move |request, next| {
-        Arc::clone(&edge).pass(RequestId::mint(clock.now(), &*entropy), request, next)
-    }))
+    Front::new(edge, build(table))
 }
 
 fn handled(route: Route, documents: &Arc<Documents>) -> MethodRouter {

@@ -65,6 +65,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ipnet", &["base"]),
     ("jiff", &["base", "rotation"]),
     ("jsonwebtoken", &["token"]),
+    ("matchit", &["http"]),
     ("memchr", &["cli"]),
     ("mimalloc", &["telemetry"]),
     ("pem", &["pki"]),

@@ -1,0 +1,171 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use axum::response::IntoResponse;
+use tokio::sync::OwnedSemaphorePermit;
+use tower::{Service, ServiceExt};
+
+use super::edge::{Edge, Passing};
+use super::problem::Problem;
+use crate::base::code;
+
+/// A listener's routes, behind its edge.
+#[derive(Clone)]
+pub struct Front {
+    edge: Arc<Edge>,
+    routes: Router,
+}
+
+impl Front {
+    pub(super) fn new(edge: Edge, routes: Router) -> Self {
+        Self { edge: Arc::new(edge), routes }
+    }
+}
+
+impl Service<Request<Body>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        let (passing, place) = self.edge.admit(&request);
+        let stage = match place {
+            Ok(place) => Stage::UnderWay(Onward::new(carry_out(self.routes.clone(), request, place))),
+            Err(problem) => Stage::Refused(Some(problem)),
+        };
+        Answering { edge: Arc::clone(&self.edge), passing, stage }
+    }
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Front")
+    }
+}
+
+/// A request's way to its response.
+pub struct Answering {
+    edge: Arc<Edge>,
+    passing: Passing,
+    stage: Stage,
+}
+
+enum Stage {
+    Refused(Option<Problem>),
+    UnderWay(Onward),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match &mut self.stage {
+            Stage::Refused(problem) => problem.take().map(IntoResponse::into_response),
+            Stage::UnderWay(onward) => ready!(Pin::new(onward).poll(cx)),
+        };
+        let response = response.unwrap_or_else(|| Problem::new(code::INTERNAL).into_response());
+        Poll::Ready(Ok(self.edge.finish(self.passing, response)))
+    }
+}
+
+impl fmt::Debug for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answering")
+    }
+}
+
+/// The place is given back when the handler has ended.
+async fn carry_out(
+    routes: Router,
+    request: Request<Body>,
+    place: Option<OwnedSemaphorePermit>,
+) -> Response<Body> {
+    let response = routes.oneshot(request).await.unwrap_or_else(|never| match never {});
+    drop(place);
+    response
+}
+
+/// A handler under way. A caller that hangs up does not stop a commit halfway: what is not ended then goes on
+/// as a task of its own. A panic costs one request: it ends in nothing.
+struct Onward(Option<Handler>);
+
+type Handler = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+impl Onward {
+    fn new(handler: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
+        Self(Some(Box::pin(handler)))
+    }
+}
+
+impl Future for Onward {
+    type Output = Option<Response<Body>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(handler) = self.0.as_mut() else { return Poll::Ready(None) };
+        // Never polled again after a panic, so that nobody sees what it left behind.
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
+        let response = match polled {
+            Ok(polled) => Some(ready!(polled)),
+            Err(_) => None,
+        };
+        self.0 = None;
+        Poll::Ready(response)
+    }
+}
+
+impl Drop for Onward {
+    fn drop(&mut self) {
+        if let (Some(handler), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(handler);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn api_05_a_handler_ends_although_its_caller_has_gone() {
+        let (go, told) = oneshot::channel::<()>();
+        let (done, ended) = oneshot::channel();
+        let mut onward = Onward::new(async move {
+            told.await.unwrap();
+            done.send(()).unwrap();
+            Response::new(Body::empty())
+        });
+        poll_fn(|cx| {
+            assert!(Pin::new(&mut onward).poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        drop(onward);
+        go.send(()).unwrap();
+        ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_costs_its_own_request() {
+        let broken = Onward::new(async { panic!("on purpose") });
+        assert!(broken.await.is_none());
+        let mut whole = Onward::new(async { Response::new(Body::empty()) });
+        assert!((&mut whole).await.is_some());
+        assert!((&mut whole).await.is_none(), "once");
+        drop(Onward::new(pending()));
+    }
+}
