@@ -1,9 +1,18 @@
+use std::cell::RefCell;
 use std::fmt;
+
+use zeroize::Zeroize;
 
 /// Gives unpredictable bytes. Handed in wherever chance is needed, so that tests own it.
 pub trait Entropy: Send + Sync + fmt::Debug {
-    /// Fills `out` with bytes nobody can predict.
+    /// Fills `out` with bytes nobody can predict: for keys, nonces and secrets.
     fn fill(&self, out: &mut [u8]);
+
+    /// The same for names and salts, of which every request needs some and which are written down in clear: they
+    /// may have been drawn a little ahead.
+    fn fill_plain(&self, out: &mut [u8]) {
+        self.fill(out);
+    }
 }
 
 impl dyn Entropy + '_ {
@@ -12,6 +21,14 @@ impl dyn Entropy + '_ {
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];
         self.fill(&mut out);
+        out
+    }
+
+    /// `N` of those for names and salts.
+    #[must_use]
+    pub fn plain_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut out = [0; N];
+        self.fill_plain(&mut out);
         out
     }
 }
@@ -28,5 +45,67 @@ impl Entropy for SystemEntropy {
         if getrandom::fill(out).is_err() {
             std::process::abort();
         }
+    }
+
+    fn fill_plain(&self, out: &mut [u8]) {
+        AHEAD.with_borrow_mut(|ahead| ahead.take(out, |bytes| self.fill(bytes)));
+    }
+}
+
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { bytes: [0; AHEAD_BYTES], left: 0 }) };
+}
+
+/// Asked for at once: some ten requests' worth.
+const AHEAD_BYTES: usize = 1024;
+
+/// Bytes that nobody has been given yet. What was given is wiped.
+struct Ahead {
+    bytes: [u8; AHEAD_BYTES],
+    left: usize,
+}
+
+impl Ahead {
+    fn take(&mut self, out: &mut [u8], draw: impl Fn(&mut [u8])) {
+        if out.len() > AHEAD_BYTES {
+            return draw(out);
+        }
+        if out.len() > self.left {
+            draw(&mut self.bytes);
+            self.left = AHEAD_BYTES;
+        }
+        let end = self.left;
+        self.left = end.saturating_sub(out.len());
+        if let Some(given) = self.bytes.get_mut(self.left..end) {
+            out.copy_from_slice(given);
+            given.zeroize();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_was_drawn_ahead_is_given_twice() {
+        let entropy: &dyn Entropy = &SystemEntropy;
+        let names: BTreeSet<[u8; 10]> = (0..1000).map(|_| entropy.plain_bytes()).collect();
+        assert_eq!(names.len(), 1000);
+        let large: [u8; AHEAD_BYTES + 1] = entropy.plain_bytes();
+        assert!(large.iter().any(|byte| *byte != 0));
+    }
+
+    #[test]
+    fn what_was_given_is_wiped() {
+        let mut ahead = Ahead { bytes: [0; AHEAD_BYTES], left: 0 };
+        let mut out = [0; 32];
+        ahead.take(&mut out, |bytes| bytes.fill(7));
+        assert_eq!(out, [7; 32]);
+        assert_eq!(ahead.left, AHEAD_BYTES - 32);
+        let (left, given) = ahead.bytes.split_at(ahead.left);
+        assert!(left.iter().all(|byte| *byte == 7) && given.iter().all(|byte| *byte == 0));
     }
 }

@@ -227,7 +227,7 @@ impl Writer {
                 self.generations.advance(*key, seq);
             }
             let Waiting { draft: Draft { kind, event, delta, .. }, reply } = waiting;
-            let salt = self.options.entropy.bytes();
+            let salt = self.options.entropy.plain_bytes();
             let entry = Entry { seq, time, kind, salt, event, sealed: Vec::new() };
             accepted.push(Accepted { reply, entry, delta, offset: 0, size: 0 });
         }
