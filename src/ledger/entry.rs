@@ -12,8 +12,8 @@ pub struct Kind(pub u16);
 
 /// One thing an append can rely on or advance: an opaque 128-bit name.
 ///
-/// Made by hashing, so that names of any length fit. Two names that collide can only cause a
-/// needless [`AppendError::Conflict`](super::AppendError::Conflict), never a missed one.
+/// Names of any length are hashed, ids are masked. Two that collide can only cause a needless
+/// [`AppendError::Conflict`](super::AppendError::Conflict), never a missed one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Key([u8; 16]);
 
@@ -25,6 +25,17 @@ impl Key {
         let mut key = [0; 16];
         for (to, from) in key.iter_mut().zip(digest.as_bytes()) {
             *to = *from;
+        }
+        Self(key)
+    }
+
+    /// The key of the `noun` with this id: the id masked by the noun, because ids are as long as keys and differ
+    /// already. Two nouns that begin alike for 16 bytes would share their keys.
+    #[must_use]
+    pub fn of_id(noun: &str, id: &[u8; 16]) -> Self {
+        let mut key = *id;
+        for (byte, mask) in key.iter_mut().zip(noun.bytes().cycle()) {
+            *byte ^= mask;
         }
         Self(key)
     }
@@ -159,5 +170,19 @@ pub trait Follower: Send {
 impl fmt::Debug for dyn Follower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Follower")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_ids_are_apart_by_noun_and_by_id() {
+        let nouns = ["agent", "certificate", "revocation-agent", "revocation-instance", "revocation-token"];
+        let ids = [[0; 16], [1; 16], *b"0123456789abcdef"];
+        let all = nouns.iter().flat_map(|noun| ids.map(|id| Key::of_id(noun, &id)));
+        let distinct: std::collections::BTreeSet<Key> = all.collect();
+        assert_eq!(distinct.len(), nouns.len() * ids.len());
     }
 }

@@ -179,7 +179,10 @@ pub struct Registry {
     declarations: Arc<Declarations>,
     owners: Owners,
     agents: HashMap<AgentId, Agent>,
+    /// By name in order, to tell who there is.
     names: BTreeMap<AgentName, AgentId>,
+    /// The same, to find one of many at once.
+    named: HashMap<AgentName, AgentId>,
     codes: HashMap<CodeId, Code>,
     /// The ends of the codes, the earliest first; those of codes that are gone may linger.
     code_ends: BTreeSet<(Timestamp, CodeId)>,
@@ -201,7 +204,7 @@ impl Registry {
     /// The agent of this name.
     #[must_use]
     pub fn agent_named(&self, name: &AgentName) -> Option<&Agent> {
-        self.names.get(name).and_then(|id| self.agents.get(id))
+        self.named.get(name).and_then(|id| self.agents.get(id))
     }
 
     /// The agent of this id.
@@ -318,6 +321,7 @@ impl Registry {
 
     fn put_agent(&mut self, id: AgentId, spec: &AgentSpec) {
         self.names.insert(spec.name.clone(), id);
+        self.named.insert(spec.name.clone(), id);
         let agent = self.agents.entry(id).or_insert_with(|| Agent {
             id,
             name: spec.name.clone(),
@@ -333,6 +337,7 @@ impl Registry {
     fn remove_agent(&mut self, id: AgentId) {
         if let Some(agent) = self.agents.remove(&id) {
             self.names.remove(&agent.name);
+            self.named.remove(&agent.name);
             self.owners.set(Owned::Agent(agent.name), None);
         }
         self.codes.retain(|_, code| code.agent != id);
@@ -400,7 +405,7 @@ pub mod keys {
     /// What is declared of this agent, and that it exists.
     #[must_use]
     pub fn agent(id: AgentId) -> Key {
-        Key::of("agent", id.as_bytes())
+        Key::of_id("agent", id.as_bytes())
     }
 
     /// Which agents there are.
@@ -418,24 +423,24 @@ pub mod keys {
     /// How many instances this agent has.
     #[must_use]
     pub fn instances(id: AgentId) -> Key {
-        Key::of("agent-instances", id.as_bytes())
+        Key::of_id("agent-instances", id.as_bytes())
     }
 
     /// Whether this code is still to be redeemed.
     #[must_use]
     pub fn code(id: CodeId) -> Key {
-        Key::of("code", id.as_bytes())
+        Key::of_id("code", id.as_bytes())
     }
 
     /// Which certificates this instance holds, and whether they have been signed.
     #[must_use]
     pub fn certificate(id: InstanceId) -> Key {
-        Key::of("certificate", id.as_bytes())
+        Key::of_id("certificate", id.as_bytes())
     }
 
     /// Whether a second use of this code has been reported.
     #[must_use]
     pub fn code_alarm(id: CodeId) -> Key {
-        Key::of("code-alarm", id.as_bytes())
+        Key::of_id("code-alarm", id.as_bytes())
     }
 }

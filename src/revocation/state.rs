@@ -165,10 +165,10 @@ pub mod keys {
     #[must_use]
     pub fn subject(subject: Subject) -> Key {
         match subject {
-            Subject::Agent(id) => Key::of("revocation-agent", id.as_bytes()),
-            Subject::Instance(id) => Key::of("revocation-instance", id.as_bytes()),
-            Subject::Token(id) => Key::of("revocation-token", id.as_bytes()),
-            Subject::Operator(id) => Key::of("revocation-operator", id.as_bytes()),
+            Subject::Agent(id) => Key::of_id("revocation-agent", id.as_bytes()),
+            Subject::Instance(id) => Key::of_id("revocation-instance", id.as_bytes()),
+            Subject::Token(id) => Key::of_id("revocation-token", id.as_bytes()),
+            Subject::Operator(id) => Key::of_id("revocation-operator", id.as_bytes()),
         }
     }
 }
