@@ -2,22 +2,14 @@
 
 use std::fmt;
 
-use data_encoding::{BASE32_DNSSEC, BASE32_NOPAD_VISUAL, BASE64, BASE64URL_NOPAD, Encoding, HEXLOWER};
+use data_encoding::{BASE32_DNSSEC, BASE32_NOPAD_VISUAL, BASE64, BASE64URL_NOPAD, HEXLOWER};
+use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
-
-// What writes itself later borrows its encoding.
-static HEX: Encoding = HEXLOWER;
-static BASE32: Encoding = BASE32_DNSSEC;
 
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(bytes)
-}
-
-/// The same, written where it is wanted.
-pub fn hex_text(bytes: &[u8]) -> impl fmt::Display {
-    HEX.encode_display(bytes)
 }
 
 /// Bytes of lower-case hexadecimal; `None` for anything else.
@@ -61,11 +53,6 @@ pub fn base32(bytes: &[u8]) -> String {
     BASE32_DNSSEC.encode(bytes)
 }
 
-/// The same, written where it is wanted.
-pub fn base32_text(bytes: &[u8]) -> impl fmt::Display {
-    BASE32.encode_display(bytes)
-}
-
 /// Bytes of lower-case unpadded base32; `None` for anything else, upper case included.
 #[must_use]
 pub fn from_base32(text: &str) -> Option<Vec<u8>> {
@@ -99,6 +86,65 @@ pub fn from_handwritten(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 const GROUP: usize = 4;
 
+/// Text of at most `N` bytes, kept where it is made: what every request writes several times needs no memory
+/// of its own. What does not fit is left out.
+#[derive(Clone, Copy)]
+pub struct ShortText<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> ShortText<N> {
+    /// Starts with `text`.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let mut short = Self { bytes: [0; N], len: 0 };
+        short.append(text.len(), |place| place.copy_from_slice(text.as_bytes()));
+        short
+    }
+
+    /// Adds lower-case hexadecimal.
+    #[must_use]
+    pub fn hex(mut self, bytes: &[u8]) -> Self {
+        self.append(HEXLOWER.encode_len(bytes.len()), |place| HEXLOWER.encode_mut(bytes, place));
+        self
+    }
+
+    /// Adds base32, as [`base32`] writes it.
+    #[must_use]
+    pub fn base32(mut self, bytes: &[u8]) -> Self {
+        self.append(BASE32_DNSSEC.encode_len(bytes.len()), |place| BASE32_DNSSEC.encode_mut(bytes, place));
+        self
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let written = self.bytes.get(..self.len).unwrap_or_default();
+        std::str::from_utf8(written).unwrap_or_default()
+    }
+
+    fn append(&mut self, len: usize, write: impl FnOnce(&mut [u8])) {
+        let end = self.len.saturating_add(len);
+        if let Some(place) = self.bytes.get_mut(self.len..end) {
+            write(place);
+            self.len = end;
+        }
+    }
+}
+
+impl<const N: usize> fmt::Debug for ShortText<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl<const N: usize> Serialize for ShortText<N> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +155,15 @@ mod tests {
         assert_eq!(from_hex(&hex(&bytes)).as_deref(), Some(&bytes[..]));
         assert_eq!(from_base64url(&base64url(&bytes)).as_deref(), Some(&bytes[..]));
         assert_eq!(from_base32(&base32(&bytes)).as_deref(), Some(&bytes[..]));
+    }
+
+    #[test]
+    fn short_text_says_the_same_and_leaves_out_what_does_not_fit() {
+        let bytes = [0, 1, 2, 250, 255];
+        assert_eq!(ShortText::<10>::new("").hex(&bytes).as_str(), hex(&bytes));
+        assert_eq!(ShortText::<9>::new("").hex(&bytes).as_str(), "");
+        assert_eq!(ShortText::<40>::new("a_").base32(&bytes).as_str(), format!("a_{}", base32(&bytes)));
+        assert_eq!(ShortText::<2>::new("abc").as_str(), "");
     }
 
     #[test]

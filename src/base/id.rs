@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use super::clock::Timestamp;
-use super::encoding::{base32_text, from_base32};
+use super::encoding::{ShortText, from_base32};
 use super::entropy::Entropy;
 
 /// The text is not an id of the kind that was asked for.
@@ -17,7 +17,7 @@ pub struct IdError {
 
 fn mint(now: Timestamp, entropy: &dyn Entropy) -> Uuid {
     let ms = u64::try_from(now.ms()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(ms, &entropy.bytes::<10>()).into_uuid()
+    uuid::Builder::from_unix_timestamp_millis(ms, &entropy.plain_bytes::<10>()).into_uuid()
 }
 
 fn parse(prefix: &'static str, text: &str) -> Result<Uuid, IdError> {
@@ -26,6 +26,9 @@ fn parse(prefix: &'static str, text: &str) -> Result<Uuid, IdError> {
     let bytes = from_base32(tail).ok_or(wrong)?;
     Uuid::from_slice(&bytes).map_err(|_| wrong)
 }
+
+/// A prefix of at most six letters, an underscore, and 16 bytes in base32.
+const ID_BYTES_MAX: usize = 33;
 
 macro_rules! typed_ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
@@ -52,6 +55,10 @@ macro_rules! typed_ids {
                 Timestamp::from_ms(i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX))
             }
 
+            fn text(&self) -> ShortText<ID_BYTES_MAX> {
+                ShortText::new(concat!($prefix, "_")).base32(self.0.as_bytes())
+            }
+
             /// The id's 16 bytes, for associated data and keys.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
@@ -67,7 +74,7 @@ macro_rules! typed_ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{}", $prefix, base32_text(self.0.as_bytes()))
+                f.write_str(self.text().as_str())
             }
         }
 
@@ -82,7 +89,7 @@ macro_rules! typed_ids {
         /// Text for people, 16 bytes for the ledger's compact form.
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                if to.is_human_readable() { to.collect_str(self) } else { self.0.as_bytes().serialize(to) }
+                if to.is_human_readable() { self.text().serialize(to) } else { self.0.as_bytes().serialize(to) }
             }
         }
 

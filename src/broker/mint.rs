@@ -118,13 +118,13 @@ fn record(
         capabilities: mint.capabilities().iter().map(|(name, _)| name).collect(),
         audience: mint.audience(),
         expires_at: now.plus_s(i64::from(mint.life_s())).to_string(),
-        certificate: principal.thumbprint().hex(),
+        certificate: principal.thumbprint().in_hex(),
         decision: basis.decision,
         outcome,
         constrained: mint.constrained(),
-        snapshot: basis.snapshot.hex(),
+        snapshot: basis.snapshot.in_hex(),
         rules: &basis.rules,
-        request: basis.request.hex(),
+        request: basis.request.in_hex(),
     };
     let names = mint.capabilities().iter().map(|(name, _)| name);
     let change = relying(Change::new(&event)?, principal, names);
@@ -152,7 +152,7 @@ fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Chan
         token,
         minted,
         decision: basis.decision,
-        snapshot: basis.snapshot.hex(),
+        snapshot: basis.snapshot.in_hex(),
     };
     let names = mint.capabilities().iter().map(|(name, _)| name);
     Ok(relying(Change::new(&event)?, principal, names))
@@ -199,9 +199,9 @@ impl Core {
                 action,
                 decision: *decision,
                 code: denial.code.as_str(),
-                snapshot: snapshot.hex(),
+                snapshot: snapshot.in_hex(),
                 rules,
-                request: request.hex(),
+                request: request.in_hex(),
                 unrecorded,
             };
             self.record_refusal(&event).await;

@@ -79,9 +79,9 @@ impl AgentDesk {
                 secret: name,
                 version,
                 decision,
-                snapshot: basis.snapshot.hex(),
-                rules: basis.rules.clone(),
-                request: basis.request.hex(),
+                snapshot: basis.snapshot.in_hex(),
+                rules: &basis.rules,
+                request: basis.request.in_hex(),
             };
             let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
                 .rely(keys::secret(name), principal.as_of())

@@ -4,7 +4,10 @@ use aws_lc_rs::{constant_time, digest, hmac};
 use serde::{Deserialize, Serialize};
 
 use crate::base::Sensitive;
-use crate::base::encoding::{base64url, hex, hex_text};
+use crate::base::encoding::{ShortText, base64url, hex};
+
+/// A digest in lower-case hexadecimal.
+pub type HexText = ShortText<64>;
 
 /// 32 bytes of SHA-256 or HMAC-SHA256. Public: what is secret is never an unkeyed digest.
 #[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -30,6 +33,12 @@ impl Digest {
         hex(&self.0)
     }
 
+    /// The same, to be written somewhere at once.
+    #[must_use]
+    pub fn in_hex(&self) -> HexText {
+        ShortText::new("").hex(&self.0)
+    }
+
     /// Unpadded base64url, 43 characters: the form of `x5t#S256`.
     #[must_use]
     pub fn base64url(&self) -> String {
@@ -39,13 +48,13 @@ impl Digest {
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&hex_text(&self.0), f)
+        f.write_str(self.in_hex().as_str())
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&hex_text(&self.0), f)
+        f.write_str(self.in_hex().as_str())
     }
 }
 

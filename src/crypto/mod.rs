@@ -14,7 +14,7 @@ mod stretch;
 
 pub use aead::{Aad, AeadKey, KeyId, OpenError, SEAL_OVERHEAD_BYTES, sealed_by};
 pub use derive::derive_key;
-pub use digest::{Digest, MacKey, Sha256Stream, matches, sha256, sha256_parts};
+pub use digest::{Digest, HexText, MacKey, Sha256Stream, matches, sha256, sha256_parts};
 pub use note::{Ed25519Key, verify_ed25519};
 pub use shamir::{combine, split};
 pub use signing::{EcdsaKey, KeyError, SignatureForm};

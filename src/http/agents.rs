@@ -25,7 +25,7 @@ use super::routes::{Caller, Route, Table, build, route};
 use crate::base::SecretName;
 use crate::base::code;
 use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
-use crate::base::{Audience, CapabilityName, NameError};
+use crate::base::{Audience, CapabilityName, DecisionId, NameError, TokenId};
 use crate::broker::{AgentDesk, MintInput};
 use crate::pki::authorities_pem;
 
@@ -154,8 +154,10 @@ pub(super) struct TokenAnswer<'a> {
     token_type: &'static str,
     expires_in: u32,
     scope: &'a str,
-    token_id: String,
-    decision_id: String,
+    #[schemars(with = "String")]
+    token_id: TokenId,
+    #[schemars(with = "String")]
+    decision_id: DecisionId,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     constrained: &'a [String],
 }
@@ -177,7 +179,7 @@ async fn mint(
     let body = body(request, FORM, BODY_BYTES_MAX).await?;
     let once = agent.once(&desk, body.expose());
     let fields = parse_form(&body)?;
-    match fields.get("grant_type").map(String::as_str) {
+    match fields.get("grant_type").map(AsRef::as_ref) {
         Some("client_credentials") => {}
         Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
         None => return Err(Problem::new(code::GRANT_TYPE_ABSENT)),
@@ -209,8 +211,8 @@ async fn mint(
             token_type: "Bearer",
             expires_in: minted.life_s,
             scope: &minted.scope,
-            token_id: minted.id.to_string(),
-            decision_id: minted.decision.to_string(),
+            token_id: minted.id,
+            decision_id: minted.decision,
             constrained: &minted.constrained,
         },
     ))

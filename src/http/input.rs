@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -213,11 +214,16 @@ fn fault(error: &serde_json::Error) -> String {
 /// Reads a form body whose fields come at most once each. Fields that nobody asked for are left
 /// to lie, as OAuth wants it (RFC 6749 §3.2).
 pub(super) async fn form(request: Request, limit: usize) -> Result<BTreeMap<String, String>, Problem> {
-    parse_form(&body(request, FORM, limit).await?)
+    let body = body(request, FORM, limit).await?;
+    let fields = parse_form(&body)?;
+    Ok(fields.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
 }
 
+/// The fields of a form, borrowed from its body as far as they stand there.
+pub(super) type Fields<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+
 /// Parses a form body, likewise.
-pub(super) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<BTreeMap<String, String>, Problem> {
+pub(super) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<Fields<'_>, Problem> {
     if std::str::from_utf8(body.expose()).is_err() {
         return Err(Problem::new(code::FORM_INVALID));
     }
@@ -226,7 +232,7 @@ pub(super) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<BTreeMap<String, S
         if fields.len() >= FORM_FIELDS_MAX {
             return Err(Problem::new(code::FORM_TOO_MANY_FIELDS));
         }
-        if fields.insert(name.into_owned(), value.into_owned()).is_some() {
+        if fields.insert(name, value).is_some() {
             return Err(Problem::new(code::FORM_REPEATED));
         }
     }

@@ -187,9 +187,9 @@ impl Issuer {
         let principal = mint.principal();
         let names: Vec<&str> = mint.capabilities().iter().map(|(name, _)| name.as_str()).collect();
         let scope = names.join(" ");
-        let detail = |(name, access): &(_, Access)| AuthorizationDetail {
+        let detail = |(name, access): &(CapabilityName, Access)| AuthorizationDetail {
             kind: DetailType::Capability,
-            capability: format!("{name}", name = name as &CapabilityName),
+            capability: CapabilityName::as_str(name).to_owned(),
             access: access.as_str().to_owned(),
         };
         let spiffe = principal.spiffe().to_string();

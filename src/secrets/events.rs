@@ -3,6 +3,7 @@ use serde::Serialize;
 use crate::base::{
     AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, SecretId, SecretName, TokenId,
 };
+use crate::crypto::HexText;
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -45,11 +46,11 @@ pub struct SecretRevealed<'a> {
     /// The decision that allowed it.
     pub decision: DecisionId,
     /// The policy snapshot it was decided on, in hex.
-    pub snapshot: String,
+    pub snapshot: HexText,
     /// The rules that determined it.
-    pub rules: Vec<String>,
+    pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
-    pub request: String,
+    pub request: HexText,
 }
 
 impl Event for SecretRevealed<'_> {

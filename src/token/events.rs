@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use crate::base::{AgentName, Audience, CapabilityName, DecisionId, InstanceId, TokenId};
+use crate::crypto::HexText;
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -20,7 +21,7 @@ pub struct TokenMinted<'a> {
     /// When it ends.
     pub expires_at: String,
     /// The certificate it is bound to: SHA-256 in hex.
-    pub certificate: String,
+    pub certificate: HexText,
     /// The decision that allowed it.
     pub decision: DecisionId,
     /// `allow` or `constrain`.
@@ -29,11 +30,11 @@ pub struct TokenMinted<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub constrained: &'a [String],
     /// The policy snapshot it was decided on, in hex.
-    pub snapshot: String,
+    pub snapshot: HexText,
     /// The rules that determined it.
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
-    pub request: String,
+    pub request: HexText,
 }
 
 impl Event for TokenMinted<'_> {
@@ -55,11 +56,11 @@ pub struct TokenDenied<'a> {
     /// Its stable code.
     pub code: &'static str,
     /// The policy snapshot it was decided on, in hex.
-    pub snapshot: String,
+    pub snapshot: HexText,
     /// The rules that determined it.
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
-    pub request: String,
+    pub request: HexText,
     /// Earlier denials of the same agent that got no entry of their own.
     pub unrecorded: u64,
 }
@@ -104,7 +105,7 @@ pub struct TokenRepeated<'a> {
     /// The decision that allowed it.
     pub decision: DecisionId,
     /// The policy snapshot under which it is still allowed, in hex.
-    pub snapshot: String,
+    pub snapshot: HexText,
 }
 
 impl Event for TokenRepeated<'_> {
