@@ -97,6 +97,9 @@ pub const BODY_WAIT_S: u64 = 10;
 pub const WRITE_WAIT_S: u64 = 10;
 /// Longest wait for a TLS handshake, in seconds.
 pub const HANDSHAKE_WAIT_S: u64 = 10;
+/// Most TLS handshakes under way at one listener; who connects then is closed at once. Two cores do as many in
+/// about a second.
+pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
 /// Longest wait for the answer under way on a connection whose holder may not act any more, in seconds.
 pub const CUT_WAIT_S: u64 = 1;
 /// Longest wait for a peer whose handshake was refused to take notice, in seconds.
@@ -107,9 +110,12 @@ pub const DRAIN_WAIT_S: u64 = 10;
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// Most tokens that are remembered as having a good signature: some ten megabytes.
 pub const TOKENS_SEEN_MAX: usize = 8 * 1024;
-/// Most requests of certificate holders that are under way at one listener; whoever comes then is told to come
-/// back. Taken on, they would wait a tenth of a second on two cores.
+/// Most requests of certificate holders that are under way at one listener; whoever comes then waits for a place.
+/// Taken on, they would wait a tenth of a second on two cores.
 pub const REQUESTS_UNDER_WAY_MAX: usize = 2048;
+/// Longest wait for such a place, in milliseconds; after that a request is told to come back. Connections have
+/// caps, and so has what waits.
+pub const PLACE_WAIT_MS: u64 = 250;
 /// Largest certificate request, in bytes.
 pub const CSR_BYTES_MAX: usize = 4 * 1024;
 /// Most capabilities in one token request.

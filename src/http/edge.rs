@@ -16,7 +16,7 @@ use super::repeat::{IDEMPOTENCY_KEY, may_be_named};
 use super::routes::Route;
 use crate::base::code;
 use crate::base::limits::{
-    BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, REQUESTS_UNDER_WAY_MAX, TARGET_BYTES_MAX,
+    BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, PLACE_WAIT_MS, REQUESTS_UNDER_WAY_MAX, TARGET_BYTES_MAX,
 };
 use crate::base::{RequestId, Sensitive};
 use crate::telemetry::{Answered, Meters};
@@ -62,6 +62,16 @@ struct Called {
 
 const NO_ROUTE: Called = Called { method: "", route: "(no route)" };
 
+/// A place among the requests under way.
+pub(super) enum Place {
+    /// One that needs none.
+    NotNeeded,
+    /// It has one, until this is dropped.
+    Taken(OwnedSemaphorePermit),
+    /// There is none at the moment.
+    Awaited,
+}
+
 /// What is remembered of a request until its response passes.
 #[derive(Clone, Copy)]
 pub(super) struct Passing {
@@ -96,34 +106,38 @@ impl Edge {
         Self { issuer: Some(issuer.to_owned()), ..self }
     }
 
-    /// Lets a request pass, with a place among those under way, or says why not.
-    pub(super) fn admit(
-        &self,
-        request: &Request,
-    ) -> (Passing, Result<Option<OwnedSemaphorePermit>, Problem>) {
+    /// Lets a request pass, or says why not.
+    pub(super) fn admit(&self, request: &Request) -> (Passing, Result<Place, Problem>) {
         let called = self.called(request);
         let path = request.uri().path();
         let form = if path.starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
         let place = acceptable(request.uri(), request.headers())
             .and_then(|()| may_be_named(request.method(), called.route, request.headers()))
-            .and_then(|()| self.taken_on(request));
+            .map(|()| self.taken_on(request));
         (Passing { id: (self.name)(), called, form, is_of_resource }, place)
     }
 
     /// A place among the requests under way, for a certificate's holder. Whoever shows none needs none, and so
     /// cannot take one away: what is public costs little, or is limited by its address.
-    fn taken_on(&self, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+    fn taken_on(&self, request: &Request) -> Place {
         let peer = request.extensions().get::<Peer>();
         if peer.is_none_or(|peer| peer.certificate.is_none()) {
-            return Ok(None);
+            return Place::NotNeeded;
         }
-        self.place().map(Some)
+        self.next_place().map_or(Place::Awaited, Place::Taken)
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let place = Arc::clone(&self.under_way).try_acquire_owned();
-        place.map_err(|_| Problem::new(code::OVERLOADED))
+    fn next_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.under_way).try_acquire_owned().ok()
+    }
+
+    /// The next place that is given back, in the order of asking, unless that takes too long. To wait costs
+    /// nothing; a refusal costs half as much as a token, and its caller comes back for another one.
+    pub(super) async fn place(self: Arc<Self>) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.under_way).acquire_owned();
+        let waited = tokio::time::timeout(Duration::from_millis(PLACE_WAIT_MS), place).await;
+        waited.ok().and_then(Result::ok).ok_or_else(|| Problem::new(code::OVERLOADED))
     }
 
     fn called(&self, request: &Request) -> Called {
@@ -292,19 +306,27 @@ mod tests {
         read.err().map(|problem| problem.code())
     }
 
-    #[test]
-    fn no_more_requests_are_taken_on_than_the_limit_and_whoever_is_nobody_takes_no_place() {
+    #[tokio::test]
+    async fn no_more_requests_are_taken_on_than_the_limit_and_one_beyond_waits_for_a_place() {
         let edge = Edge::new("agents", Vec::new(), Arc::new(Meters::new(&Latency::new())), || unreachable!());
-        let places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.place().ok().unwrap()).collect();
-        let refused = edge.place().err().unwrap();
+        let edge = Arc::new(edge);
+        let mut places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.next_place().unwrap()).collect();
+        assert!(edge.next_place().is_none());
+        let nobody = Request::new(Body::empty());
+        assert!(matches!(edge.taken_on(&nobody), Place::NotNeeded), "whoever is nobody takes none");
+
+        let waiting = tokio::spawn(Arc::clone(&edge).place());
+        tokio::task::yield_now().await;
+        places.pop();
+        let place = waiting.await.unwrap().ok().unwrap();
+
+        let refused = Arc::clone(&edge).place().await.err().unwrap();
         assert_eq!(refused.code(), code::OVERLOADED);
         let response = refused.write_out();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        let nobody = Request::new(Body::empty());
-        assert!(edge.taken_on(&nobody).is_ok_and(|place| place.is_none()));
-        drop(places);
-        assert!(edge.place().is_ok());
+        drop(place);
+        assert!(edge.next_place().is_some());
     }
 
     #[tokio::test]

@@ -10,9 +10,9 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use axum::response::IntoResponse;
 use tokio::sync::OwnedSemaphorePermit;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
-use super::edge::{Edge, Passing};
+use super::edge::{Edge, Passing, Place};
 use super::problem::Problem;
 use crate::base::code;
 
@@ -27,6 +27,16 @@ impl Front {
     pub(super) fn new(edge: Edge, routes: Router) -> Self {
         Self { edge: Arc::new(edge), routes }
     }
+
+    fn carry_out(&self, request: Request<Body>, place: Option<OwnedSemaphorePermit>) -> Stage {
+        let mut routes = self.routes.clone();
+        Stage::UnderWay(Onward::new(async move {
+            let response = routes.call(request).await.unwrap_or_else(|never| match never {});
+            // Given back when the handler has ended, not when its caller has gone.
+            drop(place);
+            response
+        }))
+    }
 }
 
 impl Service<Request<Body>> for Front {
@@ -39,9 +49,14 @@ impl Service<Request<Body>> for Front {
     }
 
     fn call(&mut self, request: Request<Body>) -> Answering {
-        let (passing, place) = self.edge.admit(&request);
-        let stage = match place {
-            Ok(place) => Stage::UnderWay(Onward::new(carry_out(self.routes.clone(), request, place))),
+        let (passing, admitted) = self.edge.admit(&request);
+        let stage = match admitted {
+            Ok(Place::Taken(place)) => self.carry_out(request, Some(place)),
+            Ok(Place::NotNeeded) => self.carry_out(request, None),
+            Ok(Place::Awaited) => {
+                let place = Box::pin(Arc::clone(&self.edge).place());
+                Stage::Waiting { place, asked: Some((self.clone(), request)) }
+            }
             Err(problem) => Stage::Refused(Some(problem)),
         };
         Answering { edge: Arc::clone(&self.edge), passing, stage }
@@ -61,8 +76,15 @@ pub struct Answering {
     stage: Stage,
 }
 
+type Awaited = Result<OwnedSemaphorePermit, Problem>;
+
 enum Stage {
     Refused(Option<Problem>),
+    /// For a place. Whoever hangs up meanwhile has asked for nothing.
+    Waiting {
+        place: Pin<Box<dyn Future<Output = Awaited> + Send>>,
+        asked: Option<(Front, Request<Body>)>,
+    },
     UnderWay(Onward),
 }
 
@@ -70,9 +92,16 @@ impl Future for Answering {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match &mut self.stage {
-            Stage::Refused(problem) => problem.take().map(IntoResponse::into_response),
-            Stage::UnderWay(onward) => ready!(Pin::new(onward).poll(cx)),
+        let response = loop {
+            self.stage = match &mut self.stage {
+                Stage::Refused(problem) => break problem.take().map(IntoResponse::into_response),
+                Stage::UnderWay(onward) => break ready!(Pin::new(onward).poll(cx)),
+                Stage::Waiting { place, asked } => match (ready!(place.as_mut().poll(cx)), asked.take()) {
+                    (Ok(place), Some((front, request))) => front.carry_out(request, Some(place)),
+                    (Err(problem), _) => Stage::Refused(Some(problem)),
+                    (Ok(_), None) => Stage::Refused(None),
+                },
+            };
         };
         let response = response.unwrap_or_else(|| Problem::new(code::INTERNAL).into_response());
         Poll::Ready(Ok(self.edge.finish(self.passing, response)))
@@ -83,17 +112,6 @@ impl fmt::Debug for Answering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Answering")
     }
-}
-
-/// The place is given back when the handler has ended.
-async fn carry_out(
-    routes: Router,
-    request: Request<Body>,
-    place: Option<OwnedSemaphorePermit>,
-) -> Response<Body> {
-    let response = routes.oneshot(request).await.unwrap_or_else(|never| match never {});
-    drop(place);
-    response
 }
 
 /// A handler under way. A caller that hangs up does not stop a commit halfway: what is not ended then goes on

@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -28,8 +28,8 @@ use tower::Service;
 use super::aside::Aside;
 use super::stall::Unstalled;
 use crate::base::limits::{
-    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S, HEADERS_MAX, LINGER_WAIT_S,
-    WRITE_WAIT_S,
+    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HANDSHAKES_UNDER_WAY_MAX, HEADER_BYTES_MAX, HEADER_WAIT_S,
+    HEADERS_MAX, LINGER_WAIT_S, WRITE_WAIT_S,
 };
 use crate::base::peer_of;
 use crate::pki::PeerCertificate;
@@ -132,7 +132,7 @@ pub async fn serve(
     let places = Places::new(caps);
     // Held by every connection, sent nothing through: it closes when the last of them has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
-    let acceptor = TlsAcceptor::from(tls);
+    let entrance = Entrance::new(tls);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -144,10 +144,10 @@ pub async fn serve(
                     tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
                     continue;
                 };
-                let (acceptor, front, open) = (acceptor.clone(), front.clone(), open.clone());
+                let (entrance, front, open) = (entrance.clone(), front.clone(), open.clone());
                 let (course, standing, counted) = (course.clone(), standing.clone(), level.enter());
                 tokio::spawn(async move {
-                    if let Some(stream) = handshake(stream, address, &acceptor, course.clone()).await {
+                    if let Some(stream) = handshake(stream, address, &entrance, course.clone()).await {
                         connection(stream, address, front, (course, standing)).await;
                     }
                     drop((place, open, counted));
@@ -172,24 +172,56 @@ pub(super) async fn back_off(error: &io::Error) {
 async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
-    acceptor: &TlsAcceptor,
+    entrance: &Entrance,
     mut course: watch::Receiver<Course>,
 ) -> Option<TlsStream<TcpStream>> {
     // Small answers must not wait for one another; a socket that refuses this still works.
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(wait, acceptor.accept(stream).into_fallible()) => shaken.ok()?,
+        shaken = tokio::time::timeout(wait, entrance.pass(stream)) => shaken.ok()?,
         _ = Course::stopped(&mut course) => return None,
     };
     match shaken {
-        Ok(stream) => Some(stream),
-        Err((_, stream)) => {
+        None => {
+            tracing::debug!(peer = %address.ip(), "a connection beyond the handshakes under way was closed");
+            None
+        }
+        Some(Ok(stream)) => Some(stream),
+        Some(Err((_, stream))) => {
             tracing::debug!(peer = %address.ip(), "a TLS handshake was refused");
             let wait = Duration::from_secs(LINGER_WAIT_S);
             drop(tokio::time::timeout(wait, linger(stream)).await);
             None
         }
+    }
+}
+
+/// Where connections become those of TLS.
+#[derive(Clone)]
+struct Entrance {
+    acceptor: TlsAcceptor,
+    under_way: Arc<Semaphore>,
+}
+
+impl Entrance {
+    fn new(tls: Arc<ServerConfig>) -> Self {
+        let under_way = Arc::new(Semaphore::new(HANDSHAKES_UNDER_WAY_MAX));
+        Self { acceptor: TlsAcceptor::from(tls), under_way }
+    }
+
+    /// What came of the handshake, unless there are too many under way. Whoever says nothing is not one of them.
+    async fn pass(&self, stream: TcpStream) -> Option<Result<TlsStream<TcpStream>, (io::Error, TcpStream)>> {
+        if let Err(error) = stream.readable().await {
+            return Some(Err((error, stream)));
+        }
+        let _turn = self.turn()?;
+        Some(self.acceptor.accept(stream).into_fallible().await)
+    }
+
+    /// Whoever finds none would have given up before its own came: to be told at once costs both sides less.
+    fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.under_way.try_acquire().ok()
     }
 }
 
@@ -332,6 +364,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+
     use super::*;
 
     #[test]
@@ -346,5 +380,16 @@ mod tests {
         drop(first);
         assert!(places.take(a).is_some());
         assert!(places.by_peer.lock().unwrap().len() <= 2);
+    }
+    #[test]
+    fn no_more_handshakes_are_under_way_than_the_limit() {
+        let nobody = Arc::new(tokio_rustls::rustls::server::ResolvesServerCertUsingSni::new());
+        let tls = ServerConfig::builder_with_provider(default_provider().into());
+        let tls = tls.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let entrance = Entrance::new(Arc::new(tls.with_cert_resolver(nobody)));
+        let mut turns: Vec<_> = (0..HANDSHAKES_UNDER_WAY_MAX).map(|_| entrance.turn().unwrap()).collect();
+        assert!(entrance.turn().is_none(), "one beyond");
+        turns.pop();
+        assert!(entrance.turn().is_some());
     }
 }
