@@ -104,6 +104,8 @@ pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
 pub const CUT_WAIT_S: u64 = 1;
 /// Longest wait for a peer whose handshake was refused to take notice, in seconds.
 pub const LINGER_WAIT_S: u64 = 1;
+/// Most of a body that is read although nobody wants it, in bytes, so that its connection can go on.
+pub const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 /// Longest wait for connections to end when the broker stops, in seconds.
 pub const DRAIN_WAIT_S: u64 = 10;
 /// Longest bearer token read from a request, in bytes.

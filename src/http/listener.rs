@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -26,6 +26,7 @@ use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use super::aside::Aside;
+use super::lent::{Lender, Rest};
 use super::stall::Unstalled;
 use crate::base::limits::{
     CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HANDSHAKES_UNDER_WAY_MAX, HEADER_BYTES_MAX, HEADER_WAIT_S,
@@ -270,10 +271,19 @@ pub(super) async fn converse<S, P>(
             () = lost => Told::Lost,
         }
     });
+    let lender = Lender::default();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         // Ready whenever it is asked: places under way are the edge's to give.
-        front.clone().call(request.map(Body::new))
+        let answering = front.clone().call(request.map(|body| lender.lend(body)));
+        let lender = lender.clone();
+        async move {
+            let mut response = answering.await?;
+            if lender.rest().await == Rest::Unread {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     // More than is taken: up to there, what is too much is refused in our own words by the edge. A request is
     // carried out whether or not its caller is still there, so that nobody looks for its end meanwhile.

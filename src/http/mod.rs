@@ -20,6 +20,7 @@ mod host_listener;
 mod input;
 mod introspection;
 mod leases;
+mod lent;
 pub mod listener;
 mod openapi;
 mod operators;

@@ -3,7 +3,7 @@
 
 use keyward::base::limits::{
     FILE_NAME_BYTES_MAX, FORM_FIELDS_MAX, HEADER_BYTES_MAX, HEADERS_MAX, LIST_ITEMS_MAX, PAGE_BYTES_MAX,
-    TARGET_BYTES_MAX,
+    TARGET_BYTES_MAX, UNREAD_BYTES_MAX,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -161,6 +161,23 @@ async fn http_05_slow_peers_are_given_up_and_a_slow_body_is_told_so() {
     assert!(half_header.is_empty() || half_header.starts_with("HTTP/1.1 408"), "{half_header}");
     assert!(half_body.starts_with("HTTP/1.1 408") && half_body.contains("body_timeout"), "{half_body}");
     assert_eq!((idle.as_str(), silent), ("", 0));
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_is_read_up_to_a_limit_and_beyond_it_the_connection_ends_as_told() {
+    let broker = TestBroker::start().await;
+    let nobody = broker.nobody(broker.agents());
+    let refused_then_asked = |bytes: u64| {
+        let body = "x".repeat(usize::try_from(bytes).unwrap());
+        let next = "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        format!("POST /v1/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {bytes}\r\n\r\n{body}{next}")
+    };
+    let read = nobody.say_and_wait(refused_then_asked(UNREAD_BYTES_MAX).as_bytes()).await;
+    assert!(read.starts_with("HTTP/1.1 404") && read.contains("HTTP/1.1 200"), "{read}");
+    let told = nobody.say_and_wait(refused_then_asked(UNREAD_BYTES_MAX + 1).as_bytes()).await;
+    // What was sent in vain can cut off the answer, too.
+    let ends = told.is_empty() || told.starts_with("HTTP/1.1 404") && told.contains("connection: close");
+    assert!(ends && !told.contains("HTTP/1.1 200"), "{told}");
 }
 
 #[tokio::test]
