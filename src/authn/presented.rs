@@ -45,7 +45,7 @@ pub fn present(
 ) -> Result<BoundToken, PresentError> {
     let claims = verifier.verify(bearer, audience, now)?;
     let bound = matches(claims.cnf.x5t_s256.as_bytes(), principal.thumbprint().base64url().as_bytes());
-    let same = claims.sub == principal.spiffe().to_string()
+    let same = *claims.sub == *principal.spiffe().text().as_str()
         && claims.client_id == claims.sub
         && claims.instance == principal.instance();
     if !bound || !same {

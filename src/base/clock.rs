@@ -3,6 +3,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::encoding::ShortText;
+
+/// A moment as text.
+pub type TimeText = ShortText<32>;
+
 /// A moment in milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
@@ -43,6 +48,14 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_s(self, s: i64) -> Self {
         Self(self.0.saturating_add(s.saturating_mul(1000)))
+    }
+
+    /// Its text, to be written somewhere at once.
+    #[must_use]
+    pub fn text(self) -> TimeText {
+        let mut text = TimeText::new("");
+        text.write(format_args!("{self}"));
+        text
     }
 
     /// Whole seconds from `earlier` to `self`; negative when `self` is before `earlier`.

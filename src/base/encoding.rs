@@ -117,6 +117,12 @@ impl<const N: usize> ShortText<N> {
         self
     }
 
+    /// Adds what `arguments` say.
+    pub fn write(&mut self, arguments: fmt::Arguments<'_>) {
+        // It takes everything, or leaves it out.
+        let _: fmt::Result = fmt::Write::write_fmt(self, arguments);
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -130,6 +136,13 @@ impl<const N: usize> ShortText<N> {
             write(place);
             self.len = end;
         }
+    }
+}
+
+impl<const N: usize> fmt::Write for ShortText<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.append(text.len(), |place| place.copy_from_slice(text.as_bytes()));
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ mod network;
 mod scope;
 mod sensitive;
 
-pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
+pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, TimeText, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
 pub use id::{
     AgentId, CodeId, DecisionId, IdError, InstanceId, LeaseId, LedgerId, OperatorId, RequestId, RotationId,

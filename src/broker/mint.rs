@@ -117,7 +117,7 @@ fn record(
         token,
         capabilities: mint.capabilities().iter().map(|(name, _)| name).collect(),
         audience: mint.audience(),
-        expires_at: now.plus_s(i64::from(mint.life_s())).to_string(),
+        expires_at: now.plus_s(i64::from(mint.life_s())).text(),
         certificate: principal.thumbprint().in_hex(),
         decision: basis.decision,
         outcome,

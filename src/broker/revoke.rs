@@ -219,7 +219,7 @@ impl AgentDesk {
     /// [`Failure`] when it cannot be recorded.
     pub async fn give_up(&self, principal: &AgentPrincipal, token: &str) -> Result<(), Failure> {
         let Ok(claims) = self.0.verifier.verify_for_anybody(token, self.0.clock.now()) else { return Ok(()) };
-        if claims.sub != principal.spiffe().to_string() || claims.instance != principal.instance() {
+        if *claims.sub != *principal.spiffe().text().as_str() || claims.instance != principal.instance() {
             return Ok(());
         }
         let _permit = self.0.mints.admit(&principal.agent())?;

@@ -13,6 +13,10 @@ const FORMAT: u8 = 1;
 const KEY_ID_BYTES: usize = 5;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES;
 const NONCE_BYTES: usize = 12;
+/// Most are shorter, the ledger's among them; longer ones cost a copy.
+const USUAL_AAD_BYTES: usize = 192;
+/// What a key adds to it: format and key id, each with its length.
+const BOUND_BYTES: usize = 8 + 1 + 8 + KEY_ID_BYTES;
 const TAG_BYTES: usize = 16;
 
 /// Which key sealed something: a family (what the key is for) and its generation.
@@ -60,7 +64,7 @@ impl Aad {
     /// Starts with `domain`, which names the use, e.g. `keyward/secret`.
     #[must_use]
     pub fn new(domain: &str) -> Self {
-        Self(Vec::with_capacity(128)).field(domain.as_bytes())
+        Self(Vec::with_capacity(USUAL_AAD_BYTES)).field(domain.as_bytes())
     }
 
     /// Adds one field.
@@ -207,7 +211,9 @@ impl AeadKey {
     }
 
     fn bound(&self, aad: &Aad) -> Aad {
-        aad.clone().field(&[FORMAT]).field(&self.id.to_bytes())
+        let mut bound = Vec::with_capacity(aad.0.len().saturating_add(BOUND_BYTES));
+        bound.extend_from_slice(&aad.0);
+        Aad(bound).field(&[FORMAT]).field(&self.id.to_bytes())
     }
 }
 

@@ -1,4 +1,6 @@
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use super::keys::{InUse, Keys, Staged};
 use crate::base::{CapabilityName, DecisionId, Entropy, SecretId, Timestamp, TokenId};
@@ -57,7 +59,7 @@ pub struct Token {
     /// How long it holds, in seconds.
     pub life_s: u32,
     /// What it is good for, as OAuth says it.
-    pub scope: String,
+    pub scope: Arc<str>,
     /// The decision that allowed it.
     pub decision: DecisionId,
     /// What was taken away from the request, in words.
@@ -111,19 +113,14 @@ pub struct Issuer {
     tokens: InUse<Signer>,
     authorities: InUse<Authority>,
     pub(super) opener: Opener,
-    name: String,
+    name: Arc<str>,
 }
 
 impl Issuer {
     /// Takes the keys, which leave it no more. `name` is the `iss` of tokens.
     #[must_use]
-    pub const fn new(
-        tokens: Keys<Signer>,
-        authorities: Keys<Authority>,
-        opener: Opener,
-        name: String,
-    ) -> Self {
-        Self { tokens: InUse::new(tokens), authorities: InUse::new(authorities), opener, name }
+    pub fn new(tokens: Keys<Signer>, authorities: Keys<Authority>, opener: Opener, name: String) -> Self {
+        Self { tokens: InUse::new(tokens), authorities: InUse::new(authorities), opener, name: name.into() }
     }
 
     /// The public keys that tokens are verified with.
@@ -186,21 +183,21 @@ impl Issuer {
         let (basis, mint) = grant.redeem();
         let principal = mint.principal();
         let names: Vec<&str> = mint.capabilities().iter().map(|(name, _)| name.as_str()).collect();
-        let scope = names.join(" ");
+        let scope: Arc<str> = names.join(" ").into();
         let detail = |(name, access): &(CapabilityName, Access)| AuthorizationDetail {
             kind: DetailType::Capability,
-            capability: CapabilityName::as_str(name).to_owned(),
-            access: access.as_str().to_owned(),
+            capability: name.clone(),
+            access: Cow::Borrowed(access.as_str()),
         };
-        let spiffe = principal.spiffe().to_string();
+        let spiffe: Arc<str> = principal.spiffe().text().as_str().into();
         // Never beyond the certificate, however long the record took.
         let expires_at = issued_at.saturating_add(i64::from(mint.life_s())).min(principal.not_after().s());
         let claims = Claims {
-            iss: self.name.clone(),
-            sub: spiffe.clone(),
+            iss: Arc::clone(&self.name),
+            sub: Arc::clone(&spiffe),
             client_id: spiffe,
             aud: mint.audience().clone(),
-            scope: scope.clone(),
+            scope: Arc::clone(&scope),
             authorization_details: mint.capabilities().iter().map(detail).collect(),
             jti: id,
             iat: issued_at,

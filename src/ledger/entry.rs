@@ -118,13 +118,15 @@ pub struct Entry {
     pub event: Vec<u8>,
     /// The sealed state change.
     pub sealed: Vec<u8>,
+    /// SHA-256 of salt and event, where it is known already: when the entry was sealed just now.
+    pub(super) said: Option<Digest>,
 }
 
 impl Entry {
     /// The entry's leaf in the Merkle tree: see [`leaf`].
     #[must_use]
     pub fn leaf(&self) -> Vec<u8> {
-        leaf(self.kind, &self.salt, &self.event, &self.sealed)
+        leaf_of(self.kind, &self.said.unwrap_or_else(|| said(&self.salt, &self.event)), &self.sealed)
     }
 }
 
@@ -134,8 +136,16 @@ impl Entry {
 /// only and an event can be withheld without breaking a proof.
 #[must_use]
 pub fn leaf(kind: Kind, salt: &[u8; 32], event: &[u8], sealed: &[u8]) -> Vec<u8> {
+    leaf_of(kind, &said(salt, event), sealed)
+}
+
+/// What an entry says, as leaf and seal name it.
+pub(super) fn said(salt: &[u8; 32], event: &[u8]) -> Digest {
+    sha256_parts(&[salt, event])
+}
+
+fn leaf_of(kind: Kind, said: &Digest, sealed: &[u8]) -> Vec<u8> {
     const VERSION: u8 = 1;
-    let said: Digest = sha256_parts(&[salt, event]);
     let mut out = Vec::with_capacity(67);
     out.push(VERSION);
     out.extend_from_slice(&kind.0.to_be_bytes());

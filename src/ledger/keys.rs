@@ -1,7 +1,8 @@
+use super::entry::said;
 use super::flaw::VerifyError;
 use super::segment::{Frame, Header, Sealing};
 use crate::base::{LedgerId, Sensitive};
-use crate::crypto::{Aad, AeadKey, KeyId, derive_key, sha256_parts};
+use crate::crypto::{Aad, AeadKey, Digest, KeyId, derive_key};
 
 /// The generations of the delta key: new segments take the current one, old ones are kept to read.
 #[derive(Debug)]
@@ -62,12 +63,13 @@ impl SegmentKeys {
     }
 
     /// Seals a state change for the entry that `frame` is to hold.
-    pub(super) fn seal(&self, frame: &Frame<'_>, delta: &[u8]) -> Vec<u8> {
+    /// `said` is what its salt and event hash to.
+    pub(super) fn seal(&self, frame: &Frame<'_>, said: &Digest, delta: &[u8]) -> Vec<u8> {
         let mut plain = Vec::with_capacity(plain_len(0, delta.len()));
         plain.extend_from_slice(&0_u32.to_be_bytes());
         plain.extend_from_slice(delta);
         let plain = Sensitive::new(plain);
-        self.own.seal_numbered(frame.seq, &self.bound(frame), plain.expose())
+        self.own.seal_numbered(frame.seq, &self.bound(frame, said), plain.expose())
     }
 
     /// Opens what was sealed; `None`: it was altered, moved, or sealed under another key.
@@ -76,17 +78,20 @@ impl SegmentKeys {
             Some((through, key)) if frame.seq <= *through => key,
             Some(_) | None => &self.own,
         };
-        Opened::new(key.open_numbered(frame.seq, &self.bound(frame), frame.sealed).ok()?)
+        Opened::new(
+            key.open_numbered(frame.seq, &self.bound(frame, &said(&frame.salt, frame.event)), frame.sealed)
+                .ok()?,
+        )
     }
 
     /// Time is bound besides what the leaf says, so that no field of an entry can be altered unseen.
-    fn bound(&self, frame: &Frame<'_>) -> Aad {
+    fn bound(&self, frame: &Frame<'_>, said: &Digest) -> Aad {
         Aad::new("keyward/ledger/delta")
             .field(self.ledger.as_bytes())
             .number(frame.seq)
             .field(&frame.time.ms().to_be_bytes())
             .number(u64::from(frame.kind.0))
-            .field(sha256_parts(&[&frame.salt, frame.event]).as_bytes())
+            .field(said.as_bytes())
     }
 }
 

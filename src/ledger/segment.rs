@@ -208,6 +208,7 @@ impl<'a> Frame<'a> {
             salt: self.salt,
             event: self.event.to_vec(),
             sealed: self.sealed.to_vec(),
+            said: None,
         }
     }
 
@@ -364,6 +365,7 @@ mod tests {
             salt: [1; 32],
             event: b"{\"a\":1}".to_vec(),
             sealed: vec![9; 50],
+            said: None,
         };
         let mut bytes = Vec::new();
         Frame::of(&entry, 10, Mark::Last).encode(77, &mut bytes);

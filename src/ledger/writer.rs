@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::active::{Active, Extent, MakeError};
 use super::append::{AppendError, Committed, Head};
-use super::entry::{Draft, Entry, Follower, Key, Space};
+use super::entry::{Draft, Entry, Follower, Key, Space, said};
 use super::file_ledger::{Options, Shared};
 use super::generations::Generations;
 use super::keys::{SegmentKeys, plain_len};
@@ -228,7 +228,7 @@ impl Writer {
             }
             let Waiting { draft: Draft { kind, event, delta, .. }, reply } = waiting;
             let salt = self.options.entropy.plain_bytes();
-            let entry = Entry { seq, time, kind, salt, event, sealed: Vec::new() };
+            let entry = Entry { seq, time, kind, salt, event, sealed: Vec::new(), said: None };
             accepted.push(Accepted { reply, entry, delta, offset: 0, size: 0 });
         }
         (accepted, conflicts)
@@ -292,7 +292,9 @@ fn encode(accepted: &mut [Accepted], keys: &SegmentKeys, start: (u64, u32), buff
     let last = accepted.last().map_or(0, |last| last.entry.seq);
     for Accepted { entry, delta, offset, size, .. } in accepted {
         let mark = if entry.seq == last { Mark::Last } else { Mark::Within };
-        entry.sealed = keys.seal(&Frame::of(entry, batch, mark), delta.expose());
+        let said = said(&entry.salt, &entry.event);
+        entry.sealed = keys.seal(&Frame::of(entry, batch, mark), &said, delta.expose());
+        entry.said = Some(said);
         let frame = Frame::of(entry, batch, mark);
         *offset = segment_offset.saturating_add(buffer.len() as u64);
         *size = frame.size();

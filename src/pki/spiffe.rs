@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::base::encoding::ShortText;
 use crate::base::{AgentName, OperatorName, TrustDomain};
 
 /// The identity in a certificate, e.g. `spiffe://keyward.internal/agent/research-bot`.
@@ -49,6 +50,19 @@ impl SpiffeId {
         }
     }
 }
+
+impl SpiffeId {
+    /// Its text, to be written somewhere at once.
+    #[must_use]
+    pub fn text(&self) -> ShortText<BYTES_MAX> {
+        let mut text = ShortText::new("");
+        text.write(format_args!("{self}"));
+        text
+    }
+}
+
+/// A trust domain of 255 bytes, a name of 63, and what stands around them.
+const BYTES_MAX: usize = 352;
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

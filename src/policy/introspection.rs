@@ -49,17 +49,13 @@ pub fn decide_introspection(
         let mut roles = holder.roles.iter().filter_map(|role| declarations.role(role));
         is_for(declarations, name, &claims) && roles.any(|role| role.capabilities.contains(name))
     };
-    let left: Vec<String> = claims
-        .scope
-        .split(' ')
-        .filter(|text| text.parse().is_ok_and(|name| held(&name)))
-        .map(str::to_owned)
-        .collect();
+    let left: Vec<CapabilityName> =
+        claims.scope.split(' ').filter_map(|text| text.parse().ok()).filter(|name| held(name)).collect();
     if left.is_empty() {
         return None;
     }
     claims.authorization_details.retain(|detail| left.contains(&detail.capability));
-    claims.scope = left.join(" ");
+    claims.scope = left.iter().map(CapabilityName::as_str).collect::<Vec<_>>().join(" ").into();
     Some(Introspection { claims })
 }
 

@@ -75,6 +75,8 @@ pub struct Change<E> {
 
 /// Most events are shorter; longer ones cost a copy.
 const USUAL_EVENT_BYTES: usize = 1024;
+/// What a mint relies on, with some roles and capabilities.
+const USUAL_EXPECTATIONS: usize = 8;
 
 impl<E: Serialize> Change<E> {
     /// A change that says `event` and does nothing yet.
@@ -88,7 +90,7 @@ impl<E: Serialize> Change<E> {
             kind: V::KIND,
             event: written,
             effects: Vec::new(),
-            expect: Vec::new(),
+            expect: Vec::with_capacity(USUAL_EXPECTATIONS),
             advance: Vec::new(),
             space: Space::Usual,
         })

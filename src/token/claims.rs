@@ -1,22 +1,25 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Audience, DecisionId, InstanceId, TokenId};
+use crate::base::{Audience, CapabilityName, DecisionId, InstanceId, TokenId};
 
 /// What an access token says (RFC 9068 §2.2), no more and no less.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
     /// The broker that issued it.
-    pub iss: String,
+    pub iss: Arc<str>,
     /// The agent, as its SPIFFE ID.
-    pub sub: String,
+    pub sub: Arc<str>,
     /// The OAuth client: the same agent.
-    pub client_id: String,
+    pub client_id: Arc<str>,
     /// Whom it is for; exactly one.
     pub aud: Audience,
     /// Capability names, separated by spaces.
-    pub scope: String,
+    pub scope: Arc<str>,
     /// The same capabilities with what they allow (RFC 9396).
     pub authorization_details: Vec<AuthorizationDetail>,
     /// Its id.
@@ -45,9 +48,10 @@ pub struct AuthorizationDetail {
     #[serde(rename = "type")]
     pub kind: DetailType,
     /// The capability's name.
-    pub capability: String,
+    #[schemars(with = "String")]
+    pub capability: CapabilityName,
     /// `read` or `write`.
-    pub access: String,
+    pub access: Cow<'static, str>,
 }
 
 /// The one type of authorization detail there is.

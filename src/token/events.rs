@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::base::{AgentName, Audience, CapabilityName, DecisionId, InstanceId, TokenId};
+use crate::base::{AgentName, Audience, CapabilityName, DecisionId, InstanceId, TimeText, TokenId};
 use crate::crypto::HexText;
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -19,7 +19,7 @@ pub struct TokenMinted<'a> {
     /// Whom it is for.
     pub audience: &'a Audience,
     /// When it ends.
-    pub expires_at: String,
+    pub expires_at: TimeText,
     /// The certificate it is bound to: SHA-256 in hex.
     pub certificate: HexText,
     /// The decision that allowed it.

@@ -28,15 +28,15 @@ fn audience() -> Audience {
 pub(super) fn claims() -> Claims {
     let entropy: &dyn Entropy = &SystemEntropy;
     Claims {
-        iss: ISSUER.to_owned(),
-        sub: "spiffe://keyward.test/agent/a".to_owned(),
-        client_id: "spiffe://keyward.test/agent/a".to_owned(),
+        iss: ISSUER.into(),
+        sub: "spiffe://keyward.test/agent/a".into(),
+        client_id: "spiffe://keyward.test/agent/a".into(),
         aud: audience(),
-        scope: "a.b".to_owned(),
+        scope: "a.b".into(),
         authorization_details: vec![AuthorizationDetail {
             kind: DetailType::Capability,
-            capability: "a.b".to_owned(),
-            access: "read".to_owned(),
+            capability: "a.b".parse().unwrap(),
+            access: "read".into(),
         }],
         jti: TokenId::mint(NOW, entropy),
         iat: NOW.s(),
@@ -158,7 +158,7 @@ fn jwt_08_the_audience_is_compared_exactly() {
         assert_eq!(bench.verify(&bench.forge(&bench.header(), &claims.to_string())), Err(VerifyError::Form));
     }
     let mut other = claims();
-    other.iss = "https://other.test".to_owned();
+    other.iss = "https://other.test".into();
     let token = bench.signer.sign(&other).unwrap();
     assert_eq!(bench.verify(token.expose()), Err(VerifyError::Audience));
 }

@@ -107,7 +107,7 @@ impl Verifier {
     /// [`VerifyError`].
     pub fn verify_for_anybody(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, VerifyError> {
         let claims = self.signed(token)?;
-        if claims.iss != self.issuer {
+        if *claims.iss != *self.issuer {
             return Err(VerifyError::Audience);
         }
         let now_s = now.s();
