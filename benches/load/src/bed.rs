@@ -78,6 +78,18 @@ impl Bed {
         Ok(bed)
     }
 
+    /// Another broker of the same program, below this one's directory.
+    pub(crate) fn sibling(&self, name: &str) -> Result<Self, Failed> {
+        let dir = self.dir.join(name);
+        fs::create_dir(&dir)?;
+        Self::make(dir, self.keyward.clone(), self.floor.clone())
+    }
+
+    /// Where its ledger is.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.dir.join("broker/ledger")
+    }
+
     fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }

@@ -61,6 +61,12 @@ pub(crate) struct Answer<'a> {
     pub(crate) body: &'a [u8],
 }
 
+impl Answer<'_> {
+    pub(crate) const fn is_good(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+}
+
 impl Connection {
     pub(crate) async fn open(address: SocketAddr, identity: &Identity) -> Result<Self, Failed> {
         let stream = TcpStream::connect(address).await?;

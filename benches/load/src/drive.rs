@@ -39,7 +39,41 @@ impl TokenName {
 #[derive(Clone)]
 pub(crate) struct Asker {
     pub(crate) agent: Arc<Agent>,
-    pub(crate) request: Arc<[u8]>,
+    pub(crate) requests: Requests,
+    /// Where else it asks than at the server's own address: an operator at the other listener, who takes one
+    /// of a hundred turns of a clock.
+    pub(crate) elsewhere: Option<SocketAddr>,
+}
+
+impl Asker {
+    /// An agent that asks the same again and again.
+    pub(crate) fn of(agent: &Arc<Agent>, request: Vec<u8>) -> Self {
+        Self { agent: Arc::clone(agent), requests: Requests::of(vec![request]), elsewhere: None }
+    }
+}
+
+/// What is asked, one after the other, and again from the first.
+#[derive(Clone)]
+pub(crate) struct Requests {
+    all: Arc<[Vec<u8>]>,
+    next: usize,
+}
+
+impl Requests {
+    pub(crate) fn of(all: Vec<Vec<u8>>) -> Self {
+        Self { all: all.into(), next: 0 }
+    }
+
+    /// The same, to begin with the `first`.
+    pub(crate) fn starting(self, first: usize) -> Self {
+        Self { next: first, ..self }
+    }
+
+    pub(crate) fn next(&mut self) -> &[u8] {
+        let turn = self.next;
+        self.next += 1;
+        &self.all[turn % self.all.len()]
+    }
 }
 
 /// What is asked of a server, and how.
@@ -51,6 +85,8 @@ pub(crate) enum Load {
     Cold { connections: usize, seconds: f64 },
     /// Each asker connects and asks once, so many at a time, until all have been answered.
     Storm { connections: usize },
+    /// So many connections are kept; each asks so many times, again as soon as it is answered.
+    Turns { connections: usize, turns: usize },
     /// So many requests a second are due, whether or not the one before is answered, over so many kept
     /// connections. A request's latency counts from when it was due.
     Open { connections: usize, rate: f64, seconds: f64 },
@@ -60,6 +96,8 @@ pub(crate) enum Load {
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) latencies: Latencies,
+    /// Of requests of a clock, counted from when they were asked instead of from when they were due.
+    pub(crate) since_asked: Latencies,
     /// The ids of minted tokens, where tokens were minted.
     pub(crate) tokens: Vec<TokenName>,
     /// Answers that were no success, by status.
@@ -68,7 +106,7 @@ pub(crate) struct Counted {
 
 impl Counted {
     fn take(&mut self, answer: Answer<'_>, since: Instant) {
-        if answer.status == 200 {
+        if answer.is_good() {
             self.latencies.add(since.elapsed());
             self.tokens.extend(TokenName::in_body(answer.body));
         } else {
@@ -78,6 +116,7 @@ impl Counted {
 
     fn add(&mut self, other: Self) {
         self.latencies.extend(&other.latencies);
+        self.since_asked.extend(&other.since_asked);
         self.tokens.extend(other.tokens);
         for (status, count) in other.refused {
             *self.refused.entry(status).or_default() += count;
@@ -145,14 +184,18 @@ impl Clocks {
 pub(crate) async fn drive(server: &Server, load: Load, askers: &[Asker]) -> Result<Run, Failed> {
     let address = server.address;
     let (connections, first) = match load {
-        Load::Warm { connections, .. } | Load::Open { connections, .. } => {
+        Load::Warm { connections, .. } | Load::Open { connections, .. } | Load::Turns { connections, .. } => {
             connect(address, askers, connections).await?
         }
         Load::Cold { .. } | Load::Storm { .. } => Default::default(),
     };
     let before = Clocks::read(server)?;
     let mut counted = match load {
-        Load::Warm { seconds, .. } => warm(connections, before.at + Duration::from_secs_f64(seconds)).await?,
+        Load::Warm { seconds, .. } => {
+            let until = before.at + Duration::from_secs_f64(seconds);
+            warm(connections, move |since, _| since < until).await?
+        }
+        Load::Turns { turns, .. } => warm(connections, move |_, turn| turn < turns).await?,
         Load::Cold { connections, seconds } => {
             let until = Some(before.at + Duration::from_secs_f64(seconds));
             cold(address, askers, connections, until).await?
@@ -176,8 +219,21 @@ pub(crate) async fn drive(server: &Server, load: Load, askers: &[Asker]) -> Resu
 /// Connections that are made at the same time: one that waits too long for its first use is closed.
 const AT_ONCE: usize = 32;
 
-/// A kept connection, and what it asks.
-type Kept = (Connection, Arc<[u8]>);
+/// A kept connection, what it asks, and whether it is an operator's.
+struct Kept {
+    connection: Connection,
+    requests: Requests,
+    by: By,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum By {
+    Agent,
+    Operator,
+}
+
+/// An operator's turns among all of a clock.
+const OPERATORS_TURN: u64 = 100;
 
 /// Opens `count` connections and asks once on each, for what a first request costs more is no part of a
 /// warm one; also gives the tokens that were minted thereby.
@@ -192,10 +248,12 @@ async fn connect(
             askers.iter().cycle().take(count).skip(lane).step_by(AT_ONCE).cloned().collect();
         tasks.spawn(async move {
             let (mut kept, mut tokens) = (Vec::with_capacity(askers.len()), Vec::new());
-            for Asker { agent, request } in askers {
+            for Asker { agent, mut requests, elsewhere } in askers {
+                let address = elsewhere.unwrap_or(address);
+                let by = if elsewhere.is_some() { By::Operator } else { By::Agent };
                 let mut connection = Connection::open(address, &agent.identity).await?;
-                tokens.extend(TokenName::in_body(connection.ask(&request).await?.body));
-                kept.push((connection, request));
+                tokens.extend(TokenName::in_body(connection.ask(requests.next()).await?.body));
+                kept.push(Kept { connection, requests, by });
             }
             Ok::<_, Failed>((kept, tokens))
         });
@@ -217,15 +275,18 @@ async fn all(mut tasks: JoinSet<Result<Counted, Failed>>) -> Result<Counted, Fai
     Ok(counted)
 }
 
-async fn warm(connections: Vec<Kept>, until: Instant) -> Result<Counted, Failed> {
+async fn warm(
+    connections: Vec<Kept>,
+    goes_on: impl Fn(Instant, usize) -> bool + Copy + Send + 'static,
+) -> Result<Counted, Failed> {
     let mut tasks = JoinSet::new();
-    for (mut connection, request) in connections {
+    for Kept { mut connection, mut requests, .. } in connections {
         tasks.spawn(async move {
             let mut counted = Counted::default();
-            let mut since = Instant::now();
-            while since < until {
-                counted.take(connection.ask(&request).await?, since);
-                since = Instant::now();
+            let (mut since, mut turn) = (Instant::now(), 0);
+            while goes_on(since, turn) {
+                counted.take(connection.ask(requests.next()).await?, since);
+                (since, turn) = (Instant::now(), turn + 1);
             }
             connection.close().await;
             Ok(counted)
@@ -256,7 +317,7 @@ async fn cold(
                 }
                 let asker = &askers[turn % askers.len()];
                 let mut connection = Connection::open(address, &asker.agent.identity).await?;
-                counted.take(connection.ask(&asker.request).await?, since);
+                counted.take(connection.ask(asker.requests.clone().next()).await?, since);
                 connection.close().await;
             }
         });
@@ -266,27 +327,37 @@ async fn cold(
 
 async fn open(connections: Vec<Kept>, start: Instant, rate: f64, seconds: f64) -> Result<Counted, Failed> {
     let (due, waiting) = mpsc::unbounded_channel();
+    let (due_to_operators, operators_waiting) = mpsc::unbounded_channel();
+    let with_operators = connections.iter().any(|kept| kept.by == By::Operator);
     // Timers of the runtime go by milliseconds; a thread sleeps more exactly.
     let total = (rate * seconds) as u64;
     let clock = std::thread::spawn(move || {
         for turn in 0..total {
             let at = start + Duration::from_secs_f64(turn as f64 / rate);
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            let is_operators = with_operators && (turn + 1) % OPERATORS_TURN == 0;
+            let due = if is_operators { &due_to_operators } else { &due };
             if due.send(at).is_err() {
                 return;
             }
         }
     });
-    let waiting = Arc::new(Mutex::new(waiting));
+    let (waiting, operators_waiting) =
+        (Arc::new(Mutex::new(waiting)), Arc::new(Mutex::new(operators_waiting)));
     let mut tasks = JoinSet::new();
-    for (mut connection, request) in connections {
-        let waiting = Arc::clone(&waiting);
+    for Kept { mut connection, mut requests, by } in connections {
+        let waiting = Arc::clone(if by == By::Operator { &operators_waiting } else { &waiting });
         tasks.spawn(async move {
             let mut counted = Counted::default();
             loop {
                 let next = waiting.lock().await.recv().await;
                 let Some(at) = next else { return Ok(counted) };
-                counted.take(connection.ask(&request).await?, at);
+                let asked = Instant::now();
+                let answer = connection.ask(requests.next()).await?;
+                if answer.is_good() {
+                    counted.since_asked.add(asked.elapsed());
+                }
+                counted.take(answer, at);
             }
         });
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::Failed;
 use crate::bed::Bed;
 use crate::client::{Connection, Identity, request};
-use crate::drive::TokenName;
+use crate::drive::{Asker, Requests, TokenName};
 
 /// What every agent may ask for: a token for a service, and one that the broker takes back for a secret.
 const DECLARATIONS: &str = r#"
@@ -31,6 +31,10 @@ delivery = "reveal"
 secret = "bench/app"
 max_life_s = 3600
 
+[[resource_server]]
+name = "service"
+audience = "https://service.bench.internal"
+
 [[role]]
 name = "bench"
 capabilities = ["bench.service.write", "bench.secret.read"]
@@ -43,7 +47,12 @@ const PAGE_ENTRIES: u64 = 500;
 
 /// What an agent asks to mint, over the wire.
 pub(crate) fn mint_request() -> Vec<u8> {
-    form("/oauth/token", "grant_type=client_credentials&scope=bench.service.write")
+    mint_request_for("bench.service.write")
+}
+
+/// The same for another capability.
+pub(crate) fn mint_request_for(capability: &str) -> Vec<u8> {
+    form("/oauth/token", &format!("grant_type=client_credentials&scope={capability}"))
 }
 
 /// What it asks for a token that reads the secret, likewise.
@@ -73,6 +82,12 @@ impl Operator {
 
     pub(crate) async fn connect(&self) -> Result<Connection, Failed> {
         Connection::open(self.address, &self.identity).await
+    }
+
+    /// The operator as one who asks what agents ask for is asked among.
+    pub(crate) fn asker(&self, requests: Vec<Vec<u8>>) -> Asker {
+        let agent = Arc::new(Agent { name: "operator".to_owned(), identity: self.identity.clone() });
+        Asker { agent, requests: Requests::of(requests), elsewhere: Some(self.address) }
     }
 
     /// The number of the ledger's last entry.
@@ -107,6 +122,10 @@ async fn page(connection: &mut Connection, after: u64, limit: u64) -> Result<Val
 
 fn parsed(body: &[u8]) -> Result<Value, Failed> {
     Ok(serde_json::from_slice(body)?)
+}
+
+fn text<'a>(answer: &'a Value, field: &str) -> Result<&'a str, Failed> {
+    answer[field].as_str().ok_or_else(|| format!("no {field} in {answer}").into())
 }
 
 /// An agent with its certificate.
@@ -151,33 +170,77 @@ pub(crate) async fn enrol(
     Ok(agents)
 }
 
+const JSON: &str = "content-type: application/json\r\n";
+
 async fn enrol_one(admin: &mut Connection, nobody: &mut Connection, number: usize) -> Result<Agent, Failed> {
-    const JSON: &str = "content-type: application/json\r\n";
-    let name = format!("agent-{number}");
+    enrol_as(admin, nobody, format!("agent-{number}"), &["bench"]).await
+}
+
+/// An operator's request for one more way in for the agent of this name.
+pub(crate) fn invitation(name: &str, roles: &[&str]) -> Vec<u8> {
     let path = format!("/v1/agents/{name}/invitations");
-    let invitation = admin.ask(&request("POST", &path, JSON, r#"{"roles":["bench"]}"#)).await?;
-    let invitation = parsed(invitation.body)?;
-    let code = invitation["code"].as_str().ok_or_else(|| format!("no code in {invitation}"))?;
+    request("POST", &path, JSON, &json!({ "roles": roles }).to_string())
+}
+
+/// Enrols somebody who was declared, or who gets `roles`.
+pub(crate) async fn enrol_as(
+    admin: &mut Connection,
+    nobody: &mut Connection,
+    name: String,
+    roles: &[&str],
+) -> Result<Agent, Failed> {
+    let invited = parsed(admin.ask(&invitation(&name, roles)).await?.body)?;
+    let code = text(&invited, "code")?;
     let parts: Vec<&str> = code.split('.').collect();
     let [_, _, _, id, secret] = parts[..] else { return Err("a code of another form".into()) };
 
+    let (key, csr) = new_key()?;
+    let body = json!({ "code_id": id, "secret": secret, "csr": csr }).to_string();
+    let enrolled = parsed(nobody.ask(&request("POST", "/v1/enrol", JSON, &body)).await?.body)?;
+    let chain = vec![CertificateDer::from_pem_slice(text(&enrolled, "certificate")?.as_bytes())?];
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    Ok(Agent { name, identity: Identity::new(chain, key)? })
+}
+
+/// A new key, and the request for a certificate for it.
+fn new_key() -> Result<(KeyPair, String), Failed> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let csr = BASE64URL_NOPAD.encode(params.serialize_request(&key)?.der());
-    let body = json!({ "code_id": id, "secret": secret, "csr": csr }).to_string();
-    let enrolled = parsed(nobody.ask(&request("POST", "/v1/enrol", JSON, &body)).await?.body)?;
-    let certificate =
-        enrolled["certificate"].as_str().ok_or_else(|| format!("no certificate: {enrolled}"))?;
-    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes())?];
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    Ok(Agent { name, identity: Identity::new(chain, key)? })
+    Ok((key, csr))
+}
+
+/// A request for the next certificate, for a key that nobody has asked for yet.
+pub(crate) fn renew_request() -> Result<Vec<u8>, Failed> {
+    let (_, csr) = new_key()?;
+    Ok(request("POST", "/v1/renew", JSON, &json!({ "csr": csr }).to_string()))
+}
+
+/// The resource server, enrolled at `address`.
+pub(crate) async fn resource_server(
+    operator: &Operator,
+    address: std::net::SocketAddr,
+) -> Result<Arc<Agent>, Failed> {
+    let mut admin = operator.connect().await?;
+    let mut nobody = Connection::open(address, &Identity::none()?).await?;
+    Ok(Arc::new(enrol_as(&mut admin, &mut nobody, "service".to_owned(), &[]).await?))
+}
+
+/// A resource server's question about a token that `agent` gets.
+pub(crate) async fn introspect_request(
+    agent: &Agent,
+    address: std::net::SocketAddr,
+) -> Result<Vec<u8>, Failed> {
+    let mut connection = Connection::open(address, &agent.identity).await?;
+    let answer = parsed(connection.ask(&mint_request()).await?.body)?;
+    Ok(form("/oauth/introspect", &format!("token={}", text(&answer, "access_token")?)))
 }
 
 /// A request for the secret, with a token that `agent` gets for it.
 pub(crate) async fn read_request(agent: &Agent, address: std::net::SocketAddr) -> Result<Vec<u8>, Failed> {
     let mut connection = Connection::open(address, &agent.identity).await?;
     let answer = parsed(connection.ask(&reveal_request()).await?.body)?;
-    let token = answer["access_token"].as_str().ok_or_else(|| format!("no token in {answer}"))?;
+    let token = text(&answer, "access_token")?;
     Ok(request("GET", "/v1/secrets/bench/app", &format!("authorization: Bearer {token}\r\n"), ""))
 }

@@ -9,7 +9,10 @@ mod fleet;
 mod hardship;
 mod instructions;
 mod machine;
+mod parts;
+mod plan;
 mod report;
+mod sizes;
 mod tally;
 mod turns;
 
@@ -23,9 +26,10 @@ use client::Connection;
 use drive::{Asker, Load};
 use fleet::{Agent, Operator};
 use hardship::{Started, overload};
-use report::Conditions;
+use plan::Cast;
+use report::{Conditions, Results};
 use tally::Spread;
-use turns::{Measured, What, Workload, take_turns};
+use turns::{Measured, Workload, alone, take_turns};
 
 /// Why there are no figures.
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
@@ -37,8 +41,16 @@ enum Extent {
     Smoke,
     /// Keyward alone, its instructions counted.
     Instructions,
-    /// What the page's first tables show.
+    /// What the page shows.
     Standard,
+    /// The same, and a million agents.
+    All,
+}
+
+impl Extent {
+    const fn is_small(self) -> bool {
+        matches!(self, Self::Smoke | Self::Instructions)
+    }
 }
 
 /// Agents of a storm, and of everything else.
@@ -56,6 +68,7 @@ fn main() -> Result<(), Failed> {
         "smoke" => Extent::Smoke,
         "instructions" => Extent::Instructions,
         "standard" => Extent::Standard,
+        "all" => Extent::All,
         other => return Err(format!("no such extent: {other}").into()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -70,13 +83,21 @@ fn main() -> Result<(), Failed> {
         return Ok(());
     }
     let seconds = arguments.get("seconds").map(|text| text.parse()).transpose()?;
-    let mut workloads = workloads(extent, seconds);
-    if let Some(only) = arguments.get("only") {
-        workloads.retain(|workload| workload.title.contains(only.as_str()));
+    let only = arguments.get("only");
+    let wanted = |workload: &Workload| only.is_none_or(|only| workload.title.contains(only.as_str()));
+    let mut workloads = (plan::paired(extent, seconds), plan::alone(extent));
+    workloads.0.retain(wanted);
+    workloads.1.retain(wanted);
+    let mut results = runtime.block_on(measure(&bed, extent, &workloads))?;
+    if only.is_none_or(|only| "sizes".contains(only.as_str())) {
+        results.sizes = Some(runtime.block_on(sizes::compare(extent, &bed))?);
     }
-    let (conditions, measured) = runtime.block_on(measure(&bed, extent, &workloads))?;
+    if only.is_none_or(|only| "parts".contains(only.as_str())) {
+        results.parts = parts::measure(&PathBuf::from(given("parts")?), &bed.dir.join("parts"))?;
+        println!("{:#?}", results.parts);
+    }
     if let Some(pages) = arguments.get("pages") {
-        report::write(&PathBuf::from(pages), given("commit")?, &conditions, &measured)?;
+        report::write(&PathBuf::from(pages), given("commit")?, &results)?;
     }
     Ok(())
 }
@@ -86,8 +107,7 @@ async fn count(bed: &Bed) -> Result<f64, Failed> {
     let keyward = bed.keyward_counted().await?;
     fleet::declare(bed)?;
     let agents = fleet::enrol(&Operator::of(bed)?, keyward.address, 0, SMOKE_AGENTS).await?;
-    let asker = |agent: &Arc<Agent>| Asker { agent: agent.clone(), request: fleet::mint_request().into() };
-    let askers: Vec<Asker> = agents.iter().map(asker).collect();
+    let askers = minting(&agents);
     instructions::for_a_mint(bed, &keyward, &askers).await
 }
 
@@ -95,16 +115,16 @@ async fn count(bed: &Bed) -> Result<f64, Failed> {
 async fn measure(
     bed: &Bed,
     extent: Extent,
-    workloads: &[Workload],
-) -> Result<(Conditions, Vec<Measured>), Failed> {
-    let syncs = machine::sync_latency(&bed.dir, if extent == Extent::Smoke { 20 } else { 400 })?;
+    (paired, lone): &(Vec<Workload>, Vec<Workload>),
+) -> Result<Results, Failed> {
+    let syncs = machine::sync_latency(&bed.dir, if extent.is_small() { 20 } else { 400 })?;
     let mut conditions = Conditions::of(&bed.dir, &syncs);
     println!("{}\n", conditions.lines().join("\n"));
     let (keyward, ready) = bed.keyward().await?;
     conditions.started.push(Started::now(&keyward, ready, 0, 0)?);
     fleet::declare(bed)?;
     let operator = Operator::of(bed)?;
-    let count = if extent == Extent::Smoke { SMOKE_AGENTS } else { STORM_AGENTS };
+    let count = if extent.is_small() { SMOKE_AGENTS } else { STORM_AGENTS };
     let agents = fleet::enrol(&operator, keyward.address, 0, count).await?;
     println!("{count} agents are enrolled");
 
@@ -116,16 +136,20 @@ async fn measure(
     println!("a mint's answer: Keyward {mint:?}, floor {floors:?}\n");
     conditions.answers = (mint.head + mint.body, floors.head + floors.body);
 
+    let resource_server = &fleet::resource_server(&operator, keyward.address).await?;
+    let cast = Cast { keyward: &keyward, agents: &agents, operator: &operator, resource_server };
     let mut measured = Vec::new();
-    for &workload in workloads {
-        let askers = askers(workload, &agents, &keyward).await?;
+    for &workload in paired {
+        let askers = cast.askers(workload).await?;
         measured.push(take_turns(workload, (&keyward, &floor), &operator, &askers).await?);
     }
-    if let Some(capacity) = measured.iter().find_map(capacity).filter(|_| extent == Extent::Standard) {
-        let asker =
-            |agent: &Arc<Agent>| Asker { agent: agent.clone(), request: fleet::mint_request().into() };
-        let askers: Vec<Asker> = agents.iter().map(asker).collect();
-        let came_of_it = overload(&keyward, &operator, &askers, capacity).await?;
+    let mut by_itself = Vec::new();
+    for &workload in lone {
+        let askers = cast.askers(workload).await?;
+        by_itself.push(alone(workload, &keyward, &operator, &askers).await?);
+    }
+    if let Some(capacity) = measured.iter().find_map(capacity).filter(|_| !extent.is_small()) {
+        let came_of_it = overload(&keyward, &operator, &minting(&agents), capacity).await?;
         println!("{came_of_it:?}");
         conditions.overload = Some(came_of_it);
     }
@@ -142,7 +166,11 @@ async fn measure(
     println!("{started:?}");
     conditions.started.push(started);
     Bed::stop(keyward)?;
-    Ok((conditions, measured))
+    Ok(Results { conditions, measured, alone: by_itself, sizes: None, parts: Vec::new() })
+}
+
+fn minting(agents: &[Arc<Agent>]) -> Vec<Asker> {
+    agents.iter().map(|agent| Asker::of(agent, fleet::mint_request())).collect()
 }
 
 /// What Keyward does at most, by the workload that shows it.
@@ -167,52 +195,4 @@ impl Sized {
         }
         Ok(Self { head: answer.head.len(), body: answer.body.len() })
     }
-}
-
-/// Who asks what in `workload`. Reading takes a token first, which is not a part of what is measured.
-async fn askers(workload: Workload, agents: &[Arc<Agent>], keyward: &Server) -> Result<Vec<Asker>, Failed> {
-    let mint = fleet::mint_request();
-    let needed = match workload.load {
-        Load::Warm { connections, .. } | Load::Open { connections, .. } => connections.min(agents.len()),
-        Load::Cold { .. } | Load::Storm { .. } => agents.len(),
-    };
-    let mut askers = Vec::with_capacity(needed);
-    for agent in agents.iter().take(needed) {
-        let request = match workload.what {
-            What::Mint => mint.clone(),
-            What::Read => fleet::read_request(agent, keyward.address).await?,
-        };
-        askers.push(Asker { agent: agent.clone(), request: request.into() });
-    }
-    Ok(askers)
-}
-
-/// A run lasts for `seconds`, unless it is for the extent to say.
-fn workloads(extent: Extent, seconds: Option<f64>) -> Vec<Workload> {
-    let smoke = extent == Extent::Smoke;
-    let (usual, rounds) = if smoke { (0.2, 1) } else { (2.0, 7) };
-    let seconds = seconds.unwrap_or(usual);
-    let mint = |title, target, load| Workload { title, what: What::Mint, load, rounds, target };
-    let warm = |connections| Load::Warm { connections, seconds };
-    let cold = Load::Cold { connections: 16, seconds };
-    let read = Workload { what: What::Read, ..mint("secret read, 16 connections", "0.80", warm(16)) };
-    let (storm, at_once) = if smoke { ("storm of 40 agents", 16) } else { ("storm of 10,000 agents", 512) };
-    let storm = mint(storm, "0.87", Load::Storm { connections: at_once });
-    let mut all = vec![
-        mint("warm mint, 1 connection", "p50 at most 1.25 times", warm(1)),
-        mint("warm mint, 16 connections", "0.80; p99 at most 1.5 times", warm(16)),
-        mint("warm mint, 64 connections", "0.80; p99 at most 1.5 times", warm(64)),
-        mint("warm mint, 256 connections", "", warm(256)),
-        mint("cold connect + mint, 16 at a time", "0.90", cold),
-        read,
-        Workload { rounds: rounds.min(3), ..storm },
-    ];
-    // A clock asks, not the answer before; latency counts from when a request was due.
-    let open = |rate| Load::Open { connections: 64, rate, seconds };
-    all.push(if smoke {
-        mint("200 mints a second, open loop", "", open(200.0))
-    } else {
-        mint("5,000 mints a second, open loop", "", open(5000.0))
-    });
-    all
 }

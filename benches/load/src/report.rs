@@ -7,8 +7,10 @@ use crate::Failed;
 use crate::chart::{Pair, bars, figure};
 use crate::hardship::{Overload, Started};
 use crate::machine;
+use crate::parts::Part;
+use crate::sizes::{Day, Sizes};
 use crate::tally::{Latencies, Spread};
-use crate::turns::{Figures, Measured, Round};
+use crate::turns::{Alone, Figures, Measured, Round};
 
 /// A figure of a run.
 type Of = fn(&Figures) -> f64;
@@ -48,16 +50,22 @@ impl Conditions {
     }
 }
 
+/// All there is to tell.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) conditions: Conditions,
+    pub(crate) measured: Vec<Measured>,
+    pub(crate) alone: Vec<Alone>,
+    pub(crate) sizes: Option<Sizes>,
+    pub(crate) parts: Vec<Part>,
+}
+
 const BEGIN: &str = "<!-- measured: what stands from here on is written by scripts/bench -->\n";
 const END: &str = "<!-- measured: up to here -->\n";
 
 /// Puts the tables between the marks of `performance.md` in `pages`, and the charts beside it.
-pub(crate) fn write(
-    pages: &Path,
-    commit: &str,
-    conditions: &Conditions,
-    measured: &[Measured],
-) -> Result<(), Failed> {
+pub(crate) fn write(pages: &Path, commit: &str, results: &Results) -> Result<(), Failed> {
+    let measured = &results.measured;
     let charts = pages.join("performance");
     fs::create_dir_all(&charts)?;
     let draw =
@@ -73,7 +81,7 @@ pub(crate) fn write(
     let page = fs::read_to_string(&path)?;
     let (before, rest) = page.split_once(BEGIN).ok_or("performance.md has lost its first mark")?;
     let (_, after) = rest.split_once(END).ok_or("performance.md has lost its last mark")?;
-    let written = tables(commit, conditions, measured);
+    let written = tables(commit, results);
     fs::write(path, format!("{before}{BEGIN}{written}{END}{after}"))?;
     Ok(())
 }
@@ -91,7 +99,8 @@ fn pairs(measured: &[Measured], of: Of) -> Vec<Pair> {
     measured.iter().map(pair).collect()
 }
 
-fn tables(commit: &str, conditions: &Conditions, measured: &[Measured]) -> String {
+fn tables(commit: &str, results: &Results) -> String {
+    let Results { conditions, measured, .. } = results;
     let (keyward, floor) = conditions.answers;
     let runs = || {
         measured.iter().flat_map(|measured| &measured.rounds).flat_map(|round| [&round.keyward, &round.floor])
@@ -122,11 +131,81 @@ fn tables(commit: &str, conditions: &Conditions, measured: &[Measured]) -> Strin
     }
     text += "\n![answers a second](performance/rate.svg)\n![CPU for one answer](performance/cpu.svg)\n";
     text += "![latency, p50](performance/p50.svg)\n![latency, p99](performance/p99.svg)\n\n";
-    text += &starts(&conditions.started);
+    text += &alone(&results.alone);
+    text += &results.sizes.as_ref().map(sizes).unwrap_or_default();
+    text += &parts(&results.parts);
+    let of_sizes = results.sizes.iter().flat_map(|sizes| &sizes.started);
+    text += &starts(conditions.started.iter().chain(of_sizes));
+    text += &results.sizes.as_ref().map(|sizes| growth(sizes.day)).unwrap_or_default();
     text + &conditions.overload.as_ref().map(hardship).unwrap_or_default()
 }
 
-fn starts(started: &[Started]) -> String {
+/// What the floor has nothing of.
+fn alone(all: &[Alone]) -> String {
+    let mut text = "| Keyward alone | a second | p50, µs | p99, µs | p99.9, µs | slowest, µs | CPU, µs |\n\
+                    |---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for one in all {
+        let good = || one.runs.iter().filter(|run| !run.is_void());
+        let median = |of: Of| figure(Spread::of(good().map(of)).median);
+        text += &format!(
+            "| {} | {} | {} | {} | {} | {} | {} |\n",
+            one.workload.title,
+            median(|run| run.rate),
+            median(|run| run.p50_us),
+            median(|run| run.p99_us),
+            median(|run| run.p999_us),
+            median(|run| run.most_us),
+            median(|run| run.cpu_us)
+        );
+    }
+    text + "\nIn the mix a clock asks: of a hundred requests eighty are mints, fifteen read a secret, four renew a \
+            certificate, one is an operator's invitation; latency counts from when each was due.\n\n"
+}
+
+fn sizes(sizes: &Sizes) -> String {
+    let mut text =
+        "| agents declared | roles and capabilities | mints a second, 64 connections | to those with ten \
+                    agents | CPU, µs |\n|---|---|---|---|---|\n"
+            .to_owned();
+    let Some(least) = sizes.sizes.first() else { return String::new() };
+    for size in &sizes.sizes {
+        let rounds = || size.runs.iter().zip(&least.runs);
+        let ratio = Spread::of(rounds().map(|(run, least)| run.rate / least.rate));
+        text += &format!(
+            "| {} | {} | {} | **{:.2}** ({:.2} to {:.2}) | {} |\n",
+            figure(size.agents as f64),
+            figure(size.agents.div_ceil(100) as f64),
+            figure(Spread::of(size.runs.iter().map(|run| run.rate)).median),
+            ratio.median,
+            ratio.least,
+            ratio.most,
+            figure(Spread::of(size.runs.iter().map(|run| run.cpu_us)).median),
+        );
+    }
+    text + "\n"
+}
+
+fn parts(parts: &[Part]) -> String {
+    let mut text = "| part of a request, by itself | µs |\n|---|---|\n".to_owned();
+    for Part { name, ns } in parts {
+        text += &format!("| {name} | {:.2} |\n", ns / 1000.0);
+    }
+    text + "\n"
+}
+
+fn growth(Day { agents, entries, bytes }: Day) -> String {
+    let per_entry = bytes as f64 / entries as f64;
+    format!(
+        "**A day of {} agents**, each with a token every five minutes, a secret every fifteen and a certificate every \
+         twelve hours, in fast motion: {} entries, {:.0} MiB of ledger, {per_entry:.0} bytes an entry.\n\n",
+        figure(agents as f64),
+        figure(entries as f64),
+        bytes as f64 / 1024.0 / 1024.0,
+    )
+}
+
+fn starts<'a>(started: impl Iterator<Item = &'a Started>) -> String {
     let mut text = "| started with | ready after | resident memory then |\n|---|---|---|\n".to_owned();
     for Started { agents, entries, ready, resident_kib } in started {
         text += &format!(
@@ -143,7 +222,7 @@ fn starts(started: &[Started]) -> String {
 fn hardship(overload: &Overload) -> String {
     format!(
         "**Overload.** {} mints a second were due, twice what it did over 64 connections, over {} connections: {} a \
-         second were answered with a token (p99 {:.0} ms after they were due), {} a second were told to come back \
+         second were answered with a token (p99 {:.0} ms after they were asked for), {} a second were told to come back \
          (503, Retry-After). Resident memory went from {} to at most {} MiB. A revocation in the middle of it was \
          durable and in effect after {:.0} ms. The next mint on a new connection was done within 10 ms {:.0} ms after \
          it ended.\n\n",

@@ -29,6 +29,19 @@ pub(crate) enum What {
     Mint,
     /// The value of a secret.
     Read,
+    /// Whether tokens count, by a resource server.
+    Introspect,
+    /// The next certificate.
+    Renew,
+    /// Of a hundred, eighty tokens, fifteen values, four certificates, and one invitation by an operator.
+    Mix,
+}
+
+impl What {
+    /// Whether answers have tokens, of which the ledger has to know.
+    const fn mints(self) -> bool {
+        matches!(self, Self::Mint | Self::Mix)
+    }
 }
 
 /// The figures of one run.
@@ -37,6 +50,7 @@ pub(crate) struct Figures {
     pub(crate) rate: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
     pub(crate) most_us: f64,
     pub(crate) cpu_us: f64,
     pub(crate) client_busy: f64,
@@ -46,11 +60,12 @@ pub(crate) struct Figures {
 
 impl Figures {
     fn of(run: &Run) -> Self {
-        let [p50_us, p99_us, most_us] = run.counted.latencies.within([500, 990, 1000]);
+        let [p50_us, p99_us, p999_us, most_us] = run.counted.latencies.within([500, 990, 999, 1000]);
         Self {
             rate: run.rate(),
             p50_us,
             p99_us,
+            p999_us,
             most_us,
             cpu_us: run.cpu_us(),
             client_busy: run.client_busy(),
@@ -121,9 +136,32 @@ pub(crate) async fn take_turns(
     Ok(Measured { workload, rounds })
 }
 
+/// Runs `workload` against `keyward` alone, as often as it says: what the floor has nothing of.
+pub(crate) async fn alone(
+    workload: Workload,
+    keyward: &Server,
+    operator: &Operator,
+    askers: &[Asker],
+) -> Result<Alone, Failed> {
+    let mut runs = Vec::with_capacity(workload.rounds);
+    for number in 1..=workload.rounds {
+        let run = one_turn(workload, keyward, operator, askers).await?;
+        println!("{:<34} {number}/{}  keyward {run}", workload.title, workload.rounds);
+        runs.push(run);
+    }
+    Ok(Alone { workload, runs })
+}
+
+/// What came of a workload that Keyward ran alone.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    pub(crate) workload: Workload,
+    pub(crate) runs: Vec<Figures>,
+}
+
 /// One run, and its proof: every answer a success, every token another one, and of Keyward's all in the
 /// ledger and no other.
-async fn one_turn(
+pub(crate) async fn one_turn(
     workload: Workload,
     server: &Server,
     operator: &Operator,
@@ -136,9 +174,10 @@ async fn one_turn(
     if !counted.refused.is_empty() {
         return broken(format!("refused, by status: {:?}", counted.refused));
     }
-    if workload.what == What::Mint {
+    if workload.what.mints() {
         let distinct: HashSet<_> = counted.tokens.iter().copied().collect();
-        if distinct.len() != counted.tokens.len() || distinct.len() < counted.latencies.len() {
+        let is_short = workload.what == What::Mint && distinct.len() < counted.latencies.len();
+        if distinct.len() != counted.tokens.len() || is_short {
             return broken("gave a token twice, or none".to_owned());
         }
         if server.side == Side::Keyward && operator.minted_after(head).await? != distinct {

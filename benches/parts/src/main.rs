@@ -1,0 +1,237 @@
+//! Parts of a request, each by itself: the decision, the signature of a token, sealing, appending to the ledger,
+//! reading the index. Prints a line for each: its name, a tab, and nanoseconds, the median of the rounds.
+//!
+//! `parts DIR`: DIR is empty, and on the disk that appending is to be measured on.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use keyward::authn::{AgentPrincipal, Records, agent};
+use keyward::base::{
+    AgentId, Clock, CodeId, DecisionId, Entropy, InstanceId, LedgerId, Sensitive, SystemClock, SystemEntropy,
+    Timestamp, TokenId,
+};
+use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, MacKey, SignatureForm};
+use keyward::index::{Batch, Index, Put, Tree};
+use keyward::ledger::{DeltaKeys, Draft, Entry, FileLedger, Follower, HostLayer, Kind, Ledger, Options};
+use keyward::pki::{Authority, CertificatePlan, PeerCertificate, Record, new_key_and_request, read_request};
+use keyward::policy::{LifeLimits, MintRequest, decide_mint};
+use keyward::quota::{Limiter, Permit, Rate};
+use keyward::registry::{Access, AgentSpec, Capability, Delivery, Registry, Role};
+use keyward::revocation::Revocations;
+use keyward::store::At;
+use keyward::token::{AuthorizationDetail, Claims, Confirmation, DetailType, Signer};
+use keyward::{pki, registry};
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+const ROUNDS: usize = 9;
+const DAY_S: i64 = 86_400;
+/// What Keyward's own record of a mint comes to, about.
+const EVENT_BYTES: usize = 500;
+const TREE: Tree = Tree::new("parts");
+
+fn main() -> Result<(), Failed> {
+    let dir = std::env::args().nth(1).ok_or("usage: parts DIR")?;
+    let dir = Path::new(&dir);
+    decision()?;
+    signature()?;
+    seal()?;
+    append(&dir.join("ledger"))?;
+    read(&dir.join("index"))
+}
+
+/// Prints what doing it once costs.
+fn tell(name: &str, times: usize, mut part: impl FnMut()) {
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            (0..times).for_each(|_| part());
+            start.elapsed().as_nanos() as f64 / times as f64
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    println!("{name}\t{:.0}", rounds[ROUNDS / 2]);
+}
+
+fn decision() -> Result<(), Failed> {
+    let entropy: &dyn Entropy = &SystemEntropy;
+    let people = People::new()?;
+    let permit = people.permit()?;
+    let digests = MacKey::new(&Sensitive::new([5; 32]));
+    let limits = LifeLimits { default_s: 300, broker: "https://broker.internal".parse()? };
+    let scope: BTreeSet<_> = [("bench.service.write").parse()?].into();
+    tell("decision on a mint: who it is, what it may, the digest of the request", 10_000, || {
+        let Ok(principal) = people.principal() else { return };
+        let request = MintRequest { scope: scope.clone(), resource: None, life_s: None };
+        let basis = (DecisionId::mint(NOW, entropy), &digests);
+        let asked = (&request, &permit);
+        drop(black_box(decide_mint(people.registry.declarations(), principal, asked, &limits, basis, NOW)));
+    });
+    Ok(())
+}
+
+/// One agent, enrolled, with a role that grants a capability.
+struct People {
+    registry: Registry,
+    authorities: Record,
+    revocations: Revocations,
+    peer: PeerCertificate,
+}
+
+impl People {
+    fn new() -> Result<Self, Failed> {
+        let entropy: &dyn Entropy = &SystemEntropy;
+        let pkcs8 = EcdsaKey::generate()?;
+        let key = || EcdsaKey::from_pkcs8(&pkcs8, SignatureForm::Asn1);
+        let certificate = Authority::found(&"bench.internal".parse()?, &key()?, NOW, entropy)?;
+        let authority = Authority::new(certificate.clone(), key()?)?;
+        let (at, mut authorities) = (At { seq: 1, time: NOW }, Record::default());
+        authorities.apply(at, &pki::Effect::Found(certificate));
+
+        let (_, request) = new_key_and_request()?;
+        let key = read_request(&request)?;
+        let spiffe = "spiffe://bench.internal/agent/a".parse()?;
+        let end = authority.public().not_after();
+        let plan = CertificatePlan::draw(spiffe, &key, NOW, DAY_S, end, entropy);
+        let peer = PeerCertificate::parse(&authority.sign(&plan, &key)?)?;
+
+        let mut registry = Registry::default();
+        let (id, code) = (AgentId::mint(NOW, entropy), CodeId::mint(NOW, entropy));
+        let role = Role { name: "bench".parse()?, capabilities: ["bench.service.write".parse()?].into() };
+        let spec = AgentSpec { name: "a".parse()?, roles: [role.name.clone()].into(), max_instances: 1 };
+        let capability = Capability {
+            name: "bench.service.write".parse()?,
+            access: Access::Write,
+            delivery: Delivery::Mint { audience: "https://service.bench.internal".parse()? },
+            max_life_s: 300,
+        };
+        let (capabilities, roles) = (vec![capability], vec![role]);
+        let (removed_capabilities, removed_roles) = (Vec::new(), Vec::new());
+        let effects = [
+            registry::Effect::Declare { capabilities, removed_capabilities, roles, removed_roles },
+            registry::Effect::PutAgent { id, spec },
+            registry::Effect::Enrol {
+                code,
+                agent: id,
+                instance: InstanceId::mint(NOW, entropy),
+                serial: *plan.serial.as_bytes(),
+                key: key.digest(),
+                not_before: plan.not_before,
+                not_after: plan.not_after,
+            },
+        ];
+        effects.iter().for_each(|effect| registry.apply(at, effect));
+        Ok(Self { registry, authorities, revocations: Revocations::default(), peer })
+    }
+
+    fn principal(&self) -> Result<AgentPrincipal, Failed> {
+        let Self { registry, authorities, revocations, peer } = self;
+        Ok(agent(peer, Records { registry, revocations, authorities }, 1, NOW)?)
+    }
+
+    fn permit(&self) -> Result<Permit, Failed> {
+        let one = NonZeroU32::MIN;
+        let limiter = Limiter::new(Rate { per_s: one, burst: one }, Arc::new(SystemClock::new()));
+        Ok(limiter.admit(&0)?)
+    }
+}
+
+fn signature() -> Result<(), Failed> {
+    let entropy: &dyn Entropy = &SystemEntropy;
+    let signer = Signer::new(EcdsaKey::from_pkcs8(&EcdsaKey::generate()?, SignatureForm::Fixed)?)?;
+    let claims = Claims {
+        iss: "https://broker.bench.internal".into(),
+        sub: "spiffe://bench.internal/agent/a".into(),
+        client_id: "spiffe://bench.internal/agent/a".into(),
+        aud: "https://service.bench.internal".parse()?,
+        scope: "bench.service.write".into(),
+        authorization_details: vec![AuthorizationDetail {
+            kind: DetailType::Capability,
+            capability: "bench.service.write".parse()?,
+            access: "write".into(),
+        }],
+        jti: TokenId::mint(NOW, entropy),
+        iat: NOW.s(),
+        nbf: NOW.s(),
+        exp: NOW.plus_s(300).s(),
+        cnf: Confirmation { x5t_s256: "x".repeat(43) },
+        seq: 1,
+        instance: InstanceId::mint(NOW, entropy),
+        decision: DecisionId::mint(NOW, entropy),
+    };
+    tell("a token written and signed", 2_000, || drop(black_box(signer.sign(black_box(&claims)))));
+    Ok(())
+}
+
+fn seal() -> Result<(), Failed> {
+    let key = AeadKey::new(KeyId { family: 1, generation: 1 }, &Sensitive::new([7; 32]));
+    let aad = Aad::new("bench").field(&[1; 16]).number(1);
+    let plain = [3; 64];
+    let sealed = key.seal(&aad, &plain, &SystemEntropy);
+    tell("64 bytes sealed", 10_000, || drop(black_box(key.seal(&aad, black_box(&plain), &SystemEntropy))));
+    tell("64 bytes opened", 10_000, || drop(black_box(key.open(&aad, black_box(&sealed)))));
+    Ok(())
+}
+
+struct Nobody;
+
+impl Follower for Nobody {
+    fn apply(&mut self, _entry: &Entry, _delta: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn append(dir: &Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(dir)?;
+    let options = Options {
+        ledger: LedgerId::from_bytes([1; 16]),
+        keys: DeltaKeys::new(1, vec![(1, Sensitive::new([9; 32]))]),
+        clock: Arc::new(SystemClock::new()) as Arc<dyn Clock>,
+        entropy: Arc::new(SystemEntropy),
+        layer: Arc::new(HostLayer::open(dir)?),
+        segment_bytes: keyward::ledger::SEGMENT_BYTES,
+    };
+    let (ledger, _) = FileLedger::open(options, Box::new(Nobody))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let draft = || Draft {
+        kind: Kind(1),
+        event: vec![b'x'; EVENT_BYTES],
+        delta: Sensitive::new(Vec::new()),
+        expect: Vec::new(),
+        advance: Vec::new(),
+    };
+    tell("an entry appended, alone in its group commit", 100, || {
+        drop(black_box(runtime.block_on(ledger.append(draft()))));
+    });
+    const TOGETHER: usize = 64;
+    tell("64 entries appended together", 50, || {
+        let pending: Vec<_> = (0..TOGETHER).map(|_| ledger.append(draft())).collect();
+        for one in pending {
+            drop(black_box(runtime.block_on(one)));
+        }
+    });
+    Ok(())
+}
+
+fn read(dir: &Path) -> Result<(), Failed> {
+    const RECORDS: u32 = 10_000;
+    let key = AeadKey::new(KeyId { family: 2, generation: 1 }, &Sensitive::new([8; 32]));
+    let index = Index::open(dir, key, LedgerId::from_bytes([1; 16]), Arc::new(SystemEntropy))?;
+    let put = |number: u32| Put { tree: TREE, key: number.to_be_bytes().to_vec(), value: Some(vec![4; 200]) };
+    index.submit(Batch { seq: 1, puts: (0..RECORDS).map(put).collect() });
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(index.wait(1))?;
+    let mut number = 0_u32;
+    tell("a record of 200 bytes read from the index, of 10,000", 10_000, || {
+        number = (number + 7919) % RECORDS;
+        drop(black_box(index.get(TREE, &number.to_be_bytes())));
+    });
+    Ok(())
+}
