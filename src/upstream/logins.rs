@@ -10,6 +10,16 @@ use super::server::Server;
 use crate::base::{Timestamp, code};
 use crate::secrets::SecretValue;
 
+/// Makes logins and ends them.
+///
+/// Their passwords never go to the server: a SCRAM verifier does. Names are quoted, and are ours alone.
+#[derive(Debug)]
+pub struct Logins<'a> {
+    target: &'a LoginsTarget,
+    surroundings: &'a Surroundings,
+    admin: &'a SecretValue,
+}
+
 /// A login that is to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct NewLogin<'a> {
@@ -19,16 +29,6 @@ pub struct NewLogin<'a> {
     pub password: &'a SecretValue,
     /// Until when it lets in, should nobody end it before.
     pub until: Timestamp,
-}
-
-/// Makes logins and ends them.
-///
-/// Their passwords never go to the server: a SCRAM verifier does. Names are quoted, and are ours alone.
-#[derive(Debug)]
-pub struct Logins<'a> {
-    target: &'a LoginsTarget,
-    surroundings: &'a Surroundings,
-    admin: &'a SecretValue,
 }
 
 impl<'a> Logins<'a> {

@@ -58,7 +58,6 @@ impl Matrix {
             if listed.is_empty() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         panic!("{when}: it does not end: {:?}", self.listed());
     }
