@@ -88,6 +88,9 @@ pub fn decide_lease_again(
     if capability.is_none() || !is_own(lease, &principal) || lease.capability != request.capability {
         return deny(basis, code::LEASE_NOT_GRANTED);
     }
+    if !matches!(lease.stage, Stage::Live { .. }) {
+        return deny(basis, code::LEASE_ENDING);
+    }
     let (capability, constrained) = (request.capability.clone(), Vec::new());
     let (expires_at, renewable_until) = (lease.expires_at, lease.renewable_until);
     let lend = Lend { principal, capability, expires_at, renewable_until, constrained };
