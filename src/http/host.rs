@@ -31,11 +31,11 @@ pub fn host_routes() -> Vec<Route> {
     table().into_iter().map(|(route, _)| route).collect()
 }
 
-/// The router of that socket. It outlives what `meters` of a broker that serves would count.
+/// What that socket serves. It outlives what `meters` of a broker that serves would count.
 #[must_use]
 pub fn host_router(desk: HostDesk, meters: Arc<Meters>) -> Front {
-    let ids = desk.clone();
-    let edge = Edge::new("host", host_routes(), meters, move || ids.request_id());
+    let own = desk.clone();
+    let edge = Edge::new("host", host_routes(), meters, move || own.request_id());
     Front::new(edge, build(table()).with_state(desk))
 }
 

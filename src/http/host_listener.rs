@@ -7,8 +7,7 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::front::Front;
-use super::listener::{Course, back_off, converse};
+use super::listener::{Answers, Course, back_off, converse};
 use crate::base::limits::HOST_CONNECTIONS_MAX;
 
 /// Whose process is at the other end of the host's socket. Read once, when the connection is made.
@@ -19,7 +18,7 @@ pub struct HostPeer {
 }
 
 /// Accepts until it is told to stop, and returns when the last connection has ended.
-pub async fn serve_host(listener: UnixListener, front: Front, mut course: watch::Receiver<Course>) {
+pub async fn serve_host(listener: UnixListener, front: impl Answers, mut course: watch::Receiver<Course>) {
     let places = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
     // Held by every connection, sent nothing through: it closes when the last of them has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);

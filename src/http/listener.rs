@@ -268,7 +268,7 @@ pub(super) async fn converse<S, P>(
     let mut told = Aside::new(async move {
         tokio::select! {
             course = Course::stopped(&mut course) => Told::Stop(course),
-            () = lost => Told::Lost,
+            () = lost => Told::Cut,
         }
     });
     let lender = Lender::default();
@@ -301,18 +301,7 @@ pub(super) async fn converse<S, P>(
         served = serving.as_mut() => served,
         told = &mut told => {
             serving.as_mut().graceful_shutdown();
-            let wait = match told {
-                Told::Stop(course) => course.wait(),
-                Told::Lost => {
-                    tracing::info!(peer = %who, "a connection is cut: its holder may not act any more");
-                    // An answer that is under way was decided before, and may be that of this very act.
-                    Duration::from_secs(CUT_WAIT_S)
-                }
-            };
-            tokio::time::timeout(wait, serving).await.unwrap_or_else(|_| {
-                tracing::warn!(peer = %who, "a connection is cut: its request had not ended in time");
-                Ok(())
-            })
+            end(serving, told, &who).await
         }
     };
     if let Err(error) = served {
@@ -325,7 +314,26 @@ enum Told {
     /// The listener stops.
     Stop(Course),
     /// The peer may not stay.
-    Lost,
+    Cut,
+}
+
+/// Waits for what is under way on a connection that is to end, as long as its reason lets it.
+async fn end<E>(
+    serving: impl Future<Output = Result<(), E>>,
+    told: Told,
+    who: &impl fmt::Display,
+) -> Result<(), E> {
+    match told {
+        Told::Stop(course) => tokio::time::timeout(course.wait(), serving).await.unwrap_or_else(|_| {
+            tracing::warn!(peer = %who, "a connection is cut: its request had not ended when the listener stopped");
+            Ok(())
+        }),
+        Told::Cut => {
+            tracing::info!(peer = %who, "a connection is cut: its holder may not act any more");
+            // An answer that is under way was decided before, and may be that of this very act.
+            tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
+        }
+    }
 }
 
 /// The places under the caps.

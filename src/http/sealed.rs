@@ -27,14 +27,14 @@ pub struct Sealed {
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// The router of a listener with these routes while the broker is sealed: it lives, has the public
+/// What a listener with these routes serves while the broker is sealed: it lives, has the public
 /// documents as they were last signed, and refuses everything else by the same name.
 #[must_use]
 pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed) -> Front {
     let (clock, entropy) = (Arc::clone(&sealed.clock), Arc::clone(&sealed.entropy));
+    let documents = Arc::new(sealed.documents.clone());
     let name = move || RequestId::mint(clock.now(), &*entropy);
     let edge = Edge::new(listener, routes.clone(), Arc::clone(&sealed.meters), name);
-    let documents = Arc::new(sealed.documents.clone());
     let table = routes.into_iter().map(|route| (route, handled(route, &documents))).collect();
     Front::new(edge, build(table))
 }

@@ -62,8 +62,7 @@ impl SegmentKeys {
         Ok(Self { ledger: header.ledger, own: keys.segment_key(&header.sealing)?, carried })
     }
 
-    /// Seals a state change for the entry that `frame` is to hold.
-    /// `said` is what its salt and event hash to.
+    /// Seals a state change for the entry that `frame` is to hold. `said` is what its salt and event hash to.
     pub(super) fn seal(&self, frame: &Frame<'_>, said: &Digest, delta: &[u8]) -> Vec<u8> {
         let mut plain = Vec::with_capacity(plain_len(0, delta.len()));
         plain.extend_from_slice(&0_u32.to_be_bytes());

@@ -441,6 +441,6 @@ pub mod keys {
     /// Whether a second use of this code has been reported.
     #[must_use]
     pub fn code_alarm(id: CodeId) -> Key {
-        Key::of("code-alarm", id.as_bytes())
+        Key::of_id("code-alarm", id.as_bytes())
     }
 }

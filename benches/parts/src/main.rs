@@ -63,7 +63,6 @@ fn tell(name: &str, times: usize, mut part: impl FnMut()) {
 fn decision() -> Result<(), Failed> {
     let entropy: &dyn Entropy = &SystemEntropy;
     let people = People::new()?;
-    people.principal()?;
     let permit = people.permit()?;
     let digests = MacKey::new(&Sensitive::new([5; 32]));
     let limits = LifeLimits { default_s: 300, broker: "https://broker.internal".parse()? };
