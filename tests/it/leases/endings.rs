@@ -107,7 +107,8 @@ async fn rev_08_an_end_that_fails_is_seen_tried_again_for_ever_and_holds_up_nobo
     }
     let failed =
         metrics.split("keyward_lease_ends_failed_total ").nth(1).and_then(|rest| rest.lines().next());
-    assert!(failed.unwrap().parse::<u32>().unwrap() >= 12, "{metrics}");
+    // While the server is left alone one caller a minute may try it, and the sweep may be that one.
+    assert!(failed.unwrap().parse::<u32>().unwrap() >= 6, "{metrics}");
     scene.postgres.run();
     scene.broker.clock.advance_s(900);
     assert!(!scene.logins().is_empty());
