@@ -32,6 +32,9 @@ pub enum Origin {
     Fresh,
     /// It was broken, for this reason, and has been moved aside.
     Rebuilt(String),
+    /// Not even a fresh one can be made, for this reason, e.g. on a full disk: it has stopped until it is
+    /// built anew.
+    Absent(IndexError),
 }
 
 /// An open sled database, sealed and bound to one ledger.

@@ -46,10 +46,11 @@ const SUBMIT_PAUSE: Duration = Duration::from_millis(5);
 const COALESCE_MAX: usize = 256;
 
 impl Index {
-    /// Opens the index in `dir`, which belongs to `ledger`. A broken one is moved aside.
+    /// Opens the index in `dir`, which belongs to `ledger`. A broken one is moved aside; where not even a
+    /// fresh one can be made, it begins as one that has stopped: the ledger says all that it would.
     ///
     /// # Errors
-    /// [`IndexError`] when not even a fresh one can be made.
+    /// [`IndexError`] when its thread does not start.
     pub fn open(
         dir: &Path,
         key: AeadKey,
@@ -57,9 +58,13 @@ impl Index {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, IndexError> {
         let seal = Seal { key, ledger };
-        let (database, applied, origin) = Database::open(dir, &seal, &*entropy)?;
-        let (progress, _) = watch::channel((applied, Going::On));
-        let database = RwLock::new(Some(database));
+        let (database, applied, origin) = match Database::open(dir, &seal, &*entropy) {
+            Ok((database, applied, origin)) => (Some(database), applied, origin),
+            Err(error) => (None, 0, Origin::Absent(error)),
+        };
+        let going = if database.is_some() { Going::On } else { Going::Stopped };
+        let (progress, _) = watch::channel((applied, going));
+        let database = RwLock::new(database);
         let shared = Arc::new(Shared { dir: dir.to_owned(), seal, entropy, database, progress });
         let (queue, batches) = sync_channel(INDEX_WAITING_MAX);
         let worker = Arc::clone(&shared);
@@ -74,6 +79,12 @@ impl Index {
     #[must_use]
     pub const fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Whether it takes nothing until it is built anew.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.shared.progress.borrow().1 == Going::Stopped
     }
 
     /// The last entry whose writes it has.

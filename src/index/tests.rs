@@ -229,3 +229,25 @@ async fn a_database_under_another_key_or_of_anybody_else_is_moved_aside_and_one_
     assert_eq!(index.applied(), 0);
     assert_eq!(fs::read_dir(bench.directory.path()).unwrap().count(), 2, "the index and one broken one");
 }
+
+#[tokio::test]
+async fn sto_05_where_no_index_can_be_made_it_begins_stopped_and_is_made_once_it_can_be() {
+    // Given a place where nothing can be made.
+    let bench = bench();
+    let place = bench.directory.path().join("place");
+    fs::write(&place, b"").unwrap();
+    let key = AeadKey::new(KeyId { family: 3, generation: 1 }, &Sensitive::new([9; 32]));
+    let index = Index::open(&place.join("index"), key, bench.ledger, Arc::new(SystemEntropy)).unwrap();
+    assert!(matches!(index.origin(), Origin::Absent(_)) && index.has_stopped());
+    index.submit(put(1, b"a", b"v"));
+    assert_eq!(index.wait(1).await, Err(IndexError::Stopped));
+    assert_eq!(value(&index, b"a"), Err(IndexError::Stopped));
+    assert!(index.reset().is_err());
+    // When something can be.
+    fs::remove_file(&place).unwrap();
+    fs::create_dir_all(place.join("index")).unwrap();
+    index.reset().unwrap();
+    index.submit(put(1, b"a", b"v"));
+    index.wait(1).await.unwrap();
+    assert_eq!(value(&index, b"a"), Ok(Some(b"v".to_vec())));
+}

@@ -117,8 +117,14 @@ impl<W: World> Store<W> {
             keyring.ledger(),
             Arc::clone(&options.entropy),
         )?);
-        if let Origin::Rebuilt(why) = index.origin() {
-            tracing::warn!(reason = %why, "the index was broken: moved aside, rebuilding it from the ledger");
+        match index.origin() {
+            Origin::Existing | Origin::Fresh => {}
+            Origin::Rebuilt(why) => {
+                tracing::warn!(reason = %why, "the index was broken: moved aside, rebuilding it from the ledger");
+            }
+            Origin::Absent(why) => {
+                tracing::error!(reason = %why, "there is no index: reads go to the ledger until one can be made");
+            }
         }
         let indexed = index.applied();
         let memory = Arc::new(Memory::new(W::default()));
@@ -143,8 +149,10 @@ impl<W: World> Store<W> {
         if is_lost || lacks_entries {
             // What is committed from here on comes after the entries that it is handed now.
             indexed_through.store(head, Ordering::Release);
-            let from = if is_lost { 1 } else { indexed.saturating_add(1) };
-            reindex::<W>(&store.ledger, &store.index, from).map_err(StoreError::Read)?;
+            if !store.index.has_stopped() {
+                let from = if is_lost { 1 } else { indexed.saturating_add(1) };
+                reindex::<W>(&store.ledger, &store.index, from).map_err(StoreError::Read)?;
+            }
         }
         Ok((store, report))
     }
