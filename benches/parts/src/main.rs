@@ -18,7 +18,10 @@ use keyward::base::{
 };
 use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, MacKey, SignatureForm};
 use keyward::index::{Batch, Index, Put, Tree};
-use keyward::ledger::{DeltaKeys, Draft, Entry, FileLedger, Follower, HostLayer, Kind, Ledger, Options};
+use keyward::ledger::{
+    Build, DeltaKeys, Draft, Entry, FileLedger, Follower, HostLayer, Kind, Ledger, Options, RESERVE_BYTES,
+    SEGMENT_BYTES, Space,
+};
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, Record, new_key_and_request, read_request};
 use keyward::policy::{LifeLimits, MintRequest, decide_mint};
 use keyward::quota::{Limiter, Permit, Rate};
@@ -196,7 +199,9 @@ fn append(dir: &Path) -> Result<(), Failed> {
         clock: Arc::new(SystemClock::new()) as Arc<dyn Clock>,
         entropy: Arc::new(SystemEntropy),
         layer: Arc::new(HostLayer::open(dir)?),
-        segment_bytes: keyward::ledger::SEGMENT_BYTES,
+        segment_bytes: SEGMENT_BYTES,
+        reserve_bytes: RESERVE_BYTES,
+        build: Build::Executable,
     };
     let (ledger, _) = FileLedger::open(options, Box::new(Nobody))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -206,6 +211,7 @@ fn append(dir: &Path) -> Result<(), Failed> {
         delta: Sensitive::new(Vec::new()),
         expect: Vec::new(),
         advance: Vec::new(),
+        space: Space::Usual,
     };
     tell("an entry appended, alone in its group commit", 100, || {
         drop(black_box(runtime.block_on(ledger.append(draft()))));
