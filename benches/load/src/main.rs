@@ -156,7 +156,8 @@ async fn measure(
     let head = operator.head().await?;
     Bed::stop(keyward)?;
     let entries = bed.verify()?;
-    if entries != head {
+    // One may have come between: that a snapshot of the state was taken.
+    if entries < head {
         return Err(format!("the ledger has {entries} entries, and its head was {head}").into());
     }
     println!("\nthe ledger verifies offline: {entries} entries");
