@@ -87,16 +87,9 @@ pub fn decide_host_operator(
     declarations: &Declarations,
     name: OperatorName,
     key: &Digest,
-    (decision, digests): (DecisionId, &MacKey),
+    known_by: (DecisionId, &MacKey),
 ) -> Grant<CertifyOperator> {
-    let canonical = [name.as_str().as_bytes(), key.as_bytes()].concat();
-    let basis = Basis {
-        decision,
-        snapshot: declarations.snapshot(),
-        rules: vec!["root key on the broker's host".to_owned()],
-        request: digests.tag(&canonical),
-    };
-    Grant::assertion(basis, CertifyOperator { name })
+    on_host("root key on the broker's host", declarations, name, key, known_by)
 }
 
 /// Decides on the certificate that somebody on the broker's host takes by breaking the glass: the kernel
@@ -106,13 +99,24 @@ pub fn decide_break_glass(
     declarations: &Declarations,
     name: OperatorName,
     key: &Digest,
+    known_by: (DecisionId, &MacKey),
+) -> Grant<CertifyOperator> {
+    on_host("broken glass on the broker's host", declarations, name, key, known_by)
+}
+
+/// The grant of a certificate that is taken on the broker's host, by this rule.
+fn on_host(
+    rule: &str,
+    declarations: &Declarations,
+    name: OperatorName,
+    key: &Digest,
     (decision, digests): (DecisionId, &MacKey),
 ) -> Grant<CertifyOperator> {
     let canonical = [name.as_str().as_bytes(), key.as_bytes()].concat();
     let basis = Basis {
         decision,
         snapshot: declarations.snapshot(),
-        rules: vec!["broken glass on the broker's host".to_owned()],
+        rules: vec![rule.to_owned()],
         request: digests.tag(&canonical),
     };
     Grant::assertion(basis, CertifyOperator { name })
