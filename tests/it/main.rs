@@ -36,6 +36,7 @@ mod ledger_snapshots;
 mod limits;
 mod listener;
 mod lost_entries;
+mod mutants;
 mod openapi;
 mod operators;
 mod panel;
