@@ -80,6 +80,18 @@ async fn the_old_certificate_counts_until_the_new_one_is_used_and_not_after() {
 }
 
 #[tokio::test]
+async fn jwt_15_a_token_from_before_a_renewal_is_the_old_key_s_alone() {
+    let broker = declared().await;
+    let old = broker.agent("a", &["repo-reader"]).await;
+    let token = old.token("github.repo.read").await;
+    let new = renew(&broker, &old).await;
+    assert_eq!(old.secret("github/app", &token).await.status, 200);
+    refused(&new.secret("github/app", &token).await, 401, "token_other_holder");
+    let token = new.token("github.repo.read").await;
+    assert_eq!(new.secret("github/app", &token).await.status, 200);
+}
+
+#[tokio::test]
 async fn the_same_key_gets_the_same_certificate_until_another_key_asks() {
     let broker = declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
