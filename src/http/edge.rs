@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -112,7 +112,7 @@ impl Edge {
         let path = request.uri().path();
         let form = if path.starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
-        let place = acceptable(request.uri(), request.headers())
+        let place = acceptable(request)
             .and_then(|()| may_be_named(request.method(), called.route, request.headers()))
             .map(|()| self.taken_on(request));
         (Passing { id: (self.name)(), called, form, is_of_resource }, place)
@@ -190,8 +190,12 @@ fn unrouted(status: StatusCode) -> Problem {
     Problem::new(code::ROUTE_UNKNOWN)
 }
 
-fn acceptable(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+fn acceptable(request: &Request) -> Result<(), Problem> {
+    let (uri, headers) = (request.uri(), request.headers());
     bounded(uri, headers)?;
+    if request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST) {
+        return Err(Problem::new(code::HOST_ABSENT));
+    }
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Problem::new(code::TRANSFER_ENCODING));
     }

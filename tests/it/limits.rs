@@ -47,6 +47,24 @@ async fn a_path_and_its_query_have_a_length() {
 }
 
 #[tokio::test]
+async fn http_01_a_request_says_whom_it_is_for_once() {
+    let broker = TestBroker::start().await;
+    let nobody = broker.nobody(broker.agents());
+    for (hosts, status, code) in [
+        ("", 400, "host_absent"),
+        ("host: x\r\nhost: x\r\n", 400, "header_repeated"),
+        ("host: x\r\n", 200, "ok"),
+    ] {
+        let request = format!("GET /livez HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
+        let said = nobody.say_and_wait(request.as_bytes()).await;
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {status}")) && said.contains(&format!("\"{code}\"")),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn http_01_a_body_has_one_length() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;

@@ -23,7 +23,11 @@ fn caught_by(fault: &Path) -> (String, String) {
     let text = std::fs::read_to_string(fault).unwrap();
     let mut lines = text.lines();
     let (what, by) = (lines.next().unwrap(), lines.next().unwrap());
-    assert!(what.ends_with('.') && lines.next() == Some(""), "{}: one sentence, who, nothing", fault.display());
+    assert!(
+        what.ends_with('.') && lines.next() == Some(""),
+        "{}: one sentence, who, nothing",
+        fault.display()
+    );
     let by = by.strip_prefix("caught by: ").and_then(|by| by.split_once(' '));
     let (suite, filter) = by.unwrap_or_else(|| panic!("{}: caught by whom?", fault.display()));
     (suite.to_owned(), filter.to_owned())

@@ -64,6 +64,9 @@ super::codes! {
     PATH_NOT_CANONICAL "path_not_canonical" Invalid:
         "the path is not in canonical form",
         "send the path as the reference writes it: no escapes, no empty or dotted segments";
+    HOST_ABSENT "host_absent" Invalid:
+        "the request has no `Host` (RFC 9112 §3.2)",
+        "send one";
     HEADER_REPEATED "header_repeated" Invalid:
         "a header field came twice that means nothing, or something else, then",
         "send it once";
