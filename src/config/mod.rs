@@ -6,14 +6,15 @@
 mod check;
 mod fault;
 mod raw;
+mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
 
-pub use check::{
+pub use fault::{toml_message, toml_place, without_values};
+pub use raw::ConfigError;
+pub use settings::{
     Certificates, Checkpoints, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
     Secrets, Server, Tokens, Upstream,
 };
-pub use fault::{toml_message, toml_place, without_values};
-pub use raw::ConfigError;
 pub use source::{FAULTS_MAX, Fault, Place, SourceFile, fault};

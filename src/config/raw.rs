@@ -138,6 +138,6 @@ pub(super) struct RawUpstream {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLog {
-    pub(super) level: Option<super::check::LogLevel>,
-    pub(super) format: Option<super::check::LogFormat>,
+    pub(super) level: Option<super::settings::LogLevel>,
+    pub(super) format: Option<super::settings::LogFormat>,
 }
