@@ -3,25 +3,23 @@
 //! `scripts/soak` has all of them.
 
 use std::fs;
-use std::io::Write;
 
 use serde_json::Value;
 
 use super::{BY_SUPERUSER, declared, logins};
-use crate::rotation::kills::sample;
+use crate::support::ordeal::{Extent, Ordeal, go_through};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
 
-/// A real broker with the fault library, and a real PostgreSQL.
-struct Matrix {
+/// A login of a real PostgreSQL, made and given up by way of a real broker.
+struct Lending {
     process: Process,
     postgres: Postgres,
+    /// What was handed out last, and not yet given up.
+    held: Option<Value>,
 }
 
-/// How often something is looked at before it is taken for what it is.
-const LOOKS: u32 = 600;
-
-impl Matrix {
+impl Lending {
     fn start() -> Self {
         let postgres = Postgres::start();
         let mut process = Process::init("warn");
@@ -32,85 +30,66 @@ impl Matrix {
         fs::write(&file, declared(&postgres, 1000, BY_SUPERUSER)).unwrap();
         process.good(&["apply", "-f", &file.display().to_string()], b"");
         process.enrol("bot", "orders");
-        Self { process, postgres }
+        Self { process, postgres, held: None }
     }
 
-    /// Asks for a login, and gives it up; whether the broker lives to say yes is no matter.
-    fn live_through(&self) {
-        let got = self.process.run_as("bot", &["lease", "get", "orders.query", "--fresh", "-o", "json"], b"");
-        let Ok(login) = serde_json::from_slice::<Value>(&got.stdout) else { return };
-        let field = |name: &str| login[name].as_str().unwrap().to_owned();
-        assert!(self.postgres.lets_in(&field("username"), &field("password")), "it was handed out");
-        self.process.run_as("bot", &["lease", "give-up", &field("lease")], b"");
+    fn lets_in(&self, login: &Value) -> bool {
+        let field = |name: &str| login[name].as_str().unwrap();
+        self.postgres.lets_in(field("username"), field("password"))
     }
 
-    fn listed(&self) -> Vec<Value> {
-        self.process.json(&["lease", "list"])["items"].as_array().unwrap().clone()
-    }
-
-    /// Ends what is still there, and waits until nothing is.
-    fn settle(&self, when: &str) {
-        self.process.good(&["lease", "revoke", "--all", "--no-wait"], b"");
-        for _ in 0..LOOKS {
-            let (listed, logins) = (self.listed(), logins(&self.postgres));
-            let known = |login: &str| listed.iter().any(|lease| lease["login"] == login);
-            assert!(logins.split_whitespace().all(known), "an orphan: {logins}, {when}: {listed:?}");
-            if listed.is_empty() {
-                return;
-            }
-        }
-        panic!("{when}: it does not end: {:?}", self.listed());
-    }
-
-    /// How many points a lease has, from its intent to its end.
-    fn rehearse(&self) -> u64 {
-        self.process.arm("count 0");
-        self.live_through();
-        self.settle("with nothing in its way");
-        let points = self.process.counted();
-        self.process.disarm();
-        points
-    }
-
-    /// A lease with `fault` in it, a start with `again` in it, and a start with nothing in it.
-    fn suffer(&mut self, fault: &str, again: &str) {
-        self.process.arm(fault);
-        self.live_through();
-        self.process.end(fault);
-        self.process.arm(again);
-        self.process.spawn();
-        self.process.end(again);
-        self.process.disarm();
-        self.process.serve();
-        self.settle(&format!("{fault}, then {again}"));
+    /// The leases that the broker knows, if it is there to say.
+    fn listed(&self) -> Option<Vec<Value>> {
+        let page = self.process.said_by("operator", &["lease", "list", "-o", "json"]).ok()?;
+        Some(serde_json::from_slice::<Value>(&page).unwrap()["items"].as_array().unwrap().clone())
     }
 }
 
-fn matrix(count: Option<u64>) {
-    let mut matrix = Matrix::start();
-    let points = matrix.rehearse();
-    assert!(points >= 30, "six entries, three logins: {points} points");
-    let chosen = count.map_or_else(|| (1..=points).collect(), |count| sample(points, count, 5));
-    for (index, at) in chosen.into_iter().enumerate() {
-        let again = 1 + (index as u64 * 5) % points;
-        let fault = if index % 3 == 2 { "eio" } else { "kill" };
-        matrix.suffer(&format!("{fault} {at}"), &format!("kill {again}"));
-        if count.is_none() {
-            let line = format!(
-                "{fault} at {at} of {points}, then kill at {again} of the recovery: no login is left\n"
-            );
-            std::io::stdout().write_all(line.as_bytes()).unwrap();
+impl Ordeal for Lending {
+    fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    fn begin(&mut self) -> Result<(), String> {
+        let got = self.process.said_by("bot", &["lease", "get", "orders.query", "--fresh", "-o", "json"])?;
+        let login: Value = serde_json::from_slice(&got).unwrap();
+        assert!(self.lets_in(&login), "it was handed out");
+        let lease = login["lease"].as_str().unwrap().to_owned();
+        self.held = Some(login);
+        self.process.said_by("bot", &["lease", "give-up", &lease])?;
+        Ok(())
+    }
+
+    fn is_over(&mut self) -> Option<bool> {
+        let (listed, logins) = (self.listed()?, logins(&self.postgres));
+        let known = |login: &str| listed.iter().any(|lease| lease["login"] == login);
+        assert!(logins.split_whitespace().all(known), "an orphan: {logins}, of {listed:?}");
+        let mut is_live = listed.iter().filter(|lease| lease["stage"] == "live").peekable();
+        if is_live.peek().is_some() {
+            if let Some(held) = self.held.take_if(|held| is_live.any(|lease| lease["lease"] == held["lease"]))
+            {
+                assert!(self.lets_in(&held), "it was handed out, and has not ended");
+            }
+            self.process.said_by("operator", &["lease", "revoke", "--all", "--no-wait"]).ok()?;
+        }
+        Some(listed.is_empty())
+    }
+
+    fn prove(&mut self, when: &str) {
+        assert_eq!(logins(&self.postgres), "", "{when}");
+        if let Some(held) = self.held.take() {
+            assert!(!self.lets_in(&held), "{when}");
         }
     }
 }
 
 #[test]
 fn killed_and_failing_at_any_point_a_lease_leaves_no_login_behind() {
-    matrix(Some(9));
+    go_through(Lending::start(), "a lease", Extent::Sample { seed: 5 });
 }
 
 #[test]
 #[ignore = "every point of a lease: scripts/soak"]
 fn soak_leases_every_point() {
-    matrix(None);
+    go_through(Lending::start(), "a lease", Extent::Whole);
 }

@@ -2,17 +2,17 @@
 //! recovery: what it hands out logs in. Here a sample; `scripts/soak` has all of them.
 
 use std::fs;
-use std::io::Write;
 
 use serde_json::{Value, json};
 
 use super::{BY_ADMIN, BY_ITSELF, FIRST, IN_TURN, LOOPBACK, http_driver};
+use crate::support::ordeal::{Extent, Ordeal, go_through};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
 use crate::support::webhook::{ADMIN_TOKEN, Webhook};
 
-/// A real broker with the fault library, and a real upstream.
-struct Matrix {
+/// A rotation by a real broker at a real upstream.
+struct Rotating {
     process: Process,
     upstream: Box<dyn Upstream>,
     /// What is rotated.
@@ -101,10 +101,7 @@ impl Upstream for Service {
     }
 }
 
-/// How often something is looked at before it is taken for what it is.
-const LOOKS: u32 = 300;
-
-impl Matrix {
+impl Rotating {
     fn start(upstream: Box<dyn Upstream>) -> Self {
         let mut process = Process::init("warn");
         process.configure(LOOPBACK);
@@ -121,94 +118,46 @@ impl Matrix {
         Self { process, upstream, secret: secrets[0].0 }
     }
 
-    /// Asks for a rotation; whether the broker lives to say yes is no matter.
-    fn ask(&self) {
-        self.process.run_as("operator", &["secret", "rotate", self.secret, "--no-wait"], b"");
+    /// How the rotation stands, if the broker is there to say.
+    fn shown(&self) -> Option<Value> {
+        let shown =
+            self.process.said_by("operator", &["rotation", "show", self.secret, "-o", "json"]).ok()?;
+        Some(serde_json::from_slice(&shown).unwrap())
+    }
+}
+
+impl Ordeal for Rotating {
+    fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
-    fn shown(&self) -> Value {
-        self.process.json(&["rotation", "show", self.secret])
+    fn begin(&mut self) -> Result<(), String> {
+        self.process.said_by("operator", &["secret", "rotate", self.secret, "--no-wait"]).map(drop)
     }
 
-    /// Waits until no rotation is under way.
-    fn settle(&self) {
-        for _ in 0..LOOKS {
-            let shown = self.shown();
-            if shown["run"].is_null() {
-                return;
-            }
-            if !shown["run"]["trouble"].is_null() {
-                // A wait of half a minute is for upstreams; here it is clear that this one is well.
-                self.process.run_as("operator", &["rotation", "retry", self.secret], b"");
-            }
+    fn is_over(&mut self) -> Option<bool> {
+        let shown = self.shown()?;
+        if !shown["run"].is_null() && !shown["run"]["trouble"].is_null() {
+            // A wait of half a minute is for upstreams; here it is clear that this one is well.
+            self.process.run_as("operator", &["rotation", "retry", self.secret], b"");
         }
-        panic!("it does not end: {}", self.shown());
+        Some(shown["run"].is_null())
     }
 
     /// What the agent is handed works, and nothing else is left but what is listed.
-    fn proves(&self, when: &str) {
+    fn prove(&mut self, when: &str) {
         let value = String::from_utf8(self.process.good_as("bot", &["get", self.secret], b"")).unwrap();
         assert!(self.upstream.takes(&value), "lost: {when}");
-        let shown = self.shown();
+        let shown = self.shown().unwrap();
         self.upstream.sweep(&shown, &value);
         if shown["orphans"].as_array().is_some_and(|orphans| !orphans.is_empty()) {
             self.process.good(&["rotation", "clear-orphans", self.secret], b"");
         }
     }
-
-    /// How many points a rotation has.
-    fn rehearse(&self) -> u64 {
-        // The first one replaces what was put by hand, which can be less to do.
-        self.ask();
-        self.settle();
-        self.proves("the first time");
-        self.process.arm("count 0");
-        self.ask();
-        self.settle();
-        let points = self.process.counted();
-        self.process.disarm();
-        self.proves("with nothing in its way");
-        points
-    }
-
-    /// A rotation with `fault` in it, a start with `again` in it, and a start with nothing in it.
-    fn suffer(&mut self, fault: &str, again: &str) {
-        self.process.arm(fault);
-        self.ask();
-        self.process.end(fault);
-        self.process.arm(again);
-        self.process.spawn();
-        self.process.end(again);
-        self.process.disarm();
-        self.process.serve();
-        self.settle();
-        self.proves(&format!("after {fault}, then {again}"));
-    }
 }
 
-/// `count` of the numbers from 1 to `last`, spread, other ones for each seed.
-pub(crate) fn sample(last: u64, count: u64, seed: u64) -> Vec<u64> {
-    let count = count.min(last);
-    let step = last / count;
-    (0..count).map(|index| 1 + (index * step + (seed + index * 7) % step.max(1)) % last).collect()
-}
-
-fn matrix(upstream: Box<dyn Upstream>, count: Option<u64>) {
-    let mut matrix = Matrix::start(upstream);
-    let points = matrix.rehearse();
-    assert!(points >= 30, "nine entries, three calls: {points} points");
-    let chosen = count.map_or_else(|| (1..=points).collect(), |count| sample(points, count, 3));
-    for (index, at) in chosen.into_iter().enumerate() {
-        let again = 1 + (index as u64 * 5) % points;
-        let fault = if index % 3 == 2 { "eio" } else { "kill" };
-        matrix.suffer(&format!("{fault} {at}"), &format!("kill {again}"));
-        if count.is_none() {
-            let line = format!(
-                "{fault} at {at} of {points}, then kill at {again} of the recovery: the value logs in\n"
-            );
-            std::io::stdout().write_all(line.as_bytes()).unwrap();
-        }
-    }
+fn go(upstream: Box<dyn Upstream>, name: &str, extent: Extent) {
+    go_through(Rotating::start(upstream), name, extent);
 }
 
 fn database(by: &'static str) -> Box<dyn Upstream> {
@@ -222,43 +171,44 @@ fn service(by: fn(&Webhook) -> String) -> Box<dyn Upstream> {
     Box::new(Service(Webhook::start(http_driver::FIRST), by))
 }
 
+const SAMPLE: Extent = Extent::Sample { seed: 3 };
+
 #[test]
 fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_an_administrator() {
-    matrix(database(BY_ADMIN), Some(9));
+    go(database(BY_ADMIN), "by an administrator", SAMPLE);
 }
 
 #[test]
 fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_the_role_itself() {
-    matrix(database(BY_ITSELF), Some(9));
+    go(database(BY_ITSELF), "by the role itself", SAMPLE);
 }
 
 #[test]
 fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_two_roles_in_turn() {
-    matrix(database(IN_TURN), Some(9));
+    go(database(IN_TURN), "by two roles in turn", SAMPLE);
 }
 
 #[test]
 fn rot_01_killed_and_failing_at_any_point_no_key_is_lost_that_a_service_is_told_of() {
-    matrix(service(Webhook::applying), Some(9));
+    go(service(Webhook::applying), "told to a service", SAMPLE);
 }
 
 #[test]
 fn rot_01_killed_and_failing_at_any_point_no_key_is_lost_or_forgotten_that_a_service_makes() {
-    matrix(service(Webhook::creating), Some(9));
+    go(service(Webhook::creating), "made by a service", SAMPLE);
 }
 
 #[test]
 #[ignore = "every point of every way to rotate a database's password: scripts/soak"]
 fn soak_rotation_every_point() {
-    for by in [BY_ADMIN, BY_ITSELF, IN_TURN] {
-        matrix(database(by), None);
-    }
+    go(database(BY_ADMIN), "by an administrator", Extent::Whole);
+    go(database(BY_ITSELF), "by the role itself", Extent::Whole);
+    go(database(IN_TURN), "by two roles in turn", Extent::Whole);
 }
 
 #[test]
 #[ignore = "every point of every way to rotate a service's key: scripts/soak"]
 fn soak_rotation_every_point_of_a_service() {
-    for by in [Webhook::applying, Webhook::creating] {
-        matrix(service(by), None);
-    }
+    go(service(Webhook::applying), "told to a service", Extent::Whole);
+    go(service(Webhook::creating), "made by a service", Extent::Whole);
 }

@@ -3,7 +3,7 @@
 mod canary;
 mod http_driver;
 mod http_makes;
-pub(crate) mod kills;
+mod kills;
 mod steering;
 mod storm;
 mod upstream;

@@ -6,8 +6,9 @@
  *
  * The file in KEYWARD_TEST_FAULT_AT says `kill N` or `eio N`: from the moment that it is there, the points at
  * which something becomes durable or is said to or heard from the upstream at port
- * KEYWARD_TEST_UPSTREAM_PORT are counted, and at the N-th the process is killed, or the sync fails. The count so
- * far stands in the same file with `.count` behind its name.
+ * KEYWARD_TEST_UPSTREAM_PORT are counted, and at the N-th the process is killed, or from the N-th sync on each
+ * one fails. The points so far, the syncs among them, and whether the fault has happened, stand in the same file
+ * with `.count` behind its name.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,8 +27,21 @@
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static long points = 0;
+static long points = 0, syncs = 0;
+static int struck = 0;
 static struct timespec armed;
+
+/* Whoever reads the count sees this one or the one before. */
+static void tell_count(const char *path) {
+  char name[4096], next[4096];
+  snprintf(name, sizeof name, "%s.count", path);
+  snprintf(next, sizeof next, "%s.next", path);
+  FILE *count = fopen(next, "w");
+  if (!count) return;
+  fprintf(count, "%ld %ld %d", points, syncs, struck);
+  fclose(count);
+  rename(next, name);
+}
 
 /* One point. Whether the call is to fail instead. */
 static int point(int is_sync) {
@@ -39,21 +53,18 @@ static int point(int is_sync) {
   struct stat now;
   if (file && fstat(fileno(file), &now) == 0) {
     /* Armed anew: counted anew. */
-    if (now.st_mtim.tv_sec != armed.tv_sec || now.st_mtim.tv_nsec != armed.tv_nsec) points = 0;
+    if (now.st_mtim.tv_sec != armed.tv_sec || now.st_mtim.tv_nsec != armed.tv_nsec) points = syncs = struck = 0;
     armed = now.st_mtim;
     char what[8] = "";
     long at = 0;
     if (fscanf(file, "%7s %ld", what, &at) == 2) {
       points++;
-      char name[4096];
-      snprintf(name, sizeof name, "%s.count", path);
-      FILE *count = fopen(name, "w");
-      if (count) {
-        fprintf(count, "%ld", points);
-        fclose(count);
-      }
-      if (strcmp(what, "kill") == 0 && points == at) kill(getpid(), SIGKILL);
-      if (strcmp(what, "eio") == 0 && is_sync && points >= at) fails = 1;
+      syncs += is_sync;
+      int dies = strcmp(what, "kill") == 0 && points == at;
+      fails = strcmp(what, "eio") == 0 && is_sync && syncs >= at;
+      struck = struck || dies || fails;
+      tell_count(path);
+      if (dies) kill(getpid(), SIGKILL);
     }
   }
   if (file) fclose(file);

@@ -4,6 +4,7 @@ pub(crate) mod broker;
 pub(crate) mod host;
 pub(crate) mod ledger_bed;
 pub(crate) mod openssl;
+pub(crate) mod ordeal;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod source;

@@ -20,6 +20,16 @@ pub(crate) struct Process {
     pub(crate) broker_environment: Vec<(String, String)>,
 }
 
+/// Points at which something becomes durable, or is said to or heard from an upstream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Points {
+    pub(crate) points: u64,
+    /// How many syncs there are among them.
+    pub(crate) syncs: u64,
+    /// Whether the fault has happened.
+    pub(crate) is_struck: bool,
+}
+
 impl Process {
     /// A broker that has been initialised, and does not run yet.
     pub(crate) fn init(log_level: &str) -> Self {
@@ -132,6 +142,8 @@ impl Process {
 
     /// Has points counted from now on, and this fault happen: `kill N`, `eio N`, or `count 0` for none.
     pub(crate) fn arm(&self, fault: &str) {
+        self.disarm();
+        drop(fs::remove_file(self.path("fault-at.count")));
         fs::write(self.path("fault-at"), fault).unwrap();
     }
 
@@ -140,20 +152,24 @@ impl Process {
     }
 
     /// The points so far.
-    pub(crate) fn counted(&self) -> u64 {
-        fs::read_to_string(self.path("fault-at.count")).unwrap_or_default().parse().unwrap_or(0)
+    pub(crate) fn counted(&self) -> Points {
+        let text = fs::read_to_string(self.path("fault-at.count")).unwrap_or_default();
+        let mut numbers = text.split_whitespace().map(|number| number.parse::<u64>().unwrap());
+        let mut next = || numbers.next().unwrap_or(0);
+        Points { points: next(), syncs: next(), is_struck: next() == 1 }
     }
 
-    /// Waits until the broker was killed by `fault`, or has come to where it stops, and kills it then.
-    pub(crate) fn end(&mut self, fault: &str) {
-        let at: u64 = fault.split(' ').next_back().unwrap().parse().unwrap();
-        for _ in 0..300 {
-            if !self.is_running() || (fault.starts_with("eio") && self.counted() >= at) {
+    /// Waits until the broker was killed at the point `at`, of so many.
+    pub(crate) fn was_killed(&mut self, at: u64, points: u64) {
+        for _ in 0..1000 {
+            if !self.is_running() {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         self.kill();
+        let is_struck = self.counted().is_struck;
+        assert!(is_struck, "point {at} of {points} was not reached: {}", self.log());
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -183,6 +199,15 @@ impl Process {
         // A verb that refuses before it reads closes its end; that is its right.
         drop(child.stdin.take().unwrap().write_all(input));
         child.wait_with_output().unwrap()
+    }
+
+    /// What a verb gave, or what it said when it could not.
+    pub(crate) fn said_by(&self, who: &str, args: &[&str]) -> Result<Vec<u8>, String> {
+        let output = self.run_as(who, args, b"");
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(format!("{args:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)))
     }
 
     pub(crate) fn good_as(&self, who: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
