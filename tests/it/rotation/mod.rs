@@ -4,6 +4,7 @@ mod canary;
 mod http_driver;
 mod http_makes;
 mod kills;
+mod rebinding;
 mod steering;
 mod storm;
 mod upstream;

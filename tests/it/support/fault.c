@@ -9,12 +9,16 @@
  * KEYWARD_TEST_UPSTREAM_PORT are counted, and at the N-th the process is killed, or from the N-th sync on each
  * one fails. The points so far, the syncs among them, and whether the fault has happened, stand in the same file
  * with `.count` behind its name.
+ *
+ * The file in KEYWARD_TEST_RESOLVER says a name and addresses: it stands for one of them at a time, each in its
+ * turn. What was answered stands, line by line, in the same file with `.asked` behind its name.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -147,4 +151,40 @@ ssize_t recv(int fd, void *bytes, size_t size, int flags) {
   ssize_t got = real(fd, bytes, size, flags);
   if (got > 0 && is_upstream(fd)) point(0);
   return got;
+}
+
+/* The address that `name` stands for this time, if the file says so. */
+static int answer(const char *path, const char *name, char address[64]) {
+  static long asked = 0;
+  char text[1024] = "", note[4096], *rest = NULL, *addresses[16];
+  FILE *file = fopen(path, "r");
+  if (file) {
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+  }
+  char *known = strtok_r(text, " ", &rest);
+  if (!known || strcmp(known, name) != 0) return 0;
+  int count = 0;
+  while (count < 16 && (addresses[count] = strtok_r(NULL, " ", &rest))) count++;
+  if (count == 0) return 0;
+  pthread_mutex_lock(&lock);
+  snprintf(address, 64, "%s", addresses[asked++ % count]);
+  snprintf(note, sizeof note, "%s.asked", path);
+  FILE *told = fopen(note, "a");
+  if (told) {
+    fprintf(told, "%s\n", address);
+    fclose(told);
+  }
+  pthread_mutex_unlock(&lock);
+  return 1;
+}
+
+typedef int resolve(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+  static resolve *real;
+  const char *path = getenv("KEYWARD_TEST_RESOLVER");
+  char address[64];
+  if (!real) real = (resolve *)dlsym(RTLD_NEXT, "getaddrinfo");
+  return real(path && name && answer(path, name, address) ? address : name, service, hints, found);
 }
