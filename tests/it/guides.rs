@@ -1,5 +1,6 @@
 //! The tutorial and the how-to pages, to the letter: their commands are taken out of them and run.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -143,6 +144,51 @@ fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
     // Tenths: 0 is a service that can do nothing at all, 100 one that can do everything.
     let output = analyze(&["security", "--offline=true", "--no-pager", "--threshold=15"]);
     assert!(output.status.success(), "{}", said(&output));
+}
+
+/// Calls that the broker makes beside reading, writing and talking, by the names that Linux has for them.
+const UNUSUAL_CALLS: [&str; 9] = [
+    "execve",
+    "fallocate",
+    "fdatasync",
+    "flock",
+    "mlockall",
+    "prctl",
+    "prlimit64",
+    "setpriority",
+    "sched_getaffinity",
+];
+
+#[test]
+fn the_unit_lets_the_broker_make_every_call_that_it_makes_and_ends_it_for_none() {
+    let unit = fs::read_to_string(root().join("config/systemd/keyward.service")).unwrap();
+    assert!(unit.contains("\nSystemCallErrorNumber=EPERM\n"));
+    let mut allowed = BTreeSet::new();
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let named: BTreeSet<String> = line.trim_start_matches('~').split(' ').flat_map(calls_named).collect();
+        if line.starts_with('~') {
+            allowed.retain(|call| !named.contains(call));
+        } else {
+            allowed.extend(named);
+        }
+    }
+    assert!(!allowed.contains("mount") && !allowed.contains("chown"), "it filters something");
+    let refused: Vec<&&str> = UNUSUAL_CALLS.iter().filter(|call| !allowed.contains(**call)).collect();
+    assert_eq!(refused, Vec::<&&str>::new());
+}
+
+/// The calls that systemd means by `name`: itself, or those of a group with the groups in it.
+fn calls_named(name: &str) -> Vec<String> {
+    if !name.starts_with('@') {
+        return vec![name.to_owned()];
+    }
+    let output = Command::new("systemd-analyze").args(["syscall-filter", "--no-pager", name]).output();
+    let output = output.expect("systemd is needed: run scripts/test");
+    assert!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let members =
+        text.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    members.flat_map(calls_named).collect()
 }
 
 /// Runs the blocks of `page` on the broker of `process`, as the operator.
