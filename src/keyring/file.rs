@@ -1,6 +1,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -183,8 +183,18 @@ pub(super) fn replace(
         fs::remove_file(&temporary)?;
         return proved;
     }
+    give_to_owner_of(path, &temporary)?;
     fs::rename(&temporary, path)?;
     sync_directory(path)
+}
+
+/// Gives `file` to whoever owns `before`: root changes slots, and a broker that is another user has to read it.
+fn give_to_owner_of(before: &Path, file: &Path) -> Result<(), KeyringError> {
+    let owner = fs::metadata(before)?;
+    if fs::metadata(file)?.uid() != owner.uid() {
+        chown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 fn write(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {

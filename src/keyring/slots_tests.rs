@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 
 use super::*;
@@ -62,6 +63,20 @@ fn each_slot_opens_the_same_keyring_and_nothing_else_does() {
     assert_eq!(listed, bench.ring.slots(&bench.path()).unwrap());
     assert_eq!(listed.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["key-file", "passphrase"]);
     assert!(!fs::read_to_string(bench.path()).unwrap().contains("horse"));
+}
+
+#[test]
+fn a_keyring_that_root_changes_stays_its_owner_s() {
+    let bench = bench();
+    // Only root can give a file away; whoever else runs this owns it before and afterwards.
+    let broker = match fs::metadata(bench.path()).unwrap().uid() {
+        0 => 12_345,
+        own => own,
+    };
+    chown(bench.path(), Some(broker), None).unwrap();
+    bench.add(&passphrase(WORDS)).unwrap();
+    let changed = fs::metadata(bench.path()).unwrap();
+    assert_eq!((changed.uid(), changed.mode() & 0o777), (broker, 0o600));
 }
 
 #[test]
