@@ -1,6 +1,8 @@
 use super::desk::{AdminDesk, AgentDesk};
 use super::failure::Failure;
 use super::page::{Page, Paged};
+use super::standing::InstanceStanding;
+use super::world::World;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
@@ -8,7 +10,8 @@ use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Timestamp,
 };
 use crate::policy::{Authorised, ReadDeclared, ReadSecretNames};
-use crate::registry::{Access, Agent, Capability, Delivery, InstanceState, Owned, Registry, Role};
+use crate::registry::{Access, Agent, Capability, Delivery, Owned, Registry, Role};
+use crate::revocation::Subject;
 use crate::secrets::{Secret, Version};
 
 /// An agent as operators see it.
@@ -26,6 +29,8 @@ pub struct AgentView {
     pub serves: Option<Audience>,
     /// Most live instances at a time.
     pub max_instances: u32,
+    /// Whether it is suspended, with every instance that it has or will have.
+    pub suspended: bool,
     /// Its instances.
     pub instances: Vec<InstanceView>,
 }
@@ -41,8 +46,8 @@ pub struct InstanceView {
     pub enrolled_at: Timestamp,
     /// When its certificate ends.
     pub not_after: Timestamp,
-    /// Whether it can act.
-    pub state: InstanceState,
+    /// What has become of it.
+    pub state: InstanceStanding,
 }
 
 /// A capability as everybody sees it who may.
@@ -125,7 +130,7 @@ impl AdminDesk {
             let owners = world.registry.owners();
             let owner = |agent: &Agent| owners.of(&Owned::Agent(agent.name.clone()));
             let within = world.registry.agents().filter(|agent| scope.covers(owner(agent)));
-            page.of(within, |agent| agent.name.as_str(), |agent| agent_view(&world.registry, agent, now))
+            page.of(within, |agent| agent.name.as_str(), |agent| agent_view(world, agent, now))
         })
     }
 
@@ -135,9 +140,10 @@ impl AdminDesk {
     /// [`Failure`] when there is none within the operator's reach.
     pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentView, Failure> {
         let (now, scope) = (self.0.clock.now(), by.operator().scope());
-        let found = self.0.store.read(|world, _| {
-            world.registry.agent_named(name).map(|one| agent_view(&world.registry, one, now))
-        });
+        let found = self
+            .0
+            .store
+            .read(|world, _| world.registry.agent_named(name).map(|one| agent_view(world, one, now)));
         let found = found.filter(|view| scope.covers(view.owner.as_ref()));
         found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
     }
@@ -190,21 +196,22 @@ impl AdminDesk {
     }
 }
 
-fn agent_view(registry: &Registry, agent: &Agent, now: Timestamp) -> AgentView {
+fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentView {
     let instances = agent.instances.values().map(|instance| InstanceView {
         id: instance.id,
         serial: hex(&instance.current.serial),
         enrolled_at: instance.enrolled_at,
         not_after: instance.not_after(),
-        state: instance.state(now),
+        state: InstanceStanding::of(world, agent, instance, now),
     });
     AgentView {
         id: agent.id,
         name: agent.name.clone(),
-        owner: registry.owners().of(&Owned::Agent(agent.name.clone())).cloned(),
+        owner: world.registry.owners().of(&Owned::Agent(agent.name.clone())).cloned(),
         roles: agent.roles.iter().cloned().collect(),
         serves: agent.serves.clone(),
         max_instances: agent.max_instances,
+        suspended: world.revocations.is_blocked(&Subject::Agent(agent.id)),
         instances: instances.collect(),
     }
 }

@@ -6,6 +6,7 @@ use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
 use super::operators::counting;
 use super::signing_keys::{authority_key, token_key};
+use super::standing::InstanceStanding;
 use super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
 use crate::base::Timestamp;
@@ -18,7 +19,6 @@ use crate::keyring::{Family, KeyringError, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
 use crate::pki::{self, Authority, AuthorityStaged};
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
-use crate::registry::InstanceState;
 use crate::store::Change;
 use crate::token::{self, Signer, TokenKeyStaged};
 
@@ -340,7 +340,7 @@ fn checked(
     Ok((certificate.map(|one| one.key_pin().hex()).unwrap_or_default(), behind))
 }
 
-/// Live instances whose certificate is older than what `standing` asks for; operators too, where
+/// Instances that hold, or will when they are resumed, and whose certificate is older than what `standing` asks for; operators too, where
 /// their certificates would not count any more.
 fn behind(world: &World, standing: Standing, now: Timestamp) -> usize {
     let active = world.authority.generations().active().map(|(_, active)| active.since);
@@ -354,9 +354,10 @@ fn behind(world: &World, standing: Standing, now: Timestamp) -> usize {
 }
 
 fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> usize {
-    let instances = world.registry.agents().flat_map(|agent| agent.instances.values());
-    let live = instances.filter(|instance| instance.state(now) == InstanceState::Live);
-    live.filter(|instance| instance.current.not_before.plus_s(BACKDATE_S) < since).count()
+    let of_agents = world.registry.agents().flat_map(|one| one.instances.values().map(move |its| (one, its)));
+    let older = of_agents.filter(|(_, instance)| instance.current.not_before.plus_s(BACKDATE_S) < since);
+    let standing = older.map(|(agent, instance)| InstanceStanding::of(world, agent, instance, now));
+    standing.filter(|one| matches!(one, InstanceStanding::Live | InstanceStanding::Suspended)).count()
 }
 
 /// Operators who can act now by older certificates alone.

@@ -196,7 +196,7 @@ pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(
         return Ok(());
     }
     let columns: &[&str] = match path {
-        "/v1/agents" => &["name", "owner", "roles", "audience", "max_instances", "instances"],
+        "/v1/agents" => &["name", "owner", "roles", "audience", "state", "max_instances", "instances"],
         "/v1/operators" => &["name", "role", "owner", "state"],
         "/v1/roles" => &["name", "owner", "capabilities"],
         "/v1/secrets" => &["name", "owner", "version", "updated_at"],

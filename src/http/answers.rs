@@ -94,6 +94,8 @@ pub(super) struct AgentAnswer {
     /// The audience that it serves, when it is a resource server.
     audience: Option<String>,
     max_instances: u32,
+    /// `active` or `suspended`.
+    state: &'static str,
     instances: Vec<InstanceAnswer>,
 }
 
@@ -103,6 +105,7 @@ pub(super) struct InstanceAnswer {
     serial: String,
     enrolled_at: String,
     not_after: String,
+    /// `live`, `expired`, `suspended` or `revoked`.
     state: &'static str,
 }
 
@@ -122,6 +125,7 @@ impl From<AgentView> for AgentAnswer {
             roles: view.roles.iter().map(ToString::to_string).collect(),
             audience: view.serves.map(|audience| audience.to_string()),
             max_instances: view.max_instances,
+            state: if view.suspended { "suspended" } else { "active" },
             instances: instances.collect(),
         }
     }

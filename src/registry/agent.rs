@@ -76,24 +76,13 @@ pub enum Held {
     Next,
 }
 
-/// Whether an instance can still act.
+/// Whether an instance can still act, as far as time goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum InstanceState {
     /// Its certificate holds.
     Live,
     /// Its certificate has ended.
     Expired,
-}
-
-impl InstanceState {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Expired => "expired",
-        }
-    }
 }
 
 impl Instance {

@@ -115,6 +115,13 @@ impl Revocations {
         if dead { Liveness::Dead } else { Liveness::Live }
     }
 
+    /// Whether what entry `issued` issued under `subjects` was revoked, for good.
+    #[must_use]
+    pub fn is_killed(&self, issued: u64, subjects: &[Subject]) -> bool {
+        let mut marks = subjects.iter().filter_map(|subject| self.marks.get(subject));
+        marks.any(|mark| issued < mark.dead_before)
+    }
+
     /// Whether the subject is suspended.
     #[must_use]
     pub fn is_blocked(&self, subject: &Subject) -> bool {
@@ -206,6 +213,7 @@ mod tests {
             (revocations.judge(3, &[agent]), revocations.judge(0, &[agent])),
             (Liveness::Live, Liveness::Dead)
         );
+        assert_eq!((revocations.is_killed(3, &[agent]), revocations.is_killed(0, &[agent])), (false, true));
     }
 
     #[test]

@@ -89,6 +89,36 @@ async fn one_instance_is_revoked_alone_and_its_place_is_free_again() {
     assert_eq!(third.caller.get("/v1/whoami").await.status, 200);
 }
 
+/// The state of agent `a`, and those of its instances, as operators are told.
+async fn told(broker: &TestBroker) -> (String, Vec<String>) {
+    let text = |value: &Value| value["state"].as_str().unwrap().to_owned();
+    let (shown, listed) =
+        (broker.operator().get("/v1/agents/a").await, broker.operator().get("/v1/agents").await);
+    let shown = shown.json();
+    assert_eq!(listed.json()["items"][0], shown, "the list says the same");
+    (text(&shown), shown["instances"].as_array().unwrap().iter().map(text).collect())
+}
+
+#[tokio::test]
+async fn operators_are_told_what_has_become_of_each_instance() {
+    let broker = TestBroker::declared().await;
+    broker.apply("[[agent]]\nname = \"a\"\nroles = [\"repo-reader\"]\nmax_instances = 2\n").await;
+    let one = broker.agent("a", &[]).await;
+    broker.clock.advance_s(60);
+    broker.agent("a", &[]).await;
+    let id = one.caller.get("/v1/whoami").await.json()["instance"].as_str().unwrap().to_owned();
+    let says = |agent: &str, instances: [&str; 2]| (agent.to_owned(), instances.map(str::to_owned).to_vec());
+    assert_eq!(told(&broker).await, says("active", ["live", "live"]));
+    change(&broker, &format!("/v1/instances/{id}/revoke")).await;
+    assert_eq!(told(&broker).await, says("active", ["revoked", "live"]));
+    change(&broker, "/v1/agents/a/suspend").await;
+    assert_eq!(told(&broker).await, says("suspended", ["revoked", "suspended"]));
+    change(&broker, "/v1/agents/a/resume").await;
+    assert_eq!(told(&broker).await, says("active", ["revoked", "live"]));
+    change(&broker, "/v1/agents/a/revoke").await;
+    assert_eq!(told(&broker).await, says("active", ["revoked", "revoked"]));
+}
+
 #[tokio::test]
 async fn jwt_16_a_revoked_token_is_refused_and_its_sisters_are_not() {
     let broker = TestBroker::declared().await;

@@ -232,10 +232,18 @@ async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
     let broker = TestBroker::declared().await;
     let (agent, lazy) =
         (broker.agent("a", &["repo-reader"]).await, broker.agent("b", &["repo-reader"]).await);
+    // Whoever was ended renews no more, and holds nobody up.
+    broker.agent("gone", &["repo-reader"]).await;
+    assert_eq!(post(&broker, "/v1/agents/gone/revoke").await.status, 200);
     let first = broker.authority_pem();
     broker.clock.advance_s(60);
     let listing = good(&broker, "/v1/authorities").await;
     assert_eq!((stages(&listing), &listing["items"][1]["behind"]), (vec!["active", "prepared"], &json!(2)));
+    // Whoever is suspended may come back.
+    let behind = async || broker.operator().get("/v1/authorities").await.json()["items"][1]["behind"].clone();
+    post(&broker, "/v1/agents/b/suspend").await;
+    assert_eq!(behind().await, 2);
+    post(&broker, "/v1/agents/b/resume").await;
     let both = broker.nobody(broker.agents()).get("/v1/authority").await.text();
     assert_eq!(both.matches("BEGIN").count(), 2);
     refused(&post(&broker, "/v1/authorities/2/activate").await, 409, "agents_behind");

@@ -1,13 +1,14 @@
 use super::super::desk::AdminDesk;
 use super::super::failure::Failure;
 use super::super::page::{Page, Paged};
+use super::super::standing::InstanceStanding;
 use super::super::world::World;
 use super::carry_on::next_of;
 use super::steer::reached;
 use crate::base::limits::CALENDAR_LINES_MAX;
 use crate::base::{AgentName, CapabilityName, SecretName, Timestamp};
 use crate::policy::{Authorised, ReadSecretNames};
-use crate::registry::{Delivery, InstanceState};
+use crate::registry::Delivery;
 use crate::rotation::{Rotation, Run, Slots, UpstreamValue};
 use crate::upstream::Target;
 
@@ -202,10 +203,11 @@ pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Time
                 roles.any(|role| role.capabilities.contains(&capability.name))
             };
             let agents: Vec<_> = world.registry.agents().filter(holds).collect();
-            let instances = agents.iter().flat_map(|agent| agent.instances.values());
+            let of_agents = agents.iter().flat_map(|one| one.instances.values().map(move |its| (*one, its)));
+            let standing = of_agents.map(|(one, its)| InstanceStanding::of(world, one, its, now));
             Consumer {
                 capability: capability.name.clone(),
-                live_instances: instances.filter(|one| one.state(now) == InstanceState::Live).count(),
+                live_instances: standing.filter(|one| *one == InstanceStanding::Live).count(),
                 agents: agents.iter().map(|agent| agent.name.clone()).collect(),
                 token_life_s: capability.max_life_s,
             }
