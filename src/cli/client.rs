@@ -256,6 +256,10 @@ impl Client {
     }
 
     fn untrusted(&self, error: &std::io::Error) -> Failure {
+        // What the library says of the other side's bytes is of this kind; anything else is the connection's own.
+        if error.kind() != std::io::ErrorKind::InvalidData {
+            return self.unreachable("it closed the connection, as one does that has as many as it takes");
+        }
         let why = format!("no TLS connection with the broker at {}: {error}", self.address);
         Failure::new(code::TLS_FAILED).because(why)
     }

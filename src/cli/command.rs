@@ -148,7 +148,7 @@ pub enum Command {
         #[arg(long)]
         prune: bool,
     },
-    /// Agents: invite, list, show
+    /// Agents: invite, list, show, suspend, resume, revoke
     #[command(subcommand)]
     Agent(AgentCommand),
     /// Certificates: revoke

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use axum::response::Response;
+use hyper::body::Body as HttpBody;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::discovery::pointed_to;
@@ -160,7 +161,10 @@ impl Edge {
         if let Some(problem) = problem {
             code = problem.code().as_str();
             let is_shed = problem.code() == code::OVERLOADED;
+            let allow = response.headers_mut().remove(header::ALLOW);
             response = problem.in_form(form).of_request(id).write_out();
+            // What the router says with a 405 (RFC 9110 §15.5.6).
+            response.headers_mut().extend(allow.map(|methods| (header::ALLOW, methods)));
             // A broker that has too much to do does not write a line about each: the meters count them.
             if !is_shed {
                 tracing::info!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
@@ -247,6 +251,11 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Sensitive<Vec<
 
 async fn read_within(body: Body, limit: usize, wait: Duration) -> Result<Sensitive<Vec<u8>>, Problem> {
     use http_body_util::BodyExt;
+    // A length that is said beforehand is believed when it is too large: nobody waits for such a body.
+    let said = usize::try_from(HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX);
+    if said > limit {
+        return Err(too_large(limit));
+    }
     let collected = async {
         let mut body = body;
         let mut bytes = zeroize::Zeroizing::new(Vec::new());
@@ -286,13 +295,13 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use hyper::body::{Body as HttpBody, Bytes, Frame};
+    use hyper::body::{Bytes, Frame, SizeHint};
 
     use super::*;
     use crate::telemetry::Latency;
 
-    /// A body that does not come.
-    struct Never;
+    /// A body that does not come, and says beforehand how long it would be.
+    struct Never(u64);
 
     impl HttpBody for Never {
         type Data = Bytes;
@@ -303,6 +312,10 @@ mod tests {
             _cx: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             Poll::Pending
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0)
         }
     }
 
@@ -339,7 +352,8 @@ mod tests {
         let read = |bytes: usize| read_within(Body::from(vec![b'x'; bytes]), 64, wait);
         assert_eq!(code_of(read(64).await), None);
         assert_eq!(code_of(read(65).await), Some(code::BODY_TOO_LARGE));
-        assert_eq!(code_of(read_within(Body::new(Never), 64, wait).await), Some(code::BODY_TIMEOUT));
+        assert_eq!(code_of(read_within(Body::new(Never(64)), 64, wait).await), Some(code::BODY_TIMEOUT));
+        assert_eq!(code_of(read_within(Body::new(Never(65)), 64, wait).await), Some(code::BODY_TOO_LARGE));
     }
 
     #[test]

@@ -116,6 +116,21 @@ fn whoami_shows_who_and_what() {
 }
 
 #[test]
+fn whoever_finds_the_broker_full_is_not_told_that_his_certificate_is_bad() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let full = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("localhost:{}", full.local_addr().unwrap().port());
+    std::fs::write(process.path("home-a/agent/address"), address).unwrap();
+    let closing = std::thread::spawn(move || drop(full.accept().unwrap()));
+    let output = process.run_as("a", &["whoami"], b"");
+    closing.join().unwrap();
+    assert_eq!(output.status.code(), Some(10), "{}", said(&output));
+    assert!(said(&output).contains("error: broker_unreachable"), "{}", said(&output));
+}
+
+#[test]
 fn help_explains_verbs_errors_and_exit_codes_without_a_broker() {
     let run = |args: &[&str]| {
         let output = Command::new(KEYWARD).args(args).output().unwrap();

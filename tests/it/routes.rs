@@ -242,6 +242,7 @@ async fn http_18_19_what_is_no_route_is_refused_in_the_same_form() {
         assert_eq!(reply.header("content-type"), "application/problem+json");
         assert!(reply.json()["request_id"].as_str().unwrap().starts_with("req_"));
         assert!(reply.headers.get("access-control-allow-origin").is_none());
+        assert_eq!(reply.header("allow"), if status == 405 { "GET,HEAD" } else { "" });
     }
 }
 
