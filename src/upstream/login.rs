@@ -19,8 +19,9 @@ use crate::pki::tls::upstream_config;
 /// SQLSTATE of a wrong password, and of a role that is not there: the server does not tell them apart.
 const INVALID_PASSWORD: &str = "28P01";
 
-/// What the SQLSTATEs of a session's end start with: by an administrator, by a shutdown, by a crash.
-const ENDED_FROM_OUTSIDE: &str = "57P";
+/// What SQLSTATEs start with that do not say what became of a statement: the session was ended by an
+/// administrator, a shutdown or a crash; a proxy lost its connection with the server; nobody knows.
+const LEFT_OPEN: [&str; 3] = ["57P", "08", "40003"];
 
 const WAIT: Duration = Duration::from_secs(UPSTREAM_WAIT_S);
 
@@ -123,7 +124,8 @@ fn judged(error: &Error, lost: Outcome) -> Stopped {
     }
     // It has answered that it did not: a statement that fails changes nothing. One whose session is ended
     // from outside may have been carried out just before.
-    let outcome = if state.starts_with(ENDED_FROM_OUTSIDE) { lost } else { Outcome::Refused };
+    let is_open = LEFT_OPEN.iter().any(|start| state.starts_with(start));
+    let outcome = if is_open { lost } else { Outcome::Refused };
     let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let detail = is_state.then(|| state.to_owned());
     Stopped::Fault(Fault { outcome, code: code::UPSTREAM_REFUSED, detail })

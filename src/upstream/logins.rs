@@ -1,5 +1,6 @@
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use postgres_protocol::password::scram_sha_256;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use super::driver::{Fault, Outcome, Surroundings};
@@ -78,7 +79,9 @@ impl<'a> Logins<'a> {
              CONNECTION LIMIT {connections} PASSWORD {verifier} VALID UNTIL {until}{groups}"
         );
         let more = self.target.statements.iter().map(|statement| statement.replace(LOGIN_FIELD, &name));
-        let all: Vec<String> = [BOUNDED.to_owned(), create].into_iter().chain(more).collect();
+        let modest = self.target.heir.as_deref().map(modest);
+        let all: Vec<String> =
+            [BOUNDED.to_owned()].into_iter().chain(modest).chain([create]).chain(more).collect();
         all.join(";\n")
     }
 
@@ -135,12 +138,11 @@ impl<'a> Logins<'a> {
             return Ok(None);
         };
         let id: u32 = found.try_get(0)?;
-        let name = escape_identifier(login);
-        client.batch_execute(&format!("ALTER ROLE {name} NOLOGIN CONNECTION LIMIT 0")).await?;
         // Without it an administrator who is no superuser may neither end its sessions nor take over.
         if !client.query_one(IS_SUPERUSER, &[]).await?.try_get::<_, bool>(0)? {
-            client.batch_execute(&format!("GRANT {name} TO CURRENT_USER")).await?;
+            client.batch_execute(&format!("GRANT {} TO CURRENT_USER", escape_identifier(login))).await?;
         }
+        shut_out(client, login, id).await?;
         end_sessions(client, id).await?;
         self.disown(client, login).await?;
         let others = client.query(OTHER_DATABASES, &[&id]).await?;
@@ -148,13 +150,15 @@ impl<'a> Logins<'a> {
         Ok(Some(Shut { id, elsewhere }))
     }
 
-    /// What the login made in this database goes to its heir, what it was granted is taken away.
+    /// What the login made in this database goes to its heir, or with it; what it was granted is taken away.
+    ///
+    /// Views and functions do what they do with their owner's rights: whoever administers inherits nothing,
+    /// or its rights would be the holder's of the next login.
     async fn disown(&self, client: &Client, login: &str) -> Result<(), Error> {
         let name = escape_identifier(login);
-        let heir = self.target.heir.as_deref().map_or_else(|| "CURRENT_USER".to_owned(), escape_identifier);
-        client
-            .batch_execute(&format!("{BOUNDED};\nREASSIGN OWNED BY {name} TO {heir};\nDROP OWNED BY {name}"))
-            .await
+        let heir = self.target.heir.as_deref().map(escape_identifier);
+        let inherited = heir.map(|heir| format!("REASSIGN OWNED BY {name} TO {heir};\n")).unwrap_or_default();
+        client.batch_execute(&format!("{BOUNDED};\n{inherited}DROP OWNED BY {name}")).await
     }
 
     /// The names of all logins that start with `prefix` and whose time was over at `now`.
@@ -197,6 +201,28 @@ enum Ended {
     NotYet(Shut),
 }
 
+/// Lets nobody in by a login any more. A session that changes its own role, and does not commit that, holds
+/// it fast: it is told to end first, and whoever takes its place is told again.
+async fn shut_out(client: &Client, login: &str, id: u32) -> Result<(), Error> {
+    let name = escape_identifier(login);
+    let shut = format!("SET LOCAL lock_timeout = '1s';\nALTER ROLE {name} NOLOGIN CONNECTION LIMIT 0");
+    let mut left = SHUT_TRIES;
+    loop {
+        client.execute(END_SESSIONS, &[&id, &0_i64]).await?;
+        left = left.saturating_sub(1);
+        match client.batch_execute(&shut).await {
+            Err(error) if left > 0 && is_held(&error) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Whether somebody else holds what was to be changed, or has changed it this moment.
+fn is_held(error: &Error) -> bool {
+    let held = [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::INTERNAL_ERROR];
+    error.code().is_some_and(|state| held.contains(&state))
+}
+
 /// Takes the role away; how many sessions of it are left.
 async fn drop_role(client: &Client, login: &str, id: u32) -> Result<i64, Error> {
     let name = escape_identifier(login);
@@ -214,6 +240,9 @@ async fn end_sessions(client: &Client, id: u32) -> Result<(), Error> {
     Ok(())
 }
 
+/// How often a role that is held fast is shut, within one try to end its login.
+const SHUT_TRIES: u32 = 5;
+
 /// How long the end of a session is waited for, in milliseconds.
 const SESSION_WAIT_MS: i64 = 2000;
 
@@ -221,6 +250,17 @@ const SESSION_WAIT_MS: i64 = 2000;
 const BOUNDED: &str = "SET statement_timeout = '8s'";
 
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE usesysid = $1 AND pid <> pg_backend_pid()";
+
+/// Fails, with the SQLSTATE `KW001`, for an heir with whose rights nothing that an agent made may be done.
+fn modest(heir: &str) -> String {
+    let checked = format!(
+        "BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = {} AND (rolsuper OR rolcreaterole OR rolcreatedb \
+         OR rolreplication OR rolbypassrls)) THEN RAISE EXCEPTION 'the heir has attributes' \
+         USING ERRCODE = 'KW001'; END IF; END",
+        escape_literal(heir)
+    );
+    format!("DO {}", escape_literal(&checked))
+}
 
 const IS_SUPERUSER: &str = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
 

@@ -33,7 +33,7 @@ pub struct LoginsTarget {
     /// Connections of one login at a time.
     #[serde(default = "usual_connections")]
     pub(super) connections: u32,
-    /// Whose what a login made becomes; the administering role's when there is none.
+    /// Whose what a login made becomes; it goes with the login when there is none.
     pub(super) heir: Option<String>,
 }
 
@@ -70,6 +70,9 @@ impl LoginsTarget {
             return refuse(
                 "`member_of` and `heir` name roles of letters, digits, `_`, `-` and `$`, 1 to 63 of them",
             );
+        }
+        if self.heir.as_ref() == Some(&self.admin_role) {
+            return refuse("`heir` is not `admin_role`: what a login made would be done with its rights");
         }
         if self.member_of.len() > LEASE_STATEMENTS_MAX || self.statements.len() > LEASE_STATEMENTS_MAX {
             return refuse("`member_of` and `statements` have at most 32 entries each");
@@ -164,6 +167,7 @@ pub(super) mod tests {
         refused(&declared(r#","member_of":["CNRY\"; DROP"]"#), "`member_of`");
         refused(&declared(r#","heir":"CNRY'""#), "`heir`");
         refused(&declared(r#","member_of":[""]"#), "`member_of`");
+        refused(&declared(r#","heir":"lender""#).replace(r#"it's \"me\""#, "lender"), "with its rights");
         refused(&declared(r#","statements":["GRANT x TO {CNRY}"]"#), "no field but");
         refused(&declared(r#","statements":["GRANT x TO {login}; DROP TABLE CNRY"]"#), "without `;`");
         refused(&declared(r#","statements":[" "]"#), "1 to 2048");

@@ -6,6 +6,7 @@ mod endings;
 mod kills;
 mod many;
 mod owners;
+mod staying;
 
 use std::process::Child;
 
