@@ -43,6 +43,12 @@ async fn i12_a_secret_is_stored_once_and_another_value_under_the_same_key_is_ref
         refused(&elsewhere, 422, "idempotency_key_reused");
         broker.restart().await;
     }
+    // What stands in the header is part of the request, too.
+    for other in [("if-match", "\"1\""), ("if-none-match", "*"), ("keyward-owner", "red")] {
+        let headers = [("idempotency-key", "k1"), ("content-type", BYTES), other];
+        let reply = broker.operator().send(put.0, put.1, &headers, b"value").await;
+        refused(&reply, 422, "idempotency_key_reused");
+    }
     assert_eq!(broker.operator().get("/v1/secrets").await.json()["items"][0]["version"], 1);
     assert_eq!(keyed(&broker.operator(), "k2", put, BYTES, "value").await.json()["version"], 2);
     assert_eq!(broker.operator().put("/v1/secrets/a", BYTES, b"value").await.json()["version"], 3);

@@ -1,10 +1,14 @@
 //! A decision holds only as long as what it was made on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
+use keyward::pki::new_key_and_request;
+use keyward::registry::EnrolmentCode;
+use serde_json::{Value, json};
 
+use crate::operators::{join, standing};
 use crate::renewal::renew;
 use crate::support::broker::{Caller, TestBroker};
 
@@ -13,6 +17,18 @@ const ROUNDS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rev_02_a_mint_decided_before_a_role_was_taken_away_never_commits_after_it() {
+    let agent = |roles: &str| format!("[[agent]]\nname = \"a\"\nroles = {roles}\n");
+    mints_against("a", [agent("[]"), agent("[\"publisher\"]")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rev_02_a_mint_decided_before_a_role_lost_a_capability_never_commits_after_it() {
+    let role = |held: &str| format!("[[role]]\nname = \"publisher\"\ncapabilities = {held}\n");
+    mints_against("publisher", [role("[]"), role("[\"reports.read\"]")]).await;
+}
+
+/// Mints by agent `a` while `declarations` of `name` take away what they need, and give it back.
+async fn mints_against(name: &str, declarations: [String; 2]) {
     let broker =
         Arc::new(TestBroker::start_with("[quota]\nmints_per_s = 100000\nmints_burst = 100000\n").await);
     broker.declare().await;
@@ -40,9 +56,8 @@ async fn rev_02_a_mint_decided_before_a_role_was_taken_away_never_commits_after_
         })
         .collect();
     for _ in 0..ROUNDS {
-        for roles in ["[]", "[\"publisher\"]"] {
-            let text = format!("[[agent]]\nname = \"a\"\nroles = {roles}\n");
-            assert_eq!(broker.apply(&text).await.status, 200);
+        for text in &declarations {
+            assert_eq!(broker.apply(text).await.status, 200);
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -58,12 +73,15 @@ async fn rev_02_a_mint_decided_before_a_role_was_taken_away_never_commits_after_
     let mut minted = 0;
     for item in all_entries(&broker).await {
         let changes = item["event"]["changes"].as_array();
-        let touched = changes.into_iter().flatten().any(|change| change["name"] == "a");
+        let touched = changes
+            .into_iter()
+            .flatten()
+            .any(|change| change["name"] == name && change["action"] == "update");
         if item["kind"] == "declarations.applied" && touched {
             held = !held;
         }
         if item["kind"] == "token.minted" {
-            assert!(held, "entry {} was minted after the role was taken away", item["seq"]);
+            assert!(held, "entry {} was minted after it was taken away", item["seq"]);
             minted += 1;
         }
     }
@@ -127,6 +145,114 @@ async fn all_entries(broker: &TestBroker) -> Vec<Value> {
             None => return entries,
         }
     }
+}
+
+/// Goes on suspending an agent that nobody is over one connection, until that is refused or cut.
+async fn suspend_until_refused(caller: Caller) {
+    let Ok(mut open) = caller.connect().await else { return };
+    let headers = [("content-type", "application/json")];
+    while let Ok(reply) = open.send("POST", "/v1/agents/nobody/suspend", &headers, b"{}").await {
+        if ![200, 503].contains(&reply.status) {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_that_an_operator_was_let_do_commits_after_it_was_taken_away_or_demoted() {
+    let broker = TestBroker::declared().await;
+    broker.apply("[[agent]]\nname = \"nobody\"\nroles = []\n").await;
+    for round in 0..ROUNDS {
+        let name = format!("operator-{round}");
+        let operator = join(&broker, &name, &standing("security", None)).await;
+        let (admin, path) = (broker.operator(), format!("/v1/operators/{name}"));
+        assert_eq!(admin.post_json("/v1/agents/nobody/resume", &json!({})).await.status, 200);
+        let busy: Vec<_> =
+            (0..8).map(|_| tokio::spawn(suspend_until_refused(operator.caller.clone()))).collect();
+        // They are under way.
+        while admin.get("/v1/agents/nobody").await.json()["state"] != "suspended" {}
+        let ended = if round % 2 == 0 {
+            admin.post_json(&format!("{path}/revoke"), &json!({})).await
+        } else {
+            let auditor = standing("auditor", None).to_string();
+            admin.put(&format!("{path}/role"), "application/json", auditor.as_bytes()).await
+        };
+        assert_eq!(ended.status, 200, "{}", ended.text());
+        for one in busy {
+            one.await.unwrap();
+        }
+    }
+    let mut over = BTreeSet::new();
+    for item in all_entries(&broker).await {
+        let event = &item["event"];
+        match item["kind"].as_str().unwrap() {
+            "revocation.changed" if event["subject"] == "operator" => {
+                over.insert(event["operator"].to_string());
+            }
+            "operator.placed" => {
+                over.insert(event["operator"].to_string());
+            }
+            "revocation.changed" => {
+                assert!(!over.contains(&event["by"].to_string()), "entry {}", item["seq"]);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(over.len(), ROUNDS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn enr_07_nobody_enrols_by_a_code_after_whoever_made_it_was_taken_away() {
+    let settings = "[quota]\nenrolments_per_s = 100000\nenrolments_burst = 100000\n";
+    let broker = Arc::new(TestBroker::start_with(settings).await);
+    broker.declare().await;
+    for round in 0..ROUNDS {
+        let name = format!("operator-{round}");
+        let operator = join(&broker, &name, &standing("admin", None)).await;
+        let invited = json!({ "roles": ["publisher"], "uses": 100 });
+        let path = format!("/v1/agents/fleet-{round}/invitations");
+        let code = operator.caller.post_json(&path, &invited).await.json()["code"].clone();
+        let enrolling: Vec<_> = (0..8)
+            .map(|_| {
+                let (broker, text) = (Arc::clone(&broker), code.as_str().unwrap().to_owned());
+                tokio::spawn(async move {
+                    let code = EnrolmentCode::parse(&text).unwrap();
+                    loop {
+                        let (_, request) = new_key_and_request().unwrap();
+                        match broker.redeem(&code, &request).await.status {
+                            201 | 503 => {}
+                            _ => return,
+                        }
+                    }
+                })
+            })
+            .collect();
+        let path = format!("/v1/agents/fleet-{round}");
+        while broker.operator().get(&path).await.json()["instances"].as_array().unwrap().is_empty() {}
+        let revoked = broker.operator().post_json(&format!("/v1/operators/{name}/revoke"), &json!({})).await;
+        assert_eq!(revoked.status, 200, "{}", revoked.text());
+        for one in enrolling {
+            one.await.unwrap();
+        }
+    }
+    let (mut over, mut codes) = (BTreeSet::new(), BTreeSet::new());
+    for item in all_entries(&broker).await {
+        let event = &item["event"];
+        match item["kind"].as_str().unwrap() {
+            "agent.invited" => {
+                codes.insert((event["operator"].to_string(), event["code"].to_string()));
+            }
+            "revocation.changed" => {
+                let ended = event["operator"].to_string();
+                over.extend(codes.iter().filter(|(by, _)| *by == ended).map(|(_, code)| code.clone()));
+            }
+            "instance.enrolled" => {
+                assert!(!over.contains(&event["code"].to_string()), "entry {}", item["seq"])
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(over.len(), ROUNDS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
