@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::assemble::{keyring_failure, keyring_path, open_keyring};
-use super::load;
+use super::load_opened_by;
 use super::verify::{Wanted, look};
 use crate::cli::Finding;
 use crate::config::{Config, RootKey};
@@ -15,8 +15,8 @@ const SPACE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 
 /// Looks at a broker's host: configuration, keys, data directory, ledger, what the kernel lets it do.
 /// Changes nothing.
-pub(super) fn host(config: &Path) -> Vec<Finding> {
-    let loaded = load(config);
+pub(super) fn host(config: &Path, key_file: Option<&Path>) -> Vec<Finding> {
+    let loaded = load_opened_by(config, key_file);
     let mut findings = vec![Finding::of("configuration", &loaded, format!("`{}` is good", config.display()))];
     let Ok(config) = loaded else { return findings };
     findings.push(Finding::private("data directory", &config.data_dir));

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use crate::base::code;
 use crate::cli::{self, Cli, Command, ConfigCommand, Console, Failure, InitArgs};
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::store::OnLostEntries;
 
 /// Runs the process: arguments in, exit code out.
@@ -59,10 +59,13 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Seal { config } => cli::seal(&load(config)?.listen.host, console).await,
         Command::Unseal(args) => cli::unseal(&load(&args.config)?.listen.host, args, console).await,
         Command::BreakGlass(command) => cli::break_glass(command, &load(command.config())?, console).await,
-        Command::Doctor { config: Some(config), .. } => cli::report(&doctor::host(config), console),
+        Command::Doctor { config: Some(config), root_key_file, .. } => {
+            cli::report(&doctor::host(config, root_key_file.as_deref()), console)
+        }
         Command::Slot(command) => slots::slot(command, &Surroundings::system(), console).await,
-        Command::Verify { config, data_dir, checkpoint, key } => {
-            let config = config.as_deref().map(load).transpose()?;
+        Command::Verify { config, root_key_file, data_dir, checkpoint, key } => {
+            let key_file = root_key_file.as_deref();
+            let config = config.as_deref().map(|path| load_opened_by(path, key_file)).transpose()?;
             let wanted = verify::Wanted {
                 config: config.as_ref(),
                 data_dir: data_dir.as_deref(),
@@ -126,6 +129,16 @@ async fn found(home: &Path, args: &InitArgs, console: &Console) -> Result<(), Fa
     let told = init(&config, order, &Surroundings::system()).await?;
     init::tell(&told, console);
     Ok(())
+}
+
+/// The configuration, with the root key's key in `key_file`, if that is said: a credential is given to the
+/// service alone.
+fn load_opened_by(path: &Path, key_file: Option<&Path>) -> Result<Config, Failure> {
+    let mut config = load(path)?;
+    if let Some(file) = key_file {
+        config.root_key = RootKey::File(file.to_owned());
+    }
+    Ok(config)
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -31,7 +32,7 @@ pub(super) async fn server_identity(
     private_dir(&dir)?;
     let (key_path, leaf_path) = (dir.join("server.key"), dir.join("server.pem"));
     let key_pem = if key_path.exists() { read(&key_path).map(Sensitive::new)? } else { new_key(&key_path)? };
-    let request = request_for_key(&key_pem).map_err(|error| broken(&error))?;
+    let request = request_for_key(&key_pem).map_err(|_| unusable(&key_path, &"it holds no key"))?;
     let key = read_request(&request).map_err(|error| broken(&error))?;
     let authority = core.issuer.authority();
     let now = surroundings.clock.now();
@@ -79,7 +80,7 @@ fn half_life_left(der: &[u8], now: Timestamp) -> bool {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| unusable(path, &error))
+    fs::read_to_string(path).map_err(|error| unusable(path, &error.kind()))
 }
 
 fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
@@ -101,10 +102,10 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         fs::rename(&fresh, path)?;
         path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     };
-    write().map_err(|error| unusable(path, &error))
+    write().map_err(|error| unusable(path, &error.kind()))
 }
 
-fn unusable(path: &Path, error: &io::Error) -> Failure {
-    let why = format!("`{}` cannot be used: {}", path.display(), error.kind());
+fn unusable(path: &Path, why: &dyn fmt::Display) -> Failure {
+    let why = format!("`{}` cannot be used: {why}", path.display());
     Failure::new(code::SERVER_KEY_UNUSABLE).because(why)
 }

@@ -233,8 +233,16 @@ pub(super) fn cell(value: Option<&Value>) -> String {
 pub(super) async fn audit(home: &Path, command: &AuditCommand, console: &Console) -> Result<(), Failure> {
     let AuditCommand::List(wanted) = command;
     let client = Client::of(home, Kind::Operator).await?;
-    let path = format!("/v1/ledger/entries?after={}&limit={}", wanted.after, wanted.limit);
-    let answer = client.get(&path).await?.json()?;
+    let page = async |after: u64, limit: u64| {
+        client.get(&format!("/v1/ledger/entries?after={after}&limit={limit}")).await?.json()
+    };
+    let answer = match wanted.last {
+        None => page(wanted.after, wanted.limit).await?,
+        Some(newest) => {
+            let head = page(0, 1).await?.get("head").and_then(Value::as_u64).unwrap_or(0);
+            page(head.saturating_sub(newest), newest).await?
+        }
+    };
     if console.is_json() {
         console.json(&answer);
         return Ok(());

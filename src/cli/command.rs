@@ -129,6 +129,9 @@ pub enum Command {
         /// The broker's host, by this configuration
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// The file with the root key's key; for a configuration that names a credential
+        #[arg(long, value_name = "FILE", requires = "config")]
+        root_key_file: Option<PathBuf>,
     },
     /// Show what applying declaration files would change
     Plan {
@@ -192,6 +195,9 @@ pub enum Command {
         /// The configuration: names the data directory and the root key, so that every state change is opened too
         #[arg(long, value_name = "FILE", conflicts_with = "data_dir", required_unless_present = "data_dir")]
         config: Option<PathBuf>,
+        /// The file with the root key's key; for a configuration that names a credential
+        #[arg(long, value_name = "FILE", requires = "config")]
+        root_key_file: Option<PathBuf>,
         /// The data directory alone: frames, sequence and hashes are checked, state changes stay closed
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,

@@ -270,6 +270,9 @@ pub struct AuditList {
     /// At most so many
     #[arg(long, default_value_t = 500, value_name = "N")]
     pub limit: u64,
+    /// The newest so many, instead: at most 500
+    #[arg(long, value_name = "N", conflicts_with_all = ["after", "limit"])]
+    pub last: Option<u64>,
 }
 
 /// `keyward config …`

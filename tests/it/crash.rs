@@ -1,9 +1,12 @@
 //! SIGKILL at any moment: what was acknowledged is there, and nothing is there twice.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use keyward::config::Config;
 use serde_json::Value;
 
 use crate::support::process::Process;
@@ -117,6 +120,24 @@ fn the_root_key_may_come_as_a_systemd_credential() {
     std::fs::write(process.config(), text.replace(&file, "credential = \"root-key\"")).unwrap();
     assert!(process.refused_serve().1.contains("no systemd credentials"));
     process.environment.push(("CREDENTIALS_DIRECTORY".to_owned(), credentials.display().to_string()));
+    process.serve();
+}
+
+#[test]
+fn a_start_that_the_machine_keeps_from_it_says_so_and_is_one_that_systemd_tries_again() {
+    let mut process = Process::init("warn");
+    let listen = Config::load(Path::new(&process.config())).unwrap().listen;
+    let taken = TcpListener::bind(listen.agents).unwrap();
+    let (code, said) = process.refused_serve();
+    assert!(code == Some(1) && said.contains("listen_failed"), "{said}");
+    drop(taken);
+    process.serve();
+    process.stop();
+    let key = process.path("data/tls/server.key");
+    std::fs::write(&key, "no key").unwrap();
+    let (code, said) = process.refused_serve();
+    assert!(code == Some(1) && said.contains("server_key_unusable"), "{said}");
+    std::fs::remove_file(&key).unwrap();
     process.serve();
 }
 

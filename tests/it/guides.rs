@@ -130,6 +130,16 @@ fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
     let verify = format!("keyward verify --config {}", config.display());
     let output = shell(dir.path(), &verify, &[("CREDENTIALS_DIRECTORY", &given.display().to_string())]);
     assert!(output.status.success(), "{}", said(&output));
+    // Nobody else is given it: whoever looks at the host names the file.
+    let config = config.display();
+    let unnamed = shell(dir.path(), &format!("keyward verify --config {config}"), &[]);
+    assert!(said(&unnamed).contains("--root-key-file"), "{}", said(&unnamed));
+    let key = at("etc/keyward/root.key").display().to_string();
+    for verb in ["verify", "doctor"] {
+        let named = format!("keyward {verb} --config {config} --root-key-file {key}");
+        let output = shell(dir.path(), &named, &[]);
+        assert!(output.status.success(), "{}", said(&output));
+    }
 
     let unit = at("etc/systemd/system/keyward.service");
     let text = fs::read_to_string(&unit).unwrap();

@@ -46,7 +46,7 @@ super::codes! {
         "make the directory, or run as a user who can";
     SERVER_KEY_UNUSABLE "server_key_unusable" Local:
         "the broker's own TLS key or certificate cannot be used",
-        "look at the data directory and its permissions";
+        "look at the data directory and its permissions; without `tls/server.key` a new one is made at the next start";
     RUNTIME "runtime" Local:
         "the process could not start its threads",
         "look at the process limits";
@@ -64,7 +64,7 @@ super::codes! {
         "name the key that this broker was initialised with in `[root_key]`; nothing was touched";
     ROOT_KEY_UNUSABLE "root_key_unusable" NotStarted:
         "the root key's file cannot be used",
-        "see that the file in `[root_key]` is there and for its owner alone";
+        "see that the file in `[root_key]` is there and for its owner alone; where that names a credential of the service's, `--root-key-file` names the file behind it";
     PASSPHRASE_REFUSED "passphrase_refused" Usage:
         "what was given is no passphrase, or can be guessed",
         "choose at least 15 characters on one line; five or six words that have nothing to do with one another are good";
@@ -122,7 +122,7 @@ super::codes! {
     STORE_FAILED "store_failed" NotStarted:
         "the broker's records cannot be opened",
         "look at the data directory, its disk and its permissions";
-    LISTEN_FAILED "listen_failed" NotStarted:
+    LISTEN_FAILED "listen_failed" Local:
         "an address cannot be listened on",
         "see what listens there, or change `[listen]`";
     START_FAILED "start_failed" NotStarted:
