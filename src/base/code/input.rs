@@ -66,7 +66,7 @@ super::codes! {
         "send the path as the reference writes it: no escapes, no empty or dotted segments";
     HOST_ABSENT "host_absent" Invalid:
         "the request has no `Host` (RFC 9112 §3.2)",
-        "send one";
+        "send `Host: ` and the name that the broker is called by";
     HEADER_REPEATED "header_repeated" Invalid:
         "a header field came twice that means nothing, or something else, then",
         "send it once";
