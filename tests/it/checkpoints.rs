@@ -153,7 +153,7 @@ async fn the_checkpoint_key_turns_by_its_schedule_and_by_hand() {
 
 /// Every point at which a turn of the checkpoint key becomes durable: the broker is killed there.
 #[test]
-fn key_12_a_turn_of_the_checkpoint_key_that_is_cut_short_anywhere_leaves_every_checkpoint_verifiable() {
+fn rot_15_a_turn_of_the_checkpoint_key_that_is_cut_short_anywhere_leaves_every_checkpoint_verifiable() {
     let mut process = Process::init("warn");
     process.load_faults(0);
     process.serve();

@@ -1,7 +1,8 @@
 //! Damage on disk: the index is rebuilt, the ledger is named, a wrong key touches nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use keyward::app::start;
 use keyward::store::OnLostEntries;
@@ -156,6 +157,42 @@ fn key_03_a_wrong_root_key_is_refused_and_nothing_is_touched() {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(process.path("root.key"), fs::Permissions::from_mode(0o600)).unwrap();
     process.serve();
+}
+
+/// What makes the key of each of the ledger's segments another one: its salt.
+fn salts(data: &Path) -> BTreeSet<Vec<u8>> {
+    let segments =
+        files(&data.join("ledger")).into_iter().filter(|path| path.extension() == Some("seg".as_ref()));
+    segments.map(|path| fs::read(path).unwrap()[38..70].to_vec()).collect()
+}
+
+#[test]
+fn key_01_two_copies_of_one_data_directory_seal_nothing_under_the_same_key() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.kill();
+    let (data, copy) = (process.path("data"), process.path("copy"));
+    for file in files(&data) {
+        let to = copy.join(file.strip_prefix(&data).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(&file, to).unwrap();
+    }
+    let before = salts(&data);
+    let mut goes_on = |value: &[u8]| {
+        process.serve();
+        process.good(&["secret", "put", "github/app"], value);
+        assert_eq!(process.good_as("a", &["get", "github/app"], b""), value);
+        process.kill();
+        &salts(&data) - &before
+    };
+    let one = goes_on(b"one");
+    fs::rename(&data, data.with_file_name("original")).unwrap();
+    fs::rename(&copy, &data).unwrap();
+    // The same sequence numbers, which the nonces are made of.
+    let other = goes_on(b"other");
+    assert!(!one.is_empty() && !other.is_empty());
+    assert!(one.is_disjoint(&other), "each start has a segment, and a key, of its own");
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub(crate) fn in_memory(pid: u32, canary: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn no_secret_stays_in_the_broker_s_memory_once_it_was_delivered() {
+fn key_07_no_secret_stays_in_the_broker_s_memory_once_it_was_delivered() {
     let secret = b"CNRY-memory-1f3870be274f6c49b3e31a0c6728957f".as_slice();
     let mut process = Process::init("info");
     process.serve();

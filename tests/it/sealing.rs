@@ -11,6 +11,7 @@ use std::sync::Arc;
 use keyward::base::encoding::from_base64url;
 use keyward::base::{LedgerId, Sensitive, SlotId, SystemClock};
 use keyward::crypto::{Aad, AeadKey, KeyId, derive_key};
+use keyward::http::{Caller as Who, admin_routes, agent_routes};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use keyward::ledger::lock_file;
 use keyward::pki::certificates_from_pem;
@@ -18,6 +19,7 @@ use keyward::pki::tls::client_config;
 use serde_json::{Value, json};
 
 use crate::leaks::{in_memory, sightings};
+use crate::routes::knock;
 use crate::support::broker::Caller;
 use crate::support::host::{ask, say, send, until};
 use crate::support::process::{KEYWARD, Process};
@@ -185,6 +187,28 @@ async fn sealing_cuts_every_connection_and_leaves_no_key_in_memory() {
     assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
     process.stop();
     process.serve();
+}
+
+#[tokio::test]
+async fn key_11_while_it_is_sealed_every_route_but_the_public_documents_waits() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
+    let (agent, operator) = (caller(&process, "a", "agent"), caller(&process, "operator", "operator"));
+    for (caller, routes) in [(&agent, agent_routes()), (&operator, admin_routes())] {
+        for route in routes {
+            let reply = knock(caller, &route).await.unwrap();
+            let is_document = route.caller == Who::Public
+                && route.method == "GET"
+                && !["/readyz", "/oauth/authorize"].contains(&route.path);
+            let waits = reply.status == 503 && reply.code() == "sealed";
+            assert!(waits != is_document, "{route:?}: {} {}", reply.status, reply.text());
+        }
+    }
+    let key = process.path("root.key").display().to_string();
+    assert_eq!(verb(&process, &["unseal", "--key-file", &key], b"").0, Some(0));
+    assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value");
 }
 
 #[test]

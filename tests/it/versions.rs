@@ -194,7 +194,7 @@ async fn the_value_key_turns_by_its_schedule() {
 /// Every point at which a turn of the value key becomes durable: the broker is killed there, and finishes
 /// the turn when it starts again.
 #[test]
-fn key_11_a_turn_of_the_value_key_that_is_cut_short_anywhere_is_finished_and_loses_nothing() {
+fn rot_15_a_turn_of_the_value_key_that_is_cut_short_anywhere_is_finished_and_loses_nothing() {
     let mut process = Process::init("warn");
     process.load_faults(0);
     process.serve();

@@ -174,27 +174,27 @@ fn service(by: fn(&Webhook) -> String) -> Box<dyn Upstream> {
 const SAMPLE: Extent = Extent::Sample { seed: 3 };
 
 #[test]
-fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_an_administrator() {
+fn rot_01_02_03_killed_and_failing_at_any_point_no_password_is_lost_by_an_administrator() {
     go(database(BY_ADMIN), "by an administrator", SAMPLE);
 }
 
 #[test]
-fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_the_role_itself() {
+fn rot_01_02_03_killed_and_failing_at_any_point_no_password_is_lost_by_the_role_itself() {
     go(database(BY_ITSELF), "by the role itself", SAMPLE);
 }
 
 #[test]
-fn rot_01_killed_and_failing_at_any_point_no_password_is_lost_by_two_roles_in_turn() {
+fn rot_01_02_03_killed_and_failing_at_any_point_no_password_is_lost_by_two_roles_in_turn() {
     go(database(IN_TURN), "by two roles in turn", SAMPLE);
 }
 
 #[test]
-fn rot_01_killed_and_failing_at_any_point_no_key_is_lost_that_a_service_is_told_of() {
+fn rot_01_02_03_killed_and_failing_at_any_point_no_key_is_lost_that_a_service_is_told_of() {
     go(service(Webhook::applying), "told to a service", SAMPLE);
 }
 
 #[test]
-fn rot_01_killed_and_failing_at_any_point_no_key_is_lost_or_forgotten_that_a_service_makes() {
+fn rot_01_02_03_killed_and_failing_at_any_point_no_key_is_lost_or_forgotten_that_a_service_makes() {
     go(service(Webhook::creating), "made by a service", SAMPLE);
 }
 

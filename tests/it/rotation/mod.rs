@@ -5,6 +5,7 @@ mod http_driver;
 mod http_makes;
 mod kills;
 mod rebinding;
+mod setbacks;
 mod steering;
 mod storm;
 mod upstream;
@@ -123,7 +124,7 @@ async fn no_password_reaches_the_servers_log_though_it_logs_every_statement() {
 }
 
 #[tokio::test]
-async fn two_roles_take_turns_and_the_old_one_works_until_its_grace_has_ended() {
+async fn rot_14_two_roles_take_turns_and_the_old_one_works_until_its_grace_has_ended() {
     let scene = Scene::start("every = \"30d\"\ngrace = \"2h\"", IN_TURN).await;
     scene.postgres.sql("CREATE ROLE app_b LOGIN");
     let first = json!({ "username": "app", "password": FIRST }).to_string();

@@ -3,7 +3,7 @@
 use super::{BY_ADMIN, Scene};
 
 #[tokio::test]
-async fn whoever_asks_while_it_is_under_way_is_told_of_that_one_and_upstream_changes_once() {
+async fn rot_10_whoever_asks_while_it_is_under_way_is_told_of_that_one_and_upstream_changes_once() {
     let scene = Scene::start("", BY_ADMIN).await;
     let (one, two, three) = tokio::join!(scene.act("rotate"), scene.act("rotate"), scene.act("rotate"));
     let answers = [one.json(), two.json(), three.json()];

@@ -23,7 +23,7 @@ fn many() -> String {
 }
 
 #[tokio::test]
-async fn rot_02_a_thousand_overdue_secrets_rotate_once_each_spread_out_while_reads_go_on() {
+async fn rot_09_a_thousand_overdue_secrets_rotate_once_each_spread_out_while_reads_go_on() {
     let mut broker = TestBroker::start().await;
     assert_eq!(broker.operator().put("/v1/secrets/many/s0", BYTES, b"first").await.status, 201);
     let applied = broker.apply(&many()).await;
@@ -65,7 +65,7 @@ async fn rot_02_a_thousand_overdue_secrets_rotate_once_each_spread_out_while_rea
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_read_during_a_rotation_gets_a_value_that_fails() {
+async fn rot_08_no_read_during_a_rotation_gets_a_value_that_fails() {
     let scene = Arc::new(Scene::start("", BY_ADMIN).await);
     let over = Arc::new(AtomicBool::new(false));
     let reading = tokio::spawn({

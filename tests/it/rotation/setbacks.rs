@@ -1,0 +1,28 @@
+//! What failures leave behind: a reason, and nothing that acts by itself later.
+
+use super::http_driver::{FIRST, Scene};
+use crate::support::webhook::{Mood, Webhook};
+
+const OTHER: &str = "\n[[rotation]]\nsecret = \"other/key\"\nevery = \"6h\"\ngrace = \"0s\"\n\
+                     [rotation.upstream]\ndriver = \"generate\"\n";
+
+#[tokio::test]
+async fn rot_06_a_value_that_is_never_taken_ends_as_a_dead_letter_with_its_reason_and_holds_up_nobody() {
+    let scene = Scene::start(|service| service.applying() + OTHER).await;
+    scene.service.next("PUT", &[Mood::Says(422); 8]);
+    scene.rotate().await;
+    for _ in 0..10 {
+        scene.broker.clock.advance_s(2400);
+        scene.broker.rotate_due().await;
+    }
+    assert_eq!(scene.trouble().await, ("prepared".to_owned(), "upstream_refused".to_owned(), 8));
+    assert!(scene.shown().await["run"]["trouble"]["retry_at"].is_null(), "it waits for an operator");
+    assert_eq!(scene.service.heard("PUT").len(), 8);
+    assert_eq!(scene.read().await.0, FIRST, "it is handed out, and works");
+    assert!(scene.service.lets_in(FIRST));
+    let other = scene.broker.operator().get("/v1/rotations/other/key").await.json();
+    assert!(other["last_at"].is_string() && other["run"].is_null(), "{other}");
+    assert_eq!(scene.act("retry").await.status, 200);
+    scene.broker.rotate_due().await;
+    scene.hands_out("2").await;
+}
