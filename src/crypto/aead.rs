@@ -13,10 +13,8 @@ const FORMAT: u8 = 1;
 const KEY_ID_BYTES: usize = 5;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES;
 const NONCE_BYTES: usize = 12;
-/// Most are shorter, the ledger's among them; longer ones cost a copy.
+/// Most are shorter, the ledger's among them, with what a key adds to it; longer ones cost a copy.
 const USUAL_AAD_BYTES: usize = 192;
-/// What a key adds to it: format and key id, each with its length.
-const BOUND_BYTES: usize = 8 + 1 + 8 + KEY_ID_BYTES;
 const TAG_BYTES: usize = 16;
 
 /// Which key sealed something: a family (what the key is for) and its generation.
@@ -124,21 +122,25 @@ impl AeadKey {
     /// (NIST SP 800-38D §8.3).
     #[must_use]
     pub fn seal(&self, aad: &Aad, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
-        self.seal_with(entropy.bytes(), aad, plain)
+        self.seal_with(entropy.bytes(), aad.clone(), &[plain])
     }
 
-    /// Seals `plain` under `number` as nonce. The caller answers for no number being used twice.
+    /// Seals the parts of `plain`, one after another, under `number` as nonce. The caller answers for no number
+    /// being used twice.
     #[must_use]
-    pub fn seal_numbered(&self, number: u64, aad: &Aad, plain: &[u8]) -> Vec<u8> {
+    pub fn seal_numbered(&self, number: u64, aad: Aad, plain: &[&[u8]]) -> Vec<u8> {
         self.seal_with(numbered(number), aad, plain)
     }
 
-    fn seal_with(&self, nonce: [u8; NONCE_BYTES], aad: &Aad, plain: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(plain.len().saturating_add(SEAL_OVERHEAD_BYTES));
+    fn seal_with(&self, nonce: [u8; NONCE_BYTES], aad: Aad, plain: &[&[u8]]) -> Vec<u8> {
+        let bytes = plain.iter().fold(SEAL_OVERHEAD_BYTES, |sum, part| sum.saturating_add(part.len()));
+        let mut out = Vec::with_capacity(bytes);
         out.push(FORMAT);
         out.extend_from_slice(&self.id.to_bytes());
         out.extend_from_slice(&nonce);
-        out.extend_from_slice(plain);
+        for part in plain {
+            out.extend_from_slice(part);
+        }
         let bound = self.bound(aad);
         let (_, body) = out.split_at_mut(HEADER_BYTES.saturating_add(NONCE_BYTES));
         match self.cipher.encrypt_inout_detached(&Nonce::from(nonce), &bound.0, body.into()) {
@@ -198,7 +200,7 @@ impl AeadKey {
     ) -> Result<Sensitive<Vec<u8>>, OpenError> {
         let (text, tag) = body.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::Format)?;
         let mut plain = Zeroizing::new(text.to_vec());
-        let bound = self.bound(aad);
+        let bound = self.bound(aad.clone());
         self.cipher
             .decrypt_inout_detached(
                 &Nonce::from(nonce),
@@ -210,10 +212,8 @@ impl AeadKey {
         Ok(Sensitive::new(std::mem::take(&mut *plain)))
     }
 
-    fn bound(&self, aad: &Aad) -> Aad {
-        let mut bound = Vec::with_capacity(aad.0.len().saturating_add(BOUND_BYTES));
-        bound.extend_from_slice(&aad.0);
-        Aad(bound).field(&[FORMAT]).field(&self.id.to_bytes())
+    fn bound(&self, aad: Aad) -> Aad {
+        aad.field(&[FORMAT]).field(&self.id.to_bytes())
     }
 }
 
@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_noticed() {
         let aad = Aad::new("test");
-        let sealed = key(1).seal_numbered(9, &aad, b"plain");
+        let sealed = key(1).seal_numbered(9, aad.clone(), &[b"pl", b"ain"]);
+        assert_eq!(key(1).open_numbered(9, &aad, &sealed).unwrap().expose(), b"plain");
         for bit in 0..sealed.len() * 8 {
             let mut bad = sealed.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

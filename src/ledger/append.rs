@@ -1,6 +1,9 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
 
 use super::entry::{Draft, Entry, Key};
 use super::flaw::VerifyError;
@@ -110,7 +113,38 @@ impl<T> Receipt<T> {
 }
 
 /// An append under way. Dropping it does not take the append back.
-pub type Pending = Pin<Box<dyn Future<Output = Result<Committed, AppendError>> + Send>>;
+#[derive(Debug)]
+pub struct Pending(Stage);
+
+#[derive(Debug)]
+enum Stage {
+    Refused(AppendError),
+    Submitted(oneshot::Receiver<Result<Committed, AppendError>>),
+}
+
+impl Pending {
+    pub(super) const fn refused(error: AppendError) -> Self {
+        Self(Stage::Refused(error))
+    }
+
+    /// The answer comes through `answer`; whoever drops the other end has failed.
+    pub(super) const fn of(answer: oneshot::Receiver<Result<Committed, AppendError>>) -> Self {
+        Self(Stage::Submitted(answer))
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Committed, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Stage::Refused(error) => Poll::Ready(Err(error.clone())),
+            Stage::Submitted(answer) => {
+                Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or(Err(AppendError::Failed)))
+            }
+        }
+    }
+}
 
 /// The durability contract that every engine keeps.
 ///
@@ -158,9 +192,13 @@ pub trait Append {
 }
 
 impl<L: Ledger + ?Sized> Append for L {
-    async fn commit<T: Send>(&self, draft: Draft, value: T) -> Result<Receipt<T>, AppendError> {
+    fn commit<T: Send>(
+        &self,
+        draft: Draft,
+        value: T,
+    ) -> impl Future<Output = Result<Receipt<T>, AppendError>> + Send {
+        // Before the future: whoever waits for it need not keep a place for the draft.
         let pending = self.append(draft);
-        let committed = pending.await?;
-        Ok(Receipt { committed, value })
+        async move { Ok(Receipt { committed: pending.await?, value }) }
     }
 }

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::future::ready;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -213,16 +212,16 @@ impl FileLedger {
 impl Ledger for FileLedger {
     fn append(&self, draft: Draft) -> Pending {
         if draft.is_too_large() {
-            return Box::pin(ready(Err(AppendError::TooLarge)));
+            return Pending::refused(AppendError::TooLarge);
         }
         if !self.is_writable() {
-            return Box::pin(ready(Err(AppendError::Failed)));
+            return Pending::refused(AppendError::Failed);
         }
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Message::Append(Waiting { draft, reply })) {
-            Ok(()) => Box::pin(async { answer.await.unwrap_or(Err(AppendError::Failed)) }),
-            Err(TrySendError::Full(_)) => Box::pin(ready(Err(AppendError::Busy))),
-            Err(TrySendError::Disconnected(_)) => Box::pin(ready(Err(AppendError::Failed))),
+        match self.queue.try_send(Message::Append(Waiting { draft: Box::new(draft), reply })) {
+            Ok(()) => Pending::of(answer),
+            Err(TrySendError::Full(_)) => Pending::refused(AppendError::Busy),
+            Err(TrySendError::Disconnected(_)) => Pending::refused(AppendError::Failed),
         }
     }
 

@@ -64,11 +64,7 @@ impl SegmentKeys {
 
     /// Seals a state change for the entry that `frame` is to hold. `said` is what its salt and event hash to.
     pub(super) fn seal(&self, frame: &Frame<'_>, said: &Digest, delta: &[u8]) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(plain_len(0, delta.len()));
-        plain.extend_from_slice(&0_u32.to_be_bytes());
-        plain.extend_from_slice(delta);
-        let plain = Sensitive::new(plain);
-        self.own.seal_numbered(frame.seq, &self.bound(frame, said), plain.expose())
+        self.own.seal_numbered(frame.seq, self.bound(frame, said), &[&0_u32.to_be_bytes(), delta])
     }
 
     /// Opens what was sealed; `None`: it was altered, moved, or sealed under another key.

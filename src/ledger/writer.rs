@@ -24,7 +24,9 @@ pub(super) enum Message {
 
 /// An append that waits for its answer.
 pub(super) struct Waiting {
-    pub(super) draft: Draft,
+    /// Boxed, because the queue goes round all of its places: with drafts in them it would pass through about as
+    /// much memory as a processor keeps close by, over and over.
+    pub(super) draft: Box<Draft>,
     pub(super) reply: oneshot::Sender<Result<Committed, AppendError>>,
 }
 
@@ -226,7 +228,8 @@ impl Writer {
             for key in &waiting.draft.advance {
                 self.generations.advance(*key, seq);
             }
-            let Waiting { draft: Draft { kind, event, delta, .. }, reply } = waiting;
+            let Waiting { draft, reply } = waiting;
+            let Draft { kind, event, delta, .. } = *draft;
             let salt = self.options.entropy.plain_bytes();
             let entry = Entry { seq, time, kind, salt, event, sealed: Vec::new(), said: None };
             accepted.push(Accepted { reply, entry, delta, offset: 0, size: 0 });
