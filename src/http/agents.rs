@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answers::{CapabilityAnswer, CertificateAnswer, answer};
+use super::answers::{CapabilityAnswer, CertificateAnswer, answer, json_answer};
 use super::discovery;
 use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
@@ -22,10 +22,9 @@ use super::listener::Peer;
 use super::openapi::openapi;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
-use crate::base::SecretName;
 use crate::base::code;
 use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
-use crate::base::{Audience, CapabilityName, DecisionId, NameError, TokenId};
+use crate::base::{Audience, CapabilityName, DecisionId, NameError, SecretName, Sensitive, TokenId};
 use crate::broker::{AgentDesk, MintInput};
 use crate::pki::authorities_pem;
 
@@ -167,18 +166,28 @@ async fn token(
     agent: Result<Agent, Problem>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    mint(desk, agent, request).await.map_err(Problem::oauth)
+    let agent = agent.map_err(Problem::oauth)?;
+    let body = body(request, FORM, BODY_BYTES_MAX).await.map_err(Problem::oauth)?;
+    let once = agent.once(&desk, body.expose());
+    let input = mint_input(&body, &agent).map_err(Problem::oauth)?;
+    let minted = desk.mint(&agent.certificate, input, once.as_ref()).await;
+    let minted = minted.map_err(|failure| Problem::from(failure).oauth())?;
+    Ok(json_answer(
+        StatusCode::OK,
+        written(TokenAnswer {
+            access_token: minted.token.expose(),
+            token_type: "Bearer",
+            expires_in: minted.life_s,
+            scope: &minted.scope,
+            token_id: minted.id,
+            decision_id: minted.decision,
+            constrained: &minted.constrained,
+        }),
+    ))
 }
 
-async fn mint(
-    desk: AgentDesk,
-    agent: Result<Agent, Problem>,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let agent = agent?;
-    let body = body(request, FORM, BODY_BYTES_MAX).await?;
-    let once = agent.once(&desk, body.expose());
-    let fields = parse_form(&body)?;
+fn mint_input(body: &Sensitive<Vec<u8>>, agent: &Agent) -> Result<MintInput, Problem> {
+    let fields = parse_form(body)?;
     match fields.get("grant_type").map(AsRef::as_ref) {
         Some("client_credentials") => {}
         Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
@@ -198,25 +207,23 @@ async fn mint(
             .filter(|seconds| i64::from(*seconds) >= TOKEN_LIFE_MIN_S)
             .ok_or_else(|| Problem::new(code::EXPIRES_IN_INVALID))
     });
-    let input = MintInput {
+    Ok(MintInput {
         scope: scope?,
         resource: fields.get("resource").map(|text| resource_named(text)).transpose()?,
         life_s: life_s.transpose()?,
-    };
-    let minted = desk.mint(&agent.certificate, input, once.as_ref()).await?;
-    Ok(answer(
-        StatusCode::OK,
-        &TokenAnswer {
-            access_token: minted.token.expose(),
-            token_type: "Bearer",
-            expires_in: minted.life_s,
-            scope: &minted.scope,
-            token_id: minted.id,
-            decision_id: minted.decision,
-            constrained: &minted.constrained,
-        },
-    ))
+    })
 }
+
+/// `answer` in JSON. The token, which is most of it, is put where an empty one was written: it is base64url and
+/// dots, so that nobody need search it for what JSON escapes.
+fn written(mut answer: TokenAnswer<'_>) -> Vec<u8> {
+    let token = std::mem::take(&mut answer.access_token);
+    let without = serde_json::to_vec(&answer).unwrap_or_default();
+    let Some(after) = without.strip_prefix(UP_TO_TOKEN) else { return Vec::new() };
+    [UP_TO_TOKEN, token.as_bytes(), after].concat()
+}
+
+const UP_TO_TOKEN: &[u8] = b"{\"access_token\":\"";
 
 /// What is no capability's name is a wrong scope (RFC 6749 §5.2), and an audience in another spelling
 /// a wrong target (RFC 8707 §2).
@@ -315,4 +322,28 @@ async fn reveal(
         headers.insert("keyward-decision-id", decision);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SystemEntropy, Timestamp};
+
+    #[test]
+    fn a_token_is_written_where_its_field_is() {
+        let now = Timestamp::from_ms(0);
+        let constrained = ["life shortened from \"900\" s".to_owned()];
+        let answer = |access_token| TokenAnswer {
+            access_token,
+            token_type: "Bearer",
+            expires_in: 300,
+            scope: "a b",
+            token_id: TokenId::mint(now, &SystemEntropy),
+            decision_id: DecisionId::mint(now, &SystemEntropy),
+            constrained: &constrained,
+        };
+        let whole = answer("eyJh.eyJi.c2ln");
+        let plain = serde_json::to_vec(&whole).unwrap();
+        assert_eq!(written(whole), plain);
+    }
 }

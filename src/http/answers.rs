@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, Paged, RoleView, SecretView};
 use crate::registry::PlannedChange;
 
-/// Most answers are shorter, a token's among them; longer ones cost a copy.
+/// Most answers are shorter; longer ones cost a copy.
 const USUAL_BYTES: usize = 2048;
 
 /// `value` as a JSON response.
@@ -17,6 +17,11 @@ pub(super) fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response<Bo
     if serde_json::to_writer(&mut body, value).is_err() {
         body.clear();
     }
+    json_answer(status, body)
+}
+
+/// `body`, which is JSON already, as a response.
+pub(super) fn json_answer(status: StatusCode, body: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

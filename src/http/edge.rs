@@ -13,7 +13,7 @@ use super::discovery::pointed_to;
 use super::input::LISTS;
 use super::listener::Peer;
 use super::problem::{Form, Problem};
-use super::repeat::{IDEMPOTENCY_KEY, may_be_named};
+use super::repeat::{IDEMPOTENCY_KEY, may_be_named, put_on_route};
 use super::routes::Route;
 use crate::base::code;
 use crate::base::limits::{
@@ -108,8 +108,9 @@ impl Edge {
     }
 
     /// Lets a request pass, or says why not.
-    pub(super) fn admit(&self, request: &Request) -> (Passing, Result<Place, Problem>) {
+    pub(super) fn admit(&self, request: &mut Request) -> (Passing, Result<Place, Problem>) {
         let called = self.called(request);
+        put_on_route(request, called.route);
         let path = request.uri().path();
         let form = if path.starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");

@@ -48,8 +48,8 @@ impl Service<Request<Body>> for Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Answering {
-        let (passing, admitted) = self.edge.admit(&request);
+    fn call(&mut self, mut request: Request<Body>) -> Answering {
+        let (passing, admitted) = self.edge.admit(&mut request);
         let stage = match admitted {
             Ok(Place::Taken(place)) => self.carry_out(request, Some(place)),
             Ok(Place::NotNeeded) => self.carry_out(request, None),

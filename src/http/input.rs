@@ -166,13 +166,20 @@ pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) const BYTES: &str = "application/octet-stream";
 
 /// Reads a body of this content type.
-pub(super) async fn body(
+///
+/// Lets go of the header at once: as an `async fn` it would keep one more place for a whole request in the
+/// memory of whatever waits for it.
+pub(super) fn body(
     request: Request,
     kind: &'static str,
     limit: usize,
-) -> Result<Sensitive<Vec<u8>>, Problem> {
-    content_type(request.headers(), kind)?;
-    read_body(request.into_body(), limit).await
+) -> impl Future<Output = Result<Sensitive<Vec<u8>>, Problem>> + Send {
+    let is_wanted = content_type(request.headers(), kind);
+    let body = request.into_body();
+    async move {
+        is_wanted?;
+        read_body(body, limit).await
+    }
 }
 
 /// Parses a JSON body: without unknown, repeated or mistyped fields.

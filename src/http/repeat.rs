@@ -1,4 +1,3 @@
-use axum::extract::MatchedPath;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
@@ -43,6 +42,17 @@ pub const SAFE_ROUTES: [(&str, &str); 8] = [
     ("POST", "/v1/leases/{id}/give-up"),
 ];
 
+/// Which line of the route table a request that names itself is on, as the table has it.
+#[derive(Clone, Copy)]
+struct OnRoute(&'static str);
+
+/// Tells a request that names itself which line of the route table it is on.
+pub(super) fn put_on_route(request: &mut axum::extract::Request, route: &'static str) {
+    if request.headers().contains_key(IDEMPOTENCY_KEY) {
+        request.extensions_mut().insert(OnRoute(route));
+    }
+}
+
 /// A request's name for itself, if it has one.
 pub(super) struct Repeat(Option<Box<Named>>);
 
@@ -61,7 +71,7 @@ impl Repeat {
         if !is_good || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Problem::new(code::IDEMPOTENCY_KEY_INVALID));
         }
-        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let OnRoute(route) = parts.extensions.get().copied().unwrap_or(OnRoute(""));
         let route = format!("{} {route}", parts.method);
         // Whatever a handler takes from elsewhere than the body is part of the request.
         let said = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
