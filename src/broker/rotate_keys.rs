@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use super::authorise::while_allowed;
@@ -70,7 +71,7 @@ impl AdminDesk {
                     standing,
                     pin: certificate.map(|one| one.key_pin().hex()).unwrap_or_default(),
                     not_after: certificate.map(pki::AuthorityCertificate::not_after),
-                    behind: behind(world, standing, now),
+                    behind: behind(world, standing, now).len(),
                 }
             };
             world.authority.generations().all().map(view).collect()
@@ -332,42 +333,58 @@ fn checked(
         (_, Stage::Active) | (Some(Stage::Old | Stage::Tainted), Stage::Revoked) => true,
         (_, Stage::Prepared | Stage::Old | Stage::Tainted | Stage::Revoked) => false,
     };
-    let behind = standing.filter(|_| harms).map_or(0, |standing| behind(world, standing, now));
-    if behind > 0 && force == Force::No {
-        return Err(Failure::new(code::AGENTS_BEHIND));
+    let behind = standing.filter(|_| harms).map_or_else(Vec::new, |standing| behind(world, standing, now));
+    if !behind.is_empty() && force == Force::No {
+        return Err(agents_behind(&behind));
     }
     let certificate = world.authority.certificate(generation);
-    Ok((certificate.map(|one| one.key_pin().hex()).unwrap_or_default(), behind))
+    Ok((certificate.map(|one| one.key_pin().hex()).unwrap_or_default(), behind.len()))
 }
 
-/// Instances that hold, or will when they are resumed, and whose certificate is older than what `standing` asks for; operators too, where
-/// their certificates would not count any more.
-fn behind(world: &World, standing: Standing, now: Timestamp) -> usize {
+/// The names of those who hold an older certificate than `standing` asks for, each as often as it does:
+/// instances that count, or will when they are resumed, and operators, where their certificates would not
+/// count any more.
+fn behind(world: &World, standing: Standing, now: Timestamp) -> Vec<&str> {
     let active = world.authority.generations().active().map(|(_, active)| active.since);
-    match standing.stage {
-        Stage::Prepared => instances_before(world, standing.since, now),
-        Stage::Old | Stage::Tainted => active.map_or(0, |since| {
-            instances_before(world, since, now).saturating_add(operators_before(world, since, now))
-        }),
-        Stage::Active | Stage::Revoked => 0,
+    match (standing.stage, active) {
+        (Stage::Prepared, _) => instances_before(world, standing.since, now).collect(),
+        (Stage::Old | Stage::Tainted, Some(since)) => {
+            instances_before(world, since, now).chain(operators_before(world, since, now)).collect()
+        }
+        (Stage::Old | Stage::Tainted, None) | (Stage::Active | Stage::Revoked, _) => Vec::new(),
     }
 }
 
-fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> usize {
+fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> impl Iterator<Item = &str> {
     let of_agents = world.registry.agents().flat_map(|one| one.instances.values().map(move |its| (one, its)));
-    let older = of_agents.filter(|(_, instance)| instance.current.not_before.plus_s(BACKDATE_S) < since);
-    let standing = older.map(|(agent, instance)| InstanceStanding::of(world, agent, instance, now));
-    standing.filter(|one| matches!(one, InstanceStanding::Live | InstanceStanding::Suspended)).count()
+    let older = of_agents.filter(move |(_, its)| its.current.not_before.plus_s(BACKDATE_S) < since);
+    let counting = older.filter(move |(agent, its)| {
+        let standing = InstanceStanding::of(world, agent, its, now);
+        matches!(standing, InstanceStanding::Live | InstanceStanding::Suspended)
+    });
+    counting.map(|(agent, _)| agent.name.as_str())
 }
 
 /// Operators who can act now by older certificates alone.
-fn operators_before(world: &World, since: Timestamp, now: Timestamp) -> usize {
-    let is_older = |one: &Certificate| one.not_before.plus_s(BACKDATE_S) < since;
-    let locked_out = |operator: &&Operator| {
+fn operators_before(world: &World, since: Timestamp, now: Timestamp) -> impl Iterator<Item = &str> {
+    let is_older = move |one: &Certificate| one.not_before.plus_s(BACKDATE_S) < since;
+    let locked_out = move |operator: &&Operator| {
         let mut acting = counting(operator, &world.revocations, now).peekable();
         acting.peek().is_some() && acting.all(is_older)
     };
-    world.operators.all().filter(locked_out).count()
+    world.operators.all().filter(locked_out).map(|operator| operator.name.as_str())
+}
+
+/// Says who would be locked out, as far as a message can.
+fn agents_behind(names: &[&str]) -> Failure {
+    const NAMED_MAX: usize = 10;
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    let named = distinct.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+    let others = if distinct.len() > NAMED_MAX { ", and others" } else { "" };
+    Failure::new(code::AGENTS_BEHIND).because(format!(
+        "{} certificates have not been renewed since then, and their holders would be locked out: {named}{others}",
+        names.len()
+    ))
 }
 
 fn not_so(error: StageError) -> Failure {

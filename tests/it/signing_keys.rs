@@ -246,7 +246,9 @@ async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
     post(&broker, "/v1/agents/b/resume").await;
     let both = broker.nobody(broker.agents()).get("/v1/authority").await.text();
     assert_eq!(both.matches("BEGIN").count(), 2);
-    refused(&post(&broker, "/v1/authorities/2/activate").await, 409, "agents_behind");
+    let behind = post(&broker, "/v1/authorities/2/activate").await;
+    refused(&behind, 409, "agents_behind");
+    assert!(behind.text().contains("locked out: a, b\""), "{}", behind.text());
 
     broker.clock.advance_s(60);
     let (agent, known) = renew(&broker, &agent).await;

@@ -6,7 +6,7 @@ super::codes! {
         "connect with the certificate and key that `keyward join` stored";
     CERTIFICATE_EXPIRED "certificate_expired" Unauthenticated:
         "the certificate is outside its time",
-        "enrol again: `keyward agent invite NAME` or `keyward operator invite NAME`, then `keyward join`";
+        "`keyward renew`, for an agent whose certificate has not ended for long; otherwise enrol again: `keyward agent invite NAME` or `keyward operator invite NAME`, then `keyward join`";
     CERTIFICATE_REVOKED "certificate_revoked" Unauthenticated:
         "the certificate was revoked or suspended",
         "an operator revoked or suspended it: have its holder resumed (`keyward agent resume NAME`, `keyward operator resume NAME`), or invited anew";
