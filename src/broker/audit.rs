@@ -24,7 +24,7 @@ use crate::registry::{
 use crate::revocation::RevocationChanged;
 use crate::rotation::{
     RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
-    RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered,
+    RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
 };
 use crate::secrets::{
     SecretRevealed, SecretStored, ValueKeyShed, ValueKeyTurned, VersionChanged, VersionsRewrapped,
@@ -126,6 +126,7 @@ const EVENTS: &[(Kind, &str)] = known![
     RotationSteered<'_>,
     RotationDrifted<'_>,
     RotationChecked<'_>,
+    RotationUnchecked<'_>,
     RotationOrphaned<'_>,
     SecretStored<'_>,
     VersionChanged<'_>,

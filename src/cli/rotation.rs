@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::identity::Kind;
 use super::nouns::RotationCommand;
 use crate::base::code::{self, Code};
+use crate::base::limits::CALENDAR_LINES_MAX;
 use crate::base::{Clock, SecretName, SystemClock, Timestamp};
 use crate::rotation::length_s;
 
@@ -104,7 +105,11 @@ async fn calendar(home: &Path, next: &str, ical: bool, console: &Console) -> Res
     let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
     // RFC 3339 in UTC with one length: the order of the texts is that of the moments.
     let within = |item: &Value| item.get("at").and_then(Value::as_str).is_some_and(|at| at <= until.as_str());
+    let is_cut = items.len() >= CALENDAR_LINES_MAX && items.iter().all(within);
     let items: Vec<Value> = items.into_iter().filter(within).collect();
+    if is_cut {
+        console.say(&format!("no more than {CALENDAR_LINES_MAX} are told: later ones are left out"));
+    }
     if ical {
         console.bytes(icalendar(&items, SystemClock::new().now()).as_bytes());
     } else if console.is_json() {

@@ -191,3 +191,22 @@ impl Event for RotationChecked<'_> {
     const KIND: Kind = Kind(0x0709);
     const NAME: &'static str = "rotation.checked";
 }
+
+/// Whether the current value works could not be asked.
+#[derive(Debug, Serialize)]
+pub struct RotationUnchecked<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The version.
+    pub version: u32,
+    /// The stable code.
+    pub code: &'static str,
+    /// Upstream's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+}
+
+impl Event for RotationUnchecked<'_> {
+    const KIND: Kind = Kind(0x070C);
+    const NAME: &'static str = "rotation.unchecked";
+}

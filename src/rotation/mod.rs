@@ -13,7 +13,7 @@ mod state;
 pub use declaration::{Asked, parse};
 pub use events::{
     RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
-    RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered,
+    RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
 };
 pub use record::{Declared, Past, Rotation, Run, Slots, Stage, Trigger, Trouble, UpstreamValue};
 pub use schedule::{Schedule, ScheduleError, Written, length_s, spoken};

@@ -174,6 +174,8 @@ pub struct Rotation {
     pub last: Option<Past>,
     /// When the current value was last seen to work.
     pub checked_at: Option<Timestamp>,
+    /// When upstream was last asked whether it does, answer or none.
+    pub asked_at: Option<Timestamp>,
     /// What upstream made and was not told to end.
     pub made: Vec<UpstreamValue>,
     /// What upstream may know and nobody uses, with when that was found: somebody has to delete it there.

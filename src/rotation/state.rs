@@ -101,6 +101,8 @@ pub enum Effect {
     },
     /// An operator has dealt with what was left upstream.
     ClearOrphans(SecretName),
+    /// Whether the current value works could not be asked.
+    Unchecked(SecretName),
 }
 
 /// All rotations in memory.
@@ -131,7 +133,10 @@ impl Rotations {
                 rotation.paused_at = None;
                 rotation.next = *next;
             }),
-            Effect::Check(secret) => self.with(secret, |rotation| rotation.checked_at = Some(at.time)),
+            Effect::Check(secret) => self.with(secret, |rotation| {
+                (rotation.checked_at, rotation.asked_at) = (Some(at.time), Some(at.time));
+            }),
+            Effect::Unchecked(secret) => self.with(secret, |rotation| rotation.asked_at = Some(at.time)),
             Effect::Begin { secret, id, trigger } => self.with(secret, |rotation| {
                 rotation.run = Some(Run::begin(*id, trigger.clone(), at.time));
             }),
@@ -139,7 +144,7 @@ impl Rotations {
                 let replaced = rotation.run.as_ref().and_then(|run| run.replaces);
                 rotation.made.retain(|value| value.version != replaced);
                 rotation.end(at.time, *next, |run| run.version);
-                rotation.checked_at = Some(at.time);
+                (rotation.checked_at, rotation.asked_at) = (Some(at.time), Some(at.time));
             }),
             Effect::Abandon { secret, next } => {
                 self.with(secret, |rotation| rotation.end(at.time, *next, |_| None));
@@ -161,7 +166,8 @@ impl Rotations {
             Effect::Make { secret, value } => self.with(secret, |rotation| rotation.made.push(value.clone())),
             Effect::Orphan { secret, value } => self.with(secret, |rotation| rotation.leave(at.time, value)),
             Effect::ClearOrphans(secret) => self.with(secret, |rotation| rotation.orphans.clear()),
-            Effect::Retry(secret) => self.with_run(secret, |run| (run.failures, run.trouble) = (0, None)),
+            // What has failed once asks first, and then tells upstream again although it said that it took it.
+            Effect::Retry(secret) => self.with_run(secret, |run| (run.failures, run.trouble) = (1, None)),
         }
     }
 
@@ -197,6 +203,7 @@ impl Rotation {
             run: None,
             last: None,
             checked_at: None,
+            asked_at: None,
             made: Vec::new(),
             orphans: Vec::new(),
         }

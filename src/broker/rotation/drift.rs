@@ -5,13 +5,13 @@ use super::attempt::Step;
 use super::carry_on::Halt;
 use crate::base::SecretName;
 use crate::base::limits::DRIFT_CHECK_S;
-use crate::rotation::{self, RotationChecked, RotationDrifted, Trigger};
+use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
 use crate::store::Change;
-use crate::upstream::{Shape, Verdict};
+use crate::upstream::{Fault, Shape, Target, Verdict};
 
 impl Core {
     /// The secrets whose current values are to be tried upstream now: once a day each, when nothing is
-    /// under way.
+    /// under way, and not at an upstream that is left alone.
     #[must_use]
     pub fn drift_checks_due(&self) -> Vec<SecretName> {
         let now = self.clock.now();
@@ -19,10 +19,11 @@ impl Core {
             let is_due = |rotation: &&rotation::Rotation| {
                 let current = world.secrets.named(&rotation.declared.secret).and_then(|one| one.current);
                 let since = current
-                    .map(|version| version.stored_at.max(rotation.checked_at.unwrap_or(version.stored_at)));
+                    .map(|version| version.stored_at.max(rotation.asked_at.unwrap_or(version.stored_at)));
                 rotation.run.is_none()
                     && rotation.paused_at.is_none()
                     && since.is_some_and(|since| now.seconds_since(since) >= DRIFT_CHECK_S)
+                    && !place(rotation).is_some_and(|place| self.leaves_alone(&place))
             };
             let due = world.rotations.all().filter(is_due);
             due.map(|rotation| rotation.declared.secret.clone()).collect()
@@ -42,14 +43,16 @@ impl Core {
         let works = if at.driver.shape() == Shape::Pulled {
             true
         } else {
+            if !self.lets_call(&at) {
+                return Ok(());
+            }
             let lent = self.borrow(&at, Step::Check, &[current.number]).await?;
             let Some(value) = lent.values.first() else { return Ok(()) };
-            match at.driver.verify(value).await {
+            let asked = at.driver.verify(value).await;
+            self.note_answer(&at, asked.as_ref().err());
+            match asked {
                 Ok(verdict) => verdict == Verdict::Works,
-                Err(fault) => {
-                    tracing::warn!(%secret, code = %fault.code, "whether the current value works could not be asked");
-                    true
-                }
+                Err(fault) => return self.record_unchecked(secret, current.number, fault).await,
             }
         };
         if works {
@@ -61,9 +64,29 @@ impl Core {
         }
         tracing::warn!(%secret, "the current value does not work upstream any more: it is rotated now");
         self.record(Change::new(&RotationDrifted { secret, works: None })?).await?;
-        match self.begin(&self.bench(secret)?, &Trigger::Drift).await {
+        let at = self.bench(secret)?;
+        let is_current = at.secret.as_ref().and_then(|secret| secret.current) == Some(current);
+        if at.rotation.run.is_some() || !is_current {
+            // Somebody has begun one meanwhile, or put a value.
+            return Ok(());
+        }
+        match self.begin(&at, &Trigger::Drift).await {
             Ok(_) | Err(Halt::Overtaken) => Ok(()),
             Err(halt) => Err(halt.failure()),
         }
     }
+
+    /// Records that upstream did not say whether the current value works.
+    async fn record_unchecked(&self, secret: &SecretName, version: u32, fault: Fault) -> Result<(), Failure> {
+        let code = fault.code.as_str();
+        tracing::warn!(%secret, code, "whether the current value works could not be asked");
+        let event = RotationUnchecked { secret, version, code, upstream: fault.detail };
+        let effect = rotation::Effect::Unchecked(secret.clone());
+        self.record(Change::new(&event)?.effect(Effect::Rotation(effect))).await?;
+        Ok(())
+    }
+}
+
+fn place(rotation: &rotation::Rotation) -> Option<String> {
+    Target::read(&rotation.declared.upstream).ok()?.place()
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::super::desk::AdminDesk;
 use super::super::failure::Failure;
 use super::super::page::{Page, Paged};
@@ -111,17 +113,14 @@ impl AdminDesk {
     #[must_use]
     pub fn calendar(&self, by: &Authorised<ReadSecretNames>) -> Vec<CalendarLine> {
         let now = self.0.clock.now();
-        let until = now.plus_s(CALENDAR_S);
         let scope = by.operator().scope();
-        let mut lines = self.0.store.read(|world, _| {
+        // Schedules take their time, and nobody waits for it.
+        let rotations: Vec<Rotation> = self.0.store.read(|world, _| {
             let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();
-            let to_come =
-                world.rotations.all().filter(within).flat_map(|rotation| to_come(rotation, now, until));
-            to_come.collect::<Vec<_>>()
+            let active = world.rotations.all().filter(|rotation| rotation.paused_at.is_none());
+            active.filter(within).cloned().collect()
         });
-        lines.sort_by(|one, other| (one.at, &one.secret).cmp(&(other.at, &other.secret)));
-        lines.truncate(CALENDAR_LINES_MAX);
-        lines
+        to_come(&rotations, now)
     }
 
     /// What a rotation of `secret` would do.
@@ -174,18 +173,27 @@ fn describe(rotation: &Rotation) -> String {
         .map_or_else(|_| "unreadable".to_owned(), |target| target.describe())
 }
 
-/// The rotations of one secret that are to come, as its schedule has them.
-fn to_come(rotation: &Rotation, now: Timestamp, until: Timestamp) -> Vec<CalendarLine> {
+/// What is to come of `rotations`, which are in the order of their secrets: as many lines as are told, and of
+/// none of them more than that takes.
+fn to_come(rotations: &[Rotation], now: Timestamp) -> Vec<CalendarLine> {
+    let until = now.plus_s(CALENDAR_S);
+    let first = |rotation: &Rotation| {
+        let due = rotation.due(now).filter(|_| rotation.run.is_none());
+        due.or(rotation.next).map(|at| at.max(now))
+    };
+    let firsts = rotations.iter().enumerate();
+    let firsts =
+        firsts.filter_map(|(place, rotation)| Some((first(rotation)?, place, rotation.is_overdue(now))));
+    let mut next: BTreeSet<(Timestamp, usize, bool)> = firsts.collect();
     let mut lines = Vec::new();
-    if rotation.paused_at.is_some() {
-        return lines;
-    }
-    let mut next = rotation.due(now).filter(|_| rotation.run.is_none()).or(rotation.next);
-    while let Some(at) = next.filter(|at| *at <= until && lines.len() < CALENDAR_LINES_MAX) {
-        let (secret, overdue) =
-            (rotation.declared.secret.clone(), lines.is_empty() && rotation.is_overdue(now));
-        lines.push(CalendarLine { secret, at: at.max(now), overdue });
-        next = next_of(&rotation.declared, at.max(now)).filter(|later| *later > at);
+    while let Some((at, place, overdue)) = next.pop_first().filter(|(at, ..)| *at <= until) {
+        let Some(Rotation { declared, .. }) = rotations.get(place) else { break };
+        lines.push(CalendarLine { secret: declared.secret.clone(), at, overdue });
+        if lines.len() >= CALENDAR_LINES_MAX {
+            break;
+        }
+        let later = next_of(declared, at).filter(|later| *later > at);
+        next.extend(later.map(|later| (later, place, false)));
     }
     lines
 }

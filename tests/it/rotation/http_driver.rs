@@ -1,6 +1,8 @@
 //! Rotations of a service's key by requests that carry ours, against one that can misbehave.
 
+use keyward::base::encoding::base64url;
 use keyward::base::limits::UPSTREAM_ANSWER_BYTES_MAX;
+use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
 
 use super::{BYTES, LOOPBACK};
@@ -226,6 +228,45 @@ async fn a_verify_that_says_neither_yes_nor_no_decides_nothing() {
     scene.later().await;
     scene.hands_out("2").await;
     assert_eq!(scene.service.heard("PUT").len(), 1);
+}
+
+#[tokio::test]
+async fn what_said_yes_and_did_nothing_is_told_again_when_an_operator_says_so() {
+    let scene = Scene::start(Webhook::applying).await;
+    scene.service.next("PUT", &[Mood::Says(200)]);
+    scene.rotate().await;
+    assert_eq!(scene.trouble().await, ("applied".to_owned(), "upstream_not_changed".to_owned(), 1));
+    assert_eq!(scene.act("retry").await.status, 200);
+    scene.broker.rotate_due().await;
+    scene.hands_out("2").await;
+    assert_eq!(scene.service.heard("PUT").len(), 2);
+}
+
+#[tokio::test]
+async fn a_daily_look_that_nobody_answered_is_not_said_to_have_seen_the_value_work() {
+    let settings = format!("operator_life_s = 86400\n{LOOPBACK}");
+    let scene = Scene::start_with(&settings, "", Webhook::applying).await;
+    scene.broker.clock.advance_s(43_000);
+    let (key, request) = new_key_and_request().unwrap();
+    let renewed =
+        scene.broker.operator().post_json("/v1/renew", &json!({ "csr": base64url(&request) })).await.json();
+    let operator =
+        scene.broker.caller(scene.broker.admins(), renewed["certificate"].as_str(), Some(key.expose()));
+    scene.service.next("GET", &[Mood::Says(500)]);
+    scene.broker.clock.advance_s(43_400);
+    scene.broker.rotate_due().await;
+    let entries = operator.get("/v1/ledger/entries").await.json();
+    let looked = |entry: &&Value| entry["kind"].as_str().unwrap().contains("checked");
+    let looks: Vec<&Value> = entries["items"].as_array().unwrap().iter().filter(looked).collect();
+    assert_eq!((looks.len(), &looks[0]["kind"]), (1, &json!("rotation.unchecked")));
+    let why = (&looks[0]["event"]["code"], &looks[0]["event"]["upstream"]);
+    assert_eq!(why, (&json!("upstream_unexpected"), &json!("500")));
+    assert!(operator.get("/v1/rotations/billing/key").await.json()["checked_at"].is_null());
+    scene.broker.rotate_due().await;
+    assert_eq!(scene.service.heard("GET").len(), 1, "the next day");
+    scene.broker.clock.advance_s(86_400);
+    scene.broker.rotate_due().await;
+    assert_eq!(scene.service.heard("GET").len(), 2);
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! What operators do about rotations.
 
+use keyward::base::limits::CALENDAR_LINES_MAX;
+
 use super::{BY_ADMIN, Scene};
+use crate::support::broker::TestBroker;
 
 #[tokio::test]
 async fn rot_10_whoever_asks_while_it_is_under_way_is_told_of_that_one_and_upstream_changes_once() {
@@ -13,4 +16,31 @@ async fn rot_10_whoever_asks_while_it_is_under_way_is_told_of_that_one_and_upstr
     scene.broker.rotate_due().await;
     assert_eq!(scene.read().await.1, "2");
     assert_eq!(scene.postgres.log().matches("ALTER ROLE \"app\"").count(), 1);
+}
+
+#[tokio::test]
+async fn a_calendar_has_as_many_lines_as_it_may_the_earliest_of_all_rotations_in_their_order() {
+    let broker = TestBroker::start_with("").await;
+    let often = |secret: &str, every: &str| {
+        format!(
+            "[[rotation]]\nsecret = \"{secret}\"\nevery = \"{every}\"\ngrace = \"30s\"\n[rotation.upstream]\ndriver = \"generate\"\n"
+        )
+    };
+    let text = [often("a/often", "1m"), often("b/often", "2m"), often("c/seldom", "30d")].concat();
+    let applied = broker.apply(&text).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    let calendar = broker.operator().get("/v1/rotation-calendar").await.json();
+    let lines: Vec<(&str, &str)> = calendar["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| (line["at"].as_str().unwrap(), line["secret"].as_str().unwrap()))
+        .collect();
+    assert_eq!(lines.len(), CALENDAR_LINES_MAX);
+    assert!(lines.is_sorted());
+    assert_eq!(
+        [lines[0].1, lines[1].1, lines[2].1, lines[3].1],
+        ["a/often", "a/often", "b/often", "a/often"]
+    );
+    assert!(lines.iter().all(|(_, secret)| *secret != "c/seldom"), "it comes later than all of these");
 }
