@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{Clock, Entropy, LedgerId, SystemClock, SystemEntropy};
-use crate::broker::{Core, Founding, Settings, authorities, notary, record_slots, token_keys};
+use crate::broker::{
+    Core, Founding, Settings, authorities, notary, record_slots, token_keys, value_key_is_there,
+};
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
 use crate::crypto::{AeadKey, MacKey};
@@ -130,6 +132,7 @@ pub(super) async fn assemble(
     let authorities = authorities(&store, &founding, &keyring).await.map_err(failed)?;
     let token_keys = token_keys(&store, &keyring).await.map_err(failed)?;
     let notary = notary(&store, &keyring, &config.trust_domain).map_err(failed)?;
+    value_key_is_there(&store, &keyring).map_err(failed)?;
     let issuer_name = config.tokens.issuer.as_str();
     let aead = |family| keyring.aead(family).map_err(|error| keyring_failure(&error));
     let opener = Opener::new(value_keys(&keyring)?);

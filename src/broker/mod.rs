@@ -64,6 +64,6 @@ pub use rotate_keys::{AuthorityView, Force, TokenKeyView};
 pub use rotation::{CalendarLine, Consumer, Pace, Rotating, RotationPlan, RotationView, Steer};
 pub use signing_keys::{authorities, checkpoint_key, notary, token_keys};
 pub use standing::InstanceStanding;
-pub use turn_value_key::Turned;
+pub use turn_value_key::{Turned, value_key_is_there};
 pub use versions::{Reader, SecretDetail, VersionAct};
 pub use world::{Effect, World};

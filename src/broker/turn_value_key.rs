@@ -4,18 +4,30 @@ use super::authorise::while_allowed;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Core};
 use super::failure::Failure;
-use super::world::Effect;
+use super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::REWRAPPED_AT_ONCE_MAX;
-use crate::base::{SecretId, SecretName};
-use crate::keyring::{Family, KeyringError};
+use crate::base::{SecretId, SecretName, code};
+use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::AppendError;
 use crate::policy::{Authorised, TurnValueKey};
 use crate::secrets::{
     self, KEYS, StoredVersion, VALUES, ValueKeyShed, ValueKeyTurned, Version, VersionStage,
     VersionsRewrapped, keys,
 };
-use crate::store::{Change, CommitError};
+use crate::store::{Change, CommitError, Store};
+
+/// That the keyring has the value key that wraps. With an older copy nothing would open, and what was put
+/// meanwhile would open no more once the right one is back.
+///
+/// # Errors
+/// [`Failure`] when it is an older copy.
+pub fn value_key_is_there(store: &Store<World>, keyring: &Keyring) -> Result<(), Failure> {
+    let wraps = store.read(|world, _| world.secrets.turned());
+    let newest = keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation;
+    let is_older = wraps.is_some_and(|(wraps, _)| newest < wraps);
+    if is_older { Err(Failure::new(code::SIGNING_KEY_MISSING)) } else { Ok(()) }
+}
 
 /// What a turn of the value key did.
 #[derive(Clone, Copy, Debug)]
@@ -80,14 +92,19 @@ impl Core {
         let _turn = self.value_key_turn.lock().await;
         self.finish_turn().await?;
         let generation = self.new_value_key()?;
+        self.record_turn(generation, by).await?;
+        let carried_over = self.finish_turn().await?;
+        Ok(Turned { generation, carried_over })
+    }
+
+    async fn record_turn(&self, generation: u32, by: Option<&OperatorPrincipal>) -> Result<(), Failure> {
         let event = ValueKeyTurned { operator: by.map(OperatorPrincipal::name), generation };
         let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
         // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
         let change = change.advance(keys::value_key());
         let change = if let Some(operator) = by { while_allowed(change, operator) } else { change };
         self.store.commit(change, ()).await?.redeem();
-        let carried_over = self.finish_turn().await?;
-        Ok(Turned { generation, carried_over })
+        Ok(())
     }
 
     /// Makes the next generation, durable in the keyring, and wraps by it from here on.
@@ -106,12 +123,16 @@ impl Core {
     /// Carries everything that lives over to the newest value key, then takes the older ones out of the
     /// keyring. The same whether the turn has just begun or was stopped at any step.
     async fn finish_turn(&self) -> Result<usize, Failure> {
-        let generations = || {
+        let newest = {
             let keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-            keyring.generations(Family::Value).count()
+            if keyring.generations(Family::Value).count() < 2 {
+                return Ok(0);
+            }
+            keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation
         };
-        if generations() < 2 {
-            return Ok(0);
+        if self.store.read(|world, _| world.secrets.turned()).map(|(wraps, _)| wraps) != Some(newest) {
+            // A stop came before its entry: nobody goes without having been told that it is relieved.
+            self.record_turn(newest, None).await?;
         }
         let mut carried_over = 0_usize;
         loop {
@@ -123,7 +144,6 @@ impl Core {
         }
         let shed = {
             let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-            let newest = keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation;
             let shed = keyring.shed(&self.keyring_path, Family::Value, |generation| generation < newest);
             shed.map_err(|error| broken(&error))?
         };

@@ -172,6 +172,22 @@ async fn the_value_key_turns_while_secrets_are_read_and_written_and_nothing_is_l
 }
 
 #[tokio::test]
+async fn key_11_a_keyring_that_is_older_than_a_turn_is_refused_by_name() {
+    let mut broker = TestBroker::declared().await;
+    let path = broker.data().join("keyring");
+    let older = fs::read(&path).unwrap();
+    assert_eq!(turn(&broker).await.status, 200);
+    broker.stop().await;
+    let newer = fs::read(&path).unwrap();
+    fs::write(&path, older).unwrap();
+    assert_eq!(broker.try_serve().await.unwrap_err().code(), "signing_key_missing");
+    fs::write(&path, newer).unwrap();
+    broker.serve().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    assert_eq!(read(&agent).await.status, 200);
+}
+
+#[tokio::test]
 async fn the_value_key_turns_by_its_schedule() {
     let broker = TestBroker::start_with("[secrets]\nkey_life_s = 86400\n").await;
     broker.declare().await;

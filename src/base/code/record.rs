@@ -116,7 +116,7 @@ super::codes! {
         "the secret is between its old value and its new one, and none is known to work",
         "come back in a moment; if it lasts, have an operator look at `keyward rotation show NAME`";
     SIGNING_KEY_MISSING "signing_key_missing" Unavailable:
-        "the ledger names a signing key that the keyring does not hold: the keyring is an older copy",
+        "the ledger names a key that the keyring does not hold: the keyring is an older copy",
         "put the newest copy of the keyring back";
     LEDGER_FAILED "ledger_failed" Unavailable:
         "the ledger cannot acknowledge anything",
