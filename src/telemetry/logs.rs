@@ -38,7 +38,9 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let libraries = if level == Level::TRACE { level } else { level.min(Level::WARN) };
-    let filter = Targets::new().with_default(libraries).with_target("keyward", level);
+    // One of them says the statements that it executes, and what a server says to them.
+    let outspoken = ("tokio_postgres", level.min(Level::WARN));
+    let filter = Targets::new().with_default(libraries).with_targets([("keyward", level), outspoken]);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     match form {
         LineForm::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
@@ -83,6 +85,7 @@ mod tests {
         tracing::debug!(target: "rustls::conn", "theirs debug");
         tracing::info!(target: "sled", "theirs info");
         tracing::warn!(target: "hyper", "theirs warn");
+        tracing::debug!(target: "tokio_postgres::simple_query", "a statement");
     }
 
     #[test]

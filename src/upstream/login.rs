@@ -74,7 +74,7 @@ pub(super) async fn logged_in<T>(
     match (server.tls, server.ca) {
         (Tls::Off, _) => {
             config.ssl_mode(SslMode::Disable);
-            session(&config, pipe, NoTls, work).await
+            session(&config, pipe.by_proof_alone(), NoTls, work).await
         }
         (Tls::Verify, ca) => {
             config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Prefer);
@@ -141,4 +141,45 @@ const fn unreachable() -> Stopped {
 
 const fn untrusted() -> Stopped {
     Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::guard::Reach;
+    use super::*;
+    use crate::base::{SystemClock, SystemEntropy};
+
+    #[tokio::test]
+    async fn whoever_took_the_port_of_a_server_without_tls_and_asks_for_the_password_is_told_nothing() {
+        let surroundings = Surroundings {
+            entropy: Arc::new(SystemEntropy),
+            clock: Arc::new(SystemClock::new()),
+            reach: Reach::default(),
+        };
+        // In clear, and hashed with a salt.
+        for (asks, length, salt) in [(3_u32, 8_u32, &b""[..]), (5, 12, b"salt")] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = Server { host: "127.0.0.1", port, database: "d", tls: Tls::Off, ca: None };
+            let login = Login { role: "r", password: b"CNRY", purpose: ANY_PURPOSE };
+            let thief = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut heard = vec![0; 4096];
+                assert!(stream.read(&mut heard).await.unwrap() > 0, "who it is");
+                let question = [&b"R"[..], &length.to_be_bytes(), &asks.to_be_bytes(), salt].concat();
+                stream.write_all(&question).await.unwrap();
+                stream.read(&mut heard).await.unwrap_or(0)
+            };
+            let (refused, heard) =
+                tokio::join!(logged_in(server, &surroundings, login, async |_| Ok(())), thief);
+            assert_eq!(heard, 0, "it was answered");
+            let fault = Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE);
+            assert_eq!(refused.unwrap_err(), Stopped::Fault(fault));
+        }
+    }
 }

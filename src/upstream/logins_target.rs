@@ -124,6 +124,9 @@ fn is_plain(name: &str) -> bool {
     (1..=IDENTIFIER_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
 }
 
+/// What would have a part of a login stay when the rest of it fails.
+const OF_TRANSACTIONS: [&str; 7] = ["abort", "begin", "commit", "end", "prepare", "rollback", "start"];
+
 /// One statement, whose only field is the login's name.
 fn check_statement(statement: &str) -> Result<(), TargetError> {
     if statement.trim().is_empty() || statement.len() > LEASE_STATEMENT_BYTES_MAX {
@@ -131,6 +134,10 @@ fn check_statement(statement: &str) -> Result<(), TargetError> {
     }
     if statement.contains([';', '\0']) {
         return refuse("each of `statements` is one statement, without `;`");
+    }
+    let first = statement.split_whitespace().next().unwrap_or_default();
+    if OF_TRANSACTIONS.iter().any(|word| first.eq_ignore_ascii_case(word)) {
+        return refuse("a statement begins and ends no transaction: a login is made whole or not at all");
     }
     if statement.replace(LOGIN_FIELD, "").contains(['{', '}']) {
         return refuse("a statement has no field but `{login}`");
@@ -171,6 +178,7 @@ pub(super) mod tests {
         refused(&declared(r#","statements":["GRANT x TO {CNRY}"]"#), "no field but");
         refused(&declared(r#","statements":["GRANT x TO {login}; DROP TABLE CNRY"]"#), "without `;`");
         refused(&declared(r#","statements":[" "]"#), "1 to 2048");
+        refused(&declared(r#","statements":["\n Commit WORK"]"#), "no transaction");
         refused(&declared("").replace("127.0.0.1", "db.internal"), "this machine");
     }
 
