@@ -57,12 +57,31 @@ pub use shares::{hand_out, known_shares, shares_failure};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, SlotCommand};
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Reads the process's arguments. On a usage error, and for help, it says so and ends the process,
 /// with exit code 2 or 0.
 #[must_use]
 pub fn parse() -> Cli {
-    Cli::parse()
+    Cli::try_parse().unwrap_or_else(|error| unquoted(error).exit())
+}
+
+/// The error, without the argument that nobody expected: it may be a passphrase, at the wrong place.
+fn unquoted(mut error: clap::Error) -> clap::Error {
+    let kind = error.kind();
+    let given = if kind == ErrorKind::UnknownArgument {
+        ContextKind::InvalidArg
+    } else if kind == ErrorKind::TooManyValues {
+        ContextKind::InvalidValue
+    } else {
+        return error;
+    };
+    let is_option =
+        matches!(error.get(given), Some(ContextValue::String(argument)) if argument.starts_with('-'));
+    if !is_option {
+        error.insert(given, ContextValue::String("…".to_owned()));
+    }
+    error
 }
 
 /// Carries out a verb that works on a broker from the outside.

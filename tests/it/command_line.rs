@@ -27,6 +27,25 @@ fn the_demo_plays_to_its_end_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_argument_that_nobody_expected_is_not_repeated_since_it_may_be_a_passphrase() {
+    for args in [
+        &["unseal", "CNRY"][..],
+        &["unseal", "--passphrase", "CNRY"],
+        &["unseal", "--passphrase=CNRY"],
+        &["slot", "add", "--passphrase", "CNRY"],
+        &["slot", "check", "--by-passphrase=CNRY"],
+        &["secret", "rotate", "a/b", "CNRY"],
+    ] {
+        let output = Command::new(KEYWARD).args(args).stdin(Stdio::null()).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.starts_with("error: unexpected") && !said.contains("CNRY"), "{said}");
+    }
+    let output = Command::new(KEYWARD).args(["unseal", "--passphrsae"]).output().unwrap();
+    assert!(said(&output).contains("'--passphrsae'"), "an option that is misspelt is named");
+}
+
+#[test]
 fn exit_codes_say_what_went_wrong() {
     let mut process = Process::init("warn");
     let code = |process: &Process, who: &str, args: &[&str], input: &[u8]| {
