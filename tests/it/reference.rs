@@ -185,3 +185,17 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
     );
     compare("metrics.md", &page);
 }
+
+#[test]
+fn alerts_are_about_meters_that_there_are() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (rules, page) = (read("config/prometheus/keyward.rules.yml"), read("docs/reference/metrics.md"));
+    let named = rules
+        .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+        .filter(|word| word.starts_with("keyward_"));
+    let named: BTreeSet<&str> = named.collect();
+    assert!(named.contains("keyward_rotations_overdue") && named.contains("keyward_rotations_dead"));
+    for name in named {
+        assert!(page.contains(&format!("| `{name}` | gauge |")), "no gauge is called {name}");
+    }
+}
