@@ -67,3 +67,4 @@ pub use standing::InstanceStanding;
 pub use turn_value_key::{Turned, value_key_is_there};
 pub use versions::{Reader, SecretDetail, VersionAct};
 pub use world::{Effect, World};
+pub use watch::Warning;

@@ -1,8 +1,39 @@
 use super::desk::AdminDesk;
+use super::world::World;
+use crate::base::Timestamp;
 use crate::policy::{Authorised, ReadMetrics};
 use crate::telemetry::Reading;
 
+/// What should not last, and does not keep the broker from serving.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Warning {
+    /// A rotation should have begun by now.
+    RotationsOverdue,
+    /// A rotation waits for an operator.
+    RotationsDead,
+}
+
+impl Warning {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RotationsOverdue => "rotations_overdue",
+            Self::RotationsDead => "rotations_dead",
+        }
+    }
+}
+
 impl AdminDesk {
+    /// What somebody should look at.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        let now = self.0.clock.now();
+        let (overdue, dead) = self.0.store.read(|world, _| troubled(world, now));
+        let warnings = [(Warning::RotationsOverdue, overdue), (Warning::RotationsDead, dead)];
+        warnings.into_iter().filter(|(_, count)| *count > 0).map(|(warning, _)| warning).collect()
+    }
+
     /// What the broker counts, in the text form of `OpenMetrics`.
     #[must_use]
     pub fn metrics(&self, _by: &Authorised<ReadMetrics>) -> String {
@@ -10,10 +41,9 @@ impl AdminDesk {
         core.meters.certificate_ends("authority", core.issuer.authority().not_after().s());
         let now = core.clock.now();
         let (rotations_overdue, rotations_dead, orphans, leases) = core.store.read(|world, _| {
-            let overdue = world.rotations.all().filter(|rotation| rotation.is_overdue(now)).count();
-            let runs = world.rotations.all().filter_map(|rotation| rotation.run.as_ref());
+            let (overdue, dead) = troubled(world, now);
             let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
-            (overdue, runs.filter(|run| run.is_dead()).count(), orphans, super::leases::counts(world, now))
+            (overdue, dead, orphans, super::leases::counts(world, now))
         });
         core.meters.text(&Reading {
             rotations_overdue,
@@ -28,4 +58,11 @@ impl AdminDesk {
             snapshot_seq: core.store.snapshot_seq(),
         })
     }
+}
+
+/// How many rotations should have begun by `now`, and how many wait for an operator.
+fn troubled(world: &World, now: Timestamp) -> (usize, usize) {
+    let overdue = world.rotations.all().filter(|rotation| rotation.is_overdue(now)).count();
+    let runs = world.rotations.all().filter_map(|rotation| rotation.run.as_ref());
+    (overdue, runs.filter(|run| run.is_dead()).count())
 }

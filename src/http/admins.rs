@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::agents::{Status, not_ready};
+use super::agents::{Readiness, Status, not_ready};
 use super::answers::{
     AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, PageAnswer, RoleAnswer,
     answer,
@@ -29,7 +29,7 @@ use crate::base::code;
 use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX, PAGE_ENTRIES_MAX,
 };
-use crate::broker::{AdminDesk, Ended, InviteInput, Revocation};
+use crate::broker::{AdminDesk, Ended, InviteInput, Revocation, Warning};
 use crate::config::SourceFile;
 use crate::policy::{
     BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, RevokeTokens,
@@ -84,7 +84,12 @@ fn table() -> Table<AdminDesk> {
 }
 
 async fn readyz(State(desk): State<AdminDesk>) -> Result<Response<Body>, Problem> {
-    if desk.is_ready() { Ok(answer(StatusCode::OK, &Status { status: "ok" })) } else { Err(not_ready()) }
+    if !desk.is_ready() {
+        return Err(not_ready());
+    }
+    // What waits for an operator is no reason to send requests elsewhere: there is no better broker.
+    let warnings = desk.warnings().into_iter().map(Warning::as_str).collect();
+    Ok(answer(StatusCode::OK, &Readiness { status: "ok", warnings }))
 }
 
 async fn enrol(

@@ -76,12 +76,22 @@ pub(super) struct Status {
     pub(super) status: &'static str,
 }
 
+/// Whether requests can be served, and what somebody should look at all the same. No names: anybody may ask.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Readiness {
+    pub(super) status: &'static str,
+    /// `rotations_overdue`, `rotations_dead`; told at the operators' listener.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) warnings: Vec<&'static str>,
+}
+
 pub(super) fn not_ready() -> Problem {
     Problem::new(code::LEDGER_FAILED).mended_by("look at the disk, restart the broker")
 }
 
 async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem> {
-    if desk.is_ready() { Ok(answer(StatusCode::OK, &Status { status: "ok" })) } else { Err(not_ready()) }
+    let ready = Readiness { status: "ok", warnings: Vec::new() };
+    if desk.is_ready() { Ok(answer(StatusCode::OK, &ready)) } else { Err(not_ready()) }
 }
 
 pub(super) async fn document() -> Response<Body> {

@@ -204,7 +204,7 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let makes = |summary, body, answer| Some(Shape { summary, body, status: 201, answer });
     match (route.method, route.path) {
         ("GET", "/livez") => reads("Whether the process lives", schemas.gives::<agents::Status>()),
-        ("GET", "/readyz") => reads("Whether requests can be served", schemas.gives::<agents::Status>()),
+        ("GET", "/readyz") => reads("Whether requests can be served", schemas.gives::<agents::Readiness>()),
         ("GET", "/openapi.json") => reads("This document", raw(JSON, json!({ "type": "object" }))),
         ("GET", "/metrics") => reads("What is counted", text(admins::OPENMETRICS)),
         ("POST", "/v1/enrol") => {

@@ -186,16 +186,36 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
     compare("metrics.md", &page);
 }
 
-#[test]
-fn alerts_are_about_meters_that_there_are() {
-    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
-    let (rules, page) = (read("config/prometheus/keyward.rules.yml"), read("docs/reference/metrics.md"));
-    let named = rules
-        .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
-        .filter(|word| word.starts_with("keyward_"));
-    let named: BTreeSet<&str> = named.collect();
-    assert!(named.contains("keyward_rotations_overdue") && named.contains("keyward_rotations_dead"));
-    for name in named {
-        assert!(page.contains(&format!("| `{name}` | gauge |")), "no gauge is called {name}");
+#[tokio::test]
+async fn every_metric_that_an_alert_names_is_served_and_every_alert_says_what_mends_it() {
+    let broker = TestBroker::declared().await;
+    let served = broker.operator().get("/metrics").await.text();
+    let samples: BTreeSet<&str> = served
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let rules = std::fs::read_to_string(root().join("config/prometheus/keyward.rules.yml")).unwrap();
+    let named = |line: &str| -> Vec<String> {
+        let words = line.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        words.filter(|word| word.starts_with("keyward_")).map(str::to_owned).collect()
+    };
+    let mut alerted = BTreeSet::new();
+    for line in rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")) {
+        let metrics = named(line);
+        assert!(!metrics.is_empty(), "{line}");
+        for metric in metrics {
+            assert!(samples.contains(metric.as_str()), "{metric} is not served");
+            alerted.insert(metric);
+        }
     }
+    for metric in ["keyward_rotations_overdue", "keyward_rotations_dead", "keyward_leases_overdue"] {
+        assert!(alerted.contains(metric), "nobody is told of {metric}");
+    }
+    let count = |key: &str| rules.lines().filter(|line| line.trim_start().starts_with(key)).count();
+    let alerts = count("- alert: ");
+    assert!(alerts > 0 && [count("expr: "), count("summary: "), count("fix: ")] == [alerts; 3]);
+    // A page that an alert leads to is there.
+    let pages = rules.split([' ', '"', ';']).filter(|word| word.starts_with("docs/"));
+    pages.for_each(|page| assert!(root().join(page).exists(), "{page}"));
 }

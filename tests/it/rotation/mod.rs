@@ -158,8 +158,16 @@ async fn a_schedule_rotates_by_itself_and_catches_up_once() {
     // More than two intervals at once, in which nobody looked.
     scene.broker.clock.advance_s(9 * 3600);
     assert_eq!(scene.shown().await["overdue"], true);
+    let ready = scene.broker.operator().get("/readyz").await;
+    assert_eq!(
+        (ready.status, ready.json()),
+        (200, json!({ "status": "ok", "warnings": ["rotations_overdue"] }))
+    );
+    let told_to_agents = scene.broker.nobody(scene.broker.agents()).get("/readyz").await;
+    assert_eq!(told_to_agents.json(), json!({ "status": "ok" }));
     scene.broker.rotate_due().await;
     scene.broker.rotate_due().await;
     assert_eq!(scene.broker.entries("rotation.begun").await.len(), 1, "once");
     assert_eq!(scene.broker.entries("rotation.finished").await.len(), 1);
+    assert_eq!(scene.broker.operator().get("/readyz").await.json(), json!({ "status": "ok" }));
 }

@@ -1,5 +1,7 @@
 //! Upstreams that fail.
 
+use serde_json::json;
+
 use super::{BY_ADMIN, BY_ITSELF, BYTES, FIRST, Scene};
 
 #[tokio::test]
@@ -36,6 +38,8 @@ async fn a_dead_letter_waits_for_an_operator_and_is_tried_again_or_given_up() {
     assert!(run["trouble"]["retry_at"].is_null(), "{run}");
     assert_eq!(run["trouble"]["code"], "upstream_login_refused", "{run}");
     assert_eq!(run["failures"], 8);
+    let ready = scene.broker.operator().get("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["warnings"]), (200, &json!(["rotations_dead"])));
     let put = scene.broker.operator().put("/v1/secrets/orders-db/app", BYTES, b"changed-by-hand").await;
     assert_eq!(put.status, 201, "{}", put.text());
     assert!(scene.shown().await["run"].is_null());
