@@ -66,12 +66,12 @@ pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| unquoted(error).exit())
 }
 
-/// The error, without the argument that nobody expected: it may be a passphrase, at the wrong place.
+/// The error, without the argument that nobody expected, there or of that kind: it may be a passphrase, at the wrong place.
 fn unquoted(mut error: clap::Error) -> clap::Error {
     let kind = error.kind();
     let given = if kind == ErrorKind::UnknownArgument {
         ContextKind::InvalidArg
-    } else if kind == ErrorKind::TooManyValues {
+    } else if matches!(kind, ErrorKind::TooManyValues | ErrorKind::ValueValidation) {
         ContextKind::InvalidValue
     } else {
         return error;

@@ -219,6 +219,9 @@ pub enum RotationCommand {
         name: String,
     },
     /// Let none begin by itself until it is resumed; the one under way goes on
+    /// Refused likewise
+    #[arg(long = "value", hide = true)]
+    pub value: Option<OsString>,
     Pause {
         /// The secret
         name: String,

@@ -56,6 +56,7 @@ fn path(below: &str, name: &str) -> Result<String, Failure> {
 async fn put(home: &Path, args: &PutArgs, console: &Console) -> Result<(), Failure> {
     input::not_an_argument(&args.argument)?;
     let name: SecretName = canonical(&args.name)?;
+    input::not_an_argument(args.value.as_slice())?;
     let owner: Option<OwnerName> = args.owner.as_deref().map(canonical).transpose()?;
     let client = Client::of(home, Kind::Operator).await?;
     let value = input::secret(args.file.as_deref(), "Value", SECRET_BYTES_MAX, console)?;

@@ -7,6 +7,9 @@ pub fn toml_message(error: &toml::de::Error) -> String {
 /// What a parser says is wrong, without the value that it quotes.
 #[must_use]
 pub fn without_values(message: &str) -> String {
+    // A place in JSON is none in the file that it was made of.
+    let place = message.rsplit_once(" at line ").filter(|(_, place)| place.contains(" column "));
+    let message = place.map_or(message, |(message, _)| message);
     for kind in ["invalid type: ", "invalid value: "] {
         if let Some(rest) = message.strip_prefix(kind) {
             let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);

@@ -63,8 +63,12 @@ impl Server<'_> {
 
 /// Whether a text can name a role or a database.
 pub(super) fn is_name(name: &str) -> Result<(), TargetError> {
-    if name.is_empty() || name.len() > IDENTIFIER_BYTES_MAX || name.contains('\0') {
-        refuse("the name of a role or a database has 1 to 63 bytes")
+    // Names are quoted wherever they are said. One that would need it is somebody's mistake, or worse.
+    let is_plain = !name.contains(['"', '\'', '\\', '`']) && !name.chars().any(char::is_control);
+    if name.is_empty() || name.len() > IDENTIFIER_BYTES_MAX || !is_plain {
+        refuse(
+            "the name of a role or a database has 1 to 63 bytes, without quotes, backslashes and control characters",
+        )
     } else {
         Ok(())
     }

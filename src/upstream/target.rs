@@ -300,6 +300,12 @@ mod tests {
         refused(&server(r#","tls":"off","roles":["a","b"]"#), "`admin_role`");
         refused(&server(r#","tls":"off","role":"a","admin_role":"x""#), "`admin_secret` is missing");
         refused(&server(r#","tls":"off","role":"""#), "1 to 63 bytes");
+        for bad in [r#"a\""#, "a'", r"a\\", "a`", r"a\n", r"a\u0000", &"a".repeat(64)] {
+            refused(&server(&format!(r#","tls":"off","role":"{bad}""#)), "without quotes");
+        }
+        for good in ["App-1", "größe", "two words", &"a".repeat(63)] {
+            assert!(Target::read(&server(&format!(r#","tls":"off","role":"{good}""#))).is_ok(), "{good}");
+        }
         refused(
             r#"{"driver":"postgresql","host":"db.internal","database":"d","tls":"off","role":"a"}"#,
             "this machine",
