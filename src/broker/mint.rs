@@ -7,7 +7,7 @@ use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, PresentError};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
-use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
+use crate::base::{AgentId, Audience, CapabilityName, InstanceId, RoleName, Timestamp, TokenId};
 use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
 use crate::issuance::{MintAgain, Token};
 use crate::pki::PeerCertificate;
@@ -165,13 +165,24 @@ pub(super) fn relying<'a>(
     principal: &AgentPrincipal,
     capabilities: impl Iterator<Item = &'a CapabilityName>,
 ) -> Change<Effect> {
-    let as_of = principal.as_of();
+    let who = (principal.agent(), principal.instance());
+    relying_on(change, who, principal.roles(), capabilities, principal.as_of())
+}
+
+/// The same of whoever the records know by these ids, as of entry `as_of`.
+pub(super) fn relying_on<'a>(
+    change: Change<Effect>,
+    (agent, instance): (AgentId, InstanceId),
+    roles: &BTreeSet<RoleName>,
+    capabilities: impl Iterator<Item = &'a CapabilityName>,
+    as_of: u64,
+) -> Change<Effect> {
     let mut change = change
-        .rely(keys::agent(principal.agent()), as_of)
-        .rely(keys::certificate(principal.instance()), as_of)
-        .rely(revocation::keys::subject(Subject::Agent(principal.agent())), as_of)
-        .rely(revocation::keys::subject(Subject::Instance(principal.instance())), as_of);
-    for role in principal.roles() {
+        .rely(keys::agent(agent), as_of)
+        .rely(keys::certificate(instance), as_of)
+        .rely(revocation::keys::subject(Subject::Agent(agent)), as_of)
+        .rely(revocation::keys::subject(Subject::Instance(instance)), as_of);
+    for role in roles {
         change = change.rely(keys::role(role), as_of);
     }
     for capability in capabilities {

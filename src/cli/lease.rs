@@ -21,7 +21,8 @@ pub(super) async fn lease(home: &Path, command: &LeaseCommand, console: &Console
     match command {
         LeaseCommand::Get(args) => get(home, args, console).await,
         LeaseCommand::Run { capability, life, command } => run(home, capability, *life, command).await,
-        LeaseCommand::Renew { id, life } => renew(home, id, *life, console).await,
+        LeaseCommand::Renew { id, life } => renew(home, Kind::Agent, (id, *life), console).await,
+        LeaseCommand::Extend { id, life } => renew(home, Kind::Operator, (id, *life), console).await,
         LeaseCommand::GiveUp { id, used_by } => give_up(home, id, used_by.as_deref(), console).await,
         LeaseCommand::List { own } => list(home, *own, console).await,
         LeaseCommand::Revoke(args) => revoke(home, args, console).await,
@@ -126,14 +127,22 @@ fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-async fn renew(home: &Path, id: &str, life: Option<u32>, console: &Console) -> Result<(), Failure> {
+async fn renew(
+    home: &Path,
+    kind: Kind,
+    (id, life): (&str, Option<u32>),
+    console: &Console,
+) -> Result<(), Failure> {
     let path = format!("/v1/leases/{}/renew", lease_id(id)?);
     let asked = json!({ "life_s": life });
-    let renewed = Client::of(home, Kind::Agent).await?.post_json(&path, &asked).await?.json()?;
+    let renewed = Client::of(home, kind).await?.post_json(&path, &asked).await?.json()?;
     if console.is_json() {
         console.json(&renewed);
     } else {
         console.line(&format!("{id} until {}", cell(renewed.get("expires_at"))));
+        for why in renewed.get("constrained").and_then(Value::as_array).into_iter().flatten() {
+            console.say(&cell(Some(why)));
+        }
     }
     Ok(())
 }

@@ -29,6 +29,15 @@ pub enum LeaseCommand {
         #[arg(long, value_name = "SECONDS")]
         life: Option<u32>,
     },
+    /// Have anybody's lease end later, as an operator, as far as its holder could
+    Extend {
+        /// The lease
+        #[arg(value_name = "LEASE")]
+        id: String,
+        /// How long it is to last from now on, in seconds [default: an hour]
+        #[arg(long, value_name = "SECONDS")]
+        life: Option<u32>,
+    },
     /// Give a lease of one's own up: its login ends
     GiveUp {
         /// The lease

@@ -14,7 +14,7 @@ use crate::base::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
 use crate::base::{DecisionId, LeaseId, code};
 use crate::broker::{AdminDesk, AgentDesk, Chosen, Freshness, LeaseInput, LeaseView, Leased, Renewal};
 use crate::leases::Ending;
-use crate::policy::{EndLeases, ReadLeases};
+use crate::policy::{EndLeases, ReadLeases, RenewLeases};
 
 /// The agents' routes of leases.
 pub(super) fn table() -> Table<AgentDesk> {
@@ -28,7 +28,11 @@ pub(super) fn table() -> Table<AgentDesk> {
 
 /// The operators' routes of leases.
 pub(super) fn admin_table() -> Table<AdminDesk> {
-    vec![operator("GET", "/v1/leases", leases), operator("POST", "/v1/lease-endings", end)]
+    vec![
+        operator("GET", "/v1/leases", leases),
+        operator("POST", "/v1/leases/{id}/renew", extend),
+        operator("POST", "/v1/lease-endings", end),
+    ]
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -263,6 +267,18 @@ async fn leases(
     let next_after = page.next_after.map(|lease| lease.to_string());
     let items = page.leases.into_iter().map(LeaseAnswer::from).collect();
     Ok(answer(StatusCode::OK, &LeasesAnswer { items, next_after }))
+}
+
+async fn extend(
+    State(desk): State<AdminDesk>,
+    operator: Operator<RenewLeases>,
+    Path(lease): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let lease: LeaseId = id(&lease)?;
+    let asked: RenewLeaseBody = json(request, BODY_BYTES_MAX).await?;
+    let renewed = desk.renew_lease(&operator.authorised, lease, asked.life_s).await?;
+    Ok(answer(StatusCode::OK, &RenewalAnswer::from(renewed)))
 }
 
 /// Which leases are to end: in one way.

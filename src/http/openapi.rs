@@ -359,6 +359,10 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let makes = |summary, body, answer| Some(Shape { summary, body, status: 201, answer });
     match (route.method, route.path) {
         ("GET", "/v1/leases") => reads("Leases, never passwords", schemas.gives::<leases::LeasesAnswer>()),
+        ("POST", "/v1/leases/{id}/renew") => {
+            let body = schemas.takes::<leases::RenewLeaseBody>();
+            does("Have anybody's lease end later", body, schemas.gives::<leases::RenewalAnswer>())
+        }
         ("POST", "/v1/lease-endings") => {
             let body = schemas.takes::<leases::EndBody>();
             does("End leases", body, schemas.gives::<leases::EndAnswer>())

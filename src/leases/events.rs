@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::base::{AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, SecretName};
+use crate::base::{AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, OperatorName, SecretName};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -99,6 +99,9 @@ pub struct LeaseRenewalAttempted<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
+    /// The operator, when it is not the agent's own wish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
     /// What for.
     pub capability: &'a CapabilityName,
     /// The later end.
@@ -111,8 +114,9 @@ pub struct LeaseRenewalAttempted<'a> {
     pub snapshot: String,
     /// The rules that determined it.
     pub rules: &'a [String],
-    /// The keyed digest of the request, in hex.
-    pub request: String,
+    /// The keyed digest of the agent's request, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 /// A lease ends later from here on.
@@ -122,6 +126,9 @@ pub struct LeaseRenewed<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
+    /// The operator, when it is not the agent's own wish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
     /// When.
     pub expires_at: String,
 }

@@ -3,11 +3,12 @@ use std::collections::BTreeSet;
 use super::decide::granted;
 use super::grant::{Basis, Decision, Denial, Grant};
 use super::request::{LeaseRequest, Renewed};
+use super::right::{Authorised, RenewLeases};
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, DecisionId, RoleName, Timestamp};
-use crate::crypto::MacKey;
+use crate::crypto::{Digest, MacKey};
 use crate::leases::{Lease, Stage};
 use crate::quota::Permit;
 use crate::registry::{Capability, Declarations, Delivery};
@@ -111,19 +112,76 @@ pub fn decide_lease_renewal(
         Some(capability) if is_own(lease, &principal) && lease.capability == capability.name => capability,
         Some(_) | None => return deny(basis, code::LEASE_NOT_GRANTED),
     };
+    match renewable_until(lease, capability, principal.not_after(), now) {
+        Ok(bound) => until(basis, principal, (capability, request), (bound, lease.expires_at), now),
+        Err(code) => deny(basis, code),
+    }
+}
+
+/// Who has a lease, as the records say of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a> {
+    /// What its agent holds.
+    pub roles: &'a BTreeSet<RoleName>,
+    /// When its instance's certificate ends.
+    pub not_after: Timestamp,
+}
+
+/// A later end of a lease, by an operator's wish.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Beyond this it is never renewed.
+    pub renewable_until: Timestamp,
+    /// What was taken away from the request, in words; empty when nothing was.
+    pub constrained: Vec<String>,
+    /// The policy snapshot.
+    pub snapshot: Digest,
+    /// The rules that determined it.
+    pub rules: Vec<String>,
+}
+
+/// Decides on a later end of a live lease for an operator, who gets no more out of it than its holder would.
+///
+/// # Errors
+/// The code that says why not.
+pub fn decide_lease_extension(
+    declarations: &Declarations,
+    _by: &Authorised<RenewLeases>,
+    (lease, holder): (&Lease, Holder<'_>),
+    life_s: Option<u32>,
+    now: Timestamp,
+) -> Result<Extension, Code> {
+    let (granted, rules) = granted(declarations, holder.roles, &BTreeSet::from([lease.capability.clone()]));
+    let capability = granted.into_iter().find(|one| one.delivery == Delivery::Lease);
+    let capability = capability.ok_or(code::LEASE_NOT_GRANTED)?;
+    let renewable_until = renewable_until(lease, capability, holder.not_after, now)?;
+    let bounds = (renewable_until, holder.not_after, lease.expires_at);
+    let (expires_at, constrained) = end(capability, life_s, bounds, now);
+    Ok(Extension { expires_at, renewable_until, constrained, snapshot: declarations.snapshot(), rules })
+}
+
+/// How late a live lease may end; why it may end no later than it does, otherwise.
+fn renewable_until(
+    lease: &Lease,
+    capability: &Capability,
+    not_after: Timestamp,
+    now: Timestamp,
+) -> Result<Timestamp, Code> {
     if !matches!(lease.stage, Stage::Live { .. }) || lease.expires_at <= now {
-        return deny(basis, code::LEASE_ENDING);
+        return Err(code::LEASE_ENDING);
     }
     // A capability that may live shorter by now shortens what is left, never what was granted.
     let longest = lease.issued_at.plus_s(i64::from(capability.max_life_s));
     let renewable_until = lease.renewable_until.min(longest);
     if lease.expires_at >= renewable_until {
-        return deny(basis, code::LEASE_LIFE_OVER);
+        return Err(code::LEASE_LIFE_OVER);
     }
-    if lease.expires_at >= principal.not_after() {
-        return deny(basis, code::CERTIFICATE_ENDING);
+    if lease.expires_at >= not_after {
+        return Err(code::CERTIFICATE_ENDING);
     }
-    until(basis, principal, (capability, request), (renewable_until, lease.expires_at), now)
+    Ok(renewable_until)
 }
 
 /// Whether somebody with these roles still holds what a lease of `capability` was issued for.
@@ -164,29 +222,36 @@ fn until(
     (renewable_until, earliest): (Timestamp, Timestamp),
     now: Timestamp,
 ) -> Decision<Lend> {
-    let asked = request.life_s.unwrap_or_else(|| LEASE_LIFE_S.min(capability.max_life_s));
-    let wanted = now.plus_s(i64::from(asked));
-    let bound = renewable_until.min(principal.not_after());
-    let expires_at = wanted.min(bound).max(earliest);
     let is_ending = principal.not_after().seconds_since(now) < i64::from(LEASE_LIFE_MIN_S);
     if request.renewed == Renewed::No && is_ending {
         return deny(basis, code::CERTIFICATE_ENDING);
     }
-    let mut constrained = Vec::new();
-    if expires_at < wanted {
-        let by = if principal.not_after() < renewable_until {
-            "the agent's certificate"
-        } else {
-            "the capability"
-        };
-        let given = expires_at.seconds_since(now);
-        constrained.push(format!("life shortened from {asked} s to {given} s by {by}"));
-    }
+    let bounds = (renewable_until, principal.not_after(), earliest);
+    let (expires_at, constrained) = end(capability, request.life_s, bounds, now);
     let is_whole = constrained.is_empty();
     let capability = capability.name.clone();
     let lend = Lend { principal, capability, expires_at, renewable_until, constrained };
     let grant = Grant::assertion(basis, lend);
     if is_whole { Decision::Allow(grant) } else { Decision::Constrain(grant) }
+}
+
+/// When a login ends that is to last `life_s` from now on, and in words what that was shortened by.
+fn end(
+    capability: &Capability,
+    life_s: Option<u32>,
+    (renewable_until, not_after, earliest): (Timestamp, Timestamp, Timestamp),
+    now: Timestamp,
+) -> (Timestamp, Vec<String>) {
+    let asked = life_s.unwrap_or_else(|| LEASE_LIFE_S.min(capability.max_life_s));
+    let wanted = now.plus_s(i64::from(asked));
+    let expires_at = wanted.min(renewable_until.min(not_after)).max(earliest);
+    let mut constrained = Vec::new();
+    if expires_at < wanted {
+        let by = if not_after < renewable_until { "the agent's certificate" } else { "the capability" };
+        let given = expires_at.seconds_since(now);
+        constrained.push(format!("life shortened from {asked} s to {given} s by {by}"));
+    }
+    (expires_at, constrained)
 }
 
 const fn deny(basis: Basis, code: Code) -> Decision<Lend> {

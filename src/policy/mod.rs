@@ -19,7 +19,10 @@ pub use decide::{LifeLimits, decide_again, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
 pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
 pub use introspection::{Introspection, decide_introspection};
-pub use lease::{Lend, decide_lease, decide_lease_again, decide_lease_renewal, holds_leased};
+pub use lease::{
+    Extension, Holder, Lend, decide_lease, decide_lease_again, decide_lease_extension, decide_lease_renewal,
+    holds_leased,
+};
 pub use operator::{
     Admission, AdmitOperator, CertifyOperator, OperatorRenewalRefused, decide_break_glass,
     decide_host_operator, decide_operator_enrolment, decide_operator_renewal,
@@ -29,6 +32,6 @@ pub use request::{LeaseRequest, MintRequest, Renewed, RevealRequest};
 pub use right::{
     Authorised, BeOneself, Contain, ContainOperators, Declare, EndLeases, InviteAgents, Need, OfSigningKeys,
     PlaceOperators, Reach, ReadDeclared, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames,
-    ReadSigningKeys, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, StoreSecrets, TurnValueKey,
-    Unauthorised, authorise,
+    ReadSigningKeys, RenewLeases, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, StoreSecrets,
+    TurnValueKey, Unauthorised, authorise,
 };

@@ -124,6 +124,8 @@ rights! {
     Contain = "contain", [Admin, Security], Owned;
     /// Reading which logins are lent, and which could not be ended.
     ReadLeases = "read-leases", [Admin, Security, Auditor], Owned;
+    /// Having logins that are lent end later.
+    RenewLeases = "renew-leases", [Admin], Owned;
     /// Ending logins that are lent.
     EndLeases = "end-leases", [Admin, Security], Owned;
     /// Revoking a token by its id: nobody keeps a list that says whose it is.

@@ -194,7 +194,8 @@ const fn why(lease: &Lease) -> Why {
     }
 }
 
-fn is_bereft(world: &World, lease: &Lease) -> bool {
+/// Whether the holder of a lease was revoked, suspended or taken away, or holds its capability no more.
+pub(super) fn is_bereft(world: &World, lease: &Lease) -> bool {
     if matches!(lease.stage, Stage::Ending(_)) {
         return false;
     }

@@ -3,6 +3,7 @@
 mod counter;
 mod declare;
 mod end;
+mod extend;
 mod issue;
 mod renew;
 mod revoke;

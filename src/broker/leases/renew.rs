@@ -7,7 +7,7 @@ use super::super::world::Effect;
 use super::counter::Counter;
 use crate::authn::AgentPrincipal;
 use crate::base::limits::LEASE_LIFE_MIN_S;
-use crate::base::{DecisionId, LeaseId, Timestamp, code};
+use crate::base::{DecisionId, LeaseId, OperatorName, Timestamp, code};
 use crate::leases::{self, Lease, LeaseRenewalAttempted, LeaseRenewed, LeaseUseGivenUp, Stage, keys};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, LeaseRequest, Renewed, decide_lease_renewal};
@@ -32,11 +32,13 @@ pub struct Renewal {
 }
 
 /// A renewal whose intent is durable.
-struct Attempted {
-    lease: Lease,
-    counter: Counter,
-    admin: SecretValue,
-    renewal: Renewal,
+pub(super) struct Attempted {
+    pub(super) lease: Lease,
+    pub(super) counter: Counter,
+    pub(super) admin: SecretValue,
+    pub(super) renewal: Renewal,
+    /// The operator who wished for it, when it was not the agent.
+    pub(super) operator: Option<OperatorName>,
 }
 
 impl AgentDesk {
@@ -57,13 +59,7 @@ impl AgentDesk {
         let core = &*self.0;
         let mut permit = None;
         let attempted = deciding_again!(core.attempt_renewal(peer, (lease, life_s), &mut permit))?;
-        let Attempted { lease, counter, admin, renewal } = attempted;
-        let logins = Logins::new(&counter.target, &core.upstreams, &admin);
-        let extended = logins.extend(&lease.login, renewal.expires_at).await;
-        core.note_answer_of(&counter.place, extended.as_ref().err());
-        extended.map_err(|fault| Failure::new(fault.code))?;
-        deciding_again!(core.record_renewed(&lease, renewal.expires_at))?;
-        Ok(renewal)
+        core.renew(attempted).await
     }
 
     /// Takes note that an agent needs a lease of its own no more, or one use of it; with the last use the
@@ -102,6 +98,19 @@ fn own(lease: Option<&Lease>, principal: &AgentPrincipal) -> Result<Lease, Failu
 }
 
 impl Core {
+    /// Tells upstream of a later end, and records it.
+    pub(super) async fn renew(&self, attempted: Attempted) -> Result<Renewal, Failure> {
+        let Attempted { lease, counter, admin, renewal, operator } = attempted;
+        let logins = Logins::new(&counter.target, &self.upstreams, &admin);
+        let extended = logins.extend(&lease.login, renewal.expires_at).await;
+        self.note_answer_of(&counter.place, extended.as_ref().err());
+        extended.map_err(|fault| Failure::new(fault.code))?;
+        let operator = operator.as_ref();
+        let core = self;
+        deciding_again!(core.record_renewed(&lease, renewal.expires_at, operator))?;
+        Ok(renewal)
+    }
+
     async fn attempt_renewal(
         &self,
         peer: &PeerCertificate,
@@ -137,13 +146,14 @@ impl Core {
         let event = LeaseRenewalAttempted {
             lease: id,
             agent: principal.name(),
+            operator: None,
             capability: &lease.capability,
             expires_at: lend.expires_at().to_string(),
             administering: counter.administering(),
             decision: basis.decision,
             snapshot: basis.snapshot.hex(),
             rules: &basis.rules,
-            request: basis.request.hex(),
+            request: Some(basis.request.hex()),
         };
         let as_of = principal.as_of();
         let change = relying(Change::new(&event)?, &principal, std::iter::once(&lease.capability))
@@ -156,14 +166,28 @@ impl Core {
             decision: basis.decision,
             constrained: lend.constrained().to_vec(),
         };
-        let stored = self.stored_for(&counter).await?;
-        let receipt = self.store.commit(change, counter.loan()).await?;
-        let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
-        let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
-        Ok(Attempted { lease, counter, admin, renewal })
+        let admin = self.opened_for(&counter, change).await?;
+        Ok(Attempted { lease, counter, admin, renewal, operator: None })
     }
 
-    async fn record_renewed(&self, lease: &Lease, expires_at: Timestamp) -> Result<(), Again> {
+    /// Commits the intent of a call, and opens what it needs.
+    pub(super) async fn opened_for(
+        &self,
+        counter: &Counter,
+        change: Change<Effect>,
+    ) -> Result<SecretValue, Again> {
+        let stored = self.stored_for(counter).await?;
+        let receipt = self.store.commit(change, counter.loan()).await?;
+        let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
+        Ok(admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?)
+    }
+
+    async fn record_renewed(
+        &self,
+        lease: &Lease,
+        expires_at: Timestamp,
+        operator: Option<&OperatorName>,
+    ) -> Result<(), Again> {
         let (is_live, as_of) = self.store.read(|world, as_of| {
             let found = world.leases.lease(lease.id);
             (found.is_some_and(|lease| matches!(lease.stage, Stage::Live { .. })), as_of)
@@ -171,8 +195,8 @@ impl Core {
         if !is_live {
             return Err(Failure::new(code::LEASE_ENDING).into());
         }
-        let event =
-            LeaseRenewed { lease: lease.id, agent: &lease.agent_name, expires_at: expires_at.to_string() };
+        let expires = expires_at.to_string();
+        let event = LeaseRenewed { lease: lease.id, agent: &lease.agent_name, operator, expires_at: expires };
         let key = keys::lease(lease.id);
         let change = Change::new(&event)?
             .effect(Effect::Lease(leases::Effect::Renew { lease: lease.id, expires_at }))

@@ -3,6 +3,7 @@
 mod bounds;
 mod canary;
 mod endings;
+mod extension;
 mod kills;
 mod many;
 mod owners;
