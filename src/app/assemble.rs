@@ -196,6 +196,7 @@ fn settings(config: &Config) -> Settings {
         renewal_grace_s: config.certificates.renewal_grace_s,
         operator_life_s: config.certificates.operator_life_s,
         value_key_life_s: config.secrets.key_life_s,
+        keep_versions: config.secrets.keep_versions,
         checkpoint_key_life_s: config.checkpoints.key_life_s,
         token_key_life_s: config.tokens.key_life_s,
         tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },

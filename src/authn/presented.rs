@@ -26,6 +26,7 @@ pub enum PresentError {
 pub struct BoundToken {
     holder: AgentPrincipal,
     token: TokenId,
+    issued_at: Timestamp,
     capabilities: Vec<CapabilityName>,
 }
 
@@ -65,7 +66,8 @@ pub fn present(
     if !detailed.eq(capabilities.iter().map(CapabilityName::as_str)) {
         return Err(VerifyError::Form.into());
     }
-    Ok(BoundToken { holder: principal, token: claims.jti, capabilities })
+    let issued_at = Timestamp::from_s(claims.iat);
+    Ok(BoundToken { holder: principal, token: claims.jti, issued_at, capabilities })
 }
 
 impl BoundToken {
@@ -79,6 +81,12 @@ impl BoundToken {
     #[must_use]
     pub const fn token(&self) -> TokenId {
         self.token
+    }
+
+    /// When it was issued.
+    #[must_use]
+    pub const fn issued_at(&self) -> Timestamp {
+        self.issued_at
     }
 
     /// The capabilities it was issued for.

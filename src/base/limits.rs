@@ -15,8 +15,16 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 pub const REWRAPPED_AT_ONCE_MAX: usize = 256;
 /// Entries of the ledger that are looked through for who read a secret.
 pub const READINGS_LOOKED_AT_MAX: u64 = 50_000;
-/// Most versions of one secret.
-pub const SECRET_VERSIONS_MAX: u32 = 10_000;
+/// Former versions of one secret that are kept when the settings say nothing.
+pub const FORMER_VERSIONS: u32 = 10;
+/// Fewest that may be set: an upstream can be put back by a backup, or be found to have forgotten the newest.
+pub const FORMER_VERSIONS_MIN: u32 = 2;
+/// Most that may be set.
+pub const FORMER_VERSIONS_MAX: u32 = 1000;
+/// Former versions of one secret that are destroyed by one entry of the ledger.
+pub const VERSIONS_DESTROYED_AT_ONCE_MAX: usize = 256;
+/// Destroyed versions of one secret that are still listed; the ledger knows of all.
+pub const DESTROYED_LISTED_MAX: usize = 100;
 
 /// Fewest characters of a passphrase that opens the keyring: NIST SP 800-63B-4 §3.1.1.2 asks for 15 of a
 /// password that stands alone.
@@ -154,6 +162,8 @@ pub const LEEWAY_S: i64 = 5;
 pub const TOKEN_LIFE_MIN_S: i64 = 10;
 /// Longest life of an access token that may be declared, in seconds.
 pub const TOKEN_LIFE_MAX_S: i64 = 3600;
+/// Longest life of an access token that reaches a secret of high sensitivity, in seconds, whatever is declared.
+pub const HIGH_TOKEN_LIFE_MAX_S: u32 = 300;
 
 /// Outcomes of requests with an idempotency key that are remembered for one caller.
 pub const OUTCOMES_PER_CALLER_MAX: usize = 64;

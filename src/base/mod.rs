@@ -14,6 +14,7 @@ mod name;
 mod network;
 mod scope;
 mod sensitive;
+mod sensitivity;
 
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, TimeText, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
@@ -28,3 +29,4 @@ pub use name::{
 pub use network::{Network, peer_of};
 pub use scope::Scope;
 pub use sensitive::Sensitive;
+pub use sensitivity::{Sensitivity, SensitivityError};

@@ -18,9 +18,10 @@ use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{
     self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Ground, Plan, PlannedChange, Registry,
-    Unnamed, draw, keys, parse,
+    SecretGround, Unnamed, draw, keys, parse,
 };
 use crate::rotation::{self, Asked};
+use crate::secrets::Secret;
 use crate::store::{Change, CommitError};
 
 /// What an application did, or a plan would do.
@@ -113,8 +114,11 @@ impl Core {
         let now = self.clock.now();
         self.store.read(|world, as_of| {
             let secret = |name: &_| world.secrets.named(name);
-            let secret_exists = |name: &_| secret(name).is_some_and(|one| scope.covers(one.owner.as_ref()));
-            let ground = Ground { registry: &world.registry, scope, secret_exists: &secret_exists };
+            let within = |name: &_| secret(name).filter(|one| scope.covers(one.owner.as_ref()));
+            let there =
+                |one: &Secret| SecretGround { owner: one.owner.clone(), sensitivity: one.sensitivity };
+            let secret = |name: &_| within(name).map(there);
+            let ground = Ground { registry: &world.registry, scope, secret: &secret };
             let mut records = draw(&ground, &declaration.records, unnamed, files).map_err(refused)?;
             let mut rotations = planned((world, now), scope, &declaration.rotations, unnamed, files)?;
             let mut leases = leases::planned((world, &records), scope, &declaration.leases, unnamed, files)?;

@@ -27,7 +27,8 @@ use crate::rotation::{
     RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
 };
 use crate::secrets::{
-    SecretRevealed, SecretStored, ValueKeyShed, ValueKeyTurned, VersionChanged, VersionsRewrapped,
+    SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
+    VersionChanged, VersionsRewrapped,
 };
 use crate::store::{Event, SnapshotTaken};
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
@@ -130,6 +131,8 @@ const EVENTS: &[(Kind, &str)] = known![
     RotationOrphaned<'_>,
     SecretStored<'_>,
     VersionChanged<'_>,
+    SensitivityRaised<'_>,
+    SensitivityLowered<'_>,
     ValueKeyTurned<'_>,
     VersionsRewrapped,
     ValueKeyShed,

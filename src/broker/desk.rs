@@ -45,6 +45,8 @@ pub struct Settings {
     pub operator_life_s: i64,
     /// How long a value key wraps, in seconds.
     pub value_key_life_s: i64,
+    /// Former versions of one secret that are kept.
+    pub keep_versions: u32,
     /// How long a checkpoint key signs, in seconds.
     pub checkpoint_key_life_s: i64,
     /// How long a token key signs, in seconds.

@@ -11,7 +11,7 @@ use crate::base::{AgentId, Audience, CapabilityName, InstanceId, RoleName, Times
 use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
 use crate::issuance::{MintAgain, Token};
 use crate::pki::PeerCertificate;
-use crate::policy::{Basis, Decision, Denial, Grant, Mint, MintRequest, decide_again, decide_mint};
+use crate::policy::{Basis, Decision, Demands, Denial, Grant, Mint, MintRequest, decide_again, decide_mint};
 use crate::quota::{Limited, Note, Permit};
 use crate::registry::{Access, keys};
 use crate::revocation::{self, Subject};
@@ -85,20 +85,28 @@ fn decide(
     permit: &mut Option<Permit>,
     now: Timestamp,
 ) -> Result<Decided, Again> {
-    let (principal, declarations, before) = core.store.read(|world: &World, as_of| {
+    let (principal, declarations, demands, before) = core.store.read(|world: &World, as_of| {
         let principal = crate::authn::agent(peer, records(world), as_of, now);
-        (principal, std::sync::Arc::clone(world.registry.declarations()), done_before(world, once, now))
+        let before = done_before(world, once, now);
+        let demands = match &before {
+            Ok(Some(Remembered { outcome: Outcome::Minted(minted), .. })) => {
+                Demands::of(&world.registry, &world.secrets, minted.capabilities.iter().map(|(name, _)| name))
+            }
+            Ok(_) | Err(_) => Demands::of(&world.registry, &world.secrets, &request.scope),
+        };
+        (principal, std::sync::Arc::clone(world.registry.declarations()), demands, before)
     });
     let principal = principal?;
     let permit = core.admit(permit, &principal)?;
+    let facts = (&*declarations, &demands);
     let basis = (core.decision(now), &core.digests);
     if let Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) = before? {
-        let decision = decide_again(&declarations, principal.clone(), (&minted, permit), basis);
+        let decision = decide_again(facts, principal.clone(), (&minted, permit), basis);
         return Ok(Decided { principal, decision, before: Some(((seq, time), minted.token)) });
     }
     let asked = (request, permit);
     let limits = &core.settings.tokens;
-    let decision = decide_mint(&declarations, principal.clone(), asked, limits, basis, now);
+    let decision = decide_mint(facts, principal.clone(), asked, limits, basis, now);
     Ok(Decided { principal, decision, before: None })
 }
 

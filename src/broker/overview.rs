@@ -7,9 +7,10 @@ use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{
-    AgentId, AgentName, Audience, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Sensitivity,
+    Timestamp,
 };
-use crate::policy::{Authorised, ReadDeclared, ReadSecretNames};
+use crate::policy::{Authorised, Demands, ReadDeclared, ReadSecretNames};
 use crate::registry::{Access, Agent, Capability, Delivery, Owned, Registry, Role};
 use crate::revocation::Subject;
 use crate::secrets::{Secret, Version};
@@ -91,6 +92,8 @@ pub struct SecretView {
     pub updated_at: Timestamp,
     /// Whose it is, if anybody's.
     pub owner: Option<OwnerName>,
+    /// What is asked of whoever wants to read it.
+    pub sensitivity: Sensitivity,
 }
 
 /// What an agent may know of itself.
@@ -110,11 +113,16 @@ impl AgentDesk {
             let declarations = world.registry.declarations();
             let held = principal.roles().iter().filter_map(|name| declarations.role(name));
             let names: std::collections::BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
+            let demands = Demands::of(&world.registry, &world.secrets, names.iter().copied());
             let capabilities = names.into_iter().filter_map(|name| declarations.capability(name));
             AgentOverview {
                 roles: principal.roles().iter().cloned().collect(),
                 capabilities: capabilities
-                    .map(|one| capability_view(&world.registry, one, self.issuer()))
+                    .map(|one| {
+                        let view = capability_view(&world.registry, one, self.issuer());
+                        let demanded = demands.life_max_s(&one.name).unwrap_or(u32::MAX);
+                        CapabilityView { max_life_s: view.max_life_s.min(demanded), ..view }
+                    })
                     .collect(),
             }
         })
@@ -190,6 +198,7 @@ impl AdminDesk {
                 version: current.number,
                 updated_at: current.stored_at,
                 owner: secret.owner.clone(),
+                sensitivity: secret.sensitivity,
             };
             page.of(held, |(secret, _)| secret.name.as_str(), view)
         })

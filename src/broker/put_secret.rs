@@ -1,12 +1,14 @@
 use super::authorise::while_allowed;
+use super::classify::Reached;
 use super::desk::{AdminDesk, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
 use super::rotation::next_of;
+use super::versions::Surplus;
 use super::world::Effect;
 use crate::base::code;
-use crate::base::limits::{OUTCOME_LIFE_S, SECRET_VERSIONS_MAX};
-use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Timestamp};
+use crate::base::limits::OUTCOME_LIFE_S;
+use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Sensitivity, Timestamp};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
 use crate::rotation::{self, Rotation};
@@ -20,6 +22,8 @@ pub struct PutSecret {
     pub name: SecretName,
     /// Whose it is to be; not changed when there is none.
     pub owner: Option<OwnerName>,
+    /// How sensitive it is to be; not changed when there is none.
+    pub sensitivity: Option<Sensitivity>,
     /// What has to be there; whatever it is when nothing is expected.
     pub expected: Option<Expected>,
 }
@@ -64,7 +68,7 @@ impl AdminDesk {
     pub async fn put_secret(
         &self,
         by: &Authorised<StoreSecrets>,
-        PutSecret { name, owner, expected }: PutSecret,
+        PutSecret { name, owner, sensitivity, expected }: PutSecret,
         value: Sensitive<Vec<u8>>,
         once: Option<&Once>,
     ) -> Result<Stored, Failure> {
@@ -77,10 +81,11 @@ impl AdminDesk {
         }
         let owner = owner.or_else(|| scope.owner().cloned());
         deciding_again!(async {
-            let (known, rotation, before, as_of) = core.store.read(|world, as_of| {
+            let (known, rotation, before, reached, as_of) = core.store.read(|world, as_of| {
                 let rotation = world.rotations.of(&name).cloned();
                 let before = done_before(world, once, core.clock.now());
-                (world.secrets.named(&name).cloned(), rotation, before, as_of)
+                let known = world.secrets.named(&name).cloned();
+                (known, rotation, before, Reached::by(world, &name), as_of)
             });
             if known.as_ref().is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
                 return Err(Failure::new(code::SECRET_UNKNOWN).into());
@@ -98,19 +103,17 @@ impl AdminDesk {
             let newest = known.as_ref().map_or(0, Secret::newest);
             let id = known.as_ref().map(|secret| secret.id);
             let id = id.unwrap_or_else(|| SecretId::mint(core.clock.now(), &*core.entropy));
-            let new_owner = owner
-                .as_ref()
-                .filter(|owner| known.as_ref().and_then(|secret| secret.owner.as_ref()) != Some(*owner));
+            let said = Said::new(known.as_ref(), owner.as_ref(), sensitivity)?;
             let version = newest.saturating_add(1);
-            if version > SECRET_VERSIONS_MAX {
-                return Err(Failure::new(code::SECRET_VERSIONS_EXHAUSTED).into());
-            }
+            let surplus = Surplus::of(known.as_ref(), rotation.as_ref(), core.settings.keep_versions);
             let event = SecretStored {
                 operator: by.operator().name(),
                 secret: &name,
                 secret_id: id,
                 version,
-                owner: new_owner,
+                owner: said.owner,
+                sensitivity: said.sensitivity,
+                destroyed: surplus.numbers(),
             };
             let sealed = core.sealer.seal(id, version, &value, &*core.entropy);
             let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed };
@@ -123,15 +126,55 @@ impl AdminDesk {
                 change = given_up(change, &rotation, core.clock.now());
             }
             change = change.rely(rotation::keys::rotation(&name), as_of).rely(keys::value_key(), as_of);
-            if newest == 0 || new_owner.is_some() {
+            if newest == 0 {
                 change = change.advance(keys::existence(&name));
             }
-            if let Some(owner) = new_owner.cloned() {
-                change = change.effect(Effect::Secrets(secrets::Effect::Own { name: name.clone(), owner }));
-            }
+            change = surplus.destroyed_by(change, known.as_ref());
+            change = said.added_to(change, (&name, reached), as_of);
             let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
             Ok(Stored { name: name.clone(), version, seq: receipt.seq() })
         })
+    }
+}
+
+/// What is said of a secret with its value, and is not so yet.
+struct Said<'a> {
+    owner: Option<&'a OwnerName>,
+    sensitivity: Option<Sensitivity>,
+}
+
+impl<'a> Said<'a> {
+    fn new(
+        known: Option<&Secret>,
+        owner: Option<&'a OwnerName>,
+        sensitivity: Option<Sensitivity>,
+    ) -> Result<Self, Failure> {
+        let before = known.map_or(Sensitivity::default(), |secret| secret.sensitivity);
+        if sensitivity.is_some_and(|to| to < before) {
+            return Err(Failure::new(code::SENSITIVITY_LOWERED));
+        }
+        let owned = known.and_then(|secret| secret.owner.as_ref());
+        let owner = owner.filter(|owner| owned != Some(*owner));
+        Ok(Self { owner, sensitivity: sensitivity.filter(|to| *to > before) })
+    }
+
+    fn added_to(
+        &self,
+        mut change: Change<Effect>,
+        (name, reached): (&SecretName, Reached),
+        as_of: u64,
+    ) -> Change<Effect> {
+        if self.owner.is_none() && self.sensitivity.is_none() {
+            return change;
+        }
+        if let Some(owner) = self.owner.cloned() {
+            change = change.effect(Effect::Secrets(secrets::Effect::Own { name: name.clone(), owner }));
+        }
+        if let Some(sensitivity) = self.sensitivity {
+            let effect = secrets::Effect::Classify { name: name.clone(), sensitivity };
+            change = change.effect(Effect::Secrets(effect));
+        }
+        reached.judged_anew(change, name, as_of)
     }
 }
 

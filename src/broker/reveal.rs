@@ -2,9 +2,9 @@ use super::desk::{Again, AgentDesk, deciding_again, records};
 use super::failure::Failure;
 use super::mint::relying;
 use crate::authn::present;
-use crate::base::{DecisionId, SecretName, code};
+use crate::base::{DecisionId, SecretName, Sensitivity, code};
 use crate::pki::PeerCertificate;
-use crate::policy::{Decision, RevealRequest, decide_reveal};
+use crate::policy::{Decision, Demands, RevealRequest, decide_reveal};
 use crate::revocation::{self, Subject};
 use crate::rotation::Rotation;
 use crate::secrets::{SecretRevealed, SecretValue, keys};
@@ -57,9 +57,13 @@ impl AgentDesk {
             };
             let current = secret.as_ref().and_then(|secret| Some((secret.id, secret.current?)));
             let version = current.map(|(id, version)| (id, version.number));
-            let request = RevealRequest { token, secret: name.clone(), current: version };
+            let demands = core
+                .store
+                .read(|world, _| Demands::of(&world.registry, &world.secrets, token.capabilities()));
+            let request = RevealRequest { token, secret: name.clone(), current: version, demands };
             let decision = core.decision(now);
-            let grant = match decide_reveal(&declarations, request, permit, decision, &core.digests) {
+            let basis = (decision, &core.digests);
+            let grant = match decide_reveal(&declarations, request, permit, basis, now) {
                 Decision::Allow(grant) | Decision::Constrain(grant) => grant,
                 Decision::Deny(denial) => {
                     return Err(Again::Stop(core.refuse(&principal, "reveal", denial).await));
@@ -77,6 +81,7 @@ impl AgentDesk {
                 token: reveal.token(),
                 capability: reveal.capability(),
                 secret: name,
+                sensitivity: secret.as_ref().map_or(Sensitivity::default(), |secret| secret.sensitivity),
                 version,
                 decision,
                 snapshot: basis.snapshot.in_hex(),

@@ -6,7 +6,7 @@ use super::rotation::{Consumer, consumers};
 use super::world::{Effect, World};
 use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, READINGS_LOOKED_AT_MAX};
-use crate::base::{AgentName, OwnerName, Scope, SecretName, Timestamp};
+use crate::base::{AgentName, OwnerName, Scope, SecretName, Sensitivity, Timestamp};
 use crate::idempotency::{Once, Outcome};
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
@@ -22,6 +22,8 @@ pub struct SecretDetail {
     pub name: SecretName,
     /// Whose it is, if anybody's.
     pub owner: Option<OwnerName>,
+    /// What is asked of whoever wants to read it.
+    pub sensitivity: Sensitivity,
     /// The version that is handed out.
     pub current: Option<u32>,
     /// All versions, the newest first.
@@ -69,6 +71,7 @@ impl AdminDesk {
             Ok(SecretDetail {
                 name: name.clone(),
                 owner: secret.owner.clone(),
+                sensitivity: secret.sensitivity,
                 current: secret.current.map(|version| version.number),
                 versions: secret.versions().collect(),
                 upstream: rotation.and_then(upstream).map(|target| target.describe()),
@@ -179,12 +182,48 @@ fn changed(
     }
 }
 
+/// Former versions that go when a secret's next value is handed out: more than enough are kept, and nothing
+/// of ours or upstream's needs them any more.
+pub(super) struct Surplus(Vec<u32>);
+
+impl Surplus {
+    /// Of `secret`, when `keep` are kept.
+    pub(super) fn of(secret: Option<&Secret>, rotation: Option<&Rotation>, keep: u32) -> Self {
+        let Some(secret) = secret else { return Self(Vec::new()) };
+        let run = rotation.and_then(|rotation| rotation.run.as_ref());
+        let in_hand: Vec<u32> =
+            run.iter().flat_map(|run| run.replaces.into_iter().chain(run.version)).collect();
+        let is_needed = |number: u32| {
+            in_hand.contains(&number) || rotation.is_some_and(|rotation| rotation.is_known_upstream(number))
+        };
+        // The current one joins them, and what a rotation that is given up would have brought.
+        let given_up = run.filter(|run| run.is_dead()).and_then(|run| run.version);
+        let joining = secret.current.iter().count().saturating_add(given_up.iter().count());
+        Self(secret.surplus(keep, joining, &is_needed))
+    }
+
+    /// Which.
+    pub(super) fn numbers(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// `change`, ending them for good.
+    pub(super) fn destroyed_by(&self, mut change: Change<Effect>, secret: Option<&Secret>) -> Change<Effect> {
+        let Some(secret) = secret else { return change };
+        for version in self.0.iter().copied() {
+            let effect = secrets::Effect::Destroy { id: secret.id, name: secret.name.clone(), version };
+            change = change.effect(Effect::Secrets(effect));
+        }
+        change
+    }
+}
+
 fn upstream(rotation: &Rotation) -> Option<Target> {
     Target::read(&rotation.declared.upstream).ok()
 }
 
 /// The secret of this name, when it is within reach.
-fn within<'a>(world: &'a World, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
+pub(super) fn within<'a>(world: &'a World, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
     let found = world.secrets.named(name).filter(|secret| scope.covers(secret.owner.as_ref()));
     found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
 }

@@ -44,7 +44,9 @@ pub(super) async fn declare(
             .filter_map(Value::as_str)
             .collect();
         let fields = if fields.is_empty() { String::new() } else { format!("  ({})", fields.join(", ")) };
-        console.line(&format!("{sign} {} {}{fields}", field("kind"), field("name")));
+        let remark = change.get("remark").and_then(Value::as_str).unwrap_or_default();
+        let remark = if remark.is_empty() { String::new() } else { format!("  {remark}") };
+        console.line(&format!("{sign} {} {}{fields}{remark}", field("kind"), field("name")));
     }
     match (changes.is_empty(), answer.get("seq").and_then(Value::as_u64)) {
         (true, _) => console.say("nothing to change"),
@@ -199,7 +201,7 @@ pub(super) async fn list(home: &Path, path: &str, console: &Console) -> Result<(
         "/v1/agents" => &["name", "owner", "roles", "audience", "state", "max_instances", "instances"],
         "/v1/operators" => &["name", "role", "owner", "state"],
         "/v1/roles" => &["name", "owner", "capabilities"],
-        "/v1/secrets" => &["name", "owner", "version", "updated_at"],
+        "/v1/secrets" => &["name", "owner", "sensitivity", "version", "updated_at"],
         "/v1/authorities" => &["generation", "stage", "since", "not_after", "behind", "pin"],
         "/v1/token-keys" => &["generation", "stage", "since"],
         _ => &["name", "owner", "access", "delivery", "secret", "audience", "max_life_s"],

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::identity::{Identity, Kind};
 use super::renew::renew_if_due;
 use crate::base::code;
-use crate::base::{Clock, OwnerName, SecretName, Sensitive, SystemClock};
+use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock};
 use crate::crypto::Digest;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
 
@@ -43,6 +43,9 @@ pub(super) struct Answer {
 /// Whose a secret is to be.
 const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
 
+/// How sensitive a secret is to be.
+const SENSITIVITY: HeaderName = HeaderName::from_static("keyward-sensitivity");
+
 /// Which version of a secret is answered.
 const VERSION: HeaderName = HeaderName::from_static("keyward-secret-version");
 
@@ -55,6 +58,8 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(super) struct Storing<'a> {
     /// Whose it is to be.
     pub(super) owner: Option<&'a OwnerName>,
+    /// How sensitive it is to be.
+    pub(super) sensitivity: Option<Sensitivity>,
     /// Only if this version is the current one.
     pub(super) if_match: Option<u32>,
     /// Only if there is no such secret yet.
@@ -134,6 +139,9 @@ impl Client {
         let mut headers = vec![of_type("application/octet-stream")];
         if let Some(owner) = storing.owner.and_then(|owner| HeaderValue::from_str(owner.as_str()).ok()) {
             headers.push((OWNER, owner));
+        }
+        if let Some(sensitivity) = storing.sensitivity {
+            headers.push((SENSITIVITY, HeaderValue::from_static(sensitivity.as_str())));
         }
         if let Some(tag) =
             storing.if_match.and_then(|version| HeaderValue::from_str(&format!("\"{version}\"")).ok())

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::base::Sensitivity;
+
 /// `keyward agent …`
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
@@ -141,6 +143,14 @@ pub enum SecretCommand {
         /// The secret
         name: String,
     },
+    /// Say how sensitive a secret is: tokens for one that is `high` are short, and only capabilities of its own
+    /// owner reach it
+    Classify {
+        /// The secret
+        name: String,
+        /// How sensitive: `ordinary` or `high`
+        sensitivity: Sensitivity,
+    },
     /// List the versions of a secret
     Versions {
         /// The secret
@@ -197,6 +207,9 @@ pub struct PutArgs {
     /// Whose the secret is to be; an operator who is bound to an owner need not say so
     #[arg(long, value_name = "OWNER")]
     pub owner: Option<String>,
+    /// How sensitive it is to be: `ordinary` or `high`
+    #[arg(long)]
+    pub sensitivity: Option<Sensitivity>,
     /// Only if this version is the current one
     #[arg(long, value_name = "VERSION", conflicts_with = "new")]
     pub if_match: Option<u32>,
@@ -206,6 +219,9 @@ pub struct PutArgs {
     /// Refused: what is an argument can be seen by everybody on the machine
     #[arg(hide = true)]
     pub argument: Vec<OsString>,
+    /// Refused likewise
+    #[arg(long = "value", hide = true)]
+    pub value: Option<OsString>,
 }
 
 /// `keyward rotation …`
@@ -219,9 +235,6 @@ pub enum RotationCommand {
         name: String,
     },
     /// Let none begin by itself until it is resumed; the one under way goes on
-    /// Refused likewise
-    #[arg(long = "value", hide = true)]
-    pub value: Option<OsString>,
     Pause {
         /// The secret
         name: String,

@@ -223,6 +223,7 @@ pub(super) async fn plan(home: &Path, name: &str, console: &Console) -> Result<(
     }
     let list = |field: &str| plan.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
     console.line(&format!("{name}: what a rotation would do; nothing was touched"));
+    console.line(&format!("  sensitivity: {}", cell(plan.get("sensitivity"))));
     for call in list("calls") {
         console.line(&format!("  {}", cell(Some(&call))));
     }
@@ -234,6 +235,10 @@ pub(super) async fn plan(home: &Path, name: &str, console: &Console) -> Result<(
     }
     for one in list("consumers") {
         let field = |name: &str| cell(one.get(name));
+        if one.get("cut_off").and_then(Value::as_bool) == Some(true) {
+            console.line(&format!("  {} does not reach it: it is another owner's", field("capability")));
+            continue;
+        }
         console.line(&format!(
             "  {} is read by {}: {} live instances, tokens of up to {} s",
             field("capability"),

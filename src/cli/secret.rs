@@ -12,7 +12,7 @@ use super::key_nouns::ValueKeyCommand;
 use super::nouns::{PutArgs, SecretCommand};
 use super::rotation::{self, Wait};
 use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::{OwnerName, SecretName};
+use crate::base::{OwnerName, SecretName, Sensitivity};
 
 /// `keyward secret …`
 pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Console) -> Result<(), Failure> {
@@ -24,6 +24,7 @@ pub(super) async fn secret(home: &Path, command: &SecretCommand, console: &Conso
             console.json(&client.get(&path("secrets", name)?).await?.json()?);
             Ok(())
         }
+        SecretCommand::Classify { name, sensitivity } => classify(home, name, *sensitivity, console).await,
         SecretCommand::Versions { name } => versions(home, name, console).await,
         SecretCommand::Readers { name } => readers(home, name, console).await,
         SecretCommand::Rollback { name, number } => {
@@ -55,21 +56,47 @@ fn path(below: &str, name: &str) -> Result<String, Failure> {
 
 async fn put(home: &Path, args: &PutArgs, console: &Console) -> Result<(), Failure> {
     input::not_an_argument(&args.argument)?;
-    let name: SecretName = canonical(&args.name)?;
     input::not_an_argument(args.value.as_slice())?;
+    let name: SecretName = canonical(&args.name)?;
     let owner: Option<OwnerName> = args.owner.as_deref().map(canonical).transpose()?;
     let client = Client::of(home, Kind::Operator).await?;
     let value = input::secret(args.file.as_deref(), "Value", SECRET_BYTES_MAX, console)?;
     if value.expose().ends_with(b"\n") {
         console.say("note: the value ends with a line break, which is stored as part of it");
     }
-    let storing = Storing { owner: owner.as_ref(), if_match: args.if_match, if_new: args.new };
+    let storing = Storing {
+        owner: owner.as_ref(),
+        sensitivity: args.sensitivity,
+        if_match: args.if_match,
+        if_new: args.new,
+    };
     let answer = client.put_secret(&name, &storing, &value).await?.json()?;
     if console.is_json() {
         console.json(&answer);
     } else {
         let version = answer.get("version").and_then(Value::as_u64).unwrap_or_default();
         console.line(&format!("{name} version {version}"));
+    }
+    Ok(())
+}
+
+async fn classify(
+    home: &Path,
+    name: &str,
+    sensitivity: Sensitivity,
+    console: &Console,
+) -> Result<(), Failure> {
+    let client = Client::of(home, Kind::Operator).await?;
+    let body = json!({ "sensitivity": sensitivity.as_str() });
+    let answer = client.post_json(&path("secret-sensitivity", name)?, &body).await?.json()?;
+    if console.is_json() {
+        console.json(&answer);
+        return Ok(());
+    }
+    console.line(&format!("{name}: {}", sensitivity.as_str()));
+    let cut_off = cell(answer.get("cut_off"));
+    if !cut_off.is_empty() {
+        console.say(&format!("capabilities of another owner, which do not reach it: {cut_off}"));
     }
     Ok(())
 }

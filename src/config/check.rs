@@ -12,7 +12,10 @@ use super::settings::{
     Certificates, Checkpoints, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
     Secrets, Server, Tokens, Upstream,
 };
-use crate::base::limits::{CERTIFICATE_LIFE_MAX_S, RENEWAL_GRACE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
+use crate::base::limits::{
+    CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, RENEWAL_GRACE_MAX_S,
+    TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
+};
 use crate::base::{Audience, Network, TrustDomain};
 
 impl Config {
@@ -107,6 +110,7 @@ impl Check<'_> {
             },
             secrets: Secrets {
                 key_life_s: self.number(raw.secrets.key_life_s.as_ref(), 7_776_000, VALUE_KEY_LIFE_S)?,
+                keep_versions: self.keep_versions(raw.secrets.keep_versions.as_ref())?,
             },
             checkpoints: Checkpoints {
                 key_life_s: self.number(
@@ -150,6 +154,12 @@ impl Check<'_> {
             text.get_ref().parse::<Network>().map_err(|error| self.refuse(text, &error.to_string()))
         };
         given.iter().map(network).collect()
+    }
+
+    fn keep_versions(&self, given: Option<&Spanned<i64>>) -> Result<u32, ConfigError> {
+        let (least, most) = (i64::from(FORMER_VERSIONS_MIN), i64::from(FORMER_VERSIONS_MAX));
+        let kept = self.number(given, i64::from(FORMER_VERSIONS), least..=most)?;
+        Ok(u32::try_from(kept).unwrap_or(FORMER_VERSIONS))
     }
 
     fn number(

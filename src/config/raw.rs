@@ -102,6 +102,7 @@ pub(super) struct RawTokens {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSecrets {
     pub(super) key_life_s: Option<Spanned<i64>>,
+    pub(super) keep_versions: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -97,6 +97,8 @@ pub struct Tokens {
 pub struct Secrets {
     /// How long a value key wraps before another one takes over, in seconds.
     pub key_life_s: i64,
+    /// Former versions of one secret that are kept.
+    pub keep_versions: u32,
 }
 
 /// Signed checkpoints of the ledger.

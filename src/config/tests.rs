@@ -69,6 +69,14 @@ fn networks_of_upstreams_are_canonical() {
 }
 
 #[test]
+fn so_many_former_versions_are_kept_as_may_be() {
+    let with = |kept: u32| parse(&format!("{LEAST}[secrets]\nkeep_versions = {kept}\n"));
+    for at_the_limit in [2, 1000] {
+        assert_eq!(with(at_the_limit).unwrap().secrets.keep_versions, at_the_limit);
+    }
+}
+
+#[test]
 fn an_address_has_one_spelling() {
     let with = |address: &str| parse(&format!("{LEAST}[server]\naddress = \"{address}\"\n"));
     for good in ["broker.example:8443", "192.0.2.1:1", "[2001:db8::1]:65535"] {
@@ -114,6 +122,9 @@ fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
     refuse(&format!("{LEAST}[log]\nlevel = \"a`, expected CNRY\"\n"), 5, 9, "unknown word");
     refuse(&format!("{LEAST}[log]\nlevel = \"a\\nCNRY\"\n"), 5, 9, "unknown word");
     refuse(&format!("{LEAST}[tokens]\nlife_s = \"a, expected CNRY\"\n"), 5, 10, "expected i64");
+    for beyond in [1, 1001] {
+        refuse(&format!("{LEAST}[secrets]\nkeep_versions = {beyond}\n"), 5, 17, "must be 2 to 1000");
+    }
     refuse(&format!("{LEAST}[connections]\nmax = 0\n"), 5, 7, "must be 1 to 65536");
     refuse(&format!("{LEAST}[connections]\nmax = 65537\n"), 5, 7, "must be 1 to 65536");
     refuse(&format!("{LEAST}[quota]\nmints_per_s = 0\n"), 5, 15, "must be 1");

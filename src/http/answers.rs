@@ -142,6 +142,7 @@ pub(super) struct SecretAnswer {
     version: u32,
     updated_at: String,
     owner: Option<String>,
+    sensitivity: &'static str,
 }
 
 impl From<SecretView> for SecretAnswer {
@@ -151,6 +152,7 @@ impl From<SecretView> for SecretAnswer {
             version: view.version,
             updated_at: view.updated_at.to_string(),
             owner: view.owner.map(|name| name.to_string()),
+            sensitivity: view.sensitivity.as_str(),
         }
     }
 }

@@ -23,18 +23,21 @@ use crate::base::{RequestId, Sensitive};
 use crate::telemetry::{Answered, Meters};
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
-const ONCE: [HeaderName; 6] = [
+const ONCE: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::HOST,
     OWNER,
+    SENSITIVITY,
     IDEMPOTENCY_KEY,
 ];
 
 /// The paths that take a query, besides lists. The last refuses whatever it says, but in OAuth's own words.
 const QUERIES: [&str; 3] = ["/v1/ledger/entries", "/v1/leases", "/oauth/authorize"];
 
+/// How sensitive a secret is to be.
+pub(super) const SENSITIVITY: HeaderName = HeaderName::from_static("keyward-sensitivity");
 /// Whose a secret is to be.
 pub(super) const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
 

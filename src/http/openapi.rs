@@ -163,7 +163,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         parameters.push(optional("Idempotency-Key", "header", schema));
     }
     if (route.method, route.path) == ("PUT", REVEAL) {
-        for name in ["Keyward-Owner", "If-Match", "If-None-Match"] {
+        for name in ["Keyward-Owner", "Keyward-Sensitivity", "If-Match", "If-None-Match"] {
             parameters.push(optional(name, "header", json!({ "type": "string" })));
         }
     }
@@ -377,6 +377,10 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         ("POST", "/v1/secret-versions/{*name}") => {
             let body = schemas.takes::<secrets::VersionBody>();
             does("Roll back to a version, or destroy one", body, schemas.gives::<admins::ChangedAnswer>())
+        }
+        ("POST", "/v1/secret-sensitivity/{*name}") => {
+            let body = schemas.takes::<secrets::SensitivityBody>();
+            does("Say how sensitive a secret is", body, schemas.gives::<secrets::ClassifiedAnswer>())
         }
         ("POST", "/v1/value-key/turn") => {
             reads("Turn to another value key", schemas.gives::<secrets::TurnedAnswer>())

@@ -174,10 +174,11 @@ impl From<crate::authn::AuthnError> for Problem {
 
 /// What a caller with another token could get further with (RFC 6750 §3): whoever has shown none is
 /// told of no error.
-const CHALLENGES: [(Code, &str); 6] = [
+const CHALLENGES: [(Code, &str); 7] = [
     (code::TOKEN_MISSING, "Bearer"),
     (code::TOKEN_INVALID, "Bearer error=\"invalid_token\""),
     (code::TOKEN_EXPIRED, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_TOO_OLD, "Bearer error=\"invalid_token\""),
     (code::TOKEN_REVOKED, "Bearer error=\"invalid_token\""),
     (code::TOKEN_OTHER_HOLDER, "Bearer error=\"invalid_token\""),
     (code::SECRET_NOT_GRANTED, "Bearer error=\"insufficient_scope\""),

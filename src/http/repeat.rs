@@ -1,7 +1,7 @@
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
-use super::edge::OWNER;
+use super::edge::{OWNER, SENSITIVITY};
 use super::problem::Problem;
 use crate::base::code;
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
@@ -11,7 +11,7 @@ use crate::idempotency::Request;
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The routes that carry a request with a key out once.
-pub const ONCE_ROUTES: [(&str, &str); 16] = [
+pub const ONCE_ROUTES: [(&str, &str); 17] = [
     ("POST", "/oauth/token"),
     ("POST", "/v1/apply"),
     ("POST", "/v1/agents/{name}/invitations"),
@@ -27,6 +27,7 @@ pub const ONCE_ROUTES: [(&str, &str); 16] = [
     ("PUT", "/v1/secrets/{*name}"),
     ("POST", "/v1/rotations/{*name}"),
     ("POST", "/v1/secret-versions/{*name}"),
+    ("POST", "/v1/secret-sensitivity/{*name}"),
     ("POST", "/v1/lease-endings"),
 ];
 
@@ -76,7 +77,8 @@ impl Repeat {
         // Whatever a handler takes from elsewhere than the body is part of the request.
         let said = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (owner, is, is_not) = (said(OWNER), said(header::IF_MATCH), said(header::IF_NONE_MATCH));
-        let target = format!("{} {owner} {is} {is_not}", parts.uri.path());
+        let sensitivity = said(SENSITIVITY);
+        let target = format!("{} {owner} {sensitivity} {is} {is_not}", parts.uri.path());
         Ok(Self(Some(Box::new(Named { key: key.to_owned(), route, target }))))
     }
 

@@ -202,6 +202,8 @@ async fn act(
 #[derive(JsonSchema, Serialize)]
 pub(super) struct PlanAnswer {
     rotation: RotationAnswer,
+    /// How sensitive the secret is: `ordinary` or `high`.
+    sensitivity: &'static str,
     calls: Vec<String>,
     overlap_s: u32,
     consumers: Vec<ConsumerAnswer>,
@@ -214,6 +216,8 @@ pub(super) struct ConsumerAnswer {
     live_instances: usize,
     /// The longest that a token for it can still be about, in seconds.
     token_life_s: u32,
+    /// Whether it does not reach the secret, because it is somebody else's.
+    cut_off: bool,
 }
 
 impl From<Consumer> for ConsumerAnswer {
@@ -223,6 +227,7 @@ impl From<Consumer> for ConsumerAnswer {
             agents: consumer.agents.iter().map(ToString::to_string).collect(),
             live_instances: consumer.live_instances,
             token_life_s: consumer.token_life_s,
+            cut_off: consumer.cut_off,
         }
     }
 }
@@ -233,10 +238,11 @@ async fn plan(
     Path(secret): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    let RotationPlan { rotation, calls, overlap_s, consumers } =
+    let RotationPlan { rotation, sensitivity, calls, overlap_s, consumers } =
         desk.plan_rotation(&operator.authorised, &secret)?;
     let (rotation, consumers) = (rotation.into(), consumers.into_iter().map(Into::into).collect());
-    Ok(answer(StatusCode::OK, &PlanAnswer { rotation, calls, overlap_s, consumers }))
+    let sensitivity = sensitivity.as_str();
+    Ok(answer(StatusCode::OK, &PlanAnswer { rotation, sensitivity, calls, overlap_s, consumers }))
 }
 
 #[derive(JsonSchema, Serialize)]

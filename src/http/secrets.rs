@@ -5,15 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{PageAnswer, SecretAnswer, answer};
-use super::edge::OWNER;
+use super::edge::{OWNER, SENSITIVITY};
 use super::guard::{Operator, operator};
 use super::input::{BYTES, JSON, Wanted, body, name, parse_json};
 use super::problem::Problem;
 use super::rotations::ConsumerAnswer;
 use super::routes::Table;
 use crate::base::limits::{BODY_BYTES_MAX, SECRET_BYTES_MAX};
-use crate::base::{SecretName, code};
-use crate::broker::{AdminDesk, Expected, PutSecret, Reader, SecretDetail, VersionAct};
+use crate::base::{SecretName, Sensitivity, code};
+use crate::broker::{AdminDesk, Classified, Expected, PutSecret, Reader, SecretDetail, VersionAct};
 use crate::policy::{ReadSecretNames, StoreSecrets, TurnValueKey};
 use crate::secrets::Version;
 
@@ -25,6 +25,7 @@ pub(super) fn table() -> Table<AdminDesk> {
         operator("PUT", "/v1/secrets/{*name}", put_secret),
         operator("GET", "/v1/secret-readers/{*name}", readers),
         operator("POST", "/v1/secret-versions/{*name}", change_version),
+        operator("POST", "/v1/secret-sensitivity/{*name}", classify),
         operator("POST", "/v1/value-key/turn", turn_value_key),
     ]
 }
@@ -41,6 +42,7 @@ async fn secrets(
 pub(super) struct SecretDetailAnswer {
     name: String,
     owner: Option<String>,
+    sensitivity: &'static str,
     current: Option<u32>,
     upstream: Option<String>,
     versions: Vec<VersionAnswer>,
@@ -71,6 +73,7 @@ impl From<SecretDetail> for SecretDetailAnswer {
         Self {
             name: detail.name.to_string(),
             owner: detail.owner.map(|owner| owner.to_string()),
+            sensitivity: detail.sensitivity.as_str(),
             current: detail.current,
             upstream: detail.upstream,
             versions: detail.versions.into_iter().map(VersionAnswer::from).collect(),
@@ -142,9 +145,10 @@ async fn put_secret(
     let secret: SecretName = name(&secret)?;
     let owner = request.headers().get(OWNER).map(|value| name(value.to_str().unwrap_or_default()));
     let (owner, expected) = (owner.transpose()?, expected(request.headers())?);
+    let sensitivity = request.headers().get(SENSITIVITY).map(sensitivity).transpose()?;
     let value = body(request, BYTES, SECRET_BYTES_MAX).await?;
     let once = operator.once(&desk, value.expose());
-    let put = PutSecret { name: secret, owner, expected };
+    let put = PutSecret { name: secret, owner, sensitivity, expected };
     let stored = desk.put_secret(&operator.authorised, put, value, once.as_ref()).await?;
     let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
     Ok(answer(StatusCode::CREATED, &answered))
@@ -196,6 +200,43 @@ async fn change_version(
     };
     let seq = desk.change_version(&operator.authorised, (&secret, version), act, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &super::admins::ChangedAnswer { seq }))
+}
+
+fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
+    let word = word.to_str().unwrap_or_default();
+    word.parse().map_err(|_| Problem::new(code::SENSITIVITY_UNKNOWN))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SensitivityBody {
+    /// `ordinary` or `high`.
+    #[schemars(with = "String")]
+    sensitivity: Sensitivity,
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(super) struct ClassifiedAnswer {
+    /// The entry that says so; null when it was that before.
+    seq: Option<u64>,
+    /// The capabilities that do not reach the secret, because they are somebody else's.
+    cut_off: Vec<String>,
+}
+
+async fn classify(
+    State(desk): State<AdminDesk>,
+    operator: Operator<StoreSecrets>,
+    Path(secret): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let secret: SecretName = name(&secret)?;
+    let body = body(request, JSON, BODY_BYTES_MAX).await?;
+    let once = operator.once(&desk, body.expose());
+    let SensitivityBody { sensitivity } = parse_json(&body)?;
+    let Classified { seq, cut_off } =
+        desk.classify(&operator.authorised, (&secret, sensitivity), once.as_ref()).await?;
+    let cut_off = cut_off.iter().map(ToString::to_string).collect();
+    Ok(answer(StatusCode::OK, &ClassifiedAnswer { seq, cut_off }))
 }
 
 #[derive(JsonSchema, Serialize)]

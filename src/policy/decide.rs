@@ -2,9 +2,10 @@ use std::collections::BTreeSet;
 
 use super::grant::{Basis, Decision, Denial, Grant, Mint, Reveal};
 use super::request::{MintRequest, RevealRequest};
+use super::sensitivity::Demands;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
-use crate::base::limits::TOKEN_LIFE_MIN_S;
+use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MIN_S};
 use crate::base::{Audience, CapabilityName, DecisionId, RoleName, Timestamp};
 use crate::crypto::MacKey;
 use crate::idempotency::MintedBefore;
@@ -23,23 +24,27 @@ pub struct LifeLimits {
 /// Decides on a token.
 ///
 /// What is granted is what the agent's roles hold of what is declared; what it asks for beyond that
-/// is left out and said so, unless nothing remains.
+/// is left out and said so, unless nothing remains. What the secrets behind it demand narrows it further.
 pub fn decide_mint(
-    declarations: &Declarations,
+    (declarations, demands): (&Declarations, &Demands),
     principal: AgentPrincipal,
     (request, _permit): (&MintRequest, &Permit),
     limits: &LifeLimits,
     (decision, digests): (DecisionId, &MacKey),
     now: Timestamp,
 ) -> Decision<Mint> {
-    let (granted, rules) = granted(declarations, principal.roles(), &request.scope);
+    let (mut granted, rules) = granted(declarations, principal.roles(), &request.scope);
+    let is_held = !granted.is_empty();
+    granted.retain(|capability| demands.permits(&capability.name));
     let basis = Basis {
         decision,
         snapshot: declarations.snapshot(),
         rules,
         request: request.digest(&principal, decision, digests),
     };
-    let Some(first) = granted.first() else { return not_granted(basis) };
+    let Some(first) = granted.first() else {
+        return if is_held { other_owner(basis) } else { not_granted(basis) };
+    };
     if granted.iter().any(|capability| capability.delivery == Delivery::Lease) {
         return Decision::Deny(Denial { basis, code: code::CAPABILITY_LEASED });
     }
@@ -56,7 +61,8 @@ pub fn decide_mint(
         let left_out = asked.saturating_sub(given);
         constrained.push(format!("{left_out} of {asked} capabilities are not granted and were left out"));
     }
-    let Some(life_s) = life(request, &granted, &principal, limits, &mut constrained, now) else {
+    let longest = Longest::of(&granted, demands, &principal, now);
+    let Some(life_s) = life(request, &longest, limits, &mut constrained) else {
         return certificate_ending(basis);
     };
     let is_whole = constrained.is_empty();
@@ -69,7 +75,7 @@ pub fn decide_mint(
 /// Decides on signing once more a token that was minted before, for the certificate that it is bound
 /// to: all that it is good for must still be granted, just as it was.
 pub fn decide_again(
-    declarations: &Declarations,
+    (declarations, demands): (&Declarations, &Demands),
     principal: AgentPrincipal,
     (minted, _permit): (&MintedBefore, &Permit),
     (decision, digests): (DecisionId, &MacKey),
@@ -84,7 +90,12 @@ pub fn decide_again(
         rules,
         request: request.digest(&principal, decision, digests),
     };
-    let capabilities: Vec<_> = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
+    let within = |one: &&&Capability| {
+        let longest = demands.life_max_s(&one.name);
+        demands.permits(&one.name) && longest.is_none_or(|longest| minted.life_s <= longest)
+    };
+    let granted = granted.iter().filter(within);
+    let capabilities: Vec<_> = granted.map(|one| (one.name.clone(), one.access)).collect();
     let now = capabilities.iter().map(|(name, access)| (name, access.as_str()));
     if !now.eq(minted.capabilities.iter().map(|(name, access)| (name, access.as_str()))) {
         return not_granted(basis);
@@ -101,8 +112,8 @@ pub fn decide_reveal(
     declarations: &Declarations,
     request: RevealRequest,
     _permit: &Permit,
-    decision: DecisionId,
-    digests: &MacKey,
+    (decision, digests): (DecisionId, &MacKey),
+    now: Timestamp,
 ) -> Decision<Reveal> {
     let asked: BTreeSet<CapabilityName> = request.token.capabilities().iter().cloned().collect();
     let (granted, rules) = granted(declarations, request.token.holder().roles(), &asked);
@@ -121,7 +132,18 @@ pub fn decide_reveal(
         return Decision::Deny(Denial { basis, code: code::SECRET_NOT_GRANTED });
     };
     let capability = capability.name.clone();
-    let RevealRequest { token, secret, .. } = request;
+    let RevealRequest { token, secret, demands, .. } = request;
+    if !demands.permits(&capability) {
+        return Decision::Deny(Denial { basis, code: code::SECRET_OTHER_OWNER });
+    }
+    // A token that was minted before the secret's sensitivity was raised may be good for longer than this.
+    let age_s = now.seconds_since(token.issued_at());
+    if demands
+        .life_max_s(&capability)
+        .is_some_and(|longest| age_s > i64::from(longest).saturating_add(LEEWAY_S))
+    {
+        return Decision::Deny(Denial { basis, code: code::TOKEN_TOO_OLD });
+    }
     Decision::Allow(Grant::assertion(basis, Reveal { token, capability, secret, current }))
 }
 
@@ -157,24 +179,45 @@ fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Au
     }
 }
 
+/// The longest that a token can live, in seconds, by each of those who limit it.
+struct Longest {
+    declared: u32,
+    demanded: Option<u32>,
+    certificate: u32,
+}
+
+impl Longest {
+    fn of(granted: &[&Capability], demands: &Demands, principal: &AgentPrincipal, now: Timestamp) -> Self {
+        Self {
+            declared: granted.iter().map(|capability| capability.max_life_s).min().unwrap_or(0),
+            demanded: granted.iter().filter_map(|capability| demands.life_max_s(&capability.name)).min(),
+            certificate: u32::try_from(principal.not_after().seconds_since(now)).unwrap_or(0),
+        }
+    }
+}
+
 /// The life of the token in seconds; `None` when the certificate leaves too little.
 fn life(
     request: &MintRequest,
-    granted: &[&Capability],
-    principal: &AgentPrincipal,
+    longest: &Longest,
     limits: &LifeLimits,
     constrained: &mut Vec<String>,
-    now: Timestamp,
 ) -> Option<u32> {
-    let declared = granted.iter().map(|capability| capability.max_life_s).min().unwrap_or(0);
+    let Longest { declared, demanded, certificate } = *longest;
     let asked = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
-    let certificate = u32::try_from(principal.not_after().seconds_since(now)).unwrap_or(0);
-    let life_s = asked.min(declared).min(certificate);
+    let allowed = demanded.map_or(declared, |demanded| demanded.min(declared));
+    let life_s = asked.min(allowed).min(certificate);
     if i64::from(life_s) < TOKEN_LIFE_MIN_S {
         return None;
     }
     if life_s < asked {
-        let by = if certificate < declared { "the agent's certificate" } else { "the capability" };
+        let by = if certificate < allowed {
+            "the agent's certificate"
+        } else if allowed < declared {
+            "the sensitivity `high` of a secret"
+        } else {
+            "the capability"
+        };
         constrained.push(format!("life shortened from {asked} s to {life_s} s by {by}"));
     }
     Some(life_s)
@@ -182,6 +225,10 @@ fn life(
 
 fn not_granted(basis: Basis) -> Decision<Mint> {
     Decision::Deny(Denial { basis, code: code::CAPABILITY_NOT_GRANTED })
+}
+
+fn other_owner(basis: Basis) -> Decision<Mint> {
+    Decision::Deny(Denial { basis, code: code::SECRET_OTHER_OWNER })
 }
 
 fn target_mismatch(basis: Basis) -> Decision<Mint> {

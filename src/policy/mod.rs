@@ -14,6 +14,7 @@ mod operator;
 mod renewal;
 mod request;
 mod right;
+mod sensitivity;
 
 pub use decide::{LifeLimits, decide_again, decide_mint, decide_reveal};
 pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
@@ -35,3 +36,4 @@ pub use right::{
     ReadSigningKeys, RenewLeases, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, StoreSecrets,
     TurnValueKey, Unauthorised, authorise,
 };
+pub use sensitivity::Demands;

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::sensitivity::Demands;
 use crate::authn::{AgentPrincipal, BoundToken};
 use crate::base::{Audience, CapabilityName, DecisionId, LeaseId, SecretId, SecretName};
 use crate::crypto::{Digest, MacKey};
@@ -37,6 +38,8 @@ pub struct RevealRequest {
     pub secret: SecretName,
     /// What there is of it: its id and its current version.
     pub current: Option<(SecretId, u32)>,
+    /// What the secrets ask that the token reaches.
+    pub demands: Demands,
 }
 
 impl RevealRequest {

@@ -6,7 +6,7 @@ use super::declared::{Capability, Delivery, Role};
 use super::owners::Owned;
 use super::plan::Unnamed;
 use super::state::Registry;
-use crate::base::{AgentName, Audience, CapabilityName, RoleName, Scope, SecretName};
+use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Scope, SecretName, Sensitivity};
 use crate::config::Place;
 
 /// What a plan is drawn on: what there is, as far as somebody reaches.
@@ -16,8 +16,17 @@ pub struct Ground<'a> {
     pub registry: &'a Registry,
     /// How far the one reaches who declares.
     pub scope: &'a Scope,
-    /// Whether there is a secret of this name within reach.
-    pub secret_exists: &'a dyn Fn(&SecretName) -> bool,
+    /// The secret of this name, when there is one within reach.
+    pub secret: &'a dyn Fn(&SecretName) -> Option<SecretGround>,
+}
+
+/// What a plan has to know of a secret.
+#[derive(Clone, Debug)]
+pub struct SecretGround {
+    /// Whose it is.
+    pub owner: Option<OwnerName>,
+    /// How sensitive.
+    pub sensitivity: Sensitivity,
 }
 
 impl Ground<'_> {
@@ -112,6 +121,9 @@ pub(super) fn turned(ground: &Ground<'_>, declaration: &Declaration, report: &mu
     }
 }
 
+const OTHER_OWNER: &str = "the `secret` of this capability is of sensitivity `high`, and only capabilities of its own owner reach it: give this one the secret's `owner`";
+
+/// What of the declarations that there would be names something that is not there, or may not be reached.
 pub(super) fn dangling(
     ground: &Ground<'_>,
     declaration: &Declaration,
@@ -120,10 +132,14 @@ pub(super) fn dangling(
 ) {
     let kept = unnamed == Unnamed::Keep;
     for (capability, place) in declaration.capabilities.values() {
-        if let Delivery::Reveal { secret } = &capability.delivery
-            && !(ground.secret_exists)(secret)
-        {
-            report(*place, "the `secret` of this capability does not exist: put it first".to_owned());
+        let Delivery::Reveal { secret } = &capability.delivery else { continue };
+        let owner = declaration.owners.get(&Owned::Capability(capability.name.clone()));
+        match (ground.secret)(secret) {
+            None => report(*place, "the `secret` of this capability does not exist: put it first".to_owned()),
+            Some(secret) if secret.sensitivity == Sensitivity::High && secret.owner.as_ref() != owner => {
+                report(*place, OTHER_OWNER.to_owned());
+            }
+            Some(_) => {}
         }
     }
     for (role, place) in declaration.roles.values() {

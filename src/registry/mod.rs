@@ -21,7 +21,7 @@ pub use events::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
-pub use ground::Ground;
+pub use ground::{Ground, SecretGround};
 pub use owners::{Owned, Owners};
 pub use plan::{Action, AgentSpec, Noun, Plan, PlannedChange, Unnamed, draw};
 pub use state::{CERTIFICATES, Code, Effect, RENEWED_CERTIFICATES, Registry, keys};

@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declaration::Declaration;
-use super::declared::{Capability, Role};
+use super::declared::{Capability, Delivery, Role};
 use super::ground::{Ground, dangling, out_of_reach, turned};
 use super::owners::Owned;
-use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName};
+use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
+use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
 use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault};
 
 /// What is declared of an agent.
@@ -33,6 +34,9 @@ pub struct PlannedChange {
     /// The fields that change, for an update.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
+    /// What is to be known of it besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 /// What happens to something declared.
@@ -136,7 +140,7 @@ impl Plan {
     fn note(&mut self, action: Action, kind: Noun, name: &str, fields: &[(&str, Difference)]) {
         let fields = fields.iter().filter(|(_, difference)| *difference == Difference::Changed);
         let fields = fields.map(|(field, _)| (*field).to_owned()).collect();
-        self.changes.push(PlannedChange { action, kind, name: name.to_owned(), fields });
+        self.changes.push(PlannedChange { action, kind, name: name.to_owned(), fields, remark: None });
     }
 
     /// Whether `thing` gets another owner, which is noted then.
@@ -167,6 +171,7 @@ impl Plan {
                 ),
                 None => self.note(Action::Create, Noun::Capability, name.as_str(), &[]),
             }
+            self.remark(ground, new);
             self.capabilities.push(new.clone());
         }
         if unnamed == Unnamed::Prune {
@@ -177,6 +182,18 @@ impl Plan {
                     self.removed_capabilities.push(old.name.clone());
                 }
             }
+        }
+    }
+
+    /// Adds to the line about `capability` what its secret asks of it.
+    fn remark(&mut self, ground: &Ground<'_>, capability: &Capability) {
+        let Delivery::Reveal { secret } = &capability.delivery else { return };
+        let is_high = (ground.secret)(secret).is_some_and(|secret| secret.sensitivity == Sensitivity::High);
+        if let Some(line) = self.changes.last_mut().filter(|_| is_high) {
+            let text = format!(
+                "its secret is of sensitivity `high`: a token lives {HIGH_TOKEN_LIFE_MAX_S} s at most"
+            );
+            line.remark = Some(text);
         }
     }
 
@@ -258,6 +275,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::declaration::parse;
+    use super::super::ground::SecretGround;
     use super::super::state::Registry;
     use super::*;
     use crate::base::Scope;
@@ -294,7 +312,9 @@ roles = ["repo-reader"]
         let files = files(text);
         let (registry, scope) = (Registry::default(), Scope::Everything);
         let declaration = parse(&files, &scope)?;
-        let ground = Ground { registry: &registry, scope: &scope, secret_exists: &|_| secret };
+        let there = SecretGround { owner: None, sensitivity: Sensitivity::Ordinary };
+        let there = |_: &_| secret.then(|| there.clone());
+        let ground = Ground { registry: &registry, scope: &scope, secret: &there };
         draw(&ground, &declaration, Unnamed::Keep, &files)
     }
 

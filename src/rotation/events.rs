@@ -72,6 +72,9 @@ pub struct RotationAdvanced<'a> {
     pub stage: &'static str,
     /// The version that it brings.
     pub version: u32,
+    /// The former versions that are destroyed with it, because more than enough are kept.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub destroyed: &'a [u32],
 }
 
 impl Event for RotationAdvanced<'_> {

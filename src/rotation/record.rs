@@ -217,6 +217,13 @@ impl Rotation {
         self.made.iter().find(|value| value.version == Some(version))?.slot.as_ref()
     }
 
+    /// Whether upstream made this version, or was left with it, and has not been told to end it.
+    #[must_use]
+    pub fn is_known_upstream(&self, version: u32) -> bool {
+        let orphans = self.orphans.iter().map(|(_, orphan)| orphan);
+        self.made.iter().chain(orphans).any(|value| value.version == Some(version))
+    }
+
     /// What upstream would go on knowing, and nobody use, if the value were another one from here on.
     #[must_use]
     pub fn left_behind(&self) -> Vec<UpstreamValue> {

@@ -1,7 +1,8 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, SecretId, SecretName, TokenId,
+    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, SecretId, SecretName,
+    Sensitivity, TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
@@ -21,6 +22,12 @@ pub struct SecretStored<'a> {
     /// Whose it is from here on, when that is new.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<&'a OwnerName>,
+    /// How sensitive it is from here on, when that is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<Sensitivity>,
+    /// The former versions that it destroys, because more than enough are kept.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub destroyed: &'a [u32],
 }
 
 impl Event for SecretStored<'_> {
@@ -41,6 +48,8 @@ pub struct SecretRevealed<'a> {
     pub capability: &'a CapabilityName,
     /// The secret's name.
     pub secret: &'a SecretName,
+    /// How sensitive it is.
+    pub sensitivity: Sensitivity,
     /// The version that leaves.
     pub version: u32,
     /// The decision that allowed it.
@@ -113,4 +122,42 @@ pub struct ValueKeyShed {
 impl Event for ValueKeyShed {
     const KIND: Kind = Kind(0x0306);
     const NAME: &'static str = "value-key.shed";
+}
+
+/// An operator said that a secret is more sensitive from here on.
+#[derive(Debug, Serialize)]
+pub struct SensitivityRaised<'a> {
+    /// Who.
+    pub operator: &'a OperatorName,
+    /// The secret's name.
+    pub secret: &'a SecretName,
+    /// What it was.
+    pub from: Sensitivity,
+    /// What it is.
+    pub to: Sensitivity,
+    /// The capabilities that do not reach it any more, because they are somebody else's.
+    pub cut_off: &'a [CapabilityName],
+}
+
+impl Event for SensitivityRaised<'_> {
+    const KIND: Kind = Kind(0x0307);
+    const NAME: &'static str = "secret.sensitivity-raised";
+}
+
+/// An operator said that a secret is less sensitive from here on.
+#[derive(Debug, Serialize)]
+pub struct SensitivityLowered<'a> {
+    /// Who.
+    pub operator: &'a OperatorName,
+    /// The secret's name.
+    pub secret: &'a SecretName,
+    /// What it was.
+    pub from: Sensitivity,
+    /// What it is.
+    pub to: Sensitivity,
+}
+
+impl Event for SensitivityLowered<'_> {
+    const KIND: Kind = Kind(0x0308);
+    const NAME: &'static str = "secret.sensitivity-lowered";
 }

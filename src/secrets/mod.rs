@@ -9,7 +9,8 @@ mod state;
 mod vault;
 
 pub use events::{
-    SecretRevealed, SecretStored, ValueKeyShed, ValueKeyTurned, VersionChanged, VersionsRewrapped,
+    SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
+    VersionChanged, VersionsRewrapped,
 };
 pub use state::{Catalogue, Effect, KEYS, Secret, VALUES, Version, VersionStage, keys};
 pub use vault::{Opener, SealedValue, Sealer, SecretValue, StoredVersion, VaultError};

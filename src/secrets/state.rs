@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::vault::SealedValue;
-use crate::base::{OwnerName, SecretId, SecretName, Timestamp};
+use crate::base::limits::{DESTROYED_LISTED_MAX, VERSIONS_DESTROYED_AT_ONCE_MAX};
+use crate::base::{OwnerName, SecretId, SecretName, Sensitivity, Timestamp};
 use crate::index::Tree;
 use crate::store::{At, Projection};
 
@@ -81,6 +82,13 @@ pub enum Effect {
     },
     /// This generation of the value key wraps from here on.
     Turn(u32),
+    /// Says how sensitive a secret is.
+    Classify {
+        /// The secret's name.
+        name: SecretName,
+        /// From here on.
+        sensitivity: Sensitivity,
+    },
 }
 
 /// What a version is good for.
@@ -122,6 +130,14 @@ pub struct Version {
     pub stage: VersionStage,
     /// The entry that wrapped its data key anew, if one did.
     pub rewrapped: Option<u64>,
+    /// The entry since which it is a former one, if it is.
+    pub retired: Option<u64>,
+}
+
+impl Version {
+    const fn retire(&mut self, seq: u64) {
+        (self.stage, self.retired) = (VersionStage::Former, Some(seq));
+    }
 }
 
 /// One secret.
@@ -135,6 +151,8 @@ pub struct Secret {
     pub current: Option<Version>,
     /// Whose it is; nobody's when there is none.
     pub owner: Option<OwnerName>,
+    /// What is asked of whoever wants to read it.
+    pub sensitivity: Sensitivity,
     versions: BTreeMap<u32, Version>,
 }
 
@@ -155,6 +173,18 @@ impl Secret {
         self.versions().filter(|version| version.stage == VersionStage::Former)
     }
 
+    /// The former versions that are too many once `joining` more have been retired, when `keep` are kept:
+    /// those that were retired longest ago, without those that `is_needed`.
+    #[must_use]
+    pub fn surplus(&self, keep: u32, joining: usize, is_needed: &dyn Fn(u32) -> bool) -> Vec<u32> {
+        let mut former: Vec<Version> = self.former().collect();
+        former.sort_by_key(|version| (version.retired, version.number));
+        let kept = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(joining);
+        let surplus = former.len().saturating_sub(kept).min(VERSIONS_DESTROYED_AT_ONCE_MAX);
+        let numbers = former.into_iter().map(|version| version.number).take(surplus);
+        numbers.filter(|number| !is_needed(*number)).collect()
+    }
+
     /// The newest version's number; 0 before there is one.
     #[must_use]
     pub fn newest(&self) -> u32 {
@@ -170,16 +200,29 @@ impl Secret {
         }
     }
 
-    fn hand_out(&mut self, number: u32) {
+    fn hand_out(&mut self, number: u32, seq: u64) {
         for version in self.versions.values_mut() {
             if version.stage == VersionStage::Current {
-                version.stage = VersionStage::Former;
+                version.retire(seq);
             }
         }
         self.current = self.versions.get_mut(&number).map(|version| {
-            version.stage = VersionStage::Current;
+            (version.stage, version.retired) = (VersionStage::Current, None);
             *version
         });
+    }
+
+    /// Numbers count on, so that the newest is never the one that goes.
+    fn destroy(&mut self, number: u32) {
+        if let Some(version) = self.versions.get_mut(&number) {
+            version.stage = VersionStage::Destroyed;
+        }
+        let destroyed = |version: &&Version| version.stage == VersionStage::Destroyed;
+        let oldest = self.versions.values().find(destroyed).map(|version| version.number);
+        let count = self.versions.values().filter(destroyed).count();
+        if let Some(oldest) = oldest.filter(|_| count > DESTROYED_LISTED_MAX) {
+            self.versions.remove(&oldest);
+        }
     }
 }
 
@@ -212,22 +255,23 @@ impl Catalogue {
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Store { id, name, version, .. } => {
-                self.keep(at, (*id, name), *version).hand_out(*version)
+                self.keep(at, (*id, name), *version).hand_out(*version, at.seq);
             }
             Effect::Prepare { id, name, version, .. } => drop(self.keep(at, (*id, name), *version)),
-            Effect::Promote { name, version } => self.with(name, |secret| secret.hand_out(*version)),
+            Effect::Promote { name, version } => {
+                self.with(name, |secret| secret.hand_out(*version, at.seq));
+            }
             Effect::Abandon { name, version } => self.with(name, |secret| {
                 if let Some(version) = secret.versions.get_mut(version) {
-                    version.stage = VersionStage::Former;
+                    version.retire(at.seq);
                 }
             }),
-            Effect::Destroy { name, version, .. } => self.with(name, |secret| {
-                if let Some(version) = secret.versions.get_mut(version) {
-                    version.stage = VersionStage::Destroyed;
-                }
-            }),
+            Effect::Destroy { name, version, .. } => self.with(name, |secret| secret.destroy(*version)),
             Effect::Rewrap { name, version, .. } => self.with(name, |secret| secret.rewrap(*version, at.seq)),
             Effect::Turn(generation) => self.turned = Some((*generation, at.time)),
+            Effect::Classify { name, sensitivity } => {
+                self.with(name, |secret| secret.sensitivity = *sensitivity);
+            }
             Effect::Own { name, owner } => self.with(name, |secret| secret.owner = Some(owner.clone())),
         }
     }
@@ -245,10 +289,12 @@ impl Catalogue {
             name: name.clone(),
             current: None,
             owner: None,
+            sensitivity: Sensitivity::default(),
             versions: BTreeMap::new(),
         });
         let (seq, stored_at, stage) = (at.seq, at.time, VersionStage::Pending);
-        secret.versions.insert(number, Version { number, seq, stored_at, stage, rewrapped: None });
+        let version = Version { number, seq, stored_at, stage, rewrapped: None, retired: None };
+        secret.versions.insert(number, version);
         secret
     }
 
@@ -265,7 +311,11 @@ impl Catalogue {
             Effect::Rewrap { id, version, wrapped_key, .. } => {
                 out.put(KEYS, keys::value(*id, *version), wrapped_key.clone());
             }
-            Effect::Own { .. } | Effect::Promote { .. } | Effect::Abandon { .. } | Effect::Turn(_) => {}
+            Effect::Own { .. }
+            | Effect::Classify { .. }
+            | Effect::Promote { .. }
+            | Effect::Abandon { .. }
+            | Effect::Turn(_) => {}
         }
     }
 }
@@ -281,7 +331,7 @@ pub mod keys {
         Key::of("secret", name.as_str().as_bytes())
     }
 
-    /// Whether there is a secret of this name, and whose it is.
+    /// Whether there is a secret of this name, whose it is, and how sensitive.
     #[must_use]
     pub fn existence(name: &SecretName) -> Key {
         Key::of("secret-existence", name.as_str().as_bytes())

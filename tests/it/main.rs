@@ -51,6 +51,7 @@ mod revocation;
 mod rotation;
 mod routes;
 mod sealing;
+mod sensitivity;
 mod shares;
 mod signing_keys;
 mod slots;

@@ -62,6 +62,7 @@ pub(crate) async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Rep
         ("POST", "/v1/secret-versions/{*name}") => {
             ("application/json", "{\"action\":\"destroy\",\"version\":99}")
         }
+        ("POST", "/v1/secret-sensitivity/{*name}") => ("application/json", "{\"sensitivity\":\"ordinary\"}"),
         ("POST", "/v1/leases") => ("application/json", "{\"capability\":\"orders.query\",\"life_s\":1}"),
         ("POST", "/v1/leases/{id}/renew" | "/v1/leases/{id}/give-up") => ("application/json", "{}"),
         ("POST", "/v1/lease-endings") => ("application/json", "{\"all\":true}"),
@@ -140,8 +141,8 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "json_invalid",
             "operator_unknown",
             "subject_unknown",
-        ];
             "lease_unknown",
+        ];
         assert!(reply.status < 400 || behind.contains(&reply.code().as_str()), "{route:?}: {}", reply.text());
     }
     // An operator's certificate is nobody's at the agents' door, and the other way round.

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use keyward::base::limits::DESTROYED_LISTED_MAX;
 use serde_json::json;
 
-use crate::support::broker::{Agent, Reply, TestBroker};
+use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
 use crate::support::process::{Process, files};
 
 const BYTES: &str = "application/octet-stream";
@@ -80,6 +81,77 @@ async fn a_former_version_is_handed_out_again_and_only_a_former_one() {
         (&readers["items"][0]["agent"], &readers["items"][0]["version"]),
         (&"research-bot".into(), &1.into())
     );
+}
+
+#[tokio::test]
+async fn former_versions_are_kept_up_to_the_limit_and_those_retired_longest_ago_go_first() {
+    let broker = TestBroker::start_with("[secrets]\nkeep_versions = 2\n").await;
+    let put = async |value: &str| assert_eq!(put(&broker, value, ("x-nothing", "")).await.status, 201);
+    let stored = async || broker.entries("secret.stored").await.last().unwrap()["event"]["destroyed"].clone();
+    let living = async || -> Vec<u64> {
+        let stages = stages(&broker).await;
+        stages.into_iter().filter(|(_, stage)| stage != "destroyed").map(|(number, _)| number).collect()
+    };
+    for value in ["one", "two", "three"] {
+        put(value).await;
+        assert_eq!(stored().await, serde_json::Value::Null, "at the limit");
+    }
+    assert_eq!(living().await, [3, 2, 1]);
+    put("four").await;
+    assert_eq!((stored().await, living().await), (json!([1]), vec![4, 3, 2]), "one beyond");
+    assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_not_former");
+    // Handed out again, and replaced again, the lowest number is what was retired last.
+    assert_eq!(change(&broker, "roll-back", 2).await.status, 200);
+    put("five").await;
+    assert_eq!((stored().await, living().await), (json!([3]), vec![5, 4, 2]));
+    assert_eq!(change(&broker, "roll-back", 2).await.status, 200);
+    assert_eq!(broker.apply(DECLARATIONS).await.status, 200);
+    let agent = broker.agent("research-bot", &["repo-reader"]).await;
+    assert_eq!(read(&agent).await.text(), "two", "and opens");
+}
+
+#[tokio::test]
+async fn a_version_in_its_grace_is_kept_and_a_rotation_names_what_it_destroys() {
+    let mut broker = TestBroker::start_with("[secrets]\nkeep_versions = 2\n").await;
+    let declared =
+        "[[rotation]]\nsecret = \"github/app\"\ngrace = \"1h\"\nupstream = { driver = \"generate\" }\n";
+    assert_eq!(broker.apply(declared).await.status, 200);
+    let act = async |broker: &TestBroker, what: &str| {
+        let body = json!({ "action": what });
+        let reply = broker.operator().post_json("/v1/rotations/github/app", &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    };
+    for round in 1..=5_u64 {
+        act(&broker, "rotate").await;
+        broker.rotate_due().await;
+        let former = stages(&broker).await.into_iter().filter(|(_, stage)| stage == "former");
+        let former: Vec<u64> = former.map(|(number, _)| number).collect();
+        let expected: Vec<u64> = (round.saturating_sub(2).max(1)..round).rev().collect();
+        assert_eq!(former, expected, "the one in its grace among them");
+        if round == 3 {
+            broker.restart().await;
+        }
+        broker.clock.advance_s(3601);
+        broker.rotate_due().await;
+    }
+    let advanced = broker.entries("rotation.advanced").await;
+    let destroyed = advanced.iter().filter_map(|entry| entry["event"]["destroyed"].as_array().cloned());
+    assert_eq!(destroyed.flatten().collect::<Vec<_>>(), [json!(1), json!(2)]);
+}
+
+#[tokio::test]
+async fn what_was_destroyed_long_ago_is_listed_no_more_and_numbers_count_on() {
+    let broker = TestBroker::start_with("[secrets]\nkeep_versions = 2\n").await;
+    let listed = DESTROYED_LISTED_MAX + 3;
+    for _ in 0..listed {
+        assert_eq!(put(&broker, "value", ("x-nothing", "")).await.status, 201);
+    }
+    let all = stages(&broker).await;
+    assert_eq!((all.len(), all.last().unwrap().0), (listed, 1), "at the limit");
+    assert_eq!(put(&broker, "value", ("x-nothing", "")).await.json()["version"], listed + 1);
+    let all = stages(&broker).await;
+    assert_eq!((all.len(), all.last().unwrap().0), (listed, 2), "one beyond");
+    assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_unknown");
 }
 
 fn copy(from: &Path, to: &Path) {

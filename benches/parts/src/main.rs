@@ -23,10 +23,11 @@ use keyward::ledger::{
     SEGMENT_BYTES, Space,
 };
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, Record, new_key_and_request, read_request};
-use keyward::policy::{LifeLimits, MintRequest, decide_mint};
+use keyward::policy::{Demands, LifeLimits, MintRequest, decide_mint};
 use keyward::quota::{Limiter, Permit, Rate};
 use keyward::registry::{Access, AgentSpec, Capability, Delivery, Registry, Role};
 use keyward::revocation::Revocations;
+use keyward::secrets::Catalogue;
 use keyward::store::At;
 use keyward::token::{AuthorizationDetail, Claims, Confirmation, DetailType, Signer};
 use keyward::{pki, registry};
@@ -75,7 +76,9 @@ fn decision() -> Result<(), Failed> {
         let request = MintRequest { scope: scope.clone(), resource: None, life_s: None };
         let basis = (DecisionId::mint(NOW, entropy), &digests);
         let asked = (&request, &permit);
-        drop(black_box(decide_mint(people.registry.declarations(), principal, asked, &limits, basis, NOW)));
+        let demands = Demands::of(&people.registry, &people.secrets, &scope);
+        let facts = (&**people.registry.declarations(), &demands);
+        drop(black_box(decide_mint(facts, principal, asked, &limits, basis, NOW)));
     });
     Ok(())
 }
@@ -83,6 +86,7 @@ fn decision() -> Result<(), Failed> {
 /// One agent, enrolled, with a role that grants a capability.
 struct People {
     registry: Registry,
+    secrets: Catalogue,
     authorities: Record,
     revocations: Revocations,
     peer: PeerCertificate,
@@ -131,11 +135,12 @@ impl People {
             },
         ];
         effects.iter().for_each(|effect| registry.apply(at, effect));
-        Ok(Self { registry, authorities, revocations: Revocations::default(), peer })
+        let (secrets, revocations) = (Catalogue::default(), Revocations::default());
+        Ok(Self { registry, secrets, authorities, revocations, peer })
     }
 
     fn principal(&self) -> Result<AgentPrincipal, Failed> {
-        let Self { registry, authorities, revocations, peer } = self;
+        let Self { registry, authorities, revocations, peer, .. } = self;
         Ok(agent(peer, Records { registry, revocations, authorities }, 1, NOW)?)
     }
 

@@ -31,6 +31,9 @@ super::codes! {
     TOKEN_REVOKED "token_revoked" Unauthenticated:
         "the token was revoked, or something that it was issued under",
         "ask for a new token at /oauth/token";
+    TOKEN_TOO_OLD "token_too_old" Unauthenticated:
+        "the secret's sensitivity is `high`: it takes no token that was issued more than 300 seconds ago",
+        "ask for a new token at /oauth/token";
     TOKEN_OTHER_HOLDER "token_other_holder" Unauthenticated:
         "the token is bound to another certificate",
         "use the token over the connection of the agent that it was issued to, or ask for a new one";
@@ -55,6 +58,9 @@ super::codes! {
     SECRET_NOT_GRANTED "secret_not_granted" Denied:
         "no capability that the caller holds names this secret",
         "ask for a token with the capability whose secret this is; `keyward whoami` lists them";
+    SECRET_OTHER_OWNER "secret_other_owner" Denied:
+        "the secret's sensitivity is `high`, and the capability belongs to another owner than the secret",
+        "declare the capability with the secret's own `owner` and `keyward apply` it, or `keyward secret classify NAME ordinary`";
     CERTIFICATE_ENDING "certificate_ending" Denied:
         "the agent's certificate ends before a token or a login could be of use",
         "enrol again: `keyward agent invite NAME`, then `keyward join`";

@@ -55,6 +55,9 @@ super::codes! {
     SECRET_SIZE "secret_size" Invalid:
         "a secret value has 1 to 65,536 bytes",
         "send the value itself as the body, in a file or on standard input";
+    SENSITIVITY_UNKNOWN "sensitivity_unknown" Invalid:
+        "a secret's sensitivity is `ordinary` or `high`",
+        "send one of these words";
     QUERY_INVALID "query_invalid" Invalid:
         "the query takes `after`, what the page before ended with, and `limit`, from 1 to what a page may have",
         "send e.g. ?limit=100, and `next_after` of the answer as `after`: entries come 500 at most, lists 1000";

@@ -70,9 +70,6 @@ super::codes! {
     LAST_ADMIN "last_admin" Conflict:
         "nobody else who can act now administers everything",
         "invite another admin first, and have it join: `keyward operator invite NAME --role admin`";
-    SECRET_VERSIONS_EXHAUSTED "secret_versions_exhausted" Conflict:
-        "the secret has as many versions as a secret may have",
-        "store the value under a new name";
     VERSION_UNKNOWN "version_unknown" NotFound:
         "the secret has no version of this number",
         "`keyward secret versions NAME` lists those it has";
@@ -82,6 +79,9 @@ super::codes! {
     SECRET_IS_ROTATED "secret_is_rotated" Conflict:
         "the upstream of the secret does not know the former value any more",
         "rotate it instead: `keyward secret rotate NAME`; or put a value that upstream knows";
+    SENSITIVITY_LOWERED "sensitivity_lowered" Conflict:
+        "the secret's sensitivity is `high`, and storing a value does not lower it",
+        "leave the sensitivity out; it is lowered by itself, which the ledger says: `keyward secret classify NAME ordinary`";
     VERSION_MISMATCH "version_mismatch" Conflict:
         "the secret has another version than the request expects",
         "read the secret's version, `keyward secret show NAME`, and decide again";

@@ -119,7 +119,13 @@ impl Planned {
     }
 
     fn note(&mut self, action: Action, capability: &CapabilityName, fields: Vec<String>) {
-        self.changes.push(PlannedChange { action, kind: Noun::Lease, name: capability.to_string(), fields });
+        self.changes.push(PlannedChange {
+            action,
+            kind: Noun::Lease,
+            name: capability.to_string(),
+            fields,
+            remark: None,
+        });
     }
 
     /// `change`, doing this too. It relies on the secrets that administer being there.

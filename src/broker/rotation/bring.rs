@@ -91,7 +91,13 @@ impl Core {
             return Err(Halt::Overtaken);
         }
         let (secret, version) = (at.name().clone(), run.version.unwrap_or(0));
-        let event = RotationAdvanced { secret: &secret, rotation: run.id, stage: stage.as_str(), version };
+        let event = RotationAdvanced {
+            secret: &secret,
+            rotation: run.id,
+            stage: stage.as_str(),
+            version,
+            destroyed: &[],
+        };
         let effect = rotation::Effect::Reach { secret: secret.clone(), stage, drain_until: None };
         let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
         self.record(change).await?;

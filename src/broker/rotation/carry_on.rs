@@ -1,5 +1,6 @@
 use super::super::desk::Core;
 use super::super::failure::Failure;
+use super::super::versions::Surplus;
 use super::super::world::Effect;
 use super::attempt::{Bench, Step, our_fault};
 use crate::base::code;
@@ -200,8 +201,14 @@ impl Core {
     async fn promote(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
         let version = run.version.unwrap_or(0);
         let secret = at.name().clone();
-        let event =
-            RotationAdvanced { secret: &secret, rotation: run.id, stage: Stage::Draining.as_str(), version };
+        let surplus = Surplus::of(at.secret.as_ref(), Some(&at.rotation), self.settings.keep_versions);
+        let event = RotationAdvanced {
+            secret: &secret,
+            rotation: run.id,
+            stage: Stage::Draining.as_str(),
+            version,
+            destroyed: surplus.numbers(),
+        };
         let grace_s = match at.rotation.declared.slots {
             Slots::Two => i64::from(at.rotation.declared.grace_s),
             Slots::One => 0,
@@ -210,6 +217,7 @@ impl Core {
         let handed = secrets::Effect::Promote { name: secret.clone(), version };
         let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Draining, drain_until };
         let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));
+        let change = surplus.destroyed_by(change, at.secret.as_ref());
         let change = at.relying(change).advance(secrets::keys::secret(&secret));
         self.record(change).await?;
         Ok(())

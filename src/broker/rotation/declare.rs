@@ -148,7 +148,13 @@ impl Planned {
     }
 
     fn note(&mut self, action: Action, secret: &SecretName, fields: Vec<String>) {
-        self.changes.push(PlannedChange { action, kind: Noun::Rotation, name: secret.to_string(), fields });
+        self.changes.push(PlannedChange {
+            action,
+            kind: Noun::Rotation,
+            name: secret.to_string(),
+            fields,
+            remark: None,
+        });
     }
 
     /// `change`, doing this too. It relies on the rotations and secrets being as they were read.

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::super::classify::foreign;
 use super::super::desk::AdminDesk;
 use super::super::failure::Failure;
 use super::super::page::{Page, Paged};
@@ -7,8 +8,8 @@ use super::super::standing::InstanceStanding;
 use super::super::world::World;
 use super::carry_on::next_of;
 use super::steer::reached;
-use crate::base::limits::CALENDAR_LINES_MAX;
-use crate::base::{AgentName, CapabilityName, SecretName, Timestamp};
+use crate::base::limits::{CALENDAR_LINES_MAX, HIGH_TOKEN_LIFE_MAX_S};
+use crate::base::{AgentName, CapabilityName, SecretName, Sensitivity, Timestamp};
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::Delivery;
 use crate::rotation::{Rotation, Run, Slots, UpstreamValue};
@@ -68,6 +69,8 @@ pub struct Consumer {
     pub live_instances: usize,
     /// The longest that a token for it can still be about, in seconds.
     pub token_life_s: u32,
+    /// Whether it does not reach the secret, because it is somebody else's.
+    pub cut_off: bool,
 }
 
 /// What a rotation would do, before anything is touched.
@@ -75,6 +78,8 @@ pub struct Consumer {
 pub struct RotationPlan {
     /// The rotation as it is.
     pub rotation: RotationView,
+    /// How sensitive the secret is.
+    pub sensitivity: Sensitivity,
     /// What would be called, in order.
     pub calls: Vec<String>,
     /// How long old and new work side by side, in seconds.
@@ -146,7 +151,9 @@ impl AdminDesk {
                 Slots::One => 0,
             };
             let rotation = view(rotation, now);
-            Ok(RotationPlan { rotation, calls, overlap_s, consumers: consumers(world, secret, now) })
+            let sensitivity = sensitivity(world, secret);
+            let consumers = consumers(world, secret, now);
+            Ok(RotationPlan { rotation, sensitivity, calls, overlap_s, consumers })
         })
     }
 }
@@ -198,9 +205,16 @@ fn to_come(rotations: &[Rotation], now: Timestamp) -> Vec<CalendarLine> {
     lines
 }
 
+fn sensitivity(world: &World, secret: &SecretName) -> Sensitivity {
+    world.secrets.named(secret).map_or(Sensitivity::default(), |secret| secret.sensitivity)
+}
+
 /// Who can read `secret`.
 pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Timestamp) -> Vec<Consumer> {
     let declared = world.registry.declarations();
+    let sensitivity = sensitivity(world, secret);
+    let owner = world.secrets.named(secret).and_then(|secret| secret.owner.as_ref());
+    let foreign = foreign(world, (secret, sensitivity), owner);
     let reading = declared.capabilities().filter(
         |capability| matches!(&capability.delivery, Delivery::Reveal { secret: read } if read == secret),
     );
@@ -217,7 +231,11 @@ pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Time
                 capability: capability.name.clone(),
                 live_instances: standing.filter(|one| *one == InstanceStanding::Live).count(),
                 agents: agents.iter().map(|agent| agent.name.clone()).collect(),
-                token_life_s: capability.max_life_s,
+                token_life_s: match sensitivity {
+                    Sensitivity::Ordinary => capability.max_life_s,
+                    Sensitivity::High => capability.max_life_s.min(HIGH_TOKEN_LIFE_MAX_S),
+                },
+                cut_off: foreign.contains(&capability.name),
             }
         })
         .collect()

@@ -1,0 +1,198 @@
+//! Secrets of sensitivity `high`: short tokens, capabilities of their own owner, and all of it on the ledger.
+
+use keyward::base::limits::{HIGH_TOKEN_LIFE_MAX_S, LEEWAY_S};
+use serde_json::{Value, json};
+
+use crate::refusals::refused;
+use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
+
+const BYTES: &str = "application/octet-stream";
+
+async fn put(broker: &TestBroker, name: &str, headers: &[(&str, &str)]) -> Reply {
+    let headers: Vec<_> = [("content-type", BYTES)].iter().chain(headers).copied().collect();
+    broker.operator().send("PUT", &format!("/v1/secrets/{name}"), &headers, b"hunter2").await
+}
+
+async fn classify(broker: &TestBroker, sensitivity: &str) -> Reply {
+    let body = json!({ "sensitivity": sensitivity });
+    broker.operator().post_json("/v1/secret-sensitivity/github/app", &body).await
+}
+
+async fn classified(broker: &TestBroker, sensitivity: &str) -> Value {
+    let reply = classify(broker, sensitivity).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+/// A broker whose one capability of a secret may have tokens of an hour, and an agent that holds it.
+async fn broker() -> (TestBroker, Agent) {
+    let broker = TestBroker::declared().await;
+    assert_eq!(broker.apply(&long()).await.status, 200);
+    let agent = broker.agent("research-bot", &["repo-reader"]).await;
+    (broker, agent)
+}
+
+fn long() -> String {
+    DECLARATIONS.replacen("max_life_s = 300", "max_life_s = 3600", 1)
+}
+
+fn owned(owner: &str) -> String {
+    long().replacen("max_life_s = 3600", &format!("max_life_s = 3600\nowner = \"{owner}\""), 1)
+}
+
+async fn ask(agent: &Agent, life_s: u32) -> Value {
+    let form = format!("grant_type=client_credentials&scope=github.repo.read&expires_in={life_s}");
+    let reply = agent.ask(&form).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+#[tokio::test]
+async fn a_token_that_reaches_a_high_secret_lives_300_seconds_at_most_and_the_answer_says_why() {
+    let (broker, agent) = broker().await;
+    let ordinary = ask(&agent, 3600).await;
+    assert_eq!((&ordinary["expires_in"], &ordinary["constrained"]), (&3600.into(), &Value::Null));
+    classified(&broker, "high").await;
+    let at_the_limit = ask(&agent, HIGH_TOKEN_LIFE_MAX_S).await;
+    assert_eq!((&at_the_limit["expires_in"], &at_the_limit["constrained"]), (&300.into(), &Value::Null));
+    let beyond = ask(&agent, HIGH_TOKEN_LIFE_MAX_S + 1).await;
+    assert_eq!(beyond["expires_in"], 300);
+    assert!(beyond["constrained"][0].as_str().unwrap().contains("sensitivity `high`"), "{beyond}");
+    let minted = broker.entries("token.minted").await;
+    let last = &minted.last().unwrap()["event"];
+    assert_eq!((&last["outcome"], &last["constrained"]), (&"constrain".into(), &beyond["constrained"]));
+    let own = agent.caller.get("/v1/whoami").await.json();
+    assert_eq!(own["capabilities"][0]["max_life_s"], 300, "what the agent is told it may have: {own}");
+}
+
+#[tokio::test]
+async fn a_token_from_before_the_secret_was_high_opens_it_no_longer_than_a_new_one_would() {
+    let (broker, agent) = broker().await;
+    let token = ask(&agent, 3600).await["access_token"].as_str().unwrap().to_owned();
+    classified(&broker, "high").await;
+    broker.clock.advance_s(HIGH_TOKEN_LIFE_MAX_S + u32::try_from(LEEWAY_S).unwrap());
+    assert_eq!(agent.secret("github/app", &token).await.status, 200, "at the limit");
+    broker.clock.advance_s(1);
+    let late = agent.secret("github/app", &token).await;
+    refused(&late, 401, "token_too_old");
+    assert!(late.header("www-authenticate").contains("invalid_token"), "clients ask for another one");
+    assert_eq!(broker.entries("request.denied").await.last().unwrap()["event"]["code"], "token_too_old");
+    let fresh = agent.token("github.repo.read").await;
+    assert_eq!(agent.secret("github/app", &fresh).await.status, 200);
+    classified(&broker, "ordinary").await;
+    assert_eq!(
+        agent.secret("github/app", &token).await.status,
+        200,
+        "the twin: nothing else is wrong with it"
+    );
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_no_longer_token_than_a_new_one() {
+    let (broker, agent) = broker().await;
+    let form = b"grant_type=client_credentials&scope=github.repo.read&expires_in=3600";
+    let headers = [("content-type", "application/x-www-form-urlencoded"), ("idempotency-key", "k")];
+    let ask = async || agent.caller.send("POST", "/oauth/token", &headers, form).await;
+    assert_eq!(ask().await.json()["expires_in"], 3600);
+    assert_eq!(ask().await.status, 200);
+    classified(&broker, "high").await;
+    refused(&ask().await, 400, "capability_not_granted");
+}
+
+#[tokio::test]
+async fn a_capability_of_another_owner_cannot_be_declared_on_a_high_secret() {
+    let broker = TestBroker::start().await;
+    let new = [("keyward-owner", "red"), ("keyward-sensitivity", "high")];
+    assert_eq!(put(&broker, "github/app", &new).await.status, 201);
+    for text in [long(), owned("blue")] {
+        let reply = broker.apply(&text).await;
+        refused(&reply, 422, "declarations_invalid");
+        let fault = &reply.json()["errors"][0];
+        let message = fault["message"].as_str().unwrap();
+        assert!(message.contains("sensitivity `high`") && message.contains("`owner`"), "{message}");
+        assert_eq!(fault["line"], 2, "where the capability is");
+    }
+    let applied = broker.apply(&owned("red")).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    let line = &applied.json()["changes"][0];
+    assert!(line["remark"].as_str().unwrap().contains("300 s"), "the plan says what it means: {line}");
+    let agent = broker.agent("research-bot", &["repo-reader"]).await;
+    let token = agent.token("github.repo.read").await;
+    assert_eq!(agent.secret("github/app", &token).await.status, 200);
+}
+
+#[tokio::test]
+async fn raising_the_sensitivity_cuts_off_the_capabilities_of_other_owners_at_once() {
+    let (mut broker, agent) = broker().await;
+    let token = agent.token("github.repo.read").await;
+    assert_eq!(put(&broker, "github/app", &[("keyward-owner", "red")]).await.status, 201);
+    assert_eq!(
+        agent.secret("github/app", &token).await.status,
+        200,
+        "ordinary ones are anybody's to declare"
+    );
+    assert_eq!(classified(&broker, "high").await["cut_off"], json!(["github.repo.read"]));
+    refused(&agent.secret("github/app", &token).await, 403, "secret_other_owner");
+    let form = "grant_type=client_credentials&scope=github.repo.read";
+    let denied = agent.ask(form).await;
+    refused(&denied, 403, "secret_other_owner");
+    let shown = broker.operator().get("/v1/secrets/github/app").await.json();
+    assert_eq!((&shown["sensitivity"], &shown["consumers"][0]["cut_off"]), (&"high".into(), &true.into()));
+    let codes: Vec<_> =
+        broker.entries("request.denied").await.iter().map(|one| one["event"]["code"].clone()).collect();
+    assert_eq!(codes, ["secret_other_owner", "secret_other_owner"]);
+    broker.restart().await;
+    let agent =
+        Agent { caller: broker.caller(broker.agents(), Some(&agent.certificate), Some(&agent.key)), ..agent };
+    refused(&agent.ask(form).await, 403, "secret_other_owner");
+    // The twin: given to the secret's owner, the same capability reaches it.
+    assert_eq!(broker.apply(&owned("red")).await.status, 200);
+    assert_eq!(agent.secret("github/app", &token).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_sensitivity_is_shown_and_every_change_of_it_is_on_the_ledger() {
+    let (broker, agent) = broker().await;
+    let listed = broker.operator().get("/v1/secrets").await.json();
+    assert_eq!(listed["items"][0]["sensitivity"], "ordinary");
+    assert_eq!(classified(&broker, "ordinary").await["seq"], Value::Null, "it was that before");
+    let raised = classified(&broker, "high").await;
+    let token = agent.token("github.repo.read").await;
+    assert_eq!(agent.secret("github/app", &token).await.status, 200);
+    assert_eq!(broker.entries("secret.revealed").await[0]["event"]["sensitivity"], "high");
+    let lowered = classified(&broker, "ordinary").await;
+    for (kind, answer, from, to) in [
+        ("secret.sensitivity-raised", raised, "ordinary", "high"),
+        ("secret.sensitivity-lowered", lowered, "high", "ordinary"),
+    ] {
+        let entries = broker.entries(kind).await;
+        let (seq, event) = (&entries[0]["seq"], &entries[0]["event"]);
+        assert_eq!((entries.len(), seq), (1, &answer["seq"]), "{kind}");
+        assert_eq!((&event["operator"], &event["secret"]), (&"admin".into(), &"github/app".into()));
+        assert_eq!((&event["from"], &event["to"]), (&from.into(), &to.into()));
+    }
+}
+
+#[tokio::test]
+async fn a_value_is_stored_with_a_higher_sensitivity_and_never_with_a_lower_one() {
+    let broker = TestBroker::start().await;
+    let sensitivity = async |name: &str| {
+        broker.operator().get(&format!("/v1/secrets/{name}")).await.json()["sensitivity"].clone()
+    };
+    assert_eq!(put(&broker, "a", &[]).await.status, 201);
+    assert_eq!(sensitivity("a").await, "ordinary");
+    assert_eq!(put(&broker, "a", &[("keyward-sensitivity", "high")]).await.status, 201);
+    assert_eq!(sensitivity("a").await, "high");
+    let stored = broker.entries("secret.stored").await;
+    assert_eq!(
+        (&stored[0]["event"]["sensitivity"], &stored[1]["event"]["sensitivity"]),
+        (&Value::Null, &"high".into())
+    );
+    refused(&put(&broker, "a", &[("keyward-sensitivity", "ordinary")]).await, 409, "sensitivity_lowered");
+    assert_eq!(put(&broker, "a", &[]).await.json()["version"], 3, "unsaid, it stays");
+    assert_eq!(sensitivity("a").await, "high");
+    refused(&put(&broker, "a", &[("keyward-sensitivity", "secret")]).await, 400, "sensitivity_unknown");
+    let body = json!({ "sensitivity": "secret" });
+    refused(&broker.operator().post_json("/v1/secret-sensitivity/a", &body).await, 400, "json_invalid");
+    refused(&classify(&broker, "high").await, 404, "secret_unknown");
+}
