@@ -1,7 +1,7 @@
 //! What failures leave behind: a reason, and nothing that acts by itself later.
 
 use super::http_driver::{FIRST, Scene};
-use crate::support::webhook::{Mood, Webhook};
+use crate::support::webhook::Mood;
 
 const OTHER: &str = "\n[[rotation]]\nsecret = \"other/key\"\nevery = \"6h\"\ngrace = \"0s\"\n\
                      [rotation.upstream]\ndriver = \"generate\"\n";
