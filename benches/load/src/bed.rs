@@ -15,6 +15,9 @@ use crate::client::{Connection, Identity, request};
 /// The core that servers run on; the generator is given the other by `scripts/bench`.
 pub(crate) const SERVER_CORE: usize = 0;
 
+/// Longest wait for a broker to be ready: one that reads ten million entries takes a minute.
+const READY_WAIT: Duration = Duration::from_secs(300);
+
 /// Which of the two.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Side {
@@ -90,11 +93,22 @@ impl Bed {
         self.dir.join("broker/ledger")
     }
 
+    /// The entry that the newest snapshot of the state is as of.
+    pub(crate) fn newest_snapshot(&self) -> Result<Option<u64>, Failed> {
+        let mut newest = None;
+        for file in fs::read_dir(self.ledger())? {
+            let name = file?.file_name();
+            let through = name.to_str().and_then(|name| name.strip_suffix(".snap")?.parse().ok());
+            newest = newest.max(through);
+        }
+        Ok(newest)
+    }
+
     fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         self.path("keyward.toml")
     }
 
@@ -141,7 +155,7 @@ impl Bed {
         let child = command.args(["serve", "--config", &self.config()]).stderr(log).spawn()?;
         let mut server = Server { side: Side::Keyward, address: self.agents, child };
         let ready = request("GET", "/readyz", "", "");
-        while start.elapsed() < Duration::from_secs(60) {
+        while start.elapsed() < READY_WAIT {
             if let Ok(mut connection) = Connection::open(self.agents, &Identity::none()?).await
                 && connection.ask(&ready).await?.status == 200
             {
@@ -153,7 +167,7 @@ impl Bed {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        Err("the broker did not become ready in a minute".into())
+        Err("the broker did not become ready in five minutes".into())
     }
 
     /// Asks the broker to end, and waits until it has.

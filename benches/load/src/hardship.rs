@@ -15,14 +15,23 @@ use crate::machine::memory_of;
 pub(crate) struct Started {
     pub(crate) agents: usize,
     pub(crate) entries: u64,
+    /// The entry that the snapshot was as of, when it began with one.
+    pub(crate) snapshot: Option<u64>,
     /// From the start of the process to the first good answer of `/readyz`.
     pub(crate) ready: Duration,
     pub(crate) resident_kib: u64,
+    /// The most that it ever was until then.
+    pub(crate) resident_most_kib: u64,
 }
 
 impl Started {
-    pub(crate) fn now(server: &Server, ready: Duration, agents: usize, entries: u64) -> Result<Self, Failed> {
-        Ok(Self { agents, entries, ready, resident_kib: memory_of(server.pid())?.0 })
+    pub(crate) fn now(
+        server: &Server,
+        ready: Duration,
+        (agents, entries, snapshot): (usize, u64, Option<u64>),
+    ) -> Result<Self, Failed> {
+        let (resident_kib, resident_most_kib) = memory_of(server.pid())?;
+        Ok(Self { agents, entries, snapshot, ready, resident_kib, resident_most_kib })
     }
 }
 

@@ -2,6 +2,7 @@
 //! writes what it measured. `docs/performance.md` says what the figures mean.
 
 mod bed;
+mod book;
 mod chart;
 mod client;
 mod drive;
@@ -13,8 +14,10 @@ mod parts;
 mod plan;
 mod report;
 mod sizes;
+mod starts;
 mod tally;
 mod turns;
+mod unrest;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -22,14 +25,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bed::{Bed, Server};
+use book::Book;
 use client::Connection;
 use drive::{Asker, Load};
 use fleet::{Agent, Operator};
 use hardship::{Started, overload};
 use plan::Cast;
-use report::{Conditions, Results};
+use report::Conditions;
+use sizes::Sizes;
 use tally::Spread;
-use turns::{Measured, Workload, alone, take_turns};
+use turns::{Alone, Measured, alone, take_turns};
+use unrest::Unrest;
 
 /// Why there are no figures.
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
@@ -83,23 +89,34 @@ fn main() -> Result<(), Failed> {
         return Ok(());
     }
     let seconds = arguments.get("seconds").map(|text| text.parse()).transpose()?;
-    let only = arguments.get("only");
-    let wanted = |workload: &Workload| only.is_none_or(|only| workload.title.contains(only.as_str()));
-    let mut workloads = (plan::paired(extent, seconds), plan::alone(extent));
-    workloads.0.retain(wanted);
-    workloads.1.retain(wanted);
-    let mut results = runtime.block_on(measure(&bed, extent, &workloads))?;
-    if only.is_none_or(|only| "sizes".contains(only.as_str())) {
-        results.sizes = Some(runtime.block_on(sizes::compare(extent, &bed))?);
+    let wanted = Wanted { extent, seconds, only: arguments.get("only").cloned() };
+    let programs = Programs { parts: given("parts")?.into(), fill: given("fill")?.into() };
+    let syncs = machine::sync_latency(&bed.dir, if extent.is_small() { 20 } else { 400 })?;
+    let conditions = Conditions::of(&bed.dir, &syncs);
+    println!("{}\n", conditions.lines().join("\n"));
+    let page = arguments.get("pages").map(|pages| Ok::<_, String>((pages.into(), given("commit")?.clone())));
+    let mut book = Book::of(conditions, page.transpose()?, extent);
+    runtime.block_on(measure(&bed, &wanted, &programs, &mut book))?;
+    book.close()
+}
+
+/// Programs of `benches/parts`.
+struct Programs {
+    parts: PathBuf,
+    fill: PathBuf,
+}
+
+/// What is to be measured.
+struct Wanted {
+    extent: Extent,
+    seconds: Option<f64>,
+    only: Option<String>,
+}
+
+impl Wanted {
+    fn has(&self, title: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| title.contains(only.as_str()))
     }
-    if only.is_none_or(|only| "parts".contains(only.as_str())) {
-        results.parts = parts::measure(&PathBuf::from(given("parts")?), &bed.dir.join("parts"))?;
-        println!("{:#?}", results.parts);
-    }
-    if let Some(pages) = arguments.get("pages") {
-        report::write(&PathBuf::from(pages), given("commit")?, &results)?;
-    }
-    Ok(())
 }
 
 /// Thousands of instructions for a warm mint.
@@ -111,17 +128,36 @@ async fn count(bed: &Bed) -> Result<f64, Failed> {
     instructions::for_a_mint(bed, &keyward, &askers).await
 }
 
+/// Everything that is wanted, one part after the other. What cannot be set up ends it; a part that fails is noted,
+/// and the next one begins.
+async fn measure(bed: &Bed, wanted: &Wanted, programs: &Programs, book: &mut Book) -> Result<(), Failed> {
+    let extent = wanted.extent;
+    drive_both(bed, wanted, book).await?;
+    if wanted.has("sizes") {
+        let mut sizes = Sizes::default();
+        let done = book.within(sizes::compare(extent, bed, &mut sizes)).await;
+        book.results.sizes = sizes;
+        book.note("few and many agents", done)?;
+    }
+    if wanted.has("million") && (extent != Extent::Standard || wanted.only.is_some()) {
+        let done = book.within(starts::with_a_million(bed, &programs.fill, extent)).await;
+        let done = done.map(|started| book.results.conditions.started.extend(started));
+        book.note("a million agents", done)?;
+    }
+    if wanted.has("parts") {
+        let done = parts::measure(&programs.parts, &bed.dir.join("parts"));
+        let done = done.map(|parts| book.results.parts = parts);
+        println!("{:#?}", book.results.parts);
+        book.note("parts by themselves", done)?;
+    }
+    Ok(())
+}
+
 /// Sets up both servers and runs all workloads.
-async fn measure(
-    bed: &Bed,
-    extent: Extent,
-    (paired, lone): &(Vec<Workload>, Vec<Workload>),
-) -> Result<Results, Failed> {
-    let syncs = machine::sync_latency(&bed.dir, if extent.is_small() { 20 } else { 400 })?;
-    let mut conditions = Conditions::of(&bed.dir, &syncs);
-    println!("{}\n", conditions.lines().join("\n"));
+async fn drive_both(bed: &Bed, wanted: &Wanted, book: &mut Book) -> Result<(), Failed> {
+    let extent = wanted.extent;
     let (keyward, ready) = bed.keyward().await?;
-    conditions.started.push(Started::now(&keyward, ready, 0, 0)?);
+    book.results.conditions.started.push(Started::now(&keyward, ready, (0, 0, None))?);
     fleet::declare(bed)?;
     let operator = Operator::of(bed)?;
     let count = if extent.is_small() { SMOKE_AGENTS } else { STORM_AGENTS };
@@ -134,40 +170,68 @@ async fn measure(
     let floor = bed.floor(mint.body, read.body)?;
     let floors = Sized::of(&floor, &agents[0], &fleet::mint_request()).await?;
     println!("a mint's answer: Keyward {mint:?}, floor {floors:?}\n");
-    conditions.answers = (mint.head + mint.body, floors.head + floors.body);
+    book.results.conditions.answers = (mint.head + mint.body, floors.head + floors.body);
 
     let resource_server = &fleet::resource_server(&operator, keyward.address).await?;
     let cast = Cast { keyward: &keyward, agents: &agents, operator: &operator, resource_server };
-    let mut measured = Vec::new();
-    for &workload in paired {
-        let askers = cast.askers(workload).await?;
-        measured.push(take_turns(workload, (&keyward, &floor), &operator, &askers).await?);
+    for workload in plan::paired(extent, wanted.seconds).into_iter().filter(|one| wanted.has(one.title)) {
+        let mut measured = Measured { workload, rounds: Vec::new() };
+        let part = async {
+            let askers = cast.askers(workload).await?;
+            take_turns(&mut measured, (&keyward, &floor), &operator, &askers).await
+        };
+        let done = book.within(part).await;
+        book.results.measured.push(measured);
+        book.note(workload.title, done)?;
     }
-    let mut by_itself = Vec::new();
-    for &workload in lone {
-        let askers = cast.askers(workload).await?;
-        by_itself.push(alone(workload, &keyward, &operator, &askers).await?);
+    for workload in plan::alone(extent).into_iter().filter(|one| wanted.has(one.title)) {
+        let mut measured = Alone { workload, runs: Vec::new() };
+        let part = async {
+            let askers = cast.askers(workload).await?;
+            alone(&mut measured, &keyward, &operator, &askers).await
+        };
+        let done = book.within(part).await;
+        book.results.alone.push(measured);
+        book.note(workload.title, done)?;
     }
-    if let Some(capacity) = measured.iter().find_map(capacity).filter(|_| !extent.is_small()) {
-        let came_of_it = overload(&keyward, &operator, &minting(&agents), capacity).await?;
-        println!("{came_of_it:?}");
-        conditions.overload = Some(came_of_it);
+    if wanted.has("unrest") {
+        let mut unrest = Unrest::default();
+        let done = book.within(unrest::compare(extent, bed, &cast, &mut unrest)).await;
+        book.results.unrest = unrest;
+        book.note("mints while others are revoked and rotated", done)?;
     }
+    if let Some(capacity) = book.results.measured.iter().find_map(capacity).filter(|_| !extent.is_small()) {
+        let done = book.within(overload(&keyward, &operator, &minting(&agents), capacity)).await;
+        let done = done.map(|came_of_it| book.results.conditions.overload = Some(came_of_it));
+        book.note("overload", done)?;
+    }
+    let done = book.within(start_again(bed, (keyward, &operator), count)).await;
+    let done = done.map(|started| {
+        book.results.conditions.entries = started.entries;
+        book.results.conditions.started.push(started);
+    });
+    book.note("verification and the next start", done)
+}
+
+/// Stops the broker, verifies its ledger, and starts it again.
+async fn start_again(
+    bed: &Bed,
+    (keyward, operator): (Server, &Operator),
+    agents: usize,
+) -> Result<Started, Failed> {
     let head = operator.head().await?;
     Bed::stop(keyward)?;
     let entries = bed.verify()?;
-    // One may have come between: that a snapshot of the state was taken.
+    // Some may have come between: the broker says by itself that a snapshot was taken.
     if entries < head {
         return Err(format!("the ledger has {entries} entries, and its head was {head}").into());
     }
-    println!("\nthe ledger verifies offline: {entries} entries");
-    conditions.entries = entries;
+    let snapshot = bed.newest_snapshot()?;
     let (keyward, ready) = bed.keyward().await?;
-    let started = Started::now(&keyward, ready, count, entries)?;
+    let started = Started::now(&keyward, ready, (agents, entries, snapshot))?;
     println!("{started:?}");
-    conditions.started.push(started);
     Bed::stop(keyward)?;
-    Ok(Results { conditions, measured, alone: by_itself, sizes: None, parts: Vec::new() })
+    Ok(started)
 }
 
 fn minting(agents: &[Arc<Agent>]) -> Vec<Asker> {

@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::Failed;
 use crate::chart::{Pair, bars, figure};
 use crate::hardship::{Overload, Started};
 use crate::machine;
 use crate::parts::Part;
-use crate::sizes::{Day, Sizes};
+use crate::sizes::{Day, Size, Sizes};
 use crate::tally::{Latencies, Spread};
 use crate::turns::{Alone, Figures, Measured, Round};
+use crate::unrest::{CONNECTIONS, REVOKED_PER_S, ROTATED_PER_S, Unrest};
 
 /// A figure of a run.
 type Of = fn(&Figures) -> f64;
@@ -56,8 +58,29 @@ pub(crate) struct Results {
     pub(crate) conditions: Conditions,
     pub(crate) measured: Vec<Measured>,
     pub(crate) alone: Vec<Alone>,
-    pub(crate) sizes: Option<Sizes>,
+    pub(crate) unrest: Unrest,
+    pub(crate) sizes: Sizes,
     pub(crate) parts: Vec<Part>,
+    /// Parts that failed, with the reason.
+    pub(crate) failed: Vec<(String, String)>,
+    /// How long it took so far.
+    pub(crate) took: Duration,
+}
+
+impl Results {
+    /// Nothing but what it is measured on.
+    pub(crate) fn of(conditions: Conditions) -> Self {
+        Self {
+            conditions,
+            measured: Vec::new(),
+            alone: Vec::new(),
+            unrest: Unrest::default(),
+            sizes: Sizes::default(),
+            parts: Vec::new(),
+            failed: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
 }
 
 const BEGIN: &str = "<!-- measured: what stands from here on is written by scripts/bench -->\n";
@@ -107,11 +130,12 @@ fn tables(commit: &str, results: &Results) -> String {
     };
     let others = Spread::of(runs().map(|figures| figures.other_busy * 100.0));
     let client = Spread::of(runs().map(|figures| figures.client_busy * 100.0));
+    let minutes = results.took.as_secs_f64() / 60.0;
     let mut text = format!(
         "\nCommit `{commit}`. {}. {}. Everything else on the machine, the kernel's threads included, used {:.0} % of \
          its cores (median; at most {:.0} %); the generator was busy for {:.0} % of its core (at most {:.0} %). A \
          mint's answer is {keyward} bytes of HTTP from Keyward and {floor} from the floor. {} entries in the ledger \
-         afterwards, every one read back and verified offline.\n\n",
+         afterwards, every one read back and verified offline. All of it took {minutes:.0} minutes.\n\n",
         conditions.machine,
         conditions.disk,
         others.median,
@@ -120,6 +144,7 @@ fn tables(commit: &str, results: &Results) -> String {
         client.most,
         figure(conditions.entries as f64),
     );
+    text += &failures(&results.failed);
     text += "| workload | Keyward, a second | floor, a second | ratio | of the rounds | to reach |\n|---|---|---|---|---|---|\n";
     for one in measured {
         text += &rates(one);
@@ -131,17 +156,58 @@ fn tables(commit: &str, results: &Results) -> String {
     }
     text += "\n![answers a second](performance/rate.svg)\n![CPU for one answer](performance/cpu.svg)\n";
     text += "![latency, p50](performance/p50.svg)\n![latency, p99](performance/p99.svg)\n\n";
-    text += &alone(&results.alone);
-    text += &results.sizes.as_ref().map(sizes).unwrap_or_default();
-    text += &parts(&results.parts);
-    let of_sizes = results.sizes.iter().flat_map(|sizes| &sizes.started);
-    text += &starts(conditions.started.iter().chain(of_sizes));
-    text += &results.sizes.as_ref().map(|sizes| growth(sizes.day)).unwrap_or_default();
-    text + &conditions.overload.as_ref().map(hardship).unwrap_or_default()
+    let mut started = conditions.started.clone();
+    started.extend(&results.sizes.started);
+    text + &alone(&results.alone)
+        + &unrest(&results.unrest)
+        + &sizes(&results.sizes.sizes)
+        + &parts(&results.parts)
+        + &starts(&started)
+        + &results.sizes.day.map(growth).unwrap_or_default()
+        + &conditions.overload.as_ref().map(hardship).unwrap_or_default()
+}
+
+/// What this run lacks.
+fn failures(failed: &[(String, String)]) -> String {
+    let line = |(part, why): &(String, String)| format!("**This run lacks** {part}: {}\n\n", why.trim());
+    failed.iter().map(line).collect()
+}
+
+fn unrest(unrest: &Unrest) -> String {
+    let Unrest { calm, stirred, revoked, rotated } = unrest;
+    if stirred.is_empty() {
+        return String::new();
+    }
+    let median = |of: Of, runs: &[Figures]| figure(Spread::of(runs.iter().map(of)).median);
+    let ratio = |of: Of| Spread::of(stirred.iter().zip(calm).map(|(stirred, calm)| of(stirred) / of(calm)));
+    let (rate, p99) = (ratio(|run| run.rate), ratio(|run| run.p99_us));
+    let [p50_us, p99_us, most_us] = revoked.within([500, 990, 1000]);
+    format!(
+        "**While others are revoked and rotated** ({REVOKED_PER_S:.0} agents and {ROTATED_PER_S:.0} generated secrets a \
+         second; at each revocation every open connection asks again whether it may stay): warm mints over {CONNECTIONS} \
+         connections **{:.2}** ({:.2} to {:.2}) of their rate without it, {} instead of {} a second, p99 {} instead of {} \
+         µs, {:.2} times. Of {} revocations half were durable and in effect within {:.1} ms, 99 of 100 within {:.1}, all \
+         within {:.1}; {rotated} rotations were begun.\n\n",
+        rate.median,
+        rate.least,
+        rate.most,
+        median(|run| run.rate, stirred),
+        median(|run| run.rate, calm),
+        median(|run| run.p99_us, stirred),
+        median(|run| run.p99_us, calm),
+        p99.median,
+        revoked.len(),
+        p50_us / 1e3,
+        p99_us / 1e3,
+        most_us / 1e3,
+    )
 }
 
 /// What the floor has nothing of.
 fn alone(all: &[Alone]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
     let mut text = "| Keyward alone | a second | p50, µs | p99, µs | p99.9, µs | slowest, µs | CPU, µs |\n\
                     |---|---|---|---|---|---|---|\n"
         .to_owned();
@@ -163,13 +229,13 @@ fn alone(all: &[Alone]) -> String {
             certificate, one is an operator's invitation; latency counts from when each was due.\n\n"
 }
 
-fn sizes(sizes: &Sizes) -> String {
+fn sizes(sizes: &[Size]) -> String {
     let mut text =
         "| agents declared | roles and capabilities | mints a second, 64 connections | to those with ten \
                     agents | CPU, µs |\n|---|---|---|---|---|\n"
             .to_owned();
-    let Some(least) = sizes.sizes.first() else { return String::new() };
-    for size in &sizes.sizes {
+    let Some(least) = sizes.first() else { return String::new() };
+    for size in sizes {
         let rounds = || size.runs.iter().zip(&least.runs);
         let ratio = Spread::of(rounds().map(|(run, least)| run.rate / least.rate));
         text += &format!(
@@ -187,6 +253,9 @@ fn sizes(sizes: &Sizes) -> String {
 }
 
 fn parts(parts: &[Part]) -> String {
+    if parts.is_empty() {
+        return String::new();
+    }
     let mut text = "| part of a request, by itself | µs |\n|---|---|\n".to_owned();
     for Part { name, ns } in parts {
         text += &format!("| {name} | {:.2} |\n", ns / 1000.0);
@@ -205,15 +274,23 @@ fn growth(Day { agents, entries, bytes }: Day) -> String {
     )
 }
 
-fn starts<'a>(started: impl Iterator<Item = &'a Started>) -> String {
-    let mut text = "| started with | ready after | resident memory then |\n|---|---|---|\n".to_owned();
-    for Started { agents, entries, ready, resident_kib } in started {
+fn starts(started: &[Started]) -> String {
+    let mut text = "| started with | from | ready after | resident memory then | at most by then |\n|---|---|---|---|---|\n".to_owned();
+    for Started { agents, entries, snapshot, ready, resident_kib, resident_most_kib } in started {
+        let from = match snapshot {
+            _ if *entries == 0 => "nothing".to_owned(),
+            None => "every entry".to_owned(),
+            Some(through) => {
+                format!("a snapshot, {} entries since", figure(entries.saturating_sub(*through) as f64))
+            }
+        };
         text += &format!(
-            "| {} agents, {} entries | {:.2} s | {} MiB |\n",
+            "| {} agents, {} entries | {from} | {:.2} s | {} MiB | {} MiB |\n",
             figure(*agents as f64),
             figure(*entries as f64),
             ready.as_secs_f64(),
-            resident_kib / 1024
+            resident_kib / 1024,
+            resident_most_kib / 1024
         );
     }
     text + "\n"

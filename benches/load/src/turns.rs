@@ -109,14 +109,14 @@ pub(crate) struct Measured {
     pub(crate) rounds: Vec<Round>,
 }
 
-/// Runs `workload` against `keyward` and `floor` in turn, as often as it says.
+/// Runs the workload against `keyward` and `floor` in turn, as often as it says. Rounds before one that fails stay.
 pub(crate) async fn take_turns(
-    workload: Workload,
+    measured: &mut Measured,
     (keyward, floor): (&Server, &Server),
     operator: &Operator,
     askers: &[Asker],
-) -> Result<Measured, Failed> {
-    let mut rounds = Vec::with_capacity(workload.rounds);
+) -> Result<(), Failed> {
+    let workload = measured.workload;
     for number in 1..=workload.rounds {
         let round = Round {
             keyward: one_turn(workload, keyward, operator, askers).await?,
@@ -131,25 +131,25 @@ pub(crate) async fn take_turns(
             round.keyward.rate / round.floor.rate,
             if round.is_void() { "  void: the client was over 80 % busy" } else { "" }
         );
-        rounds.push(round);
+        measured.rounds.push(round);
     }
-    Ok(Measured { workload, rounds })
+    Ok(())
 }
 
-/// Runs `workload` against `keyward` alone, as often as it says: what the floor has nothing of.
+/// Runs the workload against `keyward` alone, as often as it says: what the floor has nothing of.
 pub(crate) async fn alone(
-    workload: Workload,
+    measured: &mut Alone,
     keyward: &Server,
     operator: &Operator,
     askers: &[Asker],
-) -> Result<Alone, Failed> {
-    let mut runs = Vec::with_capacity(workload.rounds);
+) -> Result<(), Failed> {
+    let workload = measured.workload;
     for number in 1..=workload.rounds {
         let run = one_turn(workload, keyward, operator, askers).await?;
         println!("{:<34} {number}/{}  keyward {run}", workload.title, workload.rounds);
-        runs.push(run);
+        measured.runs.push(run);
     }
-    Ok(Alone { workload, runs })
+    Ok(())
 }
 
 /// What came of a workload that Keyward ran alone.
