@@ -171,8 +171,17 @@ mod tests {
 
     #[test]
     fn canonical_names_pass_at_the_limit_and_not_beyond() {
-        assert!("a".repeat(63).parse::<AgentName>().is_ok());
-        assert!("a".repeat(64).parse::<AgentName>().is_err());
+        assert!("a".repeat(SEGMENT_BYTES_MAX).parse::<AgentName>().is_ok());
+        assert!("a".repeat(SEGMENT_BYTES_MAX + 1).parse::<AgentName>().is_err());
+        let long = |bytes: usize| {
+            let segments = vec!["a".repeat(SEGMENT_BYTES_MAX); 4].join("/");
+            format!("{}/{}", &segments[..NAME_BYTES_MAX - 2], "a".repeat(bytes - NAME_BYTES_MAX + 1))
+        };
+        assert!(long(NAME_BYTES_MAX).parse::<SecretName>().is_ok());
+        assert!(long(NAME_BYTES_MAX + 1).parse::<SecretName>().is_err());
+        let audience = |bytes: usize| format!("https://a/{}", "b".repeat(bytes - "https://a/".len()));
+        assert!(audience(AUDIENCE_BYTES_MAX).parse::<Audience>().is_ok());
+        assert!(audience(AUDIENCE_BYTES_MAX + 1).parse::<Audience>().is_err());
         let eight = ["a"; NAME_SEGMENTS_MAX].join("/");
         assert!(eight.parse::<SecretName>().is_ok());
         assert!(format!("{eight}/a").parse::<SecretName>().is_err());

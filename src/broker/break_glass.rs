@@ -11,6 +11,7 @@ use crate::base::code;
 use crate::base::limits::BREAK_GLASS_LIFE_S;
 use crate::base::{NameError, OperatorId, OperatorName};
 use crate::custody::{Order, OrderInVain, Orders, OrdersError, TakeAway};
+use crate::idempotency::{Once, Request};
 use crate::issuance::Certify;
 use crate::operators::{self, BREAK_GLASS, GlassBroken, OperatorCertificate};
 use crate::pki::{AuthorityCertificate, PublicKey, Serial};
@@ -29,15 +30,22 @@ pub enum TakenAway {
 
 impl HostDesk {
     /// Takes something away: at once when the broker serves, and otherwise before it serves again.
-    /// Repeating it does no harm.
+    /// Repeating it does no harm; what is named by `request` is done once while the broker serves.
     ///
     /// # Errors
     /// [`Failure`]; while the broker is sealed nobody knows whether there is such a thing to take away.
-    pub async fn take_away(&self, by: HostPrincipal, what: TakeAway) -> Result<TakenAway, Failure> {
+    pub async fn take_away(
+        &self,
+        by: HostPrincipal,
+        what: TakeAway,
+        request: Option<Request<'_>>,
+    ) -> Result<TakenAway, Failure> {
         let mut orders = self.orders().await;
         if let Some(core) = self.core() {
             drop(orders);
-            return core.take_away(&by.to_string(), &what).await.map(TakenAway::Done);
+            let by = by.to_string();
+            let once = request.map(|request| Once::of(&by, &request, &core.digests));
+            return core.take_away(&by, &what, once.as_ref()).await.map(TakenAway::Done);
         }
         tracing::warn!(%by, "an order waits until the broker is unsealed");
         orders.add(Order { at: self.now(), by: by.to_string(), what })?;
@@ -77,7 +85,7 @@ impl Core {
     /// ledger. Whoever is stopped in between does all of it again.
     pub(super) async fn carry_out(&self, orders: &mut Orders) -> Result<(), Failure> {
         for Order { at, by, what } in orders.waiting() {
-            match self.take_away(&format!("{by}, while sealed"), what).await {
+            match self.take_away(&format!("{by}, while sealed"), what, None).await {
                 Ok(Ended::Recorded(_)) => {}
                 // It would be forgotten with the next stop, and whoever ordered it has gone home.
                 Ok(Ended::InMemory) => return Err(Failure::new(code::LEDGER_FAILED)),
@@ -92,7 +100,7 @@ impl Core {
         Ok(orders.clear()?)
     }
 
-    async fn take_away(&self, by: &str, what: &TakeAway) -> Result<Ended, Failure> {
+    async fn take_away(&self, by: &str, what: &TakeAway, once: Option<&Once>) -> Result<Ended, Failure> {
         let how = match what {
             TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
             TakeAway::RevokeAgent(_)
@@ -101,7 +109,7 @@ impl Core {
             | TakeAway::RevokeToken(_)
             | TakeAway::RevokeOperator(_) => Revocation::Revoke,
         };
-        self.revoke(Word::Host(by), how, None, &|world: &World| found(world, what)).await
+        self.revoke(Word::Host(by), how, once, &|world: &World| found(world, what)).await
     }
 
     async fn break_glass(&self, by: HostPrincipal, key: &PublicKey) -> Result<Enrolled, Failure> {

@@ -341,3 +341,18 @@ impl AdminDesk {
         RequestId::mint(self.0.clock.now(), &*self.0.entropy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_use_case_decides_again_so_often_and_then_says_that_it_is_busy() {
+        let mut attempts = Attempts::default();
+        for _ in 0..CONFLICT_RETRIES_MAX {
+            assert!(attempts.next(Again::Retry).is_ok());
+        }
+        let failure = attempts.next(Again::Retry).unwrap_err();
+        assert_eq!(failure.code, crate::base::code::BUSY_CONFLICT);
+    }
+}

@@ -3,13 +3,13 @@ use std::collections::BTreeSet;
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
-use super::once::{done_before, remembering};
+use super::once::{done_before, remembering, told_once};
 use super::world::Effect;
 use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, OUTCOME_LIFE_S, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::crypto::sha256;
-use crate::idempotency::{Once, Outcome, Remembered};
+use crate::idempotency::{Once, Outcome};
 use crate::operators;
 use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{AgentInvited, AgentSpec, EnrolmentCode, Owned, keys};
@@ -73,11 +73,7 @@ impl AdminDesk {
                 let invitee = invitee(core, &world.registry, (&input, scope), uses, now);
                 (invitee, done_before(world, once, now), as_of)
             });
-            if let Some(Remembered { outcome: Outcome::Invited(code), .. }) = before? {
-                let why =
-                    format!("the code {code} was made by this request before, and its secret is not kept");
-                return Err(Failure::new(code::OUTCOME_SECRET).because(why).into());
-            }
+            told_once(before?.as_ref())?;
             let Invitee { id: agent_id, create } = invitee?;
             let code = core.enrolment_code(&core.settings.address, now);
             let id = code.id;

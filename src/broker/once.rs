@@ -1,7 +1,12 @@
-use super::desk::{AdminDesk, AgentDesk};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::authorise::while_allowed;
+use super::desk::{AdminDesk, AgentDesk, Core};
 use super::failure::Failure;
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
+use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{Timestamp, code};
 use crate::idempotency::{self, Lookup, Once, Outcome, Remembered, Request, keys};
 use crate::store::Change;
@@ -37,6 +42,31 @@ pub(super) fn done_before(
     }
 }
 
+/// Refuses to tell a code again that a request made before, if it did.
+pub(super) fn told_once(before: Option<&Remembered>) -> Result<(), Failure> {
+    let Some(Remembered { outcome: Outcome::Invited(code), .. }) = before else { return Ok(()) };
+    let why = format!("the code {code} was made by this request before, and its secret is not kept");
+    Err(Failure::new(code::OUTCOME_SECRET).because(why))
+}
+
+impl Core {
+    /// What the entry said that a request made before.
+    pub(super) fn said<T: DeserializeOwned>(&self, before: &Remembered) -> Result<T, Failure> {
+        let entries = self.store.entries(before.seq, 1)?;
+        let said = entries.first().and_then(|entry| serde_json::from_slice(&entry.event).ok());
+        said.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))
+    }
+
+    /// The generation that a request turned a key to before.
+    pub(super) fn turned_before(&self, before: &Remembered) -> Result<u32, Failure> {
+        #[derive(Deserialize)]
+        struct Event {
+            generation: u32,
+        }
+        Ok(self.said::<Event>(before)?.generation)
+    }
+}
+
 /// `change`, remembering for `life_s` seconds what the request of `once` did by it. It relies on the
 /// request not having come since the state as of `as_of` was read.
 pub(super) fn remembering(
@@ -48,4 +78,18 @@ pub(super) fn remembering(
     let Some(once) = once else { return change };
     let effect = idempotency::Effect::remember(once, life_s, outcome());
     change.effect(Effect::Idempotency(effect)).rely(keys::slot(once), as_of).advance(keys::slot(once))
+}
+
+/// Who asked for what the schedule does too, and what the request is known again by.
+pub(super) type Asker<'a> = (&'a OperatorPrincipal, Option<&'a Once>);
+
+pub(super) fn once_of(by: Option<Asker<'_>>) -> Option<&Once> {
+    by.and_then(|(_, once)| once)
+}
+
+/// `change` on the word of `by`, unless the schedule has it made.
+pub(super) fn asked_by(change: Change<Effect>, by: Option<Asker<'_>>, as_of: u64) -> Change<Effect> {
+    let Some((operator, once)) = by else { return change };
+    let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+    while_allowed(change, operator)
 }

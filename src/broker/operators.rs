@@ -1,13 +1,15 @@
 use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
+use super::once::{done_before, remembering, told_once};
 use super::page::{Page, Paged};
 use super::world::{Effect, World};
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::limits::CODE_LIFE_S;
+use crate::base::limits::{CODE_LIFE_S, OUTCOME_LIFE_S};
 use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
 use crate::crypto::sha256;
+use crate::idempotency::{Once, Outcome};
 use crate::operators::{
     self, Certificate, Operator, OperatorInvited, OperatorPlaced, OperatorRole, Operators, is_of_host, keys,
 };
@@ -116,13 +118,17 @@ impl AdminDesk {
         &self,
         by: &Authorised<PlaceOperators>,
         input: OperatorInviteInput,
+        once: Option<&Once>,
     ) -> Result<OperatorInvitation, Failure> {
         let core = &*self.0;
         let name = &input.name;
         deciding_again!(async {
             let now = core.clock.now();
-            let (invitee, as_of) =
-                core.store.read(|world, as_of| (core.operator_to_be(&world.operators, &input, now), as_of));
+            let (invitee, before, as_of) = core.store.read(|world, as_of| {
+                let invitee = core.operator_to_be(&world.operators, &input, now);
+                (invitee, done_before(world, once, now), as_of)
+            });
+            told_once(before?.as_ref())?;
             let Invitee { id: operator_id, role, scope, is_new } = invitee?;
             let code = core.enrolment_code(&core.settings.admin_address, now);
             let (id, expires_at) = (code.id, now.plus_s(CODE_LIFE_S));
@@ -145,7 +151,8 @@ impl AdminDesk {
             }
             let issue = operators::Effect::IssueCode { id, operator: name.clone(), hash, expires_at };
             let vouch = operators::Effect::Vouch { code: id, by: by.operator().id(), expires_at };
-            let change = change.effect(Effect::Operators(issue)).effect(Effect::Operators(vouch));
+            change = change.effect(Effect::Operators(issue)).effect(Effect::Operators(vouch));
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
             let change = while_allowed(change, by.operator());
             let receipt = core.store.commit(change, code).await?;
             let code = receipt.redeem().to_text();
@@ -163,16 +170,19 @@ impl AdminDesk {
         by: &Authorised<PlaceOperators>,
         name: &OperatorName,
         (role, scope): (OperatorRole, Scope),
+        once: Option<&Once>,
     ) -> Result<u64, Failure> {
         let core = &*self.0;
         deciding_again!(async {
-            let (id, as_of) = core.store.read(|world, as_of| {
-                let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
-                if role != OperatorRole::Admin || scope != Scope::Everything {
-                    somebody_else_administers(world, operator, core.clock.now())?;
-                }
-                Ok::<_, Failure>((operator.id, as_of))
-            })?;
+            let now = core.clock.now();
+            let (id, before, as_of) = core.store.read(|world, as_of| {
+                let id = placeable(world, name, (role, &scope), now);
+                (id, done_before(world, once, now), as_of)
+            });
+            if let Some(before) = before? {
+                return Ok(before.seq);
+            }
+            let id = id?;
             let event = OperatorPlaced {
                 by: by.operator().name(),
                 operator: name,
@@ -186,6 +196,7 @@ impl AdminDesk {
                 .rely(keys::admins(), as_of)
                 .advance(keys::operator(name))
                 .advance(keys::admins());
+            let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let change = while_allowed(change, by.operator());
             Ok(core.store.commit(change, ()).await?.seq())
         })
@@ -222,6 +233,20 @@ impl Core {
         let id = OperatorId::mint(now, &*self.entropy);
         Ok(Invitee { id, role, scope: Scope::of(input.owner.clone()), is_new: true })
     }
+}
+
+/// The operator called `name`, when it may have this place.
+fn placeable(
+    world: &World,
+    name: &OperatorName,
+    (role, scope): (OperatorRole, &Scope),
+    now: Timestamp,
+) -> Result<OperatorId, Failure> {
+    let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
+    if role != OperatorRole::Admin || *scope != Scope::Everything {
+        somebody_else_administers(world, operator, now)?;
+    }
+    Ok(operator.id)
 }
 
 /// The certificates of `operator` that count at `now`.

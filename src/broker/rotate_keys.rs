@@ -5,18 +5,20 @@ use super::authorise::while_allowed;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
+use super::once::{Asker, asked_by, done_before, once_of, remembering};
 use super::operators::counting;
 use super::signing_keys::{authority_key, token_key};
 use super::standing::InstanceStanding;
 use super::world::{Effect, World};
-use crate::authn::OperatorPrincipal;
 use crate::base::Timestamp;
 use crate::base::code;
 use crate::base::limits::{
-    BACKDATE_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S,
+    BACKDATE_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, OUTCOME_LIFE_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S,
+    TOKEN_LIFE_MAX_S,
 };
+use crate::idempotency::{Once, Outcome};
 use crate::issuance::Staged;
-use crate::keyring::{Family, KeyringError, Stage, StageError, Standing};
+use crate::keyring::{Family, Generations, KeyringError, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
 use crate::pki::{self, Authority, AuthorityStaged};
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
@@ -82,18 +84,25 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn prepare_authority(&self, by: &Authorised<RotateSigningKeys>) -> Result<(), Failure> {
+    pub async fn prepare_authority(
+        &self,
+        by: &Authorised<RotateSigningKeys>,
+        once: Option<&Once>,
+    ) -> Result<(), Failure> {
         let core = &*self.0;
         deciding_again!(async {
-            let (next, as_of) = core.store.read(|world, as_of| {
-                let generations = world.authority.generations();
-                let next = generations.following();
-                (generations.check(next, Stage::Prepared).map(|()| next), as_of)
+            let now = core.clock.now();
+            let (next, before, as_of) = core.store.read(|world, as_of| {
+                let next = following(world.authority.generations());
+                (next, done_before(world, once, now), as_of)
             });
+            if before?.is_some() {
+                return Ok(());
+            }
             let generation = next.map_err(|error| Again::Stop(not_so(error)))?;
             core.extend_keyring((Family::Authority, generation))?;
             let key = core.with_keyring(|keyring| authority_key(keyring, generation))?;
-            let (domain, now) = (&core.settings.trust_domain, core.clock.now());
+            let domain = &core.settings.trust_domain;
             let certificate = Authority::found(domain, &key, now, &*core.entropy);
             let certificate = certificate.map_err(|error| Again::Stop(broken(&error)))?;
             let authority = Authority::new(certificate.clone(), key);
@@ -110,6 +119,7 @@ impl AdminDesk {
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
             let staged = Staged { generation, stage: Stage::Prepared, key: Some(authority) };
+            let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let change = while_allowed(change, by.operator());
             core.issuer.stage_authority(core.store.commit(change, staged).await?);
             Ok(())
@@ -127,8 +137,9 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         (generation, stage): (u32, Stage),
         force: Force,
+        once: Option<&Once>,
     ) -> Result<(), Failure> {
-        self.0.stage_authority(Some(by.operator()), (generation, stage), force).await
+        self.0.stage_authority(Some((by.operator(), once)), (generation, stage), force).await
     }
 
     /// All generations of the token key, the oldest first.
@@ -142,8 +153,12 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn prepare_token_key(&self, by: &Authorised<RotateSigningKeys>) -> Result<(), Failure> {
-        self.0.prepare_token_key(Some(by.operator())).await
+    pub async fn prepare_token_key(
+        &self,
+        by: &Authorised<RotateSigningKeys>,
+        once: Option<&Once>,
+    ) -> Result<(), Failure> {
+        self.0.prepare_token_key(Some((by.operator(), once))).await
     }
 
     /// Brings a token key to `stage`.
@@ -153,10 +168,10 @@ impl AdminDesk {
     pub async fn stage_token_key(
         &self,
         by: &Authorised<RotateSigningKeys>,
-        generation: u32,
-        stage: Stage,
+        (generation, stage): (u32, Stage),
+        once: Option<&Once>,
     ) -> Result<(), Failure> {
-        self.0.stage_token_key(Some(by.operator()), generation, stage).await
+        self.0.stage_token_key(Some((by.operator(), once)), (generation, stage)).await
     }
 }
 
@@ -180,14 +195,14 @@ impl Core {
                 self.prepare_token_key(None).await?;
             }
             Some((next, prepared)) if now >= ends && now >= prepared.since.plus_s(TOKEN_KEY_LEAD_S) => {
-                self.stage_token_key(None, next, Stage::Active).await?;
+                self.stage_token_key(None, (next, Stage::Active)).await?;
             }
             None | Some(_) => {}
         }
         for (generation, standing) in generations.all() {
             let over = standing.since.plus_s(TOKEN_LIFE_MAX_S.saturating_add(LEEWAY_S));
             if standing.stage == Stage::Old && now >= over {
-                self.stage_token_key(None, generation, Stage::Revoked).await?;
+                self.stage_token_key(None, (generation, Stage::Revoked)).await?;
             }
         }
         Ok(())
@@ -213,15 +228,19 @@ impl Core {
 
     async fn stage_authority(
         &self,
-        by: Option<&OperatorPrincipal>,
+        by: Option<Asker<'_>>,
         (generation, stage): (u32, Stage),
         force: Force,
     ) -> Result<(), Failure> {
         deciding_again!(async {
             let now = self.clock.now();
-            let (checked, as_of) = self.store.read(|world, as_of| {
-                (checked(world, (generation, stage), force, now).map_err(Again::Stop), as_of)
+            let (checked, before, as_of) = self.store.read(|world, as_of| {
+                let checked = checked(world, (generation, stage), force, now);
+                (checked, done_before(world, once_of(by), now), as_of)
             });
+            if before?.is_some() {
+                return Ok(());
+            }
             let (pin, behind) = checked?;
             let event = staged(named(by), (generation, stage), pin, behind);
             let change = Change::new(&event)?
@@ -229,7 +248,7 @@ impl Core {
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
             let staged = Staged { generation, stage, key: None };
-            let change = by.into_iter().fold(change, while_allowed);
+            let change = asked_by(change, by, as_of);
             self.issuer.stage_authority(self.store.commit(change, staged).await?);
             Ok(())
         })?;
@@ -238,13 +257,15 @@ impl Core {
         Ok(())
     }
 
-    async fn prepare_token_key(&self, by: Option<&OperatorPrincipal>) -> Result<(), Failure> {
+    async fn prepare_token_key(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
         deciding_again!(async {
-            let (next, as_of) = self.store.read(|world, as_of| {
-                let generations = world.token_keys.generations();
-                let next = generations.following();
-                (generations.check(next, Stage::Prepared).map(|()| next), as_of)
+            let (next, before, as_of) = self.store.read(|world, as_of| {
+                let next = following(world.token_keys.generations());
+                (next, done_before(world, once_of(by), self.clock.now()), as_of)
             });
+            if before?.is_some() {
+                return Ok(());
+            }
             let generation = next.map_err(|error| Again::Stop(not_so(error)))?;
             self.extend_keyring((Family::Token, generation))?;
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
@@ -257,14 +278,17 @@ impl Core {
 
     async fn stage_token_key(
         &self,
-        by: Option<&OperatorPrincipal>,
-        generation: u32,
-        stage: Stage,
+        by: Option<Asker<'_>>,
+        (generation, stage): (u32, Stage),
     ) -> Result<(), Failure> {
         deciding_again!(async {
-            let (checked, as_of) = self
-                .store
-                .read(|world, as_of| (world.token_keys.generations().check(generation, stage), as_of));
+            let (checked, before, as_of) = self.store.read(|world, as_of| {
+                let checked = world.token_keys.generations().check(generation, stage);
+                (checked, done_before(world, once_of(by), self.clock.now()), as_of)
+            });
+            if before?.is_some() {
+                return Ok(());
+            }
             checked.map_err(|error| Again::Stop(not_so(error)))?;
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
             let change = token_key_change(by, (generation, stage), &key.jwk().kid, as_of)?;
@@ -296,13 +320,19 @@ impl Core {
     }
 }
 
-fn named(by: Option<&OperatorPrincipal>) -> &str {
-    by.map_or(SCHEDULE, |operator| operator.name().as_str())
+/// The next generation, when it may be prepared.
+fn following(generations: &Generations) -> Result<u32, StageError> {
+    let next = generations.following();
+    generations.check(next, Stage::Prepared).map(|()| next)
+}
+
+fn named(by: Option<Asker<'_>>) -> &str {
+    by.map_or(SCHEDULE, |(operator, _)| operator.name().as_str())
 }
 
 /// The change, on the word of `by`, or of the schedule.
 fn token_key_change(
-    by: Option<&OperatorPrincipal>,
+    by: Option<Asker<'_>>,
     (generation, stage): (u32, Stage),
     kid: &str,
     as_of: u64,
@@ -312,7 +342,7 @@ fn token_key_change(
         .effect(Effect::Token(token::Effect::Stage { generation, stage }))
         .rely(token::keys::token_keys(), as_of)
         .advance(token::keys::token_keys());
-    Ok(by.into_iter().fold(change, while_allowed))
+    Ok(asked_by(change, by, as_of))
 }
 
 fn staged(by: &str, (generation, stage): (u32, Stage), pin: String, behind: usize) -> AuthorityStaged<'_> {

@@ -1,13 +1,13 @@
 use std::sync::PoisonError;
 
-use super::authorise::while_allowed;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Core};
 use super::failure::Failure;
+use super::once::{Asker, asked_by, done_before, once_of};
 use super::signing_keys::checkpoint_key;
 use super::world::Effect;
-use crate::authn::OperatorPrincipal;
 use crate::custody::{self, CheckpointKeyTurned, keys};
+use crate::idempotency::Once;
 use crate::keyring::Family;
 use crate::policy::{Authorised, RotateSigningKeys};
 use crate::store::Change;
@@ -21,9 +21,13 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`]; what is done stays done, and the next turn goes on from there.
-    pub async fn turn_checkpoint_key(&self, by: &Authorised<RotateSigningKeys>) -> Result<u32, Failure> {
+    pub async fn turn_checkpoint_key(
+        &self,
+        by: &Authorised<RotateSigningKeys>,
+        once: Option<&Once>,
+    ) -> Result<u32, Failure> {
         let _turn = self.0.checkpoint_key_turn.lock().await;
-        let generation = self.0.next_checkpoint_key(Some(by.operator())).await?;
+        let generation = self.0.next_checkpoint_key(Some((by.operator(), once))).await?;
         self.0.shed_checkpoint_keys()?;
         Ok(generation)
     }
@@ -48,8 +52,14 @@ impl Core {
 
     /// The key in the keyring first, then the ledger's word, then it signs: a stop in between leaves a
     /// key that nobody knows of, which the next turn takes up.
-    async fn next_checkpoint_key(&self, by: Option<&OperatorPrincipal>) -> Result<u32, Failure> {
-        let (known, as_of) = self.store.read(|world, as_of| (world.custody.checkpoint_key(), as_of));
+    async fn next_checkpoint_key(&self, by: Option<Asker<'_>>) -> Result<u32, Failure> {
+        let now = self.clock.now();
+        let (known, before, as_of) = self.store.read(|world, as_of| {
+            (world.custody.checkpoint_key(), done_before(world, once_of(by), now), as_of)
+        });
+        if let Some(before) = before? {
+            return self.turned_before(&before);
+        }
         let generation = known.map_or(FIRST, |(generation, _)| generation).saturating_add(1);
         let next = {
             let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,13 +68,13 @@ impl Core {
             checkpoint_key(&keyring, generation, &self.settings.trust_domain)?
         };
         let announcement = self.notary.read().unwrap_or_else(PoisonError::into_inner).announce(&next);
-        let operator = by.map(OperatorPrincipal::name);
+        let operator = by.map(|(operator, _)| operator.name());
         let event = CheckpointKeyTurned { operator, generation, announcement: &announcement };
         let change = Change::new(&event)?
             .effect(Effect::Custody(custody::Effect::CheckpointKey(generation)))
             .rely(keys::checkpoint_key(), as_of)
             .advance(keys::checkpoint_key());
-        let change = by.into_iter().fold(change, while_allowed);
+        let change = asked_by(change, by, as_of);
         let next = self.store.commit(change, next).await?.redeem();
         *self.notary.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(generation)

@@ -1,13 +1,13 @@
 use std::sync::PoisonError;
 
-use super::authorise::while_allowed;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Core};
 use super::failure::Failure;
+use super::once::{Asker, asked_by, done_before, once_of};
 use super::world::{Effect, World};
-use crate::authn::OperatorPrincipal;
 use crate::base::limits::REWRAPPED_AT_ONCE_MAX;
 use crate::base::{SecretId, SecretName, code};
+use crate::idempotency::Once;
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::AppendError;
 use crate::policy::{Authorised, TurnValueKey};
@@ -34,8 +34,8 @@ pub fn value_key_is_there(store: &Store<World>, keyring: &Keyring) -> Result<(),
 pub struct Turned {
     /// The generation that wraps now.
     pub generation: u32,
-    /// Versions that were carried over.
-    pub carried_over: usize,
+    /// Versions that were carried over; not known any more when the request had been carried out before.
+    pub carried_over: Option<usize>,
 }
 
 /// A version, by name and by id.
@@ -47,8 +47,12 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`]; what is done stays done, and the next turn goes on from there.
-    pub async fn turn_value_key(&self, by: &Authorised<TurnValueKey>) -> Result<Turned, Failure> {
-        self.0.turn_value_key(Some(by.operator())).await
+    pub async fn turn_value_key(
+        &self,
+        by: &Authorised<TurnValueKey>,
+        once: Option<&Once>,
+    ) -> Result<Turned, Failure> {
+        self.0.turn_value_key(Some((by.operator(), once))).await
     }
 }
 
@@ -88,22 +92,26 @@ impl Core {
         Ok(())
     }
 
-    async fn turn_value_key(&self, by: Option<&OperatorPrincipal>) -> Result<Turned, Failure> {
+    async fn turn_value_key(&self, by: Option<Asker<'_>>) -> Result<Turned, Failure> {
         let _turn = self.value_key_turn.lock().await;
         self.finish_turn().await?;
+        let now = self.clock.now();
+        let (before, as_of) = self.store.read(|world, as_of| (done_before(world, once_of(by), now), as_of));
+        if let Some(before) = before? {
+            return Ok(Turned { generation: self.turned_before(&before)?, carried_over: None });
+        }
         let generation = self.new_value_key()?;
-        self.record_turn(generation, by).await?;
+        self.record_turn(generation, by, as_of).await?;
         let carried_over = self.finish_turn().await?;
-        Ok(Turned { generation, carried_over })
+        Ok(Turned { generation, carried_over: Some(carried_over) })
     }
 
-    async fn record_turn(&self, generation: u32, by: Option<&OperatorPrincipal>) -> Result<(), Failure> {
-        let event = ValueKeyTurned { operator: by.map(OperatorPrincipal::name), generation };
+    async fn record_turn(&self, generation: u32, by: Option<Asker<'_>>, as_of: u64) -> Result<(), Failure> {
+        let event = ValueKeyTurned { operator: by.map(|(operator, _)| operator.name()), generation };
         let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
         // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
         let change = change.advance(keys::value_key());
-        let change = if let Some(operator) = by { while_allowed(change, operator) } else { change };
-        self.store.commit(change, ()).await?.redeem();
+        self.store.commit(asked_by(change, by, as_of), ()).await?.redeem();
         Ok(())
     }
 
@@ -130,9 +138,10 @@ impl Core {
             }
             keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation
         };
-        if self.store.read(|world, _| world.secrets.turned()).map(|(wraps, _)| wraps) != Some(newest) {
+        let (wraps, as_of) = self.store.read(|world, as_of| (world.secrets.turned(), as_of));
+        if wraps.map(|(wraps, _)| wraps) != Some(newest) {
             // A stop came before its entry: nobody goes without having been told that it is relieved.
-            self.record_turn(newest, None).await?;
+            self.record_turn(newest, None, as_of).await?;
         }
         let mut carried_over = 0_usize;
         loop {

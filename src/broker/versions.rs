@@ -99,7 +99,7 @@ impl AdminDesk {
         const REVEALED: Kind = <SecretRevealed<'_> as crate::store::Event>::KIND;
         self.0.store.read(|world, _| within(world, by.operator().scope(), name).map(|_| ()))?;
         let head = self.0.store.head().seq;
-        let first = head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1);
+        let first = first_looked_at(head);
         let (mut readers, mut from): (Vec<Reader>, u64) = (Vec::new(), first);
         while from <= head {
             let entries = self.0.store.entries(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
@@ -154,6 +154,11 @@ impl AdminDesk {
             Ok(receipt.seq())
         })
     }
+}
+
+/// The first of the entries up to `head` that are looked at.
+const fn first_looked_at(head: u64) -> u64 {
+    head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1)
 }
 
 /// What the change of a version does, when it may be.
@@ -226,4 +231,15 @@ fn upstream(rotation: &Rotation) -> Option<Target> {
 pub(super) fn within<'a>(world: &'a World, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
     let found = world.secrets.named(name).filter(|secret| scope.covers(secret.owner.as_ref()));
     found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_entries_are_looked_at_for_readings() {
+        assert_eq!(first_looked_at(READINGS_LOOKED_AT_MAX), 1);
+        assert_eq!(first_looked_at(READINGS_LOOKED_AT_MAX + 1), 2);
+    }
 }

@@ -1,6 +1,6 @@
 /// What is wrong in a TOML text, without the value that the parser quotes.
 #[must_use]
-pub fn toml_message(error: &toml::de::Error) -> String {
+pub(super) fn toml_message(error: &toml::de::Error) -> String {
     without_values(error.message())
 }
 
@@ -27,7 +27,7 @@ pub fn without_values(message: &str) -> String {
 
 /// Line and column, from 1, of a byte offset; columns count characters.
 #[must_use]
-pub fn toml_place(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn toml_place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
     (before.matches('\n').count().saturating_add(1), column.saturating_add(1))

@@ -11,10 +11,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use fault::{toml_message, toml_place, without_values};
+pub use fault::without_values;
 pub use raw::ConfigError;
 pub use settings::{
     Certificates, Checkpoints, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
     Secrets, Server, Tokens, Upstream,
 };
-pub use source::{FAULTS_MAX, Fault, Place, SourceFile, fault};
+pub use source::{Fault, Faults, Place, SourceFile, fault};

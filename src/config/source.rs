@@ -1,7 +1,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::fault::toml_place;
+use super::fault::{toml_message, toml_place};
 
 /// A declaration file as it came.
 #[derive(Clone, Debug)]
@@ -26,7 +27,63 @@ pub struct Fault {
 }
 
 /// Most faults that are told at once: enough to see what is wrong, few enough to find their places.
-pub const FAULTS_MAX: usize = 50;
+const FAULTS_MAX: usize = 50;
+
+/// The faults of some files, as they are found.
+#[derive(Debug)]
+pub struct Faults<'a> {
+    files: &'a [SourceFile],
+    found: Vec<Fault>,
+}
+
+impl<'a> Faults<'a> {
+    /// None so far.
+    #[must_use]
+    pub const fn of(files: &'a [SourceFile]) -> Self {
+        Self { files, found: Vec::new() }
+    }
+
+    /// What each file says, by its number; one that is no such TOML is a fault.
+    pub fn read<R: DeserializeOwned>(&mut self) -> Vec<(usize, R)> {
+        let mut all = Vec::new();
+        for (file, source) in self.files.iter().enumerate() {
+            match toml::from_str(&source.text) {
+                Ok(raw) => all.push((file, raw)),
+                Err(error) => {
+                    let offset = error.span().map_or(0, |span| span.start);
+                    self.tell(Place { file, offset }, toml_message(&error));
+                }
+            }
+        }
+        all
+    }
+
+    /// There is one at `place`.
+    pub fn tell(&mut self, place: Place, message: impl Into<String>) {
+        self.add(fault(self.files, place, message.into()));
+    }
+
+    /// There is this one.
+    pub fn add(&mut self, fault: Fault) {
+        if self.found.len() < FAULTS_MAX {
+            self.found.push(fault);
+        }
+    }
+
+    /// How many are told so far.
+    #[must_use]
+    pub const fn told(&self) -> usize {
+        self.found.len()
+    }
+
+    /// `whole`, when there is none.
+    ///
+    /// # Errors
+    /// All that are told.
+    pub fn or<T>(self, whole: T) -> Result<T, Vec<Fault>> {
+        if self.found.is_empty() { Ok(whole) } else { Err(self.found) }
+    }
+}
 
 /// Where something was declared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::base::limits::{CERTIFICATE_LIFE_MAX_S, RENEWAL_GRACE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
 
 const LEAST: &str = "trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n";
 
@@ -142,6 +143,19 @@ fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
     refuse("trust_domain = \"a\"\n[root_key]\ncredential = \"../CNRY\"\n", 3, 14, "plain");
     refuse(&format!("data_dir = \"CNRY\"\n{LEAST}"), 1, 12, "absolute");
     refuse("trust_domain = \"a\"\n", 1, 1, "root_key");
+}
+
+#[test]
+fn lives_are_bounded_by_the_limits_of_the_house() {
+    for (table, key, least, most) in [
+        ("certificates", "agent_life_s", 300, CERTIFICATE_LIFE_MAX_S),
+        ("certificates", "renewal_grace_s", 0, RENEWAL_GRACE_MAX_S),
+        ("tokens", "life_s", TOKEN_LIFE_MIN_S, TOKEN_LIFE_MAX_S),
+    ] {
+        let with = |value: i64| parse(&format!("{LEAST}[{table}]\n{key} = {value}\n"));
+        assert!(with(least).is_ok() && with(most).is_ok(), "{key}");
+        assert!(with(least - 1).is_err() && with(most + 1).is_err(), "{key}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::front::Front;
 use super::guard::{Operator, operator};
-use super::input::{self, JSON, Wanted, body, id, json, name, parse_json};
+use super::input::{self, Wanted, id, json, name};
 use super::listener::Peer;
 use super::openapi::openapi;
 use super::operators;
@@ -181,9 +181,8 @@ async fn apply(
     operator: Operator<Declare>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let body = body(request, JSON, DECLARATION_BYTES_MAX).await?;
-    let once = operator.once(&desk, body.expose());
-    let (files, unnamed) = parse_json::<DeclareBody>(&body)?.parts()?;
+    let (body, once) = operator.json::<DeclareBody>(&desk, request, DECLARATION_BYTES_MAX).await?;
+    let (files, unnamed) = body.parts()?;
     let applied = desk.apply(&operator.authorised, &files, unnamed, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &AppliedAnswer::from(applied)))
 }
@@ -229,9 +228,7 @@ async fn invite(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let agent: AgentName = name(&agent)?;
-    let body = body(request, JSON, BODY_BYTES_MAX).await?;
-    let once = operator.once(&desk, body.expose());
-    let body: InviteBody = parse_json(&body)?;
+    let (body, once) = operator.json::<InviteBody>(&desk, request, BODY_BYTES_MAX).await?;
     let input = InviteInput {
         agent,
         roles: body.roles.iter().map(|role| name(role)).collect::<Result<_, _>>()?,

@@ -13,7 +13,7 @@ use super::discovery::pointed_to;
 use super::input::LISTS;
 use super::listener::Peer;
 use super::problem::{Form, Problem};
-use super::repeat::{IDEMPOTENCY_KEY, may_be_named, put_on_route};
+use super::repeat::{IDEMPOTENCY_KEY, put_on_route};
 use super::routes::Route;
 use crate::base::code;
 use crate::base::limits::{
@@ -117,9 +117,7 @@ impl Edge {
         let path = request.uri().path();
         let form = if path.starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
-        let place = acceptable(request)
-            .and_then(|()| may_be_named(request.method(), called.route, request.headers()))
-            .map(|()| self.taken_on(request));
+        let place = acceptable(request).map(|()| self.taken_on(request));
         (Passing { id: (self.name)(), called, form, is_of_resource }, place)
     }
 

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
 use axum::http::request::Parts;
 use axum::routing::{MethodRouter, get, post, put};
+use serde::de::DeserializeOwned;
 
-use super::input::Certified;
+use super::input::{Certified, JSON, body, parse_json};
 use super::problem::Problem;
 use super::repeat::Repeat;
 use super::routes::{Caller, Route, route};
@@ -26,6 +27,20 @@ impl<R> Operator<R> {
     /// What its request, with this body, is known again by, when it named itself.
     pub(super) fn once(&self, desk: &AdminDesk, body: &[u8]) -> Option<Once> {
         self.repeat.request(body).map(|request| desk.once(self.authorised.operator(), &request))
+    }
+}
+
+impl<R> Operator<R> {
+    /// The JSON of its request, and what the request is known again by, when it named itself.
+    pub(super) async fn json<T: DeserializeOwned>(
+        &self,
+        desk: &AdminDesk,
+        request: Request,
+        bytes_max: usize,
+    ) -> Result<(T, Option<Once>), Problem> {
+        let body = body(request, JSON, bytes_max).await?;
+        let once = self.once(desk, body.expose());
+        Ok((parse_json(&body)?, once))
     }
 }
 

@@ -16,6 +16,7 @@ use super::front::Front;
 use super::host_listener::HostPeer;
 use super::input::{id, json, name, serial};
 use super::problem::Problem;
+use super::repeat::Repeat;
 use super::routes::{Caller, Route, Table, build, route};
 use crate::authn::HostPrincipal;
 use crate::base::limits::UNSEAL_BYTES_MAX;
@@ -62,25 +63,25 @@ fn takes_away(
     path: &'static str,
     what: fn(&str) -> Result<TakeAway, Problem>,
 ) -> (Route, MethodRouter<HostDesk>) {
-    host(
-        "POST",
-        path,
-        async move |State(desk): State<HostDesk>, Host(by): Host, Path(named): Path<String>| {
-            let taken = desk.take_away(by, what(&named)?).await?;
-            Ok::<_, Problem>(answer(StatusCode::OK, &TakenAwayAnswer::from(taken)))
-        },
-    )
+    host("POST", path, async move |State(desk): State<HostDesk>, host: Host, Path(named): Path<String>| {
+        let taken = desk.take_away(host.by, what(&named)?, host.repeat.request(&[])).await?;
+        Ok::<_, Problem>(answer(StatusCode::OK, &TakenAwayAnswer::from(taken)))
+    })
 }
 
 /// Whoever is at the other end of the socket. The only way for a handler to have one.
-struct Host(HostPrincipal);
+struct Host {
+    by: HostPrincipal,
+    repeat: Repeat,
+}
 
 impl FromRequestParts<HostDesk> for Host {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &HostDesk) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<HostPeer>().ok_or_else(|| Problem::new(code::NOT_FROM_HOST))?;
-        Ok(Self(desk.identify(peer.uid)?))
+        let by = desk.identify(peer.uid)?;
+        Ok(Self { by, repeat: Repeat::of(parts)? })
     }
 }
 
@@ -116,11 +117,11 @@ impl From<HostStanding> for StateAnswer {
     }
 }
 
-async fn state(State(desk): State<HostDesk>, Host(by): Host) -> Response<Body> {
+async fn state(State(desk): State<HostDesk>, Host { by, .. }: Host) -> Response<Body> {
     answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await))
 }
 
-async fn seal(State(desk): State<HostDesk>, Host(by): Host) -> Response<Body> {
+async fn seal(State(desk): State<HostDesk>, Host { by, .. }: Host) -> Response<Body> {
     desk.seal(by).await;
     answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await))
 }
@@ -162,7 +163,7 @@ fn bytes(mut text: zeroize::Zeroizing<String>) -> Sensitive<Vec<u8>> {
 
 async fn unseal(
     State(desk): State<HostDesk>,
-    Host(by): Host,
+    Host { by, .. }: Host,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let key = json::<UnsealBody>(request, UNSEAL_BYTES_MAX).await?.slot_key()?;
@@ -194,7 +195,7 @@ impl From<TakenAway> for TakenAwayAnswer {
 
 async fn break_glass(
     State(desk): State<HostDesk>,
-    Host(by): Host,
+    Host { by, .. }: Host,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let (authorities, certified) = desk.break_glass(by, &request_in(request).await?).await?;

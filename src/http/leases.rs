@@ -73,14 +73,12 @@ async fn lend(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let body = body(request, JSON, BODY_BYTES_MAX).await?;
+    let once = agent.once(&desk, body.expose());
     let asked: LeaseBody = parse_json(&body)?;
-    // The same login once more is what a repeated request gets; a fresh one each time cannot be that.
-    if asked.fresh && agent.once(&desk, body.expose()).is_some() {
-        return Err(Problem::new(code::IDEMPOTENCY_KEY_NOT_TAKEN));
-    }
     let freshness = if asked.fresh { Freshness::Fresh } else { Freshness::Any };
     let input = LeaseInput { capability: name(&asked.capability)?, life_s: asked.life_s, freshness };
-    let Leased { login, host, port, database, ca, reused } = desk.lease(&agent.certificate, &input).await?;
+    let Leased { login, host, port, database, ca, reused } =
+        desk.lease(&agent.certificate, &input, once.as_ref()).await?;
     let password = std::str::from_utf8(login.password.expose());
     Ok(answer(
         StatusCode::OK,
@@ -317,9 +315,7 @@ async fn end(
     operator: Operator<EndLeases>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let body = body(request, JSON, BODY_BYTES_MAX).await?;
-    let once = operator.once(&desk, body.expose());
-    let chosen = parse_json::<EndBody>(&body)?.chosen()?;
-    let ended = desk.end_leases(&operator.authorised, &chosen, once.as_ref()).await?;
+    let (asked, once) = operator.json::<EndBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let ended = desk.end_leases(&operator.authorised, &asked.chosen()?, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &EndAnswer { seq: ended.seq, leases: ended.count }))
 }

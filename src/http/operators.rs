@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::admins::{ChangedAnswer, EndedAnswer};
 use super::answers::{PageAnswer, answer};
 use super::guard::{Operator, operator};
-use super::input::{Wanted, json, name};
+use super::input::{Wanted, name};
 use super::problem::Problem;
 use super::routes::Table;
 use crate::base::code;
@@ -102,11 +102,11 @@ async fn invite(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let invited: OperatorName = name(&invited)?;
-    let body: InviteBody = json(request, BODY_BYTES_MAX).await?;
+    let (body, once) = operator.json::<InviteBody>(&desk, request, BODY_BYTES_MAX).await?;
     let role = body.role.as_deref().map(role).transpose()?;
     let owner = body.owner.as_deref().map(name).transpose()?;
     let input = OperatorInviteInput { name: invited, role, owner };
-    let invitation = desk.invite_operator(&operator.authorised, input).await?;
+    let invitation = desk.invite_operator(&operator.authorised, input, once.as_ref()).await?;
     let answered = InviteAnswer {
         operator: invitation.operator.to_string(),
         code: invitation.code.expose(),
@@ -132,10 +132,10 @@ async fn place(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let placed: OperatorName = name(&placed)?;
-    let body: PlaceBody = json(request, BODY_BYTES_MAX).await?;
+    let (body, once) = operator.json::<PlaceBody>(&desk, request, BODY_BYTES_MAX).await?;
     let owner: Option<OwnerName> = body.owner.as_deref().map(name).transpose()?;
     let place = (role(&body.role)?, Scope::of(owner));
-    let seq = desk.place_operator(&operator.authorised, &placed, place).await?;
+    let seq = desk.place_operator(&operator.authorised, &placed, place, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }
 

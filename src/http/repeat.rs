@@ -1,5 +1,5 @@
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{HeaderName, header};
 
 use super::edge::{OWNER, SENSITIVITY};
 use super::problem::Problem;
@@ -11,8 +11,9 @@ use crate::idempotency::Request;
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The routes that carry a request with a key out once.
-pub const ONCE_ROUTES: [(&str, &str); 17] = [
+pub const ONCE_ROUTES: [(&str, &str); 29] = [
     ("POST", "/oauth/token"),
+    ("POST", "/v1/leases"),
     ("POST", "/v1/apply"),
     ("POST", "/v1/agents/{name}/invitations"),
     ("POST", "/v1/agents/{name}/revoke"),
@@ -21,26 +22,40 @@ pub const ONCE_ROUTES: [(&str, &str); 17] = [
     ("POST", "/v1/instances/{id}/revoke"),
     ("POST", "/v1/certificates/{serial}/revoke"),
     ("POST", "/v1/tokens/{id}/revoke"),
+    ("POST", "/v1/operators/{name}/invitations"),
+    ("PUT", "/v1/operators/{name}/role"),
     ("POST", "/v1/operators/{name}/revoke"),
     ("POST", "/v1/operators/{name}/suspend"),
     ("POST", "/v1/operators/{name}/resume"),
     ("PUT", "/v1/secrets/{*name}"),
-    ("POST", "/v1/rotations/{*name}"),
     ("POST", "/v1/secret-versions/{*name}"),
+    ("POST", "/v1/value-key/turn"),
+    ("POST", "/v1/rotations/{*name}"),
     ("POST", "/v1/secret-sensitivity/{*name}"),
     ("POST", "/v1/lease-endings"),
+    ("POST", "/v1/authorities"),
+    ("POST", "/v1/authorities/{generation}/activate"),
+    ("POST", "/v1/authorities/{generation}/taint"),
+    ("POST", "/v1/authorities/{generation}/revoke"),
+    ("POST", "/v1/token-keys"),
+    ("POST", "/v1/token-keys/{generation}/activate"),
+    ("POST", "/v1/token-keys/{generation}/revoke"),
+    ("POST", "/v1/checkpoint-key/turn"),
 ];
 
 /// The routes on which a request can be repeated by its nature: a key adds nothing, and does no harm.
-pub const SAFE_ROUTES: [(&str, &str); 8] = [
+/// Every other one that changes something is in [`ONCE_ROUTES`].
+pub const SAFE_ROUTES: [(&str, &str); 10] = [
     ("POST", "/v1/enrol"),
     ("POST", "/v1/renew"),
     ("POST", "/oauth/revoke"),
     ("POST", "/oauth/introspect"),
     ("POST", "/v1/plan"),
-    ("POST", "/v1/leases"),
     ("POST", "/v1/leases/{id}/renew"),
     ("POST", "/v1/leases/{id}/give-up"),
+    ("POST", "/v1/seal"),
+    ("POST", "/v1/unseal"),
+    ("POST", "/v1/break-glass"),
 ];
 
 /// Which line of the route table a request that names itself is on, as the table has it.
@@ -87,16 +102,4 @@ impl Repeat {
         let Named { key, route, target } = self.0.as_deref()?;
         Some(Request { key, route, target, body })
     }
-}
-
-/// Whether a request with these headers may name itself on this route.
-pub(super) fn may_be_named(method: &Method, route: &str, headers: &HeaderMap) -> Result<(), Problem> {
-    let is_taken = || {
-        let mut routes = ONCE_ROUTES.iter().chain(&SAFE_ROUTES);
-        method.is_safe() || routes.any(|taken| *taken == (method.as_str(), route))
-    };
-    if headers.contains_key(IDEMPOTENCY_KEY) && !is_taken() {
-        return Err(Problem::new(code::IDEMPOTENCY_KEY_NOT_TAKEN));
-    }
-    Ok(())
 }

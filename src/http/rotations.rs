@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{Items, PageAnswer, answer};
 use super::guard::{Operator, operator};
-use super::input::{JSON, Wanted, body, name, parse_json};
+use super::input::{Wanted, name};
 use super::problem::Problem;
 use super::routes::Table;
 use crate::base::limits::BODY_BYTES_MAX;
@@ -181,9 +181,8 @@ async fn act(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    let body = body(request, JSON, BODY_BYTES_MAX).await?;
-    let once = operator.once(&desk, body.expose());
-    let steer = match parse_json::<ActBody>(&body)?.action {
+    let (ActBody { action }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
+    let steer = match action {
         Action::Rotate => {
             let rotating = desk.rotate(&operator.authorised, &secret, once.as_ref()).await?;
             let (rotation, begun) = (Some(rotating.id.to_string()), Some(rotating.begun));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::{PageAnswer, SecretAnswer, answer};
 use super::edge::{OWNER, SENSITIVITY};
 use super::guard::{Operator, operator};
-use super::input::{BYTES, JSON, Wanted, body, name, parse_json};
+use super::input::{BYTES, Wanted, body, name};
 use super::problem::Problem;
 use super::rotations::ConsumerAnswer;
 use super::routes::Table;
@@ -191,9 +191,7 @@ async fn change_version(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    let body = body(request, JSON, BODY_BYTES_MAX).await?;
-    let once = operator.once(&desk, body.expose());
-    let VersionBody { action, version } = parse_json(&body)?;
+    let (VersionBody { action, version }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
     let act = match action {
         Action::RollBack => VersionAct::RollBack,
         Action::Destroy => VersionAct::Destroy,
@@ -230,9 +228,7 @@ async fn classify(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    let body = body(request, JSON, BODY_BYTES_MAX).await?;
-    let once = operator.once(&desk, body.expose());
-    let SensitivityBody { sensitivity } = parse_json(&body)?;
+    let (SensitivityBody { sensitivity }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
     let Classified { seq, cut_off } =
         desk.classify(&operator.authorised, (&secret, sensitivity), once.as_ref()).await?;
     let cut_off = cut_off.iter().map(ToString::to_string).collect();
@@ -242,14 +238,16 @@ async fn classify(
 #[derive(JsonSchema, Serialize)]
 pub(super) struct TurnedAnswer {
     generation: u32,
-    carried_over: usize,
+    /// How many versions were carried over; not said when the request had been carried out before.
+    carried_over: Option<usize>,
 }
 
 async fn turn_value_key(
     State(desk): State<AdminDesk>,
     operator: Operator<TurnValueKey>,
 ) -> Result<Response<Body>, Problem> {
-    let turned = desk.turn_value_key(&operator.authorised).await?;
+    let once = operator.once(&desk, &[]);
+    let turned = desk.turn_value_key(&operator.authorised, once.as_ref()).await?;
     let answered = TurnedAnswer { generation: turned.generation, carried_over: turned.carried_over };
     Ok(answer(StatusCode::OK, &answered))
 }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{Items, answer};
 use super::guard::{Operator, operator};
-use super::input::json;
 use super::problem::Problem;
 use super::routes::Table;
 use crate::base::code;
@@ -84,7 +83,8 @@ async fn prepare_authority(
     State(desk): State<AdminDesk>,
     operator: Operator<RotateSigningKeys>,
 ) -> Result<Response<Body>, Problem> {
-    desk.prepare_authority(&operator.authorised).await?;
+    let once = operator.once(&desk, &[]);
+    desk.prepare_authority(&operator.authorised, once.as_ref()).await?;
     Ok(authorities(State(desk), operator).await)
 }
 
@@ -103,9 +103,9 @@ async fn stage_authority(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let to = (number(&generation)?, stage);
-    let body: StageBody = json(request, BODY_BYTES_MAX).await?;
+    let (body, once) = operator.json::<StageBody>(&desk, request, BODY_BYTES_MAX).await?;
     let force = if body.force { Force::Yes } else { Force::No };
-    desk.stage_authority(&operator.authorised, to, force).await?;
+    desk.stage_authority(&operator.authorised, to, force, once.as_ref()).await?;
     Ok(authorities(State(desk), operator).await)
 }
 
@@ -122,7 +122,8 @@ async fn prepare_token_key(
     State(desk): State<AdminDesk>,
     operator: Operator<RotateSigningKeys>,
 ) -> Result<Response<Body>, Problem> {
-    desk.prepare_token_key(&operator.authorised).await?;
+    let once = operator.once(&desk, &[]);
+    desk.prepare_token_key(&operator.authorised, once.as_ref()).await?;
     Ok(token_keys(State(desk), operator).await)
 }
 
@@ -132,7 +133,8 @@ async fn stage_token_key(
     operator: Operator<RotateSigningKeys>,
     Path(generation): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    desk.stage_token_key(&operator.authorised, number(&generation)?, stage).await?;
+    let (to, once) = ((number(&generation)?, stage), operator.once(&desk, &[]));
+    desk.stage_token_key(&operator.authorised, to, once.as_ref()).await?;
     Ok(token_keys(State(desk), operator).await)
 }
 
@@ -145,7 +147,8 @@ async fn turn_checkpoint_key(
     State(desk): State<AdminDesk>,
     operator: Operator<RotateSigningKeys>,
 ) -> Result<Response<Body>, Problem> {
-    let generation = desk.turn_checkpoint_key(&operator.authorised).await?;
+    let once = operator.once(&desk, &[]);
+    let generation = desk.turn_checkpoint_key(&operator.authorised, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &CheckpointKeyAnswer { generation }))
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::once::Once;
 use crate::base::limits::{OUTCOMES_MAX, OUTCOMES_PER_CALLER_MAX};
-use crate::base::{Audience, CapabilityName, CodeId, DecisionId, Timestamp, TokenId};
+use crate::base::{Audience, CapabilityName, CodeId, DecisionId, LeaseId, Timestamp, TokenId};
 use crate::crypto::Digest;
 use crate::store::At;
 
@@ -19,6 +19,8 @@ pub enum Outcome {
     Invited(CodeId),
     /// It minted this token.
     Minted(MintedBefore),
+    /// It handed this login out.
+    Lent(LeaseId),
 }
 
 /// A token that was minted: what its claims are made of, besides its holder's certificate.
@@ -174,10 +176,12 @@ pub mod keys {
 mod tests {
     use super::*;
     use crate::base::Sensitive;
+    use crate::base::limits::OUTCOME_LIFE_S;
     use crate::crypto::MacKey;
     use crate::idempotency::Request;
 
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+    const LIFE_S: i64 = OUTCOME_LIFE_S as i64;
 
     fn once(caller: &str, key: &str, body: &[u8]) -> Once {
         let request = Request { key, route: "POST /v1/apply", target: "/v1/apply", body };
@@ -185,7 +189,7 @@ mod tests {
     }
 
     fn remember(outcomes: &mut Outcomes, seq: u64, once: &Once) {
-        outcomes.apply(At { seq, time: NOW }, &Effect::remember(once, 60, Outcome::Recorded));
+        outcomes.apply(At { seq, time: NOW }, &Effect::remember(once, OUTCOME_LIFE_S, Outcome::Recorded));
     }
 
     fn is_known(outcomes: &Outcomes, once: &Once, now: Timestamp) -> bool {
@@ -199,11 +203,11 @@ mod tests {
         assert_eq!(outcomes.look_up(&mine, NOW), Lookup::New);
         remember(&mut outcomes, 5, &mine);
         let same = Remembered { seq: 5, time: NOW, outcome: Outcome::Recorded };
-        assert_eq!(outcomes.look_up(&mine, NOW.plus_s(59)), Lookup::Same(same));
+        assert_eq!(outcomes.look_up(&mine, NOW.plus_s(LIFE_S - 1)), Lookup::Same(same));
         assert_eq!(outcomes.look_up(&once("a", "k", b"other"), NOW), Lookup::Different);
         assert_eq!(outcomes.look_up(&once("b", "k", b"body"), NOW), Lookup::New, "another caller");
         assert_eq!(outcomes.look_up(&once("a", "k2", b"body"), NOW), Lookup::New, "another key");
-        assert_eq!(outcomes.look_up(&mine, NOW.plus_s(60)), Lookup::New, "its time is over");
+        assert_eq!(outcomes.look_up(&mine, NOW.plus_s(LIFE_S)), Lookup::New, "its time is over");
     }
 
     #[test]
@@ -234,7 +238,7 @@ mod tests {
         assert!(!is_known(&outcomes, &nth(0), NOW), "one beyond it");
         assert!(is_known(&outcomes, &nth(1), NOW));
         outcomes.apply(
-            At { seq: 1 << 40, time: NOW.plus_s(60) },
+            At { seq: 1 << 40, time: NOW.plus_s(LIFE_S) },
             &Effect::remember(&nth(0), 60, Outcome::Recorded),
         );
         assert_eq!((outcomes.slots.len(), outcomes.by_caller.len()), (1, 1), "what is over goes");

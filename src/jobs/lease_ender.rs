@@ -90,9 +90,7 @@ impl LeaseEnder {
         }
         for (lease, place) in self.core.leases_due() {
             let mut busy = self.busy();
-            let here = busy.values().filter(|other| **other == place).count();
-            let has_room = busy.len() < LEASES_ENDED_AT_ONCE_MAX && here < LEASES_ENDED_PER_PLACE_MAX;
-            if !has_room || busy.contains_key(&lease) {
+            if !has_room(&busy, &place) || busy.contains_key(&lease) {
                 continue;
             }
             busy.insert(lease, place);
@@ -128,6 +126,12 @@ impl LeaseEnder {
     }
 }
 
+/// Whether one more may be ended at `place` while these are.
+fn has_room(busy: &BTreeMap<LeaseId, String>, place: &str) -> bool {
+    let here = busy.values().filter(|other| *other == place).count();
+    busy.len() < LEASES_ENDED_AT_ONCE_MAX && here < LEASES_ENDED_PER_PLACE_MAX
+}
+
 /// Gives the lease free again, also when its task panics.
 struct Free {
     ender: Arc<LeaseEnder>,
@@ -137,5 +141,26 @@ struct Free {
 impl Drop for Free {
     fn drop(&mut self) {
         self.ender.busy().remove(&self.lease);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SystemEntropy, Timestamp};
+
+    fn busy(places: impl Iterator<Item = usize>) -> BTreeMap<LeaseId, String> {
+        let lease = || LeaseId::mint(Timestamp::from_s(1_800_000_000), &SystemEntropy);
+        places.map(|place| (lease(), place.to_string())).collect()
+    }
+
+    #[test]
+    fn so_many_are_ended_at_one_place_and_so_many_in_all() {
+        let here = |count: usize| busy(std::iter::repeat_n(7, count));
+        assert!(has_room(&here(LEASES_ENDED_PER_PLACE_MAX - 1), "7"));
+        assert!(!has_room(&here(LEASES_ENDED_PER_PLACE_MAX), "7"));
+        assert!(has_room(&here(LEASES_ENDED_PER_PLACE_MAX), "8"), "it holds up no other place");
+        assert!(has_room(&busy(0..LEASES_ENDED_AT_ONCE_MAX - 1), "elsewhere"));
+        assert!(!has_room(&busy(0..LEASES_ENDED_AT_ONCE_MAX), "elsewhere"));
     }
 }

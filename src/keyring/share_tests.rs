@@ -130,10 +130,13 @@ fn a_share_that_was_made_up_is_named() {
 #[test]
 fn a_key_is_split_within_bounds_and_not_beyond() {
     let max = SHARES_MAX;
-    for (threshold, of) in [(2, 2), (2, max), (max, max), (3, 5)] {
+    let min = THRESHOLD_MIN;
+    for (threshold, of) in [(min, min), (min, max), (max, max), (3, 5)] {
         assert!(Split::new(threshold, of).is_ok(), "{threshold} of {of}");
     }
-    for (threshold, of) in [(0, 0), (0, 2), (1, 1), (1, 3), (3, 2), (2, max + 1), (max + 1, max + 1)] {
+    for (threshold, of) in
+        [(0, 0), (0, 2), (min - 1, 1), (min - 1, 3), (3, 2), (2, max + 1), (max + 1, max + 1)]
+    {
         assert_eq!(Split::new(threshold, of), Err(ShareError::Bounds), "{threshold} of {of}");
     }
     assert_eq!(dealt(max, max).len(), usize::from(max));

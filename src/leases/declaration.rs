@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use crate::base::CapabilityName;
 use crate::base::limits::{LEASES_PER_AGENT, LEASES_PER_AGENT_MAX};
-use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault, toml_message};
+use crate::config::{Fault, Faults, Place, SourceFile};
 
 /// One `[[lease]]` as it was read; what its upstream says is judged by whoever knows the drivers.
 #[derive(Clone, Debug)]
@@ -39,50 +39,37 @@ struct RawLease {
 /// # Errors
 /// Every [`Fault`] that was found.
 pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<CapabilityName, Asked>, Vec<Fault>> {
-    let mut reader = Reader { files, asked: BTreeMap::new(), faults: Vec::new() };
-    for (file, source) in files.iter().enumerate() {
-        match toml::from_str::<RawFile>(&source.text) {
-            Ok(raw) => raw.lease.iter().for_each(|raw| reader.lease(file, raw)),
-            Err(error) => {
-                let offset = error.span().map_or(0, |span| span.start);
-                reader.fault(Place { file, offset }, toml_message(&error));
-            }
-        }
+    let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files) };
+    for (file, RawFile { lease }) in reader.faults.read() {
+        lease.iter().for_each(|raw| reader.lease(file, raw));
     }
-    if reader.faults.is_empty() { Ok(reader.asked) } else { Err(reader.faults) }
+    reader.faults.or(reader.asked)
 }
 
 struct Reader<'a> {
-    files: &'a [SourceFile],
     asked: BTreeMap<CapabilityName, Asked>,
-    faults: Vec<Fault>,
+    faults: Faults<'a>,
 }
 
 impl Reader<'_> {
-    fn fault(&mut self, place: Place, message: String) {
-        if self.faults.len() < FAULTS_MAX {
-            self.faults.push(fault(self.files, place, message));
-        }
-    }
-
     fn lease(&mut self, file: usize, spanned: &Spanned<RawLease>) {
         let raw = spanned.get_ref();
         let at = |offset: usize| Place { file, offset };
         let per_agent = raw.per_agent.as_ref().map_or(LEASES_PER_AGENT, |count| *count.get_ref());
         if !(1..=LEASES_PER_AGENT_MAX).contains(&per_agent) {
             let offset = raw.per_agent.as_ref().map_or(0, |count| count.span().start);
-            self.fault(at(offset), format!("`per_agent` must be 1 to {LEASES_PER_AGENT_MAX}"));
+            self.faults.tell(at(offset), format!("`per_agent` must be 1 to {LEASES_PER_AGENT_MAX}"));
         }
         let capability_at = at(raw.capability.span().start);
         let capability = match raw.capability.get_ref().parse::<CapabilityName>() {
             Ok(capability) => capability,
-            Err(error) => return self.fault(capability_at, error.to_string()),
+            Err(error) => return self.faults.tell(capability_at, error.to_string()),
         };
         let upstream = serde_json::Value::Object(raw.upstream.get_ref().clone());
         let (place, upstream_place) = (at(spanned.span().start), at(raw.upstream.span().start));
         let asked = Asked { per_agent, upstream, place, upstream_place };
         if self.asked.insert(capability, asked).is_some() {
-            self.fault(capability_at, "the lease of this capability is declared twice".to_owned());
+            self.faults.tell(capability_at, "the lease of this capability is declared twice");
         }
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::declaration::parse;
 use super::*;
-use crate::base::limits::LEASES_PER_AGENT_MAX;
+use crate::base::limits::{LEASES_PER_AGENT, LEASES_PER_AGENT_MAX};
 use crate::base::{AgentId, DecisionId, InstanceId, LeaseId, SystemEntropy, Timestamp};
 use crate::config::SourceFile;
 use crate::store::At;
@@ -140,7 +140,7 @@ fn declarations_are_refused_with_their_place_and_at_their_limits() {
     let read = |text: String| parse(&[SourceFile { name: "a.toml".to_owned(), text }]);
     let capability = "capability = \"orders.query\"\n";
     let good = read(text(capability)).unwrap();
-    assert_eq!(good[&"orders.query".parse().unwrap()].per_agent, 10);
+    assert_eq!(good[&"orders.query".parse().unwrap()].per_agent, LEASES_PER_AGENT);
     let at_most = |count: u32| read(text(&format!("{capability}per_agent = {count}")));
     assert!(at_most(LEASES_PER_AGENT_MAX).is_ok() && at_most(1).is_ok());
     for (faulty, line, says) in [

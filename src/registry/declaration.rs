@@ -11,7 +11,7 @@ use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
 use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
-use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault, toml_message};
+use crate::config::{Fault, Faults, Place, SourceFile};
 
 /// All that a set of files declares, each with its place.
 #[derive(Debug, Default)]
@@ -32,17 +32,11 @@ pub struct Declaration {
 /// out of range, the same thing declared twice, another owner. References are judged later, by the
 /// plan.
 pub fn parse(files: &[SourceFile], scope: &Scope) -> Result<Declaration, Vec<Fault>> {
-    let mut reader = Reader { files, scope, declaration: Declaration::default(), faults: Vec::new() };
-    for (file, source) in files.iter().enumerate() {
-        match toml::from_str::<RawFile>(&source.text) {
-            Ok(raw) => reader.file(file, raw),
-            Err(error) => {
-                let offset = error.span().map_or(0, |span| span.start);
-                reader.fault(Place { file, offset }, toml_message(&error));
-            }
-        }
+    let mut reader = Reader { scope, declaration: Declaration::default(), faults: Faults::of(files) };
+    for (file, raw) in reader.faults.read() {
+        reader.file(file, raw);
     }
-    if reader.faults.is_empty() { Ok(reader.declaration) } else { Err(reader.faults) }
+    reader.faults.or(reader.declaration)
 }
 
 #[derive(Deserialize)]
@@ -114,17 +108,14 @@ struct RawResourceServer {
 const INSTANCES_MAX: u32 = 10_000;
 
 struct Reader<'a> {
-    files: &'a [SourceFile],
     scope: &'a Scope,
     declaration: Declaration,
-    faults: Vec<Fault>,
+    faults: Faults<'a>,
 }
 
 impl Reader<'_> {
     fn fault(&mut self, place: Place, message: impl Into<String>) {
-        if self.faults.len() < FAULTS_MAX {
-            self.faults.push(fault(self.files, place, message.into()));
-        }
+        self.faults.tell(place, message);
     }
 
     fn file(&mut self, file: usize, raw: RawFile) {
@@ -241,7 +232,7 @@ impl Reader<'_> {
         texts: &Spanned<Vec<Spanned<String>>>,
         max: usize,
     ) -> Option<BTreeSet<N>> {
-        let before = self.faults.len();
+        let before = self.faults.told();
         if texts.get_ref().len() > max {
             self.fault(Place { file, offset: texts.span().start }, format!("more than {max} names"));
         }
@@ -253,7 +244,7 @@ impl Reader<'_> {
                 self.fault(Place { file, offset: text.span().start }, "this name is in the list twice");
             }
         }
-        (self.faults.len() == before).then_some(names)
+        (self.faults.told() == before).then_some(names)
     }
 
     fn role(&mut self, file: usize, raw: Spanned<RawRole>) {

@@ -9,7 +9,7 @@ use super::ground::{Ground, dangling, out_of_reach, turned};
 use super::owners::Owned;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
-use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault};
+use crate::config::{Fault, Faults, Place, SourceFile};
 
 /// What is declared of an agent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -111,19 +111,12 @@ pub fn draw(
     unnamed: Unnamed,
     files: &[SourceFile],
 ) -> Result<Plan, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let mut report = |place: Place, message: String| {
-        if faults.len() < FAULTS_MAX {
-            faults.push(fault(files, place, message));
-        }
-    };
+    let mut faults = Faults::of(files);
+    let mut report = |place: Place, message: String| faults.tell(place, message);
     out_of_reach(ground, declaration, &mut report);
     turned(ground, declaration, &mut report);
     dangling(ground, declaration, unnamed, &mut report);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let mut plan = Plan::default();
+    let mut plan = faults.or(Plan::default())?;
     plan.capabilities(ground, declaration, unnamed);
     plan.roles(ground, declaration, unnamed);
     plan.agents(ground, declaration, unnamed);

@@ -7,7 +7,7 @@ use super::fields::{Fields, fields_of_upstreams};
 use super::schedule::{Schedule, Written, length_s};
 use crate::base::SecretName;
 use crate::base::limits::GRACE_MAX_S;
-use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault, toml_message};
+use crate::config::{Fault, Faults, Place, SourceFile};
 
 /// The grace of a replaced value that was declared without one, in seconds.
 const GRACE_S: u32 = 3600;
@@ -66,36 +66,21 @@ struct RawRotation {
 /// # Errors
 /// Every [`Fault`] that was found.
 pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<SecretName, Asked>, Vec<Fault>> {
-    let mut reader = Reader { files, asked: BTreeMap::new(), faults: Vec::new() };
-    for (file, source) in files.iter().enumerate() {
-        match toml::from_str::<RawFile>(&source.text) {
-            Ok(raw) => {
-                let fields =
-                    fields_of_upstreams(&source.text).into_iter().chain(std::iter::repeat(Fields::new()));
-                raw.rotation.iter().zip(fields).for_each(|(raw, fields)| reader.rotation(file, raw, fields));
-            }
-            Err(error) => {
-                let offset = error.span().map_or(0, |span| span.start);
-                reader.fault(Place { file, offset }, toml_message(&error));
-            }
-        }
+    let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files) };
+    for (file, RawFile { rotation }) in reader.faults.read() {
+        let fields = files.get(file).map(|source| fields_of_upstreams(&source.text)).unwrap_or_default();
+        let fields = fields.into_iter().chain(std::iter::repeat(Fields::new()));
+        rotation.iter().zip(fields).for_each(|(raw, fields)| reader.rotation(file, raw, fields));
     }
-    if reader.faults.is_empty() { Ok(reader.asked) } else { Err(reader.faults) }
+    reader.faults.or(reader.asked)
 }
 
 struct Reader<'a> {
-    files: &'a [SourceFile],
     asked: BTreeMap<SecretName, Asked>,
-    faults: Vec<Fault>,
+    faults: Faults<'a>,
 }
 
 impl Reader<'_> {
-    fn fault(&mut self, place: Place, message: String) {
-        if self.faults.len() < FAULTS_MAX {
-            self.faults.push(fault(self.files, place, message));
-        }
-    }
-
     fn rotation(&mut self, file: usize, spanned: &Spanned<RawRotation>, fields: Fields) {
         let raw = spanned.get_ref();
         let at = |offset: usize| Place { file, offset };
@@ -103,7 +88,7 @@ impl Reader<'_> {
         let secret = match raw.secret.get_ref().parse::<SecretName>() {
             Ok(secret) => Some(secret),
             Err(error) => {
-                self.fault(at(raw.secret.span().start), error.to_string());
+                self.faults.tell(at(raw.secret.span().start), error.to_string());
                 None
             }
         };
@@ -111,9 +96,9 @@ impl Reader<'_> {
         let grace_s = raw.grace.as_ref().map_or(Ok(GRACE_S), |text| length_s("grace", text.get_ref()));
         let grace_at = at(raw.grace.as_ref().map_or(0, |text| text.span().start));
         match grace_s {
-            Err(error) => self.fault(grace_at, error.to_string()),
+            Err(error) => self.faults.tell(grace_at, error.to_string()),
             Ok(grace) if grace > GRACE_MAX_S => {
-                self.fault(grace_at, "`grace` must be 90 days at most".to_owned());
+                self.faults.tell(grace_at, "`grace` must be 90 days at most");
             }
             Ok(_) => {}
         }
@@ -122,10 +107,7 @@ impl Reader<'_> {
         let upstream_place = at(raw.upstream.span().start);
         let asked = Asked { schedule, grace_s, upstream, place, upstream_place, fields };
         if self.asked.insert(secret, asked).is_some() {
-            self.fault(
-                at(raw.secret.span().start),
-                "the rotation of this secret is declared twice".to_owned(),
-            );
+            self.faults.tell(at(raw.secret.span().start), "the rotation of this secret is declared twice");
         }
     }
 
@@ -161,7 +143,7 @@ impl Reader<'_> {
                 let offset = offset
                     .or_else(|| blackout.filter(|_| error.field == "blackout").map(|days| days.span().start));
                 let place = offset.map_or(place, |offset| Place { file, offset });
-                self.fault(place, error.to_string());
+                self.faults.tell(place, error.to_string());
                 None
             }
         }
@@ -223,10 +205,11 @@ length = 32
         refuse(&GOOD.replace("Europe/Berlin", "Europe/CNRY"), 9, "`zone`");
         refuse(&GOOD.replace("12-24", "12-32"), 10, "`blackout`");
         refuse(&GOOD.replace("every = \"30d\"\n", ""), 5, "`every` or `cron` is missing");
-        refuse(&GOOD.replace("\"2h\"", "\"91d\""), 12, "90 days at most");
+        let graced = |grace_s: u32| GOOD.replace("\"2h\"", &format!("\"{grace_s}s\""));
+        refuse(&graced(GRACE_MAX_S + 1), 12, "90 days at most");
         refuse(&GOOD.replace("jitter", "jittr"), 11, "unknown field");
         refuse(&format!("{GOOD}\n{}", &GOOD[GOOD.find("[[rotation]]").unwrap_or(0)..]), 18, "twice");
         refuse("[[rotation]]\nsecret = \"a\"\n", 1, "missing field");
-        assert!(read(&GOOD.replace("\"2h\"", "\"90d\"")).is_ok());
+        assert!(read(&graced(GRACE_MAX_S)).is_ok());
     }
 }

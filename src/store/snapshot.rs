@@ -62,13 +62,17 @@ impl Newest {
 /// snapshots cost stays below what the ledger itself costs, and a start reads no more than twice what lives.
 const BYTES_PER_ENTRY: u64 = 256;
 
+/// Whether so many entries since a snapshot of so many bytes are worth another one.
+fn is_worth_while(since: u64, bytes: u64) -> bool {
+    since >= SNAPSHOT_ENTRIES_MIN.max(bytes / BYTES_PER_ENTRY)
+}
+
 impl<W: World> Store<W> {
     /// Whether so much has happened since the newest snapshot that a new one is worth its while.
     #[must_use]
     pub fn is_snapshot_due(&self) -> bool {
         let since = self.head().seq.saturating_sub(self.snapshot_seq());
-        let worth = self.newest_snapshot.bytes.load(Ordering::Acquire) / BYTES_PER_ENTRY;
-        since >= worth.max(SNAPSHOT_ENTRIES_MIN)
+        is_worth_while(since, self.newest_snapshot.bytes.load(Ordering::Acquire))
     }
 
     /// The entry that the newest snapshot is as of; 0 when there is none that this build reads.
@@ -157,4 +161,18 @@ pub(super) fn read_state<W: World>(point: &Point, state: &mut dyn Read) -> Resul
         return Err("its state is of another form".to_owned());
     }
     Ok((tree, world))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_due_after_so_many_entries_and_later_when_it_is_large() {
+        assert!(is_worth_while(SNAPSHOT_ENTRIES_MIN, 0));
+        assert!(!is_worth_while(SNAPSHOT_ENTRIES_MIN - 1, 0));
+        let large = (SNAPSHOT_ENTRIES_MIN + 1) * BYTES_PER_ENTRY;
+        assert!(!is_worth_while(SNAPSHOT_ENTRIES_MIN, large));
+        assert!(is_worth_while(SNAPSHOT_ENTRIES_MIN + 1, large));
+    }
 }

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::base::encoding::{base64url, from_base64url};
+use crate::base::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
 use crate::base::{Audience, DecisionId, Entropy, InstanceId, Sensitive, SystemEntropy, Timestamp, TokenId};
 use crate::crypto::{EcdsaKey, SignatureForm};
 
@@ -202,10 +203,26 @@ fn jwt_17_times_are_judged_by_our_clock_with_five_seconds_leeway() {
     let bench = bench();
     let token = bench.signer.sign(&claims()).unwrap();
     let at = |s: i64| bench.verifier.verify(token.expose(), &audience(), NOW.plus_s(s));
-    assert!(at(300 + 4).is_ok());
-    assert_eq!(at(300 + 5), Err(VerifyError::Expired));
-    assert!(at(-5).is_ok());
-    assert_eq!(at(-6), Err(VerifyError::NotYet));
+    assert!(at(300 + LEEWAY_S - 1).is_ok());
+    assert_eq!(at(300 + LEEWAY_S), Err(VerifyError::Expired));
+    assert!(at(-LEEWAY_S).is_ok());
+    assert_eq!(at(-LEEWAY_S - 1), Err(VerifyError::NotYet));
+}
+
+#[test]
+fn a_token_has_a_length() {
+    let bench = bench();
+    let mut lengths = Vec::new();
+    for scope in 2500..2900 {
+        let token = bench.signer.sign(&Claims { scope: "s".repeat(scope).into(), ..claims() }).unwrap();
+        let (token, length) = (token.expose(), token.expose().len());
+        if length.abs_diff(TOKEN_BYTES_MAX) < 4 {
+            assert_eq!(bench.verify(token).is_ok(), length <= TOKEN_BYTES_MAX, "{length}");
+            lengths.push(length);
+        }
+    }
+    assert!(lengths.iter().any(|length| *length <= TOKEN_BYTES_MAX), "{lengths:?}");
+    assert!(lengths.iter().any(|length| *length > TOKEN_BYTES_MAX), "{lengths:?}");
 }
 
 #[test]

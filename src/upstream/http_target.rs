@@ -295,6 +295,18 @@ mod tests {
     }
 
     #[test]
+    fn waits_and_answers_are_bounded() {
+        let with = |field: &str, value: u64| format!("\"{field}\":{value}");
+        let bytes = u64::try_from(UPSTREAM_ANSWER_BYTES_MAX).unwrap();
+        for (field, most) in [("timeout_s", UPSTREAM_WAIT_MAX_S), ("answer_bytes", bytes)] {
+            assert!(read(&[VERIFY, APPLY, &with(field, most)]).is_ok(), "{field}");
+            for beyond in [0, most + 1] {
+                refused(&[VERIFY, APPLY, &with(field, beyond)], field);
+            }
+        }
+    }
+
+    #[test]
     fn what_contradicts_itself_is_refused() {
         let two = r#""slots":2"#;
         refused(&[VERIFY], "`apply` is missing");

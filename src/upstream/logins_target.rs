@@ -152,7 +152,7 @@ pub(super) mod tests {
     pub(in super::super) fn declared(more: &str) -> String {
         format!(
             r#"{{"driver":"postgresql-dynamic","host":"127.0.0.1","database":"d","tls":"off",
-                "admin_role":"it's \"me\"","admin_secret":"orders-db/admin"{more}}}"#
+                "admin_role":"it-is Me","admin_secret":"orders-db/admin"{more}}}"#
         )
     }
 
@@ -174,7 +174,7 @@ pub(super) mod tests {
         refused(&declared(r#","member_of":["CNRY\"; DROP"]"#), "`member_of`");
         refused(&declared(r#","heir":"CNRY'""#), "`heir`");
         refused(&declared(r#","member_of":[""]"#), "`member_of`");
-        refused(&declared(r#","heir":"lender""#).replace(r#"it's \"me\""#, "lender"), "with its rights");
+        refused(&declared(r#","heir":"lender""#).replace(r#"it-is Me"#, "lender"), "with its rights");
         refused(&declared(r#","statements":["GRANT x TO {CNRY}"]"#), "no field but");
         refused(&declared(r#","statements":["GRANT x TO {login}; DROP TABLE CNRY"]"#), "without `;`");
         refused(&declared(r#","statements":[" "]"#), "1 to 2048");
@@ -200,6 +200,7 @@ pub(super) mod tests {
             &declared(&format!(r#","statements":["{}"]"#, "a".repeat(LEASE_STATEMENT_BYTES_MAX + 1))),
             "2048",
         );
+        assert_eq!(good("").connections, LEASE_CONNECTIONS, "when nothing is said");
         good(&format!(r#","connections":{LEASE_CONNECTIONS_MAX}"#));
         refused(&declared(&format!(r#","connections":{}"#, LEASE_CONNECTIONS_MAX + 1)), "`connections`");
         refused(&declared(r#","connections":0"#), "`connections`");

@@ -316,7 +316,7 @@ mod tests {
     fn what_is_left_out_has_its_usual_value() {
         let target = Target::read(r#"{"driver":"generate"}"#).unwrap();
         assert_eq!(target.shape(), Shape::Pulled);
-        let json = r#"{"driver":"postgresql","host":"::1","database":"d","tls":"off","role":"it's \"me\""}"#;
+        let json = r#"{"driver":"postgresql","host":"::1","database":"d","tls":"off","role":"it-is Me"}"#;
         let target = Target::read(json).unwrap();
         assert_eq!(
             (target.shape(), target.describe()),

@@ -2,13 +2,16 @@
 //! it is given.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
+use keyward::base::limits::{BREAK_GLASS_LIFE_S, HOST_CONNECTIONS_MAX, ORDERS_MAX};
 use keyward::base::{Clock, SystemClock, Timestamp};
 use keyward::custody::{Order, Orders, TakeAway};
 use serde_json::{Value, json};
 
 use crate::sealing::{WORDS, caller, entries, refused, verb};
-use crate::support::host::{ask, until};
+use crate::support::host::{ask, send, until};
 use crate::support::process::Process;
 
 /// A broker that serves, with the agent `a`.
@@ -80,6 +83,15 @@ async fn whoever_is_on_the_host_takes_away_from_everybody_at_once() {
     let by_host = told.iter().filter(|entry| entry["event"]["by"] == "host uid 0").count();
     assert_eq!((by_host, told.len()), (5, 6), "{told:?}");
 
+    let keyed = |key: &str, path: &str| {
+        send(&process.socket(), ("POST", path), &[("idempotency-key", key)], b"").unwrap()
+    };
+    let first = keyed("k", "/v1/agents/b/revoke");
+    assert_eq!((first.status, keyed("k", "/v1/agents/b/revoke").json()), (200, first.json()));
+    assert_eq!(entries(&process, &["revocation.changed"]).len(), told.len() + 1, "once for one request");
+    assert_eq!(keyed("k", "/v1/agents/a/revoke").code(), "idempotency_key_reused");
+    assert_eq!(keyed("two words", "/v1/agents/a/revoke").code(), "idempotency_key_invalid");
+
     refused(&broken(&process, &["revoke", "agent", "nobody"]), 7, "subject_unknown");
     refused(&broken(&process, &["revoke", "operator", "nobody"]), 7, "operator_unknown");
     for args in [
@@ -110,6 +122,24 @@ async fn whoever_is_on_the_host_takes_away_from_everybody_at_once() {
     );
 }
 
+#[test]
+fn the_socket_takes_so_many_connections_and_closes_the_next() {
+    let process = served();
+    let socket = process.socket();
+    let open: Vec<UnixStream> =
+        (0..HOST_CONNECTIONS_MAX).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    // Each is served: it has been taken.
+    for stream in &open {
+        let mut stream = stream;
+        stream.write_all(b"GET /v1/state HTTP/1.1\r\nhost: keyward\r\n\r\n").unwrap();
+        assert!(stream.read(&mut [0; 1]).unwrap() > 0);
+    }
+    let mut beyond = UnixStream::connect(&socket).unwrap();
+    assert_eq!(beyond.read(&mut [0; 1]).unwrap_or(0), 0, "closed without a word");
+    drop(open);
+    until(&socket, "open");
+}
+
 #[tokio::test]
 async fn one_administrator_for_an_hour_is_all_that_the_host_is_given() {
     let process = served();
@@ -124,7 +154,7 @@ async fn one_administrator_for_an_hour_is_all_that_the_host_is_given() {
         "{told}"
     );
     let (until, now) = (&told["operator_until"], SystemClock::new().now());
-    let latest = now.plus_s(3600);
+    let latest = now.plus_s(BREAK_GLASS_LIFE_S);
     assert!(until.as_str().unwrap() <= latest.to_string().as_str(), "an hour: {until}, now {now}");
     let me = process.good_as("glass", &["whoami", "--operator", "-o", "json"], b"");
     let me: Value = serde_json::from_slice(&me).unwrap();
@@ -251,7 +281,7 @@ fn an_order_that_cannot_wait_says_so() {
     fs::remove_dir(path.with_extension("new")).unwrap();
     process.kill();
     let mut orders = Orders::open(&path).unwrap();
-    for number in 0..1024 {
+    for number in 0..ORDERS_MAX {
         let what = TakeAway::RevokeAgent(format!("a{number}").parse().unwrap());
         orders.add(Order { at: Timestamp::from_s(0), by: "host uid 0".to_owned(), what }).unwrap();
     }

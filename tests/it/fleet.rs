@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use keyward::base::Clock;
+use keyward::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX};
 use keyward::pki::new_key_and_request;
 use keyward::registry::EnrolmentCode;
 use serde_json::{Value, json};
@@ -110,21 +112,24 @@ async fn bounds_are_taken_at_their_limits_and_not_beyond() {
     let broker = TestBroker::declared().await;
     for good in [
         json!({ "uses": 1 }),
-        json!({ "uses": 10_000 }),
+        json!({ "uses": CODE_USES_MAX }),
         json!({ "life_s": 1 }),
-        json!({ "life_s": 604_800 }),
+        json!({ "life_s": CODE_LIFE_MAX_S }),
     ] {
         let reply = invite(&broker, good).await;
         assert_eq!(reply.status, 201, "{}", reply.text());
     }
     for bad in [
         json!({ "uses": 0 }),
-        json!({ "uses": 10_001 }),
+        json!({ "uses": CODE_USES_MAX + 1 }),
         json!({ "life_s": 0 }),
-        json!({ "life_s": 604_801 }),
+        json!({ "life_s": CODE_LIFE_MAX_S + 1 }),
     ] {
         refused(&invite(&broker, bad).await, 400, "invitation_bounds");
     }
+    let usual = invite(&broker, json!({})).await.json();
+    let until = broker.clock.now().plus_s(CODE_LIFE_S);
+    assert_eq!(usual["expires_at"], until.to_string(), "when nothing is said");
     refused(&invite(&broker, json!({ "network": "10.0.0.1/8" })).await, 400, "name_not_canonical");
     refused(&invite(&broker, json!({ "uses": "many" })).await, 400, "json_invalid");
 }

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use keyward::base::encoding::from_base64url;
-use keyward::http::{ONCE_ROUTES, SAFE_ROUTES, admin_routes, agent_routes};
+use keyward::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use keyward::http::{ONCE_ROUTES, SAFE_ROUTES, admin_routes, agent_routes, host_routes};
 use serde_json::{Value, json};
 
 use crate::refusals::refused;
@@ -160,8 +161,8 @@ async fn a_key_that_would_promise_what_is_not_kept_is_refused() {
     let broker = TestBroker::declared().await;
     let operator = broker.operator();
     let put = ("PUT", "/v1/secrets/a");
-    assert_eq!(keyed(&operator, &"k".repeat(128), put, BYTES, "v").await.status, 201);
-    for bad in ["", "two words", &"k".repeat(129)] {
+    assert_eq!(keyed(&operator, &"k".repeat(IDEMPOTENCY_KEY_BYTES_MAX), put, BYTES, "v").await.status, 201);
+    for bad in ["", "two words", &"k".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1)] {
         refused(&keyed(&operator, bad, put, BYTES, "v").await, 400, "idempotency_key_invalid");
     }
     let twice = [("idempotency-key", "a"), ("idempotency-key", "a"), ("content-type", BYTES)];
@@ -173,12 +174,105 @@ async fn a_key_that_would_promise_what_is_not_kept_is_refused() {
         200,
         "it is safe anyway"
     );
+}
 
-    let taking: BTreeSet<(&str, &str)> = ONCE_ROUTES.iter().chain(&SAFE_ROUTES).copied().collect();
-    let routes: BTreeSet<(&str, &str)> =
-        agent_routes().into_iter().chain(admin_routes()).map(|route| (route.method, route.path)).collect();
-    assert!(taking.is_subset(&routes), "{:?}", taking.difference(&routes));
-    let prepare = ("POST", "/v1/token-keys");
-    assert!(!taking.contains(&prepare) && routes.contains(&prepare));
-    refused(&keyed(&operator, "k", prepare, JSON, "").await, 400, "idempotency_key_not_taken");
+#[test]
+fn i12_every_route_that_changes_something_takes_a_key() {
+    let routes = [agent_routes(), admin_routes(), host_routes()].concat();
+    let changing: BTreeSet<(&str, &str)> =
+        routes.iter().filter(|route| route.method != "GET").map(|route| (route.method, route.path)).collect();
+    let taking: Vec<(&str, &str)> = ONCE_ROUTES.iter().chain(&SAFE_ROUTES).copied().collect();
+    assert_eq!(taking.iter().copied().collect::<BTreeSet<_>>(), changing);
+    assert_eq!(taking.len(), changing.len(), "once or by nature, never both");
+}
+
+/// A request of an operator's, the entry that it makes, and another request that its key does not stand for.
+struct Asked {
+    route: (&'static str, &'static str),
+    body: &'static str,
+    entry: &'static str,
+    other: Option<(&'static str, &'static str)>,
+}
+
+const fn asked(route: (&'static str, &'static str), body: &'static str, entry: &'static str) -> Asked {
+    Asked { route, body, entry, other: None }
+}
+
+impl Asked {
+    const fn unlike(self, path: &'static str, body: &'static str) -> Self {
+        Self { other: Some((path, body)), ..self }
+    }
+}
+
+#[tokio::test]
+async fn i12_operators_and_the_broker_s_keys_are_changed_once() {
+    let mut broker = TestBroker::declared().await;
+    let placed = "{\"role\":\"approver\",\"owner\":null}";
+    for (nth, Asked { route, body, entry, other }) in [
+        asked(("POST", "/v1/operators/bob/invitations"), "{\"role\":\"auditor\"}", "operator.invited")
+            .unlike("/v1/operators/bob/invitations", "{}"),
+        asked(("PUT", "/v1/operators/bob/role"), placed, "operator.placed")
+            .unlike("/v1/operators/admin/role", placed),
+        asked(("POST", "/v1/authorities"), "", "authority.staged"),
+        asked(("POST", "/v1/authorities/2/revoke"), "{}", "authority.staged")
+            .unlike("/v1/authorities/2/revoke", "{\"force\":true}"),
+        asked(("POST", "/v1/authorities"), "", "authority.staged"),
+        asked(("POST", "/v1/authorities/3/activate"), "{\"force\":true}", "authority.staged")
+            .unlike("/v1/authorities/3/activate", "{}"),
+        asked(("POST", "/v1/authorities/1/taint"), "{}", "authority.staged")
+            .unlike("/v1/authorities/3/taint", "{}"),
+        asked(("POST", "/v1/token-keys"), "", "token-key.staged"),
+        asked(("POST", "/v1/token-keys/2/activate"), "", "token-key.staged")
+            .unlike("/v1/token-keys/1/activate", ""),
+        asked(("POST", "/v1/token-keys/1/revoke"), "", "token-key.staged")
+            .unlike("/v1/token-keys/2/revoke", ""),
+        asked(("POST", "/v1/checkpoint-key/turn"), "", "checkpoint-key.turned"),
+        asked(("POST", "/v1/value-key/turn"), "", "value-key.turned"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = format!("k{nth}");
+        let before = broker.entries(entry).await.len();
+        let first = keyed(&broker.operator(), &key, route, JSON, body).await;
+        assert!((200..300).contains(&first.status), "{route:?}: {}", first.text());
+        for _ in 0..2 {
+            let again = keyed(&broker.operator(), &key, route, JSON, body).await;
+            if first.status == 201 {
+                refused(&again, 409, "outcome_secret");
+                assert!(again.text().contains(first.json()["code_id"].as_str().unwrap()));
+            } else {
+                let mut known = first.json();
+                if known["carried_over"].is_number() {
+                    known["carried_over"] = Value::Null;
+                }
+                assert_eq!((again.status, again.json()), (first.status, known), "{route:?}");
+            }
+            if let Some((path, body)) = other {
+                let other = keyed(&broker.operator(), &key, (route.0, path), JSON, body).await;
+                refused(&other, 422, "idempotency_key_reused");
+            }
+            broker.restart().await;
+        }
+        assert_eq!(broker.entries(entry).await.len(), before + 1, "{route:?}");
+    }
+}
+
+#[tokio::test]
+async fn i12_of_many_turns_at_once_one_is_made() {
+    let broker = TestBroker::start().await;
+    for (path, entry) in
+        [("/v1/value-key/turn", "value-key.turned"), ("/v1/checkpoint-key/turn", "checkpoint-key.turned")]
+    {
+        let turns: Vec<_> = (0..4)
+            .map(|_| {
+                let operator = broker.operator();
+                tokio::spawn(async move { keyed(&operator, "k", ("POST", path), JSON, "").await.json() })
+            })
+            .collect();
+        for turn in turns {
+            assert_eq!(turn.await.unwrap()["generation"], 2, "{path}");
+        }
+        assert_eq!(broker.entries(entry).await.len(), 1);
+    }
 }

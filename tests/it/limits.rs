@@ -3,7 +3,7 @@
 
 use keyward::base::limits::{
     FILE_NAME_BYTES_MAX, FORM_FIELDS_MAX, HEADER_BYTES_MAX, HEADERS_MAX, LIST_ITEMS_MAX, PAGE_BYTES_MAX,
-    TARGET_BYTES_MAX, UNREAD_BYTES_MAX,
+    ROLE_CAPABILITIES_MAX, TARGET_BYTES_MAX, UNREAD_BYTES_MAX,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,6 +125,23 @@ fn capabilities(count: usize) -> Value {
     };
     let text: String = (0..count).map(one).collect();
     json!({ "files": [{ "name": "a.toml", "text": text }] })
+}
+
+#[tokio::test]
+async fn a_role_holds_so_many_capabilities() {
+    let broker = TestBroker::start().await;
+    let operator = broker.operator();
+    let with = |count: usize| {
+        let mut body = capabilities(count);
+        let declared = body["files"][0]["text"].as_str().unwrap();
+        let names: Vec<&str> = declared.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+        let role = format!("{declared}[[role]]\nname = \"r\"\ncapabilities = [{}]\n", names.join(","));
+        body["files"][0]["text"] = role.into();
+        body
+    };
+    assert_eq!(operator.post_json("/v1/plan", &with(ROLE_CAPABILITIES_MAX)).await.status, 200);
+    let beyond = operator.post_json("/v1/plan", &with(ROLE_CAPABILITIES_MAX + 1)).await;
+    refused(&beyond, 422, "declarations_invalid");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //! and one beyond.
 
 use keyward::base::limits::{
-    BODY_BYTES_MAX, DECLARATION_FILES_MAX, HEADERS_MAX, ROLES_MAX, SCOPES_MAX, SECRET_BYTES_MAX,
+    BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, HEADERS_MAX, PAGE_ENTRIES_MAX, ROLES_MAX,
+    SCOPES_MAX, SECRET_BYTES_MAX,
 };
 use serde_json::{Value, json};
 
@@ -109,10 +110,22 @@ async fn bodies_headers_and_lists_end_at_their_limits() {
     assert_eq!(operator.post_json("/v1/plan", &files(DECLARATION_FILES_MAX)).await.status, 200);
     refused(&operator.post_json("/v1/plan", &files(DECLARATION_FILES_MAX + 1)).await, 400, "files_count");
     refused(&operator.post_json("/v1/plan", &files(0)).await, 400, "files_count");
-    for query in ["?limit=0", "?limit=501", "?after=x", "?other=1", "?after=-1"] {
+    let beyond = format!("?limit={}", PAGE_ENTRIES_MAX + 1);
+    for query in ["?limit=0", &beyond, "?after=x", "?other=1", "?after=-1"] {
         refused(&operator.get(&format!("/v1/ledger/entries{query}")).await, 400, "query_invalid");
     }
-    assert_eq!(operator.get("/v1/ledger/entries?after=1&limit=500").await.status, 200);
+    for list in ["/v1/ledger/entries?after=1&", "/v1/leases?"] {
+        assert_eq!(operator.get(&format!("{list}limit={PAGE_ENTRIES_MAX}")).await.status, 200, "{list}");
+    }
+    refused(&operator.get(&format!("/v1/leases{beyond}")).await, 400, "query_invalid");
+    let padded = |bytes: usize| {
+        let (start, end) = ("{\"files\":[{\"name\":\"a\",\"text\":\"# ", "\"}]}");
+        format!("{start}{}{end}", "y".repeat(bytes - start.len() - end.len()))
+    };
+    let plan =
+        async |bytes: usize| operator.post("/v1/plan", "application/json", padded(bytes).as_bytes()).await;
+    assert_eq!(plan(DECLARATION_BYTES_MAX).await.status, 200);
+    refused(&plan(DECLARATION_BYTES_MAX + 1).await, 413, "body_too_large");
 }
 
 #[tokio::test]

@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use keyward::base::encoding::from_base64url;
+use keyward::base::limits::{
+    PASSPHRASE_BYTES_MAX, UNSEAL_BYTES_MAX, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE,
+};
 use keyward::base::{LedgerId, Sensitive, SlotId, SystemClock};
 use keyward::crypto::{Aad, AeadKey, KeyId, derive_key};
 use keyward::http::{Caller as Who, admin_routes, agent_routes};
@@ -239,10 +242,10 @@ fn whoever_guesses_is_slowed_down_and_what_is_no_guess_is_named() {
     let socket = process.socket();
     until(&socket, "sealed");
     let json_type = [("content-type", "application/json")];
-    let long = "x".repeat(16 * 1024);
+    let long = "x".repeat(UNSEAL_BYTES_MAX);
     for (body, status, code) in [
         (json!({ "passphrase": "two\nlines of many words" }), 400, "unseal_malformed"),
-        (json!({ "passphrase": "x".repeat(1025) }), 400, "unseal_malformed"),
+        (json!({ "passphrase": "x".repeat(PASSPHRASE_BYTES_MAX + 1) }), 400, "unseal_malformed"),
         (json!({ "key": "keyward-slot-key-1:CNRY" }), 400, "unseal_malformed"),
         (json!({ "shares": "keyward-share-CNRY" }), 400, "unseal_malformed"),
         (json!({ "shares": "" }), 400, "unseal_malformed"),
@@ -254,19 +257,19 @@ fn whoever_guesses_is_slowed_down_and_what_is_no_guess_is_named() {
         assert_eq!((reply.status, reply.code().as_str()), (status, code));
         assert!(!reply.text().contains("CNRY"));
     }
-    let exactly = format!("{{\"key\":\"{}\"}}", "x".repeat(16 * 1024 - 10));
+    let exactly = format!("{{\"key\":\"{}\"}}", "x".repeat(UNSEAL_BYTES_MAX - 10));
     let reply = send(&socket, ("POST", "/v1/unseal"), &json_type, exactly.as_bytes()).unwrap();
-    assert_eq!((exactly.len(), reply.code().as_str()), (16 * 1024, "unseal_malformed"));
+    assert_eq!((exactly.len(), reply.code().as_str()), (UNSEAL_BYTES_MAX, "unseal_malformed"));
     let reply = send(&socket, ("POST", "/v1/unseal"), &[], b"{}").unwrap();
     assert_eq!((reply.status, reply.code().as_str()), (415, "content_type"));
-    for _ in 0..5 {
+    for _ in 0..UNSEAL_TRIES_MAX {
         let reply = ask(&socket, "POST", "/v1/unseal", &json!({ "passphrase": "not these words" }));
         assert_eq!((reply.status, reply.code().as_str()), (401, "unseal_refused"));
     }
     let reply = ask(&socket, "POST", "/v1/unseal", &json!({ "passphrase": WORDS }));
     assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"), "the right one too");
     let wait: u64 = reply.header("retry-after").parse().unwrap();
-    assert!((1..=15).contains(&wait), "{wait}");
+    assert!((1..=u64::from(60 / UNSEAL_TRIES_PER_MINUTE)).contains(&wait), "{wait}");
     assert_eq!(state(&process), "sealed");
 }
 

@@ -2,6 +2,7 @@
 
 use keyward::base::SystemEntropy;
 use keyward::base::encoding::{base64url, from_base64url};
+use keyward::base::limits::{LEEWAY_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S};
 use keyward::cli::{Identity, Kind};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use keyward::pki::new_key_and_request;
@@ -11,6 +12,7 @@ use crate::support::broker::{Agent, Caller, Reply, TestBroker};
 use crate::support::process::Process;
 
 const DAY_S: u32 = 86_400;
+const LEAD_S: u32 = TOKEN_KEY_LEAD_S as u32;
 
 fn refused(reply: &Reply, status: u16, code: &str) {
     assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.text());
@@ -97,18 +99,18 @@ async fn a_token_key_is_published_before_it_signs_and_verifies_after_it_did() {
 async fn token_keys_follow_their_schedule_with_an_overlap() {
     let mut broker = TestBroker::start_with("[tokens]\nkey_life_s = 86400\n").await;
     let first = published(&broker).await;
-    broker.clock.advance_s(DAY_S - 3601);
+    broker.clock.advance_s(DAY_S - LEAD_S - 1);
     broker.look_after().await;
     assert_eq!(published(&broker).await, first, "an hour before its time there is one");
     broker.clock.advance_s(1);
     broker.look_after().await;
     assert_eq!(published(&broker).await.len(), 2);
     broker.restart().await;
-    broker.clock.advance_s(3600);
+    broker.clock.advance_s(LEAD_S);
     broker.look_after().await;
     let both = published(&broker).await;
     assert_eq!((both.len(), both[1] == first[0]), (2, true), "the new one signs, the old one verifies");
-    broker.clock.advance_s(3605);
+    broker.clock.advance_s(u32::try_from(TOKEN_LIFE_MAX_S + LEEWAY_S).unwrap());
     broker.look_after().await;
     assert_eq!(published(&broker).await, both[..1]);
     broker.look_after().await;

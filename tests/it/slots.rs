@@ -3,6 +3,7 @@
 use std::fs;
 
 use keyward::base::encoding::{base64url, hex};
+use keyward::base::limits::PASSPHRASE_BYTES_MAX;
 use serde_json::Value;
 
 use crate::support::process::{Process, files};
@@ -108,7 +109,7 @@ fn the_last_slot_stays_and_nothing_is_changed_under_a_broker_that_runs() {
 #[test]
 fn a_passphrase_that_is_none_is_refused_before_anything_is_made() {
     let process = Process::init("info");
-    for bad in [&b"too short"[..], b"", b"two\nlines of many words", &[b'x'; 1025]] {
+    for bad in [&b"too short"[..], b"", b"two\nlines of many words", &[b'x'; PASSPHRASE_BYTES_MAX + 1]] {
         let done = slot(&process, &["add", "--passphrase"], bad);
         assert_eq!((done.0, done.1["code"].as_str()), (Some(2), Some("passphrase_refused")));
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use keyward::base::limits::DESTROYED_LISTED_MAX;
+use keyward::base::limits::{DESTROYED_LISTED_MAX, REWRAPPED_AT_ONCE_MAX};
 use serde_json::json;
 
 use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
@@ -207,6 +207,24 @@ async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_
     assert_eq!(change(&broker, "roll-back", 1).await.status, 200);
     let agent = again(&broker, &agent);
     assert_eq!(read(&agent).await.text(), "hunter2");
+}
+
+#[tokio::test]
+async fn so_many_versions_are_carried_over_by_one_entry_and_the_next_by_another() {
+    let broker = TestBroker::start().await;
+    let carried = async || {
+        assert_eq!(turn(&broker).await.status, 200);
+        let entries = broker.entries("value-key.carried-over").await;
+        entries.iter().map(|entry| entry["event"]["versions"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    for index in 0..REWRAPPED_AT_ONCE_MAX {
+        let put = broker.operator().put(&format!("/v1/secrets/many/s{index}"), BYTES, b"v").await;
+        assert_eq!(put.status, 201, "{}", put.text());
+    }
+    let most = REWRAPPED_AT_ONCE_MAX as u64;
+    assert_eq!(carried().await, [most], "at the limit");
+    assert_eq!(broker.operator().put("/v1/secrets/many/more", BYTES, b"v").await.status, 201);
+    assert_eq!(carried().await, [most, most, 1], "one beyond it");
 }
 
 /// The same agent at the broker's address of now.

@@ -94,9 +94,6 @@ super::codes! {
     IDEMPOTENCY_KEY_INVALID "idempotency_key_invalid" Invalid:
         "an Idempotency-Key has 1 to 128 visible ASCII characters",
         "send a fresh UUID for every new request, and the same one again when it is repeated";
-    IDEMPOTENCY_KEY_NOT_TAKEN "idempotency_key_not_taken" Invalid:
-        "this route takes no Idempotency-Key: it would promise what is not kept",
-        "leave the header out; the reference says which routes take it, and which are safe to repeat without";
     IDEMPOTENCY_KEY_REUSED "idempotency_key_reused" Invalid:
         "the Idempotency-Key came before with another request; nothing was done",
         "send a fresh key for every new request";

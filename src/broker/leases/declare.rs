@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::super::failure::Failure;
 use super::super::world::{Effect, World};
 use crate::base::{CapabilityName, Scope, code};
-use crate::config::{FAULTS_MAX, Fault, Place, SourceFile, fault};
+use crate::config::{Fault, Faults, Place, SourceFile, fault};
 use crate::leases::{self, Asked, Offer, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
 use crate::store::Change;
@@ -34,12 +34,11 @@ pub(in crate::broker) fn planned(
     let leased = |name: &CapabilityName| {
         declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
     };
-    let (mut planned, mut faults) = (Planned::default(), Vec::new());
+    let (mut planned, mut faults) = (Planned::default(), Faults::of(files));
     for (capability, asked) in asked {
         match offer(world, scope, (capability, asked), &leased, files) {
             Ok(offer) => planned.put(world, offer),
-            Err(fault) if faults.len() < FAULTS_MAX => faults.push(fault),
-            Err(_) => {}
+            Err(fault) => faults.add(fault),
         }
     }
     for offer in world.leases.offers().filter(|offer| !asked.contains_key(&offer.capability)) {
@@ -58,13 +57,9 @@ pub(in crate::broker) fn planned(
     if let Some(bare) = bare {
         let name = &bare.name;
         let message = format!("capability `{name}` is delivered as a lease, and no `[[lease]]` offers it");
-        faults.push(fault(files, Place { file: 0, offset: 0 }, message));
+        faults.tell(Place { file: 0, offset: 0 }, message);
     }
-    if faults.is_empty() {
-        Ok(planned)
-    } else {
-        Err(Failure { faults, ..Failure::new(code::DECLARATIONS_INVALID) })
-    }
+    faults.or(planned).map_err(|faults| Failure { faults, ..Failure::new(code::DECLARATIONS_INVALID) })
 }
 
 fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate::base::OwnerName> {

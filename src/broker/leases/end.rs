@@ -10,7 +10,8 @@ use crate::base::limits::{
 };
 use crate::base::{LeaseId, code};
 use crate::leases::{
-    self, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeasesEnding, Selection, Stage, Why, keys,
+    self, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, Leases, LeasesEnding, Selection, Stage, Why,
+    keys,
 };
 use crate::policy::holds_leased;
 use crate::revocation::{Liveness, Subject};
@@ -153,9 +154,8 @@ impl Core {
         let mut after = None;
         loop {
             let (bereft, last) = self.store.read(|world, _| {
-                let page: Vec<&Lease> = world.leases.after(after).take(LEASES_LOOKED_AT_MAX).collect();
+                let (page, last) = some(&world.leases, after);
                 let bereft = page.iter().filter(|lease| is_bereft(world, lease)).map(|lease| lease.id);
-                let last = page.get(LEASES_LOOKED_AT_MAX.saturating_sub(1)).map(|lease| lease.id);
                 (bereft.collect::<BTreeSet<_>>(), last)
             });
             if !bereft.is_empty() {
@@ -194,6 +194,13 @@ const fn why(lease: &Lease) -> Why {
     }
 }
 
+/// Some leases after `after`, and the last of them when there may be more.
+fn some(leases: &Leases, after: Option<LeaseId>) -> (Vec<&Lease>, Option<LeaseId>) {
+    let page: Vec<&Lease> = leases.after(after).take(LEASES_LOOKED_AT_MAX).collect();
+    let last = page.get(LEASES_LOOKED_AT_MAX.saturating_sub(1)).map(|lease| lease.id);
+    (page, last)
+}
+
 /// Whether the holder of a lease was revoked, suspended or taken away, or holds its capability no more.
 pub(super) fn is_bereft(world: &World, lease: &Lease) -> bool {
     if matches!(lease.stage, Stage::Ending(_)) {
@@ -206,4 +213,58 @@ pub(super) fn is_bereft(world: &World, lease: &Lease) -> bool {
     let declarations = world.registry.declarations();
     let agent = world.registry.agent(lease.agent);
     agent.is_none_or(|agent| !holds_leased(declarations, &agent.roles, &lease.capability))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::LEASE_OVERDUE_S;
+    use crate::base::{AgentId, DecisionId, InstanceId, SystemEntropy, Timestamp};
+    use crate::broker::leases::views::is_overdue;
+    use crate::leases::Intent;
+    use crate::store::At;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    /// So many leases that end now.
+    fn leases(count: usize) -> Leases {
+        let mut leases = Leases::default();
+        for _ in 0..count {
+            let intent = Intent {
+                id: LeaseId::mint(NOW, &SystemEntropy),
+                agent: AgentId::mint(NOW, &SystemEntropy),
+                agent_name: "bot".parse().unwrap(),
+                instance: InstanceId::mint(NOW, &SystemEntropy),
+                capability: "orders.query".parse().unwrap(),
+                login: "kw_1".to_owned(),
+                upstream: 1,
+                first_use: DecisionId::mint(NOW, &SystemEntropy),
+                expires_at: NOW,
+                renewable_until: NOW,
+            };
+            let id = intent.id;
+            leases.apply(At { seq: 1, time: NOW }, &leases::Effect::Intend(Box::new(intent)));
+            leases.apply(At { seq: 2, time: NOW }, &leases::Effect::Issue { lease: id, sealed: vec![7] });
+        }
+        leases
+    }
+
+    #[test]
+    fn so_many_leases_are_looked_at_and_then_the_rest_of_them() {
+        for (count, rest) in [(LEASES_LOOKED_AT_MAX, 0), (LEASES_LOOKED_AT_MAX + 1, 1)] {
+            let leases = leases(count);
+            let (page, last) = some(&leases, None);
+            assert_eq!((page.len(), last.is_some()), (LEASES_LOOKED_AT_MAX, true));
+            let (page, last) = some(&leases, last);
+            assert_eq!((page.len(), last), (rest, None));
+        }
+    }
+
+    #[test]
+    fn an_end_is_overdue_a_while_after_it_was_due() {
+        let leases = leases(1);
+        let lease = leases.all().next().unwrap();
+        assert!(!is_overdue(lease, NOW.plus_s(LEASE_OVERDUE_S)));
+        assert!(is_overdue(lease, NOW.plus_s(LEASE_OVERDUE_S + 1)));
+    }
 }

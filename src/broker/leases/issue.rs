@@ -5,10 +5,12 @@ use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::super::failure::Failure;
 use super::super::mint::relying;
 use super::super::world::{Effect, World};
+use super::again::{Before, can_be_told, remembering_lease};
 use super::counter::{Counter, Making};
 use crate::authn::AgentPrincipal;
-use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S, LEASE_USES_MAX};
+use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, LeaseId, Timestamp, code};
+use crate::idempotency::Once;
 use crate::issuance::{Leasing, LendAgain, LentLogin, Made, Underway};
 use crate::leases::{
     self, Intent, Lease, LeaseFailed, LeaseIntended, LeaseIssued, LeaseReused, Selection, Stage, Why, keys,
@@ -68,23 +70,32 @@ impl Leased {
 
 impl AgentDesk {
     /// Hands a login to the agent behind `peer`: one that its instance has, or one that is made now.
+    /// A request that was carried out before gets the login that it got.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded.
-    pub async fn lease(&self, peer: &PeerCertificate, input: &LeaseInput) -> Result<Leased, Failure> {
+    pub async fn lease(
+        &self,
+        peer: &PeerCertificate,
+        input: &LeaseInput,
+        once: Option<&Once>,
+    ) -> Result<Leased, Failure> {
         if input.life_s.is_some_and(|life_s| life_s < LEASE_LIFE_MIN_S) {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
         let core = &*self.0;
         core.administrator_settled(&input.capability).await?;
         let mut permit = None;
-        let begun = {
-            let _turn = core.leasing.lock().await;
-            deciding_again!(core.begin_lease(peer, input, &mut permit))?
-        };
-        match begun {
-            Begun::Again(leased) => Ok(*leased),
-            Begun::Intended(intended) => core.make_login(*intended).await,
+        loop {
+            let begun = {
+                let _turn = core.leasing.lock().await;
+                deciding_again!(core.begin_lease(peer, (input, once), &mut permit))?
+            };
+            match begun {
+                Begun::Again(leased) => return Ok(*leased),
+                Begun::Intended(intended) => return core.make_login(*intended).await,
+                Begun::Underway(lease) => core.made(lease).await,
+            }
         }
     }
 }
@@ -107,6 +118,8 @@ enum Begun<'a> {
     Again(Box<Leased>),
     /// One that is to be made now.
     Intended(Box<Intended<'a>>),
+    /// One that is being made for the same request.
+    Underway(LeaseId),
 }
 
 /// A login whose intent is durable.
@@ -132,14 +145,10 @@ fn facts(
         || world.leases.of_agent(principal.agent()).filter(|lease| lease.capability == input.capability);
     let declared = declarations.capability(&input.capability).map_or(0, |one| one.max_life_s);
     let asked = input.life_s.unwrap_or(LEASE_LIFE_S).min(declared);
-    // What was sealed by an earlier value key does not open for much longer.
-    let turned = world.secrets.turned().map(|(_, since)| since);
     let will_do = |lease: &&Lease| {
         lease.instance == principal.instance()
-            && lease.upstream == upstream
             && matches!(lease.stage, Stage::Live { .. })
-            && lease.uses.len() < LEASE_USES_MAX
-            && turned.is_none_or(|since| lease.issued_at >= since)
+            && can_be_told(world, lease)
             && lease.expires_at.seconds_since(now) >= i64::from(asked / 2)
     };
     let again = own().filter(will_do).max_by_key(|lease| lease.expires_at);
@@ -171,11 +180,19 @@ impl Core {
     async fn begin_lease(
         &self,
         peer: &PeerCertificate,
-        input: &LeaseInput,
+        (input, once): (&LeaseInput, Option<&Once>),
         permit: &mut Option<Permit>,
     ) -> Result<Begun<'_>, Again> {
         let now = self.clock.now();
-        let facts = self.store.read(|world, as_of| facts(world, (peer, as_of), input, now))?;
+        let (facts, before) = self.store.read(|world, as_of| {
+            (facts(world, (peer, as_of), input, now), self.lent_before(world, once, now))
+        });
+        let mut facts = facts?;
+        match before? {
+            Some(Before::Live(lease)) => facts.again = Some(*lease),
+            Some(Before::Underway(lease)) => return Ok(Begun::Underway(lease)),
+            None => {}
+        }
         let principal = facts.principal.clone();
         let permit = self.admit(permit, &principal)?;
         let request =
@@ -197,8 +214,8 @@ impl Core {
         };
         let counter = facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
         match facts.again {
-            Some(lease) => self.lend_again(&counter.target, lease, grant).await,
-            None => self.intend(counter, facts.upstream, (grant, outcome), now).await,
+            Some(lease) => self.lend_again(&counter.target, lease, (grant, once), now).await,
+            None => self.intend(counter, facts.upstream, (grant, outcome), once, now).await,
         }
     }
 
@@ -206,7 +223,8 @@ impl Core {
         &self,
         target: &LoginsTarget,
         lease: Lease,
-        grant: Grant<Lend>,
+        (grant, once): (Grant<Lend>, Option<&Once>),
+        now: Timestamp,
     ) -> Result<Begun<'_>, Again> {
         let Stage::Live { sealed } = lease.stage else { return Err(Again::Retry) };
         let (basis, lend) = (grant.basis(), grant.act());
@@ -229,6 +247,7 @@ impl Core {
             .rely(keys::endings(), as_of)
             .rely(key, as_of)
             .advance(key);
+        let change = remembering_lease(change, (once, as_of), (lease.id, lease.expires_at), now);
         let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
         let receipt = self.store.commit(change, again).await?;
         let login = self.issuer.lease_again(receipt)?.deliver();
@@ -241,6 +260,7 @@ impl Core {
         counter: Counter,
         upstream: u64,
         (grant, outcome): (Grant<Lend>, &'static str),
+        once: Option<&Once>,
         now: Timestamp,
     ) -> Result<Begun<'_>, Again> {
         if !self.lets_call_at(&counter.place) {
@@ -284,6 +304,7 @@ impl Core {
             .rely(keys::offer(lend.capability()), as_of)
             .rely(counted, as_of)
             .advance(counted);
+        let change = remembering_lease(change, (once, as_of), (lease, lend.expires_at()), now);
         let stored = self.stored_for(&counter).await?;
         let leasing = Leasing { grant, lease, loan: counter.loan() };
         let receipt = self.store.commit(change, leasing).await?;

@@ -1,5 +1,6 @@
 //! Logins that are lent: one file for each thing that happens to a lease.
 
+mod again;
 mod counter;
 mod declare;
 mod end;

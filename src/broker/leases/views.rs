@@ -105,7 +105,7 @@ fn view(world: &World, lease: &Lease, now: Timestamp) -> LeaseView {
     }
 }
 
-fn is_overdue(lease: &Lease, now: Timestamp) -> bool {
+pub(super) fn is_overdue(lease: &Lease, now: Timestamp) -> bool {
     lease.was_to_end_at().plus_s(LEASE_OVERDUE_S) < now
 }
 

@@ -5,7 +5,7 @@ use super::super::world::{Effect, World};
 use super::carry_on::next_of;
 use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp};
-use crate::config::{FAULTS_MAX, Fault, SourceFile, fault};
+use crate::config::{Fault, Faults, SourceFile, fault};
 use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Slots, UpstreamValue, keys};
 use crate::store::Change;
@@ -32,17 +32,15 @@ pub(in crate::broker) fn planned(
     unnamed: Unnamed,
     files: &[SourceFile],
 ) -> Result<Planned, Failure> {
-    let (mut planned, mut faults) = (Planned::default(), Vec::new());
+    let (mut planned, mut faults) = (Planned::default(), Faults::of(files));
     for (secret, asked) in asked {
         match declared(world, scope, secret, asked, files) {
             Ok(declared) => planned.put((world, now), declared)?,
-            Err(fault) if faults.len() < FAULTS_MAX => faults.push(fault),
-            Err(_) => {}
+            Err(fault) => faults.add(fault),
         }
     }
-    if !faults.is_empty() {
-        return Err(Failure { faults, ..Failure::new(code::DECLARATIONS_INVALID) });
-    }
+    let invalid = |faults| Failure { faults, ..Failure::new(code::DECLARATIONS_INVALID) };
+    let mut planned = faults.or(planned).map_err(invalid)?;
     if unnamed == Unnamed::Prune {
         let reached = world.rotations.all().filter(|rotation| {
             let secret = world.secrets.named(&rotation.declared.secret);

@@ -9,7 +9,7 @@ use super::carry_on::next_of;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{RotationId, Scope, SecretName};
-use crate::idempotency::{Once, Outcome};
+use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, Rotation, RotationBegun, RotationSteered, Stage, Trigger, keys};
 use crate::store::Change;
@@ -69,7 +69,7 @@ impl AdminDesk {
                 (done_before(world, once, core.clock.now()), rotation, as_of)
             });
             if let Some(before) = before? {
-                return Ok(core.begun_before(before.seq)?);
+                return Ok(core.begun_before(&before)?);
             }
             if let Some(run) = rotation?.run {
                 return match run.stage {
@@ -154,15 +154,13 @@ impl Core {
         }
     }
 
-    /// The rotation that entry `seq` began.
-    fn begun_before(&self, seq: u64) -> Result<Rotating, Failure> {
+    /// The rotation that a request began before.
+    fn begun_before(&self, before: &Remembered) -> Result<Rotating, Failure> {
         #[derive(Deserialize)]
         struct Event {
             rotation: RotationId,
         }
-        let entries = self.store.entries(seq, 1)?;
-        let event = entries.first().and_then(|entry| serde_json::from_slice::<Event>(&entry.event).ok());
-        let event = event.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
+        let event: Event = self.said(before)?;
         Ok(Rotating { id: event.rotation, begun: true })
     }
 }

@@ -1,7 +1,8 @@
 //! Each rule finds a made-up breach, and lets its harmless twin pass.
 
 use super::book::{dependencies, rooms_in_book};
-use super::{EXPOSING, FILE_LINES_MAX, exposures, file, floors, habits, owners, proofs, shapes};
+use super::confined::{exposures, proofs, reserve};
+use super::{EXPOSING, FILE_LINES_MAX, file, floors, habits, owners, shapes};
 use crate::support::source::Source;
 
 /// `rule` finds something in `bad`, and nothing in `good`.
@@ -75,6 +76,16 @@ fn a_new_look_into_a_sensitive_value_is_found() {
     let idle = exposures(&[Source::new("src/http/x.rs", "")], &["src/http/x.rs"]);
     assert_eq!(idle.len(), 1, "an idle entry leaves the list");
     assert!(EXPOSING.is_sorted(), "the list is in order");
+}
+
+#[test]
+fn a_new_use_of_the_ledger_s_reserve_is_found() {
+    let uses = "fn f() { Change::new(&event)?.taking_away() }";
+    bites(|sources| reserve(sources, &[]), "src/broker/x.rs", uses, "fn taking_away(mut self) -> Self {}");
+    let listed = Source::new("src/broker/x.rs", uses);
+    assert!(reserve(&[listed], &["src/broker/x.rs"]).is_empty());
+    let idle = reserve(&[Source::new("src/broker/x.rs", "")], &["src/broker/x.rs"]);
+    assert_eq!(idle.len(), 1, "an idle entry leaves the list");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is refused, at its limit and beyond.
 
-use keyward::base::limits::LEASE_USES_MAX;
+use keyward::base::Clock;
+use keyward::base::limits::{LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, LEASE_LIFE_S, LEASE_USES_MAX};
 use serde_json::json;
 
 use super::{BY_SUPERUSER, Login, Scene, declared};
@@ -35,7 +36,7 @@ async fn an_agent_has_as_many_leases_as_it_may_and_not_one_more_however_it_asks(
 async fn what_is_asked_for_in_another_way_is_refused_and_recorded() {
     let scene = Scene::start().await;
     for (body, status, code) in [
-        (json!({ "life_s": 59 }), 400, "lease_life_too_short"),
+        (json!({ "life_s": LEASE_LIFE_MIN_S - 1 }), 400, "lease_life_too_short"),
         (json!({ "capability": "no.such" }), 403, "lease_not_granted"),
         (json!({ "capability": "NO" }), 400, "name_not_canonical"),
         (json!({ "more": 1 }), 400, "json_invalid"),
@@ -44,16 +45,54 @@ async fn what_is_asked_for_in_another_way_is_refused_and_recorded() {
         assert_eq!((refused.status, refused.code().as_str()), (status, code), "{body}: {}", refused.text());
     }
     assert_eq!(scene.broker.entries("request.denied").await.len(), 1);
-    assert_eq!(scene.lease(&json!({ "life_s": 60 })).await.0["constrained"], json!(null));
+    assert_eq!(scene.lease(&json!({ "life_s": LEASE_LIFE_MIN_S })).await.0["constrained"], json!(null));
+    let usual = scene.lease(&json!({ "fresh": true })).await;
+    let until = scene.broker.clock.now().plus_s(i64::from(LEASE_LIFE_S));
+    assert_eq!(usual.field("expires_at"), until.to_string(), "when nothing is said");
     let long = scene.lease(&json!({ "life_s": 14401, "fresh": true })).await;
     assert_eq!(long.0["constrained"].as_array().unwrap().len(), 1, "the capability's longest life");
     assert_eq!(long.field("expires_at"), long.field("renewable_until"));
     let token = scene.agent.ask("grant_type=client_credentials&scope=orders.query").await;
     assert_eq!((token.status, &token.json()["code"]), (400, &json!("capability_leased")), "{}", token.text());
-    let named = [("content-type", "application/json"), ("idempotency-key", "k")];
-    let body = b"{\"capability\":\"orders.query\",\"fresh\":true}";
-    let refused = scene.agent.caller.send("POST", "/v1/leases", &named, body).await;
-    assert_eq!(refused.code(), "idempotency_key_not_taken");
+}
+
+#[tokio::test]
+async fn i12_a_fresh_login_is_made_once_for_one_request() {
+    const FRESH: &str = "{\"capability\":\"orders.query\",\"fresh\":true}";
+    let mut scene = Scene::start().await;
+    let keyed = async |scene: &Scene, key: &str, body: &str| {
+        let named = [("content-type", "application/json"), ("idempotency-key", key)];
+        scene.agent.caller.send("POST", "/v1/leases", &named, body.as_bytes()).await
+    };
+    let (one, two) = tokio::join!(keyed(&scene, "k", FRESH), keyed(&scene, "k", FRESH));
+    let login = Login(one.json());
+    assert_eq!((one.status, two.status), (200, 200), "{} {}", one.text(), two.text());
+    scene.broker.restart().await;
+    scene.agent.caller =
+        scene.broker.caller(scene.broker.agents(), Some(&scene.agent.certificate), Some(&scene.agent.key));
+    let again = Login(keyed(&scene, "k", FRESH).await.json());
+    for other in [&Login(two.json()), &again] {
+        for field in ["lease", "username", "password", "expires_at"] {
+            assert_eq!(other.field(field), login.field(field), "{field}");
+        }
+    }
+    assert_eq!(again.0["reused"], true);
+    assert_eq!((scene.logins().as_str(), scene.lets_in(&again)), (login.name(), true));
+    assert_eq!(scene.broker.entries("lease.intended").await.len(), 1);
+    let other = keyed(&scene, "k", &FRESH.replace("true", "false")).await;
+    assert_eq!((other.status, other.code().as_str()), (422, "idempotency_key_reused"));
+    assert_ne!(Login(keyed(&scene, "k2", FRESH).await.json()).id(), login.id());
+
+    // What is over is forgotten: a login of no use would help nobody.
+    assert_eq!(scene.act(&login, "give-up", &json!({})).await.status, 200);
+    let next = Login(keyed(&scene, "k", FRESH).await.json());
+    assert_ne!(next.id(), login.id());
+    // A password that an earlier value key sealed is not told again.
+    scene.broker.clock.advance_s(1);
+    assert_eq!(scene.broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
+    let kept = keyed(&scene, "k", FRESH).await;
+    assert_eq!((kept.status, kept.code().as_str()), (409, "outcome_secret"), "{}", kept.text());
+    assert!(kept.text().contains(next.id()) && !kept.text().contains(next.password()));
 }
 
 #[tokio::test]
@@ -67,8 +106,8 @@ async fn rot_11_declarations_that_no_login_can_be_made_from_are_refused_and_noth
         (whole("statements = [\"GRANT a TO {login}; DROP TABLE CNRY\"]"), "without `;`"),
         (whole("").replace("orders-db/admin", "no/such"), "`admin_secret`"),
         (whole("").replace("capability = \"orders.query\"", "capability = \"no.such\""), "delivery `lease`"),
-        (whole("").replace("14400", "604801"), "`max_life_s`"),
-        (whole("").replace("14400", "59"), "`max_life_s`"),
+        (whole("").replace("14400", &(LEASE_LIFE_MAX_S + 1).to_string()), "`max_life_s`"),
+        (whole("").replace("14400", &(LEASE_LIFE_MIN_S - 1).to_string()), "`max_life_s`"),
         (whole("").replace("\"lease\"", "\"lease\"\nsecret = \"orders-db/admin\""), "contradicts"),
         (
             "[[capability]]\nname = \"a.b\"\naccess = \"read\"\ndelivery = \"lease\"\nmax_life_s = 60\n"
@@ -86,7 +125,10 @@ async fn rot_11_declarations_that_no_login_can_be_made_from_are_refused_and_noth
         assert!(refused.text().contains(says), "{says}: {}", refused.text());
         assert!(!refused.text().contains("CNRY"), "{}", refused.text());
     }
-    assert_eq!(scene.broker.apply(&whole("").replace("14400", "604800")).await.status, 200);
+    assert_eq!(
+        scene.broker.apply(&whole("").replace("14400", &LEASE_LIFE_MAX_S.to_string())).await.status,
+        200
+    );
     assert!(scene.lets_in(&scene.lease(&json!({})).await));
 }
 

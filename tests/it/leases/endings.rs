@@ -1,5 +1,6 @@
 //! What ends a lease, and what an end does.
 
+use keyward::base::limits::LEASE_SWEEP_S;
 use serde_json::json;
 
 use super::{BY_SUPERUSER, Login, Scene, declared};
@@ -209,8 +210,16 @@ async fn a_login_that_the_ledger_has_lost_is_swept_once_its_time_is_over_and_nob
         "{left}"
     );
     assert!(scene.lets_in(&login), "a lease that is known lives on");
-    let alarms = scene.broker.entries("alarm.stray-login").await;
-    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    let alarms = async || scene.broker.entries("alarm.stray-login").await.len();
+    assert_eq!(alarms().await, 1);
+    // At the start, and then once in a while.
+    scene.postgres.sql(&format!("CREATE ROLE {} {past}", own("again")));
+    scene.broker.clock.advance_s(u32::try_from(LEASE_SWEEP_S - 1).unwrap());
+    scene.broker.end_due_leases().await;
+    assert_eq!(alarms().await, 1, "not yet");
+    scene.broker.clock.advance_s(1);
+    scene.broker.end_due_leases().await;
+    assert_eq!((alarms().await, scene.logins().contains("again")), (2, false));
 }
 
 #[tokio::test]

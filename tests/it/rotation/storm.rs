@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
+use keyward::base::limits::{CALENDAR_LINES_MAX, ROTATIONS_AT_ONCE_MAX, ROTATIONS_BEGUN_MAX};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use super::{BY_ADMIN, BYTES, Scene};
+use super::{BY_ADMIN, BYTES, LOOPBACK, Scene};
 use crate::support::broker::TestBroker;
 
 /// Secrets that are all overdue.
@@ -44,14 +48,14 @@ async fn rot_09_a_thousand_overdue_secrets_rotate_once_each_spread_out_while_rea
         let all = broker.operator().get("/v1/rotations").await.json();
         let items = all["items"].as_array().unwrap();
         let begun = items.iter().filter(|item| !item["run"].is_null() || !item["last_at"].is_null()).count();
-        assert!(begun <= 25 * (looks + 1), "spread out: {begun} after {} looks", looks + 1);
+        assert!(begun <= ROTATIONS_BEGUN_MAX * (looks + 1), "spread out: {begun} after {} looks", looks + 1);
         looks += 1;
         if begun == MANY {
             break;
         }
         broker.clock.advance_s(10);
     }
-    assert_eq!(looks, MANY / 25, "as fast as is meant");
+    assert_eq!(looks, MANY / ROTATIONS_BEGUN_MAX, "as fast as is meant");
     broker.rotate_due().await;
     let all = broker.operator().get("/v1/rotations").await.json();
     for item in all["items"].as_array().unwrap() {
@@ -62,6 +66,104 @@ async fn rot_09_a_thousand_overdue_secrets_rotate_once_each_spread_out_while_rea
             "{item}"
         );
     }
+}
+
+/// An upstream that answers nobody until so many ask at once, and counts how many did at most.
+struct Crowd {
+    port: u16,
+    /// Who asks now, and the most that did.
+    inside: Arc<watch::Sender<(usize, usize)>>,
+}
+
+impl Crowd {
+    async fn start(answers_from: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let inside = Arc::new(watch::Sender::new((0, 0)));
+        let serving = Arc::clone(&inside);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let inside = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    let mut line = String::new();
+                    while stream.read_line(&mut line).await.unwrap_or(0) > 2 {
+                        line.clear();
+                    }
+                    inside.send_modify(|(now, most)| {
+                        *now += 1;
+                        *most = (*most).max(*now);
+                    });
+                    inside.subscribe().wait_for(|(_, most)| *most >= answers_from).await.unwrap();
+                    inside.send_modify(|(now, _)| *now -= 1);
+                    let said = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    stream.get_mut().write_all(said).await.unwrap();
+                });
+            }
+        });
+        Self { port, inside }
+    }
+
+    fn most(&self) -> usize {
+        self.inside.borrow().1
+    }
+}
+
+#[tokio::test]
+async fn so_many_rotations_are_under_way_at_a_time_and_the_next_one_waits() {
+    let broker = TestBroker::start_with(LOOPBACK).await;
+    let crowd = Crowd::start(ROTATIONS_AT_ONCE_MAX).await;
+    let mut declared = String::new();
+    for index in 0..=ROTATIONS_AT_ONCE_MAX {
+        let name = format!("crowd/s{index}");
+        let put = broker.operator().put(&format!("/v1/secrets/{name}"), BYTES, b"first-value").await;
+        assert_eq!(put.status, 201, "{}", put.text());
+        let at = format!("http://127.0.0.1:{}", crowd.port);
+        declared.push_str(&format!(
+            "[[rotation]]\nsecret = \"{name}\"\n[rotation.upstream]\ndriver = \"http\"\n\
+             verify = {{ url = \"{at}/me\", bearer = \"value\" }}\n\
+             apply = {{ url = \"{at}/key\", body = '\"{{{{value}}}}\"' }}\n"
+        ));
+    }
+    let applied = broker.apply(&declared).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    let all =
+        async || broker.operator().get("/v1/rotations").await.json()["items"].as_array().unwrap().clone();
+    for rotation in all().await {
+        let path = format!("/v1/rotations/{}", rotation["secret"].as_str().unwrap());
+        let begun = broker.operator().post_json(&path, &json!({ "action": "rotate" })).await;
+        assert_eq!(begun.status, 200, "{}", begun.text());
+    }
+    broker.rotate_due().await;
+    assert_eq!(crowd.most(), ROTATIONS_AT_ONCE_MAX);
+    for rotation in all().await {
+        assert!(rotation["last_at"].is_string() && rotation["run"].is_null(), "{rotation}");
+    }
+}
+
+#[tokio::test]
+async fn a_calendar_has_so_many_lines_and_the_latest_are_left_out() {
+    let broker = TestBroker::start().await;
+    let year_s = 366 * 24 * 3600;
+    let declare = async |secret: &str, every_s: usize| {
+        let text = format!(
+            "[[rotation]]\nsecret = \"{secret}\"\nevery = \"{every_s}s\"\nupstream = {{ driver = \"generate\" }}\n"
+        );
+        let applied = broker.apply(&text).await;
+        assert_eq!(applied.status, 200, "{}", applied.text());
+    };
+    let calendar = async || {
+        let page = broker.operator().get("/v1/rotation-calendar").await.json();
+        let lines = page["items"].as_array().unwrap().iter();
+        lines.map(|line| line["secret"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    declare("often", year_s / CALENDAR_LINES_MAX).await;
+    assert_eq!(calendar().await, vec!["often"; CALENDAR_LINES_MAX], "at the limit");
+    declare("once", year_s).await;
+    assert_eq!(calendar().await, vec!["often"; CALENDAR_LINES_MAX], "one beyond it");
+    let paused = json!({ "action": "pause" });
+    assert_eq!(broker.operator().post_json("/v1/rotations/often", &paused).await.status, 200);
+    assert_eq!(calendar().await, ["once"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

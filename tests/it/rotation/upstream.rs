@@ -1,5 +1,6 @@
 //! Upstreams that fail.
 
+use keyward::base::limits::{DRIFT_CHECK_S, ROTATION_TRIES_MAX};
 use serde_json::json;
 
 use super::{BY_ADMIN, BY_ITSELF, BYTES, FIRST, Scene};
@@ -37,7 +38,7 @@ async fn a_dead_letter_waits_for_an_operator_and_is_tried_again_or_given_up() {
     let run = scene.shown().await["run"].clone();
     assert!(run["trouble"]["retry_at"].is_null(), "{run}");
     assert_eq!(run["trouble"]["code"], "upstream_login_refused", "{run}");
-    assert_eq!(run["failures"], 8);
+    assert_eq!(run["failures"], ROTATION_TRIES_MAX);
     let ready = scene.broker.operator().get("/readyz").await;
     assert_eq!((ready.status, &ready.json()["warnings"]), (200, &json!(["rotations_dead"])));
     let put = scene.broker.operator().put("/v1/secrets/orders-db/app", BYTES, b"changed-by-hand").await;
@@ -59,10 +60,10 @@ async fn rot_03_an_upstream_restored_from_a_backup_is_noticed_within_a_day_and_m
     // The server comes back as it was before the rotation.
     scene.postgres.sql(&format!("ALTER ROLE app PASSWORD '{backup}'"));
     assert!(!scene.postgres.lets_in("app", &before));
-    scene.broker.clock.advance_s(86_000);
+    scene.broker.clock.advance_s(u32::try_from(DRIFT_CHECK_S - 1).unwrap());
     scene.broker.rotate_due().await;
     assert_eq!(scene.read().await.1, "2", "not yet looked at");
-    scene.broker.clock.advance_s(401);
+    scene.broker.clock.advance_s(1);
     scene.broker.rotate_due().await;
     let (value, version) = scene.read().await;
     assert_eq!(version, "3");

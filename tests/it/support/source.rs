@@ -15,14 +15,17 @@ pub(crate) struct Source {
     pub(crate) text: String,
     /// Without comments, test modules and the insides of strings.
     pub(crate) code: String,
+    /// Test modules, without comments.
+    pub(crate) tests: String,
 }
 
 impl Source {
     pub(crate) fn new(path: &str, raw: &str) -> Self {
         let (text, code) = without_comments(raw);
         let tests = if path.ends_with("tests.rs") { vec![(0, code.len())] } else { test_items(&code) };
+        let tested = tests.iter().map(|(from, to)| &text[*from..*to]).collect();
         let (text, code) = (blanked(&text, &tests), blanked(&code, &tests));
-        Self { path: path.to_owned(), raw: raw.to_owned(), text, code }
+        Self { path: path.to_owned(), raw: raw.to_owned(), text, code, tests: tested }
     }
 
     /// The room that the file is in; `None` for the roots of library and binary.

@@ -1,0 +1,73 @@
+use super::super::desk::Core;
+use super::super::failure::Failure;
+use super::super::once::{done_before, remembering};
+use super::super::world::{Effect, World};
+use crate::base::limits::LEASE_USES_MAX;
+use crate::base::{LeaseId, Timestamp, code};
+use crate::idempotency::{Once, Outcome, Remembered};
+use crate::leases::{Lease, Stage};
+use crate::store::Change;
+
+/// What became of the login that a request was handed before.
+pub(super) enum Before {
+    /// It can be handed over once more.
+    Live(Box<Lease>),
+    /// It is being made.
+    Underway(LeaseId),
+}
+
+/// Whether a live login can be handed over once more.
+pub(super) fn can_be_told(world: &World, lease: &Lease) -> bool {
+    let offered = world.leases.offer(&lease.capability).map(|(_, upstream)| *upstream);
+    // What was sealed by an earlier value key does not open for much longer.
+    let turned = world.secrets.turned().map(|(_, since)| since);
+    offered == Some(lease.upstream)
+        && lease.uses.len() < LEASE_USES_MAX
+        && turned.is_none_or(|since| lease.issued_at >= since)
+}
+
+/// `change`, remembering until `expires_at` that the request of `once` was handed this login.
+pub(super) fn remembering_lease(
+    change: Change<Effect>,
+    asked: (Option<&Once>, u64),
+    (lease, expires_at): (LeaseId, Timestamp),
+    now: Timestamp,
+) -> Change<Effect> {
+    let life_s = u32::try_from(expires_at.seconds_since(now)).unwrap_or_default();
+    remembering(change, asked, life_s, || Outcome::Lent(lease))
+}
+
+impl Core {
+    /// What the request of `once` was handed before; nothing once that is over: it would be of no use.
+    pub(super) fn lent_before(
+        &self,
+        world: &World,
+        once: Option<&Once>,
+        now: Timestamp,
+    ) -> Result<Option<Before>, Failure> {
+        let Some(Remembered { outcome: Outcome::Lent(id), .. }) = done_before(world, once, now)? else {
+            return Ok(None);
+        };
+        let Some(lease) = world.leases.lease(id).filter(|lease| lease.expires_at > now) else {
+            return Ok(None);
+        };
+        match lease.stage {
+            Stage::Live { .. } if can_be_told(world, lease) => {
+                Ok(Some(Before::Live(Box::new(lease.clone()))))
+            }
+            Stage::Live { .. } => {
+                let why = format!("the lease {id} was handed out by this request before");
+                Err(Failure::new(code::OUTCOME_SECRET).because(why))
+            }
+            Stage::Intended if self.is_making(id) => Ok(Some(Before::Underway(id))),
+            // It was not made, and is not going to be.
+            Stage::Intended | Stage::Ending(_) => Ok(None),
+        }
+    }
+
+    /// Waits until nobody in this process makes the login of `lease` any more.
+    pub(super) async fn made(&self, lease: LeaseId) {
+        let mut changes = self.leases.subscribe();
+        while self.is_making(lease) && changes.changed().await.is_ok() {}
+    }
+}

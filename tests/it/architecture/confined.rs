@@ -1,0 +1,71 @@
+//! What only some files may do: look into secrets, use the ledger's reserve, make proofs.
+
+use super::{EXPOSING, PROOFS, TAKING_AWAY, assert_none};
+use crate::support::source::{Source, is_word, sources, words};
+
+/// Sensitive values are looked into only where it was reviewed.
+pub(super) fn exposures(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    reviewed(sources, (&["expose()", "expose(&self)"], "looks into a sensitive value"), listed)
+}
+
+/// The ledger's reserve is used only where it was reviewed that something is taken away.
+pub(super) fn reserve(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    reviewed(sources, (&[".taking_away()"], "uses the ledger's reserve"), listed)
+}
+
+/// What a file does that says one of these words, only the `listed` files do, and they do it.
+fn reviewed(sources: &[Source], (says, does): (&[&str], &str), listed: &[&str]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let said = |source: &Source| says.iter().find_map(|one| source.code.find(one));
+    for source in sources {
+        if let Some(at) = said(source).filter(|_| !listed.contains(&source.path.as_str())) {
+            findings.push(source.finding(at, &format!("{does}, and is not on the list")));
+        }
+    }
+    for file in listed {
+        if !sources.iter().any(|source| source.path == *file && said(source).is_some()) {
+            findings.push(format!("{file}: on the list, but nothing in it {does}"));
+        }
+    }
+    findings
+}
+
+/// A proof is made only in its own room.
+pub(super) fn proofs(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for source in sources {
+        let code = &source.code;
+        for at in words(code, "assertion(") {
+            let before = &code[..at];
+            if before.ends_with("fn ") {
+                let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
+                if line.starts_with("pub ") || line.starts_with("pub(crate)") {
+                    findings.push(source.finding(at, "an assertion that other rooms can make"));
+                }
+                continue;
+            }
+            let named = before.strip_suffix("::").map(|path| &path[path.trim_end_matches(is_word).len()..]);
+            let own =
+                PROOFS.iter().any(|(proof, room)| Some(*proof) == named && Some(*room) == source.room());
+            if !own {
+                findings.push(source.finding(at, "asserts a proof that is not its room's to make"));
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn sensitive_values_are_looked_into_where_it_was_reviewed() {
+    assert_none(&exposures(&sources("src"), EXPOSING));
+}
+
+#[test]
+fn the_ledger_s_reserve_is_used_where_it_was_reviewed() {
+    assert_none(&reserve(&sources("src"), TAKING_AWAY));
+}
+
+#[test]
+fn proofs_are_made_in_their_own_room() {
+    assert_none(&proofs(&sources("src")));
+}
