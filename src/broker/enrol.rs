@@ -83,7 +83,7 @@ fn step(registry: &Registry, grant: Grant<Enrol>) -> Result<Step, EnrolmentRefus
     let agent = registry.agent(grant.act().agent()).ok_or(EnrolmentRefused::BadCode)?.clone();
     match grant.act().repeats() {
         None => Ok(Step::New { agent, grant }),
-        Some(id) => match agent.instances.get(&id).cloned() {
+        Some(id) => match agent.instances.get(id).cloned() {
             Some(instance) => Ok(Step::Again { agent, instance, grant }),
             None => Err(EnrolmentRefused::BadCode),
         },

@@ -206,7 +206,7 @@ impl AdminDesk {
 }
 
 fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentView {
-    let instances = agent.instances.values().map(|instance| InstanceView {
+    let instances = agent.instances.iter().map(|instance| InstanceView {
         id: instance.id,
         serial: hex(&instance.current.serial),
         enrolled_at: instance.enrolled_at,

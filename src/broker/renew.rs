@@ -85,7 +85,7 @@ impl AgentDesk {
             let (renewing, found) = core.store.read(|world, as_of| {
                 let renewing = core.renewing(world, peer, as_of)?;
                 let agent = world.registry.agent(renewing.agent());
-                let previous = agent.and_then(|agent| agent.instances.get(&renewing.instance()));
+                let previous = agent.and_then(|agent| agent.instances.get(renewing.instance()));
                 let found = agent.zip(previous).map(|(agent, one)| (agent.name.clone(), one.current.serial));
                 Ok::<_, AuthnError>((renewing, found.ok_or(AuthnError::Unknown)?))
             })?;
@@ -116,7 +116,7 @@ fn found(
     grant: Grant<Renew>,
 ) -> Result<(Agent, Instance, Grant<Renew>), RenewalRefused> {
     let agent = registry.agent(grant.act().agent()).ok_or(RenewalRefused::Gone)?;
-    let instance = agent.instances.get(&grant.act().instance()).ok_or(RenewalRefused::Gone)?;
+    let instance = agent.instances.get(grant.act().instance()).ok_or(RenewalRefused::Gone)?;
     Ok((agent.clone(), instance.clone(), grant))
 }
 

@@ -195,13 +195,13 @@ impl AdminDesk {
 
 /// The agent that has the instance of this id.
 pub(super) fn agent_with(world: &World, id: InstanceId) -> Option<&Agent> {
-    world.registry.agents().find(|agent| agent.instances.contains_key(&id))
+    world.registry.agents().find(|agent| agent.instances.get(id).is_some())
 }
 
 /// The instance that holds the certificate with this serial, and its agent.
 pub(super) fn holder_of(world: &World, serial: Serial) -> Option<(InstanceId, &Agent)> {
     world.registry.agents().find_map(|agent| {
-        let holder = agent.instances.values().find(|one| one.has_serial(serial.as_bytes()))?;
+        let holder = agent.instances.iter().find(|one| one.has_serial(serial.as_bytes()))?;
         Some((holder.id, agent))
     })
 }

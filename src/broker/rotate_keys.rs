@@ -386,7 +386,7 @@ fn behind(world: &World, standing: Standing, now: Timestamp) -> Vec<&str> {
 }
 
 fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> impl Iterator<Item = &str> {
-    let of_agents = world.registry.agents().flat_map(|one| one.instances.values().map(move |its| (one, its)));
+    let of_agents = world.registry.agents().flat_map(|one| one.instances.iter().map(move |its| (one, its)));
     let older = of_agents.filter(move |(_, its)| its.current.not_before.plus_s(BACKDATE_S) < since);
     let counting = older.filter(move |(agent, its)| {
         let standing = InstanceStanding::of(world, agent, its, now);

@@ -101,7 +101,7 @@ pub fn decide_enrolment(
     if !made || revocations.judge(code.issued_seq, &[of_agent]) == Liveness::Dead {
         return Err(EnrolmentRefused::BadCode);
     }
-    let of_repeated = repeats.and_then(|id| agent.instances.get(&id));
+    let of_repeated = repeats.and_then(|id| agent.instances.get(id));
     if of_repeated.is_some_and(|one| {
         // Once it was renewed, the code is spent: its certificate is not the instance's any more.
         one.current.key != request.key
@@ -109,7 +109,7 @@ pub fn decide_enrolment(
     }) {
         return Err(EnrolmentRefused::BadCode);
     }
-    let live = agent.instances.values().filter(|one| {
+    let live = agent.instances.iter().filter(|one| {
         one.state(now) == InstanceState::Live
             && revocations.judge(one.enrolled_seq, &[of_agent, Subject::Instance(one.id)]) == Liveness::Live
     });

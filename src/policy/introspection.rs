@@ -35,7 +35,7 @@ pub fn decide_introspection(
         Ok(SpiffeId::ResourceServer { .. } | SpiffeId::Operator { .. }) | Err(_) => None,
     };
     let holder = holder?;
-    let instance = holder.instances.get(&claims.instance)?;
+    let instance = holder.instances.get(claims.instance)?;
     if claims.seq < instance.current_since {
         return None;
     }

@@ -68,7 +68,7 @@ pub fn decide_renewal(
     now: Timestamp,
 ) -> Result<Grant<Renew>, RenewalRefused> {
     let agent = registry.agent(renewing.agent()).ok_or(RenewalRefused::Gone)?;
-    let instance = agent.instances.get(&renewing.instance()).ok_or(RenewalRefused::Gone)?;
+    let instance = agent.instances.get(renewing.instance()).ok_or(RenewalRefused::Gone)?;
     if instance.current.key == key {
         return Err(RenewalRefused::SameKey);
     }
@@ -93,7 +93,7 @@ pub fn decide_renewal(
 /// instance may find its place taken by younger ones, which count then.
 fn elder_instances(agent: &Agent, this: &Instance, revocations: &Revocations, now: Timestamp) -> usize {
     let lapsed = this.state(now) == InstanceState::Expired;
-    let live = agent.instances.values().filter(|one| {
+    let live = agent.instances.iter().filter(|one| {
         let subjects = [Subject::Agent(agent.id), Subject::Instance(one.id)];
         one.id != this.id
             && (lapsed || one.enrolled_seq < this.enrolled_seq)

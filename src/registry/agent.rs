@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,47 @@ pub struct Agent {
     /// for this audience.
     pub serves: Option<Audience>,
     /// Its enrolments, by id, which is by time.
-    pub instances: BTreeMap<InstanceId, Instance>,
+    pub instances: Instances,
+}
+
+/// The enrolments of an agent. Nearly always there is one: a tree's node, with room for eleven, would be ten times
+/// as large as what is in it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Instances(Vec<Instance>);
+
+impl Instances {
+    /// All of them, by id.
+    pub fn iter(&self) -> std::slice::Iter<'_, Instance> {
+        self.0.iter()
+    }
+
+    /// The one of this id.
+    #[must_use]
+    pub fn get(&self, id: InstanceId) -> Option<&Instance> {
+        self.place(id).ok().and_then(|at| self.0.get(at))
+    }
+
+    pub(super) fn get_mut(&mut self, id: InstanceId) -> Option<&mut Instance> {
+        self.place(id).ok().and_then(|at| self.0.get_mut(at))
+    }
+
+    pub(super) fn insert(&mut self, instance: Instance) {
+        match self.place(instance.id) {
+            Ok(at) => drop(self.0.get_mut(at).map(|same| *same = instance)),
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, instance);
+            }
+        }
+    }
+
+    pub(super) fn retain(&mut self, keeps: impl FnMut(&Instance) -> bool) {
+        self.0.retain(keeps);
+    }
+
+    fn place(&self, id: InstanceId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, |instance| instance.id)
+    }
 }
 
 /// What an agent's record is of. It is in every certificate, and never changes.
@@ -42,7 +82,7 @@ pub struct Instance {
     pub current: Holding,
     /// What it was given at its last renewal and has not used yet. Its first use makes it the
     /// current one; until then the one before still counts, so that a lost answer locks nobody out.
-    pub next: Option<Holding>,
+    pub next: Option<Box<Holding>>,
     /// When it enrolled.
     pub enrolled_at: Timestamp,
     /// The entry by which it did. A renewal does not change it: a revocation since kills what came later.
@@ -126,7 +166,7 @@ impl Agent {
     /// The instance that holds the certificate with this serial and this key, and as which of its own.
     #[must_use]
     pub fn instance_of(&self, serial: &[u8; 16], key: &Digest) -> Option<(&Instance, Held)> {
-        self.instances.values().find_map(|instance| Some((instance, instance.held(serial, key)?)))
+        self.instances.iter().find_map(|instance| Some((instance, instance.held(serial, key)?)))
     }
 }
 

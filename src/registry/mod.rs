@@ -4,6 +4,7 @@
 //! never signs anything; it knows keys and certificates only by digest and serial.
 
 mod agent;
+mod agents;
 mod code;
 mod declaration;
 mod declared;
@@ -13,7 +14,7 @@ mod owners;
 mod plan;
 mod state;
 
-pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState};
+pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState, Instances};
 pub use code::{CodeError, EnrolmentCode};
 pub use declaration::{Declaration, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, Holding, Instance};
+use super::agents::Agents;
 use super::declared::{Capability, Declarations, Role};
 use super::owners::{Owned, Owners};
 use super::plan::AgentSpec;
@@ -178,11 +179,7 @@ pub struct Code {
 pub struct Registry {
     declarations: Arc<Declarations>,
     owners: Owners,
-    agents: HashMap<AgentId, Agent>,
-    /// By name in order, to tell who there is.
-    names: BTreeMap<AgentName, AgentId>,
-    /// The same, to find one of many at once.
-    named: HashMap<AgentName, AgentId>,
+    agents: Agents,
     codes: HashMap<CodeId, Code>,
     /// The ends of the codes, the earliest first; those of codes that are gone may linger.
     code_ends: BTreeSet<(Timestamp, CodeId)>,
@@ -204,18 +201,18 @@ impl Registry {
     /// The agent of this name.
     #[must_use]
     pub fn agent_named(&self, name: &AgentName) -> Option<&Agent> {
-        self.named.get(name).and_then(|id| self.agents.get(id))
+        self.agents.named(name)
     }
 
     /// The agent of this id.
     #[must_use]
     pub fn agent(&self, id: AgentId) -> Option<&Agent> {
-        self.agents.get(&id)
+        self.agents.get(id)
     }
 
     /// All agents, by name.
     pub fn agents(&self) -> impl Iterator<Item = &Agent> {
-        self.names.values().filter_map(|id| self.agents.get(id))
+        self.agents.in_order()
     }
 
     /// The code of this id.
@@ -236,7 +233,7 @@ impl Registry {
                     self.owners.set(gone, None);
                 }
             }
-            Effect::PutAgent { id, spec } => self.put_agent(*id, spec),
+            Effect::PutAgent { id, spec } => self.agents.put(*id, spec),
             Effect::RemoveAgent(id) => self.remove_agent(*id),
             Effect::IssueCode { id, agent, hash, expires_at } => {
                 self.issue(at, (*id, *agent), (*hash, *expires_at), (1, None));
@@ -262,7 +259,8 @@ impl Registry {
             }
             Effect::Renew { agent, instance, serial, key, not_before, not_after } => {
                 if let Some(instance) = self.instance_mut(*agent, *instance) {
-                    instance.next = Some(Holding::planned(*serial, *key, (*not_before, *not_after)));
+                    instance.next =
+                        Some(Box::new(Holding::planned(*serial, *key, (*not_before, *not_after))));
                 }
             }
             Effect::RecordRenewed { agent, instance, .. } => {
@@ -271,7 +269,7 @@ impl Registry {
                 }
             }
             Effect::Serve { agent, audience } => {
-                if let Some(agent) = self.agents.get_mut(agent) {
+                if let Some(agent) = self.agents.get_mut(*agent) {
                     agent.serves.clone_from(audience);
                 }
             }
@@ -285,7 +283,7 @@ impl Registry {
                 if let Some(instance) = self.instance_mut(*agent, *instance)
                     && let Some(next) = instance.next.take()
                 {
-                    instance.current = next;
+                    instance.current = *next;
                     instance.current_since = at.seq;
                 }
             }
@@ -293,7 +291,7 @@ impl Registry {
     }
 
     fn instance_mut(&mut self, agent: AgentId, instance: InstanceId) -> Option<&mut Instance> {
-        self.agents.get_mut(&agent).and_then(|agent| agent.instances.get_mut(&instance))
+        self.agents.get_mut(agent).and_then(|agent| agent.instances.get_mut(instance))
     }
 
     /// What `effect` puts into the index.
@@ -319,25 +317,8 @@ impl Registry {
         }
     }
 
-    fn put_agent(&mut self, id: AgentId, spec: &AgentSpec) {
-        self.names.insert(spec.name.clone(), id);
-        self.named.insert(spec.name.clone(), id);
-        let agent = self.agents.entry(id).or_insert_with(|| Agent {
-            id,
-            name: spec.name.clone(),
-            roles: Arc::new(spec.roles.clone()),
-            max_instances: spec.max_instances,
-            serves: None,
-            instances: BTreeMap::new(),
-        });
-        agent.roles = Arc::new(spec.roles.clone());
-        agent.max_instances = spec.max_instances;
-    }
-
     fn remove_agent(&mut self, id: AgentId) {
-        if let Some(agent) = self.agents.remove(&id) {
-            self.names.remove(&agent.name);
-            self.named.remove(&agent.name);
+        if let Some(agent) = self.agents.remove(id) {
             self.owners.set(Owned::Agent(agent.name), None);
         }
         self.codes.retain(|_, code| code.agent != id);
@@ -347,10 +328,10 @@ impl Registry {
         if let Some(code) = self.codes.get_mut(&code) {
             code.redeemed.insert(instance.current.key, instance.id);
         }
-        if let Some(agent) = self.agents.get_mut(&agent) {
+        if let Some(agent) = self.agents.get_mut(agent) {
             // Beyond the grace it can never act again: what it did is in the ledger.
-            agent.instances.retain(|_, old| old.not_after().plus_s(INSTANCE_MEMORY_S) > now);
-            agent.instances.insert(instance.id, instance);
+            agent.instances.retain(|old| old.not_after().plus_s(INSTANCE_MEMORY_S) > now);
+            agent.instances.insert(instance);
         }
     }
 

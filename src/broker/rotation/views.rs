@@ -225,7 +225,7 @@ pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Time
                 roles.any(|role| role.capabilities.contains(&capability.name))
             };
             let agents: Vec<_> = world.registry.agents().filter(holds).collect();
-            let of_agents = agents.iter().flat_map(|one| one.instances.values().map(move |its| (*one, its)));
+            let of_agents = agents.iter().flat_map(|one| one.instances.iter().map(move |its| (*one, its)));
             let standing = of_agents.map(|(one, its)| InstanceStanding::of(world, one, its, now));
             Consumer {
                 capability: capability.name.clone(),
