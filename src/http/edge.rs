@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::discovery::pointed_to;
 use super::input::LISTS;
 use super::listener::Peer;
+use super::patience::ComeBack;
 use super::problem::{Form, Problem};
 use super::repeat::{IDEMPOTENCY_KEY, put_on_route};
 use super::routes::Route;
@@ -168,7 +169,9 @@ impl Edge {
             // What the router says with a 405 (RFC 9110 §15.5.6).
             response.headers_mut().extend(allow.map(|methods| (header::ALLOW, methods)));
             // A broker that has too much to do does not write a line about each: the meters count them.
-            if !is_shed {
+            if is_shed {
+                response.extensions_mut().insert(ComeBack);
+            } else {
                 tracing::info!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
             }
         } else {

@@ -27,6 +27,7 @@ use tower::Service;
 
 use super::aside::Aside;
 use super::lent::{Lender, Rest};
+use super::patience::Patience;
 use super::stall::Unstalled;
 use crate::base::limits::{
     CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HANDSHAKES_UNDER_WAY_MAX, HEADER_BYTES_MAX, HEADER_WAIT_S,
@@ -271,14 +272,16 @@ pub(super) async fn converse<S, P>(
             () = lost => Told::Cut,
         }
     });
-    let lender = Lender::default();
+    let (lender, patience) = (Lender::default(), Patience::default());
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        // Ready whenever it is asked: places under way are the edge's to give.
-        let answering = front.clone().call(request.map(|body| lender.lend(body)));
-        let lender = lender.clone();
+        let request = request.map(|body| lender.lend(body));
+        let (mut front, lender, patience) = (front.clone(), lender.clone(), patience.clone());
         async move {
-            let mut response = answering.await?;
+            patience.wait().await;
+            // Ready whenever it is asked: places under way are the edge's to give.
+            let mut response = front.call(request).await?;
+            patience.note(&response);
             if lender.rest().await == Rest::Unread {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

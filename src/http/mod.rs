@@ -24,6 +24,7 @@ mod lent;
 pub mod listener;
 mod openapi;
 mod operators;
+mod patience;
 mod problem;
 mod repeat;
 mod rotations;
