@@ -238,6 +238,9 @@ impl Running {
             }
         }
         publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+        if course == Course::Drain {
+            self.snapshots.take_last().await;
+        }
         self.host.leave().await;
         self.core.store.close().await;
         tracing::info!("the ledger is closed");

@@ -37,6 +37,13 @@ impl Snapshots {
         }
     }
 
+    /// Takes a last one, when the broker has ended in good order and a start would have much to read.
+    pub async fn take_last(&self) {
+        if self.core.store.is_snapshot_worth_a_stop() {
+            self.take(&watch::channel(false).1).await;
+        }
+    }
+
     /// Takes one now. What goes wrong is told: nothing depends on it but how long a start takes.
     pub async fn take(&self, stop: &watch::Receiver<bool>) {
         let Some(taken) = self.write(stop.clone()).await else { return };

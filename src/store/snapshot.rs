@@ -61,18 +61,33 @@ impl Newest {
 /// A snapshot is taken anew when the entries since the last one are about as much to read as it is: what
 /// snapshots cost stays below what the ledger itself costs, and a start reads no more than twice what lives.
 const BYTES_PER_ENTRY: u64 = 256;
+/// A broker that stops takes one when so large a part of the entries is there after which it would be due.
+const OF_A_STOP: u64 = 4;
 
-/// Whether so many entries since a snapshot of so many bytes are worth another one.
-fn is_worth_while(since: u64, bytes: u64) -> bool {
-    since >= SNAPSHOT_ENTRIES_MIN.max(bytes / BYTES_PER_ENTRY)
+/// How many entries since a snapshot of so many bytes are worth another one.
+fn entries_until_due(bytes: u64) -> u64 {
+    SNAPSHOT_ENTRIES_MIN.max(bytes / BYTES_PER_ENTRY)
 }
 
 impl<W: World> Store<W> {
     /// Whether so much has happened since the newest snapshot that a new one is worth its while.
     #[must_use]
     pub fn is_snapshot_due(&self) -> bool {
-        let since = self.head().seq.saturating_sub(self.snapshot_seq());
-        is_worth_while(since, self.newest_snapshot.bytes.load(Ordering::Acquire))
+        self.entries_since_snapshot() >= entries_until_due(self.newest_snapshot_bytes())
+    }
+
+    /// Whether a broker that stops had better take one: the next start would have a good part of that to read.
+    #[must_use]
+    pub fn is_snapshot_worth_a_stop(&self) -> bool {
+        self.entries_since_snapshot() >= entries_until_due(self.newest_snapshot_bytes()) / OF_A_STOP
+    }
+
+    fn entries_since_snapshot(&self) -> u64 {
+        self.head().seq.saturating_sub(self.snapshot_seq())
+    }
+
+    fn newest_snapshot_bytes(&self) -> u64 {
+        self.newest_snapshot.bytes.load(Ordering::Acquire)
     }
 
     /// The entry that the newest snapshot is as of; 0 when there is none that this build reads.
@@ -169,10 +184,9 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_due_after_so_many_entries_and_later_when_it_is_large() {
-        assert!(is_worth_while(SNAPSHOT_ENTRIES_MIN, 0));
-        assert!(!is_worth_while(SNAPSHOT_ENTRIES_MIN - 1, 0));
+        assert_eq!(entries_until_due(0), SNAPSHOT_ENTRIES_MIN);
+        assert_eq!(entries_until_due(SNAPSHOT_ENTRIES_MIN * BYTES_PER_ENTRY), SNAPSHOT_ENTRIES_MIN);
         let large = (SNAPSHOT_ENTRIES_MIN + 1) * BYTES_PER_ENTRY;
-        assert!(!is_worth_while(SNAPSHOT_ENTRIES_MIN, large));
-        assert!(is_worth_while(SNAPSHOT_ENTRIES_MIN + 1, large));
+        assert_eq!(entries_until_due(large), SNAPSHOT_ENTRIES_MIN + 1);
     }
 }
