@@ -94,7 +94,7 @@ impl Core {
             let lease = world.leases.lease(id).filter(|lease| is_within(world, scope, lease));
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
             let agent = world.registry.agent(lease.agent).filter(|_| !is_bereft(world, lease));
-            let instance = agent.and_then(|agent| Some((agent, agent.instances.get(&lease.instance)?)));
+            let instance = agent.and_then(|agent| Some((agent, agent.instances.get(lease.instance)?)));
             let (agent, instance) = instance.ok_or_else(|| Failure::new(code::LEASE_ENDING))?;
             Ok(Found {
                 lease: lease.clone(),
