@@ -23,7 +23,7 @@ pub(super) fn can_be_told(world: &World, lease: &Lease) -> bool {
     let turned = world.secrets.turned().map(|(_, since)| since);
     offered == Some(lease.upstream)
         && lease.uses.len() < LEASE_USES_MAX
-        && turned.is_none_or(|since| lease.issued_at >= since)
+        && turned.is_none_or(|since| lease.issued_at > since)
 }
 
 /// `change`, remembering until `expires_at` that the request of `once` was handed this login.

@@ -1,7 +1,8 @@
 //! What is refused, at its limit and beyond.
 
-use keyward::base::Clock;
 use keyward::base::limits::{LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, LEASE_LIFE_S, LEASE_USES_MAX};
+use keyward::base::{Clock, SystemEntropy};
+use keyward::keyring::{Family, Keyring, SlotKey};
 use serde_json::json;
 
 use super::{BY_SUPERUSER, Login, Scene, declared};
@@ -155,4 +156,24 @@ async fn a_login_is_handed_out_so_often_and_then_there_is_another() {
         assert_eq!(scene.lease(&json!({})).await.id(), first.id());
     }
     assert_ne!(scene.lease(&json!({})).await.id(), first.id(), "one beyond");
+}
+
+#[tokio::test]
+async fn key_11_a_login_that_an_earlier_value_key_sealed_is_not_handed_out_again_wherever_its_turn_was_cut() {
+    let mut scene = Scene::start().await;
+    let first = scene.lease(&json!({})).await;
+    // A stop came when the next generation was durable in the keyring, and before its entry.
+    scene.broker.stop().await;
+    let slot = SlotKey::from_file(&scene.broker.path().join("root.key")).unwrap();
+    let path = scene.broker.data().join("keyring");
+    Keyring::open(&path, &slot).unwrap().extend(&path, (Family::Value, 2), &SystemEntropy).unwrap();
+    scene.broker.serve().await;
+    let (agent, address) = (&scene.agent, scene.broker.agents());
+    scene.agent.caller = scene.broker.caller(address, Some(&agent.certificate), Some(&agent.key));
+    scene.broker.look_after().await;
+    scene.broker.clock.advance_s(1);
+    let second = scene.lease(&json!({})).await;
+    assert_ne!(second.id(), first.id());
+    assert!(scene.lets_in(&second));
+    assert_eq!(scene.broker.entries("value-key.turned").await.len(), 1);
 }
