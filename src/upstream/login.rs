@@ -3,7 +3,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
@@ -110,6 +112,34 @@ where
         }
     };
     timeout(WAIT, worked).await.map_err(|_| slow(Outcome::Unknown))?
+}
+
+/// How often a change of a role that is held fast is tried, within one call.
+const HELD_TRIES: u32 = 5;
+
+/// Carries out `change` of a role. A session of it that changes it too, and does not commit that, holds it
+/// fast: `ending`, a statement and what it is about, tells it to end, and again whoever takes its place.
+pub(super) async fn though_held(
+    client: &Client,
+    (ending, whose): (&str, &[&(dyn ToSql + Sync)]),
+    change: &str,
+) -> Result<(), Error> {
+    let change = format!("SET LOCAL lock_timeout = '1s';\n{change}");
+    let mut left = HELD_TRIES;
+    loop {
+        left = left.saturating_sub(1);
+        match client.batch_execute(&change).await {
+            Err(error) if left > 0 && is_held(&error) => {}
+            done => return done,
+        }
+        client.execute(ending, whose).await?;
+    }
+}
+
+/// Whether somebody else holds what was to be changed, or has changed it this moment.
+fn is_held(error: &Error) -> bool {
+    let held = [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::INTERNAL_ERROR];
+    error.code().is_some_and(|state| held.contains(&state))
 }
 
 /// What an error says, without its words. `lost` is what is known when the server did not answer.

@@ -1,11 +1,10 @@
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use postgres_protocol::password::scram_sha_256;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use super::driver::{Fault, Outcome, Surroundings};
 use super::generate::random_password;
-use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
+use super::login::{ANY_PURPOSE, Login, Stopped, logged_in, though_held};
 use super::logins_target::{LOGIN_FIELD, LoginsTarget};
 use super::server::Server;
 use crate::base::{Timestamp, code};
@@ -142,7 +141,8 @@ impl<'a> Logins<'a> {
         if !client.query_one(IS_SUPERUSER, &[]).await?.try_get::<_, bool>(0)? {
             client.batch_execute(&format!("GRANT {} TO CURRENT_USER", escape_identifier(login))).await?;
         }
-        shut_out(client, login, id).await?;
+        let shut = format!("ALTER ROLE {} NOLOGIN CONNECTION LIMIT 0", escape_identifier(login));
+        though_held(client, (END_SESSIONS, &[&id, &0_i64]), &shut).await?;
         end_sessions(client, id).await?;
         self.disown(client, login).await?;
         let others = client.query(OTHER_DATABASES, &[&id]).await?;
@@ -201,28 +201,6 @@ enum Ended {
     NotYet(Shut),
 }
 
-/// Lets nobody in by a login any more. A session that changes its own role, and does not commit that, holds
-/// it fast: it is told to end first, and whoever takes its place is told again.
-async fn shut_out(client: &Client, login: &str, id: u32) -> Result<(), Error> {
-    let name = escape_identifier(login);
-    let shut = format!("SET LOCAL lock_timeout = '1s';\nALTER ROLE {name} NOLOGIN CONNECTION LIMIT 0");
-    let mut left = SHUT_TRIES;
-    loop {
-        client.execute(END_SESSIONS, &[&id, &0_i64]).await?;
-        left = left.saturating_sub(1);
-        match client.batch_execute(&shut).await {
-            Err(error) if left > 0 && is_held(&error) => {}
-            done => return done,
-        }
-    }
-}
-
-/// Whether somebody else holds what was to be changed, or has changed it this moment.
-fn is_held(error: &Error) -> bool {
-    let held = [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::INTERNAL_ERROR];
-    error.code().is_some_and(|state| held.contains(&state))
-}
-
 /// Takes the role away; how many sessions of it are left.
 async fn drop_role(client: &Client, login: &str, id: u32) -> Result<i64, Error> {
     let name = escape_identifier(login);
@@ -239,9 +217,6 @@ async fn end_sessions(client: &Client, id: u32) -> Result<(), Error> {
     }
     Ok(())
 }
-
-/// How often a role that is held fast is shut, within one try to end its login.
-const SHUT_TRIES: u32 = 5;
 
 /// How long the end of a session is waited for, in milliseconds.
 const SESSION_WAIT_MS: i64 = 2000;

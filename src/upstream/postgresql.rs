@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
 use super::generate::random_password;
-use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
+use super::login::{ANY_PURPOSE, Login, Stopped, logged_in, though_held};
 use super::target::PostgresqlTarget;
 use crate::base::{Sensitive, code};
 use crate::secrets::SecretValue;
@@ -82,11 +82,12 @@ impl PostgreSql {
     async fn set(&self, by: &Slot, role: &str, password: &[u8], sessions: Sessions) -> Result<(), Fault> {
         let (name, verifier) = (escape_identifier(role), escape_literal(&scram_sha_256(password)));
         let set = logged_in(self.target.server(), &self.surroundings, by.login(), async |client| {
-            client.batch_execute(&format!("ALTER ROLE {name} PASSWORD {verifier}")).await?;
-            if sessions == Sessions::End {
-                client.execute(END_SESSIONS, &[&role]).await?;
+            let change = format!("ALTER ROLE {name} PASSWORD {verifier}");
+            if sessions == Sessions::Keep {
+                return client.batch_execute(&change).await;
             }
-            Ok(())
+            though_held(client, (END_SESSIONS, &[&role]), &change).await?;
+            client.execute(END_SESSIONS, &[&role]).await.map(drop)
         });
         Ok(set.await?)
     }
