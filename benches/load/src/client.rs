@@ -94,6 +94,13 @@ impl Connection {
         Ok(Answer { status, head: &self.received[..head], body: &self.received[head..end] })
     }
 
+    /// Whether the server has ended it. Nothing may be under way.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Between requests it has nothing to say but that.
+        let mut said = [0];
+        !matches!(self.stream.get_ref().0.try_read(&mut said), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// Ends the connection as TLS wants it.
     pub(crate) async fn close(mut self) {
         // Whoever has closed already needs no word of it.

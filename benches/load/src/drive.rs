@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::Failed;
 use crate::bed::{SERVER_CORE, Server};
-use crate::client::{Answer, Connection};
+use crate::client::{Answer, Connection, Identity};
 use crate::fleet::Agent;
 use crate::machine;
 use crate::tally::Latencies;
@@ -219,11 +219,24 @@ pub(crate) async fn drive(server: &Server, load: Load, askers: &[Asker]) -> Resu
 /// Connections that are made at the same time: one that waits too long for its first use is closed.
 const AT_ONCE: usize = 32;
 
-/// A kept connection, what it asks, and whether it is an operator's.
+/// A kept connection, how to make it again, what it asks, and whether it is an operator's.
 struct Kept {
     connection: Connection,
+    again: (SocketAddr, Identity),
     requests: Requests,
     by: By,
+}
+
+impl Kept {
+    /// Makes the connection again if it is closed by now: thousands take so long to make that a server gives up
+    /// the first of them.
+    async fn renew(&mut self) -> Result<(), Failed> {
+        if self.connection.has_ended() {
+            let (address, identity) = &self.again;
+            self.connection = Connection::open(*address, identity).await?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -253,7 +266,7 @@ async fn connect(
                 let by = if elsewhere.is_some() { By::Operator } else { By::Agent };
                 let mut connection = Connection::open(address, &agent.identity).await?;
                 tokens.extend(TokenName::in_body(connection.ask(requests.next()).await?.body));
-                kept.push(Kept { connection, requests, by });
+                kept.push(Kept { connection, again: (address, agent.identity.clone()), requests, by });
             }
             Ok::<_, Failed>((kept, tokens))
         });
@@ -345,15 +358,16 @@ async fn open(connections: Vec<Kept>, start: Instant, rate: f64, seconds: f64) -
     let (waiting, operators_waiting) =
         (Arc::new(Mutex::new(waiting)), Arc::new(Mutex::new(operators_waiting)));
     let mut tasks = JoinSet::new();
-    for Kept { mut connection, mut requests, by } in connections {
-        let waiting = Arc::clone(if by == By::Operator { &operators_waiting } else { &waiting });
+    for mut kept in connections {
+        let waiting = Arc::clone(if kept.by == By::Operator { &operators_waiting } else { &waiting });
         tasks.spawn(async move {
             let mut counted = Counted::default();
             loop {
                 let next = waiting.lock().await.recv().await;
                 let Some(at) = next else { return Ok(counted) };
                 let asked = Instant::now();
-                let answer = connection.ask(requests.next()).await?;
+                kept.renew().await?;
+                let answer = kept.connection.ask(kept.requests.next()).await?;
                 if answer.is_good() {
                     counted.since_asked.add(asked.elapsed());
                 }

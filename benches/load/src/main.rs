@@ -202,6 +202,7 @@ async fn drive_both(bed: &Bed, wanted: &Wanted, book: &mut Book) -> Result<(), F
     }
     if let Some(capacity) = book.results.measured.iter().find_map(capacity).filter(|_| !extent.is_small()) {
         let done = book.within(overload(&keyward, &operator, &minting(&agents), capacity)).await;
+        println!("{done:?}");
         let done = done.map(|came_of_it| book.results.conditions.overload = Some(came_of_it));
         book.note("overload", done)?;
     }
