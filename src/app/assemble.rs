@@ -194,6 +194,7 @@ fn settings(config: &Config) -> Settings {
         admin_address: config.server.admin_address.clone(),
         agent_life_s: config.certificates.agent_life_s,
         renewal_grace_s: config.certificates.renewal_grace_s,
+        authority_life_s: config.certificates.authority_life_s,
         operator_life_s: config.certificates.operator_life_s,
         value_key_life_s: config.secrets.key_life_s,
         keep_versions: config.secrets.keep_versions,

@@ -153,6 +153,9 @@ pub const CODE_USES_MAX: u32 = 10_000;
 pub const CERTIFICATE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
 /// Longest time after its end in which a certificate may still be renewed with, in seconds.
 pub const RENEWAL_GRACE_MAX_S: i64 = 7 * 24 * 3600;
+/// How long before it signs an authority is prepared, in seconds: every certificate that was given before is
+/// over by then, and cannot be renewed with any more, so that its schedule leaves nobody behind.
+pub const AUTHORITY_LEAD_S: i64 = CERTIFICATE_LIFE_MAX_S + RENEWAL_GRACE_MAX_S;
 /// How long before it signs a token key is published, in seconds: sixty times as long as the key
 /// document may be kept.
 pub const TOKEN_KEY_LEAD_S: i64 = 3600;

@@ -43,6 +43,8 @@ pub struct Settings {
     pub renewal_grace_s: i64,
     /// Life of an operator's certificate, in seconds.
     pub operator_life_s: i64,
+    /// How long an authority signs, in seconds.
+    pub authority_life_s: i64,
     /// How long a value key wraps, in seconds.
     pub value_key_life_s: i64,
     /// Former versions of one secret that are kept.

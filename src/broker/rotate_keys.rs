@@ -1,11 +1,10 @@
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
-use super::authorise::while_allowed;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
-use super::once::{Asker, asked_by, done_before, once_of, remembering};
+use super::once::{Asker, asked_by, done_before, once_of};
 use super::operators::counting;
 use super::signing_keys::{authority_key, token_key};
 use super::standing::InstanceStanding;
@@ -13,10 +12,10 @@ use super::world::{Effect, World};
 use crate::base::Timestamp;
 use crate::base::code;
 use crate::base::limits::{
-    BACKDATE_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, OUTCOME_LIFE_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S,
+    AUTHORITY_LEAD_S, BACKDATE_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S,
     TOKEN_LIFE_MAX_S,
 };
-use crate::idempotency::{Once, Outcome};
+use crate::idempotency::Once;
 use crate::issuance::Staged;
 use crate::keyring::{Family, Generations, KeyringError, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
@@ -89,43 +88,7 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         once: Option<&Once>,
     ) -> Result<(), Failure> {
-        let core = &*self.0;
-        deciding_again!(async {
-            let now = core.clock.now();
-            let (next, before, as_of) = core.store.read(|world, as_of| {
-                let next = following(world.authority.generations());
-                (next, done_before(world, once, now), as_of)
-            });
-            if before?.is_some() {
-                return Ok(());
-            }
-            let generation = next.map_err(|error| Again::Stop(not_so(error)))?;
-            core.extend_keyring((Family::Authority, generation))?;
-            let key = core.with_keyring(|keyring| authority_key(keyring, generation))?;
-            let domain = &core.settings.trust_domain;
-            let certificate = Authority::found(domain, &key, now, &*core.entropy);
-            let certificate = certificate.map_err(|error| Again::Stop(broken(&error)))?;
-            let authority = Authority::new(certificate.clone(), key);
-            let authority = authority.map_err(|error| Again::Stop(broken(&error)))?;
-            let event = AuthorityStaged {
-                by: by.operator().name().as_str(),
-                generation,
-                pin: authority.public().key_pin().hex(),
-                stage: Stage::Prepared.as_str(),
-                behind: 0,
-            };
-            let change = Change::new(&event)?
-                .effect(Effect::Pki(pki::Effect::Prepare { generation, certificate }))
-                .rely(pki::keys::authority(), as_of)
-                .advance(pki::keys::authority());
-            let staged = Staged { generation, stage: Stage::Prepared, key: Some(authority) };
-            let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let change = while_allowed(change, by.operator());
-            core.issuer.stage_authority(core.store.commit(change, staged).await?);
-            Ok(())
-        })?;
-        core.authorities_changed();
-        Ok(())
+        self.0.prepare_authority(Some((by.operator(), once))).await
     }
 
     /// Brings an authority to `stage`.
@@ -208,14 +171,29 @@ impl Core {
         Ok(())
     }
 
-    /// Does what is due about authorities: one that signs no more is forgotten when no certificate of
-    /// its own can hold any more, nor be renewed with.
+    /// Does what is due about authorities: prepares the next one `AUTHORITY_LEAD_S` before the end of the
+    /// time for which one signs, so that every certificate that holds by then was given with it, and lets it
+    /// sign then; one that signs no more is forgotten when no certificate of its own can hold any more, nor
+    /// be renewed with.
     ///
     /// # Errors
     /// [`Failure`]; what was done until then stays.
     pub async fn keep_authorities(&self) -> Result<(), Failure> {
         let now = self.clock.now();
         let generations = self.store.read(|world, _| world.authority.generations().clone());
+        let ends =
+            generations.active().map(|(_, active)| active.since.plus_s(self.settings.authority_life_s));
+        match (generations.prepared(), ends) {
+            (None, Some(ends)) if now >= ends.plus_s(AUTHORITY_LEAD_S.saturating_neg()) => {
+                self.prepare_authority(None).await?;
+            }
+            (Some((next, prepared)), Some(ends))
+                if now >= ends && now >= prepared.since.plus_s(AUTHORITY_LEAD_S) =>
+            {
+                self.stage_authority(None, (next, Stage::Active), Force::No).await?;
+            }
+            (None | Some(_), _) => {}
+        }
         let longest = CERTIFICATE_LIFE_MAX_S.saturating_add(RENEWAL_GRACE_MAX_S).saturating_add(LEEWAY_S);
         for (generation, standing) in generations.all() {
             let signed = matches!(standing.stage, Stage::Old | Stage::Tainted);
@@ -223,6 +201,37 @@ impl Core {
                 self.stage_authority(None, (generation, Stage::Revoked), Force::No).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn prepare_authority(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
+        deciding_again!(async {
+            let now = self.clock.now();
+            let (next, before, as_of) = self.store.read(|world, as_of| {
+                let next = following(world.authority.generations());
+                (next, done_before(world, once_of(by), now), as_of)
+            });
+            if before?.is_some() {
+                return Ok(());
+            }
+            let generation = next.map_err(|error| Again::Stop(not_so(error)))?;
+            self.extend_keyring((Family::Authority, generation))?;
+            let key = self.with_keyring(|keyring| authority_key(keyring, generation))?;
+            let certificate = Authority::found(&self.settings.trust_domain, &key, now, &*self.entropy);
+            let certificate = certificate.map_err(|error| Again::Stop(broken(&error)))?;
+            let authority = Authority::new(certificate.clone(), key);
+            let authority = authority.map_err(|error| Again::Stop(broken(&error)))?;
+            let pin = authority.public().key_pin().hex();
+            let event = staged(named(by), (generation, Stage::Prepared), pin, 0);
+            let change = Change::new(&event)?
+                .effect(Effect::Pki(pki::Effect::Prepare { generation, certificate }))
+                .rely(pki::keys::authority(), as_of)
+                .advance(pki::keys::authority());
+            let staged = Staged { generation, stage: Stage::Prepared, key: Some(authority) };
+            self.issuer.stage_authority(self.store.commit(asked_by(change, by, as_of), staged).await?);
+            Ok(())
+        })?;
+        self.authorities_changed();
         Ok(())
     }
 

@@ -50,6 +50,7 @@ struct Check<'a> {
 
 const AGENT_LIFE_S: RangeInclusive<i64> = 300..=CERTIFICATE_LIFE_MAX_S;
 const OPERATOR_LIFE_S: RangeInclusive<i64> = 300..=86_400;
+const AUTHORITY_LIFE_S: RangeInclusive<i64> = 2_592_000..=283_824_000;
 const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const CHECKPOINT_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=315_360_000;
@@ -101,6 +102,11 @@ impl Check<'_> {
                     raw.certificates.operator_life_s.as_ref(),
                     43_200,
                     OPERATOR_LIFE_S,
+                )?,
+                authority_life_s: self.number(
+                    raw.certificates.authority_life_s.as_ref(),
+                    157_680_000,
+                    AUTHORITY_LIFE_S,
                 )?,
             },
             tokens: Tokens {

@@ -79,6 +79,8 @@ pub struct Certificates {
     pub renewal_grace_s: i64,
     /// Of an operator, in seconds.
     pub operator_life_s: i64,
+    /// How long an authority signs before the next one takes over, in seconds.
+    pub authority_life_s: i64,
 }
 
 /// Tokens.

@@ -31,6 +31,7 @@ fn every_range_takes_both_its_ends() {
     for (section, key, least, most) in [
         ("certificates", "agent_life_s", 300, 604_800),
         ("certificates", "operator_life_s", 300, 86_400),
+        ("certificates", "authority_life_s", 2_592_000, 283_824_000),
         ("tokens", "life_s", 10, 3600),
         ("connections", "max", 1, 65_536),
         ("quota", "mints_per_s", 1, 1_000_000),

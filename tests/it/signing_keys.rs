@@ -43,13 +43,15 @@ fn kid(token: &str) -> String {
     serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
 }
 
-async fn renew(broker: &TestBroker, agent: &Agent) -> (Agent, String) {
+/// The agent with its next certificate, and the authorities that it knows then.
+async fn renew(broker: &TestBroker, agent: &Agent, known: &str) -> (Agent, String) {
     let (key, request) = new_key_and_request().unwrap();
-    let reply = agent.caller.post_json("/v1/renew", &json!({ "csr": base64url(&request) })).await;
+    let caller = knowing(broker, agent, known);
+    let reply = caller.post_json("/v1/renew", &json!({ "csr": base64url(&request) })).await;
     assert_eq!(reply.status, 201, "{}", reply.text());
     let text = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
     let (certificate, key) = (text("certificate"), key.expose().clone());
-    let caller = broker.caller(broker.agents(), Some(&certificate), Some(&key));
+    let caller = broker.caller_knowing(known, broker.agents(), Some((&certificate, &key)));
     assert_eq!(caller.get("/v1/whoami").await.status, 200);
     (Agent { caller, certificate, key }, text("authority"))
 }
@@ -230,6 +232,35 @@ async fn key_12_the_schedule_revokes_what_nothing_can_hold_of_any_more_and_its_k
 }
 
 #[tokio::test]
+async fn the_schedule_brings_the_next_authority_on_and_whoever_renews_does_not_notice() {
+    let certificates = "[certificates]\nagent_life_s = 604800\nauthority_life_s = 2592000\n";
+    let broker = TestBroker::start_with(certificates).await;
+    broker.declare().await;
+    let mut agent = broker.agent("a", &["repo-reader"]).await;
+    let mut known = broker.authority_pem();
+    let mut seen = Vec::new();
+    for day in 1..=45 {
+        broker.clock.advance_s(DAY_S);
+        broker.look_after().await;
+        if day % 5 == 0 {
+            (agent, known) = renew(&broker, &agent, &known).await;
+        }
+        let keys = held(&broker, Family::Authority);
+        if seen.last().is_none_or(|(_, before)| *before != keys) {
+            seen.push((day, keys));
+        }
+    }
+    assert_eq!(
+        seen,
+        [(1, vec![1]), (16, vec![1, 2]), (44, vec![2])],
+        "two weeks before, and two weeks after"
+    );
+    assert_eq!(knowing(&broker, &agent, &known).get("/v1/whoami").await.status, 200);
+    let counting = broker.caller_knowing(&known, broker.agents(), None).get("/v1/authority").await.text();
+    assert_eq!(counting.matches("BEGIN").count(), 1);
+}
+
+#[tokio::test]
 async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
     let broker = TestBroker::declared().await;
     let (agent, lazy) =
@@ -253,7 +284,7 @@ async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
     assert!(behind.text().contains("locked out: a, b\""), "{}", behind.text());
 
     broker.clock.advance_s(60);
-    let (agent, known) = renew(&broker, &agent).await;
+    let (agent, known) = renew(&broker, &agent, &first).await;
     assert_eq!(known, both, "a renewal tells of it");
     let force = json!({ "force": true });
     let activated = broker.operator().post_json("/v1/authorities/2/activate", &force).await;
