@@ -252,8 +252,8 @@ async fn the_schedule_brings_the_next_authority_on_and_whoever_renews_does_not_n
     }
     assert_eq!(
         seen,
-        [(1, vec![1]), (16, vec![1, 2]), (44, vec![2])],
-        "two weeks before, and two weeks after"
+        [(1, vec![1]), (16, vec![1, 2]), (45, vec![2])],
+        "two weeks before, and two weeks and a moment after"
     );
     assert_eq!(knowing(&broker, &agent, &known).get("/v1/whoami").await.status, 200);
     let counting = broker.caller_knowing(&known, broker.agents(), None).get("/v1/authority").await.text();
