@@ -1,7 +1,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::base::limits::{CERTIFICATE_LIFE_MAX_S, RENEWAL_GRACE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S};
+use crate::base::limits::{
+    CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, RENEWAL_GRACE_MAX_S,
+    TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
+};
 
 const LEAST: &str = "trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n";
 
@@ -152,11 +155,13 @@ fn lives_are_bounded_by_the_limits_of_the_house() {
         ("certificates", "agent_life_s", 300, CERTIFICATE_LIFE_MAX_S),
         ("certificates", "renewal_grace_s", 0, RENEWAL_GRACE_MAX_S),
         ("tokens", "life_s", TOKEN_LIFE_MIN_S, TOKEN_LIFE_MAX_S),
+        ("secrets", "keep_versions", i64::from(FORMER_VERSIONS_MIN), i64::from(FORMER_VERSIONS_MAX)),
     ] {
         let with = |value: i64| parse(&format!("{LEAST}[{table}]\n{key} = {value}\n"));
         assert!(with(least).is_ok() && with(most).is_ok(), "{key}");
         assert!(with(least - 1).is_err() && with(most + 1).is_err(), "{key}");
     }
+    assert_eq!(parse(LEAST).unwrap().secrets.keep_versions, FORMER_VERSIONS, "when nothing is said");
 }
 
 #[test]

@@ -349,3 +349,35 @@ pub mod keys {
         [&id.as_bytes()[..], &version.to_be_bytes()].concat()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemEntropy;
+
+    #[test]
+    fn so_many_versions_are_destroyed_by_one_entry() {
+        let now = Timestamp::from_s(1_800_000_000);
+        let (id, name) = (SecretId::mint(now, &SystemEntropy), "a".parse().unwrap());
+        let mut secrets = Catalogue::default();
+        let mut surplus = |versions: usize| {
+            for number in 1..=u32::try_from(versions).unwrap() {
+                let at = At { seq: u64::from(number), time: now };
+                secrets.keep(at, (id, &name), number).hand_out(number, at.seq);
+            }
+            secrets.named(&name).unwrap().surplus(0, 0, &|_| false).len()
+        };
+        // The newest is the current one.
+        assert_eq!(surplus(VERSIONS_DESTROYED_AT_ONCE_MAX), VERSIONS_DESTROYED_AT_ONCE_MAX - 1);
+        assert_eq!(
+            surplus(VERSIONS_DESTROYED_AT_ONCE_MAX + 1),
+            VERSIONS_DESTROYED_AT_ONCE_MAX,
+            "at the limit"
+        );
+        assert_eq!(
+            surplus(VERSIONS_DESTROYED_AT_ONCE_MAX + 2),
+            VERSIONS_DESTROYED_AT_ONCE_MAX,
+            "one beyond it"
+        );
+    }
+}

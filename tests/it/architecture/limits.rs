@@ -18,6 +18,7 @@ const UNNAMED: &[(&str, &str)] = &[
     ("CUT_WAIT_S", "how long an answer under way is waited for shows in nothing but the wait"),
     ("LINGER_WAIT_S", "how long a refused peer is waited for shows to nobody"),
     ("DRAIN_WAIT_S", "likewise, at the stop"),
+    ("COME_BACK_AFTER_S", "`http::patience` tests that it is waited for, and does not sit through it"),
     ("PLACE_WAIT_MS", "sat through by `http::edge`"),
     ("SWAP_WAIT_S", "sat through by `rotation::storm`"),
     ("UPSTREAM_WAIT_S", "sat through by `rotation::http_driver`"),
