@@ -17,16 +17,22 @@ pub(super) struct Generations {
     since: u64,
     /// What `recent` was before; everything in it comes after `floor`.
     before: HashMap<Key, u64>,
+    /// No key was advanced after this entry: what relies on a state that was read since is not broken. Nearly
+    /// all of it does, so that keys are seldom looked up.
+    newest: u64,
 }
 
 impl Generations {
     /// Nobody has read a state before entry `head`.
     pub(super) fn since(head: u64) -> Self {
-        Self { floor: head, recent: HashMap::new(), since: head, before: HashMap::new() }
+        Self { floor: head, recent: HashMap::new(), since: head, before: HashMap::new(), newest: head }
     }
 
     /// Whether `expectation` holds no more.
     pub(super) fn is_broken(&self, expectation: &Expectation) -> bool {
+        if expectation.as_of >= self.newest {
+            return false;
+        }
         let last = |of: &HashMap<Key, u64>| of.get(&expectation.key).copied().unwrap_or_default();
         expectation.as_of < self.floor || last(&self.recent).max(last(&self.before)) > expectation.as_of
     }
@@ -40,6 +46,7 @@ impl Generations {
             self.floor = std::mem::replace(&mut self.since, seq.saturating_sub(1));
         }
         self.recent.insert(key, seq);
+        self.newest = self.newest.max(seq);
     }
 }
 
