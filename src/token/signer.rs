@@ -53,6 +53,9 @@ struct Header<'a> {
 /// Most claims are shorter; longer ones cost a copy.
 const USUAL_BYTES: usize = 1024;
 
+/// A dot, and 64 bytes in base64url.
+const SIGNATURE_BYTES: usize = 1 + 86;
+
 impl Signer {
     /// Takes `key` into use.
     ///
@@ -82,7 +85,10 @@ impl Signer {
     pub fn sign(&self, claims: &Claims) -> Result<AccessToken, SignError> {
         let mut body = Vec::with_capacity(USUAL_BYTES);
         serde_json::to_writer(&mut body, claims).map_err(|_| SignError::Claims)?;
-        let mut token = String::with_capacity(self.prefix.len().saturating_add(body.len().saturating_mul(2)));
+        let claims_bytes = body.len().saturating_mul(4).div_ceil(3);
+        let fixed_bytes = self.prefix.len().saturating_add(SIGNATURE_BYTES);
+        // No more than it needs: all of it is wiped, byte by byte.
+        let mut token = String::with_capacity(fixed_bytes.saturating_add(claims_bytes));
         token.push_str(&self.prefix);
         append_base64url(&body, &mut token);
         let signature = self.key.sign(token.as_bytes())?;
