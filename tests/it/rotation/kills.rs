@@ -199,16 +199,31 @@ fn rot_01_02_03_killed_and_failing_at_any_point_no_key_is_lost_or_forgotten_that
 }
 
 #[test]
-#[ignore = "every point of every way to rotate a database's password: scripts/soak"]
-fn soak_rotation_every_point() {
+#[ignore = "every point of a rotation: scripts/soak"]
+fn soak_rotation_every_point_by_an_administrator() {
     go(database(BY_ADMIN), "by an administrator", Extent::Whole);
+}
+
+#[test]
+#[ignore = "every point of a rotation: scripts/soak"]
+fn soak_rotation_every_point_by_the_role_itself() {
     go(database(BY_ITSELF), "by the role itself", Extent::Whole);
+}
+
+#[test]
+#[ignore = "every point of a rotation: scripts/soak"]
+fn soak_rotation_every_point_by_two_roles_in_turn() {
     go(database(IN_TURN), "by two roles in turn", Extent::Whole);
 }
 
 #[test]
-#[ignore = "every point of every way to rotate a service's key: scripts/soak"]
-fn soak_rotation_every_point_of_a_service() {
+#[ignore = "every point of a rotation: scripts/soak"]
+fn soak_rotation_every_point_told_to_a_service() {
     go(service(Webhook::applying), "told to a service", Extent::Whole);
+}
+
+#[test]
+#[ignore = "every point of a rotation: scripts/soak"]
+fn soak_rotation_every_point_made_by_a_service() {
     go(service(Webhook::creating), "made by a service", Extent::Whole);
 }

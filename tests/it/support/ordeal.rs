@@ -77,11 +77,13 @@ pub(crate) fn go_through(mut ordeal: impl Ordeal, name: &str, extent: Extent) {
     assert!(unreached <= 1 + all.points / 20, "{name}: {unreached} of {all:?} were not reached");
 }
 
-/// What was done with nothing in its way: how many points it has.
+/// What was done with nothing in its way: how many points it has, at the least. On a busy machine a step
+/// can come to nothing, and be taken twice.
 fn rehearse(ordeal: &mut impl Ordeal) -> Points {
     // The first one can have less to do, or more, than those after it.
     do_in_calm(ordeal);
-    do_in_calm(ordeal)
+    let (one, other) = (do_in_calm(ordeal), do_in_calm(ordeal));
+    if one.points < other.points { one } else { other }
 }
 
 fn do_in_calm(ordeal: &mut impl Ordeal) -> Points {
