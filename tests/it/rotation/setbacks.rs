@@ -1,7 +1,8 @@
 //! What failures leave behind: a reason, and nothing that acts by itself later.
 
+use super::LOOPBACK;
 use super::http_driver::{FIRST, Scene};
-use crate::support::webhook::Mood;
+use crate::support::webhook::{Mood, Webhook};
 
 const OTHER: &str = "\n[[rotation]]\nsecret = \"other/key\"\nevery = \"6h\"\ngrace = \"0s\"\n\
                      [rotation.upstream]\ndriver = \"generate\"\n";
@@ -25,4 +26,33 @@ async fn rot_06_a_value_that_is_never_taken_ends_as_a_dead_letter_with_its_reaso
     assert_eq!(scene.act("retry").await.status, 200);
     scene.broker.rotate_due().await;
     scene.hands_out("2").await;
+}
+
+#[tokio::test]
+async fn rot_07_what_failures_left_behind_brings_no_rotation_forward() {
+    let settings = format!("operator_life_s = 86400\n{LOOPBACK}");
+    let mut scene = Scene::start_with(&settings, "every = \"6h\"", Webhook::applying).await;
+    scene.service.next("PUT", &[Mood::Says(422); 3]);
+    scene.broker.clock.advance_s(8 * 3600);
+    scene.broker.rotate_due().await;
+    scene.later().await;
+    scene.later().await;
+    assert_eq!(scene.trouble().await, ("prepared".to_owned(), "upstream_refused".to_owned(), 3));
+    // The same one goes on after a start, once.
+    scene.broker.stop().await;
+    scene.broker.serve().await;
+    scene.later().await;
+    let so_far = async |scene: &Scene| {
+        (scene.broker.entries("rotation.begun").await.len(), scene.service.heard("PUT").len())
+    };
+    assert_eq!(so_far(&scene).await, (1, 4));
+    assert!(scene.shown().await["run"].is_null() && !scene.service.lets_in(FIRST));
+    for _ in 0..2 {
+        scene.broker.clock.advance_s(9000);
+        scene.broker.rotate_due().await;
+        assert_eq!(so_far(&scene).await, (1, 4), "not before it is due");
+    }
+    scene.broker.clock.advance_s(6 * 3600);
+    scene.broker.rotate_due().await;
+    assert_eq!(so_far(&scene).await, (2, 5), "when it is due");
 }
