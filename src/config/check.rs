@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::fault::{toml_message, toml_place};
-use super::raw::{ConfigError, Raw, RawConnections};
+use super::raw::{ConfigError, Raw, RawCertificates, RawConnections};
 use super::settings::{
     Certificates, Checkpoints, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
     Secrets, Server, Tokens, Upstream,
@@ -91,24 +91,7 @@ impl Check<'_> {
             data_dir,
             listen,
             root_key: self.root_key(&raw)?,
-            certificates: Certificates {
-                agent_life_s: self.number(raw.certificates.agent_life_s.as_ref(), 86_400, AGENT_LIFE_S)?,
-                renewal_grace_s: self.number(
-                    raw.certificates.renewal_grace_s.as_ref(),
-                    86_400,
-                    0..=RENEWAL_GRACE_MAX_S,
-                )?,
-                operator_life_s: self.number(
-                    raw.certificates.operator_life_s.as_ref(),
-                    43_200,
-                    OPERATOR_LIFE_S,
-                )?,
-                authority_life_s: self.number(
-                    raw.certificates.authority_life_s.as_ref(),
-                    157_680_000,
-                    AUTHORITY_LIFE_S,
-                )?,
-            },
+            certificates: self.certificates(&raw.certificates)?,
             tokens: Tokens {
                 life_s: self.count(raw.tokens.life_s.as_ref(), 300, TOKEN_LIFE_MIN_S..=TOKEN_LIFE_MAX_S)?,
                 key_life_s: self.number(raw.tokens.key_life_s.as_ref(), 2_592_000, TOKEN_KEY_LIFE_S)?,
@@ -140,6 +123,16 @@ impl Check<'_> {
                 level: raw.log.level.unwrap_or(LogLevel::Info),
                 format: raw.log.format.unwrap_or(LogFormat::Json),
             },
+        })
+    }
+
+    fn certificates(&self, raw: &RawCertificates) -> Result<Certificates, ConfigError> {
+        let number = |given: &Option<_>, usual, range| self.number(given.as_ref(), usual, range);
+        Ok(Certificates {
+            agent_life_s: number(&raw.agent_life_s, 86_400, AGENT_LIFE_S)?,
+            renewal_grace_s: number(&raw.renewal_grace_s, 86_400, 0..=RENEWAL_GRACE_MAX_S)?,
+            operator_life_s: number(&raw.operator_life_s, 43_200, OPERATOR_LIFE_S)?,
+            authority_life_s: number(&raw.authority_life_s, 157_680_000, AUTHORITY_LIFE_S)?,
         })
     }
 
