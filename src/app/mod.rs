@@ -22,6 +22,7 @@ pub use running::{Running, start};
 use std::path::Path;
 use std::process::ExitCode;
 
+use self::running::Duty;
 use crate::base::code;
 use crate::cli::{self, Cli, Command, ConfigCommand, Console, Failure, InitArgs};
 use crate::config::{Config, RootKey};
@@ -51,10 +52,11 @@ pub fn main() -> ExitCode {
 async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
     match &cli.command {
         Command::Init(args) => found(&cli.home()?, args, console).await,
-        Command::Serve { config, sealed, accept_lost_entries } => {
+        Command::Serve { config, sealed, accept_lost_entries, quarantine } => {
             let start = if *sealed { serve::Start::Sealed } else { serve::Start::AsConfigured };
             let on_lost = if *accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
-            serve::serve(&load(config)?, start, on_lost).await
+            let duty = if *quarantine { Duty::Quarantine } else { Duty::Full };
+            serve::serve(&load(config)?, start, on_lost, duty).await
         }
         Command::Seal { config } => cli::seal(&load(config)?.listen.host, console).await,
         Command::Unseal(args) => cli::unseal(&load(&args.config)?.listen.host, args, console).await,

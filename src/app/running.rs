@@ -33,13 +33,11 @@ pub struct Running {
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
     keeper: Arc<Keeper>,
-    keeping: JoinHandle<()>,
     rotator: Arc<Rotator>,
-    rotating: JoinHandle<()>,
     ender: Arc<LeaseEnder>,
-    ending: JoinHandle<()>,
     snapshots: Arc<Snapshots>,
-    snapshotting: JoinHandle<()>,
+    /// What happens by itself.
+    jobs: Vec<JoinHandle<()>>,
 }
 
 /// Opens everything by what `[root_key]` names, bottom to top, and serves when all of it stands.
@@ -51,12 +49,17 @@ pub async fn start(
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
 ) -> Result<Running, Failure> {
-    let keyring = open_keyring(config)?;
-    let premises = Premises::take(config, surroundings)?;
-    let opening = Opening { config, surroundings, on_lost_entries };
-    let opened = opening.open(keyring).await?;
-    opened.on_the_word_of(&premises, None).await?;
-    opened.serve(premises, surroundings)
+    Opening { config, surroundings, on_lost_entries, duty: Duty::Full }.start().await
+}
+
+/// What a broker is there for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Duty {
+    /// Everything.
+    Full,
+    /// To be looked at: it takes no change, so that it gives nothing, and calls nobody. A copy of a
+    /// broker that still runs elsewhere would rotate that one's passwords, and end its logins.
+    Quarantine,
 }
 
 /// What a keyring is opened for.
@@ -65,6 +68,7 @@ pub(super) struct Opening<'a> {
     pub(super) config: &'a Config,
     pub(super) surroundings: &'a Surroundings,
     pub(super) on_lost_entries: OnLostEntries,
+    pub(super) duty: Duty,
 }
 
 /// A broker that could serve.
@@ -72,17 +76,27 @@ pub(super) struct Opened<'a> {
     config: &'a Config,
     core: Arc<Core>,
     identity: Identity,
+    duty: Duty,
 }
 
 impl<'a> Opening<'a> {
+    /// Serves by what `[root_key]` names.
+    pub(super) async fn start(self) -> Result<Running, Failure> {
+        let keyring = open_keyring(self.config)?;
+        let premises = Premises::take(self.config, self.surroundings)?;
+        let opened = self.open(keyring).await?;
+        opened.on_the_word_of(&premises, None).await?;
+        opened.serve(premises, self.surroundings)
+    }
+
     /// Puts every room in its place.
     pub(super) async fn open(self, keyring: Keyring) -> Result<Opened<'a>, Failure> {
-        let Self { config, surroundings, on_lost_entries } = self;
+        let Self { config, surroundings, on_lost_entries, duty } = self;
         let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries).await?);
         tell_slots(&core, FOUND).await?;
         let identity = server_identity(config, &core, surroundings).await?;
         publish(config, AgentDesk::new(Arc::clone(&core))).await;
-        Ok(Opened { config, core, identity })
+        Ok(Opened { config, core, identity, duty })
     }
 }
 
@@ -99,7 +113,11 @@ impl Opened<'_> {
 
     /// Serves.
     pub(super) fn serve(self, premises: Premises, surroundings: &Surroundings) -> Result<Running, Failure> {
-        let Self { config, core, identity } = self;
+        let Self { config, core, identity, duty } = self;
+        if duty == Duty::Quarantine {
+            core.store.quarantine();
+            tracing::warn!("the broker is in quarantine: it can be looked at, and does nothing");
+        }
         let Premises { agents: agent_door, admins: admin_door, host } = premises;
         let addresses = (agent_door.address, admin_door.address);
         let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
@@ -141,13 +159,13 @@ impl Opened<'_> {
             surroundings: surroundings.clone(),
             doors: [agent_tls, admin_tls],
         });
-        let keeping = tokio::spawn(Arc::clone(&keeper).keep(stopped.clone()));
         let rotator = Arc::new(Rotator::new(Arc::clone(&core)));
-        let rotating = tokio::spawn(Arc::clone(&rotator).work(stopped.clone()));
         let ender = Arc::new(LeaseEnder::new(Arc::clone(&core)));
-        let ending = tokio::spawn(Arc::clone(&ender).work(stopped.clone()));
         let snapshots = Arc::new(Snapshots::new(Arc::clone(&core)));
-        let snapshotting = tokio::spawn(Arc::clone(&snapshots).work(stopped));
+        let jobs = match duty {
+            Duty::Full => at_work(&keeper, &rotator, &ender, &snapshots, &stopped),
+            Duty::Quarantine => Vec::new(),
+        };
         let (agents, admins) = addresses;
         tracing::info!(%agents, %admins, "the broker serves");
         Ok(Running {
@@ -160,15 +178,28 @@ impl Opened<'_> {
             stop,
             listeners,
             keeper,
-            keeping,
             rotator,
-            rotating,
             ender,
-            ending,
             snapshots,
-            snapshotting,
+            jobs,
         })
     }
+}
+
+/// What happens by itself, until it is told to stop.
+fn at_work(
+    keeper: &Arc<Keeper>,
+    rotator: &Arc<Rotator>,
+    ender: &Arc<LeaseEnder>,
+    snapshots: &Arc<Snapshots>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(Arc::clone(keeper).keep(stopped.clone())),
+        tokio::spawn(Arc::clone(rotator).work(stopped.clone())),
+        tokio::spawn(Arc::clone(ender).work(stopped.clone())),
+        tokio::spawn(Arc::clone(snapshots).work(stopped.clone())),
+    ]
 }
 
 impl Running {
@@ -231,8 +262,7 @@ impl Running {
         tracing::info!("the broker stops");
         self.course.send_replace(course);
         self.stop.send_replace(true);
-        let jobs = [self.keeping, self.rotating, self.ending, self.snapshotting];
-        for task in self.listeners.into_iter().chain(jobs) {
+        for task in self.listeners.into_iter().chain(self.jobs) {
             if task.await.is_err() {
                 tracing::error!("a listener, or a job, had panicked");
             }

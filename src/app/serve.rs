@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::assemble::{Surroundings, broken, keyring_failure, keyring_path};
 use super::premises::{Premises, SealedDoors};
-use super::running::{Opened, Opening, Running, start};
+use super::running::{Duty, Opened, Opening, Running};
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
 use crate::broker::{self, Unsealed, Wish};
@@ -32,16 +32,15 @@ pub(super) async fn serve(
     config: &Config,
     start_as: Start,
     on_lost_entries: OnLostEntries,
+    duty: Duty,
 ) -> Result<(), Failure> {
     log(config)?;
     harden();
     let mut told = Told::listen()?;
     let surroundings = Surroundings::system();
-    let opening = Opening { config, surroundings: &surroundings, on_lost_entries };
+    let opening = Opening { config, surroundings: &surroundings, on_lost_entries, duty };
     let mut running = match (start_as, &config.root_key) {
-        (Start::AsConfigured, RootKey::File(_) | RootKey::Credential(_)) => {
-            start(config, &surroundings, on_lost_entries).await?
-        }
+        (Start::AsConfigured, RootKey::File(_) | RootKey::Credential(_)) => opening.start().await?,
         (Start::Sealed, _) | (_, RootKey::Attended) => match sealed(opening, &mut told).await? {
             Some(running) => running,
             None => return Ok(()),

@@ -283,6 +283,12 @@ impl AgentDesk {
         self.0.settings.tokens.broker.as_str()
     }
 
+    /// Whether the broker is to be looked at alone.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.0.store.is_quarantined()
+    }
+
     /// Whether requests can be served.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -323,6 +329,12 @@ impl AdminDesk {
     pub fn identify(&self, peer: &PeerCertificate) -> Result<OperatorPrincipal, AuthnError> {
         let now = self.0.clock.now();
         self.0.store.read(|world, as_of| authn::operator(peer, operator_records(world), as_of, now))
+    }
+
+    /// Whether the broker is to be looked at alone.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.0.store.is_quarantined()
     }
 
     /// Whether requests can be served.

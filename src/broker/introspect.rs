@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::desk::{AgentDesk, records};
 use super::failure::Failure;
 use crate::authn::{self, AuthnError, ResourceServerPrincipal};
+use crate::base::code;
 use crate::pki::PeerCertificate;
 use crate::policy::{Introspection, decide_introspection};
 
@@ -30,6 +31,10 @@ impl AgentDesk {
         token: &str,
     ) -> Result<Option<Introspection>, Failure> {
         let core = &*self.0;
+        if core.store.is_quarantined() {
+            // What was revoked since the data was copied it does not know.
+            return Err(Failure::new(code::QUARANTINED));
+        }
         let _permit = core.introspections.admit(&principal.id())?;
         let claims = core.verifier.verify_for_anybody(token, core.clock.now()).ok();
         let claims = claims.map(Arc::unwrap_or_clone);

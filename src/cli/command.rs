@@ -67,6 +67,9 @@ pub enum Command {
         /// Go on although the ledger has lost entries that were acknowledged: an operator has looked
         #[arg(long)]
         accept_lost_entries: bool,
+        /// Take no change: for a copy of the data, while the broker that it was copied from may still run
+        #[arg(long)]
+        quarantine: bool,
     },
     /// On the broker's host: have the running broker stop serving and let go of every key, until it is unsealed
     Seal {

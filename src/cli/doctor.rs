@@ -93,12 +93,17 @@ pub(super) async fn client(home: &Path, kind: Kind) -> Vec<Finding> {
     findings.push(Finding::private("identity's directory", &dir));
     findings.push(Finding::private("private key", &dir.join("key.pem")));
     findings.push(certificate(&identity));
-    let me = match Client::with(&identity) {
+    let client = Client::with(&identity);
+    let me = match &client {
         Ok(client) => client.get("/v1/whoami").await.and_then(|answer| answer.json()),
-        Err(failure) => Err(failure),
+        Err(failure) => Err(failure.clone()),
     };
     let well = format!("{} lets this identity in", identity.address);
     findings.push(Finding::of("broker", &me, well));
+    if let (Ok(client), Ok(_)) = (&client, &me) {
+        let ready = client.get("/readyz").await;
+        findings.push(Finding::of("readiness", &ready, "it can record what it gives, and so give it"));
+    }
     if me.is_ok_and(|me| me.get("renew_now").and_then(Value::as_bool) == Some(true)) {
         let why = "the authority that signed the certificate is tainted";
         findings.push(Finding::warn("authority", why, "`keyward renew`"));

@@ -84,6 +84,9 @@ fn table() -> Table<AdminDesk> {
 }
 
 async fn readyz(State(desk): State<AdminDesk>) -> Result<Response<Body>, Problem> {
+    if desk.is_quarantined() {
+        return Err(Problem::new(code::QUARANTINED));
+    }
     if !desk.is_ready() {
         return Err(not_ready());
     }

@@ -90,6 +90,9 @@ pub(super) fn not_ready() -> Problem {
 }
 
 async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem> {
+    if desk.is_quarantined() {
+        return Err(Problem::new(code::QUARANTINED));
+    }
     let ready = Readiness { status: "ok", warnings: Vec::new() };
     if desk.is_ready() { Ok(answer(StatusCode::OK, &ready)) } else { Err(not_ready()) }
 }

@@ -155,7 +155,8 @@ impl Unrecorded {
         match error {
             CommitError::Append(AppendError::Failed | AppendError::NoSpace) => Some(Self(())),
             CommitError::Append(AppendError::Busy | AppendError::Conflict(_) | AppendError::TooLarge)
-            | CommitError::Unwritable => None,
+            | CommitError::Unwritable
+            | CommitError::Quarantined => None,
         }
     }
 }
@@ -170,6 +171,9 @@ pub enum CommitError {
     /// The event or an effect has no stored form.
     #[error("the change cannot be written down")]
     Unwritable,
+    /// The store is in quarantine; nothing was written.
+    #[error("the broker is in quarantine, and takes no change")]
+    Quarantined,
 }
 
 const FORMAT: u8 = 1;

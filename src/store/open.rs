@@ -3,7 +3,7 @@ use std::fs::File;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::change::{Change, CommitError, Unrecorded, World};
@@ -97,6 +97,7 @@ pub struct Store<W: World> {
     index: Arc<Index>,
     rebuild: Rebuild,
     pub(super) newest_snapshot: Newest,
+    is_quarantined: AtomicBool,
     /// Held as long as anything below the data directory may be written.
     _lock: File,
 }
@@ -144,7 +145,15 @@ impl<W: World> Store<W> {
         }
         let newest_snapshot = Newest::as_of(report.resumed_after.unwrap_or_default());
         let rebuild = Rebuild::default();
-        let store = Self { memory, ledger: Arc::new(ledger), index, rebuild, newest_snapshot, _lock: lock };
+        let store = Self {
+            memory,
+            ledger: Arc::new(ledger),
+            index,
+            rebuild,
+            newest_snapshot,
+            is_quarantined: AtomicBool::new(false),
+            _lock: lock,
+        };
         let lacks_entries = report.resumed_after.is_some_and(|resumed| resumed > indexed);
         if is_lost || lacks_entries {
             // What is committed from here on comes after the entries that it is handed now.
@@ -174,7 +183,22 @@ impl<W: World> Store<W> {
         change: Change<W::Effect>,
         value: T,
     ) -> Result<Receipt<T>, CommitError> {
+        if self.is_quarantined() {
+            return Err(CommitError::Quarantined);
+        }
         Ok(self.ledger.commit(change.into_draft()?, value).await?)
+    }
+
+    /// Takes no change from here on, until the next start. Nothing is given, and nobody upstream is called,
+    /// without an entry that says so; so nothing is, and nobody.
+    pub fn quarantine(&self) {
+        self.is_quarantined.store(true, Ordering::Release);
+    }
+
+    /// Whether it takes no change until the next start.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.is_quarantined.load(Ordering::Acquire)
     }
 
     /// Takes something away in memory, because it could not be recorded: it holds until the next
@@ -270,7 +294,7 @@ impl<W: World> Store<W> {
     /// Whether changes can still be acknowledged.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.ledger.is_writable()
+        self.ledger.is_writable() && !self.is_quarantined()
     }
 
     /// Writes what waits, closes the ledger cleanly and lets the index catch up.

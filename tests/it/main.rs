@@ -40,6 +40,7 @@ mod mutants;
 mod openapi;
 mod operators;
 mod panel;
+mod quarantine;
 mod races;
 mod readme;
 mod reference;

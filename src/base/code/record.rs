@@ -121,6 +121,9 @@ super::codes! {
     LEDGER_FAILED "ledger_failed" Unavailable:
         "the ledger cannot acknowledge anything",
         "whether this was recorded is unknown: look at the disk, restart the broker, then ask again";
+    QUARANTINED "quarantined" Unavailable:
+        "the broker was started with `--quarantine`: it can be looked at, and does nothing",
+        "once no other broker runs from a copy of its data: stop it, and start it without `--quarantine`";
     LEDGER_NO_SPACE "ledger_no_space" Unavailable:
         "there is no space for the ledger",
         "free space on the broker's data disk; it goes on by itself";

@@ -45,7 +45,9 @@ impl From<CommitError> for Halt {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Append(AppendError::Conflict(_)) => Self::Overtaken,
-            error @ (CommitError::Append(_) | CommitError::Unwritable) => Self::Broker(error.into()),
+            error @ (CommitError::Append(_) | CommitError::Unwritable | CommitError::Quarantined) => {
+                Self::Broker(error.into())
+            }
         }
     }
 }

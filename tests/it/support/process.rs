@@ -18,6 +18,8 @@ pub(crate) struct Process {
     pub(crate) environment: Vec<(String, String)>,
     /// Added to that of the broker alone.
     pub(crate) broker_environment: Vec<(String, String)>,
+    /// What `serve` is told beside its configuration.
+    pub(crate) serve_args: Vec<&'static str>,
 }
 
 /// Points at which something becomes durable, or is said to or heard from an upstream.
@@ -59,7 +61,13 @@ impl Process {
              [server]\nnames = [\"127.0.0.1\", \"localhost\"]\n[log]\nlevel = \"{log_level}\"\n"
         );
         fs::write(dir.path().join("keyward.toml"), text).unwrap();
-        Self { dir, broker: None, environment: Vec::new(), broker_environment: Vec::new() }
+        Self {
+            dir,
+            broker: None,
+            environment: Vec::new(),
+            broker_environment: Vec::new(),
+            serve_args: Vec::new(),
+        }
     }
 
     /// The socket on the broker's host.
@@ -106,7 +114,9 @@ impl Process {
     pub(crate) fn spawn(&mut self) {
         let log = File::options().append(true).create(true).open(self.path("log")).unwrap();
         let mut command = self.command("operator", &["serve", "--config", &self.config()]);
-        command.envs(self.broker_environment.iter().map(|(name, value)| (name, value)));
+        command
+            .envs(self.broker_environment.iter().map(|(name, value)| (name, value)))
+            .args(&self.serve_args);
         self.broker = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
 

@@ -1,0 +1,77 @@
+//! A copy of a broker's data that is started elsewhere, to be looked at.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::leases::{BY_SUPERUSER, declared, logins};
+use crate::sealing::{caller, refused};
+use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
+use crate::support::process::Process;
+
+/// How often something is looked at before it is taken for what it is.
+const LOOKS: u32 = 600;
+
+/// A broker that has lent a login, and was told to end it while the server was away; then it was killed.
+fn killed_with_a_login_to_end(postgres: &mut Postgres) -> (Process, Value) {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.good(&["secret", "put", "orders-db/admin"], ADMIN_PASSWORD.as_bytes());
+    let (one, other) = (process.path("a.toml"), process.path("orders.toml"));
+    fs::write(&other, declared(postgres, 10, BY_SUPERUSER)).unwrap();
+    process.good(&["apply", "-f", &one.display().to_string(), "-f", &other.display().to_string()], b"");
+    process.enrol("bot", "orders");
+    let got = process.good_as("bot", &["lease", "get", "orders.query", "-o", "json"], b"");
+    let login: Value = serde_json::from_slice(&got).unwrap();
+    postgres.stop();
+    process.good(&["lease", "revoke", "--all", "--no-wait"], b"");
+    process.kill();
+    postgres.run();
+    (process, login)
+}
+
+fn lets_in(postgres: &Postgres, login: &Value) -> bool {
+    postgres.lets_in(login["username"].as_str().unwrap(), login["password"].as_str().unwrap())
+}
+
+fn entries(process: &Process) -> usize {
+    process.json(&["audit", "list"])["items"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn ops_02_a_copy_in_quarantine_can_be_looked_at_and_ends_rotates_and_gives_nothing() {
+    let mut postgres = Postgres::start();
+    let (mut process, login) = killed_with_a_login_to_end(&mut postgres);
+    process.serve_args = vec!["--quarantine"];
+    process.serve();
+    let before = entries(&process);
+    assert_eq!(process.json(&["lease", "list"])["items"][0]["stage"], "ending");
+    for (who, args) in [
+        ("a", &["get", "github/app"][..]),
+        ("a", &["token", "github.repo.read"]),
+        ("bot", &["lease", "get", "orders.query"]),
+        ("operator", &["secret", "put", "github/app"]),
+        ("operator", &["lease", "revoke", "--all"]),
+        ("operator", &["agent", "invite", "a"]),
+    ] {
+        let output = process.run_as(who, &[args, &["-o", "json"]].concat(), b"other");
+        let said = serde_json::from_slice(&output.stderr).unwrap_or(Value::Null);
+        refused(&(output.status.code(), said), 10, "quarantined");
+    }
+    for (who, kind) in [("operator", "operator"), ("a", "agent")] {
+        let ready = caller(&process, who, kind).get("/readyz").await;
+        assert_eq!((ready.status, ready.code().as_str()), (503, "quarantined"));
+    }
+    let found = process.run_as("operator", &["doctor", "--operator"], b"");
+    assert!(String::from_utf8_lossy(&found.stdout).contains("--quarantine"), "{found:?}");
+    assert_eq!(entries(&process), before, "nothing was recorded, so nothing was done");
+    assert!(lets_in(&postgres, &login), "the login is the other broker's to end");
+
+    process.stop();
+    process.serve_args.clear();
+    process.serve();
+    assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value");
+    let ended = (0..LOOKS).any(|_| logins(&postgres).is_empty());
+    assert!(ended && !lets_in(&postgres, &login), "without it, what was begun goes on");
+}
