@@ -126,7 +126,8 @@ pub const REQUESTS_UNDER_WAY_MAX: usize = 2048;
 /// Longest wait for such a place, in milliseconds; after that a request is told to come back. Connections have
 /// caps, and so has what waits.
 pub const PLACE_WAIT_MS: u64 = 250;
-/// When it is told to come back, in seconds; what its connection asks before is not looked at until then.
+/// When whoever may try again is told to, in seconds, unless there is a better time to name. What the connection
+/// of a request that found no place asks before is not looked at until then.
 pub const COME_BACK_AFTER_S: u64 = 1;
 /// Largest certificate request, in bytes.
 pub const CSR_BYTES_MAX: usize = 4 * 1024;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::base::RequestId;
 use crate::base::code::{self, Code, Sort};
+use crate::base::limits::COME_BACK_AFTER_S;
 use crate::broker::Failure;
 use crate::config::Fault;
 
@@ -209,7 +210,7 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.failure.code.is_retryable() {
-            let seconds = self.failure.retry_after_s.unwrap_or(1);
+            let seconds = self.failure.retry_after_s.unwrap_or(COME_BACK_AFTER_S);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some((_, challenge)) = CHALLENGES.iter().find(|(code, _)| *code == self.failure.code) {
