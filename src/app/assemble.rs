@@ -19,7 +19,7 @@ use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
 use crate::store::{OnLostEntries, Store, StoreError, StoreOptions};
-use crate::telemetry::Meters;
+use crate::telemetry::{Alarms, Meters};
 use crate::token::Verifier;
 use crate::upstream;
 
@@ -147,7 +147,7 @@ pub(super) async fn assemble(
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
     let one = std::num::NonZeroU32::MIN;
     let denials = Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) };
-    let meters = Arc::new(Meters::new(store.syncs()));
+    let meters = Arc::new(Meters::new(store.syncs(), &Alarms::new()));
     Ok(Core {
         store,
         meters,

@@ -19,7 +19,7 @@ use crate::http::listener::{self, ConnectionCaps, Course, Standing};
 use crate::http::{Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
 use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, sealed_server_config};
-use crate::telemetry::{Latency, Meters};
+use crate::telemetry::{Alarms, Latency, Meters};
 
 /// What a broker's process has whether it is sealed or not: its addresses, and the socket on the host.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Premises {
         let (agents, admins) = (Door::bind(config.listen.agents)?, Door::bind(config.listen.admins)?);
         let Surroundings { clock, entropy } = surroundings.clone();
         let (desk, wishes) = HostDesk::new(own_uid(), orders, clock, entropy);
-        let meters = Arc::new(Meters::new(&Latency::new()));
+        let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
         let (course, followed) = watch::channel(Course::On);
         let router = host_router(desk.clone(), Arc::clone(&meters));
         let answering = tokio::spawn(serve_host(listener, router, followed));

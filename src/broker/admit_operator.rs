@@ -23,6 +23,7 @@ use crate::policy::{
 };
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
+use crate::telemetry::Alarm;
 
 impl AdminDesk {
     /// Redeems an operator's enrolment code for a certificate, as [`super::AgentDesk::enrol`] does an
@@ -172,7 +173,14 @@ impl Core {
             Some((code.operator.clone(), first, as_of))
         });
         let Some((operator, first, as_of)) = found else { return Ok(None) };
-        tracing::warn!(%operator, code = %input.code, peer = %input.peer.ip(), "an operator's code was used again with another key");
+        self.meters.alarms().raise(
+            Alarm::OperatorCodeReused,
+            format_args!(
+                "operator {operator}: enrolment code {} was presented again with another key, from {}; check who has the code",
+                input.code,
+                input.peer.ip()
+            ),
+        );
         let event = OperatorCodeReused {
             operator: &operator,
             code: input.code,

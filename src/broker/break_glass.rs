@@ -18,6 +18,7 @@ use crate::pki::{AuthorityCertificate, PublicKey, Serial};
 use crate::policy::decide_break_glass;
 use crate::revocation::{self, Subject};
 use crate::store::Change;
+use crate::telemetry::Alarm;
 
 /// What became of an order to take something away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -147,7 +148,13 @@ impl Core {
             let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
             Ok(self.issuer.certify(receipt)?.deliver())
         })?;
-        tracing::warn!(%by, serial = %certificate.plan.serial, "alarm: the glass was broken");
+        self.meters.alarms().raise(
+            Alarm::BreakGlass,
+            format_args!(
+                "break-glass access was used by {by}: administrator certificate {} is valid for an hour; check the reason",
+                certificate.plan.serial
+            ),
+        );
         self.standing_changed();
         Ok(Enrolled {
             spiffe: certificate.plan.spiffe.clone(),

@@ -14,6 +14,7 @@ use crate::policy::{Enrol, EnrolmentRefused, EnrolmentRequest, Grant, decide_enr
 use crate::registry::{Agent, CodeReused, Instance, InstanceEnrolled, Registry, keys};
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
+use crate::telemetry::Alarm;
 
 /// What an enrolment request says, parsed.
 #[derive(Debug)]
@@ -146,7 +147,14 @@ impl Core {
             Some((agent.name.clone(), first, as_of))
         });
         let Some((agent, first_instance, as_of)) = found else { return Ok(None) };
-        tracing::warn!(%agent, code = %input.code, peer = %input.peer.ip(), "an enrolment code was used again with another key");
+        self.meters.alarms().raise(
+            Alarm::CodeReused,
+            format_args!(
+                "agent {agent}: enrolment code {} was presented again with another key, from {}; check who has the code",
+                input.code,
+                input.peer.ip()
+            ),
+        );
         let event = CodeReused {
             agent: &agent,
             code: input.code,

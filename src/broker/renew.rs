@@ -16,6 +16,7 @@ use crate::registry::{
 };
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
+use crate::telemetry::Alarm;
 
 /// What a renewal request says.
 #[derive(Debug)]
@@ -161,6 +162,15 @@ impl Core {
             .rely(keys::certificate(instance.id), as_of)
             .advance(keys::certificate(instance.id));
         let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+        if renewing.timeliness() == Timeliness::Late {
+            self.meters.alarms().raise(
+                Alarm::LateRenewal,
+                format_args!(
+                    "agent {}: instance {} renewed its certificate after its end; check who holds its key",
+                    agent.name, instance.id
+                ),
+            );
+        }
         let holder = Holder::instance(agent, instance.id, Occasion::Renewal);
         self.sign_and_record(&holder, receipt).await
     }
@@ -184,10 +194,7 @@ fn renewed(
     };
     match timeliness {
         Timeliness::InTime => Change::new(&event),
-        Timeliness::Late => {
-            tracing::warn!(agent = %agent.name, instance = %instance.id, "a certificate was renewed after its end");
-            Change::new(&LateRenewal(event))
-        }
+        Timeliness::Late => Change::new(&LateRenewal(event)),
     }
 }
 

@@ -330,7 +330,12 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_requests_are_taken_on_than_the_limit_and_one_beyond_waits_for_a_place() {
-        let edge = Edge::new("agents", Vec::new(), Arc::new(Meters::new(&Latency::new())), || unreachable!());
+        let edge = Edge::new(
+            "agents",
+            Vec::new(),
+            Arc::new(Meters::new(&Latency::new(), &crate::telemetry::Alarms::new())),
+            || unreachable!(),
+        );
         let edge = Arc::new(edge);
         let mut places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.next_place().unwrap()).collect();
         assert!(edge.next_place().is_none());

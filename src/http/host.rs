@@ -219,7 +219,8 @@ mod tests {
         let orders = Orders::open(&dir.path().join("orders")).unwrap();
         let (desk, _wishes) =
             HostDesk::new(OWN, orders, Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
-        let router = host_router(desk, Arc::new(Meters::new(&Latency::new())));
+        let router =
+            host_router(desk, Arc::new(Meters::new(&Latency::new(), &crate::telemetry::Alarms::new())));
         for route in host_routes() {
             let path = route.path.replace("{name}", "a").replace("{id}", "x").replace("{serial}", "x");
             let mut statuses = Vec::new();

@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::alarm::Alarms;
 use super::lease_meters::{LeaseCounts, LeaseMeters};
 
 /// What a monitoring system reads. Every label has few values, all of them ours: a route, a code, a
@@ -15,6 +16,7 @@ use super::lease_meters::{LeaseCounts, LeaseMeters};
 #[derive(Debug)]
 pub struct Meters {
     registry: Registry,
+    alarms: Alarms,
     requests: Family<RequestLabels, Counter>,
     minted: Counter,
     denied: Family<DenialLabels, Counter>,
@@ -143,11 +145,13 @@ pub struct Reading {
 }
 
 impl Meters {
-    /// Meters that have counted nothing yet; `syncs` is the ledger's own.
+    /// Meters that have counted nothing yet; `syncs` is the ledger's own, `alarms` are counted where they
+    /// are raised.
     #[must_use]
-    pub fn new(syncs: &Latency) -> Self {
+    pub fn new(syncs: &Latency, alarms: &Alarms) -> Self {
         let mut registry = Registry::with_prefix("keyward");
         let (requests, minted, denied) = (Family::default(), Counter::default(), Family::default());
+        registry.register("alarms", "Alarms raised since the start", alarms.0.clone());
         let (connections, ends) = (Family::default(), Family::default());
         let (ledger_seq, ledger_writable, index_lag) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("requests", "Requests answered", requests.clone());
@@ -181,6 +185,7 @@ impl Meters {
         let leases = LeaseMeters::in_registry(&mut registry);
         Self {
             registry,
+            alarms: alarms.clone(),
             leases,
             requests,
             minted,
@@ -197,6 +202,12 @@ impl Meters {
             orphans,
             upstreams_left_alone,
         }
+    }
+
+    /// Where alarms are raised.
+    #[must_use]
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// A request was answered.
@@ -265,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_level_falls_again_when_what_it_counts_has_gone() {
-        let meters = Meters::new(&Latency::new());
+        let meters = Meters::new(&Latency::new(), &Alarms::new());
         let level = meters.connections("agents");
         let reading = Reading { ledger_seq: 7, ledger_writable: true, ..Reading::default() };
         let within = (level.enter(), level.enter());

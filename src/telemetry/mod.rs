@@ -3,6 +3,7 @@
 //! Log fields are redacted by type: what must not be seen has no text form. This room knows nothing
 //! of what is logged.
 
+mod alarm;
 mod allocator;
 mod hardening;
 mod lease_meters;
@@ -10,6 +11,7 @@ mod logs;
 mod meters;
 mod priority;
 
+pub use alarm::{Alarm, Alarms};
 pub use hardening::{Hardening, Protection, free_bytes, harden};
 pub use lease_meters::LeaseCounts;
 pub use logs::{LineForm, LogError, init};

@@ -17,7 +17,7 @@ use keyward::crypto::{EcdsaKey, SignatureForm};
 use keyward::http::listener::{ConnectionCaps, Course, Peer, Standing, serve};
 use keyward::pki::tls::{Gate, Identity, ServerTls, client_config, pinned_client_config};
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, new_key_and_request, read_request};
-use keyward::telemetry::{Latency, Meters};
+use keyward::telemetry::{Alarms, Latency, Meters};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -100,7 +100,7 @@ impl Bed {
         let gate = Arc::clone(&door) as Arc<dyn Gate>;
         let authorities = [issuer.public().clone()];
         let tls = ServerTls::new(identity, &authorities, Arc::clone(&gate), our_time).unwrap().config();
-        let level = Meters::new(&Latency::new()).connections("agents");
+        let level = Meters::new(&Latency::new(), &Alarms::new()).connections("agents");
         let standing = Standing { gate, changed: watch::channel(0).1 };
         let waits = (Arc::clone(&hold), Arc::clone(&held));
         let router = Router::new().route("/who", get(who)).route("/panic", get(breaks)).route(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyward::base::code::Code;
+use keyward::telemetry::Alarm;
 
 use crate::readme::root;
 use crate::support::broker::TestBroker;
@@ -211,6 +212,12 @@ async fn every_metric_that_an_alert_names_is_served_and_every_alert_says_what_me
     }
     for metric in ["keyward_rotations_overdue", "keyward_rotations_dead", "keyward_leases_overdue"] {
         assert!(alerted.contains(metric), "nobody is told of {metric}");
+    }
+    for alarm in Alarm::ALL {
+        let rule = format!("expr: increase(keyward_alarms_total{{alarm=\"{}\"}}[15m]) > 0", alarm.name());
+        assert_eq!(rules.matches(&rule).count(), 1, "one rule for the alarm {}", alarm.name());
+        let sample = format!("keyward_alarms_total{{alarm=\"{}\"}} 0\n", alarm.name());
+        assert!(served.contains(&sample), "{sample}");
     }
     let count = |key: &str| rules.lines().filter(|line| line.trim_start().starts_with(key)).count();
     let alerts = count("- alert: ");

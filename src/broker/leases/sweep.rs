@@ -4,6 +4,7 @@ use super::counter::Counter;
 use crate::base::code;
 use crate::leases::{LoginsSwept, StrayLoginEnded};
 use crate::store::Change;
+use crate::telemetry::Alarm;
 use crate::upstream::Logins;
 
 impl Core {
@@ -51,6 +52,10 @@ impl Core {
         for login in found.iter().filter(|login| !known(login)) {
             match logins.end(login).await {
                 Ok(()) => {
+                    self.meters.alarms().raise(
+                        Alarm::StrayLogin,
+                        format_args!("login {login} at {upstream} belonged to no lease and was removed"),
+                    );
                     let event = StrayLoginEnded { upstream: upstream.clone(), login };
                     self.record_of_leases(Change::new(&event)?).await?;
                 }

@@ -7,6 +7,7 @@ use crate::base::SecretName;
 use crate::base::limits::DRIFT_CHECK_S;
 use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
 use crate::store::Change;
+use crate::telemetry::Alarm;
 use crate::upstream::{Fault, Shape, Target, Verdict};
 
 impl Core {
@@ -62,7 +63,10 @@ impl Core {
             self.record(change).await?;
             return Ok(());
         }
-        tracing::warn!(%secret, "the current value does not work upstream any more: it is rotated now");
+        self.meters.alarms().raise(
+            Alarm::RotationDrifted,
+            format_args!("secret {secret}: the current value no longer works upstream; it is rotated now"),
+        );
         self.record(Change::new(&RotationDrifted { secret, works: None })?).await?;
         let at = self.bench(secret)?;
         let is_current = at.secret.as_ref().and_then(|secret| secret.current) == Some(current);

@@ -1,0 +1,81 @@
+use std::fmt;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+/// What an operator has to be woken for. Each has a counter, a log line with the field `alarm`, an entry of
+/// the ledger where one can be written, and a rule in `config/prometheus/keyward.rules.yml`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Alarm {
+    /// An agent's enrolment code was used again, with another key.
+    CodeReused,
+    /// An operator's enrolment code was used again, with another key.
+    OperatorCodeReused,
+    /// An agent's certificate was renewed after its end.
+    LateRenewal,
+    /// Break-glass access was used on the host.
+    BreakGlass,
+    /// A secret's current value no longer works upstream.
+    RotationDrifted,
+    /// A database login that no lease of the broker knows was found and removed.
+    StrayLogin,
+}
+
+impl Alarm {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::CodeReused,
+        Self::OperatorCodeReused,
+        Self::LateRenewal,
+        Self::BreakGlass,
+        Self::RotationDrifted,
+        Self::StrayLogin,
+    ];
+
+    /// The stable name, as in the metric's label and the log's field.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CodeReused => "code_reused",
+            Self::OperatorCodeReused => "operator_code_reused",
+            Self::LateRenewal => "late_renewal",
+            Self::BreakGlass => "break_glass",
+            Self::RotationDrifted => "rotation_drifted",
+            Self::StrayLogin => "stray_login",
+        }
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct AlarmLabels {
+    alarm: &'static str,
+}
+
+/// Counts alarms and writes them to the log. Cheap to clone; all clones count together.
+#[derive(Clone, Debug)]
+pub struct Alarms(pub(super) Family<AlarmLabels, Counter>);
+
+impl Alarms {
+    /// None raised yet: each counter starts at 0, so that the first alarm is an increase.
+    #[must_use]
+    pub fn new() -> Self {
+        let counters = Family::default();
+        for alarm in Alarm::ALL {
+            drop(counters.get_or_create_owned(&AlarmLabels { alarm: alarm.name() }));
+        }
+        Self(counters)
+    }
+
+    /// Counts `alarm` and logs `message`: subject, problem, action.
+    pub fn raise(&self, alarm: Alarm, message: fmt::Arguments<'_>) {
+        self.0.get_or_create(&AlarmLabels { alarm: alarm.name() }).inc();
+        tracing::error!(alarm = alarm.name(), "{message}");
+    }
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Self::new()
+    }
+}
