@@ -48,7 +48,7 @@ pub(super) async fn slot(
             one_from_standard_input(&opening_handed(opening), console)?;
             let config = load(&opening.config)?;
             let opened_by = opening_key(&config, opening, console)?;
-            let change = |keyring: &Keyring, path: &Path| keyring.remove_slot(path, id);
+            let change = |keyring: &mut Keyring, path: &Path| keyring.remove_slot(path, id);
             let removed = changed(&config, &opened_by, surroundings, &change).await?;
             tell("removed", &removed, console);
             warn_of_start(&config, console);
@@ -84,7 +84,7 @@ impl Coming<'_> {
         let opened_by = opening_key(&config, opening, console)?;
         let key = new_key(self.by, surroundings, console)?;
         let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
-        let change = |keyring: &Keyring, path: &Path| match self.place {
+        let change = |keyring: &mut Keyring, path: &Path| match self.place {
             Some(id) => keyring.rekey_slot(path, (id, &key), now, entropy),
             None => keyring.add_slot(path, &key, now, entropy),
         };
@@ -104,13 +104,14 @@ impl Coming<'_> {
         console: &Console,
     ) -> Result<(), Failure> {
         let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
-        let deal = |keyring: &Keyring, path: &Path| keyring.deal_slot(path, split, self.place, now, entropy);
+        let deal =
+            |keyring: &mut Keyring, path: &Path| keyring.deal_slot(path, split, self.place, now, entropy);
         let Some(directory) = &self.dealing.shares_dir else {
             let dealt = changed(config, opened_by, surroundings, &deal).await?;
             hand_out(&dealt, console);
             return Ok(());
         };
-        let change = |keyring: &Keyring, path: &Path| {
+        let change = |keyring: &mut Keyring, path: &Path| {
             let dealt = deal(keyring, path)?;
             let read_back = dealt.to_files(directory);
             let done = read_back
@@ -151,7 +152,8 @@ async fn confirm(
     let config = load(&opening.config)?;
     let opened_by = opening_key(&config, opening, console)?;
     let shares = known_shares(files, console)?;
-    let change = |keyring: &Keyring, path: &Path| keyring.confirm_slot(path, &shares, &*surroundings.entropy);
+    let change =
+        |keyring: &mut Keyring, path: &Path| keyring.confirm_slot(path, &shares, &*surroundings.entropy);
     let confirmed = changed(&config, &opened_by, surroundings, &change).await?;
     tell("confirmed", &confirmed, console);
     warn_of_start(&config, console);
@@ -174,7 +176,7 @@ async fn changed<T>(
     config: &Config,
     opened_by: &SlotKey,
     surroundings: &Surroundings,
-    change: &dyn Fn(&Keyring, &Path) -> Result<T, KeyringError>,
+    change: &dyn Fn(&mut Keyring, &Path) -> Result<T, KeyringError>,
 ) -> Result<T, Failure> {
     let path = keyring_path(config);
     let keyring = open_by(config, opened_by)?;
@@ -183,8 +185,8 @@ async fn changed<T>(
     // What others did before is not put down to this change.
     let told = tell_slots(&core, FOUND).await;
     let done = told.and_then(|()| {
-        let keyring = core.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&keyring, &path).map_err(|error| keyring_failure(&error))
+        let mut keyring = core.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut keyring, &path).map_err(|error| keyring_failure(&error))
     });
     let recorded = if done.is_ok() { tell_slots(&core, &whoever_runs_this()).await } else { Ok(()) };
     core.store.close().await;

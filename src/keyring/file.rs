@@ -76,6 +76,9 @@ pub(super) struct Body {
     pub(super) version: u32,
     pub(super) ledger: LedgerId,
     pub(super) created_at_ms: Timestamp,
+    /// How often the file was written; one of the first format does not say.
+    #[serde(default)]
+    pub(super) revision: u64,
     pub(super) slots: Vec<Slot>,
     /// A slot that is not one yet: its shares were handed out, and nobody has shown that they open it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +96,9 @@ pub(super) struct WrappedKey {
 }
 
 /// The format that this version writes.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+/// The oldest format that it reads.
+const OLDEST_VERSION: u32 = 1;
 /// Larger than any keyring.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -121,7 +126,7 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
     let mac = Digest::from_bytes(mac.ok_or(KeyringError::Altered("its second line is no HMAC"))?);
     let body: Body =
         serde_json::from_str(line).map_err(|_| KeyringError::Altered("its first line is not a keyring"))?;
-    if body.version != VERSION {
+    if !(OLDEST_VERSION..=VERSION).contains(&body.version) {
         return Err(KeyringError::Altered("its version is not one that this build knows"));
     }
     // Not yet authenticated, and about to be worked with.
@@ -165,27 +170,30 @@ pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Re
 }
 
 /// Puts `body` in the place of the keyring that is there, whole or not at all: temporary file, fsync,
-/// `proof` that it is good, rename, fsync of the directory. Only for whoever holds the data
-/// directory's lock.
+/// `proof` that it is good, rename, fsync of the directory. Gives the revision of what was written.
+/// Only for a process that holds the data directory's lock.
 pub(super) fn replace(
     path: &Path,
-    body: &Body,
+    mut body: Body,
     root: &Sensitive<[u8; 32]>,
     proof: &dyn Fn(&Body) -> Result<(), KeyringError>,
-) -> Result<(), KeyringError> {
+) -> Result<u64, KeyringError> {
+    body.version = VERSION;
+    body.revision = body.revision.saturating_add(1);
     let temporary = path.with_extension("new");
     if temporary.exists() {
         fs::remove_file(&temporary)?;
     }
-    write(&temporary, body, root)?;
+    write(&temporary, &body, root)?;
     let proved = read(&temporary).and_then(|written| proof(&written.verify(root)?));
-    if proved.is_err() {
+    if let Err(error) = proved {
         fs::remove_file(&temporary)?;
-        return proved;
+        return Err(error);
     }
     give_to_owner_of(path, &temporary)?;
     fs::rename(&temporary, path)?;
-    sync_directory(path)
+    sync_directory(path)?;
+    Ok(body.revision)
 }
 
 /// Gives `file` to whoever owns `before`: root changes slots, and a broker that is another user has to read it.

@@ -65,6 +65,8 @@ impl Family {
 pub struct Keyring {
     pub(super) ledger: LedgerId,
     created_at: Timestamp,
+    /// Of the file that it was read from or written to last.
+    pub(super) revision: u64,
     /// Kept, so that a running broker can add generations without anybody at its side.
     pub(super) root: Sensitive<[u8; 32]>,
     symmetric: BTreeMap<(Family, u32), Sensitive<[u8; 32]>>,
@@ -86,7 +88,7 @@ impl Keyring {
         let ledger = LedgerId::mint(now, entropy);
         let root = Sensitive::<[u8; 32]>::filled(|root| entropy.fill(root));
         let (symmetric, signing) = (BTreeMap::new(), BTreeMap::new());
-        let mut ring = Self { ledger, created_at: now, root, symmetric, signing };
+        let mut ring = Self { ledger, created_at: now, revision: 1, root, symmetric, signing };
         let mut keys = Vec::new();
         for family in Family::ALL {
             let id = KeyId { family: family.number(), generation: 1 };
@@ -102,7 +104,8 @@ impl Keyring {
         if slots.is_empty() {
             return Err(KeyringError::LastSlot);
         }
-        let body = Body { version: VERSION, ledger, created_at_ms: now, slots, pending: None, keys };
+        let (version, revision) = (VERSION, ring.revision);
+        let body = Body { version, ledger, created_at_ms: now, revision, slots, pending: None, keys };
         file::create(path, &body, &ring.root)?;
         Ok(ring)
     }
@@ -130,7 +133,7 @@ impl Keyring {
         } else {
             self.new_symmetric(family, id, entropy)
         });
-        let written = file::replace(path, &body, &self.root, &|_| Ok(()));
+        let written = self.write(path, body, &|_| Ok(()));
         if written.is_err() {
             self.signing.remove(&(family, generation));
             self.symmetric.remove(&(family, generation));
@@ -158,12 +161,23 @@ impl Keyring {
         }
         let mut body = file::read(path)?.verify(&self.root)?;
         body.keys.retain(|key| key.family != family.number() || !gone.contains(&key.generation));
-        file::replace(path, &body, &self.root, &|_| Ok(()))?;
+        self.write(path, body, &|_| Ok(()))?;
         for generation in &gone {
             self.signing.remove(&(family, *generation));
             self.symmetric.remove(&(family, *generation));
         }
         Ok(gone)
+    }
+
+    /// Puts `body` in the place of the file at `path`, as its next revision.
+    pub(super) fn write(
+        &mut self,
+        path: &Path,
+        body: Body,
+        proof: &dyn Fn(&Body) -> Result<(), KeyringError>,
+    ) -> Result<(), KeyringError> {
+        self.revision = file::replace(path, body, &self.root, proof)?;
+        Ok(())
     }
 
     /// A new key of a symmetric family, taken in and wrapped.
@@ -205,7 +219,8 @@ impl Keyring {
         let (root, slot) = unwrapped(&unverified.body, key)?;
         let body = unverified.verify(&root)?;
         let (symmetric, signing) = (BTreeMap::new(), BTreeMap::new());
-        let mut ring = Self { ledger, created_at: body.created_at_ms, root, symmetric, signing };
+        let (created_at, revision) = (body.created_at_ms, body.revision);
+        let mut ring = Self { ledger, created_at, revision, root, symmetric, signing };
         for key in &body.keys {
             ring.take(key).map_err(|_| KeyringError::Altered("one of its keys does not open"))?;
         }
@@ -232,6 +247,13 @@ impl Keyring {
     #[must_use]
     pub const fn created_at(&self) -> Timestamp {
         self.created_at
+    }
+
+    /// How often the file had been written when this was read from it or written to it: the file that
+    /// is there is never older, unless an older copy was put in its place. 0 for a file of format 1.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The ledger that this keyring belongs to.

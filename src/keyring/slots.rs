@@ -108,7 +108,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
     pub fn add_slot(
-        &self,
+        &mut self,
         path: &Path,
         key: &SlotKey,
         now: Timestamp,
@@ -121,7 +121,7 @@ impl Keyring {
         let slot = Slot::wrap(SlotId::mint(now, entropy), key, self.ledger, &self.root, entropy)?;
         let added = view(&slot);
         body.slots.push(slot);
-        file::replace(path, &body, &self.root, &|written| self.opens(written, added.id, key))?;
+        self.revision = file::replace(path, body, &self.root, &|written| self.opens(written, added.id, key))?;
         Ok(added)
     }
 
@@ -131,7 +131,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`], [`KeyringError::SameKey`] among them; the keyring is what it was then.
     pub fn rekey_slot(
-        &self,
+        &mut self,
         path: &Path,
         (id, key): (SlotId, &SlotKey),
         now: Timestamp,
@@ -144,7 +144,7 @@ impl Keyring {
         }
         *slot = Slot::wrap(SlotId::mint(now, entropy), key, self.ledger, &self.root, entropy)?;
         let put = view(slot);
-        file::replace(path, &body, &self.root, &|written| self.opens(written, put.id, key))?;
+        self.revision = file::replace(path, body, &self.root, &|written| self.opens(written, put.id, key))?;
         Ok(put)
     }
 
@@ -155,7 +155,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
     pub fn deal_slot(
-        &self,
+        &mut self,
         path: &Path,
         split: Split,
         replaces: Option<SlotId>,
@@ -176,7 +176,7 @@ impl Keyring {
         let pending = Pending { id, shares: Sharing::of(split, &shares), replaces };
         let slot = view_of_pending(&pending);
         body.pending = Some(pending);
-        file::replace(path, &body, &self.root, &|_| Ok(()))?;
+        self.write(path, body, &|_| Ok(()))?;
         Ok(Dealt { slot, shares })
     }
 
@@ -186,7 +186,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
     pub fn confirm_slot(
-        &self,
+        &mut self,
         path: &Path,
         shares: &SlotKey,
         entropy: &dyn Entropy,
@@ -204,7 +204,8 @@ impl Keyring {
             None if full => return Err(KeyringError::SlotsFull),
             None => body.slots.push(slot),
         }
-        file::replace(path, &body, &self.root, &|written| self.opens(written, confirmed.id, shares))?;
+        self.revision =
+            file::replace(path, body, &self.root, &|written| self.opens(written, confirmed.id, shares))?;
         Ok(confirmed)
     }
 
@@ -213,10 +214,10 @@ impl Keyring {
     ///
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
-    pub fn remove_slot(&self, path: &Path, id: SlotId) -> Result<SlotView, KeyringError> {
+    pub fn remove_slot(&mut self, path: &Path, id: SlotId) -> Result<SlotView, KeyringError> {
         let mut body = file::read(path)?.verify(&self.root)?;
         if let Some(pending) = body.pending.take_if(|pending| pending.id == id) {
-            file::replace(path, &body, &self.root, &|_| Ok(()))?;
+            self.write(path, body, &|_| Ok(()))?;
             return Ok(view_of_pending(&pending));
         }
         let at = body.slots.iter().position(|slot| slot.id == id).ok_or(KeyringError::NoSuchSlot)?;
@@ -224,7 +225,7 @@ impl Keyring {
             return Err(KeyringError::LastSlot);
         }
         let removed = view(&body.slots.remove(at));
-        file::replace(path, &body, &self.root, &|_| Ok(()))?;
+        self.write(path, body, &|_| Ok(()))?;
         Ok(removed)
     }
 

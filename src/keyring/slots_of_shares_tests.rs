@@ -5,13 +5,15 @@ use crate::base::limits::SHARES_MAX;
 use std::fs;
 
 impl Bench {
-    fn deal(&self, split: (u8, u8), replaces: Option<SlotId>) -> Result<Dealt, KeyringError> {
+    fn deal(&mut self, split: (u8, u8), replaces: Option<SlotId>) -> Result<Dealt, KeyringError> {
         let split = Split::new(split.0, split.1).unwrap();
-        self.ring.deal_slot(&self.path(), split, replaces, NOW, &SystemEntropy)
+        let path = self.path();
+        self.ring.deal_slot(&path, split, replaces, NOW, &SystemEntropy)
     }
 
-    fn confirm(&self, shares: &SlotKey) -> Result<SlotView, KeyringError> {
-        self.ring.confirm_slot(&self.path(), shares, &SystemEntropy)
+    fn confirm(&mut self, shares: &SlotKey) -> Result<SlotView, KeyringError> {
+        let path = self.path();
+        self.ring.confirm_slot(&path, shares, &SystemEntropy)
     }
 
     fn ids(&self) -> Vec<SlotId> {
@@ -36,7 +38,7 @@ fn refused<T: std::fmt::Debug>(done: Result<T, KeyringError>) -> ShareError {
 
 #[test]
 fn shares_open_nothing_until_they_are_handed_back_and_then_any_that_are_enough_do() {
-    let bench = bench();
+    let mut bench = bench();
     let dealt = bench.deal((2, 3), None).unwrap();
     let (id, some) = (dealt.slot.id, typed(&dealt, &[0, 2]));
     assert_eq!((dealt.slot.kind, dealt.slot.state), (SlotKind::Shares, SlotState::Unconfirmed));
@@ -58,7 +60,7 @@ fn shares_open_nothing_until_they_are_handed_back_and_then_any_that_are_enough_d
 
 #[test]
 fn a_slot_that_waits_for_its_shares_is_not_relied_upon() {
-    let bench = bench();
+    let mut bench = bench();
     let only = bench.ids()[0];
     let dealt = bench.deal((2, 2), None).unwrap();
     let before = fs::read(bench.path()).unwrap();
@@ -78,7 +80,7 @@ fn a_slot_that_waits_for_its_shares_is_not_relied_upon() {
 
 #[test]
 fn a_slot_is_rekeyed_to_shares_when_they_are_handed_back_and_from_shares_at_once() {
-    let bench = bench();
+    let mut bench = bench();
     let only = bench.ids()[0];
     let missing = SlotId::mint(NOW, &SystemEntropy);
     assert!(matches!(bench.deal((2, 3), Some(missing)), Err(KeyringError::NoSuchSlot)));
@@ -100,7 +102,7 @@ fn a_slot_is_rekeyed_to_shares_when_they_are_handed_back_and_from_shares_at_once
 
 #[test]
 fn shares_of_a_slot_that_was_removed_meanwhile_still_make_one() {
-    let bench = bench();
+    let mut bench = bench();
     let first = bench.ids()[0];
     bench.add(&passphrase(WORDS)).unwrap();
     let dealt = bench.deal((2, 2), Some(first)).unwrap();
@@ -112,10 +114,9 @@ fn shares_of_a_slot_that_was_removed_meanwhile_still_make_one() {
 
 #[test]
 fn a_full_keyring_takes_shares_in_a_slots_place_and_not_beside_it() {
-    let bench = bench();
-    let key = |n: usize| {
-        SlotKey::create_file(&bench.directory.path().join(format!("{n}.key")), &SystemEntropy).unwrap()
-    };
+    let mut bench = bench();
+    let directory = bench.directory.path().to_owned();
+    let key = |n: usize| SlotKey::create_file(&directory.join(format!("{n}.key")), &SystemEntropy).unwrap();
     for n in 1..SLOTS_MAX - 1 {
         bench.add(&key(n)).unwrap();
     }
@@ -133,7 +134,7 @@ fn a_full_keyring_takes_shares_in_a_slots_place_and_not_beside_it() {
 
 #[test]
 fn shares_of_another_keyring_confirm_and_open_nothing() {
-    let (bench, other) = (bench(), bench());
+    let (mut bench, mut other) = (bench(), bench());
     let (dealt, foreign) = (bench.deal((2, 3), None).unwrap(), other.deal((2, 3), None).unwrap());
     let foreign = typed(&foreign, &[0, 1]);
     assert_eq!(refused(bench.confirm(&foreign)), ShareError::NothingWaits);
@@ -149,7 +150,7 @@ fn key_11_a_keyring_that_asks_for_fewer_shares_is_not_believed() {
         ("\"threshold\":3", "\"threshold\":17"),
         ("\"kind\":\"shares\"", "\"kind\":\"key-file\""),
     ] {
-        let bench = bench();
+        let mut bench = bench();
         let dealt = bench.deal((3, 5), None).unwrap();
         bench.confirm(&typed(&dealt, &[0, 1, 2])).unwrap();
         bench.tamper(from, to);
@@ -163,7 +164,7 @@ fn key_11_a_keyring_that_asks_for_fewer_shares_is_not_believed() {
 fn shares_are_written_for_their_owner_alone_and_read_back() {
     use std::os::unix::fs::MetadataExt;
 
-    let bench = bench();
+    let mut bench = bench();
     let dealt = bench.deal((2, 3), None).unwrap();
     let directory = bench.directory.path().join("new/shares");
     let (files, shares) = dealt.to_files(&directory).unwrap();
@@ -184,7 +185,7 @@ fn shares_are_written_for_their_owner_alone_and_read_back() {
 /// Every state that kill -9 can leave behind between the first byte of a slot of shares and its last.
 #[test]
 fn a_kill_at_any_step_of_dealing_and_confirming_leaves_what_opened_before() {
-    let bench = bench();
+    let mut bench = bench();
     let (path, temporary) = (bench.path(), bench.path().with_extension("new"));
     let only = bench.ids()[0];
     let before = fs::read(&path).unwrap();

@@ -20,8 +20,23 @@ impl Bench {
         self.directory.path().join("keyring")
     }
 
-    pub(super) fn add(&self, key: &SlotKey) -> Result<SlotView, KeyringError> {
-        self.ring.add_slot(&self.path(), key, NOW, &SystemEntropy)
+    pub(super) fn add(&mut self, key: &SlotKey) -> Result<SlotView, KeyringError> {
+        let path = self.path();
+        self.ring.add_slot(&path, key, NOW, &SystemEntropy)
+    }
+
+    fn rekey(&mut self, id: SlotId, key: &SlotKey) -> Result<SlotView, KeyringError> {
+        let path = self.path();
+        self.ring.rekey_slot(&path, (id, key), NOW, &SystemEntropy)
+    }
+
+    pub(super) fn remove(&mut self, id: SlotId) -> Result<SlotView, KeyringError> {
+        let path = self.path();
+        self.ring.remove_slot(&path, id)
+    }
+
+    pub(super) fn key_file(&self) -> SlotKey {
+        SlotKey::from_file(&self.directory.path().join("root.key")).unwrap()
     }
 
     pub(super) fn open(&self, key: &SlotKey) -> Result<LedgerId, KeyringError> {
@@ -50,7 +65,7 @@ pub(super) fn passphrase(text: &str) -> SlotKey {
 
 #[test]
 fn each_slot_opens_the_same_keyring_and_nothing_else_does() {
-    let bench = bench();
+    let mut bench = bench();
     let added = bench.add(&passphrase(WORDS)).unwrap();
     assert_eq!((added.kind, added.made_at), (SlotKind::Passphrase, NOW));
     for key in [&bench.file, &passphrase(WORDS), &passphrase(&format!("{WORDS}\n"))] {
@@ -67,7 +82,7 @@ fn each_slot_opens_the_same_keyring_and_nothing_else_does() {
 
 #[test]
 fn a_keyring_that_root_changes_stays_its_owner_s() {
-    let bench = bench();
+    let mut bench = bench();
     // Only root can give a file away; whoever else runs this owns it before and afterwards.
     let broker = match fs::metadata(bench.path()).unwrap().uid() {
         0 => 12_345,
@@ -92,7 +107,7 @@ fn a_keyring_can_begin_with_a_passphrase_alone() {
 
 #[test]
 fn a_passphrase_that_can_be_guessed_makes_no_slot() {
-    let bench = bench();
+    let mut bench = bench();
     let before = fs::read(bench.path()).unwrap();
     let refused = bench.add(&passphrase("fourteen chars"));
     assert!(matches!(refused, Err(KeyringError::Passphrase(_))), "{refused:?}");
@@ -102,46 +117,44 @@ fn a_passphrase_that_can_be_guessed_makes_no_slot() {
 
 #[test]
 fn a_slot_that_was_removed_opens_nothing_and_the_last_one_stays() {
-    let bench = bench();
+    let mut bench = bench();
     let first = slots_of(&bench.path()).unwrap()[0].id;
     let added = bench.add(&passphrase(WORDS)).unwrap();
     assert_eq!(bench.ring.remove_slot(&bench.path(), first).unwrap().id, first);
     assert!(matches!(bench.open(&bench.file), Err(KeyringError::WrongKey)));
     assert!(bench.open(&passphrase(WORDS)).is_ok());
     let before = fs::read(bench.path()).unwrap();
-    let remove = |id| bench.ring.remove_slot(&bench.path(), id);
-    assert!(matches!(remove(added.id), Err(KeyringError::LastSlot)));
-    assert!(matches!(remove(first), Err(KeyringError::NoSuchSlot)));
+    assert!(matches!(bench.remove(added.id), Err(KeyringError::LastSlot)));
+    assert!(matches!(bench.remove(first), Err(KeyringError::NoSuchSlot)));
     assert_eq!(fs::read(bench.path()).unwrap(), before);
 }
 
 #[test]
 fn a_slot_is_rekeyed_in_its_place_also_the_last_one() {
-    let bench = bench();
+    let mut bench = bench();
     let only = slots_of(&bench.path()).unwrap()[0].id;
-    let rekey = |id, key: &SlotKey| bench.ring.rekey_slot(&bench.path(), (id, key), NOW, &SystemEntropy);
+    let file = bench.key_file();
     let before = fs::read(bench.path()).unwrap();
-    assert!(matches!(rekey(only, &bench.file), Err(KeyringError::SameKey)));
-    assert!(matches!(rekey(only, &passphrase("too short")), Err(KeyringError::Passphrase(_))));
+    assert!(matches!(bench.rekey(only, &file), Err(KeyringError::SameKey)));
+    assert!(matches!(bench.rekey(only, &passphrase("too short")), Err(KeyringError::Passphrase(_))));
     assert_eq!(fs::read(bench.path()).unwrap(), before);
 
-    let put = rekey(only, &passphrase(WORDS)).unwrap();
+    let put = bench.rekey(only, &passphrase(WORDS)).unwrap();
     assert_eq!(slots_of(&bench.path()).unwrap(), [put]);
     assert_eq!(put.kind, SlotKind::Passphrase);
     assert!(bench.open(&passphrase(WORDS)).is_ok());
     assert!(matches!(bench.open(&bench.file), Err(KeyringError::WrongKey)));
-    assert!(matches!(rekey(only, &bench.file), Err(KeyringError::NoSuchSlot)), "the id went with its key");
-    assert!(matches!(rekey(put.id, &passphrase(WORDS)), Err(KeyringError::SameKey)));
-    assert!(rekey(put.id, &bench.file).is_ok());
+    assert!(matches!(bench.rekey(only, &file), Err(KeyringError::NoSuchSlot)), "the id went with its key");
+    assert!(matches!(bench.rekey(put.id, &passphrase(WORDS)), Err(KeyringError::SameKey)));
+    assert!(bench.rekey(put.id, &file).is_ok());
     assert!(bench.open(&bench.file).is_ok());
 }
 
 #[test]
 fn a_keyring_takes_slots_up_to_its_limit() {
-    let bench = bench();
-    let key = |n: usize| {
-        SlotKey::create_file(&bench.directory.path().join(format!("{n}.key")), &SystemEntropy).unwrap()
-    };
+    let mut bench = bench();
+    let directory = bench.directory.path().to_owned();
+    let key = |n: usize| SlotKey::create_file(&directory.join(format!("{n}.key")), &SystemEntropy).unwrap();
     for n in 1..SLOTS_MAX {
         bench.add(&key(n)).unwrap();
     }
@@ -163,7 +176,7 @@ fn key_10_an_altered_cost_is_refused_before_it_is_paid() {
         ("\"lanes\":4", "\"lanes\":16777215"),
         ("\"lanes\":4", "\"lanes\":0"),
     ] {
-        let bench = bench();
+        let mut bench = bench();
         bench.add(&passphrase(WORDS)).unwrap();
         bench.tamper(from, to);
         for key in [&bench.file, &passphrase(WORDS)] {
@@ -172,7 +185,7 @@ fn key_10_an_altered_cost_is_refused_before_it_is_paid() {
         }
     }
     // Within the bounds, it is another key.
-    let bench = bench();
+    let mut bench = bench();
     bench.add(&passphrase(WORDS)).unwrap();
     bench.tamper("\"passes\":3", "\"passes\":2");
     assert!(matches!(bench.open(&passphrase(WORDS)), Err(KeyringError::WrongKey)));
@@ -181,7 +194,7 @@ fn key_10_an_altered_cost_is_refused_before_it_is_paid() {
 
 #[test]
 fn a_slot_of_another_keyring_or_of_another_kind_does_not_open_this_one() {
-    let (bench, other) = (bench(), bench());
+    let (bench, mut other) = (bench(), bench());
     other.add(&passphrase(WORDS)).unwrap();
     let mut body = file::read(&bench.path()).unwrap().body;
     body.slots.push(file::read(&other.path()).unwrap().body.slots[1].clone());
@@ -197,7 +210,7 @@ fn a_slot_of_another_keyring_or_of_another_kind_does_not_open_this_one() {
 /// whole before the rename, and the new keyring after it.
 #[test]
 fn a_kill_at_any_step_of_a_change_leaves_the_keyring_as_it_was_or_as_it_is_to_be() {
-    let bench = bench();
+    let mut bench = bench();
     let (path, temporary) = (bench.path(), bench.path().with_extension("new"));
     let before = fs::read(&path).unwrap();
     let added = bench.add(&passphrase(WORDS)).unwrap();
@@ -231,7 +244,7 @@ fn what_does_not_open_never_takes_the_place_of_what_does() {
     let bench = bench();
     let before = fs::read(bench.path()).unwrap();
     let body = file::read(&bench.path()).unwrap().body;
-    let refused = file::replace(&bench.path(), &body, &bench.ring.root, &|_| Err(KeyringError::WrongKey));
+    let refused = file::replace(&bench.path(), body, &bench.ring.root, &|_| Err(KeyringError::WrongKey));
     assert!(matches!(refused, Err(KeyringError::WrongKey)));
     assert_eq!(fs::read(bench.path()).unwrap(), before);
     assert!(!bench.path().with_extension("new").exists());

@@ -222,3 +222,42 @@ fn a_key_file_that_others_can_read_is_refused() {
     let error = SlotKey::from_file(&path).unwrap_err().to_string();
     assert!(error.contains("holds no slot key") && !error.contains("CNRY"), "{error}");
 }
+
+#[test]
+fn each_write_of_the_file_is_a_revision_that_its_mac_covers() {
+    let mut bench = bench();
+    let path = bench.path();
+    let written = |path: &std::path::Path| file::read(path).unwrap().body.revision;
+    assert_eq!((bench.ring.revision(), written(&path)), (1, 1));
+    bench.ring.extend(&path, (Family::Delta, 2), &SystemEntropy).unwrap();
+    assert_eq!((bench.ring.revision(), written(&path)), (2, 2));
+    bench.ring.extend(&path, (Family::Delta, 2), &SystemEntropy).unwrap();
+    assert_eq!(bench.ring.revision(), 2, "it was there already");
+    bench.ring.shed(&path, Family::Delta, |generation| generation < 2).unwrap();
+    let slot = SlotKey::create_file(&bench.directory.path().join("next.key"), &SystemEntropy).unwrap();
+    bench.ring.add_slot(&path, &slot, NOW, &SystemEntropy).unwrap();
+    assert_eq!((bench.ring.revision(), written(&path)), (4, 4));
+    assert_eq!(Keyring::open(&path, &slot).unwrap().revision(), 4);
+
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"revision\":4", "\"revision\":5")).unwrap();
+    assert!(matches!(Keyring::open(&path, &slot), Err(KeyringError::Altered(_))));
+}
+
+/// A file of format 1 has no revision, and its HMAC covers the bytes that it has.
+#[test]
+fn a_keyring_of_the_first_format_opens_and_is_written_as_the_second() {
+    let mut bench = bench();
+    let path = bench.path();
+    let text = fs::read_to_string(&path).unwrap();
+    let line = text.lines().next().unwrap();
+    let line = line.replace("\"version\":2", "\"version\":1").replace("\"revision\":1,", "");
+    let mac = crate::crypto::MacKey::new(&derive_key(&bench.ring.root, b"", "keyward/keyring/mac"));
+    fs::write(&path, format!("{line}\n{}\n", mac.tag(line.as_bytes()))).unwrap();
+    bench.ring = Keyring::open(&path, &bench.slot).unwrap();
+    assert_eq!(bench.ring.revision(), 0);
+    bench.ring.extend(&path, (Family::Token, 2), &SystemEntropy).unwrap();
+    let written = file::read(&path).unwrap().body;
+    assert_eq!((written.version, written.revision), (2, 1));
+    assert!(Keyring::open(&path, &bench.slot).is_ok());
+}
