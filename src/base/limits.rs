@@ -87,6 +87,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const DECLARATION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most declaration files in one upload.
 pub const DECLARATION_FILES_MAX: usize = 256;
+/// Faults of an upload of declarations that are listed with their positions; the others are counted.
+pub const FAULTS_LISTED_MAX: usize = 50;
 /// Longest file name in a declaration upload, in bytes: what a file system allows.
 pub const FILE_NAME_BYTES_MAX: usize = 4096;
 /// Most fields of a form.

@@ -13,7 +13,7 @@ use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, CapabilityName, Scope, SecretName};
-use crate::config::{Fault, SourceFile};
+use crate::config::SourceFile;
 use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{
@@ -119,7 +119,7 @@ impl Core {
                 |one: &Secret| SecretGround { owner: one.owner.clone(), sensitivity: one.sensitivity };
             let secret = |name: &_| within(name).map(there);
             let ground = Ground { registry: &world.registry, scope, secret: &secret };
-            let mut records = draw(&ground, &declaration.records, unnamed, files).map_err(refused)?;
+            let mut records = draw(&ground, &declaration.records, unnamed, files)?;
             let mut rotations = planned((world, now), scope, &declaration.rotations, unnamed, files)?;
             let mut leases = leases::planned((world, &records), scope, &declaration.leases, unnamed, files)?;
             records.changes.append(&mut rotations.changes);
@@ -220,14 +220,8 @@ struct Drawn {
 
 impl Declared {
     fn read(files: &[SourceFile], scope: &Scope) -> Result<Self, Failure> {
-        let records = parse(files, scope).map_err(refused)?;
-        let rotations = rotation::parse(files).map_err(refused)?;
-        Ok(Self { records, rotations, leases: crate::leases::parse(files).map_err(refused)? })
+        let records = parse(files, scope)?;
+        let rotations = rotation::parse(files)?;
+        Ok(Self { records, rotations, leases: crate::leases::parse(files)? })
     }
-}
-
-fn refused(faults: Vec<Fault>) -> Failure {
-    let mut failure = Failure::new(code::DECLARATIONS_INVALID);
-    failure.faults = faults;
-    failure
 }

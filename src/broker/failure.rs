@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use crate::authn::{AuthnError, PresentError};
 use crate::base::DecisionId;
 use crate::base::code::{self, Code};
-use crate::config::Fault;
+use crate::config::{Fault, FaultList};
 use crate::ledger::{AppendError, ReadError};
 use crate::policy::Denial;
 use crate::quota::Limited;
@@ -93,6 +93,17 @@ impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         let decision = Some(denial.basis.decision);
         Self { decision, ..Self::new(denial.code) }
+    }
+}
+
+impl From<FaultList> for Failure {
+    fn from(FaultList { faults, more }: FaultList) -> Self {
+        let failure = Self { faults, ..Self::new(code::DECLARATIONS_INVALID) };
+        if more == 0 {
+            return failure;
+        }
+        let (listed, found) = (failure.faults.len(), failure.faults.len().saturating_add(more));
+        failure.because(format!("the declarations have at least {found} faults; the first {listed} are listed; nothing was changed"))
     }
 }
 

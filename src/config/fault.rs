@@ -28,7 +28,68 @@ pub fn without_values(message: &str) -> String {
 /// Line and column, from 1, of a byte offset; columns count characters.
 #[must_use]
 pub(super) fn toml_place(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
-    (before.matches('\n').count().saturating_add(1), column.saturating_add(1))
+    Positions::of(text).at(offset)
+}
+
+/// Turns ascending byte offsets of a text into lines and columns. Each byte is looked at once, however many
+/// offsets there are.
+pub(super) struct Positions<'a> {
+    rest: &'a str,
+    passed: usize,
+    line: usize,
+    column: usize,
+}
+
+impl<'a> Positions<'a> {
+    /// At the beginning of `text`.
+    pub(super) const fn of(text: &'a str) -> Self {
+        Self { rest: text, passed: 0, line: 1, column: 1 }
+    }
+
+    /// Line and column of `offset`: of the end of the text when it is beyond it, and of the furthest one that was
+    /// asked for when it comes before that.
+    pub(super) fn at(&mut self, offset: usize) -> (usize, usize) {
+        let step = char_boundary(self.rest, offset.saturating_sub(self.passed));
+        let (walked, rest) = self.rest.split_at(step);
+        let (newlines, last_line) = match walked.rsplit_once('\n') {
+            Some((before, last)) => (before.matches('\n').count().saturating_add(1), last),
+            None => (0, walked),
+        };
+        if newlines > 0 {
+            self.line = self.line.saturating_add(newlines);
+            self.column = 1;
+        }
+        self.column = self.column.saturating_add(last_line.chars().count());
+        self.rest = rest;
+        self.passed = self.passed.saturating_add(step);
+        (self.line, self.column)
+    }
+}
+
+/// The last boundary of a character in `text` up to `offset`.
+fn char_boundary(text: &str, offset: usize) -> usize {
+    (0..=offset.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_walk_a_text_once_whatever_is_asked_for() {
+        let text = "ab\nç d\n\nx";
+        let mut walk = Positions::of(text);
+        for offset in 0..=text.len() + 1 {
+            let before = text.get(..char_boundary(text, offset)).unwrap();
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+            assert_eq!(walk.at(offset), (line, column), "{offset}");
+            assert_eq!(
+                walk.rest.len(),
+                text.len() - before.len(),
+                "what was passed is never looked at again"
+            );
+        }
+        assert_eq!(walk.at(0), (4, 2));
+    }
 }

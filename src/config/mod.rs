@@ -17,4 +17,4 @@ pub use settings::{
     Certificates, Checkpoints, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
     Secrets, Server, Tokens, Upstream,
 };
-pub use source::{Fault, Faults, Place, SourceFile, fault};
+pub use source::{Fault, FaultList, Faults, Place, SourceFile};

@@ -2,7 +2,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::fault::{toml_message, toml_place};
+use super::fault::{Positions, toml_message};
+use crate::base::limits::FAULTS_LISTED_MAX;
 
 /// A declaration file as it came.
 #[derive(Clone, Debug)]
@@ -26,21 +27,34 @@ pub struct Fault {
     pub message: String,
 }
 
-/// Most faults that are told at once: enough to see what is wrong, few enough to find their places.
-const FAULTS_MAX: usize = 50;
+/// What is wrong with some declarations: the faults that are listed, and how many there are besides.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FaultList {
+    /// The first that were found, at most `FAULTS_LISTED_MAX`, in the order in which they were found.
+    pub faults: Vec<Fault>,
+    /// How many were found besides.
+    pub more: usize,
+}
 
-/// The faults of some files, as they are found.
+/// The faults of some files, as they are found. Their positions are computed once, for the listed ones alone.
 #[derive(Debug)]
 pub struct Faults<'a> {
     files: &'a [SourceFile],
-    found: Vec<Fault>,
+    listed: Vec<Unplaced>,
+    found: usize,
+}
+
+#[derive(Debug)]
+struct Unplaced {
+    place: Place,
+    message: String,
 }
 
 impl<'a> Faults<'a> {
     /// None so far.
     #[must_use]
     pub const fn of(files: &'a [SourceFile]) -> Self {
-        Self { files, found: Vec::new() }
+        Self { files, listed: Vec::new(), found: 0 }
     }
 
     /// What each file says, by its number; one that is no such TOML is a fault.
@@ -60,33 +74,55 @@ impl<'a> Faults<'a> {
 
     /// There is one at `place`.
     pub fn tell(&mut self, place: Place, message: impl Into<String>) {
-        self.add(fault(self.files, place, message.into()));
-    }
-
-    /// There is this one.
-    pub fn add(&mut self, fault: Fault) {
-        if self.found.len() < FAULTS_MAX {
-            self.found.push(fault);
+        self.found = self.found.saturating_add(1);
+        if self.listed.len() < FAULTS_LISTED_MAX {
+            self.listed.push(Unplaced { place, message: message.into() });
         }
     }
 
-    /// How many are told so far.
+    /// How many were found so far.
     #[must_use]
-    pub const fn told(&self) -> usize {
-        self.found.len()
+    pub const fn found(&self) -> usize {
+        self.found
     }
 
     /// `whole`, when there is none.
     ///
     /// # Errors
-    /// All that are told.
-    pub fn or<T>(self, whole: T) -> Result<T, Vec<Fault>> {
-        if self.found.is_empty() { Ok(whole) } else { Err(self.found) }
+    /// The [`FaultList`].
+    pub fn or<T>(self, whole: T) -> Result<T, FaultList> {
+        if self.found == 0 { Ok(whole) } else { Err(self.list()) }
+    }
+
+    fn list(self) -> FaultList {
+        let Self { files, listed, found } = self;
+        let mut order: Vec<(Place, usize)> =
+            listed.iter().enumerate().map(|(number, fault)| (fault.place, number)).collect();
+        order.sort_unstable();
+        let mut positions = vec![(1, 1); listed.len()];
+        for group in order.chunk_by(|(one, _), (other, _)| one.file == other.file) {
+            let text = group.first().and_then(|(place, _)| files.get(place.file));
+            let mut walk = Positions::of(text.map_or("", |file| &file.text));
+            for (place, number) in group {
+                let position = walk.at(place.offset);
+                if let Some(own) = positions.get_mut(*number) {
+                    *own = position;
+                }
+            }
+        }
+        let faults =
+            listed.into_iter().zip(positions).map(|(Unplaced { place, message }, (line, column))| {
+                let file = files.get(place.file).map_or("", |file| &file.name).to_owned();
+                Fault { file, line, column, message }
+            });
+        let faults: Vec<Fault> = faults.collect();
+        let more = found.saturating_sub(faults.len());
+        FaultList { faults, more }
     }
 }
 
 /// Where something was declared.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Place {
     /// Which of the files.
     pub file: usize,
@@ -94,10 +130,49 @@ pub struct Place {
     pub offset: usize,
 }
 
-/// The fault at `place` of `files`.
-#[must_use]
-pub fn fault(files: &[SourceFile], place: Place, message: String) -> Fault {
-    let (name, text) = files.get(place.file).map_or(("", ""), |file| (&file.name, &file.text));
-    let (line, column) = toml_place(text, place.offset);
-    Fault { file: name.to_owned(), line, column, message }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, text: &str) -> SourceFile {
+        SourceFile { name: name.to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn faults_are_listed_up_to_the_limit_and_counted_beyond_it() {
+        let files = [file("a.toml", "x\n")];
+        let list = |count: usize| {
+            let mut faults = Faults::of(&files);
+            for _ in 0..count {
+                faults.tell(Place { file: 0, offset: 0 }, "wrong");
+            }
+            faults.or(()).unwrap_err()
+        };
+        let at_limit = list(FAULTS_LISTED_MAX);
+        assert_eq!((at_limit.faults.len(), at_limit.more), (FAULTS_LISTED_MAX, 0));
+        let beyond = list(FAULTS_LISTED_MAX + 1);
+        assert_eq!((beyond.faults.len(), beyond.more), (FAULTS_LISTED_MAX, 1));
+        assert!(Faults::of(&files).or(()).is_ok());
+    }
+
+    #[test]
+    fn faults_keep_their_order_and_have_their_own_positions() {
+        let files = [file("a.toml", "one\ntwö x\n"), file("b.toml", "\n\nabc")];
+        let mut faults = Faults::of(&files);
+        for (file, offset) in [(1, 4), (0, 9), (0, 0), (1, 2), (0, 4), (7, 3), (1, 99)] {
+            faults.tell(Place { file, offset }, "wrong");
+        }
+        let list = faults.or(()).unwrap_err();
+        let told: Vec<_> = list.faults.iter().map(|one| (one.file.as_str(), one.line, one.column)).collect();
+        let wanted = [
+            ("b.toml", 3, 3),
+            ("a.toml", 2, 5),
+            ("a.toml", 1, 1),
+            ("b.toml", 3, 1),
+            ("a.toml", 2, 1),
+            ("", 1, 1),
+            ("b.toml", 3, 4),
+        ];
+        assert_eq!(told, wanted);
+    }
 }

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use crate::base::CapabilityName;
 use crate::base::limits::{LEASES_PER_AGENT, LEASES_PER_AGENT_MAX};
-use crate::config::{Fault, Faults, Place, SourceFile};
+use crate::config::{FaultList, Faults, Place, SourceFile};
 
 /// One `[[lease]]` as it was read; what its upstream says is judged by whoever knows the drivers.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ struct RawLease {
 /// Reads the leases that `files` declare; other rooms read the rest of them.
 ///
 /// # Errors
-/// Every [`Fault`] that was found.
-pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<CapabilityName, Asked>, Vec<Fault>> {
+/// The faults that were found.
+pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<CapabilityName, Asked>, FaultList> {
     let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files) };
     for (file, RawFile { lease }) in reader.faults.read() {
         lease.iter().for_each(|raw| reader.lease(file, raw));

@@ -151,8 +151,8 @@ fn declarations_are_refused_with_their_place_and_at_their_limits() {
         (read(text(capability).repeat(2)), 7, "twice"),
     ] {
         let faults = faulty.unwrap_err();
-        assert_eq!(faults[0].line, line, "{faults:?}");
-        assert!(faults[0].message.contains(says), "{faults:?}");
+        assert_eq!(faults.faults[0].line, line, "{faults:?}");
+        assert!(faults.faults[0].message.contains(says), "{faults:?}");
         assert!(!format!("{faults:?}").contains("CNRY"), "{faults:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
 use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
-use crate::config::{Fault, Faults, Place, SourceFile};
+use crate::config::{FaultList, Faults, Place, SourceFile};
 
 /// All that a set of files declares, each with its place.
 #[derive(Debug, Default)]
@@ -28,10 +28,10 @@ pub struct Declaration {
 /// names no owner belongs to the one that it ends at.
 ///
 /// # Errors
-/// Every [`Fault`] that was found: unknown or mistyped keys, names that are not canonical, values
+/// The faults that were found: unknown or mistyped keys, names that are not canonical, values
 /// out of range, the same thing declared twice, another owner. References are judged later, by the
 /// plan.
-pub fn parse(files: &[SourceFile], scope: &Scope) -> Result<Declaration, Vec<Fault>> {
+pub fn parse(files: &[SourceFile], scope: &Scope) -> Result<Declaration, FaultList> {
     let mut reader = Reader { scope, declaration: Declaration::default(), faults: Faults::of(files) };
     for (file, raw) in reader.faults.read() {
         reader.file(file, raw);
@@ -232,7 +232,7 @@ impl Reader<'_> {
         texts: &Spanned<Vec<Spanned<String>>>,
         max: usize,
     ) -> Option<BTreeSet<N>> {
-        let before = self.faults.told();
+        let before = self.faults.found();
         if texts.get_ref().len() > max {
             self.fault(Place { file, offset: texts.span().start }, format!("more than {max} names"));
         }
@@ -244,7 +244,7 @@ impl Reader<'_> {
                 self.fault(Place { file, offset: text.span().start }, "this name is in the list twice");
             }
         }
-        (self.faults.told() == before).then_some(names)
+        (self.faults.found() == before).then_some(names)
     }
 
     fn role(&mut self, file: usize, raw: Spanned<RawRole>) {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::agent::{Agent, AgentKind};
@@ -48,13 +49,19 @@ impl Ground<'_> {
         self.registry.agent_named(name).filter(|_| self.reaches(&Owned::Agent(name.clone())))
     }
 
-    /// Whether this audience is that of somebody else's capability or resource server.
-    fn is_elsewhere(&self, audience: &Audience) -> bool {
-        let named = |one: &&Capability| matches!(&one.delivery, Delivery::Mint { audience: theirs } if theirs == audience);
-        let mut named = self.registry.declarations().capabilities().filter(named);
-        let mut serving = self.registry.agents().filter(|one| one.serves.as_ref() == Some(audience));
-        named.any(|one| self.capability(&one.name).is_none())
-            || serving.any(|one| self.agent(&one.name).is_none())
+    /// The audiences of capabilities and resource servers that are out of reach: collected once for all that is
+    /// declared, which would otherwise be compared with all that there is.
+    fn foreign_audiences(&self) -> BTreeSet<&Audience> {
+        if *self.scope == Scope::Everything {
+            return BTreeSet::new();
+        }
+        let minted = self.registry.declarations().capabilities().filter_map(|one| match &one.delivery {
+            Delivery::Mint { audience } if self.capability(&one.name).is_none() => Some(audience),
+            Delivery::Mint { .. } | Delivery::Reveal { .. } | Delivery::Lease => None,
+        });
+        let served = self.registry.agents().filter_map(|one| one.serves.as_ref().map(|serves| (one, serves)));
+        let served = served.filter(|(one, _)| self.agent(&one.name).is_none()).map(|(_, serves)| serves);
+        minted.chain(served).collect()
     }
 }
 
@@ -97,8 +104,9 @@ pub(super) fn out_of_reach(
         .serving
         .iter()
         .filter_map(|(name, audience)| declaration.agents.get(name).map(|(_, place)| (audience, place)));
+    let foreign = ground.foreign_audiences();
     for (audience, place) in wanted.chain(served) {
-        if *ground.scope != Scope::Everything && ground.is_elsewhere(audience) {
+        if foreign.contains(audience) {
             let message = "the `audience` is that of a capability or a resource server that is not yours";
             report(*place, message.to_owned());
         }

@@ -9,7 +9,7 @@ use super::ground::{Ground, dangling, out_of_reach, turned};
 use super::owners::Owned;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
-use crate::config::{Fault, Faults, Place, SourceFile};
+use crate::config::{FaultList, Faults, Place, SourceFile};
 
 /// What is declared of an agent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -103,14 +103,14 @@ pub enum Unnamed {
 /// Draws the plan that turns `ground` into what `declaration` says.
 ///
 /// # Errors
-/// A [`Fault`] for every reference that would dangle afterwards, and for everything that is out of
+/// A fault for every reference that would dangle afterwards, and for everything that is out of
 /// reach.
 pub fn draw(
     ground: &Ground<'_>,
     declaration: &Declaration,
     unnamed: Unnamed,
     files: &[SourceFile],
-) -> Result<Plan, Vec<Fault>> {
+) -> Result<Plan, FaultList> {
     let mut faults = Faults::of(files);
     let mut report = |place: Place, message: String| faults.tell(place, message);
     out_of_reach(ground, declaration, &mut report);
@@ -272,6 +272,8 @@ mod tests {
     use super::super::state::Registry;
     use super::*;
     use crate::base::Scope;
+    use crate::base::limits::FAULTS_LISTED_MAX;
+    use crate::config::Fault;
 
     const GOOD: &str = r#"
 [[capability]]
@@ -302,6 +304,10 @@ roles = ["repo-reader"]
     }
 
     fn plan(text: &str, secret: bool) -> Result<Plan, Vec<Fault>> {
+        plan_of(text, secret).map_err(|list| list.faults)
+    }
+
+    fn plan_of(text: &str, secret: bool) -> Result<Plan, FaultList> {
         let files = files(text);
         let (registry, scope) = (Registry::default(), Scope::Everything);
         let declaration = parse(&files, &scope)?;
@@ -354,6 +360,15 @@ roles = ["repo-reader"]
         refuse("[[resource_server]]\nname = \"a\"\naudience = \"CNRY\"\n", 3, "not a canonical audience");
         let both = "[[agent]]\nname = \"a\"\nroles = []\n[[resource_server]]\nname = \"a\"\naudience = \"https://a\"\n";
         refuse(both, 5, "twice");
+    }
+
+    #[test]
+    fn a_file_with_32_000_faults_lists_the_first_and_counts_the_others() {
+        let text = "[[agent]]\nname = \"A\"\nroles = []\n".repeat(32_000);
+        let list = plan_of(&text, true).unwrap_err();
+        assert_eq!(list.faults.len() + list.more, 32_000);
+        assert_eq!(list.faults.len(), FAULTS_LISTED_MAX);
+        assert_eq!(list.faults.last().map(|fault| fault.line), Some(49 * 3 + 2));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::failure::Failure;
 use super::super::world::{Effect, World};
-use crate::base::{CapabilityName, Scope, code};
-use crate::config::{Fault, Faults, Place, SourceFile, fault};
+use crate::base::{CapabilityName, Scope};
+use crate::config::{Faults, Place, SourceFile};
 use crate::leases::{self, Asked, Offer, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
 use crate::store::Change;
@@ -15,7 +15,7 @@ pub(in crate::broker) struct Planned {
     /// Line by line.
     pub(in crate::broker) changes: Vec<PlannedChange>,
     put: Vec<Offer>,
-    removed: Vec<CapabilityName>,
+    removed: BTreeSet<CapabilityName>,
 }
 
 /// What turns the offers that there are into what `asked` says, once `plan` has been carried out: every
@@ -36,9 +36,9 @@ pub(in crate::broker) fn planned(
     };
     let (mut planned, mut faults) = (Planned::default(), Faults::of(files));
     for (capability, asked) in asked {
-        match offer(world, scope, (capability, asked), &leased, files) {
+        match offer(world, scope, (capability, asked), &leased) {
             Ok(offer) => planned.put(world, offer),
-            Err(fault) => faults.add(fault),
+            Err((place, message)) => faults.tell(place, message),
         }
     }
     for offer in world.leases.offers().filter(|offer| !asked.contains_key(&offer.capability)) {
@@ -47,7 +47,7 @@ pub(in crate::broker) fn planned(
         // A capability that is gone, or delivered otherwise by now, takes its offer with it.
         if pruned || !leased(&offer.capability) {
             planned.note(Action::Remove, &offer.capability, Vec::new());
-            planned.removed.push(offer.capability.clone());
+            planned.removed.insert(offer.capability.clone());
         }
     }
     let offered = |name: &CapabilityName| {
@@ -59,7 +59,7 @@ pub(in crate::broker) fn planned(
         let message = format!("capability `{name}` is delivered as a lease, and no `[[lease]]` offers it");
         faults.tell(Place { file: 0, offset: 0 }, message);
     }
-    faults.or(planned).map_err(|faults| Failure { faults, ..Failure::new(code::DECLARATIONS_INVALID) })
+    Ok(faults.or(planned)?)
 }
 
 fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate::base::OwnerName> {
@@ -72,12 +72,10 @@ fn offer(
     scope: &Scope,
     (capability, asked): (&CapabilityName, &Asked),
     leased: &dyn Fn(&CapabilityName) -> bool,
-    files: &[SourceFile],
-) -> Result<Offer, Fault> {
-    let refuse = |place, message: &str| Err(fault(files, place, message.to_owned()));
+) -> Result<Offer, (Place, String)> {
+    let refuse = |place, message: &str| Err((place, message.to_owned()));
     let upstream = asked.upstream.to_string();
-    let target = LoginsTarget::read(&upstream)
-        .map_err(|error| fault(files, asked.upstream_place, error.to_string()))?;
+    let target = LoginsTarget::read(&upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
     let is_there = world.registry.declarations().capability(capability).is_some();
     if is_there && !scope.covers(owner(world, capability)) {
         return refuse(asked.place, "this `capability` is one that is not yours");

@@ -5,7 +5,7 @@ use super::super::world::{Effect, World};
 use super::carry_on::next_of;
 use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp};
-use crate::config::{Fault, Faults, SourceFile, fault};
+use crate::config::{Faults, Place, SourceFile};
 use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Slots, UpstreamValue, keys};
 use crate::store::Change;
@@ -34,13 +34,12 @@ pub(in crate::broker) fn planned(
 ) -> Result<Planned, Failure> {
     let (mut planned, mut faults) = (Planned::default(), Faults::of(files));
     for (secret, asked) in asked {
-        match declared(world, scope, secret, asked, files) {
+        match declared(world, scope, secret, asked) {
             Ok(declared) => planned.put((world, now), declared)?,
-            Err(fault) => faults.add(fault),
+            Err((place, message)) => faults.tell(place, message),
         }
     }
-    let invalid = |faults| Failure { faults, ..Failure::new(code::DECLARATIONS_INVALID) };
-    let mut planned = faults.or(planned).map_err(invalid)?;
+    let mut planned = faults.or(planned)?;
     if unnamed == Unnamed::Prune {
         let reached = world.rotations.all().filter(|rotation| {
             let secret = world.secrets.named(&rotation.declared.secret);
@@ -64,12 +63,11 @@ fn declared(
     scope: &Scope,
     secret: &SecretName,
     asked: &Asked,
-    files: &[SourceFile],
-) -> Result<Declared, Fault> {
-    let refuse = |place, message: &str| Err(fault(files, place, message.to_owned()));
+) -> Result<Declared, (Place, String)> {
+    let refuse = |place, message: &str| Err((place, message.to_owned()));
     let upstream = asked.upstream.to_string();
-    let target = Target::read(&upstream)
-        .map_err(|error| fault(files, asked.place_of(error.field()), error.to_string()))?;
+    let target =
+        Target::read(&upstream).map_err(|error| (asked.place_of(error.field()), error.to_string()))?;
     let within = |name: &SecretName| {
         world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref())).is_some()
     };
