@@ -11,11 +11,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::answers::{CapabilityAnswer, CertificateAnswer, answer, json_answer};
+use super::client_id::BasicClient;
 use super::discovery;
 use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
+use super::form::parse_form;
 use super::front::Front;
-use super::input::{Agent, Enrolled, FORM, Renewing, ResourceServer, bearer, body, form, name, parse_form};
+use super::input::{Agent, Enrolled, FORM, Renewing, ResourceServer, bearer, body, form, name};
 use super::introspection;
 use super::leases;
 use super::listener::Peer;
@@ -26,7 +28,7 @@ use crate::base::code;
 use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
 use crate::base::{Audience, CapabilityName, DecisionId, NameError, SecretName, Sensitive, TokenId};
 use crate::broker::{AgentDesk, MintInput};
-use crate::pki::authorities_pem;
+use crate::pki::{PeerCertificate, authorities_pem};
 
 /// The agent listener's routes.
 #[must_use]
@@ -137,6 +139,12 @@ pub(super) fn public(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
+/// What is one caller's alone is kept by that caller alone.
+pub(super) fn private(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"));
+    response
+}
+
 async fn authorize() -> Problem {
     Problem::new(code::RESPONSE_TYPE_UNSUPPORTED).oauth()
 }
@@ -180,12 +188,13 @@ async fn token(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let agent = agent.map_err(Problem::oauth)?;
+    let client = BasicClient::of(request.headers()).map_err(Problem::oauth)?;
     let body = body(request, FORM, BODY_BYTES_MAX).await.map_err(Problem::oauth)?;
     let once = agent.once(&desk, body.expose());
-    let input = mint_input(&body, &agent).map_err(Problem::oauth)?;
+    let input = mint_input(&body, &client, &agent.certificate).map_err(Problem::oauth)?;
     let minted = desk.mint(&agent.certificate, input, once.as_ref()).await;
     let minted = minted.map_err(|failure| Problem::from(failure).oauth())?;
-    Ok(json_answer(
+    let mut response = json_answer(
         StatusCode::OK,
         written(TokenAnswer {
             access_token: minted.token.expose(),
@@ -196,11 +205,19 @@ async fn token(
             decision_id: minted.decision,
             constrained: &minted.constrained,
         }),
-    ))
+    );
+    // RFC 6749 §5.1 asks for it beside `Cache-Control`.
+    response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(response)
 }
 
-fn mint_input(body: &Sensitive<Vec<u8>>, agent: &Agent) -> Result<MintInput, Problem> {
+fn mint_input(
+    body: &Sensitive<Vec<u8>>,
+    client: &BasicClient,
+    certificate: &PeerCertificate,
+) -> Result<MintInput, Problem> {
     let fields = parse_form(body)?;
+    client.is_holder_of(certificate, &fields)?;
     match fields.get("grant_type").map(AsRef::as_ref) {
         Some("client_credentials") => {}
         Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
@@ -208,9 +225,6 @@ fn mint_input(body: &Sensitive<Vec<u8>>, agent: &Agent) -> Result<MintInput, Pro
     }
     if fields.contains_key("authorization_details") {
         return Err(Problem::new(code::AUTHORIZATION_DETAILS_NOT_TAKEN));
-    }
-    if fields.get("client_id").is_some_and(|id| *id != agent.principal.spiffe().to_string()) {
-        return Err(Problem::new(code::CLIENT_ID_MISMATCH));
     }
     let scope: Result<BTreeSet<_>, Problem> =
         fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(scope_named).collect();
@@ -256,10 +270,8 @@ async fn revoke(
 ) -> Result<Response<Body>, Problem> {
     let given_up = async {
         let agent = agent?;
-        let fields = form(request, BODY_BYTES_MAX).await?;
-        let Some(token) = fields.get("token").filter(|token| !token.is_empty()) else {
-            return Err(Problem::new(code::TOKEN_ABSENT));
-        };
+        let fields = form(request, &agent.certificate, BODY_BYTES_MAX).await?;
+        let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
         desk.give_up(&agent.principal, token).await?;
         Ok(Response::new(Body::empty()))
     };
@@ -317,6 +329,13 @@ fn server_itself(desk: &AgentDesk, server: &ResourceServer) -> WhoamiAnswer {
     }
 }
 
+/// The scope that gets `agent` a token for secrets that are `wanted`: its own capabilities alone.
+pub(super) fn scope_of(desk: &AgentDesk, agent: &Agent, wanted: impl Fn(&SecretName) -> bool) -> Vec<String> {
+    let capabilities = desk.overview(&agent.principal).capabilities.into_iter();
+    let reading = capabilities.filter(|one| one.audience == desk.issuer());
+    reading.filter(|one| one.secret.as_ref().is_some_and(&wanted)).map(|one| one.name.to_string()).collect()
+}
+
 async fn reveal(
     State(desk): State<AgentDesk>,
     agent: Agent,
@@ -324,8 +343,10 @@ async fn reveal(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    let token = bearer(&headers)?;
-    let revealed = desk.reveal(&agent.certificate, token, &secret).await?;
+    let scope = || scope_of(&desk, &agent, |read| *read == secret);
+    let token = bearer(&headers).map_err(|problem| problem.for_scope(scope()))?;
+    let revealed = desk.reveal(&agent.certificate, token, &secret).await;
+    let revealed = revealed.map_err(|failure| Problem::from(failure).for_scope(scope()))?;
     let mut response = Response::new(Body::from(revealed.value.expose().to_vec()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

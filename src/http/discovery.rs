@@ -5,8 +5,10 @@ use axum::routing::get;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::agents::public;
+use super::agents::{private, public, scope_of};
 use super::answers::answer;
+use super::input::Agent;
+use super::problem::Problem;
 use super::routes::{Caller, Table, route};
 use crate::broker::AgentDesk;
 
@@ -63,6 +65,9 @@ pub(super) struct ProtectedResource<'a> {
     resource: &'a str,
     authorization_servers: [&'a str; 1],
     jwks_uri: String,
+    /// The caller's own, when it shows an agent's certificate: names are not told to strangers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes_supported: Option<Vec<String>>,
     bearer_methods_supported: [&'static str; 1],
     tls_client_certificate_bound_access_tokens: bool,
 }
@@ -110,16 +115,20 @@ async fn openid_configuration(State(desk): State<AgentDesk>) -> Response<Body> {
     public(answer(StatusCode::OK, &configuration))
 }
 
-async fn protected_resource(State(desk): State<AgentDesk>) -> Response<Body> {
+async fn protected_resource(State(desk): State<AgentDesk>, agent: Result<Agent, Problem>) -> Response<Body> {
+    let scopes_supported = agent.ok().map(|agent| scope_of(&desk, &agent, |_| true));
+    let is_personal = scopes_supported.is_some();
     let issuer = desk.issuer();
     let resource = ProtectedResource {
         resource: issuer,
         authorization_servers: [issuer],
         jwks_uri: keys_of(issuer),
+        scopes_supported,
         bearer_methods_supported: ["header"],
         tls_client_certificate_bound_access_tokens: true,
     };
-    public(answer(StatusCode::OK, &resource))
+    let response = answer(StatusCode::OK, &resource);
+    if is_personal { private(response) } else { public(response) }
 }
 
 /// Where the broker is a resource itself: whoever is asked for a token, or for another one, is told where
@@ -129,9 +138,9 @@ pub(super) fn pointed_to(issuer: &str, mut response: Response<Body>) -> Response
     let challenge = match given {
         // The first parameter comes without a comma.
         Some("Bearer") => "Bearer ".to_owned(),
-        Some(given) => format!("{given}, "),
-        None if response.status() == StatusCode::UNAUTHORIZED => "Bearer ".to_owned(),
-        None => return response,
+        Some(given) if given.starts_with("Bearer ") => format!("{given}, "),
+        Some(_) if response.status() == StatusCode::UNAUTHORIZED => "Bearer ".to_owned(),
+        Some(_) | None => return response,
     };
     let whole = format!("{challenge}resource_metadata=\"{issuer}/.well-known/oauth-protected-resource\"");
     if let Ok(whole) = HeaderValue::from_str(&whole) {

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -7,13 +6,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
+use super::client_id::BasicClient;
 use super::edge::read_body;
+use super::form::parse_form;
 use super::listener::Peer;
 use super::problem::Problem;
 use super::repeat::Repeat;
 use crate::authn::{AgentPrincipal, AuthnError, ResourceServerPrincipal};
 use crate::base::code;
-use crate::base::limits::{FORM_FIELDS_MAX, LIST_ITEMS_MAX};
+use crate::base::limits::LIST_ITEMS_MAX;
 use crate::base::{IdError, NameError, Sensitive};
 use crate::broker::{AgentDesk, Page};
 use crate::idempotency::Once;
@@ -220,30 +221,16 @@ fn fault(error: &serde_json::Error) -> String {
 
 /// Reads a form body whose fields come at most once each. Fields that nobody asked for are left
 /// to lie, as OAuth wants it (RFC 6749 §3.2).
-pub(super) async fn form(request: Request, limit: usize) -> Result<BTreeMap<String, String>, Problem> {
+pub(super) async fn form(
+    request: Request,
+    certificate: &PeerCertificate,
+    limit: usize,
+) -> Result<BTreeMap<String, String>, Problem> {
+    let client = BasicClient::of(request.headers())?;
     let body = body(request, FORM, limit).await?;
     let fields = parse_form(&body)?;
+    client.is_holder_of(certificate, &fields)?;
     Ok(fields.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
-}
-
-/// The fields of a form, borrowed from its body as far as they stand there.
-pub(super) type Fields<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
-
-/// Parses a form body, likewise.
-pub(super) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<Fields<'_>, Problem> {
-    if std::str::from_utf8(body.expose()).is_err() {
-        return Err(Problem::new(code::FORM_INVALID));
-    }
-    let mut fields = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(body.expose()) {
-        if fields.len() >= FORM_FIELDS_MAX {
-            return Err(Problem::new(code::FORM_TOO_MANY_FIELDS));
-        }
-        if fields.insert(name, value).is_some() {
-            return Err(Problem::new(code::FORM_REPEATED));
-        }
-    }
-    Ok(fields)
 }
 
 fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {

@@ -52,9 +52,8 @@ async fn introspect(
 ) -> Result<Response<Body>, Problem> {
     let asked = async {
         let server = server?;
-        let fields = form(request, BODY_BYTES_MAX).await?;
-        let token = fields.get("token").filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
+        let fields = form(request, &server.certificate, BODY_BYTES_MAX).await?;
+        let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
         Ok(match desk.introspect(&server.principal, token)? {
             Some(introspection) => answer(StatusCode::OK, &active(introspection.claims())),
             None => answer(StatusCode::OK, &Inactive { active: false }),

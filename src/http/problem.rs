@@ -21,6 +21,8 @@ pub struct Problem {
     status: StatusCode,
     form: Form,
     request_id: Option<RequestId>,
+    /// The scope of a token that would do, for the challenge (RFC 6750 §3); only what the caller may have.
+    scope: Option<String>,
 }
 
 /// How a refusal is written.
@@ -103,6 +105,13 @@ impl Problem {
         self
     }
 
+    /// The same, naming in its challenge the scope of a token that would do.
+    #[must_use]
+    pub(super) fn for_scope(mut self, scope: Vec<String>) -> Self {
+        self.scope = (!scope.is_empty()).then(|| scope.join(" "));
+        self
+    }
+
     const fn oauth_error(&self) -> &'static str {
         match self.failure.code.sort() {
             Sort::Unauthenticated => "invalid_client",
@@ -123,7 +132,7 @@ impl Problem {
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        Self { status: status(failure.code), failure, form: Form::Problem, request_id: None }
+        Self { status: status(failure.code), failure, form: Form::Problem, request_id: None, scope: None }
     }
 }
 
@@ -173,9 +182,11 @@ impl From<crate::authn::AuthnError> for Problem {
     }
 }
 
-/// What a caller with another token could get further with (RFC 6750 §3): whoever has shown none is
-/// told of no error.
-const CHALLENGES: [(Code, &str); 7] = [
+/// The challenge of each refusal that other credentials would end (RFC 6750 §3, RFC 6749 §5.2). A caller that
+/// has shown no token is told of no error.
+const CHALLENGES: [(Code, &str); 9] = [
+    (code::CLIENT_ID_MISMATCH, "Basic realm=\"keyward\""),
+    (code::CLIENT_SECRET_NOT_TAKEN, "Basic realm=\"keyward\""),
     (code::TOKEN_MISSING, "Bearer"),
     (code::TOKEN_INVALID, "Bearer error=\"invalid_token\""),
     (code::TOKEN_EXPIRED, "Bearer error=\"invalid_token\""),
@@ -184,6 +195,9 @@ const CHALLENGES: [(Code, &str); 7] = [
     (code::TOKEN_OTHER_HOLDER, "Bearer error=\"invalid_token\""),
     (code::SECRET_NOT_GRANTED, "Bearer error=\"insufficient_scope\""),
 ];
+
+/// The challenge where a client certificate is asked for: no registered scheme names that.
+const BY_CERTIFICATE: &str = "Mutual-TLS realm=\"keyward\"";
 
 /// Rides on the response; the edge writes it out, with the request's id, and logs it once.
 impl IntoResponse for Problem {
@@ -213,10 +227,27 @@ impl Problem {
             let seconds = self.failure.retry_after_s.unwrap_or(COME_BACK_AFTER_S);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some((_, challenge)) = CHALLENGES.iter().find(|(code, _)| *code == self.failure.code) {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        if matches!(self.form, Form::OAuth) {
+            headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+
+    /// Every 401 has one (RFC 9110 §15.5.2).
+    fn challenge(&self) -> Option<HeaderValue> {
+        let known = CHALLENGES.iter().find(|(code, _)| *code == self.failure.code).map(|(_, text)| *text);
+        let challenge =
+            known.or_else(|| (self.status == StatusCode::UNAUTHORIZED).then_some(BY_CERTIFICATE))?;
+        match self.scope.as_ref().filter(|_| challenge.starts_with("Bearer")) {
+            None => Some(HeaderValue::from_static(challenge)),
+            Some(scope) => {
+                let separator = if challenge == "Bearer" { " " } else { ", " };
+                HeaderValue::from_str(&format!("{challenge}{separator}scope=\"{scope}\"")).ok()
+            }
+        }
     }
 
     fn body(&self) -> (&'static str, Vec<u8>) {

@@ -83,7 +83,7 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
     let agent = broker.agent("a", &["publisher"]).await;
     for (form, error, code) in [
         ("grant_type=client_credentials", "invalid_scope", "scope_empty_or_too_long"),
-        ("grant_type=client_credentials&scope=", "invalid_scope", "scope_malformed"),
+        ("grant_type=client_credentials&scope=", "invalid_scope", "scope_empty_or_too_long"),
         ("grant_type=client_credentials&scope=+", "invalid_scope", "scope_malformed"),
         ("grant_type=client_credentials&scope=github.repo.read", "invalid_scope", "capability_not_granted"),
         ("grant_type=client_credentials&scope=not.declared", "invalid_scope", "capability_not_granted"),
@@ -110,7 +110,7 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
         ),
         (
             "grant_type=client_credentials&scope=reports.read&client_id=x",
-            "invalid_request",
+            "invalid_client",
             "client_id_mismatch",
         ),
         (

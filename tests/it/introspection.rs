@@ -247,13 +247,15 @@ async fn whoever_comes_without_the_right_token_is_told_where_to_learn_of_it() {
     let agent = broker.agent("a", &["repo-reader"]).await;
     let metadata = "resource_metadata=\"https://127.0.0.1:8443/.well-known/oauth-protected-resource\"";
     let nobody = broker.nobody(broker.agents());
-    for caller in [&nobody, &agent.caller] {
+    let scope = "scope=\"github.repo.read\"";
+    let challenges =
+        [(&nobody, format!("Bearer {metadata}")), (&agent.caller, format!("Bearer {scope}, {metadata}"))];
+    for (caller, challenge) in challenges {
         let refused = caller.get("/v1/secrets/github/app").await;
-        let challenge = format!("Bearer {metadata}");
         assert_eq!((refused.status, refused.header("www-authenticate")), (401, challenge.as_str()));
     }
     let wrong = agent.secret("github/app", "x").await;
-    let challenge = format!("Bearer error=\"invalid_token\", {metadata}");
+    let challenge = format!("Bearer error=\"invalid_token\", {scope}, {metadata}");
     assert_eq!((wrong.status, wrong.header("www-authenticate")), (401, challenge.as_str()));
     let narrow = agent.secret("github/absent", &agent.token("github.repo.read").await).await;
     let challenge = format!("Bearer error=\"insufficient_scope\", {metadata}");
@@ -262,8 +264,8 @@ async fn whoever_comes_without_the_right_token_is_told_where_to_learn_of_it() {
         let refused = nobody.send(method, path, &[], b"").await;
         assert_eq!(
             (refused.status, refused.header("www-authenticate")),
-            (401, ""),
-            "no token helps here: {path}"
+            (401, "Mutual-TLS realm=\"keyward\""),
+            "a certificate helps here, no token: {path}"
         );
     }
     assert_eq!(agent.caller.get("/v1/secrets/Github").await.header("www-authenticate"), "");

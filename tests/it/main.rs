@@ -23,7 +23,6 @@ mod fleet;
 mod fuzz;
 mod guides;
 mod handing_over;
-mod hostile_broker;
 
 mod idempotency;
 mod interop;
@@ -38,6 +37,7 @@ mod limits;
 mod listener;
 mod lost_entries;
 mod mutants;
+mod oauth;
 mod openapi;
 mod operators;
 mod panel;

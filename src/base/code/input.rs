@@ -118,9 +118,15 @@ super::codes! {
     GRANT_TYPE_UNSUPPORTED "grant_type_unsupported" UnsupportedGrant:
         "the only grant here is `client_credentials`",
         "send grant_type=client_credentials";
-    CLIENT_ID_MISMATCH "client_id_mismatch" Invalid:
-        "`client_id` is not the identity in the certificate",
-        "send the SPIFFE ID of the certificate, or nothing";
+    CLIENT_ID_MISMATCH "client_id_mismatch" Unauthenticated:
+        "the client id, in the form or in HTTP Basic, is not the identity in the certificate",
+        "send the SPIFFE ID of the certificate as the client id, or none";
+    CLIENT_SECRET_NOT_TAKEN "client_secret_not_taken" Unauthenticated:
+        "the request carries a client secret: clients authenticate by certificate here (`tls_client_auth`)",
+        "send no client secret; in HTTP Basic leave the password empty";
+    RESOURCE_REPEATED "resource_repeated" InvalidTarget:
+        "`resource` came more than once: a token is for one audience",
+        "ask for one token for each resource";
     AUTHORIZATION_DETAILS_NOT_TAKEN "authorization_details_not_taken" InvalidDetails:
         "`authorization_details` is not taken in requests: capabilities are named in `scope`",
         "name the capabilities in `scope`";

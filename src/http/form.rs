@@ -1,0 +1,32 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::problem::Problem;
+use crate::base::Sensitive;
+use crate::base::code;
+use crate::base::limits::FORM_FIELDS_MAX;
+
+/// The fields of a form, borrowed from its body as far as they stand there.
+pub(super) type Fields<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+
+/// Parses a form body whose fields come at most once each. A field without a value counts as absent (RFC 6749 §3.2).
+pub(super) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<Fields<'_>, Problem> {
+    if std::str::from_utf8(body.expose()).is_err() {
+        return Err(Problem::new(code::FORM_INVALID));
+    }
+    let mut fields = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(body.expose()) {
+        if value.is_empty() {
+            continue;
+        }
+        if fields.len() >= FORM_FIELDS_MAX {
+            return Err(Problem::new(code::FORM_TOO_MANY_FIELDS));
+        }
+        // RFC 8707 lets a request name several resources; a token here is for one.
+        let repeated = if name == "resource" { code::RESOURCE_REPEATED } else { code::FORM_REPEATED };
+        if fields.insert(name, value).is_some() {
+            return Err(Problem::new(repeated));
+        }
+    }
+    Ok(fields)
+}

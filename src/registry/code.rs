@@ -1,0 +1,102 @@
+use crate::base::encoding::{base64url, from_base64url};
+use crate::base::{CodeId, Sensitive};
+use crate::crypto::Digest;
+
+/// What an operator hands to whoever runs an agent: where the broker is, by what key to know it, and
+/// the one-time secret that enrols.
+#[derive(Debug)]
+pub struct EnrolmentCode {
+    /// Where agents reach the broker, `host:port`.
+    pub address: String,
+    /// SHA-256 of the authority's public key (DER `SubjectPublicKeyInfo`).
+    pub pin: Digest,
+    /// The code's id, by which the broker and its ledger know it.
+    pub id: CodeId,
+    /// The secret: 256 random bits.
+    pub secret: Sensitive<[u8; 32]>,
+}
+
+/// The text is not an enrolment code. Never carries the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not an enrolment code: it starts with `{PREFIX}.` and has five parts")]
+pub struct CodeError;
+
+const PREFIX: &str = "keyward-enrol-1";
+
+impl EnrolmentCode {
+    /// The code in one line.
+    #[must_use]
+    pub fn to_text(&self) -> Sensitive<String> {
+        let secret = zeroize::Zeroizing::new(base64url(self.secret.expose()));
+        let address = base64url(self.address.as_bytes());
+        Sensitive::new(format!("{PREFIX}.{address}.{}.{}.{}", self.pin.base64url(), self.id, *secret))
+    }
+
+    /// Reads a code as it was printed; white space around it does no harm.
+    ///
+    /// # Errors
+    /// [`CodeError`].
+    pub fn parse(text: &str) -> Result<Self, CodeError> {
+        let mut parts = text.trim().split('.');
+        let mut part = || parts.next().ok_or(CodeError);
+        if part()? != PREFIX {
+            return Err(CodeError);
+        }
+        let address = from_base64url(part()?).and_then(|bytes| String::from_utf8(bytes).ok());
+        let pin = from_base64url(part()?).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let id = part()?.parse().map_err(|_| CodeError)?;
+        let secret = from_base64url(part()?).map(zeroize::Zeroizing::new).ok_or(CodeError)?;
+        let secret: &[u8; 32] = secret.as_slice().try_into().map_err(|_| CodeError)?;
+        if parts.next().is_some() {
+            return Err(CodeError);
+        }
+        let address =
+            address.filter(|text| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()));
+        Ok(Self {
+            address: address.ok_or(CodeError)?,
+            pin: Digest::from_bytes(pin.ok_or(CodeError)?),
+            id,
+            secret: Sensitive::filled(|to| to.copy_from_slice(secret)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SystemEntropy, Timestamp};
+
+    fn code() -> EnrolmentCode {
+        EnrolmentCode {
+            address: "broker.test:8443".to_owned(),
+            pin: Digest::from_bytes([1; 32]),
+            id: CodeId::mint(Timestamp::from_s(1), &SystemEntropy),
+            secret: Sensitive::new([7; 32]),
+        }
+    }
+
+    #[test]
+    fn a_code_reads_back_as_it_was_printed() {
+        let code = code();
+        let text = code.to_text();
+        let read = EnrolmentCode::parse(&format!("  {}\n", text.expose())).unwrap();
+        assert_eq!((read.address, read.pin, read.id), (code.address, code.pin, code.id));
+        assert_eq!(read.secret.expose(), code.secret.expose());
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let good = code().to_text();
+        let good = good.expose();
+        for bad in [
+            "",
+            "x",
+            &good[1..],
+            &good[..good.len() - 1],
+            &format!("{good}.x"),
+            &good.replace("enrol-1", "enrol-2"),
+        ] {
+            assert!(EnrolmentCode::parse(bad).is_err());
+        }
+    }
+}
