@@ -91,6 +91,8 @@ pub const DECLARATION_FILES_MAX: usize = 256;
 pub const FAULTS_LISTED_MAX: usize = 50;
 /// Longest file name in a declaration upload, in bytes: what a file system allows.
 pub const FILE_NAME_BYTES_MAX: usize = 4096;
+/// Longest reason that an operator gives, in characters.
+pub const REASON_CHARS_MAX: usize = 300;
 /// Most fields of a form.
 pub const FORM_FIELDS_MAX: usize = 32;
 /// Longest path and query of a request, in bytes: above the longest name of any route.
@@ -190,6 +192,8 @@ pub const ROTATION_EVERY_MAX_S: u32 = 10 * 366 * 24 * 3600;
 pub const BLACKOUTS_MAX: usize = 64;
 /// Longest grace of a replaced value, in seconds.
 pub const GRACE_MAX_S: u32 = 90 * 24 * 3600;
+/// Versions that upstream is asked about when an operator adopts one that works: upstreams lock out guessers.
+pub const VERSIONS_TRIED_MAX: usize = 4;
 /// Tries of one step of a rotation before it becomes a dead letter.
 pub const ROTATION_TRIES_MAX: u32 = 8;
 /// First wait before a failed step is tried again, in seconds; doubled each time.

@@ -12,6 +12,7 @@ mod id;
 pub mod limits;
 mod name;
 mod network;
+mod reason;
 mod scope;
 mod sensitive;
 mod sensitivity;
@@ -27,6 +28,7 @@ pub use name::{
     TrustDomain, UpstreamSlot,
 };
 pub use network::{Network, peer_of};
+pub use reason::{Reason, ReasonError};
 pub use scope::Scope;
 pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};

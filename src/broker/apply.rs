@@ -77,6 +77,8 @@ impl AdminDesk {
             if plan.records.is_empty() && once.is_none() {
                 return Ok(Applied { changes: Vec::new(), seq: None });
             }
+            let places: Vec<String> =
+                plan.rotations.places().iter().cloned().chain(plan.leases.places()).collect();
             let (mut change, changes) = core.change(by.operator(), plan, as_of)?;
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             if unnamed == Unnamed::Prune {
@@ -85,6 +87,10 @@ impl AdminDesk {
             }
             let receipt = core.store.commit(change, changes).await?;
             core.standing_changed();
+            // What was declared anew is tried at once, though it failed as it was declared before.
+            places.iter().for_each(|place| core.try_again_at(place));
+            core.rotations_changed();
+            core.leases_changed();
             let seq = Some(receipt.seq());
             Ok(Applied { changes: receipt.redeem(), seq })
         })

@@ -5,9 +5,9 @@ use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::custody::{BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, OrderInVain, SlotsChanged};
 use crate::leases::{
-    LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseIntended, LeaseIssued,
-    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LoginsSwept,
-    StrayLoginEnded,
+    LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
+    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LeasesRetried,
+    LoginsSwept, StrayLoginEnded,
 };
 use crate::ledger::Kind;
 use crate::operators::{
@@ -23,8 +23,8 @@ use crate::registry::{
 };
 use crate::revocation::RevocationChanged;
 use crate::rotation::{
-    RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
-    RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
+    RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
+    RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
 };
 use crate::secrets::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
@@ -128,6 +128,7 @@ const EVENTS: &[(Kind, &str)] = known![
     RotationDrifted<'_>,
     RotationChecked<'_>,
     RotationUnchecked<'_>,
+    RotationAdopted<'_>,
     RotationOrphaned<'_>,
     SecretStored<'_>,
     VersionChanged<'_>,
@@ -163,6 +164,8 @@ const EVENTS: &[(Kind, &str)] = known![
     LeaseEnded<'_>,
     LoginsSwept<'_>,
     StrayLoginEnded<'_>,
+    LeasesRetried<'_>,
+    LeaseForgotten<'_>,
     OrderInVain<'_>,
     GlassBroken<'_>,
 ];

@@ -56,6 +56,12 @@ impl Failure {
         self
     }
 
+    /// What an upstream did not do, with its reason.
+    pub(super) fn upstream(fault: &crate::upstream::Fault) -> Self {
+        let explained = fault.explained();
+        Self::new(fault.code).because(explained.why).mended_by(explained.fix)
+    }
+
     /// A fault of the broker's own: the log has the reason, the caller the request's id.
     pub(super) fn internal(code: Code, error: &dyn std::error::Error) -> Self {
         tracing::error!(%code, error = %error, "a use case failed");

@@ -63,7 +63,10 @@ pub use renew::RenewInput;
 pub use reveal::Revealed;
 pub use revoke::{Ended, Revocation};
 pub use rotate_keys::{AuthorityView, Force, TokenKeyView};
-pub use rotation::{CalendarLine, Consumer, Pace, Rotating, RotationPlan, RotationView, Steer};
+pub use rotation::{
+    Adopted, Adopting, CalendarLine, Consumer, Pace, Proof, Rotating, RotationPlan, RotationView, Steer,
+    UpstreamCheck,
+};
 pub use signing_keys::{authorities, checkpoint_key, notary, token_keys};
 pub use standing::InstanceStanding;
 pub use turn_value_key::{Turned, value_key_is_there};

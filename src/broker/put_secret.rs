@@ -94,7 +94,7 @@ impl AdminDesk {
                 return Ok(Stored { name: name.clone(), version, seq });
             }
             let run = rotation.as_ref().and_then(|rotation| rotation.run.as_ref());
-            if run.is_some_and(|run| !run.is_dead()) {
+            if run.is_some_and(|run| !run.can_be_given_up(core.clock.now())) {
                 return Err(Failure::new(code::ROTATION_UNDER_WAY).into());
             }
             if expected.is_some_and(|expected| !expected.holds(known.as_ref())) {
@@ -178,7 +178,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// What an operator puts ends a dead letter, and the use of what upstream made.
+/// What an operator puts ends the rotation that it can end, and the use of what upstream made.
 fn given_up(mut change: Change<Effect>, rotation: &Rotation, now: Timestamp) -> Change<Effect> {
     let name = &rotation.declared.secret;
     let key = rotation::keys::rotation(name);

@@ -19,6 +19,11 @@ impl Core {
         self.breakers().leaves_alone(place, now)
     }
 
+    /// Has the upstream at `place` tried at once, though it is left alone.
+    pub(super) fn try_again_at(&self, place: &str) {
+        self.breakers().try_again(place, self.clock.now());
+    }
+
     /// Notes whether it answered.
     pub(super) fn note_answer_of(&self, place: &str, fault: Option<&Fault>) {
         const SILENT: [Code; 3] = [code::UPSTREAM_UNREACHABLE, code::UPSTREAM_HANDSHAKE, code::UPSTREAM_SLOW];

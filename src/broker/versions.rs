@@ -202,7 +202,8 @@ impl Surplus {
             in_hand.contains(&number) || rotation.is_some_and(|rotation| rotation.is_known_upstream(number))
         };
         // The current one joins them, and what a rotation that is given up would have brought.
-        let given_up = run.filter(|run| run.is_dead()).and_then(|run| run.version);
+        let is_given_up = |run: &&crate::rotation::Run| run.trouble.is_some() || run.has_changed_nothing();
+        let given_up = run.filter(is_given_up).and_then(|run| run.version);
         let joining = secret.current.iter().count().saturating_add(given_up.iter().count());
         Self(secret.surplus(keep, joining, &is_needed))
     }

@@ -9,6 +9,7 @@ use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use super::nouns::{AgentCommand, AuditCommand, InviteArgs};
+use super::rotation::check_planned;
 use crate::base::code;
 use crate::base::{AgentName, IdError, InstanceId, NameError, Network, TokenId};
 use crate::pki::{Serial, SerialError};
@@ -18,17 +19,20 @@ pub(super) async fn declare(
     home: &Path,
     files: &[PathBuf],
     prune: bool,
-    path: &str,
+    (path, checks): (&str, Checks),
     console: &Console,
 ) -> Result<(), Failure> {
     let files = sources(files)?;
     let client = Client::of(home, Kind::Operator).await?;
     let answer = client.post_json(path, &json!({ "files": files, "prune": prune })).await?.json()?;
-    if console.is_json() {
+    if console.is_json() && checks == Checks::None {
         console.json(&answer);
         return Ok(());
     }
     let changes = answer.get("changes").and_then(Value::as_array).cloned().unwrap_or_default();
+    if console.is_json() {
+        return check_planned(&client, &files, &changes, console).await;
+    }
     for change in &changes {
         let field = |name: &str| change.get(name).and_then(Value::as_str).unwrap_or_default();
         let sign = match field("action") {
@@ -53,7 +57,19 @@ pub(super) async fn declare(
         (false, Some(seq)) => console.say(&format!("applied in ledger entry {seq}")),
         (false, None) => console.say("a plan: nothing was changed"),
     }
-    Ok(())
+    match checks {
+        Checks::Upstreams => check_planned(&client, &files, &changes, console).await,
+        Checks::None => Ok(()),
+    }
+}
+
+/// What is tried beside a plan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Checks {
+    /// The upstreams of rotations.
+    Upstreams,
+    /// Nothing.
+    None,
 }
 
 /// The files, and those of directories, by name.

@@ -144,6 +144,9 @@ pub enum Command {
         /// Also take away what the files do not name
         #[arg(long)]
         prune: bool,
+        /// Also try the upstream of each rotation that would be declared; nothing is changed there
+        #[arg(long)]
+        check: bool,
     },
     /// Bring about what declaration files say, all of it or nothing
     Apply {

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Kind, private_dir, unusable, write_private};
-use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRevokeArgs, LoginFormat};
+use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRetryArgs, LeaseRevokeArgs, LoginFormat};
 use crate::base::code;
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId};
 use crate::crypto::sha256;
@@ -25,6 +25,19 @@ pub(super) async fn lease(home: &Path, command: &LeaseCommand, console: &Console
         LeaseCommand::Extend { id, life } => renew(home, Kind::Operator, (id, *life), console).await,
         LeaseCommand::GiveUp { id, used_by } => give_up(home, id, used_by.as_deref(), console).await,
         LeaseCommand::List { own } => list(home, *own, console).await,
+        LeaseCommand::Retry(args) => retry(home, args, console).await,
+        LeaseCommand::Forget { id, reason } => {
+            let path = format!("/v1/leases/{}/forget", lease_id(id)?);
+            let client = Client::of(home, Kind::Operator).await?;
+            let answer = client.post_json(&path, &json!({ "reason": reason })).await?.json()?;
+            if console.is_json() {
+                console.json(&answer);
+            } else {
+                let seq = cell(answer.get("seq"));
+                console.line(&format!("{id} forgotten (entry {seq}): check that its login is gone"));
+            }
+            Ok(())
+        }
         LeaseCommand::Revoke(args) => revoke(home, args, console).await,
     }
 }
@@ -221,8 +234,30 @@ fn state(item: &Value) -> String {
 /// How long the end of logins is waited for, in looks a second apart.
 const LOOKS: u32 = 30;
 
+async fn retry(home: &Path, args: &LeaseRetryArgs, console: &Console) -> Result<(), Failure> {
+    let (asked, _) = meant(&Meant { id: &args.id, agent: &args.agent, capability: &args.capability })?;
+    let client = Client::of(home, Kind::Operator).await?;
+    let retried = client.post_json("/v1/lease-retries", &asked).await?.json()?;
+    if console.is_json() {
+        console.json(&retried);
+    } else {
+        let count = retried.get("leases").and_then(Value::as_u64).unwrap_or(0);
+        let noun = if count == 1 { "revocation" } else { "revocations" };
+        let seq = cell(retried.get("seq"));
+        console.line(&format!("{count} {noun} retried now (entry {seq}): `keyward lease list`"));
+    }
+    Ok(())
+}
+
+/// Which leases a command names; all when it names none.
+struct Meant<'a> {
+    id: &'a Option<String>,
+    agent: &'a Option<String>,
+    capability: &'a Option<String>,
+}
+
 async fn revoke(home: &Path, args: &LeaseRevokeArgs, console: &Console) -> Result<(), Failure> {
-    let (asked, is_meant) = meant(args)?;
+    let (asked, is_meant) = meant(&Meant { id: &args.id, agent: &args.agent, capability: &args.capability })?;
     let client = Client::of(home, Kind::Operator).await?;
     // What was there before: one that comes meanwhile is not waited for.
     let mut left: Vec<String> = ids(&all(&client).await?, &*is_meant);
@@ -256,18 +291,18 @@ async fn revoke(home: &Path, args: &LeaseRevokeArgs, console: &Console) -> Resul
 
 /// What is asked of the broker, and which items of its list that means.
 #[expect(clippy::type_complexity, reason = "a body and a predicate, used in one place")]
-fn meant(args: &LeaseRevokeArgs) -> Result<(Value, Box<dyn Fn(&Value) -> bool + Send + Sync>), Failure> {
+fn meant(args: &Meant<'_>) -> Result<(Value, Box<dyn Fn(&Value) -> bool + Send + Sync>), Failure> {
     let by = |field: &'static str, name: String| -> (Value, Box<dyn Fn(&Value) -> bool + Send + Sync>) {
         let asked = json!({ field: name });
         (asked, Box::new(move |item| item.get(field).and_then(Value::as_str) == Some(name.as_str())))
     };
-    if let Some(id) = &args.id {
+    if let Some(id) = args.id {
         return Ok(by("lease", lease_id(id)?.to_string()));
     }
-    if let Some(agent) = &args.agent {
+    if let Some(agent) = args.agent {
         return Ok(by("agent", canonical::<AgentName>(agent)?.to_string()));
     }
-    if let Some(capability) = &args.capability {
+    if let Some(capability) = args.capability {
         return Ok(by("capability", canonical::<CapabilityName>(capability)?.to_string()));
     }
     Ok((json!({ "all": true }), Box::new(|_| true)))

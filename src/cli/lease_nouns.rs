@@ -53,6 +53,17 @@ pub enum LeaseCommand {
         #[arg(long)]
         own: bool,
     },
+    /// Retry revocations that failed, now
+    Retry(LeaseRetryArgs),
+    /// Give up on a login that cannot be revoked: it may still exist, and you answer for it; an alarm
+    Forget {
+        /// The lease
+        #[arg(value_name = "LEASE")]
+        id: String,
+        /// Why, in one line: it stays in the ledger
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// End leases, and wait until their logins are gone
     Revoke(LeaseRevokeArgs),
 }
@@ -105,4 +116,22 @@ pub struct LeaseRevokeArgs {
     /// Do not wait
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// `keyward lease retry`
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("retried").required(true).multiple(false)))]
+pub struct LeaseRetryArgs {
+    /// This lease
+    #[arg(value_name = "LEASE", group = "retried")]
+    pub id: Option<String>,
+    /// All of this agent
+    #[arg(long, value_name = "NAME", group = "retried")]
+    pub agent: Option<String>,
+    /// All of this capability
+    #[arg(long, value_name = "CAPABILITY", group = "retried")]
+    pub capability: Option<String>,
+    /// All there are
+    #[arg(long, group = "retried")]
+    pub all: bool,
 }

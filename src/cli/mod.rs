@@ -115,8 +115,13 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
             let kind = if *operator { Kind::Operator } else { Kind::Agent };
             report(&doctor::client(&home, kind).await, console)
         }
-        Command::Plan { files, prune } => admin::declare(&home, files, *prune, "/v1/plan", console).await,
-        Command::Apply { files, prune } => admin::declare(&home, files, *prune, "/v1/apply", console).await,
+        Command::Plan { files, prune, check } => {
+            let checks = if *check { admin::Checks::Upstreams } else { admin::Checks::None };
+            admin::declare(&home, files, *prune, ("/v1/plan", checks), console).await
+        }
+        Command::Apply { files, prune } => {
+            admin::declare(&home, files, *prune, ("/v1/apply", admin::Checks::None), console).await
+        }
         Command::Agent(command) => admin::agent(&home, command, console).await,
         Command::Operator(command) => operator::operator(&home, command, console).await,
         Command::Cert(nouns::CertCommand::Revoke { serial }) => {

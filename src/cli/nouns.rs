@@ -249,6 +249,22 @@ pub enum RotationCommand {
         /// The secret
         name: String,
     },
+    /// Try the upstream: connect, verify its certificate, log in, look for what is missing; nothing is changed
+    Check {
+        /// The secret
+        name: String,
+    },
+    /// Hand out a version that works upstream, and end the rotation under way; no version is lost
+    Adopt {
+        /// The secret
+        name: String,
+        /// This version [default: the first of the newest four that the upstream lets in]
+        #[arg(value_name = "VERSION")]
+        number: Option<u32>,
+        /// Do not ask the upstream: it is gone for good, or you know that the version works
+        #[arg(long)]
+        unverified: bool,
+    },
     /// End the grace of the value that was replaced last: it stops working
     EndGrace {
         /// The secret

@@ -13,6 +13,7 @@ use crate::base::code::{self, Code};
 use crate::base::limits::CALENDAR_LINES_MAX;
 use crate::base::{Clock, SecretName, SystemClock, Timestamp};
 use crate::rotation::length_s;
+use crate::upstream::Explained;
 
 /// `keyward rotation …`
 pub(super) async fn rotation(
@@ -31,6 +32,26 @@ pub(super) async fn rotation(
         RotationCommand::Pause { name } => act(home, name, ("pause", "paused"), console).await,
         RotationCommand::Resume { name } => act(home, name, ("resume", "resumed"), console).await,
         RotationCommand::Retry { name } => act(home, name, ("retry", "tried again"), console).await,
+        RotationCommand::Check { name } => {
+            let client = Client::of(home, Kind::Operator).await?;
+            let checked = client.post_json(&path("rotation-checks", name)?, &json!({})).await?.json()?;
+            if console.is_json() {
+                console.json(&checked);
+            }
+            conclude(&[checked], console)
+        }
+        RotationCommand::Adopt { name, number, unverified } => {
+            let asked = json!({ "version": number, "unverified": unverified });
+            let client = Client::of(home, Kind::Operator).await?;
+            let adopted = client.post_json(&path("rotation-adoptions", name)?, &asked).await?.json()?;
+            if console.is_json() {
+                console.json(&adopted);
+            } else {
+                let (version, seq) = (cell(adopted.get("version")), cell(adopted.get("seq")));
+                console.line(&format!("{name}: version {version} is handed out (entry {seq})"));
+            }
+            Ok(())
+        }
         RotationCommand::EndGrace { name } => {
             act(home, name, ("end-grace", "the old value ends now"), console).await
         }
@@ -42,6 +63,53 @@ pub(super) async fn rotation(
 
 fn path(below: &str, name: &str) -> Result<String, Failure> {
     Ok(format!("/v1/{below}/{}", canonical::<SecretName>(name)?))
+}
+
+/// Tries the upstreams of the rotations that `changes` declare in `files`.
+pub(super) async fn check_planned(
+    client: &Client,
+    files: &[Value],
+    changes: &[Value],
+    console: &Console,
+) -> Result<(), Failure> {
+    let mut checked = Vec::new();
+    for change in changes {
+        let at = |name: &str| change.get(name).and_then(Value::as_str).unwrap_or_default();
+        if at("kind") == "rotation" && at("action") != "remove" {
+            let asked = json!({ "files": files });
+            checked.push(client.post_json(&path("plan-checks", at("name"))?, &asked).await?.json()?);
+        }
+    }
+    if console.is_json() {
+        console.json(&json!({ "changes": changes, "checks": checked }));
+    }
+    conclude(&checked, console)
+}
+
+/// Prints what was found when upstreams were tried; fails when something is missing.
+fn conclude(checked: &[Value], console: &Console) -> Result<(), Failure> {
+    let (mut all, mut missing) = (0_u32, 0_u32);
+    for check in checked {
+        let secret = cell(check.get("secret"));
+        for finding in check.get("findings").and_then(Value::as_array).into_iter().flatten() {
+            let field = |name: &str| cell(finding.get(name));
+            let is_ok = finding.get("ok").and_then(Value::as_bool) == Some(true);
+            all = all.saturating_add(1);
+            missing = missing.saturating_add(u32::from(!is_ok));
+            if console.is_json() {
+                continue;
+            }
+            let verdict = if is_ok { "ok  " } else { "FAIL" };
+            console.line(&format!("{verdict} {secret} {}: {}", field("what"), field("says")));
+            if !is_ok {
+                console.line(&format!("     fix: {}", field("fix")));
+            }
+        }
+    }
+    if missing == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(code::UPSTREAM_CHECK_FAILED).because(format!("{missing} of {all} checks failed")))
 }
 
 async fn list(home: &Path, console: &Console) -> Result<(), Failure> {
@@ -197,8 +265,10 @@ pub(super) async fn rotate(home: &Path, name: &str, wait: Wait, console: &Consol
                 || "it is a dead letter now".to_owned(),
                 |at| format!("it is tried again at {at}"),
             );
-            let why = format!("{}; the rotation stays at `{stage}`, {again}", code.meaning());
-            return Err(Failure::new(code).because(why));
+            let reason = at("/run/trouble/reason").unwrap_or(code.meaning());
+            let why = format!("{reason}; the rotation stays at `{stage}`, {again}");
+            let fix = Explained::of(code, at("/run/trouble/detail")).fix;
+            return Err(Failure::new(code).because(why).mended_by(fix));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

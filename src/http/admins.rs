@@ -23,7 +23,7 @@ use super::openapi::openapi;
 use super::operators;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
-use super::{leases, rotations, secrets, signing_keys};
+use super::{leases, rotations, secrets, signing_keys, upstreams};
 use crate::base::AgentName;
 use crate::base::code;
 use crate::base::limits::{
@@ -79,6 +79,7 @@ fn table() -> Table<AdminDesk> {
     table.extend(signing_keys::table());
     table.extend(secrets::table());
     table.extend(rotations::table());
+    table.extend(upstreams::table());
     table.extend(leases::admin_table());
     table
 }
@@ -155,7 +156,7 @@ pub(super) struct FileBody {
 }
 
 impl DeclareBody {
-    fn parts(self) -> Result<(Vec<SourceFile>, Unnamed), Problem> {
+    pub(super) fn parts(self) -> Result<(Vec<SourceFile>, Unnamed), Problem> {
         if self.files.is_empty() || self.files.len() > DECLARATION_FILES_MAX {
             let why = format!("1 to {DECLARATION_FILES_MAX} files are taken at once");
             return Err(Problem::new(code::FILES_COUNT).because(why));

@@ -5,8 +5,10 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::base::code::Code;
 use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, Paged, RoleView, SecretView};
 use crate::registry::PlannedChange;
+use crate::upstream::Explained;
 
 /// Most answers are shorter; longer ones cost a copy.
 const USUAL_BYTES: usize = 2048;
@@ -209,4 +211,10 @@ impl From<&crate::pki::PeerCertificate> for CertificateAnswer {
     fn from(certificate: &crate::pki::PeerCertificate) -> Self {
         Self { serial: certificate.serial().to_string(), not_after: certificate.not_after().to_string() }
     }
+}
+
+/// What a failure that is kept by its code and detail was, in a sentence.
+pub(super) fn explained(code: &str, detail: Option<&str>) -> Option<String> {
+    let code = code.parse::<Code>().ok()?;
+    Some(Explained::of(code, detail).why.into_owned())
 }

@@ -5,16 +5,17 @@ use axum::routing::{get, post};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Items, answer};
+use super::admins::ChangedAnswer;
+use super::answers::{Items, answer, explained};
 use super::guard::{Operator, operator};
 use super::input::{Agent, JSON, body, id, json, name, parse_json};
 use super::problem::Problem;
 use super::routes::{Caller, Table, route};
 use crate::base::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
-use crate::base::{DecisionId, LeaseId, code};
+use crate::base::{DecisionId, LeaseId, Reason, ReasonError, code};
 use crate::broker::{AdminDesk, AgentDesk, Chosen, Freshness, LeaseInput, LeaseView, Leased, Renewal};
-use crate::leases::Ending;
-use crate::policy::{EndLeases, ReadLeases, RenewLeases};
+use crate::leases::{Ending, Trouble};
+use crate::policy::{EndLeases, ForgetLeases, ReadLeases, RenewLeases};
 
 /// The agents' routes of leases.
 pub(super) fn table() -> Table<AgentDesk> {
@@ -32,6 +33,8 @@ pub(super) fn admin_table() -> Table<AdminDesk> {
         operator("GET", "/v1/leases", leases),
         operator("POST", "/v1/leases/{id}/renew", extend),
         operator("POST", "/v1/lease-endings", end),
+        operator("POST", "/v1/lease-retries", retry),
+        operator("POST", "/v1/leases/{id}/forget", forget),
     ]
 }
 
@@ -193,15 +196,19 @@ struct EndingAnswer {
     failures: u32,
     /// The stable code of the last failure.
     code: Option<String>,
-    /// Upstream's own code.
+    /// Upstream's own code, or the name of what is wrong with its certificate.
     upstream_code: Option<String>,
+    /// What the last failure was, in a sentence.
+    reason: Option<String>,
     retry_at: Option<String>,
 }
 
 impl From<Ending> for EndingAnswer {
     fn from(ending: Ending) -> Self {
         let trouble = ending.trouble;
+        let explained = |trouble: &Trouble| explained(&trouble.code, trouble.upstream.as_deref());
         Self {
+            reason: trouble.as_ref().and_then(explained),
             why: ending.why.as_str(),
             since: ending.since.to_string(),
             failures: ending.failures,
@@ -318,4 +325,37 @@ async fn end(
     let (asked, once) = operator.json::<EndBody>(&desk, request, BODY_BYTES_MAX).await?;
     let ended = desk.end_leases(&operator.authorised, &asked.chosen()?, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &EndAnswer { seq: ended.seq, leases: ended.count }))
+}
+
+async fn retry(
+    State(desk): State<AdminDesk>,
+    operator: Operator<EndLeases>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let (asked, once) = operator.json::<EndBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let retried = desk.retry_leases(&operator.authorised, &asked.chosen()?, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &EndAnswer { seq: retried.seq, leases: retried.count }))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForgetBody {
+    /// Why, in one line: it stays in the ledger.
+    reason: String,
+}
+
+async fn forget(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ForgetLeases>,
+    Path(lease): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let lease: LeaseId = id(&lease)?;
+    let (asked, once) = operator.json::<ForgetBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let reason: Reason = asked
+        .reason
+        .parse()
+        .map_err(|error: ReasonError| Problem::new(code::REASON_INVALID).because(error.to_string()))?;
+    let seq = desk.forget_lease(&operator.authorised, lease, &reason, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
 }

@@ -35,6 +35,7 @@ mod sealed;
 mod secrets;
 mod signing_keys;
 mod stall;
+mod upstreams;
 
 pub use admins::{admin_router, admin_routes};
 pub use agents::{agent_router, agent_routes};

@@ -15,6 +15,7 @@ use super::repeat::ONCE_ROUTES;
 use super::routes::{Caller, Route};
 use super::{
     admins, agents, discovery, host, introspection, leases, operators, rotations, secrets, signing_keys,
+    upstreams,
 };
 use crate::base::limits::{LIST_ITEMS_MAX, PAGE_ENTRIES_MAX};
 use crate::token::KeySet;
@@ -358,15 +359,6 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let does = |summary, body, answer| Some(Shape { summary, body, status: 200, answer });
     let makes = |summary, body, answer| Some(Shape { summary, body, status: 201, answer });
     match (route.method, route.path) {
-        ("GET", "/v1/leases") => reads("Leases, never passwords", schemas.gives::<leases::LeasesAnswer>()),
-        ("POST", "/v1/leases/{id}/renew") => {
-            let body = schemas.takes::<leases::RenewLeaseBody>();
-            does("Have anybody's lease end later", body, schemas.gives::<leases::RenewalAnswer>())
-        }
-        ("POST", "/v1/lease-endings") => {
-            let body = schemas.takes::<leases::EndBody>();
-            does("End leases", body, schemas.gives::<leases::EndAnswer>())
-        }
         ("GET", "/v1/secrets") => reads("Secrets, never values", schemas.gives::<PageAnswer<SecretAnswer>>()),
         ("GET", REVEAL) => {
             reads("A secret and its versions, never a value", schemas.gives::<secrets::SecretDetailAnswer>())
@@ -388,6 +380,44 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         ("PUT", REVEAL) => {
             let body = raw(BYTES, json!({}));
             makes("Store a secret's next version", body, schemas.gives::<secrets::StoredAnswer>())
+        }
+        _ => shape_for_upstreams(route, schemas),
+    }
+}
+
+fn shape_for_upstreams(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
+    let reads = |summary, answer| Some(Shape { summary, body: None, status: 200, answer });
+    let does = |summary, body, answer| Some(Shape { summary, body, status: 200, answer });
+    match (route.method, route.path) {
+        ("GET", "/v1/leases") => reads("Leases, never passwords", schemas.gives::<leases::LeasesAnswer>()),
+        ("POST", "/v1/leases/{id}/renew") => {
+            let body = schemas.takes::<leases::RenewLeaseBody>();
+            does("Have anybody's lease end later", body, schemas.gives::<leases::RenewalAnswer>())
+        }
+        ("POST", "/v1/lease-endings") => {
+            let body = schemas.takes::<leases::EndBody>();
+            does("End leases", body, schemas.gives::<leases::EndAnswer>())
+        }
+        ("POST", "/v1/lease-retries") => {
+            let body = schemas.takes::<leases::EndBody>();
+            does("Retry revocations of logins that failed", body, schemas.gives::<leases::EndAnswer>())
+        }
+        ("POST", "/v1/leases/{id}/forget") => {
+            let body = schemas.takes::<leases::ForgetBody>();
+            does("Give up on a login that cannot be revoked", body, schemas.gives::<admins::ChangedAnswer>())
+        }
+        ("POST", "/v1/rotation-adoptions/{*name}") => {
+            let body = schemas.takes::<upstreams::AdoptBody>();
+            let answer = schemas.gives::<upstreams::AdoptAnswer>();
+            does("Hand out a version that works upstream, and end the rotation under way", body, answer)
+        }
+        ("POST", "/v1/rotation-checks/{*name}") => {
+            reads("Try a rotation's upstream, changing nothing", schemas.gives::<upstreams::CheckAnswer>())
+        }
+        ("POST", "/v1/plan-checks/{*name}") => {
+            let body = schemas.takes::<admins::DeclareBody>();
+            let answer = schemas.gives::<upstreams::CheckAnswer>();
+            does("Try the upstream of a rotation before it is applied, changing nothing", body, answer)
         }
         ("GET", "/v1/rotations") => {
             reads("Rotations of secrets", schemas.gives::<PageAnswer<rotations::RotationAnswer>>())

@@ -11,7 +11,7 @@ use crate::idempotency::Request;
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The routes that carry a request with a key out once.
-pub const ONCE_ROUTES: [(&str, &str); 29] = [
+pub const ONCE_ROUTES: [(&str, &str); 32] = [
     ("POST", "/oauth/token"),
     ("POST", "/v1/leases"),
     ("POST", "/v1/apply"),
@@ -32,7 +32,10 @@ pub const ONCE_ROUTES: [(&str, &str); 29] = [
     ("POST", "/v1/value-key/turn"),
     ("POST", "/v1/rotations/{*name}"),
     ("POST", "/v1/secret-sensitivity/{*name}"),
+    ("POST", "/v1/rotation-adoptions/{*name}"),
     ("POST", "/v1/lease-endings"),
+    ("POST", "/v1/lease-retries"),
+    ("POST", "/v1/leases/{id}/forget"),
     ("POST", "/v1/authorities"),
     ("POST", "/v1/authorities/{generation}/activate"),
     ("POST", "/v1/authorities/{generation}/taint"),
@@ -45,12 +48,14 @@ pub const ONCE_ROUTES: [(&str, &str); 29] = [
 
 /// The routes on which a request can be repeated by its nature: a key adds nothing, and does no harm.
 /// Every other one that changes something is in [`ONCE_ROUTES`].
-pub const SAFE_ROUTES: [(&str, &str); 10] = [
+pub const SAFE_ROUTES: [(&str, &str); 12] = [
     ("POST", "/v1/enrol"),
     ("POST", "/v1/renew"),
     ("POST", "/oauth/revoke"),
     ("POST", "/oauth/introspect"),
     ("POST", "/v1/plan"),
+    ("POST", "/v1/plan-checks/{*name}"),
+    ("POST", "/v1/rotation-checks/{*name}"),
     ("POST", "/v1/leases/{id}/renew"),
     ("POST", "/v1/leases/{id}/give-up"),
     ("POST", "/v1/seal"),

@@ -4,7 +4,7 @@ use axum::http::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Items, PageAnswer, answer};
+use super::answers::{Items, PageAnswer, answer, explained};
 use super::guard::{Operator, operator};
 use super::input::{Wanted, name};
 use super::problem::Problem;
@@ -62,6 +62,8 @@ struct RunAnswer {
     begun_at: String,
     stage: &'static str,
     version: Option<u32>,
+    /// Whether upstream may know the new value.
+    touched: bool,
     failures: u32,
     trouble: Option<TroubleAnswer>,
     drain_until: Option<String>,
@@ -70,6 +72,10 @@ struct RunAnswer {
 #[derive(JsonSchema, Serialize)]
 struct TroubleAnswer {
     code: String,
+    /// An SQLSTATE, a status, or the name of what is wrong with the server's certificate.
+    detail: Option<String>,
+    /// What is wrong, in a sentence.
+    reason: Option<String>,
     at: String,
     /// None for a dead letter, which waits for an operator.
     retry_at: Option<String>,
@@ -109,6 +115,8 @@ impl From<(Timestamp, UpstreamValue)> for OrphanAnswer {
 impl From<Run> for RunAnswer {
     fn from(run: Run) -> Self {
         let trouble = run.trouble.map(|trouble| TroubleAnswer {
+            reason: explained(&trouble.code, trouble.detail.as_deref()),
+            detail: trouble.detail,
             code: trouble.code,
             at: trouble.at.to_string(),
             retry_at: trouble.retry_at.map(|at| at.to_string()),
@@ -119,6 +127,7 @@ impl From<Run> for RunAnswer {
             begun_at: run.begun_at.to_string(),
             stage: run.stage.as_str(),
             version: run.version,
+            touched: run.touched,
             failures: run.failures,
             trouble,
             drain_until: run.drain_until.map(|at| at.to_string()),

@@ -1,6 +1,8 @@
 use serde::Serialize;
 
-use crate::base::{AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, OperatorName, SecretName};
+use crate::base::{
+    AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, OperatorName, Reason, SecretName,
+};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -178,6 +180,10 @@ pub struct LeaseEndAttempted<'a> {
     pub login: &'a str,
     /// `expired`, `revoked`, `bereft` or `unfinished`.
     pub why: &'static str,
+    /// Where, in words.
+    pub upstream: String,
+    /// By the declaration of today (`current`), or by that of the day the login was made (`original`).
+    pub declaration: &'static str,
     /// The secret that is opened for it.
     pub administering: &'a SecretName,
 }
@@ -202,6 +208,47 @@ pub struct LeaseEndFailed<'a> {
     pub failures: u32,
     /// When it is tried again.
     pub retry_at: String,
+}
+
+/// An operator has the revocation of logins retried now that failed before.
+#[derive(Debug, Serialize)]
+pub struct LeasesRetried<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// Which one, when it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseId>,
+    /// Of which agent, when it is one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a AgentName>,
+    /// Of which capability, when it is one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<&'a CapabilityName>,
+    /// How many.
+    pub count: usize,
+}
+
+/// An operator answers for a login that could not be revoked: the broker retries no more.
+#[derive(Debug, Serialize)]
+pub struct LeaseForgotten<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The login's name: it may still exist.
+    pub login: &'a str,
+    /// Where, in words.
+    pub upstream: String,
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// Why.
+    pub reason: &'a Reason,
+    /// The stable code of the last failure.
+    pub code: &'a str,
+    /// How often the revocation failed.
+    pub failures: u32,
 }
 
 /// A login is gone, and its sessions with it.
@@ -260,4 +307,6 @@ events! {
     LeaseEnded<'_> = 0x090b, "lease.ended";
     LoginsSwept<'_> = 0x090c, "logins.swept";
     StrayLoginEnded<'_> = 0x090d, "alarm.stray-login";
+    LeasesRetried<'_> = 0x090e, "leases.retried";
+    LeaseForgotten<'_> = 0x090f, "alarm.lease-forgotten";
 }

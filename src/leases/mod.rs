@@ -12,9 +12,9 @@ mod tests;
 
 pub use declaration::{Asked, parse};
 pub use events::{
-    LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseIntended, LeaseIssued,
-    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LoginsSwept,
-    StrayLoginEnded,
+    LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
+    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LeasesRetried,
+    LoginsSwept, StrayLoginEnded,
 };
 pub use record::{Ending, Intent, Lease, Offer, Selection, Stage, Trouble, Why};
 pub use state::{Effect, Leases, keys};

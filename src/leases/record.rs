@@ -186,6 +186,12 @@ impl Selection {
 }
 
 impl Lease {
+    /// Whether its end has failed.
+    #[must_use]
+    pub const fn is_failing(&self) -> bool {
+        matches!(&self.stage, Stage::Ending(Ending { trouble: Some(_), .. }))
+    }
+
     /// When something is to be done about it by itself: for one that is intended, as soon as nobody is at
     /// it any more.
     #[must_use]

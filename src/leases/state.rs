@@ -61,8 +61,10 @@ pub enum Effect {
         /// When it is tried again.
         retry_at: Timestamp,
     },
-    /// A login is known not to be there any more.
+    /// A login is known not to be there any more, or an operator answers for it.
     Ended(LeaseId),
+    /// What failed to end is tried again now.
+    Retry(Selection),
 }
 
 /// All leases in memory.
@@ -173,6 +175,11 @@ impl Leases {
                 }
             }),
             Effect::Ended(lease) => self.remove(*lease),
+            Effect::Retry(which) => {
+                for id in self.selected(which) {
+                    self.with(id, |lease| lease.retry(at.time));
+                }
+            }
         }
     }
 
@@ -287,6 +294,12 @@ impl Lease {
             renewable_until: intent.renewable_until,
             uses: BTreeSet::from([intent.first_use]),
             stage: Stage::Intended,
+        }
+    }
+
+    fn retry(&mut self, now: Timestamp) {
+        if let Stage::Ending(Ending { trouble: Some(trouble), .. }) = &mut self.stage {
+            trouble.retry_at = trouble.retry_at.min(now);
         }
     }
 

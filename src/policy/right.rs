@@ -128,6 +128,8 @@ rights! {
     RenewLeases = "renew-leases", [Admin], Owned;
     /// Ending logins that are lent.
     EndLeases = "end-leases", [Admin, Security], Owned;
+    /// Giving up on logins that could not be revoked.
+    ForgetLeases = "forget-leases", [Admin], Owned;
     /// Revoking a token by its id: nobody keeps a list that says whose it is.
     RevokeTokens = "revoke-tokens", [Admin, Security], Everything;
     /// Revoking, suspending and resuming operators.

@@ -54,6 +54,9 @@ pub struct RotationAttempted<'a> {
     /// The secret that administers upstream, when its value is opened too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub administering: Option<&'a SecretName>,
+    /// The operator who asked for it, outside of a rotation's own steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
 }
 
 impl Event for RotationAttempted<'_> {
@@ -93,7 +96,7 @@ pub struct RotationFailed<'a> {
     pub stage: &'static str,
     /// The stable code.
     pub code: &'static str,
-    /// What upstream called it: an SQLSTATE or a status, nothing longer.
+    /// What upstream called it: an SQLSTATE, a status or the name of a fault in a handshake, nothing longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
     /// Whether upstream may have changed all the same.
@@ -150,6 +153,33 @@ pub struct RotationSteered<'a> {
 impl Event for RotationSteered<'_> {
     const KIND: Kind = Kind(0x0707);
     const NAME: &'static str = "rotation.steered";
+}
+
+/// An operator had the broker hand out another version, or the same one and end the rotation under way.
+#[derive(Debug, Serialize)]
+pub struct RotationAdopted<'a> {
+    /// Of this secret.
+    pub secret: &'a SecretName,
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The version that is handed out from here on.
+    pub version: u32,
+    /// The version that was handed out before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<u32>,
+    /// Whether upstream let the version in; it was not asked otherwise.
+    pub works: bool,
+    /// The rotation that ends with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationId>,
+    /// The stage that this rotation had come to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<&'static str>,
+}
+
+impl Event for RotationAdopted<'_> {
+    const KIND: Kind = Kind(0x070D);
+    const NAME: &'static str = "rotation.adopted";
 }
 
 /// Upstream was to make a value, and nobody heard its answer: there may be one that nobody uses.

@@ -12,8 +12,8 @@ mod state;
 
 pub use declaration::{Asked, parse};
 pub use events::{
-    RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted, RotationFailed,
-    RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
+    RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
+    RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
 };
 pub use record::{Declared, Past, Rotation, Run, Slots, Stage, Trigger, Trouble, UpstreamValue};
 pub use schedule::{Schedule, ScheduleError, Written, length_s, spoken};

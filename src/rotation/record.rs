@@ -88,6 +88,8 @@ impl Stage {
 pub struct Trouble {
     /// Its stable code.
     pub code: String,
+    /// An SQLSTATE, a status or the name of a fault in a handshake.
+    pub detail: Option<String>,
     /// When.
     pub at: Timestamp,
     /// When the step is tried again; `None` for a dead letter, which waits for an operator.
@@ -124,6 +126,32 @@ impl Run {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| trouble.retry_at.is_none())
+    }
+
+    /// Whether nothing has changed upstream: no value of this rotation was made there, and none was sent.
+    #[must_use]
+    pub const fn has_changed_nothing(&self) -> bool {
+        matches!(self.stage, Stage::Begun | Stage::Prepared) && !self.touched
+    }
+
+    /// Whether it waits after a failure, for its retry or for an operator: nothing is under way upstream.
+    #[must_use]
+    pub fn waits(&self, now: Timestamp) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.retry_at.is_none_or(|at| at > now))
+    }
+
+    /// Whether it can end here and lose no value: nothing has changed upstream, or nothing is under way there
+    /// and all that may work there is kept.
+    #[must_use]
+    pub fn can_be_given_up(&self, now: Timestamp) -> bool {
+        self.has_changed_nothing() || self.waits(now)
+    }
+
+    /// Whether nothing is under way upstream, nor about to be: also while a grace lasts.
+    #[must_use]
+    pub fn rests(&self, now: Timestamp) -> bool {
+        let in_grace = self.trouble.is_none() && self.drain_until.is_some_and(|until| until > now);
+        self.can_be_given_up(now) || in_grace
     }
 
     /// When its next step may be taken; `None` for a dead letter.

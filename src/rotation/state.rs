@@ -47,7 +47,7 @@ pub enum Effect {
         /// When the grace of the replaced value ends, with [`Stage::Draining`].
         drain_until: Option<Timestamp>,
     },
-    /// A step failed.
+    /// A step failed, as entries say it that were written before [`Effect::FailFor`].
     Fail {
         /// Of this secret.
         secret: SecretName,
@@ -103,6 +103,30 @@ pub enum Effect {
     ClearOrphans(SecretName),
     /// Whether the current value works could not be asked.
     Unchecked(SecretName),
+    /// A step failed, with what upstream called it.
+    FailFor {
+        /// Of this secret.
+        secret: SecretName,
+        /// Its stable code.
+        code: String,
+        /// An SQLSTATE, a status or the name of a fault in a handshake.
+        detail: Option<String>,
+        /// When it is tried again; never by itself when there is none.
+        retry_at: Option<Timestamp>,
+        /// Whether upstream may know of the new value.
+        touched: bool,
+    },
+    /// An operator had the broker hand out this version from here on; a rotation under way has ended.
+    Adopt {
+        /// Of this secret.
+        secret: SecretName,
+        /// The version.
+        version: u32,
+        /// Whether upstream let it in.
+        works: bool,
+        /// When the next one is due.
+        next: Option<Timestamp>,
+    },
 }
 
 /// All rotations in memory.
@@ -158,11 +182,18 @@ impl Rotations {
                 run.reach(*stage);
                 run.drain_until = *drain_until;
             }),
-            Effect::Fail { secret, code, retry_at, touched } => self.with_run(secret, |run| {
-                run.failures = run.failures.saturating_add(1);
-                run.trouble = Some(Trouble { code: code.clone(), at: at.time, retry_at: *retry_at });
-                run.touched = *touched;
-            }),
+            Effect::Fail { secret, code, retry_at, touched } => {
+                let trouble = Trouble { code: code.clone(), detail: None, at: at.time, retry_at: *retry_at };
+                self.with_run(secret, |run| run.fail(trouble, *touched));
+            }
+            Effect::FailFor { secret, code, detail, retry_at, touched } => {
+                let (code, detail) = (code.clone(), detail.clone());
+                let trouble = Trouble { code, detail, at: at.time, retry_at: *retry_at };
+                self.with_run(secret, |run| run.fail(trouble, *touched));
+            }
+            Effect::Adopt { secret, version, works, next } => {
+                self.with(secret, |rotation| rotation.adopt(at.time, *version, *works, *next));
+            }
             Effect::Make { secret, value } => self.with(secret, |rotation| rotation.made.push(value.clone())),
             Effect::Orphan { secret, value } => self.with(secret, |rotation| rotation.leave(at.time, value)),
             Effect::ClearOrphans(secret) => self.with(secret, |rotation| rotation.orphans.clear()),
@@ -195,7 +226,9 @@ impl Rotations {
 }
 
 impl Rotation {
-    const fn fresh(declared: Declared, next: Option<Timestamp>) -> Self {
+    /// One that was never under way.
+    #[must_use]
+    pub const fn fresh(declared: Declared, next: Option<Timestamp>) -> Self {
         Self {
             declared,
             paused_at: None,
@@ -220,6 +253,24 @@ impl Rotation {
         self.orphans.push((at, value.clone()));
     }
 
+    fn adopt(&mut self, at: Timestamp, version: u32, works: bool, next: Option<Timestamp>) {
+        let left: Vec<_> = self.left_behind();
+        for value in left.iter().filter(|value| value.version != Some(version)) {
+            self.leave(at, value);
+        }
+        // What is used again is nobody's to delete upstream.
+        let is_it = |value: &UpstreamValue| value.version == Some(version);
+        let taken = self.orphans.iter().find(|(_, orphan)| is_it(orphan)).map(|(_, orphan)| orphan.clone());
+        self.orphans.retain(|(_, orphan)| !is_it(orphan));
+        self.made.extend(taken);
+        if self.run.is_some() {
+            self.end(at, next, |_| Some(version));
+        }
+        if works {
+            (self.checked_at, self.asked_at) = (Some(at), Some(at));
+        }
+    }
+
     fn end(&mut self, at: Timestamp, next: Option<Timestamp>, version: impl FnOnce(&Run) -> Option<u32>) {
         if let Some(run) = self.run.take() {
             self.last = Some(Past { id: run.id, at, version: version(&run) });
@@ -242,6 +293,11 @@ impl Run {
             trouble: None,
             drain_until: None,
         }
+    }
+
+    fn fail(&mut self, trouble: Trouble, touched: bool) {
+        self.failures = self.failures.saturating_add(1);
+        (self.trouble, self.touched) = (Some(trouble), touched);
     }
 
     fn reach(&mut self, stage: Stage) {

@@ -20,6 +20,8 @@ pub enum Alarm {
     RotationDrifted,
     /// A database login that no lease of the broker knows was found and removed.
     StrayLogin,
+    /// An operator had the broker forget a database login that it could not revoke.
+    LeaseForgotten,
 }
 
 impl Alarm {
@@ -31,6 +33,7 @@ impl Alarm {
         Self::BreakGlass,
         Self::RotationDrifted,
         Self::StrayLogin,
+        Self::LeaseForgotten,
     ];
 
     /// The stable name, as in the metric's label and the log's field.
@@ -43,6 +46,7 @@ impl Alarm {
             Self::BreakGlass => "break_glass",
             Self::RotationDrifted => "rotation_drifted",
             Self::StrayLogin => "stray_login",
+            Self::LeaseForgotten => "lease_forgotten",
         }
     }
 }

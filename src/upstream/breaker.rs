@@ -46,6 +46,13 @@ impl Breakers {
         breaker.open_until = now.plus_s(BREAKER_OPEN_S);
     }
 
+    /// Lets one caller try `place` at once, though its time is not over: an operator has mended something.
+    pub fn try_again(&mut self, place: &str, now: Timestamp) {
+        if let Some(breaker) = self.0.get_mut(place) {
+            breaker.open_until = now;
+        }
+    }
+
     /// `place` answered.
     pub fn answered(&mut self, place: &str) {
         self.0.remove(place);
@@ -83,6 +90,9 @@ mod tests {
         assert_eq!(breakers.open(at(0)), 1);
         assert!(breakers.lets("a", at(BREAKER_OPEN_S)), "one may try");
         assert!(!breakers.lets("a", at(BREAKER_OPEN_S)), "and no other meanwhile");
+        breakers.try_again("a", at(BREAKER_OPEN_S));
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S)), "an operator has it tried again");
+        assert!(!breakers.lets("a", at(BREAKER_OPEN_S)), "once");
         breakers.answered("a");
         assert!(breakers.lets("a", at(BREAKER_OPEN_S)));
         assert_eq!(breakers.open(at(0)), 0);

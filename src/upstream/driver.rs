@@ -1,18 +1,24 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::check::Finding;
 use super::generate::Generate;
 use super::guard::Reach;
 use super::http::Http;
 use super::postgresql::PostgreSql;
 use super::target::Target;
-use crate::base::code::Code;
+use crate::base::code::{self, Code};
 use crate::base::{Clock, Entropy, RotationId, UpstreamSlot};
+use crate::pki::tls::HandshakeFault;
 use crate::secrets::SecretValue;
 
 /// What a driver's call comes to.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+
+/// What the trial of an upstream comes to.
+pub type Checking<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 
 /// How one kind of upstream is told of a new value.
 ///
@@ -32,6 +38,9 @@ pub trait Driver: Send + Sync {
 
     /// Whether `value` works upstream now.
     fn verify<'a>(&'a self, value: &'a SecretValue) -> Answer<'a, Verdict>;
+
+    /// Tries what a rotation needs, and changes nothing: what was found, also when the upstream does not answer.
+    fn check<'a>(&'a self, held: Held<'a>) -> Checking<'a>;
 
     /// Ends what `old` still opens, where upstream has a slot for it.
     fn retire<'a>(&'a self, held: Held<'a>, old: &'a SecretValue) -> Answer<'a, ()>;
@@ -103,7 +112,7 @@ pub struct Fault {
     pub outcome: Outcome,
     /// The stable code.
     pub code: Code,
-    /// An SQLSTATE or a status, nothing longer.
+    /// An SQLSTATE, a status or the name of a [`HandshakeFault`], nothing longer.
     pub detail: Option<String>,
 }
 
@@ -112,6 +121,43 @@ impl Fault {
     #[must_use]
     pub const fn new(outcome: Outcome, code: Code) -> Self {
         Self { outcome, code, detail: None }
+    }
+
+    /// No trusted connection came about, for this reason when there is a known one.
+    #[must_use]
+    pub fn of_handshake(reason: Option<HandshakeFault>) -> Self {
+        let detail = reason.map(|reason| reason.as_str().to_owned());
+        Self { outcome: Outcome::Refused, code: code::UPSTREAM_HANDSHAKE, detail }
+    }
+
+    /// What is wrong and what mends it, in a sentence each.
+    #[must_use]
+    pub fn explained(&self) -> Explained {
+        Explained::of(self.code, self.detail.as_deref())
+    }
+}
+
+/// What is wrong with an upstream and what mends it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Explained {
+    /// What is wrong.
+    pub why: Cow<'static, str>,
+    /// What mends it.
+    pub fix: Cow<'static, str>,
+}
+
+impl Explained {
+    /// Of a fault with this code and this detail.
+    #[must_use]
+    pub fn of(code: Code, detail: Option<&str>) -> Self {
+        let handshake = detail.filter(|_| code == code::UPSTREAM_HANDSHAKE).and_then(HandshakeFault::named);
+        match (handshake, detail) {
+            (Some(fault), _) => Self { why: fault.meaning().into(), fix: fault.fix().into() },
+            (None, Some(detail)) => {
+                Self { why: format!("{} ({detail})", code.meaning()).into(), fix: code.fix().into() }
+            }
+            (None, None) => Self { why: code.meaning().into(), fix: code.fix().into() },
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::pipe::Pipe;
 use crate::base::limits::UPSTREAM_ANSWER_BYTES_MAX;
 use crate::base::{Clock, Sensitive, code};
 use crate::pki::certificates_from_pem;
-use crate::pki::tls::upstream_config;
+use crate::pki::tls::{HandshakeFault, upstream_config};
 
 /// What a call by URL keeps to.
 pub(super) struct Terms<'a> {
@@ -100,7 +100,8 @@ impl Terms<'_> {
         let config = upstream_config(&authorities, &["http/1.1"], Arc::clone(self.clock));
         let name = ServerName::try_from(origin.host.clone()).map_err(|_| untrusted())?;
         let connector = TlsConnector::from(Arc::new(config.map_err(|_| untrusted())?));
-        let stream = connector.connect(name, pipe).await.map_err(|_| untrusted())?;
+        let stream = connector.connect(name, pipe).await;
+        let stream = stream.map_err(|error| Fault::of_handshake(HandshakeFault::of(&error)))?;
         Ok(Line::Tls(Box::new(stream)))
     }
 

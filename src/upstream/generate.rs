@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Verdict};
+use super::check::Finding;
+use super::driver::{Answer, Checking, Driver, Fault, Held, Outcome, Prepared, Shape, Verdict};
 use super::target::GenerateTarget;
 use crate::base::{Entropy, Sensitive, code};
 use crate::pki::new_key_and_request;
@@ -71,6 +72,10 @@ impl Driver for Generate {
 
     fn verify<'a>(&'a self, _value: &'a SecretValue) -> Answer<'a, Verdict> {
         Box::pin(async { Ok(Verdict::Works) })
+    }
+
+    fn check<'a>(&'a self, _held: Held<'a>) -> Checking<'a> {
+        Box::pin(async { vec![Finding::good("connection", "there is no upstream to call".to_owned())] })
     }
 
     fn retire<'a>(&'a self, _held: Held<'a>, _old: &'a SecretValue) -> Answer<'a, ()> {

@@ -1,7 +1,8 @@
 use hyper::StatusCode;
 use serde_json::Value;
 
-use super::driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
+use super::check::Finding;
+use super::driver::{Answer, Checking, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
 use super::exchange::{Answered, Terms};
 use super::generate::Generate;
 use super::http_target::{Bring, HttpTarget, Pointers, Requests};
@@ -132,6 +133,29 @@ impl Driver for Http {
 
     fn verify<'a>(&'a self, value: &'a SecretValue) -> Answer<'a, Verdict> {
         Box::pin(async move { self.verdict(&self.requests()?.verify, value).await })
+    }
+
+    fn check<'a>(&'a self, held: Held<'a>) -> Checking<'a> {
+        Box::pin(async move {
+            let requests = match self.requests() {
+                Ok(requests) => requests,
+                Err(fault) => return vec![Finding::fault("connection", &fault)],
+            };
+            let origin = match &requests.bring {
+                Bring::Apply { apply, .. } => &apply.origin,
+                Bring::Create { create, .. } => &create.origin,
+            };
+            if let Err(fault) = self.terms().knock(origin).await {
+                return vec![Finding::fault("connection", &fault)];
+            }
+            let says = format!("connected to {}", origin.authority);
+            let mut findings = vec![Finding::good("connection", says)];
+            if let Some(current) = held.current {
+                let verdict = self.verdict(&requests.verify, current).await;
+                findings.push(Finding::of_value(verdict, self.target.needs_current()));
+            }
+            findings
+        })
     }
 
     fn retire<'a>(&'a self, held: Held<'a>, old: &'a SecretValue) -> Answer<'a, ()> {

@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -16,7 +17,7 @@ use super::target::Tls;
 use crate::base::code;
 use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_S};
 use crate::pki::certificates_from_pem;
-use crate::pki::tls::upstream_config;
+use crate::pki::tls::{HandshakeFault, upstream_config};
 
 /// SQLSTATE of a wrong password, and of a role that is not there: the server does not tell them apart.
 const INVALID_PASSWORD: &str = "28P01";
@@ -145,9 +146,10 @@ fn is_held(error: &Error) -> bool {
 /// What an error says, without its words. `lost` is what is known when the server did not answer.
 fn judged(error: &Error, lost: Outcome) -> Stopped {
     let Some(state) = error.code().map(|state| state.code()) else {
-        let code =
-            if lost == Outcome::Refused { code::UPSTREAM_HANDSHAKE } else { code::UPSTREAM_UNREACHABLE };
-        return Stopped::Fault(Fault::new(lost, code));
+        return Stopped::Fault(match lost {
+            Outcome::Refused => Fault::of_handshake(reason(error)),
+            Outcome::Unknown => Fault::new(lost, code::UPSTREAM_UNREACHABLE),
+        });
     };
     if state == INVALID_PASSWORD {
         return Stopped::Password;
@@ -159,6 +161,14 @@ fn judged(error: &Error, lost: Outcome) -> Stopped {
     let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let detail = is_state.then(|| state.to_owned());
     Stopped::Fault(Fault { outcome, code: code::UPSTREAM_REFUSED, detail })
+}
+
+/// Why no session came about, when TLS is the reason.
+fn reason(error: &Error) -> Option<HandshakeFault> {
+    // The library has words alone for a server that declines TLS.
+    let declined = || error.to_string() == "error performing TLS handshake" && error.source().is_some();
+    let is_io = || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+    HandshakeFault::of(error).or_else(|| (declined() && !is_io()).then_some(HandshakeFault::NoTls))
 }
 
 const fn slow(outcome: Outcome) -> Stopped {

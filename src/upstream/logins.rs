@@ -174,6 +174,16 @@ impl<'a> Logins<'a> {
         Ok(names.await?)
     }
 
+    /// Whether the login is there.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn has(&self, login: &str) -> Result<bool, Fault> {
+        // Every login of ours has an end, before the year 3000.
+        let found = self.ended_by(login, Timestamp::from_s(32_503_680_000)).await?;
+        Ok(found.iter().any(|name| name == login))
+    }
+
     async fn session<T>(
         &self,
         purpose: &str,

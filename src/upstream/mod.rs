@@ -5,6 +5,7 @@
 //! of it. What upstream says in words is dropped here: it may hold a value.
 
 mod breaker;
+mod check;
 mod driver;
 mod exchange;
 mod generate;
@@ -23,7 +24,10 @@ mod target;
 mod template;
 
 pub use breaker::Breakers;
-pub use driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict, driver};
+pub use check::Finding;
+pub use driver::{
+    Answer, Checking, Driver, Explained, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict, driver,
+};
 pub use guard::Reach;
 pub use http_target::HttpTarget;
 pub use logins::{Logins, NewLogin};

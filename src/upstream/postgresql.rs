@@ -3,7 +3,8 @@ use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::driver::{Answer, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
+use super::check::{Finding, of_role};
+use super::driver::{Answer, Checking, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
 use super::generate::random_password;
 use super::login::{ANY_PURPOSE, Login, Stopped, logged_in, though_held};
 use super::target::PostgresqlTarget;
@@ -133,6 +134,33 @@ impl Driver for PostgreSql {
                 Err(Stopped::Password) => Ok(Verdict::Refused),
                 Err(Stopped::Fault(fault)) => Err(fault),
             }
+        })
+    }
+
+    fn check<'a>(&'a self, held: Held<'a>) -> Checking<'a> {
+        Box::pin(async move {
+            let by = match self.setter(held) {
+                Ok(by) => by,
+                Err(fault) => return vec![Finding::fault("connection", &fault)],
+            };
+            let roles = self.target.role.iter().chain(self.target.roles.iter().flatten());
+            let looked = logged_in(self.target.server(), &self.surroundings, by.login(), async |client| {
+                let says = format!("logged in as `{}`", by.username);
+                let mut findings = vec![Finding::good("connection", says)];
+                for role in roles {
+                    findings.extend(of_role(client, role, &by.username).await?);
+                }
+                Ok(findings)
+            });
+            let mut findings = match looked.await {
+                Ok(findings) => findings,
+                Err(stopped) => return vec![Finding::fault("connection", &stopped.into())],
+            };
+            if let Some(current) = held.current {
+                let sets_itself = self.target.admin_role.is_none();
+                findings.push(Finding::of_value(self.verify(current).await, sets_itself));
+            }
+            findings
         })
     }
 

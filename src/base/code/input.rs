@@ -136,6 +136,9 @@ super::codes! {
     LEASE_SELECTION "lease_selection" Invalid:
         "a request to end leases names one of `lease`, `agent`, `capability` and `all`",
         "name which leases are to end, in one way";
+    REASON_INVALID "reason_invalid" Invalid:
+        "a reason is one line of 1 to 300 characters",
+        "say in one line why it is done: it stays in the ledger";
     EXPIRES_IN_INVALID "expires_in_invalid" Invalid:
         "`expires_in` is not a whole number of seconds from 10 on",
         "send a number such as 300, or nothing";

@@ -89,14 +89,17 @@ super::codes! {
         "no rotation is declared for a secret of this name",
         "declare one in a file, `[[rotation]]`, and `keyward apply` it; `keyward rotation list` shows those there are";
     ROTATION_UNDER_WAY "rotation_under_way" Conflict:
-        "a rotation of the secret is under way",
-        "wait until it has ended: `keyward rotation show NAME`";
+        "a rotation of the secret is under way, and its upstream may have changed",
+        "wait until it has ended or failed (`keyward rotation show NAME`), or end it by the value that works: `keyward rotation adopt NAME`";
     ROTATION_DRAINING "rotation_draining" Conflict:
         "the value that was replaced last is still in its grace, and would be cut off",
         "wait until the grace has ended, or end it: `keyward rotation end-grace NAME`, then rotate again";
     ROTATION_HAS_ORPHANS "rotation_has_orphans" Conflict:
         "values that upstream may still know and nobody uses are listed with this rotation, and come first",
         "delete them upstream (`keyward rotation show NAME` lists them), then `keyward rotation clear-orphans NAME`";
+    ROTATION_NONE_WORKS "rotation_none_works" Conflict:
+        "the upstream lets none of the versions in that it was asked about",
+        "name another one (`keyward secret versions NAME` lists them), `keyward rotation adopt NAME VERSION`, or set the value upstream by hand and `keyward secret put` the same one";
     ROTATION_NOT_SO "rotation_not_so" Conflict:
         "the rotation is not in a state in which this can be done",
         "`keyward rotation show NAME` says how it stands";
@@ -109,6 +112,9 @@ super::codes! {
     LEASE_ENDING "lease_ending" Conflict:
         "the lease is ending",
         "ask for a new one: `keyward lease get CAPABILITY`";
+    LEASE_NOT_FAILING "lease_not_failing" Conflict:
+        "the end of the lease has not failed: there is nothing to retry or to forget",
+        "revoke it (`keyward lease revoke ID`); `keyward lease list` says how each lease stands";
     LEASE_LIFE_OVER "lease_life_over" Conflict:
         "the lease has had the longest life that its capability allows",
         "ask for a new one: `keyward lease get CAPABILITY`";

@@ -6,7 +6,7 @@ super::codes! {
         "see whether it runs and can be reached from the broker; rotations and ends of leases are tried again by themselves";
     UPSTREAM_HANDSHAKE "upstream_handshake" Unavailable:
         "no trusted connection to the upstream came about",
-        "look at the declared `host` and `ca`, and at the certificate that the upstream shows";
+        "look at the declared `host` and `ca`, and at the certificate that the upstream shows; the answer, `keyward rotation show` and the log name what is wrong with it";
     UPSTREAM_SLOW "upstream_slow" Unavailable:
         "the upstream did not answer in time",
         "see what keeps it; rotations and ends of leases are tried again by themselves";
@@ -37,6 +37,9 @@ super::codes! {
     UPSTREAM_NOT_ENDED "upstream_not_ended" Unavailable:
         "the upstream said that it ended an old value or a login, and it goes on",
         "see whether it takes a while; rotations and ends of leases are tried again by themselves";
+    UPSTREAM_CHECK_FAILED "upstream_check_failed" Unavailable:
+        "an upstream lacks something that a rotation needs",
+        "each line that says FAIL has its own fix; then check again";
     UPSTREAM_VALUE "upstream_value" Unavailable:
         "a stored value is not of the form that this upstream needs",
         "`keyward secret put` a value of the form that the driver's reference shows";

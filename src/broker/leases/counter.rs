@@ -6,6 +6,7 @@ use super::super::failure::Failure;
 use super::super::world::{Effect, World};
 use crate::base::{LeaseId, SecretId, SecretName, code};
 use crate::issuance::Loan;
+use crate::leases::Lease;
 use crate::secrets::{StoredVersion, Version};
 use crate::store::{Change, CommitError};
 use crate::upstream::LoginsTarget;
@@ -44,6 +45,48 @@ impl Counter {
     }
 }
 
+/// Where a login can be revoked: by the declaration of today first, then by that of the day it was made. A
+/// server's name, authority or administering role may have changed since then.
+#[derive(Debug)]
+pub(super) struct Counters {
+    /// By the declaration of today, when that is another one.
+    pub(super) current: Option<Result<Counter, Failure>>,
+    /// By the declaration that the login was made by.
+    pub(super) original: Result<Counter, Failure>,
+}
+
+impl Counters {
+    /// Those of `lease`.
+    pub(super) fn of(world: &World, lease: &Lease) -> Self {
+        let current = world.leases.offer(&lease.capability).map(|(_, declared)| *declared);
+        let current = current.filter(|declared| *declared != lease.upstream);
+        Self {
+            current: current.map(|declared| Counter::of(world, declared)),
+            original: Counter::of(world, lease.upstream),
+        }
+    }
+
+    /// What the first call fails together with.
+    pub(super) fn place(&self) -> Option<String> {
+        let first = self.current.as_ref().and_then(|current| current.as_ref().ok());
+        first.or(self.original.as_ref().ok()).map(|counter| counter.place.clone())
+    }
+
+    /// The one to change a live login by: that of today, unless it leads to another server.
+    pub(super) fn for_renewal(self) -> Result<Counter, Failure> {
+        match (self.current, self.original) {
+            (Some(Ok(current)), Ok(original)) if current.place == original.place => Ok(current),
+            (_, original) => original,
+        }
+    }
+}
+
+/// The circuit of a server's revocations. They have one of their own: a login that cannot be revoked holds up
+/// no new one.
+pub(super) fn revocations_at(place: &str) -> String {
+    format!("{place}, revocations")
+}
+
 /// A lease whose login is being made: nobody ends it meanwhile. Until this is dropped.
 #[derive(Debug)]
 pub(super) struct Making<'a> {
@@ -76,7 +119,7 @@ impl Core {
     }
 
     /// Tells whoever ends leases that there may be something to do.
-    pub(super) fn leases_changed(&self) {
+    pub(in crate::broker) fn leases_changed(&self) {
         self.leases.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 

@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::failure::Failure;
 use super::super::world::{Effect, World};
+use super::counter::revocations_at;
 use crate::base::{CapabilityName, Scope};
 use crate::config::{Faults, Place, SourceFile};
-use crate::leases::{self, Asked, Offer, keys};
+use crate::leases::{self, Asked, Offer, Selection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
 use crate::store::Change;
 use crate::upstream::LoginsTarget;
@@ -121,6 +122,12 @@ impl Planned {
         });
     }
 
+    /// What upstreams that are declared anew fail together with.
+    pub(in crate::broker) fn places(&self) -> impl Iterator<Item = String> {
+        let targets = self.put.iter().filter_map(|offer| LoginsTarget::read(&offer.upstream).ok());
+        targets.flat_map(|target| [revocations_at(&target.place()), target.place()])
+    }
+
     /// `change`, doing this too. It relies on the secrets that administer being there.
     pub(in crate::broker) fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
         for offer in self.put {
@@ -129,8 +136,11 @@ impl Planned {
                 change = change.rely(crate::secrets::keys::existence(&admin), as_of);
             }
             let key = keys::offer(&offer.capability);
+            // What could not be revoked may be by the declaration that there is from here on.
+            let failed = Selection::Capability(offer.capability.clone());
             let effect = leases::Effect::Offer(Box::new(offer));
             change = change.rely(key, as_of).advance(key).effect(Effect::Lease(effect));
+            change = change.effect(Effect::Lease(leases::Effect::Retry(failed)));
         }
         for capability in self.removed {
             let key = keys::offer(&capability);

@@ -3,18 +3,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::desk::Core;
 use super::super::failure::Failure;
 use super::super::world::{Effect, World};
-use super::counter::Counter;
+use super::counter::{Counter, Counters, revocations_at};
 use crate::base::limits::{
     LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX,
     LEASES_LOOKED_AT_MAX,
 };
-use crate::base::{LeaseId, code};
+use crate::base::{CapabilityName, LeaseId, code};
 use crate::leases::{
     self, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, Leases, LeasesEnding, Selection, Stage, Why,
     keys,
 };
 use crate::policy::holds_leased;
 use crate::revocation::{Liveness, Subject};
+use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::upstream::{Fault, Logins, Outcome};
 
@@ -28,13 +29,12 @@ impl Core {
     pub fn leases_due(&self) -> Vec<(LeaseId, String)> {
         let now = self.clock.now();
         self.store.read(|world, _| {
-            let mut places: BTreeMap<u64, (String, usize)> = BTreeMap::new();
+            let mut places: BTreeMap<(u64, &CapabilityName), (String, usize)> = BTreeMap::new();
             let mut due = Vec::new();
             for lease in world.leases.due(now).filter(|lease| !self.is_making(lease.id)) {
-                let (place, count) = places.entry(lease.upstream).or_insert_with(|| {
-                    let place =
-                        Counter::of(world, lease.upstream).map_or_else(|_| String::new(), |at| at.place);
-                    let full = if self.leaves_alone(&place) { usize::MAX } else { 0 };
+                let (place, count) = places.entry((lease.upstream, &lease.capability)).or_insert_with(|| {
+                    let place = Counters::of(world, lease).place().unwrap_or_default();
+                    let full = if self.leaves_alone(&revocations_at(&place)) { usize::MAX } else { 0 };
                     (place, full)
                 });
                 if *count < LEASES_ENDED_PER_PLACE_MAX.saturating_mul(2) {
@@ -57,56 +57,102 @@ impl Core {
         let now = self.clock.now();
         let (found, as_of) = self.store.read(|world, as_of| {
             let lease = world.leases.lease(lease).filter(|lease| lease.due_at() <= now).cloned();
-            (lease.map(|lease| (Counter::of(world, lease.upstream), lease)), as_of)
+            (lease.map(|lease| (Counters::of(world, &lease), lease)), as_of)
         });
-        let Some((counter, lease)) = found.filter(|(_, lease)| !self.is_making(lease.id)) else {
+        let Some((counters, lease)) = found.filter(|(_, lease)| !self.is_making(lease.id)) else {
             return Ok(());
         };
-        let fault = match counter {
-            Ok(counter) if !self.lets_call_at(&counter.place) => return Ok(()),
-            Ok(counter) => match self.end_login(&counter, &lease, as_of).await {
-                Ok(ended) => {
-                    self.note_answer_of(&counter.place, ended.as_ref().err());
-                    ended.err()
-                }
-                // Somebody renewed it meanwhile, or ended it: it is looked at again.
-                Err(failure) if failure.code == code::BUSY_CONFLICT => return Ok(()),
-                Err(failure) => return Err(failure),
-            },
-            Err(failure) => Some(Fault::new(Outcome::Refused, failure.code)),
-        };
-        match fault {
-            None => self.record_ended(&lease).await,
-            Some(fault) => self.record_not_ended(&lease, &fault).await,
+        if counters.place().is_some_and(|place| !self.lets_call_at(&revocations_at(&place))) {
+            return Ok(());
+        }
+        match self.end_login(counters, &lease, as_of).await {
+            Ok(Ok(())) => self.record_ended(&lease).await,
+            Ok(Err(fault)) => self.record_not_ended(&lease, &fault).await,
+            // Somebody renewed it meanwhile, or ended it: it is looked at again.
+            Err(failure) if failure.code == code::BUSY_CONFLICT => Ok(()),
+            Err(failure) => Err(failure),
         }
     }
 
-    /// Calls upstream; what came of it.
+    /// Calls upstream, by the declaration of today and then by that of the day the login was made; what came
+    /// of it. That a login is not at another server than the one it was made at proves nothing.
     async fn end_login(
+        &self,
+        Counters { current, original }: Counters,
+        lease: &Lease,
+        mut as_of: u64,
+    ) -> Result<Result<(), Fault>, Failure> {
+        let mut first = None;
+        if let Some(current) = current {
+            let place = current.as_ref().ok().map(|current| current.place.clone());
+            let is_same = original.as_ref().is_ok_and(|original| Some(&original.place) == place.as_ref());
+            let presence = if is_same { Presence::Known } else { Presence::Unproven };
+            match self.call(current, (lease, presence), Declaration::Current, &mut as_of).await? {
+                Ok(true) => return Ok(Ok(())),
+                Ok(false) => {}
+                // Its sessions are ending: the other way says nothing else.
+                Err(fault) if fault.code == code::UPSTREAM_NOT_ENDED => return Ok(Err(fault)),
+                Err(fault) => first = Some(fault),
+            }
+        }
+        let ended = self.call(original, (lease, Presence::Known), Declaration::Original, &mut as_of).await?;
+        Ok(ended.map(drop).map_err(|fault| first.unwrap_or(fault)))
+    }
+
+    /// Revokes the login by one declaration; whether that is known to have ended it.
+    async fn call(
+        &self,
+        counter: Result<Counter, Failure>,
+        (lease, presence): (&Lease, Presence),
+        declaration: Declaration,
+        as_of: &mut u64,
+    ) -> Result<Result<bool, Fault>, Failure> {
+        let counter = match counter {
+            Ok(counter) => counter,
+            Err(failure) => return Ok(Err(Fault::new(Outcome::Refused, failure.code))),
+        };
+        let admin = self.lent_for_end(&counter, lease, declaration, as_of).await?;
+        let logins = Logins::new(&counter.target, &self.upstreams, &admin);
+        let ended = async {
+            if presence == Presence::Unproven && !logins.has(&lease.login).await? {
+                return Ok(false);
+            }
+            logins.end(&lease.login).await.map(|()| true)
+        };
+        let ended = ended.await;
+        self.note_answer_of(&revocations_at(&counter.place), ended.as_ref().err());
+        Ok(ended)
+    }
+
+    /// Records that upstream is about to be called, and opens what it is called with.
+    async fn lent_for_end(
         &self,
         counter: &Counter,
         lease: &Lease,
-        as_of: u64,
-    ) -> Result<Result<(), Fault>, Failure> {
+        declaration: Declaration,
+        as_of: &mut u64,
+    ) -> Result<SecretValue, Failure> {
         let event = LeaseEndAttempted {
             lease: lease.id,
             agent: &lease.agent_name,
             capability: &lease.capability,
             login: &lease.login,
             why: why(lease).as_str(),
+            upstream: counter.target.describe(),
+            declaration: declaration.as_str(),
             administering: counter.administering(),
         };
         let key = keys::lease(lease.id);
         let change = Change::new(&event)?
             .effect(Effect::Lease(end(lease)))
-            .rely(key, as_of)
-            .rely(keys::endings(), as_of)
+            .rely(key, *as_of)
+            .rely(keys::endings(), *as_of)
             .advance(key);
         let stored = self.stored_for(counter).await?;
         let receipt = self.store.commit(change, counter.loan()).await?;
+        *as_of = receipt.seq();
         let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
-        let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
-        Ok(Logins::new(&counter.target, &self.upstreams, &admin).end(&lease.login).await)
+        admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))
     }
 
     async fn record_ended(&self, lease: &Lease) -> Result<(), Failure> {
@@ -126,7 +172,10 @@ impl Core {
         let before = if let Stage::Ending(ending) = &lease.stage { ending.failures } else { 0 };
         let failures = before.saturating_add(1);
         let retry_at = self.retry_at(failures, (LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S));
-        tracing::warn!(lease = %lease.id, login = %lease.login, code = %fault.code, failures, "a login could not be ended");
+        tracing::warn!(
+            lease = %lease.id, login = %lease.login, code = %fault.code, upstream = fault.detail, failures,
+            reason = %fault.explained().why, "a login could not be ended"
+        );
         self.meters.lease_end_failed();
         let event = LeaseEndFailed {
             lease: lease.id,
@@ -177,6 +226,33 @@ impl Core {
             after = last;
         }
     }
+}
+
+/// By which declaration a server is called.
+#[derive(Clone, Copy)]
+enum Declaration {
+    /// That of today.
+    Current,
+    /// That of the day the login was made.
+    Original,
+}
+
+impl Declaration {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Original => "original",
+        }
+    }
+}
+
+/// Whether a login that is not at a server has ended.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Presence {
+    /// It was made there.
+    Known,
+    /// It was made elsewhere, or at this server by another name.
+    Unproven,
 }
 
 /// That the login is to end, unless it is ending already.

@@ -4,7 +4,7 @@ use super::super::authorise::while_allowed;
 use super::super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::super::failure::Failure;
 use super::super::mint::relying_on;
-use super::counter::Counter;
+use super::counter::{Counter, Counters};
 use super::end::is_bereft;
 use super::renew::{Attempted, Renewal};
 use super::views::is_within;
@@ -101,7 +101,7 @@ impl Core {
                 roles: agent.roles.iter().cloned().collect(),
                 not_after: instance.not_after(),
                 declarations: Arc::clone(world.registry.declarations()),
-                counter: Counter::of(world, lease.upstream)?,
+                counter: Counters::of(world, lease).for_renewal()?,
                 as_of,
             })
         })

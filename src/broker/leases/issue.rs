@@ -322,14 +322,14 @@ impl Core {
 
     async fn make_login(&self, intended: Intended<'_>) -> Result<Leased, Failure> {
         let Intended { making, underway, admin, counter, intent } = intended;
-        let password = Logins::password(&self.upstreams).map_err(|fault| Failure::new(fault.code))?;
+        let password = Logins::password(&self.upstreams).map_err(|fault| Failure::upstream(&fault))?;
         let login = NewLogin { name: &intent.login, password: &password, until: intent.expires_at };
         let made = Logins::new(&counter.target, &self.upstreams, &admin).create(login).await;
         drop(admin);
         self.note_answer_of(&counter.place, made.as_ref().err());
         if let Err(fault) = made {
             self.lease_failed(&intent, &fault).await?;
-            return Err(Failure::new(fault.code));
+            return Err(Failure::upstream(&fault));
         }
         let receipt = deciding_again!(self.record_made(&intent, &password))?;
         let made = Made { underway, login: intent.login, password };
@@ -371,7 +371,10 @@ impl Core {
     /// What certainly did not come about has ended; of anything else the end is brought about.
     async fn lease_failed(&self, intent: &Intent, fault: &Fault) -> Result<(), CommitError> {
         let unknown = fault.outcome == Outcome::Unknown;
-        tracing::warn!(lease = %intent.id, code = %fault.code, unknown, "a login was not made");
+        tracing::warn!(
+            lease = %intent.id, code = %fault.code, upstream = fault.detail, unknown,
+            reason = %fault.explained().why, "a login was not made"
+        );
         let event = LeaseFailed {
             lease: intent.id,
             agent: &intent.agent_name,

@@ -5,6 +5,7 @@ mod counter;
 mod declare;
 mod end;
 mod extend;
+mod failing;
 mod issue;
 mod renew;
 mod revoke;

@@ -4,7 +4,7 @@ use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::super::failure::Failure;
 use super::super::mint::relying;
 use super::super::world::Effect;
-use super::counter::Counter;
+use super::counter::{Counter, Counters};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{DecisionId, LeaseId, OperatorName, Timestamp, code};
@@ -104,7 +104,7 @@ impl Core {
         let logins = Logins::new(&counter.target, &self.upstreams, &admin);
         let extended = logins.extend(&lease.login, renewal.expires_at).await;
         self.note_answer_of(&counter.place, extended.as_ref().err());
-        extended.map_err(|fault| Failure::new(fault.code))?;
+        extended.map_err(|fault| Failure::upstream(&fault))?;
         let operator = operator.as_ref();
         let core = self;
         deciding_again!(core.record_renewed(&lease, renewal.expires_at, operator))?;
@@ -120,7 +120,7 @@ impl Core {
         let now = self.clock.now();
         let (principal, declarations, lease, counter) = self.store.read(|world, as_of| {
             let lease = world.leases.lease(id).cloned();
-            let counter = lease.as_ref().map(|lease| Counter::of(world, lease.upstream));
+            let counter = lease.as_ref().map(|lease| Counters::of(world, lease).for_renewal());
             let principal = crate::authn::agent(peer, records(world), as_of, now);
             (principal, Arc::clone(world.registry.declarations()), lease, counter)
         });

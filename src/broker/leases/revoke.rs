@@ -61,12 +61,7 @@ impl AdminDesk {
                 return Ok(LeasesEnded { seq: before.seq, count: None });
             }
             let (which, count) = selected?;
-            let (lease, agent, capability) = match chosen {
-                Chosen::Lease(lease) => (Some(*lease), None, None),
-                Chosen::Agent(agent) => (None, Some(agent), None),
-                Chosen::Capability(capability) => (None, None, Some(capability)),
-                Chosen::All => (None, None, None),
-            };
+            let (lease, agent, capability) = named(chosen);
             let (by, why) = (operator.name().as_str(), Why::Revoked);
             let event = LeasesEnding { by, why: why.as_str(), lease, agent, capability, count };
             // It relies on nothing of its leases: an end is never too late and never in anybody's way.
@@ -80,8 +75,18 @@ impl AdminDesk {
     }
 }
 
+/// What was chosen, as an entry names it.
+pub(super) const fn named(chosen: &Chosen) -> (Option<LeaseId>, Option<&AgentName>, Option<&CapabilityName>) {
+    match chosen {
+        Chosen::Lease(lease) => (Some(*lease), None, None),
+        Chosen::Agent(agent) => (None, Some(agent), None),
+        Chosen::Capability(capability) => (None, None, Some(capability)),
+        Chosen::All => (None, None, None),
+    }
+}
+
 /// What was chosen, as far as somebody with this `scope` reaches.
-fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result<Selection, Failure> {
+pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result<Selection, Failure> {
     let owners = world.registry.owners();
     match chosen {
         Chosen::Lease(id) => {

@@ -1,6 +1,6 @@
 use super::super::desk::Core;
 use super::super::failure::Failure;
-use super::counter::Counter;
+use super::counter::{Counter, revocations_at};
 use crate::base::code;
 use crate::leases::{LoginsSwept, StrayLoginEnded};
 use crate::store::Change;
@@ -18,11 +18,15 @@ impl Core {
     pub async fn sweep_logins(&self) -> Result<(), Failure> {
         let counters = self.store.read(|world, _| {
             let declared = world.leases.upstreams().map(|(declared, _)| declared);
-            declared.filter_map(|declared| Counter::of(world, declared).ok()).collect::<Vec<_>>()
+            // The newest first: a server's authority may have changed since the others were declared.
+            let mut declared: Vec<u64> = declared.collect();
+            declared.reverse();
+            let counters = declared.into_iter().filter_map(|declared| Counter::of(world, declared).ok());
+            counters.collect::<Vec<_>>()
         });
         let mut seen = std::collections::BTreeSet::new();
         for counter in counters {
-            if seen.insert(counter.place.clone()) && self.lets_call_at(&counter.place) {
+            if seen.insert(counter.place.clone()) && self.lets_call_at(&revocations_at(&counter.place)) {
                 self.sweep(&counter).await?;
             }
         }
@@ -38,7 +42,7 @@ impl Core {
         let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
         let logins = Logins::new(&counter.target, &self.upstreams, &admin);
         let found = logins.ended_by(&self.login_prefix, self.clock.now()).await;
-        self.note_answer_of(&counter.place, found.as_ref().err());
+        self.note_answer_of(&revocations_at(&counter.place), found.as_ref().err());
         let found = match found {
             Ok(found) => found,
             Err(fault) => {

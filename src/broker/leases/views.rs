@@ -85,16 +85,20 @@ pub(super) fn is_within(world: &World, scope: &Scope, lease: &Lease) -> bool {
         || scope.covers(owners.of(&Owned::Agent(lease.agent_name.clone())))
 }
 
+/// Where a login was made, in words.
+pub(super) fn described(world: &World, lease: &Lease) -> String {
+    let upstream = LoginsTarget::read(world.leases.upstream(lease.upstream).unwrap_or_default());
+    upstream.map_or_else(|_| "unreadable".to_owned(), |target| target.describe())
+}
+
 fn view(world: &World, lease: &Lease, now: Timestamp) -> LeaseView {
-    let upstream = world.leases.upstream(lease.upstream).unwrap_or_default();
-    let upstream = LoginsTarget::read(upstream);
     LeaseView {
         id: lease.id,
         agent: lease.agent_name.clone(),
         instance: lease.instance,
         capability: lease.capability.clone(),
         login: lease.login.clone(),
-        upstream: upstream.map_or_else(|_| "unreadable".to_owned(), |target| target.describe()),
+        upstream: described(world, lease),
         stage: lease.stage.as_str(),
         issued_at: lease.issued_at,
         expires_at: lease.expires_at,

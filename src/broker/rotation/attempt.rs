@@ -1,6 +1,8 @@
+use super::super::authorise::while_allowed;
 use super::super::desk::Core;
 use super::super::failure::Failure;
-use super::super::world::Effect;
+use super::super::world::{Effect, World};
+use crate::authn::OperatorPrincipal;
 use crate::base::SecretName;
 use crate::base::code::{self, Code};
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
@@ -72,16 +74,23 @@ impl Core {
     /// # Errors
     /// [`Failure`] when there is none, or its upstream is none that this version knows.
     pub(super) fn bench(&self, name: &SecretName) -> Result<Bench, Failure> {
-        let read = self.store.read(|world, as_of| {
-            let rotation = world.rotations.of(name).cloned()?;
-            let target = Target::read(&rotation.declared.upstream);
-            let admin = target.as_ref().ok().and_then(Target::administering);
-            let administering = admin.and_then(|admin| world.secrets.named(admin).cloned());
-            Some((rotation, target, world.secrets.named(name).cloned(), administering, as_of))
-        });
-        let (rotation, target, secret, administering, as_of) =
-            read.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
+        self.store.read(|world, as_of| {
+            let rotation = world.rotations.of(name).cloned();
+            let rotation = rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
+            self.bench_of((world, as_of), rotation)
+        })
+    }
+
+    /// `rotation`, declared or not yet, with what its steps need.
+    pub(super) fn bench_of(
+        &self,
+        (world, as_of): (&World, u64),
+        rotation: Rotation,
+    ) -> Result<Bench, Failure> {
+        let target = Target::read(&rotation.declared.upstream);
         let target = target.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
+        let administering = target.administering().and_then(|admin| world.secrets.named(admin).cloned());
+        let secret = world.secrets.named(&rotation.declared.secret).cloned();
         let driver = driver(&target, &self.upstreams);
         let place = target.place();
         Ok(Bench { rotation, secret, administering, target, driver, place, as_of })
@@ -93,6 +102,20 @@ impl Core {
     /// # Errors
     /// [`Failure`]; upstream was not called then.
     pub(super) async fn borrow(&self, at: &Bench, step: Step, versions: &[u32]) -> Result<Lent, Failure> {
+        self.borrow_for(at, step, versions, None).await
+    }
+
+    /// The same, because an operator asked for it.
+    ///
+    /// # Errors
+    /// [`Failure`]; upstream was not called then.
+    pub(super) async fn borrow_for(
+        &self,
+        at: &Bench,
+        step: Step,
+        versions: &[u32],
+        operator: Option<&OperatorPrincipal>,
+    ) -> Result<Lent, Failure> {
         let unknown = || Failure::new(code::SECRET_UNKNOWN);
         let mut wanted = Vec::new();
         if let Some(admin) = &at.administering {
@@ -113,8 +136,12 @@ impl Core {
             step: step.as_str(),
             versions: versions.to_vec(),
             administering: at.administering.as_ref().map(|admin| &admin.name),
+            operator: operator.map(OperatorPrincipal::name),
         };
         let mut change = at.relying(Change::new(&event)?);
+        if let Some(operator) = operator {
+            change = while_allowed(change, operator);
+        }
         if step == Step::Apply || (step == Step::Prepare && at.target.creates()) {
             change = change.effect(Effect::Rotation(rotation::Effect::Touch(at.name().clone())));
             if step == Step::Apply && at.rotation.declared.slots == Slots::One {
@@ -149,7 +176,7 @@ impl Core {
         Ok(receipt.seq())
     }
 
-    fn rotations_changed(&self) {
+    pub(in crate::broker) fn rotations_changed(&self) {
         self.rotations.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
@@ -173,12 +200,13 @@ impl Core {
             retry_at: retry_at.map(|at| at.to_string()),
         };
         tracing::warn!(
-            secret = %at.name(), rotation = %run.id, code = %fault.code, failures,
-            dead_letter = retry_at.is_none(), "a step of a rotation failed"
+            secret = %at.name(), rotation = %run.id, code = %fault.code, upstream = fault.detail, failures,
+            reason = %fault.explained().why, dead_letter = retry_at.is_none(), "a step of a rotation failed"
         );
-        let effect = rotation::Effect::Fail {
+        let effect = rotation::Effect::FailFor {
             secret: at.name().clone(),
             code: fault.code.as_str().to_owned(),
+            detail: fault.detail.clone(),
             retry_at,
             touched: run.touched || (unknown && !orphaned),
         };

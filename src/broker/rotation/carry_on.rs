@@ -281,7 +281,7 @@ impl Halt {
         match self {
             Self::Broker(failure) => failure,
             Self::Overtaken => Failure::new(code::BUSY_CONFLICT),
-            Self::Upstream(fault) => Failure::new(fault.code),
+            Self::Upstream(fault) => Failure::upstream(&fault),
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp};
 use crate::config::{Faults, Place, SourceFile};
 use crate::registry::{Action, Noun, PlannedChange, Unnamed};
-use crate::rotation::{self, Asked, Declared, Rotation, Slots, UpstreamValue, keys};
+use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};
+use crate::secrets;
 use crate::store::Change;
 use crate::upstream::{Shape, Target};
 
@@ -19,6 +20,20 @@ pub(in crate::broker) struct Planned {
     put: Vec<(Declared, Option<Timestamp>)>,
     left: Vec<(SecretName, UpstreamValue)>,
     removed: Vec<SecretName>,
+    /// Rotations under way that end, with the version that each would have brought and the next one's date.
+    superseded: Vec<(SecretName, Option<u32>, Option<Timestamp>)>,
+    /// Those that go on under the corrected declaration, at once.
+    corrected: Vec<SecretName>,
+    /// What upstreams that are declared anew fail together with.
+    places: Vec<String>,
+}
+
+/// What becomes of a rotation under way whose declaration changes.
+enum Fate {
+    /// Nothing has changed upstream: it ends.
+    Superseded,
+    /// It waits after a failure: it goes on by the corrected declaration, and asks first which value works.
+    Corrected,
 }
 
 /// What turns the rotations that there are into what `asked` says.
@@ -46,19 +61,14 @@ pub(in crate::broker) fn planned(
             scope.covers(secret.and_then(|secret| secret.owner.as_ref()))
         });
         for rotation in reached.filter(|rotation| !asked.contains_key(&rotation.declared.secret)) {
-            unmoved(rotation)?;
-            if !rotation.orphans.is_empty() {
-                return Err(Failure::new(code::ROTATION_HAS_ORPHANS));
-            }
-            planned.note(Action::Remove, &rotation.declared.secret, Vec::new());
-            planned.removed.push(rotation.declared.secret.clone());
+            planned.remove(rotation)?;
         }
     }
     Ok(planned)
 }
 
 /// What was asked for, when it can be.
-fn declared(
+pub(super) fn declared(
     world: &World,
     scope: &Scope,
     secret: &SecretName,
@@ -101,14 +111,51 @@ fn place(upstream: &str) -> Option<String> {
     Target::read(upstream).ok().and_then(|target| target.place())
 }
 
-/// That nothing is under way which is not yet settled.
-fn unmoved(rotation: &Rotation) -> Result<(), Failure> {
-    if rotation.run.is_some() { Err(Failure::new(code::ROTATION_UNDER_WAY)) } else { Ok(()) }
+/// Why the rotation of this secret cannot be declared anew or taken away now.
+fn under_way(rotation: &Rotation) -> Failure {
+    let stage = rotation.run.as_ref().map_or("", |run| run.stage.as_str());
+    let secret = &rotation.declared.secret;
+    Failure::new(code::ROTATION_UNDER_WAY)
+        .because(format!(
+            "a rotation of `{secret}` is under way, at `{stage}`: its upstream may have changed"
+        ))
+        .mended_by(format!(
+            "wait for it (`keyward rotation show {secret}`), or end it by the value that works: \
+             `keyward rotation adopt {secret}`"
+        ))
+}
+
+/// What becomes of the rotation under way, if there is one, when its upstream is declared anew.
+fn fate(known: &Rotation, declared: &Declared, now: Timestamp) -> Result<Option<Fate>, Failure> {
+    let Some(run) = &known.run else { return Ok(None) };
+    if run.has_changed_nothing() {
+        return Ok(Some(Fate::Superseded));
+    }
+    let creates = |upstream: &str| Target::read(upstream).is_ok_and(|target| target.creates());
+    let (before, after) = (&known.declared, declared);
+    let is_made_elsewhere = creates(&before.upstream) && place(&before.upstream) != place(&after.upstream);
+    let is_like = before.slots == after.slots && creates(&before.upstream) == creates(&after.upstream);
+    if run.waits(now) && is_like && !is_made_elsewhere {
+        return Ok(Some(Fate::Corrected));
+    }
+    Err(under_way(known))
+}
+
+impl Fate {
+    /// What is said of it beside the change, and stays in the ledger's entry.
+    fn remark(&self, run: &Run) -> String {
+        let (id, stage) = (run.id, run.stage.as_str());
+        match self {
+            Self::Superseded => format!("ends rotation {id}, at `{stage}`: it has changed nothing upstream"),
+            Self::Corrected => format!("rotation {id}, at `{stage}`, goes on under it"),
+        }
+    }
 }
 
 impl Planned {
     fn put(&mut self, (world, now): (&World, Timestamp), declared: Declared) -> Result<(), Failure> {
         let known = world.rotations.of(&declared.secret);
+        let mut fated = None;
         match known.map(|known| &known.declared) {
             Some(old) if *old == declared => return Ok(()),
             Some(old) => {
@@ -118,7 +165,8 @@ impl Planned {
                     ("grace", old.grace_s != declared.grace_s),
                 ];
                 if let Some(known) = known.filter(|_| old.upstream != declared.upstream) {
-                    unmoved(known)?;
+                    fated = fate(known, &declared, now)?;
+                    self.places.extend(place(&declared.upstream));
                     // Elsewhere nobody knows of what was made here.
                     if place(&old.upstream) != place(&declared.upstream) {
                         let left = known.left_behind().into_iter();
@@ -127,9 +175,11 @@ impl Planned {
                 }
                 let fields = changed.iter().filter(|(_, changed)| *changed);
                 let fields = fields.map(|(field, _)| (*field).to_owned()).collect();
-                self.note(Action::Update, &declared.secret, fields);
+                let run = known.and_then(|known| known.run.as_ref());
+                let remark = run.zip(fated.as_ref()).map(|(run, fate)| fate.remark(run));
+                self.note(Action::Update, &declared.secret, fields, remark);
             }
-            None => self.note(Action::Create, &declared.secret, Vec::new()),
+            None => self.note(Action::Create, &declared.secret, Vec::new(), None),
         }
         let rescheduled = known.is_none_or(|known| known.declared.schedule != declared.schedule);
         let next = if rescheduled {
@@ -139,17 +189,49 @@ impl Planned {
         } else {
             known.and_then(|known| known.next)
         };
+        match fated {
+            Some(Fate::Superseded) => {
+                let version = known.and_then(|known| known.run.as_ref()).and_then(|run| run.version);
+                self.superseded.push((declared.secret.clone(), version, next));
+            }
+            Some(Fate::Corrected) => self.corrected.push(declared.secret.clone()),
+            None => {}
+        }
         self.put.push((declared, next));
         Ok(())
     }
 
-    fn note(&mut self, action: Action, secret: &SecretName, fields: Vec<String>) {
+    /// Takes a rotation away; one under way ends with it when it has changed nothing upstream.
+    fn remove(&mut self, rotation: &Rotation) -> Result<(), Failure> {
+        let secret = &rotation.declared.secret;
+        let mut remark = None;
+        if let Some(run) = &rotation.run {
+            if !run.has_changed_nothing() {
+                return Err(under_way(rotation));
+            }
+            remark = Some(Fate::Superseded.remark(run));
+            self.superseded.push((secret.clone(), run.version, None));
+        }
+        if !rotation.orphans.is_empty() {
+            return Err(Failure::new(code::ROTATION_HAS_ORPHANS));
+        }
+        self.note(Action::Remove, secret, Vec::new(), remark);
+        self.removed.push(secret.clone());
+        Ok(())
+    }
+
+    /// What upstreams that are declared anew fail together with.
+    pub(in crate::broker) fn places(&self) -> &[String] {
+        &self.places
+    }
+
+    fn note(&mut self, action: Action, secret: &SecretName, fields: Vec<String>, remark: Option<String>) {
         self.changes.push(PlannedChange {
             action,
             kind: Noun::Rotation,
             name: secret.to_string(),
             fields,
-            remark: None,
+            remark,
         });
     }
 
@@ -161,8 +243,18 @@ impl Planned {
             change = change
                 .rely(key, as_of)
                 .advance(key)
-                .rely(crate::secrets::keys::existence(&secret), as_of)
+                .rely(secrets::keys::existence(&secret), as_of)
                 .effect(Effect::Rotation(effect));
+        }
+        for (secret, version, next) in self.superseded {
+            if let Some(version) = version {
+                let kept = secrets::Effect::Abandon { name: secret.clone(), version };
+                change = change.effect(Effect::Secrets(kept));
+            }
+            change = change.effect(Effect::Rotation(rotation::Effect::Abandon { secret, next }));
+        }
+        for secret in self.corrected {
+            change = change.effect(Effect::Rotation(rotation::Effect::Retry(secret)));
         }
         for (secret, value) in self.left {
             change = change.effect(Effect::Rotation(rotation::Effect::Orphan { secret, value }));

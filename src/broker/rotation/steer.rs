@@ -13,6 +13,7 @@ use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, Rotation, RotationBegun, RotationSteered, Stage, Trigger, keys};
 use crate::store::Change;
+use crate::upstream::Target;
 
 /// A rotation that an operator asked for.
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +116,17 @@ impl AdminDesk {
             if let Some(before) = before? {
                 return Ok(before.seq);
             }
-            let effect = core.steered(&rotation?, steer)?;
+            let rotation = rotation?;
+            let place = Target::read(&rotation.declared.upstream).ok().and_then(|target| target.place());
+            let effect = core.steered(&rotation, steer)?;
             let event = RotationSteered { secret, operator: by.operator().name(), what: steer.as_str() };
             let key = keys::rotation(secret);
             let mut change =
                 Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of).advance(key);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            if let (Steer::Retry, Some(place)) = (steer, place) {
+                core.try_again_at(&place);
+            }
             Ok(core.record(while_allowed(change, by.operator())).await?)
         })
     }

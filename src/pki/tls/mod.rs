@@ -1,7 +1,9 @@
 //! TLS configurations: 1.3 only, X25519MLKEM768 preferred, no resumption, our clock.
 
+mod fault;
 mod server;
 
+pub use fault::HandshakeFault;
 pub use server::{Gate, ServerTls, sealed_server_config};
 
 use std::sync::Arc;

@@ -94,6 +94,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing", ANY),
     ("tracing_subscriber", &["telemetry"]),
     ("uuid", &["base"]),
+    ("webpki", &["pki"]),
     ("x509_parser", &["pki"]),
     ("zeroizing_alloc", &["telemetry"]),
     ("zeroize", ANY),

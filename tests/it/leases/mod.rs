@@ -7,6 +7,7 @@ mod extension;
 mod kills;
 mod many;
 mod owners;
+mod redeclared;
 mod staying;
 
 use std::process::Child;

@@ -1,6 +1,7 @@
 //! Rotations against a real PostgreSQL: the values that are handed out log in.
 
 mod canary;
+mod checks;
 mod http_driver;
 mod http_makes;
 mod kills;
@@ -9,6 +10,7 @@ mod setbacks;
 mod steering;
 mod storm;
 mod upstream;
+mod ways_out;
 
 use serde_json::{Value, json};
 

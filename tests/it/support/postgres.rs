@@ -15,12 +15,32 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The password of the administering role, `postgres`.
 pub(crate) const ADMIN_PASSWORD: &str = "the-administrators-own";
 
+const AUTHORITY: &str = "an authority of this test";
+
 pub(crate) struct Postgres {
     dir: tempfile::TempDir,
     pub(crate) port: u16,
     /// What its certificate is verified against.
     pub(crate) ca_pem: String,
+    /// The name of the authority that issues its certificates.
+    authority: &'static str,
     server: Option<Child>,
+}
+
+/// What certificate a server shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shown {
+    /// A good one, of an authority of its own.
+    AnotherAuthority,
+    /// A CA certificate without names, which is declared as `ca` too.
+    CaOfItsOwn,
+    NoNames,
+    OtherName,
+    Expired,
+    NotYetValid,
+    ForClients,
+    /// A good one, of an authority that is not the declared one.
+    UnknownAuthority,
 }
 
 impl Postgres {
@@ -28,7 +48,7 @@ impl Postgres {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut postgres = Self { dir, port, ca_pem: String::new(), server: None };
+        let mut postgres = Self { dir, port, ca_pem: String::new(), authority: AUTHORITY, server: None };
         fs::create_dir(postgres.data()).unwrap();
         fs::write(postgres.path("password"), ADMIN_PASSWORD).unwrap();
         postgres.own();
@@ -58,18 +78,70 @@ impl Postgres {
         self.path("data")
     }
 
+    /// Shows another certificate from here on, and has what it is to be declared with in `ca_pem`.
+    pub(crate) fn show(&mut self, shown: Shown) {
+        let params = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            CertificateParams::new(names).unwrap()
+        };
+        self.authority = if matches!(shown, Shown::UnknownAuthority) { "another one" } else { AUTHORITY };
+        match shown {
+            Shown::AnotherAuthority => self.certify(),
+            Shown::CaOfItsOwn => {
+                let (mut own, key) = (params(&[]), KeyPair::generate().unwrap());
+                own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                let own = own.self_signed(&key).unwrap();
+                self.ca_pem = own.pem();
+                self.keep(&own.pem(), &key);
+            }
+            Shown::NoNames => self.certify_as(params(&[])),
+            Shown::OtherName => self.certify_as(params(&["db.other.example"])),
+            Shown::Expired => {
+                let mut leaf = params(&["127.0.0.1"]);
+                leaf.not_after = rcgen::date_time_ymd(2001, 1, 1);
+                self.certify_as(leaf);
+            }
+            Shown::NotYetValid => {
+                let mut leaf = params(&["127.0.0.1"]);
+                leaf.not_before = rcgen::date_time_ymd(3001, 1, 1);
+                self.certify_as(leaf);
+            }
+            Shown::ForClients => {
+                let mut leaf = params(&["127.0.0.1"]);
+                leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+                self.certify_as(leaf);
+            }
+            Shown::UnknownAuthority => {
+                let declared = self.ca_pem.clone();
+                self.certify();
+                self.ca_pem = declared;
+            }
+        }
+        self.own();
+        self.stop();
+        self.run();
+    }
+
     /// A certificate for 127.0.0.1 by an authority that nobody else knows.
     fn certify(&mut self) {
+        self.certify_as(CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap());
+    }
+
+    /// This certificate, by such an authority.
+    fn certify_as(&mut self, leaf: CertificateParams) {
         let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let mut authority = CertificateParams::default();
         // Another name than the server's: a client of OpenSSL's takes the same one for a self-signed certificate.
-        authority.distinguished_name.push(DnType::CommonName, "an authority of this test");
+        authority.distinguished_name.push(DnType::CommonName, self.authority);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         self.ca_pem = authority.self_signed(&authority_key).unwrap().pem();
         let issuer = Issuer::new(authority, authority_key);
-        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         let leaf = leaf.signed_by(&key, &issuer).unwrap();
-        fs::write(self.data().join("server.pem"), leaf.pem()).unwrap();
+        self.keep(&leaf.pem(), &key);
+    }
+
+    fn keep(&self, certificate: &str, key: &KeyPair) {
+        fs::write(self.data().join("server.pem"), certificate).unwrap();
         let private = self.data().join("server.key");
         fs::write(&private, key.serialize_pem()).unwrap();
         let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);

@@ -1,0 +1,117 @@
+use super::super::authorise::while_allowed;
+use super::super::desk::{AdminDesk, deciding_again};
+use super::super::failure::Failure;
+use super::super::once::{done_before, remembering};
+use super::super::world::Effect;
+use super::counter::{Counters, revocations_at};
+use super::revoke::{Chosen, LeasesEnded, named, selection};
+use super::views::{described, is_within};
+use crate::base::limits::OUTCOME_LIFE_S;
+use crate::base::{LeaseId, Reason, code};
+use crate::idempotency::{Once, Outcome};
+use crate::leases::{self, LeaseForgotten, LeasesRetried, Stage, keys};
+use crate::policy::{Authorised, EndLeases, ForgetLeases};
+use crate::store::Change;
+use crate::telemetry::Alarm;
+
+impl AdminDesk {
+    /// Has the revocation of logins that failed retried now.
+    ///
+    /// # Errors
+    /// [`Failure`], also when none of those chosen has failed.
+    pub async fn retry_leases(
+        &self,
+        by: &Authorised<EndLeases>,
+        chosen: &Chosen,
+        once: Option<&Once>,
+    ) -> Result<LeasesEnded, Failure> {
+        let core = &*self.0;
+        let operator = by.operator();
+        deciding_again!(async {
+            let (before, selected, as_of) = core.store.read(|world, as_of| {
+                let selected = selection(world, operator.scope(), chosen).map(|which| {
+                    let failing = world.leases.all().filter(|lease| lease.is_failing() && which.has(lease));
+                    let places = failing.map(|lease| Counters::of(world, lease).place());
+                    (places.collect::<Vec<_>>(), which)
+                });
+                (done_before(world, once, core.clock.now()), selected, as_of)
+            });
+            if let Some(before) = before? {
+                return Ok(LeasesEnded { seq: before.seq, count: None });
+            }
+            let (places, which) = selected?;
+            let count = places.len();
+            if count == 0 {
+                return Err(Failure::new(code::LEASE_NOT_FAILING).into());
+            }
+            let (lease, agent, capability) = named(chosen);
+            let event = LeasesRetried { operator: operator.name(), lease, agent, capability, count };
+            let effect = leases::Effect::Retry(which);
+            let mut change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::endings());
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            for place in places.iter().flatten() {
+                core.try_again_at(&revocations_at(place));
+            }
+            let seq = core.record_of_leases(while_allowed(change, operator)).await?;
+            Ok(LeasesEnded { seq, count: Some(count) })
+        })
+    }
+
+    /// Gives up on a login that could not be revoked: it may still exist, and the operator answers for it.
+    /// An alarm.
+    ///
+    /// # Errors
+    /// [`Failure`], also when its revocation has not failed.
+    pub async fn forget_lease(
+        &self,
+        by: &Authorised<ForgetLeases>,
+        lease: LeaseId,
+        reason: &Reason,
+        once: Option<&Once>,
+    ) -> Result<u64, Failure> {
+        let core = &*self.0;
+        let operator = by.operator();
+        deciding_again!(async {
+            let (before, found, as_of) = core.store.read(|world, as_of| {
+                let found = world.leases.lease(lease).filter(|one| is_within(world, operator.scope(), one));
+                let found = found.map(|lease| (lease.clone(), described(world, lease)));
+                (done_before(world, once, core.clock.now()), found, as_of)
+            });
+            if let Some(before) = before? {
+                return Ok(before.seq);
+            }
+            let (found, upstream) = found.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
+            let Stage::Ending(leases::Ending { failures, trouble: Some(trouble), .. }) = &found.stage else {
+                return Err(Failure::new(code::LEASE_NOT_FAILING).into());
+            };
+            let event = LeaseForgotten {
+                lease,
+                agent: &found.agent_name,
+                capability: &found.capability,
+                login: &found.login,
+                upstream: upstream.clone(),
+                operator: operator.name(),
+                reason,
+                code: &trouble.code,
+                failures: *failures,
+            };
+            let key = keys::lease(lease);
+            let mut change = Change::new(&event)?
+                .effect(Effect::Lease(leases::Effect::Ended(lease)))
+                .rely(key, as_of)
+                .advance(key);
+            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            let seq = core.record_of_leases(while_allowed(change, operator)).await?;
+            core.meters.alarms().raise(
+                Alarm::LeaseForgotten,
+                format_args!(
+                    "the login {} at {upstream} was not revoked and may still exist: {} had the broker forget lease \
+                     {lease}; check that the role is gone",
+                    found.login,
+                    operator.name()
+                ),
+            );
+            Ok(seq)
+        })
+    }
+}

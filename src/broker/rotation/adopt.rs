@@ -1,0 +1,196 @@
+use super::super::authorise::while_allowed;
+use super::super::desk::{AdminDesk, Again, Core, deciding_again};
+use super::super::failure::Failure;
+use super::super::once::{done_before, remembering};
+use super::super::world::Effect;
+use super::attempt::{Bench, Step};
+use super::carry_on::next_of;
+use super::steer::reached;
+use crate::authn::OperatorPrincipal;
+use crate::base::code;
+use crate::base::limits::{OUTCOME_LIFE_S, VERSIONS_TRIED_MAX};
+use crate::base::{RotationId, SecretName};
+use crate::idempotency::{Once, Outcome, Remembered};
+use crate::policy::{Authorised, RotateSecrets};
+use crate::rotation::{self, RotationAdopted};
+use crate::secrets::{self, Secret, VersionStage};
+use crate::store::Change;
+use crate::upstream::Verdict;
+
+/// Which version an operator adopts, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Adopting {
+    /// This one; the first that upstream lets in when there is none.
+    pub version: Option<u32>,
+    /// Whether upstream is asked first.
+    pub proof: Proof,
+}
+
+/// Whether upstream has to let in what is adopted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Proof {
+    /// It does.
+    Asked,
+    /// It is not asked: the operator knows, or the upstream is gone for good.
+    Unasked,
+}
+
+/// A version that was adopted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Adopted {
+    /// The version.
+    pub version: u32,
+    /// The entry that says so.
+    pub seq: u64,
+}
+
+/// What is to be adopted, as it was found.
+struct Found {
+    version: u32,
+    works: bool,
+    /// The rotation that was under way then.
+    run: Option<RotationId>,
+}
+
+impl AdminDesk {
+    /// Hands out a version that works upstream, and ends the rotation under way. Every version stays: the
+    /// way out of each stage at which nothing is under way upstream.
+    ///
+    /// # Errors
+    /// [`Failure`], also when upstream lets none of the versions in, or cannot be asked.
+    pub async fn adopt(
+        &self,
+        by: &Authorised<RotateSecrets>,
+        name: &SecretName,
+        adopting: Adopting,
+        once: Option<&Once>,
+    ) -> Result<Adopted, Failure> {
+        let core = &*self.0;
+        let scope = by.operator().scope();
+        let before = core.store.read(|world, _| {
+            reached(world, scope, name)?;
+            done_before(world, once, core.clock.now())
+        })?;
+        if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before {
+            return Ok(Adopted { version, seq });
+        }
+        let found = core.find_adoptable(name, adopting, by.operator()).await?;
+        deciding_again!(core.adopt(by.operator(), name, &found, once))
+    }
+}
+
+impl Core {
+    /// The version that is to be adopted, once upstream was asked about it.
+    async fn find_adoptable(
+        &self,
+        name: &SecretName,
+        adopting: Adopting,
+        operator: &OperatorPrincipal,
+    ) -> Result<Found, Failure> {
+        let at = self.resting(name)?;
+        let run = at.rotation.run.as_ref().map(|run| run.id);
+        let versions = candidates(&at, adopting.version)?;
+        if adopting.proof == Proof::Unasked {
+            let current = at.secret.as_ref().and_then(|secret| secret.current).map(|version| version.number);
+            let version = adopting.version.or(current).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
+            return Ok(Found { version, works: false, run });
+        }
+        let lent = self.borrow_for(&at, Step::Check, &versions, Some(operator)).await?;
+        for (version, value) in versions.iter().zip(&lent.values) {
+            let verdict = at.driver.verify(value).await;
+            self.note_answer(&at, verdict.as_ref().err());
+            if verdict.map_err(|fault| Failure::upstream(&fault))? == Verdict::Works {
+                return Ok(Found { version: *version, works: true, run });
+            }
+        }
+        let asked: Vec<_> = versions.iter().map(ToString::to_string).collect();
+        let why = format!("the upstream of `{name}` lets none of these versions in: {}", asked.join(", "));
+        Err(Failure::new(code::ROTATION_NONE_WORKS).because(why))
+    }
+
+    async fn adopt(
+        &self,
+        operator: &OperatorPrincipal,
+        name: &SecretName,
+        found: &Found,
+        once: Option<&Once>,
+    ) -> Result<Adopted, Again> {
+        let at = self.resting(name)?;
+        let run = at.rotation.run.as_ref();
+        let secret = at.secret.as_ref().ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+        candidates(&at, Some(found.version))?;
+        if run.map(|run| run.id) != found.run {
+            return Err(Failure::new(code::BUSY_CONFLICT).into());
+        }
+        let before = secret.current.map(|version| version.number);
+        let version = found.version;
+        let event = RotationAdopted {
+            secret: name,
+            operator: operator.name(),
+            version,
+            before: before.filter(|before| *before != version),
+            works: found.works,
+            rotation: found.run,
+            stage: run.map(|run| run.stage.as_str()),
+        };
+        let key = secrets::keys::secret(name);
+        let mut change = at.relying(Change::new(&event)?).rely(key, at.as_of).advance(key);
+        if before != Some(version) {
+            let promoted = secrets::Effect::Promote { name: name.clone(), version };
+            change = change.effect(Effect::Secrets(promoted));
+        }
+        let pending = secret.versions().filter(|other| other.stage == VersionStage::Pending);
+        for other in pending.filter(|other| other.number != version) {
+            let kept = secrets::Effect::Abandon { name: name.clone(), version: other.number };
+            change = change.effect(Effect::Secrets(kept));
+        }
+        let next = if run.is_some() { next_of(&at.rotation.declared, self.clock.now()) } else { None };
+        let adopted = rotation::Effect::Adopt { secret: name.clone(), version, works: found.works, next };
+        change = change.effect(Effect::Rotation(adopted));
+        change = remembering(change, (once, at.as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
+        let seq = self.record(while_allowed(change, operator)).await?;
+        Ok(Adopted { version, seq })
+    }
+
+    /// The rotation of `name`, when nothing is under way upstream.
+    fn resting(&self, name: &SecretName) -> Result<Bench, Failure> {
+        let at = self.bench(name)?;
+        let now = self.clock.now();
+        match &at.rotation.run {
+            Some(run) if !run.rests(now) => Err(Failure::new(code::ROTATION_UNDER_WAY)
+                .because(format!(
+                    "a step of the rotation of `{name}` is under way, at `{}`",
+                    run.stage.as_str()
+                ))
+                .mended_by(
+                    "adopt a version once the step has succeeded or failed: `keyward rotation show NAME`",
+                )),
+            _ => Ok(at),
+        }
+    }
+}
+
+/// The versions that may be adopted: `only`, or those that may work, the likeliest first.
+fn candidates(at: &Bench, only: Option<u32>) -> Result<Vec<u32>, Failure> {
+    let secret: &Secret = at.secret.as_ref().ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+    let is_kept = |number: &u32| {
+        secret.version(*number).is_some_and(|version| version.stage != VersionStage::Destroyed)
+    };
+    if let Some(number) = only {
+        return match Some(number).filter(is_kept) {
+            Some(number) => Ok(vec![number]),
+            None => Err(Failure::new(code::VERSION_UNKNOWN)),
+        };
+    }
+    let current = secret.current.map(|version| version.number);
+    let pending = at.rotation.run.as_ref().and_then(|run| run.version);
+    let former = secret.former().map(|version| version.number);
+    let mut versions: Vec<u32> = Vec::new();
+    for number in pending.into_iter().chain(current).chain(former).filter(is_kept) {
+        if !versions.contains(&number) {
+            versions.push(number);
+        }
+    }
+    versions.truncate(VERSIONS_TRIED_MAX);
+    Ok(versions)
+}

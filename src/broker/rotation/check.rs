@@ -1,0 +1,78 @@
+use super::super::desk::{AdminDesk, Core};
+use super::super::failure::Failure;
+use super::attempt::{Bench, Step};
+use super::declare::declared;
+use super::steer::reached;
+use crate::authn::OperatorPrincipal;
+use crate::base::{SecretName, code};
+use crate::config::{Faults, SourceFile};
+use crate::policy::{Authorised, Declare, RotateSecrets};
+use crate::rotation::{self, Rotation};
+use crate::upstream::{Finding, Held};
+
+/// What was found when a declared upstream was tried.
+#[derive(Clone, Debug)]
+pub struct UpstreamCheck {
+    /// The secret.
+    pub secret: SecretName,
+    /// The upstream, in words.
+    pub upstream: String,
+    /// What was looked at, in order.
+    pub findings: Vec<Finding>,
+}
+
+impl AdminDesk {
+    /// Tries the upstream that the rotation of `secret` is declared with, and changes nothing there.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no rotation within reach, or the call cannot be recorded.
+    pub async fn check_rotation(
+        &self,
+        by: &Authorised<RotateSecrets>,
+        secret: &SecretName,
+    ) -> Result<UpstreamCheck, Failure> {
+        let scope = by.operator().scope();
+        self.0.store.read(|world, _| reached(world, scope, secret).map(drop))?;
+        let at = self.0.bench(secret)?;
+        self.0.check_upstream(&at, by.operator()).await
+    }
+
+    /// Tries the upstream of a rotation as `files` declare it, before that is applied.
+    ///
+    /// # Errors
+    /// [`Failure`] with every fault of the files, and when they declare no rotation of `secret`.
+    pub async fn check_planned(
+        &self,
+        by: &Authorised<Declare>,
+        files: &[SourceFile],
+        secret: &SecretName,
+    ) -> Result<UpstreamCheck, Failure> {
+        let asked = rotation::parse(files)?;
+        let asked = asked.get(secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
+        let scope = by.operator().scope();
+        let at = self.0.store.read(|world, as_of| match declared(world, scope, secret, asked) {
+            Ok(declared) => self.0.bench_of((world, as_of), Rotation::fresh(declared, None)),
+            Err((place, message)) => {
+                let mut faults = Faults::of(files);
+                faults.tell(place, message);
+                Err(faults.or(()).map_or_else(Failure::from, |()| Failure::new(code::DECLARATIONS_INVALID)))
+            }
+        })?;
+        self.0.check_upstream(&at, by.operator()).await
+    }
+}
+
+impl Core {
+    async fn check_upstream(
+        &self,
+        at: &Bench,
+        operator: &OperatorPrincipal,
+    ) -> Result<UpstreamCheck, Failure> {
+        let current = at.secret.as_ref().and_then(|secret| secret.current);
+        let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
+        let lent = self.borrow_for(at, Step::Check, &versions, Some(operator)).await?;
+        let held = Held { admin: lent.admin.as_ref(), current: lent.values.first(), ..Held::default() };
+        let findings = at.driver.check(held).await;
+        Ok(UpstreamCheck { secret: at.name().clone(), upstream: at.target.describe(), findings })
+    }
+}
