@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{Clock, Entropy, LedgerId, SystemClock, SystemEntropy};
+use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Founding, Settings, authorities, notary, record_slots, token_keys, value_key_is_there,
+    Core, Founding, Settings, authorities, notary, record_slots, root_is_current, token_keys,
+    value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -99,11 +100,20 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
         KeyringError::LastSlot => code::LAST_SLOT,
         KeyringError::SameKey => code::SLOT_KEY_SAME,
         KeyringError::SlotsFull => code::SLOTS_FULL,
+        KeyringError::SlotsOutOfReach(slots) => return out_of_reach(slots),
         KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Memory | KeyringError::Io(_) => {
             code::KEYRING_FAILED
         }
     };
     Failure::new(code).because(error.to_string())
+}
+
+/// Slots of the first format would be left behind by another root key.
+fn out_of_reach(slots: &[SlotId]) -> Failure {
+    let named: Vec<String> = slots.iter().map(|slot| format!("`{slot}`")).collect();
+    let why =
+        format!("an older build made slot {}: it has no public key to seal a root key to", named.join(", "));
+    Failure::new(code::SLOTS_OUT_OF_REACH).because(why)
 }
 
 /// Opens the store and puts every room in its place. Keys go to whoever uses them and nobody else.
@@ -129,6 +139,7 @@ pub(super) async fn assemble(
         entropy: &*surroundings.entropy,
     };
     let failed = |failure: crate::broker::Failure| broker_failure(&failure);
+    root_is_current(&store, &keyring).map_err(failed)?;
     let authorities = authorities(&store, &founding, &keyring).await.map_err(failed)?;
     let token_keys = token_keys(&store, &keyring).await.map_err(failed)?;
     let notary = notary(&store, &keyring, &config.trust_domain).map_err(failed)?;
@@ -216,9 +227,11 @@ pub(super) const FOUND: &str = "found at start";
 
 /// Says on the ledger what changed of the keyring's slots since it was last said.
 pub(super) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
-    let slots = core.keyring.lock().unwrap_or_else(PoisonError::into_inner).slots(&core.keyring_path);
-    let slots = slots.map_err(|error| keyring_failure(&error))?;
-    record_slots(&core.store, &slots, by).await.map_err(|failure| broker_failure(&failure))
+    let (slots, root) = {
+        let keyring = core.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        (keyring.slots(&core.keyring_path).map_err(|error| keyring_failure(&error))?, keyring.root_id())
+    };
+    record_slots(&core.store, (&slots, root), by).await.map_err(|failure| broker_failure(&failure))
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {
@@ -232,6 +245,7 @@ pub(super) fn broker_failure(failure: &crate::broker::Failure) -> Failure {
 fn store_failure(error: &StoreError) -> Failure {
     let code = match error {
         StoreError::InUse | StoreError::Ledger(crate::ledger::OpenError::InUse) => code::DATA_DIR_IN_USE,
+        StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. }) => code::KEYRING_OLDER,
         StoreError::Ledger(_) => code::LEDGER_DAMAGED,
         StoreError::EntriesLost { .. } => code::ENTRIES_LOST,
         StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) | StoreError::Io(_) => {

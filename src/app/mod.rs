@@ -11,6 +11,7 @@ mod published;
 mod running;
 mod serve;
 mod server_identity;
+mod slot_change;
 mod slot_keys;
 mod slots;
 mod verify;

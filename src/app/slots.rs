@@ -1,22 +1,18 @@
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use serde_json::json;
 
-use super::assemble::{
-    FOUND, Surroundings, assemble, keyring_failure, keyring_path, not_opened, open_by, slot_key, tell_slots,
-};
+use super::assemble::{Surroundings, keyring_failure, keyring_path, not_opened};
 use super::load;
+use super::slot_change::{SlotChange, out_of_reach};
 use super::slot_keys::{new_key, one_from_standard_input, opening_handed, opening_key};
 use crate::base::code;
 use crate::base::{SlotId, Timestamp};
 use crate::cli::{
-    Console, DealingArgs, Failure, NewSlotArgs, OpeningArgs, SlotCommand, hand_out, known_shares,
-    not_an_argument, shares_failure, whoever_runs_this,
+    Console, DealingArgs, Failure, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand, hand_out,
+    known_shares, not_an_argument, shares_failure,
 };
-use crate::config::{Config, RootKey};
-use crate::keyring::{Keyring, KeyringError, SlotKey, SlotView, Split, slots_of};
-use crate::store::OnLostEntries;
+use crate::keyring::{Keyring, OutOfReach, Replacing, SlotView, Split, slots_of};
 
 /// `keyward slot …`, on the data directory of a stopped broker, under its lock: whoever changes a slot
 /// has to be able to open one, and a broker that runs would not ask.
@@ -33,25 +29,28 @@ pub(super) async fn slot(
         }
         SlotCommand::Check { opening } => check(opening, console),
         SlotCommand::Add { by, dealing, opening } => {
-            Coming { place: None, by, dealing }.bring(opening, surroundings, console).await
+            let out_of_reach = OutOfReach::Refuse;
+            Coming { place: None, by, dealing, out_of_reach }.bring(opening, surroundings, console).await
         }
-        SlotCommand::Rekey { id, by, dealing, opening } => {
+        SlotCommand::Rekey { id, by, dealing, others, opening } => {
             let id = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
-            Coming { place: Some(id), by, dealing }.bring(opening, surroundings, console).await
+            let out_of_reach = out_of_reach(others);
+            Coming { place: Some(id), by, dealing, out_of_reach }.bring(opening, surroundings, console).await
         }
-        SlotCommand::Confirm { share_file, argument, opening } => {
+        SlotCommand::Confirm { share_file, argument, others, opening } => {
             not_an_argument(argument)?;
-            confirm(share_file, opening, surroundings, console).await
+            confirm(share_file, (others, opening), surroundings, console).await
         }
-        SlotCommand::Remove { id, opening } => {
+        SlotCommand::Remove { id, others, opening } => {
             let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
             one_from_standard_input(&opening_handed(opening), console)?;
             let config = load(&opening.config)?;
-            let opened_by = opening_key(&config, opening, console)?;
-            let change = |keyring: &mut Keyring, path: &Path| keyring.remove_slot(path, id);
-            let removed = changed(&config, &opened_by, surroundings, &change).await?;
+            let opened_by = &opening_key(&config, opening, console)?;
+            let (config, out_of_reach) = (&config, out_of_reach(others));
+            let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+            let removed = slots.carry_out(&|keyring, path, by| keyring.remove_slot(path, id, by)).await?;
             tell("removed", &removed, console);
-            warn_of_start(&config, console);
+            slots.warn_of_start();
             Ok(())
         }
     }
@@ -63,6 +62,7 @@ struct Coming<'a> {
     place: Option<SlotId>,
     by: &'a NewSlotArgs,
     dealing: &'a DealingArgs,
+    out_of_reach: OutOfReach,
 }
 
 impl Coming<'_> {
@@ -75,57 +75,56 @@ impl Coming<'_> {
         let [passphrase, shares] = opening_handed(opening);
         let new = (self.by.passphrase, self.by.passphrase_file.as_slice());
         one_from_standard_input(&[new, passphrase, shares], console)?;
-        let config = load(&opening.config)?;
+        let config = &load(&opening.config)?;
+        let out_of_reach = self.out_of_reach;
         if let (Some(of), Some(threshold)) = (self.by.shares, self.dealing.threshold) {
             let split = Split::new(threshold, of).map_err(|error| shares_failure(&error))?;
-            let opened_by = opening_key(&config, opening, console)?;
-            return self.deal(split, (&config, &opened_by), surroundings, console).await;
+            let opened_by = &opening_key(config, opening, console)?;
+            return self
+                .deal(split, SlotChange { config, opened_by, out_of_reach, surroundings, console })
+                .await;
         }
-        let opened_by = opening_key(&config, opening, console)?;
+        let opened_by = &opening_key(config, opening, console)?;
         let key = new_key(self.by, surroundings, console)?;
-        let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
-        let change = |keyring: &mut Keyring, path: &Path| match self.place {
-            Some(id) => keyring.rekey_slot(path, (id, &key), now, entropy),
-            None => keyring.add_slot(path, &key, now, entropy),
+        let now = surroundings.clock.now();
+        let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+        let change = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| match self.place {
+            Some(id) => keyring.rekey_slot(path, (id, &key), now, by),
+            None => keyring.add_slot(path, &key, now, by.entropy),
         };
-        let slot = changed(&config, &opened_by, surroundings, &change).await?;
+        let slot = slots.carry_out(&change).await?;
         tell(self.done(), &slot, console);
-        self.warn(&config, console);
+        self.warn(slots);
         Ok(())
     }
 
     /// Hands shares out: printed, and the slot waits until they are handed back; or in files, which are
     /// read back at once.
-    async fn deal(
-        &self,
-        split: Split,
-        (config, opened_by): (&Config, &SlotKey),
-        surroundings: &Surroundings,
-        console: &Console,
-    ) -> Result<(), Failure> {
-        let (now, entropy) = (surroundings.clock.now(), &*surroundings.entropy);
-        let deal =
-            |keyring: &mut Keyring, path: &Path| keyring.deal_slot(path, split, self.place, now, entropy);
+    async fn deal(&self, split: Split, slots: SlotChange<'_>) -> Result<(), Failure> {
+        let (now, console) = (slots.surroundings.clock.now(), slots.console);
+        let deal = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
+            keyring.deal_slot(path, split, self.place, now, by.entropy)
+        };
         let Some(directory) = &self.dealing.shares_dir else {
-            let dealt = changed(config, opened_by, surroundings, &deal).await?;
+            let dealt = slots.carry_out(&deal).await?;
             hand_out(&dealt, console);
             return Ok(());
         };
-        let change = |keyring: &mut Keyring, path: &Path| {
-            let dealt = deal(keyring, path)?;
+        let change = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
+            let dealt = deal(keyring, path, by)?;
             let read_back = dealt.to_files(directory);
-            let done = read_back
-                .and_then(|(files, shares)| Ok((keyring.confirm_slot(path, &shares, entropy)?, files)));
+            let done =
+                read_back.and_then(|(files, shares)| Ok((keyring.confirm_slot(path, &shares, by)?, files)));
             if done.is_err() {
                 // What failed is told; a slot that stays and waits is told by `slot list`.
-                drop(keyring.remove_slot(path, dealt.slot.id));
+                drop(keyring.remove_slot(path, dealt.slot.id, by));
             }
             done
         };
-        let (slot, files) = changed(config, opened_by, surroundings, &change).await?;
+        let (slot, files) = slots.carry_out(&change).await?;
         tell(self.done(), &slot, console);
         files.iter().for_each(|file| console.say(&format!("share in `{}`", file.display())));
-        self.warn(config, console);
+        self.warn(slots);
         Ok(())
     }
 
@@ -133,9 +132,9 @@ impl Coming<'_> {
         if self.place.is_some() { "rekeyed" } else { "added" }
     }
 
-    fn warn(&self, config: &Config, console: &Console) {
+    fn warn(&self, slots: SlotChange<'_>) {
         if self.place.is_some() {
-            warn_of_start(config, console);
+            slots.warn_of_start();
         }
     }
 }
@@ -143,20 +142,20 @@ impl Coming<'_> {
 /// Shares that were handed out come back, and their slot opens the keyring from here on.
 async fn confirm(
     files: &[PathBuf],
-    opening: &OpeningArgs,
+    (others, opening): (&OtherSlotsArgs, &OpeningArgs),
     surroundings: &Surroundings,
     console: &Console,
 ) -> Result<(), Failure> {
     let [passphrase, by_shares] = opening_handed(opening);
     one_from_standard_input(&[(files.is_empty(), files), passphrase, by_shares], console)?;
     let config = load(&opening.config)?;
-    let opened_by = opening_key(&config, opening, console)?;
+    let opened_by = &opening_key(&config, opening, console)?;
     let shares = known_shares(files, console)?;
-    let change =
-        |keyring: &mut Keyring, path: &Path| keyring.confirm_slot(path, &shares, &*surroundings.entropy);
-    let confirmed = changed(&config, &opened_by, surroundings, &change).await?;
+    let (config, out_of_reach) = (&config, out_of_reach(others));
+    let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+    let confirmed = slots.carry_out(&|keyring, path, by| keyring.confirm_slot(path, &shares, by)).await?;
     tell("confirmed", &confirmed, console);
-    warn_of_start(&config, console);
+    slots.warn_of_start();
     Ok(())
 }
 
@@ -169,30 +168,6 @@ fn check(opening: &OpeningArgs, console: &Console) -> Result<(), Failure> {
     let (_, slot) = opened.map_err(|error| not_opened(&error, &key))?;
     tell("checked", &slot, console);
     Ok(())
-}
-
-/// Carries `change` out on the keyring that `opened_by` opens, and says so on the ledger.
-async fn changed<T>(
-    config: &Config,
-    opened_by: &SlotKey,
-    surroundings: &Surroundings,
-    change: &dyn Fn(&mut Keyring, &Path) -> Result<T, KeyringError>,
-) -> Result<T, Failure> {
-    let path = keyring_path(config);
-    let keyring = open_by(config, opened_by)?;
-    // The store holds the lock of the data directory from here to its end.
-    let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse).await?;
-    // What others did before is not put down to this change.
-    let told = tell_slots(&core, FOUND).await;
-    let done = told.and_then(|()| {
-        let mut keyring = core.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut keyring, &path).map_err(|error| keyring_failure(&error))
-    });
-    let recorded = if done.is_ok() { tell_slots(&core, &whoever_runs_this()).await } else { Ok(()) };
-    core.store.close().await;
-    let done = done?;
-    recorded.map_err(|failure| Failure::new(code::SLOT_UNRECORDED).because(failure.why()))?;
-    Ok(done)
 }
 
 fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
@@ -232,20 +207,4 @@ fn tell(what: &str, slot: &SlotView, console: &Console) {
     } else {
         console.line(&format!("{what} {} {}", kind(slot), slot.id));
     }
-}
-
-/// What is left may open by hand alone, and the broker starts by itself.
-fn warn_of_start(config: &Config, console: &Console) {
-    let starts = slot_key(config).is_ok_and(|key| Keyring::open(&keyring_path(config), &key).is_ok());
-    if starts {
-        return;
-    }
-    let named = match &config.root_key {
-        RootKey::File(file) => format!("the file `{}`", file.display()),
-        RootKey::Credential(name) => format!("the credential `{name}`"),
-        RootKey::Attended => return,
-    };
-    console.say(&format!(
-        "note: {named} of `[root_key]` does not open the keyring here: the broker starts with that alone"
-    ));
 }

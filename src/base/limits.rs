@@ -48,6 +48,8 @@ pub const BREAK_GLASS_LIFE_S: i64 = 3600;
 pub const HOST_CONNECTIONS_MAX: usize = 16;
 /// Most slots of a keyring: each one of a passphrase is stretched in turn.
 pub const SLOTS_MAX: usize = 8;
+/// Most earlier root keys that a keyring still proves to have replaced.
+pub const ROOT_MARKS_MAX: usize = 64;
 /// Most shares of a slot: people who can be brought together, and a ceremony that ends.
 pub const SHARES_MAX: u8 = 16;
 /// Fewest shares that open a slot together: with one, it would be a key file with copies.

@@ -47,7 +47,7 @@ pub use bootstrap::{Founding, certify_operator, certify_server};
 pub use break_glass::TakenAway;
 pub use certificates::Enrolled;
 pub use classify::Classified;
-pub use custody::record_slots;
+pub use custody::{record_slots, root_is_current};
 pub use desk::{AdminDesk, AgentDesk, Core, Settings};
 pub use enrol::EnrolInput;
 pub use failure::Failure;

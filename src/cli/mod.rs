@@ -54,7 +54,7 @@ pub use nouns::{ConfigCommand, InitArgs};
 pub use passphrase::{known_passphrase, new_passphrase};
 pub use sealing::{UnsealArgs, seal, unseal};
 pub use shares::{hand_out, known_shares, shares_failure};
-pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, SlotCommand};
+pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

@@ -24,7 +24,8 @@ pub enum SlotCommand {
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Hand back shares that were handed out, and so make their slot one that opens the keyring
+    /// Hand back shares that were handed out, and so make their slot one that opens the keyring; in the place
+    /// of another slot, also replace the root key
     Confirm {
         /// A file with shares, one a line (`-`: standard input); once for each file
         #[arg(long, value_name = "FILE")]
@@ -32,6 +33,9 @@ pub enum SlotCommand {
         /// Refused: what is an argument can be seen by everybody on the machine
         #[arg(hide = true)]
         argument: Vec<OsString>,
+        /// What becomes of the other slots
+        #[command(flatten)]
+        others: OtherSlotsArgs,
         /// What opens the keyring now
         #[command(flatten)]
         opening: OpeningArgs,
@@ -42,7 +46,8 @@ pub enum SlotCommand {
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Give a slot another key, passphrase or shares, in one step: what opened it opens nothing any more
+    /// Give a slot another key, passphrase or shares, in one step, and replace the root key: what opened the
+    /// slot opens nothing that is written from then on
     Rekey {
         /// The slot
         #[arg(value_name = "ID")]
@@ -53,15 +58,22 @@ pub enum SlotCommand {
         /// How its shares are handed out
         #[command(flatten)]
         dealing: DealingArgs,
+        /// What becomes of the other slots
+        #[command(flatten)]
+        others: OtherSlotsArgs,
         /// What opens the keyring now
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Remove a slot, never the last one: what opened it opens nothing any more
+    /// Remove a slot, never the last one, and replace the root key: what opened the slot opens nothing that is
+    /// written from then on
     Remove {
         /// The slot
         #[arg(value_name = "ID")]
         id: String,
+        /// What becomes of the other slots
+        #[command(flatten)]
+        others: OtherSlotsArgs,
         /// What opens the keyring now
         #[command(flatten)]
         opening: OpeningArgs,
@@ -84,6 +96,15 @@ pub struct NewSlotArgs {
     /// This many shares of a fresh key, handed out once; the slot opens nothing until they are handed back
     #[arg(long, value_name = "N", requires = "threshold")]
     pub shares: Option<u8>,
+}
+
+/// What becomes of slots that cannot take another root key.
+#[derive(Args, Debug)]
+pub struct OtherSlotsArgs {
+    /// Remove slots that an older build made, and whose keys are not at hand: they cannot take the new root
+    /// key. Without this, nothing is changed when there are any
+    #[arg(long)]
+    pub remove_old_slots: bool,
 }
 
 /// How the shares of a new slot are handed out.

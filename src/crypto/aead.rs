@@ -73,6 +73,11 @@ impl Aad {
         self
     }
 
+    /// The encoded fields.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Adds one number.
     #[must_use]
     pub fn number(self, number: u64) -> Self {

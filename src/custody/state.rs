@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{OperatorName, SlotId, Timestamp};
-use crate::keyring::{SlotKind, SlotView};
+use crate::keyring::{RootId, SlotKind, SlotView};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
 
@@ -14,6 +14,9 @@ pub struct SlotsChanged<'a> {
     pub added: Vec<KnownSlot>,
     /// Slots that are gone.
     pub removed: Vec<KnownSlot>,
+    /// The id of the root key, when it is another one than the ledger knew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
 }
 
 impl Event for SlotsChanged<'_> {
@@ -60,6 +63,8 @@ pub enum Effect {
     Slots(Vec<KnownSlot>),
     /// This generation of the checkpoint key signs.
     CheckpointKey(u32),
+    /// This is the id of the keyring's root key.
+    Root([u8; 32]),
 }
 
 /// What is known of the keyring, in memory.
@@ -67,6 +72,7 @@ pub enum Effect {
 pub struct Custody {
     slots: Vec<KnownSlot>,
     checkpoint_key: Option<(u32, Timestamp)>,
+    root: Option<[u8; 32]>,
 }
 
 impl Custody {
@@ -79,6 +85,12 @@ impl Custody {
         (without(slots, &self.slots), without(&self.slots, slots))
     }
 
+    /// The root key that the keyring had when its slots were last recorded.
+    #[must_use]
+    pub fn root(&self) -> Option<RootId> {
+        self.root.map(RootId::from_bytes)
+    }
+
     /// The generation of the checkpoint key that signs, and since when; `None` while it is the first.
     #[must_use]
     pub const fn checkpoint_key(&self) -> Option<(u32, Timestamp)> {
@@ -89,6 +101,7 @@ impl Custody {
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Slots(slots) => self.slots.clone_from(slots),
+            Effect::Root(root) => self.root = Some(*root),
             Effect::CheckpointKey(generation) => self.checkpoint_key = Some((*generation, at.time)),
         }
     }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::passphrase::PassphraseError;
+use super::root::mac_key;
 use super::share::ShareError;
 use super::slot::{Pending, Slot};
 use crate::base::encoding::from_hex;
 use crate::base::limits::SLOTS_MAX;
-use crate::base::{LedgerId, Sensitive, Timestamp};
-use crate::crypto::{Digest, MacKey, derive_key};
+use crate::base::{LedgerId, Sensitive, SlotId, Timestamp};
+use crate::crypto::Digest;
 
 /// Why a keyring did not open or was not written.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,9 @@ pub enum KeyringError {
     /// It has as many slots as it may have.
     #[error("the keyring has {SLOTS_MAX} slots, and may have no more")]
     SlotsFull,
+    /// Nothing in these slots takes a new root key without their own keys: they are of the first format.
+    #[error("the root key cannot be replaced: {} of its slots have no public key", .0.len())]
+    SlotsOutOfReach(Vec<SlotId>),
     /// A key that is asked for is not in the keyring.
     #[error("the keyring holds no key of family {0}")]
     NoSuchKey(u8),
@@ -79,6 +83,9 @@ pub(super) struct Body {
     /// How often the file was written; one of the first format does not say.
     #[serde(default)]
     pub(super) revision: u64,
+    /// Marks of the root keys before this one, oldest first, sealed under this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) earlier_roots: Vec<String>,
     pub(super) slots: Vec<Slot>,
     /// A slot that is not one yet: its shares were handed out, and nobody has shown that they open it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,8 +223,4 @@ fn write(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), Key
 fn sync_directory(path: &Path) -> Result<(), KeyringError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(File::open(directory)?.sync_all()?)
-}
-
-fn mac_key(root: &Sensitive<[u8; 32]>) -> MacKey {
-    MacKey::new(&derive_key(root, b"", "keyward/keyring/mac"))
 }

@@ -6,18 +6,25 @@
 
 mod file;
 mod passphrase;
+mod recipient;
 mod ring;
+mod root;
+mod rotate;
 mod share;
 mod slot;
 mod slot_key;
 mod slots;
 mod stage;
+mod view;
 
 pub use file::KeyringError;
 pub use passphrase::{Passphrase, PassphraseError};
 pub use ring::{Family, Keyring};
+pub use root::RootId;
+pub use rotate::{OutOfReach, Replacing};
 pub use share::{Share, ShareError, Shares, Split};
 pub use slot::SlotKind;
 pub use slot_key::SlotKey;
-pub use slots::{Dealt, SlotState, SlotView, slots_of};
+pub use slots::Dealt;
 pub use stage::{Generations, Stage, StageError, Standing};
+pub use view::{SlotState, SlotView, slots_of};

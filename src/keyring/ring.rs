@@ -3,12 +3,13 @@ use std::fmt;
 use std::path::Path;
 
 use super::file::{self, Body, KeyringError, VERSION, WrappedKey};
+use super::root::{RootId, RootMark, bound, wrapping};
 use super::slot::Slot;
 use super::slot_key::SlotKey;
-use super::slots::{SlotView, unwrapped};
+use super::view::{SlotView, unwrapped};
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId, Timestamp};
-use crate::crypto::{Aad, AeadKey, EcdsaKey, Ed25519Key, KeyId, OpenError, derive_key};
+use crate::crypto::{AeadKey, EcdsaKey, Ed25519Key, KeyId, OpenError};
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -64,13 +65,17 @@ impl Family {
 /// All keys, unwrapped. Wiped on drop.
 pub struct Keyring {
     pub(super) ledger: LedgerId,
-    created_at: Timestamp,
+    pub(super) created_at: Timestamp,
     /// Of the file that it was read from or written to last.
     pub(super) revision: u64,
     /// Kept, so that a running broker can add generations without anybody at its side.
     pub(super) root: Sensitive<[u8; 32]>,
-    symmetric: BTreeMap<(Family, u32), Sensitive<[u8; 32]>>,
-    signing: BTreeMap<(Family, u32), Sensitive<Vec<u8>>>,
+    /// The slot that it was opened by; after [`Keyring::create`], the first.
+    pub(super) opened_by: Option<SlotId>,
+    /// Of the root keys before this one, oldest first.
+    pub(super) earlier: Vec<RootMark>,
+    pub(super) symmetric: BTreeMap<(Family, u32), Sensitive<[u8; 32]>>,
+    pub(super) signing: BTreeMap<(Family, u32), Sensitive<Vec<u8>>>,
 }
 
 impl Keyring {
@@ -88,7 +93,9 @@ impl Keyring {
         let ledger = LedgerId::mint(now, entropy);
         let root = Sensitive::<[u8; 32]>::filled(|root| entropy.fill(root));
         let (symmetric, signing) = (BTreeMap::new(), BTreeMap::new());
-        let mut ring = Self { ledger, created_at: now, revision: 1, root, symmetric, signing };
+        let (opened_by, earlier) = (None, Vec::new());
+        let mut ring =
+            Self { ledger, created_at: now, revision: 1, root, opened_by, earlier, symmetric, signing };
         let mut keys = Vec::new();
         for family in Family::ALL {
             let id = KeyId { family: family.number(), generation: 1 };
@@ -105,7 +112,10 @@ impl Keyring {
             return Err(KeyringError::LastSlot);
         }
         let (version, revision) = (VERSION, ring.revision);
-        let body = Body { version, ledger, created_at_ms: now, revision, slots, pending: None, keys };
+        ring.opened_by = slots.first().map(|slot| slot.id);
+        let (earlier_roots, pending) = (Vec::new(), None);
+        let body =
+            Body { version, ledger, created_at_ms: now, revision, earlier_roots, slots, pending, keys };
         file::create(path, &body, &ring.root)?;
         Ok(ring)
     }
@@ -181,7 +191,7 @@ impl Keyring {
     }
 
     /// A new key of a symmetric family, taken in and wrapped.
-    fn new_symmetric(&mut self, family: Family, id: KeyId, entropy: &dyn Entropy) -> WrappedKey {
+    pub(super) fn new_symmetric(&mut self, family: Family, id: KeyId, entropy: &dyn Entropy) -> WrappedKey {
         let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
         let wrapped = wrapping(&self.root).seal(&bound(self.ledger, id), key.expose(), entropy);
         self.symmetric.insert((family, id.generation), key);
@@ -220,7 +230,12 @@ impl Keyring {
         let body = unverified.verify(&root)?;
         let (symmetric, signing) = (BTreeMap::new(), BTreeMap::new());
         let (created_at, revision) = (body.created_at_ms, body.revision);
-        let mut ring = Self { ledger, created_at, revision, root, symmetric, signing };
+        let marks = body.earlier_roots.iter().map(|sealed| RootMark::open(sealed, ledger, &root));
+        let earlier: Result<_, _> = marks.collect();
+        let earlier =
+            earlier.map_err(|_| KeyringError::Altered("a mark of an earlier root does not open"))?;
+        let opened_by = Some(slot.id);
+        let mut ring = Self { ledger, created_at, revision, root, opened_by, earlier, symmetric, signing };
         for key in &body.keys {
             ring.take(key).map_err(|_| KeyringError::Altered("one of its keys does not open"))?;
         }
@@ -228,11 +243,34 @@ impl Keyring {
     }
 
     fn take(&mut self, key: &WrappedKey) -> Result<(), OpenError> {
-        let family = Family::ALL.into_iter().find(|family| family.number() == key.family);
-        let family = family.ok_or(OpenError::Format)?;
+        let plain = self.unwrapped_key(key)?;
+        self.hold(key, plain)
+    }
+
+    /// Takes in a key of `before`, and wraps it under this root key.
+    pub(super) fn take_again(
+        &mut self,
+        before: &Self,
+        key: &WrappedKey,
+        entropy: &dyn Entropy,
+    ) -> Result<WrappedKey, OpenError> {
+        let plain = before.unwrapped_key(key)?;
+        let id = KeyId { family: key.family, generation: key.generation };
+        let wrapped = wrapping(&self.root).seal(&bound(self.ledger, id), plain.expose(), entropy);
+        self.hold(key, plain)?;
+        Ok(WrappedKey { wrapped: base64url(&wrapped), ..key.clone() })
+    }
+
+    /// A key, by the root key.
+    pub(super) fn unwrapped_key(&self, key: &WrappedKey) -> Result<Sensitive<Vec<u8>>, OpenError> {
         let id = KeyId { family: key.family, generation: key.generation };
         let wrapped = from_base64url(&key.wrapped).ok_or(OpenError::Format)?;
-        let plain = wrapping(&self.root).open(&bound(self.ledger, id), &wrapped)?;
+        wrapping(&self.root).open(&bound(self.ledger, id), &wrapped)
+    }
+
+    fn hold(&mut self, key: &WrappedKey, plain: Sensitive<Vec<u8>>) -> Result<(), OpenError> {
+        let family = Family::ALL.into_iter().find(|family| family.number() == key.family);
+        let family = family.ok_or(OpenError::Format)?;
         if family.is_signing() {
             self.signing.insert((family, key.generation), plain);
         } else {
@@ -254,6 +292,20 @@ impl Keyring {
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// By what its root key is known.
+    #[must_use]
+    pub fn root_id(&self) -> RootId {
+        RootMark::of(&self.root).id()
+    }
+
+    /// Whether its root key is the one of `id`, or replaced it: nobody without that root key, or a later
+    /// one, can make such a keyring. Of root keys that were replaced, the newest
+    /// [`ROOT_MARKS_MAX`](crate::base::limits::ROOT_MARKS_MAX) are known.
+    #[must_use]
+    pub fn descends_from(&self, id: RootId) -> bool {
+        self.root_id() == id || self.earlier.iter().any(|mark| mark.is_of(id))
     }
 
     /// The ledger that this keyring belongs to.
@@ -318,20 +370,6 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keyring({})", self.ledger)
     }
-}
-
-/// The id that wrapped keys carry; family and generation are in the associated data.
-const WRAP: KeyId = KeyId { family: 0xfe, generation: 1 };
-
-fn wrapping(root: &Sensitive<[u8; 32]>) -> AeadKey {
-    AeadKey::new(WRAP, &derive_key(root, b"", "keyward/keyring/wrap"))
-}
-
-fn bound(ledger: LedgerId, id: KeyId) -> Aad {
-    Aad::new("keyward/keyring/key")
-        .field(ledger.as_bytes())
-        .number(u64::from(id.family))
-        .number(u64::from(id.generation))
 }
 
 #[cfg(test)]

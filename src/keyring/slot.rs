@@ -1,11 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::file::KeyringError;
+use super::recipient::{Place, Recipient};
 use super::share::{ShareError, Sharing, Split};
 use super::slot_key::SlotKey;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId};
-use crate::crypto::{Aad, AeadKey, KeyId, StretchCost, StretchError, derive_key, stretch};
+use crate::crypto::{AeadKey, KeyId, StretchCost, StretchError, derive_key, stretch};
 
 /// One independent way to the root key, as it stands in the keyring file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -14,6 +15,9 @@ pub(super) struct Slot {
     pub(super) id: SlotId,
     pub(super) kind: SlotKind,
     wrapped_root: String,
+    /// To whom a new root key is sealed; a slot of the first format has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recipient: Option<Recipient>,
     /// How a passphrase becomes a key; a slot of that kind has it, no other does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     argon2id: Option<Stretching>,
@@ -94,7 +98,8 @@ impl Slot {
             }
             SlotKey::Shares(_) => return Err(ShareError::NothingWaits.into()),
         };
-        let slot = Self { id, kind: key.kind(), wrapped_root: String::new(), argon2id, shares: None };
+        let (kind, wrapped_root) = (key.kind(), String::new());
+        let slot = Self { id, kind, wrapped_root, recipient: None, argon2id, shares: None };
         slot.holding(key, ledger, root, entropy)
     }
 
@@ -108,11 +113,12 @@ impl Slot {
     ) -> Result<Self, KeyringError> {
         let Pending { id, shares: sharing, .. } = pending;
         let (kind, wrapped_root, argon2id) = (SlotKind::Shares, String::new(), None);
-        let slot = Self { id, kind, wrapped_root, argon2id, shares: Some(sharing) };
+        let slot = Self { id, kind, wrapped_root, recipient: None, argon2id, shares: Some(sharing) };
         slot.holding(shares, ledger, root, entropy)
     }
 
-    fn holding(
+    /// The slot with `root` in it, and a new key pair.
+    pub(super) fn holding(
         mut self,
         key: &SlotKey,
         ledger: LedgerId,
@@ -120,8 +126,29 @@ impl Slot {
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyringError> {
         let wrapping = self.wrapping(key)?.ok_or(KeyringError::WrongKey)?;
-        self.wrapped_root = base64url(&wrapping.seal(&self.bound(ledger), root.expose(), entropy));
+        let recipient = Recipient::make(self.place(ledger), &wrapping, root, entropy)?;
+        self.wrapped_root = recipient.seal(self.place(ledger), root, entropy)?;
+        self.recipient = Some(recipient);
         Ok(self)
+    }
+
+    /// The slot with the root key `next` in the place of `root`, without its own key at hand.
+    pub(super) fn moved(
+        &self,
+        ledger: LedgerId,
+        (root, next): (&Sensitive<[u8; 32]>, &Sensitive<[u8; 32]>),
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeyringError> {
+        let recipient =
+            self.recipient.as_ref().ok_or_else(|| KeyringError::SlotsOutOfReach(vec![self.id]))?;
+        let recipient = recipient.moved(self.place(ledger), (root, next), entropy)?;
+        let wrapped_root = recipient.seal(self.place(ledger), next, entropy)?;
+        Ok(Self { wrapped_root, recipient: Some(recipient), ..self.clone() })
+    }
+
+    /// Whether it takes a new root key without its own key.
+    pub(super) const fn is_in_reach(&self) -> bool {
+        self.recipient.is_some()
     }
 
     /// The root key, if `key` is this slot's.
@@ -134,7 +161,11 @@ impl Slot {
         else {
             return Ok(None);
         };
-        let Ok(root) = wrapping.open(&self.bound(ledger), &wrapped) else { return Ok(None) };
+        let opened = match &self.recipient {
+            Some(recipient) => recipient.open(self.place(ledger), &wrapping, &wrapped),
+            None => wrapping.open(&self.place(ledger).bound(FIRST_FORMAT), &wrapped).ok(),
+        };
+        let Some(root) = opened else { return Ok(None) };
         let root = root.expose().as_slice().try_into().ok();
         Ok(root.map(|root: &[u8; 32]| Sensitive::filled(|to| to.copy_from_slice(root))))
     }
@@ -179,14 +210,27 @@ impl Slot {
         Ok(Some(AeadKey::new(WRAP, &key)))
     }
 
-    fn bound(&self, ledger: LedgerId) -> Aad {
-        Aad::new("keyward/keyring/slot")
-            .field(ledger.as_bytes())
-            .field(self.id.as_bytes())
-            .field(self.kind.as_str().as_bytes())
+    /// The slot as the first format had it, with its key around the root key itself.
+    #[cfg(test)]
+    pub(super) fn of_first_format(
+        &self,
+        key: &SlotKey,
+        ledger: LedgerId,
+        root: &Sensitive<[u8; 32]>,
+    ) -> Self {
+        let place = self.place(ledger).bound(FIRST_FORMAT);
+        let wrapping = self.wrapping(key).unwrap().unwrap();
+        let wrapped = wrapping.seal(&place, root.expose(), &crate::base::SystemEntropy);
+        Self { wrapped_root: base64url(&wrapped), recipient: None, ..self.clone() }
+    }
+
+    const fn place(&self, ledger: LedgerId) -> Place<'_> {
+        Place { ledger, slot: self.id, kind: self.kind.as_str() }
     }
 }
 
+/// What a slot of the first format is bound to: its key wraps the root key itself.
+const FIRST_FORMAT: &str = "keyward/keyring/slot";
 const FILE: &str = "keyward/keyring/slot/key-file";
 const PASSPHRASE: &str = "keyward/keyring/slot/passphrase";
 const SHARES: &str = "keyward/keyring/slot/shares";

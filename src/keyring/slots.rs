@@ -4,47 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::file::{self, Body, KeyringError};
 use super::ring::Keyring;
+use super::rotate::Replacing;
 use super::share::{Share, ShareError, Shares, Sharing, Split};
-use super::slot::{Pending, Slot, SlotKind};
+use super::slot::{Pending, Slot};
 use super::slot_key::SlotKey;
+use super::view::{SlotView, view, view_of_pending, views};
 use crate::base::limits::SLOTS_MAX;
-use crate::base::{Entropy, Sensitive, SlotId, Timestamp};
+use crate::base::{Entropy, SlotId, Timestamp};
 use crate::crypto::matches;
-
-/// A slot as one may be told of it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SlotView {
-    /// Its id.
-    pub id: SlotId,
-    /// What it is opened by.
-    pub kind: SlotKind,
-    /// When it was made.
-    pub made_at: Timestamp,
-    /// How many shares there are and how many open it, where it is opened by shares.
-    pub split: Option<Split>,
-    /// Whether it opens the keyring.
-    pub state: SlotState,
-}
-
-/// Whether a slot opens the keyring.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SlotState {
-    /// It does.
-    Opens,
-    /// Not until its shares are handed back.
-    Unconfirmed,
-}
-
-impl SlotState {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Opens => "opens",
-            Self::Unconfirmed => "unconfirmed",
-        }
-    }
-}
 
 /// A slot that is not one yet, and the shares that are to be handed out, and handed back.
 #[derive(Debug)]
@@ -53,14 +20,6 @@ pub struct Dealt {
     pub slot: SlotView,
     /// All of its shares, in order. Nothing else holds them, or the key that they are of.
     pub shares: Vec<Share>,
-}
-
-/// The slots of the keyring at `path`, as the file says: nobody has authenticated it.
-///
-/// # Errors
-/// [`KeyringError`].
-pub fn slots_of(path: &Path) -> Result<Vec<SlotView>, KeyringError> {
-    Ok(views(&file::read(path)?.body))
 }
 
 impl Dealt {
@@ -126,7 +85,8 @@ impl Keyring {
     }
 
     /// Puts a slot that `key` opens in the place of the slot called `id`, in one step: there is no
-    /// moment at which both open the keyring, or neither does.
+    /// moment at which both open the keyring, or neither does. What opened it opens nothing that is
+    /// written from then on: the root key is another one.
     ///
     /// # Errors
     /// [`KeyringError`], [`KeyringError::SameKey`] among them; the keyring is what it was then.
@@ -135,16 +95,16 @@ impl Keyring {
         path: &Path,
         (id, key): (SlotId, &SlotKey),
         now: Timestamp,
-        entropy: &dyn Entropy,
+        by: &Replacing<'_>,
     ) -> Result<SlotView, KeyringError> {
         let mut body = file::read(path)?.verify(&self.root)?;
         let slot = body.slots.iter_mut().find(|slot| slot.id == id).ok_or(KeyringError::NoSuchSlot)?;
         if slot.unwrap(key, self.ledger)?.is_some() {
             return Err(KeyringError::SameKey);
         }
-        *slot = Slot::wrap(SlotId::mint(now, entropy), key, self.ledger, &self.root, entropy)?;
+        *slot = Slot::wrap(SlotId::mint(now, by.entropy), key, self.ledger, &self.root, by.entropy)?;
         let put = view(slot);
-        self.revision = file::replace(path, body, &self.root, &|written| self.opens(written, put.id, key))?;
+        self.replace_root(path, body, Some((put.id, key)), by)?;
         Ok(put)
     }
 
@@ -181,7 +141,7 @@ impl Keyring {
     }
 
     /// Makes the slot that waits for its shares a slot, in one step, when `shares` are of those that were
-    /// handed out for it and enough.
+    /// handed out for it and enough. In the place of another slot, it comes with another root key.
     ///
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
@@ -189,32 +149,43 @@ impl Keyring {
         &mut self,
         path: &Path,
         shares: &SlotKey,
-        entropy: &dyn Entropy,
+        by: &Replacing<'_>,
     ) -> Result<SlotView, KeyringError> {
         let mut body = file::read(path)?.verify(&self.root)?;
         let of_waiting = |pending: &Pending| shares.slot() == Some(pending.id);
         let pending = body.pending.take_if(|pending| of_waiting(pending)).ok_or(ShareError::NothingWaits)?;
         let replaces = pending.replaces;
-        let slot = Slot::confirm(pending, shares, self.ledger, &self.root, entropy)?;
+        let slot = Slot::confirm(pending, shares, self.ledger, &self.root, by.entropy)?;
         let confirmed = view(&slot);
         // It may have been removed since.
         let full = body.slots.len() >= SLOTS_MAX;
         match body.slots.iter_mut().find(|slot| Some(slot.id) == replaces) {
-            Some(replaced) => *replaced = slot,
+            Some(replaced) => {
+                *replaced = slot;
+                self.replace_root(path, body, Some((confirmed.id, shares)), by)?;
+            }
             None if full => return Err(KeyringError::SlotsFull),
-            None => body.slots.push(slot),
+            None => {
+                body.slots.push(slot);
+                let proof = |written: &Body| self.opens(written, confirmed.id, shares);
+                self.revision = file::replace(path, body, &self.root, &proof)?;
+            }
         }
-        self.revision =
-            file::replace(path, body, &self.root, &|written| self.opens(written, confirmed.id, shares))?;
         Ok(confirmed)
     }
 
-    /// Takes the slot called `id` away: what opened it opens nothing any more, in this keyring. An
-    /// older copy of the file still has it. The last one stays; one that waits for its shares is none.
+    /// Removes the slot called `id`: what opened it opens nothing that is written from then on, because
+    /// the root key is another one. An older copy of the file still has it. The last slot stays; one that
+    /// waits for its shares never opened anything, and goes without another root key.
     ///
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.
-    pub fn remove_slot(&mut self, path: &Path, id: SlotId) -> Result<SlotView, KeyringError> {
+    pub fn remove_slot(
+        &mut self,
+        path: &Path,
+        id: SlotId,
+        by: &Replacing<'_>,
+    ) -> Result<SlotView, KeyringError> {
         let mut body = file::read(path)?.verify(&self.root)?;
         if let Some(pending) = body.pending.take_if(|pending| pending.id == id) {
             self.write(path, body, &|_| Ok(()))?;
@@ -225,7 +196,7 @@ impl Keyring {
             return Err(KeyringError::LastSlot);
         }
         let removed = view(&body.slots.remove(at));
-        self.write(path, body, &|_| Ok(()))?;
+        self.replace_root(path, body, None, by)?;
         Ok(removed)
     }
 
@@ -242,40 +213,10 @@ impl Keyring {
     }
 }
 
-/// The root key in the slot that `key` opens, and that slot: nobody has authenticated the rest.
-pub(super) fn unwrapped(body: &Body, key: &SlotKey) -> Result<(Sensitive<[u8; 32]>, SlotView), KeyringError> {
-    for slot in &body.slots {
-        if let Some(root) = slot.unwrap(key, body.ledger)? {
-            return Ok((root, view(slot)));
-        }
-    }
-    let waits = |of: SlotId| body.pending.as_ref().is_some_and(|pending| pending.id == of);
-    let there = |of: SlotId| body.slots.iter().any(|slot| slot.id == of);
-    Err(match key.slot() {
-        Some(of) if waits(of) => ShareError::Unconfirmed(of).into(),
-        Some(of) if !there(of) => ShareError::OtherSlot(of).into(),
-        Some(_) | None => KeyringError::WrongKey,
-    })
-}
-
-fn views(body: &Body) -> Vec<SlotView> {
-    body.slots.iter().map(view).chain(body.pending.as_ref().map(view_of_pending)).collect()
-}
-
-fn view(slot: &Slot) -> SlotView {
-    let (made_at, split) = (slot.id.minted_at(), slot.split());
-    SlotView { id: slot.id, kind: slot.kind, made_at, split, state: SlotState::Opens }
-}
-
-fn view_of_pending(pending: &Pending) -> SlotView {
-    let (id, made_at, split) = (pending.id, pending.id.minted_at(), pending.shares.split().ok());
-    SlotView { id, kind: SlotKind::Shares, made_at, split, state: SlotState::Unconfirmed }
-}
-
 #[cfg(test)]
 #[path = "slots_tests.rs"]
-mod tests;
+pub(super) mod tests;
 
 #[cfg(test)]
 #[path = "slots_of_shares_tests.rs"]
-mod tests_of_shares;
+pub(super) mod tests_of_shares;

@@ -1,19 +1,25 @@
-use super::tests::{Bench, NOW, WORDS, bench, passphrase};
+use super::tests::{Bench, NOW, WORDS, bench, by, passphrase};
 use super::*;
+use crate::base::Sensitive;
 use crate::base::SystemEntropy;
 use crate::base::limits::SHARES_MAX;
+use crate::keyring::{SlotKind, SlotState, slots_of};
 use std::fs;
 
 impl Bench {
-    fn deal(&mut self, split: (u8, u8), replaces: Option<SlotId>) -> Result<Dealt, KeyringError> {
+    pub(in crate::keyring) fn deal(
+        &mut self,
+        split: (u8, u8),
+        replaces: Option<SlotId>,
+    ) -> Result<Dealt, KeyringError> {
         let split = Split::new(split.0, split.1).unwrap();
         let path = self.path();
         self.ring.deal_slot(&path, split, replaces, NOW, &SystemEntropy)
     }
 
-    fn confirm(&mut self, shares: &SlotKey) -> Result<SlotView, KeyringError> {
-        let path = self.path();
-        self.ring.confirm_slot(&path, shares, &SystemEntropy)
+    pub(in crate::keyring) fn confirm(&mut self, shares: &SlotKey) -> Result<SlotView, KeyringError> {
+        let (path, opened_by) = (self.path(), self.key_file());
+        self.ring.confirm_slot(&path, shares, &by(&opened_by))
     }
 
     fn ids(&self) -> Vec<SlotId> {
@@ -22,7 +28,7 @@ impl Bench {
 }
 
 /// The shares at these places, as people type them in.
-fn typed(dealt: &Dealt, places: &[usize]) -> SlotKey {
+pub(in crate::keyring) fn typed(dealt: &Dealt, places: &[usize]) -> SlotKey {
     let lines: Vec<String> =
         places.iter().map(|place| dealt.shares[*place].text().expose().clone()).collect();
     let shares = Share::read(&Sensitive::new(lines.join("\n").into_bytes())).unwrap();
@@ -64,17 +70,17 @@ fn a_slot_that_waits_for_its_shares_is_not_relied_upon() {
     let only = bench.ids()[0];
     let dealt = bench.deal((2, 2), None).unwrap();
     let before = fs::read(bench.path()).unwrap();
-    assert!(matches!(bench.ring.remove_slot(&bench.path(), only), Err(KeyringError::LastSlot)));
+    assert!(matches!(bench.remove(only), Err(KeyringError::LastSlot)));
     assert_eq!(refused(bench.deal((2, 2), None)), ShareError::Waits(dealt.slot.id));
     assert_eq!(refused(bench.add(&typed(&dealt, &[0, 1]))), ShareError::NothingWaits, "no way round it");
     assert_eq!(fs::read(bench.path()).unwrap(), before);
 
-    assert_eq!(bench.ring.remove_slot(&bench.path(), dealt.slot.id).unwrap(), dealt.slot);
+    assert_eq!(bench.remove(dealt.slot.id).unwrap(), dealt.slot);
     assert_eq!(refused(bench.confirm(&typed(&dealt, &[0, 1]))), ShareError::NothingWaits);
     assert_eq!(refused(bench.open(&typed(&dealt, &[0, 1]))), ShareError::OtherSlot(dealt.slot.id));
     let dealt = bench.deal((2, 2), None).unwrap();
     bench.confirm(&typed(&dealt, &[0, 1])).unwrap();
-    assert!(bench.ring.remove_slot(&bench.path(), only).is_ok(), "now it is");
+    assert!(bench.remove(only).is_ok(), "now it is");
     assert!(bench.open(&typed(&dealt, &[0, 1])).is_ok());
 }
 
@@ -94,8 +100,7 @@ fn a_slot_is_rekeyed_to_shares_when_they_are_handed_back_and_from_shares_at_once
     let again = bench.deal((2, 2), Some(dealt.slot.id)).unwrap();
     bench.confirm(&typed(&again, &[0, 1])).unwrap();
     assert_eq!(refused(bench.open(&typed(&dealt, &[0, 1]))), ShareError::OtherSlot(dealt.slot.id));
-    let to_words = (again.slot.id, &passphrase(WORDS));
-    bench.ring.rekey_slot(&bench.path(), to_words, NOW, &SystemEntropy).unwrap();
+    bench.rekey(again.slot.id, &passphrase(WORDS)).unwrap();
     assert!(bench.open(&passphrase(WORDS)).is_ok());
     assert_eq!(refused(bench.open(&typed(&again, &[0, 1]))), ShareError::OtherSlot(again.slot.id));
 }
@@ -106,7 +111,7 @@ fn shares_of_a_slot_that_was_removed_meanwhile_still_make_one() {
     let first = bench.ids()[0];
     bench.add(&passphrase(WORDS)).unwrap();
     let dealt = bench.deal((2, 2), Some(first)).unwrap();
-    bench.ring.remove_slot(&bench.path(), first).unwrap();
+    bench.remove(first).unwrap();
     bench.confirm(&typed(&dealt, &[0, 1])).unwrap();
     assert_eq!(bench.ids().len(), 2);
     assert!(bench.open(&typed(&dealt, &[0, 1])).is_ok() && bench.open(&passphrase(WORDS)).is_ok());
@@ -123,7 +128,7 @@ fn a_full_keyring_takes_shares_in_a_slots_place_and_not_beside_it() {
     let dealt = bench.deal((2, 2), None).unwrap();
     let last = bench.add(&key(SLOTS_MAX - 1)).unwrap();
     assert!(matches!(bench.confirm(&typed(&dealt, &[0, 1])), Err(KeyringError::SlotsFull)));
-    bench.ring.remove_slot(&bench.path(), dealt.slot.id).unwrap();
+    bench.remove(dealt.slot.id).unwrap();
     assert!(matches!(bench.deal((2, 2), None), Err(KeyringError::SlotsFull)));
     let dealt = bench.deal((SHARES_MAX, SHARES_MAX), Some(last.id)).unwrap();
     let all: Vec<usize> = (0..usize::from(SHARES_MAX)).collect();
@@ -194,12 +199,14 @@ fn a_kill_at_any_step_of_dealing_and_confirming_leaves_what_opened_before() {
     let some = typed(&dealt, &[0, 1]);
     bench.confirm(&some).unwrap();
     let after = fs::read(&path).unwrap();
+    let file = bench.key_file();
     let cuts = |whole: &[u8]| [0, 1, whole.len() / 2, whole.len() - 1, whole.len()];
 
     for cut in cuts(&waiting) {
         fs::write(&path, &before).unwrap();
         fs::write(&temporary, &waiting[..cut]).unwrap();
         assert!(bench.open(&bench.file).is_ok() && bench.open(&some).is_err(), "dealing, cut at {cut}");
+        bench.reopen(&file);
         let again = bench.deal((2, 3), Some(only)).unwrap();
         bench.confirm(&typed(&again, &[0, 1])).unwrap();
         assert!(bench.open(&typed(&again, &[1, 2])).is_ok() && !temporary.exists(), "and done again");
@@ -208,6 +215,7 @@ fn a_kill_at_any_step_of_dealing_and_confirming_leaves_what_opened_before() {
         fs::write(&path, &waiting).unwrap();
         fs::write(&temporary, &after[..cut]).unwrap();
         assert!(bench.open(&bench.file).is_ok() && bench.open(&some).is_err(), "confirming, cut at {cut}");
+        bench.reopen(&file);
         bench.confirm(&typed(&dealt, &[1, 2])).unwrap();
         assert!(bench.open(&some).is_ok() && bench.open(&bench.file).is_err(), "and done again");
         assert!(!temporary.exists());

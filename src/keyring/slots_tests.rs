@@ -4,54 +4,59 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::base::{LedgerId, Sensitive, SystemEntropy};
-use crate::keyring::Passphrase;
+use crate::keyring::{Keyring, OutOfReach, Passphrase, SlotKind, slots_of};
 
-pub(super) const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
-pub(super) const WORDS: &str = "correct horse battery staple";
+pub(in crate::keyring) const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+pub(in crate::keyring) const WORDS: &str = "correct horse battery staple";
 
-pub(super) struct Bench {
-    pub(super) directory: tempfile::TempDir,
-    pub(super) file: SlotKey,
-    pub(super) ring: Keyring,
+pub(in crate::keyring) struct Bench {
+    pub(in crate::keyring) directory: tempfile::TempDir,
+    pub(in crate::keyring) file: SlotKey,
+    pub(in crate::keyring) ring: Keyring,
 }
 
 impl Bench {
-    pub(super) fn path(&self) -> PathBuf {
+    pub(in crate::keyring) fn path(&self) -> PathBuf {
         self.directory.path().join("keyring")
     }
 
-    pub(super) fn add(&mut self, key: &SlotKey) -> Result<SlotView, KeyringError> {
+    pub(in crate::keyring) fn add(&mut self, key: &SlotKey) -> Result<SlotView, KeyringError> {
         let path = self.path();
         self.ring.add_slot(&path, key, NOW, &SystemEntropy)
     }
 
-    fn rekey(&mut self, id: SlotId, key: &SlotKey) -> Result<SlotView, KeyringError> {
-        let path = self.path();
-        self.ring.rekey_slot(&path, (id, key), NOW, &SystemEntropy)
+    pub(in crate::keyring) fn rekey(&mut self, id: SlotId, key: &SlotKey) -> Result<SlotView, KeyringError> {
+        let (path, opened_by) = (self.path(), self.key_file());
+        self.ring.rekey_slot(&path, (id, key), NOW, &by(&opened_by))
     }
 
-    pub(super) fn remove(&mut self, id: SlotId) -> Result<SlotView, KeyringError> {
-        let path = self.path();
-        self.ring.remove_slot(&path, id)
+    pub(in crate::keyring) fn remove(&mut self, id: SlotId) -> Result<SlotView, KeyringError> {
+        let (path, opened_by) = (self.path(), self.key_file());
+        self.ring.remove_slot(&path, id, &by(&opened_by))
     }
 
-    pub(super) fn key_file(&self) -> SlotKey {
+    /// As a process that starts now has it.
+    pub(in crate::keyring) fn reopen(&mut self, key: &SlotKey) {
+        self.ring = Keyring::open(&self.path(), key).unwrap();
+    }
+
+    pub(in crate::keyring) fn key_file(&self) -> SlotKey {
         SlotKey::from_file(&self.directory.path().join("root.key")).unwrap()
     }
 
-    pub(super) fn open(&self, key: &SlotKey) -> Result<LedgerId, KeyringError> {
+    pub(in crate::keyring) fn open(&self, key: &SlotKey) -> Result<LedgerId, KeyringError> {
         Keyring::open(&self.path(), key).map(|ring| ring.ledger())
     }
 
     /// The file with `from` in its place, and no HMAC that fits.
-    pub(super) fn tamper(&self, from: &str, to: &str) {
+    pub(in crate::keyring) fn tamper(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path()).unwrap();
         assert!(text.contains(from), "{from}: {text}");
         fs::write(self.path(), text.replace(from, to)).unwrap();
     }
 }
 
-pub(super) fn bench() -> Bench {
+pub(in crate::keyring) fn bench() -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let file = SlotKey::create_file(&directory.path().join("root.key"), &SystemEntropy).unwrap();
     let path = directory.path().join("keyring");
@@ -59,7 +64,11 @@ pub(super) fn bench() -> Bench {
     Bench { directory, file, ring }
 }
 
-pub(super) fn passphrase(text: &str) -> SlotKey {
+pub(in crate::keyring) fn by(opened_by: &SlotKey) -> Replacing<'_> {
+    Replacing { opened_by, out_of_reach: OutOfReach::Refuse, entropy: &SystemEntropy }
+}
+
+pub(in crate::keyring) fn passphrase(text: &str) -> SlotKey {
     SlotKey::Passphrase(Passphrase::entered(&Sensitive::new(text.as_bytes().to_vec())).unwrap())
 }
 
@@ -120,7 +129,7 @@ fn a_slot_that_was_removed_opens_nothing_and_the_last_one_stays() {
     let mut bench = bench();
     let first = slots_of(&bench.path()).unwrap()[0].id;
     let added = bench.add(&passphrase(WORDS)).unwrap();
-    assert_eq!(bench.ring.remove_slot(&bench.path(), first).unwrap().id, first);
+    assert_eq!(bench.remove(first).unwrap().id, first);
     assert!(matches!(bench.open(&bench.file), Err(KeyringError::WrongKey)));
     assert!(bench.open(&passphrase(WORDS)).is_ok());
     let before = fs::read(bench.path()).unwrap();
@@ -221,20 +230,23 @@ fn a_kill_at_any_step_of_a_change_leaves_the_keyring_as_it_was_or_as_it_is_to_be
         assert!(bench.open(&bench.file).is_ok(), "cut at {cut}");
         assert!(bench.open(&passphrase(WORDS)).is_err(), "cut at {cut}: not there yet");
         // And it is done again, over what was left.
-        let again = SlotKey::from_file(&bench.directory.path().join("root.key")).unwrap();
+        let again = bench.key_file();
+        bench.reopen(&again);
         let again = bench.add(&again).unwrap();
         assert!(!temporary.exists(), "cut at {cut}");
-        bench.ring.remove_slot(&path, again.id).unwrap();
+        bench.remove(again.id).unwrap();
         assert!(bench.open(&bench.file).is_ok(), "cut at {cut}");
     }
     fs::write(&path, &after).unwrap();
     assert!(bench.open(&bench.file).is_ok() && bench.open(&passphrase(WORDS)).is_ok(), "renamed");
+    let file = bench.key_file();
+    bench.reopen(&file);
     fs::write(&temporary, &before).unwrap();
     let other = passphrase("other words than those before");
-    let rekeyed = bench.ring.rekey_slot(&path, (added.id, &other), NOW, &SystemEntropy).unwrap();
+    let rekeyed = bench.rekey(added.id, &other).unwrap();
     assert!(bench.open(&other).is_ok() && bench.open(&passphrase(WORDS)).is_err());
     fs::write(&temporary, &before).unwrap();
-    bench.ring.remove_slot(&path, rekeyed.id).unwrap();
+    bench.remove(rekeyed.id).unwrap();
     assert!(bench.open(&bench.file).is_ok() && bench.open(&other).is_err());
     assert!(!temporary.exists());
 }

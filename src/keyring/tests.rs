@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::base::SystemEntropy;
 use crate::base::encoding::hex;
+use crate::crypto::Aad;
 
 const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
 
@@ -252,8 +253,8 @@ fn a_keyring_of_the_first_format_opens_and_is_written_as_the_second() {
     let text = fs::read_to_string(&path).unwrap();
     let line = text.lines().next().unwrap();
     let line = line.replace("\"version\":2", "\"version\":1").replace("\"revision\":1,", "");
-    let mac = crate::crypto::MacKey::new(&derive_key(&bench.ring.root, b"", "keyward/keyring/mac"));
-    fs::write(&path, format!("{line}\n{}\n", mac.tag(line.as_bytes()))).unwrap();
+    let mac = crate::keyring::root::mac_key(&bench.ring.root).tag(line.as_bytes());
+    fs::write(&path, format!("{line}\n{mac}\n")).unwrap();
     bench.ring = Keyring::open(&path, &bench.slot).unwrap();
     assert_eq!(bench.ring.revision(), 0);
     bench.ring.extend(&path, (Family::Token, 2), &SystemEntropy).unwrap();

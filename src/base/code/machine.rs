@@ -104,6 +104,10 @@ super::codes! {
     SLOT_UNRECORDED "slot_unrecorded" Partial:
         "the slot was changed, and the ledger could not take the entry that says so",
         "mend the disk; the next start of the broker records it";
+    SLOTS_OUT_OF_REACH "slots_out_of_reach" Conflict:
+        "some slots cannot take another root key without their own keys; nothing was changed",
+        "rekeying or removing a slot replaces the root key; repeat with `--remove-old-slots` to remove the slots \
+         named, then add them again: `keyward slot add`";
     KEYRING_ALTERED "keyring_altered" NotStarted:
         "the keyring is not as the broker wrote it",
         "put the keyring back from its own backup; nothing was touched";
@@ -116,6 +120,9 @@ super::codes! {
     ENTRIES_LOST "entries_lost" NotStarted:
         "the ledger lacks entries that were acknowledged",
         "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`";
+    KEYRING_OLDER "keyring_older" NotStarted:
+        "the keyring is an older copy than the broker has used",
+        "put the newest copy of `keyring` back";
     TRUST_DOMAIN_CHANGED "trust_domain_changed" NotStarted:
         "the configured trust domain is not the one that this broker was initialised with",
         "set `trust_domain` back: every identity carries it";
