@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::place::{Batch, Tree};
 use crate::base::{Entropy, LedgerId, Sensitive};
-use crate::crypto::{Aad, AeadKey};
+use crate::crypto::{Aad, AeadKey, sealed_by};
 
 /// Why the index does not answer. The ledger still does.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -30,6 +30,8 @@ pub enum Origin {
     Existing,
     /// There was none.
     Fresh,
+    /// It was sealed under an earlier key, and is built anew under the one that is in use now.
+    Resealed,
     /// It was broken, for this reason, and has been moved aside.
     Rebuilt(String),
     /// Not even a fresh one can be made, for this reason, e.g. on a full disk: it has stopped until it is
@@ -42,9 +44,32 @@ pub(super) struct Database {
     db: sled::Db,
 }
 
+/// The keys of the index.
+#[derive(Debug)]
+pub struct IndexKeys {
+    /// Seals and opens.
+    pub current: AeadKey,
+    /// Say how far an index had come that was sealed before the current one was in use.
+    pub earlier: Vec<AeadKey>,
+}
+
+impl From<AeadKey> for IndexKeys {
+    fn from(current: AeadKey) -> Self {
+        Self { current, earlier: Vec::new() }
+    }
+}
+
+/// How an index was found.
+enum Found {
+    /// It has come this far; not at all when it does not say so.
+    Current(Option<u64>),
+    /// The same, under an earlier key.
+    Earlier(u64),
+}
+
 /// Seals what goes in and opens what comes out.
 pub(super) struct Seal {
-    pub(super) key: AeadKey,
+    pub(super) keys: IndexKeys,
     pub(super) ledger: LedgerId,
 }
 
@@ -70,7 +95,8 @@ fn contained<T>(run: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Index
 }
 
 impl Database {
-    /// Opens the database in `dir`, moving a broken one aside, and says how far it had come.
+    /// Opens the database in `dir`, moving a broken one aside, and says how far it had come; one that is sealed
+    /// under an earlier key is removed, and the position is how far that one had come.
     pub(super) fn open(
         dir: &Path,
         seal: &Seal,
@@ -78,12 +104,18 @@ impl Database {
     ) -> Result<(Self, u64, Origin), IndexError> {
         let existed = dir.exists();
         match Self::attempt(dir, seal) {
-            Ok((database, Some(applied))) => Ok((database, applied, Origin::Existing)),
-            Ok((database, None)) if !existed => {
+            Ok((database, Found::Current(Some(applied)))) => Ok((database, applied, Origin::Existing)),
+            Ok((database, Found::Earlier(applied))) => {
+                drop(database);
+                // Whole, and to whoever holds the key of then it is open: not kept.
+                fs::remove_dir_all(dir).map_err(|error| IndexError::Io(error.kind().to_string()))?;
+                Ok((Self::fresh(dir, seal, entropy)?, applied, Origin::Resealed))
+            }
+            Ok((database, Found::Current(None))) if !existed => {
                 database.apply(&[Batch { seq: 0, puts: Vec::new() }], seal, entropy)?;
                 Ok((database, 0, Origin::Fresh))
             }
-            Ok((database, None)) => {
+            Ok((database, Found::Current(None))) => {
                 drop(database);
                 Self::anew(dir, seal, entropy, "it does not say how far it has come".to_owned())
             }
@@ -103,24 +135,33 @@ impl Database {
     /// An empty database in place of the one in `dir`, which is moved aside.
     pub(super) fn replace(dir: &Path, seal: &Seal, entropy: &dyn Entropy) -> Result<Self, IndexError> {
         move_aside(dir)?;
+        Self::fresh(dir, seal, entropy)
+    }
+
+    fn fresh(dir: &Path, seal: &Seal, entropy: &dyn Entropy) -> Result<Self, IndexError> {
         let (database, _) = Self::attempt(dir, seal)?;
         database.apply(&[Batch { seq: 0, puts: Vec::new() }], seal, entropy)?;
         Ok(database)
     }
 
-    fn attempt(dir: &Path, seal: &Seal) -> Result<(Self, Option<u64>), IndexError> {
+    fn attempt(dir: &Path, seal: &Seal) -> Result<(Self, Found), IndexError> {
         // Sled makes its files as the umask says: the directory keeps others out.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|error| IndexError::Io(error.kind().to_string()))?;
         let db = contained(|| open_patiently(dir))?;
         let database = Self { db };
-        let Some(meta) = contained(|| database.db.get(META))? else { return Ok((database, None)) };
-        let meta = seal.key.open(&seal.bound(META), &meta).map_err(|error| {
+        let Some(meta) = contained(|| database.db.get(META))? else {
+            return Ok((database, Found::Current(None)));
+        };
+        let by = sealed_by(&meta).ok();
+        let earlier = seal.keys.earlier.iter().find(|key| Some(key.id()) == by);
+        let meta = earlier.unwrap_or(&seal.keys.current).open(&seal.bound(META), &meta).map_err(|error| {
             IndexError::Corrupt(format!("its record of how far it has come does not open: {error}"))
         })?;
         let applied = <[u8; 8]>::try_from(meta.expose().as_slice()).map(u64::from_be_bytes);
         let applied = applied.map_err(|_| IndexError::Corrupt("its record has a wrong form".to_owned()))?;
-        Ok((database, Some(applied)))
+        let found = if earlier.is_some() { Found::Earlier(applied) } else { Found::Current(Some(applied)) };
+        Ok((database, found))
     }
 
     /// Applies `batches`, and how far they go, as one.
@@ -138,14 +179,14 @@ impl Database {
                 let place = put.tree.place(&put.key);
                 match &put.value {
                     Some(value) => {
-                        let sealed = seal.key.seal(&seal.bound(&place), value, entropy);
+                        let sealed = seal.keys.current.seal(&seal.bound(&place), value, entropy);
                         all.insert(place, sealed);
                     }
                     None => all.remove(place),
                 }
             }
         }
-        all.insert(META, seal.key.seal(&seal.bound(META), &last.to_be_bytes(), entropy));
+        all.insert(META, seal.keys.current.seal(&seal.bound(META), &last.to_be_bytes(), entropy));
         contained(|| self.db.apply_batch(all))
     }
 
@@ -157,7 +198,7 @@ impl Database {
     ) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {
         let place = tree.place(key);
         let Some(sealed) = contained(|| self.db.get(&place))? else { return Ok(None) };
-        let opened = seal.key.open(&seal.bound(&place), &sealed);
+        let opened = seal.keys.current.open(&seal.bound(&place), &sealed);
         opened.map(Some).map_err(|error| IndexError::Corrupt(format!("a {} record: {error}", tree.name())))
     }
 

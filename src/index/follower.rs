@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::database::{Database, IndexError, Origin, Seal};
+use super::database::{Database, IndexError, IndexKeys, Origin, Seal};
 use super::place::{Batch, Tree};
 use crate::base::limits::INDEX_WAITING_MAX;
 use crate::base::{Entropy, LedgerId, Sensitive};
-use crate::crypto::AeadKey;
 
 /// How far the index has come; the second part is whether it still goes on.
 type Progress = (u64, Going);
@@ -26,6 +25,7 @@ enum Going {
 pub struct Index {
     shared: Arc<Shared>,
     origin: Origin,
+    seen: u64,
     queue: Mutex<Option<SyncSender<Batch>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -53,15 +53,17 @@ impl Index {
     /// [`IndexError`] when its thread does not start.
     pub fn open(
         dir: &Path,
-        key: AeadKey,
+        keys: impl Into<IndexKeys>,
         ledger: LedgerId,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, IndexError> {
-        let seal = Seal { key, ledger };
+        let seal = Seal { keys: keys.into(), ledger };
         let (database, applied, origin) = match Database::open(dir, &seal, &*entropy) {
             Ok((database, applied, origin)) => (Some(database), applied, origin),
             Err(error) => (None, 0, Origin::Absent(error)),
         };
+        let seen = applied;
+        let applied = if origin == Origin::Resealed { 0 } else { applied };
         let going = if database.is_some() { Going::On } else { Going::Stopped };
         let (progress, _) = watch::channel((applied, going));
         let database = RwLock::new(database);
@@ -72,7 +74,13 @@ impl Index {
             .name("index".to_owned())
             .spawn(move || worker.follow(&batches))
             .map_err(|error| IndexError::Io(error.kind().to_string()))?;
-        Ok(Self { shared, origin, queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, origin, seen, queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The last entry that it had taken in before it was opened, also under an earlier key.
+    #[must_use]
+    pub const fn seen(&self) -> u64 {
+        self.seen
     }
 
     /// How it came to be as it is.

@@ -8,6 +8,6 @@ mod database;
 mod follower;
 mod place;
 
-pub use database::{IndexError, Origin};
+pub use database::{IndexError, IndexKeys, Origin};
 pub use follower::Index;
 pub use place::{Batch, Put, Tree};

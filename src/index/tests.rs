@@ -3,7 +3,7 @@ use std::fs;
 use super::super::place::Put;
 use super::*;
 use crate::base::{SystemEntropy, Timestamp};
-use crate::crypto::KeyId;
+use crate::crypto::{AeadKey, KeyId};
 
 const TREE: Tree = Tree::new("test");
 
@@ -250,4 +250,29 @@ async fn sto_05_where_no_index_can_be_made_it_begins_stopped_and_is_made_once_it
     index.submit(put(1, b"a", b"v"));
     index.wait(1).await.unwrap();
     assert_eq!(value(&index, b"a"), Ok(Some(b"v".to_vec())));
+}
+
+/// The position counts, so that lost entries are noticed; nothing else that was sealed under the earlier key does.
+#[tokio::test]
+async fn an_index_under_an_earlier_key_says_how_far_it_came_and_is_built_anew() {
+    let bench = bench();
+    bench.filled().await;
+    let key = |generation, byte| AeadKey::new(KeyId { family: 3, generation }, &Sensitive::new([byte; 32]));
+    let keys = || IndexKeys { current: key(2, 8), earlier: vec![key(1, 9)] };
+    let open = |keys| Index::open(&bench.dir(), keys, bench.ledger, Arc::new(SystemEntropy)).unwrap();
+    let index = open(keys());
+    assert_eq!((index.origin(), index.applied(), index.seen()), (&Origin::Resealed, 0, 1));
+    assert_eq!(value(&index, b"a").unwrap(), None);
+    index.submit(put(1, b"a", b"again"));
+    index.wait(1).await.unwrap();
+    index.close();
+    drop(index);
+    let index = open(keys());
+    assert_eq!((index.origin(), index.applied(), index.seen()), (&Origin::Existing, 1, 1));
+    assert_eq!(value(&index, b"a").unwrap().unwrap(), b"again");
+    drop(index);
+    assert!(!bench.directory.path().join("index.broken").exists(), "what the earlier key opens is not kept");
+    // A forged one under the earlier generation is not believed.
+    let forged = IndexKeys { current: key(3, 7), earlier: vec![key(2, 1)] };
+    assert!(matches!(open(forged).origin(), Origin::Rebuilt(_)));
 }

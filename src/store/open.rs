@@ -11,7 +11,7 @@ use super::follow::{Memory, WorldFollower};
 use super::rebuild::{Rebuild, projection, reindex};
 use super::snapshot::Newest;
 use crate::base::{Clock, Entropy, Sensitive, Timestamp};
-use crate::index::{Index, IndexError, Origin, Tree};
+use crate::index::{Index, IndexError, IndexKeys, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
     self, Append, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport,
@@ -114,12 +114,13 @@ impl<W: World> Store<W> {
         let index_dir = options.data_dir.join("index");
         let index = Arc::new(Index::open(
             &index_dir,
-            keyring.aead(Family::Index)?,
+            index_keys(keyring)?,
             keyring.ledger(),
             Arc::clone(&options.entropy),
         )?);
         match index.origin() {
             Origin::Existing | Origin::Fresh => {}
+            Origin::Resealed => tracing::info!("the index was sealed under an earlier key: building it anew"),
             Origin::Rebuilt(why) => {
                 tracing::warn!(reason = %why, "the index was broken: moved aside, rebuilding it from the ledger");
             }
@@ -134,9 +135,9 @@ impl<W: World> Store<W> {
             WorldFollower::new(Arc::clone(&memory), Arc::clone(&index), Arc::clone(&indexed_through));
         let (ledger, report) = FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
         let head = ledger.head().seq;
-        let is_lost = indexed > head || report.lost.is_some();
+        let is_lost = index.seen() > head || report.lost.is_some();
         if is_lost {
-            let seen = report.lost.unwrap_or_default().max(indexed);
+            let seen = report.lost.unwrap_or_default().max(index.seen());
             if options.on_lost_entries == OnLostEntries::Refuse {
                 return Err(StoreError::EntriesLost { seen, ledger: head });
             }
@@ -315,6 +316,16 @@ impl<W: World> fmt::Debug for Store<W> {
 
 /// How long a reading waits for the index before it asks the ledger.
 const INDEX_WAIT: Duration = Duration::from_secs(2);
+
+/// The keys of the index.
+fn index_keys(keyring: &Keyring) -> Result<IndexKeys, KeyringError> {
+    let current = keyring.aead(Family::Index)?;
+    let newest = current.id().generation;
+    let earlier = keyring.generations(Family::Index).map(|(generation, _)| generation);
+    let earlier = earlier.filter(|generation| *generation != newest);
+    let earlier = earlier.map(|generation| keyring.aead_of(Family::Index, generation));
+    Ok(IndexKeys { current, earlier: earlier.collect::<Result<_, _>>()? })
+}
 
 /// The keys that open the ledger's state changes.
 ///

@@ -50,6 +50,7 @@ mod renewal;
 mod renewal_kills;
 mod resource_servers;
 mod revocation;
+mod root_rotation;
 mod rotation;
 mod routes;
 mod sealing;
