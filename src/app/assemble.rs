@@ -40,6 +40,13 @@ impl Surroundings {
         Self { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
     }
 
+    /// The machine's own, with what `config` names to tell whether its clock is synchronised.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let clock = SystemClock::synchronised_by(config.clock.synchronised_by.clone());
+        Self { clock: Arc::new(clock), entropy: Arc::new(SystemEntropy) }
+    }
+
     fn for_upstreams(&self, config: &Config) -> upstream::Surroundings {
         upstream::Surroundings {
             clock: Arc::clone(&self.clock),

@@ -45,6 +45,9 @@ impl Keeper {
             tracing::error!(?failure, "the listeners could not be given what they are to show and to trust");
         }
         publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+        if !self.core.clocks_agree() {
+            return;
+        }
         if let Err(failure) = self.core.keep_token_keys().await {
             tracing::error!(?failure, "the token keys could not be kept to their schedule");
         }

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use self::running::Duty;
 use crate::base::code;
-use crate::cli::{self, Cli, Command, ConfigCommand, Console, Failure, InitArgs};
+use crate::cli::{self, Cli, ClockCommand, Command, ConfigCommand, Console, Failure, InitArgs};
 use crate::config::{Config, RootKey};
 use crate::store::OnLostEntries;
 
@@ -61,6 +61,9 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         }
         Command::Seal { config } => cli::seal(&load(config)?.listen.host, console).await,
         Command::Unseal(args) => cli::unseal(&load(&args.config)?.listen.host, args, console).await,
+        Command::Clock(ClockCommand::Accept { broker }) => {
+            cli::accept_clock(&load(&broker.config)?.listen.host, console).await
+        }
         Command::BreakGlass(command) => cli::break_glass(command, &load(command.config())?, console).await,
         Command::Doctor { config: Some(config), root_key_file, .. } => {
             cli::report(&doctor::host(config, root_key_file.as_deref()), console)
@@ -129,7 +132,7 @@ async fn found(home: &Path, args: &InitArgs, console: &Console) -> Result<(), Fa
         root_key: args.root_key_file.as_deref(),
         passphrase,
     };
-    let told = init(&config, order, &Surroundings::system()).await?;
+    let told = init(&config, order, &Surroundings::of(&config)).await?;
     init::tell(&told, console);
     Ok(())
 }

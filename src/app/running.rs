@@ -16,7 +16,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::http::listener::{self, ConnectionCaps, Course, Standing};
 use crate::http::{admin_router, agent_router};
-use crate::jobs::{LeaseEnder, Rotator, Snapshots};
+use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
 use crate::pki::tls::{Gate, Identity, ServerTls};
 use crate::store::OnLostEntries;
@@ -36,6 +36,7 @@ pub struct Running {
     rotator: Arc<Rotator>,
     ender: Arc<LeaseEnder>,
     snapshots: Arc<Snapshots>,
+    clock_watcher: Arc<ClockWatcher>,
     /// What happens by itself.
     jobs: Vec<JoinHandle<()>>,
 }
@@ -159,20 +160,19 @@ impl Opened<'_> {
             surroundings: surroundings.clone(),
             doors: [agent_tls, admin_tls],
         });
-        let rotator = Arc::new(Rotator::new(Arc::clone(&core)));
-        let ender = Arc::new(LeaseEnder::new(Arc::clone(&core)));
-        let snapshots = Arc::new(Snapshots::new(Arc::clone(&core)));
+        let of = || Arc::clone(&core);
+        let (rotator, ender) = (Arc::new(Rotator::new(of())), Arc::new(LeaseEnder::new(of())));
+        let (snapshots, clock_watcher) = (Arc::new(Snapshots::new(of())), Arc::new(ClockWatcher::new(of())));
         let jobs = match duty {
-            Duty::Full => at_work(&keeper, &rotator, &ender, &snapshots, &stopped),
+            Duty::Full => at_work(&keeper, &rotator, &ender, &snapshots, &clock_watcher, &stopped),
             Duty::Quarantine => Vec::new(),
         };
-        let (agents, admins) = addresses;
-        tracing::info!(%agents, %admins, "the broker serves");
+        tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
         Ok(Running {
             core,
             config: config.clone(),
-            agents,
-            admins,
+            agents: addresses.0,
+            admins: addresses.1,
             host,
             course,
             stop,
@@ -181,6 +181,7 @@ impl Opened<'_> {
             rotator,
             ender,
             snapshots,
+            clock_watcher,
             jobs,
         })
     }
@@ -192,6 +193,7 @@ fn at_work(
     rotator: &Arc<Rotator>,
     ender: &Arc<LeaseEnder>,
     snapshots: &Arc<Snapshots>,
+    clock_watcher: &Arc<ClockWatcher>,
     stopped: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     vec![
@@ -199,6 +201,7 @@ fn at_work(
         tokio::spawn(Arc::clone(rotator).work(stopped.clone())),
         tokio::spawn(Arc::clone(ender).work(stopped.clone())),
         tokio::spawn(Arc::clone(snapshots).work(stopped.clone())),
+        tokio::spawn(Arc::clone(clock_watcher).work(stopped.clone())),
     ]
 }
 
@@ -219,6 +222,11 @@ impl Running {
     /// the listeners trust.
     pub async fn look_after(&self) {
         self.keeper.look().await;
+    }
+
+    /// Compares the clocks at once.
+    pub async fn look_at_clock(&self) {
+        self.clock_watcher.look().await;
     }
 
     /// Does at once everything about rotations that is due now, as far as it goes now.

@@ -37,7 +37,7 @@ pub(super) async fn serve(
     log(config)?;
     harden();
     let mut told = Told::listen()?;
-    let surroundings = Surroundings::system();
+    let surroundings = Surroundings::of(config);
     let opening = Opening { config, surroundings: &surroundings, on_lost_entries, duty };
     let mut running = match (start_as, &config.root_key) {
         (Start::AsConfigured, RootKey::File(_) | RootKey::Credential(_)) => opening.start().await?,

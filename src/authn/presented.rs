@@ -1,5 +1,5 @@
 use super::principal::AgentPrincipal;
-use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
+use crate::base::{Audience, CapabilityName, ClockReading, Timestamp, TokenId};
 use crate::crypto::matches;
 use crate::revocation::{Liveness, Subject};
 use crate::token::{Verifier, VerifyError};
@@ -42,7 +42,7 @@ pub fn present(
     verifier: &Verifier,
     audience: &Audience,
     judge: &dyn Fn(u64, &[Subject]) -> Liveness,
-    now: Timestamp,
+    now: ClockReading,
 ) -> Result<BoundToken, PresentError> {
     let claims = verifier.verify(bearer, audience, now)?;
     let bound = matches(claims.cnf.x5t_s256.as_bytes(), principal.thumbprint().base64url().as_bytes());

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp};
+use crate::base::{
+    AgentId, AgentName, ClockReading, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp,
+};
 use crate::crypto::Digest;
 use crate::operators::{OperatorRole, Operators, Serving};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
@@ -97,7 +99,7 @@ pub fn agent(
     peer: &PeerCertificate,
     records: Records<'_>,
     as_of: u64,
-    now: Timestamp,
+    now: ClockReading,
 ) -> Result<AgentPrincipal, AuthnError> {
     in_time(peer, now)?;
     let (agent, instance, held) = holder(peer, records)?;
@@ -127,12 +129,12 @@ pub fn renewing(
     records: Records<'_>,
     as_of: u64,
     grace_s: i64,
-    now: Timestamp,
+    now: ClockReading,
 ) -> Result<RenewingAgent, AuthnError> {
-    if now < peer.not_before() || now >= peer.not_after().plus_s(grace_s) {
+    if !now.is_within(peer.not_before(), peer.not_after().plus_s(grace_s)) {
         return Err(AuthnError::OutOfTime);
     }
-    let timeliness = if now < peer.not_after() { Timeliness::InTime } else { Timeliness::Late };
+    let timeliness = if now.latest() < peer.not_after() { Timeliness::InTime } else { Timeliness::Late };
     let (agent, instance, held) = holder(peer, records)?;
     Ok(RenewingAgent { agent: agent.id, instance: instance.id, held, timeliness, as_of })
 }
@@ -167,7 +169,7 @@ pub fn operator(
     peer: &PeerCertificate,
     (operators, revocations, authorities): (&Operators, &Revocations, &Record),
     as_of: u64,
-    now: Timestamp,
+    now: ClockReading,
 ) -> Result<OperatorPrincipal, AuthnError> {
     in_time(peer, now)?;
     signed(peer, authorities)?;
@@ -198,8 +200,8 @@ fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(), AuthnError
 }
 
 /// A connection outlives the moment of its handshake: the certificate's times are judged again.
-pub(super) fn in_time(peer: &PeerCertificate, now: Timestamp) -> Result<(), AuthnError> {
-    if now < peer.not_before() || now >= peer.not_after() { Err(AuthnError::OutOfTime) } else { Ok(()) }
+pub(super) fn in_time(peer: &PeerCertificate, now: ClockReading) -> Result<(), AuthnError> {
+    if now.is_within(peer.not_before(), peer.not_after()) { Ok(()) } else { Err(AuthnError::OutOfTime) }
 }
 
 impl AgentPrincipal {

@@ -1,5 +1,5 @@
 use super::principal::{AuthnError, Records, holder, in_time};
-use crate::base::{AgentId, AgentName, Audience, InstanceId, Timestamp};
+use crate::base::{AgentId, AgentName, Audience, ClockReading, InstanceId};
 use crate::pki::PeerCertificate;
 use crate::registry::Held;
 
@@ -20,7 +20,7 @@ pub struct ResourceServerPrincipal {
 pub fn resource_server(
     peer: &PeerCertificate,
     records: Records<'_>,
-    now: Timestamp,
+    now: ClockReading,
 ) -> Result<ResourceServerPrincipal, AuthnError> {
     in_time(peer, now)?;
     let (server, instance, held) = holder(peer, records)?;

@@ -1,9 +1,13 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::encoding::ShortText;
+use super::limits::CLOCK_SYNC_AGE_MAX_S;
+use super::timekeeper::{ClockReading, RawReading, Timekeeper};
 
 /// A moment as text.
 pub type TimeText = ShortText<32>;
@@ -77,11 +81,26 @@ impl fmt::Display for Timestamp {
 
 /// Tells the time. Handed in wherever time is read, so that tests own it.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The present moment. Never earlier than an answer already given (I11).
-    fn now(&self) -> Timestamp;
+    /// What the wall clock and the boot clock make of the present moment.
+    fn reading(&self) -> ClockReading;
 
-    /// From now on no answer is earlier than `moment`: the ledger's last entry, at start.
-    fn not_before(&self, moment: Timestamp);
+    /// The present moment. Between two adjustments never earlier than an answer already given (I11).
+    fn now(&self) -> Timestamp {
+        self.reading().now()
+    }
+
+    /// What only ever counts up, also through an adjustment: for waits and rates.
+    fn elapsed(&self) -> Duration;
+
+    /// When the system last said that its wall clock was synchronised; `None` where it says nothing.
+    fn synchronised_at(&self) -> Option<Timestamp>;
+
+    /// Compares the wall clock with the time of a ledger's newest entry, at start.
+    fn start_after(&self, newest: Timestamp);
+
+    /// Takes the wall clock as right from here on, also when time goes back by it. Only the ledger's writer does,
+    /// with the entry that says so.
+    fn adopt(&self) -> Timestamp;
 }
 
 /// Measures how long something of our own takes: for meters, never for a decision.
@@ -103,17 +122,26 @@ impl Stopwatch {
     }
 }
 
-/// The machine's wall clock, kept from running backwards by a high-water mark.
+/// The machine's clocks: the wall clock, checked against the one that counts since the machine booted, also while
+/// it is suspended.
 #[derive(Debug)]
 pub struct SystemClock {
-    high_water_ms: AtomicI64,
+    keeper: Timekeeper,
+    /// A file that is written whenever the wall clock is synchronised.
+    synchronised: Option<PathBuf>,
 }
 
 impl SystemClock {
-    /// A clock that has not answered yet.
+    /// Starts at the wall clock. Nothing says whether that is synchronised.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { high_water_ms: AtomicI64::new(i64::MIN) }
+    pub fn new() -> Self {
+        Self { keeper: Timekeeper::anchored(machine()), synchronised: None }
+    }
+
+    /// The same, where `file` is written whenever the wall clock is synchronised.
+    #[must_use]
+    pub fn synchronised_by(file: Option<PathBuf>) -> Self {
+        Self { synchronised: file, ..Self::new() }
     }
 }
 
@@ -123,47 +151,115 @@ impl Default for SystemClock {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+fn machine() -> RawReading {
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let boot_ms = boot.tv_sec.saturating_mul(1000).saturating_add(boot.tv_nsec / 1_000_000);
+    RawReading { wall_ms: since_1970(SystemTime::now()), boot_ms }
+}
+
+fn since_1970(at: SystemTime) -> i64 {
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
-    fn now(&self) -> Timestamp {
-        let ms = match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            Err(_) => 0,
-        };
-        Timestamp(self.high_water_ms.fetch_max(ms, Ordering::Relaxed).max(ms))
+    fn reading(&self) -> ClockReading {
+        self.keeper.reading(machine())
     }
 
-    fn not_before(&self, moment: Timestamp) {
-        self.high_water_ms.fetch_max(moment.0, Ordering::Relaxed);
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(machine().boot_ms.unsigned_abs())
     }
+
+    fn synchronised_at(&self) -> Option<Timestamp> {
+        let written = std::fs::metadata(self.synchronised.as_ref()?).ok()?.modified().ok()?;
+        Some(Timestamp(since_1970(written)))
+    }
+
+    fn start_after(&self, newest: Timestamp) {
+        let raw = machine();
+        self.keeper.start_after(newest, raw, is_recent(self.synchronised_at(), raw));
+    }
+
+    fn adopt(&self) -> Timestamp {
+        self.keeper.adopt(machine())
+    }
+}
+
+/// Whether the wall clock was synchronised lately. By a clock that was set since, it was long ago or is yet to be.
+fn is_recent(at: Option<Timestamp>, raw: RawReading) -> bool {
+    at.is_some_and(|at| {
+        let age_s = Timestamp(raw.wall_ms).seconds_since(at);
+        (-1..=CLOCK_SYNC_AGE_MAX_S).contains(&age_s)
+    })
 }
 
 /// A clock that stands still until told otherwise: for tests and replays.
 #[derive(Debug)]
 pub struct ManualClock {
-    ms: AtomicI64,
+    wall_ms: AtomicI64,
+    boot_ms: AtomicI64,
+    synchronised_ms: AtomicI64,
+    keeper: Timekeeper,
 }
 
 impl ManualClock {
     /// A clock standing at `start`.
     #[must_use]
     pub const fn new(start: Timestamp) -> Self {
-        Self { ms: AtomicI64::new(start.0) }
+        Self {
+            wall_ms: AtomicI64::new(start.0),
+            boot_ms: AtomicI64::new(0),
+            synchronised_ms: AtomicI64::new(i64::MIN),
+            keeper: Timekeeper::anchored(RawReading { wall_ms: start.0, boot_ms: 0 }),
+        }
     }
 
-    /// Moves the clock forward by `s` seconds.
+    /// Moves both clocks forward by `s` seconds.
     pub fn advance_s(&self, s: u32) {
-        self.ms.fetch_add(i64::from(s).saturating_mul(1000), Ordering::Relaxed);
+        let ms = i64::from(s).saturating_mul(1000);
+        self.wall_ms.fetch_add(ms, Ordering::Relaxed);
+        self.boot_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock `s` seconds ahead, or back; the boot clock stays.
+    pub fn step_s(&self, s: i64) {
+        self.wall_ms.fetch_add(s.saturating_mul(1000), Ordering::Relaxed);
+    }
+
+    /// The system says that the wall clock is synchronised now.
+    pub fn synchronise(&self) {
+        self.synchronised_ms.store(self.raw().wall_ms, Ordering::Relaxed);
+    }
+
+    fn raw(&self) -> RawReading {
+        let (wall_ms, boot_ms) = (self.wall_ms.load(Ordering::Relaxed), self.boot_ms.load(Ordering::Relaxed));
+        RawReading { wall_ms, boot_ms }
     }
 }
 
 impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.ms.load(Ordering::Relaxed))
+    fn reading(&self) -> ClockReading {
+        self.keeper.reading(self.raw())
     }
 
-    fn not_before(&self, moment: Timestamp) {
-        self.ms.fetch_max(moment.0, Ordering::Relaxed);
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.raw().boot_ms.unsigned_abs())
+    }
+
+    fn synchronised_at(&self) -> Option<Timestamp> {
+        let ms = self.synchronised_ms.load(Ordering::Relaxed);
+        (ms != i64::MIN).then_some(Timestamp(ms))
+    }
+
+    fn start_after(&self, newest: Timestamp) {
+        let raw = self.raw();
+        self.keeper.start_after(newest, raw, is_recent(self.synchronised_at(), raw));
+    }
+
+    fn adopt(&self) -> Timestamp {
+        self.keeper.adopt(self.raw())
     }
 }
 
@@ -177,11 +273,23 @@ mod tests {
     }
 
     #[test]
-    fn the_system_clock_never_answers_earlier_than_it_was_told() {
-        let clock = SystemClock::new();
-        let far = clock.now().plus_s(3600);
-        clock.not_before(far);
-        assert!(clock.now() >= far);
+    fn a_file_tells_when_the_system_clock_was_synchronised() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("synchronized");
+        let clock = SystemClock::synchronised_by(Some(file.clone()));
+        assert_eq!(clock.synchronised_at(), None);
+        std::fs::write(&file, b"").unwrap();
+        let age_s = clock.now().seconds_since(clock.synchronised_at().unwrap());
+        assert!((-1..10).contains(&age_s), "{age_s}");
+    }
+
+    #[test]
+    fn rates_go_on_while_the_wall_clock_is_set() {
+        let clock = ManualClock::new(Timestamp::from_s(1_800_000_000));
+        clock.step_s(-86_400);
+        clock.advance_s(7);
+        clock.adopt();
+        assert_eq!(clock.elapsed(), Duration::from_secs(7));
     }
 
     #[test]

@@ -168,6 +168,17 @@ pub const AUTHORITY_LEAD_S: i64 = CERTIFICATE_LIFE_MAX_S + RENEWAL_GRACE_MAX_S;
 pub const TOKEN_KEY_LEAD_S: i64 = 3600;
 /// How far certificates are backdated, in seconds: clocks of agents may be behind.
 pub const BACKDATE_S: i64 = 60;
+/// How far the wall clock may be from the boot clock before it is no longer followed, in milliseconds.
+pub const CLOCK_TOLERANCE_MS: u64 = 5000;
+/// How far before the ledger's newest entry the wall clock may be at start, in seconds.
+pub const CLOCK_BEHIND_MAX_S: i64 = 60;
+/// How far after the ledger's newest entry a wall clock may be at start that is not synchronised, in seconds.
+pub const CLOCK_AHEAD_MAX_S: i64 = 30 * 24 * 3600;
+/// How long the wall clock must have been synchronised before it is adopted, in seconds.
+pub const CLOCK_SYNC_WAIT_S: u64 = 60;
+/// For how long the system's word counts that the wall clock is synchronised, in seconds: systemd-timesyncd asks
+/// again after 2048 seconds at most.
+pub const CLOCK_SYNC_AGE_MAX_S: i64 = 3600;
 /// Leeway when a token's times are judged, in seconds.
 pub const LEEWAY_S: i64 = 5;
 /// Shortest life of an access token that may be declared or asked for, in seconds.

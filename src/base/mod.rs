@@ -16,6 +16,7 @@ mod reason;
 mod scope;
 mod sensitive;
 mod sensitivity;
+mod timekeeper;
 
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, TimeText, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
@@ -32,3 +33,4 @@ pub use reason::{Reason, ReasonError};
 pub use scope::Scope;
 pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};
+pub use timekeeper::{ClockReading, ClockTrust};

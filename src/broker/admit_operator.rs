@@ -37,7 +37,8 @@ impl AdminDesk {
         let permit = core.enrolments.admit(&peer_of(source))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
-            let now = core.clock.now();
+            let reading = core.certifying(core.settings.operator_life_s)?;
+            let now = reading.latest();
             let request = EnrolmentRequest {
                 code: input.code,
                 secret: input.secret.expose(),
@@ -46,7 +47,7 @@ impl AdminDesk {
             };
             let (found, as_of) = core.store.read(|world, as_of| {
                 let records = (&world.operators, &world.revocations, &**world.registry.declarations());
-                let basis = (core.decision(now), &core.digests);
+                let basis = (core.decision(reading.now()), &core.digests);
                 let decided = decide_operator_enrolment(records, &request, &permit, basis, now);
                 let found = decided.and_then(|grant| {
                     let operator = world.operators.named(grant.act().name());
@@ -78,10 +79,11 @@ impl AdminDesk {
         let permit = core.enrolments.admit(&peer_of(input.peer.ip()))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
-            let now = core.clock.now();
+            let reading = core.certifying(core.settings.operator_life_s)?;
+            let now = reading.latest();
             let (operator, grant, as_of) = core.store.read(|world, as_of| {
-                let principal = authn::operator(peer, operator_records(world), as_of, now)?;
-                let basis = (core.decision(now), &core.digests);
+                let principal = authn::operator(peer, operator_records(world), as_of, reading)?;
+                let basis = (core.decision(reading.now()), &core.digests);
                 let records = (&world.operators, &**world.registry.declarations());
                 let renewed =
                     decide_operator_renewal(records, (&principal, key.digest()), &permit, basis, now);
@@ -149,7 +151,12 @@ impl Core {
             return self.certificate_again(Planned::operator(holder, planned), grant, key, as_of).await;
         }
         let spiffe = self.operator_spiffe(&operator.name);
-        let plan = self.plan_certificate(spiffe, self.settings.operator_life_s, key, self.clock.now());
+        let plan = self.plan_certificate(
+            spiffe,
+            self.settings.operator_life_s,
+            key,
+            self.clock.reading().earliest(),
+        );
         let change = admitted(&operator.name, grant.act().by(), (&plan, as_of), peer)?
             .rely(keys::operator(&operator.name), as_of)
             .rely(revocation::keys::subject(Subject::Operator(operator.id)), as_of)

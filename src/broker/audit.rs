@@ -30,7 +30,7 @@ use crate::secrets::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
     VersionChanged, VersionsRewrapped,
 };
-use crate::store::{Event, SnapshotTaken};
+use crate::store::{ClockAdjusted, ClockDisagrees, Event, SnapshotTaken};
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
 
 /// One entry of the ledger as an auditor reads it.
@@ -149,6 +149,8 @@ const EVENTS: &[(Kind, &str)] = known![
     RevocationChanged<'_>,
     SlotsChanged<'_>,
     SnapshotTaken,
+    ClockAdjusted<'_>,
+    ClockDisagrees,
     BrokerUnsealed,
     BrokerSealed,
     LeaseIntended<'_>,

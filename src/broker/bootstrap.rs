@@ -43,14 +43,15 @@ pub async fn certify_operator(
     name: OperatorName,
     key: PublicKey,
 ) -> Result<Certificate, Failure> {
-    let now = core.clock.now();
+    let reading = core.certifying(core.settings.operator_life_s)?;
+    let now = reading.now();
     let (known, declarations, as_of) = core.store.read(|world, as_of| {
         let known = world.operators.named(&name).map(|operator| operator.id);
         (known, std::sync::Arc::clone(world.registry.declarations()), as_of)
     });
     let id = known.unwrap_or_else(|| OperatorId::mint(now, &*core.entropy));
     let spiffe = core.operator_spiffe(&name);
-    let plan = core.plan_certificate(spiffe, core.settings.operator_life_s, &key, now);
+    let plan = core.plan_certificate(spiffe, core.settings.operator_life_s, &key, reading.earliest());
     let event = OperatorCertified {
         operator: &name,
         operator_id: id,

@@ -116,13 +116,19 @@ impl Core {
     async fn break_glass(&self, by: HostPrincipal, key: &PublicKey) -> Result<Enrolled, Failure> {
         let name: OperatorName = BREAK_GLASS.parse().map_err(|error: NameError| broken(&error))?;
         let certificate = deciding_again!(async {
-            let now = self.clock.now();
+            let reading = self.certifying(BREAK_GLASS_LIFE_S)?;
+            let now = reading.now();
             let (known, declarations, as_of) = self.store.read(|world, as_of| {
                 let known = world.operators.named(&name).map(|operator| operator.id);
                 (known, std::sync::Arc::clone(world.registry.declarations()), as_of)
             });
             let id = known.unwrap_or_else(|| OperatorId::mint(now, &*self.entropy));
-            let plan = self.plan_certificate(self.operator_spiffe(&name), BREAK_GLASS_LIFE_S, key, now);
+            let plan = self.plan_certificate(
+                self.operator_spiffe(&name),
+                BREAK_GLASS_LIFE_S,
+                key,
+                reading.earliest(),
+            );
             let event = GlassBroken {
                 by: by.to_string(),
                 operator: &name,

@@ -247,7 +247,7 @@ impl AgentDesk {
     /// # Errors
     /// [`AuthnError`].
     pub fn identify(&self, peer: &PeerCertificate) -> Result<AgentPrincipal, AuthnError> {
-        let now = self.0.clock.now();
+        let now = self.0.clock.reading();
         self.0.store.read(|world, as_of| authn::agent(peer, records(world), as_of, now))
     }
 
@@ -295,6 +295,14 @@ impl AgentDesk {
         self.0.store.is_writable()
     }
 
+    /// Whether the clock lets anything be issued.
+    ///
+    /// # Errors
+    /// [`Failure`] with both times.
+    pub fn check_clock(&self) -> Result<(), Failure> {
+        self.0.issuing().map(drop)
+    }
+
     /// What is counted at the listener.
     #[must_use]
     pub fn meters(&self) -> Arc<Meters> {
@@ -327,7 +335,7 @@ impl AdminDesk {
     /// # Errors
     /// [`AuthnError`].
     pub fn identify(&self, peer: &PeerCertificate) -> Result<OperatorPrincipal, AuthnError> {
-        let now = self.0.clock.now();
+        let now = self.0.clock.reading();
         self.0.store.read(|world, as_of| authn::operator(peer, operator_records(world), as_of, now))
     }
 
@@ -341,6 +349,14 @@ impl AdminDesk {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.store.is_writable()
+    }
+
+    /// Whether the clock lets anything be issued.
+    ///
+    /// # Errors
+    /// [`Failure`] with both times.
+    pub fn check_clock(&self) -> Result<(), Failure> {
+        self.0.issuing().map(drop)
     }
 
     /// What is counted at the listener.

@@ -49,7 +49,8 @@ impl AgentDesk {
         let permit = core.enrolments.admit(&peer_of(source))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
-            let now = core.clock.now();
+            let reading = core.certifying(core.settings.agent_life_s)?;
+            let now = reading.latest();
             let request = EnrolmentRequest {
                 code: input.code,
                 secret: input.secret.expose(),
@@ -57,7 +58,7 @@ impl AgentDesk {
                 source,
             };
             let (step, as_of) = core.store.read(|world, as_of| {
-                let basis = (core.decision(now), &core.digests);
+                let basis = (core.decision(reading.now()), &core.digests);
                 let records = (&world.registry, &world.operators, &world.revocations);
                 let decided = decide_enrolment(records, &request, &permit, basis, now);
                 (decided.and_then(|grant| step(&world.registry, grant)), as_of)
@@ -100,10 +101,10 @@ impl Core {
         input: &EnrolInput,
         as_of: u64,
     ) -> Result<Enrolled, Again> {
-        let now = self.clock.now();
-        let instance = InstanceId::mint(now, &*self.entropy);
+        let reading = self.clock.reading();
+        let instance = InstanceId::mint(reading.now(), &*self.entropy);
         let spiffe = self.agent_spiffe(&agent.name, agent.kind());
-        let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, now);
+        let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, reading.earliest());
         let event = InstanceEnrolled {
             agent: &agent.name,
             instance,

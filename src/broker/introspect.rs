@@ -16,7 +16,7 @@ impl AgentDesk {
         &self,
         peer: &PeerCertificate,
     ) -> Result<ResourceServerPrincipal, AuthnError> {
-        let now = self.0.clock.now();
+        let now = self.0.clock.reading();
         self.0.store.read(|world, _| authn::resource_server(peer, records(world), now))
     }
 
@@ -36,7 +36,7 @@ impl AgentDesk {
             return Err(Failure::new(code::QUARANTINED));
         }
         let _permit = core.introspections.admit(&principal.id())?;
-        let claims = core.verifier.verify_for_anybody(token, core.clock.now()).ok();
+        let claims = core.verifier.verify_for_anybody(token, core.clock.reading()).ok();
         let claims = claims.map(Arc::unwrap_or_clone);
         let decided = core
             .store

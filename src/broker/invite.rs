@@ -68,7 +68,8 @@ impl AdminDesk {
         }
         let scope = by.operator().scope();
         deciding_again!(async {
-            let now = core.clock.now();
+            let reading = core.certifying(life_s)?;
+            let now = reading.now();
             let (invitee, before, as_of) = core.store.read(|world, as_of| {
                 let invitee = invitee(core, &world.registry, (&input, scope), uses, now);
                 (invitee, done_before(world, once, now), as_of)
@@ -77,7 +78,7 @@ impl AdminDesk {
             let Invitee { id: agent_id, create } = invitee?;
             let code = core.enrolment_code(&core.settings.address, now);
             let id = code.id;
-            let expires_at = now.plus_s(life_s);
+            let expires_at = reading.earliest().plus_s(life_s);
             let event = AgentInvited {
                 operator: by.operator().name(),
                 agent: &input.agent,

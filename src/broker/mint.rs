@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::clock::outlasts;
 use super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
@@ -7,7 +8,9 @@ use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, PresentError};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
-use crate::base::{AgentId, Audience, CapabilityName, InstanceId, RoleName, Timestamp, TokenId};
+use crate::base::{
+    AgentId, Audience, CapabilityName, ClockReading, InstanceId, RoleName, Timestamp, TokenId,
+};
 use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
 use crate::issuance::{MintAgain, Token};
 use crate::pki::PeerCertificate;
@@ -47,9 +50,10 @@ impl AgentDesk {
         let core = &*self.0;
         let mut permit = None;
         let issued = deciding_again!(async {
-            let now = core.clock.now();
+            let reading = core.issuing()?;
+            let now = reading.now();
             let Decided { principal, decision, before } =
-                decide(core, peer, (&request, once), &mut permit, now)?;
+                decide(core, peer, (&request, once), &mut permit, reading)?;
             let grant = match decision {
                 Decision::Allow(grant) | Decision::Constrain(grant) => grant,
                 Decision::Deny(denial) => {
@@ -61,6 +65,7 @@ impl AgentDesk {
                 let receipt = core.store.commit(change, MintAgain { grant, token, minted }).await?;
                 return Ok(core.issuer.mint_again(receipt)?);
             }
+            outlasts(reading, now.plus_s(i64::from(grant.act().life_s())))?;
             let token = TokenId::mint(now, &*core.entropy);
             let change = record((token, once), &grant, now)?;
             let receipt = core.store.commit(change, (token, grant)).await?;
@@ -83,10 +88,11 @@ fn decide(
     peer: &PeerCertificate,
     (request, once): (&MintRequest, Option<&Once>),
     permit: &mut Option<Permit>,
-    now: Timestamp,
+    reading: ClockReading,
 ) -> Result<Decided, Again> {
+    let now = reading.now();
     let (principal, declarations, demands, before) = core.store.read(|world: &World, as_of| {
-        let principal = crate::authn::agent(peer, records(world), as_of, now);
+        let principal = crate::authn::agent(peer, records(world), as_of, reading);
         let before = done_before(world, once, now);
         let demands = match &before {
             Ok(Some(Remembered { outcome: Outcome::Minted(minted), .. })) => {
@@ -106,7 +112,7 @@ fn decide(
     }
     let asked = (request, permit);
     let limits = &core.settings.tokens;
-    let decision = decide_mint(facts, principal.clone(), asked, limits, basis, now);
+    let decision = decide_mint(facts, principal.clone(), asked, limits, basis, reading);
     Ok(Decided { principal, decision, before: None })
 }
 

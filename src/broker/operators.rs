@@ -123,7 +123,8 @@ impl AdminDesk {
         let core = &*self.0;
         let name = &input.name;
         deciding_again!(async {
-            let now = core.clock.now();
+            let reading = core.certifying(CODE_LIFE_S)?;
+            let now = reading.now();
             let (invitee, before, as_of) = core.store.read(|world, as_of| {
                 let invitee = core.operator_to_be(&world.operators, &input, now);
                 (invitee, done_before(world, once, now), as_of)
@@ -131,7 +132,7 @@ impl AdminDesk {
             told_once(before?.as_ref())?;
             let Invitee { id: operator_id, role, scope, is_new } = invitee?;
             let code = core.enrolment_code(&core.settings.admin_address, now);
-            let (id, expires_at) = (code.id, now.plus_s(CODE_LIFE_S));
+            let (id, expires_at) = (code.id, reading.earliest().plus_s(CODE_LIFE_S));
             let event = OperatorInvited {
                 by: by.operator().name(),
                 operator: name,

@@ -47,7 +47,7 @@ impl AgentDesk {
         let permit = core.mints.admit(&self.identify_renewing(peer)?.agent())?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
-            let now = core.clock.now();
+            let now = core.certifying(core.settings.agent_life_s)?.now();
             let (renewing, decided) = core.store.read(|world, as_of| {
                 let renewing = core.renewing(world, peer, as_of)?;
                 let records = (&world.registry, &world.revocations);
@@ -133,7 +133,7 @@ impl Core {
         peer: &PeerCertificate,
         as_of: u64,
     ) -> Result<RenewingAgent, AuthnError> {
-        authn::renewing(peer, records(world), as_of, self.settings.renewal_grace_s, self.clock.now())
+        authn::renewing(peer, records(world), as_of, self.settings.renewal_grace_s, self.clock.reading())
     }
 
     async fn renew_new(
@@ -144,7 +144,8 @@ impl Core {
         input: &RenewInput,
     ) -> Result<Enrolled, Again> {
         let spiffe = self.agent_spiffe(&agent.name, agent.kind());
-        let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, self.clock.now());
+        let plan =
+            self.plan_certificate(spiffe, self.settings.agent_life_s, key, self.clock.reading().earliest());
         let effect = crate::registry::Effect::Renew {
             agent: agent.id,
             instance: instance.id,

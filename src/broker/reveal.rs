@@ -36,10 +36,11 @@ impl AgentDesk {
         let core = &*self.0;
         let mut permit = None;
         deciding_again!(async {
-            let now = core.clock.now();
+            let reading = core.issuing()?;
+            let now = reading.now();
             let (principal, declarations, secret, swapping) = core.store.read(|world, as_of| {
                 (
-                    crate::authn::agent(peer, records(world), as_of, now),
+                    crate::authn::agent(peer, records(world), as_of, reading),
                     std::sync::Arc::clone(world.registry.declarations()),
                     world.secrets.named(name).cloned(),
                     world.rotations.of(name).is_some_and(Rotation::is_swapping),
@@ -51,7 +52,7 @@ impl AgentDesk {
             let judge = |issued: u64, subjects: &[Subject]| {
                 core.store.read(|world, _| world.revocations.judge(issued, subjects))
             };
-            let token = match present(principal.clone(), bearer, &core.verifier, broker, &judge, now) {
+            let token = match present(principal.clone(), bearer, &core.verifier, broker, &judge, reading) {
                 Ok(token) => token,
                 Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
             };

@@ -9,13 +9,13 @@ impl Core {
     /// Whether the upstream at `place` may be called now, or is left alone for a while. Whoever is let
     /// calls it.
     pub(super) fn lets_call_at(&self, place: &str) -> bool {
-        let now = self.clock.now();
+        let now = self.waits_now();
         self.breakers().lets(place, now)
     }
 
     /// Whether it is left alone now.
     pub(super) fn leaves_alone(&self, place: &str) -> bool {
-        let now = self.clock.now();
+        let now = self.waits_now();
         self.breakers().leaves_alone(place, now)
     }
 
@@ -28,15 +28,20 @@ impl Core {
     pub(super) fn note_answer_of(&self, place: &str, fault: Option<&Fault>) {
         const SILENT: [Code; 3] = [code::UPSTREAM_UNREACHABLE, code::UPSTREAM_HANDSHAKE, code::UPSTREAM_SLOW];
         match fault {
-            Some(fault) if SILENT.contains(&fault.code) => self.breakers().failed(place, self.clock.now()),
+            Some(fault) if SILENT.contains(&fault.code) => self.breakers().failed(place, self.waits_now()),
             Some(_) | None => self.breakers().answered(place),
         }
     }
 
     /// How many upstreams are left alone now.
     pub(super) fn upstreams_left_alone(&self) -> usize {
-        let now = self.clock.now();
+        let now = self.waits_now();
         self.breakers().open(now)
+    }
+
+    /// The time of waits that no entry tells of: it goes on while the wall clock is set.
+    fn waits_now(&self) -> Timestamp {
+        Timestamp::from_ms(i64::try_from(self.clock.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
     fn breakers(&self) -> MutexGuard<'_, Breakers> {

@@ -1,6 +1,6 @@
 use super::desk::AdminDesk;
 use super::world::World;
-use crate::base::Timestamp;
+use crate::base::{ClockTrust, Timestamp};
 use crate::policy::{Authorised, ReadMetrics};
 use crate::telemetry::Reading;
 
@@ -11,6 +11,8 @@ pub enum Warning {
     RotationsOverdue,
     /// A rotation waits for an operator.
     RotationsDead,
+    /// The system clock and the clock since boot disagree.
+    ClockDisagrees,
 }
 
 impl Warning {
@@ -20,6 +22,7 @@ impl Warning {
         match self {
             Self::RotationsOverdue => "rotations_overdue",
             Self::RotationsDead => "rotations_dead",
+            Self::ClockDisagrees => "clock_disagrees",
         }
     }
 }
@@ -30,7 +33,12 @@ impl AdminDesk {
     pub fn warnings(&self) -> Vec<Warning> {
         let now = self.0.clock.now();
         let (overdue, dead) = self.0.store.read(|world, _| troubled(world, now));
-        let warnings = [(Warning::RotationsOverdue, overdue), (Warning::RotationsDead, dead)];
+        let clock = usize::from(!self.0.clocks_agree());
+        let warnings = [
+            (Warning::RotationsOverdue, overdue),
+            (Warning::RotationsDead, dead),
+            (Warning::ClockDisagrees, clock),
+        ];
         warnings.into_iter().filter(|(_, count)| *count > 0).map(|(warning, _)| warning).collect()
     }
 
@@ -39,7 +47,8 @@ impl AdminDesk {
     pub fn metrics(&self, _by: &Authorised<ReadMetrics>) -> String {
         let core = &*self.0;
         core.meters.certificate_ends("authority", core.issuer.authority().not_after().s());
-        let now = core.clock.now();
+        let clock = core.clock.reading();
+        let now = clock.now();
         let (rotations_overdue, rotations_dead, orphans, leases) = core.store.read(|world, _| {
             let (overdue, dead) = troubled(world, now);
             let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
@@ -51,6 +60,8 @@ impl AdminDesk {
             orphans,
             leases,
             upstreams_left_alone: core.upstreams_left_alone(),
+            clock_difference_s: clock.wall().seconds_since(now),
+            clock_stops_issuance: clock.trust() == ClockTrust::Held,
             ledger_seq: core.store.head().seq,
             ledger_writable: core.store.is_writable(),
             index_lag: core.store.index_lag(),

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::base::Timestamp;
 use crate::custody::{self, Custody};
 use crate::idempotency::{self, Outcomes};
 use crate::leases::{self, Leases};
@@ -60,6 +61,26 @@ pub enum Effect {
     Custody(custody::Effect),
     /// Of which logins are lent.
     Lease(leases::Effect),
+    /// The wall clock was adopted; before that it was taken to be this late.
+    Clock {
+        /// What the time was taken to be.
+        was: Timestamp,
+    },
+}
+
+impl World {
+    /// Whatever a wrong clock put into the future comes back from there.
+    fn time_went_back(&mut self, at: At, was: Timestamp) {
+        self.revocations.time_went_back(at, was);
+        self.registry.time_went_back(at.time);
+        self.operators.time_went_back(at.time);
+        self.secrets.time_went_back(at.time);
+        self.authority.time_went_back(at.time);
+        self.token_keys.time_went_back(at.time);
+        self.rotations.time_went_back(at.time, was);
+        self.custody.time_went_back(at.time);
+        self.leases.time_went_back(at.time);
+    }
 }
 
 impl store::World for World {
@@ -77,6 +98,8 @@ impl store::World for World {
             Effect::Rotation(effect) => self.rotations.apply(at, effect),
             Effect::Custody(effect) => self.custody.apply(at, effect),
             Effect::Lease(effect) => self.leases.apply(at, effect),
+            Effect::Clock { was } if *was > at.time => self.time_went_back(at, *was),
+            Effect::Clock { .. } => {}
         }
     }
 
@@ -97,7 +120,8 @@ impl store::World for World {
             | Effect::Idempotency(_)
             | Effect::Rotation(_)
             | Effect::Custody(_)
-            | Effect::Lease(_) => {}
+            | Effect::Lease(_)
+            | Effect::Clock { .. } => {}
         }
     }
 }

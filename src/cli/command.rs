@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::agent_args::{CompanionArgs, GetArgs, RunArgs, TokenArgs};
 use super::break_glass::BreakGlassCommand;
+use super::clock::ClockCommand;
 use super::failure::Failure;
 use super::identity::default_home;
 use super::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
@@ -82,6 +83,9 @@ pub enum Command {
     /// On the broker's host, as root: take away without being an operator, or become one for an hour
     #[command(subcommand)]
     BreakGlass(BreakGlassCommand),
+    /// On the broker's host: what the broker takes the time to be
+    #[command(subcommand)]
+    Clock(ClockCommand),
     /// Play the whole path against a real broker on this machine's loopback
     Demo,
     /// Run a broker to try things on, with example agents enrolled, until Ctrl-C; nothing of it stays

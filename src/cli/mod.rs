@@ -8,6 +8,7 @@ mod agent;
 mod agent_args;
 mod break_glass;
 mod client;
+mod clock;
 mod command;
 mod console;
 mod credential_form;
@@ -42,6 +43,7 @@ mod stage;
 
 pub use agent_args::TokenCommand;
 pub use break_glass::{BreakGlassCommand, break_glass};
+pub use clock::{ClockCommand, accept_clock};
 pub use command::{Cli, Command, Format};
 pub use console::Console;
 pub use doctor::{Finding, report};
@@ -144,6 +146,7 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         | Command::Serve { .. }
         | Command::Seal { .. }
         | Command::BreakGlass(_)
+        | Command::Clock(_)
         | Command::Unseal(_)
         | Command::Verify { .. }
         | Command::Config(_)

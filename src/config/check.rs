@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::fault::{toml_message, toml_place};
-use super::raw::{ConfigError, Raw, RawCertificates, RawConnections};
+use super::raw::{ConfigError, Raw, RawCertificates, RawClock, RawConnections};
 use super::settings::{
-    Certificates, Checkpoints, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
+    Certificates, Checkpoints, Clock, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
     Secrets, Server, Tokens, Upstream,
 };
 use crate::base::limits::{
@@ -54,6 +54,8 @@ const AUTHORITY_LIFE_S: RangeInclusive<i64> = 2_592_000..=283_824_000;
 const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const CHECKPOINT_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=315_360_000;
+/// Where systemd-timesyncd says that the clock is synchronised.
+const TIMESYNC_FILE: &str = "/run/systemd/timesync/synchronized";
 const CONNECTIONS: RangeInclusive<i64> = 1..=65_536;
 const RATES: RangeInclusive<i64> = 1..=1_000_000;
 /// What the kernel takes as the path of a Unix socket (`unix(7)`: 108 bytes with the NUL at its end).
@@ -119,11 +121,24 @@ impl Check<'_> {
                 enrolments_burst: self.count(raw.quota.enrolments_burst.as_ref(), 200, RATES)?,
             },
             upstream: Upstream { allow_networks: self.networks(&raw.upstream.allow_networks)? },
+            clock: self.clock(&raw.clock)?,
             log: Log {
                 level: raw.log.level.unwrap_or(LogLevel::Info),
                 format: raw.log.format.unwrap_or(LogFormat::Json),
             },
         })
+    }
+
+    fn clock(&self, raw: &RawClock) -> Result<Clock, ConfigError> {
+        let synchronised_by = match &raw.synchronised_by {
+            None => Some(PathBuf::from(TIMESYNC_FILE)),
+            Some(file) if file.get_ref().is_absolute() => Some(file.get_ref().clone()),
+            Some(file) if file.get_ref().as_os_str() == "none" => None,
+            Some(file) => {
+                return Err(self.refuse(file, "`synchronised_by` must be an absolute path, or `none`"));
+            }
+        };
+        Ok(Clock { synchronised_by })
     }
 
     fn certificates(&self, raw: &RawCertificates) -> Result<Certificates, ConfigError> {

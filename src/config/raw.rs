@@ -55,7 +55,15 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) upstream: RawUpstream,
     #[serde(default)]
+    pub(super) clock: RawClock,
+    #[serde(default)]
     pub(super) log: RawLog,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawClock {
+    pub(super) synchronised_by: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Default, Deserialize)]

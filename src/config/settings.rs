@@ -33,8 +33,17 @@ pub struct Config {
     pub quota: Quota,
     /// Where upstreams may be.
     pub upstream: Upstream,
+    /// Where the system says that its clock is synchronised.
+    pub clock: Clock,
     /// What is logged, and how.
     pub log: Log,
+}
+
+/// Where the system says that its clock is synchronised.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Clock {
+    /// A file that is written at each synchronisation; nothing says so when there is none.
+    pub synchronised_by: Option<PathBuf>,
 }
 
 /// Where the broker listens.

@@ -97,6 +97,11 @@ impl Custody {
         self.checkpoint_key
     }
 
+    /// Entry times go on from `now`: no key has signed since later than that.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        self.checkpoint_key = self.checkpoint_key.map(|(generation, since)| (generation, since.min(now)));
+    }
+
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {

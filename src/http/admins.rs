@@ -91,6 +91,7 @@ async fn readyz(State(desk): State<AdminDesk>) -> Result<Response<Body>, Problem
     if !desk.is_ready() {
         return Err(not_ready());
     }
+    desk.check_clock()?;
     // What waits for an operator is no reason to send requests elsewhere: there is no better broker.
     let warnings = desk.warnings().into_iter().map(Warning::as_str).collect();
     Ok(answer(StatusCode::OK, &Readiness { status: "ok", warnings }))

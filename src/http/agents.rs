@@ -82,7 +82,7 @@ pub(super) struct Status {
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Readiness {
     pub(super) status: &'static str,
-    /// `rotations_overdue`, `rotations_dead`; told at the operators' listener.
+    /// `rotations_overdue`, `rotations_dead`, `clock_disagrees`; told at the operators' listener.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) warnings: Vec<&'static str>,
 }
@@ -95,6 +95,7 @@ async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem
     if desk.is_quarantined() {
         return Err(Problem::new(code::QUARANTINED));
     }
+    desk.check_clock()?;
     let ready = Readiness { status: "ok", warnings: Vec::new() };
     if desk.is_ready() { Ok(answer(StatusCode::OK, &ready)) } else { Err(not_ready()) }
 }

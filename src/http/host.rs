@@ -55,6 +55,7 @@ fn table() -> Table<HostDesk> {
         takes_away("/v1/operators/{name}/revoke", |operator| Ok(TakeAway::RevokeOperator(name(operator)?))),
         takes_away("/v1/operators/{name}/suspend", |operator| Ok(TakeAway::SuspendOperator(name(operator)?))),
         host("POST", "/v1/break-glass", break_glass),
+        host("POST", "/v1/clock/accept", accept_clock),
     ]
 }
 
@@ -191,6 +192,36 @@ impl From<TakenAway> for TakenAwayAnswer {
             TakenAway::Queued => Self { seq: None, durable: true, queued: true },
         }
     }
+}
+
+/// What became of the system clock.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct ClockAnswer {
+    /// Whether it was adopted: it is not when it agrees already.
+    adjusted: bool,
+    /// The entry that says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// What the broker took the time to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<String>,
+    /// What it takes it to be now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<String>,
+}
+
+async fn accept_clock(
+    State(desk): State<HostDesk>,
+    Host { by, .. }: Host,
+) -> Result<Response<Body>, Problem> {
+    let adjustment = desk.accept_clock(by).await?;
+    let told = ClockAnswer {
+        adjusted: adjustment.is_some(),
+        seq: adjustment.map(|one| one.seq),
+        was: adjustment.map(|one| one.was.to_string()),
+        now: adjustment.map(|one| one.now.to_string()),
+    };
+    Ok(answer(StatusCode::OK, &told))
 }
 
 async fn break_glass(

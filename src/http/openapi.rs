@@ -340,6 +340,9 @@ fn shape_for_host(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             let body = schemas.takes::<host::UnsealBody>();
             does("Open the keyring, and serve", body, schemas.gives::<host::StateAnswer>())
         }
+        ("POST", "/v1/clock/accept") => {
+            does("Take the system clock as right", None, schemas.gives::<host::ClockAnswer>())
+        }
         ("POST", "/v1/break-glass") => {
             let (body, answer) = (schemas.takes::<RenewBody>(), schemas.gives::<IdentityAnswer>());
             Some(Shape {

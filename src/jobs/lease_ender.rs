@@ -22,7 +22,7 @@ pub struct LeaseEnder {
     core: Arc<Core>,
     /// The leases that have a task now, and where.
     busy: Mutex<BTreeMap<LeaseId, String>>,
-    /// When upstreams were last looked through, in seconds since 1970; never since the start when zero.
+    /// When upstreams were last looked through, in seconds of the boot clock; never since the start when zero.
     swept_at_s: AtomicI64,
 }
 
@@ -108,8 +108,10 @@ impl LeaseEnder {
 
     /// Looks through the upstreams, at the start and once in a while.
     fn begin_sweep(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
-        let (now, last) = (self.core.clock.now().s(), self.swept_at_s.load(Ordering::Acquire));
-        if now.saturating_sub(last) < LEASE_SWEEP_S {
+        // Never zero, which stands for "not yet".
+        let now = i64::try_from(self.core.clock.elapsed().as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+        let last = self.swept_at_s.load(Ordering::Acquire);
+        if last != 0 && now.saturating_sub(last) < LEASE_SWEEP_S {
             return;
         }
         self.swept_at_s.store(now, Ordering::Release);

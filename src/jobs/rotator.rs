@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::base::SecretName;
 use crate::base::limits::{ROTATIONS_AT_ONCE_MAX, ROTATIONS_BEGUN_MAX};
-use crate::base::{SecretName, Timestamp};
 use crate::broker::{Core, Pace};
 
 /// How often it looks whether something is due.
 const LOOK: Duration = Duration::from_secs(5);
-/// The while within which `ROTATIONS_BEGUN_MAX` may begin by schedule, in seconds.
-const BEGIN_WITHIN_S: i64 = 10;
+/// The while within which `ROTATIONS_BEGUN_MAX` may begin by schedule.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// How soon it looks again when something has changed.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -31,9 +31,9 @@ pub struct Rotator {
 }
 
 /// How many were begun by schedule since when.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Begun {
-    since: Timestamp,
+    since: Option<Duration>,
     count: usize,
 }
 
@@ -42,7 +42,7 @@ impl Rotator {
     #[must_use]
     pub fn new(core: Arc<Core>) -> Self {
         let room = Arc::new(Semaphore::new(ROTATIONS_AT_ONCE_MAX));
-        let begun = Mutex::new(Begun { since: Timestamp::from_s(0), count: 0 });
+        let begun = Mutex::default();
         Self { core, busy: watch::Sender::default(), room, begun, stopping: AtomicBool::new(false) }
     }
 
@@ -88,6 +88,9 @@ impl Rotator {
                 self.take_up(tasks, secret, Job::CarryOn);
             }
         }
+        if !self.core.clocks_agree() {
+            return;
+        }
         for secret in self.core.drift_checks_due().into_iter().take(ROTATIONS_BEGUN_MAX) {
             self.take_up(tasks, secret, Job::CheckDrift);
         }
@@ -96,10 +99,13 @@ impl Rotator {
     /// Whether one more may begin by schedule: only so many within a while, so that after a long stop
     /// they come spread out.
     fn may_begin(&self) -> bool {
-        let now = self.core.clock.now();
+        if !self.core.clocks_agree() {
+            return false;
+        }
+        let now = self.core.clock.elapsed();
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.seconds_since(begun.since) >= BEGIN_WITHIN_S {
-            *begun = Begun { since: now, count: 0 };
+        if begun.since.is_none_or(|since| now.saturating_sub(since) >= BEGIN_WITHIN) {
+            *begun = Begun { since: Some(now), count: 0 };
         }
         begun.count = begun.count.saturating_add(1);
         begun.count <= ROTATIONS_BEGUN_MAX

@@ -117,6 +117,13 @@ impl Generations {
         }
     }
 
+    /// Time goes on from `now`: no generation is at its stage since later than that.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        for standing in self.0.values_mut() {
+            standing.since = standing.since.min(now);
+        }
+    }
+
     /// Takes in that `generation` is at `stage` since `now`. The one that was active before another
     /// becomes so is old from then on.
     pub fn apply(&mut self, generation: u32, stage: Stage, now: Timestamp) {

@@ -183,6 +183,24 @@ impl Leases {
         }
     }
 
+    /// Entry times go on from `now`: what a wrong clock put off is due now, and what it lent ends now.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        let all: Vec<LeaseId> = self.kept.leases.keys().copied().collect();
+        for id in all {
+            self.with(id, |lease| {
+                if lease.issued_at > now {
+                    (lease.issued_at, lease.expires_at, lease.renewable_until) = (now, now, now);
+                }
+                if let Stage::Ending(ending) = &mut lease.stage {
+                    ending.since = ending.since.min(now);
+                    if let Some(trouble) = &mut ending.trouble {
+                        (trouble.at, trouble.retry_at) = (trouble.at.min(now), trouble.retry_at.min(now));
+                    }
+                }
+            });
+        }
+    }
+
     fn selected(&self, which: &Selection) -> Vec<LeaseId> {
         match which {
             Selection::Each(ids) => ids.iter().copied().collect(),

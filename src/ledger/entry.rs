@@ -10,6 +10,11 @@ use crate::crypto::{Digest, sha256, sha256_parts};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Kind(pub u16);
 
+impl Kind {
+    /// The wall clock was adopted: the only entries that may be older than the entry before them.
+    pub const CLOCK_ADJUSTED: Self = Self(0x0b01);
+}
+
 /// One thing an append can rely on or advance: an opaque 128-bit name.
 ///
 /// Names of any length are hashed, ids are masked. Two that collide can only cause a needless

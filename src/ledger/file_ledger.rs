@@ -38,7 +38,7 @@ pub struct Options {
     pub ledger: LedgerId,
     /// The keys that state changes are sealed under.
     pub keys: DeltaKeys,
-    /// Where entry times come from; told not to answer anything before the newest entry's time.
+    /// Where entry times come from.
     pub clock: Arc<dyn Clock>,
     /// Where salts come from.
     pub entropy: Arc<dyn Entropy>,
@@ -80,7 +80,6 @@ impl FileLedger {
         let lock = locked.ok_or(OpenError::InUse)?;
         let recovered = recover(&options, follower.as_mut())?;
         let Recovered { active, catalog, head, report } = recovered;
-        options.clock.not_before(head.time);
         let options = Arc::new(options);
         let shared = Arc::new(Shared {
             head: Mutex::new(head),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::active::{Active, Carry, Extent, MakeError, UNNAMED, no_space};
 use super::append::Head;
 use super::catalog::Catalog;
-use super::entry::Follower;
+use super::entry::{Follower, Kind};
 use super::file_ledger::Options;
 use super::flaw::{OpenError, VerifyError};
 use super::keys::{Opened, SegmentKeys};
@@ -182,7 +182,7 @@ impl Replay<'_> {
         for frame in &batch.frames {
             let damaged = |what| VerifyError::damaged(frame.seq, &segment.name, what);
             opened.push(segment.keys.open(frame).ok_or_else(|| damaged("its seal does not match"))?);
-            if frame.time < time {
+            if frame.time < time && frame.kind != Kind::CLOCK_ADJUSTED {
                 return Err(damaged("it is older than the entry before it").into());
             }
             time = frame.time;

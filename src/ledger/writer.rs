@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::active::{Active, Extent, MakeError};
 use super::append::{AppendError, Committed, Head};
-use super::entry::{Draft, Entry, Follower, Key, Space, said};
+use super::entry::{Draft, Entry, Follower, Key, Kind, Space, said};
 use super::file_ledger::{Options, Shared};
 use super::generations::Generations;
 use super::keys::{SegmentKeys, plain_len};
@@ -214,7 +214,7 @@ impl Writer {
 
     /// Checks expectations in order, each against the state after the drafts before it.
     fn accept(&mut self, batch: Vec<Waiting>) -> (Vec<Accepted>, Vec<(Waiting, Key)>) {
-        let time = self.options.clock.now().max(self.head.time);
+        let mut time = self.options.clock.now().max(self.head.time);
         let mut seq = self.head.seq;
         let (mut accepted, mut conflicts) = (Vec::with_capacity(batch.len()), Vec::new());
         for waiting in batch {
@@ -230,6 +230,9 @@ impl Writer {
             }
             let Waiting { draft, reply } = waiting;
             let Draft { kind, event, delta, .. } = *draft;
+            if kind == Kind::CLOCK_ADJUSTED {
+                time = self.options.clock.adopt();
+            }
             let salt = self.options.entropy.plain_bytes();
             let entry = Entry { seq, time, kind, salt, event, sealed: Vec::new(), said: None };
             accepted.push(Accepted { reply, entry, delta, offset: 0, size: 0 });

@@ -240,6 +240,16 @@ impl Operators {
         }
     }
 
+    /// Entry times go on from `now`: enrolment codes of before are void, whatever a wrong clock made of their ends.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        for code in self.codes.values_mut() {
+            code.expires_at = code.expires_at.min(now);
+        }
+        for (_, until) in self.makers.values_mut() {
+            *until = (*until).min(now);
+        }
+    }
+
     /// Ids sort by time of making: the oldest come first, and one that lives longer keeps younger ones.
     fn forget_makers(&mut self, now: Timestamp) {
         while let Some(oldest) = self.makers.first_entry() {

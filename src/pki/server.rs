@@ -31,6 +31,13 @@ impl ServerCertificate<'_> {
         signed && sha256(certificate.public_key().raw) == self.key && names(&certificate) == self.names
     }
 
+    /// When the certificate `der` begins to hold.
+    #[must_use]
+    pub fn not_before(der: &[u8]) -> Option<Timestamp> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        Some(Timestamp::from_s(certificate.validity().not_before.timestamp()))
+    }
+
     /// When the certificate `der` ends.
     #[must_use]
     pub fn not_after(der: &[u8]) -> Option<Timestamp> {

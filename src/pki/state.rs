@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::authority_certificate::{AuthorityCertificate, AuthorityKeyId};
+use crate::base::Timestamp;
 use crate::keyring::{Generations, Stage};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
@@ -108,6 +109,11 @@ impl Record {
         all.into_iter()
             .find(|(generation, _)| of(generation) == Some(key))
             .map(|(_, standing)| standing.stage)
+    }
+
+    /// Entry times go on from `now`: no key has signed since later than that.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        self.generations.time_went_back(now);
     }
 
     /// Takes in one effect.

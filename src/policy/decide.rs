@@ -6,7 +6,7 @@ use super::sensitivity::Demands;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MIN_S};
-use crate::base::{Audience, CapabilityName, DecisionId, RoleName, Timestamp};
+use crate::base::{Audience, CapabilityName, ClockReading, DecisionId, RoleName, Timestamp};
 use crate::crypto::MacKey;
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
@@ -31,7 +31,7 @@ pub fn decide_mint(
     (request, _permit): (&MintRequest, &Permit),
     limits: &LifeLimits,
     (decision, digests): (DecisionId, &MacKey),
-    now: Timestamp,
+    reading: ClockReading,
 ) -> Decision<Mint> {
     let (mut granted, rules) = granted(declarations, principal.roles(), &request.scope);
     let is_held = !granted.is_empty();
@@ -61,10 +61,11 @@ pub fn decide_mint(
         let left_out = asked.saturating_sub(given);
         constrained.push(format!("{left_out} of {asked} capabilities are not granted and were left out"));
     }
-    let longest = Longest::of(&granted, demands, &principal, now);
+    let longest = Longest::of(&granted, demands, &principal, reading.now());
     let Some(life_s) = life(request, &longest, limits, &mut constrained) else {
         return certificate_ending(basis);
     };
+    let life_s = counted_from_earliest(life_s, reading, &mut constrained);
     let is_whole = constrained.is_empty();
     let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
     let audience = audience.clone();
@@ -221,6 +222,18 @@ fn life(
         constrained.push(format!("life shortened from {asked} s to {life_s} s by {by}"));
     }
     Some(life_s)
+}
+
+/// Lives are counted from the entry's time. Where it may be earlier than that, they end earlier.
+fn counted_from_earliest(life_s: u32, reading: ClockReading, constrained: &mut Vec<String>) -> u32 {
+    let lag_ms = reading.now().ms().saturating_sub(reading.earliest().ms());
+    if lag_ms == 0 {
+        return life_s;
+    }
+    let lag_s = u32::try_from(lag_ms.saturating_add(999).div_euclid(1000)).unwrap_or(u32::MAX);
+    let left_s = life_s.saturating_sub(lag_s);
+    constrained.push(format!("life shortened from {life_s} s to {left_s} s: the broker's clocks disagree"));
+    left_s
 }
 
 fn not_granted(basis: Basis) -> Decision<Mint> {

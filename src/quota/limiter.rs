@@ -95,8 +95,7 @@ impl GovernorClock for OurClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        let ms = u64::try_from(self.0.now().ms()).unwrap_or(0);
-        Nanos::from(ms.saturating_mul(1_000_000))
+        Nanos::from(self.0.elapsed())
     }
 }
 

@@ -349,6 +349,14 @@ impl Registry {
         self.codes.insert(id, code);
     }
 
+    /// Entry times go on from `now`: enrolment codes of before are void, whatever a wrong clock made of their ends.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        for code in self.codes.values_mut() {
+            code.expires_at = code.expires_at.min(now);
+        }
+        self.code_ends = self.codes.values().map(|code| (code.expires_at, code.id)).collect();
+    }
+
     fn forget_codes(&mut self, now: Timestamp) {
         while let Some(&(expires_at, id)) = self.code_ends.first() {
             if expires_at.plus_s(CODE_MEMORY_S) > now {

@@ -104,14 +104,20 @@ pub struct Revocations {
     marks: HashMap<Subject, Mark>,
     /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.
     tokens: VecDeque<(Timestamp, TokenId)>,
+    /// Tokens of entries before this one are dead: time went back so far that some could hold again whose marks
+    /// were forgotten.
+    tokens_void_before: u64,
 }
 
 impl Revocations {
     /// Whether what entry `issued` issued under `subjects` still counts.
     #[must_use]
     pub fn judge(&self, issued: u64, subjects: &[Subject]) -> Liveness {
-        let dead = subjects.iter().filter_map(|subject| self.marks.get(subject));
-        let dead = dead.into_iter().any(|mark| mark.blocked || issued < mark.dead_before);
+        let is_void = |subject| matches!(subject, &Subject::Token(_)) && issued < self.tokens_void_before;
+        let dead = subjects.iter().any(|subject| {
+            let mark = self.marks.get(subject);
+            mark.is_some_and(|mark| mark.blocked || issued < mark.dead_before) || is_void(subject)
+        });
         if dead { Liveness::Dead } else { Liveness::Live }
     }
 
@@ -150,6 +156,17 @@ impl Revocations {
             Denial::Block(subject) => Effect::Block(subject),
         };
         self.apply(at, &effect);
+    }
+
+    /// Entry times go on from `at`, which is before `was`.
+    pub fn time_went_back(&mut self, at: At, was: Timestamp) {
+        if was.seconds_since(at.time) <= TOKEN_LIFE_MAX_S {
+            return;
+        }
+        self.tokens_void_before = at.seq;
+        for (_, token) in self.tokens.drain(..) {
+            self.marks.remove(&Subject::Token(token));
+        }
     }
 
     fn forget_tokens(&mut self, now: Timestamp) {
@@ -214,6 +231,21 @@ mod tests {
             (Liveness::Live, Liveness::Dead)
         );
         assert_eq!((revocations.is_killed(3, &[agent]), revocations.is_killed(0, &[agent])), (false, true));
+    }
+
+    #[test]
+    fn a_forgotten_token_stays_dead_when_time_goes_back() {
+        let token = Subject::Token(TokenId::mint(NOW, &SystemEntropy));
+        let other = Subject::Token(TokenId::mint(NOW, &SystemEntropy));
+        let mut revocations = Revocations::default();
+        revocations.apply(at(5), &Effect::Kill(token));
+        let wrong = NOW.plus_s(10 * 365 * 86_400);
+        revocations.apply(At { seq: 7, time: wrong }, &Effect::Kill(other));
+        assert_eq!(revocations.judge(4, &[token]), Liveness::Live, "forgotten: it has ended by itself");
+        revocations.time_went_back(at(9), wrong);
+        assert_eq!(revocations.judge(4, &[token]), Liveness::Dead);
+        assert_eq!(revocations.judge(9, &[token]), Liveness::Live);
+        assert!(revocations.marks.is_empty());
     }
 
     #[test]

@@ -202,6 +202,29 @@ impl Rotations {
         }
     }
 
+    /// Entry times go on from `now`, which is before `was`: what a wrong clock put off is due now.
+    pub fn time_went_back(&mut self, now: Timestamp, was: Timestamp) {
+        let early = |at: &mut Option<Timestamp>| *at = at.map(|at| at.min(now));
+        let shift_s = was.seconds_since(now);
+        for rotation in self.all.values_mut() {
+            early(&mut rotation.paused_at);
+            early(&mut rotation.checked_at);
+            early(&mut rotation.asked_at);
+            rotation.next = rotation
+                .next
+                .map(|next| if next > was { next.plus_s(shift_s.saturating_neg()) } else { next });
+            let Some(run) = &mut rotation.run else { continue };
+            run.begun_at = run.begun_at.min(now);
+            run.drain_until = run
+                .drain_until
+                .map(|until| if until > was { until.plus_s(shift_s.saturating_neg()) } else { until });
+            if let Some(trouble) = &mut run.trouble {
+                trouble.at = trouble.at.min(now);
+                early(&mut trouble.retry_at);
+            }
+        }
+    }
+
     fn declare(&mut self, declared: &Declared, next: Option<Timestamp>) {
         match self.all.get_mut(&declared.secret) {
             Some(known) => (known.declared, known.next) = (declared.clone(), next),

@@ -251,6 +251,11 @@ impl Catalogue {
         self.turned
     }
 
+    /// Entry times go on from `now`: no key has wrapped since later than that.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        self.turned = self.turned.map(|(generation, since)| (generation, since.min(now)));
+    }
+
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {

@@ -6,11 +6,13 @@
 //! memory; the index holds what is large, and is only ever a copy.
 
 mod change;
+mod clock;
 mod follow;
 mod open;
 mod rebuild;
 mod snapshot;
 
 pub use change::{At, Change, CommitError, Event, Projection, Unrecorded, World};
+pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};
 pub use snapshot::{SnapshotError, SnapshotTaken};

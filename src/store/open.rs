@@ -134,7 +134,10 @@ impl<W: World> Store<W> {
         let follower =
             WorldFollower::new(Arc::clone(&memory), Arc::clone(&index), Arc::clone(&indexed_through));
         let (ledger, report) = FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
-        let head = ledger.head().seq;
+        let Head { seq: head, time: newest } = ledger.head();
+        if head > 0 {
+            options.clock.start_after(newest);
+        }
         let is_lost = index.seen() > head || report.lost.is_some();
         if is_lost {
             let seen = report.lost.unwrap_or_default().max(index.seen());

@@ -22,6 +22,8 @@ pub enum Alarm {
     StrayLogin,
     /// An operator had the broker forget a database login that it could not revoke.
     LeaseForgotten,
+    /// The system clock and the clock since boot, or since the ledger's newest entry, disagree.
+    ClockDisagrees,
 }
 
 impl Alarm {
@@ -34,6 +36,7 @@ impl Alarm {
         Self::RotationDrifted,
         Self::StrayLogin,
         Self::LeaseForgotten,
+        Self::ClockDisagrees,
     ];
 
     /// The stable name, as in the metric's label and the log's field.
@@ -47,6 +50,7 @@ impl Alarm {
             Self::RotationDrifted => "rotation_drifted",
             Self::StrayLogin => "stray_login",
             Self::LeaseForgotten => "lease_forgotten",
+            Self::ClockDisagrees => "clock_disagrees",
         }
     }
 }

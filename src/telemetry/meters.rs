@@ -31,6 +31,8 @@ pub struct Meters {
     rotations_dead: Gauge,
     orphans: Gauge,
     upstreams_left_alone: Gauge,
+    clock_difference: Gauge,
+    clock_stops_issuance: Gauge,
     leases: LeaseMeters,
 }
 
@@ -140,6 +142,10 @@ pub struct Reading {
     pub orphans: usize,
     /// Upstreams that failed so often that they are not called for a while.
     pub upstreams_left_alone: usize,
+    /// Seconds from the time that the broker goes by to the system clock.
+    pub clock_difference_s: i64,
+    /// Whether nothing is issued because the system clock did not fit the ledger at start.
+    pub clock_stops_issuance: bool,
     /// Leases, by how they stand.
     pub leases: LeaseCounts,
 }
@@ -182,6 +188,14 @@ impl Meters {
         let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
         let orphans = gauge("orphans", "Values that upstreams may know and nobody uses");
         let upstreams_left_alone = gauge("upstreams_left_alone", "Upstreams that are not called for a while");
+        let clock_difference = gauge(
+            "clock_difference_seconds",
+            "Seconds from the time that the broker goes by to the system clock",
+        );
+        let clock_stops_issuance = gauge(
+            "clock_stops_issuance",
+            "Whether the system clock did not fit the ledger at start: 1, or 0",
+        );
         let leases = LeaseMeters::in_registry(&mut registry);
         Self {
             registry,
@@ -201,6 +215,8 @@ impl Meters {
             rotations_dead,
             orphans,
             upstreams_left_alone,
+            clock_difference,
+            clock_stops_issuance,
         }
     }
 
@@ -260,6 +276,8 @@ impl Meters {
         set(&self.rotations_dead, reading.rotations_dead);
         set(&self.orphans, reading.orphans);
         set(&self.upstreams_left_alone, reading.upstreams_left_alone);
+        self.clock_difference.set(reading.clock_difference_s);
+        self.clock_stops_issuance.set(i64::from(reading.clock_stops_issuance));
         self.leases.read(&reading.leases);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::base::Timestamp;
 use crate::keyring::{Generations, Stage};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
@@ -45,6 +46,11 @@ impl TokenKeys {
     #[must_use]
     pub const fn generations(&self) -> &Generations {
         &self.generations
+    }
+
+    /// Entry times go on from `now`: no key has signed since later than that.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        self.generations.time_went_back(now);
     }
 
     /// Takes in one effect.

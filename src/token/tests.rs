@@ -3,7 +3,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
-use crate::base::{Audience, DecisionId, Entropy, InstanceId, Sensitive, SystemEntropy, Timestamp, TokenId};
+use crate::base::{
+    Audience, ClockReading, DecisionId, Entropy, InstanceId, Sensitive, SystemEntropy, Timestamp, TokenId,
+};
 use crate::crypto::{EcdsaKey, SignatureForm};
 
 const ISSUER: &str = "https://broker.test:8443";
@@ -52,7 +54,7 @@ pub(super) fn claims() -> Claims {
 
 impl Bench {
     fn verify(&self, token: &str) -> Result<Claims, VerifyError> {
-        self.verifier.verify(token, &audience(), NOW).map(|claims| (*claims).clone())
+        self.verifier.verify(token, &audience(), ClockReading::at(NOW)).map(|claims| (*claims).clone())
     }
 
     /// Signs any header and any claims with the real key: what only a broken signer could make.
@@ -202,7 +204,7 @@ fn jwt_12_13_odd_forms_are_refused() {
 fn jwt_17_times_are_judged_by_our_clock_with_five_seconds_leeway() {
     let bench = bench();
     let token = bench.signer.sign(&claims()).unwrap();
-    let at = |s: i64| bench.verifier.verify(token.expose(), &audience(), NOW.plus_s(s));
+    let at = |s: i64| bench.verifier.verify(token.expose(), &audience(), ClockReading::at(NOW.plus_s(s)));
     assert!(at(300 + LEEWAY_S - 1).is_ok());
     assert_eq!(at(300 + LEEWAY_S), Err(VerifyError::Expired));
     assert!(at(-LEEWAY_S).is_ok());
@@ -235,9 +237,10 @@ fn a_token_that_comes_again_is_judged_again_but_for_its_signature() {
     let (token, good) = (token.expose(), bench.verify(token.expose()));
     assert!(good.is_ok());
     assert_eq!(bench.verify(token), good, "the same again");
-    let later = bench.verifier.verify(token, &audience(), NOW.plus_s(305));
+    let later = bench.verifier.verify(token, &audience(), ClockReading::at(NOW.plus_s(305)));
     assert_eq!(later, Err(VerifyError::Expired));
-    let elsewhere = bench.verifier.verify(token, &"https://other.test".parse().unwrap(), NOW);
+    let elsewhere =
+        bench.verifier.verify(token, &"https://other.test".parse().unwrap(), ClockReading::at(NOW));
     assert_eq!(elsewhere, Err(VerifyError::Audience));
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let other = if signature.starts_with('A') { "B" } else { "A" };

@@ -10,7 +10,7 @@ use super::jwk::{Jwk, KeySet};
 use super::seen::{Good, Seen};
 use crate::base::encoding::from_base64url;
 use crate::base::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
-use crate::base::{Audience, Timestamp};
+use crate::base::{Audience, ClockReading};
 use crate::crypto::sha256;
 
 /// Why a token was not accepted. The caller answers 401 to each.
@@ -95,7 +95,7 @@ impl Verifier {
         &self,
         token: &str,
         audience: &Audience,
-        now: Timestamp,
+        now: ClockReading,
     ) -> Result<Arc<Claims>, VerifyError> {
         let claims = self.verify_for_anybody(token, now)?;
         if claims.aud == *audience { Ok(claims) } else { Err(VerifyError::Audience) }
@@ -105,16 +105,15 @@ impl Verifier {
     ///
     /// # Errors
     /// [`VerifyError`].
-    pub fn verify_for_anybody(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, VerifyError> {
+    pub fn verify_for_anybody(&self, token: &str, now: ClockReading) -> Result<Arc<Claims>, VerifyError> {
         let claims = self.signed(token)?;
         if *claims.iss != *self.issuer {
             return Err(VerifyError::Audience);
         }
-        let now_s = now.s();
-        if claims.exp.saturating_add(LEEWAY_S) <= now_s {
+        if claims.exp.saturating_add(LEEWAY_S) <= now.latest().s() {
             return Err(VerifyError::Expired);
         }
-        if claims.nbf.saturating_sub(LEEWAY_S) > now_s || claims.iat.saturating_sub(LEEWAY_S) > now_s {
+        if claims.nbf.max(claims.iat).saturating_sub(LEEWAY_S) > now.earliest().s() {
             return Err(VerifyError::NotYet);
         }
         Ok(claims)

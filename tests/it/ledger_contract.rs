@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use keyward::base::Sensitive;
 use keyward::base::limits::{APPENDS_WAITING_MAX, DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
-use keyward::base::{Clock, Sensitive};
 use keyward::ledger::{Append, AppendError, Draft, Expectation, Key, Kind, Ledger, OpenError, Space};
 
 use crate::support::ledger_bed::{Bed, HostBed, Recorder, UnsyncedBed, draft, fill, using, wait};
@@ -31,7 +31,7 @@ on_every_bed! {
     a_draft_at_the_limits_is_taken_and_one_beyond_is_not,
     a_full_queue_answers_busy_and_recovers,
     a_second_open_is_refused_while_the_first_lives,
-    time_never_goes_back,
+    time_goes_back_at_an_adjustment_and_nowhere_else,
     a_follower_that_cannot_follow_stops_the_ledger,
     an_append_goes_on_when_nobody_waits_for_it,
     pages_of_any_size_join_up,
@@ -182,17 +182,29 @@ fn a_second_open_is_refused_while_the_first_lives(bed: &dyn Bed) {
     open(bed);
 }
 
-fn time_never_goes_back(bed: &dyn Bed) {
+fn time_goes_back_at_an_adjustment_and_nowhere_else(bed: &dyn Bed) {
     let (ledger, _) = open(bed);
     bed.clock().advance_s(100);
     fill(ledger.as_ref(), 1);
     let latest = ledger.head().time;
     drop(ledger);
+    bed.clock().step_s(-50);
     let (ledger, _) = open(bed);
-    assert!(bed.clock().now() >= latest);
     fill(ledger.as_ref(), 2);
     let times: Vec<_> = ledger.read(1, 10).unwrap().iter().map(|entry| entry.time).collect();
     assert!(times.is_sorted() && times[0] == latest, "{times:?}");
+
+    commit(ledger.as_ref(), Draft { kind: Kind::CLOCK_ADJUSTED, ..draft("adjusted", b"") });
+    fill(ledger.as_ref(), 1);
+    let adjusted = latest.plus_s(-50);
+    let after: Vec<_> = ledger.read(4, 10).unwrap().iter().map(|entry| entry.time).collect();
+    assert_eq!(after, [adjusted, adjusted]);
+    drop(ledger);
+    let (ledger, _) = open(bed);
+    assert_eq!((ledger.head().seq, ledger.head().time), (5, adjusted));
+    bed.clock().advance_s(1);
+    fill(ledger.as_ref(), 1);
+    assert_eq!(ledger.head().time, adjusted.plus_s(1));
 }
 
 fn a_follower_that_cannot_follow_stops_the_ledger(bed: &dyn Bed) {

@@ -12,6 +12,8 @@
 mod architecture;
 mod break_glass;
 mod checkpoints;
+mod clock;
+mod clock_of_the_machine;
 mod command_line;
 mod compile_fail;
 mod crash;

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use keyward::authn::{AgentPrincipal, Records, agent};
 use keyward::base::{
-    AgentId, Clock, CodeId, DecisionId, Entropy, InstanceId, LedgerId, Sensitive, SystemClock, SystemEntropy,
-    Timestamp, TokenId,
+    AgentId, Clock, ClockReading, CodeId, DecisionId, Entropy, InstanceId, LedgerId, Sensitive, SystemClock,
+    SystemEntropy, Timestamp, TokenId,
 };
 use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, MacKey, SignatureForm};
 use keyward::index::{Batch, Index, Put, Tree};
@@ -78,7 +78,7 @@ fn decision() -> Result<(), Failed> {
         let asked = (&request, &permit);
         let demands = Demands::of(&people.registry, &people.secrets, &scope);
         let facts = (&**people.registry.declarations(), &demands);
-        drop(black_box(decide_mint(facts, principal, asked, &limits, basis, NOW)));
+        drop(black_box(decide_mint(facts, principal, asked, &limits, basis, ClockReading::at(NOW))));
     });
     Ok(())
 }

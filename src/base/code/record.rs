@@ -130,6 +130,9 @@ super::codes! {
     QUARANTINED "quarantined" Unavailable:
         "the broker was started with `--quarantine`: it can be looked at, and does nothing",
         "once no other broker runs from a copy of its data: stop it, and start it without `--quarantine`";
+    CLOCK_IN_DOUBT "clock_in_doubt" Unavailable:
+        "the broker's clocks disagree, and nothing may be issued that outlives either",
+        "set the system clock right; once it is, it is followed by itself, or at once after `keyward clock accept` on the broker's host";
     LEDGER_NO_SPACE "ledger_no_space" Unavailable:
         "there is no space for the ledger",
         "free space on the broker's data disk; it goes on by itself";

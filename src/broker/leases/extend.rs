@@ -52,7 +52,7 @@ impl Core {
         id: LeaseId,
         life_s: Option<u32>,
     ) -> Result<Attempted, Again> {
-        let (now, operator) = (self.clock.now(), by.operator());
+        let (now, operator) = (self.issuing()?.now(), by.operator());
         let Found { lease, roles, not_after, declarations, counter, as_of } = self.found(by, id)?;
         let holder = Holder { roles: &roles, not_after };
         let extension = decide_lease_extension(&declarations, by, (&lease, holder), life_s, now);

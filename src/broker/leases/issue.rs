@@ -9,7 +9,7 @@ use super::again::{Before, can_be_told, remembering_lease};
 use super::counter::{Counter, Making};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
-use crate::base::{CapabilityName, LeaseId, Timestamp, code};
+use crate::base::{CapabilityName, ClockReading, LeaseId, Timestamp, code};
 use crate::idempotency::Once;
 use crate::issuance::{Leasing, LendAgain, LentLogin, Made, Underway};
 use crate::leases::{
@@ -135,9 +135,10 @@ fn facts(
     world: &World,
     (peer, as_of): (&PeerCertificate, u64),
     input: &LeaseInput,
-    now: Timestamp,
+    reading: ClockReading,
 ) -> Result<Facts, Failure> {
-    let principal = crate::authn::agent(peer, records(world), as_of, now)?;
+    let now = reading.now();
+    let principal = crate::authn::agent(peer, records(world), as_of, reading)?;
     let declarations = Arc::clone(world.registry.declarations());
     let offer = world.leases.offer(&input.capability);
     let upstream = offer.map_or(0, |(_, upstream)| *upstream);
@@ -183,9 +184,10 @@ impl Core {
         (input, once): (&LeaseInput, Option<&Once>),
         permit: &mut Option<Permit>,
     ) -> Result<Begun<'_>, Again> {
-        let now = self.clock.now();
+        let reading = self.issuing()?;
+        let now = reading.now();
         let (facts, before) = self.store.read(|world, as_of| {
-            (facts(world, (peer, as_of), input, now), self.lent_before(world, once, now))
+            (facts(world, (peer, as_of), input, reading), self.lent_before(world, once, now))
         });
         let mut facts = facts?;
         match before? {

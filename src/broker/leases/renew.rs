@@ -117,11 +117,12 @@ impl Core {
         (id, life_s): (LeaseId, Option<u32>),
         permit: &mut Option<Permit>,
     ) -> Result<Attempted, Again> {
-        let now = self.clock.now();
+        let reading = self.issuing()?;
+        let now = reading.now();
         let (principal, declarations, lease, counter) = self.store.read(|world, as_of| {
             let lease = world.leases.lease(id).cloned();
             let counter = lease.as_ref().map(|lease| Counters::of(world, lease).for_renewal());
-            let principal = crate::authn::agent(peer, records(world), as_of, now);
+            let principal = crate::authn::agent(peer, records(world), as_of, reading);
             (principal, Arc::clone(world.registry.declarations()), lease, counter)
         });
         let principal = principal?;

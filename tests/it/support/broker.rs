@@ -134,6 +134,16 @@ impl TestBroker {
         self.running.as_ref().unwrap().look_after().await;
     }
 
+    /// Compares the clocks, as the broker does every second by itself.
+    pub(crate) async fn look_at_clock(&self) {
+        self.running.as_ref().unwrap().look_at_clock().await;
+    }
+
+    /// The socket on the broker's host.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.config.listen.host.clone()
+    }
+
     /// Carries on all rotations that are due now, as far as they go now.
     pub(crate) async fn rotate_due(&self) {
         self.running.as_ref().unwrap().rotate_due().await;

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+
+use crate::broker::{ClockWatch, Core};
+
+/// How often it compares the clocks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Compares the wall clock with the boot clock.
+#[derive(Debug)]
+pub struct ClockWatcher {
+    core: Arc<Core>,
+    watch: Mutex<ClockWatch>,
+}
+
+impl ClockWatcher {
+    /// Watches the clock of `core`.
+    #[must_use]
+    pub fn new(core: Arc<Core>) -> Self {
+        Self { core, watch: Mutex::default() }
+    }
+
+    /// Works until `stop` turns true.
+    pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        loop {
+            self.look().await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Compares them once. What could not be recorded is tried again at the next look.
+    pub async fn look(&self) {
+        let mut watch = self.watch.lock().await;
+        if let Err(failure) = self.core.look_at_clock(&mut watch).await {
+            tracing::error!(?failure, "what became of the clock could not be recorded");
+        }
+    }
+}

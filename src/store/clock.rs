@@ -1,0 +1,40 @@
+use serde::Serialize;
+
+use super::change::Event;
+use crate::ledger::Kind;
+
+/// The wall clock was adopted: entries from this one on have its time, also when that is earlier.
+#[derive(Debug, Serialize)]
+pub struct ClockAdjusted<'a> {
+    /// `host uid N`, or `the system` when it was synchronised.
+    pub by: &'a str,
+    /// What the broker took the time to be.
+    pub was: String,
+    /// What the wall clock said.
+    pub wall: String,
+    /// Seconds from the one to the other; negative when time went back.
+    pub difference_s: i64,
+}
+
+impl Event for ClockAdjusted<'_> {
+    const KIND: Kind = Kind::CLOCK_ADJUSTED;
+    const NAME: &'static str = "clock.adjusted";
+}
+
+/// The wall clock and the boot clock began to disagree.
+#[derive(Debug, Serialize)]
+pub struct ClockDisagrees {
+    /// What the wall clock says.
+    pub wall: String,
+    /// What the wall clock was at the last anchor, plus what the boot clock has counted since.
+    pub expected: String,
+    /// Seconds from the latter to the former.
+    pub difference_s: i64,
+    /// Whether nothing is issued until the wall clock is adopted: it did not fit the ledger at start.
+    pub stops_issuance: bool,
+}
+
+impl Event for ClockDisagrees {
+    const KIND: Kind = Kind(0x0b02);
+    const NAME: &'static str = "alarm.clock-disagrees";
+}

@@ -1,0 +1,227 @@
+//! The wall clock is wrong: what the broker does until it is right again, and how it comes back.
+
+use keyward::base::Clock;
+use serde_json::{Value, json};
+
+use crate::support::broker::{Agent, Reply, TestBroker};
+use crate::support::host::ask;
+
+const HOUR_S: i64 = 3600;
+const DAY_S: i64 = 24 * HOUR_S;
+const TWO_YEARS_S: i64 = 730 * DAY_S;
+
+const MINT: &str = "grant_type=client_credentials&scope=reports.read";
+
+async fn with_agent() -> (TestBroker, Agent) {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["publisher", "repo-reader"]).await;
+    (broker, agent)
+}
+
+async fn adjustments(broker: &TestBroker) -> Vec<Value> {
+    broker.entries("clock.adjusted").await
+}
+
+/// Something over the host's socket, which no clock stands in the way of.
+async fn on_host(broker: &TestBroker, path: &'static str) -> Reply {
+    let socket = broker.socket();
+    tokio::task::spawn_blocking(move || ask(&socket, "POST", path, &Value::Null)).await.unwrap()
+}
+
+/// The system says, for a minute, that its clock is right.
+async fn synchronised_for_a_minute(broker: &TestBroker) {
+    for _ in 0..=4 {
+        broker.clock.advance_s(15);
+        broker.clock.synchronise();
+        broker.look_at_clock().await;
+    }
+}
+
+fn is_in_doubt(reply: &Reply) -> bool {
+    (reply.status, reply.code().as_str()) == (503, "clock_in_doubt")
+}
+
+fn expiry(token: &str) -> i64 {
+    let claims = token.split('.').nth(1).unwrap();
+    let claims = keyward::base::encoding::from_base64url(claims).unwrap();
+    serde_json::from_slice::<Value>(&claims).unwrap()["exp"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn a_wrong_hour_for_a_second_leaves_nothing_behind() {
+    let (broker, agent) = with_agent().await;
+    let token = agent.token("github.repo.read").await;
+    broker.clock.step_s(HOUR_S);
+    broker.look_at_clock().await;
+    assert_eq!(agent.secret("github/app", &token).await.status, 401, "it has ended by one of the readings");
+    assert!(is_in_doubt(&agent.ask(MINT).await), "it would have ended when it is issued");
+    let ready = broker.operator().get("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["warnings"]), (200, &json!(["clock_disagrees"])));
+    let metrics = broker.operator().get("/metrics").await.text();
+    assert!(metrics.contains("keyward_clock_difference_seconds 3600\n"), "{metrics}");
+    assert!(metrics.contains("keyward_alarms_total{alarm=\"clock_disagrees\"} 1\n"), "{metrics}");
+    broker.clock.advance_s(1);
+    broker.look_at_clock().await;
+    assert_eq!(broker.entries("alarm.clock-disagrees").await.len(), 1, "once");
+
+    broker.clock.step_s(-HOUR_S);
+    broker.look_at_clock().await;
+    assert_eq!(agent.secret("github/app", &token).await.status, 200, "it holds again");
+    let fresh = agent.token("reports.read").await;
+    assert_eq!(expiry(&fresh), broker.clock.now().plus_s(300).s());
+    assert_eq!(adjustments(&broker).await.len(), 0);
+    broker.clock.advance_s(306);
+    assert_eq!(agent.secret("github/app", &token).await.status, 401, "time goes on");
+}
+
+#[tokio::test]
+async fn what_is_issued_in_doubt_outlives_neither_reading() {
+    let (broker, agent) = with_agent().await;
+    for step_s in [-50, 50] {
+        let before = broker.clock.now();
+        broker.clock.step_s(step_s);
+        let reply = agent.ask(MINT).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let token = reply.json()["access_token"].as_str().unwrap().to_owned();
+        assert_eq!(expiry(&token), before.plus_s(300 + step_s.min(0)).s(), "{step_s}");
+        let other = broker.agent(if step_s < 0 { "b" } else { "c" }, &["publisher"]).await;
+        let (_, certificate) = x509(&other.certificate);
+        assert_eq!(certificate, before.plus_s(86_400 + step_s.min(0)).s(), "{step_s}");
+        broker.clock.step_s(-step_s);
+    }
+}
+
+/// When a certificate begins and ends, in seconds since 1970.
+fn x509(pem: &str) -> (i64, i64) {
+    let der = keyward::pki::certificate_from_pem(pem).unwrap();
+    let peer = keyward::pki::PeerCertificate::parse(&der).unwrap();
+    (peer.not_before().s(), peer.not_after().s())
+}
+
+#[tokio::test]
+async fn a_start_a_day_before_the_ledger_issues_nothing_until_synchronised() {
+    let (mut broker, agent) = with_agent().await;
+    broker.stop().await;
+    let right = broker.clock.now();
+    broker.clock.step_s(-DAY_S);
+    broker.serve().await;
+    let agent = again(&broker, &agent);
+    broker.look_at_clock().await;
+    let ready = broker.nobody(broker.agents()).get("/readyz").await;
+    assert!(is_in_doubt(&ready), "{}", ready.text());
+    let why = ready.json()["detail"].as_str().unwrap().to_owned();
+    let (wall, expected) = (right.plus_s(-DAY_S).to_string(), right.to_string());
+    assert!(why.contains(&wall) && why.contains(&expected), "{why}");
+    assert!(
+        agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err_or_401(),
+        "not yet valid by one reading"
+    );
+    let revoked = on_host(&broker, "/v1/agents/a/revoke").await;
+    assert_eq!((revoked.status, &revoked.json()["durable"]), (200, &json!(true)), "what takes away goes on");
+
+    broker.clock.step_s(DAY_S);
+    assert!(is_in_doubt(&broker.nobody(broker.agents()).get("/readyz").await), "the system has to say so");
+    synchronised_for_a_minute(&broker).await;
+    assert_eq!(broker.nobody(broker.agents()).get("/readyz").await.status, 200);
+    let other = broker.agent("b", &["publisher"]).await;
+    assert_eq!(other.ask(MINT).await.status, 200);
+    let told = adjustments(&broker).await;
+    assert_eq!((told.len(), &told[0]["event"]["by"]), (1, &json!("the system")), "{told:?}");
+}
+
+trait Refused {
+    fn is_err_or_401(&self) -> bool;
+}
+
+impl Refused for std::io::Result<Reply> {
+    fn is_err_or_401(&self) -> bool {
+        self.as_ref().map_or(true, |reply| reply.status == 401)
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_future_comes_back_by_the_word_of_the_host() {
+    let (mut broker, agent) = with_agent().await;
+    broker.clock.step_s(TWO_YEARS_S);
+    let accepted = on_host(&broker, "/v1/clock/accept").await;
+    assert_eq!((accepted.status, &accepted.json()["adjusted"]), (200, &json!(true)), "{}", accepted.text());
+    let future = broker.clock.now();
+    let listed = agent.caller.attempt("GET", "/v1/whoami", &[], b"").await;
+    assert!(listed.is_err_or_401(), "every certificate has ended");
+    broker.look_after().await;
+
+    // The clock is set right while the broker is stopped. What the listener shows is of the future.
+    broker.stop().await;
+    broker.clock.step_s(-TWO_YEARS_S);
+    broker.serve().await;
+    let agent = again(&broker, &agent);
+    assert!(
+        broker
+            .nobody(broker.agents())
+            .attempt("GET", "/readyz", &[], b"")
+            .await
+            .is_ok_and(|reply| is_in_doubt(&reply))
+    );
+    let accepted = on_host(&broker, "/v1/clock/accept").await;
+    assert_eq!((accepted.status, &accepted.json()["adjusted"]), (200, &json!(true)), "{}", accepted.text());
+    assert!(accepted.json()["was"].as_str().unwrap() >= future.to_string().as_str());
+    broker.look_after().await;
+
+    // Whoever has a certificate of the right time goes on, and the listener shows one that holds.
+    let token = agent.token("github.repo.read").await;
+    assert_eq!(agent.secret("github/app", &token).await.status, 200);
+    assert_eq!(expiry(&token), broker.clock.now().plus_s(300).s());
+    assert_eq!(broker.operator().get("/readyz").await.status, 200);
+    broker.restart().await;
+    assert_eq!(again(&broker, &agent).ask(MINT).await.status, 200, "also after another start");
+    let again = on_host(&broker, "/v1/clock/accept").await;
+    assert_eq!(again.json(), json!({ "adjusted": false }));
+}
+
+/// The same agent, where a broker that started again listens.
+fn again(broker: &TestBroker, agent: &Agent) -> Agent {
+    let (certificate, key) = (agent.certificate.clone(), agent.key.clone());
+    let caller = broker.caller(broker.agents(), Some(&certificate), Some(&key));
+    Agent { caller, certificate, key }
+}
+
+#[tokio::test]
+async fn a_synchronised_clock_is_followed_back_and_frees_nobody_from_a_limit() {
+    let (broker, agent) = with_agent().await;
+    let token = agent.token("github.repo.read").await;
+    broker.clock.synchronise();
+    broker.look_at_clock().await;
+    broker.clock.step_s(-2 * HOUR_S);
+    broker.look_at_clock().await;
+    broker.clock.advance_s(70);
+    broker.look_at_clock().await;
+    assert_ne!(broker.clock.reading().gap_s(), 0, "nobody has said that the new time is right");
+    synchronised_for_a_minute(&broker).await;
+    assert_eq!(broker.clock.now(), broker.clock.reading().wall());
+    assert!(agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err_or_401());
+    broker.clock.advance_s(u32::try_from(2 * HOUR_S).unwrap());
+    assert_eq!(agent.secret("github/app", &token).await.status, 401, "void: time went back beyond its mark");
+    for _ in 0..20 {
+        assert_eq!(agent.ask(MINT).await.status, 200, "no limit was left in the future");
+    }
+    let told = adjustments(&broker).await;
+    assert_eq!((told.len(), &told[0]["event"]["difference_s"]), (1, &json!(-2 * HOUR_S)), "{told:?}");
+}
+
+#[tokio::test]
+async fn no_schedule_starts_while_the_clocks_disagree() {
+    let broker = TestBroker::start_with("[tokens]\nkey_life_s = 86400\n").await;
+    let keys = || async {
+        broker.nobody(broker.agents()).get("/.well-known/jwks.json").await.json()["keys"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    broker.clock.step_s(DAY_S);
+    broker.look_after().await;
+    assert_eq!(keys().await, 1, "a key is not made because a clock was wrong");
+    broker.clock.step_s(-DAY_S);
+    broker.clock.advance_s(86_400 - 1800);
+    broker.look_after().await;
+    assert_eq!(keys().await, 2, "it is when its time has come");
+}

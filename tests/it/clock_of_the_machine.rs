@@ -1,0 +1,132 @@
+//! The binary, on a machine whose wall clock is set under it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::sealing::{entries, verb};
+use crate::support::host::send;
+use crate::support::process::Process;
+
+const DAY_S: i64 = 86_400;
+
+/// A broker that serves, with the agent `a`; its clock is the machine's and what [`set`] adds.
+fn served(settings: &str) -> Process {
+    let mut process = Process::init("info");
+    process.configure(settings);
+    let shim = process.path("clock.so").display().to_string();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/clock.c");
+    let made = Command::new("cc").args(["-shared", "-fPIC", "-o", &shim, source, "-ldl"]).status();
+    assert!(made.expect("a C compiler is needed").success());
+    let clock = process.path("clock").display().to_string();
+    process.broker_environment =
+        vec![("LD_PRELOAD".to_owned(), shim), ("KEYWARD_TEST_CLOCK".to_owned(), clock)];
+    process.serve();
+    process.set_up(b"value");
+    process
+}
+
+/// Sets the broker's wall clock this far from the machine's.
+fn set(process: &Process, by_s: i64) {
+    // As a whole: the broker reads it at any moment.
+    fs::write(process.path("clock.new"), by_s.to_string()).unwrap();
+    fs::rename(process.path("clock.new"), process.path("clock")).unwrap();
+}
+
+fn gets(process: &Process) -> bool {
+    process.run_as("a", &["get", "github/app"], b"").status.success()
+}
+
+/// Waits for the log to say this.
+fn until_logged(process: &Process, text: &str) {
+    for _ in 0..500 {
+        if process.log().contains(text) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("not said: {text}: {}", process.log());
+}
+
+fn until_serving(process: &Process) {
+    for _ in 0..500 {
+        if send(&process.socket(), ("GET", "/v1/state"), &[], b"")
+            .is_ok_and(|told| told.json()["state"] == "open")
+        {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it does not serve: {}", process.log());
+}
+
+#[test]
+fn a_wrong_hour_for_a_second_stops_nothing_for_longer() {
+    let process = served("");
+    assert!(gets(&process));
+    set(&process, 3600);
+    until_logged(&process, "clock_disagrees");
+    let refused = process.run_as("a", &["get", "github/app", "-o", "json"], b"");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("clock_in_doubt"), "{refused:?}");
+    set(&process, 0);
+    until_logged(&process, "agree again");
+    assert!(gets(&process));
+    assert_eq!(entries(&process, &["clock.adjusted"]).len(), 0);
+    assert_eq!(entries(&process, &["alarm.clock-disagrees"]).len(), 1);
+}
+
+#[test]
+fn ten_years_that_were_accepted_are_taken_back_by_the_host() {
+    let mut process = served("[clock]\nsynchronised_by = \"none\"\n");
+    set(&process, 3652 * DAY_S);
+    until_logged(&process, "clock_disagrees");
+    let accepted = verb(&process, &["clock", "accept"], b"");
+    assert_eq!((accepted.0, &accepted.1["adjusted"]), (Some(0), &json!(true)), "{accepted:?}");
+    assert!(!gets(&process), "everybody's certificate has ended");
+    process.kill();
+    set(&process, 0);
+    process.spawn();
+    until_serving(&process);
+    assert!(!gets(&process), "the ledger is ten years ahead");
+    let revoked = verb(&process, &["break-glass", "revoke", "agent", "nobody"], b"");
+    assert_eq!(revoked.1["code"], "subject_unknown", "the host is answered: {revoked:?}");
+    let accepted = verb(&process, &["clock", "accept"], b"");
+    assert_eq!((accepted.0, &accepted.1["adjusted"]), (Some(0), &json!(true)), "{accepted:?}");
+    for _ in 0..500 {
+        if gets(&process) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(gets(&process), "{}", process.log());
+    assert_eq!(entries(&process, &["clock.adjusted"]).len(), 2);
+    process.stop();
+    let verified: Value = process.json(&["verify", "--config", &process.config()]);
+    assert!(verified["entries"].as_u64().unwrap() > 0, "{verified}");
+}
+
+#[test]
+fn a_day_before_the_ledger_at_start_is_healed_by_synchronisation() {
+    let mut process = served("");
+    process.stop();
+    let file = process.path("synchronised");
+    process.configure(&format!("[clock]\nsynchronised_by = \"{}\"\n", file.display()));
+    set(&process, -DAY_S);
+    process.spawn();
+    until_serving(&process);
+    until_logged(&process, "clock_disagrees");
+    assert!(!gets(&process));
+    set(&process, 0);
+    for _ in 0..900 {
+        fs::write(&file, b"").unwrap();
+        if gets(&process) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(gets(&process), "{}", process.log());
+    let told = entries(&process, &["clock.adjusted"]);
+    assert_eq!((told.len(), &told[0]["event"]["by"]), (1, &json!("the system")), "{told:?}");
+}
