@@ -32,6 +32,9 @@ async fn a_login_is_revoked_by_the_declaration_of_today_after_the_servers_author
         lent.push(scene.lease(&json!({ "fresh": true })).await);
     }
     scene.postgres.show(Shown::AnotherAuthority);
+    let refused = scene.ask(&json!({ "fresh": true })).await;
+    assert_eq!(refused.code(), "upstream_handshake");
+    assert!(refused.text().contains("has the issuer's name and another key"), "{}", refused.text());
     // They fail by the declaration of the day they were made, and go on failing.
     scene.end(&json!({ "capability": "orders.query" })).await;
     scene.broker.end_due_leases().await;

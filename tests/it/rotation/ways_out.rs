@@ -258,3 +258,24 @@ async fn a_server_whose_certificate_is_corrected_is_tried_at_once_though_its_cir
     scene.broker.rotate_due().await;
     assert_eq!(scene.read().await.1, "2");
 }
+
+#[tokio::test]
+async fn nothing_ends_a_rotation_while_a_step_runs() {
+    let scene = Scene::start(Webhook::applying).await;
+    scene.service.next("PUT", &[Mood::Silent]);
+    assert_eq!(scene.act("rotate").await.status, 200);
+    let refused = async {
+        while scene.service.heard("PUT").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        [
+            scene.adopt(&json!({})).await.code(),
+            scene.put("CNRY-by-hand-0123456789").await.code(),
+            scene.prune().await.code(),
+            scene.broker.apply(&corrected(&scene.service)).await.code(),
+        ]
+    };
+    let (codes, ()) = tokio::join!(refused, scene.broker.rotate_due());
+    assert!(codes.iter().all(|code| code == "rotation_under_way"), "{codes:?}");
+    assert_eq!(scene.adopt(&json!({})).await.status, 200, "once it has failed");
+}
