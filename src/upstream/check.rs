@@ -1,7 +1,7 @@
-use postgres_protocol::escape::escape_literal;
-use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Error, SimpleQueryRow};
 
 use super::driver::{Fault, Verdict};
+use super::session::{self, Session};
 
 /// One thing that was looked at when a declared upstream was tried. Nothing is changed for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,14 +53,13 @@ impl Finding {
 }
 
 /// What a PostgreSQL server says of a role whose password is to be set.
-pub(super) async fn of_role(client: &Client, role: &str, setter: &str) -> Result<Vec<Finding>, Error> {
-    let rows = client.simple_query(&rights_over(role)).await?;
-    let row = rows.iter().find_map(
-        |message| {
-            if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
-        },
-    );
-    let Some(row) = row else {
+pub(super) async fn of_role(
+    session: &Session<'_>,
+    role: &str,
+    setter: &str,
+) -> Result<Vec<Finding>, Error> {
+    let rows = session.execute(&rights_over(role)).await?;
+    let Some(row) = rows.first() else {
         let says = format!("the role `{role}` does not exist");
         return Ok(vec![Finding::bad(
             "role",
@@ -110,8 +109,8 @@ fn rights_over(role: &str) -> String {
          pg_catalog.pg_has_role(me.oid, role.oid, 'MEMBER WITH ADMIN OPTION'::pg_catalog.text), \
          pg_catalog.current_setting('server_version_num'::pg_catalog.text) \
          FROM pg_catalog.pg_roles AS role CROSS JOIN pg_catalog.pg_roles AS me \
-         WHERE role.rolname OPERATOR(pg_catalog.=) {}::pg_catalog.name \
+         WHERE role.rolname OPERATOR(pg_catalog.=) {} \
          AND me.rolname OPERATOR(pg_catalog.=) CURRENT_USER",
-        escape_literal(role)
+        session::name(role)
     )
 }

@@ -4,15 +4,14 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::{Config, Error, NoTls};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
 use super::driver::{Fault, Outcome, Surroundings};
 use super::pipe::Pipe;
 use super::server::Server;
+use super::session::Session;
 use super::target::Tls;
 use crate::base::code;
 use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_S};
@@ -23,8 +22,9 @@ use crate::pki::tls::{HandshakeFault, upstream_config};
 const INVALID_PASSWORD: &str = "28P01";
 
 /// What SQLSTATEs start with that do not say what became of a statement: the session was ended by an
-/// administrator, a shutdown or a crash; a proxy lost its connection with the server; nobody knows.
-const LEFT_OPEN: [&str; 3] = ["57P", "08", "40003"];
+/// administrator, a shutdown or a crash; a proxy lost its connection with the server; nobody knows; or a
+/// declared statement had ended the transaction before.
+const LEFT_OPEN: [&str; 4] = ["57P", "08", "40003", "25P01"];
 
 const WAIT: Duration = Duration::from_secs(UPSTREAM_WAIT_S);
 
@@ -67,7 +67,7 @@ pub(super) async fn logged_in<T>(
     server: Server<'_>,
     surroundings: &Surroundings,
     login: Login<'_>,
-    work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
 ) -> Result<T, Stopped> {
     let mut config = Config::new();
     config.user(login.role).password(login.password).dbname(server.database).application_name(login.purpose);
@@ -97,7 +97,7 @@ async fn session<T, C>(
     config: &Config,
     pipe: Pipe,
     connector: C,
-    work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
 ) -> Result<T, Stopped>
 where
     C: TlsConnect<Pipe>,
@@ -105,42 +105,15 @@ where
     let login = timeout(WAIT, config.connect_raw(pipe, connector));
     let login = login.await.map_err(|_| slow(Outcome::Refused))?;
     let (client, connection) = login.map_err(|error| judged(&error, Outcome::Refused))?;
+    let session = Session::new(&client, connection.parameter("server_version").unwrap_or_default());
     let worked = async {
         tokio::select! {
             biased;
-            done = work(&client) => done.map_err(|error| judged(&error, Outcome::Unknown)),
+            done = work(&session) => done.map_err(|error| judged(&error, Outcome::Unknown)),
             _ = connection => Err(Stopped::Fault(Fault::new(Outcome::Unknown, code::UPSTREAM_UNREACHABLE))),
         }
     };
     timeout(WAIT, worked).await.map_err(|_| slow(Outcome::Unknown))?
-}
-
-/// How often a change of a role that is held fast is tried, within one call.
-const HELD_TRIES: u32 = 5;
-
-/// Carries out `change` of a role. A session of it that changes it too, and does not commit that, holds it
-/// fast: `ending`, a statement and what it is about, tells it to end, and again whoever takes its place.
-pub(super) async fn though_held(
-    client: &Client,
-    (ending, whose): (&str, &[&(dyn ToSql + Sync)]),
-    change: &str,
-) -> Result<(), Error> {
-    let change = format!("SET LOCAL lock_timeout = '1s';\n{change}");
-    let mut left = HELD_TRIES;
-    loop {
-        left = left.saturating_sub(1);
-        match client.batch_execute(&change).await {
-            Err(error) if left > 0 && is_held(&error) => {}
-            done => return done,
-        }
-        client.execute(ending, whose).await?;
-    }
-}
-
-/// Whether somebody else holds what was to be changed, or has changed it this moment.
-fn is_held(error: &Error) -> bool {
-    let held = [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::INTERNAL_ERROR];
-    error.code().is_some_and(|state| held.contains(&state))
 }
 
 /// What an error says, without its words. `lost` is what is known when the server did not answer.

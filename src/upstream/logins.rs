@@ -1,12 +1,15 @@
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use postgres_protocol::password::scram_sha_256;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::Error;
 
 use super::driver::{Fault, Outcome, Surroundings};
 use super::generate::random_password;
-use super::login::{ANY_PURPOSE, Login, Stopped, logged_in, though_held};
+use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
+use super::logins_sql::{self as sql, Wait};
 use super::logins_target::{LOGIN_FIELD, LoginsTarget};
 use super::server::Server;
+use super::session::{PATH, Session, Transaction, first_column, is_true};
+use crate::base::code::Code;
 use crate::base::{Timestamp, code};
 use crate::secrets::SecretValue;
 
@@ -51,19 +54,58 @@ impl<'a> Logins<'a> {
         SecretValue::new(password).map_err(|_| Fault::new(Outcome::Refused, code::INTERNAL))
     }
 
-    /// Makes a login: all that was declared for it, or nothing.
+    /// Makes a login: all that was declared for it, or nothing. Nothing too when it could not be revoked.
     ///
     /// # Errors
     /// [`Fault`]; its outcome says whether the login may be there all the same.
     pub async fn create(&self, login: NewLogin<'_>) -> Result<(), Fault> {
-        let made = self.creation(login);
         // The session is found by the login's name: whoever ends the login ends this first.
-        Ok(self
-            .session(login.name, self.target.server(), async |client| client.batch_execute(&made).await)
-            .await?)
+        let created = self.session(login.name, self.target.server(), async |session| {
+            let (transaction, standing) = session.begin(&sql::standing(self.heir())).await?;
+            if is_true(&standing, 1)? {
+                return Ok(Created::Not(code::UPSTREAM_REFUSED, HEIR_HAS_ATTRIBUTES.to_owned()));
+            }
+            transaction.execute(&self.creation(login)).await?;
+            let is_superuser = is_true(&standing, 0)?;
+            let version = session.version();
+            if let Some(why) = self.irrevocable(&transaction, login.name, (is_superuser, version)).await? {
+                return Ok(Created::Not(code::UPSTREAM_LOGIN_IRREVOCABLE, why));
+            }
+            transaction.commit().await?;
+            Ok(Created::Yes)
+        });
+        match created.await? {
+            Created::Yes => Ok(()),
+            Created::Not(code, why) => Err(Fault { outcome: Outcome::Refused, code, detail: Some(why) }),
+        }
     }
 
-    /// Several statements in one message are one transaction.
+    /// Why the login could not be revoked, if so: its revocation is carried out, and rolled back.
+    async fn irrevocable(
+        &self,
+        transaction: &Transaction<'_>,
+        login: &str,
+        (is_superuser, version): (bool, u32),
+    ) -> Result<Option<String>, Error> {
+        let take_over = (!is_superuser).then(|| sql::take_over(login, version));
+        // Whose objects a role may drop, its sessions the role may end.
+        let steps = [sql::shut_out(login), sql::disown(login, self.heir()), sql::drop_role(login)];
+        let steps: Vec<String> = take_over.into_iter().chain(steps).collect();
+        let rehearsal =
+            format!("SAVEPOINT revocation;\n{};\nROLLBACK TO SAVEPOINT revocation", steps.join(";\n"));
+        match transaction.execute(&rehearsal).await {
+            Ok(_) => Ok(None),
+            Err(error) => match error.code().map(|state| state.code()).filter(|state| is_lasting(state)) {
+                Some(state) => Ok(Some(state.to_owned())),
+                None => Err(error),
+            },
+        }
+    }
+
+    fn heir(&self) -> Option<&str> {
+        self.target.heir.as_deref()
+    }
+
     fn creation(&self, login: NewLogin<'_>) -> String {
         let name = escape_identifier(login.name);
         let verifier = escape_literal(&scram_sha_256(login.password.expose()));
@@ -77,11 +119,10 @@ impl<'a> Logins<'a> {
             "CREATE ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS \
              CONNECTION LIMIT {connections} PASSWORD {verifier} VALID UNTIL {until}{groups}"
         );
-        let more = self.target.statements.iter().map(|statement| statement.replace(LOGIN_FIELD, &name));
-        let modest = self.target.heir.as_deref().map(modest);
-        let all: Vec<String> =
-            [BOUNDED.to_owned()].into_iter().chain(modest).chain([create]).chain(more).collect();
-        all.join(";\n")
+        // A declared statement that sets another search path sets it for no other statement.
+        let more = self.target.statements.iter();
+        let more = more.map(|statement| format!("\n;\n{PATH};\n{}", statement.replace(LOGIN_FIELD, &name)));
+        format!("{create}{}", more.collect::<String>())
     }
 
     /// Has a login let in until later.
@@ -90,9 +131,10 @@ impl<'a> Logins<'a> {
     /// [`Fault`].
     pub async fn extend(&self, login: &str, until: Timestamp) -> Result<(), Fault> {
         let (name, until) = (escape_identifier(login), escape_literal(&until.to_string()));
-        let extended = format!("{BOUNDED};\nALTER ROLE {name} VALID UNTIL {until}");
+        let extended = format!("ALTER ROLE {name} VALID UNTIL {until}");
         let server = self.target.server();
-        Ok(self.session(ANY_PURPOSE, server, async |client| client.batch_execute(&extended).await).await?)
+        let session = self.session(ANY_PURPOSE, server, async |session| session.execute(&extended).await);
+        Ok(session.await.map(drop)?)
     }
 
     /// Ends a login: it lets nobody in any more, its sessions end, what it made goes to its heir, and it
@@ -102,14 +144,14 @@ impl<'a> Logins<'a> {
     /// [`Fault`]; it is to be done again then.
     pub async fn end(&self, login: &str) -> Result<(), Fault> {
         let server = self.target.server();
-        let shut = self.session(ANY_PURPOSE, server, async |client| {
-            match self.shut(client, login).await? {
+        let shut = self.session(ANY_PURPOSE, server, async |session| {
+            match self.shut(session, login).await? {
                 // Nothing elsewhere: it goes over the connection that there is.
                 Some(shut) if shut.elsewhere.is_empty() => {
-                    Ok(Ended::With { sessions: drop_role(client, login, shut.id).await? })
+                    Ok(Ended::With { sessions: drop_role(session, login, &shut.id).await? })
                 }
                 Some(shut) => Ok(Ended::NotYet(shut)),
-                None => Ok(Ended::With { sessions: 0 }),
+                None => Ok(Ended::With { sessions: Sessions::None }),
             }
         });
         let sessions = match shut.await? {
@@ -117,48 +159,41 @@ impl<'a> Logins<'a> {
             Ended::NotYet(Shut { id, elsewhere }) => {
                 for database in &elsewhere {
                     let server = Server { database, ..server };
-                    self.session(ANY_PURPOSE, server, async |client| self.disown(client, login).await)
+                    self.session(ANY_PURPOSE, server, async |session| self.disown(session, login).await)
                         .await?;
                 }
-                self.session(ANY_PURPOSE, server, async |client| drop_role(client, login, id).await).await?
+                self.session(ANY_PURPOSE, server, async |session| drop_role(session, login, &id).await)
+                    .await?
             }
         };
         // One that did not end in time is a reason to come again.
-        if sessions == 0 { Ok(()) } else { Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_ENDED)) }
+        match sessions {
+            Sessions::None => Ok(()),
+            Sessions::Some => Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_ENDED)),
+        }
     }
 
-    /// Shuts a login out and takes what it has in this database away from it.
-    async fn shut(&self, client: &Client, login: &str) -> Result<Option<Shut>, Error> {
-        client.batch_execute(BOUNDED).await?;
-        // A session that is still making it, and whose broker or whose patience is gone.
-        client.execute(END_MAKING, &[&login]).await?;
-        let Some(found) = client.query_opt("SELECT oid FROM pg_roles WHERE rolname = $1", &[&login]).await?
-        else {
+    /// Shuts a login out and takes what it has in this database away from it. Each step is a transaction of
+    /// its own: nobody logs in any more before a session ends.
+    async fn shut(&self, session: &Session<'_>, login: &str) -> Result<Option<Shut>, Error> {
+        session.execute(&sql::end_creating(login)).await?;
+        let found = session.execute(&sql::found(login)).await?;
+        let Some(id) = first_column(&found)?.pop() else {
             return Ok(None);
         };
-        let id: u32 = found.try_get(0)?;
-        // Without it an administrator who is no superuser may neither end its sessions nor take over.
-        if !client.query_one(IS_SUPERUSER, &[]).await?.try_get::<_, bool>(0)? {
-            client.batch_execute(&format!("GRANT {} TO CURRENT_USER", escape_identifier(login))).await?;
+        if !is_true(&found, 1)? {
+            session.execute(&sql::take_over(login, session.version())).await?;
         }
-        let shut = format!("ALTER ROLE {} NOLOGIN CONNECTION LIMIT 0", escape_identifier(login));
-        though_held(client, (END_SESSIONS, &[&id, &0_i64]), &shut).await?;
-        end_sessions(client, id).await?;
-        self.disown(client, login).await?;
-        let others = client.query(OTHER_DATABASES, &[&id]).await?;
-        let elsewhere = others.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+        let ending = sql::end_sessions(&id, Wait::None);
+        session.execute_though_held(&sql::shut_out(login), &ending).await?;
+        end_sessions(session, &id).await?;
+        self.disown(session, login).await?;
+        let elsewhere = first_column(&session.execute(&sql::other_databases(&id)).await?)?;
         Ok(Some(Shut { id, elsewhere }))
     }
 
-    /// What the login made in this database goes to its heir, or with it; what it was granted is taken away.
-    ///
-    /// Views and functions do what they do with their owner's rights: whoever administers inherits nothing,
-    /// or its rights would be the holder's of the next login.
-    async fn disown(&self, client: &Client, login: &str) -> Result<(), Error> {
-        let name = escape_identifier(login);
-        let heir = self.target.heir.as_deref().map(escape_identifier);
-        let inherited = heir.map(|heir| format!("REASSIGN OWNED BY {name} TO {heir};\n")).unwrap_or_default();
-        client.batch_execute(&format!("{BOUNDED};\n{inherited}DROP OWNED BY {name}")).await
+    async fn disown(&self, session: &Session<'_>, login: &str) -> Result<(), Error> {
+        session.execute(&sql::disown(login, self.heir())).await.map(drop)
     }
 
     /// The names of all logins that start with `prefix` and whose time was over at `now`.
@@ -166,10 +201,9 @@ impl<'a> Logins<'a> {
     /// # Errors
     /// [`Fault`].
     pub async fn ended_by(&self, prefix: &str, now: Timestamp) -> Result<Vec<String>, Fault> {
-        let now = now.to_string();
-        let names = self.session(ANY_PURPOSE, self.target.server(), async |client| {
-            let rows = client.query(STRAYS, &[&prefix, &now]).await?;
-            rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()
+        let strays = sql::strays(prefix, &now.to_string());
+        let names = self.session(ANY_PURPOSE, self.target.server(), async |session| {
+            first_column(&session.execute(&strays).await?)
         });
         Ok(names.await?)
     }
@@ -188,75 +222,70 @@ impl<'a> Logins<'a> {
         &self,
         purpose: &str,
         server: Server<'_>,
-        work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
     ) -> Result<T, Stopped> {
         let login = Login { role: &self.target.admin_role, password: self.admin.expose(), purpose };
         logged_in(server, self.surroundings, login, work).await
     }
 }
 
+/// What came of making a login.
+enum Created {
+    Yes,
+    /// Nothing: a code, and an SQLSTATE.
+    Not(Code, String),
+}
+
 /// A login that lets nobody in any more.
 struct Shut {
     /// What the server knows it by.
-    id: u32,
+    id: String,
     /// Other databases in which it has something.
     elsewhere: Vec<String>,
 }
 
 /// How far the end of a login came over one connection.
 enum Ended {
-    /// It is gone, with so many sessions left.
-    With { sessions: i64 },
+    /// It is gone, with these sessions left.
+    With { sessions: Sessions },
     /// It is shut.
     NotYet(Shut),
 }
 
-/// Takes the role away; how many sessions of it are left.
-async fn drop_role(client: &Client, login: &str, id: u32) -> Result<i64, Error> {
-    let name = escape_identifier(login);
-    client.batch_execute(&format!("{BOUNDED};\nDROP ROLE IF EXISTS {name}")).await?;
+/// Whether there are sessions of a login.
+enum Sessions {
+    None,
+    Some,
+}
+
+/// Takes the role away; whether sessions of it are left.
+async fn drop_role(session: &Session<'_>, login: &str, id: &str) -> Result<Sessions, Error> {
+    session.execute(&sql::drop_role(login)).await?;
     // Somebody may have been let in just before it was shut.
-    end_sessions(client, id).await?;
-    client.query_one("SELECT count(*) FROM pg_stat_activity WHERE usesysid = $1", &[&id]).await?.try_get(0)
+    end_sessions(session, id).await?;
+    let left = session.execute(&sql::sessions(id)).await?;
+    Ok(if left.is_empty() { Sessions::None } else { Sessions::Some })
 }
 
 /// Tells all of them first, then waits for each: they end at the same time.
-async fn end_sessions(client: &Client, id: u32) -> Result<(), Error> {
-    for wait_ms in [0_i64, SESSION_WAIT_MS] {
-        client.execute(END_SESSIONS, &[&id, &wait_ms]).await?;
+async fn end_sessions(session: &Session<'_>, id: &str) -> Result<(), Error> {
+    for wait in [Wait::None, Wait::Each] {
+        session.execute(&sql::end_sessions(id, wait)).await?;
     }
     Ok(())
 }
 
-/// How long the end of a session is waited for, in milliseconds.
-const SESSION_WAIT_MS: i64 = 2000;
+/// SQLSTATE of an heir with whose rights nothing that an agent made may be done.
+const HEIR_HAS_ATTRIBUTES: &str = "KW001";
 
-/// No statement works on after the broker has stopped to wait for it.
-const BOUNDED: &str = "SET statement_timeout = '8s'";
+/// What SQLSTATEs start with that say nothing of the next time: a lost connection, a transaction that is
+/// over, one that lost to another, a lack of resources, a lock, an end from outside, a changed row.
+const PASSING: [&str; 8] = ["08", "25", "40", "53", "55P", "57", "58", "XX"];
 
-const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE usesysid = $1 AND pid <> pg_backend_pid()";
-
-/// Fails, with the SQLSTATE `KW001`, for an heir with whose rights nothing that an agent made may be done.
-fn modest(heir: &str) -> String {
-    let checked = format!(
-        "BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = {} AND (rolsuper OR rolcreaterole OR rolcreatedb \
-         OR rolreplication OR rolbypassrls)) THEN RAISE EXCEPTION 'the heir has attributes' \
-         USING ERRCODE = 'KW001'; END IF; END",
-        escape_literal(heir)
-    );
-    format!("DO {}", escape_literal(&checked))
+/// Whether what failed with `state` fails the next time too.
+fn is_lasting(state: &str) -> bool {
+    !PASSING.iter().any(|start| state.starts_with(start))
 }
-
-const IS_SUPERUSER: &str = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
-
-const END_MAKING: &str = "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity \
-     WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()";
-
-const OTHER_DATABASES: &str = "SELECT DISTINCT datname::text FROM pg_shdepend JOIN pg_database ON pg_database.oid = dbid \
-     WHERE refclassid = 'pg_authid'::regclass AND refobjid = $1 AND datname <> current_database()";
-
-const STRAYS: &str = "SELECT rolname::text FROM pg_roles \
-     WHERE starts_with(rolname::text, $1) AND rolvaliduntil < $2::text::timestamptz ORDER BY 1";
 
 #[cfg(test)]
 mod tests {
@@ -285,7 +314,7 @@ mod tests {
             "PASSWORD 'SCRAM-SHA-256$4096:",
             "VALID UNTIL '1970-01-01T00:00:00",
             " IN ROLE \"readers\", \"Writers\"",
-            ";\nGRANT SELECT ON t TO \"kw_1\"",
+            ";\nSET LOCAL search_path = pg_catalog, pg_temp;\nGRANT SELECT ON t TO \"kw_1\"",
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }

@@ -14,12 +14,14 @@ mod http;
 mod http_target;
 mod login;
 mod logins;
+mod logins_sql;
 mod logins_target;
 mod origin;
 mod pipe;
 mod postgresql;
 mod request;
 mod server;
+mod session;
 mod target;
 mod template;
 

@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 use super::check::{Finding, of_role};
 use super::driver::{Answer, Checking, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
 use super::generate::random_password;
-use super::login::{ANY_PURPOSE, Login, Stopped, logged_in, though_held};
+use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
+use super::session;
 use super::target::PostgresqlTarget;
 use crate::base::{Sensitive, code};
 use crate::secrets::SecretValue;
@@ -82,13 +83,14 @@ impl PostgreSql {
     /// Sets the password of `role`; ends the role's sessions too when `ending` says so.
     async fn set(&self, by: &Slot, role: &str, password: &[u8], sessions: Sessions) -> Result<(), Fault> {
         let (name, verifier) = (escape_identifier(role), escape_literal(&scram_sha_256(password)));
-        let set = logged_in(self.target.server(), &self.surroundings, by.login(), async |client| {
+        let set = logged_in(self.target.server(), &self.surroundings, by.login(), async |session| {
             let change = format!("ALTER ROLE {name} PASSWORD {verifier}");
             if sessions == Sessions::Keep {
-                return client.batch_execute(&change).await;
+                return session.execute(&change).await.map(drop);
             }
-            though_held(client, (END_SESSIONS, &[&role]), &change).await?;
-            client.execute(END_SESSIONS, &[&role]).await.map(drop)
+            let ending = end_sessions(role);
+            session.execute_though_held(&change, &ending).await?;
+            session.execute(&ending).await.map(drop)
         });
         Ok(set.await?)
     }
@@ -101,8 +103,16 @@ enum Sessions {
     End,
 }
 
-const END_SESSIONS: &str =
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND pid <> pg_backend_pid()";
+/// Ends the sessions of `role`.
+fn end_sessions(role: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_terminate_backend(activity.pid) \
+         FROM pg_catalog.pg_stat_activity AS activity \
+         WHERE activity.usename OPERATOR(pg_catalog.=) {} \
+         AND activity.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
+        session::name(role)
+    )
+}
 
 impl Driver for PostgreSql {
     fn shape(&self) -> Shape {

@@ -9,7 +9,7 @@ use keyward::config::{Config, RootKey};
 
 use crate::readme::root;
 use crate::rotation::LOOPBACK;
-use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
+use crate::support::postgres::{ADMIN_PASSWORD, Postgres, Release};
 use crate::support::process::{KEYWARD, Process};
 use crate::support::webhook::{ADMIN_TOKEN, Webhook};
 
@@ -221,7 +221,7 @@ fn as_operator(
 
 #[test]
 fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
-    let mut postgres = Postgres::start();
+    let mut postgres = Postgres::start_bare(Release::Debian);
     postgres.sql("CREATE ROLE app LOGIN PASSWORD 'the-first'");
     let mut process = Process::init("warn");
     process.serve();
@@ -230,12 +230,12 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     let (ca, port) = (ca.display().to_string(), postgres.port.to_string());
     let environment = [
         ("APP_PASSWORD", "the-first"),
-        ("ADMIN_PASSWORD", ADMIN_PASSWORD),
         ("DB_HOST", "127.0.0.1"),
         ("DB_PORT", port.as_str()),
         ("DB_CA", ca.as_str()),
     ];
-    let said = as_operator(&process, "how-to/rotate-a-password.md", 0..4, &environment);
+    let environment = [&environment[..], &as_superuser(&port)].concat();
+    let said = as_operator(&process, "how-to/rotate-a-password.md", 0..5, &environment);
     for part in
         ["+ rotation orders-db/app", "nothing was touched", "orders-db/app rotated: rot_", "every 30d"]
     {
@@ -245,7 +245,7 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     assert!(calendar.matches("BEGIN:VEVENT").count() >= 2, "{calendar}");
     assert!(!postgres.lets_in("app", "the-first"));
     // Somebody changes a password by hand, and the next rotation is stuck.
-    postgres.sql("ALTER ROLE postgres PASSWORD 'by-hand'");
+    postgres.sql("ALTER ROLE keyward_admin PASSWORD 'by-hand'");
     let stuck = process.command("operator", &["secret", "rotate", "orders-db/app"]).output().unwrap();
     let stuck = String::from_utf8_lossy(&stuck.stderr).into_owned();
     assert!(stuck.contains("error: upstream_login_refused"), "{stuck}");
@@ -288,23 +288,27 @@ fn an_api_key_is_rotated_by_the_page_whoever_makes_it() {
     assert!(shown.contains("no orphans any more"), "{shown}");
 }
 
+/// What `psql` logs in by as the superuser, and the password that the pages give to the administering role.
+fn as_superuser(port: &str) -> [(&str, &str); 5] {
+    [
+        ("ADMIN_PASSWORD", "the-administering-roles-own"),
+        ("PGHOST", "127.0.0.1"),
+        ("PGPORT", port),
+        ("PGUSER", "postgres"),
+        ("PGPASSWORD", ADMIN_PASSWORD),
+    ]
+}
+
 #[test]
 fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
-    let postgres = Postgres::start();
+    let postgres = Postgres::start_bare(Release::Debian);
     let mut process = Process::init("warn");
     process.serve();
     let ca = process.path("db-ca-of-operator.pem");
     fs::write(&ca, &postgres.ca_pem).unwrap();
     let (ca, port) = (ca.display().to_string(), postgres.port.to_string());
     let of_server = [("DB_HOST", "127.0.0.1"), ("DB_PORT", port.as_str()), ("DB_CA", ca.as_str())];
-    let as_admin = [
-        ("ADMIN_PASSWORD", ADMIN_PASSWORD),
-        ("PGHOST", "127.0.0.1"),
-        ("PGPORT", port.as_str()),
-        ("PGUSER", "postgres"),
-        ("PGPASSWORD", ADMIN_PASSWORD),
-    ];
-    let environment = [&of_server[..], &as_admin[..]].concat();
+    let environment = [&of_server[..], &as_superuser(&port)].concat();
     let page = "how-to/database-logins.md";
     let said = as_operator(&process, page, 0..2, &environment);
     assert!(said.contains("+ capability orders.query") && said.contains("+ lease orders.query"), "{said}");

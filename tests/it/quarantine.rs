@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::leases::{BY_SUPERUSER, declared, logins};
+use crate::leases::{BY_ADMIN, declared, logins};
 use crate::sealing::{caller, refused};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
@@ -19,7 +19,7 @@ fn killed_with_a_login_to_end(postgres: &mut Postgres) -> (Process, Value) {
     process.set_up(b"value");
     process.good(&["secret", "put", "orders-db/admin"], ADMIN_PASSWORD.as_bytes());
     let (one, other) = (process.path("a.toml"), process.path("orders.toml"));
-    fs::write(&other, declared(postgres, 10, BY_SUPERUSER)).unwrap();
+    fs::write(&other, declared(postgres, 10, BY_ADMIN)).unwrap();
     process.good(&["apply", "-f", &one.display().to_string(), "-f", &other.display().to_string()], b"");
     process.enrol("bot", "orders");
     let got = process.good_as("bot", &["lease", "get", "orders.query", "-o", "json"], b"");

@@ -34,6 +34,9 @@ super::codes! {
     UPSTREAM_ANSWER "upstream_answer" Unavailable:
         "the upstream made a value, and its answer has none where the declaration says, or none that can be kept",
         "look at the declared `answer`; delete the value upstream, `keyward rotation show` lists it as an orphan";
+    UPSTREAM_LOGIN_IRREVOCABLE "upstream_login_irrevocable" Unavailable:
+        "the administering role of the upstream could not have revoked the new database login, so the login was not created",
+        "the `lease.failed` entry has an SQLSTATE; give the administering role (`admin_role`) the attributes and grants that docs/how-to/database-logins.md lists, e.g. `ALTER ROLE … INHERIT`";
     UPSTREAM_NOT_ENDED "upstream_not_ended" Unavailable:
         "the upstream said that it ended an old value or a login, and it goes on",
         "see whether it takes a while; rotations and ends of leases are tried again by themselves";

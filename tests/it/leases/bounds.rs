@@ -5,11 +5,11 @@ use keyward::base::{Clock, SystemEntropy};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use serde_json::json;
 
-use super::{BY_SUPERUSER, Login, Scene, declared};
+use super::{BY_ADMIN, Login, Scene, declared};
 
 #[tokio::test]
 async fn an_agent_has_as_many_leases_as_it_may_and_not_one_more_however_it_asks() {
-    let scene = Scene::start_with(3, BY_SUPERUSER).await;
+    let scene = Scene::start_with(3, BY_ADMIN).await;
     let fresh = json!({ "fresh": true });
     let asked = [(); 5].map(|()| scene.ask(&fresh));
     let [a, b, c, d, e] = asked;
@@ -99,7 +99,7 @@ async fn i12_a_fresh_login_is_made_once_for_one_request() {
 #[tokio::test]
 async fn rot_11_declarations_that_no_login_can_be_made_from_are_refused_and_nothing_changes() {
     let scene = Scene::start().await;
-    let whole = |more: &str| declared(&scene.postgres, 10, &format!("{BY_SUPERUSER}\n{more}"));
+    let whole = |more: &str| declared(&scene.postgres, 10, &format!("{BY_ADMIN}\n{more}"));
     for (text, says) in [
         (whole("member_of = ['CNRY\"; DROP ROLE postgres; --']"), "`member_of`"),
         (whole("heir = \"CNRY'\""), "`heir`"),

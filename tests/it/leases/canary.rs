@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{BY_SUPERUSER, declared};
+use super::{BY_ADMIN, declared};
 use crate::leaks::{holds, sightings};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
@@ -18,7 +18,7 @@ fn sec_02_no_password_of_a_lent_login_is_anywhere_but_in_its_holders_hands() {
     process.serve();
     process.good(&["secret", "put", "orders-db/admin"], ADMIN_PASSWORD.as_bytes());
     let file = process.path("orders.toml");
-    fs::write(&file, declared(&postgres, 10, BY_SUPERUSER)).unwrap();
+    fs::write(&file, declared(&postgres, 10, BY_ADMIN)).unwrap();
     process.good(&["apply", "-f", &file.display().to_string()], b"");
     process.enrol("bot", "orders");
     let (mut passwords, mut said) = (vec![ADMIN_PASSWORD.to_owned()], Vec::new());
@@ -41,7 +41,7 @@ fn sec_02_no_password_of_a_lent_login_is_anywhere_but_in_its_holders_hands() {
     let last: Value = serde_json::from_slice(&last).unwrap();
     passwords.push(last["password"].as_str().unwrap().to_owned());
     // A server that refuses, and one that is away: what went wrong repeats nothing.
-    postgres.sql("ALTER ROLE postgres PASSWORD 'changed-by-hand'");
+    postgres.sql("ALTER ROLE keyward_admin PASSWORD 'changed-by-hand'");
     let refused = process.run_as("bot", &["lease", "get", "orders.query", "--fresh"], b"");
     assert_eq!(refused.status.code(), Some(10), "{}", String::from_utf8_lossy(&refused.stderr));
     postgres.stop();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{BY_SUPERUSER, Login, Scene, declared};
+use super::{BY_ADMIN, Login, Scene, declared};
 use crate::operators::{join, refused};
 use crate::support::broker::{Caller, Reply};
 
@@ -68,7 +68,7 @@ async fn only_an_admin_whose_reach_a_lease_is_in_has_it_end_later() {
     let theirs = join("theirs", "admin", Some("payments")).await;
     refused(&extend(&theirs, &login, &json!({})).await, 404, "lease_unknown");
     let owned =
-        declared(&scene.postgres, 10, BY_SUPERUSER).replace("max_life_s", "owner = \"payments\"\nmax_life_s");
+        declared(&scene.postgres, 10, BY_ADMIN).replace("max_life_s", "owner = \"payments\"\nmax_life_s");
     assert_eq!(scene.broker.apply(&owned).await.status, 200);
     let renewed = extend(&theirs, &login, &json!({ "life_s": 4000 })).await;
     assert_eq!(renewed.status, 200, "{}", renewed.text());

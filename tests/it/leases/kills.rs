@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{BY_SUPERUSER, declared, logins};
+use super::{BY_ADMIN, declared, logins};
 use crate::support::ordeal::{Extent, Ordeal, go_through};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
@@ -27,7 +27,7 @@ impl Lending {
         process.serve();
         process.good(&["secret", "put", "orders-db/admin"], ADMIN_PASSWORD.as_bytes());
         let file = process.path("orders.toml");
-        fs::write(&file, declared(&postgres, 1000, BY_SUPERUSER)).unwrap();
+        fs::write(&file, declared(&postgres, 1000, BY_ADMIN)).unwrap();
         process.good(&["apply", "-f", &file.display().to_string()], b"");
         process.enrol("bot", "orders");
         Self { process, postgres, held: None }

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::{BY_SUPERUSER, Scene};
+use super::{BY_ADMIN, Scene};
 
 /// Issues and revokes `count` logins, some at a time, and restarts PostgreSQL while logins are made and
 /// while they end: nothing is left of any.
 async fn storm(count: usize) {
-    let mut scene = Scene::start_with(1000, BY_SUPERUSER).await;
+    let mut scene = Scene::start_with(1000, BY_ADMIN).await;
     let (mut made, mut failed) = (0, 0);
     while made < count {
         let wave: Vec<_> = (0..20)

@@ -4,6 +4,7 @@ mod bounds;
 mod canary;
 mod endings;
 mod extension;
+mod hostile;
 mod kills;
 mod many;
 mod owners;
@@ -25,6 +26,8 @@ pub(crate) struct Scene {
     pub(crate) agent: Agent,
 }
 
+/// By the administering role that the how-to recommends.
+pub(crate) const BY_ADMIN: &str = "admin_role = \"keyward_admin\"\nadmin_secret = \"orders-db/admin\"";
 pub(crate) const BY_SUPERUSER: &str = "admin_role = \"postgres\"\nadmin_secret = \"orders-db/admin\"";
 
 /// What is declared: `more` is said of the upstream beside where it is.
@@ -53,11 +56,14 @@ per_agent = {per_agent}
 
 impl Scene {
     pub(crate) async fn start() -> Self {
-        Self::start_with(10, BY_SUPERUSER).await
+        Self::start_with(10, BY_ADMIN).await
     }
 
     pub(crate) async fn start_with(per_agent: u32, upstream: &str) -> Self {
-        let postgres = Postgres::start();
+        Self::start_at(Postgres::start(), per_agent, upstream).await
+    }
+
+    pub(crate) async fn start_at(postgres: Postgres, per_agent: u32, upstream: &str) -> Self {
         let settings =
             "[certificates]\nagent_life_s = 604800\n[quota]\nmints_per_s = 1000\nmints_burst = 1000\n";
         let broker = TestBroker::start_with(settings).await;

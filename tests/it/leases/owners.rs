@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{BY_SUPERUSER, Scene, declared};
+use super::{BY_ADMIN, Scene, declared};
 use crate::operators::join;
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn an_operator_sees_and_ends_leases_of_its_owner_and_of_nobody_else() {
     let ended = theirs.post_json("/v1/lease-endings", &json!({ "all": true })).await;
     assert_eq!(ended.json()["leases"], 0, "{}", ended.text());
     let owned =
-        declared(&scene.postgres, 10, BY_SUPERUSER).replace("max_life_s", "owner = \"payments\"\nmax_life_s");
+        declared(&scene.postgres, 10, BY_ADMIN).replace("max_life_s", "owner = \"payments\"\nmax_life_s");
     assert_eq!(scene.broker.apply(&owned).await.status, 200);
     assert_eq!(theirs.get("/v1/leases").await.json()["items"][0]["lease"], login.id());
     let ended = theirs.post_json("/v1/lease-endings", &json!({ "all": true })).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{BY_SUPERUSER, Scene, declared, logins};
+use super::{BY_ADMIN, Scene, declared, logins};
 use crate::support::broker::Reply;
 use crate::support::postgres::{Postgres, Shown};
 
@@ -45,7 +45,7 @@ async fn a_login_is_revoked_by_the_declaration_of_today_after_the_servers_author
     );
     assert!(ending["reason"].as_str().unwrap().contains("an authority in `ca`"), "{ending}");
     // By the corrected one they end at once.
-    scene.redeclare(BY_SUPERUSER).await;
+    scene.redeclare(BY_ADMIN).await;
     scene.broker.end_due_leases().await;
     assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
     assert!(lent.iter().all(|login| !scene.lets_in(login)));
@@ -58,7 +58,7 @@ async fn a_login_is_renewed_by_the_declaration_of_today() {
     let mut scene = Scene::start().await;
     let login = scene.lease(&json!({ "life_s": 3600 })).await;
     scene.postgres.show(Shown::AnotherAuthority);
-    scene.redeclare(BY_SUPERUSER).await;
+    scene.redeclare(BY_ADMIN).await;
     let renewed = scene.act(&login, "renew", &json!({ "life_s": 7200 })).await;
     assert_eq!(renewed.status, 200, "{}", renewed.text());
 }
@@ -67,7 +67,7 @@ async fn a_login_is_renewed_by_the_declaration_of_today() {
 async fn a_login_is_revoked_by_the_declaration_it_was_made_by_when_todays_is_wrong() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
-    let right = declared(&scene.postgres, 10, BY_SUPERUSER);
+    let right = declared(&scene.postgres, 10, BY_ADMIN);
     let wrong = right.replace(scene.postgres.ca_pem.trim(), Postgres::start().ca_pem.trim());
     assert_eq!(scene.broker.apply(&wrong).await.status, 200);
     scene.end(&json!({ "all": true })).await;
@@ -84,7 +84,7 @@ async fn a_login_that_is_not_at_the_server_of_today_is_revoked_where_it_was_made
     let mut scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     let other = Postgres::start();
-    assert_eq!(scene.broker.apply(&declared(&other, 10, BY_SUPERUSER)).await.status, 200);
+    assert_eq!(scene.broker.apply(&declared(&other, 10, BY_ADMIN)).await.status, 200);
     scene.postgres.stop();
     scene.end(&json!({ "all": true })).await;
     scene.broker.end_due_leases().await;
@@ -104,7 +104,7 @@ async fn revocations_that_fail_open_no_circuit_for_new_logins() {
     }
     scene.postgres.show(Shown::AnotherAuthority);
     // Nothing says today how the logins of this capability are revoked: its offer is gone.
-    let text = beside(&declared(&scene.postgres, 10, BY_SUPERUSER));
+    let text = beside(&declared(&scene.postgres, 10, BY_ADMIN));
     let others = text.split("\n\n[[capability]]\nname = \"orders.other\"").nth(1).unwrap();
     let others = format!(
         "[[capability]]\nname = \"orders.other\"{others}\n[[agent]]\nname = \"orders-bot\"\nroles = [\"others\"]\n"

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{BY_SUPERUSER, Scene};
+use super::{BY_ADMIN, Scene};
 
 #[tokio::test]
 async fn rev_03_a_session_that_holds_its_own_role_fast_ends_all_the_same() {
@@ -20,8 +20,9 @@ async fn rev_03_a_session_that_holds_its_own_role_fast_ends_all_the_same() {
 
 #[tokio::test]
 async fn what_a_login_made_lends_the_next_one_nobodys_rights() {
-    let upstream = format!("{BY_SUPERUSER}\nstatements = [\"GRANT CREATE ON SCHEMA public TO {{login}}\"]");
+    let upstream = format!("{BY_ADMIN}\nstatements = [\"GRANT CREATE ON SCHEMA public TO {{login}}\"]");
     let scene = Scene::start_with(10, &upstream).await;
+    scene.postgres.sql("GRANT CREATE ON SCHEMA public TO keyward_admin WITH GRANT OPTION");
     let login = scene.lease(&json!({})).await;
     let made = "CREATE FUNCTION public.left_behind() RETURNS text LANGUAGE sql SECURITY DEFINER \
                 AS 'SELECT current_user::text'; CREATE VIEW public.shown AS SELECT rolpassword FROM pg_authid; \
@@ -38,9 +39,9 @@ async fn what_a_login_made_lends_the_next_one_nobodys_rights() {
 
 #[tokio::test]
 async fn no_login_is_made_while_its_heir_could_do_what_no_agent_may() {
-    let upstream = format!("{BY_SUPERUSER}\nheir = \"keeper\"");
+    let upstream = format!("{BY_ADMIN}\nheir = \"keeper\"");
     let scene = Scene::start_with(10, &upstream).await;
-    scene.postgres.sql("CREATE ROLE keeper CREATEROLE");
+    scene.postgres.sql("CREATE ROLE keeper CREATEROLE; GRANT keeper TO keyward_admin");
     let refused = scene.ask(&json!({})).await;
     assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_refused"), "{}", refused.text());
     assert_eq!(scene.broker.entries("lease.failed").await[0]["event"]["upstream"], "KW001");

@@ -14,6 +14,7 @@ use crate::support::webhook::{ADMIN_TOKEN, Mood, Webhook};
 fn sec_02_no_value_of_a_rotation_is_anywhere_but_sealed_and_in_its_readers_hands() {
     let mut postgres = Postgres::start();
     postgres.sql("CREATE ROLE app LOGIN");
+    postgres.has_administered("app");
     let mut process = Process::init("trace");
     process.serve();
     process.good(&["secret", "put", "orders-db/app"], FIRST.as_bytes());
@@ -29,7 +30,7 @@ fn sec_02_no_value_of_a_rotation_is_anywhere_but_sealed_and_in_its_readers_hands
         values.push(process.good_as("bot", &["get", "orders-db/app"], b""));
     }
     // A server that is away, and one that refuses: what went wrong repeats nothing.
-    postgres.sql("ALTER ROLE postgres PASSWORD 'changed-by-hand'");
+    postgres.sql("ALTER ROLE keyward_admin PASSWORD 'changed-by-hand'");
     let refused = process.run_as("operator", &["secret", "rotate", "orders-db/app"], b"");
     postgres.stop();
     let away = process.run_as("operator", &["rotation", "retry", "orders-db/app"], b"");

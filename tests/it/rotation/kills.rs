@@ -164,6 +164,7 @@ fn database(by: &'static str) -> Box<dyn Upstream> {
     let postgres = Postgres::start();
     postgres.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{FIRST}'"));
     postgres.sql("CREATE ROLE app_b LOGIN");
+    ["app", "app_b"].iter().for_each(|role| postgres.has_administered(role));
     Box::new(Database(postgres, by))
 }
 

@@ -48,8 +48,12 @@ capabilities = ["orders.read"]
 impl Scene {
     /// `more` is what the rotation and its upstream say beside where the server is.
     pub(crate) async fn start(schedule: &str, upstream: &str) -> Self {
-        let postgres = Postgres::start();
+        Self::start_at(Postgres::start(), schedule, upstream).await
+    }
+
+    pub(crate) async fn start_at(postgres: Postgres, schedule: &str, upstream: &str) -> Self {
         postgres.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{FIRST}'"));
+        postgres.has_administered("app");
         // Long enough for a look at what is handed out, once a day.
         let broker = TestBroker::start_with("[certificates]\nagent_life_s = 604800\n").await;
         let operator = broker.operator();
@@ -91,10 +95,10 @@ pub(crate) fn declared(postgres: &Postgres, schedule: &str, upstream: &str) -> S
 }
 
 pub(crate) const BY_ADMIN: &str =
-    "role = \"app\"\nadmin_role = \"postgres\"\nadmin_secret = \"orders-db/admin\"";
+    "role = \"app\"\nadmin_role = \"keyward_admin\"\nadmin_secret = \"orders-db/admin\"";
 pub(crate) const BY_ITSELF: &str = "role = \"app\"";
 pub(crate) const IN_TURN: &str =
-    "roles = [\"app\", \"app_b\"]\nadmin_role = \"postgres\"\nadmin_secret = \"orders-db/admin\"";
+    "roles = [\"app\", \"app_b\"]\nadmin_role = \"keyward_admin\"\nadmin_secret = \"orders-db/admin\"";
 
 #[tokio::test]
 async fn a_password_is_rotated_by_hand_and_what_is_handed_out_logs_in() {
@@ -129,6 +133,7 @@ async fn no_password_reaches_the_servers_log_though_it_logs_every_statement() {
 async fn rot_14_two_roles_take_turns_and_the_old_one_works_until_its_grace_has_ended() {
     let scene = Scene::start("every = \"30d\"\ngrace = \"2h\"", IN_TURN).await;
     scene.postgres.sql("CREATE ROLE app_b LOGIN");
+    scene.postgres.has_administered("app_b");
     let first = json!({ "username": "app", "password": FIRST }).to_string();
     scene.broker.operator().put("/v1/secrets/orders-db/app", BYTES, first.as_bytes()).await;
     scene.act("rotate").await;

