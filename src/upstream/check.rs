@@ -53,11 +53,7 @@ impl Finding {
 }
 
 /// What a PostgreSQL server says of a role whose password is to be set.
-pub(super) async fn of_role(
-    session: &Session<'_>,
-    role: &str,
-    setter: &str,
-) -> Result<Vec<Finding>, Error> {
+pub(super) async fn of_role(session: &Session<'_>, role: &str, setter: &str) -> Result<Vec<Finding>, Error> {
     let rows = session.execute(&rights_over(role)).await?;
     let Some(row) = rows.first() else {
         let says = format!("the role `{role}` does not exist");
