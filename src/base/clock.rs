@@ -153,9 +153,12 @@ impl Default for SystemClock {
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
 fn machine() -> RawReading {
+    RawReading { wall_ms: since_1970(SystemTime::now()), boot_ms: since_boot() }
+}
+
+fn since_boot() -> i64 {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let boot_ms = boot.tv_sec.saturating_mul(1000).saturating_add(boot.tv_nsec / 1_000_000);
-    RawReading { wall_ms: since_1970(SystemTime::now()), boot_ms }
+    boot.tv_sec.saturating_mul(1000).saturating_add(boot.tv_nsec / 1_000_000)
 }
 
 fn since_1970(at: SystemTime) -> i64 {
@@ -169,7 +172,7 @@ impl Clock for SystemClock {
     }
 
     fn elapsed(&self) -> Duration {
-        Duration::from_millis(machine().boot_ms.unsigned_abs())
+        Duration::from_millis(since_boot().unsigned_abs())
     }
 
     fn synchronised_at(&self) -> Option<Timestamp> {

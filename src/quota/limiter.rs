@@ -124,6 +124,17 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_goes_on_while_the_clock_is_set_back() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_s(1_800_000_000)));
+        let limiter = Limiter::new(rate(1, 3), Arc::clone(&clock) as Arc<dyn Clock>);
+        while limiter.admit(&"a").is_ok() {}
+        clock.step_s(-3600);
+        clock.adopt();
+        clock.advance_s(1);
+        assert!(limiter.admit(&"a").is_ok());
+    }
+
+    #[test]
     fn what_comes_seldom_is_counted_by_the_minute() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_s(1_000)));
         let (times, burst) = (NonZeroU32::new(4).unwrap(), NonZeroU32::new(2).unwrap());
