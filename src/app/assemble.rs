@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::base::code;
 use crate::base::encoding::hex;
+use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
     Core, Founding, Settings, authorities, notary, record_slots, root_is_current, token_keys,
@@ -158,6 +159,7 @@ pub(super) async fn assemble(
     let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
     let sealer = Sealer::new(aead(Family::Value)?);
     let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
+    let earlier_digests = earlier_digests(&keyring);
     let login_prefix = login_prefix(keyring.ledger());
     let quota = &config.quota;
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
@@ -178,6 +180,7 @@ pub(super) async fn assemble(
         value_key_turn: tokio::sync::Mutex::default(),
         verifier,
         digests,
+        earlier_digests,
         mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
         introspections: Limiter::new(introspections, Arc::clone(&surroundings.clock)),
         enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
@@ -227,6 +230,13 @@ fn value_keys(keyring: &Keyring) -> Result<Vec<AeadKey>, Failure> {
     let generations = keyring.generations(Family::Value).map(|(generation, _)| generation);
     let keys = generations.map(|generation| keyring.aead_of(Family::Value, generation));
     keys.collect::<Result<_, _>>().map_err(|error| keyring_failure(&error))
+}
+
+/// Digest keys before the newest one, newest first: a request that was carried out before a rotation of the
+/// root key is known again after it.
+fn earlier_digests(keyring: &Keyring) -> Vec<MacKey> {
+    let keys: Vec<_> = keyring.generations(Family::Digest).map(|(_, key)| key).collect();
+    keys.iter().rev().skip(1).take(EARLIER_DIGESTS_MAX).map(|key| MacKey::new(key)).collect()
 }
 
 /// By whom slots came that nobody had said anything of before.

@@ -121,4 +121,4 @@ const ROOT_REPLACED: &str = "note: the root key was replaced; new value, delta, 
      until now, and holds the signing keys of then. If such a copy may be in the wrong hands, start the broker and \
      replace these keys too: `keyward token-key prepare`, then `activate` and `revoke`; `keyward authority prepare`, \
      then `activate`, `taint` and `revoke`; `keyward checkpoint-key turn`; and the values of the secrets: `keyward \
-     secret put NAME` or `keyward rotation`";
+     secret put NAME`";

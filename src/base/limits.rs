@@ -48,6 +48,9 @@ pub const BREAK_GLASS_LIFE_S: i64 = 3600;
 pub const HOST_CONNECTIONS_MAX: usize = 16;
 /// Most slots of a keyring: each one of a passphrase is stretched in turn.
 pub const SLOTS_MAX: usize = 8;
+/// Most digest keys before the newest one that a request is looked for under: rotations of the root key within
+/// the life of an outcome.
+pub const EARLIER_DIGESTS_MAX: usize = 8;
 /// Most earlier root keys that a keyring still proves to have replaced.
 pub const ROOT_MARKS_MAX: usize = 64;
 /// Most shares of a slot: people who can be brought together, and a ceremony that ends.

@@ -45,7 +45,7 @@ impl HostDesk {
         if let Some(core) = self.core() {
             drop(orders);
             let by = by.to_string();
-            let once = request.map(|request| Once::of(&by, &request, &core.digests));
+            let once = request.map(|request| Once::of(&by, &request, &core.digests, &core.earlier_digests));
             return core.take_away(&by, &what, once.as_ref()).await.map(TakenAway::Done);
         }
         tracing::warn!(%by, "an order waits until the broker is unsealed");

@@ -79,6 +79,8 @@ pub struct Core {
     pub verifier: Verifier,
     /// Digests requests.
     pub digests: MacKey,
+    /// The ones before it, newest first, as long as an outcome of then may be asked for.
+    pub earlier_digests: Vec<MacKey>,
     /// How often an agent may ask.
     pub mints: Limiter<AgentId>,
     /// How often a resource server may ask about tokens.

@@ -15,7 +15,7 @@ impl AdminDesk {
     /// What a request of `operator` is known again by.
     #[must_use]
     pub fn once(&self, operator: &OperatorPrincipal, request: &Request<'_>) -> Once {
-        Once::of(&format!("operator {}", operator.name()), request, &self.0.digests)
+        Once::of(&format!("operator {}", operator.name()), request, &self.0.digests, &self.0.earlier_digests)
     }
 }
 
@@ -24,7 +24,12 @@ impl AgentDesk {
     /// what it is given is bound to that.
     #[must_use]
     pub fn once(&self, agent: &AgentPrincipal, request: &Request<'_>) -> Once {
-        Once::of(&format!("certificate {}", agent.thumbprint().hex()), request, &self.0.digests)
+        Once::of(
+            &format!("certificate {}", agent.thumbprint().hex()),
+            request,
+            &self.0.digests,
+            &self.0.earlier_digests,
+        )
     }
 }
 
@@ -35,11 +40,14 @@ pub(super) fn done_before(
     now: Timestamp,
 ) -> Result<Option<Remembered>, Failure> {
     let Some(once) = once else { return Ok(None) };
-    match world.outcomes.look_up(once, now) {
-        Lookup::New => Ok(None),
-        Lookup::Same(remembered) => Ok(Some(remembered)),
-        Lookup::Different => Err(Failure::new(code::IDEMPOTENCY_KEY_REUSED)),
+    for once in once.under_each_key() {
+        match world.outcomes.look_up(once, now) {
+            Lookup::New => {}
+            Lookup::Same(remembered) => return Ok(Some(remembered)),
+            Lookup::Different => return Err(Failure::new(code::IDEMPOTENCY_KEY_REUSED)),
+        }
     }
+    Ok(None)
 }
 
 /// Refuses to tell a code again that a request made before, if it did.

@@ -14,17 +14,20 @@ pub struct Request<'a> {
 }
 
 /// By what a request is known again: keyed digests alone, so that nobody can guess a body by them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Once {
     pub(super) caller: Digest,
     pub(super) slot: Digest,
     pub(super) request: Digest,
+    /// The same under the digest keys before this one, newest first: an outcome of then is still known.
+    earlier: Vec<Self>,
 }
 
 impl Once {
     /// What `request` of `caller` is known again by.
     #[must_use]
-    pub fn of(caller: &str, request: &Request<'_>, digests: &MacKey) -> Self {
+    pub fn of(caller: &str, request: &Request<'_>, digests: &MacKey, earlier: &[MacKey]) -> Self {
+        let earlier = earlier.iter().map(|digests| Self::of(caller, request, digests, &[])).collect();
         let Request { key, route, target, body } = *request;
         let tag = |what: &str, parts: &[&[u8]]| {
             let mut text = what.as_bytes().to_vec();
@@ -39,6 +42,12 @@ impl Once {
             caller: tag("idempotency-caller", &[caller.as_bytes()]),
             slot: tag("idempotency-key", &[caller.as_bytes(), route.as_bytes(), key.as_bytes()]),
             request: tag("idempotency-request", &[route.as_bytes(), target.as_bytes(), body]),
+            earlier,
         }
+    }
+
+    /// What the request was known by under this digest key and the ones before it.
+    pub fn under_each_key(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.earlier)
     }
 }

@@ -62,7 +62,7 @@ impl Effect {
     /// Remembers for `life_s` seconds that the request of `once` had this outcome.
     #[must_use]
     pub const fn remember(once: &Once, life_s: u32, outcome: Outcome) -> Self {
-        let Once { caller, slot, request } = *once;
+        let Once { caller, slot, request, .. } = *once;
         Self::Remember { caller, slot, request, life_s, outcome }
     }
 }
@@ -185,7 +185,7 @@ mod tests {
 
     fn once(caller: &str, key: &str, body: &[u8]) -> Once {
         let request = Request { key, route: "POST /v1/apply", target: "/v1/apply", body };
-        Once::of(caller, &request, &MacKey::new(&Sensitive::new([7; 32])))
+        Once::of(caller, &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
     }
 
     fn remember(outcomes: &mut Outcomes, seq: u64, once: &Once) {
@@ -194,6 +194,18 @@ mod tests {
 
     fn is_known(outcomes: &Outcomes, once: &Once, now: Timestamp) -> bool {
         matches!(outcomes.look_up(once, now), Lookup::Same(_))
+    }
+
+    #[test]
+    fn i12_a_request_is_known_again_under_the_digest_key_before_the_newest() {
+        let request = Request { key: "k", route: "POST /v1/apply", target: "/v1/apply", body: b"body" };
+        let key = |byte| MacKey::new(&Sensitive::new([byte; 32]));
+        let mut outcomes = Outcomes::default();
+        remember(&mut outcomes, 1, &Once::of("a", &request, &key(7), &[]));
+        let known = |once: &Once| once.under_each_key().any(|once| is_known(&outcomes, once, NOW));
+        assert!(known(&Once::of("a", &request, &key(9), &[key(8), key(7)])));
+        assert!(!known(&Once::of("a", &request, &key(9), &[key(8)])));
+        assert!(!known(&Once::of("b", &request, &key(9), &[key(7)])));
     }
 
     #[test]

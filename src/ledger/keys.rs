@@ -18,6 +18,11 @@ impl DeltaKeys {
         Self { current: current_generation, keys }
     }
 
+    /// The generation that seals what is new.
+    pub(super) const fn current(&self) -> u32 {
+        self.current
+    }
+
     /// What a new segment is sealed under.
     pub(super) fn sealing(&self, salt: [u8; 32]) -> Sealing {
         Sealing { generation: self.current, salt }

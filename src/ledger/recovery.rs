@@ -102,7 +102,8 @@ pub(super) fn recover(options: &Options, follower: &mut dyn Follower) -> Result<
     let nothing = Head { seq: 0, time: Timestamp::from_ms(0) };
     let head = point.map_or(nothing, |point| Head { seq: point.through, time: point.time });
     let resumed_after = head.seq;
-    let mut replay = Replay { options, follower, catalog: Catalog::default(), resumed_after, head };
+    let mut replay =
+        Replay { options, follower, catalog: Catalog::default(), resumed_after, generation: 0, head };
     let mut ending = Ending::default();
     for (at, &first_seq) in firsts.iter().enumerate() {
         let next = firsts.get(at.saturating_add(1)).copied();
@@ -144,6 +145,8 @@ struct Replay<'a> {
     catalog: Catalog,
     /// The follower has taken in the entries up to this one.
     resumed_after: u64,
+    /// The delta key of the segment before.
+    generation: u32,
     head: Head,
 }
 
@@ -169,6 +172,12 @@ impl Replay<'_> {
                 "the segment belongs to another ledger",
             ));
         }
+        // Whoever holds an earlier delta key can seal by it: what comes after it was relieved is not believed.
+        if header.sealing.generation < self.generation {
+            let what = "it is sealed under an earlier delta key than the segment before it";
+            return Err(VerifyError::damaged(header.first_seq, &name, what));
+        }
+        self.generation = header.sealing.generation;
         let keys = Arc::new(SegmentKeys::new(&self.options.keys, header)?);
         self.catalog.add(header, &keys);
         Ok(Segment { name, keys })

@@ -53,6 +53,7 @@ pub(super) fn resume(
 
 fn restore(options: &Options, mut reader: Reader, follower: &mut dyn Follower) -> Result<(), Unusable> {
     reader.check_build(options.build)?;
+    reader.check_generation(&options.keys)?;
     let point = reader.point();
     follower.restore(&point, &mut reader).map_err(Unusable::NotTakenIn)
 }
@@ -62,6 +63,12 @@ fn pass_over(through: u64, why: &Unusable) {
     match why {
         Unusable::OtherBuild => {
             tracing::info!(through, "another build wrote this snapshot: reading the entries instead");
+        }
+        Unusable::EarlierKey => {
+            tracing::info!(
+                through,
+                "this snapshot is sealed under an earlier key: reading the entries instead"
+            );
         }
         Unusable::Io(_) | Unusable::Altered | Unusable::NotTakenIn(_) => {
             tracing::warn!(through, %why, "a snapshot is passed over: reading the entries instead");

@@ -70,6 +70,8 @@ pub(super) enum Unusable {
     Io(#[from] io::Error),
     #[error("it is not what was written")]
     Altered,
+    #[error("it is sealed under an earlier delta key")]
+    EarlierKey,
     #[error("another build wrote it")]
     OtherBuild,
     #[error("{0}")]
@@ -323,6 +325,12 @@ impl Reader {
     /// Whether this build wrote it.
     pub(super) fn check_build(&self, build: Build) -> Result<(), Unusable> {
         if self.head.build == build.digest()? { Ok(()) } else { Err(Unusable::OtherBuild) }
+    }
+
+    /// Whether the newest delta key seals it. A state that an earlier one seals could be made up by whoever has
+    /// that key from an old copy of the keyring: the entries say it better, for they are in the tree.
+    pub(super) fn check_generation(&self, keys: &DeltaKeys) -> Result<(), Unusable> {
+        if self.head.sealing.generation == keys.current() { Ok(()) } else { Err(Unusable::EarlierKey) }
     }
 
     /// Reads on to the end: `Ok` says that all of it is as it was written.

@@ -85,7 +85,8 @@ fn standing(
     });
     match opened {
         Ok(true) => Ok(SnapshotStanding::Whole),
-        Ok(false) | Err(Unusable::Altered | Unusable::OtherBuild | Unusable::NotTakenIn(_)) => {
+        Ok(false)
+        | Err(Unusable::Altered | Unusable::EarlierKey | Unusable::OtherBuild | Unusable::NotTakenIn(_)) => {
             Ok(SnapshotStanding::Altered)
         }
         Err(Unusable::Io(error)) => Err(error),

@@ -299,6 +299,28 @@ fn an_older_key_generation_still_opens_what_it_sealed() {
     }
 }
 
+/// The holder of an old copy of the keyring has the delta key of then, and can seal entries by it.
+#[test]
+fn entries_under_an_earlier_key_after_a_newer_one_are_refused_key_13() {
+    let disk = left(Left::Closed);
+    let keys =
+        |current| DeltaKeys::new(current, vec![(2, Sensitive::new([2; 32])), (3, Sensitive::new([3; 32]))]);
+    let open = |current| {
+        let options =
+            Options { keys: keys(current), ..UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options() };
+        FileLedger::open(options, Box::new(Recorder::default()))
+    };
+    for current in [3, 2] {
+        let (ledger, _) = open(current).unwrap();
+        fill(&ledger, 1);
+        ledger.close();
+    }
+    let files = disk.files();
+    let refused = open(3).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { seq, .. } if seq == ENTRIES + 2), "{refused}");
+    assert_eq!(disk.files(), files);
+}
+
 #[test]
 fn verifying_agrees_with_the_ledger_and_writes_nothing() {
     for how in [Left::Closed, Left::Killed] {

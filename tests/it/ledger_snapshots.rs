@@ -1,11 +1,11 @@
 //! Snapshots are a shortcut: with one, a start reads what came after it; without one, or with one that is
 //! not what it should be, it reads everything; and none ever says what the entries do not.
 
-use keyward::base::LedgerId;
 use keyward::base::limits::SNAPSHOT_CHUNK_BYTES;
+use keyward::base::{LedgerId, Sensitive};
 use keyward::crypto::{Digest, sha256};
 use keyward::ledger::{
-    Build, FileLedger, Ledger, OpenReport, Options, Point, SnapshotStanding, Sought, verify,
+    Build, DeltaKeys, FileLedger, Ledger, OpenReport, Options, Point, SnapshotStanding, Sought, verify,
 };
 
 use crate::support::ledger_bed::{LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -146,6 +146,26 @@ fn one_of_another_build_is_passed_over_and_stays() {
     ledger.close();
     drop(ledger);
     assert_eq!(open(&disk).2.resumed_after, Some(40));
+}
+
+/// The holder of an old copy of the keyring could make up a state under the delta key of then.
+#[test]
+fn a_snapshot_under_an_earlier_key_is_passed_over_key_13() {
+    let disk = with_snapshots();
+    let newer = || {
+        let keys = vec![(2, Sensitive::new([2; 32])), (3, Sensitive::new([3; 32]))];
+        let options = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options();
+        Options { keys: DeltaKeys::new(3, keys), ..options }
+    };
+    let recorder = Recorder::default();
+    let (ledger, report) = FileLedger::open(newer(), Box::new(recorder.clone())).unwrap();
+    assert_eq!((report.resumed_after, recorder.taken().len(), report.lost), (None, 60, None));
+    fill(&ledger, 1);
+    assert_eq!(take(&ledger).unwrap(), 61);
+    ledger.close();
+    drop(ledger);
+    let (_, report) = FileLedger::open(newer(), Box::new(Recorder::default())).unwrap();
+    assert_eq!(report.resumed_after, Some(61));
 }
 
 #[test]
