@@ -252,7 +252,7 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     let shown = as_operator(&process, "runbooks/rotation-stuck.md", 0..1, &[]);
     assert!(shown.contains("upstream_login_refused"), "{shown}");
     process.good(&["secret", "put", "orders-db/admin"], b"by-hand");
-    as_operator(&process, "runbooks/rotation-stuck.md", 1..2, &[]);
+    as_operator(&process, "runbooks/rotation-stuck.md", 1..3, &[]);
     process.good(&["secret", "rotate", "orders-db/app"], b"");
     postgres.stop();
 }
