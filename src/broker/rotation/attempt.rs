@@ -164,7 +164,15 @@ impl Core {
 
     /// Notes whether the upstream answered.
     pub(super) fn note_answer(&self, at: &Bench, fault: Option<&Fault>) {
-        if let Some(place) = &at.place {
+        let Some(place) = &at.place else { return };
+        // What failed by a declaration that was corrected meanwhile says nothing of the corrected one.
+        let declared = &at.rotation.declared.upstream;
+        let is_corrected = || {
+            self.store.read(|world, _| {
+                world.rotations.of(at.name()).is_some_and(|now| now.declared.upstream != *declared)
+            })
+        };
+        if fault.is_none() || !is_corrected() {
             self.note_answer_of(place, fault);
         }
     }

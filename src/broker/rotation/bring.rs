@@ -34,6 +34,10 @@ impl Core {
             return self.reach(at, run, Stage::Applied).await;
         }
         let at = &self.bench(at.name())?;
+        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
+            // It was ended while upstream was asked: nothing of it is sent any more.
+            return Err(Halt::Overtaken);
+        }
         if at.target.needs_current() && opens.is_none() && run.replaces.is_some() {
             return Err(our_fault(code::UPSTREAM_KNOWS_NONE, Outcome::Refused).into());
         }

@@ -279,3 +279,25 @@ async fn nothing_ends_a_rotation_while_a_step_runs() {
     assert!(codes.iter().all(|code| code == "rotation_under_way"), "{codes:?}");
     assert_eq!(scene.adopt(&json!({})).await.status, 200, "once it has failed");
 }
+
+#[tokio::test]
+async fn a_rotation_that_is_ended_while_upstream_is_asked_sends_nothing_any_more() {
+    let scene = Scene::stuck_at("prepared").await;
+    let by_hand = "CNRY-by-hand-0123456789";
+    scene.service.next("GET", &[Mood::Waits(401)]);
+    scene.broker.clock.advance_s(600);
+    let ended = async {
+        while scene.service.heard("GET").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let stored = scene.put(by_hand).await;
+        scene.service.knows_only(by_hand);
+        scene.service.let_go();
+        stored.status
+    };
+    let (status, ()) = tokio::join!(ended, scene.broker.rotate_due());
+    assert_eq!(status, 201);
+    assert_eq!(scene.service.heard("PUT").len(), 1, "the one that was refused before");
+    scene.hands_out("3").await;
+    assert!(scene.shown().await["run"].is_null());
+}

@@ -33,6 +33,8 @@ pub(crate) struct Webhook {
 pub(crate) enum Mood {
     /// Says this, and changes nothing.
     Says(u16),
+    /// Changes nothing, and says this once it is let go.
+    Waits(u16),
     /// Changes nothing, and answers never.
     Silent,
     /// Changes nothing, begins to answer, and goes on never.
@@ -55,6 +57,7 @@ struct State {
     keys: BTreeMap<String, String>,
     made: u32,
     moods: BTreeMap<&'static str, VecDeque<Mood>>,
+    let_go: bool,
     heard: Vec<Heard>,
 }
 
@@ -114,6 +117,11 @@ impl Webhook {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Has it say what it waits to say.
+    pub(crate) fn let_go(&self) {
+        self.state().let_go = true;
     }
 
     /// What it does with the next requests of `method`, in turn; after them it is well again.
@@ -269,6 +277,12 @@ async fn answer(mut stream: Box<dyn Line>, heard: Heard, state: &Mutex<State>) {
     let reply = match mood {
         None => with_body(answered.0, &answered.1.to_string()),
         Some(Mood::Says(status)) => with_body(status, "{}"),
+        Some(Mood::Waits(status)) => {
+            while !state.lock().unwrap().let_go {
+                tokio::task::yield_now().await;
+            }
+            with_body(status, "{}")
+        }
         Some(Mood::Silent) => std::future::pending().await,
         Some(Mood::Drips) => {
             drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await);
