@@ -21,7 +21,7 @@ impl Core {
 
     /// Has the upstream at `place` tried at once, though it is left alone.
     pub(super) fn try_again_at(&self, place: &str) {
-        self.breakers().try_again(place, self.clock.now());
+        self.breakers().try_again(place, self.waits_now());
     }
 
     /// Notes whether it answered.

@@ -256,6 +256,7 @@ async fn a_server_whose_certificate_is_corrected_is_tried_at_once_though_its_cir
     assert_ne!(declared, super::declared(&scene.postgres, "", BY_ADMIN));
     scene.act("rotate").await;
     scene.broker.rotate_due().await;
+    assert!(scene.shown().await["run"].is_null(), "{}", scene.shown().await);
     assert_eq!(scene.read().await.1, "2");
 }
 
