@@ -1,6 +1,7 @@
 //! Rekeying and removing an unseal key revokes it: the root key is replaced.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -87,4 +88,27 @@ fn slots_whose_keys_are_not_at_hand_open_after_a_removal() {
     fs::rename(process.path("next.key"), process.path("root.key")).unwrap();
     process.serve();
     assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value");
+}
+
+/// A stop between the keyring's rename and the entry that says so: the new keyring, and ledger and index of before.
+#[test]
+fn a_stop_before_the_entry_of_a_rotation_is_recorded_by_the_next_start() {
+    let mut process = Process::init("info");
+    process.serve();
+    process.set_up(b"value");
+    process.stop();
+    let before = process.path("before");
+    let copied = Command::new("cp").arg("-a").args([process.path("data"), before.clone()]).status().unwrap();
+    assert!(copied.success());
+    rekey_file(&process, &of_id(&process, "key-file"));
+    let newest = fs::read(process.path("data/keyring")).unwrap();
+    fs::remove_dir_all(process.path("data")).unwrap();
+    fs::rename(before, process.path("data")).unwrap();
+    fs::write(process.path("data/keyring"), newest).unwrap();
+
+    process.serve();
+    assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"value", "nothing was lost");
+    let changes = slot_changes(&process);
+    assert_eq!(changes.last().unwrap()["event"]["by"], "found at start", "{changes:?}");
+    assert!(changes.last().unwrap()["event"]["root"].is_string());
 }
