@@ -287,6 +287,14 @@ mod tests {
     }
 
     #[test]
+    fn the_system_s_word_counts_for_an_hour() {
+        let raw = RawReading { wall_ms: 1_800_000_000_000, boot_ms: 0 };
+        let said = |ago_s: i64| is_recent(Some(Timestamp(raw.wall_ms).plus_s(-ago_s)), raw);
+        assert!(said(0) && said(CLOCK_SYNC_AGE_MAX_S) && !said(CLOCK_SYNC_AGE_MAX_S + 1));
+        assert!(!said(-2) && !is_recent(None, raw), "a clock that was set back since, and nothing");
+    }
+
+    #[test]
     fn rates_go_on_while_the_wall_clock_is_set() {
         let clock = ManualClock::new(Timestamp::from_s(1_800_000_000));
         clock.step_s(-86_400);

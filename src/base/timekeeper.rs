@@ -214,9 +214,13 @@ mod tests {
     fn a_start_before_the_newest_entry_goes_on_from_that_entry() {
         let keeper = keeper();
         let newest = Timestamp::from_ms(START_MS);
-        for (behind_ms, trust) in
-            [(5_000, ClockTrust::Agreed), (5_001, ClockTrust::Disputed), (60_001, ClockTrust::Held)]
-        {
+        let (tolerance_ms, longest_ms) = (CLOCK_TOLERANCE_MS.cast_signed(), CLOCK_BEHIND_MAX_S * 1000);
+        for (behind_ms, trust) in [
+            (tolerance_ms, ClockTrust::Agreed),
+            (tolerance_ms + 1, ClockTrust::Disputed),
+            (longest_ms, ClockTrust::Disputed),
+            (longest_ms + 1, ClockTrust::Held),
+        ] {
             keeper.start_after(newest, raw(-behind_ms, 0), true);
             let reading = keeper.reading(raw(-behind_ms, 0));
             assert_eq!((reading.now(), reading.trust()), (newest, trust), "{behind_ms}");
