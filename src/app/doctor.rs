@@ -1,21 +1,21 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::assemble::{keyring_failure, keyring_path, open_keyring};
 use super::load_opened_by;
 use super::verify::{Wanted, look};
-use crate::cli::Finding;
+use crate::base::limits::DISK_FREE_BYTES_MIN;
+use crate::cli::{Finding, host_standing};
 use crate::config::{Config, RootKey};
 use crate::keyring::{SlotKind, SlotState, slots_of};
 use crate::ledger::lock_file;
 use crate::telemetry::{Protection, free_bytes, harden};
 
-/// Least space on the data directory's disk that nothing is said about, in bytes.
-const SPACE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
-
 /// Looks at a broker's host: configuration, keys, data directory, ledger, what the kernel lets it do.
 /// Changes nothing.
-pub(super) fn host(config: &Path, key_file: Option<&Path>) -> Vec<Finding> {
+pub(super) async fn host(config: &Path, key_file: Option<&Path>) -> Vec<Finding> {
     let loaded = load_opened_by(config, key_file);
     let mut findings = vec![Finding::of("configuration", &loaded, format!("`{}` is good", config.display()))];
     let Ok(config) = loaded else { return findings };
@@ -32,6 +32,9 @@ pub(super) fn host(config: &Path, key_file: Option<&Path>) -> Vec<Finding> {
     findings.extend(slots(&config));
     findings.push(space(&config.data_dir));
     findings.push(ledger(&config));
+    if is_running(&config) {
+        findings.push(readiness(&config).await);
+    }
     findings.push(memory());
     findings
 }
@@ -62,18 +65,43 @@ fn space(dir: &Path) -> Finding {
         );
     };
     let said = format!("{} MiB are free below `{}`", free / (1024 * 1024), dir.display());
-    if free < SPACE_BYTES_MIN {
+    if free < DISK_FREE_BYTES_MIN {
         Finding::warn(WHAT, said, "free some: the ledger grows")
     } else {
         Finding::ok(WHAT, said)
     }
 }
 
+fn is_running(config: &Config) -> bool {
+    let lock = config.data_dir.join("lock");
+    lock.exists() && !matches!(lock_file(&lock), Ok(Some(_)))
+}
+
+/// What the running broker says of itself.
+async fn readiness(config: &Config) -> Finding {
+    const WHAT: &str = "readiness";
+    let standing = match host_standing(&config.listen.host).await {
+        Ok(standing) => standing,
+        Err(failure) => {
+            let fix = "see whether this is its host, and whether you are root";
+            return Finding::warn(WHAT, failure.why(), fix);
+        }
+    };
+    let text = |path: &str| standing.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    if text("/state") != "open" {
+        let why = format!("the broker is {}: it serves nobody", text("/state"));
+        return Finding::fail(WHAT, why, "`keyward unseal`");
+    }
+    if standing.get("not_ready").is_some() {
+        return Finding::fail(WHAT, text("/not_ready/detail"), text("/not_ready/fix"));
+    }
+    Finding::ok(WHAT, "ready: the ledger is writable")
+}
+
 /// The whole ledger, when no broker writes to it.
 fn ledger(config: &Config) -> Finding {
     const WHAT: &str = "ledger";
-    let lock = config.data_dir.join("lock");
-    if lock.exists() && !matches!(lock_file(&lock), Ok(Some(_))) {
+    if is_running(config) {
         return Finding::ok(WHAT, "a broker runs on it; stop it to have the ledger verified");
     }
     let wanted = Wanted { config: Some(config), data_dir: None, checkpoint: None, key: None };

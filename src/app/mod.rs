@@ -66,7 +66,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
         }
         Command::BreakGlass(command) => cli::break_glass(command, &load(command.config())?, console).await,
         Command::Doctor { config: Some(config), root_key_file, .. } => {
-            cli::report(&doctor::host(config, root_key_file.as_deref()), console)
+            cli::report(&doctor::host(config, root_key_file.as_deref()).await, console)
         }
         Command::Slot(command) => slots::slot(command, &Surroundings::system(), console).await,
         Command::Verify { config, root_key_file, data_dir, checkpoint, key } => {

@@ -281,3 +281,14 @@ pub const LEASE_OVERDUE_S: i64 = 60;
 pub const LEASE_SWEEP_S: i64 = 3600;
 /// Leases whose holders lost what they were issued for that are ended by one entry of the ledger.
 pub const LEASES_LOOKED_AT_MAX: usize = 1000;
+
+/// Seconds without an append after which the ledger tries its disk with a probe write.
+pub const PROBE_EVERY_S: u64 = 10;
+/// Room for entries that a probe asks for, in bytes: an append of usual size fits.
+pub const PROBE_ROOM_BYTES: u64 = 16 * 1024;
+/// Milliseconds after which a write that has not ended counts as stalled: the broker is not ready.
+pub const LEDGER_STALLED_MS: u64 = 3000;
+/// Milliseconds after which a write counts as slow: a warning.
+pub const LEDGER_SLOW_MS: u64 = 1000;
+/// Free bytes on the data directory's disk below which a warning is given.
+pub const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;

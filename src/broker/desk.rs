@@ -291,20 +291,6 @@ impl AgentDesk {
         self.0.store.is_quarantined()
     }
 
-    /// Whether requests can be served.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.0.store.is_writable()
-    }
-
-    /// Whether the clock lets anything be issued.
-    ///
-    /// # Errors
-    /// [`Failure`] with both times.
-    pub fn check_clock(&self) -> Result<(), Failure> {
-        self.0.issuing().map(drop)
-    }
-
     /// What is counted at the listener.
     #[must_use]
     pub fn meters(&self) -> Arc<Meters> {
@@ -345,20 +331,6 @@ impl AdminDesk {
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
         self.0.store.is_quarantined()
-    }
-
-    /// Whether requests can be served.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.0.store.is_writable()
-    }
-
-    /// Whether the clock lets anything be issued.
-    ///
-    /// # Errors
-    /// [`Failure`] with both times.
-    pub fn check_clock(&self) -> Result<(), Failure> {
-        self.0.issuing().map(drop)
     }
 
     /// What is counted at the listener.

@@ -68,12 +68,14 @@ impl HostState {
 }
 
 /// How the broker stands, and what waits for it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct HostStanding {
     /// How it stands.
     pub state: HostState,
     /// Orders that wait until it is unsealed.
     pub queued: usize,
+    /// Why an open broker is not ready to serve.
+    pub not_ready: Option<Failure>,
 }
 
 /// What the host wants of the process, which only the process can do.
@@ -138,7 +140,14 @@ impl HostDesk {
     /// How the broker stands, and what waits for it.
     pub async fn standing(&self, _by: HostPrincipal) -> HostStanding {
         let queued = self.orders().await.waiting().len();
-        HostStanding { state: self.state(), queued }
+        HostStanding { state: self.state(), queued, not_ready: self.not_ready() }
+    }
+
+    fn not_ready(&self) -> Option<Failure> {
+        match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Open(core) => core.check_ready().err(),
+            Phase::Sealed | Phase::Sealing => None,
+        }
     }
 
     fn state(&self) -> HostState {

@@ -27,6 +27,7 @@ mod operators;
 mod overview;
 mod page;
 mod put_secret;
+mod readiness;
 mod renew;
 mod reveal;
 mod revoke;

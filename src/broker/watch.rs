@@ -13,6 +13,12 @@ pub enum Warning {
     RotationsDead,
     /// The system clock and the clock since boot disagree.
     ClockDisagrees,
+    /// The data directory's disk is nearly full.
+    DiskSpaceLow,
+    /// The newest write to the data directory's disk took long.
+    DiskSlow,
+    /// There is no room left for revocations on a full disk.
+    LedgerReserveGone,
 }
 
 impl Warning {
@@ -23,6 +29,9 @@ impl Warning {
             Self::RotationsOverdue => "rotations_overdue",
             Self::RotationsDead => "rotations_dead",
             Self::ClockDisagrees => "clock_disagrees",
+            Self::DiskSpaceLow => "disk_space_low",
+            Self::DiskSlow => "disk_slow",
+            Self::LedgerReserveGone => "ledger_reserve_gone",
         }
     }
 }
@@ -33,13 +42,16 @@ impl AdminDesk {
     pub fn warnings(&self) -> Vec<Warning> {
         let now = self.0.clock.now();
         let (overdue, dead) = self.0.store.read(|world, _| troubled(world, now));
-        let clock = usize::from(!self.0.clocks_agree());
+        let core = &*self.0;
         let warnings = [
-            (Warning::RotationsOverdue, overdue),
-            (Warning::RotationsDead, dead),
-            (Warning::ClockDisagrees, clock),
+            (Warning::RotationsOverdue, overdue > 0),
+            (Warning::RotationsDead, dead > 0),
+            (Warning::ClockDisagrees, !core.clocks_agree()),
+            (Warning::DiskSpaceLow, core.is_disk_space_low()),
+            (Warning::DiskSlow, core.is_disk_slow()),
+            (Warning::LedgerReserveGone, !core.store.has_reserve()),
         ];
-        warnings.into_iter().filter(|(_, count)| *count > 0).map(|(warning, _)| warning).collect()
+        warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }
 
     /// What the broker counts, in the text form of `OpenMetrics`.
@@ -63,7 +75,10 @@ impl AdminDesk {
             clock_difference_s: clock.wall().seconds_since(now),
             clock_stops_issuance: clock.trust() == ClockTrust::Held,
             ledger_seq: core.store.head().seq,
-            ledger_writable: core.store.is_writable(),
+            ledger_writable: core.store.write_state().is_writable() && !core.store.is_quarantined(),
+            ledger_stalled_s: core.store.write_state().stalled_s(),
+            disk_free_bytes: core.store.free_bytes(),
+            is_read_only: core.store.is_quarantined(),
             index_lag: core.store.index_lag(),
             ledger_reserve: core.store.has_reserve(),
             snapshot_seq: core.store.snapshot_seq(),

@@ -102,7 +102,7 @@ pub(super) async fn client(home: &Path, kind: Kind) -> Vec<Finding> {
     findings.push(Finding::of("broker", &me, well));
     if let (Ok(client), Ok(_)) = (&client, &me) {
         let ready = client.get("/readyz").await;
-        findings.push(Finding::of("readiness", &ready, "it can record what it gives, and so give it"));
+        findings.push(Finding::of("readiness", &ready, "ready: the ledger is writable"));
     }
     if me.is_ok_and(|me| me.get("renew_now").and_then(Value::as_bool) == Some(true)) {
         let why = "the authority that signed the certificate is tainted";

@@ -13,6 +13,7 @@ use crate::base::code;
 
 /// Opening a large ledger takes its time, and whoever has typed a passphrase wants to know.
 const ANSWER_WAIT: Duration = Duration::from_secs(600);
+const STANDING_WAIT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Asks the broker behind the socket on this host; without a `body`, with none.
@@ -29,6 +30,15 @@ pub(super) async fn ask(
     }
     serde_json::from_slice(&body)
         .map_err(|_| Failure::new(code::ANSWER_UNREADABLE).because("the broker's answer is not JSON"))
+}
+
+/// How the broker behind the socket on this host stands.
+///
+/// # Errors
+/// [`Failure`]: it does not answer.
+pub async fn host_standing(socket: &Path) -> Result<Value, Failure> {
+    let asked = tokio::time::timeout(STANDING_WAIT, ask(socket, Method::GET, "/v1/state", None)).await;
+    asked.unwrap_or_else(|_| Err(unreachable(socket, "it did not answer in time")))
 }
 
 async fn exchange(

@@ -50,6 +50,7 @@ pub use doctor::{Finding, report};
 pub use failure::Failure;
 pub use help::{completions, help, man, reference};
 pub use host::{own_uid, whoever_runs_this};
+pub use host_client::host_standing;
 pub use identity::{Identity, Kind, default_home};
 pub use input::not_an_argument;
 pub use nouns::{ConfigCommand, InitArgs};

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::agents::{Readiness, Status, not_ready};
+use super::agents::{Readiness, Status};
 use super::answers::{
     AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, PageAnswer, RoleAnswer,
     answer,
@@ -85,13 +85,7 @@ fn table() -> Table<AdminDesk> {
 }
 
 async fn readyz(State(desk): State<AdminDesk>) -> Result<Response<Body>, Problem> {
-    if desk.is_quarantined() {
-        return Err(Problem::new(code::QUARANTINED));
-    }
-    if !desk.is_ready() {
-        return Err(not_ready());
-    }
-    desk.check_clock()?;
+    desk.check_ready()?;
     // What waits for an operator is no reason to send requests elsewhere: there is no better broker.
     let warnings = desk.warnings().into_iter().map(Warning::as_str).collect();
     Ok(answer(StatusCode::OK, &Readiness { status: "ok", warnings }))

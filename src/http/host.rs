@@ -110,11 +110,27 @@ pub(super) struct StateAnswer {
     state: &'static str,
     /// Orders that wait until it is unsealed.
     queued: usize,
+    /// Why an open broker cannot serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_ready: Option<NotReady>,
+}
+
+/// As `GET /readyz` refuses.
+#[derive(JsonSchema, Serialize)]
+struct NotReady {
+    code: &'static str,
+    detail: String,
+    fix: String,
 }
 
 impl From<HostStanding> for StateAnswer {
     fn from(standing: HostStanding) -> Self {
-        Self { state: standing.state.as_str(), queued: standing.queued }
+        let not_ready = standing.not_ready.map(|failure| NotReady {
+            code: failure.code.as_str(),
+            detail: failure.why.into_owned(),
+            fix: failure.fix.into_owned(),
+        });
+        Self { state: standing.state.as_str(), queued: standing.queued, not_ready }
     }
 }
 

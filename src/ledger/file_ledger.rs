@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::append::{AppendError, Head, Ledger, Pending, ReadError};
+use super::attempts::{Attempts, WriteState};
 use super::catalog::{Catalog, Found, Going, Marks, Room, Spot};
 use super::entry::{Draft, Entry, Follower};
 use super::flaw::{OpenError, VerifyError};
@@ -86,6 +87,9 @@ impl FileLedger {
             catalog: RwLock::new(catalog),
             writable: AtomicBool::new(true),
             has_reserve: AtomicBool::new(false),
+            attempts: Attempts::default(),
+            is_read_only: AtomicBool::new(false),
+            free_bytes: AtomicU64::new(options.layer.free_bytes().unwrap_or(u64::MAX)),
             syncs: Latency::new(),
         });
         shared.keep_reserve(&options);
@@ -102,6 +106,24 @@ impl FileLedger {
     #[must_use]
     pub fn has_reserve(&self) -> bool {
         self.shared.has_reserve()
+    }
+
+    /// Whether entries can be written, as the newest attempt experienced it.
+    #[must_use]
+    pub fn write_state(&self) -> WriteState {
+        if self.is_writable() { self.shared.attempts.state() } else { WriteState::Stopped }
+    }
+
+    /// How much can still be written to the disk, in bytes, as of the newest look; `None` when that is not
+    /// known.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        Some(self.shared.free_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes < u64::MAX)
+    }
+
+    /// Writes no probes from now on: a copy of a broker's data is only looked at.
+    pub fn stop_probing(&self) {
+        self.shared.is_read_only.store(true, Ordering::Release);
     }
 
     /// How long group commits take to be durable.
@@ -270,6 +292,10 @@ pub(super) struct Shared {
     catalog: RwLock<Catalog>,
     writable: AtomicBool,
     has_reserve: AtomicBool,
+    pub(super) attempts: Attempts,
+    is_read_only: AtomicBool,
+    /// `u64::MAX` while it is not known.
+    free_bytes: AtomicU64,
     pub(super) syncs: Latency,
 }
 
@@ -294,6 +320,16 @@ impl Shared {
             tracing::error!(%error, "there is no room left for revocations on a full disk: give the ledger space");
         }
         self.has_reserve.store(kept.is_ok(), Ordering::Release);
+    }
+
+    /// Whether probes are written.
+    pub(super) fn is_probed(&self) -> bool {
+        !self.is_read_only.load(Ordering::Acquire)
+    }
+
+    /// Notes how much space the disk has.
+    pub(super) fn look_at_space(&self, layer: &dyn Layer) {
+        self.free_bytes.store(layer.free_bytes().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn has_reserve(&self) -> bool {

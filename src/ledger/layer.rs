@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, OFlags};
 
 use super::flaw::OpenError;
+use crate::telemetry::free_bytes;
 
 /// One directory of files, with every step that durability rests on as a call of its own, so that a
 /// test can stand in for a disk that forgets what was not synced or fails at the n-th step.
@@ -66,6 +67,11 @@ pub trait Layer: Send + Sync + fmt::Debug {
     /// The file cannot be shortened; it is as it was.
     fn shorten(&self, _name: &str, _bytes: u64) -> io::Result<()> {
         Ok(())
+    }
+
+    /// How much can still be written, in bytes; `None` when that is not known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
     }
 
     /// When this returns `Ok`, names made, changed or removed before are on stable storage.
@@ -214,6 +220,10 @@ impl Layer for HostLayer {
     fn shorten(&self, name: &str, bytes: u64) -> io::Result<()> {
         let file = plain_file().write(true).open(self.dir.join(name))?;
         if file.metadata()?.len() > bytes { file.set_len(bytes) } else { Ok(()) }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.dir)
     }
 
     fn sync_dir(&self) -> io::Result<()> {

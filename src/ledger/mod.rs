@@ -7,6 +7,7 @@
 
 mod active;
 mod append;
+mod attempts;
 mod catalog;
 mod checkpoint;
 mod entry;
@@ -15,6 +16,7 @@ mod flaw;
 mod generations;
 mod keys;
 mod layer;
+mod probe;
 mod recovery;
 mod reserve;
 mod resume;
@@ -27,6 +29,7 @@ mod walk;
 mod writer;
 
 pub use append::{Append, AppendError, Committed, Head, Ledger, Pending, ReadError, Receipt};
+pub use attempts::WriteState;
 pub use checkpoint::{Checkpoint, CheckpointError, Notary, NoteVerifier};
 pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, Space, leaf};
 pub use file_ledger::{FileLedger, Options, RESERVE_BYTES, SEGMENT_BYTES, Take};

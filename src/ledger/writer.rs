@@ -1,19 +1,22 @@
 //! The one thread that writes.
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::active::{Active, Extent, MakeError};
 use super::append::{AppendError, Committed, Head};
+use super::attempts::WriteState;
 use super::entry::{Draft, Entry, Follower, Key, Kind, Space, said};
 use super::file_ledger::{Options, Shared};
 use super::generations::Generations;
 use super::keys::{SegmentKeys, plain_len};
 use super::layer::Lock;
+use super::probe;
 use super::segment::{Frame, Mark, entry_size};
-use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
+use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, PROBE_EVERY_S, PROBE_ROOM_BYTES};
 use crate::base::{Sensitive, Stopwatch};
 
 /// What the writer is asked.
@@ -52,6 +55,10 @@ pub(super) struct Writer {
     /// A group commit as it goes to the file; kept for its memory.
     buffer: Vec<u8>,
     health: Health,
+    space: Room,
+    probe_failed: bool,
+    /// Since when the newest look at the disk's free space is.
+    looked: Stopwatch,
     /// Held as long as anything may be written.
     _lock: Lock,
 }
@@ -61,6 +68,13 @@ enum Health {
     Good,
     /// A write or sync failed, or the state could not follow: nothing is acknowledged any more.
     Stopped,
+}
+
+/// Whether there was space for the newest entry that takes nothing away.
+#[derive(Clone, Copy, PartialEq)]
+enum Room {
+    Enough,
+    None,
 }
 
 /// An entry of the group commit at hand.
@@ -82,8 +96,22 @@ impl Writer {
     ) -> Self {
         let head = shared.head();
         let generations = Generations::since(head.seq);
-        let (buffer, health) = (Vec::new(), Health::Good);
-        Self { options, shared, follower, active, generations, head, buffer, health, _lock: lock }
+        let (buffer, health, space) = (Vec::new(), Health::Good, Room::Enough);
+        let (probe_failed, looked) = (false, Stopwatch::start());
+        Self {
+            options,
+            shared,
+            follower,
+            active,
+            generations,
+            head,
+            buffer,
+            health,
+            space,
+            probe_failed,
+            looked,
+            _lock: lock,
+        }
     }
 
     /// Writes what comes until it is told to close.
@@ -92,7 +120,14 @@ impl Writer {
         let _guard = Retire(Arc::clone(&self.shared));
         let mut open = true;
         while open {
-            let Ok(Message::Append(first)) = queue.recv() else { break };
+            let first = match queue.recv_timeout(Duration::from_secs(PROBE_EVERY_S)) {
+                Ok(Message::Append(first)) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.probe();
+                    continue;
+                }
+                Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
+            };
             // Where cores are short, whoever is about to append does so first: fewer syncs, each for more.
             // Where one is idle, this returns at once.
             std::thread::yield_now();
@@ -111,9 +146,49 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            self.commit(batch, bytes as u64);
+            self.attempt(|writer| writer.commit(batch, bytes as u64));
         }
         self.close();
+    }
+
+    /// Tries the disk while nothing is appended: whether there is room for entries, and whether a write ends.
+    fn probe(&mut self) {
+        if self.health == Health::Stopped || !self.shared.is_probed() {
+            return;
+        }
+        self.attempt(|writer| {
+            let written = probe::write(writer.options.layer.as_ref());
+            if let Err(error) = &written {
+                tracing::error!(%error, "a probe write to the ledger's directory failed: look at the data disk");
+            }
+            writer.probe_failed = written.is_err();
+            if writer.probe_failed {
+                // Nor is a segment begun: a sync of that which fails would stop the ledger for good.
+                return;
+            }
+            match writer.make_room(PROBE_ROOM_BYTES) {
+                Ok(()) => writer.space = Room::Enough,
+                Err(MakeError::NoSpace) => writer.space = Room::None,
+                Err(error) => drop(writer.give_up(Vec::new(), &error)),
+            }
+        });
+    }
+
+    /// Does what may take as long as the disk takes, and lets readers know what came of it.
+    fn attempt(&mut self, write: impl FnOnce(&mut Self)) {
+        self.shared.attempts.begin();
+        self.probe_failed = false;
+        write(self);
+        let trouble = match (self.space, self.probe_failed) {
+            (Room::None, _) => Some(WriteState::NoSpace),
+            (Room::Enough, true) => Some(WriteState::Failing),
+            (Room::Enough, false) => None,
+        };
+        self.shared.attempts.end(trouble);
+        if self.looked.elapsed() >= Duration::from_secs(PROBE_EVERY_S) {
+            self.shared.look_at_space(self.options.layer.as_ref());
+            self.looked = Stopwatch::start();
+        }
     }
 
     fn close(&mut self) {
@@ -142,10 +217,14 @@ impl Writer {
     /// Room comes before sealing: a (key, sequence) pair is spent by sealing, and without room nothing has
     /// been sealed.
     fn with_room(&mut self, batch: Vec<Waiting>, bytes: u64) -> Option<Vec<Waiting>> {
-        let Err(error) = self.make_room(bytes) else { return Some(batch) };
+        let Err(error) = self.make_room(bytes) else {
+            self.space = Room::Enough;
+            return Some(batch);
+        };
         if !matches!(error, MakeError::NoSpace) {
             return self.give_up(batch, &error);
         }
+        self.space = Room::None;
         let (urgent, usual): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|waiting| waiting.draft.space == Space::Reserve);
         if !usual.is_empty() {

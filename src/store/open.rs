@@ -15,7 +15,7 @@ use crate::index::{Index, IndexError, IndexKeys, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
     self, Append, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport,
-    Options, RESERVE_BYTES, ReadError, Receipt, lock_file,
+    Options, RESERVE_BYTES, ReadError, Receipt, WriteState, lock_file,
 };
 use crate::telemetry::Latency;
 
@@ -196,6 +196,7 @@ impl<W: World> Store<W> {
     /// Takes no change from here on, until the next start. Nothing is given, and nobody upstream is called,
     /// without an entry that says so; so nothing is, and nobody.
     pub fn quarantine(&self) {
+        self.ledger.stop_probing();
         self.is_quarantined.store(true, Ordering::Release);
     }
 
@@ -293,6 +294,18 @@ impl<W: World> Store<W> {
     #[must_use]
     pub fn has_reserve(&self) -> bool {
         self.ledger.has_reserve()
+    }
+
+    /// Whether changes can be recorded, as the newest attempt experienced it.
+    #[must_use]
+    pub fn write_state(&self) -> WriteState {
+        self.ledger.write_state()
+    }
+
+    /// How much can still be written to the ledger's disk, in bytes, when that is known.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.ledger.free_bytes()
     }
 
     /// Whether changes can still be acknowledged.

@@ -24,6 +24,9 @@ pub struct Meters {
     ends: Family<CertificateLabels, Gauge>,
     ledger_seq: Gauge,
     ledger_writable: Gauge,
+    ledger_stalled: Gauge,
+    disk_free: Gauge,
+    read_only: Gauge,
     index_lag: Gauge,
     ledger_reserve: Gauge,
     snapshot_seq: Gauge,
@@ -126,8 +129,14 @@ impl Drop for Within {
 pub struct Reading {
     /// The newest durable sequence.
     pub ledger_seq: u64,
-    /// Whether the ledger acknowledges.
+    /// Whether the ledger acknowledges, as the newest attempt experienced it.
     pub ledger_writable: bool,
+    /// Seconds for which the disk has not answered a write; 0 while it answers.
+    pub ledger_stalled_s: u64,
+    /// How much can still be written to the ledger's disk.
+    pub disk_free_bytes: Option<u64>,
+    /// Whether the broker was started to be looked at alone.
+    pub is_read_only: bool,
     /// Entries that the index has yet to take in.
     pub index_lag: u64,
     /// Whether there is room for what takes away, should the disk be full.
@@ -170,7 +179,8 @@ impl Meters {
             ends.clone(),
         );
         registry.register("ledger_seq", "The newest durable entry of the ledger", ledger_seq.clone());
-        let writable = "Whether the ledger acknowledges: 1, or 0 until a restart";
+        let writable =
+            "Whether the ledger acknowledges, as the newest write or probe experienced it: 1, or 0";
         registry.register("ledger_writable", writable, ledger_writable.clone());
         let sync = "How long a group commit takes to be durable";
         registry.register_with_unit("ledger_sync", sync, Unit::Seconds, syncs.0.clone());
@@ -183,6 +193,10 @@ impl Meters {
         };
         let ledger_reserve =
             gauge("ledger_reserve", "Whether there is room for revocations on a full disk: 1, or 0");
+        let ledger_stalled =
+            gauge("ledger_stalled_seconds", "For how long the disk has not answered a write; else 0");
+        let disk_free = gauge("data_disk_free_bytes", "How much can still be written to the ledger's disk");
+        let read_only = gauge("read_only", "Whether the broker was started to be looked at alone: 1, or 0");
         let snapshot_seq = gauge("snapshot_seq", "The entry that the newest snapshot of the state is as of");
         let rotations_overdue = gauge("rotations_overdue", "Rotations that should have begun by now");
         let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
@@ -208,6 +222,9 @@ impl Meters {
             ends,
             ledger_seq,
             ledger_writable,
+            ledger_stalled,
+            disk_free,
+            read_only,
             index_lag,
             ledger_reserve,
             snapshot_seq,
@@ -268,6 +285,10 @@ impl Meters {
     pub fn text(&self, reading: &Reading) -> String {
         self.ledger_seq.set(i64::try_from(reading.ledger_seq).unwrap_or(i64::MAX));
         self.ledger_writable.set(i64::from(reading.ledger_writable));
+        self.ledger_stalled.set(i64::try_from(reading.ledger_stalled_s).unwrap_or(i64::MAX));
+        let free = reading.disk_free_bytes.and_then(|bytes| i64::try_from(bytes).ok());
+        self.disk_free.set(free.unwrap_or(i64::MAX));
+        self.read_only.set(i64::from(reading.is_read_only));
         self.index_lag.set(i64::try_from(reading.index_lag).unwrap_or(i64::MAX));
         self.ledger_reserve.set(i64::from(reading.ledger_reserve));
         self.snapshot_seq.set(i64::try_from(reading.snapshot_seq).unwrap_or(i64::MAX));

@@ -45,6 +45,7 @@ mod operators;
 mod panel;
 mod quarantine;
 mod races;
+mod readiness;
 mod readme;
 mod reference;
 mod refusals;

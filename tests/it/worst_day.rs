@@ -9,7 +9,7 @@ use crate::panel::set_up;
 use crate::support::process::Process;
 
 /// The same broker again, on a disk whose syncs fail from the moment that [`fail`] is called.
-fn on_a_failing_disk(mut process: Process) -> Process {
+pub(crate) fn on_a_failing_disk(mut process: Process) -> Process {
     let root = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let shim = process.path("fault.so").display().to_string();
     let source = root.join("tests/it/support/fault.c");

@@ -133,6 +133,9 @@ super::codes! {
     CLOCK_IN_DOUBT "clock_in_doubt" Unavailable:
         "the broker's clocks disagree, and nothing may be issued that outlives either",
         "set the system clock right; once it is, it is followed by itself, or at once after `keyward clock accept` on the broker's host";
+    LEDGER_STALLED "ledger_stalled" Unavailable:
+        "the broker's data disk does not answer a write",
+        "look at the data disk of the broker; the broker goes on by itself once the disk answers";
     LEDGER_NO_SPACE "ledger_no_space" Unavailable:
         "there is no space for the ledger",
         "free space on the broker's data disk; it goes on by itself";

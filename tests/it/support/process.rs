@@ -18,6 +18,8 @@ pub(crate) struct Process {
     pub(crate) environment: Vec<(String, String)>,
     /// Added to that of the broker alone.
     pub(crate) broker_environment: Vec<(String, String)>,
+    /// The program that the broker is started by, with its arguments; the broker's own follow.
+    pub(crate) started_by: Vec<String>,
     /// What `serve` is told beside its configuration.
     pub(crate) serve_args: Vec<&'static str>,
 }
@@ -66,6 +68,7 @@ impl Process {
             broker: None,
             environment: Vec::new(),
             broker_environment: Vec::new(),
+            started_by: Vec::new(),
             serve_args: Vec::new(),
         }
     }
@@ -114,6 +117,12 @@ impl Process {
     pub(crate) fn spawn(&mut self) {
         let log = File::options().append(true).create(true).open(self.path("log")).unwrap();
         let mut command = self.command("operator", &["serve", "--config", &self.config()]);
+        if let Some((program, args)) = self.started_by.split_first() {
+            let mut by = Command::new(program);
+            by.args(args).arg(KEYWARD).args(command.get_args()).stdin(Stdio::null());
+            by.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command = by;
+        }
         command
             .envs(self.broker_environment.iter().map(|(name, value)| (name, value)))
             .args(&self.serve_args);
