@@ -32,9 +32,7 @@ pub(super) async fn host(config: &Path, key_file: Option<&Path>) -> Vec<Finding>
     findings.extend(slots(&config));
     findings.push(space(&config.data_dir));
     findings.push(ledger(&config));
-    if is_running(&config) {
-        findings.push(readiness(&config).await);
-    }
+    findings.extend(readiness(&config).await);
     findings.push(memory());
     findings
 }
@@ -77,25 +75,26 @@ fn is_running(config: &Config) -> bool {
     lock.exists() && !matches!(lock_file(&lock), Ok(Some(_)))
 }
 
-/// What the running broker says of itself.
-async fn readiness(config: &Config) -> Finding {
+/// What the running broker says of itself; nothing when none runs. One that is sealed runs, and holds no
+/// lock.
+async fn readiness(config: &Config) -> Option<Finding> {
     const WHAT: &str = "readiness";
     let standing = match host_standing(&config.listen.host).await {
         Ok(standing) => standing,
         Err(failure) => {
             let fix = "see whether this is its host, and whether you are root";
-            return Finding::warn(WHAT, failure.why(), fix);
+            return is_running(config).then(|| Finding::warn(WHAT, failure.why(), fix));
         }
     };
     let text = |path: &str| standing.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    if text("/state") != "open" {
+    Some(if text("/state") != "open" {
         let why = format!("the broker is {}: it serves nobody", text("/state"));
-        return Finding::fail(WHAT, why, "`keyward unseal`");
-    }
-    if standing.get("not_ready").is_some() {
-        return Finding::fail(WHAT, text("/not_ready/detail"), text("/not_ready/fix"));
-    }
-    Finding::ok(WHAT, "ready: the ledger is writable")
+        Finding::fail(WHAT, why, "`keyward unseal`")
+    } else if standing.get("not_ready").is_some() {
+        Finding::fail(WHAT, text("/not_ready/detail"), text("/not_ready/fix"))
+    } else {
+        Finding::ok(WHAT, "ready: the ledger is writable")
+    })
 }
 
 /// The whole ledger, when no broker writes to it.
