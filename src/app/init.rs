@@ -16,7 +16,9 @@ use crate::cli::{Console, Failure, Identity, Kind, whoever_runs_this};
 use crate::config::{Config, RootKey};
 use crate::keyring::{Keyring, Passphrase, SlotKey};
 use crate::operators::is_of_host;
-use crate::pki::{authorities_pem, certificate_pem, new_key_and_request, read_request};
+use crate::pki::{
+    AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem, new_key_and_request, read_request,
+};
 use crate::store::OnLostEntries;
 
 /// What `init` is to do.
@@ -53,7 +55,12 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
         config.root_key = RootKey::File(file.to_owned());
     }
     let config = &config;
+    let spiffe = SpiffeId::Operator { trust_domain: config.trust_domain.clone(), name: operator.clone() };
     let (clock, entropy) = (&*surroundings.clock, &*surroundings.entropy);
+    if !order.reissue && !keyring_path(config).exists() {
+        // A broker that is new is none of an identity that is there already.
+        Identity::check_reissue(order.home, &spiffe, &[])?;
+    }
     let (keyring, key) = if order.reissue {
         let key =
             order.passphrase.map_or_else(|| slot_key(config), |known| Ok(SlotKey::Passphrase(known)))?;
@@ -63,6 +70,9 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
     };
     let ledger = keyring.ledger();
     let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse).await?;
+    let authorities = core.issuer.authorities();
+    let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
+    Identity::check_reissue(order.home, &spiffe, &pins)?;
     tell_slots(&core, &whoever_runs_this()).await?;
     // What makes whoever calls the host's owner is that the keyring opens to them.
     let keyring = open_by(config, &key)?;

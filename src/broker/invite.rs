@@ -11,8 +11,9 @@ use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitiv
 use crate::crypto::sha256;
 use crate::idempotency::{Once, Outcome};
 use crate::operators;
+use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
-use crate::registry::{AgentInvited, AgentSpec, EnrolmentCode, Owned, keys};
+use crate::registry::{AgentInvited, AgentKind, AgentSpec, Owned, keys};
 use crate::store::Change;
 
 /// What an invitation is to be good for.
@@ -46,6 +47,7 @@ pub struct Invitation {
 /// What the state says about the agent that is invited.
 struct Invitee {
     id: AgentId,
+    kind: AgentKind,
     create: Option<AgentSpec>,
 }
 
@@ -75,8 +77,9 @@ impl AdminDesk {
                 (invitee, done_before(world, once, now), as_of)
             });
             told_once(before?.as_ref())?;
-            let Invitee { id: agent_id, create } = invitee?;
-            let code = core.enrolment_code(&core.settings.address, now);
+            let Invitee { id: agent_id, kind, create } = invitee?;
+            let spiffe = core.agent_spiffe(&input.agent, kind);
+            let code = core.enrolment_code(spiffe, &core.settings.address, now);
             let id = code.id;
             let expires_at = reading.earliest().plus_s(life_s);
             let event = AgentInvited {
@@ -126,9 +129,10 @@ impl AdminDesk {
 }
 
 impl Core {
-    /// A new code for whoever is to reach the broker at `address`.
-    pub(super) fn enrolment_code(&self, address: &str, now: Timestamp) -> EnrolmentCode {
+    /// A new code that enrols `spiffe`, which reaches the broker at `address`.
+    pub(super) fn enrolment_code(&self, spiffe: SpiffeId, address: &str, now: Timestamp) -> EnrolmentCode {
         EnrolmentCode {
+            spiffe,
             address: address.to_owned(),
             pin: self.issuer.authority().key_pin(),
             id: CodeId::mint(now, &*self.entropy),
@@ -162,7 +166,7 @@ fn invitee(
         if !roles.is_empty() && *agent.roles != *roles {
             return Err(Again::Stop(Failure::new(code::AGENT_HAS_OTHER_ROLES)));
         }
-        return Ok(Invitee { id: agent.id, create: None });
+        return Ok(Invitee { id: agent.id, kind: agent.kind(), create: None });
     }
     if roles.is_empty() {
         return Err(Again::Stop(Failure::new(code::AGENT_UNKNOWN).mended_by(
@@ -175,5 +179,5 @@ fn invitee(
         return Err(Again::Stop(Failure::new(code::ROLE_UNKNOWN)));
     }
     let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: uses };
-    Ok(Invitee { id: AgentId::mint(now, &*core.entropy), create: Some(spec) })
+    Ok(Invitee { id: AgentId::mint(now, &*core.entropy), kind: AgentKind::Agent, create: Some(spec) })
 }

@@ -131,7 +131,7 @@ impl AdminDesk {
             });
             told_once(before?.as_ref())?;
             let Invitee { id: operator_id, role, scope, is_new } = invitee?;
-            let code = core.enrolment_code(&core.settings.admin_address, now);
+            let code = core.enrolment_code(core.operator_spiffe(name), &core.settings.admin_address, now);
             let (id, expires_at) = (code.id, reading.earliest().plus_s(CODE_LIFE_S));
             let event = OperatorInvited {
                 by: by.operator().name(),

@@ -57,10 +57,15 @@ impl Asked<'_> {
         if let Some(answer) = kept.find(&asked, min_ttl_s, now) {
             return Ok(answer);
         }
+        self.fresh_and_kept(home).await
+    }
+
+    async fn fresh_and_kept(&self, home: &Path) -> Result<Value, Failure> {
         let client = Client::of(home, Kind::Agent).await?;
+        let now = SystemClock::new().now();
         let answer = self.fresh(&client).await?;
         // The identity may just have been renewed.
-        KeptTokens::of(home, &Identity::load(home, Kind::Agent)?).keep(&asked, &answer, now);
+        KeptTokens::of(home, &Identity::load(home, Kind::Agent)?).keep(&self.words(), &answer, now);
         Ok(answer)
     }
 
@@ -111,7 +116,8 @@ pub(super) async fn get(home: &Path, args: &GetArgs, console: &Console) -> Resul
         match read(&client, &secret, &asked.kept_or_fresh(home, KEPT_TTL_S).await?).await {
             Err(failure) if failure.is_unauthenticated() => {
                 asked.forget(home)?;
-                read(&client, &secret, &asked.kept_or_fresh(home, KEPT_TTL_S).await?).await?
+                // Not the kept one again, where forgetting it is not possible.
+                read(&client, &secret, &asked.fresh_and_kept(home).await?).await?
             }
             read => read?,
         }

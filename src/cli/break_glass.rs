@@ -10,10 +10,12 @@ use super::console::Console;
 use super::failure::Failure;
 use super::host_client::ask;
 use super::identity::{Identity, Kind};
+use crate::base::code;
 use crate::base::encoding::base64url;
 use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
 use crate::config::Config;
-use crate::pki::new_key_and_request;
+use crate::operators::is_of_host;
+use crate::pki::{SpiffeId, new_key_and_request};
 
 /// `keyward break-glass …`
 #[derive(Debug, Subcommand)]
@@ -130,8 +132,24 @@ impl Revocable {
     }
 }
 
+/// Refuses a home with an operator's identity other than one of this host, before the alarm is recorded.
+fn check_out(config: &Config, out: &Path) -> Result<(), Failure> {
+    let Some(dir) = Identity::existing(out, Kind::Operator)? else { return Ok(()) };
+    let held = Identity::load(out, Kind::Operator).and_then(|found| found.certificate());
+    let is_of_this_host = held.is_ok_and(|held| match held.spiffe() {
+        SpiffeId::Operator { trust_domain, name } => *trust_domain == config.trust_domain && is_of_host(name),
+        SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => false,
+    });
+    if is_of_this_host {
+        return Ok(());
+    }
+    let why = format!("`{}` holds another identity; nothing was changed", dir.display());
+    Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by("name a new directory: `--out DIR`"))
+}
+
 /// The private key is made here, and stays here.
 async fn operator(config: &Config, out: &Path, console: &Console) -> Result<(), Failure> {
+    check_out(config, out)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| Failure::internal(&error.to_string()))?;
     let body = Bytes::from(json!({ "csr": base64url(&request) }).to_string());
     let answer = ask(&config.listen.host, Method::POST, "/v1/break-glass", Some(body)).await?;

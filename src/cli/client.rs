@@ -15,10 +15,11 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use super::failure::Failure;
 use super::identity::{Identity, Kind};
-use super::renew::renew_if_due;
+use super::renew::{renew_if_due, warn_once};
 use crate::base::code;
-use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock};
-use crate::crypto::Digest;
+use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain};
+use crate::pki::AuthorityCertificate;
+use crate::pki::EnrolmentCode;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
 
 /// One connection's worth of a broker: made for a verb, gone with it.
@@ -31,6 +32,8 @@ pub(super) struct Client {
     authorities: Vec<Vec<u8>>,
     /// Where that came from.
     source: Option<(PathBuf, Kind)>,
+    /// The trust domain that the pinned authority has to name, before anything is sent.
+    trust_domain: Option<TrustDomain>,
 }
 
 /// What the broker answered with a success.
@@ -80,17 +83,25 @@ impl Client {
         let authorities = identity.authorities()?;
         let config = client_config(&authorities, Some(&identity.tls()?), clock()).map_err(unusable)?;
         let certificate = identity.certificate_pem.clone();
-        Ok(Self { address: identity.address.clone(), config, certificate, authorities, source: None })
+        Ok(Self {
+            address: identity.address.clone(),
+            config,
+            certificate,
+            authorities,
+            source: None,
+            trust_domain: None,
+        })
     }
 
-    /// A client that knows its broker by the digest of its authority's key, and shows nobody.
-    pub(super) fn pinned(address: &str, pin: Digest) -> Result<Self, Failure> {
+    /// A client that knows its broker by what an enrolment code says, and shows nobody.
+    pub(super) fn pinned(code: &EnrolmentCode) -> Result<Self, Failure> {
         Ok(Self {
-            address: address.to_owned(),
-            config: pinned_client_config(pin, clock()).map_err(unusable)?,
+            address: code.address.clone(),
+            config: pinned_client_config(code.pin, clock()).map_err(unusable)?,
             certificate: String::new(),
             authorities: Vec::new(),
             source: None,
+            trust_domain: Some(code.spiffe.trust_domain().clone()),
         })
     }
 
@@ -223,7 +234,9 @@ impl Client {
             .connect(name, stream)
             .await
             .map_err(|error| self.untrusted(&error))?;
-        self.learn(stream.get_ref().1.peer_certificates().unwrap_or_default())?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        self.check_trust_domain(shown)?;
+        self.learn(shown);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreachable(&error.to_string()))?;
@@ -247,15 +260,35 @@ impl Client {
     }
 
     /// The broker shows all authorities that count behind its own certificate, which one that is known
-    /// already has signed: this is how a client learns of the next one before it signs.
-    fn learn(&self, shown: &[CertificateDer<'_>]) -> Result<(), Failure> {
+    /// already has signed: this is how a client learns of the next one before it signs. What cannot be
+    /// stored now is no reason for a verb to fail: the authorities at hand are good until the next time.
+    fn learn(&self, shown: &[CertificateDer<'_>]) {
         let (Some((home, kind)), Some((_, authorities))) = (&self.source, shown.split_first()) else {
-            return Ok(());
+            return;
         };
         let authorities: Vec<Vec<u8>> = authorities.iter().map(|der| der.to_vec()).collect();
         let same = authorities.len() == self.authorities.len()
             && authorities.iter().all(|one| self.authorities.contains(one));
-        if same || authorities.is_empty() { Ok(()) } else { Identity::learn(home, *kind, &authorities) }
+        if !same && !authorities.is_empty() {
+            Identity::learn(home, *kind, &authorities).unwrap_or_else(|failure| warn_once(&failure));
+        }
+    }
+
+    /// Whether every authority that the broker shows is of the trust domain that the enrolment code names.
+    fn check_trust_domain(&self, shown: &[CertificateDer<'_>]) -> Result<(), Failure> {
+        let Some(expected) = &self.trust_domain else { return Ok(()) };
+        let other = shown.iter().skip(1).find_map(|der| {
+            let read = AuthorityCertificate::parse(der.to_vec());
+            let found =
+                read.map_or_else(|_| "no trust domain".to_owned(), |one| one.trust_domain().to_string());
+            (found != expected.to_string()).then_some(found)
+        });
+        let Some(other) = other else { return Ok(()) };
+        let why = format!(
+            "the broker at {} names trust domain {other}, the enrolment code {expected}; nothing was sent",
+            self.address
+        );
+        Err(Failure::new(code::CERTIFICATE_MISMATCH).because(why))
     }
 
     fn unreachable(&self, why: &str) -> Failure {

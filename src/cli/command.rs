@@ -99,6 +99,9 @@ pub enum Command {
         /// Read the enrolment code from this file (`-`: standard input)
         #[arg(long, value_name = "FILE")]
         code_file: Option<PathBuf>,
+        /// Replace the identity that this home holds; only by one of a broker whose authority it trusts already
+        #[arg(long)]
+        replace: bool,
         /// Refused: what is an argument can be seen by everybody on the machine
         #[arg(hide = true)]
         argument: Vec<OsString>,

@@ -103,6 +103,11 @@ impl Failure {
         self.exit == 4
     }
 
+    /// Whether a new certificate was, or would be, left unused by this machine: its user should know.
+    pub(super) fn is_worth_warning(&self) -> bool {
+        [code::FILE_UNUSABLE, code::CERTIFICATE_MISMATCH].iter().any(|known| known.as_str() == self.code)
+    }
+
     /// Whether the broker has too much to do at this moment, and the same request may do better soon.
     pub(super) fn is_busy(&self) -> bool {
         [code::BUSY_CONFLICT, code::LEDGER_BUSY, code::OVERLOADED, code::RATE_LIMITED]

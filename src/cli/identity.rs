@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::base::Sensitive;
 use crate::base::code;
+use crate::crypto::Digest;
 use crate::pki::tls;
-use crate::pki::{PeerCertificate, SpiffeId, certificate_from_pem, certificate_pem, certificates_from_pem};
+use crate::pki::{
+    PeerCertificate, SpiffeId, certificate_from_pem, certificate_pem, certificates_from_pem,
+    check_authorities, key_pin,
+};
 
 /// Which of the identities of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,9 +23,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whose identity the certificate is.
-    pub(super) fn of(certificate: &PeerCertificate) -> Self {
-        match certificate.spiffe() {
+    /// The kind of home directory that holds the identity `spiffe`.
+    pub(super) const fn of(spiffe: &SpiffeId) -> Self {
+        match spiffe {
             SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => Self::Agent,
             SpiffeId::Operator { .. } => Self::Operator,
         }
@@ -79,8 +83,7 @@ impl Identity {
     /// [`Failure`] when there is none, or part of it cannot be read.
     pub fn load(home: &Path, kind: Kind) -> Result<Self, Failure> {
         let dir = home.join(kind.directory());
-        settle(&dir).map_err(|error| unusable(&dir, &error))?;
-        if !dir.is_dir() {
+        if Self::existing(home, kind)?.is_none() {
             let why = format!("there is no {} identity in `{}`", kind.directory(), home.display());
             return Err(Failure::new(code::NO_IDENTITY).because(why).mended_by(kind.how()));
         }
@@ -106,8 +109,53 @@ impl Identity {
         })
     }
 
-    fn generation(dir: &Path) -> Result<u64, Failure> {
-        fs::metadata(dir).map(|found| found.ino()).map_err(|error| unusable(dir, &error))
+    /// The directory of the identity of `kind` below `home`, if there is one.
+    pub(super) fn existing(home: &Path, kind: Kind) -> Result<Option<PathBuf>, Failure> {
+        let dir = home.join(kind.directory());
+        settle(&dir).map_err(|error| unusable(&dir, &error))?;
+        Ok(dir.exists().then_some(dir))
+    }
+
+    /// Refuses to store an operator's identity that `init` is about to make below `home`, unless what is there
+    /// is the same operator's, under an authority of which `authorities` (digests of public keys) has one.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn check_reissue(home: &Path, operator: &SpiffeId, authorities: &[Digest]) -> Result<(), Failure> {
+        let Some(dir) = Self::existing(home, Kind::Operator)? else { return Ok(()) };
+        let same = || {
+            let found = Self::load(home, Kind::Operator)?;
+            let pins = found.authority_pins()?;
+            let is_of_broker = pins.iter().any(|pin| authorities.contains(pin));
+            Ok::<_, Failure>(found.certificate()?.spiffe() == operator && is_of_broker)
+        };
+        if same().unwrap_or(false) {
+            return Ok(());
+        }
+        let why = format!("`{}` holds another identity; nothing was changed", dir.display());
+        let fix = "keep the new identity elsewhere: `--home DIR`";
+        Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
+    }
+
+    /// An inode number can come again; together with its time of change it does not.
+    fn generation(dir: &Path) -> Result<(u64, i64, i64), Failure> {
+        let generation = |found: fs::Metadata| (found.ino(), found.ctime(), found.ctime_nsec());
+        fs::metadata(dir).map(generation).map_err(|error| unusable(dir, &error))
+    }
+
+    /// Refuses when a new identity of `kind` could not be stored below `home`: asked before a certificate is
+    /// requested, so that the broker never takes one for the current one that this machine could not keep.
+    pub(super) fn check_storable(home: &Path, kind: Kind) -> Result<(), Failure> {
+        use rustix::fs::{Access, access};
+        let dir = home.join(kind.directory());
+        let tried = access(home, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from);
+        tried.map_err(|error| unusable(home, &error))?;
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
+        match (device(home), device(&dir)) {
+            (Ok(one), Ok(other)) if one == other => Ok(()),
+            // A file system of its own: it cannot be replaced as a whole.
+            _ => Err(unusable(&dir, &io::Error::from(io::ErrorKind::CrossesDevices))),
+        }
     }
 
     /// Writes the identity below `home`, in place of the one before: whole or not at all. Files are
@@ -150,6 +198,12 @@ impl Identity {
             return Ok(());
         }
         let mut identity = Self::load(home, kind)?;
+        let pins = identity.authority_pins()?;
+        let certificate = identity.certificate()?;
+        check_authorities(authorities, &pins, certificate.spiffe().trust_domain()).map_err(|error| {
+            Failure::new(code::CERTIFICATE_MISMATCH).because(format!("the broker's authorities: {error}"))
+        })?;
+        Self::check_storable(home, kind)?;
         identity.authority_pem = authorities.iter().map(|der| certificate_pem(der)).collect();
         identity.save(home, kind)
     }
@@ -170,6 +224,11 @@ impl Identity {
     /// The certificates of the authorities that the broker is known by, DER.
     pub(super) fn authorities(&self) -> Result<Vec<Vec<u8>>, Failure> {
         certificates_from_pem(&self.authority_pem).map_err(|_| damaged())
+    }
+
+    /// SHA-256 of the public keys of these authorities.
+    pub(super) fn authority_pins(&self) -> Result<Vec<Digest>, Failure> {
+        self.authorities()?.iter().map(|der| key_pin(der).map_err(|_| damaged())).collect()
     }
 }
 
@@ -192,7 +251,8 @@ fn settle(dir: &Path) -> io::Result<()> {
         fs::rename(&fresh, dir)?;
     }
     if dir.exists() {
-        remove_if_there(&before)?;
+        // On a disk that cannot be written to it stays, and does no harm.
+        drop(remove_if_there(&before));
     }
     Ok(())
 }

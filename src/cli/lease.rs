@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,8 +11,10 @@ use super::admin::{canonical, cell};
 use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
+use super::host::own_uid;
 use super::identity::{Kind, private_dir, unusable, write_private};
 use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRetryArgs, LeaseRevokeArgs, LoginFormat};
+use super::run::runtime_dir;
 use crate::base::code;
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId};
 use crate::crypto::sha256;
@@ -126,13 +129,28 @@ async fn run(home: &Path, capability: &str, life: Option<u32>, command: &[OsStri
     Err(Failure::new(code::COMMAND_FAILED).because(why))
 }
 
-/// A file with these certificates, the same one each time.
+/// A file with these certificates, the same one each time. A home that cannot be written to keeps none: the
+/// file is in the user's directory for temporary files then.
 fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
-    let dir = home.join("server-authorities");
+    kept_ca_in(&home.join("server-authorities"), ca).or_else(|_| {
+        let dir = runtime_dir().join(format!("keyward-server-authorities-{}", own_uid()));
+        let path = kept_ca_in(&dir, ca)?;
+        let is_own = |found: std::fs::Metadata| {
+            found.is_dir() && found.uid() == own_uid() && found.mode() & 0o077 == 0
+        };
+        if std::fs::symlink_metadata(&dir).is_ok_and(is_own) {
+            return Ok(path);
+        }
+        let why = format!("`{}` is not a directory of this user alone", dir.display());
+        Err(Failure::new(code::FILE_UNUSABLE).because(why))
+    })
+}
+
+fn kept_ca_in(dir: &Path, ca: &str) -> Result<PathBuf, Failure> {
     let path = dir.join(format!("{}.pem", sha256(ca.as_bytes()).hex()));
-    if !path.exists() {
+    if !std::fs::read_to_string(&path).is_ok_and(|kept| kept == ca) {
         let fresh = path.with_extension(format!("{}.new", std::process::id()));
-        let written = private_dir(&dir)
+        let written = private_dir(dir)
             .and_then(|()| write_private(&fresh, ca.as_bytes()))
             .and_then(|()| std::fs::rename(&fresh, &path));
         written.map_err(|error| unusable(&path, &error))?;

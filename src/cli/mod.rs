@@ -94,9 +94,9 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
 pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
     let home = cli.home()?;
     match &cli.command {
-        Command::Join { code_file, argument } => {
+        Command::Join { code_file, replace, argument } => {
             input::not_an_argument(argument)?;
-            join::join(&home, code_file.as_deref(), console).await
+            join::join(&home, code_file.as_deref(), *replace, console).await
         }
         Command::Token(args) => match &args.command {
             Some(TokenCommand::Revoke { id }) => admin::revoke_token(&home, id, console).await,

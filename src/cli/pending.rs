@@ -34,6 +34,12 @@ impl PendingKey {
         Ok(Self { path, key_pem, request })
     }
 
+    /// Whether `key_pem` is the key that is pending in the file `name` below `home`.
+    pub(super) fn is_key(home: &Path, name: &str, key_pem: &Sensitive<String>) -> bool {
+        let pending = fs::read_to_string(home.join(name)).map(Sensitive::new);
+        pending.is_ok_and(|pending| pending.expose() == key_pem.expose())
+    }
+
     /// Its public half.
     pub(super) fn public(&self) -> Result<PublicKey, Failure> {
         read_request(&self.request).map_err(|_| Failure::internal("a request of our own cannot be read"))

@@ -1,24 +1,30 @@
-use std::fs::TryLockError;
+use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::command::Format;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Identity, Kind, identity_lock, unusable};
-use super::join::without_certificates;
+use super::join::{issued, without_certificates};
 use super::pending::PendingKey;
 use crate::base::code;
 use crate::base::encoding::base64url;
 use crate::base::{Clock, SystemClock, Timestamp};
+use crate::pki::Requested;
 
 /// Longest wait of a watcher before it looks at the clock again: a machine may sleep meanwhile.
 const LOOK_AGAIN_S: i64 = 600;
 /// Waits of a watcher after a renewal that failed: the first, and the longest.
 const RETRY_FIRST_S: i64 = 15;
 const RETRY_LONGEST_S: i64 = 900;
+/// Longest wait for another process that renews: as long as a connection and an answer can take there.
+const LOCK_WAIT: Duration = Duration::from_secs(40);
+const LOCK_LOOK: Duration = Duration::from_millis(25);
 
 /// Renews the certificate now.
 pub(super) async fn renew(home: &Path, kind: Kind, console: &Console) -> Result<(), Failure> {
@@ -74,25 +80,78 @@ async fn is_told_to(home: &Path, kind: Kind) -> bool {
 /// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
 /// that fails is no reason for the verb to: the next one tries again.
 pub(super) async fn renew_if_due(home: &Path, kind: Kind) -> Result<(), Failure> {
+    let due = Due::of(&Identity::load(home, kind)?)?;
     let now = SystemClock::new().now();
-    if Due::of(&Identity::load(home, kind)?)?.moment > now {
-        return Ok(());
-    }
-    let lock = identity_lock(home)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        // Another process renews; the certificate at hand counts until the next one is used.
-        Err(TryLockError::WouldBlock) => return Ok(()),
-        Err(TryLockError::Error(error)) => return Err(unusable(home, &error)),
-    }
-    let identity = Identity::load(home, kind)?;
-    let due = Due::of(&identity)?;
     if due.moment > now {
         return Ok(());
     }
-    match exchange(home, kind, &identity).await {
-        Err(failure) if now >= due.ends => Err(failure),
-        Ok(_) | Err(_) => Ok(()),
+    let is_valid = now < due.ends;
+    let renewed = match identity_lock(home) {
+        Ok(lock) => renew_locked(home, kind, &lock, is_valid).await,
+        Err(failure) => Err(failure),
+    };
+    match renewed {
+        Err(failure) if !is_valid && failure.code() == code::FILE_UNUSABLE.as_str() => {
+            let why = format!(
+                "the certificate ended at {}, and a new one cannot be stored: {}",
+                due.ends,
+                failure.why()
+            );
+            let fix = "make the directory writable, or renew where it is: `keyward renew`";
+            Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix))
+        }
+        Err(failure) if !is_valid => Err(failure),
+        Err(failure) if failure.is_worth_warning() => {
+            warn_once(&failure);
+            Ok(())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Renews, unless another process has done so meanwhile. While another process renews, a certificate
+/// that is valid is used as it is; one that has ended is waited for.
+async fn renew_locked(home: &Path, kind: Kind, lock: &File, is_valid: bool) -> Result<(), Failure> {
+    if !locked(home, lock, if is_valid { Duration::ZERO } else { LOCK_WAIT }).await? {
+        if is_valid {
+            return Ok(());
+        }
+        let why = format!(
+            "the certificate has ended, and another process has been renewing it for {} s (`{}`)",
+            LOCK_WAIT.as_secs(),
+            home.join("renewing.lock").display()
+        );
+        let fix = "run the command again; if this stays so, end the process that holds the file: `fuser`";
+        return Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix));
+    }
+    let identity = Identity::load(home, kind)?;
+    if Due::of(&identity)?.moment > SystemClock::new().now() {
+        return Ok(());
+    }
+    exchange(home, kind, &identity).await.map(|_| ())
+}
+
+/// Takes the lock, and waits for it no longer than `wait`. False when another process still has it.
+async fn locked(home: &Path, lock: &File, wait: Duration) -> Result<bool, Failure> {
+    let mut left = wait;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(unusable(home, &error)),
+            Err(TryLockError::WouldBlock) if left.is_zero() => return Ok(false),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        tokio::time::sleep(LOCK_LOOK).await;
+        left = left.saturating_sub(LOCK_LOOK);
+    }
+}
+
+/// Says once in this process that something new could not be stored, and that the verb goes on.
+pub(super) fn warn_once(failure: &Failure) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        let console = Console::new(Format::Table);
+        console.say(&format!("warning: this identity is not updated, and used as it is: {}", failure.why()));
     }
 }
 
@@ -127,6 +186,7 @@ fn backoff_s(failures: u32) -> i64 {
 /// asked for; the identity is replaced as a whole once the certificate is there; the first use tells
 /// the broker, which takes the certificate before for good until then.
 async fn exchange(home: &Path, kind: Kind, identity: &Identity) -> Result<Value, Failure> {
+    Identity::check_storable(home, kind)?;
     let under_way = format!("{}-renewing.pem", kind.directory());
     let mut pending = PendingKey::open(home, &under_way)?;
     if pending.key_pem.expose() == identity.key_pem.expose() {
@@ -136,22 +196,10 @@ async fn exchange(home: &Path, kind: Kind, identity: &Identity) -> Result<Value,
     }
     let body = json!({ "csr": base64url(&pending.request) });
     let answer = Client::with(identity)?.post_json("/v1/renew", &body).await?.json()?;
-    let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let renewed = Identity {
-        address: identity.address.clone(),
-        key_pem: crate::base::Sensitive::new(pending.key_pem.expose().clone()),
-        certificate_pem: field("certificate"),
-        // Authorities come and go: this is where their certificates' holders learn of it.
-        authority_pem: field("authority"),
-    };
-    let public = pending.public()?.digest();
-    let fits = renewed.certificate().is_ok_and(|given| given.key() == public && Kind::of(&given) == kind);
-    if !fits || renewed.authorities().is_err() {
-        let fix = "see what answers at the broker's address; nothing was changed";
-        return Err(Failure::new(code::ANSWER_UNREADABLE)
-            .because("the answer is no certificate for the new key")
-            .mended_by(fix));
-    }
+    let (held, trusted) = (identity.certificate()?, identity.authority_pins()?);
+    let requested = Requested { key: pending.public()?.digest(), spiffe: held.spiffe(), trusted: &trusted };
+    // Authorities come and go: this is where a client learns of it.
+    let renewed = issued(&answer, &requested, &identity.address, &pending)?;
     renewed.save(home, kind)?;
     pending.settle()?;
     // Not needed for anything but to be done with the certificate before: any other use does as well.

@@ -65,7 +65,7 @@ fn life_s(answer: &Value) -> u64 {
 }
 
 /// A directory that is for this user alone and in memory, where there is one.
-fn runtime_dir() -> PathBuf {
+pub(super) fn runtime_dir() -> PathBuf {
     std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 

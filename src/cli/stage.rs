@@ -154,7 +154,9 @@ impl Stage {
     pub(super) fn refused_as(&self, who: &str, args: &[&str], exit: i32) -> Result<Value, Failure> {
         let output = self.output(who, &[args, &["-o", "json"]].concat(), None)?;
         if output.status.code() == Some(exit) {
-            return parsed("refusal", &output.stderr);
+            // The last line: what a verb tells before it is refused comes first.
+            let said = output.stderr.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+            return parsed("refusal", said.unwrap_or_default());
         }
         let why = format!("`{}` ended with {:?}, not {exit}", args.join(" "), output.status.code());
         Err(Failure::new(code::DEMO_FAILED).because(why))

@@ -7,6 +7,8 @@
 mod authority;
 mod authority_certificate;
 mod client;
+mod code;
+mod issued;
 mod peer;
 mod plan;
 mod request;
@@ -21,6 +23,8 @@ pub use client::{
     authorities_pem, certificate_from_pem, certificate_pem, certificates_from_pem, key_pin,
     new_key_and_request, request_for_key,
 };
+pub use code::{CodeError, EnrolmentCode};
+pub use issued::{IssuedError, Requested, check_authorities};
 pub use peer::{PeerCertificate, PeerError};
 pub use plan::{CertificatePlan, Serial, SerialError};
 pub use request::{PublicKey, RequestError, read_request};

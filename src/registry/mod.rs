@@ -5,7 +5,6 @@
 
 mod agent;
 mod agents;
-mod code;
 mod declaration;
 mod declared;
 mod events;
@@ -15,7 +14,6 @@ mod plan;
 mod state;
 
 pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState, Instances};
-pub use code::{CodeError, EnrolmentCode};
 pub use declaration::{Declaration, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use events::{

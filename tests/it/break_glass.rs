@@ -165,7 +165,7 @@ async fn one_administrator_for_an_hour_is_all_that_the_host_is_given() {
 
     // It is the way back, for a name of somebody's own, and for nobody by its own name.
     let code = process.good_as("glass", &["operator", "invite", "admin"], b"");
-    process.good_as("operator", &["join"], &code);
+    process.good_as("operator", &["join", "--replace"], &code);
     let alarms = entries(&process, &["alarm.glass-broken"]);
     assert_eq!((alarms.len(), &alarms[0]["event"]["by"]), (1, &json!("host uid 0")));
     let invite = process.run_as("operator", &["operator", "invite", "break-glass", "-o", "json"], b"");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use keyward::base::Sensitive;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::CSR_BYTES_MAX;
+use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
-use keyward::registry::EnrolmentCode;
 use serde_json::{Value, json};
 
 use crate::support::broker::{Reply, TestBroker};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use keyward::base::Clock;
 use keyward::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX};
+use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
-use keyward::registry::EnrolmentCode;
 use serde_json::{Value, json};
 
 use crate::support::broker::{Reply, TestBroker};

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use keyward::base::encoding::{base64url, hex};
-use keyward::registry::EnrolmentCode;
+use keyward::pki::EnrolmentCode;
 
 use crate::support::process::{Process, files};
 

@@ -25,6 +25,7 @@ mod fleet;
 mod fuzz;
 mod guides;
 mod handing_over;
+mod hostile_broker;
 
 mod idempotency;
 mod interop;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
-use keyward::registry::EnrolmentCode;
 use serde_json::{Value, json};
 
 use crate::operators::{join, standing};

@@ -21,8 +21,20 @@ struct Bed {
 
 impl Bed {
     async fn due() -> Self {
-        let behind = SystemClock::new().now().plus_s(-20 * 3600);
-        let broker = TestBroker::start_at(behind, "").await;
+        Self::enrolled_ago(20 * 3600, "").await
+    }
+
+    /// The same with a certificate that has ended, within the time that renewal is let after it.
+    async fn ended() -> Self {
+        let settings = "[certificates]\nagent_life_s = 3600\nrenewal_grace_s = 7200\n";
+        let bed = Self::enrolled_ago(5400, settings).await;
+        bed.broker.clock.advance_s(5400);
+        bed
+    }
+
+    async fn enrolled_ago(seconds: i64, settings: &str) -> Self {
+        let behind = SystemClock::new().now().plus_s(-seconds);
+        let broker = TestBroker::start_at(behind, settings).await;
         broker.declare().await;
         let bed = Self { broker, home: tempfile::tempdir().unwrap() };
         let agent = bed.broker.agent("a", &["repo-reader"]).await;
@@ -186,6 +198,83 @@ async fn a_verb_works_on_while_renewal_fails_and_the_certificate_holds() {
     let output = bed.run(&["renew"]).await;
     assert_eq!(output.status.code(), Some(1), "asked for by name, it says why not");
     assert!(String::from_utf8_lossy(&output.stderr).contains("file_unusable"));
+}
+
+/// Runs `keyward ARGS` in a home that is mounted read-only, in a mount namespace of its own. Root ignores
+/// permissions, and nobody a read-only file system.
+fn read_only(home: &Path, args: &[&str]) -> Output {
+    let mount =
+        "mount --bind \"$H\" \"$H\" && mount -o remount,ro,bind \"$H\" && exec \"$K\" \"$@\" --home \"$H\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", mount, "sh"]).args(args).env("H", home).env("K", KEYWARD);
+    command.output().unwrap()
+}
+
+async fn run_read_only(bed: &Bed, args: &'static [&'static str]) -> Output {
+    let home = bed.home.path().to_owned();
+    tokio::task::spawn_blocking(move || read_only(&home, args)).await.unwrap()
+}
+
+fn warnings(output: &Output) -> usize {
+    String::from_utf8_lossy(&output.stderr).matches("warning: ").count()
+}
+
+#[tokio::test]
+async fn a_read_only_home_serves_every_verb_while_the_certificate_is_valid() {
+    let bed = Bed::due().await;
+    let before = bed.held().certificate;
+    // A key that an earlier attempt left: it could be asked for without writing anything.
+    let (key, _) = new_key_and_request().unwrap();
+    fs::write(bed.pending(), key.expose()).unwrap();
+    for args in [&["whoami"][..], &["get", "github/app"], &["token", "github.repo.read", "--cached"]] {
+        let output = run_read_only(&bed, args).await;
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(warnings(&output), 1, "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(bed.broker.entries("instance.renewed").await.len(), 0, "nothing was requested");
+    assert_eq!(bed.held().certificate, before);
+    let renewed = run_read_only(&bed, &["renew"]).await;
+    assert_eq!(renewed.status.code(), Some(1), "asked for by name, it says why not");
+}
+
+#[tokio::test]
+async fn a_read_only_home_serves_when_an_authority_is_prepared() {
+    let broker = TestBroker::declared().await;
+    let bed = Bed { broker, home: tempfile::tempdir().unwrap() };
+    let agent = bed.broker.agent("a", &["repo-reader"]).await;
+    bed.identity(&agent.certificate, &agent.key).save(bed.home.path(), Kind::Agent).unwrap();
+    let prepared = bed.broker.operator().post_json("/v1/authorities", &json!({})).await;
+    assert!(prepared.status < 300, "{}", prepared.text());
+    let output = run_read_only(&bed, &["get", "github/app"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((output.stdout.as_slice(), warnings(&output)), (&b"hunter2"[..], 1));
+    let learnt = |bed: &Bed| {
+        Identity::load(bed.home.path(), Kind::Agent).unwrap().authority_pem.matches("BEGIN").count()
+    };
+    assert_eq!(learnt(&bed), 1, "it could not be stored");
+    let outputs = futures(&bed, 16).await;
+    for one in outputs {
+        assert!(one.status.success(), "{}", String::from_utf8_lossy(&one.stderr));
+    }
+    assert_eq!(learnt(&bed), 2, "a home that can be written to learns of it");
+}
+
+#[tokio::test]
+async fn a_read_only_home_says_why_when_the_certificate_has_ended() {
+    let bed = Bed::ended().await;
+    let output = run_read_only(&bed, &["whoami"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("cannot be stored") && said.contains("read-only"), "{said}");
+}
+
+#[tokio::test]
+async fn verbs_at_once_wait_for_the_renewal_when_the_certificate_has_ended() {
+    let bed = Bed::ended().await;
+    for one in futures(&bed, 32).await {
+        assert!(one.status.success(), "{}", String::from_utf8_lossy(&one.stderr));
+    }
+    assert_eq!(bed.broker.entries("alarm.late-renewal").await.len(), 1, "one process renewed");
 }
 
 /// Kills of either side at whatever moment they meet.

@@ -23,6 +23,12 @@ super::codes! {
     IDENTITY_DAMAGED "identity_damaged" Local:
         "the identity on this machine cannot be used",
         "enrol again: `keyward join`";
+    IDENTITY_EXISTS "identity_exists" Conflict:
+        "this home holds an identity already; nothing was sent",
+        "keep the new identity elsewhere: `--home DIR`; or replace the one that is there: `--replace`";
+    CERTIFICATE_MISMATCH "certificate_mismatch" Unverified:
+        "the broker's answer is not the certificate that was asked for; the identity on this machine was not changed",
+        "do not use this broker: find out what answers at its address";
     ADDRESS_INVALID "address_invalid" Local:
         "the broker's address is no host name",
         "enrol again: `keyward join`";

@@ -158,7 +158,7 @@ const EXPOSING: &[&str] = &[
     "src/ledger/writer.rs",
     "src/pki/client.rs",
     "src/pki/tls/mod.rs",
-    "src/registry/code.rs",
+    "src/pki/code.rs",
     "src/secrets/vault.rs",
     "src/store/open.rs",
     "src/store/rebuild.rs",

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use keyward::app::{Order, init};
+use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
-use keyward::registry::EnrolmentCode;
 use serde_json::json;
 
 use super::{join, post, redeem, refused, standing};

@@ -6,8 +6,8 @@ mod matrix;
 mod owners;
 
 use keyward::base::encoding::base64url;
+use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
-use keyward::registry::EnrolmentCode;
 use serde_json::{Value, json};
 
 use crate::support::broker::{Caller, Reply, TestBroker};

@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod host;
+pub(crate) mod impostor;
 pub(crate) mod ledger_bed;
 pub(crate) mod openssl;
 pub(crate) mod ordeal;
