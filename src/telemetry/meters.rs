@@ -126,6 +126,7 @@ impl Drop for Within {
 
 /// What is read at the moment of being asked.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a gauge of its own")]
 pub struct Reading {
     /// The newest durable sequence.
     pub ledger_seq: u64,
@@ -168,7 +169,7 @@ impl Meters {
         let (requests, minted, denied) = (Family::default(), Counter::default(), Family::default());
         registry.register("alarms", "Alarms raised since the start", alarms.0.clone());
         let (connections, ends) = (Family::default(), Family::default());
-        let (ledger_seq, ledger_writable, index_lag) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let (ledger_seq, ledger_writable) = (Gauge::default(), Gauge::default());
         registry.register("requests", "Requests answered", requests.clone());
         registry.register("tokens_minted", "Access tokens minted", minted.clone());
         registry.register("denials", "Decisions that said no to an authenticated agent", denied.clone());
@@ -184,13 +185,12 @@ impl Meters {
         registry.register("ledger_writable", writable, ledger_writable.clone());
         let sync = "How long a group commit takes to be durable";
         registry.register_with_unit("ledger_sync", sync, Unit::Seconds, syncs.0.clone());
-        let lag = "Entries of the ledger that the index has yet to take in";
-        registry.register("index_lag_entries", lag, index_lag.clone());
         let mut gauge = |name, help| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
             gauge
         };
+        let index_lag = gauge("index_lag_entries", "Entries of the ledger that the index has yet to take in");
         let ledger_reserve =
             gauge("ledger_reserve", "Whether there is room for revocations on a full disk: 1, or 0");
         let ledger_stalled =
