@@ -180,8 +180,7 @@ impl Meters {
             ends.clone(),
         );
         registry.register("ledger_seq", "The newest durable entry of the ledger", ledger_seq.clone());
-        let writable =
-            "Whether the ledger acknowledges, as the newest write or probe experienced it: 1, or 0";
+        let writable = "Whether the ledger acknowledges, as the newest write experienced it: 1, or 0";
         registry.register("ledger_writable", writable, ledger_writable.clone());
         let sync = "How long a group commit takes to be durable";
         registry.register_with_unit("ledger_sync", sync, Unit::Seconds, syncs.0.clone());
