@@ -8,8 +8,8 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Founding, Settings, authorities, notary, record_slots, root_is_current, token_keys,
-    value_key_is_there,
+    Core, Founding, RollbackWatch, Settings, World, authorities, notary, record_slots, root_is_current,
+    token_keys, value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -20,8 +20,8 @@ use crate::ledger::{Build, SEGMENT_BYTES};
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
-use crate::store::{OnLostEntries, Store, StoreError, StoreOptions};
-use crate::telemetry::{Alarms, Meters};
+use crate::store::{Loss, OnLostEntries, Store, StoreError, StoreOptions};
+use crate::telemetry::{Alarm, Alarms, Meters};
 use crate::token::Verifier;
 use crate::upstream;
 
@@ -141,6 +141,8 @@ pub(super) async fn assemble(
     };
     let (store, report) = Store::open(&options, &keyring).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
+    let alarms = Alarms::new();
+    record_accepted_loss(&store, &alarms).await?;
     let founding = Founding {
         trust_domain: &config.trust_domain,
         clock: &*surroundings.clock,
@@ -167,7 +169,7 @@ pub(super) async fn assemble(
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
     let one = std::num::NonZeroU32::MIN;
     let denials = Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) };
-    let meters = Arc::new(Meters::new(store.syncs(), &Alarms::new()));
+    let meters = Arc::new(Meters::new(store.syncs(), &alarms));
     Ok(Core {
         store,
         meters,
@@ -181,6 +183,7 @@ pub(super) async fn assemble(
         verifier,
         digests,
         earlier_digests,
+        rollback: RollbackWatch::default(),
         mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
         introspections: Limiter::new(introspections, Arc::clone(&surroundings.clock)),
         enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
@@ -199,6 +202,19 @@ pub(super) async fn assemble(
         authorities_changed: tokio::sync::watch::channel(0).0,
         settings: settings(config),
     })
+}
+
+/// Says on the ledger that an operator has accepted what is gone.
+async fn record_accepted_loss(store: &Store<World>, alarms: &Alarms) -> Result<(), Failure> {
+    let recorded = store.record_accepted_loss().await;
+    let lost = recorded.map_err(|error| broker_failure(&error.into()))?;
+    if let Some(Loss { what, .. }) = lost {
+        alarms.raise(
+            Alarm::LossAccepted,
+            format_args!("an operator accepted a loss: {what}: repeat the revocations made since, and see docs/how-to/recover.md"),
+        );
+    }
+    Ok(())
 }
 
 /// Two brokers that make logins at one server never take each other's for their own: the last bytes of
@@ -264,7 +280,9 @@ fn store_failure(error: &StoreError) -> Failure {
         StoreError::InUse | StoreError::Ledger(crate::ledger::OpenError::InUse) => code::DATA_DIR_IN_USE,
         StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. }) => code::KEYRING_OLDER,
         StoreError::Ledger(_) => code::LEDGER_DAMAGED,
-        StoreError::EntriesLost { .. } => code::ENTRIES_LOST,
+        StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
+        StoreError::KeyringOlder(_) => code::KEYRING_OLDER,
+        StoreError::AnchorAltered(_) => code::ANCHOR_ALTERED,
         StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) | StoreError::Io(_) => {
             code::STORE_FAILED
         }

@@ -19,10 +19,18 @@ impl Gate for AgentGate {
     fn admits_late(&self, peer: &PeerCertificate) -> bool {
         self.0.identify_renewing(peer).is_ok()
     }
+
+    fn refused(&self, peer: &PeerCertificate) {
+        self.0.trace(peer);
+    }
 }
 
 impl Gate for AdminGate {
     fn admits(&self, peer: &PeerCertificate) -> bool {
         self.0.identify(peer).is_ok()
+    }
+
+    fn refused(&self, peer: &PeerCertificate) {
+        self.0.trace(peer);
     }
 }

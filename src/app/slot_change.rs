@@ -67,7 +67,10 @@ impl SlotChange<'_> {
         let mut keyring = core.keyring.lock().unwrap_or_else(PoisonError::into_inner);
         let old_slots = keyring.out_of_reach(&path).map_err(failed)?;
         let before = keyring.root_id();
-        let done = change(&mut keyring, &path, &by).map_err(failed)?;
+        let done = change(&mut keyring, &path, &by);
+        // The keyring of before, put back, is refused from here on.
+        core.store.keys_changed(&keyring).map_err(failed)?;
+        let done = done.map_err(failed)?;
         let is_root_replaced = keyring.root_id() != before;
         if is_root_replaced {
             old_slots.iter().for_each(|slot| self.was_removed(slot));

@@ -18,6 +18,14 @@ pub enum PresentError {
     /// The token was revoked.
     #[error("the token was revoked")]
     Revoked(TokenId),
+    /// The token is good, and names an entry that the ledger does not have.
+    #[error("the token names ledger entry {seq}, which this broker does not have")]
+    Unrecorded {
+        /// The token.
+        token: TokenId,
+        /// The entry.
+        seq: u64,
+    },
 }
 
 /// A token that its rightful holder has just presented. Made only by [`present`].
@@ -45,6 +53,9 @@ pub fn present(
     now: ClockReading,
 ) -> Result<BoundToken, PresentError> {
     let claims = verifier.verify(bearer, audience, now)?;
+    if claims.seq > principal.as_of() {
+        return Err(PresentError::Unrecorded { token: claims.jti, seq: claims.seq });
+    }
     let bound = matches(claims.cnf.x5t_s256.as_bytes(), principal.thumbprint().base64url().as_bytes());
     let same = *claims.sub == *principal.spiffe().text().as_str()
         && claims.client_id == claims.sub

@@ -3,7 +3,9 @@ use super::failure::Failure;
 use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::custody::{BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, OrderInVain, SlotsChanged};
+use crate::custody::{
+    BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, OrderInVain, RollbackSuspected, SlotsChanged,
+};
 use crate::leases::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
     LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LeasesRetried,
@@ -30,7 +32,7 @@ use crate::secrets::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
     VersionChanged, VersionsRewrapped,
 };
-use crate::store::{ClockAdjusted, ClockDisagrees, Event, SnapshotTaken};
+use crate::store::{ClockAdjusted, ClockDisagrees, Event, Loss, SnapshotTaken};
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
 
 /// One entry of the ledger as an auditor reads it.
@@ -151,8 +153,10 @@ const EVENTS: &[(Kind, &str)] = known![
     SnapshotTaken,
     ClockAdjusted<'_>,
     ClockDisagrees,
+    Loss,
     BrokerUnsealed,
     BrokerSealed,
+    RollbackSuspected,
     LeaseIntended<'_>,
     LeaseIssued<'_>,
     LeaseFailed<'_>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::failure::Failure;
+use super::rollback::RollbackWatch;
 use super::world::World;
 use tokio::sync::watch;
 
@@ -81,6 +82,8 @@ pub struct Core {
     pub digests: MacKey,
     /// The ones before it, newest first, as long as an outcome of then may be asked for.
     pub earlier_digests: Vec<MacKey>,
+    /// Whether what is presented proves that the ledger is an older copy.
+    pub rollback: RollbackWatch,
     /// How often an agent may ask.
     pub mints: Limiter<AgentId>,
     /// How often a resource server may ask about tokens.

@@ -90,6 +90,7 @@ impl From<PresentError> for Failure {
             PresentError::Token(_) => code::TOKEN_INVALID,
             PresentError::Revoked(_) => code::TOKEN_REVOKED,
             PresentError::OtherHolder(_) => code::TOKEN_OTHER_HOLDER,
+            PresentError::Unrecorded { .. } => code::TOKEN_UNRECORDED,
         };
         Self::new(code).because(error.to_string())
     }

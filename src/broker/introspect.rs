@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::desk::{AgentDesk, records};
 use super::failure::Failure;
-use crate::authn::{self, AuthnError, ResourceServerPrincipal};
+use crate::authn::{self, AuthnError, PresentError, ResourceServerPrincipal};
 use crate::base::code;
 use crate::pki::PeerCertificate;
 use crate::policy::{Introspection, decide_introspection};
@@ -25,7 +25,7 @@ impl AgentDesk {
     ///
     /// # Errors
     /// [`Failure`] when it asks too often.
-    pub fn introspect(
+    pub async fn introspect(
         &self,
         principal: &ResourceServerPrincipal,
         token: &str,
@@ -38,6 +38,12 @@ impl AgentDesk {
         let _permit = core.introspections.admit(&principal.id())?;
         let claims = core.verifier.verify_for_anybody(token, core.clock.reading()).ok();
         let claims = claims.map(Arc::unwrap_or_clone);
+        let head = core.store.read(|_, as_of| as_of);
+        if let Some(claims) = claims.as_ref().filter(|claims| claims.seq > head) {
+            let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
+            core.suspect_token(claims.sub.to_string(), unrecorded).await;
+            return Ok(None);
+        }
         let decided = core
             .store
             .read(|world, _| decide_introspection(principal, claims, (&world.registry, &world.revocations)));

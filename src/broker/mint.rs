@@ -248,10 +248,13 @@ impl Core {
 
     /// Records that a token was not taken from `principal`, and turns it into an answer.
     pub(super) async fn refuse_token(&self, principal: &AgentPrincipal, error: PresentError) -> Failure {
+        self.suspect_token(principal.spiffe().to_string(), error).await;
         let failure = Failure::from(error);
         if let Note::Record { unrecorded } = self.denials.note(&principal.agent()) {
             let token = match error {
-                PresentError::OtherHolder(token) | PresentError::Revoked(token) => Some(token),
+                PresentError::OtherHolder(token)
+                | PresentError::Revoked(token)
+                | PresentError::Unrecorded { token, .. } => Some(token),
                 PresentError::Token(_) => None,
             };
             self.record_refusal(&TokenRefused {

@@ -31,6 +31,7 @@ mod readiness;
 mod renew;
 mod reveal;
 mod revoke;
+mod rollback;
 mod rotate_keys;
 mod rotation;
 mod shed_signing_keys;
@@ -65,6 +66,7 @@ pub use put_secret::{Expected, PutSecret, Stored};
 pub use renew::RenewInput;
 pub use reveal::Revealed;
 pub use revoke::{Ended, Revocation};
+pub use rollback::RollbackWatch;
 pub use rotate_keys::{AuthorityView, Force, TokenKeyView};
 pub use rotation::{
     Adopted, Adopting, CalendarLine, Consumer, Pace, Proof, Rotating, RotationPlan, RotationView, Steer,

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::once::{done_before, remembering};
 use super::operators::{operator_unknown, somebody_else_administers};
 use super::world::{Effect, World};
-use crate::authn::{AgentPrincipal, OperatorPrincipal};
+use crate::authn::{AgentPrincipal, OperatorPrincipal, PresentError};
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
@@ -225,6 +225,11 @@ impl AgentDesk {
             return Ok(());
         }
         let _permit = self.0.mints.admit(&principal.agent())?;
+        if claims.seq > self.0.store.read(|_, as_of| as_of) {
+            let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
+            self.0.suspect_token(claims.sub.to_string(), unrecorded).await;
+            return Ok(());
+        }
         let judged =
             self.0.store.read(|world, _| world.revocations.judge(claims.seq, &[Subject::Token(claims.jti)]));
         if judged == Liveness::Dead {

@@ -318,6 +318,7 @@ impl Core {
     fn extend_keyring(&self, key: (Family, u32)) -> Result<(), Again> {
         let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
         let extended = keyring.extend(&self.keyring_path, key, &*self.entropy);
+        self.anchor_keys(&keyring);
         extended.map_err(|error: KeyringError| Again::Stop(Failure::internal(code::KEYRING_FAILED, &error)))
     }
 

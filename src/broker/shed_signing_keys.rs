@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use super::bootstrap::broken;
 use super::desk::Core;
 use super::failure::Failure;
-use crate::keyring::{Family, Generations, Stage};
+use crate::keyring::{Family, Generations, Keyring, Stage};
 
 impl Core {
     /// Takes the private keys whose generation is revoked out of the keyring: they sign nothing any more,
@@ -23,7 +23,15 @@ impl Core {
             let shed = keyring.shed(&self.keyring_path, family, |generation| revoked.contains(&generation));
             shed.map_err(|error| broken(&error))?;
         }
+        self.anchor_keys(&keyring);
         Ok(())
+    }
+
+    /// Has anchors name the keyring as it was written last, so that an older copy of it is noticed.
+    pub(super) fn anchor_keys(&self, keyring: &Keyring) {
+        if let Err(error) = self.store.keys_changed(keyring) {
+            tracing::error!(%error, "the keyring lacks a key: anchors name the keyring of before");
+        }
     }
 
     /// The same, once a generation came to `stage`. It is no part of what was asked for: what fails is

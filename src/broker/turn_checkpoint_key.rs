@@ -65,6 +65,7 @@ impl Core {
             let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
             let key = (Family::Checkpoint, generation);
             keyring.extend(&self.keyring_path, key, &*self.entropy).map_err(|error| broken(&error))?;
+            self.anchor_keys(&keyring);
             checkpoint_key(&keyring, generation, &self.settings.trust_domain)?
         };
         let announcement = self.notary.read().unwrap_or_else(PoisonError::into_inner).announce(&next);
@@ -86,6 +87,7 @@ impl Core {
         let signs = known.map_or(FIRST, |(generation, _)| generation);
         let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
         let shed = keyring.shed(&self.keyring_path, Family::Checkpoint, |generation| generation < signs);
+        self.anchor_keys(&keyring);
         shed.map(drop).map_err(|error| broken(&error))
     }
 }

@@ -121,6 +121,7 @@ impl Core {
         let failed = |error: KeyringError| broken(&error);
         let next = keyring.current(Family::Value).map_err(failed)?.0.generation.saturating_add(1);
         keyring.extend(&self.keyring_path, (Family::Value, next), &*self.entropy).map_err(failed)?;
+        self.anchor_keys(&keyring);
         let key = || keyring.aead_of(Family::Value, next).map_err(failed);
         // First it can be opened, then it is sealed.
         self.issuer.learn_value_key(key()?);
@@ -154,6 +155,7 @@ impl Core {
         let shed = {
             let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
             let shed = keyring.shed(&self.keyring_path, Family::Value, |generation| generation < newest);
+            self.anchor_keys(&keyring);
             shed.map_err(|error| broken(&error))?
         };
         self.issuer.shed_value_keys();

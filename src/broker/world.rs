@@ -103,6 +103,22 @@ impl store::World for World {
         }
     }
 
+    fn takes_away(effect: &Effect) -> bool {
+        match effect {
+            Effect::Registry(effect) => effect.takes_away(),
+            Effect::Operators(effect) => effect.takes_away(),
+            Effect::Secrets(effect) => effect.takes_away(),
+            Effect::Pki(effect) => effect.takes_away(),
+            Effect::Revocation(effect) => effect.takes_away(),
+            Effect::Token(effect) => effect.takes_away(),
+            Effect::Idempotency(effect) => effect.takes_away(),
+            Effect::Rotation(effect) => effect.takes_away(),
+            Effect::Custody(effect) => effect.takes_away(),
+            Effect::Lease(effect) => effect.takes_away(),
+            Effect::Clock { .. } => false,
+        }
+    }
+
     type Denial = revocation::Denial;
 
     fn deny(&mut self, at: At, denial: &revocation::Denial) {

@@ -65,7 +65,7 @@ pub enum Command {
         /// Start sealed, and wait for `keyward unseal`, although a key is at hand
         #[arg(long)]
         sealed: bool,
-        /// Go on although the ledger has lost entries that were acknowledged: an operator has looked
+        /// Go on with an older ledger or keyring than was there once: an operator has looked. Recorded, with an alarm
         #[arg(long)]
         accept_lost_entries: bool,
         /// Take no change: for a copy of the data, while the broker that it was copied from may still run

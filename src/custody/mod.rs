@@ -5,9 +5,11 @@
 //! lie the orders that were given while nobody could open it.
 
 mod orders;
+mod rollback;
 mod sealing;
 mod state;
 
 pub use orders::{Order, OrderInVain, Orders, OrdersError, TakeAway};
+pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};
 pub use state::{CheckpointKeyTurned, Custody, Effect, KnownSlot, SlotsChanged, keys};

@@ -67,6 +67,17 @@ pub enum Effect {
     Root([u8; 32]),
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Slots(_) | Self::Root(_) => true,
+            Self::CheckpointKey(_) => false,
+        }
+    }
+}
+
 /// What is known of the keyring, in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Custody {

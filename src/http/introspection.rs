@@ -54,7 +54,7 @@ async fn introspect(
         let server = server?;
         let fields = form(request, &server.certificate, BODY_BYTES_MAX).await?;
         let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
-        Ok(match desk.introspect(&server.principal, token)? {
+        Ok(match desk.introspect(&server.principal, token).await? {
             Some(introspection) => answer(StatusCode::OK, &active(introspection.claims())),
             None => answer(StatusCode::OK, &Inactive { active: false }),
         })

@@ -184,7 +184,7 @@ impl From<crate::authn::AuthnError> for Problem {
 
 /// The challenge of each refusal that other credentials would end (RFC 6750 §3, RFC 6749 §5.2). A caller that
 /// has shown no token is told of no error.
-const CHALLENGES: [(Code, &str); 9] = [
+const CHALLENGES: [(Code, &str); 10] = [
     (code::CLIENT_ID_MISMATCH, "Basic realm=\"keyward\""),
     (code::CLIENT_SECRET_NOT_TAKEN, "Basic realm=\"keyward\""),
     (code::TOKEN_MISSING, "Bearer"),
@@ -192,6 +192,7 @@ const CHALLENGES: [(Code, &str); 9] = [
     (code::TOKEN_EXPIRED, "Bearer error=\"invalid_token\""),
     (code::TOKEN_TOO_OLD, "Bearer error=\"invalid_token\""),
     (code::TOKEN_REVOKED, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_UNRECORDED, "Bearer error=\"invalid_token\""),
     (code::TOKEN_OTHER_HOLDER, "Bearer error=\"invalid_token\""),
     (code::SECRET_NOT_GRANTED, "Bearer error=\"insufficient_scope\""),
 ];

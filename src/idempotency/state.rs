@@ -59,6 +59,14 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Remember { .. } => false,
+        }
+    }
+
     /// Remembers for `life_s` seconds that the request of `once` had this outcome.
     #[must_use]
     pub const fn remember(once: &Once, life_s: u32, outcome: Outcome) -> Self {

@@ -74,6 +74,7 @@ pub(super) struct Seal {
 }
 
 const META: &[u8] = b"meta";
+const ANCHOR: &[u8] = b"anchor";
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
 const LOCK_TRIES: u32 = 40;
@@ -200,6 +201,25 @@ impl Database {
         let Some(sealed) = contained(|| self.db.get(&place))? else { return Ok(None) };
         let opened = seal.keys.current.open(&seal.bound(&place), &sealed);
         opened.map(Some).map_err(|error| IndexError::Corrupt(format!("a {} record: {error}", tree.name())))
+    }
+
+    /// Keeps `anchor`, which is opaque here, and hands it to the operating system.
+    pub(super) fn keep_anchor(
+        &self,
+        anchor: &[u8],
+        seal: &Seal,
+        entropy: &dyn Entropy,
+    ) -> Result<(), IndexError> {
+        let sealed = seal.keys.current.seal(&seal.bound(ANCHOR), anchor, entropy);
+        contained(|| self.db.insert(ANCHOR, sealed))?;
+        self.flush()
+    }
+
+    /// The anchor that was kept last.
+    pub(super) fn anchor(&self, seal: &Seal) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {
+        let Some(sealed) = contained(|| self.db.get(ANCHOR))? else { return Ok(None) };
+        let opened = seal.keys.current.open(&seal.bound(ANCHOR), &sealed);
+        opened.map(Some).map_err(|error| IndexError::Corrupt(format!("its anchor: {error}")))
     }
 
     pub(super) fn flush(&self) -> Result<(), IndexError> {

@@ -147,6 +147,28 @@ impl Index {
         database.as_ref().ok_or(IndexError::Stopped)?.get(tree, key, &self.shared.seal)
     }
 
+    /// Keeps `anchor`: it survives the end of the process, and a power cut within about a second not always.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it takes nothing.
+    pub fn keep_anchor(&self, anchor: &[u8]) -> Result<(), IndexError> {
+        if self.has_stopped() {
+            return Err(IndexError::Stopped);
+        }
+        let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(IndexError::Stopped)?;
+        database.keep_anchor(anchor, &self.shared.seal, &*self.shared.entropy)
+    }
+
+    /// The anchor that was kept last; `None` when there is none, as in an index that was built anew.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn anchor(&self) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {
+        let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        database.as_ref().map_or(Ok(None), |database| database.anchor(&self.shared.seal))
+    }
+
     /// Moves the database aside and starts an empty one: the caller hands over everything again.
     ///
     /// # Errors

@@ -67,6 +67,24 @@ pub enum Effect {
     Retry(Selection),
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Withdraw(_) | Self::GiveUp { .. } | Self::End { .. } => true,
+            Self::Offer(_)
+            | Self::Intend(_)
+            | Self::Issue { .. }
+            | Self::Use { .. }
+            | Self::Renew { .. }
+            | Self::Fail { .. }
+            | Self::Ended(_)
+            | Self::Retry(_) => false,
+        }
+    }
+}
+
 /// All leases in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Leases {

@@ -101,6 +101,24 @@ pub enum Effect {
     ReportCode(CodeId),
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Place { .. } => true,
+            Self::Certify { .. }
+            | Self::IssueCode { .. }
+            | Self::Enrol { .. }
+            | Self::Renew { .. }
+            | Self::RecordCertificate { .. }
+            | Self::Promote { .. }
+            | Self::Vouch { .. }
+            | Self::ReportCode(_) => false,
+        }
+    }
+}
+
 /// A certificate as entries tell it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct OperatorCertificate {

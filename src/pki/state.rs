@@ -81,6 +81,19 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Stage { stage: Stage::Old | Stage::Tainted | Stage::Revoked, .. } => true,
+            Self::Found(_)
+            | Self::Prepare { .. }
+            | Self::Stage { stage: Stage::Prepared | Stage::Active, .. } => false,
+        }
+    }
+}
+
 /// The certificate authority's public half, in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Record {

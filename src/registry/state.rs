@@ -151,6 +151,28 @@ pub enum Effect {
     ReportCode(CodeId),
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Declare { .. }
+            | Self::PutAgent { .. }
+            | Self::RemoveAgent(_)
+            | Self::Serve { .. }
+            | Self::Own { .. } => true,
+            Self::IssueCode { .. }
+            | Self::Enrol { .. }
+            | Self::RecordCertificate { .. }
+            | Self::Renew { .. }
+            | Self::RecordRenewed { .. }
+            | Self::Promote { .. }
+            | Self::IssueBoundCode { .. }
+            | Self::ReportCode(_) => false,
+        }
+    }
+}
+
 /// An enrolment code as the broker knows it: by the hash of its secret.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Code {

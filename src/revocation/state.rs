@@ -69,6 +69,17 @@ pub enum Effect {
     Unblock(Subject),
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Kill(_) | Self::Block(_) => true,
+            Self::Unblock(_) => false,
+        }
+    }
+}
+
 /// What a revocation or suspension does when it cannot be recorded. There is no way to take one back
 /// without a record.
 #[derive(Clone, Copy, Debug)]

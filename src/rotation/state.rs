@@ -129,6 +129,33 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Remove(_) | Self::Pause(_) => true,
+            Self::Declare { .. }
+            | Self::Begin { .. }
+            | Self::Prepare { .. }
+            | Self::Touch(_)
+            | Self::Reach { .. }
+            | Self::Fail { .. }
+            | Self::Retry(_)
+            | Self::Finish { .. }
+            | Self::Abandon { .. }
+            | Self::Resume { .. }
+            | Self::Check(_)
+            | Self::Make { .. }
+            | Self::Orphan { .. }
+            | Self::ClearOrphans(_)
+            | Self::Unchecked(_)
+            | Self::FailFor { .. }
+            | Self::Adopt { .. } => false,
+        }
+    }
+}
+
 /// All rotations in memory.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Rotations {

@@ -91,6 +91,21 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Own { .. } | Self::Destroy { .. } | Self::Turn(_) | Self::Classify { .. } => true,
+            Self::Store { .. }
+            | Self::Prepare { .. }
+            | Self::Promote { .. }
+            | Self::Abandon { .. }
+            | Self::Rewrap { .. } => false,
+        }
+    }
+}
+
 /// What a version is good for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum VersionStage {

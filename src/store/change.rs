@@ -24,6 +24,10 @@ pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// Takes in one effect. Deterministic, and without the keys that open secret values.
     fn apply(&mut self, at: At, effect: &Self::Effect);
 
+    /// Whether `effect` takes something away: revokes, suspends, removes, narrows or destroys. The entry is
+    /// anchored before it is acknowledged, so that no older copy of the ledger un-does it unnoticed.
+    fn takes_away(effect: &Self::Effect) -> bool;
+
     /// What `effect` puts into the index.
     fn project(effect: &Self::Effect, out: &mut Projection);
 
@@ -127,6 +131,11 @@ impl<E: Serialize> Change<E> {
     /// [`CommitError`], as committing it would give.
     pub fn fits(self) -> Result<(), CommitError> {
         if self.into_draft()?.is_too_large() { Err(AppendError::TooLarge.into()) } else { Ok(()) }
+    }
+
+    /// Whether one of its effects does what `is` asks.
+    pub(super) fn any_effect(&self, is: impl Fn(&E) -> bool) -> bool {
+        self.effects.iter().any(is)
     }
 
     pub(super) fn into_draft(self) -> Result<Draft, CommitError> {

@@ -2,6 +2,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use super::anchor::{RootCheck, Shared};
 use super::change::{At, Projection, World, decode};
 use super::snapshot::read_state;
 use crate::base::Timestamp;
@@ -53,21 +54,35 @@ pub(super) struct WorldFollower<W: World> {
     waiting: Vec<(At, Vec<W::Effect>)>,
     tree: Tree,
     last: u64,
+    check: RootCheck,
+    anchors: Arc<Shared>,
+    /// Whether what waits takes something away.
+    is_urgent: bool,
 }
 
 /// Entries without index writes still move the index's applied sequence, this often.
 const INDEX_STRIDE: u64 = 1024;
 
 impl<W: World> WorldFollower<W> {
-    pub(super) fn new(memory: Arc<Memory<W>>, index: Arc<Index>, indexed_through: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        memory: Arc<Memory<W>>,
+        index: Arc<Index>,
+        indexed_through: Arc<AtomicU64>,
+        (check, anchors): (RootCheck, Arc<Shared>),
+    ) -> Self {
         indexed_through.store(index.applied(), Ordering::Release);
-        Self { memory, index, indexed_through, waiting: Vec::new(), tree: Tree::new(), last: 0 }
+        let (waiting, tree) = (Vec::new(), Tree::new());
+        Self { memory, index, indexed_through, waiting, tree, last: 0, check, anchors, is_urgent: false }
     }
 }
 
 impl<W: World> Follower for WorldFollower<W> {
     fn restore(&mut self, point: &Point, state: &mut dyn Read) -> Result<(), String> {
         let (tree, restored) = read_state::<W>(point, state)?;
+        if !self.check.believes(&tree) {
+            return Err("it is as of an entry that no anchor vouches for".to_owned());
+        }
+        self.check.resume(&tree);
         *self.memory.world.write().unwrap_or_else(PoisonError::into_inner) = restored;
         (self.tree, self.last) = (tree, point.through);
         if self.indexed_through.load(Ordering::Acquire) < point.through {
@@ -82,6 +97,8 @@ impl<W: World> Follower for WorldFollower<W> {
         let effects = decode::<W::Effect>(delta)?;
         self.last = entry.seq;
         self.tree.append(&entry.leaf());
+        self.check.at(entry.seq, &self.tree);
+        self.is_urgent |= effects.iter().any(W::takes_away);
         if !effects.is_empty() {
             self.waiting.push((At { seq: entry.seq, time: entry.time }, effects));
         }
@@ -106,6 +123,9 @@ impl<W: World> Follower for WorldFollower<W> {
             self.memory.as_of.store(self.last, Ordering::Release);
         } else {
             self.memory.as_of.store(self.last, Ordering::Release);
+        }
+        if std::mem::take(&mut self.is_urgent) {
+            self.anchors.urge();
         }
         let due = self.last > indexed_through.saturating_add(INDEX_STRIDE);
         if self.last > indexed_through && (due || !projection.puts.is_empty()) {

@@ -5,6 +5,7 @@
 //! record rooms, and an effect is whatever that world understands. Decisions read the world in
 //! memory; the index holds what is large, and is only ever a copy.
 
+mod anchor;
 mod change;
 mod clock;
 mod follow;
@@ -12,6 +13,7 @@ mod open;
 mod rebuild;
 mod snapshot;
 
+pub use anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Loss};
 pub use change::{At, Change, CommitError, Event, Projection, Unrecorded, World};
 pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};

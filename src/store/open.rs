@@ -1,11 +1,11 @@
 use std::fmt;
 use std::fs::File;
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Expected, Keeper, Loss, Shared};
 use super::change::{Change, CommitError, Unrecorded, World};
 use super::follow::{Memory, WorldFollower};
 use super::rebuild::{Rebuild, projection, reindex};
@@ -14,7 +14,7 @@ use crate::base::{Clock, Entropy, Sensitive, Timestamp};
 use crate::index::{Index, IndexError, IndexKeys, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
-    self, Append, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Ledger, OpenError, OpenReport,
+    self, Append, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Layer, Ledger, OpenError, OpenReport,
     Options, RESERVE_BYTES, ReadError, Receipt, WriteState, lock_file,
 };
 use crate::telemetry::Latency;
@@ -76,6 +76,20 @@ pub enum StoreError {
         /// The ledger's last sequence.
         ledger: u64,
     },
+    /// The ledger is another history than the one that was anchored.
+    #[error(
+        "ledger entry {seq}, or one before it, is not the one that was there once: acknowledged entries are gone"
+    )]
+    EntriesReplaced {
+        /// The entry of the anchor.
+        seq: u64,
+    },
+    /// The keyring is older than the one that an anchor names.
+    #[error("the keyring is an older copy: {0}")]
+    KeyringOlder(String),
+    /// The anchor file does not say what was there.
+    #[error("{0}")]
+    AnchorAltered(String),
 }
 
 /// Why a record could not be read.
@@ -92,6 +106,9 @@ pub enum RecordError {
 
 /// State, ledger and index as one thing: read in memory, changed through the ledger.
 pub struct Store<W: World> {
+    /// Before the index, which its thread writes to.
+    anchors: Keeper,
+    accepted: Option<Loss>,
     memory: Arc<Memory<W>>,
     pub(super) ledger: Arc<FileLedger>,
     index: Arc<Index>,
@@ -111,49 +128,52 @@ impl<W: World> Store<W> {
     pub fn open(options: &StoreOptions, keyring: &Keyring) -> Result<(Self, OpenReport), StoreError> {
         // Before the index is looked at: one that another process has open looks broken.
         let lock = lock_file(&options.data_dir.join("lock"))?.ok_or(StoreError::InUse)?;
-        let index_dir = options.data_dir.join("index");
-        let index = Arc::new(Index::open(
-            &index_dir,
-            index_keys(keyring)?,
-            keyring.ledger(),
-            Arc::clone(&options.entropy),
-        )?);
-        match index.origin() {
-            Origin::Existing | Origin::Fresh => {}
-            Origin::Resealed => tracing::info!("the index was sealed under an earlier key: building it anew"),
-            Origin::Rebuilt(why) => {
-                tracing::warn!(reason = %why, "the index was broken: moved aside, rebuilding it from the ledger");
-            }
-            Origin::Absent(why) => {
-                tracing::error!(reason = %why, "there is no index: reads go to the ledger until one can be made");
-            }
-        }
+        let keys = AnchorKeys::of(keyring)?;
+        let mut expected = Expected::default();
+        let file = anchor_file(options, &keys, &mut expected)?;
+        // Before the index is opened: with older keys it looks broken.
+        let fault = keyring_or_file_fault(&expected, options.on_lost_entries)?;
+        let index = open_index(options, keyring)?;
+        expected.by_index(index.anchor().ok().flatten().as_ref().map(|text| text.expose().as_slice()), &keys);
+        let fault = keyring_or_file_fault(&expected, options.on_lost_entries)?.or(fault);
         let indexed = index.applied();
         let memory = Arc::new(Memory::new(W::default()));
         let indexed_through = Arc::new(AtomicU64::new(0));
-        let follower =
-            WorldFollower::new(Arc::clone(&memory), Arc::clone(&index), Arc::clone(&indexed_through));
+        let (differs_at, urge) = (Arc::new(AtomicU64::new(0)), Shared::new(keys));
+        let follower = WorldFollower::new(
+            Arc::clone(&memory),
+            Arc::clone(&index),
+            Arc::clone(&indexed_through),
+            (expected.root_check(&differs_at), Arc::clone(&urge)),
+        );
         let (ledger, report) = FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
         let Head { seq: head, time: newest } = ledger.head();
         if head > 0 {
             options.clock.start_after(newest);
         }
-        let is_lost = index.seen() > head || report.lost.is_some();
+        let seen = report.lost.max(expected.newest()).unwrap_or_default().max(index.seen());
+        let lost = lost_entries((seen, head), report.lost.is_some(), differs_at.load(Ordering::Acquire));
+        let is_lost = lost.is_some();
+        let lost = match (lost, options.on_lost_entries) {
+            (Some(error), OnLostEntries::Refuse) => return Err(error),
+            (lost, _) => lost.map(|error| error.to_string()),
+        };
         if is_lost {
-            let seen = report.lost.unwrap_or_default().max(index.seen());
-            if options.on_lost_entries == OnLostEntries::Refuse {
-                return Err(StoreError::EntriesLost { seen, ledger: head });
-            }
             index.reset()?;
             ledger.forget_snapshots_after(report.resumed_after.unwrap_or_default())?;
         }
+        let accepted = lost.or(fault).map(|what| Loss { what, seen, ledger: head });
+        let tree_of = Arc::clone(&memory);
+        let head_of = Box::new(move || tree_of.tree());
+        let anchors = Keeper::start(&urge, head_of, file, Arc::clone(&index), accepted.is_some())?;
         let newest_snapshot = Newest::as_of(report.resumed_after.unwrap_or_default());
-        let rebuild = Rebuild::default();
         let store = Self {
+            anchors,
+            accepted,
             memory,
             ledger: Arc::new(ledger),
             index,
-            rebuild,
+            rebuild: Rebuild::default(),
             newest_snapshot,
             is_quarantined: AtomicBool::new(false),
             _lock: lock,
@@ -168,6 +188,27 @@ impl<W: World> Store<W> {
             }
         }
         Ok((store, report))
+    }
+
+    /// Records that an operator has accepted what this start has found to be gone; anchors follow the
+    /// ledger that is there from here on. Gives what it was.
+    ///
+    /// # Errors
+    /// [`CommitError`]; the next start refuses as this one would have.
+    pub async fn record_accepted_loss(&self) -> Result<Option<&Loss>, CommitError> {
+        let Some(loss) = &self.accepted else { return Ok(None) };
+        self.commit(Change::new(loss)?, ()).await?.redeem();
+        self.anchors.release();
+        Ok(Some(loss))
+    }
+
+    /// Has anchors name the keys of `keyring`, which was written just now.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub fn keys_changed(&self, keyring: &Keyring) -> Result<(), KeyringError> {
+        self.anchors.keys_are(AnchorKeys::of(keyring)?);
+        Ok(())
     }
 
     /// Reads the state. The second argument of `look` is the sequence of the last entry in it: what
@@ -190,7 +231,13 @@ impl<W: World> Store<W> {
         if self.is_quarantined() {
             return Err(CommitError::Quarantined);
         }
-        Ok(self.ledger.commit(change.into_draft()?, value).await?)
+        let takes_away = change.any_effect(W::takes_away);
+        let receipt = self.ledger.commit(change.into_draft()?, value).await?;
+        if takes_away {
+            // Boxed: no mint keeps a place for it.
+            Box::pin(self.anchors.reached(receipt.seq())).await;
+        }
+        Ok(receipt)
     }
 
     /// Takes no change from here on, until the next start. Nothing is given, and nobody upstream is called,
@@ -308,6 +355,12 @@ impl<W: World> Store<W> {
         self.ledger.free_bytes()
     }
 
+    /// Whether it has neither been closed nor failed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.ledger.is_writable()
+    }
+
     /// Whether changes can still be acknowledged.
     #[must_use]
     pub fn is_writable(&self) -> bool {
@@ -315,12 +368,10 @@ impl<W: World> Store<W> {
     }
 
     /// Writes what waits, closes the ledger cleanly and lets the index catch up.
-    pub fn close(&self) -> impl Future<Output = ()> + Send + use<W> {
-        let (ledger, index) = (Arc::clone(&self.ledger), Arc::clone(&self.index));
-        async move {
-            ledger.close();
-            index.close();
-        }
+    pub async fn close(&self) {
+        self.ledger.close();
+        self.anchors.close();
+        self.index.close();
     }
 }
 
@@ -354,6 +405,64 @@ pub fn delta_keys(keyring: &Keyring) -> Result<DeltaKeys, KeyringError> {
         .map(|(generation, key)| (generation, Sensitive::new(*key.expose())))
         .collect();
     Ok(DeltaKeys::new(current, keys))
+}
+
+/// The anchor file and what it holds. One that cannot be believed is written anew, once that is accepted.
+fn anchor_file(
+    options: &StoreOptions,
+    keys: &AnchorKeys,
+    expected: &mut Expected,
+) -> Result<(AnchorFile, Option<Anchor>), StoreError> {
+    let layer: Arc<dyn Layer> = Arc::new(HostLayer::existing(&options.data_dir));
+    match AnchorFile::open(Arc::clone(&layer), keys) {
+        Ok((file, anchor)) => {
+            expected.by_file(Ok(anchor.clone()), keys);
+            Ok((file, anchor))
+        }
+        Err(AnchorFileError::Io(error)) => Err(error.into()),
+        Err(error) => {
+            expected.by_file(Err(&error), keys);
+            Ok((AnchorFile::absent(layer), None))
+        }
+    }
+}
+
+/// What is wrong with the keyring or the anchor file, when it is to be accepted.
+fn keyring_or_file_fault(expected: &Expected, on_lost: OnLostEntries) -> Result<Option<String>, StoreError> {
+    let keyring = expected.keyring_fault().map(|why| StoreError::KeyringOlder(why.to_owned()));
+    let file = expected.file_fault().map(|why| StoreError::AnchorAltered(why.to_owned()));
+    match (keyring.or(file), on_lost) {
+        (Some(error), OnLostEntries::Refuse) => Err(error),
+        (fault, _) => Ok(fault.map(|error| error.to_string())),
+    }
+}
+
+fn open_index(options: &StoreOptions, keyring: &Keyring) -> Result<Arc<Index>, StoreError> {
+    let dir = options.data_dir.join("index");
+    let index = Index::open(&dir, index_keys(keyring)?, keyring.ledger(), Arc::clone(&options.entropy))?;
+    match index.origin() {
+        Origin::Existing | Origin::Fresh => {}
+        Origin::Resealed => tracing::info!("the index was sealed under an earlier key: building it anew"),
+        Origin::Rebuilt(why) => {
+            tracing::warn!(reason = %why, "the index was broken: moved aside, rebuilding it from the ledger");
+        }
+        Origin::Absent(why) => {
+            tracing::error!(reason = %why, "there is no index: reads go to the ledger until one can be made");
+        }
+    }
+    Ok(Arc::new(index))
+}
+
+/// Why the ledger is not the one that was acknowledged. `seen` was there once; `differs_at` is not 0 when
+/// the tree differs at an anchor.
+fn lost_entries((seen, head): (u64, u64), lacks_snapshot: bool, differs_at: u64) -> Option<StoreError> {
+    if seen > head || lacks_snapshot {
+        Some(StoreError::EntriesLost { seen, ledger: head })
+    } else if differs_at > 0 {
+        Some(StoreError::EntriesReplaced { seq: differs_at })
+    } else {
+        None
+    }
 }
 
 fn ledger_options(options: &StoreOptions, keyring: &Keyring) -> Result<Options, StoreError> {

@@ -24,6 +24,10 @@ pub enum Alarm {
     LeaseForgotten,
     /// The system clock and the clock since boot, or since the ledger's newest entry, disagree.
     ClockDisagrees,
+    /// The broker was started although ledger entries or keys were gone, because an operator accepted it.
+    LossAccepted,
+    /// A token or a certificate was presented that this broker signed and its ledger does not have.
+    RollbackSuspected,
 }
 
 impl Alarm {
@@ -37,6 +41,8 @@ impl Alarm {
         Self::StrayLogin,
         Self::LeaseForgotten,
         Self::ClockDisagrees,
+        Self::LossAccepted,
+        Self::RollbackSuspected,
     ];
 
     /// The stable name, as in the metric's label and the log's field.
@@ -51,6 +57,8 @@ impl Alarm {
             Self::StrayLogin => "stray_login",
             Self::LeaseForgotten => "lease_forgotten",
             Self::ClockDisagrees => "clock_disagrees",
+            Self::LossAccepted => "loss_accepted",
+            Self::RollbackSuspected => "rollback_suspected",
         }
     }
 }

@@ -35,6 +35,17 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Stage { stage: Stage::Old | Stage::Tainted | Stage::Revoked, .. } => true,
+            Self::Stage { stage: Stage::Prepared | Stage::Active, .. } => false,
+        }
+    }
+}
+
 /// Which token keys there are, in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct TokenKeys {

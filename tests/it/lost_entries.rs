@@ -23,6 +23,9 @@ impl World for Notes {
 
     type Effect = Note;
     fn apply(&mut self, _: At, _: &Note) {}
+    fn takes_away(_: &Note) -> bool {
+        false
+    }
     fn project(note: &Note, out: &mut Projection) {
         out.put(TREE, note.0.clone().into_bytes(), b"v".to_vec());
     }

@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod anchor_file;
 mod architecture;
 mod break_glass;
 mod checkpoints;
@@ -54,6 +55,7 @@ mod renewal;
 mod renewal_kills;
 mod resource_servers;
 mod revocation;
+mod rollback;
 mod root_rotation;
 mod rotation;
 mod routes;

@@ -31,6 +31,9 @@ super::codes! {
     TOKEN_REVOKED "token_revoked" Unauthenticated:
         "the token was revoked, or something that it was issued under",
         "ask for a new token at /oauth/token";
+    TOKEN_UNRECORDED "token_unrecorded" Unauthenticated:
+        "the token names a ledger entry that this broker does not have",
+        "ask for a new token at /oauth/token; the broker has raised an alarm";
     TOKEN_TOO_OLD "token_too_old" Unauthenticated:
         "the secret's sensitivity is `high`: it takes no token that was issued more than 300 seconds ago",
         "ask for a new token at /oauth/token";

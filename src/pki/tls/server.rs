@@ -25,6 +25,9 @@ pub trait Gate: Send + Sync + fmt::Debug {
     fn admits_late(&self, _peer: &PeerCertificate) -> bool {
         false
     }
+
+    /// Is told of a `peer` whose chain is good and that may not connect. Must return at once.
+    fn refused(&self, _peer: &PeerCertificate) {}
 }
 
 /// A listener's TLS: what it shows and whom it trusts can change while it serves.
@@ -173,13 +176,18 @@ impl ClientCertVerifier for LiveVerifier {
                 if self.gate.admits(&peer) || self.gate.admits_late(&peer) {
                     return Ok(verified);
                 }
+                self.gate.refused(&peer);
                 Err(Error::InvalidCertificate(CertificateError::Revoked))
             }
             Err(error) if is_expiry(&error) => {
                 // All else about it has to be good, as of its last second.
                 let peer = read(end_entity)?;
                 let verified = inner.verify_client_cert(end_entity, intermediates, last_second(&peer)?)?;
-                if self.gate.admits_late(&peer) { Ok(verified) } else { Err(error) }
+                if self.gate.admits_late(&peer) {
+                    return Ok(verified);
+                }
+                self.gate.refused(&peer);
+                Err(error)
             }
             Err(error) => Err(error),
         }

@@ -42,7 +42,7 @@ fn main() -> Result<(), Failed> {
     let mut argument = || arguments.next().ok_or("usage: fill CONFIG AGENTS ENTRIES");
     let (config, agents, entries) = (argument()?, argument()?.parse()?, argument()?.parse()?);
     let filler = Filler { store: Arc::new(open(Path::new(&config))?) };
-    let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(filler.fill(agents, entries))
 }
 

@@ -1,0 +1,26 @@
+use serde::Serialize;
+
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// A credential was presented that this broker signed and its ledger does not have: the ledger is an older
+/// copy than the one that the credential was issued by. At most one entry an hour.
+#[derive(Debug, Serialize)]
+pub struct RollbackSuspected {
+    /// `token` or `certificate`.
+    pub credential: &'static str,
+    /// Whose it is: a SPIFFE id.
+    pub subject: String,
+    /// The token's id, or the certificate's serial in hex.
+    pub id: String,
+    /// The ledger entry that a token names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// The newest ledger entry of that moment.
+    pub head: u64,
+}
+
+impl Event for RollbackSuspected {
+    const KIND: Kind = Kind(0x0820);
+    const NAME: &'static str = "alarm.rollback-suspected";
+}

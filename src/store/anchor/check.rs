@@ -1,0 +1,134 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use super::{Anchor, AnchorFileError, AnchorKeys, Stored};
+use crate::crypto::Digest;
+use crate::ledger::{Kind, Tree};
+use crate::store::change::Event;
+
+/// Ledger entries or keys that were there once are gone, and an operator has accepted it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Loss {
+    /// What is gone, as the start that was refused said it.
+    pub what: String,
+    /// The newest entry that an anchor, the index or a snapshot names.
+    pub seen: u64,
+    /// The newest entry that is there.
+    pub ledger: u64,
+}
+
+impl Event for Loss {
+    const KIND: Kind = Kind(0x0a02);
+    const NAME: &'static str = "alarm.loss-accepted";
+}
+
+/// What the anchors say must be there.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Expected {
+    anchors: Vec<Anchor>,
+    keyring: Option<String>,
+    file: Option<String>,
+}
+
+impl Expected {
+    /// Adds what the file gave.
+    pub(in crate::store) fn by_file(
+        &mut self,
+        read: Result<Option<Anchor>, &AnchorFileError>,
+        keys: &AnchorKeys,
+    ) {
+        match read {
+            Ok(anchor) => self.anchors.extend(anchor),
+            Err(AnchorFileError::KeyMissing) => self.keyring = Some(AnchorFileError::KeyMissing.to_string()),
+            Err(error) => self.file = Some(error.to_string()),
+        }
+        self.check_keys(keys);
+    }
+
+    /// Adds what the index gave. An anchor that does not read there is the index's own loss.
+    pub(in crate::store) fn by_index(&mut self, stored: Option<&[u8]>, keys: &AnchorKeys) {
+        match stored.map(|stored| keys.read(stored)) {
+            Some(Stored::Good(anchor)) => self.anchors.push(anchor),
+            Some(Stored::OfUnknownKey | Stored::Unreadable) | None => {}
+        }
+        self.check_keys(keys);
+    }
+
+    fn check_keys(&mut self, keys: &AnchorKeys) {
+        if let Some(anchor) = self.anchors.iter().find(|anchor| !keys.has_keys_of(anchor)) {
+            self.keyring = Some(format!(
+                "the keyring does not have every key generation that was there with ledger entry {}",
+                anchor.seq
+            ));
+        }
+    }
+
+    /// Why the keyring is not the newest one.
+    pub(in crate::store) fn keyring_fault(&self) -> Option<&str> {
+        self.keyring.as_deref()
+    }
+
+    /// Why the file gives no anchor.
+    pub(in crate::store) fn file_fault(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// The newest entry that an anchor names.
+    pub(in crate::store) fn newest(&self) -> Option<u64> {
+        self.anchors.iter().map(Anchor::seq).max()
+    }
+
+    /// Compares the tree at each anchor while entries are read.
+    pub(in crate::store) fn root_check(&self, differs_at: &Arc<AtomicU64>) -> RootCheck {
+        let mut roots: Vec<_> =
+            self.anchors.iter().filter_map(|anchor| Some((anchor.seq, anchor.root()?))).collect();
+        roots.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+        let next = roots.last().map_or(0, |(seq, _)| *seq);
+        RootCheck { roots, next, newest: self.newest(), differs_at: Arc::clone(differs_at) }
+    }
+}
+
+/// Compares the ledger's tree with the roots of anchors.
+#[derive(Debug)]
+pub(in crate::store) struct RootCheck {
+    /// The lowest entry last.
+    roots: Vec<(u64, Digest)>,
+    /// The next entry to compare at; 0 when there is none.
+    next: u64,
+    newest: Option<u64>,
+    /// The lowest entry at which they differ; 0 when they agree.
+    differs_at: Arc<AtomicU64>,
+}
+
+impl RootCheck {
+    /// Compares `tree`, whose newest leaf is `seq`, where an anchor is.
+    pub(in crate::store) fn at(&mut self, seq: u64, tree: &Tree) {
+        if seq == self.next {
+            self.compare(tree);
+        }
+    }
+
+    fn compare(&mut self, tree: &Tree) {
+        while let Some((seq, root)) = self.roots.pop_if(|(seq, _)| *seq <= tree.size()) {
+            if seq == tree.size() && root != tree.root() {
+                let _first = self.differs_at.compare_exchange(0, seq, Ordering::AcqRel, Ordering::Acquire);
+            }
+        }
+        self.next = self.roots.last().map_or(0, |(seq, _)| *seq);
+    }
+
+    /// Whether a state as of `tree` can be believed: a snapshot that is later than the newest anchor would
+    /// hide that the entries before it are others.
+    pub(in crate::store) fn believes(&self, tree: &Tree) -> bool {
+        let Some(newest) = self.newest else { return true };
+        let differs = |(seq, root): &(u64, Digest)| *seq == tree.size() && *root != tree.root();
+        tree.size() <= newest && !self.roots.iter().any(differs)
+    }
+
+    /// Goes on after `tree`, whose entries were not read.
+    pub(in crate::store) fn resume(&mut self, tree: &Tree) {
+        self.compare(tree);
+    }
+}

@@ -1,0 +1,212 @@
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Anchor, AnchorFile, AnchorKeys};
+use crate::index::Index;
+use crate::ledger::Tree;
+
+/// How often the head is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a change that takes something away waits for its anchor. It is durable by then.
+const WAIT: Duration = Duration::from_millis(250);
+/// How long a stop waits for the last anchor.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Where the head is read.
+pub(in crate::store) type HeadOf = Box<dyn Fn() -> Tree + Send>;
+
+/// Keeps anchors, on a thread of its own.
+pub(in crate::store) struct Keeper {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread is asked, and how far it has come.
+pub(in crate::store) struct Shared {
+    asked: Mutex<Asked>,
+    wake: Condvar,
+    kept: watch::Sender<Kept>,
+}
+
+struct Asked {
+    keys: Arc<AnchorKeys>,
+    /// An anchor is due at once.
+    is_urgent: bool,
+    /// No anchor is written until a loss that was accepted has been recorded.
+    is_held: bool,
+    is_closing: bool,
+}
+
+/// The newest anchor.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    through: u64,
+    /// The last attempt failed, or the thread has ended: nothing is worth waiting for.
+    is_failing: bool,
+    is_over: bool,
+}
+
+impl Shared {
+    pub(in crate::store) fn new(keys: AnchorKeys) -> Arc<Self> {
+        let asked = Asked { keys: Arc::new(keys), is_urgent: false, is_held: false, is_closing: false };
+        let (kept, _) = watch::channel(Kept { through: 0, is_failing: false, is_over: false });
+        Arc::new(Self { asked: Mutex::new(asked), wake: Condvar::new(), kept })
+    }
+
+    fn ask(&self, ask: impl FnOnce(&mut Asked)) {
+        ask(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake.notify_one();
+    }
+
+    /// Has an anchor of the head written now. Returns at once.
+    pub(in crate::store) fn urge(&self) {
+        self.ask(|asked| asked.is_urgent = true);
+    }
+}
+
+impl Keeper {
+    /// Starts the thread. `newest` is what the file holds; `is_held` has it wait for [`Keeper::release`].
+    pub(in crate::store) fn start(
+        shared: &Arc<Shared>,
+        head: HeadOf,
+        (file, newest): (AnchorFile, Option<Anchor>),
+        index: Arc<Index>,
+        is_held: bool,
+    ) -> io::Result<Self> {
+        shared.ask(|asked| asked.is_held = is_held);
+        let newest = newest.filter(|_| !is_held);
+        let worker = Worker { shared: Arc::clone(shared), head, file, index, newest, is_indexed: false };
+        let thread = std::thread::Builder::new().name("anchors".to_owned()).spawn(move || worker.work())?;
+        Ok(Self { shared: Arc::clone(shared), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Waits until the entry `seq` is anchored, or a moment at most: the entry is durable either way, and
+    /// a disk that hangs keeps nobody.
+    pub(in crate::store) async fn reached(&self, seq: u64) {
+        let mut kept = self.shared.kept.subscribe();
+        let reached = kept.wait_for(|kept| kept.through >= seq || kept.is_failing || kept.is_over);
+        if tokio::time::timeout(WAIT, reached).await.is_err() {
+            tracing::warn!(seq, "the anchor of a revocation is late: the entry itself is durable");
+        }
+    }
+
+    /// Anchors name the keys of these from here on.
+    pub(in crate::store) fn keys_are(&self, keys: AnchorKeys) {
+        self.shared.ask(|asked| (asked.keys, asked.is_urgent) = (Arc::new(keys), true));
+    }
+
+    /// Anchors may be written from here on.
+    pub(in crate::store) fn release(&self) {
+        self.shared.ask(|asked| (asked.is_held, asked.is_urgent) = (false, true));
+    }
+
+    /// Writes the last anchor and ends the thread. A disk that hangs is not waited for.
+    pub(in crate::store) fn close(&self) {
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        self.shared.ask(|asked| asked.is_closing = true);
+        let mut left = STOP_WAIT;
+        let pause = Duration::from_millis(2);
+        while !thread.is_finished() && !left.is_zero() {
+            std::thread::sleep(pause);
+            left = left.saturating_sub(pause);
+        }
+        if !thread.is_finished() {
+            tracing::error!("the last anchor of the ledger could not be written: the disk hangs");
+        } else if thread.join().is_err() {
+            tracing::error!("the thread that keeps anchors had panicked");
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    head: HeadOf,
+    file: AnchorFile,
+    index: Arc<Index>,
+    newest: Option<Anchor>,
+    is_indexed: bool,
+}
+
+impl Worker {
+    fn work(mut self) {
+        let _over = Over(Arc::clone(&self.shared));
+        loop {
+            let (keys, is_held, is_closing) = self.next();
+            if !is_held {
+                self.keep(&keys);
+            }
+            if is_closing {
+                return;
+            }
+        }
+    }
+
+    /// Waits until an anchor is due.
+    fn next(&self) -> (Arc<AnchorKeys>, bool, bool) {
+        let asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |asked: &mut Asked| !asked.is_closing && (asked.is_held || !asked.is_urgent);
+        let waited = self.shared.wake.wait_timeout_while(asked, LOOK, idle);
+        let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        asked.is_urgent = false;
+        (Arc::clone(&asked.keys), asked.is_held, asked.is_closing)
+    }
+
+    /// Keeps an anchor of the head, unless the newest one says the same.
+    fn keep(&mut self, keys: &AnchorKeys) {
+        let tree = (self.head)();
+        let anchor = keys.anchor(&tree);
+        let says_so = self.newest.as_ref().is_some_and(|newest| newest.says_as(&anchor));
+        if !says_so || !self.is_indexed {
+            self.is_indexed = self.in_index(&anchor, keys);
+        }
+        let kept = match &self.newest {
+            Some(_) if says_so => Ok(()),
+            Some(_) => self.file.keep(&anchor, keys),
+            None => self.file.replace(&anchor, keys),
+        };
+        match kept {
+            Ok(()) => {
+                self.newest = Some(anchor);
+                self.kept(tree.size(), false);
+            }
+            Err(error) => {
+                if !self.shared.kept.borrow().is_failing {
+                    tracing::error!(%error, "the file `anchor` cannot be written: an older ledger put in its \
+                        place is noticed by the index alone; mend the disk");
+                }
+                self.kept(0, true);
+            }
+        }
+    }
+
+    /// Whether the index has `anchor`. One that takes nothing is built anew some time.
+    fn in_index(&self, anchor: &Anchor, keys: &AnchorKeys) -> bool {
+        keys.write(anchor).is_some_and(|text| self.index.keep_anchor(text.as_bytes()).is_ok())
+    }
+
+    fn kept(&self, through: u64, is_failing: bool) {
+        self.shared.kept.send_modify(|kept| {
+            kept.through = kept.through.max(through);
+            kept.is_failing = is_failing;
+        });
+    }
+}
+
+/// Wakes those that wait when the thread ends, also by a panic.
+struct Over(Arc<Shared>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.kept.send_modify(|kept| kept.is_over = true);
+    }
+}

@@ -1,0 +1,157 @@
+//! Anchors: the head of the ledger and the state of the keyring, kept outside of both, so that an older
+//! copy of either is told apart from the newest one.
+//!
+//! The same anchor is kept in the file `anchor` beside the keyring and in the index. It names only entries
+//! that are durable, and is written with every change that takes something away, at each clean stop, and
+//! every half second while entries arrive, by a thread of its own that no request waits for.
+
+mod check;
+mod file;
+mod keeper;
+
+pub use check::Loss;
+pub(super) use check::{Expected, RootCheck};
+pub use file::{AnchorFile, AnchorFileError};
+pub(super) use keeper::{Keeper, Shared};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::encoding::from_hex;
+use crate::base::{LedgerId, Sensitive};
+use crate::crypto::{Digest, MacKey, derive_key};
+use crate::keyring::{Family, Keyring, KeyringError};
+use crate::ledger::Tree;
+
+/// The form that this version writes.
+const VERSION: u32 = 1;
+
+/// A head of the ledger, and the keyring of that moment.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    version: u32,
+    ledger: LedgerId,
+    /// Counts the anchors of a file: the highest one is the newest.
+    count: u64,
+    /// The newest entry.
+    seq: u64,
+    /// The root of the Merkle tree over the entries up to it, in hex.
+    root: String,
+    /// The keyring's revision.
+    keyring: u64,
+    /// The newest generation of each symmetric key family.
+    keys: Vec<(u8, u32)>,
+    /// The generation of the delta key that the anchor is authenticated under.
+    authenticated_by: u32,
+}
+
+impl Anchor {
+    /// The newest entry that it names.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The root over the entries up to that one; `None` when it has another form than we write.
+    pub(super) fn root(&self) -> Option<Digest> {
+        from_hex(&self.root).and_then(|root| root.try_into().ok()).map(Digest::from_bytes)
+    }
+
+    /// Whether it names the same head and the same keys as `other`.
+    pub(super) fn says_as(&self, other: &Self) -> bool {
+        let other = Self { count: self.count, ..other.clone() };
+        *self == other
+    }
+}
+
+/// What anchors are made and authenticated with: a key derived from the delta key, whose generations are
+/// all kept.
+pub struct AnchorKeys {
+    ledger: LedgerId,
+    keyring: u64,
+    keys: Vec<(u8, u32)>,
+    macs: Vec<(u32, MacKey)>,
+}
+
+impl AnchorKeys {
+    /// Those of `keyring`.
+    ///
+    /// # Errors
+    /// [`KeyringError::NoSuchKey`].
+    pub fn of(keyring: &Keyring) -> Result<Self, KeyringError> {
+        let ledger = keyring.ledger();
+        let mac =
+            |key: &Sensitive<[u8; 32]>| MacKey::new(&derive_key(key, ledger.as_bytes(), "keyward/anchor"));
+        let macs: Vec<_> =
+            keyring.generations(Family::Delta).map(|(generation, key)| (generation, mac(key))).collect();
+        let newest = |family| keyring.current(family).map(|(id, _)| (id.family, id.generation));
+        let families = [Family::Value, Family::Delta, Family::Index, Family::Digest];
+        let keys = families.into_iter().map(newest).collect::<Result<_, _>>()?;
+        Ok(Self { ledger, keyring: keyring.revision(), keys, macs })
+    }
+
+    /// An anchor of the head that `tree` is of.
+    #[must_use]
+    pub fn anchor(&self, tree: &Tree) -> Anchor {
+        Anchor {
+            version: VERSION,
+            ledger: self.ledger,
+            count: 0,
+            seq: tree.size(),
+            root: tree.root().hex(),
+            keyring: self.keyring,
+            keys: self.keys.clone(),
+            authenticated_by: self.macs.last().map_or(0, |(generation, _)| *generation),
+        }
+    }
+
+    /// Its stored form: a line of JSON, and a line of HMAC over those bytes.
+    fn write(&self, anchor: &Anchor) -> Option<String> {
+        let (_, mac) = self.macs.iter().find(|(generation, _)| *generation == anchor.authenticated_by)?;
+        let line = serde_json::to_string(anchor).ok()?;
+        let tag = mac.tag(line.as_bytes());
+        Some(format!("{line}\n{tag}\n"))
+    }
+
+    /// Reads the stored form.
+    fn read(&self, text: &[u8]) -> Stored {
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let mut lines = text.split('\n');
+        let (line, tag) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let Ok(anchor) = serde_json::from_str::<Anchor>(line) else { return Stored::Unreadable };
+        if anchor.version != VERSION || anchor.ledger != self.ledger {
+            return Stored::Unreadable;
+        }
+        let found = self.macs.iter().find(|(generation, _)| *generation == anchor.authenticated_by);
+        let Some((_, mac)) = found else { return Stored::OfUnknownKey };
+        let tag = from_hex(tag).and_then(|tag| tag.try_into().ok()).map(Digest::from_bytes);
+        match tag {
+            Some(tag) if mac.verify(line.as_bytes(), &tag) => Stored::Good(anchor),
+            Some(_) | None => Stored::Unreadable,
+        }
+    }
+
+    /// Whether the keyring is no older than the one that `anchor` names, and has every generation of it.
+    fn has_keys_of(&self, anchor: &Anchor) -> bool {
+        self.keyring >= anchor.keyring
+            && anchor.keys.iter().all(|(family, generation)| {
+                self.keys.iter().any(|(known, newest)| known == family && newest >= generation)
+            })
+    }
+}
+
+impl std::fmt::Debug for AnchorKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AnchorKeys([redacted])")
+    }
+}
+
+/// What stands in the place of an anchor.
+enum Stored {
+    /// An anchor of this ledger.
+    Good(Anchor),
+    /// Perhaps an anchor, authenticated under a generation that the keyring does not have.
+    OfUnknownKey,
+    /// A torn write, another ledger's anchor, or an edited one.
+    Unreadable,
+}
