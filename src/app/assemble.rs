@@ -141,8 +141,7 @@ pub(super) async fn assemble(
     };
     let (store, report) = Store::open(&options, &keyring).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
-    let alarms = Alarms::new();
-    record_accepted_loss(&store, &alarms).await?;
+    let alarms = alarms_of(&store).await?;
     let founding = Founding {
         trust_domain: &config.trust_domain,
         clock: &*surroundings.clock,
@@ -204,8 +203,9 @@ pub(super) async fn assemble(
     })
 }
 
-/// Says on the ledger that an operator has accepted what is gone.
-async fn record_accepted_loss(store: &Store<World>, alarms: &Alarms) -> Result<(), Failure> {
+/// The alarms of `store`; that an operator has accepted what is gone is the first, and recorded.
+async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
+    let alarms = Alarms::new();
     let recorded = store.record_accepted_loss().await;
     let lost = recorded.map_err(|error| broker_failure(&error.into()))?;
     if let Some(Loss { what, .. }) = lost {
@@ -214,7 +214,7 @@ async fn record_accepted_loss(store: &Store<World>, alarms: &Alarms) -> Result<(
             format_args!("an operator accepted a loss: {what}: repeat the revocations made since, and see docs/how-to/recover.md"),
         );
     }
-    Ok(())
+    Ok(alarms)
 }
 
 /// Two brokers that make logins at one server never take each other's for their own: the last bytes of
