@@ -131,14 +131,7 @@ pub(super) async fn assemble(
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
 ) -> Result<Core, Failure> {
-    let options = StoreOptions {
-        data_dir: config.data_dir.clone(),
-        clock: Arc::clone(&surroundings.clock),
-        entropy: Arc::clone(&surroundings.entropy),
-        segment_bytes: SEGMENT_BYTES,
-        build: Build::Executable,
-        on_lost_entries,
-    };
+    let options = store_options(config, surroundings, on_lost_entries);
     let (store, report) = Store::open(&options, &keyring).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
     let alarms = alarms_of(&store).await?;
@@ -201,6 +194,21 @@ pub(super) async fn assemble(
         authorities_changed: tokio::sync::watch::channel(0).0,
         settings: settings(config),
     })
+}
+
+fn store_options(
+    config: &Config,
+    surroundings: &Surroundings,
+    on_lost_entries: OnLostEntries,
+) -> StoreOptions {
+    StoreOptions {
+        data_dir: config.data_dir.clone(),
+        clock: Arc::clone(&surroundings.clock),
+        entropy: Arc::clone(&surroundings.entropy),
+        segment_bytes: SEGMENT_BYTES,
+        build: Build::Executable,
+        on_lost_entries,
+    }
 }
 
 /// The alarms of `store`; that an operator has accepted what is gone is the first, and recorded.
