@@ -8,8 +8,8 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Founding, RollbackWatch, Settings, World, authorities, notary, record_slots, root_is_current,
-    token_keys, value_key_is_there,
+    Core, Founding, HeavyWork, RollbackWatch, Settings, World, authorities, notary, record_slots,
+    root_is_current, token_keys, value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -159,10 +159,12 @@ pub(super) async fn assemble(
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
     let introspections = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
+    let operations = Rate { per_s: quota.operations_per_s, burst: quota.operations_burst };
     let one = std::num::NonZeroU32::MIN;
     let denials = Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) };
     let meters = Arc::new(Meters::new(store.syncs(), &alarms));
     Ok(Core {
+        heavy: HeavyWork::new(meters.heavy_requests()),
         store,
         meters,
         issuer,
@@ -183,6 +185,7 @@ pub(super) async fn assemble(
         operator_denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
+        operator_requests: Limiter::new(operations, Arc::clone(&surroundings.clock)),
         upstreams: surroundings.for_upstreams(config),
         breakers: Mutex::default(),
         leasing: tokio::sync::Mutex::default(),

@@ -92,6 +92,9 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const DECLARATION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most declaration files in one upload.
 pub const DECLARATION_FILES_MAX: usize = 256;
+/// Most things of a kind (roles, rotations, …) that an upload of declarations may declare: above what one entry of
+/// the ledger can change.
+pub const DECLARED_MAX: usize = 32 * 1024;
 /// Faults of an upload of declarations that are listed with their positions; the others are counted.
 pub const FAULTS_LISTED_MAX: usize = 50;
 /// Longest file name in a declaration upload, in bytes: what a file system allows.
@@ -138,6 +141,14 @@ pub const PLACE_WAIT_MS: u64 = 250;
 /// When whoever may try again is told to, in seconds, unless there is a better time to name. What the connection
 /// of a request that found no place asks before is not looked at until then.
 pub const COME_BACK_AFTER_S: u64 = 1;
+/// Heavy requests (plan, apply, calendar, reports, pages of the ledger) of one operator that are under way.
+pub const HEAVY_PER_OPERATOR_MAX: usize = 2;
+/// The same of all operators together. Each may have a body of `DECLARATION_BYTES_MAX` in memory.
+pub const HEAVY_REQUESTS_MAX: usize = 16;
+/// Threads that work on heavy requests at a time.
+pub const HEAVY_THREADS_MAX: usize = 2;
+/// Longest time of one part of a heavy request, the wait for a thread included, in seconds; then it is cancelled.
+pub const HEAVY_WAIT_S: u64 = 20;
 /// Largest certificate request, in bytes.
 pub const CSR_BYTES_MAX: usize = 4 * 1024;
 /// Most capabilities in one token request.

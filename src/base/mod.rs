@@ -4,6 +4,7 @@
 //! product noun beyond its name. Text becomes a typed value here, once; below the edges of the
 //! house nobody compares text.
 
+mod cancellation;
 mod clock;
 pub mod code;
 pub mod encoding;
@@ -18,6 +19,7 @@ mod sensitive;
 mod sensitivity;
 mod timekeeper;
 
+pub use cancellation::{Cancellation, Cancelled};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, TimeText, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
 pub use id::{

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::authorise::while_allowed;
-use super::desk::{AdminDesk, Core, deciding_again};
+use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
+use super::heavy::{HeavyRequest, Priority};
 use super::leases;
 use super::once::{done_before, remembering};
 use super::rotation::{Planned, planned};
@@ -12,7 +14,7 @@ use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
-use crate::base::{AgentId, CapabilityName, Scope, SecretName};
+use crate::base::{AgentId, Cancellation, CapabilityName, Scope, SecretName};
 use crate::config::SourceFile;
 use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
@@ -33,53 +35,73 @@ pub struct Applied {
     pub seq: Option<u64>,
 }
 
+/// Declaration files that an operator uploaded.
+#[derive(Debug)]
+pub struct Uploaded {
+    /// The files.
+    pub files: Vec<SourceFile>,
+    /// What happens to things that they do not name.
+    pub unnamed: Unnamed,
+}
+
 impl AdminDesk {
     /// Shows what [`AdminDesk::apply`] would do, and does nothing.
     ///
     /// # Errors
-    /// [`Failure`] with every fault of the files, or when they are too much for one application.
-    pub fn plan(
+    /// [`Failure`] with the faults of the files, or when they are too much for one application.
+    pub async fn plan(
         &self,
         by: &Authorised<Declare>,
-        files: &[SourceFile],
-        unnamed: Unnamed,
+        heavy: &HeavyRequest,
+        uploaded: Uploaded,
     ) -> Result<Applied, Failure> {
-        let scope = by.operator().scope();
-        let declaration = Declared::read(files, scope)?;
-        let (plan, as_of) = self.0.draw(scope, &declaration, unnamed, files)?;
-        let (change, changes) = self.0.change(by.operator(), plan, as_of)?;
-        change.fits()?;
-        Ok(Applied { changes, seq: None })
+        let upload = Upload::read(by, heavy, uploaded).await?;
+        let core = Arc::clone(&self.0);
+        let planned = heavy.run(Priority::Ordinary, move |work| {
+            let (plan, as_of) = core.draw(&upload, work)?;
+            let (change, changes) = core.change(&upload.operator, plan, as_of)?;
+            change.fits()?;
+            Ok(Applied { changes, seq: None })
+        });
+        planned.await
     }
 
     /// Brings about what `files` declare, in one append: all of it, or nothing. The request of `once`
     /// does it once.
     ///
     /// # Errors
-    /// [`Failure`] with every fault of the files; nothing was changed then.
+    /// [`Failure`] with the faults of the files; nothing was changed then.
     pub async fn apply(
         &self,
         by: &Authorised<Declare>,
-        files: &[SourceFile],
-        unnamed: Unnamed,
+        heavy: &HeavyRequest,
+        uploaded: Uploaded,
         once: Option<&Once>,
     ) -> Result<Applied, Failure> {
-        let scope = by.operator().scope();
-        let declaration = Declared::read(files, scope)?;
+        let unnamed = uploaded.unnamed;
+        let upload = Arc::new(Upload::read(by, heavy, uploaded).await?);
         let core = &*self.0;
         deciding_again!(async {
             let before = core.store.read(|world, _| done_before(world, once, core.clock.now()));
             if let Some(before) = before? {
                 return Ok(core.applied_before(before.seq)?);
             }
-            let (plan, as_of) = core.draw(scope, &declaration, unnamed, files)?;
-            // A request with a key has its entry even then: the same one later finds the same outcome.
-            if plan.records.is_empty() && once.is_none() {
+            let (drawing, upload) = (Arc::clone(&self.0), Arc::clone(&upload));
+            let recorded = once.is_some();
+            let drawn = heavy.run(Priority::Ordinary, move |work| {
+                let (plan, as_of) = drawing.draw(&upload, work)?;
+                // A request with a key has its entry even then: the same one later finds the same outcome.
+                if plan.records.is_empty() && !recorded {
+                    return Ok::<_, Again>(None);
+                }
+                let places: Vec<String> =
+                    plan.rotations.places().iter().cloned().chain(plan.leases.places()).collect();
+                let (change, changes) = drawing.change(&upload.operator, plan, as_of)?;
+                Ok(Some((change, changes, as_of, places)))
+            });
+            let Some((mut change, changes, as_of, places)) = drawn.await? else {
                 return Ok(Applied { changes: Vec::new(), seq: None });
-            }
-            let places: Vec<String> =
-                plan.rotations.places().iter().cloned().chain(plan.leases.places()).collect();
-            let (mut change, changes) = core.change(by.operator(), plan, as_of)?;
+            };
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             if unnamed == Unnamed::Prune {
                 // What is pruned is whoever is not named, and nobody may have come meanwhile.
@@ -110,24 +132,20 @@ impl Core {
         Ok(Applied { changes: event.changes, seq: Some(seq) })
     }
 
-    fn draw(
-        &self,
-        scope: &Scope,
-        declaration: &Declared,
-        unnamed: Unnamed,
-        files: &[SourceFile],
-    ) -> Result<(Drawn, u64), Failure> {
-        let now = self.clock.now();
+    fn draw(&self, upload: &Upload, work: &Cancellation) -> Result<(Drawn, u64), Failure> {
+        let Upload { operator, files, declared: declaration, unnamed } = upload;
+        let (now, scope, unnamed) = (self.clock.now(), operator.scope(), *unnamed);
         self.store.read(|world, as_of| {
             let secret = |name: &_| world.secrets.named(name);
             let within = |name: &_| secret(name).filter(|one| scope.covers(one.owner.as_ref()));
             let there =
                 |one: &Secret| SecretGround { owner: one.owner.clone(), sensitivity: one.sensitivity };
             let secret = |name: &_| within(name).map(there);
-            let ground = Ground { registry: &world.registry, scope, secret: &secret };
+            let ground = Ground { registry: &world.registry, scope, secret: &secret, work };
             let mut records = draw(&ground, &declaration.records, unnamed, files)?;
-            let mut rotations = planned((world, now), scope, &declaration.rotations, unnamed, files)?;
-            let mut leases = leases::planned((world, &records), scope, &declaration.leases, unnamed, files)?;
+            let mut rotations = planned((world, now), scope, &declaration.rotations, unnamed, files, work)?;
+            let mut leases =
+                leases::planned((world, &records), scope, &declaration.leases, unnamed, files, work)?;
             records.changes.append(&mut rotations.changes);
             records.changes.append(&mut leases.changes);
             Ok((Drawn { records, rotations, leases }, as_of))
@@ -210,6 +228,14 @@ impl Core {
     }
 }
 
+/// Files that an operator uploaded, and what they declare.
+struct Upload {
+    operator: OperatorPrincipal,
+    files: Vec<SourceFile>,
+    declared: Declared,
+    unnamed: Unnamed,
+}
+
 /// What files declare, by the rooms that read them.
 struct Declared {
     records: Declaration,
@@ -224,10 +250,25 @@ struct Drawn {
     leases: leases::Planned,
 }
 
+impl Upload {
+    async fn read(
+        by: &Authorised<Declare>,
+        heavy: &HeavyRequest,
+        Uploaded { files, unnamed }: Uploaded,
+    ) -> Result<Self, Failure> {
+        let operator = by.operator().clone();
+        let reading = heavy.run(Priority::Low, move |work| {
+            let declared = Declared::read(&files, operator.scope(), work)?;
+            Ok::<_, Failure>(Self { operator, files, declared, unnamed })
+        });
+        reading.await
+    }
+}
+
 impl Declared {
-    fn read(files: &[SourceFile], scope: &Scope) -> Result<Self, Failure> {
-        let records = parse(files, scope)?;
-        let rotations = rotation::parse(files)?;
-        Ok(Self { records, rotations, leases: crate::leases::parse(files)? })
+    fn read(files: &[SourceFile], scope: &Scope, work: &Cancellation) -> Result<Self, Failure> {
+        let records = parse(files, scope, work)?;
+        let rotations = rotation::parse(files, work)?;
+        Ok(Self { records, rotations, leases: crate::leases::parse(files, work)? })
     }
 }

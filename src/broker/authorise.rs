@@ -5,7 +5,7 @@ use crate::authn::OperatorPrincipal;
 use crate::base::{OperatorId, code};
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving};
 use crate::pki::PeerCertificate;
-use crate::policy::{Authorised, Right, Unauthorised, authorise};
+use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
 use crate::quota::Note;
 use crate::revocation::{self, Subject};
 use crate::store::Change;
@@ -23,7 +23,12 @@ impl AdminDesk {
             principal = self.identify(peer)?;
         }
         match authorise(principal.clone()) {
-            Ok(authorised) => Ok(authorised),
+            Ok(authorised) => {
+                if R::NEED.quota == Counted::Yes {
+                    let _permit = self.0.operator_requests.admit(&principal.id())?;
+                }
+                Ok(authorised)
+            }
             Err(refused) => Err(self.0.refuse_operator::<R>(&principal, refused).await),
         }
     }

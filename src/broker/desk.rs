@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::failure::Failure;
+use super::heavy::HeavyWork;
 use super::rollback::RollbackWatch;
 use super::world::World;
 use tokio::sync::watch;
@@ -94,6 +95,10 @@ pub struct Core {
     pub denials: Denials<AgentId>,
     /// Which denials of operators do.
     pub operator_denials: Denials<OperatorId>,
+    /// How often an operator may ask; revocations are not counted.
+    pub operator_requests: Limiter<OperatorId>,
+    /// The threads for heavy requests of operators.
+    pub heavy: HeavyWork,
     /// What upstream drivers are given.
     pub upstreams: upstream::Surroundings,
     /// Which upstreams are left alone for a while.
@@ -176,6 +181,7 @@ where
 pub(super) trait NotCommit {}
 impl NotCommit for Failure {}
 impl NotCommit for AuthnError {}
+impl NotCommit for crate::base::Cancelled {}
 impl NotCommit for crate::quota::Limited {}
 impl NotCommit for crate::issuance::IssueError {}
 impl NotCommit for crate::store::RecordError {}

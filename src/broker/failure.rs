@@ -104,7 +104,10 @@ impl From<Denial> for Failure {
 }
 
 impl From<FaultList> for Failure {
-    fn from(FaultList { faults, more }: FaultList) -> Self {
+    fn from(FaultList { faults, more, cancelled }: FaultList) -> Self {
+        if cancelled {
+            return Self::new(code::HEAVY_TIMEOUT);
+        }
         let failure = Self { faults, ..Self::new(code::DECLARATIONS_INVALID) };
         if more == 0 {
             return failure;

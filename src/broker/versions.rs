@@ -6,7 +6,7 @@ use super::rotation::{Consumer, consumers};
 use super::world::{Effect, World};
 use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, READINGS_LOOKED_AT_MAX};
-use crate::base::{AgentName, OwnerName, Scope, SecretName, Sensitivity, Timestamp};
+use crate::base::{AgentName, Cancellation, OwnerName, Scope, SecretName, Sensitivity, Timestamp};
 use crate::idempotency::{Once, Outcome};
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
@@ -89,6 +89,7 @@ impl AdminDesk {
         &self,
         by: &Authorised<ReadSecretNames>,
         name: &SecretName,
+        work: &Cancellation,
     ) -> Result<(Vec<Reader>, u64), Failure> {
         #[derive(serde::Deserialize)]
         struct Event {
@@ -102,6 +103,7 @@ impl AdminDesk {
         let first = first_looked_at(head);
         let (mut readers, mut from): (Vec<Reader>, u64) = (Vec::new(), first);
         while from <= head {
+            work.step()?;
             let entries = self.0.store.entries(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
             let Some(last) = entries.last() else { break };
             from = last.seq.saturating_add(1);

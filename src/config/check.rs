@@ -119,6 +119,8 @@ impl Check<'_> {
                 introspections_burst: self.count(raw.quota.introspections_burst.as_ref(), 2000, RATES)?,
                 enrolments_per_s: self.count(raw.quota.enrolments_per_s.as_ref(), 5, RATES)?,
                 enrolments_burst: self.count(raw.quota.enrolments_burst.as_ref(), 200, RATES)?,
+                operations_per_s: self.count(raw.quota.operations_per_s.as_ref(), 100, RATES)?,
+                operations_burst: self.count(raw.quota.operations_burst.as_ref(), 2000, RATES)?,
             },
             upstream: Upstream { allow_networks: self.networks(&raw.upstream.allow_networks)? },
             clock: self.clock(&raw.clock)?,

@@ -136,6 +136,8 @@ pub(super) struct RawQuota {
     pub(super) introspections_burst: Option<Spanned<i64>>,
     pub(super) enrolments_per_s: Option<Spanned<i64>>,
     pub(super) enrolments_burst: Option<Spanned<i64>>,
+    pub(super) operations_per_s: Option<Spanned<i64>>,
+    pub(super) operations_burst: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -143,6 +143,10 @@ pub struct Quota {
     pub enrolments_per_s: NonZeroU32,
     /// Enrolment attempts per source address, at once.
     pub enrolments_burst: NonZeroU32,
+    /// Requests per operator, a second in the long run.
+    pub operations_per_s: NonZeroU32,
+    /// Requests per operator, at once.
+    pub operations_burst: NonZeroU32,
 }
 
 /// Where upstreams may be that declarations name by URL, beside the public internet.

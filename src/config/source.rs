@@ -3,7 +3,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::{Positions, toml_message};
-use crate::base::limits::FAULTS_LISTED_MAX;
+use crate::base::Cancellation;
+use crate::base::limits::{DECLARED_MAX, FAULTS_LISTED_MAX};
 
 /// A declaration file as it came.
 #[derive(Clone, Debug)]
@@ -34,12 +35,16 @@ pub struct FaultList {
     pub faults: Vec<Fault>,
     /// How many were found besides.
     pub more: usize,
+    /// Whether the work was cancelled before everything was looked at.
+    pub cancelled: bool,
 }
 
 /// The faults of some files, as they are found. Their positions are computed once, for the listed ones alone.
 #[derive(Debug)]
 pub struct Faults<'a> {
     files: &'a [SourceFile],
+    work: &'a Cancellation,
+    declared: usize,
     listed: Vec<Unplaced>,
     found: usize,
 }
@@ -53,14 +58,17 @@ struct Unplaced {
 impl<'a> Faults<'a> {
     /// None so far.
     #[must_use]
-    pub const fn of(files: &'a [SourceFile]) -> Self {
-        Self { files, listed: Vec::new(), found: 0 }
+    pub const fn of(files: &'a [SourceFile], work: &'a Cancellation) -> Self {
+        Self { files, work, declared: 0, listed: Vec::new(), found: 0 }
     }
 
     /// What each file says, by its number; one that is no such TOML is a fault.
     pub fn read<R: DeserializeOwned>(&mut self) -> Vec<(usize, R)> {
         let mut all = Vec::new();
         for (file, source) in self.files.iter().enumerate() {
+            if self.work.step().is_err() {
+                break;
+            }
             match toml::from_str(&source.text) {
                 Ok(raw) => all.push((file, raw)),
                 Err(error) => {
@@ -80,6 +88,16 @@ impl<'a> Faults<'a> {
         }
     }
 
+    /// Whether one more thing, declared at `place`, is looked at: not beyond `DECLARED_MAX`, which is a fault, nor
+    /// when the work was cancelled.
+    pub fn takes(&mut self, place: Place) -> bool {
+        self.declared = self.declared.saturating_add(1);
+        if self.declared == DECLARED_MAX.saturating_add(1) {
+            self.tell(place, format!("an upload declares at most {DECLARED_MAX} things of a kind"));
+        }
+        self.declared <= DECLARED_MAX && self.work.step().is_ok()
+    }
+
     /// How many were found so far.
     #[must_use]
     pub const fn found(&self) -> usize {
@@ -91,11 +109,11 @@ impl<'a> Faults<'a> {
     /// # Errors
     /// The [`FaultList`].
     pub fn or<T>(self, whole: T) -> Result<T, FaultList> {
-        if self.found == 0 { Ok(whole) } else { Err(self.list()) }
+        if self.found == 0 && !self.work.is_cancelled() { Ok(whole) } else { Err(self.list()) }
     }
 
     fn list(self) -> FaultList {
-        let Self { files, listed, found } = self;
+        let Self { files, work, listed, found, .. } = self;
         let mut order: Vec<(Place, usize)> =
             listed.iter().enumerate().map(|(number, fault)| (fault.place, number)).collect();
         order.sort_unstable();
@@ -117,7 +135,7 @@ impl<'a> Faults<'a> {
             });
         let faults: Vec<Fault> = faults.collect();
         let more = found.saturating_sub(faults.len());
-        FaultList { faults, more }
+        FaultList { faults, more, cancelled: work.is_cancelled() }
     }
 }
 
@@ -141,8 +159,9 @@ mod tests {
     #[test]
     fn faults_are_listed_up_to_the_limit_and_counted_beyond_it() {
         let files = [file("a.toml", "x\n")];
+        let work = Cancellation::new();
         let list = |count: usize| {
-            let mut faults = Faults::of(&files);
+            let mut faults = Faults::of(&files, &work);
             for _ in 0..count {
                 faults.tell(Place { file: 0, offset: 0 }, "wrong");
             }
@@ -152,13 +171,37 @@ mod tests {
         assert_eq!((at_limit.faults.len(), at_limit.more), (FAULTS_LISTED_MAX, 0));
         let beyond = list(FAULTS_LISTED_MAX + 1);
         assert_eq!((beyond.faults.len(), beyond.more), (FAULTS_LISTED_MAX, 1));
-        assert!(Faults::of(&files).or(()).is_ok());
+        assert!(Faults::of(&files, &work).or(()).is_ok());
+    }
+
+    #[test]
+    fn things_are_declared_up_to_the_limit_and_not_beyond_it() {
+        let files = [file("a.toml", "x")];
+        let work = Cancellation::new();
+        let declare = |count: usize| {
+            let mut faults = Faults::of(&files, &work);
+            let taken = (0..count).filter(|_| faults.takes(Place { file: 0, offset: 0 })).count();
+            (taken, faults.found())
+        };
+        assert_eq!(declare(DECLARED_MAX), (DECLARED_MAX, 0));
+        assert_eq!(declare(DECLARED_MAX + 2), (DECLARED_MAX, 1));
+    }
+
+    #[test]
+    fn work_that_was_cancelled_has_no_result() {
+        let files = [file("a.toml", "x")];
+        let work = Cancellation::after_steps(1);
+        let mut faults = Faults::of(&files, &work);
+        let place = Place { file: 0, offset: 0 };
+        assert!(faults.takes(place) && !faults.takes(place));
+        assert!(faults.or(()).unwrap_err().cancelled);
     }
 
     #[test]
     fn faults_keep_their_order_and_have_their_own_positions() {
         let files = [file("a.toml", "one\ntwö x\n"), file("b.toml", "\n\nabc")];
-        let mut faults = Faults::of(&files);
+        let work = Cancellation::new();
+        let mut faults = Faults::of(&files, &work);
         for (file, offset) in [(1, 4), (0, 9), (0, 0), (1, 2), (0, 4), (7, 3), (1, 99)] {
             faults.tell(Place { file, offset }, "wrong");
         }

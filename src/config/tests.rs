@@ -41,6 +41,8 @@ fn every_range_takes_both_its_ends() {
         ("quota", "mints_burst", 1, 1_000_000),
         ("quota", "enrolments_per_s", 1, 1_000_000),
         ("quota", "enrolments_burst", 1, 1_000_000),
+        ("quota", "operations_per_s", 1, 1_000_000),
+        ("quota", "operations_burst", 1, 1_000_000),
     ] {
         for (number, fits) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
             let text = format!("{LEAST}[{section}]\n{key} = {number}\n");

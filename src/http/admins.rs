@@ -17,7 +17,7 @@ use super::edge::Edge;
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::front::Front;
 use super::guard::{Operator, operator};
-use super::input::{self, Wanted, id, json, name};
+use super::input::{self, JSON, Wanted, body, id, name, parse_json};
 use super::listener::Peer;
 use super::openapi::openapi;
 use super::operators;
@@ -29,7 +29,9 @@ use crate::base::code;
 use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX, PAGE_ENTRIES_MAX,
 };
-use crate::broker::{AdminDesk, Ended, InviteInput, Revocation, Warning};
+use crate::broker::{
+    AdminDesk, Applied, Ended, HeavyRequest, InviteInput, Priority, Revocation, Uploaded, Warning,
+};
 use crate::config::SourceFile;
 use crate::policy::{
     BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, RevokeTokens,
@@ -151,7 +153,7 @@ pub(super) struct FileBody {
 }
 
 impl DeclareBody {
-    pub(super) fn parts(self) -> Result<(Vec<SourceFile>, Unnamed), Problem> {
+    pub(super) fn uploaded(self) -> Result<Uploaded, Problem> {
         if self.files.is_empty() || self.files.len() > DECLARATION_FILES_MAX {
             let why = format!("1 to {DECLARATION_FILES_MAX} files are taken at once");
             return Err(Problem::new(code::FILES_COUNT).because(why));
@@ -161,7 +163,7 @@ impl DeclareBody {
         }
         let unnamed = if self.prune { Unnamed::Prune } else { Unnamed::Keep };
         let files = self.files.into_iter().map(|file| SourceFile { name: file.name, text: file.text });
-        Ok((files.collect(), unnamed))
+        Ok(Uploaded { files: files.collect(), unnamed })
     }
 }
 
@@ -170,9 +172,11 @@ async fn plan(
     operator: Operator<Declare>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let (files, unnamed) = json::<DeclareBody>(request, DECLARATION_BYTES_MAX).await?.parts()?;
-    let planned = desk.plan(&operator.authorised, &files, unnamed)?;
-    Ok(answer(StatusCode::OK, &AppliedAnswer::from(planned)))
+    let heavy = desk.heavy(&operator.authorised)?;
+    let body = body(request, JSON, DECLARATION_BYTES_MAX).await?;
+    let parsed = heavy.run(Priority::Low, move |_| parse_json::<DeclareBody>(&body)?.uploaded());
+    let planned = desk.plan(&operator.authorised, &heavy, parsed.await?).await?;
+    applied(&heavy, planned).await
 }
 
 async fn apply(
@@ -180,10 +184,20 @@ async fn apply(
     operator: Operator<Declare>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let (body, once) = operator.json::<DeclareBody>(&desk, request, DECLARATION_BYTES_MAX).await?;
-    let (files, unnamed) = body.parts()?;
-    let applied = desk.apply(&operator.authorised, &files, unnamed, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &AppliedAnswer::from(applied)))
+    let heavy = desk.heavy(&operator.authorised)?;
+    let body = body(request, JSON, DECLARATION_BYTES_MAX).await?;
+    let own = desk.clone();
+    let parsed = heavy.run(Priority::Low, move |_| {
+        let once = operator.once(&own, body.expose());
+        Ok::<_, Problem>((parse_json::<DeclareBody>(&body)?.uploaded()?, once, operator))
+    });
+    let (uploaded, once, operator) = parsed.await?;
+    let done = desk.apply(&operator.authorised, &heavy, uploaded, once.as_ref()).await?;
+    applied(&heavy, done).await
+}
+
+async fn applied(heavy: &HeavyRequest, done: Applied) -> Result<Response<Body>, Problem> {
+    heavy.run(Priority::Low, move |_| Ok(answer(StatusCode::OK, &AppliedAnswer::from(done)))).await
 }
 
 async fn agents(
@@ -389,10 +403,12 @@ async fn entries(
             _ => return Err(bad_query()),
         }
     }
-    // Reading files is no work for a thread that others wait for.
-    let page = tokio::task::spawn_blocking(move || desk.entries(&operator.authorised, after, limit)).await;
-    let page = page.map_err(|_| Problem::new(code::INTERNAL))??;
-    Ok(answer(StatusCode::OK, &AuditAnswer::from(page)))
+    let heavy = desk.heavy(&operator.authorised)?;
+    let page = heavy.run(Priority::Ordinary, move |_| {
+        let page = desk.entries(&operator.authorised, after, limit).map_err(Problem::from)?;
+        Ok(answer(StatusCode::OK, &AuditAnswer::from(page)))
+    });
+    page.await
 }
 
 fn bad_query() -> Problem {

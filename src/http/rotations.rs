@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::routes::Table;
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{SecretName, Timestamp};
-use crate::broker::{AdminDesk, CalendarLine, Consumer, RotationPlan, RotationView, Steer};
+use crate::broker::{AdminDesk, CalendarLine, Consumer, Priority, RotationPlan, RotationView, Steer};
 use crate::policy::{ReadSecretNames, RotateSecrets};
 use crate::rotation::{Run, Slots, UpstreamValue};
 
@@ -246,11 +246,15 @@ async fn plan(
     Path(secret): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    let RotationPlan { rotation, sensitivity, calls, overlap_s, consumers } =
-        desk.plan_rotation(&operator.authorised, &secret)?;
-    let (rotation, consumers) = (rotation.into(), consumers.into_iter().map(Into::into).collect());
-    let sensitivity = sensitivity.as_str();
-    Ok(answer(StatusCode::OK, &PlanAnswer { rotation, sensitivity, calls, overlap_s, consumers }))
+    let heavy = desk.heavy(&operator.authorised)?;
+    let planned = heavy.run(Priority::Ordinary, move |_| {
+        let planned = desk.plan_rotation(&operator.authorised, &secret).map_err(Problem::from)?;
+        let RotationPlan { rotation, sensitivity, calls, overlap_s, consumers } = planned;
+        let (rotation, consumers) = (rotation.into(), consumers.into_iter().map(Into::into).collect());
+        let sensitivity = sensitivity.as_str();
+        Ok(answer(StatusCode::OK, &PlanAnswer { rotation, sensitivity, calls, overlap_s, consumers }))
+    });
+    planned.await
 }
 
 #[derive(JsonSchema, Serialize)]
@@ -266,7 +270,15 @@ impl From<CalendarLine> for CalendarAnswer {
     }
 }
 
-async fn calendar(State(desk): State<AdminDesk>, operator: Operator<ReadSecretNames>) -> Response<Body> {
-    let items: Vec<_> = desk.calendar(&operator.authorised).into_iter().map(CalendarAnswer::from).collect();
-    answer(StatusCode::OK, &Items { items })
+async fn calendar(
+    State(desk): State<AdminDesk>,
+    operator: Operator<ReadSecretNames>,
+) -> Result<Response<Body>, Problem> {
+    let heavy = desk.heavy(&operator.authorised)?;
+    let to_come = heavy.run(Priority::Ordinary, move |work| {
+        let lines = desk.calendar(&operator.authorised, work).map_err(Problem::from)?;
+        let items: Vec<_> = lines.into_iter().map(CalendarAnswer::from).collect();
+        Ok(answer(StatusCode::OK, &Items { items }))
+    });
+    to_come.await
 }

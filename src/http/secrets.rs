@@ -13,7 +13,7 @@ use super::rotations::ConsumerAnswer;
 use super::routes::Table;
 use crate::base::limits::{BODY_BYTES_MAX, SECRET_BYTES_MAX};
 use crate::base::{SecretName, Sensitivity, code};
-use crate::broker::{AdminDesk, Classified, Expected, PutSecret, Reader, SecretDetail, VersionAct};
+use crate::broker::{AdminDesk, Classified, Expected, Priority, PutSecret, Reader, SecretDetail, VersionAct};
 use crate::policy::{ReadSecretNames, StoreSecrets, TurnValueKey};
 use crate::secrets::Version;
 
@@ -122,11 +122,14 @@ async fn readers(
     Path(secret): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    // Reading files is no work for a thread that others wait for.
-    let found = tokio::task::spawn_blocking(move || desk.readers(&operator.authorised, &secret)).await;
-    let (readers, since_seq) = found.map_err(|_| Problem::new(code::INTERNAL))??;
-    let items = readers.into_iter().map(ReaderAnswer::from).collect();
-    Ok(answer(StatusCode::OK, &ReadersAnswer { items, since_seq }))
+    let heavy = desk.heavy(&operator.authorised)?;
+    let found = heavy.run(Priority::Ordinary, move |work| {
+        let (readers, since_seq) =
+            desk.readers(&operator.authorised, &secret, work).map_err(Problem::from)?;
+        let items = readers.into_iter().map(ReaderAnswer::from).collect();
+        Ok(answer(StatusCode::OK, &ReadersAnswer { items, since_seq }))
+    });
+    found.await
 }
 
 #[derive(JsonSchema, Serialize)]

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::admins::DeclareBody;
 use super::answers::answer;
 use super::guard::{Operator, operator};
-use super::input::{json, name};
+use super::input::{JSON, body, name, parse_json};
 use super::problem::Problem;
 use super::routes::Table;
 use crate::base::SecretName;
 use crate::base::limits::{BODY_BYTES_MAX, DECLARATION_BYTES_MAX};
-use crate::broker::{AdminDesk, Adopting, Proof, UpstreamCheck};
+use crate::broker::{AdminDesk, Adopting, Priority, Proof, Uploaded, UpstreamCheck};
 use crate::policy::{Declare, RotateSecrets};
 use crate::upstream::Finding;
 
@@ -111,7 +111,10 @@ async fn check_plan(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
-    let (files, _) = json::<DeclareBody>(request, DECLARATION_BYTES_MAX).await?.parts()?;
-    let checked = desk.check_planned(&operator.authorised, &files, &secret).await?;
+    let heavy = desk.heavy(&operator.authorised)?;
+    let body = body(request, JSON, DECLARATION_BYTES_MAX).await?;
+    let parsed = heavy.run(Priority::Low, move |_| parse_json::<DeclareBody>(&body)?.uploaded());
+    let Uploaded { files, .. } = parsed.await?;
+    let checked = desk.check_planned(&operator.authorised, &heavy, files, &secret).await?;
     Ok(answer(StatusCode::OK, &CheckAnswer::from(checked)))
 }

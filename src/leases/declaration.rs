@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::base::CapabilityName;
 use crate::base::limits::{LEASES_PER_AGENT, LEASES_PER_AGENT_MAX};
+use crate::base::{Cancellation, CapabilityName};
 use crate::config::{FaultList, Faults, Place, SourceFile};
 
 /// One `[[lease]]` as it was read; what its upstream says is judged by whoever knows the drivers.
@@ -38,10 +38,17 @@ struct RawLease {
 ///
 /// # Errors
 /// The faults that were found.
-pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<CapabilityName, Asked>, FaultList> {
-    let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files) };
+pub fn parse(
+    files: &[SourceFile],
+    work: &Cancellation,
+) -> Result<BTreeMap<CapabilityName, Asked>, FaultList> {
+    let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files, work) };
     for (file, RawFile { lease }) in reader.faults.read() {
-        lease.iter().for_each(|raw| reader.lease(file, raw));
+        for raw in &lease {
+            if reader.faults.takes(Place { file, offset: raw.span().start }) {
+                reader.lease(file, raw);
+            }
+        }
     }
     reader.faults.or(reader.asked)
 }

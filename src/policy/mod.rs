@@ -31,9 +31,9 @@ pub use operator::{
 pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
 pub use request::{LeaseRequest, MintRequest, Renewed, RevealRequest};
 pub use right::{
-    Authorised, BeOneself, Contain, ContainOperators, Declare, EndLeases, ForgetLeases, InviteAgents, Need,
-    OfSigningKeys, PlaceOperators, Reach, ReadDeclared, ReadLeases, ReadLedger, ReadMetrics, ReadOperators,
-    ReadSecretNames, ReadSigningKeys, RenewLeases, RevokeTokens, Right, RotateSecrets, RotateSigningKeys,
-    StoreSecrets, TurnValueKey, Unauthorised, authorise,
+    Authorised, BeOneself, Contain, ContainOperators, Counted, Declare, EndLeases, ForgetLeases,
+    InviteAgents, Need, OfSigningKeys, PlaceOperators, Reach, ReadDeclared, ReadLeases, ReadLedger,
+    ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases, RevokeTokens, Right,
+    RotateSecrets, RotateSigningKeys, StoreSecrets, TurnValueKey, Unauthorised, authorise,
 };
 pub use sensitivity::Demands;

@@ -20,6 +20,17 @@ pub struct Need {
     pub roles: &'static [OperatorRole],
     /// How far the role has to reach.
     pub reach: Reach,
+    /// Whether a quota applies.
+    pub quota: Counted,
+}
+
+/// Whether requests for a right count towards an operator's quota.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Counted {
+    /// They do.
+    Yes,
+    /// They do not: what revokes is never refused for being asked for too often.
+    Never,
 }
 
 /// How far a role has to reach.
@@ -78,7 +89,7 @@ impl<R> fmt::Debug for Authorised<R> {
 }
 
 macro_rules! rights {
-    ($($(#[$doc:meta])* $right:ident = $name:literal, [$($role:ident),*], $reach:ident;)*) => {$(
+    ($($(#[$doc:meta])* $right:ident = $name:literal, [$($role:ident),*], $reach:ident, $counted:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub enum $right {}
@@ -88,6 +99,7 @@ macro_rules! rights {
                 right: $name,
                 roles: &[$(OperatorRole::$role),*],
                 reach: Reach::$reach,
+                quota: Counted::$counted,
             };
         }
     )*};
@@ -95,47 +107,47 @@ macro_rules! rights {
 
 rights! {
     /// Asking about oneself, and renewing one's own certificate.
-    BeOneself = "be-oneself", [Admin, Security, Approver, Auditor], Owned;
+    BeOneself = "be-oneself", [Admin, Security, Approver, Auditor], Owned, Yes;
     /// Reading agents, capabilities and roles.
-    ReadDeclared = "read-declared", [Admin, Security, Approver, Auditor], Owned;
+    ReadDeclared = "read-declared", [Admin, Security, Approver, Auditor], Owned, Yes;
     /// Reading what secrets there are; no right reads a value.
-    ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Owned;
+    ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Owned, Yes;
     /// Reading the ledger, which tells of everything.
-    ReadLedger = "read-ledger", [Admin, Security, Auditor], Everything;
+    ReadLedger = "read-ledger", [Admin, Security, Auditor], Everything, Yes;
     /// Reading what the broker counts: no names in it.
-    ReadMetrics = "read-metrics", [Admin, Security, Auditor], Everything;
+    ReadMetrics = "read-metrics", [Admin, Security, Auditor], Everything, Yes;
     /// Reading who the operators are.
-    ReadOperators = "read-operators", [Admin, Security, Auditor], Everything;
+    ReadOperators = "read-operators", [Admin, Security, Auditor], Everything, Yes;
     /// Reading at which stages the keys are that the broker signs with.
-    ReadSigningKeys = "read-signing-keys", [Admin, Security, Auditor], Everything;
+    ReadSigningKeys = "read-signing-keys", [Admin, Security, Auditor], Everything, Yes;
     /// Making, taking into use and ending the keys that the broker signs with.
-    RotateSigningKeys = "rotate-signing-keys", [Admin], Everything;
+    RotateSigningKeys = "rotate-signing-keys", [Admin], Everything, Never;
     /// Planning and applying declarations.
-    Declare = "declare", [Admin], Owned;
+    Declare = "declare", [Admin], Owned, Yes;
     /// Inviting agents.
-    InviteAgents = "invite-agents", [Admin], Owned;
+    InviteAgents = "invite-agents", [Admin], Owned, Yes;
     /// Storing values of secrets.
-    StoreSecrets = "store-secrets", [Admin], Owned;
+    StoreSecrets = "store-secrets", [Admin], Owned, Yes;
     /// Turning to another key that the values of secrets are wrapped by.
-    TurnValueKey = "turn-value-key", [Admin], Everything;
+    TurnValueKey = "turn-value-key", [Admin], Everything, Yes;
     /// Having secrets rotated, and changing what becomes of their rotations.
-    RotateSecrets = "rotate-secrets", [Admin, Security], Owned;
+    RotateSecrets = "rotate-secrets", [Admin, Security], Owned, Yes;
     /// Revoking, suspending and resuming agents and what they hold.
-    Contain = "contain", [Admin, Security], Owned;
+    Contain = "contain", [Admin, Security], Owned, Never;
     /// Reading which logins are lent, and which could not be ended.
-    ReadLeases = "read-leases", [Admin, Security, Auditor], Owned;
+    ReadLeases = "read-leases", [Admin, Security, Auditor], Owned, Yes;
     /// Having logins that are lent end later.
-    RenewLeases = "renew-leases", [Admin], Owned;
+    RenewLeases = "renew-leases", [Admin], Owned, Yes;
     /// Ending logins that are lent.
-    EndLeases = "end-leases", [Admin, Security], Owned;
+    EndLeases = "end-leases", [Admin, Security], Owned, Never;
     /// Giving up on logins that could not be revoked.
-    ForgetLeases = "forget-leases", [Admin], Owned;
+    ForgetLeases = "forget-leases", [Admin], Owned, Yes;
     /// Revoking a token by its id: nobody keeps a list that says whose it is.
-    RevokeTokens = "revoke-tokens", [Admin, Security], Everything;
+    RevokeTokens = "revoke-tokens", [Admin, Security], Everything, Never;
     /// Revoking, suspending and resuming operators.
-    ContainOperators = "contain-operators", [Admin, Security], Everything;
+    ContainOperators = "contain-operators", [Admin, Security], Everything, Never;
     /// Inviting operators, and giving them roles.
-    PlaceOperators = "place-operators", [Admin], Everything;
+    PlaceOperators = "place-operators", [Admin], Everything, Yes;
 }
 
 /// What lets somebody see the signing keys: whoever may change them may.

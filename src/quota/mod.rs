@@ -1,10 +1,12 @@
-//! How often somebody may ask. Makes one proof, [`Permit`].
+//! How often callers may ask, and how many requests they may have under way. Makes one proof, [`Permit`].
 //!
 //! Nothing here knows HTTP: the answer is a permit, or a [`Limited`] that says when to come back.
 //! The arithmetic is the library's GCRA; this room gives it our clock and keeps its tables small.
 
+mod concurrency;
 mod denials;
 mod limiter;
 
+pub use concurrency::{AtCapacity, Concurrency, UnderWay};
 pub use denials::{Denials, Note};
 pub use limiter::{Limited, Limiter, Permit, Rate};

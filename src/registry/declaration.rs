@@ -10,7 +10,7 @@ use super::plan::AgentSpec;
 use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
-use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
+use crate::base::{AgentName, Audience, Cancellation, CapabilityName, NameError, OwnerName, RoleName, Scope};
 use crate::config::{FaultList, Faults, Place, SourceFile};
 
 /// All that a set of files declares, each with its place.
@@ -31,8 +31,8 @@ pub struct Declaration {
 /// The faults that were found: unknown or mistyped keys, names that are not canonical, values
 /// out of range, the same thing declared twice, another owner. References are judged later, by the
 /// plan.
-pub fn parse(files: &[SourceFile], scope: &Scope) -> Result<Declaration, FaultList> {
-    let mut reader = Reader { scope, declaration: Declaration::default(), faults: Faults::of(files) };
+pub fn parse(files: &[SourceFile], scope: &Scope, work: &Cancellation) -> Result<Declaration, FaultList> {
+    let mut reader = Reader { scope, declaration: Declaration::default(), faults: Faults::of(files, work) };
     for (file, raw) in reader.faults.read() {
         reader.file(file, raw);
     }
@@ -120,17 +120,29 @@ impl Reader<'_> {
 
     fn file(&mut self, file: usize, raw: RawFile) {
         for capability in raw.capability {
-            self.capability(file, capability);
+            if self.takes(file, &capability) {
+                self.capability(file, capability);
+            }
         }
         for role in raw.role {
-            self.role(file, role);
+            if self.takes(file, &role) {
+                self.role(file, role);
+            }
         }
         for agent in raw.agent {
-            self.agent(file, agent);
+            if self.takes(file, &agent) {
+                self.agent(file, agent);
+            }
         }
         for server in raw.resource_server {
-            self.resource_server(file, server);
+            if self.takes(file, &server) {
+                self.resource_server(file, server);
+            }
         }
+    }
+
+    fn takes<T>(&mut self, file: usize, declared: &Spanned<T>) -> bool {
+        self.faults.takes(Place { file, offset: declared.span().start })
     }
 
     fn name<N: FromStr<Err = NameError>>(&mut self, file: usize, text: &Spanned<String>) -> Option<N> {

@@ -138,9 +138,9 @@ impl Declarations {
         removed_roles: &[RoleName],
     ) -> Self {
         let (mut all, mut all_roles) = (self.capabilities.clone(), self.roles.clone());
-        all.retain(|name, _| !removed_capabilities.contains(name));
+        removed_capabilities.iter().for_each(|name| drop(all.remove(name)));
         all.extend(capabilities.iter().map(|one| (one.name.clone(), one.clone())));
-        all_roles.retain(|name, _| !removed_roles.contains(name));
+        removed_roles.iter().for_each(|name| drop(all_roles.remove(name)));
         all_roles.extend(roles.iter().map(|one| (one.name.clone(), one.clone())));
         Self::new(all, all_roles)
     }

@@ -7,7 +7,9 @@ use super::declared::{Capability, Delivery, Role};
 use super::owners::Owned;
 use super::plan::Unnamed;
 use super::state::Registry;
-use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Scope, SecretName, Sensitivity};
+use crate::base::{
+    AgentName, Audience, Cancellation, CapabilityName, OwnerName, RoleName, Scope, SecretName, Sensitivity,
+};
 use crate::config::Place;
 
 /// What a plan is drawn on: what there is, as far as somebody reaches.
@@ -19,6 +21,8 @@ pub struct Ground<'a> {
     pub scope: &'a Scope,
     /// The secret of this name, when there is one within reach.
     pub secret: &'a dyn Fn(&SecretName) -> Option<SecretGround>,
+    /// Asked at every step of the plan.
+    pub work: &'a Cancellation,
 }
 
 /// What a plan has to know of a secret.
@@ -55,11 +59,13 @@ impl Ground<'_> {
         if *self.scope == Scope::Everything {
             return BTreeSet::new();
         }
-        let minted = self.registry.declarations().capabilities().filter_map(|one| match &one.delivery {
+        let minted = self.registry.declarations().capabilities().take_while(|_| self.work.step().is_ok());
+        let minted = minted.filter_map(|one| match &one.delivery {
             Delivery::Mint { audience } if self.capability(&one.name).is_none() => Some(audience),
             Delivery::Mint { .. } | Delivery::Reveal { .. } | Delivery::Lease => None,
         });
-        let served = self.registry.agents().filter_map(|one| one.serves.as_ref().map(|serves| (one, serves)));
+        let served = self.registry.agents().take_while(|_| self.work.step().is_ok());
+        let served = served.filter_map(|one| one.serves.as_ref().map(|serves| (one, serves)));
         let served = served.filter(|(one, _)| self.agent(&one.name).is_none()).map(|(_, serves)| serves);
         minted.chain(served).collect()
     }
@@ -141,6 +147,9 @@ pub(super) fn dangling(
     let kept = unnamed == Unnamed::Keep;
     for (capability, place) in declaration.capabilities.values() {
         let Delivery::Reveal { secret } = &capability.delivery else { continue };
+        if ground.work.step().is_err() {
+            return;
+        }
         let owner = declaration.owners.get(&Owned::Capability(capability.name.clone()));
         match (ground.secret)(secret) {
             None => report(*place, "the `secret` of this capability does not exist: put it first".to_owned()),
@@ -151,6 +160,9 @@ pub(super) fn dangling(
         }
     }
     for (role, place) in declaration.roles.values() {
+        if ground.work.step().is_err() {
+            return;
+        }
         for name in &role.capabilities {
             let known =
                 declaration.capabilities.contains_key(name) || (kept && ground.capability(name).is_some());
@@ -160,6 +172,9 @@ pub(super) fn dangling(
         }
     }
     for (agent, place) in declaration.agents.values() {
+        if ground.work.step().is_err() {
+            return;
+        }
         for name in &agent.roles {
             let known = declaration.roles.contains_key(name) || (kept && ground.role(name).is_some());
             if !known {

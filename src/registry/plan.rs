@@ -111,7 +111,7 @@ pub fn draw(
     unnamed: Unnamed,
     files: &[SourceFile],
 ) -> Result<Plan, FaultList> {
-    let mut faults = Faults::of(files);
+    let mut faults = Faults::of(files, ground.work);
     let mut report = |place: Place, message: String| faults.tell(place, message);
     out_of_reach(ground, declaration, &mut report);
     turned(ground, declaration, &mut report);
@@ -120,7 +120,8 @@ pub fn draw(
     plan.capabilities(ground, declaration, unnamed);
     plan.roles(ground, declaration, unnamed);
     plan.agents(ground, declaration, unnamed);
-    Ok(plan)
+    // What was not looked at any more is missing from it.
+    Faults::of(files, ground.work).or(plan)
 }
 
 impl Plan {
@@ -148,6 +149,9 @@ impl Plan {
 
     fn capabilities(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
         for (name, (new, _)) in &declaration.capabilities {
+            if ground.work.step().is_err() {
+                return;
+            }
             let owner = self.owner(ground, declaration, Owned::Capability(name.clone()));
             match ground.capability(name) {
                 Some(old) if old == new && owner == Difference::Same => continue,
@@ -168,7 +172,9 @@ impl Plan {
             self.capabilities.push(new.clone());
         }
         if unnamed == Unnamed::Prune {
-            for old in ground.registry.declarations().capabilities() {
+            for old in
+                ground.registry.declarations().capabilities().take_while(|_| ground.work.step().is_ok())
+            {
                 let unnamed = !declaration.capabilities.contains_key(&old.name);
                 if unnamed && ground.capability(&old.name).is_some() {
                     self.note(Action::Remove, Noun::Capability, old.name.as_str(), &[]);
@@ -192,6 +198,9 @@ impl Plan {
 
     fn roles(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
         for (name, (new, _)) in &declaration.roles {
+            if ground.work.step().is_err() {
+                return;
+            }
             let owner = self.owner(ground, declaration, Owned::Role(name.clone()));
             match ground.role(name) {
                 Some(old) if old == new && owner == Difference::Same => continue,
@@ -205,7 +214,7 @@ impl Plan {
             self.roles.push(new.clone());
         }
         if unnamed == Unnamed::Prune {
-            for old in ground.registry.declarations().roles() {
+            for old in ground.registry.declarations().roles().take_while(|_| ground.work.step().is_ok()) {
                 if !declaration.roles.contains_key(&old.name) && ground.role(&old.name).is_some() {
                     self.note(Action::Remove, Noun::Role, old.name.as_str(), &[]);
                     self.removed_roles.push(old.name.clone());
@@ -216,6 +225,9 @@ impl Plan {
 
     fn agents(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
         for (name, (new, _)) in &declaration.agents {
+            if ground.work.step().is_err() {
+                return;
+            }
             let serves = declaration.serving.get(name);
             let noun = noun_of(serves);
             let owner = self.owner(ground, declaration, Owned::Agent(name.clone()));
@@ -237,7 +249,7 @@ impl Plan {
             self.agents.push((new.clone(), serves.cloned()));
         }
         if unnamed == Unnamed::Prune {
-            for old in ground.registry.agents() {
+            for old in ground.registry.agents().take_while(|_| ground.work.step().is_ok()) {
                 if !declaration.agents.contains_key(&old.name) && ground.agent(&old.name).is_some() {
                     self.note(Action::Remove, noun_of(old.serves.as_ref()), old.name.as_str(), &[]);
                     self.removed_agents.push(old.name.clone());
@@ -264,122 +276,5 @@ impl Difference {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::declaration::parse;
-    use super::super::ground::SecretGround;
-    use super::super::state::Registry;
-    use super::*;
-    use crate::base::Scope;
-    use crate::base::limits::FAULTS_LISTED_MAX;
-    use crate::config::Fault;
-
-    const GOOD: &str = r#"
-[[capability]]
-name = "github.repo.read"
-access = "read"
-delivery = "reveal"
-secret = "github/app"
-max_life_s = 300
-
-[[capability]]
-name = "reports.publish"
-access = "write"
-delivery = "mint"
-audience = "https://reports.example.com"
-max_life_s = 120
-
-[[role]]
-name = "repo-reader"
-capabilities = ["github.repo.read"]
-
-[[agent]]
-name = "research-bot"
-roles = ["repo-reader"]
-"#;
-
-    fn files(text: &str) -> Vec<SourceFile> {
-        vec![SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }]
-    }
-
-    fn plan(text: &str, secret: bool) -> Result<Plan, Vec<Fault>> {
-        plan_of(text, secret).map_err(|list| list.faults)
-    }
-
-    fn plan_of(text: &str, secret: bool) -> Result<Plan, FaultList> {
-        let files = files(text);
-        let (registry, scope) = (Registry::default(), Scope::Everything);
-        let declaration = parse(&files, &scope)?;
-        let there = SecretGround { owner: None, sensitivity: Sensitivity::Ordinary };
-        let there = |_: &_| secret.then(|| there.clone());
-        let ground = Ground { registry: &registry, scope: &scope, secret: &there };
-        draw(&ground, &declaration, Unnamed::Keep, &files)
-    }
-
-    /// Every fault is refused with its line, and no fault repeats the value that is wrong.
-    fn refuse(text: &str, line: usize, says: &str) {
-        let faults = plan(text, true).unwrap_err();
-        let fault = &faults[0];
-        assert_eq!(fault.line, line, "{fault:?}");
-        assert!(fault.message.contains(says), "{fault:?}");
-        assert!(!format!("{faults:?}").contains("CNRY"), "{faults:?}");
-    }
-
-    #[test]
-    fn a_good_file_creates_what_it_names() {
-        let plan = plan(GOOD, true).unwrap();
-        assert_eq!(plan.changes.len(), 4);
-        assert!(plan.changes.iter().all(|change| change.action == Action::Create));
-    }
-
-    #[test]
-    fn a_capability_whose_secret_is_not_there_dangles() {
-        let faults = plan(GOOD, false).unwrap_err();
-        assert_eq!((faults[0].line, faults.len()), (2, 1), "{faults:?}");
-    }
-
-    #[test]
-    fn bad_declarations_are_refused_with_their_place() {
-        refuse("[[role]]\nname = \"r\"\ncapabilities = [\"x.y\"]\n", 1, "not declared");
-        refuse("[[agent]]\nname = \"a\"\nroles = [\"r\"]\n", 1, "not declared");
-        refuse("[[agent]]\nname = \"CNRY\"\nroles = []\n", 2, "not a canonical agent name");
-        refuse("[[agent]]\nname = \"a\"\nrolls = []\n", 3, "unknown field");
-        refuse("[[agent]]\nname = \"a\"\nname = \"a\"\nroles = []\n", 3, "duplicate");
-        refuse("[[agent]]\nname = 7\nroles = []\n", 2, "expected a string");
-        refuse("[[agent]]\nname = \"a\"\nroles = \"CNRY\"\n", 3, "expected a sequence");
-        refuse("[[agent]]\nname = \"a\"\nroles = []\n\n[[agent]]\nname = \"a\"\nroles = []\n", 6, "twice");
-        refuse("[[agent]]\nname = \"a\"\nroles = []\nmax_instances = 0\n", 4, "max_instances");
-        refuse(&GOOD.replace("\"reveal\"", "\"mint\""), 5, "contradicts `secret`");
-        refuse(&GOOD.replace("\"mint\"", "\"reveal\""), 12, "contradicts `audience`");
-        refuse(&GOOD.replace("\"read\"", "\"CNRY\""), 4, "unknown word");
-        refuse(&GOOD.replace("= 300", "= 3601"), 7, "max_life_s");
-        refuse(&GOOD.replace("= 300", "= 9"), 7, "max_life_s");
-        refuse("[[agent]\n", 1, "");
-        refuse("[[resource_server]]\nname = \"a\"\n", 1, "missing");
-        refuse("[[resource_server]]\nname = \"a\"\naudience = \"CNRY\"\n", 3, "not a canonical audience");
-        let both = "[[agent]]\nname = \"a\"\nroles = []\n[[resource_server]]\nname = \"a\"\naudience = \"https://a\"\n";
-        refuse(both, 5, "twice");
-    }
-
-    #[test]
-    fn a_file_with_32_000_faults_lists_the_first_and_counts_the_others() {
-        let text = "[[agent]]\nname = \"A\"\nroles = []\n".repeat(32_000);
-        let list = plan_of(&text, true).unwrap_err();
-        assert_eq!(list.faults.len() + list.more, 32_000);
-        assert_eq!(list.faults.len(), FAULTS_LISTED_MAX);
-        assert_eq!(list.faults.last().map(|fault| fault.line), Some(49 * 3 + 2));
-    }
-
-    #[test]
-    fn limits_hold_at_the_edge() {
-        assert!(plan(&GOOD.replace("= 300", "= 3600"), true).is_ok());
-        assert!(plan(&GOOD.replace("= 300", "= 10"), true).is_ok());
-        let roles: BTreeMap<usize, String> = (0..33).map(|i| (i, format!("\"r{i}\""))).collect();
-        let list = |n: usize| roles.values().take(n).cloned().collect::<Vec<_>>().join(",");
-        let text = |n: usize| format!("[[agent]]\nname = \"a\"\nroles = [{}]\n", list(n));
-        let at_limit = plan(&text(32), true).unwrap_err();
-        assert!(at_limit.iter().all(|fault| fault.message.contains("not declared")), "{at_limit:?}");
-        refuse(&text(33), 3, "more than 32");
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;

@@ -5,8 +5,8 @@ use toml::Spanned;
 
 use super::fields::{Fields, fields_of_upstreams};
 use super::schedule::{Schedule, Written, length_s};
-use crate::base::SecretName;
 use crate::base::limits::{FAULTS_LISTED_MAX, GRACE_MAX_S};
+use crate::base::{Cancellation, SecretName};
 use crate::config::{FaultList, Faults, Place, SourceFile};
 
 /// The grace of a replaced value that was declared without one, in seconds.
@@ -65,14 +65,15 @@ struct RawRotation {
 ///
 /// # Errors
 /// The faults that were found.
-pub fn parse(files: &[SourceFile]) -> Result<BTreeMap<SecretName, Asked>, FaultList> {
-    let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files) };
+pub fn parse(files: &[SourceFile], work: &Cancellation) -> Result<BTreeMap<SecretName, Asked>, FaultList> {
+    let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files, work) };
     for (file, RawFile { rotation }) in reader.faults.read() {
         let fields = files.get(file).map(|source| fields_of_upstreams(&source.text)).unwrap_or_default();
         let fields = fields.into_iter().chain(std::iter::repeat(Fields::new()));
         for (raw, fields) in rotation.iter().zip(fields) {
             // A pattern that never comes due is searched for centuries ahead: no more of them than are listed.
-            if reader.faults.found() < FAULTS_LISTED_MAX {
+            let place = Place { file, offset: raw.span().start };
+            if reader.faults.takes(place) && reader.faults.found() < FAULTS_LISTED_MAX {
                 reader.rotation(file, raw, fields);
             }
         }
@@ -178,7 +179,8 @@ length = 32
 "#;
 
     fn read(text: &str) -> Result<BTreeMap<SecretName, Asked>, Vec<Fault>> {
-        let read = parse(&[SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }]);
+        let read =
+            parse(&[SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }], &Cancellation::new());
         read.map_err(|list| list.faults)
     }
 

@@ -36,6 +36,7 @@ pub struct Meters {
     upstreams_left_alone: Gauge,
     clock_difference: Gauge,
     clock_stops_issuance: Gauge,
+    heavy_requests: Gauge,
     leases: LeaseMeters,
 }
 
@@ -209,6 +210,10 @@ impl Meters {
             "clock_stops_issuance",
             "Whether the system clock did not fit the ledger at start: 1, or 0",
         );
+        let heavy_requests = gauge(
+            "heavy_requests",
+            "Heavy requests of operators (plan, apply, calendar, report, page of the ledger) that are under way",
+        );
         let leases = LeaseMeters::in_registry(&mut registry);
         Self {
             registry,
@@ -233,6 +238,7 @@ impl Meters {
             upstreams_left_alone,
             clock_difference,
             clock_stops_issuance,
+            heavy_requests,
         }
     }
 
@@ -272,6 +278,12 @@ impl Meters {
     #[must_use]
     pub fn connections(&self, listener: &'static str) -> Level {
         Level(self.connections.get_or_create_owned(&ListenerLabels { listener }))
+    }
+
+    /// The heavy requests of operators.
+    #[must_use]
+    pub fn heavy_requests(&self) -> Level {
+        Level(self.heavy_requests.clone())
     }
 
     /// A certificate of the broker's own ends at `end_s`, in seconds since 1970.

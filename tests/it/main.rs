@@ -26,6 +26,7 @@ mod fleet;
 mod fuzz;
 mod guides;
 mod handing_over;
+mod heavy;
 mod hostile_broker;
 
 mod idempotency;

@@ -88,4 +88,7 @@ super::codes! {
     RATE_LIMITED "rate_limited" Limited:
         "the caller asks too often",
         "wait as long as Retry-After says, and spread requests out";
+    HEAVY_REQUESTS_OF_OPERATOR "heavy_requests_of_operator" Limited:
+        "two heavy requests of this operator (plan, apply, calendar, report, page of the ledger) are under way",
+        "wait until one of them has ended; revocations are never limited";
 }

@@ -145,6 +145,12 @@ super::codes! {
     OVERLOADED "overloaded" Unavailable:
         "more requests are under way than the broker takes on",
         "wait as long as Retry-After says; if it lasts, the broker needs more cores or a faster disk";
+    HEAVY_REQUESTS "heavy_requests" Unavailable:
+        "the broker works on as many heavy requests of operators (plan, apply, calendar, report) as it takes on",
+        "wait as long as Retry-After says; revocations are never limited";
+    HEAVY_TIMEOUT "heavy_timeout" Unavailable:
+        "the request took longer than 20 seconds and was cancelled; nothing was changed",
+        "split the declarations into smaller uploads, or try again when the broker has less to do";
     BUSY_CONFLICT "busy_conflict" Unavailable:
         "what this relies on changed each time that it was decided",
         "what this relies on keeps changing: come back in a moment";

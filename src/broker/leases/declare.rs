@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::failure::Failure;
 use super::super::world::{Effect, World};
 use super::counter::revocations_at;
-use crate::base::{CapabilityName, Scope};
+use crate::base::{Cancellation, CapabilityName, Scope};
 use crate::config::{Faults, Place, SourceFile};
 use crate::leases::{self, Asked, Offer, Selection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
@@ -30,13 +30,15 @@ pub(in crate::broker) fn planned(
     asked: &BTreeMap<CapabilityName, Asked>,
     unnamed: Unnamed,
     files: &[SourceFile],
+    work: &Cancellation,
 ) -> Result<Planned, Failure> {
     let declared = world.registry.declarations().after(plan);
     let leased = |name: &CapabilityName| {
         declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
     };
-    let (mut planned, mut faults) = (Planned::default(), Faults::of(files));
+    let (mut planned, mut faults) = (Planned::default(), Faults::of(files, work));
     for (capability, asked) in asked {
+        work.step()?;
         match offer(world, scope, (capability, asked), &leased) {
             Ok(offer) => planned.put(world, offer),
             Err((place, message)) => faults.tell(place, message),

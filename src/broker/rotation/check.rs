@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use super::super::desk::{AdminDesk, Core};
 use super::super::failure::Failure;
+use super::super::heavy::{HeavyRequest, Priority};
 use super::attempt::{Bench, Step};
 use super::declare::declared;
 use super::steer::reached;
@@ -44,20 +47,25 @@ impl AdminDesk {
     pub async fn check_planned(
         &self,
         by: &Authorised<Declare>,
-        files: &[SourceFile],
+        heavy: &HeavyRequest,
+        files: Vec<SourceFile>,
         secret: &SecretName,
     ) -> Result<UpstreamCheck, Failure> {
-        let asked = rotation::parse(files)?;
-        let asked = asked.get(secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
-        let scope = by.operator().scope();
-        let at = self.0.store.read(|world, as_of| match declared(world, scope, secret, asked) {
-            Ok(declared) => self.0.bench_of((world, as_of), Rotation::fresh(declared, None)),
-            Err((place, message)) => {
-                let mut faults = Faults::of(files);
-                faults.tell(place, message);
-                Err(faults.or(()).map_or_else(Failure::from, |()| Failure::new(code::DECLARATIONS_INVALID)))
-            }
-        })?;
+        let (core, operator, secret) = (Arc::clone(&self.0), by.operator().clone(), secret.clone());
+        let reading = heavy.run(Priority::Ordinary, move |work| {
+            let asked = rotation::parse(&files, work)?;
+            let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
+            core.store.read(|world, as_of| match declared(world, operator.scope(), &secret, asked) {
+                Ok(declared) => core.bench_of((world, as_of), Rotation::fresh(declared, None)),
+                Err((place, message)) => {
+                    let mut faults = Faults::of(&files, work);
+                    faults.tell(place, message);
+                    let invalid = |()| Failure::new(code::DECLARATIONS_INVALID);
+                    Err(faults.or(()).map_or_else(Failure::from, invalid))
+                }
+            })
+        });
+        let at = reading.await?;
         self.0.check_upstream(&at, by.operator()).await
     }
 }

@@ -4,7 +4,7 @@ use super::super::failure::Failure;
 use super::super::world::{Effect, World};
 use super::carry_on::next_of;
 use crate::base::code;
-use crate::base::{Scope, SecretName, Timestamp};
+use crate::base::{Cancellation, Scope, SecretName, Timestamp};
 use crate::config::{Faults, Place, SourceFile};
 use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};
@@ -46,9 +46,11 @@ pub(in crate::broker) fn planned(
     asked: &BTreeMap<SecretName, Asked>,
     unnamed: Unnamed,
     files: &[SourceFile],
+    work: &Cancellation,
 ) -> Result<Planned, Failure> {
-    let (mut planned, mut faults) = (Planned::default(), Faults::of(files));
+    let (mut planned, mut faults) = (Planned::default(), Faults::of(files, work));
     for (secret, asked) in asked {
+        work.step()?;
         match declared(world, scope, secret, asked) {
             Ok(declared) => planned.put((world, now), declared)?,
             Err((place, message)) => faults.tell(place, message),

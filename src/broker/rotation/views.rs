@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::classify::foreign;
 use super::super::desk::AdminDesk;
@@ -9,9 +9,9 @@ use super::super::world::World;
 use super::carry_on::next_of;
 use super::steer::reached;
 use crate::base::limits::{CALENDAR_LINES_MAX, HIGH_TOKEN_LIFE_MAX_S};
-use crate::base::{AgentName, CapabilityName, SecretName, Sensitivity, Timestamp};
+use crate::base::{AgentName, Cancellation, Cancelled, CapabilityName, SecretName, Sensitivity, Timestamp};
 use crate::policy::{Authorised, ReadSecretNames};
-use crate::registry::Delivery;
+use crate::registry::{Agent, Delivery, Role};
 use crate::rotation::{Rotation, Run, Slots, UpstreamValue};
 use crate::upstream::Target;
 
@@ -115,8 +115,14 @@ impl AdminDesk {
     }
 
     /// What is to come within a year, in its order, at most `CALENDAR_LINES_MAX`.
-    #[must_use]
-    pub fn calendar(&self, by: &Authorised<ReadSecretNames>) -> Vec<CalendarLine> {
+    ///
+    /// # Errors
+    /// [`Failure`] when the work was cancelled.
+    pub fn calendar(
+        &self,
+        by: &Authorised<ReadSecretNames>,
+        work: &Cancellation,
+    ) -> Result<Vec<CalendarLine>, Failure> {
         let now = self.0.clock.now();
         let scope = by.operator().scope();
         // Schedules take their time, and nobody waits for it.
@@ -125,7 +131,7 @@ impl AdminDesk {
             let active = world.rotations.all().filter(|rotation| rotation.paused_at.is_none());
             active.filter(within).cloned().collect()
         });
-        to_come(&rotations, now)
+        Ok(to_come(&rotations, now, work)?)
     }
 
     /// What a rotation of `secret` would do.
@@ -182,7 +188,11 @@ fn describe(rotation: &Rotation) -> String {
 
 /// What is to come of `rotations`, which are in the order of their secrets: as many lines as are told, and of
 /// none of them more than that takes.
-fn to_come(rotations: &[Rotation], now: Timestamp) -> Vec<CalendarLine> {
+fn to_come(
+    rotations: &[Rotation],
+    now: Timestamp,
+    work: &Cancellation,
+) -> Result<Vec<CalendarLine>, Cancelled> {
     let until = now.plus_s(CALENDAR_S);
     let first = |rotation: &Rotation| {
         let due = rotation.due(now).filter(|_| rotation.run.is_none());
@@ -195,6 +205,7 @@ fn to_come(rotations: &[Rotation], now: Timestamp) -> Vec<CalendarLine> {
     let mut lines = Vec::new();
     while let Some((at, place, overdue)) = next.pop_first().filter(|(at, ..)| *at <= until) {
         let Some(Rotation { declared, .. }) = rotations.get(place) else { break };
+        work.step()?;
         lines.push(CalendarLine { secret: declared.secret.clone(), at, overdue });
         if lines.len() >= CALENDAR_LINES_MAX {
             break;
@@ -202,7 +213,7 @@ fn to_come(rotations: &[Rotation], now: Timestamp) -> Vec<CalendarLine> {
         let later = next_of(declared, at).filter(|later| *later > at);
         next.extend(later.map(|later| (later, place, false)));
     }
-    lines
+    Ok(lines)
 }
 
 fn sensitivity(world: &World, secret: &SecretName) -> Sensitivity {
@@ -214,17 +225,28 @@ pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Time
     let declared = world.registry.declarations();
     let sensitivity = sensitivity(world, secret);
     let owner = world.secrets.named(secret).and_then(|secret| secret.owner.as_ref());
-    let foreign = foreign(world, (secret, sensitivity), owner);
+    let foreign: BTreeSet<_> = foreign(world, (secret, sensitivity), owner).into_iter().collect();
     let reading = declared.capabilities().filter(
         |capability| matches!(&capability.delivery, Delivery::Reveal { secret: read } if read == secret),
     );
+    let reading: BTreeSet<_> = reading.map(|capability| &capability.name).collect();
+    let reads = |role: &Role| -> Vec<CapabilityName> {
+        role.capabilities.iter().filter(|name| reading.contains(name)).cloned().collect()
+    };
+    let by_role: BTreeMap<_, _> = declared.roles().map(|role| (&role.name, reads(role))).collect();
+    let mut holders: BTreeMap<&CapabilityName, Vec<&Agent>> = BTreeMap::new();
+    // One walk over the agents, whatever number of capabilities reads the secret.
+    for agent in world.registry.agents() {
+        let held = agent.roles.iter().filter_map(|role| by_role.get(role)).flatten();
+        for name in held.collect::<BTreeSet<_>>() {
+            holders.entry(name).or_default().push(agent);
+        }
+    }
     reading
+        .iter()
+        .filter_map(|name| declared.capability(name))
         .map(|capability| {
-            let holds = |agent: &&crate::registry::Agent| {
-                let mut roles = agent.roles.iter().filter_map(|role| declared.role(role));
-                roles.any(|role| role.capabilities.contains(&capability.name))
-            };
-            let agents: Vec<_> = world.registry.agents().filter(holds).collect();
+            let agents = holders.remove(&capability.name).unwrap_or_default();
             let of_agents = agents.iter().flat_map(|one| one.instances.iter().map(move |its| (*one, its)));
             let standing = of_agents.map(|(one, its)| InstanceStanding::of(world, one, its, now));
             Consumer {

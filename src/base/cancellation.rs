@@ -1,0 +1,85 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Tells work on a thread of its own that its result is not wanted any more. The work asks at every step, so
+/// that it ends soon after it is cancelled; what it counts are its steps, so that tests can compare two runs.
+#[derive(Clone, Debug)]
+pub struct Cancellation(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    cancelled: AtomicBool,
+    steps: AtomicU64,
+    steps_max: u64,
+}
+
+/// The work was cancelled before it ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the work was cancelled")]
+pub struct Cancelled;
+
+impl Cancellation {
+    /// Work that nobody has cancelled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::after_steps(u64::MAX)
+    }
+
+    /// Work that is cancelled after `steps_max` steps.
+    #[must_use]
+    pub fn after_steps(steps_max: u64) -> Self {
+        Self(Arc::new(Inner { cancelled: AtomicBool::new(false), steps: AtomicU64::new(0), steps_max }))
+    }
+
+    /// Cancels the work.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Asked before each step.
+    ///
+    /// # Errors
+    /// [`Cancelled`], from the cancellation on.
+    pub fn step(&self) -> Result<(), Cancelled> {
+        let steps = self.0.steps.fetch_add(1, Ordering::Relaxed);
+        if self.0.cancelled.load(Ordering::Relaxed) || steps >= self.0.steps_max {
+            Err(Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether it was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Relaxed) || self.steps() > self.0.steps_max
+    }
+
+    /// The steps so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.0.steps.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Cancellation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_cancelled_by_its_owner_or_after_its_steps() {
+        let work = Cancellation::new();
+        assert_eq!(work.step(), Ok(()));
+        work.clone().cancel();
+        assert_eq!(work.step(), Err(Cancelled));
+        let bounded = Cancellation::after_steps(2);
+        assert_eq!([bounded.step(), bounded.step(), bounded.step()], [Ok(()), Ok(()), Err(Cancelled)]);
+        assert_eq!(bounded.steps(), 3);
+    }
+}
