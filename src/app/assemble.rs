@@ -160,8 +160,7 @@ pub(super) async fn assemble(
     let introspections = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
     let operations = Rate { per_s: quota.operations_per_s, burst: quota.operations_burst };
-    let one = std::num::NonZeroU32::MIN;
-    let denials = Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) };
+    let denials = denials();
     let meters = Arc::new(Meters::new(store.syncs(), &alarms));
     Ok(Core {
         heavy: HeavyWork::new(meters.heavy_requests()),
@@ -226,6 +225,11 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
         );
     }
     Ok(alarms)
+}
+
+fn denials() -> Rate {
+    let one = std::num::NonZeroU32::MIN;
+    Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) }
 }
 
 /// Two brokers that make logins at one server never take each other's for their own: the last bytes of

@@ -6,6 +6,7 @@ mod gate;
 mod host_socket;
 mod init;
 mod keeper;
+mod lanes;
 mod premises;
 mod published;
 mod running;

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -96,8 +97,9 @@ impl Door {
         Ok(Self { socket: listener.into_std().map_err(refuse)?, address: bound })
     }
 
-    /// The listener itself.
-    pub(super) fn listener(self) -> Result<TcpListener, Failure> {
+    /// The listener itself, in `runtime`.
+    pub(super) fn listener(self, runtime: &Handle) -> Result<TcpListener, Failure> {
+        let _entered = runtime.enter();
         TcpListener::from_std(self.socket).map_err(|error| broken(&error))
     }
 

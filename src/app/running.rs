@@ -1,16 +1,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::assemble::{FOUND, Surroundings, assemble, broken, broker_failure, open_keyring, tell_slots};
 use super::gate::{AdminGate, AgentGate};
 use super::keeper::Keeper;
+use super::lanes::Lanes;
 use super::premises::{OnHost, Premises};
 use super::published::publish;
 use super::server_identity::server_identity;
 use crate::base::code;
+use crate::base::limits::{JOB_END_WAIT_S, LISTENER_END_WAIT_S};
 use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
 use crate::cli::Failure;
 use crate::config::Config;
@@ -39,6 +43,8 @@ pub struct Running {
     clock_watcher: Arc<ClockWatcher>,
     /// What happens by itself.
     jobs: Vec<JoinHandle<()>>,
+    /// Ends last: the tasks are in it.
+    lanes: Lanes,
 }
 
 /// Opens everything by what `[root_key]` names, bottom to top, and serves when all of it stands.
@@ -135,24 +141,17 @@ impl Opened<'_> {
         let caps =
             ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
         let (course, followed) = watch::channel(Course::On);
-        let listeners = [
-            tokio::spawn(listener::serve(
-                agent_door.listener()?,
-                agent_tls.config(),
-                agent_router(agents),
-                (caps, agent_standing),
-                followed.clone(),
-                core.meters.connections("agents"),
-            )),
-            tokio::spawn(listener::serve(
-                admin_door.listener()?,
-                admin_tls.config(),
-                admin_router(admins),
-                (caps, admin_standing),
-                followed,
-                core.meters.connections("admins"),
-            )),
-        ];
+        let lanes = Lanes::start()?;
+        let (socket, level) =
+            (agent_door.listener(lanes.agents.handle())?, core.meters.connections("agents"));
+        let (router, standing) = (agent_router(agents), (caps, agent_standing));
+        let serve = listener::serve(socket, agent_tls.config(), router, standing, followed.clone(), level);
+        let agents_served = lanes.agents.spawn(serve);
+        let (socket, level) =
+            (admin_door.listener(lanes.admins.handle())?, core.meters.connections("admins"));
+        let (router, standing) = (admin_router(admins), (caps, admin_standing));
+        let serve = listener::serve(socket, admin_tls.config(), router, standing, followed, level);
+        let listeners = [agents_served, lanes.admins.spawn(serve)];
         let (stop, stopped) = watch::channel(false);
         let keeper = Arc::new(Keeper {
             config: config.clone(),
@@ -164,7 +163,10 @@ impl Opened<'_> {
         let (rotator, ender) = (Arc::new(Rotator::new(of())), Arc::new(LeaseEnder::new(of())));
         let (snapshots, clock_watcher) = (Arc::new(Snapshots::new(of())), Arc::new(ClockWatcher::new(of())));
         let jobs = match duty {
-            Duty::Full => at_work(&keeper, &rotator, &ender, &snapshots, &clock_watcher, &stopped),
+            Duty::Full => {
+                let _entered = lanes.jobs.handle().enter();
+                at_work(&keeper, &rotator, &ender, &snapshots, &clock_watcher, &stopped)
+            }
             Duty::Quarantine => Vec::new(),
         };
         tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
@@ -183,6 +185,7 @@ impl Opened<'_> {
             snapshots,
             clock_watcher,
             jobs,
+            lanes,
         })
     }
 }
@@ -244,6 +247,13 @@ impl Running {
         self.snapshots.take(&self.stop.subscribe()).await;
     }
 
+    /// The runtimes of its agents' listener, its operators' listener and its jobs.
+    #[must_use]
+    pub fn runtimes(&self) -> [Handle; 3] {
+        let Lanes { agents, admins, jobs } = &self.lanes;
+        [agents, admins, jobs].map(|lane| lane.handle().clone())
+    }
+
     /// Returns when whoever is on the host has told the broker to seal itself.
     pub(super) async fn told_to_seal(&mut self) {
         while let Some(wish) = self.host.wishes.recv().await {
@@ -270,11 +280,9 @@ impl Running {
         tracing::info!("the broker stops");
         self.course.send_replace(course);
         self.stop.send_replace(true);
-        for task in self.listeners.into_iter().chain(self.jobs) {
-            if task.await.is_err() {
-                tracing::error!("a listener, or a job, had panicked");
-            }
-        }
+        let listeners_wait = course.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
+        ended(self.listeners.into(), "a listener", listeners_wait).await;
+        ended(self.jobs, "a job", Duration::from_secs(JOB_END_WAIT_S)).await;
         publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
         if course == Course::Drain {
             self.snapshots.take_last().await;
@@ -282,5 +290,19 @@ impl Running {
         self.host.leave().await;
         self.core.store.close().await;
         tracing::info!("the ledger is closed");
+    }
+}
+
+/// Waits for `tasks`, as long as a stop may take: a thread that is stuck must not keep the broker from ending.
+async fn ended(tasks: Vec<JoinHandle<()>>, what: &'static str, wait: Duration) {
+    let all = async {
+        for task in tasks {
+            if task.await.is_err() {
+                tracing::error!("{what} had panicked");
+            }
+        }
+    };
+    if tokio::time::timeout(wait, all).await.is_err() {
+        tracing::error!("{what} has not ended in time: the broker stops without it");
     }
 }

@@ -126,6 +126,14 @@ pub const CUT_WAIT_S: u64 = 1;
 pub const LINGER_WAIT_S: u64 = 1;
 /// Most of a body that is read although nobody wants it, in bytes, so that its connection can go on.
 pub const UNREAD_BYTES_MAX: u64 = 64 * 1024;
+/// Threads for the operators' listener, which health and revocation are answered by as well.
+pub const ADMIN_THREADS: usize = 2;
+/// Threads for what the broker does by itself: rotations, ends of leases, snapshots, its own certificate.
+pub const JOB_THREADS: usize = 2;
+/// Longest wait for a listener to end beyond the wait for its connections, when the broker stops, in seconds.
+pub const LISTENER_END_WAIT_S: u64 = 2;
+/// Longest wait for a job to end when the broker stops, in seconds: beyond one call of an upstream.
+pub const JOB_END_WAIT_S: u64 = 65;
 /// Longest wait for connections to end when the broker stops, in seconds.
 pub const DRAIN_WAIT_S: u64 = 10;
 /// Longest bearer token read from a request, in bytes.

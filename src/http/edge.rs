@@ -118,18 +118,23 @@ impl Edge {
         let path = request.uri().path();
         let form = if path.starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
-        let place = acceptable(request).map(|()| self.taken_on(request));
+        let place = acceptable(request).map(|()| self.taken_on(request, called));
         (Passing { id: (self.name)(), called, form, is_of_resource }, place)
     }
 
     /// A place among the requests under way, for a certificate's holder. Whoever shows none needs none, and so
     /// cannot take one away: what is public costs little, or is limited by its address.
-    fn taken_on(&self, request: &Request) -> Place {
+    fn taken_on(&self, request: &Request, called: Called) -> Place {
         let peer = request.extensions().get::<Peer>();
         if peer.is_none_or(|peer| peer.certificate.is_none()) {
             return Place::NotNeeded;
         }
-        self.next_place().map_or(Place::Awaited, Place::Taken)
+        match self.next_place() {
+            Some(place) => Place::Taken(place),
+            // What revokes waits for nobody.
+            None if revokes(called.route) => Place::NotNeeded,
+            None => Place::Awaited,
+        }
     }
 
     fn next_place(&self) -> Option<OwnedSemaphorePermit> {
@@ -190,6 +195,11 @@ impl Edge {
             Some(_) | None => response,
         }
     }
+}
+
+/// Whether a route revokes, suspends or ends something.
+fn revokes(route: &str) -> bool {
+    route.ends_with("/revoke") || route.ends_with("/suspend") || route == "/v1/lease-endings"
 }
 
 fn unrouted(status: StatusCode) -> Problem {
@@ -340,7 +350,7 @@ mod tests {
         let mut places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.next_place().unwrap()).collect();
         assert!(edge.next_place().is_none());
         let nobody = Request::new(Body::empty());
-        assert!(matches!(edge.taken_on(&nobody), Place::NotNeeded), "whoever is nobody takes none");
+        assert!(matches!(edge.taken_on(&nobody, NO_ROUTE), Place::NotNeeded), "whoever is nobody takes none");
 
         let waiting = tokio::spawn(Arc::clone(&edge).place());
         tokio::task::yield_now().await;

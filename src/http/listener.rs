@@ -94,7 +94,9 @@ pub enum Course {
 }
 
 impl Course {
-    const fn wait(self) -> Duration {
+    /// How long requests under way may take to end.
+    #[must_use]
+    pub const fn wait(self) -> Duration {
         match self {
             Self::On | Self::Drain => Duration::from_secs(DRAIN_WAIT_S),
             Self::Cut => Duration::from_secs(CUT_WAIT_S),

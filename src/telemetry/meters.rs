@@ -191,8 +191,7 @@ impl Meters {
             gauge
         };
         let index_lag = gauge("index_lag_entries", "Entries of the ledger that the index has yet to take in");
-        let ledger_reserve =
-            gauge("ledger_reserve", "Whether there is room for revocations on a full disk: 1, or 0");
+        let ledger_reserve = gauge("ledger_reserve", "Room for revocations on a full disk: 1, or 0");
         let ledger_stalled =
             gauge("ledger_stalled_seconds", "For how long the disk has not answered a write; else 0");
         let disk_free = gauge("data_disk_free_bytes", "How much can still be written to the ledger's disk");
@@ -210,10 +209,7 @@ impl Meters {
             "clock_stops_issuance",
             "Whether the system clock did not fit the ledger at start: 1, or 0",
         );
-        let heavy_requests = gauge(
-            "heavy_requests",
-            "Heavy requests of operators (plan, apply, calendar, report, page of the ledger) that are under way",
-        );
+        let heavy_requests = gauge("heavy_requests", "Heavy requests of operators that are under way");
         let leases = LeaseMeters::in_registry(&mut registry);
         Self {
             registry,

@@ -154,6 +154,11 @@ impl TestBroker {
         self.running.as_ref().unwrap().end_due_leases().await;
     }
 
+    /// The runtimes of the agents' listener, the operators' listener and the jobs.
+    pub(crate) fn runtimes(&self) -> [tokio::runtime::Handle; 3] {
+        self.running.as_ref().unwrap().runtimes()
+    }
+
     pub(crate) async fn take_snapshot(&self) {
         self.running.as_ref().unwrap().take_snapshot().await;
     }
