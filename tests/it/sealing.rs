@@ -13,7 +13,7 @@ use keyward::base::limits::{
     PASSPHRASE_BYTES_MAX, UNSEAL_BYTES_MAX, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE,
 };
 use keyward::base::{LedgerId, Sensitive, SlotId, SystemClock};
-use keyward::crypto::{Aad, AeadKey, KeyId, derive_key};
+use keyward::crypto::{Aad, AeadKey, KeyId, RecipientKey, derive_key};
 use keyward::http::{Caller as Who, admin_routes, agent_routes};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use keyward::ledger::lock_file;
@@ -134,9 +134,20 @@ fn keys(process: &Process) -> Vec<(&'static str, Vec<u8>)> {
     let wrapping = derive_key(&slot_key, b"", "keyward/keyring/slot/key-file");
     let wrapping = AeadKey::new(KeyId { family: 0xff, generation: 1 }, &wrapping);
     let bound =
-        Aad::new("keyward/keyring/slot").field(ledger.as_bytes()).field(id.as_bytes()).field(b"key-file");
-    let wrapped = from_base64url(slot["wrapped_root"].as_str().unwrap()).unwrap();
-    let root = wrapping.open(&bound, &wrapped).unwrap().expose().clone();
+        |domain: &str| Aad::new(domain).field(ledger.as_bytes()).field(id.as_bytes()).field(b"key-file");
+    let bytes = |value: &Value| from_base64url(value.as_str().unwrap()).unwrap();
+    // The slot key opens the slot's secret and private key; these open the root key.
+    let pair = &slot["recipient"];
+    let private = bound("keyward/keyring/slot/private").field(&bytes(&pair["public_key"]));
+    let both = wrapping.open(&private, &bytes(&pair["private_key"])).unwrap();
+    let (secret, private) = both.expose().split_at(32);
+    let secret = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(secret));
+    let sealing = derive_key(&secret, b"", "keyward/keyring/slot/secret/root");
+    let sealing = AeadKey::new(KeyId { family: 0xfd, generation: 1 }, &sealing);
+    let root = bound("keyward/keyring/slot/root");
+    let sealed = sealing.open(&root, &bytes(&slot["wrapped_root"])).unwrap();
+    let private = Sensitive::new(private.to_vec());
+    let root = RecipientKey::open(&private, &root, sealed.expose()).unwrap().expose().clone();
     let key = SlotKey::from_file(&process.path("root.key")).unwrap();
     let keyring = Keyring::open(&process.path("data/keyring"), &key).unwrap();
     let of = |family| keyring.current(family).unwrap().1.expose().to_vec();
@@ -433,6 +444,7 @@ fn an_attended_broker_is_initialised_verified_and_looked_at_without_a_key_on_the
     let doctor = process.run_as("host", &["doctor", "--config", &config], b"");
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("keyward unseal"));
     fs::remove_dir_all(process.path("data")).unwrap();
+    fs::remove_dir_all(process.path("home-host")).unwrap();
     refused(&verb(&process, &["init"], b""), 2, "usage");
     let output = Command::new(KEYWARD).args(["serve", "--config", &config]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("not_initialised"));

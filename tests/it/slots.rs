@@ -124,6 +124,7 @@ fn a_passphrase_that_is_none_is_refused_before_anything_is_made() {
 fn init_can_make_a_passphrase_slot_and_the_words_are_nowhere() {
     let process = Process::init("trace");
     fs::remove_dir_all(process.path("data")).unwrap();
+    fs::remove_dir_all(process.path("home-operator")).unwrap();
     fs::write(process.path("words"), WORDS).unwrap();
     let words = process.path("words").display().to_string();
     process.good(&["init", "--config", &process.config(), "--passphrase-file", &words], b"");
