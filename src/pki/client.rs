@@ -72,6 +72,12 @@ pub fn certificates_from_pem(text: &str) -> Result<Vec<Vec<u8>>, PkiError> {
     if found.is_empty() { Err(PkiError::Malformed) } else { Ok(found) }
 }
 
+/// Whether `der` is one X.509 certificate, and nothing after it.
+#[must_use]
+pub fn is_certificate(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
+}
+
 /// SHA-256 of a certificate's public key (DER `SubjectPublicKeyInfo`).
 ///
 /// # Errors

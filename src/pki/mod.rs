@@ -20,7 +20,7 @@ pub mod tls;
 pub use authority::{Authority, PkiError};
 pub use authority_certificate::{AuthorityCertificate, AuthorityKeyId};
 pub use client::{
-    authorities_pem, certificate_from_pem, certificate_pem, certificates_from_pem, key_pin,
+    authorities_pem, certificate_from_pem, certificate_pem, certificates_from_pem, is_certificate, key_pin,
     new_key_and_request, request_for_key,
 };
 pub use code::{CodeError, EnrolmentCode};

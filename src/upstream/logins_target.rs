@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::certificates::certificates_of;
 use super::server::{IDENTIFIER_BYTES_MAX, Server, is_name, standard_port};
 use super::target::{TargetError, Tls, refuse};
 use crate::base::SecretName;
@@ -109,8 +110,8 @@ impl LoginsTarget {
 
     /// The certificates, PEM, that a client verifies the server's against; none where there is no TLS.
     #[must_use]
-    pub fn ca(&self) -> Option<&str> {
-        self.ca.as_deref()
+    pub fn ca(&self) -> Option<String> {
+        self.ca.as_deref().map(certificates_of)
     }
 
     pub(super) fn server(&self) -> Server<'_> {

@@ -5,6 +5,7 @@
 //! of it. What upstream says in words is dropped here: it may hold a value.
 
 mod breaker;
+mod certificates;
 mod check;
 mod driver;
 mod exchange;
@@ -26,6 +27,7 @@ mod target;
 mod template;
 
 pub use breaker::Breakers;
+pub use certificates::only_certificates;
 pub use check::Finding;
 pub use driver::{
     Answer, Checking, Driver, Explained, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict, driver,

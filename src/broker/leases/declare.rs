@@ -8,7 +8,7 @@ use crate::config::{Faults, Place, SourceFile};
 use crate::leases::{self, Asked, Offer, Selection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
 use crate::store::Change;
-use crate::upstream::LoginsTarget;
+use crate::upstream::{LoginsTarget, only_certificates};
 
 /// What an application of declarations does to what is lent.
 #[derive(Debug, Default)]
@@ -78,6 +78,7 @@ fn offer(
 ) -> Result<Offer, (Place, String)> {
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let upstream = asked.upstream.to_string();
+    only_certificates(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
     let target = LoginsTarget::read(&upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
     let is_there = world.registry.declarations().capability(capability).is_some();
     if is_there && !scope.covers(owner(world, capability)) {

@@ -63,7 +63,7 @@ pub struct Leased {
 impl Leased {
     fn at(target: &LoginsTarget, login: LentLogin, reused: bool) -> Self {
         let (host, port, database) = target.address();
-        let (host, database, ca) = (host.to_owned(), database.to_owned(), target.ca().map(str::to_owned));
+        let (host, database, ca) = (host.to_owned(), database.to_owned(), target.ca());
         Self { login, host, port, database, ca, reused }
     }
 }

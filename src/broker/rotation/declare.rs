@@ -10,7 +10,7 @@ use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};
 use crate::secrets;
 use crate::store::Change;
-use crate::upstream::{Shape, Target};
+use crate::upstream::{Shape, Target, TargetError, only_certificates};
 
 /// What an application of declarations does to rotations.
 #[derive(Debug, Default)]
@@ -78,8 +78,9 @@ pub(super) fn declared(
 ) -> Result<Declared, (Place, String)> {
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let upstream = asked.upstream.to_string();
-    let target =
-        Target::read(&upstream).map_err(|error| (asked.place_of(error.field()), error.to_string()))?;
+    let misplaced = |error: TargetError| (asked.place_of(error.field()), error.to_string());
+    only_certificates(&asked.upstream).map_err(misplaced)?;
+    let target = Target::read(&upstream).map_err(misplaced)?;
     let within = |name: &SecretName| {
         world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref())).is_some()
     };

@@ -177,3 +177,29 @@ async fn key_11_a_login_that_an_earlier_value_key_sealed_is_not_handed_out_again
     assert!(scene.lets_in(&second));
     assert_eq!(scene.broker.entries("value-key.turned").await.len(), 1);
 }
+
+/// A private key in PEM, as far as its label goes.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nCNRY\n-----END PRIVATE KEY-----\n";
+
+#[tokio::test]
+async fn a_ca_takes_certificates_alone_and_nothing_else_is_handed_out() {
+    let scene = Scene::start().await;
+    let text = declared(&scene.postgres, 10, BY_ADMIN);
+    let beginning = |more: &str| text.replace("ca = \"\"\"\n", &format!("ca = \"\"\"\n{more}"));
+    assert_ne!(beginning(KEY), text);
+    let rotation = format!(
+        "\n[[rotation]]\nsecret = \"orders-db/admin\"\n[rotation.upstream]\n{}role = \"app\"\n",
+        scene.postgres.declared().replace("ca = \"\"\"\n", &format!("ca = \"\"\"\n{KEY}"))
+    );
+    for declarations in [beginning(KEY), format!("{text}{rotation}")] {
+        let reply = scene.broker.apply(&declarations).await;
+        assert_eq!(reply.status, 422, "{}", reply.text());
+        assert!(reply.text().contains("`ca` holds a PEM section that is no CERTIFICATE"), "{}", reply.text());
+        assert!(!reply.text().contains("CNRY"), "{}", reply.text());
+    }
+    let reply = scene.broker.apply(&beginning("Bag Attributes\n    friendlyName: CNRY\n")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let login = scene.lease(&json!({ "fresh": true })).await;
+    let ca = login.field("ca");
+    assert!(ca.starts_with("-----BEGIN CERTIFICATE-----") && !ca.contains("CNRY"), "{ca}");
+}
