@@ -3,6 +3,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::running::Duty;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
@@ -98,7 +99,7 @@ pub(super) fn keyring_path(config: &Config) -> PathBuf {
 pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
     let code = match error {
         KeyringError::Share(error) => return shares_failure(error),
-        KeyringError::Missing(_) => code::NOT_INITIALISED,
+        KeyringError::Missing(path) => return missing(path),
         KeyringError::Exists(_) => code::INITIALISED_ALREADY,
         KeyringError::WrongKey => code::ROOT_KEY_WRONG,
         KeyringError::Altered(_) => code::KEYRING_ALTERED,
@@ -116,6 +117,33 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
     Failure::new(code).because(error.to_string())
 }
 
+/// A data directory without a keyring is a new one, unless it holds the rest of a broker.
+fn missing(keyring: &Path) -> Failure {
+    let dir = keyring.parent().unwrap_or(keyring);
+    keyring_lost(dir).unwrap_or_else(|| {
+        let why = format!("there is no broker in `{}`: it has no keyring and no ledger", dir.display());
+        Failure::new(code::NOT_INITIALISED).because(why)
+    })
+}
+
+/// The refusal when `data_dir` holds a ledger, or the anchor of one, and no keyring.
+pub(super) fn keyring_lost(data_dir: &Path) -> Option<Failure> {
+    let is_there = |name: &str| data_dir.join(name).exists();
+    let has_ledger = fs::read_dir(data_dir.join("ledger")).is_ok_and(|mut files| files.next().is_some());
+    let found = if has_ledger { "ledger" } else { "anchor" };
+    if is_there("keyring") || !(has_ledger || is_there("anchor")) {
+        return None;
+    }
+    let dir = data_dir.display();
+    let why = format!(
+        "the keyring `{dir}/keyring` is missing, and `{dir}/{found}` is there: only that keyring opens this ledger; nothing was changed"
+    );
+    let fix = format!(
+        "restore the newest copy of `{dir}/keyring` from your backup, then start the broker; for a new broker choose another `data_dir`"
+    );
+    Some(Failure::new(code::KEYRING_MISSING).because(why).mended_by(fix))
+}
+
 /// Slots of the first format would be left behind by another root key.
 fn out_of_reach(slots: &[SlotId]) -> Failure {
     let named: Vec<String> = slots.iter().map(|slot| format!("`{slot}`")).collect();
@@ -130,10 +158,12 @@ pub(super) async fn assemble(
     keyring: Keyring,
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
+    duty: Duty,
 ) -> Result<Core, Failure> {
     let options = store_options(config, surroundings, on_lost_entries);
     let (store, report) = Store::open(&options, &keyring).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
+    restrict(&store, duty);
     let alarms = alarms_of(&store).await?;
     let founding = Founding {
         trust_domain: &config.trust_domain,
@@ -198,6 +228,14 @@ pub(super) async fn assemble(
     })
 }
 
+/// Makes the store of a read-only broker read-only, before anything else: a start records, too.
+fn restrict(store: &Store<World>, duty: Duty) {
+    if duty == Duty::ReadOnly {
+        store.make_read_only();
+        tracing::warn!("the broker is in read-only mode: it records, issues and revokes nothing");
+    }
+}
+
 fn store_options(
     config: &Config,
     surroundings: &Surroundings,
@@ -216,6 +254,9 @@ fn store_options(
 /// The alarms of `store`; that an operator has accepted what is gone is the first, and recorded.
 async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
     let alarms = Alarms::new();
+    if store.is_read_only() {
+        return Ok(alarms);
+    }
     let recorded = store.record_accepted_loss().await;
     let lost = recorded.map_err(|error| broker_failure(&error.into()))?;
     if let Some(Loss { what, .. }) = lost {

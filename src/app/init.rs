@@ -4,10 +4,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::assemble::{
-    Surroundings, assemble, broken, broker_failure, keyring_failure, keyring_path, open_by, private_dir,
-    slot_key, tell_slots,
+    Surroundings, assemble, broken, broker_failure, keyring_failure, keyring_lost, keyring_path, open_by,
+    private_dir, slot_key, tell_slots,
 };
 use super::published::publish;
+use super::running::Duty;
 use super::server_identity::server_identity;
 use crate::base::code;
 use crate::base::{Clock, Entropy, NameError, OperatorName};
@@ -69,7 +70,7 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
         create(config, order.passphrase, clock, entropy)?
     };
     let ledger = keyring.ledger();
-    let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse).await?;
+    let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse, Duty::Full).await?;
     let authorities = core.issuer.authorities();
     let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
     Identity::check_reissue(order.home, &spiffe, &pins)?;
@@ -119,6 +120,9 @@ fn create(
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<(Keyring, SlotKey), Failure> {
+    if let Some(lost) = keyring_lost(&config.data_dir) {
+        return Err(lost);
+    }
     private_dir(&config.data_dir)?;
     let path = keyring_path(config);
     if path.exists() {

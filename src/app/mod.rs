@@ -35,11 +35,14 @@ use crate::store::OnLostEntries;
 pub fn main() -> ExitCode {
     // Every verb may hold a key or a value; what the kernel refuses, `serve` tells.
     let _protections = crate::telemetry::harden();
-    let cli = cli::parse();
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(told) => return told,
+    };
     let console = Console::new(cli.output);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(carry_out(&cli, &console)),
+        Ok(runtime) => runtime.block_on(carry_out(&cli, &console)).and_then(|()| console.delivered()),
         Err(error) => Err(Failure::new(code::RUNTIME).because(error.to_string())),
     };
     match done {
@@ -54,10 +57,10 @@ pub fn main() -> ExitCode {
 async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
     match &cli.command {
         Command::Init(args) => found(&cli.home()?, args, console).await,
-        Command::Serve { config, sealed, accept_lost_entries, quarantine } => {
+        Command::Serve { config, sealed, accept_lost_entries, read_only } => {
             let start = if *sealed { serve::Start::Sealed } else { serve::Start::AsConfigured };
             let on_lost = if *accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
-            let duty = if *quarantine { Duty::Quarantine } else { Duty::Full };
+            let duty = if *read_only { Duty::ReadOnly } else { Duty::Full };
             serve::serve(&load(config)?, start, on_lost, duty).await
         }
         Command::Seal { config } => cli::seal(&load(config)?.listen.host, console).await,

@@ -12,7 +12,7 @@ use super::keeper::Keeper;
 use super::lanes::Lanes;
 use super::premises::{OnHost, Premises};
 use super::published::publish;
-use super::server_identity::server_identity;
+use super::server_identity::{kept_identity, server_identity};
 use crate::base::code;
 use crate::base::limits::{JOB_END_WAIT_S, LISTENER_END_WAIT_S};
 use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
@@ -66,7 +66,7 @@ pub(super) enum Duty {
     Full,
     /// To be looked at: it takes no change, so that it gives nothing, and calls nobody. A copy of a
     /// broker that still runs elsewhere would rotate that one's passwords, and end its logins.
-    Quarantine,
+    ReadOnly,
 }
 
 /// What a keyring is opened for.
@@ -99,10 +99,16 @@ impl<'a> Opening<'a> {
     /// Puts every room in its place.
     pub(super) async fn open(self, keyring: Keyring) -> Result<Opened<'a>, Failure> {
         let Self { config, surroundings, on_lost_entries, duty } = self;
-        let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries).await?);
-        tell_slots(&core, FOUND).await?;
-        let identity = server_identity(config, &core, surroundings).await?;
-        publish(config, AgentDesk::new(Arc::clone(&core))).await;
+        let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries, duty).await?);
+        let identity = match duty {
+            Duty::Full => {
+                tell_slots(&core, FOUND).await?;
+                let identity = server_identity(config, &core, surroundings).await?;
+                publish(config, AgentDesk::new(Arc::clone(&core))).await;
+                identity
+            }
+            Duty::ReadOnly => kept_identity(config, &core)?,
+        };
         Ok(Opened { config, core, identity, duty })
     }
 }
@@ -121,10 +127,6 @@ impl Opened<'_> {
     /// Serves.
     pub(super) fn serve(self, premises: Premises, surroundings: &Surroundings) -> Result<Running, Failure> {
         let Self { config, core, identity, duty } = self;
-        if duty == Duty::Quarantine {
-            core.store.quarantine();
-            tracing::warn!("the broker is in quarantine: it can be looked at, and does nothing");
-        }
         let Premises { agents: agent_door, admins: admin_door, host } = premises;
         let addresses = (agent_door.address, admin_door.address);
         let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
@@ -167,7 +169,7 @@ impl Opened<'_> {
                 let _entered = lanes.jobs.handle().enter();
                 at_work(&keeper, &rotator, &ender, &snapshots, &clock_watcher, &stopped)
             }
-            Duty::Quarantine => Vec::new(),
+            Duty::ReadOnly => Vec::new(),
         };
         tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
         Ok(Running {
@@ -283,7 +285,9 @@ impl Running {
         let listeners_wait = course.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
         ended(self.listeners.into(), "a listener", listeners_wait).await;
         ended(self.jobs, "a job", Duration::from_secs(JOB_END_WAIT_S)).await;
-        publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+        if !self.core.store.is_read_only() {
+            publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+        }
         if course == Course::Drain {
             self.snapshots.take_last().await;
         }

@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::issuance::ServerPlan;
 use crate::pki::tls::Identity;
 use crate::pki::{
-    ServerCertificate, certificate_from_pem, certificate_pem, certificates_from_pem, new_key_and_request,
-    read_request, request_for_key,
+    ServerCertificate, authorities_pem, certificate_from_pem, certificate_pem, certificates_from_pem,
+    new_key_and_request, read_request, request_for_key,
 };
 
 use super::assemble::{Surroundings, broken, broker_failure, private_dir};
@@ -59,6 +59,16 @@ pub(super) async fn server_identity(
     let authorities = core.issuer.authorities();
     let chain = std::iter::once(leaf).chain(authorities.iter().map(|one| one.der().to_vec()));
     Ok(Identity { chain: chain.collect(), key_pem })
+}
+
+/// The identity for read-only mode, which signs no certificate: the one that was kept, whatever it names.
+pub(super) fn kept_identity(config: &Config, core: &Core) -> Result<Identity, Failure> {
+    let pem = authorities_pem(&core.issuer.authorities());
+    sealed_identity(config, &pem).ok_or_else(|| {
+        let why = "there is no server certificate below the data directory, and read-only mode signs none";
+        let fix = "restore `tls/server.key` and `tls/server.pem` from where the data directory was copied";
+        Failure::new(code::SERVER_KEY_UNUSABLE).because(why).mended_by(fix)
+    })
 }
 
 /// The broker's own TLS identity as a sealed broker has it: what lies there, and the authorities as they

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use super::assemble::{
     FOUND, Surroundings, assemble, keyring_failure, keyring_path, open_by, slot_key, tell_slots,
 };
+use super::running::Duty;
 use crate::base::code;
 use crate::broker::Core;
 use crate::cli::{Console, Failure, OtherSlotsArgs, whoever_runs_this};
@@ -55,7 +56,7 @@ impl SlotChange<'_> {
     }
 
     async fn assemble(&self, keyring: Keyring) -> Result<Core, Failure> {
-        assemble(self.config, keyring, self.surroundings, OnLostEntries::Refuse).await
+        assemble(self.config, keyring, self.surroundings, OnLostEntries::Refuse, Duty::Full).await
     }
 
     /// The change, and whether the root key is another one since.

@@ -107,8 +107,7 @@ impl Coming<'_> {
         };
         let Some(directory) = &self.dealing.shares_dir else {
             let dealt = slots.carry_out(&deal).await?;
-            hand_out(&dealt, console);
-            return Ok(());
+            return hand_out(&dealt, console);
         };
         let change = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
             let dealt = deal(keyring, path, by)?;

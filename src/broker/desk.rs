@@ -296,8 +296,8 @@ impl AgentDesk {
 
     /// Whether the broker is to be looked at alone.
     #[must_use]
-    pub fn is_quarantined(&self) -> bool {
-        self.0.store.is_quarantined()
+    pub fn is_read_only(&self) -> bool {
+        self.0.store.is_read_only()
     }
 
     /// What is counted at the listener.
@@ -338,8 +338,8 @@ impl AdminDesk {
 
     /// Whether the broker is to be looked at alone.
     #[must_use]
-    pub fn is_quarantined(&self) -> bool {
-        self.0.store.is_quarantined()
+    pub fn is_read_only(&self) -> bool {
+        self.0.store.is_read_only()
     }
 
     /// What is counted at the listener.

@@ -132,7 +132,7 @@ impl From<CommitError> for Failure {
             CommitError::Append(AppendError::Conflict(_)) => code::BUSY_CONFLICT,
             CommitError::Append(AppendError::Failed) => code::LEDGER_FAILED,
             CommitError::Append(AppendError::TooLarge) => code::TOO_LARGE,
-            CommitError::Quarantined => return Self::new(code::QUARANTINED),
+            CommitError::ReadOnly => return Self::new(code::READ_ONLY),
             CommitError::Unwritable => return Self::internal(code::INTERNAL, &error),
         };
         Self::new(code).because(error.to_string())

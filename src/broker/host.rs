@@ -219,11 +219,19 @@ impl HostDesk {
         // Until it is open: an order that comes meanwhile is carried out, and waits for nobody.
         let mut orders = self.orders().await;
         if let Some(Unsealed { by, with, refused }) = unsealed {
-            let event = BrokerUnsealed { by: by.to_string(), with, refused };
-            core.store.commit(Change::new(&event)?, ()).await?.redeem();
+            if core.store.is_read_only() {
+                tracing::warn!(%by, with, refused, "the broker was unsealed in read-only mode: no entry records it");
+            } else {
+                let event = BrokerUnsealed { by: by.to_string(), with, refused };
+                core.store.commit(Change::new(&event)?, ()).await?.redeem();
+            }
             self.0.refused.store(0, Ordering::Relaxed);
         }
-        core.carry_out(&mut orders).await?;
+        if core.store.is_read_only() {
+            no_order_is_pending(&orders)?;
+        } else {
+            core.carry_out(&mut orders).await?;
+        }
         self.enter(Phase::Open(core));
         Ok(())
     }
@@ -260,8 +268,25 @@ impl HostDesk {
     }
 }
 
+/// In read-only mode nobody is served who may have been revoked by an order that cannot be carried out.
+fn no_order_is_pending(orders: &Orders) -> Result<(), Failure> {
+    let pending = orders.waiting().len();
+    if pending == 0 {
+        return Ok(());
+    }
+    let why = format!(
+        "{pending} revocations that were ordered while the broker was sealed are pending, and read-only mode records nothing"
+    );
+    let fix = "start the broker that these data belong to without `--read-only`: it carries them out";
+    Err(Failure::new(code::READ_ONLY).because(why).mended_by(fix))
+}
+
 impl Core {
     async fn record_sealed(&self, by: HostPrincipal) -> Result<(), CommitError> {
+        if self.store.is_read_only() {
+            tracing::warn!(%by, "the broker is sealed in read-only mode: no entry records it");
+            return Ok(());
+        }
         let event = BrokerSealed { by: by.to_string() };
         self.store.commit(Change::new(&event)?.taking_away(), ()).await?.redeem();
         Ok(())

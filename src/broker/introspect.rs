@@ -31,9 +31,9 @@ impl AgentDesk {
         token: &str,
     ) -> Result<Option<Introspection>, Failure> {
         let core = &*self.0;
-        if core.store.is_quarantined() {
+        if core.store.is_read_only() {
             // What was revoked since the data was copied it does not know.
-            return Err(Failure::new(code::QUARANTINED));
+            return Err(Failure::new(code::READ_ONLY));
         }
         let _permit = core.introspections.admit(&principal.id())?;
         let claims = core.verifier.verify_for_anybody(token, core.clock.reading()).ok();

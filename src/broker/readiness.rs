@@ -11,8 +11,8 @@ impl Core {
     /// # Errors
     /// [`Failure`].
     pub(super) fn check_ready(&self) -> Result<(), Failure> {
-        if self.store.is_quarantined() {
-            return Err(Failure::new(code::QUARANTINED));
+        if self.store.is_read_only() {
+            return Err(Failure::new(code::READ_ONLY));
         }
         match self.store.write_state() {
             // The clock stops issuance while it is in doubt.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::console::Console;
+use super::console::{Console, OnlyCopy};
 use super::failure::Failure;
 use super::identity::{Kind, unusable, write_private};
 use super::nouns::{AgentCommand, AuditCommand, InviteArgs};
@@ -186,6 +186,11 @@ async fn invite(home: &Path, args: &InviteArgs, console: &Console) -> Result<(),
     hand_over(&answer, args.out.as_deref(), (&uses, "on the agent's machine"), console)
 }
 
+const ENROLMENT_CODE: OnlyCopy = OnlyCopy {
+    what: "the enrolment code",
+    fix: "make standard output writable or use `--out FILE`, then invite again; the lost code expires by itself",
+};
+
 /// Prints an enrolment code, or writes it to a new file, and says what it is good for and `whose` it is.
 pub(super) fn hand_over(
     answer: &Value,
@@ -197,10 +202,14 @@ pub(super) fn hand_over(
     if let Some(path) = out {
         let line = zeroize::Zeroizing::new(format!("{}\n", field("code")));
         write_private(path, line.as_bytes()).map_err(|error| unusable(path, &error))?;
-    } else if console.is_json() {
-        console.json(answer);
     } else {
-        console.line(field("code"));
+        let only_copy = console.for_only_copy(ENROLMENT_CODE);
+        if console.is_json() {
+            only_copy.json(answer);
+        } else {
+            only_copy.line(field("code"));
+        }
+        console.delivered()?;
     }
     console.say(&format!("{uses}, until {}; {whose}: `keyward join`", field("expires_at")));
     Ok(())

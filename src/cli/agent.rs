@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::agent_args::{GetArgs, TokenArgs};
 use super::client::{Answer, Client};
-use super::console::Console;
+use super::console::{Console, OnlyCopy};
 use super::credential_form::{Fetched, HelperFormat, Operation, written};
 use super::failure::Failure;
 use super::identity::{Identity, Kind, unusable, write_private};
@@ -26,16 +26,24 @@ pub(super) async fn token(home: &Path, args: &TokenArgs, console: &Console) -> R
     {
         return Err(Failure::new(code::TOO_LITTLE_TIME_LEFT));
     }
+    let only_copy = console.for_only_copy(TOKEN);
     if console.is_json() {
-        console.json(&answer);
+        only_copy.json(&answer);
         return Ok(());
     }
     for constraint in answer.get("constrained").and_then(Value::as_array).into_iter().flatten() {
         console.say(&format!("note: {}", constraint.as_str().unwrap_or_default()));
     }
-    console.line(answer.get("access_token").and_then(Value::as_str).unwrap_or_default());
+    only_copy.line(answer.get("access_token").and_then(Value::as_str).unwrap_or_default());
     Ok(())
 }
+
+const TOKEN: OnlyCopy =
+    OnlyCopy { what: "the token", fix: "make standard output writable, then ask for a token again" };
+const VALUE: OnlyCopy = OnlyCopy {
+    what: "the value of the secret",
+    fix: "make standard output writable or use `--out FILE`, then read the secret again",
+};
 
 /// What a token is asked for.
 struct Asked<'a> {
@@ -128,7 +136,7 @@ pub(super) async fn get(home: &Path, args: &GetArgs, console: &Console) -> Resul
     match &args.out {
         Some(path) => write_private(path, written.expose()).map_err(|error| unusable(path, &error)),
         None => {
-            console.bytes(written.expose());
+            console.for_only_copy(VALUE).bytes(written.expose());
             Ok(())
         }
     }

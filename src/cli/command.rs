@@ -68,9 +68,9 @@ pub enum Command {
         /// Go on with an older ledger or keyring than was there once: an operator has looked. Recorded, with an alarm
         #[arg(long)]
         accept_lost_entries: bool,
-        /// Take no change: for a copy of the data, while the broker that it was copied from may still run
+        /// Read-only mode, for a copy of the data while the original may still run: records, issues and calls nothing
         #[arg(long)]
-        quarantine: bool,
+        read_only: bool,
     },
     /// On the broker's host: have the running broker stop serving and let go of every key, until it is unsealed
     Seal {

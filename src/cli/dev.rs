@@ -94,12 +94,16 @@ fn tell(stage: &Stage, console: &Console) {
             ["keyward agent list", "keyward audit list", "keyward agent suspend research-bot"],
         ),
     ] {
-        console.line(&format!("\nAs {who}, in another shell:\n\n  export KEYWARD_HOME={}", stage.home(home)));
+        console.line("");
+        console.line(&format!("As {who}, in another shell:"));
+        console.line("");
+        console.line(&format!("  export KEYWARD_HOME={}", stage.home(home)));
         for verb in verbs {
             console.line(&format!("  {verb}"));
         }
     }
-    console.line("\nready");
+    console.line("");
+    console.line("ready");
 }
 
 /// Until Ctrl-C or SIGTERM; a broker that ends by itself is a failure.

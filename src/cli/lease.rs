@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::admin::{canonical, cell};
 use super::client::Client;
-use super::console::Console;
+use super::console::{Console, OnlyCopy};
 use super::failure::Failure;
 use super::host::own_uid;
 use super::identity::{Kind, private_dir, unusable, write_private};
@@ -50,23 +50,30 @@ fn lease_id(text: &str) -> Result<LeaseId, Failure> {
         .map_err(|error: IdError| Failure::usage(&error.to_string(), "`keyward lease list` shows ids"))
 }
 
+const LOGIN: OnlyCopy = OnlyCopy {
+    what: "the login of the lease",
+    fix: "make standard output writable, then ask again: `keyward lease get --fresh CAPABILITY`; the lost login expires by itself",
+};
+
 async fn get(home: &Path, args: &LeaseGetArgs, console: &Console) -> Result<(), Failure> {
     let asked = json!({ "life_s": args.life, "fresh": args.fresh });
     let login = asked_for(home, &args.capability, asked).await?;
     if let (Some(path), Some(ca)) = (&args.ca_file, ca(&login)) {
         std::fs::write(path, ca).map_err(|error| unusable(path, &error))?;
     }
+    let only_copy = console.for_only_copy(LOGIN);
     if console.is_json() {
-        console.json(&login);
-        return Ok(());
+        only_copy.json(&login);
+        return console.delivered();
     }
     let variables = variables(&login, args.ca_file.as_deref());
     match args.format {
         LoginFormat::Env => {
-            variables.iter().for_each(|(name, value)| console.line(&format!("{name}={value}")))
+            variables.iter().for_each(|(name, value)| only_copy.line(&format!("{name}={value}")))
         }
-        LoginFormat::Url => console.line(&url(&login, args.ca_file.as_deref())),
+        LoginFormat::Url => only_copy.line(&url(&login, args.ca_file.as_deref())),
     }
+    console.delivered()?;
     console.say(&format!("{} until {}", cell(login.get("lease")), cell(login.get("expires_at"))));
     Ok(())
 }

@@ -45,7 +45,7 @@ pub use agent_args::TokenCommand;
 pub use break_glass::{BreakGlassCommand, break_glass};
 pub use clock::{ClockCommand, accept_clock};
 pub use command::{Cli, Command, Format};
-pub use console::Console;
+pub use console::{Console, OnlyCopy};
 pub use doctor::{Finding, report};
 pub use failure::Failure;
 pub use help::{completions, help, man, reference};
@@ -59,14 +59,35 @@ pub use sealing::{UnsealArgs, seal, unseal};
 pub use shares::{hand_out, known_shares, shares_failure};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 
+use std::io::Write;
+use std::process::ExitCode;
+
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Reads the process's arguments. On a usage error, and for help, it says so and ends the process,
-/// with exit code 2 or 0.
-#[must_use]
-pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| unquoted(error).exit())
+use crate::base::code;
+
+/// Reads the process's arguments.
+///
+/// # Errors
+/// The exit code, once a usage error or help was printed.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| told(&unquoted(error)))
+}
+
+/// Prints a usage error or help. Gives the exit code.
+fn told(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    if let Err(fault) = printed
+        && !error.use_stderr()
+        && fault.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let why = format!("standard output cannot be written: {}", fault.kind());
+        let failure = Failure::new(code::OUTPUT_LOST).because(why);
+        failure.report(&Console::new(Format::Table));
+        return ExitCode::from(failure.exit());
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
 
 /// The error, without the argument that nobody expected, there or of that kind: it may be a passphrase, at the wrong place.

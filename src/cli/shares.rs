@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::console::Console;
+use super::console::{Console, OnlyCopy};
 use super::failure::Failure;
 use super::input;
 use crate::base::code;
@@ -62,23 +62,32 @@ fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
 }
 
 /// Prints the shares of a slot, the only time that anybody has them all.
-pub fn hand_out(dealt: &Dealt, console: &Console) {
+///
+/// # Errors
+/// [`Failure`] when standard output does not take them.
+pub fn hand_out(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
+    let only_copy = console.for_only_copy(OnlyCopy {
+        what: "one share or more",
+        fix: "make standard output writable, then deal again: the slot of the lost shares opens nothing",
+    });
     if console.is_json() {
         let shares: Vec<_> = dealt.shares.iter().map(|share| share.text().expose().clone()).collect();
         let said = json!({
             "done": "dealt", "id": dealt.slot.id, "kind": dealt.slot.kind, "state": dealt.slot.state.as_str(),
             "threshold": dealt.slot.split.map(Split::threshold), "shares": shares,
         });
-        console.json(&said);
+        only_copy.json(&said);
     } else {
-        dealt.shares.iter().for_each(|share| console.line(share.text().expose()));
+        dealt.shares.iter().for_each(|share| only_copy.line(share.text().expose()));
     }
+    console.delivered()?;
     let enough = dealt.slot.split.map_or(0, Split::threshold);
     console.say(&format!(
         "note: give each share to one person and keep none; slot {} opens nothing until {enough} of them are \
          handed back: `keyward slot confirm`",
         dealt.slot.id
     ));
+    Ok(())
 }
 
 /// How it is told what is wrong with shares.

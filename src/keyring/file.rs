@@ -26,7 +26,7 @@ pub enum KeyringError {
         why: String,
     },
     /// There is no keyring yet.
-    #[error("there is no keyring at `{0}`: run `keyward init`")]
+    #[error("there is no keyring at `{0}`")]
     Missing(PathBuf),
     /// There is a keyring already; it is never written over.
     #[error("there is a keyring at `{0}` already")]

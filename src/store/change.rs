@@ -165,7 +165,7 @@ impl Unrecorded {
             CommitError::Append(AppendError::Failed | AppendError::NoSpace) => Some(Self(())),
             CommitError::Append(AppendError::Busy | AppendError::Conflict(_) | AppendError::TooLarge)
             | CommitError::Unwritable
-            | CommitError::Quarantined => None,
+            | CommitError::ReadOnly => None,
         }
     }
 }
@@ -180,9 +180,9 @@ pub enum CommitError {
     /// The event or an effect has no stored form.
     #[error("the change cannot be written down")]
     Unwritable,
-    /// The store is in quarantine; nothing was written.
-    #[error("the broker is in quarantine, and takes no change")]
-    Quarantined,
+    /// The store is read-only; nothing was written.
+    #[error("the broker is in read-only mode, and takes no change")]
+    ReadOnly,
 }
 
 const FORMAT: u8 = 1;

@@ -114,7 +114,7 @@ pub struct Store<W: World> {
     index: Arc<Index>,
     rebuild: Rebuild,
     pub(super) newest_snapshot: Newest,
-    is_quarantined: AtomicBool,
+    is_read_only: AtomicBool,
     /// Held as long as anything below the data directory may be written.
     _lock: File,
 }
@@ -175,7 +175,7 @@ impl<W: World> Store<W> {
             index,
             rebuild: Rebuild::default(),
             newest_snapshot,
-            is_quarantined: AtomicBool::new(false),
+            is_read_only: AtomicBool::new(false),
             _lock: lock,
         };
         let lacks_entries = report.resumed_after.is_some_and(|resumed| resumed > indexed);
@@ -228,8 +228,8 @@ impl<W: World> Store<W> {
         change: Change<W::Effect>,
         value: T,
     ) -> Result<Receipt<T>, CommitError> {
-        if self.is_quarantined() {
-            return Err(CommitError::Quarantined);
+        if self.is_read_only() {
+            return Err(CommitError::ReadOnly);
         }
         let takes_away = change.any_effect(W::takes_away);
         let receipt = self.ledger.commit(change.into_draft()?, value).await?;
@@ -242,15 +242,15 @@ impl<W: World> Store<W> {
 
     /// Takes no change from here on, until the next start. Nothing is given, and nobody upstream is called,
     /// without an entry that says so; so nothing is, and nobody.
-    pub fn quarantine(&self) {
+    pub fn make_read_only(&self) {
         self.ledger.stop_probing();
-        self.is_quarantined.store(true, Ordering::Release);
+        self.is_read_only.store(true, Ordering::Release);
     }
 
     /// Whether it takes no change until the next start.
     #[must_use]
-    pub fn is_quarantined(&self) -> bool {
-        self.is_quarantined.load(Ordering::Acquire)
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Ordering::Acquire)
     }
 
     /// Takes something away in memory, because it could not be recorded: it holds until the next
@@ -364,7 +364,7 @@ impl<W: World> Store<W> {
     /// Whether changes can still be acknowledged.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.ledger.is_writable() && !self.is_quarantined()
+        self.ledger.is_writable() && !self.is_read_only()
     }
 
     /// Writes what waits, closes the ledger cleanly and lets the index catch up.

@@ -124,6 +124,38 @@ fn config_check_names_the_place() {
 }
 
 #[test]
+fn a_lost_keyring_is_restored_and_never_replaced() {
+    let process = Process::init("warn");
+    let config = process.config();
+    std::fs::rename(process.path("data/keyring"), process.path("keyring.backup")).unwrap();
+    let told = |why: &str| {
+        assert!(why.contains("error: keyring_missing"), "{why}");
+        assert!(why.contains("data/keyring` from your backup"), "{why}");
+        assert!(!why.contains("keyward init"), "a new keyring opens nothing: {why}");
+    };
+    let (exit, why) = process.refused_serve();
+    assert_eq!(exit, Some(10), "{why}");
+    told(&why);
+    for args in [&["slot", "list"][..], &["verify"], &["init"], &["init", "--reissue-operator"]] {
+        let output = process.run_as("new", &[args, &["--config", &config]].concat(), b"");
+        assert_eq!(output.status.code(), Some(10), "{args:?}: {}", said(&output));
+        told(&said(&output));
+    }
+    assert!(!process.path("data/keyring").exists() && !process.path("home-new/operator").exists());
+    let doctor = process.run_as("operator", &["doctor", "--config", &config], b"");
+    assert!(said(&doctor).contains("keyring_missing"), "{}", said(&doctor));
+    // The anchor alone says that there was a broker, too.
+    let ledger = (process.path("data/ledger"), process.path("ledger.backup"));
+    std::fs::rename(&ledger.0, &ledger.1).unwrap();
+    let output = process.run_as("new", &["init", "--config", &config], b"");
+    told(&said(&output));
+    std::fs::rename(&ledger.1, &ledger.0).unwrap();
+    std::fs::rename(process.path("keyring.backup"), process.path("data/keyring")).unwrap();
+    let mut process = process;
+    process.serve();
+}
+
+#[test]
 fn whoami_shows_who_and_what() {
     let mut process = Process::init("warn");
     process.serve();

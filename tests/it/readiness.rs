@@ -191,10 +191,10 @@ fn a_failing_disk_and_a_sealed_broker_are_told() {
 fn read_only_mode_is_told() {
     let mut process = set_up();
     process.stop();
-    process.serve_args = vec!["--quarantine"];
+    process.serve_args = vec!["--read-only"];
     process.serve();
-    is_told(&process, 503, "quarantined");
+    is_told(&process, 503, "read_only");
     assert!(fires(&process, "KeywardReadOnly") && fires(&process, "KeywardLedgerNotWritable"));
-    is_unwell(&process, "quarantine");
+    is_unwell(&process, "read-only");
     assert!(!process.path("data/ledger/probe").exists(), "a copy is not written to");
 }

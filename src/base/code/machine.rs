@@ -47,6 +47,9 @@ super::codes! {
     FILE_UNUSABLE "file_unusable" Local:
         "a file or directory cannot be used",
         "look at the path and its permissions";
+    OUTPUT_LOST "output_lost" Local:
+        "standard output cannot be written",
+        "make standard output writable, then look at what the verb has done before you repeat it: its effect stands";
     DATA_DIR_UNUSABLE "data_dir_unusable" Local:
         "the data directory cannot be made",
         "make the directory, or run as a user who can";
@@ -62,6 +65,9 @@ super::codes! {
     NOT_INITIALISED "not_initialised" NotStarted:
         "there is no broker in the data directory",
         "run `keyward init`";
+    KEYRING_MISSING "keyring_missing" NotStarted:
+        "the keyring is missing, and the data directory holds a ledger that no other keyring opens",
+        "restore the newest copy of the file `keyring` from your backup to the data directory, then start the broker; a new keyring would open nothing";
     INITIALISED_ALREADY "initialised_already" Local:
         "there is a broker in the data directory already; nothing was changed",
         "run it: `keyward serve`; for a new operator certificate: `keyward init --reissue-operator`";

@@ -127,9 +127,9 @@ super::codes! {
     LEDGER_FAILED "ledger_failed" Unavailable:
         "the ledger cannot acknowledge anything",
         "whether this was recorded is unknown: look at the disk, restart the broker, then ask again";
-    QUARANTINED "quarantined" Unavailable:
-        "the broker was started with `--quarantine`: it can be looked at, and does nothing",
-        "once no other broker runs from a copy of its data: stop it, and start it without `--quarantine`";
+    READ_ONLY "read_only" Unavailable:
+        "the broker is in read-only mode (`serve --read-only`): it records, issues and revokes nothing",
+        "once no other broker runs from a copy of its data: stop it, and start it without `--read-only`";
     CLOCK_IN_DOUBT "clock_in_doubt" Unavailable:
         "the broker's clocks disagree, and nothing may be issued that outlives either",
         "set the system clock right; once it is, it is followed by itself, or at once after `keyward clock accept` on the broker's host";

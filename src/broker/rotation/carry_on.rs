@@ -45,7 +45,7 @@ impl From<CommitError> for Halt {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Append(AppendError::Conflict(_)) => Self::Overtaken,
-            error @ (CommitError::Append(_) | CommitError::Unwritable | CommitError::Quarantined) => {
+            error @ (CommitError::Append(_) | CommitError::Unwritable | CommitError::ReadOnly) => {
                 Self::Broker(error.into())
             }
         }

@@ -48,14 +48,16 @@ pub(super) async fn play(console: &Console) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let start = clock.now();
     let mut stage = Stage::set("demo")?;
-    console.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.\n");
+    console.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.");
+    console.line("");
     let played = acts(&mut stage, console).await;
     let cleared = stage.clear();
     played?;
     cleared?;
     let ms = clock.now().ms().saturating_sub(start.ms());
+    console.line("");
     console.line(&format!(
-        "\nEverything above was asserted, in {}.{:01} s.",
+        "Everything above was asserted, in {}.{:01} s.",
         ms.div_euclid(1000),
         ms.rem_euclid(1000).div_euclid(100)
     ));

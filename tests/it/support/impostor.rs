@@ -60,6 +60,24 @@ impl Impostor {
         shown: &[&Authority],
         answer: impl Fn(&str, &Value) -> Value + Send + 'static,
     ) -> Self {
+        Self::answering("201 Created", by, shown, answer)
+    }
+
+    /// The same for a server that refuses each request.
+    pub(crate) fn refusing(
+        by: &Authority,
+        shown: &[&Authority],
+        answer: impl Fn(&str, &Value) -> Value + Send + 'static,
+    ) -> Self {
+        Self::answering("409 Conflict", by, shown, answer)
+    }
+
+    fn answering(
+        status: &'static str,
+        by: &Authority,
+        shown: &[&Authority],
+        answer: impl Fn(&str, &Value) -> Value + Send + 'static,
+    ) -> Self {
         let (key, request) = new_key_and_request().unwrap();
         let public = read_request(&request).unwrap();
         let (now, names) = (SystemClock::new().now(), ["127.0.0.1".to_owned()]);
@@ -81,7 +99,8 @@ impl Impostor {
                 let Some((path, body)) = request_of(&mut stream) else { continue };
                 noting.lock().unwrap().push(path.clone());
                 let body = answer(&path, &body).to_string();
-                let head = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\nconnection: close";
+                let head =
+                    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close");
                 drop(write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
                 stream.conn.send_close_notify();
                 drop(stream.flush());
