@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -9,12 +9,13 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Founding, HeavyWork, RollbackWatch, Settings, World, authorities, notary, record_slots,
+    Core, Founding, HeavyWork, KeptOrders, RollbackWatch, Settings, World, authorities, notary, record_slots,
     root_is_current, token_keys, value_key_is_there,
 };
-use crate::cli::{Failure, shares_failure};
+use crate::cli::{Failure, own_uid, shares_failure};
 use crate::config::{Config, RootKey};
 use crate::crypto::{AeadKey, MacKey};
+use crate::custody::Orders;
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
 use crate::ledger::{Build, SEGMENT_BYTES};
@@ -177,11 +178,10 @@ pub(super) async fn assemble(
     let notary = notary(&store, &keyring, &config.trust_domain).map_err(failed)?;
     value_key_is_there(&store, &keyring).map_err(failed)?;
     let issuer_name = config.tokens.issuer.as_str();
-    let aead = |family| keyring.aead(family).map_err(|error| keyring_failure(&error));
     let opener = Opener::new(value_keys(&keyring)?);
     let issuer = Issuer::new(token_keys, authorities, opener, issuer_name.to_owned());
     let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
-    let sealer = Sealer::new(aead(Family::Value)?);
+    let sealer = Sealer::new(keyring.aead(Family::Value).map_err(|error| keyring_failure(&error))?);
     let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
     let earlier_digests = earlier_digests(&keyring);
     let login_prefix = login_prefix(keyring.ledger());
@@ -224,6 +224,7 @@ pub(super) async fn assemble(
         rotations: tokio::sync::watch::channel(0).0,
         standing: tokio::sync::watch::channel(0).0,
         authorities_changed: tokio::sync::watch::channel(0).0,
+        kept: kept_orders(config)?,
         settings: settings(config),
     })
 }
@@ -271,6 +272,25 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
 fn denials() -> Rate {
     let one = std::num::NonZeroU32::MIN;
     Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) }
+}
+
+/// Where orders are kept that the ledger has not taken yet: in the runtime directory, when it is the broker's
+/// own and does not hang together with the data directory.
+fn kept_orders(config: &Config) -> Result<KeptOrders, Failure> {
+    let (Ok(runtime), Ok(data)) = (fs::metadata(&config.runtime_dir), fs::metadata(&config.data_dir)) else {
+        return Ok(KeptOrders::default());
+    };
+    let why = if runtime.dev() == data.dev() {
+        "it is on the data directory's file system"
+    } else if runtime.uid() != own_uid() || runtime.mode() & 0o077 != 0 {
+        "it is not the broker's alone"
+    } else {
+        let orders = Orders::open(&config.runtime_dir.join("orders"));
+        return orders.map(KeptOrders::of).map_err(|error| broker_failure(&error.into()));
+    };
+    let dir = config.runtime_dir.display();
+    tracing::warn!(%dir, why, "revocations that the ledger has not taken are not kept in the runtime directory");
+    Ok(KeptOrders::default())
 }
 
 /// Two brokers that make logins at one server never take each other's for their own: the last bytes of

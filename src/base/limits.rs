@@ -37,7 +37,7 @@ pub const UNSEAL_TRIES_MAX: u32 = 5;
 pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
 /// Longest wait of a sealing for the ledger to take that it was asked for, and then for everything to stop, in
 /// seconds each: keys go, whatever the disk does.
-pub const SEAL_WAIT_S: u64 = 5;
+pub const SEAL_WAIT_S: u64 = 2;
 /// Largest request to unseal, in bytes: room for the shares of a quorum.
 pub const UNSEAL_BYTES_MAX: usize = 16 * 1024;
 /// Most orders that wait for a sealed broker to be unsealed.
@@ -66,6 +66,14 @@ pub const DELTA_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const ENTRY_KEYS_MAX: usize = 16 * 1024;
 /// Most appends that wait for the ledger's writer; beyond it the caller is told to come back.
 pub const APPENDS_WAITING_MAX: usize = 8 * 1024;
+/// Longest wait of a revocation for the ledger before it takes effect in memory, in milliseconds.
+pub const TAKE_AWAY_WAIT_MS: u64 = 500;
+/// How long apart a ledger that could not take a revocation is asked again, in milliseconds.
+pub const TAKE_AWAY_RETRY_MS: u64 = 1000;
+/// Longest wait for the runtime directory to keep such a revocation, in milliseconds.
+pub const KEEP_WAIT_MS: u64 = 400;
+/// Revocations in force in memory that the ledger is asked to take.
+pub const DENIALS_UNRECORDED_MAX: usize = 4096;
 /// Most entries in one group commit.
 pub const BATCH_ENTRIES_MAX: usize = 1024;
 /// Bytes after which a group commit takes no further entry.

@@ -4,7 +4,7 @@ use super::desk::{Core, deciding_again};
 use super::failure::Failure;
 use super::host::HostDesk;
 use super::operators::operator_unknown;
-use super::revoke::{Ended, Found, Revocation, Word, agent_with, holder_of, unknown};
+use super::revoke::{Applied, Ended, Found, Revocation, Word, agent_with, holder_of, unknown};
 use super::world::{Effect, World};
 use crate::authn::HostPrincipal;
 use crate::base::code;
@@ -17,7 +17,7 @@ use crate::operators::{self, BREAK_GLASS, GlassBroken, OperatorCertificate};
 use crate::pki::{AuthorityCertificate, PublicKey, Serial};
 use crate::policy::decide_break_glass;
 use crate::revocation::{self, Subject};
-use crate::store::Change;
+use crate::store::{Change, Taken};
 use crate::telemetry::Alarm;
 
 /// What became of an order to take something away.
@@ -82,14 +82,33 @@ impl From<OrdersError> for Failure {
 }
 
 impl Core {
-    /// Carries out what was ordered while the broker was sealed, and forgets it when all of it is on the
-    /// ledger. Whoever is stopped in between does all of it again.
+    /// Carries out what was ordered while the broker was sealed, and what a stop came before that was in
+    /// force in memory alone; and forgets it when all of it is on the ledger. A stop in between does all of
+    /// it again.
     pub(super) async fn carry_out(&self, orders: &mut Orders) -> Result<(), Failure> {
-        for Order { at, by, what } in orders.waiting() {
-            match self.take_away(&format!("{by}, while sealed"), what, None).await {
-                Ok(Ended::Recorded(_)) => {}
-                // It would be forgotten with the next stop, and whoever ordered it has gone home.
-                Ok(Ended::InMemory) => return Err(Failure::new(code::LEDGER_FAILED)),
+        self.carry_out_each(orders.waiting(), "while sealed").await?;
+        let kept = self.kept.waiting();
+        self.carry_out_each(&kept, "before the start").await?;
+        for order in kept {
+            self.kept.forget(order.what).await;
+        }
+        Ok(orders.clear()?)
+    }
+
+    async fn carry_out_each(&self, orders: &[Order], when: &str) -> Result<(), Failure> {
+        for Order { at, by, what } in orders {
+            let by_then = format!("{by}, {when}");
+            let find = |world: &World| found(world, what);
+            let applied = self.apply_revocation(Word::Host(&by_then), how(what), None, &find).await;
+            let recorded = match applied {
+                Ok(Applied { taken: Taken::Recorded(seq), .. }) => Ok(Some(seq)),
+                // Durable before anybody is served: the order is forgotten afterwards.
+                Ok(Applied { taken: Taken::InMemory(recorded), .. }) => Ok(recorded.wait().await),
+                Err(failure) => Err(failure),
+            };
+            match recorded {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(Failure::new(code::LEDGER_FAILED)),
                 Err(failure) if [code::SUBJECT_UNKNOWN, code::OPERATOR_UNKNOWN].contains(&failure.code) => {
                     let code = failure.code.as_str();
                     let event = OrderInVain { by, at: at.to_string(), what, code };
@@ -98,19 +117,11 @@ impl Core {
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(orders.clear()?)
+        Ok(())
     }
 
     async fn take_away(&self, by: &str, what: &TakeAway, once: Option<&Once>) -> Result<Ended, Failure> {
-        let how = match what {
-            TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
-            TakeAway::RevokeAgent(_)
-            | TakeAway::RevokeInstance(_)
-            | TakeAway::RevokeCertificate(_)
-            | TakeAway::RevokeToken(_)
-            | TakeAway::RevokeOperator(_) => Revocation::Revoke,
-        };
-        self.revoke(Word::Host(by), how, once, &|world: &World| found(world, what)).await
+        self.revoke(Word::Host(by), how(what), once, &|world: &World| found(world, what)).await
     }
 
     async fn break_glass(&self, by: HostPrincipal, key: &PublicKey) -> Result<Enrolled, Failure> {
@@ -168,6 +179,17 @@ impl Core {
             not_after: certificate.plan.not_after,
             certificate: certificate.der,
         })
+    }
+}
+
+const fn how(what: &TakeAway) -> Revocation {
+    match what {
+        TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
+        TakeAway::RevokeAgent(_)
+        | TakeAway::RevokeInstance(_)
+        | TakeAway::RevokeCertificate(_)
+        | TakeAway::RevokeToken(_)
+        | TakeAway::RevokeOperator(_) => Revocation::Revoke,
     }
 }
 

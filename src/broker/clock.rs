@@ -138,7 +138,7 @@ impl Core {
             difference_s: reading.wall().seconds_since(reading.now()),
             stops_issuance: reading.trust() == ClockTrust::Held,
         };
-        self.store.commit(Change::new(&event)?.taking_away(), ()).await?.redeem();
+        self.store.commit(Change::new(&event)?.urgent(), ()).await?.redeem();
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl Core {
             difference_s: wall.seconds_since(was),
         };
         // Time that goes back takes away: it is written on a full disk, too.
-        let change = Change::new(&event)?.effect(Effect::Clock { was }).taking_away();
+        let change = Change::new(&event)?.effect(Effect::Clock { was }).urgent();
         let receipt = self.store.commit(change, ()).await?;
         let adjustment = Adjustment { seq: receipt.seq(), was, now: receipt.time() };
         receipt.redeem();

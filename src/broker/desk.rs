@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::failure::Failure;
 use super::heavy::HeavyWork;
+use super::kept::KeptOrders;
 use super::rollback::RollbackWatch;
 use super::world::World;
 use tokio::sync::watch;
@@ -119,6 +120,8 @@ pub struct Core {
     pub entropy: Arc<dyn Entropy>,
     /// What is counted for whoever watches over the broker.
     pub meters: Arc<Meters>,
+    /// Orders that are in force in memory alone.
+    pub kept: KeptOrders,
     /// What an operator has set.
     pub settings: Settings,
     /// Counts changes of who may act: connections that are open ask again.

@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
@@ -9,7 +9,7 @@ use super::desk::Core;
 use super::failure::Failure;
 use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
-use crate::base::limits::{SEAL_WAIT_S, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
+use crate::base::limits::{TAKE_AWAY_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
 use crate::base::{Clock, Entropy, RequestId, Timestamp};
 use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
 use crate::keyring::SlotKey;
@@ -196,7 +196,7 @@ impl HostDesk {
         let _turn = self.0.turn.lock().await;
         let Some(core) = self.core() else { return };
         // It takes away: whoever asks for it gets it on a day on which nothing can be recorded, too.
-        let wait = Duration::from_secs(SEAL_WAIT_S);
+        let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
         match tokio::time::timeout(wait, core.record_sealed(by)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -204,6 +204,8 @@ impl HostDesk {
             }
             Err(_) => tracing::error!(%by, "the ledger did not take in time that the broker is sealed"),
         }
+        // Before anything waits for a thread: one that waits for a disk that hangs cannot be ended.
+        core.forget_keys();
         self.enter(Phase::Sealing);
         if self.0.wishes.send(Wish::Seal).await.is_err() {
             tracing::warn!("the broker stops already");
@@ -282,13 +284,33 @@ fn no_order_is_pending(orders: &Orders) -> Result<(), Failure> {
 }
 
 impl Core {
+    /// Wipes the root key, the keyring, and every key that signs tokens and certificates or opens values.
+    /// What is left goes with the process's memory: the keys of the ledger's state changes, of the index, of
+    /// request digests and of checkpoints.
+    fn forget_keys(&self) {
+        // What is sealed from here on is sealed under a key that nobody keeps: none of it is recorded.
+        self.store.quarantine();
+        self.issuer.forget_keys();
+        self.sealer.forget(&*self.entropy);
+        match self.keyring.try_lock() {
+            Ok(mut keyring) => keyring.forget(),
+            Err(TryLockError::Poisoned(keyring)) => keyring.into_inner().forget(),
+            // It is being written to a disk that hangs.
+            Err(TryLockError::WouldBlock) => {
+                tracing::error!(
+                    "the keyring is in use: its keys stay in memory until the process is replaced"
+                );
+            }
+        }
+    }
+
     async fn record_sealed(&self, by: HostPrincipal) -> Result<(), CommitError> {
         if self.store.is_read_only() {
             tracing::warn!(%by, "the broker is sealed in read-only mode: no entry records it");
             return Ok(());
         }
         let event = BrokerSealed { by: by.to_string() };
-        self.store.commit(Change::new(&event)?.taking_away(), ()).await?.redeem();
+        self.store.commit(Change::new(&event)?.urgent(), ()).await?.redeem();
         Ok(())
     }
 }

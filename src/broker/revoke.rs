@@ -1,5 +1,5 @@
 use super::authorise::while_allowed;
-use super::desk::{AdminDesk, AgentDesk, Core, deciding_again};
+use super::desk::{AdminDesk, Again, AgentDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
 use super::operators::{operator_unknown, somebody_else_administers};
@@ -8,22 +8,33 @@ use crate::authn::{AgentPrincipal, OperatorPrincipal, PresentError};
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
+use crate::custody::{Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
 use crate::operators::{self, Operator};
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
 use crate::registry::{Agent, Owned};
 use crate::revocation::{self, Denial, Liveness, RevocationChanged, Subject, keys};
-use crate::store::{Change, CommitError, Unrecorded};
+use crate::store::{Change, Taken};
 
 /// Something was ended, suspended or resumed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ended {
     /// The entry of this sequence says so.
     Recorded(u64),
-    /// The ledger could not take it: it holds in memory, at once, until the broker's next start, and
-    /// has to be done again then.
-    InMemory,
+    /// The ledger has not taken it in time: it is in force in memory, at once, and the ledger takes it as
+    /// soon as it can.
+    InMemory {
+        /// Whether the order is kept in the runtime directory too, so that the next start carries it out.
+        kept: bool,
+    },
+}
+
+/// What was done, before anybody is told.
+pub(super) struct Applied {
+    pub(super) taken: Taken,
+    /// What is to be done by the next start when the ledger does not take it before.
+    order: Option<Order>,
 }
 
 /// What is done to a subject.
@@ -72,6 +83,21 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The order that does `what` to it.
+    fn order(&self, what: Revocation) -> Option<TakeAway> {
+        let agent = || self.agent.as_deref().and_then(|name| name.parse().ok());
+        let operator = || self.operator.as_deref().and_then(|name| name.parse().ok());
+        match (what, self.subject) {
+            (Revocation::Revoke, Subject::Agent(_)) => agent().map(TakeAway::RevokeAgent),
+            (Revocation::Suspend, Subject::Agent(_)) => agent().map(TakeAway::SuspendAgent),
+            (Revocation::Revoke, Subject::Operator(_)) => operator().map(TakeAway::RevokeOperator),
+            (Revocation::Suspend, Subject::Operator(_)) => operator().map(TakeAway::SuspendOperator),
+            (Revocation::Revoke, Subject::Instance(id)) => Some(TakeAway::RevokeInstance(id)),
+            (Revocation::Revoke, Subject::Token(id)) => Some(TakeAway::RevokeToken(id)),
+            (Revocation::Suspend, Subject::Instance(_) | Subject::Token(_)) | (Revocation::Resume, _) => None,
+        }
+    }
+
     pub(super) fn of_agent(subject: Subject, agent: &Agent) -> Self {
         Self { subject, agent: Some(agent.name.to_string()), operator: None }
     }
@@ -244,6 +270,7 @@ impl AgentDesk {
 }
 
 impl Core {
+    /// Does `what`, and keeps the order of what the ledger has not taken in time until it has.
     pub(super) async fn revoke(
         &self,
         word: Word<'_>,
@@ -251,14 +278,43 @@ impl Core {
         once: Option<&Once>,
         find: &(dyn Fn(&World) -> Result<Found, Failure> + Sync),
     ) -> Result<Ended, Failure> {
+        let Applied { taken, order } = self.apply_revocation(word, what, once, find).await?;
+        let recorded = match taken {
+            Taken::Recorded(seq) => return Ok(Ended::Recorded(seq)),
+            Taken::InMemory(recorded) => recorded,
+        };
+        let Some(order) = order else { return Ok(Ended::InMemory { kept: false }) };
+        let kept = self.kept.keep(order.clone()).await;
+        let orders = self.kept.clone();
+        tokio::spawn(async move {
+            if recorded.wait().await.is_some() {
+                orders.forget(order.what).await;
+            }
+        });
+        Ok(Ended::InMemory { kept })
+    }
+
+    pub(super) async fn apply_revocation(
+        &self,
+        word: Word<'_>,
+        what: Revocation,
+        once: Option<&Once>,
+        find: &(dyn Fn(&World) -> Result<Found, Failure> + Sync),
+    ) -> Result<Applied, Failure> {
         let revoked = deciding_again!(async {
             let (found, before, as_of) = self
                 .store
                 .read(|world, as_of| (find(world), done_before(world, once, self.clock.now()), as_of));
             if let Some(before) = before? {
-                return Ok((Ended::Recorded(before.seq), None));
+                return Ok((Applied { taken: Taken::Recorded(before.seq), order: None }, None));
             }
-            let Found { subject, agent, operator } = found?;
+            let found = found?;
+            let ordered = found.order(what);
+            let Found { subject, agent, operator } = found;
+            let denial = what.denial(subject);
+            if denial.is_none() && self.store.read(|world, _| world.revocations.is_unrecorded(&subject)) {
+                return Err(Again::Stop(Failure::new(code::REVOCATION_UNRECORDED)));
+            }
             let id = match subject {
                 Subject::Agent(id) => id.to_string(),
                 Subject::Instance(id) => id.to_string(),
@@ -270,6 +326,7 @@ impl Core {
                 Word::Host(host) => host,
                 Word::Holder => "its holder",
             };
+            let order = ordered.map(|what| Order { at: self.clock.now(), by: by.to_owned(), what });
             let event =
                 RevocationChanged { by, action: what.as_str(), subject: subject.kind(), agent, operator, id };
             // It relies on nothing of its subject: a revocation is never too late and never in
@@ -282,33 +339,27 @@ impl Core {
             }
             // What an agent does with its own tokens must not use the room up.
             if what != Revocation::Resume && !matches!(word, Word::Holder) {
-                change = change.taking_away();
+                change = change.urgent();
             }
             if matches!(subject, Subject::Operator(_)) {
                 let admins = operators::keys::admins();
                 change = change.rely(admins, as_of).advance(admins);
             }
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let ended = match self.store.commit(change, ()).await {
-                Ok(receipt) => Ended::Recorded(receipt.seq()),
-                Err(error) => self.without_record(what.denial(subject), error)?,
+            let Some(denial) = denial else {
+                let taken = Taken::Recorded(self.store.commit(change, ()).await?.seq());
+                return Ok((Applied { taken, order: None }, Some(subject)));
             };
-            Ok((ended, Some(subject)))
+            let decide = |world: &World| find(world).is_ok();
+            let taken = self.store.take_away(change.taking_away(denial), decide).await?;
+            Ok((Applied { taken, order }, Some(subject)))
         });
-        let (ended, subject) = revoked?;
+        let (applied, subject) = revoked?;
         // Nobody is connected on the strength of a token.
         if !matches!(subject, None | Some(Subject::Token(_))) {
             self.standing_changed();
         }
-        Ok(ended)
-    }
-
-    /// On the worst day the disk is full or has failed, and somebody has to be stopped all the same.
-    fn without_record(&self, denial: Option<Denial>, error: CommitError) -> Result<Ended, CommitError> {
-        let (Some(denial), Some(unrecorded)) = (denial, Unrecorded::of(&error)) else { return Err(error) };
-        tracing::error!(%error, "a revocation holds in memory alone: the ledger could not take it");
-        self.store.deny(unrecorded, self.clock.now(), &denial);
-        Ok(Ended::InMemory)
+        Ok(applied)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::base::Timestamp;
 use crate::custody::{self, Custody};
 use crate::idempotency::{self, Outcomes};
 use crate::leases::{self, Leases};
+use crate::ledger::Key;
 use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::{self, Registry};
@@ -121,8 +122,16 @@ impl store::World for World {
 
     type Denial = revocation::Denial;
 
-    fn deny(&mut self, at: At, denial: &revocation::Denial) {
-        self.revocations.deny(at, *denial);
+    fn deny(&mut self, denial: &revocation::Denial) {
+        self.revocations.deny(*denial);
+    }
+
+    fn recorded(&mut self, denial: &revocation::Denial) {
+        self.revocations.recorded(*denial);
+    }
+
+    fn withheld_by(denial: &revocation::Denial) -> Key {
+        revocation::keys::subject(denial.subject())
     }
 
     fn project(effect: &Effect, out: &mut Projection) {

@@ -154,7 +154,15 @@ pub(super) fn tell_change(answer: &Value, done: &str, console: &Console) -> Resu
         console.line(&format!("{done}: the next request meets it"));
     }
     if answer.get("durable").and_then(Value::as_bool) == Some(false) {
-        return Err(Failure::new(code::NOT_DURABLE));
+        let failure = Failure::new(code::NOT_DURABLE);
+        if answer.get("kept").and_then(Value::as_bool) == Some(true) {
+            let why = "it is in force in memory: the ledger has not taken it yet. It is kept in the runtime directory, \
+                       so that the next start carries it out";
+            let fix =
+                "free space on the broker's disk or mend it: the ledger takes it by itself as soon as it can";
+            return Err(failure.because(why).mended_by(fix));
+        }
+        return Err(failure);
     }
     Ok(())
 }

@@ -87,8 +87,8 @@ fn body(what: &str, given: &Sensitive<Vec<u8>>) -> Result<Bytes, Failure> {
     Ok(serde_json::to_vec(&json!({ what: text })).unwrap_or_default().into())
 }
 
-/// How often the broker is asked whether it is sealed by now, and how long in between.
-const SEALED_TRIES: u32 = 300;
+/// How long the broker is asked whether it is sealed by now, and how long apart.
+const SEALED_WAIT: Duration = Duration::from_secs(15);
 const SEALED_PAUSE: Duration = Duration::from_millis(100);
 
 /// `keyward seal`: returns when no key is in the broker's memory any more.
@@ -97,19 +97,17 @@ const SEALED_PAUSE: Duration = Duration::from_millis(100);
 /// [`Failure`].
 pub async fn seal(socket: &Path, console: &Console) -> Result<(), Failure> {
     let mut state = ask(socket, Method::POST, "/v1/seal", None).await?;
-    for _ in 0..SEALED_TRIES {
-        if state_of(&state) == "sealed" {
-            tell(&state, console);
-            return Ok(());
+    let sealed = async {
+        while state_of(&state) != "sealed" {
+            tokio::time::sleep(SEALED_PAUSE).await;
+            // While the process is replaced nobody answers.
+            state = ask(socket, Method::GET, "/v1/state", None).await.unwrap_or_default();
         }
-        tokio::time::sleep(SEALED_PAUSE).await;
-        // While the process is replaced nobody answers.
-        state = ask(socket, Method::GET, "/v1/state", None).await.unwrap_or_default();
-    }
-    let why = "it was told to seal itself, and does not answer as a sealed broker";
-    Err(Failure::new(code::BROKER_UNREACHABLE)
-        .because(why)
-        .mended_by("look at its log; stopping the process lets go of every key, too"))
+        state
+    };
+    let sealed = tokio::time::timeout(SEALED_WAIT, sealed).await;
+    tell(&sealed.map_err(|_| Failure::new(code::SEALING_UNFINISHED))?, console);
+    Ok(())
 }
 
 fn state_of(answer: &Value) -> &str {

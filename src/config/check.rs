@@ -76,11 +76,8 @@ impl Check<'_> {
             raw.trust_domain.get_ref().parse().map_err(|error: crate::base::NameError| {
                 self.refuse(&raw.trust_domain, &error.to_string())
             })?;
-        let data_dir = match &raw.data_dir {
-            Some(dir) if dir.get_ref().is_absolute() => dir.get_ref().clone(),
-            Some(dir) => return Err(self.refuse(dir, "`data_dir` must be an absolute path")),
-            None => PathBuf::from("/var/lib/keyward"),
-        };
+        let data_dir = self.directory("data_dir", raw.data_dir.as_ref(), "/var/lib/keyward")?;
+        let runtime_dir = self.directory("runtime_dir", raw.runtime_dir.as_ref(), "/run/keyward")?;
         let listen = Listen {
             agents: self.socket(raw.listen.agents.as_ref(), "0.0.0.0:8443")?,
             admins: self.socket(raw.listen.admins.as_ref(), "127.0.0.1:8444")?,
@@ -91,6 +88,7 @@ impl Check<'_> {
         Ok(Config {
             trust_domain,
             data_dir,
+            runtime_dir,
             listen,
             root_key: self.root_key(&raw)?,
             certificates: self.certificates(&raw.certificates)?,
@@ -141,6 +139,19 @@ impl Check<'_> {
             }
         };
         Ok(Clock { synchronised_by })
+    }
+
+    fn directory(
+        &self,
+        name: &str,
+        given: Option<&Spanned<PathBuf>>,
+        default: &str,
+    ) -> Result<PathBuf, ConfigError> {
+        match given {
+            Some(dir) if dir.get_ref().is_absolute() => Ok(dir.get_ref().clone()),
+            Some(dir) => Err(self.refuse(dir, &format!("`{name}` must be an absolute path"))),
+            None => Ok(PathBuf::from(default)),
+        }
     }
 
     fn certificates(&self, raw: &RawCertificates) -> Result<Certificates, ConfigError> {

@@ -35,6 +35,7 @@ pub enum ConfigError {
 pub(super) struct Raw {
     pub(super) trust_domain: Spanned<String>,
     pub(super) data_dir: Option<Spanned<PathBuf>>,
+    pub(super) runtime_dir: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub(super) listen: RawListen,
     #[serde(default)]

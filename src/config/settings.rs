@@ -13,6 +13,8 @@ pub struct Config {
     pub trust_domain: TrustDomain,
     /// Where the broker keeps everything.
     pub data_dir: PathBuf,
+    /// Where orders are kept that the ledger has not taken yet, if it is there and on another file system.
+    pub runtime_dir: PathBuf,
     /// Where it listens.
     pub listen: Listen,
     /// What it calls itself.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
@@ -27,7 +28,10 @@ pub struct KeyError;
 /// The private half goes in as PKCS#8 bytes from the keyring and does not come out; the pair is
 /// parsed once, so that the hot path only signs.
 pub struct EcdsaKey {
-    pair: EcdsaKeyPair,
+    /// `None` once it was forgotten.
+    pair: RwLock<Option<EcdsaKeyPair>>,
+    public_point: Vec<u8>,
+    public_der: Vec<u8>,
     form: SignatureForm,
     random: SystemRandom,
 }
@@ -53,15 +57,26 @@ impl EcdsaKey {
             SignatureForm::Fixed => &ECDSA_P256_SHA256_FIXED_SIGNING,
         };
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.expose()).map_err(|_| KeyError)?;
-        Ok(Self { pair, form, random: SystemRandom::new() })
+        let public_point = pair.public_key().as_ref().to_vec();
+        let public_der = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(pair.public_key());
+        let public_der = public_der.map_err(|_| KeyError)?.as_ref().to_vec();
+        let pair = RwLock::new(Some(pair));
+        Ok(Self { pair, public_point, public_der, form, random: SystemRandom::new() })
+    }
+
+    /// Wipes the private half in place, whoever else holds this key: it signs nothing any more.
+    pub fn forget(&self) {
+        drop(self.pair.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// The signature of `message` (SHA-256, ECDSA), in this key's form.
     ///
     /// # Errors
-    /// [`KeyError`] when the signature library's generator fails.
+    /// [`KeyError`] when the signature library's generator fails, or the key was forgotten.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.pair
+        let pair = self.pair.read().unwrap_or_else(PoisonError::into_inner);
+        pair.as_ref()
+            .ok_or(KeyError)?
             .sign(&self.random, message)
             .map(|signature| signature.as_ref().to_vec())
             .map_err(|_| KeyError)
@@ -70,7 +85,7 @@ impl EcdsaKey {
     /// The public key as an uncompressed point: `04 ‖ x ‖ y`, 65 bytes.
     #[must_use]
     pub fn public_point(&self) -> &[u8] {
-        self.pair.public_key().as_ref()
+        &self.public_point
     }
 
     /// The public key as DER `SubjectPublicKeyInfo` (RFC 5480).
@@ -78,8 +93,7 @@ impl EcdsaKey {
     /// # Errors
     /// [`KeyError`] when the signature library cannot encode its own key.
     pub fn public_der(&self) -> Result<Vec<u8>, KeyError> {
-        let der = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(self.pair.public_key());
-        der.map(|der| der.as_ref().to_vec()).map_err(|_| KeyError)
+        Ok(self.public_der.clone())
     }
 
     /// The form of its signatures.
@@ -110,6 +124,15 @@ mod tests {
         assert!(public.verify(b"message", &signature).is_ok());
         assert!(public.verify(b"massage", &signature).is_err());
         assert_eq!(key.public_der().unwrap().len(), 91);
+    }
+
+    #[test]
+    fn a_forgotten_key_signs_nothing_and_keeps_its_public_half() {
+        let key = EcdsaKey::from_pkcs8(&EcdsaKey::generate().unwrap(), SignatureForm::Fixed).unwrap();
+        let public = key.public_point().to_vec();
+        key.forget();
+        assert!(key.sign(b"message").is_err());
+        assert_eq!((key.public_point(), key.public_der().unwrap().len()), (&public[..], 91));
     }
 
     #[test]

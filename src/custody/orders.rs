@@ -30,13 +30,13 @@ pub enum TakeAway {
     SuspendOperator(OperatorName),
 }
 
-/// A [`TakeAway`] that was ordered while the broker was sealed.
+/// A [`TakeAway`] that was ordered while the broker was sealed, or while the ledger did not take it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// When.
     pub at: Timestamp,
-    /// By whom: `host uid N`.
+    /// By whom: `host uid N`, or an operator's name.
     pub by: String,
     /// What.
     pub what: TakeAway,
@@ -56,8 +56,10 @@ pub enum OrdersError {
     Io(#[from] io::Error),
 }
 
-/// What was ordered while the broker was sealed, in a file beside the keyring: it waits until the
-/// ledger can take it. Names and ids, and no secret; a sealed broker has no key to seal or sign it with.
+/// Orders that wait until the ledger can take them, in a file: beside the keyring, what was ordered while
+/// the broker was sealed; in the runtime directory, what is in force in memory alone. Names and ids, and no
+/// secret. The file is not authenticated, because a sealed broker has no key: the broker's own user, who
+/// alone can write it, can take away with it, and give nothing.
 #[derive(Debug)]
 pub struct Orders {
     path: PathBuf,
@@ -102,6 +104,27 @@ impl Orders {
         let written = self.write();
         if written.is_err() {
             self.waiting.pop();
+        }
+        written
+    }
+
+    /// Forgets one: it is on the ledger.
+    ///
+    /// # Errors
+    /// [`OrdersError`]; it goes on waiting then, and is carried out once more by the next start.
+    pub fn forget(&mut self, what: &TakeAway) -> Result<(), OrdersError> {
+        let waiting = self.waiting.len();
+        let before = self.waiting.clone();
+        self.waiting.retain(|order| order.what != *what);
+        if self.waiting.len() == waiting {
+            return Ok(());
+        }
+        if self.waiting.is_empty() {
+            return self.clear();
+        }
+        let written = self.write();
+        if written.is_err() {
+            self.waiting = before;
         }
         written
     }
@@ -182,6 +205,20 @@ mod tests {
         again.clear().unwrap();
         assert!(!path.exists() && Orders::open(&path).unwrap().waiting().is_empty());
         again.clear().unwrap();
+    }
+
+    #[test]
+    fn one_order_is_forgotten_and_the_others_wait_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders");
+        let mut orders = Orders::open(&path).unwrap();
+        orders.add(order(1)).unwrap();
+        orders.add(order(2)).unwrap();
+        orders.forget(&order(1).what).unwrap();
+        orders.forget(&order(1).what).unwrap();
+        assert_eq!(Orders::open(&path).unwrap().waiting(), [order(2)]);
+        orders.forget(&order(2).what).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

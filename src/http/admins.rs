@@ -268,18 +268,21 @@ pub(super) struct ChangedAnswer {
 /// What was ended, suspended or resumed.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct EndedAnswer {
-    /// The entry that says so; none when the ledger could not take it.
+    /// The entry that says so; none when the ledger has not taken it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) seq: Option<u64>,
-    /// Whether it holds beyond the broker's next start.
+    /// Whether the ledger has it. If not, it is in force in memory, and recorded as soon as the ledger can.
     pub(super) durable: bool,
+    /// Whether, until then, it is kept in the runtime directory, so that the next start carries it out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) kept: bool,
 }
 
 impl From<Ended> for EndedAnswer {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Recorded(seq) => Self { seq: Some(seq), durable: true },
-            Ended::InMemory => Self { seq: None, durable: false },
+            Ended::Recorded(seq) => Self { seq: Some(seq), durable: true, kept: false },
+            Ended::InMemory { kept } => Self { seq: None, durable: false, kept },
         }
     }
 }

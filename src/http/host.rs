@@ -196,6 +196,9 @@ pub(super) struct TakenAwayAnswer {
     seq: Option<u64>,
     /// Whether it holds beyond the broker's next start.
     durable: bool,
+    /// Whether, until the ledger has it, it is kept in the runtime directory for the next start.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    kept: bool,
     /// Whether it waits: it is done before the broker serves anybody.
     queued: bool,
 }
@@ -203,9 +206,13 @@ pub(super) struct TakenAwayAnswer {
 impl From<TakenAway> for TakenAwayAnswer {
     fn from(taken: TakenAway) -> Self {
         match taken {
-            TakenAway::Done(Ended::Recorded(seq)) => Self { seq: Some(seq), durable: true, queued: false },
-            TakenAway::Done(Ended::InMemory) => Self { seq: None, durable: false, queued: false },
-            TakenAway::Queued => Self { seq: None, durable: true, queued: true },
+            TakenAway::Done(Ended::Recorded(seq)) => {
+                Self { seq: Some(seq), durable: true, kept: false, queued: false }
+            }
+            TakenAway::Done(Ended::InMemory { kept }) => {
+                Self { seq: None, durable: false, kept, queued: false }
+            }
+            TakenAway::Queued => Self { seq: None, durable: true, kept: false, queued: true },
         }
     }
 }

@@ -123,6 +123,13 @@ impl Issuer {
         Self { tokens: InUse::new(tokens), authorities: InUse::new(authorities), opener, name: name.into() }
     }
 
+    /// Wipes every signing and opening key in place: nothing is signed or opened any more.
+    pub fn forget_keys(&self) {
+        self.tokens.each(Signer::forget);
+        self.authorities.each(Authority::forget);
+        self.opener.forget();
+    }
+
     /// The public keys that tokens are verified with.
     #[must_use]
     pub fn key_set(&self) -> KeySet {

@@ -53,6 +53,13 @@ impl<K> InUse<K> {
         std::iter::once(&keys.active).chain(others).map(Arc::clone).collect()
     }
 
+    /// Does `forget` to each of them, where it is.
+    pub(super) fn each(&self, forget: impl Fn(&K)) {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        forget(&keys.active);
+        keys.all.values().for_each(|key| forget(key));
+    }
+
     pub(super) fn stage(&self, staged: Staged<K>) {
         let Staged { generation, stage, key } = staged;
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);

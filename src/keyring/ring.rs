@@ -281,6 +281,13 @@ impl Keyring {
         Ok(())
     }
 
+    /// Wipes every key in place: it opens, wraps and signs nothing any more, and its file is left alone.
+    pub fn forget(&mut self) {
+        self.root = Sensitive::new([0; 32]);
+        self.symmetric.clear();
+        self.signing.clear();
+    }
+
     /// When the keyring was made.
     #[must_use]
     pub const fn created_at(&self) -> Timestamp {

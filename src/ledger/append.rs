@@ -79,6 +79,12 @@ impl Committed {
     pub(super) const fn assertion(seq: u64, time: Timestamp) -> Self {
         Self { seq, time }
     }
+
+    /// The entry's sequence.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
 }
 
 /// Proof that the entry for `T` is durable. Owns the `T` it was written for, so that it cannot be

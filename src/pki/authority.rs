@@ -85,6 +85,11 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(authority_params(), AuthorityKey(key)), public })
     }
 
+    /// Wipes the private key in place: it signs nothing any more.
+    pub fn forget(&self) {
+        self.issuer.key().0.forget();
+    }
+
     /// Its public half.
     #[must_use]
     pub const fn public(&self) -> &AuthorityCertificate {

@@ -90,6 +90,23 @@ pub enum Denial {
     Block(Subject),
 }
 
+impl Denial {
+    /// Of whom or what.
+    #[must_use]
+    pub const fn subject(&self) -> Subject {
+        match self {
+            Self::Kill(subject) | Self::Block(subject) => *subject,
+        }
+    }
+
+    const fn count_in<'a>(&self, denied: &'a mut Unrecorded) -> &'a mut u32 {
+        match self {
+            Self::Kill(_) => &mut denied.kills,
+            Self::Block(_) => &mut denied.blocks,
+        }
+    }
+}
+
 /// A revoked token is remembered until it would have ended by itself, with as much again to spare.
 const TOKEN_MEMORY_S: i64 = 2 * (TOKEN_LIFE_MAX_S + LEEWAY_S);
 
@@ -109,9 +126,19 @@ pub enum Liveness {
     Dead,
 }
 
+/// How many revocations and suspensions of a subject are in force whose entries are not durable yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unrecorded {
+    kills: u32,
+    blocks: u32,
+}
+
 /// All marks, in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Revocations {
+    /// What is denied until its entry is durable. Never stored: a snapshot holds what entries say.
+    #[serde(skip)]
+    denied: HashMap<Subject, Unrecorded>,
     marks: HashMap<Subject, Mark>,
     /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.
     tokens: VecDeque<(Timestamp, TokenId)>,
@@ -124,6 +151,10 @@ impl Revocations {
     /// Whether what entry `issued` issued under `subjects` still counts.
     #[must_use]
     pub fn judge(&self, issued: u64, subjects: &[Subject]) -> Liveness {
+        // Regardless of the sequence: an entry of the subject may commit later in a group commit that hangs.
+        if subjects.iter().any(|subject| self.is_unrecorded(subject)) {
+            return Liveness::Dead;
+        }
         let is_void = |subject| matches!(subject, &Subject::Token(_)) && issued < self.tokens_void_before;
         let dead = subjects.iter().any(|subject| {
             let mark = self.marks.get(subject);
@@ -135,14 +166,22 @@ impl Revocations {
     /// Whether what entry `issued` issued under `subjects` was revoked, for good.
     #[must_use]
     pub fn is_killed(&self, issued: u64, subjects: &[Subject]) -> bool {
+        let unrecorded = |subject: &Subject| self.denied.get(subject).is_some_and(|denied| denied.kills > 0);
         let mut marks = subjects.iter().filter_map(|subject| self.marks.get(subject));
-        marks.any(|mark| issued < mark.dead_before)
+        marks.any(|mark| issued < mark.dead_before) || subjects.iter().any(unrecorded)
+    }
+
+    /// Whether a revocation or suspension of the subject is in force that is not durable yet.
+    #[must_use]
+    pub fn is_unrecorded(&self, subject: &Subject) -> bool {
+        !self.denied.is_empty() && self.denied.contains_key(subject)
     }
 
     /// Whether the subject is suspended.
     #[must_use]
     pub fn is_blocked(&self, subject: &Subject) -> bool {
         self.marks.get(subject).is_some_and(|mark| mark.blocked)
+            || self.denied.get(subject).is_some_and(|denied| denied.blocks > 0)
     }
 
     /// Takes in one effect.
@@ -160,13 +199,22 @@ impl Revocations {
         }
     }
 
-    /// Takes in what no entry says.
-    pub fn deny(&mut self, at: At, denial: Denial) {
-        let effect = match denial {
-            Denial::Kill(subject) => Effect::Kill(subject),
-            Denial::Block(subject) => Effect::Block(subject),
-        };
-        self.apply(at, &effect);
+    /// Takes in what no entry says yet: the subject is dead, whatever was or will be issued under it.
+    pub fn deny(&mut self, denial: Denial) {
+        let denied = self.denied.entry(denial.subject()).or_default();
+        let count = denial.count_in(denied);
+        *count = count.saturating_add(1);
+    }
+
+    /// Takes in that the entry of `denial` has been taken in: from now on its mark alone counts.
+    pub fn recorded(&mut self, denial: Denial) {
+        let subject = denial.subject();
+        let Some(denied) = self.denied.get_mut(&subject) else { return };
+        let count = denial.count_in(denied);
+        *count = count.saturating_sub(1);
+        if denied.kills == 0 && denied.blocks == 0 {
+            self.denied.remove(&subject);
+        }
     }
 
     /// Entry times go on from `at`, which is before `was`.
@@ -268,6 +316,25 @@ mod tests {
         let later = At { seq: 6, time: NOW.plus_s(TOKEN_MEMORY_S) };
         revocations.apply(later, &Effect::Kill(Subject::Token(TokenId::mint(NOW, &SystemEntropy))));
         assert_eq!(revocations.marks.len(), 1);
+    }
+
+    #[test]
+    fn an_unrecorded_kill_blocks_every_sequence_until_it_is_recorded() {
+        let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
+        let mut revocations = Revocations::default();
+        revocations.deny(Denial::Kill(agent));
+        revocations.deny(Denial::Block(agent));
+        assert_eq!(revocations.judge(u64::MAX, &[agent]), Liveness::Dead, "whatever commits later");
+        assert!(revocations.is_killed(u64::MAX, &[agent]) && revocations.is_blocked(&agent));
+        revocations.apply(at(10), &Effect::Kill(agent));
+        revocations.recorded(Denial::Kill(agent));
+        assert_eq!(revocations.judge(11, &[agent]), Liveness::Dead, "the suspension is not recorded yet");
+        assert!(!revocations.is_killed(11, &[agent]));
+        revocations.recorded(Denial::Block(agent));
+        revocations.recorded(Denial::Block(agent));
+        assert_eq!(revocations.judge(9, &[agent]), Liveness::Dead);
+        assert_eq!(revocations.judge(11, &[agent]), Liveness::Live);
+        assert!(!revocations.is_unrecorded(&agent));
     }
 
     #[test]

@@ -76,6 +76,13 @@ impl Sealer {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value_key);
     }
 
+    /// Wipes the value key: what is sealed from here on opens for nobody.
+    pub fn forget(&self, entropy: &dyn Entropy) {
+        let nobodys = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
+        let id = self.key().id();
+        self.turn_to(AeadKey::new(id, &nobodys));
+    }
+
     fn key(&self) -> Arc<AeadKey> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -133,6 +140,11 @@ impl Opener {
         while keys.len() > 1 {
             keys.pop_first();
         }
+    }
+
+    /// Opens nothing any more.
+    pub fn forget(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The data key of a version, whoever wrapped it.

@@ -21,6 +21,9 @@ pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// One state change: an effect, not a command, so that newer code replays old entries alike.
     type Effect: Serialize + DeserializeOwned + Send + Sync;
 
+    /// What may be done to the state before it is recorded: something that takes away, and gives nothing.
+    type Denial: Clone + Send + Sync + 'static;
+
     /// Takes in one effect. Deterministic, and without the keys that open secret values.
     fn apply(&mut self, at: At, effect: &Self::Effect);
 
@@ -31,12 +34,15 @@ pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// What `effect` puts into the index.
     fn project(effect: &Self::Effect, out: &mut Projection);
 
-    /// What may be done to the state when it cannot be recorded: something that takes away, and gives
-    /// nothing.
-    type Denial: Sync;
+    /// Does it, whatever is committed before its entry is. It lasts until it is recorded, or until the
+    /// next start.
+    fn deny(&mut self, denial: &Self::Denial);
 
-    /// Does it. It lasts until the next start.
-    fn deny(&mut self, at: At, denial: &Self::Denial);
+    /// The entry of `denial` has been taken in, so that the denial itself is not needed any more.
+    fn recorded(&mut self, denial: &Self::Denial);
+
+    /// The key that every change relies on whose receipt must not be delivered once `denial` is in force.
+    fn withheld_by(denial: &Self::Denial) -> Key;
 }
 
 /// Something that an entry says happened. Never holds a secret value.
@@ -100,11 +106,16 @@ impl<E: Serialize> Change<E> {
         })
     }
 
-    /// Takes something away and gives nothing: it is written even on a full disk, to room that was taken
-    /// beforehand.
-    pub const fn taking_away(mut self) -> Self {
+    /// It is written even on a full disk, to room that was taken beforehand: for what takes away.
+    pub const fn urgent(mut self) -> Self {
         self.space = Space::Reserve;
         self
+    }
+
+    /// Takes something away and gives nothing: when the ledger does not take it in time, `denial` does so
+    /// in memory.
+    pub const fn taking_away<D>(self, denial: D) -> TakingAway<E, D> {
+        TakingAway { change: self, denial }
     }
 
     /// Adds a state change.
@@ -138,6 +149,11 @@ impl<E: Serialize> Change<E> {
         self.effects.iter().any(is)
     }
 
+    /// The keys that it relies on.
+    pub(super) fn relied_on(&self) -> Vec<Key> {
+        self.expect.iter().map(|expectation| expectation.key).collect()
+    }
+
     pub(super) fn into_draft(self) -> Result<Draft, CommitError> {
         let delta = if self.effects.is_empty() { Vec::new() } else { encode(&self.effects)? };
         Ok(Draft {
@@ -151,10 +167,10 @@ impl<E: Serialize> Change<E> {
     }
 }
 
-/// Proof that a change could not be recorded because the ledger has failed or is out of space: what it
-/// was to take away is taken away in memory all the same.
+/// A change that takes something away, with what it does in memory when the ledger does not take it in time.
 #[must_use]
 #[derive(Debug)]
+<<<<<<< HEAD
 pub struct Unrecorded(());
 
 impl Unrecorded {
@@ -168,6 +184,11 @@ impl Unrecorded {
             | CommitError::ReadOnly => None,
         }
     }
+=======
+pub struct TakingAway<E, D> {
+    pub(super) change: Change<E>,
+    pub(super) denial: D,
+>>>>>>> 37e6a7f (store: what is taken away takes effect while the disk hangs)
 }
 
 /// Why a change was not committed.

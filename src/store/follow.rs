@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use super::anchor::{RootCheck, Shared};
 use super::change::{At, Projection, World, decode};
 use super::snapshot::read_state;
-use crate::base::Timestamp;
+use super::take_away::Withheld;
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, Follower, Point, Tree};
 
@@ -16,11 +16,18 @@ pub(super) struct Memory<W> {
     as_of: AtomicU64,
     /// The Merkle tree over all entries that have been taken in.
     tree: Mutex<Tree>,
+    /// Receipts that are not delivered, because their subject was denied meanwhile.
+    pub(super) withheld: Withheld,
 }
 
 impl<W: World> Memory<W> {
     pub(super) fn new(world: W) -> Self {
-        Self { world: RwLock::new(world), as_of: AtomicU64::new(0), tree: Mutex::new(Tree::new()) }
+        Self {
+            world: RwLock::new(world),
+            as_of: AtomicU64::new(0),
+            tree: Mutex::new(Tree::new()),
+            withheld: Withheld::default(),
+        }
     }
 
     /// The tree over all entries that have been taken in.
@@ -28,11 +35,22 @@ impl<W: World> Memory<W> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes something away that no entry says. The mark is that of the entry that would come next.
-    pub(super) fn deny(&self, time: Timestamp, denial: &W::Denial) {
+    /// Takes something away that no entry says yet, if `decide` says so of the state as it is then.
+    pub(super) fn deny(&self, denial: &W::Denial, decide: impl FnOnce(&W) -> bool) -> bool {
         let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
-        let seq = self.as_of.load(Ordering::Acquire).saturating_add(1);
-        world.deny(At { seq, time }, denial);
+        if !decide(&world) {
+            return false;
+        }
+        world.deny(denial);
+        self.withheld.begin(W::withheld_by(denial));
+        true
+    }
+
+    /// Entry `seq` says what `denial` did, and has been taken in.
+    pub(super) fn recorded(&self, denial: &W::Denial, seq: u64) {
+        let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
+        world.recorded(denial);
+        self.withheld.end(W::withheld_by(denial), seq);
     }
 
     /// The state, and the sequence of the last entry in it. The sequence is read under the lock, so

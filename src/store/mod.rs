@@ -12,9 +12,11 @@ mod follow;
 mod open;
 mod rebuild;
 mod snapshot;
+mod take_away;
 
 pub use anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Loss};
-pub use change::{At, Change, CommitError, Event, Projection, Unrecorded, World};
+pub use change::{At, Change, CommitError, Event, Projection, TakingAway, World};
 pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};
 pub use snapshot::{SnapshotError, SnapshotTaken};
+pub use take_away::{Recorded, Taken};

@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Expected, Keeper, Loss, Shared};
-use super::change::{Change, CommitError, Unrecorded, World};
+use super::change::{Change, CommitError, World};
 use super::follow::{Memory, WorldFollower};
 use super::rebuild::{Rebuild, projection, reindex};
 use super::snapshot::Newest;
-use crate::base::{Clock, Entropy, Sensitive, Timestamp};
+use super::take_away::Unrecorded;
+use crate::base::{Clock, Entropy, Sensitive};
 use crate::index::{Index, IndexError, IndexKeys, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
-    self, Append, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Layer, Ledger, OpenError, OpenReport,
-    Options, RESERVE_BYTES, ReadError, Receipt, WriteState, lock_file,
+    self, Append, AppendError, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Layer, Ledger,
+    OpenError, OpenReport, Options, RESERVE_BYTES, ReadError, Receipt, WriteState, lock_file,
 };
 use crate::telemetry::Latency;
 
@@ -107,14 +108,19 @@ pub enum RecordError {
 /// State, ledger and index as one thing: read in memory, changed through the ledger.
 pub struct Store<W: World> {
     /// Before the index, which its thread writes to.
-    anchors: Keeper,
+    pub(super) anchors: Keeper,
     accepted: Option<Loss>,
-    memory: Arc<Memory<W>>,
+    pub(super) memory: Arc<Memory<W>>,
     pub(super) ledger: Arc<FileLedger>,
     index: Arc<Index>,
     rebuild: Rebuild,
     pub(super) newest_snapshot: Newest,
+<<<<<<< HEAD
     is_read_only: AtomicBool,
+=======
+    is_quarantined: AtomicBool,
+    pub(super) unrecorded: Unrecorded,
+>>>>>>> 37e6a7f (store: what is taken away takes effect while the disk hangs)
     /// Held as long as anything below the data directory may be written.
     _lock: File,
 }
@@ -175,7 +181,12 @@ impl<W: World> Store<W> {
             index,
             rebuild: Rebuild::default(),
             newest_snapshot,
+<<<<<<< HEAD
             is_read_only: AtomicBool::new(false),
+=======
+            is_quarantined: AtomicBool::new(false),
+            unrecorded: Unrecorded::default(),
+>>>>>>> 37e6a7f (store: what is taken away takes effect while the disk hangs)
             _lock: lock,
         };
         let lacks_entries = report.resumed_after.is_some_and(|resumed| resumed > indexed);
@@ -222,7 +233,8 @@ impl<W: World> Store<W> {
     /// that the state has taken it in.
     ///
     /// # Errors
-    /// [`CommitError`]; after `AppendError::Conflict` the use case reads and decides again.
+    /// [`CommitError`]; after `AppendError::Conflict` the use case reads and decides again: something that
+    /// the change relied on was advanced, or was denied in memory while its entry became durable.
     pub async fn commit<T: Send>(
         &self,
         change: Change<W::Effect>,
@@ -231,12 +243,15 @@ impl<W: World> Store<W> {
         if self.is_read_only() {
             return Err(CommitError::ReadOnly);
         }
+        let (relied_on, withheld) = (change.relied_on(), &self.memory.withheld);
+        withheld.check_before(&relied_on).map_err(AppendError::Conflict)?;
         let takes_away = change.any_effect(W::takes_away);
         let receipt = self.ledger.commit(change.into_draft()?, value).await?;
         if takes_away {
             // Boxed: no mint keeps a place for it.
             Box::pin(self.anchors.reached(receipt.seq())).await;
         }
+        withheld.check_after(&relied_on, receipt.seq()).map_err(AppendError::Conflict)?;
         Ok(receipt)
     }
 
@@ -253,10 +268,10 @@ impl<W: World> Store<W> {
         self.is_read_only.load(Ordering::Acquire)
     }
 
-    /// Takes something away in memory, because it could not be recorded: it holds until the next
-    /// start, and no entry says it.
-    pub fn deny(&self, _unrecorded: Unrecorded, time: Timestamp, denial: &W::Denial) {
-        self.memory.deny(time, denial);
+    /// How many revocations are in force in memory that the ledger has not taken yet.
+    #[must_use]
+    pub fn unrecorded_denials(&self) -> usize {
+        self.unrecorded.count()
     }
 
     /// The record under `key` of `tree` that entry `seq` wrote.

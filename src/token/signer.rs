@@ -57,6 +57,11 @@ const USUAL_BYTES: usize = 1024;
 const SIGNATURE_BYTES: usize = 1 + 86;
 
 impl Signer {
+    /// Wipes the private key in place: it signs nothing any more.
+    pub fn forget(&self) {
+        self.key.forget();
+    }
+
     /// Takes `key` into use.
     ///
     /// # Errors

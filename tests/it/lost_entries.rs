@@ -8,7 +8,7 @@ use std::time::Duration;
 use keyward::base::{SystemClock, SystemEntropy, Timestamp};
 use keyward::index::Tree;
 use keyward::keyring::{Keyring, SlotKey};
-use keyward::ledger::{Build, Kind};
+use keyward::ledger::{Build, Key, Kind};
 use keyward::store::{At, Change, Event, OnLostEntries, Projection, Store, StoreOptions, World};
 
 #[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
@@ -19,7 +19,13 @@ const TREE: Tree = Tree::new("note");
 impl World for Notes {
     type Denial = ();
 
-    fn deny(&mut self, _at: At, (): &()) {}
+    fn deny(&mut self, (): &()) {}
+
+    fn recorded(&mut self, (): &()) {}
+
+    fn withheld_by((): &()) -> Key {
+        Key::of("test", b"")
+    }
 
     type Effect = Note;
     fn apply(&mut self, _: At, _: &Note) {}

@@ -247,6 +247,26 @@ fn a_disk_that_hangs_keeps_no_key_in_memory() {
 }
 
 #[test]
+fn sealing_wipes_keys_before_it_waits_for_a_disk_that_hangs() {
+    let mut process = Process::init("info");
+    process.load_faults(0);
+    let stall = process.path("stall");
+    process.broker_environment.push(("KEYWARD_TEST_STALL".to_owned(), stall.display().to_string()));
+    process.serve();
+    process.set_up(b"value");
+    let (keys, pid) = (keys(&process), process.pid());
+    fs::write(&stall, "").unwrap();
+    let answer = ask(&process.socket(), "POST", "/v1/seal", &Value::Null);
+    // The ledger's thread hangs, and the process that it belongs to is not replaced yet.
+    assert_eq!((answer.status, &answer.json()["state"]), (200, &json!("sealing")));
+    for (name, key) in keys.iter().filter(|(name, _)| ["root key", "slot key", "value key"].contains(name)) {
+        assert_eq!(in_memory(pid, key), [""; 0], "{name}");
+    }
+    fs::remove_file(&stall).unwrap();
+    until(&process.socket(), "sealed");
+}
+
+#[test]
 fn whoever_guesses_is_slowed_down_and_what_is_no_guess_is_named() {
     let mut process = Process::init_attended("info", WORDS);
     process.spawn();

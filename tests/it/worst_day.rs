@@ -1,7 +1,9 @@
 //! The worst day: the disk has failed, and somebody has to be stopped all the same.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use keyward::base::Stopwatch;
 use serde_json::Value;
 
 use crate::panel::held;
@@ -92,6 +94,140 @@ fn a_disk_that_hangs_keeps_nobody_waiting_who_needs_no_record() {
     let minted = minting.wait_with_output().unwrap();
     assert!(minted.status.success(), "{}", String::from_utf8_lossy(&minted.stderr));
     assert_eq!(String::from_utf8(minted.stdout).unwrap().trim().split('.').count(), 3);
+}
+
+/// The ledger's disk hangs from here on, with a mint of the agent `who` in the group commit that hangs.
+fn hang_with_a_mint(process: &Process, who: &str) -> Child {
+    std::fs::write(process.path("stall"), "").unwrap();
+    let mut minting = process.command(who, &["token", "reports.read"]);
+    let minting = minting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(|| process.path("stall.reached").exists());
+    minting
+}
+
+fn answer_again(process: &Process) {
+    std::fs::remove_file(process.path("stall")).unwrap();
+}
+
+fn wait_until(so: impl Fn() -> bool) {
+    let begin = Stopwatch::start();
+    while !so() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "it does not come about");
+        std::thread::yield_now();
+    }
+}
+
+/// What operators and the host revoked, suspended and resumed, as the ledger says it.
+fn recorded(process: &Process) -> Vec<(String, String)> {
+    let audit = process.json(&["audit", "list"]);
+    let items = audit["items"].as_array().unwrap().iter();
+    let changes = items.filter(|item| item["kind"] == "revocation.changed");
+    let said = |item: &Value, name: &str| item["event"][name].as_str().unwrap().to_owned();
+    changes.map(|item| (said(item, "action"), said(item, "agent"))).collect()
+}
+
+fn pair(action: &str, agent: &str) -> (String, String) {
+    (action.to_owned(), agent.to_owned())
+}
+
+#[test]
+fn a_revocation_takes_effect_while_the_disk_hangs_and_is_recorded_later() {
+    let mut process = on_a_failing_disk(set_up());
+    let token = String::from_utf8(process.good_as("p", &["token", "reports.read"], b"")).unwrap();
+    let minting = hang_with_a_mint(&process, "p");
+
+    let asked = Stopwatch::start();
+    let revoked = process.run_as("operator", &["agent", "revoke", "p"], b"");
+    let said = String::from_utf8_lossy(&revoked.stderr).into_owned();
+    assert_eq!(revoked.status.code(), Some(12), "{said}");
+    assert!(said.contains("not_durable") && asked.elapsed() < Duration::from_secs(5), "{said}");
+    assert_eq!(introspect(&process, token.trim()), "{\"active\":false}");
+    assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4), "at the very next request");
+    let suspended = process.run_as("operator", &["agent", "suspend", "q", "-o", "json"], b"");
+    let answer: Value = serde_json::from_slice(&suspended.stdout).unwrap();
+    assert_eq!((suspended.status.code(), &answer["durable"]), (Some(12), &false.into()));
+    let resumed = process.run_as("operator", &["agent", "resume", "q"], b"");
+    let said = String::from_utf8_lossy(&resumed.stderr).into_owned();
+    assert!(resumed.status.code() == Some(10) && said.contains("revocation_unrecorded"), "{said}");
+
+    answer_again(&process);
+    let minted = minting.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&minted.stderr).into_owned();
+    // Refused, or its connection was cut before that.
+    assert!([Some(4), Some(10)].contains(&minted.status.code()) && minted.stdout.is_empty(), "{said}");
+    wait_until(|| recorded(&process).len() == 2);
+    assert_eq!(recorded(&process), [pair("revoke", "p"), pair("suspend", "q")], "by itself");
+    assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4));
+    process.good(&["agent", "resume", "q"], b"");
+    process.good_as("q", &["whoami"], b"");
+    process.kill();
+    process.serve();
+    assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4), "a start knows it");
+    process.good_as("q", &["whoami"], b"");
+}
+
+#[test]
+fn a_value_in_the_hanging_commit_is_withheld_when_its_token_is_revoked() {
+    let process = on_a_failing_disk(set_up());
+    let token = String::from_utf8(process.good_as("a", &["token", "github.repo.read"], b"")).unwrap();
+    let claims = keyward::base::encoding::from_base64url(token.trim().split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let address = std::fs::read_to_string(process.path("home-a/agent/address")).unwrap();
+    std::fs::write(process.path("stall"), "").unwrap();
+    let reading = Command::new("curl")
+        .args(["-sS", "--cacert", &held(&process, "a", "authority")])
+        .args(["--cert", &held(&process, "a", "certificate"), "--key", &held(&process, "a", "key")])
+        .args(["-H", &format!("Authorization: Bearer {}", token.trim())])
+        .arg(format!("https://{}/v1/secrets/github/app", address.trim()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(|| process.path("stall.reached").exists());
+    let id = claims["jti"].as_str().unwrap();
+    assert_eq!(process.run_as("operator", &["token", "revoke", id], b"").status.code(), Some(12));
+    answer_again(&process);
+    let answer = reading.wait_with_output().unwrap().stdout;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("token_revoked"), "its entry is durable, and its connection is open: {answer}");
+}
+
+#[test]
+fn a_hanging_disk_withholds_nothing_from_agents_that_nobody_revoked() {
+    let process = on_a_failing_disk(set_up());
+    let minting = hang_with_a_mint(&process, "q");
+    assert_eq!(process.run_as("operator", &["agent", "revoke", "p"], b"").status.code(), Some(12));
+    answer_again(&process);
+    let minted = minting.wait_with_output().unwrap();
+    assert!(minted.status.success(), "{}", String::from_utf8_lossy(&minted.stderr));
+}
+
+#[test]
+fn an_order_in_the_runtime_directory_survives_a_kill_while_the_disk_hangs() {
+    // Memory: another file system than that of the data directory.
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let process = set_up();
+    let text = std::fs::read_to_string(process.config()).unwrap();
+    let setting = format!("runtime_dir = \"{}\"\n{text}", memory.path().display());
+    std::fs::write(process.config(), setting).unwrap();
+    let mut process = on_a_failing_disk(process);
+    let mut minting = hang_with_a_mint(&process, "q");
+    let config = process.config();
+    let revoke = ["break-glass", "revoke", "agent", "p", "--config", &config, "-o", "json"];
+    let revoked = process.run_as("host", &revoke, b"");
+    let answer: Value = serde_json::from_slice(&revoked.stdout).unwrap();
+    assert_eq!((revoked.status.code(), &answer["durable"]), (Some(12), &false.into()));
+    assert_eq!(answer["kept"], true, "{}", process.log());
+    let orders = memory.path().join("orders");
+    assert!(std::fs::read_to_string(&orders).unwrap().contains("revoke-agent"));
+
+    process.kill();
+    minting.wait().unwrap();
+    answer_again(&process);
+    process.serve();
+    assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4), "before anybody was served");
+    assert_eq!(recorded(&process), [pair("revoke", "p")]);
+    assert!(!orders.exists(), "the ledger has it");
+    process.good_as("q", &["whoami"], b"");
 }
 
 #[test]

@@ -151,8 +151,11 @@ super::codes! {
         "the broker could not start",
         "this is a fault of keyward itself: please report it";
     NOT_DURABLE "not_durable" Partial:
-        "it holds from now on, in memory alone: the ledger could not take it",
-        "free space on the broker's disk or mend it, start the broker again, and then say the same once more: a start forgets it";
+        "it is in force, in memory alone: the ledger has not taken it",
+        "free space on the broker's disk or mend it: the ledger takes it by itself as soon as it can. After a failed write it cannot, and a start forgets it: start the broker again, and then say the same once more";
+    SEALING_UNFINISHED "sealing_unfinished" Partial:
+        "the root key and the keys that sign and open values are wiped, and the process has not been replaced yet: a thread of it waits for its disk",
+        "look at the data disk; keys of the ledger and the index stay in memory until the disk answers";
     LEASES_NOT_GONE "leases_not_gone" Partial:
         "leases are ending, and upstream has not ended all of their logins yet",
         "`keyward lease list` says what keeps them; they are tried again by themselves";

@@ -139,6 +139,9 @@ super::codes! {
     LEDGER_NO_SPACE "ledger_no_space" Unavailable:
         "there is no space for the ledger",
         "free space on the broker's data disk; it goes on by itself";
+    REVOCATION_UNRECORDED "revocation_unrecorded" Unavailable:
+        "a revocation or suspension of the same subject is in force, and the ledger has not taken it yet",
+        "look at the broker's data disk: once it answers, the revocation is recorded by itself; ask again then";
     LEDGER_BUSY "ledger_busy" Unavailable:
         "too much waits for the ledger",
         "come back in a moment";

@@ -80,8 +80,8 @@ fn a_new_look_into_a_sensitive_value_is_found() {
 
 #[test]
 fn a_new_use_of_the_ledger_s_reserve_is_found() {
-    let uses = "fn f() { Change::new(&event)?.taking_away() }";
-    bites(|sources| reserve(sources, &[]), "src/broker/x.rs", uses, "fn taking_away(mut self) -> Self {}");
+    let uses = "fn f() { Change::new(&event)?.urgent() }";
+    bites(|sources| reserve(sources, &[]), "src/broker/x.rs", uses, "fn urgent(mut self) -> Self {}");
     let listed = Source::new("src/broker/x.rs", uses);
     assert!(reserve(&[listed], &["src/broker/x.rs"]).is_empty());
     let idle = reserve(&[Source::new("src/broker/x.rs", "")], &["src/broker/x.rs"]);

@@ -10,7 +10,7 @@ pub(super) fn exposures(sources: &[Source], listed: &[&str]) -> Vec<String> {
 
 /// The ledger's reserve is used only where it was reviewed that something is taken away.
 pub(super) fn reserve(sources: &[Source], listed: &[&str]) -> Vec<String> {
-    reviewed(sources, (&[".taking_away()"], "uses the ledger's reserve"), listed)
+    reviewed(sources, (&[".urgent()"], "uses the ledger's reserve"), listed)
 }
 
 /// What a file does that says one of these words, only the `listed` files do, and they do it.

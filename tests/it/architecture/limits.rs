@@ -6,6 +6,8 @@ use crate::support::source::{Source, identifier, sources, words};
 /// Limits that no test names, and why. Reviewed: a test would sit through the wait, or could see nothing of
 /// the edge but memory. One that a test names must leave the list.
 const UNNAMED: &[(&str, &str)] = &[
+    ("TAKE_AWAY_WAIT_MS", "sat through by `worst_day`, on a disk that stalls"),
+    ("TAKE_AWAY_RETRY_MS", "how long apart a full ledger is asked shows in nothing but the wait"),
     ("SEAL_WAIT_S", "sat through by `sealing`, on a disk that stalls"),
     ("BATCH_ENTRIES_MAX", "a batch shows in nothing but speed"),
     ("BATCH_BYTES_MAX", "likewise"),

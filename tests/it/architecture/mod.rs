@@ -162,6 +162,7 @@ const EXPOSING: &[&str] = &[
     "src/secrets/vault.rs",
     "src/store/open.rs",
     "src/store/rebuild.rs",
+    "src/store/take_away.rs",
     "src/token/signer.rs",
     "src/upstream/generate.rs",
     "src/upstream/http.rs",
@@ -177,8 +178,9 @@ const TAKING_AWAY: &[&str] = &["src/broker/clock.rs", "src/broker/host.rs", "src
 /// Proofs and the room that makes them, by a constructor called `assertion` that nobody else sees.
 const PROOFS: &[(&str, &str)] = &[("Committed", "ledger"), ("Grant", "policy")];
 
-/// Rooms that start tasks; each one waits for them or bounds them.
-const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];
+/// Rooms that start tasks; each one waits for them or bounds them: `store` and `broker` start those that
+/// record what was denied in memory, `DENIALS_UNRECORDED_MAX` at most.
+const SPAWNING: &[&str] = &["app", "http", "cli", "jobs", "store", "broker"];
 
 const FILE_LINES_MAX: usize = 450;
 const DRAWERS: [&str; 9] =

@@ -1,7 +1,8 @@
 /* Preloaded into a broker by tests.
  *
  * While the file in KEYWARD_TEST_FAULT is there, fdatasync fails; while that in KEYWARD_TEST_STALL is there, it
- * does not return. While that in KEYWARD_TEST_READ_ONLY is there, no file below the directory that it names can
+ * does not return, and the same name with
+ * `.reached` behind it is made once a call hangs. While that in KEYWARD_TEST_READ_ONLY is there, no file below the directory that it names can
  * be opened for writing.
  *
  * The file in KEYWARD_TEST_FAULT_AT says `kill N` or `eio N`: from the moment that it is there, the points at
@@ -45,6 +46,14 @@ static void tell_count(const char *path) {
   fprintf(count, "%ld %ld %d", points, syncs, struck);
   fclose(count);
   rename(next, name);
+}
+
+/* Some call hangs: a file with `.reached` behind the name says so. */
+static void tell_stall(const char *stall) {
+  char name[4096];
+  snprintf(name, sizeof name, "%s.reached", stall);
+  FILE *reached = fopen(name, "w");
+  if (reached) fclose(reached);
 }
 
 /* One point. Whether the call is to fail instead. */
@@ -112,7 +121,11 @@ int fdatasync(int fd) {
   static int (*real)(int);
   const char *fault = getenv("KEYWARD_TEST_FAULT");
   const char *stall = getenv("KEYWARD_TEST_STALL");
-  while (stall && access(stall, F_OK) == 0) usleep(1000);
+  int stalls = 0;
+  while (stall && access(stall, F_OK) == 0) {
+    if (!stalls++) tell_stall(stall);
+    usleep(1000);
+  }
   if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
   if ((fault && access(fault, F_OK) == 0) || point(1)) {
     errno = EIO;

@@ -1,0 +1,262 @@
+//! What is taken away takes effect in time, whatever the disk does.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::change::{CommitError, TakingAway, World};
+use super::open::Store;
+use crate::base::Sensitive;
+use crate::base::limits::{DENIALS_UNRECORDED_MAX, TAKE_AWAY_RETRY_MS, TAKE_AWAY_WAIT_MS};
+use crate::ledger::{AppendError, Draft, FileLedger, Key, Ledger, Pending};
+
+/// What became of a change that takes away.
+#[must_use]
+#[derive(Debug)]
+pub enum Taken {
+    /// The entry of this sequence says so.
+    Recorded(u64),
+    /// It is in force in memory. The ledger has not taken it: it does so as soon as it can.
+    InMemory(Recorded),
+}
+
+/// Resolves with the sequence of the entry once the ledger has taken it; with `None` when it never will.
+#[derive(Debug)]
+pub struct Recorded(oneshot::Receiver<u64>);
+
+impl Recorded {
+    /// Waits for it.
+    pub async fn wait(self) -> Option<u64> {
+        self.0.await.ok()
+    }
+}
+
+impl<W: World> Store<W> {
+    /// Commits a change that takes away. When the ledger has not taken it within `TAKE_AWAY_WAIT_MS`, or
+    /// cannot, it takes effect in memory, provided that `decide` still says so of the state as it is then;
+    /// and the ledger is asked until it has it.
+    ///
+    /// From then on its subject is denied regardless of sequence, and the receipt of a change that relied on
+    /// the subject is not delivered, also when its entry becomes durable first.
+    ///
+    /// # Errors
+    /// [`CommitError`]; after `AppendError::Conflict` the use case reads and decides again.
+    pub async fn take_away(
+        &self,
+        taking: TakingAway<W::Effect, W::Denial>,
+        decide: impl FnOnce(&W) -> bool,
+    ) -> Result<Taken, CommitError> {
+        if self.is_quarantined() {
+            return Err(CommitError::Quarantined);
+        }
+        let TakingAway { change, denial } = taking;
+        self.memory.withheld.check_before(&change.relied_on()).map_err(AppendError::Conflict)?;
+        let draft = change.into_draft()?;
+        let again = without_expectations(&draft);
+        let mut pending = self.ledger.append(draft);
+        let patience = Duration::from_millis(TAKE_AWAY_WAIT_MS);
+        let first = match tokio::time::timeout(patience, &mut pending).await {
+            Ok(Ok(committed)) => {
+                Box::pin(self.anchors.reached(committed.seq())).await;
+                return Ok(Taken::Recorded(committed.seq()));
+            }
+            Ok(Err(error)) if !is_unrecorded(&error) => return Err(error.into()),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a revocation is in force in memory alone: the ledger could not take it");
+                Err(error)
+            }
+            Err(_) => {
+                tracing::error!(
+                    "a revocation is in force in memory alone: the ledger has not answered in time"
+                );
+                Ok(pending)
+            }
+        };
+        if !self.memory.deny(&denial, decide) {
+            // Something else was denied meanwhile: the ledger decides which of them counts.
+            return match first {
+                Ok(pending) => Ok(Taken::Recorded(pending.await?.seq())),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let (told, recorded) = oneshot::channel();
+        if let Some(place) = self.unrecorded.take() {
+            let (memory, ledger) = (Arc::clone(&self.memory), Arc::clone(&self.ledger));
+            tokio::spawn(async move {
+                let _place = place;
+                if let Some(seq) = append_until_taken(&ledger, first, &again).await {
+                    memory.recorded(&denial, seq);
+                    // Nobody has to wait for it.
+                    told.send(seq).unwrap_or_default();
+                }
+            });
+        }
+        Ok(Taken::InMemory(Recorded(recorded)))
+    }
+}
+
+/// Whether what takes away is done in memory because of this.
+const fn is_unrecorded(error: &AppendError) -> bool {
+    match error {
+        AppendError::Failed | AppendError::NoSpace | AppendError::Busy => true,
+        AppendError::Conflict(_) | AppendError::TooLarge => false,
+    }
+}
+
+/// The same once more. It has been decided, and is in force: it relies on nothing any more.
+fn without_expectations(draft: &Draft) -> Draft {
+    Draft {
+        kind: draft.kind,
+        event: draft.event.clone(),
+        delta: Sensitive::new(draft.delta.expose().clone()),
+        expect: Vec::new(),
+        advance: draft.advance.clone(),
+        space: draft.space,
+    }
+}
+
+/// Gives the sequence of the entry; `None` once the ledger has failed, which it does until the next start.
+async fn append_until_taken(
+    ledger: &FileLedger,
+    mut last: Result<Pending, AppendError>,
+    draft: &Draft,
+) -> Option<u64> {
+    loop {
+        let answer = match last {
+            Ok(pending) => pending.await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(committed) => return Some(committed.seq()),
+            Err(AppendError::Conflict(_)) => {}
+            Err(AppendError::NoSpace | AppendError::Busy) => {
+                tokio::time::sleep(Duration::from_millis(TAKE_AWAY_RETRY_MS)).await;
+            }
+            Err(AppendError::Failed | AppendError::TooLarge) => return None,
+        }
+        last = Ok(ledger.append(without_expectations(draft)));
+    }
+}
+
+/// Which receipts are not delivered: those of changes that relied on a key whose subject was denied before
+/// they were durable.
+#[derive(Debug, Default)]
+pub(super) struct Withheld {
+    any: AtomicBool,
+    keys: Mutex<HashMap<Key, Since>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Since {
+    /// Denials of the subject that are not recorded.
+    open: u32,
+    /// The newest entry that recorded one: what came before it is not delivered either.
+    recorded: u64,
+}
+
+impl Withheld {
+    fn begin_or_end(&self, key: Key, change: impl FnOnce(&mut Since)) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        change(keys.entry(key).or_default());
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// From here on nothing that relied on `key` is delivered.
+    pub(super) fn begin(&self, key: Key) {
+        self.begin_or_end(key, |since| since.open = since.open.saturating_add(1));
+    }
+
+    /// Entry `seq` recorded it: what comes later has been checked against that entry.
+    pub(super) fn end(&self, key: Key, seq: u64) {
+        self.begin_or_end(key, |since| {
+            since.open = since.open.saturating_sub(1);
+            since.recorded = since.recorded.max(seq);
+        });
+    }
+
+    /// Whether a change that relies on `keys` may be submitted; the key that forbids it.
+    pub(super) fn check_before(&self, keys: &[Key]) -> Result<(), Key> {
+        self.check(keys, |since| since.open > 0)
+    }
+
+    /// Whether the receipt of entry `seq`, which relied on `keys`, is delivered; the key that forbids it.
+    pub(super) fn check_after(&self, keys: &[Key], seq: u64) -> Result<(), Key> {
+        self.check(keys, |since| since.open > 0 || seq < since.recorded)
+    }
+
+    fn check(&self, relied_on: &[Key], forbids: impl Fn(&Since) -> bool) -> Result<(), Key> {
+        if !self.any.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let forbidden = relied_on.iter().find(|key| keys.get(*key).is_some_and(&forbids));
+        forbidden.map_or(Ok(()), |key| Err(*key))
+    }
+}
+
+/// Places for denials that the ledger is asked to take. One without a place is in force all the same, and
+/// has to be said again after the next start.
+#[derive(Debug, Default)]
+pub(super) struct Unrecorded(Arc<AtomicUsize>);
+
+/// One place; given back on drop.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Unrecorded {
+    fn take(&self) -> Option<Place> {
+        let more = |taken: usize| taken.checked_add(1).filter(|taken| *taken <= DENIALS_UNRECORDED_MAX);
+        let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        taken.is_ok().then(|| Place(Arc::clone(&self.0)))
+    }
+
+    /// How many denials are not recorded yet.
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> Key {
+        Key::of("test", &[n])
+    }
+
+    #[test]
+    fn a_receipt_is_withheld_while_a_denial_is_unrecorded_and_before_its_entry() {
+        let withheld = Withheld::default();
+        let both = [key(1), key(2)];
+        assert_eq!(withheld.check_after(&both, 7), Ok(()));
+        withheld.begin(key(2));
+        withheld.begin(key(2));
+        assert_eq!(withheld.check_before(&both), Err(key(2)));
+        assert_eq!(withheld.check_after(&both, 7), Err(key(2)));
+        assert_eq!(withheld.check_after(&[key(1)], 7), Ok(()), "another subject's");
+        withheld.end(key(2), 9);
+        assert_eq!(withheld.check_after(&both, 12), Err(key(2)), "one is open");
+        withheld.end(key(2), 11);
+        assert_eq!(withheld.check_before(&both), Ok(()));
+        assert_eq!((withheld.check_after(&both, 10), withheld.check_after(&both, 12)), (Err(key(2)), Ok(())));
+    }
+
+    #[test]
+    fn so_many_denials_wait_for_the_ledger() {
+        let unrecorded = Unrecorded::default();
+        let places: Vec<_> = (0..DENIALS_UNRECORDED_MAX).map(|_| unrecorded.take().unwrap()).collect();
+        assert!(unrecorded.take().is_none());
+        assert_eq!(unrecorded.count(), DENIALS_UNRECORDED_MAX);
+        drop(places);
+        assert!(unrecorded.take().is_some());
+    }
+}
