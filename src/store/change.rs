@@ -170,25 +170,9 @@ impl<E: Serialize> Change<E> {
 /// A change that takes something away, with what it does in memory when the ledger does not take it in time.
 #[must_use]
 #[derive(Debug)]
-<<<<<<< HEAD
-pub struct Unrecorded(());
-
-impl Unrecorded {
-    /// The proof, when `error` is such a failure.
-    #[must_use]
-    pub const fn of(error: &CommitError) -> Option<Self> {
-        match error {
-            CommitError::Append(AppendError::Failed | AppendError::NoSpace) => Some(Self(())),
-            CommitError::Append(AppendError::Busy | AppendError::Conflict(_) | AppendError::TooLarge)
-            | CommitError::Unwritable
-            | CommitError::ReadOnly => None,
-        }
-    }
-=======
 pub struct TakingAway<E, D> {
     pub(super) change: Change<E>,
     pub(super) denial: D,
->>>>>>> 37e6a7f (store: what is taken away takes effect while the disk hangs)
 }
 
 /// Why a change was not committed.

@@ -115,12 +115,8 @@ pub struct Store<W: World> {
     index: Arc<Index>,
     rebuild: Rebuild,
     pub(super) newest_snapshot: Newest,
-<<<<<<< HEAD
     is_read_only: AtomicBool,
-=======
-    is_quarantined: AtomicBool,
     pub(super) unrecorded: Unrecorded,
->>>>>>> 37e6a7f (store: what is taken away takes effect while the disk hangs)
     /// Held as long as anything below the data directory may be written.
     _lock: File,
 }
@@ -181,12 +177,8 @@ impl<W: World> Store<W> {
             index,
             rebuild: Rebuild::default(),
             newest_snapshot,
-<<<<<<< HEAD
             is_read_only: AtomicBool::new(false),
-=======
-            is_quarantined: AtomicBool::new(false),
             unrecorded: Unrecorded::default(),
->>>>>>> 37e6a7f (store: what is taken away takes effect while the disk hangs)
             _lock: lock,
         };
         let lacks_entries = report.resumed_after.is_some_and(|resumed| resumed > indexed);

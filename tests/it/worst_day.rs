@@ -1,5 +1,7 @@
 //! The worst day: the disk has failed, and somebody has to be stopped all the same.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -205,6 +207,7 @@ fn a_hanging_disk_withholds_nothing_from_agents_that_nobody_revoked() {
 fn an_order_in_the_runtime_directory_survives_a_kill_while_the_disk_hangs() {
     // Memory: another file system than that of the data directory.
     let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    std::fs::set_permissions(memory.path(), Permissions::from_mode(0o700)).unwrap();
     let process = set_up();
     let text = std::fs::read_to_string(process.config()).unwrap();
     let setting = format!("runtime_dir = \"{}\"\n{text}", memory.path().display());
