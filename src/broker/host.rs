@@ -289,7 +289,7 @@ impl Core {
     /// request digests and of checkpoints.
     fn forget_keys(&self) {
         // What is sealed from here on is sealed under a key that nobody keeps: none of it is recorded.
-        self.store.quarantine();
+        self.store.make_read_only();
         self.issuer.forget_keys();
         self.sealer.forget(&*self.entropy);
         match self.keyring.try_lock() {

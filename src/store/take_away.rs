@@ -49,8 +49,8 @@ impl<W: World> Store<W> {
         taking: TakingAway<W::Effect, W::Denial>,
         decide: impl FnOnce(&W) -> bool,
     ) -> Result<Taken, CommitError> {
-        if self.is_quarantined() {
-            return Err(CommitError::Quarantined);
+        if self.is_read_only() {
+            return Err(CommitError::ReadOnly);
         }
         let TakingAway { change, denial } = taking;
         self.memory.withheld.check_before(&change.relied_on()).map_err(AppendError::Conflict)?;

@@ -133,7 +133,6 @@ fn keys(process: &Process) -> Vec<(&'static str, Vec<u8>)> {
     let slot_key = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(&slot_key));
     let wrapping = derive_key(&slot_key, b"", "keyward/keyring/slot/key-file");
     let wrapping = AeadKey::new(KeyId { family: 0xff, generation: 1 }, &wrapping);
-<<<<<<< HEAD
     let bound =
         |domain: &str| Aad::new(domain).field(ledger.as_bytes()).field(id.as_bytes()).field(b"key-file");
     let bytes = |value: &Value| from_base64url(value.as_str().unwrap()).unwrap();
@@ -149,24 +148,6 @@ fn keys(process: &Process) -> Vec<(&'static str, Vec<u8>)> {
     let sealed = sealing.open(&root, &bytes(&slot["wrapped_root"])).unwrap();
     let private = Sensitive::new(private.to_vec());
     let root = RecipientKey::open(&private, &root, sealed.expose()).unwrap().expose().clone();
-=======
-    let place =
-        |domain: &str| Aad::new(domain).field(ledger.as_bytes()).field(id.as_bytes()).field(b"key-file");
-    let field = |of: &Value| from_base64url(of.as_str().unwrap()).unwrap();
-    let recipient = &slot["recipient"];
-    let bound = place("keyward/keyring/slot/private").field(&field(&recipient["public_key"]));
-    let both = wrapping.open(&bound, &field(&recipient["private_key"])).unwrap();
-    let (secret, private) = both.expose().split_first_chunk::<32>().unwrap();
-    let secret = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(secret));
-    let by_secret = derive_key(&secret, b"", "keyward/keyring/slot/secret/root");
-    let by_secret = AeadKey::new(KeyId { family: 0xfd, generation: 1 }, &by_secret);
-    let sealed = by_secret.open(&place("keyward/keyring/slot/root"), &field(&slot["wrapped_root"])).unwrap();
-    let private = Sensitive::new(private.to_vec());
-    let root = RecipientKey::open(&private, &place("keyward/keyring/slot/root"), sealed.expose())
-        .unwrap()
-        .expose()
-        .clone();
->>>>>>> 7e768b5 (tests: keys of a keyring whose slots have a key pair; mutants fit again)
     let key = SlotKey::from_file(&process.path("root.key")).unwrap();
     let keyring = Keyring::open(&process.path("data/keyring"), &key).unwrap();
     let of = |family| keyring.current(family).unwrap().1.expose().to_vec();
