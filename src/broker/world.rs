@@ -72,7 +72,7 @@ pub enum Effect {
 impl World {
     /// Whatever a wrong clock put into the future comes back from there.
     fn time_went_back(&mut self, at: At, was: Timestamp) {
-        self.revocations.time_went_back(at, was);
+        self.revocations.time_went_back(at);
         self.registry.time_went_back(at.time);
         self.operators.time_went_back(at.time);
         self.secrets.time_went_back(at.time);
@@ -80,7 +80,8 @@ impl World {
         self.token_keys.time_went_back(at.time);
         self.rotations.time_went_back(at.time, was);
         self.custody.time_went_back(at.time);
-        self.leases.time_went_back(at.time);
+        self.outcomes.time_went_back(was);
+        self.leases.time_went_back(at.time, was);
     }
 }
 

@@ -153,6 +153,17 @@ impl Outcomes {
         self.by_caller.entry(*caller).or_default().push_back(at.seq);
     }
 
+    /// Entry times go on from before `was`. What was over by then stays forgotten, and so does every token that was
+    /// minted: it is void, and the same request mints another.
+    pub fn time_went_back(&mut self, was: Timestamp) {
+        let is_over =
+            |slot: &&Slot| slot.until <= was || matches!(slot.remembered.outcome, Outcome::Minted(_));
+        let over: Vec<u64> = self.slots.values().filter(is_over).map(|slot| slot.remembered.seq).collect();
+        for seq in over {
+            self.forget(seq);
+        }
+    }
+
     fn forget(&mut self, seq: u64) {
         let Some(slot) = self.order.remove(&seq).and_then(|digest| self.slots.remove(&digest)) else {
             return;
@@ -228,6 +239,19 @@ mod tests {
         assert_eq!(outcomes.look_up(&once("b", "k", b"body"), NOW), Lookup::New, "another caller");
         assert_eq!(outcomes.look_up(&once("a", "k2", b"body"), NOW), Lookup::New, "another key");
         assert_eq!(outcomes.look_up(&mine, NOW.plus_s(LIFE_S)), Lookup::New, "its time is over");
+    }
+
+    #[test]
+    fn what_was_over_stays_forgotten_when_time_goes_back() {
+        let mut outcomes = Outcomes::default();
+        let (over, fresh) = (once("a", "k", b""), once("a", "k2", b""));
+        remember(&mut outcomes, 1, &over);
+        let was = NOW.plus_s(LIFE_S);
+        outcomes
+            .apply(At { seq: 2, time: was }, &Effect::remember(&fresh, OUTCOME_LIFE_S, Outcome::Recorded));
+        remember(&mut outcomes, 3, &over);
+        outcomes.time_went_back(was);
+        assert!(!is_known(&outcomes, &over, NOW) && is_known(&outcomes, &fresh, NOW));
     }
 
     #[test]

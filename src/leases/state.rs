@@ -201,13 +201,17 @@ impl Leases {
         }
     }
 
-    /// Entry times go on from `now`: what a wrong clock put off is due now, and what it lent ends now.
-    pub fn time_went_back(&mut self, now: Timestamp) {
+    /// Entry times go on from `now`, which is before `was`: what a wrong clock put off is due now, what it lent ends
+    /// now, and what had expired by it stays so.
+    pub fn time_went_back(&mut self, now: Timestamp, was: Timestamp) {
         let all: Vec<LeaseId> = self.kept.leases.keys().copied().collect();
         for id in all {
             self.with(id, |lease| {
                 if lease.issued_at > now {
                     (lease.issued_at, lease.expires_at, lease.renewable_until) = (now, now, now);
+                } else if lease.expires_at <= was {
+                    lease.expires_at = lease.expires_at.min(now);
+                    lease.renewable_until = lease.renewable_until.min(now);
                 }
                 if let Stage::Ending(ending) = &mut lease.stage {
                     ending.since = ending.since.min(now);

@@ -142,8 +142,7 @@ pub struct Revocations {
     marks: HashMap<Subject, Mark>,
     /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.
     tokens: VecDeque<(Timestamp, TokenId)>,
-    /// Tokens of entries before this one are dead: time went back so far that some could hold again whose marks
-    /// were forgotten.
+    /// Tokens of entries before this one are dead: time went back, so that some could hold again that had expired.
     tokens_void_before: u64,
 }
 
@@ -217,11 +216,9 @@ impl Revocations {
         }
     }
 
-    /// Entry times go on from `at`, which is before `was`.
-    pub fn time_went_back(&mut self, at: At, was: Timestamp) {
-        if was.seconds_since(at.time) <= TOKEN_LIFE_MAX_S {
-            return;
-        }
+    /// Entry times go on from `at`, which is earlier than before: no token of before counts any more, whether it
+    /// had expired, was revoked, or holds. They live for minutes, and agents mint anew.
+    pub fn time_went_back(&mut self, at: At) {
         self.tokens_void_before = at.seq;
         for (_, token) in self.tokens.drain(..) {
             self.marks.remove(&Subject::Token(token));
@@ -301,10 +298,19 @@ mod tests {
         let wrong = NOW.plus_s(10 * 365 * 86_400);
         revocations.apply(At { seq: 7, time: wrong }, &Effect::Kill(other));
         assert_eq!(revocations.judge(4, &[token]), Liveness::Live, "forgotten: it has ended by itself");
-        revocations.time_went_back(at(9), wrong);
+        revocations.time_went_back(at(9));
         assert_eq!(revocations.judge(4, &[token]), Liveness::Dead);
         assert_eq!(revocations.judge(9, &[token]), Liveness::Live);
         assert!(revocations.marks.is_empty());
+    }
+
+    #[test]
+    fn an_expired_token_stays_dead_however_little_time_goes_back() {
+        let token = Subject::Token(TokenId::mint(NOW, &SystemEntropy));
+        let mut revocations = Revocations::default();
+        revocations.time_went_back(At { seq: 9, time: NOW.plus_s(-6) });
+        assert_eq!(revocations.judge(8, &[token]), Liveness::Dead);
+        assert_eq!(revocations.judge(9, &[token]), Liveness::Live);
     }
 
     #[test]
