@@ -209,6 +209,8 @@ pub const CLOCK_SYNC_WAIT_S: u64 = 60;
 /// For how long the system's word counts that the wall clock is synchronised, in seconds: systemd-timesyncd asks
 /// again after 2048 seconds at most.
 pub const CLOCK_SYNC_AGE_MAX_S: i64 = 3600;
+/// How long after an entry that says that the clocks disagree another one may, in seconds of the boot clock.
+pub const CLOCK_ALARM_PAUSE_S: u64 = 3600;
 /// Leeway when a token's times are judged, in seconds.
 pub const LEEWAY_S: i64 = 5;
 /// Shortest life of an access token that may be declared or asked for, in seconds.

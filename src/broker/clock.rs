@@ -6,7 +6,7 @@ use super::host::HostDesk;
 use super::world::Effect;
 use crate::authn::HostPrincipal;
 use crate::base::code;
-use crate::base::limits::{CLOCK_SYNC_AGE_MAX_S, CLOCK_SYNC_WAIT_S};
+use crate::base::limits::{CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_AGE_MAX_S, CLOCK_SYNC_WAIT_S};
 use crate::base::{ClockReading, ClockTrust, Timestamp};
 use crate::store::{Change, ClockAdjusted, ClockDisagrees};
 use crate::telemetry::Alarm;
@@ -17,6 +17,9 @@ pub struct ClockWatch {
     doubt: Option<Doubt>,
     /// When the system had last synchronised while the clocks agreed.
     synchronised_before: Option<Timestamp>,
+    /// From when on, by the boot clock, an entry may say that they disagree: a clock that is set to and fro does
+    /// not fill the ledger.
+    next_entry: Duration,
 }
 
 /// The clocks disagree.
@@ -47,6 +50,9 @@ const THE_SYSTEM: &str = "the system";
 
 /// A synchronisation is seen a little later than it happens.
 const SEEN_WITHIN_S: i64 = 10;
+
+/// An entry that could not be written is tried again after this long.
+const RECORD_AGAIN_S: u64 = 60;
 
 /// By how much a wall clock may move against the boot clock and still be the one that was confirmed.
 const SAME_CLOCK_MS: u64 = 1000;
@@ -99,9 +105,12 @@ impl Core {
                 none.insert(Doubt { since: elapsed, is_recorded: false, confirmed: None })
             }
         };
-        if !doubt.is_recorded {
-            self.record_clock_alarm(reading).await?;
-            doubt.is_recorded = true;
+        let mut recorded = Ok(());
+        if !doubt.is_recorded && elapsed >= watch.next_entry {
+            recorded = self.record_clock_alarm(reading).await;
+            doubt.is_recorded = recorded.is_ok();
+            let pause_s = if doubt.is_recorded { CLOCK_ALARM_PAUSE_S } else { RECORD_AGAIN_S };
+            watch.next_entry = elapsed.saturating_add(Duration::from_secs(pause_s));
         }
         let is_fresh = synchronised.is_some_and(|at| {
             let age_s = reading.wall().seconds_since(at);
@@ -116,7 +125,7 @@ impl Core {
             self.adopt_clock(THE_SYSTEM).await?;
             watch.doubt = None;
         }
-        Ok(())
+        recorded
     }
 
     fn raise_clock_alarm(&self, reading: ClockReading) {
@@ -138,7 +147,7 @@ impl Core {
             difference_s: reading.wall().seconds_since(reading.now()),
             stops_issuance: reading.trust() == ClockTrust::Held,
         };
-        self.store.commit(Change::new(&event)?.urgent(), ()).await?.redeem();
+        self.store.commit(Change::new(&event)?, ()).await?.redeem();
         Ok(())
     }
 

@@ -232,3 +232,22 @@ async fn no_schedule_starts_while_the_clocks_disagree() {
     broker.look_after().await;
     assert_eq!(keys().await, 2, "it is when its time has come");
 }
+
+#[tokio::test]
+async fn a_clock_set_to_and_fro_fills_no_ledger() {
+    let broker = TestBroker::declared().await;
+    for _ in 0..20 {
+        broker.clock.step_s(HOUR_S);
+        broker.look_at_clock().await;
+        broker.clock.step_s(-HOUR_S);
+        broker.clock.advance_s(1);
+        broker.look_at_clock().await;
+    }
+    assert_eq!(broker.entries("alarm.clock-disagrees").await.len(), 1, "one an hour");
+    let metrics = broker.operator().get("/metrics").await.text();
+    assert!(metrics.contains("keyward_alarms_total{alarm=\"clock_disagrees\"} 20\n"), "{metrics}");
+    broker.clock.advance_s(u32::try_from(HOUR_S).unwrap());
+    broker.clock.step_s(HOUR_S);
+    broker.look_at_clock().await;
+    assert_eq!(broker.entries("alarm.clock-disagrees").await.len(), 2);
+}
