@@ -251,3 +251,18 @@ async fn a_clock_set_to_and_fro_fills_no_ledger() {
     broker.look_at_clock().await;
     assert_eq!(broker.entries("alarm.clock-disagrees").await.len(), 2);
 }
+
+#[tokio::test]
+async fn no_expired_token_is_valid_again_when_time_goes_back() {
+    let (broker, agent) = with_agent().await;
+    let token = agent.token("github.repo.read").await;
+    broker.clock.step_s(20 * 60);
+    on_host(&broker, "/v1/clock/accept").await;
+    assert_eq!(agent.secret("github/app", &token).await.status, 401, "it has expired");
+    broker.clock.step_s(-20 * 60);
+    let accepted = on_host(&broker, "/v1/clock/accept").await;
+    assert_eq!(accepted.json()["adjusted"], json!(true));
+    assert_eq!(agent.secret("github/app", &token).await.status, 401, "and stays so");
+    let fresh = agent.token("github.repo.read").await;
+    assert_eq!(agent.secret("github/app", &fresh).await.status, 200);
+}
