@@ -107,7 +107,7 @@ fn decide(
     let facts = (&*declarations, &demands);
     let basis = (core.decision(now), &core.digests);
     if let Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) = before? {
-        let decision = decide_again(facts, principal.clone(), (&minted, permit), basis);
+        let decision = decide_again(facts, principal.clone(), (&minted, permit), basis, reading);
         return Ok(Decided { principal, decision, before: Some(((seq, time), minted.token)) });
     }
     let asked = (request, permit);

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::keys::{InUse, Keys, Staged};
-use crate::base::{CapabilityName, DecisionId, Entropy, SecretId, Timestamp, TokenId};
+use crate::base::{CapabilityName, ClockTrust, DecisionId, Entropy, SecretId, Timestamp, TokenId};
 use crate::crypto::AeadKey;
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
@@ -186,8 +186,14 @@ impl Issuer {
         (seq, issued_at): (u64, Timestamp),
         now: Timestamp,
     ) -> Result<Issued<Token>, IssueError> {
-        let issued_at = issued_at.s();
         let (basis, mint) = grant.redeem();
+        // While the clocks disagree it holds from the earliest time that it can be on, so that it can be used at once.
+        let begins_at = match mint.reading().trust() {
+            ClockTrust::Agreed => issued_at,
+            ClockTrust::Disputed | ClockTrust::Held => issued_at.min(mint.reading().earliest()),
+        };
+        let begins_at = begins_at.s();
+        let issued_at = issued_at.s();
         let principal = mint.principal();
         let names: Vec<&str> = mint.capabilities().iter().map(|(name, _)| name.as_str()).collect();
         let scope: Arc<str> = names.join(" ").into();
@@ -207,8 +213,8 @@ impl Issuer {
             scope: Arc::clone(&scope),
             authorization_details: mint.capabilities().iter().map(detail).collect(),
             jti: id,
-            iat: issued_at,
-            nbf: issued_at,
+            iat: begins_at,
+            nbf: begins_at,
             exp: expires_at,
             cnf: Confirmation { x5t_s256: principal.thumbprint().base64url() },
             seq,

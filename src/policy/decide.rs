@@ -69,7 +69,7 @@ pub fn decide_mint(
     let is_whole = constrained.is_empty();
     let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
     let audience = audience.clone();
-    let grant = Grant::assertion(basis, Mint { principal, capabilities, audience, life_s, constrained });
+    let grant = Grant::assertion(basis, Mint { principal, capabilities, audience, life_s, constrained, reading });
     if is_whole { Decision::Allow(grant) } else { Decision::Constrain(grant) }
 }
 
@@ -80,6 +80,7 @@ pub fn decide_again(
     principal: AgentPrincipal,
     (minted, _permit): (&MintedBefore, &Permit),
     (decision, digests): (DecisionId, &MacKey),
+    reading: ClockReading,
 ) -> Decision<Mint> {
     let scope = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
     let resource = Some(minted.audience.clone());
@@ -104,7 +105,7 @@ pub fn decide_again(
     // The token is the one that the decision before was about, and names that one.
     let basis = Basis { decision: minted.decision, ..basis };
     let (audience, constrained) = (minted.audience.clone(), minted.constrained.clone());
-    let mint = Mint { principal, capabilities, audience, life_s: minted.life_s, constrained };
+    let mint = Mint { principal, capabilities, audience, life_s: minted.life_s, constrained, reading };
     Decision::Allow(Grant::assertion(basis, mint))
 }
 

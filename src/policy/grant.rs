@@ -1,6 +1,6 @@
 use crate::authn::{AgentPrincipal, BoundToken};
 use crate::base::code::Code;
-use crate::base::{Audience, CapabilityName, DecisionId, SecretId, SecretName, TokenId};
+use crate::base::{Audience, CapabilityName, ClockReading, DecisionId, SecretId, SecretName, TokenId};
 use crate::crypto::Digest;
 use crate::registry::Access;
 
@@ -62,6 +62,7 @@ pub struct Mint {
     pub(super) audience: Audience,
     pub(super) life_s: u32,
     pub(super) constrained: Vec<String>,
+    pub(super) reading: ClockReading,
 }
 
 impl Mint {
@@ -93,6 +94,12 @@ impl Mint {
     #[must_use]
     pub fn constrained(&self) -> &[String] {
         &self.constrained
+    }
+
+    /// What the clocks said when it was decided on.
+    #[must_use]
+    pub const fn reading(&self) -> ClockReading {
+        self.reading
     }
 }
 

@@ -42,10 +42,20 @@ fn is_in_doubt(reply: &Reply) -> bool {
     (reply.status, reply.code().as_str()) == (503, "clock_in_doubt")
 }
 
-fn expiry(token: &str) -> i64 {
+fn claims(token: &str) -> Value {
     let claims = token.split('.').nth(1).unwrap();
     let claims = keyward::base::encoding::from_base64url(claims).unwrap();
-    serde_json::from_slice::<Value>(&claims).unwrap()["exp"].as_i64().unwrap()
+    serde_json::from_slice(&claims).unwrap()
+}
+
+fn expiry(token: &str) -> i64 {
+    claims(token)["exp"].as_i64().unwrap()
+}
+
+fn begin(token: &str) -> i64 {
+    let claims = claims(token);
+    assert_eq!(claims["iat"], claims["nbf"]);
+    claims["nbf"].as_i64().unwrap()
 }
 
 #[tokio::test]
@@ -85,6 +95,7 @@ async fn what_is_issued_in_doubt_outlives_neither_reading() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         let token = reply.json()["access_token"].as_str().unwrap().to_owned();
         assert_eq!(expiry(&token), before.plus_s(300 + step_s.min(0)).s(), "{step_s}");
+        assert_eq!(begin(&token), before.plus_s(step_s.min(0)).s(), "{step_s}");
         let other = broker.agent(if step_s < 0 { "b" } else { "c" }, &["publisher"]).await;
         let (_, certificate) = x509(&other.certificate);
         assert_eq!(certificate, before.plus_s(86_400 + step_s.min(0)).s(), "{step_s}");
@@ -97,6 +108,17 @@ fn x509(pem: &str) -> (i64, i64) {
     let der = keyward::pki::certificate_from_pem(pem).unwrap();
     let peer = keyward::pki::PeerCertificate::parse(&der).unwrap();
     (peer.not_before().s(), peer.not_after().s())
+}
+
+#[tokio::test]
+async fn a_token_issued_in_doubt_can_be_used_at_once() {
+    let (broker, agent) = with_agent().await;
+    for step_s in [-20, 20] {
+        broker.clock.step_s(step_s);
+        let token = agent.token("github.repo.read").await;
+        assert_eq!(agent.secret("github/app", &token).await.status, 200, "{step_s}");
+        broker.clock.step_s(-step_s);
+    }
 }
 
 #[tokio::test]
