@@ -15,7 +15,7 @@ use crate::telemetry::Alarm;
 #[derive(Debug, Default)]
 pub struct ClockWatch {
     doubt: Option<Doubt>,
-    /// When the system had last synchronised while the clocks agreed.
+    /// When the system had last synchronised while the clocks agreed, or at a start that was held.
     synchronised_before: Option<Timestamp>,
     /// From when on, by the boot clock, an entry may say that they disagree: a clock that is set to and fro does
     /// not fill the ledger.
@@ -102,6 +102,10 @@ impl Core {
             Some(doubt) => doubt,
             none => {
                 self.raise_clock_alarm(reading);
+                if reading.trust() == ClockTrust::Held {
+                    // What the system said before the start may be of before the clock was set.
+                    watch.synchronised_before = synchronised;
+                }
                 none.insert(Doubt { since: elapsed, is_recorded: false, confirmed: None })
             }
         };
@@ -115,11 +119,10 @@ impl Core {
         let is_fresh = synchronised.is_some_and(|at| {
             let age_s = reading.wall().seconds_since(at);
             let doubted_s = i64::try_from(elapsed.saturating_sub(doubt.since).as_secs()).unwrap_or(i64::MAX);
-            // At start nobody has seen the clock being set; later the system must have confirmed what it was set to.
-            let seen = reading.trust() == ClockTrust::Held
-                || (age_s <= doubted_s.saturating_add(SEEN_WITHIN_S)
-                    && synchronised != watch.synchronised_before);
-            seen && (-1..=CLOCK_SYNC_AGE_MAX_S).contains(&age_s)
+            // The system must have confirmed what the clock was set to.
+            let is_newer =
+                age_s <= doubted_s.saturating_add(SEEN_WITHIN_S) && synchronised != watch.synchronised_before;
+            is_newer && (-1..=CLOCK_SYNC_AGE_MAX_S).contains(&age_s)
         });
         if doubt.is_confirmed(is_fresh, reading, elapsed) {
             self.adopt_clock(THE_SYSTEM).await?;

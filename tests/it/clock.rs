@@ -152,6 +152,24 @@ async fn a_start_a_day_before_the_ledger_issues_nothing_until_synchronised() {
     assert_eq!((told.len(), &told[0]["event"]["by"]), (1, &json!("the system")), "{told:?}");
 }
 
+#[tokio::test]
+async fn a_report_from_before_a_held_start_does_not_count() {
+    let mut broker = TestBroker::declared().await;
+    broker.clock.synchronise();
+    broker.clock.advance_s(30 * 60);
+    broker.agent("a", &["publisher"]).await;
+    broker.stop().await;
+    broker.clock.step_s(-20 * 60);
+    broker.serve().await;
+    for _ in 0..=4 {
+        broker.look_at_clock().await;
+        broker.clock.advance_s(30);
+    }
+    assert!(is_in_doubt(&broker.nobody(broker.agents()).get("/readyz").await));
+    synchronised_for_a_minute(&broker).await;
+    assert_eq!(broker.nobody(broker.agents()).get("/readyz").await.status, 200, "a newer one does");
+}
+
 trait Refused {
     fn is_err_or_401(&self) -> bool;
 }
