@@ -62,6 +62,13 @@ impl Timestamp {
         text
     }
 
+    /// This moment once time has gone back from `was` to `now`: what lies after `now` comes back by the same step.
+    #[must_use]
+    pub const fn brought_back(self, was: Self, now: Self) -> Self {
+        let step_ms = was.0.saturating_sub(now.0);
+        if self.0 > now.0 { Self(self.0.saturating_sub(step_ms)) } else { self }
+    }
+
     /// Whole seconds from `earlier` to `self`; negative when `self` is before `earlier`.
     #[must_use]
     pub const fn seconds_since(self, earlier: Self) -> i64 {

@@ -75,7 +75,7 @@ impl World {
         self.revocations.time_went_back(at);
         self.registry.time_went_back(at.time);
         self.operators.time_went_back(at.time);
-        self.secrets.time_went_back(at.time);
+        self.secrets.time_went_back(at.time, was);
         self.authority.time_went_back(at.time);
         self.token_keys.time_went_back(at.time);
         self.rotations.time_went_back(at.time, was);

@@ -69,7 +69,8 @@ pub fn decide_mint(
     let is_whole = constrained.is_empty();
     let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
     let audience = audience.clone();
-    let grant = Grant::assertion(basis, Mint { principal, capabilities, audience, life_s, constrained, reading });
+    let grant =
+        Grant::assertion(basis, Mint { principal, capabilities, audience, life_s, constrained, reading });
     if is_whole { Decision::Allow(grant) } else { Decision::Constrain(grant) }
 }
 

@@ -229,22 +229,28 @@ impl Rotations {
         }
     }
 
-    /// Entry times go on from `now`, which is before `was`: what a wrong clock put off is due now.
+    /// Entry times go on from `now`, which is before `was`: what lies after `now` comes back by the same step,
+    /// and what is overdue by that is due now. Whether a wrong clock put it there nobody knows: rather one rotation
+    /// too early than none for as long as the clock was wrong.
     pub fn time_went_back(&mut self, now: Timestamp, was: Timestamp) {
         let early = |at: &mut Option<Timestamp>| *at = at.map(|at| at.min(now));
-        let shift_s = was.seconds_since(now);
+        let due = |at: &mut Option<Timestamp>| {
+            *at = at.map(|at| if at > now { at.brought_back(was, now).max(now) } else { at });
+        };
         for rotation in self.all.values_mut() {
             early(&mut rotation.paused_at);
             early(&mut rotation.checked_at);
             early(&mut rotation.asked_at);
-            rotation.next = rotation
-                .next
-                .map(|next| if next > was { next.plus_s(shift_s.saturating_neg()) } else { next });
+            due(&mut rotation.next);
+            if let Some(last) = &mut rotation.last {
+                last.at = last.at.brought_back(was, now).min(now);
+            }
+            for (found_at, _) in &mut rotation.orphans {
+                *found_at = (*found_at).min(now);
+            }
             let Some(run) = &mut rotation.run else { continue };
             run.begun_at = run.begun_at.min(now);
-            run.drain_until = run
-                .drain_until
-                .map(|until| if until > was { until.plus_s(shift_s.saturating_neg()) } else { until });
+            due(&mut run.drain_until);
             if let Some(trouble) = &mut run.trouble {
                 trouble.at = trouble.at.min(now);
                 early(&mut trouble.retry_at);

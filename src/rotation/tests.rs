@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::SecretName;
+use crate::rotation::{Declared, Effect, Rotations, Slots};
+use crate::store::At;
 
 fn at(text: &str) -> Timestamp {
     Timestamp::from_ms(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
@@ -134,5 +137,28 @@ proptest! {
         let next = schedule.next_after(last, salt).unwrap();
         prop_assert!(next.seconds_since(last) >= i64::from(hours).saturating_mul(3600));
         prop_assert_eq!(schedule.permitted_from(next), Some(next));
+    }
+}
+
+#[test]
+fn a_schedule_of_the_future_comes_back_with_the_time() {
+    const WEEK_S: i64 = 7 * 86_400;
+    let secret: SecretName = "orders-db/app".parse().unwrap();
+    let (right, wrong) = (Timestamp::from_s(1_800_000_000), Timestamp::from_s(1_800_000_000).plus_s(WEEK_S));
+    let declared = Declared {
+        secret: secret.clone(),
+        upstream: String::new(),
+        slots: Slots::One,
+        schedule: Some(Schedule::read(&every("1m")).unwrap()),
+        grace_s: 0,
+    };
+    // Also what the wrong clock has passed meanwhile.
+    for (next, until_s) in [(wrong.plus_s(60), 0), (wrong.plus_s(60), 150), (right.plus_s(60), 150)] {
+        let mut rotations = Rotations::default();
+        let declare = Effect::Declare { declared: Box::new(declared.clone()), next: Some(next) };
+        rotations.apply(At { seq: 1, time: wrong }, &declare);
+        rotations.time_went_back(right.plus_s(until_s), wrong.plus_s(until_s));
+        let next = rotations.of(&secret).unwrap().next.unwrap();
+        assert!(next >= right.plus_s(until_s.min(60)) && next <= right.plus_s(until_s.max(60)), "{next}");
     }
 }

@@ -266,9 +266,15 @@ impl Catalogue {
         self.turned
     }
 
-    /// Entry times go on from `now`: no key has wrapped since later than that.
-    pub fn time_went_back(&mut self, now: Timestamp) {
+    /// Entry times go on from `now`, which is before `was`: no key has wrapped since later than that, and no version
+    /// was stored later. Schedules count from there.
+    pub fn time_went_back(&mut self, now: Timestamp, was: Timestamp) {
         self.turned = self.turned.map(|(generation, since)| (generation, since.min(now)));
+        for secret in self.secrets.values_mut() {
+            for version in secret.versions.values_mut().chain(&mut secret.current) {
+                version.stored_at = version.stored_at.brought_back(was, now).min(now);
+            }
+        }
     }
 
     /// Takes in one effect.
