@@ -1,19 +1,22 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::assemble::{broken, broker_failure, keyring_failure, open_keyring};
 use crate::base::code;
-use crate::broker::checkpoint_key;
+use crate::broker::{World, checkpoint_key};
 use crate::cli::{Console, Failure};
 use crate::config::{Config, RootKey};
-use crate::custody::CheckpointKeyTurned;
+use crate::custody::{CheckpointKeyTurned, SlotsChanged};
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
     Checkpoint, CheckpointError, DeltaKeys, End, HostLayer, Kind, NoteVerifier, SnapshotStanding, Sought,
     Verified, VerifyError, verify as verify_ledger,
 };
-use crate::store::{Event, SnapshotTaken, delta_keys};
+use crate::store::{
+    Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
+};
 
 /// What `verify` is to look at.
 pub(super) struct Wanted<'a> {
@@ -35,17 +38,19 @@ pub(super) struct Seen {
 
 /// Checks the ledger below a data directory without the broker, and without writing anything.
 pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
-    let (dir, ledger, keys, verifier) = match (wanted.config, wanted.data_dir) {
+    let (dir, ledger, keys, verifier, anchor) = match (wanted.config, wanted.data_dir) {
         (Some(Config { data_dir, root_key: RootKey::Attended, .. }), _) => {
-            (data_dir.as_path(), None, None, None)
+            (data_dir.as_path(), None, None, None, None)
         }
         (Some(config), _) => {
             let keyring = open_keyring(config)?;
             let keys: DeltaKeys = delta_keys(&keyring).map_err(|error| keyring_failure(&error))?;
             let verifier = own_key(config, &keyring)?;
-            (config.data_dir.as_path(), Some(keyring.ledger()), Some(keys), verifier)
+            // Before the ledger, to which a running broker goes on writing.
+            let anchor = anchor(config, &keyring)?;
+            (config.data_dir.as_path(), Some(keyring.ledger()), Some(keys), verifier, anchor)
         }
-        (None, Some(dir)) => (dir, None, None, None),
+        (None, Some(dir)) => (dir, None, None, None, None),
         (None, None) => {
             return Err(Failure::usage("nothing says which ledger", "name --config or --data-dir"));
         }
@@ -54,8 +59,10 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
     let checkpoint =
         note.as_ref().map(|(note, _)| Checkpoint::claimed(note)).transpose().map_err(unverified)?;
     let layer = HostLayer::existing(&dir.join("ledger"));
+    let sizes = [checkpoint.as_ref().map_or(0, |one| one.size), anchor.as_ref().map_or(0, Anchor::seq)];
     let sought = Sought {
-        root_at: checkpoint.as_ref().map_or(0, |one| one.size),
+        roots_at: &sizes,
+        states_of: &[SlotsChanged::KIND],
         events_of: &[CheckpointKeyTurned::KIND, SnapshotTaken::KIND],
     };
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
@@ -68,6 +75,8 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
         compare(checkpoint, &verified)?;
     }
     snapshots(&verified)?;
+    bound(&verified)?;
+    anchored(anchor.as_ref(), &verified)?;
     Ok(Seen { verified, checkpoint, opened: keys.is_some() })
 }
 
@@ -97,6 +106,52 @@ pub(super) fn verify(wanted: &Wanted<'_>, console: &Console) -> Result<(), Failu
         console.say(
             "state changes stayed closed: without the root key only checksums and sequence were checked",
         );
+    }
+    Ok(())
+}
+
+/// The newest anchor in the file beside the keyring.
+fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, Failure> {
+    let keys = AnchorKeys::of(keyring).map_err(|error| keyring_failure(&error))?;
+    let code = match AnchorFile::open(Arc::new(HostLayer::existing(&config.data_dir)), &keys) {
+        Ok((_, Some(anchor))) if !keys.has_keys_of(&anchor) => {
+            let why = "the file `anchor` names key generations that the keyring does not have";
+            return Err(Failure::new(code::KEYRING_OLDER).because(why));
+        }
+        Ok((_, anchor)) => return Ok(anchor),
+        Err(AnchorFileError::Io(error)) => return Err(broken(&error)),
+        Err(error @ AnchorFileError::KeyMissing) => (code::KEYRING_OLDER, error),
+        Err(error) => (code::ANCHOR_ALTERED, error),
+    };
+    Err(Failure::new(code.0).because(code.1.to_string()))
+}
+
+/// Whether the ledger has what was there when `anchor` was written.
+fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), Failure> {
+    let Some(anchor) = anchor else { return Ok(()) };
+    let seq = anchor.seq();
+    let why = match verified.root_at(seq) {
+        Some(root) if anchor.root().is_none_or(|anchored| anchored == root) => return Ok(()),
+        Some(_) => format!("ledger entry {seq}, or one before it, is not the one that was there once"),
+        None => {
+            let entries = verified.entries;
+            format!("entry {seq} was there once, and the ledger, which ends at {entries}, does not have it")
+        }
+    };
+    Err(Failure::new(code::ENTRIES_LOST).because(why))
+}
+
+/// Whether the entries before each change of the root key are those that it was recorded after.
+fn bound(verified: &Verified) -> Result<(), Failure> {
+    let damaged = |seq: u64, why: &str| {
+        Failure::new(code::LEDGER_DAMAGED).because(format!("ledger entry {seq} cannot be taken in: {why}"))
+    };
+    for state in &verified.states {
+        let said = histories::<World>(&state.delta).map_err(|why| damaged(state.seq, &why))?;
+        if said.iter().any(|said| said.contradicts(state.seq, state.before)) {
+            let why = "the entries before it are not those that it was written after";
+            return Err(damaged(state.seq, why));
+        }
     }
     Ok(())
 }
@@ -172,7 +227,7 @@ fn unverified(error: CheckpointError) -> Failure {
 
 /// Whether the ledger still begins with what the checkpoint was signed over.
 fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> {
-    match verified.root_at {
+    match verified.root_at(checkpoint.size) {
         Some(root) if root == checkpoint.root => Ok(()),
         Some(_) => {
             let why = format!(
@@ -193,9 +248,8 @@ fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> 
 
 fn refused(error: &VerifyError) -> Failure {
     match error {
-        VerifyError::Damaged { .. } | VerifyError::KeyMissing { .. } => {
-            Failure::new(code::LEDGER_DAMAGED).because(error.to_string())
-        }
+        VerifyError::Damaged { .. } => Failure::new(code::LEDGER_DAMAGED).because(error.to_string()),
+        VerifyError::KeyMissing { .. } => Failure::new(code::KEYRING_OLDER).because(error.to_string()),
         VerifyError::Io { .. } => broken(error),
     }
 }

@@ -4,7 +4,7 @@ use super::world::{Effect, World};
 use crate::base::code;
 use crate::custody::{self, KnownSlot, SlotsChanged, keys};
 use crate::keyring::{Keyring, RootId, SlotState, SlotView};
-use crate::store::{Change, Store};
+use crate::store::{Change, History, Store};
 
 /// That the keyring is not one whose root key was replaced since: an unseal key that was removed or
 /// rekeyed opens such a copy, and nothing that it says counts.
@@ -32,20 +32,41 @@ pub async fn record_slots(
 ) -> Result<(), Failure> {
     let opening = slots.iter().filter(|slot| slot.state == SlotState::Opens);
     let slots: Vec<KnownSlot> = opening.map(KnownSlot::from).collect();
-    deciding_again!(async {
-        let ((added, removed), known_root, as_of) =
-            store.read(|world, as_of| (world.custody.difference(&slots), world.custody.root(), as_of));
-        let is_replaced = known_root != Some(root);
-        if added.is_empty() && removed.is_empty() && !is_replaced {
-            return Ok(());
+    for _ in 0..TRIES {
+        if deciding_again!(record(store, (&slots, root), by))? {
+            break;
         }
-        let said = is_replaced.then(|| root.to_string());
-        let change = Change::new(&SlotsChanged { by, added, removed, root: said })?
-            .effect(Effect::Custody(custody::Effect::Slots(slots.clone())))
+    }
+    Ok(())
+}
+
+/// An entry that comes between the reading of the tree and the record leaves nothing to compare: it is said again.
+const TRIES: u32 = 8;
+
+/// Records them, unless there is nothing to say: the ledger knows them, and an entry under this root key binds
+/// all entries before it.
+async fn record(
+    store: &Store<World>,
+    (slots, root): (&[KnownSlot], RootId),
+    by: &str,
+) -> Result<bool, Again> {
+    let ((added, removed), (known_root, is_bound), as_of) = store.read(|world, as_of| {
+        let custody = &world.custody;
+        (custody.difference(slots), (custody.root(), custody.is_bound()), as_of)
+    });
+    let is_said = known_root == Some(root) && is_bound;
+    if added.is_empty() && removed.is_empty() && is_said {
+        return Ok(true);
+    }
+    let tree = store.tree();
+    let before = History { through: tree.size(), root: tree.root() };
+    let change =
+        Change::new(&SlotsChanged { by, added, removed, root: (!is_said).then(|| root.to_string()) })?
+            .effect(Effect::Custody(custody::Effect::Slots(slots.to_vec())))
             .effect(Effect::Custody(custody::Effect::Root(*root.as_bytes())))
+            .effect(Effect::Custody(custody::Effect::Before(before)))
             .rely(keys::slots(), as_of)
             .advance(keys::slots());
-        store.commit(change, ()).await?.redeem();
-        Ok::<_, Again>(())
-    })
+    store.commit(change, ()).await?.redeem();
+    Ok(false)
 }

@@ -11,7 +11,7 @@ use crate::registry::{self, Registry};
 use crate::revocation::{self, Revocations};
 use crate::rotation::{self, Rotations};
 use crate::secrets::{self, Catalogue};
-use crate::store::{self, At, Projection};
+use crate::store::{self, At, History, Projection};
 use crate::token::{self, TokenKeys};
 
 /// All records in memory.
@@ -118,6 +118,22 @@ impl store::World for World {
             Effect::Custody(effect) => effect.takes_away(),
             Effect::Lease(effect) => effect.takes_away(),
             Effect::Clock { .. } => false,
+        }
+    }
+
+    fn history(effect: &Effect) -> Option<History> {
+        match effect {
+            Effect::Custody(effect) => effect.history(),
+            Effect::Registry(_)
+            | Effect::Operators(_)
+            | Effect::Secrets(_)
+            | Effect::Pki(_)
+            | Effect::Revocation(_)
+            | Effect::Token(_)
+            | Effect::Idempotency(_)
+            | Effect::Rotation(_)
+            | Effect::Lease(_)
+            | Effect::Clock { .. } => None,
         }
     }
 

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{OperatorName, SlotId, Timestamp};
 use crate::keyring::{RootId, SlotKind, SlotView};
 use crate::ledger::Kind;
-use crate::store::{At, Event};
+use crate::store::{At, Event, History};
 
 /// The keyring has other slots than the ledger knew of.
 #[derive(Debug, Serialize)]
@@ -65,6 +65,9 @@ pub enum Effect {
     CheckpointKey(u32),
     /// This is the id of the keyring's root key.
     Root([u8; 32]),
+    /// These are the entries before: sealed under the delta key that came with the root key, so that the
+    /// holder of an earlier one cannot write others in their place.
+    Before(History),
 }
 
 impl Effect {
@@ -72,8 +75,17 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Slots(_) | Self::Root(_) => true,
+            Self::Slots(_) | Self::Root(_) | Self::Before(_) => true,
             Self::CheckpointKey(_) => false,
+        }
+    }
+
+    /// What it says of the entries before it.
+    #[must_use]
+    pub const fn history(&self) -> Option<History> {
+        match self {
+            Self::Before(history) => Some(*history),
+            Self::Slots(_) | Self::CheckpointKey(_) | Self::Root(_) => None,
         }
     }
 }
@@ -84,6 +96,7 @@ pub struct Custody {
     slots: Vec<KnownSlot>,
     checkpoint_key: Option<(u32, Timestamp)>,
     root: Option<[u8; 32]>,
+    is_bound: bool,
 }
 
 impl Custody {
@@ -102,6 +115,12 @@ impl Custody {
         self.root.map(RootId::from_bytes)
     }
 
+    /// Whether an entry under this root key says which entries came before it.
+    #[must_use]
+    pub const fn is_bound(&self) -> bool {
+        self.is_bound
+    }
+
     /// The generation of the checkpoint key that signs, and since when; `None` while it is the first.
     #[must_use]
     pub const fn checkpoint_key(&self) -> Option<(u32, Timestamp)> {
@@ -117,7 +136,11 @@ impl Custody {
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Slots(slots) => self.slots.clone_from(slots),
-            Effect::Root(root) => self.root = Some(*root),
+            Effect::Root(root) => {
+                self.is_bound &= self.root == Some(*root);
+                self.root = Some(*root);
+            }
+            Effect::Before(history) => self.is_bound |= history.is_about(at.seq),
             Effect::CheckpointKey(generation) => self.checkpoint_key = Some((*generation, at.time)),
         }
     }

@@ -40,4 +40,4 @@ pub use recovery::{OpenReport, TornTail};
 pub use snapshot::{Build, Point, Written};
 pub use snapshot_check::{SnapshotSeen, SnapshotStanding};
 pub use tree::Tree;
-pub use verify::{End, Sought, Verified, verify};
+pub use verify::{End, Sought, StateSeen, Verified, verify};

@@ -24,8 +24,10 @@ pub struct Verified {
     pub head: Head,
     /// The root of the Merkle tree over all leaves (RFC 6962).
     pub root: Digest,
-    /// The root at the size that was asked for; `None` when there are fewer entries.
-    pub root_at: Option<Digest>,
+    /// The roots at the sizes that were asked for, of those that there are so many entries for.
+    pub roots_at: Vec<(u64, Digest)>,
+    /// The state changes of the kinds that were asked for, the oldest first.
+    pub states: Vec<StateSeen>,
     /// The events of the kinds that were asked for, the oldest first.
     pub events: Vec<(Kind, Vec<u8>)>,
     /// The snapshots that lie beside the entries, the newest first.
@@ -34,11 +36,32 @@ pub struct Verified {
     pub end: End,
 }
 
+/// A state change, and what came before it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StateSeen {
+    /// Its entry.
+    pub seq: u64,
+    /// The root of the Merkle tree over the entries before it.
+    pub before: Digest,
+    /// The state change in clear.
+    pub delta: Vec<u8>,
+}
+
+impl Verified {
+    /// The root at `size`, which was asked for; `None` when there are fewer entries.
+    #[must_use]
+    pub fn root_at(&self, size: u64) -> Option<Digest> {
+        self.roots_at.iter().find(|(at, _)| *at == size).map(|(_, root)| *root)
+    }
+}
+
 /// What is to be told of a ledger besides whether it checks out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sought<'a> {
-    /// The root as it was when there were so many entries: what a checkpoint speaks of.
-    pub root_at: u64,
+    /// The roots as they were when there were so many entries: what checkpoints and anchors speak of.
+    pub roots_at: &'a [u64],
+    /// The state changes of these kinds; there are none without keys. Not for kinds that hold secret values.
+    pub states_of: &'a [Kind],
     /// The events of these kinds.
     pub events_of: &'a [Kind],
 }
@@ -73,7 +96,9 @@ pub fn verify(
         tree: Tree::new(),
         head: Head { seq: 0, time: Timestamp::from_ms(0) },
         sought,
-        root_at: None,
+        generation: 0,
+        roots_at: Vec::new(),
+        states: Vec::new(),
         events: Vec::new(),
         snapshots: looked_at,
     };
@@ -87,9 +112,9 @@ pub fn verify(
     }
     let (entries, root) = (check.tree.size(), check.tree.root());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
-    let Check { head, root_at, events, snapshots, .. } = check;
+    let Check { head, roots_at, states, events, snapshots, .. } = check;
     let snapshots = snapshots.look(layer, ledger, keys)?;
-    Ok(Verified { ledger, entries, head, root, root_at, events, snapshots, end })
+    Ok(Verified { ledger, entries, head, root, roots_at, states, events, snapshots, end })
 }
 
 #[derive(Clone)]
@@ -99,15 +124,19 @@ struct Check<'k> {
     tree: Tree,
     head: Head,
     sought: Sought<'k>,
-    root_at: Option<Digest>,
+    /// The delta key of the segment before.
+    generation: u32,
+    roots_at: Vec<(u64, Digest)>,
+    states: Vec<StateSeen>,
     events: Vec<(Kind, Vec<u8>)>,
     snapshots: Snapshots,
 }
 
 impl Check<'_> {
     fn note_root(&mut self) {
-        if self.tree.size() == self.sought.root_at {
-            self.root_at = Some(self.tree.root());
+        let size = self.tree.size();
+        if self.sought.roots_at.contains(&size) {
+            self.roots_at.push((size, self.tree.root()));
         }
     }
 
@@ -120,6 +149,11 @@ impl Check<'_> {
                 "the segment belongs to another ledger",
             ));
         }
+        if header.sealing.generation < self.generation {
+            let what = "it is sealed under an earlier delta key than the segment before it";
+            return Err(VerifyError::damaged(header.first_seq, &segment_name(header.first_seq), what));
+        }
+        self.generation = header.sealing.generation;
         self.keys.map(|keys| SegmentKeys::new(keys, header)).transpose()
     }
 
@@ -171,11 +205,15 @@ impl Check<'_> {
 
     fn take(&mut self, name: &str, keys: Option<&SegmentKeys>, batch: &Batch<'_>) -> Result<(), VerifyError> {
         for frame in &batch.frames {
-            if keys.is_some_and(|keys| keys.open(frame).is_none()) {
-                return Err(VerifyError::damaged(frame.seq, name, "its seal does not match"));
-            }
+            let damaged = |what| VerifyError::damaged(frame.seq, name, what);
+            let opened = keys.map(|keys| keys.open(frame).ok_or_else(|| damaged("its seal does not match")));
+            let opened = opened.transpose()?;
             if frame.time < self.head.time && frame.kind != Kind::CLOCK_ADJUSTED {
-                return Err(VerifyError::damaged(frame.seq, name, "it is older than the entry before it"));
+                return Err(damaged("it is older than the entry before it"));
+            }
+            if let Some(opened) = opened.filter(|_| self.sought.states_of.contains(&frame.kind)) {
+                let (before, delta) = (self.tree.root(), opened.delta().to_vec());
+                self.states.push(StateSeen { seq: frame.seq, before, delta });
             }
             let leaf = leaf(frame.kind, &frame.salt, frame.event, frame.sealed);
             self.tree.append(&leaf);

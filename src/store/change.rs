@@ -1,7 +1,8 @@
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Sensitive, Timestamp};
+use crate::crypto::Digest;
 use crate::index::{Put, Tree};
 use crate::ledger::{AppendError, Draft, Expectation, Key, Kind, Space};
 
@@ -12,6 +13,39 @@ pub struct At {
     pub seq: u64,
     /// The entry's time.
     pub time: Timestamp,
+}
+
+/// What an entry says of all entries before it. It is sealed with the entry's state change: whoever has an
+/// earlier delta key alone cannot make one.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct History {
+    /// The entry before it.
+    pub through: u64,
+    /// The root of the Merkle tree over the entries up to that one.
+    pub root: Digest,
+}
+
+impl History {
+    /// Whether the entries before entry `seq`, which says this, are others; `before` is their root. It is
+    /// about those alone: an entry that came between leaves nothing to compare.
+    #[must_use]
+    pub fn contradicts(&self, seq: u64, before: Digest) -> bool {
+        self.is_about(seq) && self.root != before
+    }
+
+    /// Whether entry `seq` comes next.
+    #[must_use]
+    pub const fn is_about(&self, seq: u64) -> bool {
+        self.through.saturating_add(1) == seq
+    }
+}
+
+/// What the entry with this state change says of the entries before it.
+///
+/// # Errors
+/// A sentence that says why the state change cannot be understood.
+pub fn histories<W: World>(delta: &[u8]) -> Result<Vec<History>, String> {
+    Ok(decode::<W::Effect>(delta)?.iter().filter_map(W::history).collect())
 }
 
 /// The state that decisions read, composed from the record rooms.
@@ -30,6 +64,11 @@ pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// Whether `effect` takes something away: revokes, suspends, removes, narrows or destroys. The entry is
     /// anchored before it is acknowledged, so that no older copy of the ledger un-does it unnoticed.
     fn takes_away(effect: &Self::Effect) -> bool;
+
+    /// What `effect` says of the entries before it. A start that finds others is refused.
+    fn history(_effect: &Self::Effect) -> Option<History> {
+        None
+    }
 
     /// What `effect` puts into the index.
     fn project(effect: &Self::Effect, out: &mut Projection);

@@ -113,6 +113,10 @@ impl<W: World> Follower for WorldFollower<W> {
 
     fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
         let effects = decode::<W::Effect>(delta)?;
+        let mut said = effects.iter().filter_map(W::history).filter(|said| said.is_about(entry.seq));
+        if said.any(|said| said.contradicts(entry.seq, self.tree.root())) {
+            return Err("the entries before it are not those that it was written after".to_owned());
+        }
         self.last = entry.seq;
         self.tree.append(&entry.leaf());
         self.check.at(entry.seq, &self.tree);

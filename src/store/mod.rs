@@ -15,7 +15,7 @@ mod snapshot;
 mod take_away;
 
 pub use anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Loss};
-pub use change::{At, Change, CommitError, Event, Projection, TakingAway, World};
+pub use change::{At, Change, CommitError, Event, History, Projection, TakingAway, World, histories};
 pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};
 pub use snapshot::{SnapshotError, SnapshotTaken};

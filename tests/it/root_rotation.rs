@@ -1,12 +1,13 @@
 //! Rekeying and removing an unseal key revokes it: the root key is replaced.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::slots::{listed, refused, slot};
-use crate::support::process::Process;
+use crate::support::process::{Process, files};
 
 const WORDS: &[u8] = b"CNRY correct horse battery staple";
 
@@ -111,4 +112,75 @@ fn a_stop_before_the_entry_of_a_rotation_is_recorded_by_the_next_start() {
     let changes = slot_changes(&process);
     assert_eq!(changes.last().unwrap()["event"]["by"], "found at start", "{changes:?}");
     assert!(changes.last().unwrap()["event"]["root"].is_string());
+}
+
+fn copy(from: &Path, to: &Path) {
+    drop(fs::remove_dir_all(to));
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+fn head(process: &Process) -> u64 {
+    process.json(&["verify", "--config", &process.config()])["head"].as_u64().unwrap()
+}
+
+/// Whoever has the key and the keyring of before a rotation can seal entries of before it.
+#[test]
+fn a_history_rewritten_under_the_keys_before_a_rotation_is_refused_key_13() {
+    // Given another history of the same length, under the keys of before: agent `a` was not revoked.
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.stop();
+    let (data, common, forged) = (process.path("data"), process.path("common"), process.path("forged"));
+    copy(&data, &common);
+    process.serve();
+    process.good_as("a", &["token", "github.repo.read"], b"");
+    process.stop();
+    let length = head(&process);
+    copy(&data, &forged);
+    copy(&common, &data);
+    process.serve();
+    process.good(&["agent", "revoke", "a"], b"");
+    process.stop();
+    rekey_file(&process, &of_id(&process, "key-file"));
+    let rotated = head(&process);
+    assert_eq!(rotated, length + 1, "the entry of the rotation is the first one under the new keys");
+    let newest = process.path("newest");
+    copy(&data, &newest);
+    // When it takes the place of the entries before the rotation, with or without what it left behind.
+    let first = format!("{rotated:020}.seg");
+    assert!(data.join("ledger").join(&first).is_file(), "{:?}", files(&data));
+    for with in [&["index", "anchor"][..], &["anchor"], &[]] {
+        copy(&newest, &data);
+        for path in files(&data.join("ledger")) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.ends_with(".seg") && name < first.as_str() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let of_forged = files(&forged.join("ledger")).into_iter();
+        for path in of_forged.filter(|path| path.extension().is_some_and(|end| end == "seg")) {
+            fs::copy(&path, data.join("ledger").join(path.file_name().unwrap())).unwrap();
+        }
+        fs::remove_dir_all(data.join("index")).unwrap();
+        fs::remove_file(data.join("anchor")).unwrap();
+        for name in with {
+            copy(&forged.join(name), &data.join(name));
+        }
+        // Then the broker does not start, whatever an operator accepts; and `verify` says so too.
+        for flags in [&[][..], &["--accept-lost-entries"]] {
+            process.serve_args = flags.to_vec();
+            let (exit, said) = process.refused_serve();
+            assert!(exit != Some(0) && said.contains("ledger_damaged"), "{with:?}, {flags:?}: {said}");
+        }
+        let verified = process.run_as("host", &["verify", "--config", &process.config()], b"");
+        let said = String::from_utf8(verified.stderr).unwrap();
+        assert!(!verified.status.success() && said.contains("ledger_damaged"), "{with:?}: {said}");
+    }
+    // And with the entries that were there it starts, also without anchor and index.
+    process.serve_args.clear();
+    copy(&newest, &data);
+    fs::remove_dir_all(data.join("index")).unwrap();
+    fs::remove_file(data.join("anchor")).unwrap();
+    process.serve();
 }

@@ -30,6 +30,9 @@ pub(in crate::store) struct Expected {
     anchors: Vec<Anchor>,
     keyring: Option<String>,
     file: Option<String>,
+    /// The newest delta key, when there was an earlier one: an anchor under that proves nothing, because
+    /// its holder can make one.
+    only_by: Option<u32>,
 }
 
 impl Expected {
@@ -57,6 +60,7 @@ impl Expected {
     }
 
     fn check_keys(&mut self, keys: &AnchorKeys) {
+        self.only_by = keys.newest_of_several();
         if let Some(anchor) = self.anchors.iter().find(|anchor| !keys.has_keys_of(anchor)) {
             self.keyring = Some(format!(
                 "the keyring does not have every key generation that was there with ledger entry {}",
@@ -80,13 +84,20 @@ impl Expected {
         self.anchors.iter().map(Anchor::seq).max()
     }
 
+    /// The newest entry that an anchor vouches for; `None` when there never was one.
+    fn vouched(&self) -> Option<u64> {
+        let Some(generation) = self.only_by else { return self.newest() };
+        let good = self.anchors.iter().filter(|anchor| anchor.authenticated_by == generation);
+        Some(good.map(Anchor::seq).max().unwrap_or_default())
+    }
+
     /// Compares the tree at each anchor while entries are read.
     pub(in crate::store) fn root_check(&self, differs_at: &Arc<AtomicU64>) -> RootCheck {
         let mut roots: Vec<_> =
             self.anchors.iter().filter_map(|anchor| Some((anchor.seq, anchor.root()?))).collect();
         roots.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
         let next = roots.last().map_or(0, |(seq, _)| *seq);
-        RootCheck { roots, next, newest: self.newest(), differs_at: Arc::clone(differs_at) }
+        RootCheck { roots, next, newest: self.vouched(), differs_at: Arc::clone(differs_at) }
     }
 }
 

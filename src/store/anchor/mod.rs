@@ -53,7 +53,8 @@ impl Anchor {
     }
 
     /// The root over the entries up to that one; `None` when it has another form than we write.
-    pub(super) fn root(&self) -> Option<Digest> {
+    #[must_use]
+    pub fn root(&self) -> Option<Digest> {
         from_hex(&self.root).and_then(|root| root.try_into().ok()).map(Digest::from_bytes)
     }
 
@@ -131,8 +132,15 @@ impl AnchorKeys {
         }
     }
 
+    /// The newest delta key, when there was an earlier one.
+    pub(super) fn newest_of_several(&self) -> Option<u32> {
+        let (newest, earlier) = self.macs.split_last()?;
+        (!earlier.is_empty()).then_some(newest.0)
+    }
+
     /// Whether the keyring is no older than the one that `anchor` names, and has every generation of it.
-    fn has_keys_of(&self, anchor: &Anchor) -> bool {
+    #[must_use]
+    pub fn has_keys_of(&self, anchor: &Anchor) -> bool {
         self.keyring >= anchor.keyring
             && anchor.keys.iter().all(|(family, generation)| {
                 self.keys.iter().any(|(known, newest)| known == family && newest >= generation)
