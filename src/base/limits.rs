@@ -289,7 +289,7 @@ pub const LEASES_PER_AGENT_MAX: u32 = 1000;
 /// Most uses of one lease that are counted.
 pub const LEASE_USES_MAX: usize = 256;
 /// Connections of one leased login when the declaration names no number.
-pub const LEASE_CONNECTIONS: u32 = 10;
+pub const LEASE_CONNECTIONS: u32 = 4;
 /// Most that may be declared.
 pub const LEASE_CONNECTIONS_MAX: u32 = 1000;
 /// Most statements that prepare a leased login, and most groups that it joins.
@@ -300,6 +300,10 @@ pub const LEASE_STATEMENT_BYTES_MAX: usize = 2048;
 pub const LEASE_RETRY_FIRST_S: i64 = 5;
 /// Longest such wait, in seconds. There is no last try.
 pub const LEASE_RETRY_MAX_S: i64 = 600;
+/// The same while the login can still log in, as far as the broker knows.
+pub const LEASE_RETRY_OPEN_MAX_S: i64 = 30;
+/// Failed ends of a login that can still log in before an alarm is raised.
+pub const LEASE_STILL_OPEN_FAILURES: u32 = 3;
 /// Leases that are ended at a time at one upstream.
 pub const LEASES_ENDED_PER_PLACE_MAX: usize = 8;
 /// The same at all upstreams.

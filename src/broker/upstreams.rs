@@ -72,14 +72,17 @@ fn wait_s(failures: u32, (first_s, longest_s): (i64, i64)) -> i64 {
 mod tests {
     use super::*;
     use crate::base::limits::{
-        LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S,
+        LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, LEASE_RETRY_OPEN_MAX_S, ROTATION_RETRY_FIRST_S,
+        ROTATION_RETRY_MAX_S,
     };
 
     #[test]
     fn waits_are_doubled_from_the_first_to_the_longest_and_never_longer() {
-        for (first_s, longest_s, fit) in
-            [(LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, 7), (ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, 7)]
-        {
+        for (first_s, longest_s, fit) in [
+            (LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, 7),
+            (LEASE_RETRY_FIRST_S, LEASE_RETRY_OPEN_MAX_S, 3),
+            (ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, 7),
+        ] {
             let wait = |failures| wait_s(failures, (first_s, longest_s));
             assert_eq!((wait(1), wait(2)), (first_s, first_s * 2));
             assert_eq!(wait(fit), first_s << (fit - 1), "the last that is not cut");

@@ -5,7 +5,6 @@ use axum::routing::{get, post};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::admins::ChangedAnswer;
 use super::answers::{Items, answer, explained};
 use super::guard::{Operator, operator};
 use super::input::{Agent, JSON, body, id, json, name, parse_json};
@@ -344,6 +343,14 @@ pub(super) struct ForgetBody {
     reason: String,
 }
 
+#[derive(JsonSchema, Serialize)]
+pub(super) struct ForgottenAnswer {
+    seq: u64,
+    /// Whether the login could still log in, as far as the broker knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    could_log_in: Option<bool>,
+}
+
 async fn forget(
     State(desk): State<AdminDesk>,
     operator: Operator<ForgetLeases>,
@@ -356,6 +363,6 @@ async fn forget(
         .reason
         .parse()
         .map_err(|error: ReasonError| Problem::new(code::REASON_INVALID).because(error.to_string()))?;
-    let seq = desk.forget_lease(&operator.authorised, lease, &reason, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
+    let forgotten = desk.forget_lease(&operator.authorised, lease, &reason, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &ForgottenAnswer { seq: forgotten.seq, could_log_in: forgotten.open }))
 }

@@ -407,7 +407,8 @@ fn shape_for_upstreams(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         }
         ("POST", "/v1/leases/{id}/forget") => {
             let body = schemas.takes::<leases::ForgetBody>();
-            does("Give up on a login that cannot be revoked", body, schemas.gives::<admins::ChangedAnswer>())
+            let answer = schemas.gives::<leases::ForgottenAnswer>();
+            does("Give up on a login that cannot be revoked", body, answer)
         }
         ("POST", "/v1/rotation-adoptions/{*name}") => {
             let body = schemas.takes::<upstreams::AdoptBody>();

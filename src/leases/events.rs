@@ -249,6 +249,25 @@ pub struct LeaseForgotten<'a> {
     pub code: &'a str,
     /// How often the revocation failed.
     pub failures: u32,
+    /// Whether the login could still log in, as far as the broker knows.
+    pub open: bool,
+}
+
+/// A revoked login can still log in, after several attempts: a transaction has its role locked.
+#[derive(Debug, Serialize)]
+pub struct LeaseStillOpen<'a> {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// What for.
+    pub capability: &'a CapabilityName,
+    /// The login's name.
+    pub login: &'a str,
+    /// Where, in words.
+    pub upstream: String,
+    /// How often the revocation failed.
+    pub failures: u32,
 }
 
 /// A login is gone, and its sessions with it.
@@ -309,4 +328,5 @@ events! {
     StrayLoginEnded<'_> = 0x090d, "alarm.stray-login";
     LeasesRetried<'_> = 0x090e, "leases.retried";
     LeaseForgotten<'_> = 0x090f, "alarm.lease-forgotten";
+    LeaseStillOpen<'_> = 0x0910, "alarm.lease-still-open";
 }

@@ -13,8 +13,8 @@ mod tests;
 pub use declaration::{Asked, parse};
 pub use events::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
-    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LeasesRetried,
-    LoginsSwept, StrayLoginEnded,
+    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseStillOpen, LeaseUseGivenUp, LeasesEnding,
+    LeasesRetried, LoginsSwept, StrayLoginEnded,
 };
 pub use record::{Ending, Intent, Lease, Offer, Selection, Stage, Trouble, Why};
 pub use state::{Effect, Leases, keys};

@@ -22,6 +22,8 @@ pub enum Alarm {
     StrayLogin,
     /// An operator had the broker forget a database login that it could not revoke.
     LeaseForgotten,
+    /// A revoked database login can still log in: a transaction that does not end has its role locked.
+    LeaseStillOpen,
     /// The system clock and the clock since boot, or since the ledger's newest entry, disagree.
     ClockDisagrees,
     /// The broker was started although ledger entries or keys were gone, because an operator accepted it.
@@ -40,6 +42,7 @@ impl Alarm {
         Self::RotationDrifted,
         Self::StrayLogin,
         Self::LeaseForgotten,
+        Self::LeaseStillOpen,
         Self::ClockDisagrees,
         Self::LossAccepted,
         Self::RollbackSuspected,
@@ -56,6 +59,7 @@ impl Alarm {
             Self::RotationDrifted => "rotation_drifted",
             Self::StrayLogin => "stray_login",
             Self::LeaseForgotten => "lease_forgotten",
+            Self::LeaseStillOpen => "lease_still_open",
             Self::ClockDisagrees => "clock_disagrees",
             Self::LossAccepted => "loss_accepted",
             Self::RollbackSuspected => "rollback_suspected",

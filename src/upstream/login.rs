@@ -1,7 +1,8 @@
 use std::error::Error as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -9,6 +10,7 @@ use tokio_postgres::{Config, Error, NoTls};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
 use super::driver::{Fault, Outcome, Surroundings};
+use super::guard::is_never_called;
 use super::pipe::Pipe;
 use super::server::Server;
 use super::session::Session;
@@ -71,8 +73,8 @@ pub(super) async fn logged_in<T>(
 ) -> Result<T, Stopped> {
     let mut config = Config::new();
     config.user(login.role).password(login.password).dbname(server.database).application_name(login.purpose);
-    let stream = timeout(WAIT, TcpStream::connect((server.host, server.port)));
-    let stream = stream.await.map_err(|_| slow(Outcome::Refused))?.map_err(|_| unreachable())?;
+    let stream = timeout(WAIT, dial(server.host, server.port));
+    let stream = stream.await.map_err(|_| slow(Outcome::Refused))??;
     let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX);
     match (server.tls, server.ca) {
         (Tls::Off, _) => {
@@ -90,6 +92,16 @@ pub(super) async fn logged_in<T>(
             session(&config, pipe, connector.map_err(|_| untrusted())?, work).await
         }
     }
+}
+
+/// A connection to `host`, at the addresses that were looked at: none that is never called.
+async fn dial(host: &str, port: u16) -> Result<TcpStream, Stopped> {
+    let found = lookup_host((host, port)).await.map_err(|_| unreachable())?;
+    let found: Vec<SocketAddr> = found.collect();
+    if found.iter().any(|address| is_never_called(address.ip())) {
+        return Err(Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS)));
+    }
+    TcpStream::connect(found.as_slice()).await.map_err(|_| unreachable())
 }
 
 /// One session on a connection that stands: it is looked after by nobody else, and ends here.

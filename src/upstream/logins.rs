@@ -5,10 +5,10 @@ use tokio_postgres::Error;
 use super::driver::{Fault, Outcome, Surroundings};
 use super::generate::random_password;
 use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
-use super::logins_sql::{self as sql, Wait};
+use super::logins_sql as sql;
 use super::logins_target::{LOGIN_FIELD, LoginsTarget};
 use super::server::Server;
-use super::session::{PATH, Session, Transaction, first_column, is_true};
+use super::session::{PATH, Session, Transaction, first_column, is_true, number};
 use crate::base::code::Code;
 use crate::base::{Timestamp, code};
 use crate::secrets::SecretValue;
@@ -32,6 +32,8 @@ pub struct NewLogin<'a> {
     pub password: &'a SecretValue,
     /// Until when it lets in, should nobody end it before.
     pub until: Timestamp,
+    /// How many logins its agent may have at a time.
+    pub per_agent: u32,
 }
 
 impl<'a> Logins<'a> {
@@ -61,7 +63,15 @@ impl<'a> Logins<'a> {
     pub async fn create(&self, login: NewLogin<'_>) -> Result<(), Fault> {
         // The session is found by the login's name: whoever ends the login ends this first.
         let created = self.session(login.name, self.target.server(), async |session| {
+            if (1..RELEASE_MIN).contains(&session.version()) {
+                return Ok(Created::Not(code::UPSTREAM_RELEASE, session.version().to_string()));
+            }
             let (transaction, standing) = session.begin(&sql::standing(self.heir())).await?;
+            let reserved = number(&standing, 3)?.saturating_add(number(&standing, 4)?);
+            let free = number(&standing, 2)?.saturating_sub(reserved);
+            if login.per_agent.saturating_mul(self.target.connections) >= free {
+                return Ok(Created::Not(code::UPSTREAM_CONNECTIONS, free.to_string()));
+            }
             if is_true(&standing, 1)? {
                 return Ok(Created::Not(code::UPSTREAM_REFUSED, HEIR_HAS_ATTRIBUTES.to_owned()));
             }
@@ -102,7 +112,11 @@ impl<'a> Logins<'a> {
         }
     }
 
-    fn heir(&self) -> Option<&str> {
+    pub(super) const fn target(&self) -> &LoginsTarget {
+        self.target
+    }
+
+    pub(super) fn heir(&self) -> Option<&str> {
         self.target.heir.as_deref()
     }
 
@@ -137,65 +151,6 @@ impl<'a> Logins<'a> {
         Ok(session.await.map(drop)?)
     }
 
-    /// Ends a login: it lets nobody in any more, its sessions end, what it made goes to its heir, and it
-    /// goes. However often, and however far it came before; one that is not there has ended.
-    ///
-    /// # Errors
-    /// [`Fault`]; it is to be done again then.
-    pub async fn end(&self, login: &str) -> Result<(), Fault> {
-        let server = self.target.server();
-        let shut = self.session(ANY_PURPOSE, server, async |session| {
-            match self.shut(session, login).await? {
-                // Nothing elsewhere: it goes over the connection that there is.
-                Some(shut) if shut.elsewhere.is_empty() => {
-                    Ok(Ended::With { sessions: drop_role(session, login, &shut.id).await? })
-                }
-                Some(shut) => Ok(Ended::NotYet(shut)),
-                None => Ok(Ended::With { sessions: Sessions::None }),
-            }
-        });
-        let sessions = match shut.await? {
-            Ended::With { sessions } => sessions,
-            Ended::NotYet(Shut { id, elsewhere }) => {
-                for database in &elsewhere {
-                    let server = Server { database, ..server };
-                    self.session(ANY_PURPOSE, server, async |session| self.disown(session, login).await)
-                        .await?;
-                }
-                self.session(ANY_PURPOSE, server, async |session| drop_role(session, login, &id).await)
-                    .await?
-            }
-        };
-        // One that did not end in time is a reason to come again.
-        match sessions {
-            Sessions::None => Ok(()),
-            Sessions::Some => Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_ENDED)),
-        }
-    }
-
-    /// Shuts a login out and takes what it has in this database away from it. Each step is a transaction of
-    /// its own: nobody logs in any more before a session ends.
-    async fn shut(&self, session: &Session<'_>, login: &str) -> Result<Option<Shut>, Error> {
-        session.execute(&sql::end_creating(login)).await?;
-        let found = session.execute(&sql::found(login)).await?;
-        let Some(id) = first_column(&found)?.pop() else {
-            return Ok(None);
-        };
-        if !is_true(&found, 1)? {
-            session.execute(&sql::take_over(login, session.version())).await?;
-        }
-        let ending = sql::end_sessions(&id, Wait::None);
-        session.execute_though_held(&sql::shut_out(login), &ending).await?;
-        end_sessions(session, &id).await?;
-        self.disown(session, login).await?;
-        let elsewhere = first_column(&session.execute(&sql::other_databases(&id)).await?)?;
-        Ok(Some(Shut { id, elsewhere }))
-    }
-
-    async fn disown(&self, session: &Session<'_>, login: &str) -> Result<(), Error> {
-        session.execute(&sql::disown(login, self.heir())).await.map(drop)
-    }
-
     /// The names of all logins that start with `prefix` and whose time was over at `now`.
     ///
     /// # Errors
@@ -218,7 +173,7 @@ impl<'a> Logins<'a> {
         Ok(found.iter().any(|name| name == login))
     }
 
-    async fn session<T>(
+    pub(super) async fn session<T>(
         &self,
         purpose: &str,
         server: Server<'_>,
@@ -232,48 +187,12 @@ impl<'a> Logins<'a> {
 /// What came of making a login.
 enum Created {
     Yes,
-    /// Nothing: a code, and an SQLSTATE.
+    /// Nothing: a code, and an SQLSTATE or a number.
     Not(Code, String),
 }
 
-/// A login that lets nobody in any more.
-struct Shut {
-    /// What the server knows it by.
-    id: String,
-    /// Other databases in which it has something.
-    elsewhere: Vec<String>,
-}
-
-/// How far the end of a login came over one connection.
-enum Ended {
-    /// It is gone, with these sessions left.
-    With { sessions: Sessions },
-    /// It is shut.
-    NotYet(Shut),
-}
-
-/// Whether there are sessions of a login.
-enum Sessions {
-    None,
-    Some,
-}
-
-/// Takes the role away; whether sessions of it are left.
-async fn drop_role(session: &Session<'_>, login: &str, id: &str) -> Result<Sessions, Error> {
-    session.execute(&sql::drop_role(login)).await?;
-    // Somebody may have been let in just before it was shut.
-    end_sessions(session, id).await?;
-    let left = session.execute(&sql::sessions(id)).await?;
-    Ok(if left.is_empty() { Sessions::None } else { Sessions::Some })
-}
-
-/// Tells all of them first, then waits for each: they end at the same time.
-async fn end_sessions(session: &Session<'_>, id: &str) -> Result<(), Error> {
-    for wait in [Wait::None, Wait::Each] {
-        session.execute(&sql::end_sessions(id, wait)).await?;
-    }
-    Ok(())
-}
+/// The oldest major version of PostgreSQL at which logins are created: earlier ones let a login grant itself.
+const RELEASE_MIN: u32 = 15;
 
 /// SQLSTATE of an heir with whose rights nothing that an agent made may be done.
 const HEIR_HAS_ATTRIBUTES: &str = "KW001";
@@ -307,7 +226,7 @@ mod tests {
         };
         let admin = SecretValue::new(Sensitive::new(b"CNRY-admin".to_vec())).unwrap();
         let password = Logins::password(&surroundings).unwrap();
-        let login = NewLogin { name: "kw_1", password: &password, until: Timestamp::from_s(0) };
+        let login = NewLogin { name: "kw_1", password: &password, until: Timestamp::from_s(0), per_agent: 1 };
         let said = Logins::new(&target, &surroundings, &admin).creation(login);
         for part in [
             "CREATE ROLE \"kw_1\" LOGIN NOSUPERUSER",

@@ -8,8 +8,12 @@ use super::session::{name, text};
 /// How long the end of a session is waited for, in milliseconds.
 const SESSION_WAIT_MS: u32 = 2000;
 
+/// How long the end of all sessions of a login is waited for, in milliseconds.
+const SESSIONS_WAIT_MS: u32 = 2500;
+
 /// One row: whether the administering role is a superuser, and whether `heir` has an attribute by which
-/// the objects of an agent would do what no agent may.
+/// the objects of an agent would do what no agent may; then the connections that the server has, those it
+/// keeps for superusers and, from PostgreSQL 16 on, those for roles with `pg_use_reserved_connections`.
 pub(super) fn standing(heir: Option<&str>) -> String {
     let heir = heir.map_or_else(
         || "false".to_owned(),
@@ -23,7 +27,10 @@ pub(super) fn standing(heir: Option<&str>) -> String {
         },
     );
     format!(
-        "SELECT own.rolsuper, {heir} FROM pg_catalog.pg_roles AS own \
+        "SELECT own.rolsuper, {heir}, pg_catalog.current_setting('max_connections'::pg_catalog.text), \
+         pg_catalog.current_setting('superuser_reserved_connections'::pg_catalog.text), \
+         pg_catalog.current_setting('reserved_connections'::pg_catalog.text, true) \
+         FROM pg_catalog.pg_roles AS own \
          WHERE own.rolname OPERATOR(pg_catalog.=) CURRENT_USER"
     )
 }
@@ -61,11 +68,43 @@ pub(super) fn shut_out(login: &str) -> String {
     format!("ALTER ROLE {} NOLOGIN CONNECTION LIMIT 0", escape_identifier(login))
 }
 
+/// The names of the roles that the login with `id` is a member of.
+pub(super) fn memberships(id: &str) -> String {
+    format!(
+        "SELECT granted.rolname FROM pg_catalog.pg_auth_members AS membership, pg_catalog.pg_roles AS granted \
+         WHERE membership.member OPERATOR(pg_catalog.=) {} \
+         AND granted.oid OPERATOR(pg_catalog.=) membership.roleid",
+        oid(id)
+    )
+}
+
+/// Revokes the membership of `login` in `groups`, which are quoted.
+pub(super) fn revoke(login: &str, groups: &str) -> String {
+    format!("REVOKE {groups} FROM {}", escape_identifier(login))
+}
+
+/// The name, the owner and the database of each prepared transaction that `login` owns, or that changed a
+/// role and is owned by a role that `login` is a member of.
+pub(super) fn prepared(login: &str) -> String {
+    let login = name(login);
+    format!(
+        "SELECT prepared.gid, prepared.owner, prepared.database \
+         FROM pg_catalog.pg_prepared_xacts AS prepared WHERE prepared.owner OPERATOR(pg_catalog.=) {login} \
+         OR (pg_catalog.pg_has_role({login}, prepared.owner, 'MEMBER'::pg_catalog.text) AND EXISTS \
+         (SELECT FROM pg_catalog.pg_locks AS own, pg_catalog.pg_locks AS held WHERE own.pid IS NULL \
+         AND own.transactionid OPERATOR(pg_catalog.=) prepared.transaction \
+         AND held.virtualtransaction OPERATOR(pg_catalog.=) own.virtualtransaction \
+         AND held.relation OPERATOR(pg_catalog.=) \
+         'pg_catalog.pg_authid'::pg_catalog.regclass::pg_catalog.oid))"
+    )
+}
+
 /// Ends the sessions of the login with `id`; waits for the end of each when `wait` says so.
 pub(super) fn end_sessions(id: &str, wait: Wait) -> String {
     let wait_ms = if wait == Wait::Each { SESSION_WAIT_MS } else { 0 };
     format!(
-        "SELECT pg_catalog.pg_terminate_backend(activity.pid, '{wait_ms}'::pg_catalog.int8) {}",
+        "SET LOCAL statement_timeout = '{SESSIONS_WAIT_MS}ms';\n\
+         SELECT pg_catalog.pg_terminate_backend(activity.pid, '{wait_ms}'::pg_catalog.int8) {}",
         sessions_of(id)
     )
 }
@@ -137,7 +176,7 @@ mod tests {
     use super::*;
 
     /// Every statement but those that name nothing but roles.
-    fn statements() -> [String; 7] {
+    fn statements() -> [String; 9] {
         [
             standing(Some("keeper")),
             found("kw_1"),
@@ -145,6 +184,8 @@ mod tests {
             end_sessions("10", Wait::Each),
             sessions("10"),
             other_databases("10"),
+            memberships("10"),
+            prepared("kw_1"),
             strays("kw_", "2026-11-28T00:00:00Z"),
         ]
     }

@@ -15,6 +15,7 @@ mod http;
 mod http_target;
 mod login;
 mod logins;
+mod logins_end;
 mod logins_sql;
 mod logins_target;
 mod origin;
@@ -35,5 +36,6 @@ pub use driver::{
 pub use guard::Reach;
 pub use http_target::HttpTarget;
 pub use logins::{Logins, NewLogin};
+pub use logins_end::is_shut;
 pub use logins_target::LoginsTarget;
 pub use target::{GenerateTarget, PostgresqlTarget, Target, TargetError};

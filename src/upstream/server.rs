@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use super::guard::is_never_called;
 use super::target::{TargetError, Tls, refuse};
 use crate::pki::certificates_from_pem;
 
@@ -28,6 +29,9 @@ impl Server<'_> {
             || !self.host.bytes().all(|byte| byte.is_ascii_graphic())
         {
             return refuse("`host` is no host name or address");
+        }
+        if self.host.parse().is_ok_and(is_never_called) {
+            return refuse("`host` is an address at which no upstream is called, e.g. a link-local one");
         }
         match (self.tls, self.ca) {
             (Tls::Verify, None) => {
@@ -71,5 +75,22 @@ pub(super) fn is_name(name: &str) -> Result<(), TargetError> {
         )
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_is_never_called_is_refused() {
+        let check = |host, tls| Server { host, port: 5432, database: "d", tls, ca: None }.check();
+        for host in
+            ["169.254.169.254", "0.0.0.0", "::", "fe80::1", "::ffff:169.254.169.254", "100.100.100.200"]
+        {
+            let refused = check(host, Tls::Off).unwrap_err().to_string();
+            assert!(refused.contains("no upstream is called"), "{host}: {refused}");
+        }
+        assert!(check("127.0.0.1", Tls::Off).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-use postgres_protocol::escape::escape_literal;
+use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
@@ -23,6 +23,9 @@ pub(super) const PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// How often a change of a role that another session has locked is tried.
 const HELD_TRIES: u32 = 5;
+
+/// How long a change of a role waits for another transaction that has it locked, in milliseconds.
+const HELD_WAIT_MS: u32 = 200;
 
 impl<'a> Session<'a> {
     /// `version` is what the server says of itself, e.g. `15.14 (Debian 15.14-1)`.
@@ -64,6 +67,24 @@ impl<'a> Session<'a> {
             }
             self.execute(ending).await?;
         }
+    }
+
+    /// Executes `change` of a role, as one transaction, unless another transaction has the role locked for
+    /// longer than a moment; whether it was executed.
+    pub(super) async fn execute_unless_held(&self, change: &str) -> Result<bool, Error> {
+        match self.execute(&format!("SET LOCAL lock_timeout = '{HELD_WAIT_MS}ms';\n{change}")).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_held(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Rolls back the prepared transaction `gid` of this database as `owner`: nobody else but a superuser
+    /// may. The session keeps that role and is of no use afterwards.
+    pub(super) async fn roll_back_prepared(&self, owner: &str, gid: &str) -> Result<(), Error> {
+        // The statement stands in no transaction, and looks nothing up by its name.
+        self.send(&format!("SET ROLE {}", escape_identifier(owner))).await?;
+        self.send(&format!("ROLLBACK PREPARED {}", escape_literal(gid))).await.map(drop)
     }
 
     async fn send(&self, message: &str) -> Result<Vec<SimpleQueryRow>, Error> {
@@ -110,4 +131,16 @@ pub(super) fn first_column(rows: &[SimpleQueryRow]) -> Result<Vec<String>, Error
 /// Whether the boolean in `column` of the first row is true.
 pub(super) fn is_true(rows: &[SimpleQueryRow], column: usize) -> Result<bool, Error> {
     rows.first().map_or(Ok(false), |row| Ok(row.try_get(column)? == Some("t")))
+}
+
+/// The number in `column` of the first row; 0 where there is none.
+pub(super) fn number(rows: &[SimpleQueryRow], column: usize) -> Result<u32, Error> {
+    let value = rows.first().map_or(Ok(None), |row| row.try_get(column))?;
+    Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
+}
+
+/// The first three columns of each row.
+pub(super) fn rows_of_three(rows: &[SimpleQueryRow]) -> Result<Vec<[String; 3]>, Error> {
+    let text = |row: &SimpleQueryRow, column| Ok(row.try_get(column)?.unwrap_or_default().to_owned());
+    rows.iter().map(|row| Ok([text(row, 0)?, text(row, 1)?, text(row, 2)?])).collect()
 }

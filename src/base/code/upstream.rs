@@ -40,6 +40,18 @@ super::codes! {
     UPSTREAM_NOT_ENDED "upstream_not_ended" Unavailable:
         "the upstream said that it ended an old value or a login, and it goes on",
         "see whether it takes a while; rotations and ends of leases are tried again by themselves";
+    UPSTREAM_LOGIN_OPEN "upstream_login_open" Unavailable:
+        "the revoked database login can still log in, because a transaction that does not end has its role locked",
+        "see `pg_stat_activity` for sessions of the login and `pg_prepared_xacts`; a server process that ignores `pg_terminate_backend` is killed on the server's host; the revocation is tried again by itself";
+    UPSTREAM_LOGIN_REMAINS "upstream_login_remains" Unavailable:
+        "the revoked database login can no longer log in, and its sessions have ended, but its role is not dropped yet",
+        "the code in parentheses says why, e.g. an SQLSTATE: 2BP01 names objects that depend on the role, 42501 a missing right of the administering role; mend the cause, then `keyward lease retry`; it is tried again by itself";
+    UPSTREAM_CONNECTIONS "upstream_connections" Unavailable:
+        "the database logins of one agent could take all connections of the upstream, and no revocation would get in, so the login was not created",
+        "lower `per_agent` or `connections` of the lease, or raise the server's `max_connections`: per_agent × connections must be less than the number in parentheses, max_connections − superuser_reserved_connections − reserved_connections";
+    UPSTREAM_RELEASE "upstream_release" Unavailable:
+        "the upstream's PostgreSQL is older than version 15, and a login there can keep itself from being revoked, so the login was not created",
+        "upgrade the server to PostgreSQL 15 or later";
     UPSTREAM_CHECK_FAILED "upstream_check_failed" Unavailable:
         "an upstream lacks something that a rotation needs",
         "each line that says FAIL has its own fix; then check again";

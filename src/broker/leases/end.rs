@@ -4,39 +4,49 @@ use super::super::desk::Core;
 use super::super::failure::Failure;
 use super::super::world::{Effect, World};
 use super::counter::{Counter, Counters, revocations_at};
+use super::views::described;
 use crate::base::limits::{
-    LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX,
-    LEASES_LOOKED_AT_MAX,
+    LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, LEASE_RETRY_OPEN_MAX_S, LEASE_STILL_OPEN_FAILURES,
+    LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX, LEASES_LOOKED_AT_MAX,
 };
 use crate::base::{CapabilityName, LeaseId, code};
 use crate::leases::{
-    self, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, Leases, LeasesEnding, Selection, Stage, Why,
-    keys,
+    self, Ending, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseStillOpen, Leases, LeasesEnding,
+    Selection, Stage, Why, keys,
 };
 use crate::policy::holds_leased;
 use crate::revocation::{Liveness, Subject};
 use crate::secrets::SecretValue;
 use crate::store::Change;
-use crate::upstream::{Fault, Logins, Outcome};
+use crate::telemetry::Alarm;
+use crate::upstream::{Fault, Logins, Outcome, is_shut};
 
 /// By whose wish leases end that nobody else ended.
 const BROKER: &str = "the broker";
 
 impl Core {
     /// The leases about which something is to be done now, the longest waiting first, and where. Only a
-    /// few of each place, so that one that has many hides no other; none of a place that is left alone.
+    /// few of each place, so that one that has many hides no other; of a place that is left alone only those
+    /// whose end has not failed yet.
     #[must_use]
     pub fn leases_due(&self) -> Vec<(LeaseId, String)> {
         let now = self.clock.now();
         self.store.read(|world, _| {
-            let mut places: BTreeMap<(u64, &CapabilityName), (String, usize)> = BTreeMap::new();
+            let mut places: BTreeMap<(u64, &CapabilityName), (String, bool, usize)> = BTreeMap::new();
             let mut due = Vec::new();
-            for lease in world.leases.due(now).filter(|lease| !self.is_making(lease.id)) {
-                let (place, count) = places.entry((lease.upstream, &lease.capability)).or_insert_with(|| {
+            // Logins that can log in come before those of which only a role is left.
+            let open = world.leases.due(now).filter(|lease| !is_shut_out(lease));
+            let shut = world.leases.due(now).filter(|lease| is_shut_out(lease));
+            for lease in open.chain(shut).filter(|lease| !self.is_making(lease.id)) {
+                let key = (lease.upstream, &lease.capability);
+                let (place, is_left_alone, count) = places.entry(key).or_insert_with(|| {
                     let place = Counters::of(world, lease).place().unwrap_or_default();
-                    let full = if self.leaves_alone(&revocations_at(&place)) { usize::MAX } else { 0 };
-                    (place, full)
+                    let is_left_alone = self.leaves_alone(&revocations_at(&place));
+                    (place, is_left_alone, 0)
                 });
+                if *is_left_alone && lease.is_failing() {
+                    continue;
+                }
                 if *count < LEASES_ENDED_PER_PLACE_MAX.saturating_mul(2) {
                     *count = count.saturating_add(1);
                     due.push((lease.id, place.clone()));
@@ -62,7 +72,9 @@ impl Core {
         let Some((counters, lease)) = found.filter(|(_, lease)| !self.is_making(lease.id)) else {
             return Ok(());
         };
-        if counters.place().is_some_and(|place| !self.lets_call_at(&revocations_at(&place))) {
+        // The first attempt is made whatever became of other logins at that server.
+        let is_retry = lease.is_failing();
+        if is_retry && counters.place().is_some_and(|place| !self.lets_call_at(&revocations_at(&place))) {
             return Ok(());
         }
         match self.end_login(counters, &lease, as_of).await {
@@ -92,6 +104,10 @@ impl Core {
                 Ok(false) => {}
                 // Its sessions are ending: the other way says nothing else.
                 Err(fault) if fault.code == code::UPSTREAM_NOT_ENDED => return Ok(Err(fault)),
+                // The login is at this server: that it is not at another one proves nothing.
+                Err(fault) if !is_same && (fault.is_shut() || fault.code == code::UPSTREAM_LOGIN_OPEN) => {
+                    return Ok(Err(fault));
+                }
                 Err(fault) => first = Some(fault),
             }
         }
@@ -171,7 +187,9 @@ impl Core {
     async fn record_not_ended(&self, lease: &Lease, fault: &Fault) -> Result<(), Failure> {
         let before = if let Stage::Ending(ending) = &lease.stage { ending.failures } else { 0 };
         let failures = before.saturating_add(1);
-        let retry_at = self.retry_at(failures, (LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S));
+        let is_shut_for_good = fault.code == code::UPSTREAM_LOGIN_REMAINS;
+        let longest_s = if is_shut_for_good { LEASE_RETRY_MAX_S } else { LEASE_RETRY_OPEN_MAX_S };
+        let retry_at = self.retry_at(failures, (LEASE_RETRY_FIRST_S, longest_s));
         tracing::warn!(
             lease = %lease.id, login = %lease.login, code = %fault.code, upstream = fault.detail, failures,
             reason = %fault.explained().why, "a login could not be ended"
@@ -191,6 +209,35 @@ impl Core {
         let failed = leases::Effect::Fail { lease: lease.id, code, upstream, retry_at };
         let change = Change::new(&event)?.effect(Effect::Lease(end(lease))).effect(Effect::Lease(failed));
         self.record_of_leases(change.advance(keys::lease(lease.id))).await?;
+        if fault.code == code::UPSTREAM_LOGIN_OPEN && !was_still_open(lease) {
+            self.alarm_of_open(lease, failures).await?;
+        }
+        Ok(())
+    }
+
+    /// Raises the alarm of a login that can still log in, once it has come to that.
+    async fn alarm_of_open(&self, lease: &Lease, failures: u32) -> Result<(), Failure> {
+        if failures < LEASE_STILL_OPEN_FAILURES {
+            return Ok(());
+        }
+        let upstream = self.store.read(|world, _| described(world, lease));
+        self.meters.alarms().raise(
+            Alarm::LeaseStillOpen,
+            format_args!(
+                "the revoked login {} at {upstream} can still log in: a transaction has its role locked; end it, on \
+                 the server's host if need be",
+                lease.login
+            ),
+        );
+        let event = LeaseStillOpen {
+            lease: lease.id,
+            agent: &lease.agent_name,
+            capability: &lease.capability,
+            login: &lease.login,
+            upstream,
+            failures,
+        };
+        self.record_of_leases(Change::new(&event)?).await?;
         Ok(())
     }
 
@@ -268,6 +315,19 @@ const fn why(lease: &Lease) -> Why {
         Stage::Live { .. } => Why::Expired,
         Stage::Ending(ending) => ending.why,
     }
+}
+
+/// Whether the login of a lease can no longer log in.
+fn is_shut_out(lease: &Lease) -> bool {
+    matches!(&lease.stage, Stage::Ending(Ending { trouble: Some(trouble), .. }) if is_shut(&trouble.code))
+}
+
+/// Whether the alarm of a login that can still log in was raised at its last failure or before.
+fn was_still_open(lease: &Lease) -> bool {
+    let Stage::Ending(Ending { failures, trouble: Some(trouble), .. }) = &lease.stage else {
+        return false;
+    };
+    *failures >= LEASE_STILL_OPEN_FAILURES && trouble.code == code::UPSTREAM_LOGIN_OPEN.as_str()
 }
 
 /// Some leases after `after`, and the last of them when there may be more.

@@ -5,7 +5,7 @@ use super::super::once::{done_before, remembering};
 use super::super::world::Effect;
 use super::counter::{Counters, revocations_at};
 use super::revoke::{Chosen, LeasesEnded, named, selection};
-use super::views::{described, is_within};
+use super::views::{described, is_wholly_within, is_within};
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{LeaseId, Reason, code};
 use crate::idempotency::{Once, Outcome};
@@ -13,6 +13,7 @@ use crate::leases::{self, LeaseForgotten, LeasesRetried, Stage, keys};
 use crate::policy::{Authorised, EndLeases, ForgetLeases};
 use crate::store::Change;
 use crate::telemetry::Alarm;
+use crate::upstream::is_shut;
 
 impl AdminDesk {
     /// Has the revocation of logins that failed retried now.
@@ -68,22 +69,29 @@ impl AdminDesk {
         lease: LeaseId,
         reason: &Reason,
         once: Option<&Once>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Forgotten, Failure> {
         let core = &*self.0;
         let operator = by.operator();
         deciding_again!(async {
             let (before, found, as_of) = core.store.read(|world, as_of| {
                 let found = world.leases.lease(lease).filter(|one| is_within(world, operator.scope(), one));
-                let found = found.map(|lease| (lease.clone(), described(world, lease)));
+                let found = found.map(|lease| {
+                    let is_whole = is_wholly_within(world, operator.scope(), lease);
+                    (lease.clone(), described(world, lease), is_whole)
+                });
                 (done_before(world, once, core.clock.now()), found, as_of)
             });
             if let Some(before) = before? {
-                return Ok(before.seq);
+                return Ok(Forgotten { seq: before.seq, open: None });
             }
-            let (found, upstream) = found.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
+            let (found, upstream, is_whole) = found.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
+            if !is_whole {
+                return Err(Failure::new(code::OPERATOR_SCOPE).into());
+            }
             let Stage::Ending(leases::Ending { failures, trouble: Some(trouble), .. }) = &found.stage else {
                 return Err(Failure::new(code::LEASE_NOT_FAILING).into());
             };
+            let open = !is_shut(&trouble.code);
             let event = LeaseForgotten {
                 lease,
                 agent: &found.agent_name,
@@ -94,6 +102,7 @@ impl AdminDesk {
                 reason,
                 code: &trouble.code,
                 failures: *failures,
+                open,
             };
             let key = keys::lease(lease);
             let mut change = Change::new(&event)?
@@ -105,13 +114,24 @@ impl AdminDesk {
             core.meters.alarms().raise(
                 Alarm::LeaseForgotten,
                 format_args!(
-                    "the login {} at {upstream} was not revoked and may still exist: {} had the broker forget lease \
-                     {lease}; check that the role is gone",
+                    "the login {} at {upstream} was not revoked and may still exist ({}): {} had the broker forget \
+                     lease {lease}; check that the role is gone",
                     found.login,
+                    if open { "it may still log in" } else { "it can no longer log in" },
                     operator.name()
                 ),
             );
-            Ok(seq)
+            Ok(Forgotten { seq, open: Some(open) })
         })
     }
+}
+
+/// A login that the broker gave up on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Forgotten {
+    /// The entry that says so.
+    pub seq: u64,
+    /// Whether the login could still log in, as far as the broker knows; unknown when the request had been
+    /// carried out before.
+    pub open: Option<bool>,
 }

@@ -325,7 +325,11 @@ impl Core {
     async fn make_login(&self, intended: Intended<'_>) -> Result<Leased, Failure> {
         let Intended { making, underway, admin, counter, intent } = intended;
         let password = Logins::password(&self.upstreams).map_err(|fault| Failure::upstream(&fault))?;
-        let login = NewLogin { name: &intent.login, password: &password, until: intent.expires_at };
+        let per_agent = self
+            .store
+            .read(|world, _| world.leases.offer(&intent.capability).map_or(0, |(offer, _)| offer.per_agent));
+        let (name, until) = (intent.login.as_str(), intent.expires_at);
+        let login = NewLogin { name, password: &password, until, per_agent };
         let made = Logins::new(&counter.target, &self.upstreams, &admin).create(login).await;
         drop(admin);
         self.note_answer_of(&counter.place, made.as_ref().err());

@@ -85,6 +85,14 @@ pub(super) fn is_within(world: &World, scope: &Scope, lease: &Lease) -> bool {
         || scope.covers(owners.of(&Owned::Agent(lease.agent_name.clone())))
 }
 
+/// Whether an operator may answer for a lease: what it is for and whose it is are both within reach.
+pub(super) fn is_wholly_within(world: &World, scope: &Scope, lease: &Lease) -> bool {
+    let owners = world.registry.owners();
+    *scope == Scope::Everything
+        || scope.covers(owners.of(&Owned::Capability(lease.capability.clone())))
+            && scope.covers(owners.of(&Owned::Agent(lease.agent_name.clone())))
+}
+
 /// Where a login was made, in words.
 pub(super) fn described(world: &World, lease: &Lease) -> String {
     let upstream = LoginsTarget::read(world.leases.upstream(lease.upstream).unwrap_or_default());

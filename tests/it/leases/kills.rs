@@ -27,7 +27,7 @@ impl Lending {
         process.serve();
         process.good(&["secret", "put", "orders-db/admin"], ADMIN_PASSWORD.as_bytes());
         let file = process.path("orders.toml");
-        fs::write(&file, declared(&postgres, 1000, BY_ADMIN)).unwrap();
+        fs::write(&file, declared(&postgres, 90, &format!("{BY_ADMIN}\nconnections = 1"))).unwrap();
         process.good(&["apply", "-f", &file.display().to_string()], b"");
         process.enrol("bot", "orders");
         Self { process, postgres, held: None }

@@ -4,6 +4,7 @@ mod bounds;
 mod canary;
 mod endings;
 mod extension;
+mod held;
 mod hostile;
 mod kills;
 mod many;
@@ -158,7 +159,7 @@ async fn a_login_works_and_once_it_is_revoked_its_open_connection_dies_and_no_ro
     assert_eq!((login.field("host"), login.field("database")), ("127.0.0.1", "postgres"));
     assert!(login.field("ca").starts_with("-----BEGIN CERTIFICATE-----"));
     let attributes = "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls, rolconnlimit, rolvaliduntil IS NULL FROM pg_roles WHERE rolname = ";
-    assert_eq!(scene.postgres.sql(&format!("{attributes}'{}'", login.name())), "f|10|f");
+    assert_eq!(scene.postgres.sql(&format!("{attributes}'{}'", login.name())), "f|4|f");
     let mut session = scene.session(&login);
     let ended = scene.end(&json!({ "lease": login.id() })).await;
     assert_eq!((ended.status, &ended.json()["leases"]), (200, &json!(1)), "{}", ended.text());
