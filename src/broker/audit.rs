@@ -8,8 +8,8 @@ use crate::custody::{
 };
 use crate::leases::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
-    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseUseGivenUp, LeasesEnding, LeasesRetried,
-    LoginsSwept, StrayLoginEnded,
+    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseStillOpen, LeaseUseGivenUp, LeasesEnding,
+    LeasesRetried, LoginsSwept, StrayLoginEnded,
 };
 use crate::ledger::Kind;
 use crate::operators::{
