@@ -172,6 +172,7 @@ const EVENTS: &[(Kind, &str)] = known![
     StrayLoginEnded<'_>,
     LeasesRetried<'_>,
     LeaseForgotten<'_>,
+    LeaseStillOpen<'_>,
     OrderInVain<'_>,
     GlassBroken<'_>,
 ];
