@@ -83,8 +83,7 @@ impl Core {
             Some(since) => since,
             None => self.keyring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
         };
-        // A keyring that a wrong clock made is as old as nobody knows.
-        if since > now || now.seconds_since(since) >= self.settings.value_key_life_s {
+        if now.seconds_since(since) >= self.settings.value_key_life_s {
             self.turn_value_key(None).await?;
         } else {
             let _turn = self.value_key_turn.lock().await;

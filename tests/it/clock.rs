@@ -306,15 +306,3 @@ async fn no_expired_token_is_valid_again_when_time_goes_back() {
     let fresh = agent.token("github.repo.read").await;
     assert_eq!(agent.secret("github/app", &fresh).await.status, 200);
 }
-
-#[tokio::test]
-async fn a_value_key_of_the_future_turns_once_time_went_back() {
-    let broker = TestBroker::start().await;
-    broker.clock.step_s(-HOUR_S);
-    on_host(&broker, "/v1/clock/accept").await;
-    broker.look_after().await;
-    broker.look_after().await;
-    // Until the operator's certificate holds.
-    broker.clock.advance_s(u32::try_from(HOUR_S).unwrap());
-    assert_eq!(broker.entries("value-key.turned").await.len(), 1);
-}
