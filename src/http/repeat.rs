@@ -48,7 +48,8 @@ pub const ONCE_ROUTES: [(&str, &str); 32] = [
 
 /// The routes on which a request can be repeated by its nature: a key adds nothing, and does no harm.
 /// Every other one that changes something is in [`ONCE_ROUTES`].
-pub const SAFE_ROUTES: [(&str, &str); 12] = [
+pub const SAFE_ROUTES: [(&str, &str); 13] = [
+    ("POST", "/v1/clock/accept"),
     ("POST", "/v1/enrol"),
     ("POST", "/v1/renew"),
     ("POST", "/oauth/revoke"),

@@ -9,6 +9,7 @@ mod declaration;
 mod declared;
 mod events;
 mod ground;
+pub mod keys;
 mod owners;
 mod plan;
 mod state;
@@ -23,4 +24,4 @@ pub use events::{
 pub use ground::{Ground, SecretGround};
 pub use owners::{Owned, Owners};
 pub use plan::{Action, AgentSpec, Noun, Plan, PlannedChange, Unnamed, draw};
-pub use state::{CERTIFICATES, Code, Effect, RENEWED_CERTIFICATES, Registry, keys};
+pub use state::{CERTIFICATES, Code, Effect, RENEWED_CERTIFICATES, Registry};

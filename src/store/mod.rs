@@ -8,6 +8,7 @@
 mod anchor;
 mod change;
 mod clock;
+mod error;
 mod follow;
 mod open;
 mod rebuild;
@@ -17,6 +18,7 @@ mod take_away;
 pub use anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Loss};
 pub use change::{At, Change, CommitError, Event, History, Projection, TakingAway, World, histories};
 pub use clock::{ClockAdjusted, ClockDisagrees};
-pub use open::{OnLostEntries, RecordError, Store, StoreError, StoreOptions, delta_keys};
+pub use error::{RecordError, StoreError};
+pub use open::{OnLostEntries, Store, StoreOptions, delta_keys};
 pub use snapshot::{SnapshotError, SnapshotTaken};
 pub use take_away::{Recorded, Taken};

@@ -8,6 +8,15 @@ use crate::support::source::{Source, identifier, sources, words};
 const UNNAMED: &[(&str, &str)] = &[
     ("TAKE_AWAY_WAIT_MS", "sat through by `worst_day`, on a disk that stalls"),
     ("TAKE_AWAY_RETRY_MS", "how long apart a full ledger is asked shows in nothing but the wait"),
+    ("PROBE_EVERY_S", "sat through by `readiness`: nothing but a probe ends what it waits for"),
+    ("PROBE_ROOM_BYTES", "likewise: the probe on a full disk that has room again"),
+    ("LEDGER_STALLED_MS", "sat through by `readiness`, on a disk that hangs"),
+    ("LEDGER_SLOW_MS", "a disk that takes a second shows in a warning alone, after the second"),
+    ("DISK_FREE_BYTES_MIN", "`readiness` fills a disk far beyond it"),
+    (
+        "EARLIER_DIGESTS_MAX",
+        "nine rotations of the root key show in a request that is carried out again alone",
+    ),
     ("SEAL_WAIT_S", "sat through by `sealing`, on a disk that stalls"),
     ("BATCH_ENTRIES_MAX", "a batch shows in nothing but speed"),
     ("BATCH_BYTES_MAX", "likewise"),

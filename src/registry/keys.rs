@@ -1,0 +1,64 @@
+//! The keys that decisions on this room's records rely on.
+
+use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, RoleName};
+use crate::ledger::Key;
+
+/// All declarations: files are applied one after another.
+#[must_use]
+pub fn declarations() -> Key {
+    Key::of("declarations", b"")
+}
+
+/// What is declared of this capability.
+#[must_use]
+pub fn capability(name: &CapabilityName) -> Key {
+    Key::of("capability", name.as_str().as_bytes())
+}
+
+/// What is declared of this role.
+#[must_use]
+pub fn role(name: &RoleName) -> Key {
+    Key::of("role", name.as_str().as_bytes())
+}
+
+/// What is declared of this agent, and that it exists.
+#[must_use]
+pub fn agent(id: AgentId) -> Key {
+    Key::of_id("agent", id.as_bytes())
+}
+
+/// Which agents there are.
+#[must_use]
+pub fn agents() -> Key {
+    Key::of("agents", b"")
+}
+
+/// Who bears this agent name.
+#[must_use]
+pub fn agent_name(name: &AgentName) -> Key {
+    Key::of("agent-name", name.as_str().as_bytes())
+}
+
+/// How many instances this agent has.
+#[must_use]
+pub fn instances(id: AgentId) -> Key {
+    Key::of_id("agent-instances", id.as_bytes())
+}
+
+/// Whether this code is still to be redeemed.
+#[must_use]
+pub fn code(id: CodeId) -> Key {
+    Key::of_id("code", id.as_bytes())
+}
+
+/// Which certificates this instance holds, and whether they have been signed.
+#[must_use]
+pub fn certificate(id: InstanceId) -> Key {
+    Key::of_id("certificate", id.as_bytes())
+}
+
+/// Whether a second use of this code has been reported.
+#[must_use]
+pub fn code_alarm(id: CodeId) -> Key {
+    Key::of_id("code-alarm", id.as_bytes())
+}

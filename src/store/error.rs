@@ -1,0 +1,62 @@
+use crate::index::IndexError;
+use crate::keyring::KeyringError;
+use crate::ledger::{OpenError, ReadError};
+
+/// Why a store did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The ledger did not open.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The index did not open, not even anew.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Another process uses the data directory.
+    #[error("the data directory is in use by another process")]
+    InUse,
+    /// The data directory cannot be used.
+    #[error("the data directory cannot be used: {0}")]
+    Io(#[from] std::io::Error),
+    /// The keyring lacks a key that is needed.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The ledger could not be read back to build the index.
+    #[error(transparent)]
+    Read(ReadError),
+    /// Entries that were acknowledged are gone: the ledger was cut or replaced by an older copy.
+    #[error(
+        "entry {seen} was there once, and the ledger, which ends at {ledger}, does not have it: acknowledged entries are gone"
+    )]
+    EntriesLost {
+        /// The last sequence that the index or a snapshot knows of.
+        seen: u64,
+        /// The ledger's last sequence.
+        ledger: u64,
+    },
+    /// The ledger is another history than the one that was anchored.
+    #[error(
+        "ledger entry {seq}, or one before it, is not the one that was there once: acknowledged entries are gone"
+    )]
+    EntriesReplaced {
+        /// The entry of the anchor.
+        seq: u64,
+    },
+    /// The keyring is older than the one that an anchor names.
+    #[error("the keyring is an older copy: {0}")]
+    KeyringOlder(String),
+    /// The anchor file does not say what was there.
+    #[error("{0}")]
+    AnchorAltered(String),
+}
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Neither the index nor the ledger has it.
+    #[error("the record is not there")]
+    Missing,
+    /// The ledger, asked because the index could not answer, is damaged.
+    #[error(transparent)]
+    Ledger(#[from] ReadError),
+}
