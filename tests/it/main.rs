@@ -61,6 +61,7 @@ mod rollback;
 mod root_rotation;
 mod rotation;
 mod routes;
+mod sealed_start;
 mod sealing;
 mod sensitivity;
 mod shares;

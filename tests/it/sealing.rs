@@ -16,7 +16,6 @@ use keyward::base::{LedgerId, Sensitive, SlotId, SystemClock};
 use keyward::crypto::{Aad, AeadKey, KeyId, RecipientKey, derive_key};
 use keyward::http::{Caller as Who, admin_routes, agent_routes};
 use keyward::keyring::{Family, Keyring, SlotKey};
-use keyward::ledger::lock_file;
 use keyward::pki::certificates_from_pem;
 use keyward::pki::tls::client_config;
 use serde_json::{Value, json};
@@ -25,7 +24,7 @@ use crate::leaks::{in_memory, sightings};
 use crate::routes::knock;
 use crate::support::broker::Caller;
 use crate::support::host::{ask, say, send, until};
-use crate::support::process::{KEYWARD, Process};
+use crate::support::process::Process;
 
 pub(crate) const WORDS: &str = "CNRY correct horse battery staple";
 
@@ -401,71 +400,4 @@ fn a_second_broker_is_refused_and_a_killed_one_leaves_nothing_in_the_way() {
     process.spawn();
     until(&process.socket(), "sealed");
     process.stop();
-}
-
-#[test]
-fn a_broker_that_cannot_start_says_why_and_stays_sealed() {
-    let mut process = Process::init_attended("info", WORDS);
-    process.spawn();
-    until(&process.socket(), "sealed");
-    let lock = lock_file(&process.path("data/lock")).unwrap().unwrap();
-    let failed = verb(&process, &["unseal"], WORDS.as_bytes());
-    refused(&failed, 10, "unseal_failed");
-    assert!(failed.1["detail"].as_str().unwrap().starts_with("data_dir_in_use: "), "{failed:?}");
-    drop(lock);
-    // Slots are changed under the same lock, while the broker is sealed.
-    let key = process.path("spare.key").display().to_string();
-    let add = ["slot", "add", "--key-file", &key, "--by-passphrase"];
-    assert_eq!(verb(&process, &add, WORDS.as_bytes()).0, Some(0));
-    assert_eq!(verb(&process, &["unseal", "--key-file", "-"], &fs::read(&key).unwrap()).0, Some(0));
-    let told = entries(&process, &["broker.unsealed"]);
-    assert_eq!((&told[0]["event"]["with"], &told[0]["event"]["refused"]), (&json!("key-file"), &json!(1)));
-}
-
-#[test]
-fn enough_shares_open_a_sealed_broker_and_fewer_do_not() {
-    let mut process = Process::init_attended("info", WORDS);
-    let shares = process.path("shares");
-    fs::create_dir(&shares).unwrap();
-    let dir = shares.display().to_string();
-    let add = ["slot", "add", "--shares", "3", "--threshold", "2", "--shares-dir", &dir, "--by-passphrase"];
-    assert_eq!(verb(&process, &add, WORDS.as_bytes()).0, Some(0));
-    let mut files: Vec<String> =
-        fs::read_dir(&shares).unwrap().map(|file| file.unwrap().path().display().to_string()).collect();
-    files.sort();
-    process.spawn();
-    until(&process.socket(), "sealed");
-    refused(&verb(&process, &["unseal", "--share-file", &files[0]], b""), 2, "unseal_malformed");
-    let both = ["unseal", "--share-file", &files[0], "--share-file", &files[2]];
-    assert_eq!(verb(&process, &both, b"").0, Some(0));
-    assert_eq!(entries(&process, &["broker.unsealed"])[0]["event"]["with"], "shares");
-    assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
-    let piped: Vec<u8> = files[..2].iter().flat_map(|file| fs::read(file).unwrap()).collect();
-    assert_eq!(verb(&process, &["unseal", "--shares"], &piped).0, Some(0));
-    assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
-    let key = process.path("spare.key").display().to_string();
-    let list = verb(&process, &["slot", "list"], b"");
-    let slot = list.1["items"].as_array().unwrap().iter().find(|item| item["kind"] == "shares").unwrap();
-    let rekey = ["slot", "rekey", slot["id"].as_str().unwrap(), "--key-file", &key, "--by-passphrase"];
-    assert_eq!(verb(&process, &rekey, WORDS.as_bytes()).0, Some(0));
-    refused(&verb(&process, &both, b""), 4, "unseal_refused");
-}
-
-#[test]
-fn an_attended_broker_is_initialised_verified_and_looked_at_without_a_key_on_the_machine() {
-    let process = Process::init_attended("info", WORDS);
-    let config = process.config();
-    let reissue = ["init", "--reissue-operator", "--passphrase"];
-    refused(&verb(&process, &["init", "--reissue-operator"], b""), 10, "root_key_unusable");
-    refused(&verb(&process, &reissue, b"CNRY other words entirely"), 4, "passphrase_wrong");
-    assert_eq!(verb(&process, &reissue, WORDS.as_bytes()).0, Some(0));
-    refused(&verb(&process, &["slot", "remove", "slot_x"], b""), 7, "slot_unknown");
-    assert_eq!(verb(&process, &["verify"], b"").1["opened"], false);
-    let doctor = process.run_as("host", &["doctor", "--config", &config], b"");
-    assert!(String::from_utf8_lossy(&doctor.stdout).contains("keyward unseal"));
-    fs::remove_dir_all(process.path("data")).unwrap();
-    fs::remove_dir_all(process.path("home-host")).unwrap();
-    refused(&verb(&process, &["init"], b""), 2, "usage");
-    let output = Command::new(KEYWARD).args(["serve", "--config", &config]).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("not_initialised"));
 }
