@@ -141,7 +141,7 @@ impl People {
 
     fn principal(&self) -> Result<AgentPrincipal, Failed> {
         let Self { registry, authorities, revocations, peer, .. } = self;
-        Ok(agent(peer, Records { registry, revocations, authorities }, 1, NOW)?)
+        Ok(agent(peer, Records { registry, revocations, authorities }, 1, ClockReading::at(NOW))?)
     }
 
     fn permit(&self) -> Result<Permit, Failed> {
