@@ -15,12 +15,12 @@ pub(super) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<Fields<'_>, Proble
         return Err(Problem::new(code::FORM_INVALID));
     }
     let mut fields = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(body.expose()) {
+    for (position, (name, value)) in form_urlencoded::parse(body.expose()).enumerate() {
+        if position >= FORM_FIELDS_MAX {
+            return Err(Problem::new(code::FORM_TOO_MANY_FIELDS));
+        }
         if value.is_empty() {
             continue;
-        }
-        if fields.len() >= FORM_FIELDS_MAX {
-            return Err(Problem::new(code::FORM_TOO_MANY_FIELDS));
         }
         // RFC 8707 lets a request name several resources; a token here is for one.
         let repeated = if name == "resource" { code::RESOURCE_REPEATED } else { code::FORM_REPEATED };
