@@ -264,7 +264,7 @@ async fn revoke(
 ) -> Result<Response<Body>, Problem> {
     let given_up = async {
         let agent = agent?;
-        let fields = form(request, &agent.certificate, BODY_BYTES_MAX).await?;
+        let fields = form(request, Some(&agent.certificate), BODY_BYTES_MAX).await?;
         let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
         desk.give_up(&agent.principal, token).await?;
         Ok(Response::new(Body::empty()))

@@ -221,15 +221,18 @@ fn fault(error: &serde_json::Error) -> String {
 
 /// Reads a form body whose fields come at most once each. Fields that nobody asked for are left
 /// to lie, as OAuth wants it (RFC 6749 §3.2).
+/// A client that is named beside its certificate has to be the holder of `client`; a resource server is none.
 pub(super) async fn form(
     request: Request,
-    certificate: &PeerCertificate,
+    client: Option<&PeerCertificate>,
     limit: usize,
 ) -> Result<BTreeMap<String, String>, Problem> {
-    let client = BasicClient::of(request.headers())?;
+    let named = client.map(|_| BasicClient::of(request.headers())).transpose()?;
     let body = body(request, FORM, limit).await?;
     let fields = parse_form(&body)?;
-    client.is_holder_of(certificate, &fields)?;
+    if let (Some(named), Some(certificate)) = (named, client) {
+        named.is_holder_of(certificate, &fields)?;
+    }
     Ok(fields.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
 }
 

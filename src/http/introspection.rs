@@ -52,7 +52,7 @@ async fn introspect(
 ) -> Result<Response<Body>, Problem> {
     let asked = async {
         let server = server?;
-        let fields = form(request, &server.certificate, BODY_BYTES_MAX).await?;
+        let fields = form(request, None, BODY_BYTES_MAX).await?;
         let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
         Ok(match desk.introspect(&server.principal, token).await? {
             Some(introspection) => answer(StatusCode::OK, &active(introspection.claims())),
