@@ -146,7 +146,7 @@ async fn an_older_keyring_under_a_newer_ledger_is_refused_by_name() {
     broker.stop().await;
     let newer = std::fs::read(&path).unwrap();
     std::fs::write(&path, older).unwrap();
-    assert_eq!(broker.try_serve().await.unwrap_err().code(), "signing_key_missing");
+    assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_older");
     std::fs::write(&path, newer).unwrap();
     broker.serve().await;
 }

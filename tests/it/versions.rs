@@ -270,7 +270,7 @@ async fn key_11_a_keyring_that_is_older_than_a_turn_is_refused_by_name() {
     broker.stop().await;
     let newer = fs::read(&path).unwrap();
     fs::write(&path, older).unwrap();
-    assert_eq!(broker.try_serve().await.unwrap_err().code(), "signing_key_missing");
+    assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_older");
     fs::write(&path, newer).unwrap();
     broker.serve().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
