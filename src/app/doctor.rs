@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::assemble::{keyring_failure, keyring_path, open_keyring};
 use super::load_opened_by;
+use super::permissions::Trusted;
 use super::verify::{Wanted, look};
 use crate::base::limits::DISK_FREE_BYTES_MIN;
 use crate::cli::{Finding, host_standing};
@@ -15,11 +16,12 @@ use crate::telemetry::{Protection, free_bytes, harden};
 
 /// Looks at a broker's host: configuration, keys, data directory, ledger, what the kernel lets it do.
 /// Changes nothing.
-pub(super) async fn host(config: &Path, key_file: Option<&Path>) -> Vec<Finding> {
-    let loaded = load_opened_by(config, key_file);
-    let mut findings = vec![Finding::of("configuration", &loaded, format!("`{}` is good", config.display()))];
+pub(super) async fn host(path: &Path, key_file: Option<&Path>) -> Vec<Finding> {
+    let loaded = load_opened_by(path, key_file);
+    let mut findings = vec![Finding::of("configuration", &loaded, format!("`{}` is good", path.display()))];
     let Ok(config) = loaded else { return findings };
     findings.push(Finding::private("data directory", &config.data_dir));
+    findings.extend(permissions(path, &config));
     if let RootKey::File(file) = &config.root_key {
         findings.push(Finding::private("root key's file", file));
     }
@@ -35,6 +37,17 @@ pub(super) async fn host(config: &Path, key_file: Option<&Path>) -> Vec<Finding>
     findings.extend(readiness(&config).await);
     findings.push(memory());
     findings
+}
+
+/// What `serve` would refuse; the data directory has a finding of its own.
+fn permissions(path: &Path, config: &Config) -> Vec<Finding> {
+    let all = Trusted::all(path, config);
+    let own = all.iter().filter(|one| one.path != config.data_dir);
+    own.map(|one| match one.check() {
+        Ok(()) => Finding::ok(one.what, format!("no other user can use `{}`", one.path.display())),
+        Err(failure) => Finding::fail(one.what, failure.why(), failure.fix()),
+    })
+    .collect()
 }
 
 fn slots(config: &Config) -> Option<Finding> {

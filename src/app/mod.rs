@@ -7,6 +7,7 @@ mod host_socket;
 mod init;
 mod keeper;
 mod lanes;
+mod permissions;
 mod premises;
 mod published;
 mod running;
@@ -24,6 +25,7 @@ pub use running::{Running, start};
 use std::path::Path;
 use std::process::ExitCode;
 
+use self::permissions::Trusted;
 use self::running::Duty;
 use crate::base::code;
 use crate::cli::{self, Cli, ClockCommand, Command, ConfigCommand, Console, Failure, InitArgs};
@@ -61,7 +63,9 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
             let start = if *sealed { serve::Start::Sealed } else { serve::Start::AsConfigured };
             let on_lost = if *accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
             let duty = if *read_only { Duty::ReadOnly } else { Duty::Full };
-            serve::serve(&load(config)?, start, on_lost, duty).await
+            let loaded = load(config)?;
+            Trusted::all(config, &loaded).iter().try_for_each(Trusted::check)?;
+            serve::serve(&loaded, start, on_lost, duty).await
         }
         Command::Seal { config } => cli::seal(&load(config)?.listen.host, console).await,
         Command::Unseal(args) => cli::unseal(&load(&args.config)?.listen.host, args, console).await,

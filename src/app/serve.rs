@@ -167,6 +167,8 @@ fn harden() {
 struct Told {
     terminate: Signal,
     interrupt: Signal,
+    /// Taken, so that the end of a terminal session does not end the broker.
+    _hangup: Signal,
 }
 
 impl Told {
@@ -175,6 +177,7 @@ impl Told {
         Ok(Self {
             terminate: handler(SignalKind::terminate())?,
             interrupt: handler(SignalKind::interrupt())?,
+            _hangup: handler(SignalKind::hangup())?,
         })
     }
 

@@ -37,6 +37,11 @@ impl TryFrom<(IpAddr, u8)> for Network {
     type Error = NameError;
 
     fn try_from((address, prefix): (IpAddr, u8)) -> Result<Self, NameError> {
+        // A range of IPv4 addresses in their IPv6 spelling is that range: addresses are compared as IPv4.
+        let (address, prefix) = match (address.to_canonical(), prefix.checked_sub(96)) {
+            (canonical @ IpAddr::V4(_), Some(prefix)) if address.is_ipv6() => (canonical, prefix),
+            _ => (address, prefix),
+        };
         let network = IpNet::new(address, prefix).map_err(|_| ERROR)?;
         if network.trunc() == network { Ok(Self(network)) } else { Err(ERROR) }
     }
@@ -77,6 +82,16 @@ mod tests {
         let network: Network = "2001:db8::/32".parse().unwrap();
         assert!(network.contains("2001:db8::1".parse().unwrap()));
         assert!(!network.contains("10.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_ipv4_mapped_network_is_the_ipv4_network() {
+        let mapped = ("::ffff:10.1.0.0".parse().unwrap(), 112);
+        let network = Network::try_from(mapped).unwrap();
+        assert_eq!(network, "10.1.0.0/16".parse().unwrap());
+        assert!(network.contains("10.1.2.3".parse().unwrap()));
+        assert!("::ffff:10.1.0.0/112".parse::<Network>().is_err(), "declared, it has one spelling");
+        assert!("::ffff:0.0.0.0/96".parse::<Network>().is_err());
     }
 
     #[test]

@@ -86,6 +86,12 @@ impl Failure {
         &self.why
     }
 
+    /// How to mend it.
+    #[must_use]
+    pub fn fix(&self) -> &str {
+        &self.fix
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &str {

@@ -66,14 +66,19 @@ pub struct Identity {
 /// # Errors
 /// [`Failure`] without a home directory.
 pub fn default_home() -> Result<PathBuf, Failure> {
-    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let base = directory_of("XDG_CONFIG_HOME");
+    let home = directory_of("HOME").map(|home| home.join(".config"));
     base.or(home).map(|dir| dir.join("keyward")).ok_or_else(|| {
         Failure::usage(
             "there is no home directory to keep identities in",
             "say where: `--home DIR`, or set KEYWARD_HOME",
         )
     })
+}
+
+/// The directory that an environment variable names: an empty one counts as unset (XDG base directories).
+pub(super) fn directory_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 impl Identity {
@@ -185,7 +190,7 @@ impl Identity {
         if !dir.exists() {
             fs::rename(&fresh, dir)?;
         }
-        File::open(home)?.sync_all()?;
+        sync_parent(dir)?;
         remove_if_there(&fresh)?;
         remove_if_there(&before)
     }
@@ -249,6 +254,7 @@ fn settle(dir: &Path) -> io::Result<()> {
     let (fresh, before) = (dir.with_extension("new"), dir.with_extension("old"));
     if !dir.exists() && before.exists() && fresh.exists() {
         fs::rename(&fresh, dir)?;
+        sync_parent(dir)?;
     }
     if dir.exists() {
         // On a disk that cannot be written to it stays, and does no harm.
@@ -281,16 +287,44 @@ pub(super) fn identity_lock(home: &Path) -> Result<File, Failure> {
     opened.map_err(|error| unusable(&path, &error))
 }
 
-/// A directory for its owner alone; one that is there is left as it is.
+/// A directory for its owner alone, with those above it, on disk when this returns; one that is there is left
+/// as it is.
 pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), private_dir)?;
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        made => made.and_then(|()| sync_parent(dir)),
+    }
 }
 
-/// A new file for its owner alone, on disk when this returns.
+/// A new file for its owner alone, on disk, with its name, when this returns.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    sync_parent(path)
+}
+
+/// Puts a file with `bytes`, for its owner alone, in the place of `path`: whole or not at all, and on disk,
+/// with its name, when this returns. `fresh` is where it is written first.
+pub(super) fn replace_private(path: &Path, fresh: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_private(fresh, bytes)?;
+    fs::rename(fresh, path)?;
+    sync_parent(path)
+}
+
+/// Has the name of `path` on disk: a rename or a new file is lost in a power failure before that.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match File::open(parent.unwrap_or(Path::new(".")))?.sync_all() {
+        // A file system that has no such thing.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }
 
 #[cfg(test)]

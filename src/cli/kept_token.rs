@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::identity::{Identity, private_dir, write_private};
+use super::identity::{Identity, private_dir, replace_private};
 use crate::base::encoding::hex;
 use crate::base::{Sensitive, Timestamp};
 use crate::crypto::sha256;
@@ -60,8 +60,7 @@ impl KeptTokens {
         let fresh = path.with_extension(format!("{}.new", std::process::id()));
         let written = private_dir(&self.dir)
             .and_then(|()| self.sweep(now))
-            .and_then(|()| write_private(&fresh, text.expose()))
-            .and_then(|()| fs::rename(&fresh, &path));
+            .and_then(|()| replace_private(&path, &fresh, text.expose()));
         if written.is_err() {
             drop(fs::remove_file(&fresh));
         }

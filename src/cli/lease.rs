@@ -12,7 +12,7 @@ use super::client::Client;
 use super::console::{Console, OnlyCopy};
 use super::failure::Failure;
 use super::host::own_uid;
-use super::identity::{Kind, private_dir, unusable, write_private};
+use super::identity::{Kind, private_dir, replace_private, unusable};
 use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRetryArgs, LeaseRevokeArgs, LoginFormat};
 use super::run::runtime_dir;
 use crate::base::code;
@@ -157,9 +157,7 @@ fn kept_ca_in(dir: &Path, ca: &str) -> Result<PathBuf, Failure> {
     let path = dir.join(format!("{}.pem", sha256(ca.as_bytes()).hex()));
     if !std::fs::read_to_string(&path).is_ok_and(|kept| kept == ca) {
         let fresh = path.with_extension(format!("{}.new", std::process::id()));
-        let written = private_dir(dir)
-            .and_then(|()| write_private(&fresh, ca.as_bytes()))
-            .and_then(|()| std::fs::rename(&fresh, &path));
+        let written = private_dir(dir).and_then(|()| replace_private(&path, &fresh, ca.as_bytes()));
         written.map_err(|error| unusable(&path, &error))?;
     }
     Ok(path)

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use super::identity::{private_dir, unusable, write_private};
+use super::identity::{private_dir, replace_private, unusable};
 use crate::base::Sensitive;
 use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
 
@@ -57,6 +57,5 @@ fn keep(path: &Path, key: &Sensitive<String>) -> std::io::Result<()> {
     if fresh.exists() {
         fs::remove_file(&fresh)?;
     }
-    write_private(&fresh, key.expose().as_bytes())?;
-    fs::rename(&fresh, path)
+    replace_private(path, &fresh, key.expose().as_bytes())
 }

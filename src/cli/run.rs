@@ -1,20 +1,23 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setsid};
 use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::agent::ask;
 use super::agent_args::{CompanionArgs, RunArgs};
 use super::client::Client;
 use super::failure::Failure;
-use super::identity::{Kind, private_dir, unusable, write_private};
+use super::identity::{Kind, directory_of, private_dir, replace_private, unusable};
 use crate::base::encoding::hex;
 use crate::base::{Entropy, SystemEntropy, code};
 
@@ -22,6 +25,8 @@ use crate::base::{Entropy, SystemEntropy, code};
 const TOKEN_FILE: &str = "KEYWARD_TOKEN_FILE";
 /// Longest time between two looks at the token, and shortest.
 const LOOK_S: (u64, u64) = (5, 600);
+/// How long the command has to end after the companion was told to.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// `keyward run`: a token in a file that only its owner reads, kept fresh by a companion as long as the
 /// command runs, and the command in this process's place.
@@ -30,8 +35,16 @@ pub(super) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
         Failure::usage("there is no command", "`keyward run --capability NAME -- COMMAND ARG…`")
     })?;
     let scope = args.capabilities.join(" ");
-    let client = Client::of(home, Kind::Agent).await?;
-    let answer = ask(&client, &scope, args.resource.as_deref(), None).await?.json()?;
+    // From here on a signal is noted: none may end this process between the file and its companion.
+    let mut told = Told::listen()?;
+    let asked = async {
+        let client = Client::of(home, Kind::Agent).await?;
+        ask(&client, &scope, args.resource.as_deref(), None).await?.json()
+    };
+    let answer = tokio::select! {
+        answer = asked => answer?,
+        () = told.wait() => return Err(ended()),
+    };
     let mut chance = [0_u8; 16];
     SystemEntropy.fill(&mut chance);
     let dir = runtime_dir().join(format!("keyward-run-{}", hex(&chance)));
@@ -45,6 +58,10 @@ pub(super) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
         drop(fs::remove_dir_all(&dir));
         return begun;
     }
+    if told.is_told().await {
+        // The companion takes the file away.
+        return Err(ended());
+    }
     let mut command = Command::new(program);
     command.args(rest).env(TOKEN_FILE, &file);
     if let Some(name) = &args.env {
@@ -54,6 +71,10 @@ pub(super) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     let error = command.exec();
     let why = format!("the command cannot be run: {}", error.kind());
     Err(Failure::new(code::COMMAND_FAILED).because(why))
+}
+
+fn ended() -> Failure {
+    Failure::new(code::COMMAND_FAILED).because("a signal ended `keyward run` before the command began")
 }
 
 fn token(answer: &Value) -> &str {
@@ -66,15 +87,14 @@ fn life_s(answer: &Value) -> u64 {
 
 /// A directory that is for this user alone and in memory, where there is one.
 pub(super) fn runtime_dir() -> PathBuf {
-    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
+    directory_of("XDG_RUNTIME_DIR").unwrap_or_else(std::env::temp_dir)
 }
 
 /// Puts the token in the file's place, whole.
 fn keep(file: &Path, answer: &Value) -> std::io::Result<()> {
     let fresh = file.with_extension("new");
     drop(fs::remove_file(&fresh));
-    write_private(&fresh, token(answer).as_bytes())?;
-    fs::rename(fresh, file)
+    replace_private(file, &fresh, token(answer).as_bytes())
 }
 
 struct Companion<'a> {
@@ -119,37 +139,73 @@ pub(super) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), F
     if matches!(watches, Some(Ok(()))) { Ok(()) } else { Err(Failure::new(code::COMMAND_FAILED)) }
 }
 
-/// Keeps the token fresh until the process that is watched ends, however that is, then takes it away.
+/// Keeps the token fresh until the process that is watched ends, however that is, then takes it away. After a
+/// signal that is meant to end this process, it waits for that end no longer than [`LAST_WAIT`].
 async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
     let failed = |_| Failure::new(code::COMMAND_FAILED);
     let pid = i32::try_from(args.watch).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| Failure::new(code::COMMAND_FAILED))?;
-    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Failure::new(code::COMMAND_FAILED))?;
+    let mut end = end_of(process);
+    let mut told = Told::listen()?;
     // Keys that are pressed at the command's terminal are not for this process.
     let _its_own = setsid();
     let mut stdout = std::io::stdout();
-    stdout.write_all(b"+").and_then(|()| stdout.flush()).map_err(|_| Failure::new(code::COMMAND_FAILED))?;
+    stdout.write_all(b"+").and_then(|()| stdout.flush()).map_err(failed)?;
     let (scope, file) = (args.capabilities.join(" "), args.dir.join("token"));
-    let mut wait_s = (args.life / 2).clamp(LOOK_S.0, LOOK_S.1);
+    let mut life_s = args.life;
     loop {
-        let mut watched = [PollFd::new(&process, PollFlags::IN)];
-        let wait = Timespec::try_from(Duration::from_secs(wait_s))
-            .map_err(|_| Failure::new(code::COMMAND_FAILED))?;
-        let ended = match poll(&mut watched, Some(&wait)) {
-            Ok(ready) => ready > 0,
-            Err(rustix::io::Errno::INTR) => false,
-            Err(_) => true,
-        };
-        if ended {
-            break;
-        }
-        wait_s = match refreshed(home, args, &scope, &file).await {
-            Ok(life_s) => (life_s / 2).clamp(LOOK_S.0, LOOK_S.1),
+        let wait = Duration::from_secs((life_s / 2).clamp(LOOK_S.0, LOOK_S.1));
+        let next = async {
+            tokio::time::sleep(wait).await;
             // The token that is there lasts as long again: soon once more.
-            Err(_) => LOOK_S.0,
+            refreshed(home, args, &scope, &file).await.unwrap_or(0)
         };
+        tokio::select! {
+            _ended = &mut end => break,
+            () = told.wait() => {
+                let _ended = tokio::time::timeout(LAST_WAIT, &mut end).await;
+                break;
+            }
+            next = next => life_s = next,
+        }
     }
     fs::remove_dir_all(&args.dir).map_err(|error| unusable(&args.dir, &error))
+}
+
+/// Completes when the process has ended, or can be watched no longer. The thread ends with this process.
+fn end_of(process: OwnedFd) -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut watched = [PollFd::new(&process, PollFlags::IN)];
+        while matches!(poll(&mut watched, None), Err(rustix::io::Errno::INTR)) {}
+        drop(ended);
+    });
+    end
+}
+
+/// The signals that end a process.
+struct Told([Signal; 3]);
+
+impl Told {
+    fn listen() -> Result<Self, Failure> {
+        let of = |kind| signal(kind).map_err(|_| Failure::new(code::COMMAND_FAILED));
+        Ok(Self([of(SignalKind::terminate())?, of(SignalKind::interrupt())?, of(SignalKind::hangup())?]))
+    }
+
+    async fn wait(&mut self) {
+        let [terminate, interrupt, hangup] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+
+    /// Whether one of them has come so far.
+    async fn is_told(&mut self) -> bool {
+        tokio::time::timeout(Duration::ZERO, self.wait()).await.is_ok()
+    }
 }
 
 async fn refreshed(home: &Path, args: &CompanionArgs, scope: &str, file: &Path) -> Result<u64, Failure> {

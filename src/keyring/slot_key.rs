@@ -83,10 +83,13 @@ impl SlotKey {
         Ok(Self::File(key))
     }
 
-    /// The key in `text`, which is what a key file holds.
+    /// The key in `text`, which is what a key file holds: one line, and what editors put around it, a byte
+    /// order mark, line ends of either kind and blank lines.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let line = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let (line, None) = (lines.next()?, lines.next()) else { return None };
         let bytes = zeroize::Zeroizing::new(from_base64url(line.strip_prefix(PREFIX)?)?);
         let key: &[u8; 32] = bytes.as_slice().try_into().ok()?;
         Some(Self::File(Sensitive::filled(|to| to.copy_from_slice(key))))
@@ -191,14 +194,17 @@ mod tests {
         let good = fs::read_to_string(&path).unwrap();
         let key = good.trim_end().strip_prefix(PREFIX).unwrap().to_owned();
         assert!(SlotKey::parse(good.trim_end()).is_some(), "the final line break is optional");
+        for around in [format!("\u{feff}{good}"), good.replace('\n', "\r\n"), format!("\r\n\n{good}  \n\n")] {
+            assert!(SlotKey::parse(&around).is_some(), "{around:?}");
+        }
         let bad = [
             String::new(),
             format!("{key}\n"),
             format!("keyward-slot-key-2:{key}\n"),
             format!("{PREFIX}{}\n", &key[1..]),
             format!("{PREFIX}{key}AA\n"),
-            format!("{good}\n"),
             format!("{good}{good}"),
+            format!("\n{good}\u{feff}"),
             format!(" {good}"),
             format!("{PREFIX}{key}{}", " ".repeat(300)),
         ];

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::process::{KEYWARD, Process};
@@ -95,6 +96,38 @@ fn the_command_is_the_process_itself_and_has_no_children_that_are_not_its_own() 
     assert_eq!(fs::read_dir(runtime(&process)).unwrap().count(), 1);
     // Killed so that nothing of its own can tidy up.
     child.kill().unwrap();
+    child.wait().unwrap();
+    gone(&process);
+}
+
+/// The processes whose arguments name the runtime directory: the companion alone.
+fn companions(process: &Process) -> Vec<Pid> {
+    let dir = runtime(process).display().to_string();
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let pid: i32 = path.file_name()?.to_str()?.parse().ok()?;
+        let args = String::from_utf8_lossy(&fs::read(path.join("cmdline")).ok()?).into_owned();
+        (args.contains(&dir) && args.contains("--second")).then(|| Pid::from_raw(pid).unwrap())
+    });
+    all.collect()
+}
+
+#[test]
+fn a_signal_to_the_command_and_its_companion_leaves_no_token() {
+    let process = scene(b"value");
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(&process));
+    command.args(["run", "--capability", "github.repo.read", "--", "sh", "-c", "echo ready; exec sleep 60"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut said).unwrap();
+    let companions = companions(&process);
+    assert_eq!(companions.len(), 1);
+    // The companion first, as a service manager may do it.
+    for pid in companions.into_iter().chain(Pid::from_raw(child.id().cast_signed())) {
+        kill_process(pid, Signal::TERM).unwrap();
+    }
     child.wait().unwrap();
     gone(&process);
 }

@@ -13,6 +13,7 @@ mod anchor_file;
 mod architecture;
 mod break_glass;
 mod checkpoints;
+mod client_files;
 mod clock;
 mod clock_of_the_machine;
 mod command_line;

@@ -50,6 +50,9 @@ super::codes! {
     OUTPUT_LOST "output_lost" Local:
         "standard output cannot be written",
         "make standard output writable, then look at what the verb has done before you repeat it: its effect stands";
+    FILE_OPEN_TO_OTHERS "file_open_to_others" NotStarted:
+        "another user of this host can read or replace a file that the broker trusts",
+        "take the rights of group and others away, and find out who could have used them";
     DATA_DIR_UNUSABLE "data_dir_unusable" Local:
         "the data directory cannot be made",
         "make the directory, or run as a user who can";
