@@ -26,7 +26,12 @@ impl Core {
 
     /// Notes whether it answered.
     pub(super) fn note_answer_of(&self, place: &str, fault: Option<&Fault>) {
-        const SILENT: [Code; 3] = [code::UPSTREAM_UNREACHABLE, code::UPSTREAM_HANDSHAKE, code::UPSTREAM_SLOW];
+        const SILENT: [Code; 4] = [
+            code::UPSTREAM_UNREACHABLE,
+            code::UPSTREAM_HANDSHAKE,
+            code::UPSTREAM_UNPROVEN,
+            code::UPSTREAM_SLOW,
+        ];
         match fault {
             Some(fault) if SILENT.contains(&fault.code) => self.breakers().failed(place, self.waits_now()),
             Some(_) | None => self.breakers().answered(place),

@@ -2,6 +2,7 @@ use std::error::Error as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
@@ -12,6 +13,7 @@ use tokio_postgres_rustls_improved::MakeRustlsConnect;
 use super::driver::{Fault, Outcome, Surroundings};
 use super::guard::is_never_called;
 use super::pipe::Pipe;
+use super::proof::{Proof, ProofOver, is_unproven};
 use super::server::Server;
 use super::session::Session;
 use super::target::Tls;
@@ -79,7 +81,7 @@ pub(super) async fn logged_in<T>(
     match (server.tls, server.ca) {
         (Tls::Off, _) => {
             config.ssl_mode(SslMode::Disable);
-            session(&config, pipe.by_proof_alone(), NoTls, work).await
+            session(&config, Proof::required(pipe), NoTls, work).await
         }
         (Tls::Verify, ca) => {
             config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Prefer);
@@ -89,7 +91,7 @@ pub(super) async fn logged_in<T>(
             let mut make = MakeRustlsConnect::new(tls.map_err(|_| untrusted())?);
             let connector =
                 <MakeRustlsConnect as MakeTlsConnect<Pipe>>::make_tls_connect(&mut make, server.host);
-            session(&config, pipe, connector.map_err(|_| untrusted())?, work).await
+            session(&config, pipe, ProofOver(connector.map_err(|_| untrusted())?), work).await
         }
     }
 }
@@ -105,16 +107,17 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, Stopped> {
 }
 
 /// One session on a connection that stands: it is looked after by nobody else, and ends here.
-async fn session<T, C>(
+async fn session<T, S, C>(
     config: &Config,
-    pipe: Pipe,
+    stream: S,
     connector: C,
     work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
 ) -> Result<T, Stopped>
 where
-    C: TlsConnect<Pipe>,
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: TlsConnect<S>,
 {
-    let login = timeout(WAIT, config.connect_raw(pipe, connector));
+    let login = timeout(WAIT, config.connect_raw(stream, connector));
     let login = login.await.map_err(|_| slow(Outcome::Refused))?;
     let (client, connection) = login.map_err(|error| judged(&error, Outcome::Refused))?;
     let session = Session::new(&client, connection.parameter("server_version").unwrap_or_default());
@@ -132,6 +135,7 @@ where
 fn judged(error: &Error, lost: Outcome) -> Stopped {
     let Some(state) = error.code().map(|state| state.code()) else {
         return Stopped::Fault(match lost {
+            Outcome::Refused if is_unproven(error) => Fault::new(lost, code::UPSTREAM_UNPROVEN),
             Outcome::Refused => Fault::of_handshake(reason(error)),
             Outcome::Unknown => Fault::new(lost, code::UPSTREAM_UNREACHABLE),
         });
@@ -166,45 +170,4 @@ const fn unreachable() -> Stopped {
 
 const fn untrusted() -> Stopped {
     Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    use super::super::guard::Reach;
-    use super::*;
-    use crate::base::{SystemClock, SystemEntropy};
-
-    #[tokio::test]
-    async fn whoever_took_the_port_of_a_server_without_tls_and_asks_for_the_password_is_told_nothing() {
-        let surroundings = Surroundings {
-            entropy: Arc::new(SystemEntropy),
-            clock: Arc::new(SystemClock::new()),
-            reach: Reach::default(),
-        };
-        // In clear, and hashed with a salt.
-        for (asks, length, salt) in [(3_u32, 8_u32, &b""[..]), (5, 12, b"salt")] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let port = listener.local_addr().unwrap().port();
-            let server = Server { host: "127.0.0.1", port, database: "d", tls: Tls::Off, ca: None };
-            let login = Login { role: "r", password: b"CNRY", purpose: ANY_PURPOSE };
-            let thief = async {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut heard = vec![0; 4096];
-                assert!(stream.read(&mut heard).await.unwrap() > 0, "who it is");
-                let question = [&b"R"[..], &length.to_be_bytes(), &asks.to_be_bytes(), salt].concat();
-                stream.write_all(&question).await.unwrap();
-                stream.read(&mut heard).await.unwrap_or(0)
-            };
-            let (refused, heard) =
-                tokio::join!(logged_in(server, &surroundings, login, async |_| Ok(())), thief);
-            assert_eq!(heard, 0, "it was answered");
-            let fault = Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE);
-            assert_eq!(refused.unwrap_err(), Stopped::Fault(fault));
-        }
-    }
 }

@@ -21,6 +21,7 @@ mod logins_target;
 mod origin;
 mod pipe;
 mod postgresql;
+mod proof;
 mod request;
 mod server;
 mod session;

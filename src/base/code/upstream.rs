@@ -7,6 +7,9 @@ super::codes! {
     UPSTREAM_HANDSHAKE "upstream_handshake" Unavailable:
         "no trusted connection to the upstream came about",
         "look at the declared `host` and `ca`, and at the certificate that the upstream shows; the answer, `keyward rotation show` and the log name what is wrong with it";
+    UPSTREAM_UNPROVEN "upstream_unproven" Unavailable:
+        "the PostgreSQL server does not prove that it knows the password: it authenticates the role by another method than SCRAM-SHA-256, or another process answers at its port",
+        "set `scram-sha-256` for the role in `pg_hba.conf`, store the role's password as SCRAM (`password_encryption`), reload the server, and see which process listens at the port";
     UPSTREAM_SLOW "upstream_slow" Unavailable:
         "the upstream did not answer in time",
         "see what keeps it; rotations and ends of leases are tried again by themselves";

@@ -9,6 +9,7 @@ mod rebinding;
 mod setbacks;
 mod steering;
 mod storm;
+mod unproven;
 mod upstream;
 mod ways_out;
 

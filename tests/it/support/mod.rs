@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod broker;
+pub(crate) mod false_postgres;
 pub(crate) mod host;
 pub(crate) mod impostor;
 pub(crate) mod ledger_bed;

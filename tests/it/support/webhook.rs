@@ -195,7 +195,7 @@ impl Drop for Webhook {
 }
 
 /// Takes connections with a certificate for `names` by an authority that nobody else knows.
-fn certified(names: &[&str]) -> (TlsAcceptor, String) {
+pub(crate) fn certified(names: &[&str]) -> (TlsAcceptor, String) {
     let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
