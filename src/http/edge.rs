@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use axum::response::Response;
+use http_body_util::BodyExt as _;
 use hyper::body::Body as HttpBody;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -264,29 +265,50 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Sensitive<Vec<
     read_within(body, limit, Duration::from_secs(BODY_WAIT_S)).await
 }
 
-async fn read_within(body: Body, limit: usize, wait: Duration) -> Result<Sensitive<Vec<u8>>, Problem> {
-    use http_body_util::BodyExt;
-    // A length that is said beforehand is believed when it is too large: nobody waits for such a body.
+async fn read_within(mut body: Body, limit: usize, wait: Duration) -> Result<Sensitive<Vec<u8>>, Problem> {
+    use tokio::time::{Instant, timeout_at};
+    let end = Instant::now() + wait;
+    // A length that is said beforehand is believed when it is too large: such a body is not kept.
     let said = usize::try_from(HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX);
-    if said > limit {
-        return Err(too_large(limit));
-    }
-    let collected = async {
-        let mut body = body;
-        let mut bytes = zeroize::Zeroizing::new(Vec::new());
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Problem::new(code::BODY_BROKEN))?;
-            let Ok(data) = frame.into_data() else { continue };
-            let size = bytes.len().saturating_add(data.len());
-            if size > limit {
-                return Err(too_large(limit));
-            }
-            grow(&mut bytes, size, limit);
-            bytes.extend_from_slice(&data);
+    if said <= limit {
+        let read = timeout_at(end, collected(&mut body, limit)).await;
+        if let Some(bytes) = read.unwrap_or_else(|_| Err(Problem::new(code::BODY_TIMEOUT)))? {
+            return Ok(bytes);
         }
-        Ok(Sensitive::new(std::mem::take(&mut *bytes)))
-    };
-    tokio::time::timeout(wait, collected).await.unwrap_or_else(|_| Err(Problem::new(code::BODY_TIMEOUT)))
+    }
+    let discarded = limit.saturating_mul(2);
+    if said <= discarded {
+        drop(timeout_at(end, discard(&mut body, discarded)).await);
+    }
+    Err(too_large(limit))
+}
+
+/// The body; `None` as soon as it is longer than the limit.
+async fn collected(body: &mut Body, limit: usize) -> Result<Option<Sensitive<Vec<u8>>>, Problem> {
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(code::BODY_BROKEN))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let size = bytes.len().saturating_add(data.len());
+        if size > limit {
+            return Ok(None);
+        }
+        grow(&mut bytes, size, limit);
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Some(Sensitive::new(std::mem::take(&mut *bytes))))
+}
+
+/// Reads the rest of a body that is not wanted, up to a limit. A connection that is closed with bytes unread is
+/// reset, and a reset can overtake the answer: a client that still writes would see no 413.
+async fn discard(body: &mut Body, limit: usize) {
+    let mut size = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        size = size.saturating_add(frame.data_ref().map_or(0, |data| data.len()));
+        if size > limit {
+            return;
+        }
+    }
 }
 
 /// Grows by copying into a new buffer and wiping the old one: a body may be a secret, and a plain
