@@ -115,14 +115,7 @@ impl Postgres {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let ca_pem = String::new();
         let mut postgres = Self { release, dir, port, ca_pem, authority: AUTHORITY, server: None };
-        fs::create_dir(postgres.data()).unwrap();
-        fs::write(postgres.path("password"), ADMIN_PASSWORD).unwrap();
-        postgres.own();
-        let mut initdb = postgres.program("initdb");
-        initdb.arg("--pgdata").arg(postgres.data()).args(["--username=postgres", "--auth=scram-sha-256"]);
-        initdb.arg("--pwfile").arg(postgres.path("password")).args(["--no-sync", "--encoding=UTF8"]);
-        let made = initdb.output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        postgres.copy_new_cluster();
         postgres.certify();
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
@@ -138,6 +131,34 @@ impl Postgres {
         postgres.own();
         postgres.run();
         postgres
+    }
+
+    /// Copies a cluster that `initdb` makes once for each release and keeps below `target`: it takes longer
+    /// than many a test.
+    fn copy_new_cluster(&self) {
+        let programs = self.release.programs();
+        let name = programs.to_str().unwrap().replace('/', "-");
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster{name}"));
+        if kept.exists() {
+            return copy(&kept, &self.data());
+        }
+        self.make_new_cluster();
+        // Another test may do the same: the first one to rename its copy wins.
+        let being_kept = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        copy(&self.data(), &being_kept.path().join("data"));
+        drop(fs::rename(being_kept.path().join("data"), kept));
+    }
+
+    fn make_new_cluster(&self) {
+        fs::create_dir(self.data()).unwrap();
+        fs::write(self.path("password"), ADMIN_PASSWORD).unwrap();
+        self.own();
+        let mut initdb = self.program("initdb");
+        initdb.arg("--pgdata").arg(self.data()).args(["--username=postgres", "--auth=scram-sha-256"]);
+        initdb.arg("--pwfile").arg(self.path("password"));
+        initdb.args(["--no-sync", "--encoding=UTF8", "--wal-segsize=1"]);
+        let made = initdb.output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -364,4 +385,9 @@ fn unprivileged() -> Option<(u32, u32)> {
     let line = users.lines().find(|line| line.starts_with("postgres:")).expect("the package makes the user");
     let ids: Vec<u32> = line.split(':').skip(2).take(2).map(|id| id.parse().unwrap()).collect();
     Some((ids[0], ids[1]))
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "cp -a {} {}", from.display(), to.display());
 }
