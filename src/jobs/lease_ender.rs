@@ -24,13 +24,15 @@ pub struct LeaseEnder {
     busy: Mutex<BTreeMap<LeaseId, String>>,
     /// When upstreams were last looked through, in seconds of the boot clock; never since the start when zero.
     swept_at_s: AtomicI64,
+    /// Held while upstreams are looked through.
+    sweeping: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl LeaseEnder {
     /// Looks after the leases of `core`.
     #[must_use]
     pub fn new(core: Arc<Core>) -> Self {
-        Self { core, busy: Mutex::default(), swept_at_s: AtomicI64::new(0) }
+        Self { core, busy: Mutex::default(), swept_at_s: AtomicI64::new(0), sweeping: Arc::default() }
     }
 
     /// Works until `stop` turns true, and until what is under way has ended.
@@ -62,7 +64,7 @@ impl LeaseEnder {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Does everything that is due now, until nothing more can be done now.
+    /// Does everything that is due now, until nothing more can be done now; a sweep that began before ends too.
     pub async fn look(self: &Arc<Self>) {
         self.end_bereft().await;
         let mut tasks = JoinSet::new();
@@ -74,6 +76,7 @@ impl LeaseEnder {
             }
             tokio::task::yield_now().await;
         }
+        drop(self.sweeping.lock().await);
     }
 
     async fn end_bereft(&self) {
@@ -114,9 +117,11 @@ impl LeaseEnder {
         if last != 0 && now.saturating_sub(last) < LEASE_SWEEP_S {
             return;
         }
+        let Ok(sweeping) = Arc::clone(&self.sweeping).try_lock_owned() else { return };
         self.swept_at_s.store(now, Ordering::Release);
         let ender = Arc::clone(self);
         tasks.spawn(async move {
+            let _sweeping = sweeping;
             if let Err(failure) = ender.core.sweep_logins().await {
                 tracing::error!(?failure, "upstreams could not be looked through");
             }
