@@ -266,19 +266,19 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Sensitive<Vec<
 }
 
 async fn read_within(mut body: Body, limit: usize, wait: Duration) -> Result<Sensitive<Vec<u8>>, Problem> {
-    use tokio::time::{Instant, timeout_at};
-    let end = Instant::now() + wait;
+    use tokio::time::{Instant, timeout};
+    let began = Instant::now();
     // A length that is said beforehand is believed when it is too large: such a body is not kept.
     let said = usize::try_from(HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX);
     if said <= limit {
-        let read = timeout_at(end, collected(&mut body, limit)).await;
+        let read = timeout(wait, collected(&mut body, limit)).await;
         if let Some(bytes) = read.unwrap_or_else(|_| Err(Problem::new(code::BODY_TIMEOUT)))? {
             return Ok(bytes);
         }
     }
     let discarded = limit.saturating_mul(2);
     if said <= discarded {
-        drop(timeout_at(end, discard(&mut body, discarded)).await);
+        drop(timeout(wait.saturating_sub(began.elapsed()), discard(&mut body, discarded)).await);
     }
     Err(too_large(limit))
 }
