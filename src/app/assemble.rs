@@ -1,21 +1,21 @@
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::running::Duty;
+use super::runtime_dir::kept_orders;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Founding, HeavyWork, KeptOrders, RollbackWatch, Settings, World, authorities, notary, record_slots,
+    Core, Founding, HeavyWork, RollbackWatch, Settings, World, authorities, notary, record_slots,
     root_is_current, token_keys, value_key_is_there,
 };
-use crate::cli::{Failure, own_uid, shares_failure};
+use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
 use crate::crypto::{AeadKey, MacKey};
-use crate::custody::Orders;
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
 use crate::ledger::{Build, SEGMENT_BYTES};
@@ -199,6 +199,7 @@ pub(super) async fn assemble(
         issuer,
         keyring: Mutex::new(keyring),
         keyring_path: keyring_path(config),
+        keyring_writing: Mutex::default(),
         notary: RwLock::new(notary),
         checkpoint_key_turn: tokio::sync::Mutex::default(),
         sealer,
@@ -272,25 +273,6 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
 fn denials() -> Rate {
     let one = std::num::NonZeroU32::MIN;
     Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) }
-}
-
-/// Where orders are kept that the ledger has not taken yet: in the runtime directory, when it is the broker's
-/// own and does not hang together with the data directory.
-fn kept_orders(config: &Config) -> Result<KeptOrders, Failure> {
-    let (Ok(runtime), Ok(data)) = (fs::metadata(&config.runtime_dir), fs::metadata(&config.data_dir)) else {
-        return Ok(KeptOrders::default());
-    };
-    let why = if runtime.dev() == data.dev() {
-        "it is on the data directory's file system"
-    } else if runtime.uid() != own_uid() || runtime.mode() & 0o077 != 0 {
-        "it is not the broker's alone"
-    } else {
-        let orders = Orders::open(&config.runtime_dir.join("orders"));
-        return orders.map(KeptOrders::of).map_err(|error| broker_failure(&error.into()));
-    };
-    let dir = config.runtime_dir.display();
-    tracing::warn!(%dir, why, "revocations that the ledger has not taken are not kept in the runtime directory");
-    Ok(KeptOrders::default())
 }
 
 /// Two brokers that make logins at one server never take each other's for their own: the last bytes of

@@ -11,6 +11,7 @@ mod permissions;
 mod premises;
 mod published;
 mod running;
+mod runtime_dir;
 mod serve;
 mod server_identity;
 mod slot_change;

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::assemble::{Surroundings, broken, keyring_failure, keyring_path};
 use super::premises::{Premises, SealedDoors};
 use super::running::{Duty, Opened, Opening, Running};
+use super::runtime_dir::{forget_seal_order, is_seal_pending};
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
 use crate::broker::{self, Unsealed, Wish};
@@ -39,6 +40,7 @@ pub(super) async fn serve(
     let mut told = Told::listen()?;
     let surroundings = Surroundings::of(config);
     let opening = Opening { config, surroundings: &surroundings, on_lost_entries, duty };
+    let start_as = sealed_if_ordered(config, start_as);
     let mut running = match (start_as, &config.root_key) {
         (Start::AsConfigured, RootKey::File(_) | RootKey::Credential(_)) => opening.start().await?,
         (Start::Sealed, _) | (_, RootKey::Attended) => match sealed(opening, &mut told).await? {
@@ -64,6 +66,22 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// A start whose broker was told to seal itself, and was killed before it had, is sealed. A process that is
+/// started sealed has carried the order out.
+fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
+    match start_as {
+        Start::Sealed => {
+            forget_seal_order(config);
+            Start::Sealed
+        }
+        Start::AsConfigured if is_seal_pending(config) => {
+            tracing::warn!("the broker was told to seal itself before it was stopped: it starts sealed");
+            Start::Sealed
+        }
+        Start::AsConfigured => Start::AsConfigured,
+    }
+}
+
 /// Waits, without any key, until somebody on the host unseals the broker: `None` when it is told to stop
 /// before.
 async fn sealed(opening: Opening<'_>, told: &mut Told) -> Result<Option<Running>, Failure> {
@@ -80,7 +98,10 @@ async fn sealed(opening: Opening<'_>, told: &mut Told) -> Result<Option<Running>
         match wish {
             Some(Wish::Unseal { key, unsealed, told }) => {
                 match unseal(opening, &premises, (key, unsealed)).await {
-                    Ok(opened) => break (opened, told),
+                    Ok(opened) => {
+                        forget_seal_order(config);
+                        break (opened, told);
+                    }
                     Err(failure) => drop(told.send(Err(failure))),
                 }
             }

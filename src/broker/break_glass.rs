@@ -3,21 +3,20 @@ use super::certificates::{Enrolled, read_key};
 use super::desk::{Core, deciding_again};
 use super::failure::Failure;
 use super::host::HostDesk;
-use super::operators::operator_unknown;
-use super::revoke::{Applied, Ended, Found, Revocation, Word, agent_with, holder_of, unknown};
-use super::world::{Effect, World};
+use super::revoke::Ended;
+use super::world::Effect;
 use crate::authn::HostPrincipal;
 use crate::base::code;
 use crate::base::limits::BREAK_GLASS_LIFE_S;
 use crate::base::{NameError, OperatorId, OperatorName};
-use crate::custody::{Order, OrderInVain, Orders, OrdersError, TakeAway};
+use crate::custody::{Order, OrdersError, TakeAway};
 use crate::idempotency::{Once, Request};
 use crate::issuance::Certify;
 use crate::operators::{self, BREAK_GLASS, GlassBroken, OperatorCertificate};
-use crate::pki::{AuthorityCertificate, PublicKey, Serial};
+use crate::pki::{AuthorityCertificate, PublicKey};
 use crate::policy::decide_break_glass;
 use crate::revocation::{self, Subject};
-use crate::store::{Change, Taken};
+use crate::store::Change;
 use crate::telemetry::Alarm;
 
 /// What became of an order to take something away.
@@ -82,48 +81,6 @@ impl From<OrdersError> for Failure {
 }
 
 impl Core {
-    /// Carries out what was ordered while the broker was sealed, and what a stop came before that was in
-    /// force in memory alone; and forgets it when all of it is on the ledger. A stop in between does all of
-    /// it again.
-    pub(super) async fn carry_out(&self, orders: &mut Orders) -> Result<(), Failure> {
-        self.carry_out_each(orders.waiting(), "while sealed").await?;
-        let kept = self.kept.waiting();
-        self.carry_out_each(&kept, "before the start").await?;
-        for order in kept {
-            self.kept.forget(order.what).await;
-        }
-        Ok(orders.clear()?)
-    }
-
-    async fn carry_out_each(&self, orders: &[Order], when: &str) -> Result<(), Failure> {
-        for Order { at, by, what } in orders {
-            let by_then = format!("{by}, {when}");
-            let find = |world: &World| found(world, what);
-            let applied = self.apply_revocation(Word::Host(&by_then), how(what), None, &find).await;
-            let recorded = match applied {
-                Ok(Applied { taken: Taken::Recorded(seq), .. }) => Ok(Some(seq)),
-                // Durable before anybody is served: the order is forgotten afterwards.
-                Ok(Applied { taken: Taken::InMemory(recorded), .. }) => Ok(recorded.wait().await),
-                Err(failure) => Err(failure),
-            };
-            match recorded {
-                Ok(Some(_)) => {}
-                Ok(None) => return Err(Failure::new(code::LEDGER_FAILED)),
-                Err(failure) if [code::SUBJECT_UNKNOWN, code::OPERATOR_UNKNOWN].contains(&failure.code) => {
-                    let code = failure.code.as_str();
-                    let event = OrderInVain { by, at: at.to_string(), what, code };
-                    self.store.commit(Change::new(&event)?, ()).await?.redeem();
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(())
-    }
-
-    async fn take_away(&self, by: &str, what: &TakeAway, once: Option<&Once>) -> Result<Ended, Failure> {
-        self.revoke(Word::Host(by), how(what), once, &|world: &World| found(world, what)).await
-    }
-
     async fn break_glass(&self, by: HostPrincipal, key: &PublicKey) -> Result<Enrolled, Failure> {
         let name: OperatorName = BREAK_GLASS.parse().map_err(|error: NameError| broken(&error))?;
         let certificate = deciding_again!(async {
@@ -179,40 +136,5 @@ impl Core {
             not_after: certificate.plan.not_after,
             certificate: certificate.der,
         })
-    }
-}
-
-const fn how(what: &TakeAway) -> Revocation {
-    match what {
-        TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
-        TakeAway::RevokeAgent(_)
-        | TakeAway::RevokeInstance(_)
-        | TakeAway::RevokeCertificate(_)
-        | TakeAway::RevokeToken(_)
-        | TakeAway::RevokeOperator(_) => Revocation::Revoke,
-    }
-}
-
-/// What it is that is to be taken away. Whoever is on the host is above every operator: nobody has to be
-/// left over to administer.
-fn found(world: &World, what: &TakeAway) -> Result<Found, Failure> {
-    match what {
-        TakeAway::RevokeAgent(name) | TakeAway::SuspendAgent(name) => {
-            let agent = world.registry.agent_named(name).ok_or_else(unknown)?;
-            Ok(Found::of_agent(Subject::Agent(agent.id), agent))
-        }
-        TakeAway::RevokeInstance(id) => {
-            let agent = agent_with(world, *id).ok_or_else(unknown)?;
-            Ok(Found::of_agent(Subject::Instance(*id), agent))
-        }
-        TakeAway::RevokeCertificate(serial) => {
-            let (id, agent) = holder_of(world, Serial::from_bytes(*serial)).ok_or_else(unknown)?;
-            Ok(Found::of_agent(Subject::Instance(id), agent))
-        }
-        TakeAway::RevokeToken(id) => Ok(Found::of_token(*id)),
-        TakeAway::RevokeOperator(name) | TakeAway::SuspendOperator(name) => {
-            let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
-            Ok(Found::of_operator(operator))
-        }
     }
 }

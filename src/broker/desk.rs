@@ -70,6 +70,8 @@ pub struct Core {
     pub keyring: Mutex<Keyring>,
     /// The keyring's file.
     pub keyring_path: PathBuf,
+    /// Held by whoever writes it: one at a time.
+    pub keyring_writing: Mutex<()>,
     /// Seals secret values.
     pub sealer: Sealer,
     /// Held by whoever turns to another value key: one at a time.

@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
@@ -11,6 +11,7 @@ use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
 use crate::base::limits::{TAKE_AWAY_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
 use crate::base::{Clock, Entropy, RequestId, Timestamp};
+use crate::crypto::MacKey;
 use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
 use crate::keyring::SlotKey;
 use crate::quota::Limiter;
@@ -197,7 +198,9 @@ impl HostDesk {
         let Some(core) = self.core() else { return };
         // It takes away: whoever asks for it gets it on a day on which nothing can be recorded, too.
         let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
-        match tokio::time::timeout(wait, core.record_sealed(by)).await {
+        let recording = tokio::time::timeout(wait, core.record_sealed(by));
+        let (recorded, ()) = tokio::join!(recording, core.kept.keep_seal(by.to_string()));
+        match recorded {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::error!(%error, %by, "the ledger could not take that the broker is sealed")
@@ -284,24 +287,24 @@ fn no_order_is_pending(orders: &Orders) -> Result<(), Failure> {
 }
 
 impl Core {
-    /// Wipes the root key, the keyring, and every key that signs tokens and certificates or opens values.
-    /// What is left goes with the process's memory: the keys of the ledger's state changes, of the index, of
-    /// request digests and of checkpoints.
+    /// Wipes every key in place: the root key and the keyring, what signs tokens, certificates and checkpoints,
+    /// opens values, seals state changes and the index, authenticates anchors and digests requests.
     fn forget_keys(&self) {
-        // What is sealed from here on is sealed under a key that nobody keeps: none of it is recorded.
-        self.store.make_read_only();
+        let unrecorded = self.store.unrecorded_denials();
+        if unrecorded > 0 {
+            tracing::error!(
+                unrecorded,
+                "revocations are in force in memory alone: unless the runtime directory has them, repeat them once \
+                 the broker is unsealed"
+            );
+        }
         self.issuer.forget_keys();
         self.sealer.forget(&*self.entropy);
-        match self.keyring.try_lock() {
-            Ok(mut keyring) => keyring.forget(),
-            Err(TryLockError::Poisoned(keyring)) => keyring.into_inner().forget(),
-            // It is being written to a disk that hangs.
-            Err(TryLockError::WouldBlock) => {
-                tracing::error!(
-                    "the keyring is in use: its keys stay in memory until the process is replaced"
-                );
-            }
-        }
+        self.store.forget_keys();
+        self.digests.forget();
+        self.earlier_digests.iter().for_each(MacKey::forget);
+        self.notary.read().unwrap_or_else(PoisonError::into_inner).forget();
+        self.forget_keyring();
     }
 
     async fn record_sealed(&self, by: HostPrincipal) -> Result<(), CommitError> {

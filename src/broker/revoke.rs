@@ -1,4 +1,5 @@
 use super::authorise::while_allowed;
+use super::denial::Denial;
 use super::desk::{AdminDesk, Again, AgentDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
@@ -7,15 +8,16 @@ use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal, PresentError};
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
-use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
+use crate::base::{AgentName, InstanceId, OperatorName, Scope, TokenId};
 use crate::custody::{Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
 use crate::operators::{self, Operator};
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
 use crate::registry::{Agent, Owned};
-use crate::revocation::{self, Denial, Liveness, RevocationChanged, Subject, keys};
-use crate::store::{Change, Taken};
+use crate::revocation::{self, Liveness, RevocationChanged, Subject, keys};
+use crate::store::{Change, OnConflict, Taken};
+use crate::telemetry::Alarm;
 
 /// Something was ended, suspended or resumed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,7 +36,14 @@ pub enum Ended {
 pub(super) struct Applied {
     pub(super) taken: Taken,
     /// What is to be done by the next start when the ledger does not take it before.
-    order: Option<Order>,
+    pub(super) order: Option<Order>,
+}
+
+impl Applied {
+    /// The entry of this sequence says so.
+    pub(super) const fn recorded(seq: u64) -> Self {
+        Self { taken: Taken::Recorded(seq), order: None }
+    }
 }
 
 /// What is done to a subject.
@@ -60,8 +69,8 @@ impl Revocation {
     /// What of it can be done without a record: whatever takes away.
     const fn denial(self, subject: Subject) -> Option<Denial> {
         match self {
-            Self::Revoke => Some(Denial::Kill(subject)),
-            Self::Suspend => Some(Denial::Block(subject)),
+            Self::Revoke => Some(Denial::Subject(revocation::Denial::Kill(subject))),
+            Self::Suspend => Some(Denial::Subject(revocation::Denial::Block(subject))),
             Self::Resume => None,
         }
     }
@@ -121,6 +130,33 @@ pub(super) enum Word<'a> {
     Host(&'a str),
     /// That of an agent whose own it is.
     Holder,
+}
+
+impl<'a> Word<'a> {
+    /// Who that is, as entries name it.
+    pub(super) fn by(self) -> &'a str {
+        match self {
+            Self::Operator(operator) => operator.name().as_str(),
+            Self::Host(host) => host,
+            Self::Holder => "its holder",
+        }
+    }
+
+    /// How far it reaches.
+    pub(super) const fn scope(self) -> &'a Scope {
+        match self {
+            Self::Operator(operator) => operator.scope(),
+            Self::Host(_) | Self::Holder => &Scope::Everything,
+        }
+    }
+
+    /// `change` on this word: an operator's counts only while it is who it was when it was let.
+    pub(super) fn given_for(self, change: Change<Effect>) -> Change<Effect> {
+        match self {
+            Self::Operator(operator) => while_allowed(change, operator),
+            Self::Host(_) | Self::Holder => change,
+        }
+    }
 }
 
 impl AdminDesk {
@@ -278,20 +314,35 @@ impl Core {
         once: Option<&Once>,
         find: &(dyn Fn(&World) -> Result<Found, Failure> + Sync),
     ) -> Result<Ended, Failure> {
-        let Applied { taken, order } = self.apply_revocation(word, what, once, find).await?;
+        let applied = self.apply_revocation(word, what, once, find).await?;
+        Ok(self.conclude(applied).await)
+    }
+
+    /// Says what became of it. What is in force in memory alone is an alarm, and its order is kept until the
+    /// ledger has it.
+    pub(super) async fn conclude(&self, Applied { taken, order }: Applied) -> Ended {
         let recorded = match taken {
-            Taken::Recorded(seq) => return Ok(Ended::Recorded(seq)),
+            Taken::Recorded(seq) => return Ended::Recorded(seq),
             Taken::InMemory(recorded) => recorded,
         };
-        let Some(order) = order else { return Ok(Ended::InMemory { kept: false }) };
+        self.meters.alarms().raise(
+            Alarm::RevocationUnrecorded,
+            format_args!(
+                "the data disk did not take a revocation in time: it is in force in memory alone; look at the disk of \
+                 the data directory, the ledger takes the revocation once it answers"
+            ),
+        );
+        let Some(order) = order else { return Ended::InMemory { kept: false } };
         let kept = self.kept.keep(order.clone()).await;
-        let orders = self.kept.clone();
+        let (orders, leases) = (self.kept.clone(), self.leases.clone());
         tokio::spawn(async move {
             if recorded.wait().await.is_some() {
                 orders.forget(order.what).await;
+                // An end of leases that the ledger has is told upstream.
+                leases.send_modify(|changes| *changes = changes.wrapping_add(1));
             }
         });
-        Ok(Ended::InMemory { kept })
+        Ended::InMemory { kept }
     }
 
     pub(super) async fn apply_revocation(
@@ -306,7 +357,7 @@ impl Core {
                 .store
                 .read(|world, as_of| (find(world), done_before(world, once, self.clock.now()), as_of));
             if let Some(before) = before? {
-                return Ok((Applied { taken: Taken::Recorded(before.seq), order: None }, None));
+                return Ok((Applied::recorded(before.seq), None));
             }
             let found = found?;
             let ordered = found.order(what);
@@ -321,11 +372,7 @@ impl Core {
                 Subject::Token(id) => id.to_string(),
                 Subject::Operator(id) => id.to_string(),
             };
-            let by = match word {
-                Word::Operator(operator) => operator.name().as_str(),
-                Word::Host(host) => host,
-                Word::Holder => "its holder",
-            };
+            let by = word.by();
             let order = ordered.map(|what| Order { at: self.clock.now(), by: by.to_owned(), what });
             let event =
                 RevocationChanged { by, action: what.as_str(), subject: subject.kind(), agent, operator, id };
@@ -334,9 +381,7 @@ impl Core {
             let mut change = Change::new(&event)?
                 .effect(Effect::Revocation(what.effect(subject)))
                 .advance(keys::subject(subject));
-            if let Word::Operator(operator) = word {
-                change = while_allowed(change, operator);
-            }
+            change = word.given_for(change);
             // What an agent does with its own tokens must not use the room up.
             if what != Revocation::Resume && !matches!(word, Word::Holder) {
                 change = change.urgent();
@@ -347,11 +392,10 @@ impl Core {
             }
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let Some(denial) = denial else {
-                let taken = Taken::Recorded(self.store.commit(change, ()).await?.seq());
-                return Ok((Applied { taken, order: None }, Some(subject)));
+                return Ok((Applied::recorded(self.store.commit(change, ()).await?.seq()), Some(subject)));
             };
             let decide = |world: &World| find(world).is_ok();
-            let taken = self.store.take_away(change.taking_away(denial), decide).await?;
+            let taken = self.store.take_away(change.taking_away(denial), OnConflict::Repeat, decide).await?;
             Ok((Applied { taken, order }, Some(subject)))
         });
         let (applied, subject) = revoked?;

@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
+use super::end_keys::KeyWord;
 use super::failure::Failure;
 use super::once::{Asker, asked_by, done_before, once_of};
 use super::operators::counting;
+use super::revoke::Ended;
 use super::signing_keys::{authority_key, token_key};
 use super::standing::InstanceStanding;
 use super::world::{Effect, World};
@@ -17,7 +18,7 @@ use crate::base::limits::{
 };
 use crate::idempotency::Once;
 use crate::issuance::Staged;
-use crate::keyring::{Family, Generations, KeyringError, Stage, StageError, Standing};
+use crate::keyring::{Family, Generations, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
 use crate::pki::{self, Authority, AuthorityStaged};
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
@@ -101,7 +102,7 @@ impl AdminDesk {
         (generation, stage): (u32, Stage),
         force: Force,
         once: Option<&Once>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Ended, Failure> {
         self.0.stage_authority(Some((by.operator(), once)), (generation, stage), force).await
     }
 
@@ -133,13 +134,13 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         (generation, stage): (u32, Stage),
         once: Option<&Once>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Ended, Failure> {
         self.0.stage_token_key(Some((by.operator(), once)), (generation, stage)).await
     }
 }
 
 /// Who does what the schedule says; no operator's name has a space.
-const SCHEDULE: &str = "the schedule";
+pub(super) const SCHEDULE: &str = "the schedule";
 
 impl Core {
     /// Does what is due about token keys: prepares the next one `TOKEN_KEY_LEAD_S` before the end of
@@ -222,7 +223,7 @@ impl Core {
             let authority = Authority::new(certificate.clone(), key);
             let authority = authority.map_err(|error| Again::Stop(broken(&error)))?;
             let pin = authority.public().key_pin().hex();
-            let event = staged(named(by), (generation, Stage::Prepared), pin, 0);
+            let event = authority_staged(KeyWord::of(by).by(), (generation, Stage::Prepared), pin, 0);
             let change = Change::new(&event)?
                 .effect(Effect::Pki(pki::Effect::Prepare { generation, certificate }))
                 .rely(pki::keys::authority(), as_of)
@@ -240,30 +241,34 @@ impl Core {
         by: Option<Asker<'_>>,
         (generation, stage): (u32, Stage),
         force: Force,
-    ) -> Result<(), Failure> {
-        deciding_again!(async {
+    ) -> Result<Ended, Failure> {
+        if matches!(stage, Stage::Tainted | Stage::Revoked) {
+            let applied = self.end_authority(KeyWord::of(by), (generation, stage), force).await?;
+            return Ok(self.conclude(applied).await);
+        }
+        let seq = deciding_again!(async {
             let now = self.clock.now();
             let (checked, before, as_of) = self.store.read(|world, as_of| {
-                let checked = checked(world, (generation, stage), force, now);
+                let checked = check_authority(world, (generation, stage), force, now);
                 (checked, done_before(world, once_of(by), now), as_of)
             });
-            if before?.is_some() {
-                return Ok(());
+            if let Some(before) = before? {
+                return Ok(before.seq);
             }
             let (pin, behind) = checked?;
-            let event = staged(named(by), (generation, stage), pin, behind);
+            let event = authority_staged(KeyWord::of(by).by(), (generation, stage), pin, behind);
             let change = Change::new(&event)?
                 .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
             let staged = Staged { generation, stage, key: None };
-            let change = asked_by(change, by, as_of);
-            self.issuer.stage_authority(self.store.commit(change, staged).await?);
-            Ok(())
+            let receipt = self.store.commit(asked_by(change, by, as_of), staged).await?;
+            let seq = receipt.seq();
+            self.issuer.stage_authority(receipt);
+            Ok(seq)
         })?;
         self.authorities_changed();
-        self.shed_after(stage);
-        Ok(())
+        Ok(Ended::Recorded(seq))
     }
 
     async fn prepare_token_key(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
@@ -279,7 +284,7 @@ impl Core {
             self.extend_keyring((Family::Token, generation))?;
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
             let kid = key.jwk().kid.clone();
-            let change = token_key_change(by, (generation, Stage::Prepared), &kid, as_of)?;
+            let change = token_key_change(KeyWord::of(by), (generation, Stage::Prepared), &kid, as_of)?;
             let staged = Staged { generation, stage: Stage::Prepared, key: Some(key) };
             self.take_token_key(self.store.commit(change, staged).await?)
         })
@@ -289,23 +294,29 @@ impl Core {
         &self,
         by: Option<Asker<'_>>,
         (generation, stage): (u32, Stage),
-    ) -> Result<(), Failure> {
-        deciding_again!(async {
+    ) -> Result<Ended, Failure> {
+        if stage == Stage::Revoked {
+            let applied = self.revoke_token_key(KeyWord::of(by), generation).await?;
+            return Ok(self.conclude(applied).await);
+        }
+        let seq = deciding_again!(async {
             let (checked, before, as_of) = self.store.read(|world, as_of| {
                 let checked = world.token_keys.generations().check(generation, stage);
                 (checked, done_before(world, once_of(by), self.clock.now()), as_of)
             });
-            if before?.is_some() {
-                return Ok(());
+            if let Some(before) = before? {
+                return Ok(before.seq);
             }
             checked.map_err(|error| Again::Stop(not_so(error)))?;
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
-            let change = token_key_change(by, (generation, stage), &key.jwk().kid, as_of)?;
+            let change = token_key_change(KeyWord::of(by), (generation, stage), &key.jwk().kid, as_of)?;
             let staged = Staged { generation, stage, key: None };
-            self.take_token_key(self.store.commit(change, staged).await?)
+            let receipt = self.store.commit(change, staged).await?;
+            let seq = receipt.seq();
+            self.take_token_key(receipt)?;
+            Ok(seq)
         })?;
-        self.shed_after(stage);
-        Ok(())
+        Ok(Ended::Recorded(seq))
     }
 
     fn take_token_key(&self, receipt: crate::ledger::Receipt<Staged<Signer>>) -> Result<(), Again> {
@@ -316,17 +327,16 @@ impl Core {
     /// A key in the keyring before anything is said of it: what a stop in between leaves is taken up
     /// by the next attempt. Rare and short, so that it may hold up the thread it runs on.
     fn extend_keyring(&self, key: (Family, u32)) -> Result<(), Again> {
-        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        let extended = keyring.extend(&self.keyring_path, key, &*self.entropy);
-        self.anchor_keys(&keyring);
-        extended.map_err(|error: KeyringError| Again::Stop(Failure::internal(code::KEYRING_FAILED, &error)))
+        let extended =
+            self.change_keyring(|keyring| keyring.extension(&self.keyring_path, key, &*self.entropy));
+        extended.map(drop).map_err(|error| Again::Stop(Failure::internal(code::KEYRING_FAILED, &error)))
     }
 
     fn with_keyring<T>(
         &self,
         take: impl FnOnce(&crate::keyring::Keyring) -> Result<T, Failure>,
     ) -> Result<T, Again> {
-        take(&self.keyring.lock().unwrap_or_else(PoisonError::into_inner)).map_err(Again::Stop)
+        take(&self.keyring()).map_err(Again::Stop)
     }
 }
 
@@ -336,31 +346,32 @@ fn following(generations: &Generations) -> Result<u32, StageError> {
     generations.check(next, Stage::Prepared).map(|()| next)
 }
 
-fn named(by: Option<Asker<'_>>) -> &str {
-    by.map_or(SCHEDULE, |(operator, _)| operator.name().as_str())
-}
-
-/// The change, on the word of `by`, or of the schedule.
-fn token_key_change(
-    by: Option<Asker<'_>>,
+/// The change, on this word.
+pub(super) fn token_key_change(
+    word: KeyWord<'_>,
     (generation, stage): (u32, Stage),
     kid: &str,
     as_of: u64,
 ) -> Result<Change<Effect>, Again> {
-    let event = TokenKeyStaged { by: named(by), generation, kid, stage: stage.as_str() };
+    let event = TokenKeyStaged { by: word.by(), generation, kid, stage: stage.as_str() };
     let change = Change::new(&event)?
         .effect(Effect::Token(token::Effect::Stage { generation, stage }))
         .rely(token::keys::token_keys(), as_of)
         .advance(token::keys::token_keys());
-    Ok(asked_by(change, by, as_of))
+    Ok(word.asked(change, as_of))
 }
 
-fn staged(by: &str, (generation, stage): (u32, Stage), pin: String, behind: usize) -> AuthorityStaged<'_> {
+pub(super) fn authority_staged(
+    by: &str,
+    (generation, stage): (u32, Stage),
+    pin: String,
+    behind: usize,
+) -> AuthorityStaged<'_> {
     AuthorityStaged { by, generation, pin, stage: stage.as_str(), behind }
 }
 
 /// The pin of the authority that may go to `stage`, and how many instances that leaves behind.
-fn checked(
+pub(super) fn check_authority(
     world: &World,
     (generation, stage): (u32, Stage),
     force: Force,
@@ -427,7 +438,7 @@ fn agents_behind(names: &[&str]) -> Failure {
     ))
 }
 
-fn not_so(error: StageError) -> Failure {
+pub(super) fn not_so(error: StageError) -> Failure {
     let code = match error {
         StageError::Unknown => code::GENERATION_UNKNOWN,
         StageError::PreparedAlready => code::GENERATION_PREPARED_ALREADY,

@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 
 use super::bootstrap::broken;
 use super::desk::Core;
@@ -15,15 +14,15 @@ impl Core {
     /// [`Failure`]; what is revoked is so all the same.
     pub fn shed_signing_keys(&self) -> Result<(), Failure> {
         let revoked = self.store.read(|world, _| {
-            let token_keys = (Family::Token, revoked(world.token_keys.generations()));
-            [token_keys, (Family::Authority, revoked(world.authority.generations()))]
+            // A revocation that is in force in memory alone may never be recorded: the next start asks for the key.
+            let token_keys = (Family::Token, revoked(world.recorded_token_keys().generations()));
+            [token_keys, (Family::Authority, revoked(world.recorded_authority().generations()))]
         });
-        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
         for (family, revoked) in revoked {
-            let shed = keyring.shed(&self.keyring_path, family, |generation| revoked.contains(&generation));
+            let goes = |generation: u32| revoked.contains(&generation);
+            let shed = self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, family, goes));
             shed.map_err(|error| broken(&error))?;
         }
-        self.anchor_keys(&keyring);
         Ok(())
     }
 

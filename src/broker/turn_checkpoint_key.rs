@@ -62,11 +62,11 @@ impl Core {
         }
         let generation = known.map_or(FIRST, |(generation, _)| generation).saturating_add(1);
         let next = {
-            let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
             let key = (Family::Checkpoint, generation);
-            keyring.extend(&self.keyring_path, key, &*self.entropy).map_err(|error| broken(&error))?;
-            self.anchor_keys(&keyring);
-            checkpoint_key(&keyring, generation, &self.settings.trust_domain)?
+            let extended =
+                self.change_keyring(|keyring| keyring.extension(&self.keyring_path, key, &*self.entropy));
+            extended.map_err(|error| broken(&error))?;
+            checkpoint_key(&self.keyring(), generation, &self.settings.trust_domain)?
         };
         let announcement = self.notary.read().unwrap_or_else(PoisonError::into_inner).announce(&next);
         let operator = by.map(|(operator, _)| operator.name());
@@ -85,9 +85,9 @@ impl Core {
     fn shed_checkpoint_keys(&self) -> Result<(), Failure> {
         let known = self.store.read(|world, _| world.custody.checkpoint_key());
         let signs = known.map_or(FIRST, |(generation, _)| generation);
-        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        let shed = keyring.shed(&self.keyring_path, Family::Checkpoint, |generation| generation < signs);
-        self.anchor_keys(&keyring);
+        let goes = |generation| generation < signs;
+        let shed =
+            self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, Family::Checkpoint, goes));
         shed.map(drop).map_err(|error| broken(&error))
     }
 }

@@ -117,11 +117,12 @@ impl Core {
 
     /// Makes the next generation, durable in the keyring, and wraps by it from here on.
     fn new_value_key(&self) -> Result<u32, Failure> {
-        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |error: KeyringError| broken(&error);
-        let next = keyring.current(Family::Value).map_err(failed)?.0.generation.saturating_add(1);
-        keyring.extend(&self.keyring_path, (Family::Value, next), &*self.entropy).map_err(failed)?;
-        self.anchor_keys(&keyring);
+        let next = self.keyring().current(Family::Value).map_err(failed)?.0.generation.saturating_add(1);
+        let key = (Family::Value, next);
+        self.change_keyring(|keyring| keyring.extension(&self.keyring_path, key, &*self.entropy))
+            .map_err(failed)?;
+        let keyring = self.keyring();
         let key = || keyring.aead_of(Family::Value, next).map_err(failed);
         // First it can be opened, then it is sealed.
         self.issuer.learn_value_key(key()?);
@@ -152,12 +153,9 @@ impl Core {
             }
             carried_over = carried_over.saturating_add(carried);
         }
-        let shed = {
-            let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-            let shed = keyring.shed(&self.keyring_path, Family::Value, |generation| generation < newest);
-            self.anchor_keys(&keyring);
-            shed.map_err(|error| broken(&error))?
-        };
+        let goes = |generation| generation < newest;
+        let shed = self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, Family::Value, goes));
+        let shed = shed.map_err(|error| broken(&error))?;
         self.issuer.shed_value_keys();
         self.store.commit(Change::new(&ValueKeyShed { generations: shed })?, ()).await?.redeem();
         Ok(carried_over)
@@ -166,7 +164,8 @@ impl Core {
     /// One pass over everything that lives; how much was wrapped by an older key.
     async fn carry_over(&self) -> Result<usize, Failure> {
         let (living, as_of) = self.store.read(|world, as_of| {
-            let versions = world.secrets.all().flat_map(|secret| {
+            // Also those whose destruction is in force in memory alone: it may never be recorded.
+            let versions = world.recorded_secrets().all().flat_map(|secret| {
                 let living = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
                 living.map(|version| (secret.name.clone(), secret.id, version))
             });

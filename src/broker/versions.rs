@@ -1,18 +1,22 @@
 use super::authorise::while_allowed;
-use super::desk::{AdminDesk, deciding_again};
+use super::denial::Denial;
+use super::desk::{AdminDesk, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
+use super::revoke::{Applied, Ended, Word};
 use super::rotation::{Consumer, consumers};
 use super::world::{Effect, World};
+use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, READINGS_LOOKED_AT_MAX};
-use crate::base::{AgentName, Cancellation, OwnerName, Scope, SecretName, Sensitivity, Timestamp};
+use crate::base::{AgentName, Cancellation, OwnerName, Scope, SecretId, SecretName, Sensitivity, Timestamp};
+use crate::custody::{Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::rotation::Rotation;
-use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage, keys};
-use crate::store::Change;
+use crate::secrets::{self, Catalogue, Secret, SecretRevealed, Version, VersionChanged, VersionStage, keys};
+use crate::store::{Change, CommitError, OnConflict};
 use crate::upstream::{Shape, Target};
 
 /// A secret as operators see it; never its values.
@@ -119,7 +123,7 @@ impl AdminDesk {
         Ok((readers, first))
     }
 
-    /// Hands a former version out again, or ends it for good; gives the entry that says so.
+    /// Hands a former version out again, or ends it for good.
     ///
     /// # Errors
     /// [`Failure`], also for a version that is in use, and for a secret that upstream knows: it would
@@ -130,32 +134,111 @@ impl AdminDesk {
         (name, number): (&SecretName, u32),
         act: VersionAct,
         once: Option<&Once>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Ended, Failure> {
         let core = &*self.0;
+        match act {
+            VersionAct::RollBack => core.roll_back(by.operator(), (name, number), once).await,
+            VersionAct::Destroy => {
+                let word = Word::Operator(by.operator());
+                let applied = core.destroy_version(word, (name, number), once).await?;
+                Ok(core.conclude(applied).await)
+            }
+        }
+    }
+}
+
+impl Core {
+    async fn roll_back(
+        &self,
+        operator: &OperatorPrincipal,
+        (name, number): (&SecretName, u32),
+        once: Option<&Once>,
+    ) -> Result<Ended, Failure> {
         deciding_again!(async {
-            let (before, effect, as_of) = core.store.read(|world, as_of| {
-                let before = done_before(world, once, core.clock.now());
-                (before, changed(world, by.operator().scope(), (name, number), act), as_of)
+            let (before, checked, as_of) = self.store.read(|world, as_of| {
+                let before = done_before(world, once, self.clock.now());
+                (before, check_roll_back(world, operator.scope(), (name, number)), as_of)
             });
             if let Some(before) = before? {
-                return Ok(before.seq);
+                return Ok(Ended::Recorded(before.seq));
             }
-            let what = match act {
-                VersionAct::RollBack => "rolled-back",
-                VersionAct::Destroy => "destroyed",
-            };
-            let event =
-                VersionChanged { operator: by.operator().name(), secret: name, version: number, what };
-            let mut change = Change::new(&event)?
-                .effect(Effect::Secrets(effect?))
-                .rely(keys::secret(name), as_of)
-                .advance(keys::secret(name))
-                .rely(crate::rotation::keys::rotation(name), as_of);
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
-            Ok(receipt.seq())
+            checked?;
+            let promote = secrets::Effect::Promote { name: name.clone(), version: number };
+            let change = version_changed(operator.name().as_str(), (name, number), "rolled-back", as_of)?;
+            let change = change.effect(Effect::Secrets(promote));
+            let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            let receipt = self.store.commit(while_allowed(change, operator), ()).await?;
+            Ok(Ended::Recorded(receipt.seq()))
         })
     }
+
+    /// Destroys a former version.
+    pub(super) async fn destroy_version(
+        &self,
+        word: Word<'_>,
+        (name, number): (&SecretName, u32),
+        once: Option<&Once>,
+    ) -> Result<Applied, Failure> {
+        let check = |world: &World| former(world, &world.secrets, word.scope(), (name, number));
+        deciding_again!(async {
+            let now = self.clock.now();
+            let (before, found, as_of) =
+                self.store.read(|world, as_of| (done_before(world, once, now), check(world), as_of));
+            if let Some(before) = before? {
+                return Ok(Applied::recorded(before.seq));
+            }
+            let id = found?;
+            let (by, name) = (word.by().to_owned(), name.clone());
+            let order = TakeAway::DestroyVersion { secret: name.clone(), version: number };
+            let order = Order { at: now, by: by.clone(), what: order };
+            let denial = Denial::version(now, id, name.clone(), number);
+            let destruction = Destruction { by, id, name, number, once: once.cloned() };
+            let change = word.given_for(destruction.change(as_of)?);
+            // A version that an entry before it hands out again is not destroyed.
+            let on_conflict =
+                OnConflict::Decide(Box::new(move |world, as_of| destruction.again(world, as_of)));
+            let decide = |world: &World| check(world).is_ok();
+            let taken = self.store.take_away(change.taking_away(denial), on_conflict, decide).await?;
+            Ok(Applied { taken, order: Some(order) })
+        })
+    }
+}
+
+/// A version of a secret that is to be destroyed.
+struct Destruction {
+    by: String,
+    id: SecretId,
+    name: SecretName,
+    number: u32,
+    once: Option<Once>,
+}
+
+impl Destruction {
+    fn change(&self, as_of: u64) -> Result<Change<Effect>, CommitError> {
+        let Self { by, id, name, number, once } = self;
+        let destroy = secrets::Effect::Destroy { id: *id, name: name.clone(), version: *number };
+        let change = version_changed(by, (name, *number), "destroyed", as_of)?;
+        let change = change.effect(Effect::Secrets(destroy)).urgent();
+        Ok(remembering(change, (once.as_ref(), as_of), OUTCOME_LIFE_S, || Outcome::Recorded))
+    }
+
+    /// The same once more, provided that the version is a former one still, as entries say.
+    fn again(&self, world: &World, as_of: u64) -> Option<Change<Effect>> {
+        let catalogue = world.recorded_secrets();
+        former(world, catalogue, &Scope::Everything, (&self.name, self.number)).ok()?;
+        self.change(as_of).ok()
+    }
+}
+
+fn version_changed(
+    by: &str,
+    (name, number): (&SecretName, u32),
+    what: &'static str,
+    as_of: u64,
+) -> Result<Change<Effect>, CommitError> {
+    let event = VersionChanged { operator: by, secret: name, version: number, what };
+    let change = Change::new(&event)?.rely(keys::secret(name), as_of).advance(keys::secret(name));
+    Ok(change.rely(crate::rotation::keys::rotation(name), as_of))
 }
 
 /// The first of the entries up to `head` that are looked at.
@@ -163,30 +246,31 @@ const fn first_looked_at(head: u64) -> u64 {
     head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1)
 }
 
-/// What the change of a version does, when it may be.
-fn changed(
+/// The secret, when this version of it is a former one that nobody is about to need.
+fn former(
     world: &World,
+    catalogue: &Catalogue,
     scope: &Scope,
     (name, number): (&SecretName, u32),
-    act: VersionAct,
-) -> Result<secrets::Effect, Failure> {
-    let secret = within(world, scope, name)?;
+) -> Result<SecretId, Failure> {
+    let secret = within_of(catalogue, scope, name)?;
     let version = secret.version(number).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
     if version.stage != VersionStage::Former {
         return Err(Failure::new(code::VERSION_NOT_FORMER));
     }
-    let rotation = world.rotations.of(name);
-    if rotation.is_some_and(|rotation| rotation.run.is_some()) {
+    if world.rotations.of(name).is_some_and(|rotation| rotation.run.is_some()) {
         return Err(Failure::new(code::ROTATION_UNDER_WAY));
     }
-    let is_known_upstream = rotation.and_then(upstream).is_some_and(|target| target.shape() != Shape::Pulled);
-    match act {
-        VersionAct::RollBack if is_known_upstream => Err(Failure::new(code::SECRET_IS_ROTATED)),
-        VersionAct::RollBack => Ok(secrets::Effect::Promote { name: name.clone(), version: number }),
-        VersionAct::Destroy => {
-            Ok(secrets::Effect::Destroy { id: secret.id, name: name.clone(), version: number })
-        }
+    Ok(secret.id)
+}
+
+fn check_roll_back(world: &World, scope: &Scope, (name, number): (&SecretName, u32)) -> Result<(), Failure> {
+    former(world, &world.secrets, scope, (name, number))?;
+    let target = world.rotations.of(name).and_then(upstream);
+    if target.is_some_and(|target| target.shape() != Shape::Pulled) {
+        return Err(Failure::new(code::SECRET_IS_ROTATED));
     }
+    Ok(())
 }
 
 /// Former versions that go when a secret's next value is handed out: more than enough are kept, and nothing
@@ -232,7 +316,11 @@ fn upstream(rotation: &Rotation) -> Option<Target> {
 
 /// The secret of this name, when it is within reach.
 pub(super) fn within<'a>(world: &'a World, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
-    let found = world.secrets.named(name).filter(|secret| scope.covers(secret.owner.as_ref()));
+    within_of(&world.secrets, scope, name)
+}
+
+fn within_of<'a>(catalogue: &'a Catalogue, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
+    let found = catalogue.named(name).filter(|secret| scope.covers(secret.owner.as_ref()));
     found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
 }
 

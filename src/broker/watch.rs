@@ -19,6 +19,8 @@ pub enum Warning {
     DiskSlow,
     /// There is no room left for revocations on a full disk.
     LedgerReserveGone,
+    /// A revocation is in force in memory alone.
+    RevocationUnrecorded,
 }
 
 impl Warning {
@@ -32,6 +34,7 @@ impl Warning {
             Self::DiskSpaceLow => "disk_space_low",
             Self::DiskSlow => "disk_slow",
             Self::LedgerReserveGone => "ledger_reserve_gone",
+            Self::RevocationUnrecorded => "revocation_unrecorded",
         }
     }
 }
@@ -50,6 +53,7 @@ impl AdminDesk {
             (Warning::DiskSpaceLow, core.is_disk_space_low()),
             (Warning::DiskSlow, core.is_disk_slow()),
             (Warning::LedgerReserveGone, !core.store.has_reserve()),
+            (Warning::RevocationUnrecorded, core.store.unrecorded_denials() > 0),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }
@@ -81,6 +85,7 @@ impl AdminDesk {
             is_read_only: core.store.is_read_only(),
             index_lag: core.store.index_lag(),
             ledger_reserve: core.store.has_reserve(),
+            revocations_unrecorded: core.store.unrecorded_denials(),
             snapshot_seq: core.store.snapshot_seq(),
         })
     }

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::denial::{Denial, Denied, both};
 use crate::base::Timestamp;
 use crate::custody::{self, Custody};
 use crate::idempotency::{self, Outcomes};
@@ -37,6 +38,9 @@ pub struct World {
     pub custody: Custody,
     /// Which logins are lent.
     pub leases: Leases,
+    /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
+    #[serde(skip)]
+    pub(super) denied: Denied,
 }
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -75,13 +79,14 @@ impl World {
         self.revocations.time_went_back(at);
         self.registry.time_went_back(at.time);
         self.operators.time_went_back(at.time);
-        self.secrets.time_went_back(at.time, was);
-        self.authority.time_went_back(at.time);
-        self.token_keys.time_went_back(at.time);
+        let recorded = &mut self.denied.recorded;
+        both(&mut self.secrets, &mut recorded.secrets, |room| room.time_went_back(at.time, was));
+        both(&mut self.authority, &mut recorded.authority, |room| room.time_went_back(at.time));
+        both(&mut self.token_keys, &mut recorded.token_keys, |room| room.time_went_back(at.time));
+        both(&mut self.leases, &mut recorded.leases, |room| room.time_went_back(at.time, was));
         self.rotations.time_went_back(at.time, was);
         self.custody.time_went_back(at.time);
         self.outcomes.time_went_back(was);
-        self.leases.time_went_back(at.time, was);
     }
 }
 
@@ -89,17 +94,26 @@ impl store::World for World {
     type Effect = Effect;
 
     fn apply(&mut self, at: At, effect: &Effect) {
+        let recorded = &mut self.denied.recorded;
         match effect {
             Effect::Registry(effect) => self.registry.apply(at, effect),
             Effect::Operators(effect) => self.operators.apply(at, effect),
-            Effect::Secrets(effect) => self.secrets.apply(at, effect),
-            Effect::Pki(effect) => self.authority.apply(at, effect),
+            Effect::Secrets(effect) => {
+                both(&mut self.secrets, &mut recorded.secrets, |room| room.apply(at, effect));
+            }
+            Effect::Pki(effect) => {
+                both(&mut self.authority, &mut recorded.authority, |room| room.apply(at, effect));
+            }
             Effect::Revocation(effect) => self.revocations.apply(at, effect),
-            Effect::Token(effect) => self.token_keys.apply(at, effect),
+            Effect::Token(effect) => {
+                both(&mut self.token_keys, &mut recorded.token_keys, |room| room.apply(at, effect));
+            }
             Effect::Idempotency(effect) => self.outcomes.apply(at, effect),
             Effect::Rotation(effect) => self.rotations.apply(at, effect),
             Effect::Custody(effect) => self.custody.apply(at, effect),
-            Effect::Lease(effect) => self.leases.apply(at, effect),
+            Effect::Lease(effect) => {
+                both(&mut self.leases, &mut recorded.leases, |room| room.apply(at, effect));
+            }
             Effect::Clock { was } if *was > at.time => self.time_went_back(at, *was),
             Effect::Clock { .. } => {}
         }
@@ -137,18 +151,36 @@ impl store::World for World {
         }
     }
 
-    type Denial = revocation::Denial;
+    type Denial = Denial;
 
-    fn deny(&mut self, denial: &revocation::Denial) {
-        self.revocations.deny(*denial);
+    fn deny(&mut self, denial: &Denial) {
+        match denial {
+            Denial::Subject(denial) => self.revocations.deny(*denial),
+            Denial::Other(ended) => self.end_before_its_entry(ended),
+        }
     }
 
-    fn recorded(&mut self, denial: &revocation::Denial) {
-        self.revocations.recorded(*denial);
+    fn deny_again(&mut self) {
+        self.end_all_again();
     }
 
-    fn withheld_by(denial: &revocation::Denial) -> Key {
-        revocation::keys::subject(denial.subject())
+    fn recorded(&mut self, denial: &Denial) {
+        match denial {
+            Denial::Subject(denial) => self.revocations.recorded(*denial),
+            Denial::Other(ended) => self.forget_ended(ended, true),
+        }
+    }
+
+    fn lift(&mut self, denial: &Denial) {
+        match denial {
+            // Its entry relies on nothing, so that there always is one.
+            Denial::Subject(denial) => self.revocations.recorded(*denial),
+            Denial::Other(ended) => self.forget_ended(ended, false),
+        }
+    }
+
+    fn withheld_by(denial: &Denial) -> Vec<Key> {
+        denial.withheld()
     }
 
     fn project(effect: &Effect, out: &mut Projection) {

@@ -153,18 +153,22 @@ pub(super) fn tell_change(answer: &Value, done: &str, console: &Console) -> Resu
     } else {
         console.line(&format!("{done}: the next request meets it"));
     }
-    if answer.get("durable").and_then(Value::as_bool) == Some(false) {
-        let failure = Failure::new(code::NOT_DURABLE);
-        if answer.get("kept").and_then(Value::as_bool) == Some(true) {
-            let why = "it is in force in memory: the ledger has not taken it yet. It is kept in the runtime directory, \
-                       so that the next start carries it out";
-            let fix =
-                "free space on the broker's disk or mend it: the ledger takes it by itself as soon as it can";
-            return Err(failure.because(why).mended_by(fix));
-        }
+    check_durable(answer)
+}
+
+/// Refuses an answer that says that the ledger does not have what was done.
+pub(super) fn check_durable(answer: &Value) -> Result<(), Failure> {
+    if answer.get("durable").and_then(Value::as_bool) != Some(false) {
+        return Ok(());
+    }
+    let failure = Failure::new(code::NOT_DURABLE);
+    if answer.get("kept").and_then(Value::as_bool) != Some(true) {
         return Err(failure);
     }
-    Ok(())
+    let why = "it is in force in memory: the ledger has not taken it yet. It is kept in the runtime directory, \
+               so that the next start carries it out";
+    let fix = "free space on the broker's disk or mend it: the ledger takes it by itself as soon as it can";
+    Err(failure.because(why).mended_by(fix))
 }
 
 pub(super) fn serial_of(text: &str) -> Result<Serial, Failure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::admin::{canonical, cell};
+use super::admin::{canonical, cell, check_durable};
 use super::client::Client;
 use super::console::{Console, OnlyCopy};
 use super::failure::Failure;
@@ -285,8 +285,10 @@ async fn revoke(home: &Path, args: &LeaseRevokeArgs, console: &Console) -> Resul
     // What was there before: one that comes meanwhile is not waited for.
     let mut left: Vec<String> = ids(&all(&client).await?, &*is_meant);
     let ended = client.post_json("/v1/lease-endings", &asked).await?.json()?;
+    // No server is called before the ledger has it.
+    let durable = check_durable(&ended);
     for look in 0..LOOKS {
-        if left.is_empty() || args.no_wait {
+        if left.is_empty() || args.no_wait || durable.is_err() {
             break;
         }
         if look > 0 {
@@ -300,8 +302,11 @@ async fn revoke(home: &Path, args: &LeaseRevokeArgs, console: &Console) -> Resul
     } else {
         let count = ended.get("leases").and_then(Value::as_u64).unwrap_or(0);
         let noun = if count == 1 { "lease ends" } else { "leases end" };
-        console.line(&format!("{count} {noun} by entry {}", cell(ended.get("seq"))));
+        let by =
+            ended.get("seq").and_then(Value::as_u64).map_or(String::new(), |seq| format!(" by entry {seq}"));
+        console.line(&format!("{count} {noun}{by}"));
     }
+    durable?;
     if left.is_empty() || args.no_wait {
         return Ok(());
     }

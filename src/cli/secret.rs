@@ -2,7 +2,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::admin::{canonical, cell, list};
+use super::admin::{canonical, cell, check_durable, list};
 use super::client::{Client, Storing};
 use super::console::Console;
 use super::failure::Failure;
@@ -143,7 +143,7 @@ async fn change(
     } else {
         console.line(&format!("{name} version {version}: {done}"));
     }
-    Ok(())
+    check_durable(&answer)
 }
 
 /// `keyward value-key …`

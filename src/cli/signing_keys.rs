@@ -2,7 +2,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::admin::{cell, list};
+use super::admin::{cell, check_durable, list};
 use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
@@ -16,20 +16,19 @@ pub(super) async fn authority(
     console: &Console,
 ) -> Result<(), Failure> {
     let of = |generation: u32, verb: &str| format!("/v1/authorities/{generation}/{verb}");
-    match command {
+    let answer = match command {
         AuthorityCommand::List => return list(home, "/v1/authorities", console).await,
-        AuthorityCommand::Prepare => post(home, "/v1/authorities", json!({})).await?,
+        AuthorityCommand::Prepare => post(home, "/v1/authorities", json!({})).await,
         AuthorityCommand::Activate { generation, force } => {
-            post(home, &of(*generation, "activate"), json!({ "force": force })).await?;
+            post(home, &of(*generation, "activate"), json!({ "force": force })).await
         }
-        AuthorityCommand::Taint { generation } => {
-            post(home, &of(*generation, "taint"), json!({})).await?;
-        }
+        AuthorityCommand::Taint { generation } => post(home, &of(*generation, "taint"), json!({})).await,
         AuthorityCommand::Revoke { generation, force } => {
-            post(home, &of(*generation, "revoke"), json!({ "force": force })).await?;
+            post(home, &of(*generation, "revoke"), json!({ "force": force })).await
         }
-    }
-    list(home, "/v1/authorities", console).await
+    }?;
+    list(home, "/v1/authorities", console).await?;
+    check_durable(&answer)
 }
 
 /// `keyward token-key …`
@@ -39,17 +38,14 @@ pub(super) async fn token_key(
     console: &Console,
 ) -> Result<(), Failure> {
     let of = |generation: u32, verb: &str| format!("/v1/token-keys/{generation}/{verb}");
-    match command {
-        TokenKeyCommand::List => {}
-        TokenKeyCommand::Prepare => post(home, "/v1/token-keys", json!({})).await?,
-        TokenKeyCommand::Activate { generation } => {
-            post(home, &of(*generation, "activate"), json!({})).await?;
-        }
-        TokenKeyCommand::Revoke { generation } => {
-            post(home, &of(*generation, "revoke"), json!({})).await?;
-        }
-    }
-    list(home, "/v1/token-keys", console).await
+    let answer = match command {
+        TokenKeyCommand::List => return list(home, "/v1/token-keys", console).await,
+        TokenKeyCommand::Prepare => post(home, "/v1/token-keys", json!({})).await,
+        TokenKeyCommand::Activate { generation } => post(home, &of(*generation, "activate"), json!({})).await,
+        TokenKeyCommand::Revoke { generation } => post(home, &of(*generation, "revoke"), json!({})).await,
+    }?;
+    list(home, "/v1/token-keys", console).await?;
+    check_durable(&answer)
 }
 
 /// `keyward checkpoint-key …`
@@ -69,6 +65,6 @@ pub(super) async fn checkpoint_key(
     Ok(())
 }
 
-async fn post(home: &Path, path: &str, body: Value) -> Result<(), Failure> {
-    Client::of(home, Kind::Operator).await?.post_json(path, &body).await.map(drop)
+async fn post(home: &Path, path: &str, body: Value) -> Result<Value, Failure> {
+    Client::of(home, Kind::Operator).await?.post_json(path, &body).await?.json()
 }

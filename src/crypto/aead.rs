@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
@@ -85,13 +86,39 @@ impl Aad {
     }
 }
 
+/// An expanded key, which [`AeadKey::forget`] and [`AeadWiper::wipe`] take away from whoever holds it.
+type Cipher = RwLock<Option<Box<Aes256Gcm>>>;
+
 /// A 256-bit AES-GCM key with its id. The expanded key is wiped on drop.
 ///
 /// Stored bytes are `format ‖ key id ‖ nonce ‖ ciphertext ‖ tag`; format and key id are
 /// authenticated together with the caller's [`Aad`].
 pub struct AeadKey {
     id: KeyId,
-    cipher: Box<Aes256Gcm>,
+    cipher: Arc<Cipher>,
+}
+
+/// Wipes a key wherever it is, and keeps it from nowhere.
+#[derive(Debug)]
+pub struct AeadWiper(Weak<Cipher>);
+
+impl AeadWiper {
+    /// Wipes it in place, if it is there still.
+    pub fn wipe(&self) {
+        if let Some(cipher) = self.0.upgrade() {
+            wipe(&cipher);
+        }
+    }
+
+    /// Whether nobody holds it any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+fn wipe(cipher: &Cipher) {
+    drop(cipher.write().unwrap_or_else(PoisonError::into_inner).take());
 }
 
 /// Which key a record says that it was sealed by; nobody has authenticated that.
@@ -112,7 +139,24 @@ impl AeadKey {
     /// Takes `key` into use as `id`.
     #[must_use]
     pub fn new(id: KeyId, key: &Sensitive<[u8; 32]>) -> Self {
-        Self { id, cipher: Box::new(Aes256Gcm::new(key.expose().into())) }
+        Self { id, cipher: Arc::new(RwLock::new(Some(Box::new(Aes256Gcm::new(key.expose().into()))))) }
+    }
+
+    /// Wipes the key in place, whoever else holds it: it seals and opens nothing any more.
+    pub fn forget(&self) {
+        wipe(&self.cipher);
+    }
+
+    /// What wipes it later, wherever it is by then.
+    #[must_use]
+    pub fn wiper(&self) -> AeadWiper {
+        AeadWiper(Arc::downgrade(&self.cipher))
+    }
+
+    /// Whether it was wiped: what it sealed since then is nothing.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.cipher.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// The key's id, as it stands in what it seals.
@@ -148,11 +192,15 @@ impl AeadKey {
         }
         let bound = self.bound(aad);
         let (_, body) = out.split_at_mut(HEADER_BYTES.saturating_add(NONCE_BYTES));
-        match self.cipher.encrypt_inout_detached(&Nonce::from(nonce), &bound.0, body.into()) {
-            Ok(tag) => out.extend_from_slice(&tag),
-            // Only a message beyond 64 GiB gets here, and no caller has one: limits come first.
-            // Nothing, rather than plain text, is the answer that cannot leak.
-            Err(_) => zeroize::Zeroize::zeroize(&mut out),
+        let cipher = self.cipher.read().unwrap_or_else(PoisonError::into_inner);
+        let sealed = cipher
+            .as_ref()
+            .map(|cipher| cipher.encrypt_inout_detached(&Nonce::from(nonce), &bound.0, body.into()));
+        match sealed {
+            Some(Ok(tag)) => out.extend_from_slice(&tag),
+            // Only a key that was wiped gets here, and a message beyond 64 GiB, which no caller has: limits
+            // come first. Nothing, rather than plain text, is the answer that cannot leak.
+            Some(Err(_)) | None => zeroize::Zeroize::zeroize(&mut out),
         }
         out
     }
@@ -206,7 +254,10 @@ impl AeadKey {
         let (text, tag) = body.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::Format)?;
         let mut plain = Zeroizing::new(text.to_vec());
         let bound = self.bound(aad.clone());
-        self.cipher
+        let cipher = self.cipher.read().unwrap_or_else(PoisonError::into_inner);
+        cipher
+            .as_ref()
+            .ok_or(OpenError::Forged)?
             .decrypt_inout_detached(
                 &Nonce::from(nonce),
                 &bound.0,
@@ -243,6 +294,20 @@ mod tests {
 
     fn key(generation: u32) -> AeadKey {
         AeadKey::new(KeyId { family: 1, generation }, &Sensitive::new([7; 32]))
+    }
+
+    #[test]
+    fn a_forgotten_key_seals_and_opens_nothing_wherever_it_is() {
+        let (aad, key) =
+            (Aad::new("test"), AeadKey::new(KeyId { family: 1, generation: 1 }, &Sensitive::new([7; 32])));
+        let sealed = key.seal_numbered(1, aad.clone(), &[b"text"]);
+        let wiper = key.wiper();
+        assert!(!key.is_forgotten() && !wiper.is_over());
+        wiper.wipe();
+        assert!(key.is_forgotten() && key.open_numbered(1, &aad, &sealed).is_err());
+        assert_eq!(key.seal_numbered(2, aad, &[b"text"]), b"", "no plain text");
+        drop(key);
+        assert!(wiper.is_over());
     }
 
     #[test]

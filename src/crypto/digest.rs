@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
 use aws_lc_rs::{constant_time, digest, hmac};
 use serde::{Deserialize, Serialize};
@@ -137,21 +138,28 @@ impl fmt::Debug for Sha256Stream {
 }
 
 /// A key for HMAC-SHA256 (RFC 2104).
-pub struct MacKey(hmac::Key);
+pub struct MacKey(RwLock<Option<Box<hmac::Key>>>);
 
 impl MacKey {
     /// Takes `key` into use.
     #[must_use]
     pub fn new(key: &Sensitive<[u8; 32]>) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose()))
+        Self(RwLock::new(Some(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose())))))
     }
 
-    /// The keyed digest of `message`.
+    /// Wipes the key in place, whoever else holds it: it makes and verifies no tag any more.
+    pub fn forget(&self) {
+        drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The keyed digest of `message`; zeros, which are nobody's, once the key was forgotten.
     #[must_use]
     pub fn tag(&self, message: &[u8]) -> Digest {
         let mut out = [0; 32];
-        for (to, from) in out.iter_mut().zip(hmac::sign(&self.0, message).as_ref()) {
-            *to = *from;
+        if let Some(key) = self.0.read().unwrap_or_else(PoisonError::into_inner).as_deref() {
+            for (to, from) in out.iter_mut().zip(hmac::sign(key, message).as_ref()) {
+                *to = *from;
+            }
         }
         Digest(out)
     }
@@ -159,7 +167,8 @@ impl MacKey {
     /// Whether `tag` is the keyed digest of `message`, in constant time.
     #[must_use]
     pub fn verify(&self, message: &[u8], tag: &Digest) -> bool {
-        hmac::verify(&self.0, message, tag.as_bytes()).is_ok()
+        let key = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        key.as_deref().is_some_and(|key| hmac::verify(key, message, tag.as_bytes()).is_ok())
     }
 }
 
@@ -193,5 +202,7 @@ mod tests {
         assert!(key.verify(b"m", &tag));
         assert!(!key.verify(b"n", &tag));
         assert!(!MacKey::new(&Sensitive::new([2; 32])).verify(b"m", &tag));
+        key.forget();
+        assert!(!key.verify(b"m", &tag) && key.tag(b"m") != tag && !key.verify(b"m", &key.tag(b"m")));
     }
 }

@@ -13,7 +13,7 @@ mod shamir;
 mod signing;
 mod stretch;
 
-pub use aead::{Aad, AeadKey, KeyId, OpenError, SEAL_OVERHEAD_BYTES, sealed_by};
+pub use aead::{Aad, AeadKey, AeadWiper, KeyId, OpenError, SEAL_OVERHEAD_BYTES, sealed_by};
 pub use derive::derive_key;
 pub use digest::{Digest, HexText, MacKey, Sha256Stream, matches, sha256, sha256_parts};
 pub use note::{Ed25519Key, verify_ed25519};

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
@@ -6,7 +7,10 @@ use super::signing::KeyError;
 use crate::base::Sensitive;
 
 /// An Ed25519 signing key (RFC 8032) that is used and never shown.
-pub struct Ed25519Key(Ed25519KeyPair);
+pub struct Ed25519Key {
+    pair: RwLock<Option<Box<Ed25519KeyPair>>>,
+    public: Vec<u8>,
+}
 
 impl Ed25519Key {
     /// A new private key as PKCS#8 bytes, for the keyring to wrap.
@@ -24,19 +28,27 @@ impl Ed25519Key {
     /// # Errors
     /// [`KeyError`] when `pkcs8` is not an Ed25519 key.
     pub fn from_pkcs8(pkcs8: &Sensitive<Vec<u8>>) -> Result<Self, KeyError> {
-        Ed25519KeyPair::from_pkcs8(pkcs8.expose()).map(Self).map_err(|_| KeyError)
+        let pair = Ed25519KeyPair::from_pkcs8(pkcs8.expose()).map_err(|_| KeyError)?;
+        let public = pair.public_key().as_ref().to_vec();
+        Ok(Self { pair: RwLock::new(Some(Box::new(pair))), public })
     }
 
-    /// The signature of `message`, 64 bytes.
+    /// Wipes the private half in place, whoever else holds this key: it signs nothing any more.
+    pub fn forget(&self) {
+        drop(self.pair.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The signature of `message`, 64 bytes; none once the key was forgotten.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.0.sign(message).as_ref().to_vec()
+        let pair = self.pair.read().unwrap_or_else(PoisonError::into_inner);
+        pair.as_ref().map(|pair| pair.sign(message).as_ref().to_vec()).unwrap_or_default()
     }
 
     /// The public key, 32 bytes.
     #[must_use]
     pub fn public(&self) -> Vec<u8> {
-        self.0.public_key().as_ref().to_vec()
+        self.public.clone()
     }
 }
 
@@ -65,5 +77,7 @@ mod tests {
         assert!(!verify_ed25519(&key.public(), b"vote", &signature));
         assert!(!verify_ed25519(&other.public(), b"note", &signature));
         assert_eq!(format!("{key:?}"), "Ed25519Key([redacted])");
+        key.forget();
+        assert!(!verify_ed25519(&key.public(), b"note", &key.sign(b"note")));
     }
 }

@@ -9,7 +9,7 @@ mod rollback;
 mod sealing;
 mod state;
 
-pub use orders::{Order, OrderInVain, Orders, OrdersError, TakeAway};
+pub use orders::{LeasesOf, Order, OrderInVain, Orders, OrdersError, SealOrder, TakeAway};
 pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};
 pub use state::{CheckpointKeyTurned, Custody, Effect, KnownSlot, SlotsChanged, keys};

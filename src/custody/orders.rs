@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -6,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::ORDERS_MAX;
-use crate::base::{AgentName, InstanceId, OperatorName, Timestamp, TokenId};
+use crate::base::{
+    AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretName, Timestamp, TokenId,
+};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -28,6 +31,38 @@ pub enum TakeAway {
     RevokeOperator(OperatorName),
     /// Whatever an operator has, until another one resumes it.
     SuspendOperator(OperatorName),
+    /// Leases, with the logins that they lend.
+    RevokeLeases(LeasesOf),
+    /// A former version of a secret.
+    DestroyVersion {
+        /// The secret.
+        secret: SecretName,
+        /// The version.
+        version: u32,
+    },
+    /// A generation of the token key that signs no more.
+    RevokeTokenKey(u32),
+    /// A generation of the certificate authority that signs no more: its certificates are to be renewed.
+    TaintAuthority(u32),
+    /// The same: its certificates count no more.
+    RevokeAuthority(u32),
+}
+
+/// Whose leases an order names.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeasesOf {
+    /// These.
+    Each(BTreeSet<LeaseId>),
+    /// Those of any of these agents or capabilities.
+    Some {
+        /// The agents.
+        agents: BTreeSet<AgentName>,
+        /// The capabilities.
+        capabilities: BTreeSet<CapabilityName>,
+    },
+    /// All.
+    Everybody,
 }
 
 /// A [`TakeAway`] that was ordered while the broker was sealed, or while the ledger did not take it.
@@ -145,16 +180,65 @@ impl Orders {
     /// Temporary file, fsync, rename, fsync of the directory.
     fn write(&self) -> Result<(), OrdersError> {
         let written = serde_json::to_vec(&self.waiting).map_err(io::Error::other)?;
-        let fresh = self.path.with_extension("new");
-        if fresh.exists() {
-            fs::remove_file(&fresh)?;
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(&written)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
-        Ok(sync_directory(&self.path)?)
+        Ok(put(&self.path, &written)?)
     }
+}
+
+/// That the broker was told to seal itself, in the file `sealed` of the runtime directory: a stop that comes
+/// before the keys are gone does not undo it. Whatever it holds, it counts while it is there.
+#[derive(Clone, Debug)]
+pub struct SealOrder(PathBuf);
+
+impl SealOrder {
+    /// The one in `runtime_dir`.
+    #[must_use]
+    pub fn at(runtime_dir: &Path) -> Self {
+        Self(runtime_dir.join("sealed"))
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.0.exists()
+    }
+
+    /// Keeps that `by` gave it; durable when this returns.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, by: &str) -> io::Result<()> {
+        put(&self.0, format!("{by}\n").as_bytes())
+    }
+
+    /// Takes it away: it was carried out, or taken back.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn clear(&self) -> io::Result<()> {
+        if self.is_pending() {
+            fs::remove_file(&self.0)?;
+            sync_directory(&self.0)?;
+        }
+        Ok(())
+    }
+}
+
+fn put(path: &Path, content: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    if fresh.exists() {
+        fs::remove_file(&fresh)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    sync_directory(path)
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
@@ -234,6 +318,16 @@ mod tests {
             TakeAway::RevokeToken(format!("tok_{zeros}").parse().unwrap()),
             TakeAway::RevokeOperator("o".parse().unwrap()),
             TakeAway::SuspendOperator("o".parse().unwrap()),
+            TakeAway::RevokeLeases(LeasesOf::Each([format!("lease_{zeros}").parse().unwrap()].into())),
+            TakeAway::RevokeLeases(LeasesOf::Some {
+                agents: ["a".parse().unwrap()].into(),
+                capabilities: ["c.read".parse().unwrap()].into(),
+            }),
+            TakeAway::RevokeLeases(LeasesOf::Everybody),
+            TakeAway::DestroyVersion { secret: "a/b".parse().unwrap(), version: 3 },
+            TakeAway::RevokeTokenKey(1),
+            TakeAway::TaintAuthority(1),
+            TakeAway::RevokeAuthority(1),
         ];
         let mut orders = Orders::open(&path).unwrap();
         for what in &all {
@@ -242,6 +336,19 @@ mod tests {
         let back: Vec<TakeAway> =
             Orders::open(&path).unwrap().waiting().iter().map(|order| order.what.clone()).collect();
         assert_eq!(back, all);
+    }
+
+    #[test]
+    fn a_seal_order_is_pending_until_it_is_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let order = SealOrder::at(dir.path());
+        assert!(!order.is_pending());
+        order.keep("host uid 0").unwrap();
+        order.keep("host uid 0").unwrap();
+        assert!(SealOrder::at(dir.path()).is_pending());
+        order.clear().unwrap();
+        order.clear().unwrap();
+        assert!(!order.is_pending());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use axum::routing::{get, post};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::admins::EndedAnswer;
 use super::answers::{Items, answer, explained};
 use super::guard::{Operator, operator};
 use super::input::{Agent, JSON, body, id, json, name, parse_json};
@@ -310,8 +311,8 @@ impl EndBody {
 
 #[derive(JsonSchema, Serialize)]
 pub(super) struct EndAnswer {
-    /// The entry that says so.
-    seq: u64,
+    #[serde(flatten)]
+    ended: EndedAnswer,
     /// How many there were; not said when the request had been carried out before.
     leases: Option<usize>,
 }
@@ -323,7 +324,7 @@ async fn end(
 ) -> Result<Response<Body>, Problem> {
     let (asked, once) = operator.json::<EndBody>(&desk, request, BODY_BYTES_MAX).await?;
     let ended = desk.end_leases(&operator.authorised, &asked.chosen()?, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &EndAnswer { seq: ended.seq, leases: ended.count }))
+    Ok(answer(StatusCode::OK, &EndAnswer { ended: ended.ended.into(), leases: ended.count }))
 }
 
 async fn retry(
@@ -333,7 +334,7 @@ async fn retry(
 ) -> Result<Response<Body>, Problem> {
     let (asked, once) = operator.json::<EndBody>(&desk, request, BODY_BYTES_MAX).await?;
     let retried = desk.retry_leases(&operator.authorised, &asked.chosen()?, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &EndAnswer { seq: retried.seq, leases: retried.count }))
+    Ok(answer(StatusCode::OK, &EndAnswer { ended: retried.ended.into(), leases: retried.count }))
 }
 
 #[derive(Deserialize, JsonSchema)]

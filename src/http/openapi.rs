@@ -13,6 +13,7 @@ use super::input::{BYTES, FORM, JSON, LISTS};
 use super::problem::{OAuthBody, ProblemBody};
 use super::repeat::ONCE_ROUTES;
 use super::routes::{Caller, Route};
+use super::signing_keys::{AuthorityAnswer, StagedAnswer as Staged, TokenKeyAnswer};
 use super::{
     admins, agents, discovery, host, introspection, leases, operators, rotations, secrets, signing_keys,
     upstreams,
@@ -312,14 +313,16 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         }
         ("POST", path) if path.starts_with("/v1/authorities") => {
             let body = schemas.takes::<signing_keys::StageBody>().filter(|_| last != "authorities");
-            let answer = schemas.gives::<Items<signing_keys::AuthorityAnswer>>();
+            let prepared = schemas.gives::<Items<AuthorityAnswer>>();
+            let answer = body.as_ref().map_or(prepared, |_| schemas.gives::<Staged<AuthorityAnswer>>());
             does("Bring the certificate authority to its next stage", body, answer)
         }
-        ("GET", "/v1/authorities") => {
-            reads("The certificate authority", schemas.gives::<Items<signing_keys::AuthorityAnswer>>())
+        ("GET", "/v1/authorities") => reads("The authorities", schemas.gives::<Items<AuthorityAnswer>>()),
+        ("POST", path) if path.starts_with("/v1/token-keys/") => {
+            does("Bring the token key to its next stage", None, schemas.gives::<Staged<TokenKeyAnswer>>())
         }
         (_, path) if path.starts_with("/v1/token-keys") => {
-            reads("The token keys, and their stages", schemas.gives::<Items<signing_keys::TokenKeyAnswer>>())
+            reads("The token keys, and their stages", schemas.gives::<Items<TokenKeyAnswer>>())
         }
         ("POST", "/v1/checkpoint-key/turn") => {
             reads("Turn to another checkpoint key", schemas.gives::<signing_keys::CheckpointKeyAnswer>())
@@ -371,7 +374,7 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         }
         ("POST", "/v1/secret-versions/{*name}") => {
             let body = schemas.takes::<secrets::VersionBody>();
-            does("Roll back to a version, or destroy one", body, schemas.gives::<admins::ChangedAnswer>())
+            does("Roll back to a version, or destroy one", body, schemas.gives::<admins::EndedAnswer>())
         }
         ("POST", "/v1/secret-sensitivity/{*name}") => {
             let body = schemas.takes::<secrets::SensitivityBody>();

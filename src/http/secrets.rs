@@ -199,8 +199,8 @@ async fn change_version(
         Action::RollBack => VersionAct::RollBack,
         Action::Destroy => VersionAct::Destroy,
     };
-    let seq = desk.change_version(&operator.authorised, (&secret, version), act, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &super::admins::ChangedAnswer { seq }))
+    let ended = desk.change_version(&operator.authorised, (&secret, version), act, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &super::admins::EndedAnswer::from(ended)))
 }
 
 fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {

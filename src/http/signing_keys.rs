@@ -4,6 +4,7 @@ use axum::http::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::admins::EndedAnswer;
 use super::answers::{Items, answer};
 use super::guard::{Operator, operator};
 use super::problem::Problem;
@@ -70,13 +71,23 @@ impl From<TokenKeyView> for TokenKeyAnswer {
     }
 }
 
+/// All generations after one was brought to another stage.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct StagedAnswer<T> {
+    items: Vec<T>,
+    #[serde(flatten)]
+    ended: EndedAnswer,
+}
+
 async fn authorities<R: OfSigningKeys>(
     State(desk): State<AdminDesk>,
     operator: Operator<R>,
 ) -> Response<Body> {
-    let items: Vec<AuthorityAnswer> =
-        desk.authorities(&operator.authorised).into_iter().map(Into::into).collect();
-    answer(StatusCode::OK, &Items { items })
+    answer(StatusCode::OK, &Items { items: authority_answers(&desk, &operator) })
+}
+
+fn authority_answers<R: OfSigningKeys>(desk: &AdminDesk, operator: &Operator<R>) -> Vec<AuthorityAnswer> {
+    desk.authorities(&operator.authorised).into_iter().map(Into::into).collect()
 }
 
 async fn prepare_authority(
@@ -105,17 +116,20 @@ async fn stage_authority(
     let to = (number(&generation)?, stage);
     let (body, once) = operator.json::<StageBody>(&desk, request, BODY_BYTES_MAX).await?;
     let force = if body.force { Force::Yes } else { Force::No };
-    desk.stage_authority(&operator.authorised, to, force, once.as_ref()).await?;
-    Ok(authorities(State(desk), operator).await)
+    let ended = desk.stage_authority(&operator.authorised, to, force, once.as_ref()).await?.into();
+    let items = authority_answers(&desk, &operator);
+    Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
 }
 
 async fn token_keys<R: OfSigningKeys>(
     State(desk): State<AdminDesk>,
     operator: Operator<R>,
 ) -> Response<Body> {
-    let items: Vec<TokenKeyAnswer> =
-        desk.token_keys(&operator.authorised).into_iter().map(Into::into).collect();
-    answer(StatusCode::OK, &Items { items })
+    answer(StatusCode::OK, &Items { items: token_key_answers(&desk, &operator) })
+}
+
+fn token_key_answers<R: OfSigningKeys>(desk: &AdminDesk, operator: &Operator<R>) -> Vec<TokenKeyAnswer> {
+    desk.token_keys(&operator.authorised).into_iter().map(Into::into).collect()
 }
 
 async fn prepare_token_key(
@@ -134,8 +148,9 @@ async fn stage_token_key(
     Path(generation): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let (to, once) = ((number(&generation)?, stage), operator.once(&desk, &[]));
-    desk.stage_token_key(&operator.authorised, to, once.as_ref()).await?;
-    Ok(token_keys(State(desk), operator).await)
+    let ended = desk.stage_token_key(&operator.authorised, to, once.as_ref()).await?.into();
+    let items = token_key_answers(&desk, &operator);
+    Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
 }
 
 #[derive(JsonSchema, Serialize)]

@@ -53,6 +53,13 @@ pub struct IndexKeys {
     pub earlier: Vec<AeadKey>,
 }
 
+impl IndexKeys {
+    pub(super) fn forget(&self) {
+        self.current.forget();
+        self.earlier.iter().for_each(AeadKey::forget);
+    }
+}
+
 impl From<AeadKey> for IndexKeys {
     fn from(current: AeadKey) -> Self {
         Self { current, earlier: Vec::new() }
@@ -83,6 +90,11 @@ const LOCK_PAUSE: Duration = Duration::from_millis(25);
 impl Seal {
     fn bound(&self, place: &[u8]) -> Aad {
         Aad::new("keyward/index").field(self.ledger.as_bytes()).field(place)
+    }
+
+    /// Refuses what was sealed last when the keys were wiped before: it would never open.
+    pub(super) fn check(&self) -> Result<(), IndexError> {
+        if self.keys.current.is_forgotten() { Err(IndexError::Stopped) } else { Ok(()) }
     }
 }
 
@@ -188,6 +200,7 @@ impl Database {
             }
         }
         all.insert(META, seal.keys.current.seal(&seal.bound(META), &last.to_be_bytes(), entropy));
+        seal.check()?;
         contained(|| self.db.apply_batch(all))
     }
 
@@ -211,6 +224,7 @@ impl Database {
         entropy: &dyn Entropy,
     ) -> Result<(), IndexError> {
         let sealed = seal.keys.current.seal(&seal.bound(ANCHOR), anchor, entropy);
+        seal.check()?;
         contained(|| self.db.insert(ANCHOR, sealed))?;
         self.flush()
     }

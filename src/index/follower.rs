@@ -169,6 +169,12 @@ impl Index {
         database.as_ref().map_or(Ok(None), |database| database.anchor(&self.shared.seal))
     }
 
+    /// Wipes the keys in place, whichever thread holds them: it takes nothing any more, and tells nothing.
+    pub fn forget_keys(&self) {
+        self.shared.seal.keys.forget();
+        self.shared.stop();
+    }
+
     /// Moves the database aside and starts an empty one: the caller hands over everything again.
     ///
     /// # Errors
@@ -234,6 +240,7 @@ impl Shared {
     }
 
     fn reset(&self) -> Result<(), IndexError> {
+        self.seal.check()?;
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
         let replaced = Database::replace(&self.dir, &self.seal, &*self.entropy);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::keys::{InUse, Keys, Staged};
 use crate::base::{CapabilityName, ClockTrust, DecisionId, Entropy, SecretId, Timestamp, TokenId};
 use crate::crypto::AeadKey;
+use crate::keyring::Stage;
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
 use crate::policy::{Certifying, Grant, Mint, Reveal};
@@ -151,6 +152,23 @@ impl Issuer {
     /// Takes in that a token key is at another stage, as `receipt` proves to be recorded.
     pub fn stage_token_key(&self, receipt: Receipt<Staged<Signer>>) {
         self.tokens.stage(receipt.redeem());
+    }
+
+    /// The key id of this generation of the token key, as long as it counts.
+    #[must_use]
+    pub fn token_key_id(&self, generation: u32) -> Option<String> {
+        self.tokens.of(generation).map(|signer| signer.jwk().kid.clone())
+    }
+
+    /// What this generation of the token key signed counts no more. It takes away, so that nothing has to
+    /// prove that it is recorded.
+    pub fn withdraw_token_key(&self, generation: u32) {
+        self.tokens.stage(Staged { generation, stage: Stage::Revoked, key: None });
+    }
+
+    /// What this generation of the authority signed counts no more, likewise.
+    pub fn withdraw_authority(&self, generation: u32) {
+        self.authorities.stage(Staged { generation, stage: Stage::Revoked, key: None });
     }
 
     /// Takes in that an authority is at another stage, as `receipt` proves to be recorded.

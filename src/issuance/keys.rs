@@ -46,6 +46,11 @@ impl<K> InUse<K> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).active)
     }
 
+    /// The key of this generation, when it counts.
+    pub(super) fn of(&self, generation: u32) -> Option<Arc<K>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).all.get(&generation).cloned()
+    }
+
     /// All keys that count, the one that signs first.
     pub(super) fn all(&self) -> Vec<Arc<K>> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);

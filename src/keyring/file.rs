@@ -163,7 +163,7 @@ impl Unverified {
 /// the keys that one of them goes on with are not those in the keyring.
 pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
     let temporary = path.with_extension(format!("{}.new", body.ledger));
-    write(&temporary, body, root)?;
+    write(&temporary, &text(body, root)?)?;
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary)?;
     match linked {
@@ -181,26 +181,56 @@ pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Re
 /// Only for a process that holds the data directory's lock.
 pub(super) fn replace(
     path: &Path,
-    mut body: Body,
+    body: Body,
     root: &Sensitive<[u8; 32]>,
     proof: &dyn Fn(&Body) -> Result<(), KeyringError>,
 ) -> Result<u64, KeyringError> {
-    body.version = VERSION;
-    body.revision = body.revision.saturating_add(1);
-    let temporary = path.with_extension("new");
-    if temporary.exists() {
-        fs::remove_file(&temporary)?;
+    let text = Text::of(body, root)?;
+    text.put(path, &|temporary| proof(&read(temporary)?.verify(root)?))?;
+    Ok(text.revision)
+}
+
+/// What replaces a keyring's file: authenticated, and written without any key at hand.
+#[derive(Debug)]
+pub(super) struct Text {
+    text: String,
+    pub(super) revision: u64,
+}
+
+impl Text {
+    /// The next revision of `body`.
+    pub(super) fn of(mut body: Body, root: &Sensitive<[u8; 32]>) -> Result<Self, KeyringError> {
+        body.version = VERSION;
+        body.revision = body.revision.saturating_add(1);
+        Ok(Self { text: text(&body, root)?, revision: body.revision })
     }
-    write(&temporary, &body, root)?;
-    let proved = read(&temporary).and_then(|written| proof(&written.verify(root)?));
-    if let Err(error) = proved {
-        fs::remove_file(&temporary)?;
-        return Err(error);
+
+    /// Puts it in the place of the keyring that is there, as [`replace`] does; it reads back as it is.
+    pub(super) fn replace(&self, path: &Path) -> Result<(), KeyringError> {
+        self.put(path, &|temporary| {
+            let is_written = fs::read(temporary)? == self.text.as_bytes();
+            if is_written { Ok(()) } else { Err(KeyringError::Altered("it does not read back as written")) }
+        })
     }
-    give_to_owner_of(path, &temporary)?;
-    fs::rename(&temporary, path)?;
-    sync_directory(path)?;
-    Ok(body.revision)
+
+    fn put(
+        &self,
+        path: &Path,
+        proof: &dyn Fn(&Path) -> Result<(), KeyringError>,
+    ) -> Result<(), KeyringError> {
+        let temporary = path.with_extension("new");
+        if temporary.exists() {
+            fs::remove_file(&temporary)?;
+        }
+        write(&temporary, &self.text)?;
+        if let Err(error) = proof(&temporary) {
+            fs::remove_file(&temporary)?;
+            return Err(error);
+        }
+        give_to_owner_of(path, &temporary)?;
+        fs::rename(&temporary, path)?;
+        sync_directory(path)
+    }
 }
 
 /// Gives `file` to whoever owns `before`: root changes slots, and a broker that is another user has to read it.
@@ -212,11 +242,16 @@ fn give_to_owner_of(before: &Path, file: &Path) -> Result<(), KeyringError> {
     Ok(())
 }
 
-fn write(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
+/// Both lines of the file.
+fn text(body: &Body, root: &Sensitive<[u8; 32]>) -> Result<String, KeyringError> {
     let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be written down"))?;
     let mac = mac_key(root).tag(line.as_bytes());
+    Ok(format!("{line}\n{mac}\n"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), KeyringError> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(format!("{line}\n{mac}\n").as_bytes())?;
+    file.write_all(text.as_bytes())?;
     Ok(file.sync_all()?)
 }
 

@@ -4,6 +4,7 @@
 //! This room knows what families of keys there are and what a generation of one is good for, not what
 //! they are used for. The root key is in memory and nowhere else.
 
+mod change;
 mod file;
 mod passphrase;
 mod recipient;
@@ -17,6 +18,7 @@ mod slots;
 mod stage;
 mod view;
 
+pub use change::{KeyringChange, Written};
 pub use file::KeyringError;
 pub use passphrase::{Passphrase, PassphraseError};
 pub use ring::{Family, Keyring};

@@ -48,7 +48,7 @@ impl Family {
         }
     }
 
-    const fn is_signing(self) -> bool {
+    pub(super) const fn is_signing(self) -> bool {
         match self {
             Self::Token | Self::Authority | Self::Checkpoint => true,
             Self::Value | Self::Delta | Self::Index | Self::Digest => false,
@@ -56,7 +56,7 @@ impl Family {
     }
 
     /// A new private key of a signing family, PKCS#8.
-    fn signing_key(self) -> Result<Sensitive<Vec<u8>>, KeyringError> {
+    pub(super) fn signing_key(self) -> Result<Sensitive<Vec<u8>>, KeyringError> {
         let made = if self == Self::Checkpoint { Ed25519Key::generate() } else { EcdsaKey::generate() };
         made.map_err(|_| KeyringError::Generate)
     }
@@ -118,65 +118,6 @@ impl Keyring {
             Body { version, ledger, created_at_ms: now, revision, earlier_roots, slots, pending, keys };
         file::create(path, &body, &ring.root)?;
         Ok(ring)
-    }
-
-    /// Adds a generation of a family to the keyring at `path`, durable when this returns. One
-    /// that is there already, because whoever added it was stopped before it could be used, is it.
-    ///
-    /// # Errors
-    /// [`KeyringError`]; the keyring is what it was then.
-    pub fn extend(
-        &mut self,
-        path: &Path,
-        (family, generation): (Family, u32),
-        entropy: &dyn Entropy,
-    ) -> Result<(), KeyringError> {
-        let id = (family, generation);
-        if self.signing.contains_key(&id) || self.symmetric.contains_key(&id) {
-            return Ok(());
-        }
-        // As it is now: slots may have come and gone since it was opened.
-        let mut body = file::read(path)?.verify(&self.root)?;
-        let id = KeyId { family: family.number(), generation };
-        body.keys.push(if family.is_signing() {
-            self.new_signing(family, id, entropy)?
-        } else {
-            self.new_symmetric(family, id, entropy)
-        });
-        let written = self.write(path, body, &|_| Ok(()));
-        if written.is_err() {
-            self.signing.remove(&(family, generation));
-            self.symmetric.remove(&(family, generation));
-        }
-        written
-    }
-
-    /// Takes the generations of a family that `goes` tells of out of the keyring at `path`, for good:
-    /// what they alone open opens no more, and they sign no more. Gives those that went.
-    ///
-    /// # Errors
-    /// [`KeyringError`]; the keyring is what it was then.
-    pub fn shed(
-        &mut self,
-        path: &Path,
-        family: Family,
-        goes: impl Fn(u32) -> bool,
-    ) -> Result<Vec<u32>, KeyringError> {
-        let all = (family, 0)..=(family, u32::MAX);
-        let of_signing = self.signing.range(all.clone()).map(|((_, generation), _)| *generation);
-        let of_symmetric = self.symmetric.range(all).map(|((_, generation), _)| *generation);
-        let gone: Vec<u32> = of_signing.chain(of_symmetric).filter(|generation| goes(*generation)).collect();
-        if gone.is_empty() {
-            return Ok(gone);
-        }
-        let mut body = file::read(path)?.verify(&self.root)?;
-        body.keys.retain(|key| key.family != family.number() || !gone.contains(&key.generation));
-        self.write(path, body, &|_| Ok(()))?;
-        for generation in &gone {
-            self.signing.remove(&(family, *generation));
-            self.symmetric.remove(&(family, *generation));
-        }
-        Ok(gone)
     }
 
     /// Puts `body` in the place of the file at `path`, as its next revision.
@@ -242,7 +183,7 @@ impl Keyring {
         Ok((ring, slot))
     }
 
-    fn take(&mut self, key: &WrappedKey) -> Result<(), OpenError> {
+    pub(super) fn take(&mut self, key: &WrappedKey) -> Result<(), OpenError> {
         let plain = self.unwrapped_key(key)?;
         self.hold(key, plain)
     }

@@ -161,6 +161,11 @@ impl Notary {
         Self { key, verifier }
     }
 
+    /// Wipes the private key in place: it signs nothing any more.
+    pub fn forget(&self) {
+        self.key.forget();
+    }
+
     /// The public half.
     #[must_use]
     pub const fn verifier(&self) -> &NoteVerifier {

@@ -132,6 +132,11 @@ impl FileLedger {
         &self.shared.syncs
     }
 
+    /// Wipes every key in place, whichever thread holds it: no entry is written or opened any more.
+    pub fn forget_keys(&self) {
+        self.options.keys.forget();
+    }
+
     /// The state change of `entry`, which this ledger has read back, in clear.
     ///
     /// # Errors

@@ -1,21 +1,32 @@
+use std::sync::{Mutex, PoisonError, RwLock};
+
 use super::entry::said;
 use super::flaw::VerifyError;
 use super::segment::{Frame, Header, Sealing};
 use crate::base::{LedgerId, Sensitive};
-use crate::crypto::{Aad, AeadKey, Digest, KeyId, derive_key};
+use crate::crypto::{Aad, AeadKey, AeadWiper, Digest, KeyId, derive_key};
 
 /// The generations of the delta key: new segments take the current one, old ones are kept to read.
 #[derive(Debug)]
 pub struct DeltaKeys {
     current: u32,
-    keys: Vec<(u32, Sensitive<[u8; 32]>)>,
+    keys: RwLock<Vec<(u32, Sensitive<[u8; 32]>)>>,
+    /// Of every key that was derived of these and is held somewhere.
+    derived: Mutex<Vec<AeadWiper>>,
 }
 
 impl DeltaKeys {
     /// `keys` by generation, of which `current_generation` seals what is new.
     #[must_use]
     pub const fn new(current_generation: u32, keys: Vec<(u32, Sensitive<[u8; 32]>)>) -> Self {
-        Self { current: current_generation, keys }
+        Self { current: current_generation, keys: RwLock::new(keys), derived: Mutex::new(Vec::new()) }
+    }
+
+    /// Wipes them in place, and every key that was derived of them, whichever thread holds it: nothing is
+    /// sealed or opened any more.
+    pub(super) fn forget(&self) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.derived.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AeadWiper::wipe);
     }
 
     /// The generation that seals what is new.
@@ -39,10 +50,17 @@ impl DeltaKeys {
 
     fn derived(&self, sealing: &Sealing, family: u8, purpose: &str) -> Result<AeadKey, VerifyError> {
         let generation = sealing.generation;
-        let key = self.keys.iter().find(|(held, _)| *held == generation);
+        // Held until the key is known to `forget`, which wipes it otherwise.
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.iter().find(|(held, _)| *held == generation);
         let (_, key) = key.ok_or(VerifyError::KeyMissing { generation })?;
-        let derived = derive_key(key, &sealing.salt, purpose);
-        Ok(AeadKey::new(KeyId { family, generation }, &derived))
+        let derived = AeadKey::new(KeyId { family, generation }, &derive_key(key, &sealing.salt, purpose));
+        let mut all = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|one| !one.is_over());
+        }
+        all.push(derived.wiper());
+        Ok(derived)
     }
 }
 
@@ -65,6 +83,11 @@ impl SegmentKeys {
             None => None,
         };
         Ok(Self { ledger: header.ledger, own: keys.segment_key(&header.sealing)?, carried })
+    }
+
+    /// Whether what was sealed last is nothing, because the keys were wiped.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.own.is_forgotten()
     }
 
     /// Seals a state change for the entry that `frame` is to hold. `said` is what its salt and event hash to.

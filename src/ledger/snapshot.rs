@@ -247,6 +247,9 @@ impl Writer {
     fn seal(&mut self, last: u8) -> io::Result<()> {
         let plain = Sensitive::new(std::mem::take(&mut self.chunk));
         let sealed = self.key.seal_numbered(self.number, bound(&self.header, last), &[plain.expose()]);
+        if self.key.is_forgotten() {
+            return Err(io::Error::other("its key was wiped"));
+        }
         self.number = self.number.saturating_add(1);
         self.chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
         let length = u32::try_from(sealed.len()).map_err(io::Error::other)?.to_be_bytes();

@@ -328,9 +328,13 @@ impl Writer {
         let (seed, keys) = (active.header().checksum_seed(), Arc::clone(active.keys()));
         encode(&mut accepted, &keys, (active.offset(), seed), &mut self.buffer);
         let watch = Stopwatch::start();
-        let appended = active.append(&self.buffer);
+        // What a wiped key sealed would never open again.
+        let is_forgotten = keys.is_forgotten();
+        let appended = if is_forgotten { Ok(()) } else { active.append(&self.buffer) };
         self.shared.syncs.observe(watch.elapsed());
-        if let Err(error) = appended {
+        if is_forgotten {
+            self.stop("its keys were wiped");
+        } else if let Err(error) = appended {
             self.stop(&format!("cannot write a group commit: {error}"));
         } else if let Err(why) = self.follow(&accepted) {
             self.stop(&why);

@@ -95,7 +95,7 @@ impl Effect {
 }
 
 /// The certificate authority's public half, in memory.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Record {
     generations: Generations,
     certificates: BTreeMap<u32, AuthorityCertificate>,

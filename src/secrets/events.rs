@@ -70,8 +70,8 @@ impl Event for SecretRevealed<'_> {
 /// An operator changed what becomes of a version.
 #[derive(Debug, Serialize)]
 pub struct VersionChanged<'a> {
-    /// Who.
-    pub operator: &'a OperatorName,
+    /// Who: an operator's name, or `host uid N`.
+    pub operator: &'a str,
     /// The secret's name.
     pub secret: &'a SecretName,
     /// The version.

@@ -242,7 +242,7 @@ impl Secret {
 }
 
 /// All secrets in memory, without their values.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Catalogue {
     secrets: BTreeMap<SecretName, Secret>,
     turned: Option<(u32, Timestamp)>,

@@ -77,11 +77,17 @@ pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// next start.
     fn deny(&mut self, denial: &Self::Denial);
 
+    /// Entries were taken in: what was denied before is denied still, whatever they say.
+    fn deny_again(&mut self);
+
     /// The entry of `denial` has been taken in, so that the denial itself is not needed any more.
     fn recorded(&mut self, denial: &Self::Denial);
 
-    /// The key that every change relies on whose receipt must not be delivered once `denial` is in force.
-    fn withheld_by(denial: &Self::Denial) -> Key;
+    /// There will be no entry of `denial`: the state is what the entries say.
+    fn lift(&mut self, denial: &Self::Denial);
+
+    /// The keys that changes rely on whose receipts must not be delivered once `denial` is in force.
+    fn withheld_by(denial: &Self::Denial) -> Vec<Key>;
 }
 
 /// Something that an entry says happened. Never holds a secret value.

@@ -1,11 +1,11 @@
 use std::io::Read;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::anchor::{RootCheck, Shared};
 use super::change::{At, Projection, World, decode};
 use super::snapshot::read_state;
-use super::take_away::Withheld;
+use super::take_away::{Settled, Withheld};
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, Follower, Point, Tree};
 
@@ -18,6 +18,8 @@ pub(super) struct Memory<W> {
     tree: Mutex<Tree>,
     /// Receipts that are not delivered, because their subject was denied meanwhile.
     pub(super) withheld: Withheld,
+    /// How many denials are in force that no entry says.
+    denials: AtomicUsize,
 }
 
 impl<W: World> Memory<W> {
@@ -27,7 +29,13 @@ impl<W: World> Memory<W> {
             as_of: AtomicU64::new(0),
             tree: Mutex::new(Tree::new()),
             withheld: Withheld::default(),
+            denials: AtomicUsize::new(0),
         }
+    }
+
+    /// How many denials are in force that no entry says.
+    pub(super) fn denials(&self) -> usize {
+        self.denials.load(Ordering::Acquire)
     }
 
     /// The tree over all entries that have been taken in.
@@ -42,15 +50,26 @@ impl<W: World> Memory<W> {
             return false;
         }
         world.deny(denial);
-        self.withheld.begin(W::withheld_by(denial));
+        W::withheld_by(denial).into_iter().for_each(|key| self.withheld.begin(key));
+        self.denials.fetch_add(1, Ordering::AcqRel);
         true
     }
 
-    /// Entry `seq` says what `denial` did, and has been taken in.
-    pub(super) fn recorded(&self, denial: &W::Denial, seq: u64) {
+    /// `denial` has ended so: its entry has been taken in, or there will be none.
+    pub(super) fn settle_denial(&self, denial: &W::Denial, settled: Settled) {
         let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
-        world.recorded(denial);
-        self.withheld.end(W::withheld_by(denial), seq);
+        let seq = match settled {
+            Settled::Recorded(seq) => {
+                world.recorded(denial);
+                seq
+            }
+            Settled::Void => {
+                world.lift(denial);
+                0
+            }
+        };
+        W::withheld_by(denial).into_iter().for_each(|key| self.withheld.end(key, seq));
+        self.denials.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// The state, and the sequence of the last entry in it. The sequence is read under the lock, so
@@ -141,6 +160,7 @@ impl<W: World> Follower for WorldFollower<W> {
                     }
                 }
             }
+            world.deny_again();
             // Under the lock: a reader must not see the new state with the old sequence's promise.
             self.memory.as_of.store(self.last, Ordering::Release);
         } else {

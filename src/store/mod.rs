@@ -21,4 +21,4 @@ pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use error::{RecordError, StoreError};
 pub use open::{OnLostEntries, Store, StoreOptions, delta_keys};
 pub use snapshot::{SnapshotError, SnapshotTaken};
-pub use take_away::{Recorded, Taken};
+pub use take_away::{DecideAgain, OnConflict, Recorded, Settled, Taken};

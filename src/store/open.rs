@@ -196,16 +196,24 @@ impl<W: World> Store<W> {
         self.is_read_only.store(true, Ordering::Release);
     }
 
+    /// Wipes every key in place, whichever thread holds it: nothing is written, and what is read does not open.
+    pub fn forget_keys(&self) {
+        self.make_read_only();
+        self.anchors.forget_keys();
+        self.index.forget_keys();
+        self.ledger.forget_keys();
+    }
+
     /// Whether it takes no change until the next start.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.is_read_only.load(Ordering::Acquire)
     }
 
-    /// How many revocations are in force in memory that the ledger has not taken yet.
+    /// How many revocations are in force in memory that no entry of the ledger says.
     #[must_use]
     pub fn unrecorded_denials(&self) -> usize {
-        self.unrecorded.count()
+        self.memory.denials()
     }
 
     /// The record under `key` of `tree` that entry `seq` wrote.

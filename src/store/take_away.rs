@@ -1,13 +1,15 @@
 //! What is taken away takes effect in time, whatever the disk does.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::change::{CommitError, TakingAway, World};
+use super::change::{Change, CommitError, TakingAway, World};
+use super::follow::Memory;
 use super::open::Store;
 use crate::base::Sensitive;
 use crate::base::limits::{DENIALS_UNRECORDED_MAX, TAKE_AWAY_RETRY_MS, TAKE_AWAY_WAIT_MS};
@@ -23,14 +25,52 @@ pub enum Taken {
     InMemory(Recorded),
 }
 
-/// Resolves with the sequence of the entry once the ledger has taken it; with `None` when it never will.
+/// Resolves once the ledger has taken a denial; with `None` when it never will.
 #[derive(Debug)]
-pub struct Recorded(oneshot::Receiver<u64>);
+pub struct Recorded(oneshot::Receiver<Settled>);
 
 impl Recorded {
     /// Waits for it.
-    pub async fn wait(self) -> Option<u64> {
+    pub async fn wait(self) -> Option<Settled> {
         self.0.await.ok()
+    }
+}
+
+/// How a denial that was in force in memory alone ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settled {
+    /// The entry of this sequence says the same.
+    Recorded(u64),
+    /// Entries that were committed before it left nothing to take away: it is in force no more.
+    Void,
+}
+
+/// Decides on the state as of an entry what a denial's entry does; `None` when nothing is left to take away.
+pub type DecideAgain<W> = Box<dyn Fn(&W, u64) -> Option<Change<<W as World>::Effect>> + Send + Sync>;
+
+/// What is submitted for a denial when entries before its own have changed what it relied on.
+pub enum OnConflict<W: World> {
+    /// The same, which relies on nothing: it does no harm whatever was committed before it.
+    Repeat,
+    /// What this decides.
+    Decide(DecideAgain<W>),
+}
+
+impl<W: World> OnConflict<W> {
+    /// What is submitted in place of `draft` when the ledger could not take that.
+    fn again(&self, draft: &Draft) -> Draft {
+        let mut again = copy(draft);
+        if matches!(self, Self::Repeat) {
+            // It has been decided, and is in force: it relies on nothing any more.
+            again.expect.clear();
+        }
+        again
+    }
+}
+
+impl<W: World> fmt::Debug for OnConflict<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Repeat) { "Repeat" } else { "Decide" })
     }
 }
 
@@ -47,6 +87,7 @@ impl<W: World> Store<W> {
     pub async fn take_away(
         &self,
         taking: TakingAway<W::Effect, W::Denial>,
+        on_conflict: OnConflict<W>,
         decide: impl FnOnce(&W) -> bool,
     ) -> Result<Taken, CommitError> {
         if self.is_read_only() {
@@ -55,7 +96,7 @@ impl<W: World> Store<W> {
         let TakingAway { change, denial } = taking;
         self.memory.withheld.check_before(&change.relied_on()).map_err(AppendError::Conflict)?;
         let draft = change.into_draft()?;
-        let again = without_expectations(&draft);
+        let again = on_conflict.again(&draft);
         let mut pending = self.ledger.append(draft);
         let patience = Duration::from_millis(TAKE_AWAY_WAIT_MS);
         let first = match tokio::time::timeout(patience, &mut pending).await {
@@ -87,10 +128,11 @@ impl<W: World> Store<W> {
             let (memory, ledger) = (Arc::clone(&self.memory), Arc::clone(&self.ledger));
             tokio::spawn(async move {
                 let _place = place;
-                if let Some(seq) = append_until_taken(&ledger, first, &again).await {
-                    memory.recorded(&denial, seq);
+                let submitted = Submitted { memory: &memory, ledger: &ledger, again, on_conflict };
+                if let Some(settled) = submitted.until_taken(first).await {
+                    memory.settle_denial(&denial, settled);
                     // Nobody has to wait for it.
-                    told.send(seq).unwrap_or_default();
+                    told.send(settled).unwrap_or(());
                 }
             });
         }
@@ -106,38 +148,67 @@ const fn is_unrecorded(error: &AppendError) -> bool {
     }
 }
 
-/// The same once more. It has been decided, and is in force: it relies on nothing any more.
-fn without_expectations(draft: &Draft) -> Draft {
+fn copy(draft: &Draft) -> Draft {
     Draft {
         kind: draft.kind,
         event: draft.event.clone(),
         delta: Sensitive::new(draft.delta.expose().clone()),
-        expect: Vec::new(),
+        expect: draft.expect.clone(),
         advance: draft.advance.clone(),
         space: draft.space,
     }
 }
 
-/// Gives the sequence of the entry; `None` once the ledger has failed, which it does until the next start.
-async fn append_until_taken(
-    ledger: &FileLedger,
-    mut last: Result<Pending, AppendError>,
-    draft: &Draft,
-) -> Option<u64> {
-    loop {
-        let answer = match last {
-            Ok(pending) => pending.await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(committed) => return Some(committed.seq()),
-            Err(AppendError::Conflict(_)) => {}
-            Err(AppendError::NoSpace | AppendError::Busy) => {
-                tokio::time::sleep(Duration::from_millis(TAKE_AWAY_RETRY_MS)).await;
+/// The entry of a denial that the ledger has not taken yet.
+struct Submitted<'a, W: World> {
+    memory: &'a Memory<W>,
+    ledger: &'a FileLedger,
+    /// What is submitted when the ledger refuses it.
+    again: Draft,
+    on_conflict: OnConflict<W>,
+}
+
+impl<W: World> Submitted<'_, W> {
+    /// Submits it until the ledger takes it; `None` once the ledger has failed, which it does until the next start.
+    async fn until_taken(mut self, mut last: Result<Pending, AppendError>) -> Option<Settled> {
+        loop {
+            let answer = match last {
+                Ok(pending) => pending.await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(committed) => return Some(Settled::Recorded(committed.seq())),
+                Err(AppendError::Conflict(_)) => match self.decide_again() {
+                    Ok(true) => {}
+                    Ok(false) => return Some(Settled::Void),
+                    Err(error) => {
+                        tracing::error!(%error, "a revocation in memory cannot be recorded: the next start forgets it");
+                        return None;
+                    }
+                },
+                Err(AppendError::NoSpace | AppendError::Busy) => {
+                    tokio::time::sleep(Duration::from_millis(TAKE_AWAY_RETRY_MS)).await;
+                }
+                Err(AppendError::Failed | AppendError::TooLarge) => return None,
             }
-            Err(AppendError::Failed | AppendError::TooLarge) => return None,
+            last = Ok(self.ledger.append(copy(&self.again)));
         }
-        last = Ok(ledger.append(without_expectations(draft)));
+    }
+
+    /// Whether there is still something to take away.
+    fn decide_again(&mut self) -> Result<bool, CommitError> {
+        let OnConflict::Decide(decide) = &self.on_conflict else { return Ok(true) };
+        let decided = {
+            let (world, as_of) = self.memory.read();
+            decide(&world, as_of)
+        };
+        match decided {
+            Some(change) => {
+                self.again = change.into_draft()?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
     }
 }
 
@@ -212,11 +283,6 @@ impl Unrecorded {
         let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
         taken.is_ok().then(|| Place(Arc::clone(&self.0)))
     }
-
-    /// How many denials are not recorded yet.
-    pub(super) fn count(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
 }
 
 impl Drop for Place {
@@ -255,7 +321,6 @@ mod tests {
         let unrecorded = Unrecorded::default();
         let places: Vec<_> = (0..DENIALS_UNRECORDED_MAX).map(|_| unrecorded.take().unwrap()).collect();
         assert!(unrecorded.take().is_none());
-        assert_eq!(unrecorded.count(), DENIALS_UNRECORDED_MAX);
         drop(places);
         assert!(unrecorded.take().is_some());
     }

@@ -30,6 +30,8 @@ pub enum Alarm {
     LossAccepted,
     /// A token or a certificate was presented that this broker signed and its ledger does not have.
     RollbackSuspected,
+    /// A revocation is in force in memory alone: the data disk did not take its entry in time.
+    RevocationUnrecorded,
 }
 
 impl Alarm {
@@ -46,6 +48,7 @@ impl Alarm {
         Self::ClockDisagrees,
         Self::LossAccepted,
         Self::RollbackSuspected,
+        Self::RevocationUnrecorded,
     ];
 
     /// The stable name, as in the metric's label and the log's field.
@@ -63,6 +66,7 @@ impl Alarm {
             Self::ClockDisagrees => "clock_disagrees",
             Self::LossAccepted => "loss_accepted",
             Self::RollbackSuspected => "rollback_suspected",
+            Self::RevocationUnrecorded => "revocation_unrecorded",
         }
     }
 }

@@ -29,6 +29,7 @@ pub struct Meters {
     read_only: Gauge,
     index_lag: Gauge,
     ledger_reserve: Gauge,
+    revocations_unrecorded: Gauge,
     snapshot_seq: Gauge,
     rotations_overdue: Gauge,
     rotations_dead: Gauge,
@@ -143,6 +144,8 @@ pub struct Reading {
     pub index_lag: u64,
     /// Whether there is room for what takes away, should the disk be full.
     pub ledger_reserve: bool,
+    /// Revocations in force in memory alone.
+    pub revocations_unrecorded: usize,
     /// The entry that the newest snapshot is as of; 0 when there is none that this build reads.
     pub snapshot_seq: u64,
     /// Rotations that should have begun by now.
@@ -192,6 +195,8 @@ impl Meters {
         };
         let index_lag = gauge("index_lag_entries", "Entries of the ledger that the index has yet to take in");
         let ledger_reserve = gauge("ledger_reserve", "Room for revocations on a full disk: 1, or 0");
+        let revocations_unrecorded =
+            gauge("revocations_unrecorded", "Revocations in force in memory that the ledger does not have");
         let ledger_stalled =
             gauge("ledger_stalled_seconds", "For how long the disk has not answered a write; else 0");
         let disk_free = gauge("data_disk_free_bytes", "How much can still be written to the ledger's disk");
@@ -227,6 +232,7 @@ impl Meters {
             read_only,
             index_lag,
             ledger_reserve,
+            revocations_unrecorded,
             snapshot_seq,
             rotations_overdue,
             rotations_dead,
@@ -300,6 +306,7 @@ impl Meters {
         self.ledger_reserve.set(i64::from(reading.ledger_reserve));
         self.snapshot_seq.set(i64::try_from(reading.snapshot_seq).unwrap_or(i64::MAX));
         let set = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        set(&self.revocations_unrecorded, reading.revocations_unrecorded);
         set(&self.rotations_overdue, reading.rotations_overdue);
         set(&self.rotations_dead, reading.rotations_dead);
         set(&self.orphans, reading.orphans);

@@ -47,7 +47,7 @@ impl Effect {
 }
 
 /// Which token keys there are, in memory.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct TokenKeys {
     generations: Generations,
 }

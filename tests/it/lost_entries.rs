@@ -21,10 +21,14 @@ impl World for Notes {
 
     fn deny(&mut self, (): &()) {}
 
+    fn deny_again(&mut self) {}
+
     fn recorded(&mut self, (): &()) {}
 
-    fn withheld_by((): &()) -> Key {
-        Key::of("test", b"")
+    fn lift(&mut self, (): &()) {}
+
+    fn withheld_by((): &()) -> Vec<Key> {
+        vec![Key::of("test", b"")]
     }
 
     type Effect = Note;

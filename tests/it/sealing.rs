@@ -151,9 +151,17 @@ fn keys(process: &Process) -> Vec<(&'static str, Vec<u8>)> {
     let keyring = Keyring::open(&process.path("data/keyring"), &key).unwrap();
     let of = |family| keyring.current(family).unwrap().1.expose().to_vec();
     let mut keys = vec![("root key", root), ("slot key", slot_key.expose().to_vec())];
-    let families =
-        [("value key", Family::Value), ("delta key", Family::Delta), ("digest key", Family::Digest)];
+    let families = [
+        ("value key", Family::Value),
+        ("delta key", Family::Delta),
+        ("index key", Family::Index),
+        ("digest key", Family::Digest),
+    ];
     keys.extend(families.map(|(name, family)| (name, of(family))));
+    let of = |family| keyring.signing(family, 1).unwrap().expose().clone();
+    keys.extend([("token key", of(Family::Token)), ("authority key", of(Family::Authority))]);
+    // In PKCS#8 the seed of an Ed25519 key stands behind 16 bytes (RFC 8410, section 7).
+    keys.push(("checkpoint key", of(Family::Checkpoint)[16..48].to_vec()));
     keys
 }
 
@@ -258,7 +266,7 @@ fn sealing_wipes_keys_before_it_waits_for_a_disk_that_hangs() {
     let answer = ask(&process.socket(), "POST", "/v1/seal", &Value::Null);
     // The ledger's thread hangs, and the process that it belongs to is not replaced yet.
     assert_eq!((answer.status, &answer.json()["state"]), (200, &json!("sealing")));
-    for (name, key) in keys.iter().filter(|(name, _)| ["root key", "slot key", "value key"].contains(name)) {
+    for (name, key) in &keys {
         assert_eq!(in_memory(pid, key), [""; 0], "{name}");
     }
     fs::remove_file(&stall).unwrap();

@@ -35,8 +35,9 @@ impl Core {
             let mut places: BTreeMap<(u64, &CapabilityName), (String, bool, usize)> = BTreeMap::new();
             let mut due = Vec::new();
             // Logins that can log in come before those of which only a role is left.
-            let open = world.leases.due(now).filter(|lease| !is_shut_out(lease));
-            let shut = world.leases.due(now).filter(|lease| is_shut_out(lease));
+            let leases = world.recorded_leases();
+            let open = leases.due(now).filter(|lease| !is_shut_out(lease));
+            let shut = leases.due(now).filter(|lease| is_shut_out(lease));
             for lease in open.chain(shut).filter(|lease| !self.is_making(lease.id)) {
                 let key = (lease.upstream, &lease.capability);
                 let (place, is_left_alone, count) = places.entry(key).or_insert_with(|| {
@@ -66,7 +67,7 @@ impl Core {
     pub async fn end_lease(&self, lease: LeaseId) -> Result<(), Failure> {
         let now = self.clock.now();
         let (found, as_of) = self.store.read(|world, as_of| {
-            let lease = world.leases.lease(lease).filter(|lease| lease.due_at() <= now).cloned();
+            let lease = world.recorded_leases().lease(lease).filter(|lease| lease.due_at() <= now).cloned();
             (lease.map(|lease| (Counters::of(world, &lease), lease)), as_of)
         });
         let Some((counters, lease)) = found.filter(|(_, lease)| !self.is_making(lease.id)) else {

@@ -2,6 +2,7 @@ use super::super::authorise::while_allowed;
 use super::super::desk::{AdminDesk, deciding_again};
 use super::super::failure::Failure;
 use super::super::once::{done_before, remembering};
+use super::super::revoke::Ended;
 use super::super::world::Effect;
 use super::counter::{Counters, revocations_at};
 use super::revoke::{Chosen, LeasesEnded, named, selection};
@@ -38,7 +39,7 @@ impl AdminDesk {
                 (done_before(world, once, core.clock.now()), selected, as_of)
             });
             if let Some(before) = before? {
-                return Ok(LeasesEnded { seq: before.seq, count: None });
+                return Ok(LeasesEnded { ended: Ended::Recorded(before.seq), count: None });
             }
             let (places, which) = selected?;
             let count = places.len();
@@ -54,7 +55,7 @@ impl AdminDesk {
                 core.try_again_at(&revocations_at(place));
             }
             let seq = core.record_of_leases(while_allowed(change, operator)).await?;
-            Ok(LeasesEnded { seq, count: Some(count) })
+            Ok(LeasesEnded { ended: Ended::Recorded(seq), count: Some(count) })
         })
     }
 

@@ -15,6 +15,7 @@ mod views;
 pub(super) use declare::{Planned, planned};
 pub use issue::{Freshness, LeaseInput, Leased};
 pub use renew::Renewal;
+pub(super) use revoke::Selected;
 pub use revoke::{Chosen, LeasesEnded};
 pub(super) use views::counts;
 pub use views::{LeasePage, LeaseView};

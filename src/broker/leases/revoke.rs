@@ -1,16 +1,21 @@
-use super::super::authorise::while_allowed;
-use super::super::desk::{AdminDesk, deciding_again};
+use std::collections::BTreeSet;
+
+use super::super::denial::Denial;
+use super::super::desk::{AdminDesk, Core, deciding_again};
 use super::super::failure::Failure;
 use super::super::once::{done_before, remembering};
+use super::super::revoke::{Applied, Ended, Word};
 use super::super::world::{Effect, World};
 use super::views::is_within;
 use crate::base::limits::OUTCOME_LIFE_S;
-use crate::base::{AgentName, CapabilityName, LeaseId, Scope, code};
+use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
+use crate::custody::{LeasesOf, Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
 use crate::leases::{self, LeasesEnding, Selection, Stage, Why, keys};
+use crate::ledger::Key;
 use crate::policy::{Authorised, EndLeases};
 use crate::registry::Owned;
-use crate::store::Change;
+use crate::store::{Change, OnConflict};
 
 /// Which leases an operator means.
 #[derive(Clone, Debug)]
@@ -25,13 +30,27 @@ pub enum Chosen {
     All,
 }
 
-/// Leases that are to end.
+/// Leases that are to end, or to be retried.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LeasesEnded {
-    /// The entry that says so.
-    pub seq: u64,
+    /// What says so.
+    pub ended: Ended,
     /// How many there were; none known when the request had been carried out before.
     pub count: Option<usize>,
+}
+
+/// Leases to revoke, as far as there are any.
+pub(in super::super) struct Selected {
+    which: Selection,
+    /// What an operator named.
+    chosen: Option<Chosen>,
+}
+
+impl Selected {
+    /// What an order names that was kept before a stop.
+    pub(in super::super) const fn by_order(which: Selection) -> Self {
+        Self { which, chosen: None }
+    }
 }
 
 impl AdminDesk {
@@ -46,32 +65,96 @@ impl AdminDesk {
         chosen: &Chosen,
         once: Option<&Once>,
     ) -> Result<LeasesEnded, Failure> {
-        let core = &*self.0;
         let operator = by.operator();
-        deciding_again!(async {
-            let (before, selected, as_of) = core.store.read(|world, as_of| {
-                let selected = selection(world, operator.scope(), chosen).map(|which| {
-                    let is_standing = |lease: &&leases::Lease| !matches!(lease.stage, Stage::Ending(_));
-                    let count = world.leases.all().filter(is_standing).filter(|one| which.has(one)).count();
-                    (which, count)
-                });
-                (done_before(world, once, core.clock.now()), selected, as_of)
+        let find = |world: &World| {
+            let which = selection(world, operator.scope(), chosen)?;
+            Ok(Selected { which, chosen: Some(chosen.clone()) })
+        };
+        let (applied, count) = self.0.revoke_leases(Word::Operator(operator), once, &find).await?;
+        Ok(LeasesEnded { ended: self.0.conclude(applied).await, count })
+    }
+}
+
+impl Core {
+    /// Has leases end; how many. Until the ledger has it, upstream is told of nothing: each call there has an
+    /// entry first.
+    pub(in super::super) async fn revoke_leases(
+        &self,
+        word: Word<'_>,
+        once: Option<&Once>,
+        find: &(dyn Fn(&World) -> Result<Selected, Failure> + Sync),
+    ) -> Result<(Applied, Option<usize>), Failure> {
+        let done = deciding_again!(async {
+            let now = self.clock.now();
+            let (before, found, as_of) = self.store.read(|world, as_of| {
+                let found = find(world).map(|selected| (Facts::of(world, &selected.which), selected));
+                (done_before(world, once, now), found, as_of)
             });
             if let Some(before) = before? {
-                return Ok(LeasesEnded { seq: before.seq, count: None });
+                return Ok((Applied::recorded(before.seq), None));
             }
-            let (which, count) = selected?;
-            let (lease, agent, capability) = named(chosen);
-            let (by, why) = (operator.name().as_str(), Why::Revoked);
+            let (Facts { count, withheld, order }, Selected { which, chosen }) = found?;
+            let (lease, agent, capability) = chosen.as_ref().map_or((None, None, None), named);
+            let (by, why) = (word.by(), Why::Revoked);
             let event = LeasesEnding { by, why: why.as_str(), lease, agent, capability, count };
             // It relies on nothing of its leases: an end is never too late and never in anybody's way.
             let mut change = Change::new(&event)?
-                .effect(Effect::Lease(leases::Effect::End { which, why }))
-                .advance(keys::endings());
+                .effect(Effect::Lease(leases::Effect::End { which: which.clone(), why }))
+                .advance(keys::endings())
+                .urgent();
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let seq = core.record_of_leases(while_allowed(change, operator)).await?;
-            Ok(LeasesEnded { seq, count: Some(count) })
-        })
+            let taking = word.given_for(change).taking_away(Denial::leases(now, (which, why), withheld));
+            let decide = |world: &World| find(world).is_ok();
+            let taken = self.store.take_away(taking, OnConflict::Repeat, decide).await?;
+            let what = TakeAway::RevokeLeases(order);
+            Ok((Applied { taken, order: Some(Order { at: now, by: by.to_owned(), what }) }, Some(count)))
+        });
+        let done = done?;
+        self.leases_changed();
+        Ok(done)
+    }
+}
+
+/// What is to be known of leases that are about to end.
+struct Facts {
+    /// How many of them do not end already.
+    count: usize,
+    /// What changes rely on that would hand one of them out.
+    withheld: Vec<Key>,
+    /// The order that ends them.
+    order: LeasesOf,
+}
+
+impl Facts {
+    fn of(world: &World, which: &Selection) -> Self {
+        let selected: Vec<&leases::Lease> = world.leases.all().filter(|one| which.has(one)).collect();
+        let count = selected.iter().filter(|lease| !matches!(lease.stage, Stage::Ending(_))).count();
+        let mut withheld: Vec<Key> = selected.iter().map(|lease| keys::lease(lease.id)).collect();
+        let name = |agent: &AgentId| world.registry.agent(*agent).map(|agent| agent.name.clone());
+        let order = match which {
+            Selection::Each(ids) => LeasesOf::Each(ids.clone()),
+            Selection::Agent(agent) => {
+                withheld.push(keys::of_agent(*agent));
+                let agents = name(agent).into_iter().collect();
+                LeasesOf::Some { agents, capabilities: BTreeSet::new() }
+            }
+            Selection::Capability(capability) => {
+                withheld.push(keys::offer(capability));
+                LeasesOf::Some { agents: BTreeSet::new(), capabilities: [capability.clone()].into() }
+            }
+            Selection::All => {
+                withheld = vec![keys::endings()];
+                withheld.extend(world.leases.offers().map(|offer| keys::offer(&offer.capability)));
+                LeasesOf::Everybody
+            }
+            Selection::Within { agents, capabilities } => {
+                withheld.extend(agents.iter().map(|agent| keys::of_agent(*agent)));
+                withheld.extend(capabilities.iter().map(keys::offer));
+                let agents = agents.iter().filter_map(name).collect();
+                LeasesOf::Some { agents, capabilities: capabilities.clone() }
+            }
+        };
+        Self { count, withheld, order }
     }
 }
 

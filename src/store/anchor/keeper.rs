@@ -104,6 +104,11 @@ impl Keeper {
         self.shared.ask(|asked| (asked.is_held, asked.is_urgent) = (false, true));
     }
 
+    /// Wipes the keys that anchors are authenticated by: none is written any more.
+    pub(in crate::store) fn forget_keys(&self) {
+        self.shared.ask(|asked| asked.keys.forget());
+    }
+
     /// Writes the last anchor and ends the thread. A disk that hangs is not waited for.
     pub(in crate::store) fn close(&self) {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };

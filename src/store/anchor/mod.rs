@@ -14,6 +14,8 @@ pub(super) use check::{Expected, RootCheck};
 pub use file::{AnchorFile, AnchorFileError};
 pub(super) use keeper::{Keeper, Shared};
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::encoding::from_hex;
@@ -72,6 +74,7 @@ pub struct AnchorKeys {
     keyring: u64,
     keys: Vec<(u8, u32)>,
     macs: Vec<(u32, MacKey)>,
+    is_forgotten: AtomicBool,
 }
 
 impl AnchorKeys {
@@ -88,7 +91,14 @@ impl AnchorKeys {
         let newest = |family| keyring.current(family).map(|(id, _)| (id.family, id.generation));
         let families = [Family::Value, Family::Delta, Family::Index, Family::Digest];
         let keys = families.into_iter().map(newest).collect::<Result<_, _>>()?;
-        Ok(Self { ledger, keyring: keyring.revision(), keys, macs })
+        let is_forgotten = AtomicBool::new(false);
+        Ok(Self { ledger, keyring: keyring.revision(), keys, macs, is_forgotten })
+    }
+
+    /// Wipes them in place: no anchor is written or read any more.
+    pub(super) fn forget(&self) {
+        self.is_forgotten.store(true, Ordering::Release);
+        self.macs.iter().for_each(|(_, mac)| mac.forget());
     }
 
     /// An anchor of the head that `tree` is of.
@@ -111,7 +121,8 @@ impl AnchorKeys {
         let (_, mac) = self.macs.iter().find(|(generation, _)| *generation == anchor.authenticated_by)?;
         let line = serde_json::to_string(anchor).ok()?;
         let tag = mac.tag(line.as_bytes());
-        Some(format!("{line}\n{tag}\n"))
+        // What a wiped key authenticated nobody would believe.
+        (!self.is_forgotten.load(Ordering::Acquire)).then(|| format!("{line}\n{tag}\n"))
     }
 
     /// Reads the stored form.

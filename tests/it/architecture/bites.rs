@@ -106,6 +106,7 @@ fn a_proof_made_elsewhere_is_found() {
 fn stray_tasks_endless_queues_and_second_encoders_are_found() {
     bites(habits, "src/ledger/x.rs", "fn f() { tokio::spawn(work()); }", "fn f() { builder.spawn(work); }");
     bites(habits, "src/policy/x.rs", "use tokio::task; fn f() { task::spawn(work()); }", "");
+    bites(habits, "src/broker/x.rs", "fn f() { tokio::spawn(work()); }", "");
     bites(
         habits,
         "src/app/x.rs",

@@ -1,6 +1,6 @@
 //! What only some files may do: look into secrets, use the ledger's reserve, make proofs.
 
-use super::{EXPOSING, PROOFS, TAKING_AWAY, assert_none};
+use super::{EXPOSING, PROOFS, SPAWNING, SPAWNING_FILES, TAKING_AWAY, assert_none};
 use crate::support::source::{Source, is_word, sources, words};
 
 /// Sensitive values are looked into only where it was reviewed.
@@ -11,6 +11,13 @@ pub(super) fn exposures(sources: &[Source], listed: &[&str]) -> Vec<String> {
 /// The ledger's reserve is used only where it was reviewed that something is taken away.
 pub(super) fn reserve(sources: &[Source], listed: &[&str]) -> Vec<String> {
     reviewed(sources, (&[".urgent()"], "uses the ledger's reserve"), listed)
+}
+
+/// Below the edges, tasks are started only where it was reviewed that they end and that there are not too many.
+pub(super) fn tasks(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    let is_below = |source: &&Source| !source.room().is_some_and(|room| SPAWNING.contains(&room));
+    let below: Vec<Source> = sources.iter().filter(is_below).cloned().collect();
+    reviewed(&below, (&["tokio::spawn("], "starts a task"), listed)
 }
 
 /// What a file does that says one of these words, only the `listed` files do, and they do it.
@@ -63,6 +70,11 @@ fn sensitive_values_are_looked_into_where_it_was_reviewed() {
 #[test]
 fn the_ledger_s_reserve_is_used_where_it_was_reviewed() {
     assert_none(&reserve(&sources("src"), TAKING_AWAY));
+}
+
+#[test]
+fn tasks_below_the_edges_are_started_where_it_was_reviewed() {
+    assert_none(&tasks(&sources("src"), SPAWNING_FILES));
 }
 
 #[test]

@@ -143,6 +143,7 @@ const EXPOSING: &[&str] = &[
     "src/http/operators.rs",
     "src/http/secrets.rs",
     "src/index/database.rs",
+    "src/keyring/change.rs",
     "src/keyring/passphrase.rs",
     "src/keyring/recipient.rs",
     "src/keyring/ring.rs",
@@ -173,14 +174,26 @@ const EXPOSING: &[&str] = &[
 
 /// The files that may write to the room that was taken beforehand. Reviewed: each takes away, so that a
 /// full disk keeps nobody from being stopped, and none of it is done for somebody who can do it without end.
-const TAKING_AWAY: &[&str] = &["src/broker/clock.rs", "src/broker/host.rs", "src/broker/revoke.rs"];
+const TAKING_AWAY: &[&str] = &[
+    "src/broker/clock.rs",
+    "src/broker/end_keys.rs",
+    "src/broker/host.rs",
+    "src/broker/leases/revoke.rs",
+    "src/broker/revoke.rs",
+    "src/broker/versions.rs",
+];
 
 /// Proofs and the room that makes them, by a constructor called `assertion` that nobody else sees.
 const PROOFS: &[(&str, &str)] = &[("Committed", "ledger"), ("Grant", "policy")];
 
-/// Rooms that start tasks; each one waits for them or bounds them: `store` and `broker` start those that
-/// record what was denied in memory, `DENIALS_UNRECORDED_MAX` at most.
-const SPAWNING: &[&str] = &["app", "http", "cli", "jobs", "store", "broker"];
+/// Rooms that start tasks; each one waits for them or bounds them.
+const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];
+
+/// Files of other rooms that start tasks. Reviewed: `take_away` starts one for each denial that the ledger has
+/// not taken, `DENIALS_UNRECORDED_MAX` at most, and it ends with the denial; `revoke` starts one that waits for
+/// such a task and takes its order out of the runtime directory, and it ends at once when there is none to wait
+/// for. Both end with the runtime: what they had not done yet, the kept order has the next start do.
+const SPAWNING_FILES: &[&str] = &["src/broker/revoke.rs", "src/store/take_away.rs"];
 
 const FILE_LINES_MAX: usize = 450;
 const DRAWERS: [&str; 9] =
@@ -346,7 +359,8 @@ fn shapes(sources: &[Source]) -> Vec<String> {
 fn habits(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for source in sources {
-        let spawns = source.room().is_some_and(|room| SPAWNING.contains(&room));
+        let spawns = source.room().is_some_and(|room| SPAWNING.contains(&room))
+            || SPAWNING_FILES.contains(&source.path.as_str());
         let mut ban = |text: &str, needle: &str, why: &str| {
             findings.extend(words(text, needle).map(|at| source.finding(at, why)));
         };

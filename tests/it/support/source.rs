@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// One source file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Source {
     /// From the package's root, e.g. `src/base/clock.rs`.
     pub(crate) path: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use keyward::ledger::{Layer, LayerFile, Lock};
 
@@ -11,7 +11,17 @@ const SECTOR_BYTES: usize = 512;
 
 /// The disk: what is durable, what is only cached, and how it misbehaves.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk {
+    state: Arc<Mutex<State>>,
+    syncs: Arc<(Mutex<Syncs>, Condvar)>,
+}
+
+/// Whether syncs return, and whether one waits for that.
+#[derive(Debug, Default)]
+struct Syncs {
+    hang: bool,
+    reached: bool,
+}
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -101,7 +111,7 @@ impl Dice {
 
 impl Disk {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 
     /// The disk as a process sees it that starts now.
@@ -159,12 +169,41 @@ impl Disk {
 
     /// A disk of its own with the same content.
     pub(crate) fn copy(&self) -> Self {
-        Self(Arc::new(Mutex::new(self.state().clone())))
+        Self { state: Arc::new(Mutex::new(self.state().clone())), syncs: Arc::default() }
     }
 
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
         let mut state = self.state();
         (state.fault, state.steps, state.tripped) = (fault, 0, false);
+    }
+
+    /// From here on no sync of a file returns.
+    pub(crate) fn hang(&self) {
+        *self.syncs.0.lock().unwrap() = Syncs { hang: true, reached: false };
+    }
+
+    /// Returns once a sync hangs.
+    pub(crate) fn until_a_sync_hangs(&self) {
+        let (syncs, changed) = &*self.syncs;
+        let wait = std::time::Duration::from_secs(30);
+        let hanging = changed.wait_timeout_while(syncs.lock().unwrap(), wait, |syncs| !syncs.reached);
+        assert!(hanging.unwrap().0.reached, "no sync was asked for");
+    }
+
+    /// Syncs return again, those that hang first.
+    pub(crate) fn answer(&self) {
+        self.syncs.0.lock().unwrap().hang = false;
+        self.syncs.1.notify_all();
+    }
+
+    fn wait_while_it_hangs(&self) {
+        let (syncs, changed) = &*self.syncs;
+        let mut syncs = syncs.lock().unwrap();
+        while syncs.hang {
+            syncs.reached = true;
+            changed.notify_all();
+            syncs = changed.wait(syncs).unwrap();
+        }
     }
 
     /// Whether the fault has struck.
@@ -415,6 +454,7 @@ impl LayerFile for UnsyncedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.disk.wait_while_it_hangs();
         let mut state = self.disk.state();
         let verdict = state.step(self.session)?;
         let lies = state.lie == Some(Lie::DataSync);

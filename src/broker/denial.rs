@@ -1,0 +1,331 @@
+use std::sync::Arc;
+
+use super::world::{Effect, World};
+use crate::base::{SecretId, SecretName, Timestamp};
+use crate::keyring::Stage;
+use crate::leases::{self, Leases, Selection, Why};
+use crate::ledger::Key;
+use crate::pki;
+use crate::revocation;
+use crate::secrets::{self, Catalogue};
+use crate::store::At;
+use crate::token::{self, TokenKeys};
+
+/// What is taken away before an entry says so. Its constructors are for what takes away, and gives nothing.
+#[derive(Clone, Debug)]
+pub enum Denial {
+    /// Everything of a subject.
+    Subject(revocation::Denial),
+    /// Something else.
+    Other(Arc<Ended>),
+}
+
+/// An effect that ends something, in force before its entry.
+#[derive(Debug)]
+pub struct Ended {
+    at: Timestamp,
+    effect: Effect,
+    withheld: Vec<Key>,
+}
+
+impl Denial {
+    /// Leases end. No receipt of a change that relied on one of `withheld` is delivered.
+    pub(super) fn leases(at: Timestamp, (which, why): (Selection, Why), withheld: Vec<Key>) -> Self {
+        Self::ended(at, Effect::Lease(leases::Effect::End { which, why }), withheld)
+    }
+
+    /// A former version of a secret is destroyed. Nobody is handed a former version, so that no receipt is withheld.
+    pub(super) fn version(at: Timestamp, id: SecretId, name: SecretName, version: u32) -> Self {
+        Self::ended(at, Effect::Secrets(secrets::Effect::Destroy { id, name, version }), Vec::new())
+    }
+
+    /// A token key that signs no more is revoked.
+    pub(super) fn token_key(at: Timestamp, generation: u32) -> Self {
+        let stage = Stage::Revoked;
+        Self::ended(at, Effect::Token(token::Effect::Stage { generation, stage }), Vec::new())
+    }
+
+    /// An authority that signs no more is revoked, or tainted when `is_revoked` is not set.
+    pub(super) fn authority(at: Timestamp, generation: u32, is_revoked: bool) -> Self {
+        let stage = if is_revoked { Stage::Revoked } else { Stage::Tainted };
+        Self::ended(at, Effect::Pki(pki::Effect::Stage { generation, stage }), Vec::new())
+    }
+
+    fn ended(at: Timestamp, effect: Effect, withheld: Vec<Key>) -> Self {
+        Self::Other(Arc::new(Ended { at, effect, withheld }))
+    }
+
+    pub(super) fn withheld(&self) -> Vec<Key> {
+        match self {
+            Self::Subject(denial) => vec![revocation::keys::subject(denial.subject())],
+            Self::Other(ended) => ended.withheld.clone(),
+        }
+    }
+}
+
+/// What is denied of rooms other than the revocations, and those rooms as entries alone make them.
+#[derive(Debug, Default)]
+pub(super) struct Denied {
+    ended: Vec<Arc<Ended>>,
+    /// Each room that something is denied of. It takes the place of the denied one when nothing is any more.
+    pub(super) recorded: Recorded,
+}
+
+/// Rooms as entries alone make them; none while nothing is denied of a room.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    pub(super) secrets: Option<Catalogue>,
+    pub(super) authority: Option<pki::Record>,
+    pub(super) token_keys: Option<TokenKeys>,
+    pub(super) leases: Option<Leases>,
+}
+
+/// Does `change` to a room, and to what entries alone make of it.
+pub(super) fn both<R>(room: &mut R, recorded: &mut Option<R>, change: impl Fn(&mut R)) {
+    change(room);
+    if let Some(recorded) = recorded {
+        change(recorded);
+    }
+}
+
+/// A room, as entries alone make it.
+fn restore<R>(room: &mut R, recorded: &mut Option<R>) {
+    if let Some(recorded) = recorded.take() {
+        *room = recorded;
+    }
+}
+
+impl World {
+    /// Secrets as entries alone say: nothing that is only denied is done to a key or a value for good.
+    pub(super) fn recorded_secrets(&self) -> &Catalogue {
+        self.denied.recorded.secrets.as_ref().unwrap_or(&self.secrets)
+    }
+
+    /// Token keys as entries alone say, likewise.
+    pub(super) fn recorded_token_keys(&self) -> &TokenKeys {
+        self.denied.recorded.token_keys.as_ref().unwrap_or(&self.token_keys)
+    }
+
+    /// Authorities as entries alone say, likewise.
+    pub(super) fn recorded_authority(&self) -> &pki::Record {
+        self.denied.recorded.authority.as_ref().unwrap_or(&self.authority)
+    }
+
+    /// Leases as entries alone say: no server is called about an end that is only denied.
+    pub(super) fn recorded_leases(&self) -> &Leases {
+        self.denied.recorded.leases.as_ref().unwrap_or(&self.leases)
+    }
+
+    pub(super) fn end_before_its_entry(&mut self, ended: &Arc<Ended>) {
+        let recorded = &mut self.denied.recorded;
+        match &ended.effect {
+            Effect::Secrets(_) => drop(recorded.secrets.get_or_insert_with(|| self.secrets.clone())),
+            Effect::Pki(_) => drop(recorded.authority.get_or_insert_with(|| self.authority.clone())),
+            Effect::Token(_) => drop(recorded.token_keys.get_or_insert_with(|| self.token_keys.clone())),
+            Effect::Lease(_) => drop(recorded.leases.get_or_insert_with(|| self.leases.clone())),
+            // None of its constructors makes one of these.
+            Effect::Registry(_)
+            | Effect::Operators(_)
+            | Effect::Revocation(_)
+            | Effect::Idempotency(_)
+            | Effect::Rotation(_)
+            | Effect::Custody(_)
+            | Effect::Clock { .. } => return,
+        }
+        self.end_again(ended);
+        self.denied.ended.push(Arc::clone(ended));
+    }
+
+    /// Ends again what was ended before its entry, whatever entries did to it since.
+    pub(super) fn end_all_again(&mut self) {
+        for ended in self.denied.ended.clone() {
+            self.end_again(&ended);
+        }
+    }
+
+    fn end_again(&mut self, ended: &Ended) {
+        // No entry has this sequence; none of these effects looks at it.
+        let at = At { seq: 0, time: ended.at };
+        match &ended.effect {
+            Effect::Secrets(effect) => self.secrets.apply(at, effect),
+            Effect::Pki(effect) => self.authority.apply(at, effect),
+            Effect::Token(effect) => self.token_keys.apply(at, effect),
+            Effect::Lease(effect) => self.leases.apply(at, effect),
+            Effect::Registry(_)
+            | Effect::Operators(_)
+            | Effect::Revocation(_)
+            | Effect::Idempotency(_)
+            | Effect::Rotation(_)
+            | Effect::Custody(_)
+            | Effect::Clock { .. } => {}
+        }
+    }
+
+    /// What `ended` did is said by an entry, or by none; then what it ended is as entries say.
+    pub(super) fn forget_ended(&mut self, ended: &Arc<Ended>, is_recorded: bool) {
+        let denied = &mut self.denied;
+        denied.ended.retain(|one| !Arc::ptr_eq(one, ended));
+        let room = std::mem::discriminant(&ended.effect);
+        let is_of_room = |one: &Arc<Ended>| std::mem::discriminant(&one.effect) == room;
+        let others: Vec<Arc<Ended>> = denied.ended.iter().filter(|one| is_of_room(one)).cloned().collect();
+        if is_recorded && !others.is_empty() {
+            // The room goes on being denied the others; its own entry said the same.
+            return;
+        }
+        let recorded = &mut denied.recorded;
+        match &ended.effect {
+            Effect::Secrets(_) => restore(&mut self.secrets, &mut recorded.secrets),
+            Effect::Pki(_) => restore(&mut self.authority, &mut recorded.authority),
+            Effect::Token(_) => restore(&mut self.token_keys, &mut recorded.token_keys),
+            Effect::Lease(_) => restore(&mut self.leases, &mut recorded.leases),
+            Effect::Registry(_)
+            | Effect::Operators(_)
+            | Effect::Revocation(_)
+            | Effect::Idempotency(_)
+            | Effect::Rotation(_)
+            | Effect::Custody(_)
+            | Effect::Clock { .. } => {}
+        }
+        denied.ended.retain(|one| !is_of_room(one));
+        for other in &others {
+            self.end_before_its_entry(other);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{AgentId, DecisionId, InstanceId, LeaseId, SystemEntropy};
+    use crate::leases::{Intent, Stage as LeaseStage};
+    use crate::secrets::{SealedValue, VersionStage};
+    use crate::store::World as _;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    fn at(seq: u64) -> At {
+        At { seq, time: NOW }
+    }
+
+    fn name() -> SecretName {
+        "a/b".parse().unwrap()
+    }
+
+    /// One group commit with this one effect.
+    fn commit(world: &mut World, seq: u64, effect: Effect) {
+        world.apply(at(seq), &effect);
+        world.deny_again();
+    }
+
+    fn with_a_lease() -> (World, LeaseId) {
+        let id = LeaseId::mint(NOW, &SystemEntropy);
+        let intent = Intent {
+            id,
+            agent: AgentId::mint(NOW, &SystemEntropy),
+            agent_name: "bot".parse().unwrap(),
+            instance: InstanceId::mint(NOW, &SystemEntropy),
+            capability: "orders.query".parse().unwrap(),
+            login: "kw_1".to_owned(),
+            upstream: 1,
+            first_use: DecisionId::mint(NOW, &SystemEntropy),
+            expires_at: NOW.plus_s(60),
+            renewable_until: NOW.plus_s(60),
+        };
+        let mut world = World::default();
+        commit(&mut world, 1, Effect::Lease(leases::Effect::Intend(Box::new(intent))));
+        (world, id)
+    }
+
+    fn sealed() -> SealedValue {
+        serde_json::from_str("{\"wrapped_key\":[1],\"value\":[2]}").unwrap()
+    }
+
+    fn with_versions(id: SecretId) -> World {
+        let mut world = World::default();
+        for version in 1..=2 {
+            let store = secrets::Effect::Store { id, name: name(), version, sealed: sealed() };
+            commit(&mut world, u64::from(version), Effect::Secrets(store));
+        }
+        world
+    }
+
+    fn stage(world: &Catalogue, version: u32) -> VersionStage {
+        world.named(&name()).unwrap().version(version).unwrap().stage
+    }
+
+    #[test]
+    fn a_lease_that_was_ended_stays_so_whatever_is_committed_before_its_entry() {
+        let (mut world, lease) = with_a_lease();
+        let which = Selection::Each([lease].into());
+        let denial = Denial::leases(NOW, (which.clone(), Why::Revoked), Vec::new());
+        world.deny(&denial);
+        let issue = leases::Effect::Issue { lease, sealed: vec![7] };
+        commit(&mut world, 2, Effect::Lease(issue));
+        let is_ending = |leases: &Leases| matches!(leases.lease(lease).unwrap().stage, LeaseStage::Ending(_));
+        assert!(is_ending(&world.leases) && !is_ending(world.recorded_leases()));
+        commit(&mut world, 3, Effect::Lease(leases::Effect::End { which, why: Why::Revoked }));
+        world.recorded(&denial);
+        assert!(is_ending(&world.leases) && world.denied.recorded.leases.is_none());
+    }
+
+    #[test]
+    fn a_version_that_was_handed_out_again_before_is_as_entries_say() {
+        let id = SecretId::mint(NOW, &SystemEntropy);
+        let mut world = with_versions(id);
+        let denial = Denial::version(NOW, id, name(), 1);
+        world.deny(&denial);
+        commit(&mut world, 3, Effect::Secrets(secrets::Effect::Promote { name: name(), version: 1 }));
+        assert_eq!(stage(&world.secrets, 1), VersionStage::Destroyed);
+        assert_eq!(stage(world.recorded_secrets(), 1), VersionStage::Current);
+        world.lift(&denial);
+        assert_eq!(stage(&world.secrets, 1), VersionStage::Current, "nothing was lost");
+    }
+
+    #[test]
+    fn one_denial_ends_and_another_of_the_same_room_goes_on() {
+        let id = SecretId::mint(NOW, &SystemEntropy);
+        let mut world = with_versions(id);
+        let third = secrets::Effect::Store { id, name: name(), version: 3, sealed: sealed() };
+        commit(&mut world, 3, Effect::Secrets(third));
+        let (first, second) = (Denial::version(NOW, id, name(), 1), Denial::version(NOW, id, name(), 2));
+        world.deny(&first);
+        world.deny(&second);
+        world.lift(&first);
+        assert_eq!(
+            (stage(&world.secrets, 1), stage(&world.secrets, 2)),
+            (VersionStage::Former, VersionStage::Destroyed)
+        );
+        world.lift(&second);
+        assert_eq!(stage(&world.secrets, 2), VersionStage::Former);
+        assert!(world.denied.recorded.secrets.is_none() && world.denied.ended.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_was_revoked_in_memory_alone_is_not_revoked_for_good() {
+        let mut world = World::default();
+        let stage = |generation, stage| Effect::Token(token::Effect::Stage { generation, stage });
+        commit(&mut world, 1, stage(1, Stage::Active));
+        commit(&mut world, 2, stage(2, Stage::Prepared));
+        commit(&mut world, 3, stage(2, Stage::Active));
+        world.deny(&Denial::token_key(NOW, 1));
+        let first = |keys: &TokenKeys| keys.generations().all().next().unwrap().1.stage;
+        assert_eq!(first(&world.token_keys), Stage::Revoked);
+        assert_eq!(first(world.recorded_token_keys()), Stage::Old, "its private key stays in the keyring");
+    }
+
+    #[test]
+    fn every_denial_takes_away() {
+        let id = SecretId::mint(NOW, &SystemEntropy);
+        let all = [
+            Denial::leases(NOW, (Selection::All, Why::Revoked), Vec::new()),
+            Denial::version(NOW, id, name(), 1),
+            Denial::token_key(NOW, 1),
+            Denial::authority(NOW, 1, false),
+            Denial::authority(NOW, 1, true),
+        ];
+        for denial in all {
+            let Denial::Other(ended) = &denial else { panic!("{denial:?}") };
+            assert!(World::takes_away(&ended.effect), "{denial:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use super::bootstrap::broken;
+use super::denial::Denial;
+use super::desk::{Again, Core, deciding_again};
+use super::failure::Failure;
+use super::once::{Asker, asked_by, done_before, once_of};
+use super::revoke::Applied;
+use super::rotate_keys::{Force, SCHEDULE, authority_staged, check_authority, not_so, token_key_change};
+use super::world::{Effect, World};
+use crate::base::code;
+use crate::custody::{Order, TakeAway};
+use crate::idempotency::Once;
+use crate::issuance::Staged;
+use crate::keyring::{Generations, Stage};
+use crate::pki;
+use crate::store::{Change, OnConflict, Taken};
+
+/// On whose word a signing key is brought to another stage.
+#[derive(Clone, Copy)]
+pub(super) struct KeyWord<'a> {
+    name: &'a str,
+    asker: Option<Asker<'a>>,
+    is_schedule: bool,
+}
+
+impl<'a> KeyWord<'a> {
+    /// An operator's, or the schedule's.
+    pub(super) fn of(asker: Option<Asker<'a>>) -> Self {
+        let name = asker.map_or(SCHEDULE, |(operator, _)| operator.name().as_str());
+        Self { name, asker, is_schedule: asker.is_none() }
+    }
+
+    /// That of somebody on the broker's host, who is called so.
+    pub(super) const fn of_host(name: &'a str) -> Self {
+        Self { name, asker: None, is_schedule: false }
+    }
+
+    pub(super) const fn by(self) -> &'a str {
+        self.name
+    }
+
+    fn once(self) -> Option<&'a Once> {
+        once_of(self.asker)
+    }
+
+    pub(super) fn asked(self, change: Change<Effect>, as_of: u64) -> Change<Effect> {
+        asked_by(change, self.asker, as_of)
+    }
+
+    /// Whether a key is ended in memory while the ledger cannot take it. One that has not signed yet gives
+    /// nothing, and could still become the one that signs; what the schedule ends can wait.
+    fn cannot_wait(self, generations: &Generations, generation: u32) -> bool {
+        let mut all = generations.all();
+        let standing = all.find(|(one, _)| *one == generation).map(|(_, standing)| standing.stage);
+        !self.is_schedule && matches!(standing, Some(Stage::Old | Stage::Tainted))
+    }
+}
+
+impl Core {
+    /// Revokes a generation of the token key: no token that it signed counts any more.
+    pub(super) async fn revoke_token_key(
+        &self,
+        word: KeyWord<'_>,
+        generation: u32,
+    ) -> Result<Applied, Failure> {
+        let stage = Stage::Revoked;
+        let check = |world: &World| world.token_keys.generations().check(generation, stage);
+        let applied = deciding_again!(async {
+            let now = self.clock.now();
+            let (checked, before, cannot_wait, as_of) = self.store.read(|world, as_of| {
+                let cannot_wait = word.cannot_wait(world.token_keys.generations(), generation);
+                (check(world), done_before(world, word.once(), now), cannot_wait, as_of)
+            });
+            if let Some(before) = before? {
+                return Ok(Applied::recorded(before.seq));
+            }
+            checked.map_err(|error| Again::Stop(not_so(error)))?;
+            let kid = self.issuer.token_key_id(generation);
+            let kid = kid.ok_or_else(|| Again::Stop(Failure::new(code::SIGNING_KEY_MISSING)))?;
+            let change = token_key_change(word, (generation, stage), &kid, as_of)?;
+            let taken = if cannot_wait {
+                let taking = change.urgent().taking_away(Denial::token_key(now, generation));
+                self.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?
+            } else {
+                Taken::Recorded(self.store.commit(change, ()).await?.seq())
+            };
+            let order =
+                Order { at: now, by: word.by().to_owned(), what: TakeAway::RevokeTokenKey(generation) };
+            Ok(Applied { taken, order: Some(order) })
+        })?;
+        self.issuer.withdraw_token_key(generation);
+        self.verifier.accept(&self.issuer.key_set()).map_err(|error| broken(&error))?;
+        self.shed_once_recorded(&applied, stage);
+        Ok(applied)
+    }
+
+    /// Taints or revokes a generation of the certificate authority.
+    pub(super) async fn end_authority(
+        &self,
+        word: KeyWord<'_>,
+        (generation, stage): (u32, Stage),
+        force: Force,
+    ) -> Result<Applied, Failure> {
+        let is_revoked = stage == Stage::Revoked;
+        let applied = deciding_again!(async {
+            let now = self.clock.now();
+            let check = |world: &World| check_authority(world, (generation, stage), force, now);
+            let (checked, before, cannot_wait, as_of) = self.store.read(|world, as_of| {
+                let cannot_wait = word.cannot_wait(world.authority.generations(), generation);
+                (check(world), done_before(world, word.once(), now), cannot_wait, as_of)
+            });
+            if let Some(before) = before? {
+                return Ok(Applied::recorded(before.seq));
+            }
+            let (pin, behind) = checked?;
+            let event = authority_staged(word.by(), (generation, stage), pin, behind);
+            let change = Change::new(&event)?
+                .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
+                .rely(pki::keys::authority(), as_of)
+                .advance(pki::keys::authority());
+            let change = word.asked(change, as_of);
+            let taken = if cannot_wait {
+                let taking = change.urgent().taking_away(Denial::authority(now, generation, is_revoked));
+                self.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?
+            } else {
+                let staged = Staged { generation, stage, key: None };
+                let receipt = self.store.commit(change, staged).await?;
+                let seq = receipt.seq();
+                self.issuer.stage_authority(receipt);
+                Taken::Recorded(seq)
+            };
+            let what = match stage {
+                Stage::Revoked => TakeAway::RevokeAuthority(generation),
+                Stage::Prepared | Stage::Active | Stage::Old | Stage::Tainted => {
+                    TakeAway::TaintAuthority(generation)
+                }
+            };
+            Ok(Applied { taken, order: Some(Order { at: now, by: word.by().to_owned(), what }) })
+        })?;
+        if is_revoked {
+            self.issuer.withdraw_authority(generation);
+        }
+        self.authorities_changed();
+        self.shed_once_recorded(&applied, stage);
+        Ok(applied)
+    }
+
+    /// A private key leaves the keyring once the ledger has its end; the next look does so otherwise.
+    fn shed_once_recorded(&self, applied: &Applied, stage: Stage) {
+        if matches!(applied.taken, Taken::Recorded(_)) {
+            self.shed_after(stage);
+        }
+    }
+}
