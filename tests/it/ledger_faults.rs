@@ -405,14 +405,14 @@ fn a_disk_that_hangs_holds_up_its_writer_alone_and_loses_nothing() {
     let recorder = Recorder::default();
     let (ledger, _) = bed.open_file(&recorder).unwrap();
     fill(&ledger, 3);
-    bed.disk.hang();
+    bed.disk.syncs.shut();
     let stuck = ledger.append(draft("stuck", b"s"));
-    bed.disk.until_a_sync_hangs();
+    bed.disk.syncs.until_reached();
     let queued = ledger.append(draft("queued", b"q"));
     let shown = || (ledger.head().seq, ledger.read(1, 10).unwrap().len(), recorder.taken().len());
     assert_eq!(shown(), (3, 3, 3), "readers go on, and nothing is shown before it is durable");
 
-    bed.disk.answer();
+    bed.disk.syncs.open();
     assert_eq!((wait(stuck).unwrap().seq(), wait(queued).unwrap().seq()), (4, 5));
     assert_eq!(shown(), (5, 5, 5));
 }
@@ -422,16 +422,16 @@ fn a_ledger_whose_keys_were_wiped_writes_nothing_when_its_disk_answers() {
     let bed = UnsyncedBed::new(SEGMENT_BYTES);
     let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
     fill(&ledger, 3);
-    bed.disk.hang();
+    bed.disk.syncs.shut();
     let stuck = ledger.append(draft("stuck", b"s"));
-    bed.disk.until_a_sync_hangs();
+    bed.disk.syncs.until_reached();
     let queued = ledger.append(draft("queued", b"q"));
     let entry = ledger.read(2, 1).unwrap().remove(0);
     assert!(ledger.delta(&entry).is_ok());
     ledger.forget_keys();
     assert!(ledger.delta(&entry).is_err(), "nothing opens any more");
 
-    bed.disk.answer();
+    bed.disk.syncs.open();
     assert_eq!(wait(stuck).unwrap().seq(), 4, "it had been sealed before");
     assert_eq!(wait(queued).unwrap_err(), AppendError::Failed);
     drop(ledger);

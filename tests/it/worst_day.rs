@@ -261,7 +261,7 @@ fn ends(process: &Process) -> (String, String, String, usize) {
         stage.to_owned()
     };
     let versions = process.json(&["secret", "versions", "github/app"]);
-    let versions = versions["versions"].as_array().unwrap();
+    let versions = versions["items"].as_array().unwrap();
     let first = versions.iter().find(|version| version["number"] == 1).unwrap();
     let audit = process.json(&["audit", "list"]);
     let items = audit["items"].as_array().unwrap().iter();

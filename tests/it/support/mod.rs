@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod false_postgres;
+pub(crate) mod gate;
 pub(crate) mod host;
 pub(crate) mod impostor;
 pub(crate) mod ledger_bed;

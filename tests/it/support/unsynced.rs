@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use keyward::ledger::{Layer, LayerFile, Lock};
+
+use super::gate::Gate;
 
 /// What is torn apart when power is lost.
 const SECTOR_BYTES: usize = 512;
@@ -13,14 +15,8 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     state: Arc<Mutex<State>>,
-    syncs: Arc<(Mutex<Syncs>, Condvar)>,
-}
-
-/// Whether syncs return, and whether one waits for that.
-#[derive(Debug, Default)]
-struct Syncs {
-    hang: bool,
-    reached: bool,
+    /// What every sync of a file goes through.
+    pub(crate) syncs: Gate,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -169,41 +165,12 @@ impl Disk {
 
     /// A disk of its own with the same content.
     pub(crate) fn copy(&self) -> Self {
-        Self { state: Arc::new(Mutex::new(self.state().clone())), syncs: Arc::default() }
+        Self { state: Arc::new(Mutex::new(self.state().clone())), syncs: Gate::default() }
     }
 
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
         let mut state = self.state();
         (state.fault, state.steps, state.tripped) = (fault, 0, false);
-    }
-
-    /// From here on no sync of a file returns.
-    pub(crate) fn hang(&self) {
-        *self.syncs.0.lock().unwrap() = Syncs { hang: true, reached: false };
-    }
-
-    /// Returns once a sync hangs.
-    pub(crate) fn until_a_sync_hangs(&self) {
-        let (syncs, changed) = &*self.syncs;
-        let wait = std::time::Duration::from_secs(30);
-        let hanging = changed.wait_timeout_while(syncs.lock().unwrap(), wait, |syncs| !syncs.reached);
-        assert!(hanging.unwrap().0.reached, "no sync was asked for");
-    }
-
-    /// Syncs return again, those that hang first.
-    pub(crate) fn answer(&self) {
-        self.syncs.0.lock().unwrap().hang = false;
-        self.syncs.1.notify_all();
-    }
-
-    fn wait_while_it_hangs(&self) {
-        let (syncs, changed) = &*self.syncs;
-        let mut syncs = syncs.lock().unwrap();
-        while syncs.hang {
-            syncs.reached = true;
-            changed.notify_all();
-            syncs = changed.wait(syncs).unwrap();
-        }
     }
 
     /// Whether the fault has struck.
@@ -454,7 +421,7 @@ impl LayerFile for UnsyncedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.wait_while_it_hangs();
+        self.disk.syncs.pass();
         let mut state = self.disk.state();
         let verdict = state.step(self.session)?;
         let lies = state.lie == Some(Lie::DataSync);
