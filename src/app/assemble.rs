@@ -3,6 +3,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::location::{Found, MACHINE_ID};
 use super::running::Duty;
 use super::runtime_dir::kept_orders;
 use crate::base::code;
@@ -34,20 +35,26 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Gives unpredictable bytes.
     pub entropy: Arc<dyn Entropy>,
+    /// The file with the machine's id.
+    pub machine_id: PathBuf,
 }
 
 impl Surroundings {
     /// The machine's own.
     #[must_use]
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
+        Self::with(SystemClock::new())
     }
 
     /// The machine's own, with what `config` names to tell whether its clock is synchronised.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let clock = SystemClock::synchronised_by(config.clock.synchronised_by.clone());
-        Self { clock: Arc::new(clock), entropy: Arc::new(SystemEntropy) }
+        Self::with(clock)
+    }
+
+    fn with(clock: SystemClock) -> Self {
+        Self { clock: Arc::new(clock), entropy: Arc::new(SystemEntropy), machine_id: MACHINE_ID.into() }
     }
 
     fn for_upstreams(&self, config: &Config) -> upstream::Surroundings {
@@ -160,12 +167,11 @@ pub(super) async fn assemble(
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
     duty: Duty,
-) -> Result<Core, Failure> {
+) -> Result<(Core, Duty), Failure> {
     let options = store_options(config, surroundings, on_lost_entries);
     let (store, report) = Store::open(&options, &keyring).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
-    restrict(&store, duty);
-    let alarms = alarms_of(&store).await?;
+    let (duty, alarms) = located(&store, config, &surroundings.machine_id, duty).await?;
     let founding = Founding {
         trust_domain: &config.trust_domain,
         clock: &*surroundings.clock,
@@ -192,7 +198,7 @@ pub(super) async fn assemble(
     let operations = Rate { per_s: quota.operations_per_s, burst: quota.operations_burst };
     let denials = denials();
     let meters = Arc::new(Meters::new(store.syncs(), &alarms));
-    Ok(Core {
+    let core = Core {
         heavy: HeavyWork::new(meters.heavy_requests()),
         store,
         meters,
@@ -227,7 +233,37 @@ pub(super) async fn assemble(
         authorities_changed: tokio::sync::watch::channel(0).0,
         kept: kept_orders(config)?,
         settings: settings(config),
-    })
+    };
+    Ok((core, duty))
+}
+
+/// The same for a verb that records: refused when the data are a copy that no order adopts.
+pub(super) async fn assemble_to_record(
+    config: &Config,
+    keyring: Keyring,
+    surroundings: &Surroundings,
+) -> Result<Core, Failure> {
+    match assemble(config, keyring, surroundings, OnLostEntries::Refuse, Duty::Full).await? {
+        (core, Duty::Full) => Ok(core),
+        (_, Duty::ReadOnly) => Err(Failure::new(code::DATA_COPIED)),
+    }
+}
+
+/// What a broker with these data may do, and its alarms: the location of the data is recorded first.
+async fn located(
+    store: &Store<World>,
+    config: &Config,
+    machine_id: &Path,
+    wanted: Duty,
+) -> Result<(Duty, Alarms), Failure> {
+    let found = Found::at(&config.data_dir, store, machine_id)?;
+    let duty = found.duty(store, wanted);
+    restrict(store, duty);
+    let alarms = alarms_of(store).await?;
+    if duty == Duty::Full {
+        found.record(store, &alarms).await?;
+    }
+    Ok((duty, alarms))
 }
 
 /// Makes the store of a read-only broker read-only, before anything else: a start records, too.

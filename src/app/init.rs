@@ -4,11 +4,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::assemble::{
-    Surroundings, assemble, broken, broker_failure, keyring_failure, keyring_lost, keyring_path, open_by,
-    private_dir, slot_key, tell_slots,
+    Surroundings, assemble_to_record, broken, broker_failure, keyring_failure, keyring_lost, keyring_path,
+    open_by, private_dir, slot_key, tell_slots,
 };
 use super::published::publish;
-use super::running::Duty;
 use super::server_identity::server_identity;
 use crate::base::code;
 use crate::base::{Clock, Entropy, NameError, OperatorName};
@@ -20,7 +19,6 @@ use crate::operators::is_of_host;
 use crate::pki::{
     AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem, new_key_and_request, read_request,
 };
-use crate::store::OnLostEntries;
 
 /// What `init` is to do.
 #[derive(Debug)]
@@ -70,7 +68,7 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
         create(config, order.passphrase, clock, entropy)?
     };
     let ledger = keyring.ledger();
-    let core = assemble(config, keyring, surroundings, OnLostEntries::Refuse, Duty::Full).await?;
+    let core = assemble_to_record(config, keyring, surroundings).await?;
     let authorities = core.issuer.authorities();
     let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
     Identity::check_reissue(order.home, &spiffe, &pins)?;

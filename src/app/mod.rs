@@ -7,6 +7,7 @@ mod host_socket;
 mod init;
 mod keeper;
 mod lanes;
+mod location;
 mod permissions;
 mod premises;
 mod published;
@@ -68,6 +69,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
             Trusted::all(config, &loaded).iter().try_for_each(Trusted::check)?;
             serve::serve(&loaded, start, on_lost, duty).await
         }
+        Command::Adopt { config } => location::adopt(&load(config)?, console),
         Command::Seal { config } => cli::seal(&load(config)?.listen.host, console).await,
         Command::Unseal(args) => cli::unseal(&load(&args.config)?.listen.host, args, console).await,
         Command::Clock(ClockCommand::Accept { broker }) => {
@@ -90,9 +92,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
             verify::verify(&wanted, console)
         }
         Command::Config(ConfigCommand::Check { config }) => {
-            load(config)?;
-            console.line(&format!("`{}` is good", config.display()));
-            Ok(())
+            load(config).map(|_| console.line(&format!("`{}` is good", config.display())))
         }
         Command::Help { words } => cli::help(words, console),
         Command::Completions { shell } => {

@@ -60,7 +60,7 @@ impl Premises {
         let orders = Orders::open(&config.data_dir.join("orders"));
         let orders = orders.map_err(|error| broker_failure(&error.into()))?;
         let (agents, admins) = (Door::bind(config.listen.agents)?, Door::bind(config.listen.admins)?);
-        let Surroundings { clock, entropy } = surroundings.clone();
+        let Surroundings { clock, entropy, .. } = surroundings.clone();
         let (desk, wishes) = HostDesk::new(own_uid(), orders, clock, entropy);
         let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
         let (course, followed) = watch::channel(Course::On);
@@ -131,7 +131,7 @@ impl SealedDoors {
             tracing::warn!("there is no certificate to show: only the socket on the host answers");
             return Ok(Self { course, listeners: Vec::new() });
         };
-        let Surroundings { clock, entropy } = surroundings.clone();
+        let Surroundings { clock, entropy, .. } = surroundings.clone();
         let tls = sealed_server_config(&identity, Arc::clone(&clock)).map_err(|error| broken(&error))?;
         let caps =
             ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use super::assemble::{FOUND, Surroundings, assemble, broken, broker_failure, ope
 use super::gate::{AdminGate, AgentGate};
 use super::keeper::Keeper;
 use super::lanes::Lanes;
+use super::location::is_adopted;
 use super::premises::{OnHost, Premises};
 use super::published::publish;
 use super::server_identity::{kept_identity, server_identity};
 use crate::base::code;
-use crate::base::limits::{JOB_END_WAIT_S, LISTENER_END_WAIT_S};
+use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
 use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
 use crate::cli::Failure;
 use crate::config::Config;
@@ -33,6 +35,8 @@ pub struct Running {
     agents: SocketAddr,
     admins: SocketAddr,
     host: OnHost,
+    /// Whether it is read-only because its data are a copy, and not because it was started so.
+    is_copy: bool,
     course: watch::Sender<Course>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
@@ -84,6 +88,7 @@ pub(super) struct Opened<'a> {
     core: Arc<Core>,
     identity: Identity,
     duty: Duty,
+    is_copy: bool,
 }
 
 impl<'a> Opening<'a> {
@@ -98,8 +103,9 @@ impl<'a> Opening<'a> {
 
     /// Puts every room in its place.
     pub(super) async fn open(self, keyring: Keyring) -> Result<Opened<'a>, Failure> {
-        let Self { config, surroundings, on_lost_entries, duty } = self;
-        let core = Arc::new(assemble(config, keyring, surroundings, on_lost_entries, duty).await?);
+        let Self { config, surroundings, on_lost_entries, duty: wanted } = self;
+        let (core, duty) = assemble(config, keyring, surroundings, on_lost_entries, wanted).await?;
+        let core = Arc::new(core);
         let identity = match duty {
             Duty::Full => {
                 tell_slots(&core, FOUND).await?;
@@ -109,7 +115,7 @@ impl<'a> Opening<'a> {
             }
             Duty::ReadOnly => kept_identity(config, &core)?,
         };
-        Ok(Opened { config, core, identity, duty })
+        Ok(Opened { config, core, identity, duty, is_copy: duty != wanted })
     }
 }
 
@@ -126,7 +132,7 @@ impl Opened<'_> {
 
     /// Serves.
     pub(super) fn serve(self, premises: Premises, surroundings: &Surroundings) -> Result<Running, Failure> {
-        let Self { config, core, identity, duty } = self;
+        let Self { config, core, identity, duty, is_copy } = self;
         let Premises { agents: agent_door, admins: admin_door, host } = premises;
         let addresses = (agent_door.address, admin_door.address);
         let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
@@ -178,6 +184,7 @@ impl Opened<'_> {
             agents: addresses.0,
             admins: addresses.1,
             host,
+            is_copy,
             course,
             stop,
             listeners,
@@ -256,8 +263,16 @@ impl Running {
         [agents, admins, jobs].map(|lane| lane.handle().clone())
     }
 
-    /// Returns when whoever is on the host has told the broker to seal itself.
-    pub(super) async fn told_to_seal(&mut self) {
+    /// Returns when whoever is on the host has ordered what only another process can be.
+    pub(super) async fn ordered(&mut self) -> Ordered {
+        let adoption = adoption(self.is_copy, self.config.data_dir.clone());
+        tokio::select! {
+            () = self.told_to_seal() => Ordered::Seal,
+            () = adoption => Ordered::Adopt,
+        }
+    }
+
+    async fn told_to_seal(&mut self) {
         while let Some(wish) = self.host.wishes.recv().await {
             match wish {
                 Wish::Seal => return,
@@ -294,6 +309,22 @@ impl Running {
         self.host.leave().await;
         self.core.store.close().await;
         tracing::info!("the ledger is closed");
+    }
+}
+
+/// What only another process in the place of this one can be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ordered {
+    /// Sealed.
+    Seal,
+    /// On duty, with data that were a copy.
+    Adopt,
+}
+
+/// Returns when the copy of the data that a broker was started with is adopted.
+async fn adoption(is_copy: bool, data_dir: PathBuf) {
+    while !is_copy || !is_adopted(&data_dir) {
+        tokio::time::sleep(Duration::from_millis(ADOPTION_WAIT_MS)).await;
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::assemble::{Surroundings, broken, keyring_failure, keyring_path};
 use super::premises::{Premises, SealedDoors};
-use super::running::{Duty, Opened, Opening, Running};
+use super::running::{Duty, Opened, Opening, Ordered, Running};
 use super::runtime_dir::{forget_seal_order, is_seal_pending};
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
@@ -50,13 +50,13 @@ pub(super) async fn serve(
     };
     tokio::select! {
         () = told.wait() => {}
-        () = running.told_to_seal() => {
+        ordered = running.ordered() => {
             // On threads of its own: what waits for a disk that hangs must not keep this one.
             let stopping = tokio::spawn(running.cut());
             if tokio::time::timeout(Duration::from_secs(SEAL_WAIT_S), stopping).await.is_err() {
-                tracing::warn!("not everything has stopped in time: the broker is sealed all the same");
+                tracing::warn!("not everything has stopped in time: the process is replaced all the same");
             }
-            return Err(start_anew_sealed());
+            return Err(start_anew(ordered));
         }
     }
     tokio::select! {
@@ -147,11 +147,11 @@ fn could_not_start(failure: &Failure) -> broker::Failure {
 /// Puts a process in the place of this one, by the same name and with the same arguments, that has never
 /// held a key: whatever was in memory, on a stack or in a register goes with this process's memory, and
 /// nobody has to be believed to have wiped it.
-fn start_anew_sealed() -> Failure {
+fn start_anew(ordered: Ordered) -> Failure {
     let sealed = OsStr::new("--sealed");
     let mut args: Vec<OsString> = env::args_os().collect();
     let name = if args.is_empty() { OsString::from("keyward") } else { args.remove(0) };
-    if !args.iter().any(|arg| arg == sealed) {
+    if ordered == Ordered::Seal && !args.iter().any(|arg| arg == sealed) {
         args.push(sealed.to_owned());
     }
     // The program as it is running, also when another version lies in its place by now.

@@ -2,15 +2,13 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use super::assemble::{
-    FOUND, Surroundings, assemble, keyring_failure, keyring_path, open_by, slot_key, tell_slots,
+    FOUND, Surroundings, assemble_to_record, keyring_failure, keyring_path, open_by, slot_key, tell_slots,
 };
-use super::running::Duty;
 use crate::base::code;
 use crate::broker::Core;
 use crate::cli::{Console, Failure, OtherSlotsArgs, whoever_runs_this};
 use crate::config::{Config, RootKey};
 use crate::keyring::{Keyring, KeyringError, OutOfReach, Replacing, SlotKey, SlotState, SlotView};
-use crate::store::OnLostEntries;
 
 /// A change of the keyring's slots, on the data directory of a stopped broker.
 #[derive(Clone, Copy)]
@@ -56,7 +54,7 @@ impl SlotChange<'_> {
     }
 
     async fn assemble(&self, keyring: Keyring) -> Result<Core, Failure> {
-        assemble(self.config, keyring, self.surroundings, OnLostEntries::Refuse, Duty::Full).await
+        assemble_to_record(self.config, keyring, self.surroundings).await
     }
 
     /// The change, and whether the root key is another one since.

@@ -4,7 +4,8 @@ use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::custody::{
-    BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, OrderInVain, RollbackSuspected, SlotsChanged,
+    BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, DataAdopted, MachineChanged, OrderInVain,
+    RollbackSuspected, SlotsChanged,
 };
 use crate::leases::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
@@ -157,6 +158,8 @@ const EVENTS: &[(Kind, &str)] = known![
     BrokerUnsealed,
     BrokerSealed,
     RollbackSuspected,
+    DataAdopted<'_>,
+    MachineChanged,
     LeaseIntended<'_>,
     LeaseIssued<'_>,
     LeaseFailed<'_>,

@@ -282,7 +282,7 @@ fn no_order_is_pending(orders: &Orders) -> Result<(), Failure> {
     let why = format!(
         "{pending} revocations that were ordered while the broker was sealed are pending, and read-only mode records nothing"
     );
-    let fix = "start the broker that these data belong to without `--read-only`: it carries them out";
+    let fix = "start the broker that these data belong to without `--read-only`: it carries them out; when that broker has stopped for good, `keyward adopt` and start this one";
     Err(Failure::new(code::READ_ONLY).because(why).mended_by(fix))
 }
 

@@ -12,7 +12,8 @@ impl Core {
     /// [`Failure`].
     pub(super) fn check_ready(&self) -> Result<(), Failure> {
         if self.store.is_read_only() {
-            return Err(Failure::new(code::READ_ONLY));
+            let code = if self.is_copy() { code::DATA_COPIED } else { code::READ_ONLY };
+            return Err(Failure::new(code));
         }
         match self.store.write_state() {
             // The clock stops issuance while it is in doubt.
@@ -30,6 +31,12 @@ impl Core {
                 Err(Failure::new(code::LEDGER_FAILED).mended_by("look at the disk, restart the broker"))
             }
         }
+    }
+
+    /// Whether the data directory is another one than the ledger knows.
+    fn is_copy(&self) -> bool {
+        let known = self.store.read(|world, _| world.custody.location());
+        known.is_some_and(|known| self.store.lock_inode().is_ok_and(|lock| lock != known.lock))
     }
 
     /// Whether the newest write took long.

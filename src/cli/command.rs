@@ -72,6 +72,12 @@ pub enum Command {
         #[arg(long)]
         read_only: bool,
     },
+    /// On the broker's host: serve from this copy of the data, once every other broker with these data has stopped for good
+    Adopt {
+        /// The configuration: names the data directory
+        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
     /// On the broker's host: have the running broker stop serving and let go of every key, until it is unsealed
     Seal {
         /// The configuration: names the socket on the host

@@ -166,6 +166,7 @@ pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
         Command::Init(_)
         | Command::Slot(_)
         | Command::Serve { .. }
+        | Command::Adopt { .. }
         | Command::Seal { .. }
         | Command::BreakGlass(_)
         | Command::Clock(_)

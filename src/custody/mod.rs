@@ -4,11 +4,13 @@
 //! Knows a slot by its id and kind, and nothing that would open one. Never changes the keyring. Beside it
 //! lie the orders that were given while nobody could open it.
 
+mod location;
 mod orders;
 mod rollback;
 mod sealing;
 mod state;
 
+pub use location::{DataAdopted, Location, MachineChanged};
 pub use orders::{LeasesOf, Order, OrderInVain, Orders, OrdersError, SealOrder, TakeAway};
 pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::location::Location;
 use crate::base::{OperatorName, SlotId, Timestamp};
 use crate::keyring::{RootId, SlotKind, SlotView};
 use crate::ledger::Kind;
@@ -68,6 +69,13 @@ pub enum Effect {
     /// These are the entries before: sealed under the delta key that came with the root key, so that the
     /// holder of an earlier one cannot write others in their place.
     Before(History),
+    /// The data directory is here.
+    Location {
+        /// Where.
+        location: Location,
+        /// Whether an order on the host said so: another copy of the data has stopped for good.
+        is_adopted: bool,
+    },
 }
 
 impl Effect {
@@ -76,7 +84,7 @@ impl Effect {
     pub const fn takes_away(&self) -> bool {
         match self {
             Self::Slots(_) | Self::Root(_) | Self::Before(_) => true,
-            Self::CheckpointKey(_) => false,
+            Self::CheckpointKey(_) | Self::Location { .. } => false,
         }
     }
 
@@ -85,7 +93,7 @@ impl Effect {
     pub const fn history(&self) -> Option<History> {
         match self {
             Self::Before(history) => Some(*history),
-            Self::Slots(_) | Self::CheckpointKey(_) | Self::Root(_) => None,
+            Self::Slots(_) | Self::CheckpointKey(_) | Self::Root(_) | Self::Location { .. } => None,
         }
     }
 }
@@ -97,6 +105,8 @@ pub struct Custody {
     checkpoint_key: Option<(u32, Timestamp)>,
     root: Option<[u8; 32]>,
     is_bound: bool,
+    location: Option<Location>,
+    adopted_at: Option<Timestamp>,
 }
 
 impl Custody {
@@ -127,9 +137,22 @@ impl Custody {
         self.checkpoint_key
     }
 
+    /// Where the data directory was at the last start that recorded it.
+    #[must_use]
+    pub const fn location(&self) -> Option<Location> {
+        self.location
+    }
+
+    /// When an order on the host said last that every other copy of the data has stopped for good.
+    #[must_use]
+    pub const fn adopted_at(&self) -> Option<Timestamp> {
+        self.adopted_at
+    }
+
     /// Entry times go on from `now`: no key has signed since later than that.
     pub fn time_went_back(&mut self, now: Timestamp) {
         self.checkpoint_key = self.checkpoint_key.map(|(generation, since)| (generation, since.min(now)));
+        self.adopted_at = self.adopted_at.map(|at| at.min(now));
     }
 
     /// Takes in one effect.
@@ -141,6 +164,12 @@ impl Custody {
                 self.root = Some(*root);
             }
             Effect::Before(history) => self.is_bound |= history.is_about(at.seq),
+            Effect::Location { location, is_adopted } => {
+                self.location = Some(*location);
+                if *is_adopted {
+                    self.adopted_at = Some(at.time);
+                }
+            }
             Effect::CheckpointKey(generation) => self.checkpoint_key = Some((*generation, at.time)),
         }
     }
@@ -154,6 +183,12 @@ pub mod keys {
     #[must_use]
     pub fn slots() -> Key {
         Key::of("slots", b"")
+    }
+
+    /// Where the data directory is.
+    #[must_use]
+    pub fn location() -> Key {
+        Key::of("location", b"")
     }
 
     /// Which checkpoint key signs.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,7 +61,7 @@ pub struct Store<W: World> {
     is_read_only: AtomicBool,
     pub(super) unrecorded: Unrecorded,
     /// Held as long as anything below the data directory may be written.
-    _lock: File,
+    lock: File,
 }
 
 impl<W: World> Store<W> {
@@ -121,7 +122,7 @@ impl<W: World> Store<W> {
             newest_snapshot,
             is_read_only: AtomicBool::new(false),
             unrecorded: Unrecorded::default(),
-            _lock: lock,
+            lock,
         };
         let lacks_entries = report.resumed_after.is_some_and(|resumed| resumed > indexed);
         if is_lost || lacks_entries {
@@ -208,6 +209,14 @@ impl<W: World> Store<W> {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.is_read_only.load(Ordering::Acquire)
+    }
+
+    /// The inode of the lock file: the data directory of another copy has another one.
+    ///
+    /// # Errors
+    /// The file cannot be asked.
+    pub fn lock_inode(&self) -> std::io::Result<u64> {
+        Ok(self.lock.metadata()?.ino())
     }
 
     /// How many revocations are in force in memory that no entry of the ledger says.

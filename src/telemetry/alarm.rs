@@ -32,6 +32,10 @@ pub enum Alarm {
     RollbackSuspected,
     /// A revocation is in force in memory alone: the data disk did not take its entry in time.
     RevocationUnrecorded,
+    /// The data directory is on another machine than before.
+    MachineChanged,
+    /// Another copy of this broker has acted at an upstream.
+    CopyActive,
 }
 
 impl Alarm {
@@ -49,6 +53,8 @@ impl Alarm {
         Self::LossAccepted,
         Self::RollbackSuspected,
         Self::RevocationUnrecorded,
+        Self::MachineChanged,
+        Self::CopyActive,
     ];
 
     /// The stable name, as in the metric's label and the log's field.
@@ -67,6 +73,8 @@ impl Alarm {
             Self::LossAccepted => "loss_accepted",
             Self::RollbackSuspected => "rollback_suspected",
             Self::RevocationUnrecorded => "revocation_unrecorded",
+            Self::MachineChanged => "machine_changed",
+            Self::CopyActive => "copy_active",
         }
     }
 }

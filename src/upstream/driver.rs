@@ -7,6 +7,7 @@ use super::check::Finding;
 use super::generate::Generate;
 use super::guard::Reach;
 use super::http::Http;
+use super::mark::Mark;
 use super::postgresql::PostgreSql;
 use super::target::Target;
 use crate::base::code::{self, Code};
@@ -85,6 +86,8 @@ pub struct Held<'a> {
     pub slot: Option<&'a UpstreamSlot>,
     /// The rotation that it is for.
     pub rotation: Option<RotationId>,
+    /// What is left upstream, where there is a place for it.
+    pub mark: Option<Mark<'a>>,
 }
 
 /// Whether a value works.

@@ -7,7 +7,8 @@ use super::check::{Finding, of_role};
 use super::driver::{Answer, Checking, Driver, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict};
 use super::generate::random_password;
 use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
-use super::session;
+use super::mark::Mark;
+use super::session::{self, first_column, is_true};
 use super::target::PostgresqlTarget;
 use crate::base::{Sensitive, code};
 use crate::secrets::SecretValue;
@@ -81,19 +82,60 @@ impl PostgreSql {
     }
 
     /// Sets the password of `role`; ends the role's sessions too when `ending` says so.
-    async fn set(&self, by: &Slot, role: &str, password: &[u8], sessions: Sessions) -> Result<(), Fault> {
+    async fn set(
+        &self,
+        (by, mark): (&Slot, Option<Mark<'_>>),
+        (role, password): (&str, &[u8]),
+        sessions: Sessions,
+    ) -> Result<(), Fault> {
         let (name, verifier) = (escape_identifier(role), escape_literal(&scram_sha_256(password)));
         let set = logged_in(self.target.server(), &self.surroundings, by.login(), async |session| {
-            let change = format!("ALTER ROLE {name} PASSWORD {verifier}");
+            let mut change = format!("ALTER ROLE {name} PASSWORD {verifier}");
+            if let Some(mark) = mark {
+                let rows = session.execute(&comment_on(role)).await?;
+                let comment = first_column(&rows)?.pop().unwrap_or_default();
+                if mark.contradicts(&comment) {
+                    return Ok(Act::OfAnotherCopy);
+                }
+                if is_true(&rows, 1)? {
+                    let text = escape_literal(&mark.within(&comment));
+                    change = format!("{change};\nCOMMENT ON ROLE {name} IS {text}");
+                }
+            }
             if sessions == Sessions::Keep {
-                return session.execute(&change).await.map(drop);
+                session.execute(&change).await?;
+                return Ok(Act::Own);
             }
             let ending = end_sessions(role);
             session.execute_though_held(&change, &ending).await?;
-            session.execute(&ending).await.map(drop)
+            session.execute(&ending).await?;
+            Ok(Act::Own)
         });
-        Ok(set.await?)
+        match set.await? {
+            Act::Own => Ok(()),
+            Act::OfAnotherCopy => Err(Fault::new(Outcome::Refused, code::UPSTREAM_NEWER)),
+        }
     }
+}
+
+/// Who acted at the role last.
+enum Act {
+    Own,
+    OfAnotherCopy,
+}
+
+/// One row: the comment on `role`, and whether the session's role may change it.
+fn comment_on(role: &str) -> String {
+    format!(
+        "SELECT pg_catalog.shobj_description(role.oid, 'pg_authid'::pg_catalog.name), own.rolsuper OR \
+         (NOT role.rolsuper AND own.rolcreaterole AND \
+         (pg_catalog.current_setting('server_version_num'::pg_catalog.text)::pg_catalog.int4 \
+         OPERATOR(pg_catalog.<) 160000 \
+         OR pg_catalog.pg_has_role(own.oid, role.oid, 'MEMBER WITH ADMIN OPTION'::pg_catalog.text))) \
+         FROM pg_catalog.pg_roles AS role CROSS JOIN pg_catalog.pg_roles AS own \
+         WHERE role.rolname OPERATOR(pg_catalog.=) {} AND own.rolname OPERATOR(pg_catalog.=) CURRENT_USER",
+        session::name(role)
+    )
 }
 
 /// What becomes of the sessions that a role has.
@@ -132,7 +174,8 @@ impl Driver for PostgreSql {
         Box::pin(async move {
             let pending = held.pending.ok_or(Fault::new(Outcome::Refused, code::UPSTREAM_VALUE))?;
             let new = self.slot(pending)?;
-            self.set(&self.setter(held)?, &new.username, new.password.as_bytes(), Sessions::Keep).await
+            let by = (&self.setter(held)?, held.mark);
+            self.set(by, (&new.username, new.password.as_bytes()), Sessions::Keep).await
         })
     }
 
@@ -183,7 +226,8 @@ impl Driver for PostgreSql {
             }
             // A password that nobody will ever know.
             let nobodys = self.password();
-            self.set(&self.setter(held)?, &old.username, nobodys.expose(), Sessions::End).await
+            let by = (&self.setter(held)?, held.mark);
+            self.set(by, (&old.username, nobodys.expose()), Sessions::End).await
         })
     }
 }

@@ -8,7 +8,7 @@ use keyward::app::start;
 use keyward::store::OnLostEntries;
 
 use crate::support::broker::{Agent, TestBroker};
-use crate::support::process::{Process, files};
+use crate::support::process::{Process, files, put_back};
 
 struct Scene {
     broker: TestBroker,
@@ -173,11 +173,7 @@ fn key_01_two_copies_of_one_data_directory_seal_nothing_under_the_same_key() {
     process.set_up(b"value");
     process.kill();
     let (data, copy) = (process.path("data"), process.path("copy"));
-    for file in files(&data) {
-        let to = copy.join(file.strip_prefix(&data).unwrap());
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(&file, to).unwrap();
-    }
+    put_back(&data, &copy);
     let before = salts(&data);
     let mut goes_on = |value: &[u8]| {
         process.serve();
@@ -187,8 +183,7 @@ fn key_01_two_copies_of_one_data_directory_seal_nothing_under_the_same_key() {
         &salts(&data) - &before
     };
     let one = goes_on(b"one");
-    fs::rename(&data, data.with_file_name("original")).unwrap();
-    fs::rename(&copy, &data).unwrap();
+    put_back(&copy, &data);
     // The same sequence numbers, which the nonces are made of.
     let other = goes_on(b"other");
     assert!(!one.is_empty() && !other.is_empty());

@@ -140,7 +140,9 @@ fn a_full_disk_is_told_by_readiness_metrics_alerts_and_doctor_until_it_has_space
     process.stop();
     // The data directory on a disk of its own, with less space than a new segment of the ledger takes.
     let script = "set -e; cp -a \"$D\" \"$D.copy\"; mount -t tmpfs -o size=110m,mode=700 tmpfs \"$D\"; \
-                  cp -a \"$D.copy\"/. \"$D\"; head -c 70M /dev/zero > \"$D/fill\"; exec \"$0\" \"$@\"";
+                  cp -a \"$D.copy\"/. \"$D\"; \
+                  \"$0\" adopt \"$2\" \"$3\"; \"$0\" init --reissue-operator \"$2\" \"$3\" \"$4\" \"$5\"; \
+                  head -c 70M /dev/zero > \"$D/fill\"; exec \"$0\" \"$@\"";
     process.started_by = ["unshare", "-m", "sh", "-c", script].map(str::to_owned).to_vec();
     let data = process.path("data");
     process.broker_environment = vec![("D".to_owned(), data.display().to_string())];

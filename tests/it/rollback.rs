@@ -1,7 +1,7 @@
 //! An older copy of the ledger, or of the keyring, put in the place of the newest one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use keyward::app::start;
 use keyward::store::OnLostEntries;
@@ -9,22 +9,9 @@ use serde_json::json;
 
 use crate::renewal::renew;
 use crate::support::broker::{Agent, DECLARATIONS, TestBroker};
-use crate::support::process::{Process, files};
+use crate::support::process::{Process, files, put_back};
 
 /// Makes `to` what `from` is.
-fn copy(from: &Path, to: &Path) {
-    drop(fs::remove_dir_all(to));
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else if path.is_file() {
-            fs::copy(&path, &to).unwrap();
-        }
-    }
-}
-
 fn remove(path: PathBuf) {
     if path.is_dir() {
         fs::remove_dir_all(path).unwrap();
@@ -44,7 +31,7 @@ impl TestBroker {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
 
-    async fn metric(&self, line: &str) -> bool {
+    pub(crate) async fn metric(&self, line: &str) -> bool {
         self.operator().get("/metrics").await.text().contains(line)
     }
 }
@@ -63,21 +50,21 @@ impl Scene {
         let agent = broker.agent("a", &["repo-reader"]).await;
         broker.stop().await;
         let (before, after) = (broker.path().join("before"), broker.path().join("after"));
-        copy(&broker.data(), &before);
+        put_back(&broker.data(), &before);
         broker.serve().await;
         broker.revoke("a").await;
         broker.stop().await;
-        copy(&broker.data(), &after);
+        put_back(&broker.data(), &after);
         Self { broker, agent, before, after }
     }
 
     /// All as it was after the revocation, but for these parts, which are as they were before it.
     fn older(&self, parts: &[&str]) {
-        copy(&self.after, &self.broker.data());
+        put_back(&self.after, &self.broker.data());
         for part in parts {
             let (from, to) = (self.before.join(part), self.broker.data().join(part));
             if from.is_dir() {
-                copy(&from, &to);
+                put_back(&from, &to);
             } else {
                 fs::copy(from, to).unwrap();
             }
@@ -123,7 +110,7 @@ async fn an_older_index_anchor_or_snapshot_is_no_reason_to_refuse() {
         scene.is_refused().await;
     }
     // A snapshot of before the revocation.
-    copy(&scene.before, &scene.broker.data());
+    put_back(&scene.before, &scene.broker.data());
     scene.broker.serve().await;
     scene.broker.take_snapshot().await;
     scene.broker.revoke("a").await;
@@ -136,7 +123,7 @@ async fn another_history_of_the_same_length_or_longer_is_refused() {
     let mut scene = Scene::new().await;
     for has_snapshot in [false, true] {
         // Given a copy that has gone another way, and further.
-        copy(&scene.before, &scene.broker.data());
+        put_back(&scene.before, &scene.broker.data());
         scene.broker.serve().await;
         for name in ["x", "y", "z"] {
             scene.broker.invite(name, &["repo-reader"]).await;
@@ -146,10 +133,10 @@ async fn another_history_of_the_same_length_or_longer_is_refused() {
         }
         scene.broker.stop().await;
         let other = scene.broker.path().join("other");
-        copy(&scene.broker.data().join("ledger"), &other);
+        put_back(&scene.broker.data().join("ledger"), &other);
         // When its ledger is put in the place of the newest one.
         scene.older(&[]);
-        copy(&other, &scene.broker.data().join("ledger"));
+        put_back(&other, &scene.broker.data().join("ledger"));
         // Then the broker does not start.
         assert_eq!(scene.broker.code_of_start().await, "entries_lost");
         remove(scene.broker.data().join("index"));
@@ -213,7 +200,7 @@ async fn rolled_back() -> RolledBack {
     let reports = broker.agent("reports", &[]).await;
     let before = broker.path().join("before");
     broker.stop().await;
-    copy(&broker.data(), &before);
+    put_back(&broker.data(), &before);
     broker.serve().await;
     let at = |broker: &TestBroker, agent: Agent| {
         let caller = broker.caller(broker.agents(), Some(&agent.certificate), Some(&agent.key));
@@ -226,7 +213,7 @@ async fn rolled_back() -> RolledBack {
     }
     let (token, report_token) = (a.token("github.repo.read").await, a.token("reports.read").await);
     broker.stop().await;
-    copy(&before, &broker.data());
+    put_back(&before, &broker.data());
     broker.serve().await;
     let (a, reports, late) = (at(&broker, a), at(&broker, reports), at(&broker, late));
     RolledBack { broker, a, token, reports, report_token, late }
@@ -299,11 +286,11 @@ fn revoked_and_killed(ends: impl FnOnce(&mut Process)) -> Process {
     process.serve();
     process.set_up(b"value");
     process.stop();
-    copy(&process.path("data"), &process.path("before"));
+    put_back(&process.path("data"), &process.path("before"));
     process.serve();
     process.good(&["agent", "revoke", "a"], b"");
     ends(&mut process);
-    copy(&process.path("data"), &process.path("after"));
+    put_back(&process.path("data"), &process.path("after"));
     process
 }
 
@@ -311,8 +298,8 @@ fn revoked_and_killed(ends: impl FnOnce(&mut Process)) -> Process {
 fn an_older_ledger_is_refused_after_a_revocation_and_kill_9() {
     let process = revoked_and_killed(Process::kill);
     for gone in [None, Some("data/index"), Some("data/anchor")] {
-        copy(&process.path("after"), &process.path("data"));
-        copy(&process.path("before/ledger"), &process.path("data/ledger"));
+        put_back(&process.path("after"), &process.path("data"));
+        put_back(&process.path("before/ledger"), &process.path("data/ledger"));
         if let Some(gone) = gone {
             remove(process.path(gone));
         }
@@ -335,7 +322,7 @@ fn a_zeroed_or_cut_tail_is_refused_after_a_stop_and_after_kill_9() {
         // Behind the last entry of a stopped ledger there is the frame that closes it.
         for back in [200, 400] {
             for cut in [false, true] {
-                copy(&process.path("after"), &process.path("data"));
+                put_back(&process.path("after"), &process.path("data"));
                 let mut bad = bytes.clone();
                 if cut {
                     bad.truncate(used - back)
@@ -383,11 +370,11 @@ fn an_older_keyring_is_refused_and_accepted_on_an_operators_word() {
 fn a_backup_put_back_on_purpose_starts_without_a_word() {
     // Given a backup of ledger, keyring and TLS files.
     let process = revoked_and_killed(Process::stop);
-    copy(&process.path("before"), &process.path("backup"));
+    put_back(&process.path("before"), &process.path("backup"));
     remove(process.path("backup/anchor"));
     remove(process.path("backup/index"));
     // When all of the data directory is put back from it.
-    copy(&process.path("backup"), &process.path("data"));
+    put_back(&process.path("backup"), &process.path("data"));
     // Then the broker starts, and is what it was then: the agent is served.
     let mut process = process;
     process.serve();

@@ -1,13 +1,12 @@
 //! Rekeying and removing an unseal key revokes it: the root key is replaced.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::slots::{listed, refused, slot};
-use crate::support::process::{Process, files};
+use crate::support::process::{Process, files, put_back};
 
 const WORDS: &[u8] = b"CNRY correct horse battery staple";
 
@@ -103,8 +102,7 @@ fn a_stop_before_the_entry_of_a_rotation_is_recorded_by_the_next_start() {
     assert!(copied.success());
     rekey_file(&process, &of_id(&process, "key-file"));
     let newest = fs::read(process.path("data/keyring")).unwrap();
-    fs::remove_dir_all(process.path("data")).unwrap();
-    fs::rename(before, process.path("data")).unwrap();
+    put_back(&before, &process.path("data"));
     fs::write(process.path("data/keyring"), newest).unwrap();
 
     process.serve();
@@ -112,11 +110,6 @@ fn a_stop_before_the_entry_of_a_rotation_is_recorded_by_the_next_start() {
     let changes = slot_changes(&process);
     assert_eq!(changes.last().unwrap()["event"]["by"], "found at start", "{changes:?}");
     assert!(changes.last().unwrap()["event"]["root"].is_string());
-}
-
-fn copy(from: &Path, to: &Path) {
-    drop(fs::remove_dir_all(to));
-    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
 fn head(process: &Process) -> u64 {
@@ -132,13 +125,13 @@ fn a_history_rewritten_under_the_keys_before_a_rotation_is_refused_key_13() {
     process.set_up(b"value");
     process.stop();
     let (data, common, forged) = (process.path("data"), process.path("common"), process.path("forged"));
-    copy(&data, &common);
+    put_back(&data, &common);
     process.serve();
     process.good_as("a", &["token", "github.repo.read"], b"");
     process.stop();
     let length = head(&process);
-    copy(&data, &forged);
-    copy(&common, &data);
+    put_back(&data, &forged);
+    put_back(&common, &data);
     process.serve();
     process.good(&["agent", "revoke", "a"], b"");
     process.stop();
@@ -146,12 +139,12 @@ fn a_history_rewritten_under_the_keys_before_a_rotation_is_refused_key_13() {
     let rotated = head(&process);
     assert_eq!(rotated, length + 1, "the entry of the rotation is the first one under the new keys");
     let newest = process.path("newest");
-    copy(&data, &newest);
+    put_back(&data, &newest);
     // When it takes the place of the entries before the rotation, with or without what it left behind.
     let first = format!("{rotated:020}.seg");
     assert!(data.join("ledger").join(&first).is_file(), "{:?}", files(&data));
     for with in [&["index", "anchor"][..], &["anchor"], &[]] {
-        copy(&newest, &data);
+        put_back(&newest, &data);
         for path in files(&data.join("ledger")) {
             let name = path.file_name().unwrap().to_str().unwrap();
             if name.ends_with(".seg") && name < first.as_str() {
@@ -165,7 +158,8 @@ fn a_history_rewritten_under_the_keys_before_a_rotation_is_refused_key_13() {
         fs::remove_dir_all(data.join("index")).unwrap();
         fs::remove_file(data.join("anchor")).unwrap();
         for name in with {
-            copy(&forged.join(name), &data.join(name));
+            let (from, to) = (forged.join(name), data.join(name));
+            if from.is_dir() { put_back(&from, &to) } else { drop(fs::copy(from, to).unwrap()) }
         }
         // Then the broker does not start, whatever an operator accepts; and `verify` says so too.
         for flags in [&[][..], &["--accept-lost-entries"]] {
@@ -179,7 +173,7 @@ fn a_history_rewritten_under_the_keys_before_a_rotation_is_refused_key_13() {
     }
     // And with the entries that were there it starts, also without anchor and index.
     process.serve_args.clear();
-    copy(&newest, &data);
+    put_back(&newest, &data);
     fs::remove_dir_all(data.join("index")).unwrap();
     fs::remove_file(data.join("anchor")).unwrap();
     process.serve();

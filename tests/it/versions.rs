@@ -1,13 +1,12 @@
 //! Versions of secrets: written on a condition, rolled back, and destroyed for good.
 
 use std::fs;
-use std::path::Path;
 
 use keyward::base::limits::{DESTROYED_LISTED_MAX, REWRAPPED_AT_ONCE_MAX};
 use serde_json::json;
 
 use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
-use crate::support::process::{Process, files};
+use crate::support::process::{Process, put_back};
 
 const BYTES: &str = "application/octet-stream";
 const NAME: &str = "/v1/secrets/github/app";
@@ -154,20 +153,6 @@ async fn what_was_destroyed_long_ago_is_listed_no_more_and_numbers_count_on() {
     assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_unknown");
 }
 
-fn copy(from: &Path, to: &Path) {
-    for file in files(from) {
-        let target = to.join(file.strip_prefix(from).unwrap());
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(&file, target).unwrap();
-    }
-}
-
-/// Puts a copy of the data directory in the place of the one that is there.
-fn put_back(from: &Path, broker: &TestBroker) {
-    fs::remove_dir_all(broker.data()).unwrap();
-    copy(from, &broker.data());
-}
-
 #[tokio::test]
 async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_the_value_key_has_turned() {
     let mut broker = TestBroker::declared().await;
@@ -175,7 +160,7 @@ async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_
     put(&broker, "two", ("x-nothing", "")).await;
     broker.stop().await;
     let before = broker.path().join("before");
-    copy(&broker.data(), &before);
+    put_back(&broker.data(), &before);
     broker.serve().await;
 
     assert_eq!(change(&broker, "destroy", 1).await.status, 200);
@@ -192,7 +177,7 @@ async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_
 
     // Somebody has kept a copy of everything from before, and gets at the keyring of now.
     let keyring = fs::read(broker.data().join("keyring")).unwrap();
-    put_back(&before, &broker);
+    put_back(&before, &broker.data());
     fs::write(broker.data().join("keyring"), keyring).unwrap();
     broker.serve().await;
     assert_eq!(change(&broker, "roll-back", 1).await.status, 200, "the older ledger knows it");
@@ -202,7 +187,7 @@ async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_
     broker.stop().await;
 
     // The honest limit: with the keyring of then, it opens.
-    put_back(&before, &broker);
+    put_back(&before, &broker.data());
     broker.serve().await;
     assert_eq!(change(&broker, "roll-back", 1).await.status, 200);
     let agent = again(&broker, &agent);

@@ -126,6 +126,9 @@ super::codes! {
     KEYRING_ALTERED "keyring_altered" NotStarted:
         "the keyring is not as the broker wrote it",
         "put the keyring back from its own backup; nothing was touched";
+    ADOPT_NOTHING "adopt_nothing" NotStarted:
+        "there is no data directory to adopt yet",
+        "start the broker: on a copy of the data it starts in read-only mode; then `keyward adopt`";
     DATA_DIR_IN_USE "data_dir_in_use" NotStarted:
         "another process uses the data directory",
         "another keyward uses this data directory: stop it first";

@@ -128,8 +128,11 @@ super::codes! {
         "the ledger cannot acknowledge anything",
         "whether this was recorded is unknown: look at the disk, restart the broker, then ask again";
     READ_ONLY "read_only" Unavailable:
-        "the broker is in read-only mode (`serve --read-only`): it records, issues and revokes nothing",
-        "once no other broker runs from a copy of its data: stop it, and start it without `--read-only`";
+        "the broker is in read-only mode (`serve --read-only`, or a copy of the data that is not adopted): it records, issues and revokes nothing",
+        "when every other broker with these data has stopped for good: start it without `--read-only`, or adopt the copy: `keyward adopt` on its host";
+    DATA_COPIED "data_copied" Unavailable:
+        "the data directory is a copy: its lock file is another one than when the broker last served from these data",
+        "when every other broker with these data has stopped for good: `keyward adopt` on this host; until then the broker starts in read-only mode";
     CLOCK_IN_DOUBT "clock_in_doubt" Unavailable:
         "the broker's clocks disagree, and nothing may be issued that outlives either",
         "set the system clock right; once it is, it is followed by itself, or at once after `keyward clock accept` on the broker's host";

@@ -10,6 +10,9 @@ super::codes! {
     UPSTREAM_UNPROVEN "upstream_unproven" Unavailable:
         "the PostgreSQL server does not prove that it knows the password: it authenticates the role by another method than SCRAM-SHA-256, or another process answers at its port",
         "set `scram-sha-256` for the role in `pg_hba.conf`, store the role's password as SCRAM (`password_encryption`), reload the server, and see which process listens at the port";
+    UPSTREAM_NEWER "upstream_newer" Unavailable:
+        "another copy of this broker has acted at the upstream: the mark in the role's comment names a ledger entry that this ledger does not have",
+        "find the other copy, e.g. a clone of the virtual machine, and stop one of the two for good; if the other one has stopped: `keyward adopt` on this broker's host, restart the broker, then `keyward rotation retry`";
     UPSTREAM_SLOW "upstream_slow" Unavailable:
         "the upstream did not answer in time",
         "see what keeps it; rotations and ends of leases are tried again by themselves";

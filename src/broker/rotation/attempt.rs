@@ -1,11 +1,13 @@
+use std::sync::PoisonError;
+
 use super::super::authorise::while_allowed;
 use super::super::desk::Core;
 use super::super::failure::Failure;
 use super::super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
-use crate::base::SecretName;
 use crate::base::code::{self, Code};
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
+use crate::base::{LedgerId, SecretName, Timestamp};
 use crate::issuance::Loan;
 use crate::ledger::AppendError;
 use crate::rotation::{
@@ -13,6 +15,7 @@ use crate::rotation::{
 };
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
+use crate::telemetry::Alarm;
 use crate::upstream::{Driver, Fault, Outcome, Target, driver};
 
 /// What upstream is called for.
@@ -53,6 +56,8 @@ pub(super) struct Bench {
 pub(super) struct Lent {
     pub(super) admin: Option<SecretValue>,
     pub(super) values: Vec<SecretValue>,
+    /// The sequence and the time of the entry that says so.
+    pub(super) entry: (u64, Timestamp),
 }
 
 impl Bench {
@@ -152,9 +157,25 @@ impl Core {
         let loan = Loan(wanted.into_iter().map(|(id, version)| (id, version.number)).collect());
         let receipt = self.store.commit(change, loan).await?;
         self.rotations_changed();
+        let entry = (receipt.seq(), receipt.time());
         let mut values = self.issuer.lend(receipt, &stored)?.deliver();
         let own = values.split_off(values.len().saturating_sub(versions.len()));
-        Ok(Lent { admin: values.pop(), values: own })
+        Ok(Lent { admin: values.pop(), values: own, entry })
+    }
+
+    /// Whether the ledger has an entry with this sequence and time before the entry `own`, or an order on the host has
+    /// said since then that every other copy of this broker has stopped for good.
+    pub(super) fn knows_entry(&self, (seq, time): (u64, Timestamp), own: u64) -> bool {
+        let adopted_at = self.store.read(|world, _| world.custody.adopted_at());
+        let entries = self.store.entries(seq, 1);
+        let is_own = seq < own
+            && entries.is_ok_and(|entries| entries.iter().any(|one| (one.seq, one.time) == (seq, time)));
+        is_own || adopted_at.is_some_and(|adopted_at| time <= adopted_at)
+    }
+
+    /// The id of the ledger.
+    pub(super) fn ledger_id(&self) -> LedgerId {
+        self.keyring.lock().unwrap_or_else(PoisonError::into_inner).ledger()
     }
 
     /// Whether the upstream may be called now, or is left alone for a while.
@@ -207,6 +228,15 @@ impl Core {
             failures,
             retry_at: retry_at.map(|at| at.to_string()),
         };
+        if fault.code == code::UPSTREAM_NEWER {
+            self.meters.alarms().raise(
+                Alarm::CopyActive,
+                format_args!(
+                    "another copy of this broker has acted at the upstream of secret `{}`",
+                    at.name()
+                ),
+            );
+        }
         tracing::warn!(
             secret = %at.name(), rotation = %run.id, code = %fault.code, upstream = fault.detail, failures,
             reason = %fault.explained().why, dead_letter = retry_at.is_none(), "a step of a rotation failed"

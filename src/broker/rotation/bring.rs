@@ -5,7 +5,7 @@ use super::carry_on::Halt;
 use crate::base::code;
 use crate::rotation::{self, RotationAdvanced, RotationDrifted, Run, Stage};
 use crate::store::Change;
-use crate::upstream::{Held, Outcome, Verdict};
+use crate::upstream::{Held, Mark, Outcome, Verdict};
 
 /// Former values that are tried when neither the new one nor the current one works: an upstream that
 /// was restored from a backup knows one of them. Few, since upstreams lock out whoever guesses.
@@ -42,10 +42,12 @@ impl Core {
             return Err(our_fault(code::UPSTREAM_KNOWS_NONE, Outcome::Refused).into());
         }
         let versions: Vec<u32> = opens.into_iter().chain([pending]).collect();
-        let Lent { admin, mut values } = self.borrow(at, Step::Apply, &versions).await?;
+        let Lent { admin, mut values, entry } = self.borrow(at, Step::Apply, &versions).await?;
         let new = values.pop();
         let (admin, current) = (admin.as_ref(), values.first());
-        let held = Held { admin, current, pending: new.as_ref(), rotation: Some(run.id), slot: None };
+        let knows = |seq, time| self.knows_entry((seq, time), entry.0);
+        let mark = Some(Mark::new(self.ledger_id(), entry, &knows));
+        let held = Held { admin, current, pending: new.as_ref(), rotation: Some(run.id), slot: None, mark };
         at.driver.apply(held).await?;
         let at = &self.bench(at.name())?;
         if run.stage == Stage::Applied {

@@ -14,7 +14,7 @@ use crate::rotation::{
 };
 use crate::secrets;
 use crate::store::{Change, CommitError};
-use crate::upstream::{Held, Outcome, Prepared};
+use crate::upstream::{Held, Mark, Outcome, Prepared};
 
 /// Whether a rotation goes on at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -239,7 +239,9 @@ impl Core {
                     return Err(our_fault(code::RECORD_UNREADABLE, Outcome::Refused).into());
                 };
                 let (admin, current, rotation) = (lent.admin.as_ref(), Some(new), Some(run.id));
-                let held = Held { admin, current, pending: None, slot, rotation };
+                let knows = |seq, time| self.knows_entry((seq, time), lent.entry.0);
+                let mark = Some(Mark::new(self.ledger_id(), lent.entry, &knows));
+                let held = Held { admin, current, pending: None, slot, rotation, mark };
                 at.driver.retire(held, old).await?;
             }
         }

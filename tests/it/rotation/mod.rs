@@ -2,6 +2,7 @@
 
 mod canary;
 mod checks;
+mod clones;
 mod http_driver;
 mod http_makes;
 mod kills;

@@ -117,7 +117,12 @@ impl TestBroker {
     }
 
     pub(crate) fn surroundings(&self) -> Surroundings {
-        Surroundings { clock: Arc::clone(&self.clock) as Arc<dyn Clock>, entropy: Arc::new(SystemEntropy) }
+        let machine_id = self.dir.path().join("machine-id");
+        Surroundings {
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            entropy: Arc::new(SystemEntropy),
+            machine_id,
+        }
     }
 
     pub(crate) async fn serve(&mut self) {

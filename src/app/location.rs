@@ -1,0 +1,171 @@
+//! Whether the data directory is the one that the broker served from before, or a copy of it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::assemble::{broken, broker_failure};
+use super::running::Duty;
+use crate::base::code;
+use crate::base::encoding::hex;
+use crate::broker::{self, Located, World};
+use crate::cli::{Console, Failure, whoever_runs_this};
+use crate::config::Config;
+use crate::crypto::sha256_parts;
+use crate::custody::Location;
+use crate::store::Store;
+use crate::telemetry::{Alarm, Alarms};
+
+/// Where a Linux machine's own id is (machine-id(5)).
+pub(super) const MACHINE_ID: &str = "/etc/machine-id";
+
+/// The file that `keyward adopt` leaves for the broker.
+const ADOPT: &str = "adopt";
+
+/// The order to serve from this copy of the data, as it lies in the file.
+#[derive(Deserialize, Serialize)]
+struct Adoption {
+    /// The inode of the lock file that the order is for: a copy of the order counts for nothing.
+    lock: u64,
+    by: String,
+}
+
+/// The data directory as a start finds it.
+pub(super) struct Found {
+    data_dir: PathBuf,
+    location: Location,
+    adoption: Option<Adoption>,
+}
+
+impl Found {
+    /// Looks at the data directory that `store` has open.
+    pub(super) fn at(data_dir: &Path, store: &Store<World>, machine_id: &Path) -> Result<Self, Failure> {
+        let lock = store.lock_inode().map_err(|error| broken(&error))?;
+        let location = Location { lock, machine: machine(machine_id) };
+        let adoption = adoption(data_dir).filter(|adoption| adoption.lock == lock);
+        Ok(Self { data_dir: data_dir.to_owned(), location, adoption })
+    }
+
+    /// What the broker may do: nothing but be looked at, when the data are a copy that no order adopts.
+    pub(super) fn duty(&self, store: &Store<World>, wanted: Duty) -> Duty {
+        let known = store.read(|world, _| world.custody.location());
+        match known {
+            Some(known) if known.lock != self.location.lock && self.adoption.is_none() => {
+                let dir = self.data_dir.display();
+                tracing::error!(
+                    %dir, code = %code::DATA_COPIED,
+                    "the data directory is a copy, because its lock file is another one: the broker starts in read-only mode until `keyward adopt`"
+                );
+                Duty::ReadOnly
+            }
+            Some(_) | None => wanted,
+        }
+    }
+
+    /// Records where the data directory is, and raises the alarm when only the machine is another one.
+    pub(super) async fn record(self, store: &Store<World>, alarms: &Alarms) -> Result<(), Failure> {
+        let Self { data_dir, location, adoption } = self;
+        let by = adoption.as_ref().map(|adoption| adoption.by.as_str());
+        let located = broker::record_location(store, location, by).await;
+        let located = match located {
+            Ok(located) => located,
+            // The disk is full: a start that nobody ordered to adopt goes on without the entry.
+            Err(failure) if adoption.is_none() => {
+                tracing::error!(code = %failure.code, "the location of the data directory is not recorded");
+                return Ok(());
+            }
+            Err(failure) => return Err(broker_failure(&failure)),
+        };
+        match located {
+            Located::AsBefore => {}
+            Located::Adopted => tracing::warn!(by, lock = location.lock, "the data directory was adopted"),
+            Located::OtherMachine { was, machine } => alarms.raise(
+                Alarm::MachineChanged,
+                format_args!(
+                    "the data directory is on another machine: its id was {}, and is {}",
+                    hex(&was),
+                    hex(&machine)
+                ),
+            ),
+        }
+        // One that was copied along, too: it is about another lock file.
+        match fs::remove_file(data_dir.join(ADOPT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(&data_dir, &error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether an order to serve from this data directory waits for the next start.
+pub(super) fn is_adopted(data_dir: &Path) -> bool {
+    adoption(data_dir).is_some_and(|adoption| lock_of(data_dir).is_ok_and(|lock| lock == adoption.lock))
+}
+
+fn adoption(data_dir: &Path) -> Option<Adoption> {
+    serde_json::from_slice(&fs::read(data_dir.join(ADOPT)).ok()?).ok()
+}
+
+fn lock_of(data_dir: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(data_dir.join("lock"))?.ino())
+}
+
+/// The id itself is not for others to see.
+fn machine(machine_id: &Path) -> Option<[u8; 16]> {
+    let text = fs::read_to_string(machine_id).ok()?;
+    let id = text.trim();
+    // systemd's word in an image whose machine has yet to start for the first time.
+    if id.is_empty() || id == "uninitialized" {
+        return None;
+    }
+    let digest = sha256_parts(&[b"keyward machine\0", id.as_bytes()]);
+    digest.as_bytes().first_chunk().copied()
+}
+
+/// `keyward adopt`, on the broker's host: leaves the order in the data directory. A broker that runs on the copy
+/// in read-only mode sees it within a second, and starts anew.
+pub(super) fn adopt(config: &Config, console: &Console) -> Result<(), Failure> {
+    let dir = &config.data_dir;
+    let lock = lock_of(dir).map_err(|error| {
+        if error.kind() != io::ErrorKind::NotFound || !dir.exists() {
+            return unusable(dir, &error);
+        }
+        let why = format!("no broker was started in `{}` yet: it has no lock file", dir.display());
+        Failure::new(code::ADOPT_NOTHING).because(why)
+    })?;
+    let order = Adoption { lock, by: whoever_runs_this() };
+    write(dir, &order).map_err(|error| unusable(dir, &error))?;
+    if console.is_json() {
+        console.json(&json!({ "data_dir": dir, "lock": lock }));
+    } else {
+        console.line(&format!(
+            "`{}` is adopted: the broker starts anew, or starts next, with all duties",
+            dir.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Temporary file, fsync, rename, fsync of the directory.
+fn write(dir: &Path, order: &Adoption) -> io::Result<()> {
+    let written = serde_json::to_vec(order).map_err(io::Error::other)?;
+    let fresh = dir.join("adopt.new");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // The broker reads it as its own user, and root may have written it.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&fresh)?;
+    file.write_all(&written)?;
+    file.sync_all()?;
+    fs::rename(&fresh, dir.join(ADOPT))?;
+    File::open(dir)?.sync_all()
+}
+
+fn unusable(dir: &Path, error: &io::Error) -> Failure {
+    let why = format!("`{}` cannot be used: {}", dir.display(), error.kind());
+    Failure::new(code::DATA_DIR_UNUSABLE).because(why)
+}

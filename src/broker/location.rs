@@ -1,0 +1,60 @@
+use super::desk::{Again, deciding_again};
+use super::failure::Failure;
+use super::world::{Effect, World};
+use crate::base::encoding::hex;
+use crate::custody::{self, DataAdopted, Location, MachineChanged, keys};
+use crate::store::{Change, Store};
+
+/// How the data directory's location compares with the one that the ledger knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Located {
+    /// It is the same, or was not known.
+    AsBefore,
+    /// It was adopted.
+    Adopted,
+    /// The lock file is the same, and the machine is another one: digests of the ids.
+    OtherMachine {
+        /// Before.
+        was: [u8; 16],
+        /// Now.
+        machine: [u8; 16],
+    },
+}
+
+/// Records the data directory's location when the ledger knows another one or none, and its adoption when it was
+/// adopted `by` an order on the host.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn record_location(
+    store: &Store<World>,
+    location: Location,
+    by: Option<&str>,
+) -> Result<Located, Failure> {
+    deciding_again!(record(store, location, by))
+}
+
+async fn record(store: &Store<World>, location: Location, by: Option<&str>) -> Result<Located, Again> {
+    let (known, as_of) = store.read(|world, as_of| (world.custody.location(), as_of));
+    let location = known.map_or(location, |known| location.or_machine_of(known));
+    if by.is_none() && known == Some(location) {
+        return Ok(Located::AsBefore);
+    }
+    let before = known.and_then(|known| known.machine).filter(|_| by.is_none());
+    let (change, located) = match (before, location.machine) {
+        (Some(was), Some(machine)) if was != machine => {
+            let event = MachineChanged { machine: hex(&machine), was: hex(&was) };
+            (Change::new(&event)?, Located::OtherMachine { was, machine })
+        }
+        _ => {
+            let was = known.map(|known| known.lock);
+            let event = DataAdopted { by: by.unwrap_or("found at start"), lock: location.lock, was };
+            (Change::new(&event)?, if by.is_some() { Located::Adopted } else { Located::AsBefore })
+        }
+    };
+    let effect = custody::Effect::Location { location, is_adopted: by.is_some() };
+    let change =
+        change.effect(Effect::Custody(effect)).rely(keys::location(), as_of).advance(keys::location());
+    store.commit(change, ()).await?.redeem();
+    Ok(located)
+}

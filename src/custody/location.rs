@@ -1,0 +1,53 @@
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// Where the data directory is. The lock file is never written over, so that another inode means another
+/// copy of the data: a backup that was put back, or a copy of a broker that may still run.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Location {
+    /// The inode of the lock file.
+    pub lock: u64,
+    /// A digest of the machine's id, where the machine has one.
+    pub machine: Option<[u8; 16]>,
+}
+
+impl Location {
+    /// This location, with the machine of `before` where the machine has no id.
+    #[must_use]
+    pub fn or_machine_of(self, before: Self) -> Self {
+        Self { machine: self.machine.or(before.machine), ..self }
+    }
+}
+
+/// The broker serves from this data directory from here on.
+#[derive(Debug, Serialize)]
+pub struct DataAdopted<'a> {
+    /// `host uid N`, or `found at start` for data that no start has located before.
+    pub by: &'a str,
+    /// The inode of the lock file.
+    pub lock: u64,
+    /// The inode of the lock file that the data were with before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<u64>,
+}
+
+impl Event for DataAdopted<'_> {
+    const KIND: Kind = Kind(0x0821);
+    const NAME: &'static str = "data.adopted";
+}
+
+/// The data directory is on another machine, as containers are after an upgrade of their image.
+#[derive(Debug, Serialize)]
+pub struct MachineChanged {
+    /// A digest of the machine's id, in hex.
+    pub machine: String,
+    /// The digest of the machine's id before.
+    pub was: String,
+}
+
+impl Event for MachineChanged {
+    const KIND: Kind = Kind(0x0822);
+    const NAME: &'static str = "alarm.machine-changed";
+}

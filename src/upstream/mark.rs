@@ -1,0 +1,103 @@
+use std::fmt;
+
+use crate::base::{LedgerId, Timestamp};
+
+/// What a broker leaves at an upstream when it acts there: the id of its ledger, and the sequence and time of the
+/// entry that says so. Another copy of the broker, e.g. a clone of its virtual machine, finds an entry there that
+/// its own ledger does not have, and does not act.
+#[derive(Clone, Copy)]
+pub struct Mark<'a> {
+    ledger: LedgerId,
+    seq: u64,
+    time: Timestamp,
+    knows: &'a Knows<'a>,
+}
+
+/// Whether the ledger has an entry with this sequence and this time, or may pass over it because every other copy
+/// has stopped since.
+pub type Knows<'a> = dyn Fn(u64, Timestamp) -> bool + Send + Sync + 'a;
+
+/// How a mark begins: `[keyward LEDGER SEQUENCE MILLISECONDS]`.
+const START: &str = "[keyward ";
+
+impl<'a> Mark<'a> {
+    /// That the broker with `ledger` acts under the entry `seq` of this time.
+    #[must_use]
+    pub const fn new(ledger: LedgerId, (seq, time): (u64, Timestamp), knows: &'a Knows<'a>) -> Self {
+        Self { ledger, seq, time, knows }
+    }
+
+    /// Whether `comment` has a mark of another copy of this broker.
+    pub(super) fn contradicts(&self, comment: &str) -> bool {
+        self.marks(comment).any(|mark| !(self.knows)(mark.seq, mark.time))
+    }
+
+    /// `comment` with this mark in the place of the one before, or after everything that is there.
+    pub(super) fn within(&self, comment: &str) -> String {
+        let mark = self.to_string();
+        let mut before = self.marks(comment).map(|mark| mark.text);
+        if let Some(first) = before.next() {
+            return before
+                .fold(comment.replacen(first, &mark, 1), |comment, other| comment.replace(other, ""));
+        }
+        if comment.is_empty() { mark } else { format!("{comment} {mark}") }
+    }
+
+    /// The marks of this ledger. Those of other ledgers are not this broker's.
+    fn marks<'c>(&self, comment: &'c str) -> impl Iterator<Item = Found<'c>> {
+        let ledger = self.ledger.to_string();
+        comment.match_indices(START).filter_map(move |(at, _)| {
+            let rest = comment.get(at..)?;
+            let text = rest.get(..=rest.find(']')?)?;
+            let mut words = text.strip_prefix(START)?.strip_suffix(']')?.split(' ');
+            let is_own = words.next() == Some(ledger.as_str());
+            let (seq, time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            (is_own && words.next().is_none()).then_some(Found { text, seq, time: Timestamp::from_ms(time) })
+        })
+    }
+}
+
+struct Found<'c> {
+    text: &'c str,
+    seq: u64,
+    time: Timestamp,
+}
+
+impl fmt::Display for Mark<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{START}{} {} {}]", self.ledger, self.seq, self.time.ms())
+    }
+}
+
+impl fmt::Debug for Mark<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mark({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemEntropy;
+
+    #[test]
+    fn a_mark_is_found_and_replaced_and_everything_else_stays() {
+        let (own, other) = (
+            LedgerId::mint(Timestamp::from_s(1), &SystemEntropy),
+            LedgerId::mint(Timestamp::from_s(2), &SystemEntropy),
+        );
+        let knows = |seq, _| seq <= 7;
+        let mark = |ledger, seq| Mark::new(ledger, (seq, Timestamp::from_ms(5)), &knows);
+        for comment in ["", "the orders team's, ask 'them'", "[keyward x 1 2] [keyward", "[keyward ] 9"] {
+            let marked = mark(own, 7).within(comment);
+            assert!(marked.starts_with(comment) && marked.ends_with(&format!("{own} 7 5]")), "{marked}");
+            let again = mark(own, 8).within(&marked);
+            assert_eq!(again, marked.replace(&format!("{own} 7"), &format!("{own} 8")));
+            assert!(!mark(own, 9).contradicts(&marked) && mark(own, 9).contradicts(&again));
+            let both = mark(other, 9).within(&again);
+            assert!(both.starts_with(&again), "another broker's stays: {both}");
+        }
+        let twice = format!("{} and {}", mark(own, 1), mark(own, 2));
+        assert_eq!(mark(own, 3).within(&twice), format!("{} and ", mark(own, 3)));
+    }
+}

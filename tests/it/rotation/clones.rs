@@ -1,0 +1,73 @@
+//! A clone of a broker's virtual machine, which shares lock file and machine id with the original.
+
+use super::{BY_ADMIN, BY_ITSELF, Scene};
+use crate::support::process::{order_adoption, put_back};
+
+impl Scene {
+    async fn rotated(&self, action: &str) -> String {
+        assert_eq!(self.act(action).await.status, 200);
+        self.broker.rotate_due().await;
+        self.shown().await["run"]["trouble"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn comment(&self, role: &str) -> String {
+        self.postgres.sql(&format!("SELECT shobj_description('{role}'::regrole, 'pg_authid')"))
+    }
+
+    fn verifier(&self) -> String {
+        self.postgres.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'")
+    }
+
+    /// The broker goes on from what its data were, as a clone of then does.
+    async fn becomes_clone_of(&mut self, before: &std::path::Path) {
+        self.broker.stop().await;
+        put_back(before, &self.broker.data());
+        drop(std::fs::remove_file(self.broker.data().join("anchor")));
+        drop(std::fs::remove_dir_all(self.broker.data().join("index")));
+        self.broker.serve().await;
+    }
+
+    async fn data_of_now(&mut self) -> std::path::PathBuf {
+        self.broker.stop().await;
+        let now = self.broker.path().join("now");
+        put_back(&self.broker.data(), &now);
+        self.broker.serve().await;
+        now
+    }
+}
+
+#[tokio::test]
+async fn a_clone_changes_no_password_after_the_original_has() {
+    // Given a clone of a broker, and a role with a comment of its owner's
+    let mut scene = Scene::start("", BY_ADMIN).await;
+    scene.postgres.sql("COMMENT ON ROLE app IS 'ask the ''orders'' team'");
+    assert_eq!(scene.rotated("rotate").await, "");
+    let clone = scene.data_of_now().await;
+    // When the original rotates, then the role's comment names its newest entry, and says the rest as before
+    assert_eq!(scene.rotated("rotate").await, "");
+    let (comment, verifier) = (scene.comment("app"), scene.verifier());
+    assert!(comment.starts_with("ask the 'orders' team [keyward "), "{comment}");
+    assert_eq!(comment.matches("keyward").count(), 1, "{comment}");
+    // When the clone rotates, then it changes nothing, and raises an alarm
+    scene.becomes_clone_of(&clone).await;
+    assert_eq!(scene.rotated("rotate").await, "upstream_newer");
+    assert_eq!((scene.comment("app"), scene.verifier()), (comment, verifier));
+    let metrics = scene.broker.operator().get("/metrics").await.text();
+    assert!(metrics.contains("keyward_alarms_total{alarm=\"copy_active\"} 1"), "{metrics}");
+    // When an operator has said on the host that the original has stopped, then it goes on
+    order_adoption(&scene.broker.data());
+    scene.broker.restart().await;
+    assert_eq!(scene.broker.entries("data.adopted").await[0]["event"]["by"], "host uid 0");
+    scene.broker.clock.advance_s(120);
+    assert_eq!(scene.rotated("retry").await, "");
+    assert!(scene.shown().await["run"].is_null());
+    assert!(scene.postgres.lets_in("app", &scene.read().await.0));
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_change_its_comment_is_rotated_all_the_same() {
+    let scene = Scene::start("", BY_ITSELF).await;
+    assert_eq!(scene.rotated("rotate").await, "");
+    assert_eq!(scene.comment("app"), "");
+    assert!(scene.postgres.lets_in("app", &scene.read().await.0));
+}
