@@ -32,7 +32,7 @@ fn kinds(process: &Process) -> Vec<Value> {
 
 async fn not_ready(process: &Process) -> (u16, String) {
     let ready = caller(process, "operator", "operator").get("/readyz").await;
-    (ready.status.into(), ready.code())
+    (ready.status, ready.code())
 }
 
 #[tokio::test]

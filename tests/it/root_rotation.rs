@@ -159,7 +159,11 @@ fn a_history_rewritten_under_the_keys_before_a_rotation_is_refused_key_13() {
         fs::remove_file(data.join("anchor")).unwrap();
         for name in with {
             let (from, to) = (forged.join(name), data.join(name));
-            if from.is_dir() { put_back(&from, &to) } else { drop(fs::copy(from, to).unwrap()) }
+            if from.is_dir() {
+                put_back(&from, &to);
+            } else {
+                fs::copy(from, to).unwrap();
+            }
         }
         // Then the broker does not start, whatever an operator accepts; and `verify` says so too.
         for flags in [&[][..], &["--accept-lost-entries"]] {

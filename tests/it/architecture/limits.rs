@@ -17,6 +17,7 @@ const UNNAMED: &[(&str, &str)] = &[
         "EARLIER_DIGESTS_MAX",
         "nine rotations of the root key show in a request that is carried out again alone",
     ),
+    ("ADOPTION_WAIT_MS", "sat through by `copies`"),
     ("SEAL_WAIT_S", "sat through by `sealing`, on a disk that stalls"),
     ("BATCH_ENTRIES_MAX", "a batch shows in nothing but speed"),
     ("BATCH_BYTES_MAX", "likewise"),
