@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::heavy::{HeavyRequest, Priority};
 use super::leases;
 use super::once::{done_before, remembering};
+use super::revoke::{self, Ended};
 use super::rotation::{Planned, planned};
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
@@ -19,8 +20,8 @@ use crate::config::SourceFile;
 use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{
-    self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Ground, Plan, PlannedChange, Registry,
-    SecretGround, Unnamed, draw, keys, parse,
+    self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Ground, Narrowing, Plan, PlannedChange,
+    Registry, SecretGround, Unnamed, draw, keys, parse,
 };
 use crate::rotation::{self, Asked};
 use crate::secrets::Secret;
@@ -31,8 +32,8 @@ use crate::store::{Change, CommitError};
 pub struct Applied {
     /// Line by line.
     pub changes: Vec<PlannedChange>,
-    /// The entry that did it; `None` when nothing was done.
-    pub seq: Option<u64>,
+    /// What became of it; `None` when nothing was done. In memory is only what it takes away.
+    pub done: Option<Ended>,
 }
 
 /// Declaration files that an operator uploaded.
@@ -61,7 +62,7 @@ impl AdminDesk {
             let (plan, as_of) = core.draw(&upload, work)?;
             let (change, changes) = core.change(&upload.operator, plan, as_of)?;
             change.fits()?;
-            Ok(Applied { changes, seq: None })
+            Ok(Applied { changes, done: None })
         });
         planned.await
     }
@@ -96,25 +97,29 @@ impl AdminDesk {
                 }
                 let places: Vec<String> =
                     plan.rotations.places().iter().cloned().chain(plan.leases.places()).collect();
+                let narrowing = drawing.store.read(|world, _| Narrowing::of(&world.registry, &plan.records));
                 let (change, changes) = drawing.change(&upload.operator, plan, as_of)?;
-                Ok(Some((change, changes, as_of, places)))
+                Ok(Some((change, changes, narrowing, as_of, places)))
             });
-            let Some((mut change, changes, as_of, places)) = drawn.await? else {
-                return Ok(Applied { changes: Vec::new(), seq: None });
+            let Some((mut change, changes, narrowing, as_of, places)) = drawn.await? else {
+                return Ok(Applied { changes: Vec::new(), done: None });
             };
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             if unnamed == Unnamed::Prune {
                 // What is pruned is whoever is not named, and nobody may have come meanwhile.
                 change = change.rely(keys::agents(), as_of);
             }
-            let receipt = core.store.commit(change, changes).await?;
+            let applied = if narrowing.is_empty() {
+                revoke::Applied::recorded(core.store.commit(change, ()).await?.seq())
+            } else {
+                core.apply_narrowing(by.operator().name().as_str(), change, narrowing).await?
+            };
             core.standing_changed();
             // What was declared anew is tried at once, though it failed as it was declared before.
             places.iter().for_each(|place| core.try_again_at(place));
             core.rotations_changed();
             core.leases_changed();
-            let seq = Some(receipt.seq());
-            Ok(Applied { changes: receipt.redeem(), seq })
+            Ok(Applied { changes, done: Some(core.conclude(applied).await) })
         })
     }
 }
@@ -129,7 +134,7 @@ impl Core {
         let entries = self.store.entries(seq, 1)?;
         let event = entries.first().and_then(|entry| serde_json::from_slice::<Event>(&entry.event).ok());
         let event = event.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
-        Ok(Applied { changes: event.changes, seq: Some(seq) })
+        Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(seq)) })
     }
 
     fn draw(&self, upload: &Upload, work: &Cancellation) -> Result<(Drawn, u64), Failure> {

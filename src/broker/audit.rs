@@ -22,7 +22,7 @@ use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::policy::{Authorised, ReadLedger};
 use crate::registry::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
-    DeclarationsApplied, InstanceEnrolled, InstanceRenewed, LateRenewal,
+    DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 use crate::revocation::RevocationChanged;
 use crate::rotation::{
@@ -102,6 +102,7 @@ macro_rules! known {
 /// Every kind of entry that this version writes.
 const EVENTS: &[(Kind, &str)] = known![
     DeclarationsApplied<'_>,
+    DeclarationsNarrowed<'_>,
     AgentInvited<'_>,
     InstanceEnrolled<'_>,
     CertificateRecorded,

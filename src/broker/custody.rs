@@ -16,7 +16,11 @@ pub fn root_is_current(store: &Store<World>, keyring: &Keyring) -> Result<(), Fa
     if known.is_none_or(|known| keyring.descends_from(known)) {
         return Ok(());
     }
-    Err(Failure::new(code::KEYRING_OLDER).because("the ledger names a root key that replaced the keyring's"))
+    let why = "the ledger names a root key that replaced the keyring's, or the ledger is so old that the keyring does not \
+               know its root key any more";
+    let fix = "put the newest copy of `keyring` back, or a newer copy of `ledger`: `--accept-lost-entries` accepts neither, \
+               because a slot that was removed may open such a keyring";
+    Err(Failure::new(code::KEYRING_OLDER).because(why).mended_by(fix))
 }
 
 /// Says on the ledger what changed of the keyring's slots and its root key, if anything did since it was last said:

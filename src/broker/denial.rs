@@ -6,6 +6,7 @@ use crate::keyring::Stage;
 use crate::leases::{self, Leases, Selection, Why};
 use crate::ledger::Key;
 use crate::pki;
+use crate::registry::{self, Narrowing, Registry};
 use crate::revocation;
 use crate::secrets::{self, Catalogue};
 use crate::store::At;
@@ -51,6 +52,12 @@ impl Denial {
         Self::ended(at, Effect::Pki(pki::Effect::Stage { generation, stage }), Vec::new())
     }
 
+    /// What an application of declarations takes away. No receipt of a change that relied on one of `withheld`
+    /// is delivered.
+    pub(super) fn narrowing(at: Timestamp, narrowing: Narrowing, withheld: Vec<Key>) -> Self {
+        Self::ended(at, Effect::Registry(registry::Effect::Narrow(narrowing)), withheld)
+    }
+
     fn ended(at: Timestamp, effect: Effect, withheld: Vec<Key>) -> Self {
         Self::Other(Arc::new(Ended { at, effect, withheld }))
     }
@@ -74,6 +81,7 @@ pub(super) struct Denied {
 /// Rooms as entries alone make them; none while nothing is denied of a room.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
+    pub(super) registry: Option<Registry>,
     pub(super) secrets: Option<Catalogue>,
     pub(super) authority: Option<pki::Record>,
     pub(super) token_keys: Option<TokenKeys>,
@@ -123,9 +131,9 @@ impl World {
             Effect::Pki(_) => drop(recorded.authority.get_or_insert_with(|| self.authority.clone())),
             Effect::Token(_) => drop(recorded.token_keys.get_or_insert_with(|| self.token_keys.clone())),
             Effect::Lease(_) => drop(recorded.leases.get_or_insert_with(|| self.leases.clone())),
+            Effect::Registry(_) => drop(recorded.registry.get_or_insert_with(|| self.registry.clone())),
             // None of its constructors makes one of these.
-            Effect::Registry(_)
-            | Effect::Operators(_)
+            Effect::Operators(_)
             | Effect::Revocation(_)
             | Effect::Idempotency(_)
             | Effect::Rotation(_)
@@ -151,8 +159,8 @@ impl World {
             Effect::Pki(effect) => self.authority.apply(at, effect),
             Effect::Token(effect) => self.token_keys.apply(at, effect),
             Effect::Lease(effect) => self.leases.apply(at, effect),
-            Effect::Registry(_)
-            | Effect::Operators(_)
+            Effect::Registry(effect) => self.registry.apply(at, effect),
+            Effect::Operators(_)
             | Effect::Revocation(_)
             | Effect::Idempotency(_)
             | Effect::Rotation(_)
@@ -178,8 +186,8 @@ impl World {
             Effect::Pki(_) => restore(&mut self.authority, &mut recorded.authority),
             Effect::Token(_) => restore(&mut self.token_keys, &mut recorded.token_keys),
             Effect::Lease(_) => restore(&mut self.leases, &mut recorded.leases),
-            Effect::Registry(_)
-            | Effect::Operators(_)
+            Effect::Registry(_) => restore(&mut self.registry, &mut recorded.registry),
+            Effect::Operators(_)
             | Effect::Revocation(_)
             | Effect::Idempotency(_)
             | Effect::Rotation(_)
@@ -322,6 +330,7 @@ mod tests {
             Denial::token_key(NOW, 1),
             Denial::authority(NOW, 1, false),
             Denial::authority(NOW, 1, true),
+            Denial::narrowing(NOW, Narrowing::default(), Vec::new()),
         ];
         for denial in all {
             let Denial::Other(ended) = &denial else { panic!("{denial:?}") };

@@ -28,6 +28,7 @@ mod keyring_file;
 mod leases;
 mod location;
 mod mint;
+mod narrow;
 mod once;
 mod operators;
 mod orders;

@@ -14,6 +14,7 @@ use crate::idempotency::Once;
 use crate::keyring::Stage;
 use crate::leases::Selection;
 use crate::pki::Serial;
+use crate::registry::Narrowing;
 use crate::revocation::Subject;
 use crate::store::{Change, Settled, Taken};
 
@@ -104,6 +105,15 @@ impl Core {
                 let to = (*generation, Stage::Revoked);
                 return self.end_authority(KeyWord::of_host(by), to, Force::Yes).await;
             }
+            TakeAway::NarrowDeclarations { capabilities, roles, agents, removed_agents } => {
+                let narrowing = Narrowing {
+                    capabilities: capabilities.clone(),
+                    roles: roles.clone(),
+                    agents: agents.clone(),
+                    removed_agents: removed_agents.clone(),
+                };
+                return self.narrow(by, narrowing).await;
+            }
         };
         self.apply_revocation(Word::Host(by), how, once, &|world: &World| found(world, what)).await
     }
@@ -147,6 +157,7 @@ fn found(world: &World, what: &TakeAway) -> Result<Found, Failure> {
         | TakeAway::DestroyVersion { .. }
         | TakeAway::RevokeTokenKey(_)
         | TakeAway::TaintAuthority(_)
-        | TakeAway::RevokeAuthority(_) => Err(unknown()),
+        | TakeAway::RevokeAuthority(_)
+        | TakeAway::NarrowDeclarations { .. } => Err(unknown()),
     }
 }

@@ -140,10 +140,13 @@ impl Core {
         })
     }
 
-    /// Every certificate's serial stands in the event that planned it, the newest entries first.
+    /// Every certificate's serial stands in the event that planned it, the newest entries first. Entries that
+    /// are older than the certificate end the search, unless time has gone back once: then the times before say
+    /// nothing of what came first.
     fn is_recorded(&self, peer: &PeerCertificate) -> Result<Option<bool>, ReadError> {
         let serial = hex(peer.serial().as_bytes());
         let oldest = peer.not_before().plus_s(OLDER_S.saturating_neg());
+        let is_in_order = self.store.read(|world, _| !world.revocations.has_time_gone_back());
         let mut end = self.store.head().seq;
         while end > 0 {
             if !self.store.is_open() {
@@ -163,7 +166,7 @@ impl Core {
                     return Ok(Some(true));
                 }
             }
-            if is_older {
+            if is_older && is_in_order {
                 break;
             }
             end = start;

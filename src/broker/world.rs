@@ -77,9 +77,9 @@ impl World {
     /// Whatever a wrong clock put into the future comes back from there.
     fn time_went_back(&mut self, at: At, was: Timestamp) {
         self.revocations.time_went_back(at);
-        self.registry.time_went_back(at.time);
         self.operators.time_went_back(at.time);
         let recorded = &mut self.denied.recorded;
+        both(&mut self.registry, &mut recorded.registry, |room| room.time_went_back(at.time));
         both(&mut self.secrets, &mut recorded.secrets, |room| room.time_went_back(at.time, was));
         both(&mut self.authority, &mut recorded.authority, |room| room.time_went_back(at.time));
         both(&mut self.token_keys, &mut recorded.token_keys, |room| room.time_went_back(at.time));
@@ -96,7 +96,9 @@ impl store::World for World {
     fn apply(&mut self, at: At, effect: &Effect) {
         let recorded = &mut self.denied.recorded;
         match effect {
-            Effect::Registry(effect) => self.registry.apply(at, effect),
+            Effect::Registry(effect) => {
+                both(&mut self.registry, &mut recorded.registry, |room| room.apply(at, effect));
+            }
             Effect::Operators(effect) => self.operators.apply(at, effect),
             Effect::Secrets(effect) => {
                 both(&mut self.secrets, &mut recorded.secrets, |room| room.apply(at, effect));

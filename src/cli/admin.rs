@@ -27,7 +27,7 @@ pub(super) async fn declare(
     let answer = client.post_json(path, &json!({ "files": files, "prune": prune })).await?.json()?;
     if console.is_json() && checks == Checks::None {
         console.json(&answer);
-        return Ok(());
+        return check_durable(&answer);
     }
     let changes = answer.get("changes").and_then(Value::as_array).cloned().unwrap_or_default();
     if console.is_json() {
@@ -55,8 +55,12 @@ pub(super) async fn declare(
     match (changes.is_empty(), answer.get("seq").and_then(Value::as_u64)) {
         (true, _) => console.say("nothing to change"),
         (false, Some(seq)) => console.say(&format!("applied in ledger entry {seq}")),
+        (false, None) if answer.get("durable").is_some() => {
+            console.say("what this takes away is in force; what it gives is not, until the ledger has it");
+        }
         (false, None) => console.say("a plan: nothing was changed"),
     }
+    check_durable(&answer)?;
     match checks {
         Checks::Upstreams => check_planned(&client, &files, &changes, console).await,
         Checks::None => Ok(()),

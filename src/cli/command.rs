@@ -66,7 +66,7 @@ pub enum Command {
         #[arg(long)]
         sealed: bool,
         /// Go on with an older ledger or keyring than was there once: an operator has looked. Recorded, with an alarm
-        #[arg(long)]
+        #[arg(long, conflicts_with = "read_only")]
         accept_lost_entries: bool,
         /// Read-only mode, for a copy of the data while the original may still run: records, issues and calls nothing
         #[arg(long)]

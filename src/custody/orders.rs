@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits::ORDERS_MAX;
 use crate::base::{
-    AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretName, Timestamp, TokenId,
+    AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, RoleName, SecretName, Timestamp, TokenId,
 };
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -46,6 +46,17 @@ pub enum TakeAway {
     TaintAuthority(u32),
     /// The same: its certificates count no more.
     RevokeAuthority(u32),
+    /// What an application of declarations takes away.
+    NarrowDeclarations {
+        /// Capabilities that no role has any more.
+        capabilities: BTreeSet<CapabilityName>,
+        /// Of each of these roles, the only capabilities that it keeps.
+        roles: BTreeMap<RoleName, BTreeSet<CapabilityName>>,
+        /// Of each of these agents, the only roles that it keeps.
+        agents: BTreeMap<AgentName, BTreeSet<RoleName>>,
+        /// Agents that are gone.
+        removed_agents: BTreeSet<AgentName>,
+    },
 }
 
 /// Whose leases an order names.
@@ -328,6 +339,12 @@ mod tests {
             TakeAway::RevokeTokenKey(1),
             TakeAway::TaintAuthority(1),
             TakeAway::RevokeAuthority(1),
+            TakeAway::NarrowDeclarations {
+                capabilities: ["c.read".parse().unwrap()].into(),
+                roles: [("r".parse().unwrap(), BTreeSet::new())].into(),
+                agents: [("a".parse().unwrap(), ["r".parse().unwrap()].into())].into(),
+                removed_agents: ["b".parse().unwrap()].into(),
+            },
         ];
         let mut orders = Orders::open(&path).unwrap();
         for what in &all {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::code::Code;
-use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, Paged, RoleView, SecretView};
+use crate::broker::{AgentView, Applied, AuditPage, CapabilityView, Ended, Paged, RoleView, SecretView};
 use crate::registry::PlannedChange;
 use crate::upstream::Explained;
 
@@ -164,11 +164,26 @@ pub(super) struct AppliedAnswer {
     changes: Vec<PlannedChange>,
     applied: bool,
     seq: Option<u64>,
+    /// False when the ledger has not taken it in time: what it takes away is in force in memory, and what it gives
+    /// is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<bool>,
+    /// Whether, until the ledger has it, what it takes away is kept in the runtime directory.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    kept: bool,
 }
 
 impl From<Applied> for AppliedAnswer {
-    fn from(applied: Applied) -> Self {
-        Self { changes: applied.changes, applied: applied.seq.is_some(), seq: applied.seq }
+    fn from(Applied { changes, done }: Applied) -> Self {
+        match done {
+            None => Self { changes, applied: false, seq: None, durable: None, kept: false },
+            Some(Ended::Recorded(seq)) => {
+                Self { changes, applied: true, seq: Some(seq), durable: Some(true), kept: false }
+            }
+            Some(Ended::InMemory { kept }) => {
+                Self { changes, applied: false, seq: None, durable: Some(false), kept }
+            }
+        }
     }
 }
 

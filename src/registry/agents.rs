@@ -10,7 +10,7 @@ use super::plan::AgentSpec;
 use crate::base::{AgentId, AgentName, RoleName};
 
 /// All agents, to be found by id and by name. There may be a million: what is the same for many is kept once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Agents {
     by_id: HashMap<AgentId, Agent>,
     /// By name in order, to tell who there is.
@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for OneByOne {
 const ROOM_AHEAD_MAX: usize = 1 << 20;
 
 /// Each set of roles that agents hold, once: most agents hold what many others do.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct RoleSets {
     all: HashSet<Arc<BTreeSet<RoleName>>>,
     /// How many there were when those that nobody held were last forgotten.

@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::narrowing::Narrowing;
 use super::plan::PlannedChange;
 use crate::base::{AgentId, AgentName, CodeId, InstanceId, OperatorName, RoleName};
 use crate::ledger::Kind;
@@ -130,6 +131,16 @@ pub struct CertificatePromoted<'a> {
     pub previous: String,
 }
 
+/// What an application takes away, recorded without what it gives: the application itself was not recorded.
+#[derive(Debug, Serialize)]
+pub struct DeclarationsNarrowed<'a> {
+    /// Who took it away: an operator, or `host uid N` for a pending order.
+    pub by: &'a str,
+    /// What.
+    #[serde(flatten)]
+    pub narrowing: &'a Narrowing,
+}
+
 macro_rules! events {
     ($($event:ty = $kind:literal, $name:literal;)*) => {$(
         impl Event for $event {
@@ -149,4 +160,5 @@ events! {
     InstanceRenewed<'_> = 0x0107, "instance.renewed";
     LateRenewal<'_> = 0x0108, "alarm.late-renewal";
     CertificatePromoted<'_> = 0x0109, "certificate.promoted";
+    DeclarationsNarrowed<'_> = 0x010a, "declarations.narrowed";
 }

@@ -10,6 +10,7 @@ mod declared;
 mod events;
 mod ground;
 pub mod keys;
+mod narrowing;
 mod owners;
 mod plan;
 mod state;
@@ -19,9 +20,10 @@ pub use declaration::{Declaration, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use events::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
-    DeclarationsApplied, InstanceEnrolled, InstanceRenewed, LateRenewal,
+    DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 pub use ground::{Ground, SecretGround};
+pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
 pub use plan::{Action, AgentSpec, Noun, Plan, PlannedChange, Unnamed, draw};
 pub use state::{CERTIFICATES, Code, Effect, RENEWED_CERTIFICATES, Registry};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::agent::{Agent, Holding, Instance};
 use super::agents::Agents;
 use super::declared::{Capability, Declarations, Role};
+use super::narrowing::Narrowing;
 use super::owners::{Owned, Owners};
 use super::plan::AgentSpec;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
@@ -149,6 +150,8 @@ pub enum Effect {
     },
     /// A second use of a code has been reported.
     ReportCode(CodeId),
+    /// What an application takes away, without what it gives.
+    Narrow(Narrowing),
 }
 
 impl Effect {
@@ -160,7 +163,8 @@ impl Effect {
             | Self::PutAgent { .. }
             | Self::RemoveAgent(_)
             | Self::Serve { .. }
-            | Self::Own { .. } => true,
+            | Self::Own { .. }
+            | Self::Narrow(_) => true,
             Self::IssueCode { .. }
             | Self::Enrol { .. }
             | Self::RecordCertificate { .. }
@@ -197,7 +201,7 @@ pub struct Code {
 }
 
 /// Agents, codes and declarations in memory.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Registry {
     declarations: Arc<Declarations>,
     owners: Owners,
@@ -257,6 +261,7 @@ impl Registry {
             }
             Effect::PutAgent { id, spec } => self.agents.put(*id, spec),
             Effect::RemoveAgent(id) => self.remove_agent(*id),
+            Effect::Narrow(narrowing) => self.narrow(narrowing),
             Effect::IssueCode { id, agent, hash, expires_at } => {
                 self.issue(at, (*id, *agent), (*hash, *expires_at), (1, None));
             }
@@ -335,6 +340,7 @@ impl Registry {
             | Effect::Serve { .. }
             | Effect::Own { .. }
             | Effect::ReportCode(_)
+            | Effect::Narrow(_)
             | Effect::Promote { .. } => {}
         }
     }
@@ -344,6 +350,30 @@ impl Registry {
             self.owners.set(Owned::Agent(agent.name), None);
         }
         self.codes.retain(|_, code| code.agent != id);
+    }
+
+    fn narrow(&mut self, narrowing: &Narrowing) {
+        let narrower = self.declarations.roles().filter_map(|role| {
+            let capabilities = narrowing.left(&role.name, &role.capabilities);
+            let is_narrower = capabilities.len() < role.capabilities.len();
+            is_narrower.then(|| Role { name: role.name.clone(), capabilities })
+        });
+        let narrower: Vec<Role> = narrower.collect();
+        if !narrower.is_empty() {
+            self.declarations = Arc::new(self.declarations.changed(&[], &[], &narrower, &[]));
+        }
+        for (name, kept) in &narrowing.agents {
+            let Some(agent) = self.agents.named(name) else { continue };
+            let roles = agent.roles.intersection(kept).cloned().collect();
+            let spec = AgentSpec { name: name.clone(), roles, max_instances: agent.max_instances };
+            let id = agent.id;
+            self.agents.put(id, &spec);
+        }
+        for name in &narrowing.removed_agents {
+            if let Some(id) = self.agents.named(name).map(|agent| agent.id) {
+                self.remove_agent(id);
+            }
+        }
     }
 
     fn enrol(&mut self, now: Timestamp, code: CodeId, agent: AgentId, instance: Instance) {

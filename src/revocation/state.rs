@@ -225,6 +225,12 @@ impl Revocations {
         }
     }
 
+    /// Whether an entry's time has ever been earlier than that of the one before it, because a clock was adopted.
+    #[must_use]
+    pub const fn has_time_gone_back(&self) -> bool {
+        self.tokens_void_before > 0
+    }
+
     fn forget_tokens(&mut self, now: Timestamp) {
         while let Some((revoked_at, token)) = self.tokens.front().copied() {
             if revoked_at.plus_s(TOKEN_MEMORY_S) > now {
@@ -309,6 +315,7 @@ mod tests {
         let token = Subject::Token(TokenId::mint(NOW, &SystemEntropy));
         let mut revocations = Revocations::default();
         revocations.time_went_back(At { seq: 9, time: NOW.plus_s(-6) });
+        assert!(revocations.has_time_gone_back() && !Revocations::default().has_time_gone_back());
         assert_eq!(revocations.judge(8, &[token]), Liveness::Dead);
         assert_eq!(revocations.judge(9, &[token]), Liveness::Live);
     }

@@ -22,6 +22,7 @@ mod copies;
 mod crash;
 mod damage;
 mod doctor;
+mod ends_in_memory;
 mod enrolment;
 mod first_path;
 mod fleet;

@@ -132,3 +132,12 @@ fn read_only_mode_serves_nobody_while_a_revocation_is_pending() {
     refused(&failed, 10, "unseal_failed");
     assert!(failed.1["detail"].as_str().unwrap().contains("pending"), "{failed:?}");
 }
+
+#[test]
+fn read_only_mode_accepts_no_lost_entries() {
+    let process = Process::init("warn");
+    let serve = ["serve", "--read-only", "--accept-lost-entries", "--config", &process.config()];
+    let refused = process.run_as("operator", &serve, b"");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("--accept-lost-entries"), "{said}");
+}

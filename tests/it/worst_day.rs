@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use crate::panel::held;
 use crate::panel::set_up;
-use crate::support::host::{ask, until};
 use crate::support::process::Process;
 
 /// The same broker again, on a disk whose syncs fail from the moment that [`fail`] is called.
@@ -37,7 +36,7 @@ fn fail(process: &Process) {
     std::fs::write(process.path("fault"), "").unwrap();
 }
 
-fn introspect(process: &Process, token: &str) -> String {
+pub(crate) fn introspect(process: &Process, token: &str) -> String {
     let address = std::fs::read_to_string(process.path("home-reports/agent/address")).unwrap();
     let output = Command::new("curl")
         .args(["-sS", "--cacert", &held(process, "reports", "authority")])
@@ -100,7 +99,7 @@ fn a_disk_that_hangs_keeps_nobody_waiting_who_needs_no_record() {
 }
 
 /// The ledger's disk hangs from here on, with a mint of the agent `who` in the group commit that hangs.
-fn hang_with_a_mint(process: &Process, who: &str) -> Child {
+pub(crate) fn hang_with_a_mint(process: &Process, who: &str) -> Child {
     std::fs::write(process.path("stall"), "").unwrap();
     let mut minting = process.command(who, &["token", "reports.read"]);
     let minting = minting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -108,11 +107,11 @@ fn hang_with_a_mint(process: &Process, who: &str) -> Child {
     minting
 }
 
-fn answer_again(process: &Process) {
+pub(crate) fn answer_again(process: &Process) {
     std::fs::remove_file(process.path("stall")).unwrap();
 }
 
-fn wait_until(so: impl Fn() -> bool) {
+pub(crate) fn wait_until(so: impl Fn() -> bool) {
     let begin = Stopwatch::start();
     while !so() {
         assert!(begin.elapsed() < Duration::from_secs(30), "it does not come about");
@@ -228,150 +227,9 @@ fn an_order_in_the_runtime_directory_survives_a_kill_while_the_disk_hangs() {
     process.good_as("q", &["whoami"], b"");
 }
 
-/// Something of every sort that an operator can end: a token key and an authority that sign no more, a former
-/// version. Gives a token that the former key signed.
-fn prepare_ends(process: &Process) -> String {
-    let token = String::from_utf8(process.good_as("p", &["token", "reports.read"], b"")).unwrap();
-    for verb in [["token-key", "prepare"], ["authority", "prepare"]] {
-        process.good(&verb, b"");
-    }
-    // The broker shows a certificate of the newer authority once that signs.
-    for who in ["p", "q", "reports"] {
-        process.good_as(who, &["renew"], b"");
-    }
-    process.good(&["renew", "--operator"], b"");
-    process.good(&["token-key", "activate", "2"], b"");
-    process.good(&["authority", "activate", "2", "--force"], b"");
-    process.good(&["secret", "put", "github/app"], b"other");
-    token.trim().to_owned()
-}
-
-const ENDS: [&[&str]; 4] = [
-    &["token-key", "revoke", "1"],
-    &["authority", "taint", "1"],
-    &["secret", "destroy", "github/app", "1", "--yes"],
-    &["lease", "revoke", "--all"],
-];
-
-/// How each of them stands, and the entries that say so.
-fn ends(process: &Process) -> (String, String, String, usize) {
-    let of = |verb: &[&str], path: &str| {
-        let answer = process.json(verb);
-        let stage = answer.pointer(path).and_then(Value::as_str).unwrap_or("none");
-        stage.to_owned()
-    };
-    let versions = process.json(&["secret", "versions", "github/app"]);
-    let versions = versions["items"].as_array().unwrap();
-    let first = versions.iter().find(|version| version["number"] == 1).unwrap();
-    let audit = process.json(&["audit", "list"]);
-    let items = audit["items"].as_array().unwrap().iter();
-    let recorded = items.filter(|item| {
-        let says = |name: &str, value: &str| item["event"][name] == value;
-        match item["kind"].as_str().unwrap() {
-            "token-key.staged" => says("stage", "revoked"),
-            "authority.staged" => says("stage", "tainted"),
-            "secret.version-changed" => says("what", "destroyed"),
-            "leases.ending" => true,
-            _ => false,
-        }
-    });
-    let key = of(&["token-key", "list"], "/items/0/stage");
-    let authority = of(&["authority", "list"], "/items/0/stage");
-    (key, authority, first["stage"].as_str().unwrap().to_owned(), recorded.count())
-}
-
-fn ended(recorded: usize) -> (String, String, String, usize) {
-    ("revoked".to_owned(), "tainted".to_owned(), "destroyed".to_owned(), recorded)
-}
-
-fn end_all(process: &Process, kept: bool) {
-    for verb in ENDS {
-        let done = process.run_as("operator", &[verb, &["-o", "json"]].concat(), b"");
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.code() == Some(12) && said.contains("not_durable"), "{verb:?}: {said}");
-        assert_eq!(said.contains("runtime directory, so that"), kept, "{verb:?}: {said}");
-    }
-}
-
-#[test]
-fn keys_versions_and_leases_end_while_the_disk_hangs_and_are_recorded_later() {
-    let mut process = on_a_failing_disk(set_up());
-    let token = prepare_ends(&process);
-    let minting = hang_with_a_mint(&process, "q");
-    end_all(&process, false);
-    assert_eq!(introspect(&process, &token), "{\"active\":false}", "at the very next request");
-    assert_eq!(ends(&process), ended(0));
-    let metrics = metrics(&process);
-    for told in
-        ["keyward_revocations_unrecorded 4", "keyward_alarms_total{alarm=\"revocation_unrecorded\"} 4"]
-    {
-        assert!(metrics.contains(told), "{told}: {metrics}");
-    }
-    assert!(process.log().contains("revocation_unrecorded"), "the alarm is in the log");
-
-    answer_again(&process);
-    let minted = minting.wait_with_output().unwrap();
-    assert!(minted.status.success(), "nobody else's: {}", String::from_utf8_lossy(&minted.stderr));
-    wait_until(|| ends(&process) == ended(4));
-    wait_until(|| metrics_of(&process, "keyward_revocations_unrecorded 0"));
-    process.kill();
-    process.serve();
-    assert_eq!(ends(&process), ended(4), "a start knows them");
-    assert_eq!(introspect(&process, &token), "{\"active\":false}");
-}
-
-#[test]
-fn ends_of_keys_versions_and_leases_survive_a_kill_while_the_disk_hangs() {
-    let (elsewhere, process) = with_a_runtime_directory(set_up());
-    let mut process = on_a_failing_disk(process);
-    let token = prepare_ends(&process);
-    let mut minting = hang_with_a_mint(&process, "q");
-    end_all(&process, true);
-    process.kill();
-    minting.wait().unwrap();
-    answer_again(&process);
-    process.serve();
-    assert_eq!(ends(&process), ended(4), "before anybody was served");
-    assert_eq!(introspect(&process, &token), "{\"active\":false}");
-    assert!(!elsewhere.path().join("orders").exists(), "the ledger has them");
-}
-
-#[test]
-fn a_key_that_was_revoked_in_memory_alone_is_there_after_a_kill() {
-    let mut process = on_a_failing_disk(set_up());
-    prepare_ends(&process);
-    let mut minting = hang_with_a_mint(&process, "q");
-    end_all(&process, false);
-    process.kill();
-    minting.wait().unwrap();
-    answer_again(&process);
-    process.serve();
-    let (key, authority, version, recorded) = ends(&process);
-    assert_eq!(
-        ((key.as_str(), authority.as_str()), (version.as_str(), recorded)),
-        (("old", "old"), ("former", 0))
-    );
-}
-
-fn metrics(process: &Process) -> String {
-    let held = |name: &str| process.path(&format!("home-operator/operator/{name}.pem")).display().to_string();
-    let address = std::fs::read_to_string(process.path("home-operator/operator/address")).unwrap();
-    let output = Command::new("curl")
-        .args(["-sS", "--cacert", &held("authority")])
-        .args(["--cert", &held("certificate"), "--key", &held("key")])
-        .arg(format!("https://{}/metrics", address.trim()))
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn metrics_of(process: &Process, told: &str) -> bool {
-    metrics(process).lines().any(|line| line == told)
-}
-
 /// The same broker with a runtime directory on another file system than that of the data directory, which is in
 /// memory where there is room.
-fn with_a_runtime_directory(process: Process) -> (tempfile::TempDir, Process) {
+pub(crate) fn with_a_runtime_directory(process: Process) -> (tempfile::TempDir, Process) {
     let is_in_memory = std::env::temp_dir().starts_with("/dev/shm");
     let other = if is_in_memory { env!("CARGO_TARGET_TMPDIR") } else { "/dev/shm" };
     let elsewhere = tempfile::tempdir_in(other).unwrap();
@@ -380,37 +238,6 @@ fn with_a_runtime_directory(process: Process) -> (tempfile::TempDir, Process) {
     let setting = format!("runtime_dir = \"{}\"\n{text}", elsewhere.path().display());
     std::fs::write(process.config(), setting).unwrap();
     (elsewhere, process)
-}
-
-#[test]
-fn a_seal_order_survives_a_kill_while_the_disk_hangs() {
-    let (elsewhere, process) = with_a_runtime_directory(set_up());
-    let mut process = on_a_failing_disk(process);
-    let mut minting = hang_with_a_mint(&process, "q");
-    let answer = ask(&process.socket(), "POST", "/v1/seal", &Value::Null);
-    assert_eq!((answer.status, &answer.json()["state"]), (200, &"sealing".into()));
-    let order = elsewhere.path().join("sealed");
-    assert!(order.exists(), "{}", process.log());
-    process.kill();
-    minting.wait().unwrap();
-    answer_again(&process);
-    for _ in 0..2 {
-        process.spawn();
-        until(&process.socket(), "sealed");
-        assert!(order.exists());
-        process.kill();
-    }
-
-    process.spawn();
-    until(&process.socket(), "sealed");
-    let key = process.path("root.key").display().to_string();
-    let unseal = ["unseal", "--key-file", &key, "--config", &process.config()];
-    assert!(process.run_as("host", &unseal, b"").status.success());
-    assert!(!order.exists());
-    process.good_as("q", &["whoami"], b"");
-    process.kill();
-    process.serve();
-    process.good_as("q", &["whoami"], b"");
 }
 
 #[test]

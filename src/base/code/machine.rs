@@ -140,7 +140,7 @@ super::codes! {
         "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`";
     KEYRING_OLDER "keyring_older" NotStarted:
         "the keyring is an older copy than the broker has used",
-        "put the newest copy of `keyring` back; or, having looked, go on with this one: `keyward serve --accept-lost-entries`";
+        "put the newest copy of `keyring` back; or, if slots alone were added since and you have looked, go on with this one: `keyward serve --accept-lost-entries`";
     ANCHOR_ALTERED "anchor_altered" NotStarted:
         "the file that says which ledger and keyring are the newest cannot be believed",
         "put `anchor` of the data directory back, or find out who changed it; having looked, go on: `keyward serve --accept-lost-entries`";

@@ -179,6 +179,7 @@ const TAKING_AWAY: &[&str] = &[
     "src/broker/end_keys.rs",
     "src/broker/host.rs",
     "src/broker/leases/revoke.rs",
+    "src/broker/narrow.rs",
     "src/broker/revoke.rs",
     "src/broker/versions.rs",
 ];
