@@ -11,7 +11,7 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Founding, HeavyWork, RollbackWatch, Settings, World, authorities, notary, record_slots,
+    Core, Followed, Founding, HeavyWork, RollbackWatch, Settings, World, authorities, notary, record_slots,
     root_is_current, token_keys, value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
@@ -62,6 +62,7 @@ impl Surroundings {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             reach: upstream::Reach::new(config.upstream.allow_networks.clone()),
+            called: upstream::Called::default(),
         }
     }
 }
@@ -196,10 +197,10 @@ pub(super) async fn assemble(
     let introspections = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
     let operations = Rate { per_s: quota.operations_per_s, burst: quota.operations_burst };
-    let denials = denials();
     let meters = Arc::new(Meters::new(store.syncs(), &alarms));
     let core = Core {
         heavy: HeavyWork::new(meters.heavy_requests()),
+        followed: store.read(|world, _| Followed::of(world)),
         store,
         meters,
         issuer,
@@ -217,8 +218,8 @@ pub(super) async fn assemble(
         mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
         introspections: Limiter::new(introspections, Arc::clone(&surroundings.clock)),
         enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
-        denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
-        operator_denials: Denials::new(Limiter::new(denials, Arc::clone(&surroundings.clock))),
+        denials: Denials::new(Limiter::new(denials(), Arc::clone(&surroundings.clock))),
+        operator_denials: Denials::new(Limiter::new(denials(), Arc::clone(&surroundings.clock))),
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
         operator_requests: Limiter::new(operations, Arc::clone(&surroundings.clock)),
@@ -226,6 +227,7 @@ pub(super) async fn assemble(
         breakers: Mutex::default(),
         leasing: tokio::sync::Mutex::default(),
         making: Mutex::default(),
+        renewals: Mutex::default(),
         login_prefix,
         leases: tokio::sync::watch::channel(0).0,
         rotations: tokio::sync::watch::channel(0).0,

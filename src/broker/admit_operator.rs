@@ -16,7 +16,7 @@ use crate::operators::{
     self, Operator, OperatorCertificate, OperatorCertificatePromoted, OperatorCodeReused, OperatorEnrolled,
     OperatorRenewed, Serving, keys,
 };
-use crate::pki::{CertificatePlan, PeerCertificate, PublicKey};
+use crate::pki::{self, CertificatePlan, PeerCertificate, PublicKey};
 use crate::policy::{
     Admission, AdmitOperator, EnrolmentRefused, EnrolmentRequest, Grant, OperatorRenewalRefused,
     decide_operator_enrolment, decide_operator_renewal,
@@ -120,6 +120,9 @@ impl AdminDesk {
             let effect = operators::Effect::Promote { operator: name.clone(), serial: *principal.serial() };
             let change = Change::new(&event)?
                 .effect(Effect::Operators(effect))
+                .rely(pki::keys::authority(), principal.as_of())
+                .rely(keys::operator(name), principal.as_of())
+                .rely(revocation::keys::subject(Subject::Operator(principal.id())), principal.as_of())
                 .rely(keys::certificates(name), principal.as_of())
                 .advance(keys::certificates(name));
             core.store.commit(change, ()).await?.redeem();
@@ -158,6 +161,7 @@ impl Core {
             self.clock.reading().earliest(),
         );
         let change = admitted(&operator.name, grant.act().by(), (&plan, as_of), peer)?
+            .rely(pki::keys::authority(), as_of)
             .rely(keys::operator(&operator.name), as_of)
             .rely(revocation::keys::subject(Subject::Operator(operator.id)), as_of)
             .rely(keys::certificates(&operator.name), as_of)

@@ -4,7 +4,7 @@ use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::{OperatorId, code};
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving};
-use crate::pki::PeerCertificate;
+use crate::pki::{self, PeerCertificate};
 use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
 use crate::quota::Note;
 use crate::revocation::{self, Subject};
@@ -34,10 +34,13 @@ impl AdminDesk {
     }
 }
 
-/// What an operator does commits only while it is who it was when it was let.
+/// An operator's change commits only while its certificate, that certificate's authority, its role and its reach
+/// are what they were when it was authorised.
 pub(super) fn while_allowed(change: Change<Effect>, operator: &OperatorPrincipal) -> Change<Effect> {
     let as_of = operator.as_of();
     change
+        .rely(pki::keys::authority(), as_of)
+        .rely(operators::keys::certificates(operator.name()), as_of)
         .rely(operators::keys::operator(operator.name()), as_of)
         .rely(revocation::keys::subject(Subject::Operator(operator.id())), as_of)
 }

@@ -6,7 +6,7 @@ use crate::base::{Clock, Entropy, OperatorId, OperatorName, Scope, TrustDomain};
 use crate::issuance::{Certificate, Certify, ServerPlan};
 use crate::keyring::Keyring;
 use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorRole};
-use crate::pki::{PublicKey, ServerCertified};
+use crate::pki::{self, PublicKey, ServerCertified};
 use crate::policy::decide_host_operator;
 use crate::revocation::{self, Subject};
 use crate::store::Change;
@@ -87,6 +87,7 @@ pub(super) fn as_admin(
     change
         .effect(Effect::Operators(operators::Effect::Place { id, name: name.clone(), role, scope }))
         .effect(Effect::Revocation(revocation::Effect::Unblock(subject)))
+        .rely(pki::keys::authority(), as_of)
         .rely(operators::keys::operator(name), as_of)
         .advance(operators::keys::operator(name))
         .advance(operators::keys::certificates(name))

@@ -8,7 +8,7 @@ use crate::index::Tree;
 use crate::issuance::{Certificate, Certify};
 use crate::ledger::{Key, Receipt};
 use crate::operators::{self, Operator, OperatorCertificateRecorded, OperatorCertificateRetried};
-use crate::pki::{CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
+use crate::pki::{self, CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
 use crate::policy::{Certifying, Grant};
 use crate::registry::{self, Agent, AgentKind, CertificateRecorded, CertificateRetried, Holding};
 use crate::revocation::{self, Subject};
@@ -142,7 +142,7 @@ impl Holder {
                     .rely(subject(Subject::Operator(*id)), as_of)
             }
         };
-        Ok(change.rely(self.key(), as_of))
+        Ok(change.rely(pki::keys::authority(), as_of).rely(self.key(), as_of))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::failure::Failure;
 use super::heavy::HeavyWork;
 use super::kept::KeptOrders;
+use super::key_order::Followed;
 use super::rollback::RollbackWatch;
 use super::world::World;
 use tokio::sync::watch;
@@ -66,6 +67,8 @@ pub struct Core {
     pub store: Store<World>,
     /// Signs and opens.
     pub issuer: Issuer,
+    /// The stages of the signing keys that it signs by.
+    pub followed: Followed,
     /// Where new signing keys come from and are kept.
     pub keyring: Mutex<Keyring>,
     /// The keyring's file.
@@ -112,6 +115,8 @@ pub struct Core {
     pub leasing: tokio::sync::Mutex<()>,
     /// Leases whose logins are being made in this process now.
     pub making: Mutex<BTreeSet<LeaseId>>,
+    /// Leases that are being renewed in this process now.
+    pub renewals: Mutex<BTreeSet<LeaseId>>,
     /// What the names of all logins start with that this broker makes.
     pub login_prefix: String,
     /// Counts what happened to leases: whoever ends them looks again.

@@ -1,4 +1,3 @@
-use super::bootstrap::broken;
 use super::denial::Denial;
 use super::desk::{Again, Core, deciding_again};
 use super::failure::Failure;
@@ -9,7 +8,6 @@ use super::world::{Effect, World};
 use crate::base::code;
 use crate::custody::{Order, TakeAway};
 use crate::idempotency::Once;
-use crate::issuance::Staged;
 use crate::keyring::{Generations, Stage};
 use crate::pki;
 use crate::store::{Change, OnConflict, Taken};
@@ -87,8 +85,7 @@ impl Core {
                 Order { at: now, by: word.by().to_owned(), what: TakeAway::RevokeTokenKey(generation) };
             Ok(Applied { taken, order: Some(order) })
         })?;
-        self.issuer.withdraw_token_key(generation);
-        self.verifier.accept(&self.issuer.key_set()).map_err(|error| broken(&error))?;
+        self.withdraw_token_key(generation)?;
         self.shed_once_recorded(&applied, stage);
         Ok(applied)
     }
@@ -122,11 +119,7 @@ impl Core {
                 let taking = change.urgent().taking_away(Denial::authority(now, generation, is_revoked));
                 self.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?
             } else {
-                let staged = Staged { generation, stage, key: None };
-                let receipt = self.store.commit(change, staged).await?;
-                let seq = receipt.seq();
-                self.issuer.stage_authority(receipt);
-                Taken::Recorded(seq)
+                Taken::Recorded(self.store.commit(change, ()).await?.seq())
             };
             let what = match stage {
                 Stage::Revoked => TakeAway::RevokeAuthority(generation),
@@ -137,7 +130,7 @@ impl Core {
             Ok(Applied { taken, order: Some(Order { at: now, by: word.by().to_owned(), what }) })
         })?;
         if is_revoked {
-            self.issuer.withdraw_authority(generation);
+            self.withdraw_authority(generation)?;
         }
         self.authorities_changed();
         self.shed_once_recorded(&applied, stage);

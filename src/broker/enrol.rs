@@ -9,7 +9,7 @@ use crate::base::{CodeId, InstanceId, Sensitive};
 use crate::base::{code, peer_of};
 use crate::issuance::Certify;
 use crate::ledger::AppendError;
-use crate::pki::PublicKey;
+use crate::pki::{self, PublicKey};
 use crate::policy::{Enrol, EnrolmentRefused, EnrolmentRequest, Grant, decide_enrolment};
 use crate::registry::{Agent, CodeReused, Instance, InstanceEnrolled, Registry, keys};
 use crate::revocation::{self, Subject};
@@ -126,6 +126,7 @@ impl Core {
         };
         let change = Change::new(&event)?
             .effect(Effect::Registry(effect))
+            .rely(pki::keys::authority(), as_of)
             .rely(keys::code(input.code), as_of)
             .rely(keys::agent(agent.id), as_of)
             .rely(revocation::keys::subject(Subject::Agent(agent.id)), as_of)

@@ -36,6 +36,7 @@ impl AgentDesk {
             return Err(Failure::new(code::READ_ONLY));
         }
         let _permit = core.introspections.admit(&principal.id())?;
+        core.follow_token_keys()?;
         let claims = core.verifier.verify_for_anybody(token, core.clock.reading()).ok();
         let claims = claims.map(Arc::unwrap_or_clone);
         let head = core.store.read(|_, as_of| as_of);

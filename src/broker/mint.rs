@@ -13,7 +13,7 @@ use crate::base::{
 };
 use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
 use crate::issuance::{MintAgain, Token};
-use crate::pki::PeerCertificate;
+use crate::pki::{self, PeerCertificate};
 use crate::policy::{Basis, Decision, Demands, Denial, Grant, Mint, MintRequest, decide_again, decide_mint};
 use crate::quota::{Limited, Note, Permit};
 use crate::registry::{Access, keys};
@@ -172,8 +172,8 @@ fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Chan
     Ok(relying(Change::new(&event)?, principal, names))
 }
 
-/// Relies on the agent, its certificate, its roles and these capabilities being as they were when it was
-/// identified.
+/// Relies on the agent, its certificate, the authorities, its roles and these capabilities being as they were
+/// when it was identified.
 pub(super) fn relying<'a>(
     change: Change<Effect>,
     principal: &AgentPrincipal,
@@ -192,6 +192,7 @@ pub(super) fn relying_on<'a>(
     as_of: u64,
 ) -> Change<Effect> {
     let mut change = change
+        .rely(pki::keys::authority(), as_of)
         .rely(keys::agent(agent), as_of)
         .rely(keys::certificate(instance), as_of)
         .rely(revocation::keys::subject(Subject::Agent(agent)), as_of)

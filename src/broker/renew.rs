@@ -9,10 +9,10 @@ use crate::base::code;
 use crate::base::encoding::hex;
 use crate::issuance::Certify;
 use crate::keyring::Stage;
-use crate::pki::{CertificatePlan, PeerCertificate, PublicKey};
+use crate::pki::{self, CertificatePlan, PeerCertificate, PublicKey};
 use crate::policy::{Grant, Renew, RenewalRefused, RenewalStep, decide_renewal};
 use crate::registry::{
-    Agent, CertificatePromoted, Held, Instance, InstanceRenewed, LateRenewal, Registry, keys,
+    Agent, CertificatePromoted, Held, Instance, InstanceRenewed, InstanceState, LateRenewal, Registry, keys,
 };
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
@@ -103,6 +103,9 @@ impl AgentDesk {
             let effect = crate::registry::Effect::Promote { agent: renewing.agent(), instance };
             let change = Change::new(&event)?
                 .effect(Effect::Registry(effect))
+                .rely(pki::keys::authority(), renewing.as_of())
+                .rely(revocation::keys::subject(Subject::Agent(renewing.agent())), renewing.as_of())
+                .rely(revocation::keys::subject(Subject::Instance(instance)), renewing.as_of())
                 .rely(keys::agent(renewing.agent()), renewing.as_of())
                 .rely(keys::certificate(instance), renewing.as_of())
                 .advance(keys::certificate(instance));
@@ -157,11 +160,16 @@ impl Core {
         let as_of = renewing.as_of();
         let change = renewed((agent, instance), &plan, renewing.timeliness(), input)?
             .effect(Effect::Registry(effect))
+            .rely(pki::keys::authority(), as_of)
             .rely(keys::agent(agent.id), as_of)
             .rely(revocation::keys::subject(Subject::Agent(agent.id)), as_of)
             .rely(revocation::keys::subject(Subject::Instance(instance.id)), as_of)
+            .rely(keys::instances(agent.id), as_of)
             .rely(keys::certificate(instance.id), as_of)
             .advance(keys::certificate(instance.id));
+        // A lapsed instance that is live again takes a place among those that the agent may have.
+        let is_lapsed = instance.state(self.clock.now()) == InstanceState::Expired;
+        let change = if is_lapsed { change.advance(keys::instances(agent.id)) } else { change };
         let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
         if renewing.timeliness() == Timeliness::Late {
             self.meters.alarms().raise(

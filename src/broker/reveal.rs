@@ -9,6 +9,7 @@ use crate::revocation::{self, Subject};
 use crate::rotation::Rotation;
 use crate::secrets::{SecretRevealed, SecretValue, keys};
 use crate::store::Change;
+use crate::token;
 
 /// A secret on its way to an agent.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ impl AgentDesk {
             });
             let principal = principal?;
             let permit = core.admit(&mut permit, &principal)?;
+            // The token is verified by keys that are no older than what the entry relies on.
+            core.follow_token_keys()?;
             let broker = &core.settings.tokens.broker;
             let judge = |issued: u64, subjects: &[Subject]| {
                 core.store.read(|world, _| world.revocations.judge(issued, subjects))
@@ -91,6 +94,7 @@ impl AgentDesk {
             };
             let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
                 .rely(keys::secret(name), principal.as_of())
+                .rely(token::keys::token_keys(), principal.as_of())
                 .rely(revocation::keys::subject(Subject::Token(reveal.token())), principal.as_of());
             let (_, kept) = current.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
             let stored = core.stored_version(id, kept).await?;

@@ -17,13 +17,12 @@ use crate::base::limits::{
     TOKEN_LIFE_MAX_S,
 };
 use crate::idempotency::Once;
-use crate::issuance::Staged;
 use crate::keyring::{Family, Generations, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
 use crate::pki::{self, Authority, AuthorityStaged};
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
 use crate::store::Change;
-use crate::token::{self, Signer, TokenKeyStaged};
+use crate::token::{self, TokenKeyStaged};
 
 /// A generation of the certificate authority as operators see it.
 #[derive(Clone, Debug)]
@@ -150,6 +149,7 @@ impl Core {
     /// # Errors
     /// [`Failure`]; what was done until then stays.
     pub async fn keep_token_keys(&self) -> Result<(), Failure> {
+        self.follow_token_keys()?;
         let now = self.clock.now();
         let generations = self.store.read(|world, _| world.token_keys.generations().clone());
         let Some((_, active)) = generations.active() else { return Ok(()) };
@@ -180,6 +180,7 @@ impl Core {
     /// # Errors
     /// [`Failure`]; what was done until then stays.
     pub async fn keep_authorities(&self) -> Result<(), Failure> {
+        self.follow_authorities()?;
         let now = self.clock.now();
         let generations = self.store.read(|world, _| world.authority.generations().clone());
         let ends =
@@ -228,9 +229,8 @@ impl Core {
                 .effect(Effect::Pki(pki::Effect::Prepare { generation, certificate }))
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
-            let staged = Staged { generation, stage: Stage::Prepared, key: Some(authority) };
-            self.issuer.stage_authority(self.store.commit(asked_by(change, by, as_of), staged).await?);
-            Ok(())
+            self.store.commit(asked_by(change, by, as_of), ()).await?.redeem();
+            Ok(self.follow_authorities()?)
         })?;
         self.authorities_changed();
         Ok(())
@@ -261,10 +261,10 @@ impl Core {
                 .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
-            let staged = Staged { generation, stage, key: None };
-            let receipt = self.store.commit(asked_by(change, by, as_of), staged).await?;
+            let receipt = self.store.commit(asked_by(change, by, as_of), ()).await?;
             let seq = receipt.seq();
-            self.issuer.stage_authority(receipt);
+            receipt.redeem();
+            self.follow_authorities()?;
             Ok(seq)
         })?;
         self.authorities_changed();
@@ -285,8 +285,8 @@ impl Core {
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
             let kid = key.jwk().kid.clone();
             let change = token_key_change(KeyWord::of(by), (generation, Stage::Prepared), &kid, as_of)?;
-            let staged = Staged { generation, stage: Stage::Prepared, key: Some(key) };
-            self.take_token_key(self.store.commit(change, staged).await?)
+            self.store.commit(change, ()).await?.redeem();
+            Ok(self.follow_token_keys()?)
         })
     }
 
@@ -310,18 +310,13 @@ impl Core {
             checked.map_err(|error| Again::Stop(not_so(error)))?;
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
             let change = token_key_change(KeyWord::of(by), (generation, stage), &key.jwk().kid, as_of)?;
-            let staged = Staged { generation, stage, key: None };
-            let receipt = self.store.commit(change, staged).await?;
+            let receipt = self.store.commit(change, ()).await?;
             let seq = receipt.seq();
-            self.take_token_key(receipt)?;
+            receipt.redeem();
+            self.follow_token_keys()?;
             Ok(seq)
         })?;
         Ok(Ended::Recorded(seq))
-    }
-
-    fn take_token_key(&self, receipt: crate::ledger::Receipt<Staged<Signer>>) -> Result<(), Again> {
-        self.issuer.stage_token_key(receipt);
-        self.verifier.accept(&self.issuer.key_set()).map_err(|error| Again::Stop(broken(&error)))
     }
 
     /// A key in the keyring before anything is said of it: what a stop in between leaves is taken up

@@ -27,15 +27,20 @@ pub async fn authorities(
     if !known {
         found(store, founding, keyring, as_of).await?;
     }
-    let counting = store.read(|world, _| {
-        let certificate = |generation| world.authority.certificate(generation).cloned();
-        let counting = counting(world.authority.generations());
-        counting.map(|generation| (generation, certificate(generation))).collect::<Vec<_>>()
-    });
+    let record = store.read(|world, _| world.authority.clone());
+    authorities_of(&record, founding.trust_domain, keyring)
+}
+
+/// The authorities that count by `record`.
+pub(super) fn authorities_of(
+    record: &pki::Record,
+    trust_domain: &TrustDomain,
+    keyring: &Keyring,
+) -> Result<Keys<Authority>, Failure> {
     let mut all = BTreeMap::new();
-    for (generation, certificate) in counting {
-        let certificate = certificate.ok_or_else(missing)?;
-        if certificate.trust_domain() != founding.trust_domain {
+    for generation in counting(record.generations()) {
+        let certificate = record.certificate(generation).ok_or_else(missing)?;
+        if certificate.trust_domain() != trust_domain {
             return Err(Failure::new(code::TRUST_DOMAIN_CHANGED));
         }
         let key = authority_key(keyring, generation)?;
@@ -44,7 +49,7 @@ pub async fn authorities(
             Authority::new(certificate.der().to_vec(), key).map_err(|error| broken(&error))?,
         );
     }
-    let active = store.read(|world, _| world.authority.generations().active());
+    let active = record.generations().active();
     active.and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
 }
 
@@ -90,14 +95,14 @@ pub async fn token_keys(store: &Store<World>, keyring: &Keyring) -> Result<Keys<
             .advance(token::keys::token_keys());
         store.commit(change, ()).await?.redeem();
     }
-    let (counting, active) = store.read(|world, _| {
-        let generations = world.token_keys.generations();
-        (counting(generations).collect::<Vec<_>>(), generations.active())
-    });
-    let all: Result<BTreeMap<u32, Signer>, Failure> =
-        counting.into_iter().map(|one| Ok((one, token_key(keyring, one)?))).collect();
-    let all = all?;
-    active.and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
+    token_keys_of(&store.read(|world, _| world.token_keys.generations().clone()), keyring)
+}
+
+/// The token keys that count by `generations`.
+pub(super) fn token_keys_of(generations: &Generations, keyring: &Keyring) -> Result<Keys<Signer>, Failure> {
+    let all = counting(generations).map(|one| Ok((one, token_key(keyring, one)?)));
+    let all = all.collect::<Result<BTreeMap<u32, Signer>, Failure>>()?;
+    generations.active().and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
 }
 
 /// Whoever signs checkpoints of this ledger now.

@@ -1,7 +1,7 @@
 use std::sync::PoisonError;
 
 use super::bootstrap::broken;
-use super::desk::{AdminDesk, Core};
+use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{Asker, asked_by, done_before, once_of};
 use super::signing_keys::checkpoint_key;
@@ -27,7 +27,7 @@ impl AdminDesk {
         once: Option<&Once>,
     ) -> Result<u32, Failure> {
         let _turn = self.0.checkpoint_key_turn.lock().await;
-        let generation = self.0.next_checkpoint_key(Some((by.operator(), once))).await?;
+        let generation = deciding_again!(self.0.next_checkpoint_key(Some((by.operator(), once))))?;
         self.0.shed_checkpoint_keys()?;
         Ok(generation)
     }
@@ -45,20 +45,20 @@ impl Core {
             None => self.keyring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
         };
         if self.clock.now().seconds_since(since) >= self.settings.checkpoint_key_life_s {
-            self.next_checkpoint_key(None).await?;
+            deciding_again!(self.next_checkpoint_key(None))?;
         }
         self.shed_checkpoint_keys()
     }
 
     /// The key in the keyring first, then the ledger's word, then it signs: a stop in between leaves a
     /// key that nobody knows of, which the next turn takes up.
-    async fn next_checkpoint_key(&self, by: Option<Asker<'_>>) -> Result<u32, Failure> {
+    async fn next_checkpoint_key(&self, by: Option<Asker<'_>>) -> Result<u32, Again> {
         let now = self.clock.now();
         let (known, before, as_of) = self.store.read(|world, as_of| {
             (world.custody.checkpoint_key(), done_before(world, once_of(by), now), as_of)
         });
         if let Some(before) = before? {
-            return self.turned_before(&before);
+            return Ok(self.turned_before(&before)?);
         }
         let generation = known.map_or(FIRST, |(generation, _)| generation).saturating_add(1);
         let next = {

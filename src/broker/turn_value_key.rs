@@ -1,7 +1,7 @@
 use std::sync::PoisonError;
 
 use super::bootstrap::broken;
-use super::desk::{AdminDesk, Core};
+use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{Asker, asked_by, done_before, once_of};
 use super::world::{Effect, World};
@@ -96,21 +96,26 @@ impl Core {
         let _turn = self.value_key_turn.lock().await;
         self.finish_turn().await?;
         let now = self.clock.now();
-        let (before, as_of) = self.store.read(|world, as_of| (done_before(world, once_of(by), now), as_of));
+        let before = self.store.read(|world, _| done_before(world, once_of(by), now));
         if let Some(before) = before? {
             return Ok(Turned { generation: self.turned_before(&before)?, carried_over: None });
         }
         let generation = self.new_value_key()?;
-        self.record_turn(generation, by, as_of).await?;
+        deciding_again!(self.record_turn(generation, by))?;
         let carried_over = self.finish_turn().await?;
         Ok(Turned { generation, carried_over: Some(carried_over) })
     }
 
-    async fn record_turn(&self, generation: u32, by: Option<Asker<'_>>, as_of: u64) -> Result<(), Failure> {
+    async fn record_turn(&self, generation: u32, by: Option<Asker<'_>>) -> Result<(), Again> {
+        let now = self.clock.now();
+        let (before, as_of) = self.store.read(|world, as_of| (done_before(world, once_of(by), now), as_of));
+        if before?.is_some() {
+            return Ok(());
+        }
         let event = ValueKeyTurned { operator: by.map(|(operator, _)| operator.name()), generation };
         let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
         // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
-        let change = change.advance(keys::value_key());
+        let change = change.rely(keys::value_key(), as_of).advance(keys::value_key());
         self.store.commit(asked_by(change, by, as_of), ()).await?.redeem();
         Ok(())
     }
@@ -140,10 +145,10 @@ impl Core {
             }
             keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation
         };
-        let (wraps, as_of) = self.store.read(|world, as_of| (world.secrets.turned(), as_of));
+        let wraps = self.store.read(|world, _| world.secrets.turned());
         if wraps.map(|(wraps, _)| wraps) != Some(newest) {
             // A stop came before its entry: nobody goes without having been told that it is relieved.
-            self.record_turn(newest, None, as_of).await?;
+            deciding_again!(self.record_turn(newest, None))?;
         }
         let mut carried_over = 0_usize;
         loop {
@@ -194,8 +199,10 @@ impl Core {
         let count = effects.len();
         let mut change = Change::new(&VersionsRewrapped { versions: count })?;
         for (name, effect) in effects {
-            // What was destroyed meanwhile is not brought back.
-            change = change.rely(keys::secret(&name), as_of).effect(Effect::Secrets(effect));
+            // What was destroyed meanwhile is not brought back; and what was read before, and would not open any
+            // more, is read again.
+            let key = keys::secret(&name);
+            change = change.rely(key, as_of).advance(key).effect(Effect::Secrets(effect));
         }
         match self.store.commit(change, ()).await {
             Ok(receipt) => receipt.redeem(),

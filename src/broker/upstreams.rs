@@ -3,14 +3,61 @@ use std::sync::{MutexGuard, PoisonError};
 use super::desk::Core;
 use crate::base::Timestamp;
 use crate::base::code::{self, Code};
-use crate::upstream::{Breakers, Fault};
+use crate::upstream::{Admission, Breakers, Fault};
+
+/// What a call comes to when the upstream does not answer, or not as itself.
+const SILENT: [Code; 4] =
+    [code::UPSTREAM_UNREACHABLE, code::UPSTREAM_HANDSHAKE, code::UPSTREAM_UNPROVEN, code::UPSTREAM_SLOW];
+
+/// What it comes to when the upstream has answered, and not as it should.
+const ANSWERED: [Code; 12] = [
+    code::UPSTREAM_LOGIN_REFUSED,
+    code::UPSTREAM_REFUSED,
+    code::UPSTREAM_UNEXPECTED,
+    code::UPSTREAM_TOO_MUCH,
+    code::UPSTREAM_ANSWER,
+    code::UPSTREAM_LOGIN_IRREVOCABLE,
+    code::UPSTREAM_NOT_ENDED,
+    code::UPSTREAM_LOGIN_OPEN,
+    code::UPSTREAM_LOGIN_REMAINS,
+    code::UPSTREAM_CONNECTIONS,
+    code::UPSTREAM_RELEASE,
+    code::UPSTREAM_NEWER,
+];
+
+/// The permission to call an upstream. A trial of one whose circuit was open that ends without a call is another
+/// caller's.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    core: &'a Core,
+    /// The place that is tried.
+    trial: Option<String>,
+}
+
+impl<'a> Call<'a> {
+    /// For what is no place: nothing is sent.
+    pub(super) const fn unlimited(core: &'a Core) -> Self {
+        Self { core, trial: None }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = &self.trial {
+            self.core.breakers().not_tried(place, self.core.waits_now());
+        }
+    }
+}
 
 impl Core {
-    /// Whether the upstream at `place` may be called now, or is left alone for a while. Whoever is let
-    /// calls it.
-    pub(super) fn lets_call_at(&self, place: &str) -> bool {
+    /// The permission to call the upstream at `place` now; none while its circuit is open. It is held until what
+    /// came of the call was noted.
+    pub(super) fn lets_call_at(&self, place: &str) -> Option<Call<'_>> {
         let now = self.waits_now();
-        self.breakers().lets(place, now)
+        let admission = self.breakers().lets(place, now)?;
+        let trial = (admission == Admission::Trial).then(|| place.to_owned());
+        Some(Call { core: self, trial })
     }
 
     /// Whether it is left alone now.
@@ -24,16 +71,12 @@ impl Core {
         self.breakers().try_again(place, self.waits_now());
     }
 
-    /// Notes whether it answered.
+    /// Notes what came of a call of the upstream at `place`. A fault of our own, for which nothing was sent, says
+    /// nothing of the upstream.
     pub(super) fn note_answer_of(&self, place: &str, fault: Option<&Fault>) {
-        const SILENT: [Code; 4] = [
-            code::UPSTREAM_UNREACHABLE,
-            code::UPSTREAM_HANDSHAKE,
-            code::UPSTREAM_UNPROVEN,
-            code::UPSTREAM_SLOW,
-        ];
-        match fault {
-            Some(fault) if SILENT.contains(&fault.code) => self.breakers().failed(place, self.waits_now()),
+        match fault.map(|fault| fault.code) {
+            Some(code) if SILENT.contains(&code) => self.breakers().failed(place, self.waits_now()),
+            Some(code) if !ANSWERED.contains(&code) => {}
             Some(_) | None => self.breakers().answered(place),
         }
     }
@@ -95,6 +138,23 @@ mod tests {
             for beyond in [fit + 1, 63, 64, 65, u32::MAX] {
                 assert_eq!(wait(beyond), longest_s, "{beyond}");
             }
+        }
+    }
+
+    /// What is known without an answer to the call that it is about.
+    const OUR_OWN: [Code; 5] = [
+        code::UPSTREAM_ADDRESS,
+        code::UPSTREAM_VALUE,
+        code::UPSTREAM_NOT_CHANGED,
+        code::UPSTREAM_KNOWS_NONE,
+        code::UPSTREAM_CHECK_FAILED,
+    ];
+
+    #[test]
+    fn each_code_of_upstreams_says_one_thing_of_the_circuit() {
+        for code in Code::all().filter(|code| code.as_str().starts_with("upstream_")) {
+            let said = [&SILENT[..], &ANSWERED, &OUR_OWN].iter().filter(|list| list.contains(&code)).count();
+            assert_eq!(said, 1, "{code}");
         }
     }
 }

@@ -2,10 +2,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::keys::{InUse, Keys, Staged};
+use super::keys::{InUse, Keys};
 use crate::base::{CapabilityName, ClockTrust, DecisionId, Entropy, SecretId, Timestamp, TokenId};
 use crate::crypto::AeadKey;
-use crate::keyring::Stage;
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
 use crate::policy::{Certifying, Grant, Mint, Reveal};
@@ -149,9 +148,14 @@ impl Issuer {
         self.authorities.all().iter().map(|authority| authority.public().clone()).collect()
     }
 
-    /// Takes in that a token key is at another stage, as `receipt` proves to be recorded.
-    pub fn stage_token_key(&self, receipt: Receipt<Staged<Signer>>) {
-        self.tokens.stage(receipt.redeem());
+    /// Signs tokens with these keys from here on: those that the state knows, which follows the ledger.
+    pub fn use_token_keys(&self, keys: Keys<Signer>) {
+        self.tokens.replace(keys);
+    }
+
+    /// Signs certificates with these authorities from here on, likewise.
+    pub fn use_authorities(&self, keys: Keys<Authority>) {
+        self.authorities.replace(keys);
     }
 
     /// The key id of this generation of the token key, as long as it counts.
@@ -163,17 +167,12 @@ impl Issuer {
     /// What this generation of the token key signed counts no more. It takes away, so that nothing has to
     /// prove that it is recorded.
     pub fn withdraw_token_key(&self, generation: u32) {
-        self.tokens.stage(Staged { generation, stage: Stage::Revoked, key: None });
+        self.tokens.withdraw(generation);
     }
 
     /// What this generation of the authority signed counts no more, likewise.
     pub fn withdraw_authority(&self, generation: u32) {
-        self.authorities.stage(Staged { generation, stage: Stage::Revoked, key: None });
-    }
-
-    /// Takes in that an authority is at another stage, as `receipt` proves to be recorded.
-    pub fn stage_authority(&self, receipt: Receipt<Staged<Authority>>) {
-        self.authorities.stage(receipt.redeem());
+        self.authorities.withdraw(generation);
     }
 
     /// Mints the token `id` that `receipt` proves to be recorded.

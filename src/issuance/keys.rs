@@ -1,8 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::keyring::Stage;
-
 /// The signing keys of one kind that count, by generation. One of them signs; the others are there
 /// for what they are to sign later, or have signed before.
 #[derive(Debug)]
@@ -19,17 +17,6 @@ impl<K> Keys<K> {
             all.into_iter().map(|(number, key)| (number, Arc::new(key))).collect();
         Some(Self { active: Arc::clone(all.get(&active)?), all })
     }
-}
-
-/// A key, or one that is there already, is at another stage.
-#[derive(Debug)]
-pub struct Staged<K> {
-    /// Its generation.
-    pub generation: u32,
-    /// Where it is now.
-    pub stage: Stage,
-    /// The key, when it is new.
-    pub key: Option<K>,
 }
 
 /// Keys in use, changed while they are.
@@ -65,20 +52,13 @@ impl<K> InUse<K> {
         keys.all.values().for_each(|key| forget(key));
     }
 
-    pub(super) fn stage(&self, staged: Staged<K>) {
-        let Staged { generation, stage, key } = staged;
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = key {
-            keys.all.insert(generation, Arc::new(key));
-        }
-        match stage {
-            Stage::Active => {
-                if let Some(key) = keys.all.get(&generation).cloned() {
-                    keys.active = key;
-                }
-            }
-            Stage::Revoked => drop(keys.all.remove(&generation)),
-            Stage::Prepared | Stage::Old | Stage::Tainted => {}
-        }
+    /// The key of this generation counts no more.
+    pub(super) fn withdraw(&self, generation: u32) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).all.remove(&generation);
+    }
+
+    /// Signs with these from here on.
+    pub(super) fn replace(&self, keys: Keys<K>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 }

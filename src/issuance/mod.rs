@@ -10,5 +10,5 @@ mod keys;
 mod login;
 
 pub use issue::{Certificate, Certify, IssueError, Issued, Issuer, Loan, MintAgain, ServerPlan, Token};
-pub use keys::{Keys, Staged};
+pub use keys::Keys;
 pub use login::{Leasing, LendAgain, LentLogin, Made, Underway};

@@ -40,11 +40,11 @@ impl LeaseEnder {
         let mut changed = self.core.leases.subscribe();
         let mut standing = self.core.standing.subscribe();
         standing.mark_changed();
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut is_unfinished) = (JoinSet::new(), false);
         loop {
-            if standing.has_changed().unwrap_or(false) {
+            if is_unfinished || standing.has_changed().unwrap_or(false) {
                 standing.mark_unchanged();
-                self.end_bereft().await;
+                is_unfinished = !self.end_bereft().await;
             }
             self.begin_due(&mut tasks);
             self.begin_sweep(&mut tasks);
@@ -79,10 +79,16 @@ impl LeaseEnder {
         drop(self.sweeping.lock().await);
     }
 
-    async fn end_bereft(&self) {
-        if let Err(failure) = self.core.end_bereft_leases().await {
-            tracing::error!(?failure, "leases of somebody who may not have them could not be ended");
+    /// Whether all leases of agents that may not have them are to end now, as far as the ledger says.
+    async fn end_bereft(&self) -> bool {
+        let ended = self.core.end_bereft_leases().await;
+        if let Err(failure) = &ended {
+            tracing::error!(
+                ?failure,
+                "leases of revoked agents could not be marked as ending: the next look, in seconds, tries again"
+            );
         }
+        ended.is_ok()
     }
 
     /// Starts a task for each lease that is due and has none yet, as far as there is room.

@@ -164,6 +164,8 @@ pub struct Reading {
     pub leases: LeaseCounts,
 }
 
+const CLOCK_DIFFERENCE: &str = "Seconds from the time that the broker goes by to the system clock";
+
 impl Meters {
     /// Meters that have counted nothing yet; `syncs` is the ledger's own, `alarms` are counted where they
     /// are raised.
@@ -206,10 +208,7 @@ impl Meters {
         let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
         let orphans = gauge("orphans", "Values that upstreams may know and nobody uses");
         let upstreams_left_alone = gauge("upstreams_left_alone", "Upstreams that are not called for a while");
-        let clock_difference = gauge(
-            "clock_difference_seconds",
-            "Seconds from the time that the broker goes by to the system clock",
-        );
+        let clock_difference = gauge("clock_difference_seconds", CLOCK_DIFFERENCE);
         let clock_stops_issuance = gauge(
             "clock_stops_issuance",
             "Whether the system clock did not fit the ledger at start: 1, or 0",

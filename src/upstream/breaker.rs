@@ -14,21 +14,40 @@ pub struct Breakers(BTreeMap<String, Breaker>);
 struct Breaker {
     failures: u32,
     open_until: Timestamp,
+    /// Whether a caller was let through to try, and nothing is known yet of what came of it.
+    is_tried: bool,
+}
+
+/// What a caller is let call for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// The place answered lately, or is not known to have failed.
+    Usual,
+    /// It has failed too often: this caller alone tries whether it answers again.
+    Trial,
 }
 
 impl Breakers {
-    /// Whether `place` may be called at `now`. Once its time is over one caller is let through to try,
-    /// and the others wait for what comes of that.
-    pub fn lets(&mut self, place: &str, now: Timestamp) -> bool {
+    /// Whether `place` may be called at `now`, and for what. Once its time is over one caller is let through to
+    /// try, and the others wait for what comes of that.
+    pub fn lets(&mut self, place: &str, now: Timestamp) -> Option<Admission> {
         match self.0.get_mut(place) {
             Some(breaker) if breaker.failures >= BREAKER_FAILURES_MAX => {
                 let over = now >= breaker.open_until;
                 if over {
                     breaker.open_until = now.plus_s(BREAKER_OPEN_S);
+                    breaker.is_tried = true;
                 }
-                over
+                over.then_some(Admission::Trial)
             }
-            Some(_) | None => true,
+            Some(_) | None => Some(Admission::Usual),
+        }
+    }
+
+    /// The caller that was let through to try `place` has not called it: another one may, at once.
+    pub fn not_tried(&mut self, place: &str, now: Timestamp) {
+        if let Some(breaker) = self.0.get_mut(place).filter(|breaker| breaker.is_tried) {
+            (breaker.open_until, breaker.is_tried) = (now, false);
         }
     }
 
@@ -41,9 +60,13 @@ impl Breakers {
 
     /// `place` did not answer, or not sensibly.
     pub fn failed(&mut self, place: &str, now: Timestamp) {
-        let breaker = self.0.entry(place.to_owned()).or_insert(Breaker { failures: 0, open_until: now });
+        let breaker = self.0.entry(place.to_owned()).or_insert(Breaker {
+            failures: 0,
+            open_until: now,
+            is_tried: false,
+        });
         breaker.failures = breaker.failures.saturating_add(1);
-        breaker.open_until = now.plus_s(BREAKER_OPEN_S);
+        (breaker.open_until, breaker.is_tried) = (now.plus_s(BREAKER_OPEN_S), false);
     }
 
     /// Lets one caller try `place` at once, though its time is not over: an operator has mended something.
@@ -81,20 +104,38 @@ mod tests {
         for _ in 1..BREAKER_FAILURES_MAX {
             breakers.failed("a", at(0));
         }
-        assert!(breakers.lets("a", at(0)), "one below the limit");
+        assert!(breakers.lets("a", at(0)).is_some(), "one below the limit");
         breakers.failed("a", at(0));
-        assert!(!breakers.lets("a", at(BREAKER_OPEN_S - 1)));
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S - 1)).is_none());
         assert!(breakers.leaves_alone("a", at(BREAKER_OPEN_S - 1)) && !breakers.leaves_alone("b", at(0)));
         assert!(!breakers.leaves_alone("a", at(BREAKER_OPEN_S)));
-        assert!(breakers.lets("b", at(0)), "another place");
+        assert!(breakers.lets("b", at(0)).is_some(), "another place");
         assert_eq!(breakers.open(at(0)), 1);
-        assert!(breakers.lets("a", at(BREAKER_OPEN_S)), "one may try");
-        assert!(!breakers.lets("a", at(BREAKER_OPEN_S)), "and no other meanwhile");
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_some(), "one may try");
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_none(), "and no other meanwhile");
         breakers.try_again("a", at(BREAKER_OPEN_S));
-        assert!(breakers.lets("a", at(BREAKER_OPEN_S)), "an operator has it tried again");
-        assert!(!breakers.lets("a", at(BREAKER_OPEN_S)), "once");
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_some(), "an operator has it tried again");
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_none(), "once");
         breakers.answered("a");
-        assert!(breakers.lets("a", at(BREAKER_OPEN_S)));
+        assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_some());
         assert_eq!(breakers.open(at(0)), 0);
+    }
+
+    #[test]
+    fn a_trial_that_never_called_is_given_back_and_one_that_failed_is_not() {
+        let mut breakers = Breakers::default();
+        for _ in 0..BREAKER_FAILURES_MAX {
+            breakers.failed("a", at(0));
+        }
+        let over = at(BREAKER_OPEN_S);
+        assert_eq!(breakers.lets("a", over), Some(Admission::Trial));
+        assert_eq!(breakers.lets("a", over), None);
+        breakers.not_tried("a", over);
+        assert_eq!(breakers.lets("a", over), Some(Admission::Trial));
+        breakers.failed("a", over);
+        breakers.not_tried("a", over);
+        assert_eq!(breakers.lets("a", over), None);
+        breakers.answered("a");
+        assert_eq!(breakers.lets("a", over), Some(Admission::Usual));
     }
 }

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::check::Finding;
 use super::generate::Generate;
@@ -173,6 +174,25 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Where upstreams may be that are named by URL.
     pub reach: Reach,
+    /// Set by each call.
+    pub called: Called,
+}
+
+/// Whether an upstream was called. A step that needs no call, or fails before it, says nothing of the upstream.
+#[derive(Clone, Debug, Default)]
+pub struct Called(Arc<AtomicBool>);
+
+impl Called {
+    /// An upstream is called now.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one was called since the last time that this was asked.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl fmt::Debug for Surroundings {

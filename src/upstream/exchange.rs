@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::driver::{Fault, Outcome};
+use super::driver::{Called, Fault, Outcome};
 use super::guard::{Reach, Undialled};
 use super::origin::{Origin, Scheme};
 use super::pipe::Pipe;
@@ -27,6 +27,8 @@ use crate::pki::tls::{HandshakeFault, upstream_config};
 pub(super) struct Terms<'a> {
     /// Where it may go.
     pub(super) reach: &'a Reach,
+    /// Set by each call.
+    pub(super) called: &'a Called,
     /// The time, for certificates.
     pub(super) clock: &'a Arc<dyn Clock>,
     /// What the other side's certificate is verified against, PEM.
@@ -86,6 +88,7 @@ impl Terms<'_> {
     }
 
     async fn connected(&self, origin: &Origin) -> Result<Line, Fault> {
+        self.called.set();
         let stream =
             self.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
                 Undialled::Forbidden => Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS),

@@ -33,6 +33,7 @@ impl Http {
     fn terms(&self) -> Terms<'_> {
         Terms {
             reach: &self.surroundings.reach,
+            called: &self.surroundings.called,
             clock: &self.surroundings.clock,
             ca: self.target.ca.as_deref(),
             wait: self.target.wait(),

@@ -75,6 +75,7 @@ pub(super) async fn logged_in<T>(
 ) -> Result<T, Stopped> {
     let mut config = Config::new();
     config.user(login.role).password(login.password).dbname(server.database).application_name(login.purpose);
+    surroundings.called.set();
     let stream = timeout(WAIT, dial(server.host, server.port));
     let stream = stream.await.map_err(|_| slow(Outcome::Refused))??;
     let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX);

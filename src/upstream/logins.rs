@@ -210,6 +210,7 @@ fn is_lasting(state: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::driver::Called;
     use super::super::guard::Reach;
     use super::super::logins_target::tests::declared;
     use super::*;
@@ -223,6 +224,7 @@ mod tests {
             entropy: Arc::new(SystemEntropy),
             clock: Arc::new(SystemClock::new()),
             reach: Reach::default(),
+            called: Called::default(),
         };
         let admin = SecretValue::new(Sensitive::new(b"CNRY-admin".to_vec())).unwrap();
         let password = Logins::password(&surroundings).unwrap();

@@ -29,11 +29,12 @@ mod session;
 mod target;
 mod template;
 
-pub use breaker::Breakers;
+pub use breaker::{Admission, Breakers};
 pub use certificates::only_certificates;
 pub use check::Finding;
 pub use driver::{
-    Answer, Checking, Driver, Explained, Fault, Held, Outcome, Prepared, Shape, Surroundings, Verdict, driver,
+    Answer, Called, Checking, Driver, Explained, Fault, Held, Outcome, Prepared, Shape, Surroundings,
+    Verdict, driver,
 };
 pub use guard::Reach;
 pub use http_target::HttpTarget;

@@ -24,6 +24,9 @@ use crate::upstream::{Fault, Logins, Outcome, is_shut};
 /// By whose wish leases end that nobody else ended.
 const BROKER: &str = "the broker";
 
+/// So many attempts to revoke one login may use the ledger's reserve.
+const FROM_RESERVE_MAX: u32 = 3;
+
 impl Core {
     /// The leases about which something is to be done now, the longest waiting first, and where. Only a
     /// few of each place, so that one that has many hides no other; of a place that is left alone only those
@@ -74,11 +77,14 @@ impl Core {
             return Ok(());
         };
         // The first attempt is made whatever became of other logins at that server.
-        let is_retry = lease.is_failing();
-        if is_retry && counters.place().is_some_and(|place| !self.lets_call_at(&revocations_at(&place))) {
+        let place = counters.place().filter(|_| lease.is_failing());
+        let call = place.map(|place| self.lets_call_at(&revocations_at(&place)));
+        if matches!(call, Some(None)) {
             return Ok(());
         }
-        match self.end_login(counters, &lease, as_of).await {
+        let ended = self.end_login(counters, &lease, as_of).await;
+        drop(call);
+        match ended {
             Ok(Ok(())) => self.record_ended(&lease).await,
             Ok(Err(fault)) => self.record_not_ended(&lease, &fault).await,
             // Somebody renewed it meanwhile, or ended it: it is looked at again.
@@ -165,6 +171,7 @@ impl Core {
             .rely(key, *as_of)
             .rely(keys::endings(), *as_of)
             .advance(key);
+        let change = from_reserve(counter.relying(change, *as_of), lease);
         let stored = self.stored_for(counter).await?;
         let receipt = self.store.commit(change, counter.loan()).await?;
         *as_of = receipt.seq();
@@ -181,7 +188,7 @@ impl Core {
             why: why(lease).as_str(),
         };
         let change = Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease.id)));
-        self.record_of_leases(change.advance(keys::lease(lease.id))).await?;
+        self.record_of_leases(from_reserve(change, lease).advance(keys::lease(lease.id))).await?;
         Ok(())
     }
 
@@ -209,7 +216,7 @@ impl Core {
         let (code, upstream) = (fault.code.as_str().to_owned(), fault.detail.clone());
         let failed = leases::Effect::Fail { lease: lease.id, code, upstream, retry_at };
         let change = Change::new(&event)?.effect(Effect::Lease(end(lease))).effect(Effect::Lease(failed));
-        self.record_of_leases(change.advance(keys::lease(lease.id))).await?;
+        self.record_of_leases(from_reserve(change, lease).advance(keys::lease(lease.id))).await?;
         if fault.code == code::UPSTREAM_LOGIN_OPEN && !was_still_open(lease) {
             self.alarm_of_open(lease, failures).await?;
         }
@@ -266,7 +273,7 @@ impl Core {
                 };
                 let effect = leases::Effect::End { which: Selection::Each(bereft), why: Why::Bereft };
                 let change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::endings());
-                self.record_of_leases(change).await?;
+                self.record_of_leases(change.urgent()).await?;
             }
             if last.is_none() {
                 return Ok(());
@@ -301,6 +308,17 @@ enum Presence {
     Known,
     /// It was made elsewhere, or at this server by another name.
     Unproven,
+}
+
+/// `change`, which may use the ledger's reserve when the login of a revoked agent is to be revoked: at the first
+/// attempts, so that a server that fails does not use the reserve up.
+fn from_reserve(change: Change<Effect>, lease: &Lease) -> Change<Effect> {
+    match &lease.stage {
+        Stage::Ending(ending) if ending.why == Why::Bereft && ending.failures < FROM_RESERVE_MAX => {
+            change.urgent()
+        }
+        Stage::Intended | Stage::Live { .. } | Stage::Ending(_) => change,
+    }
 }
 
 /// That the login is to end, unless it is ending already.

@@ -6,7 +6,7 @@ use super::super::failure::Failure;
 use super::super::mint::relying_on;
 use super::counter::{Counter, Counters};
 use super::end::is_bereft;
-use super::renew::{Attempted, Renewal};
+use super::renew::{Attempted, By, Renewal};
 use super::views::is_within;
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{LeaseId, RoleName, Timestamp, code};
@@ -30,6 +30,7 @@ impl AdminDesk {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
         let core = &*self.0;
+        let _turn = core.turn_to_renew(lease).await;
         let attempted = deciding_again!(core.attempt_extension(by, lease, life_s))?;
         core.renew(attempted).await
     }
@@ -46,20 +47,20 @@ struct Found {
 }
 
 impl Core {
-    async fn attempt_extension(
-        &self,
-        by: &Authorised<RenewLeases>,
+    async fn attempt_extension<'a>(
+        &'a self,
+        by: &'a Authorised<RenewLeases>,
         id: LeaseId,
         life_s: Option<u32>,
-    ) -> Result<Attempted, Again> {
+    ) -> Result<Attempted<'a>, Again> {
         let (now, operator) = (self.issuing()?.now(), by.operator());
         let Found { lease, roles, not_after, declarations, counter, as_of } = self.found(by, id)?;
         let holder = Holder { roles: &roles, not_after };
         let extension = decide_lease_extension(&declarations, by, (&lease, holder), life_s, now);
         let extension = extension.map_err(Failure::new)?;
-        if !self.lets_call_at(&counter.place) {
+        let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
-        }
+        };
         let decision = self.decision(now);
         let event = LeaseRenewalAttempted {
             lease: id,
@@ -76,7 +77,8 @@ impl Core {
         let (who, what) = ((lease.agent, lease.instance), std::iter::once(&lease.capability));
         let change = relying_on(Change::new(&event)?, who, &roles, what, as_of)
             .rely(keys::lease(id), as_of)
-            .rely(keys::endings(), as_of);
+            .rely(keys::endings(), as_of)
+            .advance(keys::lease(id));
         let renewal = Renewal {
             lease: id,
             expires_at: extension.expires_at,
@@ -84,8 +86,8 @@ impl Core {
             decision,
             constrained: extension.constrained,
         };
-        let admin = self.opened_for(&counter, while_allowed(change, operator)).await?;
-        Ok(Attempted { lease, counter, admin, renewal, operator: Some(operator.name().clone()) })
+        let admin = self.opened_for(&counter, (while_allowed(change, operator), as_of)).await?;
+        Ok(Attempted { lease, call, counter, admin, renewal, by: By::Operator(operator) })
     }
 
     fn found(&self, by: &Authorised<RenewLeases>, id: LeaseId) -> Result<Found, Failure> {

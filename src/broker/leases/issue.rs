@@ -4,9 +4,11 @@ use std::sync::Arc;
 use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::super::failure::Failure;
 use super::super::mint::relying;
+use super::super::upstreams::Call;
 use super::super::world::{Effect, World};
 use super::again::{Before, can_be_told, remembering_lease};
 use super::counter::{Counter, Making};
+use super::holding::Holding;
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, ClockReading, LeaseId, Timestamp, code};
@@ -93,7 +95,7 @@ impl AgentDesk {
             };
             match begun {
                 Begun::Again(leased) => return Ok(*leased),
-                Begun::Intended(intended) => return core.make_login(*intended).await,
+                Begun::Intended(intended) => return core.make_login(peer, *intended).await,
                 Begun::Underway(lease) => core.made(lease).await,
             }
         }
@@ -125,6 +127,7 @@ enum Begun<'a> {
 /// A login whose intent is durable.
 struct Intended<'a> {
     making: Making<'a>,
+    call: Call<'a>,
     underway: Underway,
     admin: SecretValue,
     counter: Counter,
@@ -247,6 +250,7 @@ impl Core {
             .effect(Effect::Lease(used))
             .rely(keys::offer(lend.capability()), as_of)
             .rely(keys::endings(), as_of)
+            .rely(crate::secrets::keys::value_key(), as_of)
             .rely(key, as_of)
             .advance(key);
         let change = remembering_lease(change, (once, as_of), (lease.id, lease.expires_at), now);
@@ -265,9 +269,9 @@ impl Core {
         once: Option<&Once>,
         now: Timestamp,
     ) -> Result<Begun<'_>, Again> {
-        if !self.lets_call_at(&counter.place) {
+        let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
-        }
+        };
         let lease = LeaseId::mint(now, &*self.entropy);
         let making = Making::of(self, lease);
         let (basis, lend) = (grant.basis(), grant.act());
@@ -307,12 +311,13 @@ impl Core {
             .rely(counted, as_of)
             .advance(counted);
         let change = remembering_lease(change, (once, as_of), (lease, lend.expires_at()), now);
+        let change = counter.relying(change, as_of);
         let stored = self.stored_for(&counter).await?;
         let leasing = Leasing { grant, lease, loan: counter.loan() };
         let receipt = self.store.commit(change, leasing).await?;
         let (underway, lent) = self.issuer.begin_lease(receipt, &stored)?;
         let admin = lent.deliver().pop().ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
-        Ok(Begun::Intended(Box::new(Intended { making, underway, admin, counter, intent })))
+        Ok(Begun::Intended(Box::new(Intended { making, call, underway, admin, counter, intent })))
     }
 
     /// The name of a lease's login: prefix and the lease's own characters, nothing that needs quoting.
@@ -322,8 +327,8 @@ impl Core {
         format!("{}{own}", self.login_prefix)
     }
 
-    async fn make_login(&self, intended: Intended<'_>) -> Result<Leased, Failure> {
-        let Intended { making, underway, admin, counter, intent } = intended;
+    async fn make_login(&self, peer: &PeerCertificate, intended: Intended<'_>) -> Result<Leased, Failure> {
+        let Intended { making, call, underway, admin, counter, intent } = intended;
         let password = Logins::password(&self.upstreams).map_err(|fault| Failure::upstream(&fault))?;
         let per_agent = self
             .store
@@ -333,11 +338,12 @@ impl Core {
         let made = Logins::new(&counter.target, &self.upstreams, &admin).create(login).await;
         drop(admin);
         self.note_answer_of(&counter.place, made.as_ref().err());
+        drop(call);
         if let Err(fault) = made {
             self.lease_failed(&intent, &fault).await?;
             return Err(Failure::upstream(&fault));
         }
-        let receipt = deciding_again!(self.record_made(&intent, &password))?;
+        let receipt = deciding_again!(self.record_made(peer, &intent, &password))?;
         let made = Made { underway, login: intent.login, password };
         let login = self.issuer.lease(receipt, made)?.deliver();
         drop(making);
@@ -345,18 +351,21 @@ impl Core {
         Ok(Leased::at(&counter.target, login, false))
     }
 
-    /// Records that upstream made the login, unless it was ended meanwhile.
+    /// Records that upstream made the login, unless it was ended meanwhile, or the agent may not have it any
+    /// more: making it takes time. A lease that stays an intent is ended.
     async fn record_made(
         &self,
+        peer: &PeerCertificate,
         intent: &Intent,
         password: &SecretValue,
     ) -> Result<crate::ledger::Receipt<LeaseId>, Again> {
-        let (is_wanted, as_of) = self.store.read(|world, as_of| {
-            (world.leases.lease(intent.id).is_some_and(|lease| lease.stage == Stage::Intended), as_of)
-        });
-        if !is_wanted {
-            return Err(Failure::new(code::LEASE_ENDING).into());
-        }
+        let holding = self.store.read(|world, as_of| {
+            let lease = world.leases.lease(intent.id).filter(|lease| lease.stage == Stage::Intended);
+            let holding = lease.and_then(|lease| Holding::of(world, lease, as_of));
+            crate::authn::agent(peer, records(world), as_of, self.clock.reading())?;
+            holding.ok_or_else(|| Failure::new(code::LEASE_ENDING))
+        })?;
+        let as_of = holding.as_of;
         let event = LeaseIssued {
             lease: intent.id,
             agent: &intent.agent_name,
@@ -365,7 +374,8 @@ impl Core {
         };
         let sealed = self.sealer.seal_login(intent.id, password, &*self.entropy);
         let key = keys::lease(intent.id);
-        let change = Change::new(&event)?
+        let change = holding
+            .relying(Change::new(&event)?)
             .effect(Effect::Lease(leases::Effect::Issue { lease: intent.id, sealed }))
             .rely(crate::secrets::keys::value_key(), as_of)
             .rely(keys::endings(), as_of)

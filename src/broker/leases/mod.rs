@@ -6,6 +6,7 @@ mod declare;
 mod end;
 mod extend;
 mod failing;
+mod holding;
 mod issue;
 mod renew;
 mod revoke;

@@ -1,13 +1,16 @@
 use std::sync::Arc;
 
+use super::super::authorise::while_allowed;
 use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::super::failure::Failure;
 use super::super::mint::relying;
+use super::super::upstreams::Call;
 use super::super::world::Effect;
 use super::counter::{Counter, Counters};
-use crate::authn::AgentPrincipal;
+use super::holding::Holding;
+use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
-use crate::base::{DecisionId, LeaseId, OperatorName, Timestamp, code};
+use crate::base::{DecisionId, LeaseId, Timestamp, code};
 use crate::leases::{self, Lease, LeaseRenewalAttempted, LeaseRenewed, LeaseUseGivenUp, Stage, keys};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, LeaseRequest, Renewed, decide_lease_renewal};
@@ -32,13 +35,23 @@ pub struct Renewal {
 }
 
 /// A renewal whose intent is durable.
-pub(super) struct Attempted {
+pub(super) struct Attempted<'a> {
     pub(super) lease: Lease,
+    pub(super) call: Call<'a>,
     pub(super) counter: Counter,
     pub(super) admin: SecretValue,
     pub(super) renewal: Renewal,
-    /// The operator who wished for it, when it was not the agent.
-    pub(super) operator: Option<OperatorName>,
+    /// On whose word.
+    pub(super) by: By<'a>,
+}
+
+/// On whose word a lease is renewed.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    /// The agent's, by this certificate.
+    Agent(&'a PeerCertificate),
+    /// An operator's.
+    Operator(&'a OperatorPrincipal),
 }
 
 impl AgentDesk {
@@ -58,6 +71,7 @@ impl AgentDesk {
         }
         let core = &*self.0;
         let mut permit = None;
+        let _turn = core.turn_to_renew(lease).await;
         let attempted = deciding_again!(core.attempt_renewal(peer, (lease, life_s), &mut permit))?;
         core.renew(attempted).await
     }
@@ -99,24 +113,23 @@ fn own(lease: Option<&Lease>, principal: &AgentPrincipal) -> Result<Lease, Failu
 
 impl Core {
     /// Tells upstream of a later end, and records it.
-    pub(super) async fn renew(&self, attempted: Attempted) -> Result<Renewal, Failure> {
-        let Attempted { lease, counter, admin, renewal, operator } = attempted;
+    pub(super) async fn renew(&self, attempted: Attempted<'_>) -> Result<Renewal, Failure> {
+        let Attempted { lease, call, counter, admin, renewal, by } = attempted;
         let logins = Logins::new(&counter.target, &self.upstreams, &admin);
         let extended = logins.extend(&lease.login, renewal.expires_at).await;
         self.note_answer_of(&counter.place, extended.as_ref().err());
+        drop(call);
         extended.map_err(|fault| Failure::upstream(&fault))?;
-        let operator = operator.as_ref();
-        let core = self;
-        deciding_again!(core.record_renewed(&lease, renewal.expires_at, operator))?;
+        deciding_again!(self.record_renewed(&lease, renewal.expires_at, by))?;
         Ok(renewal)
     }
 
-    async fn attempt_renewal(
-        &self,
-        peer: &PeerCertificate,
+    async fn attempt_renewal<'a>(
+        &'a self,
+        peer: &'a PeerCertificate,
         (id, life_s): (LeaseId, Option<u32>),
         permit: &mut Option<Permit>,
-    ) -> Result<Attempted, Again> {
+    ) -> Result<Attempted<'a>, Again> {
         let reading = self.issuing()?;
         let now = reading.now();
         let (principal, declarations, lease, counter) = self.store.read(|world, as_of| {
@@ -140,9 +153,9 @@ impl Core {
             }
         };
         let counter = counter.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))??;
-        if !self.lets_call_at(&counter.place) {
+        let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
-        }
+        };
         let (basis, lend) = (grant.basis(), grant.act());
         let event = LeaseRenewalAttempted {
             lease: id,
@@ -159,7 +172,8 @@ impl Core {
         let as_of = principal.as_of();
         let change = relying(Change::new(&event)?, &principal, std::iter::once(&lease.capability))
             .rely(keys::lease(id), as_of)
-            .rely(keys::endings(), as_of);
+            .rely(keys::endings(), as_of)
+            .advance(keys::lease(id));
         let renewal = Renewal {
             lease: id,
             expires_at: lend.expires_at(),
@@ -167,43 +181,51 @@ impl Core {
             decision: basis.decision,
             constrained: lend.constrained().to_vec(),
         };
-        let admin = self.opened_for(&counter, change).await?;
-        Ok(Attempted { lease, counter, admin, renewal, operator: None })
+        let admin = self.opened_for(&counter, (change, as_of)).await?;
+        Ok(Attempted { lease, call, counter, admin, renewal, by: By::Agent(peer) })
     }
 
     /// Commits the intent of a call, and opens what it needs.
     pub(super) async fn opened_for(
         &self,
         counter: &Counter,
-        change: Change<Effect>,
+        (change, as_of): (Change<Effect>, u64),
     ) -> Result<SecretValue, Again> {
+        let change = counter.relying(change, as_of);
         let stored = self.stored_for(counter).await?;
         let receipt = self.store.commit(change, counter.loan()).await?;
         let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
         Ok(admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?)
     }
 
-    async fn record_renewed(
-        &self,
-        lease: &Lease,
-        expires_at: Timestamp,
-        operator: Option<&OperatorName>,
-    ) -> Result<(), Again> {
-        let (is_live, as_of) = self.store.read(|world, as_of| {
+    /// Records a later end, while its lease is live and its holder may have it: upstream was told, which takes
+    /// time.
+    async fn record_renewed(&self, lease: &Lease, expires_at: Timestamp, by: By<'_>) -> Result<(), Again> {
+        let holder = self.store.read(|world, as_of| {
             let found = world.leases.lease(lease.id);
-            (found.is_some_and(|lease| matches!(lease.stage, Stage::Live { .. })), as_of)
-        });
-        if !is_live {
-            return Err(Failure::new(code::LEASE_ENDING).into());
-        }
-        let expires = expires_at.to_string();
-        let event = LeaseRenewed { lease: lease.id, agent: &lease.agent_name, operator, expires_at: expires };
+            let is_live = found.is_some_and(|lease| matches!(lease.stage, Stage::Live { .. }));
+            let ending = || Failure::new(code::LEASE_ENDING);
+            let holder = Holding::of(world, lease, as_of).filter(|_| is_live).ok_or_else(ending)?;
+            if let By::Agent(peer) = by {
+                crate::authn::agent(peer, records(world), as_of, self.clock.reading())?;
+            }
+            Ok::<_, Failure>(holder)
+        })?;
+        let operator = if let By::Operator(operator) = by { Some(operator) } else { None };
+        let event = LeaseRenewed {
+            lease: lease.id,
+            agent: &lease.agent_name,
+            operator: operator.map(OperatorPrincipal::name),
+            expires_at: expires_at.to_string(),
+        };
         let key = keys::lease(lease.id);
         let change = Change::new(&event)?
             .effect(Effect::Lease(leases::Effect::Renew { lease: lease.id, expires_at }))
-            .rely(keys::endings(), as_of)
-            .rely(key, as_of)
+            .rely(keys::endings(), holder.as_of)
+            .rely(key, holder.as_of)
             .advance(key);
+        let change = holder.relying(change);
+        let change = if let Some(operator) = operator { while_allowed(change, operator) } else { change };
         self.record_of_leases(change).await?;
         Ok(())
     }

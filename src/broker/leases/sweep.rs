@@ -1,4 +1,4 @@
-use super::super::desk::Core;
+use super::super::desk::{Again, Core, deciding_again};
 use super::super::failure::Failure;
 use super::counter::{Counter, revocations_at};
 use crate::base::code;
@@ -16,28 +16,33 @@ impl Core {
     /// [`Failure`] when the broker could not record what it does. An upstream that fails is told of in
     /// the log, and holds up no other.
     pub async fn sweep_logins(&self) -> Result<(), Failure> {
-        let counters = self.store.read(|world, _| {
+        let declared = self.store.read(|world, _| {
             let declared = world.leases.upstreams().map(|(declared, _)| declared);
             // The newest first: a server's authority may have changed since the others were declared.
             let mut declared: Vec<u64> = declared.collect();
             declared.reverse();
-            let counters = declared.into_iter().filter_map(|declared| Counter::of(world, declared).ok());
-            counters.collect::<Vec<_>>()
+            declared
         });
         let mut seen = std::collections::BTreeSet::new();
-        for counter in counters {
-            if seen.insert(counter.place.clone()) && self.lets_call_at(&revocations_at(&counter.place)) {
-                self.sweep(&counter).await?;
+        for declared in declared {
+            let place = self.store.read(|world, _| Counter::of(world, declared).ok().map(|one| one.place));
+            if place.is_some_and(|place| seen.insert(place)) {
+                deciding_again!(self.sweep(declared))?;
             }
         }
         Ok(())
     }
 
-    async fn sweep(&self, counter: &Counter) -> Result<(), Failure> {
+    async fn sweep(&self, declared: u64) -> Result<(), Again> {
+        // The administering secret may have been replaced while another server was looked through.
+        let counter = self.store.read(|world, as_of| Counter::of(world, declared).map(|one| (one, as_of)));
+        let Ok((counter, as_of)) = counter else { return Ok(()) };
+        let Some(_call) = self.lets_call_at(&revocations_at(&counter.place)) else { return Ok(()) };
         let upstream = counter.target.describe();
         let event = LoginsSwept { upstream: upstream.clone(), administering: counter.administering() };
-        let stored = self.stored_for(counter).await?;
-        let receipt = self.store.commit(Change::new(&event)?, counter.loan()).await?;
+        let stored = self.stored_for(&counter).await?;
+        let change = counter.relying(Change::new(&event)?, as_of);
+        let receipt = self.store.commit(change, counter.loan()).await?;
         let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
         let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
         let logins = Logins::new(&counter.target, &self.upstreams, &admin);

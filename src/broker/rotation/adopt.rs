@@ -97,8 +97,7 @@ impl Core {
         }
         let lent = self.borrow_for(&at, Step::Check, &versions, Some(operator)).await?;
         for (version, value) in versions.iter().zip(&lent.values) {
-            let verdict = at.driver.verify(value).await;
-            self.note_answer(&at, verdict.as_ref().err());
+            let verdict = self.noted(&at, at.driver.verify(value).await);
             if verdict.map_err(|fault| Failure::upstream(&fault))? == Verdict::Works {
                 return Ok(Found { version: *version, works: true, run });
             }

@@ -1,22 +1,22 @@
 use std::sync::PoisonError;
 
 use super::super::authorise::while_allowed;
-use super::super::desk::Core;
+use super::super::desk::{Again, Core, deciding_again};
 use super::super::failure::Failure;
+use super::super::upstreams::Call;
 use super::super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
 use crate::base::{LedgerId, SecretName, Timestamp};
 use crate::issuance::Loan;
-use crate::ledger::AppendError;
 use crate::rotation::{
     self, Rotation, RotationAttempted, RotationFailed, Run, Slots, Stage, UpstreamValue, keys,
 };
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
-use crate::upstream::{Driver, Fault, Outcome, Target, driver};
+use crate::upstream::{Called, Driver, Fault, Outcome, Surroundings, Target, driver};
 
 /// What upstream is called for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,6 +47,8 @@ pub(super) struct Bench {
     pub(super) administering: Option<Secret>,
     pub(super) target: Target,
     pub(super) driver: Box<dyn Driver>,
+    /// Whether the driver has called the upstream.
+    called: Called,
     /// What fails together with this upstream.
     pub(super) place: Option<String>,
     pub(super) as_of: u64,
@@ -70,6 +72,17 @@ impl Bench {
     pub(super) fn relying(&self, change: Change<Effect>) -> Change<Effect> {
         let key = keys::rotation(self.name());
         change.rely(key, self.as_of).advance(key)
+    }
+
+    /// A change that commits only while the secrets are as they were read: the one that is rotated, and the one
+    /// that administers its upstream.
+    pub(super) fn relying_on_secrets(&self, change: Change<Effect>) -> Change<Effect> {
+        let of = crate::secrets::keys::secret;
+        let change = change.rely(of(self.name()), self.as_of);
+        match self.target.administering() {
+            Some(administering) => change.rely(of(administering), self.as_of),
+            None => change,
+        }
     }
 }
 
@@ -96,9 +109,11 @@ impl Core {
         let target = target.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
         let administering = target.administering().and_then(|admin| world.secrets.named(admin).cloned());
         let secret = world.secrets.named(&rotation.declared.secret).cloned();
-        let driver = driver(&target, &self.upstreams);
+        let called = Called::default();
+        let surroundings = Surroundings { called: called.clone(), ..self.upstreams.clone() };
+        let driver = driver(&target, &surroundings);
         let place = target.place();
-        Ok(Bench { rotation, secret, administering, target, driver, place, as_of })
+        Ok(Bench { rotation, secret, administering, target, driver, called, place, as_of })
     }
 
     /// Records that upstream is about to be called for `step`, and opens the values of `versions` for
@@ -143,7 +158,7 @@ impl Core {
             administering: at.administering.as_ref().map(|admin| &admin.name),
             operator: operator.map(OperatorPrincipal::name),
         };
-        let mut change = at.relying(Change::new(&event)?);
+        let mut change = at.relying_on_secrets(at.relying(Change::new(&event)?));
         if let Some(operator) = operator {
             change = while_allowed(change, operator);
         }
@@ -178,13 +193,23 @@ impl Core {
         self.keyring.lock().unwrap_or_else(PoisonError::into_inner).ledger()
     }
 
-    /// Whether the upstream may be called now, or is left alone for a while.
-    pub(super) fn lets_call(&self, at: &Bench) -> bool {
-        at.place.as_ref().is_none_or(|place| self.lets_call_at(place))
+    /// The permission to call the upstream now; none while its circuit is open.
+    pub(super) fn lets_call(&self, at: &Bench) -> Option<Call<'_>> {
+        match &at.place {
+            Some(place) => self.lets_call_at(place),
+            None => Some(Call::unlimited(self)),
+        }
     }
 
-    /// Notes whether the upstream answered.
-    pub(super) fn note_answer(&self, at: &Bench, fault: Option<&Fault>) {
+    /// The result of a step, once the answer of the upstream is noted, if the step called it.
+    pub(super) fn noted<T>(&self, at: &Bench, step: Result<T, Fault>) -> Result<T, Fault> {
+        if at.called.take() {
+            self.note_answer(at, step.as_ref().err());
+        }
+        step
+    }
+
+    fn note_answer(&self, at: &Bench, fault: Option<&Fault>) {
         let Some(place) = &at.place else { return };
         // What failed by a declaration that was corrected meanwhile says nothing of the corrected one.
         let declared = &at.rotation.declared.upstream;
@@ -209,16 +234,29 @@ impl Core {
         self.rotations.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
-    /// Records that a step failed, and when it is tried again.
-    pub(super) async fn stumble(&self, at: &Bench, run: &Run, fault: Fault) -> Result<(), Failure> {
-        let failures = run.failures.saturating_add(1);
+    /// Records that a step failed, and when it is tried again. `run` is what it was when the step began.
+    pub(super) async fn stumble(&self, name: &SecretName, run: &Run, fault: Fault) -> Result<(), Failure> {
+        tracing::warn!(
+            secret = %name, rotation = %run.id, code = %fault.code, upstream = fault.detail,
+            reason = %fault.explained().why, "a step of a rotation failed"
+        );
+        deciding_again!(self.record_stumble(name, run, &fault))
+    }
+
+    /// An operator may have had it retried while the step was under way: how often it has failed is read anew.
+    async fn record_stumble(&self, name: &SecretName, run: &Run, fault: &Fault) -> Result<(), Again> {
+        let at = self.bench(name)?;
+        let now = at.rotation.run.as_ref().filter(|now| now.id == run.id && now.stage == run.stage);
+        // It has ended meanwhile, by somebody else's hand.
+        let Some(now) = now else { return Ok(()) };
+        let failures = now.failures.saturating_add(1);
         let retry_at = (failures < ROTATION_TRIES_MAX)
             .then(|| self.retry_at(failures, (ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S)));
         let unknown = fault.outcome == Outcome::Unknown;
         // Upstream may have made a value that nobody will ever hear of.
         let orphaned = unknown && run.stage == Stage::Begun && at.target.creates();
         let event = RotationFailed {
-            secret: at.name(),
+            secret: name,
             rotation: run.id,
             stage: run.stage.as_str(),
             code: fault.code.as_str(),
@@ -231,39 +269,28 @@ impl Core {
         if fault.code == code::UPSTREAM_NEWER {
             self.meters.alarms().raise(
                 Alarm::CopyActive,
-                format_args!(
-                    "another copy of this broker has acted at the upstream of secret `{}`",
-                    at.name()
-                ),
+                format_args!("another copy of this broker has acted at the upstream of secret `{name}`"),
             );
         }
-        tracing::warn!(
-            secret = %at.name(), rotation = %run.id, code = %fault.code, upstream = fault.detail, failures,
-            reason = %fault.explained().why, dead_letter = retry_at.is_none(), "a step of a rotation failed"
-        );
         let effect = rotation::Effect::FailFor {
-            secret: at.name().clone(),
+            secret: name.clone(),
             code: fault.code.as_str().to_owned(),
             detail: fault.detail.clone(),
             retry_at,
+            // What this very step was about to send counts only when nobody knows what became of it.
             touched: run.touched || (unknown && !orphaned),
         };
-        let now = self.bench(at.name())?;
-        if now.rotation.run.as_ref().is_none_or(|now| now.id != run.id) {
-            // It has ended meanwhile, by somebody else's hand.
-            return Ok(());
-        }
-        let mut change = now.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
+        let mut change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
         if orphaned {
             let value = UpstreamValue { rotation: run.id, version: None, slot: None };
-            let effect = rotation::Effect::Orphan { secret: at.name().clone(), value };
-            change = change.effect(Effect::Rotation(effect));
+            change =
+                change.effect(Effect::Rotation(rotation::Effect::Orphan { secret: name.clone(), value }));
         }
-        match self.record(change).await {
-            // Somebody has steered it meanwhile: it is looked at again.
-            Ok(_) | Err(CommitError::Append(AppendError::Conflict(_))) => Ok(()),
-            Err(error) => Err(error.into()),
+        self.record(change).await?;
+        if retry_at.is_none() {
+            tracing::error!(secret = %name, rotation = %run.id, failures, "a rotation waits for an operator");
         }
+        Ok(())
     }
 }
 

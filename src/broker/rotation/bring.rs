@@ -48,7 +48,7 @@ impl Core {
         let knows = |seq, time| self.knows_entry((seq, time), entry.0);
         let mark = Some(Mark::new(self.ledger_id(), entry, &knows));
         let held = Held { admin, current, pending: new.as_ref(), rotation: Some(run.id), slot: None, mark };
-        at.driver.apply(held).await?;
+        self.noted(at, at.driver.apply(held).await)?;
         let at = &self.bench(at.name())?;
         if run.stage == Stage::Applied {
             // Told a second time: seen to work now, or failed once more.
@@ -71,7 +71,7 @@ impl Core {
         let lent = self.borrow(at, Step::Verify, &versions).await?;
         let mut works = None;
         for (version, value) in versions.iter().zip(&lent.values) {
-            if at.driver.verify(value).await? == Verdict::Works {
+            if self.noted(at, at.driver.verify(value).await)? == Verdict::Works {
                 works = Some(*version);
                 break;
             }

@@ -93,7 +93,8 @@ impl Core {
                 Err(halt) => Err(halt.failure()),
             };
         };
-        if run.stage != Stage::Verified && !self.lets_call(&at) {
+        let call = if run.stage == Stage::Verified { None } else { Some(self.lets_call(&at)) };
+        if matches!(call, Some(None)) {
             return Ok(Pace::Rest);
         }
         let stepped = match run.stage {
@@ -102,12 +103,11 @@ impl Core {
             Stage::Verified => self.promote(&at, &run).await,
             Stage::Draining => self.retire(&at, &run).await,
         };
-        let fault = if let Err(Halt::Upstream(fault)) = &stepped { Some(fault) } else { None };
-        self.note_answer(&at, fault);
+        drop(call);
         match stepped {
             Ok(()) | Err(Halt::Overtaken) => Ok(Pace::On),
             Err(Halt::Upstream(fault)) => {
-                self.stumble(&at, &run, fault).await?;
+                self.stumble(secret, &run, fault).await?;
                 Ok(Pace::Rest)
             }
             Err(halt @ Halt::Broker(_)) => Err(halt.failure()),
@@ -125,7 +125,7 @@ impl Core {
         let event = RotationBegun { secret, rotation: id, trigger: trigger.as_str(), operator };
         let effect = rotation::Effect::Begin { secret: secret.clone(), id, trigger: trigger.clone() };
         let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
-        self.record(change).await?;
+        self.record(change.rely(secrets::keys::secret(secret), at.as_of)).await?;
         Ok(id)
     }
 
@@ -145,7 +145,7 @@ impl Core {
         let lent = self.borrow(at, Step::Prepare, &versions).await?;
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let held = Held { admin, current, rotation: Some(run.id), ..Held::default() };
-        let prepared = at.driver.prepare(held).await?;
+        let prepared = self.noted(at, at.driver.prepare(held).await)?;
         // What upstream made is nowhere else, and must not be lost to what somebody else decided meanwhile.
         for _ in 0..CONFLICT_RETRIES_MAX {
             match self.keep(at.name(), run, &prepared).await {
@@ -220,7 +220,8 @@ impl Core {
         let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Draining, drain_until };
         let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));
         let change = surplus.destroyed_by(change, at.secret.as_ref());
-        let change = at.relying(change).advance(secrets::keys::secret(&secret));
+        let key = secrets::keys::secret(&secret);
+        let change = at.relying(change).rely(key, at.as_of).advance(key);
         self.record(change).await?;
         Ok(())
     }
@@ -242,7 +243,7 @@ impl Core {
                 let knows = |seq, time| self.knows_entry((seq, time), lent.entry.0);
                 let mark = Some(Mark::new(self.ledger_id(), lent.entry, &knows));
                 let held = Held { admin, current, pending: None, slot, rotation, mark };
-                at.driver.retire(held, old).await?;
+                self.noted(at, at.driver.retire(held, old).await)?;
             }
         }
         let at = self.bench(at.name())?;

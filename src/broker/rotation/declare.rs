@@ -252,6 +252,7 @@ impl Planned {
         for (secret, version, next) in self.superseded {
             if let Some(version) = version {
                 let kept = secrets::Effect::Abandon { name: secret.clone(), version };
+                change = change.advance(secrets::keys::secret(&secret));
                 change = change.effect(Effect::Secrets(kept));
             }
             change = change.effect(Effect::Rotation(rotation::Effect::Abandon { secret, next }));

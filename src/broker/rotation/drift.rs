@@ -1,7 +1,7 @@
 use super::super::desk::Core;
 use super::super::failure::Failure;
 use super::super::world::Effect;
-use super::attempt::Step;
+use super::attempt::{Bench, Step};
 use super::carry_on::Halt;
 use crate::base::SecretName;
 use crate::base::limits::DRIFT_CHECK_S;
@@ -44,40 +44,57 @@ impl Core {
         let works = if at.driver.shape() == Shape::Pulled {
             true
         } else {
-            if !self.lets_call(&at) {
-                return Ok(());
-            }
+            let Some(call) = self.lets_call(&at) else { return Ok(()) };
             let lent = self.borrow(&at, Step::Check, &[current.number]).await?;
             let Some(value) = lent.values.first() else { return Ok(()) };
-            let asked = at.driver.verify(value).await;
-            self.note_answer(&at, asked.as_ref().err());
+            let asked = self.noted(&at, at.driver.verify(value).await);
+            drop(call);
             match asked {
                 Ok(verdict) => verdict == Verdict::Works,
                 Err(fault) => return self.record_unchecked(secret, current.number, fault).await,
             }
         };
-        if works {
-            let event = RotationChecked { secret, version: current.number };
-            let effect = rotation::Effect::Check(secret.clone());
-            let change = Change::new(&event)?.effect(Effect::Rotation(effect));
-            self.record(change).await?;
+        // What was found is about the value that was tried: another one may have been put meanwhile.
+        let at = self.bench(secret)?;
+        let is_current = at.secret.as_ref().and_then(|secret| secret.current) == Some(current);
+        if at.rotation.run.is_some() || !is_current {
             return Ok(());
+        }
+        let found = if works { self.record_works(&at, current.number).await } else { self.mend(&at).await };
+        match found {
+            Ok(()) | Err(Halt::Overtaken) => Ok(()),
+            Err(halt) => Err(halt.failure()),
+        }
+    }
+
+    async fn record_works(&self, at: &Bench, version: u32) -> Result<(), Halt> {
+        let secret = at.name();
+        let effect = rotation::Effect::Check(secret.clone());
+        let change = Change::new(&RotationChecked { secret, version })?.effect(Effect::Rotation(effect));
+        self.record(at.relying_on_secrets(at.relying(change))).await?;
+        Ok(())
+    }
+
+    /// Raises the alarm, and begins the rotation that mends it.
+    async fn mend(&self, at: &Bench) -> Result<(), Halt> {
+        let secret = at.name();
+        let change = Change::new(&RotationDrifted { secret, works: None })?;
+        let recorded = self.record(at.relying_on_secrets(at.relying(change))).await.map_err(Halt::from);
+        if matches!(recorded, Err(Halt::Overtaken)) {
+            return recorded.map(drop);
         }
         self.meters.alarms().raise(
             Alarm::RotationDrifted,
             format_args!("secret {secret}: the current value no longer works upstream; it is rotated now"),
         );
-        self.record(Change::new(&RotationDrifted { secret, works: None })?).await?;
-        let at = self.bench(secret)?;
-        let is_current = at.secret.as_ref().and_then(|secret| secret.current) == Some(current);
-        if at.rotation.run.is_some() || !is_current {
+        recorded?;
+        let now = self.bench(secret)?;
+        let current = |at: &Bench| at.secret.as_ref().and_then(|secret| secret.current);
+        if now.rotation.run.is_some() || current(&now) != current(at) {
             // Somebody has begun one meanwhile, or put a value.
             return Ok(());
         }
-        match self.begin(&at, &Trigger::Drift).await {
-            Ok(_) | Err(Halt::Overtaken) => Ok(()),
-            Err(halt) => Err(halt.failure()),
-        }
+        self.begin(&now, &Trigger::Drift).await.map(drop)
     }
 
     /// Records that upstream did not say whether the current value works.
@@ -86,7 +103,8 @@ impl Core {
         tracing::warn!(%secret, code, "whether the current value works could not be asked");
         let event = RotationUnchecked { secret, version, code, upstream: fault.detail };
         let effect = rotation::Effect::Unchecked(secret.clone());
-        self.record(Change::new(&event)?.effect(Effect::Rotation(effect))).await?;
+        let change = Change::new(&event)?.effect(Effect::Rotation(effect));
+        self.record(change.advance(rotation::keys::rotation(secret))).await?;
         Ok(())
     }
 }

@@ -89,6 +89,7 @@ impl AdminDesk {
             let key = keys::rotation(secret);
             let mut change =
                 Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of).advance(key);
+            change = change.rely(crate::secrets::keys::existence(secret), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             core.record(while_allowed(change, by.operator())).await?;
             Ok(Rotating { id, begun: true })
@@ -123,6 +124,7 @@ impl AdminDesk {
             let key = keys::rotation(secret);
             let mut change =
                 Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of).advance(key);
+            change = change.rely(crate::secrets::keys::existence(secret), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             if let (Steer::Retry, Some(place)) = (steer, place) {
                 core.try_again_at(&place);

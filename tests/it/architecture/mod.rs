@@ -178,6 +178,7 @@ const TAKING_AWAY: &[&str] = &[
     "src/broker/clock.rs",
     "src/broker/end_keys.rs",
     "src/broker/host.rs",
+    "src/broker/leases/end.rs",
     "src/broker/leases/revoke.rs",
     "src/broker/narrow.rs",
     "src/broker/revoke.rs",
