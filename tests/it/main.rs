@@ -33,6 +33,7 @@ mod heavy;
 mod hostile_broker;
 
 mod idempotency;
+mod interleavings;
 mod interop;
 mod introspection;
 mod leaks;

@@ -134,11 +134,10 @@ fn fill(path: &Path) {
     }
 }
 
-#[test]
-fn a_full_disk_is_told_by_readiness_metrics_alerts_and_doctor_until_it_has_space() {
-    let mut process = set_up();
+/// The broker again, with its data on a disk of its own that is full, with less space than a new segment of the
+/// ledger takes; the disk.
+pub(crate) fn on_a_full_disk(process: &mut Process) -> PathBuf {
     process.stop();
-    // The data directory on a disk of its own, with less space than a new segment of the ledger takes.
     let script = "set -e; cp -a \"$D\" \"$D.copy\"; mount -t tmpfs -o size=110m,mode=700 tmpfs \"$D\"; \
                   cp -a \"$D.copy\"/. \"$D\"; \
                   \"$0\" adopt \"$2\" \"$3\"; \"$0\" init --reissue-operator \"$2\" \"$3\" \"$4\" \"$5\"; \
@@ -149,6 +148,13 @@ fn a_full_disk_is_told_by_readiness_metrics_alerts_and_doctor_until_it_has_space
     process.serve();
     let inside = PathBuf::from(format!("/proc/{}/root{}", process.pid(), data.display()));
     fill(&inside.join("rest"));
+    inside
+}
+
+#[test]
+fn a_full_disk_is_told_by_readiness_metrics_alerts_and_doctor_until_it_has_space() {
+    let mut process = set_up();
+    let inside = on_a_full_disk(&mut process);
     is_told(&process, 503, "ledger_no_space");
     let refused = process.run_as("a", &["token", "github.repo.read"], b"");
     assert_eq!(refused.status.code(), Some(10), "{}", String::from_utf8_lossy(&refused.stderr));

@@ -8,6 +8,7 @@ mod held;
 mod hostile;
 mod kills;
 mod many;
+mod overtaken;
 mod owners;
 mod redeclared;
 mod staying;

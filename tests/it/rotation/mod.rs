@@ -6,6 +6,7 @@ mod clones;
 mod http_driver;
 mod http_makes;
 mod kills;
+mod overtaken;
 mod rebinding;
 mod setbacks;
 mod steering;

@@ -13,7 +13,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use keyward::app::{Order, Running, Surroundings, init, start};
 use keyward::base::encoding::base64url;
-use keyward::base::{Clock, ManualClock, Sensitive, SystemClock, SystemEntropy, Timestamp};
+use keyward::base::{Clock, Entropy, ManualClock, Sensitive, SystemClock, Timestamp};
 use keyward::cli::{Failure, Identity, Kind};
 use keyward::config::Config;
 use keyward::pki::EnrolmentCode;
@@ -27,6 +27,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::pausing::Pausing;
 
 /// What most tests declare.
 pub(crate) const DECLARATIONS: &str = r#"
@@ -64,6 +66,7 @@ pub(crate) struct TestBroker {
     dir: tempfile::TempDir,
     pub(crate) config: Config,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) entropy: Arc<Pausing>,
     running: Option<Running>,
 }
 
@@ -89,7 +92,7 @@ impl TestBroker {
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
         let clock = Arc::new(ManualClock::new(now));
-        let mut broker = Self { dir, config, clock, running: None };
+        let mut broker = Self { dir, config, clock, entropy: Arc::default(), running: None };
         let home = &broker.home();
         let order = Order { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
         init(&broker.config, order, &broker.surroundings()).await.unwrap();
@@ -120,7 +123,7 @@ impl TestBroker {
         let machine_id = self.dir.path().join("machine-id");
         Surroundings {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            entropy: Arc::new(SystemEntropy),
+            entropy: Arc::clone(&self.entropy) as Arc<dyn Entropy>,
             machine_id,
         }
     }

@@ -1,0 +1,101 @@
+//! Steps of rotations that an operator overtakes while upstream is asked.
+
+use keyward::base::encoding::base64url;
+use keyward::base::limits::{BREAKER_FAILURES_MAX, DRIFT_CHECK_S, ROTATION_TRIES_MAX};
+use keyward::pki::new_key_and_request;
+use serde_json::json;
+
+use super::http_driver::{Scene, declared};
+use super::{BYTES, LOOPBACK};
+use crate::support::webhook::{Mood, Webhook};
+
+async fn heard(scene: &Scene, method: &str, count: usize) {
+    while scene.service.heard(method).len() < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_retry_that_was_accepted_during_the_last_attempt_counts() {
+    let scene = Scene::start(Webhook::applying).await;
+    let last = usize::try_from(ROTATION_TRIES_MAX - 1).unwrap();
+    scene.service.next("PUT", &vec![Mood::Says(422); last]);
+    scene.service.next("PUT", &[Mood::Waits(422)]);
+    scene.rotate().await;
+    for _ in 1..last {
+        scene.broker.clock.advance_s(2400);
+        scene.broker.rotate_due().await;
+    }
+    assert_eq!(scene.trouble().await.2, last as u64);
+    scene.broker.clock.advance_s(2400);
+    let retried = async {
+        heard(&scene, "PUT", last + 1).await;
+        let retried = scene.act("retry").await.status;
+        scene.service.let_go();
+        retried
+    };
+    let (status, ()) = tokio::join!(retried, scene.broker.rotate_due());
+    assert_eq!(status, 200);
+    let run = scene.shown().await["run"].clone();
+    assert!(run.is_null() || run["trouble"].is_null() || run["trouble"]["retry_at"].is_string(), "{run}");
+}
+
+#[tokio::test]
+async fn a_value_that_is_put_during_a_drift_check_raises_no_alarm() {
+    let settings = format!("operator_life_s = 86400\n{LOOPBACK}");
+    let scene = Scene::start_with(&settings, "", Webhook::applying).await;
+    scene.broker.clock.advance_s(43_000);
+    let (key, request) = new_key_and_request().unwrap();
+    let body = json!({ "csr": base64url(&request) });
+    let renewed = scene.broker.operator().post_json("/v1/renew", &body).await.json();
+    let certificate = renewed["certificate"].as_str();
+    let operator = scene.broker.caller(scene.broker.admins(), certificate, Some(key.expose()));
+    scene.broker.clock.advance_s(u32::try_from(DRIFT_CHECK_S).unwrap() - 43_000);
+    scene.service.next("GET", &[Mood::Waits(401)]);
+    let value = "CNRY-by-hand-0123456789";
+    let put = async {
+        heard(&scene, "GET", 1).await;
+        let put = operator.put("/v1/secrets/billing/key", BYTES, value.as_bytes()).await;
+        scene.service.knows_only(value);
+        scene.service.let_go();
+        put.status
+    };
+    let (status, ()) = tokio::join!(put, scene.broker.rotate_due());
+    assert_eq!(status, 201);
+    let entries = operator.get("/v1/ledger/entries").await.text();
+    assert!(entries.contains("rotation.attempted") && !entries.contains("rotation.drifted"), "{entries}");
+    assert_eq!(scene.read().await, (value.to_owned(), "2".to_owned()), "no rotation has begun");
+}
+
+/// A second secret at the same service, whose value no request can carry.
+fn with_another(service: &Webhook) -> String {
+    let upstream = service.applying();
+    upstream.clone() + "\n[[rotation]]\nsecret = \"billing/other\"\n[rotation.upstream]\n" + &upstream
+}
+
+#[tokio::test]
+async fn a_failure_of_our_own_is_no_answer_of_the_upstream() {
+    let scene = Scene::start(Webhook::applying).await;
+    let operator = || scene.broker.operator();
+    let put = operator().put("/v1/secrets/billing/other", BYTES, b"two\nlines").await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    let applied = scene.broker.apply(&declared("", &with_another(&scene.service))).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    let is_open =
+        async || operator().get("/metrics").await.text().contains("\nkeyward_upstreams_left_alone 1\n");
+    scene.service.next("PUT", &[Mood::HangsUp]);
+    scene.service.next("GET", &[Mood::HangsUp; BREAKER_FAILURES_MAX as usize]);
+    scene.rotate().await;
+    for _ in 2..BREAKER_FAILURES_MAX {
+        scene.broker.clock.advance_s(2400);
+        scene.broker.rotate_due().await;
+    }
+    assert!(!is_open().await);
+    let adopted =
+        operator().post_json("/v1/rotation-adoptions/billing/other", &json!({ "version": 1 })).await;
+    assert_eq!(adopted.code(), "upstream_value", "nothing was sent: {}", adopted.text());
+    scene.broker.clock.advance_s(2400);
+    scene.broker.rotate_due().await;
+    assert_eq!(scene.trouble().await.1, "upstream_unreachable");
+    assert!(is_open().await, "the failures before and after it are failures in a row");
+}
