@@ -130,6 +130,15 @@ pub const HANDSHAKE_WAIT_S: u64 = 10;
 /// Most TLS handshakes under way at one listener; who connects then is closed at once. Two cores do as many in
 /// about a second.
 pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
+/// TLS handshakes of one peer (an IPv4 address, or a /64 of IPv6) in a second, beyond as many at once as it may have
+/// connections; further ones wait. Sixteen peers then take half of one core.
+pub const HANDSHAKES_PER_PEER_PER_S: u64 = 64;
+/// Most of what was sent on a connection and not yet received, in bytes, as it is asked of the kernel, which takes
+/// twice as much for its own records.
+pub const SEND_BUFFER_BYTES: u32 = 64 * 1024;
+/// Files that are kept for everything but connections of agents and operators: the ledger, the index, the socket on
+/// the host, calls upstream.
+pub const FILES_RESERVED: usize = 512;
 /// Longest wait for the answer under way on a connection whose holder may not act any more, in seconds.
 pub const CUT_WAIT_S: u64 = 1;
 /// Longest wait for a peer whose handshake was refused to take notice, in seconds.
@@ -222,9 +231,13 @@ pub const TOKEN_LIFE_MAX_S: i64 = 3600;
 /// Longest life of an access token that reaches a secret of high sensitivity, in seconds, whatever is declared.
 pub const HIGH_TOKEN_LIFE_MAX_S: u32 = 300;
 
-/// Outcomes of requests with an idempotency key that are remembered for one caller.
+/// Outcomes of requests with an idempotency key that are remembered for one operator, or one user of the host.
 pub const OUTCOMES_PER_CALLER_MAX: usize = 64;
-/// The same in all: some tens of megabytes.
+/// The same for all operators and users of the host.
+pub const OPERATOR_OUTCOMES_MAX: usize = 16 * 1024;
+/// The same for one agent, whatever instances and certificates it has.
+pub const OUTCOMES_PER_AGENT_MAX: usize = 1024;
+/// The same for all agents: some tens of megabytes.
 pub const OUTCOMES_MAX: usize = 64 * 1024;
 /// How long the outcome of an operator's request is remembered, in seconds: longer than any retry.
 pub const OUTCOME_LIFE_S: u32 = 86_400;

@@ -10,7 +10,7 @@ use crate::base::code;
 use crate::base::limits::BREAK_GLASS_LIFE_S;
 use crate::base::{NameError, OperatorId, OperatorName};
 use crate::custody::{Order, OrdersError, TakeAway};
-use crate::idempotency::{Once, Request};
+use crate::idempotency::{Caller, Once, Request};
 use crate::issuance::Certify;
 use crate::operators::{self, BREAK_GLASS, GlassBroken, OperatorCertificate};
 use crate::pki::{AuthorityCertificate, PublicKey};
@@ -44,7 +44,8 @@ impl HostDesk {
         if let Some(core) = self.core() {
             drop(orders);
             let by = by.to_string();
-            let once = request.map(|request| Once::of(&by, &request, &core.digests, &core.earlier_digests));
+            let once = request
+                .map(|request| Once::of(Caller::named(&by), &request, &core.digests, &core.earlier_digests));
             return core.take_away(&by, &what, once.as_ref()).await.map(TakenAway::Done);
         }
         tracing::warn!(%by, "an order waits until the broker is unsealed");

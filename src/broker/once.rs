@@ -8,14 +8,15 @@ use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{Timestamp, code};
-use crate::idempotency::{self, Lookup, Once, Outcome, Remembered, Request, keys};
+use crate::idempotency::{self, Caller, Lookup, Once, Outcome, Remembered, Request, keys};
 use crate::store::Change;
 
 impl AdminDesk {
     /// What a request of `operator` is known again by.
     #[must_use]
     pub fn once(&self, operator: &OperatorPrincipal, request: &Request<'_>) -> Once {
-        Once::of(&format!("operator {}", operator.name()), request, &self.0.digests, &self.0.earlier_digests)
+        let name = format!("operator {}", operator.name());
+        Once::of(Caller::named(&name), request, &self.0.digests, &self.0.earlier_digests)
     }
 }
 
@@ -24,12 +25,10 @@ impl AgentDesk {
     /// what it is given is bound to that.
     #[must_use]
     pub fn once(&self, agent: &AgentPrincipal, request: &Request<'_>) -> Once {
-        Once::of(
-            &format!("certificate {}", agent.thumbprint().hex()),
-            request,
-            &self.0.digests,
-            &self.0.earlier_digests,
-        )
+        let identity = format!("agent {}", agent.agent());
+        let credential = format!("certificate {}", agent.thumbprint().hex());
+        let caller = Caller { identity: &identity, credential: &credential };
+        Once::of(caller, request, &self.0.digests, &self.0.earlier_digests)
     }
 }
 

@@ -8,5 +8,5 @@
 mod once;
 mod state;
 
-pub use once::{Once, Request};
+pub use once::{Caller, Once, Request};
 pub use state::{Effect, Lookup, MintedBefore, Outcome, Outcomes, Remembered, keys};

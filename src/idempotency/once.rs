@@ -13,10 +13,28 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
+/// Who makes a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Whom its outcomes are counted for.
+    pub identity: &'a str,
+    /// What its idempotency keys count for: another credential of the same identity has its own.
+    pub credential: &'a str,
+}
+
+impl<'a> Caller<'a> {
+    /// A caller whose keys count whatever credential it shows.
+    #[must_use]
+    pub const fn named(identity: &'a str) -> Self {
+        Self { identity, credential: identity }
+    }
+}
+
 /// By what a request is known again: keyed digests alone, so that nobody can guess a body by them.
 #[derive(Clone, Debug)]
 pub struct Once {
     pub(super) caller: Digest,
+    pub(super) credential: Digest,
     pub(super) slot: Digest,
     pub(super) request: Digest,
     /// The same under the digest keys before this one, newest first: an outcome of then is still known.
@@ -26,7 +44,7 @@ pub struct Once {
 impl Once {
     /// What `request` of `caller` is known again by.
     #[must_use]
-    pub fn of(caller: &str, request: &Request<'_>, digests: &MacKey, earlier: &[MacKey]) -> Self {
+    pub fn of(caller: Caller<'_>, request: &Request<'_>, digests: &MacKey, earlier: &[MacKey]) -> Self {
         let earlier = earlier.iter().map(|digests| Self::of(caller, request, digests, &[])).collect();
         let Request { key, route, target, body } = *request;
         let tag = |what: &str, parts: &[&[u8]]| {
@@ -39,8 +57,9 @@ impl Once {
             digests.tag(&text)
         };
         Self {
-            caller: tag("idempotency-caller", &[caller.as_bytes()]),
-            slot: tag("idempotency-key", &[caller.as_bytes(), route.as_bytes(), key.as_bytes()]),
+            caller: tag("idempotency-caller", &[caller.identity.as_bytes()]),
+            credential: tag("idempotency-caller", &[caller.credential.as_bytes()]),
+            slot: tag("idempotency-key", &[caller.credential.as_bytes(), route.as_bytes(), key.as_bytes()]),
             request: tag("idempotency-request", &[route.as_bytes(), target.as_bytes(), body]),
             earlier,
         }

@@ -1,9 +1,11 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::once::Once;
-use crate::base::limits::{OUTCOMES_MAX, OUTCOMES_PER_CALLER_MAX};
+use crate::base::limits::{
+    OPERATOR_OUTCOMES_MAX, OUTCOMES_MAX, OUTCOMES_PER_AGENT_MAX, OUTCOMES_PER_CALLER_MAX,
+};
 use crate::base::{Audience, CapabilityName, CodeId, DecisionId, LeaseId, Timestamp, TokenId};
 use crate::crypto::Digest;
 use crate::store::At;
@@ -105,13 +107,40 @@ struct Slot {
     remembered: Remembered,
 }
 
-/// The outcomes that are remembered, in memory: so many of one caller, and so many in all; the oldest
-/// goes first.
+/// The outcomes that are remembered, in memory: so many of one caller, and so many in all, those of agents apart from
+/// those of operators and of the host, so that no agent pushes out what an operator did.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Outcomes {
     slots: HashMap<Digest, Slot>,
+    agents: Pool,
+    operators: Pool,
+}
+
+/// Outcomes that have a limit together; what is over goes first, then the oldest.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Pool {
     order: BTreeMap<u64, Digest>,
+    ends: BTreeSet<(Timestamp, u64)>,
     by_caller: HashMap<Digest, VecDeque<u64>>,
+}
+
+/// What a pool holds: of one caller, and in all.
+struct Limits {
+    per_caller: usize,
+    all: usize,
+}
+
+const OF_AGENTS: Limits = Limits { per_caller: OUTCOMES_PER_AGENT_MAX, all: OUTCOMES_MAX };
+const OF_OPERATORS: Limits = Limits { per_caller: OUTCOMES_PER_CALLER_MAX, all: OPERATOR_OUTCOMES_MAX };
+
+impl Outcome {
+    /// Whether an agent asked for it, and not an operator or the host.
+    const fn is_of_agent(&self) -> bool {
+        match self {
+            Self::Minted(_) | Self::Lent(_) => true,
+            Self::Recorded | Self::Stored(_) | Self::Invited(_) => false,
+        }
+    }
 }
 
 impl Outcomes {
@@ -130,50 +159,61 @@ impl Outcomes {
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         let Effect::Remember { caller, slot, request, life_s, outcome } = effect;
-        if let Some(before) = self.slots.get(slot).map(|slot| slot.remembered.seq) {
-            self.forget(before);
-        }
-        let mine = self.by_caller.get(caller);
-        if let Some(oldest) =
-            mine.filter(|all| all.len() >= OUTCOMES_PER_CALLER_MAX).and_then(VecDeque::front)
-        {
-            self.forget(*oldest);
-        }
-        while let Some((oldest, digest)) = self.order.first_key_value().map(|(seq, digest)| (*seq, *digest)) {
-            let is_over = self.slots.get(&digest).is_none_or(|slot| slot.until <= at.time);
-            if !is_over && self.order.len() < OUTCOMES_MAX {
-                break;
-            }
-            self.forget(oldest);
+        self.forget(slot);
+        let is_of_agent = outcome.is_of_agent();
+        let limits = if is_of_agent { OF_AGENTS } else { OF_OPERATORS };
+        while let Some(surplus) = self.pool(is_of_agent).surplus(caller, at.time, &limits) {
+            self.forget(&surplus);
         }
         let remembered = Remembered { seq: at.seq, time: at.time, outcome: outcome.clone() };
         let until = at.time.plus_s(i64::from(*life_s));
         self.slots.insert(*slot, Slot { caller: *caller, request: *request, until, remembered });
-        self.order.insert(at.seq, *slot);
-        self.by_caller.entry(*caller).or_default().push_back(at.seq);
+        let pool = self.pool(is_of_agent);
+        pool.order.insert(at.seq, *slot);
+        pool.ends.insert((until, at.seq));
+        pool.by_caller.entry(*caller).or_default().push_back(at.seq);
     }
 
     /// Entry times go on from before `was`. What was over by then stays forgotten, and so does every token that was
     /// minted: it is void, and the same request mints another.
     pub fn time_went_back(&mut self, was: Timestamp) {
         let is_over =
-            |slot: &&Slot| slot.until <= was || matches!(slot.remembered.outcome, Outcome::Minted(_));
-        let over: Vec<u64> = self.slots.values().filter(is_over).map(|slot| slot.remembered.seq).collect();
-        for seq in over {
-            self.forget(seq);
+            |slot: &Slot| slot.until <= was || matches!(slot.remembered.outcome, Outcome::Minted(_));
+        let over = self.slots.iter().filter(|one| is_over(one.1)).map(|one| *one.0);
+        for slot in over.collect::<Vec<_>>() {
+            self.forget(&slot);
         }
     }
 
-    fn forget(&mut self, seq: u64) {
-        let Some(slot) = self.order.remove(&seq).and_then(|digest| self.slots.remove(&digest)) else {
-            return;
-        };
-        if let Some(mine) = self.by_caller.get_mut(&slot.caller) {
+    const fn pool(&mut self, is_of_agent: bool) -> &mut Pool {
+        if is_of_agent { &mut self.agents } else { &mut self.operators }
+    }
+
+    fn forget(&mut self, slot: &Digest) {
+        let Some(forgotten) = self.slots.remove(slot) else { return };
+        let seq = forgotten.remembered.seq;
+        let pool = self.pool(forgotten.remembered.outcome.is_of_agent());
+        pool.order.remove(&seq);
+        pool.ends.remove(&(forgotten.until, seq));
+        if let Some(mine) = pool.by_caller.get_mut(&forgotten.caller) {
             mine.retain(|one| *one != seq);
             if mine.is_empty() {
-                self.by_caller.remove(&slot.caller);
+                pool.by_caller.remove(&forgotten.caller);
             }
         }
+    }
+}
+
+impl Pool {
+    /// One that has to go before `caller` has another one.
+    fn surplus(&self, caller: &Digest, now: Timestamp, limits: &Limits) -> Option<Digest> {
+        let over = self.ends.first().filter(|(until, _)| *until <= now).map(|(_, seq)| *seq);
+        let mine =
+            || self.by_caller.get(caller).filter(|all| all.len() >= limits.per_caller)?.front().copied();
+        let oldest =
+            || self.order.first_key_value().filter(|_| self.order.len() >= limits.all).map(|one| *one.0);
+        let seq = over.or_else(mine).or_else(oldest)?;
+        self.order.get(&seq).copied()
     }
 }
 
@@ -182,12 +222,12 @@ pub mod keys {
     use super::Once;
     use crate::ledger::Key;
 
-    /// Whether the request of `once` has come before. Some requests of one caller share a key, so that
+    /// Whether the request of `once` has come before. Some requests with one credential share a key, so that
     /// the ledger has no more of them than it can keep in mind; they are decided again, no more.
     #[must_use]
     pub fn slot(once: &Once) -> Key {
         let [bucket, ..] = *once.slot.as_bytes();
-        Key::of("idempotency", &[once.caller.as_bytes().as_slice(), &[bucket]].concat())
+        Key::of("idempotency", &[once.credential.as_bytes().as_slice(), &[bucket]].concat())
     }
 }
 
@@ -197,14 +237,14 @@ mod tests {
     use crate::base::Sensitive;
     use crate::base::limits::OUTCOME_LIFE_S;
     use crate::crypto::MacKey;
-    use crate::idempotency::Request;
+    use crate::idempotency::{Caller, Request};
 
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
     const LIFE_S: i64 = OUTCOME_LIFE_S as i64;
 
     fn once(caller: &str, key: &str, body: &[u8]) -> Once {
         let request = Request { key, route: "POST /v1/apply", target: "/v1/apply", body };
-        Once::of(caller, &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
+        Once::of(Caller::named(caller), &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
     }
 
     fn remember(outcomes: &mut Outcomes, seq: u64, once: &Once) {
@@ -220,11 +260,11 @@ mod tests {
         let request = Request { key: "k", route: "POST /v1/apply", target: "/v1/apply", body: b"body" };
         let key = |byte| MacKey::new(&Sensitive::new([byte; 32]));
         let mut outcomes = Outcomes::default();
-        remember(&mut outcomes, 1, &Once::of("a", &request, &key(7), &[]));
+        remember(&mut outcomes, 1, &Once::of(Caller::named("a"), &request, &key(7), &[]));
         let known = |once: &Once| once.under_each_key().any(|once| is_known(&outcomes, once, NOW));
-        assert!(known(&Once::of("a", &request, &key(9), &[key(8), key(7)])));
-        assert!(!known(&Once::of("a", &request, &key(9), &[key(8)])));
-        assert!(!known(&Once::of("b", &request, &key(9), &[key(7)])));
+        assert!(known(&Once::of(Caller::named("a"), &request, &key(9), &[key(8), key(7)])));
+        assert!(!known(&Once::of(Caller::named("a"), &request, &key(9), &[key(8)])));
+        assert!(!known(&Once::of(Caller::named("b"), &request, &key(9), &[key(7)])));
     }
 
     #[test]
@@ -270,21 +310,76 @@ mod tests {
         assert!(is_known(&outcomes, &all[1], NOW) && is_known(&outcomes, &other, NOW));
     }
 
+    /// An outcome of an agent, whichever certificate it shows.
+    fn lent(outcomes: &mut Outcomes, seq: u64, life_s: u32, once: &Once) {
+        let lease = LeaseId::mint(NOW, &crate::base::SystemEntropy);
+        outcomes.apply(At { seq, time: NOW }, &Effect::remember(once, life_s, Outcome::Lent(lease)));
+    }
+
+    fn once_of_agent(agent: &str, certificate: usize, key: &str) -> Once {
+        let request = Request { key, route: "POST /v1/leases", target: "/v1/leases", body: b"" };
+        let caller = Caller { identity: agent, credential: &format!("certificate {certificate}") };
+        Once::of(caller, &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
+    }
+
     #[test]
-    fn all_callers_together_push_out_the_oldest() {
+    fn all_operators_together_push_out_the_oldest() {
         let mut outcomes = Outcomes::default();
         let nth = |i: usize| once(&format!("a{i}"), "k", b"");
-        for i in 0..OUTCOMES_MAX {
+        for i in 0..OPERATOR_OUTCOMES_MAX {
             remember(&mut outcomes, i as u64 + 1, &nth(i));
         }
         assert!(is_known(&outcomes, &nth(0), NOW), "at the limit");
-        remember(&mut outcomes, OUTCOMES_MAX as u64 + 1, &nth(OUTCOMES_MAX));
+        remember(&mut outcomes, OPERATOR_OUTCOMES_MAX as u64 + 1, &nth(OPERATOR_OUTCOMES_MAX));
         assert!(!is_known(&outcomes, &nth(0), NOW), "one beyond it");
         assert!(is_known(&outcomes, &nth(1), NOW));
         outcomes.apply(
             At { seq: 1 << 40, time: NOW.plus_s(LIFE_S) },
             &Effect::remember(&nth(0), 60, Outcome::Recorded),
         );
-        assert_eq!((outcomes.slots.len(), outcomes.by_caller.len()), (1, 1), "what is over goes");
+        assert_eq!((outcomes.slots.len(), outcomes.operators.by_caller.len()), (1, 1), "what is over goes");
+    }
+
+    #[test]
+    fn an_agent_pushes_out_its_own_whatever_certificates_it_shows() {
+        let mut outcomes = Outcomes::default();
+        let (operator, other) = (once("operator", "k", b""), once_of_agent("b", usize::MAX, "k"));
+        remember(&mut outcomes, 1, &operator);
+        lent(&mut outcomes, 2, OUTCOME_LIFE_S, &other);
+        let nth = |i: usize| once_of_agent("a", i, "k");
+        for i in 0..OUTCOMES_PER_AGENT_MAX {
+            lent(&mut outcomes, i as u64 + 3, OUTCOME_LIFE_S, &nth(i));
+        }
+        assert!(is_known(&outcomes, &nth(0), NOW), "at the limit");
+        lent(&mut outcomes, 1 << 40, OUTCOME_LIFE_S, &nth(OUTCOMES_PER_AGENT_MAX));
+        assert!(!is_known(&outcomes, &nth(0), NOW), "one beyond it");
+        assert!(is_known(&outcomes, &nth(1), NOW) && is_known(&outcomes, &other, NOW));
+        assert!(is_known(&outcomes, &operator, NOW));
+    }
+
+    #[test]
+    fn agents_together_push_out_no_operator_s() {
+        let mut outcomes = Outcomes::default();
+        let operator = once("operator", "k", b"");
+        remember(&mut outcomes, 1, &operator);
+        let nth = |i: usize| once_of_agent(&format!("a{}", i / OUTCOMES_PER_AGENT_MAX), i, "k");
+        for i in 0..=OUTCOMES_MAX {
+            lent(&mut outcomes, i as u64 + 2, OUTCOME_LIFE_S, &nth(i));
+        }
+        assert!(!is_known(&outcomes, &nth(0), NOW) && is_known(&outcomes, &nth(1), NOW));
+        assert!(is_known(&outcomes, &operator, NOW));
+    }
+
+    #[test]
+    fn what_is_over_goes_before_what_is_not() {
+        let mut outcomes = Outcomes::default();
+        let (long, short) = (once_of_agent("a", 0, "long"), once_of_agent("a", 0, "short"));
+        lent(&mut outcomes, 1, OUTCOME_LIFE_S, &long);
+        lent(&mut outcomes, 2, 60, &short);
+        let later = At { seq: 3, time: NOW.plus_s(60) };
+        let outcome = outcomes.slots[&long.slot].remembered.outcome.clone();
+        outcomes.apply(later, &Effect::remember(&once_of_agent("a", 0, "new"), 60, outcome));
+        assert_eq!(outcomes.agents.order.len(), 2);
+        assert!(is_known(&outcomes, &long, later.time));
     }
 }
