@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::agent_args::{GetArgs, TokenArgs};
 use super::client::{Answer, Client};
 use super::console::{Console, OnlyCopy};
-use super::credential_form::{Fetched, HelperFormat, Operation, written};
+use super::credential_form::{
+    DOCKER_HAS_NONE, Fetched, HelperFormat, Operation, docker_list, is_same_server, server_of, written,
+};
 use super::failure::Failure;
 use super::identity::{Identity, Kind, unusable, write_private};
 use super::input;
@@ -111,6 +113,7 @@ pub(super) async fn get(home: &Path, args: &GetArgs, console: &Console) -> Resul
         .parse()
         .map_err(|error: NameError| Failure::usage(&error.to_string(), &format!("use {}", error.rule())))?;
     let asked_for = input::of_helper(args.format, args.operation)?;
+    let asked_for = declared_server(args, &asked_for, console)?;
     let client = Client::of(home, Kind::Agent).await?;
     let capability = match &args.capability {
         Some(name) => name.clone(),
@@ -130,6 +133,10 @@ pub(super) async fn get(home: &Path, args: &GetArgs, console: &Console) -> Resul
             read => read?,
         }
     };
+    if let (Some(Operation::List), Some(server)) = (args.operation, &args.server) {
+        console.bytes(docker_list(&value.body, server)?.as_bytes());
+        return Ok(());
+    }
     let fetched = Fetched { name: secret.as_str(), version: value.version, value: &value.body };
     let now = SystemClock::new().now();
     let written = written(&fetched, args.format, &asked_for, (i64::from(args.min_ttl), now))?;
@@ -140,6 +147,31 @@ pub(super) async fn get(home: &Path, args: &GetArgs, console: &Console) -> Resul
             Ok(())
         }
     }
+}
+
+/// The server to answer for, as the program names it. Git and docker ask a helper about any server.
+fn declared_server(args: &GetArgs, asked: &str, console: &Console) -> Result<String, Failure> {
+    let is_docker = args.format == HelperFormat::Docker;
+    if args.operation == Some(Operation::List) && !is_docker {
+        return Err(Failure::usage("only docker asks for a list", "`--format docker --server SERVER list`"));
+    }
+    let Some(server) = &args.server else {
+        if is_docker {
+            let why = "docker asks a helper about every registry, and this one has the password of one";
+            return Err(Failure::usage(why, "name the registry as docker does: `--server registry.example`"));
+        }
+        return Ok(asked.to_owned());
+    };
+    if args.operation != Some(Operation::Get) {
+        return Ok(server.clone());
+    }
+    if is_same_server(server, &server_of(args.format, asked)) {
+        return Ok(asked.to_owned());
+    }
+    if is_docker {
+        console.line(DOCKER_HAS_NONE);
+    }
+    Err(Failure::new(code::SERVER_NOT_DECLARED))
 }
 
 /// What a token that was kept must have left to be read a secret with, in seconds.

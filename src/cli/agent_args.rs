@@ -43,6 +43,10 @@ pub struct GetArgs {
     /// As another program reads it
     #[arg(long, value_enum, default_value = "raw")]
     pub format: HelperFormat,
+    /// The server that the secret is for, as docker names it, for git with its protocol: the helper has nothing
+    /// for another one. Docker needs it
+    #[arg(long, value_name = "SERVER")]
+    pub server: Option<String>,
     /// Nothing with less time left than this, in seconds, where the value says when it ends
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub min_ttl: u32,

@@ -30,6 +30,8 @@ pub enum Operation {
     Store,
     /// To forget one: it is passed over
     Erase,
+    /// Docker alone: the server that it has a credential for, with the user's name
+    List,
 }
 
 /// A secret as it came from the broker.
@@ -50,6 +52,38 @@ struct Login {
 
 /// The user's name that hosts of git repositories and registries take with a token.
 const TOKEN_USER: &str = "x-access-token";
+
+/// What docker takes for an answer without an error when a helper has no credential for a server.
+pub(super) const DOCKER_HAS_NONE: &str = "credentials not found in native keychain";
+
+/// The server that a program asks about: docker names it alone, git as attributes.
+pub(super) fn server_of(format: HelperFormat, asked: &str) -> String {
+    if format != HelperFormat::Git {
+        return asked.trim().to_owned();
+    }
+    let attribute = |name: &str| {
+        let mut lines = asked.lines().filter_map(|line| line.split_once('='));
+        lines.find(|(key, _)| *key == name).map(|(_, value)| value).unwrap_or_default()
+    };
+    format!("{}://{}", attribute("protocol"), attribute("host"))
+}
+
+/// Whether both name one server: `https` and a slash at the end are what programs add or leave out.
+pub(super) fn is_same_server(one: &str, other: &str) -> bool {
+    let plain = |server: &str| {
+        let server = server.trim().trim_end_matches('/').to_ascii_lowercase();
+        server.strip_prefix("https://").map(str::to_owned).unwrap_or(server)
+    };
+    plain(one) == plain(other)
+}
+
+/// What docker reads of `list`: the server that there is a credential for, with the user's name.
+///
+/// # Errors
+/// [`Failure`] when the value has not the parts that docker needs.
+pub(super) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> Result<String, Failure> {
+    Ok(format!("{}\n", json!({ server: login(value.expose())?.username })))
+}
 
 /// The bytes that a program which asked for `format` reads. Nothing with less than `min_ttl_s` left
 /// goes out, when the value says how long it lasts.
@@ -175,6 +209,29 @@ mod tests {
             "{\"access_key_id\":\"i\",\"secret_access_key\":\"k\",\"expiration\":\"2026-01-01T00:01:00Z\"}";
         let aws: Value = serde_json::from_str(&given(keys, HelperFormat::Aws).unwrap()).unwrap();
         assert_eq!((&aws["Version"], &aws["AccessKeyId"]), (&1.into(), &"i".into()));
+    }
+
+    #[test]
+    fn docker_lists_the_server_with_its_user_and_no_password() {
+        let listed = |value: &str| docker_list(&Sensitive::new(value.as_bytes().to_vec()), "r.example:5000");
+        let login = "{\"username\":\"u\",\"password\":\"CNRY\"}";
+        assert_eq!(listed(login).unwrap(), "{\"r.example:5000\":\"u\"}\n");
+        assert_eq!(listed("CNRY").unwrap(), "{\"r.example:5000\":\"x-access-token\"}\n");
+    }
+
+    #[test]
+    fn a_server_is_the_same_with_https_and_a_slash_and_no_other() {
+        for same in ["r.example", "https://r.example", "https://R.example/", " r.example/\n"] {
+            assert!(is_same_server("r.example", same), "{same}");
+        }
+        for other in
+            ["", "r.example.evil", "evil/r.example", "http://r.example", "r.example:5000", "r.example/v1"]
+        {
+            assert!(!is_same_server("https://r.example/", other), "{other}");
+        }
+        let git = server_of(HelperFormat::Git, "protocol=https\nhost=github.com\npath=a\n\n");
+        assert!(is_same_server("https://github.com", &git) && !is_same_server("https://github.co", &git));
+        assert_eq!(server_of(HelperFormat::Git, "host=x\nprotocol=http"), "http://x");
     }
 
     #[test]

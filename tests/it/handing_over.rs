@@ -239,6 +239,36 @@ fn git_takes_its_password_from_the_helper() {
     }
 }
 
+const DOCKER: [&str; 6] = ["get", "github/app", "--format", "docker", "--server", "r.example"];
+
+#[test]
+fn a_helper_answers_for_the_declared_server_alone() {
+    let process = scene(b"{\"username\":\"bot\",\"password\":\"CNRY-p\"}");
+    let docker = |operation: &str, server: &str| {
+        let done = process.run_as("a", &[&DOCKER[..], &[operation]].concat(), server.as_bytes());
+        (done.status.code(), String::from_utf8(done.stdout).unwrap())
+    };
+    for server in ["r.example", "https://r.example/\n"] {
+        let (exit, said) = docker("get", server);
+        assert!(exit == Some(0) && said.contains("CNRY-p"), "{said}");
+    }
+    for server in ["evil.example", "r.example.evil", "http://r.example", ""] {
+        let none = "credentials not found in native keychain\n".to_owned();
+        assert_eq!(docker("get", server), (Some(1), none), "{server}");
+    }
+    assert_eq!(docker("list", "unused"), (Some(0), "{\"r.example\":\"bot\"}\n".to_owned()));
+    let without = process.run_as("a", &["get", "github/app", "--format", "docker", "get"], b"r.example");
+    assert!(without.status.code() == Some(2) && without.stdout.is_empty(), "no server is declared");
+    let git = |host: &str| {
+        let args = ["get", "github/app", "--format", "git", "--server", "https://github.com", "get"];
+        process.run_as("a", &args, format!("protocol=https\nhost={host}\n\n").as_bytes())
+    };
+    assert!(git("github.com").status.success());
+    let other = git("evil.example");
+    assert!(!other.status.success() && other.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&other.stderr).contains("server_not_declared"));
+}
+
 #[test]
 fn a_helper_asks_for_a_token_once_and_again_when_it_was_ended() {
     let process = scene(b"{\"username\":\"bot\",\"password\":\"p\"}");
@@ -250,8 +280,7 @@ fn a_helper_asks_for_a_token_once_and_again_when_it_was_ended() {
             .filter(|item| item["kind"] == "token.minted")
             .count()
     };
-    let get =
-        || process.run_as("a", &["get", "github/app", "--format", "docker", "get"], b"https://r.example");
+    let get = || process.run_as("a", &[&DOCKER[..], &["get"]].concat(), b"https://r.example");
     for _ in 0..3 {
         let said: Value = serde_json::from_slice(&get().stdout).unwrap();
         assert_eq!((&said["ServerURL"], &said["Secret"]), (&"https://r.example".into(), &"p".into()));

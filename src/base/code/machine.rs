@@ -35,6 +35,9 @@ super::codes! {
     VALUE_UNFIT "value_unfit" Local:
         "the secret's value has not the parts that this format needs",
         "have an operator put it in the form that `docs/how-to/helpers.md` shows, or choose another format";
+    SERVER_NOT_DECLARED "server_not_declared" Local:
+        "a program asks for the credential of a server that this helper has none for",
+        "name the helper for its own server alone (docker: `credHelpers`), or declare the right one: `--server`";
     TOO_LITTLE_TIME_LEFT "too_little_time_left" Local:
         "what there is ends sooner than was asked for",
         "ask again once it was rotated, or for less: `--min-ttl`";
