@@ -11,16 +11,16 @@ use super::host_socket::HostSocket;
 use super::published::published;
 use super::server_identity::sealed_identity;
 use crate::base::code;
-use crate::base::limits::CONNECTIONS_WAITING_MAX;
+use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, SEND_BUFFER_BYTES};
 use crate::broker::{HostDesk, Wish};
 use crate::cli::{Failure, own_uid};
-use crate::config::Config;
+use crate::config::{Config, Connections};
 use crate::custody::Orders;
 use crate::http::listener::{self, ConnectionCaps, Course, Standing};
 use crate::http::{Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
 use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, sealed_server_config};
-use crate::telemetry::{Alarms, Latency, Meters};
+use crate::telemetry::{Alarms, Latency, Meters, raise_open_files};
 
 /// What a broker's process has whether it is sealed or not: its addresses, and the socket on the host.
 #[derive(Debug)]
@@ -92,6 +92,8 @@ impl Door {
         let socket = socket.map_err(refuse)?;
         // A broker that was restarted takes its address again, although connections of before still linger.
         socket.set_reuseaddr(true).and_then(|()| socket.bind(address)).map_err(refuse)?;
+        // Connections inherit it: otherwise the kernel buffers megabytes for a peer that reads no answer.
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES).map_err(refuse)?;
         let listener = socket.listen(CONNECTIONS_WAITING_MAX).map_err(refuse)?;
         let bound = listener.local_addr().map_err(refuse)?;
         Ok(Self { socket: listener.into_std().map_err(refuse)?, address: bound })
@@ -133,8 +135,7 @@ impl SealedDoors {
         };
         let Surroundings { clock, entropy, .. } = surroundings.clone();
         let tls = sealed_server_config(&identity, Arc::clone(&clock)).map_err(|error| broken(&error))?;
-        let caps =
-            ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
+        let caps = caps(config);
         let meters = Arc::clone(&premises.host.meters);
         let sealed = Sealed { documents, meters, clock, entropy };
         let open = |name, door: &Door, routes| {
@@ -161,6 +162,27 @@ impl SealedDoors {
             }
         }
     }
+}
+
+/// How many connections each of the two listeners holds: as configured, and within what the host lets this process
+/// open. What else the broker opens comes first.
+pub(super) fn caps(config: &Config) -> ConnectionCaps {
+    let Connections { max, max_per_peer } = config.connections;
+    let caps = ConnectionCaps { max, max_per_peer };
+    let within = within(caps, raise_open_files());
+    if within != caps {
+        tracing::warn!(
+            max = within.max,
+            "the limit on open files (`ulimit -Hn`, `LimitNOFILE=`) lets each listener hold fewer connections than configured"
+        );
+    }
+    within
+}
+
+/// `caps` for each of two listeners of a process that may have so many open files.
+fn within(caps: ConnectionCaps, files: Option<u64>) -> ConnectionCaps {
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    caps.at_most(files.saturating_sub(FILES_RESERVED) / 2)
 }
 
 /// Of whoever connects to a sealed broker: nobody was asked who they are.
@@ -191,5 +213,16 @@ mod tests {
         let storm: Vec<_> =
             (0..1000).map(|_| TcpStream::connect_timeout(&door.address, wait).unwrap()).collect();
         assert_eq!(storm.len(), 1000);
+    }
+
+    #[test]
+    fn two_listeners_leave_files_for_everything_else() {
+        let caps = ConnectionCaps { max: 100, max_per_peer: 80 };
+        let files = |more: usize| Some((FILES_RESERVED + more) as u64);
+        assert_eq!(within(caps, None), caps, "no limit");
+        assert_eq!(within(caps, files(200)), caps);
+        assert_eq!(within(caps, files(198)), ConnectionCaps { max: 99, max_per_peer: 80 });
+        assert_eq!(within(caps, files(100)), ConnectionCaps { max: 50, max_per_peer: 50 });
+        assert_eq!(within(caps, Some(1)), ConnectionCaps { max: 1, max_per_peer: 1 });
     }
 }

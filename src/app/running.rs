@@ -12,7 +12,7 @@ use super::gate::{AdminGate, AgentGate};
 use super::keeper::Keeper;
 use super::lanes::Lanes;
 use super::location::is_adopted;
-use super::premises::{OnHost, Premises};
+use super::premises::{OnHost, Premises, caps};
 use super::published::publish;
 use super::server_identity::{kept_identity, server_identity};
 use crate::base::code;
@@ -20,7 +20,7 @@ use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S}
 use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
 use crate::cli::Failure;
 use crate::config::Config;
-use crate::http::listener::{self, ConnectionCaps, Course, Standing};
+use crate::http::listener::{self, Course, Standing};
 use crate::http::{admin_router, agent_router};
 use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
@@ -146,8 +146,7 @@ impl Opened<'_> {
         let (agent_tls, admin_tls) = (door(Arc::clone(&agent_gate))?, door(Arc::clone(&admin_gate))?);
         let standing = |gate| Standing { gate, changed: core.standing.subscribe() };
         let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
-        let caps =
-            ConnectionCaps { max: config.connections.max, max_per_peer: config.connections.max_per_peer };
+        let caps = caps(config);
         let (course, followed) = watch::channel(Course::On);
         let lanes = Lanes::start()?;
         let (socket, level) =

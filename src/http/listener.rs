@@ -1,16 +1,15 @@
 //! The accept loop of the listeners for agents and operators: TCP in, TLS handshake, one task a connection.
 //!
-//! A silent or hostile peer costs a bounded share of everything: a place under its own cap and the
-//! common one, a bounded wait for its handshake, its header and its reading, a bounded header.
-//! Accepting never waits for any of it.
+//! A silent or hostile peer costs a bounded share of everything: a place that a new connection takes when there is
+//! no free one, so many handshakes a second, a bounded wait for its handshake, its header and its reading, a
+//! bounded header, a bounded send buffer. Accepting never waits for any of it.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,7 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -28,6 +27,8 @@ use tower::Service;
 use super::aside::Aside;
 use super::lent::{Lender, Rest};
 use super::patience::Patience;
+pub use super::places::ConnectionCaps;
+use super::places::{Place, Places};
 use super::stall::Unstalled;
 use crate::base::limits::{
     CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HANDSHAKES_UNDER_WAY_MAX, HEADER_BYTES_MAX, HEADER_WAIT_S,
@@ -49,15 +50,6 @@ pub struct Peer {
     pub certificate: Option<Arc<PeerCertificate>>,
     /// The TCP peer. Headers that claim another are never looked at.
     pub address: SocketAddr,
-}
-
-/// How many connections a listener holds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ConnectionCaps {
-    /// In all.
-    pub max: usize,
-    /// From one peer: an IPv4 address, or a /64 of IPv6.
-    pub max_per_peer: usize,
 }
 
 /// Whether a peer may stay connected, and a sign that the answer may have changed.
@@ -144,17 +136,26 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, address)) => {
-                let Some(place) = places.take(peer_of(address.ip())) else {
+                let Some((mut place, evicted)) = places.take(peer_of(address.ip())) else {
                     tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
                     continue;
                 };
                 let (entrance, front, open) = (entrance.clone(), front.clone(), open.clone());
                 let (course, standing, counted) = (course.clone(), standing.clone(), level.enter());
-                tokio::spawn(async move {
-                    if let Some(stream) = handshake(stream, address, &entrance, course.clone()).await {
-                        connection(stream, address, front, (course, standing)).await;
+                let served = async move {
+                    let shaken = handshake(stream, (address, &place), &entrance, course.clone()).await;
+                    if let Some(stream) = shaken {
+                        connection(stream, (address, &mut place), front, (course, standing)).await;
                     }
-                    drop((place, open, counted));
+                };
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = served => {}
+                        _ = evicted => {
+                            tracing::debug!(peer = %address.ip(), "an unauthenticated connection made room");
+                        }
+                    }
+                    drop((open, counted));
                 });
             }
             Err(error) => back_off(&error).await,
@@ -175,7 +176,7 @@ pub(super) async fn back_off(error: &io::Error) {
 /// anything yet, so that there is nothing to wait for.
 async fn handshake(
     stream: TcpStream,
-    address: SocketAddr,
+    (address, place): (SocketAddr, &Place),
     entrance: &Entrance,
     mut course: watch::Receiver<Course>,
 ) -> Option<TlsStream<TcpStream>> {
@@ -183,7 +184,7 @@ async fn handshake(
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(wait, entrance.pass(stream)) => shaken.ok()?,
+        shaken = tokio::time::timeout(wait, entrance.pass(stream, place)) => shaken.ok()?,
         _ = Course::stopped(&mut course) => return None,
     };
     match shaken {
@@ -214,11 +215,17 @@ impl Entrance {
         Self { acceptor: TlsAcceptor::from(tls), under_way }
     }
 
-    /// What came of the handshake, unless there are too many under way. Whoever says nothing is not one of them.
-    async fn pass(&self, stream: TcpStream) -> Option<Result<TlsStream<TcpStream>, (io::Error, TcpStream)>> {
+    /// What came of the handshake, unless there are too many under way. A silent peer is not one of them, and a peer
+    /// that has made many waits for its turn.
+    async fn pass(
+        &self,
+        stream: TcpStream,
+        place: &Place,
+    ) -> Option<Result<TlsStream<TcpStream>, (io::Error, TcpStream)>> {
         if let Err(error) = stream.readable().await {
             return Some(Err((error, stream)));
         }
+        tokio::time::sleep_until(place.handshake_at()).await;
         let _turn = self.turn()?;
         Some(self.acceptor.accept(stream).into_fallible().await)
     }
@@ -240,7 +247,7 @@ async fn linger(mut stream: TcpStream) {
 
 async fn connection(
     stream: TlsStream<TcpStream>,
-    address: SocketAddr,
+    (address, place): (SocketAddr, &mut Place),
     front: impl Answers,
     (course, standing): (watch::Receiver<Course>, Standing),
 ) {
@@ -252,6 +259,10 @@ async fn connection(
             Err(_) => return,
         },
     };
+    if certificate.as_ref().is_some_and(|certificate| !place.keep(certificate.serial())) {
+        tracing::debug!(peer = %address.ip(), "a connection beyond the cap of its certificate was closed");
+        return;
+    }
     let lost = standing.lost(certificate.clone());
     let peer = Peer { certificate, address };
     converse(stream, (peer, address.ip()), front, (course, lost)).await;
@@ -275,6 +286,7 @@ pub(super) async fn converse<S, P>(
         }
     });
     let (lender, patience) = (Lender::default(), Patience::default());
+    let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         let request = request.map(|body| lender.lend(body));
@@ -299,7 +311,6 @@ pub(super) async fn converse<S, P>(
         .max_buf_size(HEADER_BYTES_MAX.saturating_mul(2))
         .max_headers(HEADERS_READ_MAX)
         .half_close(true);
-    let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         biased;
@@ -341,69 +352,12 @@ async fn end<E>(
     }
 }
 
-/// The places under the caps.
-struct Places {
-    all: Arc<Semaphore>,
-    by_peer: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    max_per_peer: usize,
-}
-
-/// One connection's place; given back on drop.
-struct Place {
-    _all: OwnedSemaphorePermit,
-    by_peer: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
-}
-
-impl Places {
-    fn new(caps: ConnectionCaps) -> Self {
-        let all = Arc::new(Semaphore::new(caps.max));
-        Self { all, by_peer: Arc::default(), max_per_peer: caps.max_per_peer }
-    }
-
-    fn take(&self, address: IpAddr) -> Option<Place> {
-        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_peer.entry(address).or_insert(0);
-        if *count >= self.max_per_peer {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Place { _all: all, by_peer: Arc::clone(&self.by_peer), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_peer.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                by_peer.remove(&self.address);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 
     use super::*;
 
-    #[test]
-    fn places_are_capped_and_given_back() {
-        let places = Places::new(ConnectionCaps { max: 3, max_per_peer: 2 });
-        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        let first = places.take(a).unwrap();
-        let _second = places.take(a).unwrap();
-        assert!(places.take(a).is_none(), "the cap per peer");
-        let _third = places.take(b).unwrap();
-        assert!(places.take(b).is_none(), "the cap in all");
-        drop(first);
-        assert!(places.take(a).is_some());
-        assert!(places.by_peer.lock().unwrap().len() <= 2);
-    }
     #[test]
     fn no_more_handshakes_are_under_way_than_the_limit() {
         let nobody = Arc::new(tokio_rustls::rustls::server::ResolvesServerCertUsingSni::new());

@@ -27,6 +27,7 @@ pub mod listener;
 mod openapi;
 mod operators;
 mod patience;
+mod places;
 mod problem;
 mod repeat;
 mod rotations;

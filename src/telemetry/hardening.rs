@@ -43,6 +43,16 @@ pub fn harden() -> Hardening {
     }
 }
 
+/// Lets this process have as many open files as the host allows it, and says how many that is, unless there is no
+/// limit.
+#[must_use]
+pub fn raise_open_files() -> Option<u64> {
+    let most = getrlimit(Resource::Nofile).maximum;
+    // What a refusal leaves is the limit that was there.
+    let _kept = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+    getrlimit(Resource::Nofile).current
+}
+
 /// Locks memory only where no limit can be hit later: under one, locking future mappings succeeds
 /// now and makes an allocation fail at some later moment.
 fn lock_memory() -> Protection {
@@ -79,5 +89,10 @@ mod tests {
         assert_eq!((hardening.core_dumps_off, hardening.ptrace_off), (Protection::On, Protection::On));
         assert_eq!(getrlimit(Resource::Core).current, Some(0));
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+
+    #[test]
+    fn a_process_has_as_many_open_files_as_it_may() {
+        assert_eq!(raise_open_files(), getrlimit(Resource::Nofile).maximum);
     }
 }

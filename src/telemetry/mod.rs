@@ -12,7 +12,7 @@ mod meters;
 mod priority;
 
 pub use alarm::{Alarm, Alarms};
-pub use hardening::{Hardening, Protection, free_bytes, harden};
+pub use hardening::{Hardening, Protection, free_bytes, harden, raise_open_files};
 pub use lease_meters::LeaseCounts;
 pub use logs::{LineForm, LogError, init};
 pub use meters::{Answered, Latency, Level, Meters, Reading, Within};

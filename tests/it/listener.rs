@@ -383,7 +383,7 @@ async fn retried(bed: &Bed, config: &Arc<ClientConfig>, path: &str) -> Option<St
 
 #[tokio::test]
 async fn one_address_takes_its_own_places_alone() {
-    let bed = Bed::new(ConnectionCaps { max: 3, max_per_peer: 2 }).await;
+    let bed = Bed::new(ConnectionCaps { max: 4, max_per_peer: 2 }).await;
     let from = |address: &str| {
         let (to, from) = (bed.address, SocketAddr::new(address.parse().unwrap(), 0));
         async move {
@@ -392,20 +392,32 @@ async fn one_address_takes_its_own_places_alone() {
             socket.connect(to).await.unwrap()
         }
     };
-    // Half-open handshakes count: they hold their places until they end.
-    let (first, _second) = (from("127.0.0.2").await, from("127.0.0.2").await);
-    assert_eq!(from("127.0.0.2").await.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed at once");
     let nobody = bed.client(None);
-    assert_eq!(bed.ask(&nobody, "/who").await.unwrap(), "nobody from 127.0.0.1");
-    drop(first);
-    let back = async {
-        loop {
-            let name = ServerName::from(bed.address.ip());
-            let stream = from("127.0.0.2").await;
-            if TlsConnector::from(Arc::clone(&nobody)).connect(name, stream).await.is_ok() {
-                break;
-            }
-        }
-    };
-    tokio::time::timeout(SOON, back).await.expect("the place comes back");
+    let mut other = bed.open(&nobody).await.unwrap();
+    assert_eq!(other.ask("/who").await.unwrap(), "nobody from 127.0.0.1");
+    // Half-open handshakes count; the oldest of the same address makes room.
+    let (mut first, second) = (from("127.0.0.2").await, from("127.0.0.2").await);
+    let third = from("127.0.0.2").await;
+    let closed = tokio::time::timeout(SOON, first.read(&mut [0; 1])).await.expect("closed at once");
+    assert_eq!(closed.unwrap_or(0), 0);
+    let name = ServerName::from(bed.address.ip());
+    TlsConnector::from(Arc::clone(&nobody)).connect(name, third).await.unwrap();
+    assert_eq!(other.ask("/who").await.unwrap(), "nobody from 127.0.0.1", "another address loses nothing");
+    let untouched = second.try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(untouched.kind(), std::io::ErrorKind::WouldBlock, "nor does the newer one");
+}
+
+#[tokio::test]
+async fn a_certificate_has_as_many_connections_as_an_address() {
+    let bed = Bed::new(ConnectionCaps { max: 16, max_per_peer: 2 }).await;
+    let (agent, nobody) = (bed.client(Some(&bed.agent())), bed.client(None));
+    let mut open = [bed.open(&agent).await.unwrap(), bed.open(&agent).await.unwrap()];
+    for one in &mut open {
+        assert!(one.ask("/who").await.is_some());
+    }
+    assert!(bed.ask(&agent, "/who").await.is_none(), "one beyond, and its address has no other to give up");
+    assert!(bed.ask(&nobody, "/who").await.is_none(), "its address has no place left");
+    drop(open);
+    let back = async { while bed.ask(&agent, "/who").await.is_none() {} };
+    tokio::time::timeout(SOON, back).await.expect("the places come back");
 }

@@ -18,6 +18,7 @@ mod clock;
 mod clock_of_the_machine;
 mod command_line;
 mod compile_fail;
+mod connections;
 mod copies;
 mod crash;
 mod damage;

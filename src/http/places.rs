@@ -1,0 +1,408 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::base::limits::HANDSHAKES_PER_PEER_PER_S;
+use crate::pki::Serial;
+
+/// How many connections a listener holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ConnectionCaps {
+    /// In all. A quarter of them is for peers with a certificate that was admitted.
+    pub max: usize,
+    /// From one peer (an IPv4 address, or a /64 of IPv6), and by one certificate.
+    pub max_per_peer: usize,
+}
+
+impl ConnectionCaps {
+    /// The same within a limit on open files.
+    #[must_use]
+    pub fn at_most(self, max: usize) -> Self {
+        let max = self.max.min(max.max(1));
+        Self { max, max_per_peer: self.max_per_peer.min(max) }
+    }
+
+    /// Most connections of peers without an admitted certificate, handshakes under way included.
+    const fn max_unauthenticated(self) -> usize {
+        self.max.saturating_sub(self.max / 4)
+    }
+}
+
+/// How long apart handshakes of one peer are, in the long run.
+const HANDSHAKE_EVERY: Duration = Duration::from_micros(1_000_000 / HANDSHAKES_PER_PEER_PER_S);
+
+/// Completes when the connection has to make room for another one.
+pub(super) type Evicted = oneshot::Receiver<Infallible>;
+
+/// The places for a listener's connections.
+///
+/// A connection is unauthenticated until its handshake has shown an admitted certificate. Without a free place, a
+/// new connection takes that of an unauthenticated one: its own peer's oldest when that peer has reached its cap,
+/// otherwise the oldest of the peer that has most of them; peers that have had an authenticated connection come last.
+/// An authenticated connection loses its place to nobody.
+#[derive(Clone)]
+pub(super) struct Places(Arc<Mutex<Table>>);
+
+/// One connection's place; given back on drop.
+pub(super) struct Place {
+    places: Places,
+    id: u64,
+    peer: IpAddr,
+    holder: Option<Authenticated>,
+}
+
+/// Whose certificate the connection showed, and what would have evicted it.
+struct Authenticated {
+    serial: Serial,
+    _kept: oneshot::Sender<Infallible>,
+}
+
+struct Table {
+    caps: ConnectionCaps,
+    next: u64,
+    unauthenticated: usize,
+    authenticated: usize,
+    peers: HashMap<IpAddr, OfPeer>,
+    /// The peers with unauthenticated connections, the one to evict from last: by their number, then by the oldest.
+    by_load: BTreeSet<Load>,
+    by_certificate: HashMap<Serial, usize>,
+    proven: Proven,
+}
+
+/// Whether the peer is unproven, the number of its unauthenticated connections, the oldest of them, and the peer.
+type Load = (bool, usize, std::cmp::Reverse<u64>, IpAddr);
+
+/// The peers that have had an authenticated connection, as many as there may be connections: an attacker without a
+/// certificate is not one of them, unless it shares their address.
+#[derive(Default)]
+struct Proven {
+    peers: HashSet<IpAddr>,
+    order: VecDeque<IpAddr>,
+}
+
+impl Proven {
+    fn add(&mut self, peer: IpAddr, most: usize) {
+        if !self.peers.insert(peer) {
+            return;
+        }
+        self.order.push_back(peer);
+        if self.order.len() > most
+            && let Some(first) = self.order.pop_front()
+        {
+            self.peers.remove(&first);
+        }
+    }
+}
+
+#[derive(Default)]
+struct OfPeer {
+    /// By age. A dropped sender evicts.
+    unauthenticated: BTreeMap<u64, oneshot::Sender<Infallible>>,
+    authenticated: usize,
+    /// As of its newest connection.
+    is_proven: bool,
+    /// When all its handshakes so far would have been due, one after another.
+    handshakes_until: Option<Instant>,
+}
+
+impl OfPeer {
+    fn load(&self, peer: IpAddr) -> Option<Load> {
+        let (oldest, _) = self.unauthenticated.first_key_value()?;
+        Some((!self.is_proven, self.unauthenticated.len(), std::cmp::Reverse(*oldest), peer))
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        self.unauthenticated.is_empty()
+            && self.authenticated == 0
+            && self.handshakes_until.is_none_or(|until| until <= now)
+    }
+}
+
+impl Places {
+    pub(super) fn new(caps: ConnectionCaps) -> Self {
+        Self(Arc::new(Mutex::new(Table {
+            caps,
+            next: 0,
+            unauthenticated: 0,
+            authenticated: 0,
+            peers: HashMap::new(),
+            by_load: BTreeSet::new(),
+            by_certificate: HashMap::new(),
+            proven: Proven::default(),
+        })))
+    }
+
+    /// A place for a connection of `peer`, unless authenticated connections have all that it could have.
+    pub(super) fn take(&self, peer: IpAddr) -> Option<(Place, Evicted)> {
+        let mut table = self.lock();
+        if !table.make_room(peer) {
+            return None;
+        }
+        let (kept, evicted) = oneshot::channel();
+        let id = table.next;
+        table.next = id.saturating_add(1);
+        table.unauthenticated = table.unauthenticated.saturating_add(1);
+        let is_proven = table.proven.peers.contains(&peer);
+        table.change(peer, |of| {
+            of.is_proven = is_proven;
+            of.unauthenticated.insert(id, kept);
+        });
+        table.sweep();
+        Some((Place { places: self.clone(), id, peer, holder: None }, evicted))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// When the handshake of this connection may begin: a peer that has made many waits.
+    pub(super) fn handshake_at(&self) -> Instant {
+        let now = Instant::now();
+        let mut table = self.places.lock();
+        let at_once =
+            HANDSHAKE_EVERY.saturating_mul(u32::try_from(table.caps.max_per_peer).unwrap_or(u32::MAX));
+        let of = table.peers.entry(self.peer).or_default();
+        let begin = of.handshakes_until.map_or(now, |until| until.max(now));
+        of.handshakes_until = begin.checked_add(HANDSHAKE_EVERY);
+        begin.checked_sub(at_once).map_or(now, |at| at.max(now))
+    }
+
+    /// Keeps the place for good: the handshake has shown an admitted certificate with this serial. False when the
+    /// certificate has as many connections as it may, or the place went to another connection.
+    pub(super) fn keep(&mut self, serial: Serial) -> bool {
+        let mut table = self.places.lock();
+        let most = table.caps.max_per_peer;
+        if table.by_certificate.get(&serial).is_some_and(|count| *count >= most) {
+            return false;
+        }
+        let Some(kept) = table.forget(self.peer, self.id) else { return false };
+        table.authenticated = table.authenticated.saturating_add(1);
+        let most_proven = table.caps.max;
+        table.proven.add(self.peer, most_proven);
+        table.change(self.peer, |of| {
+            of.is_proven = true;
+            of.authenticated = of.authenticated.saturating_add(1);
+        });
+        let count = table.by_certificate.entry(serial).or_insert(0);
+        *count = count.saturating_add(1);
+        drop(table);
+        self.holder = Some(Authenticated { serial, _kept: kept });
+        true
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.places.lock();
+        let Some(holder) = &self.holder else {
+            // Nothing is there any more when it was evicted.
+            drop(table.forget(self.peer, self.id));
+            return;
+        };
+        table.authenticated = table.authenticated.saturating_sub(1);
+        table.change(self.peer, |of| of.authenticated = of.authenticated.saturating_sub(1));
+        if let Some(count) = table.by_certificate.get_mut(&holder.serial) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                table.by_certificate.remove(&holder.serial);
+            }
+        }
+    }
+}
+
+impl Table {
+    /// Whether there is a place for `peer` now, after an eviction if need be.
+    fn make_room(&mut self, peer: IpAddr) -> bool {
+        let own = self.peers.get(&peer);
+        let held = own.map_or(0, |of| of.unauthenticated.len().saturating_add(of.authenticated));
+        if held >= self.caps.max_per_peer {
+            return self.evict_from(peer);
+        }
+        let all = self.unauthenticated.saturating_add(self.authenticated);
+        if all < self.caps.max && self.unauthenticated < self.caps.max_unauthenticated() {
+            return true;
+        }
+        self.by_load.last().map(|(.., peer)| *peer).is_some_and(|peer| self.evict_from(peer))
+    }
+
+    /// Evicts the oldest unauthenticated connection of `peer`, if it has any.
+    fn evict_from(&mut self, peer: IpAddr) -> bool {
+        let oldest = self.peers.get(&peer).and_then(|of| of.unauthenticated.first_key_value());
+        oldest.map(|(id, _)| *id).and_then(|id| self.forget(peer, id)).is_some()
+    }
+
+    /// Takes an unauthenticated connection out of the table, unless it is not there.
+    fn forget(&mut self, peer: IpAddr, id: u64) -> Option<oneshot::Sender<Infallible>> {
+        let kept = self.change(peer, |of| of.unauthenticated.remove(&id))?;
+        self.unauthenticated = self.unauthenticated.saturating_sub(1);
+        Some(kept)
+    }
+
+    fn change<T>(&mut self, peer: IpAddr, change: impl FnOnce(&mut OfPeer) -> T) -> T {
+        let of = self.peers.entry(peer).or_default();
+        if let Some(load) = of.load(peer) {
+            self.by_load.remove(&load);
+        }
+        let changed = change(of);
+        if let Some(load) = of.load(peer) {
+            self.by_load.insert(load);
+        }
+        if of.is_idle(Instant::now()) {
+            self.peers.remove(&peer);
+        }
+        changed
+    }
+
+    /// Forgets peers that have been gone for a while, once there are more of them than connections.
+    fn sweep(&mut self) {
+        if self.peers.len() > self.caps.max.saturating_mul(2) {
+            let now = Instant::now();
+            self.peers.retain(|_, of| !of.is_idle(now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(max: usize, max_per_peer: usize) -> Places {
+        Places::new(ConnectionCaps { max, max_per_peer })
+    }
+
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn serial(byte: u8) -> Serial {
+        Serial::from_bytes([byte; 16])
+    }
+
+    fn is_evicted(evicted: &mut Evicted) -> bool {
+        evicted.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
+    #[test]
+    fn a_new_connection_takes_the_place_of_its_peer_s_oldest() {
+        let places = places(8, 2);
+        let (_first, mut first) = places.take(peer(1)).unwrap();
+        let (_second, mut second) = places.take(peer(1)).unwrap();
+        assert!(!is_evicted(&mut first), "at the cap");
+        let (_third, _) = places.take(peer(1)).unwrap();
+        assert!(is_evicted(&mut first) && !is_evicted(&mut second), "one beyond it");
+    }
+
+    #[test]
+    fn without_a_free_place_the_peer_with_most_connections_loses_one() {
+        let places = places(8, 8);
+        let (_operator, mut operator) = places.take(peer(1)).unwrap();
+        let mut flood: Vec<_> = (0..5).map(|_| places.take(peer(2)).unwrap()).collect();
+        assert!(!is_evicted(&mut flood[0].1), "six of eight are for unauthenticated connections");
+        for attempt in 0..20_u8 {
+            flood.push(places.take(peer(3 + attempt % 2)).unwrap());
+        }
+        assert!(is_evicted(&mut flood[0].1) && !is_evicted(&mut operator));
+        assert_eq!(places.lock().unauthenticated, 6);
+    }
+
+    #[test]
+    fn an_authenticated_connection_keeps_its_place() {
+        let places = places(4, 4);
+        let (mut place, mut evicted) = places.take(peer(1)).unwrap();
+        assert!(place.keep(serial(1)));
+        let flood: Vec<_> = (0..20).map(|_| places.take(peer(1)).unwrap()).collect();
+        assert!(!is_evicted(&mut evicted));
+        drop(flood);
+        let held = |places: &Places| {
+            let table = places.lock();
+            (table.unauthenticated, table.authenticated, table.by_certificate.len())
+        };
+        assert_eq!(held(&places), (0, 1, 1));
+        drop(place);
+        assert_eq!(held(&places), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_peer_that_was_authenticated_loses_no_place_to_unknown_ones() {
+        let places = places(8, 8);
+        let (mut place, _evicted) = places.take(peer(1)).unwrap();
+        assert!(place.keep(serial(1)));
+        drop(place);
+        let (_operator, mut operator) = places.take(peer(1)).unwrap();
+        let flood: Vec<_> = (2..100).map(|i| places.take(peer(i)).unwrap()).collect();
+        assert!(!is_evicted(&mut operator), "one connection each, and this is the oldest");
+        drop(flood);
+        let own: Vec<_> = (0..8).map(|_| places.take(peer(1)).unwrap()).collect();
+        assert!(is_evicted(&mut operator), "its own peer's");
+        drop(own);
+    }
+
+    #[test]
+    fn as_many_peers_are_remembered_as_there_may_be_connections() {
+        let mut proven = Proven::default();
+        (0..=4).for_each(|i| proven.add(peer(i), 4));
+        proven.add(peer(4), 4);
+        assert!(proven.peers.len() == 4 && !proven.peers.contains(&peer(0)) && proven.order.len() == 4);
+    }
+
+    #[test]
+    fn authenticated_connections_alone_refuse_a_new_one() {
+        let places = places(2, 2);
+        let mut kept: Vec<_> = (1..=2_u8).map(|i| places.take(peer(i)).unwrap().0).collect();
+        assert!(kept.iter_mut().zip([serial(1), serial(2)]).all(|(place, serial)| place.keep(serial)));
+        assert!(places.take(peer(3)).is_none());
+        kept.pop();
+        assert!(places.take(peer(3)).is_some());
+    }
+
+    #[test]
+    fn one_certificate_has_as_many_connections_as_one_peer() {
+        let places = places(8, 2);
+        let mut kept: Vec<_> = (1..=3_u8).map(|i| places.take(peer(i)).unwrap().0).collect();
+        assert!(kept[0].keep(serial(7)) && kept[1].keep(serial(7)));
+        assert!(!kept[2].keep(serial(7)), "one beyond");
+        assert!(kept[2].keep(serial(8)), "another certificate");
+    }
+
+    #[test]
+    fn a_place_that_was_lost_is_not_kept() {
+        let places = places(4, 1);
+        let (mut first, _evicted) = places.take(peer(1)).unwrap();
+        let _second = places.take(peer(1)).unwrap();
+        assert!(!first.keep(serial(1)));
+        drop(first);
+        assert_eq!(places.lock().unauthenticated, 1);
+    }
+
+    #[test]
+    fn handshakes_of_one_peer_are_spread_after_as_many_as_it_may_connect() {
+        let places = places(8, 4);
+        let (first, _evicted) = places.take(peer(1)).unwrap();
+        let (other, _evicted) = places.take(peer(2)).unwrap();
+        let now = Instant::now();
+        let due: Vec<Instant> = (0..4 + HANDSHAKES_PER_PEER_PER_S).map(|_| first.handshake_at()).collect();
+        assert!(due[3] <= Instant::now(), "at once");
+        let last = due.last().unwrap().duration_since(now);
+        assert!(last >= Duration::from_millis(900), "a second later than the first: {last:?}");
+        assert!(other.handshake_at() <= Instant::now(), "another peer does not wait");
+        drop((first, other));
+        assert!(places.lock().peers.contains_key(&peer(1)), "connecting anew does not help");
+    }
+
+    #[test]
+    fn peers_that_left_are_forgotten() {
+        let places = places(2, 2);
+        for i in 0..100 {
+            drop(places.take(peer(i)));
+        }
+        let table = places.lock();
+        assert_eq!((table.peers.len(), table.by_load.len()), (0, 0));
+    }
+}
