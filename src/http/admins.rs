@@ -19,6 +19,7 @@ use super::front::Front;
 use super::guard::{Operator, operator};
 use super::input::{self, JSON, Wanted, body, id, name, parse_json};
 use super::listener::Peer;
+use super::object::objects;
 use super::openapi::openapi;
 use super::operators;
 use super::problem::Problem;
@@ -140,6 +141,7 @@ async fn whoami(State(desk): State<AdminDesk>, operator: Operator<BeOneself>) ->
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeclareBody {
+    #[serde(deserialize_with = "objects")]
     files: Vec<FileBody>,
     #[serde(default)]
     prune: bool,

@@ -4,39 +4,23 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as HttpBody;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::acceptable::acceptable;
 use super::discovery::pointed_to;
-use super::input::LISTS;
 use super::listener::Peer;
 use super::patience::ComeBack;
 use super::problem::{Form, Problem};
-use super::repeat::{IDEMPOTENCY_KEY, put_on_route};
-use super::routes::Route;
+use super::repeat::put_on_route;
+use super::routes::{Caller, Route};
 use crate::base::code;
-use crate::base::limits::{
-    BODY_WAIT_S, HEADER_BYTES_MAX, HEADERS_MAX, PLACE_WAIT_MS, REQUESTS_UNDER_WAY_MAX, TARGET_BYTES_MAX,
-};
+use crate::base::limits::{BODY_WAIT_S, PLACE_WAIT_MS, REQUESTS_UNDER_WAY_MAX};
 use crate::base::{RequestId, Sensitive};
 use crate::telemetry::{Answered, Meters};
-
-/// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
-const ONCE: [HeaderName; 7] = [
-    header::AUTHORIZATION,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::HOST,
-    OWNER,
-    SENSITIVITY,
-    IDEMPOTENCY_KEY,
-];
-
-/// The paths that take a query, besides lists. The last refuses whatever it says, but in OAuth's own words.
-const QUERIES: [&str; 3] = ["/v1/ledger/entries", "/v1/leases", "/oauth/authorize"];
 
 /// How sensitive a secret is to be.
 pub(super) const SENSITIVITY: HeaderName = HeaderName::from_static("keyward-sensitivity");
@@ -66,6 +50,9 @@ struct Called {
     route: &'static str,
 }
 
+/// The methods that routes have, in the order in which a response names them, and HEAD.
+const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
+
 const NO_ROUTE: Called = Called { method: "", route: "(no route)" };
 
 /// A place among the requests under way.
@@ -83,6 +70,8 @@ pub(super) enum Place {
 pub(super) struct Passing {
     id: RequestId,
     called: Called,
+    /// Which of [`METHODS`] its path takes.
+    methods: [bool; METHODS.len()],
     form: Form,
     is_of_resource: bool,
 }
@@ -119,8 +108,30 @@ impl Edge {
         let path = request.uri().path();
         let form = if path.starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
-        let place = acceptable(request).map(|()| self.taken_on(request, called));
-        (Passing { id: (self.name)(), called, form, is_of_resource }, place)
+        // A request for a route, as almost all are, needs none of them.
+        let methods =
+            if called.route == NO_ROUTE.route { self.methods(request) } else { [false; METHODS.len()] };
+        let [_, takes_head, ..] = methods;
+        let place = acceptable(request).and_then(|()| {
+            // The router answers HEAD like GET: it would carry the request out, and tell the length of its answer.
+            if *request.method() == Method::HEAD && methods.contains(&true) && !takes_head {
+                return Err(Problem::new(code::METHOD_NOT_ALLOWED));
+            }
+            Ok(self.taken_on(request, called))
+        });
+        (Passing { id: (self.name)(), called, methods, form, is_of_resource }, place)
+    }
+
+    /// Which of [`METHODS`] the path of `request` takes: HEAD where anybody may GET.
+    fn methods(&self, request: &Request) -> [bool; METHODS.len()] {
+        let matched = self.routes.at(request.uri().path()).ok();
+        let routes = matched.map(|matched| matched.value.as_slice()).unwrap_or_default();
+        METHODS.map(|method| {
+            routes.iter().any(|route| match method {
+                "HEAD" => route.method == "GET" && route.caller == Caller::Public,
+                method => route.method == method,
+            })
+        })
     }
 
     /// A place among the requests under way, for a certificate's holder. Whoever shows none needs none, and so
@@ -159,7 +170,7 @@ impl Edge {
 
     /// The response as it goes out.
     pub(super) fn finish(&self, passing: Passing, mut response: Response) -> Response {
-        let Passing { id, called: Called { method, route }, form, is_of_resource } = passing;
+        let Passing { id, called: Called { method, route }, methods, form, is_of_resource } = passing;
         let mut code = "";
         let mut problem = response.extensions_mut().remove::<Problem>();
         if problem.is_none()
@@ -170,10 +181,14 @@ impl Edge {
         if let Some(problem) = problem {
             code = problem.code().as_str();
             let is_shed = problem.code() == code::OVERLOADED;
-            let allow = response.headers_mut().remove(header::ALLOW);
             response = problem.in_form(form).of_request(id).write_out();
-            // What the router says with a 405 (RFC 9110 §15.5.6).
-            response.headers_mut().extend(allow.map(|methods| (header::ALLOW, methods)));
+            // RFC 9110 §15.5.6.
+            if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+                let named =
+                    METHODS.iter().zip(methods).filter(|(_, takes)| *takes).map(|(method, _)| *method);
+                let allow = HeaderValue::from_str(&named.collect::<Vec<_>>().join(","));
+                response.headers_mut().extend(allow.ok().map(|methods| (header::ALLOW, methods)));
+            }
             // A broker that has too much to do does not write a line about each: the meters count them.
             if is_shed {
                 response.extensions_mut().insert(ComeBack);
@@ -208,56 +223,6 @@ fn unrouted(status: StatusCode) -> Problem {
         return Problem::new(code::METHOD_NOT_ALLOWED);
     }
     Problem::new(code::ROUTE_UNKNOWN)
-}
-
-fn acceptable(request: &Request) -> Result<(), Problem> {
-    let (uri, headers) = (request.uri(), request.headers());
-    bounded(uri, headers)?;
-    if request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST) {
-        return Err(Problem::new(code::HOST_ABSENT));
-    }
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Problem::new(code::TRANSFER_ENCODING));
-    }
-    if let Some(twice) = ONCE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
-        let why = format!("the header field `{twice}` came twice");
-        return Err(Problem::new(code::HEADER_REPEATED).because(why));
-    }
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Problem::new(code::CONTENT_ENCODING));
-    }
-    if !is_canonical(uri.path()) || uri.authority().is_some() {
-        return Err(Problem::new(code::PATH_NOT_CANONICAL));
-    }
-    if uri.query().is_some() && !QUERIES.iter().chain(&LISTS).any(|path| *path == uri.path()) {
-        return Err(Problem::new(code::QUERY_NOT_TAKEN));
-    }
-    Ok(())
-}
-
-/// Whether the request's line and header are within their limits.
-fn bounded(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if target > TARGET_BYTES_MAX {
-        return Err(Problem::new(code::TARGET_TOO_LONG));
-    }
-    if headers.len() > HEADERS_MAX {
-        return Err(Problem::new(code::TOO_MANY_HEADERS));
-    }
-    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len().saturating_add(value.len());
-    if headers.iter().map(field).fold(0, usize::saturating_add) > HEADER_BYTES_MAX {
-        return Err(Problem::new(code::HEADERS_TOO_LARGE));
-    }
-    Ok(())
-}
-
-/// One spelling per path: what the router matches is what was sent, byte for byte.
-fn is_canonical(path: &str) -> bool {
-    path.starts_with('/')
-        && path
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'/' | b'-' | b'_' | b'.'))
-        && path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
 /// Reads a body of at most `limit` bytes within the time that a body may take.
@@ -396,37 +361,5 @@ mod tests {
         assert_eq!(code_of(read(65).await), Some(code::BODY_TOO_LARGE));
         assert_eq!(code_of(read_within(Body::new(Never(64)), 64, wait).await), Some(code::BODY_TIMEOUT));
         assert_eq!(code_of(read_within(Body::new(Never(65)), 64, wait).await), Some(code::BODY_TOO_LARGE));
-    }
-
-    #[test]
-    fn pol_04_paths_have_one_spelling() {
-        for good in ["/livez", "/v1/secrets/github/app", "/.well-known/jwks.json", "/v1/agents/a-b"] {
-            assert!(is_canonical(good), "{good}");
-        }
-        for bad in [
-            "",
-            "*",
-            "/",
-            "//",
-            "/v1//secrets",
-            "/v1/secrets/../agents",
-            "/v1/./a",
-            "/v1/%2e%2e/a",
-            "/v1/a;x=1",
-            "/V1/secrets/a",
-            "/v1/secrets/a/",
-            "/v1\\secrets",
-            "/v1/secrets/a%2fb",
-            "/v1/secrets/\u{e9}",
-            "/v1/a b",
-            "/v1/a%00",
-            "/v1/~a",
-            "/v1/a+b",
-            "/v1/a:b",
-            "/v1/a@b",
-            "/...%2f",
-        ] {
-            assert!(!is_canonical(bad), "{bad}");
-        }
     }
 }

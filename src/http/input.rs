@@ -10,6 +10,7 @@ use super::client_id::BasicClient;
 use super::edge::read_body;
 use super::form::parse_form;
 use super::listener::Peer;
+use super::object::Object;
 use super::problem::Problem;
 use super::repeat::Repeat;
 use crate::authn::{AgentPrincipal, AuthnError, ResourceServerPrincipal};
@@ -185,7 +186,7 @@ pub(super) fn body(
 
 /// Parses a JSON body: without unknown, repeated or mistyped fields.
 pub(super) fn parse_json<T: DeserializeOwned>(body: &Sensitive<Vec<u8>>) -> Result<T, Problem> {
-    serde_json::from_slice(body.expose()).map_err(|error| {
+    serde_json::from_slice(body.expose()).map(|Object(parsed)| parsed).map_err(|error| {
         let why = format!(
             "the body is not the JSON that this route takes: {} at line {}, column {}",
             fault(&error),
@@ -238,9 +239,13 @@ pub(super) async fn form(
 
 fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (kind, parameters) = given.split_once(';').unwrap_or((given, ""));
-    let charset = parameters.trim().to_ascii_lowercase();
-    if kind.trim().eq_ignore_ascii_case(wanted) && matches!(charset.as_str(), "" | "charset=utf-8") {
+    let (kind, parameter) = given.split_once(';').unwrap_or((given, ""));
+    // A value may be quoted (RFC 9110 §8.3.1).
+    let is_utf_8 = parameter.trim().split_once('=').is_some_and(|(name, value)| {
+        let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        name.eq_ignore_ascii_case("charset") && value.eq_ignore_ascii_case("utf-8")
+    });
+    if kind.trim().eq_ignore_ascii_case(wanted) && (is_utf_8 || parameter.trim().is_empty()) {
         return Ok(());
     }
     let why = format!("this route takes `{wanted}`");

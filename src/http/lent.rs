@@ -43,12 +43,16 @@ impl Lender {
         if body.is_end_stream() {
             return Rest::Read;
         }
-        if body.size_hint().upper().is_none_or(|left| left > UNREAD_BYTES_MAX) {
+        if body.size_hint().lower() > UNREAD_BYTES_MAX {
             return Rest::Unread;
         }
         let read = async {
+            // A chunked body says its length at its end alone.
+            let mut read = 0_u64;
             while let Some(frame) = body.frame().await {
-                if frame.is_err() {
+                let Ok(frame) = frame else { return Rest::Unread };
+                read = read.saturating_add(frame.data_ref().map_or(0, |data| data.len() as u64));
+                if read > UNREAD_BYTES_MAX {
                     return Rest::Unread;
                 }
             }

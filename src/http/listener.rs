@@ -25,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use super::aside::Aside;
+use super::heads::Heads;
 use super::lent::{Lender, Rest};
 use super::patience::Patience;
 pub use super::places::ConnectionCaps;
@@ -286,9 +287,13 @@ pub(super) async fn converse<S, P>(
         }
     });
     let (lender, patience) = (Lender::default(), Patience::default());
-    let stream = Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S));
+    let (stream, flaws) = Heads::new(Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S)));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        let flaw = flaws.next();
+        if let Some(flaw) = flaw {
+            request.extensions_mut().insert(flaw);
+        }
         let request = request.map(|body| lender.lend(body));
         let (mut front, lender, patience) = (front.clone(), lender.clone(), patience.clone());
         async move {
@@ -296,7 +301,7 @@ pub(super) async fn converse<S, P>(
             // Ready whenever it is asked: places under way are the edge's to give.
             let mut response = front.call(request).await?;
             patience.note(&response);
-            if lender.rest().await == Rest::Unread {
+            if lender.rest().await == Rest::Unread || flaw.is_some() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)

@@ -5,6 +5,7 @@
 //! [`HostDesk`](crate::broker::HostDesk): a request has no way to another's use cases.
 //! Text is parsed here, once, into typed values; only this room knows status codes.
 
+mod acceptable;
 mod admins;
 mod agents;
 mod answers;
@@ -17,6 +18,7 @@ mod enrolment;
 mod form;
 mod front;
 mod guard;
+mod heads;
 mod host;
 mod host_listener;
 mod input;
@@ -24,6 +26,7 @@ mod introspection;
 mod leases;
 mod lent;
 pub mod listener;
+mod object;
 mod openapi;
 mod operators;
 mod patience;

@@ -2,8 +2,8 @@
 //! requests under way.
 
 use keyward::base::limits::{
-    FILE_NAME_BYTES_MAX, FORM_FIELDS_MAX, HEADER_BYTES_MAX, HEADERS_MAX, LIST_ITEMS_MAX, PAGE_BYTES_MAX,
-    ROLE_CAPABILITIES_MAX, TARGET_BYTES_MAX, UNREAD_BYTES_MAX,
+    BODY_BYTES_MAX, FILE_NAME_BYTES_MAX, FORM_FIELDS_MAX, HEADER_BYTES_MAX, HEADERS_MAX, LIST_ITEMS_MAX,
+    PAGE_BYTES_MAX, ROLE_CAPABILITIES_MAX, TARGET_BYTES_MAX, UNREAD_BYTES_MAX,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,17 +77,110 @@ async fn http_01_a_body_has_one_length() {
     for request in [
         format!("{head}{length}{chunked}\r\n{chunks}"),
         format!("{head}{chunked}{length}\r\n{chunks}"),
-        format!("{head}{chunked}\r\n{chunks}"),
+        format!("{head}{chunked}{chunked}\r\n{chunks}"),
+        format!("{head}{length}{length}\r\n{form}"),
+        format!("{head}transfer-encoding: gzip, chunked\r\n\r\n{chunks}"),
     ] {
+        // What follows could be another request in other eyes.
+        let request = request.replace("connection: close\r\n", "") + "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
         let said = agent.caller.say_and_wait(request.as_bytes()).await;
         assert!(said.starts_with("HTTP/1.1 400") && said.contains("\"transfer_encoding\""), "{said}");
         assert_eq!(said.matches("HTTP/1.1").count(), 1, "one request, one answer: {said}");
     }
+    let request = format!("{head}{chunked}\r\n{chunks}");
+    let said = agent.caller.say_and_wait(request.as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 200"), "chunked: {said}");
+    let twice = request.replace("connection: close\r\n", "") + &request;
+    let said = agent.caller.say_and_wait(twice.as_bytes()).await;
+    assert_eq!(said.matches("HTTP/1.1 200").count(), 2, "one after another: {said}");
+    let beyond = "x".repeat(BODY_BYTES_MAX + 1);
+    let request = format!("{head}{chunked}\r\n{:x}\r\n{beyond}\r\n0\r\n\r\n", beyond.len());
+    let said = agent.caller.say_and_wait(request.as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 413") && said.contains("\"body_too_large\""), "{said}");
     let said =
         agent.caller.say_and_wait(format!("{head}{length}content-length: 3\r\n\r\n{form}").as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 400"), "{said}");
     let said = agent.caller.say_and_wait(format!("{head}{length}\r\n{form}").as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+}
+
+#[tokio::test]
+async fn a_target_may_be_absolute_and_has_no_fragment() {
+    let broker = TestBroker::start().await;
+    let nobody = broker.nobody(broker.agents());
+    for (target, status, said) in [
+        ("https://broker.example:8443/livez", 200, "\"ok\""),
+        ("HTTPS://broker.example/livez", 200, "\"ok\""),
+        ("http://broker.example/livez", 400, "path_not_canonical"),
+        ("https://user@broker.example/livez", 400, "path_not_canonical"),
+        ("https://broker.example", 400, "path_not_canonical"),
+        ("https://broker.example/LIVEZ", 400, "path_not_canonical"),
+        ("/livez#", 400, "path_not_canonical"),
+        ("/livez#x", 400, "path_not_canonical"),
+        ("https://broker.example/livez#x", 400, "path_not_canonical"),
+        ("/v1/enrol?#x", 400, "path_not_canonical"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let heard = nobody.say_and_wait(request.as_bytes()).await;
+        assert!(
+            heard.starts_with(&format!("HTTP/1.1 {status}")) && heard.contains(said),
+            "{target}: {heard}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn head_reveals_nothing_and_records_nothing() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let token = agent.token("github.repo.read").await;
+    let head = |path: &str| {
+        let bearer = format!("authorization: Bearer {token}\r\n");
+        format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n{bearer}connection: close\r\n\r\n").into_bytes()
+    };
+    let before = broker.entries("secret.revealed").await.len();
+    for path in ["/v1/secrets/github/app", "/v1/whoami"] {
+        let said = agent.caller.say_and_wait(&head(path)).await;
+        assert!(
+            said.starts_with("HTTP/1.1 405") && said.to_ascii_lowercase().contains("allow: get\r\n"),
+            "{said}"
+        );
+    }
+    let said = broker.operator().say_and_wait(&head("/metrics")).await;
+    assert!(said.starts_with("HTTP/1.1 405"), "{said}");
+    assert_eq!(broker.entries("secret.revealed").await.len(), before);
+    let said = broker.nobody(broker.agents()).say_and_wait(&head("/livez")).await;
+    assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("\r\n\r\n"), "{said}");
+}
+
+#[tokio::test]
+async fn a_charset_may_be_quoted_and_an_array_is_no_object() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let form = b"grant_type=client_credentials&scope=github.repo.read";
+    for (parameter, status) in [
+        ("charset=utf-8", 200),
+        ("charset=\"utf-8\"", 200),
+        ("Charset=\"UTF-8\"", 200),
+        ("charset='utf-8'", 415),
+        ("charset=\"utf-8", 415),
+        ("charset=\"latin1\"", 415),
+        ("x=\"utf-8\"", 415),
+    ] {
+        let reply = agent.caller.post("/oauth/token", &format!("{FORM}; {parameter}"), form).await;
+        assert_eq!(reply.status, status, "{parameter}: {}", reply.text());
+    }
+    let operator = broker.operator();
+    for array in
+        [r#"[[{"name":"a","text":""}]]"#, r#"[[{"name":"a","text":""}],false]"#, r#"{"files":[["a",""]]}"#]
+    {
+        let reply = operator.post("/v1/plan", "application/json", array.as_bytes()).await;
+        refused(&reply, 400, "json_invalid");
+    }
+    let reply = operator
+        .post("/v1/agents/b/invitations", "application/json", br#"[["repo-reader"],1,60,null]"#)
+        .await;
+    refused(&reply, 400, "json_invalid");
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ super::codes! {
         "send it in the body";
     PATH_NOT_CANONICAL "path_not_canonical" Invalid:
         "the path is not in canonical form",
-        "send the path as the reference writes it: no escapes, no empty or dotted segments";
+        "send the path as the reference writes it: no escapes, no `#`, no empty or dotted segments";
     HOST_ABSENT "host_absent" Invalid:
         "the request has no `Host` (RFC 9112 §3.2)",
         "send `Host: ` and the name that the broker is called by";
@@ -74,8 +74,8 @@ super::codes! {
         "a header field came twice that means nothing, or something else, then",
         "send it once";
     TRANSFER_ENCODING "transfer_encoding" Invalid:
-        "a body comes with its Content-Length, never with Transfer-Encoding: two lengths are two requests",
-        "send the body whole, with Content-Length";
+        "the request has two lengths, or a transfer encoding other than `chunked`: it could be taken for two requests",
+        "send the body with one `Content-Length`, or with `Transfer-Encoding: chunked` and without `Content-Length`";
     TARGET_TOO_LONG "target_too_long" Invalid:
         "path and query have at most 1024 bytes",
         "send names as they were declared; they are shorter";
