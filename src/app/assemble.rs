@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::location::{Found, MACHINE_ID};
 use super::running::Duty;
@@ -9,10 +9,10 @@ use super::runtime_dir::kept_orders;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
-use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
+use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Followed, Founding, HeavyWork, RollbackWatch, Settings, World, authorities, notary, record_slots,
-    root_is_current, token_keys, value_key_is_there,
+    Core, Followed, Founding, HeavyWork, Notaries, RollbackWatch, Settings, World, authorities, notary,
+    record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -25,7 +25,7 @@ use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
 use crate::store::{Loss, OnLostEntries, Store, StoreError, StoreOptions};
 use crate::telemetry::{Alarm, Alarms, Meters};
-use crate::token::Verifier;
+use crate::token::{MintedLately, Verifier};
 use crate::upstream;
 
 /// Time and chance, as everybody gets them.
@@ -194,7 +194,6 @@ pub(super) async fn assemble(
     let login_prefix = login_prefix(keyring.ledger());
     let quota = &config.quota;
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
-    let introspections = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
     let operations = Rate { per_s: quota.operations_per_s, burst: quota.operations_burst };
     let meters = Arc::new(Meters::new(store.syncs(), &alarms));
@@ -207,16 +206,17 @@ pub(super) async fn assemble(
         keyring: Mutex::new(keyring),
         keyring_path: keyring_path(config),
         keyring_writing: Mutex::default(),
-        notary: RwLock::new(notary),
+        notaries: Notaries::new(notary),
         checkpoint_key_turn: tokio::sync::Mutex::default(),
         sealer,
         value_key_turn: tokio::sync::Mutex::default(),
         verifier,
+        minted: MintedLately::default(),
         digests,
         earlier_digests,
         rollback: RollbackWatch::default(),
         mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
-        introspections: Limiter::new(introspections, Arc::clone(&surroundings.clock)),
+        introspections: introspections(config, surroundings),
         enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
         denials: Denials::new(Limiter::new(denials(), Arc::clone(&surroundings.clock))),
         operator_denials: Denials::new(Limiter::new(denials(), Arc::clone(&surroundings.clock))),
@@ -266,6 +266,12 @@ async fn located(
         found.record(store, &alarms).await?;
     }
     Ok((duty, alarms))
+}
+
+fn introspections(config: &Config, surroundings: &Surroundings) -> Limiter<AgentId> {
+    let quota = &config.quota;
+    let rate = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
+    Limiter::new(rate, Arc::clone(&surroundings.clock))
 }
 
 /// Makes the store of a read-only broker read-only, before anything else: a start records, too.

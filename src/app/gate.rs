@@ -1,6 +1,7 @@
+use crate::authn::AuthnError;
 use crate::broker::{AdminDesk, AgentDesk};
-use crate::pki::PeerCertificate;
-use crate::pki::tls::Gate;
+use crate::pki::tls::{Cause, Gate};
+use crate::pki::{PeerCertificate, SpiffeId};
 
 /// At the agents' handshake: agents and resource servers of this broker whose instance is there. A certificate within the
 /// grace may come in too: every route but the renewal refuses it.
@@ -20,14 +21,37 @@ impl Gate for AgentGate {
         self.0.identify_renewing(peer).is_ok()
     }
 
+    fn cause(&self, peer: &PeerCertificate) -> Cause {
+        let refused = match peer.spiffe() {
+            SpiffeId::ResourceServer { .. } => self.0.identify_resource_server(peer).err(),
+            SpiffeId::Agent { .. } | SpiffeId::Operator { .. } => self.0.identify(peer).err(),
+        };
+        cause(refused)
+    }
+
     fn refused(&self, peer: &PeerCertificate) {
         self.0.trace(peer);
+    }
+}
+
+const fn cause(refused: Option<AuthnError>) -> Cause {
+    match refused {
+        Some(AuthnError::OutOfTime) => Cause::OutOfTime,
+        Some(AuthnError::WrongKind | AuthnError::NotFromHost) => Cause::WrongKind,
+        Some(AuthnError::AuthorityRevoked) => Cause::Authority,
+        Some(AuthnError::Unknown) => Cause::Unknown,
+        // It was resumed at this very moment: the next handshake finds it so.
+        Some(_) | None => Cause::Revoked,
     }
 }
 
 impl Gate for AdminGate {
     fn admits(&self, peer: &PeerCertificate) -> bool {
         self.0.identify(peer).is_ok()
+    }
+
+    fn cause(&self, peer: &PeerCertificate) -> Cause {
+        cause(self.0.identify(peer).err())
     }
 
     fn refused(&self, peer: &PeerCertificate) {

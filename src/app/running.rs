@@ -25,6 +25,7 @@ use crate::http::{admin_router, agent_router};
 use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
 use crate::pki::tls::{Gate, Identity, ServerTls};
+use crate::revocation;
 use crate::store::OnLostEntries;
 
 /// A broker that serves.
@@ -248,6 +249,14 @@ impl Running {
     /// Does at once everything about leases that is due now, as far as it goes now.
     pub async fn end_due_leases(&self) {
         self.ender.look().await;
+    }
+
+    /// Records a mark on any kind of subject, as an entry of the broker's host.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be recorded.
+    pub async fn mark(&self, effect: revocation::Effect) -> Result<u64, Failure> {
+        self.core.mark("the broker's host", effect).await.map_err(|failure| broker_failure(&failure))
     }
 
     /// Takes a snapshot of the state at once, whether one is due or not.

@@ -11,8 +11,8 @@ use crate::config::{Config, RootKey};
 use crate::custody::{CheckpointKeyTurned, SlotsChanged};
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
-    Checkpoint, CheckpointError, DeltaKeys, End, HostLayer, Kind, NoteVerifier, SnapshotStanding, Sought,
-    Verified, VerifyError, verify as verify_ledger,
+    Checkpoint, CheckpointError, DeltaKeys, End, EventSeen, HostLayer, NoteVerifier, SnapshotStanding,
+    Sought, Tenure, Verified, VerifyError, verify as verify_ledger,
 };
 use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
@@ -71,7 +71,7 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
         return Err(Failure::new(code::LEDGER_EMPTY).because(why));
     }
     if let (Some(checkpoint), Some((note, trusted))) = (&checkpoint, note) {
-        signed(&note, trusted, &verified.events)?;
+        signed(&note, &trusted, &verified.events)?;
         compare(checkpoint, &verified)?;
     }
     snapshots(&verified)?;
@@ -179,24 +179,22 @@ fn note(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<(String
     Ok(Some((note, verifier)))
 }
 
-/// Whether the key that is trusted signed `note`, or one that it leads to by announcements on the
-/// ledger: forwards to those that took over from it, backwards to those that it took over from.
-fn signed(note: &str, trusted: NoteVerifier, events: &[(Kind, Vec<u8>)]) -> Result<(), Failure> {
-    let turned = events.iter().filter(|(kind, _)| *kind == CheckpointKeyTurned::KIND);
-    let announced: Vec<String> = turned.filter_map(|(_, event)| announcement(event)).collect();
-    let follow = |announced: &mut dyn Iterator<Item = &String>| {
-        let mut chain = vec![trusted.clone()];
-        for one in announced {
-            chain.extend(chain.last().and_then(|last| last.introduced_by(one)));
+/// Whether the key that is trusted signed `note`, or one that it leads to by announcements on the ledger, and while
+/// it was that key's turn.
+fn signed(note: &str, trusted: &NoteVerifier, events: &[EventSeen]) -> Result<(), Failure> {
+    let turned = events.iter().filter(|seen| seen.kind == CheckpointKeyTurned::KIND);
+    let announced: Vec<(u64, String)> =
+        turned.filter_map(|seen| Some((seen.seq, announcement(&seen.event)?))).collect();
+    let mut refused = CheckpointError::Signature;
+    for tenure in Tenure::of(trusted, &announced) {
+        match tenure.open(note) {
+            Ok(_) => return Ok(()),
+            // It says most: another key's signature is no surprise.
+            Err(error) if refused == CheckpointError::Signature => refused = error,
+            Err(_) => {}
         }
-        chain
-    };
-    let forwards = follow(&mut announced.iter());
-    let backwards = follow(&mut announced.iter().rev());
-    if forwards.iter().chain(&backwards).any(|key| key.open(note).is_ok()) {
-        return Ok(());
     }
-    trusted.open(note).map(drop).map_err(unverified)
+    Err(unverified(refused))
 }
 
 fn announcement(event: &[u8]) -> Option<String> {
@@ -208,8 +206,8 @@ fn announcement(event: &[u8]) -> Option<String> {
 /// just before a stop.
 fn snapshots(verified: &Verified) -> Result<(), Failure> {
     for seen in &verified.snapshots {
-        let taken = verified.events.iter().filter(|(kind, _)| *kind == SnapshotTaken::KIND);
-        let taken = taken.filter_map(|(_, event)| serde_json::from_slice::<SnapshotTaken>(event).ok());
+        let taken = verified.events.iter().filter(|seen| seen.kind == SnapshotTaken::KIND);
+        let taken = taken.filter_map(|seen| serde_json::from_slice::<SnapshotTaken>(&seen.event).ok());
         let mut said =
             taken.filter(|taken| taken.through == seen.through).map(|taken| taken.sha256).peekable();
         let is_said = said.peek().is_none() || said.any(|sha256| sha256 == seen.sha256.hex());

@@ -6,11 +6,13 @@
 //! the kernel says whose process is at the other end.
 
 mod host;
+mod live;
 mod presented;
 mod principal;
 mod resource_server;
 
 pub use host::{HostPrincipal, host};
+pub use live::{Credential, Dead, has_certificate, live, may_be_issued, may_open};
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{
     AgentPrincipal, AuthnError, OperatorPrincipal, Records, RenewingAgent, Timeliness, agent, operator,

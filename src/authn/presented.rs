@@ -1,8 +1,8 @@
-use super::principal::AgentPrincipal;
-use crate::base::{Audience, CapabilityName, ClockReading, Timestamp, TokenId};
+use super::live::{Credential, Dead, live};
+use super::principal::{AgentPrincipal, Records};
+use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::crypto::matches;
-use crate::revocation::{Liveness, Subject};
-use crate::token::{Verifier, VerifyError};
+use crate::token::{Claims, Minted, VerifyError};
 
 /// Why a token is not taken from this caller. The caller answers 401 to each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum PresentError {
     /// The token was revoked.
     #[error("the token was revoked")]
     Revoked(TokenId),
+    /// The token is signed with a key of ours, and the entry that it names did not mint it.
+    #[error("the ledger entry that the token names did not issue it")]
+    NotIssued(TokenId),
     /// The token is good, and names an entry that the ledger does not have.
     #[error("the token names ledger entry {seq}, which this broker does not have")]
     Unrecorded {
@@ -38,21 +41,22 @@ pub struct BoundToken {
     capabilities: Vec<CapabilityName>,
 }
 
-/// Takes `bearer` from `principal`: verifies it for `audience` at `now`, and that it is bound to
-/// the certificate of this very connection (RFC 8705 §3), and that it still counts: `judge` asks the
-/// live records about what the entry of its issue issued under these subjects.
+/// Takes a token from `principal`: verified with these `claims` just now, it is for `audience`, bound to the
+/// certificate of this very connection (RFC 8705 §3), and counts by the live `records`. `minted` is what the entry
+/// says that it names.
 ///
 /// # Errors
 /// [`PresentError`].
 pub fn present(
     principal: AgentPrincipal,
-    bearer: &str,
-    verifier: &Verifier,
+    claims: &Claims,
+    minted: Option<&Minted>,
     audience: &Audience,
-    judge: &dyn Fn(u64, &[Subject]) -> Liveness,
-    now: ClockReading,
+    records: Records<'_>,
 ) -> Result<BoundToken, PresentError> {
-    let claims = verifier.verify(bearer, audience, now)?;
+    if claims.aud != *audience {
+        return Err(VerifyError::Audience.into());
+    }
     if claims.seq > principal.as_of() {
         return Err(PresentError::Unrecorded { token: claims.jti, seq: claims.seq });
     }
@@ -63,14 +67,16 @@ pub fn present(
     if !bound || !same {
         return Err(PresentError::OtherHolder(claims.jti));
     }
-    let subjects = [
-        Subject::Agent(principal.agent()),
-        Subject::Instance(principal.instance()),
-        Subject::Token(claims.jti),
-    ];
-    if judge(claims.seq, &subjects) == Liveness::Dead {
-        return Err(PresentError::Revoked(claims.jti));
-    }
+    live(Credential::Token { claims, minted }, records).map_err(|dead| match dead {
+        Dead::NotIssued => PresentError::NotIssued(claims.jti),
+        Dead::Replaced => PresentError::OtherHolder(claims.jti),
+        Dead::Revoked
+        | Dead::Suspended
+        | Dead::AuthorityRevoked
+        | Dead::HolderGone
+        | Dead::NotVouchedFor
+        | Dead::NotGranted => PresentError::Revoked(claims.jti),
+    })?;
     let capabilities: Result<Vec<CapabilityName>, _> = claims.scope.split(' ').map(str::parse).collect();
     let capabilities = capabilities.map_err(|_| VerifyError::Form)?;
     let detailed = claims.authorization_details.iter().map(|detail| detail.capability.as_str());

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::live::{Credential, Dead, live};
 use crate::base::{
     AgentId, AgentName, ClockReading, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp,
 };
@@ -8,13 +9,18 @@ use crate::crypto::Digest;
 use crate::operators::{OperatorRole, Operators, Serving};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
 use crate::registry::{Agent, AgentKind, Held, Instance, Registry};
-use crate::revocation::{Liveness, Revocations, Subject};
+use crate::revocation::Revocations;
+use crate::secrets::Catalogue;
 
-/// The live records that agents are judged by.
+/// The live records that credentials are judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct Records<'a> {
-    /// Who there is.
+    /// Agents, their codes and what is declared.
     pub registry: &'a Registry,
+    /// Operators and their codes.
+    pub operators: &'a Operators,
+    /// Which secrets there are.
+    pub secrets: &'a Catalogue,
     /// What no longer counts.
     pub revocations: &'a Revocations,
     /// Whose certificates count.
@@ -142,8 +148,9 @@ pub fn renewing(
 /// The agent or resource server that holds the certificate, unless it was revoked or suspended.
 pub(super) fn holder<'r>(
     peer: &PeerCertificate,
-    Records { registry, revocations, authorities }: Records<'r>,
+    records: Records<'r>,
 ) -> Result<(&'r Agent, &'r Instance, Held), AuthnError> {
+    let Records { registry, authorities, .. } = records;
     signed(peer, authorities)?;
     let (name, kind) = match peer.spiffe() {
         SpiffeId::Agent { name, .. } => (name, AgentKind::Agent),
@@ -154,10 +161,9 @@ pub(super) fn holder<'r>(
     let agent = agent.ok_or(AuthnError::Unknown)?;
     let found = agent.instance_of(peer.serial().as_bytes(), &peer.key());
     let (instance, held) = found.ok_or(AuthnError::Unknown)?;
-    let subjects = [Subject::Agent(agent.id), Subject::Instance(instance.id)];
-    if revocations.judge(instance.enrolled_seq, &subjects) == Liveness::Dead {
-        return Err(AuthnError::Revoked);
-    }
+    let holding = instance.holding(held).ok_or(AuthnError::Unknown)?;
+    same(peer, authorities, (holding.not_after, holding.signed.map(|signed| signed.thumbprint)))?;
+    live(Credential::Certificate { agent, instance, holding, from: peer.from() }, records)?;
     Ok((agent, instance, held))
 }
 
@@ -167,18 +173,18 @@ pub(super) fn holder<'r>(
 /// [`AuthnError`].
 pub fn operator(
     peer: &PeerCertificate,
-    (operators, revocations, authorities): (&Operators, &Revocations, &Record),
+    records: Records<'_>,
     as_of: u64,
     now: ClockReading,
 ) -> Result<OperatorPrincipal, AuthnError> {
+    let Records { operators, authorities, .. } = records;
     in_time(peer, now)?;
     signed(peer, authorities)?;
     let SpiffeId::Operator { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
     let operator = operators.named(name).ok_or(AuthnError::Unknown)?;
     let held = operator.holding(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
-    if revocations.judge(held.enrolled_seq, &[Subject::Operator(operator.id)]) == Liveness::Dead {
-        return Err(AuthnError::Revoked);
-    }
+    same(peer, authorities, (held.not_after, held.signed.and_then(|signed| signed.thumbprint)))?;
+    live(Credential::OperatorCertificate { operator, certificate: held, from: peer.from() }, records)?;
     Ok(OperatorPrincipal {
         id: operator.id,
         name: operator.name.clone(),
@@ -196,6 +202,30 @@ fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(), AuthnError
         Some(stage) if stage.counts() => Ok(()),
         Some(_) => Err(AuthnError::AuthorityRevoked),
         None => Err(AuthnError::Unknown),
+    }
+}
+
+/// Whether a certificate is the one on record, to the last byte: a serial and a key can stand in another one that
+/// the same authority signed.
+fn same(
+    peer: &PeerCertificate,
+    authorities: &Record,
+    (not_after, thumbprint): (Timestamp, Option<Digest>),
+) -> Result<(), AuthnError> {
+    let is_ours = authorities.trust_domain() == Some(peer.spiffe().trust_domain());
+    let is_recorded = thumbprint.is_none_or(|thumbprint| thumbprint == peer.thumbprint());
+    if is_ours && is_recorded && peer.not_after() == not_after { Ok(()) } else { Err(AuthnError::Unknown) }
+}
+
+impl From<Dead> for AuthnError {
+    fn from(dead: Dead) -> Self {
+        match dead {
+            Dead::Revoked | Dead::Suspended => Self::Revoked,
+            Dead::AuthorityRevoked => Self::AuthorityRevoked,
+            Dead::HolderGone | Dead::Replaced | Dead::NotIssued | Dead::NotVouchedFor | Dead::NotGranted => {
+                Self::Unknown
+            }
+        }
     }
 }
 

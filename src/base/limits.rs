@@ -226,6 +226,8 @@ pub const CLOCK_ALARM_PAUSE_S: u64 = 3600;
 pub const LEEWAY_S: i64 = 5;
 /// Shortest life of an access token that may be declared or asked for, in seconds.
 pub const TOKEN_LIFE_MIN_S: i64 = 10;
+/// Names that are declared no more and are kept for their owners; as many audiences.
+pub const FORMER_NAMES_MAX: usize = 10_000;
 /// Longest life of an access token that may be declared, in seconds.
 pub const TOKEN_LIFE_MAX_S: i64 = 3600;
 /// Longest life of an access token that reaches a secret of high sensitivity, in seconds, whatever is declared.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::name::NameError;
 
 /// A range of addresses, e.g. `10.1.0.0/16`. Canonical: no bit is set beyond the prefix.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "(IpAddr, u8)", into = "(IpAddr, u8)")]
 pub struct Network(IpNet);
 

@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::authorise::while_vouched_for;
 use super::certificates::{Enrolled, Holder, Planned, read_key};
-use super::desk::{AdminDesk, Again, Core, deciding_again, operator_records};
+use super::desk::{AdminDesk, Again, Core, deciding_again, records};
 use super::enrol::{EnrolInput, refusal};
 use super::failure::Failure;
 use super::renew::{RenewInput, same_key};
@@ -46,9 +46,8 @@ impl AdminDesk {
                 source,
             };
             let (found, as_of) = core.store.read(|world, as_of| {
-                let records = (&world.operators, &world.revocations, &**world.registry.declarations());
                 let basis = (core.decision(reading.now()), &core.digests);
-                let decided = decide_operator_enrolment(records, &request, &permit, basis, now);
+                let decided = decide_operator_enrolment(records(world), &request, &permit, basis, now);
                 let found = decided.and_then(|grant| {
                     let operator = world.operators.named(grant.act().name());
                     operator.cloned().map(|operator| (operator, grant)).ok_or(EnrolmentRefused::BadCode)
@@ -82,7 +81,7 @@ impl AdminDesk {
             let reading = core.certifying(core.settings.operator_life_s)?;
             let now = reading.latest();
             let (operator, grant, as_of) = core.store.read(|world, as_of| {
-                let principal = authn::operator(peer, operator_records(world), as_of, reading)?;
+                let principal = authn::operator(peer, records(world), as_of, reading)?;
                 let basis = (core.decision(reading.now()), &core.digests);
                 let records = (&world.operators, &**world.registry.declarations());
                 let renewed =
@@ -121,8 +120,9 @@ impl AdminDesk {
             let change = Change::new(&event)?
                 .effect(Effect::Operators(effect))
                 .rely(pki::keys::authority(), principal.as_of())
+                .rely(revocation::keys::wide(), principal.as_of())
                 .rely(keys::operator(name), principal.as_of())
-                .rely(revocation::keys::subject(Subject::Operator(principal.id())), principal.as_of())
+                .rely(revocation::keys::subject(&Subject::Operator(principal.id())), principal.as_of())
                 .rely(keys::certificates(name), principal.as_of())
                 .advance(keys::certificates(name));
             core.store.commit(change, ()).await?.redeem();
@@ -162,8 +162,9 @@ impl Core {
         );
         let change = admitted(&operator.name, grant.act().by(), (&plan, as_of), peer)?
             .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
             .rely(keys::operator(&operator.name), as_of)
-            .rely(revocation::keys::subject(Subject::Operator(operator.id)), as_of)
+            .rely(revocation::keys::subject(&Subject::Operator(operator.id)), as_of)
             .rely(keys::certificates(&operator.name), as_of)
             .advance(keys::certificates(&operator.name));
         let change = while_vouched_for(change, grant.act().maker(), as_of);

@@ -146,7 +146,8 @@ impl Core {
             let there =
                 |one: &Secret| SecretGround { owner: one.owner.clone(), sensitivity: one.sensitivity };
             let secret = |name: &_| within(name).map(there);
-            let ground = Ground { registry: &world.registry, scope, secret: &secret, work };
+            let broker = &self.settings.tokens.broker;
+            let ground = Ground { registry: &world.registry, scope, secret: &secret, broker, work };
             let mut records = draw(&ground, &declaration.records, unnamed, files)?;
             let mut rotations = planned((world, now), scope, &declaration.rotations, unnamed, files, work)?;
             let mut leases =

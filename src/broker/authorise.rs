@@ -2,10 +2,10 @@ use super::desk::{AdminDesk, Core};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
-use crate::base::{OperatorId, code};
+use crate::base::code;
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving};
 use crate::pki::{self, PeerCertificate};
-use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
+use crate::policy::{Authorised, Counted, Maker, Right, Unauthorised, authorise};
 use crate::quota::Note;
 use crate::revocation::{self, Subject};
 use crate::store::Change;
@@ -40,19 +40,18 @@ pub(super) fn while_allowed(change: Change<Effect>, operator: &OperatorPrincipal
     let as_of = operator.as_of();
     change
         .rely(pki::keys::authority(), as_of)
+        .rely(revocation::keys::wide(), as_of)
         .rely(operators::keys::certificates(operator.name()), as_of)
         .rely(operators::keys::operator(operator.name()), as_of)
-        .rely(revocation::keys::subject(Subject::Operator(operator.id())), as_of)
+        .rely(revocation::keys::subject(&Subject::Operator(operator.id())), as_of)
 }
 
-/// What a code gives commits only while nobody has taken away who made it.
-pub(super) fn while_vouched_for(
-    change: Change<Effect>,
-    maker: Option<OperatorId>,
-    as_of: u64,
-) -> Change<Effect> {
+/// What a code gives commits only while its maker could make it.
+pub(super) fn while_vouched_for(change: Change<Effect>, maker: Option<&Maker>, as_of: u64) -> Change<Effect> {
     match maker {
-        Some(maker) => change.rely(revocation::keys::subject(Subject::Operator(maker)), as_of),
+        Some(Maker { id, name }) => change
+            .rely(operators::keys::operator(name), as_of)
+            .rely(revocation::keys::subject(&Subject::Operator(*id)), as_of),
         None => change,
     }
 }

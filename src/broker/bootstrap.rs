@@ -86,13 +86,14 @@ pub(super) fn as_admin(
     let (role, scope) = (OperatorRole::Admin, Scope::Everything);
     change
         .effect(Effect::Operators(operators::Effect::Place { id, name: name.clone(), role, scope }))
-        .effect(Effect::Revocation(revocation::Effect::Unblock(subject)))
+        .effect(Effect::Revocation(revocation::Effect::Unblock(subject.clone())))
         .rely(pki::keys::authority(), as_of)
+        .rely(revocation::keys::wide(), as_of)
         .rely(operators::keys::operator(name), as_of)
         .advance(operators::keys::operator(name))
         .advance(operators::keys::certificates(name))
         .advance(operators::keys::admins())
-        .advance(revocation::keys::subject(subject))
+        .advance(revocation::keys::subject(&subject))
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {

@@ -133,16 +133,19 @@ impl Holder {
             Self::Instance { agent, name, instance, .. } => {
                 Change::new(&CertificateRetried { agent: name, instance: *instance })?
                     .rely(registry::keys::agent(*agent), as_of)
-                    .rely(subject(Subject::Agent(*agent)), as_of)
-                    .rely(subject(Subject::Instance(*instance)), as_of)
+                    .rely(subject(&Subject::Agent(*agent)), as_of)
+                    .rely(subject(&Subject::Instance(*instance)), as_of)
             }
             Self::Operator { id, name, serial } => {
                 Change::new(&OperatorCertificateRetried { operator: name, serial: hex(serial) })?
                     .rely(operators::keys::operator(name), as_of)
-                    .rely(subject(Subject::Operator(*id)), as_of)
+                    .rely(subject(&Subject::Operator(*id)), as_of)
             }
         };
-        Ok(change.rely(pki::keys::authority(), as_of).rely(self.key(), as_of))
+        Ok(change
+            .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
+            .rely(self.key(), as_of))
     }
 }
 
@@ -228,14 +231,19 @@ impl Core {
 }
 
 impl Planned {
-    pub(super) const fn instance(holder: Holder, holding: &Holding) -> Self {
+    pub(super) fn instance(holder: Holder, holding: &Holding) -> Self {
         let times = (holding.not_before, holding.not_after);
-        Self { holder, serial: holding.serial, times, certificate_seq: holding.certificate_seq }
+        Self {
+            holder,
+            serial: holding.serial,
+            times,
+            certificate_seq: holding.signed.map(|signed| signed.seq),
+        }
     }
 
-    pub(super) const fn operator(holder: Holder, held: &operators::Certificate) -> Self {
+    pub(super) fn operator(holder: Holder, held: &operators::Certificate) -> Self {
         let times = (held.not_before, held.not_after);
-        Self { holder, serial: held.serial, times, certificate_seq: held.certificate_seq }
+        Self { holder, serial: held.serial, times, certificate_seq: held.signed.map(|signed| signed.seq) }
     }
 }
 

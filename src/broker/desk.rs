@@ -2,12 +2,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
 use super::failure::Failure;
 use super::heavy::HeavyWork;
 use super::kept::KeptOrders;
 use super::key_order::Followed;
+use super::notaries::Notaries;
 use super::rollback::RollbackWatch;
 use super::world::World;
 use tokio::sync::watch;
@@ -20,16 +21,14 @@ use crate::base::{
 use crate::crypto::MacKey;
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
-use crate::ledger::{AppendError, Notary};
-use crate::operators::Operators;
-use crate::pki::{AuthorityCertificate, PeerCertificate, Record};
+use crate::ledger::AppendError;
+use crate::pki::{AuthorityCertificate, PeerCertificate};
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter};
-use crate::revocation::Revocations;
 use crate::secrets::Sealer;
 use crate::store::{CommitError, Store};
 use crate::telemetry::Meters;
-use crate::token::{KeySet, Verifier};
+use crate::token::{KeySet, MintedLately, Verifier};
 use crate::upstream;
 
 /// What an operator has set.
@@ -79,12 +78,14 @@ pub struct Core {
     pub sealer: Sealer,
     /// Held by whoever turns to another value key: one at a time.
     pub value_key_turn: tokio::sync::Mutex<()>,
-    /// Signs checkpoints of the ledger.
-    pub notary: RwLock<Notary>,
+    /// Sign checkpoints of the ledger.
+    pub notaries: Notaries,
     /// Held by whoever turns to another checkpoint key, likewise.
     pub checkpoint_key_turn: tokio::sync::Mutex<()>,
     /// Verifies tokens.
     pub verifier: Verifier,
+    /// What the entries say of tokens that were presented or asked about lately.
+    pub minted: MintedLately,
     /// Digests requests.
     pub digests: MacKey,
     /// The ones before it, newest first, as long as an outcome of then may be asked for.
@@ -238,14 +239,15 @@ macro_rules! deciding_again {
 }
 pub(super) use deciding_again;
 
-/// What `authn` judges agents by.
+/// What `authn` judges credentials by.
 pub(super) const fn records(world: &World) -> Records<'_> {
-    Records { registry: &world.registry, revocations: &world.revocations, authorities: &world.authority }
-}
-
-/// What it judges operators by.
-pub(super) const fn operator_records(world: &World) -> (&Operators, &Revocations, &Record) {
-    (&world.operators, &world.revocations, &world.authority)
+    Records {
+        registry: &world.registry,
+        operators: &world.operators,
+        secrets: &world.secrets,
+        revocations: &world.revocations,
+        authorities: &world.authority,
+    }
 }
 
 /// What agents can reach.
@@ -288,14 +290,14 @@ impl AgentDesk {
     /// later whether an entry was cut off or rewritten since.
     #[must_use]
     pub fn checkpoint(&self) -> String {
-        let notary = self.0.notary.read().unwrap_or_else(PoisonError::into_inner);
-        notary.sign(&self.0.store.tree())
+        let tree = self.0.store.tree();
+        self.0.with_notary(|notary| notary.sign(&tree))
     }
 
     /// The key that verifies checkpoints, as signed notes write it.
     #[must_use]
     pub fn checkpoint_key(&self) -> String {
-        self.0.notary.read().unwrap_or_else(PoisonError::into_inner).verifier().to_string()
+        self.0.with_notary(|notary| notary.verifier().to_string())
     }
 
     /// The `iss` of tokens, which is also the broker's own audience.
@@ -343,7 +345,7 @@ impl AdminDesk {
     /// [`AuthnError`].
     pub fn identify(&self, peer: &PeerCertificate) -> Result<OperatorPrincipal, AuthnError> {
         let now = self.0.clock.reading();
-        self.0.store.read(|world, as_of| authn::operator(peer, operator_records(world), as_of, now))
+        self.0.store.read(|world, as_of| authn::operator(peer, records(world), as_of, now))
     }
 
     /// Whether the broker is to be looked at alone.

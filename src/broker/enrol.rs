@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::authorise::while_vouched_for;
 use super::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
-use super::desk::{Again, AgentDesk, Core, deciding_again};
+use super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::base::{CodeId, InstanceId, Sensitive};
@@ -59,8 +59,7 @@ impl AgentDesk {
             };
             let (step, as_of) = core.store.read(|world, as_of| {
                 let basis = (core.decision(reading.now()), &core.digests);
-                let records = (&world.registry, &world.operators, &world.revocations);
-                let decided = decide_enrolment(records, &request, &permit, basis, now);
+                let decided = decide_enrolment(records(world), &request, &permit, basis, now);
                 (decided.and_then(|grant| step(&world.registry, grant)), as_of)
             });
             match step {
@@ -127,10 +126,16 @@ impl Core {
         let change = Change::new(&event)?
             .effect(Effect::Registry(effect))
             .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
             .rely(keys::code(input.code), as_of)
             .rely(keys::agent(agent.id), as_of)
-            .rely(revocation::keys::subject(Subject::Agent(agent.id)), as_of)
+            .rely(revocation::keys::subject(&Subject::Agent(agent.id)), as_of)
             .rely(keys::instances(agent.id), as_of)
+            .effect(Effect::Registry(crate::registry::Effect::EnrolledFrom {
+                agent: agent.id,
+                instance,
+                address: input.peer.ip().to_canonical(),
+            }))
             .advance(keys::code(input.code))
             .advance(keys::instances(agent.id));
         let change = while_vouched_for(change, grant.act().maker(), as_of);

@@ -88,6 +88,7 @@ impl From<PresentError> for Failure {
         let code = match error {
             PresentError::Token(crate::token::VerifyError::Expired) => code::TOKEN_EXPIRED,
             PresentError::Token(_) => code::TOKEN_INVALID,
+            PresentError::NotIssued(_) => code::TOKEN_NOT_ISSUED,
             PresentError::Revoked(_) => code::TOKEN_REVOKED,
             PresentError::OtherHolder(_) => code::TOKEN_OTHER_HOLDER,
             PresentError::Unrecorded { .. } => code::TOKEN_UNRECORDED,

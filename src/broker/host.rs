@@ -303,7 +303,7 @@ impl Core {
         self.store.forget_keys();
         self.digests.forget();
         self.earlier_digests.iter().for_each(MacKey::forget);
-        self.notary.read().unwrap_or_else(PoisonError::into_inner).forget();
+        self.notaries.forget();
         self.forget_keyring();
     }
 

@@ -173,6 +173,9 @@ fn invitee(
             "name a role to create it with (`--role`), or declare it in a file and `keyward apply` it",
         )));
     }
+    if registry.former().keeps(scope, &Owned::Agent(name.clone())) {
+        return Err(Again::Stop(Failure::new(code::NAME_OF_ANOTHER_OWNER)));
+    }
     let known =
         |role: &RoleName| registry.declarations().role(role).is_some() && reaches(&Owned::Role(role.clone()));
     if !roles.iter().all(known) {

@@ -5,7 +5,7 @@ use super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
 use super::world::{Effect, World};
-use crate::authn::{AgentPrincipal, PresentError};
+use crate::authn::{AgentPrincipal, AuthnError, Credential, PresentError, live};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
 use crate::base::{
@@ -94,11 +94,13 @@ fn decide(
     let (principal, declarations, demands, before) = core.store.read(|world: &World, as_of| {
         let principal = crate::authn::agent(peer, records(world), as_of, reading);
         let before = done_before(world, once, now);
+        let before = principal.as_ref().map_or(Ok(None), |principal| still_live(world, principal, before?));
+        let holder = principal.as_ref().ok();
         let demands = match &before {
             Ok(Some(Remembered { outcome: Outcome::Minted(minted), .. })) => {
-                Demands::of(&world.registry, &world.secrets, minted.capabilities.iter().map(|(name, _)| name))
+                Demands::of(records(world), holder, minted.capabilities.iter().map(|(name, _)| name))
             }
-            Ok(_) | Err(_) => Demands::of(&world.registry, &world.secrets, &request.scope),
+            Ok(_) | Err(_) => Demands::of(records(world), holder, &request.scope),
         };
         (principal, std::sync::Arc::clone(world.registry.declarations()), demands, before)
     });
@@ -114,6 +116,28 @@ fn decide(
     let limits = &core.settings.tokens;
     let decision = decide_mint(facts, principal.clone(), asked, limits, basis, reading);
     Ok(Decided { principal, decision, before: None })
+}
+
+/// What the request did before, unless the token that it minted counts no more: it is not signed again.
+fn still_live(
+    world: &World,
+    principal: &AgentPrincipal,
+    before: Option<Remembered>,
+) -> Result<Option<Remembered>, Failure> {
+    let Some(Remembered { seq, outcome: Outcome::Minted(minted), .. }) = &before else { return Ok(before) };
+    let agent = world.registry.agent(principal.agent());
+    let instance = agent.and_then(|agent| agent.instances.get(principal.instance()));
+    let (Some(agent), Some(instance)) = (agent, instance) else { return Err(AuthnError::Unknown.into()) };
+    let (token, capabilities) = (minted.token, &*minted.capabilities);
+    let minted = Credential::MintedBefore { token, seq: *seq, agent, instance, capabilities };
+    match live(minted, records(world)) {
+        Ok(()) => Ok(before),
+        Err(_) => {
+            let why =
+                format!("the token {token} was minted by this request before, and does not count any more");
+            Err(Failure::new(code::OUTCOME_REVOKED).because(why))
+        }
+    }
 }
 
 /// The entry that precedes the token: it relies on everything the decision relied on.
@@ -132,6 +156,7 @@ fn record(
         capabilities: mint.capabilities().iter().map(|(name, _)| name).collect(),
         audience: mint.audience(),
         expires_at: now.plus_s(i64::from(mint.life_s())).text(),
+        life_s: mint.life_s(),
         certificate: principal.thumbprint().in_hex(),
         decision: basis.decision,
         outcome,
@@ -169,7 +194,8 @@ fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Chan
         snapshot: basis.snapshot.in_hex(),
     };
     let names = mint.capabilities().iter().map(|(name, _)| name);
-    Ok(relying(Change::new(&event)?, principal, names))
+    let change = relying(Change::new(&event)?, principal, names);
+    Ok(change.rely(revocation::keys::subject(&Subject::Token(token)), principal.as_of()))
 }
 
 /// Relies on the agent, its certificate, the authorities, its roles and these capabilities being as they were
@@ -193,10 +219,11 @@ pub(super) fn relying_on<'a>(
 ) -> Change<Effect> {
     let mut change = change
         .rely(pki::keys::authority(), as_of)
+        .rely(revocation::keys::wide(), as_of)
         .rely(keys::agent(agent), as_of)
         .rely(keys::certificate(instance), as_of)
-        .rely(revocation::keys::subject(Subject::Agent(agent)), as_of)
-        .rely(revocation::keys::subject(Subject::Instance(instance)), as_of);
+        .rely(revocation::keys::subject(&Subject::Agent(agent)), as_of)
+        .rely(revocation::keys::subject(&Subject::Instance(instance)), as_of);
     for role in roles {
         change = change.rely(keys::role(role), as_of);
     }
@@ -255,6 +282,7 @@ impl Core {
             let token = match error {
                 PresentError::OtherHolder(token)
                 | PresentError::Revoked(token)
+                | PresentError::NotIssued(token)
                 | PresentError::Unrecorded { token, .. } => Some(token),
                 PresentError::Token(_) => None,
             };

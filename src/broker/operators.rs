@@ -1,9 +1,10 @@
 use super::authorise::while_allowed;
-use super::desk::{AdminDesk, Again, Core, deciding_again};
+use super::desk::{AdminDesk, Again, Core, deciding_again, records};
 use super::failure::Failure;
 use super::once::{done_before, remembering, told_once};
 use super::page::{Page, Paged};
 use super::world::{Effect, World};
+use crate::authn::{Credential, live};
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::{CODE_LIFE_S, OUTCOME_LIFE_S};
@@ -14,7 +15,7 @@ use crate::operators::{
     self, Certificate, Operator, OperatorInvited, OperatorPlaced, OperatorRole, Operators, is_of_host, keys,
 };
 use crate::policy::{Authorised, PlaceOperators, ReadOperators};
-use crate::revocation::{Liveness, Revocations, Subject};
+use crate::revocation::Subject;
 use crate::store::Change;
 
 /// An operator as operators see it.
@@ -87,7 +88,7 @@ impl AdminDesk {
     pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> Paged<OperatorView> {
         let now = self.0.clock.now();
         self.0.store.read(|world, _| {
-            let seen = |one: &Operator| view(one, &world.revocations, now);
+            let seen = |one: &Operator| view(one, world, now);
             page.of(world.operators.all(), |one| one.name.as_str(), seen)
         })
     }
@@ -102,10 +103,8 @@ impl AdminDesk {
         name: &OperatorName,
     ) -> Result<OperatorView, Failure> {
         let now = self.0.clock.now();
-        let found = self
-            .0
-            .store
-            .read(|world, _| world.operators.named(name).map(|one| view(one, &world.revocations, now)));
+        let found =
+            self.0.store.read(|world, _| world.operators.named(name).map(|one| view(one, world, now)));
         found.ok_or_else(operator_unknown)
     }
 
@@ -253,12 +252,12 @@ fn placeable(
 /// The certificates of `operator` that count at `now`.
 pub(super) fn counting<'o>(
     operator: &'o Operator,
-    revocations: &'o Revocations,
+    world: &'o World,
     now: Timestamp,
 ) -> impl Iterator<Item = &'o Certificate> {
-    let subjects = [Subject::Operator(operator.id)];
     let counts = move |one: &&Certificate| {
-        now < one.not_after && revocations.judge(one.enrolled_seq, &subjects) == Liveness::Live
+        let certificate = Credential::OperatorCertificate { operator, certificate: one, from: None };
+        now < one.not_after && live(certificate, records(world)).is_ok()
     };
     operator.certificates.iter().filter(counts)
 }
@@ -270,7 +269,7 @@ pub(super) fn somebody_else_administers(
     leaving: &Operator,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let can_act = |one: &&Operator| counting(one, &world.revocations, now).next().is_some();
+    let can_act = |one: &&Operator| counting(one, world, now).next().is_some();
     let mut others = world.operators.all().filter(|one| one.id != leaving.id && one.is_full_admin());
     if !leaving.is_full_admin() || others.any(|one| can_act(&one)) {
         return Ok(());
@@ -282,10 +281,10 @@ pub(super) fn operator_unknown() -> Failure {
     Failure::new(code::OPERATOR_UNKNOWN)
 }
 
-fn view(operator: &Operator, revocations: &Revocations, now: Timestamp) -> OperatorView {
+fn view(operator: &Operator, world: &World, now: Timestamp) -> OperatorView {
     let certificates: Vec<_> =
-        counting(operator, revocations, now).map(|one| (hex(&one.serial), one.not_after)).collect();
-    let state = if revocations.is_blocked(&Subject::Operator(operator.id)) {
+        counting(operator, world, now).map(|one| (hex(&one.serial), one.not_after)).collect();
+    let state = if world.revocations.is_blocked(&Subject::Operator(operator.id)) {
         OperatorState::Suspended
     } else if certificates.is_empty() {
         OperatorState::Inactive

@@ -1,4 +1,4 @@
-use super::desk::{AdminDesk, AgentDesk};
+use super::desk::{AdminDesk, AgentDesk, records};
 use super::failure::Failure;
 use super::page::{Page, Paged};
 use super::standing::InstanceStanding;
@@ -113,7 +113,7 @@ impl AgentDesk {
             let declarations = world.registry.declarations();
             let held = principal.roles().iter().filter_map(|name| declarations.role(name));
             let names: std::collections::BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
-            let demands = Demands::of(&world.registry, &world.secrets, names.iter().copied());
+            let demands = Demands::of(records(world), Some(principal), names.iter().copied());
             let capabilities = names.into_iter().filter_map(|name| declarations.capability(name));
             AgentOverview {
                 roles: principal.roles().iter().cloned().collect(),

@@ -50,9 +50,8 @@ impl AgentDesk {
             let now = core.certifying(core.settings.agent_life_s)?.now();
             let (renewing, decided) = core.store.read(|world, as_of| {
                 let renewing = core.renewing(world, peer, as_of)?;
-                let records = (&world.registry, &world.revocations);
                 let basis = (core.decision(now), &core.digests);
-                let decided = decide_renewal(records, (&renewing, key.digest()), &permit, basis, now);
+                let decided = decide_renewal(records(world), (&renewing, key.digest()), &permit, basis, now);
                 Ok::<_, AuthnError>((renewing, decided.and_then(|grant| found(&world.registry, grant))))
             })?;
             let (agent, instance, grant) = decided.map_err(|refused| Again::Stop(failure(refused)))?;
@@ -104,8 +103,9 @@ impl AgentDesk {
             let change = Change::new(&event)?
                 .effect(Effect::Registry(effect))
                 .rely(pki::keys::authority(), renewing.as_of())
-                .rely(revocation::keys::subject(Subject::Agent(renewing.agent())), renewing.as_of())
-                .rely(revocation::keys::subject(Subject::Instance(instance)), renewing.as_of())
+                .rely(revocation::keys::wide(), renewing.as_of())
+                .rely(revocation::keys::subject(&Subject::Agent(renewing.agent())), renewing.as_of())
+                .rely(revocation::keys::subject(&Subject::Instance(instance)), renewing.as_of())
                 .rely(keys::agent(renewing.agent()), renewing.as_of())
                 .rely(keys::certificate(instance), renewing.as_of())
                 .advance(keys::certificate(instance));
@@ -161,9 +161,10 @@ impl Core {
         let change = renewed((agent, instance), &plan, renewing.timeliness(), input)?
             .effect(Effect::Registry(effect))
             .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
             .rely(keys::agent(agent.id), as_of)
-            .rely(revocation::keys::subject(Subject::Agent(agent.id)), as_of)
-            .rely(revocation::keys::subject(Subject::Instance(instance.id)), as_of)
+            .rely(revocation::keys::subject(&Subject::Agent(agent.id)), as_of)
+            .rely(revocation::keys::subject(&Subject::Instance(instance.id)), as_of)
             .rely(keys::instances(agent.id), as_of)
             .rely(keys::certificate(instance.id), as_of)
             .advance(keys::certificate(instance.id));
@@ -216,6 +217,7 @@ fn failure(refused: RenewalRefused) -> Failure {
     match refused {
         RenewalRefused::Gone => AuthnError::Unknown.into(),
         RenewalRefused::SameKey => same_key(),
+        RenewalRefused::OtherKey => Failure::new(code::RENEWAL_OTHER_KEY),
         RenewalRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES)
             .because("the agent may have fewer live instances than it has, and older ones come first"),
     }

@@ -1,7 +1,6 @@
 use super::desk::{Again, AgentDesk, deciding_again, records};
 use super::failure::Failure;
 use super::mint::relying;
-use crate::authn::present;
 use crate::base::{DecisionId, SecretName, Sensitivity, code};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, Demands, RevealRequest, decide_reveal};
@@ -51,11 +50,8 @@ impl AgentDesk {
             let permit = core.admit(&mut permit, &principal)?;
             // The token is verified by keys that are no older than what the entry relies on.
             core.follow_token_keys()?;
-            let broker = &core.settings.tokens.broker;
-            let judge = |issued: u64, subjects: &[Subject]| {
-                core.store.read(|world, _| world.revocations.judge(issued, subjects))
-            };
-            let token = match present(principal.clone(), bearer, &core.verifier, broker, &judge, reading) {
+            let presented = core.present(principal.clone(), bearer, reading)?;
+            let token = match presented {
                 Ok(token) => token,
                 Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
             };
@@ -63,7 +59,7 @@ impl AgentDesk {
             let version = current.map(|(id, version)| (id, version.number));
             let demands = core
                 .store
-                .read(|world, _| Demands::of(&world.registry, &world.secrets, token.capabilities()));
+                .read(|world, _| Demands::of(records(world), Some(&principal), token.capabilities()));
             let request = RevealRequest { token, secret: name.clone(), current: version, demands };
             let decision = core.decision(now);
             let basis = (decision, &core.digests);
@@ -95,7 +91,7 @@ impl AgentDesk {
             let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
                 .rely(keys::secret(name), principal.as_of())
                 .rely(token::keys::token_keys(), principal.as_of())
-                .rely(revocation::keys::subject(Subject::Token(reveal.token())), principal.as_of());
+                .rely(revocation::keys::subject(&Subject::Token(reveal.token())), principal.as_of());
             let (_, kept) = current.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
             let stored = core.stored_version(id, kept).await?;
             let receipt = core.store.commit(change, grant).await?;

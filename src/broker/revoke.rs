@@ -1,11 +1,11 @@
 use super::authorise::while_allowed;
 use super::denial::Denial;
-use super::desk::{AdminDesk, Again, AgentDesk, Core, deciding_again};
+use super::desk::{AdminDesk, Again, AgentDesk, Core, deciding_again, records};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
 use super::operators::{operator_unknown, somebody_else_administers};
 use super::world::{Effect, World};
-use crate::authn::{AgentPrincipal, OperatorPrincipal, PresentError};
+use crate::authn::{AgentPrincipal, Credential, OperatorPrincipal, PresentError, live};
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentName, InstanceId, OperatorName, Scope, TokenId};
@@ -15,7 +15,7 @@ use crate::operators::{self, Operator};
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
 use crate::registry::{Agent, Owned};
-use crate::revocation::{self, Liveness, RevocationChanged, Subject, keys};
+use crate::revocation::{self, RevocationChanged, Subject, keys};
 use crate::store::{Change, OnConflict, Taken};
 use crate::telemetry::Alarm;
 
@@ -67,7 +67,7 @@ impl Revocation {
     }
 
     /// What of it can be done without a record: whatever takes away.
-    const fn denial(self, subject: Subject) -> Option<Denial> {
+    fn denial(self, subject: Subject) -> Option<Denial> {
         match self {
             Self::Revoke => Some(Denial::Subject(revocation::Denial::Kill(subject))),
             Self::Suspend => Some(Denial::Subject(revocation::Denial::Block(subject))),
@@ -75,7 +75,7 @@ impl Revocation {
         }
     }
 
-    const fn effect(self, subject: Subject) -> revocation::Effect {
+    fn effect(self, subject: Subject) -> revocation::Effect {
         match self {
             Self::Revoke => revocation::Effect::Kill(subject),
             Self::Suspend => revocation::Effect::Block(subject),
@@ -96,14 +96,27 @@ impl Found {
     fn order(&self, what: Revocation) -> Option<TakeAway> {
         let agent = || self.agent.as_deref().and_then(|name| name.parse().ok());
         let operator = || self.operator.as_deref().and_then(|name| name.parse().ok());
-        match (what, self.subject) {
+        match (what, &self.subject) {
             (Revocation::Revoke, Subject::Agent(_)) => agent().map(TakeAway::RevokeAgent),
             (Revocation::Suspend, Subject::Agent(_)) => agent().map(TakeAway::SuspendAgent),
             (Revocation::Revoke, Subject::Operator(_)) => operator().map(TakeAway::RevokeOperator),
             (Revocation::Suspend, Subject::Operator(_)) => operator().map(TakeAway::SuspendOperator),
-            (Revocation::Revoke, Subject::Instance(id)) => Some(TakeAway::RevokeInstance(id)),
-            (Revocation::Revoke, Subject::Token(id)) => Some(TakeAway::RevokeToken(id)),
-            (Revocation::Suspend, Subject::Instance(_) | Subject::Token(_)) | (Revocation::Resume, _) => None,
+            (Revocation::Revoke, Subject::Instance(id)) => Some(TakeAway::RevokeInstance(*id)),
+            (Revocation::Revoke, Subject::Token(id)) => Some(TakeAway::RevokeToken(*id)),
+            // No verb sets these marks yet.
+            (
+                Revocation::Revoke | Revocation::Suspend,
+                Subject::Role(_)
+                | Subject::Capability(_)
+                | Subject::Owner(_)
+                | Subject::Secret(_)
+                | Subject::Certificate(_)
+                | Subject::Lineage(_)
+                | Subject::Network(_)
+                | Subject::Everything,
+            )
+            | (Revocation::Suspend, Subject::Instance(_) | Subject::Token(_))
+            | (Revocation::Resume, _) => None,
         }
     }
 
@@ -292,9 +305,10 @@ impl AgentDesk {
             self.0.suspect_token(claims.sub.to_string(), unrecorded).await;
             return Ok(());
         }
-        let judged =
-            self.0.store.read(|world, _| world.revocations.judge(claims.seq, &[Subject::Token(claims.jti)]));
-        if judged == Liveness::Dead {
+        // What does not count is of no use, and giving it up again would fill the ledger.
+        let minted = self.0.minted(&claims)?;
+        let token = Credential::Token { claims: &claims, minted: minted.as_deref() };
+        if self.0.store.read(|world, _| live(token, records(world))).is_err() {
             return Ok(());
         }
         let name = Some(principal.name().to_string());
@@ -345,6 +359,26 @@ impl Core {
         Ended::InMemory { kept }
     }
 
+    /// Records a mark on any kind of subject, and has every open connection and lease judged again. Verbs that mark
+    /// what many credentials share are still to come; what they will do is in force by this.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be recorded.
+    pub async fn mark(&self, by: &str, effect: revocation::Effect) -> Result<u64, Failure> {
+        let (action, subject) = match &effect {
+            revocation::Effect::Kill(subject) => (Revocation::Revoke, subject.clone()),
+            revocation::Effect::Block(subject) => (Revocation::Suspend, subject.clone()),
+            revocation::Effect::Unblock(subject) => (Revocation::Resume, subject.clone()),
+        };
+        let (action, id) = (action.as_str(), subject.id());
+        let event =
+            RevocationChanged { by, action, subject: subject.kind(), agent: None, operator: None, id };
+        let change = Change::new(&event)?.effect(Effect::Revocation(effect)).advance(keys::subject(&subject));
+        let seq = self.store.commit(change, ()).await?.seq();
+        self.standing_changed();
+        Ok(seq)
+    }
+
     pub(super) async fn apply_revocation(
         &self,
         word: Word<'_>,
@@ -362,16 +396,11 @@ impl Core {
             let found = found?;
             let ordered = found.order(what);
             let Found { subject, agent, operator } = found;
-            let denial = what.denial(subject);
+            let denial = what.denial(subject.clone());
             if denial.is_none() && self.store.read(|world, _| world.revocations.is_unrecorded(&subject)) {
                 return Err(Again::Stop(Failure::new(code::REVOCATION_UNRECORDED)));
             }
-            let id = match subject {
-                Subject::Agent(id) => id.to_string(),
-                Subject::Instance(id) => id.to_string(),
-                Subject::Token(id) => id.to_string(),
-                Subject::Operator(id) => id.to_string(),
-            };
+            let id = subject.id();
             let by = word.by();
             let order = ordered.map(|what| Order { at: self.clock.now(), by: by.to_owned(), what });
             let event =
@@ -379,8 +408,8 @@ impl Core {
             // It relies on nothing of its subject: a revocation is never too late and never in
             // anybody's way.
             let mut change = Change::new(&event)?
-                .effect(Effect::Revocation(what.effect(subject)))
-                .advance(keys::subject(subject));
+                .effect(Effect::Revocation(what.effect(subject.clone())))
+                .advance(keys::subject(&subject));
             change = word.given_for(change);
             // What an agent does with its own tokens must not use the room up.
             if what != Revocation::Resume && !matches!(word, Word::Holder) {

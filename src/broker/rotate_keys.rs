@@ -415,7 +415,7 @@ fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> impl Ite
 fn operators_before(world: &World, since: Timestamp, now: Timestamp) -> impl Iterator<Item = &str> {
     let is_older = move |one: &Certificate| one.not_before.plus_s(BACKDATE_S) < since;
     let locked_out = move |operator: &&Operator| {
-        let mut acting = counting(operator, &world.revocations, now).peekable();
+        let mut acting = counting(operator, world, now).peekable();
         acting.peek().is_some() && acting.all(is_older)
     };
     world.operators.all().filter(locked_out).map(|operator| operator.name.as_str())

@@ -1,7 +1,8 @@
+use super::desk::records;
 use super::world::World;
+use crate::authn::{Credential, Dead, has_certificate, live};
 use crate::base::Timestamp;
 use crate::registry::{Agent, Instance, InstanceState};
-use crate::revocation::Subject;
 
 /// What has become of an instance, as operators are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,16 +20,18 @@ pub enum InstanceStanding {
 impl InstanceStanding {
     /// What `instance` of `agent` has come to at `now`.
     pub(super) fn of(world: &World, agent: &Agent, instance: &Instance, now: Timestamp) -> Self {
-        let subjects = [Subject::Agent(agent.id), Subject::Instance(instance.id)];
-        if world.revocations.is_killed(instance.enrolled_seq, &subjects) {
-            return Self::Revoked;
-        }
-        match instance.state(now) {
-            InstanceState::Expired => Self::Expired,
-            InstanceState::Live if subjects.iter().any(|one| world.revocations.is_blocked(one)) => {
-                Self::Suspended
-            }
-            InstanceState::Live => Self::Live,
+        let counts =
+            |holding| live(Credential::Certificate { agent, instance, holding, from: None }, records(world));
+        let dead = if has_certificate(records(world), agent, instance) {
+            None
+        } else {
+            instance.holdings().find_map(|holding| counts(holding).err())
+        };
+        match (dead, instance.state(now)) {
+            (Some(Dead::Suspended), InstanceState::Live) => Self::Suspended,
+            (None | Some(Dead::Suspended), InstanceState::Expired) => Self::Expired,
+            (Some(_), _) => Self::Revoked,
+            (None, InstanceState::Live) => Self::Live,
         }
     }
 

@@ -60,7 +60,10 @@ impl Core {
         if let Some(before) = before? {
             return Ok(self.turned_before(&before)?);
         }
-        let generation = known.map_or(FIRST, |(generation, _)| generation).saturating_add(1);
+        let signs = known.map_or(FIRST, |(generation, _)| generation);
+        // Whoever was to say so may have gone after the entry was durable.
+        self.notaries.take_over(signs);
+        let generation = signs.saturating_add(1);
         let next = {
             let key = (Family::Checkpoint, generation);
             let extended =
@@ -68,7 +71,7 @@ impl Core {
             extended.map_err(|error| broken(&error))?;
             checkpoint_key(&self.keyring(), generation, &self.settings.trust_domain)?
         };
-        let announcement = self.notary.read().unwrap_or_else(PoisonError::into_inner).announce(&next);
+        let announcement = self.notaries.prepare(generation, next);
         let operator = by.map(|(operator, _)| operator.name());
         let event = CheckpointKeyTurned { operator, generation, announcement: &announcement };
         let change = Change::new(&event)?
@@ -76,8 +79,8 @@ impl Core {
             .rely(keys::checkpoint_key(), as_of)
             .advance(keys::checkpoint_key());
         let change = asked_by(change, by, as_of);
-        let next = self.store.commit(change, next).await?.redeem();
-        *self.notary.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self.store.commit(change, ()).await?.redeem();
+        self.notaries.take_over(generation);
         Ok(generation)
     }
 

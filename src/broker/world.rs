@@ -74,6 +74,17 @@ pub enum Effect {
 }
 
 impl World {
+    /// Notes who signed an operator's certificate that `effect` keeps: on the host, the authority that is active.
+    fn note_operators_signer(&mut self, effect: &operators::Effect) {
+        if let operators::Effect::RecordCertificate { operator, serial, certificate } = effect {
+            self.operators.signed_by(operator, serial, self.authority.signer_of(certificate));
+        }
+        if let operators::Effect::Certify { name, certificate, .. } = effect {
+            let active = self.authority.generations().active().map(|(generation, _)| generation);
+            self.operators.signed_by(name, &certificate.serial, active);
+        }
+    }
+
     /// Whatever a wrong clock put into the future comes back from there.
     fn time_went_back(&mut self, at: At, was: Timestamp) {
         self.revocations.time_went_back(at);
@@ -97,9 +108,19 @@ impl store::World for World {
         let recorded = &mut self.denied.recorded;
         match effect {
             Effect::Registry(effect) => {
-                both(&mut self.registry, &mut recorded.registry, |room| room.apply(at, effect));
+                let signer = |certificate: &Vec<u8>| self.authority.signer_of(certificate);
+                let signed = effect.certificate().map(|(whose, held, one)| (whose, held, signer(one)));
+                both(&mut self.registry, &mut recorded.registry, |room| {
+                    room.apply(at, effect);
+                    if let Some((whose, held, signer)) = signed {
+                        room.signed_by(whose, held, signer);
+                    }
+                });
             }
-            Effect::Operators(effect) => self.operators.apply(at, effect),
+            Effect::Operators(effect) => {
+                self.operators.apply(at, effect);
+                self.note_operators_signer(effect);
+            }
             Effect::Secrets(effect) => {
                 both(&mut self.secrets, &mut recorded.secrets, |room| room.apply(at, effect));
             }
@@ -157,7 +178,7 @@ impl store::World for World {
 
     fn deny(&mut self, denial: &Denial) {
         match denial {
-            Denial::Subject(denial) => self.revocations.deny(*denial),
+            Denial::Subject(denial) => self.revocations.deny(denial),
             Denial::Other(ended) => self.end_before_its_entry(ended),
         }
     }
@@ -168,7 +189,7 @@ impl store::World for World {
 
     fn recorded(&mut self, denial: &Denial) {
         match denial {
-            Denial::Subject(denial) => self.revocations.recorded(*denial),
+            Denial::Subject(denial) => self.revocations.recorded(denial),
             Denial::Other(ended) => self.forget_ended(ended, true),
         }
     }
@@ -176,7 +197,7 @@ impl store::World for World {
     fn lift(&mut self, denial: &Denial) {
         match denial {
             // Its entry relies on nothing, so that there always is one.
-            Denial::Subject(denial) => self.revocations.recorded(*denial),
+            Denial::Subject(denial) => self.revocations.recorded(denial),
             Denial::Other(ended) => self.forget_ended(ended, false),
         }
     }

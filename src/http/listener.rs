@@ -255,7 +255,7 @@ async fn connection(
     let certificate = match stream.get_ref().1.peer_certificates() {
         None | Some([]) => None,
         Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
-            Ok(certificate) => Some(Arc::new(certificate)),
+            Ok(certificate) => Some(Arc::new(certificate.presented_from(address.ip()))),
             // The handshake has read it before; whatever this is, it is nobody.
             Err(_) => return,
         },

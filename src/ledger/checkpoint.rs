@@ -25,6 +25,16 @@ pub enum CheckpointError {
     /// No signature of this key on it, or one that does not fit.
     #[error("the checkpoint is not signed by this ledger's key")]
     Signature,
+    /// Signed by a key after another one took over from it.
+    #[error(
+        "the checkpoint of {size} entries is signed by a key that was retired by entry {until}: it counts up to there"
+    )]
+    Retired {
+        /// The entry that announced the key's successor.
+        until: u64,
+        /// The size of the checkpoint.
+        size: u64,
+    },
     /// Not a verifier key in the form of signed notes.
     #[error("this is not a verifier key: `NAME+HASH+KEY`")]
     Key,
@@ -109,19 +119,17 @@ impl NoteVerifier {
         if checkpoint.origin == self.name { Ok(checkpoint) } else { Err(CheckpointError::Signature) }
     }
 
-    /// The other key of an announcement that one key takes over from another, if both of them signed it
-    /// and this is one of the two: whoever trusts either may trust the other.
+    /// The two keys of an announcement for this key's ledger that the second one takes over from the first, if both
+    /// of them signed it.
     #[must_use]
-    pub fn introduced_by(&self, note: &str) -> Option<Self> {
+    pub fn takeover(&self, note: &str) -> Option<(Self, Self)> {
         let (text, _) = split(note).ok()?;
         let mut lines = text.lines();
         let (origin, what) = (lines.next()?, lines.next()?);
         let (before, after) = (Self::parse(lines.next()?).ok()?, Self::parse(lines.next()?).ok()?);
         let is_ours = origin == self.name && before.name == self.name && after.name == self.name;
-        if what != TAKES_OVER || !is_ours || before.check(note).and(after.check(note)).is_err() {
-            return None;
-        }
-        if *self == before { Some(after) } else { (*self == after).then_some(before) }
+        let is_signed = what == TAKES_OVER && before.check(note).and(after.check(note)).is_ok();
+        (is_ours && is_signed).then_some((before, after))
     }
 
     /// Whether this key signed `note`.
@@ -143,6 +151,56 @@ impl fmt::Display for NoteVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = [&[ED25519], self.public.as_slice()].concat();
         write!(f, "{}+{}+{}", self.name, crate::base::encoding::hex(&self.hash()), base64(&key))
+    }
+}
+
+/// A checkpoint key, and the entry that announced its successor: it counts for no more entries than these.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tenure {
+    /// The key.
+    pub key: NoteVerifier,
+    /// The entry; none while it signs.
+    pub until: Option<u64>,
+}
+
+impl Tenure {
+    /// The keys that lead to or from the `trusted` one by `announced`, entries and their announcements in order:
+    /// forwards to those that took over from it, backwards to those that it took over from.
+    #[must_use]
+    pub fn of(trusted: &NoteVerifier, announced: &[(u64, String)]) -> Vec<Self> {
+        let takeovers = announced.iter().filter_map(|(seq, note)| Some((*seq, trusted.takeover(note)?)));
+        let takeovers: Vec<_> = takeovers.collect();
+        let mut current = Self { key: trusted.clone(), until: None };
+        let mut all = Vec::new();
+        for (seq, (before, after)) in &takeovers {
+            if *before == current.key {
+                all.push(Self { key: current.key, until: Some(*seq) });
+                current = Self { key: after.clone(), until: None };
+            }
+        }
+        all.push(current);
+        let mut first = trusted;
+        for (seq, (before, after)) in takeovers.iter().rev() {
+            if after == first {
+                all.push(Self { key: before.clone(), until: Some(*seq) });
+                first = before;
+            }
+        }
+        all
+    }
+
+    /// The checkpoint in `note`, if the key signed it while it was its turn.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
+        let checkpoint = self.key.open(note)?;
+        match self.until {
+            Some(until) if checkpoint.size > until => {
+                Err(CheckpointError::Retired { until, size: checkpoint.size })
+            }
+            Some(_) | None => Ok(checkpoint),
+        }
     }
 }
 
@@ -180,7 +238,7 @@ impl Notary {
         format!("{text}\n{}", self.signature(&text))
     }
 
-    /// Says that `next` takes over, signed by both: [`NoteVerifier::introduced_by`] reads it.
+    /// Says that `next` takes over, signed by both: [`NoteVerifier::takeover`] reads it.
     #[must_use]
     pub fn announce(&self, next: &Self) -> String {
         let origin = &self.verifier.name;
@@ -221,21 +279,49 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_leads_from_either_key_to_the_other_and_no_further() {
+    fn an_announcement_names_two_keys_that_both_signed_it() {
         let (old, new, other) = (notary(), notary(), notary());
         let note = old.announce(&new);
-        assert_eq!(old.verifier().introduced_by(&note).as_ref(), Some(new.verifier()));
-        assert_eq!(new.verifier().introduced_by(&note).as_ref(), Some(old.verifier()));
-        assert_eq!(other.verifier().introduced_by(&note), None);
+        let both = Some((old.verifier().clone(), new.verifier().clone()));
+        assert_eq!((old.verifier().takeover(&note), new.verifier().takeover(&note)), (both.clone(), both));
         assert_eq!(old.verifier().open(&note), Err(CheckpointError::Form), "no checkpoint");
-        assert_eq!(old.verifier().introduced_by(&old.sign(&tree())), None, "no announcement");
+        assert_eq!(old.verifier().takeover(&old.sign(&tree())), None, "no announcement");
         // Somebody who has one of the keys alone introduces nobody.
         let (text, signatures) = note.split_once("\n\n").unwrap();
         for one in signatures.lines() {
-            assert_eq!(old.verifier().introduced_by(&format!("{text}\n\n{one}\n")), None);
+            assert_eq!(old.verifier().takeover(&format!("{text}\n\n{one}\n")), None);
         }
         let named = note.replace(&new.verifier().to_string(), &other.verifier().to_string());
-        assert_eq!(old.verifier().introduced_by(&named), None);
+        assert_eq!(old.verifier().takeover(&named), None);
+    }
+
+    #[test]
+    fn a_retired_key_counts_up_to_the_entry_that_announced_its_successor() {
+        let keys = [notary(), notary(), notary(), notary()];
+        let announced: Vec<_> =
+            keys.windows(2).zip([2, 5, 9]).map(|(two, seq)| (seq, two[0].announce(&two[1]))).collect();
+        let of = |size: u64| {
+            let mut tree = Tree::new();
+            (0..size).for_each(|at| tree.append(&at.to_be_bytes()));
+            tree
+        };
+        for trusted in &keys {
+            let tenures = Tenure::of(trusted.verifier(), &announced);
+            for (key, until) in keys.iter().zip([Some(2), Some(5), Some(9), None]) {
+                let tenure = tenures.iter().find(|one| one.key == *key.verifier()).unwrap();
+                assert_eq!(tenure.until, until, "whichever key is trusted");
+                let last = until.unwrap_or(20);
+                assert_eq!(tenure.open(&key.sign(&of(last))).unwrap().size, last);
+                if let Some(until) = until {
+                    let size = until + 1;
+                    assert_eq!(
+                        tenure.open(&key.sign(&of(size))),
+                        Err(CheckpointError::Retired { until, size })
+                    );
+                }
+            }
+        }
+        assert_eq!(Tenure::of(notary().verifier(), &announced).len(), 1, "a stranger leads nowhere");
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod writer;
 
 pub use append::{Append, AppendError, Committed, Head, Ledger, Pending, ReadError, Receipt};
 pub use attempts::WriteState;
-pub use checkpoint::{Checkpoint, CheckpointError, Notary, NoteVerifier};
+pub use checkpoint::{Checkpoint, CheckpointError, Notary, NoteVerifier, Tenure};
 pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, Space, leaf};
 pub use file_ledger::{FileLedger, Options, RESERVE_BYTES, SEGMENT_BYTES, Take};
 pub use flaw::{OpenError, VerifyError};
@@ -40,4 +40,4 @@ pub use recovery::{OpenReport, TornTail};
 pub use snapshot::{Build, Point, Written};
 pub use snapshot_check::{SnapshotSeen, SnapshotStanding};
 pub use tree::Tree;
-pub use verify::{End, Sought, StateSeen, Verified, verify};
+pub use verify::{End, EventSeen, Sought, StateSeen, Verified, verify};

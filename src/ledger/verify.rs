@@ -29,11 +29,22 @@ pub struct Verified {
     /// The state changes of the kinds that were asked for, the oldest first.
     pub states: Vec<StateSeen>,
     /// The events of the kinds that were asked for, the oldest first.
-    pub events: Vec<(Kind, Vec<u8>)>,
+    pub events: Vec<EventSeen>,
     /// The snapshots that lie beside the entries, the newest first.
     pub snapshots: Vec<SnapshotSeen>,
     /// How the last segment ends.
     pub end: End,
+}
+
+/// An event that was asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventSeen {
+    /// Its entry.
+    pub seq: u64,
+    /// What sort of thing happened.
+    pub kind: Kind,
+    /// What happened, JSON.
+    pub event: Vec<u8>,
 }
 
 /// A state change, and what came before it.
@@ -128,7 +139,7 @@ struct Check<'k> {
     generation: u32,
     roots_at: Vec<(u64, Digest)>,
     states: Vec<StateSeen>,
-    events: Vec<(Kind, Vec<u8>)>,
+    events: Vec<EventSeen>,
     snapshots: Snapshots,
 }
 
@@ -220,7 +231,7 @@ impl Check<'_> {
             self.note_root();
             self.snapshots.note(frame.seq, &leaf);
             if self.sought.events_of.contains(&frame.kind) {
-                self.events.push((frame.kind, frame.event.to_vec()));
+                self.events.push(EventSeen { seq: frame.seq, kind: frame.kind, event: frame.event.to_vec() });
             }
             self.head = Head { seq: frame.seq, time: frame.time };
         }

@@ -12,5 +12,7 @@ pub use events::{
     OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced,
     OperatorRenewed,
 };
-pub use operator::{BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, UnknownRole, is_of_host};
+pub use operator::{
+    BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, Signed, UnknownRole, is_of_host,
+};
 pub use state::{CERTIFICATES, Code, Effect, OperatorCertificate, Operators, keys};

@@ -52,10 +52,21 @@ pub struct Certificate {
     pub not_after: Timestamp,
     /// The entry by which its holder enrolled. A renewal does not change it.
     pub enrolled_seq: u64,
-    /// The entry that keeps it, once it has been signed.
-    pub certificate_seq: Option<u64>,
+    /// What came of it, once it has been signed.
+    pub signed: Option<Signed>,
     /// Whether it is in use.
     pub serving: Serving,
+}
+
+/// A certificate as it was signed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Signed {
+    /// The entry that keeps it, or went before it.
+    pub seq: u64,
+    /// SHA-256 of it in DER; none of one that was signed on the host.
+    pub thumbprint: Option<Digest>,
+    /// The generation of the authority that signed it.
+    pub authority: Option<u32>,
 }
 
 /// Whether a certificate is in use. Its first use puts it in the place of the one before; until then

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::operator::{Certificate, Operator, OperatorRole, Serving};
+use super::operator::{Certificate, Operator, OperatorRole, Serving, Signed};
 use crate::base::limits::BACKDATE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
-use crate::crypto::Digest;
+use crate::crypto::{Digest, sha256};
 use crate::index::Tree;
 use crate::store::{At, Projection};
 
@@ -165,6 +165,25 @@ impl Operators {
         self.by_name.get(name)
     }
 
+    /// The operator of this id.
+    #[must_use]
+    pub fn with(&self, id: OperatorId) -> Option<&Operator> {
+        self.by_name.values().find(|operator| operator.id == id)
+    }
+
+    /// The certificate of an operator with this serial was signed by this generation of the authority.
+    pub fn signed_by(&mut self, operator: &OperatorName, serial: &[u8; 16], authority: Option<u32>) {
+        let held = self.certificate_mut(operator, serial);
+        if let Some(signed) = held.and_then(|held| held.signed.as_mut()) {
+            signed.authority = authority;
+        }
+    }
+
+    fn certificate_mut(&mut self, operator: &OperatorName, serial: &[u8; 16]) -> Option<&mut Certificate> {
+        let operator = self.by_name.get_mut(operator)?;
+        operator.certificates.iter_mut().find(|one| one.serial == *serial)
+    }
+
     /// All operators, by name.
     pub fn all(&self) -> impl Iterator<Item = &Operator> {
         self.by_name.values()
@@ -191,7 +210,7 @@ impl Operators {
                 let not_before = at.time.plus_s(BACKDATE_S.saturating_neg());
                 let mut certificate = certificate.held(at, not_before, Serving::Current);
                 // It left with the answer; nobody comes back for it.
-                certificate.certificate_seq = Some(at.seq);
+                certificate.signed = Some(Signed { seq: at.seq, thumbprint: None, authority: None });
                 operator.certificates.push(certificate);
             }
             Effect::Place { id, name, role, scope } => {
@@ -226,12 +245,10 @@ impl Operators {
                     operator.renew(at, *replaces, certificate, *not_before);
                 }
             }
-            Effect::RecordCertificate { operator, serial, .. } => {
-                let operator = self.by_name.get_mut(operator);
-                let held =
-                    operator.and_then(|one| one.certificates.iter_mut().find(|one| one.serial == *serial));
-                if let Some(held) = held {
-                    held.certificate_seq = Some(at.seq);
+            Effect::RecordCertificate { operator, serial, certificate } => {
+                if let Some(held) = self.certificate_mut(operator, serial) {
+                    let thumbprint = Some(sha256(certificate));
+                    held.signed = Some(Signed { seq: at.seq, thumbprint, authority: None });
                 }
             }
             Effect::Promote { operator, serial } => {
@@ -297,7 +314,7 @@ impl OperatorCertificate {
             not_before,
             not_after: self.not_after,
             enrolled_seq: at.seq,
-            certificate_seq: None,
+            signed: None,
             serving,
         }
     }

@@ -16,6 +16,10 @@ impl AuthorityKeyId {
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
+
+    pub(super) const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
 }
 
 /// An authority's certificate: all that anybody but the issuer sees of it. Stored as it stands, DER.

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::net::IpAddr;
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -41,6 +42,7 @@ pub struct PeerCertificate {
     authority: Option<AuthorityKeyId>,
     not_before: Timestamp,
     not_after: Timestamp,
+    from: Option<IpAddr>,
 }
 
 impl PeerCertificate {
@@ -76,7 +78,20 @@ impl PeerCertificate {
             authority: authority(&certificate),
             not_before: Timestamp::from_s(validity.not_before.timestamp()),
             not_after: Timestamp::from_s(validity.not_after.timestamp()),
+            from: None,
         })
+    }
+
+    /// The same, presented from this address.
+    #[must_use]
+    pub fn presented_from(self, address: IpAddr) -> Self {
+        Self { from: Some(address), ..self }
+    }
+
+    /// From where it is presented, as far as that is known: at the handshake it is not yet.
+    #[must_use]
+    pub const fn from(&self) -> Option<IpAddr> {
+        self.from
     }
 
     /// Whose it is.

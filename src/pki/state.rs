@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::authority_certificate::{AuthorityCertificate, AuthorityKeyId};
-use crate::base::Timestamp;
+use crate::base::{Timestamp, TrustDomain};
 use crate::keyring::{Generations, Stage};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
@@ -122,6 +122,24 @@ impl Record {
         all.into_iter()
             .find(|(generation, _)| of(generation) == Some(key))
             .map(|(_, standing)| standing.stage)
+    }
+
+    /// The generation whose key signed `certificate`, DER, which this broker's ledger keeps: it names the key's
+    /// identifier. Nobody else wrote it, so that the name need not be parsed out of it.
+    #[must_use]
+    pub fn signer_of(&self, certificate: &[u8]) -> Option<u32> {
+        let names = |key: AuthorityKeyId| {
+            certificate.windows(key.as_bytes().len()).any(|part| part == key.as_bytes())
+        };
+        let named =
+            |(generation, one): (&u32, &AuthorityCertificate)| names(one.key_id()).then_some(*generation);
+        self.certificates.iter().find_map(named)
+    }
+
+    /// Whose identities are signed; none before the first authority.
+    #[must_use]
+    pub fn trust_domain(&self) -> Option<&TrustDomain> {
+        self.certificates.values().next().map(AuthorityCertificate::trust_domain)
     }
 
     /// Entry times go on from `now`: no key has signed since later than that.

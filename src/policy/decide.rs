@@ -35,6 +35,8 @@ pub fn decide_mint(
 ) -> Decision<Mint> {
     let (mut granted, rules) = granted(declarations, principal.roles(), &request.scope);
     let is_held = !granted.is_empty();
+    granted.retain(|capability| !demands.suspends(&capability.name));
+    let is_suspended = is_held && granted.is_empty();
     granted.retain(|capability| demands.permits(&capability.name));
     let basis = Basis {
         decision,
@@ -43,7 +45,11 @@ pub fn decide_mint(
         request: request.digest(&principal, decision, digests),
     };
     let Some(first) = granted.first() else {
-        return if is_held { other_owner(basis) } else { not_granted(basis) };
+        return match (is_held, is_suspended) {
+            (true, true) => Decision::Deny(Denial { basis, code: code::CAPABILITY_SUSPENDED }),
+            (true, false) => other_owner(basis),
+            (false, _) => not_granted(basis),
+        };
     };
     if granted.iter().any(|capability| capability.delivery == Delivery::Lease) {
         return Decision::Deny(Denial { basis, code: code::CAPABILITY_LEASED });
@@ -95,7 +101,9 @@ pub fn decide_again(
     };
     let within = |one: &&&Capability| {
         let longest = demands.life_max_s(&one.name);
-        demands.permits(&one.name) && longest.is_none_or(|longest| minted.life_s <= longest)
+        !demands.suspends(&one.name)
+            && demands.permits(&one.name)
+            && longest.is_none_or(|longest| minted.life_s <= longest)
     };
     let granted = granted.iter().filter(within);
     let capabilities: Vec<_> = granted.map(|one| (one.name.clone(), one.access)).collect();

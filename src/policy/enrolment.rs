@@ -1,12 +1,12 @@
 use std::net::IpAddr;
 
 use super::grant::{Basis, Grant};
-use crate::base::{AgentId, CodeId, DecisionId, InstanceId, OperatorId, Timestamp};
+use crate::authn::{Credential, Records, has_certificate, live};
+use crate::base::{AgentId, CodeId, DecisionId, InstanceId, OperatorId, OperatorName, Timestamp};
 use crate::crypto::{Digest, MacKey, matches, sha256};
 use crate::operators::Operators;
 use crate::quota::Permit;
-use crate::registry::{InstanceState, Registry};
-use crate::revocation::{Liveness, Revocations, Subject};
+use crate::registry::InstanceState;
 
 /// Somebody without a certificate redeems a code.
 #[derive(Debug)]
@@ -21,12 +21,29 @@ pub struct EnrolmentRequest<'a> {
     pub source: IpAddr,
 }
 
+/// Who made an enrolment code.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Maker {
+    /// The operator.
+    pub id: OperatorId,
+    /// Its name.
+    pub name: OperatorName,
+}
+
+impl Maker {
+    /// Who made this code, an operator's or an agent's.
+    pub(super) fn of(operators: &Operators, code: CodeId) -> Option<Self> {
+        let maker = operators.with(operators.maker_of(code)?)?;
+        Some(Self { id: maker.id, name: maker.name.clone() })
+    }
+}
+
 /// Enrolling one instance of one agent.
 #[derive(Debug)]
 pub struct Enrol {
     agent: AgentId,
     code: CodeId,
-    maker: Option<OperatorId>,
+    maker: Option<Maker>,
     repeats: Option<InstanceId>,
 }
 
@@ -43,10 +60,10 @@ impl Enrol {
         self.code
     }
 
-    /// Who made the code: it counts while its maker does.
+    /// Who made the code: it counts while its maker could make it.
     #[must_use]
-    pub const fn maker(&self) -> Option<OperatorId> {
-        self.maker
+    pub const fn maker(&self) -> Option<&Maker> {
+        self.maker.as_ref()
     }
 
     /// The instance that this very key was enrolled as before, when the code comes again: its answer
@@ -75,12 +92,13 @@ pub enum EnrolmentRefused {
 /// # Errors
 /// [`EnrolmentRefused`].
 pub fn decide_enrolment(
-    (registry, operators, revocations): (&Registry, &Operators, &Revocations),
+    records: Records<'_>,
     request: &EnrolmentRequest<'_>,
     _permit: &Permit,
     (decision, digests): (DecisionId, &MacKey),
     now: Timestamp,
 ) -> Result<Grant<Enrol>, EnrolmentRefused> {
+    let Records { registry, operators, .. } = records;
     // Hashed before it is known whether the code exists, and compared in constant time.
     let hash = sha256(request.secret);
     let code = registry.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
@@ -95,27 +113,26 @@ pub fn decide_enrolment(
         return Err(EnrolmentRefused::BadCode);
     }
     let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
-    let of_agent = Subject::Agent(agent.id);
-    let maker = operators.maker_of(code.id);
-    let made = repeats.is_some() || is_vouched_for((code.issued_seq, maker), revocations);
-    if !made || revocations.judge(code.issued_seq, &[of_agent]) == Liveness::Dead {
-        return Err(EnrolmentRefused::BadCode);
-    }
-    let of_repeated = repeats.and_then(|id| agent.instances.get(id));
-    if of_repeated.is_some_and(|one| {
+    let counts = match repeats {
+        None => live(Credential::Code { code, from: request.source }, records).is_ok(),
         // Once it was renewed, the code is spent: its certificate is not the instance's any more.
-        one.current.key != request.key
-            || revocations.judge(one.enrolled_seq, &[of_agent, Subject::Instance(one.id)]) == Liveness::Dead
-    }) {
+        Some(id) => agent.instances.get(id).is_some_and(|instance| {
+            let (holding, from) = (&instance.current, Some(request.source));
+            let certificate = Credential::Certificate { agent, instance, holding, from };
+            holding.key == request.key && live(certificate, records).is_ok()
+        }),
+    };
+    if !counts {
         return Err(EnrolmentRefused::BadCode);
     }
-    let live = agent.instances.iter().filter(|one| {
-        one.state(now) == InstanceState::Live
-            && revocations.judge(one.enrolled_seq, &[of_agent, Subject::Instance(one.id)]) == Liveness::Live
-    });
+    let live = agent
+        .instances
+        .iter()
+        .filter(|one| one.state(now) == InstanceState::Live && has_certificate(records, agent, one));
     if repeats.is_none() && live.count() >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX) {
         return Err(EnrolmentRefused::TooManyInstances);
     }
+    let maker = Maker::of(operators, code.id);
     let canonical = [&code.id.as_bytes()[..], request.key.as_bytes()].concat();
     let basis = Basis {
         decision,
@@ -124,9 +141,4 @@ pub fn decide_enrolment(
         request: digests.tag(&canonical),
     };
     Ok(Grant::assertion(basis, Enrol { agent: agent.id, code: code.id, maker, repeats }))
-}
-
-/// Whether nobody has taken away who made a code since then.
-pub(super) fn is_vouched_for((issued, maker): (u64, Option<OperatorId>), revocations: &Revocations) -> bool {
-    maker.is_none_or(|maker| revocations.judge(issued, &[Subject::Operator(maker)]) == Liveness::Live)
 }

@@ -1,9 +1,8 @@
-use crate::authn::ResourceServerPrincipal;
+use crate::authn::{Credential, Records, ResourceServerPrincipal, live};
 use crate::base::CapabilityName;
 use crate::pki::SpiffeId;
-use crate::registry::{Declarations, Registry};
-use crate::revocation::{Liveness, Revocations, Subject};
-use crate::token::Claims;
+use crate::registry::Declarations;
+use crate::token::{Claims, Minted};
 
 /// What a resource server may know of a token that is meant for it and counts: its claims, cut to
 /// what its holder still may. Made only by [`decide_introspection`].
@@ -21,29 +20,22 @@ impl Introspection {
     }
 }
 
-/// Decides what `caller` may know of a token with `claims`, which were verified just now. Nothing of
-/// one that is meant for somebody else, was revoked, is bound to a certificate that was replaced, or has
-/// lost everything that it was good for.
+/// Decides what `caller` may know of a token with `claims`, which were verified just now; `minted` is what the entry
+/// says that they name. Nothing of one that is meant for another audience, that counts no more, or that has lost
+/// everything that it was good for.
 pub fn decide_introspection(
     caller: &ResourceServerPrincipal,
-    claims: Option<Claims>,
-    (registry, revocations): (&Registry, &Revocations),
+    (claims, minted): (Claims, Option<&Minted>),
+    records: Records<'_>,
 ) -> Option<Introspection> {
-    let mut claims = claims.filter(|claims| claims.aud == *caller.serves())?;
+    let mut claims = Some(claims).filter(|claims| claims.aud == *caller.serves())?;
+    live(Credential::Token { claims: &claims, minted }, records).ok()?;
+    let registry = records.registry;
     let holder = match claims.sub.parse() {
         Ok(SpiffeId::Agent { name, .. }) => registry.agent_named(&name),
         Ok(SpiffeId::ResourceServer { .. } | SpiffeId::Operator { .. }) | Err(_) => None,
     };
     let holder = holder?;
-    let instance = holder.instances.get(claims.instance)?;
-    if claims.seq < instance.current_since {
-        return None;
-    }
-    let subjects =
-        [Subject::Agent(holder.id), Subject::Instance(claims.instance), Subject::Token(claims.jti)];
-    if revocations.judge(claims.seq, &subjects) == Liveness::Dead {
-        return None;
-    }
     let declarations = registry.declarations();
     let held = |name: &CapabilityName| {
         let mut roles = holder.roles.iter().filter_map(|role| declarations.role(role));
@@ -59,11 +51,14 @@ pub fn decide_introspection(
     Some(Introspection { claims })
 }
 
-/// Whether the capability is still declared, and for the audience of the token.
+/// Whether the capability is still declared, for the audience of the token and with the access that it names.
 fn is_for(declarations: &Declarations, name: &CapabilityName, claims: &Claims) -> bool {
     use crate::registry::Delivery;
+    let detail = claims.authorization_details.iter().find(|detail| detail.capability == *name);
     declarations.capability(name).is_some_and(|capability| match &capability.delivery {
-        Delivery::Mint { audience } => *audience == claims.aud,
+        Delivery::Mint { audience } => {
+            *audience == claims.aud && detail.is_some_and(|one| one.access == capability.access.as_str())
+        }
         Delivery::Reveal { .. } | Delivery::Lease => false,
     })
 }

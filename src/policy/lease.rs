@@ -184,17 +184,6 @@ fn renewable_until(
     Ok(renewable_until)
 }
 
-/// Whether somebody with these roles still holds what a lease of `capability` was issued for.
-#[must_use]
-pub fn holds_leased(
-    declarations: &Declarations,
-    roles: &BTreeSet<RoleName>,
-    capability: &CapabilityName,
-) -> bool {
-    let (granted, _) = granted(declarations, roles, &BTreeSet::from([capability.clone()]));
-    granted.iter().any(|one| one.delivery == Delivery::Lease)
-}
-
 fn is_own(lease: &Lease, principal: &AgentPrincipal) -> bool {
     lease.agent == principal.agent() && lease.instance == principal.instance()
 }

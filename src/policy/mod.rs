@@ -17,12 +17,11 @@ mod right;
 mod sensitivity;
 
 pub use decide::{LifeLimits, decide_again, decide_mint, decide_reveal};
-pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, decide_enrolment};
+pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, Maker, decide_enrolment};
 pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{
     Extension, Holder, Lend, decide_lease, decide_lease_again, decide_lease_extension, decide_lease_renewal,
-    holds_leased,
 };
 pub use operator::{
     Admission, AdmitOperator, CertifyOperator, OperatorRenewalRefused, decide_break_glass,

@@ -1,13 +1,12 @@
-use super::enrolment::{EnrolmentRefused, EnrolmentRequest, is_vouched_for};
+use super::enrolment::{EnrolmentRefused, EnrolmentRequest, Maker};
 use super::grant::{Basis, Grant};
-use crate::authn::{HostPrincipal, OperatorPrincipal};
-use crate::base::{CodeId, DecisionId, OperatorId, OperatorName, Timestamp};
+use crate::authn::{Credential, HostPrincipal, OperatorPrincipal, Records, live};
+use crate::base::{CodeId, DecisionId, OperatorName, Timestamp};
 use crate::crypto::{Digest, MacKey, matches, sha256};
 use crate::keyring::Keyring;
 use crate::operators::{Operators, is_of_host};
 use crate::quota::Permit;
 use crate::registry::Declarations;
-use crate::revocation::{Liveness, Revocations, Subject};
 
 /// Certifying one operator on the broker's host.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ impl CertifyOperator {
 pub struct AdmitOperator {
     name: OperatorName,
     by: Admission,
-    maker: Option<OperatorId>,
+    maker: Option<Maker>,
     repeats: Option<[u8; 16]>,
 }
 
@@ -54,10 +53,10 @@ impl AdmitOperator {
         self.by
     }
 
-    /// Who made the code, where it is one: it counts while its maker does.
+    /// Who made the code, where it is one: it counts while its maker could make it.
     #[must_use]
-    pub const fn maker(&self) -> Option<OperatorId> {
-        self.maker
+    pub const fn maker(&self) -> Option<&Maker> {
+        self.maker.as_ref()
     }
 
     /// The serial of the certificate that was planned for this very key before: its answer was lost,
@@ -127,12 +126,13 @@ fn on_host(
 /// # Errors
 /// [`EnrolmentRefused`].
 pub fn decide_operator_enrolment(
-    (operators, revocations, declarations): (&Operators, &Revocations, &Declarations),
+    records: Records<'_>,
     request: &EnrolmentRequest<'_>,
     _permit: &Permit,
     (decision, digests): (DecisionId, &MacKey),
     now: Timestamp,
 ) -> Result<Grant<AdmitOperator>, EnrolmentRefused> {
+    let Records { operators, registry, .. } = records;
     // Hashed before it is known whether the code exists, and compared in constant time.
     let hash = sha256(request.secret);
     let code = operators.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
@@ -147,12 +147,14 @@ pub fn decide_operator_enrolment(
         return Err(EnrolmentRefused::BadCode);
     }
     let operator = operators.named(&code.operator).ok_or(EnrolmentRefused::BadCode)?;
-    let alive = |seq| revocations.judge(seq, &[Subject::Operator(operator.id)]) == Liveness::Live;
-    let maker = operators.maker_of(code.id);
-    // Once the certificate was renewed, the code is spent.
+    let from = request.source;
     let due = match repeats {
-        None => alive(code.issued_seq) && is_vouched_for((code.issued_seq, maker), revocations),
-        Some(serial) => operator.certificate(&serial).is_some_and(|one| alive(one.enrolled_seq)),
+        None => live(Credential::OperatorCode { code, from }, records).is_ok(),
+        // Once the certificate was renewed, the code is spent.
+        Some(serial) => operator.certificate(&serial).is_some_and(|certificate| {
+            let from = Some(from);
+            live(Credential::OperatorCertificate { operator, certificate, from }, records).is_ok()
+        }),
     };
     if !due {
         return Err(EnrolmentRefused::BadCode);
@@ -160,10 +162,11 @@ pub fn decide_operator_enrolment(
     let canonical = [&code.id.as_bytes()[..], request.key.as_bytes()].concat();
     let basis = Basis {
         decision,
-        snapshot: declarations.snapshot(),
+        snapshot: registry.declarations().snapshot(),
         rules: vec![format!("enrolment code {}", code.id)],
         request: digests.tag(&canonical),
     };
+    let maker = Maker::of(operators, code.id);
     let act = AdmitOperator { name: operator.name.clone(), by: Admission::Code(code.id), maker, repeats };
     Ok(Grant::assertion(basis, act))
 }

@@ -1,10 +1,9 @@
 use super::grant::{Basis, Grant};
-use crate::authn::RenewingAgent;
+use crate::authn::{Records, RenewingAgent, has_certificate};
 use crate::base::{AgentId, DecisionId, InstanceId, Timestamp};
 use crate::crypto::{Digest, MacKey};
 use crate::quota::Permit;
-use crate::registry::{Agent, Instance, InstanceState, Registry};
-use crate::revocation::{Liveness, Revocations, Subject};
+use crate::registry::{Agent, Instance, InstanceState};
 
 /// Giving one instance its next certificate.
 #[derive(Debug)]
@@ -52,6 +51,8 @@ pub enum RenewalRefused {
     Gone,
     /// The request is for the key that is in use: a renewal is for a new one.
     SameKey,
+    /// The request is for a key that another agent or resource server holds: it is that one's.
+    OtherKey,
     /// The agent may have fewer live instances than it has, and older ones come first.
     TooManyInstances,
 }
@@ -61,18 +62,22 @@ pub enum RenewalRefused {
 /// # Errors
 /// [`RenewalRefused`].
 pub fn decide_renewal(
-    (registry, revocations): (&Registry, &Revocations),
+    records: Records<'_>,
     (renewing, key): (&RenewingAgent, Digest),
     _permit: &Permit,
     (decision, digests): (DecisionId, &MacKey),
     now: Timestamp,
 ) -> Result<Grant<Renew>, RenewalRefused> {
+    let registry = records.registry;
     let agent = registry.agent(renewing.agent()).ok_or(RenewalRefused::Gone)?;
     let instance = agent.instances.get(renewing.instance()).ok_or(RenewalRefused::Gone)?;
     if instance.current.key == key {
         return Err(RenewalRefused::SameKey);
     }
-    if elder_instances(agent, instance, revocations, now)
+    if registry.is_key_of_another(agent.id, &key) {
+        return Err(RenewalRefused::OtherKey);
+    }
+    if elder_instances(records, (agent, instance), now)
         >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX)
     {
         return Err(RenewalRefused::TooManyInstances);
@@ -91,14 +96,13 @@ pub fn decide_renewal(
 
 /// How many live instances of the agent come before this one, by the time of enrolment. A late
 /// instance may find its place taken by younger ones, which count then.
-fn elder_instances(agent: &Agent, this: &Instance, revocations: &Revocations, now: Timestamp) -> usize {
+fn elder_instances(records: Records<'_>, (agent, this): (&Agent, &Instance), now: Timestamp) -> usize {
     let lapsed = this.state(now) == InstanceState::Expired;
     let live = agent.instances.iter().filter(|one| {
-        let subjects = [Subject::Agent(agent.id), Subject::Instance(one.id)];
         one.id != this.id
             && (lapsed || one.enrolled_seq < this.enrolled_seq)
             && one.state(now) == InstanceState::Live
-            && revocations.judge(one.enrolled_seq, &subjects) == Liveness::Live
+            && has_certificate(records, agent, one)
     });
     live.count()
 }

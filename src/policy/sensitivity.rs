@@ -1,7 +1,7 @@
+use crate::authn::{AgentPrincipal, Records, may_be_issued};
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{CapabilityName, Sensitivity};
-use crate::registry::{Capability, Delivery, Owned, Registry};
-use crate::secrets::Catalogue;
+use crate::registry::{Capability, Delivery, Owned};
 
 /// What the secrets that capabilities reach ask of a decision. Read from the records, and from nothing
 /// else, as of the same state that the rest of the decision is made on.
@@ -9,6 +9,8 @@ use crate::secrets::Catalogue;
 pub struct Demands {
     /// The capabilities that reach a secret of high sensitivity.
     high: Vec<(CapabilityName, Reached)>,
+    /// The capabilities that nothing is issued for now: they, or a role, owner or secret of theirs is suspended.
+    suspended: Vec<CapabilityName>,
 }
 
 /// Whose capability a secret of high sensitivity is reached by.
@@ -21,18 +23,31 @@ enum Reached {
 }
 
 impl Demands {
-    /// What is asked of a decision about the capabilities of these names.
+    /// What is asked of a decision about the capabilities of these names, for `holder`; of nothing without one.
     pub fn of<'a>(
-        registry: &Registry,
-        secrets: &Catalogue,
+        records: Records<'_>,
+        holder: Option<&AgentPrincipal>,
         asked: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
-        let declared = asked.into_iter().filter_map(|name| registry.declarations().capability(name));
-        let high = declared.filter_map(|capability| {
-            let reached = reached(registry, secrets, capability)?;
-            Some((capability.name.clone(), reached))
-        });
-        Self { high: high.collect() }
+        let mut demands = Self { high: Vec::new(), suspended: Vec::new() };
+        for name in asked {
+            if let Some(capability) = records.registry.declarations().capability(name)
+                && let Some(reached) = reached(records, capability)
+            {
+                demands.high.push((name.clone(), reached));
+            }
+            let may_be_issued =
+                |holder: &AgentPrincipal| may_be_issued(records, (holder.roles(), holder.instance()), name);
+            if !holder.is_some_and(may_be_issued) {
+                demands.suspended.push(name.clone());
+            }
+        }
+        demands
+    }
+
+    /// Whether nothing is issued for `capability` now.
+    pub(super) fn suspends(&self, capability: &CapabilityName) -> bool {
+        self.suspended.contains(capability)
     }
 
     /// Whether `capability` may reach its secret at all.
@@ -52,7 +67,7 @@ impl Demands {
 }
 
 /// How `capability` reaches a secret of high sensitivity, if it does.
-fn reached(registry: &Registry, secrets: &Catalogue, capability: &Capability) -> Option<Reached> {
+fn reached(Records { registry, secrets, .. }: Records<'_>, capability: &Capability) -> Option<Reached> {
     let Delivery::Reveal { secret } = &capability.delivery else { return None };
     let secret = secrets.named(secret).filter(|secret| secret.sensitivity == Sensitivity::High)?;
     let owner = registry.owners().of(&Owned::Capability(capability.name.clone()));

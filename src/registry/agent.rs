@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -87,9 +88,8 @@ pub struct Instance {
     pub enrolled_at: Timestamp,
     /// The entry by which it did. A renewal does not change it: a revocation since kills what came later.
     pub enrolled_seq: u64,
-    /// The entry since which the current certificate is the current one: whatever was issued before is
-    /// bound to one that counts no more.
-    pub current_since: u64,
+    /// From where it enrolled, as far as that was recorded.
+    pub enrolled_from: Option<IpAddr>,
 }
 
 /// One certificate for one key.
@@ -103,8 +103,19 @@ pub struct Holding {
     pub not_before: Timestamp,
     /// When it ends.
     pub not_after: Timestamp,
-    /// The sequence of the entry that keeps it, once it has been signed.
-    pub certificate_seq: Option<u64>,
+    /// What came of it, once it has been signed.
+    pub signed: Option<Signed>,
+}
+
+/// A certificate as it was signed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Signed {
+    /// The sequence of the entry that keeps it.
+    pub seq: u64,
+    /// SHA-256 of the certificate in DER: what tokens are bound to.
+    pub thumbprint: Digest,
+    /// The generation of the authority that signed it.
+    pub authority: Option<u32>,
 }
 
 /// Which of an instance's certificates.
@@ -136,6 +147,20 @@ impl Instance {
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         self.next.as_ref().map_or(self.current.not_after, |next| next.not_after.max(self.current.not_after))
+    }
+
+    /// Its certificates: the current one, and the next one if there is one.
+    pub fn holdings(&self) -> impl Iterator<Item = &Holding> {
+        std::iter::once(&self.current).chain(self.next.as_deref())
+    }
+
+    /// The one of its certificates that is held so.
+    #[must_use]
+    pub fn holding(&self, held: Held) -> Option<&Holding> {
+        match held {
+            Held::Current => Some(&self.current),
+            Held::Next => self.next.as_deref(),
+        }
     }
 
     /// Whether one of its certificates has this serial: to end it, never to take it for somebody.
@@ -173,6 +198,6 @@ impl Agent {
 impl Holding {
     /// A certificate that has been planned and not been signed yet; `times` are its first and last moment.
     pub(super) const fn planned(serial: [u8; 16], key: Digest, times: (Timestamp, Timestamp)) -> Self {
-        Self { serial, key, not_before: times.0, not_after: times.1, certificate_seq: None }
+        Self { serial, key, not_before: times.0, not_after: times.1, signed: None }
     }
 }

@@ -54,6 +54,16 @@ impl Agents {
         (agent.roles, agent.max_instances) = (roles, spec.max_instances);
     }
 
+    /// Takes these roles from every agent that holds one.
+    pub(super) fn lose_roles(&mut self, gone: &[&RoleName]) {
+        for agent in
+            self.by_id.values_mut().filter(|agent| gone.iter().any(|role| agent.roles.contains(*role)))
+        {
+            let left = agent.roles.iter().filter(|role| !gone.contains(role)).cloned().collect();
+            agent.roles = self.roles.shared(left);
+        }
+    }
+
     pub(super) fn remove(&mut self, id: AgentId) -> Option<Agent> {
         let agent = self.by_id.remove(&id)?;
         self.in_order.remove(&agent.name);

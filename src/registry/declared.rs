@@ -142,6 +142,11 @@ impl Declarations {
         all.extend(capabilities.iter().map(|one| (one.name.clone(), one.clone())));
         removed_roles.iter().for_each(|name| drop(all_roles.remove(name)));
         all_roles.extend(roles.iter().map(|one| (one.name.clone(), one.clone())));
+        // A reference ends with what it means: another capability of this name is another one.
+        let gone: Vec<_> = removed_capabilities.iter().filter(|name| !all.contains_key(*name)).collect();
+        for role in all_roles.values_mut() {
+            role.capabilities.retain(|name| !gone.contains(&name));
+        }
         Self::new(all, all_roles)
     }
 }

@@ -5,7 +5,7 @@ use super::agent::{Agent, AgentKind};
 use super::declaration::Declaration;
 use super::declared::{Capability, Delivery, Role};
 use super::owners::Owned;
-use super::plan::Unnamed;
+use super::plan::{Plan, Unnamed};
 use super::state::Registry;
 use crate::base::{
     AgentName, Audience, Cancellation, CapabilityName, OwnerName, RoleName, Scope, SecretName, Sensitivity,
@@ -21,6 +21,8 @@ pub struct Ground<'a> {
     pub scope: &'a Scope,
     /// The secret of this name, when there is one within reach.
     pub secret: &'a dyn Fn(&SecretName) -> Option<SecretGround>,
+    /// The broker itself as an audience.
+    pub broker: &'a Audience,
     /// Asked at every step of the plan.
     pub work: &'a Cancellation,
 }
@@ -85,21 +87,29 @@ pub(super) fn out_of_reach(
     report: &mut dyn FnMut(Place, String),
 ) {
     let declared = ground.registry.declarations();
+    let former = |thing: Owned| ground.registry.former().keeps(ground.scope, &thing);
     let mut taken =
         |place: Place| report(place, "this name is taken, by something that is not yours".to_owned());
+    let mut left = Vec::new();
     for (name, (_, place)) in &declaration.capabilities {
         if declared.capability(name).is_some() && ground.capability(name).is_none() {
             taken(*place);
+        } else if former(Owned::Capability(name.clone())) {
+            left.push((*place, NAME_LEFT));
         }
     }
     for (name, (_, place)) in &declaration.roles {
         if declared.role(name).is_some() && ground.role(name).is_none() {
             taken(*place);
+        } else if former(Owned::Role(name.clone())) {
+            left.push((*place, NAME_LEFT));
         }
     }
     for (name, (_, place)) in &declaration.agents {
         if ground.registry.agent_named(name).is_some() && ground.agent(name).is_none() {
             taken(*place);
+        } else if former(Owned::Agent(name.clone())) {
+            left.push((*place, NAME_LEFT));
         }
     }
     let wanted = declaration.capabilities.values().filter_map(|(capability, place)| {
@@ -115,7 +125,48 @@ pub(super) fn out_of_reach(
         if foreign.contains(audience) {
             let message = "the `audience` is that of a capability or a resource server that is not yours";
             report(*place, message.to_owned());
+        } else if *ground.scope != Scope::Everything && *audience == *ground.broker {
+            left.push((*place, BROKER_AUDIENCE));
+        } else if ground.registry.former().keeps_audience(ground.scope, audience) {
+            left.push((*place, AUDIENCE_LEFT));
         }
+    }
+    left.into_iter().for_each(|(place, message)| report(place, message.to_owned()));
+}
+
+const NAME_LEFT: &str = "this name belonged to another owner: choose another name, or ask an operator who is bound to no owner to declare it";
+const AUDIENCE_LEFT: &str = "the `audience` belonged to a capability or a resource server of another owner: choose another one, or ask an operator who is bound to no owner to declare it";
+
+const BROKER_AUDIENCE: &str =
+    "the `audience` is the broker's own, which no owner has: name the audience of your service";
+
+/// What `plan` takes away although something that stays names it, of an owner out of reach: it would mean whatever
+/// bears the name next.
+pub(super) fn still_named(ground: &Ground<'_>, plan: &Plan, report: &mut dyn FnMut(Place, String)) {
+    let at = Place { file: 0, offset: 0 };
+    let mut refuse = |noun: &str, name: &str, by: &str| {
+        report(
+            at,
+            format!(
+                "{noun} `{name}` cannot be removed: {by} of another owner names it; ask an operator who is bound to no owner to change that {by} first"
+            ),
+        );
+    };
+    let roles = ground.registry.declarations().roles();
+    let foreign: Vec<_> = roles.filter(|role| ground.role(&role.name).is_none()).collect();
+    for name in &plan.removed_capabilities {
+        if ground.work.step().is_ok() && foreign.iter().any(|role| role.capabilities.contains(name)) {
+            refuse("capability", name.as_str(), "a role");
+        }
+    }
+    if plan.removed_roles.is_empty() || *ground.scope == Scope::Everything {
+        return;
+    }
+    let agents = ground.registry.agents().take_while(|_| ground.work.step().is_ok());
+    let foreign = agents.filter(|agent| ground.agent(&agent.name).is_none());
+    let held: BTreeSet<&RoleName> = foreign.flat_map(|agent| agent.roles.iter()).collect();
+    for name in plan.removed_roles.iter().filter(|name| held.contains(name)) {
+        refuse("role", name.as_str(), "an agent");
     }
 }
 

@@ -7,23 +7,28 @@ mod agent;
 mod agents;
 mod declaration;
 mod declared;
+mod effect;
 mod events;
+mod former;
 mod ground;
+mod key_uses;
 pub mod keys;
 mod narrowing;
 mod owners;
 mod plan;
 mod state;
 
-pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState, Instances};
+pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState, Instances, Signed};
 pub use declaration::{Declaration, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
+pub use effect::Effect;
 pub use events::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
+pub use former::Former;
 pub use ground::{Ground, SecretGround};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
 pub use plan::{Action, AgentSpec, Noun, Plan, PlannedChange, Unnamed, draw};
-pub use state::{CERTIFICATES, Code, Effect, RENEWED_CERTIFICATES, Registry};
+pub use state::{CERTIFICATES, Code, RENEWED_CERTIFICATES, Registry};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declaration::Declaration;
 use super::declared::{Capability, Delivery, Role};
-use super::ground::{Ground, dangling, out_of_reach, turned};
+use super::ground::{Ground, dangling, out_of_reach, still_named, turned};
 use super::owners::Owned;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
@@ -121,7 +121,9 @@ pub fn draw(
     plan.roles(ground, declaration, unnamed);
     plan.agents(ground, declaration, unnamed);
     // What was not looked at any more is missing from it.
-    Faults::of(files, ground.work).or(plan)
+    let mut faults = Faults::of(files, ground.work);
+    still_named(ground, &plan, &mut |place, message| faults.tell(place, message));
+    faults.or(plan)
 }
 
 impl Plan {

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::super::declaration::parse;
+use super::super::effect::Effect;
 use super::super::ground::SecretGround;
-use super::super::state::{Effect, Registry};
+use super::super::state::Registry;
 use super::*;
 use crate::base::limits::FAULTS_LISTED_MAX;
 use crate::base::{Cancellation, Scope, Timestamp};
@@ -48,7 +49,8 @@ fn plan_of(text: &str, secret: bool) -> Result<Plan, FaultList> {
     let declaration = parse(&files, &scope, &work)?;
     let there = SecretGround { owner: None, sensitivity: Sensitivity::Ordinary };
     let there = |_: &_| secret.then(|| there.clone());
-    let ground = Ground { registry: &registry, scope: &scope, secret: &there, work: &work };
+    let broker = "https://broker.test".parse().unwrap();
+    let ground = Ground { registry: &registry, scope: &scope, secret: &there, broker: &broker, work: &work };
     draw(&ground, &declaration, Unnamed::Keep, &files)
 }
 
@@ -123,7 +125,8 @@ fn steps(count: usize) -> u64 {
     let draw_on = |registry: &Registry, scope: &Scope, word: &str| {
         let work = Cancellation::new();
         let (declaration, files) = declare(word, scope, &work);
-        let ground = Ground { registry, scope, secret: &|_| None, work: &work };
+        let broker = "https://broker.test".parse().unwrap();
+        let ground = Ground { registry, scope, secret: &|_| None, broker: &broker, work: &work };
         (draw(&ground, &declaration, Unnamed::Prune, &files).unwrap(), work.steps())
     };
     let mut registry = Registry::default();
@@ -154,7 +157,9 @@ fn a_plan_that_is_cancelled_at_any_step_has_no_result() {
         let work = Cancellation::after_steps(steps_max);
         let declaration = parse(&files, &scope, &work)?;
         let secret = |_: &_| Some(there.clone());
-        let ground = Ground { registry: &registry, scope: &scope, secret: &secret, work: &work };
+        let broker = "https://broker.test".parse().unwrap();
+        let ground =
+            Ground { registry: &registry, scope: &scope, secret: &secret, broker: &broker, work: &work };
         draw(&ground, &declaration, Unnamed::Prune, &files).map(|_| work.steps())
     };
     let steps = plan_within(u64::MAX).unwrap();
@@ -174,4 +179,30 @@ fn limits_hold_at_the_edge() {
     let at_limit = plan(&text(32), true).unwrap_err();
     assert!(at_limit.iter().all(|fault| fault.message.contains("not declared")), "{at_limit:?}");
     refuse(&text(33), 3, "more than 32");
+}
+
+#[test]
+fn a_reference_ends_with_what_it_means() {
+    let at = |seq| At { seq, time: Timestamp::from_s(1) };
+    let mut registry = Registry::default();
+    let declared = plan(GOOD, true).unwrap();
+    let declare =
+        |capabilities: &[Capability], gone: &[&str], roles: &[Role], lost: &[&str]| Effect::Declare {
+            capabilities: capabilities.to_vec(),
+            removed_capabilities: gone.iter().map(|name| name.parse().unwrap()).collect(),
+            roles: roles.to_vec(),
+            removed_roles: lost.iter().map(|name| name.parse().unwrap()).collect(),
+        };
+    registry.apply(at(1), &declare(&declared.capabilities, &[], &declared.roles, &[]));
+    let (spec, _) = declared.agents[0].clone();
+    let id = crate::base::AgentId::mint(Timestamp::from_s(1), &crate::base::SystemEntropy);
+    registry.apply(at(2), &Effect::PutAgent { id, spec });
+    // As builds before this one let happen: what is named goes, and another one of its name comes.
+    registry.apply(at(3), &declare(&[], &["github.repo.read"], &[], &[]));
+    registry.apply(at(4), &declare(&declared.capabilities, &[], &[], &[]));
+    let role = registry.declarations().role(&"repo-reader".parse().unwrap()).unwrap();
+    assert!(role.capabilities.is_empty(), "{role:?}");
+    registry.apply(at(5), &declare(&[], &[], &[], &["repo-reader"]));
+    registry.apply(at(6), &declare(&[], &[], &declared.roles, &[]));
+    assert!(registry.agent(id).unwrap().roles.is_empty());
 }

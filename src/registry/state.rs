@@ -3,17 +3,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::agent::{Agent, Holding, Instance};
+use super::agent::{Agent, Held, Holding, Instance, Signed};
 use super::agents::Agents;
-use super::declared::{Capability, Declarations, Role};
-use super::narrowing::Narrowing;
+use super::declared::{Capability, Declarations, Delivery, Role};
+use super::effect::Effect;
+use super::former::Former;
+use super::key_uses::KeyUses;
 use super::owners::{Owned, Owners};
 use super::plan::AgentSpec;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{
-    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, RoleName, Timestamp,
 };
-use crate::crypto::Digest;
+use crate::crypto::{Digest, sha256};
 use crate::index::Tree;
 use crate::store::{At, Projection};
 
@@ -27,155 +29,6 @@ const CODE_MEMORY_S: i64 = 24 * 3600;
 
 /// Instances are forgotten this long after their last certificate ended: no renewal is granted so late.
 const INSTANCE_MEMORY_S: i64 = RENEWAL_GRACE_MAX_S;
-
-/// A state change of this room.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub enum Effect {
-    /// Changes what is declared, all at once.
-    Declare {
-        /// Capabilities declared or replaced.
-        capabilities: Vec<Capability>,
-        /// Capabilities taken away.
-        removed_capabilities: Vec<CapabilityName>,
-        /// Roles declared or replaced.
-        roles: Vec<Role>,
-        /// Roles taken away.
-        removed_roles: Vec<RoleName>,
-    },
-    /// Creates an agent, or changes what was declared of it.
-    PutAgent {
-        /// Its id: a new one creates it.
-        id: AgentId,
-        /// What is declared of it.
-        spec: AgentSpec,
-    },
-    /// Takes an agent away, its instances and codes with it.
-    RemoveAgent(AgentId),
-    /// Makes an enrolment code known.
-    IssueCode {
-        /// The code's id.
-        id: CodeId,
-        /// For whom.
-        agent: AgentId,
-        /// SHA-256 of its 256-bit secret.
-        hash: Digest,
-        /// Until when it can be redeemed.
-        expires_at: Timestamp,
-    },
-    /// Redeems a code: the agent has a new instance.
-    Enrol {
-        /// The code's id.
-        code: CodeId,
-        /// The agent.
-        agent: AgentId,
-        /// The new instance.
-        instance: InstanceId,
-        /// The certificate's serial.
-        serial: [u8; 16],
-        /// SHA-256 of its public key.
-        key: Digest,
-        /// When the certificate begins to hold.
-        not_before: Timestamp,
-        /// When it ends.
-        not_after: Timestamp,
-    },
-    /// Keeps a signed certificate.
-    RecordCertificate {
-        /// The agent.
-        agent: AgentId,
-        /// Its instance.
-        instance: InstanceId,
-        /// The certificate, DER.
-        certificate: Vec<u8>,
-    },
-    /// Plans an instance's next certificate, in place of one that was planned and never used.
-    Renew {
-        /// The agent.
-        agent: AgentId,
-        /// Its instance.
-        instance: InstanceId,
-        /// The certificate's serial.
-        serial: [u8; 16],
-        /// SHA-256 of its public key.
-        key: Digest,
-        /// When the certificate begins to hold.
-        not_before: Timestamp,
-        /// When it ends.
-        not_after: Timestamp,
-    },
-    /// Keeps the signed certificate of a renewal.
-    RecordRenewed {
-        /// The agent.
-        agent: AgentId,
-        /// Its instance.
-        instance: InstanceId,
-        /// The certificate, DER.
-        certificate: Vec<u8>,
-    },
-    /// The next certificate was used: it is the current one, and the one before counts no more.
-    Promote {
-        /// The agent.
-        agent: AgentId,
-        /// Its instance.
-        instance: InstanceId,
-    },
-    /// Makes an enrolment code known that is good for more than one use, or for less than everybody.
-    IssueBoundCode {
-        /// The code's id.
-        id: CodeId,
-        /// For whom.
-        agent: AgentId,
-        /// SHA-256 of its 256-bit secret.
-        hash: Digest,
-        /// Until when it can be redeemed.
-        expires_at: Timestamp,
-        /// How many keys can redeem it.
-        uses: u32,
-        /// From where it can be redeemed; from anywhere when there is none.
-        network: Option<Network>,
-    },
-    /// Says which audience somebody serves: a resource server's, or none.
-    Serve {
-        /// Who.
-        agent: AgentId,
-        /// What; nothing for an agent.
-        audience: Option<Audience>,
-    },
-    /// Says whose something is that is declared.
-    Own {
-        /// What.
-        thing: Owned,
-        /// Whose; nobody's when there is none.
-        owner: Option<OwnerName>,
-    },
-    /// A second use of a code has been reported.
-    ReportCode(CodeId),
-    /// What an application takes away, without what it gives.
-    Narrow(Narrowing),
-}
-
-impl Effect {
-    /// Whether it takes something away: such an entry is anchored at once.
-    #[must_use]
-    pub const fn takes_away(&self) -> bool {
-        match self {
-            Self::Declare { .. }
-            | Self::PutAgent { .. }
-            | Self::RemoveAgent(_)
-            | Self::Serve { .. }
-            | Self::Own { .. }
-            | Self::Narrow(_) => true,
-            Self::IssueCode { .. }
-            | Self::Enrol { .. }
-            | Self::RecordCertificate { .. }
-            | Self::Renew { .. }
-            | Self::RecordRenewed { .. }
-            | Self::Promote { .. }
-            | Self::IssueBoundCode { .. }
-            | Self::ReportCode(_) => false,
-        }
-    }
-}
 
 /// An enrolment code as the broker knows it: by the hash of its secret.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -205,7 +58,9 @@ pub struct Code {
 pub struct Registry {
     declarations: Arc<Declarations>,
     owners: Owners,
+    former: Former,
     agents: Agents,
+    key_uses: KeyUses,
     codes: HashMap<CodeId, Code>,
     /// The ends of the codes, the earliest first; those of codes that are gone may linger.
     code_ends: BTreeSet<(Timestamp, CodeId)>,
@@ -224,6 +79,12 @@ impl Registry {
         &self.owners
     }
 
+    /// Names and audiences that are declared no more, and whose they were.
+    #[must_use]
+    pub const fn former(&self) -> &Former {
+        &self.former
+    }
+
     /// The agent of this name.
     #[must_use]
     pub fn agent_named(&self, name: &AgentName) -> Option<&Agent> {
@@ -234,6 +95,15 @@ impl Registry {
     #[must_use]
     pub fn agent(&self, id: AgentId) -> Option<&Agent> {
         self.agents.get(id)
+    }
+
+    /// Whether another agent or resource server than `agent` holds `key`, or is about to.
+    #[must_use]
+    pub fn is_key_of_another(&self, agent: AgentId, key: &Digest) -> bool {
+        let holds = |one: &Agent| {
+            one.id != agent && one.instances.iter().flat_map(|its| its.holdings()).any(|its| its.key == *key)
+        };
+        self.key_uses.may_have(key) && self.agents.in_order().any(holds)
     }
 
     /// All agents, by name.
@@ -251,17 +121,14 @@ impl Registry {
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Declare { capabilities, removed_capabilities, roles, removed_roles } => {
-                let changed =
-                    self.declarations.changed(capabilities, removed_capabilities, roles, removed_roles);
-                self.declarations = Arc::new(changed);
-                let capabilities = removed_capabilities.iter().cloned().map(Owned::Capability);
-                for gone in capabilities.chain(removed_roles.iter().cloned().map(Owned::Role)) {
-                    self.owners.set(gone, None);
-                }
+                self.declare(at, (capabilities, removed_capabilities), (roles, removed_roles));
             }
-            Effect::PutAgent { id, spec } => self.agents.put(*id, spec),
-            Effect::RemoveAgent(id) => self.remove_agent(*id),
-            Effect::Narrow(narrowing) => self.narrow(narrowing),
+            Effect::PutAgent { id, spec } => {
+                self.former.take(&Owned::Agent(spec.name.clone()));
+                self.agents.put(*id, spec);
+            }
+            Effect::RemoveAgent(id) => self.remove_agent(at, *id),
+            Effect::Narrow(narrowing) => self.narrow(at, narrowing),
             Effect::IssueCode { id, agent, hash, expires_at } => {
                 self.issue(at, (*id, *agent), (*hash, *expires_at), (1, None));
             }
@@ -275,31 +142,34 @@ impl Registry {
                     next: None,
                     enrolled_at: at.time,
                     enrolled_seq: at.seq,
-                    current_since: at.seq,
+                    enrolled_from: None,
                 };
                 self.enrol(at.time, *code, *agent, instance);
             }
-            Effect::RecordCertificate { agent, instance, .. } => {
+            Effect::RecordCertificate { agent, instance, certificate } => {
                 if let Some(instance) = self.instance_mut(*agent, *instance) {
-                    instance.current.certificate_seq = Some(at.seq);
+                    instance.current.signed = Some(signed(at, certificate));
                 }
             }
             Effect::Renew { agent, instance, serial, key, not_before, not_after } => {
-                if let Some(instance) = self.instance_mut(*agent, *instance) {
-                    instance.next =
-                        Some(Box::new(Holding::planned(*serial, *key, (*not_before, *not_after))));
+                let planned = Holding::planned(*serial, *key, (*not_before, *not_after));
+                let instance = self.instance_mut(*agent, *instance);
+                if let Some(before) = instance.map(|instance| instance.next.replace(Box::new(planned))) {
+                    self.key_uses.add(key);
+                    before.iter().for_each(|before| self.key_uses.subtract(&before.key));
                 }
             }
-            Effect::RecordRenewed { agent, instance, .. } => {
+            Effect::RecordRenewed { agent, instance, certificate } => {
                 if let Some(next) = self.instance_mut(*agent, *instance).and_then(|one| one.next.as_mut()) {
-                    next.certificate_seq = Some(at.seq);
+                    next.signed = Some(signed(at, certificate));
                 }
             }
-            Effect::Serve { agent, audience } => {
-                if let Some(agent) = self.agents.get_mut(*agent) {
-                    agent.serves.clone_from(audience);
+            Effect::EnrolledFrom { agent, instance, address } => {
+                if let Some(instance) = self.instance_mut(*agent, *instance) {
+                    instance.enrolled_from = Some(*address);
                 }
             }
+            Effect::Serve { agent, audience } => self.serve(at, *agent, audience.as_ref()),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(code) {
@@ -310,15 +180,42 @@ impl Registry {
                 if let Some(instance) = self.instance_mut(*agent, *instance)
                     && let Some(next) = instance.next.take()
                 {
-                    instance.current = *next;
-                    instance.current_since = at.seq;
+                    let before = std::mem::replace(&mut instance.current, *next);
+                    self.key_uses.subtract(&before.key);
                 }
             }
         }
     }
 
+    fn serve(&mut self, at: At, agent: AgentId, audience: Option<&Audience>) {
+        let Some(agent) = self.agents.get_mut(agent) else { return };
+        if let Some(before) = agent.serves.take() {
+            let owner = self.owners.of(&Owned::Agent(agent.name.clone()));
+            self.former.leave_audience(at.seq, before, owner);
+        }
+        audience.iter().for_each(|audience| self.former.take_audience(audience));
+        agent.serves = audience.cloned();
+    }
+
     fn instance_mut(&mut self, agent: AgentId, instance: InstanceId) -> Option<&mut Instance> {
         self.agents.get_mut(agent).and_then(|agent| agent.instances.get_mut(instance))
+    }
+
+    /// A certificate of an instance was signed by this generation of the authority.
+    pub fn signed_by(
+        &mut self,
+        (agent, instance): (AgentId, InstanceId),
+        held: Held,
+        authority: Option<u32>,
+    ) {
+        let Some(instance) = self.instance_mut(agent, instance) else { return };
+        let holding = match held {
+            Held::Current => Some(&mut instance.current),
+            Held::Next => instance.next.as_deref_mut(),
+        };
+        if let Some(signed) = holding.and_then(|holding| holding.signed.as_mut()) {
+            signed.authority = authority;
+        }
     }
 
     /// What `effect` puts into the index.
@@ -341,18 +238,62 @@ impl Registry {
             | Effect::Own { .. }
             | Effect::ReportCode(_)
             | Effect::Narrow(_)
+            | Effect::EnrolledFrom { .. }
             | Effect::Promote { .. } => {}
         }
     }
 
-    fn remove_agent(&mut self, id: AgentId) {
+    fn declare(
+        &mut self,
+        at: At,
+        (capabilities, gone): (&[Capability], &[CapabilityName]),
+        (roles, gone_roles): (&[Role], &[RoleName]),
+    ) {
+        let before = Arc::clone(&self.declarations);
+        self.declarations = Arc::new(before.changed(capabilities, gone, roles, gone_roles));
+        let minted_for = |name: &CapabilityName| match before.capability(name).map(|one| &one.delivery) {
+            Some(Delivery::Mint { audience }) => Some(audience.clone()),
+            Some(Delivery::Reveal { .. } | Delivery::Lease) | None => None,
+        };
+        for name in gone.iter().chain(capabilities.iter().map(|one| &one.name)) {
+            if let Some(audience) = minted_for(name) {
+                let owner = self.owners.of(&Owned::Capability(name.clone()));
+                self.former.leave_audience(at.seq, audience, owner);
+            }
+        }
+        let lost = gone.iter().cloned().map(Owned::Capability);
+        for thing in lost.chain(gone_roles.iter().cloned().map(Owned::Role)) {
+            self.former.leave(at.seq, thing.clone(), self.owners.of(&thing));
+            self.owners.set(thing, None);
+        }
+        for capability in capabilities {
+            self.former.take(&Owned::Capability(capability.name.clone()));
+            if let Delivery::Mint { audience } = &capability.delivery {
+                self.former.take_audience(audience);
+            }
+        }
+        roles.iter().for_each(|role| self.former.take(&Owned::Role(role.name.clone())));
+        let gone: Vec<_> = gone_roles.iter().filter(|role| self.declarations.role(role).is_none()).collect();
+        if !gone.is_empty() {
+            self.agents.lose_roles(&gone);
+        }
+    }
+
+    fn remove_agent(&mut self, at: At, id: AgentId) {
         if let Some(agent) = self.agents.remove(id) {
-            self.owners.set(Owned::Agent(agent.name), None);
+            agent.instances.iter().for_each(|instance| self.key_uses.forget(instance));
+            let thing = Owned::Agent(agent.name);
+            let owner = self.owners.of(&thing);
+            if let Some(audience) = agent.serves {
+                self.former.leave_audience(at.seq, audience, owner);
+            }
+            self.former.leave(at.seq, thing.clone(), owner);
+            self.owners.set(thing, None);
         }
         self.codes.retain(|_, code| code.agent != id);
     }
 
-    fn narrow(&mut self, narrowing: &Narrowing) {
+    fn narrow(&mut self, at: At, narrowing: &Narrowing) {
         let narrower = self.declarations.roles().filter_map(|role| {
             let capabilities = narrowing.left(&role.name, &role.capabilities);
             let is_narrower = capabilities.len() < role.capabilities.len();
@@ -371,7 +312,7 @@ impl Registry {
         }
         for name in &narrowing.removed_agents {
             if let Some(id) = self.agents.named(name).map(|agent| agent.id) {
-                self.remove_agent(id);
+                self.remove_agent(at, id);
             }
         }
     }
@@ -382,7 +323,15 @@ impl Registry {
         }
         if let Some(agent) = self.agents.get_mut(agent) {
             // Beyond the grace it can never act again: what it did is in the ledger.
-            agent.instances.retain(|old| old.not_after().plus_s(INSTANCE_MEMORY_S) > now);
+            let key_uses = &mut self.key_uses;
+            agent.instances.retain(|old| {
+                let stays = old.not_after().plus_s(INSTANCE_MEMORY_S) > now;
+                if !stays {
+                    key_uses.forget(old);
+                }
+                stays
+            });
+            key_uses.add(&instance.current.key);
             agent.instances.insert(instance);
         }
     }
@@ -418,4 +367,9 @@ impl Registry {
             self.codes.remove(&id);
         }
     }
+}
+
+/// What is known of a certificate that is kept; the room that reads certificates says who signed it.
+fn signed(at: At, certificate: &[u8]) -> Signed {
+    Signed { seq: at.seq, thumbprint: sha256(certificate), authority: None }
 }

@@ -5,5 +5,7 @@
 //! subjects that it was issued under. This room never decides who may revoke.
 
 mod state;
+mod subject;
 
-pub use state::{Denial, Effect, Liveness, RevocationChanged, Revocations, Subject, keys};
+pub use state::{Denial, Effect, Liveness, RevocationChanged, Revocations};
+pub use subject::{Subject, keys};

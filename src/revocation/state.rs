@@ -1,37 +1,13 @@
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::subject::Subject;
 use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MAX_S};
-use crate::base::{AgentId, InstanceId, OperatorId, Timestamp, TokenId};
+use crate::base::{Network, Timestamp, TokenId};
 use crate::ledger::Kind;
 use crate::store::{At, Event};
-
-/// Somebody or something that credentials are issued under.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum Subject {
-    /// An agent, with all its instances, tokens and enrolment codes.
-    Agent(AgentId),
-    /// One instance of an agent, with its certificate and tokens.
-    Instance(InstanceId),
-    /// One token.
-    Token(TokenId),
-    /// An operator, with all its certificates and enrolment codes.
-    Operator(OperatorId),
-}
-
-impl Subject {
-    /// The word for what it is.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Agent(_) => "agent",
-            Self::Instance(_) => "instance",
-            Self::Token(_) => "token",
-            Self::Operator(_) => "operator",
-        }
-    }
-}
 
 /// A subject was revoked, suspended or resumed.
 #[derive(Debug, Serialize)]
@@ -41,7 +17,7 @@ pub struct RevocationChanged<'a> {
     pub by: &'a str,
     /// `revoke`, `suspend` or `resume`.
     pub action: &'static str,
-    /// `agent`, `instance`, `token` or `operator`.
+    /// What sort of subject it is: one of [`Subject::KINDS`].
     pub subject: &'static str,
     /// The agent's name, as far as it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +58,7 @@ impl Effect {
 
 /// What a revocation or suspension does when it cannot be recorded. There is no way to take one back
 /// without a record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Denial {
     /// Everything issued under the subject so far is dead.
     Kill(Subject),
@@ -93,9 +69,9 @@ pub enum Denial {
 impl Denial {
     /// Of whom or what.
     #[must_use]
-    pub const fn subject(&self) -> Subject {
+    pub const fn subject(&self) -> &Subject {
         match self {
-            Self::Kill(subject) | Self::Block(subject) => *subject,
+            Self::Kill(subject) | Self::Block(subject) => subject,
         }
     }
 
@@ -117,13 +93,15 @@ struct Mark {
     blocked: bool,
 }
 
-/// Whether a credential still counts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What the marks of the subjects say of a credential.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Liveness {
-    /// It does.
+    /// Nothing against it.
     Live,
-    /// It does not: one of the subjects it was issued under is revoked or suspended.
-    Dead,
+    /// A subject that it was issued under is suspended.
+    Suspended,
+    /// A subject that it was issued under was revoked since.
+    Revoked,
 }
 
 /// How many revocations and suspensions of a subject are in force whose entries are not durable yet.
@@ -140,6 +118,8 @@ pub struct Revocations {
     #[serde(skip)]
     denied: HashMap<Subject, Unrecorded>,
     marks: HashMap<Subject, Mark>,
+    /// The networks that have marks: an address is looked for in each of them.
+    networks: Vec<Network>,
     /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.
     tokens: VecDeque<(Timestamp, TokenId)>,
     /// Tokens of entries before this one are dead: time went back, so that some could hold again that had expired.
@@ -147,27 +127,29 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// Whether what entry `issued` issued under `subjects` still counts.
+    /// What the marks say of what entry `issued` issued under `subjects`, from or to `addresses`. Asked by
+    /// `authn::live` alone, which knows the subjects.
     #[must_use]
-    pub fn judge(&self, issued: u64, subjects: &[Subject]) -> Liveness {
-        // Regardless of the sequence: an entry of the subject may commit later in a group commit that hangs.
-        if subjects.iter().any(|subject| self.is_unrecorded(subject)) {
-            return Liveness::Dead;
-        }
-        let is_void = |subject| matches!(subject, &Subject::Token(_)) && issued < self.tokens_void_before;
-        let dead = subjects.iter().any(|subject| {
-            let mark = self.marks.get(subject);
-            mark.is_some_and(|mark| mark.blocked || issued < mark.dead_before) || is_void(subject)
-        });
-        if dead { Liveness::Dead } else { Liveness::Live }
+    pub fn judge(&self, issued: u64, subjects: &[Subject], addresses: &[IpAddr]) -> Liveness {
+        let networks =
+            self.networks.iter().filter(|one| addresses.iter().any(|address| one.contains(*address)));
+        let networks = networks.map(|network| self.of(issued, &Subject::Network(*network)));
+        let subjects = subjects.iter().map(|subject| self.of(issued, subject));
+        subjects.chain(networks).max().unwrap_or(Liveness::Live)
     }
 
-    /// Whether what entry `issued` issued under `subjects` was revoked, for good.
-    #[must_use]
-    pub fn is_killed(&self, issued: u64, subjects: &[Subject]) -> bool {
-        let unrecorded = |subject: &Subject| self.denied.get(subject).is_some_and(|denied| denied.kills > 0);
-        let mut marks = subjects.iter().filter_map(|subject| self.marks.get(subject));
-        marks.any(|mark| issued < mark.dead_before) || subjects.iter().any(unrecorded)
+    fn of(&self, issued: u64, subject: &Subject) -> Liveness {
+        // Regardless of the sequence: an entry of the subject may commit later in a group commit that hangs.
+        let denied = self.denied.get(subject).copied().unwrap_or_default();
+        let mark = self.marks.get(subject).copied().unwrap_or_default();
+        let is_void = matches!(subject, Subject::Token(_)) && issued < self.tokens_void_before;
+        if denied.kills > 0 || issued < mark.dead_before || is_void {
+            Liveness::Revoked
+        } else if denied.blocks > 0 || mark.blocked {
+            Liveness::Suspended
+        } else {
+            Liveness::Live
+        }
     }
 
     /// Whether a revocation or suspension of the subject is in force that is not durable yet.
@@ -190,7 +172,8 @@ impl Revocations {
             self.tokens.push_back((at.time, *token));
         }
         let (Effect::Kill(subject) | Effect::Block(subject) | Effect::Unblock(subject)) = effect;
-        let mark = self.marks.entry(*subject).or_default();
+        self.take_network(subject);
+        let mark = self.marks.entry(subject.clone()).or_default();
         match effect {
             Effect::Kill(_) => mark.dead_before = mark.dead_before.max(at.seq),
             Effect::Block(_) => mark.blocked = true,
@@ -199,20 +182,21 @@ impl Revocations {
     }
 
     /// Takes in what no entry says yet: the subject is dead, whatever was or will be issued under it.
-    pub fn deny(&mut self, denial: Denial) {
-        let denied = self.denied.entry(denial.subject()).or_default();
+    pub fn deny(&mut self, denial: &Denial) {
+        self.take_network(denial.subject());
+        let denied = self.denied.entry(denial.subject().clone()).or_default();
         let count = denial.count_in(denied);
         *count = count.saturating_add(1);
     }
 
     /// Takes in that the entry of `denial` has been taken in: from now on its mark alone counts.
-    pub fn recorded(&mut self, denial: Denial) {
+    pub fn recorded(&mut self, denial: &Denial) {
         let subject = denial.subject();
-        let Some(denied) = self.denied.get_mut(&subject) else { return };
+        let Some(denied) = self.denied.get_mut(subject) else { return };
         let count = denial.count_in(denied);
         *count = count.saturating_sub(1);
         if denied.kills == 0 && denied.blocks == 0 {
-            self.denied.remove(&subject);
+            self.denied.remove(subject);
         }
     }
 
@@ -231,6 +215,14 @@ impl Revocations {
         self.tokens_void_before > 0
     }
 
+    fn take_network(&mut self, subject: &Subject) {
+        if let Subject::Network(network) = subject
+            && !self.networks.contains(network)
+        {
+            self.networks.push(*network);
+        }
+    }
+
     fn forget_tokens(&mut self, now: Timestamp) {
         while let Some((revoked_at, token)) = self.tokens.front().copied() {
             if revoked_at.plus_s(TOKEN_MEMORY_S) > now {
@@ -242,27 +234,10 @@ impl Revocations {
     }
 }
 
-/// The keys that decisions on this room's records rely on.
-pub mod keys {
-    use super::Subject;
-    use crate::ledger::Key;
-
-    /// Whether what was issued under this subject counts.
-    #[must_use]
-    pub fn subject(subject: Subject) -> Key {
-        match subject {
-            Subject::Agent(id) => Key::of_id("revocation-agent", id.as_bytes()),
-            Subject::Instance(id) => Key::of_id("revocation-instance", id.as_bytes()),
-            Subject::Token(id) => Key::of_id("revocation-token", id.as_bytes()),
-            Subject::Operator(id) => Key::of_id("revocation-operator", id.as_bytes()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::SystemEntropy;
+    use crate::base::{AgentId, InstanceId, SystemEntropy};
 
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
 
@@ -274,25 +249,27 @@ mod tests {
     fn what_was_issued_before_a_kill_is_dead_and_what_comes_after_is_not() {
         let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
         let mut revocations = Revocations::default();
-        assert_eq!(revocations.judge(5, &[agent]), Liveness::Live);
-        revocations.apply(at(10), &Effect::Kill(agent));
-        assert_eq!(revocations.judge(9, &[agent]), Liveness::Dead);
-        assert_eq!(revocations.judge(11, &[agent]), Liveness::Live);
+        assert_eq!(revocations.judge(5, std::slice::from_ref(&agent), &[]), Liveness::Live);
+        revocations.apply(at(10), &Effect::Kill(agent.clone()));
+        assert_eq!(revocations.judge(9, std::slice::from_ref(&agent), &[]), Liveness::Revoked);
+        assert_eq!(revocations.judge(11, std::slice::from_ref(&agent), &[]), Liveness::Live);
     }
 
     #[test]
     fn a_block_ends_and_a_kill_does_not() {
         let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
         let mut revocations = Revocations::default();
-        revocations.apply(at(1), &Effect::Kill(agent));
-        revocations.apply(at(2), &Effect::Block(agent));
-        assert_eq!(revocations.judge(3, &[agent]), Liveness::Dead);
-        revocations.apply(at(4), &Effect::Unblock(agent));
+        revocations.apply(at(1), &Effect::Kill(agent.clone()));
+        revocations.apply(at(2), &Effect::Block(agent.clone()));
+        assert_eq!(revocations.judge(3, std::slice::from_ref(&agent), &[]), Liveness::Suspended);
+        revocations.apply(at(4), &Effect::Unblock(agent.clone()));
         assert_eq!(
-            (revocations.judge(3, &[agent]), revocations.judge(0, &[agent])),
-            (Liveness::Live, Liveness::Dead)
+            (
+                revocations.judge(3, std::slice::from_ref(&agent), &[]),
+                revocations.judge(0, std::slice::from_ref(&agent), &[])
+            ),
+            (Liveness::Live, Liveness::Revoked)
         );
-        assert_eq!((revocations.is_killed(3, &[agent]), revocations.is_killed(0, &[agent])), (false, true));
     }
 
     #[test]
@@ -300,13 +277,17 @@ mod tests {
         let token = Subject::Token(TokenId::mint(NOW, &SystemEntropy));
         let other = Subject::Token(TokenId::mint(NOW, &SystemEntropy));
         let mut revocations = Revocations::default();
-        revocations.apply(at(5), &Effect::Kill(token));
+        revocations.apply(at(5), &Effect::Kill(token.clone()));
         let wrong = NOW.plus_s(10 * 365 * 86_400);
         revocations.apply(At { seq: 7, time: wrong }, &Effect::Kill(other));
-        assert_eq!(revocations.judge(4, &[token]), Liveness::Live, "forgotten: it has ended by itself");
+        assert_eq!(
+            revocations.judge(4, std::slice::from_ref(&token), &[]),
+            Liveness::Live,
+            "forgotten: it has ended by itself"
+        );
         revocations.time_went_back(at(9));
-        assert_eq!(revocations.judge(4, &[token]), Liveness::Dead);
-        assert_eq!(revocations.judge(9, &[token]), Liveness::Live);
+        assert_eq!(revocations.judge(4, std::slice::from_ref(&token), &[]), Liveness::Revoked);
+        assert_eq!(revocations.judge(9, std::slice::from_ref(&token), &[]), Liveness::Live);
         assert!(revocations.marks.is_empty());
     }
 
@@ -316,8 +297,8 @@ mod tests {
         let mut revocations = Revocations::default();
         revocations.time_went_back(At { seq: 9, time: NOW.plus_s(-6) });
         assert!(revocations.has_time_gone_back() && !Revocations::default().has_time_gone_back());
-        assert_eq!(revocations.judge(8, &[token]), Liveness::Dead);
-        assert_eq!(revocations.judge(9, &[token]), Liveness::Live);
+        assert_eq!(revocations.judge(8, std::slice::from_ref(&token), &[]), Liveness::Revoked);
+        assert_eq!(revocations.judge(9, std::slice::from_ref(&token), &[]), Liveness::Live);
     }
 
     #[test]
@@ -325,7 +306,7 @@ mod tests {
         let token = TokenId::mint(NOW, &SystemEntropy);
         let mut revocations = Revocations::default();
         revocations.apply(at(5), &Effect::Kill(Subject::Token(token)));
-        assert_eq!(revocations.judge(4, &[Subject::Token(token)]), Liveness::Dead);
+        assert_eq!(revocations.judge(4, &[Subject::Token(token)], &[]), Liveness::Revoked);
         let later = At { seq: 6, time: NOW.plus_s(TOKEN_MEMORY_S) };
         revocations.apply(later, &Effect::Kill(Subject::Token(TokenId::mint(NOW, &SystemEntropy))));
         assert_eq!(revocations.marks.len(), 1);
@@ -335,19 +316,38 @@ mod tests {
     fn an_unrecorded_kill_blocks_every_sequence_until_it_is_recorded() {
         let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
         let mut revocations = Revocations::default();
-        revocations.deny(Denial::Kill(agent));
-        revocations.deny(Denial::Block(agent));
-        assert_eq!(revocations.judge(u64::MAX, &[agent]), Liveness::Dead, "whatever commits later");
-        assert!(revocations.is_killed(u64::MAX, &[agent]) && revocations.is_blocked(&agent));
-        revocations.apply(at(10), &Effect::Kill(agent));
-        revocations.recorded(Denial::Kill(agent));
-        assert_eq!(revocations.judge(11, &[agent]), Liveness::Dead, "the suspension is not recorded yet");
-        assert!(!revocations.is_killed(11, &[agent]));
-        revocations.recorded(Denial::Block(agent));
-        revocations.recorded(Denial::Block(agent));
-        assert_eq!(revocations.judge(9, &[agent]), Liveness::Dead);
-        assert_eq!(revocations.judge(11, &[agent]), Liveness::Live);
+        revocations.deny(&Denial::Kill(agent.clone()));
+        revocations.deny(&Denial::Block(agent.clone()));
+        assert_eq!(
+            revocations.judge(u64::MAX, std::slice::from_ref(&agent), &[]),
+            Liveness::Revoked,
+            "whatever commits later"
+        );
+        assert!(revocations.is_blocked(&agent));
+        revocations.apply(at(10), &Effect::Kill(agent.clone()));
+        revocations.recorded(&Denial::Kill(agent.clone()));
+        assert_eq!(
+            revocations.judge(11, std::slice::from_ref(&agent), &[]),
+            Liveness::Suspended,
+            "which is not recorded yet"
+        );
+        revocations.recorded(&Denial::Block(agent.clone()));
+        revocations.recorded(&Denial::Block(agent.clone()));
+        assert_eq!(revocations.judge(9, std::slice::from_ref(&agent), &[]), Liveness::Revoked);
+        assert_eq!(revocations.judge(11, std::slice::from_ref(&agent), &[]), Liveness::Live);
         assert!(!revocations.is_unrecorded(&agent));
+    }
+
+    #[test]
+    fn a_mark_on_a_network_is_on_every_address_in_it() {
+        let network: Network = "10.1.0.0/16".parse().unwrap();
+        let (within, beyond) = ("10.1.2.3".parse().unwrap(), "10.2.0.1".parse().unwrap());
+        let mut revocations = Revocations::default();
+        revocations.apply(at(7), &Effect::Kill(Subject::Network(network)));
+        revocations.apply(at(8), &Effect::Block(Subject::Network(network)));
+        assert_eq!(revocations.judge(6, &[], &[beyond, within]), Liveness::Revoked);
+        assert_eq!(revocations.judge(9, &[], &[within]), Liveness::Suspended);
+        assert_eq!(revocations.judge(6, &[], &[beyond]), Liveness::Live);
     }
 
     #[test]
@@ -355,8 +355,8 @@ mod tests {
         let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
         let instance = Subject::Instance(InstanceId::mint(NOW, &SystemEntropy));
         let mut revocations = Revocations::default();
-        revocations.apply(at(7), &Effect::Kill(instance));
-        assert_eq!(revocations.judge(5, &[agent, instance]), Liveness::Dead);
-        assert_eq!(revocations.judge(5, &[agent]), Liveness::Live);
+        revocations.apply(at(7), &Effect::Kill(instance.clone()));
+        assert_eq!(revocations.judge(5, &[agent.clone(), instance], &[]), Liveness::Revoked);
+        assert_eq!(revocations.judge(5, std::slice::from_ref(&agent), &[]), Liveness::Live);
     }
 }

@@ -20,6 +20,8 @@ pub struct TokenMinted<'a> {
     pub audience: &'a Audience,
     /// When it ends.
     pub expires_at: TimeText,
+    /// How long it holds from this entry on, in seconds, at most.
+    pub life_s: u32,
     /// The certificate it is bound to: SHA-256 in hex.
     pub certificate: HexText,
     /// The decision that allowed it.

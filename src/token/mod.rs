@@ -7,6 +7,7 @@ mod claims;
 mod events;
 mod jwk;
 mod key_state;
+mod minted;
 mod seen;
 mod signer;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub use claims::{AuthorizationDetail, Claims, Confirmation, DetailType};
 pub use events::{TokenDenied, TokenMinted, TokenRefused, TokenRepeated};
 pub use jwk::{Jwk, KeySet};
 pub use key_state::{Effect, TokenKeyStaged, TokenKeys, keys};
+pub use minted::{Minted, MintedLately};
 pub use signer::{AccessToken, SignError, Signer};
 pub use verifier::{Verifier, VerifyError};

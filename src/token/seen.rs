@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::claims::Claims;
@@ -11,7 +12,7 @@ use crate::crypto::Digest;
 ///
 /// What can change is not kept but judged each time: keys, times, holders, revocations.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Ages>);
+pub(super) struct Seen(Mutex<Ages<Digest, Good>>);
 
 /// Where the signature of a token was found good: by whose key it is, and what it says.
 #[derive(Clone, Debug)]
@@ -22,21 +23,21 @@ pub(super) struct Good {
 
 /// Two halves: when the young one is full, it becomes the old one, and what nobody has presented since the
 /// last time goes.
-#[derive(Debug, Default)]
-struct Ages {
-    young: HashMap<Digest, Good>,
-    old: HashMap<Digest, Good>,
+#[derive(Debug)]
+pub(super) struct Ages<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+}
+
+impl<K, V> Default for Ages<K, V> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new() }
+    }
 }
 
 impl Seen {
     pub(super) fn find(&self, token: &Digest) -> Option<Good> {
-        let mut ages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(good) = ages.young.get(token) {
-            return Some(good.clone());
-        }
-        let good = ages.old.remove(token)?;
-        ages.keep(*token, good.clone());
-        Some(good)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).find(token)
     }
 
     pub(super) fn keep(&self, token: Digest, good: Good) {
@@ -44,12 +45,21 @@ impl Seen {
     }
 }
 
-impl Ages {
-    fn keep(&mut self, token: Digest, good: Good) {
+impl<K: Copy + Eq + Hash, V: Clone> Ages<K, V> {
+    pub(super) fn find(&mut self, key: &K) -> Option<V> {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let value = self.old.remove(key)?;
+        self.keep(*key, value.clone());
+        Some(value)
+    }
+
+    pub(super) fn keep(&mut self, key: K, value: V) {
         if self.young.len() >= const { TOKENS_SEEN_MAX / 2 } {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(token, good);
+        self.young.insert(key, value);
     }
 }
 

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use keyward::base::encoding::base64;
+use keyward::crypto::Ed25519Key;
+use keyward::keyring::{Family, Keyring, SlotKey};
 use serde_json::{Value, json};
 
 use crate::interop::python;
@@ -132,6 +135,48 @@ fn whoever_trusts_one_checkpoint_key_is_led_to_those_before_and_after_it() {
     for (note, key) in [(newest.as_str(), &strange_key), (&stranger.display().to_string(), &kept[0].1)] {
         let (code, said) = verify(&process, note, key);
         assert_eq!((code, said.contains("checkpoint_refused")), (Some(11), true), "{said}");
+    }
+}
+
+/// A checkpoint of all that there is, by the first checkpoint key of a keyring that was kept.
+fn by_the_first_key(process: &Process, keyring: &std::path::Path, verifier: &str) -> String {
+    let said = process.good(&["verify", "--config", &process.config(), "-o", "json"], b"");
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    let root: Vec<u8> = from_hex(said["root"].as_str().unwrap());
+    let slot = SlotKey::from_file(&process.path("root.key")).unwrap();
+    let keyring = Keyring::open(keyring, &slot).unwrap();
+    let key = Ed25519Key::from_pkcs8(keyring.signing(Family::Checkpoint, 1).unwrap()).unwrap();
+    let mut parts = verifier.split('+');
+    let (name, hash) = (parts.next().unwrap(), from_hex(parts.next().unwrap()));
+    let text = format!("{name}\n{}\n{}\n", said["entries"], base64(&root));
+    let signature = [hash, key.sign(text.as_bytes())].concat();
+    format!("{text}\n\u{2014} {name} {}\n", base64(&signature))
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn a_retired_checkpoint_key_counts_up_to_its_successors_entry() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let kept = process.path("keyring-of-then");
+    fs::copy(process.path("data/keyring"), &kept).unwrap();
+    let (_, first) = fetch(&process);
+    process.good(&["checkpoint-key", "turn"], b"");
+    let (newest, second) = fetch(&process);
+    process.good_as("a", &["token", "github.repo.read"], b"");
+    process.stop();
+    let note = process.path("by-a-retired-key");
+    fs::write(&note, by_the_first_key(&process, &kept, &first)).unwrap();
+    let note = note.display().to_string();
+    for key in [&first, &second] {
+        let (code, said) = verify(&process, &note, key);
+        assert_eq!((code, said.contains("checkpoint_refused")), (Some(11), true), "{said}");
+        assert!(said.contains("retired by entry"), "{said}");
+        assert_eq!(verify(&process, &newest.display().to_string(), key).0, Some(0), "the twin");
     }
 }
 

@@ -45,6 +45,7 @@ mod ledger_faults;
 mod ledger_snapshots;
 mod limits;
 mod listener;
+mod liveness;
 mod lost_entries;
 mod mutants;
 mod oauth;

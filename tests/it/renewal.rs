@@ -271,3 +271,20 @@ async fn a_hundred_renewals_at_once_with_one_key_give_one_certificate() {
     }
     assert_eq!(broker.entries("certificate.promoted").await.len(), 1);
 }
+
+#[tokio::test]
+async fn the_request_of_another_agent_renews_nothing() {
+    let broker = declared().await;
+    let a = broker.agent("a", &["repo-reader"]).await;
+    let code = broker.invite("b", &["repo-reader"]).await;
+    let (_, of_b) = new_key_and_request().unwrap();
+    assert_eq!(broker.redeem(&code, &of_b).await.status, 201);
+    refused(&ask(&a.caller, &of_b).await, 409, "renewal_other_key");
+    let (_, own) = new_key_and_request().unwrap();
+    assert_eq!(ask(&a.caller, &own).await.status, 201, "the twin");
+    assert_eq!(ask(&a.caller, &own).await.status, 201, "and again");
+    let gone = json!({ "files": [{ "name": "a.toml", "text": format!(
+        "{}[[agent]]\nname = \"a\"\nroles = [\"repo-reader\"]\n", crate::support::broker::DECLARATIONS) }], "prune": true });
+    assert_eq!(broker.operator().post_json("/v1/apply", &gone).await.status, 200);
+    assert_eq!(ask(&a.caller, &of_b).await.status, 201, "nobody holds it any more");
+}

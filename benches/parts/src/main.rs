@@ -22,6 +22,7 @@ use keyward::ledger::{
     Build, DeltaKeys, Draft, Entry, FileLedger, Follower, HostLayer, Kind, Ledger, Options, RESERVE_BYTES,
     SEGMENT_BYTES, Space,
 };
+use keyward::operators::Operators;
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, Record, new_key_and_request, read_request};
 use keyward::policy::{Demands, LifeLimits, MintRequest, decide_mint};
 use keyward::quota::{Limiter, Permit, Rate};
@@ -76,7 +77,7 @@ fn decision() -> Result<(), Failed> {
         let request = MintRequest { scope: scope.clone(), resource: None, life_s: None };
         let basis = (DecisionId::mint(NOW, entropy), &digests);
         let asked = (&request, &permit);
-        let demands = Demands::of(&people.registry, &people.secrets, &scope);
+        let demands = Demands::of(people.records(), Some(&principal), &scope);
         let facts = (&**people.registry.declarations(), &demands);
         drop(black_box(decide_mint(facts, principal, asked, &limits, basis, ClockReading::at(NOW))));
     });
@@ -87,6 +88,7 @@ fn decision() -> Result<(), Failed> {
 struct People {
     registry: Registry,
     secrets: Catalogue,
+    operators: Operators,
     authorities: Record,
     revocations: Revocations,
     peer: PeerCertificate,
@@ -136,12 +138,17 @@ impl People {
         ];
         effects.iter().for_each(|effect| registry.apply(at, effect));
         let (secrets, revocations) = (Catalogue::default(), Revocations::default());
-        Ok(Self { registry, secrets, authorities, revocations, peer })
+        let operators = Operators::default();
+        Ok(Self { registry, secrets, operators, authorities, revocations, peer })
+    }
+
+    fn records(&self) -> Records<'_> {
+        let Self { registry, secrets, operators, authorities, revocations, .. } = self;
+        Records { registry, operators, secrets, revocations, authorities }
     }
 
     fn principal(&self) -> Result<AgentPrincipal, Failed> {
-        let Self { registry, authorities, revocations, peer, .. } = self;
-        Ok(agent(peer, Records { registry, revocations, authorities }, 1, ClockReading::at(NOW))?)
+        Ok(agent(&self.peer, self.records(), 1, ClockReading::at(NOW))?)
     }
 
     fn permit(&self) -> Result<Permit, Failed> {

@@ -34,6 +34,9 @@ super::codes! {
     TOKEN_UNRECORDED "token_unrecorded" Unauthenticated:
         "the token names a ledger entry that this broker does not have",
         "ask for a new token at /oauth/token; the broker has raised an alarm";
+    TOKEN_NOT_ISSUED "token_not_issued" Unauthenticated:
+        "the token is signed with a key of this broker, and the ledger entry that it names did not issue it",
+        "ask for a new token at /oauth/token; an operator ends a stolen token key: `keyward token-key revoke GENERATION`";
     TOKEN_TOO_OLD "token_too_old" Unauthenticated:
         "the secret's sensitivity is `high`: it takes no token that was issued more than 300 seconds ago",
         "ask for a new token at /oauth/token";
@@ -46,6 +49,9 @@ super::codes! {
     CAPABILITY_NOT_GRANTED "capability_not_granted" NotGranted:
         "none of the capabilities asked for is declared and held by a role of this agent",
         "give the agent a role that holds the capability in a declaration file, and `keyward apply` it";
+    CAPABILITY_SUSPENDED "capability_suspended" Denied:
+        "what is asked for is suspended: the capability, a role that holds it, its owner or its secret",
+        "ask an operator who contained it; nothing is issued for it until the suspension is lifted";
     CAPABILITY_LEASED "capability_leased" InvalidScope:
         "a capability asked for is for a login of one's own, and no token is needed or made for it",
         "`keyward lease get CAPABILITY`, or POST /v1/leases; leave it out of the token request";

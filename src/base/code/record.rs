@@ -4,6 +4,12 @@ super::codes! {
     AGENT_UNKNOWN "agent_unknown" NotFound:
         "there is no agent of this name",
         "`keyward agent list` shows those there are";
+    NAME_OF_ANOTHER_OWNER "name_of_another_owner" Conflict:
+        "the name belonged to something of another owner, and whatever still means that must not find yours",
+        "choose another name, or ask an operator who is bound to no owner to declare it";
+    OUTCOME_REVOKED "outcome_revoked" Conflict:
+        "this request was answered with a token before, and the token does not count any more",
+        "send the request with a new Idempotency-Key";
     ROLE_UNKNOWN "role_unknown" NotFound:
         "a role that the invitation names is not declared",
         "declare the role in a file and `keyward apply` it; `keyward role list` shows those there are";
@@ -60,6 +66,9 @@ super::codes! {
         "end an old instance (`keyward agent revoke --instance ID`), or raise `max_instances` in the agent's declaration";
     RENEWAL_SAME_KEY "renewal_same_key" Conflict:
         "the request is for the key that the certificate in use has",
+        "make a new key for every renewal; `keyward renew` does";
+    RENEWAL_OTHER_KEY "renewal_other_key" Conflict:
+        "the certificate request is that of another agent or resource server: its key has a certificate",
         "make a new key for every renewal; `keyward renew` does";
     AGENT_HAS_OTHER_ROLES "agent_has_other_roles" Conflict:
         "the agent exists and holds other roles than the invitation names",

@@ -2,6 +2,7 @@ use super::super::desk::Core;
 use super::super::failure::Failure;
 use super::super::once::{done_before, remembering};
 use super::super::world::{Effect, World};
+use super::end::is_bereft;
 use crate::base::limits::LEASE_USES_MAX;
 use crate::base::{LeaseId, Timestamp, code};
 use crate::idempotency::{Once, Outcome, Remembered};
@@ -52,6 +53,7 @@ impl Core {
             return Ok(None);
         };
         match lease.stage {
+            Stage::Live { .. } if is_bereft(world, lease) => Err(Failure::new(code::LEASE_ENDING)),
             Stage::Live { .. } if can_be_told(world, lease) => {
                 Ok(Some(Before::Live(Box::new(lease.clone()))))
             }

@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::desk::Core;
+use super::super::desk::{Core, records};
 use super::super::failure::Failure;
 use super::super::world::{Effect, World};
 use super::counter::{Counter, Counters, revocations_at};
 use super::views::described;
+use crate::authn::{Credential, live};
 use crate::base::limits::{
     LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, LEASE_RETRY_OPEN_MAX_S, LEASE_STILL_OPEN_FAILURES,
     LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX, LEASES_LOOKED_AT_MAX,
@@ -14,8 +15,6 @@ use crate::leases::{
     self, Ending, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseStillOpen, Leases, LeasesEnding,
     Selection, Stage, Why, keys,
 };
-use crate::policy::holds_leased;
-use crate::revocation::{Liveness, Subject};
 use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::telemetry::Alarm;
@@ -361,13 +360,9 @@ pub(super) fn is_bereft(world: &World, lease: &Lease) -> bool {
     if matches!(lease.stage, Stage::Ending(_)) {
         return false;
     }
-    let subjects = [Subject::Agent(lease.agent), Subject::Instance(lease.instance)];
-    if world.revocations.judge(lease.issued_seq, &subjects) == Liveness::Dead {
-        return true;
-    }
-    let declarations = world.registry.declarations();
-    let agent = world.registry.agent(lease.agent);
-    agent.is_none_or(|agent| !holds_leased(declarations, &agent.roles, &lease.capability))
+    let counter = Counter::of(world, lease.upstream).ok();
+    let administering = counter.as_ref().map(Counter::administering);
+    live(Credential::Lease { lease, administering }, records(world)).is_err()
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use super::super::upstreams::Call;
 use super::super::world::{Effect, World};
 use super::again::{Before, can_be_told, remembering_lease};
 use super::counter::{Counter, Making};
+use super::end::is_bereft;
 use super::holding::Holding;
-use crate::authn::AgentPrincipal;
+use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, ClockReading, LeaseId, Timestamp, code};
 use crate::idempotency::Once;
@@ -145,6 +146,10 @@ fn facts(
     let declarations = Arc::clone(world.registry.declarations());
     let offer = world.leases.offer(&input.capability);
     let upstream = offer.map_or(0, |(_, upstream)| *upstream);
+    let administering = offer.and_then(|(_, upstream)| Counter::of(world, *upstream).ok());
+    let may_lend =
+        may_be_issued(records(world), (principal.roles(), principal.instance()), &input.capability)
+            && administering.is_none_or(|counter| may_open(records(world), counter.administering()));
     let own =
         || world.leases.of_agent(principal.agent()).filter(|lease| lease.capability == input.capability);
     let declared = declarations.capability(&input.capability).map_or(0, |one| one.max_life_s);
@@ -153,12 +158,13 @@ fn facts(
         lease.instance == principal.instance()
             && matches!(lease.stage, Stage::Live { .. })
             && can_be_told(world, lease)
+            && !is_bereft(world, lease)
             && lease.expires_at.seconds_since(now) >= i64::from(asked / 2)
     };
     let again = own().filter(will_do).max_by_key(|lease| lease.expires_at);
     let again = again.filter(|_| input.freshness == Freshness::Any).cloned();
     Ok(Facts {
-        per_agent: offer.map(|(offer, _)| offer.per_agent),
+        per_agent: offer.filter(|_| may_lend).map(|(offer, _)| offer.per_agent),
         upstream,
         counter: offer.map(|(_, upstream)| Counter::of(world, *upstream)),
         outstanding: own().count(),

@@ -7,6 +7,7 @@ use super::super::mint::relying;
 use super::super::upstreams::Call;
 use super::super::world::Effect;
 use super::counter::{Counter, Counters};
+use super::end::is_bereft;
 use super::holding::Holding;
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
@@ -141,6 +142,9 @@ impl Core {
         let principal = principal?;
         let permit = self.admit(permit, &principal)?;
         let lease = own(lease.as_ref(), &principal)?;
+        if self.store.read(|world, _| is_bereft(world, &lease)) {
+            return Err(Failure::new(code::LEASE_ENDING).into());
+        }
         let capability = lease.capability.clone();
         let request = LeaseRequest { capability, life_s, renewed: Renewed::Lease(id) };
         let basis = (self.decision(now), &self.digests);

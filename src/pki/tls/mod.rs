@@ -4,7 +4,7 @@ mod fault;
 mod server;
 
 pub use fault::HandshakeFault;
-pub use server::{Gate, ServerTls, sealed_server_config};
+pub use server::{Cause, Gate, ServerTls, sealed_server_config};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,7 +8,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, ServerConfig,
+    SignatureScheme,
 };
 
 use super::{Identity, OurTime, TlsError, parts, provider, roots};
@@ -26,9 +27,45 @@ pub trait Gate: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Why `peer`, whose chain is good, may not connect: what the alert says.
+    fn cause(&self, _peer: &PeerCertificate) -> Cause {
+        Cause::Revoked
+    }
+
     /// Is told of a `peer` whose chain is good and that may not connect. Must return at once.
     fn refused(&self, _peer: &PeerCertificate) {}
 }
+
+/// Why a peer may not connect whose chain is good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// It was revoked or suspended: `certificate_revoked`.
+    Revoked,
+    /// It is outside its time: `certificate_expired`.
+    OutOfTime,
+    /// Nobody holds it: `certificate_unknown`.
+    Unknown,
+    /// It is for another listener: `unsupported_certificate`.
+    WrongKind,
+    /// The authority that signed it counts no more: `unknown_ca`.
+    Authority,
+}
+
+impl From<Cause> for Error {
+    fn from(cause: Cause) -> Self {
+        Self::InvalidCertificate(match cause {
+            Cause::Revoked => CertificateError::Revoked,
+            Cause::OutOfTime => CertificateError::Expired,
+            Cause::Unknown => CertificateError::Other(OtherError(Arc::new(NotOnRecord))),
+            Cause::WrongKind => CertificateError::InvalidPurpose,
+            Cause::Authority => CertificateError::UnknownIssuer,
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("nobody holds the certificate")]
+struct NotOnRecord;
 
 /// A listener's TLS: what it shows and whom it trusts can change while it serves.
 ///
@@ -177,7 +214,7 @@ impl ClientCertVerifier for LiveVerifier {
                     return Ok(verified);
                 }
                 self.gate.refused(&peer);
-                Err(Error::InvalidCertificate(CertificateError::Revoked))
+                Err(self.gate.cause(&peer).into())
             }
             Err(error) if is_expiry(&error) => {
                 // All else about it has to be good, as of its last second.

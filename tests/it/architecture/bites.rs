@@ -1,7 +1,7 @@
 //! Each rule finds a made-up breach, and lets its harmless twin pass.
 
 use super::book::{dependencies, rooms_in_book};
-use super::confined::{exposures, proofs, reserve};
+use super::confined::{exposures, marks, proofs, reserve};
 use super::{EXPOSING, FILE_LINES_MAX, file, floors, habits, owners, shapes};
 use crate::support::source::Source;
 
@@ -64,6 +64,14 @@ fn drawers_giants_and_banners_are_found() {
     bites(shapes, "src/http/x.rs", &more, &most);
     bites(shapes, "src/http/x.rs", "// ==== helpers ====\n", "// == is not constant-time here\n");
     bites(shapes, "src/http/x.rs", "/// This function opens it.\n", "/// Opens it.\n");
+}
+
+#[test]
+fn a_second_place_that_reads_marks_is_found() {
+    let reads = "fn f() { world.revocations.judge(1, &[], &[]); }";
+    let rule = |sources: &[Source]| marks(sources, &[]);
+    bites(rule, "src/broker/x.rs", reads, "fn f() { live(credential, records); }");
+    assert!(marks(&[Source::new("src/authn/x.rs", reads)], &["src/authn/x.rs"]).is_empty());
 }
 
 #[test]

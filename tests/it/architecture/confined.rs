@@ -1,6 +1,6 @@
 //! What only some files may do: look into secrets, use the ledger's reserve, make proofs.
 
-use super::{EXPOSING, PROOFS, SPAWNING, SPAWNING_FILES, TAKING_AWAY, assert_none};
+use super::{EXPOSING, LIVENESS, PROOFS, SPAWNING, SPAWNING_FILES, TAKING_AWAY, assert_none};
 use crate::support::source::{Source, is_word, sources, words};
 
 /// Sensitive values are looked into only where it was reviewed.
@@ -18,6 +18,13 @@ pub(super) fn tasks(sources: &[Source], listed: &[&str]) -> Vec<String> {
     let is_below = |source: &&Source| !source.room().is_some_and(|room| SPAWNING.contains(&room));
     let below: Vec<Source> = sources.iter().filter(is_below).cloned().collect();
     reviewed(&below, (&["tokio::spawn("], "starts a task"), listed)
+}
+
+/// The marks of revoked subjects are read in one place: nobody else can forget a subject.
+pub(super) fn marks(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    let others: Vec<Source> =
+        sources.iter().filter(|source| source.room() != Some("revocation")).cloned().collect();
+    reviewed(&others, (&["revocations.judge("], "reads the marks of revoked subjects"), listed)
 }
 
 /// What a file does that says one of these words, only the `listed` files do, and they do it.
@@ -75,6 +82,11 @@ fn the_ledger_s_reserve_is_used_where_it_was_reviewed() {
 #[test]
 fn tasks_below_the_edges_are_started_where_it_was_reviewed() {
     assert_none(&tasks(&sources("src"), SPAWNING_FILES));
+}
+
+#[test]
+fn one_function_decides_whether_a_credential_is_live() {
+    assert_none(&marks(&sources("src"), LIVENESS));
 }
 
 #[test]

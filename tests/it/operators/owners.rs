@@ -206,3 +206,70 @@ async fn things_change_hands_by_the_word_of_who_is_bound_to_nobody_and_a_restart
     assert_eq!(names(&red.get("/v1/roles").await), ["red-reader", "repo-reader"]);
     assert_eq!(names(&red.get("/v1/secrets").await), ["github/app", "red/app"]);
 }
+
+#[tokio::test]
+async fn a_team_does_not_declare_the_brokers_own_audience() {
+    let (broker, red, _) = teams().await;
+    let own = broker.nobody(broker.agents()).get("/.well-known/oauth-authorization-server").await.json();
+    let own = own["issuer"].as_str().unwrap();
+    let capability = format!(
+        "[[capability]]\nname = \"red.own\"\naccess = \"write\"\ndelivery = \"mint\"\naudience = \"{own}\"\nmax_life_s = 60\n"
+    );
+    let server = format!("[[resource_server]]\nname = \"red-broker\"\naudience = \"{own}\"\n");
+    for text in [&capability, &server] {
+        let refused = apply(&red, text).await;
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(refused.text().contains("the broker's own"), "{}", refused.text());
+        assert_eq!(
+            apply(&red, &text.replace(own, "https://red.example.com/own")).await.status,
+            200,
+            "the twin"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_capability_that_another_owners_role_names_is_not_removed() {
+    let (broker, red, blue) = teams().await;
+    let mixed = "[[role]]\nname = \"mixed\"\nowner = \"blue\"\ncapabilities = [\"red.call\"]\n\
+                 [[agent]]\nname = \"mixed-bot\"\nowner = \"blue\"\nroles = [\"mixed\", \"red-reader\"]\n";
+    assert_eq!(broker.apply(mixed).await.status, 200);
+    let refuse = prune(&red, "").await;
+    assert_eq!(refuse.status, 422, "{}", refuse.text());
+    let faults = refuse.json()["errors"].to_string();
+    for said in
+        ["capability `red.call` cannot be removed: a role of another owner", "role `red-reader` cannot"]
+    {
+        assert!(faults.contains(said), "{faults}");
+    }
+    // Whoever reaches both removes both, and the names come back to nobody but their owner.
+    let rest = RED.replace("red", "blue");
+    let both = prune(&broker.operator(), &format!("{DECLARATIONS}{rest}")).await;
+    assert_eq!(both.status, 200, "{}", both.text());
+    let names = [
+        (
+            "capability",
+            "[[capability]]\nname = \"red.call\"\naccess = \"write\"\ndelivery = \"mint\"\naudience = \"https://evil.example.com\"\nmax_life_s = 120\n",
+        ),
+        (
+            "audience",
+            "[[capability]]\nname = \"blue.evil\"\naccess = \"write\"\ndelivery = \"mint\"\naudience = \"https://red.example.com\"\nmax_life_s = 120\n",
+        ),
+        ("role", "[[role]]\nname = \"red-reader\"\ncapabilities = []\n"),
+        ("agent", "[[agent]]\nname = \"red-bot\"\nroles = []\n"),
+        (
+            "resource server",
+            "[[resource_server]]\nname = \"red-service\"\naudience = \"https://blue.example.com\"\n",
+        ),
+    ];
+    for (what, text) in names {
+        let taken = apply(&blue, text).await;
+        assert_eq!(taken.status, 422, "{what}: {}", taken.text());
+        assert!(taken.text().contains("belonged to"), "{what}: {}", taken.text());
+    }
+    let invited =
+        blue.post_json("/v1/agents/red-bot/invitations", &json!({ "roles": ["blue-reader"] })).await;
+    refused(&invited, 409, "name_of_another_owner");
+    let again = apply(&red, RED).await;
+    assert_eq!(again.status, 200, "the twin: to their owner they come back: {}", again.text());
+}

@@ -167,6 +167,11 @@ impl TestBroker {
         self.running.as_ref().unwrap().runtimes()
     }
 
+    /// Puts a mark on a subject, of whatever kind.
+    pub(crate) async fn mark(&self, effect: keyward::revocation::Effect) {
+        self.running.as_ref().unwrap().mark(effect).await.unwrap();
+    }
+
     pub(crate) async fn take_snapshot(&self) {
         self.running.as_ref().unwrap().take_snapshot().await;
     }

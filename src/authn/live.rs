@@ -1,0 +1,326 @@
+use std::net::IpAddr;
+
+use super::principal::Records;
+use crate::base::{CapabilityName, InstanceId, OperatorId, OwnerName, RoleName, SecretName, TokenId};
+use crate::leases::Lease;
+use crate::operators::{self, Operator, OperatorRole};
+use crate::pki::{Record, SpiffeId};
+use crate::registry::{self, Agent, AgentKind, Delivery, Holding, Instance, Owned};
+use crate::revocation::{Liveness, Revocations, Subject};
+use crate::token::{Claims, Minted};
+
+/// Everything that the broker gives out and takes back as a proof, as its record has it. A new kind is a variant
+/// here and a column of the table in `tests/it/liveness`.
+#[derive(Clone, Copy, Debug)]
+pub enum Credential<'a> {
+    /// A certificate of an instance of an agent or resource server.
+    Certificate {
+        /// Whose instance.
+        agent: &'a Agent,
+        /// Which one.
+        instance: &'a Instance,
+        /// The certificate.
+        holding: &'a Holding,
+        /// From where it is presented, if it is.
+        from: Option<IpAddr>,
+    },
+    /// A certificate of an operator.
+    OperatorCertificate {
+        /// The operator.
+        operator: &'a Operator,
+        /// The certificate.
+        certificate: &'a operators::Certificate,
+        /// From where it is presented, if it is.
+        from: Option<IpAddr>,
+    },
+    /// An access token that is presented, or asked about.
+    Token {
+        /// What it says.
+        claims: &'a Claims,
+        /// What the entry that it names says of it.
+        minted: Option<&'a Minted>,
+    },
+    /// An access token that is to be signed once more for the instance that it was minted for.
+    MintedBefore {
+        /// The token.
+        token: TokenId,
+        /// The entry that minted it.
+        seq: u64,
+        /// For whom.
+        agent: &'a Agent,
+        /// For which instance.
+        instance: &'a Instance,
+        /// What it is good for.
+        capabilities: &'a [(CapabilityName, String)],
+    },
+    /// An enrolment code of an agent or resource server.
+    Code {
+        /// The code.
+        code: &'a registry::Code,
+        /// From where it is redeemed.
+        from: IpAddr,
+    },
+    /// An enrolment code of an operator.
+    OperatorCode {
+        /// The code.
+        code: &'a operators::Code,
+        /// From where it is redeemed.
+        from: IpAddr,
+    },
+    /// A login upstream.
+    Lease {
+        /// The lease.
+        lease: &'a Lease,
+        /// The secret that administers it, as far as it is known.
+        administering: Option<&'a SecretName>,
+    },
+}
+
+/// Why a credential counts no more, or never has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dead {
+    /// A subject that it was issued under was revoked since.
+    Revoked,
+    /// A subject that it was issued under, or belongs to now, is suspended.
+    Suspended,
+    /// The authority that signed its certificate was revoked.
+    AuthorityRevoked,
+    /// Whom it was issued to is not there any more.
+    HolderGone,
+    /// It is bound to a certificate that is neither the current nor the next one of its holder.
+    Replaced,
+    /// No entry of the ledger issued it as it is.
+    NotIssued,
+    /// Who made it could not make it now.
+    NotVouchedFor,
+    /// What it is for is not declared any more, or its holder has no role with it.
+    NotGranted,
+}
+
+/// The one decision on whether the records still let a credential count. Every consumer asks it; only the
+/// credential's own times are judged beside it, by `ClockReading::is_within`, because a renewal may come late.
+///
+/// # Errors
+/// [`Dead`] says why not.
+pub fn live(credential: Credential<'_>, records: Records<'_>) -> Result<(), Dead> {
+    match credential {
+        Credential::Certificate { agent, instance, holding, from } => {
+            certificate(records, (agent, instance, holding), from)
+        }
+        Credential::OperatorCertificate { operator, certificate, from } => {
+            operator_certificate(records, (operator, certificate), from)
+        }
+        Credential::Token { claims, minted } => token(records, claims, minted),
+        Credential::MintedBefore { token, seq, agent, instance, capabilities } => {
+            let names = capabilities.iter().map(|(name, _)| name);
+            issued_for(records, (agent, instance), (token, seq), names)
+        }
+        Credential::Code { code, from } => agent_code(records, code, from),
+        Credential::OperatorCode { code, from } => operator_code(records, code, from),
+        Credential::Lease { lease, administering } => leased(records, lease, administering),
+    }
+}
+
+/// Whether an instance has a certificate that counts: what holds a place under `max_instances`, leases and tokens.
+#[must_use]
+pub fn has_certificate(records: Records<'_>, agent: &Agent, instance: &Instance) -> bool {
+    let counts =
+        |holding| live(Credential::Certificate { agent, instance, holding, from: None }, records).is_ok();
+    instance.holdings().any(counts)
+}
+
+/// Whether nothing of `capability` is suspended for this instance of an agent with these roles: whether it may be
+/// issued now.
+#[must_use]
+pub fn may_be_issued<'a>(
+    records: Records<'_>,
+    (roles, instance): (impl IntoIterator<Item = &'a RoleName>, InstanceId),
+    capability: &CapabilityName,
+) -> bool {
+    let mut subjects = vec![Subject::Lineage(instance)];
+    of_capability(records, roles, capability, &mut subjects);
+    judge(records.revocations, u64::MAX, &subjects, &[]).is_ok()
+}
+
+/// Whether a secret may be opened for something new: it is not suspended.
+#[must_use]
+pub fn may_open(records: Records<'_>, secret: &SecretName) -> bool {
+    judge(records.revocations, u64::MAX, &[Subject::Secret(secret.clone())], &[]).is_ok()
+}
+
+fn certificate(
+    records: Records<'_>,
+    (agent, instance, holding): (&Agent, &Instance, &Holding),
+    from: Option<IpAddr>,
+) -> Result<(), Dead> {
+    let mut subjects = of_instance(records, agent, instance);
+    subjects.push(Subject::Certificate(holding.serial));
+    let addresses: Vec<IpAddr> = instance.enrolled_from.into_iter().chain(from).collect();
+    judge(records.revocations, instance.enrolled_seq, &subjects, &addresses)?;
+    authority(records.authorities, holding.signed.and_then(|signed| signed.authority))
+}
+
+fn operator_certificate(
+    records: Records<'_>,
+    (operator, certificate): (&Operator, &operators::Certificate),
+    from: Option<IpAddr>,
+) -> Result<(), Dead> {
+    let mut subjects = vec![Subject::Operator(operator.id), Subject::Certificate(certificate.serial)];
+    subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
+    let addresses: Vec<IpAddr> = from.into_iter().collect();
+    judge(records.revocations, certificate.enrolled_seq, &subjects, &addresses)?;
+    authority(records.authorities, certificate.signed.and_then(|signed| signed.authority))
+}
+
+fn token(records: Records<'_>, claims: &Claims, minted: Option<&Minted>) -> Result<(), Dead> {
+    if minted.is_none_or(|minted| !minted.issued(claims)) {
+        return Err(Dead::NotIssued);
+    }
+    let agent = holder(records, claims).ok_or(Dead::HolderGone)?;
+    let instance = agent.instances.get(claims.instance).ok_or(Dead::HolderGone)?;
+    let is_bound_to = |holding: &&Holding| {
+        let thumbprint = holding.signed.map(|signed| signed.thumbprint);
+        thumbprint.is_some_and(|one| *one.base64url() == *claims.cnf.x5t_s256)
+    };
+    let holding = instance.holdings().find(is_bound_to).ok_or(Dead::Replaced)?;
+    certificate(records, (agent, instance, holding), None)?;
+    let names: Vec<CapabilityName> =
+        claims.scope.split(' ').map(str::parse).collect::<Result<_, _>>().map_err(|_| Dead::NotIssued)?;
+    issued_for(records, (agent, instance), (claims.jti, claims.seq), &names)
+}
+
+/// The agent that a token was issued to, as its subject names it.
+fn holder<'r>(Records { registry, authorities, .. }: Records<'r>, claims: &Claims) -> Option<&'r Agent> {
+    match claims.sub.parse() {
+        Ok(SpiffeId::Agent { name, trust_domain }) if authorities.trust_domain() == Some(&trust_domain) => {
+            registry.agent_named(&name).filter(|agent| agent.kind() == AgentKind::Agent)
+        }
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// A token by its record: what it was issued under, and what it belongs to now.
+fn issued_for<'a>(
+    records: Records<'_>,
+    (agent, instance): (&Agent, &Instance),
+    (token, seq): (TokenId, u64),
+    capabilities: impl IntoIterator<Item = &'a CapabilityName>,
+) -> Result<(), Dead> {
+    let mut subjects = of_instance(records, agent, instance);
+    subjects.extend([Subject::Token(token), Subject::Lineage(instance.id)]);
+    for name in capabilities {
+        of_capability(records, &*agent.roles, name, &mut subjects);
+    }
+    let addresses: Vec<IpAddr> = instance.enrolled_from.into_iter().collect();
+    judge(records.revocations, seq, &subjects, &addresses)
+}
+
+fn agent_code(records: Records<'_>, code: &registry::Code, from: IpAddr) -> Result<(), Dead> {
+    let agent = records.registry.agent(code.agent).ok_or(Dead::HolderGone)?;
+    let owner = records.registry.owners().of(&Owned::Agent(agent.name.clone()));
+    let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id)];
+    subjects.extend(owner.cloned().map(Subject::Owner));
+    judge(records.revocations, code.issued_seq, &subjects, &[from])?;
+    vouched_for(records, (code.issued_seq, records.operators.maker_of(code.id)), |maker| {
+        maker.role == OperatorRole::Admin && maker.scope.covers(owner)
+    })
+}
+
+fn operator_code(records: Records<'_>, code: &operators::Code, from: IpAddr) -> Result<(), Dead> {
+    let operator = records.operators.named(&code.operator).ok_or(Dead::HolderGone)?;
+    let mut subjects = vec![Subject::Operator(operator.id)];
+    subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
+    judge(records.revocations, code.issued_seq, &subjects, &[from])?;
+    vouched_for(records, (code.issued_seq, records.operators.maker_of(code.id)), Operator::is_full_admin)
+}
+
+/// Whether who made a code could make it now. Codes of before makers were recorded are the broker's own word.
+fn vouched_for(
+    records: Records<'_>,
+    (issued, maker): (u64, Option<OperatorId>),
+    may_make: impl Fn(&Operator) -> bool,
+) -> Result<(), Dead> {
+    let Some(maker) = maker else { return Ok(()) };
+    let maker = records.operators.with(maker).filter(|maker| may_make(maker)).ok_or(Dead::NotVouchedFor)?;
+    let mut subjects = vec![Subject::Operator(maker.id)];
+    subjects.extend(maker.scope.owner().cloned().map(Subject::Owner));
+    judge(records.revocations, issued, &subjects, &[]).map_err(|_| Dead::NotVouchedFor)
+}
+
+fn leased(records: Records<'_>, lease: &Lease, administering: Option<&SecretName>) -> Result<(), Dead> {
+    let agent = records.registry.agent(lease.agent).ok_or(Dead::HolderGone)?;
+    let mut subjects = of_holder(records, agent, lease.instance);
+    subjects.push(Subject::Lineage(lease.instance));
+    subjects.extend(administering.cloned().map(Subject::Secret));
+    of_capability(records, &*agent.roles, &lease.capability, &mut subjects);
+    let instance = agent.instances.get(lease.instance);
+    let addresses: Vec<IpAddr> = instance.and_then(|one| one.enrolled_from).into_iter().collect();
+    judge(records.revocations, lease.issued_seq, &subjects, &addresses)?;
+    // An instance is forgotten only after its certificates: then the lease has ended by itself.
+    if let Some(instance) = instance.filter(|instance| !has_certificate(records, agent, instance)) {
+        let holding = &instance.current;
+        live(Credential::Certificate { agent, instance, holding, from: None }, records)?;
+    }
+    let declarations = records.registry.declarations();
+    let mut roles = agent.roles.iter().filter_map(|name| declarations.role(name));
+    let holds = roles.any(|role| role.capabilities.contains(&lease.capability));
+    let offered = declarations.capability(&lease.capability);
+    let offered = offered.is_some_and(|one| one.delivery == Delivery::Lease);
+    if holds && offered { Ok(()) } else { Err(Dead::NotGranted) }
+}
+
+/// The subjects of all that an instance holds.
+fn of_instance(records: Records<'_>, agent: &Agent, instance: &Instance) -> Vec<Subject> {
+    of_holder(records, agent, instance.id)
+}
+
+fn of_holder(records: Records<'_>, agent: &Agent, instance: InstanceId) -> Vec<Subject> {
+    let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id), Subject::Instance(instance)];
+    let owner: Option<&OwnerName> = records.registry.owners().of(&Owned::Agent(agent.name.clone()));
+    subjects.extend(owner.cloned().map(Subject::Owner));
+    subjects
+}
+
+/// The subjects of what is issued for a capability to an agent with these roles.
+fn of_capability<'a>(
+    Records { registry, secrets, .. }: Records<'_>,
+    roles: impl IntoIterator<Item = &'a RoleName>,
+    name: &CapabilityName,
+    subjects: &mut Vec<Subject>,
+) {
+    let (declarations, owners) = (registry.declarations(), registry.owners());
+    subjects.push(Subject::Capability(name.clone()));
+    subjects.extend(owners.of(&Owned::Capability(name.clone())).cloned().map(Subject::Owner));
+    if let Some(Delivery::Reveal { secret }) = declarations.capability(name).map(|one| &one.delivery)
+        && let Some(secret) = secrets.named(secret)
+    {
+        subjects.push(Subject::Secret(secret.name.clone()));
+        subjects.extend(secret.owner.clone().map(Subject::Owner));
+    }
+    let holds = |role: &&RoleName| declarations.role(role).is_some_and(|one| one.capabilities.contains(name));
+    subjects.extend(roles.into_iter().filter(holds).cloned().map(Subject::Role));
+}
+
+fn judge(
+    revocations: &Revocations,
+    issued: u64,
+    subjects: &[Subject],
+    addresses: &[IpAddr],
+) -> Result<(), Dead> {
+    match revocations.judge(issued, subjects, addresses) {
+        Liveness::Live => Ok(()),
+        Liveness::Suspended => Err(Dead::Suspended),
+        Liveness::Revoked => Err(Dead::Revoked),
+    }
+}
+
+/// Whether the authority of this generation counts. A certificate that has not been signed has none yet.
+fn authority(authorities: &Record, generation: Option<u32>) -> Result<(), Dead> {
+    let Some(generation) = generation else { return Ok(()) };
+    let stage = authorities.generations().all().find(|(one, _)| *one == generation);
+    if stage.is_some_and(|(_, standing)| standing.stage.counts()) {
+        Ok(())
+    } else {
+        Err(Dead::AuthorityRevoked)
+    }
+}

@@ -1,0 +1,184 @@
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::agent::Held;
+use super::declared::{Capability, Role};
+use super::narrowing::Narrowing;
+use super::owners::Owned;
+use super::plan::AgentSpec;
+use crate::base::{
+    AgentId, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
+};
+use crate::crypto::Digest;
+
+/// A state change of this room.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// Changes what is declared, all at once.
+    Declare {
+        /// Capabilities declared or replaced.
+        capabilities: Vec<Capability>,
+        /// Capabilities taken away.
+        removed_capabilities: Vec<CapabilityName>,
+        /// Roles declared or replaced.
+        roles: Vec<Role>,
+        /// Roles taken away.
+        removed_roles: Vec<RoleName>,
+    },
+    /// Creates an agent, or changes what was declared of it.
+    PutAgent {
+        /// Its id: a new one creates it.
+        id: AgentId,
+        /// What is declared of it.
+        spec: AgentSpec,
+    },
+    /// Takes an agent away, its instances and codes with it.
+    RemoveAgent(AgentId),
+    /// Makes an enrolment code known.
+    IssueCode {
+        /// The code's id.
+        id: CodeId,
+        /// For whom.
+        agent: AgentId,
+        /// SHA-256 of its 256-bit secret.
+        hash: Digest,
+        /// Until when it can be redeemed.
+        expires_at: Timestamp,
+    },
+    /// Redeems a code: the agent has a new instance.
+    Enrol {
+        /// The code's id.
+        code: CodeId,
+        /// The agent.
+        agent: AgentId,
+        /// The new instance.
+        instance: InstanceId,
+        /// The certificate's serial.
+        serial: [u8; 16],
+        /// SHA-256 of its public key.
+        key: Digest,
+        /// When the certificate begins to hold.
+        not_before: Timestamp,
+        /// When it ends.
+        not_after: Timestamp,
+    },
+    /// Keeps a signed certificate.
+    RecordCertificate {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
+        /// The certificate, DER.
+        certificate: Vec<u8>,
+    },
+    /// Plans an instance's next certificate, in place of one that was planned and never used.
+    Renew {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
+        /// The certificate's serial.
+        serial: [u8; 16],
+        /// SHA-256 of its public key.
+        key: Digest,
+        /// When the certificate begins to hold.
+        not_before: Timestamp,
+        /// When it ends.
+        not_after: Timestamp,
+    },
+    /// Keeps the signed certificate of a renewal.
+    RecordRenewed {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
+        /// The certificate, DER.
+        certificate: Vec<u8>,
+    },
+    /// The next certificate was used: it is the current one, and the one before counts no more.
+    Promote {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
+    },
+    /// Makes an enrolment code known that is good for more than one use, or for less than everybody.
+    IssueBoundCode {
+        /// The code's id.
+        id: CodeId,
+        /// For whom.
+        agent: AgentId,
+        /// SHA-256 of its 256-bit secret.
+        hash: Digest,
+        /// Until when it can be redeemed.
+        expires_at: Timestamp,
+        /// How many keys can redeem it.
+        uses: u32,
+        /// From where it can be redeemed; from anywhere when there is none.
+        network: Option<Network>,
+    },
+    /// Says which audience somebody serves: a resource server's, or none.
+    Serve {
+        /// Who.
+        agent: AgentId,
+        /// What; nothing for an agent.
+        audience: Option<Audience>,
+    },
+    /// Says whose something is that is declared.
+    Own {
+        /// What.
+        thing: Owned,
+        /// Whose; nobody's when there is none.
+        owner: Option<OwnerName>,
+    },
+    /// A second use of a code has been reported.
+    ReportCode(CodeId),
+    /// What an application takes away, without what it gives.
+    Narrow(Narrowing),
+    /// Says from where an instance has enrolled.
+    EnrolledFrom {
+        /// The agent.
+        agent: AgentId,
+        /// Its instance.
+        instance: InstanceId,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl Effect {
+    /// Whether it takes something away: such an entry is anchored at once.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Declare { .. }
+            | Self::PutAgent { .. }
+            | Self::RemoveAgent(_)
+            | Self::Serve { .. }
+            | Self::Own { .. }
+            | Self::Narrow(_) => true,
+            Self::IssueCode { .. }
+            | Self::Enrol { .. }
+            | Self::RecordCertificate { .. }
+            | Self::Renew { .. }
+            | Self::RecordRenewed { .. }
+            | Self::Promote { .. }
+            | Self::IssueBoundCode { .. }
+            | Self::ReportCode(_)
+            | Self::EnrolledFrom { .. } => false,
+        }
+    }
+
+    /// The signed certificate that it keeps, DER, and whose it is.
+    #[must_use]
+    pub const fn certificate(&self) -> Option<((AgentId, InstanceId), Held, &Vec<u8>)> {
+        if let Self::RecordCertificate { agent, instance, certificate } = self {
+            return Some(((*agent, *instance), Held::Current, certificate));
+        }
+        if let Self::RecordRenewed { agent, instance, certificate } = self {
+            return Some(((*agent, *instance), Held::Next, certificate));
+        }
+        None
+    }
+}
