@@ -390,13 +390,13 @@ fn store_failure(error: &StoreError) -> Failure {
         }
     };
     let failure = Failure::new(code).because(error.to_string());
-    match error {
-        StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. }) => failure.mended_by(
-            "put the newest copy of `keyring` back: without the key that it lacks the ledger does not open, whatever is \
-             accepted",
-        ),
-        _ => failure,
+    if !matches!(error, StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. })) {
+        return failure;
     }
+    failure.mended_by(
+        "put the newest copy of `keyring` back: without the key that it lacks the ledger does not open, whatever is \
+         accepted",
+    )
 }
 
 /// A directory for its owner alone, also when it was there before.

@@ -9,6 +9,7 @@ use super::declared::{Capability, Declarations, Delivery, Role};
 use super::effect::Effect;
 use super::former::Former;
 use super::key_uses::KeyUses;
+use super::narrowing::Narrowing;
 use super::owners::{Owned, Owners};
 use super::plan::AgentSpec;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
