@@ -225,7 +225,8 @@ mod tests {
         world.deny_again();
     }
 
-    fn with_a_lease() -> (World, LeaseId) {
+    /// The entry that makes a lease known.
+    fn intended() -> (LeaseId, Effect) {
         let id = LeaseId::mint(NOW, &SystemEntropy);
         let intent = Intent {
             id,
@@ -239,9 +240,7 @@ mod tests {
             expires_at: NOW.plus_s(60),
             renewable_until: NOW.plus_s(60),
         };
-        let mut world = World::default();
-        commit(&mut world, 1, Effect::Lease(leases::Effect::Intend(Box::new(intent))));
-        (world, id)
+        (id, Effect::Lease(leases::Effect::Intend(Box::new(intent))))
     }
 
     fn sealed() -> SealedValue {
@@ -263,12 +262,14 @@ mod tests {
 
     #[test]
     fn a_lease_that_was_ended_stays_so_whatever_is_committed_before_its_entry() {
-        let (mut world, lease) = with_a_lease();
-        let which = Selection::Each([lease].into());
+        let (lease, intended) = intended();
+        let which = Selection::Capability("orders.query".parse().unwrap());
         let denial = Denial::leases(NOW, (which.clone(), Why::Revoked), Vec::new());
+        let mut world = World::default();
         world.deny(&denial);
-        let issue = leases::Effect::Issue { lease, sealed: vec![7] };
-        commit(&mut world, 2, Effect::Lease(issue));
+        // In the group commit that hangs.
+        commit(&mut world, 1, intended);
+        commit(&mut world, 2, Effect::Lease(leases::Effect::Issue { lease, sealed: vec![7] }));
         let is_ending = |leases: &Leases| matches!(leases.lease(lease).unwrap().stage, LeaseStage::Ending(_));
         assert!(is_ending(&world.leases) && !is_ending(world.recorded_leases()));
         commit(&mut world, 3, Effect::Lease(leases::Effect::End { which, why: Why::Revoked }));

@@ -120,23 +120,33 @@ fn aud_07_no_secret_is_in_log_ledger_disk_error_or_process() {
     assert!(!holds(process.log().as_bytes(), line));
 }
 
-/// Where `canary` is in the memory of the process, as `address in what`. Needs to be root, as the
-/// broker lets nobody else look.
+/// Where in the memory of the process the canary stands.
 pub(crate) fn in_memory(pid: u32, canary: &[u8]) -> Vec<String> {
+    sighted(&memory(pid), canary)
+}
+
+/// Where the canary stands in what was read of a memory.
+pub(crate) fn sighted(memory: &[(String, Vec<u8>)], canary: &[u8]) -> Vec<String> {
+    let found = memory.iter().filter(|(_, bytes)| holds(bytes, canary));
+    found.map(|(place, _)| place.clone()).collect()
+}
+
+/// All memory of the process that can be written to, and where it is.
+pub(crate) fn memory(pid: u32) -> Vec<(String, Vec<u8>)> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem")).expect("this test has to run as root");
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for line in maps.lines().filter(|line| line.contains(" rw")) {
         let (range, what) = line.split_once(' ').unwrap();
         let (from, to) = range.split_once('-').unwrap();
         let address = |text| u64::from_str_radix(text, 16).unwrap();
         let mut bytes = vec![0; usize::try_from(address(to) - address(from)).unwrap()];
         // What is mapped and not there is passed over: a stack's guard, a device.
-        if memory.read_exact_at(&mut bytes, address(from)).is_ok() && holds(&bytes, canary) {
-            found.push(format!("{from} in {what}"));
+        if memory.read_exact_at(&mut bytes, address(from)).is_ok() {
+            all.push((format!("{from} in {what}"), bytes));
         }
     }
-    found
+    all
 }
 
 #[test]
