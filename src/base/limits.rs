@@ -35,6 +35,8 @@ pub const PASSPHRASE_BYTES_MAX: usize = 1024;
 pub const UNSEAL_TRIES_MAX: u32 = 5;
 /// The same in a minute, in the long run: whoever guesses has the cost of each guess on top.
 pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
+/// Most values, put with an idempotency key, whose digests a process keeps to find the key with another value.
+pub const PUT_VALUES_MAX: usize = 4096;
 /// How often a broker in read-only mode on a copy of the data looks for the order to adopt them, in milliseconds.
 pub const ADOPTION_WAIT_MS: u64 = 500;
 /// Longest wait of a sealing for the ledger to take that it was asked for, and then for everything to stop, in

@@ -9,6 +9,7 @@ use super::heavy::HeavyWork;
 use super::kept::KeptOrders;
 use super::key_order::Followed;
 use super::notaries::Notaries;
+use super::put_values::PutValues;
 use super::rollback::RollbackWatch;
 use super::world::World;
 use tokio::sync::watch;
@@ -90,6 +91,8 @@ pub struct Core {
     pub digests: MacKey,
     /// The ones before it, newest first, as long as an outcome of then may be asked for.
     pub earlier_digests: Vec<MacKey>,
+    /// Digests of values that were put with an idempotency key.
+    pub put_values: PutValues,
     /// Whether what is presented proves that the ledger is an older copy.
     pub rollback: RollbackWatch,
     /// How often an agent may ask.

@@ -62,6 +62,22 @@ impl Failure {
         Self::new(fault.code).because(explained.why).mended_by(explained.fix)
     }
 
+    /// The same for a login that an agent asked for: no rotation is retried for it.
+    pub(super) fn of_login(fault: &crate::upstream::Fault) -> Self {
+        let failure = Self::upstream(fault);
+        if fault.code == code::UPSTREAM_LOGIN_REFUSED {
+            failure.mended_by(
+                "an operator corrects the declared `admin_role` or its secret; then request the lease again",
+            )
+        } else if fault.code == code::UPSTREAM_REFUSED {
+            failure.mended_by(
+                "an operator looks up the SQLSTATE and corrects the cause; then request the lease again",
+            )
+        } else {
+            failure
+        }
+    }
+
     /// A fault of the broker's own: the log has the reason, the caller the request's id.
     pub(super) fn internal(code: Code, error: &dyn std::error::Error) -> Self {
         tracing::error!(%code, error = %error, "a use case failed");

@@ -37,6 +37,7 @@ mod orders;
 mod overview;
 mod page;
 mod put_secret;
+mod put_values;
 mod readiness;
 mod renew;
 mod reveal;
@@ -79,6 +80,7 @@ pub use operators::{OperatorInvitation, OperatorInviteInput, OperatorState, Oper
 pub use overview::{AgentOverview, AgentView, CapabilityView, InstanceView, RoleView, SecretView};
 pub use page::{Page, Paged};
 pub use put_secret::{Expected, PutSecret, Stored};
+pub use put_values::PutValues;
 pub use renew::RenewInput;
 pub use reveal::Revealed;
 pub use revoke::{Ended, Revocation};

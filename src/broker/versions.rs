@@ -141,6 +141,7 @@ impl AdminDesk {
             VersionAct::Destroy => {
                 let word = Word::Operator(by.operator());
                 let applied = core.destroy_version(word, (name, number), once).await?;
+                core.store.read(|world, _| core.put_values.forget_destroyed(world));
                 Ok(core.conclude(applied).await)
             }
         }

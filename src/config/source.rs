@@ -15,6 +15,14 @@ pub struct SourceFile {
     pub text: String,
 }
 
+impl SourceFile {
+    /// The file, with line ends as Unix has them: a copy of a declaration that differs in nothing else is no change.
+    #[must_use]
+    pub fn new(name: String, text: String) -> Self {
+        Self { name, text: if text.contains('\r') { text.replace("\r\n", "\n") } else { text } }
+    }
+}
+
 /// What is wrong with a declaration, and where. Never carries the value that is wrong.
 #[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Fault {

@@ -164,7 +164,7 @@ impl DeclareBody {
             return Err(Problem::new(code::FILE_NAME_TOO_LONG));
         }
         let unnamed = if self.prune { Unnamed::Prune } else { Unnamed::Keep };
-        let files = self.files.into_iter().map(|file| SourceFile { name: file.name, text: file.text });
+        let files = self.files.into_iter().map(|file| SourceFile::new(file.name, file.text));
         Ok(Uploaded { files: files.collect(), unnamed })
     }
 }

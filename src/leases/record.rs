@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::code;
 use crate::base::{AgentId, AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, Timestamp};
 
 /// What leases of one capability are of, as declared.
@@ -186,6 +187,14 @@ impl Selection {
 }
 
 impl Lease {
+    /// Whether its time is over and the login is shut out, although its role is still there, e.g. because a database
+    /// with objects of it accepts no connections.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let Stage::Ending(Ending { trouble: Some(trouble), .. }) = &self.stage else { return false };
+        self.expires_at <= now && trouble.code == code::UPSTREAM_LOGIN_REMAINS.as_str()
+    }
+
     /// Whether its end has failed.
     #[must_use]
     pub const fn is_failing(&self) -> bool {

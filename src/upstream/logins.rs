@@ -66,11 +66,15 @@ impl<'a> Logins<'a> {
             if (1..RELEASE_MIN).contains(&session.version()) {
                 return Ok(Created::Not(code::UPSTREAM_RELEASE, session.version().to_string()));
             }
-            let (transaction, standing) = session.begin(&sql::standing(self.heir())).await?;
+            let (transaction, standing) =
+                session.begin(&sql::standing(self.heir(), &login.until.to_string())).await?;
             let reserved = number(&standing, 3)?.saturating_add(number(&standing, 4)?);
             let free = number(&standing, 2)?.saturating_sub(reserved);
             if login.per_agent.saturating_mul(self.target.connections) >= free {
                 return Ok(Created::Not(code::UPSTREAM_CONNECTIONS, free.to_string()));
+            }
+            if !is_true(&standing, 5)? {
+                return Ok(Created::Not(code::UPSTREAM_CLOCK, ENDED.to_owned()));
             }
             if is_true(&standing, 1)? {
                 return Ok(Created::Not(code::UPSTREAM_REFUSED, HEIR_HAS_ATTRIBUTES.to_owned()));
@@ -144,11 +148,16 @@ impl<'a> Logins<'a> {
     /// # Errors
     /// [`Fault`].
     pub async fn extend(&self, login: &str, until: Timestamp) -> Result<(), Fault> {
-        let (name, until) = (escape_identifier(login), escape_literal(&until.to_string()));
-        let extended = format!("ALTER ROLE {name} VALID UNTIL {until}");
-        let server = self.target.server();
-        let session = self.session(ANY_PURPOSE, server, async |session| session.execute(&extended).await);
-        Ok(session.await.map(drop)?)
+        let (name, until) = (escape_identifier(login), until.to_string());
+        let extended = format!("ALTER ROLE {name} VALID UNTIL {}", escape_literal(&until));
+        let session = self.session(ANY_PURPOSE, self.target.server(), async |session| {
+            let is_to_come = is_true(&session.execute(&sql::is_to_come(&until)).await?, 0)?;
+            if is_to_come {
+                session.execute(&extended).await?;
+            }
+            Ok(is_to_come)
+        });
+        if session.await? { Ok(()) } else { Err(Fault::new(Outcome::Refused, code::UPSTREAM_CLOCK)) }
     }
 
     /// The names of all logins that start with `prefix` and whose time was over at `now`.
@@ -193,6 +202,9 @@ enum Created {
 
 /// The oldest major version of PostgreSQL at which logins are created: earlier ones let a login grant itself.
 const RELEASE_MIN: u32 = 15;
+
+/// The end of the login is over at the server already.
+const ENDED: &str = "ended";
 
 /// SQLSTATE of an heir with whose rights nothing that an agent made may be done.
 const HEIR_HAS_ATTRIBUTES: &str = "KW001";

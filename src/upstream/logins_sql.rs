@@ -13,8 +13,9 @@ const SESSIONS_WAIT_MS: u32 = 2500;
 
 /// One row: whether the administering role is a superuser, and whether `heir` has an attribute by which
 /// the objects of an agent would do what no agent may; then the connections that the server has, those it
-/// keeps for superusers and, from PostgreSQL 16 on, those for roles with `pg_use_reserved_connections`.
-pub(super) fn standing(heir: Option<&str>) -> String {
+/// keeps for superusers and, from PostgreSQL 16 on, those for roles with `pg_use_reserved_connections`; then whether
+/// `until` is yet to come by the server's clock.
+pub(super) fn standing(heir: Option<&str>, until: &str) -> String {
     let heir = heir.map_or_else(
         || "false".to_owned(),
         |heir| {
@@ -29,9 +30,22 @@ pub(super) fn standing(heir: Option<&str>) -> String {
     format!(
         "SELECT own.rolsuper, {heir}, pg_catalog.current_setting('max_connections'::pg_catalog.text), \
          pg_catalog.current_setting('superuser_reserved_connections'::pg_catalog.text), \
-         pg_catalog.current_setting('reserved_connections'::pg_catalog.text, true) \
+         pg_catalog.current_setting('reserved_connections'::pg_catalog.text, true), {} \
          FROM pg_catalog.pg_roles AS own \
-         WHERE own.rolname OPERATOR(pg_catalog.=) CURRENT_USER"
+         WHERE own.rolname OPERATOR(pg_catalog.=) CURRENT_USER",
+        comes(until)
+    )
+}
+
+/// One row: whether `until` is yet to come by the server's clock.
+pub(super) fn is_to_come(until: &str) -> String {
+    format!("SELECT {}", comes(until))
+}
+
+fn comes(until: &str) -> String {
+    format!(
+        "pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) {}::pg_catalog.timestamptz",
+        escape_literal(until)
     )
 }
 
@@ -176,9 +190,10 @@ mod tests {
     use super::*;
 
     /// Every statement but those that name nothing but roles.
-    fn statements() -> [String; 9] {
+    fn statements() -> [String; 10] {
         [
-            standing(Some("keeper")),
+            standing(Some("keeper"), "2026-11-28T00:00:00Z"),
+            is_to_come("2026-11-28T00:00:00Z"),
             found("kw_1"),
             end_creating("kw_1"),
             end_sessions("10", Wait::Each),

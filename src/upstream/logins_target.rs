@@ -133,8 +133,8 @@ fn check_statement(statement: &str) -> Result<(), TargetError> {
     if statement.trim().is_empty() || statement.len() > LEASE_STATEMENT_BYTES_MAX {
         return refuse("a statement has 1 to 2048 bytes");
     }
-    if statement.contains([';', '\0']) {
-        return refuse("each of `statements` is one statement, without `;`");
+    if statement.contains('\0') || (statement.contains(';') && !is_block(statement)) {
+        return refuse("each of `statements` is one statement, without `;` but in the body of `DO $$ … $$`");
     }
     let first = statement.split_whitespace().next().unwrap_or_default();
     if OF_TRANSACTIONS.iter().any(|word| first.eq_ignore_ascii_case(word)) {
@@ -144,6 +144,25 @@ fn check_statement(statement: &str) -> Result<(), TargetError> {
         return refuse("a statement has no field but `{login}`");
     }
     Ok(())
+}
+
+/// Whether a statement is `DO [LANGUAGE name] $tag$ body $tag$ [LANGUAGE name]` and nothing else. Any other
+/// statement with a dollar sign could have it within a quoted name, where it begins no body.
+fn is_block(statement: &str) -> bool {
+    let is_words =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_ \t\r\n".contains(&byte));
+    let Some((before, rest)) = statement.split_once('$') else { return false };
+    let Some((tag, rest)) = rest.split_once('$') else { return false };
+    let closing = format!("${tag}$");
+    let Some((_, after)) = rest.split_once(closing.as_str()) else { return false };
+    let first = before.split_whitespace().next().unwrap_or_default();
+    let is_tag =
+        !tag.starts_with(|c: char| c.is_ascii_digit()) && is_words(tag) && !tag.contains(char::is_whitespace);
+    first.eq_ignore_ascii_case("do")
+        && is_words(before)
+        && before.ends_with(char::is_whitespace)
+        && is_tag
+        && is_words(after)
 }
 
 #[cfg(test)]
@@ -181,6 +200,30 @@ pub(super) mod tests {
         refused(&declared(r#","statements":[" "]"#), "1 to 2048");
         refused(&declared(r#","statements":["\n Commit WORK"]"#), "no transaction");
         refused(&declared("").replace("127.0.0.1", "db.internal"), "this machine");
+    }
+
+    #[test]
+    fn a_block_has_semicolons_in_its_body_alone() {
+        for block in [
+            "DO $$BEGIN GRANT a TO {login}; END$$",
+            "do language plpgsql $x$ BEGIN PERFORM 1; IF '$$' = ';' THEN NULL; END IF; END $x$",
+            "\n DO $_1$ BEGIN NULL; END $_1$ LANGUAGE plpgsql \n",
+        ] {
+            assert!(check_statement(block).is_ok(), "{block}");
+        }
+        for several in [
+            "DO $$BEGIN NULL; END$$; DROP TABLE t",
+            "DO $$BEGIN NULL; END$$ $$; DROP TABLE t; $$",
+            "DO 'BEGIN NULL; END'; DROP TABLE t",
+            "DO $a$BEGIN NULL; END$A$",
+            "DO LANGUAGE \"a$$b\"; DROP TABLE t; SELECT $$x$$",
+            "GRANT a TO \"x$$y\"; DROP TABLE t; GRANT b TO \"x$$y\"",
+            "DO -- $$\n; DROP TABLE t -- $$",
+            "DO$$BEGIN NULL; END$$; x",
+            "SELECT $$;$$",
+        ] {
+            assert!(check_statement(several).is_err(), "{several}");
+        }
     }
 
     #[test]

@@ -24,11 +24,10 @@ pub(super) const fn standard_port() -> u16 {
 
 impl Server<'_> {
     pub(super) fn check(&self) -> Result<(), TargetError> {
-        if self.host.is_empty()
-            || self.host.len() > 255
-            || !self.host.bytes().all(|byte| byte.is_ascii_graphic())
-        {
-            return refuse("`host` is no host name or address");
+        if !is_host(self.host) {
+            return refuse(
+                "`host` is one host name or address: no port (`port` has it), no list, no path of a socket",
+            );
         }
         if self.host.parse().is_ok_and(is_never_called) {
             return refuse("`host` is an address at which no upstream is called, e.g. a link-local one");
@@ -65,6 +64,13 @@ impl Server<'_> {
     }
 }
 
+/// Whether a text is one host name or one address.
+fn is_host(host: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_name = (1..=255).contains(&host.len()) && host.bytes().all(is_of_name) && !host.starts_with('-');
+    is_name || host.parse::<IpAddr>().is_ok()
+}
+
 /// Whether a text can name a role or a database.
 pub(super) fn is_name(name: &str) -> Result<(), TargetError> {
     // Names are quoted wherever they are said. One that would need it is somebody's mistake, or worse.
@@ -81,6 +87,29 @@ pub(super) fn is_name(name: &str) -> Result<(), TargetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_one_name_or_one_address() {
+        for host in ["db.internal", "db-1_a", "10.0.0.7", "::1", "fd00::7"] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in [
+            "",
+            "db:5432",
+            "10.0.0.7:5432",
+            "[::1]",
+            "[::1]:5432",
+            "a,b",
+            "/run/postgresql",
+            "@x",
+            "a b",
+            "-x",
+            "a%1",
+            "postgres://a",
+        ] {
+            assert!(!is_host(host), "{host}");
+        }
+    }
 
     #[test]
     fn a_host_that_is_never_called_is_refused() {

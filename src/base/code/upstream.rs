@@ -13,6 +13,9 @@ super::codes! {
     UPSTREAM_NEWER "upstream_newer" Unavailable:
         "another copy of this broker has acted at the upstream: the mark in the role's comment names a ledger entry that this ledger does not have",
         "find the other copy, e.g. a clone of the virtual machine, and stop one of the two for good; if the other one has stopped: `keyward adopt` on this broker's host, restart the broker, then `keyward rotation retry`";
+    UPSTREAM_CLOCK "upstream_clock" Unavailable:
+        "the clock of the upstream is ahead of the broker's: the login would have ended there before it begins, so it was neither created nor extended",
+        "compare the clocks of the upstream and of the broker's host, and correct the one that is wrong";
     UPSTREAM_SLOW "upstream_slow" Unavailable:
         "the upstream did not answer in time",
         "see what keeps it; rotations and ends of leases are tried again by themselves";

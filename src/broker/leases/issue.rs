@@ -167,7 +167,7 @@ fn facts(
         per_agent: offer.filter(|_| may_lend).map(|(offer, _)| offer.per_agent),
         upstream,
         counter: offer.map(|(_, upstream)| Counter::of(world, *upstream)),
-        outstanding: own().count(),
+        outstanding: own().filter(|lease| !lease.is_over(now)).count(),
         again,
         declarations,
         principal,
@@ -335,7 +335,7 @@ impl Core {
 
     async fn make_login(&self, peer: &PeerCertificate, intended: Intended<'_>) -> Result<Leased, Failure> {
         let Intended { making, call, underway, admin, counter, intent } = intended;
-        let password = Logins::password(&self.upstreams).map_err(|fault| Failure::upstream(&fault))?;
+        let password = Logins::password(&self.upstreams).map_err(|fault| Failure::of_login(&fault))?;
         let per_agent = self
             .store
             .read(|world, _| world.leases.offer(&intent.capability).map_or(0, |(offer, _)| offer.per_agent));
@@ -347,7 +347,7 @@ impl Core {
         drop(call);
         if let Err(fault) = made {
             self.lease_failed(&intent, &fault).await?;
-            return Err(Failure::upstream(&fault));
+            return Err(Failure::of_login(&fault));
         }
         let receipt = deciding_again!(self.record_made(peer, &intent, &password))?;
         let made = Made { underway, login: intent.login, password };

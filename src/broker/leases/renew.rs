@@ -120,7 +120,7 @@ impl Core {
         let extended = logins.extend(&lease.login, renewal.expires_at).await;
         self.note_answer_of(&counter.place, extended.as_ref().err());
         drop(call);
-        extended.map_err(|fault| Failure::upstream(&fault))?;
+        extended.map_err(|fault| Failure::of_login(&fault))?;
         deciding_again!(self.record_renewed(&lease, renewal.expires_at, by))?;
         Ok(renewal)
     }

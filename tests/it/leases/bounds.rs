@@ -1,11 +1,13 @@
 //! What is refused, at its limit and beyond.
 
 use keyward::base::limits::{LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, LEASE_LIFE_S, LEASE_USES_MAX};
-use keyward::base::{Clock, SystemEntropy};
+use keyward::base::{Clock, SystemClock, SystemEntropy};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use serde_json::json;
 
 use super::{BY_ADMIN, Login, Scene, declared};
+use crate::support::broker::TestBroker;
+use crate::support::postgres::Postgres;
 
 #[tokio::test]
 async fn an_agent_has_as_many_leases_as_it_may_and_not_one_more_however_it_asks() {
@@ -202,4 +204,33 @@ async fn a_ca_takes_certificates_alone_and_nothing_else_is_handed_out() {
     let login = scene.lease(&json!({ "fresh": true })).await;
     let ca = login.field("ca");
     assert!(ca.starts_with("-----BEGIN CERTIFICATE-----") && !ca.contains("CNRY"), "{ca}");
+}
+
+#[tokio::test]
+async fn no_login_is_created_that_has_ended_by_the_servers_clock() {
+    // Given a broker whose clock is a day behind that of the server
+    let behind = SystemClock::new().now().plus_s(-86_400);
+    let broker = TestBroker::start_at(behind, "").await;
+    let scene = Scene::with(broker, Postgres::start(), 3, BY_ADMIN).await;
+    // When an agent asks for a login, then it gets none, and none is there
+    let refused = scene.ask(&json!({})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_clock"), "{}", refused.text());
+    assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
+}
+
+#[tokio::test]
+async fn a_copy_of_a_declaration_with_other_line_ends_is_no_change() {
+    let scene = Scene::start_with(3, BY_ADMIN).await;
+    let text = declared(&scene.postgres, 3, BY_ADMIN).replace('\n', "\r\n");
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }] });
+    let planned = scene.broker.operator().post_json("/v1/plan", &body).await;
+    assert_eq!((planned.status, &planned.json()["changes"]), (200, &json!([])), "{}", planned.text());
+}
+
+#[tokio::test]
+async fn a_failed_lease_advises_no_retry_of_a_rotation() {
+    let scene = Scene::start_with(3, &BY_ADMIN.replace("keyward_admin", "nobody_there")).await;
+    let refused = scene.ask(&json!({})).await;
+    assert_eq!(refused.code(), "upstream_login_refused");
+    assert!(!refused.text().contains("rotation retry"), "{}", refused.text());
 }

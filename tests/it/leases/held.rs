@@ -187,3 +187,25 @@ async fn pol_08_a_login_is_forgotten_by_whoever_reaches_its_agent_and_its_capabi
     );
     assert_eq!(scene.broker.entries("alarm.lease-forgotten").await[0]["event"]["open"], true);
 }
+
+/// A database with objects of a login accepts no connections: the login is shut out, and its role remains.
+#[tokio::test]
+async fn a_role_that_cannot_be_dropped_counts_until_its_lease_has_ended() {
+    let upstream = format!("{BY_ADMIN}\nstatements = [\"GRANT CONNECT ON DATABASE elsewhere TO {{login}}\"]");
+    let postgres = Postgres::start();
+    postgres.sql("CREATE DATABASE elsewhere OWNER keyward_admin");
+    let scene = Scene::start_at(postgres, 1, &upstream).await;
+    let login = scene.lease(&json!({})).await;
+    let owned = format!("CREATE SCHEMA own AUTHORIZATION \"{}\"", login.name());
+    scene.postgres.sql_in("elsewhere", &owned);
+    scene.postgres.sql("ALTER DATABASE elsewhere ALLOW_CONNECTIONS false");
+    scene.end(&json!({ "all": true })).await;
+    scene.broker.end_due_leases().await;
+    assert_eq!(scene.trouble().await, "upstream_login_remains");
+    let again = || scene.ask(&json!({}));
+    assert_eq!(again().await.code(), "leases_too_many");
+    scene.broker.clock.advance_s(3601);
+    let next = again().await;
+    assert_eq!(next.status, 200, "{}", next.text());
+    assert_eq!(again().await.json()["reused"], true);
+}

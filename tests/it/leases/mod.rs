@@ -68,7 +68,11 @@ impl Scene {
     pub(crate) async fn start_at(postgres: Postgres, per_agent: u32, upstream: &str) -> Self {
         let settings =
             "[certificates]\nagent_life_s = 604800\n[quota]\nmints_per_s = 1000\nmints_burst = 1000\n";
-        let broker = TestBroker::start_with(settings).await;
+        Self::with(TestBroker::start_with(settings).await, postgres, per_agent, upstream).await
+    }
+
+    /// The same with this broker.
+    pub(crate) async fn with(broker: TestBroker, postgres: Postgres, per_agent: u32, upstream: &str) -> Self {
         let stored =
             broker.operator().put("/v1/secrets/orders-db/admin", BYTES, ADMIN_PASSWORD.as_bytes()).await;
         assert_eq!(stored.status, 201, "{}", stored.text());

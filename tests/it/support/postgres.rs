@@ -297,6 +297,13 @@ impl Postgres {
         self.psql("postgres", ADMIN_PASSWORD, sql).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// The same in another database.
+    pub(crate) fn sql_in(&self, database: &str, sql: &str) {
+        let mut command = self.psql_as("postgres", ADMIN_PASSWORD);
+        command.args(["-d", database, "-c", sql]);
+        output_of(command).unwrap_or_else(|error| panic!("{error}"));
+    }
+
     /// Has whoever wants to change `role` wait, until it is let go.
     pub(crate) fn hold(&self, role: &str) -> Child {
         let held = format!("BEGIN; ALTER ROLE {role} CONNECTION LIMIT 50; SELECT pg_sleep(600)");
