@@ -11,7 +11,7 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Followed, Founding, HeavyWork, Notaries, PutValues, RollbackWatch, Settings, World, authorities, notary,
+    Core, Followed, Founding, HeavyWork, Notaries, PutValues, Publishing, RollbackWatch, Settings, World, authorities, notary,
     record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
@@ -214,6 +214,7 @@ pub(super) async fn assemble(
         minted: MintedLately::default(),
         digests,
         earlier_digests,
+        publishing: Publishing::default(),
         put_values: PutValues::new(&*surroundings.entropy),
         rollback: RollbackWatch::default(),
         mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),

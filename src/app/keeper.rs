@@ -29,11 +29,20 @@ impl Keeper {
     /// Works until `stop` turns true: at once when authorities change, else every [`LOOK`].
     pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut changed = self.core.authorities_changed.subscribe();
+        let Some(mut requests) = self.core.publishing.requests() else { return };
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                told = changed.changed() => if told.is_err() { return },
+            let request = tokio::select! {
+                () = tokio::time::sleep(LOOK) => None,
+                told = changed.changed() => if told.is_ok() { None } else { return },
+                request = requests.recv() => request,
                 _ = stop.wait_for(|stop| *stop) => return,
+            };
+            if let Some(done) = request {
+                publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+                if done.send(()).is_err() {
+                    tracing::debug!("nobody waits for the public documents any more");
+                }
+                continue;
             }
             self.look().await;
         }
@@ -63,6 +72,8 @@ impl Keeper {
         if let Err(failure) = self.core.keep_checkpoint_key().await {
             tracing::error!(?failure, "the checkpoint key could not be kept to its schedule");
         }
+        // What the schedule has changed.
+        publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
     }
 
     /// Trust first: whoever comes with a certificate of the newest authority has to be let in.

@@ -35,6 +35,10 @@ pub const PASSPHRASE_BYTES_MAX: usize = 1024;
 pub const UNSEAL_TRIES_MAX: u32 = 5;
 /// The same in a minute, in the long run: whoever guesses has the cost of each guess on top.
 pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
+/// How long verifiers may keep the public documents, in seconds: as long as a token key is published before it signs.
+pub const DOCUMENTS_MAX_AGE_S: i64 = 60;
+/// Longest wait of a change of signing keys for the public documents to be written, in milliseconds.
+pub const PUBLISH_WAIT_MS: u64 = 1000;
 /// Most values, put with an idempotency key, whose digests a process keeps to find the key with another value.
 pub const PUT_VALUES_MAX: usize = 4096;
 /// How often a broker in read-only mode on a copy of the data looks for the order to adopt them, in milliseconds.

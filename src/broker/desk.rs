@@ -9,6 +9,7 @@ use super::heavy::HeavyWork;
 use super::kept::KeptOrders;
 use super::key_order::Followed;
 use super::notaries::Notaries;
+use super::publishing::Publishing;
 use super::put_values::PutValues;
 use super::rollback::RollbackWatch;
 use super::world::World;
@@ -91,6 +92,8 @@ pub struct Core {
     pub digests: MacKey,
     /// The ones before it, newest first, as long as an outcome of then may be asked for.
     pub earlier_digests: Vec<MacKey>,
+    /// Requests to write the public documents.
+    pub publishing: Publishing,
     /// Digests of values that were put with an idempotency key.
     pub put_values: PutValues,
     /// Whether what is presented proves that the ledger is an older copy.

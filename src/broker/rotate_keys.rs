@@ -13,8 +13,8 @@ use super::world::{Effect, World};
 use crate::base::Timestamp;
 use crate::base::code;
 use crate::base::limits::{
-    AUTHORITY_LEAD_S, BACKDATE_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S,
-    TOKEN_LIFE_MAX_S,
+    AUTHORITY_LEAD_S, BACKDATE_S, CERTIFICATE_LIFE_MAX_S, DOCUMENTS_MAX_AGE_S, LEEWAY_S, RENEWAL_GRACE_MAX_S,
+    TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S,
 };
 use crate::idempotency::Once;
 use crate::keyring::{Family, Generations, Stage, StageError, Standing};
@@ -88,7 +88,9 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         once: Option<&Once>,
     ) -> Result<(), Failure> {
-        self.0.prepare_authority(Some((by.operator(), once))).await
+        let changed = self.0.prepare_authority(Some((by.operator(), once))).await;
+        self.0.publishing.publish().await;
+        changed
     }
 
     /// Brings an authority to `stage`.
@@ -102,7 +104,9 @@ impl AdminDesk {
         force: Force,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        self.0.stage_authority(Some((by.operator(), once)), (generation, stage), force).await
+        let changed = self.0.stage_authority(Some((by.operator(), once)), (generation, stage), force).await;
+        self.0.publishing.publish().await;
+        changed
     }
 
     /// All generations of the token key, the oldest first.
@@ -121,21 +125,36 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         once: Option<&Once>,
     ) -> Result<(), Failure> {
-        self.0.prepare_token_key(Some((by.operator(), once))).await
+        let changed = self.0.prepare_token_key(Some((by.operator(), once))).await;
+        self.0.publishing.publish().await;
+        changed
     }
 
     /// Brings a token key to `stage`.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`Failure`]; without [`Force`] also when verifiers may not have fetched a key that is to sign.
     pub async fn stage_token_key(
         &self,
         by: &Authorised<RotateSigningKeys>,
         (generation, stage): (u32, Stage),
+        force: Force,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        self.0.stage_token_key(Some((by.operator(), once)), (generation, stage)).await
+        let changed = self.0.stage_token_key(Some((by.operator(), once)), (generation, stage), force).await;
+        self.0.publishing.publish().await;
+        changed
     }
+}
+
+/// Whether every verifier that fetches the documents when they are stale has the prepared key `generation`.
+fn is_published(generations: &Generations, generation: u32, now: Timestamp) -> bool {
+    let prepared = generations.prepared().filter(|(prepared, _)| *prepared == generation);
+    prepared.is_none_or(|(_, standing)| now >= standing.since.plus_s(DOCUMENTS_MAX_AGE_S))
+}
+
+fn too_new() -> Failure {
+    Failure::new(code::TOKEN_KEY_TOO_NEW)
 }
 
 /// Who does what the schedule says; no operator's name has a space.
@@ -159,14 +178,14 @@ impl Core {
                 self.prepare_token_key(None).await?;
             }
             Some((next, prepared)) if now >= ends && now >= prepared.since.plus_s(TOKEN_KEY_LEAD_S) => {
-                self.stage_token_key(None, (next, Stage::Active)).await?;
+                self.stage_token_key(None, (next, Stage::Active), Force::No).await?;
             }
             None | Some(_) => {}
         }
         for (generation, standing) in generations.all() {
             let over = standing.since.plus_s(TOKEN_LIFE_MAX_S.saturating_add(LEEWAY_S));
             if standing.stage == Stage::Old && now >= over {
-                self.stage_token_key(None, (generation, Stage::Revoked)).await?;
+                self.stage_token_key(None, (generation, Stage::Revoked), Force::No).await?;
             }
         }
         Ok(())
@@ -294,6 +313,7 @@ impl Core {
         &self,
         by: Option<Asker<'_>>,
         (generation, stage): (u32, Stage),
+        force: Force,
     ) -> Result<Ended, Failure> {
         if stage == Stage::Revoked {
             let applied = self.revoke_token_key(KeyWord::of(by), generation).await?;
@@ -301,13 +321,18 @@ impl Core {
         }
         let seq = deciding_again!(async {
             let (checked, before, as_of) = self.store.read(|world, as_of| {
-                let checked = world.token_keys.generations().check(generation, stage);
+                let generations = world.token_keys.generations();
+                let checked = generations.check(generation, stage);
+                let is_fetched =
+                    force == Force::Yes || is_published(generations, generation, self.clock.now());
+                let checked =
+                    checked.map_err(not_so).and_then(|()| if is_fetched { Ok(()) } else { Err(too_new()) });
                 (checked, done_before(world, once_of(by), self.clock.now()), as_of)
             });
             if let Some(before) = before? {
                 return Ok(before.seq);
             }
-            checked.map_err(|error| Again::Stop(not_so(error)))?;
+            checked?;
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
             let change = token_key_change(KeyWord::of(by), (generation, stage), &key.jwk().kid, as_of)?;
             let receipt = self.store.commit(change, ()).await?;

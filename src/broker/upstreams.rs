@@ -10,7 +10,8 @@ const SILENT: [Code; 4] =
     [code::UPSTREAM_UNREACHABLE, code::UPSTREAM_HANDSHAKE, code::UPSTREAM_UNPROVEN, code::UPSTREAM_SLOW];
 
 /// What it comes to when the upstream has answered, and not as it should.
-const ANSWERED: [Code; 12] = [
+const ANSWERED: [Code; 13] = [
+    code::UPSTREAM_CLOCK,
     code::UPSTREAM_LOGIN_REFUSED,
     code::UPSTREAM_REFUSED,
     code::UPSTREAM_UNEXPECTED,

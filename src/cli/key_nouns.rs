@@ -37,10 +37,13 @@ pub enum TokenKeyCommand {
     List,
     /// Make the next one and publish it; it signs nothing yet
     Prepare,
-    /// Let the prepared one sign
+    /// Let the prepared one sign, a minute after it was published or later
     Activate {
         /// Which one
         generation: u32,
+        /// At once, although verifiers may not have fetched it: they refuse its tokens until they do
+        #[arg(long)]
+        force: bool,
     },
     /// End every token that an old one signed
     Revoke {

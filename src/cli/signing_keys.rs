@@ -41,7 +41,9 @@ pub(super) async fn token_key(
     let answer = match command {
         TokenKeyCommand::List => return list(home, "/v1/token-keys", console).await,
         TokenKeyCommand::Prepare => post(home, "/v1/token-keys", json!({})).await,
-        TokenKeyCommand::Activate { generation } => post(home, &of(*generation, "activate"), json!({})).await,
+        TokenKeyCommand::Activate { generation, force } => {
+            post(home, &of(*generation, "activate"), json!({ "force": force })).await
+        }
         TokenKeyCommand::Revoke { generation } => post(home, &of(*generation, "revoke"), json!({})).await,
     }?;
     list(home, "/v1/token-keys", console).await?;

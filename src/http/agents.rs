@@ -25,7 +25,7 @@ use super::openapi::openapi;
 use super::problem::Problem;
 use super::routes::{Caller, Route, Table, build, route};
 use crate::base::code;
-use crate::base::limits::{BODY_BYTES_MAX, TOKEN_LIFE_MIN_S};
+use crate::base::limits::{BODY_BYTES_MAX, DOCUMENTS_MAX_AGE_S, TOKEN_LIFE_MIN_S};
 use crate::base::{Audience, CapabilityName, DecisionId, NameError, SecretName, Sensitive, TokenId};
 use crate::broker::{AgentDesk, MintInput};
 use crate::pki::{PeerCertificate, authorities_pem};
@@ -128,8 +128,10 @@ fn text(body: String) -> Response<Body> {
 
 /// Public documents may be kept for a minute: short enough for a rotation to be seen.
 pub(super) fn public(mut response: Response<Body>) -> Response<Body> {
-    let age = HeaderValue::from_static("public, max-age=60");
-    response.headers_mut().insert(header::CACHE_CONTROL, age);
+    let age = format!("public, max-age={DOCUMENTS_MAX_AGE_S}");
+    if let Ok(age) = HeaderValue::try_from(age) {
+        response.headers_mut().insert(header::CACHE_CONTROL, age);
+    }
     response
 }
 

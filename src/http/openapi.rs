@@ -319,7 +319,8 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         }
         ("GET", "/v1/authorities") => reads("The authorities", schemas.gives::<Items<AuthorityAnswer>>()),
         ("POST", path) if path.starts_with("/v1/token-keys/") => {
-            does("Bring the token key to its next stage", None, schemas.gives::<Staged<TokenKeyAnswer>>())
+            let body = schemas.takes::<signing_keys::StageBody>();
+            does("Bring the token key to its next stage", body, schemas.gives::<Staged<TokenKeyAnswer>>())
         }
         (_, path) if path.starts_with("/v1/token-keys") => {
             reads("The token keys, and their stages", schemas.gives::<Items<TokenKeyAnswer>>())

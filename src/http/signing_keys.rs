@@ -19,7 +19,8 @@ use crate::policy::{OfSigningKeys, ReadSigningKeys, RotateSigningKeys};
 pub(super) fn table() -> Table<AdminDesk> {
     let authority =
         |stage| move |desk, operator, path, request| stage_authority(stage, desk, operator, path, request);
-    let token_key = |stage| move |desk, operator, path| stage_token_key(stage, desk, operator, path);
+    let token_key =
+        |stage| move |desk, operator, path, request| stage_token_key(stage, desk, operator, path, request);
     vec![
         operator("GET", "/v1/authorities", authorities::<ReadSigningKeys>),
         operator("POST", "/v1/authorities", prepare_authority),
@@ -146,9 +147,12 @@ async fn stage_token_key(
     State(desk): State<AdminDesk>,
     operator: Operator<RotateSigningKeys>,
     Path(generation): Path<String>,
+    request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let (to, once) = ((number(&generation)?, stage), operator.once(&desk, &[]));
-    let ended = desk.stage_token_key(&operator.authorised, to, once.as_ref()).await?.into();
+    let to = (number(&generation)?, stage);
+    let (body, once) = operator.json::<StageBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let force = if body.force { Force::Yes } else { Force::No };
+    let ended = desk.stage_token_key(&operator.authorised, to, force, once.as_ref()).await?.into();
     let items = token_key_answers(&desk, &operator);
     Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
 }

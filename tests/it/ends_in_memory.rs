@@ -24,7 +24,7 @@ fn prepare_ends(process: &Process) -> String {
         process.good_as(who, &["renew"], b"");
     }
     process.good(&["renew", "--operator"], b"");
-    process.good(&["token-key", "activate", "2"], b"");
+    process.good(&["token-key", "activate", "2", "--force"], b"");
     process.good(&["authority", "activate", "2", "--force"], b"");
     process.good(&["secret", "put", "github/app"], b"other");
     token.trim().to_owned()

@@ -234,10 +234,10 @@ async fn i12_operators_and_the_broker_s_keys_are_changed_once() {
         asked(("POST", "/v1/authorities/1/taint"), "{}", "authority.staged")
             .unlike("/v1/authorities/3/taint", "{}"),
         asked(("POST", "/v1/token-keys"), "", "token-key.staged"),
-        asked(("POST", "/v1/token-keys/2/activate"), "", "token-key.staged")
-            .unlike("/v1/token-keys/1/activate", ""),
-        asked(("POST", "/v1/token-keys/1/revoke"), "", "token-key.staged")
-            .unlike("/v1/token-keys/2/revoke", ""),
+        asked(("POST", "/v1/token-keys/2/activate"), "{\"force\":true}", "token-key.staged")
+            .unlike("/v1/token-keys/2/activate", "{}"),
+        asked(("POST", "/v1/token-keys/1/revoke"), "{}", "token-key.staged")
+            .unlike("/v1/token-keys/2/revoke", "{}"),
         asked(("POST", "/v1/checkpoint-key/turn"), "", "checkpoint-key.turned"),
         asked(("POST", "/v1/value-key/turn"), "", "value-key.turned"),
     ]

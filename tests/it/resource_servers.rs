@@ -149,7 +149,7 @@ fn the_python_resource_server_checks_the_binding() {
     let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.publish")));
     assert_eq!(status, "403", "a scope that does not let it look: {said}");
     bed.process.good(&["token-key", "prepare"], b"");
-    bed.process.good(&["token-key", "activate", "2"], b"");
+    bed.process.good(&["token-key", "activate", "2", "--force"], b"");
     let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.read")));
     assert_eq!(status, "200", "a key that came later: {said}");
 }
@@ -169,7 +169,7 @@ fn the_node_resource_server_checks_the_binding() {
     bed.says_when_it_cannot_ask();
     bed.takes_the_holders_token_and_nobody_elses();
     bed.process.good(&["token-key", "prepare"], b"");
-    bed.process.good(&["token-key", "activate", "2"], b"");
+    bed.process.good(&["token-key", "activate", "2", "--force"], b"");
     let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.read")));
     assert_eq!(status, "200", "a key that came later: {said}");
 }

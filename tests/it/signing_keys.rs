@@ -2,7 +2,9 @@
 
 use keyward::base::SystemEntropy;
 use keyward::base::encoding::{base64url, from_base64url};
-use keyward::base::limits::{AUTHORITY_LEAD_S, LEEWAY_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S};
+use keyward::base::limits::{
+    AUTHORITY_LEAD_S, DOCUMENTS_MAX_AGE_S, LEEWAY_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S,
+};
 use keyward::cli::{Identity, Kind};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use keyward::pki::new_key_and_request;
@@ -19,7 +21,10 @@ fn refused(reply: &Reply, status: u16, code: &str) {
 }
 
 async fn post(broker: &TestBroker, path: &str) -> Reply {
-    broker.operator().post_json(path, &json!({})).await
+    // A key that was published just now.
+    let is_forced = path.contains("/token-keys/") && path.ends_with("/activate");
+    let body = if is_forced { json!({ "force": true }) } else { json!({}) };
+    broker.operator().post_json(path, &body).await
 }
 
 async fn good(broker: &TestBroker, path: &str) -> Value {
@@ -95,6 +100,42 @@ async fn a_token_key_is_published_before_it_signs_and_verifies_after_it_did() {
     refused(&post(&broker, "/v1/token-keys/2/revoke").await, 409, "generation_stage");
     refused(&post(&broker, "/v1/token-keys/9/activate").await, 404, "generation_unknown");
     refused(&post(&broker, "/v1/token-keys/x/activate").await, 400, "id_not_canonical");
+}
+
+/// Verifiers keep the documents for a minute.
+#[tokio::test]
+async fn a_token_key_signs_only_after_verifiers_have_fetched_it() {
+    let broker = TestBroker::declared().await;
+    let activate = "/v1/token-keys/2/activate";
+    good(&broker, "/v1/token-keys").await;
+    let age = DOCUMENTS_MAX_AGE_S;
+    let documents = broker.nobody(broker.agents()).get("/.well-known/jwks.json").await;
+    assert_eq!(documents.header("cache-control"), format!("public, max-age={age}"));
+    broker.clock.advance_s(u32::try_from(age - 1).unwrap());
+    refused(&broker.operator().post_json(activate, &json!({})).await, 409, "token_key_too_new");
+    broker.clock.advance_s(1);
+    let activated = broker.operator().post_json(activate, &json!({})).await;
+    assert_eq!(stages(&activated.json()), ["old", "active"], "{}", activated.text());
+    // Another one at once, because an operator forces it.
+    assert_eq!(broker.operator().post_json("/v1/token-keys", &json!({})).await.status, 200);
+    let forced = broker.operator().post_json("/v1/token-keys/3/activate", &json!({ "force": true })).await;
+    assert_eq!(stages(&forced.json()), ["old", "old", "active"], "{}", forced.text());
+}
+
+#[tokio::test]
+async fn the_documents_of_a_sealed_broker_are_written_before_a_key_changes() {
+    let broker = TestBroker::declared().await;
+    let kept = || std::fs::read_to_string(broker.data().join("tls/documents.json")).unwrap();
+    // Nothing but the change itself has them written.
+    let before = kept();
+    assert_eq!(broker.operator().post_json("/v1/token-keys", &json!({})).await.status, 200);
+    let new = published(&broker).await;
+    assert_eq!(new.len(), 2);
+    assert!(new.iter().all(|kid| kept().contains(kid.as_str())), "{} {}", before, kept());
+    assert_eq!(post(&broker, "/v1/token-keys/2/activate").await.status, 200);
+    assert_eq!(post(&broker, "/v1/token-keys/1/revoke").await.status, 200);
+    let gone = new.iter().filter(|kid| !kept().contains(kid.as_str())).count();
+    assert_eq!(gone, 1, "the revoked one is gone");
 }
 
 #[tokio::test]
@@ -405,6 +446,6 @@ fn on_the_command_line_an_operator_and_an_agent_come_through_a_change_of_authori
     process.good_as("a", &["whoami"], b"");
     process.good_as("b", &["whoami"], b"");
     process.good(&["token-key", "prepare"], b"");
-    process.good(&["token-key", "activate", "2"], b"");
+    process.good(&["token-key", "activate", "2", "--force"], b"");
     process.good_as("a", &["get", "github/app"], b"");
 }

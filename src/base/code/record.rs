@@ -139,6 +139,9 @@ super::codes! {
     READ_ONLY "read_only" Unavailable:
         "the broker is in read-only mode (`serve --read-only`, or a copy of the data that is not adopted): it records, issues and revokes nothing",
         "when every other broker with these data has stopped for good: start it without `--read-only`, or adopt the copy: `keyward adopt` on its host";
+    TOKEN_KEY_TOO_NEW "token_key_too_new" Conflict:
+        "verifiers may not have fetched the token key yet: it was published less than 60 seconds ago",
+        "activate it later; or with `--force`, when the key that signs now may be known: verifiers refuse tokens of the new one until they fetch it";
     DATA_COPIED "data_copied" Unavailable:
         "the data directory is a copy: its lock file is another one than when the broker last served from these data",
         "when every other broker with these data has stopped for good: `keyward adopt` on this host; until then the broker starts in read-only mode";

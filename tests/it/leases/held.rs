@@ -202,7 +202,8 @@ async fn a_role_that_cannot_be_dropped_counts_until_its_lease_has_ended() {
     scene.end(&json!({ "all": true })).await;
     scene.broker.end_due_leases().await;
     assert_eq!(scene.trouble().await, "upstream_login_remains");
-    let again = || scene.ask(&json!({}));
+    let asked = json!({});
+    let again = || scene.ask(&asked);
     assert_eq!(again().await.code(), "leases_too_many");
     scene.broker.clock.advance_s(3601);
     let next = again().await;
