@@ -173,11 +173,8 @@ pub(super) async fn assemble(
     let (store, report) = Store::open(&options, &keyring).map_err(|error| store_failure(&error))?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
     let (duty, alarms) = located(&store, config, &surroundings.machine_id, duty).await?;
-    let founding = Founding {
-        trust_domain: &config.trust_domain,
-        clock: &*surroundings.clock,
-        entropy: &*surroundings.entropy,
-    };
+    let (clock, entropy) = (&*surroundings.clock, &*surroundings.entropy);
+    let founding = Founding { trust_domain: &config.trust_domain, clock, entropy };
     let failed = |failure: crate::broker::Failure| broker_failure(&failure);
     root_is_current(&store, &keyring).map_err(failed)?;
     let authorities = authorities(&store, &founding, &keyring).await.map_err(failed)?;
@@ -190,8 +187,6 @@ pub(super) async fn assemble(
     let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
     let sealer = Sealer::new(keyring.aead(Family::Value).map_err(|error| keyring_failure(&error))?);
     let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
-    let earlier_digests = earlier_digests(&keyring);
-    let login_prefix = login_prefix(keyring.ledger());
     let quota = &config.quota;
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
@@ -203,6 +198,8 @@ pub(super) async fn assemble(
         store,
         meters,
         issuer,
+        earlier_digests: earlier_digests(&keyring),
+        login_prefix: login_prefix(keyring.ledger()),
         keyring: Mutex::new(keyring),
         keyring_path: keyring_path(config),
         keyring_writing: Mutex::default(),
@@ -213,7 +210,6 @@ pub(super) async fn assemble(
         verifier,
         minted: MintedLately::default(),
         digests,
-        earlier_digests,
         publishing: Publishing::default(),
         put_values: PutValues::new(&*surroundings.entropy),
         rollback: RollbackWatch::default(),
@@ -230,7 +226,6 @@ pub(super) async fn assemble(
         leasing: tokio::sync::Mutex::default(),
         making: Mutex::default(),
         renewals: Mutex::default(),
-        login_prefix,
         leases: tokio::sync::watch::channel(0).0,
         rotations: tokio::sync::watch::channel(0).0,
         standing: tokio::sync::watch::channel(0).0,

@@ -37,6 +37,8 @@ pub const UNSEAL_TRIES_MAX: u32 = 5;
 pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
 /// How long verifiers may keep the public documents, in seconds: as long as a token key is published before it signs.
 pub const DOCUMENTS_MAX_AGE_S: i64 = 60;
+/// Most changes of signing keys that wait at a time for the public documents to be written.
+pub const PUBLISHES_WAITING_MAX: usize = 16;
 /// Longest wait of a change of signing keys for the public documents to be written, in milliseconds.
 pub const PUBLISH_WAIT_MS: u64 = 1000;
 /// Most values, put with an idempotency key, whose digests a process keeps to find the key with another value.

@@ -33,6 +33,7 @@ mod narrow;
 mod notaries;
 mod once;
 mod operators;
+mod order_keys;
 mod orders;
 mod overview;
 mod page;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::base::limits::PUBLISH_WAIT_MS;
+use crate::base::limits::{PUBLISH_WAIT_MS, PUBLISHES_WAITING_MAX};
 
 /// Requests to write the public documents for a sealed broker, each with the place to say that it was done.
 pub struct Publishing {
@@ -14,13 +14,10 @@ pub struct Publishing {
 
 impl Default for Publishing {
     fn default() -> Self {
-        let (requests, taken) = mpsc::channel(PENDING_MAX);
+        let (requests, taken) = mpsc::channel(PUBLISHES_WAITING_MAX);
         Self { requests, taken: Mutex::new(Some(taken)) }
     }
 }
-
-/// Requests that one writing answers.
-const PENDING_MAX: usize = 16;
 
 impl Publishing {
     /// The requests, for the job that writes the documents: once.

@@ -91,9 +91,7 @@ impl AdminDesk {
                 return Err(Failure::new(code::SECRET_UNKNOWN).into());
             }
             if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before? {
-                if once.is_some_and(|once| core.put_values.contradict(once, &value)) {
-                    return Err(Failure::new(code::IDEMPOTENCY_KEY_REUSED).into());
-                }
+                core.put_values.check(once, &value)?;
                 return Ok(Stored { name: name.clone(), version, seq });
             }
             let run = rotation.as_ref().and_then(|rotation| rotation.run.as_ref());
@@ -135,9 +133,7 @@ impl AdminDesk {
             change = surplus.destroyed_by(change, known.as_ref());
             change = said.added_to(change, (&name, reached), as_of);
             let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
-            if let Some(once) = once {
-                core.put_values.note(once, &value, (&name, version));
-            }
+            core.put_values.note(once, &value, (&name, version));
             core.store.read(|world, _| core.put_values.forget_destroyed(world));
             Ok(Stored { name: name.clone(), version, seq: receipt.seq() })
         })

@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use super::failure::Failure;
 use super::world::World;
 use crate::base::limits::PUT_VALUES_MAX;
-use crate::base::{Entropy, SecretName, Sensitive};
+use crate::base::{Entropy, SecretName, Sensitive, code};
 use crate::crypto::{Digest, MacKey};
 use crate::idempotency::{Once, keys};
 use crate::secrets::SecretValue;
@@ -42,15 +43,25 @@ impl PutValues {
         Self { key: MacKey::new(&Sensitive::filled(|to| entropy.fill(to))), put: Mutex::default() }
     }
 
-    /// Whether the request of `once` had another value before, as far as this process knows.
-    pub(super) fn contradict(&self, once: &Once, value: &SecretValue) -> bool {
+    /// Refuses when the request of `once` had another value before, as far as this process knows.
+    pub(super) fn check(&self, once: Option<&Once>, value: &SecretValue) -> Result<(), Failure> {
+        let Some(once) = once else { return Ok(()) };
         let digest = self.key.tag(value.expose());
         let put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-        put.values.get(keys::slot(once).as_bytes()).is_some_and(|known| known.digest != digest)
+        match put.values.get(keys::slot(once).as_bytes()) {
+            Some(known) if known.digest != digest => Err(Failure::new(code::IDEMPOTENCY_KEY_REUSED)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Notes the value of the request of `once`.
-    pub(super) fn note(&self, once: &Once, value: &SecretValue, (secret, version): (&SecretName, u32)) {
+    pub(super) fn note(
+        &self,
+        once: Option<&Once>,
+        value: &SecretValue,
+        (secret, version): (&SecretName, u32),
+    ) {
+        let Some(once) = once else { return };
         let (slot, digest) = (*keys::slot(once).as_bytes(), self.key.tag(value.expose()));
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         put.values.insert(slot, Value { secret: secret.clone(), version, digest });

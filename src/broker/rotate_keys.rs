@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::bootstrap::broken;
-use super::desk::{AdminDesk, Again, Core, deciding_again};
+use super::desk::{Again, Core, deciding_again};
 use super::end_keys::KeyWord;
 use super::failure::Failure;
 use super::once::{Asker, asked_by, done_before, once_of};
@@ -16,11 +16,9 @@ use crate::base::limits::{
     AUTHORITY_LEAD_S, BACKDATE_S, CERTIFICATE_LIFE_MAX_S, DOCUMENTS_MAX_AGE_S, LEEWAY_S, RENEWAL_GRACE_MAX_S,
     TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S,
 };
-use crate::idempotency::Once;
 use crate::keyring::{Family, Generations, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
 use crate::pki::{self, Authority, AuthorityStaged};
-use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
 use crate::store::Change;
 use crate::token::{self, TokenKeyStaged};
 
@@ -57,94 +55,6 @@ pub enum Force {
     No,
     /// An operator takes them leaving out for granted.
     Yes,
-}
-
-impl AdminDesk {
-    /// All generations of the certificate authority, the oldest first.
-    #[must_use]
-    pub fn authorities<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<AuthorityView> {
-        let now = self.0.clock.now();
-        self.0.store.read(|world, _| {
-            let view = |(generation, standing): (u32, Standing)| {
-                let certificate = world.authority.certificate(generation);
-                AuthorityView {
-                    generation,
-                    standing,
-                    pin: certificate.map(|one| one.key_pin().hex()).unwrap_or_default(),
-                    not_after: certificate.map(pki::AuthorityCertificate::not_after),
-                    behind: behind(world, standing, now).len(),
-                }
-            };
-            world.authority.generations().all().map(view).collect()
-        })
-    }
-
-    /// Makes the next authority and publishes it; it signs nothing yet.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn prepare_authority(
-        &self,
-        by: &Authorised<RotateSigningKeys>,
-        once: Option<&Once>,
-    ) -> Result<(), Failure> {
-        let changed = self.0.prepare_authority(Some((by.operator(), once))).await;
-        self.0.publishing.publish().await;
-        changed
-    }
-
-    /// Brings an authority to `stage`.
-    ///
-    /// # Errors
-    /// [`Failure`]; without [`Force`] also when live instances are behind.
-    pub async fn stage_authority(
-        &self,
-        by: &Authorised<RotateSigningKeys>,
-        (generation, stage): (u32, Stage),
-        force: Force,
-        once: Option<&Once>,
-    ) -> Result<Ended, Failure> {
-        let changed = self.0.stage_authority(Some((by.operator(), once)), (generation, stage), force).await;
-        self.0.publishing.publish().await;
-        changed
-    }
-
-    /// All generations of the token key, the oldest first.
-    #[must_use]
-    pub fn token_keys<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<TokenKeyView> {
-        let view = |(generation, standing)| TokenKeyView { generation, standing };
-        self.0.store.read(|world, _| world.token_keys.generations().all().map(view).collect())
-    }
-
-    /// Makes the next token key and publishes it; it signs nothing yet.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn prepare_token_key(
-        &self,
-        by: &Authorised<RotateSigningKeys>,
-        once: Option<&Once>,
-    ) -> Result<(), Failure> {
-        let changed = self.0.prepare_token_key(Some((by.operator(), once))).await;
-        self.0.publishing.publish().await;
-        changed
-    }
-
-    /// Brings a token key to `stage`.
-    ///
-    /// # Errors
-    /// [`Failure`]; without [`Force`] also when verifiers may not have fetched a key that is to sign.
-    pub async fn stage_token_key(
-        &self,
-        by: &Authorised<RotateSigningKeys>,
-        (generation, stage): (u32, Stage),
-        force: Force,
-        once: Option<&Once>,
-    ) -> Result<Ended, Failure> {
-        let changed = self.0.stage_token_key(Some((by.operator(), once)), (generation, stage), force).await;
-        self.0.publishing.publish().await;
-        changed
-    }
 }
 
 /// Whether every verifier that fetches the documents when they are stale has the prepared key `generation`.
@@ -225,7 +135,7 @@ impl Core {
         Ok(())
     }
 
-    async fn prepare_authority(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
+    pub(super) async fn prepare_authority(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
         deciding_again!(async {
             let now = self.clock.now();
             let (next, before, as_of) = self.store.read(|world, as_of| {
@@ -255,7 +165,7 @@ impl Core {
         Ok(())
     }
 
-    async fn stage_authority(
+    pub(super) async fn stage_authority(
         &self,
         by: Option<Asker<'_>>,
         (generation, stage): (u32, Stage),
@@ -290,7 +200,7 @@ impl Core {
         Ok(Ended::Recorded(seq))
     }
 
-    async fn prepare_token_key(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
+    pub(super) async fn prepare_token_key(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
         deciding_again!(async {
             let (next, before, as_of) = self.store.read(|world, as_of| {
                 let next = following(world.token_keys.generations());
@@ -309,7 +219,7 @@ impl Core {
         })
     }
 
-    async fn stage_token_key(
+    pub(super) async fn stage_token_key(
         &self,
         by: Option<Asker<'_>>,
         (generation, stage): (u32, Stage),
@@ -415,7 +325,7 @@ pub(super) fn check_authority(
 /// The names of those who hold an older certificate than `standing` asks for, each as often as it does:
 /// instances that count, or will when they are resumed, and operators, where their certificates would not
 /// count any more.
-fn behind(world: &World, standing: Standing, now: Timestamp) -> Vec<&str> {
+pub(super) fn behind(world: &World, standing: Standing, now: Timestamp) -> Vec<&str> {
     let active = world.authority.generations().active().map(|(_, active)| active.since);
     match (standing.stage, active) {
         (Stage::Prepared, _) => instances_before(world, standing.since, now).collect(),

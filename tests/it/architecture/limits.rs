@@ -32,6 +32,7 @@ const UNNAMED: &[(&str, &str)] = &[
     ("DRAIN_WAIT_S", "likewise, at the stop"),
     ("COME_BACK_AFTER_S", "`http::patience` tests that it is waited for, and does not sit through it"),
     ("PUBLISH_WAIT_MS", "how long a disk that hangs is waited for shows in nothing but the wait"),
+    ("PUBLISHES_WAITING_MAX", "likewise"),
     ("PUT_VALUES_MAX", "a value that is not compared any more shows in nothing but a client's mistake"),
     ("PLACE_WAIT_MS", "sat through by `http::edge`"),
     ("SWAP_WAIT_S", "sat through by `rotation::storm`"),
