@@ -306,6 +306,7 @@ impl Core {
         self.notaries.forget();
         self.put_values.forget();
         self.forget_keyring();
+        self.put_values.forget();
     }
 
     async fn record_sealed(&self, by: HostPrincipal) -> Result<(), CommitError> {

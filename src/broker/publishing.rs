@@ -14,7 +14,7 @@ pub struct Publishing {
 
 impl Default for Publishing {
     fn default() -> Self {
-        let (requests, taken) = mpsc::channel(PUBLISHES_WAITING_MAX);
+        let (requests, taken) = mpsc::channel::<oneshot::Sender<()>>(PUBLISHES_WAITING_MAX);
         Self { requests, taken: Mutex::new(Some(taken)) }
     }
 }
