@@ -11,8 +11,8 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Followed, Founding, HeavyWork, Notaries, PutValues, Publishing, RollbackWatch, Settings, World, authorities, notary,
-    record_slots, root_is_current, token_keys, value_key_is_there,
+    Core, Followed, Founding, HeavyWork, Notaries, Publishing, PutValues, RollbackWatch, Settings, World,
+    authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};

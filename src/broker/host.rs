@@ -304,7 +304,6 @@ impl Core {
         self.digests.forget();
         self.earlier_digests.iter().for_each(MacKey::forget);
         self.notaries.forget();
-        self.put_values.forget();
         self.forget_keyring();
         self.put_values.forget();
     }
