@@ -85,18 +85,21 @@ fn check_existing(
 ) -> Result<(), Failure> {
     let Some(dir) = Identity::existing(home, kind)? else { return Ok(()) };
     let found = Identity::load(home, kind);
+    let held = found.as_ref().map_err(Clone::clone).and_then(Identity::certificate);
+    let trusted = found.as_ref().ok().and_then(|found| found.authority_pins().ok()).unwrap_or_default();
     // An earlier join with this code was cut short after the identity was stored: it is the same one.
-    if found.as_ref().is_ok_and(|found| PendingKey::is_key(home, pending, &found.key_pem)) {
+    if trusted.contains(&code.pin)
+        && held.as_ref().is_ok_and(|held| *held.spiffe() == code.spiffe)
+        && found.as_ref().is_ok_and(|found| PendingKey::is_key(home, pending, &found.key_pem))
+    {
         return Ok(());
     }
-    let held = found.as_ref().map_err(Clone::clone).and_then(Identity::certificate);
     let who =
         held.map_or_else(|_| "an identity that cannot be read".to_owned(), |held| held.spiffe().to_string());
     if !replace {
         let why = format!("`{}` holds {who} already; nothing was sent", dir.display());
         return Err(Failure::new(code::IDENTITY_EXISTS).because(why));
     }
-    let trusted = found.and_then(|found| found.authority_pins()).unwrap_or_default();
     if trusted.contains(&code.pin) {
         return Ok(());
     }
