@@ -17,6 +17,7 @@ mod reason;
 mod scope;
 mod sensitive;
 mod sensitivity;
+mod thread;
 mod timekeeper;
 
 pub use cancellation::{Cancellation, Cancelled};
@@ -35,4 +36,5 @@ pub use reason::{Reason, ReasonError};
 pub use scope::Scope;
 pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};
+pub use thread::ends_within;
 pub use timekeeper::{ClockReading, ClockTrust};

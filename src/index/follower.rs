@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::database::{Database, IndexError, IndexKeys, Origin, Seal};
 use super::place::{Batch, Tree};
 use crate::base::limits::INDEX_WAITING_MAX;
-use crate::base::{Entropy, LedgerId, Sensitive};
+use crate::base::{Entropy, LedgerId, Sensitive, ends_within};
 
 /// How far the index has come; the second part is whether it still goes on.
 type Progress = (u64, Going);
@@ -36,12 +36,16 @@ struct Shared {
     entropy: Arc<dyn Entropy>,
     /// `None` while the database is being replaced.
     database: RwLock<Option<Database>>,
+    /// Closes the database that is to be replaced, until it has ended.
+    closing: Mutex<Option<JoinHandle<()>>>,
     progress: watch::Sender<Progress>,
 }
 
 /// How often a full queue is asked again, and how long apart: two seconds in all.
 const SUBMIT_TRIES: u32 = 400;
 const SUBMIT_PAUSE: Duration = Duration::from_millis(5);
+/// How long a database that is closed is waited for.
+const STOP_WAIT: Duration = Duration::from_secs(5);
 /// Most batches that become one write.
 const COALESCE_MAX: usize = 256;
 
@@ -67,7 +71,14 @@ impl Index {
         let going = if database.is_some() { Going::On } else { Going::Stopped };
         let (progress, _) = watch::channel((applied, going));
         let database = RwLock::new(database);
-        let shared = Arc::new(Shared { dir: dir.to_owned(), seal, entropy, database, progress });
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            seal,
+            entropy,
+            database,
+            closing: Mutex::new(None),
+            progress,
+        });
         let (queue, batches) = sync_channel(INDEX_WAITING_MAX);
         let worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -187,11 +198,15 @@ impl Index {
         self.shared.reset()
     }
 
-    /// Applies what waits and closes the database. Whoever waits for more is told that it has stopped.
+    /// Applies what waits and closes the database. Whoever waits for more is told that it has stopped. A disk
+    /// that hangs, or that took nothing more, is waited for no longer than [`STOP_WAIT`]: what is lost is built
+    /// anew from the ledger.
     pub fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        if !ends_within(&thread, STOP_WAIT) {
+            tracing::error!("the index could not be closed in time: the next start looks at what it holds");
+        } else if thread.join().is_err() {
             tracing::error!("the index thread had panicked");
         }
     }
@@ -241,8 +256,8 @@ impl Shared {
 
     fn reset(&self) -> Result<(), IndexError> {
         self.seal.check()?;
+        self.close_former()?;
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        drop(database.take());
         let replaced = Database::replace(&self.dir, &self.seal, &*self.entropy);
         match replaced {
             Ok(fresh) => {
@@ -255,6 +270,25 @@ impl Shared {
                 Err(error)
             }
         }
+    }
+}
+
+impl Shared {
+    /// Closes the database that is to be replaced. After a full disk sled may never return from that: it has a
+    /// thread of its own, no reader waits for it, and nothing takes its place while it has not ended.
+    fn close_former(&self) -> Result<(), IndexError> {
+        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        if closing.is_none() {
+            let former = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+            let thread = std::thread::Builder::new().name("index-end".to_owned()).spawn(move || drop(former));
+            *closing = Some(thread.map_err(|error| IndexError::Io(error.kind().to_string()))?);
+        }
+        if !closing.as_ref().is_some_and(|thread| ends_within(thread, STOP_WAIT)) {
+            self.stop();
+            return Err(IndexError::Stopped);
+        }
+        *closing = None;
+        Ok(())
     }
 }
 

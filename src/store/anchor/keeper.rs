@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Anchor, AnchorFile, AnchorKeys};
+use crate::base::ends_within;
 use crate::index::Index;
 use crate::ledger::Tree;
 
@@ -113,13 +114,7 @@ impl Keeper {
     pub(in crate::store) fn close(&self) {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         self.shared.ask(|asked| asked.is_closing = true);
-        let mut left = STOP_WAIT;
-        let pause = Duration::from_millis(2);
-        while !thread.is_finished() && !left.is_zero() {
-            std::thread::sleep(pause);
-            left = left.saturating_sub(pause);
-        }
-        if !thread.is_finished() {
+        if !ends_within(&thread, STOP_WAIT) {
             tracing::error!("the last anchor of the ledger could not be written: the disk hangs");
         } else if thread.join().is_err() {
             tracing::error!("the thread that keeps anchors had panicked");
