@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use super::desk::{AdminDesk, Core};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
+use crate::base::limits::TAKE_AWAY_WAIT_MS;
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving};
 use crate::pki::{self, PeerCertificate};
 use crate::policy::{Authorised, Counted, Maker, Right, Unauthorised, authorise};
@@ -19,7 +22,7 @@ impl AdminDesk {
     pub async fn authorise<R: Right>(&self, peer: &PeerCertificate) -> Result<Authorised<R>, Failure> {
         let mut principal = self.identify(peer)?;
         if principal.serving() != Serving::Current {
-            self.promote(peer).await?;
+            self.promoted_in_time::<R>(peer).await?;
             principal = self.identify(peer)?;
         }
         match authorise(principal.clone()) {
@@ -30,6 +33,21 @@ impl AdminDesk {
                 Ok(authorised)
             }
             Err(refused) => Err(self.0.refuse_operator::<R>(&principal, refused).await),
+        }
+    }
+}
+
+impl AdminDesk {
+    /// Counts the certificate as the operator's current one. What takes away waits for the ledger no longer than
+    /// a revocation does: the certificate is the operator's either way, and the ledger has the promotion later.
+    async fn promoted_in_time<R: Right>(&self, peer: &PeerCertificate) -> Result<(), Failure> {
+        let promoted = self.promote(peer);
+        match R::NEED.quota {
+            Counted::Yes => promoted.await,
+            Counted::Never => {
+                let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
+                tokio::time::timeout(wait, promoted).await.unwrap_or(Ok(()))
+            }
         }
     }
 }

@@ -142,7 +142,8 @@ pub(super) async fn revoke_certificate(home: &Path, serial: &str, console: &Cons
 }
 
 pub(super) async fn change(home: &Path, path: &str, done: &str, console: &Console) -> Result<(), Failure> {
-    let answer = Client::of(home, Kind::Operator).await?.post_json(path, &json!({})).await?.json()?;
+    let client = Client::of_taking_away(home, Kind::Operator).await?;
+    let answer = client.post_json(path, &json!({})).await?.json()?;
     tell_change(&answer, done, console)
 }
 

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use super::failure::Failure;
 use super::identity::{Identity, Kind};
-use super::renew::{renew_if_due, warn_once};
+use super::renew::{is_valid_for, renew_if_due, warn_once};
 use crate::base::code;
 use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain};
 use crate::pki::AuthorityCertificate;
@@ -52,6 +52,9 @@ const SENSITIVITY: HeaderName = HeaderName::from_static("keyward-sensitivity");
 /// Which version of a secret is answered.
 const VERSION: HeaderName = HeaderName::from_static("keyward-secret-version");
 
+/// How long a certificate has to be valid for a verb that takes away to use it without a look at its renewal.
+const UNRENEWED_S: i64 = 60;
+
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -73,6 +76,19 @@ impl Client {
     /// A client that shows the identity of `kind` below `home`, which is renewed first when it is due.
     pub(super) async fn of(home: &Path, kind: Kind) -> Result<Self, Failure> {
         renew_if_due(home, kind).await?;
+        Self::with_source(home, kind)
+    }
+
+    /// The same for a verb that takes away. A certificate that is valid for a while is used as it is: a renewal
+    /// that waits for a hanging disk would delay the revocation. The next verb renews it.
+    pub(super) async fn of_taking_away(home: &Path, kind: Kind) -> Result<Self, Failure> {
+        if is_valid_for(home, kind, UNRENEWED_S)? {
+            return Self::with_source(home, kind);
+        }
+        Self::of(home, kind).await
+    }
+
+    fn with_source(home: &Path, kind: Kind) -> Result<Self, Failure> {
         let mut client = Self::with(&Identity::load(home, kind)?)?;
         client.source = Some((home.to_owned(), kind));
         Ok(client)

@@ -281,7 +281,7 @@ struct Meant<'a> {
 
 async fn revoke(home: &Path, args: &LeaseRevokeArgs, console: &Console) -> Result<(), Failure> {
     let (asked, is_meant) = meant(&Meant { id: &args.id, agent: &args.agent, capability: &args.capability })?;
-    let client = Client::of(home, Kind::Operator).await?;
+    let client = Client::of_taking_away(home, Kind::Operator).await?;
     // What was there before: one that comes meanwhile is not waited for.
     let mut left: Vec<String> = ids(&all(&client).await?, &*is_meant);
     let ended = client.post_json("/v1/lease-endings", &asked).await?.json()?;

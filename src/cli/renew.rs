@@ -77,6 +77,12 @@ async fn is_told_to(home: &Path, kind: Kind) -> bool {
     told.await.unwrap_or(false)
 }
 
+/// Whether the certificate is valid for more than `seconds` from now.
+pub(super) fn is_valid_for(home: &Path, kind: Kind, seconds: i64) -> Result<bool, Failure> {
+    let due = Due::of(&Identity::load(home, kind)?)?;
+    Ok(due.ends.seconds_since(SystemClock::new().now()) > seconds)
+}
+
 /// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
 /// that fails is no reason for the verb to: the next one tries again.
 pub(super) async fn renew_if_due(home: &Path, kind: Kind) -> Result<(), Failure> {

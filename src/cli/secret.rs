@@ -135,7 +135,7 @@ async fn change(
     (action, done): (&str, &str),
     console: &Console,
 ) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Operator).await?;
+    let client = Client::of_taking_away(home, Kind::Operator).await?;
     let body = json!({ "action": action, "version": version });
     let answer = client.post_json(&path("secret-versions", name)?, &body).await?.json()?;
     if console.is_json() {

@@ -68,5 +68,5 @@ pub(super) async fn checkpoint_key(
 }
 
 async fn post(home: &Path, path: &str, body: Value) -> Result<Value, Failure> {
-    Client::of(home, Kind::Operator).await?.post_json(path, &body).await?.json()
+    Client::of_taking_away(home, Kind::Operator).await?.post_json(path, &body).await?.json()
 }
