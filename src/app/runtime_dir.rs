@@ -1,26 +1,52 @@
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::PathBuf;
 
 use super::assemble::broker_failure;
+use crate::base::encoding::hex;
 use crate::broker::KeptOrders;
 use crate::cli::{Failure, own_uid};
 use crate::config::Config;
+use crate::crypto::sha256;
 use crate::custody::{Orders, SealOrder};
 
-/// The runtime directory, when it is the broker's own and does not hang together with the data directory.
-fn usable(config: &Config) -> Option<&Path> {
+/// Of the digest that names a place: enough that two brokers of one machine differ.
+const NAME_CHARS: usize = 16;
+
+/// The place of this broker in the runtime directory, when that belongs to the broker's user alone and is on
+/// another file system than the data directory.
+fn usable(config: &Config) -> Option<PathBuf> {
     let (runtime, data) = (fs::metadata(&config.runtime_dir).ok()?, fs::metadata(&config.data_dir).ok()?);
     let why = if runtime.dev() == data.dev() {
         "it is on the data directory's file system"
     } else if runtime.uid() != own_uid() || runtime.mode() & 0o077 != 0 {
         "it is not the broker's alone"
     } else {
-        return Some(&config.runtime_dir);
+        return place(config);
     };
     let dir = config.runtime_dir.display();
     tracing::warn!(%dir, why, "orders that the ledger has not taken are not kept in the runtime directory");
     None
+}
+
+/// Brokers of one user may share the runtime directory: the place of each is named by the path of its data
+/// directory. A copy of the data in another directory has no part in the orders of the original.
+fn place(config: &Config) -> Option<PathBuf> {
+    let canonical = fs::canonicalize(&config.data_dir).ok()?;
+    let digest = sha256(canonical.as_os_str().as_bytes());
+    let name: String = hex(digest.as_bytes()).chars().take(NAME_CHARS).collect();
+    let place = config.runtime_dir.join(name);
+    let made = fs::DirBuilder::new().mode(0o700).create(&place);
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let dir = place.display();
+            tracing::warn!(%dir, %error, "orders that the ledger has not taken are not kept in the runtime directory");
+            None
+        }
+        Ok(()) | Err(_) => Some(place),
+    }
 }
 
 /// Where orders are kept that the ledger has not taken yet: in the runtime directory, when it is usable.
@@ -28,18 +54,18 @@ pub(super) fn kept_orders(config: &Config) -> Result<KeptOrders, Failure> {
     let Some(dir) = usable(config) else { return Ok(KeptOrders::default()) };
     let orders = Orders::open(&dir.join("orders"));
     let orders = orders.map_err(|error| broker_failure(&error.into()))?;
-    Ok(KeptOrders::of(orders, SealOrder::at(dir)))
+    Ok(KeptOrders::of(orders, SealOrder::at(&dir)))
 }
 
 /// Whether the broker was told to seal itself and was stopped before it had.
 pub(super) fn is_seal_pending(config: &Config) -> bool {
-    usable(config).is_some_and(|dir| SealOrder::at(dir).is_pending())
+    usable(config).is_some_and(|dir| SealOrder::at(&dir).is_pending())
 }
 
 /// The broker is sealed as it was told, or was unsealed since.
 pub(super) fn forget_seal_order(config: &Config) {
     let Some(dir) = usable(config) else { return };
-    let order = SealOrder::at(dir);
+    let order = SealOrder::at(&dir);
     if let Err(error) = order.clear() {
         let path = order.path().display();
         tracing::error!(%path, %error, "the order to seal cannot be removed: the next start is sealed again");

@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 
 use super::desk::Core;
 use super::failure::Failure;
+use super::orders::Unrecorded;
 use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
 use crate::base::limits::{TAKE_AWAY_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
@@ -235,10 +236,24 @@ impl HostDesk {
         if core.store.is_read_only() {
             no_order_is_pending(&orders)?;
         } else {
-            core.carry_out(&mut orders).await?;
+            let unrecorded = core.carry_out(&mut orders).await?;
+            if !unrecorded.is_empty() {
+                tokio::spawn(self.clone().forget_once_recorded(Arc::clone(&core), unrecorded));
+            }
         }
         self.enter(Phase::Open(core));
         Ok(())
+    }
+
+    /// Forgets orders that were in force in memory alone when the broker opened, each once the ledger has it.
+    async fn forget_once_recorded(self, core: Arc<Core>, unrecorded: Vec<Unrecorded>) {
+        for one in unrecorded {
+            let Some(what) = one.settled().await else { continue };
+            if let Err(error) = self.orders().await.forget(&what) {
+                tracing::warn!(%error, "a recorded order is still in its file: the next start repeats it");
+            }
+            core.kept.forget(what).await;
+        }
     }
 
     /// The broker stops: nothing is to be reached by way of the host any more.

@@ -16,7 +16,7 @@ use crate::leases::Selection;
 use crate::pki::Serial;
 use crate::registry::Narrowing;
 use crate::revocation::Subject;
-use crate::store::{Change, Settled, Taken};
+use crate::store::{Change, Recorded, Taken};
 
 /// Why an order has nothing to take away: there is no such thing, or it is taken away already.
 const IN_VAIN: &[Code] = &[
@@ -31,42 +31,59 @@ const IN_VAIN: &[Code] = &[
     code::GENERATION_STAGE,
 ];
 
-impl Core {
-    /// Carries out what was ordered while the broker was sealed, and what a stop came before that was in
-    /// force in memory alone; and forgets it when all of it is on the ledger. A stop in between does all of
-    /// it again.
-    pub(super) async fn carry_out(&self, orders: &mut Orders) -> Result<(), Failure> {
-        self.carry_out_each(orders.waiting(), "while sealed").await?;
-        let kept = self.kept.waiting();
-        self.carry_out_each(&kept, "before the start").await?;
-        for order in kept {
-            self.kept.forget(order.what).await;
-        }
-        Ok(orders.clear()?)
-    }
+/// An order that is in force in memory alone.
+pub(super) struct Unrecorded {
+    what: TakeAway,
+    recorded: Recorded,
+}
 
-    async fn carry_out_each(&self, orders: &[Order], when: &str) -> Result<(), Failure> {
-        for Order { at, by, what } in orders {
-            let by_then = format!("{by}, {when}");
-            let applied = self.apply_order(&by_then, what, None).await;
-            let recorded = match applied {
-                Ok(Applied { taken: Taken::Recorded(seq), .. }) => Ok(Some(Settled::Recorded(seq))),
-                // Durable before anybody is served: the order is forgotten afterwards.
-                Ok(Applied { taken: Taken::InMemory(recorded), .. }) => Ok(recorded.wait().await),
-                Err(failure) => Err(failure),
-            };
-            match recorded {
-                Ok(Some(_)) => {}
-                Ok(None) => return Err(Failure::new(code::LEDGER_FAILED)),
-                Err(failure) if IN_VAIN.contains(&failure.code) => {
-                    let code = failure.code.as_str();
-                    let event = OrderInVain { by, at: at.to_string(), what, code };
-                    self.store.commit(Change::new(&event)?, ()).await?.redeem();
-                }
-                Err(failure) => return Err(failure),
+impl Unrecorded {
+    /// The order, once the ledger has it; `None` when it never will.
+    pub(super) async fn settled(self) -> Option<TakeAway> {
+        self.recorded.wait().await.map(|_| self.what)
+    }
+}
+
+impl Core {
+    /// Carries out what was ordered while the broker was sealed, and what was in force in memory alone when
+    /// the process ended, and forgets each order that is on the ledger. A stop in between does all of it
+    /// again. An order that the ledger cannot take now, on a full disk, is in force in memory alone again,
+    /// and is returned: its file is kept until the ledger has it.
+    pub(super) async fn carry_out(&self, orders: &mut Orders) -> Result<Vec<Unrecorded>, Failure> {
+        let kept = self.kept.waiting();
+        let while_sealed = orders.waiting().iter().map(|order| (order, "while sealed"));
+        let before = kept.iter().map(|order| (order, "before the start"));
+        let (mut done, mut unrecorded) = (Vec::new(), Vec::new());
+        for (order, when) in while_sealed.chain(before) {
+            match self.carry_out_one(order, when).await? {
+                None => done.push(order.what.clone()),
+                Some(recorded) => unrecorded.push(Unrecorded { what: order.what.clone(), recorded }),
             }
         }
-        Ok(())
+        for what in done {
+            orders.forget(&what)?;
+            self.kept.forget(what).await;
+        }
+        Ok(unrecorded)
+    }
+
+    /// `None` once the order is on the ledger.
+    async fn carry_out_one(&self, order: &Order, when: &str) -> Result<Option<Recorded>, Failure> {
+        let Order { at, by, what } = order;
+        match self.apply_order(&format!("{by}, {when}"), what, None).await {
+            Ok(Applied { taken: Taken::Recorded(_), .. }) => Ok(None),
+            Ok(Applied { taken: Taken::InMemory(recorded), .. }) => {
+                tracing::error!(?what, %at, %by, "the ledger cannot take an order now: it is in force in memory and kept");
+                Ok(Some(recorded))
+            }
+            Err(failure) if IN_VAIN.contains(&failure.code) => {
+                let code = failure.code.as_str();
+                let event = OrderInVain { by, at: at.to_string(), what, code };
+                self.store.commit(Change::new(&event)?, ()).await?.redeem();
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     pub(super) async fn take_away(

@@ -9,7 +9,8 @@ use crate::panel::set_up;
 use crate::support::host::{ask, until};
 use crate::support::process::Process;
 use crate::worst_day::{
-    answer_again, hang_with_a_mint, introspect, on_a_failing_disk, wait_until, with_a_runtime_directory,
+    answer_again, hang_with_a_mint, introspect, kept_by, on_a_failing_disk, wait_until,
+    with_a_runtime_directory,
 };
 
 /// Something of every sort that an operator can end: a token key and an authority that sign no more, a former
@@ -117,7 +118,7 @@ fn ends_of_keys_versions_and_leases_survive_a_kill_while_the_disk_hangs() {
     process.serve();
     assert_eq!(ends(&process), ended(4), "before anybody was served");
     assert_eq!(introspect(&process, &token), "{\"active\":false}");
-    assert!(!elsewhere.path().join("orders").exists(), "the ledger has them");
+    assert!(!kept_by(&elsewhere, "orders").exists(), "the ledger has them");
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn what_an_application_takes_away_is_gone_while_the_disk_hangs() {
             std::fs::write(&file, wider).unwrap();
             process.good(&["apply", "-f", &file.display().to_string()], b"");
         }
-        assert!(!elsewhere.path().join("orders").exists());
+        assert!(!kept_by(&elsewhere, "orders").exists());
     }
     assert_eq!(introspect(&process, token), "{\"active\":false}");
 }
@@ -207,7 +208,7 @@ fn a_seal_order_survives_a_kill_while_the_disk_hangs() {
     let mut minting = hang_with_a_mint(&process, "q");
     let answer = ask(&process.socket(), "POST", "/v1/seal", &Value::Null);
     assert_eq!((answer.status, &answer.json()["state"]), (200, &"sealing".into()));
-    let order = elsewhere.path().join("sealed");
+    let order = kept_by(&elsewhere, "sealed");
     assert!(order.exists(), "{}", process.log());
     process.kill();
     minting.wait().unwrap();

@@ -78,3 +78,4 @@ mod support;
 mod tls;
 mod versions;
 mod worst_day;
+mod worst_hour;

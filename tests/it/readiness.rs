@@ -126,7 +126,7 @@ fn set_up() -> Process {
 }
 
 /// Writes to `path` until the disk has not one byte left.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     let mut file = File::create(path).unwrap();
     for size in [1024 * 1024, 4096, 1] {
         let piece = vec![0_u8; size];

@@ -120,7 +120,7 @@ pub(crate) fn wait_until(so: impl Fn() -> bool) {
 }
 
 /// What operators and the host revoked, suspended and resumed, as the ledger says it.
-fn recorded(process: &Process) -> Vec<(String, String)> {
+pub(crate) fn recorded(process: &Process) -> Vec<(String, String)> {
     let audit = process.json(&["audit", "list"]);
     let items = audit["items"].as_array().unwrap().iter();
     let changes = items.filter(|item| item["kind"] == "revocation.changed");
@@ -128,7 +128,7 @@ fn recorded(process: &Process) -> Vec<(String, String)> {
     changes.map(|item| (said(item, "action"), said(item, "agent"))).collect()
 }
 
-fn pair(action: &str, agent: &str) -> (String, String) {
+pub(crate) fn pair(action: &str, agent: &str) -> (String, String) {
     (action.to_owned(), agent.to_owned())
 }
 
@@ -214,7 +214,7 @@ fn an_order_in_the_runtime_directory_survives_a_kill_while_the_disk_hangs() {
     let answer: Value = serde_json::from_slice(&revoked.stdout).unwrap();
     assert_eq!((revoked.status.code(), &answer["durable"]), (Some(12), &false.into()));
     assert_eq!(answer["kept"], true, "{}", process.log());
-    let orders = elsewhere.path().join("orders");
+    let orders = kept_by(&elsewhere, "orders");
     assert!(std::fs::read_to_string(&orders).unwrap().contains("revoke-agent"));
 
     process.kill();
@@ -225,6 +225,14 @@ fn an_order_in_the_runtime_directory_survives_a_kill_while_the_disk_hangs() {
     assert_eq!(recorded(&process), [pair("revoke", "p")]);
     assert!(!orders.exists(), "the ledger has it");
     process.good_as("q", &["whoami"], b"");
+}
+
+/// A file of the only broker that keeps anything in this runtime directory.
+pub(crate) fn kept_by(elsewhere: &tempfile::TempDir, file: &str) -> std::path::PathBuf {
+    let places: Vec<_> =
+        std::fs::read_dir(elsewhere.path()).unwrap().map(|one| one.unwrap().path()).collect();
+    assert_eq!(places.len(), 1, "{places:?}");
+    places[0].join(file)
 }
 
 /// The same broker with a runtime directory on another file system than that of the data directory, which is in

@@ -137,7 +137,7 @@ super::codes! {
         "another keyward uses this data directory: stop it first";
     ORDERS_DAMAGED "orders_damaged" NotStarted:
         "the file of orders that wait cannot be read",
-        "look at `orders` in the data directory, move it away, and say again what it was to take away";
+        "look at the file that the reason names, move it away, and repeat the revocations that it was to carry out";
     ENTRIES_LOST "entries_lost" NotStarted:
         "the ledger lacks entries that were acknowledged",
         "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`";
