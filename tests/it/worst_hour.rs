@@ -32,8 +32,8 @@ fn killed_with_a_kept_order() -> (tempfile::TempDir, Process) {
     (elsewhere, process)
 }
 
-/// A disk of its own for the data directory, for as long as this lives: a mount that other processes do not see,
-/// with less space than a segment of the ledger takes.
+/// A small disk of its own for the data directory, for as long as this lives: a mount that other processes do
+/// not see.
 struct SmallDisk(Child);
 
 impl SmallDisk {
@@ -41,7 +41,7 @@ impl SmallDisk {
     fn under(process: &mut Process) -> Self {
         let data = process.path("data").display().to_string();
         let script = "set -e; cp -a \"$0\" \"$0.copy\"; mount -t tmpfs -o size=110m,mode=700 tmpfs \"$0\"; \
-                      cp -a \"$0.copy\"/. \"$0\"; head -c 70M /dev/zero > \"$0/fill\"; echo mounted; exec cat";
+                      cp -a \"$0.copy\"/. \"$0\"; echo mounted; exec cat";
         let mut holder = Command::new("unshare");
         holder.args(["-m", "sh", "-c", script, &data]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = holder.spawn().unwrap();
@@ -72,17 +72,19 @@ fn a_kept_order_is_in_force_from_a_start_on_a_full_disk_on() {
     let disk = SmallDisk::under(&mut process);
     order_adoption(&disk.path(&process, ""));
     process.serve();
-    let mut process = on_a_failing_disk(process);
-    let mut minting = hang_with_a_mint(&process, "q");
-    assert_eq!(process.run_as("operator", &["agent", "revoke", "p"], b"").status.code(), Some(12));
-    process.kill();
-    minting.wait().unwrap();
-    answer_again(&process);
-    // Not one byte is left, nor the reserve for revocations.
+    // Not one byte is left, nor room in the segment, nor the reserve for revocations.
+    fill(&disk.path(&process, "fill"));
+    let value = [b'x'; 32 * 1024];
+    let put = || process.run_as("operator", &["secret", "put", "big/value"], &value);
+    assert!((0..200).any(|_| put().status.code() == Some(10)), "the segment is full");
+    process.stop();
     for reserve in ["ledger/reserve-1", "ledger/reserve-2"] {
         fs::remove_file(disk.path(&process, reserve)).unwrap();
     }
     fill(&disk.path(&process, "rest"));
+    process.serve();
+    assert_eq!(process.run_as("operator", &["agent", "revoke", "p"], b"").status.code(), Some(12));
+    process.kill();
     process.serve();
     assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4), "it is in force");
     process.good_as("q", &["whoami"], b"");
