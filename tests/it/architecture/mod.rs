@@ -197,8 +197,9 @@ const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];
 /// Files of other rooms that start tasks. Reviewed: `take_away` starts one for each denial that the ledger has
 /// not taken, `DENIALS_UNRECORDED_MAX` at most, and it ends with the denial; `revoke` starts one that waits for
 /// such a task and takes its order out of the runtime directory, and it ends at once when there is none to wait
-/// for. Both end with the runtime: what they had not done yet, the kept order has the next start do.
-const SPAWNING_FILES: &[&str] = &["src/broker/revoke.rs", "src/store/take_away.rs"];
+/// for; `host` starts one, when the broker opens, that does the same for the orders that were kept. All end with the
+/// runtime: what they had not done yet, the kept order has the next start do.
+const SPAWNING_FILES: &[&str] = &["src/broker/host.rs", "src/broker/revoke.rs", "src/store/take_away.rs"];
 
 const FILE_LINES_MAX: usize = 450;
 const DRAWERS: [&str; 9] =
