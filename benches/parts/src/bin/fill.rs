@@ -192,6 +192,7 @@ async fn mint(store: Arc<Store<World>>, agent: AgentName, instance: InstanceId) 
         capabilities: vec![&capability],
         audience: &"https://service.bench.internal".parse()?,
         expires_at: now.plus_s(300).text(),
+        life_s: 300,
         certificate: digest.in_hex(),
         decision: DecisionId::mint(now, entropy),
         outcome: "allow",
