@@ -191,21 +191,28 @@ async fn a_rotated_value_key_whose_operator_is_suspended_meanwhile_is_recorded()
 
 /// Rounds of keys that are prepared, activated and revoked by requests that race.
 const ROUNDS: u32 = 6;
+/// More requests than a change ever has to wait for.
+const TRIES: usize = 2000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn keys_staged_by_racing_requests_sign_and_verify_by_the_ledger() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
-    let until_done = async |path: String| {
-        while broker.operator().post_json(&path, &json!({})).await.status != 200 {}
+    let until_done = async |path: String, body: Value| {
+        for _ in 0..TRIES {
+            if broker.operator().post_json(&path, &body).await.status == 200 {
+                return;
+            }
+        }
+        panic!("{path} is never carried out");
     };
     for round in 1..=ROUNDS {
         let old = agent.token("github.repo.read").await;
         let next = round + 1;
         tokio::join!(
-            until_done("/v1/token-keys".to_owned()),
-            until_done(format!("/v1/token-keys/{next}/activate")),
-            until_done(format!("/v1/token-keys/{round}/revoke")),
+            until_done("/v1/token-keys".to_owned(), json!({})),
+            until_done(format!("/v1/token-keys/{next}/activate"), json!({ "force": true })),
+            until_done(format!("/v1/token-keys/{round}/revoke"), json!({})),
         );
         let new = agent.token("github.repo.read").await;
         assert_eq!(read(&agent, &new).await.status, 200, "round {round}");
