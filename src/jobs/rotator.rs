@@ -84,6 +84,10 @@ impl Rotator {
     /// Starts a task for everything that is due and has none yet.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
         for (secret, pace) in self.core.rotations_due() {
+            // One that has a task is not counted as begun once more.
+            if self.busy.borrow().contains(&secret) {
+                continue;
+            }
             if pace == Pace::On || self.may_begin() {
                 self.take_up(tasks, secret, Job::CarryOn);
             }
