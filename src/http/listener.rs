@@ -226,7 +226,7 @@ impl Entrance {
         if let Err(error) = stream.readable().await {
             return Some(Err((error, stream)));
         }
-        tokio::time::sleep_until(place.handshake_at()).await;
+        tokio::time::sleep_until(place.handshake_at()?).await;
         let _turn = self.turn()?;
         Some(self.acceptor.accept(stream).into_fallible().await)
     }

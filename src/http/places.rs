@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::base::limits::HANDSHAKES_PER_PEER_PER_S;
+use crate::base::limits::{HANDSHAKE_WAIT_S, HANDSHAKES_PER_PEER_PER_S};
 use crate::pki::Serial;
 
 /// How many connections a listener holds.
@@ -162,16 +162,22 @@ impl Places {
 }
 
 impl Place {
-    /// When the handshake of this connection may begin: a peer that has made many waits.
-    pub(super) fn handshake_at(&self) -> Instant {
+    /// When the handshake of this connection may begin: a peer that has made many waits. `None` when it would wait
+    /// longer than a handshake may; nothing is counted then, so that a flood that has ended locks nobody out for
+    /// longer.
+    pub(super) fn handshake_at(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut table = self.places.lock();
         let at_once =
             HANDSHAKE_EVERY.saturating_mul(u32::try_from(table.caps.max_per_peer).unwrap_or(u32::MAX));
         let of = table.peers.entry(self.peer).or_default();
         let begin = of.handshakes_until.map_or(now, |until| until.max(now));
+        let at = begin.checked_sub(at_once).map_or(now, |at| at.max(now));
+        if at.saturating_duration_since(now) > Duration::from_secs(HANDSHAKE_WAIT_S) {
+            return None;
+        }
         of.handshakes_until = begin.checked_add(HANDSHAKE_EVERY);
-        begin.checked_sub(at_once).map_or(now, |at| at.max(now))
+        Some(at)
     }
 
     /// Keeps the place for good: the handshake has shown an admitted certificate with this serial. False when the
@@ -387,11 +393,15 @@ mod tests {
         let (first, _evicted) = places.take(peer(1)).unwrap();
         let (other, _evicted) = places.take(peer(2)).unwrap();
         let now = Instant::now();
-        let due: Vec<Instant> = (0..4 + HANDSHAKES_PER_PEER_PER_S).map(|_| first.handshake_at()).collect();
+        let due: Vec<Instant> =
+            (0..4 + HANDSHAKES_PER_PEER_PER_S).map(|_| first.handshake_at().unwrap()).collect();
         assert!(due[3] <= Instant::now(), "at once");
         let last = due.last().unwrap().duration_since(now);
         assert!(last >= Duration::from_millis(900), "a second later than the first: {last:?}");
-        assert!(other.handshake_at() <= Instant::now(), "another peer does not wait");
+        let most = HANDSHAKES_PER_PEER_PER_S * HANDSHAKE_WAIT_S;
+        let taken = (0..most * 3).filter(|_| first.handshake_at().is_some()).count();
+        assert!(u64::try_from(taken).unwrap() < most * 2, "a flood is owed no more: {taken}");
+        assert!(other.handshake_at().unwrap() <= Instant::now(), "another peer does not wait");
         drop((first, other));
         assert!(places.lock().peers.contains_key(&peer(1)), "connecting anew does not help");
     }
