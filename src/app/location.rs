@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::cli::{Console, Failure, whoever_runs_this};
 use crate::config::Config;
 use crate::crypto::sha256_parts;
 use crate::custody::Location;
-use crate::store::Store;
+use crate::store::{Store, lock_mark};
 use crate::telemetry::{Alarm, Alarms};
 
 /// Where a Linux machine's own id is (machine-id(5)).
@@ -29,7 +29,7 @@ const ADOPT: &str = "adopt";
 /// The order to serve from this copy of the data, as it lies in the file.
 #[derive(Deserialize, Serialize)]
 struct Adoption {
-    /// The inode of the lock file that the order is for: a copy of the order counts for nothing.
+    /// The mark of the lock file that the order is for: a copy of the order counts for nothing.
     lock: u64,
     by: String,
 }
@@ -44,7 +44,7 @@ pub(super) struct Found {
 impl Found {
     /// Looks at the data directory that `store` has open.
     pub(super) fn at(data_dir: &Path, store: &Store<World>, machine_id: &Path) -> Result<Self, Failure> {
-        let lock = store.lock_inode().map_err(|error| broken(&error))?;
+        let lock = store.lock_mark().map_err(|error| broken(&error))?;
         let location = Location { lock, machine: machine(machine_id) };
         let adoption = adoption(data_dir).filter(|adoption| adoption.lock == lock);
         Ok(Self { data_dir: data_dir.to_owned(), location, adoption })
@@ -110,7 +110,7 @@ fn adoption(data_dir: &Path) -> Option<Adoption> {
 }
 
 fn lock_of(data_dir: &Path) -> io::Result<u64> {
-    Ok(fs::metadata(data_dir.join("lock"))?.ino())
+    Ok(lock_mark(&fs::metadata(data_dir.join("lock"))?))
 }
 
 /// The id itself is not for others to see.

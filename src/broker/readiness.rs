@@ -36,7 +36,7 @@ impl Core {
     /// Whether the data directory is another one than the ledger knows.
     fn is_copy(&self) -> bool {
         let known = self.store.read(|world, _| world.custody.location());
-        known.is_some_and(|known| self.store.lock_inode().is_ok_and(|lock| lock != known.lock))
+        known.is_some_and(|known| self.store.lock_mark().is_ok_and(|lock| lock != known.lock))
     }
 
     /// Whether the newest write took long.

@@ -3,11 +3,11 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// Where the data directory is. The lock file is never written over, so that another inode means another
+/// Where the data directory is. The lock file is never written over, so that another file means another
 /// copy of the data: a backup that was put back, or a copy of a broker that may still run.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Location {
-    /// The inode of the lock file.
+    /// The mark of the lock file (`store::lock_mark`).
     pub lock: u64,
     /// A digest of the machine's id, where the machine has one.
     pub machine: Option<[u8; 16]>,
@@ -26,9 +26,9 @@ impl Location {
 pub struct DataAdopted<'a> {
     /// `host uid N`, or `found at start` for data that no start has located before.
     pub by: &'a str,
-    /// The inode of the lock file.
+    /// The mark of the lock file (`store::lock_mark`).
     pub lock: u64,
-    /// The inode of the lock file that the data were with before.
+    /// The mark of the lock file that the data were with before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub was: Option<u64>,
 }

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +9,7 @@ use super::anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Expected, K
 use super::change::{Change, CommitError, World};
 use super::error::{RecordError, StoreError};
 use super::follow::{Memory, WorldFollower};
+use super::lock_mark::lock_mark;
 use super::rebuild::{Rebuild, projection, reindex};
 use super::snapshot::Newest;
 use super::take_away::Unrecorded;
@@ -211,12 +211,12 @@ impl<W: World> Store<W> {
         self.is_read_only.load(Ordering::Acquire)
     }
 
-    /// The inode of the lock file: the data directory of another copy has another one.
+    /// The mark of the lock file ([`lock_mark`]): the data directory of another copy has another one.
     ///
     /// # Errors
     /// The file cannot be asked.
-    pub fn lock_inode(&self) -> std::io::Result<u64> {
-        Ok(self.lock.metadata()?.ino())
+    pub fn lock_mark(&self) -> std::io::Result<u64> {
+        Ok(lock_mark(&self.lock.metadata()?))
     }
 
     /// How many revocations are in force in memory that no entry of the ledger says.

@@ -303,6 +303,6 @@ pub(crate) fn put_back(from: &Path, to: &Path) {
 
 /// Leaves the order of `keyward adopt` in a broker's data directory.
 pub(crate) fn order_adoption(data: &Path) {
-    let lock = std::os::unix::fs::MetadataExt::ino(&fs::metadata(data.join("lock")).unwrap());
+    let lock = keyward::store::lock_mark(&fs::metadata(data.join("lock")).unwrap());
     fs::write(data.join("adopt"), format!("{{\"lock\":{lock},\"by\":\"host uid 0\"}}")).unwrap();
 }
