@@ -138,9 +138,6 @@ pub const HANDSHAKE_WAIT_S: u64 = 10;
 /// Most TLS handshakes under way at one listener; who connects then is closed at once. Two cores do as many in
 /// about a second.
 pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
-/// TLS handshakes of one peer (an IPv4 address, or a /64 of IPv6) in a second, beyond as many at once as it may have
-/// connections; further ones wait. Sixteen peers then take half of one core.
-pub const HANDSHAKES_PER_PEER_PER_S: u64 = 64;
 /// Most of what was sent on a connection and not yet received, in bytes, as it is asked of the kernel, which takes
 /// twice as much for its own records.
 pub const SEND_BUFFER_BYTES: u32 = 64 * 1024;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::base::limits::{HANDSHAKE_WAIT_S, HANDSHAKES_PER_PEER_PER_S};
 use crate::pki::Serial;
 
 /// How many connections a listener holds.
@@ -34,7 +33,8 @@ impl ConnectionCaps {
 }
 
 /// How long apart handshakes of one peer are, in the long run.
-const HANDSHAKE_EVERY: Duration = Duration::from_micros(1_000_000 / HANDSHAKES_PER_PEER_PER_S);
+/// Longest wait of a handshake for those of its peer before it: fewer wait than the peer may have connections.
+const TURN_WAIT: Duration = Duration::from_millis(500);
 
 /// Completes when the connection has to make room for another one.
 pub(super) type Evicted = oneshot::Receiver<Infallible>;
@@ -162,21 +162,21 @@ impl Places {
 }
 
 impl Place {
-    /// When the handshake of this connection may begin: a peer that has made many waits. `None` when it would wait
-    /// longer than a handshake may; nothing is counted then, so that a flood that has ended locks nobody out for
-    /// longer.
+    /// When the handshake of this connection may begin. A peer has as many handshakes at once as it may have
+    /// connections, and then as many in a second. `None` when this one would have to wait too long; nothing is
+    /// counted then, so that those that wait are served, and a flood that has ended locks nobody out.
     pub(super) fn handshake_at(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut table = self.places.lock();
-        let at_once =
-            HANDSHAKE_EVERY.saturating_mul(u32::try_from(table.caps.max_per_peer).unwrap_or(u32::MAX));
+        let most = u32::try_from(table.caps.max_per_peer).unwrap_or(u32::MAX);
+        let second = Duration::from_secs(1);
         let of = table.peers.entry(self.peer).or_default();
         let begin = of.handshakes_until.map_or(now, |until| until.max(now));
-        let at = begin.checked_sub(at_once).map_or(now, |at| at.max(now));
-        if at.saturating_duration_since(now) > Duration::from_secs(HANDSHAKE_WAIT_S) {
+        let at = begin.checked_sub(second).map_or(now, |at| at.max(now));
+        if at.saturating_duration_since(now) > TURN_WAIT {
             return None;
         }
-        of.handshakes_until = begin.checked_add(HANDSHAKE_EVERY);
+        of.handshakes_until = begin.checked_add(second.checked_div(most).unwrap_or(second));
         Some(at)
     }
 
@@ -393,14 +393,14 @@ mod tests {
         let (first, _evicted) = places.take(peer(1)).unwrap();
         let (other, _evicted) = places.take(peer(2)).unwrap();
         let now = Instant::now();
-        let due: Vec<Instant> =
-            (0..4 + HANDSHAKES_PER_PEER_PER_S).map(|_| first.handshake_at().unwrap()).collect();
-        assert!(due[3] <= Instant::now(), "at once");
-        let last = due.last().unwrap().duration_since(now);
-        assert!(last >= Duration::from_millis(900), "a second later than the first: {last:?}");
-        let most = HANDSHAKES_PER_PEER_PER_S * HANDSHAKE_WAIT_S;
-        let taken = (0..most * 3).filter(|_| first.handshake_at().is_some()).count();
-        assert!(u64::try_from(taken).unwrap() < most * 2, "a flood is owed no more: {taken}");
+        let due: Vec<Option<Instant>> = (0..64).map(|_| first.handshake_at()).collect();
+        assert!(due[3].unwrap() <= Instant::now(), "at once");
+        assert!(
+            due.iter().flatten().any(|at| *at > now + Duration::from_millis(200)),
+            "spread over a second"
+        );
+        assert!(due.iter().flatten().all(|at| *at <= Instant::now() + TURN_WAIT), "none waits for long");
+        assert!(due.iter().flatten().count() < 64, "a flood is owed no more");
         assert!(other.handshake_at().unwrap() <= Instant::now(), "another peer does not wait");
         drop((first, other));
         assert!(places.lock().peers.contains_key(&peer(1)), "connecting anew does not help");
