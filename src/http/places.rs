@@ -33,8 +33,8 @@ impl ConnectionCaps {
 }
 
 /// How long apart handshakes of one peer are, in the long run.
-/// Longest wait of a handshake for those of its peer before it: fewer wait than the peer may have connections.
-const TURN_WAIT: Duration = Duration::from_millis(500);
+/// Handshakes of one peer in a second, where it may not have as many connections.
+const HANDSHAKES_PER_S: u32 = 64;
 
 /// Completes when the connection has to make room for another one.
 pub(super) type Evicted = oneshot::Receiver<Infallible>;
@@ -163,20 +163,20 @@ impl Places {
 
 impl Place {
     /// When the handshake of this connection may begin. A peer has as many handshakes at once as it may have
-    /// connections, and then as many in a second. `None` when this one would have to wait too long; nothing is
-    /// counted then, so that those that wait are served, and a flood that has ended locks nobody out.
+    /// connections, and then as many in a second, or `HANDSHAKES_PER_S`. `None` when half as many wait already;
+    /// nothing is counted then, so that those that wait are served, and a flood that has ended locks nobody out.
     pub(super) fn handshake_at(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut table = self.places.lock();
         let most = u32::try_from(table.caps.max_per_peer).unwrap_or(u32::MAX);
-        let second = Duration::from_secs(1);
+        let each = Duration::from_secs(1).checked_div(most.max(HANDSHAKES_PER_S)).unwrap_or_default();
         let of = table.peers.entry(self.peer).or_default();
         let begin = of.handshakes_until.map_or(now, |until| until.max(now));
-        let at = begin.checked_sub(second).map_or(now, |at| at.max(now));
-        if at.saturating_duration_since(now) > TURN_WAIT {
+        let at = begin.checked_sub(each.saturating_mul(most)).map_or(now, |at| at.max(now));
+        if at.saturating_duration_since(now) > each.saturating_mul((most / 2).max(1)) {
             return None;
         }
-        of.handshakes_until = begin.checked_add(second.checked_div(most).unwrap_or(second));
+        of.handshakes_until = begin.checked_add(each);
         Some(at)
     }
 
@@ -396,10 +396,9 @@ mod tests {
         let due: Vec<Option<Instant>> = (0..64).map(|_| first.handshake_at()).collect();
         assert!(due[3].unwrap() <= Instant::now(), "at once");
         assert!(
-            due.iter().flatten().any(|at| *at > now + Duration::from_millis(200)),
-            "spread over a second"
+            due.iter().flatten().any(|at| *at > now + Duration::from_millis(10)),
+            "then one after another"
         );
-        assert!(due.iter().flatten().all(|at| *at <= Instant::now() + TURN_WAIT), "none waits for long");
         assert!(due.iter().flatten().count() < 64, "a flood is owed no more");
         assert!(other.handshake_at().unwrap() <= Instant::now(), "another peer does not wait");
         drop((first, other));

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::panel::set_up;
 use crate::readiness::fill;
 use crate::sealing::entries;
-use crate::support::process::{Process, order_adoption};
+use crate::support::process::{KEYWARD, Process};
 use crate::worst_day::{
     answer_again, hang_with_a_mint, kept_by, on_a_failing_disk, pair, recorded, wait_until,
     with_a_runtime_directory,
@@ -32,8 +32,8 @@ fn killed_with_a_kept_order() -> (tempfile::TempDir, Process) {
     (elsewhere, process)
 }
 
-/// A small disk of its own for the data directory, for as long as this lives: a mount that other processes do
-/// not see.
+/// A disk of its own for the data directory, for as long as this lives: a mount that other processes do not see,
+/// with less space than a segment of the ledger takes.
 struct SmallDisk(Child);
 
 impl SmallDisk {
@@ -41,10 +41,13 @@ impl SmallDisk {
     fn under(process: &mut Process) -> Self {
         let data = process.path("data").display().to_string();
         let script = "set -e; cp -a \"$0\" \"$0.copy\"; mount -t tmpfs -o size=110m,mode=700 tmpfs \"$0\"; \
-                      cp -a \"$0.copy\"/. \"$0\"; echo mounted; exec cat";
+                      cp -a \"$0.copy\"/. \"$0\"; \
+                      \"$1\" adopt --config \"$2\" >&2; \"$1\" init --reissue-operator --config \"$2\" --home \"$3\" >&2; \
+                      head -c 70M /dev/zero > \"$0/fill\"; echo mounted; exec cat";
+        let home = process.path("home-operator").display().to_string();
         let mut holder = Command::new("unshare");
-        holder.args(["-m", "sh", "-c", script, &data]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut holder = holder.spawn().unwrap();
+        holder.args(["-m", "sh", "-c", script, &data, KEYWARD, &process.config(), &home]);
+        let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut told = String::new();
         BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut told).unwrap();
         assert_eq!(told, "mounted\n");
@@ -70,18 +73,15 @@ fn a_kept_order_is_in_force_from_a_start_on_a_full_disk_on() {
     let (elsewhere, mut process) = with_a_runtime_directory(set_up());
     process.stop();
     let disk = SmallDisk::under(&mut process);
-    order_adoption(&disk.path(&process, ""));
     process.serve();
-    // Not one byte is left, nor room in the segment, nor the reserve for revocations.
-    fill(&disk.path(&process, "fill"));
-    let value = [b'x'; 32 * 1024];
-    let put = || process.run_as("operator", &["secret", "put", "big/value"], &value);
-    assert!((0..200).any(|_| put().status.code() == Some(10)), "the segment is full");
+    // Not one byte is left, nor the reserve for revocations.
+    fill(&disk.path(&process, "rest"));
+    wait_until(|| process.run_as("q", &["token", "reports.read"], b"").status.code() == Some(10));
     process.stop();
     for reserve in ["ledger/reserve-1", "ledger/reserve-2"] {
         fs::remove_file(disk.path(&process, reserve)).unwrap();
     }
-    fill(&disk.path(&process, "rest"));
+    fill(&disk.path(&process, "more"));
     process.serve();
     assert_eq!(process.run_as("operator", &["agent", "revoke", "p"], b"").status.code(), Some(12));
     process.kill();
@@ -90,7 +90,7 @@ fn a_kept_order_is_in_force_from_a_start_on_a_full_disk_on() {
     process.good_as("q", &["whoami"], b"");
     let orders = kept_by(&elsewhere, "orders");
     assert!(orders.exists(), "the ledger could not take it");
-    for filled in ["fill", "rest"] {
+    for filled in ["fill", "rest", "more"] {
         fs::remove_file(disk.path(&process, filled)).unwrap();
     }
     wait_until(|| !orders.exists());
@@ -136,7 +136,7 @@ fn a_revocation_waits_for_no_renewal_of_the_operators_certificate() {
     let renewals = || entries(&process, &["operator.renewed"]).len();
     assert_eq!(renewals(), 0, "it asked for none");
     // Another verb does.
-    wait_until(|| later(&["agent", "list"]).status.success() && renewals() == 1);
+    wait_until(|| later(&["agent", "list"]).status.success() && renewals() > 0);
 }
 
 #[test]
