@@ -199,7 +199,7 @@ impl Index {
     }
 
     /// Applies what waits and closes the database. Whoever waits for more is told that it has stopped. A disk
-    /// that hangs, or that took nothing more, is waited for no longer than [`STOP_WAIT`]: what is lost is built
+    /// that hangs, or that took nothing more, is waited for no longer than five seconds: what is lost is built
     /// anew from the ledger.
     pub fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
