@@ -285,7 +285,8 @@ impl TestBroker {
 
     /// All ledger entries of this kind.
     pub(crate) async fn entries(&self, kind: &str) -> Vec<Value> {
-        let page = self.operator().get("/v1/ledger/entries").await.json();
+        let path = format!("/v1/ledger/entries?limit={}", keyward::base::limits::PAGE_ENTRIES_MAX);
+        let page = self.operator().get(&path).await.json();
         let items = page["items"].as_array().unwrap().clone();
         assert!(page["next_after"].is_null(), "more than a page");
         items.into_iter().filter(|item| item["kind"] == kind).collect()
