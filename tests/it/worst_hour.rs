@@ -122,8 +122,8 @@ fn a_revocation_waits_for_no_renewal_of_the_operators_certificate() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/clock.c");
     let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).args([source, "-ldl"]).status();
     assert!(made.expect("a C compiler is needed").success());
-    // The operator's machine is seven hours on: its certificate, for twelve hours, is due.
-    fs::write(&clock, "25200").unwrap();
+    // The operator's machine is eleven hours on: its certificate, for twelve hours, is due.
+    fs::write(&clock, "39600").unwrap();
     let later = |args: &[&str]| {
         let mut command = process.command("operator", args);
         command.env("LD_PRELOAD", &shim).env("KEYWARD_TEST_CLOCK", &clock);
