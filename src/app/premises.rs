@@ -19,7 +19,7 @@ use crate::custody::Orders;
 use crate::http::listener::{self, ConnectionCaps, Course, Standing};
 use crate::http::{Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
 use crate::pki::PeerCertificate;
-use crate::pki::tls::{Gate, sealed_server_config};
+use crate::pki::tls::{Gate, sealed_server_configs};
 use crate::telemetry::{Alarms, Latency, Meters, raise_open_files};
 
 /// What a broker's process has whether it is sealed or not: its addresses, and the socket on the host.
@@ -134,7 +134,7 @@ impl SealedDoors {
             return Ok(Self { course, listeners: Vec::new() });
         };
         let Surroundings { clock, entropy, .. } = surroundings.clone();
-        let tls = sealed_server_config(&identity, Arc::clone(&clock)).map_err(|error| broken(&error))?;
+        let tls = sealed_server_configs(&identity, Arc::clone(&clock)).map_err(|error| broken(&error))?;
         let caps = caps(config);
         let meters = Arc::clone(&premises.host.meters);
         let sealed = Sealed { documents, meters, clock, entropy };
@@ -143,7 +143,7 @@ impl SealedDoors {
             let standing = (caps, nobody_s_standing());
             let level = sealed.meters.connections(name);
             let serve =
-                listener::serve(door.shared()?, Arc::clone(&tls), router, standing, followed.clone(), level);
+                listener::serve(door.shared()?, tls.clone(), router, standing, followed.clone(), level);
             Ok::<_, Failure>(tokio::spawn(serve))
         };
         let listeners = vec![

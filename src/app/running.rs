@@ -153,12 +153,12 @@ impl Opened<'_> {
         let (socket, level) =
             (agent_door.listener(lanes.agents.handle())?, core.meters.connections("agents"));
         let (router, standing) = (agent_router(agents), (caps, agent_standing));
-        let serve = listener::serve(socket, agent_tls.config(), router, standing, followed.clone(), level);
+        let serve = listener::serve(socket, agent_tls.configs(), router, standing, followed.clone(), level);
         let agents_served = lanes.agents.spawn(serve);
         let (socket, level) =
             (admin_door.listener(lanes.admins.handle())?, core.meters.connections("admins"));
         let (router, standing) = (admin_router(admins), (caps, admin_standing));
-        let serve = listener::serve(socket, admin_tls.config(), router, standing, followed, level);
+        let serve = listener::serve(socket, admin_tls.configs(), router, standing, followed, level);
         let listeners = [agents_served, lanes.admins.spawn(serve)];
         let (stop, stopped) = watch::channel(false);
         let keeper = Arc::new(Keeper {

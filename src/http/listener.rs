@@ -19,8 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 use tower::Service;
 
@@ -37,7 +37,7 @@ use crate::base::limits::{
 };
 use crate::base::peer_of;
 use crate::pki::PeerCertificate;
-use crate::pki::tls::Gate;
+use crate::pki::tls::{Gate, ServerConfigs};
 use crate::telemetry::Level;
 
 /// The most header fields that the library keeps without asking for memory.
@@ -120,7 +120,7 @@ impl<S> Answers for S where
 /// Counts its connections in `level`. Accepts until it is told to stop, and returns when the last connection has ended.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: ServerConfigs,
     front: impl Answers,
     (caps, standing): (ConnectionCaps, Standing),
     mut course: watch::Receiver<Course>,
@@ -206,34 +206,45 @@ async fn handshake(
 /// Where connections become those of TLS.
 #[derive(Clone)]
 struct Entrance {
-    acceptor: TlsAcceptor,
-    under_way: Arc<Semaphore>,
+    tls: ServerConfigs,
+    turns: Arc<Turns>,
 }
 
 impl Entrance {
-    fn new(tls: Arc<ServerConfig>) -> Self {
-        let under_way = Arc::new(Semaphore::new(HANDSHAKES_UNDER_WAY_MAX));
-        Self { acceptor: TlsAcceptor::from(tls), under_way }
+    fn new(tls: ServerConfigs) -> Self {
+        Self { tls, turns: Arc::new(Turns::new()) }
     }
 
-    /// What came of the handshake, unless there are too many under way. A silent peer is not one of them, and a peer
-    /// that has made many waits for its turn.
+    /// What came of the handshake, unless there are too many under way. It is one of them from the end of the client's
+    /// first message on, so that a silent peer is none; a peer that has made many waits for its turn.
     async fn pass(
         &self,
         stream: TcpStream,
         place: &Place,
     ) -> Option<Result<TlsStream<TcpStream>, (io::Error, TcpStream)>> {
-        if let Err(error) = stream.readable().await {
-            return Some(Err((error, stream)));
-        }
+        let mut hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let started = match (&mut hello).await {
+            Ok(started) => started,
+            Err(error) => return hello.take_io().map(|stream| Err((error, stream))),
+        };
         tokio::time::sleep_until(place.handshake_at()?).await;
-        let _turn = self.turn()?;
-        Some(self.acceptor.accept(stream).into_fallible().await)
+        let _turn = self.turns.take()?;
+        let config = self.tls.for_client(&started.client_hello());
+        Some(started.into_stream(config).into_fallible().await)
+    }
+}
+
+/// The handshakes under way, at most `HANDSHAKES_UNDER_WAY_MAX`.
+struct Turns(Semaphore);
+
+impl Turns {
+    fn new() -> Self {
+        Self(Semaphore::new(HANDSHAKES_UNDER_WAY_MAX))
     }
 
     /// Whoever finds none would have given up before its own came: to be told at once costs both sides less.
-    fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.under_way.try_acquire().ok()
+    fn take(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.try_acquire().ok()
     }
 }
 
@@ -359,19 +370,14 @@ async fn end<E>(
 
 #[cfg(test)]
 mod tests {
-    use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-
     use super::*;
 
     #[test]
     fn no_more_handshakes_are_under_way_than_the_limit() {
-        let nobody = Arc::new(tokio_rustls::rustls::server::ResolvesServerCertUsingSni::new());
-        let tls = ServerConfig::builder_with_provider(default_provider().into());
-        let tls = tls.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let entrance = Entrance::new(Arc::new(tls.with_cert_resolver(nobody)));
-        let mut turns: Vec<_> = (0..HANDSHAKES_UNDER_WAY_MAX).map(|_| entrance.turn().unwrap()).collect();
-        assert!(entrance.turn().is_none(), "one beyond");
+        let all = Turns::new();
+        let mut turns: Vec<_> = (0..HANDSHAKES_UNDER_WAY_MAX).map(|_| all.take().unwrap()).collect();
+        assert!(all.take().is_none(), "one beyond");
         turns.pop();
-        assert!(entrance.turn().is_some());
+        assert!(all.take().is_some());
     }
 }

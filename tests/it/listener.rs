@@ -99,7 +99,7 @@ impl Bed {
         let our_time = Arc::clone(&clock) as Arc<dyn Clock>;
         let gate = Arc::clone(&door) as Arc<dyn Gate>;
         let authorities = [issuer.public().clone()];
-        let tls = ServerTls::new(identity, &authorities, Arc::clone(&gate), our_time).unwrap().config();
+        let tls = ServerTls::new(identity, &authorities, Arc::clone(&gate), our_time).unwrap().configs();
         let level = Meters::new(&Latency::new(), &Alarms::new()).connections("agents");
         let standing = Standing { gate, changed: watch::channel(0).1 };
         let waits = (Arc::clone(&hold), Arc::clone(&held));

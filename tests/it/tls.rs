@@ -4,11 +4,17 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyward::base::Clock;
+use keyward::pki::certificates_from_pem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::NamedGroup;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use tokio_rustls::rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use tokio_rustls::rustls::pki_types::{ServerName, UnixTime};
+use tokio_rustls::rustls::time_provider::TimeProvider;
+use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{ClientConfig, NamedGroup, RootCertStore};
 
 use crate::support::broker::{Caller, TestBroker};
 use crate::support::openssl;
@@ -19,12 +25,43 @@ async fn tls(caller: &Caller) -> tokio_rustls::client::TlsStream<TcpStream> {
     TlsConnector::from(Arc::clone(&caller.config)).connect(name, stream).await.unwrap()
 }
 
+/// The broker's time.
+#[derive(Debug)]
+struct At(UnixTime);
+
+impl TimeProvider for At {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0)
+    }
+}
+
+/// What is agreed on with a client that offers these key exchanges, and sends a share for the first of them.
+async fn agreed(broker: &TestBroker, offered: &[&'static dyn SupportedKxGroup]) -> NamedGroup {
+    let provider = CryptoProvider { kx_groups: offered.to_vec(), ..default_provider() };
+    let time =
+        At(UnixTime::since_unix_epoch(Duration::from_secs(broker.clock.now().s().try_into().unwrap())));
+    let mut roots = RootCertStore::empty();
+    for authority in certificates_from_pem(&broker.authority_pem()).unwrap() {
+        roots.add(authority.into()).unwrap();
+    }
+    let config = ClientConfig::builder_with_details(Arc::new(provider), Arc::new(time))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let caller = Caller { config: Arc::new(config), ..broker.nobody(broker.agents()) };
+    tls(&caller).await.get_ref().1.negotiated_key_exchange_group().unwrap().name()
+}
+
 #[tokio::test]
-async fn the_post_quantum_group_is_what_is_agreed_on() {
+async fn the_post_quantum_group_is_agreed_on_with_whoever_offers_it() {
     let broker = TestBroker::start().await;
-    let stream = tls(&broker.nobody(broker.agents())).await;
-    let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
-    assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
+    let ours = tls(&broker.nobody(broker.agents())).await;
+    let ours = ours.get_ref().1.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(ours, NamedGroup::X25519MLKEM768, "our own client");
+    let last = [kx_group::X25519, kx_group::SECP256R1, kx_group::X25519MLKEM768];
+    assert_eq!(agreed(&broker, &last).await, NamedGroup::X25519MLKEM768, "no share for it, and offered last");
+    assert_eq!(agreed(&broker, &[kx_group::SECP256R1]).await, NamedGroup::secp256r1, "not offered");
 }
 
 /// What `openssl s_client` says when it talks to the agent listener.

@@ -1,10 +1,10 @@
-//! TLS configurations: 1.3 only, X25519MLKEM768 preferred, no resumption, our clock.
+//! TLS configurations: 1.3 only, X25519MLKEM768 with whoever offers it, no resumption, our clock.
 
 mod fault;
 mod server;
 
 pub use fault::HandshakeFault;
-pub use server::{Cause, Gate, ServerTls, sealed_server_config};
+pub use server::{Cause, Gate, ServerConfigs, ServerTls, sealed_server_configs};
 
 use std::sync::Arc;
 use std::time::Duration;

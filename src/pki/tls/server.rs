@@ -3,13 +3,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, ServerConfig,
-    SignatureScheme,
+    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    ServerConfig, SignatureScheme, WantsVerifier,
 };
 
 use super::{Identity, OurTime, TlsError, parts, provider, roots};
@@ -74,7 +77,7 @@ struct NotOnRecord;
 /// certificate checks, and so by revocation.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
+    configs: ServerConfigs,
     shown: Arc<Shown>,
     verifier: Arc<LiveVerifier>,
 }
@@ -92,17 +95,18 @@ impl ServerTls {
     ) -> Result<Self, TlsError> {
         let shown = Arc::new(Shown(RwLock::new(certified(identity)?)));
         let verifier = Arc::new(LiveVerifier { inner: RwLock::new(trusting(authorities)?), gate });
-        let config = ServerConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
-            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
-        Ok(Self { config: Arc::new(without_resumption(config)), shown, verifier })
+        let configs = ServerConfigs::new(clock, |config| {
+            config
+                .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
+                .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>)
+        })?;
+        Ok(Self { configs, shown, verifier })
     }
 
-    /// The configuration for the TLS library.
+    /// The configurations for the TLS library.
     #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    pub fn configs(&self) -> ServerConfigs {
+        self.configs.clone()
     }
 
     /// Shows `identity` at every handshake from now on.
@@ -126,20 +130,52 @@ impl ServerTls {
     }
 }
 
-/// The configuration of a listener that asks nobody for a certificate: the broker is sealed, and could
+/// The configurations of a listener that asks nobody for a certificate: the broker is sealed, and could
 /// not judge it.
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn sealed_server_config(
-    identity: &Identity,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let config = ServerConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Shown(RwLock::new(certified(identity)?))));
-    Ok(Arc::new(without_resumption(config)))
+pub fn sealed_server_configs(identity: &Identity, clock: Arc<dyn Clock>) -> Result<ServerConfigs, TlsError> {
+    let shown = Arc::new(Shown(RwLock::new(certified(identity)?)));
+    ServerConfigs::new(clock, |config| {
+        config.with_no_client_auth().with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>)
+    })
+}
+
+/// A listener's configurations: which one is for a client depends on the key exchanges that the client offers.
+///
+/// The library takes the best of those that the client sent a key share for. A client that offers X25519MLKEM768
+/// and sends a share for X25519 alone would get X25519; the library asks it for the other share when there is
+/// nothing else to choose (RFC 8446 §4.1.4).
+#[derive(Clone, Debug)]
+pub struct ServerConfigs {
+    post_quantum: Arc<ServerConfig>,
+    any: Arc<ServerConfig>,
+}
+
+impl ServerConfigs {
+    fn new(
+        clock: Arc<dyn Clock>,
+        finish: impl Fn(ConfigBuilder<ServerConfig, WantsVerifier>) -> ServerConfig,
+    ) -> Result<Self, TlsError> {
+        let time = Arc::new(OurTime(clock));
+        let with = |provider: Arc<CryptoProvider>| -> Result<_, TlsError> {
+            let builder =
+                ServerConfig::builder_with_details(provider, Arc::clone(&time) as Arc<dyn TimeProvider>);
+            let config = finish(builder.with_protocol_versions(&[&rustls::version::TLS13])?);
+            Ok(Arc::new(without_resumption(config)))
+        };
+        let post_quantum =
+            CryptoProvider { kx_groups: vec![X25519MLKEM768], ..aws_lc_rs::default_provider() };
+        Ok(Self { post_quantum: with(Arc::new(post_quantum))?, any: with(provider())? })
+    }
+
+    /// The configuration for a client that said this.
+    #[must_use]
+    pub fn for_client(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let offered = hello.named_groups().is_some_and(|groups| groups.contains(&X25519MLKEM768.name()));
+        Arc::clone(if offered { &self.post_quantum } else { &self.any })
+    }
 }
 
 fn without_resumption(mut config: ServerConfig) -> ServerConfig {
