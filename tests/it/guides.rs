@@ -9,6 +9,7 @@ use keyward::config::{Config, RootKey};
 
 use crate::readme::root;
 use crate::rotation::LOOPBACK;
+use crate::support::ports::free_port;
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres, Release};
 use crate::support::process::{KEYWARD, Process};
 use crate::support::webhook::{ADMIN_TOKEN, Webhook};
@@ -39,10 +40,8 @@ pub(crate) fn said(output: &Output) -> String {
 fn the_tutorial_runs_from_its_first_command_to_its_last() {
     let dir = tempfile::tempdir().unwrap();
     // The ports are fixed in the page, for people; another run on this machine may hold them.
-    let free =
-        || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let script = blocks("tutorials/first-agent.md").concat();
-    let script = script.replace("18443", &free()).replace("18444", &free());
+    let script = script.replace("18443", &free_port().to_string()).replace("18444", &free_port().to_string());
     // Whatever goes wrong, the broker in the background must not outlive the test.
     let output = shell(dir.path(), &format!("trap 'kill %1 2>/dev/null || true' EXIT\n{script}"), &[]);
     let said = said(&output);

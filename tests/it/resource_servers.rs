@@ -2,7 +2,7 @@
 //! else's; the one that introspects learns of a revocation at the next request.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::interop::{python, python_path};
 use crate::panel::{AUDIENCE, held, issuer, node_home, set_up};
 use crate::support::openssl;
+use crate::support::ports::free_port;
 use crate::support::process::{KEYWARD, Process};
 
 /// A resource server that runs, and the broker behind it.
@@ -41,7 +42,7 @@ impl Bed {
     /// certificate, and waits until it listens.
     fn start(command: impl FnOnce(&Process, u16) -> Command) -> Self {
         let process = set_up();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let path = |name: &str| process.path(name).display().to_string();
         let made = openssl::run(&[
             "req",

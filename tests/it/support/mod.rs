@@ -9,6 +9,7 @@ pub(crate) mod ledger_bed;
 pub(crate) mod openssl;
 pub(crate) mod ordeal;
 pub(crate) mod pausing;
+pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod source;

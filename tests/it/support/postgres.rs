@@ -3,7 +3,6 @@
 //! certificate, and logs every statement.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::ports::free_port;
 use crate::readme::root;
 
 /// The password of the administering role, `keyward_admin`, and of the superuser, `postgres`.
@@ -112,7 +112,7 @@ impl Postgres {
     /// A server that is ready and has no role but the superuser.
     pub(crate) fn start_bare(release: Release) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let ca_pem = String::new();
         let mut postgres = Self { release, dir, port, ca_pem, authority: AUTHORITY, server: None };
         postgres.copy_new_cluster();

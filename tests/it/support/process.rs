@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use super::ports::free_port;
 
 pub(crate) const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");
 
@@ -51,10 +52,7 @@ impl Process {
 
     fn laid_out(log_level: &str, root_key: impl Fn(&str) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (one, other) =
-            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
-        let (agents, admins) = (one.local_addr().unwrap().port(), other.local_addr().unwrap().port());
-        drop((one, other));
+        let (agents, admins) = (free_port(), free_port());
         let root = dir.path().display();
         let root_key = root_key(&root.to_string());
         let text = format!(
