@@ -13,6 +13,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use keyward::app::{Order, Running, Surroundings, init, start};
 use keyward::base::encoding::base64url;
+use keyward::base::limits::PAGE_ENTRIES_MAX;
 use keyward::base::{Clock, Entropy, ManualClock, Sensitive, SystemClock, Timestamp};
 use keyward::cli::{Failure, Identity, Kind};
 use keyward::config::Config;
@@ -285,10 +286,13 @@ impl TestBroker {
 
     /// All ledger entries of this kind.
     pub(crate) async fn entries(&self, kind: &str) -> Vec<Value> {
-        let path = format!("/v1/ledger/entries?limit={}", keyward::base::limits::PAGE_ENTRIES_MAX);
-        let page = self.operator().get(&path).await.json();
-        let items = page["items"].as_array().unwrap().clone();
-        assert!(page["next_after"].is_null(), "more than a page");
+        let (mut items, mut after) = (Vec::new(), Some(0));
+        while let Some(seq) = after {
+            let page = format!("/v1/ledger/entries?limit={PAGE_ENTRIES_MAX}&after={seq}");
+            let page = self.operator().get(&page).await.json();
+            items.extend(page["items"].as_array().unwrap().clone());
+            after = page["next_after"].as_u64();
+        }
         items.into_iter().filter(|item| item["kind"] == kind).collect()
     }
 }
