@@ -74,9 +74,11 @@ impl AdminDesk {
         limit: usize,
     ) -> Result<AuditPage, Failure> {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
-        let entries = self.0.store.entries(after.saturating_add(1), limit)?;
+        // First: an entry that comes while they are read does not make a page of all that there is one of several.
         let head = self.0.store.head().seq;
+        let entries = self.0.store.entries(after.saturating_add(1), limit)?;
         let last = entries.last().map(|entry| entry.seq);
+        let head = last.map_or(head, |last| last.max(head));
         let entries = entries.into_iter().map(|entry| AuditEntry {
             seq: entry.seq,
             time: entry.time,

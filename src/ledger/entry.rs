@@ -170,7 +170,7 @@ pub trait Follower: Send {
     /// A sentence that says why the entry cannot be understood; the ledger then stops.
     fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String>;
 
-    /// All entries of a group commit have been taken in.
+    /// All entries of a group commit have been taken in. They can be read from the ledger.
     fn settle(&mut self) {}
 
     /// Takes in the state as of `point` in place of all entries up to it.

@@ -348,14 +348,14 @@ impl Writer {
         }
     }
 
-    /// Lets the state take in what is now durable, then shows it to readers.
+    /// Lets the state take in what is now durable. Readers are shown it first: an entry that the state names can be
+    /// read.
     fn follow(&mut self, accepted: &[Accepted]) -> Result<(), String> {
         for Accepted { entry, delta, .. } in accepted {
             self.follower
                 .apply(entry, delta.expose())
                 .map_err(|why| format!("entry {} cannot be taken in: {why}", entry.seq))?;
         }
-        self.follower.settle();
         let mut catalog = self.shared.catalog_mut();
         for Accepted { entry, offset, size, .. } in accepted {
             catalog.note(entry.seq, *offset, *size);
@@ -363,6 +363,7 @@ impl Writer {
         }
         drop(catalog);
         self.shared.publish(self.head);
+        self.follower.settle();
         Ok(())
     }
 
