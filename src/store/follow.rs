@@ -49,6 +49,7 @@ impl<W: World> Memory<W> {
         if !decide(&world) {
             return false;
         }
+        let _whole = Whole;
         world.deny(denial);
         W::withheld_by(denial).into_iter().for_each(|key| self.withheld.begin(key));
         self.denials.fetch_add(1, Ordering::AcqRel);
@@ -58,6 +59,7 @@ impl<W: World> Memory<W> {
     /// `denial` has ended so: its entry has been taken in, or there will be none.
     pub(super) fn settle_denial(&self, denial: &W::Denial, settled: Settled) {
         let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
+        let _whole = Whole;
         let seq = match settled {
             Settled::Recorded(seq) => {
                 world.recorded(denial);
@@ -78,6 +80,19 @@ impl<W: World> Memory<W> {
         let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
         let as_of = self.as_of.load(Ordering::Acquire);
         (world, as_of)
+    }
+}
+
+/// Held while the state changes, and dropped before its lock is: a panic that would leave half of a change ends the
+/// process. Nobody decides by a state that no entries make; the next start makes it anew, out of whole entries.
+struct Whole;
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a panic left the state half changed: the broker stops, start it again");
+            std::process::abort();
+        }
     }
 }
 
@@ -152,6 +167,7 @@ impl<W: World> Follower for WorldFollower<W> {
         let mut projection = Projection::default();
         if !self.waiting.is_empty() {
             let mut world = self.memory.world.write().unwrap_or_else(PoisonError::into_inner);
+            let _whole = Whole;
             for (at, effects) in self.waiting.drain(..) {
                 for effect in &effects {
                     world.apply(at, effect);
