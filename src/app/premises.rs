@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
@@ -11,13 +12,13 @@ use super::host_socket::HostSocket;
 use super::published::published;
 use super::server_identity::sealed_identity;
 use crate::base::code;
-use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, SEND_BUFFER_BYTES};
+use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, LISTENER_END_WAIT_S, SEND_BUFFER_BYTES};
 use crate::broker::{HostDesk, Wish};
 use crate::cli::{Failure, own_uid};
 use crate::config::{Config, Connections};
 use crate::custody::Orders;
 use crate::http::listener::{self, ConnectionCaps, Course, Standing};
-use crate::http::{Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
+use crate::http::{Outlived, Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
 use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, sealed_server_configs};
 use crate::telemetry::{Alarms, Latency, Meters, raise_open_files};
@@ -41,6 +42,8 @@ pub(super) struct OnHost {
     meters: Arc<Meters>,
     course: watch::Sender<Course>,
     answering: JoinHandle<()>,
+    /// Requests that go on although their connection has ended.
+    outlived: Outlived,
     _socket: HostSocket,
 }
 
@@ -65,8 +68,9 @@ impl Premises {
         let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
         let (course, followed) = watch::channel(Course::On);
         let router = host_router(desk.clone(), Arc::clone(&meters));
+        let outlived = router.outlived();
         let answering = tokio::spawn(serve_host(listener, router, followed));
-        let host = OnHost { desk, wishes, meters, course, answering, _socket: socket };
+        let host = OnHost { desk, wishes, meters, course, answering, outlived, _socket: socket };
         Ok(Self { agents, admins, host })
     }
 }
@@ -78,6 +82,12 @@ impl OnHost {
         self.course.send_replace(Course::Cut);
         if self.answering.await.is_err() {
             tracing::error!("the listener at the host's socket had panicked");
+        }
+        let wait = Duration::from_secs(LISTENER_END_WAIT_S);
+        if tokio::time::timeout(wait, self.outlived.ended()).await.is_err() {
+            tracing::error!(
+                "a request at the host's socket has not ended in time: the broker stops without it"
+            );
         }
     }
 }

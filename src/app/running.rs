@@ -21,7 +21,7 @@ use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::http::listener::{self, Course, Standing};
-use crate::http::{admin_router, agent_router};
+use crate::http::{Outlived, admin_router, agent_router};
 use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
 use crate::pki::tls::{Gate, Identity, ServerTls};
@@ -41,6 +41,8 @@ pub struct Running {
     course: watch::Sender<Course>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
+    /// Requests of agents and operators that go on although their connection has ended.
+    outlived: [Outlived; 2],
     keeper: Arc<Keeper>,
     rotator: Arc<Rotator>,
     ender: Arc<LeaseEnder>,
@@ -152,13 +154,16 @@ impl Opened<'_> {
         let lanes = Lanes::start()?;
         let (socket, level) =
             (agent_door.listener(lanes.agents.handle())?, core.meters.connections("agents"));
-        let (router, standing) = (agent_router(agents), (caps, agent_standing));
-        let serve = listener::serve(socket, agent_tls.configs(), router, standing, followed.clone(), level);
+        let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));
+        let outlived = [agent_router.outlived(), admin_router.outlived()];
+        let standing = (caps, agent_standing);
+        let serve =
+            listener::serve(socket, agent_tls.configs(), agent_router, standing, followed.clone(), level);
         let agents_served = lanes.agents.spawn(serve);
         let (socket, level) =
             (admin_door.listener(lanes.admins.handle())?, core.meters.connections("admins"));
-        let (router, standing) = (admin_router(admins), (caps, admin_standing));
-        let serve = listener::serve(socket, admin_tls.configs(), router, standing, followed, level);
+        let standing = (caps, admin_standing);
+        let serve = listener::serve(socket, admin_tls.configs(), admin_router, standing, followed, level);
         let listeners = [agents_served, lanes.admins.spawn(serve)];
         let (stop, stopped) = watch::channel(false);
         let keeper = Arc::new(Keeper {
@@ -188,6 +193,7 @@ impl Opened<'_> {
             course,
             stop,
             listeners,
+            outlived,
             keeper,
             rotator,
             ender,
@@ -307,7 +313,12 @@ impl Running {
         self.stop.send_replace(true);
         let listeners_wait = course.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
         ended(self.listeners.into(), "a listener", listeners_wait).await;
-        ended(self.jobs, "a job", Duration::from_secs(JOB_END_WAIT_S)).await;
+        // A request may be at a call of an upstream, as a job may.
+        let outlived =
+            self.outlived.map(|requests| self.lanes.jobs.spawn(async move { requests.ended().await }));
+        let others = self.jobs.into_iter().chain(outlived).collect();
+        ended(others, "a job, or a request whose connection was cut,", Duration::from_secs(JOB_END_WAIT_S))
+            .await;
         if !self.core.store.is_read_only() {
             publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
         }

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
 use super::edge::{Edge, Passing, Place};
+use super::outlived::Outlived;
 use super::problem::Problem;
 use crate::base::code;
 
@@ -21,21 +22,29 @@ use crate::base::code;
 pub struct Front {
     edge: Arc<Edge>,
     routes: Router,
+    outlived: Outlived,
 }
 
 impl Front {
     pub(super) fn new(edge: Edge, routes: Router) -> Self {
-        Self { edge: Arc::new(edge), routes }
+        Self { edge: Arc::new(edge), routes, outlived: Outlived::default() }
+    }
+
+    /// Its handlers that go on although their connection has ended.
+    #[must_use]
+    pub fn outlived(&self) -> Outlived {
+        self.outlived.clone()
     }
 
     fn carry_out(&self, request: Request<Body>, place: Option<OwnedSemaphorePermit>) -> Stage {
         let mut routes = self.routes.clone();
-        Stage::UnderWay(Onward::new(async move {
+        let handler = async move {
             let response = routes.call(request).await.unwrap_or_else(|never| match never {});
             // Given back when the handler has ended, not when its caller has gone.
             drop(place);
             response
-        }))
+        };
+        Stage::UnderWay(Onward::new(handler, self.outlived()))
     }
 }
 
@@ -116,13 +125,17 @@ impl fmt::Debug for Answering {
 
 /// A handler under way. A caller that hangs up does not stop a commit halfway: what is not ended then goes on
 /// as a task of its own. A panic costs one request: it ends in nothing.
-struct Onward(Option<Handler>);
+struct Onward {
+    handler: Option<Handler>,
+    outlived: Outlived,
+}
 
-type Handler = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+/// What answers one request.
+pub(super) type Handler = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl Onward {
-    fn new(handler: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
-        Self(Some(Box::pin(handler)))
+    fn new(handler: impl Future<Output = Response<Body>> + Send + 'static, outlived: Outlived) -> Self {
+        Self { handler: Some(Box::pin(handler)), outlived }
     }
 }
 
@@ -130,22 +143,22 @@ impl Future for Onward {
     type Output = Option<Response<Body>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(handler) = self.0.as_mut() else { return Poll::Ready(None) };
+        let Some(handler) = self.handler.as_mut() else { return Poll::Ready(None) };
         // Never polled again after a panic, so that nobody sees what it left behind.
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
         let response = match polled {
             Ok(polled) => Some(ready!(polled)),
             Err(_) => None,
         };
-        self.0 = None;
+        self.handler = None;
         Poll::Ready(response)
     }
 }
 
 impl Drop for Onward {
     fn drop(&mut self) {
-        if let (Some(handler), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(handler);
+        if let Some(handler) = self.handler.take() {
+            self.outlived.go_on(handler);
         }
     }
 }
@@ -153,6 +166,7 @@ impl Drop for Onward {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, poll_fn};
+    use std::pin::pin;
 
     use tokio::sync::oneshot;
 
@@ -161,29 +175,46 @@ mod tests {
     #[tokio::test]
     async fn api_05_a_handler_ends_although_its_caller_has_gone() {
         let (go, told) = oneshot::channel::<()>();
-        let (done, ended) = oneshot::channel();
-        let mut onward = Onward::new(async move {
+        let (done, mut ended) = oneshot::channel();
+        let outlived = Outlived::default();
+        let handler = async move {
             told.await.unwrap();
             done.send(()).unwrap();
             Response::new(Body::empty())
-        });
+        };
+        let mut onward = Onward::new(handler, outlived.clone());
         poll_fn(|cx| {
             assert!(Pin::new(&mut onward).poll(cx).is_pending());
             Poll::Ready(())
         })
         .await;
+        outlived.ended().await;
         drop(onward);
+        let mut all_ended = pin!(outlived.ended());
+        poll_fn(|cx| {
+            assert!(all_ended.as_mut().poll(cx).is_pending(), "one goes on");
+            Poll::Ready(())
+        })
+        .await;
         go.send(()).unwrap();
-        ended.await.unwrap();
+        all_ended.await;
+        ended.try_recv().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_without_its_caller_is_not_waited_for() {
+        let outlived = Outlived::default();
+        drop(Onward::new(async { panic!("on purpose") }, outlived.clone()));
+        outlived.ended().await;
     }
 
     #[tokio::test]
     async fn a_handler_that_panics_costs_its_own_request() {
-        let broken = Onward::new(async { panic!("on purpose") });
+        let broken = Onward::new(async { panic!("on purpose") }, Outlived::default());
         assert!(broken.await.is_none());
-        let mut whole = Onward::new(async { Response::new(Body::empty()) });
+        let mut whole = Onward::new(async { Response::new(Body::empty()) }, Outlived::default());
         assert!((&mut whole).await.is_some());
         assert!((&mut whole).await.is_none(), "once");
-        drop(Onward::new(pending()));
+        drop(Onward::new(pending(), Outlived::default()));
     }
 }
