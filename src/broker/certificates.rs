@@ -4,6 +4,7 @@ use super::world::Effect;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, Timestamp};
+use crate::crypto::{Digest, sha256};
 use crate::index::Tree;
 use crate::issuance::{Certificate, Certify};
 use crate::ledger::{Key, Receipt};
@@ -104,7 +105,7 @@ impl Holder {
 
     /// What keeps `certificate`, and says so.
     fn recorded(&self, certificate: Vec<u8>) -> Result<Change<Effect>, CommitError> {
-        let thumbprint = crate::crypto::sha256(&certificate).hex();
+        let thumbprint = sha256(&certificate).hex();
         match self {
             Self::Instance { agent, instance, occasion, .. } => {
                 let (agent, instance) = (*agent, *instance);
@@ -154,7 +155,8 @@ pub(super) struct Planned {
     pub(super) holder: Holder,
     pub(super) serial: [u8; 16],
     pub(super) times: (Timestamp, Timestamp),
-    pub(super) certificate_seq: Option<u64>,
+    /// The entry that keeps the certificate, and the SHA-256 of it where that is known; none until it is signed.
+    pub(super) signed: Option<(u64, Option<Digest>)>,
 }
 
 impl Core {
@@ -196,11 +198,15 @@ impl Core {
         key: &PublicKey,
         as_of: u64,
     ) -> Result<Enrolled, Again> {
-        let Planned { holder, serial, times: (not_before, not_after), certificate_seq } = planned;
+        let Planned { holder, serial, times: (not_before, not_after), signed } = planned;
         let spiffe = self.spiffe_of(&holder);
-        if let Some(seq) = certificate_seq {
+        if let Some((seq, thumbprint)) = signed {
             let (tree, place) = holder.place();
             let certificate = self.store.record(tree, &place, seq).await?.expose().clone();
+            if thumbprint.is_some_and(|thumbprint| thumbprint != sha256(&certificate)) {
+                // Another key was renewed since the state was read: its certificate has taken this place.
+                return Err(Again::Retry);
+            }
             return Ok(Enrolled { spiffe, instance: holder.instance_id(), certificate, not_after });
         }
         let serial = Serial::from_bytes(serial);
@@ -237,13 +243,14 @@ impl Planned {
             holder,
             serial: holding.serial,
             times,
-            certificate_seq: holding.signed.map(|signed| signed.seq),
+            signed: holding.signed.map(|signed| (signed.seq, Some(signed.thumbprint))),
         }
     }
 
     pub(super) fn operator(holder: Holder, held: &operators::Certificate) -> Self {
         let times = (held.not_before, held.not_after);
-        Self { holder, serial: held.serial, times, certificate_seq: held.signed.map(|signed| signed.seq) }
+        let signed = held.signed.map(|signed| (signed.seq, signed.thumbprint));
+        Self { holder, serial: held.serial, times, signed }
     }
 }
 
