@@ -105,10 +105,10 @@ pub enum Dead {
 pub fn live(credential: Credential<'_>, records: Records<'_>) -> Result<(), Dead> {
     match credential {
         Credential::Certificate { agent, instance, holding, from } => {
-            certificate(records, (agent, instance, holding), from)
+            certificate(records, agent, instance, holding, from)
         }
         Credential::OperatorCertificate { operator, certificate, from } => {
-            operator_certificate(records, (operator, certificate), from)
+            operator_certificate(records, operator, certificate, from)
         }
         Credential::Token { claims, minted } => token(records, claims, minted),
         Credential::MintedBefore { token, seq, agent, instance, capabilities } => {
@@ -150,7 +150,9 @@ pub fn may_open(records: Records<'_>, secret: &SecretName) -> bool {
 
 fn certificate(
     records: Records<'_>,
-    (agent, instance, holding): (&Agent, &Instance, &Holding),
+    agent: &Agent,
+    instance: &Instance,
+    holding: &Holding,
     from: Option<IpAddr>,
 ) -> Result<(), Dead> {
     let mut subjects = of_instance(records, agent, instance);
@@ -162,7 +164,8 @@ fn certificate(
 
 fn operator_certificate(
     records: Records<'_>,
-    (operator, certificate): (&Operator, &operators::Certificate),
+    operator: &Operator,
+    certificate: &operators::Certificate,
     from: Option<IpAddr>,
 ) -> Result<(), Dead> {
     let mut subjects = vec![Subject::Operator(operator.id), Subject::Certificate(certificate.serial)];
@@ -183,7 +186,7 @@ fn token(records: Records<'_>, claims: &Claims, minted: Option<&Minted>) -> Resu
         thumbprint.is_some_and(|one| *one.base64url() == *claims.cnf.x5t_s256)
     };
     let holding = instance.holdings().find(is_bound_to).ok_or(Dead::Replaced)?;
-    certificate(records, (agent, instance, holding), None)?;
+    certificate(records, agent, instance, holding, None)?;
     let names: Vec<CapabilityName> =
         claims.scope.split(' ').map(str::parse).collect::<Result<_, _>>().map_err(|_| Dead::NotIssued)?;
     issued_for(records, (agent, instance), (claims.jti, claims.seq), &names)

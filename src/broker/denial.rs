@@ -204,8 +204,8 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{AgentId, DecisionId, InstanceId, LeaseId, SystemEntropy};
-    use crate::leases::{Intent, Stage as LeaseStage};
+    use crate::base::{LeaseId, SystemEntropy};
+    use crate::leases::Stage as LeaseStage;
     use crate::secrets::{SealedValue, VersionStage};
     use crate::store::World as _;
 
@@ -227,20 +227,8 @@ mod tests {
 
     /// The entry that makes a lease known.
     fn intended() -> (LeaseId, Effect) {
-        let id = LeaseId::mint(NOW, &SystemEntropy);
-        let intent = Intent {
-            id,
-            agent: AgentId::mint(NOW, &SystemEntropy),
-            agent_name: "bot".parse().unwrap(),
-            instance: InstanceId::mint(NOW, &SystemEntropy),
-            capability: "orders.query".parse().unwrap(),
-            login: "kw_1".to_owned(),
-            upstream: 1,
-            first_use: DecisionId::mint(NOW, &SystemEntropy),
-            expires_at: NOW.plus_s(60),
-            renewable_until: NOW.plus_s(60),
-        };
-        (id, Effect::Lease(leases::Effect::Intend(Box::new(intent))))
+        let intent = leases::tests::intended(NOW);
+        (intent.id, Effect::Lease(leases::Effect::Intend(Box::new(intent))))
     }
 
     fn sealed() -> SealedValue {

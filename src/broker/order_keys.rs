@@ -36,9 +36,7 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         once: Option<&Once>,
     ) -> Result<(), Failure> {
-        let changed = self.0.prepare_authority(Some((by.operator(), once))).await;
-        self.0.publishing.publish().await;
-        changed
+        self.published(self.0.prepare_authority(Some((by.operator(), once)))).await
     }
 
     /// Brings an authority to `stage`.
@@ -52,9 +50,7 @@ impl AdminDesk {
         force: Force,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let changed = self.0.stage_authority(Some((by.operator(), once)), (generation, stage), force).await;
-        self.0.publishing.publish().await;
-        changed
+        self.published(self.0.stage_authority(Some((by.operator(), once)), (generation, stage), force)).await
     }
 
     /// All generations of the token key, the oldest first.
@@ -73,9 +69,7 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         once: Option<&Once>,
     ) -> Result<(), Failure> {
-        let changed = self.0.prepare_token_key(Some((by.operator(), once))).await;
-        self.0.publishing.publish().await;
-        changed
+        self.published(self.0.prepare_token_key(Some((by.operator(), once)))).await
     }
 
     /// Brings a token key to `stage`.
@@ -89,7 +83,13 @@ impl AdminDesk {
         force: Force,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let changed = self.0.stage_token_key(Some((by.operator(), once)), (generation, stage), force).await;
+        self.published(self.0.stage_token_key(Some((by.operator(), once)), (generation, stage), force)).await
+    }
+
+    /// Makes a change of signing keys, and returns once the public documents for a sealed broker are written: also
+    /// after a failure, which leaves what was done before it.
+    async fn published<T>(&self, change: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let changed = change.await;
         self.0.publishing.publish().await;
         changed
     }

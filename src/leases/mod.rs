@@ -8,7 +8,7 @@ mod events;
 mod record;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use declaration::{Asked, parse};
 pub use events::{

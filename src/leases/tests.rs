@@ -20,19 +20,24 @@ fn offer(upstream: &str) -> Effect {
     Effect::Offer(Box::new(Offer { capability, upstream: upstream.to_owned(), per_agent: 3 }))
 }
 
-fn intent(agent: AgentId, upstream: u64) -> Intent {
+/// Of a login that was asked for at `now`, and ends then.
+pub(crate) fn intended(now: Timestamp) -> Intent {
     Intent {
-        id: LeaseId::mint(time(0), &SystemEntropy),
-        agent,
+        id: LeaseId::mint(now, &SystemEntropy),
+        agent: AgentId::mint(now, &SystemEntropy),
         agent_name: "bot".parse().unwrap(),
-        instance: InstanceId::mint(time(0), &SystemEntropy),
+        instance: InstanceId::mint(now, &SystemEntropy),
         capability: "orders.query".parse().unwrap(),
         login: "kw_1".to_owned(),
-        upstream,
-        first_use: DecisionId::mint(time(0), &SystemEntropy),
-        expires_at: time(1000),
-        renewable_until: time(4000),
+        upstream: 1,
+        first_use: DecisionId::mint(now, &SystemEntropy),
+        expires_at: now,
+        renewable_until: now,
     }
+}
+
+fn intent(agent: AgentId, upstream: u64) -> Intent {
+    Intent { agent, upstream, expires_at: time(1000), renewable_until: time(4000), ..intended(time(0)) }
 }
 
 fn agent() -> AgentId {

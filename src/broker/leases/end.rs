@@ -368,10 +368,9 @@ pub(super) fn is_bereft(world: &World, lease: &Lease) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Timestamp;
     use crate::base::limits::LEASE_OVERDUE_S;
-    use crate::base::{AgentId, DecisionId, InstanceId, SystemEntropy, Timestamp};
     use crate::broker::leases::views::is_overdue;
-    use crate::leases::Intent;
     use crate::store::At;
 
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
@@ -380,18 +379,7 @@ mod tests {
     fn leases(count: usize) -> Leases {
         let mut leases = Leases::default();
         for _ in 0..count {
-            let intent = Intent {
-                id: LeaseId::mint(NOW, &SystemEntropy),
-                agent: AgentId::mint(NOW, &SystemEntropy),
-                agent_name: "bot".parse().unwrap(),
-                instance: InstanceId::mint(NOW, &SystemEntropy),
-                capability: "orders.query".parse().unwrap(),
-                login: "kw_1".to_owned(),
-                upstream: 1,
-                first_use: DecisionId::mint(NOW, &SystemEntropy),
-                expires_at: NOW,
-                renewable_until: NOW,
-            };
+            let intent = leases::tests::intended(NOW);
             let id = intent.id;
             leases.apply(At { seq: 1, time: NOW }, &leases::Effect::Intend(Box::new(intent)));
             leases.apply(At { seq: 2, time: NOW }, &leases::Effect::Issue { lease: id, sealed: vec![7] });
