@@ -11,8 +11,8 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Followed, Founding, HeavyWork, Notaries, Publishing, PutValues, RollbackWatch, Settings, World,
-    authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
+    Core, Followed, Founding, HeavyWork, Notaries, Publishing, PutValues, RollbackWatch, Settings, Turns,
+    World, authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -223,9 +223,9 @@ pub(super) async fn assemble(
         operator_requests: Limiter::new(operations, Arc::clone(&surroundings.clock)),
         upstreams: surroundings.for_upstreams(config),
         breakers: Mutex::default(),
-        leasing: tokio::sync::Mutex::default(),
+        leasing: Turns::default(),
         making: Mutex::default(),
-        renewals: Mutex::default(),
+        renewals: Turns::default(),
         leases: tokio::sync::watch::channel(0).0,
         rotations: tokio::sync::watch::channel(0).0,
         standing: tokio::sync::watch::channel(0).0,

@@ -16,6 +16,6 @@ pub use live::{Credential, Dead, has_certificate, live, may_be_issued, may_open}
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{
     AgentPrincipal, AuthnError, OperatorPrincipal, Records, RenewingAgent, Timeliness, agent, operator,
-    renewing,
+    operator_again, renewing,
 };
 pub use resource_server::{ResourceServerPrincipal, resource_server};

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::live::{Credential, Dead, live};
@@ -6,7 +7,7 @@ use crate::base::{
     AgentId, AgentName, ClockReading, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp,
 };
 use crate::crypto::Digest;
-use crate::operators::{OperatorRole, Operators, Serving};
+use crate::operators::{Certificate, Operator, OperatorRole, Operators, Serving};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
 use crate::registry::{Agent, AgentKind, Held, Instance, Registry};
 use crate::revocation::Revocations;
@@ -94,6 +95,7 @@ pub struct OperatorPrincipal {
     scope: Scope,
     serial: [u8; 16],
     serving: Serving,
+    from: Option<IpAddr>,
     as_of: u64,
 }
 
@@ -184,14 +186,42 @@ pub fn operator(
     let operator = operators.named(name).ok_or(AuthnError::Unknown)?;
     let held = operator.holding(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
     same(peer, authorities, (held.not_after, held.signed.and_then(|signed| signed.thumbprint)))?;
-    live(Credential::OperatorCertificate { operator, certificate: held, from: peer.from() }, records)?;
+    live_operator(operator, held, peer.from(), records, as_of)
+}
+
+/// The operator that was proved to be `known` before, as the live records know it now; `as_of` is the sequence of
+/// that state. Its role and reach may be others.
+///
+/// # Errors
+/// [`AuthnError`].
+pub fn operator_again(
+    known: &OperatorPrincipal,
+    records: Records<'_>,
+    as_of: u64,
+) -> Result<OperatorPrincipal, AuthnError> {
+    let operator = records.operators.named(&known.name).filter(|operator| operator.id == known.id);
+    let operator = operator.ok_or(AuthnError::Unknown)?;
+    let held = operator.certificate(&known.serial).ok_or(AuthnError::Unknown)?;
+    live_operator(operator, held, known.from, records, as_of)
+}
+
+/// The proof of an operator whose certificate counts.
+fn live_operator(
+    operator: &Operator,
+    certificate: &Certificate,
+    from: Option<IpAddr>,
+    records: Records<'_>,
+    as_of: u64,
+) -> Result<OperatorPrincipal, AuthnError> {
+    live(Credential::OperatorCertificate { operator, certificate, from }, records)?;
     Ok(OperatorPrincipal {
         id: operator.id,
         name: operator.name.clone(),
         role: operator.role,
         scope: operator.scope.clone(),
-        serial: held.serial,
-        serving: held.serving,
+        serial: certificate.serial,
+        serving: certificate.serving,
+        from,
         as_of,
     })
 }

@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
 use super::heavy::{HeavyRequest, Priority};
@@ -25,7 +24,7 @@ use crate::registry::{
 };
 use crate::rotation::{self, Asked};
 use crate::secrets::Secret;
-use crate::store::{Change, CommitError};
+use crate::store::Change;
 
 /// What an application did, or a plan would do.
 #[derive(Debug)]
@@ -165,7 +164,7 @@ impl Core {
         operator: &OperatorPrincipal,
         Drawn { records: plan, rotations, leases }: Drawn,
         as_of: u64,
-    ) -> Result<(Change<Effect>, Vec<PlannedChange>), CommitError> {
+    ) -> Result<(Change<Effect>, Vec<PlannedChange>), Failure> {
         let (agents, removed, snapshot) = self.store.read(|world, _| {
             let registry = &world.registry;
             let agents = plan.agents.iter().map(|(spec, serves)| {
@@ -184,7 +183,7 @@ impl Core {
             snapshot: snapshot.hex(),
         };
         let change = Change::new(&event)?.rely(keys::declarations(), as_of).advance(keys::declarations());
-        let mut change = while_allowed(change, operator);
+        let mut change = self.while_allowed(change, operator)?;
         for capability in &plan.capabilities {
             if let Delivery::Reveal { secret } = &capability.delivery {
                 change = change.rely(crate::secrets::keys::existence(secret), as_of);

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use super::desk::{AdminDesk, Core};
+use super::desk::{AdminDesk, Core, records};
 use super::failure::Failure;
 use super::world::Effect;
-use crate::authn::OperatorPrincipal;
+use crate::authn::{OperatorPrincipal, operator_again};
 use crate::base::code;
 use crate::base::limits::TAKE_AWAY_WAIT_MS;
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving};
@@ -52,18 +52,6 @@ impl AdminDesk {
     }
 }
 
-/// An operator's change commits only while its certificate, that certificate's authority, its role and its reach
-/// are what they were when it was authorised.
-pub(super) fn while_allowed(change: Change<Effect>, operator: &OperatorPrincipal) -> Change<Effect> {
-    let as_of = operator.as_of();
-    change
-        .rely(pki::keys::authority(), as_of)
-        .rely(revocation::keys::wide(), as_of)
-        .rely(operators::keys::certificates(operator.name()), as_of)
-        .rely(operators::keys::operator(operator.name()), as_of)
-        .rely(revocation::keys::subject(&Subject::Operator(operator.id())), as_of)
-}
-
 /// What a code gives commits only while its maker could make it.
 pub(super) fn while_vouched_for(change: Change<Effect>, maker: Option<&Maker>, as_of: u64) -> Change<Effect> {
     match maker {
@@ -75,6 +63,31 @@ pub(super) fn while_vouched_for(change: Change<Effect>, maker: Option<&Maker>, a
 }
 
 impl Core {
+    /// `change`, which commits only while the operator's certificate and that certificate's authority count, and its
+    /// role and its reach are what they were when it was authorised. That is judged again for each attempt to
+    /// commit: a retry passes what has changed meanwhile and leaves the operator its right.
+    ///
+    /// # Errors
+    /// [`Failure`] when its certificate does not count any more, or its role or reach is another one.
+    pub(super) fn while_allowed(
+        &self,
+        change: Change<Effect>,
+        operator: &OperatorPrincipal,
+    ) -> Result<Change<Effect>, Failure> {
+        let now = self.store.read(|world, as_of| operator_again(operator, records(world), as_of))?;
+        if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
+            // The request was let pass by the former ones: the caller's next attempt is judged by these.
+            return Err(Failure::new(code::BUSY_CONFLICT));
+        }
+        let as_of = now.as_of();
+        Ok(change
+            .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
+            .rely(operators::keys::certificates(now.name()), as_of)
+            .rely(operators::keys::operator(now.name()), as_of)
+            .rely(revocation::keys::subject(&Subject::Operator(now.id())), as_of))
+    }
+
     async fn refuse_operator<R: Right>(
         &self,
         operator: &OperatorPrincipal,

@@ -1,4 +1,3 @@
-use super::authorise::while_allowed;
 use super::desk::{AdminDesk, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering};
@@ -59,7 +58,7 @@ impl AdminDesk {
             let effect = secrets::Effect::Classify { name: name.clone(), sensitivity: to };
             let change = reached.judged_anew(change.effect(Effect::Secrets(effect)), name, as_of);
             let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
+            let receipt = core.store.commit(core.while_allowed(change, by.operator())?, ()).await?;
             Ok(Classified { seq: Some(receipt.seq()), cut_off: cut_off.clone() })
         })
     }

@@ -12,6 +12,7 @@ use super::notaries::Notaries;
 use super::publishing::Publishing;
 use super::put_values::PutValues;
 use super::rollback::RollbackWatch;
+use super::turns::Turns;
 use super::world::World;
 use tokio::sync::watch;
 
@@ -118,12 +119,12 @@ pub struct Core {
     pub breakers: Mutex<upstream::Breakers>,
     /// Counts what happened to rotations: whoever waits for one looks again.
     pub rotations: watch::Sender<u64>,
-    /// Held by whoever decides on a lease: how many there are is counted by one at a time.
-    pub leasing: tokio::sync::Mutex<()>,
+    /// Turns to decide on a lease, by agent: how many an agent has is counted by one request at a time.
+    pub leasing: Turns<AgentId>,
     /// Leases whose logins are being made in this process now.
     pub making: Mutex<BTreeSet<LeaseId>>,
-    /// Leases that are being renewed in this process now.
-    pub renewals: Mutex<BTreeSet<LeaseId>>,
+    /// Turns to renew a lease, so that upstream and the ledger take renewals in one order.
+    pub renewals: Turns<LeaseId>,
     /// What the names of all logins start with that this broker makes.
     pub login_prefix: String,
     /// Counts what happened to leases: whoever ends them looks again.

@@ -1,9 +1,10 @@
 use super::denial::Denial;
 use super::desk::{Again, Core, deciding_again};
 use super::failure::Failure;
-use super::once::{Asker, asked_by, done_before, once_of};
+use super::key_schedule::SCHEDULE;
+use super::once::{Asker, done_before, once_of};
 use super::revoke::Applied;
-use super::rotate_keys::{Force, SCHEDULE, authority_staged, check_authority, not_so, token_key_change};
+use super::rotate_keys::{Force, authority_staged, check_authority, not_so};
 use super::world::{Effect, World};
 use crate::base::code;
 use crate::custody::{Order, TakeAway};
@@ -40,8 +41,17 @@ impl<'a> KeyWord<'a> {
         once_of(self.asker)
     }
 
-    pub(super) fn asked(self, change: Change<Effect>, as_of: u64) -> Change<Effect> {
-        asked_by(change, self.asker, as_of)
+    /// `change` on this word.
+    ///
+    /// # Errors
+    /// [`Failure`] when the operator may not do it any more.
+    pub(super) fn asked(
+        self,
+        core: &Core,
+        change: Change<Effect>,
+        as_of: u64,
+    ) -> Result<Change<Effect>, Failure> {
+        core.asked_by(change, self.asker, as_of)
     }
 
     /// Whether a key is ended in memory while the ledger cannot take it. One that has not signed yet gives
@@ -74,7 +84,7 @@ impl Core {
             checked.map_err(|error| Again::Stop(not_so(error)))?;
             let kid = self.issuer.token_key_id(generation);
             let kid = kid.ok_or_else(|| Again::Stop(Failure::new(code::SIGNING_KEY_MISSING)))?;
-            let change = token_key_change(word, (generation, stage), &kid, as_of)?;
+            let change = self.token_key_change(word, (generation, stage), &kid, as_of)?;
             let taken = if cannot_wait {
                 let taking = change.urgent().taking_away(Denial::token_key(now, generation));
                 self.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?
@@ -114,7 +124,7 @@ impl Core {
                 .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
-            let change = word.asked(change, as_of);
+            let change = word.asked(self, change, as_of)?;
             let taken = if cannot_wait {
                 let taking = change.urgent().taking_away(Denial::authority(now, generation, is_revoked));
                 self.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?

@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 
-use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering, told_once};
@@ -121,7 +120,7 @@ impl AdminDesk {
             }));
             let vouch = operators::Effect::Vouch { code: id, by: by.operator().id(), expires_at };
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
-            let change = while_allowed(change.effect(Effect::Operators(vouch)), by.operator());
+            let change = core.while_allowed(change.effect(Effect::Operators(vouch)), by.operator())?;
             let receipt = core.store.commit(change, code).await?;
             Ok(Invitation { agent: input.agent.clone(), id, code: receipt.redeem().to_text(), expires_at })
         })

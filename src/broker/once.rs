@@ -1,7 +1,6 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::authorise::while_allowed;
 use super::desk::{AdminDesk, AgentDesk, Core};
 use super::failure::Failure;
 use super::world::{Effect, World};
@@ -64,6 +63,21 @@ impl Core {
         said.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))
     }
 
+    /// `change` on the word of `by`, unless the schedule has it made.
+    ///
+    /// # Errors
+    /// [`Failure`] when `by` may not do it any more.
+    pub(super) fn asked_by(
+        &self,
+        change: Change<Effect>,
+        by: Option<Asker<'_>>,
+        as_of: u64,
+    ) -> Result<Change<Effect>, Failure> {
+        let Some((operator, once)) = by else { return Ok(change) };
+        let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+        self.while_allowed(change, operator)
+    }
+
     /// The generation that a request turned a key to before.
     pub(super) fn turned_before(&self, before: &Remembered) -> Result<u32, Failure> {
         #[derive(Deserialize)]
@@ -92,11 +106,4 @@ pub(super) type Asker<'a> = (&'a OperatorPrincipal, Option<&'a Once>);
 
 pub(super) fn once_of(by: Option<Asker<'_>>) -> Option<&Once> {
     by.and_then(|(_, once)| once)
-}
-
-/// `change` on the word of `by`, unless the schedule has it made.
-pub(super) fn asked_by(change: Change<Effect>, by: Option<Asker<'_>>, as_of: u64) -> Change<Effect> {
-    let Some((operator, once)) = by else { return change };
-    let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-    while_allowed(change, operator)
 }

@@ -1,4 +1,3 @@
-use super::authorise::while_allowed;
 use super::desk::{AdminDesk, Again, Core, deciding_again, records};
 use super::failure::Failure;
 use super::once::{done_before, remembering, told_once};
@@ -153,7 +152,7 @@ impl AdminDesk {
             let vouch = operators::Effect::Vouch { code: id, by: by.operator().id(), expires_at };
             change = change.effect(Effect::Operators(issue)).effect(Effect::Operators(vouch));
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
-            let change = while_allowed(change, by.operator());
+            let change = core.while_allowed(change, by.operator())?;
             let receipt = core.store.commit(change, code).await?;
             let code = receipt.redeem().to_text();
             Ok(OperatorInvitation { operator: name.clone(), id, code, expires_at })
@@ -197,7 +196,7 @@ impl AdminDesk {
                 .advance(keys::operator(name))
                 .advance(keys::admins());
             let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let change = while_allowed(change, by.operator());
+            let change = core.while_allowed(change, by.operator())?;
             Ok(core.store.commit(change, ()).await?.seq())
         })
     }

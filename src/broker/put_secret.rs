@@ -1,4 +1,3 @@
-use super::authorise::while_allowed;
 use super::classify::Reached;
 use super::desk::{AdminDesk, deciding_again};
 use super::failure::Failure;
@@ -132,7 +131,7 @@ impl AdminDesk {
             }
             change = surplus.destroyed_by(change, known.as_ref());
             change = said.added_to(change, (&name, reached), as_of);
-            let receipt = core.store.commit(while_allowed(change, by.operator()), ()).await?;
+            let receipt = core.store.commit(core.while_allowed(change, by.operator())?, ()).await?;
             core.put_values.note(once, &value, (&name, version));
             core.store.read(|world, _| core.put_values.forget_destroyed(world));
             Ok(Stored { name: name.clone(), version, seq: receipt.seq() })

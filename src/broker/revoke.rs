@@ -1,4 +1,3 @@
-use super::authorise::while_allowed;
 use super::denial::Denial;
 use super::desk::{AdminDesk, Again, AgentDesk, Core, deciding_again, records};
 use super::failure::Failure;
@@ -164,10 +163,13 @@ impl<'a> Word<'a> {
     }
 
     /// `change` on this word: an operator's counts only while it is who it was when it was let.
-    pub(super) fn given_for(self, change: Change<Effect>) -> Change<Effect> {
+    ///
+    /// # Errors
+    /// [`Failure`] when the operator is not that any more.
+    pub(super) fn given_for(self, core: &Core, change: Change<Effect>) -> Result<Change<Effect>, Failure> {
         match self {
-            Self::Operator(operator) => while_allowed(change, operator),
-            Self::Host(_) | Self::Holder => change,
+            Self::Operator(operator) => core.while_allowed(change, operator),
+            Self::Host(_) | Self::Holder => Ok(change),
         }
     }
 }
@@ -410,7 +412,7 @@ impl Core {
             let mut change = Change::new(&event)?
                 .effect(Effect::Revocation(what.effect(subject.clone())))
                 .advance(keys::subject(&subject));
-            change = word.given_for(change);
+            change = word.given_for(self, change)?;
             // What an agent does with its own tokens must not use the room up.
             if what != Revocation::Resume && !matches!(word, Word::Holder) {
                 change = change.urgent();

@@ -4,7 +4,7 @@ use super::bootstrap::broken;
 use super::desk::{Again, Core, deciding_again};
 use super::end_keys::KeyWord;
 use super::failure::Failure;
-use super::once::{Asker, asked_by, done_before, once_of};
+use super::once::{Asker, done_before, once_of};
 use super::operators::counting;
 use super::revoke::Ended;
 use super::signing_keys::{authority_key, token_key};
@@ -12,10 +12,7 @@ use super::standing::InstanceStanding;
 use super::world::{Effect, World};
 use crate::base::Timestamp;
 use crate::base::code;
-use crate::base::limits::{
-    AUTHORITY_LEAD_S, BACKDATE_S, CERTIFICATE_LIFE_MAX_S, DOCUMENTS_MAX_AGE_S, LEEWAY_S, RENEWAL_GRACE_MAX_S,
-    TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S,
-};
+use crate::base::limits::{BACKDATE_S, DOCUMENTS_MAX_AGE_S};
 use crate::keyring::{Family, Generations, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
 use crate::pki::{self, Authority, AuthorityStaged};
@@ -67,74 +64,7 @@ fn too_new() -> Failure {
     Failure::new(code::TOKEN_KEY_TOO_NEW)
 }
 
-/// Who does what the schedule says; no operator's name has a space.
-pub(super) const SCHEDULE: &str = "the schedule";
-
 impl Core {
-    /// Does what is due about token keys: prepares the next one `TOKEN_KEY_LEAD_S` before the end of
-    /// the life of the one that signs, lets it sign then, and forgets an old one when no token of
-    /// its own can hold any more.
-    ///
-    /// # Errors
-    /// [`Failure`]; what was done until then stays.
-    pub async fn keep_token_keys(&self) -> Result<(), Failure> {
-        self.follow_token_keys()?;
-        let now = self.clock.now();
-        let generations = self.store.read(|world, _| world.token_keys.generations().clone());
-        let Some((_, active)) = generations.active() else { return Ok(()) };
-        let ends = active.since.plus_s(self.settings.token_key_life_s);
-        match generations.prepared() {
-            None if now >= ends.plus_s(TOKEN_KEY_LEAD_S.saturating_neg()) => {
-                self.prepare_token_key(None).await?;
-            }
-            Some((next, prepared)) if now >= ends && now >= prepared.since.plus_s(TOKEN_KEY_LEAD_S) => {
-                self.stage_token_key(None, (next, Stage::Active), Force::No).await?;
-            }
-            None | Some(_) => {}
-        }
-        for (generation, standing) in generations.all() {
-            let over = standing.since.plus_s(TOKEN_LIFE_MAX_S.saturating_add(LEEWAY_S));
-            if standing.stage == Stage::Old && now >= over {
-                self.stage_token_key(None, (generation, Stage::Revoked), Force::No).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Does what is due about authorities: prepares the next one `AUTHORITY_LEAD_S` before the end of the
-    /// time for which one signs, so that every certificate that holds by then was given with it, and lets it
-    /// sign then; one that signs no more is forgotten when no certificate of its own can hold any more, nor
-    /// be renewed with.
-    ///
-    /// # Errors
-    /// [`Failure`]; what was done until then stays.
-    pub async fn keep_authorities(&self) -> Result<(), Failure> {
-        self.follow_authorities()?;
-        let now = self.clock.now();
-        let generations = self.store.read(|world, _| world.authority.generations().clone());
-        let ends =
-            generations.active().map(|(_, active)| active.since.plus_s(self.settings.authority_life_s));
-        match (generations.prepared(), ends) {
-            (None, Some(ends)) if now >= ends.plus_s(AUTHORITY_LEAD_S.saturating_neg()) => {
-                self.prepare_authority(None).await?;
-            }
-            (Some((next, prepared)), Some(ends))
-                if now >= ends && now >= prepared.since.plus_s(AUTHORITY_LEAD_S) =>
-            {
-                self.stage_authority(None, (next, Stage::Active), Force::No).await?;
-            }
-            (None | Some(_), _) => {}
-        }
-        let longest = CERTIFICATE_LIFE_MAX_S.saturating_add(RENEWAL_GRACE_MAX_S).saturating_add(LEEWAY_S);
-        for (generation, standing) in generations.all() {
-            let signed = matches!(standing.stage, Stage::Old | Stage::Tainted);
-            if signed && now >= standing.since.plus_s(longest) {
-                self.stage_authority(None, (generation, Stage::Revoked), Force::No).await?;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) async fn prepare_authority(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
         deciding_again!(async {
             let now = self.clock.now();
@@ -158,7 +88,7 @@ impl Core {
                 .effect(Effect::Pki(pki::Effect::Prepare { generation, certificate }))
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
-            self.store.commit(asked_by(change, by, as_of), ()).await?.redeem();
+            self.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
             Ok(self.follow_authorities()?)
         })?;
         self.authorities_changed();
@@ -190,7 +120,7 @@ impl Core {
                 .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
                 .rely(pki::keys::authority(), as_of)
                 .advance(pki::keys::authority());
-            let receipt = self.store.commit(asked_by(change, by, as_of), ()).await?;
+            let receipt = self.store.commit(self.asked_by(change, by, as_of)?, ()).await?;
             let seq = receipt.seq();
             receipt.redeem();
             self.follow_authorities()?;
@@ -213,7 +143,8 @@ impl Core {
             self.extend_keyring((Family::Token, generation))?;
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
             let kid = key.jwk().kid.clone();
-            let change = token_key_change(KeyWord::of(by), (generation, Stage::Prepared), &kid, as_of)?;
+            let change =
+                self.token_key_change(KeyWord::of(by), (generation, Stage::Prepared), &kid, as_of)?;
             self.store.commit(change, ()).await?.redeem();
             Ok(self.follow_token_keys()?)
         })
@@ -244,7 +175,8 @@ impl Core {
             }
             checked?;
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
-            let change = token_key_change(KeyWord::of(by), (generation, stage), &key.jwk().kid, as_of)?;
+            let change =
+                self.token_key_change(KeyWord::of(by), (generation, stage), &key.jwk().kid, as_of)?;
             let receipt = self.store.commit(change, ()).await?;
             let seq = receipt.seq();
             receipt.redeem();
@@ -252,6 +184,22 @@ impl Core {
             Ok(seq)
         })?;
         Ok(Ended::Recorded(seq))
+    }
+
+    /// The change that brings a token key to `stage`, on this word.
+    pub(super) fn token_key_change(
+        &self,
+        word: KeyWord<'_>,
+        (generation, stage): (u32, Stage),
+        kid: &str,
+        as_of: u64,
+    ) -> Result<Change<Effect>, Again> {
+        let event = TokenKeyStaged { by: word.by(), generation, kid, stage: stage.as_str() };
+        let change = Change::new(&event)?
+            .effect(Effect::Token(token::Effect::Stage { generation, stage }))
+            .rely(token::keys::token_keys(), as_of)
+            .advance(token::keys::token_keys());
+        Ok(word.asked(self, change, as_of)?)
     }
 
     /// A key in the keyring before anything is said of it: what a stop in between leaves is taken up
@@ -274,21 +222,6 @@ impl Core {
 fn following(generations: &Generations) -> Result<u32, StageError> {
     let next = generations.following();
     generations.check(next, Stage::Prepared).map(|()| next)
-}
-
-/// The change, on this word.
-pub(super) fn token_key_change(
-    word: KeyWord<'_>,
-    (generation, stage): (u32, Stage),
-    kid: &str,
-    as_of: u64,
-) -> Result<Change<Effect>, Again> {
-    let event = TokenKeyStaged { by: word.by(), generation, kid, stage: stage.as_str() };
-    let change = Change::new(&event)?
-        .effect(Effect::Token(token::Effect::Stage { generation, stage }))
-        .rely(token::keys::token_keys(), as_of)
-        .advance(token::keys::token_keys());
-    Ok(word.asked(change, as_of))
 }
 
 pub(super) fn authority_staged(

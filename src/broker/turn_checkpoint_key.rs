@@ -3,7 +3,7 @@ use std::sync::PoisonError;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
-use super::once::{Asker, asked_by, done_before, once_of};
+use super::once::{Asker, done_before, once_of};
 use super::signing_keys::checkpoint_key;
 use super::world::Effect;
 use crate::custody::{self, CheckpointKeyTurned, keys};
@@ -78,7 +78,7 @@ impl Core {
             .effect(Effect::Custody(custody::Effect::CheckpointKey(generation)))
             .rely(keys::checkpoint_key(), as_of)
             .advance(keys::checkpoint_key());
-        let change = asked_by(change, by, as_of);
+        let change = self.asked_by(change, by, as_of)?;
         self.store.commit(change, ()).await?.redeem();
         self.notaries.take_over(generation);
         Ok(generation)

@@ -3,7 +3,7 @@ use std::sync::PoisonError;
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
-use super::once::{Asker, asked_by, done_before, once_of};
+use super::once::{Asker, done_before, once_of};
 use super::world::{Effect, World};
 use crate::base::limits::REWRAPPED_AT_ONCE_MAX;
 use crate::base::{SecretId, SecretName, code};
@@ -116,7 +116,7 @@ impl Core {
         let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
         // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
         let change = change.rely(keys::value_key(), as_of).advance(keys::value_key());
-        self.store.commit(asked_by(change, by, as_of), ()).await?.redeem();
+        self.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
         Ok(())
     }
 

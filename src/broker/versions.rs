@@ -1,4 +1,3 @@
-use super::authorise::while_allowed;
 use super::denial::Denial;
 use super::desk::{AdminDesk, Core, deciding_again};
 use super::failure::Failure;
@@ -168,7 +167,7 @@ impl Core {
             let change = version_changed(operator.name().as_str(), (name, number), "rolled-back", as_of)?;
             let change = change.effect(Effect::Secrets(promote));
             let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let receipt = self.store.commit(while_allowed(change, operator), ()).await?;
+            let receipt = self.store.commit(self.while_allowed(change, operator)?, ()).await?;
             Ok(Ended::Recorded(receipt.seq()))
         })
     }
@@ -194,7 +193,7 @@ impl Core {
             let order = Order { at: now, by: by.clone(), what: order };
             let denial = Denial::version(now, id, name.clone(), number);
             let destruction = Destruction { by, id, name, number, once: once.cloned() };
-            let change = word.given_for(destruction.change(as_of)?);
+            let change = word.given_for(self, destruction.change(as_of)?)?;
             // A version that an entry before it hands out again is not destroyed.
             let on_conflict =
                 OnConflict::Decide(Box::new(move |world, as_of| destruction.again(world, as_of)));

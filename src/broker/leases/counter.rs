@@ -113,33 +113,7 @@ impl Drop for Making<'_> {
     }
 }
 
-/// A lease that is being renewed: no other renewal of it is under way meanwhile, so that upstream and the ledger
-/// take renewals in one order. Until this is dropped.
-#[derive(Debug)]
-pub(super) struct Renewing<'a> {
-    core: &'a Core,
-    lease: LeaseId,
-}
-
-impl Drop for Renewing<'_> {
-    fn drop(&mut self) {
-        self.core.renewals().remove(&self.lease);
-        self.core.leases_changed();
-    }
-}
-
 impl Core {
-    /// The turn to renew `lease`, once nobody else renews it.
-    pub(super) async fn turn_to_renew(&self, lease: LeaseId) -> Renewing<'_> {
-        let mut changes = self.leases.subscribe();
-        while !self.renewals().insert(lease) && changes.changed().await.is_ok() {}
-        Renewing { core: self, lease }
-    }
-
-    fn renewals(&self) -> MutexGuard<'_, BTreeSet<LeaseId>> {
-        self.renewals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What is stored of the secret that administers the upstream.
     pub(super) async fn stored_for(&self, counter: &Counter) -> Result<[StoredVersion; 1], Failure> {
         Ok([self.stored_version(counter.secret, counter.version).await?])

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::super::authorise::while_allowed;
 use super::super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::super::failure::Failure;
 use super::super::mint::relying_on;
@@ -30,7 +29,7 @@ impl AdminDesk {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
         let core = &*self.0;
-        let _turn = core.turn_to_renew(lease).await;
+        let _turn = core.renewals.turn_of(lease).await;
         let attempted = deciding_again!(core.attempt_extension(by, lease, life_s))?;
         core.renew(attempted).await
     }
@@ -86,7 +85,7 @@ impl Core {
             decision,
             constrained: extension.constrained,
         };
-        let admin = self.opened_for(&counter, (while_allowed(change, operator), as_of)).await?;
+        let admin = self.opened_for(&counter, (self.while_allowed(change, operator)?, as_of)).await?;
         Ok(Attempted { lease, call, counter, admin, renewal, by: By::Operator(operator) })
     }
 

@@ -1,4 +1,3 @@
-use super::super::authorise::while_allowed;
 use super::super::desk::{AdminDesk, deciding_again};
 use super::super::failure::Failure;
 use super::super::once::{done_before, remembering};
@@ -54,7 +53,7 @@ impl AdminDesk {
             for place in places.iter().flatten() {
                 core.try_again_at(&revocations_at(place));
             }
-            let seq = core.record_of_leases(while_allowed(change, operator)).await?;
+            let seq = core.record_of_leases(core.while_allowed(change, operator)?).await?;
             Ok(LeasesEnded { ended: Ended::Recorded(seq), count: Some(count) })
         })
     }
@@ -111,7 +110,7 @@ impl AdminDesk {
                 .rely(key, as_of)
                 .advance(key);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let seq = core.record_of_leases(while_allowed(change, operator)).await?;
+            let seq = core.record_of_leases(core.while_allowed(change, operator)?).await?;
             core.meters.alarms().raise(
                 Alarm::LeaseForgotten,
                 format_args!(

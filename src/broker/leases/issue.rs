@@ -91,7 +91,7 @@ impl AgentDesk {
         let mut permit = None;
         loop {
             let begun = {
-                let _turn = core.leasing.lock().await;
+                let _turn = core.leasing.turn_of(self.identify(peer)?.agent()).await;
                 deciding_again!(core.begin_lease(peer, (input, once), &mut permit))?
             };
             match begun {

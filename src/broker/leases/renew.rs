@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::super::authorise::while_allowed;
 use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
 use super::super::failure::Failure;
 use super::super::mint::relying;
@@ -72,7 +71,7 @@ impl AgentDesk {
         }
         let core = &*self.0;
         let mut permit = None;
-        let _turn = core.turn_to_renew(lease).await;
+        let _turn = core.renewals.turn_of(lease).await;
         let attempted = deciding_again!(core.attempt_renewal(peer, (lease, life_s), &mut permit))?;
         core.renew(attempted).await
     }
@@ -229,7 +228,8 @@ impl Core {
             .rely(key, holder.as_of)
             .advance(key);
         let change = holder.relying(change);
-        let change = if let Some(operator) = operator { while_allowed(change, operator) } else { change };
+        let change =
+            if let Some(operator) = operator { self.while_allowed(change, operator)? } else { change };
         self.record_of_leases(change).await?;
         Ok(())
     }

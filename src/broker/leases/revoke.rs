@@ -103,7 +103,8 @@ impl Core {
                 .advance(keys::endings())
                 .urgent();
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let taking = word.given_for(change).taking_away(Denial::leases(now, (which, why), withheld));
+            let taking =
+                word.given_for(self, change)?.taking_away(Denial::leases(now, (which, why), withheld));
             let decide = |world: &World| find(world).is_ok();
             let taken = self.store.take_away(taking, OnConflict::Repeat, decide).await?;
             let what = TakeAway::RevokeLeases(order);

@@ -1,4 +1,3 @@
-use super::super::authorise::while_allowed;
 use super::super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::super::failure::Failure;
 use super::super::once::{done_before, remembering};
@@ -147,7 +146,7 @@ impl Core {
         let adopted = rotation::Effect::Adopt { secret: name.clone(), version, works: found.works, next };
         change = change.effect(Effect::Rotation(adopted));
         change = remembering(change, (once, at.as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
-        let seq = self.record(while_allowed(change, operator)).await?;
+        let seq = self.record(self.while_allowed(change, operator)?).await?;
         Ok(Adopted { version, seq })
     }
 

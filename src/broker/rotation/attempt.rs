@@ -1,6 +1,5 @@
 use std::sync::PoisonError;
 
-use super::super::authorise::while_allowed;
 use super::super::desk::{Again, Core, deciding_again};
 use super::super::failure::Failure;
 use super::super::upstreams::Call;
@@ -160,7 +159,7 @@ impl Core {
         };
         let mut change = at.relying_on_secrets(at.relying(Change::new(&event)?));
         if let Some(operator) = operator {
-            change = while_allowed(change, operator);
+            change = self.while_allowed(change, operator)?;
         }
         if step == Step::Apply || (step == Step::Prepare && at.target.creates()) {
             change = change.effect(Effect::Rotation(rotation::Effect::Touch(at.name().clone())));

@@ -1,6 +1,5 @@
 use serde::Deserialize;
 
-use super::super::authorise::while_allowed;
 use super::super::desk::{AdminDesk, Core, deciding_again};
 use super::super::failure::Failure;
 use super::super::once::{done_before, remembering};
@@ -91,7 +90,7 @@ impl AdminDesk {
                 Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of).advance(key);
             change = change.rely(crate::secrets::keys::existence(secret), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            core.record(while_allowed(change, by.operator())).await?;
+            core.record(core.while_allowed(change, by.operator())?).await?;
             Ok(Rotating { id, begun: true })
         })
     }
@@ -129,7 +128,7 @@ impl AdminDesk {
             if let (Steer::Retry, Some(place)) = (steer, place) {
                 core.try_again_at(&place);
             }
-            Ok(core.record(while_allowed(change, by.operator())).await?)
+            Ok(core.record(core.while_allowed(change, by.operator())?).await?)
         })
     }
 }
