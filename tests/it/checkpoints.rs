@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use keyward::base::encoding::base64;
 use keyward::crypto::Ed25519Key;
@@ -9,8 +10,11 @@ use keyward::keyring::{Family, Keyring, SlotKey};
 use serde_json::{Value, json};
 
 use crate::interop::python;
+use crate::sealing::entries;
 use crate::support::broker::TestBroker;
 use crate::support::process::{Process, files};
+use crate::support::waiting::wait_until;
+use crate::worst_day::{answer_again, on_a_failing_disk};
 
 /// The checkpoint and its key, as anybody gets them.
 fn fetch(process: &Process) -> (PathBuf, String) {
@@ -223,4 +227,34 @@ fn rot_15_a_turn_of_the_checkpoint_key_that_is_cut_short_anywhere_leaves_every_c
         process.good(&["checkpoint-key", "turn"], b"");
         assert_eq!(generations(&process.path("data/keyring")).len(), 1, "after a kill at {at}");
     }
+}
+
+#[test]
+fn a_checkpoint_key_rotation_is_retried_after_a_conflict() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let process = on_a_failing_disk(process);
+    let keyring = || fs::read(process.path("data/keyring")).unwrap();
+    let spawn = |verb: [&str; 2]| {
+        let mut command = process.command("operator", &verb);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // A stage of the authority is in the group commit that hangs; the rotation was decided before it, and comes after.
+    let before = keyring();
+    fs::write(process.path("stall"), "").unwrap();
+    let staging = spawn(["authority", "prepare"]);
+    wait_until(|| keyring() != before && process.path("stall.reached").exists());
+    let prepared = keyring();
+    let turning = spawn(["checkpoint-key", "turn"]);
+    wait_until(|| keyring() != prepared);
+    answer_again(&process);
+    for under_way in [staging, turning] {
+        let done = under_way.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    assert_eq!(entries(&process, &["checkpoint-key.turned"]).len(), 1);
+    let (note, key) = fetch(&process);
+    let (code, said) = verify(&process, &note.display().to_string(), &key);
+    assert_eq!(code, Some(0), "{said}");
 }

@@ -10,6 +10,7 @@ use keyward::config::Config;
 use serde_json::Value;
 
 use crate::support::process::Process;
+use crate::support::waiting::wait_until;
 
 /// Rounds of load and SIGKILL. The long form of this test belongs to the soak.
 const ROUNDS: usize = 6;
@@ -28,13 +29,14 @@ fn sto_01_aud_01_kill_9_under_load_loses_no_acknowledged_mint() {
                 let mut command = process.command("a", &["token", "github.repo.read", "-o", "json"]);
                 std::thread::spawn(move || {
                     let mut got = Vec::new();
-                    while !stop.load(Ordering::Relaxed) {
+                    wait_until(|| {
                         let output = command.output().unwrap();
                         if output.status.success() {
                             let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
                             got.push(answer["token_id"].as_str().unwrap().to_owned());
                         }
-                    }
+                        stop.load(Ordering::Relaxed)
+                    });
                     got
                 })
             })

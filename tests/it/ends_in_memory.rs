@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::panel::set_up;
 use crate::support::host::{ask, until};
 use crate::support::process::Process;
+use crate::support::waiting::wait_until;
 use crate::worst_day::{
-    answer_again, hang_with_a_mint, introspect, kept_by, on_a_failing_disk, wait_until,
-    with_a_runtime_directory,
+    answer_again, hang_with_a_mint, introspect, kept_by, on_a_failing_disk, with_a_runtime_directory,
 };
 
 /// Something of every sort that an operator can end: a token key and an authority that sign no more, a former

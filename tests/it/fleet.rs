@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::broker::{Reply, TestBroker};
 use crate::support::process::Process;
+use crate::support::waiting::Patience;
 
 fn refused(reply: &Reply, status: u16, code: &str) {
     assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.text());
@@ -65,12 +66,14 @@ async fn of_many_redemptions_at_once_no_more_succeed_than_there_are_uses() {
             tokio::spawn(async move {
                 let code = EnrolmentCode::parse(text.expose()).unwrap();
                 let (_, request) = new_key_and_request().unwrap();
+                let patience = Patience::new();
                 loop {
                     let reply = broker.redeem(&code, &request).await;
                     if reply.status != 503 {
                         return reply.status;
                     }
                     assert_eq!(reply.code(), "busy_conflict");
+                    patience.try_again();
                 }
             })
         })

@@ -5,7 +5,7 @@ use keyward::base::limits::TOKEN_KEY_LEAD_S;
 use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
 
-use crate::operators::join;
+use crate::operators::{join, standing};
 use crate::support::broker::{Agent, Caller, Reply, TestBroker};
 use crate::support::pausing::{ID, KEY, SERIAL};
 
@@ -187,6 +187,42 @@ async fn a_rotated_value_key_whose_operator_is_suspended_meanwhile_is_recorded()
     let turned: Vec<&Value> = entries["items"].as_array().unwrap().iter().filter(turned).collect();
     assert_eq!((turned.len(), &turned[0]["event"]["operator"]), (1, &Value::Null), "{entries}");
     assert_eq!(read(&agent, &agent.token("github.repo.read").await).await.text(), "hunter2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_act_that_a_stage_of_the_authority_overtakes_is_carried_out() {
+    let broker = TestBroker::declared().await;
+    let paused = broker.entropy.at(KEY, 1);
+    let putting = tokio::spawn({
+        let operator = broker.operator();
+        async move { operator.put("/v1/secrets/new", "application/octet-stream", b"value").await }
+    });
+    paused.reached().await;
+    post(&broker, "/v1/authorities").await;
+    drop(paused);
+    let stored = putting.await.unwrap();
+    assert_eq!(stored.status, 201, "{}", stored.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_act_of_an_operator_whose_role_changes_meanwhile_is_judged_anew() {
+    let broker = TestBroker::declared().await;
+    let second = join(&broker, "second", &json!({ "role": "admin" })).await.caller;
+    let paused = broker.entropy.at(KEY, 1);
+    let putting = tokio::spawn({
+        let second = second.clone();
+        async move { second.put("/v1/secrets/new", "application/octet-stream", b"value").await }
+    });
+    paused.reached().await;
+    let auditor = standing("auditor", None).to_string();
+    let admin = broker.operator();
+    let placed = admin.put("/v1/operators/second/role", "application/json", auditor.as_bytes()).await;
+    assert_eq!(placed.status, 200, "{}", placed.text());
+    drop(paused);
+    let refused = putting.await.unwrap();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "busy_conflict"), "{}", refused.text());
+    let again = second.put("/v1/secrets/new", "application/octet-stream", b"value").await;
+    assert_eq!((again.status, again.code().as_str()), (403, "operator_role"), "{}", again.text());
 }
 
 /// Rounds of keys that are prepared, activated and revoked by requests that race.

@@ -24,6 +24,7 @@ on_every_bed! {
     entries_are_numbered_without_a_gap_and_read_back,
     a_reopened_ledger_shows_all_its_entries_and_goes_on,
     a_receipt_comes_after_the_follower_has_taken_the_entry_in,
+    an_entry_is_read_as_soon_as_the_follower_takes_it_in,
     what_has_changed_since_is_a_conflict_and_writes_nothing,
     expectations_see_the_entries_before_them_in_the_same_group_commit,
     of_a_hundred_concurrent_uses_exactly_one_wins,
@@ -74,6 +75,14 @@ fn a_reopened_ledger_shows_all_its_entries_and_goes_on(bed: &dyn Bed) {
     let (_ledger, recorder) = open(bed);
     assert_eq!(recorder.taken()[0].delta, vec![0; 100]);
     assert_eq!(recorder.taken()[139].delta, vec![69; 100]);
+}
+
+fn an_entry_is_read_as_soon_as_the_follower_takes_it_in(bed: &dyn Bed) {
+    let (ledger, recorder) = open(bed);
+    let (first, read) =
+        recorder.while_still(ledger.as_ref(), draft("e", b""), || ledger.read(1, 10).unwrap());
+    assert_eq!((read.len(), ledger.head().seq), (1, 1));
+    assert_eq!(wait(first).unwrap().seq(), 1);
 }
 
 fn a_receipt_comes_after_the_follower_has_taken_the_entry_in(bed: &dyn Bed) {

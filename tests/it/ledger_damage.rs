@@ -11,6 +11,7 @@ use keyward::ledger::{
 
 use crate::support::ledger_bed::{HostBed, LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
 use crate::support::unsynced::{Dice, Disk};
+use crate::support::waiting::wait_until;
 
 const SEGMENT_BYTES: u64 = 2 * 1024;
 const ENTRIES: u64 = 24;
@@ -365,13 +366,14 @@ fn verifying_while_the_ledger_is_written_finds_no_flaw() {
         }
     });
     let mut entries = 0;
-    while !writing.is_finished() {
+    wait_until(|| {
         let verified = verify(&HostLayer::existing(&dir), None, Some(&keys()), Sought::default()).unwrap();
         assert!(verified.entries >= entries);
         entries = verified.entries;
         let page = ledger.read(entries.saturating_sub(60).max(1), 100).unwrap();
         assert!(!page.is_empty());
-    }
+        writing.is_finished()
+    });
     writing.join().unwrap();
     assert_eq!(verify(&HostLayer::existing(&dir), None, None, Sought::default()).unwrap().entries, 2001);
 }

@@ -6,6 +6,7 @@ use keyward::ledger::{AppendError, Draft, FileLedger, Ledger, OpenError, Space};
 
 use crate::support::ledger_bed::{Recorder, UnsyncedBed, draft, fill, wait};
 use crate::support::unsynced::{Dice, Disk, Fault, How, Lie};
+use crate::support::waiting::wait_until;
 
 const SEGMENT_BYTES: u64 = 4 * 1024;
 
@@ -254,13 +255,13 @@ fn a_full_disk_refuses_appends_until_there_is_space() {
     fill(&ledger, 1);
     bed.disk.set_full(true);
     let mut taken = 1;
-    let refused = loop {
-        match wait(ledger.append(draft("e", &[0; 1000]))) {
-            Ok(_) => taken += 1,
-            Err(error) => break error,
+    wait_until(|| match wait(ledger.append(draft("e", &[0; 1000]))) {
+        Ok(_) => {
+            taken += 1;
+            false
         }
-    };
-    assert_eq!(refused, AppendError::NoSpace);
+        Err(refused) => refused == AppendError::NoSpace,
+    });
     assert!(taken > 3, "the segment's own space was used up first");
     assert!(ledger.is_writable());
     assert_eq!(ledger.head().seq, taken);
@@ -314,7 +315,7 @@ fn sto_05_on_a_full_disk_what_takes_away_is_written_durably_and_nothing_else_is(
     let (ledger, _) = bed.open_file(&recorder).unwrap();
     fill(&ledger, 1);
     bed.disk.set_full(true);
-    while wait(ledger.append(draft("e", &[0; 100]))).is_ok() {}
+    wait_until(|| wait(ledger.append(draft("e", &[0; 100]))).is_err());
     let full_at = ledger.head().seq;
     // Given both in one group commit.
     let rest = vec![draft("e", &[0; 300]), revocation(), draft("e", &[0; 300])];
@@ -330,9 +331,11 @@ fn sto_05_on_a_full_disk_what_takes_away_is_written_durably_and_nothing_else_is(
     let (ledger, report) = bed.open_file(&Recorder::default()).unwrap();
     assert_eq!((report.head.seq, report.written_again), (full_at + 2, 1));
     let mut taken = full_at + 2;
-    while wait(ledger.append(revocation())).is_ok() {
-        taken += 1;
-    }
+    wait_until(|| {
+        let is_taken = wait(ledger.append(revocation())).is_ok();
+        taken += u64::from(is_taken);
+        !is_taken
+    });
     assert!(taken > full_at + 5, "{taken}");
     // And once there is space, all goes on.
     bed.disk.set_full(false);

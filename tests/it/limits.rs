@@ -264,7 +264,10 @@ async fn a_plan_tells_when_an_application_would_be_too_large() {
         pages += 1;
         seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["seq"].as_u64().unwrap()));
         match page["next_after"].as_u64() {
-            Some(next) => after = next,
+            Some(next) => {
+                assert!(next > after, "a page after the one before");
+                after = next;
+            }
             None => break,
         }
     }

@@ -29,6 +29,8 @@ use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, AlertDescription, ClientConfig, HandshakeKind};
 
+use crate::support::waiting::until;
+
 const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
 const DAY_S: i64 = 86_400;
 const AGENT: &str = "spiffe://keyward.test/agent/research-bot";
@@ -350,8 +352,7 @@ async fn a_request_under_way_is_answered_before_the_stop_is_over() {
     let asked = tokio::spawn(async move { open.ask("/hold").await });
     bed.held.notified().await;
     bed.course.send_replace(Course::Drain);
-    let gone = async { while TcpStream::connect(bed.address).await.is_ok() {} };
-    tokio::time::timeout(SOON, gone).await.expect("no new connections");
+    until(async || TcpStream::connect(bed.address).await.is_err()).await;
     assert!(!bed.serving.is_finished());
     bed.hold.notify_one();
     assert_eq!(asked.await.unwrap().as_deref(), Some("done"));
@@ -418,6 +419,6 @@ async fn a_certificate_has_as_many_connections_as_an_address() {
     assert!(bed.ask(&agent, "/who").await.is_none(), "one beyond, and its address has no other to give up");
     assert!(bed.ask(&nobody, "/who").await.is_none(), "its address has no place left");
     drop(open);
-    let back = async { while bed.ask(&agent, "/who").await.is_none() {} };
-    tokio::time::timeout(SOON, back).await.expect("the places come back");
+    // The places come back.
+    until(async || bed.ask(&agent, "/who").await.is_some()).await;
 }

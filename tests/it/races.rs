@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use keyward::pki::EnrolmentCode;
-use keyward::pki::new_key_and_request;
+use keyward::base::encoding::base64url;
+use keyward::pki::{EnrolmentCode, PeerCertificate, certificate_from_pem, new_key_and_request, read_request};
 use serde_json::{Value, json};
 
 use crate::operators::{join, standing};
 use crate::renewal::renew;
 use crate::support::broker::{Caller, TestBroker};
+use crate::support::waiting::{Patience, until};
 
 /// Rounds of giving a role and taking it away under load.
 const ROUNDS: usize = 12;
@@ -126,22 +127,63 @@ async fn mint_until_refused(caller: Caller) {
     let mut open = caller.connect().await.unwrap();
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     let form = b"grant_type=client_credentials&scope=reports.read";
+    let patience = Patience::new();
     while let Ok(reply) = open.send("POST", "/oauth/token", &headers, form).await {
         if ![200, 503].contains(&reply.status) {
             assert_eq!(reply.code(), "certificate_unknown");
             return;
         }
+        patience.try_again();
+    }
+}
+
+/// Renewals of each of two keys of one instance, at the same time.
+const RENEWALS: usize = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_repeated_renewal_gets_the_certificate_of_its_own_key() {
+    let broker = TestBroker::start_with("[quota]\nmints_per_s = 100000\nmints_burst = 100000\n").await;
+    broker.declare().await;
+    let agent = broker.agent("a", &["publisher"]).await;
+    let requests = [(); 2].map(|()| new_key_and_request().unwrap().1);
+    let renewing: Vec<_> = requests
+        .iter()
+        .cycle()
+        .take(6)
+        .map(|request| {
+            let (caller, request) = (agent.caller.clone(), request.clone());
+            tokio::spawn(async move {
+                let own = read_request(&request).unwrap().digest();
+                let body = json!({ "csr": base64url(&request) });
+                for _ in 0..RENEWALS {
+                    let reply = caller.post_json("/v1/renew", &body).await;
+                    if reply.status == 503 {
+                        assert_eq!(reply.code(), "busy_conflict");
+                        continue;
+                    }
+                    let certificate = certificate_from_pem(reply.json()["certificate"].as_str().unwrap());
+                    let given = PeerCertificate::parse(&certificate.unwrap()).unwrap();
+                    assert_eq!(given.key(), own);
+                }
+            })
+        })
+        .collect();
+    for one in renewing {
+        one.await.unwrap();
     }
 }
 
 /// The whole ledger, page by page.
-async fn all_entries(broker: &TestBroker) -> Vec<Value> {
+pub(crate) async fn all_entries(broker: &TestBroker) -> Vec<Value> {
     let (mut after, mut entries) = (0, Vec::new());
     loop {
         let page = broker.operator().get(&format!("/v1/ledger/entries?after={after}")).await.json();
         entries.extend(page["items"].as_array().unwrap().iter().cloned());
         match page["next_after"].as_u64() {
-            Some(next) => after = next,
+            Some(next) => {
+                assert!(next > after, "a page after the one before");
+                after = next;
+            }
             None => return entries,
         }
     }
@@ -151,10 +193,12 @@ async fn all_entries(broker: &TestBroker) -> Vec<Value> {
 async fn suspend_until_refused(caller: Caller) {
     let Ok(mut open) = caller.connect().await else { return };
     let headers = [("content-type", "application/json")];
+    let patience = Patience::new();
     while let Ok(reply) = open.send("POST", "/v1/agents/nobody/suspend", &headers, b"{}").await {
         if ![200, 503].contains(&reply.status) {
             return;
         }
+        patience.try_again();
     }
 }
 
@@ -170,7 +214,7 @@ async fn nothing_that_an_operator_was_let_do_commits_after_it_was_taken_away_or_
         let busy: Vec<_> =
             (0..8).map(|_| tokio::spawn(suspend_until_refused(operator.caller.clone()))).collect();
         // They are under way.
-        while admin.get("/v1/agents/nobody").await.json()["state"] != "suspended" {}
+        until(async || admin.get("/v1/agents/nobody").await.json()["state"] == "suspended").await;
         let ended = if round % 2 == 0 {
             admin.post_json(&format!("{path}/revoke"), &json!({})).await
         } else {
@@ -217,10 +261,11 @@ async fn enr_07_nobody_enrols_by_a_code_after_whoever_made_it_was_taken_away() {
                 let (broker, text) = (Arc::clone(&broker), code.as_str().unwrap().to_owned());
                 tokio::spawn(async move {
                     let code = EnrolmentCode::parse(&text).unwrap();
+                    let patience = Patience::new();
                     loop {
                         let (_, request) = new_key_and_request().unwrap();
                         match broker.redeem(&code, &request).await.status {
-                            201 | 503 => {}
+                            201 | 503 => patience.try_again(),
                             _ => return,
                         }
                     }
@@ -228,7 +273,8 @@ async fn enr_07_nobody_enrols_by_a_code_after_whoever_made_it_was_taken_away() {
             })
             .collect();
         let path = format!("/v1/agents/fleet-{round}");
-        while broker.operator().get(&path).await.json()["instances"].as_array().unwrap().is_empty() {}
+        let instances = async || broker.operator().get(&path).await.json()["instances"].clone();
+        until(async || !instances().await.as_array().unwrap().is_empty()).await;
         let revoked = broker.operator().post_json(&format!("/v1/operators/{name}/revoke"), &json!({})).await;
         assert_eq!(revoked.status, 200, "{}", revoked.text());
         for one in enrolling {

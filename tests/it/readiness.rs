@@ -125,12 +125,16 @@ fn set_up() -> Process {
     process
 }
 
+/// More pieces than fit on any disk that is filled, beside larger ones.
+const PIECES_MAX: usize = 5_000;
+
 /// Writes to `path` until the disk has not one byte left.
 pub(crate) fn fill(path: &Path) {
     let mut file = File::create(path).unwrap();
     for size in [1024 * 1024, 4096, 1] {
         let piece = vec![0_u8; size];
-        while file.write_all(&piece).is_ok() {}
+        let is_full = (0..PIECES_MAX).any(|_| file.write_all(&piece).is_err());
+        assert!(is_full, "the disk is not the small one");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::panel::{AUDIENCE, held, issuer, node_home, set_up};
 use crate::support::openssl;
 use crate::support::ports::free_port;
 use crate::support::process::{KEYWARD, Process};
+use crate::support::waiting::wait_until;
 
 /// A resource server that runs, and the broker behind it.
 struct Bed {
@@ -69,11 +70,11 @@ impl Bed {
         let mut command = command(&process, port);
         let server = command.current_dir(process.path("")).stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let mut bed = Self { process, server, port };
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        wait_until(|| {
             let ended = bed.server.try_wait().unwrap();
             assert!(ended.is_none(), "{}", fs::read_to_string(bed.process.path("server.log")).unwrap());
-            std::thread::yield_now();
-        }
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         bed
     }
 

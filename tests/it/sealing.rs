@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use keyward::base::encoding::from_base64url;
 use keyward::base::limits::{
@@ -26,6 +25,7 @@ use crate::routes::knock;
 use crate::support::broker::Caller;
 use crate::support::host::{ask, say, send, until};
 use crate::support::process::Process;
+use crate::support::waiting::wait_until;
 
 pub(crate) const WORDS: &str = "CNRY correct horse battery staple";
 
@@ -88,11 +88,7 @@ async fn an_attended_broker_waits_for_its_passphrase_and_serves_then() {
     process.set_up(b"value");
     refused(&verb(&process, &["unseal"], WORDS.as_bytes()), 8, "not_sealed");
     // The connection of the last request ends after its answer.
-    let waited = keyward::base::Stopwatch::start();
-    while !in_memory(process.pid(), WORDS.as_bytes()).is_empty() && waited.elapsed() < Duration::from_secs(10)
-    {
-    }
-    assert_eq!(in_memory(process.pid(), WORDS.as_bytes()), [""; 0], "what was typed is not kept");
+    wait_until(|| in_memory(process.pid(), WORDS.as_bytes()).is_empty());
 
     process.stop();
     assert!(!process.socket().exists(), "the socket goes with its broker");

@@ -2,9 +2,7 @@
 
 use keyward::base::SystemEntropy;
 use keyward::base::encoding::{base64url, from_base64url};
-use keyward::base::limits::{
-    AUTHORITY_LEAD_S, DOCUMENTS_MAX_AGE_S, LEEWAY_S, TOKEN_KEY_LEAD_S, TOKEN_LIFE_MAX_S,
-};
+use keyward::base::limits::DOCUMENTS_MAX_AGE_S;
 use keyward::cli::{Identity, Kind};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use keyward::pki::new_key_and_request;
@@ -12,22 +10,22 @@ use serde_json::{Value, json};
 
 use crate::support::broker::{Agent, Caller, Reply, TestBroker};
 use crate::support::process::Process;
+use crate::support::waiting::wait_until;
 
-const DAY_S: u32 = 86_400;
-const LEAD_S: u32 = TOKEN_KEY_LEAD_S as u32;
+pub(crate) const DAY_S: u32 = 86_400;
 
 fn refused(reply: &Reply, status: u16, code: &str) {
     assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.text());
 }
 
-async fn post(broker: &TestBroker, path: &str) -> Reply {
+pub(crate) async fn post(broker: &TestBroker, path: &str) -> Reply {
     // A key that was published just now.
     let is_forced = path.contains("/token-keys/") && path.ends_with("/activate");
     let body = if is_forced { json!({ "force": true }) } else { json!({}) };
     broker.operator().post_json(path, &body).await
 }
 
-async fn good(broker: &TestBroker, path: &str) -> Value {
+pub(crate) async fn good(broker: &TestBroker, path: &str) -> Value {
     let reply = post(broker, path).await;
     assert_eq!(reply.status, 200, "{path}: {}", reply.text());
     broker.look_after().await;
@@ -38,7 +36,7 @@ fn stages(listing: &Value) -> Vec<&str> {
     listing["items"].as_array().unwrap().iter().map(|item| item["stage"].as_str().unwrap()).collect()
 }
 
-async fn published(broker: &TestBroker) -> Vec<String> {
+pub(crate) async fn published(broker: &TestBroker) -> Vec<String> {
     let keys = broker.nobody(broker.agents()).get("/.well-known/jwks.json").await.json();
     keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
@@ -49,7 +47,7 @@ fn kid(token: &str) -> String {
 }
 
 /// The agent with its next certificate, and the authorities that it knows then.
-async fn renew(broker: &TestBroker, agent: &Agent, known: &str) -> (Agent, String) {
+pub(crate) async fn renew(broker: &TestBroker, agent: &Agent, known: &str) -> (Agent, String) {
     let (key, request) = new_key_and_request().unwrap();
     let caller = knowing(broker, agent, known);
     let reply = caller.post_json("/v1/renew", &json!({ "csr": base64url(&request) })).await;
@@ -62,14 +60,14 @@ async fn renew(broker: &TestBroker, agent: &Agent, known: &str) -> (Agent, Strin
 }
 
 /// The generations of a family whose private keys are in the keyring's file.
-fn held(broker: &TestBroker, family: Family) -> Vec<u32> {
+pub(crate) fn held(broker: &TestBroker, family: Family) -> Vec<u32> {
     let slot = SlotKey::from_file(&broker.path().join("root.key")).unwrap();
     let keyring = Keyring::open(&broker.data().join("keyring"), &slot).unwrap();
     (1..9).filter(|generation| keyring.signing(family, *generation).is_ok()).collect()
 }
 
 /// The same agent, knowing the broker by `authorities`.
-fn knowing(broker: &TestBroker, agent: &Agent, authorities: &str) -> Caller {
+pub(crate) fn knowing(broker: &TestBroker, agent: &Agent, authorities: &str) -> Caller {
     broker.caller_knowing(authorities, broker.agents(), Some((&agent.certificate, &agent.key)))
 }
 
@@ -134,28 +132,6 @@ async fn the_documents_of_a_sealed_broker_are_written_before_a_key_changes() {
     assert_eq!(post(&broker, "/v1/token-keys/1/revoke").await.status, 200);
     let gone = new.iter().filter(|kid| !kept().contains(kid.as_str())).count();
     assert_eq!(gone, 1, "the revoked one is gone");
-}
-
-#[tokio::test]
-async fn token_keys_follow_their_schedule_with_an_overlap() {
-    let mut broker = TestBroker::start_with("[tokens]\nkey_life_s = 86400\n").await;
-    let first = published(&broker).await;
-    broker.clock.advance_s(DAY_S - LEAD_S - 1);
-    broker.look_after().await;
-    assert_eq!(published(&broker).await, first, "an hour before its time there is one");
-    broker.clock.advance_s(1);
-    broker.look_after().await;
-    assert_eq!(published(&broker).await.len(), 2);
-    broker.restart().await;
-    broker.clock.advance_s(LEAD_S);
-    broker.look_after().await;
-    let both = published(&broker).await;
-    assert_eq!((both.len(), both[1] == first[0]), (2, true), "the new one signs, the old one verifies");
-    broker.clock.advance_s(u32::try_from(TOKEN_LIFE_MAX_S + LEEWAY_S).unwrap());
-    broker.look_after().await;
-    assert_eq!(published(&broker).await, both[..1]);
-    broker.look_after().await;
-    assert_eq!(published(&broker).await, both[..1], "nothing is due twice");
 }
 
 #[tokio::test]
@@ -244,62 +220,6 @@ async fn key_12_a_stop_between_the_ledger_s_word_and_the_keyring_is_mended_by_th
     assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_older");
     std::fs::write(&path, newest).unwrap();
     broker.serve().await;
-}
-
-#[tokio::test]
-async fn key_12_the_schedule_revokes_what_nothing_can_hold_of_any_more_and_its_keys_go() {
-    let broker = TestBroker::start_with("[tokens]\nkey_life_s = 86400\n").await;
-    good(&broker, "/v1/token-keys").await;
-    good(&broker, "/v1/authorities").await;
-    let known = broker.nobody(broker.agents()).get("/v1/authority").await.text();
-    let force = json!({ "force": true });
-    assert_eq!(post(&broker, "/v1/token-keys/2/activate").await.status, 200);
-    assert_eq!(broker.operator().post_json("/v1/authorities/2/activate", &force).await.status, 200);
-    broker.clock.advance_s(3604);
-    broker.look_after().await;
-    assert_eq!((held(&broker, Family::Token), held(&broker, Family::Authority)), (vec![1, 2], vec![1, 2]));
-    broker.clock.advance_s(1);
-    broker.look_after().await;
-    assert_eq!((held(&broker, Family::Token), held(&broker, Family::Authority)), (vec![2], vec![1, 2]));
-
-    // The longest life of a certificate, and the longest grace in which it can be renewed.
-    broker.clock.advance_s(14 * DAY_S - 3601);
-    broker.look_after().await;
-    assert_eq!(held(&broker, Family::Authority), [1, 2]);
-    broker.clock.advance_s(1);
-    broker.look_after().await;
-    assert_eq!(held(&broker, Family::Authority), [2]);
-    let counting = broker.caller_knowing(&known, broker.agents(), None).get("/v1/authority").await.text();
-    assert_eq!((known.matches("BEGIN").count(), counting.matches("BEGIN").count()), (2, 1));
-}
-
-#[tokio::test]
-async fn the_schedule_brings_the_next_authority_on_and_whoever_renews_does_not_notice() {
-    let certificates = "[certificates]\nagent_life_s = 604800\nauthority_life_s = 2592000\n";
-    let broker = TestBroker::start_with(certificates).await;
-    broker.declare().await;
-    let mut agent = broker.agent("a", &["repo-reader"]).await;
-    let mut known = broker.authority_pem();
-    let (lead, mut seen) = (AUTHORITY_LEAD_S / i64::from(DAY_S), Vec::new());
-    for day in 1..=45 {
-        broker.clock.advance_s(DAY_S);
-        broker.look_after().await;
-        if day % 5 == 0 {
-            (agent, known) = renew(&broker, &agent, &known).await;
-        }
-        let keys = held(&broker, Family::Authority);
-        if seen.last().is_none_or(|(_, before)| *before != keys) {
-            seen.push((day, keys));
-        }
-    }
-    assert_eq!(
-        seen,
-        [(1, vec![1]), (30 - lead, vec![1, 2]), (45, vec![2])],
-        "two weeks before, and two weeks and a moment after"
-    );
-    assert_eq!(knowing(&broker, &agent, &known).get("/v1/whoami").await.status, 200);
-    let counting = broker.caller_knowing(&known, broker.agents(), None).get("/v1/authority").await.text();
-    assert_eq!(counting.matches("BEGIN").count(), 1);
 }
 
 #[tokio::test]
@@ -429,9 +349,10 @@ fn on_the_command_line_an_operator_and_an_agent_come_through_a_change_of_authori
     let refused = process.run_as("operator", &["authority", "activate", "2"], b"");
     assert_eq!(refused.status.code(), Some(8), "the agent does not know it yet");
     // A certificate's times are whole seconds: one that was given in the same second is not newer.
-    while process.run_as("operator", &["authority", "activate", "2"], b"").status.code() == Some(8) {
+    wait_until(|| {
         process.good_as("a", &["renew"], b"");
-    }
+        process.run_as("operator", &["authority", "activate", "2"], b"").status.code() != Some(8)
+    });
     assert_eq!(known("a", Kind::Agent), 2);
     process.good_as("a", &["get", "github/app"], b"");
     process.good_as("a", &["renew"], b"");

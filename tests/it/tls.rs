@@ -18,6 +18,7 @@ use tokio_rustls::rustls::{ClientConfig, NamedGroup, RootCertStore};
 
 use crate::support::broker::{Caller, TestBroker};
 use crate::support::openssl;
+use crate::support::waiting::until;
 
 async fn tls(caller: &Caller) -> tokio_rustls::client::TlsStream<TcpStream> {
     let stream = TcpStream::connect(caller.address).await.unwrap();
@@ -225,12 +226,8 @@ async fn connections_beyond_the_cap_are_closed_and_places_come_back() {
         assert_eq!(connection.send("GET", "/livez", &[], b"").await.unwrap().status, 200);
     }
     drop(open);
-    let back = async {
-        while operator.attempt("GET", "/livez", &[], b"").await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), back).await.expect("the places come back");
+    // The places come back.
+    until(async || operator.attempt("GET", "/livez", &[], b"").await.is_ok()).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::panel::held;
 use crate::panel::set_up;
 use crate::support::process::Process;
+use crate::support::waiting::wait_until;
 
 /// The same broker again, on a disk whose syncs fail from the moment that [`fail`] is called.
 pub(crate) fn on_a_failing_disk(mut process: Process) -> Process {
@@ -111,14 +112,6 @@ pub(crate) fn answer_again(process: &Process) {
     std::fs::remove_file(process.path("stall")).unwrap();
 }
 
-pub(crate) fn wait_until(so: impl Fn() -> bool) {
-    let begin = Stopwatch::start();
-    while !so() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "it does not come about");
-        std::thread::yield_now();
-    }
-}
-
 /// What operators and the host revoked, suspended and resumed, as the ledger says it.
 pub(crate) fn recorded(process: &Process) -> Vec<(String, String)> {
     let audit = process.json(&["audit", "list"]);
@@ -203,8 +196,8 @@ fn a_hanging_disk_withholds_nothing_from_agents_that_nobody_revoked() {
     assert!(minted.status.success(), "{}", String::from_utf8_lossy(&minted.stderr));
 }
 
-#[test]
-fn an_order_in_the_runtime_directory_survives_a_kill_while_the_disk_hangs() {
+/// A broker that was killed while an order to revoke `p` was in force in memory alone, and kept.
+pub(crate) fn killed_with_a_kept_order() -> (tempfile::TempDir, Process) {
     let (elsewhere, process) = with_a_runtime_directory(set_up());
     let mut process = on_a_failing_disk(process);
     let mut minting = hang_with_a_mint(&process, "q");
@@ -214,12 +207,17 @@ fn an_order_in_the_runtime_directory_survives_a_kill_while_the_disk_hangs() {
     let answer: Value = serde_json::from_slice(&revoked.stdout).unwrap();
     assert_eq!((revoked.status.code(), &answer["durable"]), (Some(12), &false.into()));
     assert_eq!(answer["kept"], true, "{}", process.log());
-    let orders = kept_by(&elsewhere, "orders");
-    assert!(std::fs::read_to_string(&orders).unwrap().contains("revoke-agent"));
-
     process.kill();
     minting.wait().unwrap();
     answer_again(&process);
+    (elsewhere, process)
+}
+
+#[test]
+fn an_order_in_the_runtime_directory_survives_a_kill_while_the_disk_hangs() {
+    let (elsewhere, mut process) = killed_with_a_kept_order();
+    let orders = kept_by(&elsewhere, "orders");
+    assert!(std::fs::read_to_string(&orders).unwrap().contains("revoke-agent"));
     process.serve();
     assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4), "before anybody was served");
     assert_eq!(recorded(&process), [pair("revoke", "p")]);

@@ -5,40 +5,23 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use serde_json::Value;
-
 use crate::panel::set_up;
 use crate::readiness::fill;
 use crate::sealing::entries;
 use crate::support::process::{KEYWARD, Process};
+use crate::support::waiting::wait_until;
 use crate::worst_day::{
-    answer_again, hang_with_a_mint, kept_by, on_a_failing_disk, pair, recorded, wait_until,
+    answer_again, hang_with_a_mint, kept_by, killed_with_a_kept_order, on_a_failing_disk, pair, recorded,
     with_a_runtime_directory,
 };
 
-/// A broker that was killed while an order to revoke `p` was in force in memory alone, and kept.
-fn killed_with_a_kept_order() -> (tempfile::TempDir, Process) {
-    let (elsewhere, process) = with_a_runtime_directory(set_up());
-    let mut process = on_a_failing_disk(process);
-    let mut minting = hang_with_a_mint(&process, "q");
-    let config = process.config();
-    let revoke = ["break-glass", "revoke", "agent", "p", "--config", &config, "-o", "json"];
-    let revoked = process.run_as("host", &revoke, b"");
-    let answer: Value = serde_json::from_slice(&revoked.stdout).unwrap();
-    assert_eq!((revoked.status.code(), &answer["kept"]), (Some(12), &true.into()));
-    process.kill();
-    minting.wait().unwrap();
-    answer_again(&process);
-    (elsewhere, process)
-}
-
 /// A disk of its own for the data directory, for as long as this lives: a mount that other processes do not see,
 /// with less space than a segment of the ledger takes.
-struct SmallDisk(Child);
+pub(crate) struct SmallDisk(Child);
 
 impl SmallDisk {
     /// The broker, which is stopped, has its data there from here on.
-    fn under(process: &mut Process) -> Self {
+    pub(crate) fn under(process: &mut Process) -> Self {
         let data = process.path("data").display().to_string();
         let script = "set -e; cp -a \"$0\" \"$0.copy\"; mount -t tmpfs -o size=110m,mode=700 tmpfs \"$0\"; \
                       cp -a \"$0.copy\"/. \"$0\"; \
@@ -59,6 +42,26 @@ impl SmallDisk {
         let data = process.path("data");
         PathBuf::from(format!("/proc/{}/root{}/{file}", self.0.id(), data.display()))
     }
+
+    /// Fills it to the last byte, without the reserve for revocations, and starts the broker again. What `verb` asks
+    /// for as `who` takes an entry.
+    pub(crate) fn fill_up(&self, process: &mut Process, who: &str, verb: &[&str]) {
+        fill(&self.path(process, "rest"));
+        wait_until(|| process.run_as(who, verb, b"").status.code() == Some(10));
+        process.stop();
+        for reserve in ["ledger/reserve-1", "ledger/reserve-2"] {
+            fs::remove_file(self.path(process, reserve)).unwrap();
+        }
+        fill(&self.path(process, "more"));
+        process.serve();
+    }
+
+    /// Takes away what filled it.
+    pub(crate) fn empty(&self, process: &Process) {
+        for filled in ["fill", "rest", "more"] {
+            fs::remove_file(self.path(process, filled)).unwrap();
+        }
+    }
 }
 
 impl Drop for SmallDisk {
@@ -74,15 +77,7 @@ fn a_kept_order_is_in_force_from_a_start_on_a_full_disk_on() {
     process.stop();
     let disk = SmallDisk::under(&mut process);
     process.serve();
-    // Not one byte is left, nor the reserve for revocations.
-    fill(&disk.path(&process, "rest"));
-    wait_until(|| process.run_as("q", &["token", "reports.read"], b"").status.code() == Some(10));
-    process.stop();
-    for reserve in ["ledger/reserve-1", "ledger/reserve-2"] {
-        fs::remove_file(disk.path(&process, reserve)).unwrap();
-    }
-    fill(&disk.path(&process, "more"));
-    process.serve();
+    disk.fill_up(&mut process, "q", &["token", "reports.read"]);
     assert_eq!(process.run_as("operator", &["agent", "revoke", "p"], b"").status.code(), Some(12));
     process.kill();
     process.serve();
@@ -90,9 +85,7 @@ fn a_kept_order_is_in_force_from_a_start_on_a_full_disk_on() {
     process.good_as("q", &["whoami"], b"");
     let orders = kept_by(&elsewhere, "orders");
     assert!(orders.exists(), "the ledger could not take it");
-    for filled in ["fill", "rest", "more"] {
-        fs::remove_file(disk.path(&process, filled)).unwrap();
-    }
+    disk.empty(&process);
     wait_until(|| !orders.exists());
     assert_eq!(recorded(&process), [pair("revoke", "p")]);
     process.stop();

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{BY_ADMIN, BY_SUPERUSER, Login, Scene, declared};
 use crate::rotation::BYTES;
 use crate::support::postgres::ADMIN_PASSWORD;
+use crate::support::waiting::until;
 
 #[tokio::test]
 async fn rev_03_whoever_is_revoked_suspended_or_loses_the_capability_loses_the_login_and_its_sessions() {
@@ -224,7 +225,7 @@ async fn rev_02_a_login_that_is_ended_while_it_is_being_made_is_handed_to_nobody
     let scene = Scene::start_with(10, &upstream).await;
     scene.postgres.has_administered("pg_read_all_data");
     let ended = async {
-        while scene.listed().await.is_empty() {}
+        until(async || !scene.listed().await.is_empty()).await;
         scene.end(&json!({ "all": true })).await
     };
     let body = json!({});
@@ -241,7 +242,7 @@ async fn a_server_that_hangs_is_given_up_and_what_it_made_all_the_same_is_ended(
     // Whoever wants to add a role waits.
     let lock = "BEGIN; LOCK TABLE pg_authid IN SHARE MODE; SELECT pg_sleep(600)";
     let mut held = scene.postgres.session("postgres", ADMIN_PASSWORD, lock);
-    while scene.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
+    scene.postgres.until_one_sleeps();
     let refused = scene.ask(&json!({})).await;
     assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_refused"), "{}", refused.text());
     let failed = scene.broker.entries("lease.failed").await;

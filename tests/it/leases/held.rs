@@ -113,7 +113,7 @@ async fn a_login_whose_objects_are_locked_is_shut_out_all_the_same() {
     scene.postgres.psql(login.name(), login.password(), "CREATE TABLE public.own (n int)").unwrap();
     let lock = "BEGIN; LOCK TABLE public.own; SELECT pg_sleep(600)";
     let held = scene.postgres.session("postgres", crate::support::postgres::ADMIN_PASSWORD, lock);
-    while scene.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
+    scene.postgres.until_one_sleeps();
     scene.end(&json!({ "all": true })).await;
     scene.broker.end_due_leases().await;
     assert_eq!(scene.trouble().await, "upstream_login_remains");

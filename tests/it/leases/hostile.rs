@@ -122,7 +122,7 @@ async fn nothing_that_a_login_planted_is_evaluated(release: Release) {
         assert_eq!(scene.act(&login, "renew", &json!({ "life_s": 900 })).await.status, 200);
         let stays = "SET search_path = pg_catalog; SELECT pg_sleep(600)";
         let mut session = postgres.session(login.name(), login.password(), stays);
-        while postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
+        postgres.until_one_sleeps();
         assert_eq!(scene.end(&json!({ "lease": login.id() })).await.status, 200);
         scene.broker.end_due_leases().await;
         assert!(!scene.lets_in(&login) && !scene.logins().contains(login.name()), "{path}");

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::rotation::BYTES;
 use crate::support::broker::{Agent, Reply, TestBroker};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
+use crate::support::waiting::wait_until;
 
 /// A broker that lends logins of a PostgreSQL, and an agent that may have them.
 pub(crate) struct Scene {
@@ -121,7 +122,7 @@ impl Scene {
     pub(crate) fn session(&self, login: &Login) -> Child {
         let child = self.postgres.session(login.name(), login.password(), "SELECT pg_sleep(600)");
         let there = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", login.name());
-        while self.postgres.sql(&there) == "0" {}
+        wait_until(|| self.postgres.sql(&there) != "0");
         child
     }
 

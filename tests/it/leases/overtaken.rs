@@ -11,7 +11,8 @@ use crate::support::broker::{Caller, Reply};
 use crate::support::pausing::{ID, KEY};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
 use crate::support::process::Process;
-use crate::worst_day::wait_until;
+use crate::support::waiting::{LONGEST, until, wait_until};
+use crate::worst_hour::SmallDisk;
 
 const WITHOUT_ROLES: &str = "[[agent]]\nname = \"orders-bot\"\nroles = []\n";
 const WITH_ITS_ROLE: &str = "[[agent]]\nname = \"orders-bot\"\nroles = [\"orders\"]\n";
@@ -79,7 +80,7 @@ async fn a_renewal_whose_agent_is_revoked_while_upstream_is_told_is_not_recorded
         let caller = if by_operator { scene.broker.operator() } else { scene.agent.caller.clone() };
         let path = format!("/v1/leases/{}/renew", login.id());
         let renewing = tokio::spawn(asked(caller, path, json!({ "life_s": 7200 })));
-        while scene.count("lease.renewal-attempted").await == attempts {}
+        until(async || scene.count("lease.renewal-attempted").await > attempts).await;
         scene.apply(WITHOUT_ROLES).await;
         scene.postgres.let_go(held);
         assert_ne!(renewing.await.unwrap(), Some(200));
@@ -101,7 +102,7 @@ async fn two_renewals_of_one_lease_reach_upstream_and_ledger_in_one_order() {
         tokio::spawn(async move { renew(caller, &login, life_s).await })
     };
     let first = spawn(7200);
-    while attempts().await == 0 {}
+    until(async || attempts().await > 0).await;
     let arrived = scene.broker.entropy.at(ID, 1);
     let second = spawn(3600);
     arrived.reached().await;
@@ -117,6 +118,21 @@ async fn two_renewals_of_one_lease_reach_upstream_and_ledger_in_one_order() {
     assert_eq!(second.json()["expires_at"], *until, "the last one counts");
     let known = format!("SELECT rolvaliduntil = '{until}' FROM pg_roles WHERE rolname = '{}'", login.name());
     assert_eq!(scene.postgres.sql(&known), "t", "upstream has what the ledger says");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_decision_on_a_lease_keeps_no_other_agent_waiting() {
+    let scene = Scene::start().await;
+    let other = scene.broker.agent("other-bot", &["orders"]).await;
+    let body = json!({ "capability": "orders.query" });
+    // Ids of the request, the decision and the lease.
+    let paused = scene.broker.entropy.at(ID, 3);
+    let asking = tokio::spawn(asked(scene.agent.caller.clone(), "/v1/leases".to_owned(), body.clone()));
+    paused.reached().await;
+    let others = tokio::time::timeout(LONGEST, other.caller.post_json("/v1/leases", &body));
+    assert_eq!(others.await.expect("it waits for the other agent").status, 200);
+    drop(paused);
+    assert_eq!(asking.await.unwrap(), Some(200));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -141,21 +157,44 @@ async fn a_trial_that_a_conflict_stops_leaves_the_circuit_to_the_next_attempt() 
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
-#[test]
-fn on_a_full_disk_the_login_of_a_revoked_agent_is_revoked() {
-    let postgres = Postgres::start();
+/// A broker that has lent the agent `bot` a login of this server.
+fn with_a_login(postgres: &Postgres) -> Process {
     let mut process = Process::init("warn");
     process.serve();
     process.good(&["secret", "put", "orders-db/admin"], ADMIN_PASSWORD.as_bytes());
     let file = process.path("orders.toml");
-    fs::write(&file, declared(&postgres, 10, BY_ADMIN)).unwrap();
+    fs::write(&file, declared(postgres, 10, BY_ADMIN)).unwrap();
     process.good(&["apply", "-f", &file.display().to_string()], b"");
     process.enrol("bot", "orders");
     process.good_as("bot", &["lease", "get", "orders.query", "-o", "json"], b"");
+    process
+}
+
+#[test]
+fn on_a_full_disk_the_login_of_a_revoked_agent_is_revoked() {
+    let postgres = Postgres::start();
+    let mut process = with_a_login(&postgres);
     on_a_full_disk(&mut process);
     let refused = process.run_as("bot", &["lease", "get", "orders.query", "--fresh"], b"");
     assert!(!refused.status.success(), "nothing is given without a record");
     assert_ne!(logins(&postgres), "");
     process.good(&["agent", "revoke", "bot"], b"");
     wait_until(|| logins(&postgres).is_empty());
+}
+
+#[test]
+fn a_revoked_agents_login_is_revoked_after_a_refused_append() {
+    let postgres = Postgres::start();
+    let mut process = with_a_login(&postgres);
+    process.stop();
+    let disk = SmallDisk::under(&mut process);
+    process.serve();
+    disk.fill_up(&mut process, "bot", &["lease", "get", "orders.query", "--fresh"]);
+    let revoked = process.run_as("operator", &["agent", "revoke", "bot"], b"");
+    assert_eq!(revoked.status.code(), Some(12), "{}", String::from_utf8_lossy(&revoked.stderr));
+    wait_until(|| process.log().contains("could not be marked as ending"));
+    assert_ne!(logins(&postgres), "", "nobody is called without a record");
+    disk.empty(&process);
+    wait_until(|| logins(&postgres).is_empty());
+    process.stop();
 }

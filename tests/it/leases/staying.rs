@@ -11,7 +11,7 @@ async fn rev_03_a_session_that_holds_its_own_role_fast_ends_all_the_same() {
     // Whoever wants to change the role waits for this transaction.
     let hold = "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'its-own'; SELECT pg_sleep(600)";
     let mut session = scene.postgres.session(login.name(), login.password(), hold);
-    while scene.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
+    scene.postgres.until_one_sleeps();
     scene.end(&json!({ "all": true })).await;
     scene.broker.end_due_leases().await;
     assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0), "{:?}", scene.listed().await);

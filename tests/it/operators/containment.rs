@@ -1,8 +1,6 @@
 //! Operators are taken away like agents: at the next request, on connections that are open too; and
 //! somebody who can act always administers everything.
 
-use std::time::Duration;
-
 use keyward::app::{Order, init};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
@@ -10,6 +8,7 @@ use serde_json::json;
 
 use super::{join, post, redeem, refused, standing};
 use crate::support::broker::{Caller, Reply, TestBroker};
+use crate::support::waiting::until;
 
 async fn place(by: &Caller, name: &str, role: &str, owner: Option<&str>) -> Reply {
     let body = standing(role, owner).to_string();
@@ -27,12 +26,8 @@ async fn rev_03_a_revoked_operator_is_out_at_once_and_its_open_connections_are_c
     assert_eq!(post(&broker.operator(), "/v1/operators/alice/revoke").await.status, 200);
     let next = open.send("GET", "/v1/whoami", &[], b"").await;
     assert!(next.map_or(true, |reply| reply.code() == "certificate_revoked"));
-    let cut = async {
-        while idle.send("GET", "/v1/whoami", &[], b"").await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), cut).await.expect("the idle connection is cut");
+    // It is cut.
+    until(async || idle.send("GET", "/v1/whoami", &[], b"").await.is_err()).await;
     assert!(alice.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(), "the handshake refuses it");
     let said = &broker.entries("revocation.changed").await[0]["event"];
     assert_eq!(

@@ -159,7 +159,7 @@ async fn rot_14_two_roles_take_turns_and_the_old_one_works_until_its_grace_has_e
     let used: Value = serde_json::from_str(&value).unwrap();
     let hold = "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'its-own'; SELECT pg_sleep(600)";
     let mut session = scene.postgres.session("app_b", used["password"].as_str().unwrap(), hold);
-    while scene.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
+    scene.postgres.until_one_sleeps();
     scene.act("end-grace").await;
     scene.broker.rotate_due().await;
     assert!(scene.shown().await["run"].is_null());

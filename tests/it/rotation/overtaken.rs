@@ -1,5 +1,7 @@
 //! Steps of rotations that an operator overtakes while upstream is asked.
 
+use std::time::Duration;
+
 use keyward::base::encoding::base64url;
 use keyward::base::limits::{BREAKER_FAILURES_MAX, DRIFT_CHECK_S, ROTATION_TRIES_MAX};
 use keyward::pki::new_key_and_request;
@@ -7,12 +9,15 @@ use serde_json::json;
 
 use super::http_driver::{Scene, declared};
 use super::{BYTES, LOOPBACK};
+use crate::operators::join;
+use crate::support::waiting::{LONGEST, until};
 use crate::support::webhook::{Mood, Webhook};
 
-async fn heard(scene: &Scene, method: &str, count: usize) {
-    while scene.service.heard(method).len() < count {
-        tokio::task::yield_now().await;
-    }
+/// A stop that waits for nobody has ended by then.
+const SHORTLY: Duration = Duration::from_secs(2);
+
+pub(super) async fn heard(scene: &Scene, method: &str, count: usize) {
+    until(async || scene.service.heard(method).len() >= count).await;
 }
 
 #[tokio::test]
@@ -98,4 +103,26 @@ async fn a_failure_of_our_own_is_no_answer_of_the_upstream() {
     scene.broker.rotate_due().await;
     assert_eq!(scene.trouble().await.1, "upstream_unreachable");
     assert!(is_open().await, "the failures before and after it are failures in a row");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_a_request_whose_connection_was_cut() {
+    let mut scene = Scene::start(Webhook::applying).await;
+    let second = join(&scene.broker, "second", &json!({ "role": "admin" })).await.caller;
+    scene.service.next("GET", &[Mood::Waits(200)]);
+    let adopting = tokio::spawn(async move {
+        let headers = [("content-type", "application/json")];
+        second.attempt("POST", "/v1/rotation-adoptions/billing/key", &headers, b"{}").await.is_ok()
+    });
+    heard(&scene, "GET", 1).await;
+    let admin = scene.broker.operator();
+    assert_eq!(admin.post_json("/v1/operators/second/suspend", &json!({})).await.status, 200);
+    assert!(!adopting.await.unwrap(), "its connection is cut");
+    assert_eq!(admin.post_json("/v1/operators/second/resume", &json!({})).await.status, 200);
+    let mut stopping = scene.broker.begin_to_stop();
+    assert!(tokio::time::timeout(SHORTLY, &mut stopping).await.is_err(), "the request is under way");
+    scene.service.let_go();
+    tokio::time::timeout(LONGEST, stopping).await.expect("then it is over").unwrap();
+    scene.broker.serve().await;
+    assert_eq!(scene.broker.entries("rotation.adopted").await.len(), 1, "it was carried out");
 }

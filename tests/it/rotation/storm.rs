@@ -54,6 +54,7 @@ async fn rot_09_a_thousand_overdue_secrets_rotate_once_each_spread_out_while_rea
         if begun == MANY {
             break;
         }
+        assert!(looks < MANY, "{begun} of them have begun");
         broker.clock.advance_s(10);
     }
     assert_eq!(looks, MANY / ROTATIONS_BEGUN_MAX, "as fast as is meant");

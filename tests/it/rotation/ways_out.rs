@@ -4,6 +4,7 @@ use keyward::base::limits::VERSIONS_TRIED_MAX;
 use serde_json::{Value, json};
 
 use super::http_driver::{FIRST, Scene, declared};
+use super::overtaken::heard;
 use super::{BY_ADMIN, BYTES, IN_TURN};
 use crate::support::broker::Reply;
 use crate::support::postgres::Shown;
@@ -266,9 +267,7 @@ async fn nothing_ends_a_rotation_while_a_step_runs() {
     scene.service.next("PUT", &[Mood::Silent]);
     assert_eq!(scene.act("rotate").await.status, 200);
     let refused = async {
-        while scene.service.heard("PUT").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        heard(&scene, "PUT", 1).await;
         [
             scene.adopt(&json!({})).await.code(),
             scene.put("CNRY-by-hand-0123456789").await.code(),
@@ -288,9 +287,7 @@ async fn a_rotation_that_is_ended_while_upstream_is_asked_sends_nothing_any_more
     scene.service.next("GET", &[Mood::Waits(401)]);
     scene.broker.clock.advance_s(600);
     let ended = async {
-        while scene.service.heard("GET").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        heard(&scene, "GET", 1).await;
         let stored = scene.put(by_hand).await;
         scene.service.knows_only(by_hand);
         scene.service.let_go();

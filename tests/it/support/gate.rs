@@ -1,7 +1,8 @@
 //! A step that hangs for as long as a test wants it to.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+
+use super::waiting::LONGEST;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(Arc<(Mutex<State>, Condvar)>);
@@ -21,8 +22,7 @@ impl Gate {
     /// Returns once somebody waits.
     pub(crate) fn until_reached(&self) {
         let (state, changed) = &*self.0;
-        let wait = Duration::from_secs(30);
-        let reached = changed.wait_timeout_while(state.lock().unwrap(), wait, |state| !state.is_reached);
+        let reached = changed.wait_timeout_while(state.lock().unwrap(), LONGEST, |state| !state.is_reached);
         assert!(reached.unwrap().0.is_reached, "nobody came");
     }
 
@@ -38,7 +38,9 @@ impl Gate {
         while state.is_shut {
             state.is_reached = true;
             changed.notify_all();
-            state = changed.wait(state).unwrap();
+            let (still, waited) = changed.wait_timeout(state, LONGEST).unwrap();
+            assert!(!waited.timed_out(), "nobody opens the gate");
+            state = still;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Timestamp};
+use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Stopwatch, Timestamp};
 use keyward::crypto::Digest;
 use keyward::ledger::{
     AppendError, Build, Committed, DeltaKeys, Draft, Entry, Expectation, FileLedger, Follower, HostLayer,
@@ -13,6 +13,7 @@ use keyward::ledger::{
 };
 
 use super::unsynced::{Dice, Disk};
+use super::waiting::LONGEST;
 
 pub(crate) const LEDGER: [u8; 16] = [42; 16];
 pub(crate) const RESERVE_BYTES: u64 = 2 * 1024;
@@ -184,7 +185,9 @@ impl Follower for Recorder {
         while recorded.held {
             recorded.reached = true;
             self.0.1.notify_all();
-            recorded = self.0.1.wait(recorded).unwrap();
+            let (still, waited) = self.0.1.wait_timeout(recorded, LONGEST).unwrap();
+            assert!(!waited.timed_out(), "nobody lets go");
+            recorded = still;
         }
     }
 }
@@ -208,24 +211,35 @@ impl Recorder {
         self.0.0.lock().unwrap().refuse = true;
     }
 
-    /// Submits `first`, waits until the writer stands still behind it, submits what `rest` gives, all
-    /// of which becomes one group commit, and lets go.
+    /// Submits `first`, and after it `rest`, all of which becomes one group commit.
     pub(crate) fn group(
         &self,
         ledger: &dyn Ledger,
         first: Draft,
         rest: Vec<Draft>,
     ) -> (Pending, Vec<Pending>) {
+        self.while_still(ledger, first, || rest.into_iter().map(|draft| ledger.append(draft)).collect())
+    }
+
+    /// Submits `first`, waits until the writer stands still at taking it in, does what `then` does, and lets go.
+    pub(crate) fn while_still<T>(
+        &self,
+        ledger: &dyn Ledger,
+        first: Draft,
+        then: impl FnOnce() -> T,
+    ) -> (Pending, T) {
+        let begin = Stopwatch::start();
         let mut recorded = self.0.0.lock().unwrap();
         (recorded.held, recorded.reached) = (true, false);
         let first = ledger.append(first);
         while !recorded.reached && ledger.is_writable() {
+            assert!(begin.elapsed() < LONGEST, "the writer does not come there");
             recorded = self.0.1.wait_timeout(recorded, Duration::from_millis(1)).unwrap().0;
         }
-        let rest = rest.into_iter().map(|draft| ledger.append(draft)).collect();
+        let done = then();
         recorded.held = false;
         self.0.1.notify_all();
-        (first, rest)
+        (first, done)
     }
 }
 

@@ -14,4 +14,5 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod source;
 pub(crate) mod unsynced;
+pub(crate) mod waiting;
 pub(crate) mod webhook;

@@ -2,9 +2,10 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use keyward::base::{Entropy, SystemEntropy};
+
+use super::waiting::until;
 
 /// What is drawn: so many bytes, secret or not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,11 +80,6 @@ impl Entropy for Pausing {
 impl Paused {
     /// Waits until the request has come there.
     pub(crate) async fn reached(&self) {
-        let reached = async {
-            while self.reached.try_recv().is_err() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), reached).await.expect("nothing was drawn");
+        until(async || self.reached.try_recv().is_ok()).await;
     }
 }

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::ports::free_port;
 use crate::readme::root;
+use crate::support::waiting::wait_until;
 
 /// The password of the administering role, `keyward_admin`, and of the superuser, `postgres`.
 pub(crate) const ADMIN_PASSWORD: &str = "the-administrators-own";
@@ -308,8 +309,13 @@ impl Postgres {
     pub(crate) fn hold(&self, role: &str) -> Child {
         let held = format!("BEGIN; ALTER ROLE {role} CONNECTION LIMIT 50; SELECT pg_sleep(600)");
         let child = self.session("postgres", ADMIN_PASSWORD, &held);
-        while self.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {}
+        self.until_one_sleeps();
         child
+    }
+
+    /// Waits until a session sleeps.
+    pub(crate) fn until_one_sleeps(&self) {
+        wait_until(|| self.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != "0");
     }
 
     /// A session of `role` that does what `sql` says, for as long as that takes.

@@ -16,6 +16,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
+use super::waiting::Patience;
+
 /// The token of whoever administers the service.
 pub(crate) const ADMIN_TOKEN: &str = "CNRY-admin-0123456789";
 
@@ -278,7 +280,9 @@ async fn answer(mut stream: Box<dyn Line>, heard: Heard, state: &Mutex<State>) {
         None => with_body(answered.0, &answered.1.to_string()),
         Some(Mood::Says(status)) => with_body(status, "{}"),
         Some(Mood::Waits(status)) => {
+            let patience = Patience::new();
             while !state.lock().unwrap().let_go {
+                patience.try_again();
                 tokio::task::yield_now().await;
             }
             with_body(status, "{}")
