@@ -135,9 +135,13 @@ pub const BODY_WAIT_S: u64 = 10;
 pub const WRITE_WAIT_S: u64 = 10;
 /// Longest wait for a TLS handshake, in seconds.
 pub const HANDSHAKE_WAIT_S: u64 = 10;
-/// Most TLS handshakes under way at one listener; who connects then is closed at once. Two cores do as many in
-/// about a second.
+/// Most TLS handshakes at one listener that wait for the broker; a client that connects then is closed at once. Two
+/// cores do as many in about a second.
 pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
+/// Most bytes that a peer may send up to the end of its TLS handshake.
+pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+/// Most intermediate certificates of an upstream that are looked at; others that it sends do not count.
+pub const UPSTREAM_INTERMEDIATES_MAX: usize = 4;
 /// Most of what was sent on a connection and not yet received, in bytes, as it is asked of the kernel, which takes
 /// twice as much for its own records.
 pub const SEND_BUFFER_BYTES: u32 = 64 * 1024;

@@ -1,7 +1,8 @@
-//! TLS configurations: 1.3 only, X25519MLKEM768 with whoever offers it, no resumption, our clock.
+//! TLS configurations: 1.3 only, X25519MLKEM768 with every client that offers it, no resumption, our clock.
 
 mod fault;
 mod server;
+mod server_verifier;
 
 pub use fault::HandshakeFault;
 pub use server::{Cause, Gate, ServerConfigs, ServerTls, sealed_server_configs};
@@ -9,15 +10,14 @@ pub use server::{Cause, Gate, ServerConfigs, ServerTls, sealed_server_configs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, Error, RootCertStore};
 
-use super::client::key_pin;
+use self::server_verifier::{ChainVerifier, PinnedVerifier};
+use crate::base::limits::UPSTREAM_INTERMEDIATES_MAX;
 use crate::base::{Clock, Sensitive};
 use crate::crypto::Digest;
 
@@ -56,7 +56,8 @@ pub fn client_config(
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots(authorities)?);
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(authorities, 0)?));
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -69,7 +70,8 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
-/// The configuration for an upstream: it trusts `authorities` alone and shows nothing.
+/// The configuration for an upstream: it trusts `authorities` alone, looks at the first
+/// `UPSTREAM_INTERMEDIATES_MAX` intermediate certificates that the server sends, and shows nothing.
 ///
 /// # Errors
 /// [`TlsError`].
@@ -80,7 +82,11 @@ pub fn upstream_config(
 ) -> Result<ClientConfig, TlsError> {
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots(authorities)?)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(
+            authorities,
+            UPSTREAM_INTERMEDIATES_MAX,
+        )?))
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
@@ -97,7 +103,7 @@ pub fn pinned_client_config(pin: Digest, clock: Arc<dyn Clock>) -> Result<Arc<Cl
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedVerifier { pin, provider: provider() }))
+        .with_custom_certificate_verifier(Arc::new(PinnedVerifier(pin)))
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -130,55 +136,5 @@ struct OurTime(Arc<dyn Clock>);
 impl TimeProvider for OurTime {
     fn current_time(&self) -> Option<UnixTime> {
         u64::try_from(self.0.now().s()).ok().map(|s| UnixTime::since_unix_epoch(Duration::from_secs(s)))
-    }
-}
-
-/// Trusts the authority whose public key has this digest, once the broker has shown it.
-#[derive(Debug)]
-struct PinnedVerifier {
-    pin: Digest,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for PinnedVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let pinned = intermediates.iter().find(|one| key_pin(one).is_ok_and(|pin| pin == self.pin));
-        let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        let authority = pinned.ok_or_else(unknown)?;
-        let roots = roots(&[authority]).map_err(|_| unknown())?;
-        WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
-            .build()
-            .map_err(|_| unknown())?
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is off".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

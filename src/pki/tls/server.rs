@@ -235,14 +235,16 @@ impl ClientCertVerifier for LiveVerifier {
         &[]
     }
 
+    /// An authority signs certificates directly, so that nothing else that the peer sends is looked at: to search a
+    /// hostile chain for a path takes seconds.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        _intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let inner = self.inner();
-        match inner.verify_client_cert(end_entity, intermediates, now) {
+        match inner.verify_client_cert(end_entity, &[], now) {
             Ok(verified) => {
                 let peer = read(end_entity)?;
                 // In its very last second it holds for the library and has ended for the records.
@@ -255,7 +257,7 @@ impl ClientCertVerifier for LiveVerifier {
             Err(error) if is_expiry(&error) => {
                 // All else about it has to be good, as of its last second.
                 let peer = read(end_entity)?;
-                let verified = inner.verify_client_cert(end_entity, intermediates, last_second(&peer)?)?;
+                let verified = inner.verify_client_cert(end_entity, &[], last_second(&peer)?)?;
                 if self.gate.admits_late(&peer) {
                     return Ok(verified);
                 }
@@ -305,4 +307,76 @@ fn last_second(peer: &PeerCertificate) -> Result<UnixTime, Error> {
     let s = u64::try_from(peer.not_after().plus_s(-1).s());
     let s = s.map_err(|_| Error::InvalidCertificate(CertificateError::Expired))?;
     Ok(UnixTime::since_unix_epoch(Duration::from_secs(s)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Notes how many intermediate certificates it is to look at.
+    #[derive(Debug)]
+    struct Noting(Arc<dyn ClientCertVerifier>, Mutex<Vec<usize>>);
+
+    impl ClientCertVerifier for Noting {
+        fn root_hint_subjects(&self) -> &[DistinguishedName] {
+            &[]
+        }
+
+        fn verify_client_cert(
+            &self,
+            _end_entity: &CertificateDer<'_>,
+            intermediates: &[CertificateDer<'_>],
+            _now: UnixTime,
+        ) -> Result<ClientCertVerified, Error> {
+            self.1.lock().unwrap().push(intermediates.len());
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.0.verify_tls12_signature(message, cert, dss)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.0.verify_tls13_signature(message, cert, dss)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.supported_verify_schemes()
+        }
+    }
+
+    #[derive(Debug)]
+    struct Closed;
+
+    impl Gate for Closed {
+        fn admits(&self, _peer: &PeerCertificate) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_peer_s_own_certificate_is_looked_at() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone();
+        let library = WebPkiClientVerifier::builder_with_provider(roots(&[&root]).unwrap(), provider());
+        let noting = Arc::new(Noting(library.build().unwrap(), Mutex::default()));
+        let inner = RwLock::new(Arc::clone(&noting) as Arc<dyn ClientCertVerifier>);
+        let verifier = LiveVerifier { inner, gate: Arc::new(Closed) };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        let chain = vec![root.clone(); 256];
+        assert!(verifier.verify_client_cert(&root, &chain, now).is_err());
+        assert_eq!(*noting.1.lock().unwrap(), [0], "the search for a path in a hostile chain takes seconds");
+    }
 }
