@@ -6,9 +6,10 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +19,14 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use super::aside::Aside;
+use super::bounded::Bounded;
 use super::heads::Heads;
 use super::lent::{Lender, Rest};
 use super::patience::Patience;
@@ -32,8 +34,8 @@ pub use super::places::ConnectionCaps;
 use super::places::{Place, Places};
 use super::stall::Unstalled;
 use crate::base::limits::{
-    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_WAIT_S, HANDSHAKES_UNDER_WAY_MAX, HEADER_BYTES_MAX, HEADER_WAIT_S,
-    HEADERS_MAX, LINGER_WAIT_S, WRITE_WAIT_S,
+    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S,
+    HEADERS_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX, WRITE_WAIT_S,
 };
 use crate::base::peer_of;
 use crate::pki::PeerCertificate;
@@ -129,7 +131,6 @@ pub async fn serve(
     let places = Places::new(caps);
     // Held by every connection, sent nothing through: it closes when the last of them has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
-    let entrance = Entrance::new(tls);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -141,10 +142,10 @@ pub async fn serve(
                     tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
                     continue;
                 };
-                let (entrance, front, open) = (entrance.clone(), front.clone(), open.clone());
+                let (tls, front, open) = (tls.clone(), front.clone(), open.clone());
                 let (course, standing, counted) = (course.clone(), standing.clone(), level.enter());
                 let served = async move {
-                    let shaken = handshake(stream, (address, &place), &entrance, course.clone()).await;
+                    let shaken = handshake(stream, (address, &mut place), &tls, course.clone()).await;
                     if let Some(stream) = shaken {
                         connection(stream, (address, &mut place), front, (course, standing)).await;
                     }
@@ -177,15 +178,15 @@ pub(super) async fn back_off(error: &io::Error) {
 /// anything yet, so that there is nothing to wait for.
 async fn handshake(
     stream: TcpStream,
-    (address, place): (SocketAddr, &Place),
-    entrance: &Entrance,
+    (address, place): (SocketAddr, &mut Place),
+    tls: &ServerConfigs,
     mut course: watch::Receiver<Course>,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<TlsStream<Bounded<TcpStream>>> {
     // Small answers must not wait for one another; a socket that refuses this still works.
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(wait, entrance.pass(stream, place)) => shaken.ok()?,
+        shaken = tokio::time::timeout(wait, shake_hands(stream, place, tls)) => shaken.ok()?,
         _ = Course::stopped(&mut course) => return None,
     };
     match shaken {
@@ -193,72 +194,56 @@ async fn handshake(
             tracing::debug!(peer = %address.ip(), "a connection beyond the handshakes under way was closed");
             None
         }
-        Some(Ok(stream)) => Some(stream),
-        Some(Err((_, stream))) => {
+        Some(Ok(mut stream)) => {
+            stream.get_mut().0.lift();
+            Some(stream)
+        }
+        Some(Err((_, mut stream))) => {
             tracing::debug!(peer = %address.ip(), "a TLS handshake was refused");
             let wait = Duration::from_secs(LINGER_WAIT_S);
+            stream.lift();
             drop(tokio::time::timeout(wait, linger(stream)).await);
             None
         }
     }
 }
 
-/// Where connections become those of TLS.
-#[derive(Clone)]
-struct Entrance {
-    tls: ServerConfigs,
-    turns: Arc<Turns>,
-}
-
-impl Entrance {
-    fn new(tls: ServerConfigs) -> Self {
-        Self { tls, turns: Arc::new(Turns::new()) }
-    }
-
-    /// What came of the handshake, unless there are too many under way. It is one of them from the end of the client's
-    /// first message on, so that a silent peer is none; a peer that has made many waits for its turn.
-    async fn pass(
-        &self,
-        stream: TcpStream,
-        place: &Place,
-    ) -> Option<Result<TlsStream<TcpStream>, (io::Error, TcpStream)>> {
-        let mut hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
-        let started = match (&mut hello).await {
-            Ok(started) => started,
-            Err(error) => return hello.take_io().map(|stream| Err((error, stream))),
-        };
-        tokio::time::sleep_until(place.handshake_at()?).await;
-        let _turn = self.turns.take()?;
-        let config = self.tls.for_client(&started.client_hello());
-        Some(started.into_stream(config).into_fallible().await)
-    }
-}
-
-/// The handshakes under way, at most `HANDSHAKES_UNDER_WAY_MAX`.
-struct Turns(Semaphore);
-
-impl Turns {
-    fn new() -> Self {
-        Self(Semaphore::new(HANDSHAKES_UNDER_WAY_MAX))
-    }
-
-    /// Whoever finds none would have given up before its own came: to be told at once costs both sides less.
-    fn take(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.try_acquire().ok()
-    }
+/// What came of the handshake, unless there are too many under way. It is one of them from the end of the peer's
+/// first message on, so that a silent peer is none; a peer that has made many waits for its turn.
+async fn shake_hands(
+    stream: TcpStream,
+    place: &mut Place,
+    tls: &ServerConfigs,
+) -> Option<Result<TlsStream<Bounded<TcpStream>>, (io::Error, Bounded<TcpStream>)>> {
+    let mut hello = LazyConfigAcceptor::new(Acceptor::default(), Bounded::new(stream, HANDSHAKE_BYTES_MAX));
+    let started = match (&mut hello).await {
+        Ok(started) => started,
+        Err(error) => return hello.take_io().map(|stream| Err((error, stream))),
+    };
+    tokio::time::sleep_until(place.turn()?).await;
+    let config = tls.for_client(&started.client_hello());
+    let mut shaking = started.into_stream(config).into_fallible();
+    let shaken = poll_fn(|cx| {
+        let polled = Pin::new(&mut shaking).poll(cx);
+        if polled.is_pending() {
+            place.answered();
+        }
+        polled
+    });
+    Some(shaken.await)
 }
 
 /// Lets the peer read why it was refused. In TLS 1.3 it has sent its request before it learns of the
 /// refusal; a socket closed over what it sent would reset the connection, alert and all.
-async fn linger(mut stream: TcpStream) {
-    let mut sent = [0; 1024];
+async fn linger(mut stream: Bounded<TcpStream>) {
     if stream.shutdown().await.is_ok() {
-        while matches!(stream.read(&mut sent).await, Ok(1..)) {}
+        let mut sent = stream.take(UNREAD_BYTES_MAX);
+        drop(tokio::io::copy(&mut sent, &mut tokio::io::sink()).await);
     }
 }
 
 async fn connection(
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Bounded<TcpStream>>,
     (address, place): (SocketAddr, &mut Place),
     front: impl Answers,
     (course, standing): (watch::Receiver<Course>, Standing),
@@ -365,19 +350,5 @@ async fn end<E>(
             // An answer that is under way was decided before, and may be that of this very act.
             tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_handshakes_are_under_way_than_the_limit() {
-        let all = Turns::new();
-        let mut turns: Vec<_> = (0..HANDSHAKES_UNDER_WAY_MAX).map(|_| all.take().unwrap()).collect();
-        assert!(all.take().is_none(), "one beyond");
-        turns.pop();
-        assert!(all.take().is_some());
     }
 }

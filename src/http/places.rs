@@ -1,4 +1,5 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::proven::Proven;
+use crate::base::limits::HANDSHAKES_UNDER_WAY_MAX;
 use crate::pki::Serial;
 
 /// How many connections a listener holds.
@@ -14,7 +17,7 @@ use crate::pki::Serial;
 pub struct ConnectionCaps {
     /// In all. A quarter of them is for peers with a certificate that was admitted.
     pub max: usize,
-    /// From one peer (an IPv4 address, or a /64 of IPv6), and by one certificate.
+    /// From one peer (an IPv4 address, or a /64 of IPv6). One certificate may have a quarter of them.
     pub max_per_peer: usize,
 }
 
@@ -30,9 +33,13 @@ impl ConnectionCaps {
     const fn max_unauthenticated(self) -> usize {
         self.max.saturating_sub(self.max / 4)
     }
+
+    /// Most connections by one certificate: whoever has it locks out no other certificate at its address.
+    fn max_per_certificate(self) -> usize {
+        (self.max_per_peer / 4).max(1)
+    }
 }
 
-/// How long apart handshakes of one peer are, in the long run.
 /// Handshakes of one peer in a second, where it may not have as many connections.
 const HANDSHAKES_PER_S: u32 = 64;
 
@@ -42,18 +49,33 @@ pub(super) type Evicted = oneshot::Receiver<Infallible>;
 /// The places for a listener's connections.
 ///
 /// A connection is unauthenticated until its handshake has shown an admitted certificate. Without a free place, a
-/// new connection takes that of an unauthenticated one: its own peer's oldest when that peer has reached its cap,
-/// otherwise the oldest of the peer that has most of them; peers that have had an authenticated connection come last.
-/// An authenticated connection loses its place to nobody.
+/// new connection takes that of an unauthenticated one which waits for its peer: one of its own peer when that peer
+/// has reached its cap, otherwise one of the peer that has most of them; peers that have had an authenticated
+/// connection come last. Of one peer, connections go first that have not sent a whole message, then the oldest.
+/// A connection that waits for the broker, or is authenticated, loses its place to nobody.
 #[derive(Clone)]
 pub(super) struct Places(Arc<Mutex<Table>>);
 
 /// One connection's place; given back on drop.
 pub(super) struct Place {
     places: Places,
-    id: u64,
+    key: Key,
     peer: IpAddr,
     holder: Option<Authenticated>,
+}
+
+/// What an unauthenticated connection waits for, and its age.
+type Key = (Waits, u64);
+
+/// What an unauthenticated connection waits for; in the order of eviction.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Waits {
+    /// The first message of its peer, which is not whole.
+    Hello,
+    /// Its peer, which was answered.
+    Peer,
+    /// The broker: its handshake waits for its turn, or is computed. It is not evicted.
+    Broker,
 }
 
 /// Whose certificate the connection showed, and what would have evicted it.
@@ -66,6 +88,8 @@ struct Table {
     caps: ConnectionCaps,
     next: u64,
     unauthenticated: usize,
+    /// How many of them wait for the broker.
+    turns: usize,
     authenticated: usize,
     peers: HashMap<IpAddr, OfPeer>,
     /// The peers with unauthenticated connections, the one to evict from last: by their number, then by the oldest.
@@ -74,35 +98,13 @@ struct Table {
     proven: Proven,
 }
 
-/// Whether the peer is unproven, the number of its unauthenticated connections, the oldest of them, and the peer.
-type Load = (bool, usize, std::cmp::Reverse<u64>, IpAddr);
-
-/// The peers that have had an authenticated connection, as many as there may be connections: an attacker without a
-/// certificate is not one of them, unless it shares their address.
-#[derive(Default)]
-struct Proven {
-    peers: HashSet<IpAddr>,
-    order: VecDeque<IpAddr>,
-}
-
-impl Proven {
-    fn add(&mut self, peer: IpAddr, most: usize) {
-        if !self.peers.insert(peer) {
-            return;
-        }
-        self.order.push_back(peer);
-        if self.order.len() > most
-            && let Some(first) = self.order.pop_front()
-        {
-            self.peers.remove(&first);
-        }
-    }
-}
+/// Whether the peer is unproven, the number of its unauthenticated connections, the one to evict, and the peer.
+type Load = (bool, usize, Reverse<Key>, IpAddr);
 
 #[derive(Default)]
 struct OfPeer {
-    /// By age. A dropped sender evicts.
-    unauthenticated: BTreeMap<u64, oneshot::Sender<Infallible>>,
+    /// In the order of eviction. A dropped sender evicts.
+    unauthenticated: BTreeMap<Key, oneshot::Sender<Infallible>>,
     authenticated: usize,
     /// As of its newest connection.
     is_proven: bool,
@@ -112,8 +114,12 @@ struct OfPeer {
 
 impl OfPeer {
     fn load(&self, peer: IpAddr) -> Option<Load> {
-        let (oldest, _) = self.unauthenticated.first_key_value()?;
-        Some((!self.is_proven, self.unauthenticated.len(), std::cmp::Reverse(*oldest), peer))
+        Some((!self.is_proven, self.unauthenticated.len(), Reverse(self.first()?), peer))
+    }
+
+    /// The connection to evict, if there is one.
+    fn first(&self) -> Option<Key> {
+        self.unauthenticated.keys().next().copied().filter(|(waits, _)| *waits != Waits::Broker)
     }
 
     fn is_idle(&self, now: Instant) -> bool {
@@ -129,6 +135,7 @@ impl Places {
             caps,
             next: 0,
             unauthenticated: 0,
+            turns: 0,
             authenticated: 0,
             peers: HashMap::new(),
             by_load: BTreeSet::new(),
@@ -137,23 +144,23 @@ impl Places {
         })))
     }
 
-    /// A place for a connection of `peer`, unless authenticated connections have all that it could have.
+    /// A place for a connection of `peer`, unless all that it could have are lost to nobody.
     pub(super) fn take(&self, peer: IpAddr) -> Option<(Place, Evicted)> {
         let mut table = self.lock();
         if !table.make_room(peer) {
             return None;
         }
         let (kept, evicted) = oneshot::channel();
-        let id = table.next;
-        table.next = id.saturating_add(1);
+        let key = (Waits::Hello, table.next);
+        table.next = table.next.saturating_add(1);
         table.unauthenticated = table.unauthenticated.saturating_add(1);
-        let is_proven = table.proven.peers.contains(&peer);
+        let is_proven = table.proven.contains(&peer);
         table.change(peer, |of| {
             of.is_proven = is_proven;
-            of.unauthenticated.insert(id, kept);
+            of.unauthenticated.insert(key, kept);
         });
         table.sweep();
-        Some((Place { places: self.clone(), id, peer, holder: None }, evicted))
+        Some((Place { places: self.clone(), key, peer, holder: None }, evicted))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -162,12 +169,17 @@ impl Places {
 }
 
 impl Place {
-    /// When the handshake of this connection may begin. A peer has as many handshakes at once as it may have
-    /// connections, and then as many in a second, or `HANDSHAKES_PER_S`. `None` when half as many wait already;
-    /// nothing is counted then, so that those that wait are served, and a flood that has ended locks nobody out.
-    pub(super) fn handshake_at(&self) -> Option<Instant> {
+    /// When the handshake of this connection may begin, whose first message is whole. A peer has as many handshakes at
+    /// once as it may have connections, and then as many in a second, or `HANDSHAKES_PER_S`. `None` when half as many
+    /// wait already, or `HANDSHAKES_UNDER_WAY_MAX` of all peers; nothing is counted then, so that those that wait are
+    /// served, and a flood that has ended locks nobody out.
+    pub(super) fn turn(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let mut table = self.places.lock();
+        let places = self.places.clone();
+        let mut table = places.lock();
+        if table.turns >= HANDSHAKES_UNDER_WAY_MAX {
+            return None;
+        }
         let most = u32::try_from(table.caps.max_per_peer).unwrap_or(u32::MAX);
         let each = Duration::from_secs(1).checked_div(most.max(HANDSHAKES_PER_S)).unwrap_or_default();
         let of = table.peers.entry(self.peer).or_default();
@@ -177,18 +189,36 @@ impl Place {
             return None;
         }
         of.handshakes_until = begin.checked_add(each);
+        self.wait_for(Waits::Broker, &mut table);
         Some(at)
+    }
+
+    /// The broker has said its part: from here on the connection waits for its peer.
+    pub(super) fn answered(&mut self) {
+        if self.key.0 == Waits::Broker {
+            let places = self.places.clone();
+            self.wait_for(Waits::Peer, &mut places.lock());
+        }
+    }
+
+    fn wait_for(&mut self, waits: Waits, table: &mut Table) {
+        let Some(kept) = table.forget(self.peer, self.key) else { return };
+        self.key.0 = waits;
+        table.unauthenticated = table.unauthenticated.saturating_add(1);
+        table.turns = table.turns.saturating_add(usize::from(waits == Waits::Broker));
+        let key = self.key;
+        table.change(self.peer, |of| of.unauthenticated.insert(key, kept));
     }
 
     /// Keeps the place for good: the handshake has shown an admitted certificate with this serial. False when the
     /// certificate has as many connections as it may, or the place went to another connection.
     pub(super) fn keep(&mut self, serial: Serial) -> bool {
         let mut table = self.places.lock();
-        let most = table.caps.max_per_peer;
+        let most = table.caps.max_per_certificate();
         if table.by_certificate.get(&serial).is_some_and(|count| *count >= most) {
             return false;
         }
-        let Some(kept) = table.forget(self.peer, self.id) else { return false };
+        let Some(kept) = table.forget(self.peer, self.key) else { return false };
         table.authenticated = table.authenticated.saturating_add(1);
         let most_proven = table.caps.max;
         table.proven.add(self.peer, most_proven);
@@ -209,7 +239,7 @@ impl Drop for Place {
         let mut table = self.places.lock();
         let Some(holder) = &self.holder else {
             // Nothing is there any more when it was evicted.
-            drop(table.forget(self.peer, self.id));
+            drop(table.forget(self.peer, self.key));
             return;
         };
         table.authenticated = table.authenticated.saturating_sub(1);
@@ -238,16 +268,17 @@ impl Table {
         self.by_load.last().map(|(.., peer)| *peer).is_some_and(|peer| self.evict_from(peer))
     }
 
-    /// Evicts the oldest unauthenticated connection of `peer`, if it has any.
+    /// Evicts an unauthenticated connection of `peer`, if one of them waits for it.
     fn evict_from(&mut self, peer: IpAddr) -> bool {
-        let oldest = self.peers.get(&peer).and_then(|of| of.unauthenticated.first_key_value());
-        oldest.map(|(id, _)| *id).and_then(|id| self.forget(peer, id)).is_some()
+        let first = self.peers.get(&peer).and_then(OfPeer::first);
+        first.and_then(|key| self.forget(peer, key)).is_some()
     }
 
     /// Takes an unauthenticated connection out of the table, unless it is not there.
-    fn forget(&mut self, peer: IpAddr, id: u64) -> Option<oneshot::Sender<Infallible>> {
-        let kept = self.change(peer, |of| of.unauthenticated.remove(&id))?;
+    fn forget(&mut self, peer: IpAddr, key: Key) -> Option<oneshot::Sender<Infallible>> {
+        let kept = self.change(peer, |of| of.unauthenticated.remove(&key))?;
         self.unauthenticated = self.unauthenticated.saturating_sub(1);
+        self.turns = self.turns.saturating_sub(usize::from(key.0 == Waits::Broker));
         Some(kept)
     }
 
@@ -351,14 +382,6 @@ mod tests {
     }
 
     #[test]
-    fn as_many_peers_are_remembered_as_there_may_be_connections() {
-        let mut proven = Proven::default();
-        (0..=4).for_each(|i| proven.add(peer(i), 4));
-        proven.add(peer(4), 4);
-        assert!(proven.peers.len() == 4 && !proven.peers.contains(&peer(0)) && proven.order.len() == 4);
-    }
-
-    #[test]
     fn authenticated_connections_alone_refuse_a_new_one() {
         let places = places(2, 2);
         let mut kept: Vec<_> = (1..=2_u8).map(|i| places.take(peer(i)).unwrap().0).collect();
@@ -369,12 +392,45 @@ mod tests {
     }
 
     #[test]
-    fn one_certificate_has_as_many_connections_as_one_peer() {
-        let places = places(8, 2);
-        let mut kept: Vec<_> = (1..=3_u8).map(|i| places.take(peer(i)).unwrap().0).collect();
+    fn one_certificate_has_a_quarter_of_what_its_peer_may_have() {
+        let places = places(32, 8);
+        let mut kept: Vec<_> = (0..3_u8).map(|_| places.take(peer(1)).unwrap().0).collect();
         assert!(kept[0].keep(serial(7)) && kept[1].keep(serial(7)));
         assert!(!kept[2].keep(serial(7)), "one beyond");
         assert!(kept[2].keep(serial(8)), "another certificate");
+    }
+
+    #[test]
+    fn connections_that_have_said_nothing_go_first_and_those_that_wait_for_the_broker_do_not() {
+        let places = places(8, 3);
+        let (mut turn, mut turn_evicted) = places.take(peer(1)).unwrap();
+        let (mut answered, mut answered_evicted) = places.take(peer(1)).unwrap();
+        let (_silent, mut silent_evicted) = places.take(peer(1)).unwrap();
+        turn.turn().unwrap();
+        answered.turn().unwrap();
+        answered.answered();
+        let (mut next, _) = places.take(peer(1)).unwrap();
+        assert!(is_evicted(&mut silent_evicted) && !is_evicted(&mut answered_evicted));
+        next.turn().unwrap();
+        let (mut last, _) = places.take(peer(1)).unwrap();
+        assert!(is_evicted(&mut answered_evicted));
+        last.turn().unwrap();
+        assert!(places.take(peer(1)).is_none(), "all three wait for the broker");
+        assert!(!is_evicted(&mut turn_evicted));
+        drop((turn, answered, next, last));
+        let table = places.lock();
+        assert_eq!((table.turns, table.unauthenticated), (0, 0));
+    }
+
+    #[test]
+    fn no_more_handshakes_wait_for_the_broker_than_the_limit() {
+        let places = places(HANDSHAKES_UNDER_WAY_MAX * 4, HANDSHAKES_UNDER_WAY_MAX * 4);
+        let mut turns: Vec<_> =
+            (0..=HANDSHAKES_UNDER_WAY_MAX).map(|_| places.take(peer(1)).unwrap().0).collect();
+        let given = turns.iter_mut().filter_map(Place::turn).count();
+        assert_eq!(given, HANDSHAKES_UNDER_WAY_MAX, "one beyond");
+        turns[0].answered();
+        assert!(turns[HANDSHAKES_UNDER_WAY_MAX].turn().is_some());
     }
 
     #[test]
@@ -390,17 +446,17 @@ mod tests {
     #[test]
     fn handshakes_of_one_peer_are_spread_after_as_many_as_it_may_connect() {
         let places = places(8, 4);
-        let (first, _evicted) = places.take(peer(1)).unwrap();
-        let (other, _evicted) = places.take(peer(2)).unwrap();
+        let (mut first, _evicted) = places.take(peer(1)).unwrap();
+        let (mut other, _evicted) = places.take(peer(2)).unwrap();
         let now = Instant::now();
-        let due: Vec<Option<Instant>> = (0..64).map(|_| first.handshake_at()).collect();
+        let due: Vec<Option<Instant>> = (0..64).map(|_| first.turn()).collect();
         assert!(due[3].unwrap() <= Instant::now(), "at once");
         assert!(
             due.iter().flatten().any(|at| *at > now + Duration::from_millis(10)),
             "then one after another"
         );
         assert!(due.iter().flatten().count() < 64, "a flood is owed no more");
-        assert!(other.handshake_at().unwrap() <= Instant::now(), "another peer does not wait");
+        assert!(other.turn().unwrap() <= Instant::now(), "another peer does not wait");
         drop((first, other));
         assert!(places.lock().peers.contains_key(&peer(1)), "connecting anew does not help");
     }

@@ -212,8 +212,22 @@ async fn http_11_silent_and_garbled_peers_stop_nobody() {
 }
 
 #[tokio::test]
+async fn a_handshake_of_more_than_sixteen_kilobytes_is_refused() {
+    let broker = TestBroker::start().await;
+    let nobody = broker.nobody(broker.agents());
+    for (names, is_taken) in [(40, true), (80, false)] {
+        let mut config = ClientConfig::clone(&nobody.config);
+        config.alpn_protocols.extend((0..names).map(|_| vec![b'x'; 250]));
+        let stream = TcpStream::connect(nobody.address).await.unwrap();
+        let name = ServerName::from(nobody.address.ip());
+        let shaken = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        assert_eq!(shaken.is_ok(), is_taken, "{names} names of a quarter of a kilobyte");
+    }
+}
+
+#[tokio::test]
 async fn connections_beyond_the_cap_are_closed_and_places_come_back() {
-    let broker = TestBroker::start_with("[connections]\nmax = 4\nmax_per_peer = 3\n").await;
+    let broker = TestBroker::start_with("[connections]\nmax = 16\nmax_per_peer = 12\n").await;
     let operator = broker.operator();
     let mut open = Vec::new();
     for _ in 0..3 {
@@ -221,7 +235,10 @@ async fn connections_beyond_the_cap_are_closed_and_places_come_back() {
         assert_eq!(connection.send("GET", "/livez", &[], b"").await.unwrap().status, 200);
         open.push(connection);
     }
-    assert!(operator.attempt("GET", "/livez", &[], b"").await.is_err(), "one beyond the cap");
+    assert!(
+        operator.attempt("GET", "/livez", &[], b"").await.is_err(),
+        "one beyond the cap of a certificate"
+    );
     for connection in &mut open {
         assert_eq!(connection.send("GET", "/livez", &[], b"").await.unwrap().status, 200);
     }
