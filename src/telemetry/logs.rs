@@ -40,7 +40,10 @@ where
     let libraries = if level == Level::TRACE { level } else { level.min(Level::WARN) };
     // One of them says the statements that it executes, and what a server says to them.
     let outspoken = ("tokio_postgres", level.min(Level::WARN));
-    let filter = Targets::new().with_default(libraries).with_targets([("keyward", level), outspoken]);
+    // Another warns of each message that it did not expect, and anybody may send one.
+    let of_peers = ("rustls", if level == Level::TRACE { level } else { level.min(Level::ERROR) });
+    let filter =
+        Targets::new().with_default(libraries).with_targets([("keyward", level), outspoken, of_peers]);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     match form {
         LineForm::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
@@ -86,12 +89,13 @@ mod tests {
         tracing::info!(target: "sled", "theirs info");
         tracing::warn!(target: "hyper", "theirs warn");
         tracing::debug!(target: "tokio_postgres::simple_query", "a statement");
+        tracing::warn!(target: "rustls::check", "what a peer sent");
     }
 
     #[test]
     fn libraries_are_held_to_warnings_unless_everything_is_asked_for() {
         for (level, expect) in
-            [(Level::ERROR, 1), (Level::WARN, 2), (Level::INFO, 3), (Level::DEBUG, 3), (Level::TRACE, 6)]
+            [(Level::ERROR, 1), (Level::WARN, 2), (Level::INFO, 3), (Level::DEBUG, 3), (Level::TRACE, 7)]
         {
             let lines = logged(level, LineForm::Text, everybody_talks);
             assert_eq!(lines.len(), expect, "{level}: {lines:#?}");
