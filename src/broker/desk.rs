@@ -297,8 +297,7 @@ impl AgentDesk {
     /// later whether an entry was cut off or rewritten since.
     #[must_use]
     pub fn checkpoint(&self) -> String {
-        let tree = self.0.store.tree();
-        self.0.with_notary(|notary| notary.sign(&tree))
+        self.0.checkpoint()
     }
 
     /// The key that verifies checkpoints, as signed notes write it.

@@ -1,15 +1,26 @@
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use super::desk::Core;
 use super::turn_checkpoint_key::FIRST;
-use crate::ledger::Notary;
+use crate::ledger::{Notary, Tree};
 
 /// The checkpoint key that signs, and the one that takes over with its entry.
 ///
 /// Which of the two signs follows from the state that is signed: no checkpoint that has the entry is ever signed by
 /// the key that it retired.
 #[derive(Debug)]
-pub struct Notaries(RwLock<Turn>);
+pub struct Notaries {
+    turn: RwLock<Turn>,
+    newest: Mutex<Option<Signed>>,
+}
+
+/// A checkpoint of this many entries. Anybody may ask for one, and a signature is dear.
+#[derive(Debug)]
+struct Signed {
+    generation: u32,
+    entries: u64,
+    note: String,
+}
 
 #[derive(Debug)]
 struct Turn {
@@ -21,12 +32,12 @@ impl Notaries {
     /// `signing` signs.
     #[must_use]
     pub const fn new(signing: Notary) -> Self {
-        Self(RwLock::new(Turn { signing, next: None }))
+        Self { turn: RwLock::new(Turn { signing, next: None }), newest: Mutex::new(None) }
     }
 
     /// Has `next` ready, which is `generation`; the announcement that it takes over.
     pub(super) fn prepare(&self, generation: u32, next: Notary) -> String {
-        let mut turn = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
         let announcement = turn.signing.announce(&next);
         turn.next = Some((generation, next));
         announcement
@@ -34,7 +45,7 @@ impl Notaries {
 
     /// The next one signs from here on: its entry is durable.
     pub(super) fn take_over(&self, generation: u32) {
-        let mut turn = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, next)) = turn.next.take_if(|(next, _)| *next == generation) {
             turn.signing = next;
         }
@@ -42,22 +53,46 @@ impl Notaries {
 
     /// Wipes the private keys in place: nothing is signed any more.
     pub(super) fn forget(&self) {
-        let turn = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
         turn.signing.forget();
         turn.next.iter().for_each(|(_, next)| next.forget());
     }
 
+    /// The checkpoint of `tree` by the key of `generation`, which is signed once.
+    fn checkpoint(&self, generation: u32, tree: &Tree) -> String {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signed) = &*newest
+            && (signed.generation, signed.entries) == (generation, tree.size())
+        {
+            return signed.note.clone();
+        }
+        let note = self.with(generation, |notary| notary.sign(tree));
+        *newest = Some(Signed { generation, entries: tree.size(), note: note.clone() });
+        note
+    }
+
     fn with<T>(&self, generation: u32, use_it: impl FnOnce(&Notary) -> T) -> T {
-        let turn = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
         let next = turn.next.as_ref().filter(|(next, _)| *next == generation);
         use_it(next.map_or(&turn.signing, |(_, next)| next))
     }
 }
 
 impl Core {
-    /// Does something with the checkpoint key that signs as of the state, which is read after what is signed.
+    /// A signed checkpoint of the ledger as it is now.
+    pub(super) fn checkpoint(&self) -> String {
+        let tree = self.store.tree();
+        self.notaries.checkpoint(self.signing_generation(), &tree)
+    }
+
+    /// Does something with the checkpoint key that signs as of the state.
     pub(super) fn with_notary<T>(&self, use_it: impl FnOnce(&Notary) -> T) -> T {
+        self.notaries.with(self.signing_generation(), use_it)
+    }
+
+    /// To be read after the tree that is signed: it is then no older than the tree.
+    fn signing_generation(&self) -> u32 {
         let signs = self.store.read(|world, _| world.custody.checkpoint_key());
-        self.notaries.with(signs.map_or(FIRST, |(generation, _)| generation), use_it)
+        signs.map_or(FIRST, |(generation, _)| generation)
     }
 }
