@@ -169,11 +169,14 @@ impl Record {
 
 /// The keys that decisions on this room's records rely on.
 pub mod keys {
+    use std::sync::LazyLock;
+
     use crate::ledger::Key;
 
-    /// Which authorities there are, and where each is.
+    /// Which authorities there are, and where each is: every decision relies on it.
     #[must_use]
     pub fn authority() -> Key {
-        Key::of("authority", b"")
+        static KEY: LazyLock<Key> = LazyLock::new(|| Key::of("authority", b""));
+        *KEY
     }
 }

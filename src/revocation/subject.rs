@@ -92,6 +92,8 @@ impl Subject {
 
 /// The keys that decisions on this room's records rely on.
 pub mod keys {
+    use std::sync::LazyLock;
+
     use super::Subject;
     use crate::ledger::Key;
 
@@ -118,6 +120,7 @@ pub mod keys {
     /// they are marked in incidents, and every decision relies on it.
     #[must_use]
     pub fn wide() -> Key {
-        Key::of("revocation-wide", b"")
+        static KEY: LazyLock<Key> = LazyLock::new(|| Key::of("revocation-wide", b""));
+        *KEY
     }
 }
