@@ -65,6 +65,7 @@ fn a_request_has_so_many_headers_and_statuses_and_not_one_more() {
     assert!(statuses(UPSTREAM_STATUSES_MAX) && !statuses(UPSTREAM_STATUSES_MAX + 1));
 }
 
+/// EGR-06: a value with a line break adds no header.
 #[test]
 fn a_value_that_cannot_stand_where_it_is_meant_to_is_not_sent() {
     let sent = |json: &str, value: &[u8]| {
@@ -76,7 +77,7 @@ fn a_value_that_cannot_stand_where_it_is_meant_to_is_not_sent() {
     let shown = sent(&bearer, b"abc").unwrap();
     let header = &shown.headers()[header::AUTHORIZATION];
     assert_eq!((header.as_bytes(), header.is_sensitive()), (b"Bearer abc".as_slice(), true));
-    assert!(sent(&bearer, b"abc\r\nx: y").is_none(), "egr_06");
+    assert!(sent(&bearer, b"abc\r\nx: y").is_none(), "a line break");
     let basic = sent(&good(r#","basic":{"username":"svc","password":"value"}"#), b"abc").unwrap();
     assert_eq!(basic.headers()[header::AUTHORIZATION].as_bytes(), b"Basic c3ZjOmFiYw==");
     let json = good(r#","method":"POST","body":"{\"token\":\"{{value}}\"}""#);

@@ -31,6 +31,7 @@ mod fuzz;
 mod guides;
 mod half_applied;
 mod handing_over;
+mod hazards;
 mod heavy;
 mod hostile_broker;
 

@@ -169,6 +169,7 @@ async fn rot_04_an_answer_that_was_lost_after_the_change_is_asked_after_and_not_
     }
 }
 
+/// EGR-03 too: no redirect is followed.
 #[tokio::test]
 async fn rot_13_a_service_that_fails_in_any_way_is_bounded_probed_and_tried_again() {
     for (mood, code) in [
@@ -195,7 +196,7 @@ async fn rot_13_a_service_that_fails_in_any_way_is_bounded_probed_and_tried_agai
         let heard: Vec<_> = ["GET", "PUT"].map(|method| scene.service.heard(method).len()).into();
         assert_eq!(heard, [3, 2], "{mood:?}");
         let elsewhere = scene.service.heard("PUT").iter().any(|heard| heard.path != "/key");
-        assert!(!elsewhere, "egr_03: nobody is followed");
+        assert!(!elsewhere, "a redirect was followed");
     }
 }
 
