@@ -43,7 +43,7 @@ pub const PUBLISHES_WAITING_MAX: usize = 16;
 pub const PUBLISH_WAIT_MS: u64 = 1000;
 /// Most values, put with an idempotency key, whose digests a process keeps to find the key with another value.
 pub const PUT_VALUES_MAX: usize = 4096;
-/// How often a broker in read-only mode on a copy of the data looks for the order to adopt them, in milliseconds.
+/// How often a broker looks for the order to adopt its data, in milliseconds.
 pub const ADOPTION_WAIT_MS: u64 = 500;
 /// Longest wait of a sealing for the ledger to take that it was asked for, and then for everything to stop, in
 /// seconds each: keys go, whatever the disk does.
@@ -235,8 +235,12 @@ pub const CLOCK_ALARM_PAUSE_S: u64 = 3600;
 pub const LEEWAY_S: i64 = 5;
 /// Shortest life of an access token that may be declared or asked for, in seconds.
 pub const TOKEN_LIFE_MIN_S: i64 = 10;
-/// Names that are declared no more and are kept for their owners; as many audiences.
-pub const FORMER_NAMES_MAX: usize = 10_000;
+/// Names and audiences that are declared no more and are kept for one owner; an owner that has left so many behind
+/// declares no new ones.
+pub const FORMER_NAMES_PER_OWNER_MAX: usize = 16 * 1024;
+/// The same for all owners, and for nobody: some twenty megabytes. Beyond it new names are declared by operators
+/// bound to no owner alone.
+pub const FORMER_NAMES_MAX: usize = 256 * 1024;
 /// Longest life of an access token that may be declared, in seconds.
 pub const TOKEN_LIFE_MAX_S: i64 = 3600;
 /// Longest life of an access token that reaches a secret of high sensitivity, in seconds, whatever is declared.
@@ -248,7 +252,8 @@ pub const OUTCOMES_PER_CALLER_MAX: usize = 64;
 pub const OPERATOR_OUTCOMES_MAX: usize = 16 * 1024;
 /// The same for one agent, whatever instances and certificates it has.
 pub const OUTCOMES_PER_AGENT_MAX: usize = 1024;
-/// The same for all agents: some tens of megabytes.
+/// The same for all agents: 100 megabytes for tokens of one capability, 220 for tokens of `SCOPES_MAX` capabilities
+/// with names of 20 bytes, 750 at most, where each name is as long as may be.
 pub const OUTCOMES_MAX: usize = 64 * 1024;
 /// How long the outcome of an operator's request is remembered, in seconds: longer than any retry.
 pub const OUTCOME_LIFE_S: u32 = 86_400;
@@ -287,6 +292,9 @@ pub const BREAKER_OPEN_S: i64 = 60;
 pub const CALENDAR_LINES_MAX: usize = 1000;
 /// Longest wait for one answer of an upstream, in seconds.
 pub const UPSTREAM_WAIT_S: u64 = 10;
+/// Fewest SCRAM iterations that a PostgreSQL server may ask for (RFC 7677 §4): a false one would be given a proof
+/// that passwords are cheap to try against.
+pub const SCRAM_ITERATIONS_MIN: u32 = 4096;
 /// Most that is read from an upstream in one call, in bytes.
 pub const UPSTREAM_ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Values that upstream may know and nobody uses, of one secret, after which it is asked for no other.
@@ -338,6 +346,8 @@ pub const LEASES_ENDED_AT_ONCE_MAX: usize = 64;
 pub const LEASE_OVERDUE_S: i64 = 60;
 /// How often upstreams are looked through for logins that no lease knows, in seconds.
 pub const LEASE_SWEEP_S: i64 = 3600;
+/// Unknown logins at one upstream that one entry of the ledger names; the others are counted.
+pub const UNKNOWN_LOGINS_LISTED_MAX: usize = 20;
 /// Leases whose holders lost what they were issued for that are ended by one entry of the ledger.
 pub const LEASES_LOOKED_AT_MAX: usize = 1000;
 

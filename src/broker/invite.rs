@@ -12,7 +12,7 @@ use crate::idempotency::{Once, Outcome};
 use crate::operators;
 use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
-use crate::registry::{AgentInvited, AgentKind, AgentSpec, Owned, keys};
+use crate::registry::{AgentInvited, AgentKind, AgentSpec, Kept, Owned, keys};
 use crate::store::Change;
 
 /// What an invitation is to be good for.
@@ -172,8 +172,10 @@ fn invitee(
             "name a role to create it with (`--role`), or declare it in a file and `keyward apply` it",
         )));
     }
-    if registry.former().keeps(scope, &Owned::Agent(name.clone())) {
-        return Err(Again::Stop(Failure::new(code::NAME_OF_ANOTHER_OWNER)));
+    match registry.former().keeps(scope, &Owned::Agent(name.clone())) {
+        None => {}
+        Some(Kept::OfAnother) => return Err(Again::Stop(Failure::new(code::NAME_OF_ANOTHER_OWNER))),
+        Some(Kept::NoRoom) => return Err(Again::Stop(Failure::new(code::TOO_MANY_FORMER_NAMES))),
     }
     let known =
         |role: &RoleName| registry.declarations().role(role).is_some() && reaches(&Owned::Role(role.clone()));

@@ -33,7 +33,7 @@ pub struct Maker {
 impl Maker {
     /// Who made this code, an operator's or an agent's.
     pub(super) fn of(operators: &Operators, code: CodeId) -> Option<Self> {
-        let maker = operators.with(operators.maker_of(code)?)?;
+        let maker = operators.with(operators.maker_of(code)?.by)?;
         Some(Self { id: maker.id, name: maker.name.clone() })
     }
 }
@@ -103,6 +103,7 @@ pub fn decide_enrolment(
     let hash = sha256(request.secret);
     let code = registry.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
     let code = code.ok_or(EnrolmentRefused::BadCode)?;
+    let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
     // Before anything else is asked of the code: a late second use is an alarm too.
     let repeats = code.redeemed.get(&request.key).copied();
     if repeats.is_none() && code.redeemed.len() >= usize::try_from(code.uses).unwrap_or(usize::MAX) {
@@ -112,7 +113,6 @@ pub fn decide_enrolment(
     if now >= code.expires_at || elsewhere {
         return Err(EnrolmentRefused::BadCode);
     }
-    let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
     let counts = match repeats {
         None => live(Credential::Code { code, from: request.source }, records).is_ok(),
         // Once it was renewed, the code is spent: its certificate is not the instance's any more.

@@ -55,10 +55,9 @@ impl Agents {
     }
 
     /// Takes these roles from every agent that holds one.
-    pub(super) fn lose_roles(&mut self, gone: &[&RoleName]) {
-        for agent in
-            self.by_id.values_mut().filter(|agent| gone.iter().any(|role| agent.roles.contains(*role)))
-        {
+    pub(super) fn lose_roles(&mut self, gone: &BTreeSet<&RoleName>) {
+        let loses = |agent: &&mut Agent| agent.roles.iter().any(|role| gone.contains(&role));
+        for agent in self.by_id.values_mut().filter(loses) {
             let left = agent.roles.iter().filter(|role| !gone.contains(role)).cloned().collect();
             agent.roles = self.roles.shared(left);
         }

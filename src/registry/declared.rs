@@ -143,7 +143,8 @@ impl Declarations {
         removed_roles.iter().for_each(|name| drop(all_roles.remove(name)));
         all_roles.extend(roles.iter().map(|one| (one.name.clone(), one.clone())));
         // A reference ends with what it means: another capability of this name is another one.
-        let gone: Vec<_> = removed_capabilities.iter().filter(|name| !all.contains_key(*name)).collect();
+        let gone = removed_capabilities.iter().filter(|name| !all.contains_key(*name));
+        let gone: BTreeSet<&CapabilityName> = gone.collect();
         for role in all_roles.values_mut() {
             role.capabilities.retain(|name| !gone.contains(&name));
         }

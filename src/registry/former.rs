@@ -3,77 +3,174 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::owners::Owned;
-use crate::base::limits::FORMER_NAMES_MAX;
+use crate::base::limits::{FORMER_NAMES_MAX, FORMER_NAMES_PER_OWNER_MAX};
 use crate::base::{Audience, OwnerName, Scope};
+use crate::crypto::sha256_parts;
 
 /// Names and audiences that are declared no more, and whose they were: tokens, certificates and rules elsewhere may
 /// still mean what bore them. They come back to their owner, or by an operator who is bound to no owner.
+///
+/// None is forgotten: an owner that has left [`FORMER_NAMES_PER_OWNER_MAX`] of them behind has no new ones declared
+/// by operators bound to it. To take a name away is never refused.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Former {
-    names: BTreeMap<Owned, Was>,
-    audiences: BTreeMap<Audience, Was>,
+    left: BTreeMap<Mark, Option<OwnerName>>,
+    counts: BTreeMap<Option<OwnerName>, usize>,
+    /// Whether one was left that did not fit in: each name that is not known may be that one.
+    is_incomplete: bool,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Was {
-    owner: Option<OwnerName>,
-    /// The entry that took it away.
-    seq: u64,
+/// Why a name or an audience that nothing bears is not to be had.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kept {
+    /// It was another owner's.
+    OfAnother,
+    /// It is new, and more of its owner's would not be remembered.
+    NoRoom,
 }
+
+/// A digest of a name or an audience, and of what sort of thing bears it.
+type Mark = [u8; 16];
 
 impl Former {
-    /// Whether somebody who reaches as far as `scope` may not declare a thing of this name.
+    /// Why an operator who reaches as far as `scope` may not declare a thing of this name, which there is not, if so.
     #[must_use]
-    pub fn keeps(&self, scope: &Scope, thing: &Owned) -> bool {
-        self.names.get(thing).is_some_and(|was| !scope.covers(was.owner.as_ref()))
+    pub fn keeps(&self, scope: &Scope, thing: &Owned) -> Option<Kept> {
+        self.kept(scope, &mark_of(thing))
     }
 
-    /// The same of an audience.
+    /// The same of an audience that was not that of the same thing before.
     #[must_use]
-    pub fn keeps_audience(&self, scope: &Scope, audience: &Audience) -> bool {
-        self.audiences.get(audience).is_some_and(|was| !scope.covers(was.owner.as_ref()))
+    pub fn keeps_audience(&self, scope: &Scope, audience: &Audience) -> Option<Kept> {
+        self.kept(scope, &mark_of_audience(audience))
     }
 
-    pub(super) fn leave(&mut self, seq: u64, thing: Owned, owner: Option<&OwnerName>) {
-        note(&mut self.names, thing, Was { owner: owner.cloned(), seq });
+    fn kept(&self, scope: &Scope, mark: &Mark) -> Option<Kept> {
+        let own = scope.owner()?;
+        match self.left.get(mark) {
+            Some(was) => (!scope.covers(was.as_ref())).then_some(Kept::OfAnother),
+            None => {
+                let left = self.counts.get(&Some(own.clone())).copied().unwrap_or_default();
+                (self.is_incomplete || left >= FORMER_NAMES_PER_OWNER_MAX).then_some(Kept::NoRoom)
+            }
+        }
     }
 
-    pub(super) fn leave_audience(&mut self, seq: u64, audience: Audience, owner: Option<&OwnerName>) {
-        note(&mut self.audiences, audience, Was { owner: owner.cloned(), seq });
+    pub(super) fn leave(&mut self, thing: &Owned, owner: Option<&OwnerName>) {
+        self.note(mark_of(thing), owner);
+    }
+
+    pub(super) fn leave_audience(&mut self, audience: &Audience, owner: Option<&OwnerName>) {
+        self.note(mark_of_audience(audience), owner);
     }
 
     pub(super) fn take(&mut self, thing: &Owned) {
-        self.names.remove(thing);
+        self.forget(&mark_of(thing));
     }
 
     pub(super) fn take_audience(&mut self, audience: &Audience) {
-        self.audiences.remove(audience);
+        self.forget(&mark_of_audience(audience));
+    }
+
+    fn note(&mut self, mark: Mark, owner: Option<&OwnerName>) {
+        self.forget(&mark);
+        if self.left.len() >= FORMER_NAMES_MAX {
+            self.is_incomplete = true;
+            return;
+        }
+        let count = self.counts.entry(owner.cloned()).or_default();
+        *count = count.saturating_add(1);
+        self.left.insert(mark, owner.cloned());
+    }
+
+    fn forget(&mut self, mark: &Mark) {
+        let Some(owner) = self.left.remove(mark) else { return };
+        if let Some(count) = self.counts.get_mut(&owner) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(&owner);
+            }
+        }
     }
 }
 
-/// The oldest is forgotten when there are too many.
-fn note<K: Clone + Ord>(all: &mut BTreeMap<K, Was>, key: K, was: Was) {
-    if all.len() >= FORMER_NAMES_MAX
-        && let Some(oldest) = all.iter().min_by_key(|(_, was)| was.seq).map(|(key, _)| key.clone())
-    {
-        all.remove(&oldest);
+fn mark_of(thing: &Owned) -> Mark {
+    match thing {
+        Owned::Capability(name) => mark(b"capability", name.as_str()),
+        Owned::Role(name) => mark(b"role", name.as_str()),
+        Owned::Agent(name) => mark(b"agent", name.as_str()),
     }
-    all.insert(key, was);
+}
+
+fn mark_of_audience(audience: &Audience) -> Mark {
+    mark(b"audience", audience.as_str())
+}
+
+fn mark(kind: &[u8], name: &str) -> Mark {
+    let digest = sha256_parts(&[kind, b"\0", name.as_bytes()]);
+    digest.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn thing(number: usize) -> Owned {
+        Owned::Agent(format!("a-{number}").parse().unwrap())
+    }
+
+    fn owner(name: &str) -> OwnerName {
+        name.parse().unwrap()
+    }
+
     #[test]
-    fn no_more_names_are_kept_than_the_limit_and_the_newest_stay() {
+    fn an_owner_that_left_too_many_names_gets_no_new_one_and_pushes_out_none() {
+        let (red, blue) = (owner("red"), owner("blue"));
+        let (of_red, of_blue) = (Scope::Owner(red.clone()), Scope::Owner(blue.clone()));
         let mut former = Former::default();
-        let thing = |number: usize| Owned::Agent(format!("a-{number}").parse().unwrap());
-        let blue = Scope::Owner("blue".parse().unwrap());
-        for number in 0..=FORMER_NAMES_MAX {
-            former.leave(number as u64, thing(number), None);
+        former.leave(&thing(0), Some(&red));
+        for number in 1..FORMER_NAMES_PER_OWNER_MAX {
+            former.leave(&thing(number), Some(&blue));
         }
-        assert!(!former.keeps(&blue, &thing(0)) && former.keeps(&blue, &thing(FORMER_NAMES_MAX)));
-        assert!(!former.keeps(&Scope::Everything, &thing(1)));
+        let fresh = thing(usize::MAX);
+        assert_eq!(former.keeps(&of_blue, &fresh), None, "one below the limit");
+        let last = FORMER_NAMES_PER_OWNER_MAX;
+        former.leave(&thing(last), Some(&blue));
+        assert_eq!(former.keeps(&of_blue, &fresh), Some(Kept::NoRoom), "at the limit");
+        assert_eq!(former.keeps(&of_blue, &thing(1)), None, "its own come back");
+        assert_eq!(former.keeps(&of_red, &fresh), None, "another owner's limit is its own");
+        former.leave(&thing(last + 1), Some(&blue));
+        assert_eq!(former.keeps(&of_red, &thing(last + 1)), Some(Kept::OfAnother), "beyond it, all are kept");
+        assert_eq!(former.keeps(&of_blue, &thing(0)), Some(Kept::OfAnother));
+        for number in 0..=last {
+            assert_eq!(former.keeps(&Scope::Everything, &thing(number)), None);
+        }
+        former.take(&thing(1));
+        former.take(&thing(2));
+        assert_eq!(former.keeps(&of_blue, &fresh), None, "two were taken up again");
+    }
+
+    #[test]
+    fn what_does_not_fit_in_makes_every_unknown_name_unavailable() {
+        let (red, nobody) = (Scope::Owner(owner("red")), None);
+        let mut former = Former::default();
+        for number in 0..FORMER_NAMES_MAX {
+            former.leave(&thing(number), nobody);
+        }
+        let beyond = thing(FORMER_NAMES_MAX);
+        assert_eq!(former.keeps(&red, &beyond), None, "at the limit");
+        former.leave(&beyond, nobody);
+        assert_eq!(former.keeps(&red, &beyond), Some(Kept::NoRoom), "one beyond it");
+        assert_eq!(former.keeps(&red, &thing(0)), Some(Kept::OfAnother), "the oldest is there");
+        assert_eq!(former.keeps(&Scope::Everything, &beyond), None);
+    }
+
+    #[test]
+    fn the_digest_of_a_name_is_of_its_kind() {
+        let mut former = Former::default();
+        former.leave(&Owned::Role("a".parse().unwrap()), None);
+        let red = Scope::Owner(owner("red"));
+        assert_eq!(former.keeps(&red, &Owned::Role("a".parse().unwrap())), Some(Kept::OfAnother));
+        assert_eq!(former.keeps(&red, &Owned::Agent("a".parse().unwrap())), None);
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use super::agent::{Agent, AgentKind};
 use super::declaration::Declaration;
 use super::declared::{Capability, Delivery, Role};
+use super::former::Kept;
 use super::owners::Owned;
 use super::plan::{Plan, Unnamed};
 use super::state::Registry;
@@ -87,55 +88,68 @@ pub(super) fn out_of_reach(
     report: &mut dyn FnMut(Place, String),
 ) {
     let declared = ground.registry.declarations();
-    let former = |thing: Owned| ground.registry.former().keeps(ground.scope, &thing);
-    let mut taken =
-        |place: Place| report(place, "this name is taken, by something that is not yours".to_owned());
-    let mut left = Vec::new();
+    let mut judge = |thing: Owned, place: Place, is_there: bool| {
+        let message = match (is_there, ground.reaches(&thing)) {
+            (true, true) => return,
+            (true, false) => "this name is taken, by something that is not yours",
+            (false, _) => match ground.registry.former().keeps(ground.scope, &thing) {
+                None => return,
+                Some(Kept::OfAnother) => NAME_LEFT,
+                Some(Kept::NoRoom) => NAME_TOO_MANY,
+            },
+        };
+        report(place, message.to_owned());
+    };
     for (name, (_, place)) in &declaration.capabilities {
-        if declared.capability(name).is_some() && ground.capability(name).is_none() {
-            taken(*place);
-        } else if former(Owned::Capability(name.clone())) {
-            left.push((*place, NAME_LEFT));
-        }
+        judge(Owned::Capability(name.clone()), *place, declared.capability(name).is_some());
     }
     for (name, (_, place)) in &declaration.roles {
-        if declared.role(name).is_some() && ground.role(name).is_none() {
-            taken(*place);
-        } else if former(Owned::Role(name.clone())) {
-            left.push((*place, NAME_LEFT));
-        }
+        judge(Owned::Role(name.clone()), *place, declared.role(name).is_some());
     }
     for (name, (_, place)) in &declaration.agents {
-        if ground.registry.agent_named(name).is_some() && ground.agent(name).is_none() {
-            taken(*place);
-        } else if former(Owned::Agent(name.clone())) {
-            left.push((*place, NAME_LEFT));
-        }
+        judge(Owned::Agent(name.clone()), *place, ground.registry.agent_named(name).is_some());
     }
+    audiences_out_of_reach(ground, declaration, report);
+}
+
+/// Audiences that are another owner's. One that stays what it was is not judged: it was moved or shared by somebody
+/// who reaches further.
+fn audiences_out_of_reach(
+    ground: &Ground<'_>,
+    declaration: &Declaration,
+    report: &mut dyn FnMut(Place, String),
+) {
     let wanted = declaration.capabilities.values().filter_map(|(capability, place)| {
         let Delivery::Mint { audience } = &capability.delivery else { return None };
+        let before = ground.capability(&capability.name).map(|one| &one.delivery);
+        (before != Some(&capability.delivery)).then_some((audience, place))
+    });
+    let served = declaration.serving.iter().filter_map(|(name, audience)| {
+        let before = ground.agent(name).and_then(|one| one.serves.as_ref());
+        let (_, place) = declaration.agents.get(name).filter(|_| before != Some(audience))?;
         Some((audience, place))
     });
-    let served = declaration
-        .serving
-        .iter()
-        .filter_map(|(name, audience)| declaration.agents.get(name).map(|(_, place)| (audience, place)));
     let foreign = ground.foreign_audiences();
     for (audience, place) in wanted.chain(served) {
-        if foreign.contains(audience) {
-            let message = "the `audience` is that of a capability or a resource server that is not yours";
-            report(*place, message.to_owned());
+        let message = if foreign.contains(audience) {
+            "the `audience` is that of a capability or a resource server that is not yours"
         } else if *ground.scope != Scope::Everything && *audience == *ground.broker {
-            left.push((*place, BROKER_AUDIENCE));
-        } else if ground.registry.former().keeps_audience(ground.scope, audience) {
-            left.push((*place, AUDIENCE_LEFT));
-        }
+            BROKER_AUDIENCE
+        } else {
+            match ground.registry.former().keeps_audience(ground.scope, audience) {
+                None => continue,
+                Some(Kept::OfAnother) => AUDIENCE_LEFT,
+                Some(Kept::NoRoom) => AUDIENCE_TOO_MANY,
+            }
+        };
+        report(*place, message.to_owned());
     }
-    left.into_iter().for_each(|(place, message)| report(place, message.to_owned()));
 }
 
 const NAME_LEFT: &str = "this name belonged to another owner: choose another name, or ask an operator who is bound to no owner to declare it";
 const AUDIENCE_LEFT: &str = "the `audience` belonged to a capability or a resource server of another owner: choose another one, or ask an operator who is bound to no owner to declare it";
+const NAME_TOO_MANY: &str = "this name is new, and its owner has left as many names behind as the broker remembers: use one of those again, or ask an operator who is bound to no owner to declare it";
+const AUDIENCE_TOO_MANY: &str = "the `audience` is new, and its owner has left as many names and audiences behind as the broker remembers: use one of those again, or ask an operator who is bound to no owner to declare it";
 
 const BROKER_AUDIENCE: &str =
     "the `audience` is the broker's own, which no owner has: name the audience of your service";
@@ -152,14 +166,16 @@ pub(super) fn still_named(ground: &Ground<'_>, plan: &Plan, report: &mut dyn FnM
             ),
         );
     };
-    let roles = ground.registry.declarations().roles();
-    let foreign: Vec<_> = roles.filter(|role| ground.role(&role.name).is_none()).collect();
-    for name in &plan.removed_capabilities {
-        if ground.work.step().is_ok() && foreign.iter().any(|role| role.capabilities.contains(name)) {
-            refuse("capability", name.as_str(), "a role");
-        }
+    if *ground.scope == Scope::Everything {
+        return;
     }
-    if plan.removed_roles.is_empty() || *ground.scope == Scope::Everything {
+    let roles = ground.registry.declarations().roles().take_while(|_| ground.work.step().is_ok());
+    let foreign = roles.filter(|role| ground.role(&role.name).is_none());
+    let named: BTreeSet<&CapabilityName> = foreign.flat_map(|role| &role.capabilities).collect();
+    for name in plan.removed_capabilities.iter().filter(|name| named.contains(name)) {
+        refuse("capability", name.as_str(), "a role");
+    }
+    if plan.removed_roles.is_empty() {
         return;
     }
     let agents = ground.registry.agents().take_while(|_| ground.work.step().is_ok());

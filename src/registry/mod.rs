@@ -26,7 +26,7 @@ pub use events::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
-pub use former::Former;
+pub use former::{Former, Kept};
 pub use ground::{Ground, SecretGround};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};

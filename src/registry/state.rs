@@ -122,14 +122,14 @@ impl Registry {
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Declare { capabilities, removed_capabilities, roles, removed_roles } => {
-                self.declare(at, (capabilities, removed_capabilities), (roles, removed_roles));
+                self.declare((capabilities, removed_capabilities), (roles, removed_roles));
             }
             Effect::PutAgent { id, spec } => {
                 self.former.take(&Owned::Agent(spec.name.clone()));
                 self.agents.put(*id, spec);
             }
-            Effect::RemoveAgent(id) => self.remove_agent(at, *id),
-            Effect::Narrow(narrowing) => self.narrow(at, narrowing),
+            Effect::RemoveAgent(id) => self.remove_agent(*id),
+            Effect::Narrow(narrowing) => self.narrow(narrowing),
             Effect::IssueCode { id, agent, hash, expires_at } => {
                 self.issue(at, (*id, *agent), (*hash, *expires_at), (1, None));
             }
@@ -170,7 +170,7 @@ impl Registry {
                     instance.enrolled_from = Some(*address);
                 }
             }
-            Effect::Serve { agent, audience } => self.serve(at, *agent, audience.as_ref()),
+            Effect::Serve { agent, audience } => self.serve(*agent, audience.as_ref()),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(code) {
@@ -188,11 +188,11 @@ impl Registry {
         }
     }
 
-    fn serve(&mut self, at: At, agent: AgentId, audience: Option<&Audience>) {
+    fn serve(&mut self, agent: AgentId, audience: Option<&Audience>) {
         let Some(agent) = self.agents.get_mut(agent) else { return };
         if let Some(before) = agent.serves.take() {
             let owner = self.owners.of(&Owned::Agent(agent.name.clone()));
-            self.former.leave_audience(at.seq, before, owner);
+            self.former.leave_audience(&before, owner);
         }
         audience.iter().for_each(|audience| self.former.take_audience(audience));
         agent.serves = audience.cloned();
@@ -246,7 +246,6 @@ impl Registry {
 
     fn declare(
         &mut self,
-        at: At,
         (capabilities, gone): (&[Capability], &[CapabilityName]),
         (roles, gone_roles): (&[Role], &[RoleName]),
     ) {
@@ -256,15 +255,17 @@ impl Registry {
             Some(Delivery::Mint { audience }) => Some(audience.clone()),
             Some(Delivery::Reveal { .. } | Delivery::Lease) | None => None,
         };
-        for name in gone.iter().chain(capabilities.iter().map(|one| &one.name)) {
+        let goes =
+            |one: &&Capability| before.capability(&one.name).is_some_and(|old| old.delivery != one.delivery);
+        for name in gone.iter().chain(capabilities.iter().filter(goes).map(|one| &one.name)) {
             if let Some(audience) = minted_for(name) {
                 let owner = self.owners.of(&Owned::Capability(name.clone()));
-                self.former.leave_audience(at.seq, audience, owner);
+                self.former.leave_audience(&audience, owner);
             }
         }
         let lost = gone.iter().cloned().map(Owned::Capability);
         for thing in lost.chain(gone_roles.iter().cloned().map(Owned::Role)) {
-            self.former.leave(at.seq, thing.clone(), self.owners.of(&thing));
+            self.former.leave(&thing, self.owners.of(&thing));
             self.owners.set(thing, None);
         }
         for capability in capabilities {
@@ -274,27 +275,28 @@ impl Registry {
             }
         }
         roles.iter().for_each(|role| self.former.take(&Owned::Role(role.name.clone())));
-        let gone: Vec<_> = gone_roles.iter().filter(|role| self.declarations.role(role).is_none()).collect();
+        let gone = gone_roles.iter().filter(|role| self.declarations.role(role).is_none());
+        let gone: BTreeSet<&RoleName> = gone.collect();
         if !gone.is_empty() {
             self.agents.lose_roles(&gone);
         }
     }
 
-    fn remove_agent(&mut self, at: At, id: AgentId) {
+    /// Its codes stay as long as any others: nobody enrols by one of an agent that is gone.
+    fn remove_agent(&mut self, id: AgentId) {
         if let Some(agent) = self.agents.remove(id) {
             agent.instances.iter().for_each(|instance| self.key_uses.forget(instance));
             let thing = Owned::Agent(agent.name);
             let owner = self.owners.of(&thing);
             if let Some(audience) = agent.serves {
-                self.former.leave_audience(at.seq, audience, owner);
+                self.former.leave_audience(&audience, owner);
             }
-            self.former.leave(at.seq, thing.clone(), owner);
+            self.former.leave(&thing, owner);
             self.owners.set(thing, None);
         }
-        self.codes.retain(|_, code| code.agent != id);
     }
 
-    fn narrow(&mut self, at: At, narrowing: &Narrowing) {
+    fn narrow(&mut self, narrowing: &Narrowing) {
         let narrower = self.declarations.roles().filter_map(|role| {
             let capabilities = narrowing.left(&role.name, &role.capabilities);
             let is_narrower = capabilities.len() < role.capabilities.len();
@@ -313,7 +315,7 @@ impl Registry {
         }
         for name in &narrowing.removed_agents {
             if let Some(id) = self.agents.named(name).map(|agent| agent.id) {
-                self.remove_agent(at, id);
+                self.remove_agent(id);
             }
         }
     }

@@ -7,6 +7,9 @@ super::codes! {
     NAME_OF_ANOTHER_OWNER "name_of_another_owner" Conflict:
         "the name belonged to something of another owner, and whatever still means that must not find yours",
         "choose another name, or ask an operator who is bound to no owner to declare it";
+    TOO_MANY_FORMER_NAMES "too_many_former_names" Conflict:
+        "the name is new, and its owner has left as many names behind as the broker remembers",
+        "use one of those again, or ask an operator who is bound to no owner to declare it";
     OUTCOME_REVOKED "outcome_revoked" Conflict:
         "this request was answered with a token before, and the token does not count any more",
         "send the request with a new Idempotency-Key";

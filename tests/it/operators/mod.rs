@@ -2,6 +2,7 @@
 
 mod containment;
 mod enrolment;
+mod former;
 mod matrix;
 mod owners;
 

@@ -6,7 +6,7 @@ use super::{join, post, refused, standing};
 use crate::support::broker::{Caller, DECLARATIONS, Reply, TestBroker};
 
 /// What team `red` has declared of its own.
-const RED: &str = r#"
+pub(super) const RED: &str = r#"
 [[capability]]
 name = "red.read"
 access = "read"
@@ -34,11 +34,11 @@ name = "red-service"
 audience = "https://red.example.com"
 "#;
 
-async fn apply(by: &Caller, text: &str) -> Reply {
+pub(super) async fn apply(by: &Caller, text: &str) -> Reply {
     by.post_json("/v1/apply", &json!({ "files": [{ "name": "a.toml", "text": text }] })).await
 }
 
-async fn prune(by: &Caller, text: &str) -> Reply {
+pub(super) async fn prune(by: &Caller, text: &str) -> Reply {
     let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
     by.post_json("/v1/apply", &body).await
 }
@@ -56,7 +56,7 @@ fn names(listing: &Reply) -> Vec<String> {
 }
 
 /// Unowned things, and those of the teams `red` and `blue`, each with an admin of its own.
-async fn teams() -> (TestBroker, Caller, Caller) {
+pub(super) async fn teams() -> (TestBroker, Caller, Caller) {
     let broker = TestBroker::declared().await;
     let red = join(&broker, "rhea", &standing("admin", Some("red"))).await.caller;
     let blue = join(&broker, "bob", &standing("admin", Some("blue"))).await.caller;

@@ -1,0 +1,109 @@
+//! Names and audiences that were somebody's: they come back to nobody else.
+
+use std::fmt::Write as _;
+
+use keyward::base::limits::FORMER_NAMES_PER_OWNER_MAX;
+use serde_json::json;
+
+use super::owners::{RED, apply, prune, teams};
+use super::refused;
+use crate::support::broker::{Caller, DECLARATIONS};
+
+/// More names than were remembered of all owners together once.
+const JUNK: usize = 10_001;
+
+/// Declares roles without a capability, by these numbers, and takes them away again.
+async fn leaves_behind(by: &Caller, numbers: std::ops::Range<usize>) {
+    let mut text = String::new();
+    for number in numbers {
+        write!(text, "[[role]]\nname = \"junk-{number}\"\ncapabilities = []\n").unwrap();
+    }
+    for reply in [apply(by, &text).await, prune(by, "").await] {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn junk_names_of_one_owner_push_out_no_name_of_another() {
+    // Given names and an audience that team red has left behind
+    let (broker, red, blue) = teams().await;
+    assert_eq!(prune(&red, "").await.status, 200);
+    // When team blue leaves that many behind
+    leaves_behind(&blue, 0..JUNK).await;
+    // Then it has none of them
+    for text in [
+        "[[role]]\nname = \"red-reader\"\ncapabilities = []\n",
+        "[[resource_server]]\nname = \"blue-service\"\naudience = \"https://red.example.com\"\n",
+    ] {
+        let taken = apply(&blue, text).await;
+        assert_eq!(taken.status, 422, "{}", taken.text());
+        assert!(taken.text().contains("belonged to"), "{}", taken.text());
+    }
+    let invite = async |by: &Caller, name: &str, role: &str| {
+        by.post_json(&format!("/v1/agents/{name}/invitations"), &json!({ "roles": [role] })).await
+    };
+    let own = "[[role]]\nname = \"blue-reader\"\ncapabilities = []\n";
+    assert_eq!(apply(&blue, own).await.status, 200);
+    refused(&invite(&blue, "red-bot", "blue-reader").await, 409, "name_of_another_owner");
+    // And red has its own, and whoever is bound to no owner has any
+    assert_eq!(apply(&red, RED).await.status, 200);
+    let junk = "[[role]]\nname = \"junk-0\"\ncapabilities = []\n";
+    assert_eq!(apply(&red, junk).await.status, 422);
+    assert_eq!(broker.apply(junk).await.status, 200);
+    // When blue leaves as much behind as is remembered of an owner, then it has no new name, and its own
+    leaves_behind(&blue, JUNK..FORMER_NAMES_PER_OWNER_MAX + 1).await;
+    let minted = |audience: &str| {
+        format!(
+            "[[capability]]\nname = \"blue.call\"\naccess = \"write\"\ndelivery = \"mint\"\n\
+             audience = \"https://{audience}.example.com\"\nmax_life_s = 60\n"
+        )
+    };
+    for text in ["[[role]]\nname = \"blue-new\"\ncapabilities = []\n", &minted("blue-new")] {
+        let refused = apply(&blue, text).await;
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(refused.text().contains("behind as the broker remembers"), "{}", refused.text());
+    }
+    assert_eq!(apply(&blue, &minted("blue")).await.status, 200, "the twin: its own audience");
+    assert_eq!(apply(&blue, own).await.status, 200);
+    refused(&invite(&blue, "blue-new", "blue-reader").await, 409, "too_many_former_names");
+    assert_eq!(invite(&blue, "blue-bot", "blue-reader").await.status, 201);
+    assert_eq!(invite(&broker.operator(), "blue-new", "blue-reader").await.status, 201);
+    refused(&invite(&red, "red-new", "blue-reader").await, 404, "role_unknown");
+    assert_eq!(invite(&red, "red-new", "red-reader").await.status, 201, "the twin: another owner's limit");
+}
+
+#[tokio::test]
+async fn an_owner_applies_again_what_it_has_though_its_audience_is_shared() {
+    // Given an audience of team red's that team blue has too, by the word of who is bound to no owner
+    let (broker, red, blue) = teams().await;
+    let shared = RED.replace("red", "blue").replace("https://blue.example.com", "https://red.example.com");
+    let owned = |text: &str, owner: &str| {
+        let named = |line: &str| {
+            if line.starts_with("name = ") {
+                format!("{line}\nowner = \"{owner}\"\n")
+            } else {
+                format!("{line}\n")
+            }
+        };
+        text.lines().map(named).collect::<String>()
+    };
+    let given = broker.apply(&owned(&shared, "blue")).await;
+    assert_eq!(given.status, 200, "{}", given.text());
+    // When either applies what it has, then nothing is refused, and nothing changes
+    for (by, text) in [(&red, RED), (&blue, shared.as_str())] {
+        let again = apply(by, text).await;
+        assert_eq!((again.status, &again.json()["applied"]), (200, &json!(false)), "{}", again.text());
+    }
+    // Also when red has left the audience behind
+    let left = RED.replace("https://red.example.com", "https://red-two.example.com");
+    assert_eq!(apply(&red, &left).await.status, 200);
+    let again = apply(&blue, &shared).await;
+    assert_eq!((again.status, &again.json()["applied"]), (200, &json!(false)), "{}", again.text());
+    // And the twin: blue has no more of it than it was given
+    let more = "[[capability]]\nname = \"blue.more\"\naccess = \"write\"\ndelivery = \"mint\"\n\
+                audience = \"https://red.example.com\"\nmax_life_s = 60\n";
+    assert_eq!(apply(&blue, more).await.status, 422);
+    let moved = shared.replace("name = \"blue.call\"", "name = \"blue.call-two\"");
+    assert_eq!(apply(&blue, &moved).await.status, 422);
+    assert_eq!(broker.apply(&format!("{DECLARATIONS}{more}")).await.status, 200);
+}
