@@ -1,9 +1,9 @@
 use std::net::IpAddr;
 
 use super::principal::Records;
-use crate::base::{CapabilityName, InstanceId, OperatorId, OwnerName, RoleName, SecretName, TokenId};
+use crate::base::{CapabilityName, InstanceId, OwnerName, RoleName, SecretName, TokenId};
 use crate::leases::Lease;
-use crate::operators::{self, Operator, OperatorRole};
+use crate::operators::{self, Made, Operator, OperatorRole};
 use crate::pki::{Record, SpiffeId};
 use crate::registry::{self, Agent, AgentKind, Delivery, Holding, Instance, Owned};
 use crate::revocation::{Liveness, Revocations, Subject};
@@ -91,7 +91,7 @@ pub enum Dead {
     Replaced,
     /// No entry of the ledger issued it as it is.
     NotIssued,
-    /// Who made it could not make it now.
+    /// Who made it could not make it now, or the certificate that it was made under was revoked.
     NotVouchedFor,
     /// What it is for is not declared any more, or its holder has no role with it.
     NotGranted,
@@ -237,17 +237,22 @@ fn operator_code(records: Records<'_>, code: &operators::Code, from: IpAddr) -> 
     vouched_for(records, (code.issued_seq, records.operators.maker_of(code.id)), Operator::is_full_admin)
 }
 
-/// Whether who made a code could make it now. Codes of before makers were recorded are the broker's own word.
+/// Whether who made a code could make it now, and the certificate that it was made under was not revoked since,
+/// nor its authority. That certificate's end by itself, or its renewal, ends no code. Codes of before makers were
+/// recorded are the broker's own word.
 fn vouched_for(
     records: Records<'_>,
-    (issued, maker): (u64, Option<OperatorId>),
+    (issued, made): (u64, Option<&Made>),
     may_make: impl Fn(&Operator) -> bool,
 ) -> Result<(), Dead> {
-    let Some(maker) = maker else { return Ok(()) };
-    let maker = records.operators.with(maker).filter(|maker| may_make(maker)).ok_or(Dead::NotVouchedFor)?;
+    let Some(made) = made else { return Ok(()) };
+    let maker = records.operators.with(made.by).filter(|maker| may_make(maker)).ok_or(Dead::NotVouchedFor)?;
     let mut subjects = vec![Subject::Operator(maker.id)];
     subjects.extend(maker.scope.owner().cloned().map(Subject::Owner));
-    judge(records.revocations, issued, &subjects, &[]).map_err(|_| Dead::NotVouchedFor)
+    subjects.extend(made.under.map(|(certificate, _)| Subject::Certificate(certificate)));
+    judge(records.revocations, issued, &subjects, &[]).map_err(|_| Dead::NotVouchedFor)?;
+    let signer = made.under.and_then(|(_, signer)| signer);
+    authority(records.authorities, signer).map_err(|_| Dead::NotVouchedFor)
 }
 
 fn leased(records: Records<'_>, lease: &Lease, administering: Option<&SecretName>) -> Result<(), Dead> {

@@ -94,6 +94,7 @@ pub struct OperatorPrincipal {
     role: OperatorRole,
     scope: Scope,
     serial: [u8; 16],
+    not_after: Timestamp,
     serving: Serving,
     from: Option<IpAddr>,
     as_of: u64,
@@ -220,6 +221,7 @@ fn live_operator(
         role: operator.role,
         scope: operator.scope.clone(),
         serial: certificate.serial,
+        not_after: certificate.not_after,
         serving: certificate.serving,
         from,
         as_of,
@@ -382,6 +384,12 @@ impl OperatorPrincipal {
     #[must_use]
     pub const fn serial(&self) -> &[u8; 16] {
         &self.serial
+    }
+
+    /// When that certificate ends.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// Whether that certificate is in use. The first use of the next one has to be recorded before

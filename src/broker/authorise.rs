@@ -4,9 +4,9 @@ use super::desk::{AdminDesk, Core, records};
 use super::failure::Failure;
 use super::world::Effect;
 use crate::authn::{OperatorPrincipal, operator_again};
-use crate::base::code;
 use crate::base::limits::TAKE_AWAY_WAIT_MS;
-use crate::operators::{self, OperatorDenied, OperatorRole, Serving};
+use crate::base::{CodeId, Timestamp, code};
+use crate::operators::{self, OperatorDenied, OperatorRole, Serving, is_of_host};
 use crate::pki::{self, PeerCertificate};
 use crate::policy::{Authorised, Counted, Maker, Right, Unauthorised, authorise};
 use crate::quota::Note;
@@ -50,6 +50,18 @@ impl AdminDesk {
             }
         }
     }
+}
+
+/// When a code ends that `operator` makes, which is to hold until `expires_at`: the hour of break-glass access is not
+/// lengthened by what was made in it.
+pub(super) fn vouched_until(operator: &OperatorPrincipal, expires_at: Timestamp) -> Timestamp {
+    if is_of_host(operator.name()) { expires_at.min(operator.not_after()) } else { expires_at }
+}
+
+/// That `operator` made the code, by the certificate that it has shown.
+pub(super) fn vouch(operator: &OperatorPrincipal, code: CodeId, expires_at: Timestamp) -> Effect {
+    let (by, certificate) = (operator.id(), *operator.serial());
+    Effect::Operators(operators::Effect::VouchUnder { code, by, certificate, expires_at })
 }
 
 /// What a code gives commits only while its maker could make it.

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::authorise::{vouch, vouched_until};
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{done_before, remembering, told_once};
@@ -9,7 +10,6 @@ use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, OUTCOME_L
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::crypto::sha256;
 use crate::idempotency::{Once, Outcome};
-use crate::operators;
 use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{AgentInvited, AgentKind, AgentSpec, Kept, Owned, keys};
@@ -80,7 +80,7 @@ impl AdminDesk {
             let spiffe = core.agent_spiffe(&input.agent, kind);
             let code = core.enrolment_code(spiffe, &core.settings.address, now);
             let id = code.id;
-            let expires_at = reading.earliest().plus_s(life_s);
+            let expires_at = vouched_until(by.operator(), reading.earliest().plus_s(life_s));
             let event = AgentInvited {
                 operator: by.operator().name(),
                 agent: &input.agent,
@@ -118,9 +118,9 @@ impl AdminDesk {
                 uses,
                 network: input.network,
             }));
-            let vouch = operators::Effect::Vouch { code: id, by: by.operator().id(), expires_at };
+            change = change.effect(vouch(by.operator(), id, expires_at));
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
-            let change = core.while_allowed(change.effect(Effect::Operators(vouch)), by.operator())?;
+            let change = core.while_allowed(change, by.operator())?;
             let receipt = core.store.commit(change, code).await?;
             Ok(Invitation { agent: input.agent.clone(), id, code: receipt.redeem().to_text(), expires_at })
         })

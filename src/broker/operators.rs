@@ -1,3 +1,4 @@
+use super::authorise::{vouch, vouched_until};
 use super::desk::{AdminDesk, Again, Core, deciding_again, records};
 use super::failure::Failure;
 use super::once::{done_before, remembering, told_once};
@@ -130,7 +131,8 @@ impl AdminDesk {
             told_once(before?.as_ref())?;
             let Invitee { id: operator_id, role, scope, is_new } = invitee?;
             let code = core.enrolment_code(core.operator_spiffe(name), &core.settings.admin_address, now);
-            let (id, expires_at) = (code.id, reading.earliest().plus_s(CODE_LIFE_S));
+            let (id, expires_at) =
+                (code.id, vouched_until(by.operator(), reading.earliest().plus_s(CODE_LIFE_S)));
             let event = OperatorInvited {
                 by: by.operator().name(),
                 operator: name,
@@ -149,8 +151,8 @@ impl AdminDesk {
                 ));
             }
             let issue = operators::Effect::IssueCode { id, operator: name.clone(), hash, expires_at };
-            let vouch = operators::Effect::Vouch { code: id, by: by.operator().id(), expires_at };
-            change = change.effect(Effect::Operators(issue)).effect(Effect::Operators(vouch));
+            let vouched = vouch(by.operator(), id, expires_at);
+            change = change.effect(Effect::Operators(issue)).effect(vouched);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
             let change = core.while_allowed(change, by.operator())?;
             let receipt = core.store.commit(change, code).await?;

@@ -15,4 +15,4 @@ pub use events::{
 pub use operator::{
     BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, Signed, UnknownRole, is_of_host,
 };
-pub use state::{CERTIFICATES, Code, Effect, OperatorCertificate, Operators, keys};
+pub use state::{CERTIFICATES, Code, Effect, Made, OperatorCertificate, Operators, keys};

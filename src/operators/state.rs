@@ -88,7 +88,8 @@ pub enum Effect {
         /// The certificate's serial.
         serial: [u8; 16],
     },
-    /// Says who made an enrolment code, an operator's or an agent's: it counts while its maker does.
+    /// Says who made an enrolment code, an operator's or an agent's: it counts while its maker does. Written before
+    /// [`Effect::VouchUnder`].
     Vouch {
         /// The code's id.
         code: CodeId,
@@ -99,6 +100,17 @@ pub enum Effect {
     },
     /// A second use of a code has been reported.
     ReportCode(CodeId),
+    /// The same as [`Effect::Vouch`], with the certificate that the code was made under: it counts while that does.
+    VouchUnder {
+        /// The code's id.
+        code: CodeId,
+        /// Who made it.
+        by: OperatorId,
+        /// The serial of the certificate that the maker had shown.
+        certificate: [u8; 16],
+        /// Until when it can be redeemed.
+        expires_at: Timestamp,
+    },
 }
 
 impl Effect {
@@ -114,6 +126,7 @@ impl Effect {
             | Self::RecordCertificate { .. }
             | Self::Promote { .. }
             | Self::Vouch { .. }
+            | Self::VouchUnder { .. }
             | Self::ReportCode(_) => false,
         }
     }
@@ -149,13 +162,25 @@ pub struct Code {
     pub reported: bool,
 }
 
+/// By whom an enrolment code was made.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Made {
+    /// The operator.
+    pub by: OperatorId,
+    /// The serial of the certificate that it had shown, and the generation of the authority that signed that; not
+    /// known of a code of before these were recorded.
+    pub under: Option<([u8; 16], Option<u32>)>,
+    /// Until when the code can be redeemed.
+    until: Timestamp,
+}
+
 /// All operators and their codes in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Operators {
     by_name: BTreeMap<OperatorName, Operator>,
     codes: BTreeMap<CodeId, Code>,
-    /// Who made which code, those of agents too, and until when it can be redeemed.
-    makers: BTreeMap<CodeId, (OperatorId, Timestamp)>,
+    /// Who made which code, those of agents too.
+    makers: BTreeMap<CodeId, Made>,
 }
 
 impl Operators {
@@ -195,10 +220,10 @@ impl Operators {
         self.codes.get(&id)
     }
 
-    /// Who made this code, an operator's or an agent's.
+    /// By whom this code was made, an operator's or an agent's.
     #[must_use]
-    pub fn maker_of(&self, code: CodeId) -> Option<OperatorId> {
-        self.makers.get(&code).map(|(maker, _)| *maker)
+    pub fn maker_of(&self, code: CodeId) -> Option<&Made> {
+        self.makers.get(&code)
     }
 
     /// Takes in one effect.
@@ -256,9 +281,9 @@ impl Operators {
                     operator.promote(serial);
                 }
             }
-            Effect::Vouch { code, by, expires_at } => {
-                self.forget_makers(at.time);
-                self.makers.insert(*code, (*by, *expires_at));
+            Effect::Vouch { code, by, expires_at } => self.vouch(at, *code, (*by, None), *expires_at),
+            Effect::VouchUnder { code, by, certificate, expires_at } => {
+                self.vouch(at, *code, (*by, Some(*certificate)), *expires_at);
             }
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(code) {
@@ -280,15 +305,29 @@ impl Operators {
         for code in self.codes.values_mut() {
             code.expires_at = code.expires_at.min(now);
         }
-        for (_, until) in self.makers.values_mut() {
-            *until = (*until).min(now);
+        for made in self.makers.values_mut() {
+            made.until = made.until.min(now);
         }
+    }
+
+    fn vouch(
+        &mut self,
+        at: At,
+        code: CodeId,
+        (by, certificate): (OperatorId, Option<[u8; 16]>),
+        until: Timestamp,
+    ) {
+        self.forget_makers(at.time);
+        // The certificate's own record goes with its renewal, before the code does.
+        let signer = |serial: &[u8; 16]| self.with(by)?.certificate(serial)?.signed?.authority;
+        let under = certificate.map(|serial| (serial, signer(&serial)));
+        self.makers.insert(code, Made { by, under, until });
     }
 
     /// Ids sort by time of making: the oldest come first, and one that lives longer keeps younger ones.
     fn forget_makers(&mut self, now: Timestamp) {
         while let Some(oldest) = self.makers.first_entry() {
-            if oldest.get().1 > now {
+            if oldest.get().until > now {
                 break;
             }
             oldest.remove();
