@@ -107,13 +107,13 @@ fn decide(
     let principal = principal?;
     let permit = core.admit(permit, &principal)?;
     let facts = (&*declarations, &demands);
-    let basis = (core.decision(now), &core.digests);
+    let (basis, limits) = ((core.decision(now), &core.digests), &core.settings.tokens);
     if let Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) = before? {
-        let decision = decide_again(facts, principal.clone(), (&minted, permit), basis, reading);
+        let asked = (&minted, permit);
+        let decision = decide_again(facts, principal.clone(), asked, limits, basis, reading);
         return Ok(Decided { principal, decision, before: Some(((seq, time), minted.token)) });
     }
     let asked = (request, permit);
-    let limits = &core.settings.tokens;
     let decision = decide_mint(facts, principal.clone(), asked, limits, basis, reading);
     Ok(Decided { principal, decision, before: None })
 }

@@ -81,11 +81,12 @@ pub fn decide_mint(
 }
 
 /// Decides on signing once more a token that was minted before, for the certificate that it is bound
-/// to: all that it is good for must still be granted, just as it was.
+/// to: all that it is good for must still be granted, for as long, and for the same audience.
 pub fn decide_again(
     (declarations, demands): (&Declarations, &Demands),
     principal: AgentPrincipal,
     (minted, _permit): (&MintedBefore, &Permit),
+    limits: &LifeLimits,
     (decision, digests): (DecisionId, &MacKey),
     reading: ClockReading,
 ) -> Decision<Mint> {
@@ -99,13 +100,15 @@ pub fn decide_again(
         rules,
         request: request.digest(&principal, decision, digests),
     };
-    let within = |one: &&&Capability| {
-        let longest = demands.life_max_s(&one.name);
+    let is_as_it_was = |one: &&&Capability| {
+        let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);
         !demands.suspends(&one.name)
             && demands.permits(&one.name)
-            && longest.is_none_or(|longest| minted.life_s <= longest)
+            && minted.life_s <= demanded.min(one.max_life_s)
+            && one.delivery != Delivery::Lease
+            && *audience_of(one, limits) == minted.audience
     };
-    let granted = granted.iter().filter(within);
+    let granted = granted.iter().filter(is_as_it_was);
     let capabilities: Vec<_> = granted.map(|one| (one.name.clone(), one.access)).collect();
     let now = capabilities.iter().map(|(name, access)| (name, access.as_str()));
     if !now.eq(minted.capabilities.iter().map(|(name, access)| (name, access.as_str()))) {

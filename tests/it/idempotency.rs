@@ -124,6 +124,21 @@ async fn i12_a_repeated_mint_is_decided_again() {
     refused(&mint(&agent, "k", MINT).await, 400, "capability_not_granted");
     assert_eq!(broker.apply(DECLARATIONS).await.status, 200);
     assert_eq!(mint(&agent, "k", MINT).await.status, 200);
+    // What the token is for, and for how long, is part of what was granted.
+    let audience = "delivery = \"mint\"\naudience = \"https://reports.example.com\"";
+    for other in [
+        DECLARATIONS.replace("reports.example.com", "elsewhere.example.com"),
+        DECLARATIONS.replace(audience, "delivery = \"reveal\"\nsecret = \"github/app\""),
+        DECLARATIONS.replace("max_life_s = 120", "max_life_s = 119"),
+    ] {
+        assert_ne!(other, DECLARATIONS);
+        let applied = broker.apply(&other).await;
+        assert_eq!(applied.status, 200, "{}", applied.text());
+        refused(&mint(&agent, "k", MINT).await, 400, "capability_not_granted");
+        assert_eq!(mint(&agent, &other.len().to_string(), MINT).await.status, 200, "the twin: a new request");
+        assert_eq!(broker.apply(DECLARATIONS).await.status, 200);
+        assert_eq!(mint(&agent, "k", MINT).await.status, 200);
+    }
     assert_eq!(broker.operator().post("/v1/agents/a/revoke", "", b"").await.status, 200);
     let gone =
         agent.caller.attempt("POST", "/oauth/token", &[("idempotency-key", "k")], MINT.as_bytes()).await;
