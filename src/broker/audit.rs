@@ -10,7 +10,7 @@ use crate::custody::{
 use crate::leases::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
     LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseStillOpen, LeaseUseGivenUp, LeasesEnding,
-    LeasesRetried, LoginsSwept, StrayLoginEnded,
+    LeasesRetried, LoginsSwept, StrayLoginEnded, UnknownLogins,
 };
 use crate::ledger::Kind;
 use crate::operators::{
@@ -176,6 +176,7 @@ const EVENTS: &[(Kind, &str)] = known![
     LeaseEnded<'_>,
     LoginsSwept<'_>,
     StrayLoginEnded<'_>,
+    UnknownLogins<'_>,
     LeasesRetried<'_>,
     LeaseForgotten<'_>,
     LeaseStillOpen<'_>,

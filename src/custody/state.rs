@@ -106,7 +106,7 @@ pub struct Custody {
     root: Option<[u8; 32]>,
     is_bound: bool,
     location: Option<Location>,
-    adopted_at: Option<Timestamp>,
+    adopted: Option<(u64, Timestamp)>,
 }
 
 impl Custody {
@@ -143,16 +143,17 @@ impl Custody {
         self.location
     }
 
-    /// When an order on the host said last that every other copy of the data has stopped for good.
+    /// The entry, and its time, by which an order on the host said last that every other copy of the data has stopped
+    /// for good.
     #[must_use]
-    pub const fn adopted_at(&self) -> Option<Timestamp> {
-        self.adopted_at
+    pub const fn adopted(&self) -> Option<(u64, Timestamp)> {
+        self.adopted
     }
 
     /// Entry times go on from `now`: no key has signed since later than that.
     pub fn time_went_back(&mut self, now: Timestamp) {
         self.checkpoint_key = self.checkpoint_key.map(|(generation, since)| (generation, since.min(now)));
-        self.adopted_at = self.adopted_at.map(|at| at.min(now));
+        self.adopted = self.adopted.map(|(seq, at)| (seq, at.min(now)));
     }
 
     /// Takes in one effect.
@@ -167,7 +168,7 @@ impl Custody {
             Effect::Location { location, is_adopted } => {
                 self.location = Some(*location);
                 if *is_adopted {
-                    self.adopted_at = Some(at.time);
+                    self.adopted = Some((at.seq, at.time));
                 }
             }
             Effect::CheckpointKey(generation) => self.checkpoint_key = Some((*generation, at.time)),

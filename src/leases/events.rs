@@ -303,6 +303,18 @@ pub struct StrayLoginEnded<'a> {
     pub login: &'a str,
 }
 
+/// Logins of our name that no lease knows are there, and their time is not over: another copy of the broker made them,
+/// the ledger has lost entries, or an operator had their leases forgotten. They were left alone.
+#[derive(Debug, Serialize)]
+pub struct UnknownLogins<'a> {
+    /// Where, in words.
+    pub upstream: String,
+    /// Their names, some of them.
+    pub logins: Vec<&'a str>,
+    /// How many there are besides.
+    pub more: usize,
+}
+
 macro_rules! events {
     ($($event:ty = $kind:literal, $name:literal;)*) => {$(
         impl Event for $event {
@@ -329,4 +341,5 @@ events! {
     LeasesRetried<'_> = 0x090e, "leases.retried";
     LeaseForgotten<'_> = 0x090f, "alarm.lease-forgotten";
     LeaseStillOpen<'_> = 0x0910, "alarm.lease-still-open";
+    UnknownLogins<'_> = 0x0911, "alarm.login-unknown";
 }

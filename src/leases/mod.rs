@@ -14,7 +14,7 @@ pub use declaration::{Asked, parse};
 pub use events::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
     LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseStillOpen, LeaseUseGivenUp, LeasesEnding,
-    LeasesRetried, LoginsSwept, StrayLoginEnded,
+    LeasesRetried, LoginsSwept, StrayLoginEnded, UnknownLogins,
 };
 pub use record::{Ending, Intent, Lease, Offer, Selection, Stage, Trouble, Why};
 pub use state::{Effect, Leases, keys};

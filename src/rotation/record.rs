@@ -208,6 +208,8 @@ pub struct Rotation {
     pub made: Vec<UpstreamValue>,
     /// What upstream may know and nobody uses, with when that was found: somebody has to delete it there.
     pub orphans: Vec<(Timestamp, UpstreamValue)>,
+    /// The entry that says which mark of another copy of the broker was found upstream last, and that mark in words.
+    pub foreign_mark: Option<(u64, String)>,
 }
 
 impl Rotation {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Declared, Past, Rotation, Run, Stage, Trigger, Trouble, UpstreamValue};
-use crate::base::{RotationId, SecretName, Timestamp};
+use crate::base::{RotationId, SecretName, Timestamp, code};
 use crate::store::At;
 
 /// A state change of this room.
@@ -215,6 +215,10 @@ impl Rotations {
             }
             Effect::FailFor { secret, code, detail, retry_at, touched } => {
                 let (code, detail) = (code.clone(), detail.clone());
+                if code == code::UPSTREAM_NEWER.as_str() {
+                    let foreign = detail.clone().map(|mark| (at.seq, mark));
+                    self.with(secret, |rotation| rotation.foreign_mark = foreign);
+                }
                 let trouble = Trouble { code, detail, at: at.time, retry_at: *retry_at };
                 self.with_run(secret, |run| run.fail(trouble, *touched));
             }
@@ -295,6 +299,7 @@ impl Rotation {
             asked_at: None,
             made: Vec::new(),
             orphans: Vec::new(),
+            foreign_mark: None,
         }
     }
 

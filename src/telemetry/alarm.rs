@@ -36,6 +36,10 @@ pub enum Alarm {
     MachineChanged,
     /// Another copy of this broker has acted at an upstream.
     CopyActive,
+    /// The data directory was copied or moved before this build first served from it.
+    DataMoved,
+    /// A database login of this broker's name that no lease knows was found, and left until its end.
+    LoginUnknown,
 }
 
 impl Alarm {
@@ -55,6 +59,8 @@ impl Alarm {
         Self::RevocationUnrecorded,
         Self::MachineChanged,
         Self::CopyActive,
+        Self::DataMoved,
+        Self::LoginUnknown,
     ];
 
     /// The stable name, as in the metric's label and the log's field.
@@ -75,6 +81,8 @@ impl Alarm {
             Self::RevocationUnrecorded => "revocation_unrecorded",
             Self::MachineChanged => "machine_changed",
             Self::CopyActive => "copy_active",
+            Self::DataMoved => "data_moved",
+            Self::LoginUnknown => "login_unknown",
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_postgres_rustls_improved::MakeRustlsConnect;
 use super::driver::{Fault, Outcome, Surroundings};
 use super::guard::is_never_called;
 use super::pipe::Pipe;
-use super::proof::{Proof, ProofOver, is_unproven};
+use super::proof::{Proof, ProofOver, unproven};
 use super::server::Server;
 use super::session::Session;
 use super::target::Tls;
@@ -135,10 +135,12 @@ where
 /// What an error says, without its words. `lost` is what is known when the server did not answer.
 fn judged(error: &Error, lost: Outcome) -> Stopped {
     let Some(state) = error.code().map(|state| state.code()) else {
-        return Stopped::Fault(match lost {
-            Outcome::Refused if is_unproven(error) => Fault::new(lost, code::UPSTREAM_UNPROVEN),
-            Outcome::Refused => Fault::of_handshake(reason(error)),
-            Outcome::Unknown => Fault::new(lost, code::UPSTREAM_UNREACHABLE),
+        return Stopped::Fault(match (lost, unproven(error)) {
+            (Outcome::Refused, Some(unproven)) => {
+                Fault { outcome: lost, code: code::UPSTREAM_UNPROVEN, detail: unproven.detail() }
+            }
+            (Outcome::Refused, None) => Fault::of_handshake(reason(error)),
+            (Outcome::Unknown, _) => Fault::new(lost, code::UPSTREAM_UNREACHABLE),
         });
     };
     if state == INVALID_PASSWORD {

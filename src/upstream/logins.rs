@@ -1,6 +1,6 @@
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use postgres_protocol::password::scram_sha_256;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, SimpleQueryRow};
 
 use super::driver::{Fault, Outcome, Surroundings};
 use super::generate::random_password;
@@ -8,7 +8,7 @@ use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
 use super::logins_sql as sql;
 use super::logins_target::{LOGIN_FIELD, LoginsTarget};
 use super::server::Server;
-use super::session::{PATH, Session, Transaction, first_column, is_true, number};
+use super::session::{PATH, Session, Transaction, is_true, number};
 use crate::base::code::Code;
 use crate::base::{Timestamp, code};
 use crate::secrets::SecretValue;
@@ -34,6 +34,15 @@ pub struct NewLogin<'a> {
     pub until: Timestamp,
     /// How many logins its agent may have at a time.
     pub per_agent: u32,
+}
+
+/// A login as a server lists it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FoundLogin {
+    /// Its name.
+    pub name: String,
+    /// Whether its time is over.
+    pub is_over: bool,
 }
 
 impl<'a> Logins<'a> {
@@ -160,16 +169,21 @@ impl<'a> Logins<'a> {
         if session.await? { Ok(()) } else { Err(Fault::new(Outcome::Refused, code::UPSTREAM_CLOCK)) }
     }
 
-    /// The names of all logins that start with `prefix` and whose time was over at `now`.
+    /// All logins whose names start with `prefix`, as they stood at `now`.
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn ended_by(&self, prefix: &str, now: Timestamp) -> Result<Vec<String>, Fault> {
-        let strays = sql::strays(prefix, &now.to_string());
-        let names = self.session(ANY_PURPOSE, self.target.server(), async |session| {
-            first_column(&session.execute(&strays).await?)
+    pub async fn named(&self, prefix: &str, now: Timestamp) -> Result<Vec<FoundLogin>, Fault> {
+        let named = sql::named(prefix, &now.to_string());
+        let found = self.session(ANY_PURPOSE, self.target.server(), async |session| {
+            let rows = session.execute(&named).await?;
+            let found = |row: &SimpleQueryRow| {
+                let name = row.try_get(0)?.unwrap_or_default().to_owned();
+                Ok(FoundLogin { name, is_over: row.try_get(1)? == Some("t") })
+            };
+            rows.iter().map(found).collect()
         });
-        Ok(names.await?)
+        Ok(found.await?)
     }
 
     /// Whether the login is there.
@@ -177,9 +191,8 @@ impl<'a> Logins<'a> {
     /// # Errors
     /// [`Fault`].
     pub async fn has(&self, login: &str) -> Result<bool, Fault> {
-        // Every login of ours has an end, before the year 3000.
-        let found = self.ended_by(login, Timestamp::from_s(32_503_680_000)).await?;
-        Ok(found.iter().any(|name| name == login))
+        let found = self.named(login, Timestamp::from_s(0)).await?;
+        Ok(found.iter().any(|one| one.name == login))
     }
 
     pub(super) async fn session<T>(

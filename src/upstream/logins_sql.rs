@@ -170,14 +170,14 @@ pub(super) fn other_databases(id: &str) -> String {
     )
 }
 
-/// The names of all logins that start with `prefix` and whose time was over at `now`.
-pub(super) fn strays(prefix: &str, now: &str) -> String {
+/// The name of each role that starts with `prefix`, and whether its time was over at `now`.
+pub(super) fn named(prefix: &str, now: &str) -> String {
     format!(
-        "SELECT stray.rolname FROM pg_catalog.pg_roles AS stray \
-         WHERE pg_catalog.starts_with(stray.rolname::pg_catalog.text, {}) \
-         AND stray.rolvaliduntil OPERATOR(pg_catalog.<) {}::pg_catalog.timestamptz",
-        text(prefix),
-        escape_literal(now)
+        "SELECT login.rolname, login.rolvaliduntil OPERATOR(pg_catalog.<) {}::pg_catalog.timestamptz \
+         FROM pg_catalog.pg_roles AS login \
+         WHERE pg_catalog.starts_with(login.rolname::pg_catalog.text, {})",
+        escape_literal(now),
+        text(prefix)
     )
 }
 
@@ -201,7 +201,7 @@ mod tests {
             other_databases("10"),
             memberships("10"),
             prepared("kw_1"),
-            strays("kw_", "2026-11-28T00:00:00Z"),
+            named("kw_", "2026-11-28T00:00:00Z"),
         ]
     }
 

@@ -27,9 +27,16 @@ impl<'a> Mark<'a> {
         Self { ledger, seq, time, knows }
     }
 
-    /// Whether `comment` has a mark of another copy of this broker.
-    pub(super) fn contradicts(&self, comment: &str) -> bool {
-        self.marks(comment).any(|mark| !(self.knows)(mark.seq, mark.time))
+    /// The mark of another copy of this broker that `comment` has, if so, in words.
+    pub(super) fn foreign(&self, comment: &str) -> Option<String> {
+        let foreign = self.marks(comment).find(|mark| !(self.knows)(mark.seq, mark.time));
+        foreign.map(|mark| Self::in_words(mark.seq, mark.time))
+    }
+
+    /// A mark as an operator is told of it.
+    #[must_use]
+    pub fn in_words(seq: u64, time: Timestamp) -> String {
+        format!("entry {seq} of {time}")
     }
 
     /// `comment` with this mark in the place of the one before, or after everything that is there.
@@ -93,7 +100,8 @@ mod tests {
             assert!(marked.starts_with(comment) && marked.ends_with(&format!("{own} 7 5]")), "{marked}");
             let again = mark(own, 8).within(&marked);
             assert_eq!(again, marked.replace(&format!("{own} 7"), &format!("{own} 8")));
-            assert!(!mark(own, 9).contradicts(&marked) && mark(own, 9).contradicts(&again));
+            assert_eq!(mark(own, 9).foreign(&marked), None);
+            assert_eq!(mark(own, 9).foreign(&again).unwrap(), "entry 8 of 1970-01-01T00:00:00.005Z");
             let both = mark(other, 9).within(&again);
             assert!(both.starts_with(&again), "another broker's stays: {both}");
         }

@@ -38,7 +38,7 @@ pub use driver::{
 };
 pub use guard::Reach;
 pub use http_target::HttpTarget;
-pub use logins::{Logins, NewLogin};
+pub use logins::{FoundLogin, Logins, NewLogin};
 pub use logins_end::is_shut;
 pub use logins_target::LoginsTarget;
 pub use mark::{Knows, Mark};

@@ -1,6 +1,7 @@
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::Error;
 use zeroize::Zeroizing;
 
 use super::check::{Finding, of_role};
@@ -8,7 +9,7 @@ use super::driver::{Answer, Checking, Driver, Fault, Held, Outcome, Prepared, Sh
 use super::generate::random_password;
 use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
 use super::mark::Mark;
-use super::session::{self, first_column, is_true};
+use super::session::{self, Transaction, first_column, is_true};
 use super::target::PostgresqlTarget;
 use crate::base::{Sensitive, code};
 use crate::secrets::SecretValue;
@@ -88,40 +89,47 @@ impl PostgreSql {
         (role, password): (&str, &[u8]),
         sessions: Sessions,
     ) -> Result<(), Fault> {
-        let (name, verifier) = (escape_identifier(role), escape_literal(&scram_sha_256(password)));
+        let verifier = escape_literal(&scram_sha_256(password));
+        let change = format!("ALTER ROLE {} PASSWORD {verifier}", escape_identifier(role));
         let set = logged_in(self.target.server(), &self.surroundings, by.login(), async |session| {
-            let mut change = format!("ALTER ROLE {name} PASSWORD {verifier}");
-            if let Some(mark) = mark {
-                let rows = session.execute(&comment_on(role)).await?;
-                let comment = first_column(&rows)?.pop().unwrap_or_default();
-                if mark.contradicts(&comment) {
-                    return Ok(Act::OfAnotherCopy);
-                }
-                if is_true(&rows, 1)? {
-                    let text = escape_literal(&mark.within(&comment));
-                    change = format!("{change};\nCOMMENT ON ROLE {name} IS {text}");
-                }
-            }
-            if sessions == Sessions::Keep {
-                session.execute(&change).await?;
-                return Ok(Act::Own);
-            }
             let ending = end_sessions(role);
-            session.execute_though_held(&change, &ending).await?;
-            session.execute(&ending).await?;
-            Ok(Act::Own)
+            let transaction = match sessions {
+                Sessions::Keep => session.begin(&change).await?.0,
+                Sessions::End => session.begin_though_held(&change, &ending).await?,
+            };
+            if let Some(foreign) = leave_mark(&transaction, role, mark).await? {
+                transaction.roll_back().await?;
+                return Ok(Some(foreign));
+            }
+            transaction.commit().await?;
+            if sessions == Sessions::End {
+                session.execute(&ending).await?;
+            }
+            Ok(None)
         });
         match set.await? {
-            Act::Own => Ok(()),
-            Act::OfAnotherCopy => Err(Fault::new(Outcome::Refused, code::UPSTREAM_NEWER)),
+            None => Ok(()),
+            foreign => Err(Fault { outcome: Outcome::Refused, code: code::UPSTREAM_NEWER, detail: foreign }),
         }
     }
 }
 
-/// Who acted at the role last.
-enum Act {
-    Own,
-    OfAnotherCopy,
+/// Leaves `mark` at `role`, or says which mark of another copy of the broker is there. `transaction` has changed the
+/// role, and so locked it: what another copy did is committed and seen, and what it does waits and sees this mark.
+async fn leave_mark(
+    transaction: &Transaction<'_>,
+    role: &str,
+    mark: Option<Mark<'_>>,
+) -> Result<Option<String>, Error> {
+    let Some(mark) = mark else { return Ok(None) };
+    let rows = transaction.execute(&comment_on(role)).await?;
+    let comment = first_column(&rows)?.pop().unwrap_or_default();
+    let foreign = mark.foreign(&comment);
+    if foreign.is_none() && is_true(&rows, 1)? {
+        let (name, text) = (escape_identifier(role), escape_literal(&mark.within(&comment)));
+        transaction.execute(&format!("COMMENT ON ROLE {name} IS {text}")).await?;
+    }
+    Ok(foreign)
 }
 
 /// One row: the comment on `role`, and whether the session's role may change it.

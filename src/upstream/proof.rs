@@ -6,40 +6,104 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-/// A connection to a PostgreSQL server that ends unless the server asks for SCRAM.
+use crate::base::limits::SCRAM_ITERATIONS_MIN;
+
+/// A connection to a PostgreSQL server that ends unless the server asks for SCRAM, and for enough iterations.
 ///
 /// SCRAM is the only exchange in which the server proves that it knows a verifier of the password, and the
 /// library checks that proof. A server that lets the client in without it, or asks for the password itself or
 /// an MD5 hash of it, may be a process that took the port, and a login there says nothing of the password.
+///
+/// The client proves that it knows the password before the server does. Whoever hears that can try passwords
+/// against it, each at the cost of the iterations that the server named: it is not told for few.
 #[derive(Debug)]
 pub(super) struct Proof<S> {
     stream: S,
-    opening: Vec<u8>,
+    /// What the server has said; nothing any more once it was judged.
+    opening: Option<Vec<u8>>,
 }
 
-/// The kind, the length and the code of an authentication request.
-const REQUEST_BYTES: usize = 9;
 const AUTHENTICATION: u8 = b'R';
 const AUTHENTICATION_SASL: u32 = 10;
+const AUTHENTICATION_SASL_CONTINUE: u32 = 11;
 const ERROR: u8 = b'E';
 
 impl<S> Proof<S> {
     pub(super) const fn required(stream: S) -> Self {
-        Self { stream, opening: Vec::new() }
+        Self { stream, opening: Some(Vec::new()) }
     }
 
-    /// Whether the server's first message is an error or a request for SCRAM, as far as `received` shows it.
-    fn accepts(&mut self, received: &[u8]) -> bool {
-        let missing = REQUEST_BYTES.saturating_sub(self.opening.len());
-        self.opening.extend(received.iter().take(missing));
-        match *self.opening.as_slice() {
-            [] | [ERROR, ..] => true,
-            [AUTHENTICATION, _, _, _, _, a, b, c, d] => {
-                u32::from_be_bytes([a, b, c, d]) == AUTHENTICATION_SASL
-            }
-            [kind, ..] => kind == AUTHENTICATION,
+    /// Whether the server asks for SCRAM and then for enough iterations, or sends an error, as far as `received`
+    /// shows it.
+    fn accepts(&mut self, received: &[u8]) -> Result<(), Unproven> {
+        let Some(opening) = &mut self.opening else { return Ok(()) };
+        opening.extend_from_slice(received);
+        if judged(opening)? == Judged::Good {
+            self.opening = None;
         }
+        Ok(())
     }
+}
+
+/// What the first messages of a server show.
+#[derive(Eq, PartialEq)]
+enum Judged {
+    Good,
+    /// Nothing against it so far.
+    Unfinished,
+}
+
+fn judged(opening: &[u8]) -> Result<Judged, Unproven> {
+    let rest = match next(opening, AUTHENTICATION_SASL)? {
+        Next::Request { rest, .. } => rest,
+        Next::Error => return Ok(Judged::Good),
+        Next::Unfinished => return Ok(Judged::Unfinished),
+    };
+    match next(rest, AUTHENTICATION_SASL_CONTINUE)? {
+        Next::Request { body, .. } => match iterations(body) {
+            Some(SCRAM_ITERATIONS_MIN..) => Ok(Judged::Good),
+            Some(_) => Err(Unproven::FewIterations),
+            None => Err(Unproven::NoScram),
+        },
+        Next::Error => Ok(Judged::Good),
+        Next::Unfinished => Ok(Judged::Unfinished),
+    }
+}
+
+/// The next message of a server.
+enum Next<'a> {
+    /// The authentication request that was expected, and what follows it.
+    Request {
+        body: &'a [u8],
+        rest: &'a [u8],
+    },
+    Error,
+    Unfinished,
+}
+
+/// The message at the start of `bytes`, which may be an error or the authentication request `code` and nothing else.
+fn next(bytes: &[u8], code: u32) -> Result<Next<'_>, Unproven> {
+    match bytes {
+        [] => Ok(Next::Unfinished),
+        [ERROR, ..] => Ok(Next::Error),
+        [AUTHENTICATION, a, b, c, d, e, f, g, h, rest @ ..] => {
+            // The length counts itself and the code.
+            let length = u32::from_be_bytes([*a, *b, *c, *d]).checked_sub(8);
+            let length = length.and_then(|length| usize::try_from(length).ok());
+            let is_expected = u32::from_be_bytes([*e, *f, *g, *h]) == code;
+            let length = length.filter(|_| is_expected).ok_or(Unproven::NoScram)?;
+            let whole = rest.split_at_checked(length);
+            Ok(whole.map_or(Next::Unfinished, |(body, rest)| Next::Request { body, rest }))
+        }
+        [AUTHENTICATION, ..] => Ok(Next::Unfinished),
+        [..] => Err(Unproven::NoScram),
+    }
+}
+
+/// How many iterations a server's first SCRAM message names: `r=…,s=…,i=…` (RFC 5802 §7).
+fn iterations(message: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(message).ok()?;
+    text.split(',').find_map(|field| field.strip_prefix("i="))?.parse().ok()
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Proof<S> {
@@ -52,7 +116,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Proof<S> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
         let received = buffer.filled().get(before..).unwrap_or_default();
-        if this.accepts(received) { polled } else { Poll::Ready(Err(io::Error::other(Unproven))) }
+        match this.accepts(received) {
+            Ok(()) => polled,
+            Err(unproven) => Poll::Ready(Err(io::Error::other(unproven))),
+        }
     }
 }
 
@@ -94,34 +161,57 @@ where
     }
 }
 
-/// The server proves nothing.
-#[derive(Debug, thiserror::Error)]
-#[error("the server does not ask for SCRAM")]
-struct Unproven;
+/// Why a server proves nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Unproven {
+    /// It does not ask for SCRAM, or not to its end.
+    #[error("the server does not ask for SCRAM")]
+    NoScram,
+    /// Its SCRAM makes passwords cheap to try.
+    #[error("the server asks for too few iterations")]
+    FewIterations,
+}
 
-/// Whether a login failed because the server did not prove that it knows the password.
-pub(super) fn is_unproven(error: &tokio_postgres::Error) -> bool {
+impl Unproven {
+    /// What an operator is told beside the code.
+    pub(super) fn detail(self) -> Option<String> {
+        match self {
+            Self::NoScram => None,
+            Self::FewIterations => Some(format!("fewer than {SCRAM_ITERATIONS_MIN} SCRAM iterations")),
+        }
+    }
+}
+
+/// Why a login failed, when the server did not prove that it knows the password.
+pub(super) fn unproven(error: &tokio_postgres::Error) -> Option<Unproven> {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let is_refused_here = io.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<Unproven>());
+    let refused_here = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<Unproven>());
     // The library has words alone for a wrong signature, and for a message out of turn.
     let words = error.to_string();
-    is_refused_here
-        || ["authentication error", "unexpected message"].iter().any(|start| words.starts_with(start))
+    let is_told =
+        || ["authentication error", "unexpected message"].iter().any(|start| words.starts_with(start));
+    refused_here.copied().or_else(|| is_told().then_some(Unproven::NoScram))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn message(kind: u8, request: u32, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 8).unwrap().to_be_bytes();
+        [&[kind][..], &length, &request.to_be_bytes(), body].concat()
+    }
+
+    /// The verdict on `whole`, in parts and at once.
+    fn accepts(whole: &[u8]) -> Result<(), Unproven> {
+        let mut in_parts = Proof::required(());
+        let verdict = whole.chunks(2).try_for_each(|part| in_parts.accepts(part));
+        assert_eq!(Proof::required(()).accepts(whole), verdict, "in parts and at once");
+        verdict
+    }
+
     #[test]
     fn a_server_may_ask_for_scram_or_refuse_and_nothing_else() {
-        let accepts = |kind: u8, request: u32| {
-            let whole = [&[kind][..], &8_u32.to_be_bytes(), &request.to_be_bytes()].concat();
-            let mut in_parts = Proof::required(());
-            let verdict = whole.chunks(2).all(|part| in_parts.accepts(part));
-            assert_eq!(Proof::required(()).accepts(&whole), verdict, "in parts and at once");
-            verdict
-        };
         for (kind, request, is_accepted) in [
             (b'R', 10, true),
             (b'E', 3, true),
@@ -134,7 +224,31 @@ mod tests {
             (b'Z', 10, false),
             (b'v', 10, false),
         ] {
-            assert_eq!(accepts(kind, request), is_accepted, "{} {request}", char::from(kind));
+            let verdict = accepts(&message(kind, request, b""));
+            assert_eq!(verdict.is_ok(), is_accepted, "{} {request}", char::from(kind));
+        }
+        assert_eq!(accepts(b"R\0\0\0\x07\0\0\0\x0a"), Err(Unproven::NoScram), "shorter than its head");
+    }
+
+    #[test]
+    fn a_server_may_ask_for_as_many_iterations_as_the_limit_and_no_fewer() {
+        let request = message(b'R', 10, b"SCRAM-SHA-256\0\0");
+        let challenge =
+            |kind, code, body: &str| [&request[..], &message(kind, code, body.as_bytes())].concat();
+        let of = |count: u32| challenge(b'R', 11, &format!("r=abc,s=c2FsdA==,i={count}"));
+        assert_eq!(accepts(&of(SCRAM_ITERATIONS_MIN)), Ok(()));
+        assert_eq!(accepts(&of(SCRAM_ITERATIONS_MIN - 1)), Err(Unproven::FewIterations));
+        assert_eq!(accepts(&of(1)), Err(Unproven::FewIterations));
+        assert_eq!(accepts(&[of(4096), vec![0; 100]].concat()), Ok(()), "what follows is the library's");
+        assert_eq!(accepts(&challenge(b'E', 0, "")), Ok(()));
+        for other in [
+            challenge(b'R', 11, "r=abc,s=c2FsdA=="),
+            challenge(b'R', 11, "r=abc,s=c2FsdA==,i=x"),
+            challenge(b'R', 0, ""),
+            challenge(b'R', 12, "v=x"),
+            challenge(b'N', 11, ""),
+        ] {
+            assert_eq!(accepts(&other), Err(Unproven::NoScram), "{}", String::from_utf8_lossy(&other));
         }
     }
 }

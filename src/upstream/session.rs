@@ -45,26 +45,33 @@ impl<'a> Session<'a> {
         self.send(&format!("SET TRANSACTION READ WRITE;\n{RULE};\n{statements}")).await
     }
 
-    /// Executes `statements` in a transaction that stays open; the end of the session rolls it back.
+    /// Executes `statements` in a transaction that stays open; the end of the session rolls it back. Each of its
+    /// statements sees what others have committed before it.
     pub(super) async fn begin(
         &self,
         statements: &str,
     ) -> Result<(Transaction<'_>, Vec<SimpleQueryRow>), Error> {
-        let rows = self.send(&format!("BEGIN READ WRITE;\n{RULE};\n{statements}")).await?;
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+        let rows = self.send(&format!("{begin};\n{RULE};\n{statements}")).await?;
         Ok((Transaction(self), rows))
     }
 
-    /// Executes `change` of a role, as one transaction. A session of the role that holds an uncommitted
-    /// change of it has the role locked: `ending` ends that session, and the ones that follow it.
-    pub(super) async fn execute_though_held(&self, change: &str, ending: &str) -> Result<(), Error> {
+    /// The same with a `change` of a role. A session of the role that holds an uncommitted change of it has
+    /// the role locked: `ending` ends that session, and the ones that follow it.
+    pub(super) async fn begin_though_held(
+        &self,
+        change: &str,
+        ending: &str,
+    ) -> Result<Transaction<'_>, Error> {
         let change = format!("SET LOCAL lock_timeout = '1s';\n{change}");
         let mut left = HELD_TRIES;
         loop {
             left = left.saturating_sub(1);
-            match self.execute(&change).await {
+            match self.begin(&change).await {
                 Err(error) if left > 0 && is_held(&error) => {}
-                done => return done.map(drop),
+                begun => return begun.map(|(transaction, _)| transaction),
             }
+            self.send("ROLLBACK").await?;
             self.execute(ending).await?;
         }
     }
@@ -104,6 +111,10 @@ impl Transaction<'_> {
 
     pub(super) async fn commit(self) -> Result<(), Error> {
         self.0.send("COMMIT").await.map(drop)
+    }
+
+    pub(super) async fn roll_back(self) -> Result<(), Error> {
+        self.0.send("ROLLBACK").await.map(drop)
     }
 }
 

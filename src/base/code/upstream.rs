@@ -8,11 +8,11 @@ super::codes! {
         "no trusted connection to the upstream came about",
         "look at the declared `host` and `ca`, and at the certificate that the upstream shows; the answer, `keyward rotation show` and the log name what is wrong with it";
     UPSTREAM_UNPROVEN "upstream_unproven" Unavailable:
-        "the PostgreSQL server does not prove that it knows the password: it authenticates the role by another method than SCRAM-SHA-256, or another process answers at its port",
-        "set `scram-sha-256` for the role in `pg_hba.conf`, store the role's password as SCRAM (`password_encryption`), reload the server, and see which process listens at the port";
+        "the PostgreSQL server does not prove that it knows the password: it authenticates the role by another method than SCRAM-SHA-256 of 4096 iterations or more, or another process answers at its port",
+        "set `scram-sha-256` for the role in `pg_hba.conf`, store the role's password as SCRAM (`password_encryption`, `scram_iterations`), reload the server, and see which process listens at the port";
     UPSTREAM_NEWER "upstream_newer" Unavailable:
         "another copy of this broker has acted at the upstream: the mark in the role's comment names a ledger entry that this ledger does not have",
-        "find the other copy, e.g. a clone of the virtual machine, and stop one of the two for good; if the other one has stopped: `keyward adopt` on this broker's host, restart the broker, then `keyward rotation retry`";
+        "find the other copy, e.g. a clone of the virtual machine, and stop one of the two for good; if the other one has stopped: `keyward adopt` on this broker's host, then `keyward rotation retry`";
     UPSTREAM_CLOCK "upstream_clock" Unavailable:
         "the clock of the upstream is ahead of the broker's: the login would have ended there before it begins, so it was neither created nor extended",
         "compare the clocks of the upstream and of the broker's host, and correct the one that is wrong";

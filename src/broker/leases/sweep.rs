@@ -1,16 +1,19 @@
+use std::collections::BTreeSet;
+
 use super::super::desk::{Again, Core, deciding_again};
 use super::super::failure::Failure;
 use super::counter::{Counter, revocations_at};
-use crate::base::code;
-use crate::leases::{LoginsSwept, StrayLoginEnded};
+use crate::base::limits::UNKNOWN_LOGINS_LISTED_MAX;
+use crate::base::{LeaseId, code};
+use crate::leases::{LoginsSwept, StrayLoginEnded, UnknownLogins};
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::Logins;
+use crate::upstream::{FoundLogin, Logins};
 
 impl Core {
-    /// Looks through every upstream for logins of this broker's that no lease knows and whose time is over,
-    /// and ends them. There are none unless the ledger has lost entries: a login's name is durable before
-    /// upstream hears of it. One whose time is not over may be a lease of the ledger that this is a copy of.
+    /// Looks through every upstream for logins of this broker's that no lease knows. There are none unless the
+    /// ledger has lost entries, or a copy of it is in use elsewhere: a login's name is durable before upstream
+    /// hears of it. Those whose time is over are ended. The others may be leases of that copy: they are an alarm.
     ///
     /// # Errors
     /// [`Failure`] when the broker could not record what it does. An upstream that fails is told of in
@@ -23,7 +26,7 @@ impl Core {
             declared.reverse();
             declared
         });
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for declared in declared {
             let place = self.store.read(|world, _| Counter::of(world, declared).ok().map(|one| one.place));
             if place.is_some_and(|place| seen.insert(place)) {
@@ -46,7 +49,7 @@ impl Core {
         let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
         let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
         let logins = Logins::new(&counter.target, &self.upstreams, &admin);
-        let found = logins.ended_by(&self.login_prefix, self.clock.now()).await;
+        let found = logins.named(&self.login_prefix, self.clock.now()).await;
         self.note_answer_of(&revocations_at(&counter.place), found.as_ref().err());
         let found = match found {
             Ok(found) => found,
@@ -55,10 +58,9 @@ impl Core {
                 return Ok(());
             }
         };
-        let known = |login: &String| {
-            self.store.read(|world, _| world.leases.all().any(|lease| lease.login == *login))
-        };
-        for login in found.iter().filter(|login| !known(login)) {
+        let (over, others): (Vec<_>, Vec<_>) = self.unknown(found).into_iter().partition(|one| one.is_over);
+        self.tell_of_unknown(&logins, &upstream, others).await?;
+        for FoundLogin { name: login, .. } in &over {
             match logins.end(login).await {
                 Ok(()) => {
                     self.meters.alarms().raise(
@@ -74,5 +76,56 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Those of `found` that no lease knows.
+    fn unknown(&self, found: Vec<FoundLogin>) -> Vec<FoundLogin> {
+        self.store.read(|world, _| {
+            let known: BTreeSet<&str> = world.leases.all().map(|lease| lease.login.as_str()).collect();
+            found.into_iter().filter(|one| !known.contains(one.name.as_str())).collect()
+        })
+    }
+
+    /// Raises the alarm for those of `unknown` that another copy of the broker made: since the last order on the host
+    /// that said that every other copy has stopped, and not ended by this one a moment ago.
+    async fn tell_of_unknown(
+        &self,
+        logins: &Logins<'_>,
+        upstream: &str,
+        unknown: Vec<FoundLogin>,
+    ) -> Result<(), Again> {
+        let adopted_at = self.store.read(|world, _| world.custody.adopted()).map(|(_, at)| at);
+        let is_of_a_copy = |one: &FoundLogin| {
+            let made_at = self.lease_of(&one.name).map(|lease| lease.minted_at());
+            made_at.is_some_and(|made_at| adopted_at.is_none_or(|adopted_at| made_at > adopted_at))
+        };
+        if !unknown.iter().any(is_of_a_copy) {
+            return Ok(());
+        }
+        // A lease is forgotten once its login is gone: that may have been between the two looks.
+        let Ok(found) = logins.named(&self.login_prefix, self.clock.now()).await else { return Ok(()) };
+        let unknown = self.unknown(found).into_iter().filter(|one| !one.is_over && is_of_a_copy(one));
+        let unknown: Vec<FoundLogin> = unknown.collect();
+        let Some(first) = unknown.first() else { return Ok(()) };
+        self.meters.alarms().raise(
+            Alarm::LoginUnknown,
+            format_args!(
+                "{} logins at {upstream} have this broker's name and no lease that it knows, e.g. {}: find the other copy of the broker, or the reason",
+                unknown.len(),
+                first.name
+            ),
+        );
+        let listed = unknown.iter().take(UNKNOWN_LOGINS_LISTED_MAX).map(|one| one.name.as_str());
+        let logins: Vec<&str> = listed.collect();
+        let more = unknown.len().saturating_sub(logins.len());
+        self.record_of_leases(Change::new(&UnknownLogins { upstream: upstream.to_owned(), logins, more })?)
+            .await?;
+        Ok(())
+    }
+
+    /// The lease whose login has this name, if it can be one.
+    fn lease_of(&self, login: &str) -> Option<LeaseId> {
+        let own = login.strip_prefix(&self.login_prefix)?;
+        format!("{}_{own}", LeaseId::PREFIX).parse().ok()
     }
 }

@@ -15,7 +15,7 @@ use crate::rotation::{
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
-use crate::upstream::{Called, Driver, Fault, Outcome, Surroundings, Target, driver};
+use crate::upstream::{Called, Driver, Fault, Mark, Outcome, Surroundings, Target, driver};
 
 /// What upstream is called for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -178,13 +178,21 @@ impl Core {
     }
 
     /// Whether the ledger has an entry with this sequence and time before the entry `own`, or an order on the host has
-    /// said since then that every other copy of this broker has stopped for good.
-    pub(super) fn knows_entry(&self, (seq, time): (u64, Timestamp), own: u64) -> bool {
-        let adopted_at = self.store.read(|world, _| world.custody.adopted_at());
+    /// said since then that every other copy of this broker has stopped for good: since that time, or, as the other
+    /// copy's clock may be ahead, since this mark was found.
+    pub(super) fn knows_entry(&self, at: &Bench, (seq, time): (u64, Timestamp), own: u64) -> bool {
         let entries = self.store.entries(seq, 1);
         let is_own = seq < own
             && entries.is_ok_and(|entries| entries.iter().any(|one| (one.seq, one.time) == (seq, time)));
-        is_own || adopted_at.is_some_and(|adopted_at| time <= adopted_at)
+        let Some((adopted, adopted_at)) = self.store.read(|world, _| world.custody.adopted()) else {
+            return is_own;
+        };
+        let was_found = at
+            .rotation
+            .foreign_mark
+            .as_ref()
+            .is_some_and(|(found, mark)| *found < adopted && *mark == Mark::in_words(seq, time));
+        is_own || time <= adopted_at || was_found
     }
 
     /// The id of the ledger.

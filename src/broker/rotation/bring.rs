@@ -45,7 +45,7 @@ impl Core {
         let Lent { admin, mut values, entry } = self.borrow(at, Step::Apply, &versions).await?;
         let new = values.pop();
         let (admin, current) = (admin.as_ref(), values.first());
-        let knows = |seq, time| self.knows_entry((seq, time), entry.0);
+        let knows = |seq, time| self.knows_entry(at, (seq, time), entry.0);
         let mark = Some(Mark::new(self.ledger_id(), entry, &knows));
         let held = Held { admin, current, pending: new.as_ref(), rotation: Some(run.id), slot: None, mark };
         self.noted(at, at.driver.apply(held).await)?;

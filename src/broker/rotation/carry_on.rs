@@ -240,7 +240,7 @@ impl Core {
                     return Err(our_fault(code::RECORD_UNREADABLE, Outcome::Refused).into());
                 };
                 let (admin, current, rotation) = (lent.admin.as_ref(), Some(new), Some(run.id));
-                let knows = |seq, time| self.knows_entry((seq, time), lent.entry.0);
+                let knows = |seq, time| self.knows_entry(at, (seq, time), lent.entry.0);
                 let mark = Some(Mark::new(self.ledger_id(), lent.entry, &knows));
                 let held = Held { admin, current, pending: None, slot, rotation, mark };
                 self.noted(at, at.driver.retire(held, old).await)?;

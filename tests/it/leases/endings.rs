@@ -1,6 +1,7 @@
 //! What ends a lease, and what an end does.
 
-use keyward::base::limits::LEASE_SWEEP_S;
+use keyward::base::limits::{LEASE_SWEEP_S, UNKNOWN_LOGINS_LISTED_MAX};
+use keyward::base::{Clock, LeaseId, ManualClock, SystemEntropy};
 use serde_json::json;
 
 use super::{BY_ADMIN, BY_SUPERUSER, Login, Scene, declared};
@@ -216,6 +217,43 @@ async fn a_login_that_the_ledger_has_lost_is_swept_once_its_time_is_over_and_nob
     scene.broker.clock.advance_s(1);
     scene.broker.end_due_leases().await;
     assert_eq!((alarms().await, scene.logins().contains("again")), (2, false));
+}
+
+#[tokio::test]
+async fn a_login_of_another_copy_of_the_broker_is_an_alarm_and_stays() {
+    // Given a login of this broker's name, as a clone of it makes one
+    let mut scene = Scene::start().await;
+    let own = scene.lease(&json!({})).await;
+    let prefix = &own.name()[.."kw_00000000_".len()];
+    let made = |clock: &ManualClock| {
+        let lease = LeaseId::mint(clock.now(), &SystemEntropy).to_string();
+        let login = format!("{prefix}{}", lease.split_once('_').unwrap().1);
+        scene.postgres.sql(&format!("CREATE ROLE {login} LOGIN VALID UNTIL '2999-01-01'"));
+        login
+    };
+    let others: Vec<String> = (0..=UNKNOWN_LOGINS_LISTED_MAX).map(|_| made(&scene.broker.clock)).collect();
+    // When upstream is looked through, then it is named, and left alone
+    scene.broker.restart().await;
+    scene.broker.end_due_leases().await;
+    let alarms = async |scene: &Scene| scene.broker.entries("alarm.login-unknown").await;
+    let raised = alarms(&scene).await;
+    let named = raised[0]["event"]["logins"].as_array().unwrap();
+    assert_eq!((raised.len(), named.len()), (1, UNKNOWN_LOGINS_LISTED_MAX), "{raised:?}");
+    assert!(named.iter().all(|one| others.iter().any(|other| one == other)), "{raised:?}");
+    assert_eq!(raised[0]["event"]["more"], 1);
+    assert!(scene.broker.metric("keyward_alarms_total{alarm=\"login_unknown\"} 1\n").await);
+    assert!(scene.logins().contains(&others[0]) && scene.lets_in(&own));
+    // When an operator says on the host that the other copy has stopped, then only what comes later is named
+    scene.broker.clock.advance_s(1);
+    crate::support::process::order_adoption(&scene.broker.data());
+    scene.broker.restart().await;
+    scene.broker.end_due_leases().await;
+    assert_eq!(alarms(&scene).await.len(), 1);
+    scene.broker.clock.advance_s(u32::try_from(LEASE_SWEEP_S).unwrap());
+    let later = made(&scene.broker.clock);
+    scene.broker.end_due_leases().await;
+    let raised = alarms(&scene).await;
+    assert_eq!((raised.len(), &raised[1]["event"]["logins"]), (2, &json!([later])), "{raised:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A clone of a broker's virtual machine, which shares lock file and machine id with the original.
 
 use super::{BY_ADMIN, BY_ITSELF, Scene};
+use crate::support::postgres::ADMIN_PASSWORD;
 use crate::support::process::{order_adoption, put_back};
 
 impl Scene {
@@ -12,6 +13,17 @@ impl Scene {
 
     fn comment(&self, role: &str) -> String {
         self.postgres.sql(&format!("SELECT shobj_description('{role}'::regrole, 'pg_authid')"))
+    }
+
+    /// Has the role's mark be one of another copy, a thousand entries and `later_s` seconds later than it is.
+    fn mark_by_another_copy(&self, later_s: i64) {
+        let comment = self.comment("app");
+        let [mark, ledger, seq, ms] = comment.trim_end_matches(']').split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{comment}");
+        };
+        let (seq, ms): (u64, i64) = (seq.parse().unwrap(), ms.parse().unwrap());
+        let (seq, ms) = (seq + 1000, ms + later_s * 1000);
+        self.postgres.sql(&format!("COMMENT ON ROLE app IS '{mark} {ledger} {seq} {ms}]'"));
     }
 
     fn verifier(&self) -> String {
@@ -70,4 +82,60 @@ async fn a_role_that_may_not_change_its_comment_is_rotated_all_the_same() {
     assert_eq!(scene.rotated("rotate").await, "");
     assert_eq!(scene.comment("app"), "");
     assert!(scene.postgres.lets_in("app", &scene.read().await.0));
+}
+
+/// Tries of a test to see that a session waits.
+const LOOKS: usize = 1000;
+
+#[tokio::test]
+async fn a_mark_that_is_left_before_the_change_is_made_is_seen() {
+    // Given a broker whose change of a role waits for a lock
+    let scene = Scene::start("", BY_ADMIN).await;
+    assert_eq!(scene.rotated("rotate").await, "");
+    let verifier = scene.verifier();
+    let lock = "BEGIN; LOCK TABLE pg_authid IN SHARE MODE; SELECT pg_sleep(600)";
+    let held = scene.postgres.session("postgres", ADMIN_PASSWORD, lock);
+    let sees = |what: &str| {
+        scene.postgres.sql(&format!("SELECT count(*) FROM pg_stat_activity WHERE {what}")) != "0"
+    };
+    assert!((0..LOOKS).any(|_| sees("wait_event = 'PgSleep'")));
+    assert_eq!(scene.act("rotate").await.status, 200);
+    // When another copy leaves its mark meanwhile
+    let meanwhile = async {
+        let mut looks = 0..LOOKS;
+        while looks.next().is_some() && !sees("wait_event_type = 'Lock' AND query LIKE '%ALTER ROLE%'") {
+            tokio::task::yield_now().await;
+        }
+        scene.mark_by_another_copy(0);
+        scene.postgres.let_go(held);
+    };
+    tokio::join!(scene.broker.rotate_due(), meanwhile);
+    // Then nothing is changed
+    let trouble = scene.shown().await["run"]["trouble"].clone();
+    assert_eq!((&trouble["code"], scene.verifier()), (&"upstream_newer".into(), verifier), "{trouble}");
+}
+
+#[tokio::test]
+async fn a_mark_of_a_clock_that_is_ahead_is_passed_over_by_an_adoption_after_it_was_found() {
+    // Given a role where another copy acted whose clock is a day ahead
+    let mut scene = Scene::start("", BY_ADMIN).await;
+    assert_eq!(scene.rotated("rotate").await, "");
+    scene.mark_by_another_copy(86_400);
+    order_adoption(&scene.broker.data());
+    scene.broker.restart().await;
+    let verifier = scene.verifier();
+    assert_eq!(scene.rotated("rotate").await, "upstream_newer", "the adoption did not know of it");
+    let detail = scene.shown().await["run"]["trouble"]["detail"].to_string();
+    assert!(detail.starts_with("\"entry 1"), "{detail}");
+    scene.broker.clock.advance_s(120);
+    assert_eq!(scene.rotated("retry").await, "upstream_newer", "a retry alone is no adoption");
+    assert_eq!(scene.verifier(), verifier);
+    // When the copy is adopted again, then it is passed over, and another one is not
+    order_adoption(&scene.broker.data());
+    scene.broker.restart().await;
+    scene.broker.clock.advance_s(120);
+    assert_eq!(scene.rotated("retry").await, "");
+    assert_ne!(scene.verifier(), verifier);
+    scene.mark_by_another_copy(86_400);
+    assert_eq!(scene.rotated("rotate").await, "upstream_newer");
 }

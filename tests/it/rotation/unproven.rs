@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{BY_ITSELF, BYTES, FIRST, READING};
 use crate::support::broker::TestBroker;
-use crate::support::false_postgres::{ALL, FalsePostgres};
+use crate::support::false_postgres::{ALL, Asks, FalsePostgres};
 
 const ROTATION: &str = "/v1/rotations/orders-db/app";
 
@@ -42,8 +42,12 @@ async fn a_server_without_a_scram_signature_is_not_believed() {
             );
             action = "retry";
             broker.clock.advance_s(1800);
+            if matches!(asks, Asks::ScramOfOneIteration) {
+                assert!(!server.heard().contains(",p="), "{}", server.heard());
+                assert_eq!(run["trouble"]["detail"], "fewer than 4096 SCRAM iterations", "{at}");
+            }
         }
-        // And the password was not told, nor a hash of it
+        // And the password was not told, nor a hash of it, nor a proof that it is cheap to try passwords against
         let heard = server.heard();
         assert!(!heard.contains(FIRST) && !heard.contains("md5") && !heard.contains("ALTER"), "{heard:?}");
     }

@@ -18,6 +18,8 @@ pub(crate) enum Asks {
     NothingAfterNotice,
     Cleartext,
     Md5,
+    /// SCRAM of one iteration: it tries passwords against what it hears.
+    ScramOfOneIteration,
     /// SCRAM, which it does not begin.
     ScramThenOk,
     /// SCRAM, which it does not end.
@@ -26,11 +28,12 @@ pub(crate) enum Asks {
     ScramWrongSignature,
 }
 
-pub(crate) const ALL: [Asks; 7] = [
+pub(crate) const ALL: [Asks; 8] = [
     Asks::Nothing,
     Asks::NothingAfterNotice,
     Asks::Cleartext,
     Asks::Md5,
+    Asks::ScramOfOneIteration,
     Asks::ScramThenOk,
     Asks::ScramWithoutSignature,
     Asks::ScramWrongSignature,
@@ -112,9 +115,10 @@ impl Session {
                 stream.write_all(&request(5, b"salt")).await?;
                 self.read(&mut stream).await?;
             }
-            Asks::ScramThenOk | Asks::ScramWithoutSignature | Asks::ScramWrongSignature => {
-                self.scram(&mut stream).await?;
-            }
+            Asks::ScramThenOk
+            | Asks::ScramOfOneIteration
+            | Asks::ScramWithoutSignature
+            | Asks::ScramWrongSignature => self.scram(&mut stream).await?,
         }
         let ready = message(b'Z', b"I");
         stream.write_all(&[request(0, b""), ready.clone()].concat()).await?;
@@ -133,7 +137,8 @@ impl Session {
         }
         let text = String::from_utf8_lossy(&first);
         let nonce = text.split(",r=").nth(1).unwrap_or_default();
-        stream.write_all(&request(11, format!("r={nonce}0,s=c2FsdA==,i=4096").as_bytes())).await?;
+        let iterations = if matches!(self.asks, Asks::ScramOfOneIteration) { 1 } else { 4096 };
+        stream.write_all(&request(11, format!("r={nonce}0,s=c2FsdA==,i={iterations}").as_bytes())).await?;
         self.read(stream).await?;
         if matches!(self.asks, Asks::ScramWrongSignature) {
             stream.write_all(&request(12, format!("v={}", base64(&[0; 32])).as_bytes())).await?;
