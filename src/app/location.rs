@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::assemble::{broken, broker_failure};
 use super::running::Duty;
-use crate::base::code;
 use crate::base::encoding::hex;
+use crate::base::{Timestamp, code};
 use crate::broker::{self, Located, World};
 use crate::cli::{Console, Failure, whoever_runs_this};
 use crate::config::Config;
@@ -19,6 +19,12 @@ use crate::crypto::sha256_parts;
 use crate::custody::Location;
 use crate::store::{Store, lock_mark};
 use crate::telemetry::{Alarm, Alarms};
+
+/// A lock file that was made so long after the first entry, in seconds, is not that of the start that made the data.
+const COPIED_AFTER_S: i64 = 3600;
+
+/// The lock file of the data directory.
+const LOCK: &str = "lock";
 
 /// Where a Linux machine's own id is (machine-id(5)).
 pub(super) const MACHINE_ID: &str = "/etc/machine-id";
@@ -34,11 +40,13 @@ struct Adoption {
     by: String,
 }
 
-/// The data directory as a start finds it.
+/// The data directory as a start finds it, or a broker that serves from it.
 pub(super) struct Found {
     data_dir: PathBuf,
     location: Location,
     adoption: Option<Adoption>,
+    /// When the lock file was made, where the file system knows that.
+    made: Option<Timestamp>,
 }
 
 impl Found {
@@ -47,7 +55,9 @@ impl Found {
         let lock = store.lock_mark().map_err(|error| broken(&error))?;
         let location = Location { lock, machine: machine(machine_id) };
         let adoption = adoption(data_dir).filter(|adoption| adoption.lock == lock);
-        Ok(Self { data_dir: data_dir.to_owned(), location, adoption })
+        let made = fs::metadata(data_dir.join(LOCK)).and_then(|lock| lock.created()).ok();
+        let made = made.map(Timestamp::of_system);
+        Ok(Self { data_dir: data_dir.to_owned(), location, adoption, made })
     }
 
     /// What the broker may do: nothing but be looked at, when the data are a copy that no order adopts.
@@ -68,7 +78,8 @@ impl Found {
 
     /// Records where the data directory is, and raises the alarm when only the machine is another one.
     pub(super) async fn record(self, store: &Store<World>, alarms: &Alarms) -> Result<(), Failure> {
-        let Self { data_dir, location, adoption } = self;
+        self.tell_of_earlier_copies(store, alarms);
+        let Self { data_dir, location, adoption, .. } = self;
         let by = adoption.as_ref().map(|adoption| adoption.by.as_str());
         let located = broker::record_location(store, location, by).await;
         let located = match located {
@@ -93,11 +104,39 @@ impl Found {
             ),
         }
         // One that was copied along, too: it is about another lock file.
-        match fs::remove_file(data_dir.join(ADOPT)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(&data_dir, &error)),
-            Ok(()) | Err(_) => Ok(()),
+        let order = data_dir.join(ADOPT);
+        match fs::remove_file(&order) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if adoption.is_some() => Err(unusable(&order, &error)),
+            Err(error) => {
+                tracing::warn!(path = %order.display(), reason = %error.kind(), "this is no order to adopt, and cannot be removed: remove it by hand");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
+
+    /// Raises the alarm when no start has located these data before, as starts of earlier builds did not, and their
+    /// lock file was made long after their first entry: they were copied or moved, and another copy may serve.
+    fn tell_of_earlier_copies(&self, store: &Store<World>, alarms: &Alarms) {
+        let is_known = store.read(|world, _| world.custody.location()).is_some();
+        if is_known || self.adoption.is_some() {
+            return;
+        }
+        let first = store.entries(1, 1).ok().and_then(|entries| entries.first().map(|entry| entry.time));
+        if were_moved(first, self.made) {
+            let dir = self.data_dir.display();
+            alarms.raise(
+                Alarm::DataMoved,
+                format_args!("the data directory `{dir}` was copied or moved before this build first served from it: make sure that no other broker has these data"),
+            );
+        }
+    }
+}
+
+/// Whether data whose first entry is of this time are with another lock file, made at that time, than they began with.
+fn were_moved(first: Option<Timestamp>, made: Option<Timestamp>) -> bool {
+    first.zip(made).is_some_and(|(first, made)| made > first.plus_s(COPIED_AFTER_S))
 }
 
 /// Whether an order to serve from this data directory waits for the next start.
@@ -110,7 +149,7 @@ fn adoption(data_dir: &Path) -> Option<Adoption> {
 }
 
 fn lock_of(data_dir: &Path) -> io::Result<u64> {
-    Ok(lock_mark(&fs::metadata(data_dir.join("lock"))?))
+    Ok(lock_mark(&fs::metadata(data_dir.join(LOCK))?))
 }
 
 /// The id itself is not for others to see.
@@ -125,8 +164,18 @@ fn machine(machine_id: &Path) -> Option<[u8; 16]> {
     digest.as_bytes().first_chunk().copied()
 }
 
-/// `keyward adopt`, on the broker's host: leaves the order in the data directory. A broker that runs on the copy
-/// in read-only mode sees it within a second, and starts anew.
+/// Records the order to adopt that was left for a broker that has all its duties already.
+pub(super) async fn take_order(
+    data_dir: &Path,
+    store: &Store<World>,
+    machine_id: &Path,
+    alarms: &Alarms,
+) -> Result<(), Failure> {
+    Found::at(data_dir, store, machine_id)?.record(store, alarms).await
+}
+
+/// `keyward adopt`, on the broker's host: leaves the order in the data directory. A broker that runs sees it within
+/// a second: on the copy in read-only mode it starts anew, and with all its duties it records it.
 pub(super) fn adopt(config: &Config, console: &Console) -> Result<(), Failure> {
     let dir = &config.data_dir;
     let lock = lock_of(dir).map_err(|error| {
@@ -137,12 +186,12 @@ pub(super) fn adopt(config: &Config, console: &Console) -> Result<(), Failure> {
         Failure::new(code::ADOPT_NOTHING).because(why)
     })?;
     let order = Adoption { lock, by: whoever_runs_this() };
-    write(dir, &order).map_err(|error| unusable(dir, &error))?;
+    write(dir, &order).map_err(|error| unusable(&dir.join(ADOPT), &error))?;
     if console.is_json() {
         console.json(&json!({ "data_dir": dir, "lock": lock }));
     } else {
         console.line(&format!(
-            "`{}` is adopted: the broker starts anew, or starts next, with all duties",
+            "`{}` is adopted: by the running broker within a second, or by its next start",
             dir.display()
         ));
     }
@@ -168,4 +217,24 @@ fn write(dir: &Path, order: &Adoption) -> io::Result<()> {
 fn unusable(dir: &Path, error: &io::Error) -> Failure {
     let why = format!("`{}` cannot be used: {}", dir.display(), error.kind());
     Failure::new(code::DATA_DIR_UNUSABLE).because(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_are_moved_when_their_lock_file_is_much_younger_than_their_first_entry() {
+        let at = |s| Some(Timestamp::from_s(s));
+        let first = at(1_800_000_000);
+        for (made, is_moved) in [
+            (at(1_799_999_999), false),
+            (at(1_800_000_000 + COPIED_AFTER_S), false),
+            (at(1_800_000_001 + COPIED_AFTER_S), true),
+            (None, false),
+        ] {
+            assert_eq!(were_moved(first, made), is_moved, "{made:?}");
+        }
+        assert!(!were_moved(None, at(1_900_000_000)), "there is nothing in it");
+    }
 }

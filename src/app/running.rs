@@ -1,5 +1,4 @@
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::assemble::{FOUND, Surroundings, assemble, broken, broker_failure, ope
 use super::gate::{AdminGate, AgentGate};
 use super::keeper::Keeper;
 use super::lanes::Lanes;
-use super::location::is_adopted;
+use super::location::{is_adopted, take_order};
 use super::premises::{OnHost, Premises, caps};
 use super::published::publish;
 use super::server_identity::{kept_identity, server_identity};
@@ -279,7 +278,7 @@ impl Running {
 
     /// Returns when whoever is on the host has ordered what only another process can be.
     pub(super) async fn ordered(&mut self) -> Ordered {
-        let adoption = adoption(self.is_copy, self.config.data_dir.clone());
+        let adoption = adopted(self.is_copy, Arc::clone(&self.core), Arc::clone(&self.keeper));
         tokio::select! {
             () = self.told_to_seal() => Ordered::Seal,
             () = adoption => Ordered::Adopt,
@@ -340,10 +339,26 @@ pub(super) enum Ordered {
     Adopt,
 }
 
-/// Returns when the copy of the data that a broker was started with is adopted.
-async fn adoption(is_copy: bool, data_dir: PathBuf) {
-    while !is_copy || !is_adopted(&data_dir) {
+/// Returns when the copy of the data that a broker was started with is adopted. A broker with all its duties records
+/// the order and goes on; one in read-only mode that has no copy leaves it to the next start.
+async fn adopted(is_copy: bool, core: Arc<Core>, keeper: Arc<Keeper>) {
+    let data_dir = &keeper.config.data_dir;
+    loop {
         tokio::time::sleep(Duration::from_millis(ADOPTION_WAIT_MS)).await;
+        if !is_adopted(data_dir) {
+            continue;
+        }
+        if is_copy {
+            return;
+        }
+        if core.store.is_read_only() {
+            continue;
+        }
+        let (machine_id, alarms) = (&keeper.surroundings.machine_id, core.meters.alarms());
+        if let Err(failure) = take_order(data_dir, &core.store, machine_id, alarms).await {
+            tracing::error!(code = %failure.code(), "the order to adopt is not recorded: the next start does it");
+            return std::future::pending().await;
+        }
     }
 }
 

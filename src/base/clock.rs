@@ -30,6 +30,13 @@ impl Timestamp {
         Self(s.saturating_mul(1000))
     }
 
+    /// A moment as the system tells it, e.g. of a file; not before 1970.
+    #[must_use]
+    pub fn of_system(at: SystemTime) -> Self {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH);
+        Self(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// The moment that an RFC 3339 text says.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -160,17 +167,12 @@ impl Default for SystemClock {
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
 fn machine() -> RawReading {
-    RawReading { wall_ms: since_1970(SystemTime::now()), boot_ms: since_boot() }
+    RawReading { wall_ms: Timestamp::of_system(SystemTime::now()).ms(), boot_ms: since_boot() }
 }
 
 fn since_boot() -> i64 {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     boot.tv_sec.saturating_mul(1000).saturating_add(boot.tv_nsec / 1_000_000)
-}
-
-fn since_1970(at: SystemTime) -> i64 {
-    at.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Clock for SystemClock {
@@ -184,7 +186,7 @@ impl Clock for SystemClock {
 
     fn synchronised_at(&self) -> Option<Timestamp> {
         let written = std::fs::metadata(self.synchronised.as_ref()?).ok()?.modified().ok()?;
-        Some(Timestamp(since_1970(written)))
+        Some(Timestamp::of_system(written))
     }
 
     fn start_after(&self, newest: Timestamp) {

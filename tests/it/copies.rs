@@ -133,3 +133,33 @@ async fn another_machine_with_the_same_lock_file_is_an_alarm_alone() {
     broker.restart().await;
     assert_eq!(broker.entries("alarm.machine-changed").await.len(), 1);
 }
+
+#[test]
+fn a_broker_with_all_its_duties_records_an_order_to_adopt_at_once() {
+    // Given a broker that serves from the data that it began with
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    assert_eq!(kinds(&process).len(), 1);
+    // When the data are adopted, then that counts from now on, and not at some later start
+    assert_eq!(verb(&process, &["adopt"], b"").0, Some(0));
+    let is_taken = |_| kinds(&process).len() == 2 && !process.path("data/adopt").exists();
+    assert!((0..200).any(is_taken), "{}", process.log());
+    assert!(kinds(&process)[1]["event"]["by"].as_str().unwrap().starts_with("host uid "));
+    process.good(&["secret", "put", "github/app"], b"other");
+    process.stop();
+    process.serve();
+    assert_eq!(kinds(&process).len(), 2);
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_order_keeps_no_broker_from_serving() {
+    let mut process = Process::init("warn");
+    fs::create_dir(process.path("data/adopt")).unwrap();
+    process.serve();
+    process.set_up(b"value");
+    assert!(process.log().contains("remove it by hand"), "{}", process.log());
+    let (exit, told) = verb(&process, &["adopt"], b"");
+    refused(&(exit, told.clone()), 1, "data_dir_unusable");
+    assert!(told["detail"].as_str().unwrap().contains("data/adopt` cannot be used"), "{told}");
+}
