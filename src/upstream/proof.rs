@@ -198,8 +198,8 @@ mod tests {
     use super::*;
 
     fn message(kind: u8, request: u32, body: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(body.len() + 8).unwrap().to_be_bytes();
-        [&[kind][..], &length, &request.to_be_bytes(), body].concat()
+        let length = u32::try_from(body.len()).unwrap().saturating_add(8);
+        [&[kind][..], &length.to_be_bytes(), &request.to_be_bytes(), body].concat()
     }
 
     /// The verdict on `whole`, in parts and at once.
