@@ -1,9 +1,8 @@
 /* Preloaded into a broker by tests.
  *
  * While the file in KEYWARD_TEST_FAULT is there, fdatasync fails; while that in KEYWARD_TEST_STALL is there, it
- * does not return, and the same name with
- * `.reached` behind it is made once a call hangs. While that in KEYWARD_TEST_READ_ONLY is there, no file below the directory that it names can
- * be opened for writing.
+ * does not return, and the same name with `.reached` behind it is made once a file of the ledger hangs. While that
+ * in KEYWARD_TEST_READ_ONLY is there, no file below the directory that it names can be opened for writing.
  *
  * The file in KEYWARD_TEST_FAULT_AT says `kill N` or `eio N`: from the moment that it is there, the points at
  * which something becomes durable or is said to or heard from the upstream at port
@@ -48,9 +47,11 @@ static void tell_count(const char *path) {
   rename(next, name);
 }
 
-/* Some call hangs: a file with `.reached` behind the name says so. */
-static void tell_stall(const char *stall) {
-  char name[4096];
+/* The ledger's thread hangs: a file with `.reached` behind the name says so. That of the anchor says nothing of it. */
+static void tell_stall(const char *stall, int fd) {
+  char name[4096], link[64], file[4096] = "";
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  if (readlink(link, file, sizeof file - 1) < 0 || !strstr(file, "/ledger/")) return;
   snprintf(name, sizeof name, "%s.reached", stall);
   FILE *reached = fopen(name, "w");
   if (reached) fclose(reached);
@@ -123,7 +124,7 @@ int fdatasync(int fd) {
   const char *stall = getenv("KEYWARD_TEST_STALL");
   int stalls = 0;
   while (stall && access(stall, F_OK) == 0) {
-    if (!stalls++) tell_stall(stall);
+    if (!stalls++) tell_stall(stall, fd);
     usleep(1000);
   }
   if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
