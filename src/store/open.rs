@@ -225,7 +225,7 @@ impl<W: World> Store<W> {
         self.memory.denials()
     }
 
-    /// The record under `key` of `tree` that entry `seq` wrote.
+    /// The record under `key` of `tree` that entry `seq` wrote, or one that a later entry has put in its place.
     ///
     /// Waits until the index has come that far. An index that cannot answer truthfully is passed
     /// over: the record is taken from the ledger entry itself, and the index is built anew.
