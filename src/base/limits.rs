@@ -138,8 +138,10 @@ pub const HANDSHAKE_WAIT_S: u64 = 10;
 /// Most TLS handshakes at one listener that wait for the broker; a client that connects then is closed at once. Two
 /// cores do as many in about a second.
 pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
-/// Most bytes that a peer may send up to the end of its TLS handshake.
-pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes of the first message of a TLS handshake.
+pub const HELLO_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes that are read of the rest of a TLS handshake, and of a first request that comes with it.
+pub const HANDSHAKE_REST_BYTES_MAX: usize = 40 * 1024;
 /// Most intermediate certificates of an upstream that are looked at; others that it sends do not count.
 pub const UPSTREAM_INTERMEDIATES_MAX: usize = 4;
 /// Most of what was sent on a connection and not yet received, in bytes, as it is asked of the kernel, which takes

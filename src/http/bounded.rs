@@ -17,6 +17,11 @@ impl<S> Bounded<S> {
         Self { inner, left: Some(bytes_max) }
     }
 
+    /// From here on so many bytes can be read.
+    pub(super) const fn bound(&mut self, bytes_max: usize) {
+        self.left = Some(bytes_max);
+    }
+
     /// From here on any number of bytes can be read.
     pub(super) const fn lift(&mut self) {
         self.left = None;
@@ -86,8 +91,10 @@ mod tests {
         let mut read = [0; 8];
         assert_eq!(bounded.read(&mut read).await.unwrap(), 4);
         assert_eq!(bounded.read(&mut read).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        bounded.bound(1);
+        assert_eq!(bounded.read(&mut read).await.unwrap(), 1);
         bounded.lift();
-        assert_eq!(bounded.read(&mut read).await.unwrap(), 6);
-        assert_eq!(&read[..6], b"456789");
+        assert_eq!(bounded.read(&mut read).await.unwrap(), 5);
+        assert_eq!(&read[..5], b"56789");
     }
 }

@@ -27,15 +27,15 @@ use tower::Service;
 
 use super::aside::Aside;
 use super::bounded::Bounded;
+pub use super::caps::ConnectionCaps;
 use super::heads::Heads;
 use super::lent::{Lender, Rest};
 use super::patience::Patience;
-pub use super::places::ConnectionCaps;
 use super::places::{Place, Places};
 use super::stall::Unstalled;
 use crate::base::limits::{
-    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_BYTES_MAX, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S,
-    HEADERS_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX, WRITE_WAIT_S,
+    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_REST_BYTES_MAX, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S,
+    HEADERS_MAX, HELLO_BYTES_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX, WRITE_WAIT_S,
 };
 use crate::base::peer_of;
 use crate::pki::PeerCertificate;
@@ -215,12 +215,13 @@ async fn shake_hands(
     place: &mut Place,
     tls: &ServerConfigs,
 ) -> Option<Result<TlsStream<Bounded<TcpStream>>, (io::Error, Bounded<TcpStream>)>> {
-    let mut hello = LazyConfigAcceptor::new(Acceptor::default(), Bounded::new(stream, HANDSHAKE_BYTES_MAX));
-    let started = match (&mut hello).await {
+    let mut hello = LazyConfigAcceptor::new(Acceptor::default(), Bounded::new(stream, HELLO_BYTES_MAX));
+    let mut started = match (&mut hello).await {
         Ok(started) => started,
         Err(error) => return hello.take_io().map(|stream| Err((error, stream))),
     };
     tokio::time::sleep_until(place.turn()?).await;
+    started.io.bound(HANDSHAKE_REST_BYTES_MAX);
     let config = tls.for_client(&started.client_hello());
     let mut shaking = started.into_stream(config).into_fallible();
     let shaken = poll_fn(|cx| {

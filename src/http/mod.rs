@@ -11,6 +11,7 @@ mod agents;
 mod answers;
 mod aside;
 mod bounded;
+mod caps;
 mod client_id;
 mod discovery;
 mod documents;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use keyward::base::limits::HANDSHAKE_REST_BYTES_MAX;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
 use keyward::http::listener::{ConnectionCaps, Course, Peer, Standing, serve};
@@ -253,8 +254,8 @@ async fn tls_06_what_an_agent_s_key_has_signed_is_refused() {
     let child = signed_by_a_leaf(&parent);
     // Nothing is wrong with it but its issuer: read alone, it is a peer's certificate.
     assert!(PeerCertificate::parse(&child.chain[0]).is_ok());
-    // The alert for "an end entity used as an authority"; an unknown issuer would have its own.
-    assert_eq!(refusal(&bed, &bed.client(Some(&child))).await, AlertDescription::CertificateUnknown);
+    // An agent's certificate beside it is not looked at: it could only be somebody's who is no authority.
+    assert_eq!(refusal(&bed, &bed.client(Some(&child))).await, AlertDescription::UnknownCA);
     assert!(bed.ask(&bed.client(Some(&parent)), "/who").await.is_some());
 }
 
@@ -409,15 +410,28 @@ async fn one_address_takes_its_own_places_alone() {
 }
 
 #[tokio::test]
-async fn a_certificate_has_as_many_connections_as_an_address() {
-    let bed = Bed::new(ConnectionCaps { max: 16, max_per_peer: 2 }).await;
+async fn other_certificates_of_a_peer_are_not_looked_at_and_take_no_more_than_the_limit() {
+    let bed = Bed::new(CAPS).await;
+    let authority = bed.issuer.public().der().to_vec();
+    for (bytes, is_taken) in [(HANDSHAKE_REST_BYTES_MAX / 2, true), (HANDSHAKE_REST_BYTES_MAX + 1024, false)]
+    {
+        let mut agent = bed.agent();
+        agent.chain.extend(vec![authority.clone(); bytes / authority.len()]);
+        let answer = bed.ask(&bed.client(Some(&agent)), "/who").await;
+        assert_eq!(answer.is_some(), is_taken, "{bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_has_a_quarter_of_the_connections_of_its_address() {
+    let bed = Bed::new(ConnectionCaps { max: 16, max_per_peer: 8 }).await;
     let (agent, nobody) = (bed.client(Some(&bed.agent())), bed.client(None));
     let mut open = [bed.open(&agent).await.unwrap(), bed.open(&agent).await.unwrap()];
     for one in &mut open {
         assert!(one.ask("/who").await.is_some());
     }
-    assert!(bed.ask(&agent, "/who").await.is_none(), "one beyond, and its address has no other to give up");
-    assert!(bed.ask(&nobody, "/who").await.is_none(), "its address has no place left");
+    assert!(bed.ask(&agent, "/who").await.is_none(), "one beyond");
+    assert!(bed.ask(&nobody, "/who").await.is_some(), "others at its address have places left");
     drop(open);
     // The places come back.
     until(async || bed.ask(&agent, "/who").await.is_some()).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::base::Clock;
+use keyward::base::limits::HELLO_BYTES_MAX;
 use keyward::pki::certificates_from_pem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -212,16 +213,17 @@ async fn http_11_silent_and_garbled_peers_stop_nobody() {
 }
 
 #[tokio::test]
-async fn a_handshake_of_more_than_sixteen_kilobytes_is_refused() {
+async fn a_first_message_beyond_its_limit_is_refused() {
     let broker = TestBroker::start().await;
     let nobody = broker.nobody(broker.agents());
-    for (names, is_taken) in [(40, true), (80, false)] {
+    let at_most = HELLO_BYTES_MAX / 251;
+    for (names, is_taken) in [(at_most - 8, true), (at_most + 1, false)] {
         let mut config = ClientConfig::clone(&nobody.config);
         config.alpn_protocols.extend((0..names).map(|_| vec![b'x'; 250]));
         let stream = TcpStream::connect(nobody.address).await.unwrap();
         let name = ServerName::from(nobody.address.ip());
         let shaken = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        assert_eq!(shaken.is_ok(), is_taken, "{names} names of a quarter of a kilobyte");
+        assert_eq!(shaken.is_ok(), is_taken, "{names} names of 250 bytes");
     }
 }
 
