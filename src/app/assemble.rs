@@ -118,6 +118,7 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
         KeyringError::LastSlot => code::LAST_SLOT,
         KeyringError::SameKey => code::SLOT_KEY_SAME,
         KeyringError::SlotsFull => code::SLOTS_FULL,
+        KeyringError::Exhausted => code::KEY_EXHAUSTED,
         KeyringError::SlotsOutOfReach(slots) => return out_of_reach(slots),
         KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Memory | KeyringError::Io(_) => {
             code::KEYRING_FAILED

@@ -56,6 +56,17 @@ pub const ORDERS_MAX: usize = 1024;
 pub const BREAK_GLASS_LIFE_S: i64 = 3600;
 /// Most connections to the socket on the host.
 pub const HOST_CONNECTIONS_MAX: usize = 16;
+/// Records that one AES-256-GCM key seals under random nonces: half of the 2^32 of NIST SP 800-38D §8.3. The other
+/// half is for records that a stop left uncounted.
+pub const SEALS_MAX: u64 = 2_147_483_648;
+/// Records after which such a key is due to be replaced.
+pub const SEALS_DUE: u64 = 1_073_741_824;
+/// Writes of a keyring's file. A write seals three records at most under one key, but for the write that begins its
+/// use; so no key of a keyring seals as many as 2^32.
+pub const KEYRING_WRITES_MAX: u64 = 1_073_741_824;
+/// What trying a passphrase at all slots of a keyring may cost, in KiB of memory times passes over it: a few seconds.
+/// Eight slots as they are made cost 1,572,864.
+pub const SLOTS_COST_MAX: u64 = 2_097_152;
 /// Most slots of a keyring: each one of a passphrase is stretched in turn.
 pub const SLOTS_MAX: usize = 8;
 /// Most digest keys before the newest one that a request is looked for under: rotations of the root key within

@@ -7,13 +7,17 @@ use crate::base::encoding::base64url;
 use crate::base::{Entropy, Sensitive};
 use crate::crypto::KeyId;
 
+/// The families that are rotated together, at a start: the ledger begins a segment then, the index can be built
+/// anew, and no request is under way.
+pub const SEALING: [Family; 3] = [Family::Delta, Family::Index, Family::Digest];
+
 /// A change of a keyring's file, ready to be written, which may take as long as a disk hangs. It holds no key
 /// that is not wrapped.
 #[must_use]
 #[derive(Debug)]
 pub struct KeyringChange {
     text: Text,
-    added: Option<WrappedKey>,
+    added: Vec<WrappedKey>,
     gone: Vec<(Family, u32)>,
 }
 
@@ -71,17 +75,50 @@ impl Keyring {
         if self.signing.contains_key(&id) || self.symmetric.contains_key(&id) {
             return Ok(None);
         }
+        self.with_new(path, &[(family, generation)], entropy).map(Some)
+    }
+
+    /// Rotates the families of [`SEALING`] in one write, and gives their generations in that order. The ones
+    /// before stay, to open what they sealed.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; the keyring is what it was then.
+    pub fn rotate_sealing_keys(
+        &mut self,
+        path: &Path,
+        entropy: &dyn Entropy,
+    ) -> Result<[u32; SEALING.len()], KeyringError> {
+        let mut next = [0; SEALING.len()];
+        for (next, family) in next.iter_mut().zip(SEALING) {
+            *next = self.current(family)?.0.generation.saturating_add(1);
+        }
+        let new: Vec<_> = SEALING.into_iter().zip(next).collect();
+        let written = self.with_new(path, &new, entropy)?.write(path)?;
+        self.adopt(written)?;
+        Ok(next)
+    }
+
+    /// The change that adds these generations.
+    fn with_new(
+        &self,
+        path: &Path,
+        new: &[(Family, u32)],
+        entropy: &dyn Entropy,
+    ) -> Result<KeyringChange, KeyringError> {
         // As it is now: slots may have come and gone since it was opened.
         let mut body = file::read(path)?.verify(&self.root)?;
-        let id = KeyId { family: family.number(), generation };
-        let added = if family.is_signing() {
-            self.wrap(id, family.signing_key()?.expose(), entropy)
-        } else {
-            let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
-            self.wrap(id, key.expose(), entropy)
-        };
-        body.keys.push(added.clone());
-        Ok(Some(KeyringChange { text: Text::of(body, &self.root)?, added: Some(added), gone: Vec::new() }))
+        let mut added = Vec::new();
+        for (family, generation) in new {
+            let id = KeyId { family: family.number(), generation: *generation };
+            added.push(if family.is_signing() {
+                self.wrap(id, family.signing_key()?.expose(), entropy)
+            } else {
+                let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
+                self.wrap(id, key.expose(), entropy)
+            });
+        }
+        body.keys.extend_from_slice(&added);
+        Ok(KeyringChange { text: Text::of(body, &self.root)?, added, gone: Vec::new() })
     }
 
     /// Takes the generations of a family that `goes` tells of out of the keyring at `path`, for good:
@@ -122,7 +159,7 @@ impl Keyring {
         let mut body = file::read(path)?.verify(&self.root)?;
         body.keys.retain(|key| key.family != family.number() || !gone.contains(&key.generation));
         let gone = gone.into_iter().map(|generation| (family, generation)).collect();
-        Ok(Some(KeyringChange { text: Text::of(body, &self.root)?, added: None, gone }))
+        Ok(Some(KeyringChange { text: Text::of(body, &self.root)?, added: Vec::new(), gone }))
     }
 
     /// Takes in what was written.
@@ -130,7 +167,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Altered`] when the keyring has been forgotten since.
     pub fn adopt(&mut self, Written(change): Written) -> Result<(), KeyringError> {
-        if let Some(added) = &change.added {
+        for added in &change.added {
             self.take(added).map_err(|_| KeyringError::Altered("a key that was written does not open"))?;
         }
         for id in &change.gone {

@@ -10,7 +10,7 @@ use super::root::mac_key;
 use super::share::ShareError;
 use super::slot::{Pending, Slot};
 use crate::base::encoding::from_hex;
-use crate::base::limits::SLOTS_MAX;
+use crate::base::limits::{KEYRING_WRITES_MAX, SLOTS_COST_MAX, SLOTS_MAX};
 use crate::base::{LedgerId, Sensitive, SlotId, Timestamp};
 use crate::crypto::Digest;
 
@@ -65,6 +65,9 @@ pub enum KeyringError {
     /// A key that is asked for is not in the keyring.
     #[error("the keyring holds no key of family {0}")]
     NoSuchKey(u8),
+    /// The file was written as often as may be: more writes could have a key seal too many records.
+    #[error("the keyring has been written {KEYRING_WRITES_MAX} times, and may be written no more")]
+    Exhausted,
     /// The signature library could not make a key.
     #[error("a key could not be made")]
     Generate,
@@ -141,6 +144,11 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
         return Err(KeyringError::Altered("it has more slots than a keyring may have"));
     }
     body.slots.iter().try_for_each(Slot::check)?;
+    if body.slots.iter().fold(0_u64, |sum, slot| sum.saturating_add(slot.cost())) > SLOTS_COST_MAX {
+        return Err(KeyringError::Altered(
+            "a passphrase would cost more than the slots of a keyring ask for",
+        ));
+    }
     body.pending.as_ref().map_or(Ok(()), Pending::check)?;
     Ok(Unverified { line: line.to_owned(), mac, body })
 }
@@ -200,6 +208,9 @@ pub(super) struct Text {
 impl Text {
     /// The next revision of `body`.
     pub(super) fn of(mut body: Body, root: &Sensitive<[u8; 32]>) -> Result<Self, KeyringError> {
+        if body.revision >= KEYRING_WRITES_MAX {
+            return Err(KeyringError::Exhausted);
+        }
         body.version = VERSION;
         body.revision = body.revision.saturating_add(1);
         Ok(Self { text: text(&body, root)?, revision: body.revision })

@@ -18,7 +18,7 @@ mod slots;
 mod stage;
 mod view;
 
-pub use change::{KeyringChange, Written};
+pub use change::{KeyringChange, SEALING, Written};
 pub use file::KeyringError;
 pub use passphrase::{Passphrase, PassphraseError};
 pub use ring::{Family, Keyring};

@@ -323,3 +323,7 @@ impl fmt::Debug for Keyring {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "vectors_tests.rs"]
+mod vectors_tests;

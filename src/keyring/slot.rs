@@ -183,6 +183,12 @@ impl Slot {
         }
     }
 
+    /// What one try at it costs, in KiB of memory times passes over it; nothing but a passphrase does.
+    pub(super) fn cost(&self) -> u64 {
+        let cost = self.argon2id.as_ref().map(|how| how.cost);
+        cost.map_or(0, |cost| u64::from(cost.memory_kib).saturating_mul(u64::from(cost.passes)))
+    }
+
     /// How many shares there are and how many open it; none for a slot of another kind.
     pub(super) fn split(&self) -> Option<Split> {
         self.shares.as_ref().and_then(|shares| shares.split().ok())

@@ -3,6 +3,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 
 use super::*;
+use crate::base::limits::SLOTS_COST_MAX;
 use crate::base::{LedgerId, Sensitive, SystemEntropy};
 use crate::keyring::{Keyring, OutOfReach, Passphrase, SlotKind, slots_of};
 
@@ -199,6 +200,36 @@ fn key_10_an_altered_cost_is_refused_before_it_is_paid() {
     bench.tamper("\"passes\":3", "\"passes\":2");
     assert!(matches!(bench.open(&passphrase(WORDS)), Err(KeyringError::WrongKey)));
     assert!(matches!(bench.open(&bench.file), Err(KeyringError::Altered(_))), "the HMAC knows");
+}
+
+/// Nobody has authenticated the file when the slots are tried, one after another.
+#[test]
+fn slots_that_cost_too_much_together_are_refused_before_any_is_tried() {
+    let bench = bench();
+    let id = SlotId::mint(NOW, &SystemEntropy);
+    let slot = Slot::wrap(id, &passphrase(WORDS), bench.ring.ledger, &bench.ring.root, &SystemEntropy);
+    let slot = serde_json::to_value(slot.unwrap()).unwrap();
+    let costly = |memory_kib: u64, passes: u64| {
+        let mut slot = slot.clone();
+        slot["argon2id"]["cost"]["memory_kib"] = memory_kib.into();
+        slot["argon2id"]["cost"]["passes"] = passes.into();
+        serde_json::from_value::<Slot>(slot).unwrap()
+    };
+    let read = |costs: &[(u64, u64)]| {
+        let mut body = file::read(&bench.path()).unwrap().body;
+        body.slots = costs.iter().map(|(memory_kib, passes)| costly(*memory_kib, *passes)).collect();
+        let path = bench.directory.path().join(format!("{costs:?}"));
+        file::create(&path, &body, &bench.ring.root).unwrap();
+        file::read(&path).map(drop)
+    };
+    let (mib, half) = (1024, SLOTS_COST_MAX / 2);
+    assert!(read(&[(64 * mib, 3); SLOTS_MAX]).is_ok(), "as many as may be, as they are made");
+    assert!(read(&[(half / 2, 2), (half / 4, 4)]).is_ok(), "at the limit");
+    for beyond in [&[(half / 2, 2), (half / 4 + 1, 4)][..], &[(64 * mib, 16); SLOTS_MAX], &[(1024 * mib, 16)]]
+    {
+        let refused = read(beyond);
+        assert!(matches!(refused, Err(KeyringError::Altered(_))), "{beyond:?}: {refused:?}");
+    }
 }
 
 #[test]

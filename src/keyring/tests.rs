@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::base::SystemEntropy;
 use crate::base::encoding::hex;
+use crate::base::limits::KEYRING_WRITES_MAX;
 use crate::crypto::Aad;
 
 const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
@@ -261,4 +262,34 @@ fn a_keyring_of_the_first_format_opens_and_is_written_as_the_second() {
     let written = file::read(&path).unwrap().body;
     assert_eq!((written.version, written.revision), (2, 1));
     assert!(Keyring::open(&path, &bench.slot).is_ok());
+}
+
+#[test]
+fn a_keyring_is_written_up_to_its_limit_and_not_beyond() {
+    let bench = bench();
+    let (root, mut body) = bench.opened();
+    body.revision = KEYRING_WRITES_MAX - 1;
+    let mut ring = bench.reopened(&body, &root).unwrap();
+    ring.extend(&bench.path(), (Family::Value, 2), &SystemEntropy).unwrap();
+    assert_eq!(ring.revision(), KEYRING_WRITES_MAX);
+    let before = bench.files();
+    let refused = ring.extend(&bench.path(), (Family::Value, 3), &SystemEntropy);
+    assert!(matches!(refused, Err(KeyringError::Exhausted)), "{refused:?}");
+    assert!(ring.current(Family::Value).unwrap().0.generation == 2 && bench.files() == before);
+}
+
+#[test]
+fn sealing_keys_are_rotated_in_one_write() {
+    let mut bench = bench();
+    let (path, revision) = (bench.path(), bench.ring.revision());
+    assert_eq!(bench.ring.rotate_sealing_keys(&path, &SystemEntropy).unwrap(), [2, 2, 2]);
+    assert_eq!(bench.ring.revision(), revision + 1);
+    let opened = Keyring::open(&path, &bench.slot).unwrap();
+    for family in [Family::Delta, Family::Index, Family::Digest] {
+        let all: Vec<u32> = opened.generations(family).map(|(generation, _)| generation).collect();
+        assert_eq!(all, [1, 2], "{family:?}");
+        let keys: Vec<_> = opened.generations(family).map(|(_, key)| key.expose()).collect();
+        assert_ne!(keys[0], keys[1], "{family:?}");
+    }
+    assert_eq!(opened.current(Family::Value).unwrap().0.generation, 1);
 }

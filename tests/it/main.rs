@@ -40,6 +40,7 @@ mod interleavings;
 mod interop;
 mod introspection;
 mod key_schedule;
+mod keyring_format;
 mod leaks;
 mod leases;
 mod ledger_contract;

@@ -11,18 +11,18 @@ use crate::support::process::{Process, files, put_back};
 const WORDS: &[u8] = b"CNRY correct horse battery staple";
 
 /// What an operator does about a key file that is in the wrong hands: another one in its place.
-fn rekey_file(process: &Process, id: &str) {
+pub(crate) fn rekey_file(process: &Process, id: &str) {
     let next = process.path("next.key");
     let (exit, rekeyed) = slot(process, &["rekey", id, "--key-file", &next.display().to_string()], b"");
     assert_eq!((exit, &rekeyed["done"]), (Some(0), &"rekeyed".into()), "{rekeyed}");
     fs::rename(next, process.path("root.key")).unwrap();
 }
 
-fn of_id(process: &Process, kind: &str) -> String {
+pub(crate) fn of_id(process: &Process, kind: &str) -> String {
     listed(process).into_iter().find(|(of, _)| of == kind).unwrap().1
 }
 
-fn slot_changes(process: &Process) -> Vec<Value> {
+pub(crate) fn slot_changes(process: &Process) -> Vec<Value> {
     let audit = process.json(&["audit", "list"]);
     let items = audit["items"].as_array().unwrap().iter();
     items.filter(|item| item["kind"] == "keyring.slots-changed").cloned().collect()
