@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::location::{Found, MACHINE_ID};
 use super::running::Duty;
 use super::runtime_dir::kept_orders;
+use super::sealing_keys::rotate_sealing_keys;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
@@ -13,6 +14,7 @@ use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, System
 use crate::broker::{
     Core, Followed, Founding, HeavyWork, Notaries, Publishing, PutValues, RollbackWatch, Settings, Turns,
     World, authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
+    value_key_seals,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -165,7 +167,7 @@ fn out_of_reach(slots: &[SlotId]) -> Failure {
 /// Opens the store and puts every room in its place. Keys go to whoever uses them and nobody else.
 pub(super) async fn assemble(
     config: &Config,
-    keyring: Keyring,
+    mut keyring: Keyring,
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
     duty: Duty,
@@ -182,11 +184,13 @@ pub(super) async fn assemble(
     let token_keys = token_keys(&store, &keyring).await.map_err(failed)?;
     let notary = notary(&store, &keyring, &config.trust_domain).map_err(failed)?;
     value_key_is_there(&store, &keyring).map_err(failed)?;
+    let store = rotate_sealing_keys(store, &mut keyring, config, surroundings).await?;
     let issuer_name = config.tokens.issuer.as_str();
     let opener = Opener::new(value_keys(&keyring)?);
     let issuer = Issuer::new(token_keys, authorities, opener, issuer_name.to_owned());
     let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
     let sealer = Sealer::new(keyring.aead(Family::Value).map_err(|error| keyring_failure(&error))?);
+    sealer.count_from(value_key_seals(&store));
     let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
     let quota = &config.quota;
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
@@ -280,7 +284,7 @@ fn restrict(store: &Store<World>, duty: Duty) {
     }
 }
 
-fn store_options(
+pub(super) fn store_options(
     config: &Config,
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
@@ -335,6 +339,7 @@ fn settings(config: &Config) -> Settings {
         operator_life_s: config.certificates.operator_life_s,
         value_key_life_s: config.secrets.key_life_s,
         keep_versions: config.secrets.keep_versions,
+        sealing_key_life_s: config.ledger.key_life_s,
         checkpoint_key_life_s: config.checkpoints.key_life_s,
         token_key_life_s: config.tokens.key_life_s,
         tokens: LifeLimits { default_s: config.tokens.life_s, broker: config.tokens.issuer.clone() },
@@ -375,7 +380,7 @@ pub(super) fn broker_failure(failure: &crate::broker::Failure) -> Failure {
     Failure::new(failure.code).because(failure.why.as_ref()).mended_by(failure.fix.as_ref())
 }
 
-fn store_failure(error: &StoreError) -> Failure {
+pub(super) fn store_failure(error: &StoreError) -> Failure {
     let code = match error {
         StoreError::InUse | StoreError::Ledger(crate::ledger::OpenError::InUse) => code::DATA_DIR_IN_USE,
         StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. }) => code::KEYRING_OLDER,

@@ -69,6 +69,12 @@ impl Keeper {
         if let Err(failure) = self.core.keep_value_key().await {
             tracing::error!(?failure, "the value key could not be kept to its schedule");
         }
+        if let Err(failure) = self.core.drop_sealing_keys() {
+            tracing::error!(
+                ?failure,
+                "keys that nothing is sealed under could not be taken out of the keyring"
+            );
+        }
         if let Err(failure) = self.core.keep_checkpoint_key().await {
             tracing::error!(?failure, "the checkpoint key could not be kept to its schedule");
         }

@@ -13,6 +13,7 @@ mod premises;
 mod published;
 mod running;
 mod runtime_dir;
+mod sealing_keys;
 mod serve;
 mod server_identity;
 mod slot_change;

@@ -264,6 +264,11 @@ impl Running {
         self.core.mark("the broker's host", effect).await.map_err(|failure| broker_failure(&failure))
     }
 
+    /// Counts `seals` records as sealed by the value key: as many as a broker has sealed that ran for long.
+    pub fn count_seals(&self, seals: u64) {
+        self.core.sealer.count_from(seals);
+    }
+
     /// Takes a snapshot of the state at once, whether one is due or not.
     pub async fn take_snapshot(&self) {
         self.snapshots.take(&self.stop.subscribe()).await;

@@ -8,7 +8,7 @@ use crate::base::code;
 use crate::broker::{World, checkpoint_key};
 use crate::cli::{Console, Failure};
 use crate::config::{Config, RootKey};
-use crate::custody::{CheckpointKeyTurned, SlotsChanged};
+use crate::custody::{CheckpointKeyTurned, SealingKeysRotated, SlotsChanged};
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
     Checkpoint, CheckpointError, DeltaKeys, End, EventSeen, HostLayer, NoteVerifier, SnapshotStanding,
@@ -62,7 +62,7 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
     let sizes = [checkpoint.as_ref().map_or(0, |one| one.size), anchor.as_ref().map_or(0, Anchor::seq)];
     let sought = Sought {
         roots_at: &sizes,
-        states_of: &[SlotsChanged::KIND],
+        states_of: &[SlotsChanged::KIND, SealingKeysRotated::KIND],
         events_of: &[CheckpointKeyTurned::KIND, SnapshotTaken::KIND],
     };
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
@@ -141,7 +141,7 @@ fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), Failure>
     Err(Failure::new(code::ENTRIES_LOST).because(why))
 }
 
-/// Whether the entries before each change of the root key are those that it was recorded after.
+/// Whether the entries before each rotation of the delta key are those that it was recorded after.
 fn bound(verified: &Verified) -> Result<(), Failure> {
     let damaged = |seq: u64, why: &str| {
         Failure::new(code::LEDGER_DAMAGED).because(format!("ledger entry {seq} cannot be taken in: {why}"))

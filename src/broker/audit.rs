@@ -5,7 +5,7 @@ use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::custody::{
     BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, DataAdopted, MachineChanged, OrderInVain,
-    RollbackSuspected, SlotsChanged,
+    RollbackSuspected, SealingKeysRotated, SlotsChanged,
 };
 use crate::leases::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
@@ -154,6 +154,7 @@ const EVENTS: &[(Kind, &str)] = known![
     ServerCertified<'_>,
     RevocationChanged<'_>,
     SlotsChanged<'_>,
+    SealingKeysRotated,
     SnapshotTaken,
     ClockAdjusted<'_>,
     ClockDisagrees,

@@ -4,7 +4,7 @@ use super::world::Effect;
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorId, OperatorName, Scope, TrustDomain};
 use crate::issuance::{Certificate, Certify, ServerPlan};
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, KeyringError};
 use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorRole};
 use crate::pki::{self, PublicKey, ServerCertified};
 use crate::policy::decide_host_operator;
@@ -96,6 +96,9 @@ pub(super) fn as_admin(
         .advance(revocation::keys::subject(&subject))
 }
 
-pub(super) fn broken(error: &dyn std::error::Error) -> Failure {
-    Failure::internal(code::AUTHORITY_FAILED, error)
+pub(super) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
+    match error.downcast_ref() {
+        Some(KeyringError::Exhausted) => Failure::new(code::KEY_EXHAUSTED),
+        Some(_) | None => Failure::internal(code::AUTHORITY_FAILED, error),
+    }
 }

@@ -55,6 +55,8 @@ pub struct Settings {
     pub value_key_life_s: i64,
     /// Former versions of one secret that are kept.
     pub keep_versions: u32,
+    /// How old the delta, index and digest keys may be, in seconds.
+    pub sealing_key_life_s: i64,
     /// How long a checkpoint key signs, in seconds.
     pub checkpoint_key_life_s: i64,
     /// How long a token key signs, in seconds.
@@ -202,6 +204,7 @@ impl NotCommit for AuthnError {}
 impl NotCommit for crate::base::Cancelled {}
 impl NotCommit for crate::quota::Limited {}
 impl NotCommit for crate::issuance::IssueError {}
+impl NotCommit for crate::secrets::VaultError {}
 impl NotCommit for crate::store::RecordError {}
 
 /// How often a use case has met a conflict.

@@ -4,9 +4,11 @@ use crate::authn::{AuthnError, PresentError};
 use crate::base::DecisionId;
 use crate::base::code::{self, Code};
 use crate::config::{Fault, FaultList};
+use crate::issuance::IssueError;
 use crate::ledger::{AppendError, ReadError};
 use crate::policy::Denial;
 use crate::quota::Limited;
+use crate::secrets::VaultError;
 use crate::store::{CommitError, RecordError};
 
 /// Why a use case did not do what was asked: a stable code, a reason, and what would fix it.
@@ -168,8 +170,24 @@ impl From<ReadError> for Failure {
     }
 }
 
-impl From<crate::issuance::IssueError> for Failure {
-    fn from(error: crate::issuance::IssueError) -> Self {
-        Self::internal(code::ISSUANCE_FAILED, &error)
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Vault(error) => error.into(),
+            error @ (IssueError::Sign(_) | IssueError::Certificate(_) | IssueError::OtherLease) => {
+                Self::internal(code::ISSUANCE_FAILED, &error)
+            }
+        }
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Exhausted(_) => Self::new(code::KEY_EXHAUSTED),
+            error @ (VaultError::Size | VaultError::Form | VaultError::Open(_)) => {
+                Self::internal(code::ISSUANCE_FAILED, &error)
+            }
+        }
     }
 }

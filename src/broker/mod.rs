@@ -48,6 +48,7 @@ mod revoke;
 mod rollback;
 mod rotate_keys;
 mod rotation;
+mod sealing_keys;
 mod shed_signing_keys;
 mod signing_keys;
 mod standing;
@@ -95,6 +96,7 @@ pub use rotation::{
     Adopted, Adopting, CalendarLine, Consumer, Pace, Proof, Rotating, RotationPlan, RotationView, Steer,
     UpstreamCheck,
 };
+pub use sealing_keys::{record_sealing_keys, sealing_keys_are_due, value_key_seals};
 pub use signing_keys::{authorities, checkpoint_key, notary, token_keys};
 pub use standing::InstanceStanding;
 pub use turn_value_key::{Turned, value_key_is_there};

@@ -115,7 +115,7 @@ impl AdminDesk {
                 sensitivity: said.sensitivity,
                 destroyed: surplus.numbers(),
             };
-            let sealed = core.sealer.seal(id, version, &value, &*core.entropy);
+            let sealed = core.sealer.seal(id, version, &value, &*core.entropy)?;
             let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed };
             let mut change = Change::new(&event)?
                 .effect(Effect::Secrets(effect))

@@ -1,11 +1,9 @@
-use std::sync::PoisonError;
-
 use super::bootstrap::broken;
 use super::desk::{AdminDesk, Again, Core, deciding_again};
 use super::failure::Failure;
 use super::once::{Asker, done_before, once_of};
 use super::world::{Effect, World};
-use crate::base::limits::REWRAPPED_AT_ONCE_MAX;
+use crate::base::limits::{REWRAPPED_AT_ONCE_MAX, SEALS_DUE};
 use crate::base::{SecretId, SecretName, code};
 use crate::idempotency::Once;
 use crate::keyring::{Family, Keyring, KeyringError};
@@ -25,7 +23,7 @@ use crate::store::{Change, CommitError, Store};
 pub fn value_key_is_there(store: &Store<World>, keyring: &Keyring) -> Result<(), Failure> {
     let wraps = store.read(|world, _| world.secrets.turned());
     let newest = keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation;
-    let is_older = wraps.is_some_and(|(wraps, _)| newest < wraps);
+    let is_older = wraps.is_some_and(|wraps| newest < wraps.generation);
     if is_older { Err(Failure::new(code::SIGNING_KEY_MISSING)) } else { Ok(()) }
 }
 
@@ -72,18 +70,16 @@ impl Core {
         Ok(StoredVersion { record, rewrapped })
     }
 
-    /// Turns the value key when its time has come, and finishes a turn that was stopped.
+    /// Turns the value key when its time has come or it has sealed much, and finishes a turn that was stopped.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn keep_value_key(&self) -> Result<(), Failure> {
         let now = self.clock.now();
-        let since = self.store.read(|world, _| world.secrets.turned().map(|(_, since)| since));
-        let since = match since {
-            Some(since) => since,
-            None => self.keyring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
-        };
-        if now.seconds_since(since) >= self.settings.value_key_life_s {
+        let since = self.store.read(|world, _| world.secrets.turned().map(|wraps| wraps.since));
+        let since = since.unwrap_or_else(|| self.keyring().created_at());
+        let is_over = now.seconds_since(since) >= self.settings.value_key_life_s;
+        if is_over || self.sealer.seals() >= SEALS_DUE {
             self.turn_value_key(None).await?;
         } else {
             let _turn = self.value_key_turn.lock().await;
@@ -139,14 +135,14 @@ impl Core {
     /// keyring. The same whether the turn has just begun or was stopped at any step.
     async fn finish_turn(&self) -> Result<usize, Failure> {
         let newest = {
-            let keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+            let keyring = self.keyring();
             if keyring.generations(Family::Value).count() < 2 {
                 return Ok(0);
             }
             keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation
         };
         let wraps = self.store.read(|world, _| world.secrets.turned());
-        if wraps.map(|(wraps, _)| wraps) != Some(newest) {
+        if wraps.map(|wraps| wraps.generation) != Some(newest) {
             // A stop came before its entry: nobody goes without having been told that it is relieved.
             deciding_again!(self.record_turn(newest, None))?;
         }

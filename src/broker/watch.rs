@@ -21,6 +21,8 @@ pub enum Warning {
     LedgerReserveGone,
     /// A revocation is in force in memory alone.
     RevocationUnrecorded,
+    /// A key is to be rotated: the next start does it, or the schedule.
+    KeysDue,
 }
 
 impl Warning {
@@ -35,6 +37,7 @@ impl Warning {
             Self::DiskSlow => "disk_slow",
             Self::LedgerReserveGone => "ledger_reserve_gone",
             Self::RevocationUnrecorded => "revocation_unrecorded",
+            Self::KeysDue => "keys_due",
         }
     }
 }
@@ -54,6 +57,7 @@ impl AdminDesk {
             (Warning::DiskSlow, core.is_disk_slow()),
             (Warning::LedgerReserveGone, !core.store.has_reserve()),
             (Warning::RevocationUnrecorded, core.store.unrecorded_denials() > 0),
+            (Warning::KeysDue, core.keys_due() > 0),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }
@@ -87,6 +91,8 @@ impl AdminDesk {
             ledger_reserve: core.store.has_reserve(),
             revocations_unrecorded: core.store.unrecorded_denials(),
             snapshot_seq: core.store.snapshot_seq(),
+            keys_due: core.keys_due(),
+            value_key_seals: core.sealer.seals(),
         })
     }
 }

@@ -9,8 +9,8 @@ use toml::Spanned;
 use super::fault::{toml_message, toml_place};
 use super::raw::{ConfigError, Raw, RawCertificates, RawClock, RawConnections};
 use super::settings::{
-    Certificates, Checkpoints, Clock, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
-    Secrets, Server, Tokens, Upstream,
+    Certificates, Checkpoints, Clock, Config, Connections, Ledger, Listen, Log, LogFormat, LogLevel, Quota,
+    RootKey, Secrets, Server, Tokens, Upstream,
 };
 use crate::base::limits::{
     CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, RENEWAL_GRACE_MAX_S,
@@ -53,6 +53,7 @@ const OPERATOR_LIFE_S: RangeInclusive<i64> = 300..=86_400;
 const AUTHORITY_LIFE_S: RangeInclusive<i64> = 2_592_000..=283_824_000;
 const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
+const SEALING_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=63_072_000;
 const CHECKPOINT_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=315_360_000;
 /// Where systemd-timesyncd says that the clock is synchronised.
 const TIMESYNC_FILE: &str = "/run/systemd/timesync/synchronized";
@@ -100,6 +101,9 @@ impl Check<'_> {
             secrets: Secrets {
                 key_life_s: self.number(raw.secrets.key_life_s.as_ref(), 7_776_000, VALUE_KEY_LIFE_S)?,
                 keep_versions: self.keep_versions(raw.secrets.keep_versions.as_ref())?,
+            },
+            ledger: Ledger {
+                key_life_s: self.number(raw.ledger.key_life_s.as_ref(), 31_536_000, SEALING_KEY_LIFE_S)?,
             },
             checkpoints: Checkpoints {
                 key_life_s: self.number(

@@ -14,7 +14,7 @@ mod tests;
 pub use fault::without_values;
 pub use raw::ConfigError;
 pub use settings::{
-    Certificates, Checkpoints, Clock, Config, Connections, Listen, Log, LogFormat, LogLevel, Quota, RootKey,
-    Secrets, Server, Tokens, Upstream,
+    Certificates, Checkpoints, Clock, Config, Connections, Ledger, Listen, Log, LogFormat, LogLevel, Quota,
+    RootKey, Secrets, Server, Tokens, Upstream,
 };
 pub use source::{Fault, FaultList, Faults, Place, SourceFile};

@@ -52,6 +52,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) secrets: RawSecrets,
     #[serde(default)]
+    pub(super) ledger: RawLedger,
+    #[serde(default)]
     pub(super) checkpoints: RawCheckpoints,
     #[serde(default)]
     pub(super) upstream: RawUpstream,
@@ -113,6 +115,12 @@ pub(super) struct RawTokens {
 pub(super) struct RawSecrets {
     pub(super) key_life_s: Option<Spanned<i64>>,
     pub(super) keep_versions: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLedger {
+    pub(super) key_life_s: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -27,6 +27,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Values of secrets.
     pub secrets: Secrets,
+    /// The ledger.
+    pub ledger: Ledger,
     /// Signed checkpoints of the ledger.
     pub checkpoints: Checkpoints,
     /// Caps on connections, per listener.
@@ -112,6 +114,13 @@ pub struct Secrets {
     pub key_life_s: i64,
     /// Former versions of one secret that are kept.
     pub keep_versions: u32,
+}
+
+/// The ledger, the index beside it, and what requests are known again by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ledger {
+    /// How old the delta, index and digest keys may be at a start, in seconds, before they are rotated.
+    pub key_life_s: i64,
 }
 
 /// Signed checkpoints of the ledger.

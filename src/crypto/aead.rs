@@ -165,10 +165,8 @@ impl AeadKey {
         self.id
     }
 
-    /// Seals `plain` under a random 96-bit nonce.
-    ///
-    /// For keys that seal few records: a fresh data key, or at most 2^32 records a generation
-    /// (NIST SP 800-38D §8.3).
+    /// Seals `plain` under a random 96-bit nonce, and counts nothing: for a key that seals one record, or a few
+    /// with each write of the keyring. One that seals many is a [`CountedKey`](super::CountedKey).
     #[must_use]
     pub fn seal(&self, aad: &Aad, plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
         self.seal_with(entropy.bytes(), aad.clone(), &[plain])

@@ -5,6 +5,7 @@
 //! in its [`EcdsaKey`] and gives signatures and a public key, nothing else.
 
 mod aead;
+mod counted;
 mod derive;
 mod digest;
 mod note;
@@ -14,6 +15,7 @@ mod signing;
 mod stretch;
 
 pub use aead::{Aad, AeadKey, AeadWiper, KeyId, OpenError, SEAL_OVERHEAD_BYTES, sealed_by};
+pub use counted::{CountedKey, Exhausted};
 pub use derive::derive_key;
 pub use digest::{Digest, HexText, MacKey, Sha256Stream, matches, sha256, sha256_parts};
 pub use note::{Ed25519Key, verify_ed25519};

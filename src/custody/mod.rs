@@ -14,4 +14,4 @@ pub use location::{DataAdopted, Location, MachineChanged};
 pub use orders::{LeasesOf, Order, OrderInVain, Orders, OrdersError, SealOrder, TakeAway};
 pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};
-pub use state::{CheckpointKeyTurned, Custody, Effect, KnownSlot, SlotsChanged, keys};
+pub use state::{CheckpointKeyTurned, Custody, Effect, KnownSlot, SealingKeysRotated, SlotsChanged, keys};

@@ -42,6 +42,22 @@ impl Event for CheckpointKeyTurned<'_> {
     const NAME: &'static str = "checkpoint-key.turned";
 }
 
+/// The keys that seal the ledger and the index and digest requests were rotated, at a start.
+#[derive(Debug, Serialize)]
+pub struct SealingKeysRotated {
+    /// The generation of the delta key.
+    pub delta: u32,
+    /// The generation of the index key.
+    pub index: u32,
+    /// The generation of the digest key.
+    pub digest: u32,
+}
+
+impl Event for SealingKeysRotated {
+    const KIND: Kind = Kind(0x0803);
+    const NAME: &'static str = "sealing-keys.rotated";
+}
+
 /// A slot as the ledger knows it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct KnownSlot {
@@ -66,8 +82,8 @@ pub enum Effect {
     CheckpointKey(u32),
     /// This is the id of the keyring's root key.
     Root([u8; 32]),
-    /// These are the entries before: sealed under the delta key that came with the root key, so that the
-    /// holder of an earlier one cannot write others in their place.
+    /// These are the entries before: sealed under the newest delta key, so that the holder of an earlier one
+    /// cannot write others in their place.
     Before(History),
     /// The data directory is here.
     Location {
@@ -76,6 +92,8 @@ pub enum Effect {
         /// Whether an order on the host said so: another copy of the data has stopped for good.
         is_adopted: bool,
     },
+    /// The keys that seal the ledger and the index and digest requests are others.
+    SealingKeys,
 }
 
 impl Effect {
@@ -84,7 +102,7 @@ impl Effect {
     pub const fn takes_away(&self) -> bool {
         match self {
             Self::Slots(_) | Self::Root(_) | Self::Before(_) => true,
-            Self::CheckpointKey(_) | Self::Location { .. } => false,
+            Self::CheckpointKey(_) | Self::Location { .. } | Self::SealingKeys => false,
         }
     }
 
@@ -93,7 +111,11 @@ impl Effect {
     pub const fn history(&self) -> Option<History> {
         match self {
             Self::Before(history) => Some(*history),
-            Self::Slots(_) | Self::CheckpointKey(_) | Self::Root(_) | Self::Location { .. } => None,
+            Self::Slots(_)
+            | Self::CheckpointKey(_)
+            | Self::Root(_)
+            | Self::Location { .. }
+            | Self::SealingKeys => None,
         }
     }
 }
@@ -107,6 +129,7 @@ pub struct Custody {
     is_bound: bool,
     location: Option<Location>,
     adopted: Option<(u64, Timestamp)>,
+    sealing_keys_since: Option<Timestamp>,
 }
 
 impl Custody {
@@ -125,7 +148,14 @@ impl Custody {
         self.root.map(RootId::from_bytes)
     }
 
-    /// Whether an entry under this root key says which entries came before it.
+    /// Since when the delta, index and digest keys are in use: they are rotated together, and with the root key.
+    /// `None` in ledgers that no root key is recorded in.
+    #[must_use]
+    pub const fn sealing_keys_since(&self) -> Option<Timestamp> {
+        self.sealing_keys_since
+    }
+
+    /// Whether an entry under the newest delta key says which entries came before it.
     #[must_use]
     pub const fn is_bound(&self) -> bool {
         self.is_bound
@@ -154,6 +184,7 @@ impl Custody {
     pub fn time_went_back(&mut self, now: Timestamp) {
         self.checkpoint_key = self.checkpoint_key.map(|(generation, since)| (generation, since.min(now)));
         self.adopted = self.adopted.map(|(seq, at)| (seq, at.min(now)));
+        self.sealing_keys_since = self.sealing_keys_since.map(|since| since.min(now));
     }
 
     /// Takes in one effect.
@@ -161,7 +192,10 @@ impl Custody {
         match effect {
             Effect::Slots(slots) => self.slots.clone_from(slots),
             Effect::Root(root) => {
-                self.is_bound &= self.root == Some(*root);
+                if self.root != Some(*root) {
+                    self.sealing_keys_since = Some(at.time);
+                    self.is_bound = false;
+                }
                 self.root = Some(*root);
             }
             Effect::Before(history) => self.is_bound |= history.is_about(at.seq),
@@ -170,6 +204,10 @@ impl Custody {
                 if *is_adopted {
                     self.adopted = Some((at.seq, at.time));
                 }
+            }
+            Effect::SealingKeys => {
+                self.sealing_keys_since = Some(at.time);
+                self.is_bound = false;
             }
             Effect::CheckpointKey(generation) => self.checkpoint_key = Some((*generation, at.time)),
         }

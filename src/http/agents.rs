@@ -83,7 +83,7 @@ pub(super) struct Status {
 pub(super) struct Readiness {
     pub(super) status: &'static str,
     /// `rotations_overdue`, `rotations_dead`, `clock_disagrees`, `disk_space_low`, `disk_slow`,
-    /// `ledger_reserve_gone`, `revocation_unrecorded`; told at the operators' listener.
+    /// `ledger_reserve_gone`, `revocation_unrecorded`, `keys_due`; told at the operators' listener.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) warnings: Vec<&'static str>,
 }

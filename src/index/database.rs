@@ -2,11 +2,12 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::place::{Batch, Tree};
 use crate::base::{Entropy, LedgerId, Sensitive};
-use crate::crypto::{Aad, AeadKey, sealed_by};
+use crate::crypto::{Aad, AeadKey, AeadWiper, CountedKey, KeyId, OpenError, sealed_by};
 
 /// Why the index does not answer. The ledger still does.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum IndexError {
     /// Its directory cannot be used.
     #[error("the index directory cannot be used: {0}")]
     Io(String),
+    /// Its key has sealed as many records as one key may: it takes nothing until it is built anew, under another.
+    #[error("its key has sealed as many records as one key may")]
+    Exhausted,
 }
 
 /// How the index came to be as it is.
@@ -42,19 +46,21 @@ pub enum Origin {
 /// An open sled database, sealed and bound to one ledger.
 pub(super) struct Database {
     db: sled::Db,
+    /// Seals its records, and no other database's. It is kept in it, wrapped by the index key.
+    pub(super) key: CountedKey,
 }
 
 /// The keys of the index.
 #[derive(Debug)]
 pub struct IndexKeys {
-    /// Seals and opens.
+    /// Wraps the key of a database.
     pub current: AeadKey,
     /// Say how far an index had come that was sealed before the current one was in use.
     pub earlier: Vec<AeadKey>,
 }
 
 impl IndexKeys {
-    pub(super) fn forget(&self) {
+    fn forget(&self) {
         self.current.forget();
         self.earlier.iter().for_each(AeadKey::forget);
     }
@@ -68,18 +74,25 @@ impl From<AeadKey> for IndexKeys {
 
 /// How an index was found.
 enum Found {
-    /// It has come this far; not at all when it does not say so.
-    Current(Option<u64>),
-    /// The same, under an earlier key.
+    /// It does not say how far it has come.
+    Unsaid,
+    /// It has come this far, and its records open by its key.
+    Current(CountedKey, u64),
+    /// It had come this far, under an earlier index key, or in the form that had no key of its own.
     Earlier(u64),
 }
 
-/// Seals what goes in and opens what comes out.
+/// Wraps and unwraps the keys of databases.
 pub(super) struct Seal {
-    pub(super) keys: IndexKeys,
-    pub(super) ledger: LedgerId,
+    keys: IndexKeys,
+    ledger: LedgerId,
+    /// Of the keys of all databases that are held somewhere.
+    own: Mutex<Vec<AeadWiper>>,
 }
 
+/// The id of a database's own key, which the database holds: no family of the keyring has this number.
+const OWN: KeyId = KeyId { family: b'I', generation: 1 };
+const KEY: &[u8] = b"key";
 const META: &[u8] = b"meta";
 const ANCHOR: &[u8] = b"anchor";
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -88,8 +101,34 @@ const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 impl Seal {
+    pub(super) const fn new(keys: IndexKeys, ledger: LedgerId) -> Self {
+        Self { keys, ledger, own: Mutex::new(Vec::new()) }
+    }
+
     fn bound(&self, place: &[u8]) -> Aad {
         Aad::new("keyward/index").field(self.ledger.as_bytes()).field(place)
+    }
+
+    /// A database's own key, which [`Seal::forget`] wipes.
+    fn own(&self, key: &Sensitive<[u8; 32]>) -> CountedKey {
+        let key = CountedKey::new(AeadKey::new(OWN, key));
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.retain(|one| !one.is_over());
+        own.push(key.wiper());
+        key
+    }
+
+    /// The key of a database that was not begun now.
+    fn kept(&self, index_key: &AeadKey, wrapped: &[u8]) -> Result<CountedKey, OpenError> {
+        let plain = index_key.open(&self.bound(KEY), wrapped)?;
+        let bytes: &[u8; 32] = plain.expose().as_slice().try_into().map_err(|_| OpenError::Format)?;
+        Ok(self.own(&Sensitive::filled(|to| to.copy_from_slice(bytes))))
+    }
+
+    /// Wipes every key in place, whichever thread holds it.
+    pub(super) fn forget(&self) {
+        self.keys.forget();
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AeadWiper::wipe);
     }
 
     /// Refuses what was sealed last when the keys were wiped before: it would never open.
@@ -117,19 +156,16 @@ impl Database {
     ) -> Result<(Self, u64, Origin), IndexError> {
         let existed = dir.exists();
         match Self::attempt(dir, seal) {
-            Ok((database, Found::Current(Some(applied)))) => Ok((database, applied, Origin::Existing)),
-            Ok((database, Found::Earlier(applied))) => {
-                drop(database);
+            Ok((db, Found::Current(key, applied))) => Ok((Self { db, key }, applied, Origin::Existing)),
+            Ok((db, Found::Earlier(applied))) => {
+                drop(db);
                 // Whole, and to whoever holds the key of then it is open: not kept.
                 fs::remove_dir_all(dir).map_err(|error| IndexError::Io(error.kind().to_string()))?;
                 Ok((Self::fresh(dir, seal, entropy)?, applied, Origin::Resealed))
             }
-            Ok((database, Found::Current(None))) if !existed => {
-                database.apply(&[Batch { seq: 0, puts: Vec::new() }], seal, entropy)?;
-                Ok((database, 0, Origin::Fresh))
-            }
-            Ok((database, Found::Current(None))) => {
-                drop(database);
+            Ok((db, Found::Unsaid)) if !existed => Ok((Self::begin(db, seal, entropy)?, 0, Origin::Fresh)),
+            Ok((db, Found::Unsaid)) => {
+                drop(db);
                 Self::anew(dir, seal, entropy, "it does not say how far it has come".to_owned())
             }
             Err(error) => Self::anew(dir, seal, entropy, error.to_string()),
@@ -152,29 +188,53 @@ impl Database {
     }
 
     fn fresh(dir: &Path, seal: &Seal, entropy: &dyn Entropy) -> Result<Self, IndexError> {
-        let (database, _) = Self::attempt(dir, seal)?;
+        let (db, _) = Self::attempt(dir, seal)?;
+        Self::begin(db, seal, entropy)
+    }
+
+    /// An empty database, under a key of its own.
+    fn begin(db: sled::Db, seal: &Seal, entropy: &dyn Entropy) -> Result<Self, IndexError> {
+        let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
+        let wrapped = seal.keys.current.seal(&seal.bound(KEY), key.expose(), entropy);
+        let database = Self { db, key: seal.own(&key) };
+        seal.check()?;
+        contained(|| database.db.insert(KEY, wrapped))?;
         database.apply(&[Batch { seq: 0, puts: Vec::new() }], seal, entropy)?;
         Ok(database)
     }
 
-    fn attempt(dir: &Path, seal: &Seal) -> Result<(Self, Found), IndexError> {
+    fn attempt(dir: &Path, seal: &Seal) -> Result<(sled::Db, Found), IndexError> {
         // Sled makes its files as the umask says: the directory keeps others out.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|error| IndexError::Io(error.kind().to_string()))?;
         let db = contained(|| open_patiently(dir))?;
-        let database = Self { db };
-        let Some(meta) = contained(|| database.db.get(META))? else {
-            return Ok((database, Found::Current(None)));
-        };
-        let by = sealed_by(&meta).ok();
+        let Some(meta) = contained(|| db.get(META))? else { return Ok((db, Found::Unsaid)) };
+        let wrapped = contained(|| db.get(KEY))?;
+        // One without a key of its own has records that the index key sealed.
+        let by = sealed_by(wrapped.as_ref().unwrap_or(&meta)).ok();
         let earlier = seal.keys.earlier.iter().find(|key| Some(key.id()) == by);
-        let meta = earlier.unwrap_or(&seal.keys.current).open(&seal.bound(META), &meta).map_err(|error| {
+        let index_key = earlier.unwrap_or(&seal.keys.current);
+        let own = wrapped.map(|wrapped| seal.kept(index_key, &wrapped)).transpose();
+        let opened = own.and_then(|own| {
+            let meta = match &own {
+                Some(own) => own.open(&seal.bound(META), &meta),
+                None => index_key.open(&seal.bound(META), &meta),
+            };
+            Ok((own, meta?))
+        });
+        let (own, meta) = opened.map_err(|error| {
             IndexError::Corrupt(format!("its record of how far it has come does not open: {error}"))
         })?;
-        let applied = <[u8; 8]>::try_from(meta.expose().as_slice()).map(u64::from_be_bytes);
-        let applied = applied.map_err(|_| IndexError::Corrupt("its record has a wrong form".to_owned()))?;
-        let found = if earlier.is_some() { Found::Earlier(applied) } else { Found::Current(Some(applied)) };
-        Ok((database, found))
+        let (applied, seals) = how_far(meta.expose())
+            .ok_or_else(|| IndexError::Corrupt("its record has a wrong form".to_owned()))?;
+        let found = match own {
+            Some(own) if earlier.is_none() => {
+                own.count_from(seals);
+                Found::Current(own, applied)
+            }
+            Some(_) | None => Found::Earlier(applied),
+        };
+        Ok((db, found))
     }
 
     /// Applies `batches`, and how far they go, as one.
@@ -192,16 +252,29 @@ impl Database {
                 let place = put.tree.place(&put.key);
                 match &put.value {
                     Some(value) => {
-                        let sealed = seal.keys.current.seal(&seal.bound(&place), value, entropy);
+                        let sealed = self.seal(&place, value, seal, entropy)?;
                         all.insert(place, sealed);
                     }
                     None => all.remove(place),
                 }
             }
         }
-        all.insert(META, seal.keys.current.seal(&seal.bound(META), &last.to_be_bytes(), entropy));
+        // With the seal of the record itself.
+        let seals = self.key.seals().saturating_add(1);
+        let how_far = [last.to_be_bytes(), seals.to_be_bytes()].concat();
+        all.insert(META, self.seal(META, &how_far, seal, entropy)?);
         seal.check()?;
         contained(|| self.db.apply_batch(all))
+    }
+
+    fn seal(
+        &self,
+        place: &[u8],
+        plain: &[u8],
+        seal: &Seal,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, IndexError> {
+        self.key.seal(&seal.bound(place), plain, entropy).map_err(|_| IndexError::Exhausted)
     }
 
     pub(super) fn get(
@@ -212,7 +285,7 @@ impl Database {
     ) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {
         let place = tree.place(key);
         let Some(sealed) = contained(|| self.db.get(&place))? else { return Ok(None) };
-        let opened = seal.keys.current.open(&seal.bound(&place), &sealed);
+        let opened = self.key.open(&seal.bound(&place), &sealed);
         opened.map(Some).map_err(|error| IndexError::Corrupt(format!("a {} record: {error}", tree.name())))
     }
 
@@ -223,7 +296,7 @@ impl Database {
         seal: &Seal,
         entropy: &dyn Entropy,
     ) -> Result<(), IndexError> {
-        let sealed = seal.keys.current.seal(&seal.bound(ANCHOR), anchor, entropy);
+        let sealed = self.seal(ANCHOR, anchor, seal, entropy)?;
         seal.check()?;
         contained(|| self.db.insert(ANCHOR, sealed))?;
         self.flush()
@@ -232,13 +305,20 @@ impl Database {
     /// The anchor that was kept last.
     pub(super) fn anchor(&self, seal: &Seal) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {
         let Some(sealed) = contained(|| self.db.get(ANCHOR))? else { return Ok(None) };
-        let opened = seal.keys.current.open(&seal.bound(ANCHOR), &sealed);
+        let opened = self.key.open(&seal.bound(ANCHOR), &sealed);
         opened.map(Some).map_err(|error| IndexError::Corrupt(format!("its anchor: {error}")))
     }
 
     pub(super) fn flush(&self) -> Result<(), IndexError> {
         contained(|| self.db.flush()).map(|_| ())
     }
+}
+
+/// The last entry that a database has taken in, and how many records its key had sealed then.
+fn how_far(meta: &[u8]) -> Option<(u64, u64)> {
+    let (applied, seals) = meta.split_first_chunk::<8>()?;
+    let seals = if seals.is_empty() { [0; 8] } else { seals.try_into().ok()? };
+    Some((u64::from_be_bytes(*applied), u64::from_be_bytes(seals)))
 }
 
 /// Sled locks its files too, and a lock that somebody else holds for a moment is no damage (see

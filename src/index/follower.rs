@@ -61,7 +61,7 @@ impl Index {
         ledger: LedgerId,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, IndexError> {
-        let seal = Seal { keys: keys.into(), ledger };
+        let seal = Seal::new(keys.into(), ledger);
         let (database, applied, origin) = match Database::open(dir, &seal, &*entropy) {
             Ok((database, applied, origin)) => (Some(database), applied, origin),
             Err(error) => (None, 0, Origin::Absent(error)),
@@ -182,7 +182,7 @@ impl Index {
 
     /// Wipes the keys in place, whichever thread holds them: it takes nothing any more, and tells nothing.
     pub fn forget_keys(&self) {
-        self.shared.seal.keys.forget();
+        self.shared.seal.forget();
         self.shared.stop();
     }
 

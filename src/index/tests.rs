@@ -2,8 +2,9 @@ use std::fs;
 
 use super::super::place::Put;
 use super::*;
+use crate::base::limits::SEALS_MAX;
 use crate::base::{SystemEntropy, Timestamp};
-use crate::crypto::{AeadKey, KeyId};
+use crate::crypto::{AeadKey, CountedKey, KeyId};
 
 const TREE: Tree = Tree::new("test");
 
@@ -275,4 +276,62 @@ async fn an_index_under_an_earlier_key_says_how_far_it_came_and_is_built_anew() 
     // A forged one under the earlier generation is not believed.
     let forged = IndexKeys { current: key(3, 7), earlier: vec![key(2, 1)] };
     assert!(matches!(open(forged).origin(), Origin::Rebuilt(_)));
+}
+
+/// The key of the database that is open.
+fn with_key<T>(index: &Index, look: impl FnOnce(&CountedKey) -> T) -> T {
+    look(&index.shared.database.read().unwrap().as_ref().unwrap().key)
+}
+
+#[tokio::test]
+async fn an_index_whose_key_has_sealed_its_share_stops_and_goes_on_under_another_key() {
+    let bench = bench();
+    let index = bench.open();
+    index.submit(put(1, b"a", b"v"));
+    index.wait(1).await.unwrap();
+    // A put, and how far it has come.
+    with_key(&index, |key| key.count_from(SEALS_MAX - 2));
+    index.submit(put(2, b"a", b"w"));
+    index.wait(2).await.unwrap();
+    index.submit(put(3, b"b", b"v"));
+    assert_eq!(index.wait(3).await, Err(IndexError::Stopped));
+    assert_eq!(index.keep_anchor(b"anchor"), Err(IndexError::Stopped));
+    assert_eq!(value(&index, b"a"), Ok(Some(b"w".to_vec())), "what it has, it tells");
+    index.reset().unwrap();
+    assert!(with_key(&index, CountedKey::seals) < 3);
+    index.submit(put(3, b"b", b"v"));
+    index.wait(3).await.unwrap();
+    assert_eq!(value(&index, b"b"), Ok(Some(b"v".to_vec())));
+}
+
+#[tokio::test]
+async fn what_the_key_of_an_index_has_sealed_is_counted_across_starts() {
+    let bench = bench();
+    bench.filled().await;
+    let index = bench.open();
+    let sealed = with_key(&index, CountedKey::seals);
+    assert!(sealed >= 2, "a value and how far it has come: {sealed}");
+    index.keep_anchor(b"anchor").unwrap();
+    index.submit(put(2, b"b", b"v"));
+    index.wait(2).await.unwrap();
+    let more = with_key(&index, CountedKey::seals);
+    assert_eq!(more, sealed + 3);
+    index.close();
+    assert_eq!(with_key(&bench.open(), CountedKey::seals), more);
+}
+
+/// Before databases had keys of their own the index key sealed their records.
+#[tokio::test]
+async fn an_index_without_a_key_of_its_own_says_how_far_it_came_and_is_built_anew() {
+    let bench = bench();
+    {
+        let key = AeadKey::new(KeyId { family: 3, generation: 1 }, &Sensitive::new([9; 32]));
+        let bound = crate::crypto::Aad::new("keyward/index").field(bench.ledger.as_bytes()).field(b"meta");
+        let db = sled::open(bench.dir()).unwrap();
+        db.insert(b"meta", key.seal(&bound, &7_u64.to_be_bytes(), &SystemEntropy)).unwrap();
+    }
+    let index = bench.open();
+    assert_eq!((index.origin(), index.applied(), index.seen()), (&Origin::Resealed, 0, 7));
+    index.close();
+    assert_eq!(bench.open().origin(), &Origin::Existing);
 }

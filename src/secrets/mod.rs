@@ -12,5 +12,5 @@ pub use events::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
     VersionChanged, VersionsRewrapped,
 };
-pub use state::{Catalogue, Effect, KEYS, Secret, VALUES, Version, VersionStage, keys};
+pub use state::{Catalogue, Effect, KEYS, Secret, VALUES, Version, VersionStage, Wraps, keys};
 pub use vault::{Opener, SealedValue, Sealer, SecretValue, StoredVersion, VaultError};

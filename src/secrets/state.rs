@@ -245,7 +245,18 @@ impl Secret {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Catalogue {
     secrets: BTreeMap<SecretName, Secret>,
-    turned: Option<(u32, Timestamp)>,
+    turned: Option<Wraps>,
+}
+
+/// The value key that wraps.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Wraps {
+    /// Its generation.
+    pub generation: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Since which entry.
+    pub seq: u64,
 }
 
 impl Catalogue {
@@ -262,14 +273,14 @@ impl Catalogue {
 
     /// Which generation of the value key wraps, and since when; none before it has turned once.
     #[must_use]
-    pub const fn turned(&self) -> Option<(u32, Timestamp)> {
+    pub const fn turned(&self) -> Option<Wraps> {
         self.turned
     }
 
     /// Entry times go on from `now`, which is before `was`: no key has wrapped since later than that, and no version
     /// was stored later. Schedules count from there.
     pub fn time_went_back(&mut self, now: Timestamp, was: Timestamp) {
-        self.turned = self.turned.map(|(generation, since)| (generation, since.min(now)));
+        self.turned = self.turned.map(|wraps| Wraps { since: wraps.since.min(now), ..wraps });
         for secret in self.secrets.values_mut() {
             for version in secret.versions.values_mut().chain(&mut secret.current) {
                 version.stored_at = version.stored_at.brought_back(was, now).min(now);
@@ -294,7 +305,9 @@ impl Catalogue {
             }),
             Effect::Destroy { name, version, .. } => self.with(name, |secret| secret.destroy(*version)),
             Effect::Rewrap { name, version, .. } => self.with(name, |secret| secret.rewrap(*version, at.seq)),
-            Effect::Turn(generation) => self.turned = Some((*generation, at.time)),
+            Effect::Turn(generation) => {
+                self.turned = Some(Wraps { generation: *generation, since: at.time, seq: at.seq });
+            }
             Effect::Classify { name, sensitivity } => {
                 self.with(name, |secret| secret.sensitivity = *sensitivity);
             }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{Entropy, LeaseId, SecretId, Sensitive};
-use crate::crypto::{Aad, AeadKey, KeyId, OpenError, sealed_by};
+use crate::crypto::{Aad, AeadKey, CountedKey, Exhausted, KeyId, OpenError, sealed_by};
 
 /// An upstream secret in clear. Wiped on drop.
 #[derive(Debug)]
@@ -50,6 +50,9 @@ pub enum VaultError {
     /// The record does not open: another key, or altered or moved.
     #[error("the stored value does not open")]
     Open(#[source] OpenError),
+    /// The value key has wrapped as many data keys as one key may: another one has to take over.
+    #[error("the value key cannot wrap: {0}")]
+    Exhausted(#[from] Exhausted),
 }
 
 /// A version as it was read back: its record, and the data key wrapped anew when that was done since.
@@ -62,18 +65,29 @@ pub struct StoredVersion {
 }
 
 /// Seals values. Cannot open any.
-pub struct Sealer(RwLock<Arc<AeadKey>>);
+pub struct Sealer(RwLock<Arc<CountedKey>>);
 
 impl Sealer {
     /// Takes the value key into use.
     #[must_use]
     pub fn new(value_key: AeadKey) -> Self {
-        Self(RwLock::new(Arc::new(value_key)))
+        Self(RwLock::new(Arc::new(CountedKey::new(value_key))))
     }
 
-    /// Wraps by `value_key` from now on.
+    /// Wraps by `value_key`, which has wrapped nothing, from now on.
     pub fn turn_to(&self, value_key: AeadKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value_key);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(CountedKey::new(value_key));
+    }
+
+    /// The value key has wrapped as many as `seals` data keys before.
+    pub fn count_from(&self, seals: u64) {
+        self.key().count_from(seals);
+    }
+
+    /// How many data keys the value key has wrapped at most.
+    #[must_use]
+    pub fn seals(&self) -> u64 {
+        self.key().seals()
     }
 
     /// Wipes the value key: what is sealed from here on opens for nobody.
@@ -83,32 +97,47 @@ impl Sealer {
         self.turn_to(AeadKey::new(id, &nobodys));
     }
 
-    fn key(&self) -> Arc<AeadKey> {
+    fn key(&self) -> Arc<CountedKey> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Seals `value` as `version` of the secret `id` under a fresh data key.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`VaultError::Exhausted`].
     pub fn seal(
         &self,
         id: SecretId,
         version: u32,
         value: &SecretValue,
         entropy: &dyn Entropy,
-    ) -> SealedValue {
+    ) -> Result<SealedValue, VaultError> {
         self.seal_bound(&bound(id, version), value, entropy)
     }
 
     /// Seals the password of a leased login, likewise.
-    #[must_use]
-    pub fn seal_login(&self, lease: LeaseId, password: &SecretValue, entropy: &dyn Entropy) -> Vec<u8> {
-        self.seal_bound(&bound_login(lease), password, entropy).to_bytes()
+    ///
+    /// # Errors
+    /// [`VaultError::Exhausted`].
+    pub fn seal_login(
+        &self,
+        lease: LeaseId,
+        password: &SecretValue,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, VaultError> {
+        Ok(self.seal_bound(&bound_login(lease), password, entropy)?.to_bytes())
     }
 
-    fn seal_bound(&self, bound: &Aad, value: &SecretValue, entropy: &dyn Entropy) -> SealedValue {
+    fn seal_bound(
+        &self,
+        bound: &Aad,
+        value: &SecretValue,
+        entropy: &dyn Entropy,
+    ) -> Result<SealedValue, VaultError> {
         let data_key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
+        let wrapped_key = self.key().seal(bound, data_key.expose(), entropy)?;
         let value = AeadKey::new(DATA_KEY, &data_key).seal(bound, value.expose(), entropy);
-        SealedValue { wrapped_key: self.key().seal(bound, data_key.expose(), entropy), value }
+        Ok(SealedValue { wrapped_key, value })
     }
 }
 
@@ -174,7 +203,7 @@ impl Opener {
             return Ok(None);
         }
         let data_key = self.unwrap(&bound, wrapped)?;
-        Ok(Some(newest.seal(&bound, data_key.expose(), entropy)))
+        Ok(Some(newest.seal(&bound, data_key.expose(), entropy)?))
     }
 
     /// Opens `stored`, what is kept of `version` of the secret `id`.
@@ -272,7 +301,7 @@ mod tests {
     #[test]
     fn opens_what_was_sealed_and_nothing_that_was_moved() {
         let (one, other) = (id(), id());
-        let stored = Sealer::new(value_key()).seal(one, 1, &value(b"v"), &SystemEntropy).to_bytes();
+        let stored = Sealer::new(value_key()).seal(one, 1, &value(b"v"), &SystemEntropy).unwrap().to_bytes();
         let opener = Opener::new([value_key()]);
         assert_eq!(opener.open(one, 1, &kept(&stored)).unwrap().expose(), b"v");
         assert!(opener.open(one, 2, &kept(&stored)).is_err(), "another version");
@@ -283,7 +312,7 @@ mod tests {
     fn a_version_that_was_carried_over_opens_by_the_new_key_alone_and_the_rest_by_the_old_one() {
         let newer = || AeadKey::new(KeyId { family: 1, generation: 2 }, &Sensitive::new([4; 32]));
         let (one, sealer, opener) = (id(), Sealer::new(value_key()), Opener::new([value_key()]));
-        let stored = sealer.seal(one, 1, &value(b"v"), &SystemEntropy).to_bytes();
+        let stored = sealer.seal(one, 1, &value(b"v"), &SystemEntropy).unwrap().to_bytes();
         assert!(opener.rewrap((one, 1), &kept(&stored), &sealer, &SystemEntropy).unwrap().is_none());
         opener.learn(newer());
         sealer.turn_to(newer());
@@ -301,7 +330,7 @@ mod tests {
     fn a_logins_password_opens_as_that_leases_and_as_no_other() {
         let lease = || LeaseId::mint(Timestamp::from_s(1), &SystemEntropy);
         let (one, other) = (lease(), lease());
-        let sealed = Sealer::new(value_key()).seal_login(one, &value(b"v"), &SystemEntropy);
+        let sealed = Sealer::new(value_key()).seal_login(one, &value(b"v"), &SystemEntropy).unwrap();
         let opener = Opener::new([value_key()]);
         assert_eq!(opener.open_login(one, &sealed).unwrap().expose(), b"v");
         assert!(opener.open_login(other, &sealed).is_err(), "another lease");
@@ -313,8 +342,8 @@ mod tests {
     fn swapped_halves_do_not_open() {
         let sealer = Sealer::new(value_key());
         let one = id();
-        let a = sealer.seal(one, 1, &value(b"a"), &SystemEntropy);
-        let b = sealer.seal(one, 1, &value(b"b"), &SystemEntropy);
+        let a = sealer.seal(one, 1, &value(b"a"), &SystemEntropy).unwrap();
+        let b = sealer.seal(one, 1, &value(b"b"), &SystemEntropy).unwrap();
         let mixed = SealedValue { wrapped_key: a.wrapped_key, value: b.value };
         assert!(Opener::new([value_key()]).open(one, 1, &kept(&mixed.to_bytes())).is_err());
     }
@@ -329,7 +358,7 @@ mod tests {
     #[test]
     fn damaged_records_are_refused() {
         let one = id();
-        let stored = Sealer::new(value_key()).seal(one, 1, &value(b"v"), &SystemEntropy).to_bytes();
+        let stored = Sealer::new(value_key()).seal(one, 1, &value(b"v"), &SystemEntropy).unwrap().to_bytes();
         for cut in 0..stored.len() {
             assert!(Opener::new([value_key()]).open(one, 1, &kept(&stored[..cut])).is_err(), "{cut}");
         }

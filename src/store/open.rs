@@ -55,7 +55,7 @@ pub struct Store<W: World> {
     accepted: Option<Loss>,
     pub(super) memory: Arc<Memory<W>>,
     pub(super) ledger: Arc<FileLedger>,
-    index: Arc<Index>,
+    pub(super) index: Arc<Index>,
     rebuild: Rebuild,
     pub(super) newest_snapshot: Newest,
     is_read_only: AtomicBool,

@@ -2,8 +2,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::change::{Projection, World, decode};
+use super::open::Store;
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, FileLedger, Ledger, ReadError};
+
+impl<W: World> Store<W> {
+    /// Whether there is an index that goes on: it is sealed under the newest index key.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        !self.index.has_stopped()
+    }
+}
 
 /// What `entry` puts into the index.
 pub(super) fn projection<W: World>(ledger: &FileLedger, entry: &Entry) -> Result<Projection, ReadError> {

@@ -31,6 +31,8 @@ pub struct Meters {
     ledger_reserve: Gauge,
     revocations_unrecorded: Gauge,
     snapshot_seq: Gauge,
+    keys_due: Gauge,
+    value_key_seals: Gauge,
     rotations_overdue: Gauge,
     rotations_dead: Gauge,
     orphans: Gauge,
@@ -148,6 +150,10 @@ pub struct Reading {
     pub revocations_unrecorded: usize,
     /// The entry that the newest snapshot is as of; 0 when there is none that this build reads.
     pub snapshot_seq: u64,
+    /// Keys that are to be rotated: by the next start, or by the schedule.
+    pub keys_due: usize,
+    /// Records that the value key has sealed at most.
+    pub value_key_seals: u64,
     /// Rotations that should have begun by now.
     pub rotations_overdue: usize,
     /// Rotations that wait for an operator.
@@ -164,6 +170,9 @@ pub struct Reading {
     pub leases: LeaseCounts,
 }
 
+const LEDGER_WRITABLE: &str = "Whether the ledger acknowledges, as the newest write experienced it: 1, or 0";
+const CLOCK_STOPS_ISSUANCE: &str = "Whether the system clock did not fit the ledger at start: 1, or 0";
+const VALUE_KEY_SEALS: &str = "Records that the value key has sealed at most: 2147483648 is the limit";
 const CLOCK_DIFFERENCE: &str = "Seconds from the time that the broker goes by to the system clock";
 
 impl Meters {
@@ -186,8 +195,7 @@ impl Meters {
             ends.clone(),
         );
         registry.register("ledger_seq", "The newest durable entry of the ledger", ledger_seq.clone());
-        let writable = "Whether the ledger acknowledges, as the newest write experienced it: 1, or 0";
-        registry.register("ledger_writable", writable, ledger_writable.clone());
+        registry.register("ledger_writable", LEDGER_WRITABLE, ledger_writable.clone());
         let sync = "How long a group commit takes to be durable";
         registry.register_with_unit("ledger_sync", sync, Unit::Seconds, syncs.0.clone());
         let mut gauge = |name, help| {
@@ -204,15 +212,14 @@ impl Meters {
         let disk_free = gauge("data_disk_free_bytes", "How much can still be written to the ledger's disk");
         let read_only = gauge("read_only", "Whether the broker was started to be looked at alone: 1, or 0");
         let snapshot_seq = gauge("snapshot_seq", "The entry that the newest snapshot of the state is as of");
+        let keys_due = gauge("keys_due", "Keys to be rotated, by the next start or by the schedule");
+        let value_key_seals = gauge("value_key_seals", VALUE_KEY_SEALS);
         let rotations_overdue = gauge("rotations_overdue", "Rotations that should have begun by now");
         let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
         let orphans = gauge("orphans", "Values that upstreams may know and nobody uses");
         let upstreams_left_alone = gauge("upstreams_left_alone", "Upstreams that are not called for a while");
         let clock_difference = gauge("clock_difference_seconds", CLOCK_DIFFERENCE);
-        let clock_stops_issuance = gauge(
-            "clock_stops_issuance",
-            "Whether the system clock did not fit the ledger at start: 1, or 0",
-        );
+        let clock_stops_issuance = gauge("clock_stops_issuance", CLOCK_STOPS_ISSUANCE);
         let heavy_requests = gauge("heavy_requests", "Heavy requests of operators that are under way");
         let leases = LeaseMeters::in_registry(&mut registry);
         Self {
@@ -233,6 +240,8 @@ impl Meters {
             ledger_reserve,
             revocations_unrecorded,
             snapshot_seq,
+            keys_due,
+            value_key_seals,
             rotations_overdue,
             rotations_dead,
             orphans,
@@ -306,6 +315,8 @@ impl Meters {
         self.snapshot_seq.set(i64::try_from(reading.snapshot_seq).unwrap_or(i64::MAX));
         let set = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         set(&self.revocations_unrecorded, reading.revocations_unrecorded);
+        set(&self.keys_due, reading.keys_due);
+        self.value_key_seals.set(i64::try_from(reading.value_key_seals).unwrap_or(i64::MAX));
         set(&self.rotations_overdue, reading.rotations_overdue);
         set(&self.rotations_dead, reading.rotations_dead);
         set(&self.orphans, reading.orphans);

@@ -39,6 +39,7 @@ mod idempotency;
 mod interleavings;
 mod interop;
 mod introspection;
+mod key_lives;
 mod key_schedule;
 mod keyring_format;
 mod leaks;

@@ -21,7 +21,7 @@ pub(super) enum Before {
 pub(super) fn can_be_told(world: &World, lease: &Lease) -> bool {
     let offered = world.leases.offer(&lease.capability).map(|(_, upstream)| *upstream);
     // What was sealed by an earlier value key does not open for much longer.
-    let turned = world.secrets.turned().map(|(_, since)| since);
+    let turned = world.secrets.turned().map(|wraps| wraps.since);
     offered == Some(lease.upstream)
         && lease.uses.len() < LEASE_USES_MAX
         && turned.is_none_or(|since| lease.issued_at > since)

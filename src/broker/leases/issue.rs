@@ -378,7 +378,7 @@ impl Core {
             capability: &intent.capability,
             login: &intent.login,
         };
-        let sealed = self.sealer.seal_login(intent.id, password, &*self.entropy);
+        let sealed = self.sealer.seal_login(intent.id, password, &*self.entropy)?;
         let key = keys::lease(intent.id);
         let change = holding
             .relying(Change::new(&event)?)

@@ -166,7 +166,7 @@ impl Core {
         let version = at.secret.as_ref().map_or(1, |secret| secret.newest().saturating_add(1));
         let id = at.secret.as_ref().map(|secret| secret.id);
         let id = id.unwrap_or_else(|| SecretId::mint(self.clock.now(), &*self.entropy));
-        let sealed = self.sealer.seal(id, version, &prepared.value, &*self.entropy);
+        let sealed = self.sealer.seal(id, version, &prepared.value, &*self.entropy).map_err(Failure::from)?;
         let event = RotationPrepared { secret: &secret, rotation: run.id, version };
         let stored = secrets::Effect::Prepare { id, name: secret.clone(), version, sealed };
         let replaces = at.secret.as_ref().and_then(|secret| secret.current).map(|version| version.number);

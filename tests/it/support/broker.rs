@@ -68,7 +68,7 @@ pub(crate) struct TestBroker {
     pub(crate) config: Config,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) entropy: Arc<Pausing>,
-    running: Option<Running>,
+    pub(crate) running: Option<Running>,
 }
 
 impl TestBroker {
