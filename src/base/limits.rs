@@ -173,7 +173,8 @@ pub const ADMIN_THREADS: usize = 2;
 pub const JOB_THREADS: usize = 2;
 /// Longest wait for a listener to end beyond the wait for its connections, when the broker stops, in seconds.
 pub const LISTENER_END_WAIT_S: u64 = 2;
-/// Longest wait for a job to end when the broker stops, in seconds: beyond one call of an upstream.
+/// Longest wait for a job, or for a request whose connection was cut, when the broker stops, in seconds: beyond one
+/// call of an upstream.
 pub const JOB_END_WAIT_S: u64 = 65;
 /// Longest wait for connections to end when the broker stops, in seconds.
 pub const DRAIN_WAIT_S: u64 = 10;

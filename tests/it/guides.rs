@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use keyward::base::limits::{DRAIN_WAIT_S, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
 use keyward::config::{Config, RootKey};
 
 use crate::readme::root;
@@ -187,6 +188,14 @@ fn the_unit_lets_the_broker_make_every_call_that_it_makes_and_ends_it_for_none()
     assert!(!allowed.contains("mount") && !allowed.contains("chown"), "it filters something");
     let refused: Vec<&&str> = UNUSUAL_CALLS.iter().filter(|call| !allowed.contains(**call)).collect();
     assert_eq!(refused, Vec::<&&str>::new());
+}
+
+#[test]
+fn the_unit_gives_a_stop_the_time_that_it_may_take() {
+    let unit = fs::read_to_string(root().join("config/systemd/keyward.service")).unwrap();
+    let wait = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
+    let longest = DRAIN_WAIT_S + LISTENER_END_WAIT_S + JOB_END_WAIT_S + LISTENER_END_WAIT_S;
+    assert!(wait.parse::<u64>().unwrap() > longest, "{longest}");
 }
 
 /// The calls that systemd means by `name`: itself, or those of a group with the groups in it.

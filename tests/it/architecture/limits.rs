@@ -29,7 +29,6 @@ const UNNAMED: &[(&str, &str)] = &[
     ("WRITE_WAIT_S", "`http::stall` tests it with another one"),
     ("CUT_WAIT_S", "how long an answer under way is waited for shows in nothing but the wait"),
     ("LINGER_WAIT_S", "how long a refused peer is waited for shows to nobody"),
-    ("DRAIN_WAIT_S", "likewise, at the stop"),
     ("COME_BACK_AFTER_S", "`http::patience` tests that it is waited for, and does not sit through it"),
     ("PUBLISH_WAIT_MS", "how long a disk that hangs is waited for shows in nothing but the wait"),
     ("PUBLISHES_WAITING_MAX", "likewise"),
