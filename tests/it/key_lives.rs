@@ -3,7 +3,9 @@
 use std::fs;
 
 use keyward::app::{Order, init};
+use keyward::base::SystemEntropy;
 use keyward::base::limits::{OUTCOME_LIFE_S, SEALS_DUE, SEALS_MAX};
+use keyward::keyring::{Keyring, SlotKey};
 use serde_json::Value;
 
 use crate::support::broker::{Reply, TestBroker};
@@ -170,4 +172,63 @@ async fn a_start_counts_what_the_value_key_sealed_by_the_ledger() {
     broker.restart().await;
     let counted = metric(&broker, "keyward_value_key_seals").await;
     assert!(counted >= sealed && counted < sealed + 20, "every entry since may have sealed one: {counted}");
+}
+
+/// The keyring as a start leaves it that is killed before its entry.
+fn rotated_alone(broker: &TestBroker) {
+    let key = SlotKey::from_file(&broker.path().join("root.key")).unwrap();
+    let path = broker.data().join("keyring");
+    Keyring::open(&path, &key).unwrap().rotate_sealing_keys(&path, &SystemEntropy).unwrap();
+}
+
+#[tokio::test]
+async fn a_start_that_is_killed_while_it_rotates_keys_loses_nothing() {
+    let mut broker = TestBroker::start_with(&settings()).await;
+    broker.declare().await;
+    broker.stop().await;
+    rotated_alone(&broker);
+    broker.serve().await;
+    assert!([DELTA, INDEX, DIGEST].iter().all(|family| generations(&broker, *family) == [1, 2]));
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let token = agent.token("github.repo.read").await;
+    assert_eq!(agent.secret("github/app", &token).await.body, b"hunter2");
+    // Also when the rotation was due, which the next start carries out.
+    broker.clock.advance_s(2 * HALF_S);
+    broker.stop().await;
+    rotated_alone(&broker);
+    broker.serve().await;
+    assert!([DELTA, INDEX, DIGEST].iter().all(|family| generations(&broker, *family) == [1, 2, 3, 4]));
+    broker.restart().await;
+    assert!(warnings(&broker).await.is_empty());
+    assert_eq!(generations(&broker, DELTA), [1, 2, 3, 4], "once");
+}
+
+#[tokio::test]
+async fn a_keyring_that_cannot_be_written_keeps_no_broker_from_starting() {
+    let mut broker = TestBroker::start_with(&settings()).await;
+    broker.clock.advance_s(2 * HALF_S);
+    broker.stop().await;
+    let in_the_way = broker.data().join("keyring.new");
+    fs::create_dir(&in_the_way).unwrap();
+    broker.serve().await;
+    assert_eq!((generations(&broker, DELTA), warnings(&broker).await), (vec![1], vec!["keys_due".into()]));
+    broker.stop().await;
+    fs::remove_dir(&in_the_way).unwrap();
+    broker.serve().await;
+    assert_eq!((generations(&broker, DELTA), warnings(&broker).await), (vec![1, 2], Vec::new()));
+}
+
+#[tokio::test]
+async fn a_copy_of_the_data_rotates_no_keys() {
+    let mut broker = TestBroker::start_with(&settings()).await;
+    broker.clock.advance_s(2 * HALF_S);
+    broker.stop().await;
+    // Another lock file means another copy.
+    fs::remove_file(broker.data().join("lock")).unwrap();
+    let keyring = fs::read(broker.data().join("keyring")).unwrap();
+    broker.serve().await;
+    let ready = broker.nobody(broker.admins()).get("/readyz").await;
+    assert_eq!((ready.status, ready.code().as_str()), (503, "data_copied"));
+    broker.stop().await;
+    assert_eq!(fs::read(broker.data().join("keyring")).unwrap(), keyring);
 }
