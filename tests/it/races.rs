@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyward::base::encoding::base64url;
-use keyward::base::limits::SECRET_BYTES_MAX;
 use keyward::pki::{EnrolmentCode, PeerCertificate, certificate_from_pem, new_key_and_request, read_request};
 use serde_json::{Value, json};
 
@@ -146,20 +145,6 @@ async fn a_repeated_renewal_gets_the_certificate_of_its_own_key() {
     let broker = TestBroker::start_with("[quota]\nmints_per_s = 100000\nmints_burst = 100000\n").await;
     broker.declare().await;
     let agent = broker.agent("a", &["publisher"]).await;
-    // An index with much to take in is behind the state.
-    let (operator, over) = (broker.operator(), Arc::new(AtomicBool::new(false)));
-    let putting = tokio::spawn({
-        let over = Arc::clone(&over);
-        async move {
-            let patience = Patience::new();
-            while !over.load(Ordering::Relaxed) {
-                let value = vec![7; SECRET_BYTES_MAX];
-                let stored = operator.put("/v1/secrets/large", "application/octet-stream", &value).await;
-                assert!([201, 503].contains(&stored.status), "{}", stored.text());
-                patience.try_again();
-            }
-        }
-    });
     let requests = [(); 2].map(|()| new_key_and_request().unwrap().1);
     let renewing: Vec<_> = requests
         .iter()
@@ -186,8 +171,6 @@ async fn a_repeated_renewal_gets_the_certificate_of_its_own_key() {
     for one in renewing {
         one.await.unwrap();
     }
-    over.store(true, Ordering::Relaxed);
-    putting.await.unwrap();
 }
 
 /// The whole ledger, page by page.
