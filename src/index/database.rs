@@ -146,6 +146,14 @@ fn contained<T>(run: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Index
     }
 }
 
+/// Runs what writes. Sled has one lock for all databases of a process: a batch that waits for it behind a flush keeps
+/// the thread waiting by which the flush would end, and everybody else, for ever. Here they take turns before that.
+fn written<T>(run: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    contained(run)
+}
+
 impl Database {
     /// Opens the database in `dir`, moving a broken one aside, and says how far it had come; one that is sealed
     /// under an earlier key is removed, and the position is how far that one had come.
@@ -198,7 +206,7 @@ impl Database {
         let wrapped = seal.keys.current.seal(&seal.bound(KEY), key.expose(), entropy);
         let database = Self { db, key: seal.own(&key) };
         seal.check()?;
-        contained(|| database.db.insert(KEY, wrapped))?;
+        written(|| database.db.insert(KEY, wrapped))?;
         database.apply(&[Batch { seq: 0, puts: Vec::new() }], seal, entropy)?;
         Ok(database)
     }
@@ -264,7 +272,7 @@ impl Database {
         let how_far = [last.to_be_bytes(), seals.to_be_bytes()].concat();
         all.insert(META, self.seal(META, &how_far, seal, entropy)?);
         seal.check()?;
-        contained(|| self.db.apply_batch(all))
+        written(|| self.db.apply_batch(all))
     }
 
     fn seal(
@@ -298,7 +306,7 @@ impl Database {
     ) -> Result<(), IndexError> {
         let sealed = self.seal(ANCHOR, anchor, seal, entropy)?;
         seal.check()?;
-        contained(|| self.db.insert(ANCHOR, sealed))?;
+        written(|| self.db.insert(ANCHOR, sealed))?;
         self.flush()
     }
 
@@ -310,7 +318,7 @@ impl Database {
     }
 
     pub(super) fn flush(&self) -> Result<(), IndexError> {
-        contained(|| self.db.flush()).map(|_| ())
+        written(|| self.db.flush()).map(|_| ())
     }
 }
 

@@ -68,6 +68,34 @@ async fn what_was_put_is_there_after_a_restart() {
     assert_eq!(value(&index, b"b"), Ok(None));
 }
 
+#[test]
+fn databases_of_one_process_that_write_and_flush_at_once_come_to_an_end() {
+    const DATABASES: usize = 4;
+    let (done, ended) = std::sync::mpsc::channel();
+    for _ in 0..DATABASES {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            let bench = bench();
+            for round in 0..4 {
+                let index = bench.open();
+                for seq in round * 64 + 1..=round * 64 + 64 {
+                    index.submit(put(seq, b"a", &[7; 65_536]));
+                    if seq % 4 == 0 {
+                        index.keep_anchor(b"anchor").unwrap();
+                    }
+                }
+                index.close();
+            }
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..DATABASES {
+        ended
+            .recv_timeout(std::time::Duration::from_secs(100))
+            .expect("a database waits for another one for ever");
+    }
+}
+
 #[tokio::test]
 async fn a_missing_index_is_fresh() {
     let bench = bench();
