@@ -59,6 +59,8 @@ pub const HOST_CONNECTIONS_MAX: usize = 16;
 /// Records that one AES-256-GCM key seals under random nonces: half of the 2^32 of NIST SP 800-38D §8.3. The other
 /// half is for records that a stop left uncounted.
 pub const SEALS_MAX: u64 = 2_147_483_648;
+/// Seals that the value key keeps for what has begun: nothing is begun upstream that could not be sealed afterwards.
+pub const SEALS_RESERVED: u64 = 65_536;
 /// Records after which such a key is due to be replaced.
 pub const SEALS_DUE: u64 = 1_073_741_824;
 /// Writes of a keyring's file. A write seals three records at most under one key, but for the write that begins its
@@ -176,6 +178,8 @@ pub const LISTENER_END_WAIT_S: u64 = 2;
 /// Longest wait for a job, or for a request whose connection was cut, when the broker stops, in seconds: beyond one
 /// call of an upstream.
 pub const JOB_END_WAIT_S: u64 = 65;
+/// Longest time that the last snapshot may take when the broker stops, in seconds.
+pub const LAST_SNAPSHOT_WAIT_S: u64 = 20;
 /// Longest wait for connections to end when the broker stops, in seconds.
 pub const DRAIN_WAIT_S: u64 = 10;
 /// Longest bearer token read from a request, in bytes.

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits::SECRET_BYTES_MAX;
+use crate::base::limits::{SEALS_MAX, SEALS_RESERVED, SECRET_BYTES_MAX};
 use crate::base::{Entropy, LeaseId, SecretId, Sensitive};
 use crate::crypto::{Aad, AeadKey, CountedKey, Exhausted, KeyId, OpenError, sealed_by};
 
@@ -88,6 +88,15 @@ impl Sealer {
     #[must_use]
     pub fn seals(&self) -> u64 {
         self.key().seals()
+    }
+
+    /// Whether there is room for what begins now and is sealed after an upstream was called: so much is left then that
+    /// it can be sealed, whatever begins beside it.
+    ///
+    /// # Errors
+    /// [`VaultError::Exhausted`].
+    pub fn has_room(&self) -> Result<(), VaultError> {
+        if self.seals() < SEALS_MAX.saturating_sub(SEALS_RESERVED) { Ok(()) } else { Err(Exhausted.into()) }
     }
 
     /// Wipes the value key: what is sealed from here on opens for nobody.

@@ -275,6 +275,7 @@ impl Core {
         once: Option<&Once>,
         now: Timestamp,
     ) -> Result<Begun<'_>, Again> {
+        self.sealer.has_room().map_err(Failure::from)?;
         let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
         };

@@ -132,6 +132,7 @@ impl Core {
     /// Makes the new value, and makes it durable before upstream hears of it; has upstream make it, and
     /// makes it durable before anybody else hears of it.
     async fn prepare(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+        self.sealer.has_room().map_err(Failure::from)?;
         if at.target.creates() {
             if run.touched {
                 return self.give_up_on_answer(at, run).await;

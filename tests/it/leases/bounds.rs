@@ -1,6 +1,8 @@
 //! What is refused, at its limit and beyond.
 
-use keyward::base::limits::{LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, LEASE_LIFE_S, LEASE_USES_MAX};
+use keyward::base::limits::{
+    LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, LEASE_LIFE_S, LEASE_USES_MAX, SEALS_MAX, SEALS_RESERVED,
+};
 use keyward::base::{Clock, SystemClock, SystemEntropy};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use serde_json::json;
@@ -8,6 +10,17 @@ use serde_json::json;
 use super::{BY_ADMIN, Login, Scene, declared};
 use crate::support::broker::TestBroker;
 use crate::support::postgres::Postgres;
+
+#[tokio::test]
+async fn no_login_is_made_whose_password_could_not_be_sealed() {
+    let scene = Scene::start().await;
+    scene.broker.running.as_ref().unwrap().count_seals(SEALS_MAX - SEALS_RESERVED);
+    let refused = scene.ask(&json!({})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "key_exhausted"), "{}", refused.text());
+    assert_eq!(scene.logins(), "", "upstream was not asked");
+    assert_eq!(scene.broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
+    assert_eq!(scene.ask(&json!({})).await.status, 200);
+}
 
 #[tokio::test]
 async fn an_agent_has_as_many_leases_as_it_may_and_not_one_more_however_it_asks() {

@@ -1,6 +1,6 @@
 //! Rotations of a service's key that the service makes: two at a time, and none forgotten.
 
-use keyward::base::limits::ORPHANS_MAX;
+use keyward::base::limits::{ORPHANS_MAX, SEALS_MAX, SEALS_RESERVED};
 use serde_json::{Value, json};
 
 use super::http_driver::{FIRST, Scene, declared};
@@ -47,6 +47,18 @@ async fn a_key_that_the_service_makes_is_handed_out_and_the_old_one_ends_after_i
     let begun = scene.broker.entries("rotation.begun").await;
     let label: Value = serde_json::from_str(&made.body).unwrap();
     assert_eq!(label["label"], begun[1]["event"]["rotation"], "the service knows whose the key is");
+}
+
+#[tokio::test]
+async fn no_key_is_made_that_could_not_be_sealed() {
+    let scene = scene().await;
+    scene.broker.running.as_ref().unwrap().count_seals(SEALS_MAX - SEALS_RESERVED);
+    scene.rotate().await;
+    assert!(scene.service.heard("POST").is_empty(), "the service was not asked");
+    assert!(scene.orphans().await.is_empty());
+    assert_eq!(scene.broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
+    scene.later().await;
+    scene.hands_out("2").await;
 }
 
 #[tokio::test]
