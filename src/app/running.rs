@@ -320,9 +320,11 @@ impl Running {
         // A request may be at a call of an upstream, as a job may.
         let outlived =
             self.outlived.map(|requests| self.lanes.jobs.spawn(async move { requests.ended().await }));
-        let others = self.jobs.into_iter().chain(outlived).collect();
-        ended(others, "a job, or a request whose connection was cut,", Duration::from_secs(JOB_END_WAIT_S))
-            .await;
+        let wait = Duration::from_secs(JOB_END_WAIT_S);
+        tokio::join!(
+            ended(self.jobs, "a job", wait),
+            ended(outlived.into(), "a request whose connection was cut", wait)
+        );
         if !self.core.store.is_read_only() {
             publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
         }
@@ -348,6 +350,7 @@ pub(super) enum Ordered {
 /// the order and goes on; one in read-only mode that has no copy leaves it to the next start.
 async fn adopted(is_copy: bool, core: Arc<Core>, keeper: Arc<Keeper>) {
     let data_dir = &keeper.config.data_dir;
+    let mut has_failed = false;
     loop {
         tokio::time::sleep(Duration::from_millis(ADOPTION_WAIT_MS)).await;
         if !is_adopted(data_dir) {
@@ -360,10 +363,13 @@ async fn adopted(is_copy: bool, core: Arc<Core>, keeper: Arc<Keeper>) {
             continue;
         }
         let (machine_id, alarms) = (&keeper.surroundings.machine_id, core.meters.alarms());
-        if let Err(failure) = take_order(data_dir, &core.store, machine_id, alarms).await {
-            tracing::error!(code = %failure.code(), "the order to adopt is not recorded: the next start does it");
-            return std::future::pending().await;
+        let taken = take_order(data_dir, &core.store, machine_id, alarms).await;
+        if let Err(failure) = &taken
+            && !has_failed
+        {
+            tracing::error!(code = %failure.code(), "the order to adopt is not recorded yet: it is tried every second");
         }
+        has_failed = taken.is_err();
     }
 }
 

@@ -1,8 +1,10 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use crate::base::limits::LAST_SNAPSHOT_WAIT_S;
 use crate::broker::Core;
 use crate::ledger::Written;
 use crate::store::{Change, SnapshotError, SnapshotTaken};
@@ -37,10 +39,19 @@ impl Snapshots {
         }
     }
 
-    /// Takes a last one, when the broker has ended in good order and a start would have much to read.
+    /// Takes a last one, when the broker has ended in good order and a start would have much to read. It is given up
+    /// after `LAST_SNAPSHOT_WAIT_S`.
     pub async fn take_last(&self) {
-        if self.core.store.is_snapshot_worth_a_stop() {
-            self.take(&watch::channel(false).1).await;
+        if !self.core.store.is_snapshot_worth_a_stop() {
+            return;
+        }
+        let (give_up, stop) = watch::channel(false);
+        let mut taking = pin!(self.take(&stop));
+        let wait = Duration::from_secs(LAST_SNAPSHOT_WAIT_S);
+        if tokio::time::timeout(wait, taking.as_mut()).await.is_err() {
+            tracing::warn!("the last snapshot takes too long and is given up; the next start takes longer");
+            give_up.send_replace(true);
+            taking.await;
         }
     }
 
