@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::location::{Found, MACHINE_ID};
 use super::running::Duty;
 use super::runtime_dir::kept_orders;
-use super::sealing_keys::rotate_sealing_keys;
+use super::sealing_keys::keep_sealing_keys;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
 use crate::broker::{
-    Core, Followed, Founding, HeavyWork, Notaries, Publishing, PutValues, RollbackWatch, Settings, Turns,
-    World, authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
-    value_key_seals,
+    Core, Followed, Founding, HeavyWork, KeyringContents, Notaries, Publishing, PutValues, RollbackWatch,
+    Settings, Turns, World, authorities, notary, record_slots, root_is_current, token_keys,
+    value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -122,9 +122,11 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
         KeyringError::SlotsFull => code::SLOTS_FULL,
         KeyringError::Exhausted => code::KEY_EXHAUSTED,
         KeyringError::SlotsOutOfReach(slots) => return out_of_reach(slots),
-        KeyringError::NoSuchKey(_) | KeyringError::Generate | KeyringError::Memory | KeyringError::Io(_) => {
-            code::KEYRING_FAILED
-        }
+        KeyringError::NoSuchKey(_)
+        | KeyringError::Generate
+        | KeyringError::Memory
+        | KeyringError::TooLarge
+        | KeyringError::Io(_) => code::KEYRING_FAILED,
     };
     Failure::new(code).because(error.to_string())
 }
@@ -184,13 +186,13 @@ pub(super) async fn assemble(
     let token_keys = token_keys(&store, &keyring).await.map_err(failed)?;
     let notary = notary(&store, &keyring, &config.trust_domain).map_err(failed)?;
     value_key_is_there(&store, &keyring).map_err(failed)?;
-    let store = rotate_sealing_keys(store, &mut keyring, config, surroundings).await?;
+    let store = keep_sealing_keys(store, &mut keyring, config, surroundings).await?;
     let issuer_name = config.tokens.issuer.as_str();
     let opener = Opener::new(value_keys(&keyring)?);
     let issuer = Issuer::new(token_keys, authorities, opener, issuer_name.to_owned());
     let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
     let sealer = Sealer::new(keyring.aead(Family::Value).map_err(|error| keyring_failure(&error))?);
-    sealer.count_from(value_key_seals(&store));
+    sealer.count_from(store.read(|world, _| world.secrets.seals()));
     let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
     let quota = &config.quota;
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
@@ -353,8 +355,8 @@ fn value_keys(keyring: &Keyring) -> Result<Vec<AeadKey>, Failure> {
     keys.collect::<Result<_, _>>().map_err(|error| keyring_failure(&error))
 }
 
-/// Digest keys before the newest one, newest first: a request that was carried out before a rotation of the
-/// root key is known again after it.
+/// Digest keys before the newest one, newest first: a request that was carried out before a rotation of
+/// these keys is known again after it.
 fn earlier_digests(keyring: &Keyring) -> Vec<MacKey> {
     let keys: Vec<_> = keyring.generations(Family::Digest).map(|(_, key)| key).collect();
     keys.iter().rev().skip(1).take(EARLIER_DIGESTS_MAX).map(|key| MacKey::new(key)).collect()
@@ -365,11 +367,11 @@ pub(super) const FOUND: &str = "found at start";
 
 /// Says on the ledger what changed of the keyring's slots since it was last said.
 pub(super) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
-    let (slots, root) = {
+    let found = {
         let keyring = core.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        (keyring.slots(&core.keyring_path).map_err(|error| keyring_failure(&error))?, keyring.root_id())
+        KeyringContents::of(&keyring, &core.keyring_path).map_err(|error| keyring_failure(&error))?
     };
-    record_slots(&core.store, (&slots, root), by).await.map_err(|failure| broker_failure(&failure))
+    record_slots(&core.store, &found, by).await.map_err(|failure| broker_failure(&failure))
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {

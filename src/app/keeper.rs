@@ -69,10 +69,10 @@ impl Keeper {
         if let Err(failure) = self.core.keep_value_key().await {
             tracing::error!(?failure, "the value key could not be kept to its schedule");
         }
-        if let Err(failure) = self.core.drop_sealing_keys() {
+        if let Err(failure) = self.core.keep_sealing_keys().await {
             tracing::error!(
                 ?failure,
-                "keys that nothing is sealed under could not be taken out of the keyring"
+                "the delta, index and digest keys could not be recorded, or earlier ones taken out of the keyring"
             );
         }
         if let Err(failure) = self.core.keep_checkpoint_key().await {

@@ -71,9 +71,12 @@ pub const KEYRING_WRITES_MAX: u64 = 1_073_741_824;
 pub const SLOTS_COST_MAX: u64 = 2_097_152;
 /// Most slots of a keyring: each one of a passphrase is stretched in turn.
 pub const SLOTS_MAX: usize = 8;
-/// Most digest keys before the newest one that a request is looked for under: rotations of the root key within
-/// the life of an outcome.
+/// Most digest keys before the newest one that a request is looked for under: rotations of the digest key, by its
+/// schedule or with the root key, within the life of an outcome.
 pub const EARLIER_DIGESTS_MAX: usize = 8;
+/// How long a digest key stays in the keyring after its rotation, in seconds: as long as the longest outcome, which is
+/// that of a lease and longer than `OUTCOME_LIFE_S`.
+pub const EARLIER_DIGEST_LIFE_S: u32 = LEASE_LIFE_MAX_S;
 /// Most earlier root keys that a keyring still proves to have replaced.
 pub const ROOT_MARKS_MAX: usize = 64;
 /// Most shares of a slot: people who can be brought together, and a ceremony that ends.

@@ -98,7 +98,9 @@ pub(super) fn as_admin(
 
 pub(super) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
     match error.downcast_ref() {
-        Some(KeyringError::Exhausted) => Failure::new(code::KEY_EXHAUSTED),
+        Some(exhausted @ KeyringError::Exhausted) => Failure::new(code::KEY_EXHAUSTED)
+            .because(exhausted.to_string())
+            .mended_by("set up a new broker: this keyring takes no change any more"),
         Some(_) | None => Failure::internal(code::AUTHORITY_FAILED, error),
     }
 }

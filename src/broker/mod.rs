@@ -67,7 +67,7 @@ pub use break_glass::TakenAway;
 pub use certificates::Enrolled;
 pub use classify::Classified;
 pub use clock::{Adjustment, ClockWatch};
-pub use custody::{record_slots, root_is_current};
+pub use custody::{KeyringContents, record_slots, root_is_current};
 pub use denial::Denial;
 pub use desk::{AdminDesk, AgentDesk, Core, Settings};
 pub use enrol::EnrolInput;
@@ -96,7 +96,7 @@ pub use rotation::{
     Adopted, Adopting, CalendarLine, Consumer, Pace, Proof, Rotating, RotationPlan, RotationView, Steer,
     UpstreamCheck,
 };
-pub use sealing_keys::{record_sealing_keys, sealing_keys_are_due, value_key_seals};
+pub use sealing_keys::{SealingKeys, newest_sealing_keys, record_sealing_keys, sealing_keys};
 pub use signing_keys::{authorities, checkpoint_key, notary, token_keys};
 pub use standing::InstanceStanding;
 pub use turn_value_key::{Turned, value_key_is_there};

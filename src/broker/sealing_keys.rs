@@ -3,25 +3,72 @@ use super::desk::Core;
 use super::failure::Failure;
 use super::world::{Effect, World};
 use crate::base::Timestamp;
-use crate::base::limits::{OUTCOME_LIFE_S, SEALS_DUE};
+use crate::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE};
 use crate::custody::{self, SealingKeysRotated, keys};
 use crate::keyring::{Family, Keyring};
 use crate::store::{Change, History, Store};
 
-/// Whether the delta, index and digest keys of `keyring` are `life_s` seconds old at `now`.
-#[must_use]
-pub fn sealing_keys_are_due(store: &Store<World>, keyring: &Keyring, now: Timestamp, life_s: i64) -> bool {
-    now.seconds_since(in_use_since(store, keyring)) >= life_s
+/// What a start has to do about the delta, index and digest keys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SealingKeys {
+    /// Nothing: the ledger knows them, or learns of them with the root key that replaced another one.
+    InUse,
+    /// Record them: no entry under the newest delta key says which entries came before it.
+    Unrecorded,
+    /// Rotate them: their life is over.
+    Due,
 }
 
-/// Since when the delta, index and digest keys are in use.
-fn in_use_since(store: &Store<World>, keyring: &Keyring) -> Timestamp {
+/// What a start has to do at `now` about the delta, index and digest keys of `keyring`, which live `life_s` seconds.
+///
+/// # Errors
+/// [`Failure`] when `keyring` has no such keys.
+pub fn sealing_keys(
+    store: &Store<World>,
+    keyring: &Keyring,
+    now: Timestamp,
+    life_s: i64,
+) -> Result<SealingKeys, Failure> {
+    let newest = newest_sealing_keys(keyring)?;
+    let (root, is_bound) =
+        store.read(|world, _| (world.custody.root(), world.custody.is_bound_under(newest.delta)));
+    Ok(if root != Some(keyring.root_id()) {
+        SealingKeys::InUse
+    } else if !is_bound {
+        SealingKeys::Unrecorded
+    } else if is_over(store, now, life_s, || keyring.created_at()) {
+        SealingKeys::Due
+    } else {
+        SealingKeys::InUse
+    })
+}
+
+/// Whether the delta, index and digest keys are `life_s` seconds old at `now`.
+fn is_over(
+    store: &Store<World>,
+    now: Timestamp,
+    life_s: i64,
+    created_at: impl FnOnce() -> Timestamp,
+) -> bool {
     let since = store.read(|world, _| world.custody.sealing_keys_since());
-    since.unwrap_or_else(|| keyring.created_at())
+    now.seconds_since(since.unwrap_or_else(created_at)) >= life_s
 }
 
-/// Records that the delta, index and digest keys were rotated. It is to be the first entry under the new delta key,
-/// before anybody is served: it says what the entries before are, and whoever has an earlier key cannot.
+/// The newest generations of the delta, index and digest keys.
+///
+/// # Errors
+/// [`Failure`] when there is none.
+pub fn newest_sealing_keys(keyring: &Keyring) -> Result<SealingKeysRotated, Failure> {
+    let newest = |family| {
+        let newest = keyring.current(family).map(|(id, _)| id.generation);
+        newest.map_err(|error| broken(&error))
+    };
+    let (delta, index, digest) = (newest(Family::Delta)?, newest(Family::Index)?, newest(Family::Digest)?);
+    Ok(SealingKeysRotated { delta, index, digest })
+}
+
+/// Records that the delta, index and digest keys were rotated. The entry is under the new delta key and says what the
+/// entries before are, and whoever has an earlier key cannot; an entry that comes between leaves that unsaid.
 ///
 /// # Errors
 /// [`Failure`].
@@ -29,7 +76,7 @@ pub async fn record_sealing_keys(store: &Store<World>, rotated: &SealingKeysRota
     let (as_of, tree) = (store.read(|_, as_of| as_of), store.tree());
     let before = History { through: tree.size(), root: tree.root() };
     let change = Change::new(rotated)?
-        .effect(Effect::Custody(custody::Effect::SealingKeys))
+        .effect(Effect::Custody(custody::Effect::SealingKeys(rotated.delta)))
         .effect(Effect::Custody(custody::Effect::Before(before)))
         .rely(keys::slots(), as_of)
         .advance(keys::slots());
@@ -37,31 +84,29 @@ pub async fn record_sealing_keys(store: &Store<World>, rotated: &SealingKeysRota
     Ok(())
 }
 
-/// How many records the value key has sealed, as far as the ledger can tell: one with each entry since it took over,
-/// and one for each version that may have been carried over to it.
-#[must_use]
-pub fn value_key_seals(store: &Store<World>) -> u64 {
-    store.read(|world, as_of| {
-        let versions = world.secrets.all().map(|secret| secret.versions().count() as u64);
-        let since = world.secrets.turned().map_or(0, |wraps| wraps.seq);
-        versions.fold(as_of.saturating_sub(since), u64::saturating_add)
-    })
-}
-
 impl Core {
-    /// Takes index and digest keys out of the keyring that nothing is sealed or known by any more: those of the
-    /// index once it is built anew, those of digests when every outcome of then is forgotten. Delta keys stay:
-    /// the ledger is never written anew.
+    /// Records a rotation of the delta, index and digest keys that its start could not record. Then takes index and
+    /// digest keys out of the keyring that nothing is sealed or known by any more: those of the index once it is
+    /// built anew, those of digests when every outcome of then is forgotten. Delta keys stay: the ledger is never
+    /// written anew.
     ///
     /// # Errors
     /// [`Failure`]; the next look tries again.
-    pub fn drop_sealing_keys(&self) -> Result<(), Failure> {
-        let is_forgotten = {
-            let since = in_use_since(&self.store, &self.keyring());
-            self.clock.now().seconds_since(since) > i64::from(OUTCOME_LIFE_S)
-        };
-        for (family, goes) in [(Family::Index, self.store.is_indexed()), (Family::Digest, is_forgotten)] {
-            let newest = self.keyring().current(family).map_err(|error| broken(&error))?.0.generation;
+    pub async fn keep_sealing_keys(&self) -> Result<(), Failure> {
+        let newest = newest_sealing_keys(&self.keyring())?;
+        if !self.store.read(|world, _| world.custody.is_bound_under(newest.delta)) {
+            record_sealing_keys(&self.store, &newest).await?;
+            tracing::info!(?newest, "the rotation of the delta, index and digest keys is recorded");
+        }
+        let since = self.store.read(|world, _| world.custody.sealing_keys_since());
+        let now = self.clock.now();
+        let is_forgotten =
+            since.is_some_and(|since| now.seconds_since(since) > i64::from(EARLIER_DIGEST_LIFE_S));
+        let kept = [
+            (Family::Index, newest.index, self.store.is_indexed()),
+            (Family::Digest, newest.digest, is_forgotten),
+        ];
+        for (family, newest, goes) in kept {
             let earlier = |generation| goes && generation < newest;
             let gone = self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, family, earlier));
             gone.map_err(|error| broken(&error))?;
@@ -70,10 +115,14 @@ impl Core {
     }
 
     /// How many keys are due to be rotated, which is done by the schedule or at the next start: the delta, index
-    /// and digest keys together, and the value key when it has sealed much.
+    /// and digest keys together, and the value key when it has sealed much. None in read-only mode, which rotates
+    /// no key.
     pub(super) fn keys_due(&self) -> usize {
+        if self.store.is_read_only() {
+            return 0;
+        }
         let (now, life_s) = (self.clock.now(), self.settings.sealing_key_life_s);
-        let is_over = sealing_keys_are_due(&self.store, &self.keyring(), now, life_s);
+        let is_over = is_over(&self.store, now, life_s, || self.keyring().created_at());
         usize::from(is_over).saturating_add(usize::from(self.sealer.seals() >= SEALS_DUE))
     }
 }

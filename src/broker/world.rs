@@ -136,6 +136,10 @@ impl store::World for World {
             Effect::Custody(effect) => self.custody.apply(at, effect),
             Effect::Lease(effect) => {
                 both(&mut self.leases, &mut recorded.leases, |room| room.apply(at, effect));
+                // The value key seals its password.
+                if matches!(effect, leases::Effect::Issue { .. }) {
+                    both(&mut self.secrets, &mut recorded.secrets, Catalogue::count_seal);
+                }
             }
             Effect::Clock { was } if *was > at.time => self.time_went_back(at, *was),
             Effect::Clock { .. } => {}
@@ -220,5 +224,24 @@ impl store::World for World {
             | Effect::Lease(_)
             | Effect::Clock { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{LeaseId, SystemEntropy};
+    use crate::store::World as _;
+
+    #[test]
+    fn a_login_counts_as_a_seal_of_the_value_key() {
+        let time = Timestamp::from_s(1_800_000_000);
+        let mut world = World::default();
+        let lease = LeaseId::mint(time, &SystemEntropy);
+        let issue = leases::Effect::Issue { lease, sealed: Vec::new() };
+        world.apply(At { seq: 1, time }, &Effect::Lease(issue));
+        assert_eq!(world.secrets.seals(), 1);
+        world.apply(At { seq: 2, time }, &Effect::Secrets(secrets::Effect::Turn(2)));
+        assert_eq!(world.secrets.seals(), 0, "another key seals");
     }
 }

@@ -92,8 +92,9 @@ pub enum Effect {
         /// Whether an order on the host said so: another copy of the data has stopped for good.
         is_adopted: bool,
     },
-    /// The keys that seal the ledger and the index and digest requests are others.
-    SealingKeys,
+    /// The keys that seal the ledger and the index and digest requests are others: this is the generation of the
+    /// delta key.
+    SealingKeys(u32),
 }
 
 impl Effect {
@@ -102,7 +103,7 @@ impl Effect {
     pub const fn takes_away(&self) -> bool {
         match self {
             Self::Slots(_) | Self::Root(_) | Self::Before(_) => true,
-            Self::CheckpointKey(_) | Self::Location { .. } | Self::SealingKeys => false,
+            Self::CheckpointKey(_) | Self::Location { .. } | Self::SealingKeys(_) => false,
         }
     }
 
@@ -115,7 +116,7 @@ impl Effect {
             | Self::CheckpointKey(_)
             | Self::Root(_)
             | Self::Location { .. }
-            | Self::SealingKeys => None,
+            | Self::SealingKeys(_) => None,
         }
     }
 }
@@ -129,7 +130,7 @@ pub struct Custody {
     is_bound: bool,
     location: Option<Location>,
     adopted: Option<(u64, Timestamp)>,
-    sealing_keys_since: Option<Timestamp>,
+    sealing_keys: Option<(u32, Timestamp)>,
 }
 
 impl Custody {
@@ -149,16 +150,22 @@ impl Custody {
     }
 
     /// Since when the delta, index and digest keys are in use: they are rotated together, and with the root key.
-    /// `None` in ledgers that no root key is recorded in.
+    /// `None` before they are recorded.
     #[must_use]
-    pub const fn sealing_keys_since(&self) -> Option<Timestamp> {
-        self.sealing_keys_since
+    pub fn sealing_keys_since(&self) -> Option<Timestamp> {
+        self.sealing_keys.map(|(_, since)| since)
     }
 
-    /// Whether an entry under the newest delta key says which entries came before it.
+    /// Whether an entry under the newest delta key that is recorded says which entries came before it.
     #[must_use]
     pub const fn is_bound(&self) -> bool {
         self.is_bound
+    }
+
+    /// Whether an entry under the delta key of `generation` says so.
+    #[must_use]
+    pub fn is_bound_under(&self, generation: u32) -> bool {
+        self.is_bound && self.sealing_keys.is_some_and(|(recorded, _)| recorded == generation)
     }
 
     /// The generation of the checkpoint key that signs, and since when; `None` while it is the first.
@@ -184,7 +191,7 @@ impl Custody {
     pub fn time_went_back(&mut self, now: Timestamp) {
         self.checkpoint_key = self.checkpoint_key.map(|(generation, since)| (generation, since.min(now)));
         self.adopted = self.adopted.map(|(seq, at)| (seq, at.min(now)));
-        self.sealing_keys_since = self.sealing_keys_since.map(|since| since.min(now));
+        self.sealing_keys = self.sealing_keys.map(|(delta, since)| (delta, since.min(now)));
     }
 
     /// Takes in one effect.
@@ -192,10 +199,7 @@ impl Custody {
         match effect {
             Effect::Slots(slots) => self.slots.clone_from(slots),
             Effect::Root(root) => {
-                if self.root != Some(*root) {
-                    self.sealing_keys_since = Some(at.time);
-                    self.is_bound = false;
-                }
+                self.is_bound &= self.root == Some(*root);
                 self.root = Some(*root);
             }
             Effect::Before(history) => self.is_bound |= history.is_about(at.seq),
@@ -205,9 +209,11 @@ impl Custody {
                     self.adopted = Some((at.seq, at.time));
                 }
             }
-            Effect::SealingKeys => {
-                self.sealing_keys_since = Some(at.time);
-                self.is_bound = false;
+            Effect::SealingKeys(delta) => {
+                if self.sealing_keys.is_none_or(|(recorded, _)| recorded != *delta) {
+                    self.sealing_keys = Some((*delta, at.time));
+                    self.is_bound = false;
+                }
             }
             Effect::CheckpointKey(generation) => self.checkpoint_key = Some((*generation, at.time)),
         }

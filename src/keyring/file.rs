@@ -68,6 +68,9 @@ pub enum KeyringError {
     /// The file was written as often as may be: more writes could have a key seal too many records.
     #[error("the keyring has been written {KEYRING_WRITES_MAX} times, and may be written no more")]
     Exhausted,
+    /// With the change the file would be larger than a start reads.
+    #[error("the keyring would have more than {FILE_BYTES_MAX} bytes, and no start would read it")]
+    TooLarge,
     /// The signature library could not make a key.
     #[error("a key could not be made")]
     Generate,
@@ -109,7 +112,7 @@ pub(super) struct WrappedKey {
 pub(super) const VERSION: u32 = 2;
 /// The oldest format that it reads.
 const OLDEST_VERSION: u32 = 1;
-/// Larger than any keyring.
+/// Most bytes of a keyring, more than one ever needs.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Bytes of the body and what stands behind it, before anything is believed.
@@ -213,7 +216,11 @@ impl Text {
         }
         body.version = VERSION;
         body.revision = body.revision.saturating_add(1);
-        Ok(Self { text: text(&body, root)?, revision: body.revision })
+        let text = text(&body, root)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(KeyringError::TooLarge);
+        }
+        Ok(Self { text, revision: body.revision })
     }
 
     /// Puts it in the place of the keyring that is there, as [`replace`] does; it reads back as it is.

@@ -279,6 +279,17 @@ fn a_keyring_is_written_up_to_its_limit_and_not_beyond() {
 }
 
 #[test]
+fn a_keyring_that_no_start_would_read_is_not_written() {
+    let bench = bench();
+    let (root, mut body) = bench.opened();
+    assert!(file::Text::of(body.clone(), &root).is_ok());
+    let keys = 16 * 1024 * 1024 / body.keys[0].wrapped.len();
+    body.keys.extend(std::iter::repeat_n(body.keys[0].clone(), keys));
+    let refused = file::Text::of(body, &root);
+    assert!(matches!(refused, Err(KeyringError::TooLarge)), "{refused:?}");
+}
+
+#[test]
 fn sealing_keys_are_rotated_in_one_write() {
     let mut bench = bench();
     let (path, revision) = (bench.path(), bench.ring.revision());

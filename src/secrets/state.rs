@@ -246,6 +246,7 @@ impl Secret {
 pub struct Catalogue {
     secrets: BTreeMap<SecretName, Secret>,
     turned: Option<Wraps>,
+    seals: u64,
 }
 
 /// The value key that wraps.
@@ -255,8 +256,6 @@ pub struct Wraps {
     pub generation: u32,
     /// Since when.
     pub since: Timestamp,
-    /// Since which entry.
-    pub seq: u64,
 }
 
 impl Catalogue {
@@ -277,6 +276,18 @@ impl Catalogue {
         self.turned
     }
 
+    /// How many records the value key that wraps has sealed, by what entries say: versions that were stored or wrapped
+    /// anew, and logins.
+    #[must_use]
+    pub const fn seals(&self) -> u64 {
+        self.seals
+    }
+
+    /// Counts a record that the value key has sealed.
+    pub const fn count_seal(&mut self) {
+        self.seals = self.seals.saturating_add(1);
+    }
+
     /// Entry times go on from `now`, which is before `was`: no key has wrapped since later than that, and no version
     /// was stored later. Schedules count from there.
     pub fn time_went_back(&mut self, now: Timestamp, was: Timestamp) {
@@ -293,8 +304,12 @@ impl Catalogue {
         match effect {
             Effect::Store { id, name, version, .. } => {
                 self.keep(at, (*id, name), *version).hand_out(*version, at.seq);
+                self.count_seal();
             }
-            Effect::Prepare { id, name, version, .. } => drop(self.keep(at, (*id, name), *version)),
+            Effect::Prepare { id, name, version, .. } => {
+                self.keep(at, (*id, name), *version);
+                self.count_seal();
+            }
             Effect::Promote { name, version } => {
                 self.with(name, |secret| secret.hand_out(*version, at.seq));
             }
@@ -304,9 +319,13 @@ impl Catalogue {
                 }
             }),
             Effect::Destroy { name, version, .. } => self.with(name, |secret| secret.destroy(*version)),
-            Effect::Rewrap { name, version, .. } => self.with(name, |secret| secret.rewrap(*version, at.seq)),
+            Effect::Rewrap { name, version, .. } => {
+                self.with(name, |secret| secret.rewrap(*version, at.seq));
+                self.count_seal();
+            }
             Effect::Turn(generation) => {
-                self.turned = Some(Wraps { generation: *generation, since: at.time, seq: at.seq });
+                self.turned = Some(Wraps { generation: *generation, since: at.time });
+                self.seals = 0;
             }
             Effect::Classify { name, sensitivity } => {
                 self.with(name, |secret| secret.sensitivity = *sensitivity);

@@ -30,6 +30,7 @@ impl SmallDisk {
         let home = process.path("home-operator").display().to_string();
         let mut holder = Command::new("unshare");
         holder.args(["-m", "sh", "-c", script, &data, KEYWARD, &process.config(), &home]);
+        holder.envs(process.environment.iter().map(|(name, value)| (name, value)));
         let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut told = String::new();
         BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut told).unwrap();
@@ -38,7 +39,7 @@ impl SmallDisk {
         Self(holder)
     }
 
-    fn path(&self, process: &Process, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, process: &Process, file: &str) -> PathBuf {
         let data = process.path("data");
         PathBuf::from(format!("/proc/{}/root{}/{file}", self.0.id(), data.display()))
     }

@@ -173,8 +173,8 @@ super::codes! {
         "the request took longer than 20 seconds and was cancelled; nothing was changed",
         "split the declarations into smaller uploads, or try again when the broker has less to do";
     KEY_EXHAUSTED "key_exhausted" Unavailable:
-        "a key has sealed as many records as one key may, and seals nothing more",
-        "rotate the value key: `keyward value-key turn`; a keyring that was written 1073741824 times takes no change: set up a new broker";
+        "the value key has sealed, or the keyring was written, as often as one key may be used; the reason says which",
+        "value key: wait a minute, the broker rotates it, or run `keyward value-key turn`; keyring: it takes no change any more, set up a new broker";
     BUSY_CONFLICT "busy_conflict" Unavailable:
         "what this relies on changed each time that it was decided",
         "what this relies on keeps changing: come back in a moment";
