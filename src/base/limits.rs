@@ -155,7 +155,7 @@ pub const HANDSHAKE_WAIT_S: u64 = 10;
 /// cores do as many in about a second.
 pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
 /// Most bytes of the first message of a TLS handshake.
-pub const HELLO_BYTES_MAX: usize = 16 * 1024;
+pub const HELLO_BYTES_MAX: usize = 8 * 1024;
 /// Most bytes that are read of the rest of a TLS handshake, and of a first request that comes with it.
 pub const HANDSHAKE_REST_BYTES_MAX: usize = 40 * 1024;
 /// Most intermediate certificates of an upstream that are looked at; others that it sends do not count.

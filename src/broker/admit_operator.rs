@@ -126,6 +126,8 @@ impl AdminDesk {
                 .rely(keys::certificates(name), principal.as_of())
                 .advance(keys::certificates(name));
             core.store.commit(change, ()).await?.redeem();
+            // Connections under the certificate before it are cut.
+            core.standing_changed();
             Ok(())
         })
     }

@@ -29,6 +29,7 @@ mod leases;
 mod lent;
 pub mod listener;
 mod object;
+mod of_peer;
 mod openapi;
 mod operators;
 mod outlived;

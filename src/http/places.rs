@@ -1,5 +1,4 @@
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::caps::ConnectionCaps;
+use super::of_peer::{Key, Load, OfPeer, Waits};
 use super::proven::Proven;
 use crate::base::limits::HANDSHAKES_UNDER_WAY_MAX;
 use crate::pki::Serial;
@@ -24,8 +24,8 @@ pub(super) type Evicted = oneshot::Receiver<Infallible>;
 /// A connection is unauthenticated until its handshake has shown an admitted certificate. Without a free place, a
 /// new connection takes that of an unauthenticated one which waits for its peer: one of its own peer when that peer
 /// has reached its cap, otherwise one of the peer that has most of them; peers that have had an authenticated
-/// connection come last. Of one peer, connections go first that have not sent a whole message, then the oldest.
-/// A connection that waits for the broker, or is authenticated, loses its place to nobody.
+/// connection come last. Of one peer the oldest goes first. A connection that waits for the broker, or is
+/// authenticated, loses its place to nobody.
 #[derive(Clone)]
 pub(super) struct Places(Arc<Mutex<Table>>);
 
@@ -35,20 +35,6 @@ pub(super) struct Place {
     key: Key,
     peer: IpAddr,
     holder: Option<Authenticated>,
-}
-
-/// What an unauthenticated connection waits for, and its age.
-type Key = (Waits, u64);
-
-/// What an unauthenticated connection waits for; in the order of eviction.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Waits {
-    /// The first message of its peer, which is not whole.
-    Hello,
-    /// Its peer, which was answered.
-    Peer,
-    /// The broker: its handshake waits for its turn, or is computed. It is not evicted.
-    Broker,
 }
 
 /// Whose certificate the connection showed, and what would have evicted it.
@@ -69,37 +55,6 @@ struct Table {
     by_load: BTreeSet<Load>,
     by_certificate: HashMap<Serial, usize>,
     proven: Proven,
-}
-
-/// Whether the peer is unproven, the number of its unauthenticated connections, the one to evict, and the peer.
-type Load = (bool, usize, Reverse<Key>, IpAddr);
-
-#[derive(Default)]
-struct OfPeer {
-    /// In the order of eviction. A dropped sender evicts.
-    unauthenticated: BTreeMap<Key, oneshot::Sender<Infallible>>,
-    authenticated: usize,
-    /// As of its newest connection.
-    is_proven: bool,
-    /// When all its handshakes so far would have been due, one after another.
-    handshakes_until: Option<Instant>,
-}
-
-impl OfPeer {
-    fn load(&self, peer: IpAddr) -> Option<Load> {
-        Some((!self.is_proven, self.unauthenticated.len(), Reverse(self.first()?), peer))
-    }
-
-    /// The connection to evict, if there is one.
-    fn first(&self) -> Option<Key> {
-        self.unauthenticated.keys().next().copied().filter(|(waits, _)| *waits != Waits::Broker)
-    }
-
-    fn is_idle(&self, now: Instant) -> bool {
-        self.unauthenticated.is_empty()
-            && self.authenticated == 0
-            && self.handshakes_until.is_none_or(|until| until <= now)
-    }
 }
 
 impl Places {
@@ -124,7 +79,7 @@ impl Places {
             return None;
         }
         let (kept, evicted) = oneshot::channel();
-        let key = (Waits::Hello, table.next);
+        let key = (Waits::Peer, table.next);
         table.next = table.next.saturating_add(1);
         table.unauthenticated = table.unauthenticated.saturating_add(1);
         let is_proven = table.proven.contains(&peer);
@@ -144,13 +99,13 @@ impl Places {
 impl Place {
     /// When the handshake of this connection may begin, whose first message is whole. A peer has as many handshakes at
     /// once as it may have connections, and then as many in a second, or `HANDSHAKES_PER_S`. `None` when half as many
-    /// wait already, or `HANDSHAKES_UNDER_WAY_MAX` of all peers; nothing is counted then, so that those that wait are
-    /// served, and a flood that has ended locks nobody out.
+    /// wait already, or too many of all peers; nothing is counted then, so that those that wait are served, and a
+    /// flood that has ended locks nobody out.
     pub(super) fn turn(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let places = self.places.clone();
         let mut table = places.lock();
-        if table.turns >= HANDSHAKES_UNDER_WAY_MAX {
+        if !table.has_turn(self.peer) {
             return None;
         }
         let most = u32::try_from(table.caps.max_per_peer).unwrap_or(u32::MAX);
@@ -177,10 +132,13 @@ impl Place {
     fn wait_for(&mut self, waits: Waits, table: &mut Table) {
         let Some(kept) = table.forget(self.peer, self.key) else { return };
         self.key.0 = waits;
+        let (key, turns) = (self.key, usize::from(waits == Waits::Broker));
         table.unauthenticated = table.unauthenticated.saturating_add(1);
-        table.turns = table.turns.saturating_add(usize::from(waits == Waits::Broker));
-        let key = self.key;
-        table.change(self.peer, |of| of.unauthenticated.insert(key, kept));
+        table.turns = table.turns.saturating_add(turns);
+        table.change(self.peer, |of| {
+            of.turns = of.turns.saturating_add(turns);
+            of.unauthenticated.insert(key, kept);
+        });
     }
 
     /// Keeps the place for good: the handshake has shown an admitted certificate with this serial. False when the
@@ -249,10 +207,30 @@ impl Table {
 
     /// Takes an unauthenticated connection out of the table, unless it is not there.
     fn forget(&mut self, peer: IpAddr, key: Key) -> Option<oneshot::Sender<Infallible>> {
-        let kept = self.change(peer, |of| of.unauthenticated.remove(&key))?;
+        let turns = usize::from(key.0 == Waits::Broker);
+        let kept = self.change(peer, |of| {
+            let kept = of.unauthenticated.remove(&key)?;
+            of.turns = of.turns.saturating_sub(turns);
+            Some(kept)
+        })?;
         self.unauthenticated = self.unauthenticated.saturating_sub(1);
-        self.turns = self.turns.saturating_sub(usize::from(key.0 == Waits::Broker));
+        self.turns = self.turns.saturating_sub(turns);
         Some(kept)
+    }
+
+    /// Whether another handshake of `peer` may wait for the broker. Half of the unauthenticated places at most do, so
+    /// that the others are for those that wait for their peers. Of the last quarter of the turns a peer has an eighth of
+    /// all at most, and the last eighth is for peers that have had an authenticated connection.
+    fn has_turn(&self, peer: IpAddr) -> bool {
+        let most = HANDSHAKES_UNDER_WAY_MAX.min(self.caps.max_unauthenticated().div_ceil(2));
+        let (left, eighth) = (most.saturating_sub(self.turns), most / 8);
+        let (own, is_proven) = self.peers.get(&peer).map_or((0, false), |of| (of.turns, of.is_proven));
+        match left {
+            0 => false,
+            _ if left <= eighth && !is_proven => false,
+            _ if left <= eighth.saturating_mul(2) => own < eighth,
+            _ => true,
+        }
     }
 
     fn change<T>(&mut self, peer: IpAddr, change: impl FnOnce(&mut OfPeer) -> T) -> T {
@@ -374,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_have_said_nothing_go_first_and_those_that_wait_for_the_broker_do_not() {
+    fn a_connection_that_waits_for_the_broker_is_not_evicted() {
         let places = places(8, 3);
         let (mut turn, mut turn_evicted) = places.take(peer(1)).unwrap();
         let (mut answered, mut answered_evicted) = places.take(peer(1)).unwrap();
@@ -383,10 +361,10 @@ mod tests {
         answered.turn().unwrap();
         answered.answered();
         let (mut next, _) = places.take(peer(1)).unwrap();
-        assert!(is_evicted(&mut silent_evicted) && !is_evicted(&mut answered_evicted));
+        assert!(is_evicted(&mut answered_evicted) && !is_evicted(&mut silent_evicted), "the oldest");
         next.turn().unwrap();
         let (mut last, _) = places.take(peer(1)).unwrap();
-        assert!(is_evicted(&mut answered_evicted));
+        assert!(is_evicted(&mut silent_evicted));
         last.turn().unwrap();
         assert!(places.take(peer(1)).is_none(), "all three wait for the broker");
         assert!(!is_evicted(&mut turn_evicted));
@@ -395,15 +373,31 @@ mod tests {
         assert_eq!((table.turns, table.unauthenticated), (0, 0));
     }
 
+    /// How many of so many connections of `peer` get a turn.
+    fn turns(places: &Places, peer: IpAddr, connections: usize) -> (usize, Vec<Place>) {
+        let mut taken: Vec<_> = (0..connections).filter_map(|_| Some(places.take(peer)?.0)).collect();
+        (taken.iter_mut().filter_map(Place::turn).count(), taken)
+    }
+
+    #[test]
+    fn peers_with_many_handshakes_leave_turns_and_places_to_others() {
+        // 96 unauthenticated ones, of which 48 may wait for the broker.
+        let places = places(128, 64);
+        let (first, _held) = turns(&places, peer(1), 64);
+        assert_eq!(first, 36, "three quarters");
+        let (second, _held_too) = turns(&places, peer(2), 32);
+        assert_eq!(second, 6, "an eighth");
+        assert_eq!(turns(&places, peer(3), 1).0, 0, "the rest is for the proven");
+        let (mut place, _evicted) = places.take(peer(4)).unwrap();
+        assert!(place.keep(serial(1)));
+        assert_eq!(turns(&places, peer(4), 8).0, 6);
+    }
+
     #[test]
     fn no_more_handshakes_wait_for_the_broker_than_the_limit() {
         let places = places(HANDSHAKES_UNDER_WAY_MAX * 4, HANDSHAKES_UNDER_WAY_MAX * 4);
-        let mut turns: Vec<_> =
-            (0..=HANDSHAKES_UNDER_WAY_MAX).map(|_| places.take(peer(1)).unwrap().0).collect();
-        let given = turns.iter_mut().filter_map(Place::turn).count();
-        assert_eq!(given, HANDSHAKES_UNDER_WAY_MAX, "one beyond");
-        turns[0].answered();
-        assert!(turns[HANDSHAKES_UNDER_WAY_MAX].turn().is_some());
+        let (given, _held) = turns(&places, peer(1), HANDSHAKES_UNDER_WAY_MAX);
+        assert_eq!(given, HANDSHAKES_UNDER_WAY_MAX / 4 * 3);
     }
 
     #[test]
