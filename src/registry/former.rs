@@ -14,6 +14,7 @@ use crate::crypto::sha256_parts;
 /// by operators bound to it. To take a name away is never refused.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Former {
+    /// Of nobody as well: an audience that two owners had, and left.
     left: BTreeMap<Mark, Option<OwnerName>>,
     counts: BTreeMap<Option<OwnerName>, usize>,
     /// Whether one was left that did not fit in: each name that is not known may be that one.
@@ -72,7 +73,10 @@ impl Former {
         self.forget(&mark_of_audience(audience));
     }
 
+    /// What another owner left before, an audience that both had, is neither's from here on.
     fn note(&mut self, mark: Mark, owner: Option<&OwnerName>) {
+        let is_of_both = self.left.get(&mark).is_some_and(|was| was.as_ref() != owner);
+        let owner = owner.filter(|_| !is_of_both);
         self.forget(&mark);
         if self.left.len() >= FORMER_NAMES_MAX {
             self.is_incomplete = true;
@@ -163,6 +167,25 @@ mod tests {
         assert_eq!(former.keeps(&red, &beyond), Some(Kept::NoRoom), "one beyond it");
         assert_eq!(former.keeps(&red, &thing(0)), Some(Kept::OfAnother), "the oldest is there");
         assert_eq!(former.keeps(&Scope::Everything, &beyond), None);
+    }
+
+    #[test]
+    fn an_audience_that_two_owners_left_is_neither_s() {
+        let (red, blue) = (owner("red"), owner("blue"));
+        let audience: Audience = "https://a.example.com".parse().unwrap();
+        for leavers in [[Some(&blue), Some(&red)], [Some(&red), Some(&blue)], [None, Some(&red)]] {
+            let mut former = Former::default();
+            leavers.iter().for_each(|leaver| former.leave_audience(&audience, *leaver));
+            former.leave_audience(&audience, Some(&red));
+            for scope in [Scope::Owner(red.clone()), Scope::Owner(blue.clone())] {
+                assert_eq!(former.keeps_audience(&scope, &audience), Some(Kept::OfAnother), "{leavers:?}");
+            }
+            assert_eq!(former.keeps_audience(&Scope::Everything, &audience), None);
+        }
+        let mut former = Former::default();
+        former.leave_audience(&audience, Some(&red));
+        former.leave_audience(&audience, Some(&red));
+        assert_eq!(former.keeps_audience(&Scope::Owner(red), &audience), None, "the twin: left twice by one");
     }
 
     #[test]

@@ -190,6 +190,9 @@ impl Registry {
 
     fn serve(&mut self, agent: AgentId, audience: Option<&Audience>) {
         let Some(agent) = self.agents.get_mut(agent) else { return };
+        if agent.serves.as_ref() == audience {
+            return;
+        }
         if let Some(before) = agent.serves.take() {
             let owner = self.owners.of(&Owned::Agent(agent.name.clone()));
             self.former.leave_audience(&before, owner);
@@ -270,7 +273,10 @@ impl Registry {
         }
         for capability in capabilities {
             self.former.take(&Owned::Capability(capability.name.clone()));
-            if let Delivery::Mint { audience } = &capability.delivery {
+            // One that it had already was not judged: it may be what another owner left.
+            if let Delivery::Mint { audience } = &capability.delivery
+                && minted_for(&capability.name).as_ref() != Some(audience)
+            {
                 self.former.take_audience(audience);
             }
         }

@@ -72,21 +72,66 @@ async fn junk_names_of_one_owner_push_out_no_name_of_another() {
     assert_eq!(invite(&red, "red-new", "red-reader").await.status, 201, "the twin: another owner's limit");
 }
 
+/// The same declarations, with an owner.
+fn owned(text: &str, owner: &str) -> String {
+    let named = |line: &str| {
+        if line.starts_with("name = ") {
+            format!("{line}\nowner = \"{owner}\"\n")
+        } else {
+            format!("{line}\n")
+        }
+    };
+    text.lines().map(named).collect()
+}
+
+#[tokio::test]
+async fn an_audience_that_its_owner_left_is_not_had_by_who_shares_it() {
+    let shared = "[[capability]]\nname = \"red.shared\"\naccess = \"read\"\ndelivery = \"mint\"\n\
+                  audience = \"https://blue.example.com\"\nmax_life_s = 60\n";
+    let trap = "[[resource_server]]\nname = \"red-trap\"\naudience = \"https://blue.example.com\"\n";
+    let blues = RED.replace("red", "blue");
+    let moved = blues.replace("https://blue.example.com", "https://blue-two.example.com");
+    for leaves_first in ["blue", "red"] {
+        // Given an audience of team blue's that red has a capability for, by the word of who is bound to no owner
+        let (broker, red, blue) = teams().await;
+        assert_eq!(broker.apply(&owned(shared, "red")).await.status, 200);
+        let is_refused = async |by: &Caller, text: &str, says: &str| {
+            let refused = apply(by, text).await;
+            assert_eq!(refused.status, 422, "{leaves_first}: {}", refused.text());
+            assert!(refused.text().contains(says), "{leaves_first}: {}", refused.text());
+        };
+        // When blue leaves it, and red changes what it has, then red has no more of it
+        if leaves_first == "blue" {
+            assert_eq!(apply(&blue, &moved).await.status, 200);
+            is_refused(&red, trap, "belonged to").await;
+            let longer = shared.replace("60", "90");
+            let changed = apply(&red, &longer).await;
+            assert_eq!(
+                (changed.status, &changed.json()["applied"]),
+                (200, &json!(true)),
+                "{}",
+                changed.text()
+            );
+            is_refused(&red, trap, "belonged to").await;
+        }
+        // When both have left it, then it comes back by nobody but who is bound to no owner
+        assert_eq!(prune(&red, RED).await.status, 200);
+        assert_eq!(apply(&blue, &moved).await.status, 200);
+        is_refused(&red, trap, "belonged to").await;
+        is_refused(&red, shared, "belonged to").await;
+        is_refused(&blue, &blues, "belonged to").await;
+        let given = broker.apply(&owned(&blues, "blue")).await;
+        assert_eq!(given.status, 200, "{}", given.text());
+        assert_eq!(apply(&blue, &moved).await.status, 200);
+        assert_eq!(apply(&blue, &blues).await.status, 200, "the twin: its own alone");
+    }
+}
+
 #[tokio::test]
 async fn an_owner_applies_again_what_it_has_though_its_audience_is_shared() {
     // Given an audience of team red's that team blue has too, by the word of who is bound to no owner
     let (broker, red, blue) = teams().await;
     let shared = RED.replace("red", "blue").replace("https://blue.example.com", "https://red.example.com");
-    let owned = |text: &str, owner: &str| {
-        let named = |line: &str| {
-            if line.starts_with("name = ") {
-                format!("{line}\nowner = \"{owner}\"\n")
-            } else {
-                format!("{line}\n")
-            }
-        };
-        text.lines().map(named).collect::<String>()
-    };
     let given = broker.apply(&owned(&shared, "blue")).await;
     assert_eq!(given.status, 200, "{}", given.text());
     // When either applies what it has, then nothing is refused, and nothing changes
