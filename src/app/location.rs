@@ -11,12 +11,12 @@ use serde_json::json;
 use super::assemble::{broken, broker_failure};
 use super::running::Duty;
 use crate::base::encoding::hex;
-use crate::base::{Timestamp, code};
+use crate::base::{Clock, SystemClock, Timestamp, code};
 use crate::broker::{self, Located, World};
 use crate::cli::{Console, Failure, whoever_runs_this};
 use crate::config::Config;
 use crate::crypto::sha256_parts;
-use crate::custody::Location;
+use crate::custody::{AdoptionOrder, Location};
 use crate::store::{Store, lock_mark};
 use crate::telemetry::{Alarm, Alarms};
 
@@ -38,6 +38,9 @@ struct Adoption {
     /// The mark of the lock file that the order is for: a copy of the order counts for nothing.
     lock: u64,
     by: String,
+    /// When it was given, by the host's clock: what another copy did since then was not stopped by whoever gave it.
+    /// Earlier builds did not say.
+    at: Option<Timestamp>,
 }
 
 /// The data directory as a start finds it, or a broker that serves from it.
@@ -80,8 +83,9 @@ impl Found {
     pub(super) async fn record(self, store: &Store<World>, alarms: &Alarms) -> Result<(), Failure> {
         self.tell_of_earlier_copies(store, alarms);
         let Self { data_dir, location, adoption, .. } = self;
-        let by = adoption.as_ref().map(|adoption| adoption.by.as_str());
-        let located = broker::record_location(store, location, by).await;
+        let order = adoption.as_ref().map(|adoption| AdoptionOrder { by: &adoption.by, at: adoption.at });
+        let by = order.map(|order| order.by);
+        let located = broker::record_location(store, location, order).await;
         let located = match located {
             Ok(located) => located,
             // The disk is full: a start that nobody ordered to adopt goes on without the entry.
@@ -185,7 +189,7 @@ pub(super) fn adopt(config: &Config, console: &Console) -> Result<(), Failure> {
         let why = format!("no broker was started in `{}` yet: it has no lock file", dir.display());
         Failure::new(code::ADOPT_NOTHING).because(why)
     })?;
-    let order = Adoption { lock, by: whoever_runs_this() };
+    let order = Adoption { lock, by: whoever_runs_this(), at: Some(SystemClock::new().now()) };
     write(dir, &order).map_err(|error| unusable(&dir.join(ADOPT), &error))?;
     if console.is_json() {
         console.json(&json!({ "data_dir": dir, "lock": lock }));

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::base::Timestamp;
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -21,11 +22,23 @@ impl Location {
     }
 }
 
+/// An order on the host to serve from this copy of the data: every other one has stopped for good.
+#[derive(Clone, Copy, Debug)]
+pub struct AdoptionOrder<'a> {
+    /// `host uid N`.
+    pub by: &'a str,
+    /// When it was given, by the host's clock; earlier builds did not say.
+    pub at: Option<Timestamp>,
+}
+
 /// The broker serves from this data directory from here on.
 #[derive(Debug, Serialize)]
 pub struct DataAdopted<'a> {
     /// `host uid N`, or `found at start` for data that no start has located before.
     pub by: &'a str,
+    /// When the order was given, by the host's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordered_at: Option<Timestamp>,
     /// The mark of the lock file (`store::lock_mark`).
     pub lock: u64,
     /// The mark of the lock file that the data were with before.

@@ -10,7 +10,7 @@ mod rollback;
 mod sealing;
 mod state;
 
-pub use location::{DataAdopted, Location, MachineChanged};
+pub use location::{AdoptionOrder, DataAdopted, Location, MachineChanged};
 pub use orders::{LeasesOf, Order, OrderInVain, Orders, OrdersError, SealOrder, TakeAway};
 pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};

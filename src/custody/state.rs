@@ -95,6 +95,8 @@ pub enum Effect {
     /// The keys that seal the ledger and the index and digest requests are others: this is the generation of the
     /// delta key.
     SealingKeys(u32),
+    /// The order that the entry's [`Effect::Location`] carries out was given then.
+    Ordered(Timestamp),
 }
 
 impl Effect {
@@ -103,7 +105,7 @@ impl Effect {
     pub const fn takes_away(&self) -> bool {
         match self {
             Self::Slots(_) | Self::Root(_) | Self::Before(_) => true,
-            Self::CheckpointKey(_) | Self::Location { .. } | Self::SealingKeys(_) => false,
+            Self::CheckpointKey(_) | Self::Location { .. } | Self::SealingKeys(_) | Self::Ordered(_) => false,
         }
     }
 
@@ -116,7 +118,8 @@ impl Effect {
             | Self::CheckpointKey(_)
             | Self::Root(_)
             | Self::Location { .. }
-            | Self::SealingKeys(_) => None,
+            | Self::SealingKeys(_)
+            | Self::Ordered(_) => None,
         }
     }
 }
@@ -180,8 +183,8 @@ impl Custody {
         self.location
     }
 
-    /// The entry, and its time, by which an order on the host said last that every other copy of the data has stopped
-    /// for good.
+    /// The entry by which an order on the host said last that every other copy of the data has stopped for good, and
+    /// when the order was given: until an entry takes it in, another copy may act that did not stop.
     #[must_use]
     pub const fn adopted(&self) -> Option<(u64, Timestamp)> {
         self.adopted
@@ -208,6 +211,9 @@ impl Custody {
                 if *is_adopted {
                     self.adopted = Some((at.seq, at.time));
                 }
+            }
+            Effect::Ordered(ordered_at) => {
+                self.adopted = self.adopted.map(|(seq, at)| (seq, at.min(*ordered_at)));
             }
             Effect::SealingKeys(delta) => {
                 if self.sealing_keys.is_none_or(|(recorded, _)| recorded != *delta) {

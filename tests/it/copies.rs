@@ -145,7 +145,9 @@ fn a_broker_with_all_its_duties_records_an_order_to_adopt_at_once() {
     assert_eq!(verb(&process, &["adopt"], b"").0, Some(0));
     let is_taken = |_| kinds(&process).len() == 2 && !process.path("data/adopt").exists();
     assert!((0..200).any(is_taken), "{}", process.log());
-    assert!(kinds(&process)[1]["event"]["by"].as_str().unwrap().starts_with("host uid "));
+    let event = kinds(&process)[1]["event"].clone();
+    assert!(event["by"].as_str().unwrap().starts_with("host uid "));
+    assert!(event["ordered_at"].is_i64(), "{event}");
     process.good(&["secret", "put", "github/app"], b"other");
     process.stop();
     process.serve();

@@ -1,8 +1,10 @@
 //! A clone of a broker's virtual machine, which shares lock file and machine id with the original.
 
+use keyward::base::Clock as _;
+
 use super::{BY_ADMIN, BY_ITSELF, Scene};
 use crate::support::postgres::ADMIN_PASSWORD;
-use crate::support::process::{order_adoption, put_back};
+use crate::support::process::{order_adoption, order_adoption_at, put_back};
 
 impl Scene {
     async fn rotated(&self, action: &str) -> String {
@@ -138,4 +140,27 @@ async fn a_mark_of_a_clock_that_is_ahead_is_passed_over_by_an_adoption_after_it_
     assert_ne!(scene.verifier(), verifier);
     scene.mark_by_another_copy(86_400);
     assert_eq!(scene.rotated("rotate").await, "upstream_newer");
+}
+
+#[tokio::test]
+async fn an_order_to_adopt_counts_from_when_it_was_given() {
+    // Given an order to adopt that waits for a start, and another copy that acts before the order, or after it
+    let mut scene = Scene::start("", BY_ADMIN).await;
+    assert_eq!(scene.rotated("rotate").await, "");
+    for (ordered_after_s, trouble) in [(30, ""), (10, "upstream_newer")] {
+        let ordered_at = scene.broker.clock.now().plus_s(ordered_after_s);
+        order_adoption_at(&scene.broker.data(), ordered_at);
+        scene.mark_by_another_copy(20);
+        // When the broker starts a minute later, then the order counts, and says nothing of what came after it
+        scene.broker.clock.advance_s(60);
+        scene.broker.restart().await;
+        let adopted = scene.broker.entries("data.adopted").await;
+        assert_eq!(adopted.last().unwrap()["event"]["ordered_at"], serde_json::json!(ordered_at));
+        assert_eq!(scene.rotated("rotate").await, trouble, "{ordered_after_s}");
+        // And an order that is there again, because the broker was killed before it removed it, is no new one
+        order_adoption_at(&scene.broker.data(), ordered_at);
+        scene.broker.restart().await;
+        assert_eq!(scene.broker.entries("data.adopted").await.len(), adopted.len());
+        assert!(!scene.broker.data().join("adopt").exists());
+    }
 }

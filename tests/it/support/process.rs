@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use keyward::base::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -299,8 +300,17 @@ pub(crate) fn put_back(from: &Path, to: &Path) {
     }
 }
 
-/// Leaves the order of `keyward adopt` in a broker's data directory.
+/// Leaves the order of `keyward adopt` in a broker's data directory, as an earlier build did: without its time.
 pub(crate) fn order_adoption(data: &Path) {
+    order(data, "");
+}
+
+/// Leaves the order of `keyward adopt`, given at `at`.
+pub(crate) fn order_adoption_at(data: &Path, at: Timestamp) {
+    order(data, &format!(",\"at\":{}", serde_json::to_string(&at).unwrap()));
+}
+
+fn order(data: &Path, more: &str) {
     let lock = keyward::store::lock_mark(&fs::metadata(data.join("lock")).unwrap());
-    fs::write(data.join("adopt"), format!("{{\"lock\":{lock},\"by\":\"host uid 0\"}}")).unwrap();
+    fs::write(data.join("adopt"), format!("{{\"lock\":{lock},\"by\":\"host uid 0\"{more}}}")).unwrap();
 }
