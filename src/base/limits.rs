@@ -256,10 +256,10 @@ pub const CLOCK_ALARM_PAUSE_S: u64 = 3600;
 pub const LEEWAY_S: i64 = 5;
 /// Shortest life of an access token that may be declared or asked for, in seconds.
 pub const TOKEN_LIFE_MIN_S: i64 = 10;
-/// Names and audiences that are declared no more and are kept for one owner; an owner that has left so many behind
-/// declares no new ones.
+/// Names and audiences that one owner has or has left behind; an owner that is there has no new ones declared by
+/// operators bound to it.
 pub const FORMER_NAMES_PER_OWNER_MAX: usize = 16 * 1024;
-/// The same for all owners, and for nobody: some twenty megabytes. Beyond it new names are declared by operators
+/// Those left behind by all owners, and by nobody: some twenty megabytes. Beyond it new names are declared by operators
 /// bound to no owner alone.
 pub const FORMER_NAMES_MAX: usize = 256 * 1024;
 /// Longest life of an access token that may be declared, in seconds.

@@ -172,10 +172,13 @@ fn invitee(
             "name a role to create it with (`--role`), or declare it in a file and `keyward apply` it",
         )));
     }
-    match registry.former().keeps(scope, &Owned::Agent(name.clone())) {
+    let live = scope.owner().map_or(0, |owner| registry.live(owner));
+    match registry.former().keeps(scope, &Owned::Agent(name.clone()), live) {
         None => {}
         Some(Kept::OfAnother) => return Err(Again::Stop(Failure::new(code::NAME_OF_ANOTHER_OWNER))),
-        Some(Kept::NoRoom) => return Err(Again::Stop(Failure::new(code::TOO_MANY_FORMER_NAMES))),
+        Some(Kept::NoRoom | Kept::Full) => {
+            return Err(Again::Stop(Failure::new(code::TOO_MANY_FORMER_NAMES)));
+        }
     }
     let known =
         |role: &RoleName| registry.declarations().role(role).is_some() && reaches(&Owned::Role(role.clone()));

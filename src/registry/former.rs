@@ -10,8 +10,8 @@ use crate::crypto::sha256_parts;
 /// Names and audiences that are declared no more, and whose they were: tokens, certificates and rules elsewhere may
 /// still mean what bore them. They come back to their owner, or by an operator who is bound to no owner.
 ///
-/// None is forgotten: an owner that has left [`FORMER_NAMES_PER_OWNER_MAX`] of them behind has no new ones declared
-/// by operators bound to it. To take a name away is never refused.
+/// None is forgotten: an owner that has, and has left behind, [`FORMER_NAMES_PER_OWNER_MAX`] of them has no new ones
+/// declared by operators bound to it. To take a name away is never refused.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Former {
     /// Of nobody as well: an audience that two owners had, and left.
@@ -26,33 +26,49 @@ pub struct Former {
 pub enum Kept {
     /// It was another owner's.
     OfAnother,
-    /// It is new, and more of its owner's would not be remembered.
+    /// It is new, and its owner has as many as it may, with those that it left behind.
     NoRoom,
+    /// It is new, and more of anybody's would not be remembered.
+    Full,
 }
 
 /// A digest of a name or an audience, and of what sort of thing bears it.
 type Mark = [u8; 16];
 
 impl Former {
-    /// Why an operator who reaches as far as `scope` may not declare a thing of this name, which there is not, if so.
+    /// Why an operator who reaches as far as `scope`, where there are `live` names and audiences, may not declare a
+    /// thing of this name, which there is not, if so.
     #[must_use]
-    pub fn keeps(&self, scope: &Scope, thing: &Owned) -> Option<Kept> {
-        self.kept(scope, &mark_of(thing))
+    pub fn keeps(&self, scope: &Scope, thing: &Owned, live: usize) -> Option<Kept> {
+        self.kept(scope, &mark_of(thing), live)
     }
 
     /// The same of an audience that was not that of the same thing before.
     #[must_use]
-    pub fn keeps_audience(&self, scope: &Scope, audience: &Audience) -> Option<Kept> {
-        self.kept(scope, &mark_of_audience(audience))
+    pub fn keeps_audience(&self, scope: &Scope, audience: &Audience, live: usize) -> Option<Kept> {
+        self.kept(scope, &mark_of_audience(audience), live)
     }
 
-    fn kept(&self, scope: &Scope, mark: &Mark) -> Option<Kept> {
+    /// Whether a thing of this name was there before.
+    #[must_use]
+    pub fn knows(&self, thing: &Owned) -> bool {
+        self.left.contains_key(&mark_of(thing))
+    }
+
+    /// Whether this audience was there before.
+    #[must_use]
+    pub fn knows_audience(&self, audience: &Audience) -> bool {
+        self.left.contains_key(&mark_of_audience(audience))
+    }
+
+    fn kept(&self, scope: &Scope, mark: &Mark, live: usize) -> Option<Kept> {
         let own = scope.owner()?;
         match self.left.get(mark) {
             Some(was) => (!scope.covers(was.as_ref())).then_some(Kept::OfAnother),
+            None if self.is_incomplete => Some(Kept::Full),
             None => {
                 let left = self.counts.get(&Some(own.clone())).copied().unwrap_or_default();
-                (self.is_incomplete || left >= FORMER_NAMES_PER_OWNER_MAX).then_some(Kept::NoRoom)
+                (left.saturating_add(live) >= FORMER_NAMES_PER_OWNER_MAX).then_some(Kept::NoRoom)
             }
         }
     }
@@ -137,21 +153,26 @@ mod tests {
             former.leave(&thing(number), Some(&blue));
         }
         let fresh = thing(usize::MAX);
-        assert_eq!(former.keeps(&of_blue, &fresh), None, "one below the limit");
+        assert_eq!(former.keeps(&of_blue, &fresh, 0), None, "one below the limit");
+        assert_eq!(former.keeps(&of_blue, &fresh, 1), Some(Kept::NoRoom), "at it with what it has");
         let last = FORMER_NAMES_PER_OWNER_MAX;
         former.leave(&thing(last), Some(&blue));
-        assert_eq!(former.keeps(&of_blue, &fresh), Some(Kept::NoRoom), "at the limit");
-        assert_eq!(former.keeps(&of_blue, &thing(1)), None, "its own come back");
-        assert_eq!(former.keeps(&of_red, &fresh), None, "another owner's limit is its own");
+        assert_eq!(former.keeps(&of_blue, &fresh, 0), Some(Kept::NoRoom), "at the limit");
+        assert_eq!(former.keeps(&of_blue, &thing(1), 0), None, "its own come back");
+        assert_eq!(former.keeps(&of_red, &fresh, 0), None, "another owner's limit is its own");
         former.leave(&thing(last + 1), Some(&blue));
-        assert_eq!(former.keeps(&of_red, &thing(last + 1)), Some(Kept::OfAnother), "beyond it, all are kept");
-        assert_eq!(former.keeps(&of_blue, &thing(0)), Some(Kept::OfAnother));
+        assert_eq!(
+            former.keeps(&of_red, &thing(last + 1), 0),
+            Some(Kept::OfAnother),
+            "beyond it, all are kept"
+        );
+        assert_eq!(former.keeps(&of_blue, &thing(0), 0), Some(Kept::OfAnother));
         for number in 0..=last {
-            assert_eq!(former.keeps(&Scope::Everything, &thing(number)), None);
+            assert_eq!(former.keeps(&Scope::Everything, &thing(number), 0), None);
         }
         former.take(&thing(1));
         former.take(&thing(2));
-        assert_eq!(former.keeps(&of_blue, &fresh), None, "two were taken up again");
+        assert_eq!(former.keeps(&of_blue, &fresh, 0), None, "two were taken up again");
     }
 
     #[test]
@@ -162,11 +183,11 @@ mod tests {
             former.leave(&thing(number), nobody);
         }
         let beyond = thing(FORMER_NAMES_MAX);
-        assert_eq!(former.keeps(&red, &beyond), None, "at the limit");
+        assert_eq!(former.keeps(&red, &beyond, 0), None, "at the limit");
         former.leave(&beyond, nobody);
-        assert_eq!(former.keeps(&red, &beyond), Some(Kept::NoRoom), "one beyond it");
-        assert_eq!(former.keeps(&red, &thing(0)), Some(Kept::OfAnother), "the oldest is there");
-        assert_eq!(former.keeps(&Scope::Everything, &beyond), None);
+        assert_eq!(former.keeps(&red, &beyond, 0), Some(Kept::Full), "one beyond it");
+        assert_eq!(former.keeps(&red, &thing(0), 0), Some(Kept::OfAnother), "the oldest is there");
+        assert_eq!(former.keeps(&Scope::Everything, &beyond, 0), None);
     }
 
     #[test]
@@ -178,14 +199,18 @@ mod tests {
             leavers.iter().for_each(|leaver| former.leave_audience(&audience, *leaver));
             former.leave_audience(&audience, Some(&red));
             for scope in [Scope::Owner(red.clone()), Scope::Owner(blue.clone())] {
-                assert_eq!(former.keeps_audience(&scope, &audience), Some(Kept::OfAnother), "{leavers:?}");
+                assert_eq!(former.keeps_audience(&scope, &audience, 0), Some(Kept::OfAnother), "{leavers:?}");
             }
-            assert_eq!(former.keeps_audience(&Scope::Everything, &audience), None);
+            assert_eq!(former.keeps_audience(&Scope::Everything, &audience, 0), None);
         }
         let mut former = Former::default();
         former.leave_audience(&audience, Some(&red));
         former.leave_audience(&audience, Some(&red));
-        assert_eq!(former.keeps_audience(&Scope::Owner(red), &audience), None, "the twin: left twice by one");
+        assert_eq!(
+            former.keeps_audience(&Scope::Owner(red), &audience, 0),
+            None,
+            "the twin: left twice by one"
+        );
     }
 
     #[test]
@@ -193,7 +218,7 @@ mod tests {
         let mut former = Former::default();
         former.leave(&Owned::Role("a".parse().unwrap()), None);
         let red = Scope::Owner(owner("red"));
-        assert_eq!(former.keeps(&red, &Owned::Role("a".parse().unwrap())), Some(Kept::OfAnother));
-        assert_eq!(former.keeps(&red, &Owned::Agent("a".parse().unwrap())), None);
+        assert_eq!(former.keeps(&red, &Owned::Role("a".parse().unwrap()), 0), Some(Kept::OfAnother));
+        assert_eq!(former.keeps(&red, &Owned::Agent("a".parse().unwrap()), 0), None);
     }
 }

@@ -88,14 +88,20 @@ pub(super) fn out_of_reach(
     report: &mut dyn FnMut(Place, String),
 ) {
     let declared = ground.registry.declarations();
+    let former = ground.registry.former();
+    let mut live = ground.scope.owner().map_or(0, |owner| ground.registry.live(owner));
     let mut judge = |thing: Owned, place: Place, is_there: bool| {
         let message = match (is_there, ground.reaches(&thing)) {
             (true, true) => return,
             (true, false) => "this name is taken, by something that is not yours",
-            (false, _) => match ground.registry.former().keeps(ground.scope, &thing) {
-                None => return,
+            (false, _) => match former.keeps(ground.scope, &thing, live) {
+                None => {
+                    live = live.saturating_add(usize::from(!former.knows(&thing)));
+                    return;
+                }
                 Some(Kept::OfAnother) => NAME_LEFT,
                 Some(Kept::NoRoom) => NAME_TOO_MANY,
+                Some(Kept::Full) => NAME_FULL,
             },
         };
         report(place, message.to_owned());
@@ -109,7 +115,7 @@ pub(super) fn out_of_reach(
     for (name, (_, place)) in &declaration.agents {
         judge(Owned::Agent(name.clone()), *place, ground.registry.agent_named(name).is_some());
     }
-    audiences_out_of_reach(ground, declaration, report);
+    audiences_out_of_reach(ground, declaration, live, report);
 }
 
 /// Audiences that are another owner's. One that stays what it was is not judged: it was moved or shared by somebody
@@ -117,6 +123,7 @@ pub(super) fn out_of_reach(
 fn audiences_out_of_reach(
     ground: &Ground<'_>,
     declaration: &Declaration,
+    mut live: usize,
     report: &mut dyn FnMut(Place, String),
 ) {
     let wanted = declaration.capabilities.values().filter_map(|(capability, place)| {
@@ -130,16 +137,26 @@ fn audiences_out_of_reach(
         Some((audience, place))
     });
     let foreign = ground.foreign_audiences();
+    let former = ground.registry.former();
+    let mut seen = BTreeSet::new();
     for (audience, place) in wanted.chain(served) {
         let message = if foreign.contains(audience) {
             "the `audience` is that of a capability or a resource server that is not yours"
         } else if *ground.scope != Scope::Everything && *audience == *ground.broker {
             BROKER_AUDIENCE
         } else {
-            match ground.registry.former().keeps_audience(ground.scope, audience) {
-                None => continue,
+            if seen.contains(audience) {
+                continue;
+            }
+            match former.keeps_audience(ground.scope, audience, live) {
+                None => {
+                    seen.insert(audience);
+                    live = live.saturating_add(usize::from(!former.knows_audience(audience)));
+                    continue;
+                }
                 Some(Kept::OfAnother) => AUDIENCE_LEFT,
                 Some(Kept::NoRoom) => AUDIENCE_TOO_MANY,
+                Some(Kept::Full) => AUDIENCE_FULL,
             }
         };
         report(*place, message.to_owned());
@@ -148,8 +165,10 @@ fn audiences_out_of_reach(
 
 const NAME_LEFT: &str = "this name belonged to another owner: choose another name, or ask an operator who is bound to no owner to declare it";
 const AUDIENCE_LEFT: &str = "the `audience` belonged to a capability or a resource server of another owner: choose another one, or ask an operator who is bound to no owner to declare it";
-const NAME_TOO_MANY: &str = "this name is new, and its owner has left as many names behind as the broker remembers: use one of those again, or ask an operator who is bound to no owner to declare it";
-const AUDIENCE_TOO_MANY: &str = "the `audience` is new, and its owner has left as many names and audiences behind as the broker remembers: use one of those again, or ask an operator who is bound to no owner to declare it";
+const NAME_TOO_MANY: &str = "this name is new, and its owner has, and has left behind, as many names and audiences as one owner may: use one that it left again, or ask an operator who is bound to no owner to declare it";
+const AUDIENCE_TOO_MANY: &str = "the `audience` is new, and its owner has, and has left behind, as many names and audiences as one owner may: use one that it left again, or ask an operator who is bound to no owner to declare it";
+const NAME_FULL: &str = "this name is new, and the owners have together left as many names behind as the broker remembers: use one that its owner left again, or ask an operator who is bound to no owner to declare it";
+const AUDIENCE_FULL: &str = "the `audience` is new, and the owners have together left as many names and audiences behind as the broker remembers: use one that its owner left again, or ask an operator who is bound to no owner to declare it";
 
 const BROKER_AUDIENCE: &str =
     "the `audience` is the broker's own, which no owner has: name the audience of your service";

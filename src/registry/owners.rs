@@ -26,6 +26,12 @@ impl Owners {
         self.0.get(thing)
     }
 
+    /// How many things are `owner`'s.
+    #[must_use]
+    pub fn count(&self, owner: &OwnerName) -> usize {
+        self.0.values().filter(|one| *one == owner).count()
+    }
+
     pub(super) fn set(&mut self, thing: Owned, owner: Option<OwnerName>) {
         match owner {
             Some(owner) => drop(self.0.insert(thing, owner)),

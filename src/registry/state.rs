@@ -14,7 +14,7 @@ use super::owners::{Owned, Owners};
 use super::plan::AgentSpec;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{
-    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, RoleName, Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
 };
 use crate::crypto::{Digest, sha256};
 use crate::index::Tree;
@@ -84,6 +84,20 @@ impl Registry {
     #[must_use]
     pub const fn former(&self) -> &Former {
         &self.former
+    }
+
+    /// How many names and audiences there are of this owner; an audience of several capabilities counts once.
+    #[must_use]
+    pub fn live(&self, owner: &OwnerName) -> usize {
+        let is_own = |thing: &Owned| self.owners.of(thing) == Some(owner);
+        let minted = self.declarations.capabilities().filter_map(|one| match &one.delivery {
+            Delivery::Mint { audience } => is_own(&Owned::Capability(one.name.clone())).then_some(audience),
+            Delivery::Reveal { .. } | Delivery::Lease => None,
+        });
+        let served = self.agents().filter(|one| is_own(&Owned::Agent(one.name.clone())));
+        let audiences: BTreeSet<&Audience> =
+            minted.chain(served.filter_map(|one| one.serves.as_ref())).collect();
+        self.owners.count(owner).saturating_add(audiences.len())
     }
 
     /// The agent of this name.

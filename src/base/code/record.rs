@@ -8,8 +8,8 @@ super::codes! {
         "the name belonged to something of another owner, and whatever still means that must not find yours",
         "choose another name, or ask an operator who is bound to no owner to declare it";
     TOO_MANY_FORMER_NAMES "too_many_former_names" Conflict:
-        "the name is new, and its owner has left as many names behind as the broker remembers",
-        "use one of those again, or ask an operator who is bound to no owner to declare it";
+        "the name is new, and its owner has, and has left behind, as many names as one owner may, or all owners together have left as many as the broker remembers",
+        "use one that its owner left again, or ask an operator who is bound to no owner to declare it";
     OUTCOME_REVOKED "outcome_revoked" Conflict:
         "this request was answered with a token before, and the token does not count any more",
         "send the request with a new Idempotency-Key";
