@@ -148,7 +148,7 @@ fn contained<T>(run: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Index
 
 /// Runs what writes. Sled has one lock for all databases of a process: a batch that waits for it behind a flush keeps
 /// the thread waiting by which the flush would end, and everybody else, for ever. Here they take turns before that.
-fn written<T>(run: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
+pub(super) fn written<T>(run: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, IndexError> {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     contained(run)

@@ -1,5 +1,8 @@
 use std::fs;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::database::written;
 use super::super::place::Put;
 use super::*;
 use crate::base::limits::SEALS_MAX;
@@ -69,31 +72,25 @@ async fn what_was_put_is_there_after_a_restart() {
 }
 
 #[test]
-fn databases_of_one_process_that_write_and_flush_at_once_come_to_an_end() {
-    const DATABASES: usize = 4;
-    let (done, ended) = std::sync::mpsc::channel();
-    for _ in 0..DATABASES {
-        let done = done.clone();
-        std::thread::spawn(move || {
-            let bench = bench();
-            for round in 0..4 {
-                let index = bench.open();
-                for seq in round * 64 + 1..=round * 64 + 64 {
-                    index.submit(put(seq, b"a", &[7; 65_536]));
-                    if seq % 4 == 0 {
-                        index.keep_anchor(b"anchor").unwrap();
-                    }
-                }
-                index.close();
-            }
-            done.send(()).unwrap();
+fn writes_and_flushes_take_turns_in_the_whole_process() {
+    let (inside, begun) = (AtomicUsize::new(0), Barrier::new(2));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            begun.wait();
+            written(|| Ok(inside.fetch_add(1, Ordering::SeqCst))).unwrap();
         });
-    }
-    for _ in 0..DATABASES {
-        ended
-            .recv_timeout(std::time::Duration::from_secs(100))
-            .expect("a database waits for another one for ever");
-    }
+        written(|| {
+            begun.wait();
+            // Time enough for the other one, if it did not wait for its turn.
+            for _ in 0..10_000 {
+                std::thread::yield_now();
+                assert_eq!(inside.load(Ordering::SeqCst), 0);
+            }
+            Ok(())
+        })
+        .unwrap();
+    });
+    assert_eq!(inside.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
