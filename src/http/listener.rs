@@ -231,7 +231,10 @@ async fn shake_hands(
         }
         polled
     });
-    Some(shaken.await)
+    let shaken = shaken.await;
+    // Also when it has ended at once: whatever follows waits for the peer.
+    place.answered();
+    Some(shaken)
 }
 
 /// Lets the peer read why it was refused. In TLS 1.3 it has sent its request before it learns of the

@@ -81,6 +81,26 @@ async fn idle_connections_without_a_certificate_lock_no_agent_out() {
     drop(tokio::time::timeout(SOON, first.read_to_end(&mut rest)).await.expect("it was closed"));
 }
 
+#[tokio::test]
+async fn refused_handshakes_keep_no_turn_while_their_peers_read_why() {
+    // Three unauthenticated connections, of which two may wait for the broker.
+    let broker = TestBroker::start_with("[connections]\nmax = 4\nmax_per_peer = 4\n").await;
+    // A first message of TLS 1.2 alone (RFC 5246 §7.4.1.2), with `signature_algorithms`.
+    let mut hello = vec![0x16, 3, 1, 0, 0x37, 1, 0, 0, 0x33, 3, 3];
+    hello.extend([0; 33]);
+    hello.extend([0, 2, 0x13, 1, 1, 0, 0, 8, 0, 0x0d, 0, 4, 0, 2, 4, 3]);
+    let mut refused = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(broker.admins()).await.unwrap();
+        stream.write_all(&hello).await.unwrap();
+        let mut alert = [0; 7];
+        stream.read_exact(&mut alert).await.unwrap();
+        assert_eq!((alert[0], alert[6]), (0x15, 70), "protocol_version");
+        refused.push(stream);
+    }
+    assert_eq!(broker.operator().get("/v1/whoami").await.status, 200);
+}
+
 /// What the kernel holds of what the server sent on the connection of the client at `port`, in bytes.
 fn unreceived(server: u16, port: u16) -> Option<u64> {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
