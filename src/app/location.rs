@@ -38,7 +38,7 @@ struct Adoption {
     /// The mark of the lock file that the order is for: a copy of the order counts for nothing.
     lock: u64,
     by: String,
-    /// When it was given, by the host's clock: what another copy did since then was not stopped by whoever gave it.
+    /// When it was given, by the host's clock: what another copy did since then was not stopped by the person who gave it.
     /// Earlier builds did not say.
     at: Option<Timestamp>,
 }

@@ -145,7 +145,7 @@ pub async fn serve(
                 let (tls, front, open) = (tls.clone(), front.clone(), open.clone());
                 let (course, standing, counted) = (course.clone(), standing.clone(), level.enter());
                 let served = async move {
-                    let shaken = handshake(stream, (address, &mut place), &tls, course.clone()).await;
+                    let shaken = handshake(stream, address, &mut place, &tls, course.clone()).await;
                     if let Some(stream) = shaken {
                         connection(stream, (address, &mut place), front, (course, standing)).await;
                     }
@@ -178,7 +178,8 @@ pub(super) async fn back_off(error: &io::Error) {
 /// anything yet, so that there is nothing to wait for.
 async fn handshake(
     stream: TcpStream,
-    (address, place): (SocketAddr, &mut Place),
+    address: SocketAddr,
+    place: &mut Place,
     tls: &ServerConfigs,
     mut course: watch::Receiver<Course>,
 ) -> Option<TlsStream<Bounded<TcpStream>>> {
