@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::failure::Failure;
-use super::heavy::HeavyWork;
-use super::kept::KeptOrders;
-use super::key_order::Followed;
-use super::notaries::Notaries;
-use super::publishing::Publishing;
-use super::put_values::PutValues;
-use super::rollback::RollbackWatch;
 use super::turns::Turns;
 use super::world::World;
+use crate::broker::administration::heavy::HeavyWork;
+use crate::broker::host::kept::KeptOrders;
+use crate::broker::host::rollback::RollbackWatch;
+use crate::broker::keys::key_order::Followed;
+use crate::broker::keys::notaries::Notaries;
+use crate::broker::keys::publishing::Publishing;
+use crate::broker::secrets::put_values::PutValues;
 use tokio::sync::watch;
 
 use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal, Records};

@@ -1,10 +1,10 @@
-use super::super::desk::Core;
-use super::super::failure::Failure;
-use super::super::once::{done_before, remembering};
-use super::super::world::{Effect, World};
 use super::end::is_bereft;
 use crate::base::limits::LEASE_USES_MAX;
 use crate::base::{LeaseId, Timestamp, code};
+use crate::broker::desk::Core;
+use crate::broker::failure::Failure;
+use crate::broker::once::{done_before, remembering};
+use crate::broker::world::{Effect, World};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::leases::{Lease, Stage};
 use crate::store::Change;

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 
-use super::super::desk::Core;
-use super::super::failure::Failure;
-use super::super::world::{Effect, World};
 use crate::base::{LeaseId, SecretId, SecretName, code};
+use crate::broker::desk::Core;
+use crate::broker::failure::Failure;
+use crate::broker::world::{Effect, World};
 use crate::issuance::Loan;
 use crate::leases::Lease;
 use crate::secrets::{StoredVersion, Version};

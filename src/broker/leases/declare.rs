@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::failure::Failure;
-use super::super::world::{Effect, World};
 use super::counter::revocations_at;
 use crate::base::{Cancellation, CapabilityName, Scope};
+use crate::broker::failure::Failure;
+use crate::broker::world::{Effect, World};
 use crate::config::{Faults, Place, SourceFile};
 use crate::leases::{self, Asked, Offer, Selection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};

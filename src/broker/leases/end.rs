@@ -1,8 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::desk::{Core, records};
-use super::super::failure::Failure;
-use super::super::world::{Effect, World};
 use super::counter::{Counter, Counters, revocations_at};
 use super::views::described;
 use crate::authn::{Credential, live};
@@ -11,6 +8,9 @@ use crate::base::limits::{
     LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX, LEASES_LOOKED_AT_MAX,
 };
 use crate::base::{CapabilityName, LeaseId, code};
+use crate::broker::desk::{Core, records};
+use crate::broker::failure::Failure;
+use crate::broker::world::{Effect, World};
 use crate::leases::{
     self, Ending, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseStillOpen, Leases, LeasesEnding,
     Selection, Stage, Why, keys,

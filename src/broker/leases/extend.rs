@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use super::super::desk::{AdminDesk, Again, Core, deciding_again};
-use super::super::failure::Failure;
-use super::super::mint::relying_on;
 use super::counter::{Counter, Counters};
 use super::end::is_bereft;
 use super::renew::{Attempted, By, Renewal};
 use super::views::is_within;
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{LeaseId, RoleName, Timestamp, code};
+use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::tokens::mint::relying_on;
 use crate::leases::{Lease, LeaseRenewalAttempted, keys};
 use crate::policy::{Authorised, Holder, RenewLeases, decide_lease_extension};
 use crate::registry::Declarations;

@@ -1,13 +1,13 @@
-use super::super::desk::{AdminDesk, deciding_again};
-use super::super::failure::Failure;
-use super::super::once::{done_before, remembering};
-use super::super::revoke::Ended;
-use super::super::world::Effect;
 use super::counter::{Counters, revocations_at};
 use super::revoke::{Chosen, LeasesEnded, named, selection};
 use super::views::{described, is_wholly_within, is_within};
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{LeaseId, Reason, code};
+use crate::broker::desk::{AdminDesk, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::identity::revoke::Ended;
+use crate::broker::once::{done_before, remembering};
+use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome};
 use crate::leases::{self, LeaseForgotten, LeasesRetried, Stage, keys};
 use crate::policy::{Authorised, EndLeases, ForgetLeases};

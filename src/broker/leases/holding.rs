@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
-use super::super::mint::relying_on;
-use super::super::world::{Effect, World};
 use super::end::is_bereft;
 use crate::base::{AgentId, CapabilityName, InstanceId, RoleName};
+use crate::broker::tokens::mint::relying_on;
+use crate::broker::world::{Effect, World};
 use crate::leases::Lease;
 use crate::store::Change;
 

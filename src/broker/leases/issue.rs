@@ -1,11 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
-use super::super::failure::Failure;
-use super::super::mint::relying;
-use super::super::upstreams::Call;
-use super::super::world::{Effect, World};
 use super::again::{Before, can_be_told, remembering_lease};
 use super::counter::{Counter, Making};
 use super::end::is_bereft;
@@ -13,6 +8,11 @@ use super::holding::Holding;
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, ClockReading, LeaseId, Timestamp, code};
+use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::failure::Failure;
+use crate::broker::tokens::mint::relying;
+use crate::broker::upstreams::Call;
+use crate::broker::world::{Effect, World};
 use crate::idempotency::Once;
 use crate::issuance::{Leasing, LendAgain, LentLogin, Made, Underway};
 use crate::leases::{

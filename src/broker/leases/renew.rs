@@ -1,16 +1,16 @@
 use std::sync::Arc;
 
-use super::super::desk::{Again, AgentDesk, Core, deciding_again, records};
-use super::super::failure::Failure;
-use super::super::mint::relying;
-use super::super::upstreams::Call;
-use super::super::world::Effect;
 use super::counter::{Counter, Counters};
 use super::end::is_bereft;
 use super::holding::Holding;
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{DecisionId, LeaseId, Timestamp, code};
+use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::failure::Failure;
+use crate::broker::tokens::mint::relying;
+use crate::broker::upstreams::Call;
+use crate::broker::world::Effect;
 use crate::leases::{self, Lease, LeaseRenewalAttempted, LeaseRenewed, LeaseUseGivenUp, Stage, keys};
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, LeaseRequest, Renewed, decide_lease_renewal};

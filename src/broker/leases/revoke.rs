@@ -1,14 +1,14 @@
 use std::collections::BTreeSet;
 
-use super::super::denial::Denial;
-use super::super::desk::{AdminDesk, Core, deciding_again};
-use super::super::failure::Failure;
-use super::super::once::{done_before, remembering};
-use super::super::revoke::{Applied, Ended, Word};
-use super::super::world::{Effect, World};
 use super::views::is_within;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
+use crate::broker::denial::Denial;
+use crate::broker::desk::{AdminDesk, Core, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::identity::revoke::{Applied, Ended, Word};
+use crate::broker::once::{done_before, remembering};
+use crate::broker::world::{Effect, World};
 use crate::custody::{LeasesOf, Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
 use crate::leases::{self, LeasesEnding, Selection, Stage, Why, keys};

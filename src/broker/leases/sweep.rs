@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
-use super::super::desk::{Again, Core, deciding_again};
-use super::super::failure::Failure;
 use super::counter::{Counter, revocations_at};
 use crate::base::limits::UNKNOWN_LOGINS_LISTED_MAX;
 use crate::base::{LeaseId, code};
+use crate::broker::desk::{Again, Core, deciding_again};
+use crate::broker::failure::Failure;
 use crate::leases::{LoginsSwept, StrayLoginEnded, UnknownLogins};
 use crate::store::Change;
 use crate::telemetry::Alarm;

@@ -1,8 +1,8 @@
-use super::super::desk::{AdminDesk, AgentDesk};
-use super::super::world::World;
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{LEASE_OVERDUE_S, PAGE_ENTRIES_MAX};
 use crate::base::{AgentName, CapabilityName, InstanceId, LeaseId, Scope, Timestamp};
+use crate::broker::desk::{AdminDesk, AgentDesk};
+use crate::broker::world::World;
 use crate::leases::{Ending, Lease, Stage};
 use crate::policy::{Authorised, ReadLeases};
 use crate::registry::Owned;

@@ -1,7 +1,3 @@
-use super::super::desk::{AdminDesk, Again, Core, deciding_again};
-use super::super::failure::Failure;
-use super::super::once::{done_before, remembering};
-use super::super::world::Effect;
 use super::attempt::{Bench, Step};
 use super::carry_on::next_of;
 use super::steer::reached;
@@ -9,6 +5,10 @@ use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, VERSIONS_TRIED_MAX};
 use crate::base::{RotationId, SecretName};
+use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::once::{done_before, remembering};
+use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, RotationAdopted};

@@ -1,13 +1,13 @@
 use std::sync::PoisonError;
 
-use super::super::desk::{Again, Core, deciding_again};
-use super::super::failure::Failure;
-use super::super::upstreams::Call;
-use super::super::world::{Effect, World};
 use crate::authn::OperatorPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
 use crate::base::{LedgerId, SecretName, Timestamp};
+use crate::broker::desk::{Again, Core, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::upstreams::Call;
+use crate::broker::world::{Effect, World};
 use crate::issuance::Loan;
 use crate::rotation::{
     self, Rotation, RotationAttempted, RotationFailed, Run, Slots, Stage, UpstreamValue, keys,

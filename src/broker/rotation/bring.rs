@@ -1,8 +1,8 @@
-use super::super::desk::Core;
-use super::super::world::Effect;
 use super::attempt::{Bench, Lent, Step, our_fault};
 use super::carry_on::Halt;
 use crate::base::code;
+use crate::broker::desk::Core;
+use crate::broker::world::Effect;
 use crate::rotation::{self, RotationAdvanced, RotationDrifted, Run, Stage};
 use crate::store::Change;
 use crate::upstream::{Held, Mark, Outcome, Verdict};

@@ -1,11 +1,11 @@
-use super::super::desk::Core;
-use super::super::failure::Failure;
-use super::super::versions::Surplus;
-use super::super::world::Effect;
 use super::attempt::{Bench, Step, our_fault};
 use crate::base::code;
 use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
+use crate::broker::desk::Core;
+use crate::broker::failure::Failure;
+use crate::broker::secrets::versions::Surplus;
+use crate::broker::world::Effect;
 use crate::crypto::sha256;
 use crate::ledger::AppendError;
 use crate::rotation::{

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use super::super::desk::{AdminDesk, Core};
-use super::super::failure::Failure;
-use super::super::heavy::{HeavyRequest, Priority};
 use super::attempt::{Bench, Step};
 use super::declare::declared;
 use super::steer::reached;
 use crate::authn::OperatorPrincipal;
 use crate::base::{SecretName, code};
+use crate::broker::administration::heavy::{HeavyRequest, Priority};
+use crate::broker::desk::{AdminDesk, Core};
+use crate::broker::failure::Failure;
 use crate::config::{Faults, SourceFile};
 use crate::policy::{Authorised, Declare, RotateSecrets};
 use crate::rotation::{self, Rotation};

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
-use super::super::failure::Failure;
-use super::super::world::{Effect, World};
 use super::carry_on::next_of;
 use crate::base::code;
 use crate::base::{Cancellation, Scope, SecretName, Timestamp};
+use crate::broker::failure::Failure;
+use crate::broker::world::{Effect, World};
 use crate::config::{Faults, Place, SourceFile};
 use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};

@@ -1,10 +1,10 @@
-use super::super::desk::Core;
-use super::super::failure::Failure;
-use super::super::world::Effect;
 use super::attempt::{Bench, Step};
 use super::carry_on::Halt;
 use crate::base::SecretName;
 use crate::base::limits::DRIFT_CHECK_S;
+use crate::broker::desk::Core;
+use crate::broker::failure::Failure;
+use crate::broker::world::Effect;
 use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
 use crate::store::Change;
 use crate::telemetry::Alarm;

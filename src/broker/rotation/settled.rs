@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use super::super::desk::Core;
-use super::super::failure::Failure;
 use crate::base::limits::SWAP_WAIT_S;
 use crate::base::{SecretName, code};
+use crate::broker::desk::Core;
+use crate::broker::failure::Failure;
 use crate::rotation::Rotation;
 
 impl Core {

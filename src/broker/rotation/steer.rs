@@ -1,13 +1,13 @@
 use serde::Deserialize;
 
-use super::super::desk::{AdminDesk, Core, deciding_again};
-use super::super::failure::Failure;
-use super::super::once::{done_before, remembering};
-use super::super::world::Effect;
 use super::carry_on::next_of;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{RotationId, Scope, SecretName};
+use crate::broker::desk::{AdminDesk, Core, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::once::{done_before, remembering};
+use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, Rotation, RotationBegun, RotationSteered, Stage, Trigger, keys};
@@ -174,7 +174,7 @@ impl Core {
 
 /// The rotation of `secret`, when it is within reach.
 pub(super) fn reached<'a>(
-    world: &'a super::super::world::World,
+    world: &'a crate::broker::world::World,
     scope: &Scope,
     secret: &SecretName,
 ) -> Result<&'a Rotation, Failure> {

@@ -1,15 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::classify::foreign;
-use super::super::desk::AdminDesk;
-use super::super::failure::Failure;
-use super::super::page::{Page, Paged};
-use super::super::standing::InstanceStanding;
-use super::super::world::World;
 use super::carry_on::next_of;
 use super::steer::reached;
 use crate::base::limits::{CALENDAR_LINES_MAX, HIGH_TOKEN_LIFE_MAX_S};
 use crate::base::{AgentName, Cancellation, Cancelled, CapabilityName, SecretName, Sensitivity, Timestamp};
+use crate::broker::desk::AdminDesk;
+use crate::broker::failure::Failure;
+use crate::broker::identity::standing::InstanceStanding;
+use crate::broker::page::{Page, Paged};
+use crate::broker::secrets::classify::foreign;
+use crate::broker::world::World;
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Agent, Delivery, Role};
 use crate::rotation::{Rotation, Run, Slots, UpstreamValue};

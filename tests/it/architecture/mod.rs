@@ -110,12 +110,12 @@ const LIVENESS: &[&str] = &["src/authn/live.rs"];
 const EXPOSING: &[&str] = &[
     "src/app/server_identity.rs",
     "src/base/sensitive.rs",
-    "src/broker/admit_operator.rs",
-    "src/broker/certificates.rs",
-    "src/broker/enrol.rs",
-    "src/broker/invite.rs",
-    "src/broker/operators.rs",
-    "src/broker/put_values.rs",
+    "src/broker/identity/admit_operator.rs",
+    "src/broker/identity/certificates.rs",
+    "src/broker/identity/enrol.rs",
+    "src/broker/identity/invite.rs",
+    "src/broker/identity/operators.rs",
+    "src/broker/secrets/put_values.rs",
     "src/cli/agent.rs",
     "src/cli/client.rs",
     "src/cli/credential_form.rs",
@@ -178,14 +178,14 @@ const EXPOSING: &[&str] = &[
 /// The files that may write to the room that was taken beforehand. Reviewed: each takes away, so that a
 /// full disk keeps nobody from being stopped, and none of it is done for somebody who can do it without end.
 const TAKING_AWAY: &[&str] = &[
-    "src/broker/clock.rs",
-    "src/broker/end_keys.rs",
-    "src/broker/host.rs",
+    "src/broker/host/clock.rs",
+    "src/broker/keys/end_keys.rs",
+    "src/broker/host/host_desk.rs",
     "src/broker/leases/end.rs",
     "src/broker/leases/revoke.rs",
-    "src/broker/narrow.rs",
-    "src/broker/revoke.rs",
-    "src/broker/versions.rs",
+    "src/broker/administration/narrow.rs",
+    "src/broker/identity/revoke.rs",
+    "src/broker/secrets/versions.rs",
 ];
 
 /// Proofs and the room that makes them, by a constructor called `assertion` that nobody else sees.
@@ -199,7 +199,8 @@ const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];
 /// such a task and takes its order out of the runtime directory, and it ends at once when there is none to wait
 /// for; `host` starts one, when the broker opens, that does the same for the orders that were kept. All end with the
 /// runtime: what they had not done yet, the kept order has the next start do.
-const SPAWNING_FILES: &[&str] = &["src/broker/host.rs", "src/broker/revoke.rs", "src/store/take_away.rs"];
+const SPAWNING_FILES: &[&str] =
+    &["src/broker/host/host_desk.rs", "src/broker/identity/revoke.rs", "src/store/take_away.rs"];
 
 const FILE_LINES_MAX: usize = 450;
 const DRAWERS: [&str; 9] =

@@ -1,0 +1,200 @@
+use crate::base::Timestamp;
+use crate::base::encoding::hex;
+use crate::base::limits::PAGE_ENTRIES_MAX;
+use crate::broker::desk::AdminDesk;
+use crate::broker::failure::Failure;
+use crate::custody::{
+    BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, DataAdopted, MachineChanged, OrderInVain,
+    RollbackSuspected, SealingKeysRotated, SlotsChanged,
+};
+use crate::leases::{
+    LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
+    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseStillOpen, LeaseUseGivenUp, LeasesEnding,
+    LeasesRetried, LoginsSwept, StrayLoginEnded, UnknownLogins,
+};
+use crate::ledger::Kind;
+use crate::operators::{
+    GlassBroken, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
+    OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced,
+    OperatorRenewed,
+};
+use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
+use crate::policy::{Authorised, ReadLedger};
+use crate::registry::{
+    AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
+    DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
+};
+use crate::revocation::RevocationChanged;
+use crate::rotation::{
+    RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
+    RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
+};
+use crate::secrets::{
+    SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
+    VersionChanged, VersionsRewrapped,
+};
+use crate::store::{ClockAdjusted, ClockDisagrees, Event, Loss, SnapshotTaken};
+use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
+
+/// One entry of the ledger as an auditor reads it.
+#[derive(Clone, Debug)]
+pub struct AuditEntry {
+    /// Its sequence.
+    pub seq: u64,
+    /// When it was written.
+    pub time: Timestamp,
+    /// What it says happened, e.g. `token.minted`.
+    pub kind: &'static str,
+    /// The event, JSON.
+    pub event: Vec<u8>,
+    /// Its leaf in the Merkle tree, hex.
+    pub leaf: String,
+}
+
+/// Some entries, and where to go on.
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    /// The entries, oldest first.
+    pub entries: Vec<AuditEntry>,
+    /// The sequence to go on after; `None` when there is no more for now.
+    pub next_after: Option<u64>,
+    /// The newest durable sequence.
+    pub head: u64,
+}
+
+impl AdminDesk {
+    /// Up to `limit` entries after `after`.
+    ///
+    /// # Errors
+    /// [`Failure`] when the ledger is damaged there.
+    pub fn entries(
+        &self,
+        _by: &Authorised<ReadLedger>,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, Failure> {
+        let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
+        // First: an entry that comes while they are read does not make a page of all that there is one of several.
+        let head = self.0.store.head().seq;
+        let entries = self.0.store.entries(after.saturating_add(1), limit)?;
+        let last = entries.last().map(|entry| entry.seq);
+        let head = last.map_or(head, |last| last.max(head));
+        let entries = entries.into_iter().map(|entry| AuditEntry {
+            seq: entry.seq,
+            time: entry.time,
+            kind: event_name(entry.kind),
+            leaf: hex(&entry.leaf()),
+            event: entry.event,
+        });
+        Ok(AuditPage { entries: entries.collect(), next_after: last.filter(|seq| *seq < head), head })
+    }
+}
+
+/// The name of an entry's kind.
+#[must_use]
+pub fn event_name(kind: Kind) -> &'static str {
+    let found = EVENTS.iter().find(|(known, _)| *known == kind);
+    found.map_or("unknown", |(_, name)| name)
+}
+
+macro_rules! known {
+    ($($event:ty),* $(,)?) => { &[$((<$event as Event>::KIND, <$event as Event>::NAME)),*] };
+}
+
+/// Every kind of entry that this version writes.
+const EVENTS: &[(Kind, &str)] = known![
+    DeclarationsApplied<'_>,
+    DeclarationsNarrowed<'_>,
+    AgentInvited<'_>,
+    InstanceEnrolled<'_>,
+    CertificateRecorded,
+    CertificateRetried<'_>,
+    CodeReused<'_>,
+    InstanceRenewed<'_>,
+    LateRenewal<'_>,
+    CertificatePromoted<'_>,
+    OperatorCertified<'_>,
+    OperatorInvited<'_>,
+    OperatorPlaced<'_>,
+    OperatorEnrolled<'_>,
+    OperatorRenewed<'_>,
+    OperatorCertificateRecorded<'_>,
+    OperatorCertificateRetried<'_>,
+    OperatorCertificatePromoted<'_>,
+    OperatorCodeReused<'_>,
+    OperatorDenied<'_>,
+    CheckpointKeyTurned<'_>,
+    RotationBegun<'_>,
+    RotationPrepared<'_>,
+    RotationAttempted<'_>,
+    RotationAdvanced<'_>,
+    RotationFailed<'_>,
+    RotationFinished<'_>,
+    RotationSteered<'_>,
+    RotationDrifted<'_>,
+    RotationChecked<'_>,
+    RotationUnchecked<'_>,
+    RotationAdopted<'_>,
+    RotationOrphaned<'_>,
+    SecretStored<'_>,
+    VersionChanged<'_>,
+    SensitivityRaised<'_>,
+    SensitivityLowered<'_>,
+    ValueKeyTurned<'_>,
+    VersionsRewrapped,
+    ValueKeyShed,
+    SecretRevealed<'_>,
+    TokenMinted<'_>,
+    TokenDenied<'_>,
+    TokenRefused<'_>,
+    TokenRepeated<'_>,
+    TokenKeyStaged<'_>,
+    AuthorityFounded<'_>,
+    AuthorityStaged<'_>,
+    ServerCertified<'_>,
+    RevocationChanged<'_>,
+    SlotsChanged<'_>,
+    SealingKeysRotated,
+    SnapshotTaken,
+    ClockAdjusted<'_>,
+    ClockDisagrees,
+    Loss,
+    BrokerUnsealed,
+    BrokerSealed,
+    RollbackSuspected,
+    DataAdopted<'_>,
+    MachineChanged,
+    LeaseIntended<'_>,
+    LeaseIssued<'_>,
+    LeaseFailed<'_>,
+    LeaseReused<'_>,
+    LeaseRenewalAttempted<'_>,
+    LeaseRenewed<'_>,
+    LeaseUseGivenUp<'_>,
+    LeasesEnding<'_>,
+    LeaseEndAttempted<'_>,
+    LeaseEndFailed<'_>,
+    LeaseEnded<'_>,
+    LoginsSwept<'_>,
+    StrayLoginEnded<'_>,
+    UnknownLogins<'_>,
+    LeasesRetried<'_>,
+    LeaseForgotten<'_>,
+    LeaseStillOpen<'_>,
+    OrderInVain<'_>,
+    GlassBroken<'_>,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_events_share_a_kind_or_a_name() {
+        for (index, (kind, name)) in EVENTS.iter().enumerate() {
+            for (other, other_name) in &EVENTS[index + 1..] {
+                assert!(kind != other && name != other_name, "{name} and {other_name}");
+            }
+        }
+    }
+}

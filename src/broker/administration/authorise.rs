@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use crate::authn::{OperatorPrincipal, operator_again};
+use crate::base::limits::TAKE_AWAY_WAIT_MS;
+use crate::base::{CodeId, Timestamp, code};
+use crate::broker::desk::{AdminDesk, Core, records};
+use crate::broker::failure::Failure;
+use crate::broker::world::Effect;
+use crate::operators::{self, OperatorDenied, OperatorRole, Serving, is_of_host};
+use crate::pki::{self, PeerCertificate};
+use crate::policy::{Authorised, Counted, Maker, Right, Unauthorised, authorise};
+use crate::quota::Note;
+use crate::revocation::{self, Subject};
+use crate::store::Change;
+
+impl AdminDesk {
+    /// The operator behind the certificate of a connection, as one that may do `R` now. A refusal of
+    /// an operator is recorded.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn authorise<R: Right>(&self, peer: &PeerCertificate) -> Result<Authorised<R>, Failure> {
+        let mut principal = self.identify(peer)?;
+        if principal.serving() != Serving::Current {
+            self.promoted_in_time::<R>(peer).await?;
+            principal = self.identify(peer)?;
+        }
+        match authorise(principal.clone()) {
+            Ok(authorised) => {
+                if R::NEED.quota == Counted::Yes {
+                    let _permit = self.0.operator_requests.admit(&principal.id())?;
+                }
+                Ok(authorised)
+            }
+            Err(refused) => Err(self.0.refuse_operator::<R>(&principal, refused).await),
+        }
+    }
+}
+
+impl AdminDesk {
+    /// Counts the certificate as the operator's current one. What takes away waits for the ledger no longer than
+    /// a revocation does: the certificate is the operator's either way, and the ledger has the promotion later.
+    async fn promoted_in_time<R: Right>(&self, peer: &PeerCertificate) -> Result<(), Failure> {
+        let promoted = self.promote(peer);
+        match R::NEED.quota {
+            Counted::Yes => promoted.await,
+            Counted::Never => {
+                let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
+                tokio::time::timeout(wait, promoted).await.unwrap_or(Ok(()))
+            }
+        }
+    }
+}
+
+/// When a code ends that `operator` makes, which is to hold until `expires_at`: the hour of break-glass access is not
+/// lengthened by what was made in it.
+pub(in crate::broker) fn vouched_until(operator: &OperatorPrincipal, expires_at: Timestamp) -> Timestamp {
+    if is_of_host(operator.name()) { expires_at.min(operator.not_after()) } else { expires_at }
+}
+
+/// That `operator` made the code, by the certificate that it has shown.
+pub(in crate::broker) fn vouch(operator: &OperatorPrincipal, code: CodeId, expires_at: Timestamp) -> Effect {
+    let (by, certificate) = (operator.id(), *operator.serial());
+    Effect::Operators(operators::Effect::VouchUnder { code, by, certificate, expires_at })
+}
+
+/// What a code gives commits only while its maker could make it.
+pub(in crate::broker) fn while_vouched_for(
+    change: Change<Effect>,
+    maker: Option<&Maker>,
+    as_of: u64,
+) -> Change<Effect> {
+    match maker {
+        Some(Maker { id, name }) => change
+            .rely(operators::keys::operator(name), as_of)
+            .rely(revocation::keys::subject(&Subject::Operator(*id)), as_of),
+        None => change,
+    }
+}
+
+impl Core {
+    /// `change`, which commits only while the operator's certificate and that certificate's authority count, and its
+    /// role and its reach are what they were when it was authorised. That is judged again for each attempt to
+    /// commit: a retry passes what has changed meanwhile and leaves the operator its right.
+    ///
+    /// # Errors
+    /// [`Failure`] when its certificate does not count any more, or its role or reach is another one.
+    pub(in crate::broker) fn while_allowed(
+        &self,
+        change: Change<Effect>,
+        operator: &OperatorPrincipal,
+    ) -> Result<Change<Effect>, Failure> {
+        let now = self.store.read(|world, as_of| operator_again(operator, records(world), as_of))?;
+        if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
+            // The request was let pass by the former ones: the caller's next attempt is judged by these.
+            return Err(Failure::new(code::BUSY_CONFLICT));
+        }
+        let as_of = now.as_of();
+        Ok(change
+            .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
+            .rely(operators::keys::certificates(now.name()), as_of)
+            .rely(operators::keys::operator(now.name()), as_of)
+            .rely(revocation::keys::subject(&Subject::Operator(now.id())), as_of))
+    }
+
+    async fn refuse_operator<R: Right>(
+        &self,
+        operator: &OperatorPrincipal,
+        refused: Unauthorised,
+    ) -> Failure {
+        let failure = match refused {
+            Unauthorised::Role => {
+                let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
+                Failure::new(code::OPERATOR_ROLE).mended_by(format!(
+                    "it takes the role {}: ask an operator who has it, or an admin to give it to you",
+                    words.join(" or ")
+                ))
+            }
+            Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE),
+        };
+        if let Note::Record { unrecorded } = self.operator_denials.note(&operator.id()) {
+            self.record_refusal(&OperatorDenied {
+                operator: operator.name(),
+                role: operator.role().as_str(),
+                right: R::NEED.right,
+                code: failure.code.as_str(),
+                unrecorded,
+            })
+            .await;
+        }
+        failure
+    }
+}

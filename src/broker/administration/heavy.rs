@@ -1,0 +1,209 @@
+//! Heavy requests of operators: plans, applications, calendars and reports. Their work is done on threads of
+//! their own, a few at a time and within a deadline, so that the threads that answer everybody else are free.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::base::limits::{HEAVY_PER_OPERATOR_MAX, HEAVY_REQUESTS_MAX, HEAVY_THREADS_MAX, HEAVY_WAIT_S};
+use crate::base::{Cancellation, Cancelled, OperatorId, code};
+use crate::broker::desk::AdminDesk;
+use crate::broker::failure::Failure;
+use crate::policy::Authorised;
+use crate::quota::{AtCapacity, Concurrency, UnderWay};
+use crate::telemetry::{Level, Within, give_way};
+
+/// The threads for heavy requests, and how many requests use them.
+#[derive(Debug)]
+pub struct HeavyWork {
+    requests: Arc<Concurrency<OperatorId>>,
+    threads: Arc<Semaphore>,
+    wait: Duration,
+    level: Level,
+}
+
+/// A heavy request that is under way, until this is dropped and its work has ended.
+#[derive(Clone, Debug)]
+pub struct HeavyRequest {
+    counted: Arc<(UnderWay<OperatorId>, Within)>,
+    threads: Arc<Semaphore>,
+    wait: Duration,
+}
+
+/// How a thread stands to those that answer requests.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Priority {
+    /// It comes after them. Not for work that holds the state's lock: a thread without a processor would keep it.
+    Low,
+    /// It is one of them.
+    Ordinary,
+}
+
+impl HeavyWork {
+    /// The threads for heavy requests, with nothing to do; `level` counts the requests.
+    #[must_use]
+    pub fn new(level: Level) -> Self {
+        Self {
+            requests: Arc::new(Concurrency::new(HEAVY_PER_OPERATOR_MAX, HEAVY_REQUESTS_MAX)),
+            threads: Arc::new(Semaphore::new(HEAVY_THREADS_MAX)),
+            wait: Duration::from_secs(HEAVY_WAIT_S),
+            level,
+        }
+    }
+
+    /// Takes a heavy request of `operator` on.
+    ///
+    /// # Errors
+    /// [`Failure`] when it, or all operators together, have as many under way as they may.
+    pub fn enter(&self, operator: OperatorId) -> Result<HeavyRequest, Failure> {
+        let under_way = self.requests.enter(&operator)?;
+        let counted = Arc::new((under_way, self.level.enter()));
+        Ok(HeavyRequest { counted, threads: Arc::clone(&self.threads), wait: self.wait })
+    }
+}
+
+impl AdminDesk {
+    /// Takes a heavy request on: before its body is read, so that a body in memory is one of few.
+    ///
+    /// # Errors
+    /// [`Failure`] when the operator, or all operators together, have as many under way as they may.
+    pub fn heavy<R>(&self, by: &Authorised<R>) -> Result<HeavyRequest, Failure> {
+        self.0.heavy.enter(by.operator().id())
+    }
+}
+
+impl HeavyRequest {
+    /// Does `work` on a thread of its own, once there is one for it.
+    ///
+    /// # Errors
+    /// What `work` fails with; `HEAVY_TIMEOUT` when that, with the wait for a thread, takes too long: the work is
+    /// cancelled then, and its thread counts until it has ended.
+    pub async fn run<T, E>(
+        &self,
+        priority: Priority,
+        work: impl FnOnce(&Cancellation) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Failure> + Send + 'static,
+    {
+        let cancellation = CancelledOnDrop(Cancellation::new());
+        let (cancelled, counted) = (cancellation.0.clone(), Arc::clone(&self.counted));
+        let (reply, answer) = oneshot::channel();
+        let worked = async {
+            let broken = || E::from(Failure::new(code::INTERNAL));
+            let thread = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| broken())?;
+            let started = std::thread::Builder::new().name("heavy".to_owned()).spawn(move || {
+                if priority == Priority::Low {
+                    give_way();
+                }
+                let worked = work(&cancelled);
+                drop((thread, counted));
+                drop(reply.send(worked));
+            });
+            if let Err(error) = started {
+                tracing::error!(%error, "a thread for a heavy request could not be started: look at the limits of processes");
+                return Err(broken());
+            }
+            answer.await.map_err(|_| broken())?
+        };
+        let timeout = || Err(Failure::new(code::HEAVY_TIMEOUT).into());
+        tokio::time::timeout(self.wait, worked).await.unwrap_or_else(|_| timeout())
+    }
+}
+
+/// Whoever asked has gone, or has waited long enough.
+struct CancelledOnDrop(Cancellation);
+
+impl Drop for CancelledOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl From<AtCapacity> for Failure {
+    fn from(at_capacity: AtCapacity) -> Self {
+        match at_capacity {
+            AtCapacity::Key(_) => Self::new(code::HEAVY_REQUESTS_OF_OPERATOR),
+            AtCapacity::All(_) => Self::new(code::HEAVY_REQUESTS),
+        }
+    }
+}
+
+impl From<Cancelled> for Failure {
+    fn from(_: Cancelled) -> Self {
+        Self::new(code::HEAVY_TIMEOUT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::base::{Clock, SystemClock, SystemEntropy};
+    use crate::telemetry::{Alarms, Latency, Meters};
+
+    fn work(wait: Duration) -> HeavyWork {
+        HeavyWork { wait, ..HeavyWork::new(level()) }
+    }
+
+    fn level() -> Level {
+        Meters::new(&Latency::new(), &Alarms::new()).heavy_requests()
+    }
+
+    fn operator() -> OperatorId {
+        OperatorId::mint(SystemClock::new().now(), &SystemEntropy)
+    }
+
+    #[tokio::test]
+    async fn heavy_work_is_done_on_a_thread_of_its_own() {
+        let heavy = work(Duration::from_secs(60)).enter(operator()).unwrap();
+        assert_eq!(HeavyWork::new(level()).wait, Duration::from_secs(HEAVY_WAIT_S));
+        let own = std::thread::current().id();
+        for priority in [Priority::Low, Priority::Ordinary] {
+            let there = heavy.run(priority, |_| Ok::<_, Failure>(std::thread::current().id())).await.unwrap();
+            assert_ne!(there, own);
+        }
+        let failed = heavy.run(Priority::Low, |_| Err::<(), _>(Failure::new(code::TOO_LARGE))).await;
+        assert_eq!(failed.unwrap_err().code, code::TOO_LARGE);
+        let panicked = heavy.run(Priority::Low, |_| -> Result<(), Failure> { panic!("on purpose") }).await;
+        assert_eq!(panicked.unwrap_err().code, code::INTERNAL);
+    }
+
+    #[tokio::test]
+    async fn heavy_work_beyond_its_deadline_is_cancelled_and_counts_until_it_ends() {
+        let (work, operator) = (work(Duration::from_millis(10)), operator());
+        let heavy = work.enter(operator).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let late = heavy.run(Priority::Low, move |work| {
+            let _latch = released.recv();
+            let _told = tell.send(work.step().is_err());
+            Ok::<_, Failure>(())
+        });
+        assert_eq!(late.await.unwrap_err().code, code::HEAVY_TIMEOUT);
+        drop(heavy);
+        assert_eq!(work.requests.under_way(), 1, "its thread has not ended");
+        drop(release);
+        assert!(told.recv().unwrap(), "it was cancelled");
+    }
+
+    #[tokio::test]
+    async fn heavy_requests_are_taken_on_up_to_both_limits_and_work_waits_for_a_thread() {
+        let work = work(Duration::from_millis(10));
+        let own = operator();
+        let mut under_way: Vec<_> = (0..HEAVY_PER_OPERATOR_MAX).map(|_| work.enter(own).unwrap()).collect();
+        assert_eq!(work.enter(own).unwrap_err().code, code::HEAVY_REQUESTS_OF_OPERATOR);
+        under_way
+            .extend((HEAVY_PER_OPERATOR_MAX..HEAVY_REQUESTS_MAX).map(|_| work.enter(operator()).unwrap()));
+        assert_eq!(work.enter(operator()).unwrap_err().code, code::HEAVY_REQUESTS);
+
+        let all = work.threads.clone().acquire_many_owned(HEAVY_THREADS_MAX as u32).await.unwrap();
+        let waited = under_way[0].run(Priority::Low, |_| Ok::<_, Failure>(())).await;
+        assert_eq!(waited.unwrap_err().code, code::HEAVY_TIMEOUT);
+        drop(all);
+        assert!(under_way[0].run(Priority::Low, |_| Ok::<_, Failure>(())).await.is_ok());
+    }
+}

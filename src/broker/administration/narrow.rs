@@ -1,0 +1,65 @@
+use crate::broker::denial::Denial;
+use crate::broker::desk::Core;
+use crate::broker::failure::Failure;
+use crate::broker::identity::revoke::Applied;
+use crate::broker::world::{Effect, World};
+use crate::custody::{Order, TakeAway};
+use crate::ledger::Key;
+use crate::registry::{self, DeclarationsNarrowed, Narrowing, keys};
+use crate::store::{Change, CommitError, OnConflict};
+
+impl Core {
+    /// Commits `change`, an application that takes `narrowing` away. That much is in force when the ledger has
+    /// not taken the application in time, and is recorded by itself when the application cannot be.
+    pub(in crate::broker) async fn apply_narrowing(
+        &self,
+        by: &str,
+        change: Change<Effect>,
+        narrowing: Narrowing,
+    ) -> Result<Applied, CommitError> {
+        let now = self.clock.now();
+        let withheld = self.store.read(|world, _| touched(world, &narrowing));
+        let order = Order { at: now, by: by.to_owned(), what: order(&narrowing) };
+        let taking = change.taking_away(Denial::narrowing(now, narrowing.clone(), withheld));
+        let by = by.to_owned();
+        let on_conflict =
+            OnConflict::Decide(Box::new(move |world: &World, _| narrowed(world, &by, &narrowing).ok()));
+        let taken = self.store.take_away(taking, on_conflict, |_| true).await?;
+        Ok(Applied { taken, order: Some(order) })
+    }
+
+    /// Takes `narrowing` away, on the word of somebody on the broker's host.
+    pub(in crate::broker) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Applied, Failure> {
+        let change = self.store.read(|world, _| narrowed(world, by, &narrowing))?;
+        let applied = self.apply_narrowing(by, change, narrowing).await?;
+        self.standing_changed();
+        Ok(applied)
+    }
+}
+
+/// Relies on nothing: whatever was applied before, it only takes away.
+fn narrowed(world: &World, by: &str, narrowing: &Narrowing) -> Result<Change<Effect>, CommitError> {
+    let mut change = Change::new(&DeclarationsNarrowed { by, narrowing })?
+        .effect(Effect::Registry(registry::Effect::Narrow(narrowing.clone())))
+        .advance(keys::declarations())
+        .urgent();
+    for key in touched(world, narrowing) {
+        change = change.advance(key);
+    }
+    Ok(change)
+}
+
+/// What a grant relies on that something of it is taken away from.
+fn touched(world: &World, narrowing: &Narrowing) -> Vec<Key> {
+    let Narrowing { capabilities, roles, agents, removed_agents } = narrowing;
+    let agents = agents.keys().chain(removed_agents).filter_map(|name| world.registry.agent_named(name));
+    let mut keys: Vec<Key> = agents.map(|agent| keys::agent(agent.id)).collect();
+    keys.extend(roles.keys().map(keys::role));
+    keys.extend(capabilities.iter().map(keys::capability));
+    keys
+}
+
+fn order(narrowing: &Narrowing) -> TakeAway {
+    let Narrowing { capabilities, roles, agents, removed_agents } = narrowing.clone();
+    TakeAway::NarrowDeclarations { capabilities, roles, agents, removed_agents }
+}

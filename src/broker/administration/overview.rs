@@ -1,0 +1,243 @@
+use crate::authn::AgentPrincipal;
+use crate::base::code;
+use crate::base::encoding::hex;
+use crate::base::{
+    AgentId, AgentName, Audience, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Sensitivity,
+    Timestamp,
+};
+use crate::broker::desk::{AdminDesk, AgentDesk, records};
+use crate::broker::failure::Failure;
+use crate::broker::identity::standing::InstanceStanding;
+use crate::broker::page::{Page, Paged};
+use crate::broker::world::World;
+use crate::policy::{Authorised, Demands, ReadDeclared, ReadSecretNames};
+use crate::registry::{Access, Agent, Capability, Delivery, Owned, Registry, Role};
+use crate::revocation::Subject;
+use crate::secrets::{Secret, Version};
+
+/// An agent as operators see it.
+#[derive(Clone, Debug)]
+pub struct AgentView {
+    /// Its id.
+    pub id: AgentId,
+    /// Its name.
+    pub name: AgentName,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
+    /// Its roles.
+    pub roles: Vec<RoleName>,
+    /// The audience that it serves, when it is a resource server.
+    pub serves: Option<Audience>,
+    /// Most live instances at a time.
+    pub max_instances: u32,
+    /// Whether it is suspended, with every instance that it has or will have.
+    pub suspended: bool,
+    /// Its instances.
+    pub instances: Vec<InstanceView>,
+}
+
+/// An instance as operators see it.
+#[derive(Clone, Debug)]
+pub struct InstanceView {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its certificate's serial, in hex.
+    pub serial: String,
+    /// When it enrolled.
+    pub enrolled_at: Timestamp,
+    /// When its certificate ends.
+    pub not_after: Timestamp,
+    /// What has become of it.
+    pub state: InstanceStanding,
+}
+
+/// A capability as everybody sees it who may.
+#[derive(Clone, Debug)]
+pub struct CapabilityView {
+    /// Its name.
+    pub name: CapabilityName,
+    /// What it lets its holder do.
+    pub access: Access,
+    /// How it reaches the agent.
+    pub delivery: &'static str,
+    /// Whom its tokens are for.
+    pub audience: String,
+    /// The secret it reads, if any.
+    pub secret: Option<SecretName>,
+    /// Longest life of a token, in seconds.
+    pub max_life_s: u32,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
+}
+
+/// A role as operators see it.
+#[derive(Clone, Debug)]
+pub struct RoleView {
+    /// Its name.
+    pub name: RoleName,
+    /// What it holds.
+    pub capabilities: Vec<CapabilityName>,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
+}
+
+/// A secret as operators see it: everything but its value.
+#[derive(Clone, Debug)]
+pub struct SecretView {
+    /// Its name.
+    pub name: SecretName,
+    /// Its current version.
+    pub version: u32,
+    /// When that version came.
+    pub updated_at: Timestamp,
+    /// Whose it is, if anybody's.
+    pub owner: Option<OwnerName>,
+    /// What is asked of whoever wants to read it.
+    pub sensitivity: Sensitivity,
+}
+
+/// What an agent may know of itself.
+#[derive(Clone, Debug)]
+pub struct AgentOverview {
+    /// Its roles.
+    pub roles: Vec<RoleName>,
+    /// What it may ask for.
+    pub capabilities: Vec<CapabilityView>,
+}
+
+impl AgentDesk {
+    /// What `principal` may ask for.
+    #[must_use]
+    pub fn overview(&self, principal: &AgentPrincipal) -> AgentOverview {
+        self.0.store.read(|world, _| {
+            let declarations = world.registry.declarations();
+            let held = principal.roles().iter().filter_map(|name| declarations.role(name));
+            let names: std::collections::BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
+            let demands = Demands::of(records(world), Some(principal), names.iter().copied());
+            let capabilities = names.into_iter().filter_map(|name| declarations.capability(name));
+            AgentOverview {
+                roles: principal.roles().iter().cloned().collect(),
+                capabilities: capabilities
+                    .map(|one| {
+                        let view = capability_view(&world.registry, one, self.issuer());
+                        let demanded = demands.life_max_s(&one.name).unwrap_or(u32::MAX);
+                        CapabilityView { max_life_s: view.max_life_s.min(demanded), ..view }
+                    })
+                    .collect(),
+            }
+        })
+    }
+}
+
+impl AdminDesk {
+    /// The agents within the operator's reach, by name.
+    #[must_use]
+    pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<AgentView> {
+        let (now, scope) = (self.0.clock.now(), by.operator().scope());
+        self.0.store.read(|world, _| {
+            let owners = world.registry.owners();
+            let owner = |agent: &Agent| owners.of(&Owned::Agent(agent.name.clone()));
+            let within = world.registry.agents().filter(|agent| scope.covers(owner(agent)));
+            page.of(within, |agent| agent.name.as_str(), |agent| agent_view(world, agent, now))
+        })
+    }
+
+    /// The agent called `name`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none within the operator's reach.
+    pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentView, Failure> {
+        let (now, scope) = (self.0.clock.now(), by.operator().scope());
+        let found = self
+            .0
+            .store
+            .read(|world, _| world.registry.agent_named(name).map(|one| agent_view(world, one, now)));
+        let found = found.filter(|view| scope.covers(view.owner.as_ref()));
+        found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
+    }
+
+    /// The capabilities within the operator's reach, by name.
+    #[must_use]
+    pub fn capabilities(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<CapabilityView> {
+        let (broker, scope) = (self.0.settings.tokens.broker.as_str(), by.operator().scope());
+        self.0.store.read(|world, _| {
+            let owners = world.registry.owners();
+            let owner = |one: &Capability| owners.of(&Owned::Capability(one.name.clone()));
+            let all = world.registry.declarations().capabilities();
+            let within = all.filter(|one| scope.covers(owner(one)));
+            page.of(within, |one| one.name.as_str(), |one| capability_view(&world.registry, one, broker))
+        })
+    }
+
+    /// The roles within the operator's reach, by name.
+    #[must_use]
+    pub fn roles(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<RoleView> {
+        let scope = by.operator().scope();
+        self.0.store.read(|world, _| {
+            let owners = world.registry.owners();
+            let owner = |role: &Role| owners.of(&Owned::Role(role.name.clone()));
+            let within = world.registry.declarations().roles().filter(|role| scope.covers(owner(role)));
+            let view = |role: &Role| RoleView {
+                name: role.name.clone(),
+                capabilities: role.capabilities.iter().cloned().collect(),
+                owner: owner(role).cloned(),
+            };
+            page.of(within, |role| role.name.as_str(), view)
+        })
+    }
+
+    /// The secrets within the operator's reach that have a value to hand out, by name, without values.
+    #[must_use]
+    pub fn secrets(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> Paged<SecretView> {
+        let scope = by.operator().scope();
+        self.0.store.read(|world, _| {
+            let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
+            let held = within.filter_map(|secret| Some((secret, secret.current?)));
+            let view = |(secret, current): (&Secret, Version)| SecretView {
+                name: secret.name.clone(),
+                version: current.number,
+                updated_at: current.stored_at,
+                owner: secret.owner.clone(),
+                sensitivity: secret.sensitivity,
+            };
+            page.of(held, |(secret, _)| secret.name.as_str(), view)
+        })
+    }
+}
+
+fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentView {
+    let instances = agent.instances.iter().map(|instance| InstanceView {
+        id: instance.id,
+        serial: hex(&instance.current.serial),
+        enrolled_at: instance.enrolled_at,
+        not_after: instance.not_after(),
+        state: InstanceStanding::of(world, agent, instance, now),
+    });
+    AgentView {
+        id: agent.id,
+        name: agent.name.clone(),
+        owner: world.registry.owners().of(&Owned::Agent(agent.name.clone())).cloned(),
+        roles: agent.roles.iter().cloned().collect(),
+        serves: agent.serves.clone(),
+        max_instances: agent.max_instances,
+        suspended: world.revocations.is_blocked(&Subject::Agent(agent.id)),
+        instances: instances.collect(),
+    }
+}
+
+fn capability_view(registry: &Registry, capability: &Capability, broker: &str) -> CapabilityView {
+    let (audience, secret) = match &capability.delivery {
+        Delivery::Mint { audience } => (audience.to_string(), None),
+        Delivery::Reveal { secret } => (broker.to_owned(), Some(secret.clone())),
+        Delivery::Lease => (broker.to_owned(), None),
+    };
+    CapabilityView {
+        name: capability.name.clone(),
+        access: capability.access,
+        delivery: capability.delivery.as_str(),
+        audience,
+        secret,
+        max_life_s: capability.max_life_s,
+        owner: registry.owners().of(&Owned::Capability(capability.name.clone())).cloned(),
+    }
+}

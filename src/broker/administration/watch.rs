@@ -1,0 +1,105 @@
+use crate::base::{ClockTrust, Timestamp};
+use crate::broker::desk::AdminDesk;
+use crate::broker::world::World;
+use crate::policy::{Authorised, ReadMetrics};
+use crate::telemetry::Reading;
+
+/// What should not last, and does not keep the broker from serving.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Warning {
+    /// A rotation should have begun by now.
+    RotationsOverdue,
+    /// A rotation waits for an operator.
+    RotationsDead,
+    /// The system clock and the clock since boot disagree.
+    ClockDisagrees,
+    /// The data directory's disk is nearly full.
+    DiskSpaceLow,
+    /// The newest write to the data directory's disk took long.
+    DiskSlow,
+    /// There is no room left for revocations on a full disk.
+    LedgerReserveGone,
+    /// A revocation is in force in memory alone.
+    RevocationUnrecorded,
+    /// A key is to be rotated: the next start does it, or the schedule.
+    KeysDue,
+}
+
+impl Warning {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RotationsOverdue => "rotations_overdue",
+            Self::RotationsDead => "rotations_dead",
+            Self::ClockDisagrees => "clock_disagrees",
+            Self::DiskSpaceLow => "disk_space_low",
+            Self::DiskSlow => "disk_slow",
+            Self::LedgerReserveGone => "ledger_reserve_gone",
+            Self::RevocationUnrecorded => "revocation_unrecorded",
+            Self::KeysDue => "keys_due",
+        }
+    }
+}
+
+impl AdminDesk {
+    /// What somebody should look at.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        let now = self.0.clock.now();
+        let (overdue, dead) = self.0.store.read(|world, _| troubled(world, now));
+        let core = &*self.0;
+        let warnings = [
+            (Warning::RotationsOverdue, overdue > 0),
+            (Warning::RotationsDead, dead > 0),
+            (Warning::ClockDisagrees, !core.clocks_agree()),
+            (Warning::DiskSpaceLow, core.is_disk_space_low()),
+            (Warning::DiskSlow, core.is_disk_slow()),
+            (Warning::LedgerReserveGone, !core.store.has_reserve()),
+            (Warning::RevocationUnrecorded, core.store.unrecorded_denials() > 0),
+            (Warning::KeysDue, core.keys_due() > 0),
+        ];
+        warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
+    }
+
+    /// What the broker counts, in the text form of `OpenMetrics`.
+    #[must_use]
+    pub fn metrics(&self, _by: &Authorised<ReadMetrics>) -> String {
+        let core = &*self.0;
+        core.meters.certificate_ends("authority", core.issuer.authority().not_after().s());
+        let clock = core.clock.reading();
+        let now = clock.now();
+        let (rotations_overdue, rotations_dead, orphans, leases) = core.store.read(|world, _| {
+            let (overdue, dead) = troubled(world, now);
+            let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
+            (overdue, dead, orphans, crate::broker::leases::counts(world, now))
+        });
+        core.meters.text(&Reading {
+            rotations_overdue,
+            rotations_dead,
+            orphans,
+            leases,
+            upstreams_left_alone: core.upstreams_left_alone(),
+            clock_difference_s: clock.wall().seconds_since(now),
+            clock_stops_issuance: clock.trust() == ClockTrust::Held,
+            ledger_seq: core.store.head().seq,
+            ledger_writable: core.store.write_state().is_writable() && !core.store.is_read_only(),
+            ledger_stalled_s: core.store.write_state().stalled_s(),
+            disk_free_bytes: core.store.free_bytes(),
+            is_read_only: core.store.is_read_only(),
+            index_lag: core.store.index_lag(),
+            ledger_reserve: core.store.has_reserve(),
+            revocations_unrecorded: core.store.unrecorded_denials(),
+            snapshot_seq: core.store.snapshot_seq(),
+            keys_due: core.keys_due(),
+            value_key_seals: core.sealer.seals(),
+        })
+    }
+}
+
+/// How many rotations should have begun by `now`, and how many wait for an operator.
+fn troubled(world: &World, now: Timestamp) -> (usize, usize) {
+    let overdue = world.rotations.all().filter(|rotation| rotation.is_overdue(now)).count();
+    let runs = world.rotations.all().filter_map(|rotation| rotation.run.as_ref());
+    (overdue, runs.filter(|run| run.is_dead()).count())
+}

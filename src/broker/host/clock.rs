@@ -1,0 +1,228 @@
+use std::time::Duration;
+
+use crate::authn::HostPrincipal;
+use crate::base::code;
+use crate::base::limits::{CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_AGE_MAX_S, CLOCK_SYNC_WAIT_S};
+use crate::base::{ClockReading, ClockTrust, Timestamp};
+use crate::broker::desk::Core;
+use crate::broker::failure::Failure;
+use crate::broker::host::host_desk::HostDesk;
+use crate::broker::world::Effect;
+use crate::store::{Change, ClockAdjusted, ClockDisagrees};
+use crate::telemetry::Alarm;
+
+/// What is remembered of the clocks from one look to the next.
+#[derive(Debug, Default)]
+pub struct ClockWatch {
+    doubt: Option<Doubt>,
+    /// When the system had last synchronised while the clocks agreed, or at a start that was held.
+    synchronised_before: Option<Timestamp>,
+    /// From when on, by the boot clock, an entry may say that they disagree: a clock that is set to and fro does
+    /// not fill the ledger.
+    next_entry: Duration,
+}
+
+/// The clocks disagree.
+#[derive(Debug)]
+struct Doubt {
+    /// Since when, by the boot clock.
+    since: Duration,
+    /// Whether an entry says so.
+    is_recorded: bool,
+    /// Since when, by the boot clock, the system has said that the wall clock is synchronised, and by how much the
+    /// two differed then, in milliseconds.
+    confirmed: Option<(Duration, i64)>,
+}
+
+/// The wall clock was adopted.
+#[derive(Clone, Copy, Debug)]
+pub struct Adjustment {
+    /// The entry that says so.
+    pub seq: u64,
+    /// What the time was taken to be.
+    pub was: Timestamp,
+    /// What it is now.
+    pub now: Timestamp,
+}
+
+/// Who adopts a wall clock that is synchronised; no operator's name has a space.
+const THE_SYSTEM: &str = "the system";
+
+/// A synchronisation is seen a little later than it happens.
+const SEEN_WITHIN_S: i64 = 10;
+
+/// An entry that could not be written is tried again after this long.
+const RECORD_AGAIN_S: u64 = 60;
+
+/// By how much a wall clock may move against the boot clock and still be the one that was confirmed.
+const SAME_CLOCK_MS: u64 = 1000;
+
+impl Core {
+    /// The time for something that is to be issued now.
+    ///
+    /// # Errors
+    /// [`Failure`] when the wall clock did not fit the ledger at start, and has not been adopted since.
+    pub(in crate::broker) fn issuing(&self) -> Result<ClockReading, Failure> {
+        let reading = self.clock.reading();
+        if reading.trust() == ClockTrust::Held { Err(in_doubt(reading)) } else { Ok(reading) }
+    }
+
+    /// The same for something that lives `life_s` seconds from the earliest reading on.
+    ///
+    /// # Errors
+    /// [`Failure`], also when it would have ended by the latest reading.
+    pub(in crate::broker) fn certifying(&self, life_s: i64) -> Result<ClockReading, Failure> {
+        let reading = self.issuing()?;
+        outlasts(reading, reading.earliest().plus_s(life_s))?;
+        Ok(reading)
+    }
+
+    /// Whether the clocks agree: only then does anything begin by schedule.
+    #[must_use]
+    pub fn clocks_agree(&self) -> bool {
+        self.clock.reading().trust() == ClockTrust::Agreed
+    }
+
+    /// Compares the clocks. Raises an alarm once they disagree, and adopts the wall clock once the system has said
+    /// for a minute that it is synchronised.
+    ///
+    /// # Errors
+    /// [`Failure`] when an entry could not be written; the next look tries again.
+    pub async fn look_at_clock(&self, watch: &mut ClockWatch) -> Result<(), Failure> {
+        let (reading, elapsed) = (self.clock.reading(), self.clock.elapsed());
+        let synchronised = self.clock.synchronised_at();
+        if reading.trust() == ClockTrust::Agreed {
+            if watch.doubt.take().is_some() {
+                tracing::info!("the system clock and the clock since boot agree again");
+            }
+            watch.synchronised_before = synchronised;
+            return Ok(());
+        }
+        let doubt = match &mut watch.doubt {
+            Some(doubt) => doubt,
+            none => {
+                self.raise_clock_alarm(reading);
+                if reading.trust() == ClockTrust::Held {
+                    // What the system said before the start may be of before the clock was set.
+                    watch.synchronised_before = synchronised;
+                }
+                none.insert(Doubt { since: elapsed, is_recorded: false, confirmed: None })
+            }
+        };
+        let mut recorded = Ok(());
+        if !doubt.is_recorded && elapsed >= watch.next_entry {
+            recorded = self.record_clock_alarm(reading).await;
+            doubt.is_recorded = recorded.is_ok();
+            let pause_s = if doubt.is_recorded { CLOCK_ALARM_PAUSE_S } else { RECORD_AGAIN_S };
+            watch.next_entry = elapsed.saturating_add(Duration::from_secs(pause_s));
+        }
+        let is_fresh = synchronised.is_some_and(|at| {
+            let age_s = reading.wall().seconds_since(at);
+            let doubted_s = i64::try_from(elapsed.saturating_sub(doubt.since).as_secs()).unwrap_or(i64::MAX);
+            // The system must have confirmed what the clock was set to.
+            let is_newer =
+                age_s <= doubted_s.saturating_add(SEEN_WITHIN_S) && synchronised != watch.synchronised_before;
+            is_newer && (-1..=CLOCK_SYNC_AGE_MAX_S).contains(&age_s)
+        });
+        if doubt.is_confirmed(is_fresh, reading, elapsed) {
+            self.adopt_clock(THE_SYSTEM).await?;
+            watch.doubt = None;
+        }
+        recorded
+    }
+
+    fn raise_clock_alarm(&self, reading: ClockReading) {
+        let (wall, expected) = (reading.wall(), reading.now());
+        let difference_s = wall.seconds_since(expected);
+        self.meters.alarms().raise(
+            Alarm::ClockDisagrees,
+            format_args!(
+                "the system clock says {wall}, and {expected} was expected ({difference_s} s): set it right, or, if it \
+                 is right, run `keyward clock accept` on this host"
+            ),
+        );
+    }
+
+    async fn record_clock_alarm(&self, reading: ClockReading) -> Result<(), Failure> {
+        let event = ClockDisagrees {
+            wall: reading.wall().to_string(),
+            expected: reading.now().to_string(),
+            difference_s: reading.wall().seconds_since(reading.now()),
+            stops_issuance: reading.trust() == ClockTrust::Held,
+        };
+        self.store.commit(Change::new(&event)?, ()).await?.redeem();
+        Ok(())
+    }
+
+    /// Takes the wall clock as right from here on.
+    async fn adopt_clock(&self, by: &str) -> Result<Adjustment, Failure> {
+        let reading = self.clock.reading();
+        let (was, wall) = (reading.now(), reading.wall());
+        let event = ClockAdjusted {
+            by,
+            was: was.to_string(),
+            wall: wall.to_string(),
+            difference_s: wall.seconds_since(was),
+        };
+        // Time that goes back takes away: it is written on a full disk, too.
+        let change = Change::new(&event)?.effect(Effect::Clock { was }).urgent();
+        let receipt = self.store.commit(change, ()).await?;
+        let adjustment = Adjustment { seq: receipt.seq(), was, now: receipt.time() };
+        receipt.redeem();
+        tracing::warn!(%by, %was, now = %adjustment.now, "the system clock was adopted");
+        // Connections are judged anew, and whatever has a schedule looks at it.
+        self.authorities_changed();
+        self.leases.send_modify(|changes| *changes = changes.wrapping_add(1));
+        self.rotations.send_modify(|changes| *changes = changes.wrapping_add(1));
+        Ok(adjustment)
+    }
+}
+
+impl Doubt {
+    /// Whether the system has called this wall clock synchronised for long enough.
+    fn is_confirmed(&mut self, is_fresh: bool, reading: ClockReading, elapsed: Duration) -> bool {
+        let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        let offset_ms = reading.wall().ms().saturating_sub(elapsed_ms);
+        let begun = self.confirmed.filter(|(_, offset)| offset_ms.abs_diff(*offset) <= SAME_CLOCK_MS);
+        self.confirmed = is_fresh.then(|| begun.unwrap_or((elapsed, offset_ms)));
+        self.confirmed
+            .is_some_and(|(since, _)| elapsed.saturating_sub(since) >= Duration::from_secs(CLOCK_SYNC_WAIT_S))
+    }
+}
+
+impl HostDesk {
+    /// Takes the wall clock as right, on the word of whoever is on the host; `None` when the clocks agree.
+    ///
+    /// # Errors
+    /// [`Failure`]; a sealed broker has no ledger to compare the clock with.
+    pub async fn accept_clock(&self, by: HostPrincipal) -> Result<Option<Adjustment>, Failure> {
+        let core = self.core().ok_or_else(|| Failure::new(code::SEALED))?;
+        if core.clocks_agree() {
+            return Ok(None);
+        }
+        core.adopt_clock(&by.to_string()).await.map(Some)
+    }
+}
+
+/// Whether what ends at `end` still holds by the latest reading.
+///
+/// # Errors
+/// [`Failure`] when it does not: it would be issued dead.
+pub(in crate::broker) fn outlasts(reading: ClockReading, end: Timestamp) -> Result<(), Failure> {
+    let holds = reading.trust() == ClockTrust::Agreed || end > reading.latest();
+    if holds { Ok(()) } else { Err(in_doubt(reading)) }
+}
+
+/// The refusal, with both times.
+pub(in crate::broker) fn in_doubt(reading: ClockReading) -> Failure {
+    let (now, wall) = (reading.now(), reading.wall());
+    let why = match reading.trust() {
+        ClockTrust::Held => {
+            format!("the system clock says {wall}, and the ledger's newest entry leads to {now}")
+        }
+        ClockTrust::Agreed | ClockTrust::Disputed => {
+            format!("the system clock says {wall}, and the clock since boot says {now}")
+        }
+    };
+    Failure::new(code::CLOCK_IN_DOUBT).because(why)
+}

@@ -1,0 +1,91 @@
+use std::path::Path;
+
+use crate::base::code;
+use crate::broker::desk::{Again, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::world::{Effect, World};
+use crate::custody::{self, KnownSlot, SlotsChanged, keys};
+use crate::keyring::{Family, Keyring, KeyringError, RootId, SlotState};
+use crate::store::{Change, History, Store};
+
+/// That the keyring is not one whose root key was replaced since: an unseal key that was removed or
+/// rekeyed opens such a copy, and nothing that it says counts.
+///
+/// # Errors
+/// [`Failure`] when it is one.
+pub fn root_is_current(store: &Store<World>, keyring: &Keyring) -> Result<(), Failure> {
+    let known = store.read(|world, _| world.custody.root());
+    if known.is_none_or(|known| keyring.descends_from(known)) {
+        return Ok(());
+    }
+    let why = "the ledger names a root key that replaced the keyring's, or the ledger is so old that the keyring does not \
+               know its root key any more";
+    let fix = "put the newest copy of `keyring` back, or a newer copy of `ledger`: `--accept-lost-entries` accepts neither, \
+               because a slot that was removed may open such a keyring";
+    Err(Failure::new(code::KEYRING_OLDER).because(why).mended_by(fix))
+}
+
+/// What a keyring has that the ledger is to know.
+#[derive(Debug)]
+pub struct KeyringContents {
+    slots: Vec<KnownSlot>,
+    root: RootId,
+    delta: u32,
+}
+
+impl KeyringContents {
+    /// What `keyring`, whose file is at `path`, has. A slot that waits to be confirmed opens nothing and is none yet.
+    ///
+    /// # Errors
+    /// [`KeyringError`] when the file cannot be read.
+    pub fn of(keyring: &Keyring, path: &Path) -> Result<Self, KeyringError> {
+        let slots = keyring.slots(path)?;
+        let opening = slots.iter().filter(|slot| slot.state == SlotState::Opens);
+        let delta = keyring.current(Family::Delta)?.0.generation;
+        Ok(Self { slots: opening.map(KnownSlot::from).collect(), root: keyring.root_id(), delta })
+    }
+}
+
+/// Says on the ledger what changed of the keyring's slots and its root key, if anything did since it was last said:
+/// whoever was stopped between a change and its record, or made it without a broker, is found out at
+/// the next start.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn record_slots(store: &Store<World>, found: &KeyringContents, by: &str) -> Result<(), Failure> {
+    for _ in 0..TRIES {
+        if deciding_again!(record(store, found, by))? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// An entry that comes between the reading of the tree and the record leaves nothing to compare: it is said again.
+const TRIES: u32 = 8;
+
+/// Records them, unless there is nothing to say: the ledger knows them, and an entry under this root key binds
+/// all entries before it.
+async fn record(store: &Store<World>, found: &KeyringContents, by: &str) -> Result<bool, Again> {
+    let KeyringContents { slots, root, delta } = found;
+    let ((added, removed), (known_root, is_bound), as_of) = store.read(|world, as_of| {
+        let custody = &world.custody;
+        (custody.difference(slots), (custody.root(), custody.is_bound()), as_of)
+    });
+    let is_said = known_root == Some(*root) && is_bound;
+    if added.is_empty() && removed.is_empty() && is_said {
+        return Ok(true);
+    }
+    let tree = store.tree();
+    let before = History { through: tree.size(), root: tree.root() };
+    let change =
+        Change::new(&SlotsChanged { by, added, removed, root: (!is_said).then(|| root.to_string()) })?
+            .effect(Effect::Custody(custody::Effect::Slots(slots.clone())))
+            .effect(Effect::Custody(custody::Effect::Root(*root.as_bytes())))
+            .effect(Effect::Custody(custody::Effect::SealingKeys(*delta)))
+            .effect(Effect::Custody(custody::Effect::Before(before)))
+            .rely(keys::slots(), as_of)
+            .advance(keys::slots());
+    store.commit(change, ()).await?.redeem();
+    Ok(false)
+}

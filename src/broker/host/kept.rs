@@ -1,0 +1,153 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::base::limits::KEEP_WAIT_MS;
+use crate::custody::{Order, Orders, OrdersError, SealOrder, TakeAway};
+
+/// Orders that are in force in memory alone, kept on another file system than the ledger, so that the next
+/// start carries them out before anybody is served.
+#[derive(Clone, Default)]
+pub struct KeptOrders(Option<Kept>);
+
+#[derive(Clone)]
+struct Kept {
+    orders: Arc<Mutex<Orders>>,
+    seal: SealOrder,
+    /// One for each thread that may write at a time: those that a file system hangs up are as few.
+    threads: Arc<Semaphore>,
+}
+
+/// Threads that write to the runtime directory at a time.
+const THREADS_MAX: usize = 4;
+
+impl KeptOrders {
+    /// Keeps them in the file of `orders`, and an order to seal in that of `seal`.
+    #[must_use]
+    pub fn of(orders: Orders, seal: SealOrder) -> Self {
+        let (orders, threads) = (Arc::new(Mutex::new(orders)), Arc::new(Semaphore::new(THREADS_MAX)));
+        Self(Some(Kept { orders, seal, threads }))
+    }
+
+    /// Keeps that `by` told the broker to seal itself, so that a stop that comes before its keys are gone does
+    /// not undo it.
+    pub(in crate::broker) async fn keep_seal(&self, by: String) {
+        let Some(kept) = self.0.clone() else { return };
+        let seal = kept.seal.clone();
+        if !kept.on_a_thread(move || Ok(seal.keep(&by)?)).await {
+            tracing::error!(
+                "the order to seal could not be kept in the runtime directory: a stop before the broker is sealed undoes it"
+            );
+        }
+    }
+
+    /// All of them, oldest first.
+    pub(in crate::broker) fn waiting(&self) -> Vec<Order> {
+        let Some(Kept { orders, .. }) = &self.0 else { return Vec::new() };
+        orders.lock().unwrap_or_else(PoisonError::into_inner).waiting().to_vec()
+    }
+
+    /// Keeps `order`. Whether it has been kept in time.
+    pub(in crate::broker) async fn keep(&self, order: Order) -> bool {
+        let kept = self.change(move |orders| orders.add(order)).await;
+        if !kept && self.0.is_some() {
+            tracing::error!(
+                "the revocation could not be kept in the runtime directory: the next start forgets it"
+            );
+        }
+        kept
+    }
+
+    /// The ledger has `what`.
+    pub(in crate::broker) async fn forget(&self, what: TakeAway) {
+        if self.0.is_some() && !self.change(move |orders| orders.forget(&what)).await {
+            tracing::warn!(
+                "a recorded revocation is still in the runtime directory: the next start repeats it"
+            );
+        }
+    }
+
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Orders) -> Result<(), OrdersError> + Send + 'static,
+    ) -> bool {
+        let Some(kept) = self.0.clone() else { return false };
+        let orders = Arc::clone(&kept.orders);
+        kept.on_a_thread(move || change(&mut orders.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
+}
+
+impl Kept {
+    /// On a thread of its own and with an end: this file system may hang, too.
+    async fn on_a_thread(&self, write: impl FnOnce() -> Result<(), OrdersError> + Send + 'static) -> bool {
+        let threads = Arc::clone(&self.threads);
+        let writing = async {
+            let place = threads.acquire_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let _place = place;
+                write()
+            })
+            .await
+        };
+        match tokio::time::timeout(Duration::from_millis(KEEP_WAIT_MS), writing).await {
+            Ok(Ok(Ok(()))) => true,
+            Ok(Ok(Err(error))) => {
+                tracing::error!(%error, "the runtime directory cannot be written");
+                false
+            }
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for KeptOrders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeptOrders").field(&self.0.is_some()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+
+    fn order() -> Order {
+        let what = TakeAway::SuspendAgent("a".parse().unwrap());
+        Order { at: Timestamp::from_s(1), by: "admin".to_owned(), what }
+    }
+
+    #[tokio::test]
+    async fn an_order_is_kept_until_the_ledger_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders");
+        let kept = KeptOrders::of(Orders::open(&path).unwrap(), SealOrder::at(dir.path()));
+        assert!(kept.keep(order()).await);
+        assert_eq!(Orders::open(&path).unwrap().waiting(), [order()]);
+        kept.forget(order().what).await;
+        assert!(!path.exists() && kept.waiting().is_empty());
+        assert!(!KeptOrders::default().keep(order()).await, "nowhere to keep it");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_directory_that_hangs_is_waited_for_no_longer_than_keep_wait_ms() {
+        let dir = tempfile::tempdir().unwrap();
+        let orders = Arc::new(Mutex::new(Orders::open(&dir.path().join("orders")).unwrap()));
+        let (seal, threads) = (SealOrder::at(dir.path()), Arc::new(Semaphore::new(1)));
+        let kept = KeptOrders(Some(Kept { orders: Arc::clone(&orders), seal, threads }));
+        let (held, is_held) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let holding = std::thread::spawn(move || {
+            let _held = orders.lock().unwrap();
+            held.send(()).unwrap();
+            assert!(released.recv().is_err());
+        });
+        is_held.recv().unwrap();
+        let done = tokio::time::timeout(Duration::from_millis(KEEP_WAIT_MS * 8), kept.keep(order()));
+        assert!(!done.await.unwrap());
+        assert!(!kept.keep(order()).await, "it takes no second thread");
+        drop(release);
+        holding.join().unwrap();
+    }
+}

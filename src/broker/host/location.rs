@@ -1,0 +1,69 @@
+use crate::base::encoding::hex;
+use crate::broker::desk::{Again, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::world::{Effect, World};
+use crate::custody::{self, AdoptionOrder, DataAdopted, Location, MachineChanged, keys};
+use crate::store::{Change, Store};
+
+/// How the data directory's location compares with the one that the ledger knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Located {
+    /// It is the same, or was not known.
+    AsBefore,
+    /// It was adopted.
+    Adopted,
+    /// The lock file is the same, and the machine is another one: digests of the ids.
+    OtherMachine {
+        /// Before.
+        was: [u8; 16],
+        /// Now.
+        machine: [u8; 16],
+    },
+}
+
+/// Records the data directory's location when the ledger knows another one or none, and its adoption when it was
+/// adopted by an `order` on the host. One that is recorded already changes nothing.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn record_location(
+    store: &Store<World>,
+    location: Location,
+    order: Option<AdoptionOrder<'_>>,
+) -> Result<Located, Failure> {
+    deciding_again!(record(store, location, order))
+}
+
+async fn record(
+    store: &Store<World>,
+    location: Location,
+    order: Option<AdoptionOrder<'_>>,
+) -> Result<Located, Again> {
+    let (known, adopted, as_of) =
+        store.read(|world, as_of| (world.custody.location(), world.custody.adopted(), as_of));
+    let location = known.map_or(location, |known| location.or_machine_of(known));
+    let ordered_at = order.and_then(|order| order.at);
+    let is_recorded = ordered_at.is_some() && ordered_at == adopted.map(|(_, at)| at);
+    if known == Some(location) && (order.is_none() || is_recorded) {
+        return Ok(Located::AsBefore);
+    }
+    let before = known.and_then(|known| known.machine).filter(|_| order.is_none());
+    let (change, located) = match (before, location.machine) {
+        (Some(was), Some(machine)) if was != machine => {
+            let event = MachineChanged { machine: hex(&machine), was: hex(&was) };
+            (Change::new(&event)?, Located::OtherMachine { was, machine })
+        }
+        _ => {
+            let was = known.map(|known| known.lock);
+            let by = order.map_or("found at start", |order| order.by);
+            let event = DataAdopted { by, ordered_at, lock: location.lock, was };
+            (Change::new(&event)?, if order.is_some() { Located::Adopted } else { Located::AsBefore })
+        }
+    };
+    let effect = custody::Effect::Location { location, is_adopted: order.is_some() };
+    let ordered = ordered_at.map(|at| Effect::Custody(custody::Effect::Ordered(at)));
+    let change = ordered.into_iter().fold(change.effect(Effect::Custody(effect)), Change::effect);
+    let change = change.rely(keys::location(), as_of).advance(keys::location());
+    store.commit(change, ()).await?.redeem();
+    Ok(located)
+}

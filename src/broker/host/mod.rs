@@ -1,0 +1,11 @@
+//! The broker's host: its clock, its disk, its data directory, and the people on it.
+
+pub(super) mod break_glass;
+pub(super) mod clock;
+pub(super) mod custody;
+pub(super) mod host_desk;
+pub(super) mod kept;
+pub(super) mod location;
+pub(super) mod orders;
+pub(super) mod readiness;
+pub(super) mod rollback;

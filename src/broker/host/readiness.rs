@@ -1,0 +1,71 @@
+use crate::base::code;
+use crate::base::limits::DISK_FREE_BYTES_MIN;
+use crate::broker::desk::{AdminDesk, AgentDesk, Core};
+use crate::broker::failure::Failure;
+use crate::ledger::WriteState;
+
+impl Core {
+    /// Refuses when a request that needs an entry could not be served now, as the newest attempt to write
+    /// one, or the newest probe of an idle ledger, experienced it.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(in crate::broker) fn check_ready(&self) -> Result<(), Failure> {
+        if self.store.is_read_only() {
+            let code = if self.is_copy() { code::DATA_COPIED } else { code::READ_ONLY };
+            return Err(Failure::new(code));
+        }
+        match self.store.write_state() {
+            // The clock stops issuance while it is in doubt.
+            WriteState::Writable | WriteState::Slow(_) => self.issuing().map(drop),
+            WriteState::NoSpace => Err(Failure::new(code::LEDGER_NO_SPACE)),
+            WriteState::Stalled(since) => {
+                let why =
+                    format!("the broker's data disk has not answered a write for {} s", since.as_secs());
+                Err(Failure::new(code::LEDGER_STALLED).because(why))
+            }
+            WriteState::Failing => Err(Failure::new(code::LEDGER_FAILED)
+                .because("the newest probe write to the broker's data disk failed")
+                .mended_by("look at the data disk of the broker; the log has the error")),
+            WriteState::Stopped => {
+                Err(Failure::new(code::LEDGER_FAILED).mended_by("look at the disk, restart the broker"))
+            }
+        }
+    }
+
+    /// Whether the data directory is another one than the ledger knows.
+    fn is_copy(&self) -> bool {
+        let known = self.store.read(|world, _| world.custody.location());
+        known.is_some_and(|known| self.store.lock_mark().is_ok_and(|lock| lock != known.lock))
+    }
+
+    /// Whether the newest write took long.
+    pub(in crate::broker) fn is_disk_slow(&self) -> bool {
+        matches!(self.store.write_state(), WriteState::Slow(_))
+    }
+
+    /// Whether the data directory's disk is nearly full.
+    pub(in crate::broker) fn is_disk_space_low(&self) -> bool {
+        self.store.free_bytes().is_some_and(|bytes| bytes < DISK_FREE_BYTES_MIN)
+    }
+}
+
+impl AgentDesk {
+    /// Refuses when requests cannot be served.
+    ///
+    /// # Errors
+    /// [`Failure`], with the reason.
+    pub fn check_ready(&self) -> Result<(), Failure> {
+        self.0.check_ready()
+    }
+}
+
+impl AdminDesk {
+    /// Refuses when requests cannot be served.
+    ///
+    /// # Errors
+    /// [`Failure`], with the reason.
+    pub fn check_ready(&self) -> Result<(), Failure> {
+        self.0.check_ready()
+    }
+}

@@ -1,0 +1,223 @@
+//! Credentials that this broker signed and its ledger does not have. They prove that the ledger is an older
+//! copy: nobody else can sign them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::authn::PresentError;
+use crate::base::Stopwatch;
+use crate::base::encoding::hex;
+use crate::broker::desk::{AdminDesk, AgentDesk, Core};
+use crate::custody::RollbackSuspected;
+use crate::ledger::ReadError;
+use crate::pki::{PeerCertificate, SpiffeId};
+use crate::registry::AgentKind;
+use crate::store::Change;
+use crate::telemetry::{Alarm, give_way};
+
+/// The time between two alarms: one proves it, and the clients that come back after a rollback are many.
+const ALARM_EVERY: Duration = Duration::from_secs(3600);
+/// Serials that were found in the ledger and are not looked for again.
+const FOUND_MAX: usize = 4096;
+/// Entries that are read at once.
+const PAGE: u64 = 1000;
+/// A certificate's entry is not looked for among entries that are so much older than its beginning, nor so
+/// long after its end.
+const OLDER_S: i64 = 86_400;
+
+/// What was looked for, and when the last alarm was raised.
+#[derive(Debug, Default)]
+pub struct RollbackWatch(Mutex<Watched>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    last: Option<Stopwatch>,
+    is_tracing: bool,
+    found: BTreeSet<[u8; 16]>,
+    order: VecDeque<[u8; 16]>,
+}
+
+impl Watched {
+    fn is_silent(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.elapsed() < ALARM_EVERY)
+    }
+
+    fn remember(&mut self, serial: [u8; 16]) {
+        if self.found.insert(serial) {
+            self.order.push_back(serial);
+        }
+        if self.order.len() > FOUND_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.found.remove(&oldest);
+        }
+    }
+}
+
+impl AgentDesk {
+    /// Looks whether the ledger has `peer`, whose chain is good and whom nothing admits.
+    pub fn trace(&self, peer: &PeerCertificate) {
+        Core::trace(&self.0, peer);
+    }
+}
+
+impl AdminDesk {
+    /// The same, at the operators' listener.
+    pub fn trace(&self, peer: &PeerCertificate) {
+        Core::trace(&self.0, peer);
+    }
+}
+
+impl Core {
+    /// Returns at once; the ledger is read on a thread of its own, for one certificate at a time. A copy of
+    /// a certificate is enough to get here, a forged one is not.
+    fn trace(core: &Arc<Self>, peer: &PeerCertificate) {
+        // One that ended long ago would have all of a long ledger read.
+        if peer.not_after().plus_s(OLDER_S) < core.clock.now() || core.knows(peer) {
+            return;
+        }
+        let serial = *peer.serial().as_bytes();
+        {
+            let mut watched = core.rollback.lock();
+            let is_known = watched.found.contains(&serial);
+            if watched.is_tracing || is_known || watched.is_silent() {
+                return;
+            }
+            watched.is_tracing = true;
+        }
+        let Ok(runtime) = Handle::try_current() else { return core.rollback.traced(None) };
+        let (core, peer) = (Arc::clone(core), peer.clone());
+        runtime.spawn(async move {
+            let is_recorded = Self::read_back(Arc::clone(&core), peer.clone()).await;
+            core.rollback.traced(is_recorded.unwrap_or(false).then_some(serial));
+            if is_recorded == Some(false) {
+                let (subject, id) = (peer.spiffe().to_string(), peer.serial().to_string());
+                let (credential, head) = ("certificate", core.store.head().seq);
+                core.suspect_rollback(RollbackSuspected { credential, subject, id, seq: None, head }).await;
+            }
+        });
+    }
+
+    /// Whether somebody holds the certificate, be it blocked or not.
+    fn knows(&self, peer: &PeerCertificate) -> bool {
+        let (serial, key) = (peer.serial(), peer.key());
+        self.store.read(|world, _| {
+            let agent_is = |name, kind| {
+                let agent = world.registry.agent_named(name).filter(|agent| agent.kind() == kind);
+                agent.is_some_and(|agent| agent.instance_of(serial.as_bytes(), &key).is_some())
+            };
+            match peer.spiffe() {
+                SpiffeId::Agent { name, .. } => agent_is(name, AgentKind::Agent),
+                SpiffeId::ResourceServer { name, .. } => agent_is(name, AgentKind::ResourceServer),
+                SpiffeId::Operator { name, .. } => {
+                    let operator = world.operators.named(name);
+                    operator.is_some_and(|one| one.holding(serial.as_bytes(), &key).is_some())
+                }
+            }
+        })
+    }
+
+    /// Whether an entry names the certificate; `None` when that could not be found out.
+    async fn read_back(core: Arc<Self>, peer: PeerCertificate) -> Option<bool> {
+        let (reply, answer) = oneshot::channel();
+        let started = std::thread::Builder::new().name("trace".to_owned()).spawn(move || {
+            give_way();
+            let found = core.is_recorded(&peer);
+            // Before the answer: the directory may be wanted by then.
+            drop(core);
+            drop(reply.send(found));
+        });
+        if let Err(error) = started {
+            tracing::warn!(%error, "no thread: the ledger was not searched for an unknown certificate");
+        }
+        answer.await.ok()?.unwrap_or_else(|error| {
+            tracing::error!(%error, "the ledger could not be searched for an unknown certificate");
+            None
+        })
+    }
+
+    /// Every certificate's serial stands in the event that planned it, the newest entries first. Entries that
+    /// are older than the certificate end the search, unless time has gone back once: then the times before say
+    /// nothing of what came first.
+    fn is_recorded(&self, peer: &PeerCertificate) -> Result<Option<bool>, ReadError> {
+        let serial = hex(peer.serial().as_bytes());
+        let oldest = peer.not_before().plus_s(OLDER_S.saturating_neg());
+        let is_in_order = self.store.read(|world, _| !world.revocations.has_time_gone_back());
+        let mut end = self.store.head().seq;
+        while end > 0 {
+            if !self.store.is_open() {
+                return Ok(None);
+            }
+            let start = end.saturating_sub(PAGE);
+            let mut next = start.saturating_add(1);
+            let mut is_older = false;
+            while next <= end {
+                let left = usize::try_from(end.saturating_sub(next)).unwrap_or(usize::MAX).saturating_add(1);
+                let entries = self.store.entries(next, left)?;
+                let Some(last) = entries.last() else { return Ok(None) };
+                next = last.seq.saturating_add(1);
+                is_older = last.time < oldest;
+                let names = |event: &[u8]| event.windows(serial.len()).any(|part| part == serial.as_bytes());
+                if entries.iter().any(|entry| names(&entry.event)) {
+                    return Ok(Some(true));
+                }
+            }
+            if is_older && is_in_order {
+                break;
+            }
+            end = start;
+        }
+        Ok(Some(false))
+    }
+
+    /// Raises the alarm when a token names an entry that the ledger does not have.
+    pub(in crate::broker) async fn suspect_token(&self, subject: String, error: PresentError) {
+        let PresentError::Unrecorded { token, seq } = error else { return };
+        let (credential, id, head) = ("token", token.to_string(), self.store.head().seq);
+        self.suspect_rollback(RollbackSuspected { credential, subject, id, seq: Some(seq), head }).await;
+    }
+
+    async fn suspect_rollback(&self, event: RollbackSuspected) {
+        {
+            let mut watched = self.rollback.lock();
+            if watched.is_silent() {
+                return;
+            }
+            watched.last = Some(Stopwatch::start());
+        }
+        let RollbackSuspected { credential, subject, id, head, .. } = &event;
+        self.meters.alarms().raise(
+            Alarm::RollbackSuspected,
+            format_args!(
+                "{credential} {id} of {subject} was signed by this broker, and its ledger, which ends at {head}, does \
+                 not have it: the ledger is an older copy: stop the broker and put the newest ledger back, \
+                 see docs/how-to/recover.md"
+            ),
+        );
+        let recorded = match Change::new(&event) {
+            Ok(change) => self.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            tracing::error!(%error, "the alarm could not be recorded");
+        }
+    }
+}
+
+impl RollbackWatch {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn traced(&self, found: Option<[u8; 16]>) {
+        let mut watched = self.lock();
+        watched.is_tracing = false;
+        if let Some(serial) = found {
+            watched.remember(serial);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+use crate::base::code;
+use crate::base::encoding::hex;
+use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, Timestamp};
+use crate::broker::desk::{Again, Core};
+use crate::broker::failure::Failure;
+use crate::broker::world::Effect;
+use crate::crypto::{Digest, sha256};
+use crate::index::Tree;
+use crate::issuance::{Certificate, Certify};
+use crate::ledger::{Key, Receipt};
+use crate::operators::{self, Operator, OperatorCertificateRecorded, OperatorCertificateRetried};
+use crate::pki::{self, CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
+use crate::policy::{Certifying, Grant};
+use crate::registry::{self, Agent, AgentKind, CertificateRecorded, CertificateRetried, Holding};
+use crate::revocation::{self, Subject};
+use crate::store::{Change, CommitError};
+
+/// A certificate: a new one, or the one that the same key got before.
+#[derive(Debug)]
+pub struct Enrolled {
+    /// Whose it is.
+    pub spiffe: SpiffeId,
+    /// The instance, when it is an agent's.
+    pub instance: Option<InstanceId>,
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+/// Whose certificate it is: how the ledger tells of it, and where it is kept.
+#[derive(Clone, Debug)]
+pub(in crate::broker) enum Holder {
+    /// An instance of an agent, or of a resource server.
+    Instance {
+        /// The agent.
+        agent: AgentId,
+        /// Its name.
+        name: AgentName,
+        /// What it is.
+        kind: AgentKind,
+        /// The instance.
+        instance: InstanceId,
+        /// Which of its certificates.
+        occasion: Occasion,
+    },
+    /// An operator.
+    Operator {
+        /// The operator.
+        id: OperatorId,
+        /// Its name.
+        name: OperatorName,
+        /// The certificate's serial.
+        serial: [u8; 16],
+    },
+}
+
+/// Which of an instance's certificates.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::broker) enum Occasion {
+    /// The first.
+    Enrolment,
+    /// The next one.
+    Renewal,
+}
+
+impl Holder {
+    pub(in crate::broker) fn instance(agent: &Agent, instance: InstanceId, occasion: Occasion) -> Self {
+        let (name, kind) = (agent.name.clone(), agent.kind());
+        Self::Instance { agent: agent.id, name, kind, instance, occasion }
+    }
+
+    pub(in crate::broker) fn operator(operator: &Operator, serial: [u8; 16]) -> Self {
+        Self::Operator { id: operator.id, name: operator.name.clone(), serial }
+    }
+
+    const fn instance_id(&self) -> Option<InstanceId> {
+        match self {
+            Self::Instance { instance, .. } => Some(*instance),
+            Self::Operator { .. } => None,
+        }
+    }
+
+    /// Where the signed certificate lies in the index.
+    fn place(&self) -> (Tree, Vec<u8>) {
+        match self {
+            Self::Instance { instance, occasion, .. } => {
+                let tree = match occasion {
+                    Occasion::Enrolment => registry::CERTIFICATES,
+                    Occasion::Renewal => registry::RENEWED_CERTIFICATES,
+                };
+                (tree, instance.as_bytes().to_vec())
+            }
+            Self::Operator { serial, .. } => (operators::CERTIFICATES, serial.to_vec()),
+        }
+    }
+
+    /// What is relied on for no two certificates to be signed from one plan.
+    fn key(&self) -> Key {
+        match self {
+            Self::Instance { instance, .. } => registry::keys::certificate(*instance),
+            Self::Operator { name, .. } => operators::keys::certificates(name),
+        }
+    }
+
+    /// What keeps `certificate`, and says so.
+    fn recorded(&self, certificate: Vec<u8>) -> Result<Change<Effect>, CommitError> {
+        let thumbprint = sha256(&certificate).hex();
+        match self {
+            Self::Instance { agent, instance, occasion, .. } => {
+                let (agent, instance) = (*agent, *instance);
+                let effect = match occasion {
+                    Occasion::Enrolment => {
+                        registry::Effect::RecordCertificate { agent, instance, certificate }
+                    }
+                    Occasion::Renewal => registry::Effect::RecordRenewed { agent, instance, certificate },
+                };
+                let event = CertificateRecorded { instance, thumbprint };
+                Ok(Change::new(&event)?.effect(Effect::Registry(effect)))
+            }
+            Self::Operator { name, serial, .. } => {
+                let event = OperatorCertificateRecorded { operator: name, serial: hex(serial), thumbprint };
+                let (operator, serial) = (name.clone(), *serial);
+                let effect = operators::Effect::RecordCertificate { operator, serial, certificate };
+                Ok(Change::new(&event)?.effect(Effect::Operators(effect)))
+            }
+        }
+    }
+
+    /// What says that it is signed once more from its plan, while its holder may have it as of `as_of`.
+    fn retried(&self, as_of: u64) -> Result<Change<Effect>, CommitError> {
+        let subject = revocation::keys::subject;
+        let change = match self {
+            Self::Instance { agent, name, instance, .. } => {
+                Change::new(&CertificateRetried { agent: name, instance: *instance })?
+                    .rely(registry::keys::agent(*agent), as_of)
+                    .rely(subject(&Subject::Agent(*agent)), as_of)
+                    .rely(subject(&Subject::Instance(*instance)), as_of)
+            }
+            Self::Operator { id, name, serial } => {
+                Change::new(&OperatorCertificateRetried { operator: name, serial: hex(serial) })?
+                    .rely(operators::keys::operator(name), as_of)
+                    .rely(subject(&Subject::Operator(*id)), as_of)
+            }
+        };
+        Ok(change
+            .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
+            .rely(self.key(), as_of))
+    }
+}
+
+/// A certificate that was planned on the ledger earlier.
+pub(in crate::broker) struct Planned {
+    pub(in crate::broker) holder: Holder,
+    pub(in crate::broker) serial: [u8; 16],
+    pub(in crate::broker) times: (Timestamp, Timestamp),
+    /// The entry that keeps the certificate, and the SHA-256 of it where that is known; none until it is signed.
+    pub(in crate::broker) signed: Option<(u64, Option<Digest>)>,
+}
+
+impl Core {
+    /// What a certificate for `key` will say.
+    pub(in crate::broker) fn plan_certificate(
+        &self,
+        spiffe: SpiffeId,
+        life_s: i64,
+        key: &PublicKey,
+        now: Timestamp,
+    ) -> CertificatePlan {
+        let issuer_not_after = self.issuer.authority().not_after();
+        CertificatePlan::draw(spiffe, key, now, life_s, issuer_not_after, &*self.entropy)
+    }
+
+    /// Signs what was recorded to be signed, and records the certificate, so that a repeated request
+    /// gets this very one. Of two at once the first to be recorded wins; the other decides again and
+    /// finds it.
+    pub(in crate::broker) async fn sign_and_record<A: Certifying>(
+        &self,
+        holder: &Holder,
+        receipt: Receipt<Certify<A>>,
+    ) -> Result<Enrolled, Again> {
+        let planned_seq = receipt.seq();
+        let Certificate { der, plan } = self.issuer.certify(receipt)?.deliver();
+        let change = holder.recorded(der.clone())?.rely(holder.key(), planned_seq).advance(holder.key());
+        let certificate = self.store.commit(change, der).await?.redeem();
+        let instance = holder.instance_id();
+        Ok(Enrolled { spiffe: plan.spiffe, instance, certificate, not_after: plan.not_after })
+    }
+
+    /// The same key comes again. Its certificate is the recorded one; when the broker stopped
+    /// between the record of the plan and that of the certificate, it is signed now from the very
+    /// plan that was recorded.
+    pub(in crate::broker) async fn certificate_again<A: Certifying>(
+        &self,
+        planned: Planned,
+        grant: Grant<A>,
+        key: &PublicKey,
+        as_of: u64,
+    ) -> Result<Enrolled, Again> {
+        let Planned { holder, serial, times: (not_before, not_after), signed } = planned;
+        let spiffe = self.spiffe_of(&holder);
+        if let Some((seq, thumbprint)) = signed {
+            let (tree, place) = holder.place();
+            let certificate = self.store.record(tree, &place, seq).await?.expose().clone();
+            if thumbprint.is_some_and(|thumbprint| thumbprint != sha256(&certificate)) {
+                // Another key was renewed since the state was read: its certificate has taken this place.
+                return Err(Again::Retry);
+            }
+            return Ok(Enrolled { spiffe, instance: holder.instance_id(), certificate, not_after });
+        }
+        let serial = Serial::from_bytes(serial);
+        let plan = CertificatePlan { spiffe, serial, key: key.digest(), not_before, not_after };
+        let change = holder.retried(as_of)?;
+        let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+        self.sign_and_record(&holder, receipt).await
+    }
+
+    pub(in crate::broker) fn agent_spiffe(&self, name: &AgentName, kind: AgentKind) -> SpiffeId {
+        let (trust_domain, name) = (self.settings.trust_domain.clone(), name.clone());
+        match kind {
+            AgentKind::Agent => SpiffeId::Agent { trust_domain, name },
+            AgentKind::ResourceServer => SpiffeId::ResourceServer { trust_domain, name },
+        }
+    }
+
+    pub(in crate::broker) fn operator_spiffe(&self, name: &OperatorName) -> SpiffeId {
+        SpiffeId::Operator { trust_domain: self.settings.trust_domain.clone(), name: name.clone() }
+    }
+
+    fn spiffe_of(&self, holder: &Holder) -> SpiffeId {
+        match holder {
+            Holder::Instance { name, kind, .. } => self.agent_spiffe(name, *kind),
+            Holder::Operator { name, .. } => self.operator_spiffe(name),
+        }
+    }
+}
+
+impl Planned {
+    pub(in crate::broker) fn instance(holder: Holder, holding: &Holding) -> Self {
+        let times = (holding.not_before, holding.not_after);
+        Self {
+            holder,
+            serial: holding.serial,
+            times,
+            signed: holding.signed.map(|signed| (signed.seq, Some(signed.thumbprint))),
+        }
+    }
+
+    pub(in crate::broker) fn operator(holder: Holder, held: &operators::Certificate) -> Self {
+        let times = (held.not_before, held.not_after);
+        let signed = held.signed.map(|signed| (signed.seq, signed.thumbprint));
+        Self { holder, serial: held.serial, times, signed }
+    }
+}
+
+/// The public key in a PKCS#10 request, DER, once the request proves that its sender holds the key.
+pub(in crate::broker) fn read_key(request: &[u8]) -> Result<PublicKey, Failure> {
+    read_request(request).map_err(bad_request)
+}
+
+fn bad_request(error: RequestError) -> Failure {
+    let code = match error {
+        RequestError::TooLarge => code::CSR_TOO_LARGE,
+        RequestError::Malformed => code::CSR_MALFORMED,
+        RequestError::KeyType => code::CSR_KEY_TYPE,
+        RequestError::Signature => code::CSR_SIGNATURE,
+        RequestError::AsksForMore => code::CSR_ASKS_FOR_MORE,
+    };
+    Failure::new(code).because(error.to_string())
+}

@@ -1,0 +1,200 @@
+use std::net::{IpAddr, SocketAddr};
+
+use crate::base::{CodeId, InstanceId, Sensitive};
+use crate::base::{code, peer_of};
+use crate::broker::administration::authorise::while_vouched_for;
+use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::failure::Failure;
+use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
+use crate::broker::world::Effect;
+use crate::issuance::Certify;
+use crate::ledger::AppendError;
+use crate::pki::{self, PublicKey};
+use crate::policy::{Enrol, EnrolmentRefused, EnrolmentRequest, Grant, decide_enrolment};
+use crate::registry::{Agent, CodeReused, Instance, InstanceEnrolled, Registry, keys};
+use crate::revocation::{self, Subject};
+use crate::store::{Change, CommitError};
+use crate::telemetry::Alarm;
+
+/// What an enrolment request says, parsed.
+#[derive(Debug)]
+pub struct EnrolInput {
+    /// The code's id.
+    pub code: CodeId,
+    /// The code's secret.
+    pub secret: Sensitive<[u8; 32]>,
+    /// The PKCS#10 request, DER.
+    pub request: Vec<u8>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+}
+
+/// What the state says about a redemption: to be recorded now, or recorded before.
+enum Step {
+    New { agent: Agent, grant: Grant<Enrol> },
+    Again { agent: Agent, instance: Instance, grant: Grant<Enrol> },
+}
+
+impl AgentDesk {
+    /// Redeems an enrolment code for a certificate.
+    ///
+    /// The same code with the same key gets the same certificate again; any other key is refused
+    /// and recorded as an alarm.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
+        let core = &*self.0;
+        let source: IpAddr = input.peer.ip();
+        let permit = core.enrolments.admit(&peer_of(source))?;
+        let key = read_key(&input.request)?;
+        deciding_again!(async {
+            let reading = core.certifying(core.settings.agent_life_s)?;
+            let now = reading.latest();
+            let request = EnrolmentRequest {
+                code: input.code,
+                secret: input.secret.expose(),
+                key: key.digest(),
+                source,
+            };
+            let (step, as_of) = core.store.read(|world, as_of| {
+                let basis = (core.decision(reading.now()), &core.digests);
+                let decided = decide_enrolment(records(world), &request, &permit, basis, now);
+                (decided.and_then(|grant| step(&world.registry, grant)), as_of)
+            });
+            match step {
+                Ok(Step::New { agent, grant }) => core.enrol_new(agent, grant, &key, &input, as_of).await,
+                Ok(Step::Again { agent, instance, grant }) => {
+                    let holder = Holder::instance(&agent, instance.id, Occasion::Enrolment);
+                    let planned = Planned::instance(holder, &instance.current);
+                    core.certificate_again(planned, grant, &key, as_of).await
+                }
+                Err(refused) => {
+                    if refused == EnrolmentRefused::Reused {
+                        core.raise_alarm(core.code_alarm(&input, &key)).await;
+                    }
+                    Err(Again::Stop(refusal(refused)))
+                }
+            }
+        })
+    }
+}
+
+fn step(registry: &Registry, grant: Grant<Enrol>) -> Result<Step, EnrolmentRefused> {
+    let agent = registry.agent(grant.act().agent()).ok_or(EnrolmentRefused::BadCode)?.clone();
+    match grant.act().repeats() {
+        None => Ok(Step::New { agent, grant }),
+        Some(id) => match agent.instances.get(id).cloned() {
+            Some(instance) => Ok(Step::Again { agent, instance, grant }),
+            None => Err(EnrolmentRefused::BadCode),
+        },
+    }
+}
+
+impl Core {
+    async fn enrol_new(
+        &self,
+        agent: Agent,
+        grant: Grant<Enrol>,
+        key: &PublicKey,
+        input: &EnrolInput,
+        as_of: u64,
+    ) -> Result<Enrolled, Again> {
+        let reading = self.clock.reading();
+        let instance = InstanceId::mint(reading.now(), &*self.entropy);
+        let spiffe = self.agent_spiffe(&agent.name, agent.kind());
+        let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, reading.earliest());
+        let event = InstanceEnrolled {
+            agent: &agent.name,
+            instance,
+            code: input.code,
+            serial: plan.serial.to_string(),
+            key: plan.key.hex(),
+            spiffe_id: plan.spiffe.to_string(),
+            not_after: plan.not_after.to_string(),
+            peer: input.peer.ip().to_string(),
+        };
+        let effect = crate::registry::Effect::Enrol {
+            code: input.code,
+            agent: agent.id,
+            instance,
+            serial: *plan.serial.as_bytes(),
+            key: plan.key,
+            not_before: plan.not_before,
+            not_after: plan.not_after,
+        };
+        let change = Change::new(&event)?
+            .effect(Effect::Registry(effect))
+            .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
+            .rely(keys::code(input.code), as_of)
+            .rely(keys::agent(agent.id), as_of)
+            .rely(revocation::keys::subject(&Subject::Agent(agent.id)), as_of)
+            .rely(keys::instances(agent.id), as_of)
+            .effect(Effect::Registry(crate::registry::Effect::EnrolledFrom {
+                agent: agent.id,
+                instance,
+                address: input.peer.ip().to_canonical(),
+            }))
+            .advance(keys::code(input.code))
+            .advance(keys::instances(agent.id));
+        let change = while_vouched_for(change, grant.act().maker(), as_of);
+        let certify = Certify { grant, plan, key: key.clone() };
+        let receipt = self.store.commit(change, certify).await?;
+        let holder = Holder::instance(&agent, instance, Occasion::Enrolment);
+        self.sign_and_record(&holder, receipt).await
+    }
+
+    /// One alarm per code: whoever holds a used code must not be able to fill the disk with it.
+    fn code_alarm(&self, input: &EnrolInput, key: &PublicKey) -> Result<Option<Change<Effect>>, CommitError> {
+        let found = self.store.read(|world, as_of| {
+            let code = world.registry.code(input.code).filter(|code| !code.reported)?;
+            let first = *code.redeemed.values().min()?;
+            let agent = world.registry.agent(code.agent)?;
+            Some((agent.name.clone(), first, as_of))
+        });
+        let Some((agent, first_instance, as_of)) = found else { return Ok(None) };
+        self.meters.alarms().raise(
+            Alarm::CodeReused,
+            format_args!(
+                "agent {agent}: enrolment code {} was presented again with another key, from {}; check who has the code",
+                input.code,
+                input.peer.ip()
+            ),
+        );
+        let event = CodeReused {
+            agent: &agent,
+            code: input.code,
+            first_instance,
+            other_key: key.digest().hex(),
+            peer: input.peer.ip().to_string(),
+        };
+        let alarm = keys::code_alarm(input.code);
+        let report = crate::registry::Effect::ReportCode(input.code);
+        let change = Change::new(&event)?.effect(Effect::Registry(report));
+        Ok(Some(change.rely(alarm, as_of).advance(alarm)))
+    }
+
+    /// Records an alarm, unless somebody else does at this moment: then its key has been advanced. The
+    /// caller is refused in any case.
+    pub(in crate::broker) async fn raise_alarm(&self, alarm: Result<Option<Change<Effect>>, CommitError>) {
+        let recorded = match alarm {
+            Ok(Some(alarm)) => self.store.commit(alarm, ()).await.map(|receipt| receipt.redeem()),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match recorded {
+            Ok(()) | Err(CommitError::Append(AppendError::Conflict(_))) => {}
+            Err(error) => tracing::error!(%error, "an alarm could not be recorded"),
+        }
+    }
+}
+
+/// The answer to whoever a code gives nothing.
+pub(in crate::broker) fn refusal(refused: EnrolmentRefused) -> Failure {
+    match refused {
+        EnrolmentRefused::BadCode => Failure::new(code::ENROLMENT_CODE_INVALID),
+        EnrolmentRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES),
+        EnrolmentRefused::Reused => Failure::new(code::ENROLMENT_CODE_USED),
+    }
+}

@@ -1,0 +1,11 @@
+//! Agents, operators and their certificates: enrolment, renewal, revocation.
+
+pub(super) mod admit_operator;
+pub(super) mod bootstrap;
+pub(super) mod certificates;
+pub(super) mod enrol;
+pub(super) mod invite;
+pub(super) mod operators;
+pub(super) mod renew;
+pub(super) mod revoke;
+pub(super) mod standing;

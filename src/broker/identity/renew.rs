@@ -1,0 +1,224 @@
+use std::net::SocketAddr;
+
+use crate::authn::{self, AuthnError, RenewingAgent, Timeliness};
+use crate::base::code;
+use crate::base::encoding::hex;
+use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::failure::Failure;
+use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
+use crate::broker::world::{Effect, World};
+use crate::issuance::Certify;
+use crate::keyring::Stage;
+use crate::pki::{self, CertificatePlan, PeerCertificate, PublicKey};
+use crate::policy::{Grant, Renew, RenewalRefused, RenewalStep, decide_renewal};
+use crate::registry::{
+    Agent, CertificatePromoted, Held, Instance, InstanceRenewed, InstanceState, LateRenewal, Registry, keys,
+};
+use crate::revocation::{self, Subject};
+use crate::store::{Change, CommitError};
+use crate::telemetry::Alarm;
+
+/// What a renewal request says.
+#[derive(Debug)]
+pub struct RenewInput {
+    /// The PKCS#10 request for the new key, DER.
+    pub request: Vec<u8>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+}
+
+impl AgentDesk {
+    /// The agent or resource server behind the certificate of a connection, as one that may renew: its certificate may
+    /// have ended, up to the grace ago.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub fn identify_renewing(&self, peer: &PeerCertificate) -> Result<RenewingAgent, AuthnError> {
+        self.0.store.read(|world, as_of| self.0.renewing(world, peer, as_of))
+    }
+
+    /// Gives the instance behind `peer` its next certificate, for a new key. The one it has goes on
+    /// to count until the next one is used. The same key gets the same certificate again.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn renew(&self, peer: &PeerCertificate, input: RenewInput) -> Result<Enrolled, Failure> {
+        let core = &*self.0;
+        let permit = core.mints.admit(&self.identify_renewing(peer)?.agent())?;
+        let key = read_key(&input.request)?;
+        deciding_again!(async {
+            let now = core.certifying(core.settings.agent_life_s)?.now();
+            let (renewing, decided) = core.store.read(|world, as_of| {
+                let renewing = core.renewing(world, peer, as_of)?;
+                let basis = (core.decision(now), &core.digests);
+                let decided = decide_renewal(records(world), (&renewing, key.digest()), &permit, basis, now);
+                Ok::<_, AuthnError>((renewing, decided.and_then(|grant| found(&world.registry, grant))))
+            })?;
+            let (agent, instance, grant) = decided.map_err(|refused| Again::Stop(failure(refused)))?;
+            match (grant.act().step(), &instance.next) {
+                (RenewalStep::Repeat, Some(next)) => {
+                    let holder = Holder::instance(&agent, instance.id, Occasion::Renewal);
+                    let planned = Planned::instance(holder, next);
+                    core.certificate_again(planned, grant, &key, renewing.as_of()).await
+                }
+                (RenewalStep::Plan | RenewalStep::Repeat, _) => {
+                    core.renew_new((&agent, &instance), (grant, &renewing), &key, &input).await
+                }
+            }
+        })
+    }
+
+    /// Whether the certificate of `peer` is to be replaced now: its authority is tainted.
+    #[must_use]
+    pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
+        self.0.is_of_tainted_authority(peer)
+    }
+
+    /// Records the first use of the next certificate of the instance behind `peer`: from here on it
+    /// is the current one, and the one before is refused.
+    ///
+    /// # Errors
+    /// [`Failure`]; nothing is to be done for this certificate then.
+    pub async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
+        let core = &*self.0;
+        deciding_again!(async {
+            let (renewing, found) = core.store.read(|world, as_of| {
+                let renewing = core.renewing(world, peer, as_of)?;
+                let agent = world.registry.agent(renewing.agent());
+                let previous = agent.and_then(|agent| agent.instances.get(renewing.instance()));
+                let found = agent.zip(previous).map(|(agent, one)| (agent.name.clone(), one.current.serial));
+                Ok::<_, AuthnError>((renewing, found.ok_or(AuthnError::Unknown)?))
+            })?;
+            if renewing.held() == Held::Current {
+                return Ok(());
+            }
+            let ((agent, previous), instance) = (found, renewing.instance());
+            let event = CertificatePromoted {
+                agent: &agent,
+                instance,
+                serial: peer.serial().to_string(),
+                previous: hex(&previous),
+            };
+            let effect = crate::registry::Effect::Promote { agent: renewing.agent(), instance };
+            let change = Change::new(&event)?
+                .effect(Effect::Registry(effect))
+                .rely(pki::keys::authority(), renewing.as_of())
+                .rely(revocation::keys::wide(), renewing.as_of())
+                .rely(revocation::keys::subject(&Subject::Agent(renewing.agent())), renewing.as_of())
+                .rely(revocation::keys::subject(&Subject::Instance(instance)), renewing.as_of())
+                .rely(keys::agent(renewing.agent()), renewing.as_of())
+                .rely(keys::certificate(instance), renewing.as_of())
+                .advance(keys::certificate(instance));
+            core.store.commit(change, ()).await?.redeem();
+            Ok(())
+        })
+    }
+}
+
+fn found(
+    registry: &Registry,
+    grant: Grant<Renew>,
+) -> Result<(Agent, Instance, Grant<Renew>), RenewalRefused> {
+    let agent = registry.agent(grant.act().agent()).ok_or(RenewalRefused::Gone)?;
+    let instance = agent.instances.get(grant.act().instance()).ok_or(RenewalRefused::Gone)?;
+    Ok((agent.clone(), instance.clone(), grant))
+}
+
+impl Core {
+    pub(in crate::broker) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
+        let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
+        self.store.read(|world, _| stage(world) == Some(Stage::Tainted))
+    }
+
+    fn renewing(
+        &self,
+        world: &World,
+        peer: &PeerCertificate,
+        as_of: u64,
+    ) -> Result<RenewingAgent, AuthnError> {
+        authn::renewing(peer, records(world), as_of, self.settings.renewal_grace_s, self.clock.reading())
+    }
+
+    async fn renew_new(
+        &self,
+        (agent, instance): (&Agent, &Instance),
+        (grant, renewing): (Grant<Renew>, &RenewingAgent),
+        key: &PublicKey,
+        input: &RenewInput,
+    ) -> Result<Enrolled, Again> {
+        let spiffe = self.agent_spiffe(&agent.name, agent.kind());
+        let plan =
+            self.plan_certificate(spiffe, self.settings.agent_life_s, key, self.clock.reading().earliest());
+        let effect = crate::registry::Effect::Renew {
+            agent: agent.id,
+            instance: instance.id,
+            serial: *plan.serial.as_bytes(),
+            key: plan.key,
+            not_before: plan.not_before,
+            not_after: plan.not_after,
+        };
+        let as_of = renewing.as_of();
+        let change = renewed((agent, instance), &plan, renewing.timeliness(), input)?
+            .effect(Effect::Registry(effect))
+            .rely(pki::keys::authority(), as_of)
+            .rely(revocation::keys::wide(), as_of)
+            .rely(keys::agent(agent.id), as_of)
+            .rely(revocation::keys::subject(&Subject::Agent(agent.id)), as_of)
+            .rely(revocation::keys::subject(&Subject::Instance(instance.id)), as_of)
+            .rely(keys::instances(agent.id), as_of)
+            .rely(keys::certificate(instance.id), as_of)
+            .advance(keys::certificate(instance.id));
+        // A lapsed instance that is live again takes a place among those that the agent may have.
+        let is_lapsed = instance.state(self.clock.now()) == InstanceState::Expired;
+        let change = if is_lapsed { change.advance(keys::instances(agent.id)) } else { change };
+        let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+        if renewing.timeliness() == Timeliness::Late {
+            self.meters.alarms().raise(
+                Alarm::LateRenewal,
+                format_args!(
+                    "agent {}: instance {} renewed its certificate after its end; check who holds its key",
+                    agent.name, instance.id
+                ),
+            );
+        }
+        let holder = Holder::instance(agent, instance.id, Occasion::Renewal);
+        self.sign_and_record(&holder, receipt).await
+    }
+}
+
+/// What the ledger says of it: a late renewal is an alarm.
+fn renewed(
+    (agent, instance): (&Agent, &Instance),
+    plan: &CertificatePlan,
+    timeliness: Timeliness,
+    input: &RenewInput,
+) -> Result<Change<Effect>, CommitError> {
+    let event = InstanceRenewed {
+        agent: &agent.name,
+        instance: instance.id,
+        serial: plan.serial.to_string(),
+        key: plan.key.hex(),
+        not_after: plan.not_after.to_string(),
+        previous: hex(&instance.current.serial),
+        peer: input.peer.ip().to_string(),
+    };
+    match timeliness {
+        Timeliness::InTime => Change::new(&event),
+        Timeliness::Late => Change::new(&LateRenewal(event)),
+    }
+}
+
+/// A renewal for the key that is in use.
+pub(in crate::broker) const fn same_key() -> Failure {
+    Failure::new(code::RENEWAL_SAME_KEY)
+}
+
+fn failure(refused: RenewalRefused) -> Failure {
+    match refused {
+        RenewalRefused::Gone => AuthnError::Unknown.into(),
+        RenewalRefused::SameKey => same_key(),
+        RenewalRefused::OtherKey => Failure::new(code::RENEWAL_OTHER_KEY),
+        RenewalRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES)
+            .because("the agent may have fewer live instances than it has, and older ones come first"),
+    }
+}

@@ -1,0 +1,48 @@
+use crate::authn::{Credential, Dead, has_certificate, live};
+use crate::base::Timestamp;
+use crate::broker::desk::records;
+use crate::broker::world::World;
+use crate::registry::{Agent, Instance, InstanceState};
+
+/// What has become of an instance, as operators are told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum InstanceStanding {
+    /// Its certificate holds.
+    Live,
+    /// Its certificate has ended.
+    Expired,
+    /// Its agent is suspended.
+    Suspended,
+    /// It was ended for good, alone or with its agent.
+    Revoked,
+}
+
+impl InstanceStanding {
+    /// What `instance` of `agent` has come to at `now`.
+    pub(in crate::broker) fn of(world: &World, agent: &Agent, instance: &Instance, now: Timestamp) -> Self {
+        let counts =
+            |holding| live(Credential::Certificate { agent, instance, holding, from: None }, records(world));
+        let dead = if has_certificate(records(world), agent, instance) {
+            None
+        } else {
+            instance.holdings().find_map(|holding| counts(holding).err())
+        };
+        match (dead, instance.state(now)) {
+            (Some(Dead::Suspended), InstanceState::Live) => Self::Suspended,
+            (None | Some(Dead::Suspended), InstanceState::Expired) => Self::Expired,
+            (Some(_), _) => Self::Revoked,
+            (None, InstanceState::Live) => Self::Live,
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Expired => "expired",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+        }
+    }
+}

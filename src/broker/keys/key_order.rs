@@ -1,0 +1,92 @@
+use std::sync::{Mutex, PoisonError};
+
+use crate::broker::desk::Core;
+use crate::broker::failure::Failure;
+use crate::broker::identity::bootstrap::broken;
+use crate::broker::keys::signing_keys::{authorities_of, token_keys_of};
+use crate::broker::world::World;
+use crate::keyring::Generations;
+
+/// The stages of the signing keys that this process signs and verifies by.
+///
+/// Tasks that stage keys wake up in any order; the state changes in the ledger's. So no task hands over what it
+/// has staged: the keys in use are made from the state, by one task at a time. What was revoked in memory before
+/// its entry is revoked in the state too.
+#[derive(Debug)]
+pub struct Followed {
+    tokens: Mutex<Generations>,
+    authorities: Mutex<Generations>,
+}
+
+impl Followed {
+    /// Those of `world`, by which the first keys in use were made.
+    #[must_use]
+    pub fn of(world: &World) -> Self {
+        Self {
+            tokens: Mutex::new(world.token_keys.generations().clone()),
+            authorities: Mutex::new(world.authority.generations().clone()),
+        }
+    }
+}
+
+impl Core {
+    /// Signs and verifies tokens by the keys that the state knows now.
+    ///
+    /// # Errors
+    /// [`Failure`] when the keyring does not have them.
+    pub(in crate::broker) fn follow_token_keys(&self) -> Result<(), Failure> {
+        let mut followed = self.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(now) = self.store.read(|world, _| newer(&followed, world.token_keys.generations())) else {
+            return Ok(());
+        };
+        let keys = token_keys_of(&now, &self.keyring())?;
+        self.issuer.use_token_keys(keys);
+        self.verifier.accept(&self.issuer.key_set()).map_err(|error| broken(&error))?;
+        *followed = now;
+        Ok(())
+    }
+
+    /// Signs certificates by the authorities that the state knows now.
+    ///
+    /// # Errors
+    /// [`Failure`] when the keyring does not have their keys.
+    pub(in crate::broker) fn follow_authorities(&self) -> Result<(), Failure> {
+        let mut followed = self.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = self.store.read(|world, _| {
+            newer(&followed, world.authority.generations()).map(|now| (now, world.authority.clone()))
+        });
+        let Some((now, record)) = record else { return Ok(()) };
+        let keys = authorities_of(&record, &self.settings.trust_domain, &self.keyring())?;
+        self.issuer.use_authorities(keys);
+        *followed = now;
+        Ok(())
+    }
+
+    /// Neither signs tokens by this generation nor verifies by it, whether or not an entry says so yet.
+    ///
+    /// # Errors
+    /// [`Failure`], as following the state gives; the key is withdrawn all the same.
+    pub(in crate::broker) fn withdraw_token_key(&self, generation: u32) -> Result<(), Failure> {
+        let followed = self.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        self.issuer.withdraw_token_key(generation);
+        self.verifier.accept(&self.issuer.key_set()).map_err(|error| broken(&error))?;
+        drop(followed);
+        self.follow_token_keys()
+    }
+
+    /// Trusts this generation of the authority no more, likewise.
+    ///
+    /// # Errors
+    /// [`Failure`], as following the state gives; the authority is withdrawn all the same.
+    pub(in crate::broker) fn withdraw_authority(&self, generation: u32) -> Result<(), Failure> {
+        let followed = self.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+        self.issuer.withdraw_authority(generation);
+        drop(followed);
+        self.follow_authorities()
+    }
+}
+
+/// What the state knows, when that is something else.
+fn newer(followed: &Generations, known: &Generations) -> Option<Generations> {
+    (followed != known).then(|| known.clone())
+}

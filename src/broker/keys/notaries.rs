@@ -1,0 +1,98 @@
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use crate::broker::desk::Core;
+use crate::broker::keys::turn_checkpoint_key::FIRST;
+use crate::ledger::{Notary, Tree};
+
+/// The checkpoint key that signs, and the one that takes over with its entry.
+///
+/// Which of the two signs follows from the state that is signed: no checkpoint that has the entry is ever signed by
+/// the key that it retired.
+#[derive(Debug)]
+pub struct Notaries {
+    turn: RwLock<Turn>,
+    newest: Mutex<Option<Signed>>,
+}
+
+/// A checkpoint of this many entries. Anybody may ask for one, and a signature is dear.
+#[derive(Debug)]
+struct Signed {
+    generation: u32,
+    entries: u64,
+    note: String,
+}
+
+#[derive(Debug)]
+struct Turn {
+    signing: Notary,
+    next: Option<(u32, Notary)>,
+}
+
+impl Notaries {
+    /// `signing` signs.
+    #[must_use]
+    pub const fn new(signing: Notary) -> Self {
+        Self { turn: RwLock::new(Turn { signing, next: None }), newest: Mutex::new(None) }
+    }
+
+    /// Has `next` ready, which is `generation`; the announcement that it takes over.
+    pub(in crate::broker) fn prepare(&self, generation: u32, next: Notary) -> String {
+        let mut turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
+        let announcement = turn.signing.announce(&next);
+        turn.next = Some((generation, next));
+        announcement
+    }
+
+    /// The next one signs from here on: its entry is durable.
+    pub(in crate::broker) fn take_over(&self, generation: u32) {
+        let mut turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, next)) = turn.next.take_if(|(next, _)| *next == generation) {
+            turn.signing = next;
+        }
+    }
+
+    /// Wipes the private keys in place: nothing is signed any more.
+    pub(in crate::broker) fn forget(&self) {
+        let turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
+        turn.signing.forget();
+        turn.next.iter().for_each(|(_, next)| next.forget());
+    }
+
+    /// The checkpoint of `tree` by the key of `generation`, which is signed once.
+    fn checkpoint(&self, generation: u32, tree: &Tree) -> String {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signed) = &*newest
+            && (signed.generation, signed.entries) == (generation, tree.size())
+        {
+            return signed.note.clone();
+        }
+        let note = self.with(generation, |notary| notary.sign(tree));
+        *newest = Some(Signed { generation, entries: tree.size(), note: note.clone() });
+        note
+    }
+
+    fn with<T>(&self, generation: u32, use_it: impl FnOnce(&Notary) -> T) -> T {
+        let turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
+        let next = turn.next.as_ref().filter(|(next, _)| *next == generation);
+        use_it(next.map_or(&turn.signing, |(_, next)| next))
+    }
+}
+
+impl Core {
+    /// A signed checkpoint of the ledger as it is now.
+    pub(in crate::broker) fn checkpoint(&self) -> String {
+        let tree = self.store.tree();
+        self.notaries.checkpoint(self.signing_generation(), &tree)
+    }
+
+    /// Does something with the checkpoint key that signs as of the state.
+    pub(in crate::broker) fn with_notary<T>(&self, use_it: impl FnOnce(&Notary) -> T) -> T {
+        self.notaries.with(self.signing_generation(), use_it)
+    }
+
+    /// To be read after the tree that is signed: it is then no older than the tree.
+    fn signing_generation(&self) -> u32 {
+        let signs = self.store.read(|world, _| world.custody.checkpoint_key());
+        signs.map_or(FIRST, |(generation, _)| generation)
+    }
+}

@@ -1,0 +1,158 @@
+use std::collections::BTreeMap;
+
+use crate::base::{TrustDomain, code};
+use crate::broker::failure::Failure;
+use crate::broker::identity::bootstrap::{Founding, broken};
+use crate::broker::keys::turn_checkpoint_key::FIRST;
+use crate::broker::world::{Effect, World};
+use crate::crypto::{EcdsaKey, Ed25519Key, SignatureForm};
+use crate::issuance::Keys;
+use crate::keyring::{Family, Generations, Keyring, Stage};
+use crate::ledger::Notary;
+use crate::pki::{self, Authority, AuthorityFounded};
+use crate::store::{Change, Store};
+use crate::token::{self, Signer, TokenKeyStaged};
+
+/// The authorities whose certificates count; on an empty ledger a first one, recorded before it is
+/// used.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn authorities(
+    store: &Store<World>,
+    founding: &Founding<'_>,
+    keyring: &Keyring,
+) -> Result<Keys<Authority>, Failure> {
+    let (known, as_of) = store.read(|world, as_of| (world.authority.generations().active().is_some(), as_of));
+    if !known {
+        found(store, founding, keyring, as_of).await?;
+    }
+    let record = store.read(|world, _| world.authority.clone());
+    authorities_of(&record, founding.trust_domain, keyring)
+}
+
+/// The authorities that count by `record`.
+pub(in crate::broker) fn authorities_of(
+    record: &pki::Record,
+    trust_domain: &TrustDomain,
+    keyring: &Keyring,
+) -> Result<Keys<Authority>, Failure> {
+    let mut all = BTreeMap::new();
+    for generation in counting(record.generations()) {
+        let certificate = record.certificate(generation).ok_or_else(missing)?;
+        if certificate.trust_domain() != trust_domain {
+            return Err(Failure::new(code::TRUST_DOMAIN_CHANGED));
+        }
+        let key = authority_key(keyring, generation)?;
+        all.insert(
+            generation,
+            Authority::new(certificate.der().to_vec(), key).map_err(|error| broken(&error))?,
+        );
+    }
+    let active = record.generations().active();
+    active.and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
+}
+
+async fn found(
+    store: &Store<World>,
+    founding: &Founding<'_>,
+    keyring: &Keyring,
+    as_of: u64,
+) -> Result<(), Failure> {
+    let key = authority_key(keyring, 1)?;
+    let now = founding.clock.now();
+    let certificate = Authority::found(founding.trust_domain, &key, now, founding.entropy);
+    let certificate = certificate.map_err(|error| broken(&error))?;
+    let authority = Authority::new(certificate.clone(), key).map_err(|error| broken(&error))?;
+    let event = AuthorityFounded {
+        trust_domain: founding.trust_domain.as_str(),
+        pin: authority.public().key_pin().hex(),
+        not_after: authority.public().not_after().to_string(),
+    };
+    let change = Change::new(&event)?
+        .effect(Effect::Pki(pki::Effect::Found(certificate)))
+        .rely(pki::keys::authority(), as_of)
+        .advance(pki::keys::authority());
+    store.commit(change, ()).await?.redeem();
+    Ok(())
+}
+
+/// The token keys that count; on an empty ledger a first one, recorded before it is used.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn token_keys(store: &Store<World>, keyring: &Keyring) -> Result<Keys<Signer>, Failure> {
+    let (known, as_of) =
+        store.read(|world, as_of| (world.token_keys.generations().active().is_some(), as_of));
+    if !known {
+        let first = token_key(keyring, 1)?;
+        let stage = Stage::Active;
+        let event =
+            TokenKeyStaged { by: "the start", generation: 1, kid: &first.jwk().kid, stage: stage.as_str() };
+        let change = Change::new(&event)?
+            .effect(Effect::Token(token::Effect::Stage { generation: 1, stage }))
+            .rely(token::keys::token_keys(), as_of)
+            .advance(token::keys::token_keys());
+        store.commit(change, ()).await?.redeem();
+    }
+    token_keys_of(&store.read(|world, _| world.token_keys.generations().clone()), keyring)
+}
+
+/// The token keys that count by `generations`.
+pub(in crate::broker) fn token_keys_of(
+    generations: &Generations,
+    keyring: &Keyring,
+) -> Result<Keys<Signer>, Failure> {
+    let all = counting(generations).map(|one| Ok((one, token_key(keyring, one)?)));
+    let all = all.collect::<Result<BTreeMap<u32, Signer>, Failure>>()?;
+    generations.active().and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
+}
+
+/// Whoever signs checkpoints of this ledger now.
+///
+/// # Errors
+/// [`Failure`] when the keyring does not have the key that the ledger knows.
+pub fn notary(store: &Store<World>, keyring: &Keyring, domain: &TrustDomain) -> Result<Notary, Failure> {
+    let known = store.read(|world, _| world.custody.checkpoint_key());
+    checkpoint_key(keyring, known.map_or(FIRST, |(generation, _)| generation), domain)
+}
+
+/// The checkpoint key of this generation, ready to sign under the ledger's name: trust domain and id.
+///
+/// # Errors
+/// [`Failure`] when the keyring does not have it.
+pub fn checkpoint_key(keyring: &Keyring, generation: u32, domain: &TrustDomain) -> Result<Notary, Failure> {
+    let pkcs8 = keyring.signing(Family::Checkpoint, generation).map_err(|_| missing())?;
+    let key = Ed25519Key::from_pkcs8(pkcs8).map_err(|error| broken(&error))?;
+    Ok(Notary::new(format!("{domain}/{}", keyring.ledger()), key))
+}
+
+/// The authority's private key of this generation, ready to sign certificates.
+pub(in crate::broker) fn authority_key(keyring: &Keyring, generation: u32) -> Result<EcdsaKey, Failure> {
+    key(keyring, (Family::Authority, generation), SignatureForm::Asn1)
+}
+
+/// The token key of this generation, ready to sign tokens.
+pub(in crate::broker) fn token_key(keyring: &Keyring, generation: u32) -> Result<Signer, Failure> {
+    let key = key(keyring, (Family::Token, generation), SignatureForm::Fixed)?;
+    Signer::new(key).map_err(|error| broken(&error))
+}
+
+fn key(
+    keyring: &Keyring,
+    (family, generation): (Family, u32),
+    form: SignatureForm,
+) -> Result<EcdsaKey, Failure> {
+    let pkcs8 = keyring.signing(family, generation).map_err(|_| missing())?;
+    EcdsaKey::from_pkcs8(pkcs8, form).map_err(|error| broken(&error))
+}
+
+fn counting(generations: &Generations) -> impl Iterator<Item = u32> {
+    let all: Vec<_> = generations.all().collect();
+    all.into_iter().filter(|(_, standing)| standing.stage.counts()).map(|(generation, _)| generation)
+}
+
+/// The ledger knows a generation that the keyring does not have.
+fn missing() -> Failure {
+    Failure::new(code::SIGNING_KEY_MISSING)
+}

@@ -1,0 +1,211 @@
+use crate::base::limits::{REWRAPPED_AT_ONCE_MAX, SEALS_DUE};
+use crate::base::{SecretId, SecretName, code};
+use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::failure::Failure;
+use crate::broker::identity::bootstrap::broken;
+use crate::broker::once::{Asker, done_before, once_of};
+use crate::broker::world::{Effect, World};
+use crate::idempotency::Once;
+use crate::keyring::{Family, Keyring, KeyringError};
+use crate::ledger::AppendError;
+use crate::policy::{Authorised, TurnValueKey};
+use crate::secrets::{
+    self, KEYS, StoredVersion, VALUES, ValueKeyShed, ValueKeyTurned, Version, VersionStage,
+    VersionsRewrapped, keys,
+};
+use crate::store::{Change, CommitError, Store};
+
+/// That the keyring has the value key that wraps. With an older copy nothing would open, and what was put
+/// meanwhile would open no more once the right one is back.
+///
+/// # Errors
+/// [`Failure`] when it is an older copy.
+pub fn value_key_is_there(store: &Store<World>, keyring: &Keyring) -> Result<(), Failure> {
+    let wraps = store.read(|world, _| world.secrets.turned());
+    let newest = keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation;
+    let is_older = wraps.is_some_and(|wraps| newest < wraps.generation);
+    if is_older { Err(Failure::new(code::SIGNING_KEY_MISSING)) } else { Ok(()) }
+}
+
+/// What a turn of the value key did.
+#[derive(Clone, Copy, Debug)]
+pub struct Turned {
+    /// The generation that wraps now.
+    pub generation: u32,
+    /// Versions that were carried over; not known any more when the request had been carried out before.
+    pub carried_over: Option<usize>,
+}
+
+/// A version, by name and by id.
+type Held = (SecretName, SecretId, Version);
+
+impl AdminDesk {
+    /// Turns to a new value key: what lives is wrapped anew, what was destroyed opens no more, from no
+    /// copy of the ledger or the index. One that was begun and stopped is finished first.
+    ///
+    /// # Errors
+    /// [`Failure`]; what is done stays done, and the next turn goes on from there.
+    pub async fn turn_value_key(
+        &self,
+        by: &Authorised<TurnValueKey>,
+        once: Option<&Once>,
+    ) -> Result<Turned, Failure> {
+        self.0.turn_value_key(Some((by.operator(), once))).await
+    }
+}
+
+impl Core {
+    /// What is kept of a version.
+    pub(in crate::broker) async fn stored_version(
+        &self,
+        id: SecretId,
+        version: Version,
+    ) -> Result<StoredVersion, Failure> {
+        let key = keys::value(id, version.number);
+        let record = self.store.record(VALUES, &key, version.seq).await?;
+        let rewrapped = match version.rewrapped {
+            Some(seq) => Some(self.store.record(KEYS, &key, seq).await?),
+            None => None,
+        };
+        Ok(StoredVersion { record, rewrapped })
+    }
+
+    /// Turns the value key when its time has come or it has sealed much, and finishes a turn that was stopped.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn keep_value_key(&self) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let since = self.store.read(|world, _| world.secrets.turned().map(|wraps| wraps.since));
+        let since = since.unwrap_or_else(|| self.keyring().created_at());
+        let is_over = now.seconds_since(since) >= self.settings.value_key_life_s;
+        if is_over || self.sealer.seals() >= SEALS_DUE {
+            self.turn_value_key(None).await?;
+        } else {
+            let _turn = self.value_key_turn.lock().await;
+            self.finish_turn().await?;
+        }
+        Ok(())
+    }
+
+    async fn turn_value_key(&self, by: Option<Asker<'_>>) -> Result<Turned, Failure> {
+        let _turn = self.value_key_turn.lock().await;
+        self.finish_turn().await?;
+        let now = self.clock.now();
+        let before = self.store.read(|world, _| done_before(world, once_of(by), now));
+        if let Some(before) = before? {
+            return Ok(Turned { generation: self.turned_before(&before)?, carried_over: None });
+        }
+        let generation = self.new_value_key()?;
+        deciding_again!(self.record_turn(generation, by))?;
+        let carried_over = self.finish_turn().await?;
+        Ok(Turned { generation, carried_over: Some(carried_over) })
+    }
+
+    async fn record_turn(&self, generation: u32, by: Option<Asker<'_>>) -> Result<(), Again> {
+        let now = self.clock.now();
+        let (before, as_of) = self.store.read(|world, as_of| (done_before(world, once_of(by), now), as_of));
+        if before?.is_some() {
+            return Ok(());
+        }
+        let event = ValueKeyTurned { operator: by.map(|(operator, _)| operator.name()), generation };
+        let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
+        // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
+        let change = change.rely(keys::value_key(), as_of).advance(keys::value_key());
+        self.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
+        Ok(())
+    }
+
+    /// Makes the next generation, durable in the keyring, and wraps by it from here on.
+    fn new_value_key(&self) -> Result<u32, Failure> {
+        let failed = |error: KeyringError| broken(&error);
+        let next = self.keyring().current(Family::Value).map_err(failed)?.0.generation.saturating_add(1);
+        let key = (Family::Value, next);
+        self.change_keyring(|keyring| keyring.extension(&self.keyring_path, key, &*self.entropy))
+            .map_err(failed)?;
+        let keyring = self.keyring();
+        let key = || keyring.aead_of(Family::Value, next).map_err(failed);
+        // First it can be opened, then it is sealed.
+        self.issuer.learn_value_key(key()?);
+        self.sealer.turn_to(key()?);
+        Ok(next)
+    }
+
+    /// Carries everything that lives over to the newest value key, then takes the older ones out of the
+    /// keyring. The same whether the turn has just begun or was stopped at any step.
+    async fn finish_turn(&self) -> Result<usize, Failure> {
+        let newest = {
+            let keyring = self.keyring();
+            if keyring.generations(Family::Value).count() < 2 {
+                return Ok(0);
+            }
+            keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation
+        };
+        let wraps = self.store.read(|world, _| world.secrets.turned());
+        if wraps.map(|wraps| wraps.generation) != Some(newest) {
+            // A stop came before its entry: nobody goes without having been told that it is relieved.
+            deciding_again!(self.record_turn(newest, None))?;
+        }
+        let mut carried_over = 0_usize;
+        loop {
+            let carried = self.carry_over().await?;
+            if carried == 0 {
+                break;
+            }
+            carried_over = carried_over.saturating_add(carried);
+        }
+        let goes = |generation| generation < newest;
+        let shed = self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, Family::Value, goes));
+        let shed = shed.map_err(|error| broken(&error))?;
+        self.issuer.shed_value_keys();
+        self.store.commit(Change::new(&ValueKeyShed { generations: shed })?, ()).await?.redeem();
+        Ok(carried_over)
+    }
+
+    /// One pass over everything that lives; how much was wrapped by an older key.
+    async fn carry_over(&self) -> Result<usize, Failure> {
+        let (living, as_of) = self.store.read(|world, as_of| {
+            // Also those whose destruction is in force in memory alone: it may never be recorded.
+            let versions = world.recorded_secrets().all().flat_map(|secret| {
+                let living = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
+                living.map(|version| (secret.name.clone(), secret.id, version))
+            });
+            (versions.collect::<Vec<Held>>(), as_of)
+        });
+        let mut carried = 0_usize;
+        for held in living.chunks(REWRAPPED_AT_ONCE_MAX) {
+            carried = carried.saturating_add(self.carry_over_some(held, as_of).await?);
+        }
+        Ok(carried)
+    }
+
+    async fn carry_over_some(&self, held: &[Held], as_of: u64) -> Result<usize, Failure> {
+        let mut effects = Vec::new();
+        for (name, id, version) in held {
+            let stored = self.stored_version(*id, *version).await?;
+            let wrapped = self.issuer.rewrap((*id, version.number), &stored, &self.sealer, &*self.entropy)?;
+            if let Some(wrapped_key) = wrapped {
+                let (name, version) = (name.clone(), version.number);
+                effects.push((name.clone(), secrets::Effect::Rewrap { id: *id, name, version, wrapped_key }));
+            }
+        }
+        if effects.is_empty() {
+            return Ok(0);
+        }
+        let count = effects.len();
+        let mut change = Change::new(&VersionsRewrapped { versions: count })?;
+        for (name, effect) in effects {
+            // What was destroyed meanwhile is not brought back; and what was read before, and would not open any
+            // more, is read again.
+            let key = keys::secret(&name);
+            change = change.rely(key, as_of).advance(key).effect(Effect::Secrets(effect));
+        }
+        match self.store.commit(change, ()).await {
+            Ok(receipt) => receipt.redeem(),
+            // Some of it has changed: the next pass looks again.
+            Err(CommitError::Append(AppendError::Conflict(_))) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(count)
+    }
+}

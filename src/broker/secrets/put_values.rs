@@ -1,0 +1,89 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use crate::base::limits::PUT_VALUES_MAX;
+use crate::base::{Entropy, SecretName, Sensitive, code};
+use crate::broker::failure::Failure;
+use crate::broker::world::World;
+use crate::crypto::{Digest, MacKey};
+use crate::idempotency::{Once, keys};
+use crate::secrets::SecretValue;
+
+/// Digests of the values that were put with an idempotency key, under a key of this process: a key that comes again
+/// with another value is refused. The ledger has no digest of a value, because it would outlive the value: whoever
+/// has the ledger and the keyring could test guesses of a value that was destroyed.
+pub struct PutValues {
+    key: MacKey,
+    put: Mutex<Put>,
+}
+
+impl fmt::Debug for PutValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PutValues")
+    }
+}
+
+#[derive(Default)]
+struct Put {
+    values: BTreeMap<[u8; 16], Value>,
+    order: VecDeque<[u8; 16]>,
+}
+
+struct Value {
+    secret: SecretName,
+    version: u32,
+    digest: Digest,
+}
+
+impl PutValues {
+    /// None yet.
+    #[must_use]
+    pub fn new(entropy: &dyn Entropy) -> Self {
+        Self { key: MacKey::new(&Sensitive::filled(|to| entropy.fill(to))), put: Mutex::default() }
+    }
+
+    /// Refuses when the request of `once` had another value before, as far as this process knows.
+    pub(in crate::broker) fn check(&self, once: Option<&Once>, value: &SecretValue) -> Result<(), Failure> {
+        let Some(once) = once else { return Ok(()) };
+        let digest = self.key.tag(value.expose());
+        let put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        match put.values.get(keys::slot(once).as_bytes()) {
+            Some(known) if known.digest != digest => Err(Failure::new(code::IDEMPOTENCY_KEY_REUSED)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Notes the value of the request of `once`.
+    pub(in crate::broker) fn note(
+        &self,
+        once: Option<&Once>,
+        value: &SecretValue,
+        (secret, version): (&SecretName, u32),
+    ) {
+        let Some(once) = once else { return };
+        let (slot, digest) = (*keys::slot(once).as_bytes(), self.key.tag(value.expose()));
+        let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        put.values.insert(slot, Value { secret: secret.clone(), version, digest });
+        put.order.push_back(slot);
+        while put.order.len() > PUT_VALUES_MAX {
+            if let Some(oldest) = put.order.pop_front() {
+                put.values.remove(&oldest);
+            }
+        }
+    }
+
+    /// Wipes the key.
+    pub(in crate::broker) fn forget(&self) {
+        self.key.forget();
+    }
+
+    /// Forgets the values that were destroyed.
+    pub(in crate::broker) fn forget_destroyed(&self, world: &World) {
+        let is_there = |value: &Value| {
+            world.secrets.named(&value.secret).is_some_and(|secret| secret.version(value.version).is_some())
+        };
+        let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        put.values.retain(|_, value| is_there(value));
+    }
+}

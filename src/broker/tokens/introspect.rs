@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use crate::authn::{self, AgentPrincipal, AuthnError, BoundToken, PresentError, ResourceServerPrincipal};
+use crate::base::{ClockReading, code};
+use crate::broker::desk::{AgentDesk, Core, records};
+use crate::broker::failure::Failure;
+use crate::broker::world::World;
+use crate::pki::PeerCertificate;
+use crate::policy::{Introspection, decide_introspection};
+use crate::token::{Claims, Minted};
+
+impl AgentDesk {
+    /// The resource server behind the certificate of a connection, as of now.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub fn identify_resource_server(
+        &self,
+        peer: &PeerCertificate,
+    ) -> Result<ResourceServerPrincipal, AuthnError> {
+        let now = self.0.clock.reading();
+        self.0.store.read(|world, _| authn::resource_server(peer, records(world), now))
+    }
+
+    /// What the resource server `principal` may know of `token` (RFC 7662): nothing at all, unless it
+    /// counts and is meant for this resource server.
+    ///
+    /// # Errors
+    /// [`Failure`] when it asks too often.
+    pub async fn introspect(
+        &self,
+        principal: &ResourceServerPrincipal,
+        token: &str,
+    ) -> Result<Option<Introspection>, Failure> {
+        let core = &*self.0;
+        if core.store.is_read_only() {
+            // What was revoked since the data was copied it does not know.
+            return Err(Failure::new(code::READ_ONLY));
+        }
+        let _permit = core.introspections.admit(&principal.id())?;
+        core.follow_token_keys()?;
+        let Ok(claims) = core.verifier.verify_for_anybody(token, core.clock.reading()) else {
+            return Ok(None);
+        };
+        let head = core.store.read(|_, as_of| as_of);
+        if claims.seq > head {
+            let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
+            core.suspect_token(claims.sub.to_string(), unrecorded).await;
+            return Ok(None);
+        }
+        let minted = core.minted(&claims)?;
+        let asked = (Arc::unwrap_or_clone(claims), minted.as_deref());
+        Ok(core.store.read(|world, _| decide_introspection(principal, asked, records(world))))
+    }
+}
+
+impl Core {
+    /// Takes `bearer` from `principal`, as a token for the broker itself.
+    ///
+    /// # Errors
+    /// [`Failure`] when the ledger cannot be read; inside, why the token is not taken.
+    pub(in crate::broker) fn present(
+        &self,
+        principal: AgentPrincipal,
+        bearer: &str,
+        now: ClockReading,
+    ) -> Result<Result<BoundToken, PresentError>, Failure> {
+        let broker = &self.settings.tokens.broker;
+        let claims = match self.verifier.verify(bearer, broker, now) {
+            Ok(claims) => claims,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let minted = self.minted(&claims)?;
+        let present =
+            |world: &World| authn::present(principal, &claims, minted.as_deref(), broker, records(world));
+        Ok(self.store.read(|world, _| present(world)))
+    }
+
+    /// What the entry says that a verified token names; nothing when it minted none.
+    ///
+    /// # Errors
+    /// [`Failure`] when the ledger cannot be read.
+    pub(in crate::broker) fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
+        if let Some(known) = self.minted.find(claims.seq) {
+            return Ok(Some(known));
+        }
+        let minted = self.store.entries(claims.seq, 1)?.first().and_then(Minted::read).map(Arc::new);
+        if let Some(minted) = &minted {
+            self.minted.keep(minted);
+        }
+        Ok(minted)
+    }
+}

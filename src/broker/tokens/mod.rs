@@ -1,0 +1,4 @@
+//! Access tokens.
+
+pub(super) mod introspect;
+pub(super) mod mint;
