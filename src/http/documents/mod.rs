@@ -1,0 +1,2 @@
+pub(crate) mod openapi;
+pub(crate) mod problem;

@@ -1,0 +1,289 @@
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::base::RequestId;
+use crate::base::code::{self, Code, Sort};
+use crate::base::limits::COME_BACK_AFTER_S;
+use crate::broker::Failure;
+use crate::config::Fault;
+
+/// A refusal on its way out: RFC 9457 problem details, or OAuth's own form on OAuth routes.
+///
+/// The only mapping of failures to status codes. Says nothing of the input's values.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    failure: Failure,
+    status: StatusCode,
+    form: Form,
+    request_id: Option<RequestId>,
+    /// The scope of a token that would do, for the challenge (RFC 6750 §3); only what the caller may have.
+    scope: Option<String>,
+}
+
+/// How a refusal is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    /// RFC 9457.
+    Problem,
+    /// RFC 6749 §5.2.
+    OAuth,
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ProblemBody<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    fix: &'a str,
+    retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision_id: Option<String>,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct OAuthBody<'a> {
+    error: &'static str,
+    error_description: &'a str,
+    error_uri: String,
+    code: &'a str,
+    fix: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision_id: Option<String>,
+}
+
+impl Problem {
+    /// A refusal that no use case raised: the request did not get that far.
+    pub(crate) fn new(code: Code) -> Self {
+        Failure::new(code).into()
+    }
+
+    /// The same, with a reason that says more than the code does.
+    #[must_use]
+    pub(crate) fn because(mut self, why: impl Into<Cow<'static, str>>) -> Self {
+        self.failure = self.failure.because(why);
+        self
+    }
+
+    /// The same, with a fix that says more than the code does.
+    #[must_use]
+    pub(crate) fn mended_by(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
+        self.failure = self.failure.mended_by(fix);
+        self
+    }
+
+    /// The same in OAuth's form (RFC 6749 §5.2).
+    #[must_use]
+    pub(crate) fn oauth(mut self) -> Self {
+        self.form = Form::OAuth;
+        self
+    }
+
+    /// The same in the form of the route that it was asked of.
+    #[must_use]
+    pub(crate) fn in_form(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// The same, naming the request.
+    #[must_use]
+    pub(crate) fn of_request(mut self, id: RequestId) -> Self {
+        self.request_id = Some(id);
+        self
+    }
+
+    /// The same, naming in its challenge the scope of a token that would do.
+    #[must_use]
+    pub(crate) fn for_scope(mut self, scope: Vec<String>) -> Self {
+        self.scope = (!scope.is_empty()).then(|| scope.join(" "));
+        self
+    }
+
+    const fn oauth_error(&self) -> &'static str {
+        match self.failure.code.sort() {
+            Sort::Unauthenticated => "invalid_client",
+            Sort::Denied => "unauthorized_client",
+            Sort::NotGranted | Sort::InvalidScope => "invalid_scope",
+            Sort::InvalidTarget => "invalid_target",
+            Sort::Limited | Sort::Unavailable => "temporarily_unavailable",
+            Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified | Sort::Partial => {
+                "server_error"
+            }
+            Sort::InvalidDetails => "invalid_authorization_details",
+            Sort::UnsupportedGrant => "unsupported_grant_type",
+            Sort::UnsupportedResponse => "unsupported_response_type",
+            Sort::Invalid | Sort::NotFound | Sort::Conflict | Sort::Usage => "invalid_request",
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self { status: status(failure.code), failure, form: Form::Problem, request_id: None, scope: None }
+    }
+}
+
+/// The codes that HTTP has a status of its own for.
+const STATUSES: [(Code, StatusCode); 11] = [
+    (code::BODY_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
+    (code::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
+    (code::CONTENT_ENCODING, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    (code::CONTENT_TYPE, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    (code::DECLARATIONS_INVALID, StatusCode::UNPROCESSABLE_ENTITY),
+    (code::HEADERS_TOO_LARGE, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+    (code::IDEMPOTENCY_KEY_REUSED, StatusCode::UNPROCESSABLE_ENTITY),
+    (code::METHOD_NOT_ALLOWED, StatusCode::METHOD_NOT_ALLOWED),
+    (code::TARGET_TOO_LONG, StatusCode::URI_TOO_LONG),
+    (code::TOO_MANY_HEADERS, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+    (code::VERSION_MISMATCH, StatusCode::PRECONDITION_FAILED),
+];
+
+fn status(code: Code) -> StatusCode {
+    if let Some((_, status)) = STATUSES.iter().find(|(own, _)| *own == code) {
+        return *status;
+    }
+    match code.sort() {
+        Sort::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Sort::Denied => StatusCode::FORBIDDEN,
+        Sort::NotFound => StatusCode::NOT_FOUND,
+        Sort::Conflict => StatusCode::CONFLICT,
+        Sort::Invalid
+        | Sort::NotGranted
+        | Sort::InvalidScope
+        | Sort::InvalidTarget
+        | Sort::InvalidDetails
+        | Sort::UnsupportedGrant
+        | Sort::UnsupportedResponse
+        | Sort::Usage => StatusCode::BAD_REQUEST,
+        Sort::Limited => StatusCode::TOO_MANY_REQUESTS,
+        Sort::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified | Sort::Partial => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+impl From<crate::authn::AuthnError> for Problem {
+    fn from(error: crate::authn::AuthnError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+/// The challenge of each refusal that other credentials would end (RFC 6750 §3, RFC 6749 §5.2). A caller that
+/// has shown no token is told of no error.
+const CHALLENGES: [(Code, &str); 10] = [
+    (code::CLIENT_ID_MISMATCH, "Basic realm=\"keyward\""),
+    (code::CLIENT_SECRET_NOT_TAKEN, "Basic realm=\"keyward\""),
+    (code::TOKEN_MISSING, "Bearer"),
+    (code::TOKEN_INVALID, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_EXPIRED, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_TOO_OLD, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_REVOKED, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_UNRECORDED, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_OTHER_HOLDER, "Bearer error=\"invalid_token\""),
+    (code::SECRET_NOT_GRANTED, "Bearer error=\"insufficient_scope\""),
+];
+
+/// The challenge where a client certificate is asked for: no registered scheme names that.
+const BY_CERTIFICATE: &str = "Mutual-TLS realm=\"keyward\"";
+
+/// Rides on the response; the edge writes it out, with the request's id, and logs it once.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl Problem {
+    /// The code, for the log.
+    pub(crate) const fn code(&self) -> Code {
+        self.failure.code
+    }
+
+    /// The response as it goes out.
+    pub(crate) fn write_out(self) -> Response<Body> {
+        let (kind, body) = self.body();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.failure.code.is_retryable() {
+            let seconds = self.failure.retry_after_s.unwrap_or(COME_BACK_AFTER_S);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self.form, Form::OAuth) {
+            headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+
+    /// Every 401 has one (RFC 9110 §15.5.2).
+    fn challenge(&self) -> Option<HeaderValue> {
+        let known = CHALLENGES.iter().find(|(code, _)| *code == self.failure.code).map(|(_, text)| *text);
+        let challenge =
+            known.or_else(|| (self.status == StatusCode::UNAUTHORIZED).then_some(BY_CERTIFICATE))?;
+        match self.scope.as_ref().filter(|_| challenge.starts_with("Bearer")) {
+            None => Some(HeaderValue::from_static(challenge)),
+            Some(scope) => {
+                let separator = if challenge == "Bearer" { " " } else { ", " };
+                HeaderValue::from_str(&format!("{challenge}{separator}scope=\"{scope}\"")).ok()
+            }
+        }
+    }
+
+    fn body(&self) -> (&'static str, Vec<u8>) {
+        let request_id = self.request_id.map(|id| id.to_string());
+        let decision_id = self.failure.decision.map(|id| id.to_string());
+        let uri = format!("urn:keyward:error:{}", self.failure.code);
+        let (kind, body) = match self.form {
+            Form::Problem => {
+                let body = ProblemBody {
+                    r#type: uri,
+                    title: self.status.canonical_reason().unwrap_or("Error"),
+                    status: self.status.as_u16(),
+                    detail: &self.failure.why,
+                    code: self.failure.code.as_str(),
+                    fix: &self.failure.fix,
+                    retryable: self.failure.code.is_retryable(),
+                    request_id,
+                    decision_id,
+                    errors: &self.failure.faults,
+                };
+                ("application/problem+json", serde_json::to_vec(&body))
+            }
+            Form::OAuth => {
+                let body = OAuthBody {
+                    error: self.oauth_error(),
+                    error_description: &self.failure.why,
+                    error_uri: uri,
+                    code: self.failure.code.as_str(),
+                    fix: &self.failure.fix,
+                    request_id,
+                    decision_id,
+                };
+                ("application/json", serde_json::to_vec(&body))
+            }
+        };
+        (kind, body.unwrap_or_default())
+    }
+}

@@ -1,0 +1,65 @@
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// A JSON object: for `T` alone the library takes an array of the fields' values as well.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// An array of objects, as a field of one.
+pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    let objects = Vec::<Object<T>>::deserialize(from)?;
+    Ok(objects.into_iter().map(|object| object.0).collect())
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        name: String,
+        #[serde(default, deserialize_with = "objects")]
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Inner {
+        text: String,
+    }
+
+    #[test]
+    fn an_array_is_no_object_at_any_depth() {
+        let read = |text: &str| serde_json::from_str::<Object<Outer>>(text).map(|object| object.0);
+        let good = read(r#"{"name":"a","inner":[{"text":"b"}]}"#).unwrap();
+        assert_eq!(good, Outer { name: "a".to_owned(), inner: vec![Inner { text: "b".to_owned() }] });
+        for bad in [r#"["a"]"#, r#"["a",[]]"#, r#"{"name":"a","inner":[["b"]]}"#, r#""a""#, "null"] {
+            assert!(read(bad).unwrap_err().is_data(), "{bad}");
+        }
+        let unknown = read("{\"name\":\"a\",\n\"x\":1}").unwrap_err();
+        assert!(unknown.to_string().starts_with("unknown field") && unknown.line() == 2, "{unknown}");
+    }
+}

@@ -1,0 +1,70 @@
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Response, header};
+use http_body_util::BodyExt;
+use serde::{Deserialize, Serialize};
+use tower::ServiceExt;
+
+use super::agents::{document_router, public};
+use crate::broker::AgentDesk;
+
+/// The documents that anybody may have of a broker, as they were last answered: what a broker that is
+/// sealed, and can sign nothing, goes on to give.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Documents(BTreeMap<String, Document>);
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Document {
+    kind: String,
+    body: String,
+}
+
+/// Where they are.
+const PATHS: [&str; 7] = [
+    "/.well-known/jwks.json",
+    AUTHORITY,
+    "/v1/checkpoint",
+    "/v1/checkpoint/key",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-protected-resource",
+];
+
+const AUTHORITY: &str = "/v1/authority";
+
+impl Documents {
+    /// As they are now: asked of the router's own handlers.
+    pub async fn of(desk: AgentDesk) -> Self {
+        let router = document_router(desk);
+        let mut documents = BTreeMap::new();
+        for path in PATHS {
+            let Ok(request) = Request::builder().uri(path).body(Body::empty()) else { continue };
+            let Ok(response) = router.clone().oneshot(request).await;
+            let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            let kind = kind.unwrap_or_default().to_owned();
+            let Ok(body) = response.into_body().collect().await else { continue };
+            if let Ok(body) = String::from_utf8(body.to_bytes().to_vec()) {
+                documents.insert(path.to_owned(), Document { kind, body });
+            }
+        }
+        Self(documents)
+    }
+
+    /// The certificates of the authorities that counted, PEM; empty when nobody knows.
+    #[must_use]
+    pub fn authorities_pem(&self) -> &str {
+        self.0.get(AUTHORITY).map_or("", |document| &document.body)
+    }
+
+    /// The answer to whoever asks for `path`, if it is one of them.
+    pub(crate) fn answer(&self, path: &str) -> Option<Response<Body>> {
+        let document = self.0.get(path)?;
+        let kind = HeaderValue::from_str(&document.kind).ok()?;
+        let mut response = Response::new(Body::from(document.body.clone()));
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        Some(public(response))
+    }
+}

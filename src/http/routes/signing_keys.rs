@@ -1,0 +1,180 @@
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{Response, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::admins::EndedAnswer;
+use super::answers::{Items, answer};
+use super::guard::{Operator, operator};
+use crate::base::code;
+use crate::base::limits::BODY_BYTES_MAX;
+use crate::broker::{AdminDesk, AuthorityView, Force, TokenKeyView};
+use crate::http::documents::problem::Problem;
+use crate::http::route::Table;
+use crate::keyring::Stage;
+use crate::policy::{OfSigningKeys, ReadSigningKeys, RotateSigningKeys};
+
+/// The routes of the keys that the broker signs with.
+pub(crate) fn table() -> Table<AdminDesk> {
+    let authority =
+        |stage| move |desk, operator, path, request| stage_authority(stage, desk, operator, path, request);
+    let token_key =
+        |stage| move |desk, operator, path, request| stage_token_key(stage, desk, operator, path, request);
+    vec![
+        operator("GET", "/v1/authorities", authorities::<ReadSigningKeys>),
+        operator("POST", "/v1/authorities", prepare_authority),
+        operator("POST", "/v1/authorities/{generation}/activate", authority(Stage::Active)),
+        operator("POST", "/v1/authorities/{generation}/taint", authority(Stage::Tainted)),
+        operator("POST", "/v1/authorities/{generation}/revoke", authority(Stage::Revoked)),
+        operator("GET", "/v1/token-keys", token_keys::<ReadSigningKeys>),
+        operator("POST", "/v1/token-keys", prepare_token_key),
+        operator("POST", "/v1/token-keys/{generation}/activate", token_key(Stage::Active)),
+        operator("POST", "/v1/token-keys/{generation}/revoke", token_key(Stage::Revoked)),
+        operator("POST", "/v1/checkpoint-key/turn", turn_checkpoint_key),
+    ]
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct AuthorityAnswer {
+    generation: u32,
+    stage: &'static str,
+    since: String,
+    pin: String,
+    not_after: Option<String>,
+    behind: usize,
+}
+
+impl From<AuthorityView> for AuthorityAnswer {
+    fn from(view: AuthorityView) -> Self {
+        Self {
+            generation: view.generation,
+            stage: view.standing.stage.as_str(),
+            since: view.standing.since.to_string(),
+            pin: view.pin,
+            not_after: view.not_after.map(|moment| moment.to_string()),
+            behind: view.behind,
+        }
+    }
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct TokenKeyAnswer {
+    generation: u32,
+    stage: &'static str,
+    since: String,
+}
+
+impl From<TokenKeyView> for TokenKeyAnswer {
+    fn from(view: TokenKeyView) -> Self {
+        let TokenKeyView { generation, standing } = view;
+        Self { generation, stage: standing.stage.as_str(), since: standing.since.to_string() }
+    }
+}
+
+/// All generations after one was brought to another stage.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct StagedAnswer<T> {
+    items: Vec<T>,
+    #[serde(flatten)]
+    ended: EndedAnswer,
+}
+
+async fn authorities<R: OfSigningKeys>(
+    State(desk): State<AdminDesk>,
+    operator: Operator<R>,
+) -> Response<Body> {
+    answer(StatusCode::OK, &Items { items: authority_answers(&desk, &operator) })
+}
+
+fn authority_answers<R: OfSigningKeys>(desk: &AdminDesk, operator: &Operator<R>) -> Vec<AuthorityAnswer> {
+    desk.authorities(&operator.authorised).into_iter().map(Into::into).collect()
+}
+
+async fn prepare_authority(
+    State(desk): State<AdminDesk>,
+    operator: Operator<RotateSigningKeys>,
+) -> Result<Response<Body>, Problem> {
+    let once = operator.once(&desk, &[]);
+    desk.prepare_authority(&operator.authorised, once.as_ref()).await?;
+    Ok(authorities(State(desk), operator).await)
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StageBody {
+    #[serde(default)]
+    force: bool,
+}
+
+async fn stage_authority(
+    stage: Stage,
+    State(desk): State<AdminDesk>,
+    operator: Operator<RotateSigningKeys>,
+    Path(generation): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let to = (number(&generation)?, stage);
+    let (body, once) = operator.json::<StageBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let force = if body.force { Force::Yes } else { Force::No };
+    let ended = desk.stage_authority(&operator.authorised, to, force, once.as_ref()).await?.into();
+    let items = authority_answers(&desk, &operator);
+    Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
+}
+
+async fn token_keys<R: OfSigningKeys>(
+    State(desk): State<AdminDesk>,
+    operator: Operator<R>,
+) -> Response<Body> {
+    answer(StatusCode::OK, &Items { items: token_key_answers(&desk, &operator) })
+}
+
+fn token_key_answers<R: OfSigningKeys>(desk: &AdminDesk, operator: &Operator<R>) -> Vec<TokenKeyAnswer> {
+    desk.token_keys(&operator.authorised).into_iter().map(Into::into).collect()
+}
+
+async fn prepare_token_key(
+    State(desk): State<AdminDesk>,
+    operator: Operator<RotateSigningKeys>,
+) -> Result<Response<Body>, Problem> {
+    let once = operator.once(&desk, &[]);
+    desk.prepare_token_key(&operator.authorised, once.as_ref()).await?;
+    Ok(token_keys(State(desk), operator).await)
+}
+
+async fn stage_token_key(
+    stage: Stage,
+    State(desk): State<AdminDesk>,
+    operator: Operator<RotateSigningKeys>,
+    Path(generation): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let to = (number(&generation)?, stage);
+    let (body, once) = operator.json::<StageBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let force = if body.force { Force::Yes } else { Force::No };
+    let ended = desk.stage_token_key(&operator.authorised, to, force, once.as_ref()).await?.into();
+    let items = token_key_answers(&desk, &operator);
+    Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct CheckpointKeyAnswer {
+    generation: u32,
+}
+
+async fn turn_checkpoint_key(
+    State(desk): State<AdminDesk>,
+    operator: Operator<RotateSigningKeys>,
+) -> Result<Response<Body>, Problem> {
+    let once = operator.once(&desk, &[]);
+    let generation = desk.turn_checkpoint_key(&operator.authorised, once.as_ref()).await?;
+    Ok(answer(StatusCode::OK, &CheckpointKeyAnswer { generation }))
+}
+
+fn number(text: &str) -> Result<u32, Problem> {
+    let number = text.parse::<u32>().ok().filter(|number| number.to_string() == text);
+    number.ok_or_else(|| {
+        let (why, fix) = ("a generation is a whole number", "take it from the listing");
+        Problem::new(code::ID_NOT_CANONICAL).because(why).mended_by(fix)
+    })
+}

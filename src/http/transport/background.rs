@@ -1,0 +1,93 @@
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// A future that runs beside another one in the same task, and is looked at only when it was woken itself.
+///
+/// A connection's task is woken several times for each request; that its holder may not stay, or that the broker
+/// stops, comes once if ever, and asking for it takes locks.
+pub(crate) struct Aside<T> {
+    future: Pin<Box<dyn Future<Output = T> + Send>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+impl<T> Aside<T> {
+    pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Mutex::new(None) });
+        Self { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell }
+    }
+}
+
+impl<T> Future for Aside<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        // First who is to be woken, then whether it has rung: no ring falls between the two.
+        self.bell.belongs_to(cx.waker());
+        if !self.bell.rung.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
+        let this = &mut *self;
+        this.future.as_mut().poll(&mut Context::from_waker(&this.waker))
+    }
+}
+
+struct Bell {
+    rung: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    fn belongs_to(&self, waker: &Waker) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_looked_at_when_it_was_woken_and_not_when_its_neighbour_was() {
+        let looked = Arc::new(AtomicUsize::new(0));
+        let (ring, mut rung) = oneshot::channel();
+        let counted = Arc::clone(&looked);
+        let mut aside = Aside::new(poll_fn(move |cx| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut rung).poll(cx)
+        }));
+        for _ in 0..3 {
+            poll_fn(|cx| {
+                assert!(Pin::new(&mut aside).poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
+        assert_eq!(looked.load(Ordering::Relaxed), 1);
+        let waiting = tokio::spawn(aside);
+        tokio::task::yield_now().await;
+        ring.send(7).unwrap();
+        assert_eq!(waiting.await.unwrap(), Ok(7));
+        assert_eq!(looked.load(Ordering::Relaxed), 2);
+    }
+}

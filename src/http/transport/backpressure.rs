@@ -1,0 +1,64 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Response;
+use tokio::time::Instant;
+
+use crate::base::limits::COME_BACK_AFTER_S;
+
+/// Marks a response that says that the broker has too much to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ComeBack;
+
+/// A connection's: whoever was told to come back in a second, and does not wait, is made to. Otherwise those who ask
+/// on at once would have the broker refuse all day, which costs half as much as what they ask for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patience {
+    until: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Patience {
+    /// Returns when the connection is to be heard.
+    pub(crate) async fn wait(&self) {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    /// Takes note of what the connection is told.
+    pub(crate) fn note(&self, response: &Response<Body>) {
+        if response.extensions().get::<ComeBack>().is_some() {
+            let until = Instant::now().checked_add(Duration::from_secs(COME_BACK_AFTER_S));
+            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+
+    async fn waits(patience: &Patience) -> bool {
+        let mut waiting = pin!(patience.wait());
+        poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn only_whoever_was_told_to_come_back_is_made_to_wait_and_once() {
+        let patience = Patience::default();
+        let mut response = Response::new(Body::empty());
+        patience.note(&response);
+        assert!(!waits(&patience).await, "an answer like any other");
+
+        response.extensions_mut().insert(ComeBack);
+        patience.note(&response);
+        assert!(waits(&patience).await);
+        assert!(!waits(&patience).await, "what was asked next has waited");
+    }
+}

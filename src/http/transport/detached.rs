@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Response;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::router::Handler;
+
+/// Handlers that go on although their connection has ended. A broker that stops waits for them.
+#[derive(Clone, Debug, Default)]
+pub struct Outlived(Arc<watch::Sender<usize>>);
+
+impl Outlived {
+    /// Returns when none is under way.
+    pub async fn ended(&self) {
+        // It fails only when there is no sender, and this holds one.
+        drop(self.0.subscribe().wait_for(|under_way| *under_way == 0).await);
+    }
+
+    /// Goes on with `handler` as a task of its own.
+    pub(crate) fn go_on(&self, handler: Handler) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let counted = Counted::of(self.clone());
+        runtime.spawn(async move {
+            let _response: Response<Body> = handler.await;
+            drop(counted);
+        });
+    }
+}
+
+/// One of them, until this is dropped: also when it panics.
+struct Counted(Outlived);
+
+impl Counted {
+    fn of(outlived: Outlived) -> Self {
+        outlived.0.send_modify(|under_way| *under_way = under_way.saturating_add(1));
+        Self(outlived)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|under_way| *under_way = under_way.saturating_sub(1));
+    }
+}

@@ -1,0 +1,125 @@
+use axum::extract::Request;
+use axum::http::uri::Scheme;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
+
+use super::edge::{OWNER, SENSITIVITY};
+use super::framing::Flaw;
+use crate::base::code;
+use crate::base::limits::{HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
+use crate::http::documents::problem::Problem;
+use crate::http::routes::input::LISTS;
+use crate::http::routes::repeat::IDEMPOTENCY_KEY;
+
+/// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
+const ONCE: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::HOST,
+    OWNER,
+    SENSITIVITY,
+    IDEMPOTENCY_KEY,
+];
+
+/// The paths that take a query, besides lists. The last refuses whatever it says, but in OAuth's own words.
+const QUERIES: [&str; 3] = ["/v1/ledger/entries", "/v1/leases", "/oauth/authorize"];
+
+/// Whether line and header of a request mean one thing, and are within their limits.
+pub(crate) fn acceptable(request: &Request) -> Result<(), Problem> {
+    let (uri, headers) = (request.uri(), request.headers());
+    bounded(uri, headers)?;
+    if request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST) {
+        return Err(Problem::new(code::HOST_ABSENT));
+    }
+    match request.extensions().get::<Flaw>() {
+        Some(Flaw::Lengths) => return Err(Problem::new(code::TRANSFER_ENCODING)),
+        Some(Flaw::Fragment) => return Err(Problem::new(code::PATH_NOT_CANONICAL)),
+        None => {}
+    }
+    if let Some(twice) = ONCE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        let why = format!("the header field `{twice}` came twice");
+        return Err(Problem::new(code::HEADER_REPEATED).because(why));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Problem::new(code::CONTENT_ENCODING));
+    }
+    if !is_canonical(uri.path()) || !is_of_origin(uri) {
+        return Err(Problem::new(code::PATH_NOT_CANONICAL));
+    }
+    if uri.query().is_some() && !QUERIES.iter().chain(&LISTS).any(|path| *path == uri.path()) {
+        return Err(Problem::new(code::QUERY_NOT_TAKEN));
+    }
+    Ok(())
+}
+
+/// Whether a target is a path, or names `https` and a host before it (RFC 9112 §3.2.2): the certificate says which
+/// host this is, and requests for any are for this broker.
+fn is_of_origin(uri: &Uri) -> bool {
+    match (uri.scheme(), uri.authority()) {
+        (None, None) => true,
+        (Some(scheme), Some(authority)) => *scheme == Scheme::HTTPS && !authority.as_str().contains('@'),
+        _ => false,
+    }
+}
+
+/// Whether the request's line and header are within their limits.
+fn bounded(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > TARGET_BYTES_MAX {
+        return Err(Problem::new(code::TARGET_TOO_LONG));
+    }
+    if headers.len() > HEADERS_MAX {
+        return Err(Problem::new(code::TOO_MANY_HEADERS));
+    }
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len().saturating_add(value.len());
+    if headers.iter().map(field).fold(0, usize::saturating_add) > HEADER_BYTES_MAX {
+        return Err(Problem::new(code::HEADERS_TOO_LARGE));
+    }
+    Ok(())
+}
+
+/// One spelling per path: what the router matches is what was sent, byte for byte.
+fn is_canonical(path: &str) -> bool {
+    path.starts_with('/')
+        && path
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'/' | b'-' | b'_' | b'.'))
+        && path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pol_04_paths_have_one_spelling() {
+        for good in ["/livez", "/v1/secrets/github/app", "/.well-known/jwks.json", "/v1/agents/a-b"] {
+            assert!(is_canonical(good), "{good}");
+        }
+        for bad in [
+            "",
+            "*",
+            "/",
+            "//",
+            "/v1//secrets",
+            "/v1/secrets/../agents",
+            "/v1/./a",
+            "/v1/%2e%2e/a",
+            "/v1/a;x=1",
+            "/V1/secrets/a",
+            "/v1/secrets/a/",
+            "/v1\\secrets",
+            "/v1/secrets/a%2fb",
+            "/v1/secrets/\u{e9}",
+            "/v1/a b",
+            "/v1/a%00",
+            "/v1/~a",
+            "/v1/a+b",
+            "/v1/a:b",
+            "/v1/a@b",
+            "/...%2f",
+        ] {
+            assert!(!is_canonical(bad), "{bad}");
+        }
+    }
+}

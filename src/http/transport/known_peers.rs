@@ -1,0 +1,48 @@
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+/// The peers that have had an authenticated connection, the latest so many of them. An attacker without a certificate
+/// is not one of them, unless it shares their address.
+#[derive(Debug, Default)]
+pub(crate) struct Proven {
+    turns: HashMap<IpAddr, u64>,
+    order: BTreeMap<u64, IpAddr>,
+    next: u64,
+}
+
+impl Proven {
+    /// `peer` has had one now; of more than `most` peers the one goes that has had none for longest.
+    pub(crate) fn add(&mut self, peer: IpAddr, most: usize) {
+        if let Some(before) = self.turns.insert(peer, self.next) {
+            self.order.remove(&before);
+        }
+        self.order.insert(self.next, peer);
+        self.next = self.next.saturating_add(1);
+        if self.order.len() > most
+            && let Some((_, first)) = self.order.pop_first()
+        {
+            self.turns.remove(&first);
+        }
+    }
+
+    pub(crate) fn contains(&self, peer: &IpAddr) -> bool {
+        self.turns.contains_key(peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_peers_are_remembered() {
+        let peer = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let mut proven = Proven::default();
+        (1..=4).for_each(|i| proven.add(peer(i), 4));
+        proven.add(peer(1), 4);
+        proven.add(peer(5), 4);
+        let known = [1, 2, 3, 4, 5].map(|i| proven.contains(&peer(i)));
+        assert_eq!(known, [true, false, true, true, true], "the first of them was there again");
+        assert_eq!((proven.turns.len(), proven.order.len()), (4, 4));
+    }
+}

@@ -1,0 +1,359 @@
+//! The accept loop of the listeners for agents and operators: TCP in, TLS handshake, one task a connection.
+//!
+//! A silent or hostile peer costs a bounded share of everything: a place that a new connection takes when there is
+//! no free one, so many handshakes a second, a bounded wait for its handshake, its header and its reading, a
+//! bounded header, a bounded send buffer. Accepting never waits for any of it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::server::TlsStream;
+use tower::Service;
+
+use super::background::Aside;
+use super::backpressure::Patience;
+pub use super::connection_limits::ConnectionCaps;
+use super::connections::{Place, Places};
+use super::framing::Heads;
+use super::read_limit::Bounded;
+use super::request_body::{Lender, Rest};
+use super::write_timeout::Unstalled;
+use crate::base::limits::{
+    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_REST_BYTES_MAX, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S,
+    HEADERS_MAX, HELLO_BYTES_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX, WRITE_WAIT_S,
+};
+use crate::base::peer_of;
+use crate::pki::PeerCertificate;
+use crate::pki::tls::{Gate, ServerConfigs};
+use crate::telemetry::Level;
+
+/// The most header fields that the library keeps without asking for memory.
+const HEADERS_READ_MAX: usize = 100;
+const _: () = assert!(HEADERS_READ_MAX > HEADERS_MAX);
+
+/// Who is at the other end of a connection. Read once, when it is made; judged on every request.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client certificate, when one was shown.
+    pub certificate: Option<Arc<PeerCertificate>>,
+    /// The TCP peer. Headers that claim another are never looked at.
+    pub address: SocketAddr,
+}
+
+/// Whether a peer may stay connected, and a sign that the answer may have changed.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Asked again for every open connection that showed a certificate.
+    pub gate: Arc<dyn Gate>,
+    /// Changes whenever somebody who could act before may not any more.
+    pub changed: watch::Receiver<u64>,
+}
+
+impl Standing {
+    /// Returns when `peer` may not stay.
+    async fn lost(mut self, peer: Option<Arc<PeerCertificate>>) {
+        let Some(peer) = peer else { return std::future::pending().await };
+        while self.changed.changed().await.is_ok() {
+            if !self.gate.admits(&peer) && !self.gate.admits_late(&peer) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// Whether a listener goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Course {
+    /// It does.
+    On,
+    /// It accepts nobody any more, and lets requests under way end for `DRAIN_WAIT_S`.
+    Drain,
+    /// The same for `CUT_WAIT_S`.
+    Cut,
+}
+
+impl Course {
+    /// How long requests under way may take to end.
+    #[must_use]
+    pub const fn wait(self) -> Duration {
+        match self {
+            Self::On | Self::Drain => Duration::from_secs(DRAIN_WAIT_S),
+            Self::Cut => Duration::from_secs(CUT_WAIT_S),
+        }
+    }
+
+    /// Returns when the listener is to stop, with how.
+    pub(crate) async fn stopped(course: &mut watch::Receiver<Self>) -> Self {
+        let stopped = course.wait_for(|course| *course != Self::On).await;
+        stopped.map_or(Self::Cut, |course| *course)
+    }
+}
+
+/// What answers a listener's requests.
+pub trait Answers:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// Counts its connections in `level`. Accepts until it is told to stop, and returns when the last connection has ended.
+pub async fn serve(
+    listener: TcpListener,
+    tls: ServerConfigs,
+    front: impl Answers,
+    (caps, standing): (ConnectionCaps, Standing),
+    mut course: watch::Receiver<Course>,
+    level: Level,
+) {
+    let places = Places::new(caps);
+    // Held by every connection, sent nothing through: it closes when the last of them has ended.
+    let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = Course::stopped(&mut course) => break,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let Some((mut place, evicted)) = places.take(peer_of(address.ip())) else {
+                    tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
+                    continue;
+                };
+                let (tls, front, open) = (tls.clone(), front.clone(), open.clone());
+                let (course, standing, counted) = (course.clone(), standing.clone(), level.enter());
+                let served = async move {
+                    let shaken = handshake(stream, address, &mut place, &tls, course.clone()).await;
+                    if let Some(stream) = shaken {
+                        connection(stream, (address, &mut place), front, (course, standing)).await;
+                    }
+                };
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = served => {}
+                        _ = evicted => {
+                            tracing::debug!(peer = %address.ip(), "an unauthenticated connection made room");
+                        }
+                    }
+                    drop((open, counted));
+                });
+            }
+            Err(error) => back_off(&error).await,
+        }
+    }
+    drop((listener, open));
+    // Each of them ends in time by itself.
+    all_ended.recv().await;
+}
+
+/// Out of file descriptors or memory, most likely: accepting at once again would spin.
+pub(crate) async fn back_off(error: &io::Error) {
+    tracing::warn!(%error, "a connection could not be accepted");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// The TLS connection, unless it takes too long or the broker stops meanwhile: nobody has asked for
+/// anything yet, so that there is nothing to wait for.
+async fn handshake(
+    stream: TcpStream,
+    address: SocketAddr,
+    place: &mut Place,
+    tls: &ServerConfigs,
+    mut course: watch::Receiver<Course>,
+) -> Option<TlsStream<Bounded<TcpStream>>> {
+    // Small answers must not wait for one another; a socket that refuses this still works.
+    drop(stream.set_nodelay(true));
+    let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(wait, shake_hands(stream, place, tls)) => shaken.ok()?,
+        _ = Course::stopped(&mut course) => return None,
+    };
+    match shaken {
+        None => {
+            tracing::debug!(peer = %address.ip(), "a connection beyond the handshakes under way was closed");
+            None
+        }
+        Some(Ok(mut stream)) => {
+            stream.get_mut().0.lift();
+            Some(stream)
+        }
+        Some(Err((_, mut stream))) => {
+            tracing::debug!(peer = %address.ip(), "a TLS handshake was refused");
+            let wait = Duration::from_secs(LINGER_WAIT_S);
+            stream.lift();
+            drop(tokio::time::timeout(wait, linger(stream)).await);
+            None
+        }
+    }
+}
+
+/// What came of the handshake, unless there are too many under way. It is one of them from the end of the peer's
+/// first message on, so that a silent peer is none; a peer that has made many waits for its turn.
+async fn shake_hands(
+    stream: TcpStream,
+    place: &mut Place,
+    tls: &ServerConfigs,
+) -> Option<Result<TlsStream<Bounded<TcpStream>>, (io::Error, Bounded<TcpStream>)>> {
+    let mut hello = LazyConfigAcceptor::new(Acceptor::default(), Bounded::new(stream, HELLO_BYTES_MAX));
+    let mut started = match (&mut hello).await {
+        Ok(started) => started,
+        Err(error) => return hello.take_io().map(|stream| Err((error, stream))),
+    };
+    tokio::time::sleep_until(place.turn()?).await;
+    started.io.bound(HANDSHAKE_REST_BYTES_MAX);
+    let config = tls.for_client(&started.client_hello());
+    let mut shaking = started.into_stream(config).into_fallible();
+    let shaken = poll_fn(|cx| {
+        let polled = Pin::new(&mut shaking).poll(cx);
+        if polled.is_pending() {
+            place.answered();
+        }
+        polled
+    });
+    let shaken = shaken.await;
+    // Also when it has ended at once: whatever follows waits for the peer.
+    place.answered();
+    Some(shaken)
+}
+
+/// Lets the peer read why it was refused. In TLS 1.3 it has sent its request before it learns of the
+/// refusal; a socket closed over what it sent would reset the connection, alert and all.
+async fn linger(mut stream: Bounded<TcpStream>) {
+    if stream.shutdown().await.is_ok() {
+        let mut sent = stream.take(UNREAD_BYTES_MAX);
+        drop(tokio::io::copy(&mut sent, &mut tokio::io::sink()).await);
+    }
+}
+
+async fn connection(
+    stream: TlsStream<Bounded<TcpStream>>,
+    (address, place): (SocketAddr, &mut Place),
+    front: impl Answers,
+    (course, standing): (watch::Receiver<Course>, Standing),
+) {
+    let certificate = match stream.get_ref().1.peer_certificates() {
+        None | Some([]) => None,
+        Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
+            Ok(certificate) => Some(Arc::new(certificate.presented_from(address.ip()))),
+            // The handshake has read it before; whatever this is, it is nobody.
+            Err(_) => return,
+        },
+    };
+    if certificate.as_ref().is_some_and(|certificate| !place.keep(certificate.serial())) {
+        tracing::debug!(peer = %address.ip(), "a connection beyond the cap of its certificate was closed");
+        return;
+    }
+    let lost = standing.lost(certificate.clone());
+    let peer = Peer { certificate, address };
+    converse(stream, (peer, address.ip()), front, (course, lost)).await;
+}
+
+/// HTTP over `stream` with `peer`, whom the log calls `who`, until either side ends it, the listener stops, or the
+/// peer is `lost`.
+pub(crate) async fn converse<S, P>(
+    stream: S,
+    (peer, who): (P, impl fmt::Display),
+    front: impl Answers,
+    (mut course, lost): (watch::Receiver<Course>, impl Future<Output = ()> + Send + 'static),
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Clone + Send + Sync + 'static,
+{
+    let mut told = Aside::new(async move {
+        tokio::select! {
+            course = Course::stopped(&mut course) => Told::Stop(course),
+            () = lost => Told::Cut,
+        }
+    });
+    let (lender, patience) = (Lender::default(), Patience::default());
+    let (stream, flaws) = Heads::new(Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S)));
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        let flaw = flaws.next();
+        if let Some(flaw) = flaw {
+            request.extensions_mut().insert(flaw);
+        }
+        let request = request.map(|body| lender.lend(body));
+        let (mut front, lender, patience) = (front.clone(), lender.clone(), patience.clone());
+        async move {
+            patience.wait().await;
+            // Ready whenever it is asked: places under way are the edge's to give.
+            let mut response = front.call(request).await?;
+            patience.note(&response);
+            if lender.rest().await == Rest::Unread || flaw.is_some() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    // More than is taken: up to there, what is too much is refused in our own words by the edge. A request is
+    // carried out whether or not its caller is still there, so that nobody looks for its end meanwhile.
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HEADER_WAIT_S))
+        .max_buf_size(HEADER_BYTES_MAX.saturating_mul(2))
+        .max_headers(HEADERS_READ_MAX)
+        .half_close(true);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        biased;
+        served = serving.as_mut() => served,
+        told = &mut told => {
+            serving.as_mut().graceful_shutdown();
+            end(serving, told, &who).await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(peer = %who, %error, "a connection ended early");
+    }
+}
+
+/// Why a connection is to end.
+enum Told {
+    /// The listener stops.
+    Stop(Course),
+    /// The peer may not stay.
+    Cut,
+}
+
+/// Waits for what is under way on a connection that is to end, as long as its reason lets it.
+async fn end<E>(
+    serving: impl Future<Output = Result<(), E>>,
+    told: Told,
+    who: &impl fmt::Display,
+) -> Result<(), E> {
+    match told {
+        Told::Stop(course) => tokio::time::timeout(course.wait(), serving).await.unwrap_or_else(|_| {
+            tracing::warn!(peer = %who, "a connection is cut: its request had not ended when the listener stopped");
+            Ok(())
+        }),
+        Told::Cut => {
+            tracing::info!(peer = %who, "a connection is cut: its holder may not act any more");
+            // An answer that is under way was decided before, and may be that of this very act.
+            tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
+        }
+    }
+}

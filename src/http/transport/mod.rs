@@ -1,0 +1,16 @@
+pub(crate) mod background;
+pub(crate) mod backpressure;
+pub(crate) mod connection_limits;
+pub(crate) mod connections;
+pub(crate) mod detached;
+pub(crate) mod edge;
+pub(crate) mod framing;
+pub(crate) mod head_checks;
+pub(crate) mod host_listener;
+pub(crate) mod known_peers;
+pub mod listener;
+pub(crate) mod peer_connections;
+pub(crate) mod read_limit;
+pub(crate) mod request_body;
+pub(crate) mod router;
+pub(crate) mod write_timeout;

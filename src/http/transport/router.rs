@@ -1,0 +1,220 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use axum::response::IntoResponse;
+use tokio::sync::OwnedSemaphorePermit;
+use tower::Service;
+
+use super::detached::Outlived;
+use super::edge::{Edge, Passing, Place};
+use crate::base::code;
+use crate::http::documents::problem::Problem;
+
+/// A listener's routes, behind its edge.
+#[derive(Clone)]
+pub struct Front {
+    edge: Arc<Edge>,
+    routes: Router,
+    outlived: Outlived,
+}
+
+impl Front {
+    pub(crate) fn new(edge: Edge, routes: Router) -> Self {
+        Self { edge: Arc::new(edge), routes, outlived: Outlived::default() }
+    }
+
+    /// Its handlers that go on although their connection has ended.
+    #[must_use]
+    pub fn outlived(&self) -> Outlived {
+        self.outlived.clone()
+    }
+
+    fn carry_out(&self, request: Request<Body>, place: Option<OwnedSemaphorePermit>) -> Stage {
+        let mut routes = self.routes.clone();
+        let handler = async move {
+            let response = routes.call(request).await.unwrap_or_else(|never| match never {});
+            // Given back when the handler has ended, not when its caller has gone.
+            drop(place);
+            response
+        };
+        Stage::UnderWay(Onward::new(handler, self.outlived()))
+    }
+}
+
+impl Service<Request<Body>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Answering {
+        let (passing, admitted) = self.edge.admit(&mut request);
+        let stage = match admitted {
+            Ok(Place::Taken(place)) => self.carry_out(request, Some(place)),
+            Ok(Place::NotNeeded) => self.carry_out(request, None),
+            Ok(Place::Awaited) => {
+                let place = Box::pin(Arc::clone(&self.edge).place());
+                Stage::Waiting { place, asked: Some((self.clone(), request)) }
+            }
+            Err(problem) => Stage::Refused(Some(problem)),
+        };
+        Answering { edge: Arc::clone(&self.edge), passing, stage }
+    }
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Front")
+    }
+}
+
+/// A request's way to its response.
+pub struct Answering {
+    edge: Arc<Edge>,
+    passing: Passing,
+    stage: Stage,
+}
+
+type Awaited = Result<OwnedSemaphorePermit, Problem>;
+
+enum Stage {
+    Refused(Option<Problem>),
+    /// For a place. Whoever hangs up meanwhile has asked for nothing.
+    Waiting {
+        place: Pin<Box<dyn Future<Output = Awaited> + Send>>,
+        asked: Option<(Front, Request<Body>)>,
+    },
+    UnderWay(Onward),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = loop {
+            self.stage = match &mut self.stage {
+                Stage::Refused(problem) => break problem.take().map(IntoResponse::into_response),
+                Stage::UnderWay(onward) => break ready!(Pin::new(onward).poll(cx)),
+                Stage::Waiting { place, asked } => match (ready!(place.as_mut().poll(cx)), asked.take()) {
+                    (Ok(place), Some((front, request))) => front.carry_out(request, Some(place)),
+                    (Err(problem), _) => Stage::Refused(Some(problem)),
+                    (Ok(_), None) => Stage::Refused(None),
+                },
+            };
+        };
+        let response = response.unwrap_or_else(|| Problem::new(code::INTERNAL).into_response());
+        Poll::Ready(Ok(self.edge.finish(self.passing, response)))
+    }
+}
+
+impl fmt::Debug for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answering")
+    }
+}
+
+/// A handler under way. A caller that hangs up does not stop a commit halfway: what is not ended then goes on
+/// as a task of its own. A panic costs one request: it ends in nothing.
+struct Onward {
+    handler: Option<Handler>,
+    outlived: Outlived,
+}
+
+/// What answers one request.
+pub(crate) type Handler = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+impl Onward {
+    fn new(handler: impl Future<Output = Response<Body>> + Send + 'static, outlived: Outlived) -> Self {
+        Self { handler: Some(Box::pin(handler)), outlived }
+    }
+}
+
+impl Future for Onward {
+    type Output = Option<Response<Body>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(handler) = self.handler.as_mut() else { return Poll::Ready(None) };
+        // Never polled again after a panic, so that nobody sees what it left behind.
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
+        let response = match polled {
+            Ok(polled) => Some(ready!(polled)),
+            Err(_) => None,
+        };
+        self.handler = None;
+        Poll::Ready(response)
+    }
+}
+
+impl Drop for Onward {
+    fn drop(&mut self) {
+        if let Some(handler) = self.handler.take() {
+            self.outlived.go_on(handler);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::pin::pin;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn api_05_a_handler_ends_although_its_caller_has_gone() {
+        let (go, told) = oneshot::channel::<()>();
+        let (done, mut ended) = oneshot::channel();
+        let outlived = Outlived::default();
+        let handler = async move {
+            told.await.unwrap();
+            done.send(()).unwrap();
+            Response::new(Body::empty())
+        };
+        let mut onward = Onward::new(handler, outlived.clone());
+        poll_fn(|cx| {
+            assert!(Pin::new(&mut onward).poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        outlived.ended().await;
+        drop(onward);
+        let mut all_ended = pin!(outlived.ended());
+        poll_fn(|cx| {
+            assert!(all_ended.as_mut().poll(cx).is_pending(), "one goes on");
+            Poll::Ready(())
+        })
+        .await;
+        go.send(()).unwrap();
+        all_ended.await;
+        ended.try_recv().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_without_its_caller_is_not_waited_for() {
+        let outlived = Outlived::default();
+        drop(Onward::new(async { panic!("on purpose") }, outlived.clone()));
+        outlived.ended().await;
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_costs_its_own_request() {
+        let broken = Onward::new(async { panic!("on purpose") }, Outlived::default());
+        assert!(broken.await.is_none());
+        let mut whole = Onward::new(async { Response::new(Body::empty()) }, Outlived::default());
+        assert!((&mut whole).await.is_some());
+        assert!((&mut whole).await.is_none(), "once");
+        drop(Onward::new(pending(), Outlived::default()));
+    }
+}
