@@ -98,7 +98,7 @@ pub(super) fn remembering(
 ) -> Change<Effect> {
     let Some(once) = once else { return change };
     let effect = idempotency::Effect::remember(once, life_s, outcome());
-    change.effect(Effect::Idempotency(effect)).rely(keys::slot(once), as_of).advance(keys::slot(once))
+    change.effect(Effect::Idempotency(effect)).rely(keys::slot(once.slot()), as_of)
 }
 
 /// Who asked for what the schedule does too, and what the request is known again by.

@@ -9,7 +9,7 @@ use crate::ledger::Key;
 use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::{self, Registry};
-use crate::revocation::{self, Revocations};
+use crate::revocation::{self, Revocations, Subject};
 use crate::rotation::{self, Rotations};
 use crate::secrets::{self, Catalogue};
 use crate::store::{self, At, History, Projection};
@@ -142,6 +142,28 @@ impl store::World for World {
                 }
             }
             Effect::Clock { was } if *was > at.time => self.time_went_back(at, *was),
+            Effect::Clock { .. } => {}
+        }
+    }
+
+    fn advances(effect: &Effect, keys: &mut Vec<Key>) {
+        match effect {
+            Effect::Registry(effect) => effect.advances(keys),
+            Effect::Operators(effect) => effect.advances(keys),
+            Effect::Secrets(effect) => effect.advances(keys),
+            Effect::Pki(effect) => effect.advances(keys),
+            Effect::Revocation(effect) => {
+                effect.advances(keys);
+                // An admin may have come or gone.
+                if matches!(effect.subject(), Subject::Operator(_)) {
+                    keys.push(operators::keys::admins());
+                }
+            }
+            Effect::Token(effect) => effect.advances(keys),
+            Effect::Idempotency(effect) => effect.advances(keys),
+            Effect::Rotation(effect) => effect.advances(keys),
+            Effect::Custody(effect) => effect.advances(keys),
+            Effect::Lease(effect) => effect.advances(keys),
             Effect::Clock { .. } => {}
         }
     }

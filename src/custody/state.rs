@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::location::Location;
 use crate::base::{OperatorName, SlotId, Timestamp};
 use crate::keyring::{RootId, SlotKind, SlotView};
-use crate::ledger::Kind;
+use crate::ledger::{Key, Kind};
 use crate::store::{At, Event, History};
 
 /// The keyring has other slots than the ledger knew of.
@@ -100,6 +100,17 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Slots(_) | Self::Root(_) | Self::Before(_) | Self::SealingKeys(_) => {
+                keys.push(keys::slots())
+            }
+            Self::CheckpointKey(_) => keys.push(keys::checkpoint_key()),
+            Self::Location { .. } | Self::Ordered(_) => keys.push(keys::location()),
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

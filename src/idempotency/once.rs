@@ -34,7 +34,6 @@ impl<'a> Caller<'a> {
 #[derive(Clone, Debug)]
 pub struct Once {
     pub(super) caller: Digest,
-    pub(super) credential: Digest,
     pub(super) slot: Digest,
     pub(super) request: Digest,
     /// The same under the digest keys before this one, newest first: an outcome of then is still known.
@@ -58,11 +57,16 @@ impl Once {
         };
         Self {
             caller: tag("idempotency-caller", &[caller.identity.as_bytes()]),
-            credential: tag("idempotency-caller", &[caller.credential.as_bytes()]),
             slot: tag("idempotency-key", &[caller.credential.as_bytes(), route.as_bytes(), key.as_bytes()]),
             request: tag("idempotency-request", &[route.as_bytes(), target.as_bytes(), body]),
             earlier,
         }
+    }
+
+    /// The caller's key, on its route.
+    #[must_use]
+    pub const fn slot(&self) -> &Digest {
+        &self.slot
     }
 
     /// What the request was known by under this digest key and the ones before it.

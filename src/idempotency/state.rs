@@ -8,6 +8,7 @@ use crate::base::limits::{
 };
 use crate::base::{Audience, CapabilityName, CodeId, DecisionId, LeaseId, Timestamp, TokenId};
 use crate::crypto::Digest;
+use crate::ledger::Key;
 use crate::store::At;
 
 /// What a request did. Never a secret.
@@ -61,6 +62,13 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Remember { slot, .. } => keys.push(keys::slot(slot)),
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {
@@ -219,15 +227,15 @@ impl Pool {
 
 /// The keys that decisions on this room's records rely on.
 pub mod keys {
-    use super::Once;
+    use crate::crypto::Digest;
     use crate::ledger::Key;
 
-    /// Whether the request of `once` has come before. Some requests with one credential share a key, so that
-    /// the ledger has no more of them than it can keep in mind; they are decided again, no more.
+    /// Whether the request with this slot was carried out before. Some requests share a key, so that the
+    /// ledger keeps at most 65,536 of them in memory; a request that shares one is decided again.
     #[must_use]
-    pub fn slot(once: &Once) -> Key {
-        let [bucket, ..] = *once.slot.as_bytes();
-        Key::of("idempotency", &[once.credential.as_bytes().as_slice(), &[bucket]].concat())
+    pub fn slot(slot: &Digest) -> Key {
+        let [first, second, ..] = *slot.as_bytes();
+        Key::of("idempotency", &[first, second])
     }
 }
 

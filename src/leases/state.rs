@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Ending, Intent, Kept, Lease, Offer, Selection, Stage, Trouble, Why};
 use crate::base::{AgentId, CapabilityName, DecisionId, LeaseId, Timestamp};
+use crate::ledger::Key;
 use crate::store::At;
 
 /// A state change of this room.
@@ -68,6 +69,27 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Offer(offer) => keys.push(keys::offer(&offer.capability)),
+            Self::Withdraw(capability) => keys.push(keys::offer(capability)),
+            Self::Intend(intent) => keys.push(keys::of_agent(intent.agent)),
+            Self::Issue { lease, .. }
+            | Self::Use { lease, .. }
+            | Self::Renew { lease, .. }
+            | Self::GiveUp { lease, .. }
+            | Self::Fail { lease, .. }
+            | Self::Ended(lease) => keys.push(keys::lease(*lease)),
+            Self::End { which: Selection::Each(leases), .. } | Self::Retry(Selection::Each(leases))
+                if leases.len() == 1 =>
+            {
+                keys.extend(leases.iter().copied().map(keys::lease));
+            }
+            Self::End { .. } | Self::Retry(_) => keys.push(keys::endings()),
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

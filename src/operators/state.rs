@@ -7,6 +7,7 @@ use crate::base::limits::BACKDATE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::{Digest, sha256};
 use crate::index::Tree;
+use crate::ledger::Key;
 use crate::store::{At, Projection};
 
 /// The certificates that operators enrolled or renewed with, by serial, in DER.
@@ -114,6 +115,22 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Certify { name, .. } => keys.extend([keys::operator(name), keys::certificates(name)]),
+            Self::Place { name, .. } => keys.extend([keys::operator(name), keys::admins()]),
+            Self::Enrol { code, operator, .. } => {
+                keys.extend([keys::code(*code), keys::certificates(operator)]);
+            }
+            Self::Renew { operator, .. }
+            | Self::RecordCertificate { operator, .. }
+            | Self::Promote { operator, .. } => keys.push(keys::certificates(operator)),
+            Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
+            Self::IssueCode { .. } | Self::Vouch { .. } | Self::VouchUnder { .. } => {}
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::authority_certificate::{AuthorityCertificate, AuthorityKeyId};
 use crate::base::{Timestamp, TrustDomain};
 use crate::keyring::{Generations, Stage};
-use crate::ledger::Kind;
+use crate::ledger::{Key, Kind};
 use crate::store::{At, Event};
 
 /// The certificate authority was founded.
@@ -82,6 +82,13 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Found(_) | Self::Prepare { .. } | Self::Stage { .. } => keys.push(keys::authority()),
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::Held;
 use super::declared::{Capability, Role};
+use super::keys;
 use super::narrowing::Narrowing;
 use super::owners::Owned;
 use super::plan::AgentSpec;
@@ -11,6 +12,7 @@ use crate::base::{
     AgentId, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
 };
 use crate::crypto::Digest;
+use crate::ledger::Key;
 
 /// A state change of this room.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -148,6 +150,38 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Declare { capabilities, removed_capabilities, roles, removed_roles } => {
+                let capabilities = capabilities.iter().map(|one| &one.name).chain(removed_capabilities);
+                let roles = roles.iter().map(|one| &one.name).chain(removed_roles);
+                keys.push(keys::declarations());
+                keys.extend(capabilities.map(keys::capability).chain(roles.map(keys::role)));
+            }
+            Self::PutAgent { id, spec } => {
+                keys.extend([keys::agents(), keys::agent_name(&spec.name), keys::agent(*id)]);
+            }
+            Self::RemoveAgent(agent) | Self::Serve { agent, .. } => keys.push(keys::agent(*agent)),
+            Self::Enrol { code, agent, .. } => keys.extend([keys::code(*code), keys::instances(*agent)]),
+            Self::RecordCertificate { instance, .. }
+            | Self::Renew { instance, .. }
+            | Self::RecordRenewed { instance, .. }
+            | Self::Promote { instance, .. } => keys.push(keys::certificate(*instance)),
+            Self::Own { thing: Owned::Capability(name), .. } => keys.push(keys::capability(name)),
+            Self::Own { thing: Owned::Role(name), .. } => keys.push(keys::role(name)),
+            Self::Own { thing: Owned::Agent(name), .. } => keys.push(keys::agent_name(name)),
+            Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
+            // Its agents are known by name; decisions rely on their ids.
+            Self::Narrow(narrowing) => {
+                keys.push(keys::declarations());
+                keys.extend(narrowing.capabilities.iter().map(keys::capability));
+                keys.extend(narrowing.roles.keys().map(keys::role));
+            }
+            Self::IssueCode { .. } | Self::IssueBoundCode { .. } | Self::EnrolledFrom { .. } => {}
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

@@ -3,10 +3,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::subject::Subject;
+use super::subject::{Subject, keys};
 use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MAX_S};
 use crate::base::{Network, Timestamp, TokenId};
-use crate::ledger::Kind;
+use crate::ledger::{Key, Kind};
 use crate::store::{At, Event};
 
 /// A subject was revoked, suspended or resumed.
@@ -46,6 +46,19 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        keys.push(keys::subject(self.subject()));
+    }
+
+    /// Whom or what it marks.
+    #[must_use]
+    pub const fn subject(&self) -> &Subject {
+        match self {
+            Self::Kill(subject) | Self::Block(subject) | Self::Unblock(subject) => subject,
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

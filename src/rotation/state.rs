@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Declared, Past, Rotation, Run, Stage, Trigger, Trouble, UpstreamValue};
 use crate::base::{RotationId, SecretName, Timestamp, code};
+use crate::ledger::Key;
 use crate::store::At;
 
 /// A state change of this room.
@@ -130,6 +131,31 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Declare { declared, .. } => keys.push(keys::rotation(&declared.secret)),
+            Self::Remove(secret)
+            | Self::Begin { secret, .. }
+            | Self::Prepare { secret, .. }
+            | Self::Touch(secret)
+            | Self::Reach { secret, .. }
+            | Self::Fail { secret, .. }
+            | Self::Retry(secret)
+            | Self::Finish { secret, .. }
+            | Self::Abandon { secret, .. }
+            | Self::Pause(secret)
+            | Self::Resume { secret, .. }
+            | Self::Check(secret)
+            | Self::Make { secret, .. }
+            | Self::Orphan { secret, .. }
+            | Self::ClearOrphans(secret)
+            | Self::Unchecked(secret)
+            | Self::FailFor { secret, .. }
+            | Self::Adopt { secret, .. } => keys.push(keys::rotation(secret)),
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

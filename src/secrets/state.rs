@@ -6,6 +6,7 @@ use super::vault::SealedValue;
 use crate::base::limits::{DESTROYED_LISTED_MAX, VERSIONS_DESTROYED_AT_ONCE_MAX};
 use crate::base::{OwnerName, SecretId, SecretName, Sensitivity, Timestamp};
 use crate::index::Tree;
+use crate::ledger::Key;
 use crate::store::{At, Projection};
 
 /// Sealed values, by secret id and version.
@@ -92,6 +93,24 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            // The first version creates the secret.
+            Self::Store { name, version: 1, .. } | Self::Prepare { name, version: 1, .. } => {
+                keys.extend([keys::secret(name), keys::existence(name)]);
+            }
+            Self::Store { name, .. }
+            | Self::Prepare { name, .. }
+            | Self::Promote { name, .. }
+            | Self::Abandon { name, .. }
+            | Self::Destroy { name, .. }
+            | Self::Rewrap { name, .. } => keys.push(keys::secret(name)),
+            Self::Own { name, .. } | Self::Classify { name, .. } => keys.push(keys::existence(name)),
+            Self::Turn(_) => keys.push(keys::value_key()),
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

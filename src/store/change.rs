@@ -61,6 +61,9 @@ pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// Takes in one effect. Deterministic, and without the keys that open secret values.
     fn apply(&mut self, at: At, effect: &Self::Effect);
 
+    /// Adds the keys that `effect` advances: what an entry changes, it advances.
+    fn advances(effect: &Self::Effect, keys: &mut Vec<Key>);
+
     /// Whether `effect` takes something away: revokes, suspends, removes, narrows or destroys. The entry is
     /// anchored before it is acknowledged, so that no older copy of the ledger un-does it unnoticed.
     fn takes_away(effect: &Self::Effect) -> bool;
@@ -163,7 +166,7 @@ impl<E: Serialize> Change<E> {
         TakingAway { change: self, denial }
     }
 
-    /// Adds a state change.
+    /// Adds a state change. It advances the keys that [`World::advances`] gives for it.
     pub fn effect(mut self, effect: E) -> Self {
         self.effects.push(effect);
         self
@@ -175,7 +178,8 @@ impl<E: Serialize> Change<E> {
         self
     }
 
-    /// Advances `key`: whatever was decided on it before and comes later has to be decided again.
+    /// Advances `key` beside those of the effects: a decision that relied on it before is made again. For an
+    /// entry that announces a change, or whose effect changes what other records mean.
     pub fn advance(mut self, key: Key) -> Self {
         self.advance.push(key);
         self
@@ -185,8 +189,8 @@ impl<E: Serialize> Change<E> {
     ///
     /// # Errors
     /// [`CommitError`], as committing it would give.
-    pub fn fits(self) -> Result<(), CommitError> {
-        if self.into_draft()?.is_too_large() { Err(AppendError::TooLarge.into()) } else { Ok(()) }
+    pub fn fits<W: World<Effect = E>>(self) -> Result<(), CommitError> {
+        if self.into_draft::<W>()?.is_too_large() { Err(AppendError::TooLarge.into()) } else { Ok(()) }
     }
 
     /// Whether one of its effects does what `is` asks.
@@ -199,7 +203,8 @@ impl<E: Serialize> Change<E> {
         self.expect.iter().map(|expectation| expectation.key).collect()
     }
 
-    pub(super) fn into_draft(self) -> Result<Draft, CommitError> {
+    pub(super) fn into_draft<W: World<Effect = E>>(mut self) -> Result<Draft, CommitError> {
+        self.effects.iter().for_each(|effect| W::advances(effect, &mut self.advance));
         let delta = if self.effects.is_empty() { Vec::new() } else { encode(&self.effects)? };
         Ok(Draft {
             kind: self.kind,

@@ -181,7 +181,7 @@ impl<W: World> Store<W> {
         let (relied_on, withheld) = (change.relied_on(), &self.memory.withheld);
         withheld.check_before(&relied_on).map_err(AppendError::Conflict)?;
         let takes_away = change.any_effect(W::takes_away);
-        let receipt = self.ledger.commit(change.into_draft()?, value).await?;
+        let receipt = self.ledger.commit(change.into_draft::<W>()?, value).await?;
         if takes_away {
             // Boxed: no mint keeps a place for it.
             Box::pin(self.anchors.reached(receipt.seq())).await;

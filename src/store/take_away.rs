@@ -95,7 +95,7 @@ impl<W: World> Store<W> {
         }
         let TakingAway { change, denial } = taking;
         self.memory.withheld.check_before(&change.relied_on()).map_err(AppendError::Conflict)?;
-        let draft = change.into_draft()?;
+        let draft = change.into_draft::<W>()?;
         let again = on_conflict.again(&draft);
         let mut pending = self.ledger.append(draft);
         let patience = Duration::from_millis(TAKE_AWAY_WAIT_MS);
@@ -204,7 +204,7 @@ impl<W: World> Submitted<'_, W> {
         };
         match decided {
             Some(change) => {
-                self.again = change.into_draft()?;
+                self.again = change.into_draft::<W>()?;
                 Ok(true)
             }
             None => Ok(false),

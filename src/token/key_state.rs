@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
 use crate::keyring::{Generations, Stage};
-use crate::ledger::Kind;
+use crate::ledger::{Key, Kind};
 use crate::store::{At, Event};
 
 /// A generation of the token key is at another stage.
@@ -36,6 +36,13 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Stage { .. } => keys.push(keys::token_keys()),
+        }
+    }
+
     /// Whether it takes something away: such an entry is anchored at once.
     #[must_use]
     pub const fn takes_away(&self) -> bool {

@@ -31,6 +31,8 @@ impl World for Pair {
         self.second = both.0;
     }
 
+    fn advances(_: &Both, _: &mut Vec<Key>) {}
+
     fn takes_away(_: &Both) -> bool {
         false
     }

@@ -33,6 +33,8 @@ impl World for Notes {
 
     type Effect = Note;
     fn apply(&mut self, _: At, _: &Note) {}
+    fn advances(_: &Note, _: &mut Vec<Key>) {}
+
     fn takes_away(_: &Note) -> bool {
         false
     }

@@ -14,7 +14,7 @@ use crate::broker::identity::revoke::{self, Ended};
 use crate::broker::leases;
 use crate::broker::once::{done_before, remembering};
 use crate::broker::rotation::{Planned, planned};
-use crate::broker::world::Effect;
+use crate::broker::world::{Effect, World};
 use crate::config::SourceFile;
 use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
@@ -60,7 +60,7 @@ impl AdminDesk {
         let planned = heavy.run(Priority::Ordinary, move |work| {
             let (plan, as_of) = core.draw(&upload, work)?;
             let (change, changes) = core.change(&upload.operator, plan, as_of)?;
-            change.fits()?;
+            change.fits::<World>()?;
             Ok(Applied { changes, done: None })
         });
         planned.await
@@ -173,7 +173,7 @@ impl Core {
                 (self.id_for(registry, spec), spec.clone(), served)
             });
             let removed = plan.removed_agents.iter().filter_map(|name| registry.agent_named(name));
-            let removed = removed.map(|agent| (agent.id, agent.name.clone()));
+            let removed = removed.map(|agent| agent.id);
             let snapshot = registry.declarations().after(&plan).snapshot();
             (agents.collect::<Vec<_>>(), removed.collect::<Vec<_>>(), snapshot)
         });
@@ -182,19 +182,12 @@ impl Core {
             changes: &plan.changes,
             snapshot: snapshot.hex(),
         };
-        let change = Change::new(&event)?.rely(keys::declarations(), as_of).advance(keys::declarations());
+        let change = Change::new(&event)?.rely(keys::declarations(), as_of);
         let mut change = self.while_allowed(change, operator)?;
         for capability in &plan.capabilities {
             if let Delivery::Reveal { secret } = &capability.delivery {
                 change = change.rely(crate::secrets::keys::existence(secret), as_of);
             }
-            change = change.advance(keys::capability(&capability.name));
-        }
-        for name in &plan.removed_capabilities {
-            change = change.advance(keys::capability(name));
-        }
-        for name in plan.roles.iter().map(|role| &role.name).chain(&plan.removed_roles) {
-            change = change.advance(keys::role(name));
         }
         change = change.effect(Effect::Registry(registry::Effect::Declare {
             capabilities: plan.capabilities,
@@ -206,19 +199,15 @@ impl Core {
             change = change
                 .rely(keys::agent_name(&spec.name), as_of)
                 .rely(keys::agent(id), as_of)
-                .advance(keys::agent_name(&spec.name))
-                .advance(keys::agent(id))
                 .effect(Effect::Registry(registry::Effect::PutAgent { id, spec }));
             if let Some(audience) = served {
                 let effect = registry::Effect::Serve { agent: id, audience };
                 change = change.effect(Effect::Registry(effect));
             }
         }
-        for (id, name) in removed {
+        for id in removed {
             change = change
                 .rely(keys::agent(id), as_of)
-                .advance(keys::agent_name(&name))
-                .advance(keys::agent(id))
                 .effect(Effect::Registry(registry::Effect::RemoveAgent(id)));
         }
         for (thing, owner) in plan.owners {

@@ -41,7 +41,6 @@ impl Core {
 fn narrowed(world: &World, by: &str, narrowing: &Narrowing) -> Result<Change<Effect>, CommitError> {
     let mut change = Change::new(&DeclarationsNarrowed { by, narrowing })?
         .effect(Effect::Registry(registry::Effect::Narrow(narrowing.clone())))
-        .advance(keys::declarations())
         .urgent();
     for key in touched(world, narrowing) {
         change = change.advance(key);

@@ -84,8 +84,7 @@ async fn record(store: &Store<World>, found: &KeyringContents, by: &str) -> Resu
             .effect(Effect::Custody(custody::Effect::Root(*root.as_bytes())))
             .effect(Effect::Custody(custody::Effect::SealingKeys(*delta)))
             .effect(Effect::Custody(custody::Effect::Before(before)))
-            .rely(keys::slots(), as_of)
-            .advance(keys::slots());
+            .rely(keys::slots(), as_of);
     store.commit(change, ()).await?.redeem();
     Ok(false)
 }

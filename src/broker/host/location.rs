@@ -63,7 +63,7 @@ async fn record(
     let effect = custody::Effect::Location { location, is_adopted: order.is_some() };
     let ordered = ordered_at.map(|at| Effect::Custody(custody::Effect::Ordered(at)));
     let change = ordered.into_iter().fold(change.effect(Effect::Custody(effect)), Change::effect);
-    let change = change.rely(keys::location(), as_of).advance(keys::location());
+    let change = change.rely(keys::location(), as_of);
     store.commit(change, ()).await?.redeem();
     Ok(located)
 }

@@ -123,8 +123,7 @@ impl AdminDesk {
                 .rely(revocation::keys::wide(), principal.as_of())
                 .rely(keys::operator(name), principal.as_of())
                 .rely(revocation::keys::subject(&Subject::Operator(principal.id())), principal.as_of())
-                .rely(keys::certificates(name), principal.as_of())
-                .advance(keys::certificates(name));
+                .rely(keys::certificates(name), principal.as_of());
             core.store.commit(change, ()).await?.redeem();
             // Connections under the certificate before it are cut.
             core.standing_changed();
@@ -167,8 +166,7 @@ impl Core {
             .rely(revocation::keys::wide(), as_of)
             .rely(keys::operator(&operator.name), as_of)
             .rely(revocation::keys::subject(&Subject::Operator(operator.id)), as_of)
-            .rely(keys::certificates(&operator.name), as_of)
-            .advance(keys::certificates(&operator.name));
+            .rely(keys::certificates(&operator.name), as_of);
         let change = while_vouched_for(change, grant.act().maker(), as_of);
         let holder = Holder::operator(operator, *plan.serial.as_bytes());
         let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
@@ -205,7 +203,7 @@ impl Core {
         let alarm = keys::code_alarm(input.code);
         let report = operators::Effect::ReportCode(input.code);
         let change = Change::new(&event)?.effect(Effect::Operators(report));
-        Ok(Some(change.rely(alarm, as_of).advance(alarm)))
+        Ok(Some(change.rely(alarm, as_of)))
     }
 }
 
@@ -226,7 +224,7 @@ fn admitted(
             let event = OperatorEnrolled { operator, code, serial, key, not_after, peer };
             let effect = operators::Effect::Enrol { code, operator: name, certificate, not_before };
             let change = Change::new(&event)?.effect(Effect::Operators(effect));
-            Ok(change.rely(keys::code(code), as_of).advance(keys::code(code)))
+            Ok(change.rely(keys::code(code), as_of))
         }
         Admission::Certificate(replaces) => {
             let previous = hex(&replaces);

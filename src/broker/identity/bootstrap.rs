@@ -90,10 +90,6 @@ pub(in crate::broker) fn as_admin(
         .rely(pki::keys::authority(), as_of)
         .rely(revocation::keys::wide(), as_of)
         .rely(operators::keys::operator(name), as_of)
-        .advance(operators::keys::operator(name))
-        .advance(operators::keys::certificates(name))
-        .advance(operators::keys::admins())
-        .advance(revocation::keys::subject(&subject))
 }
 
 pub(in crate::broker) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {

@@ -182,7 +182,7 @@ impl Core {
     ) -> Result<Enrolled, Again> {
         let planned_seq = receipt.seq();
         let Certificate { der, plan } = self.issuer.certify(receipt)?.deliver();
-        let change = holder.recorded(der.clone())?.rely(holder.key(), planned_seq).advance(holder.key());
+        let change = holder.recorded(der.clone())?.rely(holder.key(), planned_seq);
         let certificate = self.store.commit(change, der).await?.redeem();
         let instance = holder.instance_id();
         Ok(Enrolled { spiffe: plan.spiffe, instance, certificate, not_after: plan.not_after })

@@ -135,9 +135,7 @@ impl Core {
                 agent: agent.id,
                 instance,
                 address: input.peer.ip().to_canonical(),
-            }))
-            .advance(keys::code(input.code))
-            .advance(keys::instances(agent.id));
+            }));
         let change = while_vouched_for(change, grant.act().maker(), as_of);
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.store.commit(change, certify).await?;
@@ -172,7 +170,7 @@ impl Core {
         let alarm = keys::code_alarm(input.code);
         let report = crate::registry::Effect::ReportCode(input.code);
         let change = Change::new(&event)?.effect(Effect::Registry(report));
-        Ok(Some(change.rely(alarm, as_of).advance(alarm)))
+        Ok(Some(change.rely(alarm, as_of)))
     }
 
     /// Records an alarm, unless somebody else does at this moment: then its key has been advanced. The

@@ -100,9 +100,6 @@ impl AdminDesk {
                 }
                 change = change
                     .rely(keys::declarations(), as_of)
-                    .advance(keys::agents())
-                    .advance(keys::agent_name(&input.agent))
-                    .advance(keys::agent(agent_id))
                     .effect(Effect::Registry(crate::registry::Effect::PutAgent { id: agent_id, spec }));
                 if let Some(owner) = scope.owner().cloned() {
                     let (thing, owner) = (Owned::Agent(input.agent.clone()), Some(owner));

@@ -146,9 +146,12 @@ impl AdminDesk {
             let mut change = Change::new(&event)?.rely(keys::operator(name), as_of);
             if is_new {
                 let name = name.clone();
-                change = change.advance(keys::operator(&name)).effect(Effect::Operators(
-                    operators::Effect::Place { id: operator_id, name, role, scope },
-                ));
+                change = change.effect(Effect::Operators(operators::Effect::Place {
+                    id: operator_id,
+                    name,
+                    role,
+                    scope,
+                }));
             }
             let issue = operators::Effect::IssueCode { id, operator: name.clone(), hash, expires_at };
             let vouched = vouch(by.operator(), id, expires_at);
@@ -194,9 +197,7 @@ impl AdminDesk {
             let change = Change::new(&event)?
                 .effect(Effect::Operators(place))
                 .rely(keys::operator(name), as_of)
-                .rely(keys::admins(), as_of)
-                .advance(keys::operator(name))
-                .advance(keys::admins());
+                .rely(keys::admins(), as_of);
             let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let change = core.while_allowed(change, by.operator())?;
             Ok(core.store.commit(change, ()).await?.seq())

@@ -107,8 +107,7 @@ impl AgentDesk {
                 .rely(revocation::keys::subject(&Subject::Agent(renewing.agent())), renewing.as_of())
                 .rely(revocation::keys::subject(&Subject::Instance(instance)), renewing.as_of())
                 .rely(keys::agent(renewing.agent()), renewing.as_of())
-                .rely(keys::certificate(instance), renewing.as_of())
-                .advance(keys::certificate(instance));
+                .rely(keys::certificate(instance), renewing.as_of());
             core.store.commit(change, ()).await?.redeem();
             Ok(())
         })
@@ -166,8 +165,7 @@ impl Core {
             .rely(revocation::keys::subject(&Subject::Agent(agent.id)), as_of)
             .rely(revocation::keys::subject(&Subject::Instance(instance.id)), as_of)
             .rely(keys::instances(agent.id), as_of)
-            .rely(keys::certificate(instance.id), as_of)
-            .advance(keys::certificate(instance.id));
+            .rely(keys::certificate(instance.id), as_of);
         // A lapsed instance that is live again takes a place among those that the agent may have.
         let is_lapsed = instance.state(self.clock.now()) == InstanceState::Expired;
         let change = if is_lapsed { change.advance(keys::instances(agent.id)) } else { change };

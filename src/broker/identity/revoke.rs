@@ -14,7 +14,7 @@ use crate::operators::{self, Operator};
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
 use crate::registry::{Agent, Owned};
-use crate::revocation::{self, RevocationChanged, Subject, keys};
+use crate::revocation::{self, RevocationChanged, Subject};
 use crate::store::{Change, OnConflict, Taken};
 use crate::telemetry::Alarm;
 
@@ -379,7 +379,7 @@ impl Core {
         let (action, id) = (action.as_str(), subject.id());
         let event =
             RevocationChanged { by, action, subject: subject.kind(), agent: None, operator: None, id };
-        let change = Change::new(&event)?.effect(Effect::Revocation(effect)).advance(keys::subject(&subject));
+        let change = Change::new(&event)?.effect(Effect::Revocation(effect));
         let seq = self.store.commit(change, ()).await?.seq();
         self.standing_changed();
         Ok(seq)
@@ -413,9 +413,7 @@ impl Core {
                 RevocationChanged { by, action: what.as_str(), subject: subject.kind(), agent, operator, id };
             // It relies on nothing of its subject: a revocation is never too late and never in
             // anybody's way.
-            let mut change = Change::new(&event)?
-                .effect(Effect::Revocation(what.effect(subject.clone())))
-                .advance(keys::subject(&subject));
+            let mut change = Change::new(&event)?.effect(Effect::Revocation(what.effect(subject.clone())));
             change = word.given_for(self, change)?;
             // What an agent does with its own tokens must not use the room up.
             if what != Revocation::Resume && !matches!(word, Word::Holder) {
@@ -423,7 +421,7 @@ impl Core {
             }
             if matches!(subject, Subject::Operator(_)) {
                 let admins = operators::keys::admins();
-                change = change.rely(admins, as_of).advance(admins);
+                change = change.rely(admins, as_of);
             }
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let Some(denial) = denial else {

@@ -122,8 +122,7 @@ impl Core {
             let event = authority_staged(word.by(), (generation, stage), pin, behind);
             let change = Change::new(&event)?
                 .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
-                .rely(pki::keys::authority(), as_of)
-                .advance(pki::keys::authority());
+                .rely(pki::keys::authority(), as_of);
             let change = word.asked(self, change, as_of)?;
             let taken = if cannot_wait {
                 let taking = change.urgent().taking_away(Denial::authority(now, generation, is_revoked));

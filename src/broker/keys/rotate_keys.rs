@@ -86,8 +86,7 @@ impl Core {
             let event = authority_staged(KeyWord::of(by).by(), (generation, Stage::Prepared), pin, 0);
             let change = Change::new(&event)?
                 .effect(Effect::Pki(pki::Effect::Prepare { generation, certificate }))
-                .rely(pki::keys::authority(), as_of)
-                .advance(pki::keys::authority());
+                .rely(pki::keys::authority(), as_of);
             self.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
             Ok(self.follow_authorities()?)
         })?;
@@ -118,8 +117,7 @@ impl Core {
             let event = authority_staged(KeyWord::of(by).by(), (generation, stage), pin, behind);
             let change = Change::new(&event)?
                 .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
-                .rely(pki::keys::authority(), as_of)
-                .advance(pki::keys::authority());
+                .rely(pki::keys::authority(), as_of);
             let receipt = self.store.commit(self.asked_by(change, by, as_of)?, ()).await?;
             let seq = receipt.seq();
             receipt.redeem();
@@ -197,8 +195,7 @@ impl Core {
         let event = TokenKeyStaged { by: word.by(), generation, kid, stage: stage.as_str() };
         let change = Change::new(&event)?
             .effect(Effect::Token(token::Effect::Stage { generation, stage }))
-            .rely(token::keys::token_keys(), as_of)
-            .advance(token::keys::token_keys());
+            .rely(token::keys::token_keys(), as_of);
         Ok(word.asked(self, change, as_of)?)
     }
 

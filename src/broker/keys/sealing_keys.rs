@@ -78,8 +78,7 @@ pub async fn record_sealing_keys(store: &Store<World>, rotated: &SealingKeysRota
     let change = Change::new(rotated)?
         .effect(Effect::Custody(custody::Effect::SealingKeys(rotated.delta)))
         .effect(Effect::Custody(custody::Effect::Before(before)))
-        .rely(keys::slots(), as_of)
-        .advance(keys::slots());
+        .rely(keys::slots(), as_of);
     store.commit(change, ()).await?.redeem();
     Ok(())
 }

@@ -71,8 +71,7 @@ async fn found(
     };
     let change = Change::new(&event)?
         .effect(Effect::Pki(pki::Effect::Found(certificate)))
-        .rely(pki::keys::authority(), as_of)
-        .advance(pki::keys::authority());
+        .rely(pki::keys::authority(), as_of);
     store.commit(change, ()).await?.redeem();
     Ok(())
 }
@@ -91,8 +90,7 @@ pub async fn token_keys(store: &Store<World>, keyring: &Keyring) -> Result<Keys<
             TokenKeyStaged { by: "the start", generation: 1, kid: &first.jwk().kid, stage: stage.as_str() };
         let change = Change::new(&event)?
             .effect(Effect::Token(token::Effect::Stage { generation: 1, stage }))
-            .rely(token::keys::token_keys(), as_of)
-            .advance(token::keys::token_keys());
+            .rely(token::keys::token_keys(), as_of);
         store.commit(change, ()).await?.redeem();
     }
     token_keys_of(&store.read(|world, _| world.token_keys.generations().clone()), keyring)

@@ -76,8 +76,7 @@ impl Core {
         let event = CheckpointKeyTurned { operator, generation, announcement: &announcement };
         let change = Change::new(&event)?
             .effect(Effect::Custody(custody::Effect::CheckpointKey(generation)))
-            .rely(keys::checkpoint_key(), as_of)
-            .advance(keys::checkpoint_key());
+            .rely(keys::checkpoint_key(), as_of);
         let change = self.asked_by(change, by, as_of)?;
         self.store.commit(change, ()).await?.redeem();
         self.notaries.take_over(generation);

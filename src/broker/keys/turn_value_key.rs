@@ -111,7 +111,7 @@ impl Core {
         let event = ValueKeyTurned { operator: by.map(|(operator, _)| operator.name()), generation };
         let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
         // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
-        let change = change.rely(keys::value_key(), as_of).advance(keys::value_key());
+        let change = change.rely(keys::value_key(), as_of);
         self.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
         Ok(())
     }
@@ -198,7 +198,7 @@ impl Core {
             // What was destroyed meanwhile is not brought back; and what was read before, and would not open any
             // more, is read again.
             let key = keys::secret(&name);
-            change = change.rely(key, as_of).advance(key).effect(Effect::Secrets(effect));
+            change = change.rely(key, as_of).effect(Effect::Secrets(effect));
         }
         match self.store.commit(change, ()).await {
             Ok(receipt) => receipt.redeem(),

@@ -142,13 +142,13 @@ impl Planned {
             // What could not be revoked may be by the declaration that there is from here on.
             let failed = Selection::Capability(offer.capability.clone());
             let effect = leases::Effect::Offer(Box::new(offer));
-            change = change.rely(key, as_of).advance(key).effect(Effect::Lease(effect));
+            change = change.rely(key, as_of).effect(Effect::Lease(effect));
             change = change.effect(Effect::Lease(leases::Effect::Retry(failed)));
         }
         for capability in self.removed {
             let key = keys::offer(&capability);
             let effect = leases::Effect::Withdraw(capability);
-            change = change.rely(key, as_of).advance(key).effect(Effect::Lease(effect));
+            change = change.rely(key, as_of).effect(Effect::Lease(effect));
         }
         change
     }

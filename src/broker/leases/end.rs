@@ -168,8 +168,7 @@ impl Core {
         let change = Change::new(&event)?
             .effect(Effect::Lease(end(lease)))
             .rely(key, *as_of)
-            .rely(keys::endings(), *as_of)
-            .advance(key);
+            .rely(keys::endings(), *as_of);
         let change = from_reserve(counter.relying(change, *as_of), lease);
         let stored = self.stored_for(counter).await?;
         let receipt = self.store.commit(change, counter.loan()).await?;
@@ -187,7 +186,7 @@ impl Core {
             why: why(lease).as_str(),
         };
         let change = Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease.id)));
-        self.record_of_leases(from_reserve(change, lease).advance(keys::lease(lease.id))).await?;
+        self.record_of_leases(from_reserve(change, lease)).await?;
         Ok(())
     }
 
@@ -215,7 +214,7 @@ impl Core {
         let (code, upstream) = (fault.code.as_str().to_owned(), fault.detail.clone());
         let failed = leases::Effect::Fail { lease: lease.id, code, upstream, retry_at };
         let change = Change::new(&event)?.effect(Effect::Lease(end(lease))).effect(Effect::Lease(failed));
-        self.record_of_leases(from_reserve(change, lease).advance(keys::lease(lease.id))).await?;
+        self.record_of_leases(from_reserve(change, lease)).await?;
         if fault.code == code::UPSTREAM_LOGIN_OPEN && !was_still_open(lease) {
             self.alarm_of_open(lease, failures).await?;
         }
@@ -271,7 +270,7 @@ impl Core {
                     count: bereft.len(),
                 };
                 let effect = leases::Effect::End { which: Selection::Each(bereft), why: Why::Bereft };
-                let change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::endings());
+                let change = Change::new(&event)?.effect(Effect::Lease(effect));
                 self.record_of_leases(change.urgent()).await?;
             }
             if last.is_none() {

@@ -48,7 +48,7 @@ impl AdminDesk {
             let (lease, agent, capability) = named(chosen);
             let event = LeasesRetried { operator: operator.name(), lease, agent, capability, count };
             let effect = leases::Effect::Retry(which);
-            let mut change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::endings());
+            let mut change = Change::new(&event)?.effect(Effect::Lease(effect));
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             for place in places.iter().flatten() {
                 core.try_again_at(&revocations_at(place));
@@ -105,10 +105,8 @@ impl AdminDesk {
                 open,
             };
             let key = keys::lease(lease);
-            let mut change = Change::new(&event)?
-                .effect(Effect::Lease(leases::Effect::Ended(lease)))
-                .rely(key, as_of)
-                .advance(key);
+            let mut change =
+                Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease))).rely(key, as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let seq = core.record_of_leases(core.while_allowed(change, operator)?).await?;
             core.meters.alarms().raise(

@@ -257,8 +257,7 @@ impl Core {
             .rely(keys::offer(lend.capability()), as_of)
             .rely(keys::endings(), as_of)
             .rely(crate::secrets::keys::value_key(), as_of)
-            .rely(key, as_of)
-            .advance(key);
+            .rely(key, as_of);
         let change = remembering_lease(change, (once, as_of), (lease.id, lease.expires_at), now);
         let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
         let receipt = self.store.commit(change, again).await?;
@@ -315,8 +314,7 @@ impl Core {
         let change = relying(Change::new(&event)?, principal, std::iter::once(lend.capability()))
             .effect(Effect::Lease(leases::Effect::Intend(Box::new(intent.clone()))))
             .rely(keys::offer(lend.capability()), as_of)
-            .rely(counted, as_of)
-            .advance(counted);
+            .rely(counted, as_of);
         let change = remembering_lease(change, (once, as_of), (lease, lend.expires_at()), now);
         let change = counter.relying(change, as_of);
         let stored = self.stored_for(&counter).await?;
@@ -386,8 +384,7 @@ impl Core {
             .effect(Effect::Lease(leases::Effect::Issue { lease: intent.id, sealed }))
             .rely(crate::secrets::keys::value_key(), as_of)
             .rely(keys::endings(), as_of)
-            .rely(key, as_of)
-            .advance(key);
+            .rely(key, as_of);
         Ok(self.store.commit(change, intent.id).await?)
     }
 
@@ -414,7 +411,7 @@ impl Core {
                 leases::Effect::End { which, why: Why::Unfinished }
             }
         };
-        let change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::lease(intent.id));
+        let change = Change::new(&event)?.effect(Effect::Lease(effect));
         self.record_of_leases(change).await?;
         Ok(())
     }

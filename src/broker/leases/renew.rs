@@ -99,7 +99,7 @@ impl AgentDesk {
         }
         let event = LeaseUseGivenUp { lease, agent: principal.name(), use_of: used_by };
         let effect = leases::Effect::GiveUp { lease, by: used_by };
-        let change = Change::new(&event)?.effect(Effect::Lease(effect)).advance(keys::lease(lease));
+        let change = Change::new(&event)?.effect(Effect::Lease(effect));
         core.record_of_leases(change).await?;
         Ok(())
     }
@@ -225,8 +225,7 @@ impl Core {
         let change = Change::new(&event)?
             .effect(Effect::Lease(leases::Effect::Renew { lease: lease.id, expires_at }))
             .rely(keys::endings(), holder.as_of)
-            .rely(key, holder.as_of)
-            .advance(key);
+            .rely(key, holder.as_of);
         let change = holder.relying(change);
         let change =
             if let Some(operator) = operator { self.while_allowed(change, operator)? } else { change };

@@ -100,7 +100,6 @@ impl Core {
             // It relies on nothing of its leases: an end is never too late and never in anybody's way.
             let mut change = Change::new(&event)?
                 .effect(Effect::Lease(leases::Effect::End { which: which.clone(), why }))
-                .advance(keys::endings())
                 .urgent();
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let taking =

@@ -132,7 +132,7 @@ impl Core {
             stage: run.map(|run| run.stage.as_str()),
         };
         let key = secrets::keys::secret(name);
-        let mut change = at.relying(Change::new(&event)?).rely(key, at.as_of).advance(key);
+        let mut change = at.relying(Change::new(&event)?).rely(key, at.as_of);
         if before != Some(version) {
             let promoted = secrets::Effect::Promote { name: name.clone(), version };
             change = change.effect(Effect::Secrets(promoted));

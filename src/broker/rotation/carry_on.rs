@@ -174,11 +174,7 @@ impl Core {
         let effect = rotation::Effect::Prepare { secret: secret.clone(), version, replaces };
         let key = secrets::keys::secret(&secret);
         let change = Change::new(&event)?.effect(Effect::Secrets(stored)).effect(Effect::Rotation(effect));
-        let mut change =
-            at.relying(change).rely(key, at.as_of).advance(key).rely(secrets::keys::value_key(), at.as_of);
-        if at.secret.is_none() {
-            change = change.advance(secrets::keys::existence(&secret));
-        }
+        let mut change = at.relying(change).rely(key, at.as_of).rely(secrets::keys::value_key(), at.as_of);
         if at.target.creates() {
             let value =
                 UpstreamValue { rotation: run.id, version: Some(version), slot: prepared.slot.clone() };
@@ -222,7 +218,7 @@ impl Core {
         let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));
         let change = surplus.destroyed_by(change, at.secret.as_ref());
         let key = secrets::keys::secret(&secret);
-        let change = at.relying(change).rely(key, at.as_of).advance(key);
+        let change = at.relying(change).rely(key, at.as_of);
         self.record(change).await?;
         Ok(())
     }

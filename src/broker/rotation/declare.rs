@@ -245,14 +245,12 @@ impl Planned {
             let effect = rotation::Effect::Declare { declared: Box::new(declared), next };
             change = change
                 .rely(key, as_of)
-                .advance(key)
                 .rely(secrets::keys::existence(&secret), as_of)
                 .effect(Effect::Rotation(effect));
         }
         for (secret, version, next) in self.superseded {
             if let Some(version) = version {
                 let kept = secrets::Effect::Abandon { name: secret.clone(), version };
-                change = change.advance(secrets::keys::secret(&secret));
                 change = change.effect(Effect::Secrets(kept));
             }
             change = change.effect(Effect::Rotation(rotation::Effect::Abandon { secret, next }));
@@ -266,7 +264,7 @@ impl Planned {
         for secret in self.removed {
             let key = keys::rotation(&secret);
             let effect = rotation::Effect::Remove(secret);
-            change = change.rely(key, as_of).advance(key).effect(Effect::Rotation(effect));
+            change = change.rely(key, as_of).effect(Effect::Rotation(effect));
         }
         change
     }

@@ -104,7 +104,7 @@ impl Core {
         let event = RotationUnchecked { secret, version, code, upstream: fault.detail };
         let effect = rotation::Effect::Unchecked(secret.clone());
         let change = Change::new(&event)?.effect(Effect::Rotation(effect));
-        self.record(change.advance(rotation::keys::rotation(secret))).await?;
+        self.record(change).await?;
         Ok(())
     }
 }

@@ -86,8 +86,7 @@ impl AdminDesk {
                 RotationBegun { secret, rotation: id, trigger: trigger.as_str(), operator: Some(operator) };
             let effect = rotation::Effect::Begin { secret: secret.clone(), id, trigger };
             let key = keys::rotation(secret);
-            let mut change =
-                Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of).advance(key);
+            let mut change = Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of);
             change = change.rely(crate::secrets::keys::existence(secret), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             core.record(core.while_allowed(change, by.operator())?).await?;
@@ -121,8 +120,7 @@ impl AdminDesk {
             let effect = core.steered(&rotation, steer)?;
             let event = RotationSteered { secret, operator: by.operator().name(), what: steer.as_str() };
             let key = keys::rotation(secret);
-            let mut change =
-                Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of).advance(key);
+            let mut change = Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of);
             change = change.rely(crate::secrets::keys::existence(secret), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             if let (Steer::Retry, Some(place)) = (steer, place) {

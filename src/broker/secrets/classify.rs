@@ -81,8 +81,7 @@ impl Reached {
         name: &SecretName,
         as_of: u64,
     ) -> Change<Effect> {
-        let key = keys::existence(name);
-        let change = change.rely(registry::keys::declarations(), as_of).rely(key, as_of).advance(key);
+        let change = change.rely(registry::keys::declarations(), as_of).rely(keys::existence(name), as_of);
         self.0.iter().fold(change, |change, name| change.advance(registry::keys::capability(name)))
     }
 }

@@ -117,18 +117,13 @@ impl AdminDesk {
             };
             let sealed = core.sealer.seal(id, version, &value, &*core.entropy)?;
             let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed };
-            let mut change = Change::new(&event)?
-                .effect(Effect::Secrets(effect))
-                .rely(keys::secret(&name), as_of)
-                .advance(keys::secret(&name));
+            let mut change =
+                Change::new(&event)?.effect(Effect::Secrets(effect)).rely(keys::secret(&name), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
             if let Some(rotation) = rotation {
                 change = given_up(change, &rotation, core.clock.now());
             }
             change = change.rely(rotation::keys::rotation(&name), as_of).rely(keys::value_key(), as_of);
-            if newest == 0 {
-                change = change.advance(keys::existence(&name));
-            }
             change = surplus.destroyed_by(change, known.as_ref());
             change = said.added_to(change, (&name, reached), as_of);
             let receipt = core.store.commit(core.while_allowed(change, by.operator())?, ()).await?;
@@ -183,15 +178,14 @@ impl<'a> Said<'a> {
 /// What an operator puts ends the rotation that it can end, and the use of what upstream made.
 fn given_up(mut change: Change<Effect>, rotation: &Rotation, now: Timestamp) -> Change<Effect> {
     let name = &rotation.declared.secret;
-    let key = rotation::keys::rotation(name);
     for value in rotation.left_behind() {
         let effect = rotation::Effect::Orphan { secret: name.clone(), value };
-        change = change.advance(key).effect(Effect::Rotation(effect));
+        change = change.effect(Effect::Rotation(effect));
     }
     let Some(run) = &rotation.run else { return change };
     let next = next_of(&rotation.declared, now);
     let ended = rotation::Effect::Abandon { secret: name.clone(), next };
-    let change = change.advance(key).effect(Effect::Rotation(ended));
+    let change = change.effect(Effect::Rotation(ended));
     match run.version {
         Some(version) => {
             let kept = secrets::Effect::Abandon { name: name.clone(), version };

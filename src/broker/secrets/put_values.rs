@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use crate::base::{Entropy, SecretName, Sensitive, code};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::crypto::{Digest, MacKey};
-use crate::idempotency::{Once, keys};
+use crate::idempotency::Once;
 use crate::secrets::SecretValue;
 
 /// Digests of the values that were put with an idempotency key, under a key of this process: a key that comes again
@@ -26,8 +26,8 @@ impl fmt::Debug for PutValues {
 
 #[derive(Default)]
 struct Put {
-    values: BTreeMap<[u8; 16], Value>,
-    order: VecDeque<[u8; 16]>,
+    values: HashMap<Digest, Value>,
+    order: VecDeque<Digest>,
 }
 
 struct Value {
@@ -48,7 +48,7 @@ impl PutValues {
         let Some(once) = once else { return Ok(()) };
         let digest = self.key.tag(value.expose());
         let put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-        match put.values.get(keys::slot(once).as_bytes()) {
+        match put.values.get(once.slot()) {
             Some(known) if known.digest != digest => Err(Failure::new(code::IDEMPOTENCY_KEY_REUSED)),
             Some(_) | None => Ok(()),
         }
@@ -62,7 +62,7 @@ impl PutValues {
         (secret, version): (&SecretName, u32),
     ) {
         let Some(once) = once else { return };
-        let (slot, digest) = (*keys::slot(once).as_bytes(), self.key.tag(value.expose()));
+        let (slot, digest) = (*once.slot(), self.key.tag(value.expose()));
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         put.values.insert(slot, Value { secret: secret.clone(), version, digest });
         put.order.push_back(slot);

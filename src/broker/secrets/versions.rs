@@ -237,7 +237,7 @@ fn version_changed(
     as_of: u64,
 ) -> Result<Change<Effect>, CommitError> {
     let event = VersionChanged { operator: by, secret: name, version: number, what };
-    let change = Change::new(&event)?.rely(keys::secret(name), as_of).advance(keys::secret(name));
+    let change = Change::new(&event)?.rely(keys::secret(name), as_of);
     Ok(change.rely(crate::rotation::keys::rotation(name), as_of))
 }
 

@@ -1,7 +1,7 @@
 //! Each rule finds a made-up breach, and lets its harmless twin pass.
 
 use super::book::{dependencies, rooms_in_book};
-use super::confined::{exposures, marks, proofs, reserve};
+use super::confined::{advances, exposures, marks, proofs, reserve};
 use super::{EXPOSING, FILE_LINES_MAX, file, floors, habits, owners, shapes};
 use crate::support::source::Source;
 
@@ -84,6 +84,14 @@ fn a_new_look_into_a_sensitive_value_is_found() {
     let idle = exposures(&[Source::new("src/http/x.rs", "")], &["src/http/x.rs"]);
     assert_eq!(idle.len(), 1, "an idle entry leaves the list");
     assert!(EXPOSING.is_sorted(), "the list is in order");
+}
+
+#[test]
+fn a_key_that_is_advanced_by_hand_is_found() {
+    let uses = "fn f() { change.advance(key) }";
+    bites(|sources| advances(sources, &[]), "src/broker/x.rs", uses, "fn f() { effect.advances(keys) }");
+    let listed = Source::new("src/broker/x.rs", uses);
+    assert!(advances(&[listed], &["src/broker/x.rs"]).is_empty());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What only some files may do: look into secrets, use the ledger's reserve, make proofs.
 
-use super::{EXPOSING, LIVENESS, PROOFS, SPAWNING, SPAWNING_FILES, TAKING_AWAY, assert_none};
+use super::{ADVANCING, EXPOSING, LIVENESS, PROOFS, SPAWNING, SPAWNING_FILES, TAKING_AWAY, assert_none};
 use crate::support::source::{Source, is_word, sources, words};
 
 /// Sensitive values are looked into only where it was reviewed.
@@ -11,6 +11,13 @@ pub(super) fn exposures(sources: &[Source], listed: &[&str]) -> Vec<String> {
 /// The ledger's reserve is used only where it was reviewed that something is taken away.
 pub(super) fn reserve(sources: &[Source], listed: &[&str]) -> Vec<String> {
     reviewed(sources, (&[".urgent()"], "uses the ledger's reserve"), listed)
+}
+
+/// What a change advances follows from its effects; only where it was reviewed is a key advanced beside them.
+pub(super) fn advances(sources: &[Source], listed: &[&str]) -> Vec<String> {
+    let within: Vec<Source> =
+        sources.iter().filter(|source| source.room() == Some("broker")).cloned().collect();
+    reviewed(&within, (&[".advance("], "advances a key by hand"), listed)
 }
 
 /// Below the edges, tasks are started only where it was reviewed that they end and that there are not too many.
@@ -72,6 +79,11 @@ pub(super) fn proofs(sources: &[Source]) -> Vec<String> {
 #[test]
 fn sensitive_values_are_looked_into_where_it_was_reviewed() {
     assert_none(&exposures(&sources("src"), EXPOSING));
+}
+
+#[test]
+fn keys_are_advanced_by_effects_or_where_it_was_reviewed() {
+    assert_none(&advances(&sources("src"), ADVANCING));
 }
 
 #[test]
