@@ -242,4 +242,4 @@ def _error(status, answer):
         kind = Denied
     why = said.get("detail") or said.get("error_description") or f"the broker answered {status}"
     ids = said.get("request_id"), said.get("decision_id")
-    return kind(said.get("code", "answer_unreadable"), why, said.get("fix", ""), *ids)
+    return kind(said.get("code", "response_invalid"), why, said.get("fix", ""), *ids)

@@ -111,15 +111,15 @@ pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
     let code = match error {
         KeyringError::Share(error) => return shares_failure(error),
         KeyringError::Missing(path) => return missing(path),
-        KeyringError::Exists(_) => code::INITIALISED_ALREADY,
+        KeyringError::Exists(_) => code::ALREADY_INITIALISED,
         KeyringError::WrongKey => code::ROOT_KEY_WRONG,
         KeyringError::Altered(_) => code::KEYRING_ALTERED,
         KeyringError::SlotFile { .. } => code::ROOT_KEY_UNUSABLE,
         KeyringError::Passphrase(_) => code::PASSPHRASE_REFUSED,
         KeyringError::NoSuchSlot => code::SLOT_UNKNOWN,
         KeyringError::LastSlot => code::LAST_SLOT,
-        KeyringError::SameKey => code::SLOT_KEY_SAME,
-        KeyringError::SlotsFull => code::SLOTS_FULL,
+        KeyringError::SameKey => code::SLOT_KEY_UNCHANGED,
+        KeyringError::SlotsFull => code::SLOT_LIMIT_REACHED,
         KeyringError::Exhausted => code::KEY_EXHAUSTED,
         KeyringError::SlotsOutOfReach(slots) => return out_of_reach(slots),
         KeyringError::NoSuchKey(_)
@@ -163,7 +163,7 @@ fn out_of_reach(slots: &[SlotId]) -> Failure {
     let named: Vec<String> = slots.iter().map(|slot| format!("`{slot}`")).collect();
     let why =
         format!("an older build made slot {}: it has no public key to seal a root key to", named.join(", "));
-    Failure::new(code::SLOTS_OUT_OF_REACH).because(why)
+    Failure::new(code::SLOTS_NOT_REWRAPPABLE).because(why)
 }
 
 /// Opens the store and puts every room in its place. Keys go to whoever uses them and nobody else.
@@ -385,10 +385,10 @@ pub(super) fn broker_failure(failure: &crate::broker::Failure) -> Failure {
 pub(super) fn store_failure(error: &StoreError) -> Failure {
     let code = match error {
         StoreError::InUse | StoreError::Ledger(crate::ledger::OpenError::InUse) => code::DATA_DIR_IN_USE,
-        StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. }) => code::KEYRING_OLDER,
+        StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. }) => code::KEYRING_OUTDATED,
         StoreError::Ledger(_) => code::LEDGER_DAMAGED,
         StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
-        StoreError::KeyringOlder(_) => code::KEYRING_OLDER,
+        StoreError::KeyringOlder(_) => code::KEYRING_OUTDATED,
         StoreError::AnchorAltered(_) => code::ANCHOR_ALTERED,
         StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) | StoreError::Io(_) => {
             code::STORE_FAILED

@@ -126,7 +126,7 @@ fn create(
     if path.exists() {
         let why =
             format!("there is a broker in `{}` already; nothing was changed", config.data_dir.display());
-        return Err(Failure::new(code::INITIALISED_ALREADY).because(why));
+        return Err(Failure::new(code::ALREADY_INITIALISED).because(why));
     }
     let by_itself = match &config.root_key {
         RootKey::File(file) if !file.exists() => {

@@ -187,7 +187,7 @@ pub(super) fn adopt(config: &Config, console: &Console) -> Result<(), Failure> {
             return unusable(dir, &error);
         }
         let why = format!("no broker was started in `{}` yet: it has no lock file", dir.display());
-        Failure::new(code::ADOPT_NOTHING).because(why)
+        Failure::new(code::NOTHING_TO_ADOPT).because(why)
     })?;
     let order = Adoption { lock, by: whoever_runs_this(), at: Some(SystemClock::new().now()) };
     write(dir, &order).map_err(|error| unusable(&dir.join(ADOPT), &error))?;

@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(carry_out(&cli, &console)).and_then(|()| console.delivered()),
-        Err(error) => Err(Failure::new(code::RUNTIME).because(error.to_string())),
+        Err(error) => Err(Failure::new(code::RUNTIME_FAILED).because(error.to_string())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -40,7 +40,7 @@ impl Trusted {
     pub(super) fn check(&self) -> Result<(), Failure> {
         let path = self.path.display();
         let refuse = |why: String, fix: String| {
-            Err(Failure::new(code::FILE_OPEN_TO_OTHERS).because(why).mended_by(fix))
+            Err(Failure::new(code::FILE_PERMISSIONS_TOO_OPEN).because(why).mended_by(fix))
         };
         let found = fs::metadata(&self.path).map_err(|error| {
             Failure::new(code::FILE_UNUSABLE).because(format!("`{path}` cannot be used: {}", error.kind()))

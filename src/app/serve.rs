@@ -130,7 +130,7 @@ async fn unseal<'a>(
     let keyring = tokio::task::spawn_blocking(move || Keyring::open(&path, &key)).await;
     let keyring = keyring.map_err(|error| could_not_start(&broken(&error)))?.map_err(|error| {
         if matches!(error, KeyringError::WrongKey | KeyringError::Share(_)) {
-            return broker::Failure::new(code::UNSEAL_REFUSED).because(error.to_string());
+            return broker::Failure::new(code::UNSEAL_KEY_WRONG).because(error.to_string());
         }
         could_not_start(&keyring_failure(&error))
     })?;

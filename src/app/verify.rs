@@ -116,11 +116,11 @@ fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, Failure>
     let code = match AnchorFile::open(Arc::new(HostLayer::existing(&config.data_dir)), &keys) {
         Ok((_, Some(anchor))) if !keys.has_keys_of(&anchor) => {
             let why = "the file `anchor` names key generations that the keyring does not have";
-            return Err(Failure::new(code::KEYRING_OLDER).because(why));
+            return Err(Failure::new(code::KEYRING_OUTDATED).because(why));
         }
         Ok((_, anchor)) => return Ok(anchor),
         Err(AnchorFileError::Io(error)) => return Err(broken(&error)),
-        Err(error @ AnchorFileError::KeyMissing) => (code::KEYRING_OLDER, error),
+        Err(error @ AnchorFileError::KeyMissing) => (code::KEYRING_OUTDATED, error),
         Err(error) => (code::ANCHOR_ALTERED, error),
     };
     Err(Failure::new(code.0).because(code.1.to_string()))
@@ -220,7 +220,7 @@ fn snapshots(verified: &Verified) -> Result<(), Failure> {
 }
 
 fn unverified(error: CheckpointError) -> Failure {
-    Failure::new(code::CHECKPOINT_REFUSED).because(error.to_string())
+    Failure::new(code::CHECKPOINT_INVALID).because(error.to_string())
 }
 
 /// Whether the ledger still begins with what the checkpoint was signed over.
@@ -247,7 +247,7 @@ fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> 
 fn refused(error: &VerifyError) -> Failure {
     match error {
         VerifyError::Damaged { .. } => Failure::new(code::LEDGER_DAMAGED).because(error.to_string()),
-        VerifyError::KeyMissing { .. } => Failure::new(code::KEYRING_OLDER).because(error.to_string()),
+        VerifyError::KeyMissing { .. } => Failure::new(code::KEYRING_OUTDATED).because(error.to_string()),
         VerifyError::Io { .. } => broken(error),
     }
 }

@@ -387,6 +387,6 @@ mod tests {
             assert!(attempts.next(Again::Retry).is_ok());
         }
         let failure = attempts.next(Again::Retry).unwrap_err();
-        assert_eq!(failure.code, crate::base::code::BUSY_CONFLICT);
+        assert_eq!(failure.code, crate::base::code::MODIFIED_CONCURRENTLY);
     }
 }

@@ -95,7 +95,7 @@ impl From<AuthnError> for Failure {
             AuthnError::Revoked => code::CERTIFICATE_REVOKED,
             AuthnError::AuthorityRevoked => code::AUTHORITY_REVOKED,
             AuthnError::Unknown => code::CERTIFICATE_UNKNOWN,
-            AuthnError::NotFromHost => code::NOT_FROM_HOST,
+            AuthnError::NotFromHost => code::HOST_USER_NOT_ALLOWED,
         };
         Self::new(code).because(error.to_string())
     }
@@ -108,7 +108,7 @@ impl From<PresentError> for Failure {
             PresentError::Token(_) => code::TOKEN_INVALID,
             PresentError::NotIssued(_) => code::TOKEN_NOT_ISSUED,
             PresentError::Revoked(_) => code::TOKEN_REVOKED,
-            PresentError::OtherHolder(_) => code::TOKEN_OTHER_HOLDER,
+            PresentError::OtherHolder(_) => code::TOKEN_BINDING_MISMATCH,
             PresentError::Unrecorded { .. } => code::TOKEN_UNRECORDED,
         };
         Self::new(code).because(error.to_string())
@@ -148,9 +148,9 @@ impl From<CommitError> for Failure {
         let code = match &error {
             CommitError::Append(AppendError::NoSpace) => code::LEDGER_NO_SPACE,
             CommitError::Append(AppendError::Busy) => code::LEDGER_BUSY,
-            CommitError::Append(AppendError::Conflict(_)) => code::BUSY_CONFLICT,
+            CommitError::Append(AppendError::Conflict(_)) => code::MODIFIED_CONCURRENTLY,
             CommitError::Append(AppendError::Failed) => code::LEDGER_FAILED,
-            CommitError::Append(AppendError::TooLarge) => code::TOO_LARGE,
+            CommitError::Append(AppendError::TooLarge) => code::ENTRY_TOO_LARGE,
             CommitError::ReadOnly => return Self::new(code::READ_ONLY),
             CommitError::Unwritable => return Self::internal(code::INTERNAL, &error),
         };

@@ -52,7 +52,7 @@ pub(super) fn done_before(
 pub(super) fn told_once(before: Option<&Remembered>) -> Result<(), Failure> {
     let Some(Remembered { outcome: Outcome::Invited(code), .. }) = before else { return Ok(()) };
     let why = format!("the code {code} was made by this request before, and its secret is not kept");
-    Err(Failure::new(code::OUTCOME_SECRET).because(why))
+    Err(Failure::new(code::REPLAY_SECRET_NOT_STORED).because(why))
 }
 
 impl Core {

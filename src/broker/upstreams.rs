@@ -6,24 +6,28 @@ use crate::base::code::{self, Code};
 use crate::upstream::{Admission, Breakers, Fault};
 
 /// What a call comes to when the upstream does not answer, or not as itself.
-const SILENT: [Code; 4] =
-    [code::UPSTREAM_UNREACHABLE, code::UPSTREAM_HANDSHAKE, code::UPSTREAM_UNPROVEN, code::UPSTREAM_SLOW];
+const SILENT: [Code; 4] = [
+    code::UPSTREAM_UNREACHABLE,
+    code::UPSTREAM_HANDSHAKE_FAILED,
+    code::UPSTREAM_NOT_AUTHENTICATED,
+    code::UPSTREAM_TIMEOUT,
+];
 
 /// What it comes to when the upstream has answered, and not as it should.
 const ANSWERED: [Code; 13] = [
-    code::UPSTREAM_CLOCK,
+    code::UPSTREAM_CLOCK_AHEAD,
     code::UPSTREAM_LOGIN_REFUSED,
     code::UPSTREAM_REFUSED,
-    code::UPSTREAM_UNEXPECTED,
-    code::UPSTREAM_TOO_MUCH,
-    code::UPSTREAM_ANSWER,
+    code::UPSTREAM_UNEXPECTED_STATUS,
+    code::UPSTREAM_RESPONSE_TOO_LARGE,
+    code::UPSTREAM_RESPONSE_INVALID,
     code::UPSTREAM_LOGIN_IRREVOCABLE,
-    code::UPSTREAM_NOT_ENDED,
-    code::UPSTREAM_LOGIN_OPEN,
-    code::UPSTREAM_LOGIN_REMAINS,
-    code::UPSTREAM_CONNECTIONS,
-    code::UPSTREAM_RELEASE,
-    code::UPSTREAM_NEWER,
+    code::UPSTREAM_NOT_REVOKED,
+    code::UPSTREAM_LOGIN_STILL_VALID,
+    code::UPSTREAM_LOGIN_NOT_DROPPED,
+    code::UPSTREAM_CONNECTION_LIMIT,
+    code::UPSTREAM_VERSION_UNSUPPORTED,
+    code::UPSTREAM_CHANGED_BY_COPY,
 ];
 
 /// The permission to call an upstream. A trial of one whose circuit was open that ends without a call is another
@@ -144,10 +148,10 @@ mod tests {
 
     /// What is known without an answer to the call that it is about.
     const OUR_OWN: [Code; 5] = [
-        code::UPSTREAM_ADDRESS,
-        code::UPSTREAM_VALUE,
+        code::UPSTREAM_ADDRESS_BLOCKED,
+        code::UPSTREAM_VALUE_INVALID,
         code::UPSTREAM_NOT_CHANGED,
-        code::UPSTREAM_KNOWS_NONE,
+        code::UPSTREAM_ACCEPTS_NO_VERSION,
         code::UPSTREAM_CHECK_FAILED,
     ];
 

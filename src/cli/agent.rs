@@ -26,7 +26,7 @@ pub(super) async fn token(home: &Path, args: &TokenArgs, console: &Console) -> R
     };
     if answer.get("expires_in").and_then(Value::as_u64).unwrap_or(0) < u64::from(args.min_ttl) && args.cached
     {
-        return Err(Failure::new(code::TOO_LITTLE_TIME_LEFT));
+        return Err(Failure::new(code::LIFETIME_TOO_SHORT));
     }
     let only_copy = console.for_only_copy(TOKEN);
     if console.is_json() {

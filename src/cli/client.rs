@@ -337,7 +337,7 @@ impl Client {
 impl Answer {
     pub(super) fn json(&self) -> Result<Value, Failure> {
         serde_json::from_slice(self.body.expose())
-            .map_err(|_| Failure::new(code::ANSWER_UNREADABLE).because("the broker's answer is not JSON"))
+            .map_err(|_| Failure::new(code::RESPONSE_INVALID).because("the broker's answer is not JSON"))
     }
 }
 

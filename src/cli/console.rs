@@ -52,7 +52,7 @@ impl Console {
     /// [`Failure`] when data was lost.
     pub fn delivered(&self) -> Result<(), Failure> {
         let Some(Lost { error, only_copy }) = self.lost.get() else { return Ok(()) };
-        let failure = Failure::new(code::OUTPUT_LOST);
+        let failure = Failure::new(code::OUTPUT_FAILED);
         Err(match only_copy {
             None => failure.because(format!("standard output cannot be written: {error}")),
             Some(OnlyCopy { what, fix }) => failure

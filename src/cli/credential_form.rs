@@ -148,7 +148,7 @@ fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, Failure> {
             let at =
                 Timestamp::parse(end).ok_or_else(|| unfit("has an `expiration` that is no RFC 3339 time"))?;
             if at.seconds_since(now) < min_ttl_s {
-                return Err(Failure::new(code::TOO_LITTLE_TIME_LEFT));
+                return Err(Failure::new(code::LIFETIME_TOO_SHORT));
             }
             written.insert("Expiration".to_owned(), Value::from(end));
         }
@@ -176,7 +176,7 @@ fn one_line(text: &str) -> Result<&str, Failure> {
 }
 
 fn unfit(why: &str) -> Failure {
-    Failure::new(code::VALUE_UNFIT).because(format!("the value {why}"))
+    Failure::new(code::VALUE_FORMAT_MISMATCH).because(format!("the value {why}"))
 }
 
 #[cfg(test)]
@@ -241,11 +241,14 @@ mod tests {
             assert!(!failure.why().contains("CNRY"), "{}", failure.why());
             failure.code().to_owned()
         };
-        assert_eq!(refused("CNRY", HelperFormat::Aws), code::VALUE_UNFIT.as_str());
-        assert_eq!(refused("{\"access_key_id\":\"CNRY\"}", HelperFormat::Aws), code::VALUE_UNFIT.as_str());
+        assert_eq!(refused("CNRY", HelperFormat::Aws), code::VALUE_FORMAT_MISMATCH.as_str());
+        assert_eq!(
+            refused("{\"access_key_id\":\"CNRY\"}", HelperFormat::Aws),
+            code::VALUE_FORMAT_MISMATCH.as_str()
+        );
         let ending = "{\"access_key_id\":\"i\",\"secret_access_key\":\"CNRY\",\"expiration\":\"2026-01-01T00:00:59Z\"}";
-        assert_eq!(refused(ending, HelperFormat::Aws), code::TOO_LITTLE_TIME_LEFT.as_str());
-        assert_eq!(refused("CNRY\npassword=other", HelperFormat::Git), code::VALUE_UNFIT.as_str());
-        assert_eq!(refused("CNRY\npath=x", HelperFormat::Git), code::VALUE_UNFIT.as_str());
+        assert_eq!(refused(ending, HelperFormat::Aws), code::LIFETIME_TOO_SHORT.as_str());
+        assert_eq!(refused("CNRY\npassword=other", HelperFormat::Git), code::VALUE_FORMAT_MISMATCH.as_str());
+        assert_eq!(refused("CNRY\npath=x", HelperFormat::Git), code::VALUE_FORMAT_MISMATCH.as_str());
     }
 }

@@ -157,5 +157,5 @@ pub fn report(findings: &[Finding], console: &Console) -> Result<(), Failure> {
     if failing == 0 {
         return Ok(());
     }
-    Err(Failure::new(code::DOCTOR_FOUND).because(format!("{failing} of {} do not work", findings.len())))
+    Err(Failure::new(code::CHECKS_FAILED).because(format!("{failing} of {} do not work", findings.len())))
 }

@@ -61,7 +61,7 @@ impl Failure {
         let text = |names: &[&str]| {
             names.iter().find_map(|name| body.get(*name).and_then(Value::as_str)).map(str::to_owned)
         };
-        let code = text(&["code"]).unwrap_or_else(|| code::ANSWER_UNREADABLE.to_string());
+        let code = text(&["code"]).unwrap_or_else(|| code::RESPONSE_INVALID.to_string());
         let places = body.get("errors").and_then(Value::as_array).into_iter().flatten().map(|place| {
             let field = |name: &str| place.get(name).map(|value| value.to_string().replace('"', ""));
             let [file, line, column, message] =
@@ -116,7 +116,7 @@ impl Failure {
 
     /// Whether the broker has too much to do at this moment, and the same request may do better soon.
     pub(super) fn is_busy(&self) -> bool {
-        [code::BUSY_CONFLICT, code::LEDGER_BUSY, code::OVERLOADED, code::RATE_LIMITED]
+        [code::MODIFIED_CONCURRENTLY, code::LEDGER_BUSY, code::OVERLOADED, code::RATE_LIMITED]
             .iter()
             .any(|busy| busy.as_str() == self.code)
     }
@@ -227,6 +227,6 @@ mod tests {
     #[test]
     fn an_unreadable_answer_is_still_a_failure() {
         let failure = Failure::from_answer(502, b"<html>");
-        assert_eq!((failure.exit(), failure.code()), (10, "answer_unreadable"));
+        assert_eq!((failure.exit(), failure.code()), (10, "response_invalid"));
     }
 }

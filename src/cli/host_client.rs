@@ -29,7 +29,7 @@ pub(super) async fn ask(
         return Err(Failure::from_answer(status, &body));
     }
     serde_json::from_slice(&body)
-        .map_err(|_| Failure::new(code::ANSWER_UNREADABLE).because("the broker's answer is not JSON"))
+        .map_err(|_| Failure::new(code::RESPONSE_INVALID).because("the broker's answer is not JSON"))
 }
 
 /// How the broker behind the socket on this host stands.

@@ -314,7 +314,7 @@ async fn revoke(home: &Path, args: &LeaseRevokeArgs, console: &Console) -> Resul
         "{} logins are still there; nobody is handed them again, and they are ended for as long as it takes",
         left.len()
     );
-    Err(Failure::new(code::LEASES_NOT_GONE).because(why))
+    Err(Failure::new(code::LEASES_NOT_REVOKED).because(why))
 }
 
 /// What is asked of the broker, and which items of its list that means.

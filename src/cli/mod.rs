@@ -83,7 +83,7 @@ fn told(error: &clap::Error) -> ExitCode {
         && fault.kind() != std::io::ErrorKind::BrokenPipe
     {
         let why = format!("standard output cannot be written: {}", fault.kind());
-        let failure = Failure::new(code::OUTPUT_LOST).because(why);
+        let failure = Failure::new(code::OUTPUT_FAILED).because(why);
         failure.report(&Console::new(Format::Table));
         return ExitCode::from(failure.exit());
     }

@@ -94,12 +94,12 @@ pub fn hand_out(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
 #[must_use]
 pub fn shares_failure(error: &ShareError) -> Failure {
     let code = match error {
-        ShareError::Bounds => code::SHARES_BOUNDS,
-        ShareError::NoShare(_) | ShareError::Checksum(_) => code::SHARE_UNREADABLE,
-        ShareError::Twice(_) | ShareError::Mixed(..) | ShareError::TooFew { .. } => code::SHARES_UNFIT,
+        ShareError::Bounds => code::SHARES_OUT_OF_RANGE,
+        ShareError::NoShare(_) | ShareError::Checksum(_) => code::SHARE_INVALID,
+        ShareError::Twice(_) | ShareError::Mixed(..) | ShareError::TooFew { .. } => code::SHARES_MISMATCH,
         ShareError::OtherSlot(_) | ShareError::Wrong(_) => code::SHARES_WRONG,
         ShareError::Unconfirmed(_) | ShareError::Waits(_) => code::SLOT_UNCONFIRMED,
-        ShareError::NothingWaits => code::SLOT_NOT_WAITING,
+        ShareError::NothingWaits => code::SLOT_NOT_PENDING,
     };
     Failure::new(code).because(error.to_string())
 }

@@ -192,7 +192,7 @@ impl Lease {
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         let Stage::Ending(Ending { trouble: Some(trouble), .. }) = &self.stage else { return false };
-        self.expires_at <= now && trouble.code == code::UPSTREAM_LOGIN_REMAINS.as_str()
+        self.expires_at <= now && trouble.code == code::UPSTREAM_LOGIN_NOT_DROPPED.as_str()
     }
 
     /// Whether its end has failed.

@@ -52,13 +52,13 @@ pub fn decide_mint(
         };
     };
     if granted.iter().any(|capability| capability.delivery == Delivery::Lease) {
-        return Decision::Deny(Denial { basis, code: code::CAPABILITY_LEASED });
+        return Decision::Deny(Denial { basis, code: code::CAPABILITY_DELIVERED_AS_LEASE });
     }
     let audience = audience_of(first, limits);
     let agreed = granted.iter().all(|capability| audience_of(capability, limits) == audience)
         && request.resource.as_ref().is_none_or(|resource| resource == audience);
     if !agreed {
-        return target_mismatch(basis);
+        return audience_mismatch(basis);
     }
     let mut constrained = Vec::new();
     let (asked, given) = (request.scope.len(), granted.len());
@@ -69,7 +69,7 @@ pub fn decide_mint(
     }
     let longest = Longest::of(&granted, demands, &principal, reading.now());
     let Some(life_s) = life(request, &longest, limits, &mut constrained) else {
-        return certificate_ending(basis);
+        return certificate_expires_too_soon(basis);
     };
     let life_s = counted_from_earliest(life_s, reading, &mut constrained);
     let is_whole = constrained.is_empty();
@@ -148,7 +148,7 @@ pub fn decide_reveal(
     let capability = capability.name.clone();
     let RevealRequest { token, secret, demands, .. } = request;
     if !demands.permits(&capability) {
-        return Decision::Deny(Denial { basis, code: code::SECRET_OTHER_OWNER });
+        return Decision::Deny(Denial { basis, code: code::SECRET_OWNER_MISMATCH });
     }
     // A token that was minted before the secret's sensitivity was raised may be good for longer than this.
     let age_s = now.seconds_since(token.issued_at());
@@ -254,13 +254,13 @@ fn not_granted(basis: Basis) -> Decision<Mint> {
 }
 
 fn other_owner(basis: Basis) -> Decision<Mint> {
-    Decision::Deny(Denial { basis, code: code::SECRET_OTHER_OWNER })
+    Decision::Deny(Denial { basis, code: code::SECRET_OWNER_MISMATCH })
 }
 
-fn target_mismatch(basis: Basis) -> Decision<Mint> {
-    Decision::Deny(Denial { basis, code: code::TARGET_MISMATCH })
+fn audience_mismatch(basis: Basis) -> Decision<Mint> {
+    Decision::Deny(Denial { basis, code: code::AUDIENCE_MISMATCH })
 }
 
-fn certificate_ending(basis: Basis) -> Decision<Mint> {
-    Decision::Deny(Denial { basis, code: code::CERTIFICATE_ENDING })
+fn certificate_expires_too_soon(basis: Basis) -> Decision<Mint> {
+    Decision::Deny(Denial { basis, code: code::CERTIFICATE_EXPIRES_TOO_SOON })
 }

@@ -73,7 +73,7 @@ pub fn decide_lease(
         let renewable_until = now.plus_s(i64::from(capability.max_life_s));
         until(basis, principal, (capability, request), (renewable_until, now), now)
     } else {
-        deny(basis, code::LEASES_TOO_MANY)
+        deny(basis, code::LEASE_LIMIT_REACHED)
     }
 }
 
@@ -176,10 +176,10 @@ fn renewable_until(
     let longest = lease.issued_at.plus_s(i64::from(capability.max_life_s));
     let renewable_until = lease.renewable_until.min(longest);
     if lease.expires_at >= renewable_until {
-        return Err(code::LEASE_LIFE_OVER);
+        return Err(code::LEASE_MAX_LIFE_REACHED);
     }
     if lease.expires_at >= not_after {
-        return Err(code::CERTIFICATE_ENDING);
+        return Err(code::CERTIFICATE_EXPIRES_TOO_SOON);
     }
     Ok(renewable_until)
 }
@@ -213,7 +213,7 @@ fn until(
 ) -> Decision<Lend> {
     let is_ending = principal.not_after().seconds_since(now) < i64::from(LEASE_LIFE_MIN_S);
     if request.renewed == Renewed::No && is_ending {
-        return deny(basis, code::CERTIFICATE_ENDING);
+        return deny(basis, code::CERTIFICATE_EXPIRES_TOO_SOON);
     }
     let bounds = (renewable_until, principal.not_after(), earliest);
     let (expires_at, constrained) = end(capability, request.life_s, bounds, now);

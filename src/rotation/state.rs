@@ -241,7 +241,7 @@ impl Rotations {
             }
             Effect::FailFor { secret, code, detail, retry_at, touched } => {
                 let (code, detail) = (code.clone(), detail.clone());
-                if code == code::UPSTREAM_NEWER.as_str() {
+                if code == code::UPSTREAM_CHANGED_BY_COPY.as_str() {
                     let foreign = detail.clone().map(|mark| (at.seq, mark));
                     self.with(secret, |rotation| rotation.foreign_mark = foreign);
                 }

@@ -131,7 +131,7 @@ impl Fault {
     #[must_use]
     pub fn of_handshake(reason: Option<HandshakeFault>) -> Self {
         let detail = reason.map(|reason| reason.as_str().to_owned());
-        Self { outcome: Outcome::Refused, code: code::UPSTREAM_HANDSHAKE, detail }
+        Self { outcome: Outcome::Refused, code: code::UPSTREAM_HANDSHAKE_FAILED, detail }
     }
 
     /// What is wrong and what mends it, in a sentence each.
@@ -154,7 +154,8 @@ impl Explained {
     /// Of a fault with this code and this detail.
     #[must_use]
     pub fn of(code: Code, detail: Option<&str>) -> Self {
-        let handshake = detail.filter(|_| code == code::UPSTREAM_HANDSHAKE).and_then(HandshakeFault::named);
+        let handshake =
+            detail.filter(|_| code == code::UPSTREAM_HANDSHAKE_FAILED).and_then(HandshakeFault::named);
         match (handshake, detail) {
             (Some(fault), _) => Self { why: fault.meaning().into(), fix: fault.fix().into() },
             (None, Some(detail)) => {

@@ -66,7 +66,7 @@ impl Terms<'_> {
             Line::Clear(pipe) => timeout_at(until, self.talk(pipe, request)).await,
             Line::Tls(stream) => timeout_at(until, self.talk(stream, request)).await,
         };
-        answered.map_err(|_| Fault::new(Outcome::Unknown, code::UPSTREAM_SLOW))?
+        answered.map_err(|_| Fault::new(Outcome::Unknown, code::UPSTREAM_TIMEOUT))?
     }
 
     /// Sees that `origin` can be called, and says nothing to it.
@@ -84,21 +84,21 @@ impl Terms<'_> {
 
     async fn line(&self, origin: &Origin, until: Instant) -> Result<Line, Fault> {
         let line = timeout_at(until, self.connected(origin)).await;
-        line.map_err(|_| Fault::new(Outcome::Refused, code::UPSTREAM_SLOW))?
+        line.map_err(|_| Fault::new(Outcome::Refused, code::UPSTREAM_TIMEOUT))?
     }
 
     async fn connected(&self, origin: &Origin) -> Result<Line, Fault> {
         self.called.set();
         let stream =
             self.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
-                Undialled::Forbidden => Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS),
+                Undialled::Forbidden => Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS_BLOCKED),
                 Undialled::Unreachable => Fault::new(Outcome::Refused, code::UPSTREAM_UNREACHABLE),
             })?;
         let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX.saturating_mul(2));
         if origin.scheme == Scheme::Http {
             return Ok(Line::Clear(pipe));
         }
-        let untrusted = || Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE);
+        let untrusted = || Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE_FAILED);
         let authorities = certificates_from_pem(self.ca.unwrap_or_default()).map_err(|_| untrusted())?;
         let config = upstream_config(&authorities, &["http/1.1"], Arc::clone(self.clock));
         let name = ServerName::try_from(origin.host.clone()).map_err(|_| untrusted())?;
@@ -131,5 +131,5 @@ impl Terms<'_> {
 }
 
 fn too_much(error: &(dyn Error + 'static)) -> Option<Fault> {
-    error.is::<LengthLimitError>().then(|| Fault::new(Outcome::Unknown, code::UPSTREAM_TOO_MUCH))
+    error.is::<LengthLimitError>().then(|| Fault::new(Outcome::Unknown, code::UPSTREAM_RESPONSE_TOO_LARGE))
 }

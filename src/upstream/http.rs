@@ -42,7 +42,7 @@ impl Http {
     }
 
     async fn call(&self, request: &Request, with: &Filling<'_>) -> Result<Answered, Fault> {
-        let unfilled = Fault::new(Outcome::Refused, code::UPSTREAM_VALUE);
+        let unfilled = Fault::new(Outcome::Refused, code::UPSTREAM_VALUE_INVALID);
         self.terms().exchange(&request.origin, request.filled(with).ok_or(unfilled)?).await
     }
 
@@ -78,7 +78,7 @@ fn unexpected(status: StatusCode) -> Fault {
     let (outcome, code) = if nothing_done {
         (Outcome::Refused, code::UPSTREAM_REFUSED)
     } else {
-        (Outcome::Unknown, code::UPSTREAM_UNEXPECTED)
+        (Outcome::Unknown, code::UPSTREAM_UNEXPECTED_STATUS)
     };
     Fault { outcome, code, detail: Some(status.as_u16().to_string()) }
 }
@@ -115,7 +115,7 @@ impl Driver for Http {
                 }
                 Bring::Create { create, answer, .. } => {
                     let answered = self.done(&create, &held.filling(None)).await?;
-                    let unreadable = Fault::new(Outcome::Unknown, code::UPSTREAM_ANSWER);
+                    let unreadable = Fault::new(Outcome::Unknown, code::UPSTREAM_RESPONSE_INVALID);
                     made(answered.body.expose(), &answer).ok_or(unreadable)
                 }
             }
@@ -167,7 +167,7 @@ impl Driver for Http {
             self.done(&retire, &held.filling(Some(old))).await?;
             match self.verdict(&verify, old).await? {
                 Verdict::Refused => Ok(()),
-                Verdict::Works => Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_ENDED)),
+                Verdict::Works => Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_REVOKED)),
             }
         })
     }

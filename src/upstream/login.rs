@@ -102,7 +102,7 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, Stopped> {
     let found = lookup_host((host, port)).await.map_err(|_| unreachable())?;
     let found: Vec<SocketAddr> = found.collect();
     if found.iter().any(|address| is_never_called(address.ip())) {
-        return Err(Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS)));
+        return Err(Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS_BLOCKED)));
     }
     TcpStream::connect(found.as_slice()).await.map_err(|_| unreachable())
 }
@@ -137,7 +137,7 @@ fn judged(error: &Error, lost: Outcome) -> Stopped {
     let Some(state) = error.code().map(|state| state.code()) else {
         return Stopped::Fault(match (lost, unproven(error)) {
             (Outcome::Refused, Some(unproven)) => {
-                Fault { outcome: lost, code: code::UPSTREAM_UNPROVEN, detail: unproven.detail() }
+                Fault { outcome: lost, code: code::UPSTREAM_NOT_AUTHENTICATED, detail: unproven.detail() }
             }
             (Outcome::Refused, None) => Fault::of_handshake(reason(error)),
             (Outcome::Unknown, _) => Fault::new(lost, code::UPSTREAM_UNREACHABLE),
@@ -164,7 +164,7 @@ fn reason(error: &Error) -> Option<HandshakeFault> {
 }
 
 const fn slow(outcome: Outcome) -> Stopped {
-    Stopped::Fault(Fault::new(outcome, code::UPSTREAM_SLOW))
+    Stopped::Fault(Fault::new(outcome, code::UPSTREAM_TIMEOUT))
 }
 
 const fn unreachable() -> Stopped {
@@ -172,5 +172,5 @@ const fn unreachable() -> Stopped {
 }
 
 const fn untrusted() -> Stopped {
-    Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE))
+    Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE_FAILED))
 }

@@ -73,17 +73,17 @@ impl<'a> Logins<'a> {
         // The session is found by the login's name: whoever ends the login ends this first.
         let created = self.session(login.name, self.target.server(), async |session| {
             if (1..RELEASE_MIN).contains(&session.version()) {
-                return Ok(Created::Not(code::UPSTREAM_RELEASE, session.version().to_string()));
+                return Ok(Created::Not(code::UPSTREAM_VERSION_UNSUPPORTED, session.version().to_string()));
             }
             let (transaction, standing) =
                 session.begin(&sql::standing(self.heir(), &login.until.to_string())).await?;
             let reserved = number(&standing, 3)?.saturating_add(number(&standing, 4)?);
             let free = number(&standing, 2)?.saturating_sub(reserved);
             if login.per_agent.saturating_mul(self.target.connections) >= free {
-                return Ok(Created::Not(code::UPSTREAM_CONNECTIONS, free.to_string()));
+                return Ok(Created::Not(code::UPSTREAM_CONNECTION_LIMIT, free.to_string()));
             }
             if !is_true(&standing, 5)? {
-                return Ok(Created::Not(code::UPSTREAM_CLOCK, ENDED.to_owned()));
+                return Ok(Created::Not(code::UPSTREAM_CLOCK_AHEAD, ENDED.to_owned()));
             }
             if is_true(&standing, 1)? {
                 return Ok(Created::Not(code::UPSTREAM_REFUSED, HEIR_HAS_ATTRIBUTES.to_owned()));
@@ -166,7 +166,7 @@ impl<'a> Logins<'a> {
             }
             Ok(is_to_come)
         });
-        if session.await? { Ok(()) } else { Err(Fault::new(Outcome::Refused, code::UPSTREAM_CLOCK)) }
+        if session.await? { Ok(()) } else { Err(Fault::new(Outcome::Refused, code::UPSTREAM_CLOCK_AHEAD)) }
     }
 
     /// All logins whose names start with `prefix`, as they stood at `now`.

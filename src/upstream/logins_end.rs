@@ -34,13 +34,13 @@ impl Logins<'_> {
             });
             drop(disowned.await);
             let held = SqlState::LOCK_NOT_AVAILABLE.code().to_owned();
-            let (outcome, code) = (Outcome::Unknown, code::UPSTREAM_LOGIN_OPEN);
+            let (outcome, code) = (Outcome::Unknown, code::UPSTREAM_LOGIN_STILL_VALID);
             return Err(Fault { outcome, code, detail: Some(held) });
         }
         match self.clean_up(login, &id).await {
             Ok(Sessions::None) => Ok(()),
             // One that did not end in time is a reason to come again.
-            Ok(Sessions::Some) => Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_ENDED)),
+            Ok(Sessions::Some) => Err(Fault::new(Outcome::Unknown, code::UPSTREAM_NOT_REVOKED)),
             Err(stopped) => Err(remains(stopped)),
         }
     }
@@ -126,7 +126,7 @@ impl Fault {
 /// Whether a login whose end failed with this code is shut out.
 #[must_use]
 pub fn is_shut(code: &str) -> bool {
-    [code::UPSTREAM_LOGIN_REMAINS, code::UPSTREAM_NOT_ENDED].iter().any(|shut| shut.as_str() == code)
+    [code::UPSTREAM_LOGIN_NOT_DROPPED, code::UPSTREAM_NOT_REVOKED].iter().any(|shut| shut.as_str() == code)
 }
 
 /// How far the end of a login came.
@@ -147,7 +147,7 @@ enum Sessions {
 fn remains(stopped: Stopped) -> Fault {
     let fault = Fault::from(stopped);
     let detail = fault.detail.or_else(|| Some(fault.code.as_str().to_owned()));
-    Fault { outcome: Outcome::Unknown, code: code::UPSTREAM_LOGIN_REMAINS, detail }
+    Fault { outcome: Outcome::Unknown, code: code::UPSTREAM_LOGIN_NOT_DROPPED, detail }
 }
 
 /// Revokes the roles that a login is a member of; whether none of them is locked.

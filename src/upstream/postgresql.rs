@@ -43,7 +43,7 @@ impl PostgreSql {
 
     /// The role and the password that a value stands for.
     fn slot(&self, value: &SecretValue) -> Result<Slot, Fault> {
-        let unreadable = || Fault::new(Outcome::Refused, code::UPSTREAM_VALUE);
+        let unreadable = || Fault::new(Outcome::Refused, code::UPSTREAM_VALUE_INVALID);
         if let Some(role) = &self.target.role {
             let password = std::str::from_utf8(value.expose()).map_err(|_| unreadable())?;
             return Ok(Slot { username: role.clone(), password: Zeroizing::new(password.to_owned()) });
@@ -73,7 +73,7 @@ impl PostgreSql {
 
     /// Who logs in to set passwords: the administering role, or the role itself by its own password.
     fn setter(&self, held: Held<'_>) -> Result<Slot, Fault> {
-        let missing = || Fault::new(Outcome::Refused, code::UPSTREAM_VALUE);
+        let missing = || Fault::new(Outcome::Refused, code::UPSTREAM_VALUE_INVALID);
         let Some(admin_role) = &self.target.admin_role else {
             return self.slot(held.current.ok_or_else(missing)?);
         };
@@ -109,7 +109,11 @@ impl PostgreSql {
         });
         match set.await? {
             None => Ok(()),
-            foreign => Err(Fault { outcome: Outcome::Refused, code: code::UPSTREAM_NEWER, detail: foreign }),
+            foreign => Err(Fault {
+                outcome: Outcome::Refused,
+                code: code::UPSTREAM_CHANGED_BY_COPY,
+                detail: foreign,
+            }),
         }
     }
 }
@@ -180,7 +184,7 @@ impl Driver for PostgreSql {
 
     fn apply<'a>(&'a self, held: Held<'a>) -> Answer<'a, ()> {
         Box::pin(async move {
-            let pending = held.pending.ok_or(Fault::new(Outcome::Refused, code::UPSTREAM_VALUE))?;
+            let pending = held.pending.ok_or(Fault::new(Outcome::Refused, code::UPSTREAM_VALUE_INVALID))?;
             let new = self.slot(pending)?;
             let by = (&self.setter(held)?, held.mark);
             self.set(by, (&new.username, new.password.as_bytes()), Sessions::Keep).await

@@ -169,9 +169,9 @@ async fn one_administrator_for_an_hour_is_all_that_the_host_is_given() {
     let alarms = entries(&process, &["alarm.glass-broken"]);
     assert_eq!((alarms.len(), &alarms[0]["event"]["by"]), (1, &json!("host uid 0")));
     let invite = process.run_as("operator", &["operator", "invite", "break-glass", "-o", "json"], b"");
-    assert!(String::from_utf8_lossy(&invite.stderr).contains("operator_of_host"));
+    assert!(String::from_utf8_lossy(&invite.stderr).contains("operator_is_break_glass"));
     let renew = process.run_as("glass", &["renew", "--operator", "-o", "json"], b"");
-    assert!(String::from_utf8_lossy(&renew.stderr).contains("operator_of_host"));
+    assert!(String::from_utf8_lossy(&renew.stderr).contains("operator_is_break_glass"));
     refused(&verb(&process, &["init", "--operator", "break-glass"], b""), 2, "usage");
 
     let again = process.path("home-again").display().to_string();
@@ -277,7 +277,7 @@ fn an_order_that_cannot_wait_says_so() {
     let (mut process, key) = sealed();
     let path = process.path("data/orders");
     fs::create_dir(path.with_extension("new")).unwrap();
-    refused(&broken(&process, &["revoke", "agent", "a"]), 10, "orders_failed");
+    refused(&broken(&process, &["revoke", "agent", "a"]), 10, "pending_order_not_stored");
     fs::remove_dir(path.with_extension("new")).unwrap();
     process.kill();
     let mut orders = Orders::open(&path).unwrap();
@@ -286,12 +286,12 @@ fn an_order_that_cannot_wait_says_so() {
         orders.add(Order { at: Timestamp::from_s(0), by: "host uid 0".to_owned(), what }).unwrap();
     }
     start_sealed(&mut process);
-    refused(&broken(&process, &["revoke", "agent", "a"]), 8, "orders_full");
+    refused(&broken(&process, &["revoke", "agent", "a"]), 8, "pending_orders_full");
     assert_eq!(broken(&process, &["revoke", "agent", "a7"]).0, Some(0), "it waits already");
     process.kill();
     fs::write(&path, "[{\"resume\":\"a\"}]").unwrap();
     let (exit, said) = process.refused_serve();
-    assert!(exit == Some(10) && said.contains("orders_damaged"), "{said}");
+    assert!(exit == Some(10) && said.contains("pending_orders_damaged"), "{said}");
     fs::remove_file(&path).unwrap();
     start_sealed(&mut process);
     unseal(&process, &key);

@@ -85,7 +85,7 @@ fn aud_05_a_checkpoint_from_earlier_tells_cut_and_rewritten_ledgers() {
     let altered = fs::read_to_string(&note).unwrap().replacen('\n', "x\n", 1);
     fs::write(&note, altered).unwrap();
     let (code, said) = verify(&process, &note, &key);
-    assert_eq!((code, said.contains("checkpoint_refused")), (Some(11), true), "{said}");
+    assert_eq!((code, said.contains("checkpoint_invalid")), (Some(11), true), "{said}");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn whoever_trusts_one_checkpoint_key_is_led_to_those_before_and_after_it() {
     let newest = kept[2].0.display().to_string();
     for (note, key) in [(newest.as_str(), &strange_key), (&stranger.display().to_string(), &kept[0].1)] {
         let (code, said) = verify(&process, note, key);
-        assert_eq!((code, said.contains("checkpoint_refused")), (Some(11), true), "{said}");
+        assert_eq!((code, said.contains("checkpoint_invalid")), (Some(11), true), "{said}");
     }
 }
 
@@ -178,7 +178,7 @@ fn a_retired_checkpoint_key_counts_up_to_its_successors_entry() {
     let note = note.display().to_string();
     for key in [&first, &second] {
         let (code, said) = verify(&process, &note, key);
-        assert_eq!((code, said.contains("checkpoint_refused")), (Some(11), true), "{said}");
+        assert_eq!((code, said.contains("checkpoint_invalid")), (Some(11), true), "{said}");
         assert!(said.contains("retired by entry"), "{said}");
         assert_eq!(verify(&process, &newest.display().to_string(), key).0, Some(0), "the twin");
     }

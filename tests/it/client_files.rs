@@ -64,7 +64,10 @@ fn serve_and_doctor_refuse_files_that_other_users_can_use() {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         let (exit, why) = process.refused_serve();
         assert_eq!(exit, Some(10), "{name}: {why}");
-        assert!(why.contains("file_open_to_others") && why.contains(&format!("{mode:o}")), "{name}: {why}");
+        assert!(
+            why.contains("file_permissions_too_open") && why.contains(&format!("{mode:o}")),
+            "{name}: {why}"
+        );
         let doctor = process.run_as("operator", &["doctor", "--config", &config], b"");
         let found = String::from_utf8_lossy(&doctor.stdout).into_owned();
         let line = found.lines().find(|line| line.contains(&format!("has mode {mode:o}")));

@@ -39,7 +39,7 @@ async fn synchronised_for_a_minute(broker: &TestBroker) {
 }
 
 fn is_in_doubt(reply: &Reply) -> bool {
-    (reply.status, reply.code().as_str()) == (503, "clock_in_doubt")
+    (reply.status, reply.code().as_str()) == (503, "clock_untrusted")
 }
 
 fn claims(token: &str) -> Value {

@@ -69,7 +69,7 @@ fn a_wrong_hour_for_a_second_stops_nothing_for_longer() {
     set(&process, 3600);
     until_logged(&process, "clock_disagrees");
     let refused = process.run_as("a", &["get", "github/app", "-o", "json"], b"");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("clock_in_doubt"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("clock_untrusted"), "{refused:?}");
     set(&process, 0);
     until_logged(&process, "agree again");
     assert!(gets(&process));

@@ -74,7 +74,7 @@ fn exit_codes_say_what_went_wrong() {
         ("operator", vec!["secret", "list", "--no-such"], b"", 2, "--no-such"),
         ("b", vec!["join", "some-code"], b"", 2, "usage"),
         ("b", vec!["join"], b"some-code", 2, "usage"),
-        ("operator", vec!["agent", "invite", "a", "--role", "publisher"], b"", 8, "agent_has_other_roles"),
+        ("operator", vec!["agent", "invite", "a", "--role", "publisher"], b"", 8, "agent_roles_mismatch"),
         ("operator", vec!["apply", "-f", "/no/such/file"], b"", 1, "file_unusable"),
     ] {
         let (got, why) = code(&process, who, &args, input);

@@ -88,7 +88,7 @@ fn a_backup_put_back_is_adopted_before_verbs_record() {
     }
     fs::copy(kept.join("keyring"), data.join("keyring")).unwrap();
     // When it is adopted before anything was started there, then nothing is adopted
-    refused(&verb(&process, &["adopt"], b""), 10, "adopt_nothing");
+    refused(&verb(&process, &["adopt"], b""), 10, "nothing_to_adopt");
     // When a verb records, then it is refused
     let reissued = ["init", "--reissue-operator", "--home", &process.path("new").display().to_string()];
     let config = process.config();

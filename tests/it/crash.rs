@@ -107,7 +107,7 @@ fn ops_07_a_second_init_changes_nothing() {
     let before = std::fs::read(process.path("data/keyring")).unwrap();
     let again = process.run_as("operator", &["init", "--config", &process.config()], b"");
     assert!(!again.status.success());
-    assert!(String::from_utf8_lossy(&again.stderr).contains("initialised_already"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("already_initialised"));
     assert_eq!(std::fs::read(process.path("data/keyring")).unwrap(), before);
 }
 

@@ -63,5 +63,5 @@ fn a_host_is_looked_at_with_the_broker_running_and_stopped_and_nothing_is_change
     for what in ["data directory", "root key's file", "keyring", "ledger"] {
         assert_eq!(state(&found, what), "fail", "{what}");
     }
-    process.good(&["help", "error", "doctor_found"], b"");
+    process.good(&["help", "error", "checks_failed"], b"");
 }

@@ -97,7 +97,7 @@ async fn a_hundred_redemptions_at_once_with_one_key_give_one_certificate_to_all(
         // Under this much contention a caller may be told to come back; nobody gets another answer.
         match reply.status {
             201 => drop(certificates.insert(reply.json()["certificate"].to_string())),
-            status => assert_eq!((status, reply.code().as_str()), (503, "busy_conflict")),
+            status => assert_eq!((status, reply.code().as_str()), (503, "modified_concurrently")),
         }
     }
     assert_eq!(certificates.len(), 1);
@@ -177,16 +177,16 @@ async fn tls_08_17_a_request_gives_its_key_and_nothing_more() {
     let mut trailing = csr(&p256, "/", &[]);
     trailing.push(0);
     for (what, request, code_wanted) in [
-        ("a subject", csr(&p256, "/CN=spiffe:admin", &[]), "csr_asks_for_more"),
+        ("a subject", csr(&p256, "/CN=spiffe:admin", &[]), "csr_subject_or_extensions"),
         (
             "another identity",
             csr(&p256, "/", &["-addext", "subjectAltName=URI:spiffe://keyward.test/operator/admin"]),
-            "csr_asks_for_more",
+            "csr_subject_or_extensions",
         ),
         (
             "an authority",
             csr(&p256, "/", &["-addext", "basicConstraints=critical,CA:TRUE"]),
-            "csr_asks_for_more",
+            "csr_subject_or_extensions",
         ),
         ("RSA", csr(&["-newkey", "rsa:2048"], "/", &[]), "csr_key_type"),
         (
@@ -241,7 +241,7 @@ async fn malformed_enrolments_change_nothing_and_echo_nothing() {
     }
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", ""] {
         let reply = nobody.post("/v1/enrol", kind, good.to_string().as_bytes()).await;
-        assert_eq!((reply.status, reply.code().as_str()), (415, "content_type"), "{kind}");
+        assert_eq!((reply.status, reply.code().as_str()), (415, "content_type_unsupported"), "{kind}");
     }
     assert!(broker.entries("instance.enrolled").await.is_empty());
     assert_eq!(nobody.post_json("/v1/enrol", &good).await.status, 201);

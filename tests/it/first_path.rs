@@ -91,7 +91,7 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
         (
             "grant_type=client_credentials&scope=reports.read&resource=https://other.example.com",
             "invalid_target",
-            "target_mismatch",
+            "audience_mismatch",
         ),
         (
             "grant_type=client_credentials&scope=reports.read&expires_in=9",
@@ -106,7 +106,7 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
         (
             "grant_type=client_credentials&scope=reports.read&scope=reports.read",
             "invalid_request",
-            "form_repeated",
+            "form_field_repeated",
         ),
         (
             "grant_type=client_credentials&scope=reports.read&client_id=x",
@@ -116,10 +116,10 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
         (
             "grant_type=client_credentials&authorization_details=[]",
             "invalid_authorization_details",
-            "authorization_details_not_taken",
+            "authorization_details_not_supported",
         ),
         ("grant_type=password&scope=reports.read", "unsupported_grant_type", "grant_type_unsupported"),
-        ("scope=reports.read", "invalid_request", "grant_type_absent"),
+        ("scope=reports.read", "invalid_request", "grant_type_missing"),
         (
             "grant_type=client_credentials&scope=reports.read&resource=reports",
             "invalid_target",
@@ -133,7 +133,7 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
     }
     let denied = broker.entries("request.denied").await;
     let codes: Vec<&str> = denied.iter().map(|one| one["event"]["code"].as_str().unwrap()).collect();
-    assert_eq!(codes, ["capability_not_granted", "capability_not_granted", "target_mismatch"]);
+    assert_eq!(codes, ["capability_not_granted", "capability_not_granted", "audience_mismatch"]);
     assert!(broker.entries("token.minted").await.is_empty());
 }
 
@@ -149,7 +149,7 @@ async fn tls_18_a_token_never_outlives_the_certificate_and_none_is_given_for_its
     assert!(shorter["constrained"][0].as_str().unwrap().contains("certificate"), "{shorter}");
     broker.clock.advance_s(55);
     let denied = agent.ask(ask).await;
-    assert_eq!((denied.status, denied.code().as_str()), (403, "certificate_ending"));
+    assert_eq!((denied.status, denied.code().as_str()), (403, "certificate_expires_too_soon"));
 }
 
 #[tokio::test]
@@ -171,11 +171,11 @@ async fn jwt_15_a_stolen_token_is_refused_and_so_is_one_for_somebody_else() {
     let token = holder.token("github.repo.read").await;
     assert_eq!(holder.secret("github/app", &token).await.status, 200);
     let stolen = thief.secret("github/app", &token).await;
-    assert_eq!((stolen.status, stolen.code().as_str()), (401, "token_other_holder"));
+    assert_eq!((stolen.status, stolen.code().as_str()), (401, "token_binding_mismatch"));
     assert!(stolen.header("www-authenticate").contains("invalid_token"));
 
     let noted = &broker.entries("token.refused").await[0]["event"];
-    assert_eq!((&noted["agent"], &noted["code"]), (&"thief".into(), &"token_other_holder".into()));
+    assert_eq!((&noted["agent"], &noted["code"]), (&"thief".into(), &"token_binding_mismatch".into()));
     assert_eq!(noted["token"], claims(&token)["jti"], "the ledger says which token was stolen");
 
     let elsewhere = holder.token("reports.read").await;

@@ -72,7 +72,7 @@ async fn of_many_redemptions_at_once_no_more_succeed_than_there_are_uses() {
                     if reply.status != 503 {
                         return reply.status;
                     }
-                    assert_eq!(reply.code(), "busy_conflict");
+                    assert_eq!(reply.code(), "modified_concurrently");
                     patience.try_again();
                 }
             })
@@ -128,7 +128,7 @@ async fn bounds_are_taken_at_their_limits_and_not_beyond() {
         json!({ "life_s": 0 }),
         json!({ "life_s": CODE_LIFE_MAX_S + 1 }),
     ] {
-        refused(&invite(&broker, bad).await, 400, "invitation_bounds");
+        refused(&invite(&broker, bad).await, 400, "invitation_out_of_range");
     }
     let usual = invite(&broker, json!({})).await.json();
     let until = broker.clock.now().plus_s(CODE_LIFE_S);

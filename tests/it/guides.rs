@@ -122,7 +122,7 @@ fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
     let output = shell(dir.path(), &init, &[]);
     assert!(output.status.success(), "{}", said(&output));
     let again = shell(dir.path(), &init, &[]);
-    assert!(!again.status.success() && said(&again).contains("initialised_already"), "{}", said(&again));
+    assert!(!again.status.success() && said(&again).contains("already_initialised"), "{}", said(&again));
     // The service is given the key under the credential's name.
     let given = at("credentials");
     fs::create_dir(&given).unwrap();

@@ -294,7 +294,7 @@ fn a_helper_asks_for_a_token_once_and_again_when_it_was_ended() {
     assert_eq!(minted(), 2);
     let refused = process.run_as("a", &["get", "github/app", "--format", "aws"], b"");
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("value_unfit"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("value_format_mismatch"));
 }
 
 #[test]
@@ -311,5 +311,5 @@ fn a_kept_token_is_given_again_while_it_has_time_left() {
     let renewed = token(&[]);
     assert_ne!(renewed, first, "another certificate");
     let refused = process.run_as("a", &["token", "github.repo.read", "--cached", "--min-ttl", "301"], b"");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("too_little_time_left"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("lifetime_too_short"));
 }

@@ -59,17 +59,17 @@ async fn an_operator_has_two_heavy_requests_under_way_and_revokes_all_the_same()
     }
     let plan = json!({ "files": [{ "name": "a.toml", "text": "" }] });
     let beyond = operator.post_json("/v1/plan", &plan).await;
-    refused(&beyond, 429, "heavy_requests_of_operator");
+    refused(&beyond, 429, "operator_too_many_heavy_requests");
     assert_eq!(beyond.header("retry-after"), "1");
-    refused(&operator.get("/v1/rotation-calendar").await, 429, "heavy_requests_of_operator");
-    refused(&operator.get("/v1/ledger/entries").await, 429, "heavy_requests_of_operator");
+    refused(&operator.get("/v1/rotation-calendar").await, 429, "operator_too_many_heavy_requests");
+    refused(&operator.get("/v1/ledger/entries").await, 429, "operator_too_many_heavy_requests");
 
     let revoked = operator.post_json("/v1/agents/a/revoke", &json!({})).await;
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     assert_eq!(operator.get("/livez").await.status, 200);
 
     for stream in under_way {
-        assert!(ended(stream).await.contains("files_count"), "the body came, and was judged");
+        assert!(ended(stream).await.contains("file_count_invalid"), "the body came, and was judged");
     }
     assert_eq!(operator.post_json("/v1/plan", &plan).await.status, 200);
     const { assert!(HEAVY_PER_OPERATOR_MAX < HEAVY_REQUESTS_MAX) };

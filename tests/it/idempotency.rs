@@ -166,7 +166,7 @@ async fn i12_applications_and_revocations_happen_once_and_a_code_is_never_told_t
     let code = keyed(&operator, "k", invite, JSON, body).await;
     assert_eq!(code.status, 201);
     let again = keyed(&operator, "k", invite, JSON, body).await;
-    refused(&again, 409, "outcome_secret");
+    refused(&again, 409, "replay_secret_not_stored");
     assert!(again.text().contains(code.json()["code_id"].as_str().unwrap()));
     assert_eq!(broker.entries("agent.invited").await.len(), 1);
 
@@ -268,7 +268,7 @@ async fn i12_operators_and_the_broker_s_keys_are_changed_once() {
         for _ in 0..2 {
             let again = keyed(&broker.operator_knowing(&known), &key, route, JSON, body).await;
             if first.status == 201 {
-                refused(&again, 409, "outcome_secret");
+                refused(&again, 409, "replay_secret_not_stored");
                 assert!(again.text().contains(first.json()["code_id"].as_str().unwrap()));
             } else {
                 let mut known = first.json();

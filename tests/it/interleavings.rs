@@ -220,9 +220,19 @@ async fn an_act_of_an_operator_whose_role_changes_meanwhile_is_judged_anew() {
     assert_eq!(placed.status, 200, "{}", placed.text());
     drop(paused);
     let refused = putting.await.unwrap();
-    assert_eq!((refused.status, refused.code().as_str()), (503, "busy_conflict"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "modified_concurrently"),
+        "{}",
+        refused.text()
+    );
     let again = second.put("/v1/secrets/new", "application/octet-stream", b"value").await;
-    assert_eq!((again.status, again.code().as_str()), (403, "operator_role"), "{}", again.text());
+    assert_eq!(
+        (again.status, again.code().as_str()),
+        (403, "operator_role_insufficient"),
+        "{}",
+        again.text()
+    );
 }
 
 /// Rounds of keys that are prepared, activated and revoked by requests that race.

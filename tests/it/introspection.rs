@@ -71,7 +71,7 @@ async fn a_resource_server_learns_what_a_token_for_it_says_and_nobody_else_learn
         nobody.post("/oauth/introspect", "application/x-www-form-urlencoded", form.as_bytes()).await;
     assert_eq!((refused.status, &refused.json()["error"]), (401, &json!("invalid_client")));
     let absent = ask(&bed.reports, "").await;
-    assert_eq!((absent.status, absent.code().as_str()), (400, "token_absent"));
+    assert_eq!((absent.status, absent.code().as_str()), (400, "token_parameter_missing"));
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn http_01_a_request_says_whom_it_is_for_once() {
     let broker = TestBroker::start().await;
     let nobody = broker.nobody(broker.agents());
     for (hosts, status, code) in [
-        ("", 400, "host_absent"),
+        ("", 400, "host_missing"),
         ("host: x\r\nhost: x\r\n", 400, "header_repeated"),
         ("host: x\r\n", 200, "ok"),
     ] {
@@ -84,7 +84,7 @@ async fn http_01_a_body_has_one_length() {
         // What follows could be another request in other eyes.
         let request = request.replace("connection: close\r\n", "") + "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
         let said = agent.caller.say_and_wait(request.as_bytes()).await;
-        assert!(said.starts_with("HTTP/1.1 400") && said.contains("\"transfer_encoding\""), "{said}");
+        assert!(said.starts_with("HTTP/1.1 400") && said.contains("\"transfer_encoding_invalid\""), "{said}");
         assert_eq!(said.matches("HTTP/1.1").count(), 1, "one request, one answer: {said}");
     }
     let request = format!("{head}{chunked}\r\n{chunks}");
@@ -242,8 +242,8 @@ async fn a_plan_tells_when_an_application_would_be_too_large() {
     let broker = TestBroker::start().await;
     let operator = broker.operator();
     let (fits, beyond) = (capabilities(4_000), capabilities(12_000));
-    refused(&operator.post_json("/v1/plan", &beyond).await, 400, "too_large");
-    refused(&operator.post_json("/v1/apply", &beyond).await, 400, "too_large");
+    refused(&operator.post_json("/v1/plan", &beyond).await, 400, "entry_too_large");
+    refused(&operator.post_json("/v1/apply", &beyond).await, 400, "entry_too_large");
     assert_eq!(operator.post_json("/v1/plan", &fits).await.status, 200);
     assert_eq!(operator.post_json("/v1/apply", &fits).await.status, 200);
 

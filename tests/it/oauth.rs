@@ -32,7 +32,7 @@ async fn client_id_of_another_is_invalid_client_in_form_and_basic() {
         let named = Some("spiffe%3A%2F%2Fkeyward.test%2Fagent%2Fb:");
         assert_eq!(refused(&agent, path, named, &format!("{ASK}&token=x")).await, expected, "{path}");
     }
-    let secret = ["invalid_client", "client_secret_not_taken", challenge];
+    let secret = ["invalid_client", "client_secret_not_supported", challenge];
     let own = "spiffe%3A%2F%2Fkeyward.test%2Fagent%2Fa:";
     assert_eq!(refused(&agent, "/oauth/token", Some(&format!("{own}pw")), ASK).await, secret);
     // The twins, which are its own.

@@ -48,7 +48,7 @@ async fn mints_against(name: &str, declarations: [String; 2]) {
                     match (reply.status, reply.status == 200 || reply.code() == "capability_not_granted") {
                         (200, _) => given += 1,
                         (_, true) => refused += 1,
-                        (503, _) => assert_eq!(reply.code(), "busy_conflict"),
+                        (503, _) => assert_eq!(reply.code(), "modified_concurrently"),
                         _ => panic!("{}", reply.text()),
                     }
                 }
@@ -158,7 +158,7 @@ async fn a_repeated_renewal_gets_the_certificate_of_its_own_key() {
                 for _ in 0..RENEWALS {
                     let reply = caller.post_json("/v1/renew", &body).await;
                     if reply.status == 503 {
-                        assert_eq!(reply.code(), "busy_conflict");
+                        assert_eq!(reply.code(), "modified_concurrently");
                         continue;
                     }
                     let certificate = certificate_from_pem(reply.json()["certificate"].as_str().unwrap());
@@ -318,9 +318,9 @@ async fn two_applications_at_once_are_one_after_the_other() {
         let reply = one.await.unwrap();
         match reply.status {
             200 => applied += 1,
-            503 => assert_eq!(reply.code(), "busy_conflict"),
+            503 => assert_eq!(reply.code(), "modified_concurrently"),
             // Two applications of an operator are under way already.
-            429 => assert_eq!(reply.code(), "heavy_requests_of_operator"),
+            429 => assert_eq!(reply.code(), "operator_too_many_heavy_requests"),
             _ => panic!("{}", reply.text()),
         }
     }

@@ -25,8 +25,8 @@ async fn secrets_are_taken_up_to_their_limit() {
     assert_eq!(operator.put("/v1/secrets/a", kind, &most).await.status, 201);
     let beyond = vec![b'x'; SECRET_BYTES_MAX + 1];
     refused(&operator.put("/v1/secrets/a", kind, &beyond).await, 413, "body_too_large");
-    refused(&operator.put("/v1/secrets/a", kind, b"").await, 400, "secret_size");
-    refused(&operator.put("/v1/secrets/a", "text/plain", b"CNRY").await, 415, "content_type");
+    refused(&operator.put("/v1/secrets/a", kind, b"").await, 400, "secret_size_invalid");
+    refused(&operator.put("/v1/secrets/a", "text/plain", b"CNRY").await, 415, "content_type_unsupported");
     refused(&operator.put("/v1/secrets/a.CNRY", kind, b"x").await, 400, "path_not_canonical");
     refused(&operator.put("/v1/secrets/a.b", kind, b"x").await, 400, "name_not_canonical");
     assert_eq!(operator.get("/v1/secrets").await.json()["items"][0]["version"], 1);
@@ -39,7 +39,11 @@ async fn http_02_07_what_means_two_things_is_refused() {
     let twice = [("authorization", "Bearer CNRY"), ("authorization", "Bearer CNRY2")];
     refused(&agent.caller.send("GET", "/v1/secrets/github/app", &twice, b"").await, 400, "header_repeated");
     let encoded = [("content-encoding", "gzip"), ("content-type", "application/x-www-form-urlencoded")];
-    refused(&agent.caller.send("POST", "/oauth/token", &encoded, b"").await, 415, "content_encoding");
+    refused(
+        &agent.caller.send("POST", "/oauth/token", &encoded, b"").await,
+        415,
+        "content_encoding_unsupported",
+    );
     for value in ["CNRY", "Basic CNRY", "Bearer", "Bearer "] {
         let headers = [("authorization", value)];
         let reply = agent.caller.send("GET", "/v1/secrets/github/app", &headers, b"").await;
@@ -57,7 +61,7 @@ async fn jwt_21_a_token_counts_in_the_header_alone() {
     let agent = broker.agent("a", &["repo-reader"]).await;
     let token = agent.token("github.repo.read").await;
     let query = agent.caller.get(&format!("/v1/secrets/github/app?access_token={token}")).await;
-    refused(&query, 400, "query_not_taken");
+    refused(&query, 400, "query_not_allowed");
     assert!(!query.text().contains(&token));
     let cookie = format!("access_token={token}");
     let reply = agent.caller.send("GET", "/v1/secrets/github/app", &[("cookie", &cookie)], b"").await;
@@ -108,8 +112,12 @@ async fn bodies_headers_and_lists_end_at_their_limits() {
         json!({ "files": files })
     };
     assert_eq!(operator.post_json("/v1/plan", &files(DECLARATION_FILES_MAX)).await.status, 200);
-    refused(&operator.post_json("/v1/plan", &files(DECLARATION_FILES_MAX + 1)).await, 400, "files_count");
-    refused(&operator.post_json("/v1/plan", &files(0)).await, 400, "files_count");
+    refused(
+        &operator.post_json("/v1/plan", &files(DECLARATION_FILES_MAX + 1)).await,
+        400,
+        "file_count_invalid",
+    );
+    refused(&operator.post_json("/v1/plan", &files(0)).await, 400, "file_count_invalid");
     let beyond = format!("?limit={}", PAGE_ENTRIES_MAX + 1);
     for query in ["?limit=0", &beyond, "?after=x", "?other=1", "?after=-1"] {
         refused(&operator.get(&format!("/v1/ledger/entries{query}")).await, 400, "query_invalid");
@@ -165,7 +173,7 @@ async fn invitations_for_what_is_not_there_are_refused() {
     refused(&invite("absent", &[]).await, 404, "agent_unknown");
     refused(&invite("absent", &["nope"]).await, 404, "role_unknown");
     assert_eq!(invite("a", &["publisher"]).await.status, 201);
-    refused(&invite("a", &["repo-reader"]).await, 409, "agent_has_other_roles");
+    refused(&invite("a", &["repo-reader"]).await, 409, "agent_roles_mismatch");
     refused(&operator.get("/v1/agents/absent").await, 404, "agent_unknown");
     assert_eq!(invite("a", &[]).await.status, 201);
 }

@@ -86,7 +86,7 @@ async fn jwt_15_a_token_from_before_a_renewal_is_the_old_key_s_alone() {
     let token = old.token("github.repo.read").await;
     let new = renew(&broker, &old).await;
     assert_eq!(old.secret("github/app", &token).await.status, 200);
-    refused(&new.secret("github/app", &token).await, 401, "token_other_holder");
+    refused(&new.secret("github/app", &token).await, 401, "token_binding_mismatch");
     let token = new.token("github.repo.read").await;
     assert_eq!(new.secret("github/app", &token).await.status, 200);
 }
@@ -232,7 +232,7 @@ async fn a_token_is_good_with_the_certificate_that_it_was_asked_for_with() {
     let old = broker.agent("a", &["repo-reader"]).await;
     let token = old.token("github.repo.read").await;
     let new = renew(&broker, &old).await;
-    refused(&new.secret("github/app", &token).await, 401, "token_other_holder");
+    refused(&new.secret("github/app", &token).await, 401, "token_binding_mismatch");
     let fresh = new.token("github.repo.read").await;
     assert_eq!(new.secret("github/app", &fresh).await.body, b"hunter2");
 }
@@ -254,7 +254,7 @@ async fn fifty_renewals_at_once_with_one_key_give_one_certificate() {
         let reply = one.await.unwrap();
         match reply.status {
             201 => drop(certificates.insert(reply.json()["certificate"].as_str().unwrap().to_owned())),
-            status => assert_eq!((status, reply.code().as_str()), (503, "busy_conflict")),
+            status => assert_eq!((status, reply.code().as_str()), (503, "modified_concurrently")),
         }
     }
     assert_eq!(certificates.len(), 1);
@@ -279,7 +279,7 @@ async fn the_request_of_another_agent_renews_nothing() {
     let code = broker.invite("b", &["repo-reader"]).await;
     let (_, of_b) = new_key_and_request().unwrap();
     assert_eq!(broker.redeem(&code, &of_b).await.status, 201);
-    refused(&ask(&a.caller, &of_b).await, 409, "renewal_other_key");
+    refused(&ask(&a.caller, &of_b).await, 409, "renewal_key_in_use");
     let (_, own) = new_key_and_request().unwrap();
     assert_eq!(ask(&a.caller, &own).await.status, 201, "the twin");
     assert_eq!(ask(&a.caller, &own).await.status, 201, "and again");

@@ -145,7 +145,7 @@ async fn jwt_16_a_revoked_token_is_refused_and_its_sisters_are_not() {
         entries,
         "nobody fills the ledger by giving up"
     );
-    assert_eq!(agent.caller.post("/oauth/revoke", kind, b"").await.code(), "token_absent");
+    assert_eq!(agent.caller.post("/oauth/revoke", kind, b"").await.code(), "token_parameter_missing");
 }
 
 #[tokio::test]

@@ -347,10 +347,10 @@ fn an_older_keyring_is_refused_and_accepted_on_an_operators_word() {
     let newest = fs::read(process.path("data/keyring")).unwrap();
     fs::write(process.path("data/keyring"), older).unwrap();
     let (code, said) = process.refused_serve();
-    assert!(code == Some(10) && said.contains("keyring_older"), "{said}");
+    assert!(code == Some(10) && said.contains("keyring_outdated"), "{said}");
     // The index alone says it too.
     fs::rename(process.path("data/anchor"), process.path("anchor")).unwrap();
-    assert!(process.refused_serve().1.contains("keyring_older"));
+    assert!(process.refused_serve().1.contains("keyring_outdated"));
     fs::rename(process.path("anchor"), process.path("data/anchor")).unwrap();
     process.serve_args = vec!["--accept-lost-entries"];
     process.serve();

@@ -55,7 +55,7 @@ fn enough_shares_open_a_sealed_broker_and_fewer_do_not() {
     let slot = list.1["items"].as_array().unwrap().iter().find(|item| item["kind"] == "shares").unwrap();
     let rekey = ["slot", "rekey", slot["id"].as_str().unwrap(), "--key-file", &key, "--by-passphrase"];
     assert_eq!(verb(&process, &rekey, WORDS.as_bytes()).0, Some(0));
-    refused(&verb(&process, &both, b""), 4, "unseal_refused");
+    refused(&verb(&process, &both, b""), 4, "unseal_key_wrong");
 }
 
 #[test]

@@ -81,7 +81,7 @@ async fn an_attended_broker_waits_for_its_passphrase_and_serves_then() {
     assert_eq!(operator.get("/livez").await.status, 200, "it lives");
     refused(&verb_as_operator(&process, &["whoami", "--operator"]), 10, "sealed");
 
-    refused(&verb(&process, &["unseal"], b"CNRY something else again"), 4, "unseal_refused");
+    refused(&verb(&process, &["unseal"], b"CNRY something else again"), 4, "unseal_key_wrong");
     assert_eq!(state(&process), "sealed");
     let (exit, said) = verb(&process, &["unseal", "--passphrase"], format!("{WORDS}\n").as_bytes());
     assert_eq!((exit, &said["state"]), (Some(0), &"open".into()), "{said}");
@@ -313,10 +313,10 @@ fn whoever_guesses_is_slowed_down_and_what_is_no_guess_is_named() {
     let reply = send(&socket, ("POST", "/v1/unseal"), &json_type, exactly.as_bytes()).unwrap();
     assert_eq!((exactly.len(), reply.code().as_str()), (UNSEAL_BYTES_MAX, "unseal_malformed"));
     let reply = send(&socket, ("POST", "/v1/unseal"), &[], b"{}").unwrap();
-    assert_eq!((reply.status, reply.code().as_str()), (415, "content_type"));
+    assert_eq!((reply.status, reply.code().as_str()), (415, "content_type_unsupported"));
     for _ in 0..UNSEAL_TRIES_MAX {
         let reply = ask(&socket, "POST", "/v1/unseal", &json!({ "passphrase": "not these words" }));
-        assert_eq!((reply.status, reply.code().as_str()), (401, "unseal_refused"));
+        assert_eq!((reply.status, reply.code().as_str()), (401, "unseal_key_wrong"));
     }
     let reply = ask(&socket, "POST", "/v1/unseal", &json!({ "passphrase": WORDS }));
     assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limited"), "the right one too");
@@ -349,7 +349,7 @@ fn nonsense_at_the_socket_harms_nobody() {
         ("GET", "/v1/nothing", 404, "route_unknown"),
         ("DELETE", "/v1/seal", 405, "method_not_allowed"),
         ("POST", "/v1/../v1/seal", 400, "path_not_canonical"),
-        ("POST", "/v1/seal?now=1", 400, "query_not_taken"),
+        ("POST", "/v1/seal?now=1", 400, "query_not_allowed"),
         ("GET", "/v1/agents", 404, "route_unknown"),
         ("GET", "/metrics", 404, "route_unknown"),
     ] {
@@ -393,12 +393,12 @@ fn a_foreign_user_is_refused_even_where_the_socket_can_be_reached() {
     let answered: Value = serde_json::from_slice(&as_nobody(&curl).stdout).unwrap();
     assert_eq!(
         (&answered["status"], &answered["code"]),
-        (&json!(403), &json!("not_from_host")),
+        (&json!(403), &json!("host_user_not_allowed")),
         "{answered}"
     );
     let curl = ["curl", "-sS", "--unix-socket", &socket, "http://keyward/v1/state"];
     let answered: Value = serde_json::from_slice(&as_nobody(&curl).stdout).unwrap();
-    assert_eq!(answered["code"], "not_from_host", "nor is anything told");
+    assert_eq!(answered["code"], "host_user_not_allowed", "nor is anything told");
     assert_eq!(state(&process), "open", "root is asked for nothing more");
 }
 

@@ -132,19 +132,19 @@ async fn raising_the_sensitivity_cuts_off_the_capabilities_of_other_owners_at_on
         "ordinary ones are anybody's to declare"
     );
     assert_eq!(classified(&broker, "high").await["cut_off"], json!(["github.repo.read"]));
-    refused(&agent.secret("github/app", &token).await, 403, "secret_other_owner");
+    refused(&agent.secret("github/app", &token).await, 403, "secret_owner_mismatch");
     let form = "grant_type=client_credentials&scope=github.repo.read";
     let denied = agent.ask(form).await;
-    refused(&denied, 403, "secret_other_owner");
+    refused(&denied, 403, "secret_owner_mismatch");
     let shown = broker.operator().get("/v1/secrets/github/app").await.json();
     assert_eq!((&shown["sensitivity"], &shown["consumers"][0]["cut_off"]), (&"high".into(), &true.into()));
     let codes: Vec<_> =
         broker.entries("request.denied").await.iter().map(|one| one["event"]["code"].clone()).collect();
-    assert_eq!(codes, ["secret_other_owner", "secret_other_owner"]);
+    assert_eq!(codes, ["secret_owner_mismatch", "secret_owner_mismatch"]);
     broker.restart().await;
     let agent =
         Agent { caller: broker.caller(broker.agents(), Some(&agent.certificate), Some(&agent.key)), ..agent };
-    refused(&agent.ask(form).await, 403, "secret_other_owner");
+    refused(&agent.ask(form).await, 403, "secret_owner_mismatch");
     // The twin: given to the secret's owner, the same capability reaches it.
     assert_eq!(broker.apply(&owned("red")).await.status, 200);
     assert_eq!(agent.secret("github/app", &token).await.status, 200);
@@ -188,7 +188,11 @@ async fn a_value_is_stored_with_a_higher_sensitivity_and_never_with_a_lower_one(
         (&stored[0]["event"]["sensitivity"], &stored[1]["event"]["sensitivity"]),
         (&Value::Null, &"high".into())
     );
-    refused(&put(&broker, "a", &[("keyward-sensitivity", "ordinary")]).await, 409, "sensitivity_lowered");
+    refused(
+        &put(&broker, "a", &[("keyward-sensitivity", "ordinary")]).await,
+        409,
+        "sensitivity_cannot_be_lowered",
+    );
     assert_eq!(put(&broker, "a", &[]).await.json()["version"], 3, "unsaid, it stays");
     assert_eq!(sensitivity("a").await, "high");
     refused(&put(&broker, "a", &[("keyward-sensitivity", "secret")]).await, 400, "sensitivity_unknown");

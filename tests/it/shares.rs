@@ -58,7 +58,7 @@ fn three_of_five_people_bring_back_a_broker_whose_key_file_is_lost() {
     refused(&slot(&process, &DEAL, b""), 8, "slot_unconfirmed");
     let (exit, confirmed) = slot(&process, &["confirm"], &some);
     assert_eq!((exit, confirmed["id"].as_str()), (Some(0), Some(id.as_str())), "{confirmed}");
-    refused(&slot(&process, &["confirm"], &some), 8, "slot_not_waiting");
+    refused(&slot(&process, &["confirm"], &some), 8, "slot_not_pending");
     let others = lines(&[&shares[1], &shares[3], &shares[4]]);
     let (exit, checked) = slot(&process, &["check", "--by-shares"], &others);
     assert_eq!((exit, checked["id"].as_str()), (Some(0), Some(id.as_str())), "{checked}");
@@ -119,13 +119,13 @@ fn each_thing_that_can_be_wrong_with_shares_is_said_and_no_share_is_repeated() {
     let cut = shares[2][..shares[2].len() - 6].to_owned();
     let [one, two, three, ..] = &shares[..] else { panic!("five") };
     for (given, exit, code, says) in [
-        (lines(&[one, two, &mistyped]), 2, "share_unreadable", "number 3 does not agree with its checksum"),
-        (lines(&[one, &cut, two]), 2, "share_unreadable", "number 2 is no share"),
-        (b"".to_vec(), 2, "share_unreadable", "number 1 is no share"),
-        (lines(&[one, two, one]), 2, "shares_unfit", "share 1 was given twice"),
-        (lines(&[one, two]), 2, "shares_unfit", "2 of 3 shares"),
-        (lines(&[one, two, &first[2]]), 2, "shares_unfit", "of different slots"),
-        (lines(&[&first[0], &first[1], &first[2]]), 8, "slot_not_waiting", "no slot waits"),
+        (lines(&[one, two, &mistyped]), 2, "share_invalid", "number 3 does not agree with its checksum"),
+        (lines(&[one, &cut, two]), 2, "share_invalid", "number 2 is no share"),
+        (b"".to_vec(), 2, "share_invalid", "number 1 is no share"),
+        (lines(&[one, two, one]), 2, "shares_mismatch", "share 1 was given twice"),
+        (lines(&[one, two]), 2, "shares_mismatch", "2 of 3 shares"),
+        (lines(&[one, two, &first[2]]), 2, "shares_mismatch", "of different slots"),
+        (lines(&[&first[0], &first[1], &first[2]]), 8, "slot_not_pending", "no slot waits"),
     ] {
         let done = slot(&process, &["confirm"], &given);
         refused(&done, exit, code);
@@ -147,14 +147,14 @@ fn a_key_is_split_up_to_the_limit_and_not_beyond() {
     let deal =
         |of: &str, threshold: &str| slot(&process, &["add", "--shares", of, "--threshold", threshold], b"");
     for (of, threshold) in [("17", "2"), ("17", "17"), ("3", "1"), ("2", "3"), ("1", "1"), ("0", "0")] {
-        refused(&deal(of, threshold), 2, "shares_bounds");
+        refused(&deal(of, threshold), 2, "shares_out_of_range");
     }
     let (exit, said) = deal("16", "16");
     assert_eq!((exit, said["shares"].as_array().unwrap().len()), (Some(0), 16));
     let shares: Vec<String> =
         said["shares"].as_array().unwrap().iter().map(|share| share.as_str().unwrap().to_owned()).collect();
     let all: Vec<&String> = shares.iter().collect();
-    refused(&slot(&process, &["confirm"], &lines(&all[1..])), 2, "shares_unfit");
+    refused(&slot(&process, &["confirm"], &lines(&all[1..])), 2, "shares_mismatch");
     assert_eq!(slot(&process, &["confirm"], &lines(&all)).0, Some(0));
     assert_eq!(slot(&process, &["check", "--by-shares"], &lines(&all)).0, Some(0));
 }

@@ -79,7 +79,7 @@ async fn a_token_key_is_published_before_it_signs_and_verifies_after_it_did() {
     assert_eq!(stages(&good(&broker, "/v1/token-keys").await), ["active", "prepared"]);
     assert_eq!(published(&broker).await.len(), 2);
     assert_eq!(kid(&agent.token("github.repo.read").await), kid(&old), "it signs nothing yet");
-    refused(&post(&broker, "/v1/token-keys").await, 409, "generation_prepared_already");
+    refused(&post(&broker, "/v1/token-keys").await, 409, "generation_already_prepared");
 
     assert_eq!(stages(&good(&broker, "/v1/token-keys/2/activate").await), ["old", "active"]);
     let new = agent.token("github.repo.read").await;
@@ -95,7 +95,7 @@ async fn a_token_key_is_published_before_it_signs_and_verifies_after_it_did() {
     assert_eq!(published(&broker).await, [kid(&new)]);
     refused(&agent.secret("github/app", &old).await, 401, "token_invalid");
     assert_eq!(agent.secret("github/app", &new).await.status, 200);
-    refused(&post(&broker, "/v1/token-keys/2/revoke").await, 409, "generation_stage");
+    refused(&post(&broker, "/v1/token-keys/2/revoke").await, 409, "generation_invalid_state");
     refused(&post(&broker, "/v1/token-keys/9/activate").await, 404, "generation_unknown");
     refused(&post(&broker, "/v1/token-keys/x/activate").await, 400, "id_not_canonical");
 }
@@ -161,7 +161,7 @@ async fn an_older_keyring_under_a_newer_ledger_is_refused_by_name() {
     broker.stop().await;
     let newer = std::fs::read(&path).unwrap();
     std::fs::write(&path, older).unwrap();
-    assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_older");
+    assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_outdated");
     std::fs::write(&path, newer).unwrap();
     broker.serve().await;
 }
@@ -217,7 +217,7 @@ async fn key_12_a_stop_between_the_ledger_s_word_and_the_keyring_is_mended_by_th
     broker.stop().await;
     let newest = std::fs::read(&path).unwrap();
     std::fs::write(&path, first).unwrap();
-    assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_older");
+    assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_outdated");
     std::fs::write(&path, newest).unwrap();
     broker.serve().await;
 }
@@ -242,7 +242,7 @@ async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
     let both = broker.nobody(broker.agents()).get("/v1/authority").await.text();
     assert_eq!(both.matches("BEGIN").count(), 2);
     let behind = post(&broker, "/v1/authorities/2/activate").await;
-    refused(&behind, 409, "agents_behind");
+    refused(&behind, 409, "certificates_not_renewed");
     assert!(behind.text().contains("locked out: a, b\""), "{}", behind.text());
 
     broker.clock.advance_s(60);
@@ -263,7 +263,7 @@ async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
     assert_eq!(stages(&post("/v1/authorities/1/taint").await.json()), ["tainted", "active"]);
     let told = knowing(&broker, &agent, &known).get("/v1/whoami").await.json();
     assert_eq!(told["renew_now"], true);
-    refused(&post("/v1/authorities/1/revoke").await, 409, "agents_behind");
+    refused(&post("/v1/authorities/1/revoke").await, 409, "certificates_not_renewed");
 
     let (key, request) = new_key_and_request().unwrap();
     let body = json!({ "csr": base64url(&request) });

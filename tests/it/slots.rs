@@ -75,7 +75,7 @@ fn a_slot_gets_another_key_in_one_step_and_the_broker_starts_with_it() {
     let only = listed(&process)[0].1.clone();
     let (old, new) = (process.path("root.key"), process.path("next.key"));
     let same = old.display().to_string();
-    refused(&slot(&process, &["rekey", &only, "--key-file", &same], b""), 8, "slot_key_same");
+    refused(&slot(&process, &["rekey", &only, "--key-file", &same], b""), 8, "slot_key_unchanged");
     let next = new.display().to_string();
     let (exit, rekeyed) = slot(&process, &["rekey", &only, "--key-file", &next], b"");
     assert_eq!((exit, &rekeyed["done"]), (Some(0), &"rekeyed".into()), "{rekeyed}");

@@ -50,7 +50,7 @@ async fn a_write_on_a_condition_changes_nothing_when_it_does_not_hold() {
     assert_eq!((new.status, new.code().as_str()), (412, "version_mismatch"));
     for bad in [("if-match", "1"), ("if-match", "*"), ("if-match", "W/\"1\""), ("if-none-match", "\"1\"")] {
         let refused = put(&broker, "late", bad).await;
-        assert_eq!((refused.status, refused.code().as_str()), (400, "condition_invalid"), "{bad:?}");
+        assert_eq!((refused.status, refused.code().as_str()), (400, "precondition_invalid"), "{bad:?}");
     }
     assert_eq!(broker.operator().get(NAME).await.header("etag"), "\"2\"");
     let headers = [("content-type", BYTES), ("if-none-match", "*")];
@@ -69,7 +69,7 @@ async fn a_former_version_is_handed_out_again_and_only_a_former_one() {
     assert_eq!(stages(&broker).await, [(2, "former".to_owned()), (1, "current".to_owned())]);
     for action in ["roll-back", "destroy"] {
         let refused = change(&broker, action, 1).await;
-        assert_eq!((refused.status, refused.code().as_str()), (409, "version_not_former"));
+        assert_eq!((refused.status, refused.code().as_str()), (409, "version_invalid_state"));
         let refused = change(&broker, action, 9).await;
         assert_eq!((refused.status, refused.code().as_str()), (404, "version_unknown"));
     }
@@ -98,7 +98,7 @@ async fn former_versions_are_kept_up_to_the_limit_and_those_retired_longest_ago_
     assert_eq!(living().await, [3, 2, 1]);
     put("four").await;
     assert_eq!((stored().await, living().await), (json!([1]), vec![4, 3, 2]), "one beyond");
-    assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_not_former");
+    assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_invalid_state");
     // Handed out again, and replaced again, the lowest number is what was retired last.
     assert_eq!(change(&broker, "roll-back", 2).await.status, 200);
     put("five").await;
@@ -164,7 +164,7 @@ async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_
     broker.serve().await;
 
     assert_eq!(change(&broker, "destroy", 1).await.status, 200);
-    assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_not_former", "not even the broker");
+    assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_invalid_state", "not even the broker");
     let turned = turn(&broker).await;
     assert_eq!((turned.status, &turned.json()["generation"]), (200, &2.into()), "{}", turned.text());
     assert_eq!(turned.json()["carried_over"], 1, "what lives");
@@ -255,7 +255,7 @@ async fn key_11_a_keyring_that_is_older_than_a_turn_is_refused_by_name() {
     broker.stop().await;
     let newer = fs::read(&path).unwrap();
     fs::write(&path, older).unwrap();
-    assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_older");
+    assert_eq!(broker.try_serve().await.unwrap_err().code(), "keyring_outdated");
     fs::write(&path, newer).unwrap();
     broker.serve().await;
     let agent = broker.agent("a", &["repo-reader"]).await;

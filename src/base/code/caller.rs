@@ -40,7 +40,7 @@ super::codes! {
     TOKEN_TOO_OLD "token_too_old" Unauthenticated:
         "the secret's sensitivity is `high`: it takes no token that was issued more than 300 seconds ago",
         "ask for a new token at /oauth/token";
-    TOKEN_OTHER_HOLDER "token_other_holder" Unauthenticated:
+    TOKEN_BINDING_MISMATCH "token_binding_mismatch" Unauthenticated:
         "the token is bound to another certificate",
         "use the token over the connection of the agent that it was issued to, or ask for a new one";
     ENROLMENT_CODE_INVALID "enrolment_code_invalid" Unauthenticated:
@@ -52,7 +52,7 @@ super::codes! {
     CAPABILITY_SUSPENDED "capability_suspended" Denied:
         "what is asked for is suspended: the capability, a role that holds it, its owner or its secret",
         "ask an operator who contained it; nothing is issued for it until the suspension is lifted";
-    CAPABILITY_LEASED "capability_leased" InvalidScope:
+    CAPABILITY_DELIVERED_AS_LEASE "capability_delivered_as_lease" InvalidScope:
         "a capability asked for is for a login of one's own, and no token is needed or made for it",
         "`keyward lease get CAPABILITY`, or POST /v1/leases; leave it out of the token request";
     LEASE_NOT_GRANTED "lease_not_granted" Denied:
@@ -61,40 +61,40 @@ super::codes! {
     SCOPE_EMPTY_OR_TOO_LONG "scope_empty_or_too_long" InvalidScope:
         "a token request names 1 to 32 capabilities in `scope`",
         "name the capabilities; `keyward whoami` lists them";
-    TARGET_MISMATCH "target_mismatch" InvalidTarget:
+    AUDIENCE_MISMATCH "audience_mismatch" InvalidTarget:
         "a token has one audience, and the capabilities or the `resource` asked for have others",
         "ask for one token per audience; `keyward whoami` shows the audience of each capability";
     SECRET_NOT_GRANTED "secret_not_granted" Denied:
         "no capability that the caller holds names this secret",
         "ask for a token with the capability whose secret this is; `keyward whoami` lists them";
-    SECRET_OTHER_OWNER "secret_other_owner" Denied:
+    SECRET_OWNER_MISMATCH "secret_owner_mismatch" Denied:
         "the secret's sensitivity is `high`, and the capability belongs to another owner than the secret",
         "declare the capability with the secret's own `owner` and `keyward apply` it, or `keyward secret classify NAME ordinary`";
-    CERTIFICATE_ENDING "certificate_ending" Denied:
+    CERTIFICATE_EXPIRES_TOO_SOON "certificate_expires_too_soon" Denied:
         "the agent's certificate ends before a token or a login could be of use",
         "enrol again: `keyward agent invite NAME`, then `keyward join`";
     INTROSPECTION_NOT_ALLOWED "introspection_not_allowed" Denied:
         "only a resource server asks about tokens",
         "declare the caller as a `[[resource_server]]` with its audience, and `keyward apply` it";
-    OPERATOR_ROLE "operator_role" Denied:
+    OPERATOR_ROLE_INSUFFICIENT "operator_role_insufficient" Denied:
         "this needs another role than the operator has",
         "ask an operator whose role gives it, or have an admin change yours: `keyward operator role NAME ROLE`";
-    OPERATOR_SCOPE "operator_scope" Denied:
+    OPERATOR_SCOPE_INSUFFICIENT "operator_scope_insufficient" Denied:
         "this is not for operators who are bound to an owner",
         "ask an operator who is bound to no owner";
-    NOT_FROM_HOST "not_from_host" Denied:
+    HOST_USER_NOT_ALLOWED "host_user_not_allowed" Denied:
         "the socket on the broker's host is for root and for the broker's own user",
         "run this on the broker's host as root";
-    UNSEAL_REFUSED "unseal_refused" Unauthenticated:
+    UNSEAL_KEY_WRONG "unseal_key_wrong" Unauthenticated:
         "what was given opens none of the keyring's slots",
         "mind the case and the keyboard, or name another file; `keyward slot list` shows what opens the keyring";
-    LEASES_TOO_MANY "leases_too_many" Limited:
+    LEASE_LIMIT_REACHED "lease_limit_reached" Limited:
         "the agent has as many outstanding leases of this capability as it may have",
         "give leases up that are not needed (`keyward lease give-up ID`), or raise `per_agent` in the lease's declaration";
     RATE_LIMITED "rate_limited" Limited:
         "the caller asks too often",
         "wait as long as Retry-After says, and spread requests out";
-    HEAVY_REQUESTS_OF_OPERATOR "heavy_requests_of_operator" Limited:
+    OPERATOR_TOO_MANY_HEAVY_REQUESTS "operator_too_many_heavy_requests" Limited:
         "two heavy requests of this operator (plan, apply, calendar, report, page of the ledger) are under way",
         "wait until one of them has ended; revocations are never limited";
 }

@@ -17,7 +17,7 @@ super::codes! {
     BROKER_UNREACHABLE "broker_unreachable" Unavailable:
         "the broker cannot be reached",
         "see whether it runs: `keyward serve`, and whether the address is right";
-    ANSWER_UNREADABLE "answer_unreadable" Unavailable:
+    RESPONSE_INVALID "response_invalid" Unavailable:
         "what answered at the broker's address is not the broker, or of another version",
         "see what answers at its address";
     IDENTITY_DAMAGED "identity_damaged" Local:
@@ -32,28 +32,28 @@ super::codes! {
     ADDRESS_INVALID "address_invalid" Local:
         "the broker's address is no host name",
         "enrol again: `keyward join`";
-    VALUE_UNFIT "value_unfit" Local:
+    VALUE_FORMAT_MISMATCH "value_format_mismatch" Local:
         "the secret's value has not the parts that this format needs",
         "have an operator put it in the form that `docs/how-to/helpers.md` shows, or choose another format";
     SERVER_NOT_DECLARED "server_not_declared" Local:
         "a program asks for the credential of a server that this helper has none for",
         "name the helper for its own server alone (docker: `credHelpers`), or declare the right one: `--server`";
-    TOO_LITTLE_TIME_LEFT "too_little_time_left" Local:
+    LIFETIME_TOO_SHORT "lifetime_too_short" Local:
         "what there is ends sooner than was asked for",
         "ask again once it was rotated, or for less: `--min-ttl`";
     COMMAND_FAILED "command_failed" Local:
         "the command, or what looks after its token, could not be started",
         "see whether there is such a command, and whether processes can be started here";
-    DOCTOR_FOUND "doctor_found" Local:
+    CHECKS_FAILED "checks_failed" Local:
         "something that was looked at does not work",
         "the list says what, and what would mend it";
     FILE_UNUSABLE "file_unusable" Local:
         "a file or directory cannot be used",
         "look at the path and its permissions";
-    OUTPUT_LOST "output_lost" Local:
+    OUTPUT_FAILED "output_failed" Local:
         "standard output cannot be written",
         "make standard output writable, then look at what the verb has done before you repeat it: its effect stands";
-    FILE_OPEN_TO_OTHERS "file_open_to_others" NotStarted:
+    FILE_PERMISSIONS_TOO_OPEN "file_permissions_too_open" NotStarted:
         "another user of this host can read or replace a file that the broker trusts",
         "take the rights of group and others away, and find out who could have used them";
     DATA_DIR_UNUSABLE "data_dir_unusable" Local:
@@ -62,7 +62,7 @@ super::codes! {
     SERVER_KEY_UNUSABLE "server_key_unusable" Local:
         "the broker's own TLS key or certificate cannot be used",
         "look at the data directory and its permissions; without `tls/server.key` a new one is made at the next start";
-    RUNTIME "runtime" Local:
+    RUNTIME_FAILED "runtime_failed" Local:
         "the process could not start its threads",
         "look at the process limits";
     DEMO_FAILED "demo_failed" Local:
@@ -74,7 +74,7 @@ super::codes! {
     KEYRING_MISSING "keyring_missing" NotStarted:
         "the keyring is missing, and the data directory holds a ledger that no other keyring opens",
         "restore the newest copy of the file `keyring` from your backup to the data directory, then start the broker; a new keyring would open nothing";
-    INITIALISED_ALREADY "initialised_already" Local:
+    ALREADY_INITIALISED "already_initialised" Local:
         "there is a broker in the data directory already; nothing was changed",
         "run it: `keyward serve`; for a new operator certificate: `keyward init --reissue-operator`";
     ROOT_KEY_WRONG "root_key_wrong" NotStarted:
@@ -95,25 +95,25 @@ super::codes! {
     LAST_SLOT "last_slot" Conflict:
         "without this slot nothing would open the keyring any more; nothing was changed",
         "add another slot first: `keyward slot add`";
-    SLOT_KEY_SAME "slot_key_same" Conflict:
+    SLOT_KEY_UNCHANGED "slot_key_unchanged" Conflict:
         "what is to open the slot opens it already; nothing was changed",
         "choose another passphrase, or name another file";
-    SLOTS_FULL "slots_full" Conflict:
+    SLOT_LIMIT_REACHED "slot_limit_reached" Conflict:
         "the keyring has as many slots as it may have",
         "remove one that nobody needs: `keyward slot list`, `keyward slot remove ID`";
     SLOT_UNCONFIRMED "slot_unconfirmed" Conflict:
         "the slot opens nothing until its shares were handed back",
         "`keyward slot confirm` takes them; `keyward slot remove ID` gives the slot up";
-    SLOT_NOT_WAITING "slot_not_waiting" Conflict:
+    SLOT_NOT_PENDING "slot_not_pending" Conflict:
         "no slot waits to be confirmed by what was given",
         "`keyward slot list` shows which slot is unconfirmed; one that is not needs nothing";
-    SHARES_BOUNDS "shares_bounds" Usage:
+    SHARES_OUT_OF_RANGE "shares_out_of_range" Usage:
         "no key is split like that",
         "at most 16 shares, of which at least 2 open the slot; 3 of 5 is a good choice";
-    SHARE_UNREADABLE "share_unreadable" Usage:
+    SHARE_INVALID "share_invalid" Usage:
         "what was given is no share, or was not copied letter by letter",
         "compare it with the share: `keyward-share-1:`, how many of how many, its number, 22 groups of four letters";
-    SHARES_UNFIT "shares_unfit" Usage:
+    SHARES_MISMATCH "shares_mismatch" Usage:
         "the shares do not belong together",
         "give each share once, all of one slot, as many as the first number in each of them says";
     SHARES_WRONG "shares_wrong" Unauthenticated:
@@ -122,26 +122,26 @@ super::codes! {
     SLOT_UNRECORDED "slot_unrecorded" Partial:
         "the slot was changed, and the ledger could not take the entry that says so",
         "mend the disk; the next start of the broker records it";
-    SLOTS_OUT_OF_REACH "slots_out_of_reach" Conflict:
+    SLOTS_NOT_REWRAPPABLE "slots_not_rewrappable" Conflict:
         "some slots cannot take another root key without their own keys; nothing was changed",
         "rekeying or removing a slot replaces the root key; repeat with `--remove-old-slots` to remove the slots \
          named, then add them again: `keyward slot add`";
     KEYRING_ALTERED "keyring_altered" NotStarted:
         "the keyring is not as the broker wrote it",
         "put the keyring back from its own backup; nothing was touched";
-    ADOPT_NOTHING "adopt_nothing" NotStarted:
+    NOTHING_TO_ADOPT "nothing_to_adopt" NotStarted:
         "there is no data directory to adopt yet",
         "start the broker: on a copy of the data it starts in read-only mode; then `keyward adopt`";
     DATA_DIR_IN_USE "data_dir_in_use" NotStarted:
         "another process uses the data directory",
         "another keyward uses this data directory: stop it first";
-    ORDERS_DAMAGED "orders_damaged" NotStarted:
+    PENDING_ORDERS_DAMAGED "pending_orders_damaged" NotStarted:
         "the file of orders that wait cannot be read",
         "look at the file that the reason names, move it away, and repeat the revocations that it was to carry out";
     ENTRIES_LOST "entries_lost" NotStarted:
         "the ledger lacks entries that were acknowledged",
         "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`";
-    KEYRING_OLDER "keyring_older" NotStarted:
+    KEYRING_OUTDATED "keyring_outdated" NotStarted:
         "the keyring is an older copy than the broker has used",
         "put the newest copy of `keyring` back; or, if slots alone were added since and you have looked, go on with this one: `keyward serve --accept-lost-entries`";
     ANCHOR_ALTERED "anchor_altered" NotStarted:
@@ -165,7 +165,7 @@ super::codes! {
     SEALING_UNFINISHED "sealing_unfinished" Partial:
         "the root key and the keys that sign and open values are wiped, and the process has not been replaced yet: a thread of it waits for its disk",
         "look at the data disk; keys of the ledger and the index stay in memory until the disk answers";
-    LEASES_NOT_GONE "leases_not_gone" Partial:
+    LEASES_NOT_REVOKED "leases_not_revoked" Partial:
         "leases are ending, and upstream has not ended all of their logins yet",
         "`keyward lease list` says what keeps them; they are tried again by themselves";
     LEDGER_EMPTY "ledger_empty" Unverified:
@@ -180,7 +180,7 @@ super::codes! {
     SNAPSHOT_ALTERED "snapshot_altered" Unverified:
         "a snapshot of the state is not the one that was taken; the entries are as they were written",
         "find out who changed it, and remove its file: the broker reads the entries instead";
-    CHECKPOINT_REFUSED "checkpoint_refused" Unverified:
+    CHECKPOINT_INVALID "checkpoint_invalid" Unverified:
         "the checkpoint is not one of this ledger's, or was altered",
         "take the checkpoint from GET /v1/checkpoint and the key from GET /v1/checkpoint/key, kept elsewhere";
 }

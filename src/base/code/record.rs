@@ -4,13 +4,13 @@ super::codes! {
     AGENT_UNKNOWN "agent_unknown" NotFound:
         "there is no agent of this name",
         "`keyward agent list` shows those there are";
-    NAME_OF_ANOTHER_OWNER "name_of_another_owner" Conflict:
+    NAME_RESERVED_BY_OWNER "name_reserved_by_owner" Conflict:
         "the name belonged to something of another owner, and whatever still means that must not find yours",
         "choose another name, or ask an operator who is bound to no owner to declare it";
     TOO_MANY_FORMER_NAMES "too_many_former_names" Conflict:
         "the name is new, and its owner has, and has left behind, as many names as one owner may, or all owners together have left as many as the broker remembers",
         "use one that its owner left again, or ask an operator who is bound to no owner to declare it";
-    OUTCOME_REVOKED "outcome_revoked" Conflict:
+    REPLAY_TOKEN_REVOKED "replay_token_revoked" Conflict:
         "this request was answered with a token before, and the token does not count any more",
         "send the request with a new Idempotency-Key";
     ROLE_UNKNOWN "role_unknown" NotFound:
@@ -40,25 +40,25 @@ super::codes! {
     UNSEAL_FAILED "unseal_failed" Unavailable:
         "the broker could not start with what was given, and stays sealed",
         "the reason begins with a code: `keyward help error CODE`; mend that, then `keyward unseal` again";
-    ORDERS_FULL "orders_full" Conflict:
+    PENDING_ORDERS_FULL "pending_orders_full" Conflict:
         "as many orders wait for the broker to be unsealed as may",
         "unseal it: they are carried out before it serves anybody";
-    ORDERS_FAILED "orders_failed" Unavailable:
+    PENDING_ORDER_NOT_STORED "pending_order_not_stored" Unavailable:
         "the order could not be kept until the broker is unsealed, and does not wait",
         "mend the disk of the data directory, and say it again";
-    OPERATOR_OF_HOST "operator_of_host" Conflict:
+    OPERATOR_IS_BREAK_GLASS "operator_is_break_glass" Conflict:
         "this operator is the host's own: it has one certificate, of an hour, and is neither invited nor renewed",
         "choose another name; for another hour: `keyward break-glass operator` on the broker's host";
-    AGENTS_BEHIND "agents_behind" Conflict:
+    CERTIFICATES_NOT_RENEWED "certificates_not_renewed" Conflict:
         "live instances or operators have not renewed since then and would be locked out",
         "wait until they have (`keyward authority list` counts them), or leave them out: `--force`";
-    GENERATION_PREPARED_ALREADY "generation_prepared_already" Conflict:
+    GENERATION_ALREADY_PREPARED "generation_already_prepared" Conflict:
         "a generation is prepared already",
         "activate the one that is prepared, or give it up: revoke it";
-    GENERATION_STAGE "generation_stage" Conflict:
+    GENERATION_INVALID_STATE "generation_invalid_state" Conflict:
         "a generation of a key does not come to this stage from the one that it is in",
         "the stages are prepared, active, old, tainted, revoked; what is active becomes old by another's activation";
-    OUTCOME_SECRET "outcome_secret" Conflict:
+    REPLAY_SECRET_NOT_STORED "replay_secret_not_stored" Conflict:
         "the request was carried out before, and its answer held a secret that nobody keeps",
         "if that answer was lost, ask again with a fresh Idempotency-Key; what was made before ends by itself";
     ENROLMENT_CODE_USED "enrolment_code_used" Conflict:
@@ -70,13 +70,13 @@ super::codes! {
     RENEWAL_SAME_KEY "renewal_same_key" Conflict:
         "the request is for the key that the certificate in use has",
         "make a new key for every renewal; `keyward renew` does";
-    RENEWAL_OTHER_KEY "renewal_other_key" Conflict:
+    RENEWAL_KEY_IN_USE "renewal_key_in_use" Conflict:
         "the certificate request is that of another agent or resource server: its key has a certificate",
         "make a new key for every renewal; `keyward renew` does";
-    AGENT_HAS_OTHER_ROLES "agent_has_other_roles" Conflict:
+    AGENT_ROLES_MISMATCH "agent_roles_mismatch" Conflict:
         "the agent exists and holds other roles than the invitation names",
         "leave the roles out of the invitation, or change them in the agent's declaration and `keyward apply` it";
-    OPERATOR_HAS_OTHER_ROLE "operator_has_other_role" Conflict:
+    OPERATOR_ROLE_MISMATCH "operator_role_mismatch" Conflict:
         "the operator exists and has another role or owner than the invitation names",
         "leave them out of the invitation, or change them first: `keyward operator role NAME ROLE`";
     LAST_ADMIN "last_admin" Conflict:
@@ -85,13 +85,13 @@ super::codes! {
     VERSION_UNKNOWN "version_unknown" NotFound:
         "the secret has no version of this number",
         "`keyward secret versions NAME` lists those it has";
-    VERSION_NOT_FORMER "version_not_former" Conflict:
+    VERSION_INVALID_STATE "version_invalid_state" Conflict:
         "the version is handed out, is about to be, or was destroyed",
         "only a former version can be rolled back to or destroyed: `keyward secret versions NAME` shows them";
-    SECRET_IS_ROTATED "secret_is_rotated" Conflict:
+    SECRET_HAS_ROTATION "secret_has_rotation" Conflict:
         "the upstream of the secret does not know the former value any more",
         "rotate it instead: `keyward secret rotate NAME`; or put a value that upstream knows";
-    SENSITIVITY_LOWERED "sensitivity_lowered" Conflict:
+    SENSITIVITY_CANNOT_BE_LOWERED "sensitivity_cannot_be_lowered" Conflict:
         "the secret's sensitivity is `high`, and storing a value does not lower it",
         "leave the sensitivity out; it is lowered by itself, which the ledger says: `keyward secret classify NAME ordinary`";
     VERSION_MISMATCH "version_mismatch" Conflict:
@@ -100,19 +100,19 @@ super::codes! {
     ROTATION_UNKNOWN "rotation_unknown" NotFound:
         "no rotation is declared for a secret of this name",
         "declare one in a file, `[[rotation]]`, and `keyward apply` it; `keyward rotation list` shows those there are";
-    ROTATION_UNDER_WAY "rotation_under_way" Conflict:
+    ROTATION_IN_PROGRESS "rotation_in_progress" Conflict:
         "a rotation of the secret is under way, and its upstream may have changed",
         "wait until it has ended or failed (`keyward rotation show NAME`), or end it by the value that works: `keyward rotation adopt NAME`";
-    ROTATION_DRAINING "rotation_draining" Conflict:
+    ROTATION_IN_GRACE_PERIOD "rotation_in_grace_period" Conflict:
         "the value that was replaced last is still in its grace, and would be cut off",
         "wait until the grace has ended, or end it: `keyward rotation end-grace NAME`, then rotate again";
     ROTATION_HAS_ORPHANS "rotation_has_orphans" Conflict:
         "values that upstream may still know and nobody uses are listed with this rotation, and come first",
         "delete them upstream (`keyward rotation show NAME` lists them), then `keyward rotation clear-orphans NAME`";
-    ROTATION_NONE_WORKS "rotation_none_works" Conflict:
+    ROTATION_NO_VERSION_ACCEPTED "rotation_no_version_accepted" Conflict:
         "the upstream lets none of the versions in that it was asked about",
         "name another one (`keyward secret versions NAME` lists them), `keyward rotation adopt NAME VERSION`, or set the value upstream by hand and `keyward secret put` the same one";
-    ROTATION_NOT_SO "rotation_not_so" Conflict:
+    ROTATION_INVALID_STATE "rotation_invalid_state" Conflict:
         "the rotation is not in a state in which this can be done",
         "`keyward rotation show NAME` says how it stands";
     CAPABILITY_UNKNOWN "capability_unknown" NotFound:
@@ -124,13 +124,13 @@ super::codes! {
     LEASE_ENDING "lease_ending" Conflict:
         "the lease is ending",
         "ask for a new one: `keyward lease get CAPABILITY`";
-    LEASE_NOT_FAILING "lease_not_failing" Conflict:
+    LEASE_INVALID_STATE "lease_invalid_state" Conflict:
         "the end of the lease has not failed: there is nothing to retry or to forget",
         "revoke it (`keyward lease revoke ID`); `keyward lease list` says how each lease stands";
-    LEASE_LIFE_OVER "lease_life_over" Conflict:
+    LEASE_MAX_LIFE_REACHED "lease_max_life_reached" Conflict:
         "the lease has had the longest life that its capability allows",
         "ask for a new one: `keyward lease get CAPABILITY`";
-    SECRET_SWAPPING "secret_swapping" Unavailable:
+    SECRET_VALUE_UNCERTAIN "secret_value_uncertain" Unavailable:
         "the secret is between its old value and its new one, and none is known to work",
         "come back in a moment; if it lasts, have an operator look at `keyward rotation show NAME`";
     SIGNING_KEY_MISSING "signing_key_missing" Unavailable:
@@ -148,7 +148,7 @@ super::codes! {
     DATA_COPIED "data_copied" Unavailable:
         "the data directory is a copy: its lock file is another one than when the broker last served from these data",
         "when every other broker with these data has stopped for good: `keyward adopt` on this host; until then the broker starts in read-only mode";
-    CLOCK_IN_DOUBT "clock_in_doubt" Unavailable:
+    CLOCK_UNTRUSTED "clock_untrusted" Unavailable:
         "the broker's clocks disagree, and nothing may be issued that outlives either",
         "set the system clock right; once it is, it is followed by itself, or at once after `keyward clock accept` on the broker's host";
     LEDGER_STALLED "ledger_stalled" Unavailable:
@@ -166,7 +166,7 @@ super::codes! {
     OVERLOADED "overloaded" Unavailable:
         "more requests are under way than the broker takes on",
         "wait as long as Retry-After says; if it lasts, the broker needs more cores or a faster disk";
-    HEAVY_REQUESTS "heavy_requests" Unavailable:
+    TOO_MANY_HEAVY_REQUESTS "too_many_heavy_requests" Unavailable:
         "the broker works on as many heavy requests of operators (plan, apply, calendar, report) as it takes on",
         "wait as long as Retry-After says; revocations are never limited";
     HEAVY_TIMEOUT "heavy_timeout" Unavailable:
@@ -175,7 +175,7 @@ super::codes! {
     KEY_EXHAUSTED "key_exhausted" Unavailable:
         "the value key has sealed, or the keyring was written, as often as one key may be used; the reason says which",
         "value key: wait a minute, the broker rotates it, or run `keyward value-key turn`; keyring: it takes no change any more, set up a new broker";
-    BUSY_CONFLICT "busy_conflict" Unavailable:
+    MODIFIED_CONCURRENTLY "modified_concurrently" Unavailable:
         "what this relies on changed each time that it was decided",
         "what this relies on keeps changing: come back in a moment";
     INTERNAL "internal" Internal:

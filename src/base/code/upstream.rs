@@ -4,19 +4,19 @@ super::codes! {
     UPSTREAM_UNREACHABLE "upstream_unreachable" Unavailable:
         "the upstream could not be reached, or the connection was lost",
         "see whether it runs and can be reached from the broker; rotations and ends of leases are tried again by themselves";
-    UPSTREAM_HANDSHAKE "upstream_handshake" Unavailable:
+    UPSTREAM_HANDSHAKE_FAILED "upstream_handshake_failed" Unavailable:
         "no trusted connection to the upstream came about",
         "look at the declared `host` and `ca`, and at the certificate that the upstream shows; the answer, `keyward rotation show` and the log name what is wrong with it";
-    UPSTREAM_UNPROVEN "upstream_unproven" Unavailable:
+    UPSTREAM_NOT_AUTHENTICATED "upstream_not_authenticated" Unavailable:
         "the PostgreSQL server does not prove that it knows the password: it authenticates the role by another method than SCRAM-SHA-256 of 4096 iterations or more, or another process answers at its port",
         "set `scram-sha-256` for the role in `pg_hba.conf`, store the role's password as SCRAM (`password_encryption`, `scram_iterations`), reload the server, and see which process listens at the port";
-    UPSTREAM_NEWER "upstream_newer" Unavailable:
+    UPSTREAM_CHANGED_BY_COPY "upstream_changed_by_copy" Unavailable:
         "another copy of this broker has acted at the upstream: the mark in the role's comment names a ledger entry that this ledger does not have",
         "find the other copy, e.g. a clone of the virtual machine, and stop one of the two for good; if the other one has stopped: `keyward adopt` on this broker's host, then `keyward rotation retry`";
-    UPSTREAM_CLOCK "upstream_clock" Unavailable:
+    UPSTREAM_CLOCK_AHEAD "upstream_clock_ahead" Unavailable:
         "the clock of the upstream is ahead of the broker's: the login would have ended there before it begins, so it was neither created nor extended",
         "compare the clocks of the upstream and of the broker's host, and correct the one that is wrong";
-    UPSTREAM_SLOW "upstream_slow" Unavailable:
+    UPSTREAM_TIMEOUT "upstream_timeout" Unavailable:
         "the upstream did not answer in time",
         "see what keeps it; rotations and ends of leases are tried again by themselves";
     UPSTREAM_LOGIN_REFUSED "upstream_login_refused" Unavailable:
@@ -28,43 +28,43 @@ super::codes! {
     UPSTREAM_NOT_CHANGED "upstream_not_changed" Unavailable:
         "the upstream said that it took the new value, and does not let it in",
         "see whether something else sets this value; rotations and ends of leases are tried again by themselves";
-    UPSTREAM_KNOWS_NONE "upstream_knows_none" Unavailable:
+    UPSTREAM_ACCEPTS_NO_VERSION "upstream_accepts_no_version" Unavailable:
         "no value that the broker holds works upstream, and nothing can set one",
         "set the value upstream by hand, then `keyward secret put` the same one";
-    UPSTREAM_UNEXPECTED "upstream_unexpected" Unavailable:
+    UPSTREAM_UNEXPECTED_STATUS "upstream_unexpected_status" Unavailable:
         "the upstream answered with a status that says neither yes nor no",
         "the ledger's entry has the status: see what the upstream means by it, and declare it in `expect` when it is a yes";
-    UPSTREAM_TOO_MUCH "upstream_too_much" Unavailable:
+    UPSTREAM_RESPONSE_TOO_LARGE "upstream_response_too_large" Unavailable:
         "the upstream answered with more than it may",
         "see what it answers; declare a larger `answer_bytes` when that is meant";
-    UPSTREAM_ADDRESS "upstream_address" Unavailable:
+    UPSTREAM_ADDRESS_BLOCKED "upstream_address_blocked" Unavailable:
         "the declared URL leads to an address at which upstreams may not be called",
         "when it is meant, name its network in the broker's configuration, `[upstream] allow_networks`";
-    UPSTREAM_ANSWER "upstream_answer" Unavailable:
+    UPSTREAM_RESPONSE_INVALID "upstream_response_invalid" Unavailable:
         "the upstream made a value, and its answer has none where the declaration says, or none that can be kept",
         "look at the declared `answer`; delete the value upstream, `keyward rotation show` lists it as an orphan";
     UPSTREAM_LOGIN_IRREVOCABLE "upstream_login_irrevocable" Unavailable:
         "the administering role of the upstream could not have revoked the new database login, so the login was not created",
         "the `lease.failed` entry has an SQLSTATE; give the administering role (`admin_role`) the attributes and grants that docs/how-to/database-logins.md lists, e.g. `ALTER ROLE … INHERIT`";
-    UPSTREAM_NOT_ENDED "upstream_not_ended" Unavailable:
+    UPSTREAM_NOT_REVOKED "upstream_not_revoked" Unavailable:
         "the upstream said that it ended an old value or a login, and it goes on",
         "see whether it takes a while; rotations and ends of leases are tried again by themselves";
-    UPSTREAM_LOGIN_OPEN "upstream_login_open" Unavailable:
+    UPSTREAM_LOGIN_STILL_VALID "upstream_login_still_valid" Unavailable:
         "the revoked database login can still log in, because a transaction that does not end has its role locked",
         "see `pg_stat_activity` for sessions of the login and `pg_prepared_xacts`; a server process that ignores `pg_terminate_backend` is killed on the server's host; the revocation is tried again by itself";
-    UPSTREAM_LOGIN_REMAINS "upstream_login_remains" Unavailable:
+    UPSTREAM_LOGIN_NOT_DROPPED "upstream_login_not_dropped" Unavailable:
         "the revoked database login can no longer log in, and its sessions have ended, but its role is not dropped yet",
         "the code in parentheses says why, e.g. an SQLSTATE: 2BP01 names objects that depend on the role, 42501 a missing right of the administering role; mend the cause, then `keyward lease retry`; it is tried again by itself";
-    UPSTREAM_CONNECTIONS "upstream_connections" Unavailable:
+    UPSTREAM_CONNECTION_LIMIT "upstream_connection_limit" Unavailable:
         "the database logins of one agent could take all connections of the upstream, and no revocation would get in, so the login was not created",
         "lower `per_agent` or `connections` of the lease, or raise the server's `max_connections`: per_agent × connections must be less than the number in parentheses, max_connections − superuser_reserved_connections − reserved_connections";
-    UPSTREAM_RELEASE "upstream_release" Unavailable:
+    UPSTREAM_VERSION_UNSUPPORTED "upstream_version_unsupported" Unavailable:
         "the upstream's PostgreSQL is older than version 15, and a login there can keep itself from being revoked, so the login was not created",
         "upgrade the server to PostgreSQL 15 or later";
     UPSTREAM_CHECK_FAILED "upstream_check_failed" Unavailable:
         "an upstream lacks something that a rotation needs",
         "each line that says FAIL has its own fix; then check again";
-    UPSTREAM_VALUE "upstream_value" Unavailable:
+    UPSTREAM_VALUE_INVALID "upstream_value_invalid" Unavailable:
         "a stored value is not of the form that this upstream needs",
         "`keyward secret put` a value of the form that the driver's reference shows";
 }

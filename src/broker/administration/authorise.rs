@@ -93,7 +93,7 @@ impl Core {
         let now = self.store.read(|world, as_of| operator_again(operator, records(world), as_of))?;
         if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
             // The request was let pass by the former ones: the caller's next attempt is judged by these.
-            return Err(Failure::new(code::BUSY_CONFLICT));
+            return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
         }
         let as_of = now.as_of();
         Ok(change
@@ -112,12 +112,12 @@ impl Core {
         let failure = match refused {
             Unauthorised::Role => {
                 let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
-                Failure::new(code::OPERATOR_ROLE).mended_by(format!(
+                Failure::new(code::OPERATOR_ROLE_INSUFFICIENT).mended_by(format!(
                     "it takes the role {}: ask an operator who has it, or an admin to give it to you",
                     words.join(" or ")
                 ))
             }
-            Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE),
+            Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT),
         };
         if let Note::Record { unrecorded } = self.operator_denials.note(&operator.id()) {
             self.record_refusal(&OperatorDenied {

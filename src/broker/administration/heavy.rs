@@ -125,8 +125,8 @@ impl Drop for CancelledOnDrop {
 impl From<AtCapacity> for Failure {
     fn from(at_capacity: AtCapacity) -> Self {
         match at_capacity {
-            AtCapacity::Key(_) => Self::new(code::HEAVY_REQUESTS_OF_OPERATOR),
-            AtCapacity::All(_) => Self::new(code::HEAVY_REQUESTS),
+            AtCapacity::Key(_) => Self::new(code::OPERATOR_TOO_MANY_HEAVY_REQUESTS),
+            AtCapacity::All(_) => Self::new(code::TOO_MANY_HEAVY_REQUESTS),
         }
     }
 }
@@ -166,8 +166,8 @@ mod tests {
             let there = heavy.run(priority, |_| Ok::<_, Failure>(std::thread::current().id())).await.unwrap();
             assert_ne!(there, own);
         }
-        let failed = heavy.run(Priority::Low, |_| Err::<(), _>(Failure::new(code::TOO_LARGE))).await;
-        assert_eq!(failed.unwrap_err().code, code::TOO_LARGE);
+        let failed = heavy.run(Priority::Low, |_| Err::<(), _>(Failure::new(code::ENTRY_TOO_LARGE))).await;
+        assert_eq!(failed.unwrap_err().code, code::ENTRY_TOO_LARGE);
         let panicked = heavy.run(Priority::Low, |_| -> Result<(), Failure> { panic!("on purpose") }).await;
         assert_eq!(panicked.unwrap_err().code, code::INTERNAL);
     }
@@ -195,10 +195,10 @@ mod tests {
         let work = work(Duration::from_millis(10));
         let own = operator();
         let mut under_way: Vec<_> = (0..HEAVY_PER_OPERATOR_MAX).map(|_| work.enter(own).unwrap()).collect();
-        assert_eq!(work.enter(own).unwrap_err().code, code::HEAVY_REQUESTS_OF_OPERATOR);
+        assert_eq!(work.enter(own).unwrap_err().code, code::OPERATOR_TOO_MANY_HEAVY_REQUESTS);
         under_way
             .extend((HEAVY_PER_OPERATOR_MAX..HEAVY_REQUESTS_MAX).map(|_| work.enter(operator()).unwrap()));
-        assert_eq!(work.enter(operator()).unwrap_err().code, code::HEAVY_REQUESTS);
+        assert_eq!(work.enter(operator()).unwrap_err().code, code::TOO_MANY_HEAVY_REQUESTS);
 
         let all = work.threads.clone().acquire_many_owned(HEAVY_THREADS_MAX as u32).await.unwrap();
         let waited = under_way[0].run(Priority::Low, |_| Ok::<_, Failure>(())).await;

@@ -73,9 +73,9 @@ impl HostDesk {
 impl From<OrdersError> for Failure {
     fn from(error: OrdersError) -> Self {
         let code = match error {
-            OrdersError::Full => code::ORDERS_FULL,
-            OrdersError::Damaged(_) => code::ORDERS_DAMAGED,
-            OrdersError::Io(_) => code::ORDERS_FAILED,
+            OrdersError::Full => code::PENDING_ORDERS_FULL,
+            OrdersError::Damaged(_) => code::PENDING_ORDERS_DAMAGED,
+            OrdersError::Io(_) => code::PENDING_ORDER_NOT_STORED,
         };
         Self::new(code).because(error.to_string())
     }

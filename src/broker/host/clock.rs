@@ -224,5 +224,5 @@ pub(in crate::broker) fn in_doubt(reading: ClockReading) -> Failure {
             format!("the system clock says {wall}, and the clock since boot says {now}")
         }
     };
-    Failure::new(code::CLOCK_IN_DOUBT).because(why)
+    Failure::new(code::CLOCK_UNTRUSTED).because(why)
 }

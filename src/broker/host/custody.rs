@@ -22,7 +22,7 @@ pub fn root_is_current(store: &Store<World>, keyring: &Keyring) -> Result<(), Fa
                know its root key any more";
     let fix = "put the newest copy of `keyring` back, or a newer copy of `ledger`: `--accept-lost-entries` accepts neither, \
                because a slot that was removed may open such a keyring";
-    Err(Failure::new(code::KEYRING_OLDER).because(why).mended_by(fix))
+    Err(Failure::new(code::KEYRING_OUTDATED).because(why).mended_by(fix))
 }
 
 /// What a keyring has that the ledger is to know.

@@ -27,10 +27,10 @@ const IN_VAIN: &[Code] = &[
     code::LEASE_UNKNOWN,
     code::SECRET_UNKNOWN,
     code::VERSION_UNKNOWN,
-    code::VERSION_NOT_FORMER,
-    code::ROTATION_UNDER_WAY,
+    code::VERSION_INVALID_STATE,
+    code::ROTATION_IN_PROGRESS,
     code::GENERATION_UNKNOWN,
-    code::GENERATION_STAGE,
+    code::GENERATION_INVALID_STATE,
 ];
 
 /// An order that is in force in memory alone.

@@ -136,7 +136,7 @@ fn not_renewed(refused: OperatorRenewalRefused) -> Failure {
     match refused {
         OperatorRenewalRefused::Gone => AuthnError::Unknown.into(),
         OperatorRenewalRefused::SameKey => same_key(),
-        OperatorRenewalRefused::OfHost => Failure::new(code::OPERATOR_OF_HOST),
+        OperatorRenewalRefused::OfHost => Failure::new(code::OPERATOR_IS_BREAK_GLASS),
     }
 }
 

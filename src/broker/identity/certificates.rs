@@ -265,7 +265,7 @@ fn bad_request(error: RequestError) -> Failure {
         RequestError::Malformed => code::CSR_MALFORMED,
         RequestError::KeyType => code::CSR_KEY_TYPE,
         RequestError::Signature => code::CSR_SIGNATURE,
-        RequestError::AsksForMore => code::CSR_ASKS_FOR_MORE,
+        RequestError::AsksForMore => code::CSR_SUBJECT_OR_EXTENSIONS,
     };
     Failure::new(code).because(error.to_string())
 }

@@ -148,7 +148,7 @@ fn bounds(input: &InviteInput) -> Result<(u32, i64), Failure> {
     if (1..=CODE_USES_MAX).contains(&uses) && (1..=CODE_LIFE_MAX_S).contains(&life_s) {
         return Ok((uses, life_s));
     }
-    Err(Failure::new(code::INVITATION_BOUNDS))
+    Err(Failure::new(code::INVITATION_OUT_OF_RANGE))
 }
 
 fn invitee(
@@ -165,7 +165,7 @@ fn invitee(
             return Err(Again::Stop(Failure::new(code::AGENT_UNKNOWN)));
         }
         if !roles.is_empty() && *agent.roles != *roles {
-            return Err(Again::Stop(Failure::new(code::AGENT_HAS_OTHER_ROLES)));
+            return Err(Again::Stop(Failure::new(code::AGENT_ROLES_MISMATCH)));
         }
         return Ok(Invitee { id: agent.id, kind: agent.kind(), create: None });
     }
@@ -177,7 +177,7 @@ fn invitee(
     let live = scope.owner().map_or(0, |owner| registry.live(owner));
     match registry.former().keeps(scope, &Owned::Agent(name.clone()), live) {
         None => {}
-        Some(Kept::OfAnother) => return Err(Again::Stop(Failure::new(code::NAME_OF_ANOTHER_OWNER))),
+        Some(Kept::OfAnother) => return Err(Again::Stop(Failure::new(code::NAME_RESERVED_BY_OWNER))),
         Some(Kept::NoRoom | Kept::Full) => {
             return Err(Again::Stop(Failure::new(code::TOO_MANY_FORMER_NAMES)));
         }

@@ -221,12 +221,12 @@ impl Core {
         now: Timestamp,
     ) -> Result<Invitee, Again> {
         if is_of_host(&input.name) {
-            return Err(Again::Stop(Failure::new(code::OPERATOR_OF_HOST)));
+            return Err(Again::Stop(Failure::new(code::OPERATOR_IS_BREAK_GLASS)));
         }
         if let Some(known) = operators.named(&input.name) {
             let other_owner = input.owner.as_ref().is_some_and(|owner| known.scope.owner() != Some(owner));
             if input.role.is_some_and(|role| role != known.role) || other_owner {
-                return Err(Again::Stop(Failure::new(code::OPERATOR_HAS_OTHER_ROLE)));
+                return Err(Again::Stop(Failure::new(code::OPERATOR_ROLE_MISMATCH)));
             }
             let (role, scope) = (known.role, known.scope.clone());
             return Ok(Invitee { id: known.id, role, scope, is_new: false });

@@ -215,7 +215,7 @@ fn failure(refused: RenewalRefused) -> Failure {
     match refused {
         RenewalRefused::Gone => AuthnError::Unknown.into(),
         RenewalRefused::SameKey => same_key(),
-        RenewalRefused::OtherKey => Failure::new(code::RENEWAL_OTHER_KEY),
+        RenewalRefused::OtherKey => Failure::new(code::RENEWAL_KEY_IN_USE),
         RenewalRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES)
             .because("the agent may have fewer live instances than it has, and older ones come first"),
     }

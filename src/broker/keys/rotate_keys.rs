@@ -246,7 +246,7 @@ pub(in crate::broker) fn check_authority(
     };
     let behind = standing.filter(|_| harms).map_or_else(Vec::new, |standing| behind(world, standing, now));
     if !behind.is_empty() && force == Force::No {
-        return Err(agents_behind(&behind));
+        return Err(certificates_not_renewed(&behind));
     }
     let certificate = world.authority.certificate(generation);
     Ok((certificate.map(|one| one.key_pin().hex()).unwrap_or_default(), behind.len()))
@@ -287,12 +287,12 @@ fn operators_before(world: &World, since: Timestamp, now: Timestamp) -> impl Ite
 }
 
 /// Says who would be locked out, as far as a message can.
-fn agents_behind(names: &[&str]) -> Failure {
+fn certificates_not_renewed(names: &[&str]) -> Failure {
     const NAMED_MAX: usize = 10;
     let distinct: BTreeSet<&str> = names.iter().copied().collect();
     let named = distinct.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
     let others = if distinct.len() > NAMED_MAX { ", and others" } else { "" };
-    Failure::new(code::AGENTS_BEHIND).because(format!(
+    Failure::new(code::CERTIFICATES_NOT_RENEWED).because(format!(
         "{} certificates have not been renewed since then, and their holders would be locked out: {named}{others}",
         names.len()
     ))
@@ -301,8 +301,8 @@ fn agents_behind(names: &[&str]) -> Failure {
 pub(in crate::broker) fn not_so(error: StageError) -> Failure {
     let code = match error {
         StageError::Unknown => code::GENERATION_UNKNOWN,
-        StageError::PreparedAlready => code::GENERATION_PREPARED_ALREADY,
-        StageError::Order(..) => code::GENERATION_STAGE,
+        StageError::PreparedAlready => code::GENERATION_ALREADY_PREPARED,
+        StageError::Order(..) => code::GENERATION_INVALID_STATE,
     };
     Failure::new(code).because(error.to_string())
 }

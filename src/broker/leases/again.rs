@@ -59,7 +59,7 @@ impl Core {
             }
             Stage::Live { .. } => {
                 let why = format!("the lease {id} was handed out by this request before");
-                Err(Failure::new(code::OUTCOME_SECRET).because(why))
+                Err(Failure::new(code::REPLAY_SECRET_NOT_STORED).because(why))
             }
             Stage::Intended if self.is_making(id) => Ok(Some(Before::Underway(id))),
             // It was not made, and is not going to be.

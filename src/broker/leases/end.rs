@@ -87,7 +87,7 @@ impl Core {
             Ok(Ok(())) => self.record_ended(&lease).await,
             Ok(Err(fault)) => self.record_not_ended(&lease, &fault).await,
             // Somebody renewed it meanwhile, or ended it: it is looked at again.
-            Err(failure) if failure.code == code::BUSY_CONFLICT => Ok(()),
+            Err(failure) if failure.code == code::MODIFIED_CONCURRENTLY => Ok(()),
             Err(failure) => Err(failure),
         }
     }
@@ -109,9 +109,11 @@ impl Core {
                 Ok(true) => return Ok(Ok(())),
                 Ok(false) => {}
                 // Its sessions are ending: the other way says nothing else.
-                Err(fault) if fault.code == code::UPSTREAM_NOT_ENDED => return Ok(Err(fault)),
+                Err(fault) if fault.code == code::UPSTREAM_NOT_REVOKED => return Ok(Err(fault)),
                 // The login is at this server: that it is not at another one proves nothing.
-                Err(fault) if !is_same && (fault.is_shut() || fault.code == code::UPSTREAM_LOGIN_OPEN) => {
+                Err(fault)
+                    if !is_same && (fault.is_shut() || fault.code == code::UPSTREAM_LOGIN_STILL_VALID) =>
+                {
                     return Ok(Err(fault));
                 }
                 Err(fault) => first = Some(fault),
@@ -193,7 +195,7 @@ impl Core {
     async fn record_not_ended(&self, lease: &Lease, fault: &Fault) -> Result<(), Failure> {
         let before = if let Stage::Ending(ending) = &lease.stage { ending.failures } else { 0 };
         let failures = before.saturating_add(1);
-        let is_shut_for_good = fault.code == code::UPSTREAM_LOGIN_REMAINS;
+        let is_shut_for_good = fault.code == code::UPSTREAM_LOGIN_NOT_DROPPED;
         let longest_s = if is_shut_for_good { LEASE_RETRY_MAX_S } else { LEASE_RETRY_OPEN_MAX_S };
         let retry_at = self.retry_at(failures, (LEASE_RETRY_FIRST_S, longest_s));
         tracing::warn!(
@@ -215,7 +217,7 @@ impl Core {
         let failed = leases::Effect::Fail { lease: lease.id, code, upstream, retry_at };
         let change = Change::new(&event)?.effect(Effect::Lease(end(lease))).effect(Effect::Lease(failed));
         self.record_of_leases(from_reserve(change, lease)).await?;
-        if fault.code == code::UPSTREAM_LOGIN_OPEN && !was_still_open(lease) {
+        if fault.code == code::UPSTREAM_LOGIN_STILL_VALID && !was_still_open(lease) {
             self.alarm_of_open(lease, failures).await?;
         }
         Ok(())
@@ -344,7 +346,7 @@ fn was_still_open(lease: &Lease) -> bool {
     let Stage::Ending(Ending { failures, trouble: Some(trouble), .. }) = &lease.stage else {
         return false;
     };
-    *failures >= LEASE_STILL_OPEN_FAILURES && trouble.code == code::UPSTREAM_LOGIN_OPEN.as_str()
+    *failures >= LEASE_STILL_OPEN_FAILURES && trouble.code == code::UPSTREAM_LOGIN_STILL_VALID.as_str()
 }
 
 /// Some leases after `after`, and the last of them when there may be more.

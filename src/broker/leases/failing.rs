@@ -43,7 +43,7 @@ impl AdminDesk {
             let (places, which) = selected?;
             let count = places.len();
             if count == 0 {
-                return Err(Failure::new(code::LEASE_NOT_FAILING).into());
+                return Err(Failure::new(code::LEASE_INVALID_STATE).into());
             }
             let (lease, agent, capability) = named(chosen);
             let event = LeasesRetried { operator: operator.name(), lease, agent, capability, count };
@@ -86,10 +86,10 @@ impl AdminDesk {
             }
             let (found, upstream, is_whole) = found.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
             if !is_whole {
-                return Err(Failure::new(code::OPERATOR_SCOPE).into());
+                return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).into());
             }
             let Stage::Ending(leases::Ending { failures, trouble: Some(trouble), .. }) = &found.stage else {
-                return Err(Failure::new(code::LEASE_NOT_FAILING).into());
+                return Err(Failure::new(code::LEASE_INVALID_STATE).into());
             };
             let open = !is_shut(&trouble.code);
             let event = LeaseForgotten {

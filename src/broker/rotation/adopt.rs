@@ -103,7 +103,7 @@ impl Core {
         }
         let asked: Vec<_> = versions.iter().map(ToString::to_string).collect();
         let why = format!("the upstream of `{name}` lets none of these versions in: {}", asked.join(", "));
-        Err(Failure::new(code::ROTATION_NONE_WORKS).because(why))
+        Err(Failure::new(code::ROTATION_NO_VERSION_ACCEPTED).because(why))
     }
 
     async fn adopt(
@@ -118,7 +118,7 @@ impl Core {
         let secret = at.secret.as_ref().ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
         candidates(&at, Some(found.version))?;
         if run.map(|run| run.id) != found.run {
-            return Err(Failure::new(code::BUSY_CONFLICT).into());
+            return Err(Failure::new(code::MODIFIED_CONCURRENTLY).into());
         }
         let before = secret.current.map(|version| version.number);
         let version = found.version;
@@ -155,7 +155,7 @@ impl Core {
         let at = self.bench(name)?;
         let now = self.clock.now();
         match &at.rotation.run {
-            Some(run) if !run.rests(now) => Err(Failure::new(code::ROTATION_UNDER_WAY)
+            Some(run) if !run.rests(now) => Err(Failure::new(code::ROTATION_IN_PROGRESS)
                 .because(format!(
                     "a step of the rotation of `{name}` is under way, at `{}`",
                     run.stage.as_str()

@@ -273,7 +273,7 @@ impl Core {
             failures,
             retry_at: retry_at.map(|at| at.to_string()),
         };
-        if fault.code == code::UPSTREAM_NEWER {
+        if fault.code == code::UPSTREAM_CHANGED_BY_COPY {
             self.meters.alarms().raise(
                 Alarm::CopyActive,
                 format_args!("another copy of this broker has acted at the upstream of secret `{name}`"),

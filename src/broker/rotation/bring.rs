@@ -39,7 +39,7 @@ impl Core {
             return Err(Halt::Overtaken);
         }
         if at.target.needs_current() && opens.is_none() && run.replaces.is_some() {
-            return Err(our_fault(code::UPSTREAM_KNOWS_NONE, Outcome::Refused).into());
+            return Err(our_fault(code::UPSTREAM_ACCEPTS_NO_VERSION, Outcome::Refused).into());
         }
         let versions: Vec<u32> = opens.into_iter().chain([pending]).collect();
         let Lent { admin, mut values, entry } = self.borrow(at, Step::Apply, &versions).await?;

@@ -37,7 +37,7 @@ pub(super) enum Halt {
 
 impl From<Failure> for Halt {
     fn from(failure: Failure) -> Self {
-        if failure.code == code::BUSY_CONFLICT { Self::Overtaken } else { Self::Broker(failure) }
+        if failure.code == code::MODIFIED_CONCURRENTLY { Self::Overtaken } else { Self::Broker(failure) }
     }
 }
 
@@ -280,7 +280,7 @@ impl Halt {
     pub(super) fn failure(self) -> Failure {
         match self {
             Self::Broker(failure) => failure,
-            Self::Overtaken => Failure::new(code::BUSY_CONFLICT),
+            Self::Overtaken => Failure::new(code::MODIFIED_CONCURRENTLY),
             Self::Upstream(fault) => Failure::upstream(&fault),
         }
     }

@@ -118,7 +118,7 @@ fn place(upstream: &str) -> Option<String> {
 fn under_way(rotation: &Rotation) -> Failure {
     let stage = rotation.run.as_ref().map_or("", |run| run.stage.as_str());
     let secret = &rotation.declared.secret;
-    Failure::new(code::ROTATION_UNDER_WAY)
+    Failure::new(code::ROTATION_IN_PROGRESS)
         .because(format!(
             "a rotation of `{secret}` is under way, at `{stage}`: its upstream may have changed"
         ))

@@ -20,7 +20,7 @@ impl Core {
         match tokio::time::timeout(Duration::from_secs(SWAP_WAIT_S), settled).await {
             Ok(_) => Ok(()),
             Err(_) => {
-                let failure = Failure::new(code::SECRET_SWAPPING);
+                let failure = Failure::new(code::SECRET_VALUE_UNCERTAIN);
                 Err(Failure { retry_after_s: Some(SWAP_WAIT_S), ..failure })
             }
         }

@@ -73,7 +73,7 @@ impl AdminDesk {
             }
             if let Some(run) = rotation?.run {
                 return match run.stage {
-                    Stage::Draining => Err(Failure::new(code::ROTATION_DRAINING).into()),
+                    Stage::Draining => Err(Failure::new(code::ROTATION_IN_GRACE_PERIOD).into()),
                     Stage::Begun | Stage::Prepared | Stage::Applied | Stage::Verified => {
                         Ok(Rotating { id: run.id, begun: false })
                     }
@@ -134,7 +134,7 @@ impl AdminDesk {
 impl Core {
     fn steered(&self, rotation: &Rotation, steer: Steer) -> Result<rotation::Effect, Failure> {
         let secret = rotation.declared.secret.clone();
-        let refuse = || Failure::new(code::ROTATION_NOT_SO);
+        let refuse = || Failure::new(code::ROTATION_INVALID_STATE);
         let run = rotation.run.as_ref();
         match steer {
             Steer::Pause if rotation.paused_at.is_none() => Ok(rotation::Effect::Pause(secret)),

@@ -72,11 +72,11 @@ impl AdminDesk {
         once: Option<&Once>,
     ) -> Result<Stored, Failure> {
         let value = SecretValue::new(value)
-            .map_err(|error| Failure::new(code::SECRET_SIZE).because(error.to_string()))?;
+            .map_err(|error| Failure::new(code::SECRET_SIZE_INVALID).because(error.to_string()))?;
         let core = &*self.0;
         let scope = by.operator().scope();
         if owner.as_ref().is_some_and(|owner| !scope.covers(Some(owner))) {
-            return Err(Failure::new(code::OPERATOR_SCOPE));
+            return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
         }
         let owner = owner.or_else(|| scope.owner().cloned());
         deciding_again!(async {
@@ -95,7 +95,7 @@ impl AdminDesk {
             }
             let run = rotation.as_ref().and_then(|rotation| rotation.run.as_ref());
             if run.is_some_and(|run| !run.can_be_given_up(core.clock.now())) {
-                return Err(Failure::new(code::ROTATION_UNDER_WAY).into());
+                return Err(Failure::new(code::ROTATION_IN_PROGRESS).into());
             }
             if expected.is_some_and(|expected| !expected.holds(known.as_ref())) {
                 return Err(Failure::new(code::VERSION_MISMATCH).into());
@@ -148,7 +148,7 @@ impl<'a> Said<'a> {
     ) -> Result<Self, Failure> {
         let before = known.map_or(Sensitivity::default(), |secret| secret.sensitivity);
         if sensitivity.is_some_and(|to| to < before) {
-            return Err(Failure::new(code::SENSITIVITY_LOWERED));
+            return Err(Failure::new(code::SENSITIVITY_CANNOT_BE_LOWERED));
         }
         let owned = known.and_then(|secret| secret.owner.as_ref());
         let owner = owner.filter(|owner| owned != Some(*owner));

@@ -256,10 +256,10 @@ fn former(
     let secret = within_of(catalogue, scope, name)?;
     let version = secret.version(number).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
     if version.stage != VersionStage::Former {
-        return Err(Failure::new(code::VERSION_NOT_FORMER));
+        return Err(Failure::new(code::VERSION_INVALID_STATE));
     }
     if world.rotations.of(name).is_some_and(|rotation| rotation.run.is_some()) {
-        return Err(Failure::new(code::ROTATION_UNDER_WAY));
+        return Err(Failure::new(code::ROTATION_IN_PROGRESS));
     }
     Ok(secret.id)
 }
@@ -268,7 +268,7 @@ fn check_roll_back(world: &World, scope: &Scope, (name, number): (&SecretName, u
     former(world, &world.secrets, scope, (name, number))?;
     let target = world.rotations.of(name).and_then(upstream);
     if target.is_some_and(|target| target.shape() != Shape::Pulled) {
-        return Err(Failure::new(code::SECRET_IS_ROTATED));
+        return Err(Failure::new(code::SECRET_HAS_ROTATION));
     }
     Ok(())
 }

@@ -135,7 +135,7 @@ fn still_live(
         Err(_) => {
             let why =
                 format!("the token {token} was minted by this request before, and does not count any more");
-            Err(Failure::new(code::OUTCOME_REVOKED).because(why))
+            Err(Failure::new(code::REPLAY_TOKEN_REVOKED).because(why))
         }
     }
 }

@@ -164,8 +164,8 @@ async fn replay(stage: &Stage, token: &Sensitive<String>) -> Result<String, Fail
     holder.get_bearing(path, token).await?;
     let thief = Client::of(Path::new(&stage.home("other-bot")), Kind::Agent).await?;
     match thief.get_bearing(path, token).await {
-        Err(failure) if failure.code() == "token_other_holder" => {
-            Ok("other-bot presented research-bot's token over its own mTLS: 401 token_other_holder"
+        Err(failure) if failure.code() == "token_binding_mismatch" => {
+            Ok("other-bot presented research-bot's token over its own mTLS: 401 token_binding_mismatch"
                 .to_owned())
         }
         Err(failure) => Err(failure),

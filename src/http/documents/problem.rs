@@ -140,8 +140,8 @@ impl From<Failure> for Problem {
 const STATUSES: [(Code, StatusCode); 11] = [
     (code::BODY_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
     (code::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
-    (code::CONTENT_ENCODING, StatusCode::UNSUPPORTED_MEDIA_TYPE),
-    (code::CONTENT_TYPE, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    (code::CONTENT_ENCODING_UNSUPPORTED, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    (code::CONTENT_TYPE_UNSUPPORTED, StatusCode::UNSUPPORTED_MEDIA_TYPE),
     (code::DECLARATIONS_INVALID, StatusCode::UNPROCESSABLE_ENTITY),
     (code::HEADERS_TOO_LARGE, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
     (code::IDEMPOTENCY_KEY_REUSED, StatusCode::UNPROCESSABLE_ENTITY),
@@ -186,14 +186,14 @@ impl From<crate::authn::AuthnError> for Problem {
 /// has shown no token is told of no error.
 const CHALLENGES: [(Code, &str); 10] = [
     (code::CLIENT_ID_MISMATCH, "Basic realm=\"keyward\""),
-    (code::CLIENT_SECRET_NOT_TAKEN, "Basic realm=\"keyward\""),
+    (code::CLIENT_SECRET_NOT_SUPPORTED, "Basic realm=\"keyward\""),
     (code::TOKEN_MISSING, "Bearer"),
     (code::TOKEN_INVALID, "Bearer error=\"invalid_token\""),
     (code::TOKEN_EXPIRED, "Bearer error=\"invalid_token\""),
     (code::TOKEN_TOO_OLD, "Bearer error=\"invalid_token\""),
     (code::TOKEN_REVOKED, "Bearer error=\"invalid_token\""),
     (code::TOKEN_UNRECORDED, "Bearer error=\"invalid_token\""),
-    (code::TOKEN_OTHER_HOLDER, "Bearer error=\"invalid_token\""),
+    (code::TOKEN_BINDING_MISMATCH, "Bearer error=\"invalid_token\""),
     (code::SECRET_NOT_GRANTED, "Bearer error=\"insufficient_scope\""),
 ];
 

@@ -162,7 +162,7 @@ impl DeclareBody {
     pub(crate) fn uploaded(self) -> Result<Uploaded, Problem> {
         if self.files.is_empty() || self.files.len() > DECLARATION_FILES_MAX {
             let why = format!("1 to {DECLARATION_FILES_MAX} files are taken at once");
-            return Err(Problem::new(code::FILES_COUNT).because(why));
+            return Err(Problem::new(code::FILE_COUNT_INVALID).because(why));
         }
         if self.files.iter().any(|file| file.name.len() > FILE_NAME_BYTES_MAX) {
             return Err(Problem::new(code::FILE_NAME_TOO_LONG));

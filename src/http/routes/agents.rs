@@ -217,10 +217,10 @@ fn mint_input(
     match fields.get("grant_type").map(AsRef::as_ref) {
         Some("client_credentials") => {}
         Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
-        None => return Err(Problem::new(code::GRANT_TYPE_ABSENT)),
+        None => return Err(Problem::new(code::GRANT_TYPE_MISSING)),
     }
     if fields.contains_key("authorization_details") {
-        return Err(Problem::new(code::AUTHORIZATION_DETAILS_NOT_TAKEN));
+        return Err(Problem::new(code::AUTHORIZATION_DETAILS_NOT_SUPPORTED));
     }
     let scope: Result<BTreeSet<_>, Problem> =
         fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(scope_named).collect();
@@ -267,7 +267,7 @@ async fn revoke(
     let given_up = async {
         let agent = agent?;
         let fields = form(request, Some(&agent.certificate), BODY_BYTES_MAX).await?;
-        let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
+        let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_PARAMETER_MISSING))?;
         desk.give_up(&agent.principal, token).await?;
         Ok(Response::new(Body::empty()))
     };

@@ -29,7 +29,7 @@ impl BasicClient {
         // A SPIFFE ID has colons of its own where a client did not encode it: the last one separates.
         let (id, secret) = decoded.rsplit_once(':').ok_or_else(mismatch)?;
         if !secret.is_empty() {
-            return Err(Problem::new(code::CLIENT_SECRET_NOT_TAKEN));
+            return Err(Problem::new(code::CLIENT_SECRET_NOT_SUPPORTED));
         }
         Ok(Self(Some(form_decoded(id))))
     }
@@ -45,7 +45,7 @@ impl BasicClient {
     ) -> Result<(), Problem> {
         let in_form = fields.get("client_id").map(AsRef::as_ref);
         if fields.contains_key("client_secret") {
-            return Err(Problem::new(code::CLIENT_SECRET_NOT_TAKEN));
+            return Err(Problem::new(code::CLIENT_SECRET_NOT_SUPPORTED));
         }
         let named = [self.0.as_deref(), in_form];
         if named.iter().flatten().any(|id| *id != certificate.spiffe().to_string()) {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn basic_client_with_a_secret_is_refused() {
-        assert_eq!(named("spiffe%3A%2F%2Fkeyward.test%2Fagent%2Fa:pw"), Err("client_secret_not_taken"));
+        assert_eq!(named("spiffe%3A%2F%2Fkeyward.test%2Fagent%2Fa:pw"), Err("client_secret_not_supported"));
         assert_eq!(named("without-separator"), Err("client_id_mismatch"));
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<Fields<'_>, Proble
             continue;
         }
         // RFC 8707 lets a request name several resources; a token here is for one.
-        let repeated = if name == "resource" { code::RESOURCE_REPEATED } else { code::FORM_REPEATED };
+        let repeated = if name == "resource" { code::RESOURCE_REPEATED } else { code::FORM_FIELD_REPEATED };
         if fields.insert(name, value).is_some() {
             return Err(Problem::new(repeated));
         }

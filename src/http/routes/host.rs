@@ -80,7 +80,8 @@ impl FromRequestParts<HostDesk> for Host {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &HostDesk) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<HostPeer>().ok_or_else(|| Problem::new(code::NOT_FROM_HOST))?;
+        let peer =
+            parts.extensions.get::<HostPeer>().ok_or_else(|| Problem::new(code::HOST_USER_NOT_ALLOWED))?;
         let by = desk.identify(peer.uid)?;
         Ok(Self { by, repeat: Repeat::of(parts)? })
     }

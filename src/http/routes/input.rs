@@ -249,7 +249,7 @@ fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem
         return Ok(());
     }
     let why = format!("this route takes `{wanted}`");
-    Err(Problem::new(code::CONTENT_TYPE).because(why))
+    Err(Problem::new(code::CONTENT_TYPE_UNSUPPORTED).because(why))
 }
 
 /// A canonical name out of the path or the body.

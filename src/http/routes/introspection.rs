@@ -53,7 +53,7 @@ async fn introspect(
     let asked = async {
         let server = server?;
         let fields = form(request, None, BODY_BYTES_MAX).await?;
-        let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_ABSENT))?;
+        let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_PARAMETER_MISSING))?;
         Ok(match desk.introspect(&server.principal, token).await? {
             Some(introspection) => answer(StatusCode::OK, &active(introspection.claims())),
             None => answer(StatusCode::OK, &Inactive { active: false }),

@@ -241,7 +241,7 @@ impl From<LeaseView> for LeaseAnswer {
 
 async fn own(State(desk): State<AgentDesk>, agent: Agent, uri: Uri) -> Result<Response<Body>, Problem> {
     if uri.query().is_some() {
-        return Err(Problem::new(code::QUERY_NOT_TAKEN));
+        return Err(Problem::new(code::QUERY_NOT_ALLOWED));
     }
     let items: Vec<_> = desk.own_leases(&agent.principal).into_iter().map(LeaseAnswer::from).collect();
     Ok(answer(StatusCode::OK, &Items { items }))
@@ -304,7 +304,7 @@ impl EndBody {
             (None, Some(agent), None, false) => Ok(Chosen::Agent(name(agent)?)),
             (None, None, Some(capability), false) => Ok(Chosen::Capability(name(capability)?)),
             (None, None, None, true) => Ok(Chosen::All),
-            _ => Err(Problem::new(code::LEASE_SELECTION)),
+            _ => Err(Problem::new(code::LEASE_SELECTION_INVALID)),
         }
     }
 }

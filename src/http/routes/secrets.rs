@@ -167,9 +167,9 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
         (None, Some("*")) => Ok(Some(Expected::Nothing)),
         (Some(tag), None) => match number(tag) {
             Some(version) => Ok(Some(Expected::Version(version))),
-            None => Err(Problem::new(code::CONDITION_INVALID)),
+            None => Err(Problem::new(code::PRECONDITION_INVALID)),
         },
-        (Some(_) | None, Some(_)) => Err(Problem::new(code::CONDITION_INVALID)),
+        (Some(_) | None, Some(_)) => Err(Problem::new(code::PRECONDITION_INVALID)),
     }
 }
 

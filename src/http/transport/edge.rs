@@ -252,7 +252,7 @@ async fn read_within(mut body: Body, limit: usize, wait: Duration) -> Result<Sen
 async fn collected(body: &mut Body, limit: usize) -> Result<Option<Sensitive<Vec<u8>>>, Problem> {
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::new(code::BODY_BROKEN))?;
+        let frame = frame.map_err(|_| Problem::new(code::BODY_INCOMPLETE))?;
         let Ok(data) = frame.into_data() else { continue };
         let size = bytes.len().saturating_add(data.len());
         if size > limit {

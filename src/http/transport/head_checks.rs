@@ -29,10 +29,10 @@ pub(crate) fn acceptable(request: &Request) -> Result<(), Problem> {
     let (uri, headers) = (request.uri(), request.headers());
     bounded(uri, headers)?;
     if request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST) {
-        return Err(Problem::new(code::HOST_ABSENT));
+        return Err(Problem::new(code::HOST_MISSING));
     }
     match request.extensions().get::<Flaw>() {
-        Some(Flaw::Lengths) => return Err(Problem::new(code::TRANSFER_ENCODING)),
+        Some(Flaw::Lengths) => return Err(Problem::new(code::TRANSFER_ENCODING_INVALID)),
         Some(Flaw::Fragment) => return Err(Problem::new(code::PATH_NOT_CANONICAL)),
         None => {}
     }
@@ -41,13 +41,13 @@ pub(crate) fn acceptable(request: &Request) -> Result<(), Problem> {
         return Err(Problem::new(code::HEADER_REPEATED).because(why));
     }
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Problem::new(code::CONTENT_ENCODING));
+        return Err(Problem::new(code::CONTENT_ENCODING_UNSUPPORTED));
     }
     if !is_canonical(uri.path()) || !is_of_origin(uri) {
         return Err(Problem::new(code::PATH_NOT_CANONICAL));
     }
     if uri.query().is_some() && !QUERIES.iter().chain(&LISTS).any(|path| *path == uri.path()) {
-        return Err(Problem::new(code::QUERY_NOT_TAKEN));
+        return Err(Problem::new(code::QUERY_NOT_ALLOWED));
     }
     Ok(())
 }

@@ -32,7 +32,12 @@ async fn an_agent_has_as_many_leases_as_it_may_and_not_one_more_however_it_asks(
     let replies = [a, b, c, d, e];
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 3);
     for refused in replies.iter().filter(|reply| reply.status != 200) {
-        assert_eq!((refused.status, refused.code().as_str()), (429, "leases_too_many"), "{}", refused.text());
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (429, "lease_limit_reached"),
+            "{}",
+            refused.text()
+        );
     }
     assert_eq!(scene.logins().split(' ').count(), 3);
     assert_eq!(scene.lease(&json!({})).await.0["reused"], true, "one that there is counts once");
@@ -42,7 +47,7 @@ async fn an_agent_has_as_many_leases_as_it_may_and_not_one_more_however_it_asks(
     assert_eq!(scene.act(&login, "give-up", &json!({})).await.status, 200);
     scene.broker.end_due_leases().await;
     assert_eq!(scene.ask(&fresh).await.status, 200);
-    assert_eq!(scene.ask(&fresh).await.code(), "leases_too_many");
+    assert_eq!(scene.ask(&fresh).await.code(), "lease_limit_reached");
     let other = scene.broker.agent("other-bot", &["orders"]).await;
     let body = json!({ "capability": "orders.query" });
     assert_eq!(other.caller.post_json("/v1/leases", &body).await.status, 200, "somebody else's count");
@@ -69,7 +74,12 @@ async fn what_is_asked_for_in_another_way_is_refused_and_recorded() {
     assert_eq!(long.0["constrained"].as_array().unwrap().len(), 1, "the capability's longest life");
     assert_eq!(long.field("expires_at"), long.field("renewable_until"));
     let token = scene.agent.ask("grant_type=client_credentials&scope=orders.query").await;
-    assert_eq!((token.status, &token.json()["code"]), (400, &json!("capability_leased")), "{}", token.text());
+    assert_eq!(
+        (token.status, &token.json()["code"]),
+        (400, &json!("capability_delivered_as_lease")),
+        "{}",
+        token.text()
+    );
 }
 
 #[tokio::test]
@@ -107,7 +117,7 @@ async fn i12_a_fresh_login_is_made_once_for_one_request() {
     scene.broker.clock.advance_s(1);
     assert_eq!(scene.broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
     let kept = keyed(&scene, "k", FRESH).await;
-    assert_eq!((kept.status, kept.code().as_str()), (409, "outcome_secret"), "{}", kept.text());
+    assert_eq!((kept.status, kept.code().as_str()), (409, "replay_secret_not_stored"), "{}", kept.text());
     assert!(kept.text().contains(next.id()) && !kept.text().contains(next.password()));
 }
 
@@ -227,7 +237,12 @@ async fn no_login_is_created_that_has_ended_by_the_servers_clock() {
     let scene = Scene::with(broker, Postgres::start(), 3, BY_ADMIN).await;
     // When an agent asks for a login, then it gets none, and none is there
     let refused = scene.ask(&json!({})).await;
-    assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_clock"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "upstream_clock_ahead"),
+        "{}",
+        refused.text()
+    );
     assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
 }
 

@@ -79,8 +79,8 @@ async fn an_operator_ends_leases_by_agent_by_capability_and_all_of_them() {
 async fn what_does_not_name_leases_in_one_way_or_names_none_is_refused() {
     let scene = Scene::start().await;
     for (body, code) in [
-        (json!({}), "lease_selection"),
-        (json!({ "all": true, "agent": "orders-bot" }), "lease_selection"),
+        (json!({}), "lease_selection_invalid"),
+        (json!({ "all": true, "agent": "orders-bot" }), "lease_selection_invalid"),
         (json!({ "agent": "nobody" }), "agent_unknown"),
         (json!({ "capability": "no.such" }), "capability_unknown"),
         (json!({ "lease": format!("lease_{}", "0".repeat(26)) }), "lease_unknown"),

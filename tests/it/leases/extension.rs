@@ -33,7 +33,7 @@ async fn an_operator_has_a_lease_end_later_upstream_knows_and_the_ledger_says_wh
     let last = extend(&admin, &login, &json!({ "life_s": 7200 })).await.json();
     assert_eq!(last["expires_at"], last["renewable_until"]);
     assert!(last["constrained"][0].as_str().unwrap().contains("the capability"), "{last}");
-    refused(&extend(&admin, &login, &json!({})).await, 409, "lease_life_over");
+    refused(&extend(&admin, &login, &json!({})).await, 409, "lease_max_life_reached");
     // The agent's own wish says no operator.
     let other = scene.lease(&json!({ "fresh": true })).await;
     assert_eq!(scene.act(&other, "renew", &json!({ "life_s": 4000 })).await.status, 200);
@@ -64,7 +64,11 @@ async fn only_an_admin_whose_reach_a_lease_is_in_has_it_end_later() {
     let join = async |name: &str, role: &str, owner: Option<&str>| {
         join(&scene.broker, name, &json!({ "role": role, "owner": owner })).await.caller
     };
-    refused(&extend(&join("sec", "security", None).await, &login, &json!({})).await, 403, "operator_role");
+    refused(
+        &extend(&join("sec", "security", None).await, &login, &json!({})).await,
+        403,
+        "operator_role_insufficient",
+    );
     let theirs = join("theirs", "admin", Some("payments")).await;
     refused(&extend(&theirs, &login, &json!({})).await, 404, "lease_unknown");
     let owned =

@@ -38,7 +38,7 @@ async fn a_held_login_loses_its_rights(release: Release) {
     let mut told_at = 0;
     for attempt in 1..=LEASE_STILL_OPEN_FAILURES + 2 {
         scene.broker.end_due_leases().await;
-        assert_eq!(scene.trouble().await, "upstream_login_open");
+        assert_eq!(scene.trouble().await, "upstream_login_still_valid");
         assert!(!scene.reads(&login), "its memberships are revoked");
         let failed = scene.broker.entries("lease.end-failed").await.len();
         let alarms = scene.broker.entries("alarm.lease-still-open").await;
@@ -116,7 +116,7 @@ async fn a_login_whose_objects_are_locked_is_shut_out_all_the_same() {
     scene.postgres.until_one_sleeps();
     scene.end(&json!({ "all": true })).await;
     scene.broker.end_due_leases().await;
-    assert_eq!(scene.trouble().await, "upstream_login_remains");
+    assert_eq!(scene.trouble().await, "upstream_login_not_dropped");
     assert!(!scene.lets_in(&login));
     scene.postgres.let_go(held);
     scene.broker.clock.advance_s(10);
@@ -148,7 +148,7 @@ async fn no_login_is_created_whose_agent_could_take_every_connection() {
     let refused = scene.ask(&json!({})).await;
     assert_eq!(
         (refused.status, refused.code().as_str()),
-        (503, "upstream_connections"),
+        (503, "upstream_connection_limit"),
         "{}",
         refused.text()
     );
@@ -176,7 +176,12 @@ async fn pol_08_a_login_is_forgotten_by_whoever_reaches_its_agent_and_its_capabi
     let theirs = join(&scene.broker, "theirs", &bound).await.caller;
     let (path, body) = (format!("/v1/leases/{}/forget", login.id()), json!({ "reason": "scrapped" }));
     let refused = theirs.post_json(&path, &body).await;
-    assert_eq!((refused.status, refused.code().as_str()), (403, "operator_scope"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (403, "operator_scope_insufficient"),
+        "{}",
+        refused.text()
+    );
     assert_eq!(scene.listed().await.len(), 1);
     let forgotten = scene.broker.operator().post_json(&path, &body).await;
     assert_eq!(
@@ -201,10 +206,10 @@ async fn a_role_that_cannot_be_dropped_counts_until_its_lease_has_ended() {
     scene.postgres.sql("ALTER DATABASE elsewhere ALLOW_CONNECTIONS false");
     scene.end(&json!({ "all": true })).await;
     scene.broker.end_due_leases().await;
-    assert_eq!(scene.trouble().await, "upstream_login_remains");
+    assert_eq!(scene.trouble().await, "upstream_login_not_dropped");
     let asked = json!({});
     let again = || scene.ask(&asked);
-    assert_eq!(again().await.code(), "leases_too_many");
+    assert_eq!(again().await.code(), "lease_limit_reached");
     scene.broker.clock.advance_s(3601);
     let next = again().await;
     assert_eq!(next.status, 200, "{}", next.text());

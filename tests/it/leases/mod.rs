@@ -247,7 +247,7 @@ async fn a_login_is_renewed_up_to_what_its_capability_allows_and_upstream_knows_
     assert_eq!(renewed["expires_at"], renewed["renewable_until"]);
     assert_eq!(renewed["constrained"].as_array().unwrap().len(), 1);
     let refused = scene.act(&login, "renew", &json!({})).await;
-    assert_eq!((refused.status, refused.code().as_str()), (409, "lease_life_over"));
+    assert_eq!((refused.status, refused.code().as_str()), (409, "lease_max_life_reached"));
     scene.broker.clock.advance_s(4401);
     let refused = scene.act(&login, "renew", &json!({})).await;
     assert_eq!(refused.code(), "lease_ending");

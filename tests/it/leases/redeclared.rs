@@ -33,7 +33,7 @@ async fn a_login_is_revoked_by_the_declaration_of_today_after_the_servers_author
     }
     scene.postgres.show(Shown::AnotherAuthority);
     let refused = scene.ask(&json!({ "fresh": true })).await;
-    assert_eq!(refused.code(), "upstream_handshake");
+    assert_eq!(refused.code(), "upstream_handshake_failed");
     assert!(refused.text().contains("has the issuer's name and another key"), "{}", refused.text());
     // They fail by the declaration of the day they were made, and go on failing.
     scene.end(&json!({ "capability": "orders.query" })).await;
@@ -41,7 +41,7 @@ async fn a_login_is_revoked_by_the_declaration_of_today_after_the_servers_author
     let ending = scene.listed().await[0]["ending"].clone();
     assert_eq!(
         (&ending["code"], &ending["upstream_code"]),
-        (&json!("upstream_handshake"), &json!("bad_signature"))
+        (&json!("upstream_handshake_failed"), &json!("bad_signature"))
     );
     assert!(ending["reason"].as_str().unwrap().contains("an authority in `ca`"), "{ending}");
     // By the corrected one they end at once.
@@ -131,11 +131,11 @@ async fn a_revocation_that_failed_is_retried_now_or_forgotten_with_a_reason_and_
     let login = scene.lease(&json!({})).await;
     let id = login.id().to_owned();
     let forget = json!({ "reason": "the server was scrapped" });
-    assert_eq!(scene.lease_path(&id, "forget", &forget).await.code(), "lease_not_failing");
+    assert_eq!(scene.lease_path(&id, "forget", &forget).await.code(), "lease_invalid_state");
     let retry = async |scene: &Scene| {
         scene.broker.operator().post_json("/v1/lease-retries", &json!({ "lease": id })).await
     };
-    assert_eq!(retry(&scene).await.code(), "lease_not_failing");
+    assert_eq!(retry(&scene).await.code(), "lease_invalid_state");
     scene.postgres.stop();
     scene.end(&json!({ "all": true })).await;
     for _ in 0..6 {

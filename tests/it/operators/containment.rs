@@ -47,7 +47,7 @@ async fn a_suspended_operator_waits_and_a_placed_one_has_its_new_role_with_the_n
     assert_eq!(open.send("GET", "/v1/ledger/entries", &[], b"").await.unwrap().status, 200);
     assert_eq!(place(&admin, "alice", "approver", None).await.status, 200);
     let demoted = open.send("GET", "/v1/ledger/entries", &[], b"").await.unwrap();
-    refused(&demoted, 403, "operator_role");
+    refused(&demoted, 403, "operator_role_insufficient");
     assert_eq!(post(&admin, "/v1/operators/alice/suspend").await.status, 200);
     assert_eq!(admin.get("/v1/operators/alice").await.json()["state"], "suspended");
     assert!(alice.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());

@@ -56,8 +56,8 @@ async fn an_invitation_says_what_is_new_and_contradicts_nothing_that_is_there() 
     refused(&invite(&admin, "bob", &standing("CNRY", None)).await, 400, "operator_role_unknown");
     refused(&invite(&admin, "Bob", &standing("admin", None)).await, 400, "path_not_canonical");
     assert_eq!(invite(&admin, "bob", &standing("security", None)).await.status, 201);
-    refused(&invite(&admin, "bob", &standing("admin", None)).await, 409, "operator_has_other_role");
-    refused(&invite(&admin, "bob", &standing("security", Some("a"))).await, 409, "operator_has_other_role");
+    refused(&invite(&admin, "bob", &standing("admin", None)).await, 409, "operator_role_mismatch");
+    refused(&invite(&admin, "bob", &standing("security", Some("a"))).await, 409, "operator_role_mismatch");
     let bob = admin.get("/v1/operators/bob").await.json();
     assert_eq!((&bob["role"], &bob["state"]), (&"security".into(), &"inactive".into()));
     refused(&admin.get("/v1/operators/carol").await, 404, "operator_unknown");
@@ -125,7 +125,7 @@ async fn no_authority_is_revoked_over_the_head_of_an_operator_who_has_not_renewe
     let old = broker.operator_knowing(&known);
     assert_eq!(super::post(&old, "/v1/authorities/1/taint").await.status, 200);
     assert_eq!(old.get("/v1/whoami").await.json()["renew_now"], true);
-    refused(&super::post(&old, "/v1/authorities/1/revoke").await, 409, "agents_behind");
+    refused(&super::post(&old, "/v1/authorities/1/revoke").await, 409, "certificates_not_renewed");
 
     broker.clock.advance_s(60);
     let (key, request) = new_key_and_request().unwrap();

@@ -52,7 +52,7 @@ async fn junk_names_of_one_owner_push_out_no_name_of_another() {
     };
     let own = "[[role]]\nname = \"blue-reader\"\ncapabilities = []\n";
     assert_eq!(apply(&blue, own).await.status, 200);
-    refused(&invite(&blue, "red-bot", "blue-reader").await, 409, "name_of_another_owner");
+    refused(&invite(&blue, "red-bot", "blue-reader").await, 409, "name_reserved_by_owner");
     // And red has its own, and whoever is bound to no owner has any
     assert_eq!(apply(&red, RED).await.status, 200);
     let first = junk(0..1);

@@ -56,13 +56,13 @@ async fn pol_14_every_route_lets_in_exactly_the_roles_of_the_matrix() {
             if need.roles.contains(&role) {
                 assert!(is_let_in(&reply), "{role} {route:?}: {}", reply.text());
             } else {
-                refused(&reply, 403, "operator_role");
+                refused(&reply, 403, "operator_role_insufficient");
             }
             let reply = knock(&bound.caller, &route).await.unwrap();
             match (need.roles.contains(&role), need.reach) {
                 (true, Reach::Owned) => assert!(is_let_in(&reply), "{role} {route:?}: {}", reply.text()),
-                (true, Reach::Everything) => refused(&reply, 403, "operator_scope"),
-                (false, _) => refused(&reply, 403, "operator_role"),
+                (true, Reach::Everything) => refused(&reply, 403, "operator_scope_insufficient"),
+                (false, _) => refused(&reply, 403, "operator_role_insufficient"),
             }
         }
     }
@@ -114,20 +114,20 @@ async fn a_wrong_role_is_told_what_it_takes_and_is_on_the_ledger_within_bounds()
     let broker = TestBroker::declared().await;
     let Operator { caller: auditor, .. } = join(&broker, "eve", &standing("auditor", None)).await;
     let denied = auditor.put("/v1/secrets/github/app", "application/octet-stream", b"CNRY").await;
-    refused(&denied, 403, "operator_role");
+    refused(&denied, 403, "operator_role_insufficient");
     assert!(denied.json()["fix"].as_str().unwrap().contains("admin"), "{}", denied.text());
     assert_eq!(broker.operator().get("/v1/secrets").await.json()["items"][0]["version"], 1);
     for _ in 0..39 {
-        refused(&post(&auditor, "/v1/agents/a/revoke").await, 403, "operator_role");
+        refused(&post(&auditor, "/v1/agents/a/revoke").await, 403, "operator_role_insufficient");
     }
     let entries = broker.entries("operator.denied").await;
     assert_eq!(entries.len(), 30);
     let event = &entries[0]["event"];
     assert_eq!(
         (&event["operator"], &event["role"], &event["right"], &event["code"]),
-        (&"eve".into(), &"auditor".into(), &"store-secrets".into(), &"operator_role".into())
+        (&"eve".into(), &"auditor".into(), &"store-secrets".into(), &"operator_role_insufficient".into())
     );
     broker.clock.advance_s(2);
-    refused(&post(&auditor, "/v1/agents/a/revoke").await, 403, "operator_role");
+    refused(&post(&auditor, "/v1/agents/a/revoke").await, 403, "operator_role_insufficient");
     assert_eq!(broker.entries("operator.denied").await[30]["event"]["unrecorded"], json!(10));
 }

@@ -85,8 +85,8 @@ async fn a_team_sees_its_own_things_and_who_is_bound_to_nobody_sees_all() {
     }
     assert_eq!(red.get("/v1/agents/red-bot").await.json()["owner"], "red");
     refused(&red.get("/v1/agents/blue-bot").await, 404, "agent_unknown");
-    refused(&red.get("/v1/ledger/entries").await, 403, "operator_scope");
-    refused(&red.get("/v1/operators").await, 403, "operator_scope");
+    refused(&red.get("/v1/ledger/entries").await, 403, "operator_scope_insufficient");
+    refused(&red.get("/v1/operators").await, 403, "operator_scope_insufficient");
     assert_eq!(red.get("/v1/whoami").await.json()["owner"], "red");
 }
 
@@ -106,7 +106,11 @@ async fn a_team_changes_nothing_of_another_teams_or_of_nobodys() {
     ] {
         refused(&post(&red, &path).await, 404, "subject_unknown");
     }
-    refused(&post(&red, &format!("/v1/tokens/tok_{}/revoke", "0".repeat(26))).await, 403, "operator_scope");
+    refused(
+        &post(&red, &format!("/v1/tokens/tok_{}/revoke", "0".repeat(26))).await,
+        403,
+        "operator_scope_insufficient",
+    );
     let invite = async |by: &Caller, agent: &str, roles: Value| {
         by.post_json(&format!("/v1/agents/{agent}/invitations"), &json!({ "roles": roles })).await
     };
@@ -115,7 +119,7 @@ async fn a_team_changes_nothing_of_another_teams_or_of_nobodys() {
     refused(&invite(&red, "new-bot", json!(["publisher"])).await, 404, "role_unknown");
     refused(&put(&red, "blue/app", None).await, 404, "secret_unknown");
     refused(&put(&red, "github/app", None).await, 404, "secret_unknown");
-    refused(&put(&red, "red/other", Some("blue")).await, 403, "operator_scope");
+    refused(&put(&red, "red/other", Some("blue")).await, 403, "operator_scope_insufficient");
     assert_eq!(bot.caller.get("/v1/whoami").await.status, 200, "nothing happened to it");
     // The twins: each of these with its own things.
     assert_eq!(invite(&blue, "blue-bot", json!([])).await.status, 201);
@@ -269,7 +273,7 @@ async fn a_capability_that_another_owners_role_names_is_not_removed() {
     }
     let invited =
         blue.post_json("/v1/agents/red-bot/invitations", &json!({ "roles": ["blue-reader"] })).await;
-    refused(&invited, 409, "name_of_another_owner");
+    refused(&invited, 409, "name_reserved_by_owner");
     let again = apply(&red, RED).await;
     assert_eq!(again.status, 200, "the twin: to their owner they come back: {}", again.text());
 }

@@ -64,7 +64,7 @@ async fn a_failed_rotation_shows_and_records_the_fault_of_the_certificate() {
     let trouble = scene.shown().await["run"]["trouble"].clone();
     assert_eq!(
         (&trouble["code"], &trouble["detail"]),
-        (&json!("upstream_handshake"), &json!("ca_used_as_server_certificate"))
+        (&json!("upstream_handshake_failed"), &json!("ca_used_as_server_certificate"))
     );
     assert!(trouble["reason"].as_str().unwrap().contains("CA:TRUE"), "{trouble}");
     let failed = scene.broker.entries("rotation.failed").await;

@@ -64,7 +64,7 @@ async fn a_clone_changes_no_password_after_the_original_has() {
     assert_eq!(comment.matches("keyward").count(), 1, "{comment}");
     // When the clone rotates, then it changes nothing, and raises an alarm
     scene.becomes_clone_of(&clone).await;
-    assert_eq!(scene.rotated("rotate").await, "upstream_newer");
+    assert_eq!(scene.rotated("rotate").await, "upstream_changed_by_copy");
     assert_eq!((scene.comment("app"), scene.verifier()), (comment, verifier.clone()));
     let metrics = scene.broker.operator().get("/metrics").await.text();
     assert!(metrics.contains("keyward_alarms_total{alarm=\"copy_active\"} 1"), "{metrics}");
@@ -114,7 +114,11 @@ async fn a_mark_that_is_left_before_the_change_is_made_is_seen() {
     tokio::join!(scene.broker.rotate_due(), meanwhile);
     // Then nothing is changed
     let trouble = scene.shown().await["run"]["trouble"].clone();
-    assert_eq!((&trouble["code"], scene.verifier()), (&"upstream_newer".into(), verifier), "{trouble}");
+    assert_eq!(
+        (&trouble["code"], scene.verifier()),
+        (&"upstream_changed_by_copy".into(), verifier),
+        "{trouble}"
+    );
 }
 
 #[tokio::test]
@@ -126,11 +130,11 @@ async fn a_mark_of_a_clock_that_is_ahead_is_passed_over_by_an_adoption_after_it_
     order_adoption(&scene.broker.data());
     scene.broker.restart().await;
     let verifier = scene.verifier();
-    assert_eq!(scene.rotated("rotate").await, "upstream_newer", "the adoption did not know of it");
+    assert_eq!(scene.rotated("rotate").await, "upstream_changed_by_copy", "the adoption did not know of it");
     let detail = scene.shown().await["run"]["trouble"]["detail"].to_string();
     assert!(detail.starts_with("\"entry 1"), "{detail}");
     scene.broker.clock.advance_s(120);
-    assert_eq!(scene.rotated("retry").await, "upstream_newer", "a retry alone is no adoption");
+    assert_eq!(scene.rotated("retry").await, "upstream_changed_by_copy", "a retry alone is no adoption");
     assert_eq!(scene.verifier(), verifier);
     // When the copy is adopted again, then it is passed over, and another one is not
     order_adoption(&scene.broker.data());
@@ -139,7 +143,7 @@ async fn a_mark_of_a_clock_that_is_ahead_is_passed_over_by_an_adoption_after_it_
     assert_eq!(scene.rotated("retry").await, "");
     assert_ne!(scene.verifier(), verifier);
     scene.mark_by_another_copy(86_400);
-    assert_eq!(scene.rotated("rotate").await, "upstream_newer");
+    assert_eq!(scene.rotated("rotate").await, "upstream_changed_by_copy");
 }
 
 #[tokio::test]
@@ -147,7 +151,7 @@ async fn an_order_to_adopt_counts_from_when_it_was_given() {
     // Given an order to adopt that waits for a start, and another copy that acts before the order, or after it
     let mut scene = Scene::start("", BY_ADMIN).await;
     assert_eq!(scene.rotated("rotate").await, "");
-    for (ordered_after_s, trouble) in [(30, ""), (10, "upstream_newer")] {
+    for (ordered_after_s, trouble) in [(30, ""), (10, "upstream_changed_by_copy")] {
         let ordered_at = scene.broker.clock.now().plus_s(ordered_after_s);
         order_adoption_at(&scene.broker.data(), ordered_at);
         scene.mark_by_another_copy(20);

@@ -173,15 +173,15 @@ async fn rot_04_an_answer_that_was_lost_after_the_change_is_asked_after_and_not_
 #[tokio::test]
 async fn rot_13_a_service_that_fails_in_any_way_is_bounded_probed_and_tried_again() {
     for (mood, code) in [
-        (Mood::Says(500), "upstream_unexpected"),
-        (Mood::Says(503), "upstream_unexpected"),
-        (Mood::Says(409), "upstream_unexpected"),
-        (Mood::Says(206), "upstream_unexpected"),
+        (Mood::Says(500), "upstream_unexpected_status"),
+        (Mood::Says(503), "upstream_unexpected_status"),
+        (Mood::Says(409), "upstream_unexpected_status"),
+        (Mood::Says(206), "upstream_unexpected_status"),
         (Mood::HangsUp, "upstream_unreachable"),
-        (Mood::Endless, "upstream_too_much"),
-        (Mood::Redirects, "upstream_unexpected"),
-        (Mood::Silent, "upstream_slow"),
-        (Mood::Drips, "upstream_slow"),
+        (Mood::Endless, "upstream_response_too_large"),
+        (Mood::Redirects, "upstream_unexpected_status"),
+        (Mood::Silent, "upstream_timeout"),
+        (Mood::Drips, "upstream_timeout"),
     ] {
         let scene = Scene::start(hasty).await;
         scene.service.next("PUT", &[mood]);
@@ -221,11 +221,11 @@ async fn a_verify_that_says_neither_yes_nor_no_decides_nothing() {
     let scene = Scene::start(Webhook::applying).await;
     scene.service.next("GET", &[Mood::Says(500), Mood::Redirects, Mood::Endless]);
     scene.rotate().await;
-    assert_eq!(scene.trouble().await, ("applied".to_owned(), "upstream_unexpected".to_owned(), 1));
+    assert_eq!(scene.trouble().await, ("applied".to_owned(), "upstream_unexpected_status".to_owned(), 1));
     scene.later().await;
-    assert_eq!(scene.trouble().await, ("applied".to_owned(), "upstream_unexpected".to_owned(), 2));
+    assert_eq!(scene.trouble().await, ("applied".to_owned(), "upstream_unexpected_status".to_owned(), 2));
     scene.later().await;
-    assert_eq!(scene.trouble().await, ("applied".to_owned(), "upstream_too_much".to_owned(), 3));
+    assert_eq!(scene.trouble().await, ("applied".to_owned(), "upstream_response_too_large".to_owned(), 3));
     scene.later().await;
     scene.hands_out("2").await;
     assert_eq!(scene.service.heard("PUT").len(), 1);
@@ -261,7 +261,7 @@ async fn a_daily_look_that_nobody_answered_is_not_said_to_have_seen_the_value_wo
     let looks: Vec<&Value> = entries["items"].as_array().unwrap().iter().filter(looked).collect();
     assert_eq!((looks.len(), &looks[0]["kind"]), (1, &json!("rotation.unchecked")));
     let why = (&looks[0]["event"]["code"], &looks[0]["event"]["upstream"]);
-    assert_eq!(why, (&json!("upstream_unexpected"), &json!("500")));
+    assert_eq!(why, (&json!("upstream_unexpected_status"), &json!("500")));
     assert!(operator.get("/v1/rotations/billing/key").await.json()["checked_at"].is_null());
     scene.broker.rotate_due().await;
     assert_eq!(scene.service.heard("GET").len(), 1, "the next day");
@@ -287,7 +287,7 @@ async fn egr_08_another_certificate_than_the_declared_authoritys_is_not_talked_t
     let impostor = Webhook::start("x");
     let scene = Scene::start(|service| service.applying().replace(&service.ca_pem, &impostor.ca_pem)).await;
     scene.rotate().await;
-    assert_eq!(scene.trouble().await, ("begun".to_owned(), "upstream_handshake".to_owned(), 1));
+    assert_eq!(scene.trouble().await, ("begun".to_owned(), "upstream_handshake_failed".to_owned(), 1));
     assert!(scene.service.heard("PUT").is_empty());
     scene.hands_out_still().await;
 }
@@ -301,7 +301,9 @@ const LOCALHOST: &str = "[upstream]\nallow_networks = [\"127.0.0.1/32\", \"::1/1
 
 #[tokio::test]
 async fn egr_08_a_certificate_is_for_the_name_in_the_url() {
-    for (names, code) in [(&["127.0.0.1", "localhost"][..], ""), (&["127.0.0.1"], "upstream_handshake")] {
+    for (names, code) in
+        [(&["127.0.0.1", "localhost"][..], ""), (&["127.0.0.1"], "upstream_handshake_failed")]
+    {
         let scene = Scene::on(Webhook::start_as(FIRST, names), LOCALHOST, &named).await;
         scene.rotate().await;
         assert_eq!(scene.trouble().await.1, code);
@@ -316,8 +318,8 @@ async fn egr_08_a_certificate_is_for_the_name_in_the_url() {
 #[tokio::test]
 async fn egr_01_a_name_that_leads_to_a_private_address_is_refused_unless_that_is_allowed() {
     for (settings, code) in [
-        ("", "upstream_address"),
-        ("[upstream]\nallow_networks = [\"10.0.0.0/8\"]\n", "upstream_address"),
+        ("", "upstream_address_blocked"),
+        ("[upstream]\nallow_networks = [\"10.0.0.0/8\"]\n", "upstream_address_blocked"),
         (LOCALHOST, ""),
     ] {
         let service = Webhook::start_as(FIRST, &["127.0.0.1", "localhost"]);
@@ -339,7 +341,7 @@ async fn without_tls_a_service_of_this_machine_is_called_when_that_is_allowed() 
         let tls = service.applying().replace("ca = \"\"\"\n\"\"\"\n", "");
         declared("", &tls.replace("https://", "http://"))
     };
-    for (settings, code) in [(LOOPBACK, ""), ("", "upstream_address")] {
+    for (settings, code) in [(LOOPBACK, ""), ("", "upstream_address_blocked")] {
         let scene = Scene::on(Webhook::start_in_clear(FIRST), settings, &in_clear).await;
         scene.rotate().await;
         assert_eq!(scene.trouble().await.1, code);
@@ -350,7 +352,7 @@ async fn without_tls_a_service_of_this_machine_is_called_when_that_is_allowed() 
 #[tokio::test]
 async fn an_answer_is_read_up_to_its_limit_and_not_beyond() {
     // What the service answers to a request has 2 bytes.
-    for (bytes, code) in [("2", ""), ("1", "upstream_too_much")] {
+    for (bytes, code) in [("2", ""), ("1", "upstream_response_too_large")] {
         let scene = Scene::start(|service| {
             let limit = format!("driver = \"http\"\nanswer_bytes = {bytes}");
             service.applying().replacen("driver = \"http\"", &limit, 1)

@@ -77,7 +77,7 @@ async fn a_key_that_was_put_by_hand_is_listed_when_nobody_knows_where_it_is() {
     assert_eq!((pruned.status, pruned.code().as_str()), (409, "rotation_has_orphans"), "{}", pruned.text());
     assert_eq!(scene.act("clear-orphans").await.status, 200);
     assert!(scene.orphans().await.is_empty());
-    assert_eq!(scene.act("clear-orphans").await.code(), "rotation_not_so");
+    assert_eq!(scene.act("clear-orphans").await.code(), "rotation_invalid_state");
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn an_answer_without_the_value_leaves_an_orphan() {
     let scene = scene().await;
     scene.service.next("POST", &[Mood::Says(201)]);
     scene.rotate().await;
-    assert_eq!(scene.trouble().await, ("begun".to_owned(), "upstream_answer".to_owned(), 1));
+    assert_eq!(scene.trouble().await, ("begun".to_owned(), "upstream_response_invalid".to_owned(), 1));
     assert_eq!(scene.orphans().await.len(), 1);
     scene.later().await;
     scene.hands_out("2").await;
@@ -151,9 +151,9 @@ async fn an_old_key_is_ended_however_often_it_takes_and_seen_to_have_ended() {
     scene.act("end-grace").await;
     scene.service.next("DELETE", &[Mood::Says(500), Mood::Says(204), Mood::DoesAndResets]);
     scene.broker.rotate_due().await;
-    assert_eq!(scene.trouble().await, ("draining".to_owned(), "upstream_unexpected".to_owned(), 1));
+    assert_eq!(scene.trouble().await, ("draining".to_owned(), "upstream_unexpected_status".to_owned(), 1));
     scene.later().await;
-    assert_eq!(scene.trouble().await, ("draining".to_owned(), "upstream_not_ended".to_owned(), 2));
+    assert_eq!(scene.trouble().await, ("draining".to_owned(), "upstream_not_revoked".to_owned(), 2));
     scene.later().await;
     assert_eq!(scene.trouble().await, ("draining".to_owned(), "upstream_unreachable".to_owned(), 3));
     scene.later().await;

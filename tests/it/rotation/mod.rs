@@ -146,7 +146,7 @@ async fn rot_14_two_roles_take_turns_and_the_old_one_works_until_its_grace_has_e
     assert_eq!(slot["username"], "app_b");
     assert!(scene.postgres.lets_in("app_b", slot["password"].as_str().unwrap()));
     assert!(scene.postgres.lets_in("app", FIRST), "in its grace");
-    assert_eq!(scene.act("rotate").await.code(), "rotation_draining");
+    assert_eq!(scene.act("rotate").await.code(), "rotation_in_grace_period");
     scene.broker.clock.advance_s(2 * 3600);
     scene.broker.rotate_due().await;
     assert!(!scene.postgres.lets_in("app", FIRST), "its grace has ended");

@@ -98,7 +98,7 @@ async fn a_failure_of_our_own_is_no_answer_of_the_upstream() {
     assert!(!is_open().await);
     let adopted =
         operator().post_json("/v1/rotation-adoptions/billing/other", &json!({ "version": 1 })).await;
-    assert_eq!(adopted.code(), "upstream_value", "nothing was sent: {}", adopted.text());
+    assert_eq!(adopted.code(), "upstream_value_invalid", "nothing was sent: {}", adopted.text());
     scene.broker.clock.advance_s(2400);
     scene.broker.rotate_due().await;
     assert_eq!(scene.trouble().await.1, "upstream_unreachable");

@@ -91,7 +91,10 @@ fn egr_02_only_the_address_that_was_judged_is_called_whatever_the_name_stands_fo
     scene.process.good(&["secret", "rotate", "billing/key", "--no-wait"], b"");
     let run = scene.run(1);
     // The first look at the service took the one address; the request that came then was refused the other.
-    assert_eq!((&run["stage"], &run["trouble"]["code"]), (&"prepared".into(), &"upstream_address".into()));
+    assert_eq!(
+        (&run["stage"], &run["trouble"]["code"]),
+        (&"prepared".into(), &"upstream_address_blocked".into())
+    );
     assert_eq!(scene.answered()[..2], [ALLOWED, NEIGHBOUR], "the name was asked for once a connection");
     assert!(scene.service.heard("PUT").is_empty());
     assert!(!scene.has_called_the_neighbour());
@@ -110,7 +113,10 @@ fn egr_02_a_name_that_comes_to_stand_for_a_private_address_is_refused() {
     scene.process.good(&["secret", "rotate", "billing/key", "--no-wait"], b"");
     for answered in 1..=private.len() {
         let run = scene.run(1);
-        assert_eq!((&run["stage"], &run["trouble"]["code"]), (&"begun".into(), &"upstream_address".into()));
+        assert_eq!(
+            (&run["stage"], &run["trouble"]["code"]),
+            (&"begun".into(), &"upstream_address_blocked".into())
+        );
         assert_eq!(scene.answered(), private[..answered]);
         if answered == private.len() {
             scene.resolve(&[ALLOWED]);

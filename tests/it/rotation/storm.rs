@@ -221,7 +221,12 @@ async fn while_no_value_is_known_to_work_reads_wait_and_are_told() {
         "{run}"
     );
     let refused = scene.agent.secret("orders-db/app", &token).await;
-    assert_eq!((refused.status, refused.code().as_str()), (503, "secret_swapping"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "secret_value_uncertain"),
+        "{}",
+        refused.text()
+    );
     assert_eq!(refused.header("retry-after"), "5");
     scene.postgres.let_go(lock);
     scene.broker.clock.advance_s(60);

@@ -37,7 +37,7 @@ async fn a_server_without_a_scram_signature_is_not_believed() {
             let at = format!("{asks:?}, TLS {has_tls}: {run}");
             assert_eq!(
                 (&run["stage"], &run["trouble"]["code"]),
-                (&json!("begun"), &json!("upstream_unproven")),
+                (&json!("begun"), &json!("upstream_not_authenticated")),
                 "{at}"
             );
             action = "retry";

@@ -111,7 +111,7 @@ async fn a_rotation_that_changed_nothing_is_pruned_and_another_is_not() {
     for stage in ["prepared, touched", "applied"] {
         let scene = Scene::stuck_at(stage).await;
         let refused = scene.prune().await;
-        assert_eq!((refused.status, refused.code().as_str()), (409, "rotation_under_way"), "{stage}");
+        assert_eq!((refused.status, refused.code().as_str()), (409, "rotation_in_progress"), "{stage}");
         assert!(refused.text().contains("keyward rotation adopt billing/key"), "{}", refused.text());
         assert_eq!(scene.adopt(&json!({})).await.status, 200, "{stage}");
         assert_eq!(scene.prune().await.status, 200, "{stage}");
@@ -141,7 +141,7 @@ async fn an_adopted_version_works_upstream_ends_the_rotation_and_loses_none() {
         let scene = Scene::stuck_at(stage).await;
         if stage == "begun" {
             // By a declaration that the upstream cannot be asked by, nothing is known to work.
-            assert_eq!(scene.adopt(&json!({})).await.code(), "upstream_handshake");
+            assert_eq!(scene.adopt(&json!({})).await.code(), "upstream_handshake_failed");
             assert_eq!(scene.adopt(&json!({ "unverified": true })).await.status, 200);
         } else {
             let adopted = scene.adopt(&json!({})).await;
@@ -189,7 +189,7 @@ async fn a_former_version_is_adopted_after_the_server_was_restored_from_a_backup
     scene.hands_out("5").await;
     scene.service.knows_only(FIRST);
     let none = scene.adopt(&json!({})).await;
-    assert_eq!(none.code(), "rotation_none_works", "the newest four are tried: {}", none.text());
+    assert_eq!(none.code(), "rotation_no_version_accepted", "the newest four are tried: {}", none.text());
     assert_eq!(scene.adopt(&json!({ "version": 9 })).await.code(), "version_unknown");
     let adopted = scene.adopt(&json!({ "version": 1 })).await;
     assert_eq!(adopted.status, 200, "{}", adopted.text());
@@ -201,7 +201,7 @@ async fn a_former_version_is_adopted_after_the_server_was_restored_from_a_backup
 async fn a_version_that_upstream_refuses_is_not_adopted() {
     let scene = Scene::stuck_at("prepared").await;
     let refused = scene.adopt(&json!({ "version": 2 })).await;
-    assert_eq!((refused.status, refused.code().as_str()), (409, "rotation_none_works"));
+    assert_eq!((refused.status, refused.code().as_str()), (409, "rotation_no_version_accepted"));
     assert_eq!(scene.trouble().await.0, "prepared", "it is as it was");
     scene.hands_out_first().await;
 }
@@ -276,7 +276,7 @@ async fn nothing_ends_a_rotation_while_a_step_runs() {
         ]
     };
     let (codes, ()) = tokio::join!(refused, scene.broker.rotate_due());
-    assert!(codes.iter().all(|code| code == "rotation_under_way"), "{codes:?}");
+    assert!(codes.iter().all(|code| code == "rotation_in_progress"), "{codes:?}");
     assert_eq!(scene.adopt(&json!({})).await.status, 200, "once it has failed");
 }
 

@@ -70,7 +70,7 @@ def main():
     mine = requests.get(url, headers=bearer, cert=(cert, key), verify=ca)
     assert mine.status_code == 200 and mine.headers["cache-control"] == "no-store", mine.text
     stolen = requests.get(url, headers=bearer, cert=(other_cert, other_key), verify=ca)
-    assert stolen.status_code == 401 and stolen.json()["code"] == "token_other_holder", stolen.text
+    assert stolen.status_code == 401 and stolen.json()["code"] == "token_binding_mismatch", stolen.text
     bare = requests.get(url, headers=bearer, verify=ca)
     assert bare.status_code == 401 and bare.json()["code"] == "certificate_required", bare.text
     print("ok: minted, verified, used; altered twins and another holder refused")
