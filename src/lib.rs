@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod custody;
+mod files;
 pub mod http;
 pub mod idempotency;
 pub mod index;

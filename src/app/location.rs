@@ -1,8 +1,7 @@
 //! Whether the data directory is the one that the broker served from before, or a copy of it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use crate::cli::{Console, Failure, whoever_runs_this};
 use crate::config::Config;
 use crate::crypto::sha256_parts;
 use crate::custody::{AdoptionOrder, Location};
+use crate::files::Replacement;
 use crate::store::{Store, lock_mark};
 use crate::telemetry::{Alarm, Alarms};
 
@@ -202,20 +202,10 @@ pub(super) fn adopt(config: &Config, console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Temporary file, fsync, rename, fsync of the directory.
 fn write(dir: &Path, order: &Adoption) -> io::Result<()> {
     let written = serde_json::to_vec(order).map_err(io::Error::other)?;
-    let fresh = dir.join("adopt.new");
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
     // The broker reads it as its own user, and root may have written it.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&fresh)?;
-    file.write_all(&written)?;
-    file.sync_all()?;
-    fs::rename(&fresh, dir.join(ADOPT))?;
-    File::open(dir)?.sync_all()
+    Replacement::write(&dir.join(ADOPT), 0o644, &written)?.commit()
 }
 
 fn unusable(dir: &Path, error: &io::Error) -> Failure {

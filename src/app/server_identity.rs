@@ -1,14 +1,13 @@
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use crate::base::code;
 use crate::base::{Sensitive, Timestamp};
 use crate::broker::{Core, certify_server};
 use crate::cli::Failure;
 use crate::config::Config;
+use crate::files;
 use crate::issuance::ServerPlan;
 use crate::pki::tls::Identity;
 use crate::pki::{
@@ -103,20 +102,8 @@ fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
     Ok(key_pem)
 }
 
-/// Puts `bytes` in the place of whatever `path` was, whole or not at all, for its owner alone.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fresh: PathBuf = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        if fresh.exists() {
-            fs::remove_file(&fresh)?;
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    };
-    write().map_err(|error| unusable(path, &error.kind()))
+    files::replace(path, bytes).map_err(|error| unusable(path, &error.kind()))
 }
 
 fn unusable(path: &Path, why: &dyn fmt::Display) -> Failure {

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::console::{Console, OnlyCopy};
 use super::failure::Failure;
-use super::identity::{Kind, unusable, write_private};
+use super::identity::{Kind, unusable};
 use super::nouns::{AgentCommand, AuditCommand, InviteArgs};
 use super::rotation::check_planned;
 use crate::base::code;
 use crate::base::{AgentName, IdError, InstanceId, NameError, Network, TokenId};
+use crate::files;
 use crate::pki::{Serial, SerialError};
 
 /// Sends declaration files to `path` and prints the changes.
@@ -218,7 +219,7 @@ pub(super) fn hand_over(
     let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
     if let Some(path) = out {
         let line = zeroize::Zeroizing::new(format!("{}\n", field("code")));
-        write_private(path, line.as_bytes()).map_err(|error| unusable(path, &error))?;
+        files::create(path, line.as_bytes()).map_err(|error| unusable(path, &error))?;
     } else {
         let only_copy = console.for_only_copy(ENROLMENT_CODE);
         if console.is_json() {

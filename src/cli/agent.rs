@@ -9,11 +9,12 @@ use super::credential_form::{
     DOCKER_HAS_NONE, Fetched, HelperFormat, Operation, docker_list, is_same_server, server_of, written,
 };
 use super::failure::Failure;
-use super::identity::{Identity, Kind, unusable, write_private};
+use super::identity::{Identity, Kind, unusable};
 use super::input;
 use super::kept_token::KeptTokens;
 use crate::base::code;
 use crate::base::{Clock, NameError, SecretName, Sensitive, SystemClock};
+use crate::files;
 
 /// Gets a token and prints it: raw for people and pipes, the whole answer as JSON.
 pub(super) async fn token(home: &Path, args: &TokenArgs, console: &Console) -> Result<(), Failure> {
@@ -141,7 +142,7 @@ pub(super) async fn get(home: &Path, args: &GetArgs, console: &Console) -> Resul
     let now = SystemClock::new().now();
     let written = written(&fetched, args.format, &asked_for, (i64::from(args.min_ttl), now))?;
     match &args.out {
-        Some(path) => write_private(path, written.expose()).map_err(|error| unusable(path, &error)),
+        Some(path) => files::create(path, written.expose()).map_err(|error| unusable(path, &error)),
         None => {
             console.for_only_copy(VALUE).bytes(written.expose());
             Ok(())

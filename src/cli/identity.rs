@@ -1,12 +1,13 @@
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use crate::base::Sensitive;
 use crate::base::code;
 use crate::crypto::Digest;
+use crate::files::{create, private_dir, sync_dir, sync_parent};
 use crate::pki::tls;
 use crate::pki::{
     PeerCertificate, SpiffeId, certificate_from_pem, certificate_pem, certificates_from_pem,
@@ -179,11 +180,11 @@ impl Identity {
         let (fresh, before) = (dir.with_extension("new"), dir.with_extension("old"));
         remove_if_there(&fresh)?;
         private_dir(&fresh)?;
-        write_private(&fresh.join("address"), format!("{}\n", self.address).as_bytes())?;
-        write_private(&fresh.join("key.pem"), self.key_pem.expose().as_bytes())?;
-        write_private(&fresh.join("certificate.pem"), self.certificate_pem.as_bytes())?;
-        write_private(&fresh.join("authority.pem"), self.authority_pem.as_bytes())?;
-        File::open(&fresh)?.sync_all()?;
+        create(&fresh.join("address"), format!("{}\n", self.address).as_bytes())?;
+        create(&fresh.join("key.pem"), self.key_pem.expose().as_bytes())?;
+        create(&fresh.join("certificate.pem"), self.certificate_pem.as_bytes())?;
+        create(&fresh.join("authority.pem"), self.authority_pem.as_bytes())?;
+        sync_dir(&fresh)?;
         if dir.exists() && !exchanged(&fresh, dir)? {
             fs::rename(dir, &before)?;
         }
@@ -285,46 +286,6 @@ pub(super) fn identity_lock(home: &Path) -> Result<File, Failure> {
     let path = home.join("renewing.lock");
     let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     opened.map_err(|error| unusable(&path, &error))
-}
-
-/// A directory for its owner alone, with those above it, on disk when this returns; one that is there is left
-/// as it is.
-pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
-    above.map_or(Ok(()), private_dir)?;
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        made => made.and_then(|()| sync_parent(dir)),
-    }
-}
-
-/// A new file for its owner alone, on disk, with its name, when this returns.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    sync_parent(path)
-}
-
-/// Puts a file with `bytes`, for its owner alone, in the place of `path`: whole or not at all, and on disk,
-/// with its name, when this returns. `fresh` is where it is written first.
-pub(super) fn replace_private(path: &Path, fresh: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_private(fresh, bytes)?;
-    fs::rename(fresh, path)?;
-    sync_parent(path)
-}
-
-/// Has the name of `path` on disk: a rename or a new file is lost in a power failure before that.
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    match File::open(parent.unwrap_or(Path::new(".")))?.sync_all() {
-        // A file system that has no such thing.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        synced => synced,
-    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
-use super::identity::{Identity, Kind, identity_lock, private_dir, unusable};
+use super::identity::{Identity, Kind, identity_lock, unusable};
 use super::input;
 use super::patience::patiently;
 use super::pending::PendingKey;
 use crate::base::encoding::base64url;
 use crate::base::{Clock, Sensitive, SystemClock, code};
+use crate::files::private_dir;
 use crate::pki::EnrolmentCode;
 use crate::pki::{Requested, SpiffeId, certificate_from_pem, certificates_from_pem};
 

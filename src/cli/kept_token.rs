@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::identity::{Identity, private_dir, replace_private};
+use super::identity::Identity;
 use crate::base::encoding::hex;
 use crate::base::{Sensitive, Timestamp};
 use crate::crypto::sha256;
+use crate::files::{private_dir, replace_shared};
 
 /// Where tokens are kept between processes of one home: each in a file of its own, whose name says
 /// what it was asked for and on which certificate. It is good for nobody without the key beside it.
@@ -57,13 +58,8 @@ impl KeptTokens {
         let kept = Kept { expires_at_ms: now.plus_s(life_s), answer: answer.clone() };
         let Ok(text) = serde_json::to_vec(&kept).map(Sensitive::new) else { return };
         let path = self.path(asked);
-        let fresh = path.with_extension(format!("{}.new", std::process::id()));
-        let written = private_dir(&self.dir)
-            .and_then(|()| self.sweep(now))
-            .and_then(|()| replace_private(&path, &fresh, text.expose()));
-        if written.is_err() {
-            drop(fs::remove_file(&fresh));
-        }
+        let swept = private_dir(&self.dir).and_then(|()| self.sweep(now));
+        drop(swept.and_then(|()| replace_shared(&path, text.expose())));
     }
 
     /// Forgets what was kept for the same question.

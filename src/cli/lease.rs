@@ -12,11 +12,12 @@ use super::client::Client;
 use super::console::{Console, OnlyCopy};
 use super::failure::Failure;
 use super::host::own_uid;
-use super::identity::{Kind, private_dir, replace_private, unusable};
+use super::identity::{Kind, unusable};
 use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRetryArgs, LeaseRevokeArgs, LoginFormat};
 use super::run::runtime_dir;
 use crate::base::code;
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId};
+use crate::files::{private_dir, replace_shared};
 use crate::crypto::sha256;
 
 /// `keyward lease …`
@@ -156,8 +157,7 @@ fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
 fn kept_ca_in(dir: &Path, ca: &str) -> Result<PathBuf, Failure> {
     let path = dir.join(format!("{}.pem", sha256(ca.as_bytes()).hex()));
     if !std::fs::read_to_string(&path).is_ok_and(|kept| kept == ca) {
-        let fresh = path.with_extension(format!("{}.new", std::process::id()));
-        let written = private_dir(dir).and_then(|()| replace_private(&path, &fresh, ca.as_bytes()));
+        let written = private_dir(dir).and_then(|()| replace_shared(&path, ca.as_bytes()));
         written.map_err(|error| unusable(&path, &error))?;
     }
     Ok(path)

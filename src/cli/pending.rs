@@ -2,8 +2,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use super::identity::{private_dir, replace_private, unusable};
+use super::identity::unusable;
 use crate::base::Sensitive;
+use crate::files::{private_dir, replace};
 use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
 
 /// A key that a certificate is being asked for. It is kept from before the first attempt until the
@@ -53,9 +54,5 @@ impl PendingKey {
 
 /// Whole or not at all: a key cut short by a kill would stand in the way of every further attempt.
 fn keep(path: &Path, key: &Sensitive<String>) -> std::io::Result<()> {
-    let fresh = path.with_extension("new");
-    if fresh.exists() {
-        fs::remove_file(&fresh)?;
-    }
-    replace_private(path, &fresh, key.expose().as_bytes())
+    replace(path, key.expose().as_bytes())
 }

@@ -17,9 +17,10 @@ use super::agent::ask;
 use super::agent_args::{CompanionArgs, RunArgs};
 use super::client::Client;
 use super::failure::Failure;
-use super::identity::{Kind, directory_of, private_dir, replace_private, unusable};
+use super::identity::{Kind, directory_of, unusable};
 use crate::base::encoding::hex;
 use crate::base::{Entropy, SystemEntropy, code};
+use crate::files::{private_dir, replace};
 
 /// Where the command finds the path of its token.
 const TOKEN_FILE: &str = "KEYWARD_TOKEN_FILE";
@@ -92,9 +93,7 @@ pub(super) fn runtime_dir() -> PathBuf {
 
 /// Puts the token in the file's place, whole.
 fn keep(file: &Path, answer: &Value) -> std::io::Result<()> {
-    let fresh = file.with_extension("new");
-    drop(fs::remove_file(&fresh));
-    replace_private(file, &fresh, token(answer).as_bytes())
+    replace(file, token(answer).as_bytes())
 }
 
 struct Companion<'a> {

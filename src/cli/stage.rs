@@ -13,7 +13,8 @@ use crate::base::encoding::base32;
 use crate::base::{Entropy, Sensitive, SystemEntropy};
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
-use crate::cli::identity::{Kind, private_dir, unusable};
+use crate::cli::identity::{Kind, unusable};
+use crate::files::private_dir;
 
 /// A broker of its own in a directory of its own, and the command line to drive it with.
 pub(super) struct Stage {

@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use crate::base::limits::ORDERS_MAX;
 use crate::base::{
     AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, RoleName, SecretName, Timestamp, TokenId,
 };
+use crate::files;
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -180,18 +180,14 @@ impl Orders {
     /// # Errors
     /// [`OrdersError`].
     pub fn clear(&mut self) -> Result<(), OrdersError> {
-        if self.path.exists() {
-            fs::remove_file(&self.path)?;
-            sync_directory(&self.path)?;
-        }
+        files::remove(&self.path)?;
         self.waiting.clear();
         Ok(())
     }
 
-    /// Temporary file, fsync, rename, fsync of the directory.
     fn write(&self) -> Result<(), OrdersError> {
         let written = serde_json::to_vec(&self.waiting).map_err(io::Error::other)?;
-        Ok(put(&self.path, &written)?)
+        Ok(files::replace(&self.path, &written)?)
     }
 }
 
@@ -224,7 +220,7 @@ impl SealOrder {
     /// # Errors
     /// It cannot be written.
     pub fn keep(&self, by: &str) -> io::Result<()> {
-        put(&self.0, format!("{by}\n").as_bytes())
+        files::replace(&self.0, format!("{by}\n").as_bytes())
     }
 
     /// Takes it away: it was carried out, or taken back.
@@ -232,29 +228,8 @@ impl SealOrder {
     /// # Errors
     /// It cannot be removed.
     pub fn clear(&self) -> io::Result<()> {
-        if self.is_pending() {
-            fs::remove_file(&self.0)?;
-            sync_directory(&self.0)?;
-        }
-        Ok(())
+        files::remove(&self.0)
     }
-}
-
-fn put(path: &Path, content: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    if fresh.exists() {
-        fs::remove_file(&fresh)?;
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    sync_directory(path)
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
 }
 
 /// An order that had waited had nothing to take away: there is nobody of this name or id.

@@ -1,6 +1,5 @@
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::base::encoding::from_hex;
 use crate::base::limits::{KEYRING_WRITES_MAX, SLOTS_COST_MAX, SLOTS_MAX};
 use crate::base::{LedgerId, Sensitive, SlotId, Timestamp};
 use crate::crypto::Digest;
+use crate::files::{self, OWNER_ONLY, Replacement};
 
 /// Why a keyring did not open or was not written.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +174,7 @@ impl Unverified {
 /// the keys that one of them goes on with are not those in the keyring.
 pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
     let temporary = path.with_extension(format!("{}.new", body.ledger));
-    write(&temporary, &text(body, root)?)?;
+    files::create(&temporary, text(body, root)?.as_bytes())?;
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary)?;
     match linked {
@@ -184,7 +184,7 @@ pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Re
         }
         Err(error) => return Err(error.into()),
     }
-    sync_directory(path)
+    Ok(files::sync_parent(path)?)
 }
 
 /// Puts `body` in the place of the keyring that is there, whole or not at all: temporary file, fsync,
@@ -236,18 +236,10 @@ impl Text {
         path: &Path,
         proof: &dyn Fn(&Path) -> Result<(), KeyringError>,
     ) -> Result<(), KeyringError> {
-        let temporary = path.with_extension("new");
-        if temporary.exists() {
-            fs::remove_file(&temporary)?;
-        }
-        write(&temporary, &self.text)?;
-        if let Err(error) = proof(&temporary) {
-            fs::remove_file(&temporary)?;
-            return Err(error);
-        }
-        give_to_owner_of(path, &temporary)?;
-        fs::rename(&temporary, path)?;
-        sync_directory(path)
+        let replacement = Replacement::write(path, OWNER_ONLY, self.text.as_bytes())?;
+        proof(replacement.temporary())?;
+        give_to_owner_of(path, replacement.temporary())?;
+        Ok(replacement.commit()?)
     }
 }
 
@@ -265,15 +257,4 @@ fn text(body: &Body, root: &Sensitive<[u8; 32]>) -> Result<String, KeyringError>
     let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be written down"))?;
     let mac = mac_key(root).tag(line.as_bytes());
     Ok(format!("{line}\n{mac}\n"))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), KeyringError> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(file.sync_all()?)
-}
-
-fn sync_directory(path: &Path) -> Result<(), KeyringError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(File::open(directory)?.sync_all()?)
 }

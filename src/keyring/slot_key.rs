@@ -1,7 +1,7 @@
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::file::KeyringError;
@@ -10,6 +10,7 @@ use super::share::Shares;
 use super::slot::SlotKind;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, Sensitive, SlotId};
+use crate::files;
 
 /// The key that opens a slot. Wraps the root key and nothing else.
 pub enum SlotKey {
@@ -120,11 +121,7 @@ pub(super) fn create_private(path: &Path, text: &str) -> Result<(), KeyringError
         path: path.to_owned(),
         why: error.kind().to_string(),
     };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(refuse)?;
-    directory.sync_all().map_err(refuse)
+    files::create(path, text.as_bytes()).map_err(refuse)
 }
 
 impl fmt::Debug for SlotKey {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::file_ledger::Options;
 use super::flaw::{OpenError, VerifyError};
 use super::keys::SegmentKeys;
-use super::layer::{Layer, LayerFile};
+use super::layer::{Layer, LayerFile, name_durably};
 use super::reserve;
 use super::segment::{Carried, FRAME_BYTES, Frame, HEADER_BYTES, Header, segment_name};
 use crate::base::Timestamp;
@@ -148,7 +148,6 @@ const CLOSING_BYTES: u64 = FRAME_BYTES as u64;
 /// Allocates, writes, syncs, names and makes the name durable, in this order.
 fn place(options: &Options, header: &Header, content: &[u8]) -> Result<Arc<dyn LayerFile>, MakeError> {
     let layer = options.layer.as_ref();
-    let failed = |doing| move |source| MakeError::Failed { doing, source };
     // One that was not finished before. If it cannot be removed, making it anew says so.
     drop(layer.remove(UNNAMED));
     let file = layer.create(UNNAMED).map_err(|source| no_space("make a segment", source))?;
@@ -157,9 +156,8 @@ fn place(options: &Options, header: &Header, content: &[u8]) -> Result<Arc<dyn L
         drop(layer.remove(UNNAMED));
         return Err(no_space("fill a segment", source));
     }
-    file.sync_data().map_err(failed("sync a segment"))?;
-    layer.rename(UNNAMED, &segment_name(header.first_seq)).map_err(failed("name a segment"))?;
-    layer.sync_dir().map_err(failed("sync the ledger's directory"))?;
+    let named = name_durably(layer, file.as_ref(), UNNAMED, &segment_name(header.first_seq));
+    named.map_err(|source| MakeError::Failed { doing: "sync and name a segment", source })?;
     Ok(file)
 }
 
@@ -171,9 +169,8 @@ fn turn_reserve(options: &Options, header: &Header, content: &[u8]) -> Result<Ar
     let taken = reserve::take(layer).map_err(failed("open the reserve"))?;
     let (name, file) = taken.ok_or(MakeError::NoSpace)?;
     file.write_at(0, content).map_err(|source| no_space("fill the reserve", source))?;
-    file.sync_data().map_err(failed("sync the reserve"))?;
-    layer.rename(name, &segment_name(header.first_seq)).map_err(failed("name the reserve"))?;
-    layer.sync_dir().map_err(failed("sync the ledger's directory"))?;
+    name_durably(layer, file.as_ref(), name, &segment_name(header.first_seq))
+        .map_err(failed("sync and name the reserve"))?;
     Ok(file)
 }
 

@@ -1,8 +1,8 @@
 use std::any::Any;
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, OFlags};
 
 use super::flaw::OpenError;
+use crate::files;
 use crate::telemetry::free_bytes;
 
 /// One directory of files, with every step that durability rests on as a call of its own, so that a
@@ -131,13 +132,8 @@ impl HostLayer {
     /// # Errors
     /// [`OpenError::Io`] when it cannot be made.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io { doing: "make the ledger's directory", source };
-        if !dir.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-            if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
-            }
-        }
+        files::private_dir(dir)
+            .map_err(|source| OpenError::Io { doing: "make the ledger's directory", source })?;
         Ok(Self::existing(dir))
     }
 
@@ -227,7 +223,7 @@ impl Layer for HostLayer {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        files::sync_dir(&self.dir)
     }
 }
 
@@ -284,6 +280,18 @@ impl HostFile {
         }
         Ok(())
     }
+}
+
+/// Syncs `file`, which is called `from`, and puts it in the place of `to`; durable when this returns.
+pub(crate) fn name_durably(
+    layer: &dyn Layer,
+    file: &dyn LayerFile,
+    from: &str,
+    to: &str,
+) -> io::Result<()> {
+    file.sync_data()?;
+    layer.rename(from, to)?;
+    layer.sync_dir()
 }
 
 /// All bytes of the file `name`.

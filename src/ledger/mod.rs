@@ -35,6 +35,7 @@ pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, Space, leaf};
 pub use file_ledger::{FileLedger, Options, RESERVE_BYTES, SEGMENT_BYTES, Take};
 pub use flaw::{OpenError, VerifyError};
 pub use keys::DeltaKeys;
+pub(crate) use layer::name_durably;
 pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};
 pub use recovery::{OpenReport, TornTail};
 pub use snapshot::{Build, Point, Written};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::file_ledger::Options;
 use super::keys::DeltaKeys;
-use super::layer::{Layer, LayerFile};
+use super::layer::{Layer, LayerFile, name_durably};
 use super::segment::{Fields, Sealing};
 use crate::base::limits::SNAPSHOT_CHUNK_BYTES;
 use crate::base::{LedgerId, Sensitive, Timestamp};
@@ -194,9 +194,8 @@ pub(super) fn write(
     if written.is_err() {
         drop(layer.remove(UNNAMED));
     }
-    let written = written?;
-    layer.rename(UNNAMED, &name(point.through))?;
-    layer.sync_dir()?;
+    let (file, written) = written?;
+    name_durably(layer, file.as_ref(), UNNAMED, &name(point.through))?;
     prune(layer)?;
     Ok(written)
 }
@@ -205,15 +204,14 @@ fn write_unnamed(
     options: &Options,
     point: Point,
     fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<Written> {
+) -> io::Result<(Arc<dyn LayerFile>, Written)> {
     let sealing = options.keys.sealing(options.entropy.bytes());
     let header = Header { ledger: options.ledger, point, sealing, build: options.build.digest()? };
     let file = options.layer.create(UNNAMED)?;
     let mut writer = Writer::begin(Arc::clone(&file), &header, &options.keys)?;
     fill(&mut writer)?;
     let (bytes, sha256) = writer.finish()?;
-    file.sync_data()?;
-    Ok(Written { point, bytes, sha256 })
+    Ok((file, Written { point, bytes, sha256 }))
 }
 
 /// Seals what is written to it, chunk by chunk.

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Anchor, AnchorKeys, Stored};
-use crate::ledger::{Layer, LayerFile};
+use crate::ledger::{Layer, LayerFile, name_durably};
 
 const NAME: &str = "anchor";
 const UNNAMED: &str = "anchor.new";
@@ -100,9 +100,7 @@ impl AnchorFile {
         let file = layer.create(UNNAMED)?;
         file.allocate(FILE_BYTES)?;
         file.write_at(0, &[place.as_slice(), place.as_slice()].concat())?;
-        file.sync_data()?;
-        layer.rename(UNNAMED, NAME)?;
-        layer.sync_dir()?;
+        name_durably(layer.as_ref(), file.as_ref(), UNNAMED, NAME)?;
         (self.file, self.count) = (Some(file), count);
         Ok(())
     }

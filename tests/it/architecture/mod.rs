@@ -18,6 +18,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("crypto", 1),
     ("config", 1),
     ("telemetry", 1),
+    ("files", 1),
     ("ledger", 2),
     ("index", 2),
     ("keyring", 2),

@@ -1,0 +1,161 @@
+//! Files that are written whole or not at all, and are on disk with their names before anything relies on them.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The file's owner alone.
+pub(crate) const OWNER_ONLY: u32 = 0o600;
+
+/// A file with the new content, synced, that has yet to take the place of another one. Removed on drop.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Replacement {
+    /// Writes `bytes` to `<path>.new`; a file of that name, left by a write that was cut short, is removed first.
+    pub(crate) fn write(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<Self> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".new");
+        Self::write_by(path, temporary.into(), mode, bytes)
+    }
+
+    fn write_by(path: &Path, temporary: PathBuf, mode: u32, bytes: &[u8]) -> io::Result<Self> {
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let replacement = Self { path: path.to_owned(), temporary };
+        write_new(&replacement.temporary, mode, bytes)?;
+        Ok(replacement)
+    }
+
+    /// The file with the new content.
+    pub(crate) fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Takes the place of the file before; durable when this returns.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.path)?;
+        sync_parent(&self.path)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        // Absent after a commit; left to the next write when it cannot be removed.
+        drop(fs::remove_file(&self.temporary));
+    }
+}
+
+/// Puts a file with `bytes`, for its owner alone, in the place of `path`; durable when this returns. For paths that
+/// one process at a time writes.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    Replacement::write(path, OWNER_ONLY, bytes)?.commit()
+}
+
+/// The same for paths that several processes write at a time: each has a temporary file of its own.
+pub(crate) fn replace_shared(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    Replacement::write_by(path, temporary.into(), OWNER_ONLY, bytes)?.commit()
+}
+
+/// Writes a file that does not exist yet, for its owner alone; durable when this returns.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_new(path, OWNER_ONLY, bytes)?;
+    sync_parent(path)
+}
+
+/// Removes a file, if it is there; durable when this returns.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a directory for its owner alone, and the ones above it; durable when this returns. One that exists is left
+/// as it is.
+pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), private_dir)?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        made => made.and_then(|()| sync_parent(dir)),
+    }
+}
+
+/// Syncs the directory that `path` is in: without it, a power failure loses a rename or the name of a new file.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync_dir(parent.unwrap_or(Path::new(".")))
+}
+
+/// Syncs a directory.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    match File::open(dir)?.sync_all() {
+        // A file system that does not sync directories.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}
+
+fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_is_whole_private_and_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file.json");
+        fs::write(dir.path().join("file.json.new"), "cut sho").unwrap();
+        for text in ["one", "two"] {
+            replace(&path, text.as_bytes()).unwrap();
+            replace_shared(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replacement_that_is_not_committed_leaves_the_file_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        replace(&path, b"before").unwrap();
+        let replacement = Replacement::write(&path, OWNER_ONLY, b"after").unwrap();
+        assert_eq!(fs::read(replacement.temporary()).unwrap(), b"after");
+        drop(replacement);
+        assert_eq!(fs::read(&path).unwrap(), b"before");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_created_file_is_never_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/file");
+        private_dir(path.parent().unwrap()).unwrap();
+        create(&path, b"first").unwrap();
+        assert_eq!(create(&path, b"second").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+    }
+}
