@@ -17,8 +17,8 @@ use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRetryArgs, LeaseRevoke
 use super::run::runtime_dir;
 use crate::base::code;
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId};
-use crate::files::{private_dir, replace_shared};
 use crate::crypto::sha256;
+use crate::files::{private_dir, replace_shared};
 
 /// `keyward lease …`
 pub(super) async fn lease(home: &Path, command: &LeaseCommand, console: &Console) -> Result<(), Failure> {

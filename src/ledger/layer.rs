@@ -283,12 +283,7 @@ impl HostFile {
 }
 
 /// Syncs `file`, which is called `from`, and puts it in the place of `to`; durable when this returns.
-pub(crate) fn name_durably(
-    layer: &dyn Layer,
-    file: &dyn LayerFile,
-    from: &str,
-    to: &str,
-) -> io::Result<()> {
+pub(crate) fn name_durably(layer: &dyn Layer, file: &dyn LayerFile, from: &str, to: &str) -> io::Result<()> {
     file.sync_data()?;
     layer.rename(from, to)?;
     layer.sync_dir()
