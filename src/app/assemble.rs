@@ -10,7 +10,7 @@ use super::sealing_keys::keep_sealing_keys;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
-use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy};
+use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy, io_reason};
 use crate::broker::{
     Core, Followed, Founding, HeavyWork, KeyringContents, Notaries, Publishing, PutValues, RollbackWatch,
     Settings, Turns, World, authorities, notary, record_slots, root_is_current, token_keys,
@@ -409,7 +409,7 @@ pub(super) fn private_dir(dir: &Path) -> Result<(), Failure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
     made.map_err(|error| {
-        let why = format!("`{}` cannot be made: {}", dir.display(), error.kind());
+        let why = format!("`{}` cannot be made: {}", dir.display(), io_reason(&error));
         Failure::new(code::DATA_DIR_UNUSABLE).because(why)
     })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
-use crate::base::code;
+use crate::base::{code, io_reason};
 use crate::cli::Failure;
 use crate::ledger::lock_file;
 
@@ -35,7 +35,7 @@ impl HostSocket {
 impl Drop for HostSocket {
     fn drop(&mut self) {
         if let Err(error) = remove_left_over(&self.path) {
-            tracing::warn!(%error, "the host's socket could not be taken away");
+            tracing::warn!(error = %io_reason(&error), "the host's socket could not be taken away");
         }
     }
 }
@@ -66,7 +66,7 @@ fn remove_left_over(path: &Path) -> io::Result<()> {
 }
 
 fn refused(path: &Path, error: &io::Error) -> Failure {
-    let why = format!("`{}` cannot be listened on: {}", path.display(), error.kind());
+    let why = format!("`{}` cannot be listened on: {}", path.display(), io_reason(error));
     Failure::new(code::LISTEN_FAILED).because(why)
 }
 

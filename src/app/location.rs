@@ -10,7 +10,7 @@ use serde_json::json;
 use super::assemble::{broken, broker_failure};
 use super::running::Duty;
 use crate::base::encoding::hex;
-use crate::base::{Clock, SystemClock, Timestamp, code};
+use crate::base::{Clock, SystemClock, Timestamp, code, io_reason};
 use crate::broker::{self, Located, World};
 use crate::cli::{Console, Failure, whoever_runs_this};
 use crate::config::Config;
@@ -113,7 +113,7 @@ impl Found {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) if adoption.is_some() => Err(unusable(&order, &error)),
             Err(error) => {
-                tracing::warn!(path = %order.display(), reason = %error.kind(), "this is no order to adopt, and cannot be removed: remove it by hand");
+                tracing::warn!(path = %order.display(), reason = %io_reason(&error), "this is no order to adopt, and cannot be removed: remove it by hand");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -209,7 +209,7 @@ fn write(dir: &Path, order: &Adoption) -> io::Result<()> {
 }
 
 fn unusable(dir: &Path, error: &io::Error) -> Failure {
-    let why = format!("`{}` cannot be used: {}", dir.display(), error.kind());
+    let why = format!("`{}` cannot be used: {}", dir.display(), io_reason(error));
     Failure::new(code::DATA_DIR_UNUSABLE).because(why)
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::assemble::keyring_path;
-use crate::base::code;
+use crate::base::{code, io_reason};
 use crate::cli::{Failure, own_uid};
 use crate::config::Config;
 
@@ -43,7 +43,8 @@ impl Trusted {
             Err(Failure::new(code::FILE_PERMISSIONS_TOO_OPEN).because(why).mended_by(fix))
         };
         let found = fs::metadata(&self.path).map_err(|error| {
-            Failure::new(code::FILE_UNUSABLE).because(format!("`{path}` cannot be used: {}", error.kind()))
+            Failure::new(code::FILE_UNUSABLE)
+                .because(format!("`{path}` cannot be used: {}", io_reason(&error)))
         })?;
         let mode = found.mode() & 0o7777;
         if mode & self.forbidden != 0 {

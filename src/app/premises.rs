@@ -11,8 +11,8 @@ use super::assemble::{Surroundings, broken, broker_failure, private_dir};
 use super::host_socket::HostSocket;
 use super::published::published;
 use super::server_identity::sealed_identity;
-use crate::base::code;
 use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, LISTENER_END_WAIT_S, SEND_BUFFER_BYTES};
+use crate::base::{code, io_reason};
 use crate::broker::{HostDesk, Wish};
 use crate::cli::{Failure, own_uid};
 use crate::config::{Config, Connections};
@@ -95,7 +95,7 @@ impl OnHost {
 impl Door {
     fn bind(address: SocketAddr) -> Result<Self, Failure> {
         let refuse = |error: std::io::Error| {
-            let why = format!("{address} cannot be listened on: {}", error.kind());
+            let why = format!("{address} cannot be listened on: {}", io_reason(&error));
             Failure::new(code::LISTEN_FAILED).because(why)
         };
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };

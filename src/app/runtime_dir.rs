@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::assemble::broker_failure;
 use crate::base::encoding::hex;
+use crate::base::io_reason;
 use crate::broker::KeptOrders;
 use crate::cli::{Failure, own_uid};
 use crate::config::Config;
@@ -42,7 +43,7 @@ fn place(config: &Config) -> Option<PathBuf> {
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let dir = place.display();
-            tracing::warn!(%dir, %error, "orders that the ledger has not taken are not kept in the runtime directory");
+            tracing::warn!(%dir, error = %io_reason(&error), "orders that the ledger has not taken are not kept in the runtime directory");
             None
         }
         Ok(()) | Err(_) => Some(place),
@@ -68,6 +69,6 @@ pub(super) fn forget_seal_order(config: &Config) {
     let order = SealOrder::at(&dir);
     if let Err(error) = order.clear() {
         let path = order.path().display();
-        tracing::error!(%path, %error, "the order to seal cannot be removed: the next start is sealed again");
+        tracing::error!(%path, error = %io_reason(&error), "the order to seal cannot be removed: the next start is sealed again");
     }
 }

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::base::code;
-use crate::base::{Sensitive, Timestamp};
+use crate::base::{Sensitive, Timestamp, io_reason};
 use crate::broker::{Core, certify_server};
 use crate::cli::Failure;
 use crate::config::Config;
@@ -93,7 +93,7 @@ fn is_current(der: &[u8], now: Timestamp) -> bool {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| unusable(path, &error.kind()))
+    fs::read_to_string(path).map_err(|error| unusable(path, &io_reason(&error)))
 }
 
 fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
@@ -103,7 +103,7 @@ fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
 }
 
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    files::replace(path, bytes).map_err(|error| unusable(path, &error.kind()))
+    files::replace(path, bytes).map_err(|error| unusable(path, &io_reason(&error)))
 }
 
 fn unusable(path: &Path, why: &dyn fmt::Display) -> Failure {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::assemble::{broken, broker_failure, keyring_failure, open_keyring};
-use crate::base::code;
+use crate::base::{code, io_reason};
 use crate::broker::{World, checkpoint_key};
 use crate::cli::{Console, Failure};
 use crate::config::{Config, RootKey};
@@ -173,7 +173,7 @@ fn note(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<(String
         (None, None) => return Err(Failure::usage("nothing says whose checkpoint it is", "name its --key")),
     };
     let note = std::fs::read_to_string(path).map_err(|error| {
-        let why = format!("`{}` cannot be read: {}", path.display(), error.kind());
+        let why = format!("`{}` cannot be read: {}", path.display(), io_reason(&error));
         Failure::new(code::FILE_UNUSABLE).because(why)
     })?;
     Ok(Some((note, verifier)))

@@ -10,6 +10,7 @@ pub mod code;
 pub mod encoding;
 mod entropy;
 mod id;
+mod io_reason;
 pub mod limits;
 mod name;
 mod network;
@@ -27,6 +28,7 @@ pub use id::{
     AgentId, CodeId, DecisionId, IdError, InstanceId, LeaseId, LedgerId, OperatorId, RequestId, RotationId,
     SecretId, SlotId, TokenId,
 };
+pub use io_reason::io_reason;
 pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,
     TrustDomain, UpstreamSlot,

@@ -17,7 +17,9 @@ use super::failure::Failure;
 use super::identity::{Identity, Kind};
 use super::renew::{is_valid_for, renew_if_due, warn_once};
 use crate::base::code;
-use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain};
+use crate::base::{
+    Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain, io_reason,
+};
 use crate::pki::AuthorityCertificate;
 use crate::pki::EnrolmentCode;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
@@ -243,7 +245,7 @@ impl Client {
         let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(&self.address)).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(&error.kind().to_string())),
+            Ok(Err(error)) => return Err(self.unreachable(&io_reason(&error))),
             Err(_) => return Err(self.unreachable("it did not accept the connection in time")),
         };
         let stream = TlsConnector::from(Arc::clone(&self.config))

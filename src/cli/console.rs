@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::command::Format;
 use super::failure::Failure;
-use crate::base::code;
+use crate::base::{code, io_reason};
 
 /// Where a verb prints: data on standard output, messages on standard error, control characters escaped.
 #[derive(Clone, Debug)]
@@ -54,9 +54,14 @@ impl Console {
         let Some(Lost { error, only_copy }) = self.lost.get() else { return Ok(()) };
         let failure = Failure::new(code::OUTPUT_FAILED);
         Err(match only_copy {
-            None => failure.because(format!("standard output cannot be written: {error}")),
+            None => {
+                failure.because(format!("standard output cannot be written: {}", io_reason(&(*error).into())))
+            }
             Some(OnlyCopy { what, fix }) => failure
-                .because(format!("standard output cannot be written: {error}; {what} is lost"))
+                .because(format!(
+                    "standard output cannot be written: {}; {what} is lost",
+                    io_reason(&(*error).into())
+                ))
                 .mended_by(*fix),
         })
     }

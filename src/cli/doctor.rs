@@ -8,7 +8,7 @@ use super::client::Client;
 use super::console::Console;
 use super::failure::Failure;
 use super::identity::{Identity, Kind};
-use crate::base::{Clock, SystemClock, code};
+use crate::base::{Clock, SystemClock, code, io_reason};
 
 /// What was found of one thing.
 #[derive(Clone, Debug)]
@@ -70,9 +70,11 @@ impl Finding {
     #[must_use]
     pub fn private(what: &'static str, path: &Path) -> Self {
         match fs::metadata(path) {
-            Err(error) => {
-                Self::fail(what, format!("`{}`: {}", path.display(), error.kind()), "see whether it is there")
-            }
+            Err(error) => Self::fail(
+                what,
+                format!("`{}`: {}", path.display(), io_reason(&error)),
+                "see whether it is there",
+            ),
             Ok(found) if found.mode() & 0o077 != 0 => {
                 let why = format!("`{}` has mode {:o}", path.display(), found.mode() & 0o7777);
                 Self::fail(what, why, format!("`chmod go= {}`", path.display()))

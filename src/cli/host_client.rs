@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::failure::Failure;
-use crate::base::code;
+use crate::base::{code, io_reason};
 
 /// Opening a large ledger takes its time, and whoever has typed a passphrase wants to know.
 const ANSWER_WAIT: Duration = Duration::from_secs(600);
@@ -49,7 +49,7 @@ async fn exchange(
 ) -> Result<(u16, Bytes), Failure> {
     let failed = |error: hyper::Error| unreachable(socket, &error.to_string());
     let stream = UnixStream::connect(socket).await;
-    let stream = stream.map_err(|error| unreachable(socket, &error.kind().to_string()))?;
+    let stream = stream.map_err(|error| unreachable(socket, &io_reason(&error)))?;
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, "keyward");
     if body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");

@@ -4,8 +4,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use crate::base::Sensitive;
 use crate::base::code;
+use crate::base::{Sensitive, io_reason};
 use crate::crypto::Digest;
 use crate::files::{create, private_dir, sync_dir, sync_parent};
 use crate::pki::tls;
@@ -277,7 +277,7 @@ pub(super) fn damaged() -> Failure {
 }
 
 pub(super) fn unusable(path: &Path, error: &io::Error) -> Failure {
-    let why = format!("`{}` cannot be used: {}", path.display(), error.kind());
+    let why = format!("`{}` cannot be used: {}", path.display(), io_reason(error));
     Failure::new(code::FILE_UNUSABLE).because(why)
 }
 

@@ -16,7 +16,7 @@ use super::identity::{Kind, unusable};
 use super::lease_nouns::{LeaseCommand, LeaseGetArgs, LeaseRetryArgs, LeaseRevokeArgs, LoginFormat};
 use super::run::runtime_dir;
 use crate::base::code;
-use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId};
+use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, io_reason};
 use crate::crypto::sha256;
 use crate::files::{private_dir, replace_shared};
 
@@ -133,7 +133,7 @@ async fn run(home: &Path, capability: &str, life: Option<u32>, command: &[OsStri
     let login = asked_for(home, capability, json!({ "life_s": life })).await?;
     let ca_file = ca(&login).map(|ca| kept_ca(home, ca)).transpose()?;
     let error = Command::new(program).args(rest).envs(variables(&login, ca_file.as_deref())).exec();
-    let why = format!("the command cannot be run: {}", error.kind());
+    let why = format!("the command cannot be run: {}", io_reason(&error));
     Err(Failure::new(code::COMMAND_FAILED).because(why))
 }
 

@@ -65,7 +65,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::base::code;
+use crate::base::{code, io_reason};
 
 /// Reads the process's arguments.
 ///
@@ -82,7 +82,7 @@ fn told(error: &clap::Error) -> ExitCode {
         && !error.use_stderr()
         && fault.kind() != std::io::ErrorKind::BrokenPipe
     {
-        let why = format!("standard output cannot be written: {}", fault.kind());
+        let why = format!("standard output cannot be written: {}", io_reason(&fault));
         let failure = Failure::new(code::OUTPUT_FAILED).because(why);
         failure.report(&Console::new(Format::Table));
         return ExitCode::from(failure.exit());

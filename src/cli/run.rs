@@ -19,7 +19,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::identity::{Kind, directory_of, unusable};
 use crate::base::encoding::hex;
-use crate::base::{Entropy, SystemEntropy, code};
+use crate::base::{Entropy, SystemEntropy, code, io_reason};
 use crate::files::{private_dir, replace};
 
 /// Where the command finds the path of its token.
@@ -70,7 +70,7 @@ pub(super) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     }
     // Only comes back when there is no such command: the companion takes the file away when we end.
     let error = command.exec();
-    let why = format!("the command cannot be run: {}", error.kind());
+    let why = format!("the command cannot be run: {}", io_reason(&error));
     Err(Failure::new(code::COMMAND_FAILED).because(why))
 }
 
@@ -107,7 +107,7 @@ impl Companion<'_> {
     /// watches.
     fn start(&self, answer: &Value) -> Result<(), Failure> {
         let failed = |error: &std::io::Error| {
-            let why = format!("the companion cannot be started: {}", error.kind());
+            let why = format!("the companion cannot be started: {}", io_reason(error));
             Failure::new(code::COMMAND_FAILED).because(why)
         };
         let own = std::env::current_exe().map_err(|error| failed(&error))?;

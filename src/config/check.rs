@@ -16,7 +16,7 @@ use crate::base::limits::{
     CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, RENEWAL_GRACE_MAX_S,
     TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
-use crate::base::{Audience, Network, TrustDomain};
+use crate::base::{Audience, Network, TrustDomain, io_reason};
 
 impl Config {
     /// Reads and checks the file at `path`.
@@ -24,10 +24,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], with the place and without the value.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-            path: path.to_owned(),
-            why: error.kind().to_string(),
-        })?;
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), why: io_reason(&error) })?;
         Self::parse(&text, path)
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::limits::ORDERS_MAX;
 use crate::base::{
     AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, RoleName, SecretName, Timestamp, TokenId,
+    io_reason,
 };
 use crate::files;
 use crate::ledger::Kind;
@@ -98,7 +99,7 @@ pub enum OrdersError {
     #[error("`{}` holds no orders that this version knows", .0.display())]
     Damaged(PathBuf),
     /// The file cannot be read or written.
-    #[error("the orders cannot be kept: {0}")]
+    #[error("the orders cannot be kept: {}", io_reason(.0))]
     Io(#[from] io::Error),
 }
 

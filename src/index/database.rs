@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::place::{Batch, Tree};
-use crate::base::{Entropy, LedgerId, Sensitive};
+use crate::base::{Entropy, LedgerId, Sensitive, io_reason};
 use crate::crypto::{Aad, AeadKey, AeadWiper, CountedKey, KeyId, OpenError, sealed_by};
 
 /// Why the index does not answer. The ledger still does.
@@ -168,7 +168,7 @@ impl Database {
             Ok((db, Found::Earlier(applied))) => {
                 drop(db);
                 // Whole, and to whoever holds the key of then it is open: not kept.
-                fs::remove_dir_all(dir).map_err(|error| IndexError::Io(error.kind().to_string()))?;
+                fs::remove_dir_all(dir).map_err(|error| IndexError::Io(io_reason(&error)))?;
                 Ok((Self::fresh(dir, seal, entropy)?, applied, Origin::Resealed))
             }
             Ok((db, Found::Unsaid)) if !existed => Ok((Self::begin(db, seal, entropy)?, 0, Origin::Fresh)),
@@ -214,7 +214,7 @@ impl Database {
     fn attempt(dir: &Path, seal: &Seal) -> Result<(sled::Db, Found), IndexError> {
         // Sled makes its files as the umask says: the directory keeps others out.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|error| IndexError::Io(error.kind().to_string()))?;
+        made.map_err(|error| IndexError::Io(io_reason(&error)))?;
         let db = contained(|| open_patiently(dir))?;
         let Some(meta) = contained(|| db.get(META))? else { return Ok((db, Found::Unsaid)) };
         let wrapped = contained(|| db.get(KEY))?;
@@ -348,7 +348,7 @@ fn open_patiently(dir: &Path) -> Result<sled::Db, sled::Error> {
 
 /// Moves a broken index aside; one is kept for whoever wants to know why.
 fn move_aside(dir: &Path) -> Result<(), IndexError> {
-    let io = |error: std::io::Error| IndexError::Io(error.kind().to_string());
+    let io = |error: std::io::Error| IndexError::Io(io_reason(&error));
     let mut name = dir.file_name().unwrap_or_default().to_owned();
     name.push(".broken");
     let aside: PathBuf = dir.with_file_name(name);

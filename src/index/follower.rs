@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::database::{Database, IndexError, IndexKeys, Origin, Seal};
 use super::place::{Batch, Tree};
 use crate::base::limits::INDEX_WAITING_MAX;
-use crate::base::{Entropy, LedgerId, Sensitive, ends_within};
+use crate::base::{Entropy, LedgerId, Sensitive, ends_within, io_reason};
 
 /// How far the index has come; the second part is whether it still goes on.
 type Progress = (u64, Going);
@@ -84,7 +84,7 @@ impl Index {
         let thread = std::thread::Builder::new()
             .name("index".to_owned())
             .spawn(move || worker.follow(&batches))
-            .map_err(|error| IndexError::Io(error.kind().to_string()))?;
+            .map_err(|error| IndexError::Io(io_reason(&error)))?;
         Ok(Self { shared, origin, seen, queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -281,7 +281,7 @@ impl Shared {
         if closing.is_none() {
             let former = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
             let thread = std::thread::Builder::new().name("index-end".to_owned()).spawn(move || drop(former));
-            *closing = Some(thread.map_err(|error| IndexError::Io(error.kind().to_string()))?);
+            *closing = Some(thread.map_err(|error| IndexError::Io(io_reason(&error)))?);
         }
         if !closing.as_ref().is_some_and(|thread| ends_within(thread, STOP_WAIT)) {
             self.stop();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use crate::base::io_reason;
 use crate::base::limits::LAST_SNAPSHOT_WAIT_S;
 use crate::broker::Core;
 use crate::ledger::Written;
@@ -76,7 +77,7 @@ impl Snapshots {
             drop(reply.send(taken));
         });
         if let Err(error) = started {
-            tracing::warn!(%error, "there is no thread for a snapshot");
+            tracing::warn!(error = %io_reason(&error), "there is no thread for a snapshot");
         }
         answer.await.ok()
     }

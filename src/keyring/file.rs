@@ -10,7 +10,7 @@ use super::share::ShareError;
 use super::slot::{Pending, Slot};
 use crate::base::encoding::from_hex;
 use crate::base::limits::{KEYRING_WRITES_MAX, SLOTS_COST_MAX, SLOTS_MAX};
-use crate::base::{LedgerId, Sensitive, SlotId, Timestamp};
+use crate::base::{LedgerId, Sensitive, SlotId, Timestamp, io_reason};
 use crate::crypto::Digest;
 use crate::files::{self, OWNER_ONLY, Replacement};
 
@@ -75,7 +75,7 @@ pub enum KeyringError {
     #[error("a key could not be made")]
     Generate,
     /// The file cannot be read or written.
-    #[error("the keyring file cannot be used: {0}")]
+    #[error("the keyring file cannot be used: {}", io_reason(.0))]
     Io(#[from] std::io::Error),
 }
 

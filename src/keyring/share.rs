@@ -9,7 +9,7 @@ use super::file::KeyringError;
 use super::slot_key::create_private;
 use crate::base::encoding::{base64url, from_handwritten, handwritten};
 use crate::base::limits::{SHARES_MAX, THRESHOLD_MIN};
-use crate::base::{Entropy, Sensitive, SlotId};
+use crate::base::{Entropy, Sensitive, SlotId, io_reason};
 use crate::crypto::{combine, derive_key, matches, split};
 
 /// How many shares there are, and how many of them open the slot.
@@ -161,7 +161,7 @@ impl Share {
     /// Reads the one share in a file that [`Share::create_file`] wrote.
     pub(super) fn from_file(path: &Path) -> Result<Self, KeyringError> {
         let refuse = |why: String| KeyringError::SlotFile { path: path.to_owned(), why };
-        let text = fs::read(path).map_err(|error| refuse(error.kind().to_string()))?;
+        let text = fs::read(path).map_err(|error| refuse(io_reason(&error)))?;
         let mut shares = Self::read(&Sensitive::new(text)).map_err(|error| refuse(error.to_string()))?;
         shares.pop().ok_or_else(|| refuse("holds no share".to_owned()))
     }

@@ -9,7 +9,7 @@ use super::passphrase::Passphrase;
 use super::share::Shares;
 use super::slot::SlotKind;
 use crate::base::encoding::{base64url, from_base64url};
-use crate::base::{Entropy, Sensitive, SlotId};
+use crate::base::{Entropy, Sensitive, SlotId, io_reason};
 use crate::files;
 
 /// The key that opens a slot. Wraps the root key and nothing else.
@@ -43,18 +43,18 @@ impl SlotKey {
     fn read(path: &Path, forbidden: u32) -> Result<Self, KeyringError> {
         let refuse = |why: String| KeyringError::SlotFile { path: path.to_owned(), why };
         // Before it is opened: opening a pipe waits for somebody to write.
-        let is_file = path.metadata().map_err(|error| refuse(error.kind().to_string()))?.is_file();
+        let is_file = path.metadata().map_err(|error| refuse(io_reason(&error)))?.is_file();
         if !is_file {
             return Err(refuse("not a file".to_owned()));
         }
-        let file = File::open(path).map_err(|error| refuse(error.kind().to_string()))?;
-        let metadata = file.metadata().map_err(|error| refuse(error.kind().to_string()))?;
+        let file = File::open(path).map_err(|error| refuse(io_reason(&error)))?;
+        let metadata = file.metadata().map_err(|error| refuse(io_reason(&error)))?;
         if metadata.mode() & forbidden != 0 {
             return Err(refuse("open to group or others: chmod 600 it".to_owned()));
         }
         let mut text = zeroize::Zeroizing::new(String::with_capacity(512));
         let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
-        read.map_err(|error| refuse(error.kind().to_string()))?;
+        read.map_err(|error| refuse(io_reason(&error)))?;
         Self::parse(&text).ok_or_else(|| refuse("holds no slot key".to_owned()))
     }
 
@@ -117,10 +117,8 @@ impl SlotKey {
 
 /// Writes `text` to a new file for its owner alone, durable when this returns.
 pub(super) fn create_private(path: &Path, text: &str) -> Result<(), KeyringError> {
-    let refuse = |error: std::io::Error| KeyringError::SlotFile {
-        path: path.to_owned(),
-        why: error.kind().to_string(),
-    };
+    let refuse =
+        |error: std::io::Error| KeyringError::SlotFile { path: path.to_owned(), why: io_reason(&error) };
     files::create(path, text.as_bytes()).map_err(refuse)
 }
 

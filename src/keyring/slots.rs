@@ -10,7 +10,7 @@ use super::slot::{Pending, Slot};
 use super::slot_key::SlotKey;
 use super::view::{SlotView, view, view_of_pending, views};
 use crate::base::limits::SLOTS_MAX;
-use crate::base::{Entropy, SlotId, Timestamp};
+use crate::base::{Entropy, SlotId, Timestamp, io_reason};
 use crate::crypto::matches;
 
 /// A slot that is not one yet, and the shares that are to be handed out, and handed back.
@@ -31,7 +31,7 @@ impl Dealt {
     pub fn to_files(&self, directory: &Path) -> Result<(Vec<PathBuf>, SlotKey), KeyringError> {
         let unusable = |error: std::io::Error| KeyringError::SlotFile {
             path: directory.to_owned(),
-            why: error.kind().to_string(),
+            why: io_reason(&error),
         };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
         let mut files = Vec::new();

@@ -7,6 +7,7 @@ use super::entry::Entry;
 use super::keys::{Opened, SegmentKeys};
 use super::layer::{Layer, LayerFile};
 use super::segment::{FRAME_BYTES, Frame, HEADER_BYTES, Header, Mark, NoFrame, frame_size, segment_name};
+use crate::base::io_reason;
 
 /// Which segment holds which entries, with the place of every so-manieth one.
 #[derive(Debug, Default)]
@@ -194,7 +195,7 @@ impl Spot {
         through: u64,
         take: &mut dyn FnMut(&Frame<'_>, &Opened) -> Result<Going, ReadError>,
     ) -> Result<u64, ReadError> {
-        let file = layer.open(&self.name).map_err(|error| ReadError::Io(error.to_string()))?;
+        let file = layer.open(&self.name).map_err(|error| ReadError::Io(io_reason(&error)))?;
         let mut frames =
             Frames { file: file.as_ref(), at: self.offset, end: self.end, window: Vec::new(), start: 0 };
         let through = through.min(self.before.saturating_sub(1));
@@ -203,7 +204,7 @@ impl Spot {
             let frame = match frames.next(self.seed) {
                 Ok(frame) => frame,
                 Err(Unread::NoFrame(error)) => return Err(damaged(error.what())),
-                Err(Unread::Io(error)) => return Err(ReadError::Io(error.to_string())),
+                Err(Unread::Io(error)) => return Err(ReadError::Io(io_reason(&error))),
             };
             if frame.seq != seq || frame.mark == Mark::Closing {
                 return Err(damaged("another entry stands in its place"));

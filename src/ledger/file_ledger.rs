@@ -22,7 +22,7 @@ use super::snapshot::{self, Build, Point, Written};
 use super::walk::Walker;
 use super::writer::{Message, Waiting, Writer};
 use crate::base::limits::{APPENDS_WAITING_MAX, PAGE_BYTES_MAX};
-use crate::base::{Clock, Entropy, LedgerId, Sensitive};
+use crate::base::{Clock, Entropy, LedgerId, Sensitive, io_reason};
 use crate::telemetry::Latency;
 
 /// Bytes preallocated for a segment, unless configured otherwise.
@@ -322,7 +322,7 @@ impl Shared {
     pub(super) fn keep_reserve(&self, options: &Options) {
         let kept = reserve::keep(options.layer.as_ref(), options.reserve_bytes);
         if let Err(error) = &kept {
-            tracing::error!(%error, "there is no room left for revocations on a full disk: give the ledger space");
+            tracing::error!(error = %io_reason(error), "there is no room left for revocations on a full disk: give the ledger space");
         }
         self.has_reserve.store(kept.is_ok(), Ordering::Release);
     }

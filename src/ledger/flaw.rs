@@ -1,3 +1,4 @@
+use crate::base::io_reason;
 use std::io;
 
 /// Why the files of a ledger do not check out.
@@ -21,7 +22,7 @@ pub enum VerifyError {
         generation: u32,
     },
     /// The files cannot be read.
-    #[error("cannot {doing}")]
+    #[error("cannot {doing}: {}", io_reason(source))]
     Io {
         /// What was being done.
         doing: &'static str,
@@ -72,7 +73,7 @@ pub enum OpenError {
         why: String,
     },
     /// A file operation failed.
-    #[error("cannot {doing}")]
+    #[error("cannot {doing}: {}", io_reason(source))]
     Io {
         /// What was being done.
         doing: &'static str,

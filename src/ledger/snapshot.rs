@@ -11,7 +11,7 @@ use super::keys::DeltaKeys;
 use super::layer::{Layer, LayerFile, name_durably};
 use super::segment::{Fields, Sealing};
 use crate::base::limits::SNAPSHOT_CHUNK_BYTES;
-use crate::base::{LedgerId, Sensitive, Timestamp};
+use crate::base::{LedgerId, Sensitive, Timestamp, io_reason};
 use crate::crypto::{Aad, AeadKey, Digest, SEAL_OVERHEAD_BYTES, Sha256Stream};
 
 /// The entry that a snapshot is as of.
@@ -66,7 +66,7 @@ pub struct Written {
 /// Why a snapshot is not used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
-    #[error("it cannot be read: {0}")]
+    #[error("it cannot be read: {}", io_reason(.0))]
     Io(#[from] io::Error),
     #[error("it is not what was written")]
     Altered,

@@ -17,7 +17,7 @@ use super::layer::Lock;
 use super::probe;
 use super::segment::{Frame, Mark, entry_size};
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, PROBE_EVERY_S, PROBE_ROOM_BYTES};
-use crate::base::{Sensitive, Stopwatch};
+use crate::base::{Sensitive, Stopwatch, io_reason};
 
 /// What the writer is asked.
 pub(super) enum Message {
@@ -159,7 +159,7 @@ impl Writer {
         self.attempt(|writer| {
             let written = probe::write(writer.options.layer.as_ref());
             if let Err(error) = &written {
-                tracing::error!(%error, "a probe write to the ledger's directory failed: look at the data disk");
+                tracing::error!(error = %io_reason(error), "a probe write to the ledger's directory failed: look at the data disk");
             }
             writer.probe_failed = written.is_err();
             if writer.probe_failed {
@@ -195,7 +195,7 @@ impl Writer {
         let Some(active) = self.active.take().filter(|_| self.health == Health::Good) else { return };
         let layer = self.options.layer.as_ref();
         if let Err(error) = active.close(layer, self.head.seq.saturating_add(1), self.head.time) {
-            tracing::warn!(%error, "the ledger could not be marked as closed; the next start will write its end again");
+            tracing::warn!(error = %io_reason(&error), "the ledger could not be marked as closed; the next start will write its end again");
         }
     }
 
@@ -245,7 +245,7 @@ impl Writer {
         let answer = match error {
             MakeError::NoSpace => AppendError::NoSpace,
             MakeError::Failed { doing, source } => {
-                self.stop(&format!("cannot {doing}: {source}"));
+                self.stop(&format!("cannot {doing}: {}", io_reason(source)));
                 AppendError::Failed
             }
             MakeError::Key(error) => {
@@ -335,7 +335,7 @@ impl Writer {
         if is_forgotten {
             self.stop("its keys were wiped");
         } else if let Err(error) = appended {
-            self.stop(&format!("cannot write a group commit: {error}"));
+            self.stop(&format!("cannot write a group commit: {}", io_reason(&error)));
         } else if let Err(why) = self.follow(&accepted) {
             self.stop(&why);
         }

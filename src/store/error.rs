@@ -1,3 +1,4 @@
+use crate::base::io_reason;
 use crate::index::IndexError;
 use crate::keyring::KeyringError;
 use crate::ledger::{OpenError, ReadError};
@@ -15,7 +16,7 @@ pub enum StoreError {
     #[error("the data directory is in use by another process")]
     InUse,
     /// The data directory cannot be used.
-    #[error("the data directory cannot be used: {0}")]
+    #[error("the data directory cannot be used: {}", io_reason(.0))]
     Io(#[from] std::io::Error),
     /// The keyring lacks a key that is needed.
     #[error(transparent)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{At, Event, World, decode};
 use super::open::Store;
+use crate::base::io_reason;
 use crate::base::limits::SNAPSHOT_ENTRIES_MIN;
 use crate::crypto::sha256;
 use crate::ledger::{Entry, Follower, Kind, Point, ReadError, Tree, Written};
@@ -38,7 +39,7 @@ impl SnapshotTaken {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The file cannot be written.
-    #[error("the file cannot be written: {0}")]
+    #[error("the file cannot be written: {}", io_reason(.0))]
     Io(#[from] io::Error),
     /// The ledger could not be read back.
     #[error(transparent)]

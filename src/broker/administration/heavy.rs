@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::base::limits::{HEAVY_PER_OPERATOR_MAX, HEAVY_REQUESTS_MAX, HEAVY_THREADS_MAX, HEAVY_WAIT_S};
-use crate::base::{Cancellation, Cancelled, OperatorId, code};
+use crate::base::{Cancellation, Cancelled, OperatorId, code, io_reason};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::policy::Authorised;
@@ -103,7 +103,7 @@ impl HeavyRequest {
                 drop(reply.send(worked));
             });
             if let Err(error) = started {
-                tracing::error!(%error, "a thread for a heavy request could not be started: look at the limits of processes");
+                tracing::error!(error = %io_reason(&error), "a thread for a heavy request could not be started: look at the limits of processes");
                 return Err(broken());
             }
             answer.await.map_err(|_| broken())?

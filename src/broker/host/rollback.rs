@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::authn::PresentError;
-use crate::base::Stopwatch;
 use crate::base::encoding::hex;
+use crate::base::{Stopwatch, io_reason};
 use crate::broker::desk::{AdminDesk, AgentDesk, Core};
 use crate::custody::RollbackSuspected;
 use crate::ledger::ReadError;
@@ -132,7 +132,7 @@ impl Core {
             drop(reply.send(found));
         });
         if let Err(error) = started {
-            tracing::warn!(%error, "no thread: the ledger was not searched for an unknown certificate");
+            tracing::warn!(error = %io_reason(&error), "no thread: the ledger was not searched for an unknown certificate");
         }
         answer.await.ok()?.unwrap_or_else(|error| {
             tracing::error!(%error, "the ledger could not be searched for an unknown certificate");

@@ -37,7 +37,7 @@ use crate::base::limits::{
     CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_REST_BYTES_MAX, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S,
     HEADERS_MAX, HELLO_BYTES_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX, WRITE_WAIT_S,
 };
-use crate::base::peer_of;
+use crate::base::{io_reason, peer_of};
 use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, ServerConfigs};
 use crate::telemetry::Level;
@@ -170,7 +170,7 @@ pub async fn serve(
 
 /// Out of file descriptors or memory, most likely: accepting at once again would spin.
 pub(crate) async fn back_off(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
+    tracing::warn!(error = %io_reason(error), "a connection could not be accepted");
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 

@@ -2,6 +2,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Anchor, AnchorKeys, Stored};
+use crate::base::io_reason;
 use crate::ledger::{Layer, LayerFile, name_durably};
 
 const NAME: &str = "anchor";
@@ -22,7 +23,7 @@ pub enum AnchorFileError {
     #[error("the file `anchor` names a key generation that the keyring does not have")]
     KeyMissing,
     /// The file cannot be used.
-    #[error("the file `anchor` cannot be used: {0}")]
+    #[error("the file `anchor` cannot be used: {}", io_reason(.0))]
     Io(#[from] io::Error),
 }
 
