@@ -10,11 +10,11 @@ use super::sealing_keys::keep_sealing_keys;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
-use crate::base::{AgentId, Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy, io_reason};
+use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy, io_reason};
 use crate::broker::{
-    Core, Followed, Founding, HeavyWork, KeyringContents, Notaries, Publishing, PutValues, RollbackWatch,
-    Settings, Turns, World, authorities, notary, record_slots, root_is_current, token_keys,
-    value_key_is_there,
+    Core, Followed, Founding, HeavyWork, KeyringAccess, KeyringContents, Notaries, Notifications, Publishing,
+    PutValues, RequestLimits, Settings, Signing, State, Turns, UpstreamAccess, Values, World, authorities,
+    notary, record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::cli::{Failure, shares_failure};
 use crate::config::{Config, RootKey};
@@ -194,50 +194,45 @@ pub(super) async fn assemble(
     let sealer = Sealer::new(keyring.aead(Family::Value).map_err(|error| keyring_failure(&error))?);
     sealer.count_from(store.read(|world, _| world.secrets.seals()));
     let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
-    let quota = &config.quota;
-    let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
-    let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
-    let operations = Rate { per_s: quota.operations_per_s, burst: quota.operations_burst };
     let meters = Arc::new(Meters::new(store.syncs(), &alarms));
     let core = Core {
-        heavy: HeavyWork::new(meters.heavy_requests()),
-        followed: store.read(|world, _| Followed::of(world)),
-        store,
-        meters,
-        issuer,
-        earlier_digests: earlier_digests(&keyring),
-        login_prefix: login_prefix(keyring.ledger()),
-        keyring: Mutex::new(keyring),
-        keyring_path: keyring_path(config),
-        keyring_writing: Mutex::default(),
-        notaries: Notaries::new(notary),
-        checkpoint_key_turn: tokio::sync::Mutex::default(),
-        sealer,
-        value_key_turn: tokio::sync::Mutex::default(),
-        verifier,
-        minted: MintedLately::default(),
-        digests,
-        publishing: Publishing::default(),
-        put_values: PutValues::new(&*surroundings.entropy),
-        rollback: RollbackWatch::default(),
-        mints: Limiter::new(mints, Arc::clone(&surroundings.clock)),
-        introspections: introspections(config, surroundings),
-        enrolments: Limiter::new(enrolments, Arc::clone(&surroundings.clock)),
-        denials: Denials::new(Limiter::new(denials(), Arc::clone(&surroundings.clock))),
-        operator_denials: Denials::new(Limiter::new(denials(), Arc::clone(&surroundings.clock))),
-        clock: Arc::clone(&surroundings.clock),
-        entropy: Arc::clone(&surroundings.entropy),
-        operator_requests: Limiter::new(operations, Arc::clone(&surroundings.clock)),
-        upstreams: surroundings.for_upstreams(config),
-        breakers: Mutex::default(),
-        leasing: Turns::default(),
-        making: Mutex::default(),
-        renewals: Turns::default(),
-        leases: tokio::sync::watch::channel(0).0,
-        rotations: tokio::sync::watch::channel(0).0,
-        standing: tokio::sync::watch::channel(0).0,
-        authorities_changed: tokio::sync::watch::channel(0).0,
-        kept: kept_orders(config)?,
+        signing: Signing {
+            issuer,
+            followed: store.read(|world, _| Followed::of(world)),
+            notaries: Notaries::new(notary),
+            verifier,
+            minted: MintedLately::default(),
+        },
+        values: Values {
+            sealer,
+            key_turn: tokio::sync::Mutex::default(),
+            put: PutValues::new(&*surroundings.entropy),
+        },
+        limits: request_limits(config, surroundings, HeavyWork::new(meters.heavy_requests())),
+        upstream: UpstreamAccess {
+            surroundings: surroundings.for_upstreams(config),
+            breakers: Mutex::default(),
+            leasing: Turns::default(),
+            making: Mutex::default(),
+            renewals: Turns::default(),
+            login_prefix: login_prefix(keyring.ledger()),
+        },
+        notifications: Notifications::new(meters),
+        state: State {
+            store,
+            clock: Arc::clone(&surroundings.clock),
+            entropy: Arc::clone(&surroundings.entropy),
+            digests,
+            earlier_digests: earlier_digests(&keyring),
+            kept_orders: kept_orders(config)?,
+        },
+        keyring: KeyringAccess {
+            ring: Mutex::new(keyring),
+            path: keyring_path(config),
+            writing: Mutex::default(),
+            checkpoint_turn: tokio::sync::Mutex::default(),
+            publishing: Publishing::default(),
+        },
         settings: settings(config),
     };
     Ok((core, duty))
@@ -272,10 +267,21 @@ async fn located(
     Ok((duty, alarms))
 }
 
-fn introspections(config: &Config, surroundings: &Surroundings) -> Limiter<AgentId> {
-    let quota = &config.quota;
-    let rate = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
-    Limiter::new(rate, Arc::clone(&surroundings.clock))
+fn request_limits(config: &Config, surroundings: &Surroundings, heavy: HeavyWork) -> RequestLimits {
+    let (quota, clock) = (&config.quota, || Arc::clone(&surroundings.clock));
+    let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
+    let introspections = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
+    let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };
+    let operations = Rate { per_s: quota.operations_per_s, burst: quota.operations_burst };
+    RequestLimits {
+        mints: Limiter::new(mints, clock()),
+        introspections: Limiter::new(introspections, clock()),
+        enrolments: Limiter::new(enrolments, clock()),
+        denials: Denials::new(Limiter::new(denials(), clock())),
+        operator_denials: Denials::new(Limiter::new(denials(), clock())),
+        operator_requests: Limiter::new(operations, clock()),
+        heavy,
+    }
 }
 
 /// Makes the store of a read-only broker read-only, before anything else: a start records, too.
@@ -368,10 +374,10 @@ pub(super) const FOUND: &str = "found at start";
 /// Says on the ledger what changed of the keyring's slots since it was last said.
 pub(super) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
     let found = {
-        let keyring = core.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        KeyringContents::of(&keyring, &core.keyring_path).map_err(|error| keyring_failure(&error))?
+        let keyring = core.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        KeyringContents::of(&keyring, &core.keyring.path).map_err(|error| keyring_failure(&error))?
     };
-    record_slots(&core.store, &found, by).await.map_err(|failure| broker_failure(&failure))
+    record_slots(&core.state.store, &found, by).await.map_err(|failure| broker_failure(&failure))
 }
 
 pub(super) fn broken(error: &dyn std::error::Error) -> Failure {

@@ -69,7 +69,7 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
     };
     let ledger = keyring.ledger();
     let core = assemble_to_record(config, keyring, surroundings).await?;
-    let authorities = core.issuer.authorities();
+    let authorities = core.signing.issuer.authorities();
     let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
     Identity::check_reissue(order.home, &spiffe, &pins)?;
     tell_slots(&core, &whoever_runs_this()).await?;
@@ -83,14 +83,14 @@ pub async fn init(config: &Config, order: Order<'_>, surroundings: &Surroundings
         address: config.server.admin_address.clone(),
         key_pem,
         certificate_pem: certificate_pem(&certificate.der),
-        authority_pem: authorities_pem(&core.issuer.authorities()),
+        authority_pem: authorities_pem(&core.signing.issuer.authorities()),
     };
     identity.save(order.home, Kind::Operator)?;
     // What a broker shows that starts sealed.
     server_identity(config, &core, surroundings).await?;
     let core = Arc::new(core);
     publish(config, AgentDesk::new(Arc::clone(&core))).await;
-    core.store.close().await;
+    core.state.store.close().await;
     Ok(json!({
         "data_dir": config.data_dir, "ledger": ledger,
         "operator": certificate.plan.spiffe.to_string(),

@@ -28,8 +28,8 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Works until `stop` turns true: at once when authorities change, else every [`LOOK`].
     pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut changed = self.core.authorities_changed.subscribe();
-        let Some(mut requests) = self.core.publishing.requests() else { return };
+        let mut changed = self.core.notifications.authorities.subscribe();
+        let Some(mut requests) = self.core.keyring.publishing.requests() else { return };
         loop {
             let request = tokio::select! {
                 () = tokio::time::sleep(LOOK) => None,
@@ -84,7 +84,7 @@ impl Keeper {
 
     /// Trust first: whoever comes with a certificate of the newest authority has to be let in.
     async fn tend_doors(&self) -> Result<(), Failure> {
-        let authorities = self.core.issuer.authorities();
+        let authorities = self.core.signing.issuer.authorities();
         for door in &self.doors {
             door.trust(&authorities).map_err(|error| broken(&error))?;
         }

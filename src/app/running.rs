@@ -138,7 +138,7 @@ impl Opened<'_> {
         let Premises { agents: agent_door, admins: admin_door, host } = premises;
         let addresses = (agent_door.address, admin_door.address);
         let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
-        let authorities = core.issuer.authorities();
+        let authorities = core.signing.issuer.authorities();
         let door = |gate| {
             let clock = Arc::clone(&surroundings.clock);
             ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| broken(&error))
@@ -146,13 +146,13 @@ impl Opened<'_> {
         let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
         let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
         let (agent_tls, admin_tls) = (door(Arc::clone(&agent_gate))?, door(Arc::clone(&admin_gate))?);
-        let standing = |gate| Standing { gate, changed: core.standing.subscribe() };
+        let standing = |gate| Standing { gate, changed: core.notifications.standing.subscribe() };
         let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
         let caps = caps(config);
         let (course, followed) = watch::channel(Course::On);
         let lanes = Lanes::start()?;
         let (socket, level) =
-            (agent_door.listener(lanes.agents.handle())?, core.meters.connections("agents"));
+            (agent_door.listener(lanes.agents.handle())?, core.notifications.meters.connections("agents"));
         let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));
         let outlived = [agent_router.outlived(), admin_router.outlived()];
         let standing = (caps, agent_standing);
@@ -160,7 +160,7 @@ impl Opened<'_> {
             listener::serve(socket, agent_tls.configs(), agent_router, standing, followed.clone(), level);
         let agents_served = lanes.agents.spawn(serve);
         let (socket, level) =
-            (admin_door.listener(lanes.admins.handle())?, core.meters.connections("admins"));
+            (admin_door.listener(lanes.admins.handle())?, core.notifications.meters.connections("admins"));
         let standing = (caps, admin_standing);
         let serve = listener::serve(socket, admin_tls.configs(), admin_router, standing, followed, level);
         let listeners = [agents_served, lanes.admins.spawn(serve)];
@@ -266,7 +266,7 @@ impl Running {
 
     /// Counts `seals` records as sealed by the value key: as many as a broker has sealed that ran for long.
     pub fn count_seals(&self, seals: u64) {
-        self.core.sealer.count_from(seals);
+        self.core.values.sealer.count_from(seals);
     }
 
     /// Takes a snapshot of the state at once, whether one is due or not.
@@ -325,14 +325,14 @@ impl Running {
             ended(self.jobs, "a job", wait),
             ended(outlived.into(), "a request whose connection was cut", wait)
         );
-        if !self.core.store.is_read_only() {
+        if !self.core.state.store.is_read_only() {
             publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
         }
         if course == Course::Drain {
             self.snapshots.take_last().await;
         }
         self.host.leave().await;
-        self.core.store.close().await;
+        self.core.state.store.close().await;
         tracing::info!("the ledger is closed");
     }
 }
@@ -359,11 +359,11 @@ async fn adopted(is_copy: bool, core: Arc<Core>, keeper: Arc<Keeper>) {
         if is_copy {
             return;
         }
-        if core.store.is_read_only() {
+        if core.state.store.is_read_only() {
             continue;
         }
-        let (machine_id, alarms) = (&keeper.surroundings.machine_id, core.meters.alarms());
-        let taken = take_order(data_dir, &core.store, machine_id, alarms).await;
+        let (machine_id, alarms) = (&keeper.surroundings.machine_id, core.notifications.meters.alarms());
+        let taken = take_order(data_dir, &core.state.store, machine_id, alarms).await;
         if let Err(failure) = &taken
             && !has_failed
         {

@@ -33,7 +33,7 @@ pub(super) async fn server_identity(
     let key_pem = if key_path.exists() { read(&key_path).map(Sensitive::new)? } else { new_key(&key_path)? };
     let request = request_for_key(&key_pem).map_err(|_| unusable(&key_path, &"it holds no key"))?;
     let key = read_request(&request).map_err(|error| broken(&error))?;
-    let authority = core.issuer.authority();
+    let authority = core.signing.issuer.authority();
     let now = surroundings.clock.now();
     let kept = kept(&leaf_path).filter(|der| {
         let wanted =
@@ -52,17 +52,17 @@ pub(super) async fn server_identity(
         }
     };
     if let Some(end) = ServerCertificate::not_after(&leaf) {
-        core.meters.certificate_ends("server", end.s());
+        core.notifications.meters.certificate_ends("server", end.s());
     }
     // All authorities that count, not only the one that signed: clients learn of the next one by it.
-    let authorities = core.issuer.authorities();
+    let authorities = core.signing.issuer.authorities();
     let chain = std::iter::once(leaf).chain(authorities.iter().map(|one| one.der().to_vec()));
     Ok(Identity { chain: chain.collect(), key_pem })
 }
 
 /// The identity for read-only mode, which signs no certificate: the one that was kept, whatever it names.
 pub(super) fn kept_identity(config: &Config, core: &Core) -> Result<Identity, Failure> {
-    let pem = authorities_pem(&core.issuer.authorities());
+    let pem = authorities_pem(&core.signing.issuer.authorities());
     sealed_identity(config, &pem).ok_or_else(|| {
         let why = "there is no server certificate below the data directory, and read-only mode signs none";
         let fix = "restore `tls/server.key` and `tls/server.pem` from where the data directory was copied";

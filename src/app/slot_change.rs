@@ -38,7 +38,7 @@ impl SlotChange<'_> {
         let told = tell_slots(&core, FOUND).await;
         let done = told.and_then(|()| self.change(&core, change));
         let Ok((done, is_root_replaced)) = done else {
-            core.store.close().await;
+            core.state.store.close().await;
             return done.map(|(done, _)| done);
         };
         let recorded = if is_root_replaced {
@@ -46,7 +46,7 @@ impl SlotChange<'_> {
             self.record_anew(core).await
         } else {
             let recorded = tell_slots(&core, &whoever_runs_this()).await;
-            core.store.close().await;
+            core.state.store.close().await;
             recorded
         };
         recorded.map_err(|failure| Failure::new(code::SLOT_UNRECORDED).because(failure.why()))?;
@@ -63,12 +63,12 @@ impl SlotChange<'_> {
         let failed = |error: KeyringError| keyring_failure(&error);
         let entropy = &*self.surroundings.entropy;
         let by = Replacing { opened_by: self.opened_by, out_of_reach: self.out_of_reach, entropy };
-        let mut keyring = core.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keyring = core.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let old_slots = keyring.out_of_reach(&path).map_err(failed)?;
         let before = keyring.root_id();
         let done = change(&mut keyring, &path, &by);
         // The keyring of before, put back, is refused from here on.
-        core.store.keys_changed(&keyring).map_err(failed)?;
+        core.state.store.keys_changed(&keyring).map_err(failed)?;
         let done = done.map_err(failed)?;
         let is_root_replaced = keyring.root_id() != before;
         if is_root_replaced {
@@ -78,12 +78,12 @@ impl SlotChange<'_> {
     }
 
     async fn record_anew(&self, core: Core) -> Result<(), Failure> {
-        core.store.close().await;
-        let Core { keyring, store, .. } = core;
-        drop(store);
-        let core = self.assemble(keyring.into_inner().unwrap_or_else(PoisonError::into_inner)).await?;
+        core.state.store.close().await;
+        let Core { keyring, state, .. } = core;
+        drop(state);
+        let core = self.assemble(keyring.ring.into_inner().unwrap_or_else(PoisonError::into_inner)).await?;
         let recorded = tell_slots(&core, &whoever_runs_this()).await;
-        core.store.close().await;
+        core.state.store.close().await;
         recorded
     }
 

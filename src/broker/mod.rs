@@ -14,8 +14,10 @@ mod keys;
 mod leases;
 mod once;
 mod page;
+mod retry;
 mod rotation;
 mod secrets;
+mod services;
 mod tokens;
 mod turns;
 mod upstreams;
@@ -29,7 +31,7 @@ pub use administration::overview::{
 };
 pub use administration::watch::Warning;
 pub use denial::Denial;
-pub use desk::{AdminDesk, AgentDesk, Core, Settings};
+pub use desk::{AdminDesk, AgentDesk};
 pub use failure::Failure;
 pub use host::break_glass::TakenAway;
 pub use host::clock::{Adjustment, ClockWatch};
@@ -64,6 +66,9 @@ pub use secrets::put_secret::{Expected, PutSecret, Stored};
 pub use secrets::put_values::PutValues;
 pub use secrets::reveal::Revealed;
 pub use secrets::versions::{Reader, SecretDetail, VersionAct};
+pub use services::{
+    Core, KeyringAccess, Notifications, RequestLimits, Settings, Signing, State, UpstreamAccess, Values,
+};
 pub use tokens::mint::MintInput;
 pub use turns::Turns;
 pub use world::{Effect, World};

@@ -1,12 +1,13 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::desk::{AdminDesk, AgentDesk, Core};
 use super::failure::Failure;
 use super::world::{Effect, World};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{Timestamp, code};
+use crate::broker::desk::{AdminDesk, AgentDesk};
+use crate::broker::services::Core;
 use crate::idempotency::{self, Caller, Lookup, Once, Outcome, Remembered, Request, keys};
 use crate::store::Change;
 
@@ -15,7 +16,7 @@ impl AdminDesk {
     #[must_use]
     pub fn once(&self, operator: &OperatorPrincipal, request: &Request<'_>) -> Once {
         let name = format!("operator {}", operator.name());
-        Once::of(Caller::named(&name), request, &self.0.digests, &self.0.earlier_digests)
+        Once::of(Caller::named(&name), request, &self.0.state.digests, &self.0.state.earlier_digests)
     }
 }
 
@@ -27,7 +28,7 @@ impl AgentDesk {
         let identity = format!("agent {}", agent.agent());
         let credential = format!("certificate {}", agent.thumbprint().hex());
         let caller = Caller { identity: &identity, credential: &credential };
-        Once::of(caller, request, &self.0.digests, &self.0.earlier_digests)
+        Once::of(caller, request, &self.0.state.digests, &self.0.state.earlier_digests)
     }
 }
 
@@ -58,7 +59,7 @@ pub(super) fn told_once(before: Option<&Remembered>) -> Result<(), Failure> {
 impl Core {
     /// What the entry said that a request made before.
     pub(super) fn said<T: DeserializeOwned>(&self, before: &Remembered) -> Result<T, Failure> {
-        let entries = self.store.entries(before.seq, 1)?;
+        let entries = self.state.store.entries(before.seq, 1)?;
         let said = entries.first().and_then(|entry| serde_json::from_slice(&entry.event).ok());
         said.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))
     }

@@ -1,8 +1,8 @@
 use std::sync::{MutexGuard, PoisonError};
 
-use super::desk::Core;
 use crate::base::Timestamp;
 use crate::base::code::{self, Code};
+use crate::broker::services::Core;
 use crate::upstream::{Admission, Breakers, Fault};
 
 /// What a call comes to when the upstream does not answer, or not as itself.
@@ -94,11 +94,11 @@ impl Core {
 
     /// The time of waits that no entry tells of: it goes on while the wall clock is set.
     fn waits_now(&self) -> Timestamp {
-        Timestamp::from_ms(i64::try_from(self.clock.elapsed().as_millis()).unwrap_or(i64::MAX))
+        Timestamp::from_ms(i64::try_from(self.state.clock.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
     fn breakers(&self) -> MutexGuard<'_, Breakers> {
-        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.upstream.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When something that has failed so often is tried again: twice as late each time, between the two
@@ -106,11 +106,11 @@ impl Core {
     pub(super) fn retry_at(&self, failures: u32, (first_s, longest_s): (i64, i64)) -> Timestamp {
         let wait = wait_s(failures, (first_s, longest_s));
         let mut chance = [0_u8; 8];
-        self.entropy.fill(&mut chance);
+        self.state.entropy.fill(&mut chance);
         let part = i64::from_be_bytes(chance).unsigned_abs().checked_rem(wait.unsigned_abs()).unwrap_or(0);
         // From three quarters of the wait to five quarters of it.
         let jitter = i64::try_from(part).unwrap_or(0) / 2;
-        self.clock.now().plus_s(wait.saturating_sub(wait / 4).saturating_add(jitter))
+        self.state.clock.now().plus_s(wait.saturating_sub(wait / 4).saturating_add(jitter))
     }
 }
 

@@ -37,8 +37,8 @@ impl LeaseEnder {
 
     /// Works until `stop` turns true, and until what is under way has ended.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut changed = self.core.leases.subscribe();
-        let mut standing = self.core.standing.subscribe();
+        let mut changed = self.core.notifications.leases.subscribe();
+        let mut standing = self.core.notifications.standing.subscribe();
         standing.mark_changed();
         let (mut tasks, mut is_unfinished) = (JoinSet::new(), false);
         loop {
@@ -93,7 +93,7 @@ impl LeaseEnder {
 
     /// Starts a task for each lease that is due and has none yet, as far as there is room.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
-        if !self.core.store.is_writable() {
+        if !self.core.state.store.is_writable() {
             // No password opens for what is not recorded: until a restart there is nothing to be done.
             return;
         }
@@ -118,7 +118,8 @@ impl LeaseEnder {
     /// Looks through the upstreams, at the start and once in a while.
     fn begin_sweep(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
         // Never zero, which stands for "not yet".
-        let now = i64::try_from(self.core.clock.elapsed().as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+        let now =
+            i64::try_from(self.core.state.clock.elapsed().as_secs()).unwrap_or(i64::MAX).saturating_add(1);
         let last = self.swept_at_s.load(Ordering::Acquire);
         if last != 0 && now.saturating_sub(last) < LEASE_SWEEP_S {
             return;

@@ -49,7 +49,7 @@ impl Rotator {
     /// Works until `stop` turns true, and until what is under way has come to a point where it can be
     /// left.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut changed = self.core.rotations.subscribe();
+        let mut changed = self.core.notifications.rotations.subscribe();
         let mut tasks = JoinSet::new();
         loop {
             self.begin_due(&mut tasks);
@@ -106,7 +106,7 @@ impl Rotator {
         if !self.core.clocks_agree() {
             return false;
         }
-        let now = self.core.clock.elapsed();
+        let now = self.core.state.clock.elapsed();
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         if begun.since.is_none_or(|since| now.saturating_sub(since) >= BEGIN_WITHIN) {
             *begun = Begun { since: Some(now), count: 0 };

@@ -34,7 +34,7 @@ impl Snapshots {
                 () = tokio::time::sleep(LOOK) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            if self.core.store.is_snapshot_due() {
+            if self.core.state.store.is_snapshot_due() {
                 self.take(&stop).await;
             }
         }
@@ -43,7 +43,7 @@ impl Snapshots {
     /// Takes a last one, when the broker has ended in good order and a start would have much to read. It is given up
     /// after `LAST_SNAPSHOT_WAIT_S`.
     pub async fn take_last(&self) {
-        if !self.core.store.is_snapshot_worth_a_stop() {
+        if !self.core.state.store.is_snapshot_worth_a_stop() {
             return;
         }
         let (give_up, stop) = watch::channel(false);
@@ -71,7 +71,7 @@ impl Snapshots {
         let (core, (reply, answer)) = (Arc::clone(&self.core), oneshot::channel());
         let started = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             give_way();
-            let taken = core.store.take_snapshot(&|| *stop.borrow());
+            let taken = core.state.store.take_snapshot(&|| *stop.borrow());
             // Before the answer: whoever has it may take the directory for himself.
             drop(core);
             drop(reply.send(taken));
@@ -87,7 +87,7 @@ impl Snapshots {
             Ok(change) => change,
             Err(error) => return tracing::warn!(%error, "a snapshot could not be announced"),
         };
-        match self.core.store.commit(change, ()).await {
+        match self.core.state.store.commit(change, ()).await {
             Ok(receipt) => receipt.redeem(),
             Err(error) => tracing::warn!(%error, "a snapshot could not be announced"),
         }

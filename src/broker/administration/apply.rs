@@ -8,12 +8,14 @@ use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, Cancellation, CapabilityName, Scope, SecretName};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
-use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::{self, Ended};
 use crate::broker::leases;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::{Again, deciding_again};
 use crate::broker::rotation::{Planned, planned};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::config::SourceFile;
 use crate::idempotency::{Once, Outcome};
@@ -82,7 +84,7 @@ impl AdminDesk {
         let upload = Arc::new(Upload::read(by, heavy, uploaded).await?);
         let core = &*self.0;
         deciding_again!(async {
-            let before = core.store.read(|world, _| done_before(world, once, core.clock.now()));
+            let before = core.state.store.read(|world, _| done_before(world, once, core.state.clock.now()));
             if let Some(before) = before? {
                 return Ok(core.applied_before(before.seq)?);
             }
@@ -96,7 +98,8 @@ impl AdminDesk {
                 }
                 let places: Vec<String> =
                     plan.rotations.places().iter().cloned().chain(plan.leases.places()).collect();
-                let narrowing = drawing.store.read(|world, _| Narrowing::of(&world.registry, &plan.records));
+                let narrowing =
+                    drawing.state.store.read(|world, _| Narrowing::of(&world.registry, &plan.records));
                 let (change, changes) = drawing.change(&upload.operator, plan, as_of)?;
                 Ok(Some((change, changes, narrowing, as_of, places)))
             });
@@ -109,15 +112,15 @@ impl AdminDesk {
                 change = change.rely(keys::agents(), as_of);
             }
             let applied = if narrowing.is_empty() {
-                revoke::Applied::recorded(core.store.commit(change, ()).await?.seq())
+                revoke::Applied::recorded(core.state.store.commit(change, ()).await?.seq())
             } else {
                 core.apply_narrowing(by.operator().name().as_str(), change, narrowing).await?
             };
-            core.standing_changed();
+            core.notifications.standing_changed();
             // What was declared anew is tried at once, though it failed as it was declared before.
             places.iter().for_each(|place| core.try_again_at(place));
-            core.rotations_changed();
-            core.leases_changed();
+            core.notifications.rotations_changed();
+            core.notifications.leases_changed();
             Ok(Applied { changes, done: Some(core.conclude(applied).await) })
         })
     }
@@ -130,7 +133,7 @@ impl Core {
         struct Event {
             changes: Vec<PlannedChange>,
         }
-        let entries = self.store.entries(seq, 1)?;
+        let entries = self.state.store.entries(seq, 1)?;
         let event = entries.first().and_then(|entry| serde_json::from_slice::<Event>(&entry.event).ok());
         let event = event.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
         Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(seq)) })
@@ -138,8 +141,8 @@ impl Core {
 
     fn draw(&self, upload: &Upload, work: &Cancellation) -> Result<(Drawn, u64), Failure> {
         let Upload { operator, files, declared: declaration, unnamed } = upload;
-        let (now, scope, unnamed) = (self.clock.now(), operator.scope(), *unnamed);
-        self.store.read(|world, as_of| {
+        let (now, scope, unnamed) = (self.state.clock.now(), operator.scope(), *unnamed);
+        self.state.store.read(|world, as_of| {
             let secret = |name: &_| world.secrets.named(name);
             let within = |name: &_| secret(name).filter(|one| scope.covers(one.owner.as_ref()));
             let there =
@@ -165,7 +168,7 @@ impl Core {
         Drawn { records: plan, rotations, leases }: Drawn,
         as_of: u64,
     ) -> Result<(Change<Effect>, Vec<PlannedChange>), Failure> {
-        let (agents, removed, snapshot) = self.store.read(|world, _| {
+        let (agents, removed, snapshot) = self.state.store.read(|world, _| {
             let registry = &world.registry;
             let agents = plan.agents.iter().map(|(spec, serves)| {
                 let before = registry.agent_named(&spec.name).and_then(|agent| agent.serves.as_ref());
@@ -218,7 +221,7 @@ impl Core {
 
     fn id_for(&self, registry: &Registry, spec: &AgentSpec) -> AgentId {
         let known = registry.agent_named(&spec.name).map(|agent| agent.id);
-        known.unwrap_or_else(|| AgentId::mint(self.clock.now(), &*self.entropy))
+        known.unwrap_or_else(|| AgentId::mint(self.state.clock.now(), &*self.state.entropy))
     }
 }
 

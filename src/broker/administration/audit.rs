@@ -75,8 +75,8 @@ impl AdminDesk {
     ) -> Result<AuditPage, Failure> {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         // First: an entry that comes while they are read does not make a page of all that there is one of several.
-        let head = self.0.store.head().seq;
-        let entries = self.0.store.entries(after.saturating_add(1), limit)?;
+        let head = self.0.state.store.head().seq;
+        let entries = self.0.state.store.entries(after.saturating_add(1), limit)?;
         let last = entries.last().map(|entry| entry.seq);
         let head = last.map_or(head, |last| last.max(head));
         let entries = entries.into_iter().map(|entry| AuditEntry {

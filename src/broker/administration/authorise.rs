@@ -3,8 +3,9 @@ use std::time::Duration;
 use crate::authn::{OperatorPrincipal, operator_again};
 use crate::base::limits::TAKE_AWAY_WAIT_MS;
 use crate::base::{CodeId, Timestamp, code};
-use crate::broker::desk::{AdminDesk, Core, records};
+use crate::broker::desk::{AdminDesk, records};
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving, is_of_host};
 use crate::pki::{self, PeerCertificate};
@@ -28,7 +29,7 @@ impl AdminDesk {
         match authorise(principal.clone()) {
             Ok(authorised) => {
                 if R::NEED.quota == Counted::Yes {
-                    let _permit = self.0.operator_requests.admit(&principal.id())?;
+                    let _permit = self.0.limits.operator_requests.admit(&principal.id())?;
                 }
                 Ok(authorised)
             }
@@ -90,7 +91,7 @@ impl Core {
         change: Change<Effect>,
         operator: &OperatorPrincipal,
     ) -> Result<Change<Effect>, Failure> {
-        let now = self.store.read(|world, as_of| operator_again(operator, records(world), as_of))?;
+        let now = self.state.store.read(|world, as_of| operator_again(operator, records(world), as_of))?;
         if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
             // The request was let pass by the former ones: the caller's next attempt is judged by these.
             return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
@@ -119,7 +120,7 @@ impl Core {
             }
             Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT),
         };
-        if let Note::Record { unrecorded } = self.operator_denials.note(&operator.id()) {
+        if let Note::Record { unrecorded } = self.limits.operator_denials.note(&operator.id()) {
             self.record_refusal(&OperatorDenied {
                 operator: operator.name(),
                 role: operator.role().as_str(),

@@ -69,7 +69,7 @@ impl AdminDesk {
     /// # Errors
     /// [`Failure`] when the operator, or all operators together, have as many under way as they may.
     pub fn heavy<R>(&self, by: &Authorised<R>) -> Result<HeavyRequest, Failure> {
-        self.0.heavy.enter(by.operator().id())
+        self.0.limits.heavy.enter(by.operator().id())
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::broker::denial::Denial;
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::Applied;
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
 use crate::ledger::Key;
@@ -17,22 +17,22 @@ impl Core {
         change: Change<Effect>,
         narrowing: Narrowing,
     ) -> Result<Applied, CommitError> {
-        let now = self.clock.now();
-        let withheld = self.store.read(|world, _| touched(world, &narrowing));
+        let now = self.state.clock.now();
+        let withheld = self.state.store.read(|world, _| touched(world, &narrowing));
         let order = Order { at: now, by: by.to_owned(), what: order(&narrowing) };
         let taking = change.taking_away(Denial::narrowing(now, narrowing.clone(), withheld));
         let by = by.to_owned();
         let on_conflict =
             OnConflict::Decide(Box::new(move |world: &World, _| narrowed(world, &by, &narrowing).ok()));
-        let taken = self.store.take_away(taking, on_conflict, |_| true).await?;
+        let taken = self.state.store.take_away(taking, on_conflict, |_| true).await?;
         Ok(Applied { taken, order: Some(order) })
     }
 
     /// Takes `narrowing` away, on the word of somebody on the broker's host.
     pub(in crate::broker) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Applied, Failure> {
-        let change = self.store.read(|world, _| narrowed(world, by, &narrowing))?;
+        let change = self.state.store.read(|world, _| narrowed(world, by, &narrowing))?;
         let applied = self.apply_narrowing(by, change, narrowing).await?;
-        self.standing_changed();
+        self.notifications.standing_changed();
         Ok(applied)
     }
 }

@@ -109,7 +109,7 @@ impl AgentDesk {
     /// What `principal` may ask for.
     #[must_use]
     pub fn overview(&self, principal: &AgentPrincipal) -> AgentOverview {
-        self.0.store.read(|world, _| {
+        self.0.state.store.read(|world, _| {
             let declarations = world.registry.declarations();
             let held = principal.roles().iter().filter_map(|name| declarations.role(name));
             let names: std::collections::BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
@@ -133,8 +133,8 @@ impl AdminDesk {
     /// The agents within the operator's reach, by name.
     #[must_use]
     pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<AgentView> {
-        let (now, scope) = (self.0.clock.now(), by.operator().scope());
-        self.0.store.read(|world, _| {
+        let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
+        self.0.state.store.read(|world, _| {
             let owners = world.registry.owners();
             let owner = |agent: &Agent| owners.of(&Owned::Agent(agent.name.clone()));
             let within = world.registry.agents().filter(|agent| scope.covers(owner(agent)));
@@ -147,9 +147,10 @@ impl AdminDesk {
     /// # Errors
     /// [`Failure`] when there is none within the operator's reach.
     pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentView, Failure> {
-        let (now, scope) = (self.0.clock.now(), by.operator().scope());
+        let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         let found = self
             .0
+            .state
             .store
             .read(|world, _| world.registry.agent_named(name).map(|one| agent_view(world, one, now)));
         let found = found.filter(|view| scope.covers(view.owner.as_ref()));
@@ -160,7 +161,7 @@ impl AdminDesk {
     #[must_use]
     pub fn capabilities(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<CapabilityView> {
         let (broker, scope) = (self.0.settings.tokens.broker.as_str(), by.operator().scope());
-        self.0.store.read(|world, _| {
+        self.0.state.store.read(|world, _| {
             let owners = world.registry.owners();
             let owner = |one: &Capability| owners.of(&Owned::Capability(one.name.clone()));
             let all = world.registry.declarations().capabilities();
@@ -173,7 +174,7 @@ impl AdminDesk {
     #[must_use]
     pub fn roles(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<RoleView> {
         let scope = by.operator().scope();
-        self.0.store.read(|world, _| {
+        self.0.state.store.read(|world, _| {
             let owners = world.registry.owners();
             let owner = |role: &Role| owners.of(&Owned::Role(role.name.clone()));
             let within = world.registry.declarations().roles().filter(|role| scope.covers(owner(role)));
@@ -190,7 +191,7 @@ impl AdminDesk {
     #[must_use]
     pub fn secrets(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> Paged<SecretView> {
         let scope = by.operator().scope();
-        self.0.store.read(|world, _| {
+        self.0.state.store.read(|world, _| {
             let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
             let held = within.filter_map(|secret| Some((secret, secret.current?)));
             let view = |(secret, current): (&Secret, Version)| SecretView {

@@ -46,8 +46,8 @@ impl AdminDesk {
     /// What somebody should look at.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let now = self.0.clock.now();
-        let (overdue, dead) = self.0.store.read(|world, _| troubled(world, now));
+        let now = self.0.state.clock.now();
+        let (overdue, dead) = self.0.state.store.read(|world, _| troubled(world, now));
         let core = &*self.0;
         let warnings = [
             (Warning::RotationsOverdue, overdue > 0),
@@ -55,8 +55,8 @@ impl AdminDesk {
             (Warning::ClockDisagrees, !core.clocks_agree()),
             (Warning::DiskSpaceLow, core.is_disk_space_low()),
             (Warning::DiskSlow, core.is_disk_slow()),
-            (Warning::LedgerReserveGone, !core.store.has_reserve()),
-            (Warning::RevocationUnrecorded, core.store.unrecorded_denials() > 0),
+            (Warning::LedgerReserveGone, !core.state.store.has_reserve()),
+            (Warning::RevocationUnrecorded, core.state.store.unrecorded_denials() > 0),
             (Warning::KeysDue, core.keys_due() > 0),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
@@ -66,15 +66,17 @@ impl AdminDesk {
     #[must_use]
     pub fn metrics(&self, _by: &Authorised<ReadMetrics>) -> String {
         let core = &*self.0;
-        core.meters.certificate_ends("authority", core.issuer.authority().not_after().s());
-        let clock = core.clock.reading();
+        core.notifications
+            .meters
+            .certificate_ends("authority", core.signing.issuer.authority().not_after().s());
+        let clock = core.state.clock.reading();
         let now = clock.now();
-        let (rotations_overdue, rotations_dead, orphans, leases) = core.store.read(|world, _| {
+        let (rotations_overdue, rotations_dead, orphans, leases) = core.state.store.read(|world, _| {
             let (overdue, dead) = troubled(world, now);
             let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
             (overdue, dead, orphans, crate::broker::leases::counts(world, now))
         });
-        core.meters.text(&Reading {
+        core.notifications.meters.text(&Reading {
             rotations_overdue,
             rotations_dead,
             orphans,
@@ -82,17 +84,17 @@ impl AdminDesk {
             upstreams_left_alone: core.upstreams_left_alone(),
             clock_difference_s: clock.wall().seconds_since(now),
             clock_stops_issuance: clock.trust() == ClockTrust::Held,
-            ledger_seq: core.store.head().seq,
-            ledger_writable: core.store.write_state().is_writable() && !core.store.is_read_only(),
-            ledger_stalled_s: core.store.write_state().stalled_s(),
-            disk_free_bytes: core.store.free_bytes(),
-            is_read_only: core.store.is_read_only(),
-            index_lag: core.store.index_lag(),
-            ledger_reserve: core.store.has_reserve(),
-            revocations_unrecorded: core.store.unrecorded_denials(),
-            snapshot_seq: core.store.snapshot_seq(),
+            ledger_seq: core.state.store.head().seq,
+            ledger_writable: core.state.store.write_state().is_writable() && !core.state.store.is_read_only(),
+            ledger_stalled_s: core.state.store.write_state().stalled_s(),
+            disk_free_bytes: core.state.store.free_bytes(),
+            is_read_only: core.state.store.is_read_only(),
+            index_lag: core.state.store.index_lag(),
+            ledger_reserve: core.state.store.has_reserve(),
+            revocations_unrecorded: core.state.store.unrecorded_denials(),
+            snapshot_seq: core.state.store.snapshot_seq(),
             keys_due: core.keys_due(),
-            value_key_seals: core.sealer.seals(),
+            value_key_seals: core.values.sealer.seals(),
         })
     }
 }

@@ -2,12 +2,13 @@ use crate::authn::HostPrincipal;
 use crate::base::code;
 use crate::base::limits::BREAK_GLASS_LIFE_S;
 use crate::base::{NameError, OperatorId, OperatorName};
-use crate::broker::desk::{Core, deciding_again};
 use crate::broker::failure::Failure;
 use crate::broker::host::host_desk::HostDesk;
 use crate::broker::identity::bootstrap::{as_admin, broken};
 use crate::broker::identity::certificates::{Enrolled, read_key};
 use crate::broker::identity::revoke::Ended;
+use crate::broker::retry::deciding_again;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::custody::{Order, OrdersError, TakeAway};
 use crate::idempotency::{Caller, Once, Request};
@@ -44,8 +45,9 @@ impl HostDesk {
         if let Some(core) = self.core() {
             drop(orders);
             let by = by.to_string();
-            let once = request
-                .map(|request| Once::of(Caller::named(&by), &request, &core.digests, &core.earlier_digests));
+            let once = request.map(|request| {
+                Once::of(Caller::named(&by), &request, &core.state.digests, &core.state.earlier_digests)
+            });
             return core.take_away(&by, &what, once.as_ref()).await.map(TakenAway::Done);
         }
         tracing::warn!(%by, "an order waits until the broker is unsealed");
@@ -66,7 +68,7 @@ impl HostDesk {
         let core = self.core().ok_or_else(|| Failure::new(code::SEALED))?;
         let key = read_key(request)?;
         let certified = core.break_glass(by, &key).await?;
-        Ok((core.issuer.authorities(), certified))
+        Ok((core.signing.issuer.authorities(), certified))
     }
 }
 
@@ -87,11 +89,11 @@ impl Core {
         let certificate = deciding_again!(async {
             let reading = self.certifying(BREAK_GLASS_LIFE_S)?;
             let now = reading.now();
-            let (known, declarations, as_of) = self.store.read(|world, as_of| {
+            let (known, declarations, as_of) = self.state.store.read(|world, as_of| {
                 let known = world.operators.named(&name).map(|operator| operator.id);
                 (known, std::sync::Arc::clone(world.registry.declarations()), as_of)
             });
-            let id = known.unwrap_or_else(|| OperatorId::mint(now, &*self.entropy));
+            let id = known.unwrap_or_else(|| OperatorId::mint(now, &*self.state.entropy));
             let plan = self.plan_certificate(
                 self.operator_spiffe(&name),
                 BREAK_GLASS_LIFE_S,
@@ -118,19 +120,19 @@ impl Core {
                     Effect::Operators(operators::Effect::Certify { id, name: name.clone(), certificate }),
                 );
             let change = as_admin(change, (id, &name), as_of);
-            let decision = (self.decision(now), &self.digests);
+            let decision = (self.state.decision(now), &self.state.digests);
             let grant = decide_break_glass(&by, &declarations, name.clone(), &plan.key, decision);
-            let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
-            Ok(self.issuer.certify(receipt)?.deliver())
+            let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+            Ok(self.signing.issuer.certify(receipt)?.deliver())
         })?;
-        self.meters.alarms().raise(
+        self.notifications.meters.alarms().raise(
             Alarm::BreakGlass,
             format_args!(
                 "break-glass access was used by {by}: administrator certificate {} is valid for an hour; check the reason",
                 certificate.plan.serial
             ),
         );
-        self.standing_changed();
+        self.notifications.standing_changed();
         Ok(Enrolled {
             spiffe: certificate.plan.spiffe.clone(),
             instance: None,

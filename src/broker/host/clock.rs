@@ -4,9 +4,9 @@ use crate::authn::HostPrincipal;
 use crate::base::code;
 use crate::base::limits::{CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_AGE_MAX_S, CLOCK_SYNC_WAIT_S};
 use crate::base::{ClockReading, ClockTrust, Timestamp};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::host::host_desk::HostDesk;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::store::{Change, ClockAdjusted, ClockDisagrees};
 use crate::telemetry::Alarm;
@@ -63,7 +63,7 @@ impl Core {
     /// # Errors
     /// [`Failure`] when the wall clock did not fit the ledger at start, and has not been adopted since.
     pub(in crate::broker) fn issuing(&self) -> Result<ClockReading, Failure> {
-        let reading = self.clock.reading();
+        let reading = self.state.clock.reading();
         if reading.trust() == ClockTrust::Held { Err(in_doubt(reading)) } else { Ok(reading) }
     }
 
@@ -80,7 +80,7 @@ impl Core {
     /// Whether the clocks agree: only then does anything begin by schedule.
     #[must_use]
     pub fn clocks_agree(&self) -> bool {
-        self.clock.reading().trust() == ClockTrust::Agreed
+        self.state.clock.reading().trust() == ClockTrust::Agreed
     }
 
     /// Compares the clocks. Raises an alarm once they disagree, and adopts the wall clock once the system has said
@@ -89,8 +89,8 @@ impl Core {
     /// # Errors
     /// [`Failure`] when an entry could not be written; the next look tries again.
     pub async fn look_at_clock(&self, watch: &mut ClockWatch) -> Result<(), Failure> {
-        let (reading, elapsed) = (self.clock.reading(), self.clock.elapsed());
-        let synchronised = self.clock.synchronised_at();
+        let (reading, elapsed) = (self.state.clock.reading(), self.state.clock.elapsed());
+        let synchronised = self.state.clock.synchronised_at();
         if reading.trust() == ClockTrust::Agreed {
             if watch.doubt.take().is_some() {
                 tracing::info!("the system clock and the clock since boot agree again");
@@ -134,7 +134,7 @@ impl Core {
     fn raise_clock_alarm(&self, reading: ClockReading) {
         let (wall, expected) = (reading.wall(), reading.now());
         let difference_s = wall.seconds_since(expected);
-        self.meters.alarms().raise(
+        self.notifications.meters.alarms().raise(
             Alarm::ClockDisagrees,
             format_args!(
                 "the system clock says {wall}, and {expected} was expected ({difference_s} s): set it right, or, if it \
@@ -150,13 +150,13 @@ impl Core {
             difference_s: reading.wall().seconds_since(reading.now()),
             stops_issuance: reading.trust() == ClockTrust::Held,
         };
-        self.store.commit(Change::new(&event)?, ()).await?.redeem();
+        self.state.store.commit(Change::new(&event)?, ()).await?.redeem();
         Ok(())
     }
 
     /// Takes the wall clock as right from here on.
     async fn adopt_clock(&self, by: &str) -> Result<Adjustment, Failure> {
-        let reading = self.clock.reading();
+        let reading = self.state.clock.reading();
         let (was, wall) = (reading.now(), reading.wall());
         let event = ClockAdjusted {
             by,
@@ -166,14 +166,14 @@ impl Core {
         };
         // Time that goes back takes away: it is written on a full disk, too.
         let change = Change::new(&event)?.effect(Effect::Clock { was }).urgent();
-        let receipt = self.store.commit(change, ()).await?;
+        let receipt = self.state.store.commit(change, ()).await?;
         let adjustment = Adjustment { seq: receipt.seq(), was, now: receipt.time() };
         receipt.redeem();
         tracing::warn!(%by, %was, now = %adjustment.now, "the system clock was adopted");
         // Connections are judged anew, and whatever has a schedule looks at it.
-        self.authorities_changed();
-        self.leases.send_modify(|changes| *changes = changes.wrapping_add(1));
-        self.rotations.send_modify(|changes| *changes = changes.wrapping_add(1));
+        self.notifications.authorities_changed();
+        self.notifications.leases.send_modify(|changes| *changes = changes.wrapping_add(1));
+        self.notifications.rotations.send_modify(|changes| *changes = changes.wrapping_add(1));
         Ok(adjustment)
     }
 }

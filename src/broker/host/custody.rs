@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use crate::base::code;
-use crate::broker::desk::{Again, deciding_again};
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
 use crate::broker::world::{Effect, World};
 use crate::custody::{self, KnownSlot, SlotsChanged, keys};
 use crate::keyring::{Family, Keyring, KeyringError, RootId, SlotState};

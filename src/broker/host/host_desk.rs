@@ -9,9 +9,9 @@ use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
 use crate::base::limits::{TAKE_AWAY_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
 use crate::base::{Clock, Entropy, RequestId, Timestamp};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::host::orders::Unrecorded;
+use crate::broker::services::Core;
 use crate::crypto::MacKey;
 use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
 use crate::keyring::SlotKey;
@@ -200,7 +200,7 @@ impl HostDesk {
         // It takes away: whoever asks for it gets it on a day on which nothing can be recorded, too.
         let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
         let recording = tokio::time::timeout(wait, core.record_sealed(by));
-        let (recorded, ()) = tokio::join!(recording, core.kept.keep_seal(by.to_string()));
+        let (recorded, ()) = tokio::join!(recording, core.state.kept_orders.keep_seal(by.to_string()));
         match recorded {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -225,15 +225,15 @@ impl HostDesk {
         // Until it is open: an order that comes meanwhile is carried out, and waits for nobody.
         let mut orders = self.orders().await;
         if let Some(Unsealed { by, with, refused }) = unsealed {
-            if core.store.is_read_only() {
+            if core.state.store.is_read_only() {
                 tracing::warn!(%by, with, refused, "the broker was unsealed in read-only mode: no entry records it");
             } else {
                 let event = BrokerUnsealed { by: by.to_string(), with, refused };
-                core.store.commit(Change::new(&event)?, ()).await?.redeem();
+                core.state.store.commit(Change::new(&event)?, ()).await?.redeem();
             }
             self.0.refused.store(0, Ordering::Relaxed);
         }
-        if core.store.is_read_only() {
+        if core.state.store.is_read_only() {
             no_order_is_pending(&orders)?;
         } else {
             let unrecorded = core.carry_out(&mut orders).await?;
@@ -252,7 +252,7 @@ impl HostDesk {
             if let Err(error) = self.orders().await.forget(&what) {
                 tracing::warn!(%error, "a recorded order is still in its file: the next start repeats it");
             }
-            core.kept.forget(what).await;
+            core.state.kept_orders.forget(what).await;
         }
     }
 
@@ -305,7 +305,7 @@ impl Core {
     /// Wipes every key in place: the root key and the keyring, what signs tokens, certificates and checkpoints,
     /// opens values, seals state changes and the index, authenticates anchors and digests requests.
     fn forget_keys(&self) {
-        let unrecorded = self.store.unrecorded_denials();
+        let unrecorded = self.state.store.unrecorded_denials();
         if unrecorded > 0 {
             tracing::error!(
                 unrecorded,
@@ -313,23 +313,23 @@ impl Core {
                  the broker is unsealed"
             );
         }
-        self.issuer.forget_keys();
-        self.sealer.forget(&*self.entropy);
-        self.store.forget_keys();
-        self.digests.forget();
-        self.earlier_digests.iter().for_each(MacKey::forget);
-        self.notaries.forget();
+        self.signing.issuer.forget_keys();
+        self.values.sealer.forget(&*self.state.entropy);
+        self.state.store.forget_keys();
+        self.state.digests.forget();
+        self.state.earlier_digests.iter().for_each(MacKey::forget);
+        self.signing.notaries.forget();
         self.forget_keyring();
-        self.put_values.forget();
+        self.values.put.forget();
     }
 
     async fn record_sealed(&self, by: HostPrincipal) -> Result<(), CommitError> {
-        if self.store.is_read_only() {
+        if self.state.store.is_read_only() {
             tracing::warn!(%by, "the broker is sealed in read-only mode: no entry records it");
             return Ok(());
         }
         let event = BrokerSealed { by: by.to_string() };
-        self.store.commit(Change::new(&event)?.urgent(), ()).await?.redeem();
+        self.state.store.commit(Change::new(&event)?.urgent(), ()).await?.redeem();
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 use crate::base::encoding::hex;
-use crate::broker::desk::{Again, deciding_again};
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
 use crate::broker::world::{Effect, World};
 use crate::custody::{self, AdoptionOrder, DataAdopted, Location, MachineChanged, keys};
 use crate::store::{Change, Store};

@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 
 use crate::base::code::{self, Code};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
 use crate::broker::identity::revoke::{
@@ -10,6 +9,7 @@ use crate::broker::identity::revoke::{
 use crate::broker::keys::end_keys::KeyWord;
 use crate::broker::keys::rotate_keys::Force;
 use crate::broker::leases::Selected;
+use crate::broker::services::Core;
 use crate::broker::world::World;
 use crate::custody::{LeasesOf, Order, OrderInVain, Orders, TakeAway};
 use crate::idempotency::Once;
@@ -52,7 +52,7 @@ impl Core {
     /// again. An order that the ledger cannot take now, on a full disk, is in force in memory alone again,
     /// and is returned: its file is kept until the ledger has it.
     pub(in crate::broker) async fn carry_out(&self, orders: &mut Orders) -> Result<Vec<Unrecorded>, Failure> {
-        let kept = self.kept.waiting();
+        let kept = self.state.kept_orders.waiting();
         let while_sealed = orders.waiting().iter().map(|order| (order, "while sealed"));
         let before = kept.iter().map(|order| (order, "before the start"));
         let (mut done, mut unrecorded) = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ impl Core {
         }
         for what in done {
             orders.forget(&what)?;
-            self.kept.forget(what).await;
+            self.state.kept_orders.forget(what).await;
         }
         Ok(unrecorded)
     }
@@ -81,7 +81,7 @@ impl Core {
             Err(failure) if IN_VAIN.contains(&failure.code) => {
                 let code = failure.code.as_str();
                 let event = OrderInVain { by, at: at.to_string(), what, code };
-                self.store.commit(Change::new(&event)?, ()).await?.redeem();
+                self.state.store.commit(Change::new(&event)?, ()).await?.redeem();
                 Ok(None)
             }
             Err(failure) => Err(failure),

@@ -1,7 +1,8 @@
 use crate::base::code;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
-use crate::broker::desk::{AdminDesk, AgentDesk, Core};
+use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::ledger::WriteState;
 
 impl Core {
@@ -11,11 +12,11 @@ impl Core {
     /// # Errors
     /// [`Failure`].
     pub(in crate::broker) fn check_ready(&self) -> Result<(), Failure> {
-        if self.store.is_read_only() {
+        if self.state.store.is_read_only() {
             let code = if self.is_copy() { code::DATA_COPIED } else { code::READ_ONLY };
             return Err(Failure::new(code));
         }
-        match self.store.write_state() {
+        match self.state.store.write_state() {
             // The clock stops issuance while it is in doubt.
             WriteState::Writable | WriteState::Slow(_) => self.issuing().map(drop),
             WriteState::NoSpace => Err(Failure::new(code::LEDGER_NO_SPACE)),
@@ -35,18 +36,18 @@ impl Core {
 
     /// Whether the data directory is another one than the ledger knows.
     fn is_copy(&self) -> bool {
-        let known = self.store.read(|world, _| world.custody.location());
-        known.is_some_and(|known| self.store.lock_mark().is_ok_and(|lock| lock != known.lock))
+        let known = self.state.store.read(|world, _| world.custody.location());
+        known.is_some_and(|known| self.state.store.lock_mark().is_ok_and(|lock| lock != known.lock))
     }
 
     /// Whether the newest write took long.
     pub(in crate::broker) fn is_disk_slow(&self) -> bool {
-        matches!(self.store.write_state(), WriteState::Slow(_))
+        matches!(self.state.store.write_state(), WriteState::Slow(_))
     }
 
     /// Whether the data directory's disk is nearly full.
     pub(in crate::broker) fn is_disk_space_low(&self) -> bool {
-        self.store.free_bytes().is_some_and(|bytes| bytes < DISK_FREE_BYTES_MIN)
+        self.state.store.free_bytes().is_some_and(|bytes| bytes < DISK_FREE_BYTES_MIN)
     }
 }
 

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use crate::authn::PresentError;
 use crate::base::encoding::hex;
 use crate::base::{Stopwatch, io_reason};
-use crate::broker::desk::{AdminDesk, AgentDesk, Core};
+use crate::broker::desk::{AdminDesk, AgentDesk};
+use crate::broker::services::Core;
 use crate::custody::RollbackSuspected;
 use crate::ledger::ReadError;
 use crate::pki::{PeerCertificate, SpiffeId};
@@ -77,26 +78,26 @@ impl Core {
     /// a certificate is enough to get here, a forged one is not.
     fn trace(core: &Arc<Self>, peer: &PeerCertificate) {
         // One that ended long ago would have all of a long ledger read.
-        if peer.not_after().plus_s(OLDER_S) < core.clock.now() || core.knows(peer) {
+        if peer.not_after().plus_s(OLDER_S) < core.state.clock.now() || core.knows(peer) {
             return;
         }
         let serial = *peer.serial().as_bytes();
         {
-            let mut watched = core.rollback.lock();
+            let mut watched = core.notifications.rollback.lock();
             let is_known = watched.found.contains(&serial);
             if watched.is_tracing || is_known || watched.is_silent() {
                 return;
             }
             watched.is_tracing = true;
         }
-        let Ok(runtime) = Handle::try_current() else { return core.rollback.traced(None) };
+        let Ok(runtime) = Handle::try_current() else { return core.notifications.rollback.traced(None) };
         let (core, peer) = (Arc::clone(core), peer.clone());
         runtime.spawn(async move {
             let is_recorded = Self::read_back(Arc::clone(&core), peer.clone()).await;
-            core.rollback.traced(is_recorded.unwrap_or(false).then_some(serial));
+            core.notifications.rollback.traced(is_recorded.unwrap_or(false).then_some(serial));
             if is_recorded == Some(false) {
                 let (subject, id) = (peer.spiffe().to_string(), peer.serial().to_string());
-                let (credential, head) = ("certificate", core.store.head().seq);
+                let (credential, head) = ("certificate", core.state.store.head().seq);
                 core.suspect_rollback(RollbackSuspected { credential, subject, id, seq: None, head }).await;
             }
         });
@@ -105,7 +106,7 @@ impl Core {
     /// Whether somebody holds the certificate, be it blocked or not.
     fn knows(&self, peer: &PeerCertificate) -> bool {
         let (serial, key) = (peer.serial(), peer.key());
-        self.store.read(|world, _| {
+        self.state.store.read(|world, _| {
             let agent_is = |name, kind| {
                 let agent = world.registry.agent_named(name).filter(|agent| agent.kind() == kind);
                 agent.is_some_and(|agent| agent.instance_of(serial.as_bytes(), &key).is_some())
@@ -146,10 +147,10 @@ impl Core {
     fn is_recorded(&self, peer: &PeerCertificate) -> Result<Option<bool>, ReadError> {
         let serial = hex(peer.serial().as_bytes());
         let oldest = peer.not_before().plus_s(OLDER_S.saturating_neg());
-        let is_in_order = self.store.read(|world, _| !world.revocations.has_time_gone_back());
-        let mut end = self.store.head().seq;
+        let is_in_order = self.state.store.read(|world, _| !world.revocations.has_time_gone_back());
+        let mut end = self.state.store.head().seq;
         while end > 0 {
-            if !self.store.is_open() {
+            if !self.state.store.is_open() {
                 return Ok(None);
             }
             let start = end.saturating_sub(PAGE);
@@ -157,7 +158,7 @@ impl Core {
             let mut is_older = false;
             while next <= end {
                 let left = usize::try_from(end.saturating_sub(next)).unwrap_or(usize::MAX).saturating_add(1);
-                let entries = self.store.entries(next, left)?;
+                let entries = self.state.store.entries(next, left)?;
                 let Some(last) = entries.last() else { return Ok(None) };
                 next = last.seq.saturating_add(1);
                 is_older = last.time < oldest;
@@ -177,20 +178,20 @@ impl Core {
     /// Raises the alarm when a token names an entry that the ledger does not have.
     pub(in crate::broker) async fn suspect_token(&self, subject: String, error: PresentError) {
         let PresentError::Unrecorded { token, seq } = error else { return };
-        let (credential, id, head) = ("token", token.to_string(), self.store.head().seq);
+        let (credential, id, head) = ("token", token.to_string(), self.state.store.head().seq);
         self.suspect_rollback(RollbackSuspected { credential, subject, id, seq: Some(seq), head }).await;
     }
 
     async fn suspect_rollback(&self, event: RollbackSuspected) {
         {
-            let mut watched = self.rollback.lock();
+            let mut watched = self.notifications.rollback.lock();
             if watched.is_silent() {
                 return;
             }
             watched.last = Some(Stopwatch::start());
         }
         let RollbackSuspected { credential, subject, id, head, .. } = &event;
-        self.meters.alarms().raise(
+        self.notifications.meters.alarms().raise(
             Alarm::RollbackSuspected,
             format_args!(
                 "{credential} {id} of {subject} was signed by this broker, and its ledger, which ends at {head}, does \
@@ -199,7 +200,7 @@ impl Core {
             ),
         );
         let recorded = match Change::new(&event) {
-            Ok(change) => self.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
+            Ok(change) => self.state.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
             Err(error) => Err(error),
         };
         if let Err(error) = recorded {

@@ -5,11 +5,13 @@ use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::peer_of;
 use crate::broker::administration::authorise::while_vouched_for;
-use crate::broker::desk::{AdminDesk, Again, Core, deciding_again, records};
+use crate::broker::desk::{AdminDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Planned, read_key};
 use crate::broker::identity::enrol::{EnrolInput, refusal};
 use crate::broker::identity::renew::{RenewInput, same_key};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::issuance::Certify;
 use crate::operators::{
@@ -34,7 +36,7 @@ impl AdminDesk {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
         let source: IpAddr = input.peer.ip();
-        let permit = core.enrolments.admit(&peer_of(source))?;
+        let permit = core.limits.enrolments.admit(&peer_of(source))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let reading = core.certifying(core.settings.operator_life_s)?;
@@ -45,8 +47,8 @@ impl AdminDesk {
                 key: key.digest(),
                 source,
             };
-            let (found, as_of) = core.store.read(|world, as_of| {
-                let basis = (core.decision(reading.now()), &core.digests);
+            let (found, as_of) = core.state.store.read(|world, as_of| {
+                let basis = (core.state.decision(reading.now()), &core.state.digests);
                 let decided = decide_operator_enrolment(records(world), &request, &permit, basis, now);
                 let found = decided.and_then(|grant| {
                     let operator = world.operators.named(grant.act().name());
@@ -75,14 +77,14 @@ impl AdminDesk {
     /// [`Failure`].
     pub async fn renew(&self, peer: &PeerCertificate, input: RenewInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
-        let permit = core.enrolments.admit(&peer_of(input.peer.ip()))?;
+        let permit = core.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let reading = core.certifying(core.settings.operator_life_s)?;
             let now = reading.latest();
-            let (operator, grant, as_of) = core.store.read(|world, as_of| {
+            let (operator, grant, as_of) = core.state.store.read(|world, as_of| {
                 let principal = authn::operator(peer, records(world), as_of, reading)?;
-                let basis = (core.decision(reading.now()), &core.digests);
+                let basis = (core.state.decision(reading.now()), &core.state.digests);
                 let records = (&world.operators, &**world.registry.declarations());
                 let renewed =
                     decide_operator_renewal(records, (&principal, key.digest()), &permit, basis, now);
@@ -124,9 +126,9 @@ impl AdminDesk {
                 .rely(keys::operator(name), principal.as_of())
                 .rely(revocation::keys::subject(&Subject::Operator(principal.id())), principal.as_of())
                 .rely(keys::certificates(name), principal.as_of());
-            core.store.commit(change, ()).await?.redeem();
+            core.state.store.commit(change, ()).await?.redeem();
             // Connections under the certificate before it are cut.
-            core.standing_changed();
+            core.notifications.standing_changed();
             Ok(())
         })
     }
@@ -159,7 +161,7 @@ impl Core {
             spiffe,
             self.settings.operator_life_s,
             key,
-            self.clock.reading().earliest(),
+            self.state.clock.reading().earliest(),
         );
         let change = admitted(&operator.name, grant.act().by(), (&plan, as_of), peer)?
             .rely(pki::keys::authority(), as_of)
@@ -169,7 +171,7 @@ impl Core {
             .rely(keys::certificates(&operator.name), as_of);
         let change = while_vouched_for(change, grant.act().maker(), as_of);
         let holder = Holder::operator(operator, *plan.serial.as_bytes());
-        let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+        let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
         self.sign_and_record(&holder, receipt).await
     }
 
@@ -179,13 +181,13 @@ impl Core {
         input: &EnrolInput,
         key: &PublicKey,
     ) -> Result<Option<Change<Effect>>, CommitError> {
-        let found = self.store.read(|world, as_of| {
+        let found = self.state.store.read(|world, as_of| {
             let code = world.operators.code(input.code).filter(|code| !code.reported)?;
             let (first, _) = code.redeemed?;
             Some((code.operator.clone(), first, as_of))
         });
         let Some((operator, first, as_of)) = found else { return Ok(None) };
-        self.meters.alarms().raise(
+        self.notifications.meters.alarms().raise(
             Alarm::OperatorCodeReused,
             format_args!(
                 "operator {operator}: enrolment code {} was presented again with another key, from {}; check who has the code",

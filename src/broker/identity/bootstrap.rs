@@ -1,7 +1,7 @@
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorId, OperatorName, Scope, TrustDomain};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::issuance::{Certificate, Certify, ServerPlan};
 use crate::keyring::{Keyring, KeyringError};
@@ -28,8 +28,8 @@ pub struct Founding<'a> {
 /// [`Failure`].
 pub async fn certify_server(core: &Core, plan: ServerPlan) -> Result<Vec<u8>, Failure> {
     let event = ServerCertified { names: &plan.names, key: plan.key.digest().hex(), life_s: plan.life_s };
-    let receipt = core.store.commit(Change::new(&event)?, plan).await?;
-    Ok(core.issuer.certify_server(receipt, &*core.entropy)?.deliver())
+    let receipt = core.state.store.commit(Change::new(&event)?, plan).await?;
+    Ok(core.signing.issuer.certify_server(receipt, &*core.state.entropy)?.deliver())
 }
 
 /// Gives the operator called `name` a certificate for `key`, on the word of whoever opened
@@ -45,11 +45,11 @@ pub async fn certify_operator(
 ) -> Result<Certificate, Failure> {
     let reading = core.certifying(core.settings.operator_life_s)?;
     let now = reading.now();
-    let (known, declarations, as_of) = core.store.read(|world, as_of| {
+    let (known, declarations, as_of) = core.state.store.read(|world, as_of| {
         let known = world.operators.named(&name).map(|operator| operator.id);
         (known, std::sync::Arc::clone(world.registry.declarations()), as_of)
     });
-    let id = known.unwrap_or_else(|| OperatorId::mint(now, &*core.entropy));
+    let id = known.unwrap_or_else(|| OperatorId::mint(now, &*core.state.entropy));
     let spiffe = core.operator_spiffe(&name);
     let plan = core.plan_certificate(spiffe, core.settings.operator_life_s, &key, reading.earliest());
     let event = OperatorCertified {
@@ -70,10 +70,10 @@ pub async fn certify_operator(
         certificate,
     }));
     let change = as_admin(change, (id, &name), as_of);
-    let decision = (core.decision(now), &core.digests);
+    let decision = (core.state.decision(now), &core.state.digests);
     let grant = decide_host_operator(keyring, &declarations, name, &plan.key, decision);
-    let receipt = core.store.commit(change, Certify { grant, plan, key }).await?;
-    Ok(core.issuer.certify(receipt)?.deliver())
+    let receipt = core.state.store.commit(change, Certify { grant, plan, key }).await?;
+    Ok(core.signing.issuer.certify(receipt)?.deliver())
 }
 
 /// Has `change` make the operator one that administers everything, and end its suspension.

@@ -1,8 +1,9 @@
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, Timestamp};
-use crate::broker::desk::{Again, Core};
 use crate::broker::failure::Failure;
+use crate::broker::retry::Again;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::crypto::{Digest, sha256};
 use crate::index::Tree;
@@ -168,8 +169,8 @@ impl Core {
         key: &PublicKey,
         now: Timestamp,
     ) -> CertificatePlan {
-        let issuer_not_after = self.issuer.authority().not_after();
-        CertificatePlan::draw(spiffe, key, now, life_s, issuer_not_after, &*self.entropy)
+        let issuer_not_after = self.signing.issuer.authority().not_after();
+        CertificatePlan::draw(spiffe, key, now, life_s, issuer_not_after, &*self.state.entropy)
     }
 
     /// Signs what was recorded to be signed, and records the certificate, so that a repeated request
@@ -181,9 +182,9 @@ impl Core {
         receipt: Receipt<Certify<A>>,
     ) -> Result<Enrolled, Again> {
         let planned_seq = receipt.seq();
-        let Certificate { der, plan } = self.issuer.certify(receipt)?.deliver();
+        let Certificate { der, plan } = self.signing.issuer.certify(receipt)?.deliver();
         let change = holder.recorded(der.clone())?.rely(holder.key(), planned_seq);
-        let certificate = self.store.commit(change, der).await?.redeem();
+        let certificate = self.state.store.commit(change, der).await?.redeem();
         let instance = holder.instance_id();
         Ok(Enrolled { spiffe: plan.spiffe, instance, certificate, not_after: plan.not_after })
     }
@@ -202,7 +203,7 @@ impl Core {
         let spiffe = self.spiffe_of(&holder);
         if let Some((seq, thumbprint)) = signed {
             let (tree, place) = holder.place();
-            let certificate = self.store.record(tree, &place, seq).await?.expose().clone();
+            let certificate = self.state.store.record(tree, &place, seq).await?.expose().clone();
             if thumbprint.is_some_and(|thumbprint| thumbprint != sha256(&certificate)) {
                 // Another key was renewed since the state was read: its certificate has taken this place.
                 return Err(Again::Retry);
@@ -212,7 +213,7 @@ impl Core {
         let serial = Serial::from_bytes(serial);
         let plan = CertificatePlan { spiffe, serial, key: key.digest(), not_before, not_after };
         let change = holder.retried(as_of)?;
-        let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+        let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
         self.sign_and_record(&holder, receipt).await
     }
 

@@ -3,9 +3,11 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::{CodeId, InstanceId, Sensitive};
 use crate::base::{code, peer_of};
 use crate::broker::administration::authorise::while_vouched_for;
-use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::issuance::Certify;
 use crate::ledger::AppendError;
@@ -46,7 +48,7 @@ impl AgentDesk {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
         let source: IpAddr = input.peer.ip();
-        let permit = core.enrolments.admit(&peer_of(source))?;
+        let permit = core.limits.enrolments.admit(&peer_of(source))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let reading = core.certifying(core.settings.agent_life_s)?;
@@ -57,8 +59,8 @@ impl AgentDesk {
                 key: key.digest(),
                 source,
             };
-            let (step, as_of) = core.store.read(|world, as_of| {
-                let basis = (core.decision(reading.now()), &core.digests);
+            let (step, as_of) = core.state.store.read(|world, as_of| {
+                let basis = (core.state.decision(reading.now()), &core.state.digests);
                 let decided = decide_enrolment(records(world), &request, &permit, basis, now);
                 (decided.and_then(|grant| step(&world.registry, grant)), as_of)
             });
@@ -100,8 +102,8 @@ impl Core {
         input: &EnrolInput,
         as_of: u64,
     ) -> Result<Enrolled, Again> {
-        let reading = self.clock.reading();
-        let instance = InstanceId::mint(reading.now(), &*self.entropy);
+        let reading = self.state.clock.reading();
+        let instance = InstanceId::mint(reading.now(), &*self.state.entropy);
         let spiffe = self.agent_spiffe(&agent.name, agent.kind());
         let plan = self.plan_certificate(spiffe, self.settings.agent_life_s, key, reading.earliest());
         let event = InstanceEnrolled {
@@ -138,21 +140,21 @@ impl Core {
             }));
         let change = while_vouched_for(change, grant.act().maker(), as_of);
         let certify = Certify { grant, plan, key: key.clone() };
-        let receipt = self.store.commit(change, certify).await?;
+        let receipt = self.state.store.commit(change, certify).await?;
         let holder = Holder::instance(&agent, instance, Occasion::Enrolment);
         self.sign_and_record(&holder, receipt).await
     }
 
     /// One alarm per code: whoever holds a used code must not be able to fill the disk with it.
     fn code_alarm(&self, input: &EnrolInput, key: &PublicKey) -> Result<Option<Change<Effect>>, CommitError> {
-        let found = self.store.read(|world, as_of| {
+        let found = self.state.store.read(|world, as_of| {
             let code = world.registry.code(input.code).filter(|code| !code.reported)?;
             let first = *code.redeemed.values().min()?;
             let agent = world.registry.agent(code.agent)?;
             Some((agent.name.clone(), first, as_of))
         });
         let Some((agent, first_instance, as_of)) = found else { return Ok(None) };
-        self.meters.alarms().raise(
+        self.notifications.meters.alarms().raise(
             Alarm::CodeReused,
             format_args!(
                 "agent {agent}: enrolment code {} was presented again with another key, from {}; check who has the code",
@@ -177,7 +179,7 @@ impl Core {
     /// caller is refused in any case.
     pub(in crate::broker) async fn raise_alarm(&self, alarm: Result<Option<Change<Effect>>, CommitError>) {
         let recorded = match alarm {
-            Ok(Some(alarm)) => self.store.commit(alarm, ()).await.map(|receipt| receipt.redeem()),
+            Ok(Some(alarm)) => self.state.store.commit(alarm, ()).await.map(|receipt| receipt.redeem()),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };

@@ -4,9 +4,11 @@ use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, OUTCOME_LIFE_S, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::broker::administration::authorise::{vouch, vouched_until};
-use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering, told_once};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::crypto::sha256;
 use crate::idempotency::{Once, Outcome};
@@ -71,7 +73,7 @@ impl AdminDesk {
         deciding_again!(async {
             let reading = core.certifying(life_s)?;
             let now = reading.now();
-            let (invitee, before, as_of) = core.store.read(|world, as_of| {
+            let (invitee, before, as_of) = core.state.store.read(|world, as_of| {
                 let invitee = invitee(core, &world.registry, (&input, scope), uses, now);
                 (invitee, done_before(world, once, now), as_of)
             });
@@ -118,7 +120,7 @@ impl AdminDesk {
             change = change.effect(vouch(by.operator(), id, expires_at));
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
             let change = core.while_allowed(change, by.operator())?;
-            let receipt = core.store.commit(change, code).await?;
+            let receipt = core.state.store.commit(change, code).await?;
             Ok(Invitation { agent: input.agent.clone(), id, code: receipt.redeem().to_text(), expires_at })
         })
     }
@@ -135,9 +137,9 @@ impl Core {
         EnrolmentCode {
             spiffe,
             address: address.to_owned(),
-            pin: self.issuer.authority().key_pin(),
-            id: CodeId::mint(now, &*self.entropy),
-            secret: Sensitive::filled(|secret| self.entropy.fill(secret)),
+            pin: self.signing.issuer.authority().key_pin(),
+            id: CodeId::mint(now, &*self.state.entropy),
+            secret: Sensitive::filled(|secret| self.state.entropy.fill(secret)),
         }
     }
 }
@@ -188,5 +190,5 @@ fn invitee(
         return Err(Again::Stop(Failure::new(code::ROLE_UNKNOWN)));
     }
     let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: uses };
-    Ok(Invitee { id: AgentId::mint(now, &*core.entropy), kind: AgentKind::Agent, create: Some(spec) })
+    Ok(Invitee { id: AgentId::mint(now, &*core.state.entropy), kind: AgentKind::Agent, create: Some(spec) })
 }

@@ -4,10 +4,12 @@ use crate::base::encoding::hex;
 use crate::base::limits::{CODE_LIFE_S, OUTCOME_LIFE_S};
 use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
 use crate::broker::administration::authorise::{vouch, vouched_until};
-use crate::broker::desk::{AdminDesk, Again, Core, deciding_again, records};
+use crate::broker::desk::{AdminDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering, told_once};
 use crate::broker::page::{Page, Paged};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::crypto::sha256;
 use crate::idempotency::{Once, Outcome};
@@ -86,8 +88,8 @@ impl AdminDesk {
     /// All operators, by name.
     #[must_use]
     pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> Paged<OperatorView> {
-        let now = self.0.clock.now();
-        self.0.store.read(|world, _| {
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| {
             let seen = |one: &Operator| view(one, world, now);
             page.of(world.operators.all(), |one| one.name.as_str(), seen)
         })
@@ -102,9 +104,9 @@ impl AdminDesk {
         _by: &Authorised<ReadOperators>,
         name: &OperatorName,
     ) -> Result<OperatorView, Failure> {
-        let now = self.0.clock.now();
+        let now = self.0.state.clock.now();
         let found =
-            self.0.store.read(|world, _| world.operators.named(name).map(|one| view(one, world, now)));
+            self.0.state.store.read(|world, _| world.operators.named(name).map(|one| view(one, world, now)));
         found.ok_or_else(operator_unknown)
     }
 
@@ -124,7 +126,7 @@ impl AdminDesk {
         deciding_again!(async {
             let reading = core.certifying(CODE_LIFE_S)?;
             let now = reading.now();
-            let (invitee, before, as_of) = core.store.read(|world, as_of| {
+            let (invitee, before, as_of) = core.state.store.read(|world, as_of| {
                 let invitee = core.operator_to_be(&world.operators, &input, now);
                 (invitee, done_before(world, once, now), as_of)
             });
@@ -158,7 +160,7 @@ impl AdminDesk {
             change = change.effect(Effect::Operators(issue)).effect(vouched);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
             let change = core.while_allowed(change, by.operator())?;
-            let receipt = core.store.commit(change, code).await?;
+            let receipt = core.state.store.commit(change, code).await?;
             let code = receipt.redeem().to_text();
             Ok(OperatorInvitation { operator: name.clone(), id, code, expires_at })
         })
@@ -178,8 +180,8 @@ impl AdminDesk {
     ) -> Result<u64, Failure> {
         let core = &*self.0;
         deciding_again!(async {
-            let now = core.clock.now();
-            let (id, before, as_of) = core.store.read(|world, as_of| {
+            let now = core.state.clock.now();
+            let (id, before, as_of) = core.state.store.read(|world, as_of| {
                 let id = placeable(world, name, (role, &scope), now);
                 (id, done_before(world, once, now), as_of)
             });
@@ -200,7 +202,7 @@ impl AdminDesk {
                 .rely(keys::admins(), as_of);
             let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let change = core.while_allowed(change, by.operator())?;
-            Ok(core.store.commit(change, ()).await?.seq())
+            Ok(core.state.store.commit(change, ()).await?.seq())
         })
     }
 }
@@ -232,7 +234,7 @@ impl Core {
             return Ok(Invitee { id: known.id, role, scope, is_new: false });
         }
         let role = input.role.ok_or_else(|| Again::Stop(operator_unknown()))?;
-        let id = OperatorId::mint(now, &*self.entropy);
+        let id = OperatorId::mint(now, &*self.state.entropy);
         Ok(Invitee { id, role, scope: Scope::of(input.owner.clone()), is_new: true })
     }
 }

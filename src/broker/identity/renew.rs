@@ -3,9 +3,11 @@ use std::net::SocketAddr;
 use crate::authn::{self, AuthnError, RenewingAgent, Timeliness};
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Certify;
 use crate::keyring::Stage;
@@ -34,7 +36,7 @@ impl AgentDesk {
     /// # Errors
     /// [`AuthnError`].
     pub fn identify_renewing(&self, peer: &PeerCertificate) -> Result<RenewingAgent, AuthnError> {
-        self.0.store.read(|world, as_of| self.0.renewing(world, peer, as_of))
+        self.0.state.store.read(|world, as_of| self.0.renewing(world, peer, as_of))
     }
 
     /// Gives the instance behind `peer` its next certificate, for a new key. The one it has goes on
@@ -44,13 +46,13 @@ impl AgentDesk {
     /// [`Failure`].
     pub async fn renew(&self, peer: &PeerCertificate, input: RenewInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
-        let permit = core.mints.admit(&self.identify_renewing(peer)?.agent())?;
+        let permit = core.limits.mints.admit(&self.identify_renewing(peer)?.agent())?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let now = core.certifying(core.settings.agent_life_s)?.now();
-            let (renewing, decided) = core.store.read(|world, as_of| {
+            let (renewing, decided) = core.state.store.read(|world, as_of| {
                 let renewing = core.renewing(world, peer, as_of)?;
-                let basis = (core.decision(now), &core.digests);
+                let basis = (core.state.decision(now), &core.state.digests);
                 let decided = decide_renewal(records(world), (&renewing, key.digest()), &permit, basis, now);
                 Ok::<_, AuthnError>((renewing, decided.and_then(|grant| found(&world.registry, grant))))
             })?;
@@ -82,7 +84,7 @@ impl AgentDesk {
     pub async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
         let core = &*self.0;
         deciding_again!(async {
-            let (renewing, found) = core.store.read(|world, as_of| {
+            let (renewing, found) = core.state.store.read(|world, as_of| {
                 let renewing = core.renewing(world, peer, as_of)?;
                 let agent = world.registry.agent(renewing.agent());
                 let previous = agent.and_then(|agent| agent.instances.get(renewing.instance()));
@@ -108,7 +110,7 @@ impl AgentDesk {
                 .rely(revocation::keys::subject(&Subject::Instance(instance)), renewing.as_of())
                 .rely(keys::agent(renewing.agent()), renewing.as_of())
                 .rely(keys::certificate(instance), renewing.as_of());
-            core.store.commit(change, ()).await?.redeem();
+            core.state.store.commit(change, ()).await?.redeem();
             Ok(())
         })
     }
@@ -126,7 +128,7 @@ fn found(
 impl Core {
     pub(in crate::broker) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
         let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
-        self.store.read(|world, _| stage(world) == Some(Stage::Tainted))
+        self.state.store.read(|world, _| stage(world) == Some(Stage::Tainted))
     }
 
     fn renewing(
@@ -135,7 +137,13 @@ impl Core {
         peer: &PeerCertificate,
         as_of: u64,
     ) -> Result<RenewingAgent, AuthnError> {
-        authn::renewing(peer, records(world), as_of, self.settings.renewal_grace_s, self.clock.reading())
+        authn::renewing(
+            peer,
+            records(world),
+            as_of,
+            self.settings.renewal_grace_s,
+            self.state.clock.reading(),
+        )
     }
 
     async fn renew_new(
@@ -146,8 +154,12 @@ impl Core {
         input: &RenewInput,
     ) -> Result<Enrolled, Again> {
         let spiffe = self.agent_spiffe(&agent.name, agent.kind());
-        let plan =
-            self.plan_certificate(spiffe, self.settings.agent_life_s, key, self.clock.reading().earliest());
+        let plan = self.plan_certificate(
+            spiffe,
+            self.settings.agent_life_s,
+            key,
+            self.state.clock.reading().earliest(),
+        );
         let effect = crate::registry::Effect::Renew {
             agent: agent.id,
             instance: instance.id,
@@ -167,11 +179,11 @@ impl Core {
             .rely(keys::instances(agent.id), as_of)
             .rely(keys::certificate(instance.id), as_of);
         // A lapsed instance that is live again takes a place among those that the agent may have.
-        let is_lapsed = instance.state(self.clock.now()) == InstanceState::Expired;
+        let is_lapsed = instance.state(self.state.clock.now()) == InstanceState::Expired;
         let change = if is_lapsed { change.advance(keys::instances(agent.id)) } else { change };
-        let receipt = self.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+        let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
         if renewing.timeliness() == Timeliness::Late {
-            self.meters.alarms().raise(
+            self.notifications.meters.alarms().raise(
                 Alarm::LateRenewal,
                 format_args!(
                     "agent {}: instance {} renewed its certificate after its end; check who holds its key",

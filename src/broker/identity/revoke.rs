@@ -3,10 +3,12 @@ use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentName, InstanceId, OperatorName, Scope, TokenId};
 use crate::broker::denial::Denial;
-use crate::broker::desk::{AdminDesk, Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::desk::{AdminDesk, AgentDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::{operator_unknown, somebody_else_administers};
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
@@ -266,7 +268,7 @@ impl AdminDesk {
         let find = |world: &World| {
             let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
             if what != Revocation::Resume {
-                somebody_else_administers(world, operator, self.0.clock.now())?;
+                somebody_else_administers(world, operator, self.0.state.clock.now())?;
             }
             Ok(Found::of_operator(operator))
         };
@@ -299,14 +301,15 @@ impl AgentDesk {
     /// # Errors
     /// [`Failure`] when it cannot be recorded.
     pub async fn give_up(&self, principal: &AgentPrincipal, token: &str) -> Result<(), Failure> {
-        let Ok(claims) = self.0.verifier.verify_for_anybody(token, self.0.clock.reading()) else {
+        let Ok(claims) = self.0.signing.verifier.verify_for_anybody(token, self.0.state.clock.reading())
+        else {
             return Ok(());
         };
         if *claims.sub != *principal.spiffe().text().as_str() || claims.instance != principal.instance() {
             return Ok(());
         }
-        let _permit = self.0.mints.admit(&principal.agent())?;
-        if claims.seq > self.0.store.read(|_, as_of| as_of) {
+        let _permit = self.0.limits.mints.admit(&principal.agent())?;
+        if claims.seq > self.0.state.store.read(|_, as_of| as_of) {
             let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
             self.0.suspect_token(claims.sub.to_string(), unrecorded).await;
             return Ok(());
@@ -314,7 +317,7 @@ impl AgentDesk {
         // What does not count is of no use, and giving it up again would fill the ledger.
         let minted = self.0.minted(&claims)?;
         let token = Credential::Token { claims: &claims, minted: minted.as_deref() };
-        if self.0.store.read(|world, _| live(token, records(world))).is_err() {
+        if self.0.state.store.read(|world, _| live(token, records(world))).is_err() {
             return Ok(());
         }
         let name = Some(principal.name().to_string());
@@ -345,7 +348,7 @@ impl Core {
             Taken::Recorded(seq) => return Ended::Recorded(seq),
             Taken::InMemory(recorded) => recorded,
         };
-        self.meters.alarms().raise(
+        self.notifications.meters.alarms().raise(
             Alarm::RevocationUnrecorded,
             format_args!(
                 "the data disk did not take a revocation in time: it is in force in memory alone; look at the disk of \
@@ -353,8 +356,8 @@ impl Core {
             ),
         );
         let Some(order) = order else { return Ended::InMemory { kept: false } };
-        let kept = self.kept.keep(order.clone()).await;
-        let (orders, leases) = (self.kept.clone(), self.leases.clone());
+        let kept = self.state.kept_orders.keep(order.clone()).await;
+        let (orders, leases) = (self.state.kept_orders.clone(), self.notifications.leases.clone());
         tokio::spawn(async move {
             if recorded.wait().await.is_some() {
                 orders.forget(order.what).await;
@@ -380,8 +383,8 @@ impl Core {
         let event =
             RevocationChanged { by, action, subject: subject.kind(), agent: None, operator: None, id };
         let change = Change::new(&event)?.effect(Effect::Revocation(effect));
-        let seq = self.store.commit(change, ()).await?.seq();
-        self.standing_changed();
+        let seq = self.state.store.commit(change, ()).await?.seq();
+        self.notifications.standing_changed();
         Ok(seq)
     }
 
@@ -394,8 +397,9 @@ impl Core {
     ) -> Result<Applied, Failure> {
         let revoked = deciding_again!(async {
             let (found, before, as_of) = self
+                .state
                 .store
-                .read(|world, as_of| (find(world), done_before(world, once, self.clock.now()), as_of));
+                .read(|world, as_of| (find(world), done_before(world, once, self.state.clock.now()), as_of));
             if let Some(before) = before? {
                 return Ok((Applied::recorded(before.seq), None));
             }
@@ -403,12 +407,13 @@ impl Core {
             let ordered = found.order(what);
             let Found { subject, agent, operator } = found;
             let denial = what.denial(subject.clone());
-            if denial.is_none() && self.store.read(|world, _| world.revocations.is_unrecorded(&subject)) {
+            if denial.is_none() && self.state.store.read(|world, _| world.revocations.is_unrecorded(&subject))
+            {
                 return Err(Again::Stop(Failure::new(code::REVOCATION_UNRECORDED)));
             }
             let id = subject.id();
             let by = word.by();
-            let order = ordered.map(|what| Order { at: self.clock.now(), by: by.to_owned(), what });
+            let order = ordered.map(|what| Order { at: self.state.clock.now(), by: by.to_owned(), what });
             let event =
                 RevocationChanged { by, action: what.as_str(), subject: subject.kind(), agent, operator, id };
             // It relies on nothing of its subject: a revocation is never too late and never in
@@ -425,16 +430,20 @@ impl Core {
             }
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let Some(denial) = denial else {
-                return Ok((Applied::recorded(self.store.commit(change, ()).await?.seq()), Some(subject)));
+                return Ok((
+                    Applied::recorded(self.state.store.commit(change, ()).await?.seq()),
+                    Some(subject),
+                ));
             };
             let decide = |world: &World| find(world).is_ok();
-            let taken = self.store.take_away(change.taking_away(denial), OnConflict::Repeat, decide).await?;
+            let taken =
+                self.state.store.take_away(change.taking_away(denial), OnConflict::Repeat, decide).await?;
             Ok((Applied { taken, order }, Some(subject)))
         });
         let (applied, subject) = revoked?;
         // Nobody is connected on the strength of a token.
         if !matches!(subject, None | Some(Subject::Token(_))) {
-            self.standing_changed();
+            self.notifications.standing_changed();
         }
         Ok(applied)
     }

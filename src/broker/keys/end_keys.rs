@@ -1,11 +1,12 @@
 use crate::base::code;
 use crate::broker::denial::Denial;
-use crate::broker::desk::{Again, Core, deciding_again};
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::Applied;
 use crate::broker::keys::key_schedule::SCHEDULE;
 use crate::broker::keys::rotate_keys::{Force, authority_staged, check_authority, not_so};
 use crate::broker::once::{Asker, done_before, once_of};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
 use crate::idempotency::Once;
@@ -73,8 +74,8 @@ impl Core {
         let stage = Stage::Revoked;
         let check = |world: &World| world.token_keys.generations().check(generation, stage);
         let applied = deciding_again!(async {
-            let now = self.clock.now();
-            let (checked, before, cannot_wait, as_of) = self.store.read(|world, as_of| {
+            let now = self.state.clock.now();
+            let (checked, before, cannot_wait, as_of) = self.state.store.read(|world, as_of| {
                 let cannot_wait = word.cannot_wait(world.token_keys.generations(), generation);
                 (check(world), done_before(world, word.once(), now), cannot_wait, as_of)
             });
@@ -82,14 +83,14 @@ impl Core {
                 return Ok(Applied::recorded(before.seq));
             }
             checked.map_err(|error| Again::Stop(not_so(error)))?;
-            let kid = self.issuer.token_key_id(generation);
+            let kid = self.signing.issuer.token_key_id(generation);
             let kid = kid.ok_or_else(|| Again::Stop(Failure::new(code::SIGNING_KEY_MISSING)))?;
             let change = self.token_key_change(word, (generation, stage), &kid, as_of)?;
             let taken = if cannot_wait {
                 let taking = change.urgent().taking_away(Denial::token_key(now, generation));
-                self.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?
+                self.state.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?
             } else {
-                Taken::Recorded(self.store.commit(change, ()).await?.seq())
+                Taken::Recorded(self.state.store.commit(change, ()).await?.seq())
             };
             let order =
                 Order { at: now, by: word.by().to_owned(), what: TakeAway::RevokeTokenKey(generation) };
@@ -109,9 +110,9 @@ impl Core {
     ) -> Result<Applied, Failure> {
         let is_revoked = stage == Stage::Revoked;
         let applied = deciding_again!(async {
-            let now = self.clock.now();
+            let now = self.state.clock.now();
             let check = |world: &World| check_authority(world, (generation, stage), force, now);
-            let (checked, before, cannot_wait, as_of) = self.store.read(|world, as_of| {
+            let (checked, before, cannot_wait, as_of) = self.state.store.read(|world, as_of| {
                 let cannot_wait = word.cannot_wait(world.authority.generations(), generation);
                 (check(world), done_before(world, word.once(), now), cannot_wait, as_of)
             });
@@ -126,9 +127,9 @@ impl Core {
             let change = word.asked(self, change, as_of)?;
             let taken = if cannot_wait {
                 let taking = change.urgent().taking_away(Denial::authority(now, generation, is_revoked));
-                self.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?
+                self.state.store.take_away(taking, OnConflict::Repeat, |world| check(world).is_ok()).await?
             } else {
-                Taken::Recorded(self.store.commit(change, ()).await?.seq())
+                Taken::Recorded(self.state.store.commit(change, ()).await?.seq())
             };
             let what = match stage {
                 Stage::Revoked => TakeAway::RevokeAuthority(generation),
@@ -141,7 +142,7 @@ impl Core {
         if is_revoked {
             self.withdraw_authority(generation)?;
         }
-        self.authorities_changed();
+        self.notifications.authorities_changed();
         self.shed_once_recorded(&applied, stage);
         Ok(applied)
     }

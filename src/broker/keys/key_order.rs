@@ -1,9 +1,9 @@
 use std::sync::{Mutex, PoisonError};
 
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::broken;
 use crate::broker::keys::signing_keys::{authorities_of, token_keys_of};
+use crate::broker::services::Core;
 use crate::broker::world::World;
 use crate::keyring::Generations;
 
@@ -35,13 +35,14 @@ impl Core {
     /// # Errors
     /// [`Failure`] when the keyring does not have them.
     pub(in crate::broker) fn follow_token_keys(&self) -> Result<(), Failure> {
-        let mut followed = self.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(now) = self.store.read(|world, _| newer(&followed, world.token_keys.generations())) else {
+        let mut followed = self.signing.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(now) = self.state.store.read(|world, _| newer(&followed, world.token_keys.generations()))
+        else {
             return Ok(());
         };
         let keys = token_keys_of(&now, &self.keyring())?;
-        self.issuer.use_token_keys(keys);
-        self.verifier.accept(&self.issuer.key_set()).map_err(|error| broken(&error))?;
+        self.signing.issuer.use_token_keys(keys);
+        self.signing.verifier.accept(&self.signing.issuer.key_set()).map_err(|error| broken(&error))?;
         *followed = now;
         Ok(())
     }
@@ -51,13 +52,13 @@ impl Core {
     /// # Errors
     /// [`Failure`] when the keyring does not have their keys.
     pub(in crate::broker) fn follow_authorities(&self) -> Result<(), Failure> {
-        let mut followed = self.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
-        let record = self.store.read(|world, _| {
+        let mut followed = self.signing.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = self.state.store.read(|world, _| {
             newer(&followed, world.authority.generations()).map(|now| (now, world.authority.clone()))
         });
         let Some((now, record)) = record else { return Ok(()) };
         let keys = authorities_of(&record, &self.settings.trust_domain, &self.keyring())?;
-        self.issuer.use_authorities(keys);
+        self.signing.issuer.use_authorities(keys);
         *followed = now;
         Ok(())
     }
@@ -67,9 +68,9 @@ impl Core {
     /// # Errors
     /// [`Failure`], as following the state gives; the key is withdrawn all the same.
     pub(in crate::broker) fn withdraw_token_key(&self, generation: u32) -> Result<(), Failure> {
-        let followed = self.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        self.issuer.withdraw_token_key(generation);
-        self.verifier.accept(&self.issuer.key_set()).map_err(|error| broken(&error))?;
+        let followed = self.signing.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        self.signing.issuer.withdraw_token_key(generation);
+        self.signing.verifier.accept(&self.signing.issuer.key_set()).map_err(|error| broken(&error))?;
         drop(followed);
         self.follow_token_keys()
     }
@@ -79,8 +80,8 @@ impl Core {
     /// # Errors
     /// [`Failure`], as following the state gives; the authority is withdrawn all the same.
     pub(in crate::broker) fn withdraw_authority(&self, generation: u32) -> Result<(), Failure> {
-        let followed = self.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
-        self.issuer.withdraw_authority(generation);
+        let followed = self.signing.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+        self.signing.issuer.withdraw_authority(generation);
         drop(followed);
         self.follow_authorities()
     }

@@ -2,9 +2,9 @@ use crate::base::limits::{
     AUTHORITY_LEAD_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S,
     TOKEN_LIFE_MAX_S,
 };
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::keys::rotate_keys::Force;
+use crate::broker::services::Core;
 use crate::keyring::Stage;
 
 /// Who does what the schedule says; no operator's name has a space.
@@ -19,8 +19,8 @@ impl Core {
     /// [`Failure`] of the first step that failed.
     pub async fn keep_token_keys(&self) -> Result<(), Failure> {
         self.follow_token_keys()?;
-        let now = self.clock.now();
-        let generations = self.store.read(|world, _| world.token_keys.generations().clone());
+        let now = self.state.clock.now();
+        let generations = self.state.store.read(|world, _| world.token_keys.generations().clone());
         let Some((_, active)) = generations.active() else { return Ok(()) };
         let ends = active.since.plus_s(self.settings.token_key_life_s);
         let mut due = Due::default();
@@ -51,8 +51,8 @@ impl Core {
     /// [`Failure`] of the first step that failed.
     pub async fn keep_authorities(&self) -> Result<(), Failure> {
         self.follow_authorities()?;
-        let now = self.clock.now();
-        let generations = self.store.read(|world, _| world.authority.generations().clone());
+        let now = self.state.clock.now();
+        let generations = self.state.store.read(|world, _| world.authority.generations().clone());
         let ends =
             generations.active().map(|(_, active)| active.since.plus_s(self.settings.authority_life_s));
         let mut due = Due::default();

@@ -1,7 +1,7 @@
 use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::broker::desk::Core;
+use crate::broker::services::Core;
 use crate::keyring::{Keyring, KeyringChange, KeyringError};
 
 /// How often a sealing asks for the keyring, and how long apart: nobody holds it while a disk is waited for.
@@ -16,11 +16,11 @@ impl Core {
         &self,
         prepare: impl FnOnce(&Keyring) -> Result<Option<KeyringChange>, KeyringError>,
     ) -> Result<Vec<u32>, KeyringError> {
-        let _writing = self.keyring_writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.keyring.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let prepared = prepare(&self.keyring())?;
         let Some(change) = prepared else { return Ok(Vec::new()) };
         let gone = change.gone();
-        let written = change.write(&self.keyring_path)?;
+        let written = change.write(&self.keyring.path)?;
         let mut keyring = self.keyring();
         keyring.adopt(written)?;
         self.anchor_keys(&keyring);
@@ -29,13 +29,13 @@ impl Core {
 
     /// The keyring, for a moment.
     pub(in crate::broker) fn keyring(&self) -> MutexGuard<'_, Keyring> {
-        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wipes the keyring in place.
     pub(in crate::broker) fn forget_keyring(&self) {
         for _ in 0..FORGET_TRIES {
-            match self.keyring.try_lock() {
+            match self.keyring.ring.try_lock() {
                 Ok(mut keyring) => return keyring.forget(),
                 Err(TryLockError::Poisoned(keyring)) => return keyring.into_inner().forget(),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(FORGET_PAUSE),

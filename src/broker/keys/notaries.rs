@@ -1,7 +1,7 @@
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use crate::broker::desk::Core;
 use crate::broker::keys::turn_checkpoint_key::FIRST;
+use crate::broker::services::Core;
 use crate::ledger::{Notary, Tree};
 
 /// The checkpoint key that signs, and the one that takes over with its entry.
@@ -81,18 +81,18 @@ impl Notaries {
 impl Core {
     /// A signed checkpoint of the ledger as it is now.
     pub(in crate::broker) fn checkpoint(&self) -> String {
-        let tree = self.store.tree();
-        self.notaries.checkpoint(self.signing_generation(), &tree)
+        let tree = self.state.store.tree();
+        self.signing.notaries.checkpoint(self.signing_generation(), &tree)
     }
 
     /// Does something with the checkpoint key that signs as of the state.
     pub(in crate::broker) fn with_notary<T>(&self, use_it: impl FnOnce(&Notary) -> T) -> T {
-        self.notaries.with(self.signing_generation(), use_it)
+        self.signing.notaries.with(self.signing_generation(), use_it)
     }
 
     /// To be read after the tree that is signed: it is then no older than the tree.
     fn signing_generation(&self) -> u32 {
-        let signs = self.store.read(|world, _| world.custody.checkpoint_key());
+        let signs = self.state.store.read(|world, _| world.custody.checkpoint_key());
         signs.map_or(FIRST, |(generation, _)| generation)
     }
 }

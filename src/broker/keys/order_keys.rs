@@ -11,8 +11,8 @@ impl AdminDesk {
     /// All generations of the certificate authority, the oldest first.
     #[must_use]
     pub fn authorities<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<AuthorityView> {
-        let now = self.0.clock.now();
-        self.0.store.read(|world, _| {
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| {
             let view = |(generation, standing): (u32, Standing)| {
                 let certificate = world.authority.certificate(generation);
                 AuthorityView {
@@ -57,7 +57,7 @@ impl AdminDesk {
     #[must_use]
     pub fn token_keys<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<TokenKeyView> {
         let view = |(generation, standing)| TokenKeyView { generation, standing };
-        self.0.store.read(|world, _| world.token_keys.generations().all().map(view).collect())
+        self.0.state.store.read(|world, _| world.token_keys.generations().all().map(view).collect())
     }
 
     /// Makes the next token key and publishes it; it signs nothing yet.
@@ -90,7 +90,7 @@ impl AdminDesk {
     /// after a failure, which leaves what was done before it.
     async fn published<T>(&self, change: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let changed = change.await;
-        self.0.publishing.publish().await;
+        self.0.keyring.publishing.publish().await;
         changed
     }
 }

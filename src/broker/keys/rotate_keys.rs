@@ -3,7 +3,6 @@ use std::collections::BTreeSet;
 use crate::base::Timestamp;
 use crate::base::code;
 use crate::base::limits::{BACKDATE_S, DOCUMENTS_MAX_AGE_S};
-use crate::broker::desk::{Again, Core, deciding_again};
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::broken;
 use crate::broker::identity::operators::counting;
@@ -12,6 +11,8 @@ use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::keys::end_keys::KeyWord;
 use crate::broker::keys::signing_keys::{authority_key, token_key};
 use crate::broker::once::{Asker, done_before, once_of};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::keyring::{Family, Generations, Stage, StageError, Standing};
 use crate::operators::{Certificate, Operator};
@@ -67,8 +68,8 @@ fn too_new() -> Failure {
 impl Core {
     pub(in crate::broker) async fn prepare_authority(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
         deciding_again!(async {
-            let now = self.clock.now();
-            let (next, before, as_of) = self.store.read(|world, as_of| {
+            let now = self.state.clock.now();
+            let (next, before, as_of) = self.state.store.read(|world, as_of| {
                 let next = following(world.authority.generations());
                 (next, done_before(world, once_of(by), now), as_of)
             });
@@ -78,7 +79,7 @@ impl Core {
             let generation = next.map_err(|error| Again::Stop(not_so(error)))?;
             self.extend_keyring((Family::Authority, generation))?;
             let key = self.with_keyring(|keyring| authority_key(keyring, generation))?;
-            let certificate = Authority::found(&self.settings.trust_domain, &key, now, &*self.entropy);
+            let certificate = Authority::found(&self.settings.trust_domain, &key, now, &*self.state.entropy);
             let certificate = certificate.map_err(|error| Again::Stop(broken(&error)))?;
             let authority = Authority::new(certificate.clone(), key);
             let authority = authority.map_err(|error| Again::Stop(broken(&error)))?;
@@ -87,10 +88,10 @@ impl Core {
             let change = Change::new(&event)?
                 .effect(Effect::Pki(pki::Effect::Prepare { generation, certificate }))
                 .rely(pki::keys::authority(), as_of);
-            self.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
+            self.state.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
             Ok(self.follow_authorities()?)
         })?;
-        self.authorities_changed();
+        self.notifications.authorities_changed();
         Ok(())
     }
 
@@ -105,8 +106,8 @@ impl Core {
             return Ok(self.conclude(applied).await);
         }
         let seq = deciding_again!(async {
-            let now = self.clock.now();
-            let (checked, before, as_of) = self.store.read(|world, as_of| {
+            let now = self.state.clock.now();
+            let (checked, before, as_of) = self.state.store.read(|world, as_of| {
                 let checked = check_authority(world, (generation, stage), force, now);
                 (checked, done_before(world, once_of(by), now), as_of)
             });
@@ -118,21 +119,21 @@ impl Core {
             let change = Change::new(&event)?
                 .effect(Effect::Pki(pki::Effect::Stage { generation, stage }))
                 .rely(pki::keys::authority(), as_of);
-            let receipt = self.store.commit(self.asked_by(change, by, as_of)?, ()).await?;
+            let receipt = self.state.store.commit(self.asked_by(change, by, as_of)?, ()).await?;
             let seq = receipt.seq();
             receipt.redeem();
             self.follow_authorities()?;
             Ok(seq)
         })?;
-        self.authorities_changed();
+        self.notifications.authorities_changed();
         Ok(Ended::Recorded(seq))
     }
 
     pub(in crate::broker) async fn prepare_token_key(&self, by: Option<Asker<'_>>) -> Result<(), Failure> {
         deciding_again!(async {
-            let (next, before, as_of) = self.store.read(|world, as_of| {
+            let (next, before, as_of) = self.state.store.read(|world, as_of| {
                 let next = following(world.token_keys.generations());
-                (next, done_before(world, once_of(by), self.clock.now()), as_of)
+                (next, done_before(world, once_of(by), self.state.clock.now()), as_of)
             });
             if before?.is_some() {
                 return Ok(());
@@ -143,7 +144,7 @@ impl Core {
             let kid = key.jwk().kid.clone();
             let change =
                 self.token_key_change(KeyWord::of(by), (generation, Stage::Prepared), &kid, as_of)?;
-            self.store.commit(change, ()).await?.redeem();
+            self.state.store.commit(change, ()).await?.redeem();
             Ok(self.follow_token_keys()?)
         })
     }
@@ -159,14 +160,14 @@ impl Core {
             return Ok(self.conclude(applied).await);
         }
         let seq = deciding_again!(async {
-            let (checked, before, as_of) = self.store.read(|world, as_of| {
+            let (checked, before, as_of) = self.state.store.read(|world, as_of| {
                 let generations = world.token_keys.generations();
                 let checked = generations.check(generation, stage);
                 let is_fetched =
-                    force == Force::Yes || is_published(generations, generation, self.clock.now());
+                    force == Force::Yes || is_published(generations, generation, self.state.clock.now());
                 let checked =
                     checked.map_err(not_so).and_then(|()| if is_fetched { Ok(()) } else { Err(too_new()) });
-                (checked, done_before(world, once_of(by), self.clock.now()), as_of)
+                (checked, done_before(world, once_of(by), self.state.clock.now()), as_of)
             });
             if let Some(before) = before? {
                 return Ok(before.seq);
@@ -175,7 +176,7 @@ impl Core {
             let key = self.with_keyring(|keyring| token_key(keyring, generation))?;
             let change =
                 self.token_key_change(KeyWord::of(by), (generation, stage), &key.jwk().kid, as_of)?;
-            let receipt = self.store.commit(change, ()).await?;
+            let receipt = self.state.store.commit(change, ()).await?;
             let seq = receipt.seq();
             receipt.redeem();
             self.follow_token_keys()?;
@@ -203,7 +204,7 @@ impl Core {
     /// by the next attempt. Rare and short, so that it may hold up the thread it runs on.
     fn extend_keyring(&self, key: (Family, u32)) -> Result<(), Again> {
         let extended =
-            self.change_keyring(|keyring| keyring.extension(&self.keyring_path, key, &*self.entropy));
+            self.change_keyring(|keyring| keyring.extension(&self.keyring.path, key, &*self.state.entropy));
         extended.map(drop).map_err(|error| Again::Stop(Failure::internal(code::KEYRING_FAILED, &error)))
     }
 

@@ -1,8 +1,8 @@
 use crate::base::Timestamp;
 use crate::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::broken;
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{self, SealingKeysRotated, keys};
 use crate::keyring::{Family, Keyring};
@@ -93,21 +93,21 @@ impl Core {
     /// [`Failure`]; the next look tries again.
     pub async fn keep_sealing_keys(&self) -> Result<(), Failure> {
         let newest = newest_sealing_keys(&self.keyring())?;
-        if !self.store.read(|world, _| world.custody.is_bound_under(newest.delta)) {
-            record_sealing_keys(&self.store, &newest).await?;
+        if !self.state.store.read(|world, _| world.custody.is_bound_under(newest.delta)) {
+            record_sealing_keys(&self.state.store, &newest).await?;
             tracing::info!(?newest, "the rotation of the delta, index and digest keys is recorded");
         }
-        let since = self.store.read(|world, _| world.custody.sealing_keys_since());
-        let now = self.clock.now();
+        let since = self.state.store.read(|world, _| world.custody.sealing_keys_since());
+        let now = self.state.clock.now();
         let is_forgotten =
             since.is_some_and(|since| now.seconds_since(since) > i64::from(EARLIER_DIGEST_LIFE_S));
         let kept = [
-            (Family::Index, newest.index, self.store.is_indexed()),
+            (Family::Index, newest.index, self.state.store.is_indexed()),
             (Family::Digest, newest.digest, is_forgotten),
         ];
         for (family, newest, goes) in kept {
             let earlier = |generation| goes && generation < newest;
-            let gone = self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, family, earlier));
+            let gone = self.change_keyring(|keyring| keyring.reduction(&self.keyring.path, family, earlier));
             gone.map_err(|error| broken(&error))?;
         }
         Ok(())
@@ -117,11 +117,11 @@ impl Core {
     /// and digest keys together, and the value key when it has sealed much. None in read-only mode, which rotates
     /// no key.
     pub(in crate::broker) fn keys_due(&self) -> usize {
-        if self.store.is_read_only() {
+        if self.state.store.is_read_only() {
             return 0;
         }
-        let (now, life_s) = (self.clock.now(), self.settings.sealing_key_life_s);
-        let is_over = is_over(&self.store, now, life_s, || self.keyring().created_at());
-        usize::from(is_over).saturating_add(usize::from(self.sealer.seals() >= SEALS_DUE))
+        let (now, life_s) = (self.state.clock.now(), self.settings.sealing_key_life_s);
+        let is_over = is_over(&self.state.store, now, life_s, || self.keyring().created_at());
+        usize::from(is_over).saturating_add(usize::from(self.values.sealer.seals() >= SEALS_DUE))
     }
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::broken;
+use crate::broker::services::Core;
 use crate::keyring::{Family, Generations, Keyring, Stage};
 
 impl Core {
@@ -13,14 +13,14 @@ impl Core {
     /// # Errors
     /// [`Failure`]; what is revoked is so all the same.
     pub fn shed_signing_keys(&self) -> Result<(), Failure> {
-        let revoked = self.store.read(|world, _| {
+        let revoked = self.state.store.read(|world, _| {
             // A revocation that is in force in memory alone may never be recorded: the next start asks for the key.
             let token_keys = (Family::Token, revoked(world.recorded_token_keys().generations()));
             [token_keys, (Family::Authority, revoked(world.recorded_authority().generations()))]
         });
         for (family, revoked) in revoked {
             let goes = |generation: u32| revoked.contains(&generation);
-            let shed = self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, family, goes));
+            let shed = self.change_keyring(|keyring| keyring.reduction(&self.keyring.path, family, goes));
             shed.map_err(|error| broken(&error))?;
         }
         Ok(())
@@ -28,7 +28,7 @@ impl Core {
 
     /// Has anchors name the keyring as it was written last, so that an older copy of it is noticed.
     pub(in crate::broker) fn anchor_keys(&self, keyring: &Keyring) {
-        if let Err(error) = self.store.keys_changed(keyring) {
+        if let Err(error) = self.state.store.keys_changed(keyring) {
             tracing::error!(%error, "the keyring lacks a key: anchors name the keyring of before");
         }
     }

@@ -1,10 +1,12 @@
 use std::sync::PoisonError;
 
-use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::broken;
 use crate::broker::keys::signing_keys::checkpoint_key;
 use crate::broker::once::{Asker, done_before, once_of};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::custody::{self, CheckpointKeyTurned, keys};
 use crate::idempotency::Once;
@@ -26,7 +28,7 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         once: Option<&Once>,
     ) -> Result<u32, Failure> {
-        let _turn = self.0.checkpoint_key_turn.lock().await;
+        let _turn = self.0.keyring.checkpoint_turn.lock().await;
         let generation = deciding_again!(self.0.next_checkpoint_key(Some((by.operator(), once))))?;
         self.0.shed_checkpoint_keys()?;
         Ok(generation)
@@ -39,12 +41,12 @@ impl Core {
     /// # Errors
     /// [`Failure`].
     pub async fn keep_checkpoint_key(&self) -> Result<(), Failure> {
-        let _turn = self.checkpoint_key_turn.lock().await;
-        let since = match self.store.read(|world, _| world.custody.checkpoint_key()) {
+        let _turn = self.keyring.checkpoint_turn.lock().await;
+        let since = match self.state.store.read(|world, _| world.custody.checkpoint_key()) {
             Some((_, since)) => since,
-            None => self.keyring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
+            None => self.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
         };
-        if self.clock.now().seconds_since(since) >= self.settings.checkpoint_key_life_s {
+        if self.state.clock.now().seconds_since(since) >= self.settings.checkpoint_key_life_s {
             deciding_again!(self.next_checkpoint_key(None))?;
         }
         self.shed_checkpoint_keys()
@@ -53,8 +55,8 @@ impl Core {
     /// The key in the keyring first, then the ledger's word, then it signs: a stop in between leaves a
     /// key that nobody knows of, which the next turn takes up.
     async fn next_checkpoint_key(&self, by: Option<Asker<'_>>) -> Result<u32, Again> {
-        let now = self.clock.now();
-        let (known, before, as_of) = self.store.read(|world, as_of| {
+        let now = self.state.clock.now();
+        let (known, before, as_of) = self.state.store.read(|world, as_of| {
             (world.custody.checkpoint_key(), done_before(world, once_of(by), now), as_of)
         });
         if let Some(before) = before? {
@@ -62,34 +64,34 @@ impl Core {
         }
         let signs = known.map_or(FIRST, |(generation, _)| generation);
         // Whoever was to say so may have gone after the entry was durable.
-        self.notaries.take_over(signs);
+        self.signing.notaries.take_over(signs);
         let generation = signs.saturating_add(1);
         let next = {
             let key = (Family::Checkpoint, generation);
-            let extended =
-                self.change_keyring(|keyring| keyring.extension(&self.keyring_path, key, &*self.entropy));
+            let extended = self
+                .change_keyring(|keyring| keyring.extension(&self.keyring.path, key, &*self.state.entropy));
             extended.map_err(|error| broken(&error))?;
             checkpoint_key(&self.keyring(), generation, &self.settings.trust_domain)?
         };
-        let announcement = self.notaries.prepare(generation, next);
+        let announcement = self.signing.notaries.prepare(generation, next);
         let operator = by.map(|(operator, _)| operator.name());
         let event = CheckpointKeyTurned { operator, generation, announcement: &announcement };
         let change = Change::new(&event)?
             .effect(Effect::Custody(custody::Effect::CheckpointKey(generation)))
             .rely(keys::checkpoint_key(), as_of);
         let change = self.asked_by(change, by, as_of)?;
-        self.store.commit(change, ()).await?.redeem();
-        self.notaries.take_over(generation);
+        self.state.store.commit(change, ()).await?.redeem();
+        self.signing.notaries.take_over(generation);
         Ok(generation)
     }
 
     /// Takes the checkpoint keys before the one that signs out of the keyring, if there are any left.
     fn shed_checkpoint_keys(&self) -> Result<(), Failure> {
-        let known = self.store.read(|world, _| world.custody.checkpoint_key());
+        let known = self.state.store.read(|world, _| world.custody.checkpoint_key());
         let signs = known.map_or(FIRST, |(generation, _)| generation);
         let goes = |generation| generation < signs;
         let shed =
-            self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, Family::Checkpoint, goes));
+            self.change_keyring(|keyring| keyring.reduction(&self.keyring.path, Family::Checkpoint, goes));
         shed.map(drop).map_err(|error| broken(&error))
     }
 }

@@ -1,9 +1,11 @@
 use crate::base::limits::{REWRAPPED_AT_ONCE_MAX, SEALS_DUE};
 use crate::base::{SecretId, SecretName, code};
-use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::broken;
 use crate::broker::once::{Asker, done_before, once_of};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::Once;
 use crate::keyring::{Family, Keyring, KeyringError};
@@ -62,9 +64,9 @@ impl Core {
         version: Version,
     ) -> Result<StoredVersion, Failure> {
         let key = keys::value(id, version.number);
-        let record = self.store.record(VALUES, &key, version.seq).await?;
+        let record = self.state.store.record(VALUES, &key, version.seq).await?;
         let rewrapped = match version.rewrapped {
-            Some(seq) => Some(self.store.record(KEYS, &key, seq).await?),
+            Some(seq) => Some(self.state.store.record(KEYS, &key, seq).await?),
             None => None,
         };
         Ok(StoredVersion { record, rewrapped })
@@ -75,24 +77,24 @@ impl Core {
     /// # Errors
     /// [`Failure`].
     pub async fn keep_value_key(&self) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let since = self.store.read(|world, _| world.secrets.turned().map(|wraps| wraps.since));
+        let now = self.state.clock.now();
+        let since = self.state.store.read(|world, _| world.secrets.turned().map(|wraps| wraps.since));
         let since = since.unwrap_or_else(|| self.keyring().created_at());
         let is_over = now.seconds_since(since) >= self.settings.value_key_life_s;
-        if is_over || self.sealer.seals() >= SEALS_DUE {
+        if is_over || self.values.sealer.seals() >= SEALS_DUE {
             self.turn_value_key(None).await?;
         } else {
-            let _turn = self.value_key_turn.lock().await;
+            let _turn = self.values.key_turn.lock().await;
             self.finish_turn().await?;
         }
         Ok(())
     }
 
     async fn turn_value_key(&self, by: Option<Asker<'_>>) -> Result<Turned, Failure> {
-        let _turn = self.value_key_turn.lock().await;
+        let _turn = self.values.key_turn.lock().await;
         self.finish_turn().await?;
-        let now = self.clock.now();
-        let before = self.store.read(|world, _| done_before(world, once_of(by), now));
+        let now = self.state.clock.now();
+        let before = self.state.store.read(|world, _| done_before(world, once_of(by), now));
         if let Some(before) = before? {
             return Ok(Turned { generation: self.turned_before(&before)?, carried_over: None });
         }
@@ -103,8 +105,9 @@ impl Core {
     }
 
     async fn record_turn(&self, generation: u32, by: Option<Asker<'_>>) -> Result<(), Again> {
-        let now = self.clock.now();
-        let (before, as_of) = self.store.read(|world, as_of| (done_before(world, once_of(by), now), as_of));
+        let now = self.state.clock.now();
+        let (before, as_of) =
+            self.state.store.read(|world, as_of| (done_before(world, once_of(by), now), as_of));
         if before?.is_some() {
             return Ok(());
         }
@@ -112,7 +115,7 @@ impl Core {
         let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
         // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
         let change = change.rely(keys::value_key(), as_of);
-        self.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
+        self.state.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
         Ok(())
     }
 
@@ -121,13 +124,13 @@ impl Core {
         let failed = |error: KeyringError| broken(&error);
         let next = self.keyring().current(Family::Value).map_err(failed)?.0.generation.saturating_add(1);
         let key = (Family::Value, next);
-        self.change_keyring(|keyring| keyring.extension(&self.keyring_path, key, &*self.entropy))
+        self.change_keyring(|keyring| keyring.extension(&self.keyring.path, key, &*self.state.entropy))
             .map_err(failed)?;
         let keyring = self.keyring();
         let key = || keyring.aead_of(Family::Value, next).map_err(failed);
         // First it can be opened, then it is sealed.
-        self.issuer.learn_value_key(key()?);
-        self.sealer.turn_to(key()?);
+        self.signing.issuer.learn_value_key(key()?);
+        self.values.sealer.turn_to(key()?);
         Ok(next)
     }
 
@@ -141,7 +144,7 @@ impl Core {
             }
             keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation
         };
-        let wraps = self.store.read(|world, _| world.secrets.turned());
+        let wraps = self.state.store.read(|world, _| world.secrets.turned());
         if wraps.map(|wraps| wraps.generation) != Some(newest) {
             // A stop came before its entry: nobody goes without having been told that it is relieved.
             deciding_again!(self.record_turn(newest, None))?;
@@ -155,16 +158,16 @@ impl Core {
             carried_over = carried_over.saturating_add(carried);
         }
         let goes = |generation| generation < newest;
-        let shed = self.change_keyring(|keyring| keyring.reduction(&self.keyring_path, Family::Value, goes));
+        let shed = self.change_keyring(|keyring| keyring.reduction(&self.keyring.path, Family::Value, goes));
         let shed = shed.map_err(|error| broken(&error))?;
-        self.issuer.shed_value_keys();
-        self.store.commit(Change::new(&ValueKeyShed { generations: shed })?, ()).await?.redeem();
+        self.signing.issuer.shed_value_keys();
+        self.state.store.commit(Change::new(&ValueKeyShed { generations: shed })?, ()).await?.redeem();
         Ok(carried_over)
     }
 
     /// One pass over everything that lives; how much was wrapped by an older key.
     async fn carry_over(&self) -> Result<usize, Failure> {
-        let (living, as_of) = self.store.read(|world, as_of| {
+        let (living, as_of) = self.state.store.read(|world, as_of| {
             // Also those whose destruction is in force in memory alone: it may never be recorded.
             let versions = world.recorded_secrets().all().flat_map(|secret| {
                 let living = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
@@ -183,7 +186,12 @@ impl Core {
         let mut effects = Vec::new();
         for (name, id, version) in held {
             let stored = self.stored_version(*id, *version).await?;
-            let wrapped = self.issuer.rewrap((*id, version.number), &stored, &self.sealer, &*self.entropy)?;
+            let wrapped = self.signing.issuer.rewrap(
+                (*id, version.number),
+                &stored,
+                &self.values.sealer,
+                &*self.state.entropy,
+            )?;
             if let Some(wrapped_key) = wrapped {
                 let (name, version) = (name.clone(), version.number);
                 effects.push((name.clone(), secrets::Effect::Rewrap { id: *id, name, version, wrapped_key }));
@@ -200,7 +208,7 @@ impl Core {
             let key = keys::secret(&name);
             change = change.rely(key, as_of).effect(Effect::Secrets(effect));
         }
-        match self.store.commit(change, ()).await {
+        match self.state.store.commit(change, ()).await {
             Ok(receipt) => receipt.redeem(),
             // Some of it has changed: the next pass looks again.
             Err(CommitError::Append(AppendError::Conflict(_))) => {}

@@ -1,9 +1,9 @@
 use super::end::is_bereft;
 use crate::base::limits::LEASE_USES_MAX;
 use crate::base::{LeaseId, Timestamp, code};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::leases::{Lease, Stage};
@@ -69,7 +69,7 @@ impl Core {
 
     /// Waits until nobody in this process makes the login of `lease` any more.
     pub(super) async fn made(&self, lease: LeaseId) {
-        let mut changes = self.leases.subscribe();
+        let mut changes = self.notifications.leases.subscribe();
         while self.is_making(lease) && changes.changed().await.is_ok() {}
     }
 }

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 
 use crate::base::{LeaseId, SecretId, SecretName, code};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Loan;
 use crate::leases::Lease;
@@ -109,7 +109,7 @@ impl<'a> Making<'a> {
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         self.core.making().remove(&self.lease);
-        self.core.leases_changed();
+        self.core.notifications.leases_changed();
     }
 }
 
@@ -123,19 +123,14 @@ impl Core {
         self.making().contains(&lease)
     }
 
-    /// Tells whoever ends leases that there may be something to do.
-    pub(in crate::broker) fn leases_changed(&self) {
-        self.leases.send_modify(|changes| *changes = changes.wrapping_add(1));
-    }
-
     /// Records `change`, and tells whoever ends leases of it; gives the entry's sequence.
     pub(super) async fn record_of_leases(&self, change: Change<Effect>) -> Result<u64, CommitError> {
-        let receipt = self.store.commit(change, ()).await?;
-        self.leases_changed();
+        let receipt = self.state.store.commit(change, ()).await?;
+        self.notifications.leases_changed();
         Ok(receipt.seq())
     }
 
     fn making(&self) -> MutexGuard<'_, BTreeSet<LeaseId>> {
-        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+        self.upstream.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

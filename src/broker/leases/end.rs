@@ -8,8 +8,9 @@ use crate::base::limits::{
     LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX, LEASES_LOOKED_AT_MAX,
 };
 use crate::base::{CapabilityName, LeaseId, code};
-use crate::broker::desk::{Core, records};
+use crate::broker::desk::records;
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::leases::{
     self, Ending, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseStillOpen, Leases, LeasesEnding,
@@ -32,8 +33,8 @@ impl Core {
     /// whose end has not failed yet.
     #[must_use]
     pub fn leases_due(&self) -> Vec<(LeaseId, String)> {
-        let now = self.clock.now();
-        self.store.read(|world, _| {
+        let now = self.state.clock.now();
+        self.state.store.read(|world, _| {
             let mut places: BTreeMap<(u64, &CapabilityName), (String, bool, usize)> = BTreeMap::new();
             let mut due = Vec::new();
             // Logins that can log in come before those of which only a role is left.
@@ -67,8 +68,8 @@ impl Core {
     /// # Errors
     /// [`Failure`] when the broker could not record what it does; upstream was not called then.
     pub async fn end_lease(&self, lease: LeaseId) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let (found, as_of) = self.store.read(|world, as_of| {
+        let now = self.state.clock.now();
+        let (found, as_of) = self.state.store.read(|world, as_of| {
             let lease = world.recorded_leases().lease(lease).filter(|lease| lease.due_at() <= now).cloned();
             (lease.map(|lease| (Counters::of(world, &lease), lease)), as_of)
         });
@@ -136,7 +137,7 @@ impl Core {
             Err(failure) => return Ok(Err(Fault::new(Outcome::Refused, failure.code))),
         };
         let admin = self.lent_for_end(&counter, lease, declaration, as_of).await?;
-        let logins = Logins::new(&counter.target, &self.upstreams, &admin);
+        let logins = Logins::new(&counter.target, &self.upstream.surroundings, &admin);
         let ended = async {
             if presence == Presence::Unproven && !logins.has(&lease.login).await? {
                 return Ok(false);
@@ -173,9 +174,9 @@ impl Core {
             .rely(keys::endings(), *as_of);
         let change = from_reserve(counter.relying(change, *as_of), lease);
         let stored = self.stored_for(counter).await?;
-        let receipt = self.store.commit(change, counter.loan()).await?;
+        let receipt = self.state.store.commit(change, counter.loan()).await?;
         *as_of = receipt.seq();
-        let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
+        let admin = self.signing.issuer.lend(receipt, &stored)?.deliver().pop();
         admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))
     }
 
@@ -202,7 +203,7 @@ impl Core {
             lease = %lease.id, login = %lease.login, code = %fault.code, upstream = fault.detail, failures,
             reason = %fault.explained().why, "a login could not be ended"
         );
-        self.meters.lease_end_failed();
+        self.notifications.meters.lease_end_failed();
         let event = LeaseEndFailed {
             lease: lease.id,
             agent: &lease.agent_name,
@@ -228,8 +229,8 @@ impl Core {
         if failures < LEASE_STILL_OPEN_FAILURES {
             return Ok(());
         }
-        let upstream = self.store.read(|world, _| described(world, lease));
-        self.meters.alarms().raise(
+        let upstream = self.state.store.read(|world, _| described(world, lease));
+        self.notifications.meters.alarms().raise(
             Alarm::LeaseStillOpen,
             format_args!(
                 "the revoked login {} at {upstream} can still log in: a transaction has its role locked; end it, on \
@@ -257,7 +258,7 @@ impl Core {
     pub async fn end_bereft_leases(&self) -> Result<(), Failure> {
         let mut after = None;
         loop {
-            let (bereft, last) = self.store.read(|world, _| {
+            let (bereft, last) = self.state.store.read(|world, _| {
                 let (page, last) = some(&world.leases, after);
                 let bereft = page.iter().filter(|lease| is_bereft(world, lease)).map(|lease| lease.id);
                 (bereft.collect::<BTreeSet<_>>(), last)

@@ -6,8 +6,10 @@ use super::renew::{Attempted, By, Renewal};
 use super::views::is_within;
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{LeaseId, RoleName, Timestamp, code};
-use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::tokens::mint::relying_on;
 use crate::leases::{Lease, LeaseRenewalAttempted, keys};
 use crate::policy::{Authorised, Holder, RenewLeases, decide_lease_extension};
@@ -29,7 +31,7 @@ impl AdminDesk {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
         let core = &*self.0;
-        let _turn = core.renewals.turn_of(lease).await;
+        let _turn = core.upstream.renewals.turn_of(lease).await;
         let attempted = deciding_again!(core.attempt_extension(by, lease, life_s))?;
         core.renew(attempted).await
     }
@@ -60,7 +62,7 @@ impl Core {
         let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
         };
-        let decision = self.decision(now);
+        let decision = self.state.decision(now);
         let event = LeaseRenewalAttempted {
             lease: id,
             agent: &lease.agent_name,
@@ -90,7 +92,7 @@ impl Core {
     }
 
     fn found(&self, by: &Authorised<RenewLeases>, id: LeaseId) -> Result<Found, Failure> {
-        self.store.read(|world, as_of| {
+        self.state.store.read(|world, as_of| {
             let scope = by.operator().scope();
             let lease = world.leases.lease(id).filter(|lease| is_within(world, scope, lease));
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;

@@ -3,10 +3,11 @@ use super::revoke::{Chosen, LeasesEnded, named, selection};
 use super::views::{described, is_wholly_within, is_within};
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{LeaseId, Reason, code};
-use crate::broker::desk::{AdminDesk, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::Ended;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::deciding_again;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome};
 use crate::leases::{self, LeaseForgotten, LeasesRetried, Stage, keys};
@@ -29,13 +30,13 @@ impl AdminDesk {
         let core = &*self.0;
         let operator = by.operator();
         deciding_again!(async {
-            let (before, selected, as_of) = core.store.read(|world, as_of| {
+            let (before, selected, as_of) = core.state.store.read(|world, as_of| {
                 let selected = selection(world, operator.scope(), chosen).map(|which| {
                     let failing = world.leases.all().filter(|lease| lease.is_failing() && which.has(lease));
                     let places = failing.map(|lease| Counters::of(world, lease).place());
                     (places.collect::<Vec<_>>(), which)
                 });
-                (done_before(world, once, core.clock.now()), selected, as_of)
+                (done_before(world, once, core.state.clock.now()), selected, as_of)
             });
             if let Some(before) = before? {
                 return Ok(LeasesEnded { ended: Ended::Recorded(before.seq), count: None });
@@ -73,13 +74,13 @@ impl AdminDesk {
         let core = &*self.0;
         let operator = by.operator();
         deciding_again!(async {
-            let (before, found, as_of) = core.store.read(|world, as_of| {
+            let (before, found, as_of) = core.state.store.read(|world, as_of| {
                 let found = world.leases.lease(lease).filter(|one| is_within(world, operator.scope(), one));
                 let found = found.map(|lease| {
                     let is_whole = is_wholly_within(world, operator.scope(), lease);
                     (lease.clone(), described(world, lease), is_whole)
                 });
-                (done_before(world, once, core.clock.now()), found, as_of)
+                (done_before(world, once, core.state.clock.now()), found, as_of)
             });
             if let Some(before) = before? {
                 return Ok(Forgotten { seq: before.seq, open: None });
@@ -109,7 +110,7 @@ impl AdminDesk {
                 Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease))).rely(key, as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
             let seq = core.record_of_leases(core.while_allowed(change, operator)?).await?;
-            core.meters.alarms().raise(
+            core.notifications.meters.alarms().raise(
                 Alarm::LeaseForgotten,
                 format_args!(
                     "the login {} at {upstream} was not revoked and may still exist ({}): {} had the broker forget \

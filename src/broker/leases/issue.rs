@@ -8,8 +8,10 @@ use super::holding::Holding;
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, ClockReading, LeaseId, Timestamp, code};
-use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
 use crate::broker::world::{Effect, World};
@@ -91,7 +93,7 @@ impl AgentDesk {
         let mut permit = None;
         loop {
             let begun = {
-                let _turn = core.leasing.turn_of(self.identify(peer)?.agent()).await;
+                let _turn = core.upstream.leasing.turn_of(self.identify(peer)?.agent()).await;
                 deciding_again!(core.begin_lease(peer, (input, once), &mut permit))?
             };
             match begun {
@@ -177,7 +179,7 @@ fn facts(
 impl Core {
     /// Waits while the password of whoever makes logins is between its old value and its new one.
     async fn administrator_settled(&self, capability: &CapabilityName) -> Result<(), Failure> {
-        let admin = self.store.read(|world, _| {
+        let admin = self.state.store.read(|world, _| {
             let (_, upstream) = world.leases.offer(capability)?;
             Counter::of(world, *upstream).ok().map(|counter| counter.administering().clone())
         });
@@ -195,7 +197,7 @@ impl Core {
     ) -> Result<Begun<'_>, Again> {
         let reading = self.issuing()?;
         let now = reading.now();
-        let (facts, before) = self.store.read(|world, as_of| {
+        let (facts, before) = self.state.store.read(|world, as_of| {
             (facts(world, (peer, as_of), input, reading), self.lent_before(world, once, now))
         });
         let mut facts = facts?;
@@ -208,7 +210,7 @@ impl Core {
         let permit = self.admit(permit, &principal)?;
         let request =
             LeaseRequest { capability: input.capability.clone(), life_s: input.life_s, renewed: Renewed::No };
-        let (asked, basis) = ((&request, permit), (self.decision(now), &self.digests));
+        let (asked, basis) = ((&request, permit), (self.state.decision(now), &self.state.digests));
         let decision = match &facts.again {
             Some(lease) => decide_lease_again(&facts.declarations, principal.clone(), asked, lease, basis),
             None => {
@@ -260,8 +262,8 @@ impl Core {
             .rely(key, as_of);
         let change = remembering_lease(change, (once, as_of), (lease.id, lease.expires_at), now);
         let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
-        let receipt = self.store.commit(change, again).await?;
-        let login = self.issuer.lease_again(receipt)?.deliver();
+        let receipt = self.state.store.commit(change, again).await?;
+        let login = self.signing.issuer.lease_again(receipt)?.deliver();
         Ok(Begun::Again(Box::new(Leased::at(target, login, true))))
     }
 
@@ -274,11 +276,11 @@ impl Core {
         once: Option<&Once>,
         now: Timestamp,
     ) -> Result<Begun<'_>, Again> {
-        self.sealer.has_room().map_err(Failure::from)?;
+        self.values.sealer.has_room().map_err(Failure::from)?;
         let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
         };
-        let lease = LeaseId::mint(now, &*self.entropy);
+        let lease = LeaseId::mint(now, &*self.state.entropy);
         let making = Making::of(self, lease);
         let (basis, lend) = (grant.basis(), grant.act());
         let principal = lend.principal();
@@ -319,8 +321,8 @@ impl Core {
         let change = counter.relying(change, as_of);
         let stored = self.stored_for(&counter).await?;
         let leasing = Leasing { grant, lease, loan: counter.loan() };
-        let receipt = self.store.commit(change, leasing).await?;
-        let (underway, lent) = self.issuer.begin_lease(receipt, &stored)?;
+        let receipt = self.state.store.commit(change, leasing).await?;
+        let (underway, lent) = self.signing.issuer.begin_lease(receipt, &stored)?;
         let admin = lent.deliver().pop().ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
         Ok(Begun::Intended(Box::new(Intended { making, call, underway, admin, counter, intent })))
     }
@@ -329,18 +331,20 @@ impl Core {
     fn login_of(&self, lease: LeaseId) -> String {
         let text = lease.to_string();
         let own = text.rsplit('_').next().unwrap_or_default();
-        format!("{}{own}", self.login_prefix)
+        format!("{}{own}", self.upstream.login_prefix)
     }
 
     async fn make_login(&self, peer: &PeerCertificate, intended: Intended<'_>) -> Result<Leased, Failure> {
         let Intended { making, call, underway, admin, counter, intent } = intended;
-        let password = Logins::password(&self.upstreams).map_err(|fault| Failure::of_login(&fault))?;
+        let password =
+            Logins::password(&self.upstream.surroundings).map_err(|fault| Failure::of_login(&fault))?;
         let per_agent = self
+            .state
             .store
             .read(|world, _| world.leases.offer(&intent.capability).map_or(0, |(offer, _)| offer.per_agent));
         let (name, until) = (intent.login.as_str(), intent.expires_at);
         let login = NewLogin { name, password: &password, until, per_agent };
-        let made = Logins::new(&counter.target, &self.upstreams, &admin).create(login).await;
+        let made = Logins::new(&counter.target, &self.upstream.surroundings, &admin).create(login).await;
         drop(admin);
         self.note_answer_of(&counter.place, made.as_ref().err());
         drop(call);
@@ -350,9 +354,9 @@ impl Core {
         }
         let receipt = deciding_again!(self.record_made(peer, &intent, &password))?;
         let made = Made { underway, login: intent.login, password };
-        let login = self.issuer.lease(receipt, made)?.deliver();
+        let login = self.signing.issuer.lease(receipt, made)?.deliver();
         drop(making);
-        self.meters.leased();
+        self.notifications.meters.leased();
         Ok(Leased::at(&counter.target, login, false))
     }
 
@@ -364,10 +368,10 @@ impl Core {
         intent: &Intent,
         password: &SecretValue,
     ) -> Result<crate::ledger::Receipt<LeaseId>, Again> {
-        let holding = self.store.read(|world, as_of| {
+        let holding = self.state.store.read(|world, as_of| {
             let lease = world.leases.lease(intent.id).filter(|lease| lease.stage == Stage::Intended);
             let holding = lease.and_then(|lease| Holding::of(world, lease, as_of));
-            crate::authn::agent(peer, records(world), as_of, self.clock.reading())?;
+            crate::authn::agent(peer, records(world), as_of, self.state.clock.reading())?;
             holding.ok_or_else(|| Failure::new(code::LEASE_ENDING))
         })?;
         let as_of = holding.as_of;
@@ -377,7 +381,7 @@ impl Core {
             capability: &intent.capability,
             login: &intent.login,
         };
-        let sealed = self.sealer.seal_login(intent.id, password, &*self.entropy)?;
+        let sealed = self.values.sealer.seal_login(intent.id, password, &*self.state.entropy)?;
         let key = keys::lease(intent.id);
         let change = holding
             .relying(Change::new(&event)?)
@@ -385,7 +389,7 @@ impl Core {
             .rely(crate::secrets::keys::value_key(), as_of)
             .rely(keys::endings(), as_of)
             .rely(key, as_of);
-        Ok(self.store.commit(change, intent.id).await?)
+        Ok(self.state.store.commit(change, intent.id).await?)
     }
 
     /// What certainly did not come about has ended; of anything else the end is brought about.

@@ -6,8 +6,10 @@ use super::holding::Holding;
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{DecisionId, LeaseId, Timestamp, code};
-use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
 use crate::broker::world::Effect;
@@ -71,7 +73,7 @@ impl AgentDesk {
         }
         let core = &*self.0;
         let mut permit = None;
-        let _turn = core.renewals.turn_of(lease).await;
+        let _turn = core.upstream.renewals.turn_of(lease).await;
         let attempted = deciding_again!(core.attempt_renewal(peer, (lease, life_s), &mut permit))?;
         core.renew(attempted).await
     }
@@ -88,8 +90,8 @@ impl AgentDesk {
         used_by: Option<DecisionId>,
     ) -> Result<(), Failure> {
         let core = &*self.0;
-        let _permit = core.mints.admit(&principal.agent())?;
-        let found = core.store.read(|world, _| own(world.leases.lease(lease), principal))?;
+        let _permit = core.limits.mints.admit(&principal.agent())?;
+        let found = core.state.store.read(|world, _| own(world.leases.lease(lease), principal))?;
         let goes_on = match &found.stage {
             Stage::Ending(_) => return Ok(()),
             Stage::Intended | Stage::Live { .. } => used_by.is_some_and(|used| !found.uses.contains(&used)),
@@ -115,7 +117,7 @@ impl Core {
     /// Tells upstream of a later end, and records it.
     pub(super) async fn renew(&self, attempted: Attempted<'_>) -> Result<Renewal, Failure> {
         let Attempted { lease, call, counter, admin, renewal, by } = attempted;
-        let logins = Logins::new(&counter.target, &self.upstreams, &admin);
+        let logins = Logins::new(&counter.target, &self.upstream.surroundings, &admin);
         let extended = logins.extend(&lease.login, renewal.expires_at).await;
         self.note_answer_of(&counter.place, extended.as_ref().err());
         drop(call);
@@ -132,7 +134,7 @@ impl Core {
     ) -> Result<Attempted<'a>, Again> {
         let reading = self.issuing()?;
         let now = reading.now();
-        let (principal, declarations, lease, counter) = self.store.read(|world, as_of| {
+        let (principal, declarations, lease, counter) = self.state.store.read(|world, as_of| {
             let lease = world.leases.lease(id).cloned();
             let counter = lease.as_ref().map(|lease| Counters::of(world, lease).for_renewal());
             let principal = crate::authn::agent(peer, records(world), as_of, reading);
@@ -141,12 +143,12 @@ impl Core {
         let principal = principal?;
         let permit = self.admit(permit, &principal)?;
         let lease = own(lease.as_ref(), &principal)?;
-        if self.store.read(|world, _| is_bereft(world, &lease)) {
+        if self.state.store.read(|world, _| is_bereft(world, &lease)) {
             return Err(Failure::new(code::LEASE_ENDING).into());
         }
         let capability = lease.capability.clone();
         let request = LeaseRequest { capability, life_s, renewed: Renewed::Lease(id) };
-        let basis = (self.decision(now), &self.digests);
+        let basis = (self.state.decision(now), &self.state.digests);
         let asked = (&request, permit);
         let decision = decide_lease_renewal(&declarations, principal.clone(), asked, &lease, basis, now);
         let grant = match decision {
@@ -196,21 +198,21 @@ impl Core {
     ) -> Result<SecretValue, Again> {
         let change = counter.relying(change, as_of);
         let stored = self.stored_for(counter).await?;
-        let receipt = self.store.commit(change, counter.loan()).await?;
-        let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
+        let receipt = self.state.store.commit(change, counter.loan()).await?;
+        let admin = self.signing.issuer.lend(receipt, &stored)?.deliver().pop();
         Ok(admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?)
     }
 
     /// Records a later end, while its lease is live and its holder may have it: upstream was told, which takes
     /// time.
     async fn record_renewed(&self, lease: &Lease, expires_at: Timestamp, by: By<'_>) -> Result<(), Again> {
-        let holder = self.store.read(|world, as_of| {
+        let holder = self.state.store.read(|world, as_of| {
             let found = world.leases.lease(lease.id);
             let is_live = found.is_some_and(|lease| matches!(lease.stage, Stage::Live { .. }));
             let ending = || Failure::new(code::LEASE_ENDING);
             let holder = Holding::of(world, lease, as_of).filter(|_| is_live).ok_or_else(ending)?;
             if let By::Agent(peer) = by {
-                crate::authn::agent(peer, records(world), as_of, self.clock.reading())?;
+                crate::authn::agent(peer, records(world), as_of, self.state.clock.reading())?;
             }
             Ok::<_, Failure>(holder)
         })?;

@@ -4,10 +4,12 @@ use super::views::is_within;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
 use crate::broker::denial::Denial;
-use crate::broker::desk::{AdminDesk, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::{Applied, Ended, Word};
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::deciding_again;
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{LeasesOf, Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
@@ -85,8 +87,8 @@ impl Core {
         find: &(dyn Fn(&World) -> Result<Selected, Failure> + Sync),
     ) -> Result<(Applied, Option<usize>), Failure> {
         let done = deciding_again!(async {
-            let now = self.clock.now();
-            let (before, found, as_of) = self.store.read(|world, as_of| {
+            let now = self.state.clock.now();
+            let (before, found, as_of) = self.state.store.read(|world, as_of| {
                 let found = find(world).map(|selected| (Facts::of(world, &selected.which), selected));
                 (done_before(world, once, now), found, as_of)
             });
@@ -105,12 +107,12 @@ impl Core {
             let taking =
                 word.given_for(self, change)?.taking_away(Denial::leases(now, (which, why), withheld));
             let decide = |world: &World| find(world).is_ok();
-            let taken = self.store.take_away(taking, OnConflict::Repeat, decide).await?;
+            let taken = self.state.store.take_away(taking, OnConflict::Repeat, decide).await?;
             let what = TakeAway::RevokeLeases(order);
             Ok((Applied { taken, order: Some(Order { at: now, by: by.to_owned(), what }) }, Some(count)))
         });
         let done = done?;
-        self.leases_changed();
+        self.notifications.leases_changed();
         Ok(done)
     }
 }

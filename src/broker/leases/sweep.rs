@@ -3,8 +3,9 @@ use std::collections::BTreeSet;
 use super::counter::{Counter, revocations_at};
 use crate::base::limits::UNKNOWN_LOGINS_LISTED_MAX;
 use crate::base::{LeaseId, code};
-use crate::broker::desk::{Again, Core, deciding_again};
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::leases::{LoginsSwept, StrayLoginEnded, UnknownLogins};
 use crate::store::Change;
 use crate::telemetry::Alarm;
@@ -19,7 +20,7 @@ impl Core {
     /// [`Failure`] when the broker could not record what it does. An upstream that fails is told of in
     /// the log, and holds up no other.
     pub async fn sweep_logins(&self) -> Result<(), Failure> {
-        let declared = self.store.read(|world, _| {
+        let declared = self.state.store.read(|world, _| {
             let declared = world.leases.upstreams().map(|(declared, _)| declared);
             // The newest first: a server's authority may have changed since the others were declared.
             let mut declared: Vec<u64> = declared.collect();
@@ -28,7 +29,8 @@ impl Core {
         });
         let mut seen = BTreeSet::new();
         for declared in declared {
-            let place = self.store.read(|world, _| Counter::of(world, declared).ok().map(|one| one.place));
+            let place =
+                self.state.store.read(|world, _| Counter::of(world, declared).ok().map(|one| one.place));
             if place.is_some_and(|place| seen.insert(place)) {
                 deciding_again!(self.sweep(declared))?;
             }
@@ -38,18 +40,19 @@ impl Core {
 
     async fn sweep(&self, declared: u64) -> Result<(), Again> {
         // The administering secret may have been replaced while another server was looked through.
-        let counter = self.store.read(|world, as_of| Counter::of(world, declared).map(|one| (one, as_of)));
+        let counter =
+            self.state.store.read(|world, as_of| Counter::of(world, declared).map(|one| (one, as_of)));
         let Ok((counter, as_of)) = counter else { return Ok(()) };
         let Some(_call) = self.lets_call_at(&revocations_at(&counter.place)) else { return Ok(()) };
         let upstream = counter.target.describe();
         let event = LoginsSwept { upstream: upstream.clone(), administering: counter.administering() };
         let stored = self.stored_for(&counter).await?;
         let change = counter.relying(Change::new(&event)?, as_of);
-        let receipt = self.store.commit(change, counter.loan()).await?;
-        let admin = self.issuer.lend(receipt, &stored)?.deliver().pop();
+        let receipt = self.state.store.commit(change, counter.loan()).await?;
+        let admin = self.signing.issuer.lend(receipt, &stored)?.deliver().pop();
         let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
-        let logins = Logins::new(&counter.target, &self.upstreams, &admin);
-        let found = logins.named(&self.login_prefix, self.clock.now()).await;
+        let logins = Logins::new(&counter.target, &self.upstream.surroundings, &admin);
+        let found = logins.named(&self.upstream.login_prefix, self.state.clock.now()).await;
         self.note_answer_of(&revocations_at(&counter.place), found.as_ref().err());
         let found = match found {
             Ok(found) => found,
@@ -63,7 +66,7 @@ impl Core {
         for FoundLogin { name: login, .. } in &over {
             match logins.end(login).await {
                 Ok(()) => {
-                    self.meters.alarms().raise(
+                    self.notifications.meters.alarms().raise(
                         Alarm::StrayLogin,
                         format_args!("login {login} at {upstream} belonged to no lease and was removed"),
                     );
@@ -80,7 +83,7 @@ impl Core {
 
     /// Those of `found` that no lease knows.
     fn unknown(&self, found: Vec<FoundLogin>) -> Vec<FoundLogin> {
-        self.store.read(|world, _| {
+        self.state.store.read(|world, _| {
             let known: BTreeSet<&str> = world.leases.all().map(|lease| lease.login.as_str()).collect();
             found.into_iter().filter(|one| !known.contains(one.name.as_str())).collect()
         })
@@ -94,7 +97,7 @@ impl Core {
         upstream: &str,
         unknown: Vec<FoundLogin>,
     ) -> Result<(), Again> {
-        let adopted_at = self.store.read(|world, _| world.custody.adopted()).map(|(_, at)| at);
+        let adopted_at = self.state.store.read(|world, _| world.custody.adopted()).map(|(_, at)| at);
         let is_of_a_copy = |one: &FoundLogin| {
             let made_at = self.lease_of(&one.name).map(|lease| lease.minted_at());
             made_at.is_some_and(|made_at| adopted_at.is_none_or(|adopted_at| made_at > adopted_at))
@@ -103,11 +106,13 @@ impl Core {
             return Ok(());
         }
         // A lease is forgotten once its login is gone: that may have been between the two looks.
-        let Ok(found) = logins.named(&self.login_prefix, self.clock.now()).await else { return Ok(()) };
+        let Ok(found) = logins.named(&self.upstream.login_prefix, self.state.clock.now()).await else {
+            return Ok(());
+        };
         let unknown = self.unknown(found).into_iter().filter(|one| !one.is_over && is_of_a_copy(one));
         let unknown: Vec<FoundLogin> = unknown.collect();
         let Some(first) = unknown.first() else { return Ok(()) };
-        self.meters.alarms().raise(
+        self.notifications.meters.alarms().raise(
             Alarm::LoginUnknown,
             format_args!(
                 "{} logins at {upstream} have this broker's name and no lease that it knows, e.g. {}: find the other copy of the broker, or the reason",
@@ -125,7 +130,7 @@ impl Core {
 
     /// The lease whose login has this name, if it can be one.
     fn lease_of(&self, login: &str) -> Option<LeaseId> {
-        let own = login.strip_prefix(&self.login_prefix)?;
+        let own = login.strip_prefix(&self.upstream.login_prefix)?;
         format!("{}_{own}", LeaseId::PREFIX).parse().ok()
     }
 }

@@ -53,9 +53,9 @@ impl AdminDesk {
     /// Up to `limit` leases within the operator's reach after `after`, those whose end failed too.
     #[must_use]
     pub fn leases(&self, by: &Authorised<ReadLeases>, after: Option<LeaseId>, limit: usize) -> LeasePage {
-        let (now, scope) = (self.0.clock.now(), by.operator().scope());
+        let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
-        self.0.store.read(|world, _| {
+        self.0.state.store.read(|world, _| {
             let mut within = world.leases.after(after).filter(|lease| is_within(world, scope, lease));
             let leases: Vec<_> = within.by_ref().take(limit).map(|lease| view(world, lease, now)).collect();
             let next_after = within.next().and_then(|_| leases.last().map(|last| last.id));
@@ -68,8 +68,8 @@ impl AgentDesk {
     /// The leases of the agent's own instance.
     #[must_use]
     pub fn own_leases(&self, principal: &AgentPrincipal) -> Vec<LeaseView> {
-        let now = self.0.clock.now();
-        self.0.store.read(|world, _| {
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| {
             let own = world.leases.of_agent(principal.agent());
             let own = own.filter(|lease| lease.instance == principal.instance());
             own.map(|lease| view(world, lease, now)).collect()

@@ -5,9 +5,11 @@ use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, VERSIONS_TRIED_MAX};
 use crate::base::{RotationId, SecretName};
-use crate::broker::desk::{AdminDesk, Again, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
@@ -66,9 +68,9 @@ impl AdminDesk {
     ) -> Result<Adopted, Failure> {
         let core = &*self.0;
         let scope = by.operator().scope();
-        let before = core.store.read(|world, _| {
+        let before = core.state.store.read(|world, _| {
             reached(world, scope, name)?;
-            done_before(world, once, core.clock.now())
+            done_before(world, once, core.state.clock.now())
         })?;
         if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before {
             return Ok(Adopted { version, seq });
@@ -142,7 +144,7 @@ impl Core {
             let kept = secrets::Effect::Abandon { name: name.clone(), version: other.number };
             change = change.effect(Effect::Secrets(kept));
         }
-        let next = if run.is_some() { next_of(&at.rotation.declared, self.clock.now()) } else { None };
+        let next = if run.is_some() { next_of(&at.rotation.declared, self.state.clock.now()) } else { None };
         let adopted = rotation::Effect::Adopt { secret: name.clone(), version, works: found.works, next };
         change = change.effect(Effect::Rotation(adopted));
         change = remembering(change, (once, at.as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
@@ -153,7 +155,7 @@ impl Core {
     /// The rotation of `name`, when nothing is under way upstream.
     fn resting(&self, name: &SecretName) -> Result<Bench, Failure> {
         let at = self.bench(name)?;
-        let now = self.clock.now();
+        let now = self.state.clock.now();
         match &at.rotation.run {
             Some(run) if !run.rests(now) => Err(Failure::new(code::ROTATION_IN_PROGRESS)
                 .because(format!(

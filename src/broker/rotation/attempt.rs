@@ -4,8 +4,9 @@ use crate::authn::OperatorPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
 use crate::base::{LedgerId, SecretName, Timestamp};
-use crate::broker::desk::{Again, Core, deciding_again};
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::upstreams::Call;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Loan;
@@ -91,7 +92,7 @@ impl Core {
     /// # Errors
     /// [`Failure`] when there is none, or its upstream is none that this version knows.
     pub(super) fn bench(&self, name: &SecretName) -> Result<Bench, Failure> {
-        self.store.read(|world, as_of| {
+        self.state.store.read(|world, as_of| {
             let rotation = world.rotations.of(name).cloned();
             let rotation = rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
             self.bench_of((world, as_of), rotation)
@@ -109,7 +110,7 @@ impl Core {
         let administering = target.administering().and_then(|admin| world.secrets.named(admin).cloned());
         let secret = world.secrets.named(&rotation.declared.secret).cloned();
         let called = Called::default();
-        let surroundings = Surroundings { called: called.clone(), ..self.upstreams.clone() };
+        let surroundings = Surroundings { called: called.clone(), ..self.upstream.surroundings.clone() };
         let driver = driver(&target, &surroundings);
         let place = target.place();
         Ok(Bench { rotation, secret, administering, target, driver, called, place, as_of })
@@ -169,10 +170,10 @@ impl Core {
             }
         }
         let loan = Loan(wanted.into_iter().map(|(id, version)| (id, version.number)).collect());
-        let receipt = self.store.commit(change, loan).await?;
-        self.rotations_changed();
+        let receipt = self.state.store.commit(change, loan).await?;
+        self.notifications.rotations_changed();
         let entry = (receipt.seq(), receipt.time());
-        let mut values = self.issuer.lend(receipt, &stored)?.deliver();
+        let mut values = self.signing.issuer.lend(receipt, &stored)?.deliver();
         let own = values.split_off(values.len().saturating_sub(versions.len()));
         Ok(Lent { admin: values.pop(), values: own, entry })
     }
@@ -181,10 +182,10 @@ impl Core {
     /// said since then that every other copy of this broker has stopped for good: since that time, or, as the other
     /// copy's clock may be ahead, since this mark was found.
     pub(super) fn knows_entry(&self, at: &Bench, (seq, time): (u64, Timestamp), own: u64) -> bool {
-        let entries = self.store.entries(seq, 1);
+        let entries = self.state.store.entries(seq, 1);
         let is_own = seq < own
             && entries.is_ok_and(|entries| entries.iter().any(|one| (one.seq, one.time) == (seq, time)));
-        let Some((adopted, adopted_at)) = self.store.read(|world, _| world.custody.adopted()) else {
+        let Some((adopted, adopted_at)) = self.state.store.read(|world, _| world.custody.adopted()) else {
             return is_own;
         };
         let was_found = at
@@ -197,7 +198,7 @@ impl Core {
 
     /// The id of the ledger.
     pub(super) fn ledger_id(&self) -> LedgerId {
-        self.keyring.lock().unwrap_or_else(PoisonError::into_inner).ledger()
+        self.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner).ledger()
     }
 
     /// The permission to call the upstream now; none while its circuit is open.
@@ -221,7 +222,7 @@ impl Core {
         // What failed by a declaration that was corrected meanwhile says nothing of the corrected one.
         let declared = &at.rotation.declared.upstream;
         let is_corrected = || {
-            self.store.read(|world, _| {
+            self.state.store.read(|world, _| {
                 world.rotations.of(at.name()).is_some_and(|now| now.declared.upstream != *declared)
             })
         };
@@ -232,13 +233,9 @@ impl Core {
 
     /// Records `change`, and tells whoever waits for a rotation that one has gone on.
     pub(super) async fn record(&self, change: Change<Effect>) -> Result<u64, CommitError> {
-        let receipt = self.store.commit(change, ()).await?;
-        self.rotations_changed();
+        let receipt = self.state.store.commit(change, ()).await?;
+        self.notifications.rotations_changed();
         Ok(receipt.seq())
-    }
-
-    pub(in crate::broker) fn rotations_changed(&self) {
-        self.rotations.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
     /// Records that a step failed, and when it is tried again. `run` is what it was when the step began.
@@ -274,7 +271,7 @@ impl Core {
             retry_at: retry_at.map(|at| at.to_string()),
         };
         if fault.code == code::UPSTREAM_CHANGED_BY_COPY {
-            self.meters.alarms().raise(
+            self.notifications.meters.alarms().raise(
                 Alarm::CopyActive,
                 format_args!("another copy of this broker has acted at the upstream of secret `{name}`"),
             );

@@ -1,7 +1,7 @@
 use super::attempt::{Bench, Lent, Step, our_fault};
 use super::carry_on::Halt;
 use crate::base::code;
-use crate::broker::desk::Core;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::rotation::{self, RotationAdvanced, RotationDrifted, Run, Stage};
 use crate::store::Change;

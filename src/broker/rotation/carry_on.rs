@@ -2,9 +2,9 @@ use super::attempt::{Bench, Step, our_fault};
 use crate::base::code;
 use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
 use crate::broker::secrets::versions::Surplus;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::crypto::sha256;
 use crate::ledger::AppendError;
@@ -62,8 +62,8 @@ impl Core {
     /// The secrets whose rotations have something to do now, the longest waiting first.
     #[must_use]
     pub fn rotations_due(&self) -> Vec<(SecretName, Pace)> {
-        let now = self.clock.now();
-        let mut due = self.store.read(|world, _| {
+        let now = self.state.clock.now();
+        let mut due = self.state.store.read(|world, _| {
             let waiting = |rotation: &rotation::Rotation| {
                 let since = rotation.due(now).filter(|at| *at <= now)?;
                 // What begins can be put off; what is under way goes on.
@@ -83,7 +83,7 @@ impl Core {
     /// [`Failure`] when the broker could not record or open what it takes; upstream was not called then.
     pub async fn carry_on(&self, secret: &SecretName) -> Result<Pace, Failure> {
         let at = self.bench(secret)?;
-        let now = self.clock.now();
+        let now = self.state.clock.now();
         if at.rotation.due(now).is_none_or(|due| due > now) {
             return Ok(Pace::Rest);
         }
@@ -116,7 +116,7 @@ impl Core {
 
     /// Records that a rotation begins.
     pub(super) async fn begin(&self, at: &Bench, trigger: &Trigger) -> Result<RotationId, Halt> {
-        let id = RotationId::mint(self.clock.now(), &*self.entropy);
+        let id = RotationId::mint(self.state.clock.now(), &*self.state.entropy);
         let secret = at.name();
         let operator = match trigger {
             Trigger::Operator(operator) => Some(operator),
@@ -132,7 +132,7 @@ impl Core {
     /// Makes the new value, and makes it durable before upstream hears of it; has upstream make it, and
     /// makes it durable before anybody else hears of it.
     async fn prepare(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
-        self.sealer.has_room().map_err(Failure::from)?;
+        self.values.sealer.has_room().map_err(Failure::from)?;
         if at.target.creates() {
             if run.touched {
                 return self.give_up_on_answer(at, run).await;
@@ -166,8 +166,12 @@ impl Core {
         let secret = at.name().clone();
         let version = at.secret.as_ref().map_or(1, |secret| secret.newest().saturating_add(1));
         let id = at.secret.as_ref().map(|secret| secret.id);
-        let id = id.unwrap_or_else(|| SecretId::mint(self.clock.now(), &*self.entropy));
-        let sealed = self.sealer.seal(id, version, &prepared.value, &*self.entropy).map_err(Failure::from)?;
+        let id = id.unwrap_or_else(|| SecretId::mint(self.state.clock.now(), &*self.state.entropy));
+        let sealed = self
+            .values
+            .sealer
+            .seal(id, version, &prepared.value, &*self.state.entropy)
+            .map_err(Failure::from)?;
         let event = RotationPrepared { secret: &secret, rotation: run.id, version };
         let stored = secrets::Effect::Prepare { id, name: secret.clone(), version, sealed };
         let replaces = at.secret.as_ref().and_then(|secret| secret.current).map(|version| version.number);
@@ -212,7 +216,7 @@ impl Core {
             Slots::Two => i64::from(at.rotation.declared.grace_s),
             Slots::One => 0,
         };
-        let drain_until = Some(self.clock.now().plus_s(grace_s));
+        let drain_until = Some(self.state.clock.now().plus_s(grace_s));
         let handed = secrets::Effect::Promote { name: secret.clone(), version };
         let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Draining, drain_until };
         let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));

@@ -6,8 +6,9 @@ use super::steer::reached;
 use crate::authn::OperatorPrincipal;
 use crate::base::{SecretName, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
-use crate::broker::desk::{AdminDesk, Core};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::config::{Faults, SourceFile};
 use crate::policy::{Authorised, Declare, RotateSecrets};
 use crate::rotation::{self, Rotation};
@@ -35,7 +36,7 @@ impl AdminDesk {
         secret: &SecretName,
     ) -> Result<UpstreamCheck, Failure> {
         let scope = by.operator().scope();
-        self.0.store.read(|world, _| reached(world, scope, secret).map(drop))?;
+        self.0.state.store.read(|world, _| reached(world, scope, secret).map(drop))?;
         let at = self.0.bench(secret)?;
         self.0.check_upstream(&at, by.operator()).await
     }
@@ -55,7 +56,7 @@ impl AdminDesk {
         let reading = heavy.run(Priority::Ordinary, move |work| {
             let asked = rotation::parse(&files, work)?;
             let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
-            core.store.read(|world, as_of| match declared(world, operator.scope(), &secret, asked) {
+            core.state.store.read(|world, as_of| match declared(world, operator.scope(), &secret, asked) {
                 Ok(declared) => core.bench_of((world, as_of), Rotation::fresh(declared, None)),
                 Err((place, message)) => {
                     let mut faults = Faults::of(&files, work);

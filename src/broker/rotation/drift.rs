@@ -2,8 +2,8 @@ use super::attempt::{Bench, Step};
 use super::carry_on::Halt;
 use crate::base::SecretName;
 use crate::base::limits::DRIFT_CHECK_S;
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
 use crate::store::Change;
@@ -15,8 +15,8 @@ impl Core {
     /// under way, and not at an upstream that is left alone.
     #[must_use]
     pub fn drift_checks_due(&self) -> Vec<SecretName> {
-        let now = self.clock.now();
-        self.store.read(|world, _| {
+        let now = self.state.clock.now();
+        self.state.store.read(|world, _| {
             let is_due = |rotation: &&rotation::Rotation| {
                 let current = world.secrets.named(&rotation.declared.secret).and_then(|one| one.current);
                 let since = current
@@ -83,7 +83,7 @@ impl Core {
         if matches!(recorded, Err(Halt::Overtaken)) {
             return recorded.map(drop);
         }
-        self.meters.alarms().raise(
+        self.notifications.meters.alarms().raise(
             Alarm::RotationDrifted,
             format_args!("secret {secret}: the current value no longer works upstream; it is rotated now"),
         );

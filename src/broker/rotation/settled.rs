@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::base::limits::SWAP_WAIT_S;
 use crate::base::{SecretName, code};
-use crate::broker::desk::Core;
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::rotation::Rotation;
 
 impl Core {
@@ -13,9 +13,10 @@ impl Core {
     /// # Errors
     /// [`Failure`] when that takes too long: no value is known to work then.
     pub(in crate::broker) async fn settled(&self, secret: &SecretName) -> Result<(), Failure> {
-        let mut changes = self.rotations.subscribe();
-        let is_swapping =
-            || self.store.read(|world, _| world.rotations.of(secret).is_some_and(Rotation::is_swapping));
+        let mut changes = self.notifications.rotations.subscribe();
+        let is_swapping = || {
+            self.state.store.read(|world, _| world.rotations.of(secret).is_some_and(Rotation::is_swapping))
+        };
         let settled = changes.wait_for(|_| !is_swapping());
         match tokio::time::timeout(Duration::from_secs(SWAP_WAIT_S), settled).await {
             Ok(_) => Ok(()),

@@ -4,9 +4,11 @@ use super::carry_on::next_of;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{RotationId, Scope, SecretName};
-use crate::broker::desk::{AdminDesk, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::deciding_again;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
@@ -64,9 +66,9 @@ impl AdminDesk {
         let core = &*self.0;
         let scope = by.operator().scope();
         deciding_again!(async {
-            let (before, rotation, as_of) = core.store.read(|world, as_of| {
+            let (before, rotation, as_of) = core.state.store.read(|world, as_of| {
                 let rotation = reached(world, scope, secret).cloned();
-                (done_before(world, once, core.clock.now()), rotation, as_of)
+                (done_before(world, once, core.state.clock.now()), rotation, as_of)
             });
             if let Some(before) = before? {
                 return Ok(core.begun_before(&before)?);
@@ -79,7 +81,7 @@ impl AdminDesk {
                     }
                 };
             }
-            let id = RotationId::mint(core.clock.now(), &*core.entropy);
+            let id = RotationId::mint(core.state.clock.now(), &*core.state.entropy);
             let operator = by.operator().name();
             let trigger = Trigger::Operator(operator.clone());
             let event =
@@ -108,9 +110,9 @@ impl AdminDesk {
         let core = &*self.0;
         let scope = by.operator().scope();
         deciding_again!(async {
-            let (before, rotation, as_of) = core.store.read(|world, as_of| {
+            let (before, rotation, as_of) = core.state.store.read(|world, as_of| {
                 let rotation = reached(world, scope, secret).cloned();
-                (done_before(world, once, core.clock.now()), rotation, as_of)
+                (done_before(world, once, core.state.clock.now()), rotation, as_of)
             });
             if let Some(before) = before? {
                 return Ok(before.seq);
@@ -142,14 +144,14 @@ impl Core {
                 let last = rotation.last.as_ref().map(|last| last.at);
                 let next = rotation
                     .next
-                    .or_else(|| next_of(&rotation.declared, last.unwrap_or_else(|| self.clock.now())));
+                    .or_else(|| next_of(&rotation.declared, last.unwrap_or_else(|| self.state.clock.now())));
                 Ok(rotation::Effect::Resume { secret, next })
             }
             Steer::Retry if run.is_some_and(|run| run.trouble.is_some()) => {
                 Ok(rotation::Effect::Retry(secret))
             }
             Steer::EndGrace if run.is_some_and(|run| run.stage == Stage::Draining) => {
-                let drain_until = Some(self.clock.now());
+                let drain_until = Some(self.state.clock.now());
                 Ok(rotation::Effect::Reach { secret, stage: Stage::Draining, drain_until })
             }
             Steer::ClearOrphans if !rotation.orphans.is_empty() => Ok(rotation::Effect::ClearOrphans(secret)),

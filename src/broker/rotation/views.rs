@@ -92,9 +92,9 @@ impl AdminDesk {
     /// All rotations within the operator's reach, by secret.
     #[must_use]
     pub fn rotations(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> Paged<RotationView> {
-        let now = self.0.clock.now();
+        let now = self.0.state.clock.now();
         let scope = by.operator().scope();
-        self.0.store.read(|world, _| {
+        self.0.state.store.read(|world, _| {
             let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();
             let all = world.rotations.all().filter(within);
             page.of(all, |rotation| rotation.declared.secret.as_str(), |rotation| view(rotation, now))
@@ -110,8 +110,8 @@ impl AdminDesk {
         by: &Authorised<ReadSecretNames>,
         secret: &SecretName,
     ) -> Result<RotationView, Failure> {
-        let now = self.0.clock.now();
-        self.0.store.read(|world, _| Ok(view(reached(world, by.operator().scope(), secret)?, now)))
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| Ok(view(reached(world, by.operator().scope(), secret)?, now)))
     }
 
     /// What is to come within a year, in its order, at most `CALENDAR_LINES_MAX`.
@@ -123,10 +123,10 @@ impl AdminDesk {
         by: &Authorised<ReadSecretNames>,
         work: &Cancellation,
     ) -> Result<Vec<CalendarLine>, Failure> {
-        let now = self.0.clock.now();
+        let now = self.0.state.clock.now();
         let scope = by.operator().scope();
         // Schedules take their time, and nobody waits for it.
-        let rotations: Vec<Rotation> = self.0.store.read(|world, _| {
+        let rotations: Vec<Rotation> = self.0.state.store.read(|world, _| {
             let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();
             let active = world.rotations.all().filter(|rotation| rotation.paused_at.is_none());
             active.filter(within).cloned().collect()
@@ -143,8 +143,8 @@ impl AdminDesk {
         by: &Authorised<ReadSecretNames>,
         secret: &SecretName,
     ) -> Result<RotationPlan, Failure> {
-        let now = self.0.clock.now();
-        self.0.store.read(|world, _| {
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| {
             let rotation = reached(world, by.operator().scope(), secret)?;
             let upstream = describe(rotation);
             let calls = ["prepare a new value", "apply it", "verify it", "hand it out"];

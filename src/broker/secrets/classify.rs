@@ -1,8 +1,9 @@
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{CapabilityName, OwnerName, SecretName, Sensitivity};
-use crate::broker::desk::{AdminDesk, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::deciding_again;
 use crate::broker::secrets::versions::within;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{Once, Outcome};
@@ -35,12 +36,12 @@ impl AdminDesk {
         let core = &*self.0;
         deciding_again!(async {
             let scope = by.operator().scope();
-            let (before, found, as_of) = core.store.read(|world, as_of| {
+            let (before, found, as_of) = core.state.store.read(|world, as_of| {
                 let found = within(world, scope, name).map(|secret| {
                     let cut_off = foreign(world, (name, to), secret.owner.as_ref());
                     (secret.sensitivity, Reached::by(world, name), cut_off)
                 });
-                (done_before(world, once, core.clock.now()), found, as_of)
+                (done_before(world, once, core.state.clock.now()), found, as_of)
             });
             let (from, reached, cut_off) = found?;
             if let Some(before) = before? {
@@ -58,7 +59,7 @@ impl AdminDesk {
             let effect = secrets::Effect::Classify { name: name.clone(), sensitivity: to };
             let change = reached.judged_anew(change.effect(Effect::Secrets(effect)), name, as_of);
             let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let receipt = core.store.commit(core.while_allowed(change, by.operator())?, ()).await?;
+            let receipt = core.state.store.commit(core.while_allowed(change, by.operator())?, ()).await?;
             Ok(Classified { seq: Some(receipt.seq()), cut_off: cut_off.clone() })
         })
     }

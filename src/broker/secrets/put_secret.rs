@@ -1,9 +1,10 @@
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Sensitivity, Timestamp};
-use crate::broker::desk::{AdminDesk, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::deciding_again;
 use crate::broker::rotation::next_of;
 use crate::broker::secrets::classify::Reached;
 use crate::broker::secrets::versions::Surplus;
@@ -80,9 +81,9 @@ impl AdminDesk {
         }
         let owner = owner.or_else(|| scope.owner().cloned());
         deciding_again!(async {
-            let (known, rotation, before, reached, as_of) = core.store.read(|world, as_of| {
+            let (known, rotation, before, reached, as_of) = core.state.store.read(|world, as_of| {
                 let rotation = world.rotations.of(&name).cloned();
-                let before = done_before(world, once, core.clock.now());
+                let before = done_before(world, once, core.state.clock.now());
                 let known = world.secrets.named(&name).cloned();
                 (known, rotation, before, Reached::by(world, &name), as_of)
             });
@@ -90,11 +91,11 @@ impl AdminDesk {
                 return Err(Failure::new(code::SECRET_UNKNOWN).into());
             }
             if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before? {
-                core.put_values.check(once, &value)?;
+                core.values.put.check(once, &value)?;
                 return Ok(Stored { name: name.clone(), version, seq });
             }
             let run = rotation.as_ref().and_then(|rotation| rotation.run.as_ref());
-            if run.is_some_and(|run| !run.can_be_given_up(core.clock.now())) {
+            if run.is_some_and(|run| !run.can_be_given_up(core.state.clock.now())) {
                 return Err(Failure::new(code::ROTATION_IN_PROGRESS).into());
             }
             if expected.is_some_and(|expected| !expected.holds(known.as_ref())) {
@@ -102,7 +103,7 @@ impl AdminDesk {
             }
             let newest = known.as_ref().map_or(0, Secret::newest);
             let id = known.as_ref().map(|secret| secret.id);
-            let id = id.unwrap_or_else(|| SecretId::mint(core.clock.now(), &*core.entropy));
+            let id = id.unwrap_or_else(|| SecretId::mint(core.state.clock.now(), &*core.state.entropy));
             let said = Said::new(known.as_ref(), owner.as_ref(), sensitivity)?;
             let version = newest.saturating_add(1);
             let surplus = Surplus::of(known.as_ref(), rotation.as_ref(), core.settings.keep_versions);
@@ -115,20 +116,20 @@ impl AdminDesk {
                 sensitivity: said.sensitivity,
                 destroyed: surplus.numbers(),
             };
-            let sealed = core.sealer.seal(id, version, &value, &*core.entropy)?;
+            let sealed = core.values.sealer.seal(id, version, &value, &*core.state.entropy)?;
             let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed };
             let mut change =
                 Change::new(&event)?.effect(Effect::Secrets(effect)).rely(keys::secret(&name), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
             if let Some(rotation) = rotation {
-                change = given_up(change, &rotation, core.clock.now());
+                change = given_up(change, &rotation, core.state.clock.now());
             }
             change = change.rely(rotation::keys::rotation(&name), as_of).rely(keys::value_key(), as_of);
             change = surplus.destroyed_by(change, known.as_ref());
             change = said.added_to(change, (&name, reached), as_of);
-            let receipt = core.store.commit(core.while_allowed(change, by.operator())?, ()).await?;
-            core.put_values.note(once, &value, (&name, version));
-            core.store.read(|world, _| core.put_values.forget_destroyed(world));
+            let receipt = core.state.store.commit(core.while_allowed(change, by.operator())?, ()).await?;
+            core.values.put.note(once, &value, (&name, version));
+            core.state.store.read(|world, _| core.values.put.forget_destroyed(world));
             Ok(Stored { name: name.clone(), version, seq: receipt.seq() })
         })
     }

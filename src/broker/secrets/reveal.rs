@@ -1,6 +1,7 @@
 use crate::base::{DecisionId, SecretName, Sensitivity, code};
-use crate::broker::desk::{Again, AgentDesk, deciding_again, records};
+use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
 use crate::broker::tokens::mint::relying;
 use crate::pki::PeerCertificate;
 use crate::policy::{Decision, Demands, RevealRequest, decide_reveal};
@@ -38,7 +39,7 @@ impl AgentDesk {
         deciding_again!(async {
             let reading = core.issuing()?;
             let now = reading.now();
-            let (principal, declarations, secret, swapping) = core.store.read(|world, as_of| {
+            let (principal, declarations, secret, swapping) = core.state.store.read(|world, as_of| {
                 (
                     crate::authn::agent(peer, records(world), as_of, reading),
                     std::sync::Arc::clone(world.registry.declarations()),
@@ -58,11 +59,12 @@ impl AgentDesk {
             let current = secret.as_ref().and_then(|secret| Some((secret.id, secret.current?)));
             let version = current.map(|(id, version)| (id, version.number));
             let demands = core
+                .state
                 .store
                 .read(|world, _| Demands::of(records(world), Some(&principal), token.capabilities()));
             let request = RevealRequest { token, secret: name.clone(), current: version, demands };
-            let decision = core.decision(now);
-            let basis = (decision, &core.digests);
+            let decision = core.state.decision(now);
+            let basis = (decision, &core.state.digests);
             let grant = match decide_reveal(&declarations, request, permit, basis, now) {
                 Decision::Allow(grant) | Decision::Constrain(grant) => grant,
                 Decision::Deny(denial) => {
@@ -94,8 +96,8 @@ impl AgentDesk {
                 .rely(revocation::keys::subject(&Subject::Token(reveal.token())), principal.as_of());
             let (_, kept) = current.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
             let stored = core.stored_version(id, kept).await?;
-            let receipt = core.store.commit(change, grant).await?;
-            let issued = core.issuer.reveal(receipt, &stored)?;
+            let receipt = core.state.store.commit(change, grant).await?;
+            let issued = core.signing.issuer.reveal(receipt, &stored)?;
             Ok(Revealed { value: issued.deliver(), version, decision })
         })
     }

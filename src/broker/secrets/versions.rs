@@ -3,11 +3,13 @@ use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, READINGS_LOOKED_AT_MAX};
 use crate::base::{AgentName, Cancellation, OwnerName, Scope, SecretId, SecretName, Sensitivity, Timestamp};
 use crate::broker::denial::Denial;
-use crate::broker::desk::{AdminDesk, Core, deciding_again};
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::{Applied, Ended, Word};
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::deciding_again;
 use crate::broker::rotation::{Consumer, consumers};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
@@ -67,8 +69,8 @@ impl AdminDesk {
         by: &Authorised<ReadSecretNames>,
         name: &SecretName,
     ) -> Result<SecretDetail, Failure> {
-        let now = self.0.clock.now();
-        self.0.store.read(|world, _| {
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| {
             let secret = within(world, by.operator().scope(), name)?;
             let rotation = world.rotations.of(name);
             Ok(SecretDetail {
@@ -101,13 +103,13 @@ impl AdminDesk {
             version: u32,
         }
         const REVEALED: Kind = <SecretRevealed<'_> as crate::store::Event>::KIND;
-        self.0.store.read(|world, _| within(world, by.operator().scope(), name).map(|_| ()))?;
-        let head = self.0.store.head().seq;
+        self.0.state.store.read(|world, _| within(world, by.operator().scope(), name).map(|_| ()))?;
+        let head = self.0.state.store.head().seq;
         let first = first_looked_at(head);
         let (mut readers, mut from): (Vec<Reader>, u64) = (Vec::new(), first);
         while from <= head {
             work.step()?;
-            let entries = self.0.store.entries(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
+            let entries = self.0.state.store.entries(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
             let Some(last) = entries.last() else { break };
             from = last.seq.saturating_add(1);
             for entry in entries.iter().filter(|entry| entry.kind == REVEALED) {
@@ -140,7 +142,7 @@ impl AdminDesk {
             VersionAct::Destroy => {
                 let word = Word::Operator(by.operator());
                 let applied = core.destroy_version(word, (name, number), once).await?;
-                core.store.read(|world, _| core.put_values.forget_destroyed(world));
+                core.state.store.read(|world, _| core.values.put.forget_destroyed(world));
                 Ok(core.conclude(applied).await)
             }
         }
@@ -155,8 +157,8 @@ impl Core {
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
         deciding_again!(async {
-            let (before, checked, as_of) = self.store.read(|world, as_of| {
-                let before = done_before(world, once, self.clock.now());
+            let (before, checked, as_of) = self.state.store.read(|world, as_of| {
+                let before = done_before(world, once, self.state.clock.now());
                 (before, check_roll_back(world, operator.scope(), (name, number)), as_of)
             });
             if let Some(before) = before? {
@@ -167,7 +169,7 @@ impl Core {
             let change = version_changed(operator.name().as_str(), (name, number), "rolled-back", as_of)?;
             let change = change.effect(Effect::Secrets(promote));
             let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let receipt = self.store.commit(self.while_allowed(change, operator)?, ()).await?;
+            let receipt = self.state.store.commit(self.while_allowed(change, operator)?, ()).await?;
             Ok(Ended::Recorded(receipt.seq()))
         })
     }
@@ -181,9 +183,9 @@ impl Core {
     ) -> Result<Applied, Failure> {
         let check = |world: &World| former(world, &world.secrets, word.scope(), (name, number));
         deciding_again!(async {
-            let now = self.clock.now();
+            let now = self.state.clock.now();
             let (before, found, as_of) =
-                self.store.read(|world, as_of| (done_before(world, once, now), check(world), as_of));
+                self.state.store.read(|world, as_of| (done_before(world, once, now), check(world), as_of));
             if let Some(before) = before? {
                 return Ok(Applied::recorded(before.seq));
             }
@@ -198,7 +200,7 @@ impl Core {
             let on_conflict =
                 OnConflict::Decide(Box::new(move |world, as_of| destruction.again(world, as_of)));
             let decide = |world: &World| check(world).is_ok();
-            let taken = self.store.take_away(change.taking_away(denial), on_conflict, decide).await?;
+            let taken = self.state.store.take_away(change.taking_away(denial), on_conflict, decide).await?;
             Ok(Applied { taken, order: Some(order) })
         })
     }

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use crate::authn::{self, AgentPrincipal, AuthnError, BoundToken, PresentError, ResourceServerPrincipal};
 use crate::base::{ClockReading, code};
-use crate::broker::desk::{AgentDesk, Core, records};
+use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
+use crate::broker::services::Core;
 use crate::broker::world::World;
 use crate::pki::PeerCertificate;
 use crate::policy::{Introspection, decide_introspection};
@@ -18,8 +19,8 @@ impl AgentDesk {
         &self,
         peer: &PeerCertificate,
     ) -> Result<ResourceServerPrincipal, AuthnError> {
-        let now = self.0.clock.reading();
-        self.0.store.read(|world, _| authn::resource_server(peer, records(world), now))
+        let now = self.0.state.clock.reading();
+        self.0.state.store.read(|world, _| authn::resource_server(peer, records(world), now))
     }
 
     /// What the resource server `principal` may know of `token` (RFC 7662): nothing at all, unless it
@@ -33,16 +34,16 @@ impl AgentDesk {
         token: &str,
     ) -> Result<Option<Introspection>, Failure> {
         let core = &*self.0;
-        if core.store.is_read_only() {
+        if core.state.store.is_read_only() {
             // What was revoked since the data was copied it does not know.
             return Err(Failure::new(code::READ_ONLY));
         }
-        let _permit = core.introspections.admit(&principal.id())?;
+        let _permit = core.limits.introspections.admit(&principal.id())?;
         core.follow_token_keys()?;
-        let Ok(claims) = core.verifier.verify_for_anybody(token, core.clock.reading()) else {
+        let Ok(claims) = core.signing.verifier.verify_for_anybody(token, core.state.clock.reading()) else {
             return Ok(None);
         };
-        let head = core.store.read(|_, as_of| as_of);
+        let head = core.state.store.read(|_, as_of| as_of);
         if claims.seq > head {
             let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
             core.suspect_token(claims.sub.to_string(), unrecorded).await;
@@ -50,7 +51,7 @@ impl AgentDesk {
         }
         let minted = core.minted(&claims)?;
         let asked = (Arc::unwrap_or_clone(claims), minted.as_deref());
-        Ok(core.store.read(|world, _| decide_introspection(principal, asked, records(world))))
+        Ok(core.state.store.read(|world, _| decide_introspection(principal, asked, records(world))))
     }
 }
 
@@ -66,14 +67,14 @@ impl Core {
         now: ClockReading,
     ) -> Result<Result<BoundToken, PresentError>, Failure> {
         let broker = &self.settings.tokens.broker;
-        let claims = match self.verifier.verify(bearer, broker, now) {
+        let claims = match self.signing.verifier.verify(bearer, broker, now) {
             Ok(claims) => claims,
             Err(error) => return Ok(Err(error.into())),
         };
         let minted = self.minted(&claims)?;
         let present =
             |world: &World| authn::present(principal, &claims, minted.as_deref(), broker, records(world));
-        Ok(self.store.read(|world, _| present(world)))
+        Ok(self.state.store.read(|world, _| present(world)))
     }
 
     /// What the entry says that a verified token names; nothing when it minted none.
@@ -81,12 +82,12 @@ impl Core {
     /// # Errors
     /// [`Failure`] when the ledger cannot be read.
     pub(in crate::broker) fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
-        if let Some(known) = self.minted.find(claims.seq) {
+        if let Some(known) = self.signing.minted.find(claims.seq) {
             return Ok(Some(known));
         }
-        let minted = self.store.entries(claims.seq, 1)?.first().and_then(Minted::read).map(Arc::new);
+        let minted = self.state.store.entries(claims.seq, 1)?.first().and_then(Minted::read).map(Arc::new);
         if let Some(minted) = &minted {
-            self.minted.keep(minted);
+            self.signing.minted.keep(minted);
         }
         Ok(minted)
     }

@@ -6,10 +6,12 @@ use crate::base::limits::SCOPES_MAX;
 use crate::base::{
     AgentId, Audience, CapabilityName, ClockReading, InstanceId, RoleName, Timestamp, TokenId,
 };
-use crate::broker::desk::{Again, AgentDesk, Core, deciding_again, records};
+use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
 use crate::issuance::{MintAgain, Token};
@@ -62,15 +64,15 @@ impl AgentDesk {
             };
             if let Some((minted, token)) = before {
                 let change = record_again(token, &grant, minted.0)?;
-                let receipt = core.store.commit(change, MintAgain { grant, token, minted }).await?;
-                return Ok(core.issuer.mint_again(receipt)?);
+                let receipt = core.state.store.commit(change, MintAgain { grant, token, minted }).await?;
+                return Ok(core.signing.issuer.mint_again(receipt)?);
             }
             outlasts(reading, now.plus_s(i64::from(grant.act().life_s())))?;
-            let token = TokenId::mint(now, &*core.entropy);
+            let token = TokenId::mint(now, &*core.state.entropy);
             let change = record((token, once), &grant, now)?;
-            let receipt = core.store.commit(change, (token, grant)).await?;
-            core.meters.minted();
-            Ok(core.issuer.mint(receipt)?)
+            let receipt = core.state.store.commit(change, (token, grant)).await?;
+            core.notifications.meters.minted();
+            Ok(core.signing.issuer.mint(receipt)?)
         })?;
         Ok(issued.deliver())
     }
@@ -91,7 +93,7 @@ fn decide(
     reading: ClockReading,
 ) -> Result<Decided, Again> {
     let now = reading.now();
-    let (principal, declarations, demands, before) = core.store.read(|world: &World, as_of| {
+    let (principal, declarations, demands, before) = core.state.store.read(|world: &World, as_of| {
         let principal = crate::authn::agent(peer, records(world), as_of, reading);
         let before = done_before(world, once, now);
         let before = principal.as_ref().map_or(Ok(None), |principal| still_live(world, principal, before?));
@@ -107,7 +109,7 @@ fn decide(
     let principal = principal?;
     let permit = core.admit(permit, &principal)?;
     let facts = (&*declarations, &demands);
-    let (basis, limits) = ((core.decision(now), &core.digests), &core.settings.tokens);
+    let (basis, limits) = ((core.state.decision(now), &core.state.digests), &core.settings.tokens);
     if let Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) = before? {
         let asked = (&minted, permit);
         let decision = decide_again(facts, principal.clone(), asked, limits, basis, reading);
@@ -243,9 +245,9 @@ impl Core {
         action: &'static str,
         denial: Denial,
     ) -> Failure {
-        self.meters.denied(denial.code.as_str());
+        self.notifications.meters.denied(denial.code.as_str());
         let Basis { decision, snapshot, rules, request } = &denial.basis;
-        if let Note::Record { unrecorded } = self.denials.note(&principal.agent()) {
+        if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
             let event = TokenDenied {
                 agent: principal.name(),
                 instance: principal.instance(),
@@ -270,7 +272,7 @@ impl Core {
     ) -> Result<&'p Permit, Limited> {
         match permit {
             Some(permit) => Ok(permit),
-            None => Ok(permit.insert(self.mints.admit(&principal.agent())?)),
+            None => Ok(permit.insert(self.limits.mints.admit(&principal.agent())?)),
         }
     }
 
@@ -282,7 +284,7 @@ impl Core {
     ) -> Failure {
         self.suspect_token(principal.spiffe().to_string(), error).await;
         let failure = Failure::from(error);
-        if let Note::Record { unrecorded } = self.denials.note(&principal.agent()) {
+        if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
             let token = match error {
                 PresentError::OtherHolder(token)
                 | PresentError::Revoked(token)
@@ -304,7 +306,7 @@ impl Core {
 
     pub(in crate::broker) async fn record_refusal<V: Event + Sync>(&self, event: &V) {
         let recorded = match Change::new(event) {
-            Ok(change) => self.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
+            Ok(change) => self.state.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
             Err(error) => Err(error),
         };
         if let Err(error) = recorded {
