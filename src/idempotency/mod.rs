@@ -5,8 +5,9 @@
 //! key, the ledger takes one, and the other finds the outcome. This room never remembers a secret,
 //! and never decides whether an outcome may be told again.
 
+pub mod keys;
 mod once;
 mod state;
 
 pub use once::{Caller, Once, Request};
-pub use state::{Effect, Lookup, MintedBefore, Outcome, Outcomes, Remembered, keys};
+pub use state::{Effect, Lookup, MintedBefore, Outcome, Outcomes, Remembered};

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::keys;
 use super::once::Once;
 use crate::base::limits::{
     OPERATOR_OUTCOMES_MAX, OUTCOMES_MAX, OUTCOMES_PER_AGENT_MAX, OUTCOMES_PER_CALLER_MAX,
@@ -222,20 +223,6 @@ impl Pool {
             || self.order.first_key_value().filter(|_| self.order.len() >= limits.all).map(|one| *one.0);
         let seq = over.or_else(mine).or_else(oldest)?;
         self.order.get(&seq).copied()
-    }
-}
-
-/// The keys that decisions on this room's records rely on.
-pub mod keys {
-    use crate::crypto::Digest;
-    use crate::ledger::Key;
-
-    /// Whether the request with this slot was carried out before. Some requests share a key, so that the
-    /// ledger keeps at most 65,536 of them in memory; a request that shares one is decided again.
-    #[must_use]
-    pub fn slot(slot: &Digest) -> Key {
-        let [first, second, ..] = *slot.as_bytes();
-        Key::of("idempotency", &[first, second])
     }
 }
 

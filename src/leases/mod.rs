@@ -5,6 +5,7 @@
 
 mod declaration;
 mod events;
+pub mod keys;
 mod record;
 mod state;
 #[cfg(test)]
@@ -17,4 +18,4 @@ pub use events::{
     LeasesRetried, LoginsSwept, StrayLoginEnded, UnknownLogins,
 };
 pub use record::{Ending, Intent, Lease, Offer, Selection, Stage, Trouble, Why};
-pub use state::{Effect, Leases, keys};
+pub use state::{Effect, Leases};

@@ -2,6 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::keys;
 use super::record::{Ending, Intent, Kept, Lease, Offer, Selection, Stage, Trouble, Why};
 use crate::base::{AgentId, CapabilityName, DecisionId, LeaseId, Timestamp};
 use crate::ledger::Key;
@@ -370,35 +371,5 @@ impl Lease {
         if !matches!(self.stage, Stage::Ending(_)) {
             self.stage = Stage::Ending(Ending { why, since, failures: 0, trouble: None });
         }
-    }
-}
-
-/// The keys that decisions on this room's records rely on.
-pub mod keys {
-    use crate::base::{AgentId, CapabilityName, LeaseId};
-    use crate::ledger::Key;
-
-    /// What leases of this capability are of.
-    #[must_use]
-    pub fn offer(capability: &CapabilityName) -> Key {
-        Key::of("lease-offer", capability.as_str().as_bytes())
-    }
-
-    /// How many leases this agent has.
-    #[must_use]
-    pub fn of_agent(agent: AgentId) -> Key {
-        Key::of("leases-of-agent", agent.as_bytes())
-    }
-
-    /// How far this lease has come, as long as [`endings`] says nothing.
-    #[must_use]
-    pub fn lease(lease: LeaseId) -> Key {
-        Key::of("lease", lease.as_bytes())
-    }
-
-    /// That leases, whichever, are to end.
-    #[must_use]
-    pub fn endings() -> Key {
-        Key::of("lease-endings", b"")
     }
 }

@@ -4,6 +4,7 @@
 //! This room never decides what an operator may do and never signs anything.
 
 mod events;
+pub mod keys;
 mod operator;
 mod state;
 
@@ -15,4 +16,4 @@ pub use events::{
 pub use operator::{
     BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, Signed, UnknownRole, is_of_host,
 };
-pub use state::{CERTIFICATES, Code, Effect, Made, OperatorCertificate, Operators, keys};
+pub use state::{CERTIFICATES, Code, Effect, Made, OperatorCertificate, Operators};

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::keys;
 use super::operator::{Certificate, Operator, OperatorRole, Serving, Signed};
 use crate::base::limits::BACKDATE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
@@ -392,41 +393,5 @@ impl Operator {
             next.serving = Serving::Current;
             self.certificates.retain(|old| old.serial != replaces);
         }
-    }
-}
-
-/// The keys that decisions on this room's records rely on.
-pub mod keys {
-    use crate::base::{CodeId, OperatorName};
-    use crate::ledger::Key;
-
-    /// Whether there is this operator, and its role and reach.
-    #[must_use]
-    pub fn operator(name: &OperatorName) -> Key {
-        Key::of("operator", name.as_str().as_bytes())
-    }
-
-    /// Which certificates this operator has, and whether they have been signed.
-    #[must_use]
-    pub fn certificates(name: &OperatorName) -> Key {
-        Key::of("operator-certificates", name.as_str().as_bytes())
-    }
-
-    /// Who administers everything.
-    #[must_use]
-    pub fn admins() -> Key {
-        Key::of("admins", b"")
-    }
-
-    /// Whether this code is still to be redeemed.
-    #[must_use]
-    pub fn code(id: CodeId) -> Key {
-        Key::of("operator-code", id.as_bytes())
-    }
-
-    /// Whether a second use of this code has been reported.
-    #[must_use]
-    pub fn code_alarm(id: CodeId) -> Key {
-        Key::of("operator-code-alarm", id.as_bytes())
     }
 }

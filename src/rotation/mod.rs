@@ -6,6 +6,7 @@
 mod declaration;
 mod events;
 mod fields;
+pub mod keys;
 mod record;
 mod schedule;
 mod state;
@@ -17,4 +18,4 @@ pub use events::{
 };
 pub use record::{Declared, Past, Rotation, Run, Slots, Stage, Trigger, Trouble, UpstreamValue};
 pub use schedule::{Schedule, ScheduleError, Written, length_s, spoken};
-pub use state::{Effect, Rotations, keys};
+pub use state::{Effect, Rotations};

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::keys;
 use super::record::{Declared, Past, Rotation, Run, Stage, Trigger, Trouble, UpstreamValue};
 use crate::base::{RotationId, SecretName, Timestamp, code};
 use crate::ledger::Key;
@@ -389,17 +390,5 @@ impl Run {
 
     fn reach(&mut self, stage: Stage) {
         (self.stage, self.failures, self.trouble) = (stage, 0, None);
-    }
-}
-
-/// The keys that decisions on this room's records rely on.
-pub mod keys {
-    use crate::base::SecretName;
-    use crate::ledger::Key;
-
-    /// How the secret of this name is rotated, and how far that has come.
-    #[must_use]
-    pub fn rotation(secret: &SecretName) -> Key {
-        Key::of("rotation", secret.as_str().as_bytes())
     }
 }

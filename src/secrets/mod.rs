@@ -5,6 +5,7 @@
 //! never needs the key that opens values.
 
 mod events;
+pub mod keys;
 mod state;
 mod vault;
 
@@ -12,5 +13,5 @@ pub use events::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
     VersionChanged, VersionsRewrapped,
 };
-pub use state::{Catalogue, Effect, KEYS, Secret, VALUES, Version, VersionStage, Wraps, keys};
+pub use state::{Catalogue, Effect, KEYS, Secret, VALUES, Version, VersionStage, Wraps};
 pub use vault::{Opener, SealedValue, Sealer, SecretValue, StoredVersion, VaultError};

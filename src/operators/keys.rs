@@ -1,0 +1,34 @@
+//! The keys that decisions on this room's records rely on.
+
+use crate::base::{CodeId, OperatorName};
+use crate::ledger::Key;
+
+/// Whether there is this operator, and its role and reach.
+#[must_use]
+pub fn operator(name: &OperatorName) -> Key {
+    Key::of("operator", name.as_str().as_bytes())
+}
+
+/// Which certificates this operator has, and whether they have been signed.
+#[must_use]
+pub fn certificates(name: &OperatorName) -> Key {
+    Key::of("operator-certificates", name.as_str().as_bytes())
+}
+
+/// Who administers everything.
+#[must_use]
+pub fn admins() -> Key {
+    Key::of("admins", b"")
+}
+
+/// Whether this code is still to be redeemed.
+#[must_use]
+pub fn code(id: CodeId) -> Key {
+    Key::of("operator-code", id.as_bytes())
+}
+
+/// Whether a second use of this code has been reported.
+#[must_use]
+pub fn code_alarm(id: CodeId) -> Key {
+    Key::of("operator-code-alarm", id.as_bytes())
+}

@@ -1,0 +1,28 @@
+//! The keys that decisions on this room's records rely on, and those of its index records.
+
+use crate::base::{SecretId, SecretName};
+use crate::ledger::Key;
+
+/// What is current of the secret of this name.
+#[must_use]
+pub fn secret(name: &SecretName) -> Key {
+    Key::of("secret", name.as_str().as_bytes())
+}
+
+/// Whether there is a secret of this name, whose it is, and how sensitive.
+#[must_use]
+pub fn existence(name: &SecretName) -> Key {
+    Key::of("secret-existence", name.as_str().as_bytes())
+}
+
+/// Which value key wraps: whatever was sealed before it turned is to be sealed again.
+#[must_use]
+pub fn value_key() -> Key {
+    Key::of("value-key", b"")
+}
+
+/// Where the value of this version lies in the index.
+#[must_use]
+pub fn value(id: SecretId, version: u32) -> Vec<u8> {
+    [&id.as_bytes()[..], &version.to_be_bytes()].concat()
+}
