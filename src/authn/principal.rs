@@ -58,10 +58,8 @@ pub struct AgentPrincipal {
     agent: AgentId,
     name: AgentName,
     instance: InstanceId,
-    spiffe: SpiffeId,
     roles: Arc<BTreeSet<RoleName>>,
-    thumbprint: Digest,
-    not_after: Timestamp,
+    certificate: PeerCertificate,
     held: Held,
     as_of: u64,
 }
@@ -72,6 +70,7 @@ pub struct AgentPrincipal {
 pub struct RenewingAgent {
     agent: AgentId,
     instance: InstanceId,
+    certificate: PeerCertificate,
     held: Held,
     timeliness: Timeliness,
     as_of: u64,
@@ -119,10 +118,8 @@ pub fn agent(
         agent: agent.id,
         name: agent.name.clone(),
         instance: instance.id,
-        spiffe: peer.spiffe().clone(),
         roles: Arc::clone(&agent.roles),
-        thumbprint: peer.thumbprint(),
-        not_after: peer.not_after(),
+        certificate: peer.clone(),
         held,
         as_of,
     })
@@ -145,7 +142,8 @@ pub fn renewing(
     }
     let timeliness = if now.latest() < peer.not_after() { Timeliness::InTime } else { Timeliness::Late };
     let (agent, instance, held) = holder(peer, records)?;
-    Ok(RenewingAgent { agent: agent.id, instance: instance.id, held, timeliness, as_of })
+    let certificate = peer.clone();
+    Ok(RenewingAgent { agent: agent.id, instance: instance.id, certificate, held, timeliness, as_of })
 }
 
 /// The agent or resource server that holds the certificate, unless it was revoked or suspended.
@@ -285,10 +283,16 @@ impl AgentPrincipal {
         self.instance
     }
 
+    /// The certificate of its connection.
+    #[must_use]
+    pub const fn certificate(&self) -> &PeerCertificate {
+        &self.certificate
+    }
+
     /// The identity in the certificate.
     #[must_use]
     pub const fn spiffe(&self) -> &SpiffeId {
-        &self.spiffe
+        self.certificate.spiffe()
     }
 
     /// The roles it holds as of [`AgentPrincipal::as_of`].
@@ -300,13 +304,13 @@ impl AgentPrincipal {
     /// SHA-256 of the certificate in DER: what tokens are bound to.
     #[must_use]
     pub const fn thumbprint(&self) -> Digest {
-        self.thumbprint
+        self.certificate.thumbprint()
     }
 
     /// When the certificate ends.
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
-        self.not_after
+        self.certificate.not_after()
     }
 
     /// Which of its certificates it has shown. The first use of the next one has to be recorded
@@ -324,6 +328,12 @@ impl AgentPrincipal {
 }
 
 impl RenewingAgent {
+    /// The certificate of its connection.
+    #[must_use]
+    pub const fn certificate(&self) -> &PeerCertificate {
+        &self.certificate
+    }
+
     /// The agent's id.
     #[must_use]
     pub const fn agent(&self) -> AgentId {

@@ -5,6 +5,7 @@
 //! Nothing here knows HTTP.
 
 mod administration;
+mod deciding;
 mod denial;
 mod desk;
 mod failure;

@@ -17,9 +17,13 @@ use crate::token::{
 /// Something that may leave the house. Made only by [`Issuer`].
 #[must_use]
 #[derive(Debug)]
-pub struct Issued<T>(pub(super) T);
+pub struct Issued<T>(T);
 
 impl<T> Issued<T> {
+    pub(super) const fn assertion(value: T) -> Self {
+        Self(value)
+    }
+
     /// Hands it over: to the response, and nowhere else.
     pub fn deliver(self) -> T {
         self.0
@@ -203,6 +207,7 @@ impl Issuer {
         (seq, issued_at): (u64, Timestamp),
         now: Timestamp,
     ) -> Result<Issued<Token>, IssueError> {
+        let constrained = grant.constrained().to_vec();
         let (basis, mint) = grant.redeem();
         // While the clocks disagree it holds from the earliest time that it can be on, so that it can be used at once.
         let begins_at = match mint.reading().trust() {
@@ -240,8 +245,7 @@ impl Issuer {
         };
         let token = self.tokens.active().sign(&claims)?;
         let life_s = u32::try_from(expires_at.saturating_sub(now.s())).unwrap_or(0);
-        let constrained = mint.constrained().to_vec();
-        Ok(Issued(Token { token, id, life_s, scope, decision: basis.decision, constrained }))
+        Ok(Issued::assertion(Token { token, id, life_s, scope, decision: basis.decision, constrained }))
     }
 
     /// Opens the value that `receipt` proves to be recorded as leaving: `stored` opens as the version
@@ -256,7 +260,7 @@ impl Issuer {
     ) -> Result<Issued<SecretValue>, IssueError> {
         let (_, reveal) = receipt.redeem().redeem();
         let (id, version) = reveal.current();
-        Ok(Issued(self.opener.open(id, version, stored)?))
+        Ok(Issued::assertion(self.opener.open(id, version, stored)?))
     }
 
     /// Opens the values that `receipt` proves to be recorded as needed upstream, in their order:
@@ -281,7 +285,7 @@ impl Issuer {
             self.opener.open(id, version, stored)
         };
         let values = versions.into_iter().zip(stored).map(open).collect::<Result<_, _>>()?;
-        Ok(Issued(values))
+        Ok(Issued::assertion(values))
     }
 
     /// Opens what another value key wraps, too.
@@ -320,7 +324,7 @@ impl Issuer {
         let Certify { grant, plan, key } = receipt.redeem();
         let _spent = grant.redeem();
         let der = self.authorities.active().sign(&plan, &key)?;
-        Ok(Issued(Certificate { der, plan }))
+        Ok(Issued::assertion(Certificate { der, plan }))
     }
 
     /// Signs the broker's own certificate, as `receipt` proves to be recorded.
@@ -335,7 +339,7 @@ impl Issuer {
         let now = receipt.time();
         let ServerPlan { names, key, life_s } = receipt.redeem();
         let authority = self.authorities.active();
-        Ok(Issued(authority.sign_server(&names, &key, now, life_s, entropy)?))
+        Ok(Issued::assertion(authority.sign_server(&names, &key, now, life_s, entropy)?))
     }
 }
 

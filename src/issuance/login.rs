@@ -89,7 +89,7 @@ impl Issuer {
     pub fn lease(&self, receipt: Receipt<LeaseId>, made: Made) -> Result<Issued<LentLogin>, IssueError> {
         let Made { underway: Underway { grant, lease }, login, password } = made;
         if receipt.redeem() == lease {
-            Ok(Issued(LentLogin::of(grant, lease, login, password)))
+            Ok(Issued::assertion(LentLogin::of(grant, lease, login, password)))
         } else {
             Err(IssueError::OtherLease)
         }
@@ -102,12 +102,13 @@ impl Issuer {
     pub fn lease_again(&self, receipt: Receipt<LendAgain>) -> Result<Issued<LentLogin>, IssueError> {
         let LendAgain { grant, lease, login, sealed } = receipt.redeem();
         let password = self.opener.open_login(lease, &sealed)?;
-        Ok(Issued(LentLogin::of(grant, lease, login, password)))
+        Ok(Issued::assertion(LentLogin::of(grant, lease, login, password)))
     }
 }
 
 impl LentLogin {
     fn of(grant: Grant<Lend>, lease: LeaseId, login: String, password: SecretValue) -> Self {
+        let constrained = grant.constrained().to_vec();
         let (basis, lend) = grant.redeem();
         Self {
             lease,
@@ -117,7 +118,7 @@ impl LentLogin {
             expires_at: lend.expires_at(),
             renewable_until: lend.renewable_until(),
             decision: basis.decision,
-            constrained: lend.constrained().to_vec(),
+            constrained,
         }
     }
 }

@@ -1,14 +1,15 @@
 use std::net::IpAddr;
 
-use super::grant::{Basis, Grant};
+use super::context::DecisionContext;
+use super::decision::{Basis, Certifying, Decision};
 use crate::authn::{Credential, Records, has_certificate, live};
-use crate::base::{AgentId, CodeId, DecisionId, InstanceId, OperatorId, OperatorName, Timestamp};
-use crate::crypto::{Digest, MacKey, matches, sha256};
+use crate::base::{AgentId, CodeId, InstanceId, OperatorId, OperatorName, code};
+use crate::crypto::{Digest, matches, sha256};
 use crate::operators::Operators;
 use crate::quota::Permit;
-use crate::registry::InstanceState;
+use crate::registry::{Instance, InstanceState};
 
-/// Somebody without a certificate redeems a code.
+/// A caller without a certificate redeems an enrolment code.
 #[derive(Debug)]
 pub struct EnrolmentRequest<'a> {
     /// The code's id.
@@ -21,7 +22,14 @@ pub struct EnrolmentRequest<'a> {
     pub source: IpAddr,
 }
 
-/// Who made an enrolment code.
+impl EnrolmentRequest<'_> {
+    pub(super) fn basis(&self, context: &DecisionContext<'_>) -> Basis {
+        let canonical = [&self.code.as_bytes()[..], self.key.as_bytes()].concat();
+        context.basis(vec![format!("enrolment code {}", self.code)], &canonical)
+    }
+}
+
+/// The operator who made an enrolment code.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Maker {
     /// The operator.
@@ -31,7 +39,6 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// Who made this code, an operator's or an agent's.
     pub(super) fn of(operators: &Operators, code: CodeId) -> Option<Self> {
         let maker = operators.with(operators.maker_of(code)?.by)?;
         Some(Self { id: maker.id, name: maker.name.clone() })
@@ -46,6 +53,8 @@ pub struct Enrol {
     maker: Option<Maker>,
     repeats: Option<InstanceId>,
 }
+
+impl Certifying for Enrol {}
 
 impl Enrol {
     /// The agent.
@@ -74,71 +83,47 @@ impl Enrol {
     }
 }
 
-/// Why a code gives no new certificate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum EnrolmentRefused {
-    /// Unknown, wrong, ended, used from elsewhere, of an agent that is gone, or made by somebody who
-    /// was taken away: one answer, so that nobody learns which.
-    BadCode,
-    /// Redeemed before with as many other keys as it is for: somebody else has the code. An alarm.
-    Reused,
-    /// The agent has as many live instances as it may have.
-    TooManyInstances,
-}
-
-/// Decides on an enrolment.
-///
-/// # Errors
-/// [`EnrolmentRefused`].
+/// Decides on an enrolment. A code that is unknown, wrong, expired, used from elsewhere, of a removed agent, or made by
+/// an operator who may not make it now gets one answer, so that nobody learns which.
 pub fn decide_enrolment(
-    records: Records<'_>,
+    context: &DecisionContext<'_>,
     request: &EnrolmentRequest<'_>,
-    _permit: &Permit,
-    (decision, digests): (DecisionId, &MacKey),
-    now: Timestamp,
-) -> Result<Grant<Enrol>, EnrolmentRefused> {
-    let Records { registry, operators, .. } = records;
+    _permit: Permit,
+) -> Decision<Enrol> {
+    let Records { registry, operators, .. } = context.records;
+    let now = context.reading.latest();
+    let basis = request.basis(context);
     // Hashed before it is known whether the code exists, and compared in constant time.
     let hash = sha256(request.secret);
     let code = registry.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
-    let code = code.ok_or(EnrolmentRefused::BadCode)?;
-    let agent = registry.agent(code.agent).ok_or(EnrolmentRefused::BadCode)?;
+    let Some((code, agent)) = code.and_then(|code| Some((code, registry.agent(code.agent)?))) else {
+        return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
+    };
     // Before anything else is asked of the code: a late second use is an alarm too.
     let repeats = code.redeemed.get(&request.key).copied();
     if repeats.is_none() && code.redeemed.len() >= usize::try_from(code.uses).unwrap_or(usize::MAX) {
-        return Err(EnrolmentRefused::Reused);
+        return Decision::deny(basis, code::ENROLMENT_CODE_USED);
     }
     let elsewhere = code.network.is_some_and(|network| !network.contains(request.source));
-    if now >= code.expires_at || elsewhere {
-        return Err(EnrolmentRefused::BadCode);
-    }
     let counts = match repeats {
-        None => live(Credential::Code { code, from: request.source }, records).is_ok(),
+        None => live(Credential::Code { code, from: request.source }, context.records).is_ok(),
         // Once it was renewed, the code is spent: its certificate is not the instance's any more.
         Some(id) => agent.instances.get(id).is_some_and(|instance| {
             let (holding, from) = (&instance.current, Some(request.source));
             let certificate = Credential::Certificate { agent, instance, holding, from };
-            holding.key == request.key && live(certificate, records).is_ok()
+            holding.key == request.key && live(certificate, context.records).is_ok()
         }),
     };
-    if !counts {
-        return Err(EnrolmentRefused::BadCode);
+    if now >= code.expires_at || elsewhere || !counts {
+        return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
     }
-    let live = agent
-        .instances
-        .iter()
-        .filter(|one| one.state(now) == InstanceState::Live && has_certificate(records, agent, one));
-    if repeats.is_none() && live.count() >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX) {
-        return Err(EnrolmentRefused::TooManyInstances);
+    let is_live = |one: &&Instance| {
+        one.state(now) == InstanceState::Live && has_certificate(context.records, agent, one)
+    };
+    let live = agent.instances.iter().filter(is_live).count();
+    if repeats.is_none() && live >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX) {
+        return Decision::deny(basis, code::TOO_MANY_INSTANCES);
     }
     let maker = Maker::of(operators, code.id);
-    let canonical = [&code.id.as_bytes()[..], request.key.as_bytes()].concat();
-    let basis = Basis {
-        decision,
-        snapshot: registry.declarations().snapshot(),
-        rules: vec![format!("enrolment code {}", code.id)],
-        request: digests.tag(&canonical),
-    };
-    Ok(Grant::assertion(basis, Enrol { agent: agent.id, code: code.id, maker, repeats }))
+    Decision::allow(basis, Enrol { agent: agent.id, code: code.id, maker, repeats })
 }

@@ -5,30 +5,35 @@
 //! without which no use case of operators begins; what is not granted is a [`Denial`] that says why
 //! and what would change it.
 
-mod decide;
+mod canonical;
+mod context;
+mod decision;
 mod enrolment;
-mod grant;
+mod granted;
 mod introspection;
 mod lease;
+mod mint;
 mod operator;
 mod renewal;
-mod request;
+mod reveal;
 mod right;
 mod sensitivity;
 
-pub use decide::{LifeLimits, decide_again, decide_mint, decide_reveal};
-pub use enrolment::{Enrol, EnrolmentRefused, EnrolmentRequest, Maker, decide_enrolment};
-pub use grant::{Basis, Certifying, Decision, Denial, Grant, Mint, Reveal};
+pub use context::{DecisionContext, LifeLimits};
+pub use decision::{Basis, Certifying, Decision, Denial, Grant};
+pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment};
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{
-    Extension, Holder, Lend, decide_lease, decide_lease_again, decide_lease_extension, decide_lease_renewal,
+    Extend, LeaseCount, LeaseRequest, Lend, decide_lease, decide_lease_again, decide_lease_extension,
+    decide_lease_renewal,
 };
+pub use mint::{Mint, MintRequest, decide_again, decide_mint};
 pub use operator::{
-    Admission, AdmitOperator, CertifyOperator, OperatorRenewalRefused, decide_break_glass,
-    decide_host_operator, decide_operator_enrolment, decide_operator_renewal,
+    Admission, AdmitOperator, CertifyOperator, decide_break_glass, decide_host_operator,
+    decide_operator_enrolment, decide_operator_renewal,
 };
-pub use renewal::{Renew, RenewalRefused, RenewalStep, decide_renewal};
-pub use request::{LeaseRequest, MintRequest, Renewed, RevealRequest};
+pub use renewal::{Renew, RenewalStep, decide_renewal};
+pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, Contain, ContainOperators, Counted, Declare, EndLeases, ForgetLeases,
     InviteAgents, Need, OfSigningKeys, PlaceOperators, Reach, ReadDeclared, ReadLeases, ReadLedger,

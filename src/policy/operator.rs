@@ -1,18 +1,20 @@
-use super::enrolment::{EnrolmentRefused, EnrolmentRequest, Maker};
-use super::grant::{Basis, Grant};
-use crate::authn::{Credential, HostPrincipal, OperatorPrincipal, Records, live};
-use crate::base::{CodeId, DecisionId, OperatorName, Timestamp};
-use crate::crypto::{Digest, MacKey, matches, sha256};
+use super::context::DecisionContext;
+use super::decision::{Certifying, Decision};
+use super::enrolment::{EnrolmentRequest, Maker};
+use crate::authn::{Credential, HostPrincipal, OperatorPrincipal, live};
+use crate::base::{CodeId, OperatorName, code};
+use crate::crypto::{Digest, matches, sha256};
 use crate::keyring::Keyring;
-use crate::operators::{Operators, is_of_host};
+use crate::operators::is_of_host;
 use crate::quota::Permit;
-use crate::registry::Declarations;
 
 /// Certifying one operator on the broker's host.
 #[derive(Debug)]
 pub struct CertifyOperator {
     name: OperatorName,
 }
+
+impl Certifying for CertifyOperator {}
 
 impl CertifyOperator {
     /// The operator's name.
@@ -39,6 +41,8 @@ pub enum Admission {
     /// Its certificate with this serial.
     Certificate([u8; 16]),
 }
+
+impl Certifying for AdmitOperator {}
 
 impl AdmitOperator {
     /// The operator's name.
@@ -67,142 +71,102 @@ impl AdmitOperator {
     }
 }
 
-/// Why an operator gets no next certificate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum OperatorRenewalRefused {
-    /// The operator or its certificate is gone.
-    Gone,
-    /// The request is for the key that is in use: a renewal is for a new one.
-    SameKey,
-    /// The operator is the host's own: an hour is all that it has.
-    OfHost,
-}
-
-/// Decides on an operator's certificate asked for on the broker's host: whoever has opened the
-/// keyring holds the root key, and there is nobody above. The ledger records it.
+/// Decides on an operator's certificate asked for on the broker's host. A caller that has opened the keyring has the
+/// root key, and needs no operator's leave. The ledger records it.
 pub fn decide_host_operator(
+    context: &DecisionContext<'_>,
     _opened: &Keyring,
-    declarations: &Declarations,
     name: OperatorName,
     key: &Digest,
-    known_by: (DecisionId, &MacKey),
-) -> Grant<CertifyOperator> {
-    on_host("root key on the broker's host", declarations, name, key, known_by)
+) -> Decision<CertifyOperator> {
+    on_host(context, "root key on the broker's host", name, key)
 }
 
-/// Decides on the certificate that somebody on the broker's host takes by breaking the glass: the kernel
-/// has said that it is root or the broker's own user, who could do worse. An alarm records it.
+/// Decides on the certificate that a process on the broker's host takes by break-glass access: the kernel
+/// has said that it is root's or the broker's own user's, who could do worse. An alarm records it.
 pub fn decide_break_glass(
+    context: &DecisionContext<'_>,
     _by: &HostPrincipal,
-    declarations: &Declarations,
     name: OperatorName,
     key: &Digest,
-    known_by: (DecisionId, &MacKey),
-) -> Grant<CertifyOperator> {
-    on_host("broken glass on the broker's host", declarations, name, key, known_by)
+) -> Decision<CertifyOperator> {
+    on_host(context, "broken glass on the broker's host", name, key)
 }
 
-/// The grant of a certificate that is taken on the broker's host, by this rule.
 fn on_host(
+    context: &DecisionContext<'_>,
     rule: &str,
-    declarations: &Declarations,
     name: OperatorName,
     key: &Digest,
-    (decision, digests): (DecisionId, &MacKey),
-) -> Grant<CertifyOperator> {
+) -> Decision<CertifyOperator> {
     let canonical = [name.as_str().as_bytes(), key.as_bytes()].concat();
-    let basis = Basis {
-        decision,
-        snapshot: declarations.snapshot(),
-        rules: vec![rule.to_owned()],
-        request: digests.tag(&canonical),
-    };
-    Grant::assertion(basis, CertifyOperator { name })
+    Decision::allow(context.basis(vec![rule.to_owned()], &canonical), CertifyOperator { name })
 }
 
-/// Decides on the redemption of an operator's code.
-///
-/// # Errors
-/// [`EnrolmentRefused`].
+/// Decides on the redemption of an operator's code, as [`decide_enrolment`](super::decide_enrolment) does on an agent's.
 pub fn decide_operator_enrolment(
-    records: Records<'_>,
+    context: &DecisionContext<'_>,
     request: &EnrolmentRequest<'_>,
-    _permit: &Permit,
-    (decision, digests): (DecisionId, &MacKey),
-    now: Timestamp,
-) -> Result<Grant<AdmitOperator>, EnrolmentRefused> {
-    let Records { operators, registry, .. } = records;
+    _permit: Permit,
+) -> Decision<AdmitOperator> {
+    let operators = context.records.operators;
+    let basis = request.basis(context);
     // Hashed before it is known whether the code exists, and compared in constant time.
     let hash = sha256(request.secret);
     let code = operators.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
-    let code = code.ok_or(EnrolmentRefused::BadCode)?;
+    let Some((code, operator)) = code.and_then(|code| Some((code, operators.named(&code.operator)?))) else {
+        return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
+    };
     // Before anything else is asked of the code: a late second use is an alarm too.
     let repeats = match &code.redeemed {
         Some((serial, key)) if *key == request.key => Some(*serial),
-        Some(_) => return Err(EnrolmentRefused::Reused),
+        Some(_) => return Decision::deny(basis, code::ENROLMENT_CODE_USED),
         None => None,
     };
-    if now >= code.expires_at {
-        return Err(EnrolmentRefused::BadCode);
-    }
-    let operator = operators.named(&code.operator).ok_or(EnrolmentRefused::BadCode)?;
     let from = request.source;
-    let due = match repeats {
-        None => live(Credential::OperatorCode { code, from }, records).is_ok(),
+    let counts = match repeats {
+        None => live(Credential::OperatorCode { code, from }, context.records).is_ok(),
         // Once the certificate was renewed, the code is spent.
         Some(serial) => operator.certificate(&serial).is_some_and(|certificate| {
             let from = Some(from);
-            live(Credential::OperatorCertificate { operator, certificate, from }, records).is_ok()
+            live(Credential::OperatorCertificate { operator, certificate, from }, context.records).is_ok()
         }),
     };
-    if !due {
-        return Err(EnrolmentRefused::BadCode);
+    if context.reading.latest() >= code.expires_at || !counts {
+        return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
     }
-    let canonical = [&code.id.as_bytes()[..], request.key.as_bytes()].concat();
-    let basis = Basis {
-        decision,
-        snapshot: registry.declarations().snapshot(),
-        rules: vec![format!("enrolment code {}", code.id)],
-        request: digests.tag(&canonical),
-    };
     let maker = Maker::of(operators, code.id);
     let act = AdmitOperator { name: operator.name.clone(), by: Admission::Code(code.id), maker, repeats };
-    Ok(Grant::assertion(basis, act))
+    Decision::allow(basis, act)
 }
 
 /// Decides on an operator's next certificate, for `key`.
-///
-/// # Errors
-/// [`OperatorRenewalRefused`].
 pub fn decide_operator_renewal(
-    (operators, declarations): (&Operators, &Declarations),
-    (principal, key): (&OperatorPrincipal, Digest),
-    _permit: &Permit,
-    (decision, digests): (DecisionId, &MacKey),
-    now: Timestamp,
-) -> Result<Grant<AdmitOperator>, OperatorRenewalRefused> {
-    let operator = operators.named(principal.name()).ok_or(OperatorRenewalRefused::Gone)?;
-    if is_of_host(&operator.name) {
-        return Err(OperatorRenewalRefused::OfHost);
+    context: &DecisionContext<'_>,
+    principal: &OperatorPrincipal,
+    key: Digest,
+    _permit: Permit,
+) -> Decision<AdmitOperator> {
+    let canonical = [&principal.serial()[..], key.as_bytes()].concat();
+    let basis = context.basis(vec![format!("certificate of operator {}", principal.name())], &canonical);
+    if is_of_host(principal.name()) {
+        return Decision::deny(basis, code::OPERATOR_IS_BREAK_GLASS);
     }
-    let current = operator.certificate(principal.serial()).ok_or(OperatorRenewalRefused::Gone)?;
-    if current.key == key {
-        return Err(OperatorRenewalRefused::SameKey);
-    }
-    let pending = operator.next_of(&current.serial).filter(|next| next.key == key && now < next.not_after);
-    let canonical = [&current.serial[..], key.as_bytes()].concat();
-    let basis = Basis {
-        decision,
-        snapshot: declarations.snapshot(),
-        rules: vec![format!("certificate of operator {}", operator.name)],
-        request: digests.tag(&canonical),
+    let operator = context.records.operators.named(principal.name());
+    let found = operator.and_then(|operator| Some((operator, operator.certificate(principal.serial())?)));
+    let Some((operator, current)) = found else {
+        return Decision::deny(basis, code::CERTIFICATE_UNKNOWN);
     };
+    if current.key == key {
+        return Decision::deny(basis, code::RENEWAL_SAME_KEY);
+    }
+    let now = context.reading.latest();
+    let pending = operator.next_of(&current.serial).filter(|next| next.key == key && now < next.not_after);
     let act = AdmitOperator {
         name: operator.name.clone(),
         by: Admission::Certificate(current.serial),
         maker: None,
         repeats: pending.map(|next| next.serial),
     };
-    Ok(Grant::assertion(basis, act))
+    Decision::allow(basis, act)
 }

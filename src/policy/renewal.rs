@@ -1,7 +1,8 @@
-use super::grant::{Basis, Grant};
-use crate::authn::{Records, RenewingAgent, has_certificate};
-use crate::base::{AgentId, DecisionId, InstanceId, Timestamp};
-use crate::crypto::{Digest, MacKey};
+use super::context::DecisionContext;
+use super::decision::{Certifying, Decision};
+use crate::authn::{RenewingAgent, has_certificate};
+use crate::base::{AgentId, InstanceId, code};
+use crate::crypto::Digest;
 use crate::quota::Permit;
 use crate::registry::{Agent, Instance, InstanceState};
 
@@ -23,6 +24,8 @@ pub enum RenewalStep {
     Repeat,
 }
 
+impl Certifying for Renew {}
+
 impl Renew {
     /// The agent.
     #[must_use]
@@ -43,66 +46,47 @@ impl Renew {
     }
 }
 
-/// Why an instance gets no next certificate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum RenewalRefused {
-    /// The agent or the instance is gone.
-    Gone,
-    /// The request is for the key that is in use: a renewal is for a new one.
-    SameKey,
-    /// The request is for a key that another agent or resource server holds: it is that one's.
-    OtherKey,
-    /// The agent may have fewer live instances than it has, and older ones come first.
-    TooManyInstances,
-}
-
 /// Decides on a renewal for `key`, as a first issue would be decided on now.
-///
-/// # Errors
-/// [`RenewalRefused`].
 pub fn decide_renewal(
-    records: Records<'_>,
-    (renewing, key): (&RenewingAgent, Digest),
-    _permit: &Permit,
-    (decision, digests): (DecisionId, &MacKey),
-    now: Timestamp,
-) -> Result<Grant<Renew>, RenewalRefused> {
-    let registry = records.registry;
-    let agent = registry.agent(renewing.agent()).ok_or(RenewalRefused::Gone)?;
-    let instance = agent.instances.get(renewing.instance()).ok_or(RenewalRefused::Gone)?;
+    context: &DecisionContext<'_>,
+    renewing: &RenewingAgent,
+    key: Digest,
+    _permit: Permit,
+) -> Decision<Renew> {
+    let registry = context.records.registry;
+    let now = context.now();
+    let canonical = [&renewing.instance().as_bytes()[..], key.as_bytes()].concat();
+    let basis = context.basis(vec![format!("instance {}", renewing.instance())], &canonical);
+    let agent = registry.agent(renewing.agent());
+    let instance = agent.and_then(|agent| agent.instances.get(renewing.instance()));
+    let (Some(agent), Some(instance)) = (agent, instance) else {
+        return Decision::deny(basis, code::CERTIFICATE_UNKNOWN);
+    };
     if instance.current.key == key {
-        return Err(RenewalRefused::SameKey);
+        return Decision::deny(basis, code::RENEWAL_SAME_KEY);
     }
     if registry.is_key_of_another(agent.id, &key) {
-        return Err(RenewalRefused::OtherKey);
+        return Decision::deny(basis, code::RENEWAL_KEY_IN_USE);
     }
-    if elder_instances(records, (agent, instance), now)
-        >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX)
+    if elder_instances(context, agent, instance) >= usize::try_from(agent.max_instances).unwrap_or(usize::MAX)
     {
-        return Err(RenewalRefused::TooManyInstances);
+        return Decision::deny(basis, code::TOO_MANY_INSTANCES);
     }
     let pending = instance.next.as_ref().filter(|next| next.key == key && now < next.not_after);
     let step = if pending.is_some() { RenewalStep::Repeat } else { RenewalStep::Plan };
-    let canonical = [&instance.id.as_bytes()[..], key.as_bytes()].concat();
-    let basis = Basis {
-        decision,
-        snapshot: registry.declarations().snapshot(),
-        rules: vec![format!("instance {}", instance.id)],
-        request: digests.tag(&canonical),
-    };
-    Ok(Grant::assertion(basis, Renew { agent: agent.id, instance: instance.id, step }))
+    Decision::allow(basis, Renew { agent: agent.id, instance: instance.id, step })
 }
 
 /// How many live instances of the agent come before this one, by the time of enrolment. A late
 /// instance may find its place taken by younger ones, which count then.
-fn elder_instances(records: Records<'_>, (agent, this): (&Agent, &Instance), now: Timestamp) -> usize {
+fn elder_instances(context: &DecisionContext<'_>, agent: &Agent, this: &Instance) -> usize {
+    let now = context.now();
     let lapsed = this.state(now) == InstanceState::Expired;
     let live = agent.instances.iter().filter(|one| {
         one.id != this.id
             && (lapsed || one.enrolled_seq < this.enrolled_seq)
             && one.state(now) == InstanceState::Live
-            && has_certificate(records, agent, one)
+            && has_certificate(context.records, agent, one)
     });
     live.count()
 }

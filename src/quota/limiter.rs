@@ -21,7 +21,19 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// Leave to go on, given once for one request. Made only by [`Limiter::admit`].
+/// A request within its rate, made only by [`Limiter::admit`]. It is decided once, and once more after each conflict.
+#[must_use]
+#[derive(Debug)]
+pub struct Admitted(());
+
+impl Admitted {
+    /// The permit for the next decision on the request.
+    pub const fn permit(&mut self) -> Permit {
+        Permit(())
+    }
+}
+
+/// Permission for one decision, which takes it by value. Made only by [`Admitted::permit`].
 #[must_use]
 #[derive(Debug)]
 pub struct Permit(());
@@ -67,12 +79,12 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     ///
     /// # Errors
     /// [`Limited`], which says when to come back.
-    pub fn admit(&self, key: &K) -> Result<Permit, Limited> {
+    pub fn admit(&self, key: &K) -> Result<Admitted, Limited> {
         if self.admitted.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_STRIDE) {
             self.limiter.retain_recent();
         }
         match self.limiter.check_key(key) {
-            Ok(()) => Ok(Permit(())),
+            Ok(()) => Ok(Admitted(())),
             Err(not_until) => {
                 let wait = not_until.wait_time_from(self.clock.now());
                 Err(Limited { retry_after_s: wait.as_secs().saturating_add(1) })

@@ -1,4 +1,4 @@
-//! How often callers may ask, and how many requests they may have under way. Makes one proof, [`Permit`].
+//! How often callers may ask, and how many requests they may have under way. Makes the proofs [`Admitted`] and [`Permit`].
 //!
 //! Nothing here knows HTTP: the answer is a permit, or a [`Limited`] that says when to come back.
 //! The arithmetic is the library's GCRA; this room gives it our clock and keeps its tables small.
@@ -9,4 +9,4 @@ mod limiter;
 
 pub use concurrency::{AtCapacity, Concurrency, UnderWay};
 pub use denials::{Denials, Note};
-pub use limiter::{Limited, Limiter, Permit, Rate};
+pub use limiter::{Admitted, Limited, Limiter, Permit, Rate};

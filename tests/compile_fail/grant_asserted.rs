@@ -3,5 +3,5 @@
 use keyward::policy::{Basis, Grant, Mint};
 
 pub fn forge(decided: Grant<Mint>, basis: Basis, act: Mint) -> Grant<Mint> {
-    Grant::assertion(basis, act) //@ twin: drop((basis, act)); decided
+    Grant::assertion(basis, act, Vec::new()) //@ twin: drop((basis, act)); decided
 }

@@ -4,5 +4,5 @@ use keyward::policy::{Basis, Grant, Mint};
 
 pub fn forge(decided: Grant<Mint>, basis: Basis, act: Mint) -> Grant<Mint> {
     let _ = &basis;
-    Grant { basis, act } //@ twin: drop(act); decided
+    Grant { basis, act, constrained: Vec::new() } //@ twin: drop(act); decided
 }

@@ -24,8 +24,8 @@ use keyward::ledger::{
 };
 use keyward::operators::Operators;
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, Record, new_key_and_request, read_request};
-use keyward::policy::{Demands, LifeLimits, MintRequest, decide_mint};
-use keyward::quota::{Limiter, Permit, Rate};
+use keyward::policy::{DecisionContext, LifeLimits, MintRequest, decide_mint};
+use keyward::quota::{Admitted, Limiter, Rate};
 use keyward::registry::{Access, AgentSpec, Capability, Delivery, Registry, Role};
 use keyward::revocation::Revocations;
 use keyward::secrets::Catalogue;
@@ -68,18 +68,21 @@ fn tell(name: &str, times: usize, mut part: impl FnMut()) {
 fn decision() -> Result<(), Failed> {
     let entropy: &dyn Entropy = &SystemEntropy;
     let people = People::new()?;
-    let permit = people.permit()?;
+    let mut admitted = people.admitted()?;
     let digests = MacKey::new(&Sensitive::new([5; 32]));
     let limits = LifeLimits { default_s: 300, broker: "https://broker.internal".parse()? };
     let scope: BTreeSet<_> = [("bench.service.write").parse()?].into();
     tell("decision on a mint: who it is, what it may, the digest of the request", 10_000, || {
         let Ok(principal) = people.principal() else { return };
         let request = MintRequest { scope: scope.clone(), resource: None, life_s: None };
-        let basis = (DecisionId::mint(NOW, entropy), &digests);
-        let asked = (&request, &permit);
-        let demands = Demands::of(people.records(), Some(&principal), &scope);
-        let facts = (&**people.registry.declarations(), &demands);
-        drop(black_box(decide_mint(facts, principal, asked, &limits, basis, ClockReading::at(NOW))));
+        let context = DecisionContext {
+            decision: DecisionId::mint(NOW, entropy),
+            records: people.records(),
+            reading: ClockReading::at(NOW),
+            limits: &limits,
+            digests: &digests,
+        };
+        drop(black_box(decide_mint(&context, principal, admitted.permit(), &request)));
     });
     Ok(())
 }
@@ -151,7 +154,7 @@ impl People {
         Ok(agent(&self.peer, self.records(), 1, ClockReading::at(NOW))?)
     }
 
-    fn permit(&self) -> Result<Permit, Failed> {
+    fn admitted(&self) -> Result<Admitted, Failed> {
         let one = NonZeroU32::MIN;
         let limiter = Limiter::new(Rate { per_s: one, burst: one }, Arc::new(SystemClock::new()));
         Ok(limiter.admit(&0)?)

@@ -89,10 +89,10 @@ impl Core {
         let certificate = deciding_again!(async {
             let reading = self.certifying(BREAK_GLASS_LIFE_S)?;
             let now = reading.now();
-            let (known, declarations, as_of) = self.state.store.read(|world, as_of| {
-                let known = world.operators.named(&name).map(|operator| operator.id);
-                (known, std::sync::Arc::clone(world.registry.declarations()), as_of)
-            });
+            let (known, as_of) = self
+                .state
+                .store
+                .read(|world, as_of| (world.operators.named(&name).map(|operator| operator.id), as_of));
             let id = known.unwrap_or_else(|| OperatorId::mint(now, &*self.state.entropy));
             let plan = self.plan_certificate(
                 self.operator_spiffe(&name),
@@ -120,8 +120,10 @@ impl Core {
                     Effect::Operators(operators::Effect::Certify { id, name: name.clone(), certificate }),
                 );
             let change = as_admin(change, (id, &name), as_of);
-            let decision = (self.state.decision(now), &self.state.digests);
-            let grant = decide_break_glass(&by, &declarations, name.clone(), &plan.key, decision);
+            let decision = self.state.store.read(|world, _| {
+                decide_break_glass(&self.deciding(world, reading), &by, name.clone(), &plan.key)
+            });
+            let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
             let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
             Ok(self.signing.issuer.certify(receipt)?.deliver())
         })?;

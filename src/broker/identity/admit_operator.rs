@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use crate::authn::{self, AuthnError};
+use crate::authn::{AuthnError, operator_again};
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::peer_of;
@@ -8,8 +8,8 @@ use crate::broker::administration::authorise::while_vouched_for;
 use crate::broker::desk::{AdminDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Planned, read_key};
-use crate::broker::identity::enrol::{EnrolInput, refusal};
-use crate::broker::identity::renew::{RenewInput, same_key};
+use crate::broker::identity::enrol::EnrolInput;
+use crate::broker::identity::renew::RenewInput;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
@@ -20,8 +20,8 @@ use crate::operators::{
 };
 use crate::pki::{self, CertificatePlan, PeerCertificate, PublicKey};
 use crate::policy::{
-    Admission, AdmitOperator, EnrolmentRefused, EnrolmentRequest, Grant, OperatorRenewalRefused,
-    decide_operator_enrolment, decide_operator_renewal,
+    Admission, AdmitOperator, Authorised, BeOneself, EnrolmentRequest, Grant, decide_operator_enrolment,
+    decide_operator_renewal,
 };
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
@@ -36,62 +36,57 @@ impl AdminDesk {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
         let source: IpAddr = input.peer.ip();
-        let permit = core.limits.enrolments.admit(&peer_of(source))?;
+        let mut admitted = core.limits.enrolments.admit(&peer_of(source))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let reading = core.certifying(core.settings.operator_life_s)?;
-            let now = reading.latest();
             let request = EnrolmentRequest {
                 code: input.code,
                 secret: input.secret.expose(),
                 key: key.digest(),
                 source,
             };
-            let (found, as_of) = core.state.store.read(|world, as_of| {
-                let basis = (core.state.decision(reading.now()), &core.state.digests);
-                let decided = decide_operator_enrolment(records(world), &request, &permit, basis, now);
-                let found = decided.and_then(|grant| {
-                    let operator = world.operators.named(grant.act().name());
-                    operator.cloned().map(|operator| (operator, grant)).ok_or(EnrolmentRefused::BadCode)
-                });
-                (found, as_of)
+            let (decision, operator, as_of) = core.state.store.read(|world, as_of| {
+                let context = core.deciding(world, reading);
+                let decision = decide_operator_enrolment(&context, &request, admitted.permit());
+                let code = world.operators.code(input.code);
+                let operator = code.and_then(|code| world.operators.named(&code.operator));
+                (decision, operator.cloned(), as_of)
             });
-            match found {
-                Ok((operator, grant)) => {
+            match (decision.grant(), operator) {
+                (Ok(grant), Some(operator)) => {
                     core.admit_operator(&operator, grant, (&key, as_of), input.peer).await
                 }
-                Err(refused) => {
-                    if refused == EnrolmentRefused::Reused {
+                (Ok(_), None) => Err(Again::Stop(Failure::new(code::ENROLMENT_CODE_INVALID))),
+                (Err(denial), _) => {
+                    if denial.code == code::ENROLMENT_CODE_USED {
                         core.raise_alarm(core.operator_code_alarm(&input, &key)).await;
                     }
-                    Err(Again::Stop(refusal(refused)))
+                    Err(Again::Stop(Failure::new(denial.code)))
                 }
             }
         })
     }
 
-    /// Gives the operator behind `peer` its next certificate, for a new key. The one it has goes on to
+    /// Gives the operator `by` its next certificate, for a new key. The one it has goes on to
     /// count until the next one is used. The same key gets the same certificate again.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn renew(&self, peer: &PeerCertificate, input: RenewInput) -> Result<Enrolled, Failure> {
+    pub async fn renew(&self, by: &Authorised<BeOneself>, input: RenewInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
-        let permit = core.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
+        let mut admitted = core.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let reading = core.certifying(core.settings.operator_life_s)?;
-            let now = reading.latest();
-            let (operator, grant, as_of) = core.state.store.read(|world, as_of| {
-                let principal = authn::operator(peer, records(world), as_of, reading)?;
-                let basis = (core.state.decision(reading.now()), &core.state.digests);
-                let records = (&world.operators, &**world.registry.declarations());
-                let renewed =
-                    decide_operator_renewal(records, (&principal, key.digest()), &permit, basis, now);
-                let grant = renewed.map_err(|refused| Again::Stop(not_renewed(refused)))?;
+            let (operator, decision, as_of) = core.state.store.read(|world, as_of| {
+                let principal = operator_again(by.operator(), records(world), as_of)?;
+                let context = core.deciding(world, reading);
+                let decision = decide_operator_renewal(&context, &principal, key.digest(), admitted.permit());
                 let operator = world.operators.named(principal.name()).ok_or(AuthnError::Unknown)?;
-                Ok::<_, Again>((operator.clone(), grant, as_of))
+                Ok::<_, AuthnError>((operator.clone(), decision, as_of))
             })?;
+            let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;
             core.admit_operator(&operator, grant, (&key, as_of), input.peer).await
         })
     }
@@ -131,14 +126,6 @@ impl AdminDesk {
             core.notifications.standing_changed();
             Ok(())
         })
-    }
-}
-
-fn not_renewed(refused: OperatorRenewalRefused) -> Failure {
-    match refused {
-        OperatorRenewalRefused::Gone => AuthnError::Unknown.into(),
-        OperatorRenewalRefused::SameKey => same_key(),
-        OperatorRenewalRefused::OfHost => Failure::new(code::OPERATOR_IS_BREAK_GLASS),
     }
 }
 

@@ -45,10 +45,10 @@ pub async fn certify_operator(
 ) -> Result<Certificate, Failure> {
     let reading = core.certifying(core.settings.operator_life_s)?;
     let now = reading.now();
-    let (known, declarations, as_of) = core.state.store.read(|world, as_of| {
-        let known = world.operators.named(&name).map(|operator| operator.id);
-        (known, std::sync::Arc::clone(world.registry.declarations()), as_of)
-    });
+    let (known, as_of) = core
+        .state
+        .store
+        .read(|world, as_of| (world.operators.named(&name).map(|operator| operator.id), as_of));
     let id = known.unwrap_or_else(|| OperatorId::mint(now, &*core.state.entropy));
     let spiffe = core.operator_spiffe(&name);
     let plan = core.plan_certificate(spiffe, core.settings.operator_life_s, &key, reading.earliest());
@@ -70,8 +70,11 @@ pub async fn certify_operator(
         certificate,
     }));
     let change = as_admin(change, (id, &name), as_of);
-    let decision = (core.state.decision(now), &core.state.digests);
-    let grant = decide_host_operator(keyring, &declarations, name, &plan.key, decision);
+    let decision = core
+        .state
+        .store
+        .read(|world, _| decide_host_operator(&core.deciding(world, reading), keyring, name, &plan.key));
+    let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
     let receipt = core.state.store.commit(change, Certify { grant, plan, key }).await?;
     Ok(core.signing.issuer.certify(receipt)?.deliver())
 }

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::{CodeId, InstanceId, Sensitive};
 use crate::base::{code, peer_of};
 use crate::broker::administration::authorise::while_vouched_for;
-use crate::broker::desk::{AgentDesk, records};
+use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
 use crate::broker::retry::{Again, deciding_again};
@@ -12,8 +12,8 @@ use crate::broker::world::Effect;
 use crate::issuance::Certify;
 use crate::ledger::AppendError;
 use crate::pki::{self, PublicKey};
-use crate::policy::{Enrol, EnrolmentRefused, EnrolmentRequest, Grant, decide_enrolment};
-use crate::registry::{Agent, CodeReused, Instance, InstanceEnrolled, Registry, keys};
+use crate::policy::{Enrol, EnrolmentRequest, Grant, decide_enrolment};
+use crate::registry::{Agent, CodeReused, InstanceEnrolled, keys};
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
@@ -31,12 +31,6 @@ pub struct EnrolInput {
     pub peer: SocketAddr,
 }
 
-/// What the state says about a redemption: to be recorded now, or recorded before.
-enum Step {
-    New { agent: Agent, grant: Grant<Enrol> },
-    Again { agent: Agent, instance: Instance, grant: Grant<Enrol> },
-}
-
 impl AgentDesk {
     /// Redeems an enrolment code for a certificate.
     ///
@@ -48,48 +42,40 @@ impl AgentDesk {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
         let source: IpAddr = input.peer.ip();
-        let permit = core.limits.enrolments.admit(&peer_of(source))?;
+        let mut admitted = core.limits.enrolments.admit(&peer_of(source))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
             let reading = core.certifying(core.settings.agent_life_s)?;
-            let now = reading.latest();
             let request = EnrolmentRequest {
                 code: input.code,
                 secret: input.secret.expose(),
                 key: key.digest(),
                 source,
             };
-            let (step, as_of) = core.state.store.read(|world, as_of| {
-                let basis = (core.state.decision(reading.now()), &core.state.digests);
-                let decided = decide_enrolment(records(world), &request, &permit, basis, now);
-                (decided.and_then(|grant| step(&world.registry, grant)), as_of)
+            let (decision, agent, as_of) = core.state.store.read(|world, as_of| {
+                let decision = decide_enrolment(&core.deciding(world, reading), &request, admitted.permit());
+                let agent = world.registry.code(input.code).and_then(|code| world.registry.agent(code.agent));
+                (decision, agent.cloned(), as_of)
             });
-            match step {
-                Ok(Step::New { agent, grant }) => core.enrol_new(agent, grant, &key, &input, as_of).await,
-                Ok(Step::Again { agent, instance, grant }) => {
-                    let holder = Holder::instance(&agent, instance.id, Occasion::Enrolment);
-                    let planned = Planned::instance(holder, &instance.current);
-                    core.certificate_again(planned, grant, &key, as_of).await
-                }
-                Err(refused) => {
-                    if refused == EnrolmentRefused::Reused {
+            let grant = match decision.grant() {
+                Ok(grant) => grant,
+                Err(denial) => {
+                    if denial.code == code::ENROLMENT_CODE_USED {
                         core.raise_alarm(core.code_alarm(&input, &key)).await;
                     }
-                    Err(Again::Stop(refusal(refused)))
+                    return Err(Again::Stop(Failure::new(denial.code)));
                 }
-            }
+            };
+            let invalid = || Failure::new(code::ENROLMENT_CODE_INVALID);
+            let agent = agent.ok_or_else(invalid)?;
+            let Some(id) = grant.act().repeats() else {
+                return core.enrol_new(agent, grant, &key, &input, as_of).await;
+            };
+            let instance = agent.instances.get(id).ok_or_else(invalid)?;
+            let holder = Holder::instance(&agent, id, Occasion::Enrolment);
+            let planned = Planned::instance(holder, &instance.current);
+            core.certificate_again(planned, grant, &key, as_of).await
         })
-    }
-}
-
-fn step(registry: &Registry, grant: Grant<Enrol>) -> Result<Step, EnrolmentRefused> {
-    let agent = registry.agent(grant.act().agent()).ok_or(EnrolmentRefused::BadCode)?.clone();
-    match grant.act().repeats() {
-        None => Ok(Step::New { agent, grant }),
-        Some(id) => match agent.instances.get(id).cloned() {
-            Some(instance) => Ok(Step::Again { agent, instance, grant }),
-            None => Err(EnrolmentRefused::BadCode),
-        },
     }
 }
 
@@ -187,14 +173,5 @@ impl Core {
             Ok(()) | Err(CommitError::Append(AppendError::Conflict(_))) => {}
             Err(error) => tracing::error!(%error, "an alarm could not be recorded"),
         }
-    }
-}
-
-/// The answer to whoever a code gives nothing.
-pub(in crate::broker) fn refusal(refused: EnrolmentRefused) -> Failure {
-    match refused {
-        EnrolmentRefused::BadCode => Failure::new(code::ENROLMENT_CODE_INVALID),
-        EnrolmentRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES),
-        EnrolmentRefused::Reused => Failure::new(code::ENROLMENT_CODE_USED),
     }
 }

@@ -12,9 +12,9 @@ use crate::broker::world::{Effect, World};
 use crate::issuance::Certify;
 use crate::keyring::Stage;
 use crate::pki::{self, CertificatePlan, PeerCertificate, PublicKey};
-use crate::policy::{Grant, Renew, RenewalRefused, RenewalStep, decide_renewal};
+use crate::policy::{Denial, Grant, Renew, RenewalStep, decide_renewal};
 use crate::registry::{
-    Agent, CertificatePromoted, Held, Instance, InstanceRenewed, InstanceState, LateRenewal, Registry, keys,
+    Agent, CertificatePromoted, Held, Instance, InstanceRenewed, InstanceState, LateRenewal, keys,
 };
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
@@ -39,24 +39,33 @@ impl AgentDesk {
         self.0.state.store.read(|world, as_of| self.0.renewing(world, peer, as_of))
     }
 
-    /// Gives the instance behind `peer` its next certificate, for a new key. The one it has goes on
+    /// Gives the instance of `renewing` its next certificate, for a new key. The one it has goes on
     /// to count until the next one is used. The same key gets the same certificate again.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn renew(&self, peer: &PeerCertificate, input: RenewInput) -> Result<Enrolled, Failure> {
+    pub async fn renew(&self, renewing: RenewingAgent, input: RenewInput) -> Result<Enrolled, Failure> {
         let core = &*self.0;
-        let permit = core.limits.mints.admit(&self.identify_renewing(peer)?.agent())?;
+        let mut admitted = core.limits.mints.admit(&renewing.agent())?;
         let key = read_key(&input.request)?;
+        let peer = renewing.certificate().clone();
+        let mut proved = Some(renewing);
         deciding_again!(async {
-            let now = core.certifying(core.settings.agent_life_s)?.now();
-            let (renewing, decided) = core.state.store.read(|world, as_of| {
-                let renewing = core.renewing(world, peer, as_of)?;
-                let basis = (core.state.decision(now), &core.state.digests);
-                let decided = decide_renewal(records(world), (&renewing, key.digest()), &permit, basis, now);
-                Ok::<_, AuthnError>((renewing, decided.and_then(|grant| found(&world.registry, grant))))
+            let reading = core.certifying(core.settings.agent_life_s)?;
+            let (renewing, decision, found) = core.state.store.read(|world, as_of| {
+                let renewing = match proved.take() {
+                    Some(renewing) => renewing,
+                    None => core.renewing(world, &peer, as_of)?,
+                };
+                let context = core.deciding(world, reading);
+                let decision = decide_renewal(&context, &renewing, key.digest(), admitted.permit());
+                let agent = world.registry.agent(renewing.agent());
+                let instance = agent.and_then(|agent| agent.instances.get(renewing.instance()));
+                let found = agent.cloned().zip(instance.cloned());
+                Ok::<_, AuthnError>((renewing, decision, found))
             })?;
-            let (agent, instance, grant) = decided.map_err(|refused| Again::Stop(failure(refused)))?;
+            let grant = decision.grant().map_err(|denial| Again::Stop(refused(&denial)))?;
+            let (agent, instance) = found.ok_or(AuthnError::Unknown)?;
             match (grant.act().step(), &instance.next) {
                 (RenewalStep::Repeat, Some(next)) => {
                     let holder = Holder::instance(&agent, instance.id, Occasion::Renewal);
@@ -114,15 +123,6 @@ impl AgentDesk {
             Ok(())
         })
     }
-}
-
-fn found(
-    registry: &Registry,
-    grant: Grant<Renew>,
-) -> Result<(Agent, Instance, Grant<Renew>), RenewalRefused> {
-    let agent = registry.agent(grant.act().agent()).ok_or(RenewalRefused::Gone)?;
-    let instance = agent.instances.get(grant.act().instance()).ok_or(RenewalRefused::Gone)?;
-    Ok((agent.clone(), instance.clone(), grant))
 }
 
 impl Core {
@@ -218,17 +218,11 @@ fn renewed(
     }
 }
 
-/// A renewal for the key that is in use.
-pub(in crate::broker) const fn same_key() -> Failure {
-    Failure::new(code::RENEWAL_SAME_KEY)
-}
-
-fn failure(refused: RenewalRefused) -> Failure {
-    match refused {
-        RenewalRefused::Gone => AuthnError::Unknown.into(),
-        RenewalRefused::SameKey => same_key(),
-        RenewalRefused::OtherKey => Failure::new(code::RENEWAL_KEY_IN_USE),
-        RenewalRefused::TooManyInstances => Failure::new(code::TOO_MANY_INSTANCES)
-            .because("the agent may have fewer live instances than it has, and older ones come first"),
+fn refused(denial: &Denial) -> Failure {
+    let failure = Failure::new(denial.code);
+    if denial.code == code::TOO_MANY_INSTANCES {
+        return failure
+            .because("the agent may have fewer live instances than it has, and older ones come first");
     }
+    failure
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::counter::{Counter, Counters};
@@ -5,15 +6,14 @@ use super::end::is_bereft;
 use super::renew::{Attempted, By, Renewal};
 use super::views::is_within;
 use crate::base::limits::LEASE_LIFE_MIN_S;
-use crate::base::{LeaseId, RoleName, Timestamp, code};
+use crate::base::{LeaseId, RoleName, code};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::tokens::mint::relying_on;
 use crate::leases::{Lease, LeaseRenewalAttempted, keys};
-use crate::policy::{Authorised, Holder, RenewLeases, decide_lease_extension};
-use crate::registry::Declarations;
+use crate::policy::{Authorised, Decision, Extend, RenewLeases, decide_lease_extension};
 use crate::store::Change;
 
 impl AdminDesk {
@@ -37,13 +37,12 @@ impl AdminDesk {
     }
 }
 
-/// A lease and its holder, as the records have them.
+/// A lease, the roles of its holder, and what is decided on it.
 struct Found {
     lease: Lease,
-    roles: std::collections::BTreeSet<RoleName>,
-    not_after: Timestamp,
-    declarations: Arc<Declarations>,
+    roles: Arc<BTreeSet<RoleName>>,
     counter: Counter,
+    decision: Decision<Extend>,
     as_of: u64,
 }
 
@@ -54,25 +53,23 @@ impl Core {
         id: LeaseId,
         life_s: Option<u32>,
     ) -> Result<Attempted<'a>, Again> {
-        let (now, operator) = (self.issuing()?.now(), by.operator());
-        let Found { lease, roles, not_after, declarations, counter, as_of } = self.found(by, id)?;
-        let holder = Holder { roles: &roles, not_after };
-        let extension = decide_lease_extension(&declarations, by, (&lease, holder), life_s, now);
-        let extension = extension.map_err(Failure::new)?;
+        let operator = by.operator();
+        let Found { lease, roles, counter, decision, as_of } = self.found(by, id, life_s)?;
+        let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;
+        let (basis, extend) = (grant.basis(), grant.act());
         let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
         };
-        let decision = self.state.decision(now);
         let event = LeaseRenewalAttempted {
             lease: id,
             agent: &lease.agent_name,
             operator: Some(operator.name()),
             capability: &lease.capability,
-            expires_at: extension.expires_at.to_string(),
+            expires_at: extend.expires_at().to_string(),
             administering: counter.administering(),
-            decision,
-            snapshot: extension.snapshot.hex(),
-            rules: &extension.rules,
+            decision: basis.decision,
+            snapshot: basis.snapshot.hex(),
+            rules: &basis.rules,
             request: None,
         };
         let (who, what) = ((lease.agent, lease.instance), std::iter::once(&lease.capability));
@@ -82,29 +79,33 @@ impl Core {
             .advance(keys::lease(id));
         let renewal = Renewal {
             lease: id,
-            expires_at: extension.expires_at,
-            renewable_until: extension.renewable_until,
-            decision,
-            constrained: extension.constrained,
+            expires_at: extend.expires_at(),
+            renewable_until: extend.renewable_until(),
+            decision: basis.decision,
+            constrained: grant.constrained().to_vec(),
         };
         let admin = self.opened_for(&counter, (self.while_allowed(change, operator)?, as_of)).await?;
         Ok(Attempted { lease, call, counter, admin, renewal, by: By::Operator(operator) })
     }
 
-    fn found(&self, by: &Authorised<RenewLeases>, id: LeaseId) -> Result<Found, Failure> {
+    fn found(
+        &self,
+        by: &Authorised<RenewLeases>,
+        id: LeaseId,
+        life_s: Option<u32>,
+    ) -> Result<Found, Failure> {
+        let reading = self.issuing()?;
         self.state.store.read(|world, as_of| {
             let scope = by.operator().scope();
             let lease = world.leases.lease(id).filter(|lease| is_within(world, scope, lease));
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
             let agent = world.registry.agent(lease.agent).filter(|_| !is_bereft(world, lease));
-            let instance = agent.and_then(|agent| Some((agent, agent.instances.get(lease.instance)?)));
-            let (agent, instance) = instance.ok_or_else(|| Failure::new(code::LEASE_ENDING))?;
+            let agent = agent.ok_or_else(|| Failure::new(code::LEASE_ENDING))?;
             Ok(Found {
                 lease: lease.clone(),
-                roles: agent.roles.iter().cloned().collect(),
-                not_after: instance.not_after(),
-                declarations: Arc::clone(world.registry.declarations()),
+                roles: Arc::clone(&agent.roles),
                 counter: Counters::of(world, lease).for_renewal()?,
+                decision: decide_lease_extension(&self.deciding(world, reading), by, lease, life_s),
                 as_of,
             })
         })

@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::again::{Before, can_be_told, remembering_lease};
 use super::counter::{Counter, Making};
@@ -7,7 +6,8 @@ use super::end::is_bereft;
 use super::holding::Holding;
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
-use crate::base::{CapabilityName, ClockReading, LeaseId, Timestamp, code};
+use crate::base::{CapabilityName, LeaseId, Timestamp, code};
+use crate::broker::deciding::AdmittedAgent;
 use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
@@ -21,9 +21,7 @@ use crate::leases::{
     self, Intent, Lease, LeaseFailed, LeaseIntended, LeaseIssued, LeaseReused, Selection, Stage, Why, keys,
 };
 use crate::pki::PeerCertificate;
-use crate::policy::{Decision, Grant, LeaseRequest, Lend, Renewed, decide_lease, decide_lease_again};
-use crate::quota::Permit;
-use crate::registry::Declarations;
+use crate::policy::{Grant, LeaseCount, LeaseRequest, Lend, decide_lease, decide_lease_again};
 use crate::secrets::SecretValue;
 use crate::store::{Change, CommitError};
 use crate::upstream::{Fault, Logins, LoginsTarget, NewLogin, Outcome};
@@ -74,14 +72,14 @@ impl Leased {
 }
 
 impl AgentDesk {
-    /// Hands a login to the agent behind `peer`: one that its instance has, or one that is made now.
+    /// Hands a login to `principal`: one that its instance has, or one that is made now.
     /// A request that was carried out before gets the login that it got.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded.
     pub async fn lease(
         &self,
-        peer: &PeerCertificate,
+        principal: AgentPrincipal,
         input: &LeaseInput,
         once: Option<&Once>,
     ) -> Result<Leased, Failure> {
@@ -90,15 +88,17 @@ impl AgentDesk {
         }
         let core = &*self.0;
         core.administrator_settled(&input.capability).await?;
-        let mut permit = None;
+        let id = principal.agent();
+        let mut agent = core.admit(principal)?;
         loop {
             let begun = {
-                let _turn = core.upstream.leasing.turn_of(self.identify(peer)?.agent()).await;
-                deciding_again!(core.begin_lease(peer, (input, once), &mut permit))?
+                let _turn = core.upstream.leasing.turn_of(id).await;
+                agent.waited();
+                deciding_again!(core.begin_lease(&mut agent, (input, once)))?
             };
             match begun {
                 Begun::Again(leased) => return Ok(*leased),
-                Begun::Intended(intended) => return core.make_login(peer, *intended).await,
+                Begun::Intended(intended) => return core.make_login(agent.certificate(), *intended).await,
                 Begun::Underway(lease) => core.made(lease).await,
             }
         }
@@ -107,13 +107,10 @@ impl AgentDesk {
 
 /// What a decision on a lease reads.
 struct Facts {
-    principal: AgentPrincipal,
-    declarations: Arc<Declarations>,
-    per_agent: Option<u32>,
     /// The entry that declared the upstream.
     upstream: u64,
     counter: Option<Result<Counter, Failure>>,
-    outstanding: usize,
+    count: LeaseCount,
     /// A login that the instance has and that will do.
     again: Option<Lease>,
 }
@@ -137,15 +134,8 @@ struct Intended<'a> {
     intent: Intent,
 }
 
-fn facts(
-    world: &World,
-    (peer, as_of): (&PeerCertificate, u64),
-    input: &LeaseInput,
-    reading: ClockReading,
-) -> Result<Facts, Failure> {
-    let now = reading.now();
-    let principal = crate::authn::agent(peer, records(world), as_of, reading)?;
-    let declarations = Arc::clone(world.registry.declarations());
+fn facts(world: &World, principal: &AgentPrincipal, input: &LeaseInput, now: Timestamp) -> Facts {
+    let declarations = world.registry.declarations();
     let offer = world.leases.offer(&input.capability);
     let upstream = offer.map_or(0, |(_, upstream)| *upstream);
     let administering = offer.and_then(|(_, upstream)| Counter::of(world, *upstream).ok());
@@ -165,15 +155,15 @@ fn facts(
     };
     let again = own().filter(will_do).max_by_key(|lease| lease.expires_at);
     let again = again.filter(|_| input.freshness == Freshness::Any).cloned();
-    Ok(Facts {
-        per_agent: offer.filter(|_| may_lend).map(|(offer, _)| offer.per_agent),
+    Facts {
         upstream,
         counter: offer.map(|(_, upstream)| Counter::of(world, *upstream)),
-        outstanding: own().filter(|lease| !lease.is_over(now)).count(),
+        count: LeaseCount {
+            outstanding: own().filter(|lease| !lease.is_over(now)).count(),
+            per_agent: offer.filter(|_| may_lend).map(|(offer, _)| offer.per_agent),
+        },
         again,
-        declarations,
-        principal,
-    })
+    }
 }
 
 impl Core {
@@ -191,44 +181,37 @@ impl Core {
 
     async fn begin_lease(
         &self,
-        peer: &PeerCertificate,
+        agent: &mut AdmittedAgent,
         (input, once): (&LeaseInput, Option<&Once>),
-        permit: &mut Option<Permit>,
     ) -> Result<Begun<'_>, Again> {
         let reading = self.issuing()?;
         let now = reading.now();
-        let (facts, before) = self.state.store.read(|world, as_of| {
-            (facts(world, (peer, as_of), input, reading), self.lent_before(world, once, now))
-        });
-        let mut facts = facts?;
-        match before? {
-            Some(Before::Live(lease)) => facts.again = Some(*lease),
-            Some(Before::Underway(lease)) => return Ok(Begun::Underway(lease)),
-            None => {}
-        }
-        let principal = facts.principal.clone();
-        let permit = self.admit(permit, &principal)?;
-        let request =
-            LeaseRequest { capability: input.capability.clone(), life_s: input.life_s, renewed: Renewed::No };
-        let (asked, basis) = ((&request, permit), (self.state.decision(now), &self.state.digests));
-        let decision = match &facts.again {
-            Some(lease) => decide_lease_again(&facts.declarations, principal.clone(), asked, lease, basis),
-            None => {
-                let counted = (facts.outstanding, facts.per_agent);
-                decide_lease(&facts.declarations, principal.clone(), asked, counted, basis, now)
+        let (principal, permit) = agent.attempt(self, reading)?;
+        let caller = principal.clone();
+        let request = LeaseRequest { capability: input.capability.clone(), life_s: input.life_s };
+        let decided = self.state.store.read(|world, _| {
+            let mut facts = facts(world, &principal, input, now);
+            match self.lent_before(world, once, now)? {
+                Some(Before::Live(lease)) => facts.again = Some(*lease),
+                Some(Before::Underway(lease)) => return Ok(Err(lease)),
+                None => {}
             }
+            let context = self.deciding(world, reading);
+            let decision = match &facts.again {
+                Some(lease) => decide_lease_again(&context, principal, permit, &request, lease),
+                None => decide_lease(&context, principal, permit, &request, facts.count),
+            };
+            Ok::<_, Failure>(Ok((facts, decision)))
+        })?;
+        let (facts, decision) = match decided {
+            Ok(decided) => decided,
+            Err(lease) => return Ok(Begun::Underway(lease)),
         };
-        let (grant, outcome) = match decision {
-            Decision::Allow(grant) => (grant, "allow"),
-            Decision::Constrain(grant) => (grant, "constrain"),
-            Decision::Deny(denial) => {
-                return Err(Again::Stop(self.refuse(&principal, "lease", denial).await));
-            }
-        };
+        let grant = self.granted(&caller, "lease", decision).await?;
         let counter = facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
         match facts.again {
             Some(lease) => self.lend_again(&counter.target, lease, (grant, once), now).await,
-            None => self.intend(counter, facts.upstream, (grant, outcome), once, now).await,
+            None => self.intend(counter, facts.upstream, grant, once, now).await,
         }
     }
 
@@ -272,7 +255,7 @@ impl Core {
         &self,
         counter: Counter,
         upstream: u64,
-        (grant, outcome): (Grant<Lend>, &'static str),
+        grant: Grant<Lend>,
         once: Option<&Once>,
         now: Timestamp,
     ) -> Result<Begun<'_>, Again> {
@@ -306,8 +289,8 @@ impl Core {
             expires_at: lend.expires_at().to_string(),
             administering: counter.administering(),
             decision: basis.decision,
-            outcome,
-            constrained: lend.constrained(),
+            outcome: grant.outcome(),
+            constrained: grant.constrained(),
             snapshot: basis.snapshot.hex(),
             rules: &basis.rules,
             request: basis.request.hex(),

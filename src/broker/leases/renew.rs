@@ -1,11 +1,10 @@
-use std::sync::Arc;
-
 use super::counter::{Counter, Counters};
 use super::end::is_bereft;
 use super::holding::Holding;
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{DecisionId, LeaseId, Timestamp, code};
+use crate::broker::deciding::AdmittedAgent;
 use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
@@ -15,8 +14,7 @@ use crate::broker::upstreams::Call;
 use crate::broker::world::Effect;
 use crate::leases::{self, Lease, LeaseRenewalAttempted, LeaseRenewed, LeaseUseGivenUp, Stage, keys};
 use crate::pki::PeerCertificate;
-use crate::policy::{Decision, LeaseRequest, Renewed, decide_lease_renewal};
-use crate::quota::Permit;
+use crate::policy::decide_lease_renewal;
 use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::upstream::Logins;
@@ -48,10 +46,9 @@ pub(super) struct Attempted<'a> {
 }
 
 /// On whose word a lease is renewed.
-#[derive(Clone, Copy)]
 pub(super) enum By<'a> {
     /// The agent's, by this certificate.
-    Agent(&'a PeerCertificate),
+    Agent(PeerCertificate),
     /// An operator's.
     Operator(&'a OperatorPrincipal),
 }
@@ -64,7 +61,7 @@ impl AgentDesk {
     /// [`Failure`]; a denial of an authenticated agent is recorded.
     pub async fn renew_lease(
         &self,
-        peer: &PeerCertificate,
+        principal: AgentPrincipal,
         lease: LeaseId,
         life_s: Option<u32>,
     ) -> Result<Renewal, Failure> {
@@ -72,9 +69,10 @@ impl AgentDesk {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
         let core = &*self.0;
-        let mut permit = None;
+        let mut agent = core.admit(principal)?;
         let _turn = core.upstream.renewals.turn_of(lease).await;
-        let attempted = deciding_again!(core.attempt_renewal(peer, (lease, life_s), &mut permit))?;
+        agent.waited();
+        let attempted = deciding_again!(core.attempt_renewal(&mut agent, lease, life_s))?;
         core.renew(attempted).await
     }
 
@@ -122,42 +120,32 @@ impl Core {
         self.note_answer_of(&counter.place, extended.as_ref().err());
         drop(call);
         extended.map_err(|fault| Failure::of_login(&fault))?;
-        deciding_again!(self.record_renewed(&lease, renewal.expires_at, by))?;
+        deciding_again!(self.record_renewed(&lease, renewal.expires_at, &by))?;
         Ok(renewal)
     }
 
     async fn attempt_renewal<'a>(
         &'a self,
-        peer: &'a PeerCertificate,
-        (id, life_s): (LeaseId, Option<u32>),
-        permit: &mut Option<Permit>,
+        agent: &mut AdmittedAgent,
+        id: LeaseId,
+        life_s: Option<u32>,
     ) -> Result<Attempted<'a>, Again> {
         let reading = self.issuing()?;
-        let now = reading.now();
-        let (principal, declarations, lease, counter) = self.state.store.read(|world, as_of| {
-            let lease = world.leases.lease(id).cloned();
-            let counter = lease.as_ref().map(|lease| Counters::of(world, lease).for_renewal());
-            let principal = crate::authn::agent(peer, records(world), as_of, reading);
-            (principal, Arc::clone(world.registry.declarations()), lease, counter)
-        });
-        let principal = principal?;
-        let permit = self.admit(permit, &principal)?;
-        let lease = own(lease.as_ref(), &principal)?;
-        if self.state.store.read(|world, _| is_bereft(world, &lease)) {
-            return Err(Failure::new(code::LEASE_ENDING).into());
-        }
-        let capability = lease.capability.clone();
-        let request = LeaseRequest { capability, life_s, renewed: Renewed::Lease(id) };
-        let basis = (self.state.decision(now), &self.state.digests);
-        let asked = (&request, permit);
-        let decision = decide_lease_renewal(&declarations, principal.clone(), asked, &lease, basis, now);
-        let grant = match decision {
-            Decision::Allow(grant) | Decision::Constrain(grant) => grant,
-            Decision::Deny(denial) => {
-                return Err(Again::Stop(self.refuse(&principal, "lease", denial).await));
+        let (principal, permit) = agent.attempt(self, reading)?;
+        let caller = principal.clone();
+        let (lease, counter, decision) = self.state.store.read(|world, _| {
+            let lease = own(world.leases.lease(id), &principal)?;
+            if is_bereft(world, &lease) {
+                return Err(Failure::new(code::LEASE_ENDING));
             }
-        };
-        let counter = counter.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))??;
+            let counter = Counters::of(world, &lease).for_renewal();
+            let context = self.deciding(world, reading);
+            let decision = decide_lease_renewal(&context, principal, permit, &lease, life_s);
+            Ok((lease, counter, decision))
+        })?;
+        let principal = &caller;
+        let grant = self.granted(principal, "lease", decision).await?;
+        let counter = counter?;
         let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
         };
@@ -175,7 +163,7 @@ impl Core {
             request: Some(basis.request.hex()),
         };
         let as_of = principal.as_of();
-        let change = relying(Change::new(&event)?, &principal, std::iter::once(&lease.capability))
+        let change = relying(Change::new(&event)?, principal, std::iter::once(&lease.capability))
             .rely(keys::lease(id), as_of)
             .rely(keys::endings(), as_of)
             .advance(keys::lease(id));
@@ -184,10 +172,11 @@ impl Core {
             expires_at: lend.expires_at(),
             renewable_until: lend.renewable_until(),
             decision: basis.decision,
-            constrained: lend.constrained().to_vec(),
+            constrained: grant.constrained().to_vec(),
         };
         let admin = self.opened_for(&counter, (change, as_of)).await?;
-        Ok(Attempted { lease, call, counter, admin, renewal, by: By::Agent(peer) })
+        let by = By::Agent(agent.certificate().clone());
+        Ok(Attempted { lease, call, counter, admin, renewal, by })
     }
 
     /// Commits the intent of a call, and opens what it needs.
@@ -205,7 +194,7 @@ impl Core {
 
     /// Records a later end, while its lease is live and its holder may have it: upstream was told, which takes
     /// time.
-    async fn record_renewed(&self, lease: &Lease, expires_at: Timestamp, by: By<'_>) -> Result<(), Again> {
+    async fn record_renewed(&self, lease: &Lease, expires_at: Timestamp, by: &By<'_>) -> Result<(), Again> {
         let holder = self.state.store.read(|world, as_of| {
             let found = world.leases.lease(lease.id);
             let is_live = found.is_some_and(|lease| matches!(lease.stage, Stage::Live { .. }));
@@ -216,7 +205,7 @@ impl Core {
             }
             Ok::<_, Failure>(holder)
         })?;
-        let operator = if let By::Operator(operator) = by { Some(operator) } else { None };
+        let operator = if let By::Operator(operator) = by { Some(*operator) } else { None };
         let event = LeaseRenewed {
             lease: lease.id,
             agent: &lease.agent_name,

@@ -1,10 +1,10 @@
+use crate::authn::AgentPrincipal;
 use crate::base::{DecisionId, SecretName, Sensitivity, code};
-use crate::broker::desk::{AgentDesk, records};
+use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::tokens::mint::relying;
-use crate::pki::PeerCertificate;
-use crate::policy::{Decision, Demands, RevealRequest, decide_reveal};
+use crate::policy::decide_reveal;
 use crate::revocation::{self, Subject};
 use crate::rotation::Rotation;
 use crate::secrets::{SecretRevealed, SecretValue, keys};
@@ -23,54 +23,34 @@ pub struct Revealed {
 }
 
 impl AgentDesk {
-    /// Hands the secret called `name` to the agent behind `peer`, on the token `bearer`.
+    /// Hands the secret called `name` to `principal`, on the token `bearer`.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded. A secret that is not there and
     /// one that may not be seen get the same answer.
     pub async fn reveal(
         &self,
-        peer: &PeerCertificate,
+        principal: AgentPrincipal,
         bearer: &str,
         name: &SecretName,
     ) -> Result<Revealed, Failure> {
         let core = &*self.0;
-        let mut permit = None;
+        let mut agent = core.admit(principal)?;
         deciding_again!(async {
             let reading = core.issuing()?;
-            let now = reading.now();
-            let (principal, declarations, secret, swapping) = core.state.store.read(|world, as_of| {
-                (
-                    crate::authn::agent(peer, records(world), as_of, reading),
-                    std::sync::Arc::clone(world.registry.declarations()),
-                    world.secrets.named(name).cloned(),
-                    world.rotations.of(name).is_some_and(Rotation::is_swapping),
-                )
-            });
-            let principal = principal?;
-            let permit = core.admit(&mut permit, &principal)?;
+            let (principal, permit) = agent.attempt(core, reading)?;
             // The token is verified by keys that are no older than what the entry relies on.
             core.follow_token_keys()?;
-            let presented = core.present(principal.clone(), bearer, reading)?;
-            let token = match presented {
+            let token = match core.present(principal.clone(), bearer, reading)? {
                 Ok(token) => token,
                 Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
             };
-            let current = secret.as_ref().and_then(|secret| Some((secret.id, secret.current?)));
-            let version = current.map(|(id, version)| (id, version.number));
-            let demands = core
-                .state
-                .store
-                .read(|world, _| Demands::of(records(world), Some(&principal), token.capabilities()));
-            let request = RevealRequest { token, secret: name.clone(), current: version, demands };
-            let decision = core.state.decision(now);
-            let basis = (decision, &core.state.digests);
-            let grant = match decide_reveal(&declarations, request, permit, basis, now) {
-                Decision::Allow(grant) | Decision::Constrain(grant) => grant,
-                Decision::Deny(denial) => {
-                    return Err(Again::Stop(core.refuse(&principal, "reveal", denial).await));
-                }
-            };
+            let (decision, secret, swapping) = core.state.store.read(|world, _| {
+                let decision = decide_reveal(&core.deciding(world, reading), token, permit, name);
+                let swapping = world.rotations.of(name).is_some_and(Rotation::is_swapping);
+                (decision, world.secrets.named(name).cloned(), swapping)
+            });
+            let grant = core.granted(&principal, "reveal", decision).await?;
             if swapping {
                 core.settled(name).await?;
                 return Err(Again::Retry);
@@ -85,7 +65,7 @@ impl AgentDesk {
                 secret: name,
                 sensitivity: secret.as_ref().map_or(Sensitivity::default(), |secret| secret.sensitivity),
                 version,
-                decision,
+                decision: basis.decision,
                 snapshot: basis.snapshot.in_hex(),
                 rules: &basis.rules,
                 request: basis.request.in_hex(),
@@ -94,7 +74,9 @@ impl AgentDesk {
                 .rely(keys::secret(name), principal.as_of())
                 .rely(token::keys::token_keys(), principal.as_of())
                 .rely(revocation::keys::subject(&Subject::Token(reveal.token())), principal.as_of());
-            let (_, kept) = current.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+            let kept =
+                secret.and_then(|secret| secret.current).ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+            let decision = basis.decision;
             let stored = core.stored_version(id, kept).await?;
             let receipt = core.state.store.commit(change, grant).await?;
             let issued = core.signing.issuer.reveal(receipt, &stored)?;

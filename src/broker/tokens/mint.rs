@@ -1,27 +1,23 @@
 use std::collections::BTreeSet;
 
-use crate::authn::{AgentPrincipal, AuthnError, Credential, PresentError, live};
+use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
-use crate::base::{
-    AgentId, Audience, CapabilityName, ClockReading, InstanceId, RoleName, Timestamp, TokenId,
-};
+use crate::base::{AgentId, Audience, CapabilityName, InstanceId, RoleName, Timestamp, TokenId};
 use crate::broker::desk::{AgentDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
 use crate::broker::once::{done_before, remembering};
-use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::retry::deciding_again;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
 use crate::issuance::{MintAgain, Token};
-use crate::pki::{self, PeerCertificate};
-use crate::policy::{Basis, Decision, Demands, Denial, Grant, Mint, MintRequest, decide_again, decide_mint};
-use crate::quota::{Limited, Note, Permit};
+use crate::pki;
+use crate::policy::{Grant, Mint, MintRequest, decide_again, decide_mint};
 use crate::registry::{Access, keys};
 use crate::revocation::{self, Subject};
-use crate::store::{Change, CommitError, Event};
-use crate::token::{TokenDenied, TokenMinted, TokenRefused, TokenRepeated};
+use crate::store::{Change, CommitError};
+use crate::token::{TokenMinted, TokenRepeated};
 
 /// What a token request says, parsed.
 #[derive(Clone, Debug)]
@@ -35,13 +31,13 @@ pub struct MintInput {
 }
 
 impl AgentDesk {
-    /// Mints a token for the agent behind `peer`. The request of `once` mints one, and gets that one again.
+    /// Mints a token for `principal`. The request of `once` mints one, and gets that one again.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded.
     pub async fn mint(
         &self,
-        peer: &PeerCertificate,
+        principal: AgentPrincipal,
         input: MintInput,
         once: Option<&Once>,
     ) -> Result<Token, Failure> {
@@ -50,18 +46,24 @@ impl AgentDesk {
         }
         let request = MintRequest { scope: input.scope, resource: input.resource, life_s: input.life_s };
         let core = &*self.0;
-        let mut permit = None;
+        let mut agent = core.admit(principal)?;
         let issued = deciding_again!(async {
             let reading = core.issuing()?;
             let now = reading.now();
-            let Decided { principal, decision, before } =
-                decide(core, peer, (&request, once), &mut permit, reading)?;
-            let grant = match decision {
-                Decision::Allow(grant) | Decision::Constrain(grant) => grant,
-                Decision::Deny(denial) => {
-                    return Err(Again::Stop(core.refuse(&principal, "mint", denial).await));
-                }
-            };
+            let (principal, permit) = agent.attempt(core, reading)?;
+            let caller = principal.clone();
+            let (decision, before) = core.state.store.read(|world, _| {
+                let context = core.deciding(world, reading);
+                let before = still_live(world, &principal, done_before(world, once, now)?)?;
+                Ok::<_, Failure>(match before {
+                    Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) => {
+                        let decision = decide_again(&context, principal, permit, &minted);
+                        (decision, Some(((seq, time), minted.token)))
+                    }
+                    Some(_) | None => (decide_mint(&context, principal, permit, &request), None),
+                })
+            })?;
+            let grant = core.granted(&caller, "mint", decision).await?;
             if let Some((minted, token)) = before {
                 let change = record_again(token, &grant, minted.0)?;
                 let receipt = core.state.store.commit(change, MintAgain { grant, token, minted }).await?;
@@ -76,48 +78,6 @@ impl AgentDesk {
         })?;
         Ok(issued.deliver())
     }
-}
-
-struct Decided {
-    principal: AgentPrincipal,
-    decision: Decision<Mint>,
-    /// The entry that minted the token before, its time, and the token, when the request was repeated.
-    before: Option<((u64, Timestamp), TokenId)>,
-}
-
-fn decide(
-    core: &Core,
-    peer: &PeerCertificate,
-    (request, once): (&MintRequest, Option<&Once>),
-    permit: &mut Option<Permit>,
-    reading: ClockReading,
-) -> Result<Decided, Again> {
-    let now = reading.now();
-    let (principal, declarations, demands, before) = core.state.store.read(|world: &World, as_of| {
-        let principal = crate::authn::agent(peer, records(world), as_of, reading);
-        let before = done_before(world, once, now);
-        let before = principal.as_ref().map_or(Ok(None), |principal| still_live(world, principal, before?));
-        let holder = principal.as_ref().ok();
-        let demands = match &before {
-            Ok(Some(Remembered { outcome: Outcome::Minted(minted), .. })) => {
-                Demands::of(records(world), holder, minted.capabilities.iter().map(|(name, _)| name))
-            }
-            Ok(_) | Err(_) => Demands::of(records(world), holder, &request.scope),
-        };
-        (principal, std::sync::Arc::clone(world.registry.declarations()), demands, before)
-    });
-    let principal = principal?;
-    let permit = core.admit(permit, &principal)?;
-    let facts = (&*declarations, &demands);
-    let (basis, limits) = ((core.state.decision(now), &core.state.digests), &core.settings.tokens);
-    if let Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) = before? {
-        let asked = (&minted, permit);
-        let decision = decide_again(facts, principal.clone(), asked, limits, basis, reading);
-        return Ok(Decided { principal, decision, before: Some(((seq, time), minted.token)) });
-    }
-    let asked = (request, permit);
-    let decision = decide_mint(facts, principal.clone(), asked, limits, basis, reading);
-    Ok(Decided { principal, decision, before: None })
 }
 
 /// What the request did before, unless the token that it minted counts no more: it is not signed again.
@@ -150,7 +110,6 @@ fn record(
 ) -> Result<Change<Effect>, CommitError> {
     let (basis, mint) = (grant.basis(), grant.act());
     let principal = mint.principal();
-    let outcome = if mint.constrained().is_empty() { "allow" } else { "constrain" };
     let event = TokenMinted {
         agent: principal.name(),
         instance: principal.instance(),
@@ -161,8 +120,8 @@ fn record(
         life_s: mint.life_s(),
         certificate: principal.thumbprint().in_hex(),
         decision: basis.decision,
-        outcome,
-        constrained: mint.constrained(),
+        outcome: grant.outcome(),
+        constrained: grant.constrained(),
         snapshot: basis.snapshot.in_hex(),
         rules: &basis.rules,
         request: basis.request.in_hex(),
@@ -177,7 +136,7 @@ fn record(
             capabilities: mint.capabilities().iter().map(named).collect(),
             audience: mint.audience().clone(),
             life_s: mint.life_s(),
-            constrained: mint.constrained().to_vec(),
+            constrained: grant.constrained().to_vec(),
         })
     };
     Ok(remembering(change, (once, principal.as_of()), mint.life_s(), minted))
@@ -233,84 +192,4 @@ pub(in crate::broker) fn relying_on<'a>(
         change = change.rely(keys::capability(capability), as_of);
     }
     change
-}
-
-impl Core {
-    /// Records a denial, unless its agent has had its share of entries, and turns it into an answer.
-    /// An answer that says no does not wait for more than that: a denial that cannot be recorded is
-    /// still a denial.
-    pub(in crate::broker) async fn refuse(
-        &self,
-        principal: &AgentPrincipal,
-        action: &'static str,
-        denial: Denial,
-    ) -> Failure {
-        self.notifications.meters.denied(denial.code.as_str());
-        let Basis { decision, snapshot, rules, request } = &denial.basis;
-        if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
-            let event = TokenDenied {
-                agent: principal.name(),
-                instance: principal.instance(),
-                action,
-                decision: *decision,
-                code: denial.code.as_str(),
-                snapshot: snapshot.in_hex(),
-                rules,
-                request: request.in_hex(),
-                unrecorded,
-            };
-            self.record_refusal(&event).await;
-        }
-        denial.into()
-    }
-
-    /// One permit a request, however often it has to be decided.
-    pub(in crate::broker) fn admit<'p>(
-        &self,
-        permit: &'p mut Option<Permit>,
-        principal: &AgentPrincipal,
-    ) -> Result<&'p Permit, Limited> {
-        match permit {
-            Some(permit) => Ok(permit),
-            None => Ok(permit.insert(self.limits.mints.admit(&principal.agent())?)),
-        }
-    }
-
-    /// Records that a token was not taken from `principal`, and turns it into an answer.
-    pub(in crate::broker) async fn refuse_token(
-        &self,
-        principal: &AgentPrincipal,
-        error: PresentError,
-    ) -> Failure {
-        self.suspect_token(principal.spiffe().to_string(), error).await;
-        let failure = Failure::from(error);
-        if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
-            let token = match error {
-                PresentError::OtherHolder(token)
-                | PresentError::Revoked(token)
-                | PresentError::NotIssued(token)
-                | PresentError::Unrecorded { token, .. } => Some(token),
-                PresentError::Token(_) => None,
-            };
-            self.record_refusal(&TokenRefused {
-                agent: principal.name(),
-                instance: principal.instance(),
-                code: failure.code.as_str(),
-                token,
-                unrecorded,
-            })
-            .await;
-        }
-        failure
-    }
-
-    pub(in crate::broker) async fn record_refusal<V: Event + Sync>(&self, event: &V) {
-        let recorded = match Change::new(event) {
-            Ok(change) => self.state.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = recorded {
-            tracing::error!(%error, what = V::NAME, "a refusal could not be recorded");
-        }
-    }
 }

@@ -113,7 +113,7 @@ async fn renew(
     axum::Extension(peer): axum::Extension<Peer>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let renewed = desk.renew(&operator.certificate, renew_input(request, &peer).await?).await?;
+    let renewed = desk.renew(&operator.authorised, renew_input(request, &peer).await?).await?;
     Ok(identity(&desk.authorities_in_use(), &renewed))
 }
 

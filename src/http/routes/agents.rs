@@ -156,11 +156,11 @@ async fn enrol(
 
 async fn renew(
     State(desk): State<AgentDesk>,
-    Renewing(certificate): Renewing,
+    Renewing(renewing): Renewing,
     axum::Extension(peer): axum::Extension<Peer>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let renewed = desk.renew(&certificate, renew_input(request, &peer).await?).await?;
+    let renewed = desk.renew(renewing, renew_input(request, &peer).await?).await?;
     Ok(identity(&desk.authorities(), &renewed))
 }
 
@@ -187,8 +187,8 @@ async fn token(
     let client = BasicClient::of(request.headers()).map_err(Problem::oauth)?;
     let body = body(request, FORM, BODY_BYTES_MAX).await.map_err(Problem::oauth)?;
     let once = agent.once(&desk, body.expose());
-    let input = mint_input(&body, &client, &agent.certificate).map_err(Problem::oauth)?;
-    let minted = desk.mint(&agent.certificate, input, once.as_ref()).await;
+    let input = mint_input(&body, &client, agent.principal.certificate()).map_err(Problem::oauth)?;
+    let minted = desk.mint(agent.principal, input, once.as_ref()).await;
     let minted = minted.map_err(|failure| Problem::from(failure).oauth())?;
     let mut response = json_answer(
         StatusCode::OK,
@@ -266,7 +266,7 @@ async fn revoke(
 ) -> Result<Response<Body>, Problem> {
     let given_up = async {
         let agent = agent?;
-        let fields = form(request, Some(&agent.certificate), BODY_BYTES_MAX).await?;
+        let fields = form(request, Some(agent.principal.certificate()), BODY_BYTES_MAX).await?;
         let token = fields.get("token").ok_or_else(|| Problem::new(code::TOKEN_PARAMETER_MISSING))?;
         desk.give_up(&agent.principal, token).await?;
         Ok(Response::new(Body::empty()))
@@ -301,13 +301,13 @@ fn agent_itself(desk: &AgentDesk, agent: &Agent) -> WhoamiAnswer {
     WhoamiAnswer {
         kind: "agent",
         name: agent.principal.name().to_string(),
-        spiffe_id: agent.certificate.spiffe().to_string(),
+        spiffe_id: agent.principal.spiffe().to_string(),
         instance: agent.principal.instance().to_string(),
         audience: None,
         roles: overview.roles.iter().map(ToString::to_string).collect(),
         capabilities: overview.capabilities.into_iter().map(Into::into).collect(),
-        certificate: (&*agent.certificate).into(),
-        renew_now: desk.is_to_be_replaced(&agent.certificate),
+        certificate: agent.principal.certificate().into(),
+        renew_now: desk.is_to_be_replaced(agent.principal.certificate()),
     }
 }
 
@@ -341,7 +341,7 @@ async fn reveal(
     let secret: SecretName = name(&secret)?;
     let scope = || scope_of(&desk, &agent, |read| *read == secret);
     let token = bearer(&headers).map_err(|problem| problem.for_scope(scope()))?;
-    let revealed = desk.reveal(&agent.certificate, token, &secret).await;
+    let revealed = desk.reveal(agent.principal.clone(), token, &secret).await;
     let revealed = revealed.map_err(|failure| Problem::from(failure).for_scope(scope()))?;
     let mut response = Response::new(Body::from(revealed.value.expose().to_vec()));
     let headers = response.headers_mut();

@@ -10,7 +10,7 @@ use super::client_id::BasicClient;
 use super::form::parse_form;
 use super::object::Object;
 use super::repeat::Repeat;
-use crate::authn::{AgentPrincipal, AuthnError, ResourceServerPrincipal};
+use crate::authn::{AgentPrincipal, AuthnError, RenewingAgent, ResourceServerPrincipal};
 use crate::base::code;
 use crate::base::limits::LIST_ITEMS_MAX;
 use crate::base::{IdError, NameError, Sensitive};
@@ -66,7 +66,6 @@ impl<S: Sync> FromRequestParts<S> for Certified {
 /// The agent behind the connection, judged now. The only way for a handler to have one.
 pub(crate) struct Agent {
     pub(crate) principal: AgentPrincipal,
-    pub(crate) certificate: Arc<PeerCertificate>,
     repeat: Repeat,
 }
 
@@ -88,7 +87,7 @@ impl FromRequestParts<AgentDesk> for Agent {
             principal = desk.identify(&certificate)?;
         }
         let repeat = Repeat::of(parts)?;
-        Ok(Self { principal, certificate, repeat })
+        Ok(Self { principal, repeat })
     }
 }
 
@@ -139,19 +138,21 @@ impl FromRequestParts<AgentDesk> for Enrolled {
     }
 }
 
-/// The certificate of an agent or a resource server that may renew, judged now: it may have ended within the grace. The
-/// only way for a handler to have one that did.
-pub(crate) struct Renewing(pub(crate) Arc<PeerCertificate>);
+/// An agent or a resource server that may renew, judged now: its certificate may have ended within the grace. The
+/// only way for a handler to have one.
+pub(crate) struct Renewing(pub(crate) RenewingAgent);
 
 impl FromRequestParts<AgentDesk> for Renewing {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &AgentDesk) -> Result<Self, Problem> {
         let Certified(certificate) = Certified::from_request_parts(parts, desk).await?;
-        if desk.identify_renewing(&certificate)?.held() == Held::Next {
+        let mut renewing = desk.identify_renewing(&certificate)?;
+        if renewing.held() == Held::Next {
             desk.promote(&certificate).await?;
+            renewing = desk.identify_renewing(&certificate)?;
         }
-        Ok(Self(certificate))
+        Ok(Self(renewing))
     }
 }
 

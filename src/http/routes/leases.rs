@@ -81,7 +81,7 @@ async fn lend(
     let freshness = if asked.fresh { Freshness::Fresh } else { Freshness::Any };
     let input = LeaseInput { capability: name(&asked.capability)?, life_s: asked.life_s, freshness };
     let Leased { login, host, port, database, ca, reused } =
-        desk.lease(&agent.certificate, &input, once.as_ref()).await?;
+        desk.lease(agent.principal, &input, once.as_ref()).await?;
     let password = std::str::from_utf8(login.password.expose());
     Ok(answer(
         StatusCode::OK,
@@ -140,7 +140,7 @@ async fn renew(
 ) -> Result<Response<Body>, Problem> {
     let lease: LeaseId = id(&lease)?;
     let asked: RenewLeaseBody = json(request, BODY_BYTES_MAX).await?;
-    let renewed = desk.renew_lease(&agent.certificate, lease, asked.life_s).await?;
+    let renewed = desk.renew_lease(agent.principal, lease, asked.life_s).await?;
     Ok(answer(StatusCode::OK, &RenewalAnswer::from(renewed)))
 }
 

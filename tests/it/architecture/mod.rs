@@ -6,6 +6,7 @@
 mod bites;
 mod book;
 mod confined;
+mod constructors;
 mod limits;
 
 use std::collections::BTreeSet;
@@ -201,7 +202,7 @@ const ADVANCING: &[&str] = &[
 ];
 
 /// Proofs and the room that makes them, by a constructor called `assertion` that nobody else sees.
-const PROOFS: &[(&str, &str)] = &[("Committed", "ledger"), ("Grant", "policy")];
+const PROOFS: &[(&str, &str)] = &[("Committed", "ledger"), ("Grant", "policy"), ("Issued", "issuance")];
 
 /// Rooms that start tasks; each one waits for them or bounds them.
 const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];

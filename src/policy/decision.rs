@@ -1,0 +1,110 @@
+use crate::base::DecisionId;
+use crate::base::code::Code;
+use crate::crypto::Digest;
+
+/// The outcome. `Constrain` is an `Allow` that gives less than was asked for, and says so.
+#[must_use]
+#[derive(Debug)]
+pub enum Decision<A> {
+    /// As asked.
+    Allow(Grant<A>),
+    /// Less than asked.
+    Constrain(Grant<A>),
+    /// Not at all.
+    Deny(Denial),
+}
+
+impl<A> Decision<A> {
+    pub(super) const fn allow(basis: Basis, act: A) -> Self {
+        Self::Allow(Grant::assertion(basis, act, Vec::new()))
+    }
+
+    /// Allows `act`, which is less than was asked for by what `constrained` says.
+    pub(super) fn allow_constrained(basis: Basis, act: A, constrained: Vec<String>) -> Self {
+        let is_whole = constrained.is_empty();
+        let grant = Grant::assertion(basis, act, constrained);
+        if is_whole { Self::Allow(grant) } else { Self::Constrain(grant) }
+    }
+
+    pub(super) const fn deny(basis: Basis, code: Code) -> Self {
+        Self::Deny(Denial { basis, code })
+    }
+
+    /// The grant.
+    ///
+    /// # Errors
+    /// The denial, where there is none.
+    pub fn grant(self) -> Result<Grant<A>, Box<Denial>> {
+        match self {
+            Self::Allow(grant) | Self::Constrain(grant) => Ok(grant),
+            Self::Deny(denial) => Err(Box::new(denial)),
+        }
+    }
+}
+
+/// What a decision was made on: named in the token, in the ledger and in the answer.
+#[derive(Clone, Debug)]
+pub struct Basis {
+    /// The decision's id.
+    pub decision: DecisionId,
+    /// The policy snapshot.
+    pub snapshot: Digest,
+    /// The rules that determined it, e.g. `role repo-reader`.
+    pub rules: Vec<String>,
+    /// The keyed digest of the canonical request.
+    pub request: Digest,
+}
+
+/// Permission to do `A` exactly once. Made only by this room, spent by move, never copied.
+#[must_use]
+#[derive(Debug)]
+pub struct Grant<A> {
+    basis: Basis,
+    act: A,
+    constrained: Vec<String>,
+}
+
+impl<A> Grant<A> {
+    const fn assertion(basis: Basis, act: A, constrained: Vec<String>) -> Self {
+        Self { basis, act, constrained }
+    }
+
+    /// What it was decided on.
+    pub const fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
+    /// What it allows.
+    pub const fn act(&self) -> &A {
+        &self.act
+    }
+
+    /// What was taken away from the request, in words; empty when nothing was.
+    #[must_use]
+    pub fn constrained(&self) -> &[String] {
+        &self.constrained
+    }
+
+    /// The outcome as the ledger names it.
+    #[must_use]
+    pub const fn outcome(&self) -> &'static str {
+        if self.constrained.is_empty() { "allow" } else { "constrain" }
+    }
+
+    /// Spends the grant.
+    pub fn redeem(self) -> (Basis, A) {
+        (self.basis, self.act)
+    }
+}
+
+/// A refusal, with what it was decided on; its code says why, and what would change it.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    /// What it was decided on.
+    pub basis: Basis,
+    /// The stable code.
+    pub code: Code,
+}
+
+/// Acts that end in a certificate. The room's own: implemented beside each of them.
+pub trait Certifying: Send {}

@@ -1,0 +1,36 @@
+use std::collections::BTreeSet;
+
+use crate::base::{CapabilityName, RoleName};
+use crate::registry::{Capability, Declarations};
+
+/// What an agent is granted of what it asked for: declared, and held by one of its roles.
+pub(super) struct Granted<'a> {
+    pub(super) capabilities: Vec<&'a Capability>,
+    /// The roles that hold it, as a decision's basis names rules.
+    pub(super) rules: Vec<String>,
+}
+
+impl<'a> Granted<'a> {
+    pub(super) fn of(
+        declarations: &'a Declarations,
+        roles: &BTreeSet<RoleName>,
+        asked: &BTreeSet<CapabilityName>,
+    ) -> Self {
+        let held: Vec<_> = roles.iter().filter_map(|name| declarations.role(name)).collect();
+        let mut capabilities = Vec::with_capacity(asked.len());
+        let mut rules = BTreeSet::new();
+        for name in asked {
+            let role = held.iter().find(|role| role.capabilities.contains(name));
+            if let (Some(role), Some(capability)) = (role, declarations.capability(name)) {
+                capabilities.push(capability);
+                rules.insert(&role.name);
+            }
+        }
+        let rules = if rules.is_empty() {
+            vec!["default deny: no role of the agent holds what was asked for".to_owned()]
+        } else {
+            rules.into_iter().map(|name| format!("role {name}")).collect()
+        };
+        Self { capabilities, rules }
+    }
+}

@@ -1,0 +1,236 @@
+use std::collections::BTreeSet;
+
+use super::canonical::Canonical;
+use super::context::{DecisionContext, LifeLimits};
+use super::decision::{Basis, Decision};
+use super::granted::Granted;
+use super::sensitivity::Demands;
+use crate::authn::AgentPrincipal;
+use crate::base::code;
+use crate::base::limits::TOKEN_LIFE_MIN_S;
+use crate::base::{Audience, CapabilityName, ClockReading};
+use crate::idempotency::MintedBefore;
+use crate::quota::Permit;
+use crate::registry::{Access, Capability, Delivery};
+
+/// An agent asks for a token.
+#[derive(Debug)]
+pub struct MintRequest {
+    /// What it asks for; at least one.
+    pub scope: BTreeSet<CapabilityName>,
+    /// The audience of the token, when the request names it (RFC 8707).
+    pub resource: Option<Audience>,
+    /// The life of the token in seconds, when the request names it.
+    pub life_s: Option<u32>,
+}
+
+/// Minting one token.
+#[derive(Debug)]
+pub struct Mint {
+    principal: AgentPrincipal,
+    capabilities: Vec<(CapabilityName, Access)>,
+    audience: Audience,
+    life_s: u32,
+    reading: ClockReading,
+}
+
+impl Mint {
+    /// The agent that the token is for.
+    #[must_use]
+    pub const fn principal(&self) -> &AgentPrincipal {
+        &self.principal
+    }
+
+    /// What the token is good for, by name.
+    #[must_use]
+    pub fn capabilities(&self) -> &[(CapabilityName, Access)] {
+        &self.capabilities
+    }
+
+    /// The token's audience.
+    #[must_use]
+    pub const fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// The token's life in seconds.
+    #[must_use]
+    pub const fn life_s(&self) -> u32 {
+        self.life_s
+    }
+
+    /// What the clocks said when it was decided on.
+    #[must_use]
+    pub const fn reading(&self) -> ClockReading {
+        self.reading
+    }
+}
+
+/// Decides on a token.
+///
+/// What is granted is what the agent's roles hold of what is declared; what it asks for beyond that
+/// is left out and said so, unless nothing remains. What the secrets behind it demand narrows it further.
+pub fn decide_mint(
+    context: &DecisionContext<'_>,
+    principal: AgentPrincipal,
+    _permit: Permit,
+    request: &MintRequest,
+) -> Decision<Mint> {
+    let limits = context.limits;
+    let demands = Demands::of(context.records, Some(&principal), &request.scope);
+    let Granted { capabilities: mut granted, rules } =
+        Granted::of(context.declarations(), principal.roles(), &request.scope);
+    let is_held = !granted.is_empty();
+    granted.retain(|capability| !demands.suspends(&capability.name));
+    let is_suspended = is_held && granted.is_empty();
+    granted.retain(|capability| demands.permits(&capability.name));
+    let basis = request.basis(context, &principal, rules);
+    let Some(first) = granted.first() else {
+        let code = match (is_held, is_suspended) {
+            (true, true) => code::CAPABILITY_SUSPENDED,
+            (true, false) => code::SECRET_OWNER_MISMATCH,
+            (false, _) => code::CAPABILITY_NOT_GRANTED,
+        };
+        return Decision::deny(basis, code);
+    };
+    if granted.iter().any(|capability| capability.delivery == Delivery::Lease) {
+        return Decision::deny(basis, code::CAPABILITY_DELIVERED_AS_LEASE);
+    }
+    let audience = audience_of(first, limits);
+    let agreed = granted.iter().all(|capability| audience_of(capability, limits) == audience)
+        && request.resource.as_ref().is_none_or(|resource| resource == audience);
+    if !agreed {
+        return Decision::deny(basis, code::AUDIENCE_MISMATCH);
+    }
+    let mut constrained = Vec::new();
+    let (asked, given) = (request.scope.len(), granted.len());
+    if given < asked {
+        // Without names: what was asked for is input, and whether it is declared is not for everybody.
+        let left_out = asked.saturating_sub(given);
+        constrained.push(format!("{left_out} of {asked} capabilities are not granted and were left out"));
+    }
+    let longest = LongestLife::of(context, &granted, &demands, &principal);
+    let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
+        return Decision::deny(basis, code::CERTIFICATE_EXPIRES_TOO_SOON);
+    };
+    let reading = context.reading;
+    let life_s = counted_from_earliest(life_s, reading, &mut constrained);
+    let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
+    let audience = audience.clone();
+    let mint = Mint { principal, capabilities, audience, life_s, reading };
+    Decision::allow_constrained(basis, mint, constrained)
+}
+
+/// Decides on signing once more a token that was minted before, for the certificate that it is bound
+/// to: all that it is good for must still be granted, for as long, and for the same audience.
+pub fn decide_again(
+    context: &DecisionContext<'_>,
+    principal: AgentPrincipal,
+    _permit: Permit,
+    minted: &MintedBefore,
+) -> Decision<Mint> {
+    let scope: BTreeSet<_> = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
+    let demands = Demands::of(context.records, Some(&principal), &scope);
+    let granted = Granted::of(context.declarations(), principal.roles(), &scope);
+    let resource = Some(minted.audience.clone());
+    let request = MintRequest { scope, resource, life_s: Some(minted.life_s) };
+    let basis = request.basis(context, &principal, granted.rules);
+    let is_as_it_was = |one: &&&Capability| {
+        let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);
+        !demands.suspends(&one.name)
+            && demands.permits(&one.name)
+            && minted.life_s <= demanded.min(one.max_life_s)
+            && one.delivery != Delivery::Lease
+            && *audience_of(one, context.limits) == minted.audience
+    };
+    let granted = granted.capabilities.iter().filter(is_as_it_was);
+    let capabilities: Vec<_> = granted.map(|one| (one.name.clone(), one.access)).collect();
+    let now = capabilities.iter().map(|(name, access)| (name, access.as_str()));
+    if !now.eq(minted.capabilities.iter().map(|(name, access)| (name, access.as_str()))) {
+        return Decision::deny(basis, code::CAPABILITY_NOT_GRANTED);
+    }
+    // The token is the one that the decision before was about, and names that one.
+    let basis = Basis { decision: minted.decision, ..basis };
+    let (audience, life_s, reading) = (minted.audience.clone(), minted.life_s, context.reading);
+    let mint = Mint { principal, capabilities, audience, life_s, reading };
+    Decision::allow_constrained(basis, mint, minted.constrained.clone())
+}
+
+impl MintRequest {
+    fn basis(&self, context: &DecisionContext<'_>, caller: &AgentPrincipal, rules: Vec<String>) -> Basis {
+        let mut canonical = Canonical::new("mint", caller, context.decision);
+        for capability in &self.scope {
+            canonical = canonical.field(capability.as_str());
+        }
+        let resource = self.resource.as_ref().map_or("", Audience::as_str);
+        context.basis(rules, canonical.field(resource).number(self.life_s).as_bytes())
+    }
+}
+
+fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Audience {
+    match &capability.delivery {
+        Delivery::Mint { audience } => audience,
+        Delivery::Reveal { .. } | Delivery::Lease => &limits.broker,
+    }
+}
+
+/// The longest life of a token in seconds, by each limit.
+struct LongestLife {
+    declared: u32,
+    demanded: Option<u32>,
+    certificate: u32,
+}
+
+impl LongestLife {
+    fn of(
+        context: &DecisionContext<'_>,
+        granted: &[&Capability],
+        demands: &Demands,
+        principal: &AgentPrincipal,
+    ) -> Self {
+        Self {
+            declared: granted.iter().map(|capability| capability.max_life_s).min().unwrap_or(0),
+            demanded: granted.iter().filter_map(|capability| demands.life_max_s(&capability.name)).min(),
+            certificate: u32::try_from(principal.not_after().seconds_since(context.now())).unwrap_or(0),
+        }
+    }
+
+    /// The life of the token in seconds; `None` when the certificate leaves too little.
+    fn for_request(
+        &self,
+        request: &MintRequest,
+        limits: &LifeLimits,
+        constrained: &mut Vec<String>,
+    ) -> Option<u32> {
+        let Self { declared, demanded, certificate } = *self;
+        let asked = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
+        let allowed = demanded.map_or(declared, |demanded| demanded.min(declared));
+        let life_s = asked.min(allowed).min(certificate);
+        if i64::from(life_s) < TOKEN_LIFE_MIN_S {
+            return None;
+        }
+        if life_s < asked {
+            let by = if certificate < allowed {
+                "the agent's certificate"
+            } else if allowed < declared {
+                "the sensitivity `high` of a secret"
+            } else {
+                "the capability"
+            };
+            constrained.push(format!("life shortened from {asked} s to {life_s} s by {by}"));
+        }
+        Some(life_s)
+    }
+}
+
+/// Lives are counted from the entry's time. Where it may be earlier than that, they end earlier.
+fn counted_from_earliest(life_s: u32, reading: ClockReading, constrained: &mut Vec<String>) -> u32 {
+    let lag_ms = reading.now().ms().saturating_sub(reading.earliest().ms());
+    if lag_ms == 0 {
+        return life_s;
+    }
+    let lag_s = u32::try_from(lag_ms.saturating_add(999).div_euclid(1000)).unwrap_or(u32::MAX);
+    let left_s = life_s.saturating_sub(lag_s);
+    constrained.push(format!("life shortened from {life_s} s to {left_s} s: the broker's clocks disagree"));
+    left_s
+}

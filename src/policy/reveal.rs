@@ -1,0 +1,93 @@
+use std::collections::BTreeSet;
+
+use super::canonical::Canonical;
+use super::context::DecisionContext;
+use super::decision::Decision;
+use super::granted::Granted;
+use super::sensitivity::Demands;
+use crate::authn::{AgentPrincipal, BoundToken};
+use crate::base::code;
+use crate::base::limits::LEEWAY_S;
+use crate::base::{CapabilityName, SecretId, SecretName, TokenId};
+use crate::quota::Permit;
+use crate::registry::{Capability, Delivery};
+
+/// Revealing one version of one secret once.
+#[derive(Debug)]
+pub struct Reveal {
+    token: BoundToken,
+    capability: CapabilityName,
+    secret: SecretName,
+    current: (SecretId, u32),
+}
+
+impl Reveal {
+    /// The agent that presented the token.
+    #[must_use]
+    pub const fn principal(&self) -> &AgentPrincipal {
+        self.token.holder()
+    }
+
+    /// The token.
+    #[must_use]
+    pub const fn token(&self) -> TokenId {
+        self.token.token()
+    }
+
+    /// The capability of the token that names the secret.
+    #[must_use]
+    pub const fn capability(&self) -> &CapabilityName {
+        &self.capability
+    }
+
+    /// The secret.
+    #[must_use]
+    pub const fn secret(&self) -> &SecretName {
+        &self.secret
+    }
+
+    /// The secret's id, and its version that was current.
+    #[must_use]
+    pub const fn current(&self) -> (SecretId, u32) {
+        self.current
+    }
+}
+
+/// Decides on handing out a secret: the token's capabilities are judged again, as they are now.
+pub fn decide_reveal(
+    context: &DecisionContext<'_>,
+    token: BoundToken,
+    _permit: Permit,
+    secret: &SecretName,
+) -> Decision<Reveal> {
+    let asked: BTreeSet<CapabilityName> = token.capabilities().iter().cloned().collect();
+    let demands = Demands::of(context.records, Some(token.holder()), &asked);
+    let Granted { capabilities: granted, rules } =
+        Granted::of(context.declarations(), token.holder().roles(), &asked);
+    let canonical = Canonical::new("reveal", token.holder(), context.decision);
+    let canonical = canonical.field(&token.token().to_string()).field(secret.as_str());
+    let basis = context.basis(rules, canonical.as_bytes());
+    let names_it = |capability: &&&Capability| match &capability.delivery {
+        Delivery::Reveal { secret: named } => named == secret,
+        Delivery::Mint { .. } | Delivery::Lease => false,
+    };
+    let current =
+        context.records.secrets.named(secret).and_then(|found| Some((found.id, found.current?.number)));
+    // A secret that is not there and one that may not be seen are the same to the caller.
+    let (Some(capability), Some(current)) = (granted.iter().find(names_it), current) else {
+        return Decision::deny(basis, code::SECRET_NOT_GRANTED);
+    };
+    let capability = capability.name.clone();
+    if !demands.permits(&capability) {
+        return Decision::deny(basis, code::SECRET_OWNER_MISMATCH);
+    }
+    // A token that was minted before the secret's sensitivity was raised may be good for longer than this.
+    let age_s = context.now().seconds_since(token.issued_at());
+    if demands
+        .life_max_s(&capability)
+        .is_some_and(|longest| age_s > i64::from(longest).saturating_add(LEEWAY_S))
+    {
+        return Decision::deny(basis, code::TOKEN_TOO_OLD);
+    }
+    Decision::allow(basis, Reveal { token, capability, secret: secret.clone(), current })
+}
