@@ -171,7 +171,8 @@ fn log(config: &Config) -> Result<(), Failure> {
         LogFormat::Json => LineForm::Json,
         LogFormat::Text => LineForm::Text,
     };
-    telemetry::init(level, form, std::io::stderr).map_err(|error| broken(&error))
+    telemetry::init(level, form, std::io::stderr, &crate::upstream::outspoken_libraries())
+        .map_err(|error| broken(&error))
 }
 
 fn harden() {

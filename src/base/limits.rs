@@ -313,7 +313,7 @@ pub const BREAKER_OPEN_S: i64 = 60;
 pub const CALENDAR_LINES_MAX: usize = 1000;
 /// Longest wait for one answer of an upstream, in seconds.
 pub const UPSTREAM_WAIT_S: u64 = 10;
-/// Fewest SCRAM iterations that a PostgreSQL server may ask for (RFC 7677 §4): a false one would be given a proof
+/// Fewest SCRAM iterations that a server may ask for (RFC 7677 §4): a false one would be given a proof
 /// that passwords are cheap to try against.
 pub const SCRAM_ITERATIONS_MIN: u32 = 4096;
 /// Most that is read from an upstream in one call, in bytes.

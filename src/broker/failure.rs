@@ -59,13 +59,13 @@ impl Failure {
     }
 
     /// What an upstream did not do, with its reason.
-    pub(super) fn upstream(fault: &crate::upstream::Fault) -> Self {
+    pub(super) fn upstream(fault: &crate::upstream::UpstreamFault) -> Self {
         let explained = fault.explained();
         Self::new(fault.code).because(explained.why).mended_by(explained.fix)
     }
 
     /// The same for a login that an agent asked for: no rotation is retried for it.
-    pub(super) fn of_login(fault: &crate::upstream::Fault) -> Self {
+    pub(super) fn of_login(fault: &crate::upstream::UpstreamFault) -> Self {
         let failure = Self::upstream(fault);
         if fault.code == code::UPSTREAM_LOGIN_REFUSED {
             failure.mended_by(

@@ -3,7 +3,7 @@ use std::sync::{MutexGuard, PoisonError};
 use crate::base::Timestamp;
 use crate::base::code::{self, Code};
 use crate::broker::services::Core;
-use crate::upstream::{Admission, Breakers, Fault};
+use crate::upstream::{Admission, Breakers, UpstreamFault};
 
 /// What a call comes to when the upstream does not answer, or not as itself.
 const SILENT: [Code; 4] = [
@@ -78,7 +78,7 @@ impl Core {
 
     /// Notes what came of a call of the upstream at `place`. A fault of our own, for which nothing was sent, says
     /// nothing of the upstream.
-    pub(super) fn note_answer_of(&self, place: &str, fault: Option<&Fault>) {
+    pub(super) fn note_answer_of(&self, place: &str, fault: Option<&UpstreamFault>) {
         match fault.map(|fault| fault.code) {
             Some(code) if SILENT.contains(&code) => self.breakers().failed(place, self.waits_now()),
             Some(code) if !ANSWERED.contains(&code) => {}

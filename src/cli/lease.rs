@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::admin::{canonical, cell, check_durable};
 use super::client::Client;
@@ -19,6 +19,7 @@ use crate::base::code;
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, io_reason};
 use crate::crypto::sha256;
 use crate::files::{private_dir, replace_shared};
+use crate::upstream::{ClientLogin, authorities, client_url, client_variables};
 
 /// `keyward lease …`
 pub(super) async fn lease(home: &Path, command: &LeaseCommand, console: &Console) -> Result<(), Failure> {
@@ -59,7 +60,8 @@ const LOGIN: OnlyCopy = OnlyCopy {
 async fn get(home: &Path, args: &LeaseGetArgs, console: &Console) -> Result<(), Failure> {
     let asked = json!({ "life_s": args.life, "fresh": args.fresh });
     let login = asked_for(home, &args.capability, asked).await?;
-    if let (Some(path), Some(ca)) = (&args.ca_file, ca(&login)) {
+    let connection = connection(&login)?;
+    if let (Some(path), Some(ca)) = (&args.ca_file, authorities(connection)) {
         std::fs::write(path, ca).map_err(|error| unusable(path, &error))?;
     }
     let only_copy = console.for_only_copy(LOGIN);
@@ -67,12 +69,16 @@ async fn get(home: &Path, args: &LeaseGetArgs, console: &Console) -> Result<(), 
         only_copy.json(&login);
         return console.delivered();
     }
-    let variables = variables(&login, args.ca_file.as_deref());
+    let (username, password) = (cell(login.get("username")), cell(login.get("password")));
+    let ca_file = args.ca_file.as_deref();
+    let client = ClientLogin { connection, username: &username, password: &password, ca_file };
     match args.format {
         LoginFormat::Env => {
-            variables.iter().for_each(|(name, value)| only_copy.line(&format!("{name}={value}")))
+            for (name, value) in client_variables(&client).ok_or_else(unknown_driver)? {
+                only_copy.line(&format!("{name}={value}"));
+            }
         }
-        LoginFormat::Url => only_copy.line(&url(&login, args.ca_file.as_deref())),
+        LoginFormat::Url => only_copy.line(&client_url(&client).ok_or_else(unknown_driver)?),
     }
     console.delivered()?;
     console.say(&format!("{} until {}", cell(login.get("lease")), cell(login.get("expires_at"))));
@@ -88,40 +94,17 @@ async fn asked_for(home: &Path, capability: &str, mut asked: Value) -> Result<Va
     Client::of(home, Kind::Agent).await?.post_json("/v1/leases", &asked).await?.json()
 }
 
-/// The certificates that the server's is verified against.
-fn ca(login: &Value) -> Option<&str> {
-    login.get("ca").and_then(Value::as_str)
+/// How the upstream of a login is reached.
+fn connection(login: &Value) -> Result<&Map<String, Value>, Failure> {
+    login.get("connection").and_then(Value::as_object).ok_or_else(|| Failure::new(code::RESPONSE_INVALID))
 }
 
-/// How a client is told whether, and by what, it verifies the server.
-fn mode(login: &Value) -> &'static str {
-    if ca(login).is_some() { "verify-full" } else { "disable" }
-}
-
-fn variables(login: &Value, ca_file: Option<&Path>) -> Vec<(&'static str, String)> {
-    let named = [
-        ("PGHOST", "host"),
-        ("PGPORT", "port"),
-        ("PGDATABASE", "database"),
-        ("PGUSER", "username"),
-        ("PGPASSWORD", "password"),
-    ];
-    let mut variables: Vec<_> = named.map(|(name, field)| (name, cell(login.get(field)))).into();
-    variables.push(("PGSSLMODE", mode(login).to_owned()));
-    let ca_file = ca_file.filter(|_| ca(login).is_some());
-    variables.extend(ca_file.map(|path| ("PGSSLROOTCERT", path.display().to_string())));
-    variables
-}
-
-fn url(login: &Value, ca_file: Option<&Path>) -> String {
-    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let field = |name: &str| cell(login.get(name));
-    let (host, database) = (field("host"), encoded(&field("database")));
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    let ca_file = ca_file.filter(|_| ca(login).is_some()).map(|path| path.display().to_string());
-    let ca_file = ca_file.map_or_else(String::new, |path| format!("&sslrootcert={}", encoded(&path)));
-    let (username, password, port) = (field("username"), field("password"), field("port"));
-    format!("postgresql://{username}:{password}@{host}:{port}/{database}?sslmode={}{ca_file}", mode(login))
+/// The broker has drivers that this program does not have.
+fn unknown_driver() -> Failure {
+    let why = "this version of keyward does not know the driver of the login";
+    Failure::new(code::RESPONSE_INVALID)
+        .because(why)
+        .mended_by("take the login from `keyward lease get -o json`, or update keyward")
 }
 
 /// Runs a command in this process's place. The login lasts as long as its lease, and the next command gets
@@ -131,8 +114,13 @@ async fn run(home: &Path, capability: &str, life: Option<u32>, command: &[OsStri
         Failure::usage("there is no command", "`keyward lease run CAPABILITY -- COMMAND ARG…`")
     })?;
     let login = asked_for(home, capability, json!({ "life_s": life })).await?;
-    let ca_file = ca(&login).map(|ca| kept_ca(home, ca)).transpose()?;
-    let error = Command::new(program).args(rest).envs(variables(&login, ca_file.as_deref())).exec();
+    let connection = connection(&login)?;
+    let ca_file = authorities(connection).map(|ca| kept_ca(home, ca)).transpose()?;
+    let (username, password) = (cell(login.get("username")), cell(login.get("password")));
+    let ca_file = ca_file.as_deref();
+    let client = ClientLogin { connection, username: &username, password: &password, ca_file };
+    let variables = client_variables(&client).ok_or_else(unknown_driver)?;
+    let error = Command::new(program).args(rest).envs(variables).exec();
     let why = format!("the command cannot be run: {}", io_reason(&error));
     Err(Failure::new(code::COMMAND_FAILED).because(why))
 }
@@ -343,23 +331,6 @@ fn ids(items: &[Value], is_meant: &dyn Fn(&Value) -> bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_login_is_spelled_for_who_reads_it() {
-        let login = json!({
-            "host": "::1", "port": 5432, "database": "a/b", "username": "kw_1", "password": "p", "ca": "pem",
-        });
-        let file = Path::new("ca.pem");
-        assert_eq!(
-            url(&login, Some(file)),
-            "postgresql://kw_1:p@[::1]:5432/a%2Fb?sslmode=verify-full&sslrootcert=ca.pem"
-        );
-        let variables = variables(&login, None);
-        assert!(variables.contains(&("PGPORT", "5432".to_owned())), "{variables:?}");
-        assert!(!variables.iter().any(|(name, _)| *name == "PGSSLROOTCERT"), "{variables:?}");
-        let open = json!({ "host": "127.0.0.1", "port": 1, "ca": null });
-        assert!(url(&open, Some(file)).ends_with("?sslmode=disable"));
-    }
 
     #[test]
     fn a_state_is_said_in_a_word_or_some() {

@@ -12,8 +12,8 @@ use crate::config::{FaultList, Faults, Place, SourceFile};
 pub struct Asked {
     /// Most outstanding leases of one agent.
     pub per_agent: u32,
-    /// The table `upstream`, as JSON.
-    pub upstream: serde_json::Value,
+    /// The table `upstream`, as its driver reads it.
+    pub upstream: serde_json::Map<String, serde_json::Value>,
     /// Where it was declared.
     pub place: Place,
     /// Where its upstream was.
@@ -72,7 +72,7 @@ impl Reader<'_> {
             Ok(capability) => capability,
             Err(error) => return self.faults.tell(capability_at, error.to_string()),
         };
-        let upstream = serde_json::Value::Object(raw.upstream.get_ref().clone());
+        let upstream = raw.upstream.get_ref().clone();
         let (place, upstream_place) = (at(spanned.span().start), at(raw.upstream.span().start));
         let asked = Asked { per_agent, upstream, place, upstream_place };
         if self.asked.insert(capability, asked).is_some() {

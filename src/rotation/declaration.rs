@@ -19,8 +19,8 @@ pub struct Asked {
     pub schedule: Option<Schedule>,
     /// The grace of a replaced value, in seconds.
     pub grace_s: u32,
-    /// The table `upstream`, as JSON.
-    pub upstream: serde_json::Value,
+    /// The table `upstream`, as its driver reads it.
+    pub upstream: serde_json::Map<String, serde_json::Value>,
     /// Where it was declared.
     pub place: Place,
     /// Where its upstream was.
@@ -109,7 +109,7 @@ impl Reader<'_> {
             Ok(_) => {}
         }
         let (Some(secret), Ok(grace_s)) = (secret, grace_s) else { return };
-        let upstream = serde_json::Value::Object(raw.upstream.get_ref().clone());
+        let upstream = raw.upstream.get_ref().clone();
         let upstream_place = at(raw.upstream.span().start);
         let asked = Asked { schedule, grace_s, upstream, place, upstream_place, fields };
         if self.asked.insert(secret, asked).is_some() {

@@ -21,29 +21,36 @@ pub struct LogError;
 
 /// Sends log lines from `level` on to `writer`.
 ///
-/// Libraries are held to warnings unless the level is `trace`. No line is coloured: escape codes
-/// from elsewhere must not pass for ours.
+/// Libraries are held to warnings unless the level is `trace`, and the `outspoken` ones, whose other lines
+/// may hold a secret, at every level. No line is coloured: escape codes from elsewhere must not pass for ours.
 ///
 /// # Errors
 /// [`LogError`] on the second call in a process.
-pub fn init<W>(level: Level, form: LineForm, writer: W) -> Result<(), LogError>
+pub fn init<W>(level: Level, form: LineForm, writer: W, outspoken: &[&'static str]) -> Result<(), LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::registry().with(lines(level, form, writer)).try_init().map_err(|_| LogError)
+    tracing_subscriber::registry()
+        .with(lines(level, form, writer, outspoken))
+        .try_init()
+        .map_err(|_| LogError)
 }
 
-fn lines<W>(level: Level, form: LineForm, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+fn lines<W>(
+    level: Level,
+    form: LineForm,
+    writer: W,
+    outspoken: &[&'static str],
+) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let libraries = if level == Level::TRACE { level } else { level.min(Level::WARN) };
-    // One of them says the statements that it executes, and what a server says to them.
-    let outspoken = ("tokio_postgres", level.min(Level::WARN));
-    // Another warns of each message that it did not expect, and anybody may send one.
+    let outspoken = outspoken.iter().map(|target| (*target, level.min(Level::WARN)));
+    // One warns of each message that it did not expect, and anybody may send one.
     let of_peers = ("rustls", if level == Level::TRACE { level } else { level.min(Level::ERROR) });
-    let filter =
-        Targets::new().with_default(libraries).with_targets([("keyward", level), outspoken, of_peers]);
+    let own = [("keyward", level), of_peers];
+    let filter = Targets::new().with_default(libraries).with_targets(own).with_targets(outspoken);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     match form {
         LineForm::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
@@ -75,7 +82,8 @@ mod tests {
     fn logged(level: Level, form: LineForm, say: impl FnOnce()) -> Vec<String> {
         let paper = Paper::default();
         let to = paper.clone();
-        let subscriber = tracing_subscriber::registry().with(lines(level, form, move || to.clone()));
+        let subscriber =
+            tracing_subscriber::registry().with(lines(level, form, move || to.clone(), &["database_client"]));
         tracing::subscriber::with_default(subscriber, say);
         let bytes = paper.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
@@ -88,7 +96,7 @@ mod tests {
         tracing::debug!(target: "rustls::conn", "theirs debug");
         tracing::info!(target: "sled", "theirs info");
         tracing::warn!(target: "hyper", "theirs warn");
-        tracing::debug!(target: "tokio_postgres::simple_query", "a statement");
+        tracing::debug!(target: "database_client::query", "a statement");
         tracing::warn!(target: "rustls::check", "what a peer sent");
     }
 

@@ -5,7 +5,7 @@ use crate::base::limits::{BREAKER_FAILURES_MAX, BREAKER_OPEN_S};
 
 /// Which upstreams are left alone for a while, because they failed too often in a row.
 ///
-/// Each place ([`Target::place`](super::Target::place)) has its own; one that fails holds up nobody
+/// Each place ([`Driver::place`](super::Driver::place)) has its own; one that fails holds up nobody
 /// else's rotations.
 #[derive(Debug, Default)]
 pub struct Breakers(BTreeMap<String, Breaker>);

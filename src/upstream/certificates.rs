@@ -1,6 +1,6 @@
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::target::TargetError;
+use super::declaration::TargetError;
 use crate::pki::{certificate_pem, certificates_from_pem, is_certificate};
 
 /// How a PEM section begins; its label follows.
@@ -13,8 +13,7 @@ const CERTIFICATE: &str = "CERTIFICATE-----";
 ///
 /// # Errors
 /// [`TargetError`] at the field.
-pub fn only_certificates(upstream: &Value) -> Result<(), TargetError> {
-    let Value::Object(fields) = upstream else { return Ok(()) };
+pub(super) fn only_certificates(fields: &Map<String, Value>) -> Result<(), TargetError> {
     for (field, value) in fields {
         if holds_other_section(value) {
             let why = format!(
@@ -53,6 +52,11 @@ mod tests {
 
     use super::*;
 
+    fn checked(upstream: Value) -> Result<(), TargetError> {
+        let Value::Object(fields) = upstream else { panic!("no table") };
+        only_certificates(&fields)
+    }
+
     /// Of an authority that was made for this test; it never signed anything.
     fn certificate() -> String {
         use crate::base::{Clock, SystemClock, SystemEntropy};
@@ -81,18 +85,18 @@ mod tests {
                 format!("{}{good}", section(label)),
                 format!("  {}{good}", section(label)),
             ] {
-                let error = only_certificates(&json!({ "ca": text })).unwrap_err();
+                let error = checked(json!({ "ca": text })).unwrap_err();
                 assert_eq!(error.field(), "ca", "{label}");
                 assert!(!error.to_string().contains("CNRY"), "{error}");
                 assert_eq!(certificates_of(&text), good, "{label}");
             }
         }
         let elsewhere = json!({ "apply": { "headers": [{ "value": section("PRIVATE KEY") }] } });
-        assert_eq!(only_certificates(&elsewhere).unwrap_err().field(), "apply");
+        assert_eq!(checked(elsewhere).unwrap_err().field(), "apply");
         let forged = json!({ "ca": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" });
-        assert!(only_certificates(&forged).unwrap_err().to_string().contains("no X.509"));
+        assert!(checked(forged).unwrap_err().to_string().contains("no X.509"));
         let annotated = format!("Bag Attributes\n    friendlyName: x\n{good}").replace('\n', "\r\n");
-        assert!(only_certificates(&json!({ "ca": annotated })).is_ok());
+        assert!(checked(json!({ "ca": annotated })).is_ok());
         assert_eq!(certificates_of(&annotated), good);
     }
 }

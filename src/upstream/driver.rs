@@ -1,57 +1,72 @@
-use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::check::Finding;
-use super::generate::Generate;
+use super::fault::UpstreamFault;
+use super::finding::Finding;
 use super::guard::Reach;
-use super::http::Http;
 use super::mark::Mark;
-use super::postgresql::PostgreSql;
-use super::target::Target;
-use crate::base::code::{self, Code};
-use crate::base::{Clock, Entropy, RotationId, UpstreamSlot};
-use crate::pki::tls::HandshakeFault;
+use crate::base::{Clock, Entropy, RotationId, SecretName, UpstreamSlot};
 use crate::secrets::SecretValue;
 
-/// What a driver's call comes to.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+/// The result of a driver's call.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, UpstreamFault>> + Send + 'a>>;
 
-/// What the trial of an upstream comes to.
+/// The result of trying an upstream.
 pub type Checking<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 
-/// How one kind of upstream is told of a new value.
+/// Rotates the secret of one declared upstream.
 ///
-/// The order of a rotation is `prepare`, `apply`, `verify`, and after the grace `retire`. Each may be
-/// called again after any failure: but for the `prepare` of an upstream that makes the value, none does
-/// more the second time.
-pub trait Driver: Send + Sync {
-    /// How many values upstream holds at a time.
-    fn shape(&self) -> Shape;
+/// The order of a rotation is `prepare`, `apply`, `verify`, and after the grace period `retire`. Each may
+/// be called again after any failure: none does more the second time, except the `prepare` of an upstream
+/// that creates the value ([`Capabilities::creates`]).
+pub trait Driver: fmt::Debug + Send + Sync {
+    /// The driver and the address, for people.
+    fn describe(&self) -> String;
 
-    /// A new value. Changes nothing upstream, unless that makes the value
-    /// ([`Target::creates`](super::Target::creates)): then each call makes another one.
-    fn prepare<'a>(&'a self, held: Held<'a>) -> Answer<'a, Prepared>;
+    /// What fails together: the same for every declaration that leads to one machine. None without an upstream.
+    fn place(&self) -> Option<String>;
 
-    /// Makes upstream take the pending value.
-    fn apply<'a>(&'a self, held: Held<'a>) -> Answer<'a, ()>;
+    /// The secret that administers the upstream, when one does.
+    fn admin_secret(&self) -> Option<&SecretName>;
+
+    /// What the upstream can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// A new value. Changes nothing upstream, unless upstream creates the value: then each call creates another.
+    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, Prepared>;
+
+    /// Sets the pending value upstream.
+    fn apply<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, ()>;
 
     /// Whether `value` works upstream now.
-    fn verify<'a>(&'a self, value: &'a SecretValue) -> Answer<'a, Verdict>;
+    fn verify<'a>(&'a self, with: &'a Surroundings, value: &'a SecretValue) -> Answer<'a, Verdict>;
 
-    /// Tries what a rotation needs, and changes nothing: what was found, also when the upstream does not answer.
-    fn check<'a>(&'a self, held: Held<'a>) -> Checking<'a>;
+    /// Tries what a rotation needs, and changes nothing: the findings, also when the upstream does not answer.
+    fn check<'a>(&'a self, call: RotationCall<'a>) -> Checking<'a>;
 
-    /// Ends what `old` still opens, where upstream has a slot for it.
-    fn retire<'a>(&'a self, held: Held<'a>, old: &'a SecretValue) -> Answer<'a, ()>;
+    /// Revokes `old`, where upstream has a slot for it.
+    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> Answer<'a, ()>;
+}
+
+/// What an upstream can do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Capabilities {
+    /// How many values it holds at a time.
+    pub shape: Shape,
+    /// It creates the new values.
+    pub creates: bool,
+    /// It revokes an old value by its own name for it, and not without.
+    pub retires_by_slot: bool,
+    /// A rotation needs a value that works.
+    pub needs_current: bool,
 }
 
 /// How many values upstream holds at a time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Shape {
-    /// There is no upstream: whoever uses the value asks for it.
+    /// There is no upstream: the users of the value ask for it.
     Pulled,
     /// One: the new value ends the old one.
     OneSlot,
@@ -64,7 +79,7 @@ pub enum Shape {
 pub struct Prepared {
     /// The value.
     pub value: SecretValue,
-    /// What upstream calls its place, where upstream made it and says so.
+    /// The upstream's own name for it, where upstream created it and says so.
     pub slot: Option<UpstreamSlot>,
 }
 
@@ -74,21 +89,31 @@ impl From<SecretValue> for Prepared {
     }
 }
 
-/// The values that a call may need. Lent for the call alone.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Held<'a> {
-    /// What administers upstream, when the target says so.
+/// What a call of a rotation may need. Lent for the call alone.
+#[derive(Clone, Copy, Debug)]
+pub struct RotationCall<'a> {
+    /// The broker's side.
+    pub with: &'a Surroundings,
+    /// The value of the secret that administers the upstream, when the declaration names one.
     pub admin: Option<&'a SecretValue>,
     /// The value that works now, as far as is known.
     pub current: Option<&'a SecretValue>,
     /// The new value.
     pub pending: Option<&'a SecretValue>,
-    /// What upstream calls the place of the value that is retired, when that is known.
+    /// The upstream's own name for the value that is retired, when that is known.
     pub slot: Option<&'a UpstreamSlot>,
-    /// The rotation that it is for.
+    /// The rotation.
     pub rotation: Option<RotationId>,
-    /// What is left upstream, where there is a place for it.
+    /// The mark to leave upstream, where there is a place for one.
     pub mark: Option<Mark<'a>>,
+}
+
+impl<'a> RotationCall<'a> {
+    /// A call without any value.
+    #[must_use]
+    pub const fn new(with: &'a Surroundings) -> Self {
+        Self { with, admin: None, current: None, pending: None, slot: None, rotation: None, mark: None }
+    }
 }
 
 /// Whether a value works.
@@ -100,80 +125,14 @@ pub enum Verdict {
     Refused,
 }
 
-/// Whether upstream may have changed although a call failed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// It certainly has not.
-    Refused,
-    /// It may have.
-    Unknown,
-}
-
-/// Why a call came to nothing. Holds nothing that upstream said but a short, standard code.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
-    /// Whether upstream may have changed.
-    pub outcome: Outcome,
-    /// The stable code.
-    pub code: Code,
-    /// An SQLSTATE, a status or the name of a [`HandshakeFault`], nothing longer.
-    pub detail: Option<String>,
-}
-
-impl Fault {
-    /// A fault without an upstream's own code.
-    #[must_use]
-    pub const fn new(outcome: Outcome, code: Code) -> Self {
-        Self { outcome, code, detail: None }
-    }
-
-    /// No trusted connection came about, for this reason when there is a known one.
-    #[must_use]
-    pub fn of_handshake(reason: Option<HandshakeFault>) -> Self {
-        let detail = reason.map(|reason| reason.as_str().to_owned());
-        Self { outcome: Outcome::Refused, code: code::UPSTREAM_HANDSHAKE_FAILED, detail }
-    }
-
-    /// What is wrong and what mends it, in a sentence each.
-    #[must_use]
-    pub fn explained(&self) -> Explained {
-        Explained::of(self.code, self.detail.as_deref())
-    }
-}
-
-/// What is wrong with an upstream and what mends it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Explained {
-    /// What is wrong.
-    pub why: Cow<'static, str>,
-    /// What mends it.
-    pub fix: Cow<'static, str>,
-}
-
-impl Explained {
-    /// Of a fault with this code and this detail.
-    #[must_use]
-    pub fn of(code: Code, detail: Option<&str>) -> Self {
-        let handshake =
-            detail.filter(|_| code == code::UPSTREAM_HANDSHAKE_FAILED).and_then(HandshakeFault::named);
-        match (handshake, detail) {
-            (Some(fault), _) => Self { why: fault.meaning().into(), fix: fault.fix().into() },
-            (None, Some(detail)) => {
-                Self { why: format!("{} ({detail})", code.meaning()).into(), fix: code.fix().into() }
-            }
-            (None, None) => Self { why: code.meaning().into(), fix: code.fix().into() },
-        }
-    }
-}
-
-/// What drivers are given beside their target.
+/// What drivers are given beside their declaration.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Chance, for new values.
+    /// Randomness, for new values.
     pub entropy: Arc<dyn Entropy>,
     /// The time, for certificates.
     pub clock: Arc<dyn Clock>,
-    /// Where upstreams may be that are named by URL.
+    /// The addresses at which upstreams may be that are named by URL.
     pub reach: Reach,
     /// Set by each call.
     pub called: Called,
@@ -199,17 +158,5 @@ impl Called {
 impl fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Surroundings").finish_non_exhaustive()
-    }
-}
-
-/// The driver of `target`.
-#[must_use]
-pub fn driver(target: &Target, surroundings: &Surroundings) -> Box<dyn Driver> {
-    match target {
-        Target::Generate(target) => {
-            Box::new(Generate::new(target.clone(), Arc::clone(&surroundings.entropy)))
-        }
-        Target::Http(target) => Box::new(Http::new(target.as_ref().clone(), surroundings.clone())),
-        Target::Postgresql(target) => Box::new(PostgreSql::new(target.clone(), surroundings.clone())),
     }
 }

@@ -1,45 +1,41 @@
-//! Upstreams: what takes a new value of a secret, and how it is told of it.
+//! Upstreams: what takes a new value of a secret, and what issues the logins of leases.
 //!
-//! One [`Driver`] for each kind of upstream, behind one small trait. A driver remembers nothing: it is
-//! given the values that it needs, calls upstream within limits of time and size, and says what came
-//! of it. What upstream says in words is dropped here: it may hold a value.
+//! A folder a kind, behind one trait for rotation, [`Driver`], and one for leases, [`LeaseDriver`]. A driver
+//! remembers nothing: it is given the values that it needs, calls upstream within limits of time and size, and
+//! returns the result. What upstream says in words is dropped here: it may hold a value.
 
+mod accounts;
 mod breaker;
 mod certificates;
-mod check;
+mod client;
+mod declaration;
 mod driver;
-mod exchange;
+mod endpoint;
+mod fault;
+mod finding;
 mod generate;
 mod guard;
 mod http;
-mod http_target;
-mod login;
-mod logins;
-mod logins_end;
-mod logins_sql;
-mod logins_target;
+mod kind;
+mod kinds;
+mod lease_driver;
 mod mark;
-mod origin;
 mod pipe;
 mod postgresql;
-mod proof;
-mod request;
-mod server;
-mod session;
-mod target;
-mod template;
+mod random;
 
 pub use breaker::{Admission, Breakers};
-pub use certificates::only_certificates;
-pub use check::Finding;
+pub use client::{ClientLogin, authorities};
+pub use declaration::TargetError;
 pub use driver::{
-    Answer, Called, Checking, Driver, Explained, Fault, Held, Outcome, Prepared, Shape, Surroundings,
-    Verdict, driver,
+    Answer, Called, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings, Verdict,
 };
+pub use fault::{Explained, UpstreamFault, UpstreamOutcome, is_shut_out};
+pub use finding::Finding;
 pub use guard::Reach;
-pub use http_target::HttpTarget;
-pub use logins::{FoundLogin, Logins, NewLogin};
-pub use logins_end::is_shut;
-pub use logins_target::LoginsTarget;
+pub use kinds::{
+    client_url, client_variables, declared_driver, declared_lease_driver, driver, lease_driver,
+    outspoken_libraries,
+};
+pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 pub use mark::{Knows, Mark};
-pub use target::{GenerateTarget, PostgresqlTarget, Target, TargetError};

@@ -8,8 +8,8 @@ super::codes! {
         "no trusted connection to the upstream came about",
         "look at the declared `host` and `ca`, and at the certificate that the upstream shows; the answer, `keyward rotation show` and the log name what is wrong with it";
     UPSTREAM_NOT_AUTHENTICATED "upstream_not_authenticated" Unavailable:
-        "the PostgreSQL server does not prove that it knows the password: it authenticates the role by another method than SCRAM-SHA-256 of 4096 iterations or more, or another process answers at its port",
-        "set `scram-sha-256` for the role in `pg_hba.conf`, store the role's password as SCRAM (`password_encryption`, `scram_iterations`), reload the server, and see which process listens at the port";
+        "the upstream server does not prove that it knows the password: it authenticates the login by a method without that proof, or with too few iterations, or another process answers at its port",
+        "have the server check the password by the method that docs/reference/drivers.md names for the driver, and see which process listens at the port";
     UPSTREAM_CHANGED_BY_COPY "upstream_changed_by_copy" Unavailable:
         "another copy of this broker has acted at the upstream: the mark in the role's comment names a ledger entry that this ledger does not have",
         "find the other copy, e.g. a clone of the virtual machine, and stop one of the two for good; if the other one has stopped: `keyward adopt` on this broker's host, then `keyward rotation retry`";
@@ -51,16 +51,16 @@ super::codes! {
         "see whether it takes a while; rotations and ends of leases are tried again by themselves";
     UPSTREAM_LOGIN_STILL_VALID "upstream_login_still_valid" Unavailable:
         "the revoked database login can still log in, because a transaction that does not end has its role locked",
-        "see `pg_stat_activity` for sessions of the login and `pg_prepared_xacts`; a server process that ignores `pg_terminate_backend` is killed on the server's host; the revocation is tried again by itself";
+        "end the sessions and prepared transactions of the login at the server, as docs/reference/drivers.md shows for the driver; the revocation is tried again by itself";
     UPSTREAM_LOGIN_NOT_DROPPED "upstream_login_not_dropped" Unavailable:
         "the revoked database login can no longer log in, and its sessions have ended, but its role is not dropped yet",
-        "the code in parentheses says why, e.g. an SQLSTATE: 2BP01 names objects that depend on the role, 42501 a missing right of the administering role; mend the cause, then `keyward lease retry`; it is tried again by itself";
+        "docs/reference/drivers.md explains the code in parentheses, e.g. an SQLSTATE; correct the cause, then `keyward lease retry`; the revocation is tried again by itself";
     UPSTREAM_CONNECTION_LIMIT "upstream_connection_limit" Unavailable:
         "the database logins of one agent could take all connections of the upstream, and no revocation would get in, so the login was not created",
-        "lower `per_agent` or `connections` of the lease, or raise the server's `max_connections`: per_agent × connections must be less than the number in parentheses, max_connections − superuser_reserved_connections − reserved_connections";
+        "lower `per_agent` or `connections` of the lease, or let the server take more connections: per_agent × connections must be less than the number in parentheses, the connections that are not reserved";
     UPSTREAM_VERSION_UNSUPPORTED "upstream_version_unsupported" Unavailable:
-        "the upstream's PostgreSQL is older than version 15, and a login there can keep itself from being revoked, so the login was not created",
-        "upgrade the server to PostgreSQL 15 or later";
+        "the upstream server is of an old release, at which a login can keep itself from being revoked, so the login was not created",
+        "upgrade the server to a release that docs/reference/drivers.md names for the driver";
     UPSTREAM_CHECK_FAILED "upstream_check_failed" Unavailable:
         "an upstream lacks something that a rotation needs",
         "each line that says FAIL has its own fix; then check again";

@@ -7,14 +7,14 @@ use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Loan;
 use crate::leases::Lease;
-use crate::secrets::{StoredVersion, Version};
+use crate::secrets::{SecretValue, StoredVersion, Version};
 use crate::store::{Change, CommitError};
-use crate::upstream::LoginsTarget;
+use crate::upstream::{LeaseCall, LeaseDriver, lease_driver};
 
 /// A server that logins are made at, and the secret that administers it.
 #[derive(Debug)]
 pub(super) struct Counter {
-    pub(super) target: LoginsTarget,
+    pub(super) driver: Box<dyn LeaseDriver>,
     /// What fails together with it.
     pub(super) place: String,
     secret: SecretId,
@@ -25,18 +25,18 @@ impl Counter {
     /// The upstream that entry `declared` declared, as it stands in `world`.
     pub(super) fn of(world: &World, declared: u64) -> Result<Self, Failure> {
         let json = world.leases.upstream(declared).unwrap_or_default();
-        let target =
-            LoginsTarget::read(json).map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
-        let admin = world.secrets.named(target.administering());
+        let driver =
+            lease_driver(json).map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
+        let admin = world.secrets.named(driver.admin_secret());
         let (secret, version) = admin
             .and_then(|secret| Some((secret.id, secret.current?)))
             .ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
-        Ok(Self { place: target.place(), target, secret, version })
+        Ok(Self { place: driver.place(), driver, secret, version })
     }
 
     /// The name of the secret that is opened for a call.
-    pub(super) const fn administering(&self) -> &SecretName {
-        self.target.administering()
+    pub(super) fn administering(&self) -> &SecretName {
+        self.driver.admin_secret()
     }
 
     /// A change that commits only while the secret that administers is as it was read.
@@ -117,6 +117,11 @@ impl Core {
     /// What is stored of the secret that administers the upstream.
     pub(super) async fn stored_for(&self, counter: &Counter) -> Result<[StoredVersion; 1], Failure> {
         Ok([self.stored_version(counter.secret, counter.version).await?])
+    }
+
+    /// A call of an upstream by its administering secret.
+    pub(super) const fn lease_call<'a>(&'a self, admin: &'a SecretValue) -> LeaseCall<'a> {
+        LeaseCall { with: &self.upstream.surroundings, admin }
     }
 
     pub(super) fn is_making(&self, lease: LeaseId) -> bool {

@@ -8,7 +8,7 @@ use crate::config::{Faults, Place, SourceFile};
 use crate::leases::{self, Asked, Offer, Selection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
 use crate::store::Change;
-use crate::upstream::{LoginsTarget, only_certificates};
+use crate::upstream::{declared_lease_driver, lease_driver};
 
 /// What an application of declarations does to what is lent.
 #[derive(Debug, Default)]
@@ -77,9 +77,8 @@ fn offer(
     leased: &dyn Fn(&CapabilityName) -> bool,
 ) -> Result<Offer, (Place, String)> {
     let refuse = |place, message: &str| Err((place, message.to_owned()));
-    let upstream = asked.upstream.to_string();
-    only_certificates(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
-    let target = LoginsTarget::read(&upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
+    let driver =
+        declared_lease_driver(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
     let is_there = world.registry.declarations().capability(capability).is_some();
     if is_there && !scope.covers(owner(world, capability)) {
         return refuse(asked.place, "this `capability` is one that is not yours");
@@ -87,10 +86,11 @@ fn offer(
     if !leased(capability) {
         return refuse(asked.place, "this `capability` is not declared with delivery `lease`");
     }
-    let admin = world.secrets.named(target.administering());
+    let admin = world.secrets.named(driver.admin_secret());
     if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
         return refuse(asked.upstream_place, "the `admin_secret` does not exist: put it first");
     }
+    let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
     Ok(Offer { capability: capability.clone(), upstream, per_agent: asked.per_agent })
 }
 
@@ -127,14 +127,14 @@ impl Planned {
 
     /// What upstreams that are declared anew fail together with.
     pub(in crate::broker) fn places(&self) -> impl Iterator<Item = String> {
-        let targets = self.put.iter().filter_map(|offer| LoginsTarget::read(&offer.upstream).ok());
+        let targets = self.put.iter().filter_map(|offer| lease_driver(&offer.upstream).ok());
         targets.flat_map(|target| [revocations_at(&target.place()), target.place()])
     }
 
     /// `change`, doing this too. It relies on the secrets that administer being there.
     pub(in crate::broker) fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
         for offer in self.put {
-            let admin = LoginsTarget::read(&offer.upstream).map(|target| target.administering().clone());
+            let admin = lease_driver(&offer.upstream).map(|driver| driver.admin_secret().clone());
             if let Ok(admin) = admin {
                 change = change.rely(crate::secrets::keys::existence(&admin), as_of);
             }

@@ -19,7 +19,7 @@ use crate::leases::{
 use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::{Fault, Logins, Outcome, is_shut};
+use crate::upstream::{UpstreamFault, is_shut_out};
 
 /// By whose wish leases end that nobody else ended.
 const BROKER: &str = "the broker";
@@ -39,8 +39,8 @@ impl Core {
             let mut due = Vec::new();
             // Logins that can log in come before those of which only a role is left.
             let leases = world.recorded_leases();
-            let open = leases.due(now).filter(|lease| !is_shut_out(lease));
-            let shut = leases.due(now).filter(|lease| is_shut_out(lease));
+            let open = leases.due(now).filter(|lease| !is_shut_out_lease(lease));
+            let shut = leases.due(now).filter(|lease| is_shut_out_lease(lease));
             for lease in open.chain(shut).filter(|lease| !self.is_making(lease.id)) {
                 let key = (lease.upstream, &lease.capability);
                 let (place, is_left_alone, count) = places.entry(key).or_insert_with(|| {
@@ -100,7 +100,7 @@ impl Core {
         Counters { current, original }: Counters,
         lease: &Lease,
         mut as_of: u64,
-    ) -> Result<Result<(), Fault>, Failure> {
+    ) -> Result<Result<(), UpstreamFault>, Failure> {
         let mut first = None;
         if let Some(current) = current {
             let place = current.as_ref().ok().map(|current| current.place.clone());
@@ -113,7 +113,8 @@ impl Core {
                 Err(fault) if fault.code == code::UPSTREAM_NOT_REVOKED => return Ok(Err(fault)),
                 // The login is at this server: that it is not at another one proves nothing.
                 Err(fault)
-                    if !is_same && (fault.is_shut() || fault.code == code::UPSTREAM_LOGIN_STILL_VALID) =>
+                    if !is_same
+                        && (fault.is_shut_out() || fault.code == code::UPSTREAM_LOGIN_STILL_VALID) =>
                 {
                     return Ok(Err(fault));
                 }
@@ -131,18 +132,21 @@ impl Core {
         (lease, presence): (&Lease, Presence),
         declaration: Declaration,
         as_of: &mut u64,
-    ) -> Result<Result<bool, Fault>, Failure> {
+    ) -> Result<Result<bool, UpstreamFault>, Failure> {
         let counter = match counter {
             Ok(counter) => counter,
-            Err(failure) => return Ok(Err(Fault::new(Outcome::Refused, failure.code))),
+            Err(failure) => return Ok(Err(UpstreamFault::refused(failure.code))),
         };
         let admin = self.lent_for_end(&counter, lease, declaration, as_of).await?;
-        let logins = Logins::new(&counter.target, &self.upstream.surroundings, &admin);
+        let (driver, call) = (&counter.driver, self.lease_call(&admin));
         let ended = async {
-            if presence == Presence::Unproven && !logins.has(&lease.login).await? {
-                return Ok(false);
+            if presence == Presence::Unproven {
+                let found = driver.find(call, &lease.login, self.state.clock.now()).await?;
+                if !found.iter().any(|one| one.name == lease.login) {
+                    return Ok(false);
+                }
             }
-            logins.end(&lease.login).await.map(|()| true)
+            driver.revoke(call, &lease.login).await.map(|()| true)
         };
         let ended = ended.await;
         self.note_answer_of(&revocations_at(&counter.place), ended.as_ref().err());
@@ -163,7 +167,7 @@ impl Core {
             capability: &lease.capability,
             login: &lease.login,
             why: why(lease).as_str(),
-            upstream: counter.target.describe(),
+            upstream: counter.driver.describe(),
             declaration: declaration.as_str(),
             administering: counter.administering(),
         };
@@ -193,7 +197,7 @@ impl Core {
         Ok(())
     }
 
-    async fn record_not_ended(&self, lease: &Lease, fault: &Fault) -> Result<(), Failure> {
+    async fn record_not_ended(&self, lease: &Lease, fault: &UpstreamFault) -> Result<(), Failure> {
         let before = if let Stage::Ending(ending) = &lease.stage { ending.failures } else { 0 };
         let failures = before.saturating_add(1);
         let is_shut_for_good = fault.code == code::UPSTREAM_LOGIN_NOT_DROPPED;
@@ -338,8 +342,8 @@ const fn why(lease: &Lease) -> Why {
 }
 
 /// Whether the login of a lease can no longer log in.
-fn is_shut_out(lease: &Lease) -> bool {
-    matches!(&lease.stage, Stage::Ending(Ending { trouble: Some(trouble), .. }) if is_shut(&trouble.code))
+fn is_shut_out_lease(lease: &Lease) -> bool {
+    matches!(&lease.stage, Stage::Ending(Ending { trouble: Some(trouble), .. }) if is_shut_out(&trouble.code))
 }
 
 /// Whether the alarm of a login that can still log in was raised at its last failure or before.

@@ -14,7 +14,7 @@ use crate::leases::{self, LeaseForgotten, LeasesRetried, Stage, keys};
 use crate::policy::{Authorised, EndLeases, ForgetLeases};
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::is_shut;
+use crate::upstream::is_shut_out;
 
 impl AdminDesk {
     /// Has the revocation of logins that failed retried now.
@@ -92,7 +92,7 @@ impl AdminDesk {
             let Stage::Ending(leases::Ending { failures, trouble: Some(trouble), .. }) = &found.stage else {
                 return Err(Failure::new(code::LEASE_INVALID_STATE).into());
             };
-            let open = !is_shut(&trouble.code);
+            let open = !is_shut_out(&trouble.code);
             let event = LeaseForgotten {
                 lease,
                 agent: &found.agent_name,

@@ -24,7 +24,7 @@ use crate::pki::PeerCertificate;
 use crate::policy::{Grant, LeaseCount, LeaseRequest, Lend, decide_lease, decide_lease_again};
 use crate::secrets::SecretValue;
 use crate::store::{Change, CommitError};
-use crate::upstream::{Fault, Logins, LoginsTarget, NewLogin, Outcome};
+use crate::upstream::{LeaseDriver, NewLogin, UpstreamFault, UpstreamOutcome};
 
 /// What a request for a login says, parsed.
 #[derive(Clone, Debug)]
@@ -51,23 +51,15 @@ pub enum Freshness {
 pub struct Leased {
     /// The login.
     pub login: LentLogin,
-    /// The host.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// The database.
-    pub database: String,
-    /// The certificates that the server's is verified against; none where there is no TLS.
-    pub ca: Option<String>,
+    /// How a client reaches the upstream, as its driver describes it.
+    pub connection: serde_json::Map<String, serde_json::Value>,
     /// Whether the instance had it before.
     pub reused: bool,
 }
 
 impl Leased {
-    fn at(target: &LoginsTarget, login: LentLogin, reused: bool) -> Self {
-        let (host, port, database) = target.address();
-        let (host, database, ca) = (host.to_owned(), database.to_owned(), target.ca());
-        Self { login, host, port, database, ca, reused }
+    fn at(driver: &dyn LeaseDriver, login: LentLogin, reused: bool) -> Self {
+        Self { login, connection: driver.connection(), reused }
     }
 }
 
@@ -210,14 +202,14 @@ impl Core {
         let grant = self.granted(&caller, "lease", decision).await?;
         let counter = facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
         match facts.again {
-            Some(lease) => self.lend_again(&counter.target, lease, (grant, once), now).await,
+            Some(lease) => self.lend_again(&*counter.driver, lease, (grant, once), now).await,
             None => self.intend(counter, facts.upstream, grant, once, now).await,
         }
     }
 
     async fn lend_again(
         &self,
-        target: &LoginsTarget,
+        driver: &dyn LeaseDriver,
         lease: Lease,
         (grant, once): (Grant<Lend>, Option<&Once>),
         now: Timestamp,
@@ -247,7 +239,7 @@ impl Core {
         let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
         let receipt = self.state.store.commit(change, again).await?;
         let login = self.signing.issuer.lease_again(receipt)?.deliver();
-        Ok(Begun::Again(Box::new(Leased::at(target, login, true))))
+        Ok(Begun::Again(Box::new(Leased::at(driver, login, true))))
     }
 
     /// Makes the login's name durable before upstream hears of it, and opens what upstream is called with.
@@ -285,7 +277,7 @@ impl Core {
             instance: principal.instance(),
             capability: lend.capability(),
             login: &intent.login,
-            upstream: counter.target.describe(),
+            upstream: counter.driver.describe(),
             expires_at: lend.expires_at().to_string(),
             administering: counter.administering(),
             decision: basis.decision,
@@ -319,28 +311,29 @@ impl Core {
 
     async fn make_login(&self, peer: &PeerCertificate, intended: Intended<'_>) -> Result<Leased, Failure> {
         let Intended { making, call, underway, admin, counter, intent } = intended;
-        let password =
-            Logins::password(&self.upstream.surroundings).map_err(|fault| Failure::of_login(&fault))?;
         let per_agent = self
             .state
             .store
             .read(|world, _| world.leases.offer(&intent.capability).map_or(0, |(offer, _)| offer.per_agent));
         let (name, until) = (intent.login.as_str(), intent.expires_at);
-        let login = NewLogin { name, password: &password, until, per_agent };
-        let made = Logins::new(&counter.target, &self.upstream.surroundings, &admin).create(login).await;
+        let login = NewLogin { name, until, per_agent };
+        let made = counter.driver.create(self.lease_call(&admin), login).await;
         drop(admin);
         self.note_answer_of(&counter.place, made.as_ref().err());
         drop(call);
-        if let Err(fault) = made {
-            self.lease_failed(&intent, &fault).await?;
-            return Err(Failure::of_login(&fault));
-        }
+        let password = match made {
+            Ok(password) => password,
+            Err(fault) => {
+                self.lease_failed(&intent, &fault).await?;
+                return Err(Failure::of_login(&fault));
+            }
+        };
         let receipt = deciding_again!(self.record_made(peer, &intent, &password))?;
         let made = Made { underway, login: intent.login, password };
         let login = self.signing.issuer.lease(receipt, made)?.deliver();
         drop(making);
         self.notifications.meters.leased();
-        Ok(Leased::at(&counter.target, login, false))
+        Ok(Leased::at(&*counter.driver, login, false))
     }
 
     /// Records that upstream made the login, unless it was ended meanwhile, or the agent may not have it any
@@ -376,8 +369,8 @@ impl Core {
     }
 
     /// What certainly did not come about has ended; of anything else the end is brought about.
-    async fn lease_failed(&self, intent: &Intent, fault: &Fault) -> Result<(), CommitError> {
-        let unknown = fault.outcome == Outcome::Unknown;
+    async fn lease_failed(&self, intent: &Intent, fault: &UpstreamFault) -> Result<(), CommitError> {
+        let unknown = fault.outcome == UpstreamOutcome::Unknown;
         tracing::warn!(
             lease = %intent.id, code = %fault.code, upstream = fault.detail, unknown,
             reason = %fault.explained().why, "a login was not made"
@@ -392,8 +385,8 @@ impl Core {
             unknown,
         };
         let effect = match fault.outcome {
-            Outcome::Refused => leases::Effect::Ended(intent.id),
-            Outcome::Unknown => {
+            UpstreamOutcome::Refused => leases::Effect::Ended(intent.id),
+            UpstreamOutcome::Unknown => {
                 let which = Selection::Each(BTreeSet::from([intent.id]));
                 leases::Effect::End { which, why: Why::Unfinished }
             }

@@ -17,7 +17,6 @@ use crate::pki::PeerCertificate;
 use crate::policy::decide_lease_renewal;
 use crate::secrets::SecretValue;
 use crate::store::Change;
-use crate::upstream::Logins;
 
 /// A later end of a lease.
 #[derive(Clone, Debug)]
@@ -115,8 +114,8 @@ impl Core {
     /// Tells upstream of a later end, and records it.
     pub(super) async fn renew(&self, attempted: Attempted<'_>) -> Result<Renewal, Failure> {
         let Attempted { lease, call, counter, admin, renewal, by } = attempted;
-        let logins = Logins::new(&counter.target, &self.upstream.surroundings, &admin);
-        let extended = logins.extend(&lease.login, renewal.expires_at).await;
+        let call_with = self.lease_call(&admin);
+        let extended = counter.driver.extend(call_with, &lease.login, renewal.expires_at).await;
         self.note_answer_of(&counter.place, extended.as_ref().err());
         drop(call);
         extended.map_err(|fault| Failure::of_login(&fault))?;

@@ -7,9 +7,10 @@ use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::leases::{LoginsSwept, StrayLoginEnded, UnknownLogins};
+use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::{FoundLogin, Logins};
+use crate::upstream::FoundLogin;
 
 impl Core {
     /// Looks through every upstream for logins of this broker's that no lease knows. There are none unless the
@@ -44,15 +45,15 @@ impl Core {
             self.state.store.read(|world, as_of| Counter::of(world, declared).map(|one| (one, as_of)));
         let Ok((counter, as_of)) = counter else { return Ok(()) };
         let Some(_call) = self.lets_call_at(&revocations_at(&counter.place)) else { return Ok(()) };
-        let upstream = counter.target.describe();
+        let upstream = counter.driver.describe();
         let event = LoginsSwept { upstream: upstream.clone(), administering: counter.administering() };
         let stored = self.stored_for(&counter).await?;
         let change = counter.relying(Change::new(&event)?, as_of);
         let receipt = self.state.store.commit(change, counter.loan()).await?;
         let admin = self.signing.issuer.lend(receipt, &stored)?.deliver().pop();
         let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
-        let logins = Logins::new(&counter.target, &self.upstream.surroundings, &admin);
-        let found = logins.named(&self.upstream.login_prefix, self.state.clock.now()).await;
+        let call = self.lease_call(&admin);
+        let found = counter.driver.find(call, &self.upstream.login_prefix, self.state.clock.now()).await;
         self.note_answer_of(&revocations_at(&counter.place), found.as_ref().err());
         let found = match found {
             Ok(found) => found,
@@ -62,9 +63,9 @@ impl Core {
             }
         };
         let (over, others): (Vec<_>, Vec<_>) = self.unknown(found).into_iter().partition(|one| one.is_over);
-        self.tell_of_unknown(&logins, &upstream, others).await?;
+        self.tell_of_unknown(&counter, &admin, others).await?;
         for FoundLogin { name: login, .. } in &over {
-            match logins.end(login).await {
+            match counter.driver.revoke(call, login).await {
                 Ok(()) => {
                     self.notifications.meters.alarms().raise(
                         Alarm::StrayLogin,
@@ -93,8 +94,8 @@ impl Core {
     /// that said that every other copy has stopped, and not ended by this one a moment ago.
     async fn tell_of_unknown(
         &self,
-        logins: &Logins<'_>,
-        upstream: &str,
+        counter: &Counter,
+        admin: &SecretValue,
         unknown: Vec<FoundLogin>,
     ) -> Result<(), Again> {
         let adopted_at = self.state.store.read(|world, _| world.custody.adopted()).map(|(_, at)| at);
@@ -106,9 +107,9 @@ impl Core {
             return Ok(());
         }
         // A lease is forgotten once its login is gone: that may have been between the two looks.
-        let Ok(found) = logins.named(&self.upstream.login_prefix, self.state.clock.now()).await else {
-            return Ok(());
-        };
+        let (call, upstream) = (self.lease_call(admin), counter.driver.describe());
+        let found = counter.driver.find(call, &self.upstream.login_prefix, self.state.clock.now()).await;
+        let Ok(found) = found else { return Ok(()) };
         let unknown = self.unknown(found).into_iter().filter(|one| !one.is_over && is_of_a_copy(one));
         let unknown: Vec<FoundLogin> = unknown.collect();
         let Some(first) = unknown.first() else { return Ok(()) };
@@ -123,8 +124,7 @@ impl Core {
         let listed = unknown.iter().take(UNKNOWN_LOGINS_LISTED_MAX).map(|one| one.name.as_str());
         let logins: Vec<&str> = listed.collect();
         let more = unknown.len().saturating_sub(logins.len());
-        self.record_of_leases(Change::new(&UnknownLogins { upstream: upstream.to_owned(), logins, more })?)
-            .await?;
+        self.record_of_leases(Change::new(&UnknownLogins { upstream, logins, more })?).await?;
         Ok(())
     }
 

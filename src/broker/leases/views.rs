@@ -7,7 +7,7 @@ use crate::leases::{Ending, Lease, Stage};
 use crate::policy::{Authorised, ReadLeases};
 use crate::registry::Owned;
 use crate::telemetry::LeaseCounts;
-use crate::upstream::LoginsTarget;
+use crate::upstream::lease_driver;
 
 /// A lease as it is shown; never a password.
 #[derive(Clone, Debug)]
@@ -95,8 +95,8 @@ pub(super) fn is_wholly_within(world: &World, scope: &Scope, lease: &Lease) -> b
 
 /// Where a login was made, in words.
 pub(super) fn described(world: &World, lease: &Lease) -> String {
-    let upstream = LoginsTarget::read(world.leases.upstream(lease.upstream).unwrap_or_default());
-    upstream.map_or_else(|_| "unreadable".to_owned(), |target| target.describe())
+    let driver = lease_driver(world.leases.upstream(lease.upstream).unwrap_or_default());
+    driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
 }
 
 fn view(world: &World, lease: &Lease, now: Timestamp) -> LeaseView {

@@ -98,7 +98,7 @@ impl Core {
         }
         let lent = self.borrow_for(&at, Step::Check, &versions, Some(operator)).await?;
         for (version, value) in versions.iter().zip(&lent.values) {
-            let verdict = self.noted(&at, at.driver.verify(value).await);
+            let verdict = self.noted(&at, at.verify(value).await);
             if verdict.map_err(|fault| Failure::upstream(&fault))? == Verdict::Works {
                 return Ok(Found { version: *version, works: true, run });
             }

@@ -1,7 +1,7 @@
 use std::sync::PoisonError;
 
 use crate::authn::OperatorPrincipal;
-use crate::base::code::{self, Code};
+use crate::base::code;
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
 use crate::base::{LedgerId, SecretName, Timestamp};
 use crate::broker::failure::Failure;
@@ -16,7 +16,9 @@ use crate::rotation::{
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
-use crate::upstream::{Called, Driver, Fault, Mark, Outcome, Surroundings, Target, driver};
+use crate::upstream::{
+    Called, Driver, Mark, RotationCall, Surroundings, UpstreamFault, UpstreamOutcome, Verdict, driver,
+};
 
 /// What upstream is called for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,10 +47,9 @@ pub(super) struct Bench {
     pub(super) rotation: Rotation,
     pub(super) secret: Option<Secret>,
     pub(super) administering: Option<Secret>,
-    pub(super) target: Target,
     pub(super) driver: Box<dyn Driver>,
-    /// Whether the driver has called the upstream.
-    called: Called,
+    /// The driver's surroundings, which say whether it has called the upstream.
+    with: Surroundings,
     /// What fails together with this upstream.
     pub(super) place: Option<String>,
     pub(super) as_of: u64,
@@ -67,6 +68,16 @@ impl Bench {
         &self.rotation.declared.secret
     }
 
+    /// A call of the upstream, without any value.
+    pub(super) const fn call(&self) -> RotationCall<'_> {
+        RotationCall::new(&self.with)
+    }
+
+    /// Whether `value` works upstream now.
+    pub(super) async fn verify(&self, value: &SecretValue) -> Result<Verdict, UpstreamFault> {
+        self.driver.verify(&self.with, value).await
+    }
+
     /// A change that commits only while the rotation is as it was read, and that whoever decided on it
     /// meanwhile decides again for.
     pub(super) fn relying(&self, change: Change<Effect>) -> Change<Effect> {
@@ -79,7 +90,7 @@ impl Bench {
     pub(super) fn relying_on_secrets(&self, change: Change<Effect>) -> Change<Effect> {
         let of = crate::secrets::keys::secret;
         let change = change.rely(of(self.name()), self.as_of);
-        match self.target.administering() {
+        match self.driver.admin_secret() {
             Some(administering) => change.rely(of(administering), self.as_of),
             None => change,
         }
@@ -105,15 +116,13 @@ impl Core {
         (world, as_of): (&World, u64),
         rotation: Rotation,
     ) -> Result<Bench, Failure> {
-        let target = Target::read(&rotation.declared.upstream);
-        let target = target.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
-        let administering = target.administering().and_then(|admin| world.secrets.named(admin).cloned());
+        let driver = driver(&rotation.declared.upstream);
+        let driver = driver.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
+        let administering = driver.admin_secret().and_then(|admin| world.secrets.named(admin).cloned());
         let secret = world.secrets.named(&rotation.declared.secret).cloned();
-        let called = Called::default();
-        let surroundings = Surroundings { called: called.clone(), ..self.upstream.surroundings.clone() };
-        let driver = driver(&target, &surroundings);
-        let place = target.place();
-        Ok(Bench { rotation, secret, administering, target, driver, called, place, as_of })
+        let with = Surroundings { called: Called::default(), ..self.upstream.surroundings.clone() };
+        let place = driver.place();
+        Ok(Bench { rotation, secret, administering, driver, with, place, as_of })
     }
 
     /// Records that upstream is about to be called for `step`, and opens the values of `versions` for
@@ -162,7 +171,7 @@ impl Core {
         if let Some(operator) = operator {
             change = self.while_allowed(change, operator)?;
         }
-        if step == Step::Apply || (step == Step::Prepare && at.target.creates()) {
+        if step == Step::Apply || (step == Step::Prepare && at.driver.capabilities().creates) {
             change = change.effect(Effect::Rotation(rotation::Effect::Touch(at.name().clone())));
             if step == Step::Apply && at.rotation.declared.slots == Slots::One {
                 // Whoever was to be handed the old value decides again: it is about to end.
@@ -210,14 +219,14 @@ impl Core {
     }
 
     /// The result of a step, once the answer of the upstream is noted, if the step called it.
-    pub(super) fn noted<T>(&self, at: &Bench, step: Result<T, Fault>) -> Result<T, Fault> {
-        if at.called.take() {
+    pub(super) fn noted<T>(&self, at: &Bench, step: Result<T, UpstreamFault>) -> Result<T, UpstreamFault> {
+        if at.with.called.take() {
             self.note_answer(at, step.as_ref().err());
         }
         step
     }
 
-    fn note_answer(&self, at: &Bench, fault: Option<&Fault>) {
+    fn note_answer(&self, at: &Bench, fault: Option<&UpstreamFault>) {
         let Some(place) = &at.place else { return };
         // What failed by a declaration that was corrected meanwhile says nothing of the corrected one.
         let declared = &at.rotation.declared.upstream;
@@ -239,7 +248,12 @@ impl Core {
     }
 
     /// Records that a step failed, and when it is tried again. `run` is what it was when the step began.
-    pub(super) async fn stumble(&self, name: &SecretName, run: &Run, fault: Fault) -> Result<(), Failure> {
+    pub(super) async fn stumble(
+        &self,
+        name: &SecretName,
+        run: &Run,
+        fault: UpstreamFault,
+    ) -> Result<(), Failure> {
         tracing::warn!(
             secret = %name, rotation = %run.id, code = %fault.code, upstream = fault.detail,
             reason = %fault.explained().why, "a step of a rotation failed"
@@ -248,7 +262,7 @@ impl Core {
     }
 
     /// An operator may have had it retried while the step was under way: how often it has failed is read anew.
-    async fn record_stumble(&self, name: &SecretName, run: &Run, fault: &Fault) -> Result<(), Again> {
+    async fn record_stumble(&self, name: &SecretName, run: &Run, fault: &UpstreamFault) -> Result<(), Again> {
         let at = self.bench(name)?;
         let now = at.rotation.run.as_ref().filter(|now| now.id == run.id && now.stage == run.stage);
         // It has ended meanwhile, by somebody else's hand.
@@ -256,9 +270,9 @@ impl Core {
         let failures = now.failures.saturating_add(1);
         let retry_at = (failures < ROTATION_TRIES_MAX)
             .then(|| self.retry_at(failures, (ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S)));
-        let unknown = fault.outcome == Outcome::Unknown;
+        let unknown = fault.outcome == UpstreamOutcome::Unknown;
         // Upstream may have made a value that nobody will ever hear of.
-        let orphaned = unknown && run.stage == Stage::Begun && at.target.creates();
+        let orphaned = unknown && run.stage == Stage::Begun && at.driver.capabilities().creates;
         let event = RotationFailed {
             secret: name,
             rotation: run.id,
@@ -296,9 +310,4 @@ impl Core {
         }
         Ok(())
     }
-}
-
-/// A fault of our own making: upstream was not called, or what it says is plain.
-pub(super) fn our_fault(code: Code, outcome: Outcome) -> Fault {
-    Fault { outcome, code, detail: None }
 }

@@ -1,11 +1,11 @@
-use super::attempt::{Bench, Lent, Step, our_fault};
+use super::attempt::{Bench, Lent, Step};
 use super::carry_on::Halt;
 use crate::base::code;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::rotation::{self, RotationAdvanced, RotationDrifted, Run, Stage};
 use crate::store::Change;
-use crate::upstream::{Held, Mark, Outcome, Verdict};
+use crate::upstream::{Mark, RotationCall, UpstreamFault, Verdict};
 
 /// Former values that are tried when neither the new one nor the current one works: an upstream that
 /// was restored from a backup knows one of them. Few, since upstreams lock out whoever guesses.
@@ -20,16 +20,17 @@ impl Core {
         let pending = run.version.ok_or(Halt::Overtaken)?;
         let asks_first = run.touched || run.failures > 0 || run.stage == Stage::Applied;
         let mut opens = run.replaces;
+        let creates = at.driver.capabilities().creates;
         if asks_first {
             opens = self.settle(at, run, pending).await?;
             if opens == Some(pending) {
                 return self.reach(at, run, Stage::Verified).await;
             }
-            if run.stage == Stage::Applied && (run.failures == 0 || at.target.creates()) {
-                return Err(our_fault(code::UPSTREAM_NOT_CHANGED, Outcome::Unknown).into());
+            if run.stage == Stage::Applied && (run.failures == 0 || creates) {
+                return Err(UpstreamFault::unknown(code::UPSTREAM_NOT_CHANGED).into());
             }
         }
-        if at.target.creates() {
+        if creates {
             // Upstream made it, so it has it already.
             return self.reach(at, run, Stage::Applied).await;
         }
@@ -38,8 +39,8 @@ impl Core {
             // It was ended while upstream was asked: nothing of it is sent any more.
             return Err(Halt::Overtaken);
         }
-        if at.target.needs_current() && opens.is_none() && run.replaces.is_some() {
-            return Err(our_fault(code::UPSTREAM_ACCEPTS_NO_VERSION, Outcome::Refused).into());
+        if at.driver.capabilities().needs_current && opens.is_none() && run.replaces.is_some() {
+            return Err(UpstreamFault::refused(code::UPSTREAM_ACCEPTS_NO_VERSION).into());
         }
         let versions: Vec<u32> = opens.into_iter().chain([pending]).collect();
         let Lent { admin, mut values, entry } = self.borrow(at, Step::Apply, &versions).await?;
@@ -47,8 +48,9 @@ impl Core {
         let (admin, current) = (admin.as_ref(), values.first());
         let knows = |seq, time| self.knows_entry(at, (seq, time), entry.0);
         let mark = Some(Mark::new(self.ledger_id(), entry, &knows));
-        let held = Held { admin, current, pending: new.as_ref(), rotation: Some(run.id), slot: None, mark };
-        self.noted(at, at.driver.apply(held).await)?;
+        let (pending_value, rotation) = (new.as_ref(), Some(run.id));
+        let call = RotationCall { admin, current, pending: pending_value, rotation, mark, ..at.call() };
+        self.noted(at, at.driver.apply(call).await)?;
         let at = &self.bench(at.name())?;
         if run.stage == Stage::Applied {
             // Told a second time: seen to work now, or failed once more.
@@ -57,7 +59,7 @@ impl Core {
                 Some(version) if version == pending => {
                     self.reach(&self.bench(at.name())?, run, Stage::Verified).await
                 }
-                _ => Err(our_fault(code::UPSTREAM_NOT_CHANGED, Outcome::Unknown).into()),
+                _ => Err(UpstreamFault::unknown(code::UPSTREAM_NOT_CHANGED).into()),
             };
         }
         self.reach(at, run, Stage::Applied).await
@@ -71,7 +73,7 @@ impl Core {
         let lent = self.borrow(at, Step::Verify, &versions).await?;
         let mut works = None;
         for (version, value) in versions.iter().zip(&lent.values) {
-            if self.noted(at, at.driver.verify(value).await)? == Verdict::Works {
+            if self.noted(at, at.verify(value).await)? == Verdict::Works {
                 works = Some(*version);
                 break;
             }

@@ -1,4 +1,4 @@
-use super::attempt::{Bench, Step, our_fault};
+use super::attempt::{Bench, Step};
 use crate::base::code;
 use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
@@ -14,7 +14,7 @@ use crate::rotation::{
 };
 use crate::secrets;
 use crate::store::{Change, CommitError};
-use crate::upstream::{Held, Mark, Outcome, Prepared};
+use crate::upstream::{Mark, Prepared, RotationCall, UpstreamFault};
 
 /// Whether a rotation goes on at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,7 +28,7 @@ pub enum Pace {
 /// Why a step was not taken.
 pub(super) enum Halt {
     /// Upstream, or what was to be done there, failed: recorded, and tried again later.
-    Upstream(crate::upstream::Fault),
+    Upstream(UpstreamFault),
     /// The broker could not record or open something: nothing was done.
     Broker(Failure),
     /// Somebody else changed the rotation meanwhile.
@@ -52,8 +52,8 @@ impl From<CommitError> for Halt {
     }
 }
 
-impl From<crate::upstream::Fault> for Halt {
-    fn from(fault: crate::upstream::Fault) -> Self {
+impl From<UpstreamFault> for Halt {
+    fn from(fault: UpstreamFault) -> Self {
         Self::Upstream(fault)
     }
 }
@@ -133,20 +133,20 @@ impl Core {
     /// makes it durable before anybody else hears of it.
     async fn prepare(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
         self.values.sealer.has_room().map_err(Failure::from)?;
-        if at.target.creates() {
+        if at.driver.capabilities().creates {
             if run.touched {
                 return self.give_up_on_answer(at, run).await;
             }
             if at.rotation.orphans.len() >= ORPHANS_MAX {
-                return Err(our_fault(code::ROTATION_HAS_ORPHANS, Outcome::Refused).into());
+                return Err(UpstreamFault::refused(code::ROTATION_HAS_ORPHANS).into());
             }
         }
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
         let lent = self.borrow(at, Step::Prepare, &versions).await?;
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
-        let held = Held { admin, current, rotation: Some(run.id), ..Held::default() };
-        let prepared = self.noted(at, at.driver.prepare(held).await)?;
+        let call = RotationCall { admin, current, rotation: Some(run.id), ..at.call() };
+        let prepared = self.noted(at, at.driver.prepare(call).await)?;
         // What upstream made is nowhere else, and must not be lost to what somebody else decided meanwhile.
         for _ in 0..CONFLICT_RETRIES_MAX {
             match self.keep(at.name(), run, &prepared).await {
@@ -179,7 +179,7 @@ impl Core {
         let key = secrets::keys::secret(&secret);
         let change = Change::new(&event)?.effect(Effect::Secrets(stored)).effect(Effect::Rotation(effect));
         let mut change = at.relying(change).rely(key, at.as_of).rely(secrets::keys::value_key(), at.as_of);
-        if at.target.creates() {
+        if at.driver.capabilities().creates {
             let value =
                 UpstreamValue { rotation: run.id, version: Some(version), slot: prepared.slot.clone() };
             change = change.effect(Effect::Rotation(rotation::Effect::Make { secret, value }));
@@ -232,19 +232,19 @@ impl Core {
         let mut left = None;
         if let (Slots::Two, Some(old), Some(new)) = (at.rotation.declared.slots, run.replaces, run.version) {
             let slot = at.rotation.slot(old);
-            if slot.is_none() && at.target.retires_by_slot() {
+            if slot.is_none() && at.driver.capabilities().retires_by_slot {
                 // It was put by hand: where upstream has it nobody has said.
                 left = Some(old);
             } else {
                 let lent = self.borrow(at, Step::Retire, &[old, new]).await?;
                 let [old, new] = lent.values.as_slice() else {
-                    return Err(our_fault(code::RECORD_UNREADABLE, Outcome::Refused).into());
+                    return Err(UpstreamFault::refused(code::RECORD_UNREADABLE).into());
                 };
                 let (admin, current, rotation) = (lent.admin.as_ref(), Some(new), Some(run.id));
                 let knows = |seq, time| self.knows_entry(at, (seq, time), lent.entry.0);
                 let mark = Some(Mark::new(self.ledger_id(), lent.entry, &knows));
-                let held = Held { admin, current, pending: None, slot, rotation, mark };
-                self.noted(at, at.driver.retire(held, old).await)?;
+                let call = RotationCall { admin, current, slot, rotation, mark, ..at.call() };
+                self.noted(at, at.driver.retire(call, old).await)?;
             }
         }
         let at = self.bench(at.name())?;

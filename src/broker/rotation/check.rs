@@ -12,7 +12,7 @@ use crate::broker::services::Core;
 use crate::config::{Faults, SourceFile};
 use crate::policy::{Authorised, Declare, RotateSecrets};
 use crate::rotation::{self, Rotation};
-use crate::upstream::{Finding, Held};
+use crate::upstream::{Finding, RotationCall};
 
 /// What was found when a declared upstream was tried.
 #[derive(Clone, Debug)]
@@ -80,8 +80,8 @@ impl Core {
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
         let lent = self.borrow_for(at, Step::Check, &versions, Some(operator)).await?;
-        let held = Held { admin: lent.admin.as_ref(), current: lent.values.first(), ..Held::default() };
-        let findings = at.driver.check(held).await;
-        Ok(UpstreamCheck { secret: at.name().clone(), upstream: at.target.describe(), findings })
+        let (admin, current) = (lent.admin.as_ref(), lent.values.first());
+        let findings = at.driver.check(RotationCall { admin, current, ..at.call() }).await;
+        Ok(UpstreamCheck { secret: at.name().clone(), upstream: at.driver.describe(), findings })
     }
 }

@@ -10,7 +10,7 @@ use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};
 use crate::secrets;
 use crate::store::Change;
-use crate::upstream::{Shape, Target, TargetError, only_certificates};
+use crate::upstream::{Shape, TargetError, declared_driver, driver};
 
 /// What an application of declarations does to rotations.
 #[derive(Debug, Default)]
@@ -77,10 +77,9 @@ pub(super) fn declared(
     asked: &Asked,
 ) -> Result<Declared, (Place, String)> {
     let refuse = |place, message: &str| Err((place, message.to_owned()));
-    let upstream = asked.upstream.to_string();
     let misplaced = |error: TargetError| (asked.place_of(error.field()), error.to_string());
-    only_certificates(&asked.upstream).map_err(misplaced)?;
-    let target = Target::read(&upstream).map_err(misplaced)?;
+    let driver = declared_driver(&asked.upstream).map_err(misplaced)?;
+    let capabilities = driver.capabilities();
     let within = |name: &SecretName| {
         world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref())).is_some()
     };
@@ -88,13 +87,13 @@ pub(super) fn declared(
     if is_there && !within(secret) {
         return refuse(asked.place, "this name is taken, by a secret that is not yours");
     }
-    if !is_there && (target.needs_current() || *scope != Scope::Everything) {
+    if !is_there && (capabilities.needs_current || *scope != Scope::Everything) {
         return refuse(asked.place, "this `secret` does not exist: put it first");
     }
-    if target.administering().is_some_and(|admin| !within(admin)) {
+    if driver.admin_secret().is_some_and(|admin| !within(admin)) {
         return refuse(asked.upstream_place, "the `admin_secret` does not exist: put it first");
     }
-    let slots = match target.shape() {
+    let slots = match capabilities.shape {
         Shape::OneSlot => Slots::One,
         Shape::Pulled | Shape::TwoSlots => Slots::Two,
     };
@@ -105,13 +104,14 @@ pub(super) fn declared(
             "`every` must be longer than `grace`, in which the one before still drains",
         );
     }
+    let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
     let (schedule, grace_s) = (asked.schedule.clone(), asked.grace_s);
     Ok(Declared { secret: secret.clone(), upstream, slots, schedule, grace_s })
 }
 
 /// Where an upstream is.
 fn place(upstream: &str) -> Option<String> {
-    Target::read(upstream).ok().and_then(|target| target.place())
+    driver(upstream).ok().and_then(|driver| driver.place())
 }
 
 /// Why the rotation of this secret cannot be declared anew or taken away now.
@@ -134,7 +134,7 @@ fn fate(known: &Rotation, declared: &Declared, now: Timestamp) -> Result<Option<
     if run.has_changed_nothing() {
         return Ok(Some(Fate::Superseded));
     }
-    let creates = |upstream: &str| Target::read(upstream).is_ok_and(|target| target.creates());
+    let creates = |upstream: &str| driver(upstream).is_ok_and(|driver| driver.capabilities().creates);
     let (before, after) = (&known.declared, declared);
     let is_made_elsewhere = creates(&before.upstream) && place(&before.upstream) != place(&after.upstream);
     let is_like = before.slots == after.slots && creates(&before.upstream) == creates(&after.upstream);

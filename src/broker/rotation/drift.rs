@@ -8,7 +8,7 @@ use crate::broker::world::Effect;
 use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::{Fault, Shape, Target, Verdict};
+use crate::upstream::{Shape, UpstreamFault, Verdict, driver};
 
 impl Core {
     /// The secrets whose current values are to be tried upstream now: once a day each, when nothing is
@@ -41,13 +41,13 @@ impl Core {
         let at = self.bench(secret)?;
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let (Some(current), None) = (current, &at.rotation.run) else { return Ok(()) };
-        let works = if at.driver.shape() == Shape::Pulled {
+        let works = if at.driver.capabilities().shape == Shape::Pulled {
             true
         } else {
             let Some(call) = self.lets_call(&at) else { return Ok(()) };
             let lent = self.borrow(&at, Step::Check, &[current.number]).await?;
             let Some(value) = lent.values.first() else { return Ok(()) };
-            let asked = self.noted(&at, at.driver.verify(value).await);
+            let asked = self.noted(&at, at.verify(value).await);
             drop(call);
             match asked {
                 Ok(verdict) => verdict == Verdict::Works,
@@ -98,7 +98,12 @@ impl Core {
     }
 
     /// Records that upstream did not say whether the current value works.
-    async fn record_unchecked(&self, secret: &SecretName, version: u32, fault: Fault) -> Result<(), Failure> {
+    async fn record_unchecked(
+        &self,
+        secret: &SecretName,
+        version: u32,
+        fault: UpstreamFault,
+    ) -> Result<(), Failure> {
         let code = fault.code.as_str();
         tracing::warn!(%secret, code, "whether the current value works could not be asked");
         let event = RotationUnchecked { secret, version, code, upstream: fault.detail };
@@ -110,5 +115,5 @@ impl Core {
 }
 
 fn place(rotation: &rotation::Rotation) -> Option<String> {
-    Target::read(&rotation.declared.upstream).ok()?.place()
+    driver(&rotation.declared.upstream).ok()?.place()
 }

@@ -14,7 +14,7 @@ use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, Rotation, RotationBegun, RotationSteered, Stage, Trigger, keys};
 use crate::store::Change;
-use crate::upstream::Target;
+use crate::upstream::driver;
 
 /// A rotation that an operator asked for.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,7 @@ impl AdminDesk {
                 return Ok(before.seq);
             }
             let rotation = rotation?;
-            let place = Target::read(&rotation.declared.upstream).ok().and_then(|target| target.place());
+            let place = driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
             let effect = core.steered(&rotation, steer)?;
             let event = RotationSteered { secret, operator: by.operator().name(), what: steer.as_str() };
             let key = keys::rotation(secret);

@@ -13,7 +13,7 @@ use crate::broker::world::World;
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Agent, Delivery, Role};
 use crate::rotation::{Rotation, Run, Slots, UpstreamValue};
-use crate::upstream::Target;
+use crate::upstream::driver;
 
 /// A rotation as operators see it.
 #[derive(Clone, Debug)]
@@ -182,8 +182,8 @@ fn view(rotation: &Rotation, now: Timestamp) -> RotationView {
 }
 
 fn describe(rotation: &Rotation) -> String {
-    Target::read(&rotation.declared.upstream)
-        .map_or_else(|_| "unreadable".to_owned(), |target| target.describe())
+    let driver = driver(&rotation.declared.upstream);
+    driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
 }
 
 /// What is to come of `rotations`, which are in the order of their secrets: as many lines as are told, and of

@@ -18,7 +18,7 @@ use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::rotation::Rotation;
 use crate::secrets::{self, Catalogue, Secret, SecretRevealed, Version, VersionChanged, VersionStage, keys};
 use crate::store::{Change, CommitError, OnConflict};
-use crate::upstream::{Shape, Target};
+use crate::upstream::{Driver, Shape, driver};
 
 /// A secret as operators see it; never its values.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl AdminDesk {
                 sensitivity: secret.sensitivity,
                 current: secret.current.map(|version| version.number),
                 versions: secret.versions().collect(),
-                upstream: rotation.and_then(upstream).map(|target| target.describe()),
+                upstream: rotation.and_then(upstream).map(|driver| driver.describe()),
                 consumers: consumers(world, name, now),
             })
         })
@@ -268,8 +268,8 @@ fn former(
 
 fn check_roll_back(world: &World, scope: &Scope, (name, number): (&SecretName, u32)) -> Result<(), Failure> {
     former(world, &world.secrets, scope, (name, number))?;
-    let target = world.rotations.of(name).and_then(upstream);
-    if target.is_some_and(|target| target.shape() != Shape::Pulled) {
+    let driver = world.rotations.of(name).and_then(upstream);
+    if driver.is_some_and(|driver| driver.capabilities().shape != Shape::Pulled) {
         return Err(Failure::new(code::SECRET_HAS_ROTATION));
     }
     Ok(())
@@ -316,8 +316,8 @@ impl Surplus {
     }
 }
 
-fn upstream(rotation: &Rotation) -> Option<Target> {
-    Target::read(&rotation.declared.upstream).ok()
+fn upstream(rotation: &Rotation) -> Option<Box<dyn Driver>> {
+    driver(&rotation.declared.upstream).ok()
 }
 
 /// The secret of this name, when it is within reach.

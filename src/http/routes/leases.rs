@@ -56,11 +56,8 @@ pub(crate) struct LoginAnswer<'a> {
     capability: String,
     username: &'a str,
     password: &'a str,
-    host: &'a str,
-    port: u16,
-    database: &'a str,
-    /// The certificates, PEM, that the server's is verified against; none where there is no TLS.
-    ca: Option<&'a str>,
+    /// How the upstream is reached: `driver`, and the fields that the reference of that driver lists.
+    connection: &'a serde_json::Map<String, serde_json::Value>,
     expires_at: String,
     renewable_until: String,
     /// Whether the instance had it before.
@@ -80,8 +77,7 @@ async fn lend(
     let asked: LeaseBody = parse_json(&body)?;
     let freshness = if asked.fresh { Freshness::Fresh } else { Freshness::Any };
     let input = LeaseInput { capability: name(&asked.capability)?, life_s: asked.life_s, freshness };
-    let Leased { login, host, port, database, ca, reused } =
-        desk.lease(agent.principal, &input, once.as_ref()).await?;
+    let Leased { login, connection, reused } = desk.lease(agent.principal, &input, once.as_ref()).await?;
     let password = std::str::from_utf8(login.password.expose());
     Ok(answer(
         StatusCode::OK,
@@ -90,10 +86,7 @@ async fn lend(
             capability: login.capability.to_string(),
             username: &login.login,
             password: password.map_err(|_| Problem::new(code::INTERNAL))?,
-            host: &host,
-            port,
-            database: &database,
-            ca: ca.as_deref(),
+            connection: &connection,
             expires_at: login.expires_at.to_string(),
             renewable_until: login.renewable_until.to_string(),
             reused,

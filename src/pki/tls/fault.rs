@@ -147,9 +147,11 @@ impl HandshakeFault {
             Self::Unsupported | Self::Unreadable => {
                 "issue the server an X.509 v3 certificate with an RSA key of 2048 bits or more, or an ECDSA key"
             }
-            Self::Version => "enable TLS 1.3 at the server (PostgreSQL: OpenSSL 1.1.1 or newer)",
+            Self::Version => "enable TLS 1.3 at the server, e.g. by OpenSSL 1.1.1 or newer",
             Self::Alert => "look at the server's log: it says why",
-            Self::NoTls => "enable TLS at the server (PostgreSQL: `ssl = on`), and check `host` and `port`",
+            Self::NoTls => {
+                "enable TLS at the server (docs/reference/drivers.md shows how), and check `host` and `port`"
+            }
         }
     }
 }

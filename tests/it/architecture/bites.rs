@@ -1,7 +1,7 @@
 //! Each rule finds a made-up breach, and lets its harmless twin pass.
 
 use super::book::{dependencies, rooms_in_book};
-use super::confined::{advances, exposures, marks, proofs, reserve};
+use super::confined::{advances, drivers, exposures, marks, proofs, reserve};
 use super::{EXPOSING, FILE_LINES_MAX, file, floors, habits, owners, shapes};
 use crate::support::source::Source;
 
@@ -53,6 +53,14 @@ fn an_outside_crate_in_the_wrong_room_is_found() {
         "#[derive(axum::Json)] struct A;",
         "#[derive(thiserror::Error)] struct A;",
     );
+}
+
+#[test]
+fn a_driver_that_is_named_outside_of_upstream_is_found() {
+    bites(drivers, "src/http/x.rs", "/// Of a PostgreSQL server.", "/// Of an upstream.");
+    bites(drivers, "src/cli/x.rs", "const URL: &str = \"mysql://\";", "const URL: &str = \"https://\";");
+    bites(drivers, "src/broker/leases/x.rs", "fn f(port: u16) {}", "fn f(support: u16) {}");
+    assert!(drivers(&[Source::new("src/upstream/x/mod.rs", "use tokio_postgres::Client;")]).is_empty());
 }
 
 #[test]

@@ -76,6 +76,39 @@ pub(super) fn proofs(sources: &[Source]) -> Vec<String> {
     findings
 }
 
+/// What names a kind of upstream, or a library that speaks to one. `generate` and `http` are words of others too.
+const DRIVERS: [&str; 3] = ["postgres", "mariadb", "mysql"];
+
+/// The fields of drivers' declarations that no other use has in these rooms.
+const DRIVER_FIELDS: [&str; 4] = ["host", "port", "database", "ca"];
+
+/// Where declared upstreams are opaque.
+const OPAQUE_TO: [&str; 4] = ["src/leases/", "src/rotation/", "src/broker/leases/", "src/broker/rotation/"];
+
+/// Only `upstream` knows one kind of upstream from another, in code, in messages and in comments.
+pub(super) fn drivers(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for source in sources.iter().filter(|source| source.room() != Some("upstream")) {
+        let raw = source.raw.to_ascii_lowercase();
+        for name in DRIVERS {
+            findings
+                .extend(raw.find(name).map(|at| source.finding(at, &format!("names the driver `{name}`"))));
+        }
+        if OPAQUE_TO.iter().any(|folder| source.path.starts_with(folder)) {
+            for field in DRIVER_FIELDS {
+                let found = words(&source.code, field).next();
+                findings.extend(found.map(|at| source.finding(at, &format!("knows a driver's `{field}`"))));
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn drivers_are_named_in_upstream_alone() {
+    assert_none(&drivers(&sources("src")));
+}
+
 #[test]
 fn sensitive_values_are_looked_into_where_it_was_reviewed() {
     assert_none(&exposures(&sources("src"), EXPOSING));

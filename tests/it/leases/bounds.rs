@@ -225,7 +225,7 @@ async fn a_ca_takes_certificates_alone_and_nothing_else_is_handed_out() {
     let reply = scene.broker.apply(&beginning("Bag Attributes\n    friendlyName: CNRY\n")).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let login = scene.lease(&json!({ "fresh": true })).await;
-    let ca = login.field("ca");
+    let ca = login.connection("ca");
     assert!(ca.starts_with("-----BEGIN CERTIFICATE-----") && !ca.contains("CNRY"), "{ca}");
 }
 

@@ -144,6 +144,11 @@ impl Login {
         self.0[name].as_str().unwrap_or_else(|| panic!("no `{name}`"))
     }
 
+    /// A field of what the driver says of the server.
+    pub(crate) fn connection(&self, name: &str) -> &str {
+        self.0["connection"][name].as_str().unwrap_or_else(|| panic!("no `{name}`"))
+    }
+
     pub(crate) fn id(&self) -> &str {
         self.field("lease")
     }
@@ -162,8 +167,8 @@ async fn a_login_works_and_once_it_is_revoked_its_open_connection_dies_and_no_ro
     let scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     assert!(scene.lets_in(&login));
-    assert_eq!((login.field("host"), login.field("database")), ("127.0.0.1", "postgres"));
-    assert!(login.field("ca").starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!((login.connection("host"), login.connection("database")), ("127.0.0.1", "postgres"));
+    assert!(login.connection("ca").starts_with("-----BEGIN CERTIFICATE-----"));
     let attributes = "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls, rolconnlimit, rolvaliduntil IS NULL FROM pg_roles WHERE rolname = ";
     assert_eq!(scene.postgres.sql(&format!("{attributes}'{}'", login.name())), "f|4|f");
     let mut session = scene.session(&login);

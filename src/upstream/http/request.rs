@@ -4,17 +4,17 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Method;
 use hyper::header::{self, HeaderName, HeaderValue};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::super::declaration::TargetError;
 use super::origin::{Origin, split};
-use super::target::TargetError;
 use super::template::{Field, Filling, Spelling, Template};
 use crate::base::encoding::base64;
 use crate::base::limits::{UPSTREAM_HEADERS_MAX, UPSTREAM_STATUSES_MAX};
 
 /// A request as it is declared.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeclaredRequest {
     url: String,
@@ -30,7 +30,7 @@ pub(super) struct DeclaredRequest {
 }
 
 /// Methods of requests.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "UPPERCASE")]
 enum Verb {
     Get,
@@ -42,7 +42,7 @@ enum Verb {
 }
 
 /// A stored value that a request shows.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 enum Stored {
     Value,
@@ -51,7 +51,7 @@ enum Stored {
 }
 
 /// A name and a stored password (RFC 7617).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 struct Basic {
     username: String,

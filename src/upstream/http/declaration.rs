@@ -1,67 +1,64 @@
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::driver::Shape;
+use super::super::declaration::{Fields, TargetError};
+use super::super::generate::GeneratedValue;
 use super::origin::Scheme;
 use super::request::{DeclaredRequest, Purpose, Request};
-use super::target::{GenerateTarget, TargetError};
 use super::template::Field;
 use crate::base::SecretName;
 use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_MAX_S, UPSTREAM_WAIT_S};
 use crate::pki::certificates_from_pem;
 
-/// A service that is told of new values by requests, or makes them.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// A service that is told of new values by requests, or creates them, as declared.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HttpTarget {
-    /// The certificates that the service's is verified against, PEM.
-    pub(super) ca: Option<String>,
-    /// The secret that administers it, `{{admin}}`.
-    pub(super) admin_secret: Option<SecretName>,
-    /// How long one call may take, all in all.
+struct RawService {
+    ca: Option<String>,
+    admin_secret: Option<SecretName>,
     timeout_s: Option<u64>,
-    /// How large the body of an answer may be.
     answer_bytes: Option<usize>,
-    /// What the new value is, when we make it.
-    value: Option<GenerateTarget>,
-    /// Has it take a value of ours.
+    value: Option<GeneratedValue>,
     apply: Option<DeclaredRequest>,
-    /// Instead: has it make a value.
     create: Option<DeclaredRequest>,
-    /// Where in its answer that is.
     answer: Option<Pointers>,
-    /// How many values it holds at a time.
     slots: Option<u8>,
-    /// Shows whether a value works.
     verify: DeclaredRequest,
-    /// Ends a value.
     retire: Option<DeclaredRequest>,
 }
 
 /// Where something is in an answer: JSON pointers (RFC 6901).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pointers {
     /// The value, a string.
     pub(super) value: String,
-    /// What the service calls its place, a string or a number.
+    /// The service's own name for it, a string or a number.
     pub(super) slot: Option<String>,
 }
 
-/// What a [`HttpTarget`] says, judged.
+/// A declared service whose fields were checked.
 #[derive(Debug)]
-pub(super) struct Requests {
-    pub(super) bring: Bring,
+pub(super) struct Service {
+    /// The certificates that the service's certificate is verified against, PEM.
+    pub(super) ca: Option<String>,
+    /// The secret that administers it, `{{admin}}`.
+    pub(super) admin_secret: Option<SecretName>,
+    /// How long one call may take, all in all.
+    pub(super) wait: Duration,
+    /// How large the body of an answer may be.
+    pub(super) answer_bytes_max: usize,
+    pub(super) origination: Origination,
     pub(super) verify: Request,
 }
 
-/// How a new value comes about.
+/// Who makes a new value.
 #[derive(Debug)]
-pub(super) enum Bring {
-    /// We make it, and tell.
-    Apply { value: GenerateTarget, apply: Request },
-    /// The service makes it, and ends the old one when it is told to.
+pub(super) enum Origination {
+    /// The broker makes it, and tells the service.
+    Apply { value: GeneratedValue, apply: Request },
+    /// The service creates it, and revokes the old one when it is told to.
     Create { create: Request, answer: Pointers, retire: Box<Request> },
 }
 
@@ -69,30 +66,71 @@ fn refuse<T>(field: &str, why: &str) -> Result<T, TargetError> {
     Err(TargetError::at(field, why.to_owned()))
 }
 
-impl HttpTarget {
-    /// What it says, when that can be.
-    ///
-    /// # Errors
-    /// [`TargetError`], with the field.
-    pub(super) fn judged(&self) -> Result<Requests, TargetError> {
-        let verify = self.verify.judged(Purpose::Verify)?;
+impl Service {
+    pub(super) fn read(fields: Fields) -> Result<Self, TargetError> {
+        let raw: RawService = fields.read()?;
+        let verify = raw.verify.judged(Purpose::Verify)?;
         if !verify.uses(Field::Value) {
             return refuse("verify", "`verify` does not show the `value`: it would prove nothing");
         }
-        let bring = match (&self.apply, &self.create) {
-            (Some(apply), None) => self.applied(apply)?,
-            (None, Some(create)) => self.created(create)?,
+        let origination = match (&raw.apply, &raw.create) {
+            (Some(apply), None) => raw.applied(apply)?,
+            (None, Some(create)) => raw.created(create)?,
             (Some(_), Some(_)) => {
                 return refuse("create", "`create` contradicts `apply`: leave one of them out");
             }
             (None, None) => return refuse("", "`apply` is missing: the request that carries a new value"),
         };
-        let requests = Requests { bring, verify };
-        self.check(&requests)?;
-        Ok(requests)
+        let wait_s = raw.timeout_s.unwrap_or(UPSTREAM_WAIT_S);
+        if !(1..=UPSTREAM_WAIT_MAX_S).contains(&wait_s) {
+            return refuse("timeout_s", "`timeout_s` must be 1 to 60");
+        }
+        let answer_bytes_max = raw.answer_bytes.unwrap_or(UPSTREAM_ANSWER_BYTES_MAX / 4);
+        if !(1..=UPSTREAM_ANSWER_BYTES_MAX).contains(&answer_bytes_max) {
+            return refuse("answer_bytes", "`answer_bytes` must be 1 to 262144");
+        }
+        let (ca, admin_secret, wait) = (raw.ca, raw.admin_secret, Duration::from_secs(wait_s));
+        let service = Self { ca, admin_secret, wait, answer_bytes_max, origination, verify };
+        service.check()?;
+        Ok(service)
     }
 
-    fn applied(&self, apply: &DeclaredRequest) -> Result<Bring, TargetError> {
+    fn check(&self) -> Result<(), TargetError> {
+        let all = self.requests();
+        let uses_admin = all.iter().any(|request| request.uses(Field::Admin));
+        match &self.admin_secret {
+            None if uses_admin => return refuse("", "`admin_secret` is missing: what `admin` stands for"),
+            Some(_) if !uses_admin => return refuse("admin_secret", "no request uses it, as `admin`"),
+            _ => {}
+        }
+        let is_encrypted = all.iter().any(|request| request.origin.scheme == Scheme::Https);
+        match &self.ca {
+            None if is_encrypted => {
+                return refuse(
+                    "",
+                    "`ca` is missing: the certificates, PEM, that the service's is verified against",
+                );
+            }
+            Some(_) if !is_encrypted => return refuse("ca", "`ca` contradicts http://"),
+            Some(pem) if certificates_from_pem(pem).is_err() => {
+                return refuse("ca", "`ca` has no certificate in PEM");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn requests(&self) -> Vec<&Request> {
+        let retire = match &self.origination {
+            Origination::Apply { .. } => None,
+            Origination::Create { retire, .. } => Some(&**retire),
+        };
+        [self.origination.request(), &self.verify].into_iter().chain(retire).collect()
+    }
+}
+
+impl RawService {
+    fn applied(&self, apply: &DeclaredRequest) -> Result<Origination, TargetError> {
         let unfitting = [("answer", self.answer.is_some()), ("retire", self.retire.is_some())];
         for (field, is_there) in unfitting {
             if is_there {
@@ -114,10 +152,10 @@ impl HttpTarget {
         if !apply.uses(Field::Value) {
             return refuse("apply", "`apply` does not carry the `value`");
         }
-        Ok(Bring::Apply { value, apply })
+        Ok(Origination::Apply { value, apply })
     }
 
-    fn created(&self, create: &DeclaredRequest) -> Result<Bring, TargetError> {
+    fn created(&self, create: &DeclaredRequest) -> Result<Origination, TargetError> {
         if self.slots != Some(2) {
             return refuse(
                 "create",
@@ -150,93 +188,11 @@ impl HttpTarget {
             return refuse("retire", "`retire` says neither `slot` nor `value`: which one is to end?");
         }
         let create = create.judged(Purpose::Create)?;
-        Ok(Bring::Create { create, answer, retire: Box::new(retire) })
-    }
-
-    fn check(&self, requests: &Requests) -> Result<(), TargetError> {
-        let all = requests.all();
-        let uses_admin = all.iter().any(|request| request.uses(Field::Admin));
-        match &self.admin_secret {
-            None if uses_admin => return refuse("", "`admin_secret` is missing: what `admin` stands for"),
-            Some(_) if !uses_admin => return refuse("admin_secret", "no request uses it, as `admin`"),
-            _ => {}
-        }
-        let is_encrypted = all.iter().any(|request| request.origin.scheme == Scheme::Https);
-        match &self.ca {
-            None if is_encrypted => {
-                return refuse(
-                    "",
-                    "`ca` is missing: the certificates, PEM, that the service's is verified against",
-                );
-            }
-            Some(_) if !is_encrypted => return refuse("ca", "`ca` contradicts http://"),
-            Some(pem) if certificates_from_pem(pem).is_err() => {
-                return refuse("ca", "`ca` has no certificate in PEM");
-            }
-            _ => {}
-        }
-        if !(1..=UPSTREAM_WAIT_MAX_S).contains(&self.timeout_s.unwrap_or(UPSTREAM_WAIT_S)) {
-            return refuse("timeout_s", "`timeout_s` must be 1 to 60");
-        }
-        if !(1..=UPSTREAM_ANSWER_BYTES_MAX).contains(&self.answer_bytes_max()) {
-            return refuse("answer_bytes", "`answer_bytes` must be 1 to 262144");
-        }
-        Ok(())
-    }
-
-    /// How many values the service holds at a time.
-    pub(super) const fn shape(&self) -> Shape {
-        if self.creates() { Shape::TwoSlots } else { Shape::OneSlot }
-    }
-
-    /// Whether the service makes new values.
-    pub(super) const fn creates(&self) -> bool {
-        self.create.is_some()
-    }
-
-    /// How long one call may take.
-    pub(super) fn wait(&self) -> Duration {
-        Duration::from_secs(self.timeout_s.unwrap_or(UPSTREAM_WAIT_S))
-    }
-
-    /// How large the body of an answer may be.
-    pub(super) fn answer_bytes_max(&self) -> usize {
-        self.answer_bytes.unwrap_or(UPSTREAM_ANSWER_BYTES_MAX / 4)
-    }
-
-    /// Whether a request needs a value that works.
-    pub(super) fn needs_current(&self) -> bool {
-        self.judged().is_ok_and(|requests| requests.bring.request().uses(Field::Current))
-    }
-
-    /// Whether an old value is ended by the name of its slot.
-    pub(super) fn retires_by_slot(&self) -> bool {
-        self.judged().is_ok_and(|requests| match requests.bring {
-            Bring::Create { retire, .. } => retire.uses(Field::Slot),
-            Bring::Apply { .. } => false,
-        })
-    }
-
-    /// Whom new values are brought about with, as it is written.
-    pub(super) fn authority(&self) -> String {
-        self.judged().map_or_else(
-            |_| "unreadable".to_owned(),
-            |requests| requests.bring.request().origin.authority.clone(),
-        )
+        Ok(Origination::Create { create, answer, retire: Box::new(retire) })
     }
 }
 
-impl Requests {
-    fn all(&self) -> Vec<&Request> {
-        let retire = match &self.bring {
-            Bring::Apply { .. } => None,
-            Bring::Create { retire, .. } => Some(&**retire),
-        };
-        [self.bring.request(), &self.verify].into_iter().chain(retire).collect()
-    }
-}
-
-impl Bring {
+impl Origination {
     /// The request that brings a new value about.
     pub(super) const fn request(&self) -> &Request {
         match self {
@@ -254,7 +210,7 @@ fn is_pointer(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::target::Target;
+    use super::super::super::declaration::fields;
     use super::*;
 
     const VERIFY: &str = r#""verify":{"url":"http://127.0.0.1/me","bearer":"value"}"#;
@@ -263,26 +219,13 @@ mod tests {
     const ANSWER: &str = r#""answer":{"value":"/key","slot":"/id"}"#;
     const RETIRE: &str = r#""retire":{"url":"http://127.0.0.1/keys/{{slot}}"}"#;
 
-    fn read(parts: &[&str]) -> Result<Target, TargetError> {
-        Target::read(&format!(r#"{{"driver":"http",{}}}"#, parts.join(",")))
+    fn read(parts: &[&str]) -> Result<Service, TargetError> {
+        Service::read(fields(&format!(r#"{{"driver":"http",{}}}"#, parts.join(","))))
     }
 
     fn refused(parts: &[&str], says: &str) {
-        let error = read(parts).unwrap_err().to_string();
+        let error = read(parts).err().unwrap().to_string();
         assert!(error.contains(says) && !error.contains("CNRY"), "{error}");
-    }
-
-    #[test]
-    fn what_carries_a_value_has_one_slot_and_what_makes_one_has_two() {
-        let carries = read(&[VERIFY, APPLY]).unwrap();
-        assert_eq!((carries.shape(), carries.creates()), (Shape::OneSlot, false));
-        assert_eq!(carries.describe(), "http at 127.0.0.1");
-        assert!(!carries.needs_current() && !carries.retires_by_slot());
-        let makes = read(&[VERIFY, CREATE, ANSWER, RETIRE, r#""slots":2"#]).unwrap();
-        assert_eq!((makes.shape(), makes.creates()), (Shape::TwoSlots, true));
-        assert!(makes.retires_by_slot());
-        let by_itself = r#""create":{"url":"http://127.0.0.1/keys","bearer":"current"}"#;
-        assert!(read(&[VERIFY, by_itself, ANSWER, RETIRE, r#""slots":2"#]).unwrap().needs_current());
     }
 
     #[test]

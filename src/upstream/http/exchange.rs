@@ -14,23 +14,19 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::driver::{Called, Fault, Outcome};
-use super::guard::{Reach, Undialled};
+use super::super::driver::Surroundings;
+use super::super::fault::UpstreamFault;
+use super::super::guard::Undialled;
+use super::super::pipe::Pipe;
 use super::origin::{Origin, Scheme};
-use super::pipe::Pipe;
 use crate::base::limits::UPSTREAM_ANSWER_BYTES_MAX;
-use crate::base::{Clock, Sensitive, code};
+use crate::base::{Sensitive, code};
 use crate::pki::certificates_from_pem;
 use crate::pki::tls::{HandshakeFault, upstream_config};
 
 /// What a call by URL keeps to.
 pub(super) struct Terms<'a> {
-    /// Where it may go.
-    pub(super) reach: &'a Reach,
-    /// Set by each call.
-    pub(super) called: &'a Called,
-    /// The time, for certificates.
-    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) with: &'a Surroundings,
     /// What the other side's certificate is verified against, PEM.
     pub(super) ca: Option<&'a str>,
     /// How long it may take, all in all.
@@ -55,25 +51,25 @@ impl Terms<'_> {
     /// One request and its answer, on a connection of its own.
     ///
     /// # Errors
-    /// [`Fault`]: up to the request nothing has happened upstream; from then on anything may have.
+    /// [`UpstreamFault`]: up to the request nothing has happened upstream; from then on anything may have.
     pub(super) async fn exchange(
         &self,
         origin: &Origin,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answered, Fault> {
+    ) -> Result<Answered, UpstreamFault> {
         let until = self.until();
         let answered = match self.line(origin, until).await? {
             Line::Clear(pipe) => timeout_at(until, self.talk(pipe, request)).await,
             Line::Tls(stream) => timeout_at(until, self.talk(stream, request)).await,
         };
-        answered.map_err(|_| Fault::new(Outcome::Unknown, code::UPSTREAM_TIMEOUT))?
+        answered.map_err(|_| UpstreamFault::unknown(code::UPSTREAM_TIMEOUT))?
     }
 
     /// Sees that `origin` can be called, and says nothing to it.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub(super) async fn knock(&self, origin: &Origin) -> Result<(), Fault> {
+    /// [`UpstreamFault`].
+    pub(super) async fn connect(&self, origin: &Origin) -> Result<(), UpstreamFault> {
         self.line(origin, self.until()).await.map(drop)
     }
 
@@ -82,37 +78,37 @@ impl Terms<'_> {
         now.checked_add(self.wait).unwrap_or(now)
     }
 
-    async fn line(&self, origin: &Origin, until: Instant) -> Result<Line, Fault> {
+    async fn line(&self, origin: &Origin, until: Instant) -> Result<Line, UpstreamFault> {
         let line = timeout_at(until, self.connected(origin)).await;
-        line.map_err(|_| Fault::new(Outcome::Refused, code::UPSTREAM_TIMEOUT))?
+        line.map_err(|_| UpstreamFault::refused(code::UPSTREAM_TIMEOUT))?
     }
 
-    async fn connected(&self, origin: &Origin) -> Result<Line, Fault> {
-        self.called.set();
+    async fn connected(&self, origin: &Origin) -> Result<Line, UpstreamFault> {
+        self.with.called.set();
         let stream =
-            self.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
-                Undialled::Forbidden => Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS_BLOCKED),
-                Undialled::Unreachable => Fault::new(Outcome::Refused, code::UPSTREAM_UNREACHABLE),
+            self.with.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
+                Undialled::Forbidden => UpstreamFault::refused(code::UPSTREAM_ADDRESS_BLOCKED),
+                Undialled::Unreachable => UpstreamFault::refused(code::UPSTREAM_UNREACHABLE),
             })?;
         let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX.saturating_mul(2));
         if origin.scheme == Scheme::Http {
             return Ok(Line::Clear(pipe));
         }
-        let untrusted = || Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE_FAILED);
+        let untrusted = || UpstreamFault::refused(code::UPSTREAM_HANDSHAKE_FAILED);
         let authorities = certificates_from_pem(self.ca.unwrap_or_default()).map_err(|_| untrusted())?;
-        let config = upstream_config(&authorities, &["http/1.1"], Arc::clone(self.clock));
+        let config = upstream_config(&authorities, &["http/1.1"], Arc::clone(&self.with.clock));
         let name = ServerName::try_from(origin.host.clone()).map_err(|_| untrusted())?;
         let connector = TlsConnector::from(Arc::new(config.map_err(|_| untrusted())?));
         let stream = connector.connect(name, pipe).await;
-        let stream = stream.map_err(|error| Fault::of_handshake(HandshakeFault::of(&error)))?;
+        let stream = stream.map_err(|error| UpstreamFault::of_handshake(HandshakeFault::of(&error)))?;
         Ok(Line::Tls(Box::new(stream)))
     }
 
-    async fn talk<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answered, Fault>
+    async fn talk<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answered, UpstreamFault>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let lost = || Fault::new(Outcome::Unknown, code::UPSTREAM_UNREACHABLE);
+        let lost = || UpstreamFault::unknown(code::UPSTREAM_UNREACHABLE);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| lost())?;
         let mut talk = pin!(async move {
             let response = sender.send_request(request).await.map_err(|_| lost())?;
@@ -130,6 +126,6 @@ impl Terms<'_> {
     }
 }
 
-fn too_much(error: &(dyn Error + 'static)) -> Option<Fault> {
-    error.is::<LengthLimitError>().then(|| Fault::new(Outcome::Unknown, code::UPSTREAM_RESPONSE_TOO_LARGE))
+fn too_much(error: &(dyn Error + 'static)) -> Option<UpstreamFault> {
+    error.is::<LengthLimitError>().then(|| UpstreamFault::unknown(code::UPSTREAM_RESPONSE_TOO_LARGE))
 }

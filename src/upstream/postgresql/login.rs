@@ -1,26 +1,21 @@
 use std::error::Error as _;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, Error, NoTls};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
-use super::driver::{Fault, Outcome, Surroundings};
-use super::guard::is_never_called;
-use super::pipe::Pipe;
+use super::super::driver::Surroundings;
+use super::super::endpoint::{Tls, WAIT};
+use super::super::fault::{UpstreamFault, UpstreamOutcome};
+use super::super::pipe::Pipe;
 use super::proof::{Proof, ProofOver, unproven};
 use super::server::Server;
 use super::session::Session;
-use super::target::Tls;
 use crate::base::code;
-use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_S};
-use crate::pki::certificates_from_pem;
-use crate::pki::tls::{HandshakeFault, upstream_config};
+use crate::pki::tls::HandshakeFault;
 
 /// SQLSTATE of a wrong password, and of a role that is not there: the server does not tell them apart.
 const INVALID_PASSWORD: &str = "28P01";
@@ -30,25 +25,21 @@ const INVALID_PASSWORD: &str = "28P01";
 /// declared statement had ended the transaction before.
 const LEFT_OPEN: [&str; 4] = ["57P", "08", "40003", "25P01"];
 
-const WAIT: Duration = Duration::from_secs(UPSTREAM_WAIT_S);
-
 /// What came of a login.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Stopped {
     /// The password is another one.
     Password,
     /// Anything else.
-    Fault(Fault),
+    Fault(UpstreamFault),
 }
 
-impl From<Stopped> for Fault {
+impl From<Stopped> for UpstreamFault {
     fn from(stopped: Stopped) -> Self {
         match stopped {
-            Stopped::Password => Self {
-                outcome: Outcome::Refused,
-                code: code::UPSTREAM_LOGIN_REFUSED,
-                detail: Some(INVALID_PASSWORD.to_owned()),
-            },
+            Stopped::Password => {
+                Self::refused(code::UPSTREAM_LOGIN_REFUSED).with(INVALID_PASSWORD.to_owned())
+            }
             Stopped::Fault(fault) => fault,
         }
     }
@@ -68,43 +59,29 @@ pub(super) const ANY_PURPOSE: &str = "keyward";
 
 /// Logs in, does `work`, and leaves.
 pub(super) async fn logged_in<T>(
-    server: Server<'_>,
-    surroundings: &Surroundings,
+    server: &Server,
+    with: &Surroundings,
     login: Login<'_>,
     work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
 ) -> Result<T, Stopped> {
     let mut config = Config::new();
-    config.user(login.role).password(login.password).dbname(server.database).application_name(login.purpose);
-    surroundings.called.set();
-    let stream = timeout(WAIT, dial(server.host, server.port));
-    let stream = stream.await.map_err(|_| slow(Outcome::Refused))??;
-    let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX);
-    match (server.tls, server.ca) {
-        (Tls::Off, _) => {
+    config.user(login.role).password(login.password).dbname(&server.database).application_name(login.purpose);
+    let endpoint = server.endpoint();
+    let pipe = endpoint.dial(with).await.map_err(Stopped::Fault)?;
+    match endpoint.tls {
+        Tls::Off => {
             config.ssl_mode(SslMode::Disable);
             session(&config, Proof::required(pipe), NoTls, work).await
         }
-        (Tls::Verify, ca) => {
+        Tls::Verify => {
             config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Prefer);
-            let authorities = certificates_from_pem(ca.unwrap_or_default());
-            let authorities = authorities.map_err(|_| untrusted())?;
-            let tls = upstream_config(&authorities, &[], std::sync::Arc::clone(&surroundings.clock));
-            let mut make = MakeRustlsConnect::new(tls.map_err(|_| untrusted())?);
+            let mut make = MakeRustlsConnect::new(endpoint.tls(with).map_err(Stopped::Fault)?);
             let connector =
-                <MakeRustlsConnect as MakeTlsConnect<Pipe>>::make_tls_connect(&mut make, server.host);
-            session(&config, pipe, ProofOver(connector.map_err(|_| untrusted())?), work).await
+                <MakeRustlsConnect as MakeTlsConnect<Pipe>>::make_tls_connect(&mut make, endpoint.host);
+            let untrusted = |_| Stopped::Fault(UpstreamFault::refused(code::UPSTREAM_HANDSHAKE_FAILED));
+            session(&config, pipe, ProofOver(connector.map_err(untrusted)?), work).await
         }
     }
-}
-
-/// A connection to `host`, at the addresses that were looked at: none that is never called.
-async fn dial(host: &str, port: u16) -> Result<TcpStream, Stopped> {
-    let found = lookup_host((host, port)).await.map_err(|_| unreachable())?;
-    let found: Vec<SocketAddr> = found.collect();
-    if found.iter().any(|address| is_never_called(address.ip())) {
-        return Err(Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_ADDRESS_BLOCKED)));
-    }
-    TcpStream::connect(found.as_slice()).await.map_err(|_| unreachable())
 }
 
 /// One session on a connection that stands: it is looked after by nobody else, and ends here.
@@ -119,28 +96,28 @@ where
     C: TlsConnect<S>,
 {
     let login = timeout(WAIT, config.connect_raw(stream, connector));
-    let login = login.await.map_err(|_| slow(Outcome::Refused))?;
-    let (client, connection) = login.map_err(|error| judged(&error, Outcome::Refused))?;
+    let login = login.await.map_err(|_| slow(UpstreamOutcome::Refused))?;
+    let (client, connection) = login.map_err(|error| judged(&error, UpstreamOutcome::Refused))?;
     let session = Session::new(&client, connection.parameter("server_version").unwrap_or_default());
     let worked = async {
         tokio::select! {
             biased;
-            done = work(&session) => done.map_err(|error| judged(&error, Outcome::Unknown)),
-            _ = connection => Err(Stopped::Fault(Fault::new(Outcome::Unknown, code::UPSTREAM_UNREACHABLE))),
+            done = work(&session) => done.map_err(|error| judged(&error, UpstreamOutcome::Unknown)),
+            _ = connection => Err(Stopped::Fault(UpstreamFault::unknown(code::UPSTREAM_UNREACHABLE))),
         }
     };
-    timeout(WAIT, worked).await.map_err(|_| slow(Outcome::Unknown))?
+    timeout(WAIT, worked).await.map_err(|_| slow(UpstreamOutcome::Unknown))?
 }
 
 /// What an error says, without its words. `lost` is what is known when the server did not answer.
-fn judged(error: &Error, lost: Outcome) -> Stopped {
+fn judged(error: &Error, lost: UpstreamOutcome) -> Stopped {
     let Some(state) = error.code().map(|state| state.code()) else {
         return Stopped::Fault(match (lost, unproven(error)) {
-            (Outcome::Refused, Some(unproven)) => {
-                Fault { outcome: lost, code: code::UPSTREAM_NOT_AUTHENTICATED, detail: unproven.detail() }
+            (UpstreamOutcome::Refused, Some(unproven)) => {
+                UpstreamFault::refused(code::UPSTREAM_NOT_AUTHENTICATED).with(unproven.detail())
             }
-            (Outcome::Refused, None) => Fault::of_handshake(reason(error)),
-            (Outcome::Unknown, _) => Fault::new(lost, code::UPSTREAM_UNREACHABLE),
+            (UpstreamOutcome::Refused, None) => UpstreamFault::of_handshake(reason(error)),
+            (UpstreamOutcome::Unknown, _) => UpstreamFault::unknown(code::UPSTREAM_UNREACHABLE),
         });
     };
     if state == INVALID_PASSWORD {
@@ -149,10 +126,10 @@ fn judged(error: &Error, lost: Outcome) -> Stopped {
     // It has answered that it did not: a statement that fails changes nothing. One whose session is ended
     // from outside may have been carried out just before.
     let is_open = LEFT_OPEN.iter().any(|start| state.starts_with(start));
-    let outcome = if is_open { lost } else { Outcome::Refused };
+    let outcome = if is_open { lost } else { UpstreamOutcome::Refused };
     let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let detail = is_state.then(|| state.to_owned());
-    Stopped::Fault(Fault { outcome, code: code::UPSTREAM_REFUSED, detail })
+    Stopped::Fault(UpstreamFault { outcome, code: code::UPSTREAM_REFUSED, detail })
 }
 
 /// Why no session came about, when TLS is the reason.
@@ -163,14 +140,6 @@ fn reason(error: &Error) -> Option<HandshakeFault> {
     HandshakeFault::of(error).or_else(|| (declined() && !is_io()).then_some(HandshakeFault::NoTls))
 }
 
-const fn slow(outcome: Outcome) -> Stopped {
-    Stopped::Fault(Fault::new(outcome, code::UPSTREAM_TIMEOUT))
-}
-
-const fn unreachable() -> Stopped {
-    Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_UNREACHABLE))
-}
-
-const fn untrusted() -> Stopped {
-    Stopped::Fault(Fault::new(Outcome::Refused, code::UPSTREAM_HANDSHAKE_FAILED))
+const fn slow(outcome: UpstreamOutcome) -> Stopped {
+    Stopped::Fault(UpstreamFault { outcome, code: code::UPSTREAM_TIMEOUT, detail: None })
 }

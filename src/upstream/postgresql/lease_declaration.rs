@@ -1,47 +1,38 @@
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::certificates::certificates_of;
-use super::server::{IDENTIFIER_BYTES_MAX, Server, is_name, standard_port};
-use super::target::{TargetError, Tls, refuse};
+use super::super::declaration::{Fields, TargetError, refuse};
+use super::server::{IDENTIFIER_BYTES_MAX, Server, is_name};
 use crate::base::SecretName;
 use crate::base::limits::{
     LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX, LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX,
 };
-use crate::config::without_values;
 
-/// Where logins are made that end with their leases, and what they may do there, as declared.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// Where logins are created that are revoked with their leases, and what they may do there, as declared.
+#[derive(Clone, Debug)]
+pub(super) struct DeclaredLeases {
+    pub(super) server: Server,
+    pub(super) logins: DeclaredLogins,
+}
+
+/// The logins of a server, as declared.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LoginsTarget {
-    driver: LoginsDriver,
-    host: String,
-    #[serde(default = "standard_port")]
-    port: u16,
-    database: String,
-    ca: Option<String>,
-    #[serde(default)]
-    tls: Tls,
-    /// The role that makes logins and ends them.
+pub(super) struct DeclaredLogins {
+    /// The role that creates logins and revokes them.
     pub(super) admin_role: String,
     /// The secret that is its password.
-    admin_secret: SecretName,
+    pub(super) admin_secret: SecretName,
     /// The roles that a login is a member of.
     #[serde(default)]
     pub(super) member_of: Vec<String>,
-    /// What else is said when a login is made; `{login}` stands for its name.
+    /// Statements that are executed when a login is created; `{login}` stands for its name.
     #[serde(default)]
     pub(super) statements: Vec<String>,
     /// Connections of one login at a time.
     #[serde(default = "usual_connections")]
     pub(super) connections: u32,
-    /// Whose what a login made becomes; it goes with the login when there is none.
+    /// The role that gets what a login created; it is dropped with the login without one.
     pub(super) heir: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-enum LoginsDriver {
-    #[serde(rename = "postgresql-dynamic")]
-    PostgresqlDynamic,
 }
 
 const fn usual_connections() -> u32 {
@@ -51,20 +42,17 @@ const fn usual_connections() -> u32 {
 /// The only field of a statement.
 pub(super) const LOGIN_FIELD: &str = "{login}";
 
-impl LoginsTarget {
-    /// Reads a declared upstream from its JSON.
-    ///
-    /// # Errors
-    /// [`TargetError`], also when fields contradict each other.
-    pub fn read(json: &str) -> Result<Self, TargetError> {
-        let target: Self = serde_json::from_str(json)
-            .map_err(|error| TargetError::new(without_values(&error.to_string())))?;
-        target.check()?;
-        Ok(target)
+impl DeclaredLeases {
+    pub(super) fn read(mut fields: Fields) -> Result<Self, TargetError> {
+        let server = Server::take(&mut fields)?;
+        let logins: DeclaredLogins = fields.read()?;
+        logins.check()?;
+        Ok(Self { server, logins })
     }
+}
 
+impl DeclaredLogins {
     fn check(&self) -> Result<(), TargetError> {
-        self.server().check()?;
         is_name(&self.admin_role)?;
         // These are said within statements. They are quoted there; what would need it is refused all the same.
         if !self.member_of.iter().chain(&self.heir).all(|name| is_plain(name)) {
@@ -82,41 +70,6 @@ impl LoginsTarget {
             return refuse("`connections` must be 1 to 1000");
         }
         self.statements.iter().try_for_each(|statement| check_statement(statement))
-    }
-
-    /// The secret that administers it.
-    #[must_use]
-    pub const fn administering(&self) -> &SecretName {
-        &self.admin_secret
-    }
-
-    /// What is called, for people.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        self.server().describe()
-    }
-
-    /// What fails together: the same for all that is on one machine.
-    #[must_use]
-    pub fn place(&self) -> String {
-        self.server().place()
-    }
-
-    /// Its host, its port and its database, as clients need them.
-    #[must_use]
-    pub fn address(&self) -> (&str, u16, &str) {
-        (&self.host, self.port, &self.database)
-    }
-
-    /// The certificates, PEM, that a client verifies the server's against; none where there is no TLS.
-    #[must_use]
-    pub fn ca(&self) -> Option<String> {
-        self.ca.as_deref().map(certificates_of)
-    }
-
-    pub(super) fn server(&self) -> Server<'_> {
-        let (tls, ca) = (self.tls, self.ca.as_deref());
-        Server { host: &self.host, port: self.port, database: &self.database, tls, ca }
     }
 }
 
@@ -167,7 +120,12 @@ fn is_block(statement: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::super::declaration::fields;
     use super::*;
+
+    fn read(json: &str) -> Result<DeclaredLeases, TargetError> {
+        DeclaredLeases::read(fields(json))
+    }
 
     pub(in super::super) fn declared(more: &str) -> String {
         format!(
@@ -177,7 +135,7 @@ pub(super) mod tests {
     }
 
     fn refused(json: &str, says: &str) {
-        let error = LoginsTarget::read(json).unwrap_err().to_string();
+        let error = read(json).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
         assert!(!error.contains("CNRY"), "{error}");
     }
@@ -187,9 +145,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_upstream_is_refused_without_its_values() {
-        assert!(LoginsTarget::read(&declared("")).is_ok());
-        refused(r#"{"driver":"CNRY"}"#, "unknown word");
+    fn a_wrong_declaration_is_refused_without_its_values() {
+        assert!(read(&declared("")).is_ok());
         refused(&declared(r#","more":1"#), "unknown field");
         refused(&declared(r#","member_of":["CNRY\"; DROP"]"#), "`member_of`");
         refused(&declared(r#","heir":"CNRY'""#), "`heir`");
@@ -228,7 +185,7 @@ pub(super) mod tests {
 
     #[test]
     fn limits_hold_at_the_edge() {
-        let good = |more: &str| LoginsTarget::read(&declared(more)).unwrap();
+        let good = |more: &str| read(&declared(more)).unwrap();
         good(&format!(r#","member_of":[{}]"#, list("a", LEASE_STATEMENTS_MAX)));
         refused(
             &declared(&format!(r#","member_of":[{}]"#, list("a", LEASE_STATEMENTS_MAX + 1))),
@@ -244,7 +201,7 @@ pub(super) mod tests {
             &declared(&format!(r#","statements":["{}"]"#, "a".repeat(LEASE_STATEMENT_BYTES_MAX + 1))),
             "2048",
         );
-        assert_eq!(good("").connections, LEASE_CONNECTIONS, "when nothing is said");
+        assert_eq!(good("").logins.connections, LEASE_CONNECTIONS, "when nothing is said");
         good(&format!(r#","connections":{LEASE_CONNECTIONS_MAX}"#));
         refused(&declared(&format!(r#","connections":{}"#, LEASE_CONNECTIONS_MAX + 1)), "`connections`");
         refused(&declared(r#","connections":0"#), "`connections`");

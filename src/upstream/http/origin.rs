@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use hyper::Uri;
 
-use super::guard::is_never_called;
+use super::super::guard::is_never_called;
 use crate::base::TrustDomain;
 
 /// Whom a URL leads to: scheme, host and port (RFC 6454 §4).

@@ -1,0 +1,174 @@
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::declaration::{TargetError, refuse};
+use super::driver::{Capabilities, RotationCall, Shape};
+use super::fault::UpstreamFault;
+use super::random::random_password;
+use crate::base::{SecretName, Sensitive, code};
+use crate::secrets::SecretValue;
+
+/// The accounts of a server whose passwords a secret holds, and who sets them.
+#[derive(Clone, Debug)]
+pub(super) struct Accounts {
+    kept: Kept,
+    admin: Option<Administrator>,
+}
+
+#[derive(Clone, Debug)]
+enum Kept {
+    /// The password of one account, as it is.
+    One(String),
+    /// The passwords of two accounts in turn: a JSON object with name and password.
+    InTurn([String; 2]),
+}
+
+#[derive(Clone, Debug)]
+struct Administrator {
+    name: String,
+    secret: SecretName,
+}
+
+/// What a declaration says of accounts.
+pub(super) struct DeclaredAccounts {
+    pub(super) one: Option<String>,
+    pub(super) two: Option<[String; 2]>,
+    pub(super) admin: Option<String>,
+    pub(super) admin_secret: Option<SecretName>,
+}
+
+/// The names that a declaration has for the fields of [`DeclaredAccounts`].
+pub(super) struct FieldNames {
+    pub(super) one: &'static str,
+    pub(super) two: &'static str,
+    pub(super) admin: &'static str,
+}
+
+/// The name of an account, and its password.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Account {
+    #[serde(rename = "username")]
+    pub(super) name: String,
+    pub(super) password: Zeroizing<String>,
+}
+
+const fn unreadable() -> UpstreamFault {
+    UpstreamFault::refused(code::UPSTREAM_VALUE_INVALID)
+}
+
+const fn internal() -> UpstreamFault {
+    UpstreamFault::refused(code::INTERNAL)
+}
+
+impl Accounts {
+    /// The declared accounts, unless the fields contradict each other.
+    pub(super) fn of(declared: DeclaredAccounts, fields: &FieldNames) -> Result<Self, TargetError> {
+        let FieldNames { one, two, admin } = fields;
+        let kept = match (declared.one, declared.two) {
+            (Some(_), Some(_)) => {
+                return refuse(&format!("`{one}` contradicts `{two}`: leave one of them out"));
+            }
+            (None, None) => return refuse(&format!("`{one}` is missing: whose password is rotated")),
+            (None, Some([first, second])) if first == second => {
+                return refuse(&format!("`{two}` must be two"));
+            }
+            (Some(name), None) => Kept::One(name),
+            (None, Some(names)) => Kept::InTurn(names),
+        };
+        let admin = match (declared.admin, declared.admin_secret) {
+            (Some(_), None) => {
+                return refuse(&format!("`admin_secret` is missing: the password of `{admin}`"));
+            }
+            (None, Some(_)) => {
+                return refuse(&format!("`{admin}` is missing: whose password `admin_secret` is"));
+            }
+            (None, None) if matches!(kept, Kept::InTurn(_)) => {
+                return refuse(&format!(
+                    "`{two}` needs an `{admin}`: neither of the two can set the other's password"
+                ));
+            }
+            (Some(name), Some(secret)) => Some(Administrator { name, secret }),
+            (None, None) => None,
+        };
+        Ok(Self { kept, admin })
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        let shape = match self.kept {
+            Kept::One(_) => Shape::OneSlot,
+            Kept::InTurn(_) => Shape::TwoSlots,
+        };
+        Capabilities { shape, creates: false, retires_by_slot: false, needs_current: self.sets_itself() }
+    }
+
+    pub(super) fn admin_secret(&self) -> Option<&SecretName> {
+        self.admin.as_ref().map(|admin| &admin.secret)
+    }
+
+    /// Whether an account sets its own password.
+    pub(super) const fn sets_itself(&self) -> bool {
+        self.admin.is_none()
+    }
+
+    /// The names of the accounts whose passwords are rotated.
+    pub(super) fn names(&self) -> &[String] {
+        match &self.kept {
+            Kept::One(name) => std::slice::from_ref(name),
+            Kept::InTurn(names) => names,
+        }
+    }
+
+    /// The account that a value stands for.
+    pub(super) fn account(&self, value: &SecretValue) -> Result<Account, UpstreamFault> {
+        match &self.kept {
+            Kept::One(name) => Account::of(name, value),
+            Kept::InTurn(names) => {
+                let account: Account = serde_json::from_slice(value.expose()).map_err(|_| unreadable())?;
+                if names.contains(&account.name) { Ok(account) } else { Err(unreadable()) }
+            }
+        }
+    }
+
+    /// The account that the pending value stands for.
+    pub(super) fn pending(&self, call: RotationCall<'_>) -> Result<Account, UpstreamFault> {
+        self.account(call.pending.ok_or_else(unreadable)?)
+    }
+
+    /// A value with a new password: of two accounts that of the one that is not in use.
+    pub(super) fn new_value(&self, call: RotationCall<'_>) -> Result<SecretValue, UpstreamFault> {
+        let password = random_password(&*call.with.entropy)?;
+        let Kept::InTurn([first, second]) = &self.kept else { return Ok(password) };
+        let used = call.current.and_then(|value| self.account(value).ok());
+        let name = if used.is_some_and(|used| used.name == *first) { second } else { first };
+        let json = serde_json::to_vec(&Account::of(name, &password)?).map_err(|_| internal())?;
+        SecretValue::new(Sensitive::new(json)).map_err(|_| internal())
+    }
+
+    /// Who logs in to set passwords: the administrator, or the account itself by its own password.
+    pub(super) fn setter(&self, call: RotationCall<'_>) -> Result<Account, UpstreamFault> {
+        match &self.admin {
+            Some(admin) => Account::of(&admin.name, call.admin.ok_or_else(unreadable)?),
+            None => self.account(call.current.ok_or_else(unreadable)?),
+        }
+    }
+
+    /// The account of `old` that is to be revoked: with two in turn, unless the current value is of the same one.
+    pub(super) fn retired(
+        &self,
+        call: RotationCall<'_>,
+        old: &SecretValue,
+    ) -> Result<Option<Account>, UpstreamFault> {
+        let old = self.account(old)?;
+        let in_use = call.current.and_then(|current| self.account(current).ok());
+        let is_in_use = in_use.is_some_and(|used| used.name == old.name);
+        Ok(Some(old).filter(|_| matches!(self.kept, Kept::InTurn(_)) && !is_in_use))
+    }
+}
+
+impl Account {
+    /// `name` with the password that is all of `value`.
+    fn of(name: &str, value: &SecretValue) -> Result<Self, UpstreamFault> {
+        let password = std::str::from_utf8(value.expose()).map_err(|_| unreadable())?;
+        Ok(Self { name: name.to_owned(), password: Zeroizing::new(password.to_owned()) })
+    }
+}

@@ -1,0 +1,51 @@
+use super::driver::Verdict;
+use super::fault::UpstreamFault;
+
+/// One thing that was looked at when a declared upstream was tried. Nothing is changed for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// What was looked at: `connection`, `role`, `privilege` or `value`.
+    pub what: &'static str,
+    /// Whether a rotation can do with it as it is.
+    pub ok: bool,
+    /// What was found, in a sentence.
+    pub says: String,
+    /// What mends it.
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    /// It is as it should be.
+    pub(super) const fn good(what: &'static str, says: String) -> Self {
+        Self { what, ok: true, says, fix: None }
+    }
+
+    /// It is not.
+    pub(super) fn bad(what: &'static str, says: String, fix: &str) -> Self {
+        Self { what, ok: false, says, fix: Some(fix.to_owned()) }
+    }
+
+    /// A call came to nothing.
+    pub(super) fn fault(what: &'static str, fault: &UpstreamFault) -> Self {
+        let explained = fault.explained();
+        Self::bad(what, explained.why.into_owned(), &explained.fix)
+    }
+
+    /// Whether the current value was let in; one that was not is replaced by a rotation where somebody else
+    /// can set it.
+    pub(super) fn of_value(verdict: Result<Verdict, UpstreamFault>, sets_itself: bool) -> Self {
+        match verdict {
+            Ok(Verdict::Works) => Self::good("value", "the current value is let in".to_owned()),
+            Ok(Verdict::Refused) if !sets_itself => Self::good(
+                "value",
+                "the current value is not let in: the first rotation replaces it".to_owned(),
+            ),
+            Ok(Verdict::Refused) => Self::bad(
+                "value",
+                "the current value is not let in, and the role sets its own password".to_owned(),
+                "`keyward secret put` the password that works",
+            ),
+            Err(fault) => Self::fault("value", &fault),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use serde_json::{Map, Value};
+
+use super::certificates::only_certificates;
+use super::client::ClientLogin;
+use super::declaration::{Fields, TargetError, refuse};
+use super::driver::Driver;
+use super::kind::{Kind, LeaseKind};
+use super::lease_driver::LeaseDriver;
+use super::{generate, http, postgresql};
+
+/// Every kind of upstream: a folder and a line here.
+const KINDS: [&Kind; 3] = [&generate::KIND, &http::KIND, &postgresql::KIND];
+
+/// The driver of a stored upstream of a rotation.
+///
+/// # Errors
+/// [`TargetError`], also when fields contradict each other.
+pub fn driver(stored: &str) -> Result<Box<dyn Driver>, TargetError> {
+    read_driver(fields_of(stored)?)
+}
+
+/// The driver of a declared upstream of a rotation.
+///
+/// # Errors
+/// The same, and when a field holds a private key.
+pub fn declared_driver(upstream: &Map<String, Value>) -> Result<Box<dyn Driver>, TargetError> {
+    only_certificates(upstream)?;
+    read_driver(upstream.clone())
+}
+
+/// The driver of a stored upstream of leases.
+///
+/// # Errors
+/// [`TargetError`], also when fields contradict each other.
+pub fn lease_driver(stored: &str) -> Result<Box<dyn LeaseDriver>, TargetError> {
+    read_lease_driver(fields_of(stored)?)
+}
+
+/// The driver of a declared upstream of leases.
+///
+/// # Errors
+/// The same, and when a field holds a private key.
+pub fn declared_lease_driver(upstream: &Map<String, Value>) -> Result<Box<dyn LeaseDriver>, TargetError> {
+    only_certificates(upstream)?;
+    read_lease_driver(upstream.clone())
+}
+
+/// Libraries whose log lines below warnings may hold a secret, and are never written.
+#[must_use]
+pub fn outspoken_libraries() -> Vec<&'static str> {
+    KINDS.iter().flat_map(|kind| kind.outspoken).copied().collect()
+}
+
+fn fields_of(stored: &str) -> Result<Map<String, Value>, TargetError> {
+    serde_json::from_str(stored).or_else(|_| refuse("it is no table"))
+}
+
+fn read_driver(upstream: Map<String, Value>) -> Result<Box<dyn Driver>, TargetError> {
+    let (driver, fields) = Fields::of(upstream)?;
+    let known = || KINDS.iter().filter_map(|kind| kind.rotation.as_ref());
+    match known().find(|kind| kind.driver == driver) {
+        Some(kind) => (kind.read)(fields),
+        None => unknown(known().map(|kind| kind.driver)),
+    }
+}
+
+fn read_lease_driver(upstream: Map<String, Value>) -> Result<Box<dyn LeaseDriver>, TargetError> {
+    let (driver, fields) = Fields::of(upstream)?;
+    match lease_kinds().find(|kind| kind.driver == driver) {
+        Some(kind) => (kind.read)(fields),
+        None => unknown(lease_kinds().map(|kind| kind.driver)),
+    }
+}
+
+/// The environment variables that client programs of the upstream read; none when the driver is unknown here.
+#[must_use]
+pub fn client_variables(login: &ClientLogin<'_>) -> Option<Vec<(&'static str, String)>> {
+    kind_of(login).map(|kind| (kind.variables)(login))
+}
+
+/// The URL that client programs of the upstream take; none when the driver is unknown here.
+#[must_use]
+pub fn client_url(login: &ClientLogin<'_>) -> Option<String> {
+    kind_of(login).map(|kind| (kind.url)(login))
+}
+
+fn kind_of(login: &ClientLogin<'_>) -> Option<&'static LeaseKind> {
+    let driver = login.field("driver");
+    lease_kinds().find(|kind| kind.driver == driver)
+}
+
+fn lease_kinds() -> impl Iterator<Item = &'static LeaseKind> {
+    KINDS.iter().filter_map(|kind| kind.leases.as_ref())
+}
+
+fn unknown<T>(known: impl Iterator<Item = &'static str>) -> Result<T, TargetError> {
+    let known: Vec<String> = known.map(|driver| format!("`{driver}`")).collect();
+    Err(TargetError::at("driver", format!("`driver` is one of {}", known.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_driver_is_refused_without_its_name() {
+        let refused = |json: &str| driver(json).err().unwrap();
+        assert!(refused(r#"{"driver":"CNRY"}"#).to_string().starts_with("`driver` is one of `generate`, "));
+        assert_eq!(refused(r#"{"driver":7}"#).field(), "driver");
+        assert_eq!(refused(r#"{"length":12}"#).to_string(), "missing field `driver`");
+        assert!(lease_driver(r#"{"driver":"generate"}"#).is_err_and(|error| error.field() == "driver"));
+    }
+}

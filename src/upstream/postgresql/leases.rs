@@ -1,0 +1,104 @@
+use serde_json::{Map, Value, json};
+use tokio_postgres::SimpleQueryRow;
+
+use super::super::certificates::certificates_of;
+use super::super::declaration::{Fields, TargetError};
+use super::super::driver::Answer;
+use super::super::fault::UpstreamFault;
+use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
+use super::administrator::Administrator;
+use super::create::{create, extension};
+use super::lease_declaration::DeclaredLeases;
+use super::revoke::revoke;
+use super::session::is_true;
+use super::sql;
+use crate::base::{SecretName, Timestamp, code};
+use crate::secrets::SecretValue;
+
+/// Creates login roles and revokes them.
+///
+/// Their passwords never go to the server: a SCRAM verifier does. Names are quoted, and are ours alone.
+#[derive(Debug)]
+struct PostgresqlLeases(DeclaredLeases);
+
+pub(super) fn read(fields: Fields) -> Result<Box<dyn LeaseDriver>, TargetError> {
+    Ok(Box::new(PostgresqlLeases(DeclaredLeases::read(fields)?)))
+}
+
+impl PostgresqlLeases {
+    const fn administrator<'a>(&'a self, call: LeaseCall<'a>) -> Administrator<'a> {
+        Administrator { declared: &self.0, call }
+    }
+}
+
+impl LeaseDriver for PostgresqlLeases {
+    fn describe(&self) -> String {
+        self.0.server.describe()
+    }
+
+    fn place(&self) -> String {
+        self.0.server.place()
+    }
+
+    fn admin_secret(&self) -> &SecretName {
+        &self.0.logins.admin_secret
+    }
+
+    fn expiry(&self) -> Expiry {
+        Expiry::ByServer
+    }
+
+    fn connection(&self) -> Map<String, Value> {
+        let server = &self.0.server;
+        let fields = [
+            ("driver", json!("postgresql-dynamic")),
+            ("host", json!(server.host)),
+            ("port", json!(server.port)),
+            ("database", json!(server.database)),
+            ("ca", json!(server.ca.as_deref().map(certificates_of))),
+        ];
+        fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    }
+
+    fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> Answer<'a, SecretValue> {
+        Box::pin(create(self.administrator(call), login))
+    }
+
+    fn extend<'a>(&'a self, call: LeaseCall<'a>, login: &'a str, until: Timestamp) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let until = until.to_string();
+            let extended = self.administrator(call).session(async |session| {
+                let is_to_come = is_true(&session.execute(&sql::is_to_come(&until)).await?, 0)?;
+                if is_to_come {
+                    session.execute(&extension(login, &until)).await?;
+                }
+                Ok(is_to_come)
+            });
+            if extended.await? { Ok(()) } else { Err(UpstreamFault::refused(code::UPSTREAM_CLOCK_AHEAD)) }
+        })
+    }
+
+    fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> Answer<'a, ()> {
+        Box::pin(revoke(self.administrator(call), login))
+    }
+
+    fn find<'a>(
+        &'a self,
+        call: LeaseCall<'a>,
+        prefix: &'a str,
+        now: Timestamp,
+    ) -> Answer<'a, Vec<FoundLogin>> {
+        Box::pin(async move {
+            let named = sql::named(prefix, &now.to_string());
+            let found = self.administrator(call).session(async |session| {
+                let rows = session.execute(&named).await?;
+                let found = |row: &SimpleQueryRow| {
+                    let name = row.try_get(0)?.unwrap_or_default().to_owned();
+                    Ok(FoundLogin { name, is_over: row.try_get(1)? == Some("t") })
+                };
+                rows.iter().map(found).collect()
+            });
+            Ok(found.await?)
+        })
+    }
+}

@@ -1,0 +1,29 @@
+//! PostgreSQL: passwords of login roles, and login roles that are revoked with their leases.
+
+mod administrator;
+mod check;
+mod client;
+mod create;
+mod lease_declaration;
+mod leases;
+mod login;
+mod proof;
+mod revoke;
+mod rotation;
+mod rotation_declaration;
+mod server;
+mod session;
+mod sql;
+
+use super::kind::{Kind, LeaseKind, RotationKind};
+
+pub(super) const KIND: Kind = Kind {
+    rotation: Some(RotationKind { driver: "postgresql", read: rotation::read }),
+    leases: Some(LeaseKind {
+        driver: "postgresql-dynamic",
+        read: leases::read,
+        variables: client::variables,
+        url: client::url,
+    }),
+    outspoken: &["tokio_postgres"],
+};
