@@ -18,11 +18,12 @@ pub(crate) const SERVER_CORE: usize = 0;
 /// Longest wait for a broker to be ready: one that reads ten million entries takes a minute.
 const READY_WAIT: Duration = Duration::from_secs(300);
 
-/// Which of the two.
+/// Which of the servers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Side {
     Keyward,
     Floor,
+    OpenBao,
 }
 
 /// A server that runs.
@@ -33,6 +34,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    pub(crate) const fn new(side: Side, address: SocketAddr, child: Child) -> Self {
+        Self { side, address, child }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -203,15 +208,15 @@ impl Bed {
     }
 }
 
-fn pinned(program: &Path) -> Command {
+pub(crate) fn pinned(program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", &SERVER_CORE.to_string()]).arg(program);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
-/// A certificate for the floor, and behind it its authority's, as the broker shows them.
-fn certify(dir: &Path) -> Result<(), Failed> {
+/// A certificate for another server than the broker, and behind it its authority's, as the broker shows them.
+pub(crate) fn certify(dir: &Path) -> Result<(), Failed> {
     let mut authority = CertificateParams::new(Vec::<String>::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let (authority_key, key) = (KeyPair::generate()?, KeyPair::generate()?);

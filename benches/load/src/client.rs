@@ -112,7 +112,10 @@ impl Connection {
 fn extent(bytes: &[u8]) -> Result<Option<(usize, usize)>, Failed> {
     let Some(blank) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
     let head = &bytes[..blank + 4];
-    let length = match memchr::memmem::find(head, b"content-length: ") {
+    // Keyward and the floor write it in lower case, OpenBao does not.
+    let at = memchr::memmem::find(head, b"content-length: ")
+        .or_else(|| memchr::memmem::find(head, b"Content-Length: "));
+    let length = match at {
         None => 0,
         Some(at) => {
             let digits = head[at + 16..].split(|byte| *byte == b'\r').next().unwrap_or_default();

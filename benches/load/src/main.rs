@@ -11,6 +11,7 @@ mod hardship;
 mod instructions;
 mod machine;
 mod parts;
+mod peer;
 mod plan;
 mod report;
 mod sizes;
@@ -21,7 +22,7 @@ mod unrest;
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bed::{Bed, Server};
@@ -30,6 +31,7 @@ use client::Connection;
 use drive::{Asker, Load};
 use fleet::{Agent, Operator};
 use hardship::{Started, overload};
+use peer::Peers;
 use plan::Cast;
 use report::Conditions;
 use sizes::Sizes;
@@ -90,7 +92,11 @@ fn main() -> Result<(), Failed> {
     }
     let seconds = arguments.get("seconds").map(|text| text.parse()).transpose()?;
     let wanted = Wanted { extent, seconds, only: arguments.get("only").cloned() };
-    let programs = Programs { parts: given("parts")?.into(), fill: given("fill")?.into() };
+    let programs = Programs {
+        parts: given("parts")?.into(),
+        fill: given("fill")?.into(),
+        openbao: given("openbao")?.into(),
+    };
     let syncs = machine::sync_latency(&bed.dir, if extent.is_small() { 20 } else { 400 })?;
     let conditions = Conditions::of(&bed.dir, &syncs);
     println!("{}\n", conditions.lines().join("\n"));
@@ -100,10 +106,11 @@ fn main() -> Result<(), Failed> {
     book.close()
 }
 
-/// Programs of `benches/parts`.
+/// Programs of `benches/parts`, and `OpenBao`'s.
 struct Programs {
     parts: PathBuf,
     fill: PathBuf,
+    openbao: PathBuf,
 }
 
 /// What is to be measured.
@@ -132,7 +139,7 @@ async fn count(bed: &Bed) -> Result<f64, Failed> {
 /// and the next one begins.
 async fn measure(bed: &Bed, wanted: &Wanted, programs: &Programs, book: &mut Book) -> Result<(), Failed> {
     let extent = wanted.extent;
-    drive_both(bed, wanted, book).await?;
+    drive_both(bed, wanted, &programs.openbao, book).await?;
     if wanted.has("sizes") {
         let mut sizes = Sizes::default();
         let done = book.within(sizes::compare(extent, bed, &mut sizes)).await;
@@ -154,7 +161,7 @@ async fn measure(bed: &Bed, wanted: &Wanted, programs: &Programs, book: &mut Boo
 }
 
 /// Sets up both servers and runs all workloads.
-async fn drive_both(bed: &Bed, wanted: &Wanted, book: &mut Book) -> Result<(), Failed> {
+async fn drive_both(bed: &Bed, wanted: &Wanted, openbao: &Path, book: &mut Book) -> Result<(), Failed> {
     let extent = wanted.extent;
     let (keyward, ready) = bed.keyward().await?;
     book.results.conditions.started.push(Started::now(&keyward, ready, (0, 0, None))?);
@@ -193,6 +200,12 @@ async fn drive_both(bed: &Bed, wanted: &Wanted, book: &mut Book) -> Result<(), F
         let done = book.within(part).await;
         book.results.alone.push(measured);
         book.note(workload.title, done)?;
+    }
+    if wanted.has("peer") {
+        let mut peers = Peers::default();
+        let done = book.within(peer::compare(extent, bed, openbao, &cast, &mut peers)).await;
+        book.results.peers = peers;
+        book.note("OpenBao beside Keyward", done)?;
     }
     if wanted.has("unrest") {
         let mut unrest = Unrest::default();

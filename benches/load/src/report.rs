@@ -9,6 +9,7 @@ use crate::chart::{Pair, bars, figure};
 use crate::hardship::{Overload, Started};
 use crate::machine;
 use crate::parts::Part;
+use crate::peer::{Compared, Peers};
 use crate::sizes::{Day, Size, Sizes};
 use crate::tally::{Latencies, Spread};
 use crate::turns::{Alone, Figures, Measured, Round};
@@ -58,6 +59,7 @@ pub(crate) struct Results {
     pub(crate) conditions: Conditions,
     pub(crate) measured: Vec<Measured>,
     pub(crate) alone: Vec<Alone>,
+    pub(crate) peers: Peers,
     pub(crate) unrest: Unrest,
     pub(crate) sizes: Sizes,
     pub(crate) parts: Vec<Part>,
@@ -74,6 +76,7 @@ impl Results {
             conditions,
             measured: Vec::new(),
             alone: Vec::new(),
+            peers: Peers::default(),
             unrest: Unrest::default(),
             sizes: Sizes::default(),
             parts: Vec::new(),
@@ -158,7 +161,8 @@ fn tables(commit: &str, results: &Results) -> String {
     text += "![latency, p50](performance/p50.svg)\n![latency, p99](performance/p99.svg)\n\n";
     let mut started = conditions.started.clone();
     started.extend(&results.sizes.started);
-    text + &alone(&results.alone)
+    text + &peers(&results.peers)
+        + &alone(&results.alone)
         + &unrest(&results.unrest)
         + &sizes(&results.sizes.sizes)
         + &parts(&results.parts)
@@ -201,6 +205,35 @@ fn unrest(unrest: &Unrest) -> String {
         p99_us / 1e3,
         most_us / 1e3,
     )
+}
+
+/// Beside a secrets manager of another make.
+fn peers(peers: &Peers) -> String {
+    if peers.compared.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "| beside OpenBao {} | Keyward, a second | OpenBao, a second | ratio | p99, µs | OpenBao | CPU, µs | OpenBao |\n\
+         |---|---|---|---|---|---|---|---|\n",
+        peers.version
+    );
+    for Compared { title, keyward, openbao } in &peers.compared {
+        let median = |of: Of, runs: &[Figures]| figure(Spread::of(runs.iter().map(of)).median);
+        let ratio = Spread::of(keyward.iter().zip(openbao).map(|(ours, theirs)| ours.rate / theirs.rate));
+        text += &format!(
+            "| {title} | {} | {} | **{:.1}** ({:.1} to {:.1}) | {} | {} | {} | {} |\n",
+            median(|run| run.rate, keyward),
+            median(|run| run.rate, openbao),
+            ratio.median,
+            ratio.least,
+            ratio.most,
+            median(|run| run.p99_us, keyward),
+            median(|run| run.p99_us, openbao),
+            median(|run| run.cpu_us, keyward),
+            median(|run| run.cpu_us, openbao),
+        );
+    }
+    text + "\n"
 }
 
 /// What the floor has nothing of.
