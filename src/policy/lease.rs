@@ -134,7 +134,7 @@ pub fn decide_lease_again(
         return Decision::deny(basis, code::LEASE_NOT_GRANTED);
     }
     if !matches!(lease.stage, Stage::Live { .. }) {
-        return Decision::deny(basis, code::LEASE_ENDING);
+        return Decision::deny(basis, code::LEASE_NOT_ACTIVE);
     }
     let ends = Ends { expires_at: lease.expires_at, renewable_until: lease.renewable_until };
     Decision::allow(basis, Lend { principal, capability: request.capability.clone(), ends })
@@ -176,7 +176,7 @@ pub fn decide_lease_extension(
     let canonical = [&by.operator().id().as_bytes()[..], lease.id.as_bytes(), &life].concat();
     let basis = context.basis(rules, &canonical);
     let Some(instance) = agent.and_then(|agent| agent.instances.get(lease.instance)) else {
-        return Decision::deny(basis, code::LEASE_ENDING);
+        return Decision::deny(basis, code::LEASE_NOT_ACTIVE);
     };
     let Some(capability) = capability else { return Decision::deny(basis, code::LEASE_NOT_GRANTED) };
     match later_end(context, lease, capability, instance.not_after(), life_s) {
@@ -196,7 +196,7 @@ fn later_end(
 ) -> Result<(Ends, Vec<String>), Code> {
     let now = context.now();
     if !matches!(lease.stage, Stage::Live { .. }) || lease.expires_at <= now {
-        return Err(code::LEASE_ENDING);
+        return Err(code::LEASE_NOT_ACTIVE);
     }
     // A capability that may live shorter by now shortens what is left, never what was granted.
     let longest = lease.issued_at.plus_s(i64::from(capability.max_life_s));

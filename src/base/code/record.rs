@@ -121,7 +121,7 @@ super::codes! {
     LEASE_UNKNOWN "lease_unknown" NotFound:
         "there is no lease of this id, it has ended, or it is somebody else's",
         "`keyward lease list` shows those there are; `keyward lease get` makes a new one";
-    LEASE_ENDING "lease_ending" Conflict:
+    LEASE_NOT_ACTIVE "lease_not_active" Conflict:
         "the lease is ending",
         "ask for a new one: `keyward lease get CAPABILITY`";
     LEASE_INVALID_STATE "lease_invalid_state" Conflict:

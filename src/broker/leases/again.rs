@@ -53,7 +53,7 @@ impl Core {
             return Ok(None);
         };
         match lease.stage {
-            Stage::Live { .. } if is_bereft(world, lease) => Err(Failure::new(code::LEASE_ENDING)),
+            Stage::Live { .. } if is_bereft(world, lease) => Err(Failure::new(code::LEASE_NOT_ACTIVE)),
             Stage::Live { .. } if can_be_told(world, lease) => {
                 Ok(Some(Before::Live(Box::new(lease.clone()))))
             }

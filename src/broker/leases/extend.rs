@@ -100,7 +100,7 @@ impl Core {
             let lease = world.leases.lease(id).filter(|lease| is_within(world, scope, lease));
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
             let agent = world.registry.agent(lease.agent).filter(|_| !is_bereft(world, lease));
-            let agent = agent.ok_or_else(|| Failure::new(code::LEASE_ENDING))?;
+            let agent = agent.ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))?;
             Ok(Found {
                 lease: lease.clone(),
                 roles: Arc::clone(&agent.roles),

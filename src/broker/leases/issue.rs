@@ -348,7 +348,7 @@ impl Core {
             let lease = world.leases.lease(intent.id).filter(|lease| lease.stage == Stage::Intended);
             let holding = lease.and_then(|lease| Holding::of(world, lease, as_of));
             crate::authn::agent(peer, records(world), as_of, self.state.clock.reading())?;
-            holding.ok_or_else(|| Failure::new(code::LEASE_ENDING))
+            holding.ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))
         })?;
         let as_of = holding.as_of;
         let event = LeaseIssued {

@@ -135,7 +135,7 @@ impl Core {
         let (lease, counter, decision) = self.state.store.read(|world, _| {
             let lease = own(world.leases.lease(id), &principal)?;
             if is_bereft(world, &lease) {
-                return Err(Failure::new(code::LEASE_ENDING));
+                return Err(Failure::new(code::LEASE_NOT_ACTIVE));
             }
             let counter = Counters::of(world, &lease).for_renewal();
             let context = self.deciding(world, reading);
@@ -197,7 +197,7 @@ impl Core {
         let holder = self.state.store.read(|world, as_of| {
             let found = world.leases.lease(lease.id);
             let is_live = found.is_some_and(|lease| matches!(lease.stage, Stage::Live { .. }));
-            let ending = || Failure::new(code::LEASE_ENDING);
+            let ending = || Failure::new(code::LEASE_NOT_ACTIVE);
             let holder = Holding::of(world, lease, as_of).filter(|_| is_live).ok_or_else(ending)?;
             if let By::Agent(peer) = by {
                 crate::authn::agent(peer, records(world), as_of, self.state.clock.reading())?;

@@ -67,7 +67,7 @@ async fn an_operator_ends_leases_by_agent_by_capability_and_all_of_them() {
             ended.text()
         );
         // From here on nobody is handed it again, however long upstream takes.
-        assert_eq!(scene.act(&mine, "renew", &json!({})).await.code(), "lease_ending");
+        assert_eq!(scene.act(&mine, "renew", &json!({})).await.code(), "lease_not_active");
         scene.broker.end_due_leases().await;
         assert_eq!(scene.logins(), if which == "agent" { others.name() } else { "" }, "{which}");
         let again = scene.end(&body).await;
@@ -269,7 +269,7 @@ async fn rev_02_a_login_that_is_ended_while_it_is_being_made_is_handed_to_nobody
     let body = json!({});
     let (asked, ended) = tokio::join!(scene.ask(&body), ended);
     assert_eq!(ended.json()["leases"], 1, "{}", ended.text());
-    assert_eq!((asked.status, asked.code().as_str()), (409, "lease_ending"), "{}", asked.text());
+    assert_eq!((asked.status, asked.code().as_str()), (409, "lease_not_active"), "{}", asked.text());
     scene.broker.end_due_leases().await;
     assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
 }

@@ -51,7 +51,7 @@ async fn an_operator_gets_no_more_out_of_a_lease_than_its_holder_could() {
     refused(&extend(&admin, &nobodys, &json!({})).await, 404, "lease_unknown");
     let suspended = admin.post_json("/v1/agents/orders-bot/suspend", &json!({})).await;
     assert_eq!(suspended.status, 200, "{}", suspended.text());
-    refused(&extend(&admin, &login, &json!({ "life_s": 7200 })).await, 409, "lease_ending");
+    refused(&extend(&admin, &login, &json!({ "life_s": 7200 })).await, 409, "lease_not_active");
     scene.broker.end_due_leases().await;
     assert!(!scene.lets_in(&login));
     assert!(scene.broker.entries("lease.renewed").await.len() == 1, "nothing was told upstream");

@@ -255,7 +255,7 @@ async fn a_login_is_renewed_up_to_what_its_capability_allows_and_upstream_knows_
     assert_eq!((refused.status, refused.code().as_str()), (409, "lease_max_life_reached"));
     scene.broker.clock.advance_s(4401);
     let refused = scene.act(&login, "renew", &json!({})).await;
-    assert_eq!(refused.code(), "lease_ending");
+    assert_eq!(refused.code(), "lease_not_active");
     scene.broker.end_due_leases().await;
     assert_eq!(scene.logins(), "");
     assert_eq!(scene.act(&login, "renew", &json!({})).await.code(), "lease_unknown");
