@@ -147,7 +147,7 @@ fn key_03_a_wrong_root_key_is_refused_and_nothing_is_touched() {
     let before = state();
     let (code, said) = process.refused_serve();
     assert_eq!(code, Some(10));
-    assert!(said.contains("root_key_wrong") && said.contains("nothing was touched"), "{said}");
+    assert!(said.contains("root_key_wrong") && said.contains("nothing was changed"), "{said}");
     assert!(state() == before, "something was touched");
     fs::remove_file(process.path("root.key")).unwrap();
     assert!(process.refused_serve().1.contains("root_key_unusable"));

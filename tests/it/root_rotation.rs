@@ -47,7 +47,7 @@ fn a_rekeyed_key_file_and_an_old_keyring_start_nothing() {
         fs::write(&key, &old_key).unwrap();
         let (exit, said) = process.refused_serve();
         assert!(exit == Some(10) && said.contains("keyring_outdated"), "{said}");
-        let says_when = said.contains("if slots alone were added since");
+        let says_when = said.contains("if only slots were added since then");
         assert!(says_when || !said.contains("serve --accept-lost-entries"), "it does not help: {said}");
         assert_eq!(fs::read(&keyring).unwrap(), old, "nothing was written");
     }

@@ -61,7 +61,7 @@ fn sto_04_with_a_failed_ledger_a_revocation_acts_at_once_and_says_that_it_does_n
     let revoked = process.run_as("operator", &["agent", "revoke", "p"], b"");
     let said = String::from_utf8_lossy(&revoked.stderr).into_owned();
     assert_eq!(revoked.status.code(), Some(12), "{said}");
-    assert!(said.contains("not_durable") && said.contains("start forgets it"), "{said}");
+    assert!(said.contains("not_durable") && said.contains("a restart forgets the change"), "{said}");
     assert_eq!(introspect(&process, token), "{\"active\":false}");
     assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4), "at the very next request");
     process.good_as("q", &["whoami"], b"");

@@ -1,100 +1,100 @@
-//! Who is calling, and what they may.
+//! The caller: authentication, rights and limits.
 
 super::codes! {
     CERTIFICATE_REQUIRED "certificate_required" Unauthenticated:
-        "this route needs a client certificate issued by this broker",
+        "the request came without a client certificate of this broker",
         "connect with the certificate and key that `keyward join` stored";
     CERTIFICATE_EXPIRED "certificate_expired" Unauthenticated:
-        "the certificate is outside its time",
-        "`keyward renew`, for an agent whose certificate has not ended for long; otherwise enrol again: `keyward agent invite NAME` or `keyward operator invite NAME`, then `keyward join`";
+        "the certificate has expired, or is not valid yet",
+        "renew it: `keyward renew`; when its grace period has ended too, ask an operator for a new enrolment code, then `keyward join --replace`";
     CERTIFICATE_REVOKED "certificate_revoked" Unauthenticated:
         "the certificate was revoked or suspended",
-        "an operator revoked or suspended it: have its holder resumed (`keyward agent resume NAME`, `keyward operator resume NAME`), or invited anew";
+        "ask an operator with the role `admin` why; after a suspension the operator resumes you (`keyward agent resume NAME`, `keyward operator resume NAME`), after a revocation you need a new enrolment code";
     AUTHORITY_REVOKED "authority_revoked" Unauthenticated:
         "the authority that signed the certificate was revoked",
-        "enrol again: `keyward agent invite NAME` or `keyward operator invite NAME`, then `keyward join`";
+        "ask an operator for a new enrolment code, then `keyward join`";
     CERTIFICATE_UNKNOWN "certificate_unknown" Unauthenticated:
-        "the certificate is not one that this broker has on record",
-        "enrol again: `keyward agent invite NAME` or `keyward operator invite NAME`, then `keyward join`";
+        "the certificate is not in this broker's records",
+        "check that the address is that of the broker that you joined; then ask an operator for a new enrolment code, and `keyward join --replace`";
     CERTIFICATE_WRONG_KIND "certificate_wrong_kind" Unauthenticated:
-        "the certificate is for another kind of caller",
-        "agents call the agent listener, operators the admin listener";
+        "the certificate is of another kind than this listener takes",
+        "agents and resource servers call the agents' listener (port 8443 by default), operators the admins' listener (8444)";
     TOKEN_MISSING "token_missing" Unauthenticated:
-        "this route needs an access token in the Authorization header",
-        "ask for a token at /oauth/token";
+        "the request has no access token in its Authorization header",
+        "get a token at /oauth/token, and send `Authorization: Bearer TOKEN`";
     TOKEN_INVALID "token_invalid" Unauthenticated:
-        "the token is not one of this broker's, or not for this use",
-        "ask for a new token at /oauth/token";
+        "the token was not issued by this broker for this use",
+        "get a new token at /oauth/token";
     TOKEN_EXPIRED "token_expired" Unauthenticated:
-        "the token's time is over",
-        "ask for a new token at /oauth/token";
+        "the token has expired",
+        "get a new token at /oauth/token";
     TOKEN_REVOKED "token_revoked" Unauthenticated:
-        "the token was revoked, or something that it was issued under",
-        "ask for a new token at /oauth/token";
+        "the token was revoked, or its agent, certificate, role, capability or signing key was",
+        "get a new token at /oauth/token; if that is denied, ask an operator";
     TOKEN_UNRECORDED "token_unrecorded" Unauthenticated:
-        "the token names a ledger entry that this broker does not have",
-        "ask for a new token at /oauth/token; the broker has raised an alarm";
+        "the token names a ledger entry that this broker does not have; the broker has raised an alarm",
+        "get a new token at /oauth/token";
     TOKEN_NOT_ISSUED "token_not_issued" Unauthenticated:
-        "the token is signed with a key of this broker, and the ledger entry that it names did not issue it",
-        "ask for a new token at /oauth/token; an operator ends a stolen token key: `keyward token-key revoke GENERATION`";
+        "the token has a valid signature of this broker, but the ledger entry that it names did not issue it",
+        "get a new token at /oauth/token, and tell an operator: a token key may be stolen";
     TOKEN_TOO_OLD "token_too_old" Unauthenticated:
-        "the secret's sensitivity is `high`: it takes no token that was issued more than 300 seconds ago",
-        "ask for a new token at /oauth/token";
+        "the token is older than 300 seconds, and the secret has the sensitivity `high`",
+        "get a new token at /oauth/token";
     TOKEN_BINDING_MISMATCH "token_binding_mismatch" Unauthenticated:
-        "the token is bound to another certificate",
-        "use the token over the connection of the agent that it was issued to, or ask for a new one";
+        "the token is bound to another certificate than the one of this connection",
+        "use the token over a connection of the agent that got it, or get a new token";
     ENROLMENT_CODE_INVALID "enrolment_code_invalid" Unauthenticated:
-        "the enrolment code is unknown, wrong, or has ended",
-        "have an operator make a new one: `keyward agent invite NAME` or `keyward operator invite NAME`";
+        "the enrolment code is wrong, unknown or expired",
+        "check that you copied the whole code; otherwise ask an operator for a new one";
     CAPABILITY_NOT_GRANTED "capability_not_granted" NotGranted:
-        "none of the capabilities asked for is declared and held by a role of this agent",
-        "give the agent a role that holds the capability in a declaration file, and `keyward apply` it";
+        "no role of this agent holds any of the requested capabilities",
+        "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";
     CAPABILITY_SUSPENDED "capability_suspended" Denied:
-        "what is asked for is suspended: the capability, a role that holds it, its owner or its secret",
-        "ask an operator who contained it; nothing is issued for it until the suspension is lifted";
+        "the capability is suspended, or a role that holds it, its owner or its secret is",
+        "ask an operator; the request works again once the operator lifts the suspension";
     CAPABILITY_DELIVERED_AS_LEASE "capability_delivered_as_lease" InvalidScope:
-        "a capability asked for is for a login of one's own, and no token is needed or made for it",
-        "`keyward lease get CAPABILITY`, or POST /v1/leases; leave it out of the token request";
+        "the scope names a capability that is delivered as a lease: there are no tokens for it",
+        "leave the capability out of the scope; get its login with `keyward lease get CAPABILITY` or POST /v1/leases";
     LEASE_NOT_GRANTED "lease_not_granted" Denied:
         "no role of this agent holds a capability of this name that is delivered as a lease",
-        "`keyward whoami` lists the agent's capabilities; have an operator give it a role that holds the right one";
+        "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";
     SCOPE_EMPTY_OR_TOO_LONG "scope_empty_or_too_long" InvalidScope:
-        "a token request names 1 to 32 capabilities in `scope`",
-        "name the capabilities; `keyward whoami` lists them";
+        "`scope` names no capability, or more than 32",
+        "name 1 to 32 capabilities; `keyward whoami` lists them";
     AUDIENCE_MISMATCH "audience_mismatch" InvalidTarget:
-        "a token has one audience, and the capabilities or the `resource` asked for have others",
-        "ask for one token per audience; `keyward whoami` shows the audience of each capability";
+        "the requested capabilities have several audiences, or another one than `resource` names",
+        "get one token for each audience; `keyward whoami` shows the audience of each capability";
     SECRET_NOT_GRANTED "secret_not_granted" Denied:
-        "no capability that the caller holds names this secret",
-        "ask for a token with the capability whose secret this is; `keyward whoami` lists them";
+        "no capability in the token delivers this secret",
+        "get a token with the capability that delivers the secret; `keyward whoami` lists capabilities and secrets";
     SECRET_OWNER_MISMATCH "secret_owner_mismatch" Denied:
-        "the secret's sensitivity is `high`, and the capability belongs to another owner than the secret",
-        "declare the capability with the secret's own `owner` and `keyward apply` it, or `keyward secret classify NAME ordinary`";
+        "the secret has the sensitivity `high`, and the capability has another owner than the secret",
+        "ask an operator to declare the capability under the secret's `owner`, or to lower the secret's sensitivity";
     CERTIFICATE_EXPIRES_TOO_SOON "certificate_expires_too_soon" Denied:
-        "the agent's certificate ends before a token or a login could be of use",
-        "enrol again: `keyward agent invite NAME`, then `keyward join`";
+        "the agent's certificate expires before a token or a login would be of use",
+        "renew the certificate (`keyward renew`), then repeat the request";
     INTROSPECTION_NOT_ALLOWED "introspection_not_allowed" Denied:
-        "only a resource server asks about tokens",
-        "declare the caller as a `[[resource_server]]` with its audience, and `keyward apply` it";
+        "the caller is not a resource server, and only resource servers introspect tokens",
+        "ask an operator to declare the service as a `[[resource_server]]` with its audience, then enrol it";
     OPERATOR_ROLE_INSUFFICIENT "operator_role_insufficient" Denied:
-        "this needs another role than the operator has",
-        "ask an operator whose role gives it, or have an admin change yours: `keyward operator role NAME ROLE`";
+        "the operator's role does not allow this",
+        "`keyward whoami --operator` shows your role; ask an operator with the role `admin`: `keyward operator role NAME ROLE`";
     OPERATOR_SCOPE_INSUFFICIENT "operator_scope_insufficient" Denied:
-        "this is not for operators who are bound to an owner",
-        "ask an operator who is bound to no owner";
+        "the operator is bound to one owner, and this concerns all owners",
+        "ask an operator with the scope `all`";
     HOST_USER_NOT_ALLOWED "host_user_not_allowed" Denied:
-        "the socket on the broker's host is for root and for the broker's own user",
-        "run this on the broker's host as root";
+        "the user of this process is neither root nor the broker's own user",
+        "run the command on the broker's host as root";
     UNSEAL_KEY_WRONG "unseal_key_wrong" Unauthenticated:
-        "what was given opens none of the keyring's slots",
-        "mind the case and the keyboard, or name another file; `keyward slot list` shows what opens the keyring";
+        "the passphrase, key or shares open no slot of the keyring",
+        "check upper and lower case and the keyboard layout, or name another file; `keyward slot list` shows the slots";
     LEASE_LIMIT_REACHED "lease_limit_reached" Limited:
-        "the agent has as many outstanding leases of this capability as it may have",
-        "give leases up that are not needed (`keyward lease give-up ID`), or raise `per_agent` in the lease's declaration";
+        "the agent has as many leases of this capability as `per_agent` of its declaration allows",
+        "give up leases that you do not need (`keyward lease give-up ID`), or ask an operator to raise `per_agent`";
     RATE_LIMITED "rate_limited" Limited:
-        "the caller asks too often",
-        "wait as long as Retry-After says, and spread requests out";
+        "the caller sends more requests than its rate limit allows",
+        "wait as long as Retry-After says, and spread the requests";
     OPERATOR_TOO_MANY_HEAVY_REQUESTS "operator_too_many_heavy_requests" Limited:
-        "two heavy requests of this operator (plan, apply, calendar, report, page of the ledger) are under way",
+        "two heavy requests of this operator (plan, apply, calendar, report, page of the ledger) are in progress",
         "wait until one of them has ended; revocations are never limited";
 }

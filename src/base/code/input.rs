@@ -1,169 +1,169 @@
-//! What is wrong with a request, whoever sent it.
+//! The request: syntax, sizes and values, whoever sent it.
 
 super::codes! {
     PRECONDITION_INVALID "precondition_invalid" Invalid:
-        "`If-Match` takes a version in quotes, `If-None-Match` takes `*`, and one of them at most",
-        "send `If-Match: \"3\"` or `If-None-Match: *`";
+        "`If-Match` or `If-None-Match` is malformed, or the request has both",
+        "send `If-Match: \"3\"` (a version in quotes) or `If-None-Match: *`";
     JSON_INVALID "json_invalid" Invalid:
-        "the body is not the JSON that this route takes",
-        "see the reference for the route's fields";
+        "the body is not the JSON object that this route takes",
+        "compare the fields with the route's schema at /openapi.json";
     FORM_INVALID "form_invalid" Invalid:
-        "the body is not a form",
-        "send an URL-encoded form";
+        "the body is not a URL-encoded form",
+        "send the fields as application/x-www-form-urlencoded";
     FORM_FIELD_REPEATED "form_field_repeated" Invalid:
-        "a field of the form came twice",
+        "a field occurs more than once in the form",
         "send each field once";
     NAME_NOT_CANONICAL "name_not_canonical" Invalid:
         "a name is not in canonical form",
-        "use lower-case letters, digits and hyphens, as the reference says of the name";
+        "use lower-case letters, digits and hyphens, e.g. `orders-bot`; a secret's name may have parts joined by `/`, a capability's by `.`";
     ID_NOT_CANONICAL "id_not_canonical" Invalid:
-        "an id or serial is not in canonical form",
-        "take the id from a listing or from the ledger, as it is printed";
+        "an id or a serial number is not in canonical form",
+        "copy the id from a listing or from the ledger";
     TOKEN_PARAMETER_MISSING "token_parameter_missing" Invalid:
-        "the form has no `token`",
-        "send token=… of the token that is meant";
+        "the form has no field `token`",
+        "send the token in question as `token=…`";
     SCOPE_MALFORMED "scope_malformed" InvalidScope:
-        "a part of `scope` is no capability's name",
-        "name capabilities, with one space between two; `keyward whoami` lists them";
+        "a word in `scope` is not the name of a capability",
+        "divide the names by one space each; `keyward whoami` lists them";
     RESOURCE_MALFORMED "resource_malformed" InvalidTarget:
         "`resource` is not an audience in canonical form",
-        "send an absolute URI without a fragment, in the spelling that the capability declares";
+        "send the audience exactly as `keyward whoami` shows it, e.g. `https://orders.internal`";
     GRANT_TYPE_MISSING "grant_type_missing" Invalid:
-        "the form has no `grant_type`",
-        "send grant_type=client_credentials";
+        "the form has no field `grant_type`",
+        "send `grant_type=client_credentials`";
     ENROLMENT_MALFORMED "enrolment_malformed" Invalid:
-        "a part of the enrolment code is not in the form that an enrolment takes",
-        "take the parts from the enrolment code as it was printed, or use `keyward join`";
+        "a part of the enrolment code or the certificate request is malformed",
+        "use `keyward join`, or copy the parts of the code exactly as it was printed";
     RENEWAL_MALFORMED "renewal_malformed" Invalid:
-        "`csr` is not in the form that a renewal takes",
-        "send a PKCS#10 request in DER, base64url, or use `keyward renew`";
+        "the certificate request in `csr` is not base64url",
+        "use `keyward renew`, or send a PKCS#10 request in DER, encoded as base64url";
     CSR_TOO_LARGE "csr_too_large" Invalid:
-        "the certificate request is too large",
-        "send a request for one P-256 key";
+        "the certificate request is larger than a request for one key",
+        "send a PKCS#10 request for one P-256 key";
     CSR_MALFORMED "csr_malformed" Invalid:
-        "the certificate request cannot be read",
-        "send one PKCS#10 request in DER, base64url";
+        "the certificate request is not valid PKCS#10 in DER",
+        "send one PKCS#10 request in DER, encoded as base64url";
     CSR_KEY_TYPE "csr_key_type" Invalid:
-        "the certificate request is for another type of key than P-256",
+        "the key of the certificate request is not a P-256 key",
         "make a P-256 key: `openssl ecparam -name prime256v1 -genkey`";
     CSR_SIGNATURE "csr_signature" Invalid:
-        "the certificate request is not signed with the key that it is for",
-        "sign the request with the key that it is for";
+        "the signature of the certificate request does not belong to the key in it",
+        "sign the request with the private key of the public key in it";
     CSR_SUBJECT_OR_EXTENSIONS "csr_subject_or_extensions" Invalid:
-        "the certificate request asks for more than a certificate for its key",
-        "only the key is taken: make the request with an empty subject and no extensions";
+        "the certificate request contains a subject, extensions or attributes; only its key is taken",
+        "make the request with an empty subject and without extensions";
     SECRET_SIZE_INVALID "secret_size_invalid" Invalid:
-        "a secret value has 1 to 65,536 bytes",
-        "send the value itself as the body, in a file or on standard input";
+        "the secret's value is empty, or larger than 65,536 bytes",
+        "send 1 to 65,536 bytes, in a file or on standard input";
     SENSITIVITY_UNKNOWN "sensitivity_unknown" Invalid:
-        "a secret's sensitivity is `ordinary` or `high`",
-        "send one of these words";
+        "the sensitivity is neither `ordinary` nor `high`",
+        "send `ordinary` or `high`";
     QUERY_INVALID "query_invalid" Invalid:
-        "the query takes `after`, what the page before ended with, and `limit`, from 1 to what a page may have",
-        "send e.g. ?limit=100, and `next_after` of the answer as `after`: entries come 500 at most, lists 1000";
+        "a parameter of the query is unknown, repeated or out of range",
+        "send `limit` (1 to 500 for entries, 1 to 1000 for lists) and `after` (`next_after` of the page before), e.g. ?limit=100";
     QUERY_NOT_ALLOWED "query_not_allowed" Invalid:
-        "this route takes nothing in the query: it would end up in logs",
-        "send it in the body";
+        "the URL has a query, which this route does not take, because queries end up in logs",
+        "send the parameters in the body";
     PATH_NOT_CANONICAL "path_not_canonical" Invalid:
-        "the path is not in canonical form",
-        "send the path as the reference writes it: no escapes, no `#`, no empty or dotted segments";
+        "the path contains escapes, `#`, or empty or dotted segments",
+        "send the path exactly as the reference writes it";
     HOST_MISSING "host_missing" Invalid:
-        "the request has no `Host` (RFC 9112 §3.2)",
-        "send `Host: ` and the name that the broker is called by";
+        "the request has no `Host` header (RFC 9112 §3.2)",
+        "send `Host:` with the broker's host name";
     HEADER_REPEATED "header_repeated" Invalid:
-        "a header field came twice that means nothing, or something else, then",
-        "send it once";
+        "a header that may occur once occurs twice",
+        "send the header once";
     TRANSFER_ENCODING_INVALID "transfer_encoding_invalid" Invalid:
-        "the request has two lengths, or a transfer encoding other than `chunked`: it could be taken for two requests",
-        "send the body with one `Content-Length`, or with `Transfer-Encoding: chunked` and without `Content-Length`";
+        "the body has two lengths, or a transfer encoding other than `chunked`, and could be read as two requests",
+        "send one `Content-Length`, or `Transfer-Encoding: chunked` without `Content-Length`";
     TARGET_TOO_LONG "target_too_long" Invalid:
-        "path and query have at most 1024 bytes",
-        "send names as they were declared; they are shorter";
+        "path and query are longer than 1,024 bytes together",
+        "check the names in the path: declared names are shorter";
     TOO_MANY_HEADERS "too_many_headers" Invalid:
-        "a request has at most 64 header fields",
-        "send fewer header fields";
+        "the request has more than 64 headers",
+        "send at most 64 headers";
     HEADERS_TOO_LARGE "headers_too_large" Invalid:
-        "the header fields have at most 16,384 bytes together",
-        "send less in the header";
+        "the headers have more than 16,384 bytes together",
+        "send smaller headers";
     FORM_TOO_MANY_FIELDS "form_too_many_fields" Invalid:
-        "a form has at most 32 fields",
-        "send the fields that the route takes";
+        "the form has more than 32 fields",
+        "send only the fields that the route takes";
     FILE_NAME_TOO_LONG "file_name_too_long" Invalid:
-        "the name of a declaration file has at most 4096 bytes",
+        "the name of a declaration file is longer than 4,096 bytes",
         "give the file a shorter name";
     IDEMPOTENCY_KEY_INVALID "idempotency_key_invalid" Invalid:
-        "an Idempotency-Key has 1 to 128 visible ASCII characters",
-        "send a fresh UUID for every new request, and the same one again when it is repeated";
+        "the Idempotency-Key is empty, longer than 128 characters, or not visible ASCII",
+        "send a new UUID with each new request, and the same UUID when you repeat it";
     IDEMPOTENCY_KEY_REUSED "idempotency_key_reused" Invalid:
-        "the Idempotency-Key came before with another request; nothing was done",
-        "send a fresh key for every new request";
+        "the Idempotency-Key belongs to an earlier, different request; nothing was changed",
+        "send a new key with each new request";
     FILE_COUNT_INVALID "file_count_invalid" Invalid:
-        "1 to 256 files are taken at once",
-        "name at least one file, or put declarations together into fewer files";
+        "the upload contains no declaration file, or more than 256",
+        "name 1 to 256 files; join small files into larger ones";
     DECLARATIONS_INVALID "declarations_invalid" Invalid:
-        "the declarations have faults; nothing was changed",
-        "mend each place that is named, then plan again";
+        "the declaration files have errors; nothing was changed",
+        "correct each place that is listed, then run `keyward plan` again";
     TOO_MANY_ROLES "too_many_roles" Invalid:
-        "an agent holds at most 32 roles",
-        "name fewer roles, or declare one role that holds what they hold";
+        "the request gives the agent more than 32 roles",
+        "name fewer roles, or declare one role that holds the capabilities of several";
     OPERATOR_ROLE_UNKNOWN "operator_role_unknown" Invalid:
-        "an operator's role is one of admin, security, approver, auditor",
-        "send one of these words";
+        "the operator's role is none of `admin`, `security`, `approver`, `auditor`",
+        "send one of these four words";
     INVITATION_OUT_OF_RANGE "invitation_out_of_range" Invalid:
-        "a code has 1 to 10000 uses and a life of 1 to 604800 seconds",
-        "invite for less, or leave it out: one use, 15 minutes";
+        "the uses or the life of the enrolment code are out of range",
+        "ask for 1 to 10,000 uses and 1 to 604,800 seconds; the default is one use and 900 seconds";
     ENTRY_TOO_LARGE "entry_too_large" Invalid:
-        "what was asked for does not fit into one entry of the ledger",
-        "send less at once";
+        "the request needs a larger ledger entry than the ledger takes",
+        "divide it into several smaller requests";
     GRANT_TYPE_UNSUPPORTED "grant_type_unsupported" UnsupportedGrant:
-        "the only grant here is `client_credentials`",
-        "send grant_type=client_credentials";
+        "`grant_type` is not `client_credentials`, the only grant of this broker",
+        "send `grant_type=client_credentials`";
     CLIENT_ID_MISMATCH "client_id_mismatch" Unauthenticated:
-        "the client id, in the form or in HTTP Basic, is not the identity in the certificate",
-        "send the SPIFFE ID of the certificate as the client id, or none";
+        "the client id in the form or in HTTP Basic is not the identity in the certificate",
+        "send the SPIFFE ID of the certificate as client id, or no client id";
     CLIENT_SECRET_NOT_SUPPORTED "client_secret_not_supported" Unauthenticated:
-        "the request carries a client secret: clients authenticate by certificate here (`tls_client_auth`)",
+        "the request contains a client secret, but clients authenticate by certificate (`tls_client_auth`)",
         "send no client secret; in HTTP Basic leave the password empty";
     RESOURCE_REPEATED "resource_repeated" InvalidTarget:
-        "`resource` came more than once: a token is for one audience",
-        "ask for one token for each resource";
+        "`resource` occurs more than once, but a token has one audience",
+        "get one token for each resource";
     AUTHORIZATION_DETAILS_NOT_SUPPORTED "authorization_details_not_supported" InvalidDetails:
-        "`authorization_details` is not taken in requests: capabilities are named in `scope`",
+        "the request contains `authorization_details`, which this broker does not take",
         "name the capabilities in `scope`";
     LEASE_LIFE_TOO_SHORT "lease_life_too_short" Invalid:
-        "a lease lasts a minute at least",
-        "ask for `life_s` of 60 or more, or leave it out";
+        "`life_s` is less than 60 seconds",
+        "ask for 60 seconds or more, or leave `life_s` out";
     LEASE_SELECTION_INVALID "lease_selection_invalid" Invalid:
-        "a request to end leases names one of `lease`, `agent`, `capability` and `all`",
-        "name which leases are to end, in one way";
+        "the request names none, or more than one, of `lease`, `agent`, `capability` and `all`",
+        "select the leases to revoke by exactly one of them";
     REASON_INVALID "reason_invalid" Invalid:
-        "a reason is one line of 1 to 300 characters",
-        "say in one line why it is done: it stays in the ledger";
+        "the reason is empty, has several lines, or is longer than 300 characters",
+        "give the reason in one line of 1 to 300 characters; the ledger keeps it";
     EXPIRES_IN_INVALID "expires_in_invalid" Invalid:
-        "`expires_in` is not a whole number of seconds from 10 on",
-        "send a number such as 300, or nothing";
+        "`expires_in` is not a whole number of at least 10 seconds",
+        "send a number such as 300, or leave `expires_in` out";
     RESPONSE_TYPE_UNSUPPORTED "response_type_unsupported" UnsupportedResponse:
-        "this broker has no authorization endpoint: agents use the `client_credentials` grant",
-        "POST to /oauth/token over mTLS";
+        "this broker has no authorization endpoint",
+        "use the `client_credentials` grant: POST to /oauth/token over mTLS";
     BODY_INCOMPLETE "body_incomplete" Invalid:
-        "the body ended before it was whole",
-        "send the whole body";
+        "the body ended before it was complete",
+        "send as many bytes as `Content-Length` says";
     BODY_TIMEOUT "body_timeout" Invalid:
         "the body did not arrive in time",
-        "send the body at once";
+        "send the body at once, over a better connection if need be";
     BODY_TOO_LARGE "body_too_large" Invalid:
         "the body is larger than this route takes",
-        "send less at once";
+        "send a smaller body";
     CONTENT_TYPE_UNSUPPORTED "content_type_unsupported" Invalid:
-        "the body is of another content type than this route takes",
-        "set Content-Type to what the route takes";
+        "the body has another content type than this route takes",
+        "set Content-Type to the type that the reference gives for the route";
     CONTENT_ENCODING_UNSUPPORTED "content_encoding_unsupported" Invalid:
-        "encoded bodies are not taken",
-        "send the body as it is, without Content-Encoding";
+        "the body is compressed or encoded (`Content-Encoding`)",
+        "send the body without Content-Encoding";
     METHOD_NOT_ALLOWED "method_not_allowed" Invalid:
         "the route does not take this method",
-        "see the reference for the route's methods";
+        "use a method that `Allow` lists";
     UNSEAL_MALFORMED "unseal_malformed" Invalid:
-        "what was given is neither a passphrase, nor the key of a slot, nor enough shares of one",
-        "give the one line of a passphrase, a key file or shares as `keyward init` or `keyward slot add` made them";
+        "the input is neither a passphrase, nor a slot key, nor enough shares of one slot key",
+        "give one line with the passphrase, or the key file or shares that `keyward init` or `keyward slot add` made";
 }

@@ -1,186 +1,185 @@
-//! What a command says of the machine that it ran on, or of the way to the broker. Never answered
-//! over HTTP.
+//! The machine that a command runs on, and its way to the broker. HTTP never returns these codes.
 
 super::codes! {
     USAGE "usage" Usage:
-        "the command line was used wrongly",
-        "see the verb's `--help`";
+        "the command line is not valid",
+        "run the command with `--help`";
     NO_IDENTITY "no_identity" Unauthenticated:
-        "there is no identity of this kind on this machine",
-        "enrol: `keyward join`; an operator's comes from `keyward init` on the broker's host";
+        "this machine has no identity of this kind",
+        "ask an operator for an enrolment code, then `keyward join`; the first operator gets its identity from `keyward init` on the broker's host";
     CERTIFICATE_REFUSED "certificate_refused" Unauthenticated:
-        "the broker refused this machine's certificate",
-        "have its holder resumed or invited anew by an operator, then `keyward join`; or `keyward init --reissue-operator` on the broker's host";
+        "the broker refused this machine's certificate: it is expired, revoked or unknown",
+        "`keyward doctor` shows when it expires; ask an operator for a new enrolment code, then `keyward join --replace`; the only admin runs `keyward init --reissue-operator` on the broker's host";
     TLS_FAILED "tls_failed" Unauthenticated:
-        "there is no TLS connection with the broker",
-        "if this identity is old, enrol again; if the broker's authority changed unannounced, ask your operator";
+        "the TLS handshake with the broker failed",
+        "check that the address is the broker's; ask an operator whether the broker's authority changed, and for a new enrolment code if so";
     BROKER_UNREACHABLE "broker_unreachable" Unavailable:
         "the broker cannot be reached",
-        "see whether it runs: `keyward serve`, and whether the address is right";
+        "check the address and the network; on the broker's host check that `keyward serve` runs";
     RESPONSE_INVALID "response_invalid" Unavailable:
-        "what answered at the broker's address is not the broker, or of another version",
-        "see what answers at its address";
+        "the response is not one of this version of the broker",
+        "check the version of the broker, and which process answers at its address";
     IDENTITY_DAMAGED "identity_damaged" Local:
-        "the identity on this machine cannot be used",
-        "enrol again: `keyward join`";
+        "a file of this machine's identity is missing or damaged",
+        "ask an operator for a new enrolment code, then `keyward join --replace`";
     IDENTITY_EXISTS "identity_exists" Conflict:
-        "this home holds an identity already; nothing was sent",
-        "keep the new identity elsewhere: `--home DIR`; or replace the one that is there: `--replace`";
+        "this home directory holds an identity already; nothing was sent",
+        "store the new identity elsewhere (`--home DIR`), or replace the present one (`--replace`)";
     CERTIFICATE_MISMATCH "certificate_mismatch" Unverified:
-        "the broker's answer is not the certificate that was asked for; the identity on this machine was not changed",
-        "do not use this broker: find out what answers at its address";
+        "the response does not contain the requested certificate; the identity on this machine is unchanged",
+        "do not use this broker until you know which process answers at its address";
     ADDRESS_INVALID "address_invalid" Local:
-        "the broker's address is no host name",
-        "enrol again: `keyward join`";
+        "the broker's address is not a host name with a port",
+        "correct the file `address` in the identity's directory, or enrol again: `keyward join --replace`";
     VALUE_FORMAT_MISMATCH "value_format_mismatch" Local:
-        "the secret's value has not the parts that this format needs",
-        "have an operator put it in the form that `docs/how-to/helpers.md` shows, or choose another format";
+        "the secret's value lacks a part that this format needs",
+        "choose another format, or ask an operator to store the value as docs/how-to/helpers.md shows";
     SERVER_NOT_DECLARED "server_not_declared" Local:
-        "a program asks for the credential of a server that this helper has none for",
-        "name the helper for its own server alone (docker: `credHelpers`), or declare the right one: `--server`";
+        "the program asks for the credential of a server that this helper is not declared for",
+        "configure the helper for its own server only (docker: `credHelpers`), or name the server: `--server`";
     LIFETIME_TOO_SHORT "lifetime_too_short" Local:
-        "what there is ends sooner than was asked for",
-        "ask again once it was rotated, or for less: `--min-ttl`";
+        "the credential expires sooner than `--min-ttl` asks for",
+        "repeat the command after the next rotation, or ask for less: `--min-ttl`";
     COMMAND_FAILED "command_failed" Local:
-        "the command, or what looks after its token, could not be started",
-        "see whether there is such a command, and whether processes can be started here";
+        "the command, or the process that renews its token, could not be started",
+        "check the command's path and permissions, and the limit of processes (`ulimit -u`)";
     CHECKS_FAILED "checks_failed" Local:
-        "something that was looked at does not work",
-        "the list says what, and what would mend it";
+        "at least one check failed",
+        "each failed check in the list has its own fix";
     FILE_UNUSABLE "file_unusable" Local:
         "a file or directory cannot be used",
-        "look at the path and its permissions";
+        "check the path and its permissions";
     OUTPUT_FAILED "output_failed" Local:
         "standard output cannot be written",
-        "make standard output writable, then look at what the verb has done before you repeat it: its effect stands";
+        "make standard output writable; the command took effect, so check its effect before you repeat it";
     FILE_PERMISSIONS_TOO_OPEN "file_permissions_too_open" NotStarted:
         "another user of this host can read or replace a file that the broker trusts",
-        "take the rights of group and others away, and find out who could have used them";
+        "remove the permissions of group and others (`chmod go-rwx FILE`), and check who could have used them";
     DATA_DIR_UNUSABLE "data_dir_unusable" Local:
-        "the data directory cannot be made",
-        "make the directory, or run as a user who can";
+        "the data directory cannot be created",
+        "create it for the broker's user (mode 0700), or run the command as a user who may";
     SERVER_KEY_UNUSABLE "server_key_unusable" Local:
         "the broker's own TLS key or certificate cannot be used",
-        "look at the data directory and its permissions; without `tls/server.key` a new one is made at the next start";
+        "check the permissions of `tls/` in the data directory; without `tls/server.key` the next start makes a new key";
     RUNTIME_FAILED "runtime_failed" Local:
         "the process could not start its threads",
-        "look at the process limits";
+        "check the limits of processes and memory (`ulimit -a`, `TasksMax=`)";
     DEMO_FAILED "demo_failed" Local:
-        "the demo did not go as it should",
-        "this is a fault of keyward itself: please report it";
+        "a step of the demo failed",
+        "this is a bug in keyward: please report it with the output";
     NOT_INITIALISED "not_initialised" NotStarted:
-        "there is no broker in the data directory",
-        "run `keyward init`";
+        "the data directory holds no broker",
+        "check `data_dir` in the configuration; for a new broker: `keyward init`";
     KEYRING_MISSING "keyring_missing" NotStarted:
-        "the keyring is missing, and the data directory holds a ledger that no other keyring opens",
-        "restore the newest copy of the file `keyring` from your backup to the data directory, then start the broker; a new keyring would open nothing";
+        "the file `keyring` is missing, and the data directory holds a ledger that no other keyring opens",
+        "restore the newest copy of `keyring` from your backup to the data directory, then start the broker; a new keyring would open nothing";
     ALREADY_INITIALISED "already_initialised" Local:
-        "there is a broker in the data directory already; nothing was changed",
-        "run it: `keyward serve`; for a new operator certificate: `keyward init --reissue-operator`";
+        "the data directory holds a broker already; nothing was changed",
+        "start it with `keyward serve`; for a new operator certificate: `keyward init --reissue-operator`";
     ROOT_KEY_WRONG "root_key_wrong" NotStarted:
-        "the root key does not open this keyring",
-        "name the key that this broker was initialised with in `[root_key]`; nothing was touched";
+        "the key that `[root_key]` names does not open this keyring",
+        "nothing was changed; name the key file that belongs to one of the slots (`keyward slot list`)";
     ROOT_KEY_UNUSABLE "root_key_unusable" NotStarted:
-        "the root key's file cannot be used",
-        "see that the file in `[root_key]` is there and for its owner alone; where that names a credential of the service's, `--root-key-file` names the file behind it";
+        "the file that `[root_key]` names cannot be used",
+        "check that the file exists and that only its owner can read it (mode 0600); outside the service, `--root-key-file FILE` names the file of a credential";
     PASSPHRASE_REFUSED "passphrase_refused" Usage:
-        "what was given is no passphrase, or can be guessed",
-        "choose at least 15 characters on one line; five or six words that have nothing to do with one another are good";
+        "the passphrase is too short, too easy to guess, or not one line",
+        "choose at least 15 characters on one line, e.g. five or six unrelated words";
     PASSPHRASE_WRONG "passphrase_wrong" Unauthenticated:
-        "the passphrase opens none of the keyring's slots",
-        "mind the case and the keyboard; `keyward slot list` shows whether there is a slot of this kind";
+        "the passphrase opens no slot of the keyring",
+        "check upper and lower case and the keyboard layout; `keyward slot list` shows whether a slot has a passphrase";
     SLOT_UNKNOWN "slot_unknown" NotFound:
         "the keyring has no slot of this id",
-        "`keyward slot list` shows those there are";
+        "`keyward slot list` shows the slots";
     LAST_SLOT "last_slot" Conflict:
-        "without this slot nothing would open the keyring any more; nothing was changed",
+        "this is the only slot that opens the keyring; nothing was changed",
         "add another slot first: `keyward slot add`";
     SLOT_KEY_UNCHANGED "slot_key_unchanged" Conflict:
-        "what is to open the slot opens it already; nothing was changed",
+        "this passphrase or key opens the slot already; nothing was changed",
         "choose another passphrase, or name another file";
     SLOT_LIMIT_REACHED "slot_limit_reached" Conflict:
-        "the keyring has as many slots as it may have",
-        "remove one that nobody needs: `keyward slot list`, `keyward slot remove ID`";
+        "the keyring has as many slots as it can have (8)",
+        "remove a slot that is no longer needed: `keyward slot list`, `keyward slot remove ID`";
     SLOT_UNCONFIRMED "slot_unconfirmed" Conflict:
-        "the slot opens nothing until its shares were handed back",
-        "`keyward slot confirm` takes them; `keyward slot remove ID` gives the slot up";
+        "the slot does not open the keyring until enough of its shares are confirmed",
+        "`keyward slot confirm` reads the shares; `keyward slot remove ID` removes the slot";
     SLOT_NOT_PENDING "slot_not_pending" Conflict:
-        "no slot waits to be confirmed by what was given",
-        "`keyward slot list` shows which slot is unconfirmed; one that is not needs nothing";
+        "the shares belong to no unconfirmed slot",
+        "`keyward slot list` shows which slot is unconfirmed; the others need no confirmation";
     SHARES_OUT_OF_RANGE "shares_out_of_range" Usage:
-        "no key is split like that",
-        "at most 16 shares, of which at least 2 open the slot; 3 of 5 is a good choice";
+        "the number of shares or the threshold is out of range",
+        "choose 2 to 16 shares, and a threshold of at least 2, e.g. 3 of 5";
     SHARE_INVALID "share_invalid" Usage:
-        "what was given is no share, or was not copied letter by letter",
-        "compare it with the share: `keyward-share-1:`, how many of how many, its number, 22 groups of four letters";
+        "the input is not a share, or has a typing error",
+        "compare it with the share: `keyward-share-1:`, the threshold and the number of shares, its own number, and 22 groups of four letters";
     SHARES_MISMATCH "shares_mismatch" Usage:
-        "the shares do not belong together",
-        "give each share once, all of one slot, as many as the first number in each of them says";
+        "the shares do not belong together, or are too few",
+        "give different shares of the same slot, as many as its threshold (the first number in each share)";
     SHARES_WRONG "shares_wrong" Unauthenticated:
-        "the shares open none of the keyring's slots",
-        "`keyward slot list` shows the slots there are; a slot that was rekeyed has other shares than before";
+        "the shares open no slot of the keyring",
+        "`keyward slot list` shows the slots; after `keyward slot rekey` only the new shares open the slot";
     SLOT_UNRECORDED "slot_unrecorded" Partial:
-        "the slot was changed, and the ledger could not take the entry that says so",
-        "mend the disk; the next start of the broker records it";
+        "the slot was changed, but the ledger did not record the change",
+        "correct the fault of the data disk; the next start of the broker records the change";
     SLOTS_NOT_REWRAPPABLE "slots_not_rewrappable" Conflict:
-        "some slots cannot take another root key without their own keys; nothing was changed",
-        "rekeying or removing a slot replaces the root key; repeat with `--remove-old-slots` to remove the slots \
-         named, then add them again: `keyward slot add`";
+        "some slots cannot get the new root key without their own passphrase, key or shares; nothing was changed",
+        "repeat the command with `--remove-old-slots` to remove the slots that are listed, then add them again: \
+         `keyward slot add`";
     KEYRING_ALTERED "keyring_altered" NotStarted:
-        "the keyring is not as the broker wrote it",
-        "put the keyring back from its own backup; nothing was touched";
+        "the file `keyring` was changed by another program, or is damaged; nothing was changed",
+        "restore the newest copy of `keyring` from its own backup";
     NOTHING_TO_ADOPT "nothing_to_adopt" NotStarted:
         "there is no data directory to adopt yet",
-        "start the broker: on a copy of the data it starts in read-only mode; then `keyward adopt`";
+        "start the broker first: on a copy of the data it starts in read-only mode; then run `keyward adopt`";
     DATA_DIR_IN_USE "data_dir_in_use" NotStarted:
-        "another process uses the data directory",
-        "another keyward uses this data directory: stop it first";
+        "another keyward process uses the data directory",
+        "stop that process first, e.g. `systemctl stop keyward`";
     PENDING_ORDERS_DAMAGED "pending_orders_damaged" NotStarted:
-        "the file of orders that wait cannot be read",
-        "look at the file that the reason names, move it away, and repeat the revocations that it was to carry out";
+        "the file of pending orders cannot be read",
+        "move the file that the message names away, start the broker, and repeat the revocations that were ordered on this host";
     ENTRIES_LOST "entries_lost" NotStarted:
-        "the ledger lacks entries that were acknowledged",
-        "put the newer ledger back; or, having looked, go on without them: `keyward serve --accept-lost-entries`";
+        "the ledger lacks entries that the broker acknowledged before",
+        "restore the newest `ledger/` to the data directory; if there is none, read docs/how-to/recover.md, then `keyward serve --accept-lost-entries`";
     KEYRING_OUTDATED "keyring_outdated" NotStarted:
-        "the keyring is an older copy than the broker has used",
-        "put the newest copy of `keyring` back; or, if slots alone were added since and you have looked, go on with this one: `keyward serve --accept-lost-entries`";
+        "the file `keyring` is an older copy than the one that the broker used last",
+        "restore the newest copy of `keyring`; if only slots were added since then: `keyward serve --accept-lost-entries`";
     ANCHOR_ALTERED "anchor_altered" NotStarted:
-        "the file that says which ledger and keyring are the newest cannot be believed",
-        "put `anchor` of the data directory back, or find out who changed it; having looked, go on: `keyward serve --accept-lost-entries`";
+        "the file `anchor` in the data directory was changed by another program, or is damaged",
+        "restore the file or find out who changed it; then `keyward serve --accept-lost-entries`, once";
     TRUST_DOMAIN_CHANGED "trust_domain_changed" NotStarted:
-        "the configured trust domain is not the one that this broker was initialised with",
-        "set `trust_domain` back: every identity carries it";
+        "`trust_domain` in the configuration is not the one of this broker",
+        "set `trust_domain` back: every certificate contains it, and it cannot change";
     STORE_FAILED "store_failed" NotStarted:
-        "the broker's records cannot be opened",
-        "look at the data directory, its disk and its permissions";
+        "the broker cannot open its data",
+        "check the data directory, its disk and its permissions";
     LISTEN_FAILED "listen_failed" Local:
-        "an address cannot be listened on",
-        "see what listens there, or change `[listen]`";
+        "the broker cannot listen on one of its addresses",
+        "`ss -ltnp` shows which process uses the address; stop it, or change `[listen]`";
     START_FAILED "start_failed" NotStarted:
         "the broker could not start",
-        "this is a fault of keyward itself: please report it";
+        "this is a bug in keyward: please report it with the log";
     NOT_DURABLE "not_durable" Partial:
-        "it is in force, in memory alone: the ledger has not taken it",
-        "free space on the broker's disk or mend it: the ledger takes it by itself as soon as it can. After a failed write it cannot, and a start forgets it: start the broker again, and then say the same once more";
+        "the change is in force in memory only: the ledger has not recorded it",
+        "free space on the data disk or correct its fault; the ledger then records the change by itself. After a failed write (`ledger_failed`): restart the broker, then repeat the command, because a restart forgets the change";
     SEALING_UNFINISHED "sealing_unfinished" Partial:
-        "the root key and the keys that sign and open values are wiped, and the process has not been replaced yet: a thread of it waits for its disk",
-        "look at the data disk; keys of the ledger and the index stay in memory until the disk answers";
+        "the root key and all keys that sign and decrypt are wiped, but the process was not replaced yet: one of its threads waits for the disk",
+        "check the data disk; keys of the ledger and the index stay in memory until the disk answers";
     LEASES_NOT_REVOKED "leases_not_revoked" Partial:
-        "leases are ending, and upstream has not ended all of their logins yet",
-        "`keyward lease list` says what keeps them; they are tried again by themselves";
+        "the leases are revoked in the broker, but some of their logins still exist at the upstream",
+        "`keyward lease list` shows the cause; the broker repeats the revocation by itself";
     LEDGER_EMPTY "ledger_empty" Unverified:
-        "there is no ledger entry below the directory",
+        "the directory contains no ledger entry",
         "name the data directory of a broker";
     LEDGER_FORKED "ledger_forked" Unverified:
-        "the entries are not those that the checkpoint was signed over",
-        "keep the directory as it is, and put the ledger back from its backup";
+        "the ledger's entries are not the ones that the checkpoint was signed over",
+        "keep the data directory as it is for an investigation, and restore the ledger from its backup";
     LEDGER_CUT "ledger_cut" Unverified:
-        "the checkpoint knows more entries than are left",
-        "keep the directory as it is, and put the ledger back from its backup";
+        "the ledger has fewer entries than the checkpoint",
+        "keep the data directory as it is for an investigation, and restore the ledger from its backup";
     SNAPSHOT_ALTERED "snapshot_altered" Unverified:
-        "a snapshot of the state is not the one that was taken; the entries are as they were written",
-        "find out who changed it, and remove its file: the broker reads the entries instead";
+        "a snapshot file was changed after the broker wrote it; the entries of the ledger are intact",
+        "find out who changed the file, then delete it: the broker reads the entries instead";
     CHECKPOINT_INVALID "checkpoint_invalid" Unverified:
-        "the checkpoint is not one of this ledger's, or was altered",
-        "take the checkpoint from GET /v1/checkpoint and the key from GET /v1/checkpoint/key, kept elsewhere";
+        "the checkpoint is damaged, or belongs to another ledger",
+        "use a checkpoint from GET /v1/checkpoint and the key from GET /v1/checkpoint/key, and keep both apart from the broker";
 }
