@@ -1,173 +1,42 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::location::{Found, MACHINE_ID};
-use super::running::Duty;
+use super::duty::Duty;
+use super::failures::broken;
+use super::location::Found;
+use super::open_keyring::keyring_path;
 use super::runtime_dir::kept_orders;
 use super::sealing_keys::keep_sealing_keys;
+use super::surroundings::Surroundings;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
-use crate::base::{Clock, Entropy, LedgerId, SlotId, SystemClock, SystemEntropy, io_reason};
+use crate::base::{LedgerId, io_reason};
 use crate::broker::{
-    Core, Followed, Founding, HeavyWork, KeyringAccess, KeyringContents, Notaries, Notifications, Publishing,
-    PutValues, RequestLimits, Settings, Signing, State, Turns, UpstreamAccess, Values, World, authorities,
-    notary, record_slots, root_is_current, token_keys, value_key_is_there,
+    self, Core, Followed, Founding, HeavyWork, KeyringAccess, KeyringContents, Notaries, Notifications,
+    Publishing, PutValues, RequestLimits, Settings, Signing, State, Turns, UpstreamAccess, Values, World,
+    authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
 };
-use crate::cli::{Failure, shares_failure};
-use crate::config::{Config, RootKey};
+use crate::config::Config;
+use crate::console::Failure;
 use crate::crypto::{AeadKey, MacKey};
 use crate::issuance::Issuer;
-use crate::keyring::{Family, Keyring, KeyringError, SlotKey};
+use crate::keyring::{Family, Keyring};
 use crate::ledger::{Build, SEGMENT_BYTES};
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
-use crate::store::{Loss, OnLostEntries, Store, StoreError, StoreOptions};
+use crate::store::{Loss, OnLostEntries, Store, StoreOptions};
 use crate::telemetry::{Alarm, Alarms, Meters};
 use crate::token::{MintedLately, Verifier};
-use crate::upstream;
-
-/// Time and chance, as everybody gets them.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Gives unpredictable bytes.
-    pub entropy: Arc<dyn Entropy>,
-    /// The file with the machine's id.
-    pub machine_id: PathBuf,
-}
-
-impl Surroundings {
-    /// The machine's own.
-    #[must_use]
-    pub fn system() -> Self {
-        Self::with(SystemClock::new())
-    }
-
-    /// The machine's own, with what `config` names to tell whether its clock is synchronised.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
-        let clock = SystemClock::synchronised_by(config.clock.synchronised_by.clone());
-        Self::with(clock)
-    }
-
-    fn with(clock: SystemClock) -> Self {
-        Self { clock: Arc::new(clock), entropy: Arc::new(SystemEntropy), machine_id: MACHINE_ID.into() }
-    }
-
-    fn for_upstreams(&self, config: &Config) -> upstream::Surroundings {
-        upstream::Surroundings {
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-            reach: upstream::Reach::new(config.upstream.allow_networks.clone()),
-            called: upstream::Called::default(),
-        }
-    }
-}
 
 /// Denials of one agent or operator that get an entry of their own: so many at once, then one a second.
 const DENIAL_BURST: u32 = 30;
 
-pub(super) fn slot_key(config: &Config) -> Result<SlotKey, Failure> {
-    let key = match &config.root_key {
-        RootKey::File(path) => SlotKey::from_file(path),
-        RootKey::Credential(name) => SlotKey::from_credential(name),
-        RootKey::Attended => return Err(attended()),
-    };
-    key.map_err(|error| keyring_failure(&error))
-}
-
-/// Nothing on this machine opens the keyring by itself.
-fn attended() -> Failure {
-    Failure::new(code::ROOT_KEY_UNUSABLE)
-        .because("`[root_key]` says `attended = true`: no key is on this machine")
-        .mended_by("name a key file, or a passphrase: see the verb's `--help`")
-}
-
-pub(super) fn open_keyring(config: &Config) -> Result<Keyring, Failure> {
-    open_by(config, &slot_key(config)?)
-}
-
-pub(super) fn open_by(config: &Config, key: &SlotKey) -> Result<Keyring, Failure> {
-    Keyring::open(&keyring_path(config), key).map_err(|error| not_opened(&error, key))
-}
-
-pub(super) fn not_opened(error: &KeyringError, key: &SlotKey) -> Failure {
-    match (error, key) {
-        (KeyringError::WrongKey, SlotKey::Passphrase(_)) => Failure::new(code::PASSPHRASE_WRONG),
-        _ => keyring_failure(error),
-    }
-}
-
-pub(super) fn keyring_path(config: &Config) -> PathBuf {
-    config.data_dir.join("keyring")
-}
-
-pub(super) fn keyring_failure(error: &KeyringError) -> Failure {
-    let code = match error {
-        KeyringError::Share(error) => return shares_failure(error),
-        KeyringError::Missing(path) => return missing(path),
-        KeyringError::Exists(_) => code::ALREADY_INITIALISED,
-        KeyringError::WrongKey => code::ROOT_KEY_WRONG,
-        KeyringError::Altered(_) => code::KEYRING_ALTERED,
-        KeyringError::SlotFile { .. } => code::ROOT_KEY_UNUSABLE,
-        KeyringError::Passphrase(_) => code::PASSPHRASE_REFUSED,
-        KeyringError::NoSuchSlot => code::SLOT_UNKNOWN,
-        KeyringError::LastSlot => code::LAST_SLOT,
-        KeyringError::SameKey => code::SLOT_KEY_UNCHANGED,
-        KeyringError::SlotsFull => code::SLOT_LIMIT_REACHED,
-        KeyringError::Exhausted => code::KEY_EXHAUSTED,
-        KeyringError::SlotsOutOfReach(slots) => return out_of_reach(slots),
-        KeyringError::NoSuchKey(_)
-        | KeyringError::Generate
-        | KeyringError::Memory
-        | KeyringError::TooLarge
-        | KeyringError::Io(_) => code::KEYRING_FAILED,
-    };
-    Failure::new(code).because(error.to_string())
-}
-
-/// A data directory without a keyring is a new one, unless it holds the rest of a broker.
-fn missing(keyring: &Path) -> Failure {
-    let dir = keyring.parent().unwrap_or(keyring);
-    keyring_lost(dir).unwrap_or_else(|| {
-        let why = format!("there is no broker in `{}`: it has no keyring and no ledger", dir.display());
-        Failure::new(code::NOT_INITIALISED).because(why)
-    })
-}
-
-/// The refusal when `data_dir` holds a ledger, or the anchor of one, and no keyring.
-pub(super) fn keyring_lost(data_dir: &Path) -> Option<Failure> {
-    let is_there = |name: &str| data_dir.join(name).exists();
-    let has_ledger = fs::read_dir(data_dir.join("ledger")).is_ok_and(|mut files| files.next().is_some());
-    let found = if has_ledger { "ledger" } else { "anchor" };
-    if is_there("keyring") || !(has_ledger || is_there("anchor")) {
-        return None;
-    }
-    let dir = data_dir.display();
-    let why = format!(
-        "the keyring `{dir}/keyring` is missing, and `{dir}/{found}` is there: only that keyring opens this ledger; nothing was changed"
-    );
-    let fix = format!(
-        "restore the newest copy of `{dir}/keyring` from your backup, then start the broker; for a new broker choose another `data_dir`"
-    );
-    Some(Failure::new(code::KEYRING_MISSING).because(why).mended_by(fix))
-}
-
-/// Slots of the first format would be left behind by another root key.
-fn out_of_reach(slots: &[SlotId]) -> Failure {
-    let named: Vec<String> = slots.iter().map(|slot| format!("`{slot}`")).collect();
-    let why =
-        format!("an older build made slot {}: it has no public key to seal a root key to", named.join(", "));
-    Failure::new(code::SLOTS_NOT_REWRAPPABLE).because(why)
-}
-
 /// Opens the store and puts every room in its place. Keys go to whoever uses them and nobody else.
-pub(super) async fn assemble(
+pub(crate) async fn assemble(
     config: &Config,
     mut keyring: Keyring,
     surroundings: &Surroundings,
@@ -175,25 +44,24 @@ pub(super) async fn assemble(
     duty: Duty,
 ) -> Result<(Core, Duty), Failure> {
     let options = store_options(config, surroundings, on_lost_entries);
-    let (store, report) = Store::open(&options, &keyring).map_err(|error| store_failure(&error))?;
+    let (store, report) = Store::open(&options, &keyring)?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
     let (duty, alarms) = located(&store, config, &surroundings.machine_id, duty).await?;
     let (clock, entropy) = (&*surroundings.clock, &*surroundings.entropy);
     let founding = Founding { trust_domain: &config.trust_domain, clock, entropy };
-    let failed = |failure: crate::broker::Failure| broker_failure(&failure);
-    root_is_current(&store, &keyring).map_err(failed)?;
-    let authorities = authorities(&store, &founding, &keyring).await.map_err(failed)?;
-    let token_keys = token_keys(&store, &keyring).await.map_err(failed)?;
-    let notary = notary(&store, &keyring, &config.trust_domain).map_err(failed)?;
-    value_key_is_there(&store, &keyring).map_err(failed)?;
+    root_is_current(&store, &keyring)?;
+    let authorities = authorities(&store, &founding, &keyring).await?;
+    let token_keys = token_keys(&store, &keyring).await?;
+    let notary = notary(&store, &keyring, &config.trust_domain)?;
+    value_key_is_there(&store, &keyring)?;
     let store = keep_sealing_keys(store, &mut keyring, config, surroundings).await?;
     let issuer_name = config.tokens.issuer.as_str();
     let opener = Opener::new(value_keys(&keyring)?);
     let issuer = Issuer::new(token_keys, authorities, opener, issuer_name.to_owned());
     let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
-    let sealer = Sealer::new(keyring.aead(Family::Value).map_err(|error| keyring_failure(&error))?);
+    let sealer = Sealer::new(keyring.aead(Family::Value)?);
     sealer.count_from(store.read(|world, _| world.secrets.seals()));
-    let digests = MacKey::new(keyring.current(Family::Digest).map_err(|error| keyring_failure(&error))?.1);
+    let digests = MacKey::new(keyring.current(Family::Digest)?.1);
     let meters = Arc::new(Meters::new(store.syncs(), &alarms));
     let core = Core {
         signing: Signing {
@@ -239,7 +107,7 @@ pub(super) async fn assemble(
 }
 
 /// The same for a verb that records: refused when the data are a copy that no order adopts.
-pub(super) async fn assemble_to_record(
+pub(crate) async fn assemble_to_record(
     config: &Config,
     keyring: Keyring,
     surroundings: &Surroundings,
@@ -292,7 +160,7 @@ fn restrict(store: &Store<World>, duty: Duty) {
     }
 }
 
-pub(super) fn store_options(
+pub(crate) fn store_options(
     config: &Config,
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
@@ -313,8 +181,7 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
     if store.is_read_only() {
         return Ok(alarms);
     }
-    let recorded = store.record_accepted_loss().await;
-    let lost = recorded.map_err(|error| broker_failure(&error.into()))?;
+    let lost = store.record_accepted_loss().await.map_err(broker::Failure::from)?;
     if let Some(Loss { what, .. }) = lost {
         alarms.raise(
             Alarm::LossAccepted,
@@ -358,7 +225,7 @@ fn settings(config: &Config) -> Settings {
 fn value_keys(keyring: &Keyring) -> Result<Vec<AeadKey>, Failure> {
     let generations = keyring.generations(Family::Value).map(|(generation, _)| generation);
     let keys = generations.map(|generation| keyring.aead_of(Family::Value, generation));
-    keys.collect::<Result<_, _>>().map_err(|error| keyring_failure(&error))
+    Ok(keys.collect::<Result<_, _>>()?)
 }
 
 /// Digest keys before the newest one, newest first: a request that was carried out before a rotation of
@@ -369,49 +236,19 @@ fn earlier_digests(keyring: &Keyring) -> Vec<MacKey> {
 }
 
 /// By whom slots came that nobody had said anything of before.
-pub(super) const FOUND: &str = "found at start";
+pub(crate) const FOUND: &str = "found at start";
 
 /// Says on the ledger what changed of the keyring's slots since it was last said.
-pub(super) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
+pub(crate) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
     let found = {
         let keyring = core.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        KeyringContents::of(&keyring, &core.keyring.path).map_err(|error| keyring_failure(&error))?
+        KeyringContents::of(&keyring, &core.keyring.path)?
     };
-    record_slots(&core.state.store, &found, by).await.map_err(|failure| broker_failure(&failure))
-}
-
-pub(super) fn broken(error: &dyn std::error::Error) -> Failure {
-    Failure::new(code::START_FAILED).because(error.to_string())
-}
-
-pub(super) fn broker_failure(failure: &crate::broker::Failure) -> Failure {
-    Failure::new(failure.code).because(failure.why.as_ref()).mended_by(failure.fix.as_ref())
-}
-
-pub(super) fn store_failure(error: &StoreError) -> Failure {
-    let code = match error {
-        StoreError::InUse | StoreError::Ledger(crate::ledger::OpenError::InUse) => code::DATA_DIR_IN_USE,
-        StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. }) => code::KEYRING_OUTDATED,
-        StoreError::Ledger(_) => code::LEDGER_DAMAGED,
-        StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
-        StoreError::KeyringOlder(_) => code::KEYRING_OUTDATED,
-        StoreError::AnchorAltered(_) => code::ANCHOR_ALTERED,
-        StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) | StoreError::Io(_) => {
-            code::STORE_FAILED
-        }
-    };
-    let failure = Failure::new(code).because(error.to_string());
-    if !matches!(error, StoreError::Ledger(crate::ledger::OpenError::KeyMissing { .. })) {
-        return failure;
-    }
-    failure.mended_by(
-        "put the newest copy of `keyring` back: without the key that it lacks the ledger does not open, whatever is \
-         accepted",
-    )
+    Ok(record_slots(&core.state.store, &found, by).await?)
 }
 
 /// A directory for its owner alone, also when it was there before.
-pub(super) fn private_dir(dir: &Path) -> Result<(), Failure> {
+pub(crate) fn private_dir(dir: &Path) -> Result<(), Failure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
     made.map_err(|error| {

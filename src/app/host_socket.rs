@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 use crate::base::{code, io_reason};
-use crate::cli::Failure;
+use crate::console::Failure;
 use crate::ledger::lock_file;
 
 /// The Unix socket for whoever is on the host: 0600, in a directory that nobody else may enter. It is

@@ -4,50 +4,26 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
-use super::assemble::{broken, broker_failure};
-use super::running::Duty;
+use super::adoption::{ADOPT, AdoptionFile, LOCK, adoption, unusable};
+use super::duty::Duty;
+use super::failures::broken;
 use crate::base::encoding::hex;
-use crate::base::{Clock, SystemClock, Timestamp, code, io_reason};
+use crate::base::{Timestamp, code, io_reason};
 use crate::broker::{self, Located, World};
-use crate::cli::{Console, Failure, whoever_runs_this};
-use crate::config::Config;
+use crate::console::Failure;
 use crate::crypto::sha256_parts;
 use crate::custody::{AdoptionOrder, Location};
-use crate::files::Replacement;
-use crate::store::{Store, lock_mark};
+use crate::store::Store;
 use crate::telemetry::{Alarm, Alarms};
 
 /// A lock file that was made so long after the first entry, in seconds, is not that of the start that made the data.
 const COPIED_AFTER_S: i64 = 3600;
 
-/// The lock file of the data directory.
-const LOCK: &str = "lock";
-
-/// Where a Linux machine's own id is (machine-id(5)).
-pub(super) const MACHINE_ID: &str = "/etc/machine-id";
-
-/// The file that `keyward adopt` leaves for the broker.
-const ADOPT: &str = "adopt";
-
-/// The order to serve from this copy of the data, as it lies in the file.
-#[derive(Deserialize, Serialize)]
-struct Adoption {
-    /// The mark of the lock file that the order is for: a copy of the order counts for nothing.
-    lock: u64,
-    by: String,
-    /// When it was given, by the host's clock: what another copy did since then was not stopped by the person who gave it.
-    /// Earlier builds did not say.
-    at: Option<Timestamp>,
-}
-
 /// The data directory as a start finds it, or a broker that serves from it.
 pub(super) struct Found {
     data_dir: PathBuf,
     location: Location,
-    adoption: Option<Adoption>,
+    adoption: Option<AdoptionFile>,
     /// When the lock file was made, where the file system knows that.
     made: Option<Timestamp>,
 }
@@ -93,7 +69,7 @@ impl Found {
                 tracing::error!(code = %failure.code, "the location of the data directory is not recorded");
                 return Ok(());
             }
-            Err(failure) => return Err(broker_failure(&failure)),
+            Err(failure) => return Err(failure.into()),
         };
         match located {
             Located::AsBefore => {}
@@ -143,19 +119,6 @@ fn were_moved(first: Option<Timestamp>, made: Option<Timestamp>) -> bool {
     first.zip(made).is_some_and(|(first, made)| made > first.plus_s(COPIED_AFTER_S))
 }
 
-/// Whether an order to serve from this data directory waits for the next start.
-pub(super) fn is_adopted(data_dir: &Path) -> bool {
-    adoption(data_dir).is_some_and(|adoption| lock_of(data_dir).is_ok_and(|lock| lock == adoption.lock))
-}
-
-fn adoption(data_dir: &Path) -> Option<Adoption> {
-    serde_json::from_slice(&fs::read(data_dir.join(ADOPT)).ok()?).ok()
-}
-
-fn lock_of(data_dir: &Path) -> io::Result<u64> {
-    Ok(lock_mark(&fs::metadata(data_dir.join(LOCK))?))
-}
-
 /// The id itself is not for others to see.
 fn machine(machine_id: &Path) -> Option<[u8; 16]> {
     let text = fs::read_to_string(machine_id).ok()?;
@@ -176,41 +139,6 @@ pub(super) async fn take_order(
     alarms: &Alarms,
 ) -> Result<(), Failure> {
     Found::at(data_dir, store, machine_id)?.record(store, alarms).await
-}
-
-/// `keyward adopt`, on the broker's host: leaves the order in the data directory. A broker that runs sees it within
-/// a second: on the copy in read-only mode it starts anew, and with all its duties it records it.
-pub(super) fn adopt(config: &Config, console: &Console) -> Result<(), Failure> {
-    let dir = &config.data_dir;
-    let lock = lock_of(dir).map_err(|error| {
-        if error.kind() != io::ErrorKind::NotFound || !dir.exists() {
-            return unusable(dir, &error);
-        }
-        let why = format!("no broker was started in `{}` yet: it has no lock file", dir.display());
-        Failure::new(code::NOTHING_TO_ADOPT).because(why)
-    })?;
-    let order = Adoption { lock, by: whoever_runs_this(), at: Some(SystemClock::new().now()) };
-    write(dir, &order).map_err(|error| unusable(&dir.join(ADOPT), &error))?;
-    if console.is_json() {
-        console.json(&json!({ "data_dir": dir, "lock": lock }));
-    } else {
-        console.line(&format!(
-            "`{}` is adopted: by the running broker within a second, or by its next start",
-            dir.display()
-        ));
-    }
-    Ok(())
-}
-
-fn write(dir: &Path, order: &Adoption) -> io::Result<()> {
-    let written = serde_json::to_vec(order).map_err(io::Error::other)?;
-    // The broker reads it as its own user, and root may have written it.
-    Replacement::write(&dir.join(ADOPT), 0o644, &written)?.commit()
-}
-
-fn unusable(dir: &Path, error: &io::Error) -> Failure {
-    let why = format!("`{}` cannot be used: {}", dir.display(), io_reason(error));
-    Failure::new(code::DATA_DIR_UNUSABLE).because(why)
 }
 
 #[cfg(test)]

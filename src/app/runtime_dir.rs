@@ -4,12 +4,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 
-use super::assemble::broker_failure;
 use crate::base::encoding::hex;
 use crate::base::io_reason;
-use crate::broker::KeptOrders;
-use crate::cli::{Failure, own_uid};
+use crate::broker::{self, KeptOrders};
 use crate::config::Config;
+use crate::console::{Failure, own_uid};
 use crate::crypto::sha256;
 use crate::custody::{Orders, SealOrder};
 
@@ -54,7 +53,7 @@ fn place(config: &Config) -> Option<PathBuf> {
 pub(super) fn kept_orders(config: &Config) -> Result<KeptOrders, Failure> {
     let Some(dir) = usable(config) else { return Ok(KeptOrders::default()) };
     let orders = Orders::open(&dir.join("orders"));
-    let orders = orders.map_err(|error| broker_failure(&error.into()))?;
+    let orders = orders.map_err(broker::Failure::from)?;
     Ok(KeptOrders::of(orders, SealOrder::at(&dir)))
 }
 

@@ -1,9 +1,9 @@
-use super::assemble::{
-    Surroundings, broker_failure, keyring_failure, keyring_path, store_failure, store_options,
-};
+use super::assemble::store_options;
+use super::open_keyring::keyring_path;
+use super::surroundings::Surroundings;
 use crate::broker::{SealingKeys, World, newest_sealing_keys, record_sealing_keys, sealing_keys};
-use crate::cli::Failure;
 use crate::config::Config;
+use crate::console::Failure;
 use crate::keyring::Keyring;
 use crate::store::{OnLostEntries, Store};
 
@@ -22,9 +22,7 @@ pub(super) async fn keep_sealing_keys(
         return Ok(store);
     }
     let (now, life_s) = (surroundings.clock.now(), config.ledger.key_life_s);
-    let store = match sealing_keys(&store, keyring, now, life_s)
-        .map_err(|failure| broker_failure(&failure))?
-    {
+    let store = match sealing_keys(&store, keyring, now, life_s)? {
         SealingKeys::InUse => return Ok(store),
         SealingKeys::Unrecorded => store,
         SealingKeys::Due => {
@@ -35,7 +33,7 @@ pub(super) async fn keep_sealing_keys(
             reopened(store, keyring, config, surroundings).await?
         }
     };
-    let newest = newest_sealing_keys(keyring).map_err(|failure| broker_failure(&failure))?;
+    let newest = newest_sealing_keys(keyring)?;
     match record_sealing_keys(&store, &newest).await {
         Ok(()) => tracing::info!(?newest, "the delta, index and digest keys were rotated"),
         Err(failure) => tracing::error!(
@@ -54,11 +52,11 @@ async fn reopened(
     surroundings: &Surroundings,
 ) -> Result<Store<World>, Failure> {
     // The keyring of before, put back, is refused from here on.
-    store.keys_changed(keyring).map_err(|error| keyring_failure(&error))?;
+    store.keys_changed(keyring)?;
     store.close().await;
     drop(store);
     let options = store_options(config, surroundings, OnLostEntries::Refuse);
-    let (store, report) = Store::open(&options, keyring).map_err(|error| store_failure(&error))?;
+    let (store, report) = Store::open(&options, keyring)?;
     tracing::info!(?report, "the ledger is open under a new delta key");
     Ok(store)
 }

@@ -6,35 +6,44 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::assemble::{Surroundings, broken, keyring_failure, keyring_path};
-use super::premises::{Premises, SealedDoors};
-use super::running::{Duty, Opened, Opening, Ordered, Running};
+use super::duty::Duty;
+use super::failures::broken;
+use super::listeners::{Premises, SealedDoors};
+use super::open_keyring::keyring_path;
+use super::running_broker::{Opened, Opening, Ordered, Running};
 use super::runtime_dir::{forget_seal_order, is_seal_pending};
+use super::surroundings::Surroundings;
+use super::trusted_files::TrustedFile;
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
 use crate::broker::{self, Unsealed, Wish};
-use crate::cli::Failure;
+use crate::cli::ServeArgs;
 use crate::config::{Config, LogFormat, LogLevel, RootKey};
+use crate::console::Failure;
 use crate::keyring::{Keyring, KeyringError, SlotKey, slots_of};
 use crate::store::OnLostEntries;
 use crate::telemetry::{self, LineForm, Protection};
 
 /// How a broker starts.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Start {
+enum Start {
     /// As the configuration says: by the key that it names, or sealed.
     AsConfigured,
     /// Sealed, whatever the configuration names.
     Sealed,
 }
 
-/// Runs the broker until it is told to stop.
-pub(super) async fn serve(
-    config: &Config,
-    start_as: Start,
-    on_lost_entries: OnLostEntries,
-    duty: Duty,
-) -> Result<(), Failure> {
+/// `keyward serve`: runs the broker until it is told to stop.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let start_as = if args.sealed { Start::Sealed } else { Start::AsConfigured };
+    let on_lost_entries =
+        if args.accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
+    let duty = if args.read_only { Duty::ReadOnly } else { Duty::Full };
+    let config = &Config::load(&args.config)?;
+    TrustedFile::all(&args.config, config).iter().try_for_each(TrustedFile::check)?;
     log(config)?;
     harden();
     let mut told = Told::listen()?;
@@ -86,7 +95,7 @@ fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
 /// before.
 async fn sealed(opening: Opening<'_>, told: &mut Told) -> Result<Option<Running>, Failure> {
     let Opening { config, surroundings, .. } = opening;
-    slots_of(&keyring_path(config)).map_err(|error| keyring_failure(&error))?;
+    slots_of(&keyring_path(config))?;
     let mut premises = Premises::take(config, surroundings)?;
     let doors = SealedDoors::open(config, &premises, surroundings)?;
     tracing::info!(socket = %config.listen.host.display(), "the broker is sealed, and waits for `keyward unseal`");
@@ -132,7 +141,7 @@ async fn unseal<'a>(
         if matches!(error, KeyringError::WrongKey | KeyringError::Share(_)) {
             return broker::Failure::new(code::UNSEAL_KEY_WRONG).because(error.to_string());
         }
-        could_not_start(&keyring_failure(&error))
+        could_not_start(&error.into())
     })?;
     let opened = opening.open(keyring).await.map_err(|failure| could_not_start(&failure))?;
     let let_in = opened.on_the_word_of(premises, Some(unsealed)).await;

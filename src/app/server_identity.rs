@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::base::code;
 use crate::base::{Sensitive, Timestamp, io_reason};
 use crate::broker::{Core, certify_server};
-use crate::cli::Failure;
 use crate::config::Config;
+use crate::console::Failure;
 use crate::files;
 use crate::issuance::ServerPlan;
 use crate::pki::tls::Identity;
@@ -15,14 +15,16 @@ use crate::pki::{
     new_key_and_request, read_request, request_for_key,
 };
 
-use super::assemble::{Surroundings, broken, broker_failure, private_dir};
+use super::assemble::private_dir;
+use super::failures::broken;
+use super::surroundings::Surroundings;
 
 /// Life of the broker's own certificate: a year, replaced in its second half.
 const SERVER_LIFE_S: i64 = 365 * 86_400;
 
 /// The broker's own TLS identity. The key is in `tls/server.key`, outside the keyring, so that a
 /// sealed broker can still answer; the certificate beside it is kept as long as it serves.
-pub(super) async fn server_identity(
+pub(crate) async fn server_identity(
     config: &Config,
     core: &Core,
     surroundings: &Surroundings,
@@ -46,7 +48,7 @@ pub(super) async fn server_identity(
         None => {
             let plan = ServerPlan { names: config.server.names.clone(), key, life_s: SERVER_LIFE_S };
             let leaf = certify_server(core, plan).await;
-            let leaf = leaf.map_err(|failure| broker_failure(&failure))?;
+            let leaf = leaf?;
             replace(&leaf_path, certificate_pem(&leaf).as_bytes())?;
             leaf
         }
@@ -61,7 +63,7 @@ pub(super) async fn server_identity(
 }
 
 /// The identity for read-only mode, which signs no certificate: the one that was kept, whatever it names.
-pub(super) fn kept_identity(config: &Config, core: &Core) -> Result<Identity, Failure> {
+pub(crate) fn kept_identity(config: &Config, core: &Core) -> Result<Identity, Failure> {
     let pem = authorities_pem(&core.signing.issuer.authorities());
     sealed_identity(config, &pem).ok_or_else(|| {
         let why = "there is no server certificate below the data directory, and read-only mode signs none";
@@ -72,7 +74,7 @@ pub(super) fn kept_identity(config: &Config, core: &Core) -> Result<Identity, Fa
 
 /// The broker's own TLS identity as a sealed broker has it: what lies there, and the authorities as they
 /// were last published; none before the first start.
-pub(super) fn sealed_identity(config: &Config, authorities_pem: &str) -> Option<Identity> {
+pub(crate) fn sealed_identity(config: &Config, authorities_pem: &str) -> Option<Identity> {
     let dir = config.data_dir.join("tls");
     let key_pem = read(&dir.join("server.key")).map(Sensitive::new).ok()?;
     let leaf = kept(&dir.join("server.pem"))?;
@@ -102,7 +104,7 @@ fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
     Ok(key_pem)
 }
 
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     files::replace(path, bytes).map_err(|error| unusable(path, &io_reason(&error)))
 }
 

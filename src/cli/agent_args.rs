@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::credential_form::{HelperFormat, Operation};
+use crate::cli::verbs::credential_form::{HelperFormat, Operation};
 
 /// `keyward token …`
 #[derive(Args, Debug)]

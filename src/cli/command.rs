@@ -1,21 +1,21 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
-use super::agent_args::{CompanionArgs, GetArgs, RunArgs, TokenArgs};
-use super::break_glass::BreakGlassCommand;
-use super::clock::ClockCommand;
-use super::failure::Failure;
-use super::identity::default_home;
-use super::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
-use super::lease_nouns::LeaseCommand;
-use super::nouns::{
-    AgentCommand, AuditCommand, CertCommand, ConfigCommand, InitArgs, ListCommand, OperatorCommand,
-    RotationCommand, SecretCommand,
+use crate::cli::agent_args::{CompanionArgs, GetArgs, RunArgs, TokenArgs};
+use crate::cli::host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
+use crate::cli::identity::default_home;
+use crate::cli::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
+use crate::cli::nouns::{
+    AgentCommand, AuditCommand, CertCommand, ListCommand, OperatorCommand, RotationCommand, SecretCommand,
 };
-use super::sealing::UnsealArgs;
-use super::slot_args::SlotCommand;
+use crate::cli::slot_args::SlotCommand;
+use crate::cli::verbs::break_glass::BreakGlassCommand;
+use crate::cli::verbs::clock::ClockCommand;
+use crate::cli::verbs::lease_args::LeaseCommand;
+use crate::cli::verbs::sealing::UnsealArgs;
+use crate::console::{Failure, Format};
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
 #[derive(Debug, Parser)]
@@ -43,41 +43,71 @@ impl Cli {
     }
 }
 
-/// How to print.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
-/// The verbs.
+/// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Where the broker's data are.
+    #[command(flatten)]
+    Host(HostCommand),
+    /// At a broker that runs.
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Explain a verb (`help agent invite`), an error (`help error CODE`) or the exit codes (`help exit-codes`)
+    Help {
+        /// A verb, `error CODE`, or `exit-codes`
+        words: Vec<String>,
+    },
+    /// Print a script that completes verbs and options in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one a verb
+    Man {
+        /// Where to
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+/// Verbs that open a broker's data directory, or look at its host.
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
     /// Make a broker: keys, ledger, authority, and the first operator's certificate
     Init(InitArgs),
     /// Run the broker
-    Serve {
-        /// The configuration
-        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
-        config: PathBuf,
-        /// Start sealed, and wait for `keyward unseal`, although a key is at hand
-        #[arg(long)]
-        sealed: bool,
-        /// Go on with an older ledger or keyring than was there once: an operator has looked. Recorded, with an alarm
-        #[arg(long, conflicts_with = "read_only")]
-        accept_lost_entries: bool,
-        /// Read-only mode, for a copy of the data while the original may still run: records, issues and calls nothing
-        #[arg(long)]
-        read_only: bool,
-    },
+    Serve(ServeArgs),
     /// On the broker's host: serve from this copy of the data, once every other broker with these data has stopped for good
     Adopt {
         /// The configuration: names the data directory
         #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
         config: PathBuf,
     },
+    /// Look whether everything is as it should be: this machine's identity and the broker, or a broker's host
+    Doctor {
+        /// The operator's identity, not the agent's
+        #[arg(long, conflicts_with = "config")]
+        operator: bool,
+        /// The broker's host, by this configuration
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The file with the root key's key; for a configuration that names a credential
+        #[arg(long, value_name = "FILE", requires = "config")]
+        root_key_file: Option<PathBuf>,
+    },
+    /// Check the ledger of a broker's data directory, without the broker
+    Verify(VerifyArgs),
+    /// What opens the keyring of a stopped broker: key files, passphrases, shares
+    #[command(subcommand)]
+    Slot(SlotCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Verbs that work on a broker that runs, through its public interface.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
     /// On the broker's host: have the running broker stop serving and let go of every key, until it is unsealed
     Seal {
         /// The configuration: names the socket on the host
@@ -136,18 +166,6 @@ pub enum Command {
         /// As the operator, not as the agent
         #[arg(long)]
         operator: bool,
-    },
-    /// Look whether everything is as it should be: this machine's identity and the broker, or a broker's host
-    Doctor {
-        /// The operator's identity, not the agent's
-        #[arg(long, conflicts_with = "config")]
-        operator: bool,
-        /// The broker's host, by this configuration
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// The file with the root key's key; for a configuration that names a credential
-        #[arg(long, value_name = "FILE", requires = "config")]
-        root_key_file: Option<PathBuf>,
     },
     /// Show what applying declaration files would change
     Plan {
@@ -209,44 +227,4 @@ pub enum Command {
     /// What the ledger says happened
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Check the ledger of a broker's data directory, without the broker
-    Verify {
-        /// The configuration: names the data directory and the root key, so that every state change is opened too
-        #[arg(long, value_name = "FILE", conflicts_with = "data_dir", required_unless_present = "data_dir")]
-        config: Option<PathBuf>,
-        /// The file with the root key's key; for a configuration that names a credential
-        #[arg(long, value_name = "FILE", requires = "config")]
-        root_key_file: Option<PathBuf>,
-        /// The data directory alone: frames, sequence and hashes are checked, state changes stay closed
-        #[arg(long, value_name = "DIR")]
-        data_dir: Option<PathBuf>,
-        /// A signed checkpoint from earlier, from `GET /v1/checkpoint`: nothing in it may be gone or rewritten
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
-        /// The key that verifies the checkpoint, from `GET /v1/checkpoint/key` [default: from the keyring]
-        #[arg(long, value_name = "KEY", requires = "checkpoint")]
-        key: Option<String>,
-    },
-    /// What opens the keyring of a stopped broker: key files, passphrases, shares
-    #[command(subcommand)]
-    Slot(SlotCommand),
-    /// The configuration
-    #[command(subcommand)]
-    Config(ConfigCommand),
-    /// Explain a verb (`help agent invite`), an error (`help error CODE`) or the exit codes (`help exit-codes`)
-    Help {
-        /// A verb, `error CODE`, or `exit-codes`
-        words: Vec<String>,
-    },
-    /// Print a script that completes verbs and options in a shell
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
-    /// Write manual pages, one a verb
-    Man {
-        /// Where to
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-    },
 }

@@ -3,11 +3,9 @@ use std::path::Path;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::command::Cli;
-use super::console::Console;
-use super::failure::{EXIT_CODES, Failure, exit_code};
-use super::identity::unusable;
 use crate::base::code::{self, Code};
+use crate::cli::command::Cli;
+use crate::console::{Console, EXIT_CODES, Failure, exit_code};
 
 /// `keyward help …`: a verb, an error code, or the exit codes. Works without any broker.
 ///
@@ -81,8 +79,8 @@ pub fn completions(shell: Shell, console: &Console) {
 /// # Errors
 /// [`Failure`] when they cannot be written.
 pub fn man(out: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(out).map_err(|error| unusable(out, &error))?;
-    clap_mangen::generate_to(Cli::command(), out).map_err(|error| unusable(out, &error))
+    std::fs::create_dir_all(out).map_err(|error| Failure::of_file(out, &error))?;
+    clap_mangen::generate_to(Cli::command(), out).map_err(|error| Failure::of_file(out, &error))
 }
 
 /// All verbs with their help, as the reference has them.

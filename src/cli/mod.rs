@@ -1,71 +1,45 @@
 //! The command line: verbs in, tables or JSON out, errors as *error / why / fix*.
 //!
 //! Verbs that work on a broker talk to it over its public HTTP interface and nothing else; those
-//! that need the data directory are carried out by `app`.
+//! that need the data directory are carried out by `offline`.
 
-mod admin;
-mod agent;
 mod agent_args;
-mod break_glass;
 mod client;
-mod clock;
 mod command;
-mod console;
-mod credential_form;
 mod demo;
-mod dev;
-mod doctor;
-mod failure;
+mod enrolment;
 mod help;
-mod host;
-mod host_client;
+mod host_args;
 mod identity;
-mod input;
-mod join;
-mod kept_token;
 mod key_nouns;
-mod lease;
-mod lease_nouns;
 mod nouns;
-mod operator;
-mod passphrase;
-mod patience;
-mod pending;
-mod renew;
-mod rotation;
-mod run;
-mod sealing;
-mod secret;
-mod shares;
-mod signing_keys;
 mod slot_args;
-mod stage;
+mod verbs;
 
-pub use agent_args::TokenCommand;
-pub use break_glass::{BreakGlassCommand, break_glass};
-pub use clock::{ClockCommand, accept_clock};
-pub use command::{Cli, Command, Format};
-pub use console::{Console, OnlyCopy};
-pub use doctor::{Finding, report};
-pub use failure::Failure;
+pub use client::host_standing;
+pub use command::{Cli, ClientCommand, Command, HostCommand};
 pub use help::{completions, help, man, reference};
-pub use host::{own_uid, whoever_runs_this};
-pub use host_client::host_standing;
+pub use host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
 pub use identity::{Identity, Kind, default_home};
-pub use input::not_an_argument;
-pub use nouns::{ConfigCommand, InitArgs};
-pub use passphrase::{known_passphrase, new_passphrase};
-pub use sealing::{UnsealArgs, seal, unseal};
-pub use shares::{hand_out, known_shares, shares_failure};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
+pub use verbs::doctor::{Finding, doctor, report};
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use self::agent_args::TokenCommand;
+use self::enrolment::{join, renew};
+use self::verbs::break_glass::break_glass;
+use self::verbs::clock::{ClockCommand, accept_clock};
+use self::verbs::sealing::{seal, unseal};
+use self::verbs::{agents, keys, leases, operators, rotations, run, secrets, token};
 use crate::base::{code, io_reason};
+use crate::config::Config;
+use crate::console::{Console, Failure, Format, not_an_argument};
 
 /// Reads the process's arguments.
 ///
@@ -84,7 +58,7 @@ fn told(error: &clap::Error) -> ExitCode {
     {
         let why = format!("standard output cannot be written: {}", io_reason(&fault));
         let failure = Failure::new(code::OUTPUT_FAILED).because(why);
-        failure.report(&Console::new(Format::Table));
+        Console::new(Format::Table).report(&failure);
         return ExitCode::from(failure.exit());
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
@@ -108,73 +82,63 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Carries out a verb that works on a broker from the outside.
+/// Carries out a verb that works on a broker that runs.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn run(cli: &Cli, console: &Console) -> Result<(), Failure> {
-    let home = cli.home()?;
-    match &cli.command {
-        Command::Join { code_file, replace, argument } => {
-            input::not_an_argument(argument)?;
-            join::join(&home, code_file.as_deref(), *replace, console).await
+pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), Failure> {
+    match command {
+        ClientCommand::Seal { config } => seal(&Config::load(config)?.listen.host, console).await,
+        ClientCommand::Unseal(args) => unseal(&Config::load(&args.config)?.listen.host, args, console).await,
+        ClientCommand::Clock(ClockCommand::Accept { broker }) => {
+            accept_clock(&Config::load(&broker.config)?.listen.host, console).await
         }
-        Command::Token(args) => match &args.command {
-            Some(TokenCommand::Revoke { id }) => admin::revoke_token(&home, id, console).await,
-            None => agent::token(&home, args, console).await,
+        ClientCommand::BreakGlass(command) => {
+            break_glass(command, &Config::load(command.config())?, console).await
+        }
+        ClientCommand::Join { code_file, replace, argument } => {
+            not_an_argument(argument)?;
+            join::join(home, code_file.as_deref(), *replace, console).await
+        }
+        ClientCommand::Token(args) => match &args.command {
+            Some(TokenCommand::Revoke { id }) => agents::revoke_token(home, id, console).await,
+            None => token::token(home, args, console).await,
         },
-        Command::Get(args) => agent::get(&home, args, console).await,
-        Command::Run(args) => run::run(&home, args).await,
-        Command::Companion(args) => run::companion(&home, args).await,
-        Command::Renew { watch, operator } => {
-            let kind = if *operator { Kind::Operator } else { Kind::Agent };
+        ClientCommand::Get(args) => token::get(home, args, console).await,
+        ClientCommand::Run(args) => run::run(home, args).await,
+        ClientCommand::Companion(args) => run::companion(home, args).await,
+        ClientCommand::Renew { watch, operator } => {
+            let kind = Kind::named(*operator);
             if *watch {
-                renew::watch(&home, kind, console).await
+                renew::watch(home, kind, console).await
             } else {
-                renew::renew(&home, kind, console).await
+                renew::renew(home, kind, console).await
             }
         }
-        Command::Whoami { operator } => agent::whoami(&home, *operator, console).await,
-        Command::Doctor { operator, .. } => {
-            let kind = if *operator { Kind::Operator } else { Kind::Agent };
-            report(&doctor::client(&home, kind).await, console)
+        ClientCommand::Whoami { operator } => token::whoami(home, *operator, console).await,
+        ClientCommand::Plan { files, prune, check } => {
+            let checks = if *check { agents::Checks::Upstreams } else { agents::Checks::None };
+            agents::declare(home, files, *prune, ("/v1/plan", checks), console).await
         }
-        Command::Plan { files, prune, check } => {
-            let checks = if *check { admin::Checks::Upstreams } else { admin::Checks::None };
-            admin::declare(&home, files, *prune, ("/v1/plan", checks), console).await
+        ClientCommand::Apply { files, prune } => {
+            agents::declare(home, files, *prune, ("/v1/apply", agents::Checks::None), console).await
         }
-        Command::Apply { files, prune } => {
-            admin::declare(&home, files, *prune, ("/v1/apply", admin::Checks::None), console).await
+        ClientCommand::Agent(command) => agents::agent(home, command, console).await,
+        ClientCommand::Operator(command) => operators::operator(home, command, console).await,
+        ClientCommand::Cert(nouns::CertCommand::Revoke { serial }) => {
+            agents::revoke_certificate(home, serial, console).await
         }
-        Command::Agent(command) => admin::agent(&home, command, console).await,
-        Command::Operator(command) => operator::operator(&home, command, console).await,
-        Command::Cert(nouns::CertCommand::Revoke { serial }) => {
-            admin::revoke_certificate(&home, serial, console).await
-        }
-        Command::Authority(command) => signing_keys::authority(&home, command, console).await,
-        Command::TokenKey(command) => signing_keys::token_key(&home, command, console).await,
-        Command::CheckpointKey(command) => signing_keys::checkpoint_key(&home, command, console).await,
-        Command::Capability(_) => admin::list(&home, "/v1/capabilities", console).await,
-        Command::Role(_) => admin::list(&home, "/v1/roles", console).await,
-        Command::Secret(command) => secret::secret(&home, command, console).await,
-        Command::Rotation(command) => rotation::rotation(&home, command, console).await,
-        Command::Lease(command) => lease::lease(&home, command, console).await,
-        Command::ValueKey(command) => secret::value_key(&home, command, console).await,
-        Command::Audit(command) => admin::audit(&home, command, console).await,
-        Command::Demo => demo::play(console).await,
-        Command::Dev { seed } => dev::dev(seed.as_deref(), console).await,
-        Command::Init(_)
-        | Command::Slot(_)
-        | Command::Serve { .. }
-        | Command::Adopt { .. }
-        | Command::Seal { .. }
-        | Command::BreakGlass(_)
-        | Command::Clock(_)
-        | Command::Unseal(_)
-        | Command::Verify { .. }
-        | Command::Config(_)
-        | Command::Help { .. }
-        | Command::Completions { .. }
-        | Command::Man { .. } => Err(Failure::internal("this verb needs no broker to talk to")),
+        ClientCommand::Authority(command) => keys::authority(home, command, console).await,
+        ClientCommand::TokenKey(command) => keys::token_key(home, command, console).await,
+        ClientCommand::CheckpointKey(command) => keys::checkpoint_key(home, command, console).await,
+        ClientCommand::Capability(_) => agents::list(home, "/v1/capabilities", console).await,
+        ClientCommand::Role(_) => agents::list(home, "/v1/roles", console).await,
+        ClientCommand::Secret(command) => secrets::secret(home, command, console).await,
+        ClientCommand::Rotation(command) => rotations::rotation(home, command, console).await,
+        ClientCommand::Lease(command) => leases::lease(home, command, console).await,
+        ClientCommand::ValueKey(command) => secrets::value_key(home, command, console).await,
+        ClientCommand::Audit(command) => agents::audit(home, command, console).await,
+        ClientCommand::Demo => demo::play(console).await,
+        ClientCommand::Dev { seed } => demo::dev(seed.as_deref(), console).await,
     }
 }

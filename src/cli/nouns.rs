@@ -306,38 +306,3 @@ pub struct AuditList {
     #[arg(long, value_name = "N", conflicts_with_all = ["after", "limit"])]
     pub last: Option<u64>,
 }
-
-/// `keyward config …`
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Say whether a configuration is good, or what is wrong, with line and column
-    Check {
-        /// The configuration
-        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
-        config: PathBuf,
-    },
-}
-
-/// `keyward init`
-#[derive(Args, Debug)]
-pub struct InitArgs {
-    /// The configuration
-    #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
-    pub config: PathBuf,
-    /// The first operator's name
-    #[arg(long, default_value = "admin", value_name = "NAME")]
-    pub operator: String,
-    /// The file with the root key's key, made when it is missing; for a configuration that names a credential
-    #[arg(long, value_name = "FILE")]
-    pub root_key_file: Option<PathBuf>,
-    /// A passphrase that is to open the keyring, beside that key or instead of one, from a prompt or standard
-    /// input; with --reissue-operator: that opens it
-    #[arg(long)]
-    pub passphrase: bool,
-    /// The passphrase in this file (`-`: standard input)
-    #[arg(long, value_name = "FILE", conflicts_with = "passphrase")]
-    pub passphrase_file: Option<PathBuf>,
-    /// On a broker that is there and stopped: give the operator a new certificate
-    #[arg(long)]
-    pub reissue_operator: bool,
-}

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use keyward::app::{Order, init};
 use keyward::base::SystemEntropy;
 use keyward::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE, SEALS_MAX};
 use keyward::keyring::{Keyring, SlotKey};
+use keyward::offline::{Order, initialise};
 use serde_json::{Value, json};
 
 use crate::panel::set_up;
@@ -61,7 +61,7 @@ async fn reissue(broker: &mut TestBroker) {
     broker.stop().await;
     let home = broker.path().join("home");
     let order = Order { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
-    init(&broker.config, order, &broker.surroundings()).await.unwrap();
+    initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
     broker.serve().await;
 }
 

@@ -1,19 +1,22 @@
 //! `keyward demo`: the whole path against a real broker on loopback, through the public command line
 //! and HTTP interface only. Every line is printed after what it says was asserted.
 
+mod dev;
 mod scan;
+mod stage;
+
+pub(in crate::cli) use dev::dev;
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::client::Client;
-use super::console::Console;
-use super::failure::Failure;
-use super::identity::Kind;
-use super::stage::Stage;
 use crate::base::code;
 use crate::base::{Clock, Sensitive, SystemClock};
+use crate::cli::client::Client;
+use crate::cli::demo::stage::Stage;
+use crate::cli::identity::Kind;
+use crate::console::{Console, Failure};
 
 const DECLARATIONS: &str = r#"
 [[capability]]
@@ -44,7 +47,7 @@ roles = ["repo-reader"]
 "#;
 
 /// Plays the path and cleans up behind itself, also when an assertion fails.
-pub(super) async fn play(console: &Console) -> Result<(), Failure> {
+pub(in crate::cli) async fn play(console: &Console) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let start = clock.now();
     let mut stage = Stage::set("demo")?;

@@ -3,12 +3,11 @@ use std::path::Path;
 
 use crate::base::code;
 use crate::base::encoding::{base64url, hex};
-use crate::cli::failure::Failure;
-use crate::cli::identity::unusable;
+use crate::console::Failure;
 
 /// Looks for `secret` in every file below `dir`, in the spellings in which secrets leak. Gives the
 /// number of files that were looked through.
-pub(super) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
+pub(in crate::cli) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
     let spelled = spellings(secret);
     let planted = [b"before ".as_slice(), secret, b" after"].concat();
     if !holds(&planted, &spelled) {
@@ -17,14 +16,14 @@ pub(super) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
     let mut files = 0_usize;
     let mut dirs = vec![dir.to_owned()];
     while let Some(next) = dirs.pop() {
-        for entry in fs::read_dir(&next).map_err(|error| unusable(&next, &error))? {
-            let path = entry.map_err(|error| unusable(&next, &error))?.path();
+        for entry in fs::read_dir(&next).map_err(|error| Failure::of_file(&next, &error))? {
+            let path = entry.map_err(|error| Failure::of_file(&next, &error))?.path();
             if path.is_dir() {
                 dirs.push(path);
                 continue;
             }
             files = files.saturating_add(1);
-            if holds(&fs::read(&path).map_err(|error| unusable(&path, &error))?, &spelled) {
+            if holds(&fs::read(&path).map_err(|error| Failure::of_file(&path, &error))?, &spelled) {
                 let why = format!("the secret is in `{}`", path.display());
                 return Err(Failure::new(code::DEMO_FAILED).because(why));
             }

@@ -1,7 +1,7 @@
 //! Operators are taken away like agents: at the next request, on connections that are open too; and
 //! somebody who can act always administers everything.
 
-use keyward::app::{Order, init};
+use keyward::offline::{Order, initialise};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
 use serde_json::json;
@@ -92,7 +92,7 @@ async fn the_host_is_the_way_back_for_whoever_was_locked_out() {
     broker.stop().await;
     let home = broker.path().join("home");
     let order = Order { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
-    init(&broker.config, order, &broker.surroundings()).await.unwrap();
+    initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
     broker.serve().await;
     let me = broker.operator().get("/v1/whoami").await.json();
     assert_eq!((&me["name"], &me["role"]), (&"admin".into(), &"admin".into()));

@@ -11,12 +11,14 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use keyward::app::{Order, Running, Surroundings, init, start};
+use keyward::app::{Running, Surroundings, start};
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PAGE_ENTRIES_MAX;
 use keyward::base::{Clock, Entropy, ManualClock, Sensitive, SystemClock, Timestamp};
-use keyward::cli::{Failure, Identity, Kind};
+use keyward::cli::{Identity, Kind};
 use keyward::config::Config;
+use keyward::console::Failure;
+use keyward::offline::{Order, initialise};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::tls::{self, client_config};
 use keyward::pki::{certificate_from_pem, certificates_from_pem, new_key_and_request};
@@ -96,7 +98,7 @@ impl TestBroker {
         let mut broker = Self { dir, config, clock, entropy: Arc::default(), running: None };
         let home = &broker.home();
         let order = Order { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
-        init(&broker.config, order, &broker.surroundings()).await.unwrap();
+        initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
         broker.serve().await;
         broker
     }

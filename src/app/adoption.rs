@@ -1,0 +1,56 @@
+//! The file by which `keyward adopt` orders a broker to serve from a copy of its data.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Timestamp, code, io_reason};
+use crate::console::Failure;
+use crate::files::Replacement;
+use crate::store::lock_mark;
+
+/// The lock file of the data directory.
+pub(super) const LOCK: &str = "lock";
+
+/// The file that `keyward adopt` leaves for the broker.
+pub(super) const ADOPT: &str = "adopt";
+
+/// The order to serve from this copy of the data, as it lies in the file.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct AdoptionFile {
+    /// The mark of the lock file that the order is for: a copy of the order counts for nothing.
+    pub(crate) lock: u64,
+    pub(crate) by: String,
+    /// When it was given, by the host's clock: what another copy did since then was not stopped by the person who gave it.
+    /// Earlier builds did not say.
+    pub(crate) at: Option<Timestamp>,
+}
+
+/// Whether an order to serve from this data directory waits for the next start.
+pub(super) fn is_adopted(data_dir: &Path) -> bool {
+    adoption(data_dir).is_some_and(|adoption| lock_of(data_dir).is_ok_and(|lock| lock == adoption.lock))
+}
+
+pub(super) fn adoption(data_dir: &Path) -> Option<AdoptionFile> {
+    serde_json::from_slice(&fs::read(data_dir.join(ADOPT)).ok()?).ok()
+}
+
+pub(crate) fn lock_of(data_dir: &Path) -> io::Result<u64> {
+    Ok(lock_mark(&fs::metadata(data_dir.join(LOCK))?))
+}
+
+/// Leaves `order` in the data directory.
+pub(crate) fn write(dir: &Path, order: &AdoptionFile) -> Result<(), Failure> {
+    let path = dir.join(ADOPT);
+    let written = serde_json::to_vec(order).map_err(io::Error::other);
+    // The broker reads it as its own user, and root may have written it.
+    let replaced = written.and_then(|bytes| Replacement::write(&path, 0o644, &bytes)?.commit());
+    replaced.map_err(|error| unusable(&path, &error))
+}
+
+pub(crate) fn unusable(dir: &Path, error: &io::Error) -> Failure {
+    let why = format!("`{}` cannot be used: {}", dir.display(), io_reason(error));
+    Failure::new(code::DATA_DIR_UNUSABLE).because(why)
+}

@@ -1,0 +1,104 @@
+use std::fs;
+use std::path::Path;
+
+use crate::base::{SlotId, code};
+use crate::broker;
+use crate::console::Failure;
+use crate::keyring::KeyringError;
+use crate::ledger::OpenError;
+use crate::store::StoreError;
+
+impl From<KeyringError> for Failure {
+    fn from(error: KeyringError) -> Self {
+        let code = match &error {
+            KeyringError::Share(error) => return (*error).into(),
+            KeyringError::Missing(path) => return missing(path),
+            KeyringError::Exists(_) => code::ALREADY_INITIALISED,
+            KeyringError::WrongKey => code::ROOT_KEY_WRONG,
+            KeyringError::Altered(_) => code::KEYRING_ALTERED,
+            KeyringError::SlotFile { .. } => code::ROOT_KEY_UNUSABLE,
+            KeyringError::Passphrase(_) => code::PASSPHRASE_REFUSED,
+            KeyringError::NoSuchSlot => code::SLOT_UNKNOWN,
+            KeyringError::LastSlot => code::LAST_SLOT,
+            KeyringError::SameKey => code::SLOT_KEY_UNCHANGED,
+            KeyringError::SlotsFull => code::SLOT_LIMIT_REACHED,
+            KeyringError::Exhausted => code::KEY_EXHAUSTED,
+            KeyringError::SlotsOutOfReach(slots) => return out_of_reach(slots),
+            KeyringError::NoSuchKey(_)
+            | KeyringError::Generate
+            | KeyringError::Memory
+            | KeyringError::TooLarge
+            | KeyringError::Io(_) => code::KEYRING_FAILED,
+        };
+        Failure::new(code).because(error.to_string())
+    }
+}
+
+/// A data directory without a keyring is a new one, unless it holds the rest of a broker.
+fn missing(keyring: &Path) -> Failure {
+    let dir = keyring.parent().unwrap_or(keyring);
+    keyring_lost(dir).unwrap_or_else(|| {
+        let why = format!("there is no broker in `{}`: it has no keyring and no ledger", dir.display());
+        Failure::new(code::NOT_INITIALISED).because(why)
+    })
+}
+
+/// The refusal when `data_dir` holds a ledger, or the anchor of one, and no keyring.
+pub(crate) fn keyring_lost(data_dir: &Path) -> Option<Failure> {
+    let is_there = |name: &str| data_dir.join(name).exists();
+    let has_ledger = fs::read_dir(data_dir.join("ledger")).is_ok_and(|mut files| files.next().is_some());
+    let found = if has_ledger { "ledger" } else { "anchor" };
+    if is_there("keyring") || !(has_ledger || is_there("anchor")) {
+        return None;
+    }
+    let dir = data_dir.display();
+    let why = format!(
+        "the keyring `{dir}/keyring` is missing, and `{dir}/{found}` is there: only that keyring opens this ledger; nothing was changed"
+    );
+    let fix = format!(
+        "restore the newest copy of `{dir}/keyring` from your backup, then start the broker; for a new broker choose another `data_dir`"
+    );
+    Some(Failure::new(code::KEYRING_MISSING).because(why).mended_by(fix))
+}
+
+/// Slots of the first format would be left behind by another root key.
+fn out_of_reach(slots: &[SlotId]) -> Failure {
+    let named: Vec<String> = slots.iter().map(|slot| format!("`{slot}`")).collect();
+    let why =
+        format!("an older build made slot {}: it has no public key to seal a root key to", named.join(", "));
+    Failure::new(code::SLOTS_NOT_REWRAPPABLE).because(why)
+}
+
+pub(crate) fn broken(error: &dyn std::error::Error) -> Failure {
+    Failure::new(code::START_FAILED).because(error.to_string())
+}
+
+impl From<broker::Failure> for Failure {
+    fn from(failure: broker::Failure) -> Self {
+        Self::new(failure.code).because(failure.why).mended_by(failure.fix)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::InUse | StoreError::Ledger(OpenError::InUse) => code::DATA_DIR_IN_USE,
+            StoreError::Ledger(OpenError::KeyMissing { .. }) => code::KEYRING_OUTDATED,
+            StoreError::Ledger(_) => code::LEDGER_DAMAGED,
+            StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
+            StoreError::KeyringOlder(_) => code::KEYRING_OUTDATED,
+            StoreError::AnchorAltered(_) => code::ANCHOR_ALTERED,
+            StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) | StoreError::Io(_) => {
+                code::STORE_FAILED
+            }
+        };
+        let failure = Failure::new(code).because(error.to_string());
+        if !matches!(error, StoreError::Ledger(OpenError::KeyMissing { .. })) {
+            return failure;
+        }
+        failure.mended_by(
+        "put the newest copy of `keyring` back: without the key that it lacks the ledger does not open, whatever is \
+         accepted",
+    )
+    }
+}

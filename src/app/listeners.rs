@@ -1,0 +1,240 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::assemble::private_dir;
+use super::failures::broken;
+use super::host_socket::HostSocket;
+use super::public_documents::published;
+use super::server_identity::sealed_identity;
+use super::surroundings::Surroundings;
+use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, LISTENER_END_WAIT_S, SEND_BUFFER_BYTES};
+use crate::base::{code, io_reason};
+use crate::broker::{self, HostDesk, Wish};
+use crate::config::{Config, Connections};
+use crate::console::{Failure, own_uid};
+use crate::custody::Orders;
+use crate::http::listener::{self, ConnectionCaps, Course, Standing};
+use crate::http::{Outlived, Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
+use crate::pki::PeerCertificate;
+use crate::pki::tls::{Gate, sealed_server_configs};
+use crate::telemetry::{Alarms, Latency, Meters, raise_open_files};
+
+/// What a broker's process has whether it is sealed or not: its addresses, and the socket on the host.
+#[derive(Debug)]
+pub(super) struct Premises {
+    pub(super) agents: Door,
+    pub(super) admins: Door,
+    pub(super) host: OnHost,
+}
+
+/// The socket on the host, with whoever answers there.
+#[derive(Debug)]
+pub(super) struct OnHost {
+    /// What whoever is on the host reaches.
+    pub(super) desk: HostDesk,
+    /// What they want of the process.
+    pub(super) wishes: mpsc::Receiver<Wish>,
+    /// What is counted while nothing else counts.
+    meters: Arc<Meters>,
+    course: watch::Sender<Course>,
+    answering: JoinHandle<()>,
+    /// Requests that go on although their connection has ended.
+    outlived: Outlived,
+    _socket: HostSocket,
+}
+
+/// An address that is listened at. Who connects while nobody serves waits.
+#[derive(Debug)]
+pub(super) struct Door {
+    socket: std::net::TcpListener,
+    pub(super) address: SocketAddr,
+}
+
+impl Premises {
+    /// Takes the addresses, and answers whoever is on the host from here on.
+    pub(super) fn take(config: &Config, surroundings: &Surroundings) -> Result<Self, Failure> {
+        // One that was put back from a backup may have come with other rights.
+        private_dir(&config.data_dir)?;
+        let (socket, listener) = HostSocket::bind(&config.listen.host)?;
+        let orders = Orders::open(&config.data_dir.join("orders"));
+        let orders = orders.map_err(broker::Failure::from)?;
+        let (agents, admins) = (Door::bind(config.listen.agents)?, Door::bind(config.listen.admins)?);
+        let Surroundings { clock, entropy, .. } = surroundings.clone();
+        let (desk, wishes) = HostDesk::new(own_uid(), orders, clock, entropy);
+        let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
+        let (course, followed) = watch::channel(Course::On);
+        let router = host_router(desk.clone(), Arc::clone(&meters));
+        let outlived = router.outlived();
+        let answering = tokio::spawn(serve_host(listener, router, followed));
+        let host = OnHost { desk, wishes, meters, course, answering, outlived, _socket: socket };
+        Ok(Self { agents, admins, host })
+    }
+}
+
+impl OnHost {
+    /// Answers nobody any more.
+    pub(super) async fn leave(self) {
+        self.desk.close();
+        self.course.send_replace(Course::Cut);
+        if self.answering.await.is_err() {
+            tracing::error!("the listener at the host's socket had panicked");
+        }
+        let wait = Duration::from_secs(LISTENER_END_WAIT_S);
+        if tokio::time::timeout(wait, self.outlived.ended()).await.is_err() {
+            tracing::error!(
+                "a request at the host's socket has not ended in time: the broker stops without it"
+            );
+        }
+    }
+}
+
+impl Door {
+    fn bind(address: SocketAddr) -> Result<Self, Failure> {
+        let refuse = |error: std::io::Error| {
+            let why = format!("{address} cannot be listened on: {}", io_reason(&error));
+            Failure::new(code::LISTEN_FAILED).because(why)
+        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let socket = socket.map_err(refuse)?;
+        // A broker that was restarted takes its address again, although connections of before still linger.
+        socket.set_reuseaddr(true).and_then(|()| socket.bind(address)).map_err(refuse)?;
+        // Connections inherit it: otherwise the kernel buffers megabytes for a peer that reads no answer.
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES).map_err(refuse)?;
+        let listener = socket.listen(CONNECTIONS_WAITING_MAX).map_err(refuse)?;
+        let bound = listener.local_addr().map_err(refuse)?;
+        Ok(Self { socket: listener.into_std().map_err(refuse)?, address: bound })
+    }
+
+    /// The listener itself, in `runtime`.
+    pub(super) fn listener(self, runtime: &Handle) -> Result<TcpListener, Failure> {
+        let _entered = runtime.enter();
+        TcpListener::from_std(self.socket).map_err(|error| broken(&error))
+    }
+
+    /// The same for a while: who connects afterwards, and before somebody else accepts, waits.
+    fn shared(&self) -> Result<TcpListener, Failure> {
+        let shared = self.socket.try_clone().and_then(TcpListener::from_std);
+        shared.map_err(|error| broken(&error))
+    }
+}
+
+/// The listeners of a sealed broker.
+#[derive(Debug)]
+pub(super) struct SealedDoors {
+    course: watch::Sender<Course>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+impl SealedDoors {
+    /// Answers at `premises` as a broker does that holds no key. Without a certificate to show, which a
+    /// broker has from `init` on, nobody is answered.
+    pub(super) fn open(
+        config: &Config,
+        premises: &Premises,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Failure> {
+        let (course, followed) = watch::channel(Course::On);
+        let documents = published(config);
+        let Some(identity) = sealed_identity(config, documents.authorities_pem()) else {
+            tracing::warn!("there is no certificate to show: only the socket on the host answers");
+            return Ok(Self { course, listeners: Vec::new() });
+        };
+        let Surroundings { clock, entropy, .. } = surroundings.clone();
+        let tls = sealed_server_configs(&identity, Arc::clone(&clock)).map_err(|error| broken(&error))?;
+        let caps = caps(config);
+        let meters = Arc::clone(&premises.host.meters);
+        let sealed = Sealed { documents, meters, clock, entropy };
+        let open = |name, door: &Door, routes| {
+            let router = sealed_router(name, routes, &sealed);
+            let standing = (caps, nobody_s_standing());
+            let level = sealed.meters.connections(name);
+            let serve =
+                listener::serve(door.shared()?, tls.clone(), router, standing, followed.clone(), level);
+            Ok::<_, Failure>(tokio::spawn(serve))
+        };
+        let listeners = vec![
+            open("agents", &premises.agents, agent_routes())?,
+            open("admins", &premises.admins, admin_routes())?,
+        ];
+        Ok(Self { course, listeners })
+    }
+
+    /// Returns when nobody is connected any more.
+    pub(super) async fn close(self) {
+        self.course.send_replace(Course::Cut);
+        for listener in self.listeners {
+            if listener.await.is_err() {
+                tracing::error!("a listener of the sealed broker had panicked");
+            }
+        }
+    }
+}
+
+/// How many connections each of the two listeners holds: as configured, and within what the host lets this process
+/// open. What else the broker opens comes first.
+pub(super) fn caps(config: &Config) -> ConnectionCaps {
+    let Connections { max, max_per_peer } = config.connections;
+    let caps = ConnectionCaps { max, max_per_peer };
+    let within = within(caps, raise_open_files());
+    if within != caps {
+        tracing::warn!(
+            max = within.max,
+            "the limit on open files (`ulimit -Hn`, `LimitNOFILE=`) lets each listener hold fewer connections than configured"
+        );
+    }
+    within
+}
+
+/// `caps` for each of two listeners of a process that may have so many open files.
+fn within(caps: ConnectionCaps, files: Option<u64>) -> ConnectionCaps {
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    caps.at_most(files.saturating_sub(FILES_RESERVED) / 2)
+}
+
+/// Of whoever connects to a sealed broker: nobody was asked who they are.
+fn nobody_s_standing() -> Standing {
+    Standing { gate: Arc::new(NobodyKnown), changed: watch::channel(0).1 }
+}
+
+#[derive(Debug)]
+struct NobodyKnown;
+
+impl Gate for NobodyKnown {
+    fn admits(&self, _peer: &PeerCertificate) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_storm_of_connections_waits_to_be_accepted_and_is_not_turned_away() {
+        let door = Door::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        // Nobody accepts. What the queue does not take would try again a second later, and then later still.
+        let wait = std::time::Duration::from_millis(900);
+        let storm: Vec<_> =
+            (0..1000).map(|_| TcpStream::connect_timeout(&door.address, wait).unwrap()).collect();
+        assert_eq!(storm.len(), 1000);
+    }
+
+    #[test]
+    fn two_listeners_leave_files_for_everything_else() {
+        let caps = ConnectionCaps { max: 100, max_per_peer: 80 };
+        let files = |more: usize| Some((FILES_RESERVED + more) as u64);
+        assert_eq!(within(caps, None), caps, "no limit");
+        assert_eq!(within(caps, files(200)), caps);
+        assert_eq!(within(caps, files(198)), ConnectionCaps { max: 99, max_per_peer: 80 });
+        assert_eq!(within(caps, files(100)), ConnectionCaps { max: 50, max_per_peer: 50 });
+        assert_eq!(within(caps, Some(1)), ConnectionCaps { max: 1, max_per_peer: 1 });
+    }
+}

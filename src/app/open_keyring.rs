@@ -1,0 +1,41 @@
+use std::path::PathBuf;
+
+use crate::base::code;
+use crate::config::{Config, RootKey};
+use crate::console::Failure;
+use crate::keyring::{Keyring, KeyringError, SlotKey};
+
+pub(crate) fn slot_key(config: &Config) -> Result<SlotKey, Failure> {
+    let key = match &config.root_key {
+        RootKey::File(path) => SlotKey::from_file(path),
+        RootKey::Credential(name) => SlotKey::from_credential(name),
+        RootKey::Attended => return Err(attended()),
+    };
+    Ok(key?)
+}
+
+/// Nothing on this machine opens the keyring by itself.
+fn attended() -> Failure {
+    Failure::new(code::ROOT_KEY_UNUSABLE)
+        .because("`[root_key]` says `attended = true`: no key is on this machine")
+        .mended_by("name a key file, or a passphrase: see the verb's `--help`")
+}
+
+pub(crate) fn open_keyring(config: &Config) -> Result<Keyring, Failure> {
+    open_by(config, &slot_key(config)?)
+}
+
+pub(crate) fn open_by(config: &Config, key: &SlotKey) -> Result<Keyring, Failure> {
+    Keyring::open(&keyring_path(config), key).map_err(|error| not_opened(error, key))
+}
+
+pub(crate) fn not_opened(error: KeyringError, key: &SlotKey) -> Failure {
+    match (&error, key) {
+        (KeyringError::WrongKey, SlotKey::Passphrase(_)) => Failure::new(code::PASSPHRASE_WRONG),
+        _ => error.into(),
+    }
+}
+
+pub(crate) fn keyring_path(config: &Config) -> PathBuf {
+    config.data_dir.join("keyring")
+}

@@ -1,0 +1,32 @@
+use std::fs;
+use std::path::PathBuf;
+
+use super::assemble::private_dir;
+use super::server_identity::replace;
+use crate::broker::AgentDesk;
+use crate::config::Config;
+use crate::http::Documents;
+
+/// Keeps the public documents as they are now where a sealed broker finds them. A broker that serves
+/// needs none of it: that they cannot be kept, on a full disk say, is told and stops nothing.
+pub(crate) async fn publish(config: &Config, desk: AgentDesk) {
+    let documents = Documents::of(desk).await;
+    if documents == published(config) {
+        return;
+    }
+    let kept = private_dir(&config.data_dir.join("tls"))
+        .and_then(|()| replace(&path(config), &serde_json::to_vec(&documents).unwrap_or_default()));
+    if let Err(failure) = kept {
+        tracing::warn!(?failure, "the public documents could not be kept for a sealed broker");
+    }
+}
+
+/// The public documents as they were last signed; none when nobody has kept any.
+pub(crate) fn published(config: &Config) -> Documents {
+    let read = fs::read(path(config)).ok();
+    read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+fn path(config: &Config) -> PathBuf {
+    config.data_dir.join("tls/documents.json")
+}

@@ -1,0 +1,383 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::admission::{AdminGate, AgentGate};
+use super::adoption::is_adopted;
+use super::assemble::{FOUND, assemble, tell_slots};
+use super::duty::Duty;
+use super::failures::broken;
+use super::listeners::{OnHost, Premises, caps};
+use super::location::take_order;
+use super::open_keyring::open_keyring;
+use super::public_documents::publish;
+use super::runtimes::Lanes;
+use super::server_identity::{kept_identity, server_identity};
+use super::surroundings::Surroundings;
+use super::upkeep::Keeper;
+use crate::base::code;
+use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
+use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
+use crate::config::Config;
+use crate::console::Failure;
+use crate::http::listener::{self, Course, Standing};
+use crate::http::{Outlived, admin_router, agent_router};
+use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
+use crate::keyring::Keyring;
+use crate::pki::tls::{Gate, Identity, ServerTls};
+use crate::revocation;
+use crate::store::OnLostEntries;
+
+/// A broker that serves.
+#[derive(Debug)]
+pub struct Running {
+    core: Arc<Core>,
+    config: Config,
+    agents: SocketAddr,
+    admins: SocketAddr,
+    host: OnHost,
+    /// Whether it is read-only because its data are a copy, and not because it was started so.
+    is_copy: bool,
+    course: watch::Sender<Course>,
+    stop: watch::Sender<bool>,
+    listeners: [JoinHandle<()>; 2],
+    /// Requests of agents and operators that go on although their connection has ended.
+    outlived: [Outlived; 2],
+    keeper: Arc<Keeper>,
+    rotator: Arc<Rotator>,
+    ender: Arc<LeaseEnder>,
+    snapshots: Arc<Snapshots>,
+    clock_watcher: Arc<ClockWatcher>,
+    /// What happens by itself.
+    jobs: Vec<JoinHandle<()>>,
+    /// Ends last: the tasks are in it.
+    lanes: Lanes,
+}
+
+/// Opens everything by what `[root_key]` names, bottom to top, and serves when all of it stands.
+///
+/// # Errors
+/// [`Failure`]; nothing listens then.
+pub async fn start(
+    config: &Config,
+    surroundings: &Surroundings,
+    on_lost_entries: OnLostEntries,
+) -> Result<Running, Failure> {
+    Opening { config, surroundings, on_lost_entries, duty: Duty::Full }.start().await
+}
+
+/// What a keyring is opened for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening<'a> {
+    pub(super) config: &'a Config,
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) on_lost_entries: OnLostEntries,
+    pub(super) duty: Duty,
+}
+
+/// A broker that could serve.
+pub(super) struct Opened<'a> {
+    config: &'a Config,
+    core: Arc<Core>,
+    identity: Identity,
+    duty: Duty,
+    is_copy: bool,
+}
+
+impl<'a> Opening<'a> {
+    /// Serves by what `[root_key]` names.
+    pub(super) async fn start(self) -> Result<Running, Failure> {
+        let keyring = open_keyring(self.config)?;
+        let premises = Premises::take(self.config, self.surroundings)?;
+        let opened = self.open(keyring).await?;
+        opened.on_the_word_of(&premises, None).await?;
+        opened.serve(premises, self.surroundings)
+    }
+
+    /// Puts every room in its place.
+    pub(super) async fn open(self, keyring: Keyring) -> Result<Opened<'a>, Failure> {
+        let Self { config, surroundings, on_lost_entries, duty: wanted } = self;
+        let (core, duty) = assemble(config, keyring, surroundings, on_lost_entries, wanted).await?;
+        let core = Arc::new(core);
+        let identity = match duty {
+            Duty::Full => {
+                tell_slots(&core, FOUND).await?;
+                let identity = server_identity(config, &core, surroundings).await?;
+                publish(config, AgentDesk::new(Arc::clone(&core))).await;
+                identity
+            }
+            Duty::ReadOnly => kept_identity(config, &core)?,
+        };
+        Ok(Opened { config, core, identity, duty, is_copy: duty != wanted })
+    }
+}
+
+impl Opened<'_> {
+    /// Lets whoever is on the host reach it: before anybody else does.
+    pub(super) async fn on_the_word_of(
+        &self,
+        premises: &Premises,
+        unsealed: Option<Unsealed>,
+    ) -> Result<(), Failure> {
+        let opened = premises.host.desk.open(Arc::clone(&self.core), unsealed).await;
+        Ok(opened?)
+    }
+
+    /// Serves.
+    pub(super) fn serve(self, premises: Premises, surroundings: &Surroundings) -> Result<Running, Failure> {
+        let Self { config, core, identity, duty, is_copy } = self;
+        let Premises { agents: agent_door, admins: admin_door, host } = premises;
+        let addresses = (agent_door.address, admin_door.address);
+        let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
+        let authorities = core.signing.issuer.authorities();
+        let door = |gate| {
+            let clock = Arc::clone(&surroundings.clock);
+            ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| broken(&error))
+        };
+        let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
+        let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
+        let (agent_tls, admin_tls) = (door(Arc::clone(&agent_gate))?, door(Arc::clone(&admin_gate))?);
+        let standing = |gate| Standing { gate, changed: core.notifications.standing.subscribe() };
+        let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
+        let caps = caps(config);
+        let (course, followed) = watch::channel(Course::On);
+        let lanes = Lanes::start()?;
+        let (socket, level) =
+            (agent_door.listener(lanes.agents.handle())?, core.notifications.meters.connections("agents"));
+        let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));
+        let outlived = [agent_router.outlived(), admin_router.outlived()];
+        let standing = (caps, agent_standing);
+        let serve =
+            listener::serve(socket, agent_tls.configs(), agent_router, standing, followed.clone(), level);
+        let agents_served = lanes.agents.spawn(serve);
+        let (socket, level) =
+            (admin_door.listener(lanes.admins.handle())?, core.notifications.meters.connections("admins"));
+        let standing = (caps, admin_standing);
+        let serve = listener::serve(socket, admin_tls.configs(), admin_router, standing, followed, level);
+        let listeners = [agents_served, lanes.admins.spawn(serve)];
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Arc::new(Keeper {
+            config: config.clone(),
+            core: Arc::clone(&core),
+            surroundings: surroundings.clone(),
+            doors: [agent_tls, admin_tls],
+        });
+        let of = || Arc::clone(&core);
+        let (rotator, ender) = (Arc::new(Rotator::new(of())), Arc::new(LeaseEnder::new(of())));
+        let (snapshots, clock_watcher) = (Arc::new(Snapshots::new(of())), Arc::new(ClockWatcher::new(of())));
+        let jobs = match duty {
+            Duty::Full => {
+                let _entered = lanes.jobs.handle().enter();
+                at_work(&keeper, &rotator, &ender, &snapshots, &clock_watcher, &stopped)
+            }
+            Duty::ReadOnly => Vec::new(),
+        };
+        tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
+        Ok(Running {
+            core,
+            config: config.clone(),
+            agents: addresses.0,
+            admins: addresses.1,
+            host,
+            is_copy,
+            course,
+            stop,
+            listeners,
+            outlived,
+            keeper,
+            rotator,
+            ender,
+            snapshots,
+            clock_watcher,
+            jobs,
+            lanes,
+        })
+    }
+}
+
+/// What happens by itself, until it is told to stop.
+fn at_work(
+    keeper: &Arc<Keeper>,
+    rotator: &Arc<Rotator>,
+    ender: &Arc<LeaseEnder>,
+    snapshots: &Arc<Snapshots>,
+    clock_watcher: &Arc<ClockWatcher>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(Arc::clone(keeper).keep(stopped.clone())),
+        tokio::spawn(Arc::clone(rotator).work(stopped.clone())),
+        tokio::spawn(Arc::clone(ender).work(stopped.clone())),
+        tokio::spawn(Arc::clone(snapshots).work(stopped.clone())),
+        tokio::spawn(Arc::clone(clock_watcher).work(stopped.clone())),
+    ]
+}
+
+impl Running {
+    /// Where agents reach it.
+    #[must_use]
+    pub const fn agents(&self) -> SocketAddr {
+        self.agents
+    }
+
+    /// Where operators reach it.
+    #[must_use]
+    pub const fn admins(&self) -> SocketAddr {
+        self.admins
+    }
+
+    /// Does at once what the broker looks after every minute: its own certificate, token keys, whom
+    /// the listeners trust.
+    pub async fn look_after(&self) {
+        self.keeper.look().await;
+    }
+
+    /// Compares the clocks at once.
+    pub async fn look_at_clock(&self) {
+        self.clock_watcher.look().await;
+    }
+
+    /// Does at once everything about rotations that is due now, as far as it goes now.
+    pub async fn rotate_due(&self) {
+        self.rotator.look().await;
+    }
+
+    /// Does at once everything about leases that is due now, as far as it goes now.
+    pub async fn end_due_leases(&self) {
+        self.ender.look().await;
+    }
+
+    /// Records a mark on any kind of subject, as an entry of the broker's host.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be recorded.
+    pub async fn mark(&self, effect: revocation::Effect) -> Result<u64, Failure> {
+        Ok(self.core.mark("the broker's host", effect).await?)
+    }
+
+    /// Counts `seals` records as sealed by the value key: as many as a broker has sealed that ran for long.
+    pub fn count_seals(&self, seals: u64) {
+        self.core.values.sealer.count_from(seals);
+    }
+
+    /// Takes a snapshot of the state at once, whether one is due or not.
+    pub async fn take_snapshot(&self) {
+        self.snapshots.take(&self.stop.subscribe()).await;
+    }
+
+    /// The runtimes of its agents' listener, its operators' listener and its jobs.
+    #[must_use]
+    pub fn runtimes(&self) -> [Handle; 3] {
+        let Lanes { agents, admins, jobs } = &self.lanes;
+        [agents, admins, jobs].map(|lane| lane.handle().clone())
+    }
+
+    /// Returns when whoever is on the host has ordered what only another process can be.
+    pub(super) async fn ordered(&mut self) -> Ordered {
+        let adoption = adopted(self.is_copy, Arc::clone(&self.core), Arc::clone(&self.keeper));
+        tokio::select! {
+            () = self.told_to_seal() => Ordered::Seal,
+            () = adoption => Ordered::Adopt,
+        }
+    }
+
+    async fn told_to_seal(&mut self) {
+        while let Some(wish) = self.host.wishes.recv().await {
+            match wish {
+                Wish::Seal => return,
+                // It came while the broker opened by itself.
+                Wish::Unseal { told, .. } => drop(told.send(Err(broker::Failure::new(code::NOT_SEALED)))),
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Stops top to bottom: no new connections, requests under way end, the ledger is closed.
+    pub async fn stop(self) {
+        self.end(Course::Drain).await;
+    }
+
+    /// The same, with all connections cut.
+    pub(super) async fn cut(self) {
+        self.end(Course::Cut).await;
+    }
+
+    async fn end(self, course: Course) {
+        tracing::info!("the broker stops");
+        self.course.send_replace(course);
+        self.stop.send_replace(true);
+        let listeners_wait = course.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
+        ended(self.listeners.into(), "a listener", listeners_wait).await;
+        // A request may be at a call of an upstream, as a job may.
+        let outlived =
+            self.outlived.map(|requests| self.lanes.jobs.spawn(async move { requests.ended().await }));
+        let wait = Duration::from_secs(JOB_END_WAIT_S);
+        tokio::join!(
+            ended(self.jobs, "a job", wait),
+            ended(outlived.into(), "a request whose connection was cut", wait)
+        );
+        if !self.core.state.store.is_read_only() {
+            publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+        }
+        if course == Course::Drain {
+            self.snapshots.take_last().await;
+        }
+        self.host.leave().await;
+        self.core.state.store.close().await;
+        tracing::info!("the ledger is closed");
+    }
+}
+
+/// What only another process in the place of this one can be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ordered {
+    /// Sealed.
+    Seal,
+    /// On duty, with data that were a copy.
+    Adopt,
+}
+
+/// Returns when the copy of the data that a broker was started with is adopted. A broker with all its duties records
+/// the order and goes on; one in read-only mode that has no copy leaves it to the next start.
+async fn adopted(is_copy: bool, core: Arc<Core>, keeper: Arc<Keeper>) {
+    let data_dir = &keeper.config.data_dir;
+    let mut has_failed = false;
+    loop {
+        tokio::time::sleep(Duration::from_millis(ADOPTION_WAIT_MS)).await;
+        if !is_adopted(data_dir) {
+            continue;
+        }
+        if is_copy {
+            return;
+        }
+        if core.state.store.is_read_only() {
+            continue;
+        }
+        let (machine_id, alarms) = (&keeper.surroundings.machine_id, core.notifications.meters.alarms());
+        let taken = take_order(data_dir, &core.state.store, machine_id, alarms).await;
+        if let Err(failure) = &taken
+            && !has_failed
+        {
+            tracing::error!(code = %failure.code(), "the order to adopt is not recorded yet: it is tried every second");
+        }
+        has_failed = taken.is_err();
+    }
+}
+
+/// Waits for `tasks`, as long as a stop may take: a thread that is stuck must not keep the broker from ending.
+async fn ended(tasks: Vec<JoinHandle<()>>, what: &'static str, wait: Duration) {
+    let all = async {
+        for task in tasks {
+            if task.await.is_err() {
+                tracing::error!("{what} had panicked");
+            }
+        }
+    };
+    if tokio::time::timeout(wait, all).await.is_err() {
+        tracing::error!("{what} has not ended in time: the broker stops without it");
+    }
+}

@@ -1,0 +1,70 @@
+//! Who else on the host could read or replace what a broker trusts.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::open_keyring::keyring_path;
+use crate::base::{code, io_reason};
+use crate::config::Config;
+use crate::console::{Failure, own_uid};
+
+/// Rights of group and others.
+const ANY: u32 = 0o077;
+/// Their rights to write: a start takes the other rights to the data directory away.
+const WRITE: u32 = 0o022;
+/// The right of others to write: a configuration may have a group that administers it.
+const WRITE_OF_OTHERS: u32 = 0o002;
+
+/// A file or directory that a broker trusts.
+pub(crate) struct TrustedFile {
+    pub(crate) what: &'static str,
+    pub(crate) path: PathBuf,
+    forbidden: u32,
+}
+
+impl TrustedFile {
+    /// Everything that is there of the broker that `config`, read from the file `from`, describes.
+    pub(crate) fn all(from: &Path, config: &Config) -> Vec<Self> {
+        let all = [
+            ("configuration's permissions", from.to_owned(), WRITE_OF_OTHERS),
+            ("data directory", config.data_dir.clone(), WRITE),
+            ("keyring's permissions", keyring_path(config), ANY),
+            ("server key's permissions", config.data_dir.join("tls/server.key"), ANY),
+        ];
+        let trusted = all.into_iter().map(|(what, path, forbidden)| Self { what, path, forbidden });
+        trusted.filter(|one| one.path.exists()).collect()
+    }
+
+    /// Refuses when another user of this host can read or replace it.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let path = self.path.display();
+        let refuse = |why: String, fix: String| {
+            Err(Failure::new(code::FILE_PERMISSIONS_TOO_OPEN).because(why).mended_by(fix))
+        };
+        let found = fs::metadata(&self.path).map_err(|error| {
+            Failure::new(code::FILE_UNUSABLE)
+                .because(format!("`{path}` cannot be used: {}", io_reason(&error)))
+        })?;
+        let mode = found.mode() & 0o7777;
+        if mode & self.forbidden != 0 {
+            let (right, fix) = match self.forbidden {
+                ANY => ("group or others can use it", "go="),
+                WRITE => ("group or others can write to it", "go-w"),
+                _ => ("others can write to it", "o-w"),
+            };
+            return refuse(
+                format!("`{path}` has mode {mode:o}: {right}"),
+                format!("find out who could use it, then `chmod {fix} {path}`"),
+            );
+        }
+        if found.uid() != 0 && found.uid() != own_uid() {
+            let uid = found.uid();
+            return refuse(
+                format!("`{path}` belongs to uid {uid}, neither root nor the broker's user"),
+                format!("find out why, then give it to the broker's user: `chown {} {path}`", own_uid()),
+            );
+        }
+        Ok(())
+    }
+}

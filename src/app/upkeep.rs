@@ -1,0 +1,98 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::failures::broken;
+use super::public_documents::publish;
+use super::server_identity::server_identity;
+use super::surroundings::Surroundings;
+use crate::broker::{AgentDesk, Core};
+use crate::config::Config;
+use crate::console::Failure;
+use crate::pki::tls::ServerTls;
+
+/// How often it looks whether something is due.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Does what has to be done from time to time while the broker serves: its own certificate, the keys
+/// that take turns, and whom the listeners trust.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) config: Config,
+    pub(super) core: Arc<Core>,
+    pub(super) surroundings: Surroundings,
+    /// Of all listeners.
+    pub(super) doors: [ServerTls; 2],
+}
+
+impl Keeper {
+    /// Works until `stop` turns true: at once when authorities change, else every [`LOOK`].
+    pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut changed = self.core.notifications.authorities.subscribe();
+        let Some(mut requests) = self.core.keyring.publishing.requests() else { return };
+        loop {
+            let request = tokio::select! {
+                () = tokio::time::sleep(LOOK) => None,
+                told = changed.changed() => if told.is_ok() { None } else { return },
+                request = requests.recv() => request,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            if let Some(done) = request {
+                publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+                if done.send(()).is_err() {
+                    tracing::debug!("nobody waits for the public documents any more");
+                }
+                continue;
+            }
+            self.look().await;
+        }
+    }
+
+    /// Does what is due now. What fails is told and tried again the next time.
+    pub(super) async fn look(&self) {
+        if let Err(failure) = self.tend_doors().await {
+            tracing::error!(?failure, "the listeners could not be given what they are to show and to trust");
+        }
+        publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+        if !self.core.clocks_agree() {
+            return;
+        }
+        if let Err(failure) = self.core.keep_token_keys().await {
+            tracing::error!(?failure, "the token keys could not be kept to their schedule");
+        }
+        if let Err(failure) = self.core.keep_authorities().await {
+            tracing::error!(?failure, "the authorities could not be kept to their schedule");
+        }
+        if let Err(failure) = self.core.shed_signing_keys() {
+            tracing::error!(?failure, "keys that sign no more could not be taken out of the keyring");
+        }
+        if let Err(failure) = self.core.keep_value_key().await {
+            tracing::error!(?failure, "the value key could not be kept to its schedule");
+        }
+        if let Err(failure) = self.core.keep_sealing_keys().await {
+            tracing::error!(
+                ?failure,
+                "the delta, index and digest keys could not be recorded, or earlier ones taken out of the keyring"
+            );
+        }
+        if let Err(failure) = self.core.keep_checkpoint_key().await {
+            tracing::error!(?failure, "the checkpoint key could not be kept to its schedule");
+        }
+        // What the schedule has changed.
+        publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+    }
+
+    /// Trust first: whoever comes with a certificate of the newest authority has to be let in.
+    async fn tend_doors(&self) -> Result<(), Failure> {
+        let authorities = self.core.signing.issuer.authorities();
+        for door in &self.doors {
+            door.trust(&authorities).map_err(|error| broken(&error))?;
+        }
+        let identity = server_identity(&self.config, &self.core, &self.surroundings).await?;
+        for door in &self.doors {
+            door.show(&identity).map_err(|error| broken(&error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::base::code;
+use crate::cli::demo::stage::Stage;
+use crate::console::{Console, Failure};
+
+/// What there is to ask for when nothing else is named.
+const DECLARATIONS: &str = r#"
+[[capability]]
+name = "github.repo.read"
+access = "read"
+delivery = "reveal"
+secret = "github/app"
+max_life_s = 300
+
+[[capability]]
+name = "reports.read"
+access = "read"
+delivery = "mint"
+audience = "https://reports.example.com"
+max_life_s = 300
+
+[[role]]
+name = "repo-reader"
+capabilities = ["github.repo.read"]
+
+[[role]]
+name = "reporter"
+capabilities = ["reports.read"]
+
+[[agent]]
+name = "research-bot"
+roles = ["repo-reader"]
+
+[[agent]]
+name = "report-bot"
+roles = ["reporter"]
+"#;
+
+/// The agents above, which are enrolled.
+const AGENTS: [&str; 2] = ["research-bot", "report-bot"];
+
+/// How often it is looked whether the broker still runs.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// `keyward dev`: a broker to try things on, as strict as any other, with everything declared and
+/// enrolled that a first request needs. Ends with Ctrl-C, and nothing of it stays.
+pub(in crate::cli) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
+    let mut stage = Stage::set("dev")?;
+    let played = play(&mut stage, seed, console).await;
+    let stopped = stage.stop();
+    let cleared = stage.clear();
+    played?;
+    stopped?;
+    cleared
+}
+
+async fn play(stage: &mut Stage, seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
+    stage.run("init", &["init", "--config", &stage.config()], None)?;
+    stage.serve().await?;
+    let secret = stage.secret();
+    stage.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
+    let examples = stage.write("agents.toml", DECLARATIONS)?;
+    stage.run("apply", &["apply", "-f", &examples], None)?;
+    if let Some(seed) = seed {
+        stage.run("apply", &["apply", "-f", &seed.display().to_string()], None)?;
+    }
+    for agent in AGENTS {
+        let code = stage.path(&format!("{agent}.code"));
+        stage.run("agent invite", &["agent", "invite", agent, "--out", &code], None)?;
+        stage.run_as(agent, "join", &["join", "--code-file", &code])?;
+    }
+    tell(stage, console);
+    until_told(stage).await
+}
+
+fn tell(stage: &Stage, console: &Console) {
+    console.line(&format!("A broker to try things on, in {}, until Ctrl-C.", stage.dir().display()));
+    console.line("TLS, client certificates and the ledger are as in production.");
+    for (who, home, verbs) in [
+        (
+            "an agent",
+            AGENTS[0],
+            ["keyward whoami", "keyward get github/app", "keyward token github.repo.read"],
+        ),
+        (
+            "the operator",
+            "operator",
+            ["keyward agent list", "keyward audit list", "keyward agent suspend research-bot"],
+        ),
+    ] {
+        console.line("");
+        console.line(&format!("As {who}, in another shell:"));
+        console.line("");
+        console.line(&format!("  export KEYWARD_HOME={}", stage.home(home)));
+        for verb in verbs {
+            console.line(&format!("  {verb}"));
+        }
+    }
+    console.line("");
+    console.line("ready");
+}
+
+/// Until Ctrl-C or SIGTERM; a broker that ends by itself is a failure.
+async fn until_told(stage: &mut Stage) -> Result<(), Failure> {
+    let handler = |kind| signal(kind).map_err(|error| Failure::of_file(Path::new("signal"), &error));
+    let (mut interrupt, mut terminate) =
+        (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            () = tokio::time::sleep(LOOK) => if stage.has_ended() {
+                return Err(Failure::new(code::DEMO_FAILED).because("the broker ended by itself"));
+            },
+        }
+    }
+}

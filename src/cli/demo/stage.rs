@@ -1,0 +1,230 @@
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::base::code;
+use crate::base::encoding::base32;
+use crate::base::{Entropy, Sensitive, SystemEntropy};
+use crate::cli::client::Client;
+use crate::cli::identity::Kind;
+use crate::console::Failure;
+use crate::files::private_dir;
+
+/// A broker of its own in a directory of its own, and the command line to drive it with.
+pub(in crate::cli) struct Stage {
+    dir: PathBuf,
+    exe: PathBuf,
+    broker: Option<Child>,
+}
+
+/// Times that the broker is asked whether it is ready, 50 ms apart.
+const READY_TRIES: u32 = 400;
+
+impl Stage {
+    /// A stage below the temporary directory, called `keyward-NAME-…`.
+    pub(in crate::cli) fn set(name: &str) -> Result<Self, Failure> {
+        let entropy: &dyn Entropy = &SystemEntropy;
+        let dir = std::env::temp_dir().join(format!("keyward-{name}-{}", base32(&entropy.bytes::<8>())));
+        private_dir(&dir.join("broker")).map_err(|error| Failure::of_file(&dir, &error))?;
+        let exe = std::env::current_exe().map_err(|error| Failure::of_file(Path::new("keyward"), &error))?;
+        let stage = Self { dir, exe, broker: None };
+        let (agents, admins) =
+            free_ports().map_err(|error| Failure::of_file(Path::new("loopback"), &error))?;
+        let root = stage.dir.display();
+        stage.write(
+            "keyward.toml",
+            &format!(
+                "trust_domain = \"keyward.internal\"\ndata_dir = \"{root}/broker/data\"\n\
+                 [root_key]\nfile = \"{root}/root.key\"\n\
+                 [listen]\nagents = \"127.0.0.1:{agents}\"\nadmins = \"127.0.0.1:{admins}\"\n\
+                 [server]\nnames = [\"127.0.0.1\"]\n"
+            ),
+        )?;
+        Ok(stage)
+    }
+
+    /// What the scan looks through: everything that the broker keeps or says.
+    pub(in crate::cli) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(in crate::cli) fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    pub(in crate::cli) fn config(&self) -> String {
+        self.path("keyward.toml")
+    }
+
+    pub(in crate::cli) fn home(&self, who: &str) -> String {
+        self.path(&format!("home-{who}"))
+    }
+
+    /// A secret that nothing else can look like.
+    pub(in crate::cli) fn secret(&self) -> Sensitive<Vec<u8>> {
+        let entropy: &dyn Entropy = &SystemEntropy;
+        Sensitive::new(format!("ghp_{}", base32(&entropy.bytes::<24>())).into_bytes())
+    }
+
+    pub(in crate::cli) fn write(&self, name: &str, text: &str) -> Result<String, Failure> {
+        let path = self.dir.join(name);
+        fs::write(&path, text).map_err(|error| Failure::of_file(&path, &error))?;
+        Ok(path.display().to_string())
+    }
+
+    /// Starts the broker and waits until it says that it is ready.
+    pub(in crate::cli) async fn serve(&mut self) -> Result<(), Failure> {
+        let log = self.dir.join("broker/log");
+        let out = File::options()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .map_err(|error| Failure::of_file(&log, &error))?;
+        let child = self
+            .command("operator", &["serve", "--config", &self.config()])
+            .stderr(out)
+            .stdout(Stdio::null())
+            .spawn();
+        self.broker = Some(child.map_err(|error| Failure::of_file(&self.exe, &error))?);
+        for _ in 0..READY_TRIES {
+            let ready =
+                Client::of(Path::new(&self.home("operator")), Kind::Operator).await?.get("/readyz").await;
+            if ready.is_ok() {
+                return Ok(());
+            }
+            let ended = self.broker.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            if ended.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        let last = said.lines().last().unwrap_or("nothing").to_owned();
+        Err(Failure::new(code::DEMO_FAILED)
+            .because(format!("the broker did not become ready; it said: {last}")))
+    }
+
+    /// Whether the broker has ended by itself.
+    pub(in crate::cli) fn has_ended(&mut self) -> bool {
+        self.broker.as_mut().is_none_or(|child| child.try_wait().ok().flatten().is_some())
+    }
+
+    /// Ends the broker without a warning: SIGKILL.
+    pub(in crate::cli) fn kill(&mut self) -> Result<(), Failure> {
+        let Some(mut child) = self.broker.take() else { return Ok(()) };
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .map(|_| ())
+            .map_err(|error| Failure::of_file(&self.exe, &error))
+    }
+
+    /// Ends the broker as a service manager would: SIGTERM, and it has to end well.
+    pub(in crate::cli) fn stop(&mut self) -> Result<(), Failure> {
+        let Some(mut child) = self.broker.take() else { return Ok(()) };
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let asked = pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(std::io::Error::from));
+        let ended = asked.and_then(|()| child.wait()).map_err(|error| Failure::of_file(&self.exe, &error))?;
+        if ended.success() {
+            return Ok(());
+        }
+        Err(Failure::new(code::DEMO_FAILED).because("the broker did not end well when asked to"))
+    }
+
+    pub(in crate::cli) fn clear(&mut self) -> Result<(), Failure> {
+        self.kill()?;
+        fs::remove_dir_all(&self.dir).map_err(|error| Failure::of_file(&self.dir, &error))
+    }
+
+    pub(in crate::cli) fn run(
+        &self,
+        what: &str,
+        args: &[&str],
+        input: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Failure> {
+        let output = self.output("operator", args, input)?;
+        good(what, output)
+    }
+
+    pub(in crate::cli) fn run_as(&self, who: &str, what: &str, args: &[&str]) -> Result<Vec<u8>, Failure> {
+        good(what, self.output(who, args, None)?)
+    }
+
+    pub(in crate::cli) fn json(
+        &self,
+        what: &str,
+        args: &[&str],
+        input: Option<&[u8]>,
+    ) -> Result<Value, Failure> {
+        parsed(what, &self.run(what, &[args, &["-o", "json"]].concat(), input)?)
+    }
+
+    pub(in crate::cli) fn json_as(&self, who: &str, what: &str, args: &[&str]) -> Result<Value, Failure> {
+        parsed(what, &self.run_as(who, what, &[args, &["-o", "json"]].concat())?)
+    }
+
+    /// Runs what must be refused with this exit code, and gives the refusal.
+    pub(in crate::cli) fn refused_as(&self, who: &str, args: &[&str], exit: i32) -> Result<Value, Failure> {
+        let output = self.output(who, &[args, &["-o", "json"]].concat(), None)?;
+        if output.status.code() == Some(exit) {
+            // The last line: what a verb tells before it is refused comes first.
+            let said = output.stderr.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+            return parsed("refusal", said.unwrap_or_default());
+        }
+        let why = format!("`{}` ended with {:?}, not {exit}", args.join(" "), output.status.code());
+        Err(Failure::new(code::DEMO_FAILED).because(why))
+    }
+
+    fn command(&self, who: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.exe);
+        command.args(args).args(["--home", &self.home(who)]).stdin(Stdio::null());
+        command
+    }
+
+    fn output(&self, who: &str, args: &[&str], input: Option<&[u8]>) -> Result<Output, Failure> {
+        let failed = |error: std::io::Error| Failure::of_file(&self.exe, &error);
+        let mut command = self.command(who, args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Some(input) = input else { return command.output().map_err(failed) };
+        let mut child = command.stdin(Stdio::piped()).spawn().map_err(failed)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input).map_err(failed)?;
+        }
+        child.wait_with_output().map_err(failed)
+    }
+}
+
+/// However the play ends, no broker and no file stays behind.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if self.dir.exists() {
+            drop(self.clear());
+        }
+    }
+}
+
+fn good(what: &str, output: Output) -> Result<Vec<u8>, Failure> {
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let why = format!("`keyward {what}` failed: {}", said.trim());
+    Err(Failure::new(code::DEMO_FAILED).because(why))
+}
+
+fn parsed(what: &str, bytes: &[u8]) -> Result<Value, Failure> {
+    let unreadable = |_| Failure::new(code::DEMO_FAILED).because(format!("`keyward {what}` printed no JSON"));
+    serde_json::from_slice(bytes).map_err(unreadable)
+}
+
+/// Two ports of loopback that are free just now.
+fn free_ports() -> std::io::Result<(u16, u16)> {
+    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+}

@@ -1,0 +1,241 @@
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::base::code;
+use crate::base::encoding::base64url;
+use crate::base::{Clock, SystemClock, Timestamp};
+use crate::cli::client::Client;
+use crate::cli::enrolment::join::{issued, without_certificates};
+use crate::cli::identity::{Identity, Kind, PendingKey, identity_lock};
+use crate::console::{Console, Failure, Format};
+use crate::pki::Requested;
+
+/// Longest wait of a watcher before it looks at the clock again: a machine may sleep meanwhile.
+const LOOK_AGAIN_S: i64 = 600;
+/// Waits of a watcher after a renewal that failed: the first, and the longest.
+const RETRY_FIRST_S: i64 = 15;
+const RETRY_LONGEST_S: i64 = 900;
+/// Longest wait for another process that renews: as long as a connection and an answer can take there.
+const LOCK_WAIT: Duration = Duration::from_secs(40);
+const LOCK_LOOK: Duration = Duration::from_millis(25);
+
+/// Renews the certificate now.
+pub(in crate::cli) async fn renew(home: &Path, kind: Kind, console: &Console) -> Result<(), Failure> {
+    // Before anything is made: without an identity there is nothing to renew.
+    Identity::load(home, kind)?;
+    let lock = identity_lock(home)?;
+    lock.lock().map_err(|error| Failure::of_file(home, &error))?;
+    let renewed = exchange(home, kind, &Identity::load(home, kind)?).await?;
+    if console.is_json() {
+        console.json(&renewed);
+    } else {
+        console.line(&told(&renewed));
+    }
+    Ok(())
+}
+
+/// Renews whenever it is due, for as long as it is let. A failure is told and tried again; only a
+/// certificate that nothing can renew any more ends it.
+pub(in crate::cli) async fn watch(home: &Path, kind: Kind, console: &Console) -> Result<(), Failure> {
+    let mut failures = 0_u32;
+    loop {
+        let due = Due::of(&Identity::load(home, kind)?)?;
+        let now = SystemClock::new().now();
+        let ahead = due.moment.seconds_since(now);
+        let wait_s = match ahead {
+            1.. if !is_told_to(home, kind).await => ahead.min(LOOK_AGAIN_S),
+            _ => match renew(home, kind, console).await {
+                Ok(()) => {
+                    failures = 0;
+                    continue;
+                }
+                Err(failure) if now >= due.ends && failure.is_unauthenticated() => return Err(failure),
+                Err(failure) => {
+                    console.report(&failure);
+                    failures = failures.saturating_add(1);
+                    backoff_s(failures)
+                }
+            },
+        };
+        tokio::time::sleep(Duration::from_secs(u64::try_from(wait_s).unwrap_or(1))).await;
+    }
+}
+
+/// Whether the broker wants certificates like this one replaced now. No answer is no wish.
+async fn is_told_to(home: &Path, kind: Kind) -> bool {
+    let told = async {
+        let me = Client::with(&Identity::load(home, kind)?)?.get("/v1/whoami").await?.json()?;
+        Ok::<_, Failure>(me.get("renew_now").and_then(Value::as_bool).unwrap_or(false))
+    };
+    told.await.unwrap_or(false)
+}
+
+/// Whether the certificate is valid for more than `seconds` from now.
+pub(in crate::cli) fn is_valid_for(home: &Path, kind: Kind, seconds: i64) -> Result<bool, Failure> {
+    let due = Due::of(&Identity::load(home, kind)?)?;
+    Ok(due.ends.seconds_since(SystemClock::new().now()) > seconds)
+}
+
+/// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
+/// that fails is no reason for the verb to: the next one tries again.
+pub(in crate::cli) async fn renew_if_due(home: &Path, kind: Kind) -> Result<(), Failure> {
+    let due = Due::of(&Identity::load(home, kind)?)?;
+    let now = SystemClock::new().now();
+    if due.moment > now {
+        return Ok(());
+    }
+    let is_valid = now < due.ends;
+    let renewed = match identity_lock(home) {
+        Ok(lock) => renew_locked(home, kind, &lock, is_valid).await,
+        Err(failure) => Err(failure),
+    };
+    match renewed {
+        Err(failure) if !is_valid && failure.code() == code::FILE_UNUSABLE.as_str() => {
+            let why = format!(
+                "the certificate ended at {}, and a new one cannot be stored: {}",
+                due.ends,
+                failure.why()
+            );
+            let fix = "make the directory writable, or renew where it is: `keyward renew`";
+            Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix))
+        }
+        Err(failure) if !is_valid => Err(failure),
+        Err(failure) if failure.is_worth_warning() => {
+            warn_once(&failure);
+            Ok(())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Renews, unless another process has done so meanwhile. While another process renews, a certificate
+/// that is valid is used as it is; one that has ended is waited for.
+async fn renew_locked(home: &Path, kind: Kind, lock: &File, is_valid: bool) -> Result<(), Failure> {
+    if !locked(home, lock, if is_valid { Duration::ZERO } else { LOCK_WAIT }).await? {
+        if is_valid {
+            return Ok(());
+        }
+        let why = format!(
+            "the certificate has ended, and another process has been renewing it for {} s (`{}`)",
+            LOCK_WAIT.as_secs(),
+            home.join("renewing.lock").display()
+        );
+        let fix = "run the command again; if this stays so, end the process that holds the file: `fuser`";
+        return Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix));
+    }
+    let identity = Identity::load(home, kind)?;
+    if Due::of(&identity)?.moment > SystemClock::new().now() {
+        return Ok(());
+    }
+    exchange(home, kind, &identity).await.map(|_| ())
+}
+
+/// Takes the lock, and waits for it no longer than `wait`. False when another process still has it.
+async fn locked(home: &Path, lock: &File, wait: Duration) -> Result<bool, Failure> {
+    let mut left = wait;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(Failure::of_file(home, &error)),
+            Err(TryLockError::WouldBlock) if left.is_zero() => return Ok(false),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        tokio::time::sleep(LOCK_LOOK).await;
+        left = left.saturating_sub(LOCK_LOOK);
+    }
+}
+
+/// Says once in this process that something new could not be stored, and that the verb goes on.
+pub(in crate::cli) fn warn_once(failure: &Failure) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        let console = Console::new(Format::Table);
+        console.say(&format!("warning: this identity is not updated, and used as it is: {}", failure.why()));
+    }
+}
+
+/// When a certificate is to be renewed: at a half to six tenths of its life, each certificate at a
+/// moment of its own, so that agents that enrolled together do not renew together.
+struct Due {
+    moment: Timestamp,
+    ends: Timestamp,
+}
+
+impl Due {
+    fn of(identity: &Identity) -> Result<Self, Failure> {
+        let peer = identity.certificate()?;
+        Ok(Self::at(peer.not_before(), peer.not_after(), peer.serial().as_bytes()))
+    }
+
+    fn at(begins: Timestamp, ends: Timestamp, serial: &[u8; 16]) -> Self {
+        let life_s = ends.seconds_since(begins);
+        let jitter = serial.last().copied().map_or(0, i64::from);
+        // 256 steps of a tenth of the life, upon the half of it.
+        let after_s = (life_s / 2).saturating_add(life_s.saturating_mul(jitter) / 2560);
+        Self { moment: begins.plus_s(after_s), ends }
+    }
+}
+
+fn backoff_s(failures: u32) -> i64 {
+    let doubled = RETRY_FIRST_S.saturating_mul(1_i64 << failures.saturating_sub(1).min(16));
+    doubled.min(RETRY_LONGEST_S)
+}
+
+/// In two phases, each of which can be cut short and done again: the key is on disk before it is
+/// asked for; the identity is replaced as a whole once the certificate is there; the first use tells
+/// the broker, which takes the certificate before for good until then.
+async fn exchange(home: &Path, kind: Kind, identity: &Identity) -> Result<Value, Failure> {
+    Identity::check_storable(home, kind)?;
+    let under_way = format!("{}-renewing.pem", kind.directory());
+    let mut pending = PendingKey::open(home, &under_way)?;
+    if pending.key_pem.expose() == identity.key_pem.expose() {
+        // Left over: the certificate for it was stored, and then came a kill.
+        pending.settle()?;
+        pending = PendingKey::open(home, &under_way)?;
+    }
+    let body = json!({ "csr": base64url(&pending.request) });
+    let answer = Client::with(identity)?.post_json("/v1/renew", &body).await?.json()?;
+    let (held, trusted) = (identity.certificate()?, identity.authority_pins()?);
+    let requested = Requested { key: pending.public()?.digest(), spiffe: held.spiffe(), trusted: &trusted };
+    // Authorities come and go: this is where a client learns of it.
+    let renewed = issued(&answer, &requested, &identity.address, &pending)?;
+    renewed.save(home, kind)?;
+    pending.settle()?;
+    // Not needed for anything but to be done with the certificate before: any other use does as well.
+    drop(Client::with(&renewed)?.get("/v1/whoami").await);
+    Ok(without_certificates(answer))
+}
+
+fn told(renewed: &Value) -> String {
+    let field = |name: &str| renewed.get(name).and_then(Value::as_str).unwrap_or_default();
+    format!("renewed {} until {}", field("spiffe_id"), field("not_after"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    #[test]
+    fn a_certificate_is_due_between_a_half_and_six_tenths_of_its_life() {
+        let end = BEGIN.plus_s(10_000);
+        let due = |last: u8| {
+            let mut serial = [0; 16];
+            serial[15] = last;
+            Due::at(BEGIN, end, &serial).moment.seconds_since(BEGIN)
+        };
+        assert_eq!((due(0), due(128), due(255)), (5000, 5500, 5996));
+    }
+
+    #[test]
+    fn a_watcher_waits_longer_after_each_failure_and_never_too_long() {
+        let waits: Vec<i64> = (1..=9).map(backoff_s).collect();
+        assert_eq!(waits, [15, 30, 60, 120, 240, 480, 900, 900, 900]);
+        assert_eq!(backoff_s(u32::MAX), 900);
+    }
+}

@@ -1,0 +1,129 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::base::encoding::hex;
+use crate::base::{Sensitive, Timestamp};
+use crate::cli::identity::Identity;
+use crate::crypto::sha256;
+use crate::files::{private_dir, replace_shared};
+
+/// Where tokens are kept between processes of one home: each in a file of its own, whose name says
+/// what it was asked for and on which certificate. It is good for nobody without the key beside it.
+pub(in crate::cli) struct KeptTokens {
+    dir: PathBuf,
+    certificate: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Kept {
+    expires_at_ms: Timestamp,
+    answer: Value,
+}
+
+/// Largest file that is taken for a token.
+const KEPT_BYTES_MAX: u64 = 64 * 1024;
+
+impl KeptTokens {
+    /// The tokens kept for the identity below `home`.
+    pub(in crate::cli) fn of(home: &Path, identity: &Identity) -> Self {
+        Self { dir: home.join("tokens"), certificate: identity.certificate_pem.clone() }
+    }
+
+    fn path(&self, asked: &str) -> PathBuf {
+        let name = sha256(format!("{}\n{asked}", self.certificate).as_bytes());
+        self.dir.join(hex(name.as_bytes()))
+    }
+
+    /// What the broker answered to the same question, when the token has at least `min_ttl_s` left.
+    /// Whatever is not what was kept is passed over.
+    pub(in crate::cli) fn find(&self, asked: &str, min_ttl_s: i64, now: Timestamp) -> Option<Value> {
+        let path = self.path(asked);
+        let found = fs::symlink_metadata(&path).ok()?;
+        let is_ours = found.is_file() && found.mode() & 0o077 == 0 && found.len() <= KEPT_BYTES_MAX;
+        if !is_ours {
+            return None;
+        }
+        let text = Sensitive::new(fs::read(&path).ok()?);
+        let kept: Kept = serde_json::from_slice(text.expose()).ok()?;
+        (kept.expires_at_ms.seconds_since(now) >= min_ttl_s).then_some(kept.answer)
+    }
+
+    /// Keeps what the broker answered. A home that cannot be written to keeps nothing.
+    pub(in crate::cli) fn keep(&self, asked: &str, answer: &Value, now: Timestamp) {
+        let Some(life_s) = answer.get("expires_in").and_then(Value::as_i64) else { return };
+        let kept = Kept { expires_at_ms: now.plus_s(life_s), answer: answer.clone() };
+        let Ok(text) = serde_json::to_vec(&kept).map(Sensitive::new) else { return };
+        let path = self.path(asked);
+        let swept = private_dir(&self.dir).and_then(|()| self.sweep(now));
+        drop(swept.and_then(|()| replace_shared(&path, text.expose())));
+    }
+
+    /// Forgets what was kept for the same question.
+    pub(in crate::cli) fn forget(&self, asked: &str) {
+        drop(fs::remove_file(self.path(asked)));
+    }
+
+    /// Takes away what has ended.
+    fn sweep(&self, now: Timestamp) -> std::io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let kept = fs::read(&path).ok().map(Sensitive::new);
+            let kept = kept.and_then(|text| serde_json::from_slice::<Kept>(text.expose()).ok());
+            if kept.is_none_or(|kept| kept.expires_at_ms <= now) {
+                drop(fs::remove_file(&path));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn tokens(home: &Path, certificate: &str) -> KeptTokens {
+        KeptTokens { dir: home.join("tokens"), certificate: certificate.to_owned() }
+    }
+
+    #[test]
+    fn a_token_is_found_for_the_same_question_on_the_same_certificate_while_it_lasts() {
+        let home = tempfile::tempdir().unwrap();
+        let (kept, now) = (tokens(home.path(), "one"), Timestamp::from_s(1000));
+        kept.keep("scope=a", &json!({ "access_token": "t", "expires_in": 300 }), now);
+        let found =
+            |tokens: &KeptTokens, asked: &str, min, at| tokens.find(asked, min, Timestamp::from_s(at));
+        assert_eq!(found(&kept, "scope=a", 30, 1000).unwrap()["access_token"], "t");
+        assert!(found(&kept, "scope=a", 30, 1270).is_some(), "thirty left");
+        assert!(found(&kept, "scope=a", 30, 1271).is_none(), "one less");
+        assert!(found(&kept, "scope=b", 30, 1000).is_none(), "another question");
+        assert!(found(&tokens(home.path(), "two"), "scope=a", 30, 1000).is_none(), "another certificate");
+        kept.forget("scope=a");
+        assert!(found(&kept, "scope=a", 30, 1000).is_none());
+    }
+
+    #[test]
+    fn what_is_damaged_or_open_to_others_is_passed_over_and_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let (kept, now) = (tokens(home.path(), "one"), Timestamp::from_s(1000));
+        let answer = json!({ "access_token": "t", "expires_in": 300 });
+        kept.keep("a", &answer, now);
+        let path = kept.path("a");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(kept.find("a", 0, now).is_none(), "others can read it");
+        kept.keep("a", &answer, now);
+        fs::write(&path, "{").unwrap();
+        assert!(kept.find("a", 0, now).is_none(), "damaged");
+        kept.keep("a", &answer, now);
+        assert!(kept.find("a", 0, now).is_some(), "replaced");
+        kept.keep("b", &answer, now.plus_s(1000));
+        assert_eq!(fs::read_dir(home.path().join("tokens")).unwrap().count(), 1, "what has ended is gone");
+    }
+}

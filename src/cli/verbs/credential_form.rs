@@ -1,0 +1,273 @@
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::base::{Sensitive, Timestamp, code};
+use crate::console::{Failure, input};
+
+/// The form in which a secret is handed to another program.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum HelperFormat {
+    /// The value as it is
+    Raw,
+    /// An object with the value as text, or in base64
+    Json,
+    /// AWS `credential_process`; the value is a JSON object with the keys
+    Aws,
+    /// Kubernetes `ExecCredential` (client.authentication.k8s.io/v1); the value is the token
+    K8s,
+    /// A git credential helper; the value is a password, or a JSON object with username and password
+    Git,
+    /// A docker credential helper; likewise
+    Docker,
+}
+
+/// What another program asks a credential helper for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Operation {
+    /// The credential
+    Get,
+    /// To keep one: it is passed over
+    Store,
+    /// To forget one: it is passed over
+    Erase,
+    /// Docker alone: the server that it has a credential for, with the user's name
+    List,
+}
+
+/// A secret as it came from the broker.
+pub(in crate::cli) struct Fetched<'a> {
+    pub(in crate::cli) name: &'a str,
+    pub(in crate::cli) version: u64,
+    pub(in crate::cli) value: &'a Sensitive<Vec<u8>>,
+}
+
+/// A user's name and password, the name being whatever the other side ignores when there is none.
+#[derive(Deserialize)]
+struct Login {
+    #[serde(alias = "user")]
+    username: String,
+    #[serde(alias = "token")]
+    password: zeroize::Zeroizing<String>,
+}
+
+/// The user's name that hosts of git repositories and registries take with a token.
+const TOKEN_USER: &str = "x-access-token";
+
+/// What docker takes for an answer without an error when a helper has no credential for a server.
+pub(in crate::cli) const DOCKER_HAS_NONE: &str = "credentials not found in native keychain";
+
+/// What a program says that uses a verb as its credential helper, if it says anything: for docker the
+/// server, for git attributes, which are read and passed over.
+///
+/// # Errors
+/// [`Failure`].
+pub(in crate::cli) fn said_by_program(
+    format: HelperFormat,
+    operation: Option<Operation>,
+) -> Result<String, Failure> {
+    if operation != Some(Operation::Get) || !matches!(format, HelperFormat::Git | HelperFormat::Docker) {
+        return Ok(String::new());
+    }
+    let bytes = input::all_of_stdin(HELPER_BYTES_MAX)?;
+    Ok(String::from_utf8_lossy(bytes.expose()).into_owned())
+}
+
+/// Most that a program says to its credential helper, in bytes.
+const HELPER_BYTES_MAX: usize = 16 * 1024;
+
+/// The server that a program asks about: docker names it alone, git as attributes.
+pub(in crate::cli) fn server_of(format: HelperFormat, asked: &str) -> String {
+    if format != HelperFormat::Git {
+        return asked.trim().to_owned();
+    }
+    let attribute = |name: &str| {
+        let mut lines = asked.lines().filter_map(|line| line.split_once('='));
+        lines.find(|(key, _)| *key == name).map(|(_, value)| value).unwrap_or_default()
+    };
+    format!("{}://{}", attribute("protocol"), attribute("host"))
+}
+
+/// Whether both name one server: `https` and a slash at the end are what programs add or leave out.
+pub(in crate::cli) fn is_same_server(one: &str, other: &str) -> bool {
+    let plain = |server: &str| {
+        let server = server.trim().trim_end_matches('/').to_ascii_lowercase();
+        server.strip_prefix("https://").map(str::to_owned).unwrap_or(server)
+    };
+    plain(one) == plain(other)
+}
+
+/// What docker reads of `list`: the server that there is a credential for, with the user's name.
+///
+/// # Errors
+/// [`Failure`] when the value has not the parts that docker needs.
+pub(in crate::cli) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> Result<String, Failure> {
+    Ok(format!("{}\n", json!({ server: login(value.expose())?.username })))
+}
+
+/// The bytes that a program which asked for `format` reads. Nothing with less than `min_ttl_s` left
+/// goes out, when the value says how long it lasts.
+///
+/// # Errors
+/// [`Failure`] when the value has not the parts that the format needs, or not enough time left.
+pub(in crate::cli) fn written(
+    fetched: &Fetched<'_>,
+    format: HelperFormat,
+    asked: &str,
+    (min_ttl_s, now): (i64, Timestamp),
+) -> Result<Sensitive<Vec<u8>>, Failure> {
+    let bytes = fetched.value.expose();
+    let value = match format {
+        HelperFormat::Raw => return Ok(Sensitive::new(bytes.clone())),
+        HelperFormat::Json => as_json(fetched),
+        HelperFormat::Aws => aws(bytes, min_ttl_s, now)?,
+        HelperFormat::K8s => {
+            let status = json!({ "token": text(bytes)?.trim_end() });
+            json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status })
+        }
+        HelperFormat::Git => {
+            let login = login(bytes)?;
+            let (name, password) = (one_line(&login.username)?, one_line(&login.password)?);
+            return Ok(Sensitive::new(format!("username={name}\npassword={password}\n").into_bytes()));
+        }
+        HelperFormat::Docker => {
+            let login = login(bytes)?;
+            json!({ "ServerURL": asked.trim(), "Username": login.username, "Secret": *login.password })
+        }
+    };
+    let mut written = serde_json::to_vec(&value).unwrap_or_default();
+    written.push(b'\n');
+    Ok(Sensitive::new(written))
+}
+
+fn as_json(fetched: &Fetched<'_>) -> Value {
+    let bytes = fetched.value.expose();
+    let (encoding, value) = match std::str::from_utf8(bytes) {
+        Ok(text) => ("text", text.to_owned()),
+        Err(_) => ("base64url", crate::base::encoding::base64url(bytes)),
+    };
+    json!({ "name": fetched.name, "version": fetched.version, "encoding": encoding, "value": value })
+}
+
+/// The object that `credential_process` reads, from one with the same names or the usual snake case.
+fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, Failure> {
+    let held: Map<String, Value> =
+        serde_json::from_slice(bytes).map_err(|_| unfit("is no JSON object with the keys of AWS"))?;
+    let field = |names: [&str; 2]| names.iter().find_map(|name| held.get(*name)).and_then(Value::as_str);
+    let (id, key) =
+        (field(["AccessKeyId", "access_key_id"]), field(["SecretAccessKey", "secret_access_key"]));
+    let (Some(id), Some(key)) = (id, key) else {
+        return Err(unfit("has no `access_key_id` and `secret_access_key`"));
+    };
+    let mut written = json!({ "Version": 1, "AccessKeyId": id, "SecretAccessKey": key });
+    if let Value::Object(written) = &mut written {
+        if let Some(token) = field(["SessionToken", "session_token"]) {
+            written.insert("SessionToken".to_owned(), Value::from(token));
+        }
+        if let Some(end) = field(["Expiration", "expiration"]) {
+            let at =
+                Timestamp::parse(end).ok_or_else(|| unfit("has an `expiration` that is no RFC 3339 time"))?;
+            if at.seconds_since(now) < min_ttl_s {
+                return Err(Failure::new(code::LIFETIME_TOO_SHORT));
+            }
+            written.insert("Expiration".to_owned(), Value::from(end));
+        }
+    }
+    Ok(written)
+}
+
+fn login(bytes: &[u8]) -> Result<Login, Failure> {
+    match serde_json::from_slice::<Login>(bytes) {
+        Ok(login) => Ok(login),
+        Err(_) => {
+            let password = zeroize::Zeroizing::new(text(bytes)?.trim_end().to_owned());
+            Ok(Login { username: TOKEN_USER.to_owned(), password })
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(bytes).map_err(|_| unfit("is not text"))
+}
+
+/// A line break would begin another attribute.
+fn one_line(text: &str) -> Result<&str, Failure> {
+    if text.contains(['\n', '\r', '\0']) { Err(unfit("has more than one line")) } else { Ok(text) }
+}
+
+fn unfit(why: &str) -> Failure {
+    Failure::new(code::VALUE_FORMAT_MISMATCH).because(format!("the value {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(value: &str, format: HelperFormat) -> Result<String, Failure> {
+        let value = Sensitive::new(value.as_bytes().to_vec());
+        let fetched = Fetched { name: "a/b", version: 3, value: &value };
+        let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        let written = written(&fetched, format, "https://index.docker.io/v1/\n", (60, now))?;
+        Ok(String::from_utf8(written.expose().clone()).unwrap())
+    }
+
+    #[test]
+    fn each_program_gets_its_own_form() {
+        assert_eq!(given("p\n", HelperFormat::Raw).unwrap(), "p\n");
+        assert_eq!(
+            given("p", HelperFormat::Json).unwrap(),
+            "{\"encoding\":\"text\",\"name\":\"a/b\",\"value\":\"p\",\"version\":3}\n"
+        );
+        assert_eq!(given("p\n", HelperFormat::Git).unwrap(), "username=x-access-token\npassword=p\n");
+        let login = "{\"username\":\"u\",\"password\":\"p\"}";
+        assert_eq!(given(login, HelperFormat::Git).unwrap(), "username=u\npassword=p\n");
+        let docker = "{\"Secret\":\"p\",\"ServerURL\":\"https://index.docker.io/v1/\",\"Username\":\"u\"}\n";
+        assert_eq!(given(login, HelperFormat::Docker).unwrap(), docker);
+        let k8s: Value = serde_json::from_str(&given("t\n", HelperFormat::K8s).unwrap()).unwrap();
+        assert_eq!((&k8s["kind"], &k8s["status"]["token"]), (&"ExecCredential".into(), &"t".into()));
+        let keys =
+            "{\"access_key_id\":\"i\",\"secret_access_key\":\"k\",\"expiration\":\"2026-01-01T00:01:00Z\"}";
+        let aws: Value = serde_json::from_str(&given(keys, HelperFormat::Aws).unwrap()).unwrap();
+        assert_eq!((&aws["Version"], &aws["AccessKeyId"]), (&1.into(), &"i".into()));
+    }
+
+    #[test]
+    fn docker_lists_the_server_with_its_user_and_no_password() {
+        let listed = |value: &str| docker_list(&Sensitive::new(value.as_bytes().to_vec()), "r.example:5000");
+        let login = "{\"username\":\"u\",\"password\":\"CNRY\"}";
+        assert_eq!(listed(login).unwrap(), "{\"r.example:5000\":\"u\"}\n");
+        assert_eq!(listed("CNRY").unwrap(), "{\"r.example:5000\":\"x-access-token\"}\n");
+    }
+
+    #[test]
+    fn a_server_is_the_same_with_https_and_a_slash_and_no_other() {
+        for same in ["r.example", "https://r.example", "https://R.example/", " r.example/\n"] {
+            assert!(is_same_server("r.example", same), "{same}");
+        }
+        for other in
+            ["", "r.example.evil", "evil/r.example", "http://r.example", "r.example:5000", "r.example/v1"]
+        {
+            assert!(!is_same_server("https://r.example/", other), "{other}");
+        }
+        let git = server_of(HelperFormat::Git, "protocol=https\nhost=github.com\npath=a\n\n");
+        assert!(is_same_server("https://github.com", &git) && !is_same_server("https://github.co", &git));
+        assert_eq!(server_of(HelperFormat::Git, "host=x\nprotocol=http"), "http://x");
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_or_is_about_to_end_is_refused_without_being_repeated() {
+        let refused = |value: &str, format| {
+            let failure = given(value, format).unwrap_err();
+            assert!(!failure.why().contains("CNRY"), "{}", failure.why());
+            failure.code().to_owned()
+        };
+        assert_eq!(refused("CNRY", HelperFormat::Aws), code::VALUE_FORMAT_MISMATCH.as_str());
+        assert_eq!(
+            refused("{\"access_key_id\":\"CNRY\"}", HelperFormat::Aws),
+            code::VALUE_FORMAT_MISMATCH.as_str()
+        );
+        let ending = "{\"access_key_id\":\"i\",\"secret_access_key\":\"CNRY\",\"expiration\":\"2026-01-01T00:00:59Z\"}";
+        assert_eq!(refused(ending, HelperFormat::Aws), code::LIFETIME_TOO_SHORT.as_str());
+        assert_eq!(refused("CNRY\npassword=other", HelperFormat::Git), code::VALUE_FORMAT_MISMATCH.as_str());
+        assert_eq!(refused("CNRY\npath=x", HelperFormat::Git), code::VALUE_FORMAT_MISMATCH.as_str());
+    }
+}

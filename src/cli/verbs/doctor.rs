@@ -1,0 +1,170 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::base::{Clock, SystemClock, code, io_reason};
+use crate::cli::client::Client;
+use crate::cli::identity::{Identity, Kind};
+use crate::console::{Console, Failure};
+
+/// What was found of one thing.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    what: &'static str,
+    state: State,
+    why: String,
+    fix: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Ok,
+    Warn,
+    Fail,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+impl Finding {
+    /// It is as it should be.
+    #[must_use]
+    pub fn ok(what: &'static str, why: impl Into<String>) -> Self {
+        Self { what, state: State::Ok, why: why.into(), fix: String::new() }
+    }
+
+    /// It works, and could be better.
+    #[must_use]
+    pub fn warn(what: &'static str, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what, state: State::Warn, why: why.into(), fix: fix.into() }
+    }
+
+    /// It does not work.
+    #[must_use]
+    pub fn fail(what: &'static str, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what, state: State::Fail, why: why.into(), fix: fix.into() }
+    }
+
+    /// What came of trying something.
+    #[must_use]
+    pub fn of<T>(what: &'static str, tried: &Result<T, Failure>, well: impl Into<String>) -> Self {
+        match tried {
+            Ok(_) => Self::ok(what, well),
+            Err(failure) => {
+                Self::fail(what, failure.why(), format!("`keyward help error {}`", failure.code()))
+            }
+        }
+    }
+
+    /// Whether everybody but the owner is kept out of `path`.
+    #[must_use]
+    pub fn private(what: &'static str, path: &Path) -> Self {
+        match fs::metadata(path) {
+            Err(error) => Self::fail(
+                what,
+                format!("`{}`: {}", path.display(), io_reason(&error)),
+                "see whether it is there",
+            ),
+            Ok(found) if found.mode() & 0o077 != 0 => {
+                let why = format!("`{}` has mode {:o}", path.display(), found.mode() & 0o7777);
+                Self::fail(what, why, format!("`chmod go= {}`", path.display()))
+            }
+            Ok(_) => Self::ok(what, format!("`{}` is for its owner alone", path.display())),
+        }
+    }
+}
+
+/// `keyward doctor` for this machine's identity.
+///
+/// # Errors
+/// [`Failure`] when something does not work.
+pub async fn doctor(operator: bool, home: &Path, console: &Console) -> Result<(), Failure> {
+    report(&client(home, Kind::named(operator)).await, console)
+}
+
+/// Looks at this machine's identity of `kind`, and at the broker through it. Changes nothing.
+async fn client(home: &Path, kind: Kind) -> Vec<Finding> {
+    let dir = home.join(kind.directory());
+    let identity = Identity::load(home, kind);
+    let Ok(identity) = identity else {
+        return vec![Finding::of("identity", &identity, "")];
+    };
+    let mut findings = vec![Finding::ok("identity", format!("in `{}`", dir.display()))];
+    findings.push(Finding::private("identity's directory", &dir));
+    findings.push(Finding::private("private key", &dir.join("key.pem")));
+    findings.push(certificate(&identity));
+    let client = Client::with(&identity);
+    let me = match &client {
+        Ok(client) => client.get("/v1/whoami").await.and_then(|answer| answer.json()),
+        Err(failure) => Err(failure.clone()),
+    };
+    let well = format!("{} lets this identity in", identity.address);
+    findings.push(Finding::of("broker", &me, well));
+    if let (Ok(client), Ok(_)) = (&client, &me) {
+        let ready = client.get("/readyz").await;
+        findings.push(Finding::of("readiness", &ready, "ready: the ledger is writable"));
+    }
+    if me.is_ok_and(|me| me.get("renew_now").and_then(Value::as_bool) == Some(true)) {
+        let why = "the authority that signed the certificate is tainted";
+        findings.push(Finding::warn("authority", why, "`keyward renew`"));
+    }
+    findings
+}
+
+fn certificate(identity: &Identity) -> Finding {
+    const WHAT: &str = "certificate";
+    let certificate = match identity.certificate() {
+        Ok(certificate) => certificate,
+        Err(failure) => return Finding::fail(WHAT, failure.why(), "enrol again: `keyward join`"),
+    };
+    let (now, until) = (SystemClock::new().now(), certificate.not_after());
+    let (left, life) = (until.seconds_since(now), until.seconds_since(certificate.not_before()));
+    if now < certificate.not_before() {
+        return Finding::fail(WHAT, "it is not yet valid: this machine's clock is behind", "set the clock");
+    }
+    if left <= 0 {
+        return Finding::fail(
+            WHAT,
+            format!("it ended at {until}"),
+            "`keyward renew`; or ask for a code, `keyward join`",
+        );
+    }
+    if left.saturating_mul(4) < life {
+        let why = format!("less than a quarter of its life is left, until {until}");
+        return Finding::warn(WHAT, why, "`keyward renew`, or keep `keyward renew --watch` running");
+    }
+    Finding::ok(WHAT, format!("{}, until {until}", certificate.spiffe()))
+}
+
+/// Prints what was found.
+///
+/// # Errors
+/// [`Failure`] when something does not work.
+pub fn report(findings: &[Finding], console: &Console) -> Result<(), Failure> {
+    if console.is_json() {
+        let item = |finding: &Finding| {
+            let Finding { what, state, why, fix } = finding;
+            json!({ "what": what, "state": state.as_str(), "why": why, "fix": fix })
+        };
+        console.json(&json!({ "items": findings.iter().map(item).collect::<Vec<_>>() }));
+    } else {
+        let row = |finding: &Finding| {
+            [finding.state.as_str(), finding.what, &finding.why, &finding.fix].map(str::to_owned).to_vec()
+        };
+        console.table(&["STATE", "WHAT", "WHY", "FIX"], &findings.iter().map(row).collect::<Vec<_>>());
+    }
+    let failing = findings.iter().filter(|finding| finding.state == State::Fail).count();
+    if failing == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(code::CHECKS_FAILED).because(format!("{failing} of {} do not work", findings.len())))
+}

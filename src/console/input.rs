@@ -1,0 +1,99 @@
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+
+use super::failure::Failure;
+use super::output::Console;
+use crate::base::Sensitive;
+
+/// Reads something that must not be seen: from `file` (`-`: standard input), else from standard
+/// input when it is no terminal, else from a prompt that shows nothing. Never from an argument.
+///
+/// # Errors
+/// [`Failure`]; more than `limit` bytes are refused unread.
+pub(crate) fn secret(
+    file: Option<&Path>,
+    prompt: &str,
+    limit: usize,
+    console: &Console,
+) -> Result<Sensitive<Vec<u8>>, Failure> {
+    match file {
+        Some(path) if path != Path::new("-") => {
+            let file = File::open(path).map_err(|error| Failure::of_file(path, &error))?;
+            read(file, limit).map_err(|error| Failure::of_file(path, &error))?.ok_or_else(|| too_large(limit))
+        }
+        None if io::stdin().is_terminal() => {
+            if !console.is_interactive() {
+                return Err(Failure::usage(
+                    "there is nobody to ask and nothing on standard input",
+                    "pipe the value in, or name a file",
+                ));
+            }
+            let typed = rpassword::prompt_password(format!("{prompt}: "));
+            typed
+                .map(|text| Sensitive::new(text.into_bytes()))
+                .map_err(|error| Failure::of_file(Path::new("terminal"), &error))
+        }
+        Some(_) | None => all_of_stdin(limit),
+    }
+}
+
+/// Everything on standard input.
+///
+/// # Errors
+/// [`Failure`]; more than `limit` bytes are refused.
+pub(crate) fn all_of_stdin(limit: usize) -> Result<Sensitive<Vec<u8>>, Failure> {
+    let stdin = Path::new("standard input");
+    let bytes = read(io::stdin().lock(), limit).map_err(|error| Failure::of_file(stdin, &error))?;
+    bytes.ok_or_else(|| too_large(limit))
+}
+
+/// Refuses a secret that came as an argument, without repeating it.
+///
+/// # Errors
+/// [`Failure`], for anything at all.
+pub fn not_an_argument(argument: &[OsString]) -> Result<(), Failure> {
+    if argument.is_empty() {
+        return Ok(());
+    }
+    let why = "a secret came as an argument, where every process on the machine could read it";
+    let fix = "give it on standard input, in a file, or at the prompt; and consider it known: make a new one";
+    Err(Failure::usage(why, fix))
+}
+
+/// All of `from`, or nothing when it is more than `limit` bytes. The buffer never grows, so that no
+/// unwiped copy is left behind.
+fn read(mut from: impl Read, limit: usize) -> io::Result<Option<Sensitive<Vec<u8>>>> {
+    let mut bytes = zeroize::Zeroizing::new(vec![0; limit.saturating_add(1)]);
+    let mut filled = 0_usize;
+    while let Some(free) = bytes.get_mut(filled..).filter(|free| !free.is_empty()) {
+        match from.read(free) {
+            Ok(0) => break,
+            Ok(count) => filled = filled.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if filled > limit {
+        return Ok(None);
+    }
+    bytes.truncate(filled);
+    Ok(Some(Sensitive::new(std::mem::take(&mut *bytes))))
+}
+
+fn too_large(limit: usize) -> Failure {
+    Failure::usage(&format!("the value is larger than {limit} bytes"), "store less in one secret")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_is_taken_whole_up_to_the_limit_and_not_beyond() {
+        assert_eq!(read(&b"abc"[..], 3).unwrap().unwrap().expose(), b"abc");
+        assert!(read(&b"abcd"[..], 3).unwrap().is_none());
+        assert_eq!(read(&b""[..], 3).unwrap().unwrap().expose(), b"");
+    }
+}

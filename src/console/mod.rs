@@ -1,0 +1,20 @@
+//! How a verb talks to the person or program that runs it: data on standard output, messages on
+//! standard error, failures as *error / why / fix* with an exit code, secrets from a file, standard
+//! input or a prompt.
+
+mod failure;
+pub(crate) mod input;
+mod output;
+mod passphrase;
+mod shares;
+mod user;
+
+pub use failure::Failure;
+pub(crate) use failure::{EXIT_CODES, exit_code};
+pub use input::not_an_argument;
+pub use output::{Console, Format, OnlyCopy};
+pub(crate) use passphrase::TYPED_BYTES_MAX;
+pub use passphrase::{known_passphrase, new_passphrase};
+pub(crate) use shares::{SHARES_BYTES_MAX, given_shares};
+pub use shares::{hand_out, known_shares};
+pub use user::{own_uid, whoever_runs_this};

@@ -1,0 +1,221 @@
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+
+use super::failure::Failure;
+use crate::base::{code, io_reason};
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Where a verb prints: data on standard output, messages on standard error, control characters escaped.
+#[derive(Clone, Debug)]
+pub struct Console {
+    format: Format,
+    only_copy: Option<OnlyCopy>,
+    lost: Arc<OnceLock<Lost>>,
+}
+
+/// Data that nobody can read a second time, such as an enrolment code.
+#[derive(Clone, Copy, Debug)]
+pub struct OnlyCopy {
+    /// The name of the data.
+    pub what: &'static str,
+    /// How to replace it.
+    pub fix: &'static str,
+}
+
+/// The first data that standard output did not take.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    error: ErrorKind,
+    only_copy: Option<OnlyCopy>,
+}
+
+impl Console {
+    /// A console that prints as `format` says.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, only_copy: None, lost: Arc::default() }
+    }
+
+    /// The same console for data of which this is the only copy: a closed pipe counts as a loss, too.
+    #[must_use]
+    pub fn for_only_copy(&self, only_copy: OnlyCopy) -> Self {
+        Self { only_copy: Some(only_copy), ..self.clone() }
+    }
+
+    /// Whether standard output took everything so far.
+    ///
+    /// # Errors
+    /// [`Failure`] when data was lost.
+    pub fn delivered(&self) -> Result<(), Failure> {
+        let Some(Lost { error, only_copy }) = self.lost.get() else { return Ok(()) };
+        let failure = Failure::new(code::OUTPUT_FAILED);
+        Err(match only_copy {
+            None => {
+                failure.because(format!("standard output cannot be written: {}", io_reason(&(*error).into())))
+            }
+            Some(OnlyCopy { what, fix }) => failure
+                .because(format!(
+                    "standard output cannot be written: {}; {what} is lost",
+                    io_reason(&(*error).into())
+                ))
+                .mended_by(*fix),
+        })
+    }
+
+    /// Whether to print for programs.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Prints a line of data.
+    pub fn line(&self, text: &str) {
+        self.print(&[printable(text, Breaks::Escape).as_bytes(), b"\n"]);
+    }
+
+    /// Prints bytes: unchanged into a file or a pipe, escaped at a terminal.
+    pub fn bytes(&self, bytes: &[u8]) {
+        if io::stdout().is_terminal() {
+            let text = String::from_utf8_lossy(bytes);
+            self.print(&[printable(&text, Breaks::Keep).as_bytes()]);
+        } else {
+            self.print(&[bytes]);
+        }
+    }
+
+    /// Prints a message to the person at the terminal.
+    pub fn say(&self, text: &str) {
+        // There is no other place to report that standard error is gone.
+        drop(write(io::stderr().lock(), &[printable(text, Breaks::Escape).as_bytes(), b"\n"]));
+    }
+
+    fn print(&self, parts: &[&[u8]]) {
+        if let Err(error) = write(io::stdout().lock(), parts) {
+            // A reader that has read enough closes its end.
+            if error.kind() != ErrorKind::BrokenPipe || self.only_copy.is_some() {
+                let _first = self.lost.set(Lost { error: error.kind(), only_copy: self.only_copy });
+            }
+        }
+    }
+
+    /// Prints `value` as JSON.
+    pub fn json(&self, value: &Value) {
+        let text = serde_json::to_string_pretty(value).unwrap_or_default();
+        self.print(&[printable(&text, Breaks::Keep).as_bytes(), b"\n"]);
+    }
+
+    /// Prints a failure on standard error.
+    pub fn report(&self, failure: &Failure) {
+        if self.is_json() {
+            self.say(&failure.json().to_string());
+        } else {
+            failure.lines().iter().for_each(|line| self.say(line));
+        }
+    }
+
+    /// Prints rows under `head`, columns aligned. An empty table says so on standard error.
+    pub fn table(&self, head: &[&str], rows: &[Vec<String>]) {
+        if rows.is_empty() {
+            self.say("nothing there");
+            return;
+        }
+        let cells =
+            |row: &Vec<String>| row.iter().map(|cell| printable(cell, Breaks::Escape).into_owned()).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+        let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+        for row in std::iter::once(&head).chain(&rows) {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+        }
+    }
+
+    /// Whether a person sits at standard input and standard error.
+    #[must_use]
+    pub fn is_interactive(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+}
+
+fn write(mut to: impl Write, parts: &[&[u8]]) -> io::Result<()> {
+    for part in parts {
+        to.write_all(part)?;
+    }
+    to.flush()
+}
+
+/// Whether line breaks and tabs are part of the layout, or of a value.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Breaks {
+    Keep,
+    Escape,
+}
+
+/// `text` without characters that a terminal acts upon or that reorder what is shown: each is spelled
+/// `\uXXXX`, which is also its spelling in a JSON string.
+fn printable(text: &str, breaks: Breaks) -> Cow<'_, str> {
+    let is_kept = |c: char| match c {
+        '\n' | '\t' => breaks == Breaks::Keep,
+        // Bidirectional marks, embeddings, overrides and isolates; line and paragraph separators.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        c => !c.is_control(),
+    };
+    if text.chars().all(is_kept) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len().saturating_add(16));
+    for c in text.chars() {
+        if is_kept(c) {
+            escaped.push(c);
+        } else {
+            // Writing to a string does not fail.
+            let _written = write!(escaped, "\\u{:04x}", u32::from(c));
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_and_text_is_kept() {
+        for (given, shown) in [
+            ("plain — ünïcode 日本", "plain — ünïcode 日本"),
+            ("\u{1b}]52;c;eA==\u{7}", "\\u001b]52;c;eA==\\u0007"),
+            ("a\u{9b}2Jb\u{7f}", "a\\u009b2Jb\\u007f"),
+            ("safe\r\nfix: no", "safe\\u000d\\u000afix: no"),
+            ("abc\u{202e}def\u{2066}", "abc\\u202edef\\u2066"),
+        ] {
+            assert_eq!(printable(given, Breaks::Escape), shown);
+        }
+        assert_eq!(printable("a\n\tb\u{1b}", Breaks::Keep), "a\n\tb\\u001b");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_value() {
+        let value = serde_json::json!({ "a": "x\u{9b}y\u{202e}\n\u{7f}" });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let shown = printable(&text, Breaks::Keep).into_owned();
+        assert!(!shown.contains('\u{9b}'), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
+    }
+}

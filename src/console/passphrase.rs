@@ -1,0 +1,39 @@
+use std::path::Path;
+
+use super::failure::Failure;
+use super::input;
+use super::output::Console;
+use crate::base::code;
+use crate::base::limits::PASSPHRASE_BYTES_MAX;
+use crate::crypto::matches;
+use crate::keyring::Passphrase;
+
+/// Asks for the passphrase of a slot that there is: from `file` (`-`: standard input), standard input,
+/// or a prompt.
+///
+/// # Errors
+/// [`Failure`].
+pub fn known_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, Failure> {
+    let typed = input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?;
+    Ok(Passphrase::entered(&typed)?)
+}
+
+/// Asks for the passphrase of a slot that is to be: likewise, and at a prompt twice.
+///
+/// # Errors
+/// [`Failure`].
+pub fn new_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, Failure> {
+    let typed = input::secret(file, "New passphrase", TYPED_BYTES_MAX, console)?;
+    let chosen = Passphrase::chosen(&typed)?;
+    if file.is_none() && console.is_interactive() {
+        let again = input::secret(None, "The same again", TYPED_BYTES_MAX, console)?;
+        if !matches(typed.expose(), again.expose()) {
+            let why = "the two are not the same";
+            return Err(Failure::new(code::PASSPHRASE_REFUSED).because(why).mended_by("type it once more"));
+        }
+    }
+    Ok(chosen)
+}
+
+/// A passphrase and the line break at its end.
+pub(crate) const TYPED_BYTES_MAX: usize = PASSPHRASE_BYTES_MAX + 2;

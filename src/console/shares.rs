@@ -1,0 +1,96 @@
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::failure::Failure;
+use super::input;
+use super::output::{Console, OnlyCopy};
+use crate::base::limits::SHARES_MAX;
+use crate::keyring::{Dealt, Share, ShareError, Shares, SlotKey, Split};
+
+/// Asks for the shares of a slot that there is: from `files` (`-`: standard input), standard input, or
+/// prompts, one for each share until there are enough.
+///
+/// # Errors
+/// [`Failure`].
+pub fn known_shares(files: &[PathBuf], console: &Console) -> Result<SlotKey, Failure> {
+    let shares = given_shares(files, console)?;
+    Ok(SlotKey::Shares(Shares::together(shares)?))
+}
+
+/// The same, for somebody else to put together.
+pub(crate) fn given_shares(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure> {
+    if !files.is_empty() {
+        return of_files(files, console);
+    }
+    if console.is_interactive() {
+        return of_prompts(console);
+    }
+    let piped = input::secret(None, PROMPT, SHARES_BYTES_MAX, console)?;
+    Ok(Share::read(&piped)?)
+}
+
+fn of_files(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure> {
+    let mut shares = Vec::new();
+    for file in files {
+        let text = input::secret(Some(file), PROMPT, SHARES_BYTES_MAX, console)?;
+        let read = Share::read(&text).map_err(|error| {
+            let why = format!("`{}`: {error}", file.display());
+            Failure::from(error).because(why)
+        })?;
+        shares.extend(read);
+    }
+    Ok(shares)
+}
+
+/// A share that was mistyped is asked for again: the others have been typed already.
+fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
+    let mut shares: Vec<Share> = Vec::new();
+    loop {
+        let wanted = shares.first().map(|share| share.split().threshold());
+        if wanted.is_some_and(|wanted| shares.len() >= usize::from(wanted)) {
+            return Ok(shares);
+        }
+        let of = wanted.map(|wanted| format!(" of {wanted}")).unwrap_or_default();
+        let prompt = format!("{PROMPT}{of}, number {}", shares.len().saturating_add(1));
+        let typed = input::secret(None, &prompt, SHARES_BYTES_MAX, console)?;
+        match Share::read(&typed) {
+            Ok(read) if read.is_empty() => return Err(ShareError::NoShare(1).into()),
+            Ok(read) => shares.extend(read),
+            Err(error) => console.say(&format!("not taken, once more: {error}")),
+        }
+    }
+}
+
+/// Prints the shares of a slot, the only time that anybody has them all.
+///
+/// # Errors
+/// [`Failure`] when standard output does not take them.
+pub fn hand_out(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
+    let only_copy = console.for_only_copy(OnlyCopy {
+        what: "one share or more",
+        fix: "make standard output writable, then deal again: the slot of the lost shares opens nothing",
+    });
+    if console.is_json() {
+        let shares: Vec<_> = dealt.shares.iter().map(|share| share.text().expose().clone()).collect();
+        let said = json!({
+            "done": "dealt", "id": dealt.slot.id, "kind": dealt.slot.kind, "state": dealt.slot.state.as_str(),
+            "threshold": dealt.slot.split.map(Split::threshold), "shares": shares,
+        });
+        only_copy.json(&said);
+    } else {
+        dealt.shares.iter().for_each(|share| only_copy.line(share.text().expose()));
+    }
+    console.delivered()?;
+    let enough = dealt.slot.split.map_or(0, Split::threshold);
+    console.say(&format!(
+        "note: give each share to one person and keep none; slot {} opens nothing until {enough} of them are \
+         handed back: `keyward slot confirm`",
+        dealt.slot.id
+    ));
+    Ok(())
+}
+
+const PROMPT: &str = "Share";
+/// All shares that a slot can have, with room for what people write beside them.
+pub(crate) const SHARES_BYTES_MAX: usize = SHARES_MAX as usize * 1024;

@@ -1,0 +1,36 @@
+use std::io;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::app::adoption::{AdoptionFile, lock_of, unusable, write};
+use crate::base::{Clock, SystemClock, code};
+use crate::config::Config;
+use crate::console::{Console, Failure, whoever_runs_this};
+
+/// `keyward adopt`, on the broker's host: leaves the order in the data directory. A broker that runs sees it within
+/// a second: on the copy in read-only mode it starts anew, and with all its duties it records it.
+///
+/// # Errors
+/// [`Failure`].
+pub fn adopt(config: &Path, console: &Console) -> Result<(), Failure> {
+    let dir = &Config::load(config)?.data_dir;
+    let lock = lock_of(dir).map_err(|error| {
+        if error.kind() != io::ErrorKind::NotFound || !dir.exists() {
+            return unusable(dir, &error);
+        }
+        let why = format!("no broker was started in `{}` yet: it has no lock file", dir.display());
+        Failure::new(code::NOTHING_TO_ADOPT).because(why)
+    })?;
+    let order = AdoptionFile { lock, by: whoever_runs_this(), at: Some(SystemClock::new().now()) };
+    write(dir, &order)?;
+    if console.is_json() {
+        console.json(&json!({ "data_dir": dir, "lock": lock }));
+    } else {
+        console.line(&format!(
+            "`{}` is adopted: by the running broker within a second, or by its next start",
+            dir.display()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::config_opened_by;
+use super::verify::{Wanted, look};
+use crate::app::open_keyring::{keyring_path, open_keyring};
+use crate::app::trusted_files::TrustedFile;
+use crate::base::limits::DISK_FREE_BYTES_MIN;
+use crate::cli::{Finding, host_standing, report};
+use crate::config::{Config, RootKey};
+use crate::console::{Console, Failure};
+use crate::keyring::{SlotKind, SlotState, slots_of};
+use crate::ledger::lock_file;
+use crate::telemetry::{Protection, free_bytes, harden};
+
+/// `keyward doctor --config FILE`
+///
+/// # Errors
+/// [`Failure`] when something does not work.
+pub async fn doctor(config: &Path, key_file: Option<&Path>, console: &Console) -> Result<(), Failure> {
+    report(&host(config, key_file).await, console)
+}
+
+/// Looks at a broker's host: configuration, keys, data directory, ledger, what the kernel lets it do.
+/// Changes nothing.
+async fn host(path: &Path, key_file: Option<&Path>) -> Vec<Finding> {
+    let loaded = config_opened_by(path, key_file);
+    let mut findings = vec![Finding::of("configuration", &loaded, format!("`{}` is good", path.display()))];
+    let Ok(config) = loaded else { return findings };
+    findings.push(Finding::private("data directory", &config.data_dir));
+    findings.extend(permissions(path, &config));
+    if let RootKey::File(file) = &config.root_key {
+        findings.push(Finding::private("root key's file", file));
+    }
+    findings.push(if config.root_key == RootKey::Attended {
+        let slots = slots_of(&keyring_path(&config)).map_err(Failure::from);
+        Finding::of("keyring", &slots, "it is there, and opened by hand: `keyward unseal`")
+    } else {
+        Finding::of("keyring", &open_keyring(&config), "the root key of `[root_key]` opens it")
+    });
+    findings.extend(slots(&config));
+    findings.push(space(&config.data_dir));
+    findings.push(ledger(&config));
+    findings.extend(readiness(&config).await);
+    findings.push(memory());
+    findings
+}
+
+/// What `serve` would refuse; the data directory has a finding of its own.
+fn permissions(path: &Path, config: &Config) -> Vec<Finding> {
+    let all = TrustedFile::all(path, config);
+    let own = all.iter().filter(|one| one.path != config.data_dir);
+    own.map(|one| match one.check() {
+        Ok(()) => Finding::ok(one.what, format!("no other user can use `{}`", one.path.display())),
+        Err(failure) => Finding::fail(one.what, failure.why(), failure.fix()),
+    })
+    .collect()
+}
+
+fn slots(config: &Config) -> Option<Finding> {
+    let mut slots = slots_of(&keyring_path(config)).ok()?;
+    let all = slots.len();
+    slots.retain(|slot| slot.state == SlotState::Opens);
+    let others = slots.iter().filter(|slot| slot.kind != SlotKind::KeyFile).count();
+    Some(if slots.len() < all {
+        let fix = "`keyward slot confirm` with its shares, or `keyward slot remove ID`";
+        Finding::warn("slots", "a slot waits for its shares and opens nothing until then", fix)
+    } else if slots.len() > 1 {
+        Finding::ok("slots", format!("{others} of {} slots are passphrases or shares", slots.len()))
+    } else {
+        let fix = "`keyward slot add --passphrase` or `--shares`, and keep it away from this machine";
+        Finding::warn("slots", "one slot alone opens the keyring: lose its key, and nothing does", fix)
+    })
+}
+
+fn space(dir: &Path) -> Finding {
+    const WHAT: &str = "disk space";
+    let Some(free) = free_bytes(dir) else {
+        return Finding::fail(
+            WHAT,
+            format!("`{}` cannot be asked", dir.display()),
+            "see whether it is there",
+        );
+    };
+    let said = format!("{} MiB are free below `{}`", free / (1024 * 1024), dir.display());
+    if free < DISK_FREE_BYTES_MIN {
+        Finding::warn(WHAT, said, "free some: the ledger grows")
+    } else {
+        Finding::ok(WHAT, said)
+    }
+}
+
+fn is_running(config: &Config) -> bool {
+    let lock = config.data_dir.join("lock");
+    lock.exists() && !matches!(lock_file(&lock), Ok(Some(_)))
+}
+
+/// What the running broker says of itself; nothing when none runs. One that is sealed runs, and holds no
+/// lock.
+async fn readiness(config: &Config) -> Option<Finding> {
+    const WHAT: &str = "readiness";
+    let standing = match host_standing(&config.listen.host).await {
+        Ok(standing) => standing,
+        Err(failure) => {
+            let fix = "see whether this is its host, and whether you are root";
+            return is_running(config).then(|| Finding::warn(WHAT, failure.why(), fix));
+        }
+    };
+    let text = |path: &str| standing.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    Some(if text("/state") != "open" {
+        let why = format!("the broker is {}: it serves nobody", text("/state"));
+        Finding::fail(WHAT, why, "`keyward unseal`")
+    } else if standing.get("not_ready").is_some() {
+        Finding::fail(WHAT, text("/not_ready/detail"), text("/not_ready/fix"))
+    } else {
+        Finding::ok(WHAT, "ready: the ledger is writable")
+    })
+}
+
+/// The whole ledger, when no broker writes to it.
+fn ledger(config: &Config) -> Finding {
+    const WHAT: &str = "ledger";
+    if is_running(config) {
+        return Finding::ok(WHAT, "a broker runs on it; stop it to have the ledger verified");
+    }
+    let wanted = Wanted { config: Some(config), data_dir: None, checkpoint: None, key: None };
+    Finding::of(WHAT, &look(&wanted), "every entry is as it was written")
+}
+
+fn memory() -> Finding {
+    const WHAT: &str = "memory";
+    let hardening = harden();
+    let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
+    match (hardening.memory_locked, swaps) {
+        (Protection::On, _) => Finding::ok(WHAT, "no core dumps, no tracing, locked"),
+        (Protection::Refused, false) => Finding::ok(WHAT, "no core dumps, no tracing, and no swap"),
+        (Protection::Refused, true) => {
+            let fix = "under systemd: `LimitMEMLOCK=infinity`, as in config/systemd/keyward.service";
+            Finding::warn(WHAT, "it cannot be locked here, and may be swapped out", fix)
+        }
+    }
+}

@@ -1,0 +1,165 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::app::assemble::{assemble_to_record, private_dir, tell_slots};
+use crate::app::failures::{broken, keyring_lost};
+use crate::app::open_keyring::{keyring_path, open_by, slot_key};
+use crate::app::public_documents::publish;
+use crate::app::server_identity::server_identity;
+use crate::app::surroundings::Surroundings;
+use crate::base::code;
+use crate::base::{Clock, Entropy, OperatorName};
+use crate::broker::{AgentDesk, certify_operator};
+use crate::cli::{Identity, InitArgs, Kind};
+use crate::config::{Config, RootKey};
+use crate::console::{Console, Failure, known_passphrase, new_passphrase, whoever_runs_this};
+use crate::keyring::{Keyring, Passphrase, SlotKey};
+use crate::operators::is_of_host;
+use crate::pki::{
+    AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem, new_key_and_request, read_request,
+};
+
+/// What `init` is to do.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// The operator's name.
+    pub operator: &'a str,
+    /// Whether there is a broker already, and the operator only needs a new certificate.
+    pub reissue: bool,
+    /// Where the operator's identity goes.
+    pub home: &'a Path,
+    /// The file with the key of the root key's slot, when the configuration names a systemd credential,
+    /// which only the service is given.
+    pub root_key: Option<&'a Path>,
+    /// What is to open the keyring beside that key; of a broker that is there: what opens it.
+    pub passphrase: Option<Passphrase>,
+}
+
+/// `keyward init`
+///
+/// # Errors
+/// [`Failure`].
+pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    let asked = args.passphrase || args.passphrase_file.is_some();
+    let ask = if args.reissue_operator { known_passphrase } else { new_passphrase };
+    let passphrase = asked.then(|| ask(args.passphrase_file.as_deref(), console)).transpose()?;
+    let order = Order {
+        operator: &args.operator,
+        reissue: args.reissue_operator,
+        home,
+        root_key: args.root_key_file.as_deref(),
+        passphrase,
+    };
+    tell(&initialise(&config, order, &Surroundings::of(&config)).await?, console);
+    Ok(())
+}
+
+/// Makes a broker, or gives an operator of a stopped one a new certificate. What is there already is
+/// never written over. Gives what there is to tell.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn initialise(
+    config: &Config,
+    order: Order<'_>,
+    surroundings: &Surroundings,
+) -> Result<Value, Failure> {
+    let operator: OperatorName = order.operator.parse()?;
+    if is_of_host(&operator) {
+        return Err(Failure::usage("this name is the host's own", "choose another one: `--operator NAME`"));
+    }
+    let mut config = config.clone();
+    if let Some(file) = order.root_key {
+        config.root_key = RootKey::File(file.to_owned());
+    }
+    let config = &config;
+    let spiffe = SpiffeId::Operator { trust_domain: config.trust_domain.clone(), name: operator.clone() };
+    let (clock, entropy) = (&*surroundings.clock, &*surroundings.entropy);
+    if !order.reissue && !keyring_path(config).exists() {
+        // A broker that is new is none of an identity that is there already.
+        Identity::check_reissue(order.home, &spiffe, &[])?;
+    }
+    let (keyring, key) = if order.reissue {
+        let key =
+            order.passphrase.map_or_else(|| slot_key(config), |known| Ok(SlotKey::Passphrase(known)))?;
+        (open_by(config, &key)?, key)
+    } else {
+        create(config, order.passphrase, clock, entropy)?
+    };
+    let ledger = keyring.ledger();
+    let core = assemble_to_record(config, keyring, surroundings).await?;
+    let authorities = core.signing.issuer.authorities();
+    let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
+    Identity::check_reissue(order.home, &spiffe, &pins)?;
+    tell_slots(&core, &whoever_runs_this()).await?;
+    // What makes whoever calls the host's owner is that the keyring opens to them.
+    let keyring = open_by(config, &key)?;
+    let (key_pem, request) = new_key_and_request().map_err(|error| broken(&error))?;
+    let key = read_request(&request).map_err(|error| broken(&error))?;
+    let certified = certify_operator(&core, &keyring, operator, key).await;
+    let certificate = certified?;
+    let identity = Identity {
+        address: config.server.admin_address.clone(),
+        key_pem,
+        certificate_pem: certificate_pem(&certificate.der),
+        authority_pem: authorities_pem(&core.signing.issuer.authorities()),
+    };
+    identity.save(order.home, Kind::Operator)?;
+    // What a broker shows that starts sealed.
+    server_identity(config, &core, surroundings).await?;
+    let core = Arc::new(core);
+    publish(config, AgentDesk::new(Arc::clone(&core))).await;
+    core.state.store.close().await;
+    Ok(json!({
+        "data_dir": config.data_dir, "ledger": ledger,
+        "operator": certificate.plan.spiffe.to_string(),
+        "operator_until": certificate.plan.not_after.to_string(),
+        "operator_identity": order.home.join("operator"),
+    }))
+}
+
+/// Says what `init` has done.
+fn tell(told: &Value, console: &Console) {
+    if console.is_json() {
+        console.json(told);
+        return;
+    }
+    let field = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default();
+    console.line(&format!("broker in {}", field("data_dir")));
+    console.line(&format!("operator {} until {}", field("operator"), field("operator_until")));
+    console.line(&format!("identity in {}", field("operator_identity")));
+    console.say("keep a copy of the root key away from the data directory: without it nothing opens");
+}
+
+fn create(
+    config: &Config,
+    passphrase: Option<Passphrase>,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<(Keyring, SlotKey), Failure> {
+    if let Some(lost) = keyring_lost(&config.data_dir) {
+        return Err(lost);
+    }
+    private_dir(&config.data_dir)?;
+    let path = keyring_path(config);
+    if path.exists() {
+        let why =
+            format!("there is a broker in `{}` already; nothing was changed", config.data_dir.display());
+        return Err(Failure::new(code::ALREADY_INITIALISED).because(why));
+    }
+    let by_itself = match &config.root_key {
+        RootKey::File(file) if !file.exists() => Some(SlotKey::create_file(file, entropy)?),
+        RootKey::File(_) | RootKey::Credential(_) => Some(slot_key(config)?),
+        RootKey::Attended => None,
+    };
+    let mut slots: Vec<SlotKey> = by_itself.into_iter().chain(passphrase.map(SlotKey::Passphrase)).collect();
+    if slots.is_empty() {
+        let why = "`[root_key]` says `attended = true`, and nothing else says what is to open the keyring";
+        return Err(Failure::usage(why, "`--passphrase`, or `--root-key-file FILE` on a medium of its own"));
+    }
+    let keyring = Keyring::create(&path, &slots, clock.now(), entropy);
+    Ok((keyring?, slots.swap_remove(0)))
+}

@@ -1,0 +1,126 @@
+use std::path::Path;
+use std::sync::PoisonError;
+
+use crate::app::assemble::{FOUND, assemble_to_record, tell_slots};
+use crate::app::open_keyring::{keyring_path, open_by, slot_key};
+use crate::app::surroundings::Surroundings;
+use crate::base::code;
+use crate::broker::Core;
+use crate::cli::OtherSlotsArgs;
+use crate::config::{Config, RootKey};
+use crate::console::{Console, Failure, whoever_runs_this};
+use crate::keyring::{Keyring, KeyringError, OutOfReach, Replacing, SlotKey, SlotState, SlotView};
+
+/// A change of the keyring's slots, on the data directory of a stopped broker.
+#[derive(Clone, Copy)]
+pub(super) struct SlotChange<'a> {
+    pub(super) config: &'a Config,
+    pub(super) opened_by: &'a SlotKey,
+    pub(super) out_of_reach: OutOfReach,
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) console: &'a Console,
+}
+
+/// What is done to the keyring at a path.
+type Change<'a, T> = &'a dyn Fn(&mut Keyring, &Path, &Replacing<'_>) -> Result<T, KeyringError>;
+
+pub(super) const fn out_of_reach(others: &OtherSlotsArgs) -> OutOfReach {
+    if others.remove_old_slots { OutOfReach::Remove } else { OutOfReach::Refuse }
+}
+
+impl SlotChange<'_> {
+    /// Carries `change` out, and records it on the ledger. After another root key, the ledger and the index
+    /// are opened again: the entry that records it is the first under the new keys.
+    pub(super) async fn carry_out<T>(&self, change: Change<'_, T>) -> Result<T, Failure> {
+        let keyring = open_by(self.config, self.opened_by)?;
+        // The store holds the lock of the data directory from here to its end.
+        let core = self.assemble(keyring).await?;
+        // What others did before is not put down to this change.
+        let told = tell_slots(&core, FOUND).await;
+        let done = told.and_then(|()| self.change(&core, change));
+        let Ok((done, is_root_replaced)) = done else {
+            core.state.store.close().await;
+            return done.map(|(done, _)| done);
+        };
+        let recorded = if is_root_replaced {
+            self.root_was_replaced();
+            self.record_anew(core).await
+        } else {
+            let recorded = tell_slots(&core, &whoever_runs_this()).await;
+            core.state.store.close().await;
+            recorded
+        };
+        recorded.map_err(|failure| Failure::new(code::SLOT_UNRECORDED).because(failure.why()))?;
+        Ok(done)
+    }
+
+    async fn assemble(&self, keyring: Keyring) -> Result<Core, Failure> {
+        assemble_to_record(self.config, keyring, self.surroundings).await
+    }
+
+    /// The change, and whether the root key is another one since.
+    fn change<T>(&self, core: &Core, change: Change<'_, T>) -> Result<(T, bool), Failure> {
+        let path = keyring_path(self.config);
+        let entropy = &*self.surroundings.entropy;
+        let by = Replacing { opened_by: self.opened_by, out_of_reach: self.out_of_reach, entropy };
+        let mut keyring = core.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let old_slots = keyring.out_of_reach(&path)?;
+        let before = keyring.root_id();
+        let done = change(&mut keyring, &path, &by);
+        // The keyring of before, put back, is refused from here on.
+        core.state.store.keys_changed(&keyring)?;
+        let done = done?;
+        let is_root_replaced = keyring.root_id() != before;
+        if is_root_replaced {
+            old_slots.iter().for_each(|slot| self.was_removed(slot));
+        }
+        Ok((done, is_root_replaced))
+    }
+
+    async fn record_anew(&self, core: Core) -> Result<(), Failure> {
+        core.state.store.close().await;
+        let Core { keyring, state, .. } = core;
+        drop(state);
+        let core = self.assemble(keyring.ring.into_inner().unwrap_or_else(PoisonError::into_inner)).await?;
+        let recorded = tell_slots(&core, &whoever_runs_this()).await;
+        core.state.store.close().await;
+        recorded
+    }
+
+    fn was_removed(&self, slot: &SlotView) {
+        if slot.state == SlotState::Opens {
+            self.console.say(&format!(
+                "note: slot {} ({}) does not open the keyring any more: add it again with `keyward slot add`",
+                slot.id,
+                slot.kind.as_str()
+            ));
+        }
+    }
+
+    fn root_was_replaced(&self) {
+        self.console.say(ROOT_REPLACED);
+    }
+
+    /// What is left may open by hand alone, and the broker starts by itself.
+    pub(super) fn warn_of_start(&self) {
+        let path = keyring_path(self.config);
+        if slot_key(self.config).is_ok_and(|key| Keyring::open(&path, &key).is_ok()) {
+            return;
+        }
+        let named = match &self.config.root_key {
+            RootKey::File(file) => format!("the file `{}`", file.display()),
+            RootKey::Credential(name) => format!("the credential `{name}`"),
+            RootKey::Attended => return,
+        };
+        self.console.say(&format!(
+            "note: {named} of `[root_key]` does not open the keyring here: the broker starts with that alone"
+        ));
+    }
+}
+
+const ROOT_REPLACED: &str = "note: the root key was replaced; new value, delta, index and digest keys seal what is \
+     written from now on. A copy of the keyring from before, with a key that opened it, still opens what was sealed \
+     until now, and holds the signing keys of then. If such a copy may be in the wrong hands, start the broker and \
+     replace these keys too: `keyward token-key prepare`, then `activate` and `revoke`; `keyward authority prepare`, \
+     then `activate`, `taint` and `revoke`; `keyward checkpoint-key turn`; and the values of the secrets: `keyward \
+     secret put NAME`";

@@ -1,0 +1,208 @@
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::slot_change::{SlotChange, out_of_reach};
+use super::slot_keys::{new_key, one_from_standard_input, opening_handed, opening_key};
+use crate::app::open_keyring::{keyring_path, not_opened};
+use crate::app::surroundings::Surroundings;
+use crate::base::code;
+use crate::base::{SlotId, Timestamp};
+use crate::cli::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
+use crate::config::Config;
+use crate::console::{Console, Failure, hand_out, known_shares, not_an_argument};
+use crate::keyring::{Keyring, OutOfReach, Replacing, SlotView, Split, slots_of};
+
+/// `keyward slot …`, on the data directory of a stopped broker, under its lock: whoever changes a slot
+/// has to be able to open one, and a broker that runs would not ask.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failure> {
+    let surroundings = &Surroundings::system();
+    match command {
+        SlotCommand::List { config } => {
+            let slots = slots_of(&keyring_path(&Config::load(config)?))?;
+            list(&slots, surroundings.clock.now(), console);
+            Ok(())
+        }
+        SlotCommand::Check { opening } => check(opening, console),
+        SlotCommand::Add { by, dealing, opening } => {
+            let out_of_reach = OutOfReach::Refuse;
+            Coming { place: None, by, dealing, out_of_reach }.bring(opening, surroundings, console).await
+        }
+        SlotCommand::Rekey { id, by, dealing, others, opening } => {
+            let id = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
+            let out_of_reach = out_of_reach(others);
+            Coming { place: Some(id), by, dealing, out_of_reach }.bring(opening, surroundings, console).await
+        }
+        SlotCommand::Confirm { share_file, argument, others, opening } => {
+            not_an_argument(argument)?;
+            confirm(share_file, (others, opening), surroundings, console).await
+        }
+        SlotCommand::Remove { id, others, opening } => {
+            let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
+            one_from_standard_input(&opening_handed(opening), console)?;
+            let config = Config::load(&opening.config)?;
+            let opened_by = &opening_key(&config, opening, console)?;
+            let (config, out_of_reach) = (&config, out_of_reach(others));
+            let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+            let removed = slots.carry_out(&|keyring, path, by| keyring.remove_slot(path, id, by)).await?;
+            tell("removed", &removed, console);
+            slots.warn_of_start();
+            Ok(())
+        }
+    }
+}
+
+/// A slot that is to be.
+struct Coming<'a> {
+    /// The slot in whose place it comes.
+    place: Option<SlotId>,
+    by: &'a NewSlotArgs,
+    dealing: &'a DealingArgs,
+    out_of_reach: OutOfReach,
+}
+
+impl Coming<'_> {
+    async fn bring(
+        &self,
+        opening: &OpeningArgs,
+        surroundings: &Surroundings,
+        console: &Console,
+    ) -> Result<(), Failure> {
+        let [passphrase, shares] = opening_handed(opening);
+        let new = (self.by.passphrase, self.by.passphrase_file.as_slice());
+        one_from_standard_input(&[new, passphrase, shares], console)?;
+        let config = &Config::load(&opening.config)?;
+        let out_of_reach = self.out_of_reach;
+        if let (Some(of), Some(threshold)) = (self.by.shares, self.dealing.threshold) {
+            let split = Split::new(threshold, of)?;
+            let opened_by = &opening_key(config, opening, console)?;
+            return self
+                .deal(split, SlotChange { config, opened_by, out_of_reach, surroundings, console })
+                .await;
+        }
+        let opened_by = &opening_key(config, opening, console)?;
+        let key = new_key(self.by, surroundings, console)?;
+        let now = surroundings.clock.now();
+        let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+        let change = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| match self.place {
+            Some(id) => keyring.rekey_slot(path, (id, &key), now, by),
+            None => keyring.add_slot(path, &key, now, by.entropy),
+        };
+        let slot = slots.carry_out(&change).await?;
+        tell(self.done(), &slot, console);
+        self.warn(slots);
+        Ok(())
+    }
+
+    /// Hands shares out: printed, and the slot waits until they are handed back; or in files, which are
+    /// read back at once.
+    async fn deal(&self, split: Split, slots: SlotChange<'_>) -> Result<(), Failure> {
+        let (now, console) = (slots.surroundings.clock.now(), slots.console);
+        let deal = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
+            keyring.deal_slot(path, split, self.place, now, by.entropy)
+        };
+        let Some(directory) = &self.dealing.shares_dir else {
+            let dealt = slots.carry_out(&deal).await?;
+            return hand_out(&dealt, console);
+        };
+        let change = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
+            let dealt = deal(keyring, path, by)?;
+            let read_back = dealt.to_files(directory);
+            let done =
+                read_back.and_then(|(files, shares)| Ok((keyring.confirm_slot(path, &shares, by)?, files)));
+            if done.is_err() {
+                // What failed is told; a slot that stays and waits is told by `slot list`.
+                drop(keyring.remove_slot(path, dealt.slot.id, by));
+            }
+            done
+        };
+        let (slot, files) = slots.carry_out(&change).await?;
+        tell(self.done(), &slot, console);
+        files.iter().for_each(|file| console.say(&format!("share in `{}`", file.display())));
+        self.warn(slots);
+        Ok(())
+    }
+
+    const fn done(&self) -> &'static str {
+        if self.place.is_some() { "rekeyed" } else { "added" }
+    }
+
+    fn warn(&self, slots: SlotChange<'_>) {
+        if self.place.is_some() {
+            slots.warn_of_start();
+        }
+    }
+}
+
+/// Shares that were handed out come back, and their slot opens the keyring from here on.
+async fn confirm(
+    files: &[PathBuf],
+    (others, opening): (&OtherSlotsArgs, &OpeningArgs),
+    surroundings: &Surroundings,
+    console: &Console,
+) -> Result<(), Failure> {
+    let [passphrase, by_shares] = opening_handed(opening);
+    one_from_standard_input(&[(files.is_empty(), files), passphrase, by_shares], console)?;
+    let config = Config::load(&opening.config)?;
+    let opened_by = &opening_key(&config, opening, console)?;
+    let shares = known_shares(files, console)?;
+    let (config, out_of_reach) = (&config, out_of_reach(others));
+    let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+    let confirmed = slots.carry_out(&|keyring, path, by| keyring.confirm_slot(path, &shares, by)).await?;
+    tell("confirmed", &confirmed, console);
+    slots.warn_of_start();
+    Ok(())
+}
+
+/// Opens the keyring, all of it, and leaves it as it is. Looking is free: a broker may be running.
+fn check(opening: &OpeningArgs, console: &Console) -> Result<(), Failure> {
+    one_from_standard_input(&opening_handed(opening), console)?;
+    let config = Config::load(&opening.config)?;
+    let key = opening_key(&config, opening, console)?;
+    let opened = Keyring::open_by(&keyring_path(&config), &key);
+    let (_, slot) = opened.map_err(|error| not_opened(error, &key))?;
+    tell("checked", &slot, console);
+    Ok(())
+}
+
+fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
+    if console.is_json() {
+        let item = |slot: &SlotView| {
+            json!({
+                "id": slot.id, "kind": slot.kind, "made_at": slot.made_at.to_string(),
+                "age_s": now.seconds_since(slot.made_at), "state": slot.state.as_str(),
+                "threshold": slot.split.map(Split::threshold), "shares": slot.split.map(Split::of),
+            })
+        };
+        console.json(&json!({ "items": slots.iter().map(item).collect::<Vec<_>>() }));
+        return;
+    }
+    let row = |slot: &SlotView| {
+        let days = now.seconds_since(slot.made_at).div_euclid(86_400);
+        vec![
+            slot.id.to_string(),
+            kind(slot),
+            slot.state.as_str().to_owned(),
+            slot.made_at.to_string(),
+            format!("{days} d"),
+        ]
+    };
+    console.table(&["ID", "KIND", "STATE", "MADE AT", "AGE"], &slots.iter().map(row).collect::<Vec<_>>());
+}
+
+/// What opens it, as a table has it.
+fn kind(slot: &SlotView) -> String {
+    let of = slot.split.map(|split| format!(", {} of {}", split.threshold(), split.of()));
+    format!("{}{}", slot.kind.as_str(), of.unwrap_or_default())
+}
+
+fn tell(what: &str, slot: &SlotView, console: &Console) {
+    if console.is_json() {
+        console.json(&json!({ "done": what, "id": slot.id, "kind": slot.kind }));
+    } else {
+        console.line(&format!("{what} {} {}", kind(slot), slot.id));
+    }
+}

@@ -1,0 +1,267 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::config_opened_by;
+use crate::app::failures::broken;
+use crate::app::open_keyring::open_keyring;
+use crate::base::{code, io_reason};
+use crate::broker::{World, checkpoint_key};
+use crate::cli::VerifyArgs;
+use crate::config::{Config, RootKey};
+use crate::console::{Console, Failure};
+use crate::custody::{CheckpointKeyTurned, SealingKeysRotated, SlotsChanged};
+use crate::keyring::{Family, Keyring};
+use crate::ledger::{
+    Checkpoint, CheckpointError, DeltaKeys, End, EventSeen, HostLayer, NoteVerifier, SnapshotStanding,
+    Sought, Tenure, Verified, VerifyError, verify as verify_ledger,
+};
+use crate::store::{
+    Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
+};
+
+/// What `verify` is to look at.
+pub(super) struct Wanted<'a> {
+    pub(super) config: Option<&'a Config>,
+    pub(super) data_dir: Option<&'a Path>,
+    /// A signed checkpoint from earlier.
+    pub(super) checkpoint: Option<&'a Path>,
+    /// Its verifier key, when the configuration does not name the keyring.
+    pub(super) key: Option<&'a str>,
+}
+
+/// What was seen of a ledger that is as it was written.
+pub(super) struct Seen {
+    verified: Verified,
+    checkpoint: Option<Checkpoint>,
+    /// Whether state changes were opened too.
+    opened: bool,
+}
+
+/// Checks the ledger below a data directory without the broker, and without writing anything.
+pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
+    let (dir, ledger, keys, verifier, anchor) = match (wanted.config, wanted.data_dir) {
+        (Some(Config { data_dir, root_key: RootKey::Attended, .. }), _) => {
+            (data_dir.as_path(), None, None, None, None)
+        }
+        (Some(config), _) => {
+            let keyring = open_keyring(config)?;
+            let keys: DeltaKeys = delta_keys(&keyring)?;
+            let verifier = own_key(config, &keyring)?;
+            // Before the ledger, to which a running broker goes on writing.
+            let anchor = anchor(config, &keyring)?;
+            (config.data_dir.as_path(), Some(keyring.ledger()), Some(keys), verifier, anchor)
+        }
+        (None, Some(dir)) => (dir, None, None, None, None),
+        (None, None) => {
+            return Err(Failure::usage("nothing says which ledger", "name --config or --data-dir"));
+        }
+    };
+    let note = note(wanted, verifier)?;
+    let checkpoint =
+        note.as_ref().map(|(note, _)| Checkpoint::claimed(note)).transpose().map_err(unverified)?;
+    let layer = HostLayer::existing(&dir.join("ledger"));
+    let sizes = [checkpoint.as_ref().map_or(0, |one| one.size), anchor.as_ref().map_or(0, Anchor::seq)];
+    let sought = Sought {
+        roots_at: &sizes,
+        states_of: &[SlotsChanged::KIND, SealingKeysRotated::KIND],
+        events_of: &[CheckpointKeyTurned::KIND, SnapshotTaken::KIND],
+    };
+    let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
+    if verified.entries == 0 {
+        let why = format!("there is no ledger entry below `{}`", dir.display());
+        return Err(Failure::new(code::LEDGER_EMPTY).because(why));
+    }
+    if let (Some(checkpoint), Some((note, trusted))) = (&checkpoint, note) {
+        signed(&note, &trusted, &verified.events)?;
+        compare(checkpoint, &verified)?;
+    }
+    snapshots(&verified)?;
+    bound(&verified)?;
+    anchored(anchor.as_ref(), &verified)?;
+    Ok(Seen { verified, checkpoint, opened: keys.is_some() })
+}
+
+/// `keyward verify`
+///
+/// # Errors
+/// [`Failure`] when the ledger is not as it was written.
+pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), Failure> {
+    let key_file = args.root_key_file.as_deref();
+    let config = args.config.as_deref().map(|path| config_opened_by(path, key_file)).transpose()?;
+    let wanted = Wanted {
+        config: config.as_ref(),
+        data_dir: args.data_dir.as_deref(),
+        checkpoint: args.checkpoint.as_deref(),
+        key: args.key.as_deref(),
+    };
+    let Seen { verified, checkpoint, opened } = look(&wanted)?;
+    let end = match verified.end {
+        End::Closed => "closed",
+        End::Open => "open",
+        End::Unfinished => "unfinished",
+    };
+    let (entries, head, root) = (verified.entries, verified.head, verified.root.hex());
+    if console.is_json() {
+        console.json(&json!({
+            "ledger": verified.ledger, "entries": entries, "head": head.seq,
+            "head_time": head.time.to_string(), "root": root, "end": end, "opened": opened,
+            "checkpoint": checkpoint.as_ref().map(|one| one.size),
+            "snapshots": verified.snapshots.iter().map(|one| one.through).collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    console.line(&format!("ok: {entries} entries, the last at {}, root {root}", head.time));
+    if let Some(checkpoint) = &checkpoint {
+        console.line(&format!("extends the checkpoint of {} entries", checkpoint.size));
+    }
+    if !opened {
+        console.say(
+            "state changes stayed closed: without the root key only checksums and sequence were checked",
+        );
+    }
+    Ok(())
+}
+
+/// The newest anchor in the file beside the keyring.
+fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, Failure> {
+    let keys = AnchorKeys::of(keyring)?;
+    let code = match AnchorFile::open(Arc::new(HostLayer::existing(&config.data_dir)), &keys) {
+        Ok((_, Some(anchor))) if !keys.has_keys_of(&anchor) => {
+            let why = "the file `anchor` names key generations that the keyring does not have";
+            return Err(Failure::new(code::KEYRING_OUTDATED).because(why));
+        }
+        Ok((_, anchor)) => return Ok(anchor),
+        Err(AnchorFileError::Io(error)) => return Err(broken(&error)),
+        Err(error @ AnchorFileError::KeyMissing) => (code::KEYRING_OUTDATED, error),
+        Err(error) => (code::ANCHOR_ALTERED, error),
+    };
+    Err(Failure::new(code.0).because(code.1.to_string()))
+}
+
+/// Whether the ledger has what was there when `anchor` was written.
+fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), Failure> {
+    let Some(anchor) = anchor else { return Ok(()) };
+    let seq = anchor.seq();
+    let why = match verified.root_at(seq) {
+        Some(root) if anchor.root().is_none_or(|anchored| anchored == root) => return Ok(()),
+        Some(_) => format!("ledger entry {seq}, or one before it, is not the one that was there once"),
+        None => {
+            let entries = verified.entries;
+            format!("entry {seq} was there once, and the ledger, which ends at {entries}, does not have it")
+        }
+    };
+    Err(Failure::new(code::ENTRIES_LOST).because(why))
+}
+
+/// Whether the entries before each rotation of the delta key are those that it was recorded after.
+fn bound(verified: &Verified) -> Result<(), Failure> {
+    let damaged = |seq: u64, why: &str| {
+        Failure::new(code::LEDGER_DAMAGED).because(format!("ledger entry {seq} cannot be taken in: {why}"))
+    };
+    for state in &verified.states {
+        let said = histories::<World>(&state.delta).map_err(|why| damaged(state.seq, &why))?;
+        if said.iter().any(|said| said.contradicts(state.seq, state.before)) {
+            let why = "the entries before it are not those that it was written after";
+            return Err(damaged(state.seq, why));
+        }
+    }
+    Ok(())
+}
+
+/// The oldest checkpoint key that the keyring has: announcements lead from it to all others.
+fn own_key(config: &Config, keyring: &Keyring) -> Result<Option<NoteVerifier>, Failure> {
+    let Some(oldest) = keyring.oldest_signing(Family::Checkpoint) else { return Ok(None) };
+    let notary = checkpoint_key(keyring, oldest, &config.trust_domain);
+    Ok(Some(notary?.verifier().clone()))
+}
+
+/// The checkpoint to compare with, as it stands there, and the key to begin with: the one that was
+/// named, or the ledger's own.
+fn note(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<(String, NoteVerifier)>, Failure> {
+    let Some(path) = wanted.checkpoint else { return Ok(None) };
+    let verifier = match (wanted.key.map(NoteVerifier::parse).transpose().map_err(unverified)?, own) {
+        (Some(named), _) => named,
+        (None, Some(own)) => own,
+        (None, None) => return Err(Failure::usage("nothing says whose checkpoint it is", "name its --key")),
+    };
+    let note = std::fs::read_to_string(path).map_err(|error| {
+        let why = format!("`{}` cannot be read: {}", path.display(), io_reason(&error));
+        Failure::new(code::FILE_UNUSABLE).because(why)
+    })?;
+    Ok(Some((note, verifier)))
+}
+
+/// Whether the key that is trusted signed `note`, or one that it leads to by announcements on the ledger, and while
+/// it was that key's turn.
+fn signed(note: &str, trusted: &NoteVerifier, events: &[EventSeen]) -> Result<(), Failure> {
+    let turned = events.iter().filter(|seen| seen.kind == CheckpointKeyTurned::KIND);
+    let announced: Vec<(u64, String)> =
+        turned.filter_map(|seen| Some((seen.seq, announcement(&seen.event)?))).collect();
+    let mut refused = CheckpointError::Signature;
+    for tenure in Tenure::of(trusted, &announced) {
+        match tenure.open(note) {
+            Ok(_) => return Ok(()),
+            // It says most: another key's signature is no surprise.
+            Err(error) if refused == CheckpointError::Signature => refused = error,
+            Err(_) => {}
+        }
+    }
+    Err(unverified(refused))
+}
+
+fn announcement(event: &[u8]) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_slice(event).ok()?;
+    event.get("announcement")?.as_str().map(str::to_owned)
+}
+
+/// Whether the snapshots are those that the ledger says were taken. One that it says nothing of was taken
+/// just before a stop.
+fn snapshots(verified: &Verified) -> Result<(), Failure> {
+    for seen in &verified.snapshots {
+        let taken = verified.events.iter().filter(|seen| seen.kind == SnapshotTaken::KIND);
+        let taken = taken.filter_map(|seen| serde_json::from_slice::<SnapshotTaken>(&seen.event).ok());
+        let mut said =
+            taken.filter(|taken| taken.through == seen.through).map(|taken| taken.sha256).peekable();
+        let is_said = said.peek().is_none() || said.any(|sha256| sha256 == seen.sha256.hex());
+        if seen.standing == SnapshotStanding::Altered || !is_said {
+            let why = format!("the snapshot as of entry {} is not the one that was taken", seen.through);
+            return Err(Failure::new(code::SNAPSHOT_ALTERED).because(why));
+        }
+    }
+    Ok(())
+}
+
+fn unverified(error: CheckpointError) -> Failure {
+    Failure::new(code::CHECKPOINT_INVALID).because(error.to_string())
+}
+
+/// Whether the ledger still begins with what the checkpoint was signed over.
+fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> {
+    match verified.root_at(checkpoint.size) {
+        Some(root) if root == checkpoint.root => Ok(()),
+        Some(_) => {
+            let why = format!(
+                "the first {} entries are not those that the checkpoint was signed over",
+                checkpoint.size
+            );
+            Err(Failure::new(code::LEDGER_FORKED).because(why))
+        }
+        None => {
+            let why = format!(
+                "the checkpoint knows {} entries, and only {} are left",
+                checkpoint.size, verified.entries
+            );
+            Err(Failure::new(code::LEDGER_CUT).because(why))
+        }
+    }
+}
+
+fn refused(error: &VerifyError) -> Failure {
+    match error {
+        VerifyError::Damaged { .. } => Failure::new(code::LEDGER_DAMAGED).because(error.to_string()),
+        VerifyError::KeyMissing { .. } => Failure::new(code::KEYRING_OUTDATED).because(error.to_string()),
+        VerifyError::Io { .. } => broken(error),
+    }
+}
