@@ -15,6 +15,7 @@ mod keys;
 mod leases;
 mod once;
 mod page;
+mod planning;
 mod retry;
 mod rotation;
 mod secrets;

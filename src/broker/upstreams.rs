@@ -101,10 +101,9 @@ impl Core {
         self.upstream.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When something that has failed so often is tried again: twice as late each time, between the two
-    /// waits in seconds, each at a moment of its own.
-    pub(super) fn retry_at(&self, failures: u32, (first_s, longest_s): (i64, i64)) -> Timestamp {
-        let wait = wait_s(failures, (first_s, longest_s));
+    /// When a call that has failed so often is retried: twice as late each time, at a random moment around that.
+    pub(super) fn retry_at(&self, failures: u32, waits: RetryWaits) -> Timestamp {
+        let wait = waits.wait_s(failures);
         let mut chance = [0_u8; 8];
         self.state.entropy.fill(&mut chance);
         let part = i64::from_be_bytes(chance).unsigned_abs().checked_rem(wait.unsigned_abs()).unwrap_or(0);
@@ -114,11 +113,20 @@ impl Core {
     }
 }
 
-/// The wait after so many failures, in seconds.
-fn wait_s(failures: u32, (first_s, longest_s): (i64, i64)) -> i64 {
-    let doubled = first_s.saturating_mul(1_i64.checked_shl(failures.saturating_sub(1)).unwrap_or(i64::MAX));
-    // Shifted far enough the bit falls off the end: that is the longest wait, not the first.
-    if doubled <= 0 { longest_s } else { doubled.clamp(first_s, longest_s) }
+/// The first wait before a retry and the longest, in seconds.
+#[derive(Clone, Copy)]
+pub(super) struct RetryWaits {
+    pub(super) first_s: i64,
+    pub(super) longest_s: i64,
+}
+
+impl RetryWaits {
+    fn wait_s(self, failures: u32) -> i64 {
+        let factor = 1_i64.checked_shl(failures.saturating_sub(1)).unwrap_or(i64::MAX);
+        let doubled = self.first_s.saturating_mul(factor);
+        // Shifted far enough the bit falls off the end: that is the longest wait, not the first.
+        if doubled <= 0 { self.longest_s } else { doubled.clamp(self.first_s, self.longest_s) }
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +144,7 @@ mod tests {
             (LEASE_RETRY_FIRST_S, LEASE_RETRY_OPEN_MAX_S, 3),
             (ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, 7),
         ] {
-            let wait = |failures| wait_s(failures, (first_s, longest_s));
+            let wait = |failures| RetryWaits { first_s, longest_s }.wait_s(failures);
             assert_eq!((wait(1), wait(2)), (first_s, first_s * 2));
             assert_eq!(wait(fit), first_s << (fit - 1), "the last that is not cut");
             assert!(wait(fit) < longest_s);

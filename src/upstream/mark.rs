@@ -8,14 +8,22 @@ use crate::base::{LedgerId, Timestamp};
 #[derive(Clone, Copy)]
 pub struct Mark<'a> {
     ledger: LedgerId,
-    seq: u64,
-    time: Timestamp,
+    entry: MarkedEntry,
     knows: &'a Knows<'a>,
+}
+
+/// The entry that a mark names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MarkedEntry {
+    /// Its sequence.
+    pub seq: u64,
+    /// Its time.
+    pub time: Timestamp,
 }
 
 /// Whether the ledger has an entry with this sequence and this time, or may pass over it because every other copy
 /// has stopped since.
-pub type Knows<'a> = dyn Fn(u64, Timestamp) -> bool + Send + Sync + 'a;
+pub type Knows<'a> = dyn Fn(MarkedEntry) -> bool + Send + Sync + 'a;
 
 /// How a mark begins: `[keyward LEDGER SEQUENCE MILLISECONDS]`.
 const START: &str = "[keyward ";
@@ -23,20 +31,14 @@ const START: &str = "[keyward ";
 impl<'a> Mark<'a> {
     /// That the broker with `ledger` acts under the entry `seq` of this time.
     #[must_use]
-    pub const fn new(ledger: LedgerId, (seq, time): (u64, Timestamp), knows: &'a Knows<'a>) -> Self {
-        Self { ledger, seq, time, knows }
+    pub const fn new(ledger: LedgerId, entry: MarkedEntry, knows: &'a Knows<'a>) -> Self {
+        Self { ledger, entry, knows }
     }
 
     /// The mark of another copy of this broker that `comment` has, if so, in words.
     pub(super) fn foreign(&self, comment: &str) -> Option<String> {
-        let foreign = self.marks(comment).find(|mark| !(self.knows)(mark.seq, mark.time));
-        foreign.map(|mark| Self::in_words(mark.seq, mark.time))
-    }
-
-    /// A mark as an operator is told of it.
-    #[must_use]
-    pub fn in_words(seq: u64, time: Timestamp) -> String {
-        format!("entry {seq} of {time}")
+        let foreign = self.marks(comment).find(|mark| !(self.knows)(mark.entry));
+        foreign.map(|mark| mark.entry.to_string())
     }
 
     /// `comment` with this mark in the place of the one before, or after everything that is there.
@@ -51,7 +53,7 @@ impl<'a> Mark<'a> {
     }
 
     /// The marks of this ledger. Those of other ledgers are not this broker's.
-    fn marks<'c>(&self, comment: &'c str) -> impl Iterator<Item = Found<'c>> {
+    fn marks<'c>(&self, comment: &'c str) -> impl Iterator<Item = FoundMark<'c>> {
         let ledger = self.ledger.to_string();
         comment.match_indices(START).filter_map(move |(at, _)| {
             let rest = comment.get(at..)?;
@@ -59,20 +61,27 @@ impl<'a> Mark<'a> {
             let mut words = text.strip_prefix(START)?.strip_suffix(']')?.split(' ');
             let is_own = words.next() == Some(ledger.as_str());
             let (seq, time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            (is_own && words.next().is_none()).then_some(Found { text, seq, time: Timestamp::from_ms(time) })
+            let entry = MarkedEntry { seq, time: Timestamp::from_ms(time) };
+            (is_own && words.next().is_none()).then_some(FoundMark { text, entry })
         })
     }
 }
 
-struct Found<'c> {
+struct FoundMark<'c> {
     text: &'c str,
-    seq: u64,
-    time: Timestamp,
+    entry: MarkedEntry,
+}
+
+/// As an operator is told of it.
+impl fmt::Display for MarkedEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} of {}", self.seq, self.time)
+    }
 }
 
 impl fmt::Display for Mark<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{START}{} {} {}]", self.ledger, self.seq, self.time.ms())
+        write!(f, "{START}{} {} {}]", self.ledger, self.entry.seq, self.entry.time.ms())
     }
 }
 
@@ -93,8 +102,8 @@ mod tests {
             LedgerId::mint(Timestamp::from_s(1), &SystemEntropy),
             LedgerId::mint(Timestamp::from_s(2), &SystemEntropy),
         );
-        let knows = |seq, _| seq <= 7;
-        let mark = |ledger, seq| Mark::new(ledger, (seq, Timestamp::from_ms(5)), &knows);
+        let knows = |entry: MarkedEntry| entry.seq <= 7;
+        let mark = |ledger, seq| Mark::new(ledger, MarkedEntry { seq, time: Timestamp::from_ms(5) }, &knows);
         for comment in ["", "the orders team's, ask 'them'", "[keyward x 1 2] [keyward", "[keyward ] 9"] {
             let marked = mark(own, 7).within(comment);
             assert!(marked.starts_with(comment) && marked.ends_with(&format!("{own} 7 5]")), "{marked}");

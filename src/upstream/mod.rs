@@ -38,4 +38,4 @@ pub use kinds::{
     outspoken_libraries,
 };
 pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
-pub use mark::{Knows, Mark};
+pub use mark::{Knows, Mark, MarkedEntry};

@@ -13,6 +13,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::{self, Ended};
 use crate::broker::leases;
 use crate::broker::once::{done_before, remembering};
+use crate::broker::planning::Planning;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::rotation::{Planned, planned};
 use crate::broker::services::Core;
@@ -151,9 +152,9 @@ impl Core {
             let broker = &self.settings.tokens.broker;
             let ground = Ground { registry: &world.registry, scope, secret: &secret, broker, work };
             let mut records = draw(&ground, &declaration.records, unnamed, files)?;
-            let mut rotations = planned((world, now), scope, &declaration.rotations, unnamed, files, work)?;
-            let mut leases =
-                leases::planned((world, &records), scope, &declaration.leases, unnamed, files, work)?;
+            let planning = Planning { world, scope, unnamed, files, work };
+            let mut rotations = planned(&planning, now, &declaration.rotations)?;
+            let mut leases = leases::planned(&planning, &records, &declaration.leases)?;
             records.changes.append(&mut rotations.changes);
             records.changes.append(&mut leases.changes);
             Ok((Drawn { records, rotations, leases }, as_of))

@@ -1,4 +1,4 @@
-use super::end::is_bereft;
+use super::ineligible::is_bereft;
 use crate::base::limits::LEASE_USES_MAX;
 use crate::base::{LeaseId, Timestamp, code};
 use crate::broker::failure::Failure;
@@ -27,15 +27,16 @@ pub(super) fn can_be_told(world: &World, lease: &Lease) -> bool {
         && turned.is_none_or(|since| lease.issued_at > since)
 }
 
-/// `change`, remembering until `expires_at` that the request of `once` was handed this login.
+/// `change`, remembering for `life_s` seconds that the request of `once` was handed this login.
 pub(super) fn remembering_lease(
     change: Change<Effect>,
-    asked: (Option<&Once>, u64),
-    (lease, expires_at): (LeaseId, Timestamp),
-    now: Timestamp,
+    once: Option<&Once>,
+    as_of: u64,
+    lease: LeaseId,
+    life_s: i64,
 ) -> Change<Effect> {
-    let life_s = u32::try_from(expires_at.seconds_since(now)).unwrap_or_default();
-    remembering(change, asked, life_s, || Outcome::Lent(lease))
+    let life_s = u32::try_from(life_s).unwrap_or_default();
+    remembering(change, (once, as_of), life_s, || Outcome::Lent(lease))
 }
 
 impl Core {

@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::counter::revocations_at;
-use crate::base::{Cancellation, CapabilityName, Scope};
+use crate::base::CapabilityName;
 use crate::broker::failure::Failure;
+use crate::broker::planning::Planning;
 use crate::broker::world::{Effect, World};
-use crate::config::{Faults, Place, SourceFile};
+use crate::config::{Faults, Place};
 use crate::leases::{self, Asked, Offer, Selection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
 use crate::store::Change;
@@ -25,13 +26,11 @@ pub(in crate::broker) struct Planned {
 /// # Errors
 /// [`Failure`] with every fault.
 pub(in crate::broker) fn planned(
-    (world, plan): (&World, &Plan),
-    scope: &Scope,
+    planning: &Planning<'_>,
+    plan: &Plan,
     asked: &BTreeMap<CapabilityName, Asked>,
-    unnamed: Unnamed,
-    files: &[SourceFile],
-    work: &Cancellation,
 ) -> Result<Planned, Failure> {
+    let Planning { world, scope, unnamed, files, work } = *planning;
     let declared = world.registry.declarations().after(plan);
     let leased = |name: &CapabilityName| {
         declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
@@ -39,7 +38,7 @@ pub(in crate::broker) fn planned(
     let (mut planned, mut faults) = (Planned::default(), Faults::of(files, work));
     for (capability, asked) in asked {
         work.step()?;
-        match offer(world, scope, (capability, asked), &leased) {
+        match offer(planning, capability, asked, &leased) {
             Ok(offer) => planned.put(world, offer),
             Err((place, message)) => faults.tell(place, message),
         }
@@ -71,9 +70,9 @@ fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate:
 
 /// What was asked for, when it can be.
 fn offer(
-    world: &World,
-    scope: &Scope,
-    (capability, asked): (&CapabilityName, &Asked),
+    Planning { world, scope, .. }: &Planning<'_>,
+    capability: &CapabilityName,
+    asked: &Asked,
     leased: &dyn Fn(&CapabilityName) -> bool,
 ) -> Result<Offer, (Place, String)> {
     let refuse = |place, message: &str| Err((place, message.to_owned()));

@@ -1,68 +1,28 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::counter::{Counter, Counters, revocations_at};
 use super::views::described;
-use crate::authn::{Credential, live};
 use crate::base::limits::{
     LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, LEASE_RETRY_OPEN_MAX_S, LEASE_STILL_OPEN_FAILURES,
-    LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX, LEASES_LOOKED_AT_MAX,
 };
-use crate::base::{CapabilityName, LeaseId, code};
-use crate::broker::desk::records;
+use crate::base::{LeaseId, code};
 use crate::broker::failure::Failure;
 use crate::broker::services::Core;
-use crate::broker::world::{Effect, World};
+use crate::broker::upstreams::RetryWaits;
+use crate::broker::world::Effect;
 use crate::leases::{
-    self, Ending, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseStillOpen, Leases, LeasesEnding,
-    Selection, Stage, Why, keys,
+    self, Ending, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseStillOpen, Selection, Stage,
+    Why, keys,
 };
 use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::{UpstreamFault, is_shut_out};
-
-/// By whose wish leases end that nobody else ended.
-const BROKER: &str = "the broker";
+use crate::upstream::UpstreamFault;
 
 /// So many attempts to revoke one login may use the ledger's reserve.
 const FROM_RESERVE_MAX: u32 = 3;
 
 impl Core {
-    /// The leases about which something is to be done now, the longest waiting first, and where. Only a
-    /// few of each place, so that one that has many hides no other; of a place that is left alone only those
-    /// whose end has not failed yet.
-    #[must_use]
-    pub fn leases_due(&self) -> Vec<(LeaseId, String)> {
-        let now = self.state.clock.now();
-        self.state.store.read(|world, _| {
-            let mut places: BTreeMap<(u64, &CapabilityName), (String, bool, usize)> = BTreeMap::new();
-            let mut due = Vec::new();
-            // Logins that can log in come before those of which only a role is left.
-            let leases = world.recorded_leases();
-            let open = leases.due(now).filter(|lease| !is_shut_out_lease(lease));
-            let shut = leases.due(now).filter(|lease| is_shut_out_lease(lease));
-            for lease in open.chain(shut).filter(|lease| !self.is_making(lease.id)) {
-                let key = (lease.upstream, &lease.capability);
-                let (place, is_left_alone, count) = places.entry(key).or_insert_with(|| {
-                    let place = Counters::of(world, lease).place().unwrap_or_default();
-                    let is_left_alone = self.leaves_alone(&revocations_at(&place));
-                    (place, is_left_alone, 0)
-                });
-                if *is_left_alone && lease.is_failing() {
-                    continue;
-                }
-                if *count < LEASES_ENDED_PER_PLACE_MAX.saturating_mul(2) {
-                    *count = count.saturating_add(1);
-                    due.push((lease.id, place.clone()));
-                }
-                if due.len() >= LEASES_ENDED_AT_ONCE_MAX.saturating_mul(2) {
-                    break;
-                }
-            }
-            due
-        })
-    }
-
     /// Ends the login of `lease`, if that is due. The same code carries on after a failure and after a start.
     ///
     /// # Errors
@@ -106,7 +66,10 @@ impl Core {
             let place = current.as_ref().ok().map(|current| current.place.clone());
             let is_same = original.as_ref().is_ok_and(|original| Some(&original.place) == place.as_ref());
             let presence = if is_same { Presence::Known } else { Presence::Unproven };
-            match self.call(current, (lease, presence), Declaration::Current, &mut as_of).await? {
+            match self
+                .call(current, Attempt { lease, presence, declaration: Declaration::Current }, &mut as_of)
+                .await?
+            {
                 Ok(true) => return Ok(Ok(())),
                 Ok(false) => {}
                 // Its sessions are ending: the other way says nothing else.
@@ -121,7 +84,8 @@ impl Core {
                 Err(fault) => first = Some(fault),
             }
         }
-        let ended = self.call(original, (lease, Presence::Known), Declaration::Original, &mut as_of).await?;
+        let attempt = Attempt { lease, presence: Presence::Known, declaration: Declaration::Original };
+        let ended = self.call(original, attempt, &mut as_of).await?;
         Ok(ended.map(drop).map_err(|fault| first.unwrap_or(fault)))
     }
 
@@ -129,18 +93,18 @@ impl Core {
     async fn call(
         &self,
         counter: Result<Counter, Failure>,
-        (lease, presence): (&Lease, Presence),
-        declaration: Declaration,
+        attempt: Attempt<'_>,
         as_of: &mut u64,
     ) -> Result<Result<bool, UpstreamFault>, Failure> {
         let counter = match counter {
             Ok(counter) => counter,
             Err(failure) => return Ok(Err(UpstreamFault::refused(failure.code))),
         };
-        let admin = self.lent_for_end(&counter, lease, declaration, as_of).await?;
+        let lease = attempt.lease;
+        let admin = self.lent_for_end(&counter, attempt, as_of).await?;
         let (driver, call) = (&counter.driver, self.lease_call(&admin));
         let ended = async {
-            if presence == Presence::Unproven {
+            if attempt.presence == Presence::Unproven {
                 let found = driver.find(call, &lease.login, self.state.clock.now()).await?;
                 if !found.iter().any(|one| one.name == lease.login) {
                     return Ok(false);
@@ -157,8 +121,7 @@ impl Core {
     async fn lent_for_end(
         &self,
         counter: &Counter,
-        lease: &Lease,
-        declaration: Declaration,
+        Attempt { lease, declaration, .. }: Attempt<'_>,
         as_of: &mut u64,
     ) -> Result<SecretValue, Failure> {
         let event = LeaseEndAttempted {
@@ -202,7 +165,7 @@ impl Core {
         let failures = before.saturating_add(1);
         let is_shut_for_good = fault.code == code::UPSTREAM_LOGIN_NOT_DROPPED;
         let longest_s = if is_shut_for_good { LEASE_RETRY_MAX_S } else { LEASE_RETRY_OPEN_MAX_S };
-        let retry_at = self.retry_at(failures, (LEASE_RETRY_FIRST_S, longest_s));
+        let retry_at = self.retry_at(failures, RetryWaits { first_s: LEASE_RETRY_FIRST_S, longest_s });
         tracing::warn!(
             lease = %lease.id, login = %lease.login, code = %fault.code, upstream = fault.detail, failures,
             reason = %fault.explained().why, "a login could not be ended"
@@ -253,39 +216,14 @@ impl Core {
         self.record_of_leases(Change::new(&event)?).await?;
         Ok(())
     }
+}
 
-    /// Has the leases end whose holders were revoked, suspended or taken away, or hold their capability no
-    /// more. Looks at some at a time, so that nobody waits for it.
-    ///
-    /// # Errors
-    /// [`Failure`] when it cannot be recorded.
-    pub async fn end_bereft_leases(&self) -> Result<(), Failure> {
-        let mut after = None;
-        loop {
-            let (bereft, last) = self.state.store.read(|world, _| {
-                let (page, last) = some(&world.leases, after);
-                let bereft = page.iter().filter(|lease| is_bereft(world, lease)).map(|lease| lease.id);
-                (bereft.collect::<BTreeSet<_>>(), last)
-            });
-            if !bereft.is_empty() {
-                let event = LeasesEnding {
-                    by: BROKER,
-                    why: Why::Bereft.as_str(),
-                    lease: None,
-                    agent: None,
-                    capability: None,
-                    count: bereft.len(),
-                };
-                let effect = leases::Effect::End { which: Selection::Each(bereft), why: Why::Bereft };
-                let change = Change::new(&event)?.effect(Effect::Lease(effect));
-                self.record_of_leases(change.urgent()).await?;
-            }
-            if last.is_none() {
-                return Ok(());
-            }
-            after = last;
-        }
-    }
+/// An attempt to revoke a login.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    lease: &'a Lease,
+    presence: Presence,
+    declaration: Declaration,
 }
 
 /// By which declaration a server is called.
@@ -341,74 +279,10 @@ const fn why(lease: &Lease) -> Why {
     }
 }
 
-/// Whether the login of a lease can no longer log in.
-fn is_shut_out_lease(lease: &Lease) -> bool {
-    matches!(&lease.stage, Stage::Ending(Ending { trouble: Some(trouble), .. }) if is_shut_out(&trouble.code))
-}
-
 /// Whether the alarm of a login that can still log in was raised at its last failure or before.
 fn was_still_open(lease: &Lease) -> bool {
     let Stage::Ending(Ending { failures, trouble: Some(trouble), .. }) = &lease.stage else {
         return false;
     };
     *failures >= LEASE_STILL_OPEN_FAILURES && trouble.code == code::UPSTREAM_LOGIN_STILL_VALID.as_str()
-}
-
-/// Some leases after `after`, and the last of them when there may be more.
-fn some(leases: &Leases, after: Option<LeaseId>) -> (Vec<&Lease>, Option<LeaseId>) {
-    let page: Vec<&Lease> = leases.after(after).take(LEASES_LOOKED_AT_MAX).collect();
-    let last = page.get(LEASES_LOOKED_AT_MAX.saturating_sub(1)).map(|lease| lease.id);
-    (page, last)
-}
-
-/// Whether the holder of a lease was revoked, suspended or taken away, or holds its capability no more.
-pub(super) fn is_bereft(world: &World, lease: &Lease) -> bool {
-    if matches!(lease.stage, Stage::Ending(_)) {
-        return false;
-    }
-    let counter = Counter::of(world, lease.upstream).ok();
-    let administering = counter.as_ref().map(Counter::administering);
-    live(Credential::Lease { lease, administering }, records(world)).is_err()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::Timestamp;
-    use crate::base::limits::LEASE_OVERDUE_S;
-    use crate::broker::leases::views::is_overdue;
-    use crate::store::At;
-
-    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
-
-    /// So many leases that end now.
-    fn leases(count: usize) -> Leases {
-        let mut leases = Leases::default();
-        for _ in 0..count {
-            let intent = leases::tests::intended(NOW);
-            let id = intent.id;
-            leases.apply(At { seq: 1, time: NOW }, &leases::Effect::Intend(Box::new(intent)));
-            leases.apply(At { seq: 2, time: NOW }, &leases::Effect::Issue { lease: id, sealed: vec![7] });
-        }
-        leases
-    }
-
-    #[test]
-    fn so_many_leases_are_looked_at_and_then_the_rest_of_them() {
-        for (count, rest) in [(LEASES_LOOKED_AT_MAX, 0), (LEASES_LOOKED_AT_MAX + 1, 1)] {
-            let leases = leases(count);
-            let (page, last) = some(&leases, None);
-            assert_eq!((page.len(), last.is_some()), (LEASES_LOOKED_AT_MAX, true));
-            let (page, last) = some(&leases, last);
-            assert_eq!((page.len(), last), (rest, None));
-        }
-    }
-
-    #[test]
-    fn an_end_is_overdue_a_while_after_it_was_due() {
-        let leases = leases(1);
-        let lease = leases.all().next().unwrap();
-        assert!(!is_overdue(lease, NOW.plus_s(LEASE_OVERDUE_S)));
-        assert!(is_overdue(lease, NOW.plus_s(LEASE_OVERDUE_S + 1)));
-    }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::counter::{Counter, Counters};
-use super::end::is_bereft;
+use super::ineligible::is_bereft;
 use super::renew::{Attempted, By, Renewal};
 use super::views::is_within;
 use crate::base::limits::LEASE_LIFE_MIN_S;
@@ -84,7 +84,7 @@ impl Core {
             decision: basis.decision,
             constrained: grant.constrained().to_vec(),
         };
-        let admin = self.opened_for(&counter, (self.while_allowed(change, operator)?, as_of)).await?;
+        let admin = self.opened_for(&counter, self.while_allowed(change, operator)?, as_of).await?;
         Ok(Attempted { lease, call, counter, admin, renewal, by: By::Operator(operator) })
     }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::end::is_bereft;
+use super::ineligible::is_bereft;
 use crate::base::{AgentId, CapabilityName, InstanceId, RoleName};
 use crate::broker::tokens::mint::relying_on;
 use crate::broker::world::{Effect, World};

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use super::again::{Before, can_be_told, remembering_lease};
 use super::counter::{Counter, Making};
-use super::end::is_bereft;
 use super::holding::Holding;
+use super::ineligible::is_bereft;
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, LeaseId, Timestamp, code};
@@ -86,7 +86,7 @@ impl AgentDesk {
             let begun = {
                 let _turn = core.upstream.leasing.turn_of(id).await;
                 agent.waited();
-                deciding_again!(core.begin_lease(&mut agent, (input, once)))?
+                deciding_again!(core.begin_lease(&mut agent, input, once))?
             };
             match begun {
                 Begun::Again(leased) => return Ok(*leased),
@@ -174,7 +174,8 @@ impl Core {
     async fn begin_lease(
         &self,
         agent: &mut AdmittedAgent,
-        (input, once): (&LeaseInput, Option<&Once>),
+        input: &LeaseInput,
+        once: Option<&Once>,
     ) -> Result<Begun<'_>, Again> {
         let reading = self.issuing()?;
         let now = reading.now();
@@ -202,7 +203,7 @@ impl Core {
         let grant = self.granted(&caller, "lease", decision).await?;
         let counter = facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
         match facts.again {
-            Some(lease) => self.lend_again(&*counter.driver, lease, (grant, once), now).await,
+            Some(lease) => self.lend_again(&*counter.driver, lease, grant, once, now).await,
             None => self.intend(counter, facts.upstream, grant, once, now).await,
         }
     }
@@ -211,7 +212,8 @@ impl Core {
         &self,
         driver: &dyn LeaseDriver,
         lease: Lease,
-        (grant, once): (Grant<Lend>, Option<&Once>),
+        grant: Grant<Lend>,
+        once: Option<&Once>,
         now: Timestamp,
     ) -> Result<Begun<'_>, Again> {
         let Stage::Live { sealed } = lease.stage else { return Err(Again::Retry) };
@@ -235,7 +237,7 @@ impl Core {
             .rely(keys::endings(), as_of)
             .rely(crate::secrets::keys::value_key(), as_of)
             .rely(key, as_of);
-        let change = remembering_lease(change, (once, as_of), (lease.id, lease.expires_at), now);
+        let change = remembering_lease(change, once, as_of, lease.id, lease.expires_at.seconds_since(now));
         let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
         let receipt = self.state.store.commit(change, again).await?;
         let login = self.signing.issuer.lease_again(receipt)?.deliver();
@@ -292,7 +294,7 @@ impl Core {
             .effect(Effect::Lease(leases::Effect::Intend(Box::new(intent.clone()))))
             .rely(keys::offer(lend.capability()), as_of)
             .rely(counted, as_of);
-        let change = remembering_lease(change, (once, as_of), (lease, lend.expires_at()), now);
+        let change = remembering_lease(change, once, as_of, lease, lend.expires_at().seconds_since(now));
         let change = counter.relying(change, as_of);
         let stored = self.stored_for(&counter).await?;
         let leasing = Leasing { grant, lease, loan: counter.loan() };

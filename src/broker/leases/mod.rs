@@ -3,10 +3,12 @@
 mod again;
 mod counter;
 mod declare;
+mod due;
 mod end;
 mod extend;
 mod failing;
 mod holding;
+mod ineligible;
 mod issue;
 mod renew;
 mod revoke;

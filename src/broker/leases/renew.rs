@@ -1,6 +1,6 @@
 use super::counter::{Counter, Counters};
-use super::end::is_bereft;
 use super::holding::Holding;
+use super::ineligible::is_bereft;
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{DecisionId, LeaseId, Timestamp, code};
@@ -173,7 +173,7 @@ impl Core {
             decision: basis.decision,
             constrained: grant.constrained().to_vec(),
         };
-        let admin = self.opened_for(&counter, (change, as_of)).await?;
+        let admin = self.opened_for(&counter, change, as_of).await?;
         let by = By::Agent(agent.certificate().clone());
         Ok(Attempted { lease, call, counter, admin, renewal, by })
     }
@@ -182,7 +182,8 @@ impl Core {
     pub(super) async fn opened_for(
         &self,
         counter: &Counter,
-        (change, as_of): (Change<Effect>, u64),
+        change: Change<Effect>,
+        as_of: u64,
     ) -> Result<SecretValue, Again> {
         let change = counter.relying(change, as_of);
         let stored = self.stored_for(counter).await?;

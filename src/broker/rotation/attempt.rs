@@ -3,11 +3,11 @@ use std::sync::PoisonError;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
-use crate::base::{LedgerId, SecretName, Timestamp};
+use crate::base::{LedgerId, SecretName};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
-use crate::broker::upstreams::Call;
+use crate::broker::upstreams::{Call, RetryWaits};
 use crate::broker::world::{Effect, World};
 use crate::issuance::Loan;
 use crate::rotation::{
@@ -17,8 +17,11 @@ use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 use crate::upstream::{
-    Called, Driver, Mark, RotationCall, Surroundings, UpstreamFault, UpstreamOutcome, Verdict, driver,
+    Called, Driver, MarkedEntry, RotationCall, Surroundings, UpstreamFault, UpstreamOutcome, Verdict, driver,
 };
+
+const RETRY_WAITS: RetryWaits =
+    RetryWaits { first_s: ROTATION_RETRY_FIRST_S, longest_s: ROTATION_RETRY_MAX_S };
 
 /// What upstream is called for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,8 +62,8 @@ pub(super) struct Bench {
 pub(super) struct Lent {
     pub(super) admin: Option<SecretValue>,
     pub(super) values: Vec<SecretValue>,
-    /// The sequence and the time of the entry that says so.
-    pub(super) entry: (u64, Timestamp),
+    /// The entry that says so.
+    pub(super) entry: MarkedEntry,
 }
 
 impl Bench {
@@ -106,16 +109,12 @@ impl Core {
         self.state.store.read(|world, as_of| {
             let rotation = world.rotations.of(name).cloned();
             let rotation = rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
-            self.bench_of((world, as_of), rotation)
+            self.bench_of(world, as_of, rotation)
         })
     }
 
     /// `rotation`, declared or not yet, with what its steps need.
-    pub(super) fn bench_of(
-        &self,
-        (world, as_of): (&World, u64),
-        rotation: Rotation,
-    ) -> Result<Bench, Failure> {
+    pub(super) fn bench_of(&self, world: &World, as_of: u64, rotation: Rotation) -> Result<Bench, Failure> {
         let driver = driver(&rotation.declared.upstream);
         let driver = driver.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
         let administering = driver.admin_secret().and_then(|admin| world.secrets.named(admin).cloned());
@@ -181,7 +180,7 @@ impl Core {
         let loan = Loan(wanted.into_iter().map(|(id, version)| (id, version.number)).collect());
         let receipt = self.state.store.commit(change, loan).await?;
         self.notifications.rotations_changed();
-        let entry = (receipt.seq(), receipt.time());
+        let entry = MarkedEntry { seq: receipt.seq(), time: receipt.time() };
         let mut values = self.signing.issuer.lend(receipt, &stored)?.deliver();
         let own = values.split_off(values.len().saturating_sub(versions.len()));
         Ok(Lent { admin: values.pop(), values: own, entry })
@@ -190,9 +189,10 @@ impl Core {
     /// Whether the ledger has an entry with this sequence and time before the entry `own`, or an order on the host has
     /// said since then that every other copy of this broker has stopped for good: since that time, or, as the other
     /// copy's clock may be ahead, since this mark was found.
-    pub(super) fn knows_entry(&self, at: &Bench, (seq, time): (u64, Timestamp), own: u64) -> bool {
+    pub(super) fn knows_entry(&self, at: &Bench, entry: MarkedEntry, own: MarkedEntry) -> bool {
+        let MarkedEntry { seq, time } = entry;
         let entries = self.state.store.entries(seq, 1);
-        let is_own = seq < own
+        let is_own = seq < own.seq
             && entries.is_ok_and(|entries| entries.iter().any(|one| (one.seq, one.time) == (seq, time)));
         let Some((adopted, adopted_at)) = self.state.store.read(|world, _| world.custody.adopted()) else {
             return is_own;
@@ -201,7 +201,7 @@ impl Core {
             .rotation
             .foreign_mark
             .as_ref()
-            .is_some_and(|(found, mark)| *found < adopted && *mark == Mark::in_words(seq, time));
+            .is_some_and(|(found, mark)| *found < adopted && *mark == entry.to_string());
         is_own || time <= adopted_at || was_found
     }
 
@@ -268,8 +268,7 @@ impl Core {
         // It has ended meanwhile, by somebody else's hand.
         let Some(now) = now else { return Ok(()) };
         let failures = now.failures.saturating_add(1);
-        let retry_at = (failures < ROTATION_TRIES_MAX)
-            .then(|| self.retry_at(failures, (ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S)));
+        let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(failures, RETRY_WAITS));
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
         // Upstream may have made a value that nobody will ever hear of.
         let orphaned = unknown && run.stage == Stage::Begun && at.driver.capabilities().creates;

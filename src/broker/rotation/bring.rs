@@ -46,7 +46,7 @@ impl Core {
         let Lent { admin, mut values, entry } = self.borrow(at, Step::Apply, &versions).await?;
         let new = values.pop();
         let (admin, current) = (admin.as_ref(), values.first());
-        let knows = |seq, time| self.knows_entry(at, (seq, time), entry.0);
+        let knows = |found| self.knows_entry(at, found, entry);
         let mark = Some(Mark::new(self.ledger_id(), entry, &knows));
         let (pending_value, rotation) = (new.as_ref(), Some(run.id));
         let call = RotationCall { admin, current, pending: pending_value, rotation, mark, ..at.call() };

@@ -241,7 +241,7 @@ impl Core {
                     return Err(UpstreamFault::refused(code::RECORD_UNREADABLE).into());
                 };
                 let (admin, current, rotation) = (lent.admin.as_ref(), Some(new), Some(run.id));
-                let knows = |seq, time| self.knows_entry(at, (seq, time), lent.entry.0);
+                let knows = |found| self.knows_entry(at, found, lent.entry);
                 let mark = Some(Mark::new(self.ledger_id(), lent.entry, &knows));
                 let call = RotationCall { admin, current, slot, rotation, mark, ..at.call() };
                 self.noted(at, at.driver.retire(call, old).await)?;

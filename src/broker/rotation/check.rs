@@ -57,7 +57,7 @@ impl AdminDesk {
             let asked = rotation::parse(&files, work)?;
             let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
             core.state.store.read(|world, as_of| match declared(world, operator.scope(), &secret, asked) {
-                Ok(declared) => core.bench_of((world, as_of), Rotation::fresh(declared, None)),
+                Ok(declared) => core.bench_of(world, as_of, Rotation::fresh(declared, None)),
                 Err((place, message)) => {
                     let mut faults = Faults::of(&files, work);
                     faults.tell(place, message);

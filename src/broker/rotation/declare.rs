@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 
 use super::carry_on::next_of;
 use crate::base::code;
-use crate::base::{Cancellation, Scope, SecretName, Timestamp};
+use crate::base::{Scope, SecretName, Timestamp};
 use crate::broker::failure::Failure;
+use crate::broker::planning::Planning;
 use crate::broker::world::{Effect, World};
-use crate::config::{Faults, Place, SourceFile};
+use crate::config::{Faults, Place};
 use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};
 use crate::secrets;
@@ -41,18 +42,16 @@ enum Fate {
 /// # Errors
 /// [`Failure`] with every fault, and for a rotation that is under way and would have to be another one.
 pub(in crate::broker) fn planned(
-    (world, now): (&World, Timestamp),
-    scope: &Scope,
+    planning: &Planning<'_>,
+    now: Timestamp,
     asked: &BTreeMap<SecretName, Asked>,
-    unnamed: Unnamed,
-    files: &[SourceFile],
-    work: &Cancellation,
 ) -> Result<Planned, Failure> {
+    let Planning { world, scope, unnamed, files, work } = *planning;
     let (mut planned, mut faults) = (Planned::default(), Faults::of(files, work));
     for (secret, asked) in asked {
         work.step()?;
         match declared(world, scope, secret, asked) {
-            Ok(declared) => planned.put((world, now), declared)?,
+            Ok(declared) => planned.put(world, now, declared)?,
             Err((place, message)) => faults.tell(place, message),
         }
     }
@@ -156,7 +155,7 @@ impl Fate {
 }
 
 impl Planned {
-    fn put(&mut self, (world, now): (&World, Timestamp), declared: Declared) -> Result<(), Failure> {
+    fn put(&mut self, world: &World, now: Timestamp, declared: Declared) -> Result<(), Failure> {
         let known = world.rotations.of(&declared.secret);
         let mut fated = None;
         match known.map(|known| &known.declared) {

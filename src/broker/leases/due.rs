@@ -1,0 +1,50 @@
+use std::collections::BTreeMap;
+
+use super::counter::{Counters, revocations_at};
+use crate::base::limits::{LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX};
+use crate::base::{CapabilityName, LeaseId};
+use crate::broker::services::Core;
+use crate::leases::{Ending, Lease, Stage};
+use crate::upstream::is_shut_out;
+
+impl Core {
+    /// The leases about which something is to be done now, the longest waiting first, and where. Only a
+    /// few of each place, so that one that has many hides no other; of a place that is left alone only those
+    /// whose end has not failed yet.
+    #[must_use]
+    pub fn leases_due(&self) -> Vec<(LeaseId, String)> {
+        let now = self.state.clock.now();
+        self.state.store.read(|world, _| {
+            let mut places: BTreeMap<(u64, &CapabilityName), (String, bool, usize)> = BTreeMap::new();
+            let mut due = Vec::new();
+            // Logins that can log in come before those of which only a role is left.
+            let leases = world.recorded_leases();
+            let open = leases.due(now).filter(|lease| !is_shut_out_lease(lease));
+            let shut = leases.due(now).filter(|lease| is_shut_out_lease(lease));
+            for lease in open.chain(shut).filter(|lease| !self.is_making(lease.id)) {
+                let key = (lease.upstream, &lease.capability);
+                let (place, is_left_alone, count) = places.entry(key).or_insert_with(|| {
+                    let place = Counters::of(world, lease).place().unwrap_or_default();
+                    let is_left_alone = self.leaves_alone(&revocations_at(&place));
+                    (place, is_left_alone, 0)
+                });
+                if *is_left_alone && lease.is_failing() {
+                    continue;
+                }
+                if *count < LEASES_ENDED_PER_PLACE_MAX.saturating_mul(2) {
+                    *count = count.saturating_add(1);
+                    due.push((lease.id, place.clone()));
+                }
+                if due.len() >= LEASES_ENDED_AT_ONCE_MAX.saturating_mul(2) {
+                    break;
+                }
+            }
+            due
+        })
+    }
+}
+
+/// Whether the login of a lease can no longer log in.
+fn is_shut_out_lease(lease: &Lease) -> bool {
+    matches!(&lease.stage, Stage::Ending(Ending { trouble: Some(trouble), .. }) if is_shut_out(&trouble.code))
+}

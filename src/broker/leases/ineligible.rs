@@ -1,0 +1,109 @@
+use std::collections::BTreeSet;
+
+use super::counter::Counter;
+use crate::authn::{Credential, live};
+use crate::base::LeaseId;
+use crate::base::limits::LEASES_LOOKED_AT_MAX;
+use crate::broker::desk::records;
+use crate::broker::failure::Failure;
+use crate::broker::services::Core;
+use crate::broker::world::{Effect, World};
+use crate::leases::{self, Lease, Leases, LeasesEnding, Selection, Stage, Why};
+use crate::store::Change;
+
+/// Who revokes the leases of holders that may not have them.
+const BROKER: &str = "the broker";
+
+impl Core {
+    /// Has the leases end whose holders were revoked, suspended or taken away, or hold their capability no
+    /// more. Looks at some at a time, so that nobody waits for it.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be recorded.
+    pub async fn end_bereft_leases(&self) -> Result<(), Failure> {
+        let mut after = None;
+        loop {
+            let (bereft, last) = self.state.store.read(|world, _| {
+                let (page, last) = some(&world.leases, after);
+                let bereft = page.iter().filter(|lease| is_bereft(world, lease)).map(|lease| lease.id);
+                (bereft.collect::<BTreeSet<_>>(), last)
+            });
+            if !bereft.is_empty() {
+                let event = LeasesEnding {
+                    by: BROKER,
+                    why: Why::Bereft.as_str(),
+                    lease: None,
+                    agent: None,
+                    capability: None,
+                    count: bereft.len(),
+                };
+                let effect = leases::Effect::End { which: Selection::Each(bereft), why: Why::Bereft };
+                let change = Change::new(&event)?.effect(Effect::Lease(effect));
+                self.record_of_leases(change.urgent()).await?;
+            }
+            if last.is_none() {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+}
+
+/// Whether the holder of a lease was revoked, suspended or taken away, or holds its capability no more.
+pub(super) fn is_bereft(world: &World, lease: &Lease) -> bool {
+    if matches!(lease.stage, Stage::Ending(_)) {
+        return false;
+    }
+    let counter = Counter::of(world, lease.upstream).ok();
+    let administering = counter.as_ref().map(Counter::administering);
+    live(Credential::Lease { lease, administering }, records(world)).is_err()
+}
+
+/// Some leases after `after`, and the last of them when there may be more.
+fn some(leases: &Leases, after: Option<LeaseId>) -> (Vec<&Lease>, Option<LeaseId>) {
+    let page: Vec<&Lease> = leases.after(after).take(LEASES_LOOKED_AT_MAX).collect();
+    let last = page.get(LEASES_LOOKED_AT_MAX.saturating_sub(1)).map(|lease| lease.id);
+    (page, last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::base::limits::LEASE_OVERDUE_S;
+    use crate::broker::leases::views::is_overdue;
+    use crate::store::At;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    /// So many leases that end now.
+    fn leases(count: usize) -> Leases {
+        let mut leases = Leases::default();
+        for _ in 0..count {
+            let intent = leases::tests::intended(NOW);
+            let id = intent.id;
+            leases.apply(At { seq: 1, time: NOW }, &leases::Effect::Intend(Box::new(intent)));
+            leases.apply(At { seq: 2, time: NOW }, &leases::Effect::Issue { lease: id, sealed: vec![7] });
+        }
+        leases
+    }
+
+    #[test]
+    fn so_many_leases_are_looked_at_and_then_the_rest_of_them() {
+        for (count, rest) in [(LEASES_LOOKED_AT_MAX, 0), (LEASES_LOOKED_AT_MAX + 1, 1)] {
+            let leases = leases(count);
+            let (page, last) = some(&leases, None);
+            assert_eq!((page.len(), last.is_some()), (LEASES_LOOKED_AT_MAX, true));
+            let (page, last) = some(&leases, last);
+            assert_eq!((page.len(), last), (rest, None));
+        }
+    }
+
+    #[test]
+    fn an_end_is_overdue_a_while_after_it_was_due() {
+        let leases = leases(1);
+        let lease = leases.all().next().unwrap();
+        assert!(!is_overdue(lease, NOW.plus_s(LEASE_OVERDUE_S)));
+        assert!(is_overdue(lease, NOW.plus_s(LEASE_OVERDUE_S + 1)));
+    }
+}
