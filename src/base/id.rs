@@ -93,6 +93,8 @@ macro_rules! typed_ids {
             }
         }
 
+        super::name::json_schema!($name, concat!("^", $prefix, "_[0-9a-v]{26}$"));
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 if from.is_human_readable() {

@@ -18,6 +18,7 @@ mod reason;
 mod scope;
 mod sensitive;
 mod sensitivity;
+mod serial;
 mod thread;
 mod timekeeper;
 
@@ -38,5 +39,6 @@ pub use reason::{Reason, ReasonError};
 pub use scope::Scope;
 pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};
+pub use serial::{Serial, SerialError};
 pub use thread::ends_within;
 pub use timekeeper::{ClockReading, ClockTrust};

@@ -71,8 +71,29 @@ fn is_upstream_slot(text: &str) -> bool {
         && !text.bytes().all(|b| b == b'.')
 }
 
+/// A JSON schema of text with a pattern.
+macro_rules! json_schema {
+    ($name:ident, $pattern:expr) => {
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
+    };
+}
+
+pub(super) use json_schema;
+
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $accept:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $pattern:expr, $accept:expr;)*) => {$(
         $(#[$doc])*
         ///
         /// Canonical by construction: equal names are equal bytes.
@@ -114,6 +135,8 @@ macro_rules! names {
             }
         }
 
+        json_schema!($name, $pattern);
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 String::deserialize(from)?.parse().map_err(de::Error::custom)
@@ -122,25 +145,35 @@ macro_rules! names {
     )*};
 }
 
+/// The pattern of one segment, or of segments joined by a separator.
+macro_rules! segments {
+    ("") => {
+        "^[a-z0-9][a-z0-9-]{0,62}$"
+    };
+    ($separator:literal) => {
+        concat!("^[a-z0-9][a-z0-9-]{0,62}(", $separator, "[a-z0-9][a-z0-9-]{0,62})*$")
+    };
+}
+
 names! {
     /// An agent's name, e.g. `research-bot`.
-    AgentName, "agent name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
+    AgentName, "agent name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// A role's name, e.g. `repo-reader`.
-    RoleName, "role name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
+    RoleName, "role name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// An operator's name, e.g. `alice`.
-    OperatorName, "operator name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
+    OperatorName, "operator name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// The name of an owner, e.g. a team: `payments`.
-    OwnerName, "owner name", "1 to 63 of a-z, 0-9 and -, not starting with -", is_segment;
+    OwnerName, "owner name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// A capability's name, segments joined by dots, e.g. `github.repo.read`. It is the OAuth scope.
-    CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", |text| is_path(text, '.');
+    CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", segments!("[.]"), |text| is_path(text, '.');
     /// An upstream secret's name, segments joined by slashes, e.g. `github/app`.
-    SecretName, "secret name", "segments of a-z, 0-9 and - joined by `/`", |text| is_path(text, '/');
+    SecretName, "secret name", "segments of a-z, 0-9 and - joined by `/`", segments!("/"), |text| is_path(text, '/');
     /// What an upstream calls the place of one of its values, e.g. the id of a key. It goes into URLs as it is.
-    UpstreamSlot, "name of an upstream slot", "1 to 128 of a-z, A-Z, 0-9, -, _, ., ~ and :, not dots alone", is_upstream_slot;
+    UpstreamSlot, "name of an upstream slot", "1 to 128 of a-z, A-Z, 0-9, -, _, ., ~ and :, not dots alone", "^[a-zA-Z0-9_.~:-]{1,128}$", is_upstream_slot;
     /// A SPIFFE trust domain, e.g. `keyward.internal`.
-    TrustDomain, "trust domain", "lower-case labels of a-z, 0-9 and - joined by `.`", is_trust_domain;
+    TrustDomain, "trust domain", "lower-case labels of a-z, 0-9 and - joined by `.`", "^[a-z0-9.-]{1,255}$", is_trust_domain;
     /// Whom a token is meant for: an absolute `https` or `spiffe` URI, compared byte for byte.
-    Audience, "audience", "an absolute https:// or spiffe:// URI, host in lower case, no fragment", is_audience;
+    Audience, "audience", "an absolute https:// or spiffe:// URI, host in lower case, no fragment", "^(https|spiffe)://", is_audience;
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::fault::{Positions, toml_message};
 use crate::base::Cancellation;
@@ -24,7 +24,7 @@ impl SourceFile {
 }
 
 /// What is wrong with a declaration, and where. Never carries the value that is wrong.
-#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Fault {
     /// The file's name.
     pub file: String,

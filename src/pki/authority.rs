@@ -11,8 +11,9 @@ use time::OffsetDateTime;
 
 use super::authority_certificate::AuthorityCertificate;
 use super::peer::PeerCertificate;
-use super::plan::{CertificatePlan, Serial};
+use super::plan::CertificatePlan;
 use super::request::PublicKey;
+use crate::base::Serial;
 use crate::base::limits::BACKDATE_S;
 use crate::base::{Entropy, Timestamp, TrustDomain};
 use crate::crypto::{EcdsaKey, sha256};

@@ -17,6 +17,7 @@ mod spiffe;
 mod state;
 pub mod tls;
 
+pub use crate::base::{Serial, SerialError};
 pub use authority::{Authority, PkiError};
 pub use authority_certificate::{AuthorityCertificate, AuthorityKeyId};
 pub use client::{
@@ -26,7 +27,7 @@ pub use client::{
 pub use code::{CodeError, EnrolmentCode};
 pub use issued::{IssuedError, Requested, check_authorities};
 pub use peer::{PeerCertificate, PeerError};
-pub use plan::{CertificatePlan, Serial, SerialError};
+pub use plan::CertificatePlan;
 pub use request::{PublicKey, RequestError, read_request};
 pub use server::ServerCertificate;
 pub use spiffe::{SpiffeError, SpiffeId};

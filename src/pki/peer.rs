@@ -6,8 +6,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
 use super::authority_certificate::AuthorityKeyId;
-use super::plan::Serial;
 use super::spiffe::SpiffeId;
+use crate::base::Serial;
 use crate::base::Timestamp;
 use crate::crypto::{Digest, sha256};
 

@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declaration::Declaration;
@@ -10,6 +9,7 @@ use super::owners::Owned;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
 use crate::config::{FaultList, Faults, Place, SourceFile};
+pub use crate::wire::{DeclaredKind as Noun, PlannedAction as Action, PlannedChange};
 
 /// What is declared of an agent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -20,54 +20,6 @@ pub struct AgentSpec {
     pub roles: BTreeSet<RoleName>,
     /// Most live instances at a time.
     pub max_instances: u32,
-}
-
-/// One line of a plan.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub struct PlannedChange {
-    /// What happens to it.
-    pub action: Action,
-    /// What sort of thing it is.
-    pub kind: Noun,
-    /// Its name.
-    pub name: String,
-    /// The fields that change, for an update.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fields: Vec<String>,
-    /// What is to be known of it besides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remark: Option<String>,
-}
-
-/// What happens to something declared.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// It is new.
-    Create,
-    /// It changes.
-    Update,
-    /// It goes.
-    Remove,
-}
-
-/// What can be declared.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Noun {
-    /// Something that can be asked for.
-    Capability,
-    /// A set of capabilities.
-    Role,
-    /// Who asks.
-    Agent,
-    /// Who is asked, and asks the broker about it.
-    #[serde(rename = "resource-server")]
-    ResourceServer,
-    /// When and how a secret is rotated.
-    Rotation,
-    /// Where logins of a capability are made.
-    Lease,
 }
 
 /// The difference between what is declared and what there is.

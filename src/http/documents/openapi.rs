@@ -5,28 +5,19 @@ use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::problem::{OAuthBody, ProblemBody};
 use crate::base::limits::{LIST_ITEMS_MAX, PAGE_ENTRIES_MAX};
 use crate::http::route::{Caller, Route};
 use crate::http::routes::admins;
-use crate::http::routes::agents;
-use crate::http::routes::answers::{
-    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, Items, PageAnswer, RoleAnswer, SecretAnswer,
-};
 use crate::http::routes::discovery;
-use crate::http::routes::enrolment::{EnrolBody, IdentityAnswer, RenewBody};
-use crate::http::routes::host;
 use crate::http::routes::input::{BYTES, FORM, JSON, LISTS};
 use crate::http::routes::introspection;
-use crate::http::routes::leases;
-use crate::http::routes::operators;
 use crate::http::routes::repeat::ONCE_ROUTES;
-use crate::http::routes::rotations;
-use crate::http::routes::secrets;
-use crate::http::routes::signing_keys;
-use crate::http::routes::signing_keys::{AuthorityAnswer, StagedAnswer as Staged, TokenKeyAnswer};
-use crate::http::routes::upstreams;
 use crate::token::KeySet;
+use crate::wire::{
+    self, AgentAnswer, AppliedAnswer, AuthorityAnswer, CapabilityAnswer, EnrolBody, IdentityAnswer, Items,
+    OAuthBody, PageAnswer, ProblemBody, RenewBody, RoleAnswer, SecretAnswer, StagedAnswer as Staged,
+    TokenKeyAnswer,
+};
 
 /// What a route takes and gives.
 struct Shape {
@@ -86,8 +77,8 @@ fn close(schema: &mut Value) {
 #[must_use]
 pub fn openapi(title: &str, routes: &[Route]) -> Option<Value> {
     let mut schemas = Schemas::new();
-    let problem = schemas.gives::<ProblemBody<'_>>()?.schema;
-    let oauth = schemas.gives::<OAuthBody<'_>>()?.schema;
+    let problem = schemas.gives::<ProblemBody>()?.schema;
+    let oauth = schemas.gives::<OAuthBody>()?.schema;
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
         let shape = shape(route, &mut schemas)?;
@@ -212,8 +203,10 @@ fn shape(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let reads = |summary, answer| Some(Shape { summary, body: None, status: 200, answer });
     let makes = |summary, body, answer| Some(Shape { summary, body, status: 201, answer });
     match (route.method, route.path) {
-        ("GET", "/livez") => reads("Whether the process lives", schemas.gives::<agents::Status>()),
-        ("GET", "/readyz") => reads("Whether requests can be served", schemas.gives::<agents::Readiness>()),
+        ("GET", "/livez") => reads("Whether the process lives", schemas.gives::<wire::StatusAnswer>()),
+        ("GET", "/readyz") => {
+            reads("Whether requests can be served", schemas.gives::<wire::ReadinessAnswer>())
+        }
         ("GET", "/openapi.json") => reads("This document", raw(JSON, json!({ "type": "object" }))),
         ("GET", "/metrics") => reads("What is counted", text(admins::OPENMETRICS)),
         ("POST", "/v1/enrol") => {
@@ -253,7 +246,7 @@ fn shape_for_agents(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         ("POST", "/oauth/token") => {
             let fields = ["grant_type", "scope", "resource", "client_id", "expires_in"];
             let body = form(&fields, &["grant_type", "scope"]);
-            does("Mint an access token", body, schemas.gives::<agents::TokenAnswer<'_>>())
+            does("Mint an access token", body, schemas.gives::<wire::TokenAnswer>())
         }
         ("POST", "/oauth/revoke") => does("Give a token up (RFC 7009)", form(&["token"], &["token"]), None),
         ("POST", "/oauth/introspect") => {
@@ -263,22 +256,22 @@ fn shape_for_agents(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             ] });
             does("Ask about a token (RFC 7662)", form(&["token"], &["token"]), raw(JSON, schema))
         }
-        ("GET", "/v1/whoami") => reads("Who the caller is", schemas.gives::<agents::WhoamiAnswer>()),
+        ("GET", "/v1/whoami") => reads("Who the caller is", schemas.gives::<wire::AgentWhoamiAnswer>()),
         ("GET", REVEAL) => reads("Read a secret", raw(BYTES, json!({}))),
         ("GET", "/v1/leases") => {
-            reads("The leases of one's own instance", schemas.gives::<Items<leases::LeaseAnswer>>())
+            reads("The leases of one's own instance", schemas.gives::<Items<wire::LeaseAnswer>>())
         }
         ("POST", "/v1/leases") => {
-            let body = schemas.takes::<leases::LeaseBody>();
-            does("Get a login that ends by itself", body, schemas.gives::<leases::LoginAnswer<'_>>())
+            let body = schemas.takes::<wire::LeaseBody>();
+            does("Get a login that ends by itself", body, schemas.gives::<wire::LoginAnswer>())
         }
         ("POST", "/v1/leases/{id}/renew") => {
-            let body = schemas.takes::<leases::RenewLeaseBody>();
-            does("Have a lease end later", body, schemas.gives::<leases::RenewalAnswer>())
+            let body = schemas.takes::<wire::RenewLeaseBody>();
+            does("Have a lease end later", body, schemas.gives::<wire::LeaseRenewalAnswer>())
         }
         ("POST", "/v1/leases/{id}/give-up") => {
-            let body = schemas.takes::<leases::GiveUpBody>();
-            does("Give a lease up", body, schemas.gives::<leases::GivenUpAnswer>())
+            let body = schemas.takes::<wire::GiveUpLeaseBody>();
+            does("Give a lease up", body, schemas.gives::<wire::GivenUpLeaseAnswer>())
         }
         _ => None,
     }
@@ -292,51 +285,55 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let makes = |summary, body, answer| Some(Shape { summary, body, status: 201, answer });
     let last = route.path.rsplit('/').next().unwrap_or_default();
     match (route.method, route.path) {
-        ("GET", "/v1/whoami") => reads("Who the caller is", schemas.gives::<admins::WhoamiAnswer>()),
+        ("GET", "/v1/whoami") => reads("Who the caller is", schemas.gives::<wire::OperatorWhoamiAnswer>()),
         ("POST", "/v1/plan" | "/v1/apply") => {
-            let body = schemas.takes::<admins::DeclareBody>();
+            let body = schemas.takes::<wire::DeclareBody>();
             does("Plan declarations, or bring them about", body, schemas.gives::<AppliedAnswer>())
         }
         ("GET", "/v1/agents") => reads("Agents", schemas.gives::<PageAnswer<AgentAnswer>>()),
         ("GET", "/v1/agents/{name}") => reads("An agent", schemas.gives::<AgentAnswer>()),
         ("POST", "/v1/agents/{name}/invitations") => {
-            let body = schemas.takes::<admins::InviteBody>();
-            makes("Make an agent's enrolment code", body, schemas.gives::<admins::InviteAnswer<'_>>())
+            let body = schemas.takes::<wire::InviteAgentBody>();
+            makes("Make an agent's enrolment code", body, schemas.gives::<wire::AgentInvitationAnswer>())
         }
         ("GET", "/v1/capabilities") => reads("Capabilities", schemas.gives::<PageAnswer<CapabilityAnswer>>()),
         ("GET", "/v1/roles") => reads("Roles", schemas.gives::<PageAnswer<RoleAnswer>>()),
-        ("GET", "/v1/ledger/entries") => reads("Entries of the ledger", schemas.gives::<AuditAnswer>()),
-        ("GET", "/v1/operators") => {
-            reads("Operators", schemas.gives::<PageAnswer<operators::OperatorAnswer>>())
+        ("GET", "/v1/ledger/entries") => {
+            reads("Entries of the ledger", schemas.gives::<wire::EntriesAnswer>())
         }
-        ("GET", "/v1/operators/{name}") => reads("An operator", schemas.gives::<operators::OperatorAnswer>()),
+        ("GET", "/v1/operators") => reads("Operators", schemas.gives::<PageAnswer<wire::OperatorAnswer>>()),
+        ("GET", "/v1/operators/{name}") => reads("An operator", schemas.gives::<wire::OperatorAnswer>()),
         ("POST", "/v1/operators/{name}/invitations") => {
-            let body = schemas.takes::<operators::InviteBody>();
-            makes("Make an operator's enrolment code", body, schemas.gives::<operators::InviteAnswer<'_>>())
+            let body = schemas.takes::<wire::InviteOperatorBody>();
+            makes(
+                "Make an operator's enrolment code",
+                body,
+                schemas.gives::<wire::OperatorInvitationAnswer>(),
+            )
         }
         ("PUT", "/v1/operators/{name}/role") => {
-            let body = schemas.takes::<operators::PlaceBody>();
-            does("Give an operator a role", body, schemas.gives::<admins::ChangedAnswer>())
+            let body = schemas.takes::<wire::PlaceOperatorBody>();
+            does("Give an operator a role", body, schemas.gives::<wire::ChangedAnswer>())
         }
         ("POST", path) if path.starts_with("/v1/authorities") => {
-            let body = schemas.takes::<signing_keys::StageBody>().filter(|_| last != "authorities");
+            let body = schemas.takes::<wire::StageBody>().filter(|_| last != "authorities");
             let prepared = schemas.gives::<Items<AuthorityAnswer>>();
             let answer = body.as_ref().map_or(prepared, |_| schemas.gives::<Staged<AuthorityAnswer>>());
             does("Bring the certificate authority to its next stage", body, answer)
         }
         ("GET", "/v1/authorities") => reads("The authorities", schemas.gives::<Items<AuthorityAnswer>>()),
         ("POST", path) if path.starts_with("/v1/token-keys/") => {
-            let body = schemas.takes::<signing_keys::StageBody>();
+            let body = schemas.takes::<wire::StageBody>();
             does("Bring the token key to its next stage", body, schemas.gives::<Staged<TokenKeyAnswer>>())
         }
         (_, path) if path.starts_with("/v1/token-keys") => {
             reads("The token keys, and their stages", schemas.gives::<Items<TokenKeyAnswer>>())
         }
         ("POST", "/v1/checkpoint-key/turn") => {
-            reads("Turn to another checkpoint key", schemas.gives::<signing_keys::CheckpointKeyAnswer>())
+            reads("Turn to another checkpoint key", schemas.gives::<wire::CheckpointKeyAnswer>())
         }
         ("POST", _) if matches!(last, "revoke" | "suspend" | "resume") => {
-            reads("Revoke, suspend or resume", schemas.gives::<admins::EndedAnswer>())
+            reads("Revoke, suspend or resume", schemas.gives::<wire::EndedAnswer>())
         }
         _ => shape_for_secrets(route, schemas),
     }
@@ -345,14 +342,14 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
 fn shape_for_host(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let does = |summary, body, answer| Some(Shape { summary, body, status: 200, answer });
     match (route.method, route.path) {
-        ("GET", "/v1/state") => does("How the broker stands", None, schemas.gives::<host::StateAnswer>()),
-        ("POST", "/v1/seal") => does("Seal the broker", None, schemas.gives::<host::StateAnswer>()),
+        ("GET", "/v1/state") => does("How the broker stands", None, schemas.gives::<wire::StateAnswer>()),
+        ("POST", "/v1/seal") => does("Seal the broker", None, schemas.gives::<wire::StateAnswer>()),
         ("POST", "/v1/unseal") => {
-            let body = schemas.takes::<host::UnsealBody>();
-            does("Open the keyring, and serve", body, schemas.gives::<host::StateAnswer>())
+            let body = schemas.takes::<wire::UnsealBody>();
+            does("Open the keyring, and serve", body, schemas.gives::<wire::StateAnswer>())
         }
         ("POST", "/v1/clock/accept") => {
-            does("Take the system clock as right", None, schemas.gives::<host::ClockAnswer>())
+            does("Take the system clock as right", None, schemas.gives::<wire::ClockAnswer>())
         }
         ("POST", "/v1/break-glass") => {
             let (body, answer) = (schemas.takes::<RenewBody>(), schemas.gives::<IdentityAnswer>());
@@ -363,7 +360,7 @@ fn shape_for_host(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
                 answer,
             })
         }
-        ("POST", _) => does("Revoke or suspend", None, schemas.gives::<host::TakenAwayAnswer>()),
+        ("POST", _) => does("Revoke or suspend", None, schemas.gives::<wire::OrderedAnswer>()),
         _ => None,
     }
 }
@@ -375,25 +372,25 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     match (route.method, route.path) {
         ("GET", "/v1/secrets") => reads("Secrets, never values", schemas.gives::<PageAnswer<SecretAnswer>>()),
         ("GET", REVEAL) => {
-            reads("A secret and its versions, never a value", schemas.gives::<secrets::SecretDetailAnswer>())
+            reads("A secret and its versions, never a value", schemas.gives::<wire::SecretDetailAnswer>())
         }
         ("GET", "/v1/secret-readers/{*name}") => {
-            reads("Who read a secret last", schemas.gives::<secrets::ReadersAnswer>())
+            reads("Who read a secret last", schemas.gives::<wire::ReadersAnswer>())
         }
         ("POST", "/v1/secret-versions/{*name}") => {
-            let body = schemas.takes::<secrets::VersionBody>();
-            does("Roll back to a version, or destroy one", body, schemas.gives::<admins::EndedAnswer>())
+            let body = schemas.takes::<wire::VersionBody>();
+            does("Roll back to a version, or destroy one", body, schemas.gives::<wire::EndedAnswer>())
         }
         ("POST", "/v1/secret-sensitivity/{*name}") => {
-            let body = schemas.takes::<secrets::SensitivityBody>();
-            does("Say how sensitive a secret is", body, schemas.gives::<secrets::ClassifiedAnswer>())
+            let body = schemas.takes::<wire::SensitivityBody>();
+            does("Say how sensitive a secret is", body, schemas.gives::<wire::ClassifiedAnswer>())
         }
         ("POST", "/v1/value-key/turn") => {
-            reads("Turn to another value key", schemas.gives::<secrets::TurnedAnswer>())
+            reads("Turn to another value key", schemas.gives::<wire::ValueKeyAnswer>())
         }
         ("PUT", REVEAL) => {
             let body = raw(BYTES, json!({}));
-            makes("Store a secret's next version", body, schemas.gives::<secrets::StoredAnswer>())
+            makes("Store a secret's next version", body, schemas.gives::<wire::StoredAnswer>())
         }
         _ => shape_for_upstreams(route, schemas),
     }
@@ -403,54 +400,56 @@ fn shape_for_upstreams(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
     let reads = |summary, answer| Some(Shape { summary, body: None, status: 200, answer });
     let does = |summary, body, answer| Some(Shape { summary, body, status: 200, answer });
     match (route.method, route.path) {
-        ("GET", "/v1/leases") => reads("Leases, never passwords", schemas.gives::<leases::LeasesAnswer>()),
+        ("GET", "/v1/leases") => {
+            reads("Leases, never passwords", schemas.gives::<PageAnswer<wire::LeaseAnswer>>())
+        }
         ("POST", "/v1/leases/{id}/renew") => {
-            let body = schemas.takes::<leases::RenewLeaseBody>();
-            does("Have anybody's lease end later", body, schemas.gives::<leases::RenewalAnswer>())
+            let body = schemas.takes::<wire::RenewLeaseBody>();
+            does("Have anybody's lease end later", body, schemas.gives::<wire::LeaseRenewalAnswer>())
         }
         ("POST", "/v1/lease-endings") => {
-            let body = schemas.takes::<leases::EndBody>();
-            does("End leases", body, schemas.gives::<leases::EndAnswer>())
+            let body = schemas.takes::<wire::LeaseSelectionBody>();
+            does("End leases", body, schemas.gives::<wire::EndedLeasesAnswer>())
         }
         ("POST", "/v1/lease-retries") => {
-            let body = schemas.takes::<leases::EndBody>();
-            does("Retry revocations of logins that failed", body, schemas.gives::<leases::EndAnswer>())
+            let body = schemas.takes::<wire::LeaseSelectionBody>();
+            does("Retry revocations of logins that failed", body, schemas.gives::<wire::EndedLeasesAnswer>())
         }
         ("POST", "/v1/leases/{id}/forget") => {
-            let body = schemas.takes::<leases::ForgetBody>();
-            let answer = schemas.gives::<leases::ForgottenAnswer>();
+            let body = schemas.takes::<wire::ForgetLeaseBody>();
+            let answer = schemas.gives::<wire::ForgottenLeaseAnswer>();
             does("Give up on a login that cannot be revoked", body, answer)
         }
         ("POST", "/v1/rotation-adoptions/{*name}") => {
-            let body = schemas.takes::<upstreams::AdoptBody>();
-            let answer = schemas.gives::<upstreams::AdoptAnswer>();
+            let body = schemas.takes::<wire::AdoptBody>();
+            let answer = schemas.gives::<wire::AdoptedAnswer>();
             does("Hand out a version that works upstream, and end the rotation under way", body, answer)
         }
         ("POST", "/v1/rotation-checks/{*name}") => {
-            reads("Try a rotation's upstream, changing nothing", schemas.gives::<upstreams::CheckAnswer>())
+            reads("Try a rotation's upstream, changing nothing", schemas.gives::<wire::UpstreamCheckAnswer>())
         }
         ("POST", "/v1/plan-checks/{*name}") => {
-            let body = schemas.takes::<admins::DeclareBody>();
-            let answer = schemas.gives::<upstreams::CheckAnswer>();
+            let body = schemas.takes::<wire::DeclareBody>();
+            let answer = schemas.gives::<wire::UpstreamCheckAnswer>();
             does("Try the upstream of a rotation before it is applied, changing nothing", body, answer)
         }
         ("GET", "/v1/rotations") => {
-            reads("Rotations of secrets", schemas.gives::<PageAnswer<rotations::RotationAnswer>>())
+            reads("Rotations of secrets", schemas.gives::<PageAnswer<wire::RotationAnswer>>())
         }
-        ("GET", "/v1/rotations/{*name}") => reads("A rotation", schemas.gives::<rotations::RotationAnswer>()),
+        ("GET", "/v1/rotations/{*name}") => reads("A rotation", schemas.gives::<wire::RotationAnswer>()),
         ("POST", "/v1/rotations/{*name}") => {
-            let body = schemas.takes::<rotations::ActBody>();
+            let body = schemas.takes::<wire::SteerRotationBody>();
             does(
                 "Rotate now, pause, resume, retry, end the grace",
                 body,
-                schemas.gives::<rotations::ActAnswer>(),
+                schemas.gives::<wire::SteeredRotationAnswer>(),
             )
         }
         ("GET", "/v1/rotation-plans/{*name}") => {
-            reads("What a rotation would do", schemas.gives::<rotations::PlanAnswer>())
+            reads("What a rotation would do", schemas.gives::<wire::RotationPlanAnswer>())
         }
         ("GET", "/v1/rotation-calendar") => {
-            reads("Rotations to come", schemas.gives::<Items<rotations::CalendarAnswer>>())
+            reads("Rotations to come", schemas.gives::<Items<wire::RotationDueAnswer>>())
         }
         _ => None,
     }

@@ -3,14 +3,12 @@ use std::borrow::Cow;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::base::RequestId;
 use crate::base::code::{self, Code, Sort};
 use crate::base::limits::COME_BACK_AFTER_S;
 use crate::broker::Failure;
-use crate::config::Fault;
+use crate::wire::{OAuthBody, ProblemBody};
 
 /// A refusal on its way out: RFC 9457 problem details, or OAuth's own form on OAuth routes.
 ///
@@ -32,36 +30,6 @@ pub(crate) enum Form {
     Problem,
     /// RFC 6749 §5.2.
     OAuth,
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct ProblemBody<'a> {
-    r#type: String,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    fix: &'a str,
-    retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision_id: Option<String>,
-    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
-    errors: &'a [Fault],
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct OAuthBody<'a> {
-    error: &'static str,
-    error_description: &'a str,
-    error_uri: String,
-    code: &'a str,
-    fix: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision_id: Option<String>,
 }
 
 impl Problem {
@@ -259,25 +227,25 @@ impl Problem {
             Form::Problem => {
                 let body = ProblemBody {
                     r#type: uri,
-                    title: self.status.canonical_reason().unwrap_or("Error"),
+                    title: self.status.canonical_reason().unwrap_or("Error").into(),
                     status: self.status.as_u16(),
-                    detail: &self.failure.why,
-                    code: self.failure.code.as_str(),
-                    fix: &self.failure.fix,
+                    detail: self.failure.why.clone(),
+                    code: self.failure.code.as_str().into(),
+                    fix: self.failure.fix.clone(),
                     retryable: self.failure.code.is_retryable(),
                     request_id,
                     decision_id,
-                    errors: &self.failure.faults,
+                    errors: self.failure.faults.clone(),
                 };
                 ("application/problem+json", serde_json::to_vec(&body))
             }
             Form::OAuth => {
                 let body = OAuthBody {
-                    error: self.oauth_error(),
-                    error_description: &self.failure.why,
+                    error: self.oauth_error().into(),
+                    error_description: self.failure.why.clone(),
                     error_uri: uri,
-                    code: self.failure.code.as_str(),
-                    fix: &self.failure.fix,
+                    code: self.failure.code.as_str().into(),
+                    fix: self.failure.fix.clone(),
                     request_id,
                     decision_id,
                 };

@@ -4,20 +4,13 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::routing::{get, post};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::agents::{Readiness, Status};
-use super::answers::{
-    AgentAnswer, AppliedAnswer, AuditAnswer, CapabilityAnswer, CertificateAnswer, PageAnswer, RoleAnswer,
-    answer,
-};
+use super::answers::{answer, page_of};
 use super::enrolment::{enrol_input, identity, renew_input};
 use super::guard::{Operator, operator};
 use super::input::{self, JSON, Wanted, body, id, name, parse_json};
 use super::leases;
-use super::object::objects;
 use super::operators;
 use super::rotations;
 use super::secrets;
@@ -28,9 +21,7 @@ use crate::base::code;
 use crate::base::limits::{
     BODY_BYTES_MAX, DECLARATION_BYTES_MAX, DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX, PAGE_ENTRIES_MAX,
 };
-use crate::broker::{
-    AdminDesk, Applied, Ended, HeavyRequest, InviteInput, Priority, Revocation, Uploaded, Warning,
-};
+use crate::broker::{AdminDesk, Applied, Ended, HeavyRequest, InviteInput, Priority, Revocation, Uploaded};
 use crate::config::SourceFile;
 use crate::http::documents::openapi::openapi;
 use crate::http::documents::problem::Problem;
@@ -42,6 +33,10 @@ use crate::policy::{
     BeOneself, Contain, Declare, InviteAgents, ReadDeclared, ReadLedger, ReadMetrics, RevokeTokens,
 };
 use crate::registry::Unnamed;
+use crate::wire::{
+    AgentAnswer, AgentInvitationAnswer, AppliedAnswer, CapabilityAnswer, DeclareBody, EndedAnswer,
+    EntriesAnswer, InviteAgentBody, OperatorWhoamiAnswer, ReadinessAnswer, RoleAnswer, StatusAnswer,
+};
 
 /// The admin listener's routes.
 #[must_use]
@@ -60,7 +55,10 @@ pub fn admin_router(desk: AdminDesk) -> Front {
 fn table() -> Table<AdminDesk> {
     use Caller::Public;
     let mut table: Table<AdminDesk> = vec![
-        (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
+        (
+            route("GET", "/livez", Public),
+            get(async || answer(StatusCode::OK, &StatusAnswer { status: "ok".into() })),
+        ),
         (route("GET", "/readyz", Public), get(readyz)),
         (route("POST", "/v1/enrol", Public), post(enrol)),
         operator("POST", "/v1/renew", renew),
@@ -94,8 +92,8 @@ fn table() -> Table<AdminDesk> {
 async fn readyz(State(desk): State<AdminDesk>) -> Result<Response<Body>, Problem> {
     desk.check_ready()?;
     // What waits for an operator is no reason to send requests elsewhere: there is no better broker.
-    let warnings = desk.warnings().into_iter().map(Warning::as_str).collect();
-    Ok(answer(StatusCode::OK, &Readiness { status: "ok", warnings }))
+    let warnings = desk.warnings().into_iter().map(|warning| warning.as_str().into()).collect();
+    Ok(answer(StatusCode::OK, &ReadinessAnswer { status: "ok".into(), warnings }))
 }
 
 async fn enrol(
@@ -117,45 +115,18 @@ async fn renew(
     Ok(identity(&desk.authorities_in_use(), &renewed))
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct WhoamiAnswer {
-    kind: &'static str,
-    name: String,
-    role: &'static str,
-    owner: Option<String>,
-    spiffe_id: String,
-    certificate: CertificateAnswer,
-    renew_now: bool,
-}
-
 async fn whoami(State(desk): State<AdminDesk>, operator: Operator<BeOneself>) -> Response<Body> {
     let principal = operator.authorised.operator();
-    let answered = WhoamiAnswer {
-        kind: "operator",
+    let answered = OperatorWhoamiAnswer {
+        kind: "operator".into(),
         name: principal.name().to_string(),
-        role: principal.role().as_str(),
+        role: principal.role().as_str().into(),
         owner: principal.scope().owner().map(ToString::to_string),
         spiffe_id: operator.certificate.spiffe().to_string(),
         certificate: (&*operator.certificate).into(),
         renew_now: desk.is_to_be_replaced(&operator.certificate),
     };
     answer(StatusCode::OK, &answered)
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DeclareBody {
-    #[serde(deserialize_with = "objects")]
-    files: Vec<FileBody>,
-    #[serde(default)]
-    prune: bool,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FileBody {
-    name: String,
-    text: String,
 }
 
 impl DeclareBody {
@@ -211,7 +182,7 @@ async fn agents(
     operator: Operator<ReadDeclared>,
     Wanted(page): Wanted,
 ) -> Response<Body> {
-    answer(StatusCode::OK, &PageAnswer::<AgentAnswer>::of(desk.agents(&operator.authorised, &page)))
+    answer(StatusCode::OK, &page_of::<_, AgentAnswer>(desk.agents(&operator.authorised, &page)))
 }
 
 async fn agent(
@@ -223,23 +194,6 @@ async fn agent(
     Ok(answer(StatusCode::OK, &AgentAnswer::from(desk.agent(&operator.authorised, &agent)?)))
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct InviteBody {
-    roles: Vec<String>,
-    uses: Option<u32>,
-    life_s: Option<u32>,
-    network: Option<String>,
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct InviteAnswer<'a> {
-    agent: String,
-    code: &'a str,
-    code_id: String,
-    expires_at: String,
-}
-
 async fn invite(
     State(desk): State<AdminDesk>,
     operator: Operator<InviteAgents>,
@@ -247,7 +201,7 @@ async fn invite(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let agent: AgentName = name(&agent)?;
-    let (body, once) = operator.json::<InviteBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let (body, once) = operator.json::<InviteAgentBody>(&desk, request, BODY_BYTES_MAX).await?;
     let input = InviteInput {
         agent,
         roles: body.roles.iter().map(|role| name(role)).collect::<Result<_, _>>()?,
@@ -256,32 +210,13 @@ async fn invite(
         network: body.network.as_deref().map(name).transpose()?,
     };
     let invitation = desk.invite(&operator.authorised, input, once.as_ref()).await?;
-    let answered = InviteAnswer {
-        agent: invitation.agent.to_string(),
-        code: invitation.code.expose(),
+    let answered = AgentInvitationAnswer {
+        agent: invitation.agent,
+        code: invitation.code.into(),
         code_id: invitation.id.to_string(),
         expires_at: invitation.expires_at.to_string(),
     };
     Ok(answer(StatusCode::CREATED, &answered))
-}
-
-/// What was changed, by the entry that did it.
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct ChangedAnswer {
-    pub(crate) seq: u64,
-}
-
-/// What was ended, suspended or resumed.
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct EndedAnswer {
-    /// The entry that says so; none when the ledger has not taken it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) seq: Option<u64>,
-    /// Whether the ledger has it. If not, it is in force in memory, and recorded as soon as the ledger can.
-    pub(crate) durable: bool,
-    /// Whether, until then, it is kept in the runtime directory, so that the next start carries it out.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) kept: bool,
 }
 
 impl From<Ended> for EndedAnswer {
@@ -365,10 +300,7 @@ async fn capabilities(
     operator: Operator<ReadDeclared>,
     Wanted(page): Wanted,
 ) -> Response<Body> {
-    answer(
-        StatusCode::OK,
-        &PageAnswer::<CapabilityAnswer>::of(desk.capabilities(&operator.authorised, &page)),
-    )
+    answer(StatusCode::OK, &page_of::<_, CapabilityAnswer>(desk.capabilities(&operator.authorised, &page)))
 }
 
 async fn roles(
@@ -376,7 +308,7 @@ async fn roles(
     operator: Operator<ReadDeclared>,
     Wanted(page): Wanted,
 ) -> Response<Body> {
-    answer(StatusCode::OK, &PageAnswer::<RoleAnswer>::of(desk.roles(&operator.authorised, &page)))
+    answer(StatusCode::OK, &page_of::<_, RoleAnswer>(desk.roles(&operator.authorised, &page)))
 }
 
 /// The content type of `OpenMetrics`.
@@ -415,7 +347,7 @@ async fn entries(
     let heavy = desk.heavy(&operator.authorised)?;
     let page = heavy.run(Priority::Ordinary, move |_| {
         let page = desk.entries(&operator.authorised, after, limit).map_err(Problem::from)?;
-        Ok(answer(StatusCode::OK, &AuditAnswer::from(page)))
+        Ok(answer(StatusCode::OK, &EntriesAnswer::from(page)))
     });
     page.await
 }

@@ -6,11 +6,9 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::routing::{get, post};
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::Value;
 
-use super::answers::{CapabilityAnswer, CertificateAnswer, answer, json_answer};
+use super::answers::answer;
 use super::client_id::BasicClient;
 use super::discovery;
 use super::enrolment::{enrol_input, identity, renew_input};
@@ -20,7 +18,7 @@ use super::introspection;
 use super::leases;
 use crate::base::code;
 use crate::base::limits::{BODY_BYTES_MAX, DOCUMENTS_MAX_AGE_S, TOKEN_LIFE_MIN_S};
-use crate::base::{Audience, CapabilityName, DecisionId, NameError, SecretName, Sensitive, TokenId};
+use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive};
 use crate::broker::{AgentDesk, MintInput};
 use crate::http::documents::openapi::openapi;
 use crate::http::documents::problem::Problem;
@@ -29,6 +27,7 @@ use crate::http::transport::edge::Edge;
 use crate::http::transport::listener::Peer;
 use crate::http::transport::router::Front;
 use crate::pki::{PeerCertificate, authorities_pem};
+use crate::wire::{AgentWhoamiAnswer, ReadinessAnswer, StatusAnswer, TokenAnswer};
 
 /// The agent listener's routes.
 #[must_use]
@@ -52,7 +51,10 @@ pub(crate) fn document_router(desk: AgentDesk) -> Router {
 fn table() -> Table<AgentDesk> {
     use Caller::{Agent, Enrolled, Public};
     let mut table: Table<AgentDesk> = vec![
-        (route("GET", "/livez", Public), get(async || answer(StatusCode::OK, &Status { status: "ok" }))),
+        (
+            route("GET", "/livez", Public),
+            get(async || answer(StatusCode::OK, &StatusAnswer { status: "ok".into() })),
+        ),
         (route("GET", "/readyz", Public), get(readyz)),
         (route("GET", "/.well-known/jwks.json", Public), get(jwks)),
         (route("GET", "/openapi.json", Public), get(document)),
@@ -73,24 +75,9 @@ fn table() -> Table<AgentDesk> {
     table
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct Status {
-    pub(crate) status: &'static str,
-}
-
-/// Whether requests can be served, and what somebody should look at all the same. No names: anybody may ask.
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct Readiness {
-    pub(crate) status: &'static str,
-    /// `rotations_overdue`, `rotations_dead`, `clock_disagrees`, `disk_space_low`, `disk_slow`,
-    /// `ledger_reserve_gone`, `revocation_unrecorded`, `keys_due`; told at the operators' listener.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) warnings: Vec<&'static str>,
-}
-
 async fn readyz(State(desk): State<AgentDesk>) -> Result<Response<Body>, Problem> {
     desk.check_ready()?;
-    Ok(answer(StatusCode::OK, &Readiness { status: "ok", warnings: Vec::new() }))
+    Ok(answer(StatusCode::OK, &ReadinessAnswer { status: "ok".into(), warnings: Vec::new() }))
 }
 
 pub(crate) async fn document() -> Response<Body> {
@@ -164,20 +151,6 @@ async fn renew(
     Ok(identity(&desk.authorities(), &renewed))
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct TokenAnswer<'a> {
-    access_token: &'a str,
-    token_type: &'static str,
-    expires_in: u32,
-    scope: &'a str,
-    #[schemars(with = "String")]
-    token_id: TokenId,
-    #[schemars(with = "String")]
-    decision_id: DecisionId,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    constrained: &'a [String],
-}
-
 async fn token(
     State(desk): State<AgentDesk>,
     agent: Result<Agent, Problem>,
@@ -190,18 +163,16 @@ async fn token(
     let input = mint_input(&body, &client, agent.principal.certificate()).map_err(Problem::oauth)?;
     let minted = desk.mint(agent.principal, input, once.as_ref()).await;
     let minted = minted.map_err(|failure| Problem::from(failure).oauth())?;
-    let mut response = json_answer(
-        StatusCode::OK,
-        written(TokenAnswer {
-            access_token: minted.token.expose(),
-            token_type: "Bearer",
-            expires_in: minted.life_s,
-            scope: &minted.scope,
-            token_id: minted.id,
-            decision_id: minted.decision,
-            constrained: &minted.constrained,
-        }),
-    );
+    let answered = TokenAnswer {
+        access_token: Sensitive::new(minted.token.expose().to_owned()).into(),
+        token_type: "Bearer".into(),
+        expires_in: minted.life_s,
+        scope: minted.scope,
+        token_id: minted.id,
+        decision_id: minted.decision,
+        constrained: minted.constrained,
+    };
+    let mut response = answer(StatusCode::OK, &answered);
     // RFC 6749 §5.1 asks for it beside `Cache-Control`.
     response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     Ok(response)
@@ -237,17 +208,6 @@ fn mint_input(
     })
 }
 
-/// `answer` in JSON. The token, which is most of it, is put where an empty one was written: it is base64url and
-/// dots, so that nobody need search it for what JSON escapes.
-fn written(mut answer: TokenAnswer<'_>) -> Vec<u8> {
-    let token = std::mem::take(&mut answer.access_token);
-    let without = serde_json::to_vec(&answer).unwrap_or_default();
-    let Some(after) = without.strip_prefix(UP_TO_TOKEN) else { return Vec::new() };
-    [UP_TO_TOKEN, token.as_bytes(), after].concat()
-}
-
-const UP_TO_TOKEN: &[u8] = b"{\"access_token\":\"";
-
 /// What is no capability's name is a wrong scope (RFC 6749 §5.2), and an audience in another spelling
 /// a wrong target (RFC 8707 §2).
 fn scope_named(text: &str) -> Result<CapabilityName, Problem> {
@@ -274,20 +234,6 @@ async fn revoke(
     given_up.await.map_err(Problem::oauth)
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct WhoamiAnswer {
-    kind: &'static str,
-    name: String,
-    spiffe_id: String,
-    instance: String,
-    /// The audience that it serves, when it is a resource server.
-    audience: Option<String>,
-    roles: Vec<String>,
-    capabilities: Vec<CapabilityAnswer>,
-    certificate: CertificateAnswer,
-    renew_now: bool,
-}
-
 async fn whoami(State(desk): State<AgentDesk>, caller: Enrolled) -> Response<Body> {
     let answered = match caller {
         Enrolled::Agent(agent) => agent_itself(&desk, &agent),
@@ -296,10 +242,10 @@ async fn whoami(State(desk): State<AgentDesk>, caller: Enrolled) -> Response<Bod
     answer(StatusCode::OK, &answered)
 }
 
-fn agent_itself(desk: &AgentDesk, agent: &Agent) -> WhoamiAnswer {
+fn agent_itself(desk: &AgentDesk, agent: &Agent) -> AgentWhoamiAnswer {
     let overview = desk.overview(&agent.principal);
-    WhoamiAnswer {
-        kind: "agent",
+    AgentWhoamiAnswer {
+        kind: "agent".into(),
         name: agent.principal.name().to_string(),
         spiffe_id: agent.principal.spiffe().to_string(),
         instance: agent.principal.instance().to_string(),
@@ -311,9 +257,9 @@ fn agent_itself(desk: &AgentDesk, agent: &Agent) -> WhoamiAnswer {
     }
 }
 
-fn server_itself(desk: &AgentDesk, server: &ResourceServer) -> WhoamiAnswer {
-    WhoamiAnswer {
-        kind: "resource-server",
+fn server_itself(desk: &AgentDesk, server: &ResourceServer) -> AgentWhoamiAnswer {
+    AgentWhoamiAnswer {
+        kind: "resource-server".into(),
         name: server.principal.name().to_string(),
         spiffe_id: server.certificate.spiffe().to_string(),
         instance: server.principal.instance().to_string(),
@@ -352,28 +298,4 @@ async fn reveal(
         headers.insert("keyward-decision-id", decision);
     }
     Ok(response)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::{SystemEntropy, Timestamp};
-
-    #[test]
-    fn a_token_is_written_where_its_field_is() {
-        let now = Timestamp::from_ms(0);
-        let constrained = ["life shortened from \"900\" s".to_owned()];
-        let answer = |access_token| TokenAnswer {
-            access_token,
-            token_type: "Bearer",
-            expires_in: 300,
-            scope: "a b",
-            token_id: TokenId::mint(now, &SystemEntropy),
-            decision_id: DecisionId::mint(now, &SystemEntropy),
-            constrained: &constrained,
-        };
-        let whole = answer("eyJh.eyJi.c2ln");
-        let plain = serde_json::to_vec(&whole).unwrap();
-        assert_eq!(written(whole), plain);
-    }
 }

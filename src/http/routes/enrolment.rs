@@ -1,8 +1,6 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::answers::answer;
 use super::input::json;
@@ -14,15 +12,7 @@ use crate::broker::{EnrolInput, Enrolled, RenewInput};
 use crate::http::documents::problem::Problem;
 use crate::http::transport::listener::Peer;
 use crate::pki::{AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem};
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EnrolBody {
-    code_id: String,
-    #[schemars(with = "String")]
-    secret: zeroize::Zeroizing<String>,
-    csr: String,
-}
+use crate::wire::{EnrolBody, IdentityAnswer, RenewBody};
 
 /// Reads a redemption of an enrolment code.
 pub(crate) async fn enrol_input(request: Request, peer: &Peer) -> Result<EnrolInput, Problem> {
@@ -31,7 +21,7 @@ pub(crate) async fn enrol_input(request: Request, peer: &Peer) -> Result<EnrolIn
         let why = format!("`{what}` is not in the form that an enrolment takes");
         Problem::new(code::ENROLMENT_MALFORMED).because(why)
     };
-    let secret = from_base64url(&body.secret).map(zeroize::Zeroizing::new);
+    let secret = from_base64url(body.secret.value().expose()).map(zeroize::Zeroizing::new);
     let secret = secret.filter(|bytes| bytes.len() == 32).ok_or_else(|| malformed("secret"))?;
     Ok(EnrolInput {
         code: body.code_id.parse().map_err(|_| malformed("code_id"))?,
@@ -39,12 +29,6 @@ pub(crate) async fn enrol_input(request: Request, peer: &Peer) -> Result<EnrolIn
         request: from_base64url(&body.csr).ok_or_else(|| malformed("csr"))?,
         peer: peer.address,
     })
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RenewBody {
-    csr: String,
 }
 
 /// Reads a renewal.
@@ -56,22 +40,6 @@ pub(crate) async fn renew_input(request: Request, peer: &Peer) -> Result<RenewIn
 pub(crate) async fn request_in(request: Request) -> Result<Vec<u8>, Problem> {
     let body: RenewBody = json(request, BODY_BYTES_MAX).await?;
     from_base64url(&body.csr).ok_or_else(|| Problem::new(code::RENEWAL_MALFORMED))
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct IdentityAnswer {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_server: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operator: Option<String>,
-    spiffe_id: String,
-    certificate: String,
-    authority: String,
-    not_after: String,
 }
 
 /// A certificate on its way to whoever asked for it.

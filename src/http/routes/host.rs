@@ -6,16 +6,14 @@ use axum::handler::Handler;
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use axum::routing::{MethodRouter, get, post};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::answers::answer;
 use super::enrolment::{identity, request_in};
 use super::input::{id, json, name, serial};
 use super::repeat::Repeat;
 use crate::authn::HostPrincipal;
+use crate::base::code;
 use crate::base::limits::UNSEAL_BYTES_MAX;
-use crate::base::{Sensitive, code};
 use crate::broker::{Ended, HostDesk, HostStanding, TakenAway};
 use crate::custody::TakeAway;
 use crate::http::documents::problem::Problem;
@@ -25,6 +23,7 @@ use crate::http::transport::host_listener::HostPeer;
 use crate::http::transport::router::Front;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::telemetry::Meters;
+use crate::wire::{ClockAnswer, NotReadyAnswer, OrderedAnswer, StateAnswer, UnsealBody};
 
 /// The routes of the socket on the broker's host.
 #[must_use]
@@ -66,7 +65,7 @@ fn takes_away(
 ) -> (Route, MethodRouter<HostDesk>) {
     host("POST", path, async move |State(desk): State<HostDesk>, host: Host, Path(named): Path<String>| {
         let taken = desk.take_away(host.by, what(&named)?, host.repeat.request(&[])).await?;
-        Ok::<_, Problem>(answer(StatusCode::OK, &TakenAwayAnswer::from(taken)))
+        Ok::<_, Problem>(answer(StatusCode::OK, &OrderedAnswer::from(taken)))
     })
 }
 
@@ -104,34 +103,14 @@ impl<M> FromHost for (M, State<HostDesk>, Host) {}
 impl<M, A> FromHost for (M, State<HostDesk>, Host, A) {}
 impl<M, A, B> FromHost for (M, State<HostDesk>, Host, A, B) {}
 
-/// How the broker stands.
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct StateAnswer {
-    /// `sealed`, `open` or `sealing`.
-    state: &'static str,
-    /// Orders that wait until it is unsealed.
-    queued: usize,
-    /// Why an open broker cannot serve.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_ready: Option<NotReady>,
-}
-
-/// As `GET /readyz` refuses.
-#[derive(JsonSchema, Serialize)]
-struct NotReady {
-    code: &'static str,
-    detail: String,
-    fix: String,
-}
-
 impl From<HostStanding> for StateAnswer {
     fn from(standing: HostStanding) -> Self {
-        let not_ready = standing.not_ready.map(|failure| NotReady {
-            code: failure.code.as_str(),
-            detail: failure.why.into_owned(),
-            fix: failure.fix.into_owned(),
+        let not_ready = standing.not_ready.map(|failure| NotReadyAnswer {
+            code: failure.code.as_str().into(),
+            detail: failure.why,
+            fix: failure.fix,
         });
-        Self { state: standing.state.as_str(), queued: standing.queued, not_ready }
+        Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready }
     }
 }
 
@@ -144,39 +123,21 @@ async fn seal(State(desk): State<HostDesk>, Host { by, .. }: Host) -> Response<B
     answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await))
 }
 
-/// What is to open the keyring: one of them.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum UnsealBody {
-    /// A passphrase.
-    Passphrase(#[schemars(with = "String")] zeroize::Zeroizing<String>),
-    /// What a key file holds.
-    Key(#[schemars(with = "String")] zeroize::Zeroizing<String>),
-    /// Shares of a slot's key, one a line: as many as open it.
-    Shares(#[schemars(with = "String")] zeroize::Zeroizing<String>),
-}
-
-impl UnsealBody {
-    fn slot_key(self) -> Result<SlotKey, Problem> {
-        let malformed = Problem::new(code::UNSEAL_MALFORMED);
-        match self {
-            Self::Passphrase(text) => {
-                let passphrase = Passphrase::entered(&bytes(text));
-                let because = |error: PassphraseError| malformed.because(error.to_string());
-                passphrase.map(SlotKey::Passphrase).map_err(because)
-            }
-            Self::Key(text) => SlotKey::parse(&text).ok_or(malformed),
-            Self::Shares(text) => {
-                let shares = Share::read(&bytes(text)).and_then(Shares::together);
-                let because = |error: ShareError| malformed.because(error.to_string());
-                shares.map(SlotKey::Shares).map_err(because)
-            }
+fn slot_key(body: UnsealBody) -> Result<SlotKey, Problem> {
+    let malformed = Problem::new(code::UNSEAL_MALFORMED);
+    match body {
+        UnsealBody::Passphrase(text) => {
+            let passphrase = Passphrase::entered(&text.into_bytes());
+            let because = |error: PassphraseError| malformed.because(error.to_string());
+            passphrase.map(SlotKey::Passphrase).map_err(because)
+        }
+        UnsealBody::Key(text) => SlotKey::parse(text.value().expose()).ok_or(malformed),
+        UnsealBody::Shares(text) => {
+            let shares = Share::read(&text.into_bytes()).and_then(Shares::together);
+            let because = |error: ShareError| malformed.because(error.to_string());
+            shares.map(SlotKey::Shares).map_err(because)
         }
     }
-}
-
-fn bytes(mut text: zeroize::Zeroizing<String>) -> Sensitive<Vec<u8>> {
-    Sensitive::new(std::mem::take(&mut *text).into_bytes())
 }
 
 async fn unseal(
@@ -184,27 +145,12 @@ async fn unseal(
     Host { by, .. }: Host,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let key = json::<UnsealBody>(request, UNSEAL_BYTES_MAX).await?.slot_key()?;
+    let key = slot_key(json(request, UNSEAL_BYTES_MAX).await?)?;
     desk.unseal(by, key).await?;
     Ok(answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await)))
 }
 
-/// What became of an order to take something away.
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct TakenAwayAnswer {
-    /// The entry that says so; none when the broker is sealed, or the ledger could not take it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<u64>,
-    /// Whether it holds beyond the broker's next start.
-    durable: bool,
-    /// Whether, until the ledger has it, it is kept in the runtime directory for the next start.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    kept: bool,
-    /// Whether it waits: it is done before the broker serves anybody.
-    queued: bool,
-}
-
-impl From<TakenAway> for TakenAwayAnswer {
+impl From<TakenAway> for OrderedAnswer {
     fn from(taken: TakenAway) -> Self {
         match taken {
             TakenAway::Done(Ended::Recorded(seq)) => {
@@ -216,22 +162,6 @@ impl From<TakenAway> for TakenAwayAnswer {
             TakenAway::Queued => Self { seq: None, durable: true, kept: false, queued: true },
         }
     }
-}
-
-/// What became of the system clock.
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct ClockAnswer {
-    /// Whether it was adopted: it is not when it agrees already.
-    adjusted: bool,
-    /// The entry that says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<u64>,
-    /// What the broker took the time to be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    was: Option<String>,
-    /// What it takes it to be now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    now: Option<String>,
 }
 
 async fn accept_clock(

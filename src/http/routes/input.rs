@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 
 use super::client_id::BasicClient;
 use super::form::parse_form;
-use super::object::Object;
 use super::repeat::Repeat;
 use crate::authn::{AgentPrincipal, AuthnError, RenewingAgent, ResourceServerPrincipal};
 use crate::base::code;
@@ -21,6 +20,7 @@ use crate::http::transport::listener::Peer;
 use crate::idempotency::Once;
 use crate::pki::{PeerCertificate, Serial, SerialError, SpiffeId};
 use crate::registry::Held;
+use crate::wire::Object;
 use std::sync::Arc;
 
 /// The paths of lists that come in parts.

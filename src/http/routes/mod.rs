@@ -10,7 +10,6 @@ pub(crate) mod host;
 pub(crate) mod input;
 pub(crate) mod introspection;
 pub(crate) mod leases;
-pub(crate) mod object;
 pub(crate) mod operators;
 pub(crate) mod public_documents;
 pub(crate) mod repeat;

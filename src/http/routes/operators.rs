@@ -1,11 +1,8 @@
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::admins::{ChangedAnswer, EndedAnswer};
-use super::answers::{PageAnswer, answer};
+use super::answers::{answer, page_of};
 use super::guard::{Operator, operator};
 use super::input::{Wanted, name};
 use crate::base::code;
@@ -16,6 +13,10 @@ use crate::http::documents::problem::Problem;
 use crate::http::route::Table;
 use crate::operators::{OperatorRole, UnknownRole};
 use crate::policy::{ContainOperators, PlaceOperators, ReadOperators};
+use crate::wire::{
+    CertificateAnswer, ChangedAnswer, EndedAnswer, InviteOperatorBody, OperatorAnswer,
+    OperatorInvitationAnswer, PlaceOperatorBody,
+};
 
 /// The routes of the people who administer.
 pub(crate) fn table() -> Table<AdminDesk> {
@@ -31,33 +32,17 @@ pub(crate) fn table() -> Table<AdminDesk> {
     ]
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct OperatorAnswer {
-    id: String,
-    name: String,
-    role: &'static str,
-    owner: Option<String>,
-    state: &'static str,
-    certificates: Vec<CertificateAnswer>,
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct CertificateAnswer {
-    serial: String,
-    not_after: String,
-}
-
 impl From<OperatorView> for OperatorAnswer {
     fn from(view: OperatorView) -> Self {
         let certificates = view.certificates.into_iter();
         let certificates = certificates
             .map(|(serial, not_after)| CertificateAnswer { serial, not_after: not_after.to_string() });
         Self {
-            id: view.id.to_string(),
-            name: view.name.to_string(),
-            role: view.role.as_str(),
-            owner: view.owner.map(|owner| owner.to_string()),
-            state: view.state.as_str(),
+            id: view.id,
+            name: view.name,
+            role: view.role.as_str().into(),
+            owner: view.owner,
+            state: view.state.as_str().into(),
             certificates: certificates.collect(),
         }
     }
@@ -68,7 +53,7 @@ async fn operators(
     operator: Operator<ReadOperators>,
     Wanted(page): Wanted,
 ) -> Response<Body> {
-    answer(StatusCode::OK, &PageAnswer::<OperatorAnswer>::of(desk.operators(&operator.authorised, &page)))
+    answer(StatusCode::OK, &page_of::<_, OperatorAnswer>(desk.operators(&operator.authorised, &page)))
 }
 
 async fn operator_named(
@@ -80,21 +65,6 @@ async fn operator_named(
     Ok(answer(StatusCode::OK, &OperatorAnswer::from(found)))
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct InviteBody {
-    role: Option<String>,
-    owner: Option<String>,
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct InviteAnswer<'a> {
-    operator: String,
-    code: &'a str,
-    code_id: String,
-    expires_at: String,
-}
-
 async fn invite(
     State(desk): State<AdminDesk>,
     operator: Operator<PlaceOperators>,
@@ -102,27 +72,18 @@ async fn invite(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let invited: OperatorName = name(&invited)?;
-    let (body, once) = operator.json::<InviteBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let (body, once) = operator.json::<InviteOperatorBody>(&desk, request, BODY_BYTES_MAX).await?;
     let role = body.role.as_deref().map(role).transpose()?;
     let owner = body.owner.as_deref().map(name).transpose()?;
     let input = OperatorInviteInput { name: invited, role, owner };
     let invitation = desk.invite_operator(&operator.authorised, input, once.as_ref()).await?;
-    let answered = InviteAnswer {
-        operator: invitation.operator.to_string(),
-        code: invitation.code.expose(),
+    let answered = OperatorInvitationAnswer {
+        operator: invitation.operator,
+        code: invitation.code.into(),
         code_id: invitation.id.to_string(),
         expires_at: invitation.expires_at.to_string(),
     };
     Ok(answer(StatusCode::CREATED, &answered))
-}
-
-/// Both are said: a reach that is left out would be one without an end.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PlaceBody {
-    role: String,
-    #[serde(deserialize_with = "Option::deserialize")]
-    owner: Option<String>,
 }
 
 async fn place(
@@ -132,7 +93,7 @@ async fn place(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let placed: OperatorName = name(&placed)?;
-    let (body, once) = operator.json::<PlaceBody>(&desk, request, BODY_BYTES_MAX).await?;
+    let (body, once) = operator.json::<PlaceOperatorBody>(&desk, request, BODY_BYTES_MAX).await?;
     let owner: Option<OwnerName> = body.owner.as_deref().map(name).transpose()?;
     let place = (role(&body.role)?, Scope::of(owner));
     let seq = desk.place_operator(&operator.authorised, &placed, place, once.as_ref()).await?;

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::agents::{Status, document};
+use super::agents::document;
 use super::answers::answer;
 use super::public_documents::Documents;
 use crate::base::{Clock, Entropy, RequestId, code};
@@ -13,6 +13,7 @@ use crate::http::route::{Route, build};
 use crate::http::transport::edge::Edge;
 use crate::http::transport::router::Front;
 use crate::telemetry::Meters;
+use crate::wire::StatusAnswer;
 
 /// What a listener has while the broker is sealed: nothing that opens or signs anything.
 #[derive(Clone, Debug)]
@@ -48,7 +49,9 @@ fn handled(route: Route, documents: &Arc<Documents>) -> MethodRouter {
     let documents = Arc::clone(documents);
     let is_public = route.caller == crate::http::route::Caller::Public;
     match (route.method, route.path) {
-        ("GET", "/livez") => on(method, async || answer(StatusCode::OK, &Status { status: "ok" })),
+        ("GET", "/livez") => {
+            on(method, async || answer(StatusCode::OK, &StatusAnswer { status: "ok".into() }))
+        }
         ("GET", "/openapi.json") if is_public => on(method, document),
         (_, path) => on(method, move || async move {
             documents.answer(path).unwrap_or_else(|| Problem::new(code::SEALED).into_response())

@@ -1,13 +1,10 @@
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::answers::{PageAnswer, SecretAnswer, answer};
+use super::answers::{answer, page_of};
 use super::guard::{Operator, operator};
 use super::input::{BYTES, Wanted, body, name};
-use super::rotations::ConsumerAnswer;
 use crate::base::limits::{BODY_BYTES_MAX, SECRET_BYTES_MAX};
 use crate::base::{SecretName, Sensitivity, code};
 use crate::broker::{AdminDesk, Classified, Expected, Priority, PutSecret, Reader, SecretDetail, VersionAct};
@@ -16,6 +13,11 @@ use crate::http::route::Table;
 use crate::http::transport::edge::{OWNER, SENSITIVITY};
 use crate::policy::{ReadSecretNames, StoreSecrets, TurnValueKey};
 use crate::secrets::Version;
+use crate::wire::{
+    ClassifiedAnswer, ConsumerAnswer, EndedAnswer, ReaderAnswer, ReadersAnswer, SecretAnswer,
+    SecretDetailAnswer, SensitivityBody, StoredAnswer, ValueKeyAnswer, VersionAction, VersionAnswer,
+    VersionBody,
+};
 
 /// The operators' routes of secrets. None of them gives a value.
 pub(crate) fn table() -> Table<AdminDesk> {
@@ -35,33 +37,14 @@ async fn secrets(
     operator: Operator<ReadSecretNames>,
     Wanted(page): Wanted,
 ) -> Response<Body> {
-    answer(StatusCode::OK, &PageAnswer::<SecretAnswer>::of(desk.secrets(&operator.authorised, &page)))
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct SecretDetailAnswer {
-    name: String,
-    owner: Option<String>,
-    sensitivity: &'static str,
-    current: Option<u32>,
-    upstream: Option<String>,
-    versions: Vec<VersionAnswer>,
-    consumers: Vec<ConsumerAnswer>,
-}
-
-#[derive(JsonSchema, Serialize)]
-struct VersionAnswer {
-    number: u32,
-    stage: &'static str,
-    stored_at: String,
-    seq: u64,
+    answer(StatusCode::OK, &page_of::<_, SecretAnswer>(desk.secrets(&operator.authorised, &page)))
 }
 
 impl From<Version> for VersionAnswer {
     fn from(version: Version) -> Self {
         Self {
             number: version.number,
-            stage: version.stage.as_str(),
+            stage: version.stage.as_str().into(),
             stored_at: version.stored_at.to_string(),
             seq: version.seq,
         }
@@ -71,9 +54,9 @@ impl From<Version> for VersionAnswer {
 impl From<SecretDetail> for SecretDetailAnswer {
     fn from(detail: SecretDetail) -> Self {
         Self {
-            name: detail.name.to_string(),
-            owner: detail.owner.map(|owner| owner.to_string()),
-            sensitivity: detail.sensitivity.as_str(),
+            name: detail.name,
+            owner: detail.owner,
+            sensitivity: detail.sensitivity,
             current: detail.current,
             upstream: detail.upstream,
             versions: detail.versions.into_iter().map(VersionAnswer::from).collect(),
@@ -96,23 +79,9 @@ async fn secret(
     Ok(response)
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct ReadersAnswer {
-    items: Vec<ReaderAnswer>,
-    /// The oldest entry that was looked at: earlier readings are not told.
-    since_seq: u64,
-}
-
-#[derive(JsonSchema, Serialize)]
-struct ReaderAnswer {
-    agent: String,
-    version: u32,
-    at: String,
-}
-
 impl From<Reader> for ReaderAnswer {
     fn from(reader: Reader) -> Self {
-        Self { agent: reader.agent.to_string(), version: reader.version, at: reader.at.to_string() }
+        Self { agent: reader.agent, version: reader.version, at: reader.at.to_string() }
     }
 }
 
@@ -132,13 +101,6 @@ async fn readers(
     found.await
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct StoredAnswer {
-    name: String,
-    version: u32,
-    seq: u64,
-}
-
 async fn put_secret(
     State(desk): State<AdminDesk>,
     operator: Operator<StoreSecrets>,
@@ -154,7 +116,7 @@ async fn put_secret(
     let once = operator.once(&desk, &[]);
     let put = PutSecret { name: secret, owner, sensitivity, expected };
     let stored = desk.put_secret(&operator.authorised, put, value, once.as_ref()).await?;
-    let answered = StoredAnswer { name: stored.name.to_string(), version: stored.version, seq: stored.seq };
+    let answered = StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq };
     Ok(answer(StatusCode::CREATED, &answered))
 }
 
@@ -173,21 +135,6 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
     }
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct VersionBody {
-    action: Action,
-    version: u32,
-}
-
-/// What is done with a version.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-enum Action {
-    RollBack,
-    Destroy,
-}
-
 async fn change_version(
     State(desk): State<AdminDesk>,
     operator: Operator<StoreSecrets>,
@@ -197,32 +144,16 @@ async fn change_version(
     let secret: SecretName = name(&secret)?;
     let (VersionBody { action, version }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
     let act = match action {
-        Action::RollBack => VersionAct::RollBack,
-        Action::Destroy => VersionAct::Destroy,
+        VersionAction::RollBack => VersionAct::RollBack,
+        VersionAction::Destroy => VersionAct::Destroy,
     };
     let ended = desk.change_version(&operator.authorised, (&secret, version), act, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &super::admins::EndedAnswer::from(ended)))
+    Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
 }
 
 fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
     let word = word.to_str().unwrap_or_default();
     word.parse().map_err(|_| Problem::new(code::SENSITIVITY_UNKNOWN))
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SensitivityBody {
-    /// `ordinary` or `high`.
-    #[schemars(with = "String")]
-    sensitivity: Sensitivity,
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct ClassifiedAnswer {
-    /// The entry that says so; null when it was that before.
-    seq: Option<u64>,
-    /// The capabilities that do not reach the secret, because they are somebody else's.
-    cut_off: Vec<String>,
 }
 
 async fn classify(
@@ -235,15 +166,7 @@ async fn classify(
     let (SensitivityBody { sensitivity }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
     let Classified { seq, cut_off } =
         desk.classify(&operator.authorised, (&secret, sensitivity), once.as_ref()).await?;
-    let cut_off = cut_off.iter().map(ToString::to_string).collect();
     Ok(answer(StatusCode::OK, &ClassifiedAnswer { seq, cut_off }))
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct TurnedAnswer {
-    generation: u32,
-    /// How many versions were carried over; not said when the request had been carried out before.
-    carried_over: Option<usize>,
 }
 
 async fn turn_value_key(
@@ -252,6 +175,6 @@ async fn turn_value_key(
 ) -> Result<Response<Body>, Problem> {
     let once = operator.once(&desk, &[]);
     let turned = desk.turn_value_key(&operator.authorised, once.as_ref()).await?;
-    let answered = TurnedAnswer { generation: turned.generation, carried_over: turned.carried_over };
+    let answered = ValueKeyAnswer { generation: turned.generation, carried_over: turned.carried_over };
     Ok(answer(StatusCode::OK, &answered))
 }

@@ -1,11 +1,8 @@
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::admins::EndedAnswer;
-use super::answers::{Items, answer};
+use super::answers::answer;
 use super::guard::{Operator, operator};
 use crate::base::code;
 use crate::base::limits::BODY_BYTES_MAX;
@@ -14,6 +11,7 @@ use crate::http::documents::problem::Problem;
 use crate::http::route::Table;
 use crate::keyring::Stage;
 use crate::policy::{OfSigningKeys, ReadSigningKeys, RotateSigningKeys};
+use crate::wire::{AuthorityAnswer, CheckpointKeyAnswer, Items, StageBody, StagedAnswer, TokenKeyAnswer};
 
 /// The routes of the keys that the broker signs with.
 pub(crate) fn table() -> Table<AdminDesk> {
@@ -35,21 +33,11 @@ pub(crate) fn table() -> Table<AdminDesk> {
     ]
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct AuthorityAnswer {
-    generation: u32,
-    stage: &'static str,
-    since: String,
-    pin: String,
-    not_after: Option<String>,
-    behind: usize,
-}
-
 impl From<AuthorityView> for AuthorityAnswer {
     fn from(view: AuthorityView) -> Self {
         Self {
             generation: view.generation,
-            stage: view.standing.stage.as_str(),
+            stage: view.standing.stage.as_str().into(),
             since: view.standing.since.to_string(),
             pin: view.pin,
             not_after: view.not_after.map(|moment| moment.to_string()),
@@ -58,26 +46,11 @@ impl From<AuthorityView> for AuthorityAnswer {
     }
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct TokenKeyAnswer {
-    generation: u32,
-    stage: &'static str,
-    since: String,
-}
-
 impl From<TokenKeyView> for TokenKeyAnswer {
     fn from(view: TokenKeyView) -> Self {
         let TokenKeyView { generation, standing } = view;
-        Self { generation, stage: standing.stage.as_str(), since: standing.since.to_string() }
+        Self { generation, stage: standing.stage.as_str().into(), since: standing.since.to_string() }
     }
-}
-
-/// All generations after one was brought to another stage.
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct StagedAnswer<T> {
-    items: Vec<T>,
-    #[serde(flatten)]
-    ended: EndedAnswer,
 }
 
 async fn authorities<R: OfSigningKeys>(
@@ -98,13 +71,6 @@ async fn prepare_authority(
     let once = operator.once(&desk, &[]);
     desk.prepare_authority(&operator.authorised, once.as_ref()).await?;
     Ok(authorities(State(desk), operator).await)
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StageBody {
-    #[serde(default)]
-    force: bool,
 }
 
 async fn stage_authority(
@@ -155,11 +121,6 @@ async fn stage_token_key(
     let ended = desk.stage_token_key(&operator.authorised, to, force, once.as_ref()).await?.into();
     let items = token_key_answers(&desk, &operator);
     Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct CheckpointKeyAnswer {
-    generation: u32,
 }
 
 async fn turn_checkpoint_key(

@@ -1,10 +1,7 @@
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::admins::DeclareBody;
 use super::answers::answer;
 use super::guard::{Operator, operator};
 use super::input::{JSON, body, name, parse_json};
@@ -15,6 +12,7 @@ use crate::http::documents::problem::Problem;
 use crate::http::route::Table;
 use crate::policy::{Declare, RotateSecrets};
 use crate::upstream::Finding;
+use crate::wire::{AdoptBody, AdoptedAnswer, DeclareBody, FindingAnswer, UpstreamCheckAnswer};
 
 /// The routes that ask an upstream something for an operator.
 pub(crate) fn table() -> Table<AdminDesk> {
@@ -23,24 +21,6 @@ pub(crate) fn table() -> Table<AdminDesk> {
         operator("POST", "/v1/rotation-checks/{*name}", check),
         operator("POST", "/v1/plan-checks/{*name}", check_plan),
     ]
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AdoptBody {
-    /// The version; the first one that the upstream lets in when there is none.
-    version: Option<u32>,
-    /// Whether the upstream is not asked: the version named, or the current one, is handed out as it is.
-    #[serde(default)]
-    unverified: bool,
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct AdoptAnswer {
-    /// The version that is handed out from here on.
-    version: u32,
-    /// The entry that says so.
-    seq: u64,
 }
 
 async fn adopt(
@@ -54,39 +34,19 @@ async fn adopt(
     let proof = if unverified { Proof::Unasked } else { Proof::Asked };
     let adopting = Adopting { version, proof };
     let adopted = desk.adopt(&operator.authorised, &secret, adopting, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &AdoptAnswer { version: adopted.version, seq: adopted.seq }))
-}
-
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct CheckAnswer {
-    secret: String,
-    upstream: String,
-    /// Whether a rotation can do with all that was found.
-    ok: bool,
-    findings: Vec<FindingAnswer>,
-}
-
-#[derive(JsonSchema, Serialize)]
-struct FindingAnswer {
-    /// `connection`, `role`, `privilege` or `value`.
-    what: &'static str,
-    ok: bool,
-    /// What was found, in a sentence.
-    says: String,
-    /// What mends it.
-    fix: Option<String>,
+    Ok(answer(StatusCode::OK, &AdoptedAnswer { version: adopted.version, seq: adopted.seq }))
 }
 
 impl From<Finding> for FindingAnswer {
     fn from(Finding { what, ok, says, fix }: Finding) -> Self {
-        Self { what, ok, says, fix }
+        Self { what: what.into(), ok, says, fix }
     }
 }
 
-impl From<UpstreamCheck> for CheckAnswer {
+impl From<UpstreamCheck> for UpstreamCheckAnswer {
     fn from(check: UpstreamCheck) -> Self {
         Self {
-            secret: check.secret.to_string(),
+            secret: check.secret,
             upstream: check.upstream,
             ok: check.findings.iter().all(|finding| finding.ok),
             findings: check.findings.into_iter().map(FindingAnswer::from).collect(),
@@ -101,7 +61,7 @@ async fn check(
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
     let checked = desk.check_rotation(&operator.authorised, &secret).await?;
-    Ok(answer(StatusCode::OK, &CheckAnswer::from(checked)))
+    Ok(answer(StatusCode::OK, &UpstreamCheckAnswer::from(checked)))
 }
 
 async fn check_plan(
@@ -116,5 +76,5 @@ async fn check_plan(
     let parsed = heavy.run(Priority::Low, move |_| parse_json::<DeclareBody>(&body)?.uploaded());
     let Uploaded { files, .. } = parsed.await?;
     let checked = desk.check_planned(&operator.authorised, &heavy, files, &secret).await?;
-    Ok(answer(StatusCode::OK, &CheckAnswer::from(checked)))
+    Ok(answer(StatusCode::OK, &UpstreamCheckAnswer::from(checked)))
 }

@@ -1,0 +1,98 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{Nothing, endpoints};
+use super::page::{PageAnswer, PageQuery};
+use super::secret_text::SecretText;
+use super::status::{EndedAnswer, Word};
+use crate::base::{
+    AgentId, AgentName, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Serial, TokenId,
+};
+
+endpoints! {
+    /// Agents and resource servers
+    LIST_AGENTS: GET "/v1/agents", Nothing, PageQuery<String> => PageAnswer<AgentAnswer>;
+    /// An agent or a resource server
+    GET_AGENT: GET "/v1/agents/{name}", AgentName, Nothing => AgentAnswer;
+    /// Make an agent's enrolment code
+    INVITE_AGENT: POST "/v1/agents/{name}/invitations", AgentName, InviteAgentBody => AgentInvitationAnswer, 201;
+    /// Revoke all credentials of an agent
+    REVOKE_AGENT: POST "/v1/agents/{name}/revoke", AgentName, Nothing => EndedAnswer;
+    /// Suspend an agent
+    SUSPEND_AGENT: POST "/v1/agents/{name}/suspend", AgentName, Nothing => EndedAnswer;
+    /// Resume a suspended agent
+    RESUME_AGENT: POST "/v1/agents/{name}/resume", AgentName, Nothing => EndedAnswer;
+    /// Revoke an instance of an agent
+    REVOKE_INSTANCE: POST "/v1/instances/{id}/revoke", InstanceId, Nothing => EndedAnswer;
+    /// Revoke a certificate
+    REVOKE_CERTIFICATE: POST "/v1/certificates/{serial}/revoke", Serial, Nothing => EndedAnswer;
+    /// Revoke an access token
+    REVOKE_TOKEN: POST "/v1/tokens/{id}/revoke", TokenId, Nothing => EndedAnswer;
+    /// Declared capabilities
+    LIST_CAPABILITIES: GET "/v1/capabilities", Nothing, PageQuery<String> => PageAnswer<CapabilityAnswer>;
+    /// Declared roles
+    LIST_ROLES: GET "/v1/roles", Nothing, PageQuery<String> => PageAnswer<RoleAnswer>;
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CapabilityAnswer {
+    pub name: CapabilityName,
+    /// `read` or `write`.
+    pub access: Word,
+    pub delivery: Word,
+    pub audience: String,
+    pub secret: Option<SecretName>,
+    pub max_life_s: u32,
+    pub owner: Option<OwnerName>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RoleAnswer {
+    pub name: RoleName,
+    pub capabilities: Vec<CapabilityName>,
+    pub owner: Option<OwnerName>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct AgentAnswer {
+    pub id: AgentId,
+    pub name: AgentName,
+    pub owner: Option<OwnerName>,
+    pub roles: Vec<RoleName>,
+    /// The audience that it serves, when it is a resource server.
+    pub audience: Option<String>,
+    pub max_instances: u32,
+    /// `active` or `suspended`.
+    pub state: Word,
+    pub instances: Vec<InstanceAnswer>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct InstanceAnswer {
+    pub id: InstanceId,
+    pub serial: String,
+    pub enrolled_at: String,
+    pub not_after: String,
+    /// `live`, `expired`, `suspended` or `revoked`.
+    pub state: Word,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteAgentBody {
+    pub roles: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+pub struct AgentInvitationAnswer {
+    pub agent: AgentName,
+    pub code: SecretText,
+    pub code_id: String,
+    pub expires_at: String,
+}

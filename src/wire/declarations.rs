@@ -1,0 +1,79 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{Nothing, endpoints};
+use super::object::objects;
+use super::rotations::UpstreamCheckAnswer;
+use crate::base::SecretName;
+
+endpoints! {
+    /// Plan declarations, changing nothing
+    PLAN_DECLARATIONS: POST "/v1/plan", Nothing, DeclareBody => AppliedAnswer;
+    /// Apply declarations
+    APPLY_DECLARATIONS: POST "/v1/apply", Nothing, DeclareBody => AppliedAnswer;
+    /// Try the upstream of a rotation before it is applied, changing nothing
+    CHECK_PLANNED_ROTATION: POST "/v1/plan-checks/{*name}", SecretName, DeclareBody => UpstreamCheckAnswer;
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclareBody {
+    #[serde(deserialize_with = "objects")]
+    pub files: Vec<DeclarationFileBody>,
+    #[serde(default)]
+    pub prune: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclarationFileBody {
+    pub name: String,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct AppliedAnswer {
+    pub changes: Vec<PlannedChange>,
+    pub applied: bool,
+    pub seq: Option<u64>,
+    /// False when the ledger has not taken it in time: what it takes away is in force in memory, and what it gives
+    /// is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable: Option<bool>,
+    /// Whether, until the ledger has it, what it takes away is kept in the runtime directory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
+}
+
+/// One line of a plan.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct PlannedChange {
+    pub action: PlannedAction,
+    pub kind: DeclaredKind,
+    pub name: String,
+    /// The fields that change, for an update.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlannedAction {
+    Create,
+    Update,
+    Remove,
+}
+
+/// What can be declared.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeclaredKind {
+    Capability,
+    Role,
+    Agent,
+    ResourceServer,
+    Rotation,
+    Lease,
+}

@@ -1,0 +1,133 @@
+use std::marker::PhantomData;
+
+use crate::base::{
+    AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretName, Serial, TokenId,
+};
+
+/// One operation that a listener offers: its method and path, what the path names, what the request says besides and
+/// what a success answers.
+#[derive(Debug)]
+pub struct Endpoint<Target, Input, Answer> {
+    /// Upper case.
+    pub method: &'static str,
+    /// With `{name}` for a segment and `{*name}` for the rest.
+    pub path: &'static str,
+    /// The status of a success.
+    pub status: u16,
+    pub summary: &'static str,
+    /// In upper case; in lower case it is the operation's id in the OpenAPI document.
+    pub name: &'static str,
+    types: PhantomData<fn(Target, Input) -> Answer>,
+}
+
+impl<T, I, A> Clone for Endpoint<T, I, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, I, A> Copy for Endpoint<T, I, A> {}
+
+impl<T, I, A> Endpoint<T, I, A> {
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        summary: &'static str,
+        method: &'static str,
+        path: &'static str,
+    ) -> Self {
+        Self { method, path, status: 200, summary: summary.trim_ascii(), name, types: PhantomData }
+    }
+
+    /// The same with another status of a success.
+    #[must_use]
+    pub const fn answers(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+impl<T: Target, I, A> Endpoint<T, I, A> {
+    /// The path of a request for `target`.
+    #[must_use]
+    pub fn path_to(&self, target: &T) -> String {
+        target.put_into(self.path)
+    }
+}
+
+/// What the path of an endpoint names.
+pub trait Target {
+    /// `path` with it instead of the parameter.
+    fn put_into(&self, path: &str) -> String;
+}
+
+impl Target for Nothing {
+    fn put_into(&self, path: &str) -> String {
+        path.to_owned()
+    }
+}
+
+macro_rules! targets {
+    ($($target:ty),*) => {$(
+        impl Target for $target {
+            fn put_into(&self, path: &str) -> String {
+                let (before, rest) = path.split_once('{').unwrap_or((path, "}"));
+                let after = rest.split_once('}').map_or("", |(_, after)| after);
+                format!("{before}{self}{after}")
+            }
+        }
+    )*};
+}
+
+targets!(AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretName, Serial, TokenId, u32);
+
+/// No target, no input or no answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
+
+/// A form (`application/x-www-form-urlencoded`) with the fields of `T`.
+#[derive(Debug)]
+pub struct Form<T>(PhantomData<T>);
+
+/// Bytes as they are.
+#[derive(Debug)]
+pub struct Octets;
+
+/// Text as it is.
+#[derive(Debug)]
+pub struct Text(pub String);
+
+/// Certificates in PEM.
+#[derive(Debug)]
+pub struct Pem(pub String);
+
+/// Meters in `OpenMetrics`.
+#[derive(Debug)]
+pub struct OpenMetrics(pub String);
+
+macro_rules! endpoints {
+    ($(#[doc = $summary:literal] $name:ident: $method:ident $path:literal, $target:ty, $input:ty => $answer:ty $(, $status:literal)?;)*) => {$(
+        #[doc = $summary]
+        pub const $name: $crate::wire::Endpoint<$target, $input, $answer> =
+            $crate::wire::Endpoint::new(stringify!($name), $summary, stringify!($method), $path)$(.answers($status))?;
+    )*};
+}
+
+pub(crate) use endpoints;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_its_target() {
+        let one: Endpoint<AgentName, Nothing, Nothing> =
+            Endpoint::new("A", "", "POST", "/v1/agents/{name}/revoke");
+        assert_eq!(one.path_to(&"a".parse().unwrap()), "/v1/agents/a/revoke");
+        let rest: Endpoint<SecretName, Nothing, Nothing> =
+            Endpoint::new("A", "", "GET", "/v1/secrets/{*name}");
+        assert_eq!(rest.path_to(&"a/b".parse().unwrap()), "/v1/secrets/a/b");
+        let none: Endpoint<Nothing, Nothing, Nothing> = Endpoint::new("A", "", "GET", "/livez");
+        assert_eq!(none.path_to(&Nothing), "/livez");
+    }
+}

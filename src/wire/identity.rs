@@ -1,0 +1,85 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::agents::CapabilityAnswer;
+use super::endpoint::{Nothing, endpoints};
+use super::secret_text::SecretText;
+use super::status::Word;
+
+endpoints! {
+    /// Redeem an enrolment code for a certificate
+    ENROL: POST "/v1/enrol", Nothing, EnrolBody => IdentityAnswer, 201;
+    /// Renew the caller's certificate
+    RENEW: POST "/v1/renew", Nothing, RenewBody => IdentityAnswer, 201;
+    /// Who the caller is
+    AGENT_WHOAMI: GET "/v1/whoami", Nothing, Nothing => AgentWhoamiAnswer;
+    /// Who the caller is
+    OPERATOR_WHOAMI: GET "/v1/whoami", Nothing, Nothing => OperatorWhoamiAnswer;
+}
+
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolBody {
+    pub code_id: String,
+    pub secret: SecretText,
+    /// A certificate signing request, DER, base64url.
+    pub csr: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewBody {
+    /// A certificate signing request, DER, base64url.
+    pub csr: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct IdentityAnswer {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_server: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    pub spiffe_id: String,
+    /// PEM.
+    pub certificate: String,
+    /// PEM.
+    pub authority: String,
+    pub not_after: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CertificateAnswer {
+    pub serial: String,
+    pub not_after: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct AgentWhoamiAnswer {
+    /// `agent` or `resource-server`.
+    pub kind: Word,
+    pub name: String,
+    pub spiffe_id: String,
+    pub instance: String,
+    /// The audience that it serves, when it is a resource server.
+    pub audience: Option<String>,
+    pub roles: Vec<String>,
+    pub capabilities: Vec<CapabilityAnswer>,
+    pub certificate: CertificateAnswer,
+    pub renew_now: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OperatorWhoamiAnswer {
+    /// `operator`.
+    pub kind: Word,
+    pub name: String,
+    pub role: Word,
+    pub owner: Option<String>,
+    pub spiffe_id: String,
+    pub certificate: CertificateAnswer,
+    pub renew_now: bool,
+}

@@ -1,0 +1,33 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{Nothing, Pem, Text, endpoints};
+use super::page::PageQuery;
+use super::status::Word;
+
+endpoints! {
+    /// Entries of the ledger
+    LIST_ENTRIES: GET "/v1/ledger/entries", Nothing, PageQuery<u64> => EntriesAnswer;
+    /// The certificates of the authorities
+    GET_AUTHORITY_CERTIFICATES: GET "/v1/authority", Nothing, Nothing => Pem;
+    /// A signed checkpoint of the ledger
+    GET_CHECKPOINT: GET "/v1/checkpoint", Nothing, Nothing => Text;
+    /// The key that verifies checkpoints
+    GET_CHECKPOINT_KEY: GET "/v1/checkpoint/key", Nothing, Nothing => Text;
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct EntriesAnswer {
+    pub items: Vec<EntryAnswer>,
+    pub next_after: Option<u64>,
+    pub head: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct EntryAnswer {
+    pub seq: u64,
+    pub time: String,
+    pub kind: Word,
+    pub event: serde_json::Value,
+    pub leaf: String,
+}

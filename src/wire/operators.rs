@@ -1,0 +1,62 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{Nothing, endpoints};
+use super::identity::CertificateAnswer;
+use super::page::{PageAnswer, PageQuery};
+use super::secret_text::SecretText;
+use super::status::{ChangedAnswer, EndedAnswer, Word};
+use crate::base::{OperatorId, OperatorName, OwnerName};
+
+endpoints! {
+    /// Operators
+    LIST_OPERATORS: GET "/v1/operators", Nothing, PageQuery<String> => PageAnswer<OperatorAnswer>;
+    /// An operator
+    GET_OPERATOR: GET "/v1/operators/{name}", OperatorName, Nothing => OperatorAnswer;
+    /// Make an operator's enrolment code
+    INVITE_OPERATOR: POST "/v1/operators/{name}/invitations", OperatorName, InviteOperatorBody => OperatorInvitationAnswer, 201;
+    /// Give an operator a role and a scope
+    PLACE_OPERATOR: PUT "/v1/operators/{name}/role", OperatorName, PlaceOperatorBody => ChangedAnswer;
+    /// Revoke all credentials of an operator
+    REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Nothing => EndedAnswer;
+    /// Suspend an operator
+    SUSPEND_OPERATOR: POST "/v1/operators/{name}/suspend", OperatorName, Nothing => EndedAnswer;
+    /// Resume a suspended operator
+    RESUME_OPERATOR: POST "/v1/operators/{name}/resume", OperatorName, Nothing => EndedAnswer;
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OperatorAnswer {
+    pub id: OperatorId,
+    pub name: OperatorName,
+    pub role: Word,
+    pub owner: Option<OwnerName>,
+    pub state: Word,
+    pub certificates: Vec<CertificateAnswer>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteOperatorBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OperatorInvitationAnswer {
+    pub operator: OperatorName,
+    pub code: SecretText,
+    pub code_id: String,
+    pub expires_at: String,
+}
+
+/// Both are required: a scope that is left out would be a scope of all.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceOperatorBody {
+    pub role: String,
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub owner: Option<String>,
+}

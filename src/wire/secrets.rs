@@ -1,0 +1,102 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{Nothing, Octets, endpoints};
+use super::page::{PageAnswer, PageQuery};
+use super::rotations::ConsumerAnswer;
+use super::status::{EndedAnswer, Word};
+use crate::base::{AgentName, CapabilityName, OwnerName, SecretName, Sensitivity};
+
+endpoints! {
+    /// Secrets, never values
+    LIST_SECRETS: GET "/v1/secrets", Nothing, PageQuery<String> => PageAnswer<SecretAnswer>;
+    /// A secret and its versions, never a value
+    GET_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretDetailAnswer;
+    /// Store a secret's next version
+    PUT_SECRET: PUT "/v1/secrets/{*name}", SecretName, Octets => StoredAnswer, 201;
+    /// Read a secret's value
+    REVEAL_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => Octets;
+    /// The agents that read a secret last
+    LIST_SECRET_READERS: GET "/v1/secret-readers/{*name}", SecretName, Nothing => ReadersAnswer;
+    /// Roll back to a version, or destroy one
+    CHANGE_SECRET_VERSION: POST "/v1/secret-versions/{*name}", SecretName, VersionBody => EndedAnswer;
+    /// Classify a secret
+    CLASSIFY_SECRET: POST "/v1/secret-sensitivity/{*name}", SecretName, SensitivityBody => ClassifiedAnswer;
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SecretAnswer {
+    pub name: SecretName,
+    pub version: u32,
+    pub updated_at: String,
+    pub owner: Option<OwnerName>,
+    pub sensitivity: Sensitivity,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SecretDetailAnswer {
+    pub name: SecretName,
+    pub owner: Option<OwnerName>,
+    pub sensitivity: Sensitivity,
+    pub current: Option<u32>,
+    pub upstream: Option<String>,
+    pub versions: Vec<VersionAnswer>,
+    pub consumers: Vec<ConsumerAnswer>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct VersionAnswer {
+    pub number: u32,
+    pub stage: Word,
+    pub stored_at: String,
+    pub seq: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ReadersAnswer {
+    pub items: Vec<ReaderAnswer>,
+    /// The oldest entry that was looked at: earlier readings are not listed.
+    pub since_seq: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ReaderAnswer {
+    pub agent: AgentName,
+    pub version: u32,
+    pub at: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct StoredAnswer {
+    pub name: SecretName,
+    pub version: u32,
+    pub seq: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct VersionBody {
+    pub action: VersionAction,
+    pub version: u32,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VersionAction {
+    RollBack,
+    Destroy,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensitivityBody {
+    pub sensitivity: Sensitivity,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ClassifiedAnswer {
+    /// The entry that says so; null when it was that before.
+    pub seq: Option<u64>,
+    /// The capabilities that do not reach the secret, because they have another owner.
+    pub cut_off: Vec<CapabilityName>,
+}
