@@ -15,7 +15,7 @@ pub struct Endpoint<Target, Input, Answer> {
     /// The status of a success.
     pub status: u16,
     pub summary: &'static str,
-    /// In upper case; in lower case it is the operation's id in the OpenAPI document.
+    /// In upper case; in lower case it is the operation's id in the `OpenAPI` document.
     pub name: &'static str,
     types: PhantomData<fn(Target, Input) -> Answer>,
 }

@@ -15,7 +15,7 @@ endpoints! {
     READINESS: GET "/readyz", Nothing, Nothing => ReadinessAnswer;
     /// This document
     OPENAPI_DOCUMENT: GET "/openapi.json", Nothing, Nothing => serde_json::Map<String, serde_json::Value>;
-    /// Counters, gauges and histograms in OpenMetrics
+    /// Counters, gauges and histograms in one text
     METRICS: GET "/metrics", Nothing, Nothing => OpenMetrics;
 }
 
