@@ -184,7 +184,7 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
     let lost = store.record_accepted_loss().await.map_err(broker::Failure::from)?;
     if let Some(Loss { what, .. }) = lost {
         alarms.raise(
-            Alarm::LossAccepted,
+            Alarm::DataLossAccepted,
             format_args!("an operator accepted a loss: {what}: repeat the revocations made since, and see docs/how-to/recover.md"),
         );
     }

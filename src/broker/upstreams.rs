@@ -87,7 +87,7 @@ impl Core {
     }
 
     /// How many upstreams are left alone now.
-    pub(super) fn upstreams_left_alone(&self) -> usize {
+    pub(super) fn upstream_circuits_open(&self) -> usize {
         let now = self.waits_now();
         self.breakers().open(now)
     }

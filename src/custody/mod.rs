@@ -11,7 +11,7 @@ mod sealing;
 mod state;
 
 pub use location::{AdoptionOrder, DataAdopted, Location, MachineChanged};
-pub use orders::{LeasesOf, Order, OrderInVain, Orders, OrdersError, SealOrder, TakeAway};
+pub use orders::{LeasesOf, Order, Orders, OrdersError, PendingOrderFailed, SealOrder, TakeAway};
 pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};
 pub use state::{CheckpointKeyTurned, Custody, Effect, KnownSlot, SealingKeysRotated, SlotsChanged, keys};

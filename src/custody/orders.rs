@@ -235,7 +235,7 @@ impl SealOrder {
 
 /// An order that had waited had nothing to take away: there is nobody of this name or id.
 #[derive(Debug, Serialize)]
-pub struct OrderInVain<'a> {
+pub struct PendingOrderFailed<'a> {
     /// Who ordered it: `host uid N`.
     pub by: &'a str,
     /// When.
@@ -246,9 +246,9 @@ pub struct OrderInVain<'a> {
     pub code: &'static str,
 }
 
-impl Event for OrderInVain<'_> {
+impl Event for PendingOrderFailed<'_> {
     const KIND: Kind = Kind(0x0812);
-    const NAME: &'static str = "host.order-in-vain";
+    const NAME: &'static str = "host.pending-order-failed";
 }
 
 #[cfg(test)]

@@ -337,9 +337,9 @@ events! {
     LeaseEndFailed<'_> = 0x090a, "lease.end-failed";
     LeaseEnded<'_> = 0x090b, "lease.ended";
     LoginsSwept<'_> = 0x090c, "logins.swept";
-    StrayLoginEnded<'_> = 0x090d, "alarm.stray-login";
+    StrayLoginEnded<'_> = 0x090d, "alarm.login-unknown-removed";
     LeasesRetried<'_> = 0x090e, "leases.retried";
     LeaseForgotten<'_> = 0x090f, "alarm.lease-forgotten";
-    LeaseStillOpen<'_> = 0x0910, "alarm.lease-still-open";
+    LeaseStillOpen<'_> = 0x0910, "alarm.login-still-valid";
     UnknownLogins<'_> = 0x0911, "alarm.login-unknown";
 }

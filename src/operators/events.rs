@@ -186,7 +186,7 @@ events! {
     OperatorCertificateRecorded<'_> = 0x0206, "operator.certificate-recorded";
     OperatorCertificateRetried<'_> = 0x0207, "operator.certificate-retried";
     OperatorCertificatePromoted<'_> = 0x0208, "operator.certificate-promoted";
-    OperatorCodeReused<'_> = 0x0209, "alarm.operator-code-reused";
+    OperatorCodeReused<'_> = 0x0209, "alarm.operator-enrolment-code-reused";
     OperatorDenied<'_> = 0x020a, "operator.denied";
-    GlassBroken<'_> = 0x020b, "alarm.glass-broken";
+    GlassBroken<'_> = 0x020b, "alarm.break-glass-used";
 }

@@ -155,7 +155,7 @@ events! {
     AgentInvited<'_> = 0x0102, "agent.invited";
     InstanceEnrolled<'_> = 0x0103, "instance.enrolled";
     CertificateRecorded = 0x0104, "certificate.recorded";
-    CodeReused<'_> = 0x0105, "alarm.code-reused";
+    CodeReused<'_> = 0x0105, "alarm.enrolment-code-reused";
     CertificateRetried<'_> = 0x0106, "certificate.retried";
     InstanceRenewed<'_> = 0x0107, "instance.renewed";
     LateRenewal<'_> = 0x0108, "alarm.late-renewal";

@@ -9,9 +9,9 @@ use prometheus_client::metrics::family::Family;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Alarm {
     /// An agent's enrolment code was used again, with another key.
-    CodeReused,
+    EnrolmentCodeReused,
     /// An operator's enrolment code was used again, with another key.
-    OperatorCodeReused,
+    OperatorEnrolmentCodeReused,
     /// An agent's certificate was renewed after its end.
     LateRenewal,
     /// Break-glass access was used on the host.
@@ -19,15 +19,15 @@ pub enum Alarm {
     /// A secret's current value no longer works upstream.
     RotationDrifted,
     /// A database login that no lease of the broker knows was found and removed.
-    StrayLogin,
+    LoginUnknownRemoved,
     /// An operator had the broker forget a database login that it could not revoke.
     LeaseForgotten,
     /// A revoked database login can still log in: a transaction that does not end has its role locked.
-    LeaseStillOpen,
+    LoginStillValid,
     /// The system clock and the clock since boot, or since the ledger's newest entry, disagree.
     ClockDisagrees,
     /// The broker was started although ledger entries or keys were gone, because an operator accepted it.
-    LossAccepted,
+    DataLossAccepted,
     /// A token or a certificate was presented that this broker signed and its ledger does not have.
     RollbackSuspected,
     /// A revocation is in force in memory alone: the data disk did not take its entry in time.
@@ -45,16 +45,16 @@ pub enum Alarm {
 impl Alarm {
     /// All of them.
     pub const ALL: &'static [Self] = &[
-        Self::CodeReused,
-        Self::OperatorCodeReused,
+        Self::EnrolmentCodeReused,
+        Self::OperatorEnrolmentCodeReused,
         Self::LateRenewal,
         Self::BreakGlass,
         Self::RotationDrifted,
-        Self::StrayLogin,
+        Self::LoginUnknownRemoved,
         Self::LeaseForgotten,
-        Self::LeaseStillOpen,
+        Self::LoginStillValid,
         Self::ClockDisagrees,
-        Self::LossAccepted,
+        Self::DataLossAccepted,
         Self::RollbackSuspected,
         Self::RevocationUnrecorded,
         Self::MachineChanged,
@@ -67,16 +67,16 @@ impl Alarm {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::CodeReused => "code_reused",
-            Self::OperatorCodeReused => "operator_code_reused",
+            Self::EnrolmentCodeReused => "enrolment_code_reused",
+            Self::OperatorEnrolmentCodeReused => "operator_enrolment_code_reused",
             Self::LateRenewal => "late_renewal",
             Self::BreakGlass => "break_glass",
             Self::RotationDrifted => "rotation_drifted",
-            Self::StrayLogin => "stray_login",
+            Self::LoginUnknownRemoved => "login_unknown_removed",
             Self::LeaseForgotten => "lease_forgotten",
-            Self::LeaseStillOpen => "lease_still_open",
+            Self::LoginStillValid => "login_still_valid",
             Self::ClockDisagrees => "clock_disagrees",
-            Self::LossAccepted => "loss_accepted",
+            Self::DataLossAccepted => "data_loss_accepted",
             Self::RollbackSuspected => "rollback_suspected",
             Self::RevocationUnrecorded => "revocation_unrecorded",
             Self::MachineChanged => "machine_changed",

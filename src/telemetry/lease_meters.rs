@@ -23,7 +23,7 @@ pub(super) struct LeaseMeters {
     stages: Family<StageLabels, Gauge>,
     overdue: Gauge,
     issued: Counter,
-    ends_failed: Counter,
+    revocations_failed: Counter,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -34,20 +34,24 @@ struct StageLabels {
 impl LeaseMeters {
     pub(super) fn in_registry(registry: &mut Registry) -> Self {
         let (stages, overdue) = (Family::default(), Gauge::default());
-        let (issued, ends_failed) = (Counter::default(), Counter::default());
+        let (issued, revocations_failed) = (Counter::default(), Counter::default());
         registry.register("leases", "Leases that have not ended", stages.clone());
         registry.register("leases_overdue", "Leases that should have ended by now", overdue.clone());
         registry.register("leases_issued", "Logins made for leases", issued.clone());
-        registry.register("lease_ends_failed", "Times that a login could not be ended", ends_failed.clone());
-        Self { stages, overdue, issued, ends_failed }
+        registry.register(
+            "lease_revocations_failed",
+            "Times that a login could not be ended",
+            revocations_failed.clone(),
+        );
+        Self { stages, overdue, issued, revocations_failed }
     }
 
     pub(super) fn issued(&self) {
         self.issued.inc();
     }
 
-    pub(super) fn end_failed(&self) {
-        self.ends_failed.inc();
+    pub(super) fn revocation_failed(&self) {
+        self.revocations_failed.inc();
     }
 
     pub(super) fn read(&self, counts: &LeaseCounts) {

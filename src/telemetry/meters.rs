@@ -34,9 +34,9 @@ pub struct Meters {
     keys_due: Gauge,
     value_key_seals: Gauge,
     rotations_overdue: Gauge,
-    rotations_dead: Gauge,
+    rotations_dead_letter: Gauge,
     orphans: Gauge,
-    upstreams_left_alone: Gauge,
+    upstream_circuits_open: Gauge,
     clock_difference: Gauge,
     clock_stops_issuance: Gauge,
     heavy_requests: Gauge,
@@ -157,11 +157,11 @@ pub struct Reading {
     /// Rotations that should have begun by now.
     pub rotations_overdue: usize,
     /// Rotations that wait for an operator.
-    pub rotations_dead: usize,
+    pub rotations_dead_letter: usize,
     /// Values that upstreams may know and nobody uses.
     pub orphans: usize,
     /// Upstreams that failed so often that they are not called for a while.
-    pub upstreams_left_alone: usize,
+    pub upstream_circuits_open: usize,
     /// Seconds from the time that the broker goes by to the system clock.
     pub clock_difference_s: i64,
     /// Whether nothing is issued because the system clock did not fit the ledger at start.
@@ -215,9 +215,10 @@ impl Meters {
         let keys_due = gauge("keys_due", "Keys to be rotated, by the next start or by the schedule");
         let value_key_seals = gauge("value_key_seals", VALUE_KEY_SEALS);
         let rotations_overdue = gauge("rotations_overdue", "Rotations that should have begun by now");
-        let rotations_dead = gauge("rotations_dead", "Rotations that wait for an operator");
-        let orphans = gauge("orphans", "Values that upstreams may know and nobody uses");
-        let upstreams_left_alone = gauge("upstreams_left_alone", "Upstreams that are not called for a while");
+        let rotations_dead_letter = gauge("rotations_dead_letter", "Rotations that wait for an operator");
+        let orphans = gauge("rotation_orphans", "Values that upstreams may know and nobody uses");
+        let upstream_circuits_open =
+            gauge("upstream_circuits_open", "Upstreams that are not called for a while");
         let clock_difference = gauge("clock_difference_seconds", CLOCK_DIFFERENCE);
         let clock_stops_issuance = gauge("clock_stops_issuance", CLOCK_STOPS_ISSUANCE);
         let heavy_requests = gauge("heavy_requests", "Heavy requests of operators that are under way");
@@ -243,9 +244,9 @@ impl Meters {
             keys_due,
             value_key_seals,
             rotations_overdue,
-            rotations_dead,
+            rotations_dead_letter,
             orphans,
-            upstreams_left_alone,
+            upstream_circuits_open,
             clock_difference,
             clock_stops_issuance,
             heavy_requests,
@@ -275,8 +276,8 @@ impl Meters {
     }
 
     /// A lease's login could not be ended.
-    pub fn lease_end_failed(&self) {
-        self.leases.end_failed();
+    pub fn lease_revocation_failed(&self) {
+        self.leases.revocation_failed();
     }
 
     /// An authenticated agent was denied something.
@@ -318,9 +319,9 @@ impl Meters {
         set(&self.keys_due, reading.keys_due);
         self.value_key_seals.set(i64::try_from(reading.value_key_seals).unwrap_or(i64::MAX));
         set(&self.rotations_overdue, reading.rotations_overdue);
-        set(&self.rotations_dead, reading.rotations_dead);
+        set(&self.rotations_dead_letter, reading.rotations_dead_letter);
         set(&self.orphans, reading.orphans);
-        set(&self.upstreams_left_alone, reading.upstreams_left_alone);
+        set(&self.upstream_circuits_open, reading.upstream_circuits_open);
         self.clock_difference.set(reading.clock_difference_s);
         self.clock_stops_issuance.set(i64::from(reading.clock_stops_issuance));
         self.leases.read(&reading.leases);

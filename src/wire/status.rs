@@ -30,8 +30,8 @@ pub struct StatusAnswer {
 pub struct ReadinessAnswer {
     /// `ok`.
     pub status: Word,
-    /// `rotations_overdue`, `rotations_dead`, `clock_disagrees`, `disk_space_low`, `disk_slow`,
-    /// `ledger_reserve_gone`, `revocation_unrecorded`, `keys_due`; told at the operators' listener.
+    /// `rotations_overdue`, `rotations_dead_letter`, `clock_disagrees`, `disk_space_low`, `disk_slow`,
+    /// `ledger_reserve_missing`, `revocation_unrecorded`, `keys_due`; told at the operators' listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Word>,
 }

@@ -166,7 +166,7 @@ async fn one_administrator_for_an_hour_is_all_that_the_host_is_given() {
     // It is the way back, for a name of somebody's own, and for nobody by its own name.
     let code = process.good_as("glass", &["operator", "invite", "admin"], b"");
     process.good_as("operator", &["join", "--replace"], &code);
-    let alarms = entries(&process, &["alarm.glass-broken"]);
+    let alarms = entries(&process, &["alarm.break-glass-used"]);
     assert_eq!((alarms.len(), &alarms[0]["event"]["by"]), (1, &json!("host uid 0")));
     let invite = process.run_as("operator", &["operator", "invite", "break-glass", "-o", "json"], b"");
     assert!(String::from_utf8_lossy(&invite.stderr).contains("operator_is_break_glass"));
@@ -212,9 +212,9 @@ fn what_is_taken_away_from_a_sealed_broker_waits_and_counts_from_the_first_reque
     unseal(&process, &key);
     assert!(!gets(&process, "a"), "from the first request on");
     assert_eq!((waiting(&process), process.path("data/orders").exists()), (0, false));
-    let told = entries(&process, &["revocation.changed", "host.order-in-vain", "broker.unsealed"]);
+    let told = entries(&process, &["revocation.changed", "host.pending-order-failed", "broker.unsealed"]);
     let kinds: Vec<&str> = told.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
-    let in_vain = "host.order-in-vain";
+    let in_vain = "host.pending-order-failed";
     assert_eq!(kinds, ["broker.unsealed", "broker.unsealed", "revocation.changed", in_vain, in_vain]);
     assert_eq!(told[2]["event"]["by"], "host uid 0, while sealed");
     assert_eq!(told[3]["event"]["what"], json!({ "revoke-agent": "nobody" }));

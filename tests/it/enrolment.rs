@@ -31,7 +31,7 @@ async fn the_same_key_gets_the_same_certificate_and_any_other_an_alarm() {
         let (_, other) = new_key_and_request().unwrap();
         refused(&broker.redeem(&code, &other).await, 409, "enrolment_code_used");
     }
-    let alarms = broker.entries("alarm.code-reused").await;
+    let alarms = broker.entries("alarm.enrolment-code-reused").await;
     assert_eq!(alarms.len(), 1, "one alarm a code, however often it is tried");
     assert_eq!(alarms[0]["event"]["first_instance"], first.json()["instance"]);
     assert_eq!(broker.entries("instance.enrolled").await.len(), 1);
@@ -47,7 +47,7 @@ async fn a_late_second_use_is_an_alarm_too() {
     refused(&broker.redeem(&code, &request).await, 401, "enrolment_code_invalid");
     let (_, other) = new_key_and_request().unwrap();
     refused(&broker.redeem(&code, &other).await, 409, "enrolment_code_used");
-    assert_eq!(broker.entries("alarm.code-reused").await.len(), 1);
+    assert_eq!(broker.entries("alarm.enrolment-code-reused").await.len(), 1);
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn enr_02_a_hundred_redemptions_at_once_give_one_certificate() {
     }
     assert_eq!(won, 1);
     assert_eq!(broker.entries("instance.enrolled").await.len(), 1);
-    assert_eq!(broker.entries("alarm.code-reused").await.len(), 1);
+    assert_eq!(broker.entries("alarm.enrolment-code-reused").await.len(), 1);
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn a_code_of_three_uses_enrols_three_keys_and_alarms_at_the_fourth() {
     assert_eq!(instances.len(), 3);
     let (_, fourth) = new_key_and_request().unwrap();
     refused(&broker.redeem(&code, &fourth).await, 409, "enrolment_code_used");
-    assert_eq!(broker.entries("alarm.code-reused").await.len(), 1);
+    assert_eq!(broker.entries("alarm.enrolment-code-reused").await.len(), 1);
     assert_eq!(broker.redeem(&code, &first).await.status, 201);
     let shown = broker.operator().get("/v1/agents/fleet").await.json();
     assert_eq!(shown["max_instances"], 3, "created with room for as many as were invited");

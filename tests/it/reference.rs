@@ -210,7 +210,7 @@ async fn every_metric_that_an_alert_names_is_served_and_every_alert_says_what_me
             alerted.insert(metric);
         }
     }
-    for metric in ["keyward_rotations_overdue", "keyward_rotations_dead", "keyward_leases_overdue"] {
+    for metric in ["keyward_rotations_overdue", "keyward_rotations_dead_letter", "keyward_leases_overdue"] {
         assert!(alerted.contains(metric), "nobody is told of {metric}");
     }
     for alarm in Alarm::ALL {

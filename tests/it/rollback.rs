@@ -152,7 +152,7 @@ async fn an_accepted_loss_is_recorded_and_later_starts_need_no_word() {
     let running = start(&config, &surroundings, OnLostEntries::Accept).await.unwrap();
     running.stop().await;
     scene.broker.serve().await;
-    let accepted = scene.broker.entries("alarm.loss-accepted").await;
+    let accepted = scene.broker.entries("alarm.data-loss-accepted").await;
     assert_eq!(accepted.len(), 1);
     let event = &accepted[0]["event"];
     assert!(event["seen"].as_u64() > event["ledger"].as_u64(), "{event}");
@@ -356,7 +356,7 @@ fn an_older_keyring_is_refused_and_accepted_on_an_operators_word() {
     process.serve();
     let page = process.json(&["audit", "list"]);
     let items = page["items"].as_array().unwrap();
-    assert!(items.iter().any(|item| item["kind"] == "alarm.loss-accepted"));
+    assert!(items.iter().any(|item| item["kind"] == "alarm.data-loss-accepted"));
     process.stop();
     process.serve_args.clear();
     process.serve();

@@ -4,7 +4,7 @@ use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::custody::{
-    BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, DataAdopted, MachineChanged, OrderInVain,
+    BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, DataAdopted, MachineChanged, PendingOrderFailed,
     RollbackSuspected, SealingKeysRotated, SlotsChanged,
 };
 use crate::leases::{
@@ -181,7 +181,7 @@ const EVENTS: &[(Kind, &str)] = known![
     LeasesRetried<'_>,
     LeaseForgotten<'_>,
     LeaseStillOpen<'_>,
-    OrderInVain<'_>,
+    PendingOrderFailed<'_>,
     GlassBroken<'_>,
 ];
 

@@ -10,7 +10,7 @@ pub enum Warning {
     /// A rotation should have begun by now.
     RotationsOverdue,
     /// A rotation waits for an operator.
-    RotationsDead,
+    RotationsDeadLetter,
     /// The system clock and the clock since boot disagree.
     ClockDisagrees,
     /// The data directory's disk is nearly full.
@@ -18,7 +18,7 @@ pub enum Warning {
     /// The newest write to the data directory's disk took long.
     DiskSlow,
     /// There is no room left for revocations on a full disk.
-    LedgerReserveGone,
+    LedgerReserveMissing,
     /// A revocation is in force in memory alone.
     RevocationUnrecorded,
     /// A key is to be rotated: the next start does it, or the schedule.
@@ -31,11 +31,11 @@ impl Warning {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RotationsOverdue => "rotations_overdue",
-            Self::RotationsDead => "rotations_dead",
+            Self::RotationsDeadLetter => "rotations_dead_letter",
             Self::ClockDisagrees => "clock_disagrees",
             Self::DiskSpaceLow => "disk_space_low",
             Self::DiskSlow => "disk_slow",
-            Self::LedgerReserveGone => "ledger_reserve_gone",
+            Self::LedgerReserveMissing => "ledger_reserve_missing",
             Self::RevocationUnrecorded => "revocation_unrecorded",
             Self::KeysDue => "keys_due",
         }
@@ -51,11 +51,11 @@ impl AdminDesk {
         let core = &*self.0;
         let warnings = [
             (Warning::RotationsOverdue, overdue > 0),
-            (Warning::RotationsDead, dead > 0),
+            (Warning::RotationsDeadLetter, dead > 0),
             (Warning::ClockDisagrees, !core.clocks_agree()),
             (Warning::DiskSpaceLow, core.is_disk_space_low()),
             (Warning::DiskSlow, core.is_disk_slow()),
-            (Warning::LedgerReserveGone, !core.state.store.has_reserve()),
+            (Warning::LedgerReserveMissing, !core.state.store.has_reserve()),
             (Warning::RevocationUnrecorded, core.state.store.unrecorded_denials() > 0),
             (Warning::KeysDue, core.keys_due() > 0),
         ];
@@ -71,17 +71,18 @@ impl AdminDesk {
             .certificate_ends("authority", core.signing.issuer.authority().not_after().s());
         let clock = core.state.clock.reading();
         let now = clock.now();
-        let (rotations_overdue, rotations_dead, orphans, leases) = core.state.store.read(|world, _| {
-            let (overdue, dead) = troubled(world, now);
-            let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
-            (overdue, dead, orphans, crate::broker::leases::counts(world, now))
-        });
+        let (rotations_overdue, rotations_dead_letter, orphans, leases) =
+            core.state.store.read(|world, _| {
+                let (overdue, dead) = troubled(world, now);
+                let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
+                (overdue, dead, orphans, crate::broker::leases::counts(world, now))
+            });
         core.notifications.meters.text(&Reading {
             rotations_overdue,
-            rotations_dead,
+            rotations_dead_letter,
             orphans,
             leases,
-            upstreams_left_alone: core.upstreams_left_alone(),
+            upstream_circuits_open: core.upstream_circuits_open(),
             clock_difference_s: clock.wall().seconds_since(now),
             clock_stops_issuance: clock.trust() == ClockTrust::Held,
             ledger_seq: core.state.store.head().seq,

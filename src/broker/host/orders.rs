@@ -11,7 +11,7 @@ use crate::broker::keys::rotate_keys::Force;
 use crate::broker::leases::Selected;
 use crate::broker::services::Core;
 use crate::broker::world::World;
-use crate::custody::{LeasesOf, Order, OrderInVain, Orders, TakeAway};
+use crate::custody::{LeasesOf, Order, Orders, PendingOrderFailed, TakeAway};
 use crate::idempotency::Once;
 use crate::keyring::Stage;
 use crate::leases::Selection;
@@ -80,7 +80,7 @@ impl Core {
             }
             Err(failure) if IN_VAIN.contains(&failure.code) => {
                 let code = failure.code.as_str();
-                let event = OrderInVain { by, at: at.to_string(), what, code };
+                let event = PendingOrderFailed { by, at: at.to_string(), what, code };
                 self.state.store.commit(Change::new(&event)?, ()).await?.redeem();
                 Ok(None)
             }

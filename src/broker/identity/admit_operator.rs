@@ -175,7 +175,7 @@ impl Core {
         });
         let Some((operator, first, as_of)) = found else { return Ok(None) };
         self.notifications.meters.alarms().raise(
-            Alarm::OperatorCodeReused,
+            Alarm::OperatorEnrolmentCodeReused,
             format_args!(
                 "operator {operator}: enrolment code {} was presented again with another key, from {}; check who has the code",
                 input.code,

@@ -141,7 +141,7 @@ impl Core {
         });
         let Some((agent, first_instance, as_of)) = found else { return Ok(None) };
         self.notifications.meters.alarms().raise(
-            Alarm::CodeReused,
+            Alarm::EnrolmentCodeReused,
             format_args!(
                 "agent {agent}: enrolment code {} was presented again with another key, from {}; check who has the code",
                 input.code,

@@ -170,7 +170,7 @@ impl Core {
             lease = %lease.id, login = %lease.login, code = %fault.code, upstream = fault.detail, failures,
             reason = %fault.explained().why, "a login could not be ended"
         );
-        self.notifications.meters.lease_end_failed();
+        self.notifications.meters.lease_revocation_failed();
         let event = LeaseEndFailed {
             lease: lease.id,
             agent: &lease.agent_name,
@@ -198,7 +198,7 @@ impl Core {
         }
         let upstream = self.state.store.read(|world, _| described(world, lease));
         self.notifications.meters.alarms().raise(
-            Alarm::LeaseStillOpen,
+            Alarm::LoginStillValid,
             format_args!(
                 "the revoked login {} at {upstream} can still log in: a transaction has its role locked; end it, on \
                  the server's host if need be",

@@ -68,7 +68,7 @@ impl Core {
             match counter.driver.revoke(call, login).await {
                 Ok(()) => {
                     self.notifications.meters.alarms().raise(
-                        Alarm::StrayLogin,
+                        Alarm::LoginUnknownRemoved,
                         format_args!("login {login} at {upstream} belonged to no lease and was removed"),
                     );
                     let event = StrayLoginEnded { upstream: upstream.clone(), login };

@@ -205,7 +205,7 @@ fn read_back(stage: &Stage) -> Result<String, Failure> {
         "secret.revealed",
         "request.denied",
         "token.refused",
-        "alarm.code-reused",
+        "alarm.enrolment-code-reused",
     ] {
         check(&format!("the ledger holds {kind}"), seen(kind) > 0)?;
     }
@@ -217,7 +217,7 @@ fn read_back(stage: &Stage) -> Result<String, Failure> {
         seen("token.minted"),
         seen("secret.revealed"),
         seen("request.denied"),
-        seen("alarm.code-reused")
+        seen("alarm.enrolment-code-reused")
     ))
 }
 

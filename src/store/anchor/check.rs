@@ -21,7 +21,7 @@ pub struct Loss {
 
 impl Event for Loss {
     const KIND: Kind = Kind(0x0a02);
-    const NAME: &'static str = "alarm.loss-accepted";
+    const NAME: &'static str = "alarm.data-loss-accepted";
 }
 
 /// What the anchors say must be there.

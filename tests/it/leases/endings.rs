@@ -109,7 +109,7 @@ async fn rev_08_an_end_that_fails_is_seen_tried_again_for_ever_and_holds_up_nobo
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     let failed =
-        metrics.split("keyward_lease_ends_failed_total ").nth(1).and_then(|rest| rest.lines().next());
+        metrics.split("keyward_lease_revocations_failed_total ").nth(1).and_then(|rest| rest.lines().next());
     // While the server is left alone one caller a minute may try it, and the sweep may be that one.
     assert!(failed.unwrap().parse::<u32>().unwrap() >= 6, "{metrics}");
     scene.postgres.run();
@@ -207,7 +207,7 @@ async fn a_login_that_the_ledger_has_lost_is_swept_once_its_time_is_over_and_nob
         "{left}"
     );
     assert!(scene.lets_in(&login), "a lease that is known lives on");
-    let alarms = async || scene.broker.entries("alarm.stray-login").await.len();
+    let alarms = async || scene.broker.entries("alarm.login-unknown-removed").await.len();
     assert_eq!(alarms().await, 1);
     // At the start, and then once in a while.
     scene.postgres.sql(&format!("CREATE ROLE {} {past}", own("again")));

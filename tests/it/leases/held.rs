@@ -41,7 +41,7 @@ async fn a_held_login_loses_its_rights(release: Release) {
         assert_eq!(scene.trouble().await, "upstream_login_still_valid");
         assert!(!scene.reads(&login), "its memberships are revoked");
         let failed = scene.broker.entries("lease.end-failed").await.len();
-        let alarms = scene.broker.entries("alarm.lease-still-open").await;
+        let alarms = scene.broker.entries("alarm.login-still-valid").await;
         if alarms.len() == 1 && told_at == 0 {
             told_at = failed;
         }
@@ -60,7 +60,7 @@ async fn a_held_login_loses_its_rights(release: Release) {
     let reason = scene.listed().await[0]["ending"]["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("can still log in"), "{reason}");
     let metrics = scene.broker.operator().get("/metrics").await.text();
-    assert!(metrics.contains("keyward_alarms_total{alarm=\"lease_still_open\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("keyward_alarms_total{alarm=\"login_still_valid\"} 1\n"), "{metrics}");
     scene.postgres.let_go(held);
     scene.broker.end_due_leases().await;
     assert!(!scene.lets_in(&login));

@@ -27,7 +27,7 @@ async fn enr_01_a_code_gives_the_same_key_the_same_certificate_and_any_other_key
     for _ in 0..2 {
         refused(&redeem(&broker, &code, &other).await, 409, "enrolment_code_used");
     }
-    assert_eq!(broker.entries("alarm.operator-code-reused").await.len(), 1);
+    assert_eq!(broker.entries("alarm.operator-enrolment-code-reused").await.len(), 1);
     assert_eq!(broker.entries("operator.enrolled").await.len(), 1);
 }
 

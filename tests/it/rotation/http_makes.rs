@@ -70,7 +70,7 @@ async fn a_key_that_was_put_by_hand_is_listed_when_nobody_knows_where_it_is() {
     assert_eq!((&orphan["version"], &orphan["slot"]), (&json!(1), &Value::Null));
     assert_eq!(scene.broker.entries("rotation.finished").await[0]["event"]["left"], 1);
     let metrics = scene.broker.operator().get("/metrics").await.text();
-    assert!(metrics.contains("keyward_orphans 1\n"), "{metrics}");
+    assert!(metrics.contains("keyward_rotation_orphans 1\n"), "{metrics}");
     // They go by an operator's word alone, and the declaration not before them.
     let pruned = json!({ "files": [{ "name": "a.toml", "text": "" }], "prune": true });
     let pruned = scene.broker.operator().post_json("/v1/apply", &pruned).await;

@@ -87,7 +87,7 @@ async fn a_failure_of_our_own_is_no_answer_of_the_upstream() {
     let applied = scene.broker.apply(&declared("", &with_another(&scene.service))).await;
     assert_eq!(applied.status, 200, "{}", applied.text());
     let is_open =
-        async || operator().get("/metrics").await.text().contains("\nkeyward_upstreams_left_alone 1\n");
+        async || operator().get("/metrics").await.text().contains("\nkeyward_upstream_circuits_open 1\n");
     scene.service.next("PUT", &[Mood::HangsUp]);
     scene.service.next("GET", &[Mood::HangsUp; BREAKER_FAILURES_MAX as usize]);
     scene.rotate().await;

@@ -40,7 +40,7 @@ async fn a_dead_letter_waits_for_an_operator_and_is_tried_again_or_given_up() {
     assert_eq!(run["trouble"]["code"], "upstream_login_refused", "{run}");
     assert_eq!(run["failures"], ROTATION_TRIES_MAX);
     let ready = scene.broker.operator().get("/readyz").await;
-    assert_eq!((ready.status, &ready.json()["warnings"]), (200, &json!(["rotations_dead"])));
+    assert_eq!((ready.status, &ready.json()["warnings"]), (200, &json!(["rotations_dead_letter"])));
     let put = scene.broker.operator().put("/v1/secrets/orders-db/app", BYTES, b"changed-by-hand").await;
     assert_eq!(put.status, 201, "{}", put.text());
     assert!(scene.shown().await["run"].is_null());
