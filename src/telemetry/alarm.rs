@@ -4,33 +4,33 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-/// What an operator has to be woken for. Each has a counter, a log line with the field `alarm`, an entry of
-/// the ledger where one can be written, and a rule in `config/prometheus/keyward.rules.yml`.
+/// An event that needs an operator now. Each has a counter, a log line with the field `alarm`, a ledger entry if
+/// the ledger is writable, and a rule in `config/prometheus/keyward.rules.yml`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Alarm {
     /// An agent's enrolment code was used again, with another key.
     EnrolmentCodeReused,
     /// An operator's enrolment code was used again, with another key.
     OperatorEnrolmentCodeReused,
-    /// An agent's certificate was renewed after its end.
+    /// An agent's certificate was renewed after it had expired.
     LateRenewal,
     /// Break-glass access was used on the host.
     BreakGlass,
-    /// A secret's current value no longer works upstream.
+    /// The upstream no longer accepts a secret's current value.
     RotationDrifted,
-    /// A database login that no lease of the broker knows was found and removed.
+    /// A database login that belongs to no lease was removed.
     LoginUnknownRemoved,
-    /// An operator had the broker forget a database login that it could not revoke.
+    /// An operator removed a lease from the records although its login could not be revoked.
     LeaseForgotten,
-    /// A revoked database login can still log in: a transaction that does not end has its role locked.
+    /// A revoked database login can still log in: a transaction that does not end holds a lock on its role.
     LoginStillValid,
     /// The system clock and the clock since boot, or since the ledger's newest entry, disagree.
     ClockDisagrees,
-    /// The broker was started although ledger entries or keys were gone, because an operator accepted it.
+    /// The broker was started without ledger entries or keys that it had before, because an operator accepted the loss.
     DataLossAccepted,
-    /// A token or a certificate was presented that this broker signed and its ledger does not have.
+    /// A client presented a token or certificate that this broker signed and its ledger does not contain.
     RollbackSuspected,
-    /// A revocation is in force in memory alone: the data disk did not take its entry in time.
+    /// A revocation is in force in memory only: the data disk did not store its entry in time.
     RevocationUnrecorded,
     /// The data directory is on another machine than before.
     MachineChanged,
@@ -38,12 +38,12 @@ pub enum Alarm {
     CopyActive,
     /// The data directory was copied or moved before this build first served from it.
     DataMoved,
-    /// A database login of this broker's name that no lease knows was found, and left until its end.
+    /// A database login with this broker's name belongs to no lease; it works until it expires.
     LoginUnknown,
 }
 
 impl Alarm {
-    /// All of them.
+    /// Every alarm.
     pub const ALL: &'static [Self] = &[
         Self::EnrolmentCodeReused,
         Self::OperatorEnrolmentCodeReused,
@@ -97,7 +97,7 @@ pub(super) struct AlarmLabels {
 pub struct Alarms(pub(super) Family<AlarmLabels, Counter>);
 
 impl Alarms {
-    /// None raised yet: each counter starts at 0, so that the first alarm is an increase.
+    /// Each counter starts at 0, so that the first alarm is an increase.
     #[must_use]
     pub fn new() -> Self {
         let counters = Family::default();

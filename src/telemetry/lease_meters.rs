@@ -4,20 +4,19 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// How many leases stand how.
+/// The number of leases in each state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeaseCounts {
-    /// Recorded; upstream may know of the login or not.
+    /// Recorded before the upstream was called; the login may exist.
     pub intended: usize,
-    /// Logins that work.
+    /// The login works.
     pub live: usize,
-    /// Logins that are to end.
+    /// The login is being revoked.
     pub ending: usize,
-    /// Whatever should have ended by now, among those.
+    /// The login should be revoked by now; counted above too.
     pub overdue: usize,
 }
 
-/// What is counted of leases.
 #[derive(Debug)]
 pub(super) struct LeaseMeters {
     stages: Family<StageLabels, Gauge>,
@@ -35,12 +34,12 @@ impl LeaseMeters {
     pub(super) fn in_registry(registry: &mut Registry) -> Self {
         let (stages, overdue) = (Family::default(), Gauge::default());
         let (issued, revocations_failed) = (Counter::default(), Counter::default());
-        registry.register("leases", "Leases that have not ended", stages.clone());
-        registry.register("leases_overdue", "Leases that should have ended by now", overdue.clone());
-        registry.register("leases_issued", "Logins made for leases", issued.clone());
+        registry.register("leases", "Leases that have not ended, by state", stages.clone());
+        registry.register("leases_overdue", "Leases whose revocation is overdue", overdue.clone());
+        registry.register("leases_issued", "Leases issued", issued.clone());
         registry.register(
             "lease_revocations_failed",
-            "Times that a login could not be ended",
+            "Failed attempts to revoke a lease",
             revocations_failed.clone(),
         );
         Self { stages, overdue, issued, revocations_failed }

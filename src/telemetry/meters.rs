@@ -9,10 +9,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::alarm::Alarms;
-use super::lease_meters::{LeaseCounts, LeaseMeters};
+use super::lease_meters::LeaseMeters;
+use super::reading::{Gauges, Reading};
 
-/// What a monitoring system reads. Every label has few values, all of them ours: a route, a code, a
-/// listener; never a name.
+/// The broker's metrics. A label has few values, all from the code: a route, a code, a listener; never a name.
 #[derive(Debug)]
 pub struct Meters {
     registry: Registry,
@@ -22,25 +22,9 @@ pub struct Meters {
     denied: Family<DenialLabels, Counter>,
     connections: Family<ListenerLabels, Gauge>,
     ends: Family<CertificateLabels, Gauge>,
-    ledger_seq: Gauge,
-    ledger_writable: Gauge,
-    ledger_stalled: Gauge,
-    disk_free: Gauge,
-    read_only: Gauge,
-    index_lag: Gauge,
-    ledger_reserve: Gauge,
-    revocations_unrecorded: Gauge,
-    snapshot_seq: Gauge,
-    keys_due: Gauge,
-    value_key_seals: Gauge,
-    rotations_overdue: Gauge,
-    rotations_dead_letter: Gauge,
-    orphans: Gauge,
-    upstream_circuits_open: Gauge,
-    clock_difference: Gauge,
-    clock_stops_issuance: Gauge,
     heavy_requests: Gauge,
     leases: LeaseMeters,
+    gauges: Gauges,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -67,7 +51,7 @@ struct CertificateLabels {
     certificate: &'static str,
 }
 
-/// A request that was answered.
+/// An answered request, by the words of the route table.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
     /// The listener that it came to.
@@ -82,18 +66,18 @@ pub struct Answered {
     pub code: &'static str,
 }
 
-/// How long something takes, as a histogram that can be shared.
+/// A histogram of durations. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Latency(Histogram);
 
 impl Latency {
-    /// From fifty microseconds to some seconds.
+    /// Buckets from 50 microseconds to 3.3 seconds.
     #[must_use]
     pub fn new() -> Self {
         Self(Histogram::new(exponential_buckets(0.000_05, 2.0, 17)))
     }
 
-    /// It took this long once more.
+    /// Adds one duration.
     pub fn observe(&self, took: Duration) {
         self.0.observe(took.as_secs_f64());
     }
@@ -105,12 +89,12 @@ impl Default for Latency {
     }
 }
 
-/// How many of something there are at the moment.
+/// A gauge of objects that exist at the moment.
 #[derive(Clone, Debug)]
 pub struct Level(Gauge);
 
 impl Level {
-    /// One more, until the guard goes.
+    /// Adds one until the guard is dropped.
     #[must_use]
     pub fn enter(&self) -> Within {
         self.0.inc();
@@ -118,7 +102,7 @@ impl Level {
     }
 }
 
-/// Counts as one of a [`Level`] as long as it lives.
+/// Subtracts one from its [`Level`] when it is dropped.
 #[derive(Debug)]
 pub struct Within(Gauge);
 
@@ -128,159 +112,61 @@ impl Drop for Within {
     }
 }
 
-/// What is read at the moment of being asked.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a gauge of its own")]
-pub struct Reading {
-    /// The newest durable sequence.
-    pub ledger_seq: u64,
-    /// Whether the ledger acknowledges, as the newest attempt experienced it.
-    pub ledger_writable: bool,
-    /// Seconds for which the disk has not answered a write; 0 while it answers.
-    pub ledger_stalled_s: u64,
-    /// How much can still be written to the ledger's disk.
-    pub disk_free_bytes: Option<u64>,
-    /// Whether the broker was started to be looked at alone.
-    pub is_read_only: bool,
-    /// Entries that the index has yet to take in.
-    pub index_lag: u64,
-    /// Whether there is room for what takes away, should the disk be full.
-    pub ledger_reserve: bool,
-    /// Revocations in force in memory alone.
-    pub revocations_unrecorded: usize,
-    /// The entry that the newest snapshot is as of; 0 when there is none that this build reads.
-    pub snapshot_seq: u64,
-    /// Keys that are to be rotated: by the next start, or by the schedule.
-    pub keys_due: usize,
-    /// Records that the value key has sealed at most.
-    pub value_key_seals: u64,
-    /// Rotations that should have begun by now.
-    pub rotations_overdue: usize,
-    /// Rotations that wait for an operator.
-    pub rotations_dead_letter: usize,
-    /// Values that upstreams may know and nobody uses.
-    pub orphans: usize,
-    /// Upstreams that failed so often that they are not called for a while.
-    pub upstream_circuits_open: usize,
-    /// Seconds from the time that the broker goes by to the system clock.
-    pub clock_difference_s: i64,
-    /// Whether nothing is issued because the system clock did not fit the ledger at start.
-    pub clock_stops_issuance: bool,
-    /// Leases, by how they stand.
-    pub leases: LeaseCounts,
-}
-
-const LEDGER_WRITABLE: &str = "Whether the ledger acknowledges, as the newest write experienced it: 1, or 0";
-const CLOCK_STOPS_ISSUANCE: &str = "Whether the system clock did not fit the ledger at start: 1, or 0";
-const VALUE_KEY_SEALS: &str = "Records that the value key has sealed at most: 2147483648 is the limit";
-const CLOCK_DIFFERENCE: &str = "Seconds from the time that the broker goes by to the system clock";
-
 impl Meters {
-    /// Meters that have counted nothing yet; `syncs` is the ledger's own, `alarms` are counted where they
-    /// are raised.
+    /// `syncs` is filled by the ledger, `alarms` by the rooms that raise them.
     #[must_use]
     pub fn new(syncs: &Latency, alarms: &Alarms) -> Self {
         let mut registry = Registry::with_prefix("keyward");
         let (requests, minted, denied) = (Family::default(), Counter::default(), Family::default());
+        let (connections, ends, heavy_requests) = (Family::default(), Family::default(), Gauge::default());
         registry.register("alarms", "Alarms raised since the start", alarms.0.clone());
-        let (connections, ends) = (Family::default(), Family::default());
-        let (ledger_seq, ledger_writable) = (Gauge::default(), Gauge::default());
         registry.register("requests", "Requests answered", requests.clone());
-        registry.register("tokens_minted", "Access tokens minted", minted.clone());
-        registry.register("denials", "Decisions that said no to an authenticated agent", denied.clone());
-        registry.register("connections", "Connections that are open", connections.clone());
-        registry.register(
-            "certificate_not_after_timestamp_seconds",
-            "When a certificate of the broker's own ends, in seconds since 1970",
-            ends.clone(),
-        );
-        registry.register("ledger_seq", "The newest durable entry of the ledger", ledger_seq.clone());
-        registry.register("ledger_writable", LEDGER_WRITABLE, ledger_writable.clone());
-        let sync = "How long a group commit takes to be durable";
+        registry.register("tokens_minted", "Access tokens issued", minted.clone());
+        registry.register("denials", "Requests of authenticated agents that were denied", denied.clone());
+        registry.register("connections", "Open connections", connections.clone());
+        let expiry = "When a certificate of the broker itself expires, in seconds since 1970";
+        registry.register("certificate_not_after_timestamp_seconds", expiry, ends.clone());
+        let sync = "Time until a group of ledger entries is durable";
         registry.register_with_unit("ledger_sync", sync, Unit::Seconds, syncs.0.clone());
-        let mut gauge = |name, help| {
-            let gauge = Gauge::default();
-            registry.register(name, help, gauge.clone());
-            gauge
-        };
-        let index_lag = gauge("index_lag_entries", "Entries of the ledger that the index has yet to take in");
-        let ledger_reserve = gauge("ledger_reserve", "Room for revocations on a full disk: 1, or 0");
-        let revocations_unrecorded =
-            gauge("revocations_unrecorded", "Revocations in force in memory that the ledger does not have");
-        let ledger_stalled =
-            gauge("ledger_stalled_seconds", "For how long the disk has not answered a write; else 0");
-        let disk_free = gauge("data_disk_free_bytes", "How much can still be written to the ledger's disk");
-        let read_only = gauge("read_only", "Whether the broker was started to be looked at alone: 1, or 0");
-        let snapshot_seq = gauge("snapshot_seq", "The entry that the newest snapshot of the state is as of");
-        let keys_due = gauge("keys_due", "Keys to be rotated, by the next start or by the schedule");
-        let value_key_seals = gauge("value_key_seals", VALUE_KEY_SEALS);
-        let rotations_overdue = gauge("rotations_overdue", "Rotations that should have begun by now");
-        let rotations_dead_letter = gauge("rotations_dead_letter", "Rotations that wait for an operator");
-        let orphans = gauge("rotation_orphans", "Values that upstreams may know and nobody uses");
-        let upstream_circuits_open =
-            gauge("upstream_circuits_open", "Upstreams that are not called for a while");
-        let clock_difference = gauge("clock_difference_seconds", CLOCK_DIFFERENCE);
-        let clock_stops_issuance = gauge("clock_stops_issuance", CLOCK_STOPS_ISSUANCE);
-        let heavy_requests = gauge("heavy_requests", "Heavy requests of operators that are under way");
+        registry.register(
+            "heavy_requests",
+            "Heavy requests of operators in progress",
+            heavy_requests.clone(),
+        );
+        let gauges = Gauges::in_registry(&mut registry);
         let leases = LeaseMeters::in_registry(&mut registry);
-        Self {
-            registry,
-            alarms: alarms.clone(),
-            leases,
-            requests,
-            minted,
-            denied,
-            connections,
-            ends,
-            ledger_seq,
-            ledger_writable,
-            ledger_stalled,
-            disk_free,
-            read_only,
-            index_lag,
-            ledger_reserve,
-            revocations_unrecorded,
-            snapshot_seq,
-            keys_due,
-            value_key_seals,
-            rotations_overdue,
-            rotations_dead_letter,
-            orphans,
-            upstream_circuits_open,
-            clock_difference,
-            clock_stops_issuance,
-            heavy_requests,
-        }
+        let alarms = alarms.clone();
+        Self { registry, alarms, requests, minted, denied, connections, ends, heavy_requests, leases, gauges }
     }
 
-    /// Where alarms are raised.
+    /// The counters of alarms.
     #[must_use]
     pub const fn alarms(&self) -> &Alarms {
         &self.alarms
     }
 
-    /// A request was answered.
+    /// Counts an answered request.
     pub fn answered(&self, answered: Answered) {
         let Answered { listener, method, route, status, code } = answered;
         self.requests.get_or_create(&RequestLabels { listener, method, route, status, code }).inc();
     }
 
-    /// A token was minted.
+    /// Counts an issued token.
     pub fn minted(&self) {
         self.minted.inc();
     }
 
-    /// A login was made for a lease.
+    /// Counts an issued lease.
     pub fn leased(&self) {
         self.leases.issued();
     }
 
-    /// A lease's login could not be ended.
+    /// Counts a failed revocation of a lease.
     pub fn lease_revocation_failed(&self) {
         self.leases.revocation_failed();
     }
 
-    /// An authenticated agent was denied something.
+    /// Counts a denied request of an authenticated agent.
     pub fn denied(&self, code: &'static str) {
         self.denied.get_or_create(&DenialLabels { code }).inc();
     }
@@ -297,37 +183,19 @@ impl Meters {
         Level(self.heavy_requests.clone())
     }
 
-    /// A certificate of the broker's own ends at `end_s`, in seconds since 1970.
+    /// Sets when a certificate of the broker itself expires, in seconds since 1970.
     pub fn certificate_ends(&self, certificate: &'static str, end_s: i64) {
         self.ends.get_or_create(&CertificateLabels { certificate }).set(end_s);
     }
 
-    /// Everything, in the text form of `OpenMetrics`.
+    /// All metrics as `OpenMetrics` text.
     #[must_use]
     pub fn text(&self, reading: &Reading) -> String {
-        self.ledger_seq.set(i64::try_from(reading.ledger_seq).unwrap_or(i64::MAX));
-        self.ledger_writable.set(i64::from(reading.ledger_writable));
-        self.ledger_stalled.set(i64::try_from(reading.ledger_stalled_s).unwrap_or(i64::MAX));
-        let free = reading.disk_free_bytes.and_then(|bytes| i64::try_from(bytes).ok());
-        self.disk_free.set(free.unwrap_or(i64::MAX));
-        self.read_only.set(i64::from(reading.is_read_only));
-        self.index_lag.set(i64::try_from(reading.index_lag).unwrap_or(i64::MAX));
-        self.ledger_reserve.set(i64::from(reading.ledger_reserve));
-        self.snapshot_seq.set(i64::try_from(reading.snapshot_seq).unwrap_or(i64::MAX));
-        let set = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        set(&self.revocations_unrecorded, reading.revocations_unrecorded);
-        set(&self.keys_due, reading.keys_due);
-        self.value_key_seals.set(i64::try_from(reading.value_key_seals).unwrap_or(i64::MAX));
-        set(&self.rotations_overdue, reading.rotations_overdue);
-        set(&self.rotations_dead_letter, reading.rotations_dead_letter);
-        set(&self.orphans, reading.orphans);
-        set(&self.upstream_circuits_open, reading.upstream_circuits_open);
-        self.clock_difference.set(reading.clock_difference_s);
-        self.clock_stops_issuance.set(i64::from(reading.clock_stops_issuance));
+        self.gauges.set(reading);
         self.leases.read(&reading.leases);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
-            // Writing to a string does not fail; what is missing is better seen than guessed.
+            // Writing to a string does not fail. If it ever does, the reader sees that metrics are missing.
             text.push_str("# incomplete\n");
         }
         text
@@ -339,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_falls_again_when_what_it_counts_has_gone() {
+    fn a_level_falls_when_its_guards_are_dropped() {
         let meters = Meters::new(&Latency::new(), &Alarms::new());
         let level = meters.connections("agents");
         let reading = Reading { ledger_seq: 7, ledger_writable: true, ..Reading::default() };

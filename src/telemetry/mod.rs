@@ -1,7 +1,7 @@
-//! What the process tells about itself, and what it keeps from others on its host.
+//! Logs, metrics and alarms of the process, and its protection from other users of the host.
 //!
-//! Log fields are redacted by type: what must not be seen has no text form. This room knows nothing
-//! of what is logged.
+//! Secret values cannot reach a log line: their types have no text form. This room knows no product noun except
+//! those in the names of metrics and alarms.
 
 mod alarm;
 mod allocator;
@@ -10,10 +10,12 @@ mod lease_meters;
 mod logs;
 mod meters;
 mod priority;
+mod reading;
 
 pub use alarm::{Alarm, Alarms};
 pub use hardening::{Hardening, Protection, free_bytes, harden, raise_open_files};
 pub use lease_meters::LeaseCounts;
 pub use logs::{LineForm, LogError, init};
-pub use meters::{Answered, Latency, Level, Meters, Reading, Within};
+pub use meters::{Answered, Latency, Level, Meters, Within};
 pub use priority::give_way;
+pub use reading::Reading;

@@ -33,9 +33,10 @@ fn the_page_of_error_codes_is_what_the_registry_says() {
     let answered: Vec<Code> = Code::answered().collect();
     let head = "| code | means | fix | retry as it is |\n|---|---|---|---|\n";
     let page = format!(
-        "# Error codes\n\nEvery refusal and failure has one of these. A code keeps its meaning for good. \
-         [http.md](http.md#codes) has the status of each. Made by `scripts/reference`.\n\n\
-         ## Answered by the broker\n\n{head}{}\n## Said by the command line\n\n{head}{}",
+        "# Error codes\n\nEvery refused or failed request and command has one of these codes. A code never changes its \
+         meaning. `keyward help error CODE` prints one of them; [http.md](http.md#codes) has the HTTP status. \
+         Made by `scripts/reference`.\n\n\
+         ## Codes of the broker\n\n{head}{}\n## Codes of the command line\n\n{head}{}",
         rows(&mut answered.iter().copied()),
         rows(&mut Code::all().filter(|code| !answered.contains(code))),
     );
@@ -45,7 +46,7 @@ fn the_page_of_error_codes_is_what_the_registry_says() {
 #[test]
 fn the_page_of_the_command_line_is_what_the_verbs_say() {
     let page = format!(
-        "# Command line\n\nEvery verb with its help; `keyward help exit-codes` has the exit codes. Made by \
+        "# Command line\n\nEvery command with its help. `keyward help exit-codes` lists the exit codes. Made by \
          `scripts/reference`.\n{}",
         keyward::cli::reference()
     );
@@ -83,7 +84,7 @@ fn the_page_of_limits_is_what_the_code_keeps_to() {
     let count = source.matches("pub const ").count();
     assert_eq!(rows.lines().count(), count, "every limit has a line of its own");
     let page = format!(
-        "# Limits\n\nEvery limit of the house, as `src/base/limits.rs` has it. Made by `scripts/reference`.\n\n| limit | | what it bounds |\n|---|---|---|\n{rows}"
+        "# Limits\n\nEvery fixed limit, from `src/base/limits.rs`. Made by `scripts/reference`.\n\n| limit | | what it bounds |\n|---|---|---|\n{rows}"
     );
     compare("limits.md", &page);
     assert_eq!((worked_out("64 * 1024"), worked_out("A - 1")), ("65,536".to_owned(), "`A - 1`".to_owned()));
@@ -112,7 +113,7 @@ fn the_page_of_the_configuration_is_what_the_example_shows() {
     let settings = example.lines().filter(|line| line.starts_with("#= ")).count();
     assert!(rows.lines().count() > settings, "every setting has a line of its own");
     let page = format!(
-        "# Configuration\n\nEvery setting of `config/keyward.toml`, with its default; `keyward config check` judges \
+        "# Configuration\n\nEvery setting of `config/keyward.toml`, with its default. `keyward config check` checks \
          a file. Made by `scripts/reference`.\n\n| setting | default | |\n|---|---|---|\n{rows}"
     );
     compare("configuration.md", &page);
@@ -178,10 +179,10 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
         })
         .collect();
     let page = format!(
-        "# Metrics\n\n`GET /metrics` at the operators' listener, in the text form of OpenMetrics, for an operator \
-         with the right role: give the monitoring system an operator's certificate of its own, an auditor's. \
-         Labels have few values and no names in them: routes as the table has them, stable codes, listeners. \
-         Counters have `_total` after their name. Made by `scripts/reference`.\n\n\
+        "# Metrics\n\n`GET /metrics` on the operators' listener returns these metrics as OpenMetrics text. Give \
+         the monitoring system an operator certificate of its own with the role `auditor`. Labels have few values: \
+         routes of the route table, stable codes, listeners; never names. The samples of counters end in `_total`. \
+         Made by `scripts/reference`.\n\n\
          | metric | type | labels | |\n|---|---|---|---|\n{rows}"
     );
     compare("metrics.md", &page);
