@@ -6,6 +6,7 @@
 
 mod administration;
 mod deciding;
+mod declarations;
 mod denial;
 mod desk;
 mod failure;
@@ -15,7 +16,6 @@ mod keys;
 mod leases;
 mod once;
 mod page;
-mod planning;
 mod retry;
 mod rotation;
 mod secrets;

@@ -8,6 +8,7 @@ mod fault;
 mod raw;
 mod settings;
 mod source;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use settings::{
     RootKey, Secrets, Server, Tokens, Upstream,
 };
 pub use source::{Fault, FaultList, Faults, Place, SourceFile};
+pub use tables::{FieldOffsets, Tables};

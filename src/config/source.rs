@@ -1,8 +1,7 @@
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::fault::{Positions, toml_message};
+use super::fault::Positions;
 use crate::base::Cancellation;
 use crate::base::limits::{DECLARED_MAX, FAULTS_LISTED_MAX};
 
@@ -68,24 +67,6 @@ impl<'a> Faults<'a> {
     #[must_use]
     pub const fn of(files: &'a [SourceFile], work: &'a Cancellation) -> Self {
         Self { files, work, declared: 0, listed: Vec::new(), found: 0 }
-    }
-
-    /// What each file says, by its number; one that is no such TOML is a fault.
-    pub fn read<R: DeserializeOwned>(&mut self) -> Vec<(usize, R)> {
-        let mut all = Vec::new();
-        for (file, source) in self.files.iter().enumerate() {
-            if self.work.step().is_err() {
-                break;
-            }
-            match toml::from_str(&source.text) {
-                Ok(raw) => all.push((file, raw)),
-                Err(error) => {
-                    let offset = error.span().map_or(0, |span| span.start);
-                    self.tell(Place { file, offset }, toml_message(&error));
-                }
-            }
-        }
-        all
     }
 
     /// There is one at `place`.
@@ -154,6 +135,14 @@ pub struct Place {
     pub file: usize,
     /// Bytes from its beginning.
     pub offset: usize,
+}
+
+impl Place {
+    /// Where a part of what was declared here stands.
+    #[must_use]
+    pub fn of<T>(self, part: &toml::Spanned<T>) -> Self {
+        Self { offset: part.span().start, ..self }
+    }
 }
 
 #[cfg(test)]

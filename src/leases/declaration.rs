@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::base::CapabilityName;
 use crate::base::limits::{LEASES_PER_AGENT, LEASES_PER_AGENT_MAX};
-use crate::base::{Cancellation, CapabilityName};
-use crate::config::{FaultList, Faults, Place, SourceFile};
+use crate::config::{FaultList, Faults, Place, Tables};
 
 /// One `[[lease]]` as it was read; what its upstream says is judged by whoever knows the drivers.
 #[derive(Clone, Debug)]
@@ -21,12 +21,6 @@ pub struct Asked {
 }
 
 #[derive(Deserialize)]
-struct RawFile {
-    #[serde(default)]
-    lease: Vec<Spanned<RawLease>>,
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawLease {
     capability: Spanned<String>,
@@ -34,21 +28,17 @@ struct RawLease {
     upstream: Spanned<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// Reads the leases that `files` declare; other rooms read the rest of them.
+/// The tables of declaration files that this room reads.
+pub const TABLES: &[&str] = &["lease"];
+
+/// Reads the room's `tables`.
 ///
 /// # Errors
 /// The faults that were found.
-pub fn parse(
-    files: &[SourceFile],
-    work: &Cancellation,
-) -> Result<BTreeMap<CapabilityName, Asked>, FaultList> {
-    let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files, work) };
-    for (file, RawFile { lease }) in reader.faults.read() {
-        for raw in &lease {
-            if reader.faults.takes(Place { file, offset: raw.span().start }) {
-                reader.lease(file, raw);
-            }
-        }
+pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<CapabilityName, Asked>, FaultList> {
+    let mut reader = Reader { asked: BTreeMap::new(), faults: tables.faults() };
+    for (place, raw) in tables.take("lease", &mut reader.faults) {
+        reader.lease(place, &raw);
     }
     reader.faults.or(reader.asked)
 }
@@ -59,21 +49,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn lease(&mut self, file: usize, spanned: &Spanned<RawLease>) {
-        let raw = spanned.get_ref();
-        let at = |offset: usize| Place { file, offset };
+    fn lease(&mut self, place: Place, raw: &RawLease) {
         let per_agent = raw.per_agent.as_ref().map_or(LEASES_PER_AGENT, |count| *count.get_ref());
         if !(1..=LEASES_PER_AGENT_MAX).contains(&per_agent) {
-            let offset = raw.per_agent.as_ref().map_or(0, |count| count.span().start);
-            self.faults.tell(at(offset), format!("`per_agent` must be 1 to {LEASES_PER_AGENT_MAX}"));
+            let per_agent_at = raw.per_agent.as_ref().map_or(place, |count| place.of(count));
+            self.faults.tell(per_agent_at, format!("`per_agent` must be 1 to {LEASES_PER_AGENT_MAX}"));
         }
-        let capability_at = at(raw.capability.span().start);
+        let capability_at = place.of(&raw.capability);
         let capability = match raw.capability.get_ref().parse::<CapabilityName>() {
             Ok(capability) => capability,
             Err(error) => return self.faults.tell(capability_at, error.to_string()),
         };
         let upstream = raw.upstream.get_ref().clone();
-        let (place, upstream_place) = (at(spanned.span().start), at(raw.upstream.span().start));
+        let upstream_place = place.of(&raw.upstream);
         let asked = Asked { per_agent, upstream, place, upstream_place };
         if self.asked.insert(capability, asked).is_some() {
             self.faults.tell(capability_at, "the lease of this capability is declared twice");

@@ -11,7 +11,7 @@ mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use declaration::{Asked, parse};
+pub use declaration::{Asked, TABLES, parse};
 pub use events::{
     LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
     LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseStillOpen, LeaseUseGivenUp, LeasesEnding,

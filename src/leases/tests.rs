@@ -4,7 +4,7 @@ use super::declaration::parse;
 use super::*;
 use crate::base::limits::{LEASES_PER_AGENT, LEASES_PER_AGENT_MAX};
 use crate::base::{AgentId, DecisionId, InstanceId, LeaseId, SystemEntropy, Timestamp};
-use crate::config::SourceFile;
+use crate::config::{SourceFile, Tables};
 use crate::store::At;
 
 fn time(s: i64) -> Timestamp {
@@ -143,7 +143,9 @@ fn what_is_stored_reads_back_with_everything_that_is_derived() {
 fn declarations_are_refused_with_their_place_and_at_their_limits() {
     let text = |head: &str| format!("[[lease]]\n{head}\n[lease.upstream]\ndriver = \"any\"\n");
     let read = |text: String| {
-        parse(&[SourceFile { name: "a.toml".to_owned(), text }], &crate::base::Cancellation::new())
+        let files = [SourceFile { name: "a.toml".to_owned(), text }];
+        let work = crate::base::Cancellation::new();
+        Tables::parse(&files, &["agent", "lease"], &work).and_then(|mut tables| parse(&mut tables))
     };
     let capability = "capability = \"orders.query\"\n";
     let good = read(text(capability)).unwrap();

@@ -10,8 +10,8 @@ use super::plan::AgentSpec;
 use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
-use crate::base::{AgentName, Audience, Cancellation, CapabilityName, NameError, OwnerName, RoleName, Scope};
-use crate::config::{FaultList, Faults, Place, SourceFile};
+use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
+use crate::config::{FaultList, Faults, Place, Tables};
 
 /// All that a set of files declares, each with its place.
 #[derive(Debug, Default)]
@@ -24,38 +24,31 @@ pub struct Declaration {
     pub(super) owners: BTreeMap<Owned, OwnerName>,
 }
 
-/// Parses `files` into one declaration, on behalf of somebody who reaches as far as `scope`: what
-/// names no owner belongs to the one that it ends at.
+/// The tables of declaration files that this room reads.
+pub const TABLES: &[&str] = &["capability", "role", "agent", "resource_server"];
+
+/// Reads the room's `tables` into one declaration, for an operator of this `scope`: what
+/// names no owner belongs to the owner of the scope.
 ///
 /// # Errors
 /// The faults that were found: unknown or mistyped keys, names that are not canonical, values
 /// out of range, the same thing declared twice, another owner. References are judged later, by the
 /// plan.
-pub fn parse(files: &[SourceFile], scope: &Scope, work: &Cancellation) -> Result<Declaration, FaultList> {
-    let mut reader = Reader { scope, declaration: Declaration::default(), faults: Faults::of(files, work) };
-    for (file, raw) in reader.faults.read() {
-        reader.file(file, raw);
+pub fn parse(tables: &mut Tables<'_>, scope: &Scope) -> Result<Declaration, FaultList> {
+    let mut reader = Reader { scope, declaration: Declaration::default(), faults: tables.faults() };
+    for (place, capability) in tables.take("capability", &mut reader.faults) {
+        reader.capability(place, capability);
+    }
+    for (place, role) in tables.take("role", &mut reader.faults) {
+        reader.role(place, role);
+    }
+    for (place, agent) in tables.take("agent", &mut reader.faults) {
+        reader.agent(place, agent);
+    }
+    for (place, server) in tables.take("resource_server", &mut reader.faults) {
+        reader.resource_server(place, server);
     }
     reader.faults.or(reader.declaration)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFile {
-    #[serde(default)]
-    capability: Vec<Spanned<RawCapability>>,
-    #[serde(default)]
-    role: Vec<Spanned<RawRole>>,
-    #[serde(default)]
-    agent: Vec<Spanned<RawAgent>>,
-    #[serde(default)]
-    resource_server: Vec<Spanned<RawResourceServer>>,
-    /// Another room's: named here only so that it is no unknown field.
-    #[serde(default, rename = "rotation")]
-    _rotation: serde::de::IgnoredAny,
-    /// Likewise.
-    #[serde(default, rename = "lease")]
-    _lease: serde::de::IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -118,50 +111,22 @@ impl Reader<'_> {
         self.faults.tell(place, message);
     }
 
-    fn file(&mut self, file: usize, raw: RawFile) {
-        for capability in raw.capability {
-            if self.takes(file, &capability) {
-                self.capability(file, capability);
-            }
-        }
-        for role in raw.role {
-            if self.takes(file, &role) {
-                self.role(file, role);
-            }
-        }
-        for agent in raw.agent {
-            if self.takes(file, &agent) {
-                self.agent(file, agent);
-            }
-        }
-        for server in raw.resource_server {
-            if self.takes(file, &server) {
-                self.resource_server(file, server);
-            }
-        }
-    }
-
-    fn takes<T>(&mut self, file: usize, declared: &Spanned<T>) -> bool {
-        self.faults.takes(Place { file, offset: declared.span().start })
-    }
-
-    fn name<N: FromStr<Err = NameError>>(&mut self, file: usize, text: &Spanned<String>) -> Option<N> {
+    fn name<N: FromStr<Err = NameError>>(&mut self, place: Place, text: &Spanned<String>) -> Option<N> {
         match text.get_ref().parse() {
             Ok(name) => Some(name),
             Err(error) => {
-                self.fault(Place { file, offset: text.span().start }, error.to_string());
+                self.fault(place.of(text), error.to_string());
                 None
             }
         }
     }
 
     /// Notes whose `thing` is to be.
-    fn owner(&mut self, file: usize, thing: Owned, text: Option<&Spanned<String>>) {
-        let named: Option<OwnerName> = text.and_then(|text| self.name(file, text));
+    fn owner(&mut self, place: Place, thing: Owned, text: Option<&Spanned<String>>) {
+        let named: Option<OwnerName> = text.and_then(|text| self.name(place, text));
         match (named, text) {
             (Some(owner), Some(text)) if !self.scope.covers(Some(&owner)) => {
-                let place = Place { file, offset: text.span().start };
-                self.fault(place, "`owner` is not the one that you are bound to: leave it out");
+                self.fault(place.of(text), "`owner` is not the one that you are bound to: leave it out");
             }
             (Some(owner), _) => drop(self.declaration.owners.insert(thing, owner)),
             (None, _) => {
@@ -172,37 +137,35 @@ impl Reader<'_> {
         }
     }
 
-    fn capability(&mut self, file: usize, raw: Spanned<RawCapability>) {
-        let place = Place { file, offset: raw.span().start };
-        let raw = raw.into_inner();
-        let name = self.name::<CapabilityName>(file, &raw.name);
+    fn capability(&mut self, place: Place, raw: RawCapability) {
+        let name = self.name::<CapabilityName>(place, &raw.name);
         let life = *raw.max_life_s.get_ref();
         let (least, most) = match raw.delivery.get_ref() {
             RawDelivery::Mint | RawDelivery::Reveal => (TOKEN_LIFE_MIN_S, TOKEN_LIFE_MAX_S),
             RawDelivery::Lease => (i64::from(LEASE_LIFE_MIN_S), i64::from(LEASE_LIFE_MAX_S)),
         };
         if !(least..=most).contains(&i64::from(life)) {
-            let at = Place { file, offset: raw.max_life_s.span().start };
+            let at = place.of(&raw.max_life_s);
             self.fault(at, format!("`max_life_s` must be {least} to {most}"));
         }
-        let delivery = self.delivery(file, &raw);
+        let delivery = self.delivery(place, &raw);
         let (Some(name), Some(delivery)) = (name, delivery) else { return };
-        self.owner(file, Owned::Capability(name.clone()), raw.owner.as_ref());
-        let at = Place { file, offset: raw.name.span().start };
+        self.owner(place, Owned::Capability(name.clone()), raw.owner.as_ref());
+        let at = place.of(&raw.name);
         let capability = Capability { name: name.clone(), access: raw.access, delivery, max_life_s: life };
         if self.declaration.capabilities.insert(name, (capability, place)).is_some() {
             self.fault(at, "this capability is declared twice");
         }
     }
 
-    fn delivery(&mut self, file: usize, raw: &RawCapability) -> Option<Delivery> {
-        let at = Place { file, offset: raw.delivery.span().start };
+    fn delivery(&mut self, place: Place, raw: &RawCapability) -> Option<Delivery> {
+        let at = place.of(&raw.delivery);
         match (raw.delivery.get_ref(), &raw.audience, &raw.secret) {
             (RawDelivery::Mint, Some(audience), None) => {
-                self.name(file, audience).map(|audience| Delivery::Mint { audience })
+                self.name(place, audience).map(|audience| Delivery::Mint { audience })
             }
             (RawDelivery::Reveal, None, Some(secret)) => {
-                self.name(file, secret).map(|secret| Delivery::Reveal { secret })
+                self.name(place, secret).map(|secret| Delivery::Reveal { secret })
             }
             (RawDelivery::Lease, None, None) => Some(Delivery::Lease),
             (RawDelivery::Lease, _, _) => {
@@ -240,63 +203,57 @@ impl Reader<'_> {
     /// The names in a list, none of them twice, at most `max`.
     fn list<N: FromStr<Err = NameError> + Ord>(
         &mut self,
-        file: usize,
+        place: Place,
         texts: &Spanned<Vec<Spanned<String>>>,
         max: usize,
     ) -> Option<BTreeSet<N>> {
         let before = self.faults.found();
         if texts.get_ref().len() > max {
-            self.fault(Place { file, offset: texts.span().start }, format!("more than {max} names"));
+            self.fault(place.of(texts), format!("more than {max} names"));
         }
         let mut names = BTreeSet::new();
         for text in texts.get_ref() {
-            if let Some(name) = self.name(file, text)
+            if let Some(name) = self.name(place, text)
                 && !names.insert(name)
             {
-                self.fault(Place { file, offset: text.span().start }, "this name is in the list twice");
+                self.fault(place.of(text), "this name is in the list twice");
             }
         }
         (self.faults.found() == before).then_some(names)
     }
 
-    fn role(&mut self, file: usize, raw: Spanned<RawRole>) {
-        let place = Place { file, offset: raw.span().start };
-        let raw = raw.into_inner();
-        let name = self.name::<RoleName>(file, &raw.name);
-        let capabilities = self.list(file, &raw.capabilities, ROLE_CAPABILITIES_MAX);
+    fn role(&mut self, place: Place, raw: RawRole) {
+        let name = self.name::<RoleName>(place, &raw.name);
+        let capabilities = self.list(place, &raw.capabilities, ROLE_CAPABILITIES_MAX);
         let (Some(name), Some(capabilities)) = (name, capabilities) else { return };
-        self.owner(file, Owned::Role(name.clone()), raw.owner.as_ref());
-        let at = Place { file, offset: raw.name.span().start };
+        self.owner(place, Owned::Role(name.clone()), raw.owner.as_ref());
+        let at = place.of(&raw.name);
         let role = Role { name: name.clone(), capabilities };
         if self.declaration.roles.insert(name, (role, place)).is_some() {
             self.fault(at, "this role is declared twice");
         }
     }
 
-    fn agent(&mut self, file: usize, raw: Spanned<RawAgent>) {
-        let place = Place { file, offset: raw.span().start };
-        let raw = raw.into_inner();
-        let name = self.name::<AgentName>(file, &raw.name);
-        let roles = self.list(file, &raw.roles, ROLES_MAX);
-        let max_instances = self.max_instances(file, raw.max_instances.as_ref());
+    fn agent(&mut self, place: Place, raw: RawAgent) {
+        let name = self.name::<AgentName>(place, &raw.name);
+        let roles = self.list(place, &raw.roles, ROLES_MAX);
+        let max_instances = self.max_instances(place, raw.max_instances.as_ref());
         let (Some(name), Some(roles)) = (name, roles) else { return };
-        self.owner(file, Owned::Agent(name.clone()), raw.owner.as_ref());
-        let at = Place { file, offset: raw.name.span().start };
+        self.owner(place, Owned::Agent(name.clone()), raw.owner.as_ref());
+        let at = place.of(&raw.name);
         let spec = AgentSpec { name: name.clone(), roles, max_instances };
         if self.declaration.agents.insert(name, (spec, place)).is_some() {
             self.fault(at, "this agent, or a resource server of this name, is declared twice");
         }
     }
 
-    fn resource_server(&mut self, file: usize, raw: Spanned<RawResourceServer>) {
-        let place = Place { file, offset: raw.span().start };
-        let raw = raw.into_inner();
-        let name = self.name::<AgentName>(file, &raw.name);
-        let audience = self.name::<Audience>(file, &raw.audience);
-        let max_instances = self.max_instances(file, raw.max_instances.as_ref());
+    fn resource_server(&mut self, place: Place, raw: RawResourceServer) {
+        let name = self.name::<AgentName>(place, &raw.name);
+        let audience = self.name::<Audience>(place, &raw.audience);
+        let max_instances = self.max_instances(place, raw.max_instances.as_ref());
         let (Some(name), Some(audience)) = (name, audience) else { return };
-        self.owner(file, Owned::Agent(name.clone()), raw.owner.as_ref());
-        let at = Place { file, offset: raw.name.span().start };
+        self.owner(place, Owned::Agent(name.clone()), raw.owner.as_ref());
+        let at = place.of(&raw.name);
         let spec = AgentSpec { name: name.clone(), roles: BTreeSet::new(), max_instances };
         self.declaration.serving.insert(name.clone(), audience);
         if self.declaration.agents.insert(name, (spec, place)).is_some() {
@@ -304,10 +261,10 @@ impl Reader<'_> {
         }
     }
 
-    fn max_instances(&mut self, file: usize, given: Option<&Spanned<u32>>) -> u32 {
+    fn max_instances(&mut self, place: Place, given: Option<&Spanned<u32>>) -> u32 {
         let Some(max) = given else { return 1 };
         if !(1..=INSTANCES_MAX).contains(max.get_ref()) {
-            let at = Place { file, offset: max.span().start };
+            let at = place.of(max);
             self.fault(at, format!("`max_instances` must be 1 to {INSTANCES_MAX}"));
         }
         *max.get_ref()

@@ -19,7 +19,7 @@ mod plan;
 mod state;
 
 pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState, Instances, Signed};
-pub use declaration::{Declaration, parse};
+pub use declaration::{Declaration, TABLES, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
 pub use events::{

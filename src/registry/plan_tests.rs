@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 
-use super::super::declaration::parse;
+use super::super::declaration::{TABLES, parse};
 use super::super::effect::Effect;
 use super::super::ground::SecretGround;
 use super::super::state::Registry;
 use super::*;
 use crate::base::limits::FAULTS_LISTED_MAX;
 use crate::base::{Cancellation, Scope, Timestamp};
-use crate::config::Fault;
+use crate::config::{Fault, Tables};
 use crate::store::At;
 
 const GOOD: &str = r#"
@@ -38,6 +38,10 @@ fn files(text: &str) -> Vec<SourceFile> {
     vec![SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }]
 }
 
+fn parsed(files: &[SourceFile], scope: &Scope, work: &Cancellation) -> Result<Declaration, FaultList> {
+    parse(&mut Tables::parse(files, TABLES, work)?, scope)
+}
+
 fn plan(text: &str, secret: bool) -> Result<Plan, Vec<Fault>> {
     plan_of(text, secret).map_err(|list| list.faults)
 }
@@ -46,7 +50,7 @@ fn plan_of(text: &str, secret: bool) -> Result<Plan, FaultList> {
     let files = files(text);
     let (registry, scope) = (Registry::default(), Scope::Everything);
     let work = Cancellation::new();
-    let declaration = parse(&files, &scope, &work)?;
+    let declaration = parsed(&files, &scope, &work)?;
     let there = SecretGround { owner: None, sensitivity: Sensitivity::Ordinary };
     let there = |_: &_| secret.then(|| there.clone());
     let broker = "https://broker.test".parse().unwrap();
@@ -120,7 +124,7 @@ fn steps(count: usize) -> u64 {
             )
         };
         let files = files(&(0..count).map(one).collect::<String>());
-        (parse(&files, scope, work).unwrap(), files)
+        (parsed(&files, scope, work).unwrap(), files)
     };
     let draw_on = |registry: &Registry, scope: &Scope, word: &str| {
         let work = Cancellation::new();
@@ -155,7 +159,7 @@ fn a_plan_that_is_cancelled_at_any_step_has_no_result() {
     let there = SecretGround { owner: None, sensitivity: Sensitivity::Ordinary };
     let plan_within = |steps_max: u64| {
         let work = Cancellation::after_steps(steps_max);
-        let declaration = parse(&files, &scope, &work)?;
+        let declaration = parsed(&files, &scope, &work)?;
         let secret = |_: &_| Some(there.clone());
         let broker = "https://broker.test".parse().unwrap();
         let ground =

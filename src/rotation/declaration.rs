@@ -3,11 +3,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::fields::{Fields, fields_of_upstreams};
 use super::schedule::{Schedule, Written, length_s};
+use crate::base::SecretName;
 use crate::base::limits::{FAULTS_LISTED_MAX, GRACE_MAX_S};
-use crate::base::{Cancellation, SecretName};
-use crate::config::{FaultList, Faults, Place, SourceFile};
+use crate::config::{FaultList, Faults, FieldOffsets, Place, Tables};
 
 /// The grace of a replaced value that was declared without one, in seconds.
 const GRACE_S: u32 = 3600;
@@ -26,7 +25,7 @@ pub struct Asked {
     /// Where its upstream was.
     pub upstream_place: Place,
     /// Where in the file the fields of that were.
-    fields: Fields,
+    fields: FieldOffsets,
 }
 
 impl Asked {
@@ -35,15 +34,9 @@ impl Asked {
     #[must_use]
     pub fn place_of(&self, field: &str) -> Place {
         let ways = std::iter::successors(Some(field), |way| way.rsplit_once('.').map(|(way, _)| way));
-        let offset = ways.into_iter().find_map(|way| self.fields.get(way));
+        let offset = ways.into_iter().find_map(|way| self.fields.get(&format!("upstream.{way}")));
         offset.map_or(self.upstream_place, |offset| Place { offset: *offset, ..self.upstream_place })
     }
-}
-
-#[derive(Deserialize)]
-struct RawFile {
-    #[serde(default)]
-    rotation: Vec<Spanned<RawRotation>>,
 }
 
 #[derive(Deserialize)]
@@ -61,21 +54,19 @@ struct RawRotation {
     upstream: Spanned<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// Reads the rotations that `files` declare; other rooms read the rest of them.
+/// The tables of declaration files that this room reads.
+pub const TABLES: &[&str] = &["rotation"];
+
+/// Reads the room's `tables`.
 ///
 /// # Errors
 /// The faults that were found.
-pub fn parse(files: &[SourceFile], work: &Cancellation) -> Result<BTreeMap<SecretName, Asked>, FaultList> {
-    let mut reader = Reader { asked: BTreeMap::new(), faults: Faults::of(files, work) };
-    for (file, RawFile { rotation }) in reader.faults.read() {
-        let fields = files.get(file).map(|source| fields_of_upstreams(&source.text)).unwrap_or_default();
-        let fields = fields.into_iter().chain(std::iter::repeat(Fields::new()));
-        for (raw, fields) in rotation.iter().zip(fields) {
-            // A pattern that never comes due is searched for centuries ahead: no more of them than are listed.
-            let place = Place { file, offset: raw.span().start };
-            if reader.faults.takes(place) && reader.faults.found() < FAULTS_LISTED_MAX {
-                reader.rotation(file, raw, fields);
-            }
+pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<SecretName, Asked>, FaultList> {
+    let mut reader = Reader { asked: BTreeMap::new(), faults: tables.faults() };
+    for (place, raw, fields) in tables.take_with_offsets("rotation", &mut reader.faults) {
+        // A pattern that never comes due is searched for centuries ahead: no more of them than are listed.
+        if reader.faults.found() < FAULTS_LISTED_MAX {
+            reader.rotation(place, &raw, fields);
         }
     }
     reader.faults.or(reader.asked)
@@ -87,20 +78,17 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn rotation(&mut self, file: usize, spanned: &Spanned<RawRotation>, fields: Fields) {
-        let raw = spanned.get_ref();
-        let at = |offset: usize| Place { file, offset };
-        let place = at(spanned.span().start);
+    fn rotation(&mut self, place: Place, raw: &RawRotation, fields: FieldOffsets) {
         let secret = match raw.secret.get_ref().parse::<SecretName>() {
             Ok(secret) => Some(secret),
             Err(error) => {
-                self.faults.tell(at(raw.secret.span().start), error.to_string());
+                self.faults.tell(place.of(&raw.secret), error.to_string());
                 None
             }
         };
-        let schedule = self.schedule(file, raw, place);
+        let schedule = self.schedule(place, raw);
         let grace_s = raw.grace.as_ref().map_or(Ok(GRACE_S), |text| length_s("grace", text.get_ref()));
-        let grace_at = at(raw.grace.as_ref().map_or(0, |text| text.span().start));
+        let grace_at = raw.grace.as_ref().map_or(place, |text| place.of(text));
         match grace_s {
             Err(error) => self.faults.tell(grace_at, error.to_string()),
             Ok(grace) if grace > GRACE_MAX_S => {
@@ -110,15 +98,15 @@ impl Reader<'_> {
         }
         let (Some(secret), Ok(grace_s)) = (secret, grace_s) else { return };
         let upstream = raw.upstream.get_ref().clone();
-        let upstream_place = at(raw.upstream.span().start);
+        let upstream_place = place.of(&raw.upstream);
         let asked = Asked { schedule, grace_s, upstream, place, upstream_place, fields };
         if self.asked.insert(secret, asked).is_some() {
-            self.faults.tell(at(raw.secret.span().start), "the rotation of this secret is declared twice");
+            self.faults.tell(place.of(&raw.secret), "the rotation of this secret is declared twice");
         }
     }
 
     /// The schedule, none for a rotation by hand alone, and none for one with a fault, which is told.
-    fn schedule(&mut self, file: usize, raw: &RawRotation, place: Place) -> Option<Schedule> {
+    fn schedule(&mut self, place: Place, raw: &RawRotation) -> Option<Schedule> {
         let fields = [
             ("every", raw.every.as_ref()),
             ("cron", raw.cron.as_ref()),
@@ -148,7 +136,7 @@ impl Reader<'_> {
                 let offset = field.and_then(|(_, text)| text.map(|text| text.span().start));
                 let offset = offset
                     .or_else(|| blackout.filter(|_| error.field == "blackout").map(|days| days.span().start));
-                let place = offset.map_or(place, |offset| Place { file, offset });
+                let place = offset.map_or(place, |offset| Place { offset, ..place });
                 self.faults.tell(place, error.to_string());
                 None
             }
@@ -159,7 +147,8 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Fault;
+    use crate::base::Cancellation;
+    use crate::config::{Fault, SourceFile};
 
     const GOOD: &str = r#"
 [[agent]]
@@ -179,9 +168,10 @@ length = 32
 "#;
 
     fn read(text: &str) -> Result<BTreeMap<SecretName, Asked>, Vec<Fault>> {
-        let read =
-            parse(&[SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }], &Cancellation::new());
-        read.map_err(|list| list.faults)
+        let files = [SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }];
+        let work = Cancellation::new();
+        let tables = Tables::parse(&files, &["agent", "rotation"], &work);
+        tables.and_then(|mut tables| parse(&mut tables)).map_err(|list| list.faults)
     }
 
     fn refuse(text: &str, line: usize, says: &str) {

@@ -5,13 +5,12 @@
 
 mod declaration;
 mod events;
-mod fields;
 pub mod keys;
 mod record;
 mod schedule;
 mod state;
 
-pub use declaration::{Asked, parse};
+pub use declaration::{Asked, TABLES, parse};
 pub use events::{
     RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
     RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -6,27 +5,20 @@ use serde::Deserialize;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
-use crate::base::{AgentId, Cancellation, CapabilityName, Scope, SecretName};
+use crate::base::{AgentId, Cancellation};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
+use crate::broker::declarations::{Drawn, Effects, Ground, Sections};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::{self, Ended};
-use crate::broker::leases;
 use crate::broker::once::{done_before, remembering};
-use crate::broker::planning::Planning;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::rotation::{Planned, planned};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::config::SourceFile;
 use crate::idempotency::{Once, Outcome};
 use crate::policy::{Authorised, Declare};
-use crate::registry::{
-    self, AgentSpec, Declaration, DeclarationsApplied, Delivery, Ground, Narrowing, Plan, PlannedChange,
-    Registry, SecretGround, Unnamed, draw, keys, parse,
-};
-use crate::rotation::{self, Asked};
-use crate::secrets::Secret;
+use crate::registry::{DeclarationsApplied, PlannedChange, Unnamed, keys};
 use crate::store::Change;
 
 /// What an application did, or a plan would do.
@@ -61,10 +53,9 @@ impl AdminDesk {
         let upload = Upload::read(by, heavy, uploaded).await?;
         let core = Arc::clone(&self.0);
         let planned = heavy.run(Priority::Ordinary, move |work| {
-            let (plan, as_of) = core.draw(&upload, work)?;
-            let (change, changes) = core.change(&upload.operator, plan, as_of)?;
-            change.fits::<World>()?;
-            Ok(Applied { changes, done: None })
+            let (drawn, effects, as_of) = core.draw(&upload, work)?;
+            core.change(&upload.operator, &drawn, effects, as_of)?.fits::<World>()?;
+            Ok(Applied { changes: drawn.changes, done: None })
         });
         planned.await
     }
@@ -92,19 +83,15 @@ impl AdminDesk {
             let (drawing, upload) = (Arc::clone(&self.0), Arc::clone(&upload));
             let recorded = once.is_some();
             let drawn = heavy.run(Priority::Ordinary, move |work| {
-                let (plan, as_of) = drawing.draw(&upload, work)?;
+                let (drawn, effects, as_of) = drawing.draw(&upload, work)?;
                 // A request with a key has its entry even then: the same one later finds the same outcome.
-                if plan.records.is_empty() && !recorded {
+                if drawn.changes.is_empty() && !recorded {
                     return Ok::<_, Again>(None);
                 }
-                let places: Vec<String> =
-                    plan.rotations.places().iter().cloned().chain(plan.leases.places()).collect();
-                let narrowing =
-                    drawing.state.store.read(|world, _| Narrowing::of(&world.registry, &plan.records));
-                let (change, changes) = drawing.change(&upload.operator, plan, as_of)?;
-                Ok(Some((change, changes, narrowing, as_of, places)))
+                let change = drawing.change(&upload.operator, &drawn, effects, as_of)?;
+                Ok(Some((change, drawn, as_of)))
             });
-            let Some((mut change, changes, narrowing, as_of, places)) = drawn.await? else {
+            let Some((mut change, drawn, as_of)) = drawn.await? else {
                 return Ok(Applied { changes: Vec::new(), done: None });
             };
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
@@ -112,17 +99,17 @@ impl AdminDesk {
                 // What is pruned is whoever is not named, and nobody may have come meanwhile.
                 change = change.rely(keys::agents(), as_of);
             }
-            let applied = if narrowing.is_empty() {
+            let applied = if drawn.narrowing.is_empty() {
                 revoke::Applied::recorded(core.state.store.commit(change, ()).await?.seq())
             } else {
-                core.apply_narrowing(by.operator().name().as_str(), change, narrowing).await?
+                core.apply_narrowing(by.operator().name().as_str(), change, drawn.narrowing).await?
             };
             core.notifications.standing_changed();
             // What was declared anew is tried at once, though it failed as it was declared before.
-            places.iter().for_each(|place| core.try_again_at(place));
+            drawn.places.iter().for_each(|place| core.try_again_at(place));
             core.notifications.rotations_changed();
             core.notifications.leases_changed();
-            Ok(Applied { changes, done: Some(core.conclude(applied).await) })
+            Ok(Applied { changes: drawn.changes, done: Some(core.conclude(applied).await) })
         })
     }
 }
@@ -140,24 +127,21 @@ impl Core {
         Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(seq)) })
     }
 
-    fn draw(&self, upload: &Upload, work: &Cancellation) -> Result<(Drawn, u64), Failure> {
-        let Upload { operator, files, declared: declaration, unnamed } = upload;
-        let (now, scope, unnamed) = (self.state.clock.now(), operator.scope(), *unnamed);
+    fn draw(&self, upload: &Upload, work: &Cancellation) -> Result<(Drawn, Vec<Effects>, u64), Failure> {
+        let now = self.state.clock.now();
         self.state.store.read(|world, as_of| {
-            let secret = |name: &_| world.secrets.named(name);
-            let within = |name: &_| secret(name).filter(|one| scope.covers(one.owner.as_ref()));
-            let there =
-                |one: &Secret| SecretGround { owner: one.owner.clone(), sensitivity: one.sensitivity };
-            let secret = |name: &_| within(name).map(there);
-            let broker = &self.settings.tokens.broker;
-            let ground = Ground { registry: &world.registry, scope, secret: &secret, broker, work };
-            let mut records = draw(&ground, &declaration.records, unnamed, files)?;
-            let planning = Planning { world, scope, unnamed, files, work };
-            let mut rotations = planned(&planning, now, &declaration.rotations)?;
-            let mut leases = leases::planned(&planning, &records, &declaration.leases)?;
-            records.changes.append(&mut rotations.changes);
-            records.changes.append(&mut leases.changes);
-            Ok((Drawn { records, rotations, leases }, as_of))
+            let ground = Ground {
+                world,
+                now,
+                scope: upload.operator.scope(),
+                unnamed: upload.unnamed,
+                files: &upload.files,
+                work,
+                broker: &self.settings.tokens.broker,
+                new_agent: &|| AgentId::mint(now, &*self.state.entropy),
+            };
+            let (drawn, effects) = upload.sections.plan(&ground)?;
+            Ok((drawn, effects, as_of))
         })
     }
 
@@ -166,63 +150,18 @@ impl Core {
     fn change(
         &self,
         operator: &OperatorPrincipal,
-        Drawn { records: plan, rotations, leases }: Drawn,
+        drawn: &Drawn,
+        effects: Vec<Effects>,
         as_of: u64,
-    ) -> Result<(Change<Effect>, Vec<PlannedChange>), Failure> {
-        let (agents, removed, snapshot) = self.state.store.read(|world, _| {
-            let registry = &world.registry;
-            let agents = plan.agents.iter().map(|(spec, serves)| {
-                let before = registry.agent_named(&spec.name).and_then(|agent| agent.serves.as_ref());
-                let served = (before != serves.as_ref()).then(|| serves.clone());
-                (self.id_for(registry, spec), spec.clone(), served)
-            });
-            let removed = plan.removed_agents.iter().filter_map(|name| registry.agent_named(name));
-            let removed = removed.map(|agent| agent.id);
-            let snapshot = registry.declarations().after(&plan).snapshot();
-            (agents.collect::<Vec<_>>(), removed.collect::<Vec<_>>(), snapshot)
-        });
+    ) -> Result<Change<Effect>, Failure> {
         let event = DeclarationsApplied {
             operator: operator.name(),
-            changes: &plan.changes,
-            snapshot: snapshot.hex(),
+            changes: &drawn.changes,
+            snapshot: drawn.declarations.snapshot().hex(),
         };
         let change = Change::new(&event)?.rely(keys::declarations(), as_of);
-        let mut change = self.while_allowed(change, operator)?;
-        for capability in &plan.capabilities {
-            if let Delivery::Reveal { secret } = &capability.delivery {
-                change = change.rely(crate::secrets::keys::existence(secret), as_of);
-            }
-        }
-        change = change.effect(Effect::Registry(registry::Effect::Declare {
-            capabilities: plan.capabilities,
-            removed_capabilities: plan.removed_capabilities,
-            roles: plan.roles,
-            removed_roles: plan.removed_roles,
-        }));
-        for (id, spec, served) in agents {
-            change = change
-                .rely(keys::agent_name(&spec.name), as_of)
-                .rely(keys::agent(id), as_of)
-                .effect(Effect::Registry(registry::Effect::PutAgent { id, spec }));
-            if let Some(audience) = served {
-                let effect = registry::Effect::Serve { agent: id, audience };
-                change = change.effect(Effect::Registry(effect));
-            }
-        }
-        for id in removed {
-            change = change
-                .rely(keys::agent(id), as_of)
-                .effect(Effect::Registry(registry::Effect::RemoveAgent(id)));
-        }
-        for (thing, owner) in plan.owners {
-            change = change.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
-        }
-        Ok((leases.added_to(rotations.added_to(change, as_of), as_of), plan.changes))
-    }
-
-    fn id_for(&self, registry: &Registry, spec: &AgentSpec) -> AgentId {
-        let known = registry.agent_named(&spec.name).map(|agent| agent.id);
-        known.unwrap_or_else(|| AgentId::mint(self.state.clock.now(), &*self.state.entropy))
+        let change = self.while_allowed(change, operator)?;
+        Ok(effects.into_iter().fold(change, |change, add| add(change, as_of)))
     }
 }
 
@@ -230,22 +169,8 @@ impl Core {
 struct Upload {
     operator: OperatorPrincipal,
     files: Vec<SourceFile>,
-    declared: Declared,
+    sections: Sections,
     unnamed: Unnamed,
-}
-
-/// What files declare, by the rooms that read them.
-struct Declared {
-    records: Declaration,
-    rotations: BTreeMap<SecretName, Asked>,
-    leases: BTreeMap<CapabilityName, crate::leases::Asked>,
-}
-
-/// What an application of it does.
-struct Drawn {
-    records: Plan,
-    rotations: Planned,
-    leases: leases::Planned,
 }
 
 impl Upload {
@@ -256,17 +181,9 @@ impl Upload {
     ) -> Result<Self, Failure> {
         let operator = by.operator().clone();
         let reading = heavy.run(Priority::Low, move |work| {
-            let declared = Declared::read(&files, operator.scope(), work)?;
-            Ok::<_, Failure>(Self { operator, files, declared, unnamed })
+            let sections = Sections::read(&files, operator.scope(), work)?;
+            Ok::<_, Failure>(Self { operator, files, sections, unnamed })
         });
         reading.await
-    }
-}
-
-impl Declared {
-    fn read(files: &[SourceFile], scope: &Scope, work: &Cancellation) -> Result<Self, Failure> {
-        let records = parse(files, scope, work)?;
-        let rotations = rotation::parse(files, work)?;
-        Ok(Self { records, rotations, leases: crate::leases::parse(files, work)? })
     }
 }

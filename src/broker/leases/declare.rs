@@ -1,67 +1,76 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::counter::revocations_at;
-use crate::base::CapabilityName;
+use crate::base::{CapabilityName, Scope};
+use crate::broker::declarations::{Drawn, Effects, Ground, Section};
 use crate::broker::failure::Failure;
-use crate::broker::planning::Planning;
 use crate::broker::world::{Effect, World};
-use crate::config::{Faults, Place};
+use crate::config::{FaultList, Place, Tables};
 use crate::leases::{self, Asked, Offer, Selection, keys};
-use crate::registry::{Action, Delivery, Noun, Owned, Plan, PlannedChange, Unnamed};
+use crate::registry::{Action, Delivery, Noun, Owned, PlannedChange, Unnamed};
 use crate::store::Change;
 use crate::upstream::{declared_lease_driver, lease_driver};
 
 /// What an application of declarations does to what is lent.
 #[derive(Debug, Default)]
-pub(in crate::broker) struct Planned {
+struct Planned {
     /// Line by line.
-    pub(in crate::broker) changes: Vec<PlannedChange>,
+    changes: Vec<PlannedChange>,
     put: Vec<Offer>,
     removed: BTreeSet<CapabilityName>,
 }
 
-/// What turns the offers that there are into what `asked` says, once `plan` has been carried out: every
-/// capability that is delivered as a lease says where its logins are made, and no other does.
-///
-/// # Errors
-/// [`Failure`] with every fault.
-pub(in crate::broker) fn planned(
-    planning: &Planning<'_>,
-    plan: &Plan,
-    asked: &BTreeMap<CapabilityName, Asked>,
-) -> Result<Planned, Failure> {
-    let Planning { world, scope, unnamed, files, work } = *planning;
-    let declared = world.registry.declarations().after(plan);
-    let leased = |name: &CapabilityName| {
-        declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
-    };
-    let (mut planned, mut faults) = (Planned::default(), Faults::of(files, work));
-    for (capability, asked) in asked {
-        work.step()?;
-        match offer(planning, capability, asked, &leased) {
-            Ok(offer) => planned.put(world, offer),
-            Err((place, message)) => faults.tell(place, message),
+/// The offers of logins that files declare.
+pub(in crate::broker) struct Offers(BTreeMap<CapabilityName, Asked>);
+
+impl Section for Offers {
+    const TABLES: &'static [&'static str] = leases::TABLES;
+
+    fn read(tables: &mut Tables<'_>, _scope: &Scope) -> Result<Self, FaultList> {
+        leases::parse(tables).map(Self)
+    }
+
+    /// Every capability that is delivered as a lease once the plan has been carried out says where its logins are
+    /// made, and no other does.
+    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure> {
+        let Ground { world, scope, .. } = *ground;
+        let declared = &drawn.declarations;
+        let leased = |name: &CapabilityName| {
+            declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
+        };
+        let (mut planned, mut faults) = (Planned::default(), ground.faults());
+        for (capability, asked) in &self.0 {
+            ground.work.step()?;
+            match offer(ground, capability, asked, &leased) {
+                Ok(offer) => planned.put(world, offer),
+                Err((place, message)) => faults.tell(place, message),
+            }
         }
-    }
-    for offer in world.leases.offers().filter(|offer| !asked.contains_key(&offer.capability)) {
-        let within = scope.covers(owner(world, &offer.capability));
-        let pruned = unnamed == Unnamed::Prune && within;
-        // A capability that is gone, or delivered otherwise by now, takes its offer with it.
-        if pruned || !leased(&offer.capability) {
-            planned.note(Action::Remove, &offer.capability, Vec::new());
-            planned.removed.insert(offer.capability.clone());
+        for offer in world.leases.offers().filter(|offer| !self.0.contains_key(&offer.capability)) {
+            let within = scope.covers(owner(world, &offer.capability));
+            let pruned = ground.unnamed == Unnamed::Prune && within;
+            // A capability that is gone, or delivered otherwise by now, takes its offer with it.
+            if pruned || !leased(&offer.capability) {
+                planned.note(Action::Remove, &offer.capability, Vec::new());
+                planned.removed.insert(offer.capability.clone());
+            }
         }
+        let offered = |name: &CapabilityName| {
+            self.0.contains_key(name)
+                || (world.leases.offer(name).is_some() && !planned.removed.contains(name))
+        };
+        let bare = declared.capabilities().find(|one| one.delivery == Delivery::Lease && !offered(&one.name));
+        if let Some(bare) = bare {
+            let name = &bare.name;
+            let message =
+                format!("capability `{name}` is delivered as a lease, and no `[[lease]]` offers it");
+            faults.tell(Place { file: 0, offset: 0 }, message);
+        }
+        let mut planned = faults.or(planned)?;
+        drawn.changes.append(&mut planned.changes);
+        drawn.places.extend(planned.places());
+        Ok(Box::new(move |change, as_of| planned.added_to(change, as_of)))
     }
-    let offered = |name: &CapabilityName| {
-        asked.contains_key(name) || (world.leases.offer(name).is_some() && !planned.removed.contains(name))
-    };
-    let bare = declared.capabilities().find(|one| one.delivery == Delivery::Lease && !offered(&one.name));
-    if let Some(bare) = bare {
-        let name = &bare.name;
-        let message = format!("capability `{name}` is delivered as a lease, and no `[[lease]]` offers it");
-        faults.tell(Place { file: 0, offset: 0 }, message);
-    }
-    Ok(faults.or(planned)?)
 }
 
 fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate::base::OwnerName> {
@@ -70,11 +79,12 @@ fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate:
 
 /// What was asked for, when it can be.
 fn offer(
-    Planning { world, scope, .. }: &Planning<'_>,
+    ground: &Ground<'_>,
     capability: &CapabilityName,
     asked: &Asked,
     leased: &dyn Fn(&CapabilityName) -> bool,
 ) -> Result<Offer, (Place, String)> {
+    let Ground { world, scope, .. } = *ground;
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let driver =
         declared_lease_driver(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
@@ -125,13 +135,13 @@ impl Planned {
     }
 
     /// What upstreams that are declared anew fail together with.
-    pub(in crate::broker) fn places(&self) -> impl Iterator<Item = String> {
+    fn places(&self) -> impl Iterator<Item = String> {
         let targets = self.put.iter().filter_map(|offer| lease_driver(&offer.upstream).ok());
         targets.flat_map(|target| [revocations_at(&target.place()), target.place()])
     }
 
     /// `change`, doing this too. It relies on the secrets that administer being there.
-    pub(in crate::broker) fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
+    fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
         for offer in self.put {
             let admin = lease_driver(&offer.upstream).map(|driver| driver.admin_secret().clone());
             if let Ok(admin) = admin {

@@ -15,7 +15,7 @@ mod revoke;
 mod sweep;
 mod views;
 
-pub(super) use declare::{Planned, planned};
+pub(super) use declare::Offers;
 pub use issue::{Freshness, LeaseInput, Leased};
 pub use renew::Renewal;
 pub(super) use revoke::Selected;

@@ -6,6 +6,7 @@ use super::steer::reached;
 use crate::authn::OperatorPrincipal;
 use crate::base::{SecretName, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
+use crate::broker::declarations::parse_tables;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::services::Core;
@@ -54,7 +55,7 @@ impl AdminDesk {
     ) -> Result<UpstreamCheck, Failure> {
         let (core, operator, secret) = (Arc::clone(&self.0), by.operator().clone(), secret.clone());
         let reading = heavy.run(Priority::Ordinary, move |work| {
-            let asked = rotation::parse(&files, work)?;
+            let asked = rotation::parse(&mut parse_tables(&files, work)?)?;
             let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
             core.state.store.read(|world, as_of| match declared(world, operator.scope(), &secret, asked) {
                 Ok(declared) => core.bench_of(world, as_of, Rotation::fresh(declared, None)),

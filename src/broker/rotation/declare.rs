@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use super::carry_on::next_of;
 use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp};
+use crate::broker::declarations::{Drawn, Effects, Ground, Section};
 use crate::broker::failure::Failure;
-use crate::broker::planning::Planning;
 use crate::broker::world::{Effect, World};
-use crate::config::{Faults, Place};
+use crate::config::{FaultList, Place, Tables};
 use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};
 use crate::secrets;
@@ -15,9 +15,9 @@ use crate::upstream::{Shape, TargetError, declared_driver, driver};
 
 /// What an application of declarations does to rotations.
 #[derive(Debug, Default)]
-pub(in crate::broker) struct Planned {
+struct Planned {
     /// Line by line.
-    pub(in crate::broker) changes: Vec<PlannedChange>,
+    changes: Vec<PlannedChange>,
     put: Vec<(Declared, Option<Timestamp>)>,
     left: Vec<(SecretName, UpstreamValue)>,
     removed: Vec<SecretName>,
@@ -37,35 +37,41 @@ enum Fate {
     Corrected,
 }
 
-/// What turns the rotations that there are into what `asked` says.
-///
-/// # Errors
-/// [`Failure`] with every fault, and for a rotation that is under way and would have to be another one.
-pub(in crate::broker) fn planned(
-    planning: &Planning<'_>,
-    now: Timestamp,
-    asked: &BTreeMap<SecretName, Asked>,
-) -> Result<Planned, Failure> {
-    let Planning { world, scope, unnamed, files, work } = *planning;
-    let (mut planned, mut faults) = (Planned::default(), Faults::of(files, work));
-    for (secret, asked) in asked {
-        work.step()?;
-        match declared(world, scope, secret, asked) {
-            Ok(declared) => planned.put(world, now, declared)?,
-            Err((place, message)) => faults.tell(place, message),
-        }
+/// The rotations that files declare.
+pub(in crate::broker) struct Rotations(BTreeMap<SecretName, Asked>);
+
+impl Section for Rotations {
+    const TABLES: &'static [&'static str] = rotation::TABLES;
+
+    fn read(tables: &mut Tables<'_>, _scope: &Scope) -> Result<Self, FaultList> {
+        rotation::parse(tables).map(Self)
     }
-    let mut planned = faults.or(planned)?;
-    if unnamed == Unnamed::Prune {
-        let reached = world.rotations.all().filter(|rotation| {
-            let secret = world.secrets.named(&rotation.declared.secret);
-            scope.covers(secret.and_then(|secret| secret.owner.as_ref()))
-        });
-        for rotation in reached.filter(|rotation| !asked.contains_key(&rotation.declared.secret)) {
-            planned.remove(rotation)?;
+
+    /// Refuses a rotation that is under way and would have to be another one, too.
+    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure> {
+        let Ground { world, now, scope, .. } = *ground;
+        let (mut planned, mut faults) = (Planned::default(), ground.faults());
+        for (secret, asked) in &self.0 {
+            ground.work.step()?;
+            match declared(world, scope, secret, asked) {
+                Ok(declared) => planned.put(world, now, declared)?,
+                Err((place, message)) => faults.tell(place, message),
+            }
         }
+        let mut planned = faults.or(planned)?;
+        if ground.unnamed == Unnamed::Prune {
+            let reached = world.rotations.all().filter(|rotation| {
+                let secret = world.secrets.named(&rotation.declared.secret);
+                scope.covers(secret.and_then(|secret| secret.owner.as_ref()))
+            });
+            for rotation in reached.filter(|rotation| !self.0.contains_key(&rotation.declared.secret)) {
+                planned.remove(rotation)?;
+            }
+        }
+        drawn.changes.append(&mut planned.changes);
+        drawn.places.append(&mut planned.places);
+        Ok(Box::new(move |change, as_of| planned.added_to(change, as_of)))
     }
-    Ok(planned)
 }
 
 /// What was asked for, when it can be.
@@ -222,11 +228,6 @@ impl Planned {
         Ok(())
     }
 
-    /// What upstreams that are declared anew fail together with.
-    pub(in crate::broker) fn places(&self) -> &[String] {
-        &self.places
-    }
-
     fn note(&mut self, action: Action, secret: &SecretName, fields: Vec<String>, remark: Option<String>) {
         self.changes.push(PlannedChange {
             action,
@@ -238,7 +239,7 @@ impl Planned {
     }
 
     /// `change`, doing this too. It relies on the rotations and secrets being as they were read.
-    pub(in crate::broker) fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
+    fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
         for (declared, next) in self.put {
             let (key, secret) = (keys::rotation(&declared.secret), declared.secret.clone());
             let effect = rotation::Effect::Declare { declared: Box::new(declared), next };

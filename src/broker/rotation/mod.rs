@@ -15,7 +15,7 @@ pub use adopt::{Adopted, Adopting, Proof};
 pub use carry_on::Pace;
 pub(super) use carry_on::next_of;
 pub use check::UpstreamCheck;
-pub(super) use declare::{Planned, planned};
+pub(super) use declare::Rotations;
 pub use steer::{Rotating, Steer};
 pub(super) use views::consumers;
 pub use views::{CalendarLine, Consumer, RotationPlan, RotationView};

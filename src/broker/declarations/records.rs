@@ -1,0 +1,97 @@
+use super::section::{Drawn, Effects, Ground, Section};
+use crate::base::{AgentId, Audience, Scope};
+use crate::broker::failure::Failure;
+use crate::broker::world::{Effect, World};
+use crate::config::{FaultList, Tables};
+use crate::registry::{
+    self, AgentSpec, Declaration, Delivery, Narrowing, Plan, SecretGround, TABLES, draw, keys, parse,
+};
+use crate::secrets;
+use crate::store::Change;
+
+/// Capabilities, roles, agents and resource servers.
+pub(super) struct Records(Declaration);
+
+impl Section for Records {
+    const TABLES: &'static [&'static str] = TABLES;
+
+    fn read(tables: &mut Tables<'_>, scope: &Scope) -> Result<Self, FaultList> {
+        parse(tables, scope).map(Self)
+    }
+
+    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure> {
+        let Ground { world, scope, work, broker, .. } = *ground;
+        let secret = |name: &_| {
+            let secret = world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref()))?;
+            Some(SecretGround { owner: secret.owner.clone(), sensitivity: secret.sensitivity })
+        };
+        let registry = &world.registry;
+        let on = registry::Ground { registry, scope, secret: &secret, broker, work };
+        let mut plan = draw(&on, &self.0, ground.unnamed, ground.files)?;
+        drawn.declarations = registry.declarations().after(&plan);
+        drawn.narrowing = Narrowing::of(registry, &plan);
+        drawn.changes.append(&mut plan.changes);
+        let agents = plan.agents.drain(..).map(|(spec, serves)| {
+            let known = registry.agent_named(&spec.name);
+            let before = known.and_then(|agent| agent.serves.as_ref());
+            let serves_anew = before != serves.as_ref();
+            let id = known.map_or_else(ground.new_agent, |agent| agent.id);
+            PlannedAgent { id, spec, serves, serves_anew }
+        });
+        let agents: Vec<PlannedAgent> = agents.collect();
+        let removed = removed_agents(world, &plan);
+        Ok(Box::new(move |change, as_of| effects(plan, agents, removed, change, as_of)))
+    }
+}
+
+/// An agent or resource server to create or change.
+struct PlannedAgent {
+    id: AgentId,
+    spec: AgentSpec,
+    serves: Option<Audience>,
+    /// Whether its audience changes.
+    serves_anew: bool,
+}
+
+fn removed_agents(world: &World, plan: &Plan) -> Vec<AgentId> {
+    let removed = plan.removed_agents.iter().filter_map(|name| world.registry.agent_named(name));
+    removed.map(|agent| agent.id).collect()
+}
+
+fn effects(
+    plan: Plan,
+    agents: Vec<PlannedAgent>,
+    removed: Vec<AgentId>,
+    mut change: Change<Effect>,
+    as_of: u64,
+) -> Change<Effect> {
+    for capability in &plan.capabilities {
+        if let Delivery::Reveal { secret } = &capability.delivery {
+            change = change.rely(secrets::keys::existence(secret), as_of);
+        }
+    }
+    change = change.effect(Effect::Registry(registry::Effect::Declare {
+        capabilities: plan.capabilities,
+        removed_capabilities: plan.removed_capabilities,
+        roles: plan.roles,
+        removed_roles: plan.removed_roles,
+    }));
+    for PlannedAgent { id, spec, serves, serves_anew } in agents {
+        change = change
+            .rely(keys::agent_name(&spec.name), as_of)
+            .rely(keys::agent(id), as_of)
+            .effect(Effect::Registry(registry::Effect::PutAgent { id, spec }));
+        if serves_anew {
+            let effect = registry::Effect::Serve { agent: id, audience: serves };
+            change = change.effect(Effect::Registry(effect));
+        }
+    }
+    for id in removed {
+        change =
+            change.rely(keys::agent(id), as_of).effect(Effect::Registry(registry::Effect::RemoveAgent(id)));
+    }
+    for (thing, owner) in plan.owners {
+        change = change.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
+    }
+    change
+}
