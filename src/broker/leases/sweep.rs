@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::counter::{Counter, revocations_at};
-use crate::base::limits::UNKNOWN_LOGINS_LISTED_MAX;
+use crate::base::limits::{LEASE_LIFE_MAX_S, UNKNOWN_LOGINS_LISTED_MAX};
 use crate::base::{LeaseId, code};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
@@ -10,7 +10,7 @@ use crate::leases::{LoginsSwept, StrayLoginEnded, UnknownLogins};
 use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::FoundLogin;
+use crate::upstream::{Expiry, FoundLogin};
 
 impl Core {
     /// Looks through every upstream for logins of this broker's that no lease knows. There are none unless the
@@ -62,7 +62,9 @@ impl Core {
                 return Ok(());
             }
         };
-        let (over, others): (Vec<_>, Vec<_>) = self.unknown(found).into_iter().partition(|one| one.is_over);
+        let expiry = counter.driver.expiry();
+        let (over, others): (Vec<_>, Vec<_>) =
+            self.unknown(found).into_iter().partition(|one| self.is_over(one, expiry));
         self.tell_of_unknown(&counter, &admin, others).await?;
         for FoundLogin { name: login, .. } in &over {
             match counter.driver.revoke(call, login).await {
@@ -110,7 +112,9 @@ impl Core {
         let (call, upstream) = (self.lease_call(admin), counter.driver.describe());
         let found = counter.driver.find(call, &self.upstream.login_prefix, self.state.clock.now()).await;
         let Ok(found) = found else { return Ok(()) };
-        let unknown = self.unknown(found).into_iter().filter(|one| !one.is_over && is_of_a_copy(one));
+        let unknown = self.unknown(found).into_iter();
+        let expiry = counter.driver.expiry();
+        let unknown = unknown.filter(|one| !self.is_over(one, expiry) && is_of_a_copy(one));
         let unknown: Vec<FoundLogin> = unknown.collect();
         let Some(first) = unknown.first() else { return Ok(()) };
         self.notifications.meters.alarms().raise(
@@ -126,6 +130,15 @@ impl Core {
         let more = unknown.len().saturating_sub(logins.len());
         self.record_of_leases(Change::new(&UnknownLogins { upstream, logins, more })?).await?;
         Ok(())
+    }
+
+    /// Whether the time of a login is over: by its server, or, where no server knows it, because no lease lasts
+    /// as long.
+    fn is_over(&self, login: &FoundLogin, expiry: Expiry) -> bool {
+        let minted_at = self.lease_of(&login.name).map(|lease| lease.minted_at());
+        let longest_s = i64::from(LEASE_LIFE_MAX_S);
+        let has_outlived = minted_at.is_some_and(|at| at.plus_s(longest_s) < self.state.clock.now());
+        login.is_over || (expiry == Expiry::ByBroker && has_outlived)
     }
 
     /// The lease whose login has this name, if it can be one.
