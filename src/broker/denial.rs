@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::world::{Effect, World};
 use crate::base::{SecretId, SecretName, Timestamp};
 use crate::keyring::Stage;
-use crate::leases::{self, Leases, Selection, Why};
+use crate::leases::{self, EndReason, LeaseSelection, Leases};
 use crate::ledger::Key;
 use crate::pki;
 use crate::registry::{self, Narrowing, Registry};
@@ -31,7 +31,11 @@ pub struct Ended {
 
 impl Denial {
     /// Leases end. No receipt of a change that relied on one of `withheld` is delivered.
-    pub(super) fn leases(at: Timestamp, (which, why): (Selection, Why), withheld: Vec<Key>) -> Self {
+    pub(super) fn leases(
+        at: Timestamp,
+        (which, why): (LeaseSelection, EndReason),
+        withheld: Vec<Key>,
+    ) -> Self {
         Self::ended(at, Effect::Lease(leases::Effect::End { which, why }), withheld)
     }
 
@@ -205,7 +209,7 @@ impl World {
 mod tests {
     use super::*;
     use crate::base::{LeaseId, SystemEntropy};
-    use crate::leases::Stage as LeaseStage;
+    use crate::leases::LeaseStage;
     use crate::secrets::{SealedValue, VersionStage};
     use crate::store::World as _;
 
@@ -251,8 +255,8 @@ mod tests {
     #[test]
     fn a_lease_that_was_ended_stays_so_whatever_is_committed_before_its_entry() {
         let (lease, intended) = intended();
-        let which = Selection::Capability("orders.query".parse().unwrap());
-        let denial = Denial::leases(NOW, (which.clone(), Why::Revoked), Vec::new());
+        let which = LeaseSelection::Capability("orders.query".parse().unwrap());
+        let denial = Denial::leases(NOW, (which.clone(), EndReason::Revoked), Vec::new());
         let mut world = World::default();
         world.deny(&denial);
         // In the group commit that hangs.
@@ -260,7 +264,7 @@ mod tests {
         commit(&mut world, 2, Effect::Lease(leases::Effect::Issue { lease, sealed: vec![7] }));
         let is_ending = |leases: &Leases| matches!(leases.lease(lease).unwrap().stage, LeaseStage::Ending(_));
         assert!(is_ending(&world.leases) && !is_ending(world.recorded_leases()));
-        commit(&mut world, 3, Effect::Lease(leases::Effect::End { which, why: Why::Revoked }));
+        commit(&mut world, 3, Effect::Lease(leases::Effect::End { which, why: EndReason::Revoked }));
         world.recorded(&denial);
         assert!(is_ending(&world.leases) && world.denied.recorded.leases.is_none());
     }
@@ -314,7 +318,7 @@ mod tests {
     fn every_denial_takes_away() {
         let id = SecretId::mint(NOW, &SystemEntropy);
         let all = [
-            Denial::leases(NOW, (Selection::All, Why::Revoked), Vec::new()),
+            Denial::leases(NOW, (LeaseSelection::All, EndReason::Revoked), Vec::new()),
             Denial::version(NOW, id, name(), 1),
             Denial::token_key(NOW, 1),
             Denial::authority(NOW, 1, false),

@@ -60,8 +60,8 @@ pub use keys::turn_value_key::{Turned, value_key_is_there};
 pub use leases::{Chosen, Freshness, LeaseInput, LeasePage, LeaseView, Leased, LeasesEnded, Renewal};
 pub use page::{Page, Paged};
 pub use rotation::{
-    Adopted, Adopting, CalendarLine, Consumer, Pace, Proof, Rotating, RotationPlan, RotationView, Steer,
-    UpstreamCheck,
+    Adopted, Adopting, CalendarLine, Consumer, Progress, Proof, Rotating, RotationPlan, RotationUpdate,
+    RotationView, UpstreamCheck,
 };
 pub use secrets::classify::Classified;
 pub use secrets::put_secret::{Expected, PutSecret, Stored};

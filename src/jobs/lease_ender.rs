@@ -44,7 +44,7 @@ impl LeaseEnder {
         loop {
             if is_unfinished || standing.has_changed().unwrap_or(false) {
                 standing.mark_unchanged();
-                is_unfinished = !self.end_bereft().await;
+                is_unfinished = !self.revoke_ineligible().await;
             }
             self.begin_due(&mut tasks);
             self.begin_sweep(&mut tasks);
@@ -66,7 +66,7 @@ impl LeaseEnder {
 
     /// Does everything that is due now, until nothing more can be done now; a sweep that began before ends too.
     pub async fn look(self: &Arc<Self>) {
-        self.end_bereft().await;
+        self.revoke_ineligible().await;
         let mut tasks = JoinSet::new();
         self.begin_sweep(&mut tasks);
         loop {
@@ -80,8 +80,8 @@ impl LeaseEnder {
     }
 
     /// Whether all leases of agents that may not have them are to end now, as far as the ledger says.
-    async fn end_bereft(&self) -> bool {
-        let ended = self.core.end_bereft_leases().await;
+    async fn revoke_ineligible(&self) -> bool {
+        let ended = self.core.revoke_ineligible_leases().await;
         if let Err(failure) = &ended {
             tracing::error!(
                 ?failure,
@@ -105,7 +105,7 @@ impl LeaseEnder {
             busy.insert(lease, place);
             let free = Free { ender: Arc::clone(self), lease };
             tasks.spawn(async move {
-                if let Err(failure) = free.ender.core.end_lease(lease).await {
+                if let Err(failure) = free.ender.core.revoke_login(lease).await {
                     tracing::error!(%lease, ?failure, "a lease could not be ended");
                     // Whatever the reason, the ledger is not asked again without a pause.
                     tokio::time::sleep(SOON).await;
@@ -129,7 +129,7 @@ impl LeaseEnder {
         let ender = Arc::clone(self);
         tasks.spawn(async move {
             let _sweeping = sweeping;
-            if let Err(failure) = ender.core.sweep_logins().await {
+            if let Err(failure) = ender.core.remove_stray_logins().await {
                 tracing::error!(?failure, "upstreams could not be looked through");
             }
         });

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::base::SecretName;
 use crate::base::limits::{ROTATIONS_AT_ONCE_MAX, ROTATIONS_BEGUN_MAX};
-use crate::broker::{Core, Pace};
+use crate::broker::{Core, Progress};
 
 /// How often it looks whether something is due.
 const LOOK: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ impl Rotator {
             if self.busy.borrow().contains(&secret) {
                 continue;
             }
-            if pace == Pace::On || self.may_begin() {
+            if pace == Progress::Continue || self.may_begin() {
                 self.take_up(tasks, secret, Job::CarryOn);
             }
         }
@@ -135,9 +135,9 @@ impl Rotator {
         let done = match job {
             Job::CheckDrift => self.core.check_drift(secret).await,
             Job::CarryOn => loop {
-                match self.core.carry_on(secret).await {
-                    Ok(Pace::On) if !self.stopping.load(Ordering::Acquire) => {}
-                    Ok(Pace::On | Pace::Rest) => break Ok(()),
+                match self.core.advance_rotation(secret).await {
+                    Ok(Progress::Continue) if !self.stopping.load(Ordering::Acquire) => {}
+                    Ok(Progress::Continue | Progress::Wait) => break Ok(()),
                     Err(failure) => break Err(failure),
                 }
             },

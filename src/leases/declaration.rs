@@ -9,7 +9,7 @@ use crate::config::{FaultList, Faults, Place, Tables};
 
 /// One `[[lease]]` as it was read; what its upstream says is judged by whoever knows the drivers.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct DeclaredLease {
     /// Most outstanding leases of one agent.
     pub per_agent: u32,
     /// The table `upstream`, as its driver reads it.
@@ -35,7 +35,7 @@ pub const TABLES: &[&str] = &["lease"];
 ///
 /// # Errors
 /// The faults that were found.
-pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<CapabilityName, Asked>, FaultList> {
+pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<CapabilityName, DeclaredLease>, FaultList> {
     let mut reader = Reader { asked: BTreeMap::new(), faults: tables.faults() };
     for (place, raw) in tables.take("lease", &mut reader.faults) {
         reader.lease(place, &raw);
@@ -44,7 +44,7 @@ pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<CapabilityName, Asked>,
 }
 
 struct Reader<'a> {
-    asked: BTreeMap<CapabilityName, Asked>,
+    asked: BTreeMap<CapabilityName, DeclaredLease>,
     faults: Faults<'a>,
 }
 
@@ -62,7 +62,7 @@ impl Reader<'_> {
         };
         let upstream = raw.upstream.get_ref().clone();
         let upstream_place = place.of(&raw.upstream);
-        let asked = Asked { per_agent, upstream, place, upstream_place };
+        let asked = DeclaredLease { per_agent, upstream, place, upstream_place };
         if self.asked.insert(capability, asked).is_some() {
             self.faults.tell(capability_at, "the lease of this capability is declared twice");
         }

@@ -137,7 +137,7 @@ pub struct LeaseRenewed<'a> {
 
 /// An agent needs a lease no more; with its last use it ends.
 #[derive(Debug, Serialize)]
-pub struct LeaseUseGivenUp<'a> {
+pub struct LeaseUseReleased<'a> {
     /// The lease.
     pub lease: LeaseId,
     /// The agent.
@@ -149,10 +149,10 @@ pub struct LeaseUseGivenUp<'a> {
 
 /// Leases are to end.
 #[derive(Debug, Serialize)]
-pub struct LeasesEnding<'a> {
+pub struct LeasesRevoked<'a> {
     /// Who wants it: an operator's name, or `the broker` (no name has a space).
     pub by: &'a str,
-    /// `revoked` or `bereft`.
+    /// `revoked` or `ineligible`.
     pub why: &'static str,
     /// Which one, when it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,7 +169,7 @@ pub struct LeasesEnding<'a> {
 
 /// Upstream is about to be told that a login ends.
 #[derive(Debug, Serialize)]
-pub struct LeaseEndAttempted<'a> {
+pub struct LeaseRevocationAttempted<'a> {
     /// The lease.
     pub lease: LeaseId,
     /// The agent.
@@ -178,7 +178,7 @@ pub struct LeaseEndAttempted<'a> {
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
-    /// `expired`, `revoked`, `bereft` or `unfinished`.
+    /// `expired`, `revoked`, `ineligible` or `unfinished`.
     pub why: &'static str,
     /// Where, in words.
     pub upstream: String,
@@ -190,7 +190,7 @@ pub struct LeaseEndAttempted<'a> {
 
 /// A login could not be ended; it is tried again, for ever.
 #[derive(Debug, Serialize)]
-pub struct LeaseEndFailed<'a> {
+pub struct LeaseRevocationFailed<'a> {
     /// The lease.
     pub lease: LeaseId,
     /// The agent.
@@ -281,13 +281,13 @@ pub struct LeaseEnded<'a> {
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
-    /// `expired`, `revoked`, `bereft` or `unfinished`.
+    /// `expired`, `revoked`, `ineligible` or `unfinished`.
     pub why: &'static str,
 }
 
 /// Upstream is about to be looked through for logins that no lease knows.
 #[derive(Debug, Serialize)]
-pub struct LoginsSwept<'a> {
+pub struct LoginsInspected<'a> {
     /// Where, in words.
     pub upstream: String,
     /// The secret that is opened for it.
@@ -331,12 +331,12 @@ events! {
     LeaseReused<'_> = 0x0904, "lease.reused";
     LeaseRenewalAttempted<'_> = 0x0905, "lease.renewal-attempted";
     LeaseRenewed<'_> = 0x0906, "lease.renewed";
-    LeaseUseGivenUp<'_> = 0x0907, "lease.given-up";
-    LeasesEnding<'_> = 0x0908, "leases.ending";
-    LeaseEndAttempted<'_> = 0x0909, "lease.end-attempted";
-    LeaseEndFailed<'_> = 0x090a, "lease.end-failed";
+    LeaseUseReleased<'_> = 0x0907, "lease.released";
+    LeasesRevoked<'_> = 0x0908, "leases.revoked";
+    LeaseRevocationAttempted<'_> = 0x0909, "lease.revocation-attempted";
+    LeaseRevocationFailed<'_> = 0x090a, "lease.revocation-failed";
     LeaseEnded<'_> = 0x090b, "lease.ended";
-    LoginsSwept<'_> = 0x090c, "logins.swept";
+    LoginsInspected<'_> = 0x090c, "logins.inspected";
     StrayLoginEnded<'_> = 0x090d, "alarm.login-unknown-removed";
     LeasesRetried<'_> = 0x090e, "leases.retried";
     LeaseForgotten<'_> = 0x090f, "alarm.lease-forgotten";

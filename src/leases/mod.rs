@@ -11,11 +11,13 @@ mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use declaration::{Asked, TABLES, parse};
+pub use declaration::{DeclaredLease, TABLES, parse};
 pub use events::{
-    LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
-    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseStillOpen, LeaseUseGivenUp, LeasesEnding,
-    LeasesRetried, LoginsSwept, StrayLoginEnded, UnknownLogins,
+    LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
+    LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
+    LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded, UnknownLogins,
 };
-pub use record::{Ending, Intent, Lease, Offer, Selection, Stage, Trouble, Why};
+pub use record::{
+    EndReason, Ending, Lease, LeaseIntent, LeaseOffer, LeaseSelection, LeaseStage, RevocationFailure,
+};
 pub use state::{Effect, Leases};

@@ -7,7 +7,7 @@ use crate::base::{AgentId, AgentName, CapabilityName, DecisionId, InstanceId, Le
 
 /// What leases of one capability are of, as declared.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Offer {
+pub struct LeaseOffer {
     /// The capability.
     pub capability: CapabilityName,
     /// Where logins are made and how: JSON, read by the driver's room.
@@ -18,7 +18,7 @@ pub struct Offer {
 
 /// A lease that has been decided on, before upstream knows of it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Intent {
+pub struct LeaseIntent {
     /// The lease.
     pub id: LeaseId,
     /// The agent.
@@ -69,12 +69,12 @@ pub struct Lease {
     /// Who was handed it: one decision each. With the last of them it ends.
     pub uses: BTreeSet<DecisionId>,
     /// How far it has come.
-    pub stage: Stage,
+    pub stage: LeaseStage,
 }
 
 /// How far a lease has come.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Stage {
+pub enum LeaseStage {
     /// Recorded; upstream may know of the login or not.
     Intended,
     /// Upstream made the login.
@@ -86,7 +86,7 @@ pub enum Stage {
     Ending(Ending),
 }
 
-impl Stage {
+impl LeaseStage {
     /// The word for it.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -102,36 +102,36 @@ impl Stage {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Ending {
     /// What for.
-    pub why: Why,
+    pub why: EndReason,
     /// Since when.
     pub since: Timestamp,
     /// How often it has failed.
     pub failures: u32,
     /// The last failure.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<RevocationFailure>,
 }
 
 /// Why a login ends.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Why {
+pub enum EndReason {
     /// Its time is over.
     Expired,
     /// Somebody ended it.
     Revoked,
     /// Its holder was revoked, suspended or taken away, or holds its capability no more.
-    Bereft,
+    Ineligible,
     /// It was never known to have come about, and nobody was handed it.
     Unfinished,
 }
 
-impl Why {
+impl EndReason {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
-            Self::Bereft => "bereft",
+            Self::Ineligible => "ineligible",
             Self::Unfinished => "unfinished",
         }
     }
@@ -139,7 +139,7 @@ impl Why {
 
 /// What went wrong the last time that a login was to end.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Trouble {
+pub struct RevocationFailure {
     /// Its stable code.
     pub code: String,
     /// Upstream's own code.
@@ -152,7 +152,7 @@ pub struct Trouble {
 
 /// Which leases.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Selection {
+pub enum LeaseSelection {
     /// These.
     Each(BTreeSet<LeaseId>),
     /// Those of an agent.
@@ -170,7 +170,7 @@ pub enum Selection {
     },
 }
 
-impl Selection {
+impl LeaseSelection {
     /// Whether `lease` is one of them.
     #[must_use]
     pub fn has(&self, lease: &Lease) -> bool {
@@ -191,14 +191,14 @@ impl Lease {
     /// with objects of it accepts no connections.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
-        let Stage::Ending(Ending { trouble: Some(trouble), .. }) = &self.stage else { return false };
+        let LeaseStage::Ending(Ending { trouble: Some(trouble), .. }) = &self.stage else { return false };
         self.expires_at <= now && trouble.code == code::UPSTREAM_LOGIN_NOT_DROPPED.as_str()
     }
 
     /// Whether its end has failed.
     #[must_use]
     pub const fn is_failing(&self) -> bool {
-        matches!(&self.stage, Stage::Ending(Ending { trouble: Some(_), .. }))
+        matches!(&self.stage, LeaseStage::Ending(Ending { trouble: Some(_), .. }))
     }
 
     /// When something is to be done about it by itself: for one that is intended, as soon as nobody is at
@@ -206,9 +206,11 @@ impl Lease {
     #[must_use]
     pub fn due_at(&self) -> Timestamp {
         match &self.stage {
-            Stage::Intended => self.issued_at,
-            Stage::Live { .. } => self.expires_at,
-            Stage::Ending(ending) => ending.trouble.as_ref().map_or(ending.since, |trouble| trouble.retry_at),
+            LeaseStage::Intended => self.issued_at,
+            LeaseStage::Live { .. } => self.expires_at,
+            LeaseStage::Ending(ending) => {
+                ending.trouble.as_ref().map_or(ending.since, |trouble| trouble.retry_at)
+            }
         }
     }
 
@@ -216,17 +218,17 @@ impl Lease {
     #[must_use]
     pub fn was_to_end_at(&self) -> Timestamp {
         match &self.stage {
-            Stage::Intended | Stage::Live { .. } => self.expires_at,
-            Stage::Ending(ending) => ending.since.min(self.expires_at),
+            LeaseStage::Intended | LeaseStage::Live { .. } => self.expires_at,
+            LeaseStage::Ending(ending) => ending.since.min(self.expires_at),
         }
     }
 }
 
 /// Leases and what they are of, in their stored form: whatever can be derived is not in it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Kept {
+pub(super) struct StoredLeases {
     /// What is offered, and the entry that declared it.
-    pub(super) offers: BTreeMap<CapabilityName, (Offer, u64)>,
+    pub(super) offers: BTreeMap<CapabilityName, (LeaseOffer, u64)>,
     /// Upstreams that are offered or still have logins, by the entries that declared them.
     pub(super) upstreams: BTreeMap<u64, String>,
     pub(super) leases: BTreeMap<LeaseId, Lease>,

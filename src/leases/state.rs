@@ -3,7 +3,10 @@ use std::collections::{BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::keys;
-use super::record::{Ending, Intent, Kept, Lease, Offer, Selection, Stage, Trouble, Why};
+use super::record::{
+    EndReason, Ending, Lease, LeaseIntent, LeaseOffer, LeaseSelection, LeaseStage, RevocationFailure,
+    StoredLeases,
+};
 use crate::base::{AgentId, CapabilityName, DecisionId, LeaseId, Timestamp};
 use crate::ledger::Key;
 use crate::store::At;
@@ -12,11 +15,11 @@ use crate::store::At;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Effect {
     /// Declares what leases of a capability are of.
-    Offer(Box<Offer>),
+    Offer(Box<LeaseOffer>),
     /// Takes that away: no more of them are issued.
     Withdraw(CapabilityName),
     /// Upstream is about to be told of a login.
-    Intend(Box<Intent>),
+    Intend(Box<LeaseIntent>),
     /// Upstream made the login of an intended lease.
     Issue {
         /// The lease.
@@ -48,9 +51,9 @@ pub enum Effect {
     /// Logins are to end.
     End {
         /// Which.
-        which: Selection,
+        which: LeaseSelection,
         /// What for.
-        why: Why,
+        why: EndReason,
     },
     /// The end of a login failed.
     Fail {
@@ -66,7 +69,7 @@ pub enum Effect {
     /// A login is known not to be there any more, or an operator answers for it.
     Ended(LeaseId),
     /// What failed to end is tried again now.
-    Retry(Selection),
+    Retry(LeaseSelection),
 }
 
 impl Effect {
@@ -82,7 +85,8 @@ impl Effect {
             | Self::GiveUp { lease, .. }
             | Self::Fail { lease, .. }
             | Self::Ended(lease) => keys.push(keys::lease(*lease)),
-            Self::End { which: Selection::Each(leases), .. } | Self::Retry(Selection::Each(leases))
+            Self::End { which: LeaseSelection::Each(leases), .. }
+            | Self::Retry(LeaseSelection::Each(leases))
                 if leases.len() == 1 =>
             {
                 keys.extend(leases.iter().copied().map(keys::lease));
@@ -111,7 +115,7 @@ impl Effect {
 /// All leases in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Leases {
-    kept: Kept,
+    kept: StoredLeases,
     /// By the moment at which something is due.
     due: BTreeSet<(Timestamp, LeaseId)>,
     of_agents: HashMap<AgentId, BTreeSet<LeaseId>>,
@@ -122,12 +126,12 @@ pub struct Leases {
 impl Leases {
     /// What is offered of `capability`, and the entry that declared it.
     #[must_use]
-    pub fn offer(&self, capability: &CapabilityName) -> Option<&(Offer, u64)> {
+    pub fn offer(&self, capability: &CapabilityName) -> Option<&(LeaseOffer, u64)> {
         self.kept.offers.get(capability)
     }
 
     /// Everything that is offered.
-    pub fn offers(&self) -> impl Iterator<Item = &Offer> {
+    pub fn offers(&self) -> impl Iterator<Item = &LeaseOffer> {
         self.kept.offers.values().map(|(offer, _)| offer)
     }
 
@@ -182,15 +186,15 @@ impl Leases {
             }
             Effect::Intend(intent) => self.insert(Lease::intended(intent, at)),
             Effect::Issue { lease, sealed } => self.with(*lease, |lease| {
-                if lease.stage == Stage::Intended {
-                    lease.stage = Stage::Live { sealed: sealed.clone() };
+                if lease.stage == LeaseStage::Intended {
+                    lease.stage = LeaseStage::Live { sealed: sealed.clone() };
                 }
             }),
             Effect::Use { lease, by } => self.with(*lease, |lease| {
                 lease.uses.insert(*by);
             }),
             Effect::Renew { lease, expires_at } => self.with(*lease, |lease| {
-                if matches!(lease.stage, Stage::Live { .. }) {
+                if matches!(lease.stage, LeaseStage::Live { .. }) {
                     lease.expires_at = *expires_at;
                 }
             }),
@@ -200,7 +204,7 @@ impl Leases {
                     None => lease.uses.clear(),
                 }
                 if lease.uses.is_empty() {
-                    lease.end(Why::Revoked, at.time);
+                    lease.end(EndReason::Revoked, at.time);
                 }
             }),
             Effect::End { which, why } => {
@@ -209,10 +213,11 @@ impl Leases {
                 }
             }
             Effect::Fail { lease, code, upstream, retry_at } => self.with(*lease, |lease| {
-                if let Stage::Ending(ending) = &mut lease.stage {
+                if let LeaseStage::Ending(ending) = &mut lease.stage {
                     ending.failures = ending.failures.saturating_add(1);
                     let (code, upstream) = (code.clone(), upstream.clone());
-                    ending.trouble = Some(Trouble { code, upstream, at: at.time, retry_at: *retry_at });
+                    ending.trouble =
+                        Some(RevocationFailure { code, upstream, at: at.time, retry_at: *retry_at });
                 }
             }),
             Effect::Ended(lease) => self.remove(*lease),
@@ -236,7 +241,7 @@ impl Leases {
                     lease.expires_at = lease.expires_at.min(now);
                     lease.renewable_until = lease.renewable_until.min(now);
                 }
-                if let Stage::Ending(ending) = &mut lease.stage {
+                if let LeaseStage::Ending(ending) = &mut lease.stage {
                     ending.since = ending.since.min(now);
                     if let Some(trouble) = &mut ending.trouble {
                         (trouble.at, trouble.retry_at) = (trouble.at.min(now), trouble.retry_at.min(now));
@@ -246,18 +251,18 @@ impl Leases {
         }
     }
 
-    fn selected(&self, which: &Selection) -> Vec<LeaseId> {
+    fn selected(&self, which: &LeaseSelection) -> Vec<LeaseId> {
         match which {
-            Selection::Each(ids) => ids.iter().copied().collect(),
-            Selection::Agent(agent) => self.of_agent(*agent).map(|lease| lease.id).collect(),
-            Selection::Capability(_) | Selection::All | Selection::Within { .. } => {
+            LeaseSelection::Each(ids) => ids.iter().copied().collect(),
+            LeaseSelection::Agent(agent) => self.of_agent(*agent).map(|lease| lease.id).collect(),
+            LeaseSelection::Capability(_) | LeaseSelection::All | LeaseSelection::Within { .. } => {
                 self.all().filter(|lease| which.has(lease)).map(|lease| lease.id).collect()
             }
         }
     }
 
     /// A changed upstream is another one: logins that were made at the one before end there.
-    fn declare(&mut self, at: At, offer: &Offer) {
+    fn declare(&mut self, at: At, offer: &LeaseOffer) {
         let before = self.kept.offers.get(&offer.capability);
         let same = before.filter(|(before, _)| before.upstream == offer.upstream);
         let declared = same.map_or(at.seq, |(_, declared)| *declared);
@@ -320,8 +325,8 @@ impl Leases {
     }
 }
 
-impl From<Kept> for Leases {
-    fn from(mut kept: Kept) -> Self {
+impl From<StoredLeases> for Leases {
+    fn from(mut kept: StoredLeases) -> Self {
         let leases = std::mem::take(&mut kept.leases);
         let mut whole = Self { kept, ..Self::default() };
         leases.into_values().for_each(|lease| whole.insert(lease));
@@ -337,12 +342,12 @@ impl Serialize for Leases {
 
 impl<'de> Deserialize<'de> for Leases {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Kept::deserialize(from).map(Self::from)
+        StoredLeases::deserialize(from).map(Self::from)
     }
 }
 
 impl Lease {
-    fn intended(intent: &Intent, at: At) -> Self {
+    fn intended(intent: &LeaseIntent, at: At) -> Self {
         Self {
             id: intent.id,
             agent: intent.agent,
@@ -356,20 +361,20 @@ impl Lease {
             expires_at: intent.expires_at,
             renewable_until: intent.renewable_until,
             uses: BTreeSet::from([intent.first_use]),
-            stage: Stage::Intended,
+            stage: LeaseStage::Intended,
         }
     }
 
     fn retry(&mut self, now: Timestamp) {
-        if let Stage::Ending(Ending { trouble: Some(trouble), .. }) = &mut self.stage {
+        if let LeaseStage::Ending(Ending { trouble: Some(trouble), .. }) = &mut self.stage {
             trouble.retry_at = trouble.retry_at.min(now);
         }
     }
 
     /// The first reason stays the reason.
-    fn end(&mut self, why: Why, since: Timestamp) {
-        if !matches!(self.stage, Stage::Ending(_)) {
-            self.stage = Stage::Ending(Ending { why, since, failures: 0, trouble: None });
+    fn end(&mut self, why: EndReason, since: Timestamp) {
+        if !matches!(self.stage, LeaseStage::Ending(_)) {
+            self.stage = LeaseStage::Ending(Ending { why, since, failures: 0, trouble: None });
         }
     }
 }

@@ -17,12 +17,12 @@ fn at(seq: u64) -> At {
 
 fn offer(upstream: &str) -> Effect {
     let capability = "orders.query".parse().unwrap();
-    Effect::Offer(Box::new(Offer { capability, upstream: upstream.to_owned(), per_agent: 3 }))
+    Effect::Offer(Box::new(LeaseOffer { capability, upstream: upstream.to_owned(), per_agent: 3 }))
 }
 
 /// Of a login that was asked for at `now`, and ends then.
-pub(crate) fn intended(now: Timestamp) -> Intent {
-    Intent {
+pub(crate) fn intended(now: Timestamp) -> LeaseIntent {
+    LeaseIntent {
         id: LeaseId::mint(now, &SystemEntropy),
         agent: AgentId::mint(now, &SystemEntropy),
         agent_name: "bot".parse().unwrap(),
@@ -36,8 +36,8 @@ pub(crate) fn intended(now: Timestamp) -> Intent {
     }
 }
 
-fn intent(agent: AgentId, upstream: u64) -> Intent {
-    Intent { agent, upstream, expires_at: time(1000), renewable_until: time(4000), ..intended(time(0)) }
+fn intent(agent: AgentId, upstream: u64) -> LeaseIntent {
+    LeaseIntent { agent, upstream, expires_at: time(1000), renewable_until: time(4000), ..intended(time(0)) }
 }
 
 fn agent() -> AgentId {
@@ -45,7 +45,7 @@ fn agent() -> AgentId {
 }
 
 /// One that is offered and live.
-fn live() -> (Leases, Intent) {
+fn live() -> (Leases, LeaseIntent) {
     let (mut leases, intent) = (Leases::default(), intent(agent(), 1));
     leases.apply(at(1), &offer("{}"));
     leases.apply(at(2), &Effect::Intend(Box::new(intent.clone())));
@@ -60,15 +60,18 @@ fn a_lease_goes_from_its_intent_to_its_end_and_is_due_when_something_is_to_be_do
     assert_eq!((due(&leases, 999), due(&leases, 1000)), (0, 1));
     leases.apply(at(4), &Effect::Renew { lease: intent.id, expires_at: time(2000) });
     assert_eq!((due(&leases, 1999), due(&leases, 2000)), (0, 1));
-    leases.apply(at(5), &Effect::End { which: Selection::All, why: Why::Revoked });
+    leases.apply(at(5), &Effect::End { which: LeaseSelection::All, why: EndReason::Revoked });
     assert_eq!(due(&leases, 5), 1, "at once");
     let fail = |retry_at| Effect::Fail { lease: intent.id, code: "c".to_owned(), upstream: None, retry_at };
     leases.apply(at(6), &fail(time(70)));
     assert_eq!((due(&leases, 69), due(&leases, 70)), (0, 1));
     leases.apply(at(7), &Effect::Renew { lease: intent.id, expires_at: time(3000) });
-    leases.apply(at(8), &Effect::End { which: Selection::Agent(intent.agent), why: Why::Bereft });
-    let Stage::Ending(ending) = &leases.lease(intent.id).unwrap().stage else { panic!("{leases:?}") };
-    assert_eq!((ending.why, ending.failures), (Why::Revoked, 1), "the first reason, nothing forgotten");
+    leases.apply(
+        at(8),
+        &Effect::End { which: LeaseSelection::Agent(intent.agent), why: EndReason::Ineligible },
+    );
+    let LeaseStage::Ending(ending) = &leases.lease(intent.id).unwrap().stage else { panic!("{leases:?}") };
+    assert_eq!((ending.why, ending.failures), (EndReason::Revoked, 1), "the first reason, nothing forgotten");
     assert_eq!(leases.lease(intent.id).unwrap().was_to_end_at(), time(5));
     leases.apply(at(9), &Effect::Ended(intent.id));
     assert_eq!((leases.all().count(), due(&leases, 9999), leases.of_agent(intent.agent).count()), (0, 0, 0));
@@ -78,7 +81,7 @@ fn a_lease_goes_from_its_intent_to_its_end_and_is_due_when_something_is_to_be_do
 fn an_intent_that_was_ended_meanwhile_does_not_come_to_life() {
     let (mut leases, intent) = (Leases::default(), intent(agent(), 1));
     leases.apply(at(2), &Effect::Intend(Box::new(intent.clone())));
-    leases.apply(at(3), &Effect::End { which: Selection::All, why: Why::Revoked });
+    leases.apply(at(3), &Effect::End { which: LeaseSelection::All, why: EndReason::Revoked });
     leases.apply(at(4), &Effect::Issue { lease: intent.id, sealed: vec![7] });
     assert_eq!(leases.lease(intent.id).unwrap().stage.as_str(), "ending");
 }
@@ -118,12 +121,12 @@ fn a_selection_ends_what_it_names_and_nothing_else() {
     let other = intent(agent(), 1);
     leases.apply(at(4), &Effect::Intend(Box::new(other.clone())));
     let agents = BTreeSet::from([other.agent]);
-    let which = Selection::Within { agents, capabilities: BTreeSet::new() };
-    leases.apply(at(5), &Effect::End { which, why: Why::Revoked });
+    let which = LeaseSelection::Within { agents, capabilities: BTreeSet::new() };
+    leases.apply(at(5), &Effect::End { which, why: EndReason::Revoked });
     let stages = [one.id, other.id].map(|id| leases.lease(id).unwrap().stage.as_str());
     assert_eq!(stages, ["live", "ending"]);
-    let which = Selection::Capability("orders.query".parse().unwrap());
-    leases.apply(at(6), &Effect::End { which, why: Why::Revoked });
+    let which = LeaseSelection::Capability("orders.query".parse().unwrap());
+    leases.apply(at(6), &Effect::End { which, why: EndReason::Revoked });
     assert_eq!(leases.lease(one.id).unwrap().stage.as_str(), "ending");
 }
 

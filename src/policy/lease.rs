@@ -9,7 +9,7 @@ use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, LeaseId, RoleName, Timestamp};
-use crate::leases::{Lease, Stage};
+use crate::leases::{Lease, LeaseStage};
 use crate::quota::Permit;
 use crate::registry::{Capability, Delivery};
 
@@ -133,7 +133,7 @@ pub fn decide_lease_again(
     if capability.is_none() || !is_own(lease, &principal) || lease.capability != request.capability {
         return Decision::deny(basis, code::LEASE_NOT_GRANTED);
     }
-    if !matches!(lease.stage, Stage::Live { .. }) {
+    if !matches!(lease.stage, LeaseStage::Live { .. }) {
         return Decision::deny(basis, code::LEASE_NOT_ACTIVE);
     }
     let ends = Ends { expires_at: lease.expires_at, renewable_until: lease.renewable_until };
@@ -195,7 +195,7 @@ fn later_end(
     life_s: Option<u32>,
 ) -> Result<(Ends, Vec<String>), Code> {
     let now = context.now();
-    if !matches!(lease.stage, Stage::Live { .. }) || lease.expires_at <= now {
+    if !matches!(lease.stage, LeaseStage::Live { .. }) || lease.expires_at <= now {
         return Err(code::LEASE_NOT_ACTIVE);
     }
     // A capability that may live shorter by now shortens what is left, never what was granted.

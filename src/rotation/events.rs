@@ -141,7 +141,7 @@ impl Event for RotationFinished<'_> {
 
 /// An operator changed how a rotation goes on.
 #[derive(Debug, Serialize)]
-pub struct RotationSteered<'a> {
+pub struct RotationUpdated<'a> {
     /// Of this secret.
     pub secret: &'a SecretName,
     /// Who.
@@ -150,9 +150,9 @@ pub struct RotationSteered<'a> {
     pub what: &'static str,
 }
 
-impl Event for RotationSteered<'_> {
+impl Event for RotationUpdated<'_> {
     const KIND: Kind = Kind(0x0707);
-    const NAME: &'static str = "rotation.steered";
+    const NAME: &'static str = "rotation.updated";
 }
 
 /// An operator had the broker hand out another version, or the same one and end the rotation under way.

@@ -13,7 +13,7 @@ mod state;
 pub use declaration::{Asked, TABLES, parse};
 pub use events::{
     RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
-    RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
+    RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
 };
 pub use record::{Declared, Past, Rotation, Run, Slots, Stage, Trigger, Trouble, UpstreamValue};
 pub use schedule::{Schedule, ScheduleError, Written, length_s, spoken};

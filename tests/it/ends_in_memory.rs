@@ -56,7 +56,7 @@ fn ends(process: &Process) -> (String, String, String, usize) {
             "token-key.staged" => says("stage", "revoked"),
             "authority.staged" => says("stage", "tainted"),
             "secret.version-changed" => says("what", "destroyed"),
-            "leases.ending" => true,
+            "leases.revoked" => true,
             _ => false,
         }
     });

@@ -8,9 +8,9 @@ use crate::custody::{
     RollbackSuspected, SealingKeysRotated, SlotsChanged,
 };
 use crate::leases::{
-    LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
-    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseStillOpen, LeaseUseGivenUp, LeasesEnding,
-    LeasesRetried, LoginsSwept, StrayLoginEnded, UnknownLogins,
+    LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
+    LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
+    LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded, UnknownLogins,
 };
 use crate::ledger::Kind;
 use crate::operators::{
@@ -27,7 +27,7 @@ use crate::registry::{
 use crate::revocation::RevocationChanged;
 use crate::rotation::{
     RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
-    RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationSteered, RotationUnchecked,
+    RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
 };
 use crate::secrets::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
@@ -130,7 +130,7 @@ const EVENTS: &[(Kind, &str)] = known![
     RotationAdvanced<'_>,
     RotationFailed<'_>,
     RotationFinished<'_>,
-    RotationSteered<'_>,
+    RotationUpdated<'_>,
     RotationDrifted<'_>,
     RotationChecked<'_>,
     RotationUnchecked<'_>,
@@ -170,12 +170,12 @@ const EVENTS: &[(Kind, &str)] = known![
     LeaseReused<'_>,
     LeaseRenewalAttempted<'_>,
     LeaseRenewed<'_>,
-    LeaseUseGivenUp<'_>,
-    LeasesEnding<'_>,
-    LeaseEndAttempted<'_>,
-    LeaseEndFailed<'_>,
+    LeaseUseReleased<'_>,
+    LeasesRevoked<'_>,
+    LeaseRevocationAttempted<'_>,
+    LeaseRevocationFailed<'_>,
     LeaseEnded<'_>,
-    LoginsSwept<'_>,
+    LoginsInspected<'_>,
     StrayLoginEnded<'_>,
     UnknownLogins<'_>,
     LeasesRetried<'_>,

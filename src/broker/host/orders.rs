@@ -14,7 +14,7 @@ use crate::broker::world::World;
 use crate::custody::{LeasesOf, Order, Orders, PendingOrderFailed, TakeAway};
 use crate::idempotency::Once;
 use crate::keyring::Stage;
-use crate::leases::Selection;
+use crate::leases::LeaseSelection;
 use crate::pki::Serial;
 use crate::registry::Narrowing;
 use crate::revocation::Subject;
@@ -139,14 +139,14 @@ impl Core {
 }
 
 /// The leases that an order names, as far as they are known.
-fn selection(world: &World, leases: &LeasesOf) -> Selection {
+fn selection(world: &World, leases: &LeasesOf) -> LeaseSelection {
     match leases {
-        LeasesOf::Each(ids) => Selection::Each(ids.clone()),
-        LeasesOf::Everybody => Selection::All,
+        LeasesOf::Each(ids) => LeaseSelection::Each(ids.clone()),
+        LeasesOf::Everybody => LeaseSelection::All,
         LeasesOf::Some { agents, capabilities } => {
             let agents = agents.iter().filter_map(|name| world.registry.agent_named(name));
             let agents: BTreeSet<_> = agents.map(|agent| agent.id).collect();
-            Selection::Within { agents, capabilities: capabilities.clone() }
+            LeaseSelection::Within { agents, capabilities: capabilities.clone() }
         }
     }
 }

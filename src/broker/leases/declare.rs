@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::counter::revocations_at;
+use super::lease_upstream::revocations_at;
 use crate::base::{CapabilityName, Scope};
 use crate::broker::declarations::{Drawn, Effects, Ground, Section};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Place, Tables};
-use crate::leases::{self, Asked, Offer, Selection, keys};
+use crate::leases::{self, DeclaredLease, LeaseOffer, LeaseSelection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, PlannedChange, Unnamed};
 use crate::store::Change;
 use crate::upstream::{declared_lease_driver, lease_driver};
@@ -16,12 +16,12 @@ use crate::upstream::{declared_lease_driver, lease_driver};
 struct Planned {
     /// Line by line.
     changes: Vec<PlannedChange>,
-    put: Vec<Offer>,
+    put: Vec<LeaseOffer>,
     removed: BTreeSet<CapabilityName>,
 }
 
 /// The offers of logins that files declare.
-pub(in crate::broker) struct Offers(BTreeMap<CapabilityName, Asked>);
+pub(in crate::broker) struct Offers(BTreeMap<CapabilityName, DeclaredLease>);
 
 impl Section for Offers {
     const TABLES: &'static [&'static str] = leases::TABLES;
@@ -81,9 +81,9 @@ fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate:
 fn offer(
     ground: &Ground<'_>,
     capability: &CapabilityName,
-    asked: &Asked,
+    asked: &DeclaredLease,
     leased: &dyn Fn(&CapabilityName) -> bool,
-) -> Result<Offer, (Place, String)> {
+) -> Result<LeaseOffer, (Place, String)> {
     let Ground { world, scope, .. } = *ground;
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let driver =
@@ -100,11 +100,11 @@ fn offer(
         return refuse(asked.upstream_place, "the `admin_secret` does not exist: put it first");
     }
     let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
-    Ok(Offer { capability: capability.clone(), upstream, per_agent: asked.per_agent })
+    Ok(LeaseOffer { capability: capability.clone(), upstream, per_agent: asked.per_agent })
 }
 
 impl Planned {
-    fn put(&mut self, world: &World, offer: Offer) {
+    fn put(&mut self, world: &World, offer: LeaseOffer) {
         match world.leases.offer(&offer.capability) {
             Some((old, _)) if *old == offer => return,
             Some((old, _)) => {
@@ -149,7 +149,7 @@ impl Planned {
             }
             let key = keys::offer(&offer.capability);
             // What could not be revoked may be by the declaration that there is from here on.
-            let failed = Selection::Capability(offer.capability.clone());
+            let failed = LeaseSelection::Capability(offer.capability.clone());
             let effect = leases::Effect::Offer(Box::new(offer));
             change = change.rely(key, as_of).effect(Effect::Lease(effect));
             change = change.effect(Effect::Lease(leases::Effect::Retry(failed)));

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
-use super::counter::{Counters, revocations_at};
+use super::lease_upstream::{LeaseUpstreams, revocations_at};
 use crate::base::limits::{LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX};
 use crate::base::{CapabilityName, LeaseId};
 use crate::broker::services::Core;
-use crate::leases::{Ending, Lease, Stage};
+use crate::leases::{Ending, Lease, LeaseStage};
 use crate::upstream::is_shut_out;
 
 impl Core {
@@ -21,10 +21,10 @@ impl Core {
             let leases = world.recorded_leases();
             let open = leases.due(now).filter(|lease| !is_shut_out_lease(lease));
             let shut = leases.due(now).filter(|lease| is_shut_out_lease(lease));
-            for lease in open.chain(shut).filter(|lease| !self.is_making(lease.id)) {
+            for lease in open.chain(shut).filter(|lease| !self.is_creating(lease.id)) {
                 let key = (lease.upstream, &lease.capability);
                 let (place, is_left_alone, count) = places.entry(key).or_insert_with(|| {
-                    let place = Counters::of(world, lease).place().unwrap_or_default();
+                    let place = LeaseUpstreams::of(world, lease).place().unwrap_or_default();
                     let is_left_alone = self.leaves_alone(&revocations_at(&place));
                     (place, is_left_alone, 0)
                 });
@@ -46,5 +46,5 @@ impl Core {
 
 /// Whether the login of a lease can no longer log in.
 fn is_shut_out_lease(lease: &Lease) -> bool {
-    matches!(&lease.stage, Stage::Ending(Ending { trouble: Some(trouble), .. }) if is_shut_out(&trouble.code))
+    matches!(&lease.stage, LeaseStage::Ending(Ending { trouble: Some(trouble), .. }) if is_shut_out(&trouble.code))
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::counter::{Counter, Counters};
-use super::ineligible::is_bereft;
+use super::ineligible::is_ineligible;
+use super::lease_upstream::{LeaseUpstream, LeaseUpstreams};
 use super::renew::{Attempted, By, Renewal};
 use super::views::is_within;
 use crate::base::limits::LEASE_LIFE_MIN_S;
@@ -41,7 +41,7 @@ impl AdminDesk {
 struct Found {
     lease: Lease,
     roles: Arc<BTreeSet<RoleName>>,
-    counter: Counter,
+    counter: LeaseUpstream,
     decision: Decision<Extend>,
     as_of: u64,
 }
@@ -99,12 +99,12 @@ impl Core {
             let scope = by.operator().scope();
             let lease = world.leases.lease(id).filter(|lease| is_within(world, scope, lease));
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
-            let agent = world.registry.agent(lease.agent).filter(|_| !is_bereft(world, lease));
+            let agent = world.registry.agent(lease.agent).filter(|_| !is_ineligible(world, lease));
             let agent = agent.ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))?;
             Ok(Found {
                 lease: lease.clone(),
                 roles: Arc::clone(&agent.roles),
-                counter: Counters::of(world, lease).for_renewal()?,
+                counter: LeaseUpstreams::of(world, lease).for_renewal()?,
                 decision: decide_lease_extension(&self.deciding(world, reading), by, lease, life_s),
                 as_of,
             })

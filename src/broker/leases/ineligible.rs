@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::counter::Counter;
+use super::lease_upstream::LeaseUpstream;
 use crate::authn::{Credential, live};
 use crate::base::LeaseId;
 use crate::base::limits::LEASES_LOOKED_AT_MAX;
@@ -8,7 +8,7 @@ use crate::broker::desk::records;
 use crate::broker::failure::Failure;
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
-use crate::leases::{self, Lease, Leases, LeasesEnding, Selection, Stage, Why};
+use crate::leases::{self, EndReason, Lease, LeaseSelection, LeaseStage, Leases, LeasesRevoked};
 use crate::store::Change;
 
 /// Who revokes the leases of holders that may not have them.
@@ -20,24 +20,25 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when it cannot be recorded.
-    pub async fn end_bereft_leases(&self) -> Result<(), Failure> {
+    pub async fn revoke_ineligible_leases(&self) -> Result<(), Failure> {
         let mut after = None;
         loop {
             let (bereft, last) = self.state.store.read(|world, _| {
                 let (page, last) = some(&world.leases, after);
-                let bereft = page.iter().filter(|lease| is_bereft(world, lease)).map(|lease| lease.id);
+                let bereft = page.iter().filter(|lease| is_ineligible(world, lease)).map(|lease| lease.id);
                 (bereft.collect::<BTreeSet<_>>(), last)
             });
             if !bereft.is_empty() {
-                let event = LeasesEnding {
+                let event = LeasesRevoked {
                     by: BROKER,
-                    why: Why::Bereft.as_str(),
+                    why: EndReason::Ineligible.as_str(),
                     lease: None,
                     agent: None,
                     capability: None,
                     count: bereft.len(),
                 };
-                let effect = leases::Effect::End { which: Selection::Each(bereft), why: Why::Bereft };
+                let effect =
+                    leases::Effect::End { which: LeaseSelection::Each(bereft), why: EndReason::Ineligible };
                 let change = Change::new(&event)?.effect(Effect::Lease(effect));
                 self.record_of_leases(change.urgent()).await?;
             }
@@ -50,12 +51,12 @@ impl Core {
 }
 
 /// Whether the holder of a lease was revoked, suspended or taken away, or holds its capability no more.
-pub(super) fn is_bereft(world: &World, lease: &Lease) -> bool {
-    if matches!(lease.stage, Stage::Ending(_)) {
+pub(super) fn is_ineligible(world: &World, lease: &Lease) -> bool {
+    if matches!(lease.stage, LeaseStage::Ending(_)) {
         return false;
     }
-    let counter = Counter::of(world, lease.upstream).ok();
-    let administering = counter.as_ref().map(Counter::administering);
+    let counter = LeaseUpstream::of(world, lease.upstream).ok();
+    let administering = counter.as_ref().map(LeaseUpstream::administering);
     live(Credential::Lease { lease, administering }, records(world)).is_err()
 }
 

@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
-use super::again::{Before, can_be_told, remembering_lease};
-use super::counter::{Counter, Making};
-use super::holding::Holding;
-use super::ineligible::is_bereft;
+use super::holder::LeaseHolder;
+use super::ineligible::is_ineligible;
+use super::lease_upstream::{LeaseUpstream, LoginInCreation};
+use super::reuse::{EarlierLogin, is_reusable, remembering_lease};
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, LeaseId, Timestamp, code};
@@ -18,7 +18,8 @@ use crate::broker::world::{Effect, World};
 use crate::idempotency::Once;
 use crate::issuance::{Leasing, LendAgain, LentLogin, Made, Underway};
 use crate::leases::{
-    self, Intent, Lease, LeaseFailed, LeaseIntended, LeaseIssued, LeaseReused, Selection, Stage, Why, keys,
+    self, EndReason, Lease, LeaseFailed, LeaseIntended, LeaseIntent, LeaseIssued, LeaseReused,
+    LeaseSelection, LeaseStage, keys,
 };
 use crate::pki::PeerCertificate;
 use crate::policy::{Grant, LeaseCount, LeaseRequest, Lend, decide_lease, decide_lease_again};
@@ -79,7 +80,7 @@ impl AgentDesk {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
         let core = &*self.0;
-        core.administrator_settled(&input.capability).await?;
+        core.await_admin_secret(&input.capability).await?;
         let id = principal.agent();
         let mut agent = core.admit(principal)?;
         loop {
@@ -89,48 +90,50 @@ impl AgentDesk {
                 deciding_again!(core.begin_lease(&mut agent, input, once))?
             };
             match begun {
-                Begun::Again(leased) => return Ok(*leased),
-                Begun::Intended(intended) => return core.make_login(agent.certificate(), *intended).await,
-                Begun::Underway(lease) => core.made(lease).await,
+                LeaseStep::Reused(leased) => return Ok(*leased),
+                LeaseStep::Intended(intended) => {
+                    return core.create_login(agent.certificate(), *intended).await;
+                }
+                LeaseStep::InCreation(lease) => core.await_creation(lease).await,
             }
         }
     }
 }
 
 /// What a decision on a lease reads.
-struct Facts {
+struct LeaseFacts {
     /// The entry that declared the upstream.
     upstream: u64,
-    counter: Option<Result<Counter, Failure>>,
+    counter: Option<Result<LeaseUpstream, Failure>>,
     count: LeaseCount,
     /// A login that the instance has and that will do.
     again: Option<Lease>,
 }
 
-enum Begun<'a> {
+enum LeaseStep<'a> {
     /// One that was made before.
-    Again(Box<Leased>),
+    Reused(Box<Leased>),
     /// One that is to be made now.
     Intended(Box<Intended<'a>>),
     /// One that is being made for the same request.
-    Underway(LeaseId),
+    InCreation(LeaseId),
 }
 
 /// A login whose intent is durable.
 struct Intended<'a> {
-    making: Making<'a>,
+    making: LoginInCreation<'a>,
     call: Call<'a>,
     underway: Underway,
     admin: SecretValue,
-    counter: Counter,
-    intent: Intent,
+    counter: LeaseUpstream,
+    intent: LeaseIntent,
 }
 
-fn facts(world: &World, principal: &AgentPrincipal, input: &LeaseInput, now: Timestamp) -> Facts {
+fn lease_facts(world: &World, principal: &AgentPrincipal, input: &LeaseInput, now: Timestamp) -> LeaseFacts {
     let declarations = world.registry.declarations();
     let offer = world.leases.offer(&input.capability);
     let upstream = offer.map_or(0, |(_, upstream)| *upstream);
-    let administering = offer.and_then(|(_, upstream)| Counter::of(world, *upstream).ok());
+    let administering = offer.and_then(|(_, upstream)| LeaseUpstream::of(world, *upstream).ok());
     let may_lend =
         may_be_issued(records(world), (principal.roles(), principal.instance()), &input.capability)
             && administering.is_none_or(|counter| may_open(records(world), counter.administering()));
@@ -140,16 +143,16 @@ fn facts(world: &World, principal: &AgentPrincipal, input: &LeaseInput, now: Tim
     let asked = input.life_s.unwrap_or(LEASE_LIFE_S).min(declared);
     let will_do = |lease: &&Lease| {
         lease.instance == principal.instance()
-            && matches!(lease.stage, Stage::Live { .. })
-            && can_be_told(world, lease)
-            && !is_bereft(world, lease)
+            && matches!(lease.stage, LeaseStage::Live { .. })
+            && is_reusable(world, lease)
+            && !is_ineligible(world, lease)
             && lease.expires_at.seconds_since(now) >= i64::from(asked / 2)
     };
     let again = own().filter(will_do).max_by_key(|lease| lease.expires_at);
     let again = again.filter(|_| input.freshness == Freshness::Any).cloned();
-    Facts {
+    LeaseFacts {
         upstream,
-        counter: offer.map(|(_, upstream)| Counter::of(world, *upstream)),
+        counter: offer.map(|(_, upstream)| LeaseUpstream::of(world, *upstream)),
         count: LeaseCount {
             outstanding: own().filter(|lease| !lease.is_over(now)).count(),
             per_agent: offer.filter(|_| may_lend).map(|(offer, _)| offer.per_agent),
@@ -160,13 +163,13 @@ fn facts(world: &World, principal: &AgentPrincipal, input: &LeaseInput, now: Tim
 
 impl Core {
     /// Waits while the password of whoever makes logins is between its old value and its new one.
-    async fn administrator_settled(&self, capability: &CapabilityName) -> Result<(), Failure> {
+    async fn await_admin_secret(&self, capability: &CapabilityName) -> Result<(), Failure> {
         let admin = self.state.store.read(|world, _| {
             let (_, upstream) = world.leases.offer(capability)?;
-            Counter::of(world, *upstream).ok().map(|counter| counter.administering().clone())
+            LeaseUpstream::of(world, *upstream).ok().map(|counter| counter.administering().clone())
         });
         match admin {
-            Some(admin) => self.settled(&admin).await,
+            Some(admin) => self.await_swap(&admin).await,
             None => Ok(()),
         }
     }
@@ -176,47 +179,47 @@ impl Core {
         agent: &mut AdmittedAgent,
         input: &LeaseInput,
         once: Option<&Once>,
-    ) -> Result<Begun<'_>, Again> {
+    ) -> Result<LeaseStep<'_>, Again> {
         let reading = self.issuing()?;
         let now = reading.now();
         let (principal, permit) = agent.attempt(self, reading)?;
         let caller = principal.clone();
         let request = LeaseRequest { capability: input.capability.clone(), life_s: input.life_s };
         let decided = self.state.store.read(|world, _| {
-            let mut facts = facts(world, &principal, input, now);
-            match self.lent_before(world, once, now)? {
-                Some(Before::Live(lease)) => facts.again = Some(*lease),
-                Some(Before::Underway(lease)) => return Ok(Err(lease)),
+            let mut lease_facts = lease_facts(world, &principal, input, now);
+            match self.earlier_login(world, once, now)? {
+                Some(EarlierLogin::Live(lease)) => lease_facts.again = Some(*lease),
+                Some(EarlierLogin::InCreation(lease)) => return Ok(Err(lease)),
                 None => {}
             }
             let context = self.deciding(world, reading);
-            let decision = match &facts.again {
+            let decision = match &lease_facts.again {
                 Some(lease) => decide_lease_again(&context, principal, permit, &request, lease),
-                None => decide_lease(&context, principal, permit, &request, facts.count),
+                None => decide_lease(&context, principal, permit, &request, lease_facts.count),
             };
-            Ok::<_, Failure>(Ok((facts, decision)))
+            Ok::<_, Failure>(Ok((lease_facts, decision)))
         })?;
-        let (facts, decision) = match decided {
+        let (lease_facts, decision) = match decided {
             Ok(decided) => decided,
-            Err(lease) => return Ok(Begun::Underway(lease)),
+            Err(lease) => return Ok(LeaseStep::InCreation(lease)),
         };
         let grant = self.granted(&caller, "lease", decision).await?;
-        let counter = facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
-        match facts.again {
-            Some(lease) => self.lend_again(&*counter.driver, lease, grant, once, now).await,
-            None => self.intend(counter, facts.upstream, grant, once, now).await,
+        let counter = lease_facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
+        match lease_facts.again {
+            Some(lease) => self.reuse_login(&*counter.driver, lease, grant, once, now).await,
+            None => self.intend(counter, lease_facts.upstream, grant, once, now).await,
         }
     }
 
-    async fn lend_again(
+    async fn reuse_login(
         &self,
         driver: &dyn LeaseDriver,
         lease: Lease,
         grant: Grant<Lend>,
         once: Option<&Once>,
         now: Timestamp,
-    ) -> Result<Begun<'_>, Again> {
-        let Stage::Live { sealed } = lease.stage else { return Err(Again::Retry) };
+    ) -> Result<LeaseStep<'_>, Again> {
+        let LeaseStage::Live { sealed } = lease.stage else { return Err(Again::Retry) };
         let (basis, lend) = (grant.basis(), grant.act());
         let principal = lend.principal();
         let event = LeaseReused {
@@ -241,27 +244,27 @@ impl Core {
         let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
         let receipt = self.state.store.commit(change, again).await?;
         let login = self.signing.issuer.lease_again(receipt)?.deliver();
-        Ok(Begun::Again(Box::new(Leased::at(driver, login, true))))
+        Ok(LeaseStep::Reused(Box::new(Leased::at(driver, login, true))))
     }
 
     /// Makes the login's name durable before upstream hears of it, and opens what upstream is called with.
     async fn intend(
         &self,
-        counter: Counter,
+        counter: LeaseUpstream,
         upstream: u64,
         grant: Grant<Lend>,
         once: Option<&Once>,
         now: Timestamp,
-    ) -> Result<Begun<'_>, Again> {
+    ) -> Result<LeaseStep<'_>, Again> {
         self.values.sealer.has_room().map_err(Failure::from)?;
         let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
         };
         let lease = LeaseId::mint(now, &*self.state.entropy);
-        let making = Making::of(self, lease);
+        let making = LoginInCreation::of(self, lease);
         let (basis, lend) = (grant.basis(), grant.act());
         let principal = lend.principal();
-        let intent = Intent {
+        let intent = LeaseIntent {
             id: lease,
             agent: principal.agent(),
             agent_name: principal.name().clone(),
@@ -301,7 +304,7 @@ impl Core {
         let receipt = self.state.store.commit(change, leasing).await?;
         let (underway, lent) = self.signing.issuer.begin_lease(receipt, &stored)?;
         let admin = lent.deliver().pop().ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
-        Ok(Begun::Intended(Box::new(Intended { making, call, underway, admin, counter, intent })))
+        Ok(LeaseStep::Intended(Box::new(Intended { making, call, underway, admin, counter, intent })))
     }
 
     /// The name of a lease's login: prefix and the lease's own characters, nothing that needs quoting.
@@ -311,7 +314,7 @@ impl Core {
         format!("{}{own}", self.upstream.login_prefix)
     }
 
-    async fn make_login(&self, peer: &PeerCertificate, intended: Intended<'_>) -> Result<Leased, Failure> {
+    async fn create_login(&self, peer: &PeerCertificate, intended: Intended<'_>) -> Result<Leased, Failure> {
         let Intended { making, call, underway, admin, counter, intent } = intended;
         let per_agent = self
             .state
@@ -330,7 +333,7 @@ impl Core {
                 return Err(Failure::of_login(&fault));
             }
         };
-        let receipt = deciding_again!(self.record_made(peer, &intent, &password))?;
+        let receipt = deciding_again!(self.record_created(peer, &intent, &password))?;
         let made = Made { underway, login: intent.login, password };
         let login = self.signing.issuer.lease(receipt, made)?.deliver();
         drop(making);
@@ -340,15 +343,15 @@ impl Core {
 
     /// Records that upstream made the login, unless it was ended meanwhile, or the agent may not have it any
     /// more: making it takes time. A lease that stays an intent is ended.
-    async fn record_made(
+    async fn record_created(
         &self,
         peer: &PeerCertificate,
-        intent: &Intent,
+        intent: &LeaseIntent,
         password: &SecretValue,
     ) -> Result<crate::ledger::Receipt<LeaseId>, Again> {
         let holding = self.state.store.read(|world, as_of| {
-            let lease = world.leases.lease(intent.id).filter(|lease| lease.stage == Stage::Intended);
-            let holding = lease.and_then(|lease| Holding::of(world, lease, as_of));
+            let lease = world.leases.lease(intent.id).filter(|lease| lease.stage == LeaseStage::Intended);
+            let holding = lease.and_then(|lease| LeaseHolder::of(world, lease, as_of));
             crate::authn::agent(peer, records(world), as_of, self.state.clock.reading())?;
             holding.ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))
         })?;
@@ -371,7 +374,7 @@ impl Core {
     }
 
     /// What certainly did not come about has ended; of anything else the end is brought about.
-    async fn lease_failed(&self, intent: &Intent, fault: &UpstreamFault) -> Result<(), CommitError> {
+    async fn lease_failed(&self, intent: &LeaseIntent, fault: &UpstreamFault) -> Result<(), CommitError> {
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
         tracing::warn!(
             lease = %intent.id, code = %fault.code, upstream = fault.detail, unknown,
@@ -389,8 +392,8 @@ impl Core {
         let effect = match fault.outcome {
             UpstreamOutcome::Refused => leases::Effect::Ended(intent.id),
             UpstreamOutcome::Unknown => {
-                let which = Selection::Each(BTreeSet::from([intent.id]));
-                leases::Effect::End { which, why: Why::Unfinished }
+                let which = LeaseSelection::Each(BTreeSet::from([intent.id]));
+                leases::Effect::End { which, why: EndReason::Unfinished }
             }
         };
         let change = Change::new(&event)?.effect(Effect::Lease(effect));

@@ -1,18 +1,18 @@
 //! Logins that are lent: one file for each thing that happens to a lease.
 
-mod again;
-mod counter;
 mod declare;
 mod due;
-mod end;
 mod extend;
-mod failing;
-mod holding;
+mod failed_revocations;
+mod holder;
 mod ineligible;
 mod issue;
+mod lease_upstream;
 mod renew;
+mod reuse;
 mod revoke;
-mod sweep;
+mod revoke_upstream;
+mod stray_logins;
 mod views;
 
 pub(super) use declare::Offers;

@@ -1,6 +1,6 @@
-use super::counter::{Counter, Counters};
-use super::holding::Holding;
-use super::ineligible::is_bereft;
+use super::holder::LeaseHolder;
+use super::ineligible::is_ineligible;
+use super::lease_upstream::{LeaseUpstream, LeaseUpstreams};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{DecisionId, LeaseId, Timestamp, code};
@@ -12,7 +12,7 @@ use crate::broker::services::Core;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
 use crate::broker::world::Effect;
-use crate::leases::{self, Lease, LeaseRenewalAttempted, LeaseRenewed, LeaseUseGivenUp, Stage, keys};
+use crate::leases::{self, Lease, LeaseRenewalAttempted, LeaseRenewed, LeaseStage, LeaseUseReleased, keys};
 use crate::pki::PeerCertificate;
 use crate::policy::decide_lease_renewal;
 use crate::secrets::SecretValue;
@@ -37,7 +37,7 @@ pub struct Renewal {
 pub(super) struct Attempted<'a> {
     pub(super) lease: Lease,
     pub(super) call: Call<'a>,
-    pub(super) counter: Counter,
+    pub(super) counter: LeaseUpstream,
     pub(super) admin: SecretValue,
     pub(super) renewal: Renewal,
     /// On whose word.
@@ -90,13 +90,15 @@ impl AgentDesk {
         let _permit = core.limits.mints.admit(&principal.agent())?;
         let found = core.state.store.read(|world, _| own(world.leases.lease(lease), principal))?;
         let goes_on = match &found.stage {
-            Stage::Ending(_) => return Ok(()),
-            Stage::Intended | Stage::Live { .. } => used_by.is_some_and(|used| !found.uses.contains(&used)),
+            LeaseStage::Ending(_) => return Ok(()),
+            LeaseStage::Intended | LeaseStage::Live { .. } => {
+                used_by.is_some_and(|used| !found.uses.contains(&used))
+            }
         };
         if goes_on {
             return Ok(());
         }
-        let event = LeaseUseGivenUp { lease, agent: principal.name(), use_of: used_by };
+        let event = LeaseUseReleased { lease, agent: principal.name(), use_of: used_by };
         let effect = leases::Effect::GiveUp { lease, by: used_by };
         let change = Change::new(&event)?.effect(Effect::Lease(effect));
         core.record_of_leases(change).await?;
@@ -134,10 +136,10 @@ impl Core {
         let caller = principal.clone();
         let (lease, counter, decision) = self.state.store.read(|world, _| {
             let lease = own(world.leases.lease(id), &principal)?;
-            if is_bereft(world, &lease) {
+            if is_ineligible(world, &lease) {
                 return Err(Failure::new(code::LEASE_NOT_ACTIVE));
             }
-            let counter = Counters::of(world, &lease).for_renewal();
+            let counter = LeaseUpstreams::of(world, &lease).for_renewal();
             let context = self.deciding(world, reading);
             let decision = decide_lease_renewal(&context, principal, permit, &lease, life_s);
             Ok((lease, counter, decision))
@@ -181,7 +183,7 @@ impl Core {
     /// Commits the intent of a call, and opens what it needs.
     pub(super) async fn opened_for(
         &self,
-        counter: &Counter,
+        counter: &LeaseUpstream,
         change: Change<Effect>,
         as_of: u64,
     ) -> Result<SecretValue, Again> {
@@ -197,9 +199,9 @@ impl Core {
     async fn record_renewed(&self, lease: &Lease, expires_at: Timestamp, by: &By<'_>) -> Result<(), Again> {
         let holder = self.state.store.read(|world, as_of| {
             let found = world.leases.lease(lease.id);
-            let is_live = found.is_some_and(|lease| matches!(lease.stage, Stage::Live { .. }));
+            let is_live = found.is_some_and(|lease| matches!(lease.stage, LeaseStage::Live { .. }));
             let ending = || Failure::new(code::LEASE_NOT_ACTIVE);
-            let holder = Holding::of(world, lease, as_of).filter(|_| is_live).ok_or_else(ending)?;
+            let holder = LeaseHolder::of(world, lease, as_of).filter(|_| is_live).ok_or_else(ending)?;
             if let By::Agent(peer) = by {
                 crate::authn::agent(peer, records(world), as_of, self.state.clock.reading())?;
             }

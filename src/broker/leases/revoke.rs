@@ -13,7 +13,7 @@ use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{LeasesOf, Order, TakeAway};
 use crate::idempotency::{Once, Outcome};
-use crate::leases::{self, LeasesEnding, Selection, Stage, Why, keys};
+use crate::leases::{self, EndReason, LeaseSelection, LeaseStage, LeasesRevoked, keys};
 use crate::ledger::Key;
 use crate::policy::{Authorised, EndLeases};
 use crate::registry::Owned;
@@ -43,14 +43,14 @@ pub struct LeasesEnded {
 
 /// Leases to revoke, as far as there are any.
 pub(in super::super) struct Selected {
-    which: Selection,
+    which: LeaseSelection,
     /// What an operator named.
     chosen: Option<Chosen>,
 }
 
 impl Selected {
     /// What an order names that was kept before a stop.
-    pub(in super::super) const fn by_order(which: Selection) -> Self {
+    pub(in super::super) const fn by_order(which: LeaseSelection) -> Self {
         Self { which, chosen: None }
     }
 }
@@ -89,16 +89,16 @@ impl Core {
         let done = deciding_again!(async {
             let now = self.state.clock.now();
             let (before, found, as_of) = self.state.store.read(|world, as_of| {
-                let found = find(world).map(|selected| (Facts::of(world, &selected.which), selected));
+                let found = find(world).map(|selected| (LeaseFacts::of(world, &selected.which), selected));
                 (done_before(world, once, now), found, as_of)
             });
             if let Some(before) = before? {
                 return Ok((Applied::recorded(before.seq), None));
             }
-            let (Facts { count, withheld, order }, Selected { which, chosen }) = found?;
+            let (LeaseFacts { count, withheld, order }, Selected { which, chosen }) = found?;
             let (lease, agent, capability) = chosen.as_ref().map_or((None, None, None), named);
-            let (by, why) = (word.by(), Why::Revoked);
-            let event = LeasesEnding { by, why: why.as_str(), lease, agent, capability, count };
+            let (by, why) = (word.by(), EndReason::Revoked);
+            let event = LeasesRevoked { by, why: why.as_str(), lease, agent, capability, count };
             // It relies on nothing of its leases: an end is never too late and never in anybody's way.
             let mut change = Change::new(&event)?
                 .effect(Effect::Lease(leases::Effect::End { which: which.clone(), why }))
@@ -118,7 +118,7 @@ impl Core {
 }
 
 /// What is to be known of leases that are about to end.
-struct Facts {
+struct LeaseFacts {
     /// How many of them do not end already.
     count: usize,
     /// What changes rely on that would hand one of them out.
@@ -127,29 +127,29 @@ struct Facts {
     order: LeasesOf,
 }
 
-impl Facts {
-    fn of(world: &World, which: &Selection) -> Self {
+impl LeaseFacts {
+    fn of(world: &World, which: &LeaseSelection) -> Self {
         let selected: Vec<&leases::Lease> = world.leases.all().filter(|one| which.has(one)).collect();
-        let count = selected.iter().filter(|lease| !matches!(lease.stage, Stage::Ending(_))).count();
+        let count = selected.iter().filter(|lease| !matches!(lease.stage, LeaseStage::Ending(_))).count();
         let mut withheld: Vec<Key> = selected.iter().map(|lease| keys::lease(lease.id)).collect();
         let name = |agent: &AgentId| world.registry.agent(*agent).map(|agent| agent.name.clone());
         let order = match which {
-            Selection::Each(ids) => LeasesOf::Each(ids.clone()),
-            Selection::Agent(agent) => {
+            LeaseSelection::Each(ids) => LeasesOf::Each(ids.clone()),
+            LeaseSelection::Agent(agent) => {
                 withheld.push(keys::of_agent(*agent));
                 let agents = name(agent).into_iter().collect();
                 LeasesOf::Some { agents, capabilities: BTreeSet::new() }
             }
-            Selection::Capability(capability) => {
+            LeaseSelection::Capability(capability) => {
                 withheld.push(keys::offer(capability));
                 LeasesOf::Some { agents: BTreeSet::new(), capabilities: [capability.clone()].into() }
             }
-            Selection::All => {
+            LeaseSelection::All => {
                 withheld = vec![keys::endings()];
                 withheld.extend(world.leases.offers().map(|offer| keys::offer(&offer.capability)));
                 LeasesOf::Everybody
             }
-            Selection::Within { agents, capabilities } => {
+            LeaseSelection::Within { agents, capabilities } => {
                 withheld.extend(agents.iter().map(|agent| keys::of_agent(*agent)));
                 withheld.extend(capabilities.iter().map(keys::offer));
                 let agents = agents.iter().filter_map(name).collect();
@@ -171,35 +171,35 @@ pub(super) const fn named(chosen: &Chosen) -> (Option<LeaseId>, Option<&AgentNam
 }
 
 /// What was chosen, as far as somebody with this `scope` reaches.
-pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result<Selection, Failure> {
+pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result<LeaseSelection, Failure> {
     let owners = world.registry.owners();
     match chosen {
         Chosen::Lease(id) => {
             let lease = world.leases.lease(*id).filter(|lease| is_within(world, scope, lease));
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
-            Ok(Selection::Each([lease.id].into()))
+            Ok(LeaseSelection::Each([lease.id].into()))
         }
         Chosen::Agent(name) => {
             let agent = world.registry.agent_named(name);
             let agent = agent.filter(|_| scope.covers(owners.of(&Owned::Agent(name.clone()))));
-            Ok(Selection::Agent(agent.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))?.id))
+            Ok(LeaseSelection::Agent(agent.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))?.id))
         }
         Chosen::Capability(name) => {
             let is_known = world.leases.offer(name).is_some()
                 || world.leases.all().any(|lease| lease.capability == *name);
             if is_known && scope.covers(owners.of(&Owned::Capability(name.clone()))) {
-                Ok(Selection::Capability(name.clone()))
+                Ok(LeaseSelection::Capability(name.clone()))
             } else {
                 Err(Failure::new(code::CAPABILITY_UNKNOWN))
             }
         }
-        Chosen::All if *scope == Scope::Everything => Ok(Selection::All),
+        Chosen::All if *scope == Scope::Everything => Ok(LeaseSelection::All),
         Chosen::All => {
             let agents = world.registry.agents();
             let agents = agents.filter(|one| scope.covers(owners.of(&Owned::Agent(one.name.clone()))));
             let offered = world.leases.all().map(|lease| &lease.capability);
             let offered = offered.filter(|name| scope.covers(owners.of(&Owned::Capability((*name).clone()))));
-            Ok(Selection::Within {
+            Ok(LeaseSelection::Within {
                 agents: agents.map(|agent| agent.id).collect(),
                 capabilities: offered.cloned().collect(),
             })

@@ -3,7 +3,7 @@ use crate::base::limits::{LEASE_OVERDUE_S, PAGE_ENTRIES_MAX};
 use crate::base::{AgentName, CapabilityName, InstanceId, LeaseId, Scope, Timestamp};
 use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::world::World;
-use crate::leases::{Ending, Lease, Stage};
+use crate::leases::{Ending, Lease, LeaseStage};
 use crate::policy::{Authorised, ReadLeases};
 use crate::registry::Owned;
 use crate::telemetry::LeaseCounts;
@@ -112,7 +112,7 @@ fn view(world: &World, lease: &Lease, now: Timestamp) -> LeaseView {
         expires_at: lease.expires_at,
         renewable_until: lease.renewable_until,
         uses: lease.uses.len(),
-        ending: if let Stage::Ending(ending) = &lease.stage { Some(ending.clone()) } else { None },
+        ending: if let LeaseStage::Ending(ending) = &lease.stage { Some(ending.clone()) } else { None },
         overdue: is_overdue(lease, now),
     }
 }
@@ -126,9 +126,9 @@ pub(in crate::broker) fn counts(world: &World, now: Timestamp) -> LeaseCounts {
     let mut counts = LeaseCounts::default();
     for lease in world.leases.all() {
         let count = match &lease.stage {
-            Stage::Intended => &mut counts.intended,
-            Stage::Live { .. } => &mut counts.live,
-            Stage::Ending(_) => &mut counts.ending,
+            LeaseStage::Intended => &mut counts.intended,
+            LeaseStage::Live { .. } => &mut counts.live,
+            LeaseStage::Ending(_) => &mut counts.ending,
         };
         *count = count.saturating_add(1);
         if is_overdue(lease, now) {

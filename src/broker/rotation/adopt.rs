@@ -1,6 +1,6 @@
-use super::attempt::{Bench, Step};
-use super::carry_on::next_of;
-use super::steer::reached;
+use super::advance::next_of;
+use super::context::{RotationContext, Step};
+use super::update::within_reach;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, VERSIONS_TRIED_MAX};
@@ -69,7 +69,7 @@ impl AdminDesk {
         let core = &*self.0;
         let scope = by.operator().scope();
         let before = core.state.store.read(|world, _| {
-            reached(world, scope, name)?;
+            within_reach(world, scope, name)?;
             done_before(world, once, core.state.clock.now())
         })?;
         if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before {
@@ -88,7 +88,7 @@ impl Core {
         adopting: Adopting,
         operator: &OperatorPrincipal,
     ) -> Result<Found, Failure> {
-        let at = self.resting(name)?;
+        let at = self.idle_rotation(name)?;
         let run = at.rotation.run.as_ref().map(|run| run.id);
         let versions = candidates(&at, adopting.version)?;
         if adopting.proof == Proof::Unasked {
@@ -96,7 +96,7 @@ impl Core {
             let version = adopting.version.or(current).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
             return Ok(Found { version, works: false, run });
         }
-        let lent = self.borrow_for(&at, Step::Check, &versions, Some(operator)).await?;
+        let lent = self.open_values_for(&at, Step::Check, &versions, Some(operator)).await?;
         for (version, value) in versions.iter().zip(&lent.values) {
             let verdict = self.noted(&at, at.verify(value).await);
             if verdict.map_err(|fault| Failure::upstream(&fault))? == Verdict::Works {
@@ -115,7 +115,7 @@ impl Core {
         found: &Found,
         once: Option<&Once>,
     ) -> Result<Adopted, Again> {
-        let at = self.resting(name)?;
+        let at = self.idle_rotation(name)?;
         let run = at.rotation.run.as_ref();
         let secret = at.secret.as_ref().ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
         candidates(&at, Some(found.version))?;
@@ -153,8 +153,8 @@ impl Core {
     }
 
     /// The rotation of `name`, when nothing is under way upstream.
-    fn resting(&self, name: &SecretName) -> Result<Bench, Failure> {
-        let at = self.bench(name)?;
+    fn idle_rotation(&self, name: &SecretName) -> Result<RotationContext, Failure> {
+        let at = self.context(name)?;
         let now = self.state.clock.now();
         match &at.rotation.run {
             Some(run) if !run.rests(now) => Err(Failure::new(code::ROTATION_IN_PROGRESS)
@@ -171,7 +171,7 @@ impl Core {
 }
 
 /// The versions that may be adopted: `only`, or those that may work, the likeliest first.
-fn candidates(at: &Bench, only: Option<u32>) -> Result<Vec<u32>, Failure> {
+fn candidates(at: &RotationContext, only: Option<u32>) -> Result<Vec<u32>, Failure> {
     let secret: &Secret = at.secret.as_ref().ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
     let is_kept = |number: &u32| {
         secret.version(*number).is_some_and(|version| version.stage != VersionStage::Destroyed)

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::attempt::{Bench, Step};
+use super::context::{RotationContext, Step};
 use super::declare::declared;
-use super::steer::reached;
+use super::update::within_reach;
 use crate::authn::OperatorPrincipal;
 use crate::base::{SecretName, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
@@ -37,8 +37,8 @@ impl AdminDesk {
         secret: &SecretName,
     ) -> Result<UpstreamCheck, Failure> {
         let scope = by.operator().scope();
-        self.0.state.store.read(|world, _| reached(world, scope, secret).map(drop))?;
-        let at = self.0.bench(secret)?;
+        self.0.state.store.read(|world, _| within_reach(world, scope, secret).map(drop))?;
+        let at = self.0.context(secret)?;
         self.0.check_upstream(&at, by.operator()).await
     }
 
@@ -58,7 +58,7 @@ impl AdminDesk {
             let asked = rotation::parse(&mut parse_tables(&files, work)?)?;
             let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
             core.state.store.read(|world, as_of| match declared(world, operator.scope(), &secret, asked) {
-                Ok(declared) => core.bench_of(world, as_of, Rotation::fresh(declared, None)),
+                Ok(declared) => core.context_of(world, as_of, Rotation::fresh(declared, None)),
                 Err((place, message)) => {
                     let mut faults = Faults::of(&files, work);
                     faults.tell(place, message);
@@ -75,12 +75,12 @@ impl AdminDesk {
 impl Core {
     async fn check_upstream(
         &self,
-        at: &Bench,
+        at: &RotationContext,
         operator: &OperatorPrincipal,
     ) -> Result<UpstreamCheck, Failure> {
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
-        let lent = self.borrow_for(at, Step::Check, &versions, Some(operator)).await?;
+        let lent = self.open_values_for(at, Step::Check, &versions, Some(operator)).await?;
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let findings = at.driver.check(RotationCall { admin, current, ..at.call() }).await;
         Ok(UpstreamCheck { secret: at.name().clone(), upstream: at.driver.describe(), findings })

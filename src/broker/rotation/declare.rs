@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::carry_on::next_of;
+use super::advance::next_of;
 use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp};
 use crate::broker::declarations::{Drawn, Effects, Ground, Section};
@@ -60,11 +60,11 @@ impl Section for Rotations {
         }
         let mut planned = faults.or(planned)?;
         if ground.unnamed == Unnamed::Prune {
-            let reached = world.rotations.all().filter(|rotation| {
+            let within_reach = world.rotations.all().filter(|rotation| {
                 let secret = world.secrets.named(&rotation.declared.secret);
                 scope.covers(secret.and_then(|secret| secret.owner.as_ref()))
             });
-            for rotation in reached.filter(|rotation| !self.0.contains_key(&rotation.declared.secret)) {
+            for rotation in within_reach.filter(|rotation| !self.0.contains_key(&rotation.declared.secret)) {
                 planned.remove(rotation)?;
             }
         }

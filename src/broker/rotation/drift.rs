@@ -1,5 +1,5 @@
-use super::attempt::{Bench, Step};
-use super::carry_on::Halt;
+use super::advance::StepError;
+use super::context::{RotationContext, Step};
 use crate::base::SecretName;
 use crate::base::limits::DRIFT_CHECK_S;
 use crate::broker::failure::Failure;
@@ -38,14 +38,14 @@ impl Core {
     /// [`Failure`] when the broker could not record or open what it takes. An upstream that does not
     /// answer is tried again the next day.
     pub async fn check_drift(&self, secret: &SecretName) -> Result<(), Failure> {
-        let at = self.bench(secret)?;
+        let at = self.context(secret)?;
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let (Some(current), None) = (current, &at.rotation.run) else { return Ok(()) };
         let works = if at.driver.capabilities().shape == Shape::Pulled {
             true
         } else {
             let Some(call) = self.lets_call(&at) else { return Ok(()) };
-            let lent = self.borrow(&at, Step::Check, &[current.number]).await?;
+            let lent = self.open_values(&at, Step::Check, &[current.number]).await?;
             let Some(value) = lent.values.first() else { return Ok(()) };
             let asked = self.noted(&at, at.verify(value).await);
             drop(call);
@@ -55,19 +55,20 @@ impl Core {
             }
         };
         // What was found is about the value that was tried: another one may have been put meanwhile.
-        let at = self.bench(secret)?;
+        let at = self.context(secret)?;
         let is_current = at.secret.as_ref().and_then(|secret| secret.current) == Some(current);
         if at.rotation.run.is_some() || !is_current {
             return Ok(());
         }
-        let found = if works { self.record_works(&at, current.number).await } else { self.mend(&at).await };
+        let found =
+            if works { self.record_works(&at, current.number).await } else { self.start_rotation(&at).await };
         match found {
-            Ok(()) | Err(Halt::Overtaken) => Ok(()),
+            Ok(()) | Err(StepError::Overtaken) => Ok(()),
             Err(halt) => Err(halt.failure()),
         }
     }
 
-    async fn record_works(&self, at: &Bench, version: u32) -> Result<(), Halt> {
+    async fn record_works(&self, at: &RotationContext, version: u32) -> Result<(), StepError> {
         let secret = at.name();
         let effect = rotation::Effect::Check(secret.clone());
         let change = Change::new(&RotationChecked { secret, version })?.effect(Effect::Rotation(effect));
@@ -76,11 +77,11 @@ impl Core {
     }
 
     /// Raises the alarm, and begins the rotation that mends it.
-    async fn mend(&self, at: &Bench) -> Result<(), Halt> {
+    async fn start_rotation(&self, at: &RotationContext) -> Result<(), StepError> {
         let secret = at.name();
         let change = Change::new(&RotationDrifted { secret, works: None })?;
-        let recorded = self.record(at.relying_on_secrets(at.relying(change))).await.map_err(Halt::from);
-        if matches!(recorded, Err(Halt::Overtaken)) {
+        let recorded = self.record(at.relying_on_secrets(at.relying(change))).await.map_err(StepError::from);
+        if matches!(recorded, Err(StepError::Overtaken)) {
             return recorded.map(drop);
         }
         self.notifications.meters.alarms().raise(
@@ -88,8 +89,8 @@ impl Core {
             format_args!("secret {secret}: the current value no longer works upstream; it is rotated now"),
         );
         recorded?;
-        let now = self.bench(secret)?;
-        let current = |at: &Bench| at.secret.as_ref().and_then(|secret| secret.current);
+        let now = self.context(secret)?;
+        let current = |at: &RotationContext| at.secret.as_ref().and_then(|secret| secret.current);
         if now.rotation.run.is_some() || current(&now) != current(at) {
             // Somebody has begun one meanwhile, or put a value.
             return Ok(());

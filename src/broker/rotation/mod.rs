@@ -1,21 +1,21 @@
 //! Rotating secrets: one file for each thing that happens to a rotation.
 
 mod adopt;
-mod attempt;
-mod bring;
-mod carry_on;
+mod advance;
+mod apply;
 mod check;
+mod context;
 mod declare;
 mod drift;
-mod settled;
-mod steer;
+mod swap;
+mod update;
 mod views;
 
 pub use adopt::{Adopted, Adopting, Proof};
-pub use carry_on::Pace;
-pub(super) use carry_on::next_of;
+pub use advance::Progress;
+pub(super) use advance::next_of;
 pub use check::UpstreamCheck;
 pub(super) use declare::Rotations;
-pub use steer::{Rotating, Steer};
+pub use update::{Rotating, RotationUpdate};
 pub(super) use views::consumers;
 pub use views::{CalendarLine, Consumer, RotationPlan, RotationView};

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::carry_on::next_of;
-use super::steer::reached;
+use super::advance::next_of;
+use super::update::within_reach;
 use crate::base::limits::{CALENDAR_LINES_MAX, HIGH_TOKEN_LIFE_MAX_S};
 use crate::base::{AgentName, Cancellation, Cancelled, CapabilityName, SecretName, Sensitivity, Timestamp};
 use crate::broker::desk::AdminDesk;
@@ -95,7 +95,7 @@ impl AdminDesk {
         let now = self.0.state.clock.now();
         let scope = by.operator().scope();
         self.0.state.store.read(|world, _| {
-            let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();
+            let within = |rotation: &&Rotation| within_reach(world, scope, &rotation.declared.secret).is_ok();
             let all = world.rotations.all().filter(within);
             page.of(all, |rotation| rotation.declared.secret.as_str(), |rotation| view(rotation, now))
         })
@@ -111,7 +111,7 @@ impl AdminDesk {
         secret: &SecretName,
     ) -> Result<RotationView, Failure> {
         let now = self.0.state.clock.now();
-        self.0.state.store.read(|world, _| Ok(view(reached(world, by.operator().scope(), secret)?, now)))
+        self.0.state.store.read(|world, _| Ok(view(within_reach(world, by.operator().scope(), secret)?, now)))
     }
 
     /// What is to come within a year, in its order, at most `CALENDAR_LINES_MAX`.
@@ -127,7 +127,7 @@ impl AdminDesk {
         let scope = by.operator().scope();
         // Schedules take their time, and nobody waits for it.
         let rotations: Vec<Rotation> = self.0.state.store.read(|world, _| {
-            let within = |rotation: &&Rotation| reached(world, scope, &rotation.declared.secret).is_ok();
+            let within = |rotation: &&Rotation| within_reach(world, scope, &rotation.declared.secret).is_ok();
             let active = world.rotations.all().filter(|rotation| rotation.paused_at.is_none());
             active.filter(within).cloned().collect()
         });
@@ -145,7 +145,7 @@ impl AdminDesk {
     ) -> Result<RotationPlan, Failure> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
-            let rotation = reached(world, by.operator().scope(), secret)?;
+            let rotation = within_reach(world, by.operator().scope(), secret)?;
             let upstream = describe(rotation);
             let calls = ["prepare a new value", "apply it", "verify it", "hand it out"];
             let mut calls: Vec<String> = calls.iter().map(|call| format!("{upstream}: {call}")).collect();

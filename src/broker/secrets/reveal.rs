@@ -52,7 +52,7 @@ impl AgentDesk {
             });
             let grant = core.granted(&principal, "reveal", decision).await?;
             if swapping {
-                core.settled(name).await?;
+                core.await_swap(name).await?;
                 return Err(Again::Retry);
             }
             let (basis, reveal) = (grant.basis(), grant.act());

@@ -11,7 +11,7 @@ use crate::base::{DecisionId, LeaseId, Reason, ReasonError, Sensitive, code};
 use crate::broker::{AdminDesk, AgentDesk, Chosen, Freshness, LeaseInput, LeaseView, Leased, Renewal};
 use crate::http::documents::problem::Problem;
 use crate::http::route::{Caller, Table, route};
-use crate::leases::{Ending, Trouble};
+use crate::leases::{Ending, RevocationFailure};
 use crate::policy::{EndLeases, ForgetLeases, ReadLeases, RenewLeases};
 use crate::wire::{
     EndedLeasesAnswer, ForgetLeaseBody, ForgottenLeaseAnswer, GiveUpLeaseBody, GivenUpLeaseAnswer, Items,
@@ -109,7 +109,7 @@ async fn give_up(
 impl From<Ending> for LeaseEndingAnswer {
     fn from(ending: Ending) -> Self {
         let trouble = ending.trouble;
-        let explained = |trouble: &Trouble| explained(&trouble.code, trouble.upstream.as_deref());
+        let explained = |trouble: &RevocationFailure| explained(&trouble.code, trouble.upstream.as_deref());
         Self {
             reason: trouble.as_ref().and_then(explained),
             why: ending.why.as_str().into(),

@@ -7,7 +7,9 @@ use super::guard::{Operator, operator};
 use super::input::{Wanted, name};
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{SecretName, Timestamp};
-use crate::broker::{AdminDesk, CalendarLine, Consumer, Priority, RotationPlan, RotationView, Steer};
+use crate::broker::{
+    AdminDesk, CalendarLine, Consumer, Priority, RotationPlan, RotationUpdate, RotationView,
+};
 use crate::http::documents::problem::Problem;
 use crate::http::route::Table;
 use crate::policy::{ReadSecretNames, RotateSecrets};
@@ -107,19 +109,19 @@ async fn act(
 ) -> Result<Response<Body>, Problem> {
     let secret: SecretName = name(&secret)?;
     let (SteerRotationBody { action }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
-    let steer = match action {
+    let update = match action {
         RotationAction::Rotate => {
             let rotating = desk.rotate(&operator.authorised, &secret, once.as_ref()).await?;
             let (rotation, begun) = (Some(rotating.id), Some(rotating.begun));
             return Ok(answer(StatusCode::OK, &SteeredRotationAnswer { rotation, begun, seq: None }));
         }
-        RotationAction::Pause => Steer::Pause,
-        RotationAction::Resume => Steer::Resume,
-        RotationAction::Retry => Steer::Retry,
-        RotationAction::EndGrace => Steer::EndGrace,
-        RotationAction::ClearOrphans => Steer::ClearOrphans,
+        RotationAction::Pause => RotationUpdate::Pause,
+        RotationAction::Resume => RotationUpdate::Resume,
+        RotationAction::Retry => RotationUpdate::Retry,
+        RotationAction::EndGrace => RotationUpdate::EndGrace,
+        RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
     };
-    let seq = Some(desk.steer(&operator.authorised, &secret, steer, once.as_ref()).await?);
+    let seq = Some(desk.update_rotation(&operator.authorised, &secret, update, once.as_ref()).await?);
     Ok(answer(StatusCode::OK, &SteeredRotationAnswer { rotation: None, begun: None, seq }))
 }
 

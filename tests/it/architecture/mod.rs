@@ -190,7 +190,7 @@ const TAKING_AWAY: &[&str] = &[
     "src/broker/host/clock.rs",
     "src/broker/keys/end_keys.rs",
     "src/broker/host/host_desk.rs",
-    "src/broker/leases/end.rs",
+    "src/broker/leases/revoke_upstream.rs",
     "src/broker/leases/ineligible.rs",
     "src/broker/leases/revoke.rs",
     "src/broker/administration/narrow.rs",
@@ -205,7 +205,7 @@ const ADVANCING: &[&str] = &[
     "src/broker/identity/renew.rs",
     "src/broker/leases/extend.rs",
     "src/broker/leases/renew.rs",
-    "src/broker/rotation/attempt.rs",
+    "src/broker/rotation/context.rs",
     "src/broker/secrets/classify.rs",
 ];
 

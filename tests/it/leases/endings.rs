@@ -42,7 +42,7 @@ async fn rev_03_whoever_is_revoked_suspended_or_loses_the_capability_loses_the_l
         assert!(!session.wait().unwrap().success(), "{what}");
         assert!(!scene.lets_in(&login), "{what}");
         assert_eq!(scene.logins(), others.name(), "{what}: nobody else's");
-        assert_eq!(scene.broker.entries("lease.ended").await[0]["event"]["why"], "bereft", "{what}");
+        assert_eq!(scene.broker.entries("lease.ended").await[0]["event"]["why"], "ineligible", "{what}");
     }
 }
 

@@ -40,7 +40,7 @@ async fn a_held_login_loses_its_rights(release: Release) {
         scene.broker.end_due_leases().await;
         assert_eq!(scene.trouble().await, "upstream_login_still_valid");
         assert!(!scene.reads(&login), "its memberships are revoked");
-        let failed = scene.broker.entries("lease.end-failed").await.len();
+        let failed = scene.broker.entries("lease.revocation-failed").await.len();
         let alarms = scene.broker.entries("alarm.login-still-valid").await;
         if alarms.len() == 1 && told_at == 0 {
             told_at = failed;
@@ -53,7 +53,7 @@ async fn a_held_login_loses_its_rights(release: Release) {
         told_at,
         LEASE_STILL_OPEN_FAILURES as usize,
         "{:?}",
-        scene.broker.entries("lease.end-failed").await
+        scene.broker.entries("lease.revocation-failed").await
     );
     assert!(!session.wait().unwrap().success());
     assert!(scene.lets_in(&login), "as the alarm says");

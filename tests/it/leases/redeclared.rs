@@ -49,7 +49,7 @@ async fn a_login_is_revoked_by_the_declaration_of_today_after_the_servers_author
     scene.broker.end_due_leases().await;
     assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
     assert!(lent.iter().all(|login| !scene.lets_in(login)));
-    let attempted = scene.broker.entries("lease.end-attempted").await;
+    let attempted = scene.broker.entries("lease.revocation-attempted").await;
     assert_eq!(attempted.last().unwrap()["event"]["declaration"], "current");
 }
 
@@ -74,7 +74,7 @@ async fn a_login_is_revoked_by_the_declaration_it_was_made_by_when_todays_is_wro
     scene.broker.end_due_leases().await;
     assert!(!scene.lets_in(&login));
     assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
-    let attempted = scene.broker.entries("lease.end-attempted").await;
+    let attempted = scene.broker.entries("lease.revocation-attempted").await;
     let by: Vec<_> = attempted.iter().map(|entry| entry["event"]["declaration"].clone()).collect();
     assert_eq!(by, [json!("current"), json!("original")]);
 }
@@ -115,12 +115,12 @@ async fn revocations_that_fail_open_no_circuit_for_new_logins() {
     // The broker's own look is at some of them meanwhile.
     for _ in 0..20 {
         scene.broker.end_due_leases().await;
-        if scene.broker.entries("lease.end-failed").await.len() >= 5 {
+        if scene.broker.entries("lease.revocation-failed").await.len() >= 5 {
             break;
         }
         scene.broker.operator().post_json("/v1/lease-retries", &json!({ "all": true })).await;
     }
-    assert!(scene.broker.entries("lease.end-failed").await.len() >= 5);
+    assert!(scene.broker.entries("lease.revocation-failed").await.len() >= 5);
     let lent = scene.agent.caller.post_json("/v1/leases", &json!({ "capability": "orders.other" })).await;
     assert_eq!(lent.status, 200, "{}", lent.text());
 }
@@ -143,7 +143,7 @@ async fn a_revocation_that_failed_is_retried_now_or_forgotten_with_a_reason_and_
         let retried = retry(&scene).await;
         assert_eq!((retried.status, &retried.json()["leases"]), (200, &json!(1)), "{}", retried.text());
     }
-    assert!(scene.broker.entries("lease.end-failed").await.len() >= 6, "each at once");
+    assert!(scene.broker.entries("lease.revocation-failed").await.len() >= 6, "each at once");
     assert_eq!(scene.broker.entries("leases.retried").await.len(), 6);
     for bad in ["", "two\nlines", &"x".repeat(301)] {
         let refused = scene.lease_path(&id, "forget", &json!({ "reason": bad })).await;

@@ -46,7 +46,7 @@ impl Step {
 }
 
 /// A rotation as it was read at one moment, with what its steps need.
-pub(super) struct Bench {
+pub(super) struct RotationContext {
     pub(super) rotation: Rotation,
     pub(super) secret: Option<Secret>,
     pub(super) administering: Option<Secret>,
@@ -59,14 +59,14 @@ pub(super) struct Bench {
 }
 
 /// The values that a step was lent, in the order in which their versions were asked for.
-pub(super) struct Lent {
+pub(super) struct OpenedValues {
     pub(super) admin: Option<SecretValue>,
     pub(super) values: Vec<SecretValue>,
     /// The entry that says so.
     pub(super) entry: MarkedEntry,
 }
 
-impl Bench {
+impl RotationContext {
     pub(super) const fn name(&self) -> &SecretName {
         &self.rotation.declared.secret
     }
@@ -105,23 +105,28 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when there is none, or its upstream is none that this version knows.
-    pub(super) fn bench(&self, name: &SecretName) -> Result<Bench, Failure> {
+    pub(super) fn context(&self, name: &SecretName) -> Result<RotationContext, Failure> {
         self.state.store.read(|world, as_of| {
             let rotation = world.rotations.of(name).cloned();
             let rotation = rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
-            self.bench_of(world, as_of, rotation)
+            self.context_of(world, as_of, rotation)
         })
     }
 
     /// `rotation`, declared or not yet, with what its steps need.
-    pub(super) fn bench_of(&self, world: &World, as_of: u64, rotation: Rotation) -> Result<Bench, Failure> {
+    pub(super) fn context_of(
+        &self,
+        world: &World,
+        as_of: u64,
+        rotation: Rotation,
+    ) -> Result<RotationContext, Failure> {
         let driver = driver(&rotation.declared.upstream);
         let driver = driver.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
         let administering = driver.admin_secret().and_then(|admin| world.secrets.named(admin).cloned());
         let secret = world.secrets.named(&rotation.declared.secret).cloned();
         let with = Surroundings { called: Called::default(), ..self.upstream.surroundings.clone() };
         let place = driver.place();
-        Ok(Bench { rotation, secret, administering, driver, with, place, as_of })
+        Ok(RotationContext { rotation, secret, administering, driver, with, place, as_of })
     }
 
     /// Records that upstream is about to be called for `step`, and opens the values of `versions` for
@@ -129,21 +134,26 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`]; upstream was not called then.
-    pub(super) async fn borrow(&self, at: &Bench, step: Step, versions: &[u32]) -> Result<Lent, Failure> {
-        self.borrow_for(at, step, versions, None).await
+    pub(super) async fn open_values(
+        &self,
+        at: &RotationContext,
+        step: Step,
+        versions: &[u32],
+    ) -> Result<OpenedValues, Failure> {
+        self.open_values_for(at, step, versions, None).await
     }
 
     /// The same, because an operator asked for it.
     ///
     /// # Errors
     /// [`Failure`]; upstream was not called then.
-    pub(super) async fn borrow_for(
+    pub(super) async fn open_values_for(
         &self,
-        at: &Bench,
+        at: &RotationContext,
         step: Step,
         versions: &[u32],
         operator: Option<&OperatorPrincipal>,
-    ) -> Result<Lent, Failure> {
+    ) -> Result<OpenedValues, Failure> {
         let unknown = || Failure::new(code::SECRET_UNKNOWN);
         let mut wanted = Vec::new();
         if let Some(admin) = &at.administering {
@@ -183,13 +193,13 @@ impl Core {
         let entry = MarkedEntry { seq: receipt.seq(), time: receipt.time() };
         let mut values = self.signing.issuer.lend(receipt, &stored)?.deliver();
         let own = values.split_off(values.len().saturating_sub(versions.len()));
-        Ok(Lent { admin: values.pop(), values: own, entry })
+        Ok(OpenedValues { admin: values.pop(), values: own, entry })
     }
 
     /// Whether the ledger has an entry with this sequence and time before the entry `own`, or an order on the host has
     /// said since then that every other copy of this broker has stopped for good: since that time, or, as the other
     /// copy's clock may be ahead, since this mark was found.
-    pub(super) fn knows_entry(&self, at: &Bench, entry: MarkedEntry, own: MarkedEntry) -> bool {
+    pub(super) fn knows_entry(&self, at: &RotationContext, entry: MarkedEntry, own: MarkedEntry) -> bool {
         let MarkedEntry { seq, time } = entry;
         let entries = self.state.store.entries(seq, 1);
         let is_own = seq < own.seq
@@ -211,7 +221,7 @@ impl Core {
     }
 
     /// The permission to call the upstream now; none while its circuit is open.
-    pub(super) fn lets_call(&self, at: &Bench) -> Option<Call<'_>> {
+    pub(super) fn lets_call(&self, at: &RotationContext) -> Option<Call<'_>> {
         match &at.place {
             Some(place) => self.lets_call_at(place),
             None => Some(Call::unlimited(self)),
@@ -219,14 +229,18 @@ impl Core {
     }
 
     /// The result of a step, once the answer of the upstream is noted, if the step called it.
-    pub(super) fn noted<T>(&self, at: &Bench, step: Result<T, UpstreamFault>) -> Result<T, UpstreamFault> {
+    pub(super) fn noted<T>(
+        &self,
+        at: &RotationContext,
+        step: Result<T, UpstreamFault>,
+    ) -> Result<T, UpstreamFault> {
         if at.with.called.take() {
             self.note_answer(at, step.as_ref().err());
         }
         step
     }
 
-    fn note_answer(&self, at: &Bench, fault: Option<&UpstreamFault>) {
+    fn note_answer(&self, at: &RotationContext, fault: Option<&UpstreamFault>) {
         let Some(place) = &at.place else { return };
         // What failed by a declaration that was corrected meanwhile says nothing of the corrected one.
         let declared = &at.rotation.declared.upstream;
@@ -248,7 +262,7 @@ impl Core {
     }
 
     /// Records that a step failed, and when it is tried again. `run` is what it was when the step began.
-    pub(super) async fn stumble(
+    pub(super) async fn record_failed_step(
         &self,
         name: &SecretName,
         run: &Run,
@@ -258,12 +272,17 @@ impl Core {
             secret = %name, rotation = %run.id, code = %fault.code, upstream = fault.detail,
             reason = %fault.explained().why, "a step of a rotation failed"
         );
-        deciding_again!(self.record_stumble(name, run, &fault))
+        deciding_again!(self.try_record_failed_step(name, run, &fault))
     }
 
     /// An operator may have had it retried while the step was under way: how often it has failed is read anew.
-    async fn record_stumble(&self, name: &SecretName, run: &Run, fault: &UpstreamFault) -> Result<(), Again> {
-        let at = self.bench(name)?;
+    async fn try_record_failed_step(
+        &self,
+        name: &SecretName,
+        run: &Run,
+        fault: &UpstreamFault,
+    ) -> Result<(), Again> {
+        let at = self.context(name)?;
         let now = at.rotation.run.as_ref().filter(|now| now.id == run.id && now.stage == run.stage);
         // It has ended meanwhile, by somebody else's hand.
         let Some(now) = now else { return Ok(()) };

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use super::counter::{Counter, revocations_at};
+use super::lease_upstream::{LeaseUpstream, revocations_at};
 use crate::base::limits::{LEASE_LIFE_MAX_S, UNKNOWN_LOGINS_LISTED_MAX};
 use crate::base::{LeaseId, code};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
-use crate::leases::{LoginsSwept, StrayLoginEnded, UnknownLogins};
+use crate::leases::{LoginsInspected, StrayLoginEnded, UnknownLogins};
 use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::telemetry::Alarm;
@@ -20,7 +20,7 @@ impl Core {
     /// # Errors
     /// [`Failure`] when the broker could not record what it does. An upstream that fails is told of in
     /// the log, and holds up no other.
-    pub async fn sweep_logins(&self) -> Result<(), Failure> {
+    pub async fn remove_stray_logins(&self) -> Result<(), Failure> {
         let declared = self.state.store.read(|world, _| {
             let declared = world.leases.upstreams().map(|(declared, _)| declared);
             // The newest first: a server's authority may have changed since the others were declared.
@@ -30,23 +30,25 @@ impl Core {
         });
         let mut seen = BTreeSet::new();
         for declared in declared {
-            let place =
-                self.state.store.read(|world, _| Counter::of(world, declared).ok().map(|one| one.place));
+            let place = self
+                .state
+                .store
+                .read(|world, _| LeaseUpstream::of(world, declared).ok().map(|one| one.place));
             if place.is_some_and(|place| seen.insert(place)) {
-                deciding_again!(self.sweep(declared))?;
+                deciding_again!(self.inspect_upstream(declared))?;
             }
         }
         Ok(())
     }
 
-    async fn sweep(&self, declared: u64) -> Result<(), Again> {
+    async fn inspect_upstream(&self, declared: u64) -> Result<(), Again> {
         // The administering secret may have been replaced while another server was looked through.
         let counter =
-            self.state.store.read(|world, as_of| Counter::of(world, declared).map(|one| (one, as_of)));
+            self.state.store.read(|world, as_of| LeaseUpstream::of(world, declared).map(|one| (one, as_of)));
         let Ok((counter, as_of)) = counter else { return Ok(()) };
         let Some(_call) = self.lets_call_at(&revocations_at(&counter.place)) else { return Ok(()) };
         let upstream = counter.driver.describe();
-        let event = LoginsSwept { upstream: upstream.clone(), administering: counter.administering() };
+        let event = LoginsInspected { upstream: upstream.clone(), administering: counter.administering() };
         let stored = self.stored_for(&counter).await?;
         let change = counter.relying(Change::new(&event)?, as_of);
         let receipt = self.state.store.commit(change, counter.loan()).await?;
@@ -65,7 +67,7 @@ impl Core {
         let expiry = counter.driver.expiry();
         let (over, others): (Vec<_>, Vec<_>) =
             self.unknown(found).into_iter().partition(|one| self.is_over(one, expiry));
-        self.tell_of_unknown(&counter, &admin, others).await?;
+        self.raise_unknown(&counter, &admin, others).await?;
         for FoundLogin { name: login, .. } in &over {
             match counter.driver.revoke(call, login).await {
                 Ok(()) => {
@@ -94,9 +96,9 @@ impl Core {
 
     /// Raises the alarm for those of `unknown` that another copy of the broker made: since the last order on the host
     /// that said that every other copy has stopped, and not ended by this one a moment ago.
-    async fn tell_of_unknown(
+    async fn raise_unknown(
         &self,
-        counter: &Counter,
+        counter: &LeaseUpstream,
         admin: &SecretValue,
         unknown: Vec<FoundLogin>,
     ) -> Result<(), Again> {

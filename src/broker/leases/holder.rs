@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::ineligible::is_bereft;
+use super::ineligible::is_ineligible;
 use crate::base::{AgentId, CapabilityName, InstanceId, RoleName};
 use crate::broker::tokens::mint::relying_on;
 use crate::broker::world::{Effect, World};
@@ -8,7 +8,7 @@ use crate::leases::Lease;
 use crate::store::Change;
 
 /// The holder of a lease, who may have it as of an entry.
-pub(super) struct Holding {
+pub(super) struct LeaseHolder {
     agent: AgentId,
     instance: InstanceId,
     roles: BTreeSet<RoleName>,
@@ -16,10 +16,10 @@ pub(super) struct Holding {
     pub(super) as_of: u64,
 }
 
-impl Holding {
+impl LeaseHolder {
     /// That of `lease`; none when the holder was revoked, suspended or removed, or has the capability no more.
     pub(super) fn of(world: &World, lease: &Lease, as_of: u64) -> Option<Self> {
-        let agent = world.registry.agent(lease.agent).filter(|_| !is_bereft(world, lease))?;
+        let agent = world.registry.agent(lease.agent).filter(|_| !is_ineligible(world, lease))?;
         agent.instances.get(lease.instance)?;
         Some(Self {
             agent: agent.id,

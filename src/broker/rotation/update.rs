@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use super::carry_on::next_of;
+use super::advance::next_of;
 use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{RotationId, Scope, SecretName};
@@ -12,7 +12,7 @@ use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
-use crate::rotation::{self, Rotation, RotationBegun, RotationSteered, Stage, Trigger, keys};
+use crate::rotation::{self, Rotation, RotationBegun, RotationUpdated, Stage, Trigger, keys};
 use crate::store::Change;
 use crate::upstream::driver;
 
@@ -27,7 +27,7 @@ pub struct Rotating {
 
 /// How an operator changes what becomes of a rotation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Steer {
+pub enum RotationUpdate {
     /// None begins by itself any more; the one under way goes on.
     Pause,
     /// They begin by themselves again; what fell due meanwhile comes once.
@@ -40,7 +40,7 @@ pub enum Steer {
     ClearOrphans,
 }
 
-impl Steer {
+impl RotationUpdate {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "paused",
@@ -67,7 +67,7 @@ impl AdminDesk {
         let scope = by.operator().scope();
         deciding_again!(async {
             let (before, rotation, as_of) = core.state.store.read(|world, as_of| {
-                let rotation = reached(world, scope, secret).cloned();
+                let rotation = within_reach(world, scope, secret).cloned();
                 (done_before(world, once, core.state.clock.now()), rotation, as_of)
             });
             if let Some(before) = before? {
@@ -100,18 +100,18 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`], also when there is nothing to be changed in this way.
-    pub async fn steer(
+    pub async fn update_rotation(
         &self,
         by: &Authorised<RotateSecrets>,
         secret: &SecretName,
-        steer: Steer,
+        update: RotationUpdate,
         once: Option<&Once>,
     ) -> Result<u64, Failure> {
         let core = &*self.0;
         let scope = by.operator().scope();
         deciding_again!(async {
             let (before, rotation, as_of) = core.state.store.read(|world, as_of| {
-                let rotation = reached(world, scope, secret).cloned();
+                let rotation = within_reach(world, scope, secret).cloned();
                 (done_before(world, once, core.state.clock.now()), rotation, as_of)
             });
             if let Some(before) = before? {
@@ -119,13 +119,13 @@ impl AdminDesk {
             }
             let rotation = rotation?;
             let place = driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
-            let effect = core.steered(&rotation, steer)?;
-            let event = RotationSteered { secret, operator: by.operator().name(), what: steer.as_str() };
+            let effect = core.effect_of_update(&rotation, update)?;
+            let event = RotationUpdated { secret, operator: by.operator().name(), what: update.as_str() };
             let key = keys::rotation(secret);
             let mut change = Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of);
             change = change.rely(crate::secrets::keys::existence(secret), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            if let (Steer::Retry, Some(place)) = (steer, place) {
+            if let (RotationUpdate::Retry, Some(place)) = (update, place) {
                 core.try_again_at(&place);
             }
             Ok(core.record(core.while_allowed(change, by.operator())?).await?)
@@ -134,30 +134,38 @@ impl AdminDesk {
 }
 
 impl Core {
-    fn steered(&self, rotation: &Rotation, steer: Steer) -> Result<rotation::Effect, Failure> {
+    fn effect_of_update(
+        &self,
+        rotation: &Rotation,
+        update: RotationUpdate,
+    ) -> Result<rotation::Effect, Failure> {
         let secret = rotation.declared.secret.clone();
         let refuse = || Failure::new(code::ROTATION_INVALID_STATE);
         let run = rotation.run.as_ref();
-        match steer {
-            Steer::Pause if rotation.paused_at.is_none() => Ok(rotation::Effect::Pause(secret)),
-            Steer::Resume if rotation.paused_at.is_some() => {
+        match update {
+            RotationUpdate::Pause if rotation.paused_at.is_none() => Ok(rotation::Effect::Pause(secret)),
+            RotationUpdate::Resume if rotation.paused_at.is_some() => {
                 let last = rotation.last.as_ref().map(|last| last.at);
                 let next = rotation
                     .next
                     .or_else(|| next_of(&rotation.declared, last.unwrap_or_else(|| self.state.clock.now())));
                 Ok(rotation::Effect::Resume { secret, next })
             }
-            Steer::Retry if run.is_some_and(|run| run.trouble.is_some()) => {
+            RotationUpdate::Retry if run.is_some_and(|run| run.trouble.is_some()) => {
                 Ok(rotation::Effect::Retry(secret))
             }
-            Steer::EndGrace if run.is_some_and(|run| run.stage == Stage::Draining) => {
+            RotationUpdate::EndGrace if run.is_some_and(|run| run.stage == Stage::Draining) => {
                 let drain_until = Some(self.state.clock.now());
                 Ok(rotation::Effect::Reach { secret, stage: Stage::Draining, drain_until })
             }
-            Steer::ClearOrphans if !rotation.orphans.is_empty() => Ok(rotation::Effect::ClearOrphans(secret)),
-            Steer::Pause | Steer::Resume | Steer::Retry | Steer::EndGrace | Steer::ClearOrphans => {
-                Err(refuse())
+            RotationUpdate::ClearOrphans if !rotation.orphans.is_empty() => {
+                Ok(rotation::Effect::ClearOrphans(secret))
             }
+            RotationUpdate::Pause
+            | RotationUpdate::Resume
+            | RotationUpdate::Retry
+            | RotationUpdate::EndGrace
+            | RotationUpdate::ClearOrphans => Err(refuse()),
         }
     }
 
@@ -173,7 +181,7 @@ impl Core {
 }
 
 /// The rotation of `secret`, when it is within reach.
-pub(super) fn reached<'a>(
+pub(super) fn within_reach<'a>(
     world: &'a crate::broker::world::World,
     scope: &Scope,
     secret: &SecretName,

@@ -1,4 +1,4 @@
-use super::counter::{Counters, revocations_at};
+use super::lease_upstream::{LeaseUpstreams, revocations_at};
 use super::revoke::{Chosen, LeasesEnded, named, selection};
 use super::views::{described, is_wholly_within, is_within};
 use crate::base::limits::OUTCOME_LIFE_S;
@@ -10,7 +10,7 @@ use crate::broker::once::{done_before, remembering};
 use crate::broker::retry::deciding_again;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome};
-use crate::leases::{self, LeaseForgotten, LeasesRetried, Stage, keys};
+use crate::leases::{self, LeaseForgotten, LeaseStage, LeasesRetried, keys};
 use crate::policy::{Authorised, EndLeases, ForgetLeases};
 use crate::store::Change;
 use crate::telemetry::Alarm;
@@ -33,7 +33,7 @@ impl AdminDesk {
             let (before, selected, as_of) = core.state.store.read(|world, as_of| {
                 let selected = selection(world, operator.scope(), chosen).map(|which| {
                     let failing = world.leases.all().filter(|lease| lease.is_failing() && which.has(lease));
-                    let places = failing.map(|lease| Counters::of(world, lease).place());
+                    let places = failing.map(|lease| LeaseUpstreams::of(world, lease).place());
                     (places.collect::<Vec<_>>(), which)
                 });
                 (done_before(world, once, core.state.clock.now()), selected, as_of)
@@ -89,7 +89,8 @@ impl AdminDesk {
             if !is_whole {
                 return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).into());
             }
-            let Stage::Ending(leases::Ending { failures, trouble: Some(trouble), .. }) = &found.stage else {
+            let LeaseStage::Ending(leases::Ending { failures, trouble: Some(trouble), .. }) = &found.stage
+            else {
                 return Err(Failure::new(code::LEASE_INVALID_STATE).into());
             };
             let open = !is_shut_out(&trouble.code);

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::counter::{Counter, Counters, revocations_at};
+use super::lease_upstream::{LeaseUpstream, LeaseUpstreams, revocations_at};
 use super::views::described;
 use crate::base::limits::{
     LEASE_RETRY_FIRST_S, LEASE_RETRY_MAX_S, LEASE_RETRY_OPEN_MAX_S, LEASE_STILL_OPEN_FAILURES,
@@ -11,8 +11,8 @@ use crate::broker::services::Core;
 use crate::broker::upstreams::RetryWaits;
 use crate::broker::world::Effect;
 use crate::leases::{
-    self, Ending, Lease, LeaseEndAttempted, LeaseEndFailed, LeaseEnded, LeaseStillOpen, Selection, Stage,
-    Why, keys,
+    self, EndReason, Ending, Lease, LeaseEnded, LeaseRevocationAttempted, LeaseRevocationFailed,
+    LeaseSelection, LeaseStage, LeaseStillOpen, keys,
 };
 use crate::secrets::SecretValue;
 use crate::store::Change;
@@ -27,13 +27,13 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when the broker could not record what it does; upstream was not called then.
-    pub async fn end_lease(&self, lease: LeaseId) -> Result<(), Failure> {
+    pub async fn revoke_login(&self, lease: LeaseId) -> Result<(), Failure> {
         let now = self.state.clock.now();
         let (found, as_of) = self.state.store.read(|world, as_of| {
             let lease = world.recorded_leases().lease(lease).filter(|lease| lease.due_at() <= now).cloned();
-            (lease.map(|lease| (Counters::of(world, &lease), lease)), as_of)
+            (lease.map(|lease| (LeaseUpstreams::of(world, &lease), lease)), as_of)
         });
-        let Some((counters, lease)) = found.filter(|(_, lease)| !self.is_making(lease.id)) else {
+        let Some((counters, lease)) = found.filter(|(_, lease)| !self.is_creating(lease.id)) else {
             return Ok(());
         };
         // The first attempt is made whatever became of other logins at that server.
@@ -42,11 +42,11 @@ impl Core {
         if matches!(call, Some(None)) {
             return Ok(());
         }
-        let ended = self.end_login(counters, &lease, as_of).await;
+        let ended = self.revoke_by_declarations(counters, &lease, as_of).await;
         drop(call);
         match ended {
             Ok(Ok(())) => self.record_ended(&lease).await,
-            Ok(Err(fault)) => self.record_not_ended(&lease, &fault).await,
+            Ok(Err(fault)) => self.record_failed_revocation(&lease, &fault).await,
             // Somebody renewed it meanwhile, or ended it: it is looked at again.
             Err(failure) if failure.code == code::MODIFIED_CONCURRENTLY => Ok(()),
             Err(failure) => Err(failure),
@@ -55,9 +55,9 @@ impl Core {
 
     /// Calls upstream, by the declaration of today and then by that of the day the login was made; what came
     /// of it. That a login is not at another server than the one it was made at proves nothing.
-    async fn end_login(
+    async fn revoke_by_declarations(
         &self,
-        Counters { current, original }: Counters,
+        LeaseUpstreams { current, original }: LeaseUpstreams,
         lease: &Lease,
         mut as_of: u64,
     ) -> Result<Result<(), UpstreamFault>, Failure> {
@@ -92,7 +92,7 @@ impl Core {
     /// Revokes the login by one declaration; whether that is known to have ended it.
     async fn call(
         &self,
-        counter: Result<Counter, Failure>,
+        counter: Result<LeaseUpstream, Failure>,
         attempt: Attempt<'_>,
         as_of: &mut u64,
     ) -> Result<Result<bool, UpstreamFault>, Failure> {
@@ -101,7 +101,7 @@ impl Core {
             Err(failure) => return Ok(Err(UpstreamFault::refused(failure.code))),
         };
         let lease = attempt.lease;
-        let admin = self.lent_for_end(&counter, attempt, as_of).await?;
+        let admin = self.open_admin_secret(&counter, attempt, as_of).await?;
         let (driver, call) = (&counter.driver, self.lease_call(&admin));
         let ended = async {
             if attempt.presence == Presence::Unproven {
@@ -118,13 +118,13 @@ impl Core {
     }
 
     /// Records that upstream is about to be called, and opens what it is called with.
-    async fn lent_for_end(
+    async fn open_admin_secret(
         &self,
-        counter: &Counter,
+        counter: &LeaseUpstream,
         Attempt { lease, declaration, .. }: Attempt<'_>,
         as_of: &mut u64,
     ) -> Result<SecretValue, Failure> {
-        let event = LeaseEndAttempted {
+        let event = LeaseRevocationAttempted {
             lease: lease.id,
             agent: &lease.agent_name,
             capability: &lease.capability,
@@ -160,8 +160,8 @@ impl Core {
         Ok(())
     }
 
-    async fn record_not_ended(&self, lease: &Lease, fault: &UpstreamFault) -> Result<(), Failure> {
-        let before = if let Stage::Ending(ending) = &lease.stage { ending.failures } else { 0 };
+    async fn record_failed_revocation(&self, lease: &Lease, fault: &UpstreamFault) -> Result<(), Failure> {
+        let before = if let LeaseStage::Ending(ending) = &lease.stage { ending.failures } else { 0 };
         let failures = before.saturating_add(1);
         let is_shut_for_good = fault.code == code::UPSTREAM_LOGIN_NOT_DROPPED;
         let longest_s = if is_shut_for_good { LEASE_RETRY_MAX_S } else { LEASE_RETRY_OPEN_MAX_S };
@@ -171,7 +171,7 @@ impl Core {
             reason = %fault.explained().why, "a login could not be ended"
         );
         self.notifications.meters.lease_revocation_failed();
-        let event = LeaseEndFailed {
+        let event = LeaseRevocationFailed {
             lease: lease.id,
             agent: &lease.agent_name,
             capability: &lease.capability,
@@ -185,14 +185,14 @@ impl Core {
         let failed = leases::Effect::Fail { lease: lease.id, code, upstream, retry_at };
         let change = Change::new(&event)?.effect(Effect::Lease(end(lease))).effect(Effect::Lease(failed));
         self.record_of_leases(from_reserve(change, lease)).await?;
-        if fault.code == code::UPSTREAM_LOGIN_STILL_VALID && !was_still_open(lease) {
-            self.alarm_of_open(lease, failures).await?;
+        if fault.code == code::UPSTREAM_LOGIN_STILL_VALID && !was_raised(lease) {
+            self.raise_still_valid(lease, failures).await?;
         }
         Ok(())
     }
 
     /// Raises the alarm of a login that can still log in, once it has come to that.
-    async fn alarm_of_open(&self, lease: &Lease, failures: u32) -> Result<(), Failure> {
+    async fn raise_still_valid(&self, lease: &Lease, failures: u32) -> Result<(), Failure> {
         if failures < LEASE_STILL_OPEN_FAILURES {
             return Ok(());
         }
@@ -257,31 +257,33 @@ enum Presence {
 /// attempts, so that a server that fails does not use the reserve up.
 fn from_reserve(change: Change<Effect>, lease: &Lease) -> Change<Effect> {
     match &lease.stage {
-        Stage::Ending(ending) if ending.why == Why::Bereft && ending.failures < FROM_RESERVE_MAX => {
+        LeaseStage::Ending(ending)
+            if ending.why == EndReason::Ineligible && ending.failures < FROM_RESERVE_MAX =>
+        {
             change.urgent()
         }
-        Stage::Intended | Stage::Live { .. } | Stage::Ending(_) => change,
+        LeaseStage::Intended | LeaseStage::Live { .. } | LeaseStage::Ending(_) => change,
     }
 }
 
 /// That the login is to end, unless it is ending already.
 fn end(lease: &Lease) -> leases::Effect {
-    let which = Selection::Each(BTreeSet::from([lease.id]));
+    let which = LeaseSelection::Each(BTreeSet::from([lease.id]));
     leases::Effect::End { which, why: why(lease) }
 }
 
 /// Why the login of a lease ends whose end is due.
-const fn why(lease: &Lease) -> Why {
+const fn why(lease: &Lease) -> EndReason {
     match &lease.stage {
-        Stage::Intended => Why::Unfinished,
-        Stage::Live { .. } => Why::Expired,
-        Stage::Ending(ending) => ending.why,
+        LeaseStage::Intended => EndReason::Unfinished,
+        LeaseStage::Live { .. } => EndReason::Expired,
+        LeaseStage::Ending(ending) => ending.why,
     }
 }
 
 /// Whether the alarm of a login that can still log in was raised at its last failure or before.
-fn was_still_open(lease: &Lease) -> bool {
-    let Stage::Ending(Ending { failures, trouble: Some(trouble), .. }) = &lease.stage else {
+fn was_raised(lease: &Lease) -> bool {
+    let LeaseStage::Ending(Ending { failures, trouble: Some(trouble), .. }) = &lease.stage else {
         return false;
     };
     *failures >= LEASE_STILL_OPEN_FAILURES && trouble.code == code::UPSTREAM_LOGIN_STILL_VALID.as_str()

@@ -1,4 +1,4 @@
-use super::ineligible::is_bereft;
+use super::ineligible::is_ineligible;
 use crate::base::limits::LEASE_USES_MAX;
 use crate::base::{LeaseId, Timestamp, code};
 use crate::broker::failure::Failure;
@@ -6,19 +6,19 @@ use crate::broker::once::{done_before, remembering};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{Once, Outcome, Remembered};
-use crate::leases::{Lease, Stage};
+use crate::leases::{Lease, LeaseStage};
 use crate::store::Change;
 
 /// What became of the login that a request was handed before.
-pub(super) enum Before {
+pub(super) enum EarlierLogin {
     /// It can be handed over once more.
     Live(Box<Lease>),
-    /// It is being made.
-    Underway(LeaseId),
+    /// It is being created.
+    InCreation(LeaseId),
 }
 
 /// Whether a live login can be handed over once more.
-pub(super) fn can_be_told(world: &World, lease: &Lease) -> bool {
+pub(super) fn is_reusable(world: &World, lease: &Lease) -> bool {
     let offered = world.leases.offer(&lease.capability).map(|(_, upstream)| *upstream);
     // What was sealed by an earlier value key does not open for much longer.
     let turned = world.secrets.turned().map(|wraps| wraps.since);
@@ -41,12 +41,12 @@ pub(super) fn remembering_lease(
 
 impl Core {
     /// What the request of `once` was handed before; nothing once that is over: it would be of no use.
-    pub(super) fn lent_before(
+    pub(super) fn earlier_login(
         &self,
         world: &World,
         once: Option<&Once>,
         now: Timestamp,
-    ) -> Result<Option<Before>, Failure> {
+    ) -> Result<Option<EarlierLogin>, Failure> {
         let Some(Remembered { outcome: Outcome::Lent(id), .. }) = done_before(world, once, now)? else {
             return Ok(None);
         };
@@ -54,23 +54,25 @@ impl Core {
             return Ok(None);
         };
         match lease.stage {
-            Stage::Live { .. } if is_bereft(world, lease) => Err(Failure::new(code::LEASE_NOT_ACTIVE)),
-            Stage::Live { .. } if can_be_told(world, lease) => {
-                Ok(Some(Before::Live(Box::new(lease.clone()))))
+            LeaseStage::Live { .. } if is_ineligible(world, lease) => {
+                Err(Failure::new(code::LEASE_NOT_ACTIVE))
             }
-            Stage::Live { .. } => {
+            LeaseStage::Live { .. } if is_reusable(world, lease) => {
+                Ok(Some(EarlierLogin::Live(Box::new(lease.clone()))))
+            }
+            LeaseStage::Live { .. } => {
                 let why = format!("the lease {id} was handed out by this request before");
                 Err(Failure::new(code::REPLAY_SECRET_NOT_STORED).because(why))
             }
-            Stage::Intended if self.is_making(id) => Ok(Some(Before::Underway(id))),
+            LeaseStage::Intended if self.is_creating(id) => Ok(Some(EarlierLogin::InCreation(id))),
             // It was not made, and is not going to be.
-            Stage::Intended | Stage::Ending(_) => Ok(None),
+            LeaseStage::Intended | LeaseStage::Ending(_) => Ok(None),
         }
     }
 
     /// Waits until nobody in this process makes the login of `lease` any more.
-    pub(super) async fn made(&self, lease: LeaseId) {
+    pub(super) async fn await_creation(&self, lease: LeaseId) {
         let mut changes = self.notifications.leases.subscribe();
-        while self.is_making(lease) && changes.changed().await.is_ok() {}
+        while self.is_creating(lease) && changes.changed().await.is_ok() {}
     }
 }

@@ -13,7 +13,7 @@ use crate::upstream::{LeaseCall, LeaseDriver, lease_driver};
 
 /// A server that logins are made at, and the secret that administers it.
 #[derive(Debug)]
-pub(super) struct Counter {
+pub(super) struct LeaseUpstream {
     pub(super) driver: Box<dyn LeaseDriver>,
     /// What fails together with it.
     pub(super) place: String,
@@ -21,7 +21,7 @@ pub(super) struct Counter {
     version: Version,
 }
 
-impl Counter {
+impl LeaseUpstream {
     /// The upstream that entry `declared` declared, as it stands in `world`.
     pub(super) fn of(world: &World, declared: u64) -> Result<Self, Failure> {
         let json = world.leases.upstream(declared).unwrap_or_default();
@@ -53,21 +53,21 @@ impl Counter {
 /// Where a login can be revoked: by the declaration of today first, then by that of the day it was made. A
 /// server's name, authority or administering role may have changed since then.
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(super) struct LeaseUpstreams {
     /// By the declaration of today, when that is another one.
-    pub(super) current: Option<Result<Counter, Failure>>,
+    pub(super) current: Option<Result<LeaseUpstream, Failure>>,
     /// By the declaration that the login was made by.
-    pub(super) original: Result<Counter, Failure>,
+    pub(super) original: Result<LeaseUpstream, Failure>,
 }
 
-impl Counters {
+impl LeaseUpstreams {
     /// Those of `lease`.
     pub(super) fn of(world: &World, lease: &Lease) -> Self {
         let current = world.leases.offer(&lease.capability).map(|(_, declared)| *declared);
         let current = current.filter(|declared| *declared != lease.upstream);
         Self {
-            current: current.map(|declared| Counter::of(world, declared)),
-            original: Counter::of(world, lease.upstream),
+            current: current.map(|declared| LeaseUpstream::of(world, declared)),
+            original: LeaseUpstream::of(world, lease.upstream),
         }
     }
 
@@ -78,7 +78,7 @@ impl Counters {
     }
 
     /// The one to change a live login by: that of today, unless it leads to another server.
-    pub(super) fn for_renewal(self) -> Result<Counter, Failure> {
+    pub(super) fn for_renewal(self) -> Result<LeaseUpstream, Failure> {
         match (self.current, self.original) {
             (Some(Ok(current)), Ok(original)) if current.place == original.place => Ok(current),
             (_, original) => original,
@@ -94,19 +94,19 @@ pub(super) fn revocations_at(place: &str) -> String {
 
 /// A lease whose login is being made: nobody ends it meanwhile. Until this is dropped.
 #[derive(Debug)]
-pub(super) struct Making<'a> {
+pub(super) struct LoginInCreation<'a> {
     core: &'a Core,
     lease: LeaseId,
 }
 
-impl<'a> Making<'a> {
+impl<'a> LoginInCreation<'a> {
     pub(super) fn of(core: &'a Core, lease: LeaseId) -> Self {
         core.making().insert(lease);
         Self { core, lease }
     }
 }
 
-impl Drop for Making<'_> {
+impl Drop for LoginInCreation<'_> {
     fn drop(&mut self) {
         self.core.making().remove(&self.lease);
         self.core.notifications.leases_changed();
@@ -115,7 +115,7 @@ impl Drop for Making<'_> {
 
 impl Core {
     /// What is stored of the secret that administers the upstream.
-    pub(super) async fn stored_for(&self, counter: &Counter) -> Result<[StoredVersion; 1], Failure> {
+    pub(super) async fn stored_for(&self, counter: &LeaseUpstream) -> Result<[StoredVersion; 1], Failure> {
         Ok([self.stored_version(counter.secret, counter.version).await?])
     }
 
@@ -124,7 +124,7 @@ impl Core {
         LeaseCall { with: &self.upstream.surroundings, admin }
     }
 
-    pub(super) fn is_making(&self, lease: LeaseId) -> bool {
+    pub(super) fn is_creating(&self, lease: LeaseId) -> bool {
         self.making().contains(&lease)
     }
 

@@ -1,5 +1,5 @@
-use super::attempt::{Bench, Lent, Step};
-use super::carry_on::Halt;
+use super::advance::StepError;
+use super::context::{OpenedValues, RotationContext, Step};
 use crate::base::code;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
@@ -16,13 +16,13 @@ impl Core {
     ///
     /// Whenever upstream may know of it already, or something failed before, it is asked first which
     /// value works; only then is it told again.
-    pub(super) async fn bring(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
-        let pending = run.version.ok_or(Halt::Overtaken)?;
+    pub(super) async fn apply_value(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
+        let pending = run.version.ok_or(StepError::Overtaken)?;
         let asks_first = run.touched || run.failures > 0 || run.stage == Stage::Applied;
         let mut opens = run.replaces;
         let creates = at.driver.capabilities().creates;
         if asks_first {
-            opens = self.settle(at, run, pending).await?;
+            opens = self.find_working_version(at, run, pending).await?;
             if opens == Some(pending) {
                 return self.reach(at, run, Stage::Verified).await;
             }
@@ -34,16 +34,16 @@ impl Core {
             // Upstream made it, so it has it already.
             return self.reach(at, run, Stage::Applied).await;
         }
-        let at = &self.bench(at.name())?;
+        let at = &self.context(at.name())?;
         if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
             // It was ended while upstream was asked: nothing of it is sent any more.
-            return Err(Halt::Overtaken);
+            return Err(StepError::Overtaken);
         }
         if at.driver.capabilities().needs_current && opens.is_none() && run.replaces.is_some() {
             return Err(UpstreamFault::refused(code::UPSTREAM_ACCEPTS_NO_VERSION).into());
         }
         let versions: Vec<u32> = opens.into_iter().chain([pending]).collect();
-        let Lent { admin, mut values, entry } = self.borrow(at, Step::Apply, &versions).await?;
+        let OpenedValues { admin, mut values, entry } = self.open_values(at, Step::Apply, &versions).await?;
         let new = values.pop();
         let (admin, current) = (admin.as_ref(), values.first());
         let knows = |found| self.knows_entry(at, found, entry);
@@ -51,13 +51,13 @@ impl Core {
         let (pending_value, rotation) = (new.as_ref(), Some(run.id));
         let call = RotationCall { admin, current, pending: pending_value, rotation, mark, ..at.call() };
         self.noted(at, at.driver.apply(call).await)?;
-        let at = &self.bench(at.name())?;
+        let at = &self.context(at.name())?;
         if run.stage == Stage::Applied {
             // Told a second time: seen to work now, or failed once more.
-            let at = &self.bench(at.name())?;
-            return match self.settle(at, run, pending).await? {
+            let at = &self.context(at.name())?;
+            return match self.find_working_version(at, run, pending).await? {
                 Some(version) if version == pending => {
-                    self.reach(&self.bench(at.name())?, run, Stage::Verified).await
+                    self.reach(&self.context(at.name())?, run, Stage::Verified).await
                 }
                 _ => Err(UpstreamFault::unknown(code::UPSTREAM_NOT_CHANGED).into()),
             };
@@ -66,11 +66,16 @@ impl Core {
     }
 
     /// The version that works upstream: the new one, the current one, or one of those before.
-    async fn settle(&self, at: &Bench, run: &Run, pending: u32) -> Result<Option<u32>, Halt> {
+    async fn find_working_version(
+        &self,
+        at: &RotationContext,
+        run: &Run,
+        pending: u32,
+    ) -> Result<Option<u32>, StepError> {
         let former = at.secret.iter().flat_map(|secret| secret.former().map(|version| version.number));
         let former = former.filter(|version| Some(*version) != run.replaces).take(FORMER_TRIED_MAX);
         let versions: Vec<u32> = [pending].into_iter().chain(run.replaces).chain(former).collect();
-        let lent = self.borrow(at, Step::Verify, &versions).await?;
+        let lent = self.open_values(at, Step::Verify, &versions).await?;
         let mut works = None;
         for (version, value) in versions.iter().zip(&lent.values) {
             if self.noted(at, at.verify(value).await)? == Verdict::Works {
@@ -85,7 +90,7 @@ impl Core {
     }
 
     /// Records that upstream knows another value than the current one.
-    async fn note_drift(&self, at: &Bench, works: Option<u32>) -> Result<(), Halt> {
+    async fn note_drift(&self, at: &RotationContext, works: Option<u32>) -> Result<(), StepError> {
         tracing::warn!(secret = %at.name(), ?works, "upstream knows neither the new value nor the current one");
         let event = RotationDrifted { secret: at.name(), works };
         self.record(Change::new(&event)?).await?;
@@ -93,10 +98,10 @@ impl Core {
     }
 
     /// Records the stage that was reached.
-    async fn reach(&self, at: &Bench, run: &Run, stage: Stage) -> Result<(), Halt> {
-        let at = self.bench(at.name())?;
+    async fn reach(&self, at: &RotationContext, run: &Run, stage: Stage) -> Result<(), StepError> {
+        let at = self.context(at.name())?;
         if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
-            return Err(Halt::Overtaken);
+            return Err(StepError::Overtaken);
         }
         let (secret, version) = (at.name().clone(), run.version.unwrap_or(0));
         let event = RotationAdvanced {

@@ -1,4 +1,4 @@
-use super::attempt::{Bench, Step};
+use super::context::{RotationContext, Step};
 use crate::base::code;
 use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
@@ -18,15 +18,15 @@ use crate::upstream::{Mark, Prepared, RotationCall, UpstreamFault};
 
 /// Whether a rotation goes on at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Pace {
+pub enum Progress {
     /// There is a next step, and it can be taken now.
-    On,
+    Continue,
     /// Nothing is to be done before a later moment, or without an operator.
-    Rest,
+    Wait,
 }
 
 /// Why a step was not taken.
-pub(super) enum Halt {
+pub(super) enum StepError {
     /// Upstream, or what was to be done there, failed: recorded, and tried again later.
     Upstream(UpstreamFault),
     /// The broker could not record or open something: nothing was done.
@@ -35,13 +35,13 @@ pub(super) enum Halt {
     Overtaken,
 }
 
-impl From<Failure> for Halt {
+impl From<Failure> for StepError {
     fn from(failure: Failure) -> Self {
         if failure.code == code::MODIFIED_CONCURRENTLY { Self::Overtaken } else { Self::Broker(failure) }
     }
 }
 
-impl From<CommitError> for Halt {
+impl From<CommitError> for StepError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Append(AppendError::Conflict(_)) => Self::Overtaken,
@@ -52,7 +52,7 @@ impl From<CommitError> for Halt {
     }
 }
 
-impl From<UpstreamFault> for Halt {
+impl From<UpstreamFault> for StepError {
     fn from(fault: UpstreamFault) -> Self {
         Self::Upstream(fault)
     }
@@ -61,13 +61,13 @@ impl From<UpstreamFault> for Halt {
 impl Core {
     /// The secrets whose rotations have something to do now, the longest waiting first.
     #[must_use]
-    pub fn rotations_due(&self) -> Vec<(SecretName, Pace)> {
+    pub fn rotations_due(&self) -> Vec<(SecretName, Progress)> {
         let now = self.state.clock.now();
         let mut due = self.state.store.read(|world, _| {
             let waiting = |rotation: &rotation::Rotation| {
                 let since = rotation.due(now).filter(|at| *at <= now)?;
                 // What begins can be put off; what is under way goes on.
-                let pace = if rotation.run.is_some() { Pace::On } else { Pace::Rest };
+                let pace = if rotation.run.is_some() { Progress::Continue } else { Progress::Wait };
                 Some((since, rotation.declared.secret.clone(), pace))
             };
             world.rotations.all().filter_map(waiting).collect::<Vec<_>>()
@@ -81,41 +81,45 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when the broker could not record or open what it takes; upstream was not called then.
-    pub async fn carry_on(&self, secret: &SecretName) -> Result<Pace, Failure> {
-        let at = self.bench(secret)?;
+    pub async fn advance_rotation(&self, secret: &SecretName) -> Result<Progress, Failure> {
+        let at = self.context(secret)?;
         let now = self.state.clock.now();
         if at.rotation.due(now).is_none_or(|due| due > now) {
-            return Ok(Pace::Rest);
+            return Ok(Progress::Wait);
         }
         let Some(run) = at.rotation.run.clone() else {
             return match self.begin(&at, &Trigger::Schedule).await {
-                Ok(_) | Err(Halt::Overtaken) => Ok(Pace::On),
+                Ok(_) | Err(StepError::Overtaken) => Ok(Progress::Continue),
                 Err(halt) => Err(halt.failure()),
             };
         };
         let call = if run.stage == Stage::Verified { None } else { Some(self.lets_call(&at)) };
         if matches!(call, Some(None)) {
-            return Ok(Pace::Rest);
+            return Ok(Progress::Wait);
         }
         let stepped = match run.stage {
             Stage::Begun => self.prepare(&at, &run).await,
-            Stage::Prepared | Stage::Applied => self.bring(&at, &run).await,
+            Stage::Prepared | Stage::Applied => self.apply_value(&at, &run).await,
             Stage::Verified => self.promote(&at, &run).await,
             Stage::Draining => self.retire(&at, &run).await,
         };
         drop(call);
         match stepped {
-            Ok(()) | Err(Halt::Overtaken) => Ok(Pace::On),
-            Err(Halt::Upstream(fault)) => {
-                self.stumble(secret, &run, fault).await?;
-                Ok(Pace::Rest)
+            Ok(()) | Err(StepError::Overtaken) => Ok(Progress::Continue),
+            Err(StepError::Upstream(fault)) => {
+                self.record_failed_step(secret, &run, fault).await?;
+                Ok(Progress::Wait)
             }
-            Err(halt @ Halt::Broker(_)) => Err(halt.failure()),
+            Err(halt @ StepError::Broker(_)) => Err(halt.failure()),
         }
     }
 
     /// Records that a rotation begins.
-    pub(super) async fn begin(&self, at: &Bench, trigger: &Trigger) -> Result<RotationId, Halt> {
+    pub(super) async fn begin(
+        &self,
+        at: &RotationContext,
+        trigger: &Trigger,
+    ) -> Result<RotationId, StepError> {
         let id = RotationId::mint(self.state.clock.now(), &*self.state.entropy);
         let secret = at.name();
         let operator = match trigger {
@@ -131,11 +135,11 @@ impl Core {
 
     /// Makes the new value, and makes it durable before upstream hears of it; has upstream make it, and
     /// makes it durable before anybody else hears of it.
-    async fn prepare(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+    async fn prepare(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         self.values.sealer.has_room().map_err(Failure::from)?;
         if at.driver.capabilities().creates {
             if run.touched {
-                return self.give_up_on_answer(at, run).await;
+                return self.record_lost_answer(at, run).await;
             }
             if at.rotation.orphans.len() >= ORPHANS_MAX {
                 return Err(UpstreamFault::refused(code::ROTATION_HAS_ORPHANS).into());
@@ -143,25 +147,25 @@ impl Core {
         }
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
-        let lent = self.borrow(at, Step::Prepare, &versions).await?;
+        let lent = self.open_values(at, Step::Prepare, &versions).await?;
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let call = RotationCall { admin, current, rotation: Some(run.id), ..at.call() };
         let prepared = self.noted(at, at.driver.prepare(call).await)?;
         // What upstream made is nowhere else, and must not be lost to what somebody else decided meanwhile.
         for _ in 0..CONFLICT_RETRIES_MAX {
-            match self.keep(at.name(), run, &prepared).await {
-                Err(Halt::Overtaken) => {}
+            match self.store_value(at.name(), run, &prepared).await {
+                Err(StepError::Overtaken) => {}
                 kept => return kept,
             }
         }
-        Err(Halt::Overtaken)
+        Err(StepError::Overtaken)
     }
 
     /// Makes a new value durable.
-    async fn keep(&self, name: &SecretName, run: &Run, prepared: &Prepared) -> Result<(), Halt> {
-        let at = self.bench(name)?;
+    async fn store_value(&self, name: &SecretName, run: &Run, prepared: &Prepared) -> Result<(), StepError> {
+        let at = self.context(name)?;
         if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
-            return Err(Halt::Overtaken);
+            return Err(StepError::Overtaken);
         }
         let secret = at.name().clone();
         let version = at.secret.as_ref().map_or(1, |secret| secret.newest().saturating_add(1));
@@ -190,7 +194,7 @@ impl Core {
 
     /// Records that upstream was to make a value, and that its answer was lost with a stop of the broker:
     /// there may be one that nobody uses.
-    async fn give_up_on_answer(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+    async fn record_lost_answer(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let secret = at.name().clone();
         tracing::warn!(%secret, rotation = %run.id, "upstream may have made a value whose answer was lost");
         let event = RotationOrphaned { secret: &secret, rotation: run.id };
@@ -201,7 +205,7 @@ impl Core {
     }
 
     /// Hands out the new value from here on; the old one's grace begins.
-    async fn promote(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+    async fn promote(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let version = run.version.unwrap_or(0);
         let secret = at.name().clone();
         let surplus = Surplus::of(at.secret.as_ref(), Some(&at.rotation), self.settings.keep_versions);
@@ -228,7 +232,7 @@ impl Core {
     }
 
     /// Ends what the old value still opens, and the rotation with it.
-    async fn retire(&self, at: &Bench, run: &Run) -> Result<(), Halt> {
+    async fn retire(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let mut left = None;
         if let (Slots::Two, Some(old), Some(new)) = (at.rotation.declared.slots, run.replaces, run.version) {
             let slot = at.rotation.slot(old);
@@ -236,7 +240,7 @@ impl Core {
                 // It was put by hand: where upstream has it nobody has said.
                 left = Some(old);
             } else {
-                let lent = self.borrow(at, Step::Retire, &[old, new]).await?;
+                let lent = self.open_values(at, Step::Retire, &[old, new]).await?;
                 let [old, new] = lent.values.as_slice() else {
                     return Err(UpstreamFault::refused(code::RECORD_UNREADABLE).into());
                 };
@@ -247,14 +251,14 @@ impl Core {
                 self.noted(at, at.driver.retire(call, old).await)?;
             }
         }
-        let at = self.bench(at.name())?;
+        let at = self.context(at.name())?;
         let version = run.version.unwrap_or(0);
         let next = self.next_of(&at, run.begun_at);
         let secret = at.name().clone();
         let next_text = next.map(|next| next.to_string());
         let event = RotationFinished { secret: &secret, rotation: run.id, version, left, next: next_text };
         if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id) {
-            return Err(Halt::Overtaken);
+            return Err(StepError::Overtaken);
         }
         let mut change = at.relying(Change::new(&event)?);
         if left.is_some() {
@@ -268,7 +272,7 @@ impl Core {
     }
 
     /// When the rotation after the one at `last` is due.
-    pub(super) fn next_of(&self, at: &Bench, last: Timestamp) -> Option<Timestamp> {
+    pub(super) fn next_of(&self, at: &RotationContext, last: Timestamp) -> Option<Timestamp> {
         next_of(&at.rotation.declared, last)
     }
 }
@@ -280,7 +284,7 @@ pub(in crate::broker) fn next_of(declared: &rotation::Declared, last: Timestamp)
     declared.schedule.as_ref().and_then(|schedule| schedule.next_after(last, salt))
 }
 
-impl Halt {
+impl StepError {
     pub(super) fn failure(self) -> Failure {
         match self {
             Self::Broker(failure) => failure,

@@ -12,7 +12,7 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when that takes too long: no value is known to work then.
-    pub(in crate::broker) async fn settled(&self, secret: &SecretName) -> Result<(), Failure> {
+    pub(in crate::broker) async fn await_swap(&self, secret: &SecretName) -> Result<(), Failure> {
         let mut changes = self.notifications.rotations.subscribe();
         let is_swapping = || {
             self.state.store.read(|world, _| world.rotations.of(secret).is_some_and(Rotation::is_swapping))
