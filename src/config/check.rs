@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::fault::{toml_message, toml_place};
+use super::fault::{setting_at, toml_message, toml_place};
 use super::raw::{ConfigError, Raw, RawCertificates, RawClock, RawConnections};
 use super::settings::{
     Certificates, Checkpoints, Clock, Config, Connections, Ledger, Listen, Log, LogFormat, LogLevel, Quota,
@@ -53,17 +53,22 @@ const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const SEALING_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=63_072_000;
 const CHECKPOINT_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=315_360_000;
-/// Where systemd-timesyncd says that the clock is synchronised.
+/// systemd-timesyncd writes this file at each synchronisation.
 const TIMESYNC_FILE: &str = "/run/systemd/timesync/synchronized";
 const CONNECTIONS: RangeInclusive<i64> = 1..=65_536;
 const RATES: RangeInclusive<i64> = 1..=1_000_000;
-/// What the kernel takes as the path of a Unix socket (`unix(7)`: 108 bytes with the NUL at its end).
+/// The longest path of a Unix socket: `unix(7)` allows 108 bytes with the NUL at its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 impl Check<'_> {
-    fn fault(&self, offset: usize, message: &str) -> ConfigError {
+    /// Names the setting whose value begins at `offset`, beside its place.
+    fn fault(&self, offset: usize, problem: &str) -> ConfigError {
         let (line, column) = toml_place(self.text, offset);
-        ConfigError::Invalid { path: self.path.to_owned(), line, column, message: message.to_owned() }
+        let message = match setting_at(self.text, offset) {
+            Some(setting) => format!("`{setting}`: {problem}"),
+            None => problem.to_owned(),
+        };
+        ConfigError::Invalid { path: self.path.to_owned(), line, column, message }
     }
 
     fn refuse<T>(&self, at: &Spanned<T>, message: &str) -> ConfigError {
@@ -75,8 +80,8 @@ impl Check<'_> {
             raw.trust_domain.get_ref().parse().map_err(|error: crate::base::NameError| {
                 self.refuse(&raw.trust_domain, &error.to_string())
             })?;
-        let data_dir = self.directory("data_dir", raw.data_dir.as_ref(), "/var/lib/keyward")?;
-        let runtime_dir = self.directory("runtime_dir", raw.runtime_dir.as_ref(), "/run/keyward")?;
+        let data_dir = self.directory(raw.data_dir.as_ref(), "/var/lib/keyward")?;
+        let runtime_dir = self.directory(raw.runtime_dir.as_ref(), "/run/keyward")?;
         let listen = Listen {
             agents: self.socket(raw.listen.agents.as_ref(), "0.0.0.0:8443")?,
             admins: self.socket(raw.listen.admins.as_ref(), "127.0.0.1:8444")?,
@@ -137,21 +142,16 @@ impl Check<'_> {
             Some(file) if file.get_ref().is_absolute() => Some(file.get_ref().clone()),
             Some(file) if file.get_ref().as_os_str() == "none" => None,
             Some(file) => {
-                return Err(self.refuse(file, "`synchronised_by` must be an absolute path, or `none`"));
+                return Err(self.refuse(file, "must be an absolute path, or `none`"));
             }
         };
         Ok(Clock { synchronised_by })
     }
 
-    fn directory(
-        &self,
-        name: &str,
-        given: Option<&Spanned<PathBuf>>,
-        default: &str,
-    ) -> Result<PathBuf, ConfigError> {
+    fn directory(&self, given: Option<&Spanned<PathBuf>>, default: &str) -> Result<PathBuf, ConfigError> {
         match given {
             Some(dir) if dir.get_ref().is_absolute() => Ok(dir.get_ref().clone()),
-            Some(dir) => Err(self.refuse(dir, &format!("`{name}` must be an absolute path"))),
+            Some(dir) => Err(self.refuse(dir, "must be an absolute path")),
             None => Ok(PathBuf::from(default)),
         }
     }
@@ -173,7 +173,7 @@ impl Check<'_> {
         };
         let max_per_peer = self.count(Some(given), 256, CONNECTIONS)?;
         if max_per_peer > max {
-            return Err(self.refuse(given, "`max_per_peer` must not be more than `max`"));
+            return Err(self.refuse(given, "must not be more than `max`"));
         }
         Ok(Connections { max, max_per_peer })
     }
@@ -206,7 +206,7 @@ impl Check<'_> {
         }
     }
 
-    /// A number in a narrower type; the range keeps it inside.
+    /// A number in a narrower type, which holds the whole range.
     fn count<N: TryFrom<u32>>(
         &self,
         given: Option<&Spanned<i64>>,
@@ -215,7 +215,9 @@ impl Check<'_> {
     ) -> Result<N, ConfigError> {
         let offset = given.map_or(0, |number| number.span().start);
         let number = u32::try_from(self.number(given, default, range)?).ok();
-        number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| self.fault(offset, "out of range"))
+        number
+            .and_then(|number| N::try_from(number).ok())
+            .ok_or_else(|| self.fault(offset, "is out of range"))
     }
 
     fn socket(&self, given: Option<&Spanned<String>>, default: &str) -> Result<SocketAddr, ConfigError> {
@@ -228,11 +230,11 @@ impl Check<'_> {
         let path = given.map_or_else(|| data_dir.join("host.sock"), |path| path.get_ref().clone());
         let offset = given.map_or(0, |path| path.span().start);
         if !path.is_absolute() {
-            return Err(self.fault(offset, "`host` must be an absolute path"));
+            return Err(self.fault(offset, "must be an absolute path"));
         }
         if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             let why = format!(
-                "the path of the host's socket is longer than {SOCKET_PATH_BYTES_MAX} bytes: name a shorter one as `host` in `[listen]`"
+                "the path of the host socket is longer than {SOCKET_PATH_BYTES_MAX} bytes: set a shorter path as `host` in `[listen]`"
             );
             return Err(self.fault(offset, &why));
         }
@@ -244,7 +246,7 @@ impl Check<'_> {
         match &raw.server.names {
             None => names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]),
             Some(given) if given.get_ref().is_empty() => {
-                return Err(self.refuse(given, "`names` needs at least one name or address"));
+                return Err(self.refuse(given, "needs at least one name or address"));
             }
             Some(given) => {
                 for name in given.get_ref() {
@@ -266,19 +268,23 @@ impl Check<'_> {
         let Some(text) = given else { return Ok(format!("{host}:{port}")) };
         let parts = text.get_ref().rsplit_once(':');
         let good = parts.is_some_and(|(host, port)| is_url_host(host) && is_port(port));
-        if good { Ok(text.get_ref().clone()) } else { Err(self.refuse(text, "must be `host:port`")) }
+        if good {
+            Ok(text.get_ref().clone())
+        } else {
+            Err(self.refuse(text, "must be `host:port`, e.g. `broker.example:8443`"))
+        }
     }
 
     fn issuer(&self, given: Option<&Spanned<String>>, address: &str) -> Result<Audience, ConfigError> {
         let text = given.map_or_else(|| format!("https://{address}"), |text| text.get_ref().clone());
         let offset = given.map_or(0, |text| text.span().start);
-        // Whoever knows the issuer looks for what belongs to it at fixed paths (RFC 8414 §3), and there is
-        // nobody between who could rewrite them: TLS ends at the broker.
+        // Clients look for the issuer's documents at fixed paths (RFC 8414 §3). No proxy could rewrite the paths,
+        // because TLS ends at the broker.
         let is_origin = |one: &Audience| {
             one.as_str().strip_prefix("https://").is_some_and(|host| !host.contains(['/', '?']))
         };
         let issuer = text.parse::<Audience>().ok().filter(is_origin);
-        issuer.ok_or_else(|| self.fault(offset, "`issuer` must be https:// and a host, with nothing behind"))
+        issuer.ok_or_else(|| self.fault(offset, "must be https:// and a host, without a path"))
     }
 
     fn root_key(&self, raw: &Raw) -> Result<RootKey, ConfigError> {
@@ -288,16 +294,18 @@ impl Check<'_> {
             (Some(file), None, false) if file.get_ref().is_absolute() => {
                 Ok(RootKey::File(file.get_ref().clone()))
             }
-            (Some(file), None, false) => Err(self.refuse(file, "`file` must be an absolute path")),
+            (Some(file), None, false) => Err(self.refuse(file, "must be an absolute path")),
             (None, Some(name), false) if is_plain(name.get_ref()) => {
                 Ok(RootKey::Credential(name.get_ref().clone()))
             }
-            (None, Some(name), false) => Err(self.refuse(name, "must be a plain credential name")),
+            (None, Some(name), false) => {
+                Err(self.refuse(name, "must be a plain credential name of letters, digits, `-` and `_`"))
+            }
             (None, None, true) => Ok(RootKey::Attended),
-            (Some(_), _, _) | (_, Some(_), _) | (None, None, false) => Err(self.refuse(
-                &raw.root_key,
-                "`[root_key]` takes one of `file`, `credential` and `attended = true`",
-            )),
+            (Some(_), _, _) | (_, Some(_), _) | (None, None, false) => {
+                Err(self
+                    .refuse(&raw.root_key, "needs exactly one of `file`, `credential` and `attended = true`"))
+            }
         }
     }
 }
@@ -306,7 +314,7 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// A host as it stands before a port: an IPv6 address in brackets.
+/// A host before a port: an IPv6 address is in brackets.
 fn is_url_host(text: &str) -> bool {
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
@@ -314,7 +322,7 @@ fn is_url_host(text: &str) -> bool {
     }
 }
 
-/// 1 to 65535, in its one spelling.
+/// 1 to 65535, without sign and leading zeros.
 fn is_port(text: &str) -> bool {
     text.parse::<NonZeroU16>().is_ok_and(|port| port.to_string() == text)
 }

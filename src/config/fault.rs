@@ -1,22 +1,21 @@
-/// What is wrong in a TOML text, without the value that the parser quotes.
 #[must_use]
 pub(super) fn toml_message(error: &toml::de::Error) -> String {
     without_values(error.message())
 }
 
-/// What a parser says is wrong, without the value that it quotes.
+/// A parser's message without the values that it quotes, which may be secrets.
 #[must_use]
 pub fn without_values(message: &str) -> String {
-    // A place in JSON is none in the file that it was made of.
+    // The parser's place is one in JSON that was made from the file: it would mislead.
     let place = message.rsplit_once(" at line ").filter(|(_, place)| place.contains(" column "));
     let message = place.map_or(message, |(message, _)| message);
     for kind in ["invalid type: ", "invalid value: "] {
         if let Some(rest) = message.strip_prefix(kind) {
-            let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+            let expected = rest.rsplit_once(", expected ").map_or("another type", |(_, expected)| expected);
             return format!("{}expected {expected}", kind.replace(": ", ", "));
         }
     }
-    // From the end: the word itself may be anything.
+    // Search from the end: the quoted word may contain the same text.
     if let Some((_, expected)) = message.rsplit_once("`, expected ")
         && message.starts_with("unknown variant")
     {
@@ -25,14 +24,32 @@ pub fn without_values(message: &str) -> String {
     message.lines().next().unwrap_or_default().to_owned()
 }
 
+/// The setting whose value contains `offset`, e.g. `tokens.life_s`, or the table that begins there. `None` where the
+/// place is a setting's own name, which the parser's message repeats.
+#[must_use]
+pub(super) fn setting_at(text: &str, offset: usize) -> Option<String> {
+    let before = text.get(..char_boundary(text, offset))?;
+    let (above, line) = before.rsplit_once('\n').unwrap_or(("", before));
+    let table = |line: &str| line.trim().strip_prefix('[')?.split(']').next().map(str::to_owned);
+    if line.trim().is_empty() && !text.get(before.len()..)?.starts_with(['"', '\'', '{']) {
+        return table(text.get(before.len()..)?.lines().next()?);
+    }
+    let name = std::iter::once(line).chain(above.lines().rev()).find_map(|line| {
+        let name = line.split_once('=')?.0.trim();
+        let is_plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        is_plain.then_some(name)
+    })?;
+    let table = above.lines().rev().find_map(table);
+    Some(table.map_or_else(|| name.to_owned(), |table| format!("{table}.{name}")))
+}
+
 /// Line and column, from 1, of a byte offset; columns count characters.
 #[must_use]
 pub(super) fn toml_place(text: &str, offset: usize) -> (usize, usize) {
     Positions::of(text).at(offset)
 }
 
-/// Turns ascending byte offsets of a text into lines and columns. Each byte is looked at once, however many
-/// offsets there are.
+/// Turns ascending byte offsets of a text into lines and columns, in one pass over the text.
 pub(super) struct Positions<'a> {
     rest: &'a str,
     passed: usize,
@@ -41,13 +58,12 @@ pub(super) struct Positions<'a> {
 }
 
 impl<'a> Positions<'a> {
-    /// At the beginning of `text`.
     pub(super) const fn of(text: &'a str) -> Self {
         Self { rest: text, passed: 0, line: 1, column: 1 }
     }
 
-    /// Line and column of `offset`: of the end of the text when it is beyond it, and of the furthest one that was
-    /// asked for when it comes before that.
+    /// Line and column of `offset`. An offset beyond the text counts as its end, and one before an earlier call's as
+    /// that one.
     pub(super) fn at(&mut self, offset: usize) -> (usize, usize) {
         let step = char_boundary(self.rest, offset.saturating_sub(self.passed));
         let (walked, rest) = self.rest.split_at(step);
@@ -66,7 +82,7 @@ impl<'a> Positions<'a> {
     }
 }
 
-/// The last boundary of a character in `text` up to `offset`.
+/// The last character boundary in `text` up to `offset`.
 fn char_boundary(text: &str, offset: usize) -> usize {
     (0..=offset.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
@@ -76,7 +92,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_walk_a_text_once_whatever_is_asked_for() {
+    fn a_place_names_its_setting() {
+        let text = "a = 1\n[t]\nnames = [\n  \"x\",\n  \"y\"]\nb = 2\n";
+        let at = |what: &str| setting_at(text, text.find(what).unwrap());
+        for (place, setting) in [
+            ("1", Some("a")),
+            ("[t]", Some("t")),
+            ("\"y", Some("t.names")),
+            ("2", Some("t.b")),
+            ("b =", None),
+        ] {
+            assert_eq!(at(place).as_deref(), setting, "{place}");
+        }
+        assert_eq!((setting_at("", 0), setting_at("a = 1", 0)), (None, None));
+    }
+
+    #[test]
+    fn positions_walk_a_text_once() {
         let text = "ab\nç d\n\nx";
         let mut walk = Positions::of(text);
         for offset in 0..=text.len() + 1 {
@@ -84,11 +116,7 @@ mod tests {
             let line = before.matches('\n').count() + 1;
             let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
             assert_eq!(walk.at(offset), (line, column), "{offset}");
-            assert_eq!(
-                walk.rest.len(),
-                text.len() - before.len(),
-                "what was passed is never looked at again"
-            );
+            assert_eq!(walk.rest.len(), text.len() - before.len(), "one pass over the text");
         }
         assert_eq!(walk.at(0), (4, 2));
     }

@@ -1,7 +1,7 @@
-//! What an operator has set or declares: TOML in, checked values out, and faults with their places.
+//! The configuration file and declaration files: TOML in, checked values out, errors with file, line and column.
 //!
-//! This room knows no other room's types but names: `app` turns the values into rooms. Unknown keys
-//! are refused with their place, and no message repeats a value.
+//! This room knows no types of other rooms except names: `app` builds the rooms from the values. Unknown settings
+//! are errors, and no message repeats a value.
 
 mod check;
 mod fault;

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// Why a configuration was refused. Never carries a value of it.
+/// Why a configuration was refused. Never contains a value of the file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -12,10 +12,10 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason, in plain words.
         why: String,
     },
-    /// Something in it is wrong.
+    /// A setting is wrong.
     #[error("`{path}` line {line}, column {column}: {message}")]
     Invalid {
         /// The file.
@@ -24,12 +24,11 @@ pub enum ConfigError {
         line: usize,
         /// The column, from 1, in characters.
         column: usize,
-        /// What is wrong.
+        /// The setting and the problem.
         message: String,
     },
 }
 
-/// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {

@@ -11,19 +11,19 @@ use crate::base::{Audience, Network, TrustDomain};
 pub struct Config {
     /// The trust domain of all identities. Cannot change once the broker is initialised.
     pub trust_domain: TrustDomain,
-    /// Where the broker keeps everything.
+    /// The directory of keyring, ledger, index and TLS key.
     pub data_dir: PathBuf,
-    /// Where orders are kept that the ledger has not taken yet, if it is there and on another file system.
+    /// A directory on another file system, for orders that the ledger has not recorded yet.
     pub runtime_dir: PathBuf,
-    /// Where it listens.
+    /// Addresses to listen on.
     pub listen: Listen,
-    /// What it calls itself.
+    /// The broker's names and addresses.
     pub server: Server,
-    /// Where the key of the root key's slot comes from.
+    /// The key that opens the keyring.
     pub root_key: RootKey,
     /// Lives of certificates.
     pub certificates: Certificates,
-    /// Lives of tokens, and who issues them.
+    /// Lives and issuer of tokens.
     pub tokens: Tokens,
     /// Values of secrets.
     pub secrets: Secrets,
@@ -31,55 +31,55 @@ pub struct Config {
     pub ledger: Ledger,
     /// Signed checkpoints of the ledger.
     pub checkpoints: Checkpoints,
-    /// Caps on connections, per listener.
+    /// Connection limits of each listener.
     pub connections: Connections,
-    /// How often somebody may ask.
+    /// Rate limits.
     pub quota: Quota,
-    /// Where upstreams may be.
+    /// Networks of upstreams.
     pub upstream: Upstream,
-    /// Where the system says that its clock is synchronised.
+    /// Synchronisation of the system clock.
     pub clock: Clock,
-    /// What is logged, and how.
+    /// The log.
     pub log: Log,
 }
 
-/// Where the system says that its clock is synchronised.
+/// Synchronisation of the system clock.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Clock {
-    /// A file that is written at each synchronisation; nothing says so when there is none.
+    /// A file that another program writes at each synchronisation.
     pub synchronised_by: Option<PathBuf>,
 }
 
-/// Where the broker listens.
+/// Addresses to listen on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Listen {
     /// For agents.
     pub agents: SocketAddr,
     /// For operators.
     pub admins: SocketAddr,
-    /// For whoever is on the host: a Unix socket.
+    /// For root and the broker's own user on the host: a Unix socket.
     pub host: PathBuf,
 }
 
-/// What the broker calls itself.
+/// The broker's names and addresses.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Server {
-    /// The DNS names and IP addresses in its certificate; at least one.
+    /// DNS names and IP addresses in the broker's certificate; at least one.
     pub names: Vec<String>,
-    /// Where agents reach it, `host:port`.
+    /// The address for agents, `host:port`.
     pub address: String,
-    /// Where operators reach it, `host:port`.
+    /// The address for operators, `host:port`.
     pub admin_address: String,
 }
 
-/// Where the slot's key comes from.
+/// The source of the key that opens the keyring.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RootKey {
-    /// A file, for its owner alone.
+    /// A file that only its owner can read.
     File(PathBuf),
     /// A systemd credential.
     Credential(String),
-    /// Nothing on this machine: the broker starts sealed, and somebody unseals it.
+    /// No key on this machine: the broker starts sealed, and a person unseals it.
     Attended,
 }
 
@@ -88,20 +88,20 @@ pub enum RootKey {
 pub struct Certificates {
     /// Of an agent, in seconds.
     pub agent_life_s: i64,
-    /// How long after its end an agent's certificate may still be renewed with, in seconds.
+    /// Time after its expiry in which an agent's certificate can be renewed, in seconds.
     pub renewal_grace_s: i64,
     /// Of an operator, in seconds.
     pub operator_life_s: i64,
-    /// How long an authority signs before the next one takes over, in seconds.
+    /// Time in which an authority signs, in seconds.
     pub authority_life_s: i64,
 }
 
 /// Tokens.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tokens {
-    /// Life of a token that was asked for without one, in seconds.
+    /// Life of a token if the request names none, in seconds.
     pub life_s: u32,
-    /// How long a token key signs, in seconds.
+    /// Time in which a token key signs, in seconds.
     pub key_life_s: i64,
     /// The `iss` of tokens: an `https` URL.
     pub issuer: Audience,
@@ -110,79 +110,79 @@ pub struct Tokens {
 /// Values of secrets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Secrets {
-    /// How long a value key wraps before another one takes over, in seconds.
+    /// Time after which the value key is rotated, in seconds.
     pub key_life_s: i64,
     /// Former versions of one secret that are kept.
     pub keep_versions: u32,
 }
 
-/// The ledger, the index beside it, and what requests are known again by.
+/// Keys of the ledger, the index and request digests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ledger {
-    /// How old the delta, index and digest keys may be at a start, in seconds, before they are rotated.
+    /// Age after which a start rotates the delta, index and digest keys, in seconds.
     pub key_life_s: i64,
 }
 
 /// Signed checkpoints of the ledger.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Checkpoints {
-    /// How long a checkpoint key signs before another one takes over, in seconds.
+    /// Time after which the checkpoint key is rotated, in seconds.
     pub key_life_s: i64,
 }
 
-/// Caps on connections, per listener.
+/// Connection limits of each listener.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Connections {
-    /// In all.
+    /// All together.
     pub max: usize,
     /// From one address.
     pub max_per_peer: usize,
 }
 
-/// How often somebody may ask.
+/// Rate limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota {
-    /// Tokens and secrets per agent, a second in the long run.
+    /// Tokens and secrets of one agent, per second on average.
     pub mints_per_s: NonZeroU32,
-    /// Tokens and secrets per agent, at once.
+    /// Tokens and secrets of one agent, at once.
     pub mints_burst: NonZeroU32,
-    /// Questions about tokens per resource server, a second in the long run.
+    /// Introspections of one resource server, per second on average.
     pub introspections_per_s: NonZeroU32,
-    /// Questions about tokens per resource server, at once.
+    /// Introspections of one resource server, at once.
     pub introspections_burst: NonZeroU32,
-    /// Enrolment attempts per source address, a second in the long run.
+    /// Enrolment attempts from one address, per second on average.
     pub enrolments_per_s: NonZeroU32,
-    /// Enrolment attempts per source address, at once.
+    /// Enrolment attempts from one address, at once.
     pub enrolments_burst: NonZeroU32,
-    /// Requests per operator, a second in the long run.
+    /// Requests of one operator, per second on average.
     pub operations_per_s: NonZeroU32,
-    /// Requests per operator, at once.
+    /// Requests of one operator, at once.
     pub operations_burst: NonZeroU32,
 }
 
-/// Where upstreams may be that declarations name by URL, beside the public internet.
+/// Upstreams that declarations name by URL.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upstream {
-    /// In these networks.
+    /// Networks in which the broker may call them, in addition to the public internet.
     pub allow_networks: Vec<Network>,
 }
 
-/// What is logged, and how.
+/// The log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Log {
-    /// From this level on.
+    /// The lowest level that is written.
     pub level: LogLevel,
-    /// In this form.
+    /// The form of a line.
     pub format: LogFormat,
 }
 
-/// How much is logged.
+/// A level of the log.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// What stops the broker from doing its work.
+    /// The broker cannot do its work.
     Error,
-    /// What somebody should look at.
+    /// An operator should look at this.
     Warn,
     /// Starts, stops and refusals.
     Info,
@@ -192,12 +192,12 @@ pub enum LogLevel {
     Trace,
 }
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Plain text.
     Text,
 }

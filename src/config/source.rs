@@ -5,24 +5,24 @@ use super::fault::Positions;
 use crate::base::Cancellation;
 use crate::base::limits::{DECLARED_MAX, FAULTS_LISTED_MAX};
 
-/// A declaration file as it came.
+/// A declaration file.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
-    /// Its name, for messages.
+    /// The name, for messages.
     pub name: String,
-    /// Its text, TOML.
+    /// The TOML text.
     pub text: String,
 }
 
 impl SourceFile {
-    /// The file, with line ends as Unix has them: a copy of a declaration that differs in nothing else is no change.
+    /// Line ends become those of Unix, so that a file copied from Windows is no change.
     #[must_use]
     pub fn new(name: String, text: String) -> Self {
         Self { name, text: if text.contains('\r') { text.replace("\r\n", "\n") } else { text } }
     }
 }
 
-/// What is wrong with a declaration, and where. Never carries the value that is wrong.
+/// An error in a declaration file. Never contains the wrong value.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Fault {
     /// The file's name.
@@ -31,22 +31,22 @@ pub struct Fault {
     pub line: usize,
     /// The column, from 1, in characters.
     pub column: usize,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
 }
 
-/// What is wrong with some declarations: the faults that are listed, and how many there are besides.
+/// The errors in an upload of declaration files.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FaultList {
-    /// The first that were found, at most `FAULTS_LISTED_MAX`, in the order in which they were found.
+    /// The first `FAULTS_LISTED_MAX` errors, in the order in which they were found.
     pub faults: Vec<Fault>,
-    /// How many were found besides.
+    /// The number of further errors.
     pub more: usize,
-    /// Whether the work was cancelled before everything was looked at.
+    /// Whether the work was cancelled before all files were checked.
     pub cancelled: bool,
 }
 
-/// The faults of some files, as they are found. Their positions are computed once, for the listed ones alone.
+/// Collects errors. Positions are computed once, at the end, for the listed errors only.
 #[derive(Debug)]
 pub struct Faults<'a> {
     files: &'a [SourceFile],
@@ -63,13 +63,13 @@ struct Unplaced {
 }
 
 impl<'a> Faults<'a> {
-    /// None so far.
+    /// No errors so far.
     #[must_use]
     pub const fn of(files: &'a [SourceFile], work: &'a Cancellation) -> Self {
         Self { files, work, declared: 0, listed: Vec::new(), found: 0 }
     }
 
-    /// There is one at `place`.
+    /// Adds an error at `place`.
     pub fn tell(&mut self, place: Place, message: impl Into<String>) {
         self.found = self.found.saturating_add(1);
         if self.listed.len() < FAULTS_LISTED_MAX {
@@ -77,23 +77,28 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Whether one more thing, declared at `place`, is looked at: not beyond `DECLARED_MAX`, which is a fault, nor
-    /// when the work was cancelled.
+    /// Whether to check one more object, declared at `place`. Stops when the work is cancelled, and with an error
+    /// beyond `DECLARED_MAX`.
     pub fn takes(&mut self, place: Place) -> bool {
         self.declared = self.declared.saturating_add(1);
         if self.declared == DECLARED_MAX.saturating_add(1) {
-            self.tell(place, format!("an upload declares at most {DECLARED_MAX} things of a kind"));
+            self.tell(
+                place,
+                format!(
+                    "the upload declares more than {DECLARED_MAX} objects of one kind: divide it into several"
+                ),
+            );
         }
         self.declared <= DECLARED_MAX && self.work.step().is_ok()
     }
 
-    /// How many were found so far.
+    /// The number of errors so far.
     #[must_use]
     pub const fn found(&self) -> usize {
         self.found
     }
 
-    /// `whole`, when there is none.
+    /// `whole`, if no error was found.
     ///
     /// # Errors
     /// The [`FaultList`].
@@ -128,12 +133,12 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// Where something was declared.
+/// A place in one of the uploaded files.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Place {
-    /// Which of the files.
+    /// The number of the file.
     pub file: usize,
-    /// Bytes from its beginning.
+    /// Bytes from the beginning of the file.
     pub offset: usize,
 }
 
@@ -154,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_listed_up_to_the_limit_and_counted_beyond_it() {
+    fn errors_are_listed_up_to_the_limit_and_counted_beyond() {
         let files = [file("a.toml", "x\n")];
         let work = Cancellation::new();
         let list = |count: usize| {
@@ -172,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn things_are_declared_up_to_the_limit_and_not_beyond_it() {
+    fn objects_are_declared_up_to_the_limit() {
         let files = [file("a.toml", "x")];
         let work = Cancellation::new();
         let declare = |count: usize| {
@@ -185,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_was_cancelled_has_no_result() {
+    fn cancelled_work_has_no_result() {
         let files = [file("a.toml", "x")];
         let work = Cancellation::after_steps(1);
         let mut faults = Faults::of(&files, &work);
@@ -195,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_keep_their_order_and_have_their_own_positions() {
+    fn errors_keep_their_order_and_positions() {
         let files = [file("a.toml", "one\ntwö x\n"), file("b.toml", "\n\nabc")];
         let work = Cancellation::new();
         let mut faults = Faults::of(&files, &work);

@@ -52,7 +52,7 @@ fn every_range_takes_both_its_ends() {
 }
 
 #[test]
-fn one_address_gets_no_more_connections_than_there_are() {
+fn max_per_peer_is_at_most_max() {
     let with = |max: u32, per_peer: u32| {
         parse(&format!("{LEAST}[connections]\nmax = {max}\nmax_per_peer = {per_peer}\n"))
     };
@@ -76,7 +76,7 @@ fn networks_of_upstreams_are_canonical() {
 }
 
 #[test]
-fn so_many_former_versions_are_kept_as_may_be() {
+fn keep_versions_takes_both_limits() {
     let with = |kept: u32| parse(&format!("{LEAST}[secrets]\nkeep_versions = {kept}\n"));
     for at_the_limit in [2, 1000] {
         assert_eq!(with(at_the_limit).unwrap().secrets.keep_versions, at_the_limit);
@@ -99,7 +99,7 @@ fn an_address_has_one_spelling() {
 }
 
 #[test]
-fn the_shipped_file_says_what_the_defaults_are() {
+fn the_shipped_file_shows_the_defaults() {
     let shipped = include_str!("../../config/keyward.toml");
     let parsed = parse(shipped).unwrap();
     let spelled_out: String = shipped
@@ -112,12 +112,12 @@ fn the_shipped_file_says_what_the_defaults_are() {
 }
 
 #[test]
-fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
+fn errors_name_place_and_setting_but_no_value_ops_06() {
     refuse(&format!("{LEAST}[listen]\nagent = \"CNRY\"\n"), 5, 1, "unknown field");
     refuse(&format!("{LEAST}[listen]\nagents = \"CNRY\"\n"), 5, 10, "IP address and a port");
     refuse(&format!("{LEAST}[listen]\nagents = 7\n"), 5, 10, "expected a string");
     refuse(&format!("{LEAST}[tokens]\nlife_s = \"CNRY\"\n"), 5, 10, "expected i64");
-    refuse(&format!("{LEAST}[tokens]\nlife_s = 9\n"), 5, 10, "must be 10 to 3600");
+    refuse(&format!("{LEAST}[tokens]\nlife_s = 9\n"), 5, 10, "`tokens.life_s`: must be 10 to 3600");
     refuse(&format!("{LEAST}[tokens]\nlife_s = 3601\n"), 5, 10, "must be 10 to 3600");
     for url in ["http://CNRY", "https://a/", "https://a/CNRY", "https://a?CNRY", "https://a#CNRY"] {
         refuse(&format!("{LEAST}[tokens]\nissuer = \"{url}\"\n"), 5, 10, "https:// and a host");
@@ -139,7 +139,7 @@ fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
     refuse(&format!("{LEAST}[certificates]\noperator_life_s = 86401\n"), 5, 19, "86400");
     refuse("trust_domain = \"CNRY\"\n[root_key]\nfile = \"/k\"\n", 1, 16, "trust domain");
     refuse("trust_domain = \"a\"\ntrust_domain = \"b\"\n", 2, 1, "duplicate");
-    let one_of = "one of `file`, `credential` and `attended = true`";
+    let one_of = "`root_key`: needs exactly one of `file`, `credential` and `attended = true`";
     for keys in
         ["", "attended = false\n", "file = \"/k\"\nattended = true\n", "file = \"/k\"\ncredential = \"k\"\n"]
     {
@@ -152,7 +152,7 @@ fn ops_06_faults_are_named_with_their_place_and_without_the_value() {
 }
 
 #[test]
-fn lives_are_bounded_by_the_limits_of_the_house() {
+fn lives_are_bounded_by_the_fixed_limits() {
     for (table, key, least, most) in [
         ("certificates", "agent_life_s", 300, CERTIFICATE_LIFE_MAX_S),
         ("certificates", "renewal_grace_s", 0, RENEWAL_GRACE_MAX_S),
@@ -163,17 +163,17 @@ fn lives_are_bounded_by_the_limits_of_the_house() {
         assert!(with(least).is_ok() && with(most).is_ok(), "{key}");
         assert!(with(least - 1).is_err() && with(most + 1).is_err(), "{key}");
     }
-    assert_eq!(parse(LEAST).unwrap().secrets.keep_versions, FORMER_VERSIONS, "when nothing is said");
+    assert_eq!(parse(LEAST).unwrap().secrets.keep_versions, FORMER_VERSIONS, "by default");
 }
 
 #[test]
-fn a_broker_may_be_one_that_somebody_has_to_open() {
+fn a_broker_can_be_attended() {
     let text = "trust_domain = \"a\"\n[root_key]\nattended = true\n";
     assert_eq!(parse(text).unwrap().root_key, RootKey::Attended);
 }
 
 #[test]
-fn the_socket_on_the_host_has_a_path_that_the_kernel_takes() {
+fn the_path_of_the_host_socket_fits_the_kernel() {
     let with = |path: &str| parse(&format!("{LEAST}[listen]\nhost = \"{path}\"\n"));
     assert_eq!(parse(LEAST).unwrap().listen.host, Path::new("/var/lib/keyward/host.sock"));
     let longest = format!("/{}", "d".repeat(106));

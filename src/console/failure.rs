@@ -157,7 +157,7 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let fix = "mend the place that is named; `config/keyward.toml` shows every key";
+        let fix = "correct this line; `config/keyward.toml` shows every setting";
         Self::usage(&error.to_string(), fix)
     }
 }
