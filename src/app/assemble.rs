@@ -21,7 +21,7 @@ use crate::broker::{
 };
 use crate::config::Config;
 use crate::console::Failure;
-use crate::crypto::{AeadKey, MacKey};
+use crate::crypto::{AeadKey, MacKey, ValueDigestKeys};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{Build, SEGMENT_BYTES};
@@ -75,6 +75,7 @@ pub(crate) async fn assemble(
             sealer,
             key_turn: tokio::sync::Mutex::default(),
             put: PutValues::new(&*surroundings.entropy),
+            digests: ValueDigestKeys::derive(keyring.generations(Family::Digest)),
         },
         limits: request_limits(config, surroundings, HeavyWork::new(meters.heavy_requests())),
         upstream: UpstreamAccess {

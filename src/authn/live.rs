@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use super::principal::Records;
 use crate::base::{CapabilityName, InstanceId, OwnerName, RoleName, SecretName, TokenId};
 use crate::leases::Lease;
-use crate::operators::{self, Made, Operator, OperatorRole};
+use crate::operators::{self, CodeMaker, Operator, OperatorRole};
 use crate::pki::{Record, SpiffeId};
 use crate::registry::{self, Agent, AgentKind, Delivery, Holding, Instance, Owned};
 use crate::revocation::{Liveness, Revocations, Subject};
@@ -91,8 +91,8 @@ pub enum Dead {
     Replaced,
     /// No entry of the ledger issued it as it is.
     NotIssued,
-    /// Who made it could not make it now, or the certificate that it was made under was revoked.
-    NotVouchedFor,
+    /// The operator that made it could not make it now, or the certificate that it was made under was revoked.
+    MakerGone,
     /// What it is for is not declared any more, or its holder has no role with it.
     NotGranted,
 }
@@ -224,9 +224,8 @@ fn agent_code(records: Records<'_>, code: &registry::Code, from: IpAddr) -> Resu
     let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id)];
     subjects.extend(owner.cloned().map(Subject::Owner));
     judge(records.revocations, code.issued_seq, &subjects, &[from])?;
-    vouched_for(records, (code.issued_seq, records.operators.maker_of(code.id)), |maker| {
-        maker.role == OperatorRole::Admin && maker.scope.covers(owner)
-    })
+    let may_make = |maker: &Operator| maker.role == OperatorRole::Admin && maker.scope.covers(owner);
+    made_by(records, records.operators.maker_of(code.id), code.issued_seq, may_make)
 }
 
 fn operator_code(records: Records<'_>, code: &operators::Code, from: IpAddr) -> Result<(), Dead> {
@@ -234,25 +233,25 @@ fn operator_code(records: Records<'_>, code: &operators::Code, from: IpAddr) -> 
     let mut subjects = vec![Subject::Operator(operator.id)];
     subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
     judge(records.revocations, code.issued_seq, &subjects, &[from])?;
-    vouched_for(records, (code.issued_seq, records.operators.maker_of(code.id)), Operator::is_full_admin)
+    made_by(records, records.operators.maker_of(code.id), code.issued_seq, Operator::is_full_admin)
 }
 
-/// Whether who made a code could make it now, and the certificate that it was made under was not revoked since,
-/// nor its authority. That certificate's end by itself, or its renewal, ends no code. Codes of before makers were
-/// recorded are the broker's own word.
-fn vouched_for(
+/// Whether the operator that made a code could make it now, and the certificate that it was made under was not revoked
+/// since, nor its authority. That certificate's end by itself, or its renewal, ends no code. A code without a maker was
+/// made on the host.
+fn made_by(
     records: Records<'_>,
-    (issued, made): (u64, Option<&Made>),
+    made: Option<&CodeMaker>,
+    issued: u64,
     may_make: impl Fn(&Operator) -> bool,
 ) -> Result<(), Dead> {
     let Some(made) = made else { return Ok(()) };
-    let maker = records.operators.with(made.by).filter(|maker| may_make(maker)).ok_or(Dead::NotVouchedFor)?;
+    let maker = records.operators.with(made.by).filter(|maker| may_make(maker)).ok_or(Dead::MakerGone)?;
     let mut subjects = vec![Subject::Operator(maker.id)];
     subjects.extend(maker.scope.owner().cloned().map(Subject::Owner));
-    subjects.extend(made.under.map(|(certificate, _)| Subject::Certificate(certificate)));
-    judge(records.revocations, issued, &subjects, &[]).map_err(|_| Dead::NotVouchedFor)?;
-    let signer = made.under.and_then(|(_, signer)| signer);
-    authority(records.authorities, signer).map_err(|_| Dead::NotVouchedFor)
+    subjects.push(Subject::Certificate(made.certificate));
+    judge(records.revocations, issued, &subjects, &[]).map_err(|_| Dead::MakerGone)?;
+    authority(records.authorities, made.authority).map_err(|_| Dead::MakerGone)
 }
 
 fn leased(records: Records<'_>, lease: &Lease, administering: Option<&SecretName>) -> Result<(), Dead> {

@@ -74,7 +74,7 @@ pub fn present(
         | Dead::Suspended
         | Dead::AuthorityRevoked
         | Dead::HolderGone
-        | Dead::NotVouchedFor
+        | Dead::MakerGone
         | Dead::NotGranted => PresentError::Revoked(claims.jti),
     })?;
     let capabilities: Result<Vec<CapabilityName>, _> = claims.scope.split(' ').map(str::parse).collect();

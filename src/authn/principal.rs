@@ -252,7 +252,7 @@ impl From<Dead> for AuthnError {
         match dead {
             Dead::Revoked | Dead::Suspended => Self::Revoked,
             Dead::AuthorityRevoked => Self::AuthorityRevoked,
-            Dead::HolderGone | Dead::Replaced | Dead::NotIssued | Dead::NotVouchedFor | Dead::NotGranted => {
+            Dead::HolderGone | Dead::Replaced | Dead::NotIssued | Dead::MakerGone | Dead::NotGranted => {
                 Self::Unknown
             }
         }

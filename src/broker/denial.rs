@@ -242,7 +242,13 @@ mod tests {
     fn with_versions(id: SecretId) -> World {
         let mut world = World::default();
         for version in 1..=2 {
-            let store = secrets::Effect::Store { id, name: name(), version, sealed: sealed() };
+            let store = secrets::Effect::Store {
+                id,
+                name: name(),
+                version,
+                sealed: sealed(),
+                digest: leases::tests::digest(),
+            };
             commit(&mut world, u64::from(version), Effect::Secrets(store));
         }
         world
@@ -261,7 +267,11 @@ mod tests {
         world.deny(&denial);
         // In the group commit that hangs.
         commit(&mut world, 1, intended);
-        commit(&mut world, 2, Effect::Lease(leases::Effect::Issue { lease, sealed: vec![7] }));
+        commit(
+            &mut world,
+            2,
+            Effect::Lease(leases::Effect::Issue { lease, sealed: vec![7], digest: leases::tests::digest() }),
+        );
         let is_ending = |leases: &Leases| matches!(leases.lease(lease).unwrap().stage, LeaseStage::Ending(_));
         assert!(is_ending(&world.leases) && !is_ending(world.recorded_leases()));
         commit(&mut world, 3, Effect::Lease(leases::Effect::End { which, why: EndReason::Revoked }));
@@ -286,7 +296,13 @@ mod tests {
     fn one_denial_ends_and_another_of_the_same_room_goes_on() {
         let id = SecretId::mint(NOW, &SystemEntropy);
         let mut world = with_versions(id);
-        let third = secrets::Effect::Store { id, name: name(), version: 3, sealed: sealed() };
+        let third = secrets::Effect::Store {
+            id,
+            name: name(),
+            version: 3,
+            sealed: sealed(),
+            digest: leases::tests::digest(),
+        };
         commit(&mut world, 3, Effect::Secrets(third));
         let (first, second) = (Denial::version(NOW, id, name(), 1), Denial::version(NOW, id, name(), 2));
         world.deny(&first);

@@ -16,7 +16,7 @@ use super::secrets::put_values::PutValues;
 use super::turns::Turns;
 use super::world::World;
 use crate::base::{AgentId, Clock, DecisionId, Entropy, LeaseId, OperatorId, Timestamp, TrustDomain};
-use crate::crypto::MacKey;
+use crate::crypto::{MacKey, ValueDigestKeys};
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
 use crate::policy::LifeLimits;
@@ -119,6 +119,8 @@ pub struct Values {
     pub key_turn: tokio::sync::Mutex<()>,
     /// Digests of values that were put with an idempotency key.
     pub put: PutValues,
+    /// The keys of the digests that are stored with values.
+    pub digests: ValueDigestKeys,
 }
 
 /// The keyring and its file.

@@ -260,7 +260,7 @@ mod tests {
         let time = Timestamp::from_s(1_800_000_000);
         let mut world = World::default();
         let lease = LeaseId::mint(time, &SystemEntropy);
-        let issue = leases::Effect::Issue { lease, sealed: Vec::new() };
+        let issue = leases::Effect::Issue { lease, sealed: Vec::new(), digest: leases::tests::digest() };
         world.apply(At { seq: 1, time }, &Effect::Lease(issue));
         assert_eq!(world.secrets.seals(), 1);
         world.apply(At { seq: 2, time }, &Effect::Secrets(secrets::Effect::Turn(2)));

@@ -8,6 +8,7 @@ mod aead;
 mod counted;
 mod derive;
 mod digest;
+mod keyed_digest;
 mod note;
 mod recipient;
 mod shamir;
@@ -18,6 +19,7 @@ pub use aead::{Aad, AeadKey, AeadWiper, KeyId, OpenError, SEAL_OVERHEAD_BYTES, s
 pub use counted::{CountedKey, Exhausted};
 pub use derive::derive_key;
 pub use digest::{Digest, HexText, MacKey, Sha256Stream, matches, sha256, sha256_parts};
+pub use keyed_digest::{KeyedDigest, ValueDigestKeys};
 pub use note::{Ed25519Key, verify_ed25519};
 pub use recipient::{RecipientError, RecipientKey};
 pub use shamir::{combine, split};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::code;
 use crate::base::{AgentId, AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, Timestamp};
+use crate::crypto::KeyedDigest;
 
 /// What leases of one capability are of, as declared.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -81,6 +82,8 @@ pub enum LeaseStage {
     Live {
         /// The password, sealed: the same instance may be handed it again.
         sealed: Vec<u8>,
+        /// The password's keyed digest: it goes with the password.
+        digest: KeyedDigest,
     },
     /// The login is to end.
     Ending(Ending),

@@ -8,6 +8,7 @@ use super::record::{
     StoredLeases,
 };
 use crate::base::{AgentId, CapabilityName, DecisionId, LeaseId, Timestamp};
+use crate::crypto::KeyedDigest;
 use crate::ledger::Key;
 use crate::store::At;
 
@@ -26,6 +27,8 @@ pub enum Effect {
         lease: LeaseId,
         /// The password, sealed.
         sealed: Vec<u8>,
+        /// The password's keyed digest.
+        digest: KeyedDigest,
     },
     /// A live lease is handed out once more.
     Use {
@@ -185,9 +188,9 @@ impl Leases {
                 }
             }
             Effect::Intend(intent) => self.insert(Lease::intended(intent, at)),
-            Effect::Issue { lease, sealed } => self.with(*lease, |lease| {
+            Effect::Issue { lease, sealed, digest } => self.with(*lease, |lease| {
                 if lease.stage == LeaseStage::Intended {
-                    lease.stage = LeaseStage::Live { sealed: sealed.clone() };
+                    lease.stage = LeaseStage::Live { sealed: sealed.clone(), digest: *digest };
                 }
             }),
             Effect::Use { lease, by } => self.with(*lease, |lease| {

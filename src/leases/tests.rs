@@ -20,6 +20,11 @@ fn offer(upstream: &str) -> Effect {
     Effect::Offer(Box::new(LeaseOffer { capability, upstream: upstream.to_owned(), per_agent: 3 }))
 }
 
+/// The digest of a password.
+pub(crate) fn digest() -> crate::crypto::KeyedDigest {
+    crate::crypto::ValueDigestKeys::derive([]).digest(b"password")
+}
+
 /// Of a login that was asked for at `now`, and ends then.
 pub(crate) fn intended(now: Timestamp) -> LeaseIntent {
     LeaseIntent {
@@ -49,7 +54,7 @@ fn live() -> (Leases, LeaseIntent) {
     let (mut leases, intent) = (Leases::default(), intent(agent(), 1));
     leases.apply(at(1), &offer("{}"));
     leases.apply(at(2), &Effect::Intend(Box::new(intent.clone())));
-    leases.apply(at(3), &Effect::Issue { lease: intent.id, sealed: vec![7] });
+    leases.apply(at(3), &Effect::Issue { lease: intent.id, sealed: vec![7], digest: digest() });
     (leases, intent)
 }
 
@@ -82,7 +87,7 @@ fn an_intent_that_was_ended_meanwhile_does_not_come_to_life() {
     let (mut leases, intent) = (Leases::default(), intent(agent(), 1));
     leases.apply(at(2), &Effect::Intend(Box::new(intent.clone())));
     leases.apply(at(3), &Effect::End { which: LeaseSelection::All, why: EndReason::Revoked });
-    leases.apply(at(4), &Effect::Issue { lease: intent.id, sealed: vec![7] });
+    leases.apply(at(4), &Effect::Issue { lease: intent.id, sealed: vec![7], digest: digest() });
     assert_eq!(leases.lease(intent.id).unwrap().stage.as_str(), "ending");
 }
 

@@ -3,11 +3,13 @@
 //!
 //! This room never decides what an operator may do and never signs anything.
 
+mod effect;
 mod events;
 pub mod keys;
 mod operator;
 mod state;
 
+pub use effect::{Effect, OperatorCertificate};
 pub use events::{
     GlassBroken, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
     OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced,
@@ -16,4 +18,4 @@ pub use events::{
 pub use operator::{
     BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, Signed, UnknownRole, is_of_host,
 };
-pub use state::{CERTIFICATES, Code, Effect, Made, OperatorCertificate, Operators};
+pub use state::{CERTIFICATES, Code, CodeMaker, Operators};

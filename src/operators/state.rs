@@ -2,13 +2,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::keys;
+use super::effect::{Effect, OperatorCertificate};
 use super::operator::{Certificate, Operator, OperatorRole, Serving, Signed};
 use crate::base::limits::BACKDATE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
-use crate::crypto::{Digest, sha256};
+use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::index::Tree;
-use crate::ledger::Key;
 use crate::store::{At, Projection};
 
 /// The certificates that operators enrolled or renewed with, by serial, in DER.
@@ -16,150 +15,6 @@ pub const CERTIFICATES: Tree = Tree::new("operator-certificate");
 
 /// Codes are forgotten this long after they ended: long enough to recognise a late second use.
 const CODE_MEMORY_S: i64 = 24 * 3600;
-
-/// A state change of this room.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub enum Effect {
-    /// Adds a certificate that was signed on the host; creates the operator, as an admin, when there is
-    /// none of this name.
-    Certify {
-        /// The operator.
-        id: OperatorId,
-        /// Its name.
-        name: OperatorName,
-        /// The new certificate.
-        certificate: OperatorCertificate,
-    },
-    /// Gives an operator its role and reach; creates it when there is none of this name.
-    Place {
-        /// The operator.
-        id: OperatorId,
-        /// Its name.
-        name: OperatorName,
-        /// Its role.
-        role: OperatorRole,
-        /// How far that reaches.
-        scope: Scope,
-    },
-    /// Makes an enrolment code known.
-    IssueCode {
-        /// The code's id.
-        id: CodeId,
-        /// For whom.
-        operator: OperatorName,
-        /// SHA-256 of its 256-bit secret.
-        hash: Digest,
-        /// Until when it can be redeemed.
-        expires_at: Timestamp,
-    },
-    /// Redeems a code: the operator has one more certificate, which is about to be signed.
-    Enrol {
-        /// The code's id.
-        code: CodeId,
-        /// The operator.
-        operator: OperatorName,
-        /// The certificate.
-        certificate: OperatorCertificate,
-        /// When it begins to hold.
-        not_before: Timestamp,
-    },
-    /// Plans a certificate in the place of another one, and of any that was planned and never used.
-    Renew {
-        /// The operator.
-        operator: OperatorName,
-        /// The serial of the certificate whose place it takes with its first use.
-        replaces: [u8; 16],
-        /// The certificate.
-        certificate: OperatorCertificate,
-        /// When it begins to hold.
-        not_before: Timestamp,
-    },
-    /// Keeps a signed certificate.
-    RecordCertificate {
-        /// The operator.
-        operator: OperatorName,
-        /// The certificate's serial.
-        serial: [u8; 16],
-        /// The certificate, DER.
-        certificate: Vec<u8>,
-    },
-    /// The certificate of a renewal was used: it is current, and the one before counts no more.
-    Promote {
-        /// The operator.
-        operator: OperatorName,
-        /// The certificate's serial.
-        serial: [u8; 16],
-    },
-    /// Says who made an enrolment code, an operator's or an agent's: it counts while its maker does. Written before
-    /// [`Effect::VouchUnder`].
-    Vouch {
-        /// The code's id.
-        code: CodeId,
-        /// Who made it.
-        by: OperatorId,
-        /// Until when it can be redeemed.
-        expires_at: Timestamp,
-    },
-    /// A second use of a code has been reported.
-    ReportCode(CodeId),
-    /// The same as [`Effect::Vouch`], with the certificate that the code was made under: it counts while that does.
-    VouchUnder {
-        /// The code's id.
-        code: CodeId,
-        /// Who made it.
-        by: OperatorId,
-        /// The serial of the certificate that the maker had shown.
-        certificate: [u8; 16],
-        /// Until when it can be redeemed.
-        expires_at: Timestamp,
-    },
-}
-
-impl Effect {
-    /// Adds what it advances: a decision that relied on one of these keys before is made again.
-    pub fn advances(&self, keys: &mut Vec<Key>) {
-        match self {
-            Self::Certify { name, .. } => keys.extend([keys::operator(name), keys::certificates(name)]),
-            Self::Place { name, .. } => keys.extend([keys::operator(name), keys::admins()]),
-            Self::Enrol { code, operator, .. } => {
-                keys.extend([keys::code(*code), keys::certificates(operator)]);
-            }
-            Self::Renew { operator, .. }
-            | Self::RecordCertificate { operator, .. }
-            | Self::Promote { operator, .. } => keys.push(keys::certificates(operator)),
-            Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
-            Self::IssueCode { .. } | Self::Vouch { .. } | Self::VouchUnder { .. } => {}
-        }
-    }
-
-    /// Whether it takes something away: such an entry is anchored at once.
-    #[must_use]
-    pub const fn takes_away(&self) -> bool {
-        match self {
-            Self::Place { .. } => true,
-            Self::Certify { .. }
-            | Self::IssueCode { .. }
-            | Self::Enrol { .. }
-            | Self::Renew { .. }
-            | Self::RecordCertificate { .. }
-            | Self::Promote { .. }
-            | Self::Vouch { .. }
-            | Self::VouchUnder { .. }
-            | Self::ReportCode(_) => false,
-        }
-    }
-}
-
-/// A certificate as entries tell it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct OperatorCertificate {
-    /// Its serial.
-    pub serial: [u8; 16],
-    /// SHA-256 of its public key.
-    pub key: Digest,
-    /// When it ends.
-    pub not_after: Timestamp,
-}
 
 /// An operator's enrolment code as the broker knows it: by the hash of its secret.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -170,6 +25,8 @@ pub struct Code {
     pub operator: OperatorName,
     /// SHA-256 of its secret.
     pub hash: Digest,
+    /// The keyed digest of its secret; none once it is redeemed.
+    pub digest: Option<KeyedDigest>,
     /// Until when it can be redeemed.
     pub expires_at: Timestamp,
     /// The entry that made it known.
@@ -180,15 +37,16 @@ pub struct Code {
     pub reported: bool,
 }
 
-/// By whom an enrolment code was made.
+/// The operator that made an enrolment code.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct Made {
+pub struct CodeMaker {
     /// The operator.
     pub by: OperatorId,
-    /// The serial of the certificate that it had shown, and the generation of the authority that signed that; not
-    /// known of a code of before these were recorded.
-    pub under: Option<([u8; 16], Option<u32>)>,
-    /// Until when the code can be redeemed.
+    /// The serial of the certificate that it had shown.
+    pub certificate: [u8; 16],
+    /// The generation of the authority that signed the certificate, when it was recorded.
+    pub authority: Option<u32>,
+    /// The end of the code.
     until: Timestamp,
 }
 
@@ -198,7 +56,7 @@ pub struct Operators {
     by_name: BTreeMap<OperatorName, Operator>,
     codes: BTreeMap<CodeId, Code>,
     /// Who made which code, those of agents too.
-    makers: BTreeMap<CodeId, Made>,
+    makers: BTreeMap<CodeId, CodeMaker>,
 }
 
 impl Operators {
@@ -240,7 +98,7 @@ impl Operators {
 
     /// By whom this code was made, an operator's or an agent's.
     #[must_use]
-    pub fn maker_of(&self, code: CodeId) -> Option<&Made> {
+    pub fn maker_of(&self, code: CodeId) -> Option<&CodeMaker> {
         self.makers.get(&code)
     }
 
@@ -261,12 +119,16 @@ impl Operators {
                 operator.role = *role;
                 operator.scope = scope.clone();
             }
-            Effect::IssueCode { id, operator, hash, expires_at } => {
+            Effect::IssueCode { id, operator, hash, digest, expires_at } => {
                 self.codes.retain(|_, code| code.expires_at.plus_s(CODE_MEMORY_S) > at.time);
+                for expired in self.codes.values_mut().filter(|code| code.expires_at <= at.time) {
+                    expired.digest = None;
+                }
                 let code = Code {
                     id: *id,
                     operator: operator.clone(),
                     hash: *hash,
+                    digest: Some(*digest),
                     expires_at: *expires_at,
                     issued_seq: at.seq,
                     redeemed: None,
@@ -276,7 +138,7 @@ impl Operators {
             }
             Effect::Enrol { code, operator, certificate, not_before } => {
                 if let Some(code) = self.codes.get_mut(code) {
-                    code.redeemed = Some((certificate.serial, certificate.key));
+                    (code.redeemed, code.digest) = (Some((certificate.serial, certificate.key)), None);
                 }
                 if let Some(operator) = self.by_name.get_mut(operator) {
                     operator.certificates.retain(|old| old.not_after > at.time);
@@ -299,9 +161,13 @@ impl Operators {
                     operator.promote(serial);
                 }
             }
-            Effect::Vouch { code, by, expires_at } => self.vouch(at, *code, (*by, None), *expires_at),
-            Effect::VouchUnder { code, by, certificate, expires_at } => {
-                self.vouch(at, *code, (*by, Some(*certificate)), *expires_at);
+            Effect::RecordMaker { code, by, certificate, expires_at } => {
+                self.forget_makers(at.time);
+                // The certificate's own record goes with its renewal, before the code does.
+                let held = self.with(*by).and_then(|maker| maker.certificate(certificate));
+                let authority = held.and_then(|held| held.signed?.authority);
+                let (by, certificate, until) = (*by, *certificate, *expires_at);
+                self.makers.insert(*code, CodeMaker { by, certificate, authority, until });
             }
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(code) {
@@ -326,20 +192,6 @@ impl Operators {
         for made in self.makers.values_mut() {
             made.until = made.until.min(now);
         }
-    }
-
-    fn vouch(
-        &mut self,
-        at: At,
-        code: CodeId,
-        (by, certificate): (OperatorId, Option<[u8; 16]>),
-        until: Timestamp,
-    ) {
-        self.forget_makers(at.time);
-        // The certificate's own record goes with its renewal, before the code does.
-        let signer = |serial: &[u8; 16]| self.with(by)?.certificate(serial)?.signed?.authority;
-        let under = certificate.map(|serial| (serial, signer(&serial)));
-        self.makers.insert(code, Made { by, under, until });
     }
 
     /// Ids sort by time of making: the oldest come first, and one that lives longer keeps younger ones.

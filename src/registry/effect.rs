@@ -11,7 +11,7 @@ use super::plan::AgentSpec;
 use crate::base::{
     AgentId, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
 };
-use crate::crypto::Digest;
+use crate::crypto::{Digest, KeyedDigest};
 use crate::ledger::Key;
 
 /// A state change of this room.
@@ -37,17 +37,6 @@ pub enum Effect {
     },
     /// Takes an agent away, its instances and codes with it.
     RemoveAgent(AgentId),
-    /// Makes an enrolment code known.
-    IssueCode {
-        /// The code's id.
-        id: CodeId,
-        /// For whom.
-        agent: AgentId,
-        /// SHA-256 of its 256-bit secret.
-        hash: Digest,
-        /// Until when it can be redeemed.
-        expires_at: Timestamp,
-    },
     /// Redeems a code: the agent has a new instance.
     Enrol {
         /// The code's id.
@@ -105,14 +94,16 @@ pub enum Effect {
         /// Its instance.
         instance: InstanceId,
     },
-    /// Makes an enrolment code known that is good for more than one use, or for less than everybody.
-    IssueBoundCode {
+    /// Makes an enrolment code known.
+    IssueCode {
         /// The code's id.
         id: CodeId,
         /// For whom.
         agent: AgentId,
         /// SHA-256 of its 256-bit secret.
         hash: Digest,
+        /// The keyed digest of its secret.
+        digest: KeyedDigest,
         /// Until when it can be redeemed.
         expires_at: Timestamp,
         /// How many keys can redeem it.
@@ -178,7 +169,7 @@ impl Effect {
                 keys.extend(narrowing.capabilities.iter().map(keys::capability));
                 keys.extend(narrowing.roles.keys().map(keys::role));
             }
-            Self::IssueCode { .. } | Self::IssueBoundCode { .. } | Self::EnrolledFrom { .. } => {}
+            Self::IssueCode { .. } | Self::EnrolledFrom { .. } => {}
         }
     }
 
@@ -198,7 +189,6 @@ impl Effect {
             | Self::Renew { .. }
             | Self::RecordRenewed { .. }
             | Self::Promote { .. }
-            | Self::IssueBoundCode { .. }
             | Self::ReportCode(_)
             | Self::EnrolledFrom { .. } => false,
         }

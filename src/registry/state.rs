@@ -16,7 +16,7 @@ use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
 };
-use crate::crypto::{Digest, sha256};
+use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::index::Tree;
 use crate::store::{At, Projection};
 
@@ -40,6 +40,8 @@ pub struct Code {
     pub agent: AgentId,
     /// SHA-256 of its secret.
     pub hash: Digest,
+    /// The keyed digest of its secret; none once it is used up.
+    pub digest: Option<KeyedDigest>,
     /// Until when it can be redeemed.
     pub expires_at: Timestamp,
     /// The entry that made it known.
@@ -144,12 +146,7 @@ impl Registry {
             }
             Effect::RemoveAgent(id) => self.remove_agent(*id),
             Effect::Narrow(narrowing) => self.narrow(narrowing),
-            Effect::IssueCode { id, agent, hash, expires_at } => {
-                self.issue(at, (*id, *agent), (*hash, *expires_at), (1, None));
-            }
-            Effect::IssueBoundCode { id, agent, hash, expires_at, uses, network } => {
-                self.issue(at, (*id, *agent), (*hash, *expires_at), (*uses, *network));
-            }
+            Effect::IssueCode { .. } => self.issue(at, effect),
             Effect::Enrol { code, agent, instance, serial, key, not_before, not_after } => {
                 let instance = Instance {
                     id: *instance,
@@ -249,7 +246,6 @@ impl Registry {
             | Effect::PutAgent { .. }
             | Effect::RemoveAgent(_)
             | Effect::IssueCode { .. }
-            | Effect::IssueBoundCode { .. }
             | Effect::Enrol { .. }
             | Effect::Renew { .. }
             | Effect::Serve { .. }
@@ -343,6 +339,9 @@ impl Registry {
     fn enrol(&mut self, now: Timestamp, code: CodeId, agent: AgentId, instance: Instance) {
         if let Some(code) = self.codes.get_mut(&code) {
             code.redeemed.insert(instance.current.key, instance.id);
+            if code.redeemed.len() >= usize::try_from(code.uses).unwrap_or(usize::MAX) {
+                code.digest = None;
+            }
         }
         if let Some(agent) = self.agents.get_mut(agent) {
             // Beyond the grace it can never act again: what it did is in the ledger.
@@ -359,18 +358,23 @@ impl Registry {
         }
     }
 
-    fn issue(
-        &mut self,
-        at: At,
-        (id, agent): (CodeId, AgentId),
-        (hash, expires_at): (Digest, Timestamp),
-        (uses, network): (u32, Option<Network>),
-    ) {
+    fn issue(&mut self, at: At, effect: &Effect) {
+        let Effect::IssueCode { id, agent, hash, digest, expires_at, uses, network } = effect else { return };
         self.forget_codes(at.time);
-        let (issued_seq, redeemed, reported) = (at.seq, BTreeMap::new(), false);
-        let code = Code { id, agent, hash, expires_at, issued_seq, uses, network, redeemed, reported };
-        self.code_ends.insert((expires_at, id));
-        self.codes.insert(id, code);
+        self.code_ends.insert((*expires_at, *id));
+        let code = Code {
+            id: *id,
+            agent: *agent,
+            hash: *hash,
+            digest: Some(*digest),
+            expires_at: *expires_at,
+            issued_seq: at.seq,
+            uses: *uses,
+            network: *network,
+            redeemed: BTreeMap::new(),
+            reported: false,
+        };
+        self.codes.insert(*id, code);
     }
 
     /// Entry times go on from `now`: enrolment codes of before are void, whatever a wrong clock made of their ends.
@@ -388,6 +392,11 @@ impl Registry {
             }
             self.code_ends.pop_first();
             self.codes.remove(&id);
+        }
+        for (_, expired) in self.code_ends.iter().take_while(|(expires_at, _)| *expires_at <= now) {
+            if let Some(code) = self.codes.get_mut(expired) {
+                code.digest = None;
+            }
         }
     }
 }

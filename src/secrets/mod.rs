@@ -4,14 +4,16 @@
 //! in clear only as a [`SecretValue`], between opening and the response body. Applying an effect
 //! never needs the key that opens values.
 
+mod effect;
 mod events;
 pub mod keys;
 mod state;
 mod vault;
 
+pub use effect::Effect;
 pub use events::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
     VersionChanged, VersionsRewrapped,
 };
-pub use state::{Catalogue, Effect, KEYS, Secret, VALUES, Version, VersionStage, Wraps};
+pub use state::{Catalogue, KEYS, Secret, VALUES, Version, VersionStage, Wraps};
 pub use vault::{Opener, SealedValue, Sealer, SecretValue, StoredVersion, VaultError};

@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::effect::Effect;
 use super::keys;
-use super::vault::SealedValue;
 use crate::base::limits::{DESTROYED_LISTED_MAX, VERSIONS_DESTROYED_AT_ONCE_MAX};
 use crate::base::{OwnerName, SecretId, SecretName, Sensitivity, Timestamp};
+use crate::crypto::KeyedDigest;
 use crate::index::Tree;
-use crate::ledger::Key;
 use crate::store::{At, Projection};
 
 /// Sealed values, by secret id and version.
@@ -15,116 +15,6 @@ pub const VALUES: Tree = Tree::new("secret-value");
 
 /// Data keys that were wrapped anew, likewise.
 pub const KEYS: Tree = Tree::new("secret-key");
-
-/// A state change of this room.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub enum Effect {
-    /// Stores a version and makes it the current one; creates the secret when it is the first.
-    Store {
-        /// The secret.
-        id: SecretId,
-        /// Its name.
-        name: SecretName,
-        /// The version.
-        version: u32,
-        /// Its value, sealed.
-        sealed: SealedValue,
-    },
-    /// Says whose a secret is.
-    Own {
-        /// The secret's name.
-        name: SecretName,
-        /// Its owner.
-        owner: OwnerName,
-    },
-    /// Stores a version that is not handed out yet; creates the secret when it is the first.
-    Prepare {
-        /// The secret.
-        id: SecretId,
-        /// Its name.
-        name: SecretName,
-        /// The version.
-        version: u32,
-        /// Its value, sealed.
-        sealed: SealedValue,
-    },
-    /// Hands out this version from here on.
-    Promote {
-        /// The secret's name.
-        name: SecretName,
-        /// The version.
-        version: u32,
-    },
-    /// Gives up a version that was never handed out: it is kept like one that was.
-    Abandon {
-        /// The secret's name.
-        name: SecretName,
-        /// The version.
-        version: u32,
-    },
-    /// Ends a version for good. It opens no more once the value key has turned.
-    Destroy {
-        /// The secret.
-        id: SecretId,
-        /// Its name.
-        name: SecretName,
-        /// The version.
-        version: u32,
-    },
-    /// Keeps a version's data key wrapped by a newer value key.
-    Rewrap {
-        /// The secret.
-        id: SecretId,
-        /// Its name.
-        name: SecretName,
-        /// The version.
-        version: u32,
-        /// The data key, wrapped.
-        wrapped_key: Vec<u8>,
-    },
-    /// This generation of the value key wraps from here on.
-    Turn(u32),
-    /// Says how sensitive a secret is.
-    Classify {
-        /// The secret's name.
-        name: SecretName,
-        /// From here on.
-        sensitivity: Sensitivity,
-    },
-}
-
-impl Effect {
-    /// Adds what it advances: a decision that relied on one of these keys before is made again.
-    pub fn advances(&self, keys: &mut Vec<Key>) {
-        match self {
-            // The first version creates the secret.
-            Self::Store { name, version: 1, .. } | Self::Prepare { name, version: 1, .. } => {
-                keys.extend([keys::secret(name), keys::existence(name)]);
-            }
-            Self::Store { name, .. }
-            | Self::Prepare { name, .. }
-            | Self::Promote { name, .. }
-            | Self::Abandon { name, .. }
-            | Self::Destroy { name, .. }
-            | Self::Rewrap { name, .. } => keys.push(keys::secret(name)),
-            Self::Own { name, .. } | Self::Classify { name, .. } => keys.push(keys::existence(name)),
-            Self::Turn(_) => keys.push(keys::value_key()),
-        }
-    }
-
-    /// Whether it takes something away: such an entry is anchored at once.
-    #[must_use]
-    pub const fn takes_away(&self) -> bool {
-        match self {
-            Self::Own { .. } | Self::Destroy { .. } | Self::Turn(_) | Self::Classify { .. } => true,
-            Self::Store { .. }
-            | Self::Prepare { .. }
-            | Self::Promote { .. }
-            | Self::Abandon { .. }
-            | Self::Rewrap { .. } => false,
-        }
-    }
-}
 
 /// What a version is good for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -167,6 +57,8 @@ pub struct Version {
     pub rewrapped: Option<u64>,
     /// The entry since which it is a former one, if it is.
     pub retired: Option<u64>,
+    /// The keyed digest of its value; none once it is destroyed.
+    pub digest: Option<KeyedDigest>,
 }
 
 impl Version {
@@ -250,7 +142,7 @@ impl Secret {
     /// Numbers count on, so that the newest is never the one that goes.
     fn destroy(&mut self, number: u32) {
         if let Some(version) = self.versions.get_mut(&number) {
-            version.stage = VersionStage::Destroyed;
+            (version.stage, version.digest) = (VersionStage::Destroyed, None);
         }
         let destroyed = |version: &&Version| version.stage == VersionStage::Destroyed;
         let oldest = self.versions.values().find(destroyed).map(|version| version.number);
@@ -319,15 +211,21 @@ impl Catalogue {
         }
     }
 
+    /// The generations of the digest key that digests of versions were made by.
+    pub fn digest_generations(&self) -> impl Iterator<Item = u32> {
+        let versions = self.secrets.values().flat_map(|secret| secret.versions.values());
+        versions.filter_map(|version| version.digest).map(|digest| digest.generation())
+    }
+
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
-            Effect::Store { id, name, version, .. } => {
-                self.keep(at, (*id, name), *version).hand_out(*version, at.seq);
+            Effect::Store { id, name, version, digest, .. } => {
+                self.keep(at, *id, name, *version, *digest).hand_out(*version, at.seq);
                 self.count_seal();
             }
-            Effect::Prepare { id, name, version, .. } => {
-                self.keep(at, (*id, name), *version);
+            Effect::Prepare { id, name, version, digest, .. } => {
+                self.keep(at, *id, name, *version, *digest);
                 self.count_seal();
             }
             Effect::Promote { name, version } => {
@@ -361,7 +259,14 @@ impl Catalogue {
     }
 
     /// The secret with one more version, which is pending.
-    fn keep(&mut self, at: At, (id, name): (SecretId, &SecretName), number: u32) -> &mut Secret {
+    fn keep(
+        &mut self,
+        at: At,
+        id: SecretId,
+        name: &SecretName,
+        number: u32,
+        digest: KeyedDigest,
+    ) -> &mut Secret {
         let secret = self.secrets.entry(name.clone()).or_insert_with(|| Secret {
             id,
             name: name.clone(),
@@ -371,7 +276,8 @@ impl Catalogue {
             versions: BTreeMap::new(),
         });
         let (seq, stored_at, stage) = (at.seq, at.time, VersionStage::Pending);
-        let version = Version { number, seq, stored_at, stage, rewrapped: None, retired: None };
+        let version =
+            Version { number, seq, stored_at, stage, rewrapped: None, retired: None, digest: Some(digest) };
         secret.versions.insert(number, version);
         secret
     }
@@ -401,17 +307,19 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::SystemEntropy;
+    use crate::base::{Sensitive, SystemEntropy};
+    use crate::crypto::ValueDigestKeys;
 
     #[test]
     fn so_many_versions_are_destroyed_by_one_entry() {
         let now = Timestamp::from_s(1_800_000_000);
         let (id, name) = (SecretId::mint(now, &SystemEntropy), "a".parse().unwrap());
+        let digest = ValueDigestKeys::derive([]).digest(b"x");
         let mut secrets = Catalogue::default();
         let mut surplus = |versions: usize| {
             for number in 1..=u32::try_from(versions).unwrap() {
                 let at = At { seq: u64::from(number), time: now };
-                secrets.keep(at, (id, &name), number).hand_out(number, at.seq);
+                secrets.keep(at, id, &name, number, digest).hand_out(number, at.seq);
             }
             secrets.named(&name).unwrap().surplus(0, 0, &|_| false).len()
         };
@@ -427,5 +335,22 @@ mod tests {
             VERSIONS_DESTROYED_AT_ONCE_MAX,
             "one beyond it"
         );
+    }
+
+    #[test]
+    fn the_digest_of_a_value_goes_with_its_version() {
+        let now = Timestamp::from_s(1_800_000_000);
+        let (id, name): (_, SecretName) = (SecretId::mint(now, &SystemEntropy), "a".parse().unwrap());
+        let digest = ValueDigestKeys::derive([(3, &Sensitive::new([1; 32]))]).digest(b"x");
+        let mut secrets = Catalogue::default();
+        for number in 1..=2 {
+            let at = At { seq: u64::from(number), time: now };
+            secrets.keep(at, id, &name, number, digest).hand_out(number, at.seq);
+        }
+        assert_eq!(secrets.digest_generations().collect::<Vec<_>>(), [3, 3]);
+        let destroy = Effect::Destroy { id, name: name.clone(), version: 1 };
+        secrets.apply(At { seq: 3, time: now }, &destroy);
+        assert_eq!(secrets.named(&name).unwrap().version(1).unwrap().digest, None);
+        assert_eq!(secrets.digest_generations().collect::<Vec<_>>(), [3]);
     }
 }

@@ -55,18 +55,22 @@ impl AdminDesk {
 
 /// When a code ends that `operator` makes, which is to hold until `expires_at`: the hour of break-glass access is not
 /// lengthened by what was made in it.
-pub(in crate::broker) fn vouched_until(operator: &OperatorPrincipal, expires_at: Timestamp) -> Timestamp {
+pub(in crate::broker) fn code_expiry(operator: &OperatorPrincipal, expires_at: Timestamp) -> Timestamp {
     if is_of_host(operator.name()) { expires_at.min(operator.not_after()) } else { expires_at }
 }
 
 /// That `operator` made the code, by the certificate that it has shown.
-pub(in crate::broker) fn vouch(operator: &OperatorPrincipal, code: CodeId, expires_at: Timestamp) -> Effect {
+pub(in crate::broker) fn record_maker(
+    operator: &OperatorPrincipal,
+    code: CodeId,
+    expires_at: Timestamp,
+) -> Effect {
     let (by, certificate) = (operator.id(), *operator.serial());
-    Effect::Operators(operators::Effect::VouchUnder { code, by, certificate, expires_at })
+    Effect::Operators(operators::Effect::RecordMaker { code, by, certificate, expires_at })
 }
 
 /// What a code gives commits only while its maker could make it.
-pub(in crate::broker) fn while_vouched_for(
+pub(in crate::broker) fn while_made_by(
     change: Change<Effect>,
     maker: Option<&Maker>,
     as_of: u64,

@@ -321,6 +321,7 @@ impl Core {
         self.signing.notaries.forget();
         self.forget_keyring();
         self.values.put.forget();
+        self.values.digests.forget();
     }
 
     async fn record_sealed(&self, by: HostPrincipal) -> Result<(), CommitError> {

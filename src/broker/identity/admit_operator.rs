@@ -4,7 +4,7 @@ use crate::authn::{AuthnError, operator_again};
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::peer_of;
-use crate::broker::administration::authorise::while_vouched_for;
+use crate::broker::administration::authorise::while_made_by;
 use crate::broker::desk::{AdminDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Planned, read_key};
@@ -156,7 +156,7 @@ impl Core {
             .rely(keys::operator(&operator.name), as_of)
             .rely(revocation::keys::subject(&Subject::Operator(operator.id)), as_of)
             .rely(keys::certificates(&operator.name), as_of);
-        let change = while_vouched_for(change, grant.act().maker(), as_of);
+        let change = while_made_by(change, grant.act().maker(), as_of);
         let holder = Holder::operator(operator, *plan.serial.as_bytes());
         let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
         self.sign_and_record(&holder, receipt).await

@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::base::{CodeId, InstanceId, Sensitive};
 use crate::base::{code, peer_of};
-use crate::broker::administration::authorise::while_vouched_for;
+use crate::broker::administration::authorise::while_made_by;
 use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
@@ -124,7 +124,7 @@ impl Core {
                 instance,
                 address: input.peer.ip().to_canonical(),
             }));
-        let change = while_vouched_for(change, grant.act().maker(), as_of);
+        let change = while_made_by(change, grant.act().maker(), as_of);
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.state.store.commit(change, certify).await?;
         let holder = Holder::instance(&agent, instance, Occasion::Enrolment);

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, OUTCOME_LIFE_S, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
-use crate::broker::administration::authorise::{vouch, vouched_until};
+use crate::broker::administration::authorise::{code_expiry, record_maker};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering, told_once};
@@ -82,7 +82,7 @@ impl AdminDesk {
             let spiffe = core.agent_spiffe(&input.agent, kind);
             let code = core.enrolment_code(spiffe, &core.settings.address, now);
             let id = code.id;
-            let expires_at = vouched_until(by.operator(), reading.earliest().plus_s(life_s));
+            let expires_at = code_expiry(by.operator(), reading.earliest().plus_s(life_s));
             let event = AgentInvited {
                 operator: by.operator().name(),
                 agent: &input.agent,
@@ -109,15 +109,17 @@ impl AdminDesk {
                 }
             }
             let hash = sha256(code.secret.expose());
-            change = change.effect(Effect::Registry(crate::registry::Effect::IssueBoundCode {
+            let digest = core.values.digests.digest(code.secret.expose());
+            change = change.effect(Effect::Registry(crate::registry::Effect::IssueCode {
                 id,
                 agent: agent_id,
                 hash,
+                digest,
                 expires_at,
                 uses,
                 network: input.network,
             }));
-            change = change.effect(vouch(by.operator(), id, expires_at));
+            change = change.effect(record_maker(by.operator(), id, expires_at));
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
             let change = core.while_allowed(change, by.operator())?;
             let receipt = core.state.store.commit(change, code).await?;

@@ -3,7 +3,7 @@ use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::{CODE_LIFE_S, OUTCOME_LIFE_S};
 use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
-use crate::broker::administration::authorise::{vouch, vouched_until};
+use crate::broker::administration::authorise::{code_expiry, record_maker};
 use crate::broker::desk::{AdminDesk, records};
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering, told_once};
@@ -134,7 +134,7 @@ impl AdminDesk {
             let Invitee { id: operator_id, role, scope, is_new } = invitee?;
             let code = core.enrolment_code(core.operator_spiffe(name), &core.settings.admin_address, now);
             let (id, expires_at) =
-                (code.id, vouched_until(by.operator(), reading.earliest().plus_s(CODE_LIFE_S)));
+                (code.id, code_expiry(by.operator(), reading.earliest().plus_s(CODE_LIFE_S)));
             let event = OperatorInvited {
                 by: by.operator().name(),
                 operator: name,
@@ -145,6 +145,7 @@ impl AdminDesk {
                 expires_at: expires_at.to_string(),
             };
             let hash = sha256(code.secret.expose());
+            let digest = core.values.digests.digest(code.secret.expose());
             let mut change = Change::new(&event)?.rely(keys::operator(name), as_of);
             if is_new {
                 let name = name.clone();
@@ -155,9 +156,9 @@ impl AdminDesk {
                     scope,
                 }));
             }
-            let issue = operators::Effect::IssueCode { id, operator: name.clone(), hash, expires_at };
-            let vouched = vouch(by.operator(), id, expires_at);
-            change = change.effect(Effect::Operators(issue)).effect(vouched);
+            let issue = operators::Effect::IssueCode { id, operator: name.clone(), hash, digest, expires_at };
+            let maker = record_maker(by.operator(), id, expires_at);
+            change = change.effect(Effect::Operators(issue)).effect(maker);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
             let change = core.while_allowed(change, by.operator())?;
             let receipt = core.state.store.commit(change, code).await?;

@@ -84,7 +84,10 @@ mod tests {
             let intent = leases::tests::intended(NOW);
             let id = intent.id;
             leases.apply(At { seq: 1, time: NOW }, &leases::Effect::Intend(Box::new(intent)));
-            leases.apply(At { seq: 2, time: NOW }, &leases::Effect::Issue { lease: id, sealed: vec![7] });
+            leases.apply(
+                At { seq: 2, time: NOW },
+                &leases::Effect::Issue { lease: id, sealed: vec![7], digest: leases::tests::digest() },
+            );
         }
         leases
     }

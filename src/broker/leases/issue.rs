@@ -219,7 +219,7 @@ impl Core {
         once: Option<&Once>,
         now: Timestamp,
     ) -> Result<LeaseStep<'_>, Again> {
-        let LeaseStage::Live { sealed } = lease.stage else { return Err(Again::Retry) };
+        let LeaseStage::Live { sealed, .. } = lease.stage else { return Err(Again::Retry) };
         let (basis, lend) = (grant.basis(), grant.act());
         let principal = lend.principal();
         let event = LeaseReused {
@@ -363,10 +363,11 @@ impl Core {
             login: &intent.login,
         };
         let sealed = self.values.sealer.seal_login(intent.id, password, &*self.state.entropy)?;
+        let digest = self.values.digests.digest(password.expose());
         let key = keys::lease(intent.id);
         let change = holding
             .relying(Change::new(&event)?)
-            .effect(Effect::Lease(leases::Effect::Issue { lease: intent.id, sealed }))
+            .effect(Effect::Lease(leases::Effect::Issue { lease: intent.id, sealed, digest }))
             .rely(crate::secrets::keys::value_key(), as_of)
             .rely(keys::endings(), as_of)
             .rely(key, as_of);

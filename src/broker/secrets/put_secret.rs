@@ -117,7 +117,8 @@ impl AdminDesk {
                 destroyed: surplus.numbers(),
             };
             let sealed = core.values.sealer.seal(id, version, &value, &*core.state.entropy)?;
-            let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed };
+            let digest = core.values.digests.digest(value.expose());
+            let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed, digest };
             let mut change =
                 Change::new(&event)?.effect(Effect::Secrets(effect)).rely(keys::secret(&name), as_of);
             change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
