@@ -1,18 +1,42 @@
-use super::desk::records;
 use super::failure::Failure;
+use super::reading::Reading;
 use super::retry::Again;
 use super::services::Core;
-use super::world::World;
-use crate::authn::{self, AgentPrincipal, AuthnError, PresentError};
-use crate::base::ClockReading;
+use crate::authn::{self, AgentPrincipal, AuthnError, PresentError, Records};
+use crate::base::{ClockReading, DecisionId};
+use crate::broker::world::records;
 use crate::pki::PeerCertificate;
 use crate::policy::{Basis, Decision, DecisionContext, Denial, Grant};
 use crate::quota::{Admitted, Limited, Note, Permit};
-use crate::store::{Change, Event};
+use crate::store::Event;
 use crate::token::{TokenDenied, TokenRefused};
 
+/// What a decision is made with, but for the records. Its id is drawn before they are read, so that nothing waits for
+/// randomness while they are.
+pub(crate) struct Deciding<'a> {
+    core: &'a Core,
+    decision: DecisionId,
+    time: ClockReading,
+}
+
+impl Deciding<'_> {
+    pub(crate) fn on<'c>(&'c self, reading: &Reading<'c>) -> DecisionContext<'c> {
+        self.on_records(reading.records())
+    }
+
+    pub(crate) fn on_records<'c>(&'c self, records: Records<'c>) -> DecisionContext<'c> {
+        DecisionContext {
+            decision: self.decision,
+            records,
+            reading: self.time,
+            limits: &self.core.settings.tokens,
+            digests: &self.core.state.digests,
+        }
+    }
+}
+
 /// An agent whose request is within its rate, to be decided until there is no conflict.
-pub(super) struct AdmittedAgent {
+pub(crate) struct AdmittedAgent {
     certificate: PeerCertificate,
     proved: Option<AgentPrincipal>,
     admitted: Admitted,
@@ -20,12 +44,12 @@ pub(super) struct AdmittedAgent {
 
 impl AdmittedAgent {
     /// The certificate of its connection.
-    pub(super) const fn certificate(&self) -> &PeerCertificate {
+    pub(crate) const fn certificate(&self) -> &PeerCertificate {
         &self.certificate
     }
 
     /// The request has waited: its next attempt proves the agent as of then.
-    pub(super) fn waited(&mut self) {
+    pub(crate) fn waited(&mut self) {
         self.proved = None;
     }
 
@@ -33,7 +57,7 @@ impl AdmittedAgent {
     ///
     /// # Errors
     /// [`AuthnError`].
-    pub(super) fn attempt(
+    pub(crate) fn attempt(
         &mut self,
         core: &Core,
         reading: ClockReading,
@@ -53,25 +77,19 @@ impl Core {
     ///
     /// # Errors
     /// [`Limited`].
-    pub(super) fn admit(&self, principal: AgentPrincipal) -> Result<AdmittedAgent, Limited> {
+    pub(crate) fn admit(&self, principal: AgentPrincipal) -> Result<AdmittedAgent, Limited> {
         let admitted = self.limits.mints.admit(&principal.agent())?;
         let certificate = principal.certificate().clone();
         Ok(AdmittedAgent { certificate, proved: Some(principal), admitted })
     }
 
-    /// What a decision on the state `world` is made with.
-    pub(super) fn deciding<'a>(&'a self, world: &'a World, reading: ClockReading) -> DecisionContext<'a> {
-        DecisionContext {
-            decision: self.state.decision(reading.now()),
-            records: records(world),
-            reading,
-            limits: &self.settings.tokens,
-            digests: &self.state.digests,
-        }
+    /// What a decision is made with at `time`.
+    pub(crate) fn deciding(&self, time: ClockReading) -> Deciding<'_> {
+        Deciding { core: self, decision: self.state.decision(time.now()), time }
     }
 
     /// The grant of a decision on a request of `principal`; a denial is recorded and answered.
-    pub(super) async fn granted<A: Send>(
+    pub(crate) async fn granted<A: Send>(
         &self,
         principal: &AgentPrincipal,
         action: &'static str,
@@ -107,7 +125,7 @@ impl Core {
     }
 
     /// Records that a token was not taken from `principal`, and turns it into an answer.
-    pub(super) async fn refuse_token(&self, principal: &AgentPrincipal, error: PresentError) -> Failure {
+    pub(crate) async fn refuse_token(&self, principal: &AgentPrincipal, error: PresentError) -> Failure {
         self.suspect_token(principal.spiffe().to_string(), error).await;
         let failure = Failure::from(error);
         if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
@@ -130,11 +148,8 @@ impl Core {
         failure
     }
 
-    pub(super) async fn record_refusal<V: Event + Sync>(&self, event: &V) {
-        let recorded = match Change::new(event) {
-            Ok(change) => self.state.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
-            Err(error) => Err(error),
-        };
+    pub(crate) async fn record_refusal<V: Event + Sync>(&self, event: &V) {
+        let recorded = self.state.record(event).await;
         if let Err(error) = recorded {
             tracing::error!(%error, what = V::NAME, "a refusal could not be recorded");
         }

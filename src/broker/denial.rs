@@ -31,7 +31,7 @@ pub struct Ended {
 
 impl Denial {
     /// Leases end. No receipt of a change that relied on one of `withheld` is delivered.
-    pub(super) fn leases(
+    pub(crate) fn leases(
         at: Timestamp,
         (which, why): (LeaseSelection, EndReason),
         withheld: Vec<Key>,
@@ -40,25 +40,25 @@ impl Denial {
     }
 
     /// A former version of a secret is destroyed. Nobody is handed a former version, so that no receipt is withheld.
-    pub(super) fn version(at: Timestamp, id: SecretId, name: SecretName, version: u32) -> Self {
+    pub(crate) fn version(at: Timestamp, id: SecretId, name: SecretName, version: u32) -> Self {
         Self::ended(at, Effect::Secrets(secrets::Effect::Destroy { id, name, version }), Vec::new())
     }
 
     /// A token key that signs no more is revoked.
-    pub(super) fn token_key(at: Timestamp, generation: u32) -> Self {
+    pub(crate) fn token_key(at: Timestamp, generation: u32) -> Self {
         let stage = Stage::Revoked;
         Self::ended(at, Effect::Token(token::Effect::Stage { generation, stage }), Vec::new())
     }
 
     /// An authority that signs no more is revoked, or tainted when `is_revoked` is not set.
-    pub(super) fn authority(at: Timestamp, generation: u32, is_revoked: bool) -> Self {
+    pub(crate) fn authority(at: Timestamp, generation: u32, is_revoked: bool) -> Self {
         let stage = if is_revoked { Stage::Revoked } else { Stage::Tainted };
         Self::ended(at, Effect::Pki(pki::Effect::Stage { generation, stage }), Vec::new())
     }
 
     /// What an application of declarations takes away. No receipt of a change that relied on one of `withheld`
     /// is delivered.
-    pub(super) fn narrowing(at: Timestamp, narrowing: Narrowing, withheld: Vec<Key>) -> Self {
+    pub(crate) fn narrowing(at: Timestamp, narrowing: Narrowing, withheld: Vec<Key>) -> Self {
         Self::ended(at, Effect::Registry(registry::Effect::Narrow(narrowing)), withheld)
     }
 
@@ -66,7 +66,7 @@ impl Denial {
         Self::Other(Arc::new(Ended { at, effect, withheld }))
     }
 
-    pub(super) fn withheld(&self) -> Vec<Key> {
+    pub(crate) fn withheld(&self) -> Vec<Key> {
         match self {
             Self::Subject(denial) => vec![revocation::keys::subject(denial.subject())],
             Self::Other(ended) => ended.withheld.clone(),
@@ -76,24 +76,24 @@ impl Denial {
 
 /// What is denied of rooms other than the revocations, and those rooms as entries alone make them.
 #[derive(Debug, Default)]
-pub(super) struct Denied {
+pub(crate) struct Denied {
     ended: Vec<Arc<Ended>>,
     /// Each room that something is denied of. It takes the place of the denied one when nothing is any more.
-    pub(super) recorded: Recorded,
+    pub(crate) recorded: Recorded,
 }
 
 /// Rooms as entries alone make them; none while nothing is denied of a room.
 #[derive(Debug, Default)]
-pub(super) struct Recorded {
-    pub(super) registry: Option<Registry>,
-    pub(super) secrets: Option<Catalogue>,
-    pub(super) authority: Option<pki::Record>,
-    pub(super) token_keys: Option<TokenKeys>,
-    pub(super) leases: Option<Leases>,
+pub(crate) struct Recorded {
+    pub(crate) registry: Option<Registry>,
+    pub(crate) secrets: Option<Catalogue>,
+    pub(crate) authority: Option<pki::Record>,
+    pub(crate) token_keys: Option<TokenKeys>,
+    pub(crate) leases: Option<Leases>,
 }
 
 /// Does `change` to a room, and to what entries alone make of it.
-pub(super) fn both<R>(room: &mut R, recorded: &mut Option<R>, change: impl Fn(&mut R)) {
+pub(crate) fn both<R>(room: &mut R, recorded: &mut Option<R>, change: impl Fn(&mut R)) {
     change(room);
     if let Some(recorded) = recorded {
         change(recorded);
@@ -109,26 +109,26 @@ fn restore<R>(room: &mut R, recorded: &mut Option<R>) {
 
 impl World {
     /// Secrets as entries alone say: nothing that is only denied is done to a key or a value for good.
-    pub(super) fn recorded_secrets(&self) -> &Catalogue {
+    pub(crate) fn recorded_secrets(&self) -> &Catalogue {
         self.denied.recorded.secrets.as_ref().unwrap_or(&self.secrets)
     }
 
     /// Token keys as entries alone say, likewise.
-    pub(super) fn recorded_token_keys(&self) -> &TokenKeys {
+    pub(crate) fn recorded_token_keys(&self) -> &TokenKeys {
         self.denied.recorded.token_keys.as_ref().unwrap_or(&self.token_keys)
     }
 
     /// Authorities as entries alone say, likewise.
-    pub(super) fn recorded_authority(&self) -> &pki::Record {
+    pub(crate) fn recorded_authority(&self) -> &pki::Record {
         self.denied.recorded.authority.as_ref().unwrap_or(&self.authority)
     }
 
     /// Leases as entries alone say: no server is called about an end that is only denied.
-    pub(super) fn recorded_leases(&self) -> &Leases {
+    pub(crate) fn recorded_leases(&self) -> &Leases {
         self.denied.recorded.leases.as_ref().unwrap_or(&self.leases)
     }
 
-    pub(super) fn end_before_its_entry(&mut self, ended: &Arc<Ended>) {
+    pub(crate) fn end_before_its_entry(&mut self, ended: &Arc<Ended>) {
         let recorded = &mut self.denied.recorded;
         match &ended.effect {
             Effect::Secrets(_) => drop(recorded.secrets.get_or_insert_with(|| self.secrets.clone())),
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// Ends again what was ended before its entry, whatever entries did to it since.
-    pub(super) fn end_all_again(&mut self) {
+    pub(crate) fn end_all_again(&mut self) {
         for ended in self.denied.ended.clone() {
             self.end_again(&ended);
         }
@@ -174,7 +174,7 @@ impl World {
     }
 
     /// What `ended` did is said by an entry, or by none; then what it ended is as entries say.
-    pub(super) fn forget_ended(&mut self, ended: &Arc<Ended>, is_recorded: bool) {
+    pub(crate) fn forget_ended(&mut self, ended: &Arc<Ended>, is_recorded: bool) {
         let denied = &mut self.denied;
         denied.ended.retain(|one| !Arc::ptr_eq(one, ended));
         let room = std::mem::discriminant(&ended.effect);

@@ -1,31 +1,21 @@
 use std::sync::Arc;
 
 use super::services::Core;
-use super::world::World;
-use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal, Records};
+use super::world::records;
+use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal};
 use crate::base::RequestId;
+use crate::idempotency::{Caller, Once, Request};
 use crate::pki::{AuthorityCertificate, PeerCertificate};
 use crate::telemetry::Meters;
 use crate::token::KeySet;
 
-/// What `authn` judges credentials by.
-pub(super) const fn records(world: &World) -> Records<'_> {
-    Records {
-        registry: &world.registry,
-        operators: &world.operators,
-        secrets: &world.secrets,
-        revocations: &world.revocations,
-        authorities: &world.authority,
-    }
-}
-
 /// What agents can reach.
 #[derive(Clone, Debug)]
-pub struct AgentDesk(pub(super) Arc<Core>);
+pub struct AgentDesk(pub(in crate::broker) Arc<Core>);
 
 /// What operators can reach.
 #[derive(Clone, Debug)]
-pub struct AdminDesk(pub(super) Arc<Core>);
+pub struct AdminDesk(pub(in crate::broker) Arc<Core>);
 
 impl AgentDesk {
     /// The agents' face of `core`.
@@ -68,6 +58,15 @@ impl AgentDesk {
         self.0.with_notary(|notary| notary.verifier().to_string())
     }
 
+    /// What a request of `agent` is known again by: as long as it shows the same certificate, since
+    /// what it is given is bound to that.
+    #[must_use]
+    pub fn once(&self, agent: &AgentPrincipal, request: &Request<'_>) -> Once {
+        let identity = format!("agent {}", agent.agent());
+        let credential = format!("certificate {}", agent.thumbprint().hex());
+        self.0.state.once(Caller { identity: &identity, credential: &credential }, request)
+    }
+
     /// The `iss` of tokens, which is also the broker's own audience.
     #[must_use]
     pub fn issuer(&self) -> &str {
@@ -98,6 +97,12 @@ impl AdminDesk {
     #[must_use]
     pub const fn new(core: Arc<Core>) -> Self {
         Self(core)
+    }
+
+    /// What a request of `operator` is known again by.
+    #[must_use]
+    pub fn once(&self, operator: &OperatorPrincipal, request: &Request<'_>) -> Once {
+        self.0.state.once(Caller::named(&format!("operator {}", operator.name())), request)
     }
 
     /// The certificates of the authorities that count, the one that signs first.

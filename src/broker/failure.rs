@@ -59,13 +59,13 @@ impl Failure {
     }
 
     /// What an upstream did not do, with its reason.
-    pub(super) fn upstream(fault: &crate::upstream::UpstreamFault) -> Self {
+    pub(crate) fn upstream(fault: &crate::upstream::UpstreamFault) -> Self {
         let explained = fault.explained();
         Self::new(fault.code).because(explained.why).mended_by(explained.fix)
     }
 
     /// The same for a login that an agent asked for: no rotation is retried for it.
-    pub(super) fn of_login(fault: &crate::upstream::UpstreamFault) -> Self {
+    pub(crate) fn of_login(fault: &crate::upstream::UpstreamFault) -> Self {
         let failure = Self::upstream(fault);
         if fault.code == code::UPSTREAM_LOGIN_REFUSED {
             failure.mended_by(
@@ -81,7 +81,7 @@ impl Failure {
     }
 
     /// A fault of the broker's own: the log has the reason, the caller the request's id.
-    pub(super) fn internal(code: Code, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn internal(code: Code, error: &dyn std::error::Error) -> Self {
         tracing::error!(%code, error = %error, "a use case failed");
         Self::new(code).because(code::INTERNAL.meaning()).mended_by(code::INTERNAL.fix())
     }

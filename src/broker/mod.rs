@@ -5,6 +5,7 @@
 //! Nothing here knows HTTP.
 
 mod administration;
+mod changes;
 mod deciding;
 mod declarations;
 mod denial;
@@ -16,6 +17,8 @@ mod keys;
 mod leases;
 mod once;
 mod page;
+mod reading;
+mod removals;
 mod retry;
 mod rotation;
 mod secrets;
@@ -44,21 +47,23 @@ pub use host::location::{Located, record_location};
 pub use host::rollback::RollbackWatch;
 pub use identity::bootstrap::{Founding, certify_operator, certify_server};
 pub use identity::certificates::Enrolled;
-pub use identity::enrol::EnrolInput;
 pub use identity::invite::{Invitation, InviteInput};
 pub use identity::operators::{OperatorInvitation, OperatorInviteInput, OperatorState, OperatorView};
+pub use identity::redemption::EnrolInput;
 pub use identity::renew::RenewInput;
-pub use identity::revoke::{Ended, Revocation};
+pub use identity::revoke::Revocation;
 pub use identity::standing::InstanceStanding;
-pub use keys::key_order::Followed;
+pub use keys::key_order::{Followed, SigningKey};
 pub use keys::notaries::Notaries;
+pub use keys::order_keys::{AuthorityView, TokenKeyView};
 pub use keys::publishing::Publishing;
-pub use keys::rotate_keys::{AuthorityView, Force, TokenKeyView};
 pub use keys::sealing_keys::{SealingKeys, newest_sealing_keys, record_sealing_keys, sealing_keys};
 pub use keys::signing_keys::{authorities, checkpoint_key, notary, token_keys};
+pub use keys::staging::{Force, StageChange};
 pub use keys::turn_value_key::{Turned, value_key_is_there};
 pub use leases::{Chosen, Freshness, LeaseInput, LeasePage, LeaseView, Leased, LeasesEnded, Renewal};
 pub use page::{Page, Paged};
+pub use removals::Ended;
 pub use rotation::{
     Adopted, Adopting, CalendarLine, Consumer, Progress, Proof, Rotating, RotationPlan, RotationUpdate,
     RotationView, UpstreamCheck,

@@ -33,7 +33,7 @@ impl<T> Paged<T> {
 
 impl Page {
     /// This part of `all`, which come by `name`; what the reader sees is made of no more than are on it.
-    pub(super) fn of<T, V>(
+    pub(crate) fn of<T, V>(
         &self,
         all: impl Iterator<Item = T>,
         name: impl Fn(&T) -> &str,

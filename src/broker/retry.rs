@@ -5,7 +5,7 @@ use crate::ledger::AppendError;
 use crate::store::CommitError;
 
 /// Whether a use case that met a conflict decides again.
-pub(super) enum Again {
+pub(crate) enum Again {
     /// Something it relied on changed: yes.
     Retry,
     /// No: this is the answer.
@@ -32,7 +32,7 @@ where
 }
 
 /// Every failure but the one that may be a conflict.
-pub(super) trait NotCommit {}
+pub(crate) trait NotCommit {}
 impl NotCommit for Failure {}
 impl NotCommit for AuthnError {}
 impl NotCommit for crate::base::Cancelled {}
@@ -43,13 +43,13 @@ impl NotCommit for crate::store::RecordError {}
 
 /// How often a use case has met a conflict.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
+pub(crate) struct Attempts {
     conflicts: u32,
 }
 
 impl Attempts {
     /// Whether to try again after `again`; the failure that ends it otherwise.
-    pub(super) fn next(&mut self, again: Again) -> Result<(), Failure> {
+    pub(crate) fn next(&mut self, again: Again) -> Result<(), Failure> {
         match again {
             Again::Stop(failure) => Err(failure),
             Again::Retry if self.conflicts >= CONFLICT_RETRIES_MAX => {
@@ -81,7 +81,7 @@ macro_rules! deciding_again {
         }
     }};
 }
-pub(super) use deciding_again;
+pub(crate) use deciding_again;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use super::turns::Turns;
 use super::world::World;
 use crate::base::{AgentId, Clock, DecisionId, Entropy, LeaseId, OperatorId, Timestamp, TrustDomain};
 use crate::crypto::{MacKey, ValueDigestKeys};
+use crate::idempotency::{Caller, Once, Request};
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
 use crate::policy::LifeLimits;
@@ -207,21 +208,21 @@ impl Notifications {
     }
 
     /// Somebody who could act before may not any more.
-    pub(super) fn standing_changed(&self) {
+    pub(crate) fn standing_changed(&self) {
         count(&self.standing);
     }
 
     /// Authorities came, went or took turns.
-    pub(super) fn authorities_changed(&self) {
+    pub(crate) fn authorities_changed(&self) {
         count(&self.authorities);
         self.standing_changed();
     }
 
-    pub(super) fn rotations_changed(&self) {
+    pub(crate) fn rotations_changed(&self) {
         count(&self.rotations);
     }
 
-    pub(super) fn leases_changed(&self) {
+    pub(crate) fn leases_changed(&self) {
         count(&self.leases);
     }
 }
@@ -231,8 +232,13 @@ fn count(changes: &watch::Sender<u64>) {
 }
 
 impl State {
-    pub(super) fn decision(&self, now: Timestamp) -> DecisionId {
+    pub(crate) fn decision(&self, now: Timestamp) -> DecisionId {
         DecisionId::mint(now, &*self.entropy)
+    }
+
+    /// What `request` of `caller` is known again by.
+    pub(crate) fn once(&self, caller: Caller<'_>, request: &Request<'_>) -> Once {
+        Once::of(caller, request, &self.digests, &self.earlier_digests)
     }
 }
 

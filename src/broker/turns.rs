@@ -17,7 +17,7 @@ impl<K> Default for Turns<K> {
 
 impl<K: Ord> Turns<K> {
     /// The turn of `key`: until this is dropped, nobody else has it.
-    pub(super) async fn turn_of(&self, key: K) -> OwnedMutexGuard<()> {
+    pub(crate) async fn turn_of(&self, key: K) -> OwnedMutexGuard<()> {
         let turn = {
             let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             turns.retain(|_, turn| turn.strong_count() > 0);

@@ -34,7 +34,7 @@ const ANSWERED: [Code; 13] = [
 /// caller's.
 #[must_use]
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(crate) struct Call<'a> {
     core: &'a Core,
     /// The place that is tried.
     trial: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// For what is no place: nothing is sent.
-    pub(super) const fn unlimited(core: &'a Core) -> Self {
+    pub(crate) const fn unlimited(core: &'a Core) -> Self {
         Self { core, trial: None }
     }
 }
@@ -58,7 +58,7 @@ impl Drop for Call<'_> {
 impl Core {
     /// The permission to call the upstream at `place` now; none while its circuit is open. It is held until what
     /// came of the call was noted.
-    pub(super) fn lets_call_at(&self, place: &str) -> Option<Call<'_>> {
+    pub(crate) fn lets_call_at(&self, place: &str) -> Option<Call<'_>> {
         let now = self.waits_now();
         let admission = self.breakers().lets(place, now)?;
         let trial = (admission == Admission::Trial).then(|| place.to_owned());
@@ -66,19 +66,19 @@ impl Core {
     }
 
     /// Whether it is left alone now.
-    pub(super) fn leaves_alone(&self, place: &str) -> bool {
+    pub(crate) fn leaves_alone(&self, place: &str) -> bool {
         let now = self.waits_now();
         self.breakers().leaves_alone(place, now)
     }
 
     /// Has the upstream at `place` tried at once, though it is left alone.
-    pub(super) fn try_again_at(&self, place: &str) {
+    pub(crate) fn try_again_at(&self, place: &str) {
         self.breakers().try_again(place, self.waits_now());
     }
 
     /// Notes what came of a call of the upstream at `place`. A fault of our own, for which nothing was sent, says
     /// nothing of the upstream.
-    pub(super) fn note_answer_of(&self, place: &str, fault: Option<&UpstreamFault>) {
+    pub(crate) fn note_answer_of(&self, place: &str, fault: Option<&UpstreamFault>) {
         match fault.map(|fault| fault.code) {
             Some(code) if SILENT.contains(&code) => self.breakers().failed(place, self.waits_now()),
             Some(code) if !ANSWERED.contains(&code) => {}
@@ -87,7 +87,7 @@ impl Core {
     }
 
     /// How many upstreams are left alone now.
-    pub(super) fn upstream_circuits_open(&self) -> usize {
+    pub(crate) fn upstream_circuits_open(&self) -> usize {
         let now = self.waits_now();
         self.breakers().open(now)
     }
@@ -102,7 +102,7 @@ impl Core {
     }
 
     /// When a call that has failed so often is retried: twice as late each time, at a random moment around that.
-    pub(super) fn retry_at(&self, failures: u32, waits: RetryWaits) -> Timestamp {
+    pub(crate) fn retry_at(&self, failures: u32, waits: RetryWaits) -> Timestamp {
         let wait = waits.wait_s(failures);
         let mut chance = [0_u8; 8];
         self.state.entropy.fill(&mut chance);
@@ -115,9 +115,9 @@ impl Core {
 
 /// The first wait before a retry and the longest, in seconds.
 #[derive(Clone, Copy)]
-pub(super) struct RetryWaits {
-    pub(super) first_s: i64,
-    pub(super) longest_s: i64,
+pub(crate) struct RetryWaits {
+    pub(crate) first_s: i64,
+    pub(crate) longest_s: i64,
 }
 
 impl RetryWaits {

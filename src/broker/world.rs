@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::denial::{Denial, Denied, both};
+use crate::authn::Records;
 use crate::base::Timestamp;
 use crate::custody::{self, Custody};
 use crate::idempotency::{self, Outcomes};
@@ -40,7 +41,7 @@ pub struct World {
     pub leases: Leases,
     /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
     #[serde(skip)]
-    pub(super) denied: Denied,
+    pub(crate) denied: Denied,
 }
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -71,6 +72,17 @@ pub enum Effect {
         /// What the time was taken to be.
         was: Timestamp,
     },
+}
+
+/// What `authn` judges credentials by.
+pub(crate) const fn records(world: &World) -> Records<'_> {
+    Records {
+        registry: &world.registry,
+        operators: &world.operators,
+        secrets: &world.secrets,
+        revocations: &world.revocations,
+        authorities: &world.authority,
+    }
 }
 
 impl World {

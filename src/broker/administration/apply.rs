@@ -1,22 +1,19 @@
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use crate::authn::OperatorPrincipal;
-use crate::base::code;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, Cancellation};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::declarations::{Drawn, Effects, Ground, Sections};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::identity::revoke::{self, Ended};
 use crate::broker::once::{done_before, remembering};
+use crate::broker::removals::{self, Ended};
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::config::SourceFile;
-use crate::idempotency::{Once, Outcome};
+use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{DeclarationsApplied, PlannedChange, Unnamed, keys};
 use crate::store::Change;
@@ -78,7 +75,7 @@ impl AdminDesk {
         deciding_again!(async {
             let before = core.state.store.read(|world, _| done_before(world, once, core.state.clock.now()));
             if let Some(before) = before? {
-                return Ok(core.applied_before(before.seq)?);
+                return Ok(core.applied_before(&before)?);
             }
             let (drawing, upload) = (Arc::clone(&self.0), Arc::clone(&upload));
             let recorded = once.is_some();
@@ -100,7 +97,7 @@ impl AdminDesk {
                 change = change.rely(keys::agents(), as_of);
             }
             let applied = if drawn.narrowing.is_empty() {
-                revoke::Applied::recorded(core.state.store.commit(change, ()).await?.seq())
+                removals::Applied::recorded(core.state.store.commit(change, ()).await?.seq())
             } else {
                 core.apply_narrowing(by.operator().name().as_str(), change, drawn.narrowing).await?
             };
@@ -115,16 +112,14 @@ impl AdminDesk {
 }
 
 impl Core {
-    /// What the application of entry `seq` did, as the entry says it.
-    fn applied_before(&self, seq: u64) -> Result<Applied, Failure> {
-        #[derive(Deserialize)]
+    /// What an application did before, as its entry says it.
+    fn applied_before(&self, before: &Remembered) -> Result<Applied, Failure> {
+        #[derive(serde::Deserialize)]
         struct Event {
             changes: Vec<PlannedChange>,
         }
-        let entries = self.state.store.entries(seq, 1)?;
-        let event = entries.first().and_then(|entry| serde_json::from_slice::<Event>(&entry.event).ok());
-        let event = event.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
-        Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(seq)) })
+        let event: Event = self.state.said(before)?;
+        Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(before.seq)) })
     }
 
     fn draw(&self, upload: &Upload, work: &Cancellation) -> Result<(Drawn, Vec<Effects>, u64), Failure> {

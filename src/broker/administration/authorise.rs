@@ -1,17 +1,17 @@
 use std::time::Duration;
 
-use crate::authn::{OperatorPrincipal, operator_again};
+use crate::authn::OperatorPrincipal;
 use crate::base::limits::TAKE_AWAY_WAIT_MS;
 use crate::base::{CodeId, Timestamp, code};
-use crate::broker::desk::{AdminDesk, records};
+use crate::broker::changes::Initiator;
+use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving, is_of_host};
-use crate::pki::{self, PeerCertificate};
-use crate::policy::{Authorised, Counted, Maker, Right, Unauthorised, authorise};
+use crate::pki::PeerCertificate;
+use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
 use crate::quota::Note;
-use crate::revocation::{self, Subject};
 use crate::store::Change;
 
 impl AdminDesk {
@@ -55,32 +55,14 @@ impl AdminDesk {
 
 /// When a code ends that `operator` makes, which is to hold until `expires_at`: the hour of break-glass access is not
 /// lengthened by what was made in it.
-pub(in crate::broker) fn code_expiry(operator: &OperatorPrincipal, expires_at: Timestamp) -> Timestamp {
+pub(crate) fn code_expiry(operator: &OperatorPrincipal, expires_at: Timestamp) -> Timestamp {
     if is_of_host(operator.name()) { expires_at.min(operator.not_after()) } else { expires_at }
 }
 
 /// That `operator` made the code, by the certificate that it has shown.
-pub(in crate::broker) fn record_maker(
-    operator: &OperatorPrincipal,
-    code: CodeId,
-    expires_at: Timestamp,
-) -> Effect {
+pub(crate) fn record_maker(operator: &OperatorPrincipal, code: CodeId, expires_at: Timestamp) -> Effect {
     let (by, certificate) = (operator.id(), *operator.serial());
     Effect::Operators(operators::Effect::RecordMaker { code, by, certificate, expires_at })
-}
-
-/// What a code gives commits only while its maker could make it.
-pub(in crate::broker) fn while_made_by(
-    change: Change<Effect>,
-    maker: Option<&Maker>,
-    as_of: u64,
-) -> Change<Effect> {
-    match maker {
-        Some(Maker { id, name }) => change
-            .rely(operators::keys::operator(name), as_of)
-            .rely(revocation::keys::subject(&Subject::Operator(*id)), as_of),
-        None => change,
-    }
 }
 
 impl Core {
@@ -90,23 +72,12 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when its certificate does not count any more, or its role or reach is another one.
-    pub(in crate::broker) fn while_allowed(
+    pub(crate) fn while_allowed(
         &self,
         change: Change<Effect>,
         operator: &OperatorPrincipal,
     ) -> Result<Change<Effect>, Failure> {
-        let now = self.state.store.read(|world, as_of| operator_again(operator, records(world), as_of))?;
-        if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
-            // The request was let pass by the former ones: the caller's next attempt is judged by these.
-            return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
-        }
-        let as_of = now.as_of();
-        Ok(change
-            .rely(pki::keys::authority(), as_of)
-            .rely(revocation::keys::wide(), as_of)
-            .rely(operators::keys::certificates(now.name()), as_of)
-            .rely(operators::keys::operator(now.name()), as_of)
-            .rely(revocation::keys::subject(&Subject::Operator(now.id())), as_of))
+        Ok(self.state.still_allowed(Initiator::Operator(operator))?.added_to(change))
     }
 
     async fn refuse_operator<R: Right>(

@@ -1,6 +1,6 @@
 use crate::broker::denial::Denial;
 use crate::broker::failure::Failure;
-use crate::broker::identity::revoke::Applied;
+use crate::broker::removals::Applied;
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
@@ -11,7 +11,7 @@ use crate::store::{Change, CommitError, OnConflict};
 impl Core {
     /// Commits `change`, an application that takes `narrowing` away. That much is in force when the ledger has
     /// not taken the application in time, and is recorded by itself when the application cannot be.
-    pub(in crate::broker) async fn apply_narrowing(
+    pub(crate) async fn apply_narrowing(
         &self,
         by: &str,
         change: Change<Effect>,
@@ -25,11 +25,11 @@ impl Core {
         let on_conflict =
             OnConflict::Decide(Box::new(move |world: &World, _| narrowed(world, &by, &narrowing).ok()));
         let taken = self.state.store.take_away(taking, on_conflict, |_| true).await?;
-        Ok(Applied { taken, order: Some(order) })
+        Ok(Applied { taken, order: Some(order), count: None })
     }
 
     /// Takes `narrowing` away, on the word of somebody on the broker's host.
-    pub(in crate::broker) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Applied, Failure> {
+    pub(crate) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Applied, Failure> {
         let change = self.state.store.read(|world, _| narrowed(world, by, &narrowing))?;
         let applied = self.apply_narrowing(by, change, narrowing).await?;
         self.notifications.standing_changed();

@@ -5,11 +5,11 @@ use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Sensitivity,
     Timestamp,
 };
-use crate::broker::desk::{AdminDesk, AgentDesk, records};
+use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::page::{Page, Paged};
-use crate::broker::world::World;
+use crate::broker::world::{World, records};
 use crate::policy::{Authorised, Demands, ReadDeclared, ReadSecretNames};
 use crate::registry::{Access, Agent, Capability, Delivery, Owned, Registry, Role};
 use crate::revocation::Subject;

@@ -1,21 +1,20 @@
 use crate::authn::HostPrincipal;
 use crate::base::code;
 use crate::base::limits::BREAK_GLASS_LIFE_S;
-use crate::base::{NameError, OperatorId, OperatorName};
+use crate::base::{NameError, OperatorName};
 use crate::broker::failure::Failure;
 use crate::broker::host::host_desk::HostDesk;
-use crate::broker::identity::bootstrap::{as_admin, broken};
+use crate::broker::identity::bootstrap::{HostAdmin, broken, certify_admin};
 use crate::broker::identity::certificates::{Enrolled, read_key};
-use crate::broker::identity::revoke::Ended;
+use crate::broker::removals::Ended;
 use crate::broker::retry::deciding_again;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::custody::{Order, OrdersError, TakeAway};
 use crate::idempotency::{Caller, Once, Request};
-use crate::issuance::Certify;
-use crate::operators::{self, BREAK_GLASS, GlassBroken, OperatorCertificate};
-use crate::pki::{AuthorityCertificate, PublicKey};
-use crate::policy::decide_break_glass;
+use crate::operators::{BREAK_GLASS, GlassBroken};
+use crate::pki::{AuthorityCertificate, CertificatePlan, PublicKey};
+use crate::policy::{DecisionContext, decide_break_glass};
 use crate::revocation::{self, Subject};
 use crate::store::Change;
 use crate::telemetry::Alarm;
@@ -86,47 +85,24 @@ impl From<OrdersError> for Failure {
 impl Core {
     async fn break_glass(&self, by: HostPrincipal, key: &PublicKey) -> Result<Enrolled, Failure> {
         let name: OperatorName = BREAK_GLASS.parse().map_err(|error: NameError| broken(&error))?;
-        let certificate = deciding_again!(async {
-            let reading = self.certifying(BREAK_GLASS_LIFE_S)?;
-            let now = reading.now();
-            let (known, as_of) = self
-                .state
-                .store
-                .read(|world, as_of| (world.operators.named(&name).map(|operator| operator.id), as_of));
-            let id = known.unwrap_or_else(|| OperatorId::mint(now, &*self.state.entropy));
-            let plan = self.plan_certificate(
-                self.operator_spiffe(&name),
-                BREAK_GLASS_LIFE_S,
-                key,
-                reading.earliest(),
-            );
-            let event = GlassBroken {
+        let admin = HostAdmin { name: &name, key, life_s: BREAK_GLASS_LIFE_S };
+        let certified = |operator_id, plan: &CertificatePlan| {
+            let change = Change::new(&GlassBroken {
                 by: by.to_string(),
                 operator: &name,
-                operator_id: id,
+                operator_id,
                 serial: plan.serial.to_string(),
                 key: plan.key.hex(),
                 not_after: plan.not_after.to_string(),
-            };
-            let certificate = OperatorCertificate {
-                serial: *plan.serial.as_bytes(),
-                key: plan.key,
-                not_after: plan.not_after,
-            };
+            })?;
             // One at a time: what the operator had before this entry is dead from here on.
-            let subject = Subject::Operator(id);
-            let change =
-                Change::new(&event)?.effect(Effect::Revocation(revocation::Effect::Kill(subject))).effect(
-                    Effect::Operators(operators::Effect::Certify { id, name: name.clone(), certificate }),
-                );
-            let change = as_admin(change, (id, &name), as_of);
-            let decision = self.state.store.read(|world, _| {
-                decide_break_glass(&self.deciding(world, reading), &by, name.clone(), &plan.key)
-            });
-            let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
-            let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
-            Ok(self.signing.issuer.certify(receipt)?.deliver())
-        })?;
+            let subject = Subject::Operator(operator_id);
+            Ok(change.effect(Effect::Revocation(revocation::Effect::Kill(subject))))
+        };
+        let decide = |context: &DecisionContext<'_>, plan: &CertificatePlan| {
+            decide_break_glass(context, &by, name.clone(), &plan.key)
+        };
+        let certificate = deciding_again!(certify_admin(self, &admin, &certified, &decide))?;
         self.notifications.meters.alarms().raise(
             Alarm::BreakGlass,
             format_args!(

@@ -6,7 +6,7 @@ use crate::base::limits::{CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_AGE_MAX_S, CLOCK_SYNC_
 use crate::base::{ClockReading, ClockTrust, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::host::host_desk::HostDesk;
-use crate::broker::services::Core;
+use crate::broker::services::{Core, State};
 use crate::broker::world::Effect;
 use crate::store::{Change, ClockAdjusted, ClockDisagrees};
 use crate::telemetry::Alarm;
@@ -57,13 +57,13 @@ const RECORD_AGAIN_S: u64 = 60;
 /// By how much a wall clock may move against the boot clock and still be the one that was confirmed.
 const SAME_CLOCK_MS: u64 = 1000;
 
-impl Core {
+impl State {
     /// The time for something that is to be issued now.
     ///
     /// # Errors
     /// [`Failure`] when the wall clock did not fit the ledger at start, and has not been adopted since.
-    pub(in crate::broker) fn issuing(&self) -> Result<ClockReading, Failure> {
-        let reading = self.state.clock.reading();
+    pub(crate) fn issuing(&self) -> Result<ClockReading, Failure> {
+        let reading = self.clock.reading();
         if reading.trust() == ClockTrust::Held { Err(in_doubt(reading)) } else { Ok(reading) }
     }
 
@@ -71,12 +71,14 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`], also when it would have ended by the latest reading.
-    pub(in crate::broker) fn certifying(&self, life_s: i64) -> Result<ClockReading, Failure> {
+    pub(crate) fn certifying(&self, life_s: i64) -> Result<ClockReading, Failure> {
         let reading = self.issuing()?;
         outlasts(reading, reading.earliest().plus_s(life_s))?;
         Ok(reading)
     }
+}
 
+impl Core {
     /// Whether the clocks agree: only then does anything begin by schedule.
     #[must_use]
     pub fn clocks_agree(&self) -> bool {
@@ -150,7 +152,7 @@ impl Core {
             difference_s: reading.wall().seconds_since(reading.now()),
             stops_issuance: reading.trust() == ClockTrust::Held,
         };
-        self.state.store.commit(Change::new(&event)?, ()).await?.redeem();
+        self.state.record(&event).await?;
         Ok(())
     }
 
@@ -208,13 +210,13 @@ impl HostDesk {
 ///
 /// # Errors
 /// [`Failure`] when it does not: it would be issued dead.
-pub(in crate::broker) fn outlasts(reading: ClockReading, end: Timestamp) -> Result<(), Failure> {
+pub(crate) fn outlasts(reading: ClockReading, end: Timestamp) -> Result<(), Failure> {
     let holds = reading.trust() == ClockTrust::Agreed || end > reading.latest();
     if holds { Ok(()) } else { Err(in_doubt(reading)) }
 }
 
 /// The refusal, with both times.
-pub(in crate::broker) fn in_doubt(reading: ClockReading) -> Failure {
+pub(crate) fn in_doubt(reading: ClockReading) -> Failure {
     let (now, wall) = (reading.now(), reading.wall());
     let why = match reading.trust() {
         ClockTrust::Held => {

@@ -229,7 +229,7 @@ impl HostDesk {
                 tracing::warn!(%by, with, refused, "the broker was unsealed in read-only mode: no entry records it");
             } else {
                 let event = BrokerUnsealed { by: by.to_string(), with, refused };
-                core.state.store.commit(Change::new(&event)?, ()).await?.redeem();
+                core.state.record(&event).await?;
             }
             self.0.refused.store(0, Ordering::Relaxed);
         }
@@ -262,18 +262,18 @@ impl HostDesk {
     }
 
     /// What it works with while it is open.
-    pub(in crate::broker) fn core(&self) -> Option<Arc<Core>> {
+    pub(crate) fn core(&self) -> Option<Arc<Core>> {
         match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Open(core) => Some(Arc::clone(core)),
             Phase::Sealed | Phase::Sealing => None,
         }
     }
 
-    pub(in crate::broker) async fn orders(&self) -> MutexGuard<'_, Orders> {
+    pub(crate) async fn orders(&self) -> MutexGuard<'_, Orders> {
         self.0.orders.lock().await
     }
 
-    pub(in crate::broker) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
 

@@ -33,7 +33,7 @@ impl KeptOrders {
 
     /// Keeps that `by` told the broker to seal itself, so that a stop that comes before its keys are gone does
     /// not undo it.
-    pub(in crate::broker) async fn keep_seal(&self, by: String) {
+    pub(crate) async fn keep_seal(&self, by: String) {
         let Some(kept) = self.0.clone() else { return };
         let seal = kept.seal.clone();
         if !kept.on_a_thread(move || Ok(seal.keep(&by)?)).await {
@@ -44,13 +44,13 @@ impl KeptOrders {
     }
 
     /// All of them, oldest first.
-    pub(in crate::broker) fn waiting(&self) -> Vec<Order> {
+    pub(crate) fn waiting(&self) -> Vec<Order> {
         let Some(Kept { orders, .. }) = &self.0 else { return Vec::new() };
         orders.lock().unwrap_or_else(PoisonError::into_inner).waiting().to_vec()
     }
 
     /// Keeps `order`. Whether it has been kept in time.
-    pub(in crate::broker) async fn keep(&self, order: Order) -> bool {
+    pub(crate) async fn keep(&self, order: Order) -> bool {
         let kept = self.change(move |orders| orders.add(order)).await;
         if !kept && self.0.is_some() {
             tracing::error!(
@@ -61,7 +61,7 @@ impl KeptOrders {
     }
 
     /// The ledger has `what`.
-    pub(in crate::broker) async fn forget(&self, what: TakeAway) {
+    pub(crate) async fn forget(&self, what: TakeAway) {
         if self.0.is_some() && !self.change(move |orders| orders.forget(&what)).await {
             tracing::warn!(
                 "a recorded revocation is still in the runtime directory: the next start repeats it"

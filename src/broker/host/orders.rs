@@ -1,14 +1,16 @@
 use std::collections::BTreeSet;
 
 use crate::base::code::{self, Code};
+use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
-use crate::broker::identity::revoke::{
-    Applied, Ended, Found, Revocation, Word, agent_with, holder_of, unknown,
-};
-use crate::broker::keys::end_keys::KeyWord;
-use crate::broker::keys::rotate_keys::Force;
+use crate::broker::identity::revoke::{Found, Revocation, agent_with, holder_of, unknown};
+use crate::broker::keys::key_order::SigningKey;
+use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::leases::Selected;
+use crate::broker::reading::Reading;
+use crate::broker::removals::{Applied, Ended};
+use crate::broker::secrets::versions::NamedVersion;
 use crate::broker::services::Core;
 use crate::broker::world::World;
 use crate::custody::{LeasesOf, Order, Orders, PendingOrderFailed, TakeAway};
@@ -18,7 +20,7 @@ use crate::leases::LeaseSelection;
 use crate::pki::Serial;
 use crate::registry::Narrowing;
 use crate::revocation::Subject;
-use crate::store::{Change, Recorded, Taken};
+use crate::store::{Recorded, Taken};
 
 /// Why an order has nothing to take away: there is no such thing, or it is taken away already.
 const IN_VAIN: &[Code] = &[
@@ -34,14 +36,14 @@ const IN_VAIN: &[Code] = &[
 ];
 
 /// An order that is in force in memory alone.
-pub(in crate::broker) struct Unrecorded {
+pub(crate) struct Unrecorded {
     what: TakeAway,
     recorded: Recorded,
 }
 
 impl Unrecorded {
     /// The order, once the ledger has it; `None` when it never will.
-    pub(in crate::broker) async fn settled(self) -> Option<TakeAway> {
+    pub(crate) async fn settled(self) -> Option<TakeAway> {
         self.recorded.wait().await.map(|_| self.what)
     }
 }
@@ -51,7 +53,7 @@ impl Core {
     /// the process ended, and forgets each order that is on the ledger. A stop in between does all of it
     /// again. An order that the ledger cannot take now, on a full disk, is in force in memory alone again,
     /// and is returned: its file is kept until the ledger has it.
-    pub(in crate::broker) async fn carry_out(&self, orders: &mut Orders) -> Result<Vec<Unrecorded>, Failure> {
+    pub(crate) async fn carry_out(&self, orders: &mut Orders) -> Result<Vec<Unrecorded>, Failure> {
         let kept = self.state.kept_orders.waiting();
         let while_sealed = orders.waiting().iter().map(|order| (order, "while sealed"));
         let before = kept.iter().map(|order| (order, "before the start"));
@@ -81,14 +83,14 @@ impl Core {
             Err(failure) if IN_VAIN.contains(&failure.code) => {
                 let code = failure.code.as_str();
                 let event = PendingOrderFailed { by, at: at.to_string(), what, code };
-                self.state.store.commit(Change::new(&event)?, ()).await?.redeem();
+                self.state.record(&event).await?;
                 Ok(None)
             }
             Err(failure) => Err(failure),
         }
     }
 
-    pub(in crate::broker) async fn take_away(
+    pub(crate) async fn take_away(
         &self,
         by: &str,
         what: &TakeAway,
@@ -99,6 +101,7 @@ impl Core {
     }
 
     async fn apply_order(&self, by: &str, what: &TakeAway, once: Option<&Once>) -> Result<Applied, Failure> {
+        let request = ChangeRequest::by_host(by, once);
         let how = match what {
             TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
             TakeAway::RevokeAgent(_)
@@ -108,21 +111,22 @@ impl Core {
             | TakeAway::RevokeOperator(_) => Revocation::Revoke,
             TakeAway::RevokeLeases(leases) => {
                 let find = |world: &World| Ok(Selected::by_order(selection(world, leases)));
-                return self.revoke_leases(Word::Host(by), once, &find).await.map(|(applied, _)| applied);
+                return self.revoke_leases(request, &find).await;
             }
             TakeAway::DestroyVersion { secret, version } => {
-                return self.destroy_version(Word::Host(by), (secret, *version), once).await;
+                let version = NamedVersion { name: secret.clone(), number: *version };
+                return self.destroy_version(request, version).await;
             }
             TakeAway::RevokeTokenKey(generation) => {
-                return self.revoke_token_key(KeyWord::of_host(by), *generation).await;
+                let change =
+                    StageChange { key: SigningKey::Token, generation: *generation, stage: Stage::Revoked };
+                return self.end_key(request, change, Force::Yes).await;
             }
-            TakeAway::TaintAuthority(generation) => {
-                let to = (*generation, Stage::Tainted);
-                return self.end_authority(KeyWord::of_host(by), to, Force::Yes).await;
-            }
-            TakeAway::RevokeAuthority(generation) => {
-                let to = (*generation, Stage::Revoked);
-                return self.end_authority(KeyWord::of_host(by), to, Force::Yes).await;
+            TakeAway::TaintAuthority(generation) | TakeAway::RevokeAuthority(generation) => {
+                let is_tainted = matches!(what, TakeAway::TaintAuthority(_));
+                let stage = if is_tainted { Stage::Tainted } else { Stage::Revoked };
+                let change = StageChange { key: SigningKey::Authority, generation: *generation, stage };
+                return self.end_key(request, change, Force::Yes).await;
             }
             TakeAway::NarrowDeclarations { capabilities, roles, agents, removed_agents } => {
                 let narrowing = Narrowing {
@@ -134,7 +138,8 @@ impl Core {
                 return self.narrow(by, narrowing).await;
             }
         };
-        self.apply_revocation(Word::Host(by), how, once, &|world: &World| found(world, what)).await
+        let find = |reading: &Reading<'_>| found(reading.unconditional(), what);
+        self.apply_revocation(request, how, &find).await
     }
 }
 

@@ -11,14 +11,14 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`].
-    pub(in crate::broker) fn check_ready(&self) -> Result<(), Failure> {
+    pub(crate) fn check_ready(&self) -> Result<(), Failure> {
         if self.state.store.is_read_only() {
             let code = if self.is_copy() { code::DATA_COPIED } else { code::READ_ONLY };
             return Err(Failure::new(code));
         }
         match self.state.store.write_state() {
             // The clock stops issuance while it is in doubt.
-            WriteState::Writable | WriteState::Slow(_) => self.issuing().map(drop),
+            WriteState::Writable | WriteState::Slow(_) => self.state.issuing().map(drop),
             WriteState::NoSpace => Err(Failure::new(code::LEDGER_NO_SPACE)),
             WriteState::Stalled(since) => {
                 let why =
@@ -41,12 +41,12 @@ impl Core {
     }
 
     /// Whether the newest write took long.
-    pub(in crate::broker) fn is_disk_slow(&self) -> bool {
+    pub(crate) fn is_disk_slow(&self) -> bool {
         matches!(self.state.store.write_state(), WriteState::Slow(_))
     }
 
     /// Whether the data directory's disk is nearly full.
-    pub(in crate::broker) fn is_disk_space_low(&self) -> bool {
+    pub(crate) fn is_disk_space_low(&self) -> bool {
         self.state.store.free_bytes().is_some_and(|bytes| bytes < DISK_FREE_BYTES_MIN)
     }
 }

@@ -17,7 +17,6 @@ use crate::custody::RollbackSuspected;
 use crate::ledger::ReadError;
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::registry::AgentKind;
-use crate::store::Change;
 use crate::telemetry::{Alarm, give_way};
 
 /// The time between two alarms: one proves it, and the clients that come back after a rollback are many.
@@ -176,7 +175,7 @@ impl Core {
     }
 
     /// Raises the alarm when a token names an entry that the ledger does not have.
-    pub(in crate::broker) async fn suspect_token(&self, subject: String, error: PresentError) {
+    pub(crate) async fn suspect_token(&self, subject: String, error: PresentError) {
         let PresentError::Unrecorded { token, seq } = error else { return };
         let (credential, id, head) = ("token", token.to_string(), self.state.store.head().seq);
         self.suspect_rollback(RollbackSuspected { credential, subject, id, seq: Some(seq), head }).await;
@@ -199,10 +198,7 @@ impl Core {
                  see docs/how-to/recover.md"
             ),
         );
-        let recorded = match Change::new(&event) {
-            Ok(change) => self.state.store.commit(change, ()).await.map(|receipt| receipt.redeem()),
-            Err(error) => Err(error),
-        };
+        let recorded = self.state.record(&event).await;
         if let Err(error) = recorded {
             tracing::error!(%error, "the alarm could not be recorded");
         }

@@ -1,15 +1,16 @@
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorId, OperatorName, Scope, TrustDomain};
 use crate::broker::failure::Failure;
+use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::issuance::{Certificate, Certify, ServerPlan};
 use crate::keyring::{Keyring, KeyringError};
 use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorRole};
-use crate::pki::{self, PublicKey, ServerCertified};
-use crate::policy::decide_host_operator;
+use crate::pki::{CertificatePlan, PublicKey, ServerCertified};
+use crate::policy::{CertifyOperator, Decision, DecisionContext, decide_host_operator};
 use crate::revocation::{self, Subject};
-use crate::store::Change;
+use crate::store::{Change, CommitError};
 
 /// What founding an authority takes.
 #[derive(Debug)]
@@ -43,59 +44,66 @@ pub async fn certify_operator(
     name: OperatorName,
     key: PublicKey,
 ) -> Result<Certificate, Failure> {
-    let reading = core.certifying(core.settings.operator_life_s)?;
-    let now = reading.now();
-    let (known, as_of) = core
-        .state
-        .store
-        .read(|world, as_of| (world.operators.named(&name).map(|operator| operator.id), as_of));
-    let id = known.unwrap_or_else(|| OperatorId::mint(now, &*core.state.entropy));
-    let spiffe = core.operator_spiffe(&name);
-    let plan = core.plan_certificate(spiffe, core.settings.operator_life_s, &key, reading.earliest());
-    let event = OperatorCertified {
-        operator: &name,
-        operator_id: id,
-        serial: plan.serial.to_string(),
-        key: plan.key.hex(),
-        not_after: plan.not_after.to_string(),
-        by: "host",
+    let admin = HostAdmin { name: &name, key: &key, life_s: core.settings.operator_life_s };
+    let certified = |operator_id, plan: &CertificatePlan| {
+        Change::new(&OperatorCertified {
+            operator: &name,
+            operator_id,
+            serial: plan.serial.to_string(),
+            key: plan.key.hex(),
+            not_after: plan.not_after.to_string(),
+            by: "host",
+        })
     };
+    let decide = |context: &DecisionContext<'_>, plan: &CertificatePlan| {
+        decide_host_operator(context, keyring, name.clone(), &plan.key)
+    };
+    deciding_again!(certify_admin(core, &admin, &certified, &decide))
+}
+
+/// The change that says that a certificate was given.
+type Planned = Result<Change<Effect>, CommitError>;
+
+/// An operator to whom the host gives a certificate.
+pub(crate) struct HostAdmin<'a> {
+    pub(crate) name: &'a OperatorName,
+    pub(crate) key: &'a PublicKey,
+    pub(crate) life_s: i64,
+}
+
+/// Gives the operator a certificate, for the event that `certified` says. The way back when everybody is locked out:
+/// the operator is an admin from here on, and suspended no more.
+pub(crate) async fn certify_admin(
+    core: &Core,
+    HostAdmin { name, key, life_s }: &HostAdmin<'_>,
+    certified: &(dyn Fn(OperatorId, &CertificatePlan) -> Planned + Sync),
+    decide: &(dyn Fn(&DecisionContext<'_>, &CertificatePlan) -> Decision<CertifyOperator> + Sync),
+) -> Result<Certificate, Again> {
+    let time = core.state.certifying(*life_s)?;
+    let deciding = core.deciding(time);
+    let plan = core.plan_certificate(core.operator_spiffe(name), *life_s, key, time.earliest());
+    let ((known, decision), preconditions) = core.state.read(|reading| {
+        let known = reading.acting_operator(name).map(|operator| operator.id);
+        (known, decide(&deciding.on(reading), &plan))
+    });
+    let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
+    let id = known.unwrap_or_else(|| OperatorId::mint(time.now(), &*core.state.entropy));
     let certificate =
         OperatorCertificate { serial: *plan.serial.as_bytes(), key: plan.key, not_after: plan.not_after };
-    // The way back for whoever has locked everybody out: whatever this operator was before, it is an
-    // admin now, and suspended no more.
-    let change = Change::new(&event)?.effect(Effect::Operators(operators::Effect::Certify {
-        id,
-        name: name.clone(),
-        certificate,
-    }));
-    let change = as_admin(change, (id, &name), as_of);
-    let decision = core
-        .state
-        .store
-        .read(|world, _| decide_host_operator(&core.deciding(world, reading), keyring, name, &plan.key));
-    let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
-    let receipt = core.state.store.commit(change, Certify { grant, plan, key }).await?;
+    let (role, scope) = (OperatorRole::Admin, Scope::Everything);
+    let certify = operators::Effect::Certify { id, name: (*name).clone(), certificate };
+    let place = operators::Effect::Place { id, name: (*name).clone(), role, scope };
+    let resume = revocation::Effect::Unblock(Subject::Operator(id));
+    let change = certified(id, &plan)?
+        .effect(Effect::Operators(certify))
+        .effect(Effect::Operators(place))
+        .effect(Effect::Revocation(resume));
+    let certify = Certify { grant, plan, key: (*key).clone() };
+    let receipt = core.state.commit(change, preconditions, certify).await?;
     Ok(core.signing.issuer.certify(receipt)?.deliver())
 }
 
-/// Has `change` make the operator one that administers everything, and end its suspension.
-pub(in crate::broker) fn as_admin(
-    change: Change<Effect>,
-    (id, name): (OperatorId, &OperatorName),
-    as_of: u64,
-) -> Change<Effect> {
-    let subject = Subject::Operator(id);
-    let (role, scope) = (OperatorRole::Admin, Scope::Everything);
-    change
-        .effect(Effect::Operators(operators::Effect::Place { id, name: name.clone(), role, scope }))
-        .effect(Effect::Revocation(revocation::Effect::Unblock(subject.clone())))
-        .rely(pki::keys::authority(), as_of)
-        .rely(revocation::keys::wide(), as_of)
-        .rely(operators::keys::operator(name), as_of)
-}
-
-pub(in crate::broker) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
+pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
     match error.downcast_ref() {
         Some(exhausted @ KeyringError::Exhausted) => Failure::new(code::KEY_EXHAUSTED)
             .because(exhausted.to_string())

@@ -1,7 +1,8 @@
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{AgentId, AgentName, InstanceId, OperatorId, OperatorName, Timestamp};
+use crate::base::{AgentId, AgentName, InstanceId, OperatorName, Timestamp};
 use crate::broker::failure::Failure;
+use crate::broker::reading::Preconditions;
 use crate::broker::retry::Again;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
@@ -10,10 +11,9 @@ use crate::index::Tree;
 use crate::issuance::{Certificate, Certify};
 use crate::ledger::{Key, Receipt};
 use crate::operators::{self, Operator, OperatorCertificateRecorded, OperatorCertificateRetried};
-use crate::pki::{self, CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
+use crate::pki::{CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
 use crate::policy::{Certifying, Grant};
 use crate::registry::{self, Agent, AgentKind, CertificateRecorded, CertificateRetried, Holding};
-use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 
 /// A certificate: a new one, or the one that the same key got before.
@@ -31,7 +31,7 @@ pub struct Enrolled {
 
 /// Whose certificate it is: how the ledger tells of it, and where it is kept.
 #[derive(Clone, Debug)]
-pub(in crate::broker) enum Holder {
+pub(crate) enum Holder {
     /// An instance of an agent, or of a resource server.
     Instance {
         /// The agent.
@@ -47,8 +47,6 @@ pub(in crate::broker) enum Holder {
     },
     /// An operator.
     Operator {
-        /// The operator.
-        id: OperatorId,
         /// Its name.
         name: OperatorName,
         /// The certificate's serial.
@@ -58,7 +56,7 @@ pub(in crate::broker) enum Holder {
 
 /// Which of an instance's certificates.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::broker) enum Occasion {
+pub(crate) enum Occasion {
     /// The first.
     Enrolment,
     /// The next one.
@@ -66,13 +64,13 @@ pub(in crate::broker) enum Occasion {
 }
 
 impl Holder {
-    pub(in crate::broker) fn instance(agent: &Agent, instance: InstanceId, occasion: Occasion) -> Self {
+    pub(crate) fn instance(agent: &Agent, instance: InstanceId, occasion: Occasion) -> Self {
         let (name, kind) = (agent.name.clone(), agent.kind());
         Self::Instance { agent: agent.id, name, kind, instance, occasion }
     }
 
-    pub(in crate::broker) fn operator(operator: &Operator, serial: [u8; 16]) -> Self {
-        Self::Operator { id: operator.id, name: operator.name.clone(), serial }
+    pub(crate) fn operator(operator: &Operator, serial: [u8; 16]) -> Self {
+        Self::Operator { name: operator.name.clone(), serial }
     }
 
     const fn instance_id(&self) -> Option<InstanceId> {
@@ -128,41 +126,31 @@ impl Holder {
         }
     }
 
-    /// What says that it is signed once more from its plan, while its holder may have it as of `as_of`.
-    fn retried(&self, as_of: u64) -> Result<Change<Effect>, CommitError> {
-        let subject = revocation::keys::subject;
-        let change = match self {
-            Self::Instance { agent, name, instance, .. } => {
-                Change::new(&CertificateRetried { agent: name, instance: *instance })?
-                    .rely(registry::keys::agent(*agent), as_of)
-                    .rely(subject(&Subject::Agent(*agent)), as_of)
-                    .rely(subject(&Subject::Instance(*instance)), as_of)
+    /// What says that it is signed once more from its plan.
+    fn retried(&self) -> Result<Change<Effect>, CommitError> {
+        match self {
+            Self::Instance { name, instance, .. } => {
+                Change::new(&CertificateRetried { agent: name, instance: *instance })
             }
-            Self::Operator { id, name, serial } => {
-                Change::new(&OperatorCertificateRetried { operator: name, serial: hex(serial) })?
-                    .rely(operators::keys::operator(name), as_of)
-                    .rely(subject(&Subject::Operator(*id)), as_of)
+            Self::Operator { name, serial, .. } => {
+                Change::new(&OperatorCertificateRetried { operator: name, serial: hex(serial) })
             }
-        };
-        Ok(change
-            .rely(pki::keys::authority(), as_of)
-            .rely(revocation::keys::wide(), as_of)
-            .rely(self.key(), as_of))
+        }
     }
 }
 
 /// A certificate that was planned on the ledger earlier.
-pub(in crate::broker) struct Planned {
-    pub(in crate::broker) holder: Holder,
-    pub(in crate::broker) serial: [u8; 16],
-    pub(in crate::broker) times: (Timestamp, Timestamp),
+pub(crate) struct Planned {
+    pub(crate) holder: Holder,
+    pub(crate) serial: [u8; 16],
+    pub(crate) times: (Timestamp, Timestamp),
     /// The entry that keeps the certificate, and the SHA-256 of it where that is known; none until it is signed.
-    pub(in crate::broker) signed: Option<(u64, Option<Digest>)>,
+    pub(crate) signed: Option<(u64, Option<Digest>)>,
 }
 
 impl Core {
     /// What a certificate for `key` will say.
-    pub(in crate::broker) fn plan_certificate(
+    pub(crate) fn plan_certificate(
         &self,
         spiffe: SpiffeId,
         life_s: i64,
@@ -176,15 +164,15 @@ impl Core {
     /// Signs what was recorded to be signed, and records the certificate, so that a repeated request
     /// gets this very one. Of two at once the first to be recorded wins; the other decides again and
     /// finds it.
-    pub(in crate::broker) async fn sign_and_record<A: Certifying>(
+    pub(crate) async fn sign_and_record<A: Certifying>(
         &self,
         holder: &Holder,
         receipt: Receipt<Certify<A>>,
     ) -> Result<Enrolled, Again> {
         let planned_seq = receipt.seq();
         let Certificate { der, plan } = self.signing.issuer.certify(receipt)?.deliver();
-        let change = holder.recorded(der.clone())?.rely(holder.key(), planned_seq);
-        let certificate = self.state.store.commit(change, der).await?.redeem();
+        let unsigned = Preconditions::of(holder.key(), planned_seq);
+        let certificate = self.state.commit(holder.recorded(der.clone())?, unsigned, der).await?.redeem();
         let instance = holder.instance_id();
         Ok(Enrolled { spiffe: plan.spiffe, instance, certificate, not_after: plan.not_after })
     }
@@ -192,12 +180,12 @@ impl Core {
     /// The same key comes again. Its certificate is the recorded one; when the broker stopped
     /// between the record of the plan and that of the certificate, it is signed now from the very
     /// plan that was recorded.
-    pub(in crate::broker) async fn certificate_again<A: Certifying>(
+    pub(crate) async fn certificate_again<A: Certifying>(
         &self,
         planned: Planned,
         grant: Grant<A>,
         key: &PublicKey,
-        as_of: u64,
+        preconditions: Preconditions,
     ) -> Result<Enrolled, Again> {
         let Planned { holder, serial, times: (not_before, not_after), signed } = planned;
         let spiffe = self.spiffe_of(&holder);
@@ -212,12 +200,12 @@ impl Core {
         }
         let serial = Serial::from_bytes(serial);
         let plan = CertificatePlan { spiffe, serial, key: key.digest(), not_before, not_after };
-        let change = holder.retried(as_of)?;
-        let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
+        let certify = Certify { grant, plan, key: key.clone() };
+        let receipt = self.state.commit(holder.retried()?, preconditions, certify).await?;
         self.sign_and_record(&holder, receipt).await
     }
 
-    pub(in crate::broker) fn agent_spiffe(&self, name: &AgentName, kind: AgentKind) -> SpiffeId {
+    pub(crate) fn agent_spiffe(&self, name: &AgentName, kind: AgentKind) -> SpiffeId {
         let (trust_domain, name) = (self.settings.trust_domain.clone(), name.clone());
         match kind {
             AgentKind::Agent => SpiffeId::Agent { trust_domain, name },
@@ -225,7 +213,7 @@ impl Core {
         }
     }
 
-    pub(in crate::broker) fn operator_spiffe(&self, name: &OperatorName) -> SpiffeId {
+    pub(crate) fn operator_spiffe(&self, name: &OperatorName) -> SpiffeId {
         SpiffeId::Operator { trust_domain: self.settings.trust_domain.clone(), name: name.clone() }
     }
 
@@ -238,7 +226,7 @@ impl Core {
 }
 
 impl Planned {
-    pub(in crate::broker) fn instance(holder: Holder, holding: &Holding) -> Self {
+    pub(crate) fn instance(holder: Holder, holding: &Holding) -> Self {
         let times = (holding.not_before, holding.not_after);
         Self {
             holder,
@@ -248,7 +236,7 @@ impl Planned {
         }
     }
 
-    pub(in crate::broker) fn operator(holder: Holder, held: &operators::Certificate) -> Self {
+    pub(crate) fn operator(holder: Holder, held: &operators::Certificate) -> Self {
         let times = (held.not_before, held.not_after);
         let signed = held.signed.map(|signed| (signed.seq, signed.thumbprint));
         Self { holder, serial: held.serial, times, signed }
@@ -256,7 +244,7 @@ impl Planned {
 }
 
 /// The public key in a PKCS#10 request, DER, once the request proves that its sender holds the key.
-pub(in crate::broker) fn read_key(request: &[u8]) -> Result<PublicKey, Failure> {
+pub(crate) fn read_key(request: &[u8]) -> Result<PublicKey, Failure> {
     read_request(request).map_err(bad_request)
 }
 

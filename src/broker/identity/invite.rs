@@ -1,21 +1,21 @@
 use std::collections::BTreeSet;
 
+use crate::authn::OperatorPrincipal;
 use crate::base::code;
-use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, OUTCOME_LIFE_S, ROLES_MAX};
+use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::broker::administration::authorise::{code_expiry, record_maker};
+use crate::broker::changes::{ChangeRequest, Draft};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::once::{done_before, remembering, told_once};
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::reading::Reading;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
-use crate::crypto::sha256;
+use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::idempotency::{Once, Outcome};
 use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
-use crate::registry::{AgentInvited, AgentKind, AgentSpec, Kept, Owned, keys};
-use crate::store::Change;
+use crate::registry::{self, AgentInvited, AgentKind, AgentSpec, Kept, Owned};
 
 /// What an invitation is to be good for.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct Invitation {
 
 /// What the state says about the agent that is invited.
 struct Invitee {
-    id: AgentId,
+    known: Option<AgentId>,
     kind: AgentKind,
     create: Option<AgentSpec>,
 }
@@ -70,79 +70,92 @@ impl AdminDesk {
             return Err(Failure::new(code::TOO_MANY_ROLES));
         }
         let scope = by.operator().scope();
-        deciding_again!(async {
-            let reading = core.certifying(life_s)?;
-            let now = reading.now();
-            let (invitee, before, as_of) = core.state.store.read(|world, as_of| {
-                let invitee = invitee(core, &world.registry, (&input, scope), uses, now);
-                (invitee, done_before(world, once, now), as_of)
-            });
-            told_once(before?.as_ref())?;
-            let Invitee { id: agent_id, kind, create } = invitee?;
-            let spiffe = core.agent_spiffe(&input.agent, kind);
-            let code = core.enrolment_code(spiffe, &core.settings.address, now);
-            let id = code.id;
-            let expires_at = code_expiry(by.operator(), reading.earliest().plus_s(life_s));
+        let made = core.make_code(by.operator(), life_s)?;
+        let new_agent = AgentId::mint(core.state.clock.now(), &*core.state.entropy);
+        let changed = core.state.change(ChangeRequest::by(by.operator(), once), |reading| {
+            let Invitee { known, kind, create } = invitee(reading, &input, scope)?;
+            let agent_id = known.unwrap_or(new_agent);
             let event = AgentInvited {
                 operator: by.operator().name(),
                 agent: &input.agent,
                 agent_id,
-                code: id,
-                expires_at: expires_at.to_string(),
+                code: made.id,
+                expires_at: made.expires_at.to_string(),
                 uses,
                 network: input.network.map(|network| network.to_string()),
                 created_with: create.as_ref().map(|spec| spec.roles.iter().cloned().collect()),
             };
-            let mut change = Change::new(&event)?
-                .rely(keys::agent_name(&input.agent), as_of)
-                .rely(keys::agent(agent_id), as_of);
+            let mut draft = Draft::new(&event, kind)?.outcome(Outcome::Invited(made.id));
             if let Some(spec) = create {
-                for role in &spec.roles {
-                    change = change.rely(keys::role(role), as_of);
-                }
-                change = change
-                    .rely(keys::declarations(), as_of)
-                    .effect(Effect::Registry(crate::registry::Effect::PutAgent { id: agent_id, spec }));
+                draft = draft.effect(Effect::Registry(registry::Effect::PutAgent { id: agent_id, spec }));
                 if let Some(owner) = scope.owner().cloned() {
                     let (thing, owner) = (Owned::Agent(input.agent.clone()), Some(owner));
-                    change = change.effect(Effect::Registry(crate::registry::Effect::Own { thing, owner }));
+                    draft = draft.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
                 }
             }
-            let hash = sha256(code.secret.expose());
-            let digest = core.values.digests.digest(code.secret.expose());
-            change = change.effect(Effect::Registry(crate::registry::Effect::IssueCode {
-                id,
+            let issue = registry::Effect::IssueCode {
+                id: made.id,
                 agent: agent_id,
-                hash,
-                digest,
-                expires_at,
+                hash: made.hash(),
+                digest: made.digest(core),
+                expires_at: made.expires_at,
                 uses,
                 network: input.network,
-            }));
-            change = change.effect(record_maker(by.operator(), id, expires_at));
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Invited(id));
-            let change = core.while_allowed(change, by.operator())?;
-            let receipt = core.state.store.commit(change, code).await?;
-            Ok(Invitation { agent: input.agent.clone(), id, code: receipt.redeem().to_text(), expires_at })
-        })
+            };
+            Ok(draft.effect(Effect::Registry(issue)).effect(made.recorded_maker(by.operator())))
+        });
+        let kind = changed.await?.new_value()?;
+        let (id, expires_at) = (made.id, made.expires_at);
+        let code = core.code_text(made, core.agent_spiffe(&input.agent, kind), &core.settings.address);
+        Ok(Invitation { agent: input.agent, id, code, expires_at })
+    }
+}
+
+/// A new enrolment code.
+pub(crate) struct MadeCode {
+    pub(crate) id: CodeId,
+    secret: Sensitive<[u8; 32]>,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl MadeCode {
+    pub(crate) fn hash(&self) -> Digest {
+        sha256(self.secret.expose())
+    }
+
+    /// By which the secret can be recognised.
+    pub(crate) fn digest(&self, core: &Core) -> KeyedDigest {
+        core.values.digests.digest(self.secret.expose())
+    }
+
+    pub(crate) fn recorded_maker(&self, by: &OperatorPrincipal) -> Effect {
+        record_maker(by, self.id, self.expires_at)
     }
 }
 
 impl Core {
-    /// A new code that enrols `spiffe`, which reaches the broker at `address`.
-    pub(in crate::broker) fn enrolment_code(
+    /// A new code of `by`.
+    ///
+    /// # Errors
+    /// [`Failure`] while the clock is in doubt.
+    pub(crate) fn make_code(&self, by: &OperatorPrincipal, life_s: i64) -> Result<MadeCode, Failure> {
+        let (time, entropy) = (self.state.certifying(life_s)?, &*self.state.entropy);
+        Ok(MadeCode {
+            id: CodeId::mint(time.now(), entropy),
+            secret: Sensitive::filled(|secret| entropy.fill(secret)),
+            expires_at: code_expiry(by, time.earliest().plus_s(life_s)),
+        })
+    }
+
+    /// The code as it is handed out: it enrols `spiffe`, which reaches the broker at `address`.
+    pub(crate) fn code_text(
         &self,
+        MadeCode { id, secret, .. }: MadeCode,
         spiffe: SpiffeId,
         address: &str,
-        now: Timestamp,
-    ) -> EnrolmentCode {
-        EnrolmentCode {
-            spiffe,
-            address: address.to_owned(),
-            pin: self.signing.issuer.authority().key_pin(),
-            id: CodeId::mint(now, &*self.state.entropy),
-            secret: Sensitive::filled(|secret| self.state.entropy.fill(secret)),
-        }
+    ) -> Sensitive<String> {
+        let pin = self.signing.issuer.authority().key_pin();
+        EnrolmentCode { spiffe, address: address.to_owned(), pin, id, secret }.to_text()
     }
 }
 
@@ -155,42 +168,34 @@ fn bounds(input: &InviteInput) -> Result<(u32, i64), Failure> {
     Err(Failure::new(code::INVITATION_OUT_OF_RANGE))
 }
 
-fn invitee(
-    core: &Core,
-    registry: &crate::registry::Registry,
-    (input, scope): (&InviteInput, &Scope),
-    uses: u32,
-    now: Timestamp,
-) -> Result<Invitee, Again> {
+fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<Invitee, Failure> {
     let (name, roles) = (&input.agent, &input.roles);
-    let reaches = |thing: &Owned| scope.covers(registry.owners().of(thing));
-    if let Some(agent) = registry.agent_named(name) {
+    let reaches = |thing: &Owned| scope.covers(reading.owner_of(thing));
+    if let Some(agent) = reading.agent_named(name) {
         if !reaches(&Owned::Agent(name.clone())) {
-            return Err(Again::Stop(Failure::new(code::AGENT_UNKNOWN)));
+            return Err(Failure::new(code::AGENT_UNKNOWN));
         }
         if !roles.is_empty() && *agent.roles != *roles {
-            return Err(Again::Stop(Failure::new(code::AGENT_ROLES_MISMATCH)));
+            return Err(Failure::new(code::AGENT_ROLES_MISMATCH));
         }
-        return Ok(Invitee { id: agent.id, kind: agent.kind(), create: None });
+        return Ok(Invitee { known: Some(agent.id), kind: agent.kind(), create: None });
     }
     if roles.is_empty() {
-        return Err(Again::Stop(Failure::new(code::AGENT_UNKNOWN).mended_by(
+        return Err(Failure::new(code::AGENT_UNKNOWN).mended_by(
             "name a role to create it with (`--role`), or declare it in a file and `keyward apply` it",
-        )));
+        ));
     }
-    let live = scope.owner().map_or(0, |owner| registry.live(owner));
-    match registry.former().keeps(scope, &Owned::Agent(name.clone()), live) {
+    match reading.former_name(scope, &Owned::Agent(name.clone())) {
         None => {}
-        Some(Kept::OfAnother) => return Err(Again::Stop(Failure::new(code::NAME_RESERVED_BY_OWNER))),
+        Some(Kept::OfAnother) => return Err(Failure::new(code::NAME_RESERVED_BY_OWNER)),
         Some(Kept::NoRoom | Kept::Full) => {
-            return Err(Again::Stop(Failure::new(code::TOO_MANY_FORMER_NAMES)));
+            return Err(Failure::new(code::TOO_MANY_FORMER_NAMES));
         }
     }
-    let known =
-        |role: &RoleName| registry.declarations().role(role).is_some() && reaches(&Owned::Role(role.clone()));
+    let known = |role: &RoleName| reading.role(role).is_some() && reaches(&Owned::Role(role.clone()));
     if !roles.iter().all(known) {
-        return Err(Again::Stop(Failure::new(code::ROLE_UNKNOWN)));
+        return Err(Failure::new(code::ROLE_UNKNOWN));
     }
-    let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: uses };
-    Ok(Invitee { id: AgentId::mint(now, &*core.state.entropy), kind: AgentKind::Agent, create: Some(spec) })
+    let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: input.uses.unwrap_or(1) };
+    Ok(Invitee { known: None, kind: AgentKind::Agent, create: Some(spec) })
 }

@@ -6,6 +6,7 @@ pub(super) mod certificates;
 pub(super) mod enrol;
 pub(super) mod invite;
 pub(super) mod operators;
+pub(super) mod redemption;
 pub(super) mod renew;
 pub(super) mod revoke;
 pub(super) mod standing;

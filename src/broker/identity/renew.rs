@@ -1,22 +1,22 @@
 use std::net::SocketAddr;
 
-use crate::authn::{self, AuthnError, RenewingAgent, Timeliness};
+use crate::authn::{AuthnError, RenewingAgent, Timeliness};
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::broker::desk::{AgentDesk, records};
+use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
+use crate::broker::reading::Preconditions;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Certify;
 use crate::keyring::Stage;
-use crate::pki::{self, CertificatePlan, PeerCertificate, PublicKey};
+use crate::pki::{CertificatePlan, PeerCertificate, PublicKey};
 use crate::policy::{Denial, Grant, Renew, RenewalStep, decide_renewal};
 use crate::registry::{
-    Agent, CertificatePromoted, Held, Instance, InstanceRenewed, InstanceState, LateRenewal, keys,
+    self, Agent, CertificatePromoted, Held, Instance, InstanceRenewed, InstanceState, LateRenewal, keys,
 };
-use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 
@@ -36,7 +36,8 @@ impl AgentDesk {
     /// # Errors
     /// [`AuthnError`].
     pub fn identify_renewing(&self, peer: &PeerCertificate) -> Result<RenewingAgent, AuthnError> {
-        self.0.state.store.read(|world, as_of| self.0.renewing(world, peer, as_of))
+        let (grace_s, time) = (self.0.settings.renewal_grace_s, self.0.state.clock.reading());
+        self.0.state.read(|reading| reading.renewing(peer, grace_s, time)).0
     }
 
     /// Gives the instance of `renewing` its next certificate, for a new key. The one it has goes on
@@ -51,31 +52,32 @@ impl AgentDesk {
         let peer = renewing.certificate().clone();
         let mut proved = Some(renewing);
         deciding_again!(async {
-            let reading = core.certifying(core.settings.agent_life_s)?;
-            let (renewing, decision, found) = core.state.store.read(|world, as_of| {
+            let time = core.state.certifying(core.settings.agent_life_s)?;
+            let deciding = core.deciding(time);
+            let (read, preconditions) = core.state.read(|reading| {
                 let renewing = match proved.take() {
                     Some(renewing) => renewing,
-                    None => core.renewing(world, &peer, as_of)?,
+                    None => reading.renewing(&peer, core.settings.renewal_grace_s, time)?,
                 };
-                let context = core.deciding(world, reading);
+                let agent = reading.acting_agent(renewing.agent());
+                let found = agent.and_then(|agent| {
+                    Some((agent.clone(), reading.acting_instance(agent, renewing.instance())?.clone()))
+                });
+                let context = deciding.on(reading);
                 let decision = decide_renewal(&context, &renewing, key.digest(), admitted.permit());
-                let agent = world.registry.agent(renewing.agent());
-                let instance = agent.and_then(|agent| agent.instances.get(renewing.instance()));
-                let found = agent.cloned().zip(instance.cloned());
                 Ok::<_, AuthnError>((renewing, decision, found))
-            })?;
+            });
+            let (renewing, decision, found) = read?;
             let grant = decision.grant().map_err(|denial| Again::Stop(refused(&denial)))?;
             let (agent, instance) = found.ok_or(AuthnError::Unknown)?;
-            match (grant.act().step(), &instance.next) {
-                (RenewalStep::Repeat, Some(next)) => {
-                    let holder = Holder::instance(&agent, instance.id, Occasion::Renewal);
-                    let planned = Planned::instance(holder, next);
-                    core.certificate_again(planned, grant, &key, renewing.as_of()).await
-                }
-                (RenewalStep::Plan | RenewalStep::Repeat, _) => {
-                    core.renew_new((&agent, &instance), (grant, &renewing), &key, &input).await
-                }
+            if let (RenewalStep::Repeat, Some(next)) = (grant.act().step(), &instance.next) {
+                let holder = Holder::instance(&agent, instance.id, Occasion::Renewal);
+                return core
+                    .certificate_again(Planned::instance(holder, next), grant, &key, preconditions)
+                    .await;
             }
+            let next = NextCertificate { agent, instance, timeliness: renewing.timeliness() };
+            core.renew_new(next, grant, &key, &input, preconditions).await
         })
     }
 
@@ -93,74 +95,59 @@ impl AgentDesk {
     pub async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
         let core = &*self.0;
         deciding_again!(async {
-            let (renewing, found) = core.state.store.read(|world, as_of| {
-                let renewing = core.renewing(world, peer, as_of)?;
-                let agent = world.registry.agent(renewing.agent());
-                let previous = agent.and_then(|agent| agent.instances.get(renewing.instance()));
-                let found = agent.zip(previous).map(|(agent, one)| (agent.name.clone(), one.current.serial));
-                Ok::<_, AuthnError>((renewing, found.ok_or(AuthnError::Unknown)?))
-            })?;
+            let (grace_s, time) = (core.settings.renewal_grace_s, core.state.clock.reading());
+            let (read, preconditions) = core.state.read(|reading| {
+                let renewing = reading.renewing(peer, grace_s, time)?;
+                let agent = reading.acting_agent(renewing.agent()).ok_or(AuthnError::Unknown)?;
+                let instance = reading.acting_instance(agent, renewing.instance());
+                let previous = instance.ok_or(AuthnError::Unknown)?.current.serial;
+                Ok::<_, AuthnError>((renewing, agent.name.clone(), previous))
+            });
+            let (renewing, agent, previous) = read?;
             if renewing.held() == Held::Current {
                 return Ok(());
             }
-            let ((agent, previous), instance) = (found, renewing.instance());
+            let instance = renewing.instance();
             let event = CertificatePromoted {
                 agent: &agent,
                 instance,
                 serial: peer.serial().to_string(),
                 previous: hex(&previous),
             };
-            let effect = crate::registry::Effect::Promote { agent: renewing.agent(), instance };
-            let change = Change::new(&event)?
-                .effect(Effect::Registry(effect))
-                .rely(pki::keys::authority(), renewing.as_of())
-                .rely(revocation::keys::wide(), renewing.as_of())
-                .rely(revocation::keys::subject(&Subject::Agent(renewing.agent())), renewing.as_of())
-                .rely(revocation::keys::subject(&Subject::Instance(instance)), renewing.as_of())
-                .rely(keys::agent(renewing.agent()), renewing.as_of())
-                .rely(keys::certificate(instance), renewing.as_of());
-            core.state.store.commit(change, ()).await?.redeem();
+            let effect = registry::Effect::Promote { agent: renewing.agent(), instance };
+            let change = Change::new(&event)?.effect(Effect::Registry(effect));
+            core.state.commit(change, preconditions, ()).await?.redeem();
             Ok(())
         })
     }
 }
 
+/// A renewal that is about to be recorded.
+struct NextCertificate {
+    agent: Agent,
+    instance: Instance,
+    timeliness: Timeliness,
+}
+
 impl Core {
-    pub(in crate::broker) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
+    pub(crate) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
         let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
         self.state.store.read(|world, _| stage(world) == Some(Stage::Tainted))
     }
 
-    fn renewing(
-        &self,
-        world: &World,
-        peer: &PeerCertificate,
-        as_of: u64,
-    ) -> Result<RenewingAgent, AuthnError> {
-        authn::renewing(
-            peer,
-            records(world),
-            as_of,
-            self.settings.renewal_grace_s,
-            self.state.clock.reading(),
-        )
-    }
-
     async fn renew_new(
         &self,
-        (agent, instance): (&Agent, &Instance),
-        (grant, renewing): (Grant<Renew>, &RenewingAgent),
+        next: NextCertificate,
+        grant: Grant<Renew>,
         key: &PublicKey,
         input: &RenewInput,
+        preconditions: Preconditions,
     ) -> Result<Enrolled, Again> {
+        let (agent, instance) = (&next.agent, &next.instance);
+        let (life_s, time) = (self.settings.agent_life_s, self.state.clock.reading());
         let spiffe = self.agent_spiffe(&agent.name, agent.kind());
-        let plan = self.plan_certificate(
-            spiffe,
-            self.settings.agent_life_s,
-            key,
-            self.state.clock.reading().earliest(),
-        );
-        let effect = crate::registry::Effect::Renew {
+        let plan = self.plan_certificate(spiffe, life_s, key, time.earliest());
+        let effect = registry::Effect::Renew {
             agent: agent.id,
             instance: instance.id,
             serial: *plan.serial.as_bytes(),
@@ -168,21 +155,13 @@ impl Core {
             not_before: plan.not_before,
             not_after: plan.not_after,
         };
-        let as_of = renewing.as_of();
-        let change = renewed((agent, instance), &plan, renewing.timeliness(), input)?
-            .effect(Effect::Registry(effect))
-            .rely(pki::keys::authority(), as_of)
-            .rely(revocation::keys::wide(), as_of)
-            .rely(keys::agent(agent.id), as_of)
-            .rely(revocation::keys::subject(&Subject::Agent(agent.id)), as_of)
-            .rely(revocation::keys::subject(&Subject::Instance(instance.id)), as_of)
-            .rely(keys::instances(agent.id), as_of)
-            .rely(keys::certificate(instance.id), as_of);
+        let change = next.renewed(&plan, input)?.effect(Effect::Registry(effect));
         // A lapsed instance that is live again takes a place among those that the agent may have.
-        let is_lapsed = instance.state(self.state.clock.now()) == InstanceState::Expired;
+        let is_lapsed = instance.state(time.now()) == InstanceState::Expired;
         let change = if is_lapsed { change.advance(keys::instances(agent.id)) } else { change };
-        let receipt = self.state.store.commit(change, Certify { grant, plan, key: key.clone() }).await?;
-        if renewing.timeliness() == Timeliness::Late {
+        let certify = Certify { grant, plan, key: key.clone() };
+        let receipt = self.state.commit(change, preconditions, certify).await?;
+        if next.timeliness == Timeliness::Late {
             self.notifications.meters.alarms().raise(
                 Alarm::LateRenewal,
                 format_args!(
@@ -191,30 +170,26 @@ impl Core {
                 ),
             );
         }
-        let holder = Holder::instance(agent, instance.id, Occasion::Renewal);
-        self.sign_and_record(&holder, receipt).await
+        self.sign_and_record(&Holder::instance(agent, instance.id, Occasion::Renewal), receipt).await
     }
 }
 
-/// What the ledger says of it: a late renewal is an alarm.
-fn renewed(
-    (agent, instance): (&Agent, &Instance),
-    plan: &CertificatePlan,
-    timeliness: Timeliness,
-    input: &RenewInput,
-) -> Result<Change<Effect>, CommitError> {
-    let event = InstanceRenewed {
-        agent: &agent.name,
-        instance: instance.id,
-        serial: plan.serial.to_string(),
-        key: plan.key.hex(),
-        not_after: plan.not_after.to_string(),
-        previous: hex(&instance.current.serial),
-        peer: input.peer.ip().to_string(),
-    };
-    match timeliness {
-        Timeliness::InTime => Change::new(&event),
-        Timeliness::Late => Change::new(&LateRenewal(event)),
+impl NextCertificate {
+    /// A late renewal is an alarm.
+    fn renewed(&self, plan: &CertificatePlan, input: &RenewInput) -> Result<Change<Effect>, CommitError> {
+        let event = InstanceRenewed {
+            agent: &self.agent.name,
+            instance: self.instance.id,
+            serial: plan.serial.to_string(),
+            key: plan.key.hex(),
+            not_after: plan.not_after.to_string(),
+            previous: hex(&self.instance.current.serial),
+            peer: input.peer.ip().to_string(),
+        };
+        match self.timeliness {
+            Timeliness::InTime => Change::new(&event),
+            Timeliness::Late => Change::new(&LateRenewal(event)),
+        }
     }
 }
 

@@ -1,51 +1,23 @@
-use crate::authn::{AgentPrincipal, Credential, OperatorPrincipal, PresentError, live};
+use crate::authn::{AgentPrincipal, Credential, PresentError, live};
 use crate::base::code;
-use crate::base::limits::OUTCOME_LIFE_S;
-use crate::base::{AgentName, InstanceId, OperatorName, Scope, TokenId};
+use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
+use crate::broker::changes::{ChangeRequest, Initiator};
 use crate::broker::denial::Denial;
-use crate::broker::desk::{AdminDesk, AgentDesk, records};
+use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::failure::Failure;
-use crate::broker::identity::operators::{operator_unknown, somebody_else_administers};
-use crate::broker::once::{done_before, remembering};
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::identity::operators::operator_unknown;
+use crate::broker::reading::Reading;
+use crate::broker::removals::{Applied, Ended, Removal};
 use crate::broker::services::Core;
-use crate::broker::world::{Effect, World};
+use crate::broker::world::{Effect, World, records};
 use crate::custody::{Order, TakeAway};
-use crate::idempotency::{Once, Outcome};
-use crate::operators::{self, Operator};
+use crate::idempotency::Once;
+use crate::operators::Operator;
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
 use crate::registry::{Agent, Owned};
 use crate::revocation::{self, RevocationChanged, Subject};
-use crate::store::{Change, OnConflict, Taken};
-use crate::telemetry::Alarm;
-
-/// Something was ended, suspended or resumed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ended {
-    /// The entry of this sequence says so.
-    Recorded(u64),
-    /// The ledger has not taken it in time: it is in force in memory, at once, and the ledger takes it as
-    /// soon as it can.
-    InMemory {
-        /// Whether the order is kept in the runtime directory too, so that the next start carries it out.
-        kept: bool,
-    },
-}
-
-/// What was done, before anybody is told.
-pub(in crate::broker) struct Applied {
-    pub(in crate::broker) taken: Taken,
-    /// What is to be done by the next start when the ledger does not take it before.
-    pub(in crate::broker) order: Option<Order>,
-}
-
-impl Applied {
-    /// The entry of this sequence says so.
-    pub(in crate::broker) const fn recorded(seq: u64) -> Self {
-        Self { taken: Taken::Recorded(seq), order: None }
-    }
-}
+use crate::store::{Change, OnConflict};
 
 /// What is done to a subject.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,7 +58,7 @@ impl Revocation {
 }
 
 /// A subject, and the name of whom it belongs to.
-pub(in crate::broker) struct Found {
+pub(crate) struct Found {
     subject: Subject,
     agent: Option<String>,
     operator: Option<String>,
@@ -121,62 +93,17 @@ impl Found {
         }
     }
 
-    pub(in crate::broker) fn of_agent(subject: Subject, agent: &Agent) -> Self {
+    pub(crate) fn of_agent(subject: Subject, agent: &Agent) -> Self {
         Self { subject, agent: Some(agent.name.to_string()), operator: None }
     }
 
-    pub(in crate::broker) fn of_operator(operator: &Operator) -> Self {
+    pub(crate) fn of_operator(operator: &Operator) -> Self {
         let subject = Subject::Operator(operator.id);
         Self { subject, agent: None, operator: Some(operator.name.to_string()) }
     }
 
-    pub(in crate::broker) const fn of_token(id: TokenId) -> Self {
+    pub(crate) const fn of_token(id: TokenId) -> Self {
         Self { subject: Subject::Token(id), agent: None, operator: None }
-    }
-}
-
-/// On whose word something is taken away.
-#[derive(Clone, Copy)]
-pub(in crate::broker) enum Word<'a> {
-    /// An operator's.
-    Operator(&'a OperatorPrincipal),
-    /// That of somebody on the broker's host, who is called so.
-    Host(&'a str),
-    /// That of an agent whose own it is.
-    Holder,
-}
-
-impl<'a> Word<'a> {
-    /// Who that is, as entries name it.
-    pub(in crate::broker) fn by(self) -> &'a str {
-        match self {
-            Self::Operator(operator) => operator.name().as_str(),
-            Self::Host(host) => host,
-            Self::Holder => "its holder",
-        }
-    }
-
-    /// How far it reaches.
-    pub(in crate::broker) const fn scope(self) -> &'a Scope {
-        match self {
-            Self::Operator(operator) => operator.scope(),
-            Self::Host(_) | Self::Holder => &Scope::Everything,
-        }
-    }
-
-    /// `change` on this word: an operator's counts only while it is who it was when it was let.
-    ///
-    /// # Errors
-    /// [`Failure`] when the operator is not that any more.
-    pub(in crate::broker) fn given_for(
-        self,
-        core: &Core,
-        change: Change<Effect>,
-    ) -> Result<Change<Effect>, Failure> {
-        match self {
-            Self::Operator(operator) => core.while_allowed(change, operator),
-            Self::Host(_) | Self::Holder => Ok(change),
-        }
     }
 }
 
@@ -195,12 +122,13 @@ impl AdminDesk {
         what: Revocation,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let find = |world: &World| {
+        let find = |reading: &Reading<'_>| {
+            let world = reading.unconditional();
             let agent = world.registry.agent_named(name);
             let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(Found::of_agent(Subject::Agent(agent.id), agent))
         };
-        self.0.revoke(Word::Operator(by.operator()), what, once, &find).await
+        self.0.revoke(ChangeRequest::by(by.operator(), once), what, &find).await
     }
 
     /// Revokes one instance of an agent, and leaves the others alone.
@@ -213,12 +141,13 @@ impl AdminDesk {
         id: InstanceId,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let find = |world: &World| {
+        let find = |reading: &Reading<'_>| {
+            let world = reading.unconditional();
             let agent =
                 agent_with(world, id).filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(Found::of_agent(Subject::Instance(id), agent))
         };
-        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
+        self.0.revoke(ChangeRequest::by(by.operator(), once), Revocation::Revoke, &find).await
     }
 
     /// Revokes the holder of a certificate: the instance of an agent that holds it, as its current or
@@ -232,11 +161,12 @@ impl AdminDesk {
         serial: Serial,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let find = |world: &World| {
+        let find = |reading: &Reading<'_>| {
+            let world = reading.unconditional();
             let found = holder_of(world, serial).filter(|(_, agent)| reaches(by, world, agent));
             found.map(|(id, agent)| Found::of_agent(Subject::Instance(id), agent)).ok_or_else(unknown)
         };
-        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
+        self.0.revoke(ChangeRequest::by(by.operator(), once), Revocation::Revoke, &find).await
     }
 
     /// Revokes one token. Nobody keeps a list of tokens: the id is taken as it is given.
@@ -249,8 +179,8 @@ impl AdminDesk {
         id: TokenId,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let find = |_: &World| Ok(Found::of_token(id));
-        self.0.revoke(Word::Operator(by.operator()), Revocation::Revoke, once, &find).await
+        let find = |_: &Reading<'_>| Ok(Found::of_token(id));
+        self.0.revoke(ChangeRequest::by(by.operator(), once), Revocation::Revoke, &find).await
     }
 
     /// Revokes, suspends or resumes the operator called `name`; not the last one who administers
@@ -265,24 +195,25 @@ impl AdminDesk {
         what: Revocation,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let find = |world: &World| {
+        let find = |reading: &Reading<'_>| {
+            let world = reading.unconditional();
             let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
             if what != Revocation::Resume {
-                somebody_else_administers(world, operator, self.0.state.clock.now())?;
+                reading.another_admin_than(operator)?;
             }
             Ok(Found::of_operator(operator))
         };
-        self.0.revoke(Word::Operator(by.operator()), what, once, &find).await
+        self.0.revoke(ChangeRequest::by(by.operator(), once), what, &find).await
     }
 }
 
 /// The agent that has the instance of this id.
-pub(in crate::broker) fn agent_with(world: &World, id: InstanceId) -> Option<&Agent> {
+pub(crate) fn agent_with(world: &World, id: InstanceId) -> Option<&Agent> {
     world.registry.agents().find(|agent| agent.instances.get(id).is_some())
 }
 
 /// The instance that holds the certificate with this serial, and its agent.
-pub(in crate::broker) fn holder_of(world: &World, serial: Serial) -> Option<(InstanceId, &Agent)> {
+pub(crate) fn holder_of(world: &World, serial: Serial) -> Option<(InstanceId, &Agent)> {
     world.registry.agents().find_map(|agent| {
         let holder = agent.instances.iter().find(|one| one.has_serial(serial.as_bytes()))?;
         Some((holder.id, agent))
@@ -321,51 +252,24 @@ impl AgentDesk {
             return Ok(());
         }
         let name = Some(principal.name().to_string());
-        let find = |_: &World| {
+        let find = |_: &Reading<'_>| {
             Ok(Found { subject: Subject::Token(claims.jti), agent: name.clone(), operator: None })
         };
-        self.0.revoke(Word::Holder, Revocation::Revoke, None, &find).await.map(|_| ())
+        let request = ChangeRequest { by: Initiator::Holder, once: None };
+        self.0.revoke(request, Revocation::Revoke, &find).await.map(|_| ())
     }
 }
 
 impl Core {
     /// Does `what`, and keeps the order of what the ledger has not taken in time until it has.
-    pub(in crate::broker) async fn revoke(
+    async fn revoke(
         &self,
-        word: Word<'_>,
+        request: ChangeRequest<'_>,
         what: Revocation,
-        once: Option<&Once>,
-        find: &(dyn Fn(&World) -> Result<Found, Failure> + Sync),
+        find: &(dyn Fn(&Reading<'_>) -> Result<Found, Failure> + Sync),
     ) -> Result<Ended, Failure> {
-        let applied = self.apply_revocation(word, what, once, find).await?;
+        let applied = self.apply_revocation(request, what, find).await?;
         Ok(self.conclude(applied).await)
-    }
-
-    /// Says what became of it. What is in force in memory alone is an alarm, and its order is kept until the
-    /// ledger has it.
-    pub(in crate::broker) async fn conclude(&self, Applied { taken, order }: Applied) -> Ended {
-        let recorded = match taken {
-            Taken::Recorded(seq) => return Ended::Recorded(seq),
-            Taken::InMemory(recorded) => recorded,
-        };
-        self.notifications.meters.alarms().raise(
-            Alarm::RevocationUnrecorded,
-            format_args!(
-                "the data disk did not take a revocation in time: it is in force in memory alone; look at the disk of \
-                 the data directory, the ledger takes the revocation once it answers"
-            ),
-        );
-        let Some(order) = order else { return Ended::InMemory { kept: false } };
-        let kept = self.state.kept_orders.keep(order.clone()).await;
-        let (orders, leases) = (self.state.kept_orders.clone(), self.notifications.leases.clone());
-        tokio::spawn(async move {
-            if recorded.wait().await.is_some() {
-                orders.forget(order.what).await;
-                // An end of leases that the ledger has is told upstream.
-                leases.send_modify(|changes| *changes = changes.wrapping_add(1));
-            }
-        });
-        Ended::InMemory { kept }
     }
 
     /// Records a mark on any kind of subject, and has every open connection and lease judged again. Verbs that mark
@@ -388,67 +292,39 @@ impl Core {
         Ok(seq)
     }
 
-    pub(in crate::broker) async fn apply_revocation(
+    /// It relies on nothing of its subject: a revocation is never too late and never in anybody's way.
+    pub(crate) async fn apply_revocation(
         &self,
-        word: Word<'_>,
+        request: ChangeRequest<'_>,
         what: Revocation,
-        once: Option<&Once>,
-        find: &(dyn Fn(&World) -> Result<Found, Failure> + Sync),
+        find: &(dyn Fn(&Reading<'_>) -> Result<Found, Failure> + Sync),
     ) -> Result<Applied, Failure> {
-        let revoked = deciding_again!(async {
-            let (found, before, as_of) = self
-                .state
-                .store
-                .read(|world, as_of| (find(world), done_before(world, once, self.state.clock.now()), as_of));
-            if let Some(before) = before? {
-                return Ok((Applied::recorded(before.seq), None));
-            }
-            let found = found?;
-            let ordered = found.order(what);
+        let applied = self.state.take_away(request, |reading| {
+            let found = find(reading)?;
+            let order = found.order(what);
             let Found { subject, agent, operator } = found;
             let denial = what.denial(subject.clone());
-            if denial.is_none() && self.state.store.read(|world, _| world.revocations.is_unrecorded(&subject))
-            {
-                return Err(Again::Stop(Failure::new(code::REVOCATION_UNRECORDED)));
+            if denial.is_none() && reading.unconditional().revocations.is_unrecorded(&subject) {
+                return Err(Failure::new(code::REVOCATION_UNRECORDED));
             }
-            let id = subject.id();
-            let by = word.by();
-            let order = ordered.map(|what| Order { at: self.state.clock.now(), by: by.to_owned(), what });
+            let (by, id) = (request.by.name(), subject.id());
             let event =
                 RevocationChanged { by, action: what.as_str(), subject: subject.kind(), agent, operator, id };
-            // It relies on nothing of its subject: a revocation is never too late and never in
-            // anybody's way.
-            let mut change = Change::new(&event)?.effect(Effect::Revocation(what.effect(subject.clone())));
-            change = word.given_for(self, change)?;
+            let change = Change::new(&event)?.effect(Effect::Revocation(what.effect(subject)));
             // What an agent does with its own tokens must not use the room up.
-            if what != Revocation::Resume && !matches!(word, Word::Holder) {
-                change = change.urgent();
-            }
-            if matches!(subject, Subject::Operator(_)) {
-                let admins = operators::keys::admins();
-                change = change.rely(admins, as_of);
-            }
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let Some(denial) = denial else {
-                return Ok((
-                    Applied::recorded(self.state.store.commit(change, ()).await?.seq()),
-                    Some(subject),
-                ));
-            };
-            let decide = |world: &World| find(world).is_ok();
-            let taken =
-                self.state.store.take_away(change.taking_away(denial), OnConflict::Repeat, decide).await?;
-            Ok((Applied { taken, order }, Some(subject)))
+            let is_urgent = what != Revocation::Resume && !matches!(request.by, Initiator::Holder);
+            let change = if is_urgent { change.urgent() } else { change };
+            Ok(Removal { change, denial, order, on_conflict: OnConflict::Repeat, count: None })
         });
-        let (applied, subject) = revoked?;
+        let applied = applied.await?;
         // Nobody is connected on the strength of a token.
-        if !matches!(subject, None | Some(Subject::Token(_))) {
+        if !matches!(&applied.order, Some(Order { what: TakeAway::RevokeToken(_), .. })) {
             self.notifications.standing_changed();
         }
         Ok(applied)
     }
 }
 
-pub(in crate::broker) const fn unknown() -> Failure {
+pub(crate) const fn unknown() -> Failure {
     Failure::new(code::SUBJECT_UNKNOWN)
 }

@@ -1,7 +1,6 @@
 use crate::authn::{Credential, Dead, has_certificate, live};
 use crate::base::Timestamp;
-use crate::broker::desk::records;
-use crate::broker::world::World;
+use crate::broker::world::{World, records};
 use crate::registry::{Agent, Instance, InstanceState};
 
 /// What has become of an instance, as operators are told.
@@ -19,7 +18,7 @@ pub enum InstanceStanding {
 
 impl InstanceStanding {
     /// What `instance` of `agent` has come to at `now`.
-    pub(in crate::broker) fn of(world: &World, agent: &Agent, instance: &Instance, now: Timestamp) -> Self {
+    pub(crate) fn of(world: &World, agent: &Agent, instance: &Instance, now: Timestamp) -> Self {
         let counts =
             |holding| live(Credential::Certificate { agent, instance, holding, from: None }, records(world));
         let dead = if has_certificate(records(world), agent, instance) {

@@ -3,9 +3,35 @@ use std::sync::{Mutex, PoisonError};
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::broken;
 use crate::broker::keys::signing_keys::{authorities_of, token_keys_of};
+use crate::broker::reading::Reading;
 use crate::broker::services::Core;
 use crate::broker::world::World;
-use crate::keyring::Generations;
+use crate::keyring::{Family, Generations};
+
+/// A key that the broker signs with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SigningKey {
+    /// Signs tokens.
+    Token,
+    /// Signs certificates.
+    Authority,
+}
+
+impl SigningKey {
+    pub(crate) fn generations<'w>(self, reading: &Reading<'w>) -> &'w Generations {
+        match self {
+            Self::Token => reading.token_keys().generations(),
+            Self::Authority => reading.authorities().generations(),
+        }
+    }
+
+    pub(crate) const fn family(self) -> Family {
+        match self {
+            Self::Token => Family::Token,
+            Self::Authority => Family::Authority,
+        }
+    }
+}
 
 /// The stages of the signing keys that this process signs and verifies by.
 ///
@@ -30,11 +56,22 @@ impl Followed {
 }
 
 impl Core {
+    /// Signs by the generations that the state knows now.
+    ///
+    /// # Errors
+    /// [`Failure`] when the keyring does not have them.
+    pub(crate) fn follow(&self, key: SigningKey) -> Result<(), Failure> {
+        match key {
+            SigningKey::Token => self.follow_token_keys(),
+            SigningKey::Authority => self.follow_authorities(),
+        }
+    }
+
     /// Signs and verifies tokens by the keys that the state knows now.
     ///
     /// # Errors
     /// [`Failure`] when the keyring does not have them.
-    pub(in crate::broker) fn follow_token_keys(&self) -> Result<(), Failure> {
+    pub(crate) fn follow_token_keys(&self) -> Result<(), Failure> {
         let mut followed = self.signing.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(now) = self.state.store.read(|world, _| newer(&followed, world.token_keys.generations()))
         else {
@@ -51,7 +88,7 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when the keyring does not have their keys.
-    pub(in crate::broker) fn follow_authorities(&self) -> Result<(), Failure> {
+    pub(crate) fn follow_authorities(&self) -> Result<(), Failure> {
         let mut followed = self.signing.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.state.store.read(|world, _| {
             newer(&followed, world.authority.generations()).map(|now| (now, world.authority.clone()))
@@ -63,27 +100,24 @@ impl Core {
         Ok(())
     }
 
-    /// Neither signs tokens by this generation nor verifies by it, whether or not an entry says so yet.
+    /// Neither signs by this generation nor verifies by it, whether or not an entry says so yet.
     ///
     /// # Errors
     /// [`Failure`], as following the state gives; the key is withdrawn all the same.
-    pub(in crate::broker) fn withdraw_token_key(&self, generation: u32) -> Result<(), Failure> {
-        let followed = self.signing.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        self.signing.issuer.withdraw_token_key(generation);
-        self.signing.verifier.accept(&self.signing.issuer.key_set()).map_err(|error| broken(&error))?;
-        drop(followed);
-        self.follow_token_keys()
-    }
-
-    /// Trusts this generation of the authority no more, likewise.
-    ///
-    /// # Errors
-    /// [`Failure`], as following the state gives; the authority is withdrawn all the same.
-    pub(in crate::broker) fn withdraw_authority(&self, generation: u32) -> Result<(), Failure> {
-        let followed = self.signing.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
-        self.signing.issuer.withdraw_authority(generation);
-        drop(followed);
-        self.follow_authorities()
+    pub(crate) fn withdraw(&self, key: SigningKey, generation: u32) -> Result<(), Failure> {
+        let signing = &self.signing;
+        match key {
+            SigningKey::Token => {
+                let _followed = signing.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+                signing.issuer.withdraw_token_key(generation);
+                signing.verifier.accept(&signing.issuer.key_set()).map_err(|error| broken(&error))?;
+            }
+            SigningKey::Authority => {
+                let _followed = signing.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+                signing.issuer.withdraw_authority(generation);
+            }
+        }
+        self.follow(key)
     }
 }
 

@@ -2,80 +2,86 @@ use crate::base::limits::{
     AUTHORITY_LEAD_S, CERTIFICATE_LIFE_MAX_S, LEEWAY_S, RENEWAL_GRACE_MAX_S, TOKEN_KEY_LEAD_S,
     TOKEN_LIFE_MAX_S,
 };
+use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
-use crate::broker::keys::rotate_keys::Force;
+use crate::broker::keys::key_order::SigningKey;
+use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::services::Core;
 use crate::keyring::Stage;
 
-/// Who does what the schedule says; no operator's name has a space.
-pub(in crate::broker) const SCHEDULE: &str = "the schedule";
-
 impl Core {
-    /// Does what is due about token keys: prepares the next one `TOKEN_KEY_LEAD_S` before the end of
-    /// the life of the one that signs, lets it sign then, and forgets an old one when no token of
-    /// its own can hold any more. A step that fails keeps no other from being done.
+    /// Does what is due about token keys.
     ///
     /// # Errors
     /// [`Failure`] of the first step that failed.
     pub async fn keep_token_keys(&self) -> Result<(), Failure> {
-        self.follow_token_keys()?;
+        self.keep_signing_key(SigningKey::Token).await
+    }
+
+    /// Does what is due about authorities.
+    ///
+    /// # Errors
+    /// [`Failure`] of the first step that failed.
+    pub async fn keep_authorities(&self) -> Result<(), Failure> {
+        self.keep_signing_key(SigningKey::Authority).await
+    }
+
+    /// Prepares the next generation so long before the end of the time for which one signs that every certificate
+    /// that is valid by then was issued with it, and every verifier has it; has it sign then; and revokes one that
+    /// signs no more when nothing that it signed can be valid. A step that fails keeps no other from being done.
+    async fn keep_signing_key(&self, key: SigningKey) -> Result<(), Failure> {
+        let Times { life_s, lead_s, outlived_s } = self.times(key);
+        self.follow(key)?;
+        let request = ChangeRequest::by_schedule();
+        let (generations, _) = self.state.read(|reading| key.generations(reading).clone());
         let now = self.state.clock.now();
-        let generations = self.state.store.read(|world, _| world.token_keys.generations().clone());
-        let Some((_, active)) = generations.active() else { return Ok(()) };
-        let ends = active.since.plus_s(self.settings.token_key_life_s);
+        let stage = |generation, stage| StageChange { key, generation, stage };
+        let ends = generations.active().map(|(_, active)| active.since.plus_s(life_s));
         let mut due = Due::default();
-        match generations.prepared() {
-            None if now >= ends.plus_s(TOKEN_KEY_LEAD_S.saturating_neg()) => {
-                due.note(self.prepare_token_key(None).await);
+        match (generations.prepared(), ends) {
+            (None, Some(ends)) if now >= ends.plus_s(lead_s.saturating_neg()) => {
+                due.note(self.prepare_key(request, key).await);
             }
-            Some((next, prepared)) if now >= ends && now >= prepared.since.plus_s(TOKEN_KEY_LEAD_S) => {
-                due.note(self.stage_token_key(None, (next, Stage::Active), Force::No).await);
+            (Some((next, prepared)), Some(ends)) if now >= ends && now >= prepared.since.plus_s(lead_s) => {
+                due.note(self.stage_key(request, stage(next, Stage::Active), Force::No).await);
             }
-            None | Some(_) => {}
+            (None | Some(_), _) => {}
         }
         for (generation, standing) in generations.all() {
-            let over = standing.since.plus_s(TOKEN_LIFE_MAX_S.saturating_add(LEEWAY_S));
-            if standing.stage == Stage::Old && now >= over {
-                due.note(self.stage_token_key(None, (generation, Stage::Revoked), Force::No).await);
+            let has_signed = matches!(standing.stage, Stage::Old | Stage::Tainted);
+            if has_signed && now >= standing.since.plus_s(outlived_s) {
+                due.note(self.stage_key(request, stage(generation, Stage::Revoked), Force::No).await);
             }
         }
         due.done()
     }
 
-    /// Does what is due about authorities: prepares the next one `AUTHORITY_LEAD_S` before the end of the
-    /// time for which one signs, so that every certificate that holds by then was given with it, and lets it
-    /// sign then; one that signs no more is forgotten when no certificate of its own can hold any more, nor
-    /// be renewed with. A step that fails keeps no other from being done.
-    ///
-    /// # Errors
-    /// [`Failure`] of the first step that failed.
-    pub async fn keep_authorities(&self) -> Result<(), Failure> {
-        self.follow_authorities()?;
-        let now = self.state.clock.now();
-        let generations = self.state.store.read(|world, _| world.authority.generations().clone());
-        let ends =
-            generations.active().map(|(_, active)| active.since.plus_s(self.settings.authority_life_s));
-        let mut due = Due::default();
-        match (generations.prepared(), ends) {
-            (None, Some(ends)) if now >= ends.plus_s(AUTHORITY_LEAD_S.saturating_neg()) => {
-                due.note(self.prepare_authority(None).await);
-            }
-            (Some((next, prepared)), Some(ends))
-                if now >= ends && now >= prepared.since.plus_s(AUTHORITY_LEAD_S) =>
-            {
-                due.note(self.stage_authority(None, (next, Stage::Active), Force::No).await);
-            }
-            (None | Some(_), _) => {}
+    const fn times(&self, key: SigningKey) -> Times {
+        match key {
+            SigningKey::Token => Times {
+                life_s: self.settings.token_key_life_s,
+                lead_s: TOKEN_KEY_LEAD_S,
+                outlived_s: TOKEN_LIFE_MAX_S.saturating_add(LEEWAY_S),
+            },
+            SigningKey::Authority => Times {
+                life_s: self.settings.authority_life_s,
+                lead_s: AUTHORITY_LEAD_S,
+                outlived_s: CERTIFICATE_LIFE_MAX_S
+                    .saturating_add(RENEWAL_GRACE_MAX_S)
+                    .saturating_add(LEEWAY_S),
+            },
         }
-        let longest = CERTIFICATE_LIFE_MAX_S.saturating_add(RENEWAL_GRACE_MAX_S).saturating_add(LEEWAY_S);
-        for (generation, standing) in generations.all() {
-            let signed = matches!(standing.stage, Stage::Old | Stage::Tainted);
-            if signed && now >= standing.since.plus_s(longest) {
-                due.note(self.stage_authority(None, (generation, Stage::Revoked), Force::No).await);
-            }
-        }
-        due.done()
     }
+}
+
+/// When a signing key goes to its next stage, in seconds.
+struct Times {
+    /// How long a generation signs.
+    life_s: i64,
+    /// How long it is published before it signs.
+    lead_s: i64,
+    /// How long after its last signature nothing that it signed can be valid.
+    outlived_s: i64,
 }
 
 /// What became of the steps that were due.

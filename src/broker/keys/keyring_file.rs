@@ -12,7 +12,7 @@ impl Core {
     /// Makes the change that `prepare` asks for durable in the keyring's file, then takes it in; gives the
     /// generations that went. The keyring itself is not held while the disk is waited for: a sealing wipes it
     /// meanwhile.
-    pub(in crate::broker) fn change_keyring(
+    pub(crate) fn change_keyring(
         &self,
         prepare: impl FnOnce(&Keyring) -> Result<Option<KeyringChange>, KeyringError>,
     ) -> Result<Vec<u32>, KeyringError> {
@@ -28,12 +28,12 @@ impl Core {
     }
 
     /// The keyring, for a moment.
-    pub(in crate::broker) fn keyring(&self) -> MutexGuard<'_, Keyring> {
+    pub(crate) fn keyring(&self) -> MutexGuard<'_, Keyring> {
         self.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wipes the keyring in place.
-    pub(in crate::broker) fn forget_keyring(&self) {
+    pub(crate) fn forget_keyring(&self) {
         for _ in 0..FORGET_TRIES {
             match self.keyring.ring.try_lock() {
                 Ok(mut keyring) => return keyring.forget(),

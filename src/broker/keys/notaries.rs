@@ -36,7 +36,7 @@ impl Notaries {
     }
 
     /// Has `next` ready, which is `generation`; the announcement that it takes over.
-    pub(in crate::broker) fn prepare(&self, generation: u32, next: Notary) -> String {
+    pub(crate) fn prepare(&self, generation: u32, next: Notary) -> String {
         let mut turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
         let announcement = turn.signing.announce(&next);
         turn.next = Some((generation, next));
@@ -44,7 +44,7 @@ impl Notaries {
     }
 
     /// The next one signs from here on: its entry is durable.
-    pub(in crate::broker) fn take_over(&self, generation: u32) {
+    pub(crate) fn take_over(&self, generation: u32) {
         let mut turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, next)) = turn.next.take_if(|(next, _)| *next == generation) {
             turn.signing = next;
@@ -52,7 +52,7 @@ impl Notaries {
     }
 
     /// Wipes the private keys in place: nothing is signed any more.
-    pub(in crate::broker) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
         turn.signing.forget();
         turn.next.iter().for_each(|(_, next)| next.forget());
@@ -80,13 +80,13 @@ impl Notaries {
 
 impl Core {
     /// A signed checkpoint of the ledger as it is now.
-    pub(in crate::broker) fn checkpoint(&self) -> String {
+    pub(crate) fn checkpoint(&self) -> String {
         let tree = self.state.store.tree();
         self.signing.notaries.checkpoint(self.signing_generation(), &tree)
     }
 
     /// Does something with the checkpoint key that signs as of the state.
-    pub(in crate::broker) fn with_notary<T>(&self, use_it: impl FnOnce(&Notary) -> T) -> T {
+    pub(crate) fn with_notary<T>(&self, use_it: impl FnOnce(&Notary) -> T) -> T {
         self.signing.notaries.with(self.signing_generation(), use_it)
     }
 

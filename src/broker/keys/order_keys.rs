@@ -1,11 +1,41 @@
+use crate::base::Timestamp;
+use crate::broker::changes::ChangeRequest;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::identity::revoke::Ended;
-use crate::broker::keys::rotate_keys::{AuthorityView, Force, TokenKeyView, behind};
+use crate::broker::keys::behind::behind;
+use crate::broker::keys::key_order::SigningKey;
+use crate::broker::keys::staging::{Force, StageChange};
+use crate::broker::removals::Ended;
 use crate::idempotency::Once;
-use crate::keyring::{Stage, Standing};
+use crate::keyring::Standing;
 use crate::pki;
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
+
+/// A generation of the certificate authority as operators see it.
+#[derive(Clone, Debug)]
+pub struct AuthorityView {
+    /// Its number.
+    pub generation: u32,
+    /// Where it is, and since when.
+    pub standing: Standing,
+    /// SHA-256 of its public key, in hex; empty when it has no certificate.
+    pub pin: String,
+    /// When its certificate ends.
+    pub not_after: Option<Timestamp>,
+    /// Live instances that stand in the way of its next stage: they do not know it yet, when it is
+    /// prepared; they hold a certificate older than the one that signs, when it is old or tainted, and
+    /// so do operators.
+    pub behind: usize,
+}
+
+/// A generation of the token key as operators see it.
+#[derive(Clone, Debug)]
+pub struct TokenKeyView {
+    /// Its number.
+    pub generation: u32,
+    /// Where it is, and since when.
+    pub standing: Standing,
+}
 
 impl AdminDesk {
     /// All generations of the certificate authority, the oldest first.
@@ -27,32 +57,6 @@ impl AdminDesk {
         })
     }
 
-    /// Makes the next authority and publishes it; it signs nothing yet.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn prepare_authority(
-        &self,
-        by: &Authorised<RotateSigningKeys>,
-        once: Option<&Once>,
-    ) -> Result<(), Failure> {
-        self.published(self.0.prepare_authority(Some((by.operator(), once)))).await
-    }
-
-    /// Brings an authority to `stage`.
-    ///
-    /// # Errors
-    /// [`Failure`]; without [`Force`] also when live instances are behind.
-    pub async fn stage_authority(
-        &self,
-        by: &Authorised<RotateSigningKeys>,
-        (generation, stage): (u32, Stage),
-        force: Force,
-        once: Option<&Once>,
-    ) -> Result<Ended, Failure> {
-        self.published(self.0.stage_authority(Some((by.operator(), once)), (generation, stage), force)).await
-    }
-
     /// All generations of the token key, the oldest first.
     #[must_use]
     pub fn token_keys<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<TokenKeyView> {
@@ -60,30 +64,32 @@ impl AdminDesk {
         self.0.state.store.read(|world, _| world.token_keys.generations().all().map(view).collect())
     }
 
-    /// Makes the next token key and publishes it; it signs nothing yet.
+    /// Makes the next generation and publishes it; it signs nothing yet.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn prepare_token_key(
+    pub async fn prepare_key(
         &self,
         by: &Authorised<RotateSigningKeys>,
+        key: SigningKey,
         once: Option<&Once>,
     ) -> Result<(), Failure> {
-        self.published(self.0.prepare_token_key(Some((by.operator(), once)))).await
+        self.published(self.0.prepare_key(ChangeRequest::by(by.operator(), once), key)).await
     }
 
-    /// Brings a token key to `stage`.
+    /// Brings a generation to another stage.
     ///
     /// # Errors
-    /// [`Failure`]; without [`Force`] also when verifiers may not have fetched a key that is to sign.
-    pub async fn stage_token_key(
+    /// [`Failure`]; without [`Force`] also when live instances are behind an authority, or verifiers may not have
+    /// fetched a token key that is to sign.
+    pub async fn stage_key(
         &self,
         by: &Authorised<RotateSigningKeys>,
-        (generation, stage): (u32, Stage),
+        change: StageChange,
         force: Force,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        self.published(self.0.stage_token_key(Some((by.operator(), once)), (generation, stage), force)).await
+        self.published(self.0.stage_key(ChangeRequest::by(by.operator(), once), change, force)).await
     }
 
     /// Makes a change of signing keys, and returns once the public documents for a sealed broker are written: also

@@ -27,7 +27,7 @@ impl Publishing {
 
     /// Returns when the documents were written. A disk that does not answer holds up no change of keys for longer than
     /// `PUBLISH_WAIT_MS`.
-    pub(in crate::broker) async fn publish(&self) {
+    pub(crate) async fn publish(&self) {
         let (done, written) = oneshot::channel();
         let wait = Duration::from_millis(PUBLISH_WAIT_MS);
         let asked = async { self.requests.send(done).await.is_ok() && written.await.is_ok() };

@@ -121,7 +121,7 @@ impl Core {
     /// How many keys are due to be rotated, which is done by the schedule or at the next start: the delta, index
     /// and digest keys together, and the value key when it has sealed much. None in read-only mode, which rotates
     /// no key.
-    pub(in crate::broker) fn keys_due(&self) -> usize {
+    pub(crate) fn keys_due(&self) -> usize {
         if self.state.store.is_read_only() {
             return 0;
         }

@@ -27,7 +27,7 @@ impl Core {
     }
 
     /// Has anchors name the keyring as it was written last, so that an older copy of it is noticed.
-    pub(in crate::broker) fn anchor_keys(&self, keyring: &Keyring) {
+    pub(crate) fn anchor_keys(&self, keyring: &Keyring) {
         if let Err(error) = self.state.store.keys_changed(keyring) {
             tracing::error!(%error, "the keyring lacks a key: anchors name the keyring of before");
         }
@@ -35,7 +35,7 @@ impl Core {
 
     /// The same, once a generation came to `stage`. It is no part of what was asked for: what fails is
     /// logged, and tried again by the next look.
-    pub(in crate::broker) fn shed_after(&self, stage: Stage) {
+    pub(crate) fn shed_after(&self, stage: Stage) {
         if stage == Stage::Revoked {
             self.shed_signing_keys().unwrap_or_default();
         }

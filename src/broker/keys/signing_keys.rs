@@ -32,7 +32,7 @@ pub async fn authorities(
 }
 
 /// The authorities that count by `record`.
-pub(in crate::broker) fn authorities_of(
+pub(crate) fn authorities_of(
     record: &pki::Record,
     trust_domain: &TrustDomain,
     keyring: &Keyring,
@@ -97,10 +97,7 @@ pub async fn token_keys(store: &Store<World>, keyring: &Keyring) -> Result<Keys<
 }
 
 /// The token keys that count by `generations`.
-pub(in crate::broker) fn token_keys_of(
-    generations: &Generations,
-    keyring: &Keyring,
-) -> Result<Keys<Signer>, Failure> {
+pub(crate) fn token_keys_of(generations: &Generations, keyring: &Keyring) -> Result<Keys<Signer>, Failure> {
     let all = counting(generations).map(|one| Ok((one, token_key(keyring, one)?)));
     let all = all.collect::<Result<BTreeMap<u32, Signer>, Failure>>()?;
     generations.active().and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
@@ -126,12 +123,12 @@ pub fn checkpoint_key(keyring: &Keyring, generation: u32, domain: &TrustDomain) 
 }
 
 /// The authority's private key of this generation, ready to sign certificates.
-pub(in crate::broker) fn authority_key(keyring: &Keyring, generation: u32) -> Result<EcdsaKey, Failure> {
+pub(crate) fn authority_key(keyring: &Keyring, generation: u32) -> Result<EcdsaKey, Failure> {
     key(keyring, (Family::Authority, generation), SignatureForm::Asn1)
 }
 
 /// The token key of this generation, ready to sign tokens.
-pub(in crate::broker) fn token_key(keyring: &Keyring, generation: u32) -> Result<Signer, Failure> {
+pub(crate) fn token_key(keyring: &Keyring, generation: u32) -> Result<Signer, Failure> {
     let key = key(keyring, (Family::Token, generation), SignatureForm::Fixed)?;
     Signer::new(key).map_err(|error| broken(&error))
 }

@@ -1,10 +1,10 @@
+use crate::authn::OperatorPrincipal;
 use crate::base::limits::{REWRAPPED_AT_ONCE_MAX, SEALS_DUE};
 use crate::base::{SecretId, SecretName, code};
+use crate::broker::changes::{ChangeRequest, Draft, Read};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::broken;
-use crate::broker::once::{Asker, done_before, once_of};
-use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::Once;
@@ -52,13 +52,13 @@ impl AdminDesk {
         by: &Authorised<TurnValueKey>,
         once: Option<&Once>,
     ) -> Result<Turned, Failure> {
-        self.0.turn_value_key(Some((by.operator(), once))).await
+        self.0.turn_value_key(ChangeRequest::by(by.operator(), once)).await
     }
 }
 
 impl Core {
     /// What is kept of a version.
-    pub(in crate::broker) async fn stored_version(
+    pub(crate) async fn stored_version(
         &self,
         id: SecretId,
         version: Version,
@@ -82,7 +82,7 @@ impl Core {
         let since = since.unwrap_or_else(|| self.keyring().created_at());
         let is_over = now.seconds_since(since) >= self.settings.value_key_life_s;
         if is_over || self.values.sealer.seals() >= SEALS_DUE {
-            self.turn_value_key(None).await?;
+            self.turn_value_key(ChangeRequest::by_schedule()).await?;
         } else {
             let _turn = self.values.key_turn.lock().await;
             self.finish_turn().await?;
@@ -90,33 +90,27 @@ impl Core {
         Ok(())
     }
 
-    async fn turn_value_key(&self, by: Option<Asker<'_>>) -> Result<Turned, Failure> {
+    async fn turn_value_key(&self, request: ChangeRequest<'_>) -> Result<Turned, Failure> {
         let _turn = self.values.key_turn.lock().await;
         self.finish_turn().await?;
-        let now = self.state.clock.now();
-        let before = self.state.store.read(|world, _| done_before(world, once_of(by), now));
-        if let Some(before) = before? {
-            return Ok(Turned { generation: self.turned_before(&before)?, carried_over: None });
+        if let Read::Before(before) = self.state.read_for(request, |_| Ok(()))? {
+            return Ok(Turned { generation: self.state.rotated_before(&before)?, carried_over: None });
         }
         let generation = self.new_value_key()?;
-        deciding_again!(self.record_turn(generation, by))?;
+        self.record_turn(generation, request).await?;
         let carried_over = self.finish_turn().await?;
         Ok(Turned { generation, carried_over: Some(carried_over) })
     }
 
-    async fn record_turn(&self, generation: u32, by: Option<Asker<'_>>) -> Result<(), Again> {
-        let now = self.state.clock.now();
-        let (before, as_of) =
-            self.state.store.read(|world, as_of| (done_before(world, once_of(by), now), as_of));
-        if before?.is_some() {
-            return Ok(());
-        }
-        let event = ValueKeyTurned { operator: by.map(|(operator, _)| operator.name()), generation };
-        let change = Change::new(&event)?.effect(Effect::Secrets(secrets::Effect::Turn(generation)));
-        // Whatever was sealed by the key before, and is not in the ledger yet, is sealed again.
-        let change = change.rely(keys::value_key(), as_of);
-        self.state.store.commit(self.asked_by(change, by, as_of)?, ()).await?.redeem();
-        Ok(())
+    async fn record_turn(&self, generation: u32, request: ChangeRequest<'_>) -> Result<(), Failure> {
+        let operator = request.by.operator().map(OperatorPrincipal::name);
+        let recorded = self.state.change(request, |reading| {
+            // What is sealed by the key before, and is not on the ledger yet, is sealed again.
+            reading.value_key();
+            let turn = secrets::Effect::Turn(generation);
+            Ok(Draft::new(&ValueKeyTurned { operator, generation }, ())?.effect(Effect::Secrets(turn)))
+        });
+        recorded.await.map(drop)
     }
 
     /// Makes the next generation, durable in the keyring, and wraps by it from here on.
@@ -147,7 +141,7 @@ impl Core {
         let wraps = self.state.store.read(|world, _| world.secrets.turned());
         if wraps.map(|wraps| wraps.generation) != Some(newest) {
             // A stop came before its entry: nobody goes without having been told that it is relieved.
-            deciding_again!(self.record_turn(newest, None))?;
+            self.record_turn(newest, ChangeRequest::by_schedule()).await?;
         }
         let mut carried_over = 0_usize;
         loop {
@@ -161,7 +155,7 @@ impl Core {
         let shed = self.change_keyring(|keyring| keyring.reduction(&self.keyring.path, Family::Value, goes));
         let shed = shed.map_err(|error| broken(&error))?;
         self.signing.issuer.shed_value_keys();
-        self.state.store.commit(Change::new(&ValueKeyShed { generations: shed })?, ()).await?.redeem();
+        self.state.record(&ValueKeyShed { generations: shed }).await?;
         Ok(carried_over)
     }
 

@@ -12,6 +12,7 @@ use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::tokens::mint::relying_on;
+use crate::broker::world::records;
 use crate::leases::{Lease, LeaseRenewalAttempted, keys};
 use crate::policy::{Authorised, Decision, Extend, RenewLeases, decide_lease_extension};
 use crate::store::Change;
@@ -94,7 +95,8 @@ impl Core {
         id: LeaseId,
         life_s: Option<u32>,
     ) -> Result<Found, Failure> {
-        let reading = self.issuing()?;
+        let reading = self.state.issuing()?;
+        let deciding = self.deciding(reading);
         self.state.store.read(|world, as_of| {
             let scope = by.operator().scope();
             let lease = world.leases.lease(id).filter(|lease| is_within(world, scope, lease));
@@ -105,7 +107,7 @@ impl Core {
                 lease: lease.clone(),
                 roles: Arc::clone(&agent.roles),
                 counter: LeaseUpstreams::of(world, lease).for_renewal()?,
-                decision: decide_lease_extension(&self.deciding(world, reading), by, lease, life_s),
+                decision: decide_lease_extension(&deciding.on_records(records(world)), by, lease, life_s),
                 as_of,
             })
         })

@@ -4,10 +4,9 @@ use super::lease_upstream::LeaseUpstream;
 use crate::authn::{Credential, live};
 use crate::base::LeaseId;
 use crate::base::limits::LEASES_LOOKED_AT_MAX;
-use crate::broker::desk::records;
 use crate::broker::failure::Failure;
 use crate::broker::services::Core;
-use crate::broker::world::{Effect, World};
+use crate::broker::world::{Effect, World, records};
 use crate::leases::{self, EndReason, Lease, LeaseSelection, LeaseStage, Leases, LeasesRevoked};
 use crate::store::Change;
 

@@ -8,13 +8,13 @@ use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, LeaseId, Timestamp, code};
 use crate::broker::deciding::AdmittedAgent;
-use crate::broker::desk::{AgentDesk, records};
+use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
-use crate::broker::world::{Effect, World};
+use crate::broker::world::{Effect, World, records};
 use crate::idempotency::Once;
 use crate::issuance::{Leasing, LendAgain, LentLogin, Made, Underway};
 use crate::leases::{
@@ -180,7 +180,8 @@ impl Core {
         input: &LeaseInput,
         once: Option<&Once>,
     ) -> Result<LeaseStep<'_>, Again> {
-        let reading = self.issuing()?;
+        let reading = self.state.issuing()?;
+        let deciding = self.deciding(reading);
         let now = reading.now();
         let (principal, permit) = agent.attempt(self, reading)?;
         let caller = principal.clone();
@@ -192,7 +193,7 @@ impl Core {
                 Some(EarlierLogin::InCreation(lease)) => return Ok(Err(lease)),
                 None => {}
             }
-            let context = self.deciding(world, reading);
+            let context = deciding.on_records(records(world));
             let decision = match &lease_facts.again {
                 Some(lease) => decide_lease_again(&context, principal, permit, &request, lease),
                 None => decide_lease(&context, principal, permit, &request, lease_facts.count),

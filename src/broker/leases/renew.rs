@@ -5,13 +5,13 @@ use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{DecisionId, LeaseId, Timestamp, code};
 use crate::broker::deciding::AdmittedAgent;
-use crate::broker::desk::{AgentDesk, records};
+use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
-use crate::broker::world::Effect;
+use crate::broker::world::{Effect, records};
 use crate::leases::{self, Lease, LeaseRenewalAttempted, LeaseRenewed, LeaseStage, LeaseUseReleased, keys};
 use crate::pki::PeerCertificate;
 use crate::policy::decide_lease_renewal;
@@ -131,7 +131,8 @@ impl Core {
         id: LeaseId,
         life_s: Option<u32>,
     ) -> Result<Attempted<'a>, Again> {
-        let reading = self.issuing()?;
+        let reading = self.state.issuing()?;
+        let deciding = self.deciding(reading);
         let (principal, permit) = agent.attempt(self, reading)?;
         let caller = principal.clone();
         let (lease, counter, decision) = self.state.store.read(|world, _| {
@@ -140,7 +141,7 @@ impl Core {
                 return Err(Failure::new(code::LEASE_NOT_ACTIVE));
             }
             let counter = LeaseUpstreams::of(world, &lease).for_renewal();
-            let context = self.deciding(world, reading);
+            let context = deciding.on_records(records(world));
             let decision = decide_lease_renewal(&context, principal, permit, &lease, life_s);
             Ok((lease, counter, decision))
         })?;

@@ -1,18 +1,16 @@
 use std::collections::BTreeSet;
 
 use super::views::is_within;
-use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
+use crate::broker::changes::ChangeRequest;
 use crate::broker::denial::Denial;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::identity::revoke::{Applied, Ended, Word};
-use crate::broker::once::{done_before, remembering};
-use crate::broker::retry::deciding_again;
+use crate::broker::removals::{Applied, Ended, Removal};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
-use crate::custody::{LeasesOf, Order, TakeAway};
-use crate::idempotency::{Once, Outcome};
+use crate::custody::{LeasesOf, TakeAway};
+use crate::idempotency::Once;
 use crate::leases::{self, EndReason, LeaseSelection, LeaseStage, LeasesRevoked, keys};
 use crate::ledger::Key;
 use crate::policy::{Authorised, EndLeases};
@@ -72,7 +70,8 @@ impl AdminDesk {
             let which = selection(world, operator.scope(), chosen)?;
             Ok(Selected { which, chosen: Some(chosen.clone()) })
         };
-        let (applied, count) = self.0.revoke_leases(Word::Operator(operator), once, &find).await?;
+        let applied = self.0.revoke_leases(ChangeRequest::by(operator, once), &find).await?;
+        let count = applied.count;
         Ok(LeasesEnded { ended: self.0.conclude(applied).await, count })
     }
 }
@@ -82,38 +81,28 @@ impl Core {
     /// entry first.
     pub(in super::super) async fn revoke_leases(
         &self,
-        word: Word<'_>,
-        once: Option<&Once>,
+        request: ChangeRequest<'_>,
         find: &(dyn Fn(&World) -> Result<Selected, Failure> + Sync),
-    ) -> Result<(Applied, Option<usize>), Failure> {
-        let done = deciding_again!(async {
-            let now = self.state.clock.now();
-            let (before, found, as_of) = self.state.store.read(|world, as_of| {
-                let found = find(world).map(|selected| (LeaseFacts::of(world, &selected.which), selected));
-                (done_before(world, once, now), found, as_of)
-            });
-            if let Some(before) = before? {
-                return Ok((Applied::recorded(before.seq), None));
-            }
-            let (LeaseFacts { count, withheld, order }, Selected { which, chosen }) = found?;
+    ) -> Result<Applied, Failure> {
+        // It relies on nothing of its leases: an end is never too late and never in anybody's way.
+        let removed = self.state.take_away(request, |reading| {
+            let Selected { which, chosen } = find(reading.unconditional())?;
+            let LeaseFacts { count, withheld, order } = LeaseFacts::of(reading.unconditional(), &which);
             let (lease, agent, capability) = chosen.as_ref().map_or((None, None, None), named);
-            let (by, why) = (word.by(), EndReason::Revoked);
+            let (by, why) = (request.by.name(), EndReason::Revoked);
             let event = LeasesRevoked { by, why: why.as_str(), lease, agent, capability, count };
-            // It relies on nothing of its leases: an end is never too late and never in anybody's way.
-            let mut change = Change::new(&event)?
-                .effect(Effect::Lease(leases::Effect::End { which: which.clone(), why }))
-                .urgent();
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let taking =
-                word.given_for(self, change)?.taking_away(Denial::leases(now, (which, why), withheld));
-            let decide = |world: &World| find(world).is_ok();
-            let taken = self.state.store.take_away(taking, OnConflict::Repeat, decide).await?;
-            let what = TakeAway::RevokeLeases(order);
-            Ok((Applied { taken, order: Some(Order { at: now, by: by.to_owned(), what }) }, Some(count)))
+            let end = leases::Effect::End { which: which.clone(), why };
+            Ok(Removal {
+                change: Change::new(&event)?.effect(Effect::Lease(end)).urgent(),
+                denial: Some(Denial::leases(reading.now(), (which, why), withheld)),
+                order: Some(TakeAway::RevokeLeases(order)),
+                on_conflict: OnConflict::Repeat,
+                count: Some(count),
+            })
         });
-        let done = done?;
+        let applied = removed.await?;
         self.notifications.leases_changed();
-        Ok(done)
+        Ok(applied)
     }
 }
 

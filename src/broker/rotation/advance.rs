@@ -225,7 +225,7 @@ impl Core {
         let handed = secrets::Effect::Promote { name: secret.clone(), version };
         let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Draining, drain_until };
         let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));
-        let change = surplus.destroyed_by(change, at.secret.as_ref());
+        let change = surplus.effects(at.secret.as_ref()).into_iter().fold(change, Change::effect);
         let key = secrets::keys::secret(&secret);
         let change = at.relying(change).rely(key, at.as_of);
         self.record(change).await?;

@@ -175,7 +175,7 @@ impl Core {
         struct Event {
             rotation: RotationId,
         }
-        let event: Event = self.said(before)?;
+        let event: Event = self.state.said(before)?;
         Ok(Rotating { id: event.rotation, begun: true })
     }
 }

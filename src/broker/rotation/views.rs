@@ -8,6 +8,7 @@ use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::page::{Page, Paged};
+use crate::broker::reading::Reading;
 use crate::broker::secrets::classify::foreign;
 use crate::broker::world::World;
 use crate::policy::{Authorised, ReadSecretNames};
@@ -225,7 +226,8 @@ pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Time
     let declared = world.registry.declarations();
     let sensitivity = sensitivity(world, secret);
     let owner = world.secrets.named(secret).and_then(|secret| secret.owner.as_ref());
-    let foreign: BTreeSet<_> = foreign(world, (secret, sensitivity), owner).into_iter().collect();
+    let reading = Reading::of(world, 0, now);
+    let foreign: BTreeSet<_> = foreign(&reading, secret, sensitivity, owner).into_iter().collect();
     let reading = declared.capabilities().filter(
         |capability| matches!(&capability.delivery, Delivery::Reveal { secret: read } if read == secret),
     );

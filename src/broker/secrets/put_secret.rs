@@ -1,18 +1,19 @@
 use crate::base::code;
-use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Sensitivity, Timestamp};
+use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::once::{done_before, remembering};
+use crate::broker::reading::Reading;
 use crate::broker::retry::deciding_again;
 use crate::broker::rotation::next_of;
-use crate::broker::secrets::classify::Reached;
+use crate::broker::secrets::classify::judged_anew;
 use crate::broker::secrets::versions::Surplus;
+use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
 use crate::rotation::{self, Rotation};
-use crate::secrets::{self, Secret, SecretStored, SecretValue, keys};
+use crate::secrets::{self, Secret, SecretStored, SecretValue};
 use crate::store::Change;
 
 /// Which secret is stored, and what is expected of it.
@@ -80,59 +81,64 @@ impl AdminDesk {
             return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
         }
         let owner = owner.or_else(|| scope.owner().cloned());
-        deciding_again!(async {
-            let (known, rotation, before, reached, as_of) = core.state.store.read(|world, as_of| {
-                let rotation = world.rotations.of(&name).cloned();
-                let before = done_before(world, once, core.state.clock.now());
-                let known = world.secrets.named(&name).cloned();
-                (known, rotation, before, Reached::by(world, &name), as_of)
-            });
-            if known.as_ref().is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
-                return Err(Failure::new(code::SECRET_UNKNOWN).into());
+        let request = ChangeRequest::by(by.operator(), once);
+        let new_secret = SecretId::mint(core.state.clock.now(), &*core.state.entropy);
+        let decide = |reading: &Reading<'_>| {
+            let (known, rotation) = (reading.secret(&name), reading.rotation(&name));
+            if known.is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
+                return Err(Failure::new(code::SECRET_UNKNOWN));
             }
-            if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before? {
-                core.values.put.check(once, &value)?;
-                return Ok(Stored { name: name.clone(), version, seq });
+            let run = rotation.and_then(|rotation| rotation.run.as_ref());
+            if run.is_some_and(|run| !run.can_be_given_up(reading.now())) {
+                return Err(Failure::new(code::ROTATION_IN_PROGRESS));
             }
-            let run = rotation.as_ref().and_then(|rotation| rotation.run.as_ref());
-            if run.is_some_and(|run| !run.can_be_given_up(core.state.clock.now())) {
-                return Err(Failure::new(code::ROTATION_IN_PROGRESS).into());
+            if expected.is_some_and(|expected| !expected.holds(known)) {
+                return Err(Failure::new(code::VERSION_MISMATCH));
             }
-            if expected.is_some_and(|expected| !expected.holds(known.as_ref())) {
-                return Err(Failure::new(code::VERSION_MISMATCH).into());
-            }
-            let newest = known.as_ref().map_or(0, Secret::newest);
-            let id = known.as_ref().map(|secret| secret.id);
-            let id = id.unwrap_or_else(|| SecretId::mint(core.state.clock.now(), &*core.state.entropy));
-            let said = Said::new(known.as_ref(), owner.as_ref(), sensitivity)?;
-            let version = newest.saturating_add(1);
-            let surplus = Surplus::of(known.as_ref(), rotation.as_ref(), core.settings.keep_versions);
-            let event = SecretStored {
+            let said = Said::new(known, owner.as_ref(), sensitivity)?;
+            let surplus = Surplus::of(known, rotation, core.settings.keep_versions);
+            let secret_id = known.map_or(new_secret, |secret| secret.id);
+            let version = known.map_or(0, Secret::newest).saturating_add(1);
+            let change = Change::new(&SecretStored {
                 operator: by.operator().name(),
                 secret: &name,
-                secret_id: id,
+                secret_id,
                 version,
                 owner: said.owner,
                 sensitivity: said.sensitivity,
                 destroyed: surplus.numbers(),
-            };
-            let sealed = core.values.sealer.seal(id, version, &value, &*core.state.entropy)?;
-            let digest = core.values.digests.digest(value.expose());
-            let effect = secrets::Effect::Store { id, name: name.clone(), version, sealed, digest };
-            let mut change =
-                Change::new(&event)?.effect(Effect::Secrets(effect)).rely(keys::secret(&name), as_of);
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
-            if let Some(rotation) = rotation {
-                change = given_up(change, &rotation, core.state.clock.now());
+            })?;
+            reading.value_key();
+            let mut effects = rotation.map_or_else(Vec::new, |rotation| given_up(rotation, reading.now()));
+            effects.extend(surplus.effects(known));
+            effects.extend(said.effects(&name));
+            let change = if said.is_new() { judged_anew(reading, change, &name) } else { change };
+            Ok(NewVersion { id: secret_id, version, change, effects })
+        };
+        let changed = deciding_again!(async {
+            match core.state.read_for(request, decide)? {
+                Read::Before(before) => Ok(Changed::Before(before)),
+                Read::Now(new, preconditions) => {
+                    let draft = new.sealed(core, &name, &value)?;
+                    core.state.commit_draft(request, draft, preconditions).await
+                }
             }
-            change = change.rely(rotation::keys::rotation(&name), as_of).rely(keys::value_key(), as_of);
-            change = surplus.destroyed_by(change, known.as_ref());
-            change = said.added_to(change, (&name, reached), as_of);
-            let receipt = core.state.store.commit(core.while_allowed(change, by.operator())?, ()).await?;
-            core.values.put.note(once, &value, (&name, version));
-            core.state.store.read(|world, _| core.values.put.forget_destroyed(world));
-            Ok(Stored { name: name.clone(), version, seq: receipt.seq() })
-        })
+        });
+        let (version, seq) = match changed? {
+            Changed::Recorded { seq, value: version } => {
+                core.values.put.note(once, &value, (&name, version));
+                core.state.store.read(|world, _| core.values.put.forget_destroyed(world));
+                (version, seq)
+            }
+            Changed::Before(Remembered { seq, outcome: Outcome::Stored(version), .. }) => {
+                let known = core.state.read(|reading| reading.secret_within(scope, &name).map(drop));
+                known.0?;
+                core.values.put.check(once, &value)?;
+                (version, seq)
+            }
+            Changed::Before(_) => return Err(Failure::new(code::RECORD_UNREADABLE)),
+        };
+        Ok(Stored { name, version, seq })
     }
 }
 
@@ -157,42 +163,46 @@ impl<'a> Said<'a> {
         Ok(Self { owner, sensitivity: sensitivity.filter(|to| *to > before) })
     }
 
-    fn added_to(
-        &self,
-        mut change: Change<Effect>,
-        (name, reached): (&SecretName, Reached),
-        as_of: u64,
-    ) -> Change<Effect> {
-        if self.owner.is_none() && self.sensitivity.is_none() {
-            return change;
-        }
-        if let Some(owner) = self.owner.cloned() {
-            change = change.effect(Effect::Secrets(secrets::Effect::Own { name: name.clone(), owner }));
-        }
-        if let Some(sensitivity) = self.sensitivity {
-            let effect = secrets::Effect::Classify { name: name.clone(), sensitivity };
-            change = change.effect(Effect::Secrets(effect));
-        }
-        reached.judged_anew(change, name, as_of)
+    const fn is_new(&self) -> bool {
+        self.owner.is_some() || self.sensitivity.is_some()
+    }
+
+    fn effects(&self, name: &SecretName) -> impl Iterator<Item = Effect> {
+        let own = self.owner.cloned().map(|owner| secrets::Effect::Own { name: name.clone(), owner });
+        let classify = |sensitivity| secrets::Effect::Classify { name: name.clone(), sensitivity };
+        own.into_iter().chain(self.sensitivity.map(classify)).map(Effect::Secrets)
+    }
+}
+
+/// A version that is yet to be sealed: what its entry says, and does beside storing it.
+struct NewVersion {
+    id: SecretId,
+    version: u32,
+    change: Change<Effect>,
+    effects: Vec<Effect>,
+}
+
+impl NewVersion {
+    fn sealed(self, core: &Core, name: &SecretName, value: &SecretValue) -> Result<Draft<u32>, Failure> {
+        let Self { id, version, change, effects } = self;
+        let sealed = core.values.sealer.seal(id, version, value, &*core.state.entropy)?;
+        let digest = core.values.digests.digest(value.expose());
+        let store = secrets::Effect::Store { id, name: name.clone(), version, sealed, digest };
+        let change = effects.into_iter().fold(change.effect(Effect::Secrets(store)), Change::effect);
+        Ok(Draft::of(change, version).outcome(Outcome::Stored(version)))
     }
 }
 
 /// What an operator puts ends the rotation that it can end, and the use of what upstream made.
-fn given_up(mut change: Change<Effect>, rotation: &Rotation, now: Timestamp) -> Change<Effect> {
+fn given_up(rotation: &Rotation, now: Timestamp) -> Vec<Effect> {
     let name = &rotation.declared.secret;
-    for value in rotation.left_behind() {
-        let effect = rotation::Effect::Orphan { secret: name.clone(), value };
-        change = change.effect(Effect::Rotation(effect));
+    let orphan = |value| Effect::Rotation(rotation::Effect::Orphan { secret: name.clone(), value });
+    let mut effects: Vec<Effect> = rotation.left_behind().into_iter().map(orphan).collect();
+    if let Some(run) = &rotation.run {
+        let next = next_of(&rotation.declared, now);
+        effects.push(Effect::Rotation(rotation::Effect::Abandon { secret: name.clone(), next }));
+        let kept = |version| Effect::Secrets(secrets::Effect::Abandon { name: name.clone(), version });
+        effects.extend(run.version.map(kept));
     }
-    let Some(run) = &rotation.run else { return change };
-    let next = next_of(&rotation.declared, now);
-    let ended = rotation::Effect::Abandon { secret: name.clone(), next };
-    let change = change.effect(Effect::Rotation(ended));
-    match run.version {
-        Some(version) => {
-            let kept = secrets::Effect::Abandon { name: name.clone(), version };
-            change.effect(Effect::Secrets(kept))
-        }
-        None => change,
-    }
+    effects
 }

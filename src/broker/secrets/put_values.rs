@@ -44,7 +44,7 @@ impl PutValues {
     }
 
     /// Refuses when the request of `once` had another value before, as far as this process knows.
-    pub(in crate::broker) fn check(&self, once: Option<&Once>, value: &SecretValue) -> Result<(), Failure> {
+    pub(crate) fn check(&self, once: Option<&Once>, value: &SecretValue) -> Result<(), Failure> {
         let Some(once) = once else { return Ok(()) };
         let digest = self.key.tag(value.expose());
         let put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +55,7 @@ impl PutValues {
     }
 
     /// Notes the value of the request of `once`.
-    pub(in crate::broker) fn note(
+    pub(crate) fn note(
         &self,
         once: Option<&Once>,
         value: &SecretValue,
@@ -74,12 +74,12 @@ impl PutValues {
     }
 
     /// Wipes the key.
-    pub(in crate::broker) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.key.forget();
     }
 
     /// Forgets the values that were destroyed.
-    pub(in crate::broker) fn forget_destroyed(&self, world: &World) {
+    pub(crate) fn forget_destroyed(&self, world: &World) {
         let is_there = |value: &Value| {
             world.secrets.named(&value.secret).is_some_and(|secret| secret.version(value.version).is_some())
         };

@@ -4,6 +4,7 @@ use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::tokens::mint::relying;
+use crate::broker::world::records;
 use crate::policy::decide_reveal;
 use crate::revocation::{self, Subject};
 use crate::rotation::Rotation;
@@ -37,7 +38,8 @@ impl AgentDesk {
         let core = &*self.0;
         let mut agent = core.admit(principal)?;
         deciding_again!(async {
-            let reading = core.issuing()?;
+            let reading = core.state.issuing()?;
+            let deciding = core.deciding(reading);
             let (principal, permit) = agent.attempt(core, reading)?;
             // The token is verified by keys that are no older than what the entry relies on.
             core.follow_token_keys()?;
@@ -46,7 +48,7 @@ impl AgentDesk {
                 Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
             };
             let (decision, secret, swapping) = core.state.store.read(|world, _| {
-                let decision = decide_reveal(&core.deciding(world, reading), token, permit, name);
+                let decision = decide_reveal(&deciding.on_records(records(world)), token, permit, name);
                 let swapping = world.rotations.of(name).is_some_and(Rotation::is_swapping);
                 (decision, world.secrets.named(name).cloned(), swapping)
             });

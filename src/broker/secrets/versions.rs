@@ -1,22 +1,22 @@
-use crate::authn::OperatorPrincipal;
 use crate::base::code;
-use crate::base::limits::{OUTCOME_LIFE_S, READINGS_LOOKED_AT_MAX};
+use crate::base::limits::READINGS_LOOKED_AT_MAX;
 use crate::base::{AgentName, Cancellation, OwnerName, Scope, SecretId, SecretName, Sensitivity, Timestamp};
+use crate::broker::changes::{ChangeRequest, Draft};
 use crate::broker::denial::Denial;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::identity::revoke::{Applied, Ended, Word};
-use crate::broker::once::{done_before, remembering};
-use crate::broker::retry::deciding_again;
+use crate::broker::once::remembered;
+use crate::broker::reading::Reading;
+use crate::broker::removals::{Applied, Ended, Removal};
 use crate::broker::rotation::{Consumer, consumers};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
-use crate::custody::{Order, TakeAway};
+use crate::custody::TakeAway;
 use crate::idempotency::{Once, Outcome};
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::rotation::Rotation;
-use crate::secrets::{self, Catalogue, Secret, SecretRevealed, Version, VersionChanged, VersionStage, keys};
+use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage};
 use crate::store::{Change, CommitError, OnConflict};
 use crate::upstream::{Driver, Shape, driver};
 
@@ -27,7 +27,7 @@ pub struct SecretDetail {
     pub name: SecretName,
     /// Whose it is, if anybody's.
     pub owner: Option<OwnerName>,
-    /// What is asked of whoever wants to read it.
+    /// What is asked of its readers.
     pub sensitivity: Sensitivity,
     /// The version that is handed out.
     pub current: Option<u32>,
@@ -137,11 +137,11 @@ impl AdminDesk {
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {
         let core = &*self.0;
+        let (request, name) = (ChangeRequest::by(by.operator(), once), name.clone());
         match act {
-            VersionAct::RollBack => core.roll_back(by.operator(), (name, number), once).await,
+            VersionAct::RollBack => core.roll_back(request, NamedVersion { name, number }).await,
             VersionAct::Destroy => {
-                let word = Word::Operator(by.operator());
-                let applied = core.destroy_version(word, (name, number), once).await?;
+                let applied = core.destroy_version(request, NamedVersion { name, number }).await?;
                 core.state.store.read(|world, _| core.values.put.forget_destroyed(world));
                 Ok(core.conclude(applied).await)
             }
@@ -149,98 +149,94 @@ impl AdminDesk {
     }
 }
 
+/// A version of the secret called `name`.
+#[derive(Clone)]
+pub(crate) struct NamedVersion {
+    pub(crate) name: SecretName,
+    pub(crate) number: u32,
+}
+
 impl Core {
-    async fn roll_back(
-        &self,
-        operator: &OperatorPrincipal,
-        (name, number): (&SecretName, u32),
-        once: Option<&Once>,
-    ) -> Result<Ended, Failure> {
-        deciding_again!(async {
-            let (before, checked, as_of) = self.state.store.read(|world, as_of| {
-                let before = done_before(world, once, self.state.clock.now());
-                (before, check_roll_back(world, operator.scope(), (name, number)), as_of)
-            });
-            if let Some(before) = before? {
-                return Ok(Ended::Recorded(before.seq));
+    async fn roll_back(&self, request: ChangeRequest<'_>, version: NamedVersion) -> Result<Ended, Failure> {
+        let changed = self.state.change(request, |reading| {
+            let secret = reading.secret_within(request.by.scope(), &version.name)?;
+            let rotation = reading.rotation(&version.name);
+            former(secret, rotation, version.number)?;
+            let driver = rotation.and_then(upstream);
+            if driver.is_some_and(|driver| driver.capabilities().shape != Shape::Pulled) {
+                return Err(Failure::new(code::SECRET_HAS_ROTATION));
             }
-            checked?;
-            let promote = secrets::Effect::Promote { name: name.clone(), version: number };
-            let change = version_changed(operator.name().as_str(), (name, number), "rolled-back", as_of)?;
-            let change = change.effect(Effect::Secrets(promote));
-            let change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            let receipt = self.state.store.commit(self.while_allowed(change, operator)?, ()).await?;
-            Ok(Ended::Recorded(receipt.seq()))
-        })
+            let promote = secrets::Effect::Promote { name: version.name.clone(), version: version.number };
+            let event = version.changed(request.by.name(), "rolled-back");
+            Ok(Draft::new(&event, ())?.effect(Effect::Secrets(promote)))
+        });
+        Ok(Ended::Recorded(changed.await?.seq()))
     }
 
     /// Destroys a former version.
-    pub(in crate::broker) async fn destroy_version(
+    pub(crate) async fn destroy_version(
         &self,
-        word: Word<'_>,
-        (name, number): (&SecretName, u32),
-        once: Option<&Once>,
+        request: ChangeRequest<'_>,
+        version: NamedVersion,
     ) -> Result<Applied, Failure> {
-        let check = |world: &World| former(world, &world.secrets, word.scope(), (name, number));
-        deciding_again!(async {
-            let now = self.state.clock.now();
-            let (before, found, as_of) =
-                self.state.store.read(|world, as_of| (done_before(world, once, now), check(world), as_of));
-            if let Some(before) = before? {
-                return Ok(Applied::recorded(before.seq));
-            }
-            let id = found?;
-            let (by, name) = (word.by().to_owned(), name.clone());
-            let order = TakeAway::DestroyVersion { secret: name.clone(), version: number };
-            let order = Order { at: now, by: by.clone(), what: order };
-            let denial = Denial::version(now, id, name.clone(), number);
-            let destruction = Destruction { by, id, name, number, once: once.cloned() };
-            let change = word.given_for(self, destruction.change(as_of)?)?;
+        let removed = self.state.take_away(request, |reading| {
+            let NamedVersion { name, number } = &version;
+            let secret = reading.secret_within(request.by.scope(), name)?;
+            former(secret, reading.rotation(name), *number)?;
+            let by = request.by.name().to_owned();
+            let (at, id) = (reading.now(), secret.id);
+            let destruction =
+                Destruction { at, by, id, version: version.clone(), once: request.once.cloned() };
+            let change = destruction.change()?;
             // A version that an entry before it hands out again is not destroyed.
-            let on_conflict =
-                OnConflict::Decide(Box::new(move |world, as_of| destruction.again(world, as_of)));
-            let decide = |world: &World| check(world).is_ok();
-            let taken = self.state.store.take_away(change.taking_away(denial), on_conflict, decide).await?;
-            Ok(Applied { taken, order: Some(order) })
-        })
+            let again = move |world: &World, as_of| destruction.again(world, as_of);
+            Ok(Removal {
+                change,
+                denial: Some(Denial::version(at, id, name.clone(), *number)),
+                order: Some(TakeAway::DestroyVersion { secret: name.clone(), version: *number }),
+                on_conflict: OnConflict::Decide(Box::new(again)),
+                count: None,
+            })
+        });
+        removed.await
     }
 }
 
-/// A version of a secret that is to be destroyed.
+/// A version that is to be destroyed.
 struct Destruction {
+    at: Timestamp,
     by: String,
     id: SecretId,
-    name: SecretName,
-    number: u32,
+    version: NamedVersion,
     once: Option<Once>,
 }
 
 impl Destruction {
-    fn change(&self, as_of: u64) -> Result<Change<Effect>, CommitError> {
-        let Self { by, id, name, number, once } = self;
-        let destroy = secrets::Effect::Destroy { id: *id, name: name.clone(), version: *number };
-        let change = version_changed(by, (name, *number), "destroyed", as_of)?;
-        let change = change.effect(Effect::Secrets(destroy)).urgent();
-        Ok(remembering(change, (once.as_ref(), as_of), OUTCOME_LIFE_S, || Outcome::Recorded))
+    fn change(&self) -> Result<Change<Effect>, CommitError> {
+        let NamedVersion { name, number } = &self.version;
+        let destroy = secrets::Effect::Destroy { id: self.id, name: name.clone(), version: *number };
+        let change = Change::new(&self.version.changed(&self.by, "destroyed"))?;
+        Ok(change.effect(Effect::Secrets(destroy)).urgent())
     }
 
-    /// The same once more, provided that the version is a former one still, as entries say.
+    /// The same once more, provided that entries say that the version is a former one still.
     fn again(&self, world: &World, as_of: u64) -> Option<Change<Effect>> {
-        let catalogue = world.recorded_secrets();
-        former(world, catalogue, &Scope::Everything, (&self.name, self.number)).ok()?;
-        self.change(as_of).ok()
+        let NamedVersion { name, number } = &self.version;
+        let reading = Reading::of(world, as_of, self.at);
+        reading.secret(name);
+        let secret = world.recorded_secrets().named(name)?;
+        former(secret, reading.rotation(name), *number).ok()?;
+        let once = self.once.as_ref();
+        reading.request(once);
+        let change = remembered(self.change().ok()?, once, Outcome::Recorded);
+        Some(reading.preconditions().added_to(change))
     }
 }
 
-fn version_changed(
-    by: &str,
-    (name, number): (&SecretName, u32),
-    what: &'static str,
-    as_of: u64,
-) -> Result<Change<Effect>, CommitError> {
-    let event = VersionChanged { operator: by, secret: name, version: number, what };
-    let change = Change::new(&event)?.rely(keys::secret(name), as_of);
-    Ok(change.rely(crate::rotation::keys::rotation(name), as_of))
+impl NamedVersion {
+    const fn changed<'a>(&'a self, by: &'a str, what: &'static str) -> VersionChanged<'a> {
+        VersionChanged { operator: by, secret: &self.name, version: self.number, what }
+    }
 }
 
 /// The first of the entries up to `head` that are looked at.
@@ -248,40 +244,25 @@ const fn first_looked_at(head: u64) -> u64 {
     head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1)
 }
 
-/// The secret, when this version of it is a former one that nobody is about to need.
-fn former(
-    world: &World,
-    catalogue: &Catalogue,
-    scope: &Scope,
-    (name, number): (&SecretName, u32),
-) -> Result<SecretId, Failure> {
-    let secret = within_of(catalogue, scope, name)?;
+/// That this version of the secret is a former one that nobody is about to need.
+fn former(secret: &Secret, rotation: Option<&Rotation>, number: u32) -> Result<(), Failure> {
     let version = secret.version(number).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
     if version.stage != VersionStage::Former {
         return Err(Failure::new(code::VERSION_INVALID_STATE));
     }
-    if world.rotations.of(name).is_some_and(|rotation| rotation.run.is_some()) {
+    if rotation.is_some_and(|rotation| rotation.run.is_some()) {
         return Err(Failure::new(code::ROTATION_IN_PROGRESS));
-    }
-    Ok(secret.id)
-}
-
-fn check_roll_back(world: &World, scope: &Scope, (name, number): (&SecretName, u32)) -> Result<(), Failure> {
-    former(world, &world.secrets, scope, (name, number))?;
-    let driver = world.rotations.of(name).and_then(upstream);
-    if driver.is_some_and(|driver| driver.capabilities().shape != Shape::Pulled) {
-        return Err(Failure::new(code::SECRET_HAS_ROTATION));
     }
     Ok(())
 }
 
 /// Former versions that go when a secret's next value is handed out: more than enough are kept, and nothing
 /// of ours or upstream's needs them any more.
-pub(in crate::broker) struct Surplus(Vec<u32>);
+pub(crate) struct Surplus(Vec<u32>);
 
 impl Surplus {
     /// Of `secret`, when `keep` are kept.
-    pub(in crate::broker) fn of(secret: Option<&Secret>, rotation: Option<&Rotation>, keep: u32) -> Self {
+    pub(crate) fn of(secret: Option<&Secret>, rotation: Option<&Rotation>, keep: u32) -> Self {
         let Some(secret) = secret else { return Self(Vec::new()) };
         let run = rotation.and_then(|rotation| rotation.run.as_ref());
         let in_hand: Vec<u32> =
@@ -297,22 +278,16 @@ impl Surplus {
     }
 
     /// Which.
-    pub(in crate::broker) fn numbers(&self) -> &[u32] {
+    pub(crate) fn numbers(&self) -> &[u32] {
         &self.0
     }
 
-    /// `change`, ending them for good.
-    pub(in crate::broker) fn destroyed_by(
-        &self,
-        mut change: Change<Effect>,
-        secret: Option<&Secret>,
-    ) -> Change<Effect> {
-        let Some(secret) = secret else { return change };
-        for version in self.0.iter().copied() {
-            let effect = secrets::Effect::Destroy { id: secret.id, name: secret.name.clone(), version };
-            change = change.effect(Effect::Secrets(effect));
-        }
-        change
+    /// Ends them for good.
+    pub(crate) fn effects(&self, secret: Option<&Secret>) -> Vec<Effect> {
+        let destroy = |secret: &Secret, version| {
+            Effect::Secrets(secrets::Effect::Destroy { id: secret.id, name: secret.name.clone(), version })
+        };
+        secret.map_or_else(Vec::new, |secret| self.0.iter().map(|one| destroy(secret, *one)).collect())
     }
 }
 
@@ -321,16 +296,8 @@ fn upstream(rotation: &Rotation) -> Option<Box<dyn Driver>> {
 }
 
 /// The secret of this name, when it is within reach.
-pub(in crate::broker) fn within<'a>(
-    world: &'a World,
-    scope: &Scope,
-    name: &SecretName,
-) -> Result<&'a Secret, Failure> {
-    within_of(&world.secrets, scope, name)
-}
-
-fn within_of<'a>(catalogue: &'a Catalogue, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
-    let found = catalogue.named(name).filter(|secret| scope.covers(secret.owner.as_ref()));
+fn within<'a>(world: &'a World, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
+    let found = world.secrets.named(name).filter(|secret| scope.covers(secret.owner.as_ref()));
     found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
 }
 

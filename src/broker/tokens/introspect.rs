@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use crate::authn::{self, AgentPrincipal, AuthnError, BoundToken, PresentError, ResourceServerPrincipal};
 use crate::base::{ClockReading, code};
-use crate::broker::desk::{AgentDesk, records};
+use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::services::Core;
-use crate::broker::world::World;
+use crate::broker::world::{World, records};
 use crate::pki::PeerCertificate;
 use crate::policy::{Introspection, decide_introspection};
 use crate::token::{Claims, Minted};
@@ -60,7 +60,7 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when the ledger cannot be read; inside, why the token is not taken.
-    pub(in crate::broker) fn present(
+    pub(crate) fn present(
         &self,
         principal: AgentPrincipal,
         bearer: &str,
@@ -81,7 +81,7 @@ impl Core {
     ///
     /// # Errors
     /// [`Failure`] when the ledger cannot be read.
-    pub(in crate::broker) fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
+    pub(crate) fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
         if let Some(known) = self.signing.minted.find(claims.seq) {
             return Ok(Some(known));
         }

@@ -4,12 +4,12 @@ use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
 use crate::base::{AgentId, Audience, CapabilityName, InstanceId, RoleName, Timestamp, TokenId};
-use crate::broker::desk::{AgentDesk, records};
+use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
 use crate::broker::once::{done_before, remembering};
 use crate::broker::retry::deciding_again;
-use crate::broker::world::{Effect, World};
+use crate::broker::world::{Effect, World, records};
 use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
 use crate::issuance::{MintAgain, Token};
 use crate::pki;
@@ -48,12 +48,12 @@ impl AgentDesk {
         let core = &*self.0;
         let mut agent = core.admit(principal)?;
         let issued = deciding_again!(async {
-            let reading = core.issuing()?;
-            let now = reading.now();
+            let reading = core.state.issuing()?;
+            let (now, deciding) = (reading.now(), core.deciding(reading));
             let (principal, permit) = agent.attempt(core, reading)?;
             let caller = principal.clone();
             let (decision, before) = core.state.store.read(|world, _| {
-                let context = core.deciding(world, reading);
+                let context = deciding.on_records(records(world));
                 let before = still_live(world, &principal, done_before(world, once, now)?)?;
                 Ok::<_, Failure>(match before {
                     Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) => {
@@ -161,7 +161,7 @@ fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Chan
 
 /// Relies on the agent, its certificate, the authorities, its roles and these capabilities being as they were
 /// when it was identified.
-pub(in crate::broker) fn relying<'a>(
+pub(crate) fn relying<'a>(
     change: Change<Effect>,
     principal: &AgentPrincipal,
     capabilities: impl Iterator<Item = &'a CapabilityName>,
@@ -171,7 +171,7 @@ pub(in crate::broker) fn relying<'a>(
 }
 
 /// The same of whoever the records know by these ids, as of entry `as_of`.
-pub(in crate::broker) fn relying_on<'a>(
+pub(crate) fn relying_on<'a>(
     change: Change<Effect>,
     (agent, instance): (AgentId, InstanceId),
     roles: &BTreeSet<RoleName>,

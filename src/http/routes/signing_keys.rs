@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::guard::{Operator, operator};
 use crate::base::code;
 use crate::base::limits::BODY_BYTES_MAX;
-use crate::broker::{AdminDesk, AuthorityView, Force, TokenKeyView};
+use crate::broker::{AdminDesk, AuthorityView, Force, SigningKey, StageChange, TokenKeyView};
 use crate::http::documents::problem::Problem;
 use crate::http::route::Table;
 use crate::keyring::Stage;
@@ -69,7 +69,7 @@ async fn prepare_authority(
     operator: Operator<RotateSigningKeys>,
 ) -> Result<Response<Body>, Problem> {
     let once = operator.once(&desk, &[]);
-    desk.prepare_authority(&operator.authorised, once.as_ref()).await?;
+    desk.prepare_key(&operator.authorised, SigningKey::Authority, once.as_ref()).await?;
     Ok(authorities(State(desk), operator).await)
 }
 
@@ -80,10 +80,11 @@ async fn stage_authority(
     Path(generation): Path<String>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let to = (number(&generation)?, stage);
+    let (key, generation) = (SigningKey::Authority, number(&generation)?);
+    let change = StageChange { key, generation, stage };
     let (body, once) = operator.json::<StageBody>(&desk, request, BODY_BYTES_MAX).await?;
     let force = if body.force { Force::Yes } else { Force::No };
-    let ended = desk.stage_authority(&operator.authorised, to, force, once.as_ref()).await?.into();
+    let ended = desk.stage_key(&operator.authorised, change, force, once.as_ref()).await?.into();
     let items = authority_answers(&desk, &operator);
     Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
 }
@@ -104,7 +105,7 @@ async fn prepare_token_key(
     operator: Operator<RotateSigningKeys>,
 ) -> Result<Response<Body>, Problem> {
     let once = operator.once(&desk, &[]);
-    desk.prepare_token_key(&operator.authorised, once.as_ref()).await?;
+    desk.prepare_key(&operator.authorised, SigningKey::Token, once.as_ref()).await?;
     Ok(token_keys(State(desk), operator).await)
 }
 
@@ -115,10 +116,11 @@ async fn stage_token_key(
     Path(generation): Path<String>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let to = (number(&generation)?, stage);
+    let (key, generation) = (SigningKey::Token, number(&generation)?);
+    let change = StageChange { key, generation, stage };
     let (body, once) = operator.json::<StageBody>(&desk, request, BODY_BYTES_MAX).await?;
     let force = if body.force { Force::Yes } else { Force::No };
-    let ended = desk.stage_token_key(&operator.authorised, to, force, once.as_ref()).await?.into();
+    let ended = desk.stage_key(&operator.authorised, change, force, once.as_ref()).await?.into();
     let items = token_key_answers(&desk, &operator);
     Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
 }

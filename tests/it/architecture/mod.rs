@@ -119,7 +119,6 @@ const EXPOSING: &[&str] = &[
     "src/broker/identity/certificates.rs",
     "src/broker/identity/enrol.rs",
     "src/broker/identity/invite.rs",
-    "src/broker/identity/operators.rs",
     "src/broker/secrets/put_values.rs",
     "src/cli/client/tls.rs",
     "src/cli/demo/dev.rs",
@@ -188,7 +187,7 @@ const EXPOSING: &[&str] = &[
 /// full disk keeps nobody from being stopped, and none of it is done for somebody who can do it without end.
 const TAKING_AWAY: &[&str] = &[
     "src/broker/host/clock.rs",
-    "src/broker/keys/end_keys.rs",
+    "src/broker/keys/staging.rs",
     "src/broker/host/host_desk.rs",
     "src/broker/leases/revoke_upstream.rs",
     "src/broker/leases/ineligible.rs",
@@ -216,12 +215,12 @@ const PROOFS: &[(&str, &str)] = &[("Committed", "ledger"), ("Grant", "policy"), 
 const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];
 
 /// Files of other rooms that start tasks. Reviewed: `take_away` starts one for each denial that the ledger has
-/// not taken, `DENIALS_UNRECORDED_MAX` at most, and it ends with the denial; `revoke` starts one that waits for
+/// not taken, `DENIALS_UNRECORDED_MAX` at most, and it ends with the denial; `removals` starts one that waits for
 /// such a task and takes its order out of the runtime directory, and it ends at once when there is none to wait
 /// for; `host` starts one, when the broker opens, that does the same for the orders that were kept. All end with the
 /// runtime: what they had not done yet, the kept order has the next start do.
 const SPAWNING_FILES: &[&str] =
-    &["src/broker/host/host_desk.rs", "src/broker/identity/revoke.rs", "src/store/take_away.rs"];
+    &["src/broker/host/host_desk.rs", "src/broker/removals.rs", "src/store/take_away.rs"];
 
 const FILE_LINES_MAX: usize = 450;
 const DRAWERS: [&str; 9] =

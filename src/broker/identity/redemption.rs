@@ -1,0 +1,97 @@
+use std::net::SocketAddr;
+
+use crate::base::{CodeId, Sensitive, code, peer_of};
+use crate::broker::failure::Failure;
+use crate::broker::identity::certificates::read_key;
+use crate::broker::reading::Reading;
+use crate::broker::retry::Again;
+use crate::broker::services::Core;
+use crate::broker::world::Effect;
+use crate::ledger::AppendError;
+use crate::pki::PublicKey;
+use crate::policy::{Denial, EnrolmentRequest};
+use crate::quota::{Admitted, Permit};
+use crate::store::{Change, CommitError};
+use crate::telemetry::Alarm;
+
+/// What an enrolment request says, parsed.
+#[derive(Debug)]
+pub struct EnrolInput {
+    /// The code's id.
+    pub code: CodeId,
+    /// The code's secret.
+    pub secret: Sensitive<[u8; 32]>,
+    /// The PKCS#10 request, DER.
+    pub request: Vec<u8>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+}
+
+/// An enrolment code that is redeemed, by an agent or by an operator.
+pub(crate) struct Redemption<'a> {
+    pub(crate) input: &'a EnrolInput,
+    pub(crate) key: PublicKey,
+    admitted: Admitted,
+}
+
+/// A second use of a code, which is yet to be reported.
+pub(crate) struct CodeReuse {
+    pub(crate) alarm: Alarm,
+    /// Whose code it is, e.g. `agent a`.
+    pub(crate) holder: String,
+    pub(crate) change: Change<Effect>,
+}
+
+impl<'a> Redemption<'a> {
+    /// # Errors
+    /// [`Failure`] when the peer tries too often, or its request proves no key.
+    pub(crate) fn of(core: &Core, input: &'a EnrolInput) -> Result<Self, Failure> {
+        let admitted = core.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
+        Ok(Self { input, key: read_key(&input.request)?, admitted })
+    }
+
+    pub(crate) fn permit(&mut self) -> Permit {
+        self.admitted.permit()
+    }
+
+    pub(crate) fn request(&self) -> EnrolmentRequest<'a> {
+        let EnrolInput { code, secret, peer, .. } = self.input;
+        EnrolmentRequest { code: *code, secret: secret.expose(), key: self.key.digest(), source: peer.ip() }
+    }
+}
+
+impl Core {
+    /// The answer to a redemption that is denied. One alarm per code: the holder of a used code must not be able to
+    /// fill the disk with it.
+    pub(crate) async fn not_redeemed(
+        &self,
+        redemption: &Redemption<'_>,
+        denial: &Denial,
+        find: impl Fn(&Reading<'_>) -> Result<Option<CodeReuse>, CommitError> + Sync,
+    ) -> Again {
+        if denial.code == code::ENROLMENT_CODE_USED {
+            let (found, preconditions) = self.state.read(find);
+            let recorded = match found {
+                Ok(Some(CodeReuse { alarm, holder, change })) => {
+                    let EnrolInput { code, peer, .. } = redemption.input;
+                    self.notifications.meters.alarms().raise(
+                        alarm,
+                        format_args!(
+                            "{holder}: enrolment code {code} was presented again with another key, from {}; check who has the code",
+                            peer.ip()
+                        ),
+                    );
+                    self.state.commit(change, preconditions, ()).await.map(|receipt| receipt.redeem())
+                }
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            match recorded {
+                // Another request reports it at this moment.
+                Ok(()) | Err(CommitError::Append(AppendError::Conflict(_))) => {}
+                Err(error) => tracing::error!(%error, "an alarm could not be recorded"),
+            }
+        }
+        Again::Stop(Failure::new(denial.code))
+    }
+}

@@ -1,0 +1,41 @@
+use crate::base::Timestamp;
+use crate::base::limits::BACKDATE_S;
+use crate::broker::identity::standing::InstanceStanding;
+use crate::broker::reading::counting;
+use crate::broker::world::World;
+use crate::keyring::{Stage, Standing};
+use crate::operators::{Certificate, Operator};
+
+/// The names of those who hold an older certificate than `standing` asks for, each as often as it does:
+/// instances that count, or will when they are resumed, and operators, where their certificates would not
+/// count any more.
+pub(crate) fn behind(world: &World, standing: Standing, now: Timestamp) -> Vec<&str> {
+    let active = world.authority.generations().active().map(|(_, active)| active.since);
+    match (standing.stage, active) {
+        (Stage::Prepared, _) => instances_before(world, standing.since, now).collect(),
+        (Stage::Old | Stage::Tainted, Some(since)) => {
+            instances_before(world, since, now).chain(operators_before(world, since, now)).collect()
+        }
+        (Stage::Old | Stage::Tainted, None) | (Stage::Active | Stage::Revoked, _) => Vec::new(),
+    }
+}
+
+fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> impl Iterator<Item = &str> {
+    let of_agents = world.registry.agents().flat_map(|one| one.instances.iter().map(move |its| (one, its)));
+    let older = of_agents.filter(move |(_, its)| its.current.not_before.plus_s(BACKDATE_S) < since);
+    let counting = older.filter(move |(agent, its)| {
+        let standing = InstanceStanding::of(world, agent, its, now);
+        matches!(standing, InstanceStanding::Live | InstanceStanding::Suspended)
+    });
+    counting.map(|(agent, _)| agent.name.as_str())
+}
+
+/// Operators who can act now by older certificates alone.
+fn operators_before(world: &World, since: Timestamp, now: Timestamp) -> impl Iterator<Item = &str> {
+    let is_older = move |one: &Certificate| one.not_before.plus_s(BACKDATE_S) < since;
+    let locked_out = move |operator: &&Operator| {
+        let mut acting = counting(operator, world, now).peekable();
+        acting.peek().is_some() && acting.all(is_older)
+    };
+    world.operators.all().filter(locked_out).map(|operator| operator.name.as_str())
+}

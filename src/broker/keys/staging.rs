@@ -1,0 +1,264 @@
+use std::collections::BTreeSet;
+
+use crate::base::limits::DOCUMENTS_MAX_AGE_S;
+use crate::base::{Timestamp, code};
+use crate::broker::changes::{ChangeRequest, Draft, Initiator, Read};
+use crate::broker::denial::Denial;
+use crate::broker::failure::Failure;
+use crate::broker::identity::bootstrap::broken;
+use crate::broker::keys::behind::behind;
+use crate::broker::keys::key_order::SigningKey;
+use crate::broker::keys::signing_keys::{authority_key, token_key};
+use crate::broker::reading::Reading;
+use crate::broker::removals::{Applied, Ended, Removal};
+use crate::broker::retry::{Again, deciding_again};
+use crate::broker::services::Core;
+use crate::broker::world::Effect;
+use crate::custody::TakeAway;
+use crate::keyring::{Generations, Stage, StageError};
+use crate::pki::{self, Authority, AuthorityStaged};
+use crate::store::{Change, OnConflict, Taken};
+use crate::token::{self, TokenKeyStaged};
+
+/// A generation of a signing key that goes to another stage.
+#[derive(Clone, Copy, Debug)]
+pub struct StageChange {
+    /// The key.
+    pub key: SigningKey,
+    /// The generation.
+    pub generation: u32,
+    /// Its next stage.
+    pub stage: Stage,
+}
+
+/// Whether holders of certificates and verifiers that are behind stand in the way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Force {
+    /// They do.
+    No,
+    /// They do not: an operator accepts that they are locked out.
+    Yes,
+}
+
+impl StageChange {
+    const fn ends(self) -> bool {
+        matches!((self.key, self.stage), (_, Stage::Revoked) | (SigningKey::Authority, Stage::Tainted))
+    }
+
+    /// What it does in memory while the ledger cannot take it. A key that has not signed yet gives nothing, and could
+    /// still become the one that signs; what the schedule ends can wait.
+    fn denial(self, by: Initiator<'_>, reading: &Reading<'_>) -> Option<Denial> {
+        let mut all = self.key.generations(reading).all();
+        let (_, standing) = all.find(|(one, _)| *one == self.generation)?;
+        let has_signed = matches!(standing.stage, Stage::Old | Stage::Tainted);
+        let denial = match self.key {
+            SigningKey::Token => Denial::token_key(reading.now(), self.generation),
+            SigningKey::Authority => {
+                Denial::authority(reading.now(), self.generation, self.stage == Stage::Revoked)
+            }
+        };
+        (has_signed && !matches!(by, Initiator::Schedule)).then_some(denial)
+    }
+
+    const fn order(self) -> TakeAway {
+        match (self.key, self.stage) {
+            (SigningKey::Token, _) => TakeAway::RevokeTokenKey(self.generation),
+            (SigningKey::Authority, Stage::Revoked) => TakeAway::RevokeAuthority(self.generation),
+            (SigningKey::Authority, _) => TakeAway::TaintAuthority(self.generation),
+        }
+    }
+}
+
+impl Core {
+    /// Makes the next generation; it is published and signs nothing yet. It is in the keyring before anything is said
+    /// of it: what a stop in between leaves is taken up by the next attempt.
+    pub(crate) async fn prepare_key(
+        &self,
+        request: ChangeRequest<'_>,
+        key: SigningKey,
+    ) -> Result<(), Failure> {
+        deciding_again!(async {
+            let following = |reading: &Reading<'_>| following(key.generations(reading));
+            let (generation, preconditions) = match self.state.read_for(request, following)? {
+                Read::Now(generation, preconditions) => (generation, preconditions),
+                Read::Before(_) => return Ok(()),
+            };
+            // Rare and short, so that it may hold up the thread it runs on.
+            let next = (key.family(), generation);
+            self.change_keyring(|keyring| keyring.extension(&self.keyring.path, next, &*self.state.entropy))
+                .map_err(|error| Failure::internal(code::KEYRING_FAILED, &error))?;
+            let change = StageChange { key, generation, stage: Stage::Prepared };
+            let change = match key {
+                SigningKey::Token => self.token_key_change(request.by, change, &self.kid(generation)?)?,
+                SigningKey::Authority => self.prepared_authority(request.by, change)?,
+            };
+            self.state.commit_draft(request, Draft::of(change, ()), preconditions).await?;
+            Ok::<_, Again>(self.follow(key)?)
+        })?;
+        self.signing_keys_changed(key);
+        Ok(())
+    }
+
+    /// Brings a generation to another stage.
+    pub(crate) async fn stage_key(
+        &self,
+        request: ChangeRequest<'_>,
+        change: StageChange,
+        force: Force,
+    ) -> Result<Ended, Failure> {
+        if change.ends() {
+            let applied = self.end_key(request, change, force).await?;
+            return Ok(self.conclude(applied).await);
+        }
+        let kid = self.kid(change.generation);
+        let staged = self.state.change(request, |reading| {
+            Ok(Draft::of(self.staged(reading, request.by, change, force, &kid)?, ()))
+        });
+        let seq = staged.await?.seq();
+        self.follow(change.key)?;
+        self.signing_keys_changed(change.key);
+        Ok(Ended::Recorded(seq))
+    }
+
+    /// Taints or revokes a generation.
+    pub(crate) async fn end_key(
+        &self,
+        request: ChangeRequest<'_>,
+        change: StageChange,
+        force: Force,
+    ) -> Result<Applied, Failure> {
+        let kid = self.kid(change.generation);
+        let ended = self.state.take_away(request, |reading| {
+            let staged = self.staged(reading, request.by, change, force, &kid)?;
+            let denial = change.denial(request.by, reading);
+            Ok(Removal {
+                change: if denial.is_some() { staged.urgent() } else { staged },
+                denial,
+                order: Some(change.order()),
+                on_conflict: OnConflict::Repeat,
+                count: None,
+            })
+        });
+        let applied = ended.await?;
+        if change.stage == Stage::Revoked {
+            self.withdraw(change.key, change.generation)?;
+        }
+        self.signing_keys_changed(change.key);
+        // A private key leaves the keyring once the ledger has its end; the next look does so otherwise.
+        if matches!(applied.taken, Taken::Recorded(_)) {
+            self.shed_after(change.stage);
+        }
+        Ok(applied)
+    }
+
+    fn signing_keys_changed(&self, key: SigningKey) {
+        if key == SigningKey::Authority {
+            self.notifications.authorities_changed();
+        }
+    }
+
+    /// The id by which tokens name the key of this generation.
+    fn kid(&self, generation: u32) -> Result<String, Failure> {
+        match self.signing.issuer.token_key_id(generation) {
+            Some(kid) => Ok(kid),
+            None => Ok(token_key(&self.keyring(), generation)?.jwk().kid.clone()),
+        }
+    }
+
+    /// The change that brings a generation to another stage, if it may go there.
+    fn staged(
+        &self,
+        reading: &Reading<'_>,
+        by: Initiator<'_>,
+        change: StageChange,
+        force: Force,
+        kid: &Result<String, Failure>,
+    ) -> Result<Change<Effect>, Failure> {
+        let StageChange { key, generation, stage } = change;
+        let generations = key.generations(reading);
+        generations.check(generation, stage).map_err(not_so)?;
+        if key == SigningKey::Token {
+            let is_fetched = change.ends() || is_published(generations, generation, reading.now());
+            if force == Force::No && !is_fetched {
+                return Err(Failure::new(code::TOKEN_KEY_TOO_NEW));
+            }
+            return self.token_key_change(by, change, kid.as_ref().map_err(Failure::clone)?);
+        }
+        let standing = generations.all().find(|(one, _)| *one == generation).map(|(_, standing)| standing);
+        let harms = match (standing.map(|standing| standing.stage), stage) {
+            (_, Stage::Active) | (Some(Stage::Old | Stage::Tainted), Stage::Revoked) => true,
+            (_, Stage::Prepared | Stage::Old | Stage::Tainted | Stage::Revoked) => false,
+        };
+        let world = reading.unconditional();
+        let behind = |standing| behind(world, standing, reading.now());
+        let behind = standing.filter(|_| harms).map_or_else(Vec::new, behind);
+        if !behind.is_empty() && force == Force::No {
+            return Err(certificates_not_renewed(&behind));
+        }
+        let certificate = reading.authorities().certificate(generation);
+        let pin = certificate.map(|one| one.key_pin().hex()).unwrap_or_default();
+        let event =
+            AuthorityStaged { by: by.name(), generation, pin, stage: stage.as_str(), behind: behind.len() };
+        let effect = pki::Effect::Stage { generation, stage };
+        Ok(Change::new(&event)?.effect(Effect::Pki(effect)))
+    }
+
+    fn token_key_change(
+        &self,
+        by: Initiator<'_>,
+        StageChange { generation, stage, .. }: StageChange,
+        kid: &str,
+    ) -> Result<Change<Effect>, Failure> {
+        let event = TokenKeyStaged { by: by.name(), generation, kid, stage: stage.as_str() };
+        Ok(Change::new(&event)?.effect(Effect::Token(token::Effect::Stage { generation, stage })))
+    }
+
+    fn prepared_authority(
+        &self,
+        by: Initiator<'_>,
+        StageChange { generation, stage, .. }: StageChange,
+    ) -> Result<Change<Effect>, Failure> {
+        let key = authority_key(&self.keyring(), generation)?;
+        let now = self.state.clock.now();
+        let certificate = Authority::found(&self.settings.trust_domain, &key, now, &*self.state.entropy);
+        let certificate = certificate.map_err(|error| broken(&error))?;
+        let authority = Authority::new(certificate.clone(), key).map_err(|error| broken(&error))?;
+        let pin = authority.public().key_pin().hex();
+        let event = AuthorityStaged { by: by.name(), generation, pin, stage: stage.as_str(), behind: 0 };
+        Ok(Change::new(&event)?.effect(Effect::Pki(pki::Effect::Prepare { generation, certificate })))
+    }
+}
+
+/// The next generation, when it may be prepared.
+fn following(generations: &Generations) -> Result<u32, Failure> {
+    let next = generations.following();
+    generations.check(next, Stage::Prepared).map_err(not_so)?;
+    Ok(next)
+}
+
+/// Whether every verifier that fetches the documents when they are stale has the prepared key `generation`.
+fn is_published(generations: &Generations, generation: u32, now: Timestamp) -> bool {
+    let prepared = generations.prepared().filter(|(prepared, _)| *prepared == generation);
+    prepared.is_none_or(|(_, standing)| now >= standing.since.plus_s(DOCUMENTS_MAX_AGE_S))
+}
+
+/// Names those who would be locked out, as far as a message can.
+fn certificates_not_renewed(names: &[&str]) -> Failure {
+    const NAMED_MAX: usize = 10;
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    let named = distinct.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+    let others = if distinct.len() > NAMED_MAX { ", and others" } else { "" };
+    Failure::new(code::CERTIFICATES_NOT_RENEWED).because(format!(
+        "{} certificates have not been renewed since then, and their holders would be locked out: {named}{others}",
+        names.len()
+    ))
+}
+
+fn not_so(error: StageError) -> Failure {
+    let code = match error {
+        StageError::Unknown => code::GENERATION_UNKNOWN,
+        StageError::PreparedAlready => code::GENERATION_ALREADY_PREPARED,
+        StageError::Order(..) => code::GENERATION_INVALID_STATE,
+    };
+    Failure::new(code).because(error.to_string())
+}

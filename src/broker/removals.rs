@@ -1,0 +1,114 @@
+//! How a use case takes something away: at once, also while the ledger does not answer.
+
+use super::changes::{ChangeRequest, Read};
+use super::denial::Denial;
+use super::failure::Failure;
+use super::once::remembered;
+use super::reading::Reading;
+use super::retry::{Again, deciding_again};
+use super::services::{Core, State};
+use super::world::{Effect, World};
+use crate::custody::{Order, TakeAway};
+use crate::idempotency::Outcome;
+use crate::store::{Change, OnConflict, Taken};
+use crate::telemetry::Alarm;
+
+/// Something was ended, suspended or resumed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// The entry of this sequence says so.
+    Recorded(u64),
+    /// The ledger has not taken it in time: it is in force in memory, at once, and the ledger takes it as
+    /// soon as it can.
+    InMemory {
+        /// Whether the order is kept in the runtime directory too, so that the next start carries it out.
+        kept: bool,
+    },
+}
+
+/// A change that takes away: it takes effect in memory when the ledger does not take it in time.
+pub(crate) struct Removal {
+    pub(crate) change: Change<Effect>,
+    /// What it does in memory; none for a change that waits for the ledger.
+    pub(crate) denial: Option<Denial>,
+    /// What the next start does when the ledger does not take it before.
+    pub(crate) order: Option<TakeAway>,
+    pub(crate) on_conflict: OnConflict<World>,
+    /// How much it takes away, where that is counted.
+    pub(crate) count: Option<usize>,
+}
+
+/// What was taken away, before the caller is told.
+pub(crate) struct Applied {
+    pub(crate) taken: Taken,
+    /// What the next start does when the ledger does not take it before.
+    pub(crate) order: Option<Order>,
+    pub(crate) count: Option<usize>,
+}
+
+impl Applied {
+    /// The entry of this sequence says so.
+    pub(crate) const fn recorded(seq: u64) -> Self {
+        Self { taken: Taken::Recorded(seq), order: None, count: None }
+    }
+}
+
+impl State {
+    /// Takes away what `decide` says of the records of each attempt, in memory if the ledger does not answer.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) async fn take_away(
+        &self,
+        request: ChangeRequest<'_>,
+        decide: impl Fn(&Reading<'_>) -> Result<Removal, Failure> + Sync,
+    ) -> Result<Applied, Failure> {
+        deciding_again!(async {
+            let now = self.clock.now();
+            let (removal, preconditions) = match self.read_for(request, &decide)? {
+                Read::Now(removal, preconditions) => (removal, preconditions),
+                Read::Before(before) => return Ok(Applied::recorded(before.seq)),
+            };
+            let change = remembered(removal.change, request.once, Outcome::Recorded);
+            let change = preconditions.and(self.still_allowed(request.by)?).added_to(change);
+            let taken = match removal.denial {
+                Some(denial) => {
+                    let still = |world: &World| decide(&Reading::of(world, 0, now)).is_ok();
+                    self.store.take_away(change.taking_away(denial), removal.on_conflict, still).await?
+                }
+                None => Taken::Recorded(self.store.commit(change, ()).await?.seq()),
+            };
+            let order = removal.order.map(|what| Order { at: now, by: request.by.name().to_owned(), what });
+            Ok::<_, Again>(Applied { taken, order, count: removal.count })
+        })
+    }
+}
+
+impl Core {
+    /// Says what became of it. What is in force in memory alone is an alarm, and its order is kept until the
+    /// ledger has it.
+    pub(crate) async fn conclude(&self, Applied { taken, order, .. }: Applied) -> Ended {
+        let recorded = match taken {
+            Taken::Recorded(seq) => return Ended::Recorded(seq),
+            Taken::InMemory(recorded) => recorded,
+        };
+        self.notifications.meters.alarms().raise(
+            Alarm::RevocationUnrecorded,
+            format_args!(
+                "the data disk did not take a revocation in time: it is in force in memory alone; look at the disk of \
+                 the data directory, the ledger takes the revocation once it answers"
+            ),
+        );
+        let Some(order) = order else { return Ended::InMemory { kept: false } };
+        let kept = self.state.kept_orders.keep(order.clone()).await;
+        let (orders, leases) = (self.state.kept_orders.clone(), self.notifications.leases.clone());
+        tokio::spawn(async move {
+            if recorded.wait().await.is_some() {
+                orders.forget(order.what).await;
+                // An end of leases that the ledger has is told upstream.
+                leases.send_modify(|changes| *changes = changes.wrapping_add(1));
+            }
+        });
+        Ended::InMemory { kept }
+    }
+}
