@@ -130,6 +130,8 @@ typed_ids! {
     SlotId = "slot";
     /// Names one rotation of one secret, from its trigger to its end.
     RotationId = "rot";
+    /// Names one incident: what entries of its containment and its end have in common.
+    IncidentId = "inc";
     /// Names one lease: one login upstream, from its intent to its end.
     LeaseId = "lease";
 }

@@ -102,6 +102,8 @@ pub const KEEP_WAIT_MS: u64 = 400;
 pub const DENIALS_UNRECORDED_MAX: usize = 4096;
 /// Most entries in one group commit.
 pub const BATCH_ENTRIES_MAX: usize = 1024;
+/// Times that a group commit is tried anew which its log has dropped.
+pub const LOG_RETRIES_MAX: u32 = 5;
 /// Bytes after which a group commit takes no further entry.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Times a use case decides again after a conflict, before it answers that the broker is busy.

@@ -15,6 +15,14 @@ pub struct Reason(String);
 #[error("a reason is one line of 1 to {REASON_CHARS_MAX} characters")]
 pub struct ReasonError;
 
+impl Reason {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Reason {
     type Err = ReasonError;
 

@@ -15,7 +15,7 @@ const KEY_ID_BYTES: usize = 5;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES;
 const NONCE_BYTES: usize = 12;
 /// Most are shorter, the ledger's among them, with what a key adds to it; longer ones cost a copy.
-const USUAL_AAD_BYTES: usize = 192;
+const USUAL_AAD_BYTES: usize = 320;
 const TAG_BYTES: usize = 16;
 
 /// Which key sealed something: a family (what the key is for) and its generation.
@@ -175,7 +175,7 @@ impl AeadKey {
     /// Seals the parts of `plain`, one after another, under `number` as nonce. The caller answers for no number
     /// being used twice.
     #[must_use]
-    pub fn seal_numbered(&self, number: u64, aad: Aad, plain: &[&[u8]]) -> Vec<u8> {
+    pub(super) fn seal_numbered(&self, number: u64, aad: Aad, plain: &[&[u8]]) -> Vec<u8> {
         self.seal_with(numbered(number), aad, plain)
     }
 
@@ -212,7 +212,7 @@ impl AeadKey {
         self.open_with(nonce, aad, body)
     }
 
-    /// Opens what [`AeadKey::seal_numbered`] made under the same `number` and `aad`.
+    /// Opens what a [`CounterKey`](super::CounterKey) sealed as its record `number` under the same `aad`.
     ///
     /// # Errors
     /// [`OpenError`]; another number than the one it was sealed under counts as forged.

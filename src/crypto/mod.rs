@@ -6,6 +6,7 @@
 
 mod aead;
 mod counted;
+mod counter;
 mod derive;
 mod digest;
 mod keyed_digest;
@@ -17,6 +18,7 @@ mod stretch;
 
 pub use aead::{Aad, AeadKey, AeadWiper, KeyId, OpenError, SEAL_OVERHEAD_BYTES, sealed_by};
 pub use counted::{CountedKey, Exhausted};
+pub use counter::CounterKey;
 pub use derive::derive_key;
 pub use digest::{Digest, HexText, MacKey, Sha256Stream, matches, sha256, sha256_parts};
 pub use keyed_digest::{KeyedDigest, ValueDigestKeys};

@@ -7,7 +7,7 @@ use tokio::sync::{oneshot, watch};
 use crate::base::io_reason;
 use crate::base::limits::LAST_SNAPSHOT_WAIT_S;
 use crate::broker::Core;
-use crate::ledger::Written;
+use crate::ledger::SnapshotWritten;
 use crate::store::{Change, SnapshotError, SnapshotTaken};
 use crate::telemetry::give_way;
 
@@ -67,7 +67,7 @@ impl Snapshots {
     }
 
     /// On a thread of its own that gives way: it reads entries and seals state for as long as it takes.
-    async fn write(&self, stop: watch::Receiver<bool>) -> Option<Result<Option<Written>, SnapshotError>> {
+    async fn write(&self, stop: watch::Receiver<bool>) -> Option<Result<Option<SnapshotWritten>, SnapshotError>> {
         let (core, (reply, answer)) = (Arc::clone(&self.core), oneshot::channel());
         let started = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             give_way();
@@ -82,7 +82,7 @@ impl Snapshots {
         answer.await.ok()
     }
 
-    async fn announce(&self, written: &Written) {
+    async fn announce(&self, written: &SnapshotWritten) {
         let change = match Change::new(&SnapshotTaken::of(written)) {
             Ok(change) => change,
             Err(error) => return tracing::warn!(%error, "a snapshot could not be announced"),

@@ -1,29 +1,45 @@
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::file_ledger::Options;
-use super::flaw::{OpenError, VerifyError};
-use super::keys::SegmentKeys;
+use super::entry::{Entry, FIXED_BYTES, Mark};
+use super::flaw::OpenError;
+use super::history::Head;
+use super::key::Kind;
+use super::keys::closing;
 use super::layer::{Layer, LayerFile, name_durably};
+use super::log::{LogContext, LogError};
 use super::reserve;
-use super::segment::{Carried, FRAME_BYTES, Frame, HEADER_BYTES, Header, segment_name};
-use crate::base::Timestamp;
+use super::segment::{Frame, HEADER_BYTES, SegmentHeader, encode_frame, padded, segment_name};
+use crate::crypto::{Digest, SEAL_OVERHEAD_BYTES};
+
+/// Where segments are made.
+#[derive(Debug)]
+pub(super) struct SegmentSite {
+    pub(super) layer: Arc<dyn Layer>,
+    pub(super) context: LogContext,
+    /// Bytes preallocated for a segment.
+    pub(super) segment_bytes: u64,
+    /// Bytes kept for what takes away, should the disk be full.
+    pub(super) reserve_bytes: u64,
+}
 
 /// The one segment that is written to.
 #[derive(Debug)]
-pub(super) struct Active {
+pub(super) struct ActiveSegment {
     file: Arc<dyn LayerFile>,
-    header: Header,
-    keys: Arc<SegmentKeys>,
+    header: SegmentHeader,
     offset: u64,
     is_reserve: bool,
 }
 
-/// A group commit that is copied from the segment before, as it stands.
-#[derive(Debug)]
-pub(super) struct Carry<'a> {
-    pub(super) carried: Carried,
-    pub(super) frames: &'a [Frame<'a>],
+/// Where a new segment begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SegmentStart<'a> {
+    pub(super) first_seq: u64,
+    /// The node of the entry before.
+    pub(super) previous: Digest,
+    /// A group commit that is copied from the segment before, as it stands.
+    pub(super) carried: &'a [Frame<'a>],
 }
 
 /// How large a new segment becomes.
@@ -33,8 +49,7 @@ pub(super) enum Extent {
     Usual(u64),
     /// No larger than what is carried: for a disk that is full.
     Smallest,
-    /// What was taken beforehand, for a disk that has not even room for that. Whoever takes away alone
-    /// writes there.
+    /// What was taken beforehand, for a disk that has not even room for that. Only what takes away is written there.
     Reserve,
 }
 
@@ -45,8 +60,6 @@ pub(super) enum MakeError {
     NoSpace,
     /// A step failed; whether the segment is there is unknown.
     Failed { doing: &'static str, source: io::Error },
-    /// The current delta key is not at hand.
-    Key(VerifyError),
 }
 
 impl From<MakeError> for OpenError {
@@ -54,7 +67,15 @@ impl From<MakeError> for OpenError {
         match error {
             MakeError::NoSpace => Self::NoSpace,
             MakeError::Failed { doing, source } => Self::Io { doing, source },
-            MakeError::Key(error) => error.into(),
+        }
+    }
+}
+
+impl From<MakeError> for LogError {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::NoSpace => Self::NoSpace,
+            MakeError::Failed { doing, source } => Self::Stopped(format!("cannot {doing}: {source}")),
         }
     }
 }
@@ -62,52 +83,43 @@ impl From<MakeError> for OpenError {
 /// A segment gets its name only when header and carried frames are synced. At most one is under way.
 pub(super) const UNNAMED: &str = "new.tmp";
 
-impl Active {
-    /// A new segment that begins with `first_seq`, durable together with what it carries.
-    pub(super) fn make(
-        options: &Options,
-        first_seq: u64,
-        carry: Option<&Carry<'_>>,
-        extent: Extent,
-    ) -> Result<Self, MakeError> {
-        let carried_bytes = carry
-            .into_iter()
-            .flat_map(|carry| carry.frames)
-            .fold(0, |sum: usize, frame| sum.saturating_add(frame.size()));
+impl ActiveSegment {
+    /// A new segment, durable together with what it carries.
+    pub(super) fn make(site: &SegmentSite, start: SegmentStart<'_>, extent: Extent) -> Result<Self, MakeError> {
+        let carried_bytes = start.carried.iter().fold(0, |sum: usize, frame| sum.saturating_add(frame.size()));
         let fixed = (HEADER_BYTES as u64).saturating_add(carried_bytes as u64).saturating_add(CLOSING_BYTES);
         let bytes = match extent {
-            Extent::Usual(room) => options.segment_bytes.max(fixed.saturating_add(room)),
+            Extent::Usual(room) => site.segment_bytes.max(fixed.saturating_add(room)),
             Extent::Smallest => fixed,
-            Extent::Reserve if fixed > options.reserve_bytes => return Err(MakeError::NoSpace),
-            Extent::Reserve => options.reserve_bytes,
+            Extent::Reserve if fixed > site.reserve_bytes => return Err(MakeError::NoSpace),
+            Extent::Reserve => site.reserve_bytes,
         };
-        let header = Header {
-            ledger: options.ledger,
-            first_seq,
-            sealing: options.keys.sealing(options.entropy.bytes()),
+        let header = SegmentHeader {
+            ledger: site.context.ledger,
+            first_seq: start.first_seq,
+            previous: start.previous,
             bytes,
-            carried: carry.map(|carry| carry.carried),
+            carried_through: start.carried.last().map(|frame| frame.entry.seq),
+            session: [0; 32],
+            seal: [0; SEAL_OVERHEAD_BYTES],
         };
-        let keys = SegmentKeys::new(&options.keys, &header).map_err(MakeError::Key)?;
+        let wiped = || MakeError::Failed { doing: "seal a segment", source: io::Error::other("its keys were wiped") };
+        let header = header.sealed(&site.context.session).ok_or_else(wiped)?;
         let mut content = header.encode();
-        for frame in carry.into_iter().flat_map(|carry| carry.frames) {
-            frame.encode(header.checksum_seed(), &mut content);
+        for frame in start.carried {
+            frame.copy(header.checksum_seed(), &mut content);
         }
         let is_reserve = matches!(extent, Extent::Reserve);
         let file = if is_reserve {
-            turn_reserve(options, &header, &content)?
+            turn_reserve(site, &header, &content)?
         } else {
-            place(options, &header, &content)?
+            place(site, &header, &content)?
         };
-        Ok(Self { file, header, keys: Arc::new(keys), offset: content.len() as u64, is_reserve })
+        Ok(Self { file, header, offset: content.len() as u64, is_reserve })
     }
 
-    pub(super) const fn header(&self) -> &Header {
+    pub(super) const fn header(&self) -> &SegmentHeader {
         &self.header
-    }
-
-    pub(super) const fn keys(&self) -> &Arc<SegmentKeys> {
-        &self.keys
     }
 
     /// Where the next group commit begins.
@@ -133,21 +145,41 @@ impl Active {
         Ok(())
     }
 
-    /// Says that nothing comes after, so that the next start need not doubt the last group commit, and
-    /// gives back the space that was preallocated and not needed.
-    pub(super) fn close(mut self, layer: &dyn Layer, next_seq: u64, time: Timestamp) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(FRAME_BYTES);
-        Frame::closing(next_seq, time).encode(self.header.checksum_seed(), &mut bytes);
+    /// Says that nothing comes after `head`, whose node is `node`, so that the next start need not doubt the last
+    /// group commit, and gives back the space that was preallocated and not needed.
+    pub(super) fn close(mut self, site: &SegmentSite, head: Head, node: Digest) -> io::Result<()> {
+        let LogContext { ledger, session, .. } = &site.context;
+        let seq = head.seq.saturating_add(1);
+        let sealed = session.vouch(closing(*ledger, seq, head.time, node));
+        let mark = Entry {
+            seq,
+            batch: seq,
+            is_last: false,
+            time: head.time,
+            kind: Kind(0),
+            salt: [0; 32],
+            previous: node,
+            links: Vec::new(),
+            incident: None,
+            reason: None,
+            event: Vec::new(),
+            session: session.salt(),
+            sealed,
+            digests: OnceLock::new(),
+            node: OnceLock::new(),
+        };
+        let mut bytes = Vec::new();
+        encode_frame(&mark, Mark::Closing, self.header.checksum_seed(), &mut bytes);
         self.append(&bytes)?;
-        layer.shorten(&segment_name(self.header.first_seq), self.offset)
+        site.layer.shorten(&segment_name(self.header.first_seq), self.offset)
     }
 }
 
-const CLOSING_BYTES: u64 = FRAME_BYTES as u64;
+const CLOSING_BYTES: u64 = padded(FIXED_BYTES + SEAL_OVERHEAD_BYTES) as u64;
 
 /// Allocates, writes, syncs, names and makes the name durable, in this order.
-fn place(options: &Options, header: &Header, content: &[u8]) -> Result<Arc<dyn LayerFile>, MakeError> {
-    let layer = options.layer.as_ref();
+fn place(site: &SegmentSite, header: &SegmentHeader, content: &[u8]) -> Result<Arc<dyn LayerFile>, MakeError> {
+    let layer = site.layer.as_ref();
     // One that was not finished before. If it cannot be removed, making it anew says so.
     drop(layer.remove(UNNAMED));
     let file = layer.create(UNNAMED).map_err(|source| no_space("make a segment", source))?;
@@ -163,8 +195,12 @@ fn place(options: &Options, header: &Header, content: &[u8]) -> Result<Arc<dyn L
 
 /// The room that was taken beforehand becomes a segment: nothing is asked of the disk but the bytes that it
 /// has already.
-fn turn_reserve(options: &Options, header: &Header, content: &[u8]) -> Result<Arc<dyn LayerFile>, MakeError> {
-    let layer = options.layer.as_ref();
+fn turn_reserve(
+    site: &SegmentSite,
+    header: &SegmentHeader,
+    content: &[u8],
+) -> Result<Arc<dyn LayerFile>, MakeError> {
+    let layer = site.layer.as_ref();
     let failed = |doing| move |source| MakeError::Failed { doing, source };
     let taken = reserve::take(layer).map_err(failed("open the reserve"))?;
     let (name, file) = taken.ok_or(MakeError::NoSpace)?;

@@ -1,12 +1,10 @@
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use super::entry::{Draft, Entry, Key};
-use super::flaw::VerifyError;
+use super::key::Key;
 use crate::base::Timestamp;
 
 /// Why an append was not acknowledged.
@@ -30,45 +28,7 @@ pub enum AppendError {
     Failed,
 }
 
-/// Why entries could not be read back.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The bytes of this entry are not what was written.
-    #[error("ledger entry {seq} in {segment} is damaged: {what}")]
-    Damaged {
-        /// The first entry that does not read back.
-        seq: u64,
-        /// The segment file's name.
-        segment: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The file cannot be read.
-    #[error("the ledger cannot be read: {0}")]
-    Io(String),
-}
-
-impl From<VerifyError> for ReadError {
-    fn from(error: VerifyError) -> Self {
-        let why = error.to_string();
-        match error {
-            VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
-            VerifyError::KeyMissing { .. } | VerifyError::Io { .. } => Self::Io(why),
-        }
-    }
-}
-
-/// The newest durable entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Head {
-    /// Its sequence; 0 when there is none.
-    pub seq: u64,
-    /// Its time.
-    pub time: Timestamp,
-}
-
-/// Says that an entry is durable and taken in. Made only by this room's engines.
+/// Says that an entry is durable and taken in. Made only by this room.
 #[derive(Clone, Copy, Debug)]
 pub struct Committed {
     seq: u64,
@@ -120,22 +80,27 @@ impl<T> Receipt<T> {
 
 /// An append under way. Dropping it does not take the append back.
 #[derive(Debug)]
-pub struct Pending(Stage);
+pub struct Pending(PendingStage);
 
 #[derive(Debug)]
-enum Stage {
+enum PendingStage {
     Refused(AppendError),
     Submitted(oneshot::Receiver<Result<Committed, AppendError>>),
 }
 
 impl Pending {
     pub(super) const fn refused(error: AppendError) -> Self {
-        Self(Stage::Refused(error))
+        Self(PendingStage::Refused(error))
     }
 
-    /// The answer comes through `answer`; whoever drops the other end has failed.
+    /// Gives `value` back inside the proof that the entry for it is durable.
+    pub(super) async fn committing<T>(self, value: T) -> Result<Receipt<T>, AppendError> {
+        Ok(Receipt { committed: self.await?, value })
+    }
+
+    /// The answer comes through `answer`; a writer that drops the other end has failed.
     pub(super) const fn of(answer: oneshot::Receiver<Result<Committed, AppendError>>) -> Self {
-        Self(Stage::Submitted(answer))
+        Self(PendingStage::Submitted(answer))
     }
 }
 
@@ -144,67 +109,10 @@ impl Future for Pending {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Stage::Refused(error) => Poll::Ready(Err(error.clone())),
-            Stage::Submitted(answer) => {
+            PendingStage::Refused(error) => Poll::Ready(Err(error.clone())),
+            PendingStage::Submitted(answer) => {
                 Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or(Err(AppendError::Failed)))
             }
         }
-    }
-}
-
-/// The durability contract that every engine keeps.
-///
-/// - When [`Ledger::append`] resolves to `Ok`, the entry is on stable storage, whole, and the
-///   follower has taken it in. Losing power at any later moment does not lose it.
-/// - Entries are numbered from 1 without gap or fork, in the order in which they became durable;
-///   of two appends, the one acknowledged before the other was submitted has the lower number.
-/// - An append whose expectations do not hold, entries of the same group commit included, gets
-///   [`AppendError::Conflict`] and writes nothing.
-/// - A failed write or sync is never retried. From then on every append gets
-///   [`AppendError::Failed`], which means *unknown*: the entry may be there after the next start.
-/// - At the next open, entries that were never acknowledged may be there or not, but always as a
-///   prefix in order, and a group commit is there whole or not at all. What was written but not
-///   known to be synced is written again and synced before it is applied or served.
-/// - Damage to anything that was once acknowledged is reported with the entry's number, and no
-///   entry from there on is served.
-pub trait Ledger: Send + Sync + fmt::Debug {
-    /// Submits `draft`. The append goes on even if the answer is not waited for.
-    fn append(&self, draft: Draft) -> Pending;
-
-    /// The newest durable entry.
-    fn head(&self) -> Head;
-
-    /// Up to `max` durable entries from `from` on, and no more than `PAGE_BYTES_MAX` makes full.
-    ///
-    /// # Errors
-    /// [`ReadError`]; no damaged entry is ever among the answers.
-    fn read(&self, from: u64, max: usize) -> Result<Vec<Entry>, ReadError>;
-
-    /// Whether appends can still be acknowledged.
-    fn is_writable(&self) -> bool;
-}
-
-/// Appending with something in hand.
-pub trait Append {
-    /// Writes `draft` for `value` and gives `value` back inside the proof that it is durable.
-    ///
-    /// # Errors
-    /// [`AppendError`]; `value` is spent then: what it allowed has to be decided again.
-    fn commit<T: Send>(
-        &self,
-        draft: Draft,
-        value: T,
-    ) -> impl Future<Output = Result<Receipt<T>, AppendError>> + Send;
-}
-
-impl<L: Ledger + ?Sized> Append for L {
-    fn commit<T: Send>(
-        &self,
-        draft: Draft,
-        value: T,
-    ) -> impl Future<Output = Result<Receipt<T>, AppendError>> + Send {
-        // Before the future: whoever waits for it need not keep a place for the draft.
-        let pending = self.append(draft);
-        async move { Ok(Receipt { committed: pending.await?, value }) }
     }
 }

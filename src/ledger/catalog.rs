@@ -1,40 +1,36 @@
 //! Where entries stand, and reading them back.
 
-use std::sync::Arc;
-
-use super::append::ReadError;
-use super::entry::Entry;
-use super::keys::{Opened, SegmentKeys};
+use super::entry::{FIXED_BYTES, Mark};
+use super::flaw::ReadError;
 use super::layer::{Layer, LayerFile};
-use super::segment::{FRAME_BYTES, Frame, HEADER_BYTES, Header, Mark, NoFrame, frame_size, segment_name};
-use crate::base::io_reason;
+use super::log::{Going, TakeStored};
+use super::segment::{Frame, HEADER_BYTES, NoFrame, SegmentHeader, frame_size, padded, segment_name};
 
 /// Which segment holds which entries, with the place of every so-manieth one.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     /// In order of their first sequence.
-    segments: Vec<Place>,
+    segments: Vec<SegmentPlace>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct SegmentPlace {
     first_seq: u64,
     seed: u32,
-    keys: Arc<SegmentKeys>,
-    marks: Marks,
+    marks: SegmentMarks,
     /// The first entry of the segment after it, while nobody has looked where the entries of this one stand.
     unread_before: Option<u64>,
 }
 
 /// The places of some entries of a segment, from which the others are not far.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub(super) struct SegmentMarks {
     places: Vec<(u64, u64)>,
     /// Where the last durable frame ends.
     end: u64,
 }
 
-impl Marks {
+impl SegmentMarks {
     /// Entry `seq` stands from `offset` on, and takes up `size` bytes.
     pub(super) fn note(&mut self, seq: u64, offset: u64, size: usize) {
         if self.places.is_empty() || seq.is_multiple_of(MARK_STRIDE) {
@@ -52,8 +48,8 @@ impl Marks {
 
 /// Whether an entry's place is known.
 #[derive(Debug)]
-pub(super) enum Found {
-    Here(Spot),
+pub(super) enum EntryFound {
+    Here(EntrySpot),
     /// In a segment that nobody has read since the start.
     Unread {
         first_seq: u64,
@@ -62,40 +58,13 @@ pub(super) enum Found {
     Nowhere,
 }
 
-/// Whether reading goes on after an entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Going {
-    On,
-    Enough,
-}
-
 const MARK_STRIDE: u64 = 64;
 
-/// What a page of entries may still take.
+/// Where to start reading for one entry.
 #[derive(Debug)]
-pub(super) struct Room {
-    pub(super) entries: usize,
-    pub(super) bytes: usize,
-}
-
-impl Room {
-    pub(super) const fn is_left(&self) -> bool {
-        self.entries > 0 && self.bytes > 0
-    }
-
-    /// One entry more. The one that uses the room up is still on the page, so that every page has one.
-    const fn take(&mut self, bytes: usize) {
-        self.entries = self.entries.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-}
-
-/// Where to start reading for one entry, and under which keys.
-#[derive(Debug)]
-pub(super) struct Spot {
+pub(super) struct EntrySpot {
     name: String,
     seed: u32,
-    pub(super) keys: Arc<SegmentKeys>,
     seq: u64,
     offset: u64,
     end: u64,
@@ -105,13 +74,12 @@ pub(super) struct Spot {
 
 impl Catalog {
     /// Takes in a segment; one that began with the same entry has been replaced by it.
-    pub(super) fn add(&mut self, header: &Header, keys: &Arc<SegmentKeys>) {
+    pub(super) fn add(&mut self, header: &SegmentHeader) {
         self.segments.retain(|place| place.first_seq != header.first_seq);
-        self.segments.push(Place {
+        self.segments.push(SegmentPlace {
             first_seq: header.first_seq,
             seed: header.checksum_seed(),
-            keys: Arc::clone(keys),
-            marks: Marks { places: Vec::new(), end: HEADER_BYTES as u64 },
+            marks: SegmentMarks { places: Vec::new(), end: HEADER_BYTES as u64 },
             unread_before: None,
         });
     }
@@ -124,15 +92,10 @@ impl Catalog {
     }
 
     /// Somebody has looked where the entries of the segment that begins with `first_seq` stand.
-    pub(super) fn has_read(&mut self, first_seq: u64, marks: Marks) {
+    pub(super) fn has_read(&mut self, first_seq: u64, marks: SegmentMarks) {
         if let Some(place) = self.segments.iter_mut().find(|place| place.first_seq == first_seq) {
             (place.marks, place.unread_before) = (marks, None);
         }
-    }
-
-    /// The first entry of each segment.
-    pub(super) fn firsts(&self) -> Vec<u64> {
-        self.segments.iter().map(|place| place.first_seq).collect()
     }
 
     /// The newest segment's entry `seq` stands from `offset` on, and takes up `size` bytes.
@@ -142,24 +105,30 @@ impl Catalog {
         }
     }
 
+    /// The name of the segment that holds entry `seq`.
+    pub(super) fn holder(&self, seq: u64) -> String {
+        let after = self.segments.partition_point(|place| place.first_seq <= seq);
+        let place = after.checked_sub(1).and_then(|at| self.segments.get(at));
+        segment_name(place.map_or(1, |place| place.first_seq))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.segments.len()
     }
 
     /// Where to find entry `seq`.
-    pub(super) fn find(&self, seq: u64) -> Found {
+    pub(super) fn find(&self, seq: u64) -> EntryFound {
         let after = self.segments.partition_point(|place| place.first_seq <= seq);
         let Some(place) = after.checked_sub(1).and_then(|at| self.segments.get(at)) else {
-            return Found::Nowhere;
+            return EntryFound::Nowhere;
         };
         if let Some(next_first) = place.unread_before {
-            return Found::Unread { first_seq: place.first_seq, next_first };
+            return EntryFound::Unread { first_seq: place.first_seq, next_first };
         }
-        let Some((marked, offset)) = place.marks.before(seq) else { return Found::Nowhere };
-        Found::Here(Spot {
+        let Some((marked, offset)) = place.marks.before(seq) else { return EntryFound::Nowhere };
+        EntryFound::Here(EntrySpot {
             name: segment_name(place.first_seq),
             seed: place.seed,
-            keys: Arc::clone(&place.keys),
             seq: marked,
             offset,
             end: place.marks.end,
@@ -168,34 +137,17 @@ impl Catalog {
     }
 }
 
-impl Spot {
-    /// Reads entries from `from` to `through`, while there is `room`, as far as this segment has them. Each is
-    /// checked against its seal: an altered one is refused even if its checksum was made to match.
-    pub(super) fn read(
-        &self,
-        layer: &dyn Layer,
-        from: u64,
-        through: u64,
-        room: &mut Room,
-    ) -> Result<Vec<Entry>, ReadError> {
-        let mut entries = Vec::new();
-        self.each(layer, from, through, &mut |frame, _| {
-            room.take(frame.size());
-            entries.push(frame.to_entry());
-            Ok(if room.is_left() { Going::On } else { Going::Enough })
-        })?;
-        Ok(entries)
-    }
-
-    /// Shows them to `take`, with their state changes, until it has enough, and says which comes next.
+impl EntrySpot {
+    /// Shows the entries from `from` to `through`, as far as this segment has them, to `take`, until that has enough;
+    /// says which comes next, unless it is enough.
     pub(super) fn each(
         &self,
         layer: &dyn Layer,
         from: u64,
         through: u64,
-        take: &mut dyn FnMut(&Frame<'_>, &Opened) -> Result<Going, ReadError>,
-    ) -> Result<u64, ReadError> {
-        let file = layer.open(&self.name).map_err(|error| ReadError::Io(io_reason(&error)))?;
+        take: &mut TakeStored<'_>,
+    ) -> Result<Option<u64>, ReadError> {
+        let file = layer.open(&self.name).map_err(|error| ReadError::Io(error.to_string()))?;
         let mut frames =
             Frames { file: file.as_ref(), at: self.offset, end: self.end, window: Vec::new(), start: 0 };
         let through = through.min(self.before.saturating_sub(1));
@@ -204,22 +156,19 @@ impl Spot {
             let frame = match frames.next(self.seed) {
                 Ok(frame) => frame,
                 Err(Unread::NoFrame(error)) => return Err(damaged(error.what())),
-                Err(Unread::Io(error)) => return Err(ReadError::Io(io_reason(&error))),
+                Err(Unread::Io(error)) => return Err(ReadError::Io(error.to_string())),
             };
-            if frame.seq != seq || frame.mark == Mark::Closing {
+            if frame.entry.seq != seq || frame.mark == Mark::Closing {
                 return Err(damaged("another entry stands in its place"));
             }
-            if seq >= from {
-                let opened = self.keys.open(&frame).ok_or_else(|| damaged("its seal does not match"))?;
-                if take(&frame, &opened)? == Going::Enough {
-                    return Ok(seq.saturating_add(1));
-                }
+            if seq >= from && take(frame.entry)? == Going::Enough {
+                return Ok(None);
             }
         }
-        Ok(through.saturating_add(1))
+        Ok(Some(through.saturating_add(1)))
     }
 
-    pub(super) fn damaged(&self, seq: u64, what: &str) -> ReadError {
+    fn damaged(&self, seq: u64, what: &str) -> ReadError {
         ReadError::Damaged { seq, segment: self.name.clone(), what: what.to_owned() }
     }
 }
@@ -245,7 +194,7 @@ const WINDOW_BYTES: usize = 64 * 1024;
 
 impl Frames<'_> {
     fn next(&mut self, seed: u32) -> Result<Frame<'_>, Unread> {
-        let mut wanted = FRAME_BYTES;
+        let mut wanted = padded(FIXED_BYTES);
         // The first fill shows the frame's length, a second one brings the rest of a long frame.
         for _ in 0..2 {
             let rest = self.window.get(self.start..).unwrap_or_default();

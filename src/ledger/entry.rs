@@ -1,203 +1,312 @@
-use std::fmt;
-use std::io::Read;
+use std::sync::OnceLock;
 
-use super::snapshot::Point;
-use crate::base::limits::{DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
-use crate::base::{Sensitive, Timestamp};
-use crate::crypto::{Digest, sha256, sha256_parts};
-
-/// What sort of thing an entry records; the numbers belong to the record rooms.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Kind(pub u16);
-
-impl Kind {
-    /// The wall clock was adopted: the only entries that may be older than the entry before them.
-    pub const CLOCK_ADJUSTED: Self = Self(0x0b01);
-}
-
-/// One thing an append can rely on or advance: an opaque 128-bit name.
-///
-/// Names of any length are hashed, ids are masked. Two that collide can only cause a needless
-/// [`AppendError::Conflict`](super::AppendError::Conflict), never a missed one.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Key([u8; 16]);
-
-impl Key {
-    /// The key of the `noun` called `name`, e.g. `("agent", agent id)`.
-    #[must_use]
-    pub fn of(noun: &str, name: &[u8]) -> Self {
-        let digest = sha256_parts(&[&(noun.len() as u64).to_be_bytes(), noun.as_bytes(), name]);
-        let mut key = [0; 16];
-        for (to, from) in key.iter_mut().zip(digest.as_bytes()) {
-            *to = *from;
-        }
-        Self(key)
-    }
-
-    /// The key of the `noun` with this id: the id masked by the noun, because ids are as long as keys and differ
-    /// already. Two nouns that begin alike for 16 bytes would share their keys.
-    #[must_use]
-    pub fn of_id(noun: &str, id: &[u8; 16]) -> Self {
-        let mut key = *id;
-        for (byte, mask) in key.iter_mut().zip(noun.bytes().cycle()) {
-            *byte ^= mask;
-        }
-        Self(key)
-    }
-
-    /// Its 16 bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// The key of these 16 bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-}
-
-/// "Nothing after `as_of` has advanced `key`": what the decision behind an append relied on.
-///
-/// `as_of` is the sequence of the state that was read. One from before the ledger was opened, or from very
-/// long ago, counts as broken: nobody decides for so long.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Expectation {
-    /// What is relied upon.
-    pub key: Key,
-    /// The last sequence that the reader of the state had seen.
-    pub as_of: u64,
-}
-
-/// An entry that is yet to be written.
-#[derive(Debug)]
-pub struct Draft {
-    /// What sort of thing happened.
-    pub kind: Kind,
-    /// What happened, as JSON without any secret value. At most `EVENT_BYTES_MAX` bytes.
-    pub event: Vec<u8>,
-    /// The state change, in clear; sealed by the writer. At most `DELTA_BYTES_MAX` bytes.
-    pub delta: Sensitive<Vec<u8>>,
-    /// What must still hold when the writer gets to it.
-    pub expect: Vec<Expectation>,
-    /// The keys whose generation becomes this entry's sequence.
-    pub advance: Vec<Key>,
-    /// Whether it is written even on a full disk.
-    pub space: Space,
-}
-
-/// What space an entry may be written to.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Space {
-    /// What the disk has.
-    #[default]
-    Usual,
-    /// What was taken beforehand too. For what takes away, and nothing else.
-    Reserve,
-}
-
-impl Draft {
-    /// Whether it is more than an entry holds.
-    #[must_use]
-    pub fn is_too_large(&self) -> bool {
-        self.event.len() > EVENT_BYTES_MAX
-            || self.delta.expose().len() > DELTA_BYTES_MAX
-            || self.advance.len() > ENTRY_KEYS_MAX
-            || self.expect.len() > ENTRY_KEYS_MAX
-    }
-}
+use super::key::{Key, Kind};
+use crate::base::{IncidentId, Reason, Timestamp};
+use crate::crypto::{Digest, SEAL_OVERHEAD_BYTES, sealed_by, sha256, sha256_parts};
 
 /// One durable entry, as read back.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its place: counts up from 1 without a gap.
     pub seq: u64,
+    /// The first entry of its group commit.
+    pub batch: u64,
+    /// Whether it is the last entry of its group commit.
+    pub is_last: bool,
     /// When it was written; never earlier than the entry before it.
     pub time: Timestamp,
     /// What sort of thing happened.
     pub kind: Kind,
     /// Random, so that a hash of a guessable event is no oracle.
     pub salt: [u8; 32],
+    /// The node of the entry before it ([`Entry::node`]); zeros in the first entry.
+    pub previous: Digest,
+    /// The agents and operators concerned, in the order of their keys.
+    pub links: Vec<Link>,
+    /// The incident that it belongs to.
+    pub incident: Option<IncidentId>,
+    /// Why it was done.
+    pub reason: Option<Reason>,
     /// What happened, as JSON.
     pub event: Vec<u8>,
+    /// The salt of the writer session that sealed it.
+    pub session: [u8; 32],
     /// The sealed state change.
     pub sealed: Vec<u8>,
-    /// SHA-256 of salt and event, where it is known already: when the entry was sealed just now.
-    pub(super) said: Option<Digest>,
+    pub(super) digests: OnceLock<EntryDigests>,
+    pub(super) node: OnceLock<Digest>,
 }
 
-impl Entry {
-    /// The entry's leaf in the Merkle tree: see [`leaf`].
-    #[must_use]
-    pub fn leaf(&self) -> Vec<u8> {
-        leaf_of(self.kind, &self.said.unwrap_or_else(|| said(&self.salt, &self.event)), &self.sealed)
-    }
-}
-
-/// `version ‖ kind ‖ SHA-256(salt ‖ event) ‖ SHA-256(sealed delta)`: 67 bytes.
-///
-/// Salt and event are stored beside it and disclosed per entry, so that public tiles carry hashes
-/// only and an event can be withheld without breaking a proof.
-#[must_use]
-pub fn leaf(kind: Kind, salt: &[u8; 32], event: &[u8], sealed: &[u8]) -> Vec<u8> {
-    leaf_of(kind, &said(salt, event), sealed)
+/// An agent or operator whom an entry concerns, and the entry before that concerned it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// The key of the agent or operator.
+    pub subject: Key,
+    /// The entry before; 0 when there is none.
+    pub previous: u64,
 }
 
 /// What an entry says, as leaf and seal name it.
-pub(super) fn said(salt: &[u8; 32], event: &[u8]) -> Digest {
-    sha256_parts(&[salt, event])
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EntryDigests {
+    /// SHA-256 of salt, incident, reason and event.
+    pub(super) said: Digest,
+    /// SHA-256 of SHA-256 of the salt, and the links.
+    pub(super) links: Digest,
 }
 
-fn leaf_of(kind: Kind, said: &Digest, sealed: &[u8]) -> Vec<u8> {
-    const VERSION: u8 = 1;
-    let mut out = Vec::with_capacity(67);
-    out.push(VERSION);
-    out.extend_from_slice(&kind.0.to_be_bytes());
-    out.extend_from_slice(said.as_bytes());
-    out.extend_from_slice(sha256(sealed).as_bytes());
+/// Bytes of an entry before incident, links, reason, event and sealed state change.
+pub(super) const FIXED_BYTES: usize = 140;
+const LINK_BYTES: usize = 24;
+const COUNT_BYTES: usize = 4;
+const INCIDENT_BYTES: usize = 16;
+const LEAF_VERSION: u8 = 2;
+const LEAF_BYTES: usize = 99;
+/// The first byte of what a node is the hash of (RFC 6962 §2.1).
+const LEAF_PREFIX: u8 = 0;
+
+impl Entry {
+    /// The entry's leaf in the Merkle tree, 99 bytes: `version ‖ kind ‖ SHA-256(salt ‖ incident ‖ reason ‖ event) ‖
+    /// SHA-256(SHA-256(salt) ‖ links) ‖ SHA-256(sealed state change)`.
+    ///
+    /// What is hashed is stored beside it and disclosed per entry: public tiles carry hashes only, and an event can be
+    /// withheld, also while its links are shown, without breaking a proof.
+    #[must_use]
+    pub fn leaf(&self) -> Vec<u8> {
+        let digests = self.digests();
+        let mut out = Vec::with_capacity(LEAF_BYTES);
+        out.push(LEAF_VERSION);
+        out.extend_from_slice(&self.kind.0.to_be_bytes());
+        out.extend_from_slice(digests.said.as_bytes());
+        out.extend_from_slice(digests.links.as_bytes());
+        out.extend_from_slice(sha256(&self.sealed).as_bytes());
+        out
+    }
+
+    /// The hash of its leaf: the entry's node in the Merkle tree.
+    #[must_use]
+    pub fn node(&self) -> Digest {
+        *self.node.get_or_init(|| sha256_parts(&[&[LEAF_PREFIX], &self.leaf()]))
+    }
+
+    /// The same, without what is remembered of it: its fields may have been altered since.
+    pub(super) fn unread(&self) -> Self {
+        Self { digests: OnceLock::new(), node: OnceLock::new(), ..self.clone() }
+    }
+
+    /// The generation of the delta key that it says it was sealed under.
+    pub(super) fn generation(&self) -> Option<u32> {
+        sealed_by(&self.sealed).ok().map(|key| key.generation)
+    }
+
+    pub(super) fn digests(&self) -> &EntryDigests {
+        self.digests.get_or_init(|| EntryDigests {
+            said: sha256_parts(&[
+                &self.salt,
+                &[u8::from(self.incident.is_some())],
+                self.incident.as_ref().map_or(&[], |incident| incident.as_bytes().as_slice()),
+                &reason_len(self.reason()).to_be_bytes(),
+                self.reason().as_bytes(),
+                &self.event,
+            ]),
+            links: sha256_parts(&[sha256(&self.salt).as_bytes(), &written_links(&self.links)]),
+        })
+    }
+
+    fn reason(&self) -> &str {
+        self.reason.as_ref().map_or("", Reason::as_str)
+    }
+
+    /// Bytes that [`Entry::write`] adds.
+    pub(super) fn len(&self) -> usize {
+        let incident = if self.incident.is_some() { INCIDENT_BYTES } else { 0 };
+        [incident, self.links.len().saturating_mul(LINK_BYTES), self.reason().len(), self.event.len()]
+            .into_iter()
+            .fold(FIXED_BYTES.saturating_add(self.sealed.len()), usize::saturating_add)
+    }
+
+    /// Its stored form.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len());
+        self.write(if self.is_last { Mark::Last } else { Mark::Within }, &mut out);
+        out
+    }
+
+    /// Writes its stored form at the end of `out`.
+    pub(super) fn write(&self, mark: Mark, out: &mut Vec<u8>) {
+        out.extend_from_slice(&long_len(&self.event).to_be_bytes());
+        out.extend_from_slice(&long_len(&self.sealed).to_be_bytes());
+        out.extend_from_slice(&long_len(&self.links).to_be_bytes());
+        out.extend_from_slice(&reason_len(self.reason()).to_be_bytes());
+        out.extend_from_slice(&[u8::from(self.incident.is_some()), 0]);
+        out.extend_from_slice(&self.kind.0.to_be_bytes());
+        out.extend_from_slice(&mark.number().to_be_bytes());
+        out.extend_from_slice(&self.seq.to_be_bytes());
+        out.extend_from_slice(&self.batch.to_be_bytes());
+        out.extend_from_slice(&self.time.ms().to_be_bytes());
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(self.previous.as_bytes());
+        out.extend_from_slice(&self.session);
+        if let Some(incident) = &self.incident {
+            out.extend_from_slice(incident.as_bytes());
+        }
+        out.extend_from_slice(written_links(&self.links).get(COUNT_BYTES..).unwrap_or_default());
+        out.extend_from_slice(self.reason().as_bytes());
+        out.extend_from_slice(&self.event);
+        out.extend_from_slice(&self.sealed);
+    }
+
+    /// The entry with this stored form; `None` when `bytes` are none that this build knows.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let sizes = EntrySizes::read(bytes)?;
+        (sizes.total() == bytes.len()).then_some(())?;
+        let (mark, entry) = Self::read(bytes)?;
+        (mark != Mark::Closing).then_some(entry)
+    }
+
+    /// The entry that `bytes` begin with. Of a closing mark it holds number, time, the node before and the seal.
+    pub(super) fn read(bytes: &[u8]) -> Option<(Mark, Self)> {
+        let sizes = EntrySizes::read(bytes)?;
+        let mut fields = Fields(bytes.get(SIZES_BYTES..)?);
+        let kind = Kind(u16::from_be_bytes(fields.array()?));
+        let mark = Mark::of_number(u16::from_be_bytes(fields.array()?))?;
+        let (seq, batch) = (u64::from_be_bytes(fields.array()?), u64::from_be_bytes(fields.array()?));
+        let time = Timestamp::from_ms(i64::from_be_bytes(fields.array()?));
+        let (salt, previous) = (fields.array()?, Digest::from_bytes(fields.array()?));
+        let session = fields.array()?;
+        let incident = if sizes.has_incident { Some(IncidentId::from_bytes(fields.array()?)) } else { None };
+        let links = (0..sizes.links).map(|_| read_link(&mut fields)).collect::<Option<_>>()?;
+        let reason = match fields.slice(sizes.reason)? {
+            [] => None,
+            text => Some(std::str::from_utf8(text).ok()?.parse().ok()?),
+        };
+        let (event, sealed) = (fields.slice(sizes.event)?.to_vec(), fields.slice(sizes.sealed)?.to_vec());
+        let is_last = mark == Mark::Last;
+        let (digests, node) = (OnceLock::new(), OnceLock::new());
+        let entry = Self {
+            seq, batch, is_last, time, kind, salt, previous, links, incident, reason, event, session, sealed,
+            digests, node,
+        };
+        Some((mark, entry))
+    }
+}
+
+/// What stands in a row of entries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Mark {
+    /// More entries of the same group commit follow.
+    Within,
+    /// The last entry of its group commit.
+    Last,
+    /// No entry: the ledger was closed in good order before the entry of this number.
+    Closing,
+}
+
+impl Mark {
+    const fn number(self) -> u16 {
+        match self {
+            Self::Within => 0,
+            Self::Last => 1,
+            Self::Closing => 2,
+        }
+    }
+
+    const fn of_number(number: u16) -> Option<Self> {
+        match number {
+            0 => Some(Self::Within),
+            1 => Some(Self::Last),
+            2 => Some(Self::Closing),
+            _ => None,
+        }
+    }
+}
+
+/// The lengths that a stored entry begins with.
+pub(super) struct EntrySizes {
+    event: usize,
+    sealed: usize,
+    reason: usize,
+    links: usize,
+    has_incident: bool,
+}
+
+/// Bytes that the lengths take up.
+pub(super) const SIZES_BYTES: usize = 16;
+
+impl EntrySizes {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (event, sealed) = (u32::from_be_bytes(fields.array()?), u32::from_be_bytes(fields.array()?));
+        let links = u32::from_be_bytes(fields.array()?);
+        let reason = u16::from_be_bytes(fields.array()?);
+        let [incident @ 0..=1, 0] = fields.array()? else { return None };
+        Some(Self {
+            event: event as usize,
+            sealed: sealed as usize,
+            reason: usize::from(reason),
+            links: links as usize,
+            has_incident: incident == 1,
+        })
+    }
+
+    /// Bytes of the whole entry, by their own unchecked word.
+    pub(super) const fn total(&self) -> usize {
+        let incident = if self.has_incident { INCIDENT_BYTES } else { 0 };
+        FIXED_BYTES
+            .saturating_add(incident)
+            .saturating_add(self.links.saturating_mul(LINK_BYTES))
+            .saturating_add(self.reason)
+            .saturating_add(self.event)
+            .saturating_add(self.sealed)
+    }
+}
+
+/// Most bytes of an entry that concerns so many, with so much event, reason and sealed text.
+pub(super) fn entry_bytes_max(concerns: usize, event: usize, reason: usize, plain: usize) -> usize {
+    [INCIDENT_BYTES, concerns.saturating_mul(LINK_BYTES), reason, event, plain, SEAL_OVERHEAD_BYTES]
+        .into_iter()
+        .fold(FIXED_BYTES, usize::saturating_add)
+}
+
+/// `count u32 ‖ count times (subject 16 ‖ previous u64)`.
+fn written_links(links: &[Link]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(links.len().saturating_mul(LINK_BYTES).saturating_add(COUNT_BYTES));
+    out.extend_from_slice(&long_len(links).to_be_bytes());
+    for link in links {
+        out.extend_from_slice(link.subject.as_bytes());
+        out.extend_from_slice(&link.previous.to_be_bytes());
+    }
     out
 }
 
-/// Takes in entries, in order: the state that decisions read.
-///
-/// Called by the writer after the sync and before the acknowledgement, and at open for every entry
-/// that is already there: recovery is the normal path.
-pub trait Follower: Send {
-    /// Takes in one entry. `delta` is the state change in clear.
-    ///
-    /// # Errors
-    /// A sentence that says why the entry cannot be understood; the ledger then stops.
-    fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String>;
-
-    /// All entries of a group commit have been taken in. They can be read from the ledger.
-    fn settle(&mut self) {}
-
-    /// Takes in the state as of `point` in place of all entries up to it.
-    ///
-    /// # Errors
-    /// A sentence that says why it does not; it is as it was before then, and is shown the entries.
-    fn restore(&mut self, _point: &Point, _state: &mut dyn Read) -> Result<(), String> {
-        Err("this state has no stored form".to_owned())
-    }
+fn read_link(fields: &mut Fields<'_>) -> Option<Link> {
+    Some(Link { subject: Key::from_bytes(fields.array()?), previous: u64::from_be_bytes(fields.array()?) })
 }
 
-impl fmt::Debug for dyn Follower {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Follower")
-    }
+fn long_len<T>(parts: &[T]) -> u32 {
+    // The limits are far below 4 GiB and are checked before.
+    u32::try_from(parts.len()).unwrap_or(u32::MAX)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn reason_len(reason: &str) -> u16 {
+    u16::try_from(reason.len()).unwrap_or(u16::MAX)
+}
 
-    #[test]
-    fn keys_of_ids_are_apart_by_noun_and_by_id() {
-        let nouns = ["agent", "certificate", "revocation-agent", "revocation-instance", "revocation-token"];
-        let ids = [[0; 16], [1; 16], *b"0123456789abcdef"];
-        let all = nouns.iter().flat_map(|noun| ids.map(|id| Key::of_id(noun, &id)));
-        let distinct: std::collections::BTreeSet<Key> = all.collect();
-        assert_eq!(distinct.len(), nouns.len() * ids.len());
+/// Reads fixed-size fields one after another.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    pub(super) fn slice(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (field, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(field)
     }
 }

@@ -38,6 +38,35 @@ impl VerifyError {
     }
 }
 
+/// Why entries could not be read back.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The bytes of this entry are not what was written.
+    #[error("ledger entry {seq} in {segment} is damaged: {what}")]
+    Damaged {
+        /// The first entry that does not read back.
+        seq: u64,
+        /// The segment file's name.
+        segment: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The file cannot be read.
+    #[error("the ledger cannot be read: {0}")]
+    Io(String),
+}
+
+impl From<VerifyError> for ReadError {
+    fn from(error: VerifyError) -> Self {
+        let why = error.to_string();
+        match error {
+            VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
+            VerifyError::KeyMissing { .. } | VerifyError::Io { .. } => Self::Io(why),
+        }
+    }
+}
+
 /// Why a ledger did not open. Nothing was changed then, unless a step of writing failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

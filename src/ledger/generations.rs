@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
-use super::entry::{Expectation, Key};
+use super::draft::Expectation;
+use super::key::Key;
 use crate::base::limits::GENERATIONS_KEPT_MAX;
 
 /// Which entry last advanced which key, as far back as any decision under way can reach.

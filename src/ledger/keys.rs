@@ -1,25 +1,46 @@
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::entry::said;
+use super::entry::Entry;
 use super::flaw::VerifyError;
-use super::segment::{Frame, Header, Sealing};
-use crate::base::{LedgerId, Sensitive};
-use crate::crypto::{Aad, AeadKey, AeadWiper, Digest, KeyId, derive_key};
+use super::key::Key;
+use crate::base::{LedgerId, Sensitive, Timestamp};
+use crate::crypto::{Aad, AeadKey, AeadWiper, CounterKey, Digest, KeyId, derive_key, sealed_by};
 
-/// The generations of the delta key: new segments take the current one, old ones are kept to read.
+/// The generations of the delta key: what is new is sealed under the current one, old ones are kept to read.
 #[derive(Debug)]
 pub struct DeltaKeys {
     current: u32,
     keys: RwLock<Vec<(u32, Sensitive<[u8; 32]>)>>,
     /// Of every key that was derived of these and is held somewhere.
     derived: Mutex<Vec<AeadWiper>>,
+    /// Keys of writer sessions that entries were opened with, the newest last.
+    sessions: Mutex<Vec<(Sealing, Arc<AeadKey>)>>,
 }
+
+/// What a key is derived from besides the delta key: the generation of that, and a random salt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Sealing {
+    pub(super) generation: u32,
+    pub(super) salt: [u8; 32],
+}
+
+// Keys of sessions and snapshots are derived and never stored: families apart from those of the keyring.
+const SESSION_FAMILY: u8 = b'L';
+const SNAPSHOT_FAMILY: u8 = b'S';
+/// Keys of so many sessions are kept at hand: most ledgers are read by one or two at a time.
+const SESSIONS_KEPT: usize = 32;
 
 impl DeltaKeys {
     /// `keys` by generation, of which `current_generation` seals what is new.
     #[must_use]
     pub const fn new(current_generation: u32, keys: Vec<(u32, Sensitive<[u8; 32]>)>) -> Self {
-        Self { current: current_generation, keys: RwLock::new(keys), derived: Mutex::new(Vec::new()) }
+        Self {
+            current: current_generation,
+            keys: RwLock::new(keys),
+            derived: Mutex::new(Vec::new()),
+            sessions: Mutex::new(Vec::new()),
+        }
     }
 
     /// Wipes them in place, and every key that was derived of them, whichever thread holds it: nothing is
@@ -34,13 +55,15 @@ impl DeltaKeys {
         self.current
     }
 
-    /// What a new segment is sealed under.
-    pub(super) fn sealing(&self, salt: [u8; 32]) -> Sealing {
+    /// What a new snapshot is sealed under.
+    pub(super) const fn sealing(&self, salt: [u8; 32]) -> Sealing {
         Sealing { generation: self.current, salt }
     }
 
-    fn segment_key(&self, sealing: &Sealing) -> Result<AeadKey, VerifyError> {
-        self.derived(sealing, SEGMENT_FAMILY, "keyward/ledger/segment")
+    /// Begins the session of one writer. No two have the same salt, so that no key of a session ever comes again.
+    pub(super) fn session(&self, ledger: LedgerId, salt: [u8; 32]) -> Result<WriterSession, VerifyError> {
+        let key = CounterKey::new(self.derived(&self.sealing(salt), SESSION_FAMILY, "keyward/ledger/session")?);
+        Ok(WriterSession { ledger, salt, key })
     }
 
     /// What a snapshot is sealed under.
@@ -62,72 +85,106 @@ impl DeltaKeys {
         all.push(derived.wiper());
         Ok(derived)
     }
+
+    fn session_key(&self, sealing: &Sealing) -> Result<Arc<AeadKey>, VerifyError> {
+        let mut kept = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = kept.iter().rfind(|(of, _)| of == sealing) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(self.derived(sealing, SESSION_FAMILY, "keyward/ledger/session")?);
+        if kept.len() >= SESSIONS_KEPT {
+            kept.remove(0);
+        }
+        kept.push((*sealing, Arc::clone(&key)));
+        Ok(key)
+    }
+
+    /// Opens what `entry` has sealed; `None`: something of it was altered, or it is another ledger's.
+    pub(super) fn open(&self, ledger: LedgerId, entry: &Entry) -> Result<Option<Opened>, VerifyError> {
+        let Some(generation) = entry.generation() else { return Ok(None) };
+        let key = self.session_key(&Sealing { generation, salt: entry.session })?;
+        Ok(key.open(&bound(ledger, entry), &entry.sealed).ok().and_then(Opened::new))
+    }
+
+    /// The generation under which [`WriterSession::vouch`] made `seal` for `mark`, in the session with this salt;
+    /// `None` when it did not.
+    pub(super) fn vouched(&self, salt: [u8; 32], mark: &Aad, seal: &[u8]) -> Result<Option<u32>, VerifyError> {
+        let Ok(KeyId { generation, .. }) = sealed_by(seal) else { return Ok(None) };
+        let key = self.session_key(&Sealing { generation, salt })?;
+        Ok(key.open(mark, seal).is_ok().then_some(generation))
+    }
 }
 
-// Keys of segments and snapshots are derived and never stored: families apart from those of the keyring.
-const SEGMENT_FAMILY: u8 = b'L';
-const SNAPSHOT_FAMILY: u8 = b'S';
-
-/// The keys that open the state changes of one segment.
-#[derive(Debug)]
-pub(super) struct SegmentKeys {
+/// One writer from its start to its end: seals under a key of its own, which counts what it seals, so that no nonce
+/// comes twice, whether or not what was sealed is ever committed.
+pub struct WriterSession {
     ledger: LedgerId,
-    own: AeadKey,
-    carried: Option<(u64, AeadKey)>,
+    salt: [u8; 32],
+    key: CounterKey,
 }
 
-impl SegmentKeys {
-    pub(super) fn new(keys: &DeltaKeys, header: &Header) -> Result<Self, VerifyError> {
-        let carried = match &header.carried {
-            Some(carried) => Some((carried.through_seq, keys.segment_key(&carried.sealing)?)),
-            None => None,
-        };
-        Ok(Self { ledger: header.ledger, own: keys.segment_key(&header.sealing)?, carried })
+impl WriterSession {
+    /// The random salt that names it.
+    #[must_use]
+    pub const fn salt(&self) -> [u8; 32] {
+        self.salt
     }
 
     /// Whether what was sealed last is nothing, because the keys were wiped.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.own.is_forgotten()
+        self.key.is_forgotten()
     }
 
-    /// Seals a state change for the entry that `frame` is to hold. `said` is what its salt and event hash to.
-    pub(super) fn seal(&self, frame: &Frame<'_>, said: &Digest, delta: &[u8]) -> Vec<u8> {
-        self.own.seal_numbered(frame.seq, self.bound(frame, said), &[&0_u32.to_be_bytes(), delta])
+    /// Seals the keys that `entry` advances and its state change; everything else of it is known.
+    pub(super) fn seal(&self, entry: &Entry, advance: &[Key], delta: &[u8]) -> Vec<u8> {
+        let count = u32::try_from(advance.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let keys: Vec<u8> = advance.iter().flat_map(|key| *key.as_bytes()).collect();
+        self.key.seal(bound(self.ledger, entry), &[&count, &keys, delta])
     }
 
-    /// Opens what was sealed; `None`: it was altered, moved, or sealed under another key.
-    pub(super) fn open(&self, frame: &Frame<'_>) -> Option<Opened> {
-        let key = match &self.carried {
-            Some((through, key)) if frame.seq <= *through => key,
-            Some(_) | None => &self.own,
-        };
-        Opened::new(
-            key.open_numbered(frame.seq, &self.bound(frame, &said(&frame.salt, frame.event)), frame.sealed)
-                .ok()?,
-        )
+    /// Seals nothing, bound to `mark`: proof that a writer with the key wrote it.
+    pub(super) fn vouch(&self, mark: Aad) -> Vec<u8> {
+        self.key.seal(mark, &[])
     }
+}
 
-    /// Time is bound besides what the leaf says, so that no field of an entry can be altered unseen.
-    fn bound(&self, frame: &Frame<'_>, said: &Digest) -> Aad {
-        Aad::new("keyward/ledger/delta")
-            .field(self.ledger.as_bytes())
-            .number(frame.seq)
-            .field(&frame.time.ms().to_be_bytes())
-            .number(u64::from(frame.kind.0))
-            .field(said.as_bytes())
+impl fmt::Debug for WriterSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WriterSession")
     }
+}
+
+/// Every field of an entry, so that none can be altered unseen; the entry before it, so that none can be taken out or
+/// put in; and its place in its group commit.
+fn bound(ledger: LedgerId, entry: &Entry) -> Aad {
+    let digests = entry.digests();
+    Aad::new("keyward/ledger/entry")
+        .field(ledger.as_bytes())
+        .number(entry.seq)
+        .number(entry.batch)
+        .number(u64::from(entry.is_last))
+        .field(&entry.time.ms().to_be_bytes())
+        .number(u64::from(entry.kind.0))
+        .field(digests.said.as_bytes())
+        .field(digests.links.as_bytes())
+        .field(entry.previous.as_bytes())
+}
+
+/// What a closing mark is bound to: nothing comes after the entry before `next_seq`, whose node is `node`.
+pub(super) fn closing(ledger: LedgerId, next_seq: u64, time: Timestamp, node: Digest) -> Aad {
+    let mark = Aad::new("keyward/ledger/closing").field(ledger.as_bytes()).number(next_seq);
+    mark.field(&time.ms().to_be_bytes()).field(node.as_bytes())
 }
 
 const KEY_BYTES: usize = 16;
 const COUNT_BYTES: usize = 4;
 
-/// Bytes to be sealed for so long a state change. Before it stood the keys that the entry advances, in
-/// ledgers of before: nobody reads them any more, and new entries have none.
-pub(super) const fn plain_len(keys: usize, delta_len: usize) -> usize {
-    keys.saturating_mul(KEY_BYTES).saturating_add(COUNT_BYTES).saturating_add(delta_len)
+/// Bytes to be sealed for so many advanced keys and so long a state change.
+pub(super) const fn plain_len(keys: usize, delta: usize) -> usize {
+    keys.saturating_mul(KEY_BYTES).saturating_add(COUNT_BYTES).saturating_add(delta)
 }
 
-/// A state change in clear.
+/// What an entry has sealed: the keys that it advances, which other writers have to know, and its state change.
 #[derive(Debug)]
 pub(super) struct Opened {
     plain: Sensitive<Vec<u8>>,
@@ -143,5 +200,10 @@ impl Opened {
 
     pub(super) fn delta(&self) -> &[u8] {
         self.plain.expose().get(self.delta_from..).unwrap_or_default()
+    }
+
+    pub(super) fn advanced(&self) -> impl Iterator<Item = Key> {
+        let keys = self.plain.expose().get(COUNT_BYTES..self.delta_from).unwrap_or_default();
+        keys.as_chunks::<KEY_BYTES>().0.iter().map(|key| Key::from_bytes(*key))
     }
 }

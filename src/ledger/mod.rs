@@ -4,41 +4,65 @@
 //! One append commits state and audit together. This room knows no product noun: kinds and keys
 //! are opaque, an event is bytes, a state change is bytes. It makes one proof, [`Receipt`]: that
 //! the entry is durable and that the in-memory state has taken it in.
+//!
+//! The sequencer numbers entries, checks what they rely on and seals them; a [`Log`] makes them durable. [`FileLog`] is
+//! the one in files.
 
 mod active;
 mod append;
 mod attempts;
 mod catalog;
 mod checkpoint;
+mod draft;
 mod entry;
-mod file_ledger;
+mod file_log;
 mod flaw;
+mod follower;
 mod generations;
+mod handle;
+mod history;
+mod key;
 mod keys;
 mod layer;
+mod log;
+mod options;
 mod probe;
 mod recovery;
+mod replay;
 mod reserve;
 mod resume;
 mod segment;
+mod sequencer;
+mod shared;
 mod snapshot;
 mod snapshot_check;
+mod snapshots;
 mod tree;
 mod verify;
 mod walk;
 mod writer;
 
-pub use append::{Append, AppendError, Committed, Head, Ledger, Pending, ReadError, Receipt};
+pub use append::{AppendError, Committed, Pending, Receipt};
 pub use attempts::WriteState;
 pub use checkpoint::{Checkpoint, CheckpointError, Notary, NoteVerifier, Tenure};
-pub use entry::{Draft, Entry, Expectation, Follower, Key, Kind, Space, leaf};
-pub use file_ledger::{FileLedger, Options, RESERVE_BYTES, SEGMENT_BYTES, Take};
-pub use flaw::{OpenError, VerifyError};
-pub use keys::DeltaKeys;
+pub use draft::{Draft, Expectation, Space};
+pub use entry::{Entry, Link};
+pub use file_log::{FileLog, RESERVE_BYTES, SEGMENT_BYTES};
+pub use flaw::{OpenError, ReadError, VerifyError};
+pub use follower::{Follower, Point};
+pub use handle::{Ledger, OpenReport, Take};
+pub use history::Head;
+pub use key::{Key, Kind};
+pub use keys::{DeltaKeys, WriterSession};
 pub(crate) use layer::name_durably;
 pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};
-pub use recovery::{OpenReport, TornTail};
-pub use snapshot::{Build, Point, Written};
+pub use log::{
+    BatchId, Going, Log, LogContext, LogError, LogReader, LogReport, Need, TakeStored, TornTail,
+};
+pub use options::{Build, Options};
+pub use replay::{CheckedBatch, Replay};
+pub use snapshot::SnapshotWritten;
 pub use snapshot_check::{SnapshotSeen, SnapshotStanding};
+pub use snapshots::{SnapshotError, SnapshotState};
 pub use tree::Tree;
 pub use verify::{End, EventSeen, Sought, StateSeen, Verified, verify};

@@ -1,48 +1,49 @@
 //! Where an open begins to read: after the newest snapshot that this ledger has made, or at the first entry.
 
-use super::entry::{Follower, leaf};
-use super::file_ledger::Options;
+use super::entry::Entry;
 use super::flaw::VerifyError;
-use super::recovery::load;
-use super::segment::segment_name;
-use super::snapshot::{self, Point, Reader, Unusable};
-use super::walk::{Step, Walker};
-use crate::crypto::sha256;
+use super::follower::Follower;
+use super::history::{Head, History};
+use super::options::Options;
+use super::snapshot::{self, SnapshotReader, Unusable};
 
 /// What the snapshots say.
 #[derive(Debug, Default)]
 pub(super) struct Resumed {
     /// What the follower has taken in already.
-    pub(super) point: Option<Point>,
+    pub(super) history: Option<History>,
     /// The latest entry that a snapshot was made as of and that the ledger does not have: acknowledged
     /// entries are gone.
     pub(super) lost: Option<u64>,
 }
 
-/// Lets `follower` take in the newest snapshot that it can. `firsts` are the ledger's segments.
+/// Finds an entry as it is stored.
+pub(super) type Stored<'a> = dyn Fn(u64) -> Result<Option<Entry>, VerifyError> + 'a;
+
+/// Lets `follower` take in the newest snapshot that it can, of those as of an entry that is `stored`.
 pub(super) fn resume(
     options: &Options,
-    firsts: &[u64],
+    stored: &Stored<'_>,
     follower: &mut dyn Follower,
 ) -> Result<Resumed, VerifyError> {
     let io = |source| VerifyError::Io { doing: "list the ledger's directory", source };
     let mut resumed = Resumed::default();
-    for through in snapshot::all(options.layer.as_ref()).map_err(io)? {
-        let reader = match Reader::open(options, through) {
+    for through in snapshot::all(options.snapshots.as_ref()).map_err(io)? {
+        let reader = match SnapshotReader::open(options, through) {
             Ok(reader) => reader,
             Err(why) => {
                 pass_over(through, &why);
                 continue;
             }
         };
-        let point = reader.point();
-        if !has(options, firsts, &point)? {
+        let entry = stored(through)?;
+        if entry.is_none_or(|entry| entry.node() != reader.point().node) {
             resumed.lost = resumed.lost.max(Some(through));
             continue;
         }
         match restore(options, reader, follower) {
-            Ok(()) => {
-                resumed.point = Some(point);
+            Ok(history) => {
+                resumed.history = Some(history);
                 break;
             }
             Err(why) => pass_over(through, &why),
@@ -51,11 +52,17 @@ pub(super) fn resume(
     Ok(resumed)
 }
 
-fn restore(options: &Options, mut reader: Reader, follower: &mut dyn Follower) -> Result<(), Unusable> {
+fn restore(
+    options: &Options,
+    mut reader: SnapshotReader,
+    follower: &mut dyn Follower,
+) -> Result<History, Unusable> {
     reader.check_build(options.build)?;
     reader.check_generation(&options.keys)?;
     let point = reader.point();
-    follower.restore(&point, &mut reader).map_err(Unusable::NotTakenIn)
+    let history = History::read(Head { seq: point.through, time: point.time }, point.node, &mut reader)?;
+    follower.restore(&point, history.tree(), &mut reader).map_err(Unusable::NotTakenIn)?;
+    Ok(history)
 }
 
 /// Nothing is lost by it but time: the entries say the same.
@@ -74,21 +81,4 @@ fn pass_over(through: u64, why: &Unusable) {
             tracing::warn!(through, %why, "a snapshot is passed over: reading the entries instead");
         }
     }
-}
-
-/// Whether the ledger has the very entry that `point` is as of.
-fn has(options: &Options, firsts: &[u64], point: &Point) -> Result<bool, VerifyError> {
-    let after = firsts.partition_point(|first| *first <= point.through);
-    let Some(&first_seq) = after.checked_sub(1).and_then(|at| firsts.get(at)) else { return Ok(false) };
-    let (file, header) = load(options.layer.as_ref(), first_seq)?;
-    let name = segment_name(first_seq);
-    let mut walker = Walker::new(&file, &header, &name);
-    while walker.next_seq() <= point.through {
-        let Step::Batch(batch) = walker.step()? else { return Ok(false) };
-        if let Some(frame) = batch.frames.iter().find(|frame| frame.seq == point.through) {
-            let leaf = leaf(frame.kind, &frame.salt, frame.event, frame.sealed);
-            return Ok(sha256(&leaf) == point.leaf);
-        }
-    }
-    Ok(false)
 }

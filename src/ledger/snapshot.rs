@@ -2,59 +2,21 @@
 //!
 //! A snapshot is a shortcut and never the truth: whoever cannot read one reads the entries instead.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use super::file_ledger::Options;
-use super::keys::DeltaKeys;
+use super::entry::Fields;
+use super::follower::Point;
+use super::keys::{DeltaKeys, Sealing};
 use super::layer::{Layer, LayerFile, name_durably};
-use super::segment::{Fields, Sealing};
+use super::options::{Build, Options};
 use crate::base::limits::SNAPSHOT_CHUNK_BYTES;
-use crate::base::{LedgerId, Sensitive, Timestamp, io_reason};
-use crate::crypto::{Aad, AeadKey, Digest, SEAL_OVERHEAD_BYTES, Sha256Stream};
-
-/// The entry that a snapshot is as of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Point {
-    /// Its sequence: the state has taken in all entries up to this one.
-    pub through: u64,
-    /// Its time.
-    pub time: Timestamp,
-    /// SHA-256 of its leaf. Its salt is random, so that no other history has an entry like it.
-    pub leaf: Digest,
-}
-
-/// Which build of the program this is. What state looks like inside is a build's own affair: only the one
-/// that wrote a snapshot reads it, and any other reads the entries once.
-#[derive(Clone, Copy, Debug)]
-pub enum Build {
-    /// The file that runs, by its SHA-256.
-    Executable,
-    /// One that goes by this name, for tests.
-    Named(Digest),
-}
-
-impl Build {
-    fn digest(self) -> io::Result<Digest> {
-        if let Self::Named(name) = self {
-            return Ok(name);
-        }
-        // The file that runs, even when another one has its name by now.
-        let mut file = File::open("/proc/self/exe")?;
-        let (mut hash, mut piece) = (Sha256Stream::new(), vec![0; PIECE_BYTES]);
-        loop {
-            match file.read(&mut piece)? {
-                0 => return Ok(hash.finish()),
-                read => hash.update(piece.get(..read).unwrap_or_default()),
-            }
-        }
-    }
-}
+use crate::base::{LedgerId, Sensitive, Timestamp};
+use crate::crypto::{Aad, AeadKey, CounterKey, Digest, SEAL_OVERHEAD_BYTES, Sha256Stream};
 
 /// A snapshot that was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Written {
+pub struct SnapshotWritten {
     /// What it is as of.
     pub point: Point,
     /// How long the file is, in bytes.
@@ -66,7 +28,7 @@ pub struct Written {
 /// Why a snapshot is not used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
-    #[error("it cannot be read: {}", io_reason(.0))]
+    #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
     #[error("it is not what was written")]
     Altered,
@@ -81,7 +43,7 @@ pub(super) enum Unusable {
 /// How many are kept: an older one is there should the newest not read back.
 const KEPT: usize = 2;
 const MAGIC: [u8; 8] = *b"keywrdsn";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 const HEADER_BYTES: usize = 142;
 const PIECE_BYTES: usize = 256 * 1024;
 const UNNAMED: &str = "snapshot.tmp";
@@ -136,14 +98,14 @@ pub(super) fn forget_after(layer: &dyn Layer, after: u64) -> io::Result<()> {
 
 /// What a snapshot says of itself; every chunk is bound to it.
 #[derive(Clone, Debug)]
-struct Header {
+struct SnapshotHeader {
     ledger: LedgerId,
     point: Point,
     sealing: Sealing,
     build: Digest,
 }
 
-impl Header {
+impl SnapshotHeader {
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
@@ -151,7 +113,7 @@ impl Header {
         out.extend_from_slice(self.ledger.as_bytes());
         out.extend_from_slice(&self.point.through.to_be_bytes());
         out.extend_from_slice(&self.point.time.ms().to_be_bytes());
-        out.extend_from_slice(self.point.leaf.as_bytes());
+        out.extend_from_slice(self.point.node.as_bytes());
         out.extend_from_slice(&self.sealing.generation.to_be_bytes());
         out.extend_from_slice(&self.sealing.salt);
         out.extend_from_slice(self.build.as_bytes());
@@ -168,9 +130,9 @@ impl Header {
             point: Point {
                 through: u64::from_be_bytes(fields.array()?),
                 time: Timestamp::from_ms(i64::from_be_bytes(fields.array()?)),
-                leaf: Digest::from_bytes(fields.array()?),
+                node: Digest::from_bytes(fields.array()?),
             },
-            sealing: Sealing::decode(&mut fields)?,
+            sealing: Sealing { generation: u32::from_be_bytes(fields.array()?), salt: fields.array()? },
             build: Digest::from_bytes(fields.array()?),
         })
     }
@@ -186,8 +148,8 @@ pub(super) fn write(
     options: &Options,
     point: Point,
     fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<Written> {
-    let layer = options.layer.as_ref();
+) -> io::Result<SnapshotWritten> {
+    let layer = options.snapshots.as_ref();
     // One that was not finished before.
     drop(layer.remove(UNNAMED));
     let written = write_unnamed(options, point, fill);
@@ -204,32 +166,31 @@ fn write_unnamed(
     options: &Options,
     point: Point,
     fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<(Arc<dyn LayerFile>, Written)> {
+) -> io::Result<(Arc<dyn LayerFile>, SnapshotWritten)> {
     let sealing = options.keys.sealing(options.entropy.bytes());
-    let header = Header { ledger: options.ledger, point, sealing, build: options.build.digest()? };
-    let file = options.layer.create(UNNAMED)?;
-    let mut writer = Writer::begin(Arc::clone(&file), &header, &options.keys)?;
+    let header = SnapshotHeader { ledger: options.ledger, point, sealing, build: options.build.digest()? };
+    let file = options.snapshots.create(UNNAMED)?;
+    let mut writer = SnapshotWriter::begin(Arc::clone(&file), &header, &options.keys)?;
     fill(&mut writer)?;
     let (bytes, sha256) = writer.finish()?;
-    Ok((file, Written { point, bytes, sha256 }))
+    Ok((file, SnapshotWritten { point, bytes, sha256 }))
 }
 
 /// Seals what is written to it, chunk by chunk.
-struct Writer {
+struct SnapshotWriter {
     file: Arc<dyn LayerFile>,
-    key: AeadKey,
+    key: CounterKey,
     header: Vec<u8>,
     chunk: Vec<u8>,
-    number: u64,
     offset: u64,
     hash: Sha256Stream,
 }
 
-impl Writer {
-    fn begin(file: Arc<dyn LayerFile>, header: &Header, keys: &DeltaKeys) -> io::Result<Self> {
-        let key = keys.snapshot_key(&header.sealing).map_err(io::Error::other)?;
+impl SnapshotWriter {
+    fn begin(file: Arc<dyn LayerFile>, header: &SnapshotHeader, keys: &DeltaKeys) -> io::Result<Self> {
+        let key = CounterKey::new(keys.snapshot_key(&header.sealing).map_err(io::Error::other)?);
         let (hash, chunk) = (Sha256Stream::new(), Vec::with_capacity(SNAPSHOT_CHUNK_BYTES));
-        let mut writer = Self { file, key, header: header.encode(), chunk, number: 0, offset: 0, hash };
+        let mut writer = Self { file, key, header: header.encode(), chunk, offset: 0, hash };
         let header = writer.header.clone();
         writer.put(&header)?;
         Ok(writer)
@@ -244,11 +205,10 @@ impl Writer {
 
     fn seal(&mut self, last: u8) -> io::Result<()> {
         let plain = Sensitive::new(std::mem::take(&mut self.chunk));
-        let sealed = self.key.seal_numbered(self.number, bound(&self.header, last), &[plain.expose()]);
+        let sealed = self.key.seal(bound(&self.header, last), &[plain.expose()]);
         if self.key.is_forgotten() {
             return Err(io::Error::other("its key was wiped"));
         }
-        self.number = self.number.saturating_add(1);
         self.chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
         let length = u32::try_from(sealed.len()).map_err(io::Error::other)?.to_be_bytes();
         self.put(&[&[last], &length[..], &sealed].concat())
@@ -260,7 +220,7 @@ impl Writer {
     }
 }
 
-impl Write for Writer {
+impl Write for SnapshotWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.chunk.len() >= SNAPSHOT_CHUNK_BYTES {
             self.seal(0)?;
@@ -277,10 +237,10 @@ impl Write for Writer {
 }
 
 /// A snapshot whose first chunk has opened: it is this ledger's.
-pub(super) struct Reader {
+pub(super) struct SnapshotReader {
     file: Arc<dyn LayerFile>,
     key: AeadKey,
-    head: Header,
+    head: SnapshotHeader,
     header: Vec<u8>,
     number: u64,
     offset: u64,
@@ -289,10 +249,10 @@ pub(super) struct Reader {
     is_last: bool,
 }
 
-impl Reader {
+impl SnapshotReader {
     /// Opens the snapshot as of entry `through`.
     pub(super) fn open(options: &Options, through: u64) -> Result<Self, Unusable> {
-        Self::open_with(options.layer.as_ref(), options.ledger, &options.keys, through)
+        Self::open_with(options.snapshots.as_ref(), options.ledger, &options.keys, through)
     }
 
     /// The same, for whoever only looks.
@@ -307,7 +267,7 @@ impl Reader {
         if file.read_at(0, &mut header)? < HEADER_BYTES {
             return Err(Unusable::Altered);
         }
-        let head = Header::decode(&header).ok_or(Unusable::Altered)?;
+        let head = SnapshotHeader::decode(&header).ok_or(Unusable::Altered)?;
         if head.ledger != ledger || head.point.through != through {
             return Err(Unusable::Altered);
         }
@@ -369,7 +329,7 @@ impl Reader {
     }
 }
 
-impl Read for Reader {
+impl Read for SnapshotReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.start >= self.chunk.expose().len() {
             if self.is_last {

@@ -6,9 +6,9 @@ use std::io;
 use super::flaw::VerifyError;
 use super::keys::DeltaKeys;
 use super::layer::Layer;
-use super::snapshot::{self, Reader, Unusable};
+use super::snapshot::{self, SnapshotReader, Unusable};
 use crate::base::LedgerId;
-use crate::crypto::{Digest, sha256};
+use crate::crypto::Digest;
 
 /// A snapshot as it lies beside the entries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,7 +32,7 @@ pub enum SnapshotStanding {
     Closed,
 }
 
-/// The snapshots that were there before the entries were looked at, and the leaves that they are as of.
+/// The snapshots that were there before the entries were looked at, and the nodes of the entries that they are as of.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots(BTreeMap<u64, Option<Digest>>);
 
@@ -43,10 +43,10 @@ impl Snapshots {
         Ok(Self(all.into_iter().map(|through| (through, None)).collect()))
     }
 
-    /// Entry `seq` has this leaf.
-    pub(super) fn note(&mut self, seq: u64, leaf: &[u8]) {
+    /// Entry `seq` has this node.
+    pub(super) fn note(&mut self, seq: u64, node: Digest) {
         if let Some(known) = self.0.get_mut(&seq) {
-            *known = Some(sha256(leaf));
+            *known = Some(node);
         }
     }
 
@@ -58,9 +58,9 @@ impl Snapshots {
         keys: Option<&DeltaKeys>,
     ) -> Result<Vec<SnapshotSeen>, VerifyError> {
         let mut seen = Vec::new();
-        for (through, leaf) in self.0.into_iter().rev() {
+        for (through, node) in self.0.into_iter().rev() {
             let standing = match ledger.zip(keys) {
-                Some((ledger, keys)) => standing(layer, ledger, keys, (through, leaf)),
+                Some((ledger, keys)) => standing(SnapshotReader::open_with(layer, ledger, keys, through), node),
                 None => Ok(SnapshotStanding::Closed),
             };
             match standing.and_then(|standing| Ok((standing, snapshot::digest(layer, through)?))) {
@@ -74,16 +74,14 @@ impl Snapshots {
 }
 
 fn standing(
-    layer: &dyn Layer,
-    ledger: LedgerId,
-    keys: &DeltaKeys,
-    (through, leaf): (u64, Option<Digest>),
+    opened: Result<SnapshotReader, Unusable>,
+    node: Option<Digest>,
 ) -> io::Result<SnapshotStanding> {
-    let opened = Reader::open_with(layer, ledger, keys, through).and_then(|reader| {
-        let is_ours = Some(reader.point().leaf) == leaf;
+    let whole = opened.and_then(|reader| {
+        let is_ours = Some(reader.point().node) == node;
         reader.check_whole().map(|()| is_ours)
     });
-    match opened {
+    match whole {
         Ok(true) => Ok(SnapshotStanding::Whole),
         Ok(false)
         | Err(Unusable::Altered | Unusable::EarlierKey | Unusable::OtherBuild | Unusable::NotTakenIn(_)) => {

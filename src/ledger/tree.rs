@@ -1,10 +1,8 @@
-use serde::{Deserialize, Serialize};
-
 use crate::crypto::{Digest, sha256, sha256_parts};
 
 /// A Merkle tree over leaves in order, kept as the roots of its perfect subtrees (RFC 6962 §2.1):
 /// at most 64 hashes, whatever its size.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Tree {
     size: u64,
     /// Roots of perfect subtrees, the largest first: one for each bit that is set in `size`.
@@ -18,9 +16,23 @@ impl Tree {
         Self::default()
     }
 
+    /// The tree with so many leaves and these roots of perfect subtrees, the largest first.
+    pub(super) const fn of_nodes(size: u64, subtrees: Vec<Digest>) -> Self {
+        Self { size, subtrees }
+    }
+
+    /// The roots of its perfect subtrees, the largest first.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Digest> {
+        self.subtrees.iter()
+    }
+
     /// Adds `leaf` at the right.
     pub fn append(&mut self, leaf: &[u8]) {
-        let mut node = sha256_parts(&[&[LEAF], leaf]);
+        self.append_node(sha256_parts(&[&[LEAF], leaf]));
+    }
+
+    /// Adds the leaf that hashes to `node`.
+    pub(super) fn append_node(&mut self, mut node: Digest) {
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.subtrees.pop() {
                 node = parent(&left, &node);

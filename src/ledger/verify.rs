@@ -1,16 +1,16 @@
 //! Checking a ledger's files from outside, without writing and without stopping whoever writes.
 
-use super::append::Head;
-use super::entry::{Kind, leaf};
+use super::entry::Entry;
 use super::flaw::VerifyError;
-use super::keys::{DeltaKeys, SegmentKeys};
+use super::history::{Head, History};
+use super::key::Kind;
+use super::keys::DeltaKeys;
 use super::layer::Layer;
-use super::recovery::{load, segments};
-use super::segment::{Header, segment_name};
+use super::recovery::{check_closing, check_header, load, segments};
+use super::segment::{SegmentHeader, segment_name};
 use super::snapshot_check::{SnapshotSeen, Snapshots};
-use super::tree::Tree;
-use super::walk::{Batch, Step, Walker};
-use crate::base::{LedgerId, Timestamp};
+use super::walk::{SegmentBatch, SegmentStep, Walker};
+use crate::base::LedgerId;
 use crate::crypto::Digest;
 
 /// What was found in files that check out.
@@ -88,7 +88,7 @@ pub enum End {
     Unfinished,
 }
 
-/// Checks the ledger in `layer`: every checksum, sequence and time, and with `keys` every seal too.
+/// Checks the ledger in `layer`: every checksum, sequence, time and link, and with `keys` every seal too.
 /// Without keys, bytes that were altered together with their checksum pass; compare the root hash.
 ///
 /// # Errors
@@ -104,8 +104,7 @@ pub fn verify(
     let mut check = Check {
         keys,
         ledger,
-        tree: Tree::new(),
-        head: Head { seq: 0, time: Timestamp::from_ms(0) },
+        history: History::new(),
         sought,
         generation: 0,
         roots_at: Vec::new(),
@@ -121,9 +120,10 @@ pub fn verify(
             None => end = check.last_while_written(layer, first_seq)?,
         }
     }
-    let (entries, root) = (check.tree.size(), check.tree.root());
+    let (entries, root, head) =
+        (check.history.head().seq, check.history.tree().root(), check.history.head());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
-    let Check { head, roots_at, states, events, snapshots, .. } = check;
+    let Check { roots_at, states, events, snapshots, .. } = check;
     let snapshots = snapshots.look(layer, ledger, keys)?;
     Ok(Verified { ledger, entries, head, root, roots_at, states, events, snapshots, end })
 }
@@ -132,10 +132,9 @@ pub fn verify(
 struct Check<'k> {
     keys: Option<&'k DeltaKeys>,
     ledger: Option<LedgerId>,
-    tree: Tree,
-    head: Head,
+    history: History,
     sought: Sought<'k>,
-    /// The delta key of the segment before.
+    /// The newest delta key of a segment before.
     generation: u32,
     roots_at: Vec<(u64, Digest)>,
     states: Vec<StateSeen>,
@@ -145,34 +144,33 @@ struct Check<'k> {
 
 impl Check<'_> {
     fn note_root(&mut self) {
-        let size = self.tree.size();
+        let size = self.history.head().seq;
         if self.sought.roots_at.contains(&size) {
-            self.roots_at.push((size, self.tree.root()));
+            self.roots_at.push((size, self.history.tree().root()));
         }
     }
 
-    fn enter(&mut self, header: &Header) -> Result<Option<SegmentKeys>, VerifyError> {
+    fn enter(&mut self, header: &SegmentHeader) -> Result<(), VerifyError> {
+        let damaged =
+            |what| Err(VerifyError::damaged(header.first_seq, &segment_name(header.first_seq), what));
         if *self.ledger.get_or_insert(header.ledger) != header.ledger {
-            let name = segment_name(header.first_seq);
-            return Err(VerifyError::damaged(
-                header.first_seq,
-                &name,
-                "the segment belongs to another ledger",
-            ));
+            return damaged("the segment belongs to another ledger");
         }
-        if header.sealing.generation < self.generation {
-            let what = "it is sealed under an earlier delta key than the segment before it";
-            return Err(VerifyError::damaged(header.first_seq, &segment_name(header.first_seq), what));
+        if let Some(keys) = self.keys {
+            let newest = self.generation.max(self.history.generation());
+            self.generation = check_header(header, keys, newest)?;
         }
-        self.generation = header.sealing.generation;
-        self.keys.map(|keys| SegmentKeys::new(keys, header)).transpose()
+        if header.previous != self.history.node() {
+            return damaged("it was begun after another entry than the one before it");
+        }
+        Ok(())
     }
 
     fn settled(&mut self, layer: &dyn Layer, first_seq: u64, next: u64) -> Result<(), VerifyError> {
         let (file, header) = load(layer, first_seq)?;
-        let keys = self.enter(&header)?;
+        self.enter(&header)?;
         let name = segment_name(first_seq);
-        Walker::new(&file, &header, &name).walk_settled(next, |batch| self.take(&name, keys.as_ref(), &batch))
+        Walker::new(&file, &header, &name).walk_settled(next, |batch| self.take(&name, &batch))
     }
 
     /// The last segment may be written to while it is read: an early part may have been read before,
@@ -196,15 +194,15 @@ impl Check<'_> {
 
     fn last(&mut self, layer: &dyn Layer, first_seq: u64) -> Result<End, VerifyError> {
         let (file, header) = load(layer, first_seq)?;
-        let keys = self.enter(&header)?;
+        self.enter(&header)?;
         let name = segment_name(first_seq);
         let mut walker = Walker::new(&file, &header, &name);
         let end = loop {
             match walker.step()? {
-                Step::Batch(batch) => self.take(&name, keys.as_ref(), &batch)?,
-                Step::Closed => return Ok(End::Closed),
-                Step::End => break End::Open,
-                Step::Torn(_) => break End::Unfinished,
+                SegmentStep::Batch(batch) => self.take(&name, &batch)?,
+                SegmentStep::Closed(mark) => return self.closed(&header, &mark),
+                SegmentStep::End => break End::Open,
+                SegmentStep::Torn(_) => break End::Unfinished,
             }
         };
         if (file.len() as u64) < header.bytes {
@@ -214,26 +212,38 @@ impl Check<'_> {
         Ok(end)
     }
 
-    fn take(&mut self, name: &str, keys: Option<&SegmentKeys>, batch: &Batch<'_>) -> Result<(), VerifyError> {
+    fn closed(&self, header: &SegmentHeader, mark: &Entry) -> Result<End, VerifyError> {
+        if let Some(keys) = self.keys {
+            check_closing(mark, header, keys, self.history.generation())?;
+        }
+        if mark.previous == self.history.node() {
+            return Ok(End::Closed);
+        }
+        let what = "it was closed after another entry";
+        Err(VerifyError::damaged(mark.seq, &segment_name(header.first_seq), what))
+    }
+
+    fn take(&mut self, name: &str, batch: &SegmentBatch<'_>) -> Result<(), VerifyError> {
         for frame in &batch.frames {
-            let damaged = |what| VerifyError::damaged(frame.seq, name, what);
-            let opened = keys.map(|keys| keys.open(frame).ok_or_else(|| damaged("its seal does not match")));
-            let opened = opened.transpose()?;
-            if frame.time < self.head.time && frame.kind != Kind::CLOCK_ADJUSTED {
-                return Err(damaged("it is older than the entry before it"));
+            let entry = &frame.entry;
+            let damaged = |what| VerifyError::damaged(entry.seq, name, what);
+            let opened = match self.keys.zip(self.ledger) {
+                Some((keys, ledger)) => {
+                    Some(keys.open(ledger, entry)?.ok_or_else(|| damaged("its seal does not match"))?)
+                }
+                None => None,
+            };
+            self.history.succession().check(entry).map_err(damaged)?;
+            if let Some(opened) = opened.filter(|_| self.sought.states_of.contains(&entry.kind)) {
+                let (before, delta) = (self.history.tree().root(), opened.delta().to_vec());
+                self.states.push(StateSeen { seq: entry.seq, before, delta });
             }
-            if let Some(opened) = opened.filter(|_| self.sought.states_of.contains(&frame.kind)) {
-                let (before, delta) = (self.tree.root(), opened.delta().to_vec());
-                self.states.push(StateSeen { seq: frame.seq, before, delta });
-            }
-            let leaf = leaf(frame.kind, &frame.salt, frame.event, frame.sealed);
-            self.tree.append(&leaf);
+            self.history.take(entry);
             self.note_root();
-            self.snapshots.note(frame.seq, &leaf);
-            if self.sought.events_of.contains(&frame.kind) {
-                self.events.push(EventSeen { seq: frame.seq, kind: frame.kind, event: frame.event.to_vec() });
+            self.snapshots.note(entry.seq, entry.node());
+            if self.sought.events_of.contains(&entry.kind) {
+                self.events.push(EventSeen { seq: entry.seq, kind: entry.kind, event: entry.event.clone() });
             }
-            self.head = Head { seq: frame.seq, time: frame.time };
         }
         Ok(())
     }

@@ -1,41 +1,42 @@
 //! Walking the frames of a segment, group commit by group commit.
 
+use super::entry::{Entry, Mark};
 use super::flaw::VerifyError;
-use super::segment::{ALIGN, Frame, HEADER_BYTES, Header, Mark, NoFrame};
+use super::segment::{ALIGN, Frame, HEADER_BYTES, NoFrame, SegmentHeader, batch_of_frame};
 
 /// One whole group commit.
 #[derive(Debug)]
-pub(super) struct Batch<'a> {
+pub(super) struct SegmentBatch<'a> {
     /// Where its first frame begins.
     pub(super) offset: usize,
     pub(super) frames: Vec<Frame<'a>>,
 }
 
-impl Batch<'_> {
+impl SegmentBatch<'_> {
     pub(super) fn first_seq(&self) -> u64 {
-        self.frames.first().map_or(0, |frame| frame.seq)
+        self.frames.first().map_or(0, |frame| frame.entry.seq)
     }
 
     pub(super) fn last_seq(&self) -> u64 {
-        self.frames.last().map_or(0, |frame| frame.seq)
+        self.frames.last().map_or(0, |frame| frame.entry.seq)
     }
 
-    /// Its frames and where each of them stands when the first one stands at `offset`.
-    pub(super) fn places(&self, offset: u64) -> impl Iterator<Item = (&Frame<'_>, u64)> {
+    /// The entries of its frames, where each of them stands when the first one stands at `offset`, and its size.
+    pub(super) fn places(&self, offset: u64) -> impl Iterator<Item = (u64, u64, usize)> {
         self.frames.iter().scan(offset, |next, frame| {
             let offset = std::mem::replace(next, next.saturating_add(frame.size() as u64));
-            Some((frame, offset))
+            Some((frame.entry.seq, offset, frame.size()))
         })
     }
 }
 
 /// What comes next in a segment.
 #[derive(Debug)]
-pub(super) enum Step<'a> {
+pub(super) enum SegmentStep<'a> {
     /// A whole group commit.
-    Batch(Batch<'a>),
-    /// The ledger was closed in good order here.
-    Closed,
+    Batch(SegmentBatch<'a>),
+    /// The ledger was closed here, by the word of this frame.
+    Closed(Entry),
     /// Nothing but zeros.
     End,
     /// A group commit that is not whole, with nothing of a later one after it.
@@ -64,13 +65,13 @@ pub(super) struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    pub(super) fn new(file: &'a [u8], header: &Header, name: &'a str) -> Self {
+    pub(super) fn new(file: &'a [u8], header: &SegmentHeader, name: &'a str) -> Self {
         Self {
             file,
             name,
             seed: header.checksum_seed(),
             // What was carried was synced before the segment got its name: it cannot be torn.
-            settled_through: header.carried.map_or(0, |carried| carried.through_seq),
+            settled_through: header.carried_through.unwrap_or_default(),
             offset: HEADER_BYTES,
             next_seq: header.first_seq,
         }
@@ -82,7 +83,7 @@ impl<'a> Walker<'a> {
     }
 
     /// The next group commit, or how the segment ends.
-    pub(super) fn step(&mut self) -> Result<Step<'a>, VerifyError> {
+    pub(super) fn step(&mut self) -> Result<SegmentStep<'a>, VerifyError> {
         let first = self.next_seq;
         let mut frames = Vec::new();
         let (mut at, mut seq) = (self.offset, first);
@@ -90,52 +91,54 @@ impl<'a> Walker<'a> {
             let rest = self.file.get(at..).unwrap_or_default();
             let frame = match Frame::decode(rest, self.seed) {
                 Ok(frame) => frame,
-                Err(_) if frames.is_empty() && all_zero(rest) => return self.end(Step::End),
+                Err(_) if frames.is_empty() && all_zero(rest) => return self.end(SegmentStep::End),
                 // Whole, and yet not understood: a newer build wrote it. It must not be set aside.
                 Err(NoFrame::Unknown) => return Err(self.damaged(seq, NoFrame::Unknown.what())),
                 Err(error) => {
                     if self.another_batch_in(rest, first) {
                         return Err(self.damaged(seq, error.what()));
                     }
-                    return self.end(Step::Torn(Torn {
+                    return self.end(SegmentStep::Torn(Torn {
                         offset: self.offset,
                         bad_seq: seq,
                         what: error.what(),
                     }));
                 }
             };
-            if frame.seq != seq || frame.batch != first {
+            if frame.entry.seq != seq || frame.entry.batch != first {
                 return Err(self.damaged(seq, "another entry stands in its place"));
             }
             at = at.saturating_add(frame.size());
             match frame.mark {
-                Mark::Closing => return self.close(frames.is_empty(), at),
-                Mark::Within | Mark::Last => frames.push(frame),
+                Mark::Closing => return self.close(frames.is_empty(), at, frame.entry),
+                Mark::Within | Mark::Last => {}
             }
+            let is_last = frame.mark == Mark::Last;
+            frames.push(frame);
             seq = seq.saturating_add(1);
-            if frame.mark == Mark::Last {
+            if is_last {
                 let offset = std::mem::replace(&mut self.offset, at);
                 self.next_seq = seq;
-                return Ok(Step::Batch(Batch { offset, frames }));
+                return Ok(SegmentStep::Batch(SegmentBatch { offset, frames }));
             }
         }
     }
 
-    fn end(&self, step: Step<'a>) -> Result<Step<'a>, VerifyError> {
+    fn end(&self, step: SegmentStep<'a>) -> Result<SegmentStep<'a>, VerifyError> {
         if self.next_seq <= self.settled_through {
             return Err(self.damaged(self.next_seq, "an entry that was written again is not whole"));
         }
         Ok(step)
     }
 
-    fn close(&self, between_batches: bool, at: usize) -> Result<Step<'a>, VerifyError> {
+    fn close(&self, between_batches: bool, at: usize, mark: Entry) -> Result<SegmentStep<'a>, VerifyError> {
         if !between_batches {
             return Err(self.damaged(self.next_seq, "the ledger is closed inside a group commit"));
         }
         if !all_zero(self.file.get(at..).unwrap_or_default()) {
             return Err(self.damaged(self.next_seq, "there are bytes after the end"));
         }
-        self.end(Step::Closed)
+        self.end(SegmentStep::Closed(mark))
     }
 
     /// Whether `bytes` hold a whole frame of another group commit than the one that begins with
@@ -147,8 +150,8 @@ impl<'a> Walker<'a> {
             let block = rest.get(..BLOCK).unwrap_or(rest);
             if !all_zero(block) {
                 for at in (0..block.len()).step_by(ALIGN) {
-                    let frame = Frame::decode(rest.get(at..).unwrap_or_default(), self.seed);
-                    if frame.is_ok_and(|frame| frame.batch != batch) {
+                    let found = batch_of_frame(rest.get(at..).unwrap_or_default(), self.seed);
+                    if found.is_some_and(|found| found != batch) {
                         return true;
                     }
                 }
@@ -167,18 +170,20 @@ impl<'a> Walker<'a> {
     pub(super) fn walk_settled<E: From<VerifyError>>(
         &mut self,
         next_first: u64,
-        mut take: impl FnMut(Batch<'a>) -> Result<(), E>,
+        mut take: impl FnMut(SegmentBatch<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         while self.next_seq < next_first {
             match self.step()? {
-                Step::Batch(batch) if batch.last_seq() < next_first => take(batch)?,
-                Step::Batch(_) => {
+                SegmentStep::Batch(batch) if batch.last_seq() < next_first => take(batch)?,
+                SegmentStep::Batch(_) => {
                     return Err(self
                         .damaged(next_first, "the next segment begins inside a group commit")
                         .into());
                 }
-                Step::Closed | Step::End => return Err(self.damaged(self.next_seq, "it is missing").into()),
-                Step::Torn(torn) => return Err(self.damaged(torn.bad_seq, torn.what).into()),
+                SegmentStep::Closed(_) | SegmentStep::End => {
+                    return Err(self.damaged(self.next_seq, "it is missing").into());
+                }
+                SegmentStep::Torn(torn) => return Err(self.damaged(torn.bad_seq, torn.what).into()),
             }
         }
         Ok(())

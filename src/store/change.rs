@@ -1,7 +1,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Sensitive, Timestamp};
+use super::concerns::concerned_by;
+use crate::base::{IncidentId, Reason, Sensitive, Timestamp};
 use crate::crypto::Digest;
 use crate::index::{Put, Tree};
 use crate::ledger::{AppendError, Draft, Expectation, Key, Kind, Space};
@@ -94,6 +95,9 @@ pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
 }
 
 /// Something that an entry says happened. Never holds a secret value.
+///
+/// It concerns the agents and operators that it names in its fields `agent`, `operator`, `by` and the like: the entry is
+/// linked to the one before that concerned them (`docs/reference/ledger-format.md`).
 pub trait Event: Serialize {
     /// The entry's kind; never given to another event.
     const KIND: Kind;
@@ -128,6 +132,9 @@ pub struct Change<E> {
     effects: Vec<E>,
     expect: Vec<Expectation>,
     advance: Vec<Key>,
+    concerns: Vec<Key>,
+    incident: Option<IncidentId>,
+    reason: Option<Reason>,
     space: Space,
 }
 
@@ -150,6 +157,9 @@ impl<E: Serialize> Change<E> {
             effects: Vec::new(),
             expect: Vec::with_capacity(USUAL_EXPECTATIONS),
             advance: Vec::new(),
+            concerns: concerned_by(event),
+            incident: None,
+            reason: None,
             space: Space::Usual,
         })
     }
@@ -164,6 +174,18 @@ impl<E: Serialize> Change<E> {
     /// in memory.
     pub const fn taking_away<D>(self, denial: D) -> TakingAway<E, D> {
         TakingAway { change: self, denial }
+    }
+
+    /// Belongs to an incident.
+    pub const fn of_incident(mut self, incident: IncidentId) -> Self {
+        self.incident = Some(incident);
+        self
+    }
+
+    /// Says why it is done.
+    pub fn because(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
     }
 
     /// Adds a state change. It advances the keys that [`World::advances`] gives for it.
@@ -213,6 +235,9 @@ impl<E: Serialize> Change<E> {
             expect: self.expect,
             advance: self.advance,
             space: self.space,
+            concerns: self.concerns,
+            incident: self.incident,
+            reason: self.reason,
         })
     }
 }

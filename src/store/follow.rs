@@ -1,6 +1,6 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::anchor::{RootCheck, Shared};
 use super::change::{At, Projection, World, decode};
@@ -14,8 +14,6 @@ use crate::ledger::{Entry, Follower, Point, Tree};
 pub(super) struct Memory<W> {
     world: RwLock<W>,
     as_of: AtomicU64,
-    /// The Merkle tree over all entries that have been taken in.
-    tree: Mutex<Tree>,
     /// Receipts that are not delivered, because their subject was denied meanwhile.
     pub(super) withheld: Withheld,
     /// How many denials are in force that no entry says.
@@ -27,7 +25,6 @@ impl<W: World> Memory<W> {
         Self {
             world: RwLock::new(world),
             as_of: AtomicU64::new(0),
-            tree: Mutex::new(Tree::new()),
             withheld: Withheld::default(),
             denials: AtomicUsize::new(0),
         }
@@ -36,11 +33,6 @@ impl<W: World> Memory<W> {
     /// How many denials are in force that no entry says.
     pub(super) fn denials(&self) -> usize {
         self.denials.load(Ordering::Acquire)
-    }
-
-    /// The tree over all entries that have been taken in.
-    pub(super) fn tree(&self) -> Tree {
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes something away that no entry says yet, if `decide` says so of the state as it is then.
@@ -104,7 +96,6 @@ pub(super) struct WorldFollower<W: World> {
     /// turns it back.
     indexed_through: Arc<AtomicU64>,
     waiting: Vec<(At, Vec<W::Effect>)>,
-    tree: Tree,
     last: u64,
     check: RootCheck,
     anchors: Arc<Shared>,
@@ -123,37 +114,35 @@ impl<W: World> WorldFollower<W> {
         (check, anchors): (RootCheck, Arc<Shared>),
     ) -> Self {
         indexed_through.store(index.applied(), Ordering::Release);
-        let (waiting, tree) = (Vec::new(), Tree::new());
-        Self { memory, index, indexed_through, waiting, tree, last: 0, check, anchors, is_urgent: false }
+        let waiting = Vec::new();
+        Self { memory, index, indexed_through, waiting, last: 0, check, anchors, is_urgent: false }
     }
 }
 
 impl<W: World> Follower for WorldFollower<W> {
-    fn restore(&mut self, point: &Point, state: &mut dyn Read) -> Result<(), String> {
-        let (tree, restored) = read_state::<W>(point, state)?;
-        if !self.check.believes(&tree) {
+    fn restore(&mut self, point: &Point, tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
+        let restored = read_state::<W>(state)?;
+        if !self.check.believes(tree) {
             return Err("it is as of an entry that no anchor vouches for".to_owned());
         }
-        self.check.resume(&tree);
         *self.memory.world.write().unwrap_or_else(PoisonError::into_inner) = restored;
-        (self.tree, self.last) = (tree, point.through);
+        self.last = point.through;
         if self.indexed_through.load(Ordering::Acquire) < point.through {
             // It lacks entries that nobody is about to read: nothing of later ones until it has those.
             self.indexed_through.store(u64::MAX, Ordering::Release);
         }
-        self.settle();
+        self.settle(tree);
         Ok(())
     }
 
-    fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
+    fn apply(&mut self, entry: &Entry, delta: &[u8], before: &Tree) -> Result<(), String> {
         let effects = decode::<W::Effect>(delta)?;
         let mut said = effects.iter().filter_map(W::history).filter(|said| said.is_about(entry.seq));
-        if said.any(|said| said.contradicts(entry.seq, self.tree.root())) {
+        if said.any(|said| said.contradicts(entry.seq, before.root())) {
             return Err("the entries before it are not those that it was written after".to_owned());
         }
+        self.check.at(before);
         self.last = entry.seq;
-        self.tree.append(&entry.leaf());
-        self.check.at(entry.seq, &self.tree);
         self.is_urgent |= effects.iter().any(W::takes_away);
         if !effects.is_empty() {
             self.waiting.push((At { seq: entry.seq, time: entry.time }, effects));
@@ -161,8 +150,8 @@ impl<W: World> Follower for WorldFollower<W> {
         Ok(())
     }
 
-    fn settle(&mut self) {
-        self.memory.tree.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.tree);
+    fn settle(&mut self, tree: &Tree) {
+        self.check.at(tree);
         let indexed_through = self.indexed_through.load(Ordering::Acquire);
         let mut projection = Projection::default();
         if !self.waiting.is_empty() {

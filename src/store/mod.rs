@@ -8,6 +8,7 @@
 mod anchor;
 mod change;
 mod clock;
+mod concerns;
 mod error;
 mod follow;
 mod lock_mark;
@@ -22,5 +23,6 @@ pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use error::{RecordError, StoreError};
 pub use lock_mark::lock_mark;
 pub use open::{OnLostEntries, Store, StoreOptions, delta_keys};
-pub use snapshot::{SnapshotError, SnapshotTaken};
+pub use snapshot::SnapshotTaken;
+pub use crate::ledger::SnapshotError;
 pub use take_away::{DecideAgain, OnConflict, Recorded, Settled, Taken};

@@ -17,7 +17,7 @@ use crate::base::{Clock, Entropy, Sensitive};
 use crate::index::{Index, IndexKeys, Origin, Tree};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
-    self, Append, AppendError, Build, DeltaKeys, Entry, FileLedger, Head, HostLayer, Layer, Ledger,
+    self, AppendError, Build, DeltaKeys, Entry, FileLog, Head, HostLayer, Layer, Ledger, Log,
     OpenReport, Options, RESERVE_BYTES, ReadError, Receipt, WriteState, lock_file,
 };
 use crate::telemetry::Latency;
@@ -54,7 +54,7 @@ pub struct Store<W: World> {
     pub(super) anchors: Keeper,
     accepted: Option<Loss>,
     pub(super) memory: Arc<Memory<W>>,
-    pub(super) ledger: Arc<FileLedger>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) index: Arc<Index>,
     rebuild: Rebuild,
     pub(super) newest_snapshot: Newest,
@@ -71,6 +71,19 @@ impl<W: World> Store<W> {
     /// # Errors
     /// [`StoreError`]; nothing was changed then, except that a broken index has been moved aside.
     pub fn open(options: &StoreOptions, keyring: &Keyring) -> Result<(Self, OpenReport), StoreError> {
+        let layer = ledger_layer(options)?;
+        Self::open_on(options, keyring, Box::new(FileLog::new(layer, options.segment_bytes, RESERVE_BYTES)))
+    }
+
+    /// Opens the ledger in `log`; what else there is, is below `options.data_dir`.
+    ///
+    /// # Errors
+    /// [`StoreError`], as for [`Store::open`].
+    pub fn open_on(
+        options: &StoreOptions,
+        keyring: &Keyring,
+        log: Box<dyn Log>,
+    ) -> Result<(Self, OpenReport), StoreError> {
         // Before the index is looked at: one that another process has open looks broken.
         let lock = lock_file(&options.data_dir.join("lock"))?.ok_or(StoreError::InUse)?;
         let keys = AnchorKeys::of(keyring)?;
@@ -91,7 +104,7 @@ impl<W: World> Store<W> {
             Arc::clone(&indexed_through),
             (expected.root_check(&differs_at), Arc::clone(&urge)),
         );
-        let (ledger, report) = FileLedger::open(ledger_options(options, keyring)?, Box::new(follower))?;
+        let (ledger, report) = Ledger::open(ledger_options(options, keyring)?, log, Box::new(follower))?;
         let Head { seq: head, time: newest } = ledger.head();
         if head > 0 {
             options.clock.start_after(newest);
@@ -108,7 +121,8 @@ impl<W: World> Store<W> {
             ledger.forget_snapshots_after(report.resumed_after.unwrap_or_default())?;
         }
         let accepted = lost.or(fault).map(|what| Loss { what, seen, ledger: head });
-        let tree_of = Arc::clone(&memory);
+        let ledger = Arc::new(ledger);
+        let tree_of = Arc::clone(&ledger);
         let head_of = Box::new(move || tree_of.tree());
         let anchors = Keeper::start(&urge, head_of, file, Arc::clone(&index), accepted.is_some())?;
         let newest_snapshot = Newest::as_of(report.resumed_after.unwrap_or_default());
@@ -116,7 +130,7 @@ impl<W: World> Store<W> {
             anchors,
             accepted,
             memory,
-            ledger: Arc::new(ledger),
+            ledger,
             index,
             rebuild: Rebuild::default(),
             newest_snapshot,
@@ -274,7 +288,7 @@ impl<W: World> Store<W> {
     /// The Merkle tree over all durable entries.
     #[must_use]
     pub fn tree(&self) -> ledger::Tree {
-        self.memory.tree()
+        self.ledger.tree()
     }
 
     /// The newest durable entry.
@@ -434,12 +448,14 @@ fn lost_entries((seen, head): (u64, u64), lacks_snapshot: bool, differs_at: u64)
 fn ledger_options(options: &StoreOptions, keyring: &Keyring) -> Result<Options, StoreError> {
     Ok(Options {
         ledger: keyring.ledger(),
-        keys: delta_keys(keyring)?,
+        keys: Arc::new(delta_keys(keyring)?),
         clock: Arc::clone(&options.clock),
         entropy: Arc::clone(&options.entropy),
-        layer: Arc::new(HostLayer::open(&options.data_dir.join("ledger"))?),
-        segment_bytes: options.segment_bytes,
-        reserve_bytes: RESERVE_BYTES,
+        snapshots: ledger_layer(options)?,
         build: options.build,
     })
+}
+
+fn ledger_layer(options: &StoreOptions) -> Result<Arc<dyn Layer>, StoreError> {
+    Ok(Arc::new(HostLayer::open(&options.data_dir.join("ledger"))?))
 }

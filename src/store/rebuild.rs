@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::change::{Projection, World, decode};
 use super::open::Store;
 use crate::index::{Batch, Index};
-use crate::ledger::{Entry, FileLedger, Ledger, ReadError};
+use crate::ledger::{Entry, Ledger, ReadError};
 
 impl<W: World> Store<W> {
     /// Whether there is an index that goes on: it is sealed under the newest index key.
@@ -15,7 +15,7 @@ impl<W: World> Store<W> {
 }
 
 /// What `entry` puts into the index.
-pub(super) fn projection<W: World>(ledger: &FileLedger, entry: &Entry) -> Result<Projection, ReadError> {
+pub(super) fn projection<W: World>(ledger: &Ledger, entry: &Entry) -> Result<Projection, ReadError> {
     projected::<W>(ledger.delta(entry)?.expose()).map_err(ReadError::Io)
 }
 
@@ -28,7 +28,7 @@ fn projected<W: World>(delta: &[u8]) -> Result<Projection, String> {
 }
 
 /// Hands the index what the ledger holds from entry `from` on.
-pub(super) fn reindex<W: World>(ledger: &FileLedger, index: &Index, from: u64) -> Result<(), ReadError> {
+pub(super) fn reindex<W: World>(ledger: &Ledger, index: &Index, from: u64) -> Result<(), ReadError> {
     let mut next = from;
     // More may come while it reads, and is read too: what it hands over last is what counts.
     loop {
@@ -55,7 +55,7 @@ pub(super) struct Rebuild {
 }
 
 impl Rebuild {
-    pub(super) fn start<W: World>(&self, ledger: &Arc<FileLedger>, index: &Arc<Index>) {
+    pub(super) fn start<W: World>(&self, ledger: &Arc<Ledger>, index: &Arc<Index>) {
         if self.under_way.swap(true, Ordering::AcqRel) {
             return;
         }

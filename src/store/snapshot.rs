@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{At, Event, World, decode};
 use super::open::Store;
-use crate::base::io_reason;
 use crate::base::limits::SNAPSHOT_ENTRIES_MIN;
-use crate::crypto::sha256;
-use crate::ledger::{Entry, Follower, Kind, Point, ReadError, Tree, Written};
+use crate::ledger::{
+    Entry, Follower, Kind, Point, SnapshotError, SnapshotState, SnapshotWritten, Tree,
+};
 
 /// The state has been written to a file.
 #[derive(Debug, Deserialize, Serialize)]
@@ -30,20 +30,9 @@ impl Event for SnapshotTaken {
 impl SnapshotTaken {
     /// Says that `written` was.
     #[must_use]
-    pub fn of(written: &Written) -> Self {
+    pub fn of(written: &SnapshotWritten) -> Self {
         Self { through: written.point.through, bytes: written.bytes, sha256: written.sha256.hex() }
     }
-}
-
-/// Why there is no new snapshot. Nothing depends on one but how long a start takes.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// The file cannot be written.
-    #[error("the file cannot be written: {}", io_reason(.0))]
-    Io(#[from] io::Error),
-    /// The ledger could not be read back.
-    #[error(transparent)]
-    Read(#[from] ReadError),
 }
 
 /// The newest snapshot.
@@ -105,34 +94,18 @@ impl<W: World> Store<W> {
     ///
     /// # Errors
     /// [`SnapshotError`]; the snapshots of before are as they were.
-    pub fn take_snapshot(&self, give_up: &dyn Fn() -> bool) -> Result<Option<Written>, SnapshotError> {
-        let tree = self.tree();
-        let through = tree.size();
-        let mut shadow = Shadow::<W>::default();
-        let from = self.ledger.restore(&mut shadow)?.unwrap_or_default().saturating_add(1);
-        let mut point = None;
-        let read = self.ledger.each(from, through, &mut |entry, delta| {
-            if give_up() {
-                return Err(GIVEN_UP.to_owned());
-            }
-            if entry.seq == through {
-                point = Some(Point { through, time: entry.time, leaf: sha256(&entry.leaf()) });
-            }
-            shadow.apply(entry, delta)
-        });
-        match read {
-            Err(ReadError::Io(why)) if why == GIVEN_UP => return Ok(None),
-            other => other?,
+    pub fn take_snapshot(
+        &self,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<Option<SnapshotWritten>, SnapshotError> {
+        let written = self.ledger.take_snapshot(&mut Shadow::<W>::default(), give_up)?;
+        if let Some(written) = &written {
+            self.newest_snapshot.through.store(written.point.through, Ordering::Release);
+            self.newest_snapshot.bytes.store(written.bytes, Ordering::Release);
         }
-        let Some(point) = point else { return Ok(None) };
-        let written = self.ledger.write_snapshot(point, &mut |out| write_state(&tree, &shadow.world, out))?;
-        self.newest_snapshot.through.store(written.point.through, Ordering::Release);
-        self.newest_snapshot.bytes.store(written.bytes, Ordering::Release);
-        Ok(Some(written))
+        Ok(written)
     }
 }
-
-const GIVEN_UP: &str = "given up";
 
 /// The state as a start makes it, apart from the one that requests read.
 #[derive(Default)]
@@ -141,16 +114,23 @@ struct Shadow<W> {
 }
 
 impl<W: World> Follower for Shadow<W> {
-    fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
+    fn apply(&mut self, entry: &Entry, delta: &[u8], _before: &Tree) -> Result<(), String> {
         for effect in &decode::<W::Effect>(delta)? {
             self.world.apply(At { seq: entry.seq, time: entry.time }, effect);
         }
         Ok(())
     }
 
-    fn restore(&mut self, point: &Point, state: &mut dyn Read) -> Result<(), String> {
-        self.world = read_state(point, state)?.1;
+    fn restore(&mut self, _point: &Point, _tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
+        self.world = read_state(state)?;
         Ok(())
+    }
+}
+
+impl<W: World> SnapshotState for Shadow<W> {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let written = postcard::to_io(&self.world, BufWriter::new(out));
+        written.map_err(io::Error::other)?.flush()
     }
 }
 
@@ -160,23 +140,18 @@ impl<W> fmt::Debug for Shadow<W> {
     }
 }
 
-fn write_state<W: World>(tree: &Tree, world: &W, out: &mut dyn Write) -> io::Result<()> {
-    let written = postcard::to_io(&(tree, world), BufWriter::new(out));
-    written.map_err(io::Error::other)?.flush()
-}
-
 /// Longest text that a state may have in one piece.
 const TEXT_BYTES_MAX: usize = 256 * 1024;
 
-/// The tree and the state as of `point`.
-pub(super) fn read_state<W: World>(point: &Point, state: &mut dyn Read) -> Result<(Tree, W), String> {
+/// The state in a snapshot.
+pub(super) fn read_state<W: World>(state: &mut dyn Read) -> Result<W, String> {
     let mut text = vec![0; TEXT_BYTES_MAX];
-    let read = postcard::from_io::<(Tree, W), _>((BufReader::new(state), text.as_mut_slice()));
-    let ((tree, world), (mut rest, _)) = read.map_err(|_| "its state is of another form".to_owned())?;
-    if tree.size() != point.through || rest.read(&mut [0]).map_or(true, |more| more > 0) {
+    let read = postcard::from_io::<W, _>((BufReader::new(state), text.as_mut_slice()));
+    let (world, (mut rest, _)) = read.map_err(|_| "its state is of another form".to_owned())?;
+    if rest.read(&mut [0]).map_or(true, |more| more > 0) {
         return Err("its state is of another form".to_owned());
     }
-    Ok((tree, world))
+    Ok(world)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::follow::Memory;
 use super::open::Store;
 use crate::base::Sensitive;
 use crate::base::limits::{DENIALS_UNRECORDED_MAX, TAKE_AWAY_RETRY_MS, TAKE_AWAY_WAIT_MS};
-use crate::ledger::{AppendError, Draft, FileLedger, Key, Ledger, Pending};
+use crate::ledger::{AppendError, Draft, Key, Ledger, Pending};
 
 /// What became of a change that takes away.
 #[must_use]
@@ -156,13 +156,16 @@ fn copy(draft: &Draft) -> Draft {
         expect: draft.expect.clone(),
         advance: draft.advance.clone(),
         space: draft.space,
+        concerns: draft.concerns.clone(),
+        incident: draft.incident,
+        reason: draft.reason.clone(),
     }
 }
 
 /// The entry of a denial that the ledger has not taken yet.
 struct Submitted<'a, W: World> {
     memory: &'a Memory<W>,
-    ledger: &'a FileLedger,
+    ledger: &'a Ledger,
     /// What is submitted when the ledger refuses it.
     again: Draft,
     on_conflict: OnConflict<W>,
@@ -275,17 +278,17 @@ pub(super) struct Unrecorded(Arc<AtomicUsize>);
 
 /// One place; given back on drop.
 #[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
+struct DenialPlace(Arc<AtomicUsize>);
 
 impl Unrecorded {
-    fn take(&self) -> Option<Place> {
+    fn take(&self) -> Option<DenialPlace> {
         let more = |taken: usize| taken.checked_add(1).filter(|taken| *taken <= DENIALS_UNRECORDED_MAX);
         let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        taken.is_ok().then(|| Place(Arc::clone(&self.0)))
+        taken.is_ok().then(|| DenialPlace(Arc::clone(&self.0)))
     }
 }
 
-impl Drop for Place {
+impl Drop for DenialPlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

@@ -129,7 +129,7 @@ async fn sto_07_a_bit_flipped_in_the_ledger_is_named_and_never_served() {
 }
 
 /// At least the size of a closing frame.
-const CLOSING_BYTES: usize = 64;
+const CLOSING_BYTES: usize = 184;
 
 #[test]
 fn key_03_a_wrong_root_key_is_refused_and_nothing_is_touched() {
@@ -159,11 +159,11 @@ fn key_03_a_wrong_root_key_is_refused_and_nothing_is_touched() {
     process.serve();
 }
 
-/// What makes the key of each of the ledger's segments another one: its salt.
+/// What makes the keys of the sessions that began the ledger's segments others: their salts.
 fn salts(data: &Path) -> BTreeSet<Vec<u8>> {
     let segments =
         files(&data.join("ledger")).into_iter().filter(|path| path.extension() == Some("seg".as_ref()));
-    segments.map(|path| fs::read(path).unwrap()[38..70].to_vec()).collect()
+    segments.map(|path| fs::read(path).unwrap()[82..114].to_vec()).collect()
 }
 
 #[test]
@@ -184,10 +184,10 @@ fn key_01_two_copies_of_one_data_directory_seal_nothing_under_the_same_key() {
     };
     let one = goes_on(b"one");
     put_back(&copy, &data);
-    // The same sequence numbers, which the nonces are made of.
+    // The same counts of seals, which the nonces are made of.
     let other = goes_on(b"other");
     assert!(!one.is_empty() && !other.is_empty());
-    assert!(one.is_disjoint(&other), "each start has a segment, and a key, of its own");
+    assert!(one.is_disjoint(&other), "each start has a writer session, and a key, of its own");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use keyward::base::Sensitive;
 use keyward::base::limits::{APPENDS_WAITING_MAX, DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
-use keyward::ledger::{Append, AppendError, Draft, Expectation, Key, Kind, Ledger, OpenError, Space};
+use keyward::ledger::{AppendError, Draft, Expectation, Key, Kind, Ledger, OpenError};
 
-use crate::support::ledger_bed::{Bed, HostBed, Recorder, UnsyncedBed, draft, fill, using, wait};
+use crate::support::ledger_bed::{Bed, HostBed, Recorder, RemoteBed, UnsyncedBed, draft, fill, using, wait};
 
 /// Every promise below holds on every bed.
 macro_rules! on_every_bed {
@@ -16,6 +16,9 @@ macro_rules! on_every_bed {
         }
         mod on_this_machine {
             $(#[test] fn $promise() { super::$promise(&super::HostBed::new()); })*
+        }
+        mod on_a_database {
+            $(#[test] fn $promise() { super::$promise(&super::RemoteBed::new()); })*
         }
     };
 }
@@ -31,14 +34,13 @@ on_every_bed! {
     generations_are_there_again_after_a_reopen,
     a_draft_at_the_limits_is_taken_and_one_beyond_is_not,
     a_full_queue_answers_busy_and_recovers,
-    a_second_open_is_refused_while_the_first_lives,
     time_goes_back_at_an_adjustment_and_nowhere_else,
     a_follower_that_cannot_follow_stops_the_ledger,
     an_append_goes_on_when_nobody_waits_for_it,
     pages_of_any_size_join_up,
 }
 
-fn open(bed: &dyn Bed) -> (Arc<dyn Ledger>, Recorder) {
+fn open(bed: &dyn Bed) -> (Arc<Ledger>, Recorder) {
     let recorder = Recorder::default();
     (bed.open(Box::new(recorder.clone())).unwrap(), recorder)
 }
@@ -58,7 +60,7 @@ fn entries_are_numbered_without_a_gap_and_read_back(bed: &dyn Bed) {
     assert_eq!(ledger.read(301, 1000).unwrap().len(), 0);
 }
 
-fn commit(ledger: &dyn Ledger, draft: Draft) -> u64 {
+fn commit(ledger: &Ledger, draft: Draft) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(ledger.commit(draft, ())).unwrap().seq()
 }
@@ -155,7 +157,7 @@ fn a_draft_at_the_limits_is_taken_and_one_beyond_is_not(bed: &dyn Bed) {
         delta: Sensitive::new(vec![1; delta]),
         expect: vec![Expectation { key, as_of: 9 }; keys],
         advance: vec![key; keys],
-        space: Space::Usual,
+        ..draft("", b"")
     };
     for beyond in [(EVENT_BYTES_MAX + 1, 0, 0), (0, DELTA_BYTES_MAX + 1, 0), (0, 0, ENTRY_KEYS_MAX + 1)] {
         let answer = wait(ledger.append(sized(beyond.0, beyond.1, beyond.2)));
@@ -183,7 +185,10 @@ fn a_full_queue_answers_busy_and_recovers(bed: &dyn Bed) {
     assert_eq!(commit(ledger.as_ref(), draft("", b"")), APPENDS_WAITING_MAX as u64 + 2);
 }
 
-fn a_second_open_is_refused_while_the_first_lives(bed: &dyn Bed) {
+/// A log in files has one writer at a time; those in a database have several (`ledger_writers`).
+#[test]
+fn a_second_open_of_files_is_refused_while_the_first_lives() {
+    let bed: &dyn Bed = &UnsyncedBed::new(16 * 1024);
     let (ledger, _) = open(bed);
     let second = bed.open(Box::new(Recorder::default()));
     assert!(matches!(second, Err(OpenError::InUse)));

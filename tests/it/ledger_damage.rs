@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keyward::base::{LedgerId, Sensitive};
 use keyward::ledger::{
-    DeltaKeys, End, FileLedger, HostLayer, Ledger, OpenError, Options, ReadError, Sought, Tree, VerifyError,
+    DeltaKeys, Draft, End, Entry, HostLayer, Key, Ledger, OpenError, Options, ReadError, Sought, Tree, VerifyError,
     verify,
 };
 
@@ -15,6 +15,10 @@ use crate::support::waiting::wait_until;
 
 const SEGMENT_BYTES: u64 = 2 * 1024;
 const ENTRIES: u64 = 24;
+/// Bytes of a frame before the event, in an entry that concerns nobody.
+const FRAME_BYTES: usize = 148;
+/// Where the seal of a segment's header stands.
+const HEADER_SEAL: std::ops::Range<usize> = 114..148;
 
 /// How a ledger was left.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -156,36 +160,37 @@ fn a_segment_under_another_name_or_of_another_ledger_is_refused() {
     altered.put(&names[1], files[&names[0]].clone());
     assert!(check(&altered, Left::Closed, "copied over").is_some());
 
-    let options = UnsyncedBed::on(disk.copy(), SEGMENT_BYTES).options();
-    let other = Options { ledger: LedgerId::from_bytes([1; 16]), ..options };
-    let refused = FileLedger::open(other, Box::new(Recorder::default())).unwrap_err();
+    let bed = UnsyncedBed::on(disk.copy(), SEGMENT_BYTES);
+    let other = Options { ledger: LedgerId::from_bytes([1; 16]), ..bed.options() };
+    let refused = bed.open_as(other, &Recorder::default()).unwrap_err();
     assert!(matches!(refused, OpenError::Damaged { seq: 1, .. }), "{refused}");
 }
 
 /// A frame in a segment: where it stands and how long event and sealed change are.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct FramePlace {
     at: usize,
     event: usize,
     sealed: usize,
 }
 
-fn frames(content: &[u8]) -> Vec<Place> {
+fn frames(content: &[u8]) -> Vec<FramePlace> {
     let mut places = Vec::new();
     let mut at = 192;
     let word = |at: usize| u32::from_be_bytes(content[at..at + 4].try_into().unwrap()) as usize;
     while content.get(at).is_some_and(|first| *first == 0xE5) {
-        let place = Place { at, event: word(at + 8), sealed: word(at + 12) };
-        at = (at + 80 + place.event + place.sealed).next_multiple_of(8);
+        let place = FramePlace { at, event: word(at + 8), sealed: word(at + 12) };
+        let links = 24 * word(at + 16);
+        at = (at + FRAME_BYTES + links + place.event + place.sealed).next_multiple_of(8);
         places.push(place);
     }
     places
 }
 
 /// Makes the checksum of a frame match again, as somebody would who alters it on purpose.
-fn seal_checksum(content: &mut [u8], place: Place) {
-    let seed = u32::from_be_bytes(content[38..42].try_into().unwrap());
-    let end = (place.at + 80 + place.event + place.sealed).next_multiple_of(8);
+fn seal_checksum(content: &mut [u8], place: FramePlace) {
+    let seed = crc32fast::hash(&content[HEADER_SEAL]);
+    let end = (place.at + FRAME_BYTES + place.event + place.sealed).next_multiple_of(8);
     let mut hasher = crc32fast::Hasher::new_with_initial(seed);
     hasher.update(&content[place.at + 8..end]);
     content[place.at + 4..place.at + 8].copy_from_slice(&hasher.finalize().to_be_bytes());
@@ -200,7 +205,7 @@ fn two_swapped_state_changes_are_named() {
     let [one, two] = [places[1], places[2]];
     assert_eq!(one.sealed, two.sealed);
     for at in 0..one.sealed {
-        content.swap(one.at + 80 + one.event + at, two.at + 80 + two.event + at);
+        content.swap(one.at + FRAME_BYTES + one.event + at, two.at + FRAME_BYTES + two.event + at);
     }
     seal_checksum(&mut content, one);
     seal_checksum(&mut content, two);
@@ -210,8 +215,8 @@ fn two_swapped_state_changes_are_named() {
 
 #[test]
 fn each_altered_field_is_named_even_under_a_matching_checksum() {
-    // Kind, mark, seq, batch, time, salt, event, sealed: offsets inside the frame.
-    for at in [16, 19, 31, 39, 47, 48, 80, 110] {
+    // Kind, mark, seq, batch, time, salt, previous, session, event, sealed: offsets inside the frame.
+    for at in [25, 27, 35, 43, 51, 52, 84, 116, FRAME_BYTES, FRAME_BYTES + 30] {
         let disk = left(Left::Closed);
         let name = segments(&disk)[0].clone();
         let mut content = disk.files()[&name].clone();
@@ -224,13 +229,100 @@ fn each_altered_field_is_named_even_under_a_matching_checksum() {
     }
 }
 
+/// Makes the checksum of a header match again.
+fn header_checksum(content: &mut [u8]) {
+    let checksum = crc32fast::hash(&content[..188]);
+    content[188..192].copy_from_slice(&checksum.to_be_bytes());
+}
+
+#[test]
+fn a_segment_that_is_begun_without_a_key_is_named() {
+    let disk = left(Left::Killed);
+    let mut forged = disk.files()[&segments(&disk)[0]][..192].to_vec();
+    // The segment would supersede every entry from the fifth on.
+    forged[26..34].copy_from_slice(&5_u64.to_be_bytes());
+    header_checksum(&mut forged);
+    disk.put(&format!("{:020}.seg", 5), forged);
+    assert_eq!(check(&disk, Left::Killed, "begun"), Some(5));
+}
+
+#[test]
+fn a_ledger_that_is_closed_without_a_key_is_named() {
+    // Given the frame that closes a ledger, in the place of the last entry.
+    let disk = left(Left::Closed);
+    let name = segments(&disk).pop().unwrap();
+    let mut content = disk.files()[&name].clone();
+    let places = frames(&content);
+    let [last, closing] = places[places.len() - 2..] else { panic!("an entry and the end") };
+    let closing = content[closing.at..].to_vec();
+    content.truncate(last.at);
+    content.extend(closing);
+    for at in [last.at + 28, last.at + 36] {
+        content[at..at + 8].copy_from_slice(&ENTRIES.to_be_bytes());
+    }
+    seal_checksum(&mut content, FramePlace { event: 0, sealed: 34, ..last });
+    disk.put(&name, content);
+    assert_eq!(check(&disk, Left::Closed, "closed"), Some(ENTRIES));
+}
+
+#[test]
+fn an_entry_of_another_history_is_named() {
+    let history = |fifth: &str| {
+        let bed = UnsyncedBed::new(64 * 1024);
+        let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
+        for event in ["1", "2", "3", "4", fifth, "6"] {
+            wait(ledger.append(draft(event, b""))).unwrap();
+        }
+        ledger.close();
+        bed.disk.clone()
+    };
+    let (disk, other) = (history("5"), history("x"));
+    let name = segments(&disk)[0].clone();
+    let (mut content, taken) = (disk.files()[&name].clone(), other.files()[&name].clone());
+    let place = frames(&content)[4];
+    let end = frames(&content)[5].at;
+    content[place.at..end].copy_from_slice(&taken[place.at..end]);
+    seal_checksum(&mut content, place);
+    disk.put(&name, content);
+    let refused = UnsyncedBed::on(disk, 64 * 1024).open_file(&Recorder::default()).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { seq: 6, .. }), "{refused}");
+}
+
+#[test]
+fn an_entry_that_is_left_out_of_the_links_of_a_subject_is_named() {
+    let subject = Key::of("agent", b"a");
+    let bed = UnsyncedBed::new(64 * 1024);
+    let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
+    for concerned in [true, false, true, true] {
+        let concerns = if concerned { vec![subject] } else { Vec::new() };
+        wait(ledger.append(Draft { concerns, ..draft("e", b"") })).unwrap();
+    }
+    let links = |ledger: &Ledger| -> Vec<Vec<u64>> {
+        let of = |entry: &Entry| entry.links.iter().map(|link| link.previous).collect();
+        ledger.read(1, 9).unwrap().iter().map(of).collect()
+    };
+    assert_eq!(links(&ledger), [vec![0], vec![], vec![1], vec![3]]);
+    ledger.close();
+    drop(ledger);
+    let name = segments(&bed.disk)[0].clone();
+    let mut content = bed.disk.files()[&name].clone();
+    let place = frames(&content)[3];
+    content[place.at + FRAME_BYTES + 16..place.at + FRAME_BYTES + 24].copy_from_slice(&1_u64.to_be_bytes());
+    seal_checksum(&mut content, FramePlace { event: place.event + 24, ..place });
+    bed.disk.put(&name, content);
+    let named = verify(bed.disk.layer().as_ref(), None, None, Sought::default()).unwrap_err();
+    assert!(matches!(named, VerifyError::Damaged { seq: 4, .. }), "{named}");
+    let refused = bed.open_file(&Recorder::default()).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { seq: 4, .. }), "{refused}");
+}
+
 #[test]
 fn a_torn_last_group_commit_is_set_aside_and_its_bytes_are_kept() {
     let disk = left(Left::Killed);
     let name = segments(&disk).pop().unwrap();
     let mut content = disk.files()[&name].clone();
     let last = *frames(&content).last().unwrap();
-    content[last.at + 90] ^= 1;
+    content[last.at + FRAME_BYTES + 10] ^= 1;
     disk.put(&name, content.clone());
     let bed = UnsyncedBed::on(disk, SEGMENT_BYTES);
     let (ledger, report) = bed.open_file(&Recorder::default()).unwrap();
@@ -256,7 +348,7 @@ fn an_entry_that_is_damaged_while_the_ledger_runs_is_not_served() {
     let place = frames(&good)[4];
     for forged in [false, true] {
         let mut content = good.clone();
-        content[place.at + 80] ^= 1;
+        content[place.at + FRAME_BYTES] ^= 1;
         if forged {
             seal_checksum(&mut content, place);
         }
@@ -276,9 +368,9 @@ fn an_entry_that_is_damaged_while_the_ledger_runs_is_not_served() {
 fn a_missing_or_wrong_key_refuses_and_touches_nothing() {
     let disk = left(Left::Killed);
     let files = disk.files();
-    let with = |keys| {
-        let options = Options { keys, ..UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options() };
-        FileLedger::open(options, Box::new(Recorder::default())).unwrap_err()
+    let with = |keys: DeltaKeys| {
+        let bed = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES);
+        bed.open_as(Options { keys: keys.into(), ..bed.options() }, &Recorder::default()).unwrap_err()
     };
     let missing = with(DeltaKeys::new(3, vec![(3, Sensitive::new([3; 32]))]));
     assert!(matches!(missing, OpenError::KeyMissing { generation: 2 }), "{missing}");
@@ -292,8 +384,9 @@ fn an_older_key_generation_still_opens_what_it_sealed() {
     let disk = left(Left::Killed);
     let newer = || DeltaKeys::new(3, vec![(2, Sensitive::new([2; 32])), (3, Sensitive::new([3; 32]))]);
     for round in 0..2 {
-        let options = Options { keys: newer(), ..UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options() };
-        let (ledger, report) = FileLedger::open(options, Box::new(Recorder::default())).unwrap();
+        let bed = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES);
+        let options = Options { keys: newer().into(), ..bed.options() };
+        let (ledger, report) = bed.open_as(options, &Recorder::default()).unwrap();
         assert_eq!(report.head.seq, ENTRIES + round);
         fill(&ledger, 1);
         disk.kill();
@@ -307,9 +400,8 @@ fn entries_under_an_earlier_key_after_a_newer_one_are_refused_key_13() {
     let keys =
         |current| DeltaKeys::new(current, vec![(2, Sensitive::new([2; 32])), (3, Sensitive::new([3; 32]))]);
     let open = |current| {
-        let options =
-            Options { keys: keys(current), ..UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options() };
-        FileLedger::open(options, Box::new(Recorder::default()))
+        let bed = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES);
+        bed.open_as(Options { keys: keys(current).into(), ..bed.options() }, &Recorder::default())
     };
     for current in [3, 2] {
         let (ledger, _) = open(current).unwrap();

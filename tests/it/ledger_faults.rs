@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyward::ledger::{AppendError, Draft, FileLedger, Ledger, OpenError, Space};
+use keyward::ledger::{AppendError, Draft, Ledger, OpenError, Space};
 
 use crate::support::ledger_bed::{Recorder, UnsyncedBed, draft, fill, wait};
 use crate::support::unsynced::{Dice, Disk, Fault, How, Lie};
@@ -56,7 +56,7 @@ impl Witness {
     }
 
     /// Appends singly and in groups until something fails or it is enough.
-    fn work(&mut self, ledger: &FileLedger, recorder: &Recorder, dice: &mut Dice) {
+    fn work(&mut self, ledger: &Ledger, recorder: &Recorder, dice: &mut Dice) {
         for _ in 0..4 {
             let first = self.event(dice);
             let rest: Vec<String> = (0..dice.below(6)).map(|_| self.event(dice)).collect();
@@ -255,7 +255,7 @@ fn a_full_disk_refuses_appends_until_there_is_space() {
     fill(&ledger, 1);
     bed.disk.set_full(true);
     let mut taken = 1;
-    wait_until(|| match wait(ledger.append(draft("e", &[0; 1000]))) {
+    wait_until(|| match wait(ledger.append(draft("e", &[0; 800]))) {
         Ok(_) => {
             taken += 1;
             false
@@ -267,7 +267,7 @@ fn a_full_disk_refuses_appends_until_there_is_space() {
     assert_eq!(ledger.head().seq, taken);
     wait(ledger.append(draft("", b""))).expect("a small entry still fits into the rest of the segment");
     bed.disk.set_full(false);
-    wait(ledger.append(draft("e", &[0; 1000]))).unwrap();
+    wait(ledger.append(draft("e", &[0; 800]))).unwrap();
     assert_eq!(ledger.head().seq, taken + 2, "no number was left out");
     assert!(!bed.disk.files().contains_key("new.tmp"));
 }
@@ -344,9 +344,9 @@ fn sto_05_on_a_full_disk_what_takes_away_is_written_durably_and_nothing_else_is(
     assert_eq!(ledger.read(1, 1000).unwrap().len() as u64, taken + 1);
 }
 
-/// AES-GCM falls when a key seals two texts under one number.
+/// AES-GCM falls when a key seals two texts under one nonce.
 #[test]
-fn no_key_seals_two_texts_under_one_number() {
+fn no_key_seals_two_texts_under_one_nonce() {
     let mut checked = 0;
     for seed in 0..40 {
         let bed = UnsyncedBed::new(SEGMENT_BYTES);
@@ -366,40 +366,35 @@ fn no_key_seals_two_texts_under_one_number() {
     assert!(checked > 1000, "{checked}");
 }
 
-/// Reads every frame that was ever written and counts the (salt, number) pairs.
+/// Reads every frame that was ever written and counts the pairs of a session's salt and a nonce.
 fn sealed_once(disk: &Disk) -> usize {
-    let mut own: BTreeMap<usize, [u8; 32]> = BTreeMap::new();
-    let mut carried: BTreeMap<usize, ([u8; 32], u64)> = BTreeMap::new();
-    let mut seen: BTreeMap<([u8; 32], u64), Vec<u8>> = BTreeMap::new();
+    let mut segments = BTreeSet::new();
+    let mut seen: BTreeMap<([u8; 32], Vec<u8>), Vec<u8>> = BTreeMap::new();
     for (file, offset, bytes) in disk.written() {
         let mut rest = &bytes[..];
         if offset == 0 && rest.starts_with(b"keywrdsg") {
-            own.insert(file, rest[38..70].try_into().unwrap());
-            if rest[78] == 1 {
-                let through = u64::from_be_bytes(rest[115..123].try_into().unwrap());
-                carried.insert(file, (rest[83..115].try_into().unwrap(), through));
-            }
+            segments.insert(file);
+            note(&mut seen, rest[82..114].try_into().unwrap(), &rest[114..148]);
             rest = &rest[192..];
-        } else if !own.contains_key(&file) {
+        } else if !segments.contains(&file) {
             continue;
         }
-        while rest.len() >= 80 {
+        while rest.len() >= 148 {
             let len = |at: usize| u32::from_be_bytes(rest[at..at + 4].try_into().unwrap()) as usize;
             let (event, sealed) = (len(8), len(12));
-            let seq = u64::from_be_bytes(rest[24..32].try_into().unwrap());
-            let salt = match carried.get(&file) {
-                Some((salt, through)) if seq <= *through => *salt,
-                _ => own[&file],
-            };
-            if sealed > 0 {
-                let text = rest[80 + event..80 + event + sealed].to_vec();
-                let before = seen.entry((salt, seq)).or_insert_with(|| text.clone());
-                assert_eq!(*before, text, "number {seq} was sealed twice under one key");
-            }
-            rest = &rest[(80 + event + sealed).next_multiple_of(8)..];
+            let session = rest[116..148].try_into().unwrap();
+            note(&mut seen, session, &rest[148 + event..148 + event + sealed]);
+            rest = &rest[(148 + event + sealed).next_multiple_of(8)..];
         }
     }
     seen.len()
+}
+
+/// A sealed text begins with its format, the id of its key and the nonce.
+fn note(seen: &mut BTreeMap<([u8; 32], Vec<u8>), Vec<u8>>, session: [u8; 32], sealed: &[u8]) {
+    let nonce = sealed[6..18].to_vec();
+    let before = seen.entry((session, nonce.clone())).or_insert_with(|| sealed.to_vec());
+    assert_eq!(before, sealed, "two texts were sealed under the nonce {nonce:?} of one session");
 }
 
 #[test]

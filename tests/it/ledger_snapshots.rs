@@ -3,9 +3,9 @@
 
 use keyward::base::limits::SNAPSHOT_CHUNK_BYTES;
 use keyward::base::{LedgerId, Sensitive};
-use keyward::crypto::{Digest, sha256};
+use keyward::crypto::Digest;
 use keyward::ledger::{
-    Build, DeltaKeys, FileLedger, Ledger, OpenReport, Options, Point, SnapshotStanding, Sought, verify,
+    Build, DeltaKeys, Ledger, OpenReport, Options, SnapshotError, SnapshotStanding, Sought, verify,
 };
 
 use crate::support::ledger_bed::{LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -13,7 +13,7 @@ use crate::support::unsynced::{Disk, Fault, How};
 
 const SEGMENT_BYTES: u64 = 4 * 1024;
 
-fn open(disk: &Disk) -> (FileLedger, Recorder, OpenReport) {
+fn open(disk: &Disk) -> (Ledger, Recorder, OpenReport) {
     let recorder = Recorder::default();
     let bed = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES);
     let (ledger, report) = bed.open_file(&recorder).unwrap();
@@ -25,12 +25,9 @@ fn state(through: u64) -> Vec<u8> {
     through.to_be_bytes().repeat(SNAPSHOT_CHUNK_BYTES / 8 + 10)
 }
 
-fn take(ledger: &FileLedger) -> std::io::Result<u64> {
-    let head = ledger.head();
-    let entry = ledger.read(head.seq, 1).unwrap().remove(0);
-    let point = Point { through: head.seq, time: entry.time, leaf: sha256(&entry.leaf()) };
-    let written = ledger.write_snapshot(point, &mut |out| out.write_all(&state(head.seq)))?;
-    Ok(written.point.through)
+fn take(ledger: &Ledger) -> Result<u64, SnapshotError> {
+    let mut made = Recorder::writing(&state(ledger.head().seq));
+    Ok(ledger.take_snapshot(&mut made, &|| false)?.unwrap().point.through)
 }
 
 /// A ledger of 60 entries in several segments, with snapshots as of entries 20 and 40, closed.
@@ -128,9 +125,9 @@ fn one_under_another_name_or_of_another_ledger_is_none() {
     let newest = disk.files().remove(&name(40)).unwrap();
     disk.put(&name(50), newest.clone());
     assert_eq!(open(&disk.copy()).2.resumed_after, Some(40));
-    let ours = UnsyncedBed::on(with_snapshots(), SEGMENT_BYTES).options();
-    let other = Options { ledger: LedgerId::from_bytes([9; 16]), layer: Disk::default().layer(), ..ours };
-    let (ledger, _) = FileLedger::open(other, Box::new(Recorder::default())).unwrap();
+    let bed = UnsyncedBed::new(SEGMENT_BYTES);
+    let other = Options { ledger: LedgerId::from_bytes([9; 16]), ..bed.options() };
+    let (ledger, _) = bed.open_as(other, &Recorder::default()).unwrap();
     fill(&ledger, 40);
     take(&ledger).unwrap();
 }
@@ -138,10 +135,10 @@ fn one_under_another_name_or_of_another_ledger_is_none() {
 #[test]
 fn one_of_another_build_is_passed_over_and_stays() {
     let disk = with_snapshots();
-    let ours = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options();
-    let next = Options { build: Build::Named(Digest::from_bytes([8; 32])), ..ours };
+    let bed = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES);
+    let next = Options { build: Build::Named(Digest::from_bytes([8; 32])), ..bed.options() };
     let recorder = Recorder::default();
-    let (ledger, report) = FileLedger::open(next, Box::new(recorder.clone())).unwrap();
+    let (ledger, report) = bed.open_as(next, &recorder).unwrap();
     assert_eq!((report.resumed_after, recorder.taken().len(), report.lost), (None, 60, None));
     ledger.close();
     drop(ledger);
@@ -152,19 +149,19 @@ fn one_of_another_build_is_passed_over_and_stays() {
 #[test]
 fn a_snapshot_under_an_earlier_key_is_passed_over_key_13() {
     let disk = with_snapshots();
+    let bed = UnsyncedBed::on(disk, SEGMENT_BYTES);
     let newer = || {
         let keys = vec![(2, Sensitive::new([2; 32])), (3, Sensitive::new([3; 32]))];
-        let options = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).options();
-        Options { keys: DeltaKeys::new(3, keys), ..options }
+        Options { keys: DeltaKeys::new(3, keys).into(), ..bed.options() }
     };
     let recorder = Recorder::default();
-    let (ledger, report) = FileLedger::open(newer(), Box::new(recorder.clone())).unwrap();
+    let (ledger, report) = bed.open_as(newer(), &recorder).unwrap();
     assert_eq!((report.resumed_after, recorder.taken().len(), report.lost), (None, 60, None));
     fill(&ledger, 1);
     assert_eq!(take(&ledger).unwrap(), 61);
     ledger.close();
     drop(ledger);
-    let (_, report) = FileLedger::open(newer(), Box::new(Recorder::default())).unwrap();
+    let (_, report) = bed.open_as(newer(), &Recorder::default()).unwrap();
     assert_eq!(report.resumed_after, Some(61));
 }
 

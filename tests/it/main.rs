@@ -48,6 +48,7 @@ mod ledger_contract;
 mod ledger_damage;
 mod ledger_faults;
 mod ledger_snapshots;
+mod ledger_writers;
 mod limits;
 mod listener;
 mod liveness;

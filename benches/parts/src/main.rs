@@ -19,7 +19,7 @@ use keyward::base::{
 use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, MacKey, SignatureForm};
 use keyward::index::{Batch, Index, Put, Tree};
 use keyward::ledger::{
-    Build, DeltaKeys, Draft, Entry, FileLedger, Follower, HostLayer, Kind, Ledger, Options, RESERVE_BYTES,
+    Build, DeltaKeys, Draft, Entry, FileLog, Follower, HostLayer, Kind, Ledger, Options, RESERVE_BYTES,
     SEGMENT_BYTES, Space,
 };
 use keyward::operators::Operators;
@@ -201,7 +201,7 @@ fn seal() -> Result<(), Failed> {
 struct Nobody;
 
 impl Follower for Nobody {
-    fn apply(&mut self, _entry: &Entry, _delta: &[u8]) -> Result<(), String> {
+    fn apply(&mut self, _entry: &Entry, _delta: &[u8], _before: &keyward::ledger::Tree) -> Result<(), String> {
         Ok(())
     }
 }
@@ -210,15 +210,14 @@ fn append(dir: &Path) -> Result<(), Failed> {
     std::fs::create_dir_all(dir)?;
     let options = Options {
         ledger: LedgerId::from_bytes([1; 16]),
-        keys: DeltaKeys::new(1, vec![(1, Sensitive::new([9; 32]))]),
+        keys: Arc::new(DeltaKeys::new(1, vec![(1, Sensitive::new([9; 32]))])),
         clock: Arc::new(SystemClock::new()) as Arc<dyn Clock>,
         entropy: Arc::new(SystemEntropy),
-        layer: Arc::new(HostLayer::open(dir)?),
-        segment_bytes: SEGMENT_BYTES,
-        reserve_bytes: RESERVE_BYTES,
+        snapshots: Arc::new(HostLayer::open(dir)?),
         build: Build::Executable,
     };
-    let (ledger, _) = FileLedger::open(options, Box::new(Nobody))?;
+    let log = FileLog::new(Arc::new(HostLayer::open(dir)?), SEGMENT_BYTES, RESERVE_BYTES);
+    let (ledger, _) = Ledger::open(options, Box::new(log), Box::new(Nobody))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let draft = || Draft {
         kind: Kind(1),
@@ -227,6 +226,9 @@ fn append(dir: &Path) -> Result<(), Failed> {
         expect: Vec::new(),
         advance: Vec::new(),
         space: Space::Usual,
+        concerns: Vec::new(),
+        incident: None,
+        reason: None,
     };
     tell("an entry appended, alone in its group commit", 100, || {
         drop(black_box(runtime.block_on(ledger.append(draft()))));

@@ -114,9 +114,9 @@ pub(in crate::store) struct RootCheck {
 }
 
 impl RootCheck {
-    /// Compares `tree`, whose newest leaf is `seq`, where an anchor is.
-    pub(in crate::store) fn at(&mut self, seq: u64, tree: &Tree) {
-        if seq == self.next {
+    /// Compares `tree`, where an anchor is.
+    pub(in crate::store) fn at(&mut self, tree: &Tree) {
+        if self.next > 0 && tree.size() >= self.next {
             self.compare(tree);
         }
     }
@@ -136,10 +136,5 @@ impl RootCheck {
         let Some(newest) = self.newest else { return true };
         let differs = |(seq, root): &(u64, Digest)| *seq == tree.size() && *root != tree.root();
         tree.size() <= newest && !self.roots.iter().any(differs)
-    }
-
-    /// Goes on after `tree`, whose entries were not read.
-    pub(in crate::store) fn resume(&mut self, tree: &Tree) {
-        self.compare(tree);
     }
 }

@@ -1,6 +1,6 @@
 //! Places where a ledger can be opened, and a follower that remembers.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -8,10 +8,11 @@ use std::time::Duration;
 use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Stopwatch, Timestamp};
 use keyward::crypto::Digest;
 use keyward::ledger::{
-    AppendError, Build, Committed, DeltaKeys, Draft, Entry, Expectation, FileLedger, Follower, HostLayer,
-    Key, Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, Point, Space,
+    AppendError, Build, Committed, DeltaKeys, Draft, Entry, Expectation, FileLog, Follower, HostLayer, Key,
+    Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, Point, SnapshotState, Space, Tree,
 };
 
+use super::remote_log::Database;
 use super::unsynced::{Dice, Disk};
 use super::waiting::LONGEST;
 
@@ -32,9 +33,12 @@ impl Entropy for Seeded {
     }
 }
 
+/// A ledger that was opened, and what was found.
+pub(crate) type Opened = Result<(Ledger, OpenReport), OpenError>;
+
 /// Something that opens the same ledger again and again.
 pub(crate) trait Bed {
-    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<dyn Ledger>, OpenError>;
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<Ledger>, OpenError>;
     fn clock(&self) -> &Arc<ManualClock>;
 }
 
@@ -53,7 +57,7 @@ pub(crate) struct HostBed {
 }
 
 #[derive(Debug)]
-struct Site {
+pub(crate) struct Site {
     clock: Arc<ManualClock>,
     entropy: Arc<Seeded>,
     segment_bytes: u64,
@@ -64,7 +68,7 @@ pub(crate) fn keys() -> DeltaKeys {
 }
 
 impl Site {
-    fn new(segment_bytes: u64) -> Self {
+    pub(crate) fn new(segment_bytes: u64) -> Self {
         Self {
             clock: Arc::new(ManualClock::new(Timestamp::from_s(1_000_000))),
             entropy: Arc::new(Seeded(AtomicU64::new(1))),
@@ -72,18 +76,21 @@ impl Site {
         }
     }
 
-    fn options(&self, layer: Arc<dyn Layer>) -> Options {
+    pub(crate) fn options(&self, snapshots: Arc<dyn Layer>) -> Options {
         let clock = Arc::clone(&self.clock);
         Options {
             ledger: LedgerId::from_bytes(LEDGER),
-            keys: keys(),
+            keys: Arc::new(keys()),
             clock: clock as Arc<dyn Clock>,
             entropy: Arc::clone(&self.entropy) as Arc<dyn Entropy>,
-            layer,
-            segment_bytes: self.segment_bytes,
-            reserve_bytes: RESERVE_BYTES,
+            snapshots,
             build: BUILD,
         }
+    }
+
+    fn open(&self, layer: Arc<dyn Layer>, follower: Box<dyn Follower>) -> Opened {
+        let log = FileLog::new(Arc::clone(&layer), self.segment_bytes, RESERVE_BYTES);
+        Ledger::open(self.options(layer), Box::new(log), follower)
     }
 }
 
@@ -100,8 +107,14 @@ impl UnsyncedBed {
         self.site.options(self.disk.layer())
     }
 
-    pub(crate) fn open_file(&self, recorder: &Recorder) -> Result<(FileLedger, OpenReport), OpenError> {
-        FileLedger::open(self.options(), Box::new(recorder.clone()))
+    /// Opens the ledger with these options.
+    pub(crate) fn open_as(&self, options: Options, recorder: &Recorder) -> Opened {
+        let log = FileLog::new(self.disk.layer(), self.site.segment_bytes, RESERVE_BYTES);
+        Ledger::open(options, Box::new(log), Box::new(recorder.clone()))
+    }
+
+    pub(crate) fn open_file(&self, recorder: &Recorder) -> Opened {
+        self.site.open(self.disk.layer(), Box::new(recorder.clone()))
     }
 }
 
@@ -110,15 +123,39 @@ impl HostBed {
         Self { dir: tempfile::tempdir().unwrap(), site: Site::new(64 * 1024) }
     }
 
-    pub(crate) fn open_file(&self, recorder: &Recorder) -> Result<(FileLedger, OpenReport), OpenError> {
+    pub(crate) fn open_file(&self, recorder: &Recorder) -> Opened {
         let layer = HostLayer::open(&self.dir.path().join("ledger"))?;
-        FileLedger::open(self.site.options(Arc::new(layer)), Box::new(recorder.clone()))
+        self.site.open(Arc::new(layer), Box::new(recorder.clone()))
+    }
+}
+
+/// Ledgers on one database, each with a directory of its own for snapshots.
+#[derive(Debug)]
+pub(crate) struct RemoteBed {
+    pub(crate) database: Database,
+    site: Site,
+}
+
+impl RemoteBed {
+    pub(crate) fn new() -> Self {
+        Self { database: Database::default(), site: Site::new(0) }
+    }
+}
+
+impl Bed for RemoteBed {
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<Ledger>, OpenError> {
+        let options = self.site.options(Disk::default().layer());
+        Ok(Arc::new(Ledger::open(options, self.database.log(), follower)?.0))
+    }
+
+    fn clock(&self) -> &Arc<ManualClock> {
+        &self.site.clock
     }
 }
 
 impl Bed for UnsyncedBed {
-    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<dyn Ledger>, OpenError> {
-        Ok(Arc::new(FileLedger::open(self.options(), follower)?.0))
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<Ledger>, OpenError> {
+        Ok(Arc::new(self.site.open(self.disk.layer(), follower)?.0))
     }
 
     fn clock(&self) -> &Arc<ManualClock> {
@@ -127,9 +164,9 @@ impl Bed for UnsyncedBed {
 }
 
 impl Bed for HostBed {
-    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<dyn Ledger>, OpenError> {
+    fn open(&self, follower: Box<dyn Follower>) -> Result<Arc<Ledger>, OpenError> {
         let layer = HostLayer::open(&self.dir.path().join("ledger"))?;
-        Ok(Arc::new(FileLedger::open(self.site.options(Arc::new(layer)), follower)?.0))
+        Ok(Arc::new(self.site.open(Arc::new(layer), follower)?.0))
     }
 
     fn clock(&self) -> &Arc<ManualClock> {
@@ -153,6 +190,7 @@ pub(crate) struct Recorder(Arc<(Mutex<Recorded>, Condvar)>);
 #[derive(Debug, Default)]
 struct Recorded {
     taken: Vec<Taken>,
+    writes: Vec<u8>,
     restored: Option<(u64, Vec<u8>)>,
     settled: Vec<u64>,
     refuse: bool,
@@ -161,7 +199,7 @@ struct Recorded {
 }
 
 impl Follower for Recorder {
-    fn apply(&mut self, entry: &Entry, delta: &[u8]) -> Result<(), String> {
+    fn apply(&mut self, entry: &Entry, delta: &[u8], _before: &Tree) -> Result<(), String> {
         let mut recorded = self.0.0.lock().unwrap();
         if recorded.refuse {
             return Err("told to refuse".to_owned());
@@ -171,14 +209,14 @@ impl Follower for Recorder {
         Ok(())
     }
 
-    fn restore(&mut self, point: &Point, state: &mut dyn Read) -> Result<(), String> {
+    fn restore(&mut self, point: &Point, _tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
         let mut bytes = Vec::new();
         state.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         self.0.0.lock().unwrap().restored = Some((point.through, bytes));
         Ok(())
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, _tree: &Tree) {
         let mut recorded = self.0.0.lock().unwrap();
         let last = recorded.taken.last().map_or(0, |taken| taken.seq);
         recorded.settled.push(last);
@@ -192,7 +230,20 @@ impl Follower for Recorder {
     }
 }
 
+impl SnapshotState for Recorder {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&self.0.0.lock().unwrap().writes)
+    }
+}
+
 impl Recorder {
+    /// One that is written into snapshots as `state`.
+    pub(crate) fn writing(state: &[u8]) -> Self {
+        let recorder = Self::default();
+        recorder.0.0.lock().unwrap().writes = state.to_vec();
+        recorder
+    }
+
     pub(crate) fn taken(&self) -> Vec<Taken> {
         self.0.0.lock().unwrap().taken.clone()
     }
@@ -214,7 +265,7 @@ impl Recorder {
     /// Submits `first`, and after it `rest`, all of which becomes one group commit.
     pub(crate) fn group(
         &self,
-        ledger: &dyn Ledger,
+        ledger: &Ledger,
         first: Draft,
         rest: Vec<Draft>,
     ) -> (Pending, Vec<Pending>) {
@@ -224,7 +275,7 @@ impl Recorder {
     /// Submits `first`, waits until the writer stands still at taking it in, does what `then` does, and lets go.
     pub(crate) fn while_still<T>(
         &self,
-        ledger: &dyn Ledger,
+        ledger: &Ledger,
         first: Draft,
         then: impl FnOnce() -> T,
     ) -> (Pending, T) {
@@ -255,6 +306,9 @@ pub(crate) fn draft(event: &str, delta: &[u8]) -> Draft {
         expect: Vec::new(),
         advance: Vec::new(),
         space: Space::Usual,
+        concerns: Vec::new(),
+        incident: None,
+        reason: None,
     }
 }
 
@@ -267,7 +321,7 @@ pub(crate) fn using(key: Key, as_of: u64) -> Draft {
 }
 
 /// Appends `count` entries one after another, each in a group commit of its own.
-pub(crate) fn fill(ledger: &dyn Ledger, count: u64) {
+pub(crate) fn fill(ledger: &Ledger, count: u64) {
     for n in 0..count {
         let seq = ledger.head().seq + 1;
         wait(ledger.append(draft(&format!("{{\"entry\":{seq},\"n\":{n}}}"), &[n as u8; 100]))).unwrap();

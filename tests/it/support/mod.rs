@@ -12,6 +12,7 @@ pub(crate) mod pausing;
 pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod remote_log;
 pub(crate) mod source;
 pub(crate) mod unsynced;
 pub(crate) mod waiting;

@@ -1,0 +1,69 @@
+use super::entry::entry_bytes_max;
+use super::key::{Key, Kind};
+use super::keys::plain_len;
+use crate::base::limits::{DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
+use crate::base::{IncidentId, Reason, Sensitive};
+
+/// "Nothing after `as_of` has advanced `key`": what the decision behind an append relied on.
+///
+/// `as_of` is the sequence of the state that was read. One from before the ledger was opened, or from very
+/// long ago, counts as broken: nobody decides for so long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Expectation {
+    /// What is relied upon.
+    pub key: Key,
+    /// The last sequence that the reader of the state had seen.
+    pub as_of: u64,
+}
+
+/// An entry that is yet to be written.
+#[derive(Debug)]
+pub struct Draft {
+    /// What sort of thing happened.
+    pub kind: Kind,
+    /// What happened, as JSON without any secret value. At most `EVENT_BYTES_MAX` bytes.
+    pub event: Vec<u8>,
+    /// The state change, in clear; sealed by the writer. At most `DELTA_BYTES_MAX` bytes.
+    pub delta: Sensitive<Vec<u8>>,
+    /// What must still hold when the writer gets to it.
+    pub expect: Vec<Expectation>,
+    /// The keys whose generation becomes this entry's sequence.
+    pub advance: Vec<Key>,
+    /// The agents and operators concerned, as callers or as targets: each once, in the order of the keys.
+    pub concerns: Vec<Key>,
+    /// The incident that it belongs to.
+    pub incident: Option<IncidentId>,
+    /// Why it is done.
+    pub reason: Option<Reason>,
+    /// Whether it is written even on a full disk.
+    pub space: Space,
+}
+
+/// What space an entry may be written to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Space {
+    /// What the disk has.
+    #[default]
+    Usual,
+    /// What was taken beforehand too. For what takes away, and nothing else.
+    Reserve,
+}
+
+impl Draft {
+    /// Whether it is more than an entry holds.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.event.len() > EVENT_BYTES_MAX
+            || self.delta.expose().len() > DELTA_BYTES_MAX
+            || self.advance.len() > ENTRY_KEYS_MAX
+            || self.expect.len() > ENTRY_KEYS_MAX
+            || self.concerns.len() > ENTRY_KEYS_MAX
+    }
+
+    /// Most bytes that its stored form takes up.
+    pub(super) fn stored_bytes_max(&self) -> usize {
+        let reason = self.reason.as_ref().map_or(0, |reason| reason.as_str().len());
+        let plain = plain_len(self.advance.len(), self.delta.expose().len());
+        entry_bytes_max(self.concerns.len(), self.event.len(), reason, plain)
+    }
+}

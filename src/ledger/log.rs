@@ -1,0 +1,189 @@
+//! Where entries become durable: what a [`Ledger`](super::Ledger) asks of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::draft::Space;
+use super::entry::Entry;
+use super::flaw::{OpenError, ReadError, VerifyError};
+use super::history::Head;
+use super::keys::{DeltaKeys, WriterSession};
+use super::replay::Replay;
+use crate::base::{Entropy, LedgerId};
+use crate::crypto::Digest;
+
+/// What a log is opened with.
+#[derive(Clone, Debug)]
+pub struct LogContext {
+    /// Which ledger it must be.
+    pub ledger: LedgerId,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    pub(super) keys: Arc<DeltaKeys>,
+    pub(super) session: Arc<WriterSession>,
+}
+
+/// What a batch needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// Most bytes that its entries take up.
+    pub bytes: u64,
+    /// Whether they go to space that was taken beforehand, should there be no other.
+    pub space: Space,
+}
+
+/// Names one attempt to commit a batch: the writer session and the nonce of its first entry, which never come again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BatchId {
+    /// The first entry that it was to have.
+    pub first_seq: u64,
+    /// The salt of the writer session.
+    pub session: [u8; 32],
+    /// The sealed state change of the first entry, which begins with key and nonce.
+    pub sealed: Vec<u8>,
+}
+
+impl BatchId {
+    /// Of the batch that begins with `first`.
+    #[must_use]
+    pub fn of(first: &Entry) -> Self {
+        Self { first_seq: first.seq, session: first.session, sealed: first.sealed.clone() }
+    }
+
+    /// Whether the batch that begins with `first` is the one.
+    #[must_use]
+    pub fn is(&self, first: &Entry) -> bool {
+        (first.seq, first.session, &first.sealed) == (self.first_seq, self.session, &self.sealed)
+    }
+}
+
+/// Why a log did not do what it was asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum LogError {
+    /// There is no space; nothing was written. Recovers by itself once there is.
+    #[error("there is no space")]
+    NoSpace,
+    /// An attempt failed that wrote no entry; the next one may succeed.
+    #[error("{0}")]
+    Failing(String),
+    /// Whether the batch was committed is unknown, and [`Log::look_up`] can tell.
+    #[error("the outcome is unknown")]
+    Unknown,
+    /// Nothing can be committed until the next start; what was under way may be there then.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+/// What a log found when it was opened.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LogReport {
+    /// How many segments hold the entries.
+    pub segments: usize,
+    /// Entries at the end that the last stop left in doubt; they were written again and are durable.
+    pub written_again: u64,
+    /// What was set aside because a group commit was not whole. It was never acknowledged.
+    pub torn: Option<TornTail>,
+}
+
+/// The end of a segment that was set aside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TornTail {
+    /// The first entry of the group commit that is not whole.
+    pub first_seq: u64,
+    /// The file that its bytes were copied to.
+    pub kept_as: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+/// Where entries become durable, from the writer's side. One thread calls it.
+///
+/// A batch is committed in two steps. [`Log::begin`] takes the head, so that no other writer commits until the batch
+/// has ended, and gives the entries that others have committed; the sequencer takes them in, checks every expectation,
+/// numbers and seals. [`Log::commit`] then makes the batch durable, whole or not at all; or [`Log::release`] ends it.
+pub trait Log: Send + fmt::Debug {
+    /// Takes the log for this process.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when the log has one writer at a time, and there is another one.
+    fn claim(&mut self, context: LogContext) -> Result<(), OpenError>;
+
+    /// The entry `seq` as it is stored, or nothing; asked before [`Log::replay`].
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    fn stored(&self, seq: u64) -> Result<Option<Entry>, VerifyError>;
+
+    /// Shows what is durable to `replay`, batch by batch, and makes durable what is in doubt before it shows that.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Until all entries have been checked, nothing is changed.
+    fn replay(&mut self, replay: &mut Replay<'_>) -> Result<LogReport, OpenError>;
+
+    /// The readers' side.
+    fn reader(&self) -> Arc<dyn LogReader>;
+
+    /// Takes the head for a batch, and gives the entries that others have committed after the entry `after`.
+    ///
+    /// # Errors
+    /// [`LogError`]; nothing of the batch was written.
+    fn begin(&mut self, after: u64, need: Need) -> Result<Vec<Entry>, LogError>;
+
+    /// Gives the head back: nothing is committed this time.
+    fn release(&mut self) {}
+
+    /// Makes `batch` durable and gives the head back; the entries begin where the head was taken.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogError>;
+
+    /// Whether the batch with an unknown outcome is there. `false` means that it never will be.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogError>;
+
+    /// Tries the log while nothing is appended, and gives what others have committed after the entry `after`.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogError>;
+
+    /// Ends in good order: nothing comes after the entry `head`, whose node is `node`.
+    fn close(&mut self, head: Head, node: Digest);
+
+    /// How much can still be written, in bytes; `None` when that is not known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether there is space for what takes away, should there be no other.
+    fn has_reserve(&self) -> bool {
+        true
+    }
+}
+
+/// Where entries are durable, from the readers' side.
+pub trait LogReader: Send + Sync + fmt::Debug {
+    /// Shows the entries from `from` to `through`, as far as they are there, to `take`, until that has enough.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the first error of `take`.
+    fn each(&self, from: u64, through: u64, take: &mut TakeStored<'_>) -> Result<(), ReadError>;
+
+    /// What holds the entry `seq`, e.g. a segment's name.
+    fn holder(&self, seq: u64) -> String;
+}
+
+/// What takes entries as they are stored.
+pub type TakeStored<'a> = dyn FnMut(Entry) -> Result<Going, ReadError> + 'a;
+
+/// Whether reading goes on after an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Going {
+    /// With the next entry.
+    On,
+    /// It is enough.
+    Enough,
+}

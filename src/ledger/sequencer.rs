@@ -1,0 +1,141 @@
+//! Numbers, expectations, links and seals: what becomes of drafts before a log makes them durable.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::oneshot;
+
+use super::append::{AppendError, Committed};
+use super::draft::Draft;
+use super::entry::Entry;
+use super::generations::Generations;
+use super::history::{Head, History};
+use super::key::{Key, Kind};
+use super::keys::WriterSession;
+use super::tree::Tree;
+use crate::base::{Clock, Entropy};
+use crate::crypto::Digest;
+
+/// An append that waits for its answer.
+pub(super) struct Waiting {
+    /// Boxed, because the queue goes round all of its places: with drafts in them it would pass through about as
+    /// much memory as a processor keeps close by, over and over.
+    pub(super) draft: Box<Draft>,
+    pub(super) reply: oneshot::Sender<Result<Committed, AppendError>>,
+}
+
+impl Waiting {
+    pub(super) fn answer(self, result: Result<Committed, AppendError>) {
+        // A caller that has stopped waiting does not get it; the entry stands.
+        drop(self.reply.send(result));
+    }
+}
+
+/// Drafts of one group commit, checked, numbered and sealed.
+pub(super) struct Sequenced {
+    pub(super) entries: Vec<Entry>,
+    pub(super) drafts: Vec<Waiting>,
+    /// Drafts that relied on what has changed, with the key of that.
+    pub(super) conflicts: Vec<(Waiting, Key)>,
+}
+
+pub(super) struct Sequencer {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    session: Arc<WriterSession>,
+    generations: Generations,
+    history: History,
+}
+
+impl Sequencer {
+    /// Goes on after `history`. Nobody has read a state before it.
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        session: Arc<WriterSession>,
+        history: History,
+    ) -> Self {
+        let generations = Generations::since(history.head().seq);
+        Self { clock, entropy, session, generations, history }
+    }
+
+    pub(super) const fn head(&self) -> Head {
+        self.history.head()
+    }
+
+    pub(super) const fn node(&self) -> Digest {
+        self.history.node()
+    }
+
+    pub(super) const fn tree(&self) -> &Tree {
+        self.history.tree()
+    }
+
+    pub(super) const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Checks expectations in order, each against the state after the drafts before it, then numbers and seals.
+    pub(super) fn sequence(&mut self, batch: Vec<Waiting>) -> Sequenced {
+        let mut succession = self.history.succession();
+        let mut time = self.clock.now().max(succession.head().time);
+        let first = succession.head().seq.saturating_add(1);
+        let (mut drafts, mut conflicts) = (Vec::with_capacity(batch.len()), Vec::new());
+        for waiting in batch {
+            let expect = &waiting.draft.expect;
+            let broken = expect.iter().find(|expectation| self.generations.is_broken(expectation));
+            if let Some(key) = broken.map(|expectation| expectation.key) {
+                conflicts.push((waiting, key));
+                continue;
+            }
+            let seq = first.saturating_add(drafts.len() as u64);
+            for key in &waiting.draft.advance {
+                self.generations.advance(*key, seq);
+            }
+            drafts.push(waiting);
+        }
+        let (mut entries, count) = (Vec::with_capacity(drafts.len()), drafts.len());
+        for (waiting, left) in drafts.iter_mut().zip((0..count).rev()) {
+            let draft = waiting.draft.as_mut();
+            if draft.kind == Kind::CLOCK_ADJUSTED {
+                time = self.clock.adopt();
+            }
+            let mut entry = Entry {
+                seq: succession.head().seq.saturating_add(1),
+                batch: first,
+                is_last: left == 0,
+                time,
+                kind: draft.kind,
+                salt: self.entropy.plain_bytes(),
+                previous: succession.node(),
+                links: succession.links(&draft.concerns),
+                incident: draft.incident,
+                reason: draft.reason.clone(),
+                event: std::mem::take(&mut draft.event),
+                session: self.session.salt(),
+                sealed: Vec::new(),
+                digests: OnceLock::new(),
+                node: OnceLock::new(),
+            };
+            entry.sealed = self.session.seal(&entry, &draft.advance, draft.delta.expose());
+            succession.add(&entry);
+            entries.push(entry);
+        }
+        Sequenced { entries, drafts, conflicts }
+    }
+
+    /// Takes in an entry that is durable: of this writer or, with the keys that it advances, of another.
+    pub(super) fn take(&mut self, entry: &Entry, advanced: impl Iterator<Item = Key>) {
+        advanced.for_each(|key| self.generations.advance(key, entry.seq));
+        self.history.take(entry);
+    }
+
+    /// A batch was not committed and never will be: its drafts are as before, and may be sequenced anew. What was
+    /// decided on an earlier state than that of now is decided again, because what the batch advanced counts no more.
+    pub(super) fn abandon(&mut self, mut batch: Sequenced) -> Vec<Waiting> {
+        self.generations = Generations::since(self.head().seq);
+        for (waiting, entry) in batch.drafts.iter_mut().zip(batch.entries) {
+            waiting.draft.event = entry.event;
+        }
+        batch.drafts
+    }
+}

@@ -1,0 +1,181 @@
+//! A log as a database would be one: several writers, answers that get lost, outcomes that are looked up.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use keyward::crypto::Digest;
+use keyward::ledger::{
+    BatchId, Entry, Going, Head, Log, LogContext, LogError, LogReader, LogReport, Need, OpenError, ReadError,
+    Replay, TakeStored, VerifyError,
+};
+
+use super::waiting::LONGEST;
+
+/// The database: rows in the order of their numbers, and the lock of the head.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Database(Arc<(Mutex<Rows>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    rows: Vec<Vec<u8>>,
+    /// The writer that holds the head.
+    held_by: Option<u64>,
+    writers: u64,
+    trouble: Option<Trouble>,
+    /// What was lost on the way.
+    lost: Vec<Vec<u8>>,
+}
+
+/// What goes wrong with the next commit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Trouble {
+    /// It is committed, and the answer gets lost.
+    LostAnswer,
+    /// It is lost before it is committed, and so is the answer.
+    LostRequest,
+    /// Its outcome is unknown, and cannot be looked up either.
+    Unreachable,
+}
+
+impl Database {
+    /// A connection for one writer.
+    pub(crate) fn log(&self) -> Box<dyn Log> {
+        let mut rows = self.0.0.lock().unwrap();
+        rows.writers += 1;
+        Box::new(RemoteLog { database: self.clone(), writer: rows.writers, unreachable: false })
+    }
+
+    pub(crate) fn trouble_next_commit(&self, trouble: Trouble) {
+        self.0.0.lock().unwrap().trouble = Some(trouble);
+    }
+
+    /// The rows as they are stored.
+    pub(crate) fn rows(&self) -> Vec<Vec<u8>> {
+        self.0.0.lock().unwrap().rows.clone()
+    }
+
+    /// Rows that were sent and never committed.
+    pub(crate) fn lost(&self) -> Vec<Vec<u8>> {
+        self.0.0.lock().unwrap().lost.clone()
+    }
+
+    /// Puts `row` in the place of that of entry `seq`.
+    pub(crate) fn put(&self, seq: u64, row: Vec<u8>) {
+        self.0.0.lock().unwrap().rows[seq as usize - 1] = row;
+    }
+
+    fn entries(&self, after: u64) -> Vec<Entry> {
+        let rows = self.0.0.lock().unwrap();
+        rows.rows.iter().skip(after as usize).map(|row| Entry::from_bytes(row).expect("a stored entry")).collect()
+    }
+
+    fn release(&self, writer: u64) {
+        let mut rows = self.0.0.lock().unwrap();
+        if rows.held_by == Some(writer) {
+            rows.held_by = None;
+            self.0.1.notify_all();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RemoteLog {
+    database: Database,
+    writer: u64,
+    unreachable: bool,
+}
+
+impl Log for RemoteLog {
+    fn claim(&mut self, _context: LogContext) -> Result<(), OpenError> {
+        Ok(())
+    }
+
+    fn stored(&self, seq: u64) -> Result<Option<Entry>, VerifyError> {
+        Ok(self.database.entries(seq - 1).into_iter().next())
+    }
+
+    fn replay(&mut self, replay: &mut Replay<'_>) -> Result<LogReport, OpenError> {
+        let mut batch = Vec::new();
+        for entry in self.database.entries(replay.head().seq) {
+            let is_last = entry.is_last;
+            batch.push(entry);
+            if is_last {
+                let checked = replay.check(std::mem::take(&mut batch), "the database")?;
+                replay.take(checked)?;
+            }
+        }
+        Ok(LogReport::default())
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(RemoteReader(self.database.clone()))
+    }
+
+    fn begin(&mut self, after: u64, _need: Need) -> Result<Vec<Entry>, LogError> {
+        let (rows, changed) = &*self.database.0;
+        let is_taken = |rows: &mut Rows| rows.held_by.is_some_and(|writer| writer != self.writer);
+        let (mut rows, waited) = changed.wait_timeout_while(rows.lock().unwrap(), LONGEST, is_taken).unwrap();
+        assert!(!waited.timed_out(), "the head is never given back");
+        rows.held_by = Some(self.writer);
+        drop(rows);
+        Ok(self.database.entries(after))
+    }
+
+    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogError> {
+        let mut rows = self.database.0.0.lock().unwrap();
+        assert_eq!(rows.held_by, Some(self.writer), "a commit without the head");
+        assert_eq!(batch.first().map(|first| first.seq), Some(rows.rows.len() as u64 + 1));
+        let trouble = rows.trouble.take();
+        self.unreachable = trouble == Some(Trouble::Unreachable);
+        let written = batch.iter().map(Entry::to_bytes);
+        if trouble == Some(Trouble::LostRequest) {
+            rows.lost.extend(written);
+        } else {
+            rows.rows.extend(written);
+        }
+        drop(rows);
+        self.database.release(self.writer);
+        if trouble.is_some() { Err(LogError::Unknown) } else { Ok(()) }
+    }
+
+    fn release(&mut self) {
+        self.database.release(self.writer);
+    }
+
+    fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogError> {
+        if self.unreachable {
+            return Err(LogError::Stopped("the database cannot be reached".to_owned()));
+        }
+        let rows = self.database.entries(batch.first_seq - 1);
+        Ok(rows.first().is_some_and(|first| batch.is(first)))
+    }
+
+    fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogError> {
+        Ok(self.database.entries(after))
+    }
+
+    fn close(&mut self, _head: Head, _node: Digest) {}
+}
+
+impl Drop for RemoteLog {
+    fn drop(&mut self) {
+        self.database.release(self.writer);
+    }
+}
+
+#[derive(Debug)]
+struct RemoteReader(Database);
+
+impl LogReader for RemoteReader {
+    fn each(&self, from: u64, through: u64, take: &mut TakeStored<'_>) -> Result<(), ReadError> {
+        for entry in self.0.entries(from - 1) {
+            if entry.seq > through || take(entry)? == Going::Enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn holder(&self, _seq: u64) -> String {
+        "the database".to_owned()
+    }
+}
