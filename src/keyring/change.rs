@@ -1,6 +1,7 @@
 use std::path::Path;
 
-use super::file::{self, KeyringError, Text, WrappedKey};
+use super::error::KeyringError;
+use super::file::{self, Text, WrappedKey};
 use super::ring::{Family, Keyring};
 use super::root::{bound, wrapping};
 use crate::base::encoding::base64url;

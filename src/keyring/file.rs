@@ -1,83 +1,17 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::passphrase::PassphraseError;
+use super::error::{KEYRING_BYTES_MAX, KeyringError};
 use super::root::mac_key;
-use super::share::ShareError;
 use super::slot::{Pending, Slot};
 use crate::base::encoding::from_hex;
 use crate::base::limits::{KEYRING_WRITES_MAX, SLOTS_COST_MAX, SLOTS_MAX};
-use crate::base::{LedgerId, Sensitive, SlotId, Timestamp, io_reason};
+use crate::base::{LedgerId, Sensitive, Timestamp};
 use crate::crypto::Digest;
 use crate::files::{self, OWNER_ONLY, Replacement};
-
-/// Why a keyring did not open or was not written.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringError {
-    /// The file that holds a slot's key cannot be used.
-    #[error("slot key `{path}`: {why}")]
-    SlotFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// There is no keyring yet.
-    #[error("there is no keyring at `{0}`")]
-    Missing(PathBuf),
-    /// There is a keyring already; it is never written over.
-    #[error("there is a keyring at `{0}` already")]
-    Exists(PathBuf),
-    /// The key opens none of the slots: another key, or slots that were damaged. The two cannot be told
-    /// apart (AES-GCM).
-    #[error("the key opens none of the keyring's slots")]
-    WrongKey,
-    /// The file is not what was written.
-    #[error("the keyring has been altered or damaged: {0}")]
-    Altered(&'static str),
-    /// What was given as a passphrase is none, or none to choose.
-    #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
-    /// Shares do not open what they were given for.
-    #[error(transparent)]
-    Share(#[from] ShareError),
-    /// The machine does not have the memory that a passphrase takes.
-    #[error("there is not enough memory to try a passphrase")]
-    Memory,
-    /// There is no such slot.
-    #[error("the keyring has no slot of this id")]
-    NoSuchSlot,
-    /// Without its last slot nothing would open the keyring any more.
-    #[error("this is the keyring's last slot: without it nothing would open it any more")]
-    LastSlot,
-    /// What is to open a slot from now on is what opens it already.
-    #[error("this is what opens the slot already")]
-    SameKey,
-    /// It has as many slots as it may have.
-    #[error("the keyring has {SLOTS_MAX} slots, and may have no more")]
-    SlotsFull,
-    /// Nothing in these slots takes a new root key without their own keys: they are of the first format.
-    #[error("the root key cannot be replaced: {} of its slots have no public key", .0.len())]
-    SlotsOutOfReach(Vec<SlotId>),
-    /// A key that is asked for is not in the keyring.
-    #[error("the keyring holds no key of family {0}")]
-    NoSuchKey(u8),
-    /// The file was written as often as may be: more writes could have a key seal too many records.
-    #[error("the keyring has been written {KEYRING_WRITES_MAX} times, and may be written no more")]
-    Exhausted,
-    /// With the change the file would be larger than a start reads.
-    #[error("the keyring would have more than {FILE_BYTES_MAX} bytes, and no start would read it")]
-    TooLarge,
-    /// The signature library could not make a key.
-    #[error("a key could not be made")]
-    Generate,
-    /// The file cannot be read or written.
-    #[error("the keyring file cannot be used: {}", io_reason(.0))]
-    Io(#[from] std::io::Error),
-}
 
 /// The keyring file's body: one line of JSON; the line after it is the HMAC of these very bytes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -112,8 +46,6 @@ pub(super) struct WrappedKey {
 pub(super) const VERSION: u32 = 2;
 /// The oldest format that it reads.
 const OLDEST_VERSION: u32 = 1;
-/// Most bytes of a keyring, more than one ever needs.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Bytes of the body and what stands behind it, before anything is believed.
 pub(super) struct Unverified {
@@ -130,7 +62,7 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
         }
         Err(error) => return Err(error.into()),
     };
-    if size > FILE_BYTES_MAX {
+    if size > KEYRING_BYTES_MAX {
         return Err(KeyringError::Altered("it is too large"));
     }
     let text = String::from_utf8(fs::read(path)?).map_err(|_| KeyringError::Altered("it is not text"))?;
@@ -217,7 +149,7 @@ impl Text {
         body.version = VERSION;
         body.revision = body.revision.saturating_add(1);
         let text = text(&body, root)?;
-        if text.len() as u64 > FILE_BYTES_MAX {
+        if text.len() as u64 > KEYRING_BYTES_MAX {
             return Err(KeyringError::TooLarge);
         }
         Ok(Self { text, revision: body.revision })

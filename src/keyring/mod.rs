@@ -5,6 +5,7 @@
 //! they are used for. The root key is in memory and nowhere else.
 
 mod change;
+mod error;
 mod file;
 mod passphrase;
 mod recipient;
@@ -14,19 +15,20 @@ mod rotate;
 mod share;
 mod slot;
 mod slot_key;
+mod slot_kind;
 mod slots;
 mod stage;
 mod view;
 
 pub use change::{KeyringChange, SEALING, Written};
-pub use file::KeyringError;
+pub use error::{KeyringError, ShareError};
 pub use passphrase::{Passphrase, PassphraseError};
 pub use ring::{Family, Keyring};
 pub use root::RootId;
 pub use rotate::{OutOfReach, Replacing};
-pub use share::{Share, ShareError, Shares, Split};
-pub use slot::SlotKind;
+pub use share::{Share, Shares, Split};
 pub use slot_key::SlotKey;
+pub use slot_kind::SlotKind;
 pub use slots::Dealt;
 pub use stage::{Generations, Stage, StageError, Standing};
 pub use view::{SlotState, SlotView, slots_of};

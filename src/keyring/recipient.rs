@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::file::KeyringError;
+use super::error::KeyringError;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId};
 use crate::crypto::{Aad, AeadKey, KeyId, RecipientKey, derive_key};

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use super::file::{self, Body, KeyringError, VERSION, WrappedKey};
+use super::error::KeyringError;
+use super::file::{self, Body, VERSION, WrappedKey};
 use super::root::{RootId, RootMark, bound, wrapping};
 use super::slot::Slot;
 use super::slot_key::SlotKey;

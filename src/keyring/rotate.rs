@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::file::{self, Body, KeyringError, WrappedKey};
+use super::error::KeyringError;
+use super::file::{self, Body, WrappedKey};
 use super::ring::{Family, Keyring};
 use super::root::RootMark;
 use super::slot::Slot;

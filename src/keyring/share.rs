@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::file::KeyringError;
-use super::slot_key::create_private;
+use super::error::{KeyringError, ShareError};
 use crate::base::encoding::{base64url, from_handwritten, handwritten};
 use crate::base::limits::{SHARES_MAX, THRESHOLD_MIN};
 use crate::base::{Entropy, Sensitive, SlotId, io_reason};
 use crate::crypto::{combine, derive_key, matches, split};
+use crate::files;
 
 /// How many shares there are, and how many of them open the slot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,54 +40,6 @@ impl Split {
     pub const fn of(self) -> u8 {
         self.of
     }
-}
-
-/// Why shares do not open a slot. Says nothing of what is in them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ShareError {
-    /// So nobody may split a key.
-    #[error(
-        "a key is split into at most {SHARES_MAX} shares, and at least {THRESHOLD_MIN} of them open the slot"
-    )]
-    Bounds,
-    /// Something else was given, or a part of a share.
-    #[error("what was given as number {0} is no share, or not the whole of one")]
-    NoShare(usize),
-    /// A letter is not what it was.
-    #[error(
-        "the share given as number {0} does not agree with its checksum: it was not copied letter by letter"
-    )]
-    Checksum(usize),
-    /// One share stands for one person.
-    #[error("share {0} was given twice")]
-    Twice(u8),
-    /// They were not made together.
-    #[error("the shares are of different slots: {0} and {1}")]
-    Mixed(SlotId, SlotId),
-    /// More are needed.
-    #[error("{given} of {threshold} shares were given that open the slot together")]
-    TooFew {
-        /// How many were given.
-        given: u8,
-        /// How many it takes.
-        threshold: u8,
-    },
-    /// They are of another keyring, or the slot was removed or rekeyed.
-    #[error("the shares are of slot {0}, which this keyring does not have")]
-    OtherSlot(SlotId),
-    /// It agrees with its checksum and is not what was dealt: somebody made it up.
-    #[error("share {0} is not the one that was handed out under this number")]
-    Wrong(u8),
-    /// The slot is there and was never proved to open.
-    #[error("slot {0} waits to be confirmed, and opens nothing until then")]
-    Unconfirmed(SlotId),
-    /// There is no slot that these shares would confirm.
-    #[error("no slot waits to be confirmed by this")]
-    NothingWaits,
-    /// One slot at a time waits for its shares.
-    #[error("slot {0} waits to be confirmed already")]
-    Waits(SlotId),
 }
 
 /// One of the shares of a slot's key. Alone it opens nothing.
@@ -154,7 +106,7 @@ impl Share {
             self.slot,
             line.expose()
         ));
-        create_private(&path, &text)?;
+        files::create(&path, text.as_bytes()).map_err(KeyringError::slot_file(&path))?;
         Ok(path)
     }
 

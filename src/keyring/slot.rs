@@ -1,9 +1,11 @@
 use serde::{Deserialize, Serialize};
 
-use super::file::KeyringError;
+use super::error::KeyringError;
 use super::recipient::{Place, Recipient};
-use super::share::{ShareError, Sharing, Split};
+use super::error::ShareError;
+use super::share::{Sharing, Split};
 use super::slot_key::SlotKey;
+use super::slot_kind::SlotKind;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId};
 use crate::crypto::{AeadKey, KeyId, StretchCost, StretchError, derive_key, stretch};
@@ -24,32 +26,6 @@ pub(super) struct Slot {
     /// What is known of the shares; likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shares: Option<Sharing>,
-}
-
-/// What a slot is opened by.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum SlotKind {
-    /// A 256-bit key in a file, or in a systemd credential.
-    #[serde(rename = "key-file")]
-    KeyFile,
-    /// A passphrase.
-    #[serde(rename = "passphrase")]
-    Passphrase,
-    /// A number of shares together.
-    #[serde(rename = "shares")]
-    Shares,
-}
-
-impl SlotKind {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::KeyFile => "key-file",
-            Self::Passphrase => "passphrase",
-            Self::Shares => "shares",
-        }
-    }
 }
 
 /// What a slot of shares is until they were handed back: it holds no root key, and so opens nothing.

@@ -4,10 +4,10 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::file::KeyringError;
+use super::error::KeyringError;
 use super::passphrase::Passphrase;
 use super::share::Shares;
-use super::slot::SlotKind;
+use super::slot_kind::SlotKind;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, Sensitive, SlotId, io_reason};
 use crate::files;
@@ -80,7 +80,7 @@ impl SlotKey {
         let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
         let encoded = zeroize::Zeroizing::new(base64url(key.expose()));
         let text = zeroize::Zeroizing::new(format!("{PREFIX}{}\n", *encoded));
-        create_private(path, &text)?;
+        files::create(path, text.as_bytes()).map_err(KeyringError::slot_file(path))?;
         Ok(Self::File(key))
     }
 
@@ -113,13 +113,6 @@ impl SlotKey {
             Self::Shares(_) => SlotKind::Shares,
         }
     }
-}
-
-/// Writes `text` to a new file for its owner alone, durable when this returns.
-pub(super) fn create_private(path: &Path, text: &str) -> Result<(), KeyringError> {
-    let refuse =
-        |error: std::io::Error| KeyringError::SlotFile { path: path.to_owned(), why: io_reason(&error) };
-    files::create(path, text.as_bytes()).map_err(refuse)
 }
 
 impl fmt::Debug for SlotKey {

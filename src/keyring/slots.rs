@@ -2,10 +2,12 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::file::{self, Body, KeyringError};
+use super::error::KeyringError;
+use super::file::{self, Body};
 use super::ring::Keyring;
 use super::rotate::Replacing;
-use super::share::{Share, ShareError, Shares, Sharing, Split};
+use super::error::ShareError;
+use super::share::{Share, Shares, Sharing, Split};
 use super::slot::{Pending, Slot};
 use super::slot_key::SlotKey;
 use super::view::{SlotView, view, view_of_pending, views};

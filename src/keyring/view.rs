@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use super::file::{self, Body, KeyringError};
-use super::share::{ShareError, Split};
-use super::slot::{Pending, Slot, SlotKind};
+use super::error::KeyringError;
+use super::file::{self, Body};
+use super::error::ShareError;
+use super::share::Split;
+use super::slot_kind::SlotKind;
+use super::slot::{Pending, Slot};
 use super::slot_key::SlotKey;
 use crate::base::{Sensitive, SlotId, Timestamp};
 

@@ -10,6 +10,7 @@ use super::layer::{Layer, LayerFile, name_durably};
 use super::log::{LogContext, LogError};
 use super::reserve;
 use super::segment::{Frame, HEADER_BYTES, SegmentHeader, encode_frame, padded, segment_name};
+use crate::base::io_reason;
 use crate::crypto::{Digest, SEAL_OVERHEAD_BYTES};
 
 /// Where segments are made.
@@ -75,7 +76,7 @@ impl From<MakeError> for LogError {
     fn from(error: MakeError) -> Self {
         match error {
             MakeError::NoSpace => Self::NoSpace,
-            MakeError::Failed { doing, source } => Self::Stopped(format!("cannot {doing}: {source}")),
+            MakeError::Failed { doing, source } => Self::Stopped(format!("cannot {doing}: {}", io_reason(&source))),
         }
     }
 }

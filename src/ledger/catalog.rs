@@ -5,6 +5,7 @@ use super::flaw::ReadError;
 use super::layer::{Layer, LayerFile};
 use super::log::{Going, TakeStored};
 use super::segment::{Frame, HEADER_BYTES, NoFrame, SegmentHeader, frame_size, padded, segment_name};
+use crate::base::io_reason;
 
 /// Which segment holds which entries, with the place of every so-manieth one.
 #[derive(Debug, Default)]
@@ -147,7 +148,7 @@ impl EntrySpot {
         through: u64,
         take: &mut TakeStored<'_>,
     ) -> Result<Option<u64>, ReadError> {
-        let file = layer.open(&self.name).map_err(|error| ReadError::Io(error.to_string()))?;
+        let file = layer.open(&self.name).map_err(|error| ReadError::Io(io_reason(&error)))?;
         let mut frames =
             Frames { file: file.as_ref(), at: self.offset, end: self.end, window: Vec::new(), start: 0 };
         let through = through.min(self.before.saturating_sub(1));
@@ -156,7 +157,7 @@ impl EntrySpot {
             let frame = match frames.next(self.seed) {
                 Ok(frame) => frame,
                 Err(Unread::NoFrame(error)) => return Err(damaged(error.what())),
-                Err(Unread::Io(error)) => return Err(ReadError::Io(error.to_string())),
+                Err(Unread::Io(error)) => return Err(ReadError::Io(io_reason(&error))),
             };
             if frame.entry.seq != seq || frame.mark == Mark::Closing {
                 return Err(damaged("another entry stands in its place"));

@@ -14,6 +14,7 @@ use super::replay::Replay;
 use super::reserve;
 use super::segment::{encode_frame, segment_name};
 use super::walk::Walker;
+use crate::base::io_reason;
 use crate::base::limits::PROBE_ROOM_BYTES;
 use crate::crypto::Digest;
 
@@ -96,7 +97,7 @@ impl FileLog {
     fn keep_reserve(&mut self) {
         let kept = reserve::keep(self.layer.as_ref(), self.reserve_bytes);
         if let Err(error) = &kept {
-            tracing::error!(%error, "there is no room left for revocations on a full disk: give the ledger space");
+            tracing::error!(error = %io_reason(error), "there is no room left for revocations on a full disk: give the ledger space");
         }
         self.has_reserve = kept.is_ok();
     }
@@ -171,7 +172,7 @@ impl Log for FileLog {
             ends.push(buffer.len());
         }
         let appended = active.append(buffer);
-        appended.map_err(|error| LogError::Stopped(format!("cannot write a group commit: {error}")))?;
+        appended.map_err(|error| LogError::Stopped(format!("cannot write a group commit: {}", io_reason(&error))))?;
         let mut catalog = catalog.write().unwrap_or_else(PoisonError::into_inner);
         let mut from = 0_usize;
         for (entry, end) in batch.iter().zip(ends) {
@@ -191,7 +192,7 @@ impl Log for FileLog {
 
     fn idle(&mut self, _after: u64) -> Result<Vec<Entry>, LogError> {
         // First: a sync of a segment that fails would stop the ledger for good.
-        probe::write(self.layer.as_ref()).map_err(|error| LogError::Failing(error.to_string()))?;
+        probe::write(self.layer.as_ref()).map_err(|error| LogError::Failing(io_reason(&error)))?;
         self.make_room(PROBE_ROOM_BYTES)?;
         Ok(Vec::new())
     }
@@ -203,7 +204,7 @@ impl Log for FileLog {
             return;
         }
         if let Err(error) = active.close(&site, head, node) {
-            tracing::warn!(%error, "the ledger could not be marked as closed; the next start will write its end again");
+            tracing::warn!(error = %io_reason(&error), "the ledger could not be marked as closed; the next start will write its end again");
         }
     }
 

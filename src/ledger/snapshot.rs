@@ -11,7 +11,7 @@ use super::keys::{DeltaKeys, Sealing};
 use super::layer::{Layer, LayerFile, name_durably};
 use super::options::{Build, Options};
 use crate::base::limits::SNAPSHOT_CHUNK_BYTES;
-use crate::base::{LedgerId, Sensitive, Timestamp};
+use crate::base::{LedgerId, Sensitive, Timestamp, io_reason};
 use crate::crypto::{Aad, AeadKey, CounterKey, Digest, SEAL_OVERHEAD_BYTES, Sha256Stream};
 
 /// A snapshot that was written.
@@ -28,7 +28,7 @@ pub struct SnapshotWritten {
 /// Why a snapshot is not used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
-    #[error("it cannot be read: {0}")]
+    #[error("it cannot be read: {}", io_reason(.0))]
     Io(#[from] io::Error),
     #[error("it is not what was written")]
     Altered,

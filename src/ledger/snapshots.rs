@@ -6,6 +6,7 @@ use super::handle::Ledger;
 use super::history::History;
 use super::resume::resume;
 use super::snapshot::{self, SnapshotWritten};
+use crate::base::io_reason;
 
 /// A state that snapshots are made of, apart from the one that decisions read.
 pub trait SnapshotState: Follower {
@@ -20,7 +21,7 @@ pub trait SnapshotState: Follower {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The file cannot be written.
-    #[error("the file cannot be written: {0}")]
+    #[error("the file cannot be written: {}", io_reason(.0))]
     Io(#[from] io::Error),
     /// The ledger could not be read back.
     #[error(transparent)]

@@ -2,10 +2,10 @@ use std::io::Read;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::anchor::{RootCheck, Shared};
+use super::anchor::{RootCheck, RootWatch, Shared};
 use super::change::{At, Projection, World, decode};
-use super::snapshot::read_state;
-use super::take_away::{Settled, Withheld};
+use super::state::read_state;
+use super::withheld::{Settled, Withheld};
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, Follower, Point, Tree};
 
@@ -111,8 +111,9 @@ impl<W: World> WorldFollower<W> {
         memory: Arc<Memory<W>>,
         index: Arc<Index>,
         indexed_through: Arc<AtomicU64>,
-        (check, anchors): (RootCheck, Arc<Shared>),
+        watch: RootWatch,
     ) -> Self {
+        let RootWatch { check, anchors } = watch;
         indexed_through.store(index.applied(), Ordering::Release);
         let waiting = Vec::new();
         Self { memory, index, indexed_through, waiting, last: 0, check, anchors, is_urgent: false }

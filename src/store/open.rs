@@ -1,26 +1,23 @@
-use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use super::anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Expected, Keeper, Loss, Shared};
-use super::change::{Change, CommitError, World};
-use super::error::{RecordError, StoreError};
+use super::anchor::{
+    Anchor, AnchorFile, AnchorFileError, AnchorKeys, Expected, Keeper, KeeperStart, Loss, RootWatch, Shared,
+};
+use super::change::World;
+use super::error::StoreError;
 use super::follow::{Memory, WorldFollower};
-use super::lock_mark::lock_mark;
-use super::rebuild::{Rebuild, projection, reindex};
-use super::snapshot::Newest;
-use super::take_away::Unrecorded;
+use super::handle::Store;
+use super::newest::NewestSnapshot;
+use super::rebuild::{Rebuild, reindex};
+use super::withheld::Unrecorded;
 use crate::base::{Clock, Entropy, Sensitive};
-use crate::index::{Index, IndexKeys, Origin, Tree};
+use crate::index::{Index, IndexKeys, Origin};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
-    self, AppendError, Build, DeltaKeys, Entry, FileLog, Head, HostLayer, Layer, Ledger, Log,
-    OpenReport, Options, RESERVE_BYTES, ReadError, Receipt, WriteState, lock_file,
+    Build, DeltaKeys, FileLog, Head, HostLayer, Layer, Ledger, Log, OpenReport, Options, RESERVE_BYTES, lock_file,
 };
-use crate::telemetry::Latency;
 
 /// How a store is opened.
 #[derive(Debug)]
@@ -48,22 +45,6 @@ pub enum OnLostEntries {
     Accept,
 }
 
-/// State, ledger and index as one thing: read in memory, changed through the ledger.
-pub struct Store<W: World> {
-    /// Before the index, which its thread writes to.
-    pub(super) anchors: Keeper,
-    accepted: Option<Loss>,
-    pub(super) memory: Arc<Memory<W>>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) index: Arc<Index>,
-    rebuild: Rebuild,
-    pub(super) newest_snapshot: Newest,
-    is_read_only: AtomicBool,
-    pub(super) unrecorded: Unrecorded,
-    /// Held as long as anything below the data directory may be written.
-    lock: File,
-}
-
 impl<W: World> Store<W> {
     /// Opens what is below `options.data_dir` with the keys of `keyring`: the state is made of the newest
     /// snapshot and the entries since.
@@ -88,7 +69,7 @@ impl<W: World> Store<W> {
         let lock = lock_file(&options.data_dir.join("lock"))?.ok_or(StoreError::InUse)?;
         let keys = AnchorKeys::of(keyring)?;
         let mut expected = Expected::default();
-        let file = anchor_file(options, &keys, &mut expected)?;
+        let (file, anchored) = anchor_file(options, &keys, &mut expected)?;
         // Before the index is opened: with older keys it looks broken.
         let fault = keyring_or_file_fault(&expected, options.on_lost_entries)?;
         let index = open_index(options, keyring)?;
@@ -102,7 +83,7 @@ impl<W: World> Store<W> {
             Arc::clone(&memory),
             Arc::clone(&index),
             Arc::clone(&indexed_through),
-            (expected.root_check(&differs_at), Arc::clone(&urge)),
+            RootWatch { check: expected.root_check(&differs_at), anchors: Arc::clone(&urge) },
         );
         let (ledger, report) = Ledger::open(ledger_options(options, keyring)?, log, Box::new(follower))?;
         let Head { seq: head, time: newest } = ledger.head();
@@ -110,7 +91,7 @@ impl<W: World> Store<W> {
             options.clock.start_after(newest);
         }
         let seen = report.lost.max(expected.newest()).unwrap_or_default().max(index.seen());
-        let lost = lost_entries((seen, head), report.lost.is_some(), differs_at.load(Ordering::Acquire));
+        let lost = lost_entries(seen, head, report.lost.is_some(), differs_at.load(Ordering::Acquire));
         let is_lost = lost.is_some();
         let lost = match (lost, options.on_lost_entries) {
             (Some(error), OnLostEntries::Refuse) => return Err(error),
@@ -124,8 +105,15 @@ impl<W: World> Store<W> {
         let ledger = Arc::new(ledger);
         let tree_of = Arc::clone(&ledger);
         let head_of = Box::new(move || tree_of.tree());
-        let anchors = Keeper::start(&urge, head_of, file, Arc::clone(&index), accepted.is_some())?;
-        let newest_snapshot = Newest::as_of(report.resumed_after.unwrap_or_default());
+        let start = KeeperStart {
+            head: head_of,
+            file,
+            newest: anchored,
+            index: Arc::clone(&index),
+            is_held: accepted.is_some(),
+        };
+        let anchors = Keeper::start(&urge, start)?;
+        let newest_snapshot = NewestSnapshot::as_of(report.resumed_after.unwrap_or_default());
         let store = Self {
             anchors,
             accepted,
@@ -149,220 +137,7 @@ impl<W: World> Store<W> {
         }
         Ok((store, report))
     }
-
-    /// Records that an operator has accepted what this start has found to be gone; anchors follow the
-    /// ledger that is there from here on. Gives what it was.
-    ///
-    /// # Errors
-    /// [`CommitError`]; the next start refuses as this one would have.
-    pub async fn record_accepted_loss(&self) -> Result<Option<&Loss>, CommitError> {
-        let Some(loss) = &self.accepted else { return Ok(None) };
-        self.commit(Change::new(loss)?, ()).await?.redeem();
-        self.anchors.release();
-        Ok(Some(loss))
-    }
-
-    /// Has anchors name the keys of `keyring`, which was written just now.
-    ///
-    /// # Errors
-    /// [`KeyringError`].
-    pub fn keys_changed(&self, keyring: &Keyring) -> Result<(), KeyringError> {
-        self.anchors.keys_are(AnchorKeys::of(keyring)?);
-        Ok(())
-    }
-
-    /// Reads the state. The second argument of `look` is the sequence of the last entry in it: what
-    /// a change decided on this reading relies on.
-    pub fn read<R>(&self, look: impl FnOnce(&W, u64) -> R) -> R {
-        let (world, as_of) = self.memory.read();
-        look(&world, as_of)
-    }
-
-    /// Commits `change` for `value`, and gives `value` back inside the proof that it is durable and
-    /// that the state has taken it in.
-    ///
-    /// # Errors
-    /// [`CommitError`]; after `AppendError::Conflict` the use case reads and decides again: something that
-    /// the change relied on was advanced, or was denied in memory while its entry became durable.
-    pub async fn commit<T: Send>(
-        &self,
-        change: Change<W::Effect>,
-        value: T,
-    ) -> Result<Receipt<T>, CommitError> {
-        if self.is_read_only() {
-            return Err(CommitError::ReadOnly);
-        }
-        let (relied_on, withheld) = (change.relied_on(), &self.memory.withheld);
-        withheld.check_before(&relied_on).map_err(AppendError::Conflict)?;
-        let takes_away = change.any_effect(W::takes_away);
-        let receipt = self.ledger.commit(change.into_draft::<W>()?, value).await?;
-        if takes_away {
-            // Boxed: no mint keeps a place for it.
-            Box::pin(self.anchors.reached(receipt.seq())).await;
-        }
-        withheld.check_after(&relied_on, receipt.seq()).map_err(AppendError::Conflict)?;
-        Ok(receipt)
-    }
-
-    /// Takes no change from here on, until the next start. Nothing is given, and nobody upstream is called,
-    /// without an entry that says so; so nothing is, and nobody.
-    pub fn make_read_only(&self) {
-        self.ledger.stop_probing();
-        self.is_read_only.store(true, Ordering::Release);
-    }
-
-    /// Wipes every key in place, whichever thread holds it: nothing is written, and what is read does not open.
-    pub fn forget_keys(&self) {
-        self.make_read_only();
-        self.anchors.forget_keys();
-        self.index.forget_keys();
-        self.ledger.forget_keys();
-    }
-
-    /// Whether it takes no change until the next start.
-    #[must_use]
-    pub fn is_read_only(&self) -> bool {
-        self.is_read_only.load(Ordering::Acquire)
-    }
-
-    /// The mark of the lock file ([`lock_mark`]): the data directory of another copy has another one.
-    ///
-    /// # Errors
-    /// The file cannot be asked.
-    pub fn lock_mark(&self) -> std::io::Result<u64> {
-        Ok(lock_mark(&self.lock.metadata()?))
-    }
-
-    /// How many revocations are in force in memory that no entry of the ledger says.
-    #[must_use]
-    pub fn unrecorded_denials(&self) -> usize {
-        self.memory.denials()
-    }
-
-    /// The record under `key` of `tree` that entry `seq` wrote, or one that a later entry has put in its place.
-    ///
-    /// Waits until the index has come that far. An index that cannot answer truthfully is passed
-    /// over: the record is taken from the ledger entry itself, and the index is built anew.
-    ///
-    /// # Errors
-    /// [`RecordError`].
-    pub async fn record(&self, tree: Tree, key: &[u8], seq: u64) -> Result<Sensitive<Vec<u8>>, RecordError> {
-        let found = match tokio::time::timeout(INDEX_WAIT, self.index.wait(seq)).await {
-            Ok(Ok(())) => self.index.get(tree, key),
-            Ok(Err(error)) => Err(error),
-            // It is behind, not broken: the ledger has what it will have.
-            Err(_) => return self.record_from_ledger(tree, key, seq),
-        };
-        match found {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => {
-                // It claims to have come this far and has not: a rebuild was cut short.
-                let value = self.record_from_ledger(tree, key, seq)?;
-                self.rebuild.start::<W>(&self.ledger, &self.index);
-                Ok(value)
-            }
-            Err(error) => {
-                tracing::error!(%error, "the index cannot answer: read the ledger instead, rebuilding the index");
-                let value = self.record_from_ledger(tree, key, seq)?;
-                self.rebuild.start::<W>(&self.ledger, &self.index);
-                Ok(value)
-            }
-        }
-    }
-
-    fn record_from_ledger(
-        &self,
-        tree: Tree,
-        key: &[u8],
-        seq: u64,
-    ) -> Result<Sensitive<Vec<u8>>, RecordError> {
-        let entries = self.ledger.read(seq, 1)?;
-        let entry = entries.first().filter(|entry| entry.seq == seq).ok_or(RecordError::Missing)?;
-        let put = projection::<W>(&self.ledger, entry)?
-            .puts
-            .into_iter()
-            .find(|put| put.tree == tree && put.key == key);
-        put.and_then(|put| put.value).map(Sensitive::new).ok_or(RecordError::Missing)
-    }
-
-    /// The Merkle tree over all durable entries.
-    #[must_use]
-    pub fn tree(&self) -> ledger::Tree {
-        self.ledger.tree()
-    }
-
-    /// The newest durable entry.
-    #[must_use]
-    pub fn head(&self) -> Head {
-        self.ledger.head()
-    }
-
-    /// Up to `max` entries from `from` on.
-    ///
-    /// # Errors
-    /// [`ReadError`] when the ledger is damaged there.
-    pub fn entries(&self, from: u64, max: usize) -> Result<Vec<Entry>, ReadError> {
-        self.ledger.read(from, max)
-    }
-
-    /// How long group commits take to be durable.
-    #[must_use]
-    pub fn syncs(&self) -> &Latency {
-        self.ledger.syncs()
-    }
-
-    /// Entries that the index has yet to take in.
-    #[must_use]
-    pub fn index_lag(&self) -> u64 {
-        self.head().seq.saturating_sub(self.index.applied())
-    }
-
-    /// Whether there is room for what takes away, should the disk be full.
-    #[must_use]
-    pub fn has_reserve(&self) -> bool {
-        self.ledger.has_reserve()
-    }
-
-    /// Whether changes can be recorded, as the newest attempt experienced it.
-    #[must_use]
-    pub fn write_state(&self) -> WriteState {
-        self.ledger.write_state()
-    }
-
-    /// How much can still be written to the ledger's disk, in bytes, when that is known.
-    #[must_use]
-    pub fn free_bytes(&self) -> Option<u64> {
-        self.ledger.free_bytes()
-    }
-
-    /// Whether it has neither been closed nor failed.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.ledger.is_writable()
-    }
-
-    /// Whether changes can still be acknowledged.
-    #[must_use]
-    pub fn is_writable(&self) -> bool {
-        self.ledger.is_writable() && !self.is_read_only()
-    }
-
-    /// Writes what waits, closes the ledger cleanly and lets the index catch up.
-    pub async fn close(&self) {
-        self.ledger.close();
-        self.anchors.close();
-        self.index.close();
-    }
 }
-
-impl<W: World> fmt::Debug for Store<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("head", &self.head().seq).finish_non_exhaustive()
-    }
-}
-
-/// How long a reading waits for the index before it asks the ledger.
-const INDEX_WAIT: Duration = Duration::from_secs(2);
 
 /// The keys of the index.
 fn index_keys(keyring: &Keyring) -> Result<IndexKeys, KeyringError> {
@@ -435,7 +210,7 @@ fn open_index(options: &StoreOptions, keyring: &Keyring) -> Result<Arc<Index>, S
 
 /// Why the ledger is not the one that was acknowledged. `seen` was there once; `differs_at` is not 0 when
 /// the tree differs at an anchor.
-fn lost_entries((seen, head): (u64, u64), lacks_snapshot: bool, differs_at: u64) -> Option<StoreError> {
+fn lost_entries(seen: u64, head: u64, lacks_snapshot: bool, differs_at: u64) -> Option<StoreError> {
     if seen > head || lacks_snapshot {
         Some(StoreError::EntriesLost { seen, ledger: head })
     } else if differs_at > 0 {

@@ -2,17 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::change::{Projection, World, decode};
-use super::open::Store;
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, Ledger, ReadError};
-
-impl<W: World> Store<W> {
-    /// Whether there is an index that goes on: it is sealed under the newest index key.
-    #[must_use]
-    pub fn is_indexed(&self) -> bool {
-        !self.index.has_stopped()
-    }
-}
 
 /// What `entry` puts into the index.
 pub(super) fn projection<W: World>(ledger: &Ledger, entry: &Entry) -> Result<Projection, ReadError> {

@@ -1,15 +1,12 @@
-use std::fmt;
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{At, Event, World, decode};
-use super::open::Store;
+use super::change::{Event, World};
+use super::handle::Store;
+use super::state::Shadow;
 use crate::base::limits::SNAPSHOT_ENTRIES_MIN;
-use crate::ledger::{
-    Entry, Follower, Kind, Point, SnapshotError, SnapshotState, SnapshotWritten, Tree,
-};
+use crate::ledger::{Kind, SnapshotError, SnapshotWritten};
 
 /// The state has been written to a file.
 #[derive(Debug, Deserialize, Serialize)]
@@ -32,19 +29,6 @@ impl SnapshotTaken {
     #[must_use]
     pub fn of(written: &SnapshotWritten) -> Self {
         Self { through: written.point.through, bytes: written.bytes, sha256: written.sha256.hex() }
-    }
-}
-
-/// The newest snapshot.
-#[derive(Debug, Default)]
-pub(super) struct Newest {
-    through: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Newest {
-    pub(super) fn as_of(through: u64) -> Self {
-        Self { through: AtomicU64::new(through), bytes: AtomicU64::new(0) }
     }
 }
 
@@ -105,53 +89,6 @@ impl<W: World> Store<W> {
         }
         Ok(written)
     }
-}
-
-/// The state as a start makes it, apart from the one that requests read.
-#[derive(Default)]
-struct Shadow<W> {
-    world: W,
-}
-
-impl<W: World> Follower for Shadow<W> {
-    fn apply(&mut self, entry: &Entry, delta: &[u8], _before: &Tree) -> Result<(), String> {
-        for effect in &decode::<W::Effect>(delta)? {
-            self.world.apply(At { seq: entry.seq, time: entry.time }, effect);
-        }
-        Ok(())
-    }
-
-    fn restore(&mut self, _point: &Point, _tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
-        self.world = read_state(state)?;
-        Ok(())
-    }
-}
-
-impl<W: World> SnapshotState for Shadow<W> {
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let written = postcard::to_io(&self.world, BufWriter::new(out));
-        written.map_err(io::Error::other)?.flush()
-    }
-}
-
-impl<W> fmt::Debug for Shadow<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shadow")
-    }
-}
-
-/// Longest text that a state may have in one piece.
-const TEXT_BYTES_MAX: usize = 256 * 1024;
-
-/// The state in a snapshot.
-pub(super) fn read_state<W: World>(state: &mut dyn Read) -> Result<W, String> {
-    let mut text = vec![0; TEXT_BYTES_MAX];
-    let read = postcard::from_io::<W, _>((BufReader::new(state), text.as_mut_slice()));
-    let (world, (mut rest, _)) = read.map_err(|_| "its state is of another form".to_owned())?;
-    if rest.read(&mut [0]).map_or(true, |more| more > 0) {
-        return Err("its state is of another form".to_owned());
-    }
-    Ok(world)
 }
 
 #[cfg(test)]

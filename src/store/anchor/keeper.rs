@@ -20,6 +20,17 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 /// Where the head is read.
 pub(in crate::store) type HeadOf = Box<dyn Fn() -> Tree + Send>;
 
+/// What anchors are kept of, and where.
+pub(in crate::store) struct KeeperStart {
+    pub(in crate::store) head: HeadOf,
+    pub(in crate::store) file: AnchorFile,
+    /// What the file holds.
+    pub(in crate::store) newest: Option<Anchor>,
+    pub(in crate::store) index: Arc<Index>,
+    /// Whether no anchor is written before [`Keeper::release`].
+    pub(in crate::store) is_held: bool,
+}
+
 /// Keeps anchors, on a thread of its own.
 pub(in crate::store) struct Keeper {
     shared: Arc<Shared>,
@@ -70,14 +81,9 @@ impl Shared {
 }
 
 impl Keeper {
-    /// Starts the thread. `newest` is what the file holds; `is_held` has it wait for [`Keeper::release`].
-    pub(in crate::store) fn start(
-        shared: &Arc<Shared>,
-        head: HeadOf,
-        (file, newest): (AnchorFile, Option<Anchor>),
-        index: Arc<Index>,
-        is_held: bool,
-    ) -> io::Result<Self> {
+    /// Starts the thread.
+    pub(in crate::store) fn start(shared: &Arc<Shared>, start: KeeperStart) -> io::Result<Self> {
+        let KeeperStart { head, file, newest, index, is_held } = start;
         shared.ask(|asked| asked.is_held = is_held);
         let newest = newest.filter(|_| !is_held);
         let worker = Worker { shared: Arc::clone(shared), head, file, index, newest, is_indexed: false };

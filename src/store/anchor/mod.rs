@@ -12,8 +12,9 @@ mod keeper;
 pub use check::Loss;
 pub(super) use check::{Expected, RootCheck};
 pub use file::{AnchorFile, AnchorFileError};
-pub(super) use keeper::{Keeper, Shared};
+pub(super) use keeper::{Keeper, KeeperStart, Shared};
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,12 @@ use crate::ledger::Tree;
 
 /// The form that this version writes.
 const VERSION: u32 = 1;
+
+/// What a follower compares the tree with, and has anchors written by.
+pub(super) struct RootWatch {
+    pub(super) check: RootCheck,
+    pub(super) anchors: Arc<Shared>,
+}
 
 /// A head of the ledger, and the keyring of that moment.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -1,0 +1,130 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::passphrase::PassphraseError;
+use crate::base::limits::{KEYRING_WRITES_MAX, SHARES_MAX, SLOTS_MAX, THRESHOLD_MIN};
+use crate::base::{SlotId, io_reason};
+
+/// Most bytes of a keyring, more than one ever needs.
+pub(super) const KEYRING_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Why a keyring did not open or was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The file that holds a slot's key cannot be used.
+    #[error("slot key `{path}`: {why}")]
+    SlotFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no keyring yet.
+    #[error("there is no keyring at `{0}`")]
+    Missing(PathBuf),
+    /// There is a keyring already; it is never written over.
+    #[error("there is a keyring at `{0}` already")]
+    Exists(PathBuf),
+    /// The key opens none of the slots: another key, or slots that were damaged. The two cannot be told
+    /// apart (AES-GCM).
+    #[error("the key opens none of the keyring's slots")]
+    WrongKey,
+    /// The file is not what was written.
+    #[error("the keyring has been altered or damaged: {0}")]
+    Altered(&'static str),
+    /// What was given as a passphrase is none, or none to choose.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// Shares do not open what they were given for.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// The machine does not have the memory that a passphrase takes.
+    #[error("there is not enough memory to try a passphrase")]
+    Memory,
+    /// There is no such slot.
+    #[error("the keyring has no slot of this id")]
+    NoSuchSlot,
+    /// Without its last slot nothing would open the keyring any more.
+    #[error("this is the keyring's last slot: without it nothing would open it any more")]
+    LastSlot,
+    /// What is to open a slot from now on is what opens it already.
+    #[error("this is what opens the slot already")]
+    SameKey,
+    /// It has as many slots as it may have.
+    #[error("the keyring has {SLOTS_MAX} slots, and may have no more")]
+    SlotsFull,
+    /// Nothing in these slots takes a new root key without their own keys: they are of the first format.
+    #[error("the root key cannot be replaced: {} of its slots have no public key", .0.len())]
+    SlotsOutOfReach(Vec<SlotId>),
+    /// A key that is asked for is not in the keyring.
+    #[error("the keyring holds no key of family {0}")]
+    NoSuchKey(u8),
+    /// The file was written as often as may be: more writes could have a key seal too many records.
+    #[error("the keyring has been written {KEYRING_WRITES_MAX} times, and may be written no more")]
+    Exhausted,
+    /// With the change the file would be larger than a start reads.
+    #[error("the keyring would have more than {KEYRING_BYTES_MAX} bytes, and no start would read it")]
+    TooLarge,
+    /// The signature library could not make a key.
+    #[error("a key could not be made")]
+    Generate,
+    /// The file cannot be read or written.
+    #[error("the keyring file cannot be used: {}", io_reason(.0))]
+    Io(#[from] std::io::Error),
+}
+
+impl KeyringError {
+    /// The file at `path`, which holds what opens a slot, cannot be written.
+    pub(super) fn slot_file(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::SlotFile { path: path.clone(), why: io_reason(&error) }
+    }
+}
+
+/// Why shares do not open a slot. Says nothing of what is in them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShareError {
+    /// So nobody may split a key.
+    #[error(
+        "a key is split into at most {SHARES_MAX} shares, and at least {THRESHOLD_MIN} of them open the slot"
+    )]
+    Bounds,
+    /// Something else was given, or a part of a share.
+    #[error("what was given as number {0} is no share, or not the whole of one")]
+    NoShare(usize),
+    /// A letter is not what it was.
+    #[error(
+        "the share given as number {0} does not agree with its checksum: it was not copied letter by letter"
+    )]
+    Checksum(usize),
+    /// One share stands for one person.
+    #[error("share {0} was given twice")]
+    Twice(u8),
+    /// They were not made together.
+    #[error("the shares are of different slots: {0} and {1}")]
+    Mixed(SlotId, SlotId),
+    /// More are needed.
+    #[error("{given} of {threshold} shares were given that open the slot together")]
+    TooFew {
+        /// How many were given.
+        given: u8,
+        /// How many it takes.
+        threshold: u8,
+    },
+    /// They are of another keyring, or the slot was removed or rekeyed.
+    #[error("the shares are of slot {0}, which this keyring does not have")]
+    OtherSlot(SlotId),
+    /// It agrees with its checksum and is not what was dealt: somebody made it up.
+    #[error("share {0} is not the one that was handed out under this number")]
+    Wrong(u8),
+    /// The slot is there and was never proved to open.
+    #[error("slot {0} waits to be confirmed, and opens nothing until then")]
+    Unconfirmed(SlotId),
+    /// There is no slot that these shares would confirm.
+    #[error("no slot waits to be confirmed by this")]
+    NothingWaits,
+    /// One slot at a time waits for its shares.
+    #[error("slot {0} waits to be confirmed already")]
+    Waits(SlotId),
+}
