@@ -26,8 +26,8 @@ pub use cancellation::{Cancellation, Cancelled};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, TimeText, Timestamp};
 pub use entropy::{Entropy, SystemEntropy};
 pub use id::{
-    AgentId, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, LedgerId, OperatorId, RequestId, RotationId,
-    SecretId, SlotId, TokenId,
+    AgentId, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, LedgerId, OperatorId, RequestId,
+    RotationId, SecretId, SlotId, TokenId,
 };
 pub use io_reason::io_reason;
 pub use name::{

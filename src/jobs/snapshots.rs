@@ -67,7 +67,10 @@ impl Snapshots {
     }
 
     /// On a thread of its own that gives way: it reads entries and seals state for as long as it takes.
-    async fn write(&self, stop: watch::Receiver<bool>) -> Option<Result<Option<SnapshotWritten>, SnapshotError>> {
+    async fn write(
+        &self,
+        stop: watch::Receiver<bool>,
+    ) -> Option<Result<Option<SnapshotWritten>, SnapshotError>> {
         let (core, (reply, answer)) = (Arc::clone(&self.core), oneshot::channel());
         let started = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             give_way();

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::KeyringError;
-use super::recipient::{Place, Recipient};
 use super::error::ShareError;
+use super::recipient::{Place, Recipient};
 use super::share::{Sharing, Split};
 use super::slot_key::SlotKey;
 use super::slot_kind::SlotKind;

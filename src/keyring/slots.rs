@@ -3,10 +3,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::KeyringError;
+use super::error::ShareError;
 use super::file::{self, Body};
 use super::ring::Keyring;
 use super::rotate::Replacing;
-use super::error::ShareError;
 use super::share::{Share, Shares, Sharing, Split};
 use super::slot::{Pending, Slot};
 use super::slot_key::SlotKey;

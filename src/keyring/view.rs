@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::error::KeyringError;
-use super::file::{self, Body};
 use super::error::ShareError;
+use super::file::{self, Body};
 use super::share::Split;
-use super::slot_kind::SlotKind;
 use super::slot::{Pending, Slot};
 use super::slot_key::SlotKey;
+use super::slot_kind::SlotKind;
 use crate::base::{Sensitive, SlotId, Timestamp};
 
 /// A slot as one may be told of it.

@@ -76,7 +76,9 @@ impl From<MakeError> for LogError {
     fn from(error: MakeError) -> Self {
         match error {
             MakeError::NoSpace => Self::NoSpace,
-            MakeError::Failed { doing, source } => Self::Stopped(format!("cannot {doing}: {}", io_reason(&source))),
+            MakeError::Failed { doing, source } => {
+                Self::Stopped(format!("cannot {doing}: {}", io_reason(&source)))
+            }
         }
     }
 }
@@ -86,8 +88,13 @@ pub(super) const UNNAMED: &str = "new.tmp";
 
 impl ActiveSegment {
     /// A new segment, durable together with what it carries.
-    pub(super) fn make(site: &SegmentSite, start: SegmentStart<'_>, extent: Extent) -> Result<Self, MakeError> {
-        let carried_bytes = start.carried.iter().fold(0, |sum: usize, frame| sum.saturating_add(frame.size()));
+    pub(super) fn make(
+        site: &SegmentSite,
+        start: SegmentStart<'_>,
+        extent: Extent,
+    ) -> Result<Self, MakeError> {
+        let carried_bytes =
+            start.carried.iter().fold(0, |sum: usize, frame| sum.saturating_add(frame.size()));
         let fixed = (HEADER_BYTES as u64).saturating_add(carried_bytes as u64).saturating_add(CLOSING_BYTES);
         let bytes = match extent {
             Extent::Usual(room) => site.segment_bytes.max(fixed.saturating_add(room)),
@@ -104,18 +111,16 @@ impl ActiveSegment {
             session: [0; 32],
             seal: [0; SEAL_OVERHEAD_BYTES],
         };
-        let wiped = || MakeError::Failed { doing: "seal a segment", source: io::Error::other("its keys were wiped") };
+        let wiped =
+            || MakeError::Failed { doing: "seal a segment", source: io::Error::other("its keys were wiped") };
         let header = header.sealed(&site.context.session).ok_or_else(wiped)?;
         let mut content = header.encode();
         for frame in start.carried {
             frame.copy(header.checksum_seed(), &mut content);
         }
         let is_reserve = matches!(extent, Extent::Reserve);
-        let file = if is_reserve {
-            turn_reserve(site, &header, &content)?
-        } else {
-            place(site, &header, &content)?
-        };
+        let file =
+            if is_reserve { turn_reserve(site, &header, &content)? } else { place(site, &header, &content)? };
         Ok(Self { file, header, offset: content.len() as u64, is_reserve })
     }
 
@@ -179,7 +184,11 @@ impl ActiveSegment {
 const CLOSING_BYTES: u64 = padded(FIXED_BYTES + SEAL_OVERHEAD_BYTES) as u64;
 
 /// Allocates, writes, syncs, names and makes the name durable, in this order.
-fn place(site: &SegmentSite, header: &SegmentHeader, content: &[u8]) -> Result<Arc<dyn LayerFile>, MakeError> {
+fn place(
+    site: &SegmentSite,
+    header: &SegmentHeader,
+    content: &[u8],
+) -> Result<Arc<dyn LayerFile>, MakeError> {
     let layer = site.layer.as_ref();
     // One that was not finished before. If it cannot be removed, making it anew says so.
     drop(layer.remove(UNNAMED));

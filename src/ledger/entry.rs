@@ -186,8 +186,21 @@ impl Entry {
         let is_last = mark == Mark::Last;
         let (digests, node) = (OnceLock::new(), OnceLock::new());
         let entry = Self {
-            seq, batch, is_last, time, kind, salt, previous, links, incident, reason, event, session, sealed,
-            digests, node,
+            seq,
+            batch,
+            is_last,
+            time,
+            kind,
+            salt,
+            previous,
+            links,
+            incident,
+            reason,
+            event,
+            session,
+            sealed,
+            digests,
+            node,
         };
         Some((mark, entry))
     }

@@ -172,7 +172,9 @@ impl Log for FileLog {
             ends.push(buffer.len());
         }
         let appended = active.append(buffer);
-        appended.map_err(|error| LogError::Stopped(format!("cannot write a group commit: {}", io_reason(&error))))?;
+        appended.map_err(|error| {
+            LogError::Stopped(format!("cannot write a group commit: {}", io_reason(&error)))
+        })?;
         let mut catalog = catalog.write().unwrap_or_else(PoisonError::into_inner);
         let mut from = 0_usize;
         for (entry, end) in batch.iter().zip(ends) {

@@ -62,7 +62,8 @@ impl DeltaKeys {
 
     /// Begins the session of one writer. No two have the same salt, so that no key of a session ever comes again.
     pub(super) fn session(&self, ledger: LedgerId, salt: [u8; 32]) -> Result<WriterSession, VerifyError> {
-        let key = CounterKey::new(self.derived(&self.sealing(salt), SESSION_FAMILY, "keyward/ledger/session")?);
+        let key =
+            CounterKey::new(self.derived(&self.sealing(salt), SESSION_FAMILY, "keyward/ledger/session")?);
         Ok(WriterSession { ledger, salt, key })
     }
 
@@ -108,7 +109,12 @@ impl DeltaKeys {
 
     /// The generation under which [`WriterSession::vouch`] made `seal` for `mark`, in the session with this salt;
     /// `None` when it did not.
-    pub(super) fn vouched(&self, salt: [u8; 32], mark: &Aad, seal: &[u8]) -> Result<Option<u32>, VerifyError> {
+    pub(super) fn vouched(
+        &self,
+        salt: [u8; 32],
+        mark: &Aad,
+        seal: &[u8],
+    ) -> Result<Option<u32>, VerifyError> {
         let Ok(KeyId { generation, .. }) = sealed_by(seal) else { return Ok(None) };
         let key = self.session_key(&Sealing { generation, salt })?;
         Ok(key.open(mark, seal).is_ok().then_some(generation))

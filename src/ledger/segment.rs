@@ -74,8 +74,7 @@ impl SegmentHeader {
 
     pub(super) fn decode(file: &[u8]) -> Result<Self, &'static str> {
         let (header, _) = file.split_first_chunk::<HEADER_BYTES>().ok_or("the header is cut off")?;
-        let (body, checksum) =
-            header.split_last_chunk::<CHECKSUM_BYTES>().ok_or("the header is cut off")?;
+        let (body, checksum) = header.split_last_chunk::<CHECKSUM_BYTES>().ok_or("the header is cut off")?;
         if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
             return Err("the header's checksum does not match");
         }
@@ -183,7 +182,11 @@ fn checked(bytes: &[u8], seed: u32) -> Result<(&[u8], &[u8]), NoFrame> {
     let whole = bytes.get(..size).ok_or(NoFrame::Short)?;
     let (head, body) = whole.split_at_checked(FRAME_HEAD_BYTES).ok_or(NoFrame::Short)?;
     let stored = head.last_chunk::<CHECKSUM_BYTES>().ok_or(NoFrame::Short)?;
-    if checksum(seed, body) == u32::from_be_bytes(*stored) { Ok((whole, body)) } else { Err(NoFrame::Checksum) }
+    if checksum(seed, body) == u32::from_be_bytes(*stored) {
+        Ok((whole, body))
+    } else {
+        Err(NoFrame::Checksum)
+    }
 }
 
 /// Writes a frame with `entry` at the end of `out`, which must stand at a multiple of [`ALIGN`].

@@ -60,7 +60,9 @@ impl Snapshots {
         let mut seen = Vec::new();
         for (through, node) in self.0.into_iter().rev() {
             let standing = match ledger.zip(keys) {
-                Some((ledger, keys)) => standing(SnapshotReader::open_with(layer, ledger, keys, through), node),
+                Some((ledger, keys)) => {
+                    standing(SnapshotReader::open_with(layer, ledger, keys, through), node)
+                }
                 None => Ok(SnapshotStanding::Closed),
             };
             match standing.and_then(|standing| Ok((standing, snapshot::digest(layer, through)?))) {
@@ -73,10 +75,7 @@ impl Snapshots {
     }
 }
 
-fn standing(
-    opened: Result<SnapshotReader, Unusable>,
-    node: Option<Digest>,
-) -> io::Result<SnapshotStanding> {
+fn standing(opened: Result<SnapshotReader, Unusable>, node: Option<Digest>) -> io::Result<SnapshotStanding> {
     let whole = opened.and_then(|reader| {
         let is_ours = Some(reader.point().node) == node;
         reader.check_whole().map(|()| is_ours)

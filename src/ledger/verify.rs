@@ -120,8 +120,7 @@ pub fn verify(
             None => end = check.last_while_written(layer, first_seq)?,
         }
     }
-    let (entries, root, head) =
-        (check.history.head().seq, check.history.tree().root(), check.history.head());
+    let (entries, root, head) = (check.history.head().seq, check.history.tree().root(), check.history.head());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
     let Check { roots_at, states, events, snapshots, .. } = check;
     let snapshots = snapshots.look(layer, ledger, keys)?;

@@ -36,7 +36,7 @@ pub(super) enum SegmentStep<'a> {
     /// A whole group commit.
     Batch(SegmentBatch<'a>),
     /// The ledger was closed here, by the word of this frame.
-    Closed(Entry),
+    Closed(Box<Entry>),
     /// Nothing but zeros.
     End,
     /// A group commit that is not whole, with nothing of a later one after it.
@@ -138,7 +138,7 @@ impl<'a> Walker<'a> {
         if !all_zero(self.file.get(at..).unwrap_or_default()) {
             return Err(self.damaged(self.next_seq, "there are bytes after the end"));
         }
-        self.end(SegmentStep::Closed(mark))
+        self.end(SegmentStep::Closed(Box::new(mark)))
     }
 
     /// Whether `bytes` hold a whole frame of another group commit than the one that begins with

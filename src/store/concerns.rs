@@ -116,7 +116,11 @@ impl<'a> Serializer for Finder<'a> {
         Ok(())
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
         value.serialize(self)
     }
 
@@ -142,7 +146,13 @@ impl<'a> Serializer for Finder<'a> {
         Ok(self)
     }
 
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self, Error> {
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, Error> {
         Ok(self)
     }
 
@@ -263,7 +273,8 @@ mod tests {
 
     fn keys(agents: &[&str], operators: &[&str]) -> Vec<Key> {
         let agents = agents.iter().map(|name| Noun::Agent.key(name));
-        let mut keys: Vec<Key> = agents.chain(operators.iter().map(|name| Noun::Operator.key(name))).collect();
+        let mut keys: Vec<Key> =
+            agents.chain(operators.iter().map(|name| Noun::Operator.key(name))).collect();
         keys.sort_unstable();
         keys
     }
@@ -274,9 +285,21 @@ mod tests {
             (json!({ "agent": "a", "by": "o", "code": "a" }), &["a"][..], &["o"][..]),
             (json!({ "agent": null, "by": "host uid 0" }), &[], &[]),
             (json!({ "operator": "o", "by": "o", "secret": "agent" }), &[], &["o"]),
-            (json!({ "agents": { "a": ["role"], "b": [] }, "removed_agents": ["c", "a"] }), &["a", "b", "c"], &[]),
-            (json!({ "changes": [{ "kind": "agent", "name": "a" }, { "kind": "role", "name": "r" }] }), &["a"], &[]),
-            (json!({ "subject": { "kind": "operator", "id": "x", "name": "o" }, "by": "p" }), &[], &["o", "p"]),
+            (
+                json!({ "agents": { "a": ["role"], "b": [] }, "removed_agents": ["c", "a"] }),
+                &["a", "b", "c"],
+                &[],
+            ),
+            (
+                json!({ "changes": [{ "kind": "agent", "name": "a" }, { "kind": "role", "name": "r" }] }),
+                &["a"],
+                &[],
+            ),
+            (
+                json!({ "subject": { "kind": "operator", "id": "x", "name": "o" }, "by": "p" }),
+                &[],
+                &["o", "p"],
+            ),
             (json!(["agent"]), &[], &[]),
         ] {
             assert_eq!(concerned_by(&event), keys(agents, operators), "{event}");

@@ -21,14 +21,14 @@ mod state;
 mod take_away;
 mod withheld;
 
+pub use crate::ledger::SnapshotError;
 pub use anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Loss};
 pub use change::{At, Change, CommitError, Event, History, Projection, TakingAway, World, histories};
 pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use error::{RecordError, StoreError};
-pub use lock_mark::lock_mark;
 pub use handle::Store;
+pub use lock_mark::lock_mark;
 pub use open::{OnLostEntries, StoreOptions, delta_keys};
 pub use snapshot::SnapshotTaken;
-pub use crate::ledger::SnapshotError;
 pub use take_away::{DecideAgain, OnConflict, Recorded, Taken};
 pub use withheld::Settled;

@@ -16,7 +16,8 @@ use crate::base::{Clock, Entropy, Sensitive};
 use crate::index::{Index, IndexKeys, Origin};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::{
-    Build, DeltaKeys, FileLog, Head, HostLayer, Layer, Ledger, Log, OpenReport, Options, RESERVE_BYTES, lock_file,
+    Build, DeltaKeys, FileLog, Head, HostLayer, Layer, Ledger, Log, OpenReport, Options, RESERVE_BYTES,
+    lock_file,
 };
 
 /// How a store is opened.

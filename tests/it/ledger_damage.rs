@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use keyward::base::{LedgerId, Sensitive};
 use keyward::ledger::{
-    DeltaKeys, Draft, End, Entry, HostLayer, Key, Ledger, OpenError, Options, ReadError, Sought, Tree, VerifyError,
-    verify,
+    DeltaKeys, Draft, End, Entry, HostLayer, Key, Ledger, OpenError, Options, ReadError, Sought, Tree,
+    VerifyError, verify,
 };
 
 use crate::support::ledger_bed::{HostBed, LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -238,9 +238,11 @@ fn header_checksum(content: &mut [u8]) {
 #[test]
 fn a_segment_that_is_begun_without_a_key_is_named() {
     let disk = left(Left::Killed);
-    let mut forged = disk.files()[&segments(&disk)[0]][..192].to_vec();
+    let first = disk.files()[&segments(&disk)[0]].clone();
+    let (mut forged, fifth) = (first[..192].to_vec(), frames(&first)[4]);
     // The segment would supersede every entry from the fifth on.
     forged[26..34].copy_from_slice(&5_u64.to_be_bytes());
+    forged[34..66].copy_from_slice(&first[fifth.at + 84..fifth.at + 116]);
     header_checksum(&mut forged);
     disk.put(&format!("{:020}.seg", 5), forged);
     assert_eq!(check(&disk, Left::Killed, "begun"), Some(5));
@@ -254,7 +256,8 @@ fn a_ledger_that_is_closed_without_a_key_is_named() {
     let mut content = disk.files()[&name].clone();
     let places = frames(&content);
     let [last, closing] = places[places.len() - 2..] else { panic!("an entry and the end") };
-    let closing = content[closing.at..].to_vec();
+    let (mut closing, node) = (content[closing.at..].to_vec(), content[last.at + 84..last.at + 116].to_vec());
+    closing[84..116].copy_from_slice(&node);
     content.truncate(last.at);
     content.extend(closing);
     for at in [last.at + 28, last.at + 36] {

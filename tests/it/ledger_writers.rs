@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use keyward::base::limits::LOG_RETRIES_MAX;
 use keyward::ledger::{AppendError, Draft, Entry, Key, Ledger};
 
 use crate::support::ledger_bed::{Bed, Recorder, RemoteBed, draft, fill, using, wait};
@@ -80,6 +81,16 @@ fn a_lost_request_is_sequenced_anew_and_under_another_nonce() {
     assert_eq!((lost.len(), lost[0].seq, there.len()), (1, 2, 2));
     assert_ne!(nonce(&lost[0]), nonce(&there[1]));
     assert_eq!(wait(one.append(using(key, 1))).unwrap_err(), AppendError::Conflict(key));
+}
+
+#[test]
+fn a_batch_is_tried_so_often_and_then_the_writer_stops() {
+    let Pair { one, other, bed, .. } = pair();
+    bed.database.lose_commits(LOG_RETRIES_MAX + 1);
+    assert_eq!(wait(one.append(draft("never", b""))).unwrap_err(), AppendError::Failed);
+    assert_eq!((one.is_writable(), bed.database.lost().len() as u32), (false, LOG_RETRIES_MAX + 1));
+    bed.database.lose_commits(LOG_RETRIES_MAX);
+    assert_eq!(wait(other.append(draft("in the end", b""))).unwrap().seq(), 1);
 }
 
 #[test]

@@ -201,7 +201,12 @@ fn seal() -> Result<(), Failed> {
 struct Nobody;
 
 impl Follower for Nobody {
-    fn apply(&mut self, _entry: &Entry, _delta: &[u8], _before: &keyward::ledger::Tree) -> Result<(), String> {
+    fn apply(
+        &mut self,
+        _entry: &Entry,
+        _delta: &[u8],
+        _before: &keyward::ledger::Tree,
+    ) -> Result<(), String> {
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! A real broker in this process: real store, real router, real TLS on loopback, a clock that the
 //! test owns.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::pausing::Pausing;
+use super::process::{files, put_back};
 
 /// What most tests declare.
 pub(crate) const DECLARATIONS: &str = r#"
@@ -86,6 +89,28 @@ impl TestBroker {
 
     /// The same at another time than this machine's.
     pub(crate) async fn start_at(now: Timestamp, settings: &str) -> Self {
+        let mut broker = Self::laid_out(now, settings);
+        let home = &broker.home();
+        let order = Order { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
+        initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
+        broker.serve().await;
+        broker
+    }
+
+    /// A broker that serves from what another one has left in `left`: its data, the key that opens them, and the home
+    /// of an operator.
+    pub(crate) async fn of(left: &Path, now: Timestamp) -> Self {
+        let mut broker = Self::laid_out(now, "");
+        put_back(left, broker.path());
+        for file in files(broker.path()) {
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            std::fs::set_permissions(file.parent().unwrap(), Permissions::from_mode(0o700)).unwrap();
+        }
+        broker.serve().await;
+        broker
+    }
+
+    fn laid_out(now: Timestamp, settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().display();
         let text = format!(
@@ -95,12 +120,7 @@ impl TestBroker {
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
         let clock = Arc::new(ManualClock::new(now));
-        let mut broker = Self { dir, config, clock, entropy: Arc::default(), running: None };
-        let home = &broker.home();
-        let order = Order { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
-        initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
-        broker.serve().await;
-        broker
+        Self { dir, config, clock, entropy: Arc::default(), running: None }
     }
 
     /// The same with a secret and [`DECLARATIONS`].

@@ -263,12 +263,7 @@ impl Recorder {
     }
 
     /// Submits `first`, and after it `rest`, all of which becomes one group commit.
-    pub(crate) fn group(
-        &self,
-        ledger: &Ledger,
-        first: Draft,
-        rest: Vec<Draft>,
-    ) -> (Pending, Vec<Pending>) {
+    pub(crate) fn group(&self, ledger: &Ledger, first: Draft, rest: Vec<Draft>) -> (Pending, Vec<Pending>) {
         self.while_still(ledger, first, || rest.into_iter().map(|draft| ledger.append(draft)).collect())
     }
 

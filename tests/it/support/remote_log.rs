@@ -21,6 +21,8 @@ struct Rows {
     held_by: Option<u64>,
     writers: u64,
     trouble: Option<Trouble>,
+    /// So many commits are lost before any other trouble.
+    losing: u32,
     /// What was lost on the way.
     lost: Vec<Vec<u8>>,
 }
@@ -48,6 +50,11 @@ impl Database {
         self.0.0.lock().unwrap().trouble = Some(trouble);
     }
 
+    /// The next `count` commits are lost before they are committed.
+    pub(crate) fn lose_commits(&self, count: u32) {
+        self.0.0.lock().unwrap().losing = count;
+    }
+
     /// The rows as they are stored.
     pub(crate) fn rows(&self) -> Vec<Vec<u8>> {
         self.0.0.lock().unwrap().rows.clone()
@@ -65,7 +72,11 @@ impl Database {
 
     fn entries(&self, after: u64) -> Vec<Entry> {
         let rows = self.0.0.lock().unwrap();
-        rows.rows.iter().skip(after as usize).map(|row| Entry::from_bytes(row).expect("a stored entry")).collect()
+        rows.rows
+            .iter()
+            .skip(after as usize)
+            .map(|row| Entry::from_bytes(row).expect("a stored entry"))
+            .collect()
     }
 
     fn release(&self, writer: u64) {
@@ -124,7 +135,9 @@ impl Log for RemoteLog {
         let mut rows = self.database.0.0.lock().unwrap();
         assert_eq!(rows.held_by, Some(self.writer), "a commit without the head");
         assert_eq!(batch.first().map(|first| first.seq), Some(rows.rows.len() as u64 + 1));
-        let trouble = rows.trouble.take();
+        let is_lost = rows.losing > 0;
+        rows.losing = rows.losing.saturating_sub(1);
+        let trouble = if is_lost { Some(Trouble::LostRequest) } else { rows.trouble.take() };
         self.unreachable = trouble == Some(Trouble::Unreachable);
         let written = batch.iter().map(Entry::to_bytes);
         if trouble == Some(Trouble::LostRequest) {
