@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Tells work on a thread of its own that its result is not wanted any more. The work asks at every step, so
-/// that it ends soon after it is cancelled; what it counts are its steps, so that tests can compare two runs.
+/// Cancels work on another thread. The work checks it at every step. It counts the steps, so that tests can compare
+/// two runs.
 #[derive(Clone, Debug)]
 pub struct Cancellation(Arc<Inner>);
 
@@ -19,7 +19,7 @@ struct Inner {
 pub struct Cancelled;
 
 impl Cancellation {
-    /// Work that nobody has cancelled yet.
+    /// Not cancelled.
     #[must_use]
     pub fn new() -> Self {
         Self::after_steps(u64::MAX)
@@ -36,7 +36,7 @@ impl Cancellation {
         self.0.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Asked before each step.
+    /// Checks before a step whether to continue.
     ///
     /// # Errors
     /// [`Cancelled`], from the cancellation on.

@@ -30,14 +30,14 @@ impl Timestamp {
         Self(s.saturating_mul(1000))
     }
 
-    /// A moment as the system tells it, e.g. of a file; not before 1970.
+    /// A moment of the system, e.g. a file's modification time; at the earliest 1970.
     #[must_use]
     pub fn of_system(at: SystemTime) -> Self {
         let since = at.duration_since(SystemTime::UNIX_EPOCH);
         Self(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The moment that an RFC 3339 text says.
+    /// Parses RFC 3339.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
@@ -61,7 +61,7 @@ impl Timestamp {
         Self(self.0.saturating_add(s.saturating_mul(1000)))
     }
 
-    /// Its text, to be written somewhere at once.
+    /// The text, without an allocation.
     #[must_use]
     pub fn text(self) -> TimeText {
         let mut text = TimeText::new("");
@@ -69,7 +69,7 @@ impl Timestamp {
         text
     }
 
-    /// This moment once time has gone back from `was` to `now`: what lies after `now` comes back by the same step.
+    /// This moment after the clock went back from `was` to `now`: a later moment moves back by the same step.
     #[must_use]
     pub const fn brought_back(self, was: Self, now: Self) -> Self {
         let step_ms = was.0.saturating_sub(now.0);
@@ -93,9 +93,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Tells the time. Handed in wherever time is read, so that tests own it.
+/// A source of time. It is a parameter everywhere, so that tests control it.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// What the wall clock and the boot clock make of the present moment.
+    /// The present moment by the wall clock and the boot clock.
     fn reading(&self) -> ClockReading;
 
     /// The present moment. Between two adjustments never earlier than an answer already given (I11).
@@ -103,33 +103,33 @@ pub trait Clock: Send + Sync + fmt::Debug {
         self.reading().now()
     }
 
-    /// What only ever counts up, also through an adjustment: for waits and rates.
+    /// A time that only counts up, also during an adjustment: for waits and rates.
     fn elapsed(&self) -> Duration;
 
-    /// When the system last said that its wall clock was synchronised; `None` where it says nothing.
+    /// When the wall clock was last synchronised; `None` if unknown.
     fn synchronised_at(&self) -> Option<Timestamp>;
 
-    /// Compares the wall clock with the time of a ledger's newest entry, at start.
+    /// Compares the wall clock with the ledger's newest entry, at a start.
     fn start_after(&self, newest: Timestamp);
 
-    /// Takes the wall clock as right from here on, also when time goes back by it. Only the ledger's writer does,
-    /// with the entry that says so.
+    /// Takes the wall clock as right, also backwards. Only the ledger's writer calls this, with the entry that records
+    /// it.
     fn adopt(&self) -> Timestamp;
 }
 
-/// Measures how long something of our own takes: for meters, never for a decision.
+/// Measures durations for metrics, never for a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
-    /// Begins to measure.
+    /// Starts now.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "nothing is decided by it")]
     pub fn start() -> Self {
         Self(std::time::Instant::now())
     }
 
-    /// How long it has been since.
+    /// The time since the start.
     #[must_use]
     pub fn elapsed(&self) -> std::time::Duration {
         self.0.elapsed()
@@ -141,18 +141,18 @@ impl Stopwatch {
 #[derive(Debug)]
 pub struct SystemClock {
     keeper: Timekeeper,
-    /// A file that is written whenever the wall clock is synchronised.
+    /// Another program writes this file at each synchronisation of the wall clock.
     synchronised: Option<PathBuf>,
 }
 
 impl SystemClock {
-    /// Starts at the wall clock. Nothing says whether that is synchronised.
+    /// Starts at the wall clock, whose synchronisation is unknown.
     #[must_use]
     pub fn new() -> Self {
         Self { keeper: Timekeeper::anchored(machine()), synchronised: None }
     }
 
-    /// The same, where `file` is written whenever the wall clock is synchronised.
+    /// The same; another program writes `file` at each synchronisation of the wall clock.
     #[must_use]
     pub fn synchronised_by(file: Option<PathBuf>) -> Self {
         Self { synchronised: file, ..Self::new() }
@@ -199,7 +199,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Whether the wall clock was synchronised lately. By a clock that was set since, it was long ago or is yet to be.
+/// Whether the wall clock was synchronised lately. If it was set since, the report seems old, or in the future.
 fn is_recent(at: Option<Timestamp>, raw: RawReading) -> bool {
     at.is_some_and(|at| {
         let age_s = Timestamp(raw.wall_ms).seconds_since(at);
@@ -207,7 +207,7 @@ fn is_recent(at: Option<Timestamp>, raw: RawReading) -> bool {
     })
 }
 
-/// A clock that stands still until told otherwise: for tests and replays.
+/// A clock that moves only by its methods, for tests and replays.
 #[derive(Debug)]
 pub struct ManualClock {
     wall_ms: AtomicI64,
@@ -240,7 +240,7 @@ impl ManualClock {
         self.wall_ms.fetch_add(s.saturating_mul(1000), Ordering::Relaxed);
     }
 
-    /// The system says that the wall clock is synchronised now.
+    /// Reports that the wall clock is synchronised.
     pub fn synchronise(&self) {
         self.synchronised_ms.store(self.raw().wall_ms, Ordering::Relaxed);
     }
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_s_word_counts_for_an_hour() {
+    fn a_report_of_synchronisation_counts_for_an_hour() {
         let raw = RawReading { wall_ms: 1_800_000_000_000, boot_ms: 0 };
         let said = |ago_s: i64| is_recent(Some(Timestamp(raw.wall_ms).plus_s(-ago_s)), raw);
         assert!(said(0) && said(CLOCK_SYNC_AGE_MAX_S) && !said(CLOCK_SYNC_AGE_MAX_S + 1));

@@ -60,11 +60,11 @@ pub fn from_base32(text: &str) -> Option<Vec<u8>> {
     (base32(&bytes) == text).then_some(bytes)
 }
 
-/// For people who write it down and type it in again: upper-case base32 (RFC 4648 §6) in groups of four.
+/// Upper-case base32 (RFC 4648 §6) in groups of four, for people who write it down and type it in again.
 #[must_use]
 pub fn handwritten(bytes: &[u8]) -> Zeroizing<String> {
     let plain = Zeroizing::new(BASE32_NOPAD_VISUAL.encode(bytes));
-    // More than the hyphens take, so that it never grows and leaves a part of itself behind.
+    // Large enough for the hyphens: a string that grows leaves a copy behind.
     let mut grouped = Zeroizing::new(String::with_capacity(plain.len().saturating_mul(2)));
     for (at, letter) in plain.chars().enumerate() {
         if at > 0 && at % GROUP == 0 {
@@ -75,8 +75,8 @@ pub fn handwritten(bytes: &[u8]) -> Zeroizing<String> {
     grouped
 }
 
-/// Bytes of what [`handwritten`] gave, as somebody typed it: in either case, with 0, 1 and 8 for O, I and
-/// B, the groups divided by hyphens, spaces or nothing.
+/// Bytes of a text from [`handwritten`] that a person typed: in either case, with 0, 1 and 8 for O, I and B, and
+/// with hyphens, spaces or nothing between the groups.
 #[must_use]
 pub fn from_handwritten(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut letters = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -86,8 +86,8 @@ pub fn from_handwritten(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 const GROUP: usize = 4;
 
-/// Text of at most `N` bytes, kept where it is made: what every request writes several times needs no memory
-/// of its own. What does not fit is left out.
+/// Text of at most `N` bytes without an allocation, for texts that every request writes. A part that does not fit
+/// is left out.
 #[derive(Clone, Copy)]
 pub struct ShortText<const N: usize> {
     bytes: [u8; N],
@@ -95,7 +95,7 @@ pub struct ShortText<const N: usize> {
 }
 
 impl<const N: usize> ShortText<N> {
-    /// Starts with `text`.
+    /// Begins with `text`.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut short = Self { bytes: [0; N], len: 0 };
@@ -117,9 +117,9 @@ impl<const N: usize> ShortText<N> {
         self
     }
 
-    /// Adds what `arguments` say.
+    /// Adds formatted text.
     pub fn write(&mut self, arguments: fmt::Arguments<'_>) {
-        // It takes everything, or leaves it out.
+        // Cannot fail: a text that does not fit is left out.
         let _: fmt::Result = fmt::Write::write_fmt(self, arguments);
     }
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn short_text_says_the_same_and_leaves_out_what_does_not_fit() {
+    fn short_text_leaves_out_a_part_that_does_not_fit() {
         let bytes = [0, 1, 2, 250, 255];
         assert_eq!(ShortText::<10>::new("").hex(&bytes).as_str(), hex(&bytes));
         assert_eq!(ShortText::<9>::new("").hex(&bytes).as_str(), "");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_by_hand_is_read_however_it_was_typed() {
+    fn a_handwritten_text_is_read_in_every_spelling() {
         let bytes: Vec<u8> = (0..=255).step_by(3).collect();
         let text = handwritten(&bytes);
         assert!(text.starts_with("AABQ-MCIM"), "{}", *text);

@@ -3,13 +3,13 @@ use std::fmt;
 
 use zeroize::Zeroize;
 
-/// Gives unpredictable bytes. Handed in wherever chance is needed, so that tests own it.
+/// A source of random bytes. It is a parameter everywhere, so that tests control it.
 pub trait Entropy: Send + Sync + fmt::Debug {
-    /// Fills `out` with bytes nobody can predict: for keys, nonces and secrets.
+    /// Fills `out` with unpredictable bytes, for keys, nonces and secrets.
     fn fill(&self, out: &mut [u8]);
 
-    /// The same for names and salts, of which every request needs some and which are written down in clear: they
-    /// may have been drawn a little ahead.
+    /// Fills `out` for ids and salts, which are public and which every request needs: the bytes may have been drawn
+    /// in advance.
     fn fill_plain(&self, out: &mut [u8]) {
         self.fill(out);
     }
@@ -24,7 +24,7 @@ impl dyn Entropy + '_ {
         out
     }
 
-    /// `N` of those for names and salts.
+    /// `N` bytes for ids and salts.
     #[must_use]
     pub fn plain_bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];
@@ -38,8 +38,8 @@ impl dyn Entropy + '_ {
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
-    /// Ends the process when the operating system has no randomness to give: going on would mean
-    /// keys and serials that somebody can guess, and no caller could do better.
+    /// Aborts the process if the operating system has no randomness: keys and serials would be predictable, and no
+    /// caller could do better.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
     fn fill(&self, out: &mut [u8]) {
         if getrandom::fill(out).is_err() {
@@ -56,10 +56,10 @@ thread_local! {
     static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { bytes: [0; AHEAD_BYTES], left: 0 }) };
 }
 
-/// Asked for at once: some ten requests' worth.
+/// Enough for some ten requests.
 const AHEAD_BYTES: usize = 1024;
 
-/// Bytes that nobody has been given yet. What was given is wiped.
+/// Unused random bytes. Used ones are wiped.
 struct Ahead {
     bytes: [u8; AHEAD_BYTES],
     left: usize,
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_was_drawn_ahead_is_given_twice() {
+    fn bytes_drawn_in_advance_are_given_once() {
         let entropy: &dyn Entropy = &SystemEntropy;
         let names: BTreeSet<[u8; 10]> = (0..1000).map(|_| entropy.plain_bytes()).collect();
         assert_eq!(names.len(), 1000);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_is_wiped() {
+    fn given_bytes_are_wiped() {
         let mut ahead = Ahead { bytes: [0; AHEAD_BYTES], left: 0 };
         let mut out = [0; 32];
         ahead.take(&mut out, |bytes| bytes.fill(7));

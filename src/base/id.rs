@@ -8,7 +8,7 @@ use super::clock::Timestamp;
 use super::encoding::{ShortText, from_base32};
 use super::entropy::Entropy;
 
-/// The text is not an id of the kind that was asked for.
+/// The text is not an id of this kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not a canonical {kind} id: `{kind}_` and 26 characters of lower-case base32")]
 pub struct IdError {
@@ -34,12 +34,12 @@ macro_rules! typed_ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*
         ///
-        /// Prefix and UUIDv7 in lower-case base32: stable, sortable by time of making, never a secret.
+        /// Prefix and UUIDv7 in lower-case base32: stable, sortable by creation time, never a secret.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub struct $name(Uuid);
 
         impl $name {
-            /// What its text starts with, before the underscore.
+            /// The text before the underscore.
             pub const PREFIX: &'static str = $prefix;
 
             /// A new id, made at `now`.
@@ -48,7 +48,7 @@ macro_rules! typed_ids {
                 Self(mint(now, entropy))
             }
 
-            /// When it was made, as its maker told the time.
+            /// When it was made, by the clock of its maker.
             #[must_use]
             pub fn minted_at(&self) -> Timestamp {
                 // UUIDv7: the upper 48 bits are milliseconds since 1970 (RFC 9562 §5.7).
@@ -108,7 +108,7 @@ macro_rules! typed_ids {
 }
 
 typed_ids! {
-    /// Names one agent for all its life; a name may be given again, an id never.
+    /// Names one agent. A name can be used again after the agent is removed; an id cannot.
     AgentId = "agent";
     /// Names one enrolment of an agent: one key holder at a time.
     InstanceId = "inst";

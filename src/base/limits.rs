@@ -1,4 +1,4 @@
-//! Every limit of the house in one place. Each has a test at the limit and one beyond it.
+//! Every limit. Each has a test at the limit and one beyond it.
 
 /// Longest name segment, in bytes.
 pub const SEGMENT_BYTES_MAX: usize = 63;
@@ -9,96 +9,98 @@ pub const NAME_SEGMENTS_MAX: usize = 8;
 /// Longest audience, in bytes.
 pub const AUDIENCE_BYTES_MAX: usize = 512;
 
-/// Largest upstream secret, in bytes. Below the index's 100 KB, above any key or certificate chain.
+/// Largest upstream secret, in bytes. Smaller than an index record (100 KB), larger than a key or certificate
+/// chain.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
-/// Versions that are carried over to a new value key by one entry of the ledger.
+/// Versions that one ledger entry wraps with a new value key.
 pub const REWRAPPED_AT_ONCE_MAX: usize = 256;
-/// Entries of the ledger that are looked through for who read a secret.
+/// Ledger entries that are searched for the readers of a secret.
 pub const READINGS_LOOKED_AT_MAX: u64 = 50_000;
-/// Former versions of one secret that are kept when the settings say nothing.
+/// Former versions of one secret that are kept by default.
 pub const FORMER_VERSIONS: u32 = 10;
-/// Fewest that may be set: an upstream can be put back by a backup, or be found to have forgotten the newest.
+/// Fewest former versions that can be configured: after a restore an upstream may accept an older one.
 pub const FORMER_VERSIONS_MIN: u32 = 2;
-/// Most that may be set.
+/// Most former versions that can be configured.
 pub const FORMER_VERSIONS_MAX: u32 = 1000;
-/// Former versions of one secret that are destroyed by one entry of the ledger.
+/// Former versions of one secret that one ledger entry destroys.
 pub const VERSIONS_DESTROYED_AT_ONCE_MAX: usize = 256;
-/// Destroyed versions of one secret that are still listed; the ledger knows of all.
+/// Destroyed versions of one secret that are listed; the ledger has all of them.
 pub const DESTROYED_LISTED_MAX: usize = 100;
 
-/// Fewest characters of a passphrase that opens the keyring: NIST SP 800-63B-4 §3.1.1.2 asks for 15 of a
-/// password that stands alone.
+/// Fewest characters of a passphrase: NIST SP 800-63B-4 §3.1.1.2 asks for 15 if there is no second factor.
 pub const PASSPHRASE_CHARS_MIN: usize = 15;
-/// Longest passphrase, in bytes: beyond any that somebody types, and nothing to stretch for long.
+/// Longest passphrase, in bytes.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
-/// How often somebody may try to unseal, at once.
+/// Tries to unseal, at once.
 pub const UNSEAL_TRIES_MAX: u32 = 5;
-/// The same in a minute, in the long run: whoever guesses has the cost of each guess on top.
+/// Tries to unseal, per minute on average. Each guess also costs the stretching of the passphrase.
 pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
-/// How long verifiers may keep the public documents, in seconds: as long as a token key is published before it signs.
+/// Time for which verifiers may cache the public documents, in seconds. A token key is published for as long
+/// before it signs.
 pub const DOCUMENTS_MAX_AGE_S: i64 = 60;
-/// Most changes of signing keys that wait at a time for the public documents to be written.
+/// Most changes of signing keys that wait for the public documents to be written.
 pub const PUBLISHES_WAITING_MAX: usize = 16;
 /// Longest wait of a change of signing keys for the public documents to be written, in milliseconds.
 pub const PUBLISH_WAIT_MS: u64 = 1000;
-/// Most values, put with an idempotency key, whose digests a process keeps to find the key with another value.
+/// Most stored values whose digests a process keeps, to detect an idempotency key that comes with another value.
 pub const PUT_VALUES_MAX: usize = 4096;
-/// How often a broker looks for the order to adopt its data, in milliseconds.
+/// Interval at which a broker looks for an order to adopt its data, in milliseconds.
 pub const ADOPTION_WAIT_MS: u64 = 500;
-/// Longest wait of a sealing for the ledger to take that it was asked for, and then for everything to stop, in
-/// seconds each: keys go, whatever the disk does.
+/// Longest wait of a seal for its ledger entry, and then for the threads to stop, in seconds each. Keys are wiped
+/// in any case.
 pub const SEAL_WAIT_S: u64 = 2;
-/// Largest request to unseal, in bytes: room for the shares of a quorum.
+/// Largest request to unseal, in bytes: enough for 16 shares.
 pub const UNSEAL_BYTES_MAX: usize = 16 * 1024;
-/// Most orders that wait for a sealed broker to be unsealed.
+/// Most pending orders of a sealed broker.
 pub const ORDERS_MAX: usize = 1024;
-/// Life of the certificate that is taken by breaking the glass, in seconds.
+/// Life of a certificate of break-glass access, in seconds.
 pub const BREAK_GLASS_LIFE_S: i64 = 3600;
-/// Most connections to the socket on the host.
+/// Most connections to the host socket.
 pub const HOST_CONNECTIONS_MAX: usize = 16;
 /// Records that one AES-256-GCM key seals under random nonces: half of the 2^32 of NIST SP 800-38D §8.3. The other
-/// half is for records that a stop left uncounted.
+/// half is for records that a crash left uncounted.
 pub const SEALS_MAX: u64 = 2_147_483_648;
-/// Seals that the value key keeps for what has begun: nothing is begun upstream that could not be sealed afterwards.
+/// Seals of the value key that are reserved for steps in progress: no step begins at an upstream whose result
+/// could not be sealed.
 pub const SEALS_RESERVED: u64 = 65_536;
-/// Records after which such a key is due to be replaced.
+/// Records after which the value key is due for rotation.
 pub const SEALS_DUE: u64 = 1_073_741_824;
-/// Writes of a keyring's file. A write seals three records at most under one key, but for the write that begins its
-/// use; so no key of a keyring seals as many as 2^32.
+/// Writes of a keyring file. A write seals at most three records under one key, except the key's first write, so
+/// no key seals 2^32.
 pub const KEYRING_WRITES_MAX: u64 = 1_073_741_824;
-/// What trying a passphrase at all slots of a keyring may cost, in KiB of memory times passes over it: a few seconds.
-/// Eight slots as they are made cost 1,572,864.
+/// Cost of trying a passphrase at all slots of a keyring, in KiB of memory times passes: some seconds. Eight slots
+/// of the default cost are 1,572,864.
 pub const SLOTS_COST_MAX: u64 = 2_097_152;
-/// Most slots of a keyring: each one of a passphrase is stretched in turn.
+/// Most slots of a keyring: a passphrase is tried at each of them.
 pub const SLOTS_MAX: usize = 8;
-/// Most digest keys before the newest one that a request is looked for under: rotations of the digest key, by its
-/// schedule or with the root key, within the life of an outcome.
+/// Most former digest keys under which a replayed request is searched for: the rotations within the life of an
+/// outcome.
 pub const EARLIER_DIGESTS_MAX: usize = 8;
-/// How long a digest key stays in the keyring after its rotation, in seconds: as long as the longest outcome, which is
-/// that of a lease and longer than `OUTCOME_LIFE_S`.
+/// Time that a digest key stays in the keyring after its rotation, in seconds: as long as the outcome of a lease,
+/// the longest outcome.
 pub const EARLIER_DIGEST_LIFE_S: u32 = LEASE_LIFE_MAX_S;
-/// Most earlier root keys that a keyring still proves to have replaced.
+/// Most former root keys that a keyring proves to descend from.
 pub const ROOT_MARKS_MAX: usize = 64;
-/// Most shares of a slot: people who can be brought together, and a ceremony that ends.
+/// Most shares of a slot.
 pub const SHARES_MAX: u8 = 16;
-/// Fewest shares that open a slot together: with one, it would be a key file with copies.
+/// Fewest shares that open a slot: one share would be a key file.
 pub const THRESHOLD_MIN: u8 = 2;
 
-/// Largest event of a ledger entry, in bytes: room for some ten thousand changes of declarations.
+/// Largest event of a ledger entry, in bytes: some ten thousand changes of declarations.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Largest state change of a ledger entry, in bytes.
 pub const DELTA_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most keys that a ledger entry may rely on, and most that it may advance.
 pub const ENTRY_KEYS_MAX: usize = 16 * 1024;
-/// Most appends that wait for the ledger's writer; beyond it the caller is told to come back.
+/// Most appends in the queue of the ledger's writer; beyond it, requests fail with `ledger_busy`.
 pub const APPENDS_WAITING_MAX: usize = 8 * 1024;
 /// Longest wait of a revocation for the ledger before it takes effect in memory, in milliseconds.
 pub const TAKE_AWAY_WAIT_MS: u64 = 500;
-/// How long apart a ledger that could not take a revocation is asked again, in milliseconds.
+/// Interval at which a revocation that the ledger did not record is tried again, in milliseconds.
 pub const TAKE_AWAY_RETRY_MS: u64 = 1000;
-/// Longest wait for the runtime directory to keep such a revocation, in milliseconds.
+/// Longest wait for the runtime directory to store such a revocation, in milliseconds.
 pub const KEEP_WAIT_MS: u64 = 400;
-/// Revocations in force in memory that the ledger is asked to take.
+/// Most revocations in force in memory only that wait for the ledger.
 pub const DENIALS_UNRECORDED_MAX: usize = 4096;
 /// Most entries in one group commit.
 pub const BATCH_ENTRIES_MAX: usize = 1024;
@@ -106,20 +108,20 @@ pub const BATCH_ENTRIES_MAX: usize = 1024;
 pub const LOG_RETRIES_MAX: u32 = 5;
 /// Bytes after which a group commit takes no further entry.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Times a use case decides again after a conflict, before it answers that the broker is busy.
+/// Retries of a use case after a conflict, before it fails with `modified_concurrently`.
 pub const CONFLICT_RETRIES_MAX: u32 = 3;
-/// Most keys whose last advance the ledger knows one by one, twice over: whoever decided on an older state
-/// than they reach back to decides again.
+/// Most keys whose last change the ledger knows one by one, twice over. A decision on an older state is made
+/// again.
 pub const GENERATIONS_KEPT_MAX: usize = 64 * 1024;
 /// Fewest entries between two snapshots of the state: a start reads so many in a fraction of a second.
 pub const SNAPSHOT_ENTRIES_MIN: u64 = 100_000;
-/// Most bytes of state that are sealed as one in a snapshot.
+/// Most bytes of state in one sealed chunk of a snapshot.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
-/// Most index writes that wait for sled.
+/// Most writes in the queue of the index.
 pub const INDEX_WAITING_MAX: usize = 8 * 1024;
 
-/// Most connections that wait to be accepted, unless the kernel takes fewer (`net.core.somaxconn`): a fleet
-/// wakes at once, and whoever finds no place waits a whole second before it tries again.
+/// Most connections in a listener's accept queue, unless `net.core.somaxconn` is lower. A client that finds it
+/// full waits a second before it tries again.
 pub const CONNECTIONS_WAITING_MAX: u32 = 4096;
 
 /// Largest request body on any route but secret and declaration uploads, in bytes.
@@ -128,85 +130,82 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const DECLARATION_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most declaration files in one upload.
 pub const DECLARATION_FILES_MAX: usize = 256;
-/// Most things of a kind (roles, rotations, …) that an upload of declarations may declare: above what one entry of
-/// the ledger can change.
+/// Most objects of one kind (roles, rotations, …) in one upload of declarations: more than one ledger entry can
+/// change.
 pub const DECLARED_MAX: usize = 32 * 1024;
-/// Faults of an upload of declarations that are listed with their positions; the others are counted.
+/// Errors of an upload of declarations that are listed; further errors are counted.
 pub const FAULTS_LISTED_MAX: usize = 50;
-/// Longest file name in a declaration upload, in bytes: what a file system allows.
+/// Longest file name in an upload of declarations, in bytes: as long as a file system allows.
 pub const FILE_NAME_BYTES_MAX: usize = 4096;
-/// Longest reason that an operator gives, in characters.
+/// Longest reason of an operator's command, in characters.
 pub const REASON_CHARS_MAX: usize = 300;
 /// Most fields of a form.
 pub const FORM_FIELDS_MAX: usize = 32;
-/// Longest path and query of a request, in bytes: above the longest name of any route.
+/// Longest path and query of a request, in bytes.
 pub const TARGET_BYTES_MAX: usize = 1024;
-/// Largest header, names and values together, in bytes.
+/// Largest headers of a request, names and values together, in bytes.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// Most header fields.
+/// Most headers of a request.
 pub const HEADERS_MAX: usize = 64;
-/// Longest wait for a request's header, in seconds.
+/// Longest wait for a request's headers, in seconds.
 pub const HEADER_WAIT_S: u64 = 10;
 /// Longest wait for a request's body, in seconds.
 pub const BODY_WAIT_S: u64 = 10;
-/// Longest time that a peer may take nothing of its answer, in seconds.
+/// Longest time in which a client reads nothing of its response, in seconds.
 pub const WRITE_WAIT_S: u64 = 10;
 /// Longest wait for a TLS handshake, in seconds.
 pub const HANDSHAKE_WAIT_S: u64 = 10;
-/// Most TLS handshakes at one listener that wait for the broker; a client that connects then is closed at once. Two
-/// cores do as many in about a second.
+/// Most TLS handshakes in progress at one listener; further clients are disconnected. Two cores do as many in
+/// about a second.
 pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
-/// Most bytes of the first message of a TLS handshake.
+/// Largest first message of a TLS handshake, in bytes.
 pub const HELLO_BYTES_MAX: usize = 8 * 1024;
-/// Most bytes that are read of the rest of a TLS handshake, and of a first request that comes with it.
+/// Most bytes of the rest of a TLS handshake, with a first request that comes with it.
 pub const HANDSHAKE_REST_BYTES_MAX: usize = 40 * 1024;
-/// Most intermediate certificates of an upstream that are looked at; others that it sends do not count.
+/// Most intermediate certificates of an upstream that are used; further ones are ignored.
 pub const UPSTREAM_INTERMEDIATES_MAX: usize = 4;
-/// Most of what was sent on a connection and not yet received, in bytes, as it is asked of the kernel, which takes
-/// twice as much for its own records.
+/// Send buffer of a connection, in bytes; the kernel doubles it for its own records.
 pub const SEND_BUFFER_BYTES: u32 = 64 * 1024;
-/// Files that are kept for everything but connections of agents and operators: the ledger, the index, the socket on
-/// the host, calls upstream.
+/// File descriptors that are reserved for the ledger, the index, the host socket and calls of upstreams.
 pub const FILES_RESERVED: usize = 512;
-/// Longest wait for the answer under way on a connection whose holder may not act any more, in seconds.
+/// Longest wait for the response in progress on a connection that is closed by a revocation, in seconds.
 pub const CUT_WAIT_S: u64 = 1;
-/// Longest wait for a peer whose handshake was refused to take notice, in seconds.
+/// Longest wait for a client to read the alert of a refused handshake, in seconds.
 pub const LINGER_WAIT_S: u64 = 1;
-/// Most of a body that is read although nobody wants it, in bytes, so that its connection can go on.
+/// Most bytes of an unneeded body that are read so that the connection can continue.
 pub const UNREAD_BYTES_MAX: u64 = 64 * 1024;
-/// Threads for the operators' listener, which health and revocation are answered by as well.
+/// Threads for the operators' listener, which also serves health and revocation.
 pub const ADMIN_THREADS: usize = 2;
-/// Threads for what the broker does by itself: rotations, ends of leases, snapshots, its own certificate.
+/// Threads for jobs: rotations, revocations of leases, snapshots, the broker's own certificate.
 pub const JOB_THREADS: usize = 2;
-/// Longest wait for a listener to end beyond the wait for its connections, when the broker stops, in seconds.
+/// Longest wait for a listener to stop after its connections, in seconds.
 pub const LISTENER_END_WAIT_S: u64 = 2;
-/// Longest wait for a job, or for a request whose connection was cut, when the broker stops, in seconds: beyond one
+/// Longest wait at a stop for a job, or for a request whose connection was closed, in seconds: longer than one
 /// call of an upstream.
 pub const JOB_END_WAIT_S: u64 = 65;
-/// Longest time that the last snapshot may take when the broker stops, in seconds.
+/// Longest time of the last snapshot at a stop, in seconds.
 pub const LAST_SNAPSHOT_WAIT_S: u64 = 20;
-/// Longest wait for connections to end when the broker stops, in seconds.
+/// Longest wait for connections to end at a stop, in seconds.
 pub const DRAIN_WAIT_S: u64 = 10;
-/// Longest bearer token read from a request, in bytes.
+/// Longest bearer token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
-/// Most tokens that are remembered as having a good signature: some ten megabytes.
+/// Most tokens with a verified signature that are cached: some ten megabytes.
 pub const TOKENS_SEEN_MAX: usize = 8 * 1024;
-/// Most requests of certificate holders that are under way at one listener; whoever comes then waits for a place.
-/// Taken on, they would wait a tenth of a second on two cores.
+/// Most requests of clients with a certificate in progress at one listener. On two cores they take a tenth of a
+/// second.
 pub const REQUESTS_UNDER_WAY_MAX: usize = 2048;
-/// Longest wait for such a place, in milliseconds; after that a request is told to come back. Connections have
-/// caps, and so has what waits.
+/// Longest wait for such a place, in milliseconds; then the request fails with `overloaded`.
 pub const PLACE_WAIT_MS: u64 = 250;
-/// When whoever may try again is told to, in seconds, unless there is a better time to name. What the connection
-/// of a request that found no place asks before is not looked at until then.
+/// `Retry-After` of `overloaded` and similar refusals, in seconds. Until then the broker reads no further request
+/// on that connection.
 pub const COME_BACK_AFTER_S: u64 = 1;
-/// Heavy requests (plan, apply, calendar, reports, pages of the ledger) of one operator that are under way.
+/// Heavy requests (plan, apply, calendar, reports, pages of the ledger) of one operator in progress.
 pub const HEAVY_PER_OPERATOR_MAX: usize = 2;
-/// The same of all operators together. Each may have a body of `DECLARATION_BYTES_MAX` in memory.
+/// Heavy requests of all operators in progress. Each may have a body of `DECLARATION_BYTES_MAX` in memory.
 pub const HEAVY_REQUESTS_MAX: usize = 16;
-/// Threads that work on heavy requests at a time.
+/// Threads for heavy requests.
 pub const HEAVY_THREADS_MAX: usize = 2;
-/// Longest time of one part of a heavy request, the wait for a thread included, in seconds; then it is cancelled.
+/// Longest time of one part of a heavy request with its wait for a thread, in seconds; then it is cancelled.
 pub const HEAVY_WAIT_S: u64 = 20;
 /// Largest certificate request, in bytes.
 pub const CSR_BYTES_MAX: usize = 4 * 1024;
@@ -216,171 +215,172 @@ pub const SCOPES_MAX: usize = 32;
 pub const ROLES_MAX: usize = 32;
 /// Most capabilities of one role.
 pub const ROLE_CAPABILITIES_MAX: usize = 256;
-/// Bytes of entries after which a page of the ledger takes no further one.
+/// Bytes of entries after which a page of the ledger ends.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most items in one page of a list.
 pub const LIST_ITEMS_MAX: usize = 1000;
 /// Most entries in one page of the ledger.
 pub const PAGE_ENTRIES_MAX: usize = 500;
 
-/// Life of an enrolment code that was made without one, in seconds.
+/// Life of an enrolment code by default, in seconds.
 pub const CODE_LIFE_S: i64 = 15 * 60;
-/// Longest life of an enrolment code that may be asked for, in seconds.
+/// Longest life of an enrolment code, in seconds.
 pub const CODE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
 /// Most uses of one enrolment code.
 pub const CODE_USES_MAX: u32 = 10_000;
 /// Longest life of a certificate of an agent, a resource server or an operator, in seconds.
 pub const CERTIFICATE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
-/// Longest time after its end in which a certificate may still be renewed with, in seconds.
+/// Longest time after its expiry in which a certificate can be renewed, in seconds.
 pub const RENEWAL_GRACE_MAX_S: i64 = 7 * 24 * 3600;
-/// How long before it signs an authority is prepared, in seconds: every certificate that was given before is
-/// over by then, and cannot be renewed with any more, so that its schedule leaves nobody behind.
+/// Time before its first signature at which an authority is published, in seconds: every earlier certificate has
+/// expired by then, so all clients know the authority.
 pub const AUTHORITY_LEAD_S: i64 = CERTIFICATE_LIFE_MAX_S + RENEWAL_GRACE_MAX_S;
-/// How long before it signs a token key is published, in seconds: sixty times as long as the key
-/// document may be kept.
+/// Time before its first signature at which a token key is published, in seconds: sixty times the cache time of
+/// the key document.
 pub const TOKEN_KEY_LEAD_S: i64 = 3600;
-/// How far certificates are backdated, in seconds: clocks of agents may be behind.
+/// Time by which certificates are backdated, in seconds, because agents' clocks may be behind.
 pub const BACKDATE_S: i64 = 60;
-/// How far the wall clock may be from the boot clock before it is no longer followed, in milliseconds.
+/// Largest difference between wall clock and boot clock at which the broker follows the wall clock, in
+/// milliseconds.
 pub const CLOCK_TOLERANCE_MS: u64 = 5000;
-/// How far before the ledger's newest entry the wall clock may be at start, in seconds.
+/// Time that the wall clock may be behind the ledger's newest entry at a start, in seconds.
 pub const CLOCK_BEHIND_MAX_S: i64 = 60;
-/// How far after the ledger's newest entry a wall clock may be at start that is not synchronised, in seconds.
+/// Time that an unsynchronised wall clock may be ahead of the ledger's newest entry at a start, in seconds.
 pub const CLOCK_AHEAD_MAX_S: i64 = 30 * 24 * 3600;
-/// How long the wall clock must have been synchronised before it is adopted, in seconds.
+/// Time for which the wall clock must be synchronised before the broker adopts it, in seconds.
 pub const CLOCK_SYNC_WAIT_S: u64 = 60;
-/// For how long the system's word counts that the wall clock is synchronised, in seconds: systemd-timesyncd asks
-/// again after 2048 seconds at most.
+/// Age up to which a report of a synchronised clock counts, in seconds: systemd-timesyncd reports at least every
+/// 2048 seconds.
 pub const CLOCK_SYNC_AGE_MAX_S: i64 = 3600;
-/// How long after an entry that says that the clocks disagree another one may, in seconds of the boot clock.
+/// Shortest time between two entries about disagreeing clocks, in seconds of the boot clock.
 pub const CLOCK_ALARM_PAUSE_S: u64 = 3600;
-/// Leeway when a token's times are judged, in seconds.
+/// Leeway for the times of a token, in seconds.
 pub const LEEWAY_S: i64 = 5;
-/// Shortest life of an access token that may be declared or asked for, in seconds.
+/// Shortest life of an access token, in seconds.
 pub const TOKEN_LIFE_MIN_S: i64 = 10;
-/// Names and audiences that one owner has or has left behind; an owner that is there has no new ones declared by
-/// operators bound to it.
+/// Names and audiences that one owner uses or has used; beyond it, only operators with the scope `all` declare new
+/// ones for it.
 pub const FORMER_NAMES_PER_OWNER_MAX: usize = 16 * 1024;
-/// Those left behind by all owners, and by nobody: some twenty megabytes. Beyond it new names are declared by operators
-/// bound to no owner alone.
+/// Former names and audiences of all owners: some twenty megabytes. Beyond it, only operators with the scope `all`
+/// declare new names.
 pub const FORMER_NAMES_MAX: usize = 256 * 1024;
-/// Longest life of an access token that may be declared, in seconds.
+/// Longest life of an access token, in seconds.
 pub const TOKEN_LIFE_MAX_S: i64 = 3600;
-/// Longest life of an access token that reaches a secret of high sensitivity, in seconds, whatever is declared.
+/// Longest life of an access token for a secret of high sensitivity, in seconds.
 pub const HIGH_TOKEN_LIFE_MAX_S: u32 = 300;
 
-/// Outcomes of requests with an idempotency key that are remembered for one operator, or one user of the host.
+/// Outcomes of requests with an idempotency key that are remembered for one operator or one user of the host.
 pub const OUTCOMES_PER_CALLER_MAX: usize = 64;
-/// The same for all operators and users of the host.
+/// Outcomes that are remembered for all operators and users of the host.
 pub const OPERATOR_OUTCOMES_MAX: usize = 16 * 1024;
-/// The same for one agent, whatever instances and certificates it has.
+/// Outcomes that are remembered for one agent with all its instances.
 pub const OUTCOMES_PER_AGENT_MAX: usize = 1024;
-/// The same for all agents: 100 megabytes for tokens of one capability, 220 for tokens of `SCOPES_MAX` capabilities
-/// with names of 20 bytes, 750 at most, where each name is as long as may be.
+/// Outcomes that are remembered for all agents: 100 megabytes for tokens of one capability, 220 for tokens of
+/// `SCOPES_MAX` capabilities with names of 20 bytes, at most 750.
 pub const OUTCOMES_MAX: usize = 64 * 1024;
-/// How long the outcome of an operator's request is remembered, in seconds: longer than any retry.
+/// Time for which the outcome of an operator's request is remembered, in seconds.
 pub const OUTCOME_LIFE_S: u32 = 86_400;
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
 /// Shortest interval between two scheduled rotations of a secret, in seconds.
 pub const ROTATION_EVERY_MIN_S: u32 = 60;
-/// Longest, in seconds: ten years.
+/// Longest interval, in seconds: ten years.
 pub const ROTATION_EVERY_MAX_S: u32 = 10 * 366 * 24 * 3600;
-/// Most stretches of blackout days in one schedule.
+/// Most periods of blackout days in one schedule.
 pub const BLACKOUTS_MAX: usize = 64;
-/// Longest grace of a replaced value, in seconds.
+/// Longest grace period of a previous version, in seconds.
 pub const GRACE_MAX_S: u32 = 90 * 24 * 3600;
-/// Versions that upstream is asked about when an operator adopts one that works: upstreams lock out guessers.
+/// Versions that are tried at an upstream for `rotation adopt`: upstreams lock accounts after wrong passwords.
 pub const VERSIONS_TRIED_MAX: usize = 4;
 /// Tries of one step of a rotation before it becomes a dead letter.
 pub const ROTATION_TRIES_MAX: u32 = 8;
-/// First wait before a failed step is tried again, in seconds; doubled each time.
+/// First wait before a failed step is tried again, in seconds; it doubles each time.
 pub const ROTATION_RETRY_FIRST_S: i64 = 30;
 /// Longest such wait, in seconds.
 pub const ROTATION_RETRY_MAX_S: i64 = 3600;
-/// Rotations under way at a time.
+/// Rotations in progress.
 pub const ROTATIONS_AT_ONCE_MAX: usize = 8;
-/// Rotations that begin by schedule within ten seconds: after a long stop they come spread out.
+/// Rotations that begin by schedule within ten seconds, so that they are spread after a long stop.
 pub const ROTATIONS_BEGUN_MAX: usize = 25;
-/// Longest wait of a read for a rotation that is between the old value and the new one, in seconds.
+/// Longest wait of a read for a rotation whose working value is uncertain, in seconds.
 pub const SWAP_WAIT_S: u64 = 5;
-/// How often the current value of a rotated secret is tried upstream, in seconds.
+/// Interval at which the current value of a rotated secret is tried at the upstream, in seconds.
 pub const DRIFT_CHECK_S: i64 = 86_400;
-/// Failures in a row after which an upstream is left alone for a while.
+/// Consecutive failures after which the circuit of an upstream opens.
 pub const BREAKER_FAILURES_MAX: u32 = 5;
-/// For how long, in seconds.
+/// Time for which the circuit stays open, in seconds.
 pub const BREAKER_OPEN_S: i64 = 60;
 /// Lines of a rotation calendar.
 pub const CALENDAR_LINES_MAX: usize = 1000;
-/// Longest wait for one answer of an upstream, in seconds.
+/// Longest wait for one response of an upstream, in seconds.
 pub const UPSTREAM_WAIT_S: u64 = 10;
-/// Fewest SCRAM iterations that a server may ask for (RFC 7677 §4): a false one would be given a proof
-/// that passwords are cheap to try against.
+/// Fewest SCRAM iterations that a server may ask for (RFC 7677 §4): fewer would help a false server to guess the
+/// password.
 pub const SCRAM_ITERATIONS_MIN: u32 = 4096;
-/// Most that is read from an upstream in one call, in bytes.
+/// Most bytes that are read from an upstream in one call.
 pub const UPSTREAM_ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// Values that upstream may know and nobody uses, of one secret, after which it is asked for no other.
+/// Orphans of one secret after which the upstream is asked for no new value.
 pub const ORPHANS_MAX: usize = 16;
-/// Longest wait for the whole of one call by URL that may be declared, in seconds.
+/// Longest time for one call by URL that can be declared, in seconds.
 pub const UPSTREAM_WAIT_MAX_S: u64 = 60;
 /// Longest template of a URL, a header or a body, in bytes.
 pub const UPSTREAM_TEMPLATE_BYTES_MAX: usize = 16 * 1024;
-/// Most header fields that a declared request may have.
+/// Most headers of a declared request.
 pub const UPSTREAM_HEADERS_MAX: usize = 16;
-/// Most statuses that a declared request may name.
+/// Most statuses of a declared request.
 pub const UPSTREAM_STATUSES_MAX: usize = 16;
 /// Longest name of an upstream's slot, in bytes.
 pub const UPSTREAM_SLOT_BYTES_MAX: usize = 128;
 
-/// Life of a lease when the request names none, in seconds.
+/// Life of a lease by default, in seconds.
 pub const LEASE_LIFE_S: u32 = 3600;
-/// Shortest life of a lease that may be declared or asked for, in seconds.
+/// Shortest life of a lease, in seconds.
 pub const LEASE_LIFE_MIN_S: u32 = 60;
-/// Longest life of a lease that may be declared, renewals included, in seconds.
+/// Longest life of a lease with its renewals, in seconds.
 pub const LEASE_LIFE_MAX_S: u32 = 7 * 24 * 3600;
-/// Outstanding leases that one agent may have of a capability that is declared without a number.
+/// Leases of one agent and capability by default.
 pub const LEASES_PER_AGENT: u32 = 10;
-/// Most that may be declared: beyond it a server's catalogue suffers.
+/// Most leases of one agent and capability that can be declared: more slow down the server's catalogue.
 pub const LEASES_PER_AGENT_MAX: u32 = 1000;
 /// Most uses of one lease that are counted.
 pub const LEASE_USES_MAX: usize = 256;
-/// Connections of one leased login when the declaration names no number.
+/// Connections of one leased login by default.
 pub const LEASE_CONNECTIONS: u32 = 4;
-/// Most that may be declared.
+/// Most connections of one leased login that can be declared.
 pub const LEASE_CONNECTIONS_MAX: u32 = 1000;
-/// Most statements that prepare a leased login, and most groups that it joins.
+/// Most statements that prepare a leased login, and most roles that it gets.
 pub const LEASE_STATEMENTS_MAX: usize = 32;
 /// Longest such statement, in bytes.
 pub const LEASE_STATEMENT_BYTES_MAX: usize = 2048;
-/// First wait before an end that failed is tried again, in seconds; doubled each time.
+/// First wait before a failed revocation of a lease is tried again, in seconds; it doubles each time.
 pub const LEASE_RETRY_FIRST_S: i64 = 5;
-/// Longest such wait, in seconds. There is no last try.
+/// Longest such wait, in seconds. Revocations are repeated until they succeed.
 pub const LEASE_RETRY_MAX_S: i64 = 600;
-/// The same while the login can still log in, as far as the broker knows.
+/// Longest such wait while the login can still log in, in seconds.
 pub const LEASE_RETRY_OPEN_MAX_S: i64 = 30;
-/// Failed ends of a login that can still log in before an alarm is raised.
+/// Failed revocations of a login that can still log in, before an alarm is raised.
 pub const LEASE_STILL_OPEN_FAILURES: u32 = 3;
-/// Leases that are ended at a time at one upstream.
+/// Leases that are revoked at the same time at one upstream.
 pub const LEASES_ENDED_PER_PLACE_MAX: usize = 8;
-/// The same at all upstreams.
+/// Leases that are revoked at the same time at all upstreams.
 pub const LEASES_ENDED_AT_ONCE_MAX: usize = 64;
-/// How long after it was due the end of a lease counts as overdue, in seconds.
+/// Time after which a revocation counts as overdue, in seconds.
 pub const LEASE_OVERDUE_S: i64 = 60;
-/// How often upstreams are looked through for logins that no lease knows, in seconds.
+/// Interval at which upstreams are searched for logins that no lease knows, in seconds.
 pub const LEASE_SWEEP_S: i64 = 3600;
-/// Unknown logins at one upstream that one entry of the ledger names; the others are counted.
+/// Unknown logins of one upstream that one ledger entry names; further ones are counted.
 pub const UNKNOWN_LOGINS_LISTED_MAX: usize = 20;
-/// Leases whose holders lost what they were issued for that are ended by one entry of the ledger.
+/// Leases that one ledger entry revokes because their agents lost the right to them.
 pub const LEASES_LOOKED_AT_MAX: usize = 1000;
 
-/// Seconds without an append after which the ledger tries its disk with a probe write.
+/// Seconds without an append after which the ledger tests its disk with a probe write.
 pub const PROBE_EVERY_S: u64 = 10;
-/// Room for entries that a probe asks for, in bytes: an append of usual size fits.
+/// Space that a probe needs, in bytes: enough for a usual append.
 pub const PROBE_ROOM_BYTES: u64 = 16 * 1024;
-/// Milliseconds after which a write that has not ended counts as stalled: the broker is not ready.
+/// Time after which a write counts as stalled and the broker is not ready, in milliseconds.
 pub const LEDGER_STALLED_MS: u64 = 3000;
-/// Milliseconds after which a write counts as slow: a warning.
+/// Time after which a write counts as slow and `/readyz` warns, in milliseconds.
 pub const LEDGER_SLOW_MS: u64 = 1000;
-/// Free bytes on the data directory's disk below which a warning is given.
+/// Free bytes on the data disk below which `/readyz` warns.
 pub const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;

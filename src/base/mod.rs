@@ -1,8 +1,7 @@
-//! Ids, names, clock, chance, sensitive values and limits: the words every other room speaks.
+//! Ids, names, clock, randomness, sensitive values, limits and error codes, for every other room.
 //!
-//! Nothing here does I/O except [`SystemClock`] and [`SystemEntropy`], and nothing here knows a
-//! product noun beyond its name. Text becomes a typed value here, once; below the edges of the
-//! house nobody compares text.
+//! Only [`SystemClock`] and [`SystemEntropy`] do I/O. Text becomes a typed value here, once; inside the broker no code
+//! compares text.
 
 mod cancellation;
 mod clock;

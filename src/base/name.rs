@@ -8,7 +8,7 @@ use super::limits::{
     AUDIENCE_BYTES_MAX, NAME_BYTES_MAX, NAME_SEGMENTS_MAX, SEGMENT_BYTES_MAX, UPSTREAM_SLOT_BYTES_MAX,
 };
 
-/// The text is not a canonical name of the kind that was asked for. Never carries the text itself.
+/// The text is not a canonical name of this kind. Never contains the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not a canonical {kind}: {rule}")]
 pub struct NameError {
@@ -21,14 +21,14 @@ impl NameError {
         Self { kind, rule }
     }
 
-    /// What a canonical name of this kind looks like, for the `fix` of an error.
+    /// The form of a canonical name, for the `fix` of an error.
     #[must_use]
     pub const fn rule(&self) -> &'static str {
         self.rule
     }
 }
 
-/// `[a-z0-9][a-z0-9-]{0,62}`: ASCII only, so that there is one spelling and nothing to fold.
+/// `[a-z0-9][a-z0-9-]{0,62}`: ASCII only, so that each name has one spelling.
 fn is_segment(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() <= SEGMENT_BYTES_MAX
@@ -64,7 +64,7 @@ fn is_audience(text: &str) -> bool {
             .any(|b| b.is_ascii_uppercase() || b == b'@')
 }
 
-/// What a path's segment holds without being escaped (RFC 3986 §3.3), and no step up or in place.
+/// Characters that a path segment contains without escapes (RFC 3986 §3.3); not `.` or `..`.
 fn is_upstream_slot(text: &str) -> bool {
     (1..=UPSTREAM_SLOT_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~:".contains(&b))
@@ -168,11 +168,11 @@ names! {
     CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", segments!("[.]"), |text| is_path(text, '.');
     /// An upstream secret's name, segments joined by slashes, e.g. `github/app`.
     SecretName, "secret name", "segments of a-z, 0-9 and - joined by `/`", segments!("/"), |text| is_path(text, '/');
-    /// What an upstream calls the place of one of its values, e.g. the id of a key. It goes into URLs as it is.
+    /// An upstream's id for one of its values, e.g. for an API key. URLs contain it unescaped.
     UpstreamSlot, "name of an upstream slot", "1 to 128 of a-z, A-Z, 0-9, -, _, ., ~ and :, not dots alone", "^[a-zA-Z0-9_.~:-]{1,128}$", is_upstream_slot;
     /// A SPIFFE trust domain, e.g. `keyward.internal`.
     TrustDomain, "trust domain", "lower-case labels of a-z, 0-9 and - joined by `.`", "^[a-z0-9.-]{1,255}$", is_trust_domain;
-    /// Whom a token is meant for: an absolute `https` or `spiffe` URI, compared byte for byte.
+    /// The audience of a token: an absolute `https` or `spiffe` URI, compared byte for byte.
     Audience, "audience", "an absolute https:// or spiffe:// URI, host in lower case, no fragment", "^(https|spiffe)://", is_audience;
 }
 

@@ -13,15 +13,15 @@ use super::name::NameError;
 pub struct Network(IpNet);
 
 impl Network {
-    /// Whether `address` is in it. An IPv4 address in its IPv6 spelling is the IPv4 address.
+    /// Whether the network contains `address`. An IPv4 address in its IPv6 spelling counts as the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-/// What of the outside counts as one peer: an IPv4 address, in whichever spelling, or the /64 that
-/// whoever holds one IPv6 address of it mostly holds whole (RFC 6177).
+/// The address that counts as one peer: an IPv4 address in either spelling, or the /64 of an IPv6 address, because
+/// one customer usually has the whole /64 (RFC 6177).
 #[must_use]
 pub fn peer_of(address: IpAddr) -> IpAddr {
     const SUBNET: u128 = !0 << 64;

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::REASON_CHARS_MAX;
 
-/// Why an operator does something that somebody will ask about later: one line of text.
+/// An operator's reason for a command, for the ledger: one line of text.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String")]
 pub struct Reason(String);
 
-/// Why a text is no reason.
+/// Why a text was refused as a reason.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a reason is one line of 1 to {REASON_CHARS_MAX} characters")]
 pub struct ReasonError;

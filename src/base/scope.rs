@@ -2,23 +2,23 @@ use serde::{Deserialize, Serialize};
 
 use super::name::OwnerName;
 
-/// How far somebody's reach goes, by whose things are.
+/// The owners whose objects an operator can see and change.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Scope {
-    /// To everything, owned or not.
+    /// All objects, with or without an owner.
     Everything,
-    /// To what this owner has, and to nothing else.
+    /// Only objects of this owner.
     Owner(OwnerName),
 }
 
 impl Scope {
-    /// To what `owner` has; to everything when none is named.
+    /// The scope of one owner, or `All` without one.
     #[must_use]
     pub fn of(owner: Option<OwnerName>) -> Self {
         owner.map_or(Self::Everything, Self::Owner)
     }
 
-    /// Whether something that belongs to `owner`, or to nobody, is within reach.
+    /// Whether the scope contains an object of `owner`.
     #[must_use]
     pub fn covers(&self, owner: Option<&OwnerName>) -> bool {
         match self {
@@ -27,7 +27,7 @@ impl Scope {
         }
     }
 
-    /// The owner that it ends at, if it ends at one.
+    /// The owner of a scope that is not `All`.
     #[must_use]
     pub const fn owner(&self) -> Option<&OwnerName> {
         match self {

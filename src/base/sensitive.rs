@@ -2,22 +2,22 @@ use std::fmt;
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// A value that must not be seen: wiped on drop, and without `Display`, `Serialize`, `Clone` or `==`.
+/// A secret value: wiped on drop, and without `Display`, `Serialize`, `Clone` or `==`.
 ///
-/// The one way in is [`Sensitive::expose`], so that a search for the word lists every use; a test
-/// holds the list of files that may say it.
+/// The only access is [`Sensitive::expose`], so that a search lists every use; a test has the list of files that may
+/// call it.
 ///
-/// It stays where it is when it is moved: no copy is left behind on a stack.
+/// A move does not copy the value, so that no copy stays on a stack.
 pub struct Sensitive<T: Zeroize>(Box<Zeroizing<T>>);
 
 impl<T: Zeroize> Sensitive<T> {
-    /// Takes charge of `value`. Copies made before this call are the caller's to wipe.
+    /// The caller has to wipe copies that it made before.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self(Box::new(Zeroizing::new(value)))
     }
 
-    /// The value itself. What is copied out of the borrow is no longer protected.
+    /// The value. A copy of it is no longer protected.
     #[must_use]
     pub fn expose(&self) -> &T {
         &self.0

@@ -3,24 +3,24 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How much harm a secret does in the wrong hands: what is asked of whoever wants to read it.
+/// How well a secret is protected, by the harm that a thief could do with it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sensitivity {
-    /// What every secret is until somebody says otherwise.
+    /// The default.
     #[default]
     Ordinary,
-    /// Tokens that reach it are short, and only capabilities of its own owner do.
+    /// Tokens for it live at most 300 seconds, and only capabilities of its own owner deliver it.
     High,
 }
 
-/// No word for a sensitivity.
+/// The text is not the name of a sensitivity.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a sensitivity is `ordinary` or `high`")]
 pub struct SensitivityError;
 
 impl Sensitivity {
-    /// The word for it.
+    /// The name, as operators write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,8 +3,7 @@ use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Whether `thread` ends within `wait`. One that waits for a disk that hangs ends with the disk or the process,
-/// and nothing else can end it.
+/// Whether `thread` ends within `wait`. A thread that waits for a hanging disk can only be ended with the process.
 #[must_use]
 pub fn ends_within(thread: &JoinHandle<()>, wait: Duration) -> bool {
     let mut left = wait;

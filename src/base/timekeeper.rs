@@ -3,19 +3,19 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use super::clock::Timestamp;
 use super::limits::{CLOCK_AHEAD_MAX_S, CLOCK_BEHIND_MAX_S, CLOCK_TOLERANCE_MS};
 
-/// How far the two clocks of the machine agree: the wall clock, and the wall clock of the last anchor plus what
-/// the boot clock has counted since.
+/// Whether the wall clock agrees with the expected time: the wall clock at the last anchor, plus the time that the
+/// boot clock has counted since.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ClockTrust {
-    /// They agree: decisions follow the wall clock.
+    /// Yes. Decisions use the wall clock.
     Agreed,
-    /// They differ by more than the tolerance: decisions follow the boot clock, and credentials must be valid by both.
+    /// No. Decisions use the expected time, and credentials must be valid at both times.
     Disputed,
-    /// At start the wall clock did not fit the ledger's newest entry: nothing is issued until it is adopted.
+    /// The wall clock did not fit the ledger's newest entry at the start. Nothing is issued until it is adopted.
     Held,
 }
 
-/// What the clocks said at one moment.
+/// The times of both clocks at one moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ClockReading {
     now: Timestamp,
@@ -36,37 +36,37 @@ impl ClockReading {
         self.now
     }
 
-    /// What the wall clock said.
+    /// The time of the wall clock.
     #[must_use]
     pub const fn wall(self) -> Timestamp {
         self.wall
     }
 
-    /// How far the clocks agree.
+    /// Whether the clocks agree.
     #[must_use]
     pub const fn trust(self) -> ClockTrust {
         self.trust
     }
 
-    /// The earliest time that it can be: what begins later does not yet hold, and lives are counted from here.
+    /// The earlier time. An object that begins after it is not valid yet, and lives count from it.
     #[must_use]
     pub fn earliest(self) -> Timestamp {
         if self.trust == ClockTrust::Agreed { self.now } else { self.now.min(self.wall) }
     }
 
-    /// The latest time that it can be: what ends before has ended.
+    /// The later time. An object that ends before it has expired.
     #[must_use]
     pub fn latest(self) -> Timestamp {
         if self.trust == ClockTrust::Agreed { self.now } else { self.now.max(self.wall) }
     }
 
-    /// Whether something that holds from `begin` until before `end` is valid by both readings.
+    /// Whether an object that is valid from `begin` to before `end` is valid at both times.
     #[must_use]
     pub fn is_within(self, begin: Timestamp, end: Timestamp) -> bool {
         self.earliest() >= begin && self.latest() < end
     }
 
-    /// Seconds between the two readings, rounded up; 0 when they agree.
+    /// Seconds between the two times, rounded up; 0 if they agree.
     #[must_use]
     pub fn gap_s(self) -> i64 {
         let ms = self.latest().ms().saturating_sub(self.earliest().ms());
@@ -88,7 +88,7 @@ impl RawReading {
     }
 }
 
-/// Makes one time of the wall clock and the boot clock: see `docs/explanation/time.md`.
+/// Combines wall clock and boot clock into one time: see docs/explanation/time.md.
 #[derive(Debug)]
 pub(super) struct Timekeeper {
     /// Wall clock minus boot clock at the anchor: at the start, or when the wall clock was last adopted.
@@ -117,7 +117,7 @@ impl Timekeeper {
         };
         let candidate = if trust == ClockTrust::Agreed { raw.wall_ms } else { expected };
         let high = self.high_water_ms.fetch_max(candidate, Ordering::AcqRel).max(candidate);
-        // Within the tolerance time stands still rather than going back. A mark beyond it is of before an adjustment.
+        // Within the tolerance time stands still instead of going back. A larger mark is from before an adjustment.
         let now = if high.saturating_sub_unsigned(CLOCK_TOLERANCE_MS) > expected {
             self.high_water_ms.store(candidate, Ordering::Release);
             candidate
@@ -127,7 +127,7 @@ impl Timekeeper {
         ClockReading { now: Timestamp::from_ms(now), wall: Timestamp::from_ms(raw.wall_ms), trust }
     }
 
-    /// From here on the wall clock is right, also when that means going back.
+    /// Takes the wall clock as right, also backwards.
     pub(super) fn adopt(&self, raw: RawReading) -> Timestamp {
         self.offset_ms.store(raw.offset_ms(), Ordering::Release);
         self.high_water_ms.store(raw.wall_ms, Ordering::Release);
@@ -135,8 +135,7 @@ impl Timekeeper {
         Timestamp::from_ms(raw.wall_ms)
     }
 
-    /// Compares the wall clock with the newest entry of a ledger. One that does not fit it is not followed: time
-    /// goes on from that entry.
+    /// Compares the wall clock with the ledger's newest entry. If it does not fit, time continues from that entry.
     pub(super) fn start_after(&self, newest: Timestamp, raw: RawReading, is_synchronised: bool) {
         let ahead_s = Timestamp::from_ms(raw.wall_ms).seconds_since(newest);
         let behind_ms = newest.ms().saturating_sub(raw.wall_ms);
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn something_holds_only_if_it_holds_by_both_readings() {
+    fn an_object_is_valid_only_at_both_times() {
         let keeper = keeper();
         let at = |s: i64| Timestamp::from_ms(START_MS).plus_s(s);
         let ahead = keeper.reading(raw(HOUR_MS, 0));

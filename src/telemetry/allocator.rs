@@ -1,12 +1,11 @@
 use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Memory is wiped when it is given back, whoever had it: a secret passes through buffers of the TLS,
-/// HTTP and JSON libraries, which free theirs as they are.
+/// Wipes all memory when it is freed: secrets pass through buffers of the TLS, HTTP and JSON libraries, which do not
+/// wipe them.
 ///
-/// Below it is not the system's allocator, which takes its slow path for each of the buffers of some kilobytes
-/// that every request passes through, and for what the ledger's thread frees for others. It is built to take no
-/// huge pages, with which an idle broker takes half as much again. Where memory is locked, pages that were used
-/// once are kept.
+/// `mimalloc` replaces the system's allocator, which is slow for the buffers of some kilobytes that every request
+/// needs, and for memory that the ledger's thread frees for others. It is built without huge pages, which cost an idle
+/// broker half as much memory again. With locked memory, used pages are kept.
 #[global_allocator]
 static WIPING: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);

@@ -5,12 +5,12 @@ use rustix::fs::statvfs;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-/// What worked of keeping memory from others on the host.
+/// Which protections of the process's memory are in force.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Hardening {
-    /// No core dumps, whatever the limits were.
+    /// No core dumps.
     pub core_dumps_off: Protection,
-    /// Not dumpable, and so not to be traced by processes of the same user.
+    /// Processes of the same user cannot trace this one.
     pub ptrace_off: Protection,
     /// Memory is not swapped out. Needs an unlimited `RLIMIT_MEMLOCK` or `CAP_IPC_LOCK`.
     pub memory_locked: Protection,
@@ -19,9 +19,9 @@ pub struct Hardening {
 /// Whether a protection holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Protection {
-    /// It does.
+    /// It is in force.
     On,
-    /// The kernel, or the limits of this process, refuse it.
+    /// The kernel or the limits of this process refused it.
     Refused,
 }
 
@@ -31,8 +31,8 @@ impl Protection {
     }
 }
 
-/// Turns core dumps and ptrace off, and tries to lock memory. What does not work is reported, not
-/// fatal: an unprivileged user must still be able to run the broker.
+/// Turns core dumps and ptrace off, and tries to lock memory. A refused protection is reported and not fatal, so that
+/// an unprivileged user can run the broker.
 #[must_use]
 pub fn harden() -> Hardening {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
@@ -43,18 +43,16 @@ pub fn harden() -> Hardening {
     }
 }
 
-/// Lets this process have as many open files as the host allows it, and says how many that is, unless there is no
-/// limit.
+/// Raises the limit of open files to its maximum, and returns it; `None` if there is no limit.
 #[must_use]
 pub fn raise_open_files() -> Option<u64> {
     let most = getrlimit(Resource::Nofile).maximum;
-    // What a refusal leaves is the limit that was there.
+    // After a refusal the old limit is still in force.
     let _kept = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
     getrlimit(Resource::Nofile).current
 }
 
-/// Locks memory only where no limit can be hit later: under one, locking future mappings succeeds
-/// now and makes an allocation fail at some later moment.
+/// Locks memory only without a limit. Under a limit the call succeeds, and a later allocation fails.
 fn lock_memory() -> Protection {
     let unlimited = getrlimit(Resource::Memlock).current.is_none();
     if !unlimited && !may_lock() {
@@ -71,7 +69,7 @@ fn may_lock() -> bool {
     effective.is_some_and(|set| set & (1 << 14) != 0)
 }
 
-/// How much a user without privileges can still write below `dir`, in bytes.
+/// Free bytes below `dir`, for users other than root.
 #[must_use]
 pub fn free_bytes(dir: &Path) -> Option<u64> {
     statvfs(dir).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -84,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_04_after_hardening_there_are_no_cores_and_no_tracing() {
+    fn hardening_turns_core_dumps_and_tracing_off_key_04() {
         let hardening = harden();
         assert_eq!((hardening.core_dumps_off, hardening.ptrace_off), (Protection::On, Protection::On));
         assert_eq!(getrlimit(Resource::Core).current, Some(0));
@@ -92,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_as_many_open_files_as_it_may() {
+    fn the_limit_of_open_files_is_raised_to_its_maximum() {
         assert_eq!(raise_open_files(), getrlimit(Resource::Nofile).maximum);
     }
 }

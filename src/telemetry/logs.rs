@@ -5,24 +5,24 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LineForm {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Plain text.
     Text,
 }
 
-/// A log was set up before.
+/// The log was set up before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the process logs already")]
 pub struct LogError;
 
-/// Sends log lines from `level` on to `writer`.
+/// Writes log lines of at least `level` to `writer`.
 ///
-/// Libraries are held to warnings unless the level is `trace`, and the `outspoken` ones, whose other lines
-/// may hold a secret, at every level. No line is coloured: escape codes from elsewhere must not pass for ours.
+/// Libraries log only warnings unless the level is `trace`. The `outspoken` ones never log more, because their other
+/// lines may contain a secret. Lines have no colours, so that escape codes in values cannot pass for ours.
 ///
 /// # Errors
 /// [`LogError`] on the second call in a process.
@@ -47,7 +47,7 @@ where
 {
     let libraries = if level == Level::TRACE { level } else { level.min(Level::WARN) };
     let outspoken = outspoken.iter().map(|target| (*target, level.min(Level::WARN)));
-    // One warns of each message that it did not expect, and anybody may send one.
+    // rustls warns of each unexpected message, which any client can send.
     let of_peers = ("rustls", if level == Level::TRACE { level } else { level.min(Level::ERROR) });
     let own = [("keyward", level), of_peers];
     let filter = Targets::new().with_default(libraries).with_targets(own).with_targets(outspoken);
@@ -78,7 +78,6 @@ mod tests {
         }
     }
 
-    /// What is on paper after `say`.
     fn logged(level: Level, form: LineForm, say: impl FnOnce()) -> Vec<String> {
         let paper = Paper::default();
         let to = paper.clone();
@@ -89,7 +88,7 @@ mod tests {
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
-    fn everybody_talks() {
+    fn log_everything() {
         tracing::trace!(target: "keyward::room", "ours trace");
         tracing::info!(target: "keyward::room", "ours info");
         tracing::error!(target: "keyward::room", "ours error");
@@ -101,17 +100,17 @@ mod tests {
     }
 
     #[test]
-    fn libraries_are_held_to_warnings_unless_everything_is_asked_for() {
+    fn libraries_log_only_warnings_below_trace() {
         for (level, expect) in
             [(Level::ERROR, 1), (Level::WARN, 2), (Level::INFO, 3), (Level::DEBUG, 3), (Level::TRACE, 7)]
         {
-            let lines = logged(level, LineForm::Text, everybody_talks);
+            let lines = logged(level, LineForm::Text, log_everything);
             assert_eq!(lines.len(), expect, "{level}: {lines:#?}");
         }
     }
 
     #[test]
-    fn a_json_line_is_one_object_whatever_is_in_it() {
+    fn a_json_line_is_one_object() {
         let lines = logged(Level::INFO, LineForm::Json, || {
             tracing::info!(target: "keyward", name = "a\n\"b\u{1b}[31m", count = 3, "said");
         });
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_line_carries_no_escape_codes_of_ours_or_anybody_elses() {
+    fn a_text_line_contains_no_escape_codes() {
         let lines = logged(Level::INFO, LineForm::Text, || {
             tracing::info!(target: "keyward", name = "a\n\u{1b}[31mred", "said \u{1b}[2J");
         });

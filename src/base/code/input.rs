@@ -1,4 +1,4 @@
-//! The request: syntax, sizes and values, whoever sent it.
+//! The request: syntax, sizes and values.
 
 super::codes! {
     PRECONDITION_INVALID "precondition_invalid" Invalid:

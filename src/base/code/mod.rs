@@ -1,7 +1,7 @@
-//! Every stable code that a refusal or a failure can carry, in one place: what it means, what would
-//! fix it, and of what sort it is. Answers, the command line and the reference draw from here.
+//! Every stable error code with its meaning, its fix and its sort. Responses, the command line and the reference use
+//! this list.
 //!
-//! A code is never given another meaning, and never goes away while something out there may know it.
+//! A code never changes its meaning, and is never removed.
 
 mod caller;
 mod input;
@@ -18,7 +18,7 @@ pub use machine::*;
 pub use record::*;
 pub use upstream::*;
 
-/// A stable code. Two are the same when their names are.
+/// A stable error code.
 #[derive(Clone, Copy)]
 pub struct Code(&'static Entry);
 
@@ -29,12 +29,12 @@ struct Entry {
     fix: &'static str,
 }
 
-/// What sort of refusal or failure a code stands for; the edges map it to their own terms.
+/// The sort of a code. `http` maps it to a status, `cli` to an exit code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sort {
-    /// The caller has not proved who it is, or presented a bad token.
+    /// The caller is not authenticated, or its token is invalid.
     Unauthenticated,
-    /// The caller is known and may not.
+    /// The caller is authenticated and not authorised.
     Denied,
     /// Nothing of the OAuth `scope` is granted to the caller.
     NotGranted,
@@ -50,65 +50,65 @@ pub enum Sort {
     UnsupportedResponse,
     /// The OAuth `authorization_details` are not taken.
     InvalidDetails,
-    /// There is no such thing, or the caller may not know of it.
+    /// The object does not exist, or the caller may not know that it exists.
     NotFound,
-    /// The input contradicts what there is.
+    /// The request contradicts the present state.
     Conflict,
-    /// Too often, or too much at once: later is better.
+    /// Too many requests.
     Limited,
-    /// The broker cannot acknowledge anything now, or cannot be reached.
+    /// The broker cannot carry out requests now, or cannot be reached.
     Unavailable,
-    /// A fault of the broker's own.
+    /// A bug or fault of the broker.
     Internal,
-    /// The broker cannot start as things are.
+    /// The broker cannot start.
     NotStarted,
-    /// The command line was used wrongly.
+    /// The command line is wrong.
     Usage,
-    /// Something of the machine that the command ran on.
+    /// A problem of the machine on which the command runs.
     Local,
     /// A verification failed.
     Unverified,
-    /// What was asked was done in part.
+    /// Only a part of the request was carried out.
     Partial,
 }
 
-/// The text is no code of this version.
+/// This version has no code of this name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("there is no such code")]
+#[error("this version has no error code of this name")]
 pub struct UnknownCode;
 
 impl Code {
-    /// The code as it stands in answers, in the ledger and in the reference.
+    /// The name, in responses, on the ledger and in the reference.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.0.name
     }
 
-    /// Of what sort it is.
+    /// The sort.
     #[must_use]
     pub const fn sort(self) -> Sort {
         self.0.sort
     }
 
-    /// What it says happened.
+    /// The problem, in the present tense.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         self.0.meaning
     }
 
-    /// What would fix it.
+    /// The step that solves the problem, for the person who receives the code.
     #[must_use]
     pub const fn fix(self) -> &'static str {
         self.0.fix
     }
 
-    /// Whether the same request may do better later, with nothing changed by the caller.
+    /// Whether the unchanged request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self.0.sort, Sort::Limited | Sort::Unavailable)
     }
 
-    /// The codes that the broker answers with, over HTTP.
+    /// The codes that the broker returns over HTTP.
     pub fn answered() -> impl Iterator<Item = Self> {
         [upstream::ALL, caller::ALL, input::ALL, record::ALL].into_iter().flatten().copied()
     }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_codes_share_a_name_and_each_is_found_by_it() {
+    fn each_code_has_its_own_name() {
         let all: Vec<Code> = Code::all().collect();
         for code in &all {
             let same = all.iter().filter(|other| *other == code).count();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_says_what_it_means_and_what_would_fix_it() {
+    fn every_code_has_a_meaning_and_a_fix() {
         for code in Code::all() {
             assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
             for text in [code.meaning(), code.fix()] {
