@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use super::principal::Records;
+use super::records::Records;
 use crate::base::{CapabilityName, InstanceId, OwnerName, RoleName, SecretName, TokenId};
 use crate::leases::Lease;
 use crate::operators::{self, CodeMaker, Operator, OperatorRole};
@@ -113,7 +113,7 @@ pub fn live(credential: Credential<'_>, records: Records<'_>) -> Result<(), Dead
         Credential::Token { claims, minted } => token(records, claims, minted),
         Credential::MintedBefore { token, seq, agent, instance, capabilities } => {
             let names = capabilities.iter().map(|(name, _)| name);
-            issued_for(records, (agent, instance), (token, seq), names)
+            issued_for(records, agent, instance, token, seq, names)
         }
         Credential::Code { code, from } => agent_code(records, code, from),
         Credential::OperatorCode { code, from } => operator_code(records, code, from),
@@ -189,7 +189,7 @@ fn token(records: Records<'_>, claims: &Claims, minted: Option<&Minted>) -> Resu
     certificate(records, agent, instance, holding, None)?;
     let names: Vec<CapabilityName> =
         claims.scope.split(' ').map(str::parse).collect::<Result<_, _>>().map_err(|_| Dead::NotIssued)?;
-    issued_for(records, (agent, instance), (claims.jti, claims.seq), &names)
+    issued_for(records, agent, instance, claims.jti, claims.seq, &names)
 }
 
 /// The agent that a token was issued to, as its subject names it.
@@ -205,8 +205,10 @@ fn holder<'r>(Records { registry, authorities, .. }: Records<'r>, claims: &Claim
 /// A token by its record: what it was issued under, and what it belongs to now.
 fn issued_for<'a>(
     records: Records<'_>,
-    (agent, instance): (&Agent, &Instance),
-    (token, seq): (TokenId, u64),
+    agent: &Agent,
+    instance: &Instance,
+    token: TokenId,
+    seq: u64,
     capabilities: impl IntoIterator<Item = &'a CapabilityName>,
 ) -> Result<(), Dead> {
     let mut subjects = of_instance(records, agent, instance);

@@ -7,15 +7,16 @@
 
 mod host;
 mod live;
+mod operator;
 mod presented;
 mod principal;
+mod records;
 mod resource_server;
 
 pub use host::{HostPrincipal, host};
 pub use live::{Credential, Dead, has_certificate, live, may_be_issued, may_open};
+pub use operator::{OperatorPrincipal, operator, operator_again};
 pub use presented::{BoundToken, PresentError, present};
-pub use principal::{
-    AgentPrincipal, AuthnError, OperatorPrincipal, Records, RenewingAgent, Timeliness, agent, operator,
-    operator_again, renewing,
-};
+pub use principal::{AgentPrincipal, AuthnError, RenewingAgent, Timeliness, agent, renewing};
+pub use records::Records;
 pub use resource_server::{ResourceServerPrincipal, resource_server};

@@ -1,5 +1,6 @@
 use super::live::{Credential, Dead, live};
-use super::principal::{AgentPrincipal, Records};
+use super::principal::AgentPrincipal;
+use super::records::Records;
 use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::crypto::matches;
 use crate::token::{Claims, Minted, VerifyError};

@@ -1,32 +1,12 @@
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::live::{Credential, Dead, live};
-use crate::base::{
-    AgentId, AgentName, ClockReading, InstanceId, OperatorId, OperatorName, RoleName, Scope, Timestamp,
-};
+use super::records::Records;
+use crate::base::{AgentId, AgentName, ClockReading, InstanceId, RoleName, Timestamp};
 use crate::crypto::Digest;
-use crate::operators::{Certificate, Operator, OperatorRole, Operators, Serving};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
-use crate::registry::{Agent, AgentKind, Held, Instance, Registry};
-use crate::revocation::Revocations;
-use crate::secrets::Catalogue;
-
-/// The live records that credentials are judged by.
-#[derive(Clone, Copy, Debug)]
-pub struct Records<'a> {
-    /// Agents, their codes and what is declared.
-    pub registry: &'a Registry,
-    /// Operators and their codes.
-    pub operators: &'a Operators,
-    /// Which secrets there are.
-    pub secrets: &'a Catalogue,
-    /// What no longer counts.
-    pub revocations: &'a Revocations,
-    /// Whose certificates count.
-    pub authorities: &'a Record,
-}
+use crate::registry::{Agent, AgentKind, Held, Instance};
 
 /// Why a certificate proves nobody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -83,20 +63,6 @@ pub enum Timeliness {
     InTime,
     /// It has ended, within the grace.
     Late,
-}
-
-/// An operator, proved likewise.
-#[derive(Clone, Debug)]
-pub struct OperatorPrincipal {
-    id: OperatorId,
-    name: OperatorName,
-    role: OperatorRole,
-    scope: Scope,
-    serial: [u8; 16],
-    not_after: Timestamp,
-    serving: Serving,
-    from: Option<IpAddr>,
-    as_of: u64,
 }
 
 /// The agent behind `peer`, as the live records know it at `now`; `as_of` is the sequence of that state.
@@ -163,71 +129,13 @@ pub(super) fn holder<'r>(
     let found = agent.instance_of(peer.serial().as_bytes(), &peer.key());
     let (instance, held) = found.ok_or(AuthnError::Unknown)?;
     let holding = instance.holding(held).ok_or(AuthnError::Unknown)?;
-    same(peer, authorities, (holding.not_after, holding.signed.map(|signed| signed.thumbprint)))?;
+    same(peer, authorities, holding.not_after, holding.signed.map(|signed| signed.thumbprint))?;
     live(Credential::Certificate { agent, instance, holding, from: peer.from() }, records)?;
     Ok((agent, instance, held))
 }
 
-/// The operator behind `peer`, as the live records know it at `now`; `as_of` is the sequence of that state.
-///
-/// # Errors
-/// [`AuthnError`].
-pub fn operator(
-    peer: &PeerCertificate,
-    records: Records<'_>,
-    as_of: u64,
-    now: ClockReading,
-) -> Result<OperatorPrincipal, AuthnError> {
-    let Records { operators, authorities, .. } = records;
-    in_time(peer, now)?;
-    signed(peer, authorities)?;
-    let SpiffeId::Operator { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
-    let operator = operators.named(name).ok_or(AuthnError::Unknown)?;
-    let held = operator.holding(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
-    same(peer, authorities, (held.not_after, held.signed.and_then(|signed| signed.thumbprint)))?;
-    live_operator(operator, held, peer.from(), records, as_of)
-}
-
-/// The operator that was proved to be `known` before, as the live records know it now; `as_of` is the sequence of
-/// that state. Its role and reach may be others.
-///
-/// # Errors
-/// [`AuthnError`].
-pub fn operator_again(
-    known: &OperatorPrincipal,
-    records: Records<'_>,
-    as_of: u64,
-) -> Result<OperatorPrincipal, AuthnError> {
-    let operator = records.operators.named(&known.name).filter(|operator| operator.id == known.id);
-    let operator = operator.ok_or(AuthnError::Unknown)?;
-    let held = operator.certificate(&known.serial).ok_or(AuthnError::Unknown)?;
-    live_operator(operator, held, known.from, records, as_of)
-}
-
-/// The proof of an operator whose certificate counts.
-fn live_operator(
-    operator: &Operator,
-    certificate: &Certificate,
-    from: Option<IpAddr>,
-    records: Records<'_>,
-    as_of: u64,
-) -> Result<OperatorPrincipal, AuthnError> {
-    live(Credential::OperatorCertificate { operator, certificate, from }, records)?;
-    Ok(OperatorPrincipal {
-        id: operator.id,
-        name: operator.name.clone(),
-        role: operator.role,
-        scope: operator.scope.clone(),
-        serial: certificate.serial,
-        not_after: certificate.not_after,
-        serving: certificate.serving,
-        from,
-        as_of,
-    })
-}
-
 /// A connection outlives the authority, too.
-fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(), AuthnError> {
+pub(super) fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(), AuthnError> {
     match peer.authority().and_then(|key| authorities.stage_of(key)) {
         Some(stage) if stage.counts() => Ok(()),
         Some(_) => Err(AuthnError::AuthorityRevoked),
@@ -237,10 +145,11 @@ fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(), AuthnError
 
 /// Whether a certificate is the one on record, to the last byte: a serial and a key can stand in another one that
 /// the same authority signed.
-fn same(
+pub(super) fn same(
     peer: &PeerCertificate,
     authorities: &Record,
-    (not_after, thumbprint): (Timestamp, Option<Digest>),
+    not_after: Timestamp,
+    thumbprint: Option<Digest>,
 ) -> Result<(), AuthnError> {
     let is_ours = authorities.trust_domain() == Some(peer.spiffe().trust_domain());
     let is_recorded = thumbprint.is_none_or(|thumbprint| thumbprint == peer.thumbprint());
@@ -356,57 +265,6 @@ impl RenewingAgent {
     #[must_use]
     pub const fn timeliness(&self) -> Timeliness {
         self.timeliness
-    }
-
-    /// The sequence of the state in which it was found.
-    #[must_use]
-    pub const fn as_of(&self) -> u64 {
-        self.as_of
-    }
-}
-
-impl OperatorPrincipal {
-    /// The operator's id.
-    #[must_use]
-    pub const fn id(&self) -> OperatorId {
-        self.id
-    }
-
-    /// The operator's name.
-    #[must_use]
-    pub const fn name(&self) -> &OperatorName {
-        &self.name
-    }
-
-    /// Its role.
-    #[must_use]
-    pub const fn role(&self) -> OperatorRole {
-        self.role
-    }
-
-    /// How far its role reaches.
-    #[must_use]
-    pub const fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    /// The serial of the certificate that it has shown.
-    #[must_use]
-    pub const fn serial(&self) -> &[u8; 16] {
-        &self.serial
-    }
-
-    /// When that certificate ends.
-    #[must_use]
-    pub const fn not_after(&self) -> Timestamp {
-        self.not_after
-    }
-
-    /// Whether that certificate is in use. The first use of the next one has to be recorded before
-    /// anything else is done for it.
-    #[must_use]
-    pub const fn serving(&self) -> Serving {
-        self.serving
     }
 
     /// The sequence of the state in which it was found.

@@ -1,4 +1,5 @@
-use super::principal::{AuthnError, Records, holder, in_time};
+use super::principal::{AuthnError, holder, in_time};
+use super::records::Records;
 use crate::base::{AgentId, AgentName, Audience, ClockReading, InstanceId};
 use crate::pki::PeerCertificate;
 use crate::registry::Held;

@@ -186,7 +186,7 @@ impl Issuer {
     pub fn mint(&self, receipt: Receipt<(TokenId, Grant<Mint>)>) -> Result<Issued<Token>, IssueError> {
         let (seq, time) = (receipt.seq(), receipt.time());
         let (id, grant) = receipt.redeem();
-        self.sign(id, grant, (seq, time), time)
+        self.sign(id, grant, seq, time, time)
     }
 
     /// Signs a token that was minted before once more: all of it is as it was, but the signature.
@@ -195,8 +195,8 @@ impl Issuer {
     /// [`IssueError::Sign`].
     pub fn mint_again(&self, receipt: Receipt<MintAgain>) -> Result<Issued<Token>, IssueError> {
         let now = receipt.time();
-        let MintAgain { grant, token, minted } = receipt.redeem();
-        self.sign(token, grant, minted, now)
+        let MintAgain { grant, token, minted: (seq, issued_at) } = receipt.redeem();
+        self.sign(token, grant, seq, issued_at, now)
     }
 
     /// Signs what entry `minted` recorded; `now` says how much of its life is left.
@@ -204,7 +204,8 @@ impl Issuer {
         &self,
         id: TokenId,
         grant: Grant<Mint>,
-        (seq, issued_at): (u64, Timestamp),
+        seq: u64,
+        issued_at: Timestamp,
         now: Timestamp,
     ) -> Result<Issued<Token>, IssueError> {
         let constrained = grant.constrained().to_vec();

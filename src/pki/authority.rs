@@ -9,7 +9,7 @@ use rcgen::{
 use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 
-use super::authority_certificate::AuthorityCertificate;
+use super::authority_certificate::{AuthorityCertificate, PkiError};
 use super::peer::PeerCertificate;
 use super::plan::CertificatePlan;
 use super::request::PublicKey;
@@ -17,30 +17,6 @@ use crate::base::Serial;
 use crate::base::limits::BACKDATE_S;
 use crate::base::{Entropy, Timestamp, TrustDomain};
 use crate::crypto::{EcdsaKey, sha256};
-
-/// Why a certificate was not made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PkiError {
-    /// The certificate library refused or could not sign.
-    #[error("the certificate could not be made")]
-    Library(#[from] rcgen::Error),
-    /// The key at hand is not the one that was planned or certified.
-    #[error("the key is not the one that the certificate is for")]
-    OtherKey,
-    /// What was signed does not read back as what was planned. It never leaves.
-    #[error("the signed certificate does not say what was planned")]
-    Unlike,
-    /// The authority's certificate cannot be read.
-    #[error("the authority's certificate cannot be read")]
-    Malformed,
-    /// A name for the server's certificate is none, or none was given.
-    #[error("the server needs names, each a DNS name or an IP address")]
-    ServerName,
-    /// A time is beyond what a certificate can say.
-    #[error("a time is beyond what a certificate can say")]
-    Time,
-}
 
 /// The life of the authority itself: 10 years. Its key rotates long before.
 const AUTHORITY_LIFE_S: i64 = 10 * 365 * 86_400;

@@ -3,9 +3,32 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
-use super::authority::PkiError;
 use crate::base::{Timestamp, TrustDomain};
 use crate::crypto::{Digest, sha256};
+
+/// Why a certificate was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PkiError {
+    /// The certificate library refused or could not sign.
+    #[error("the certificate could not be made")]
+    Library(#[from] rcgen::Error),
+    /// The key at hand is not the one that was planned or certified.
+    #[error("the key is not the one that the certificate is for")]
+    OtherKey,
+    /// What was signed does not read back as what was planned. It never leaves.
+    #[error("the signed certificate does not say what was planned")]
+    Unlike,
+    /// The authority's certificate cannot be read.
+    #[error("the authority's certificate cannot be read")]
+    Malformed,
+    /// A name for the server's certificate is none, or none was given.
+    #[error("the server needs names, each a DNS name or an IP address")]
+    ServerName,
+    /// A time is beyond what a certificate can say.
+    #[error("a time is beyond what a certificate can say")]
+    Time,
+}
 
 /// The identifier of an authority's key, as the certificates that it signed name it (RFC 5280
 /// §4.2.1.1): 20 bytes in this broker's profile.

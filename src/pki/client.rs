@@ -4,7 +4,7 @@ use rustls::pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::authority::PkiError;
+use super::authority_certificate::PkiError;
 use super::authority_certificate::AuthorityCertificate;
 use crate::base::Sensitive;
 use crate::crypto::{Digest, sha256};

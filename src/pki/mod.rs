@@ -18,8 +18,8 @@ mod state;
 pub mod tls;
 
 pub use crate::base::{Serial, SerialError};
-pub use authority::{Authority, PkiError};
-pub use authority_certificate::{AuthorityCertificate, AuthorityKeyId};
+pub use authority::Authority;
+pub use authority_certificate::{AuthorityCertificate, AuthorityKeyId, PkiError};
 pub use client::{
     authorities_pem, certificate_from_pem, certificate_pem, certificates_from_pem, is_certificate, key_pin,
     new_key_and_request, request_for_key,

@@ -157,15 +157,15 @@ impl Record {
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
-            Effect::Found(certificate) => self.take(at, (1, Stage::Active), certificate),
+            Effect::Found(certificate) => self.take(at, 1, Stage::Active, certificate),
             Effect::Prepare { generation, certificate } => {
-                self.take(at, (*generation, Stage::Prepared), certificate);
+                self.take(at, *generation, Stage::Prepared, certificate);
             }
             Effect::Stage { generation, stage } => self.generations.apply(*generation, *stage, at.time),
         }
     }
 
-    fn take(&mut self, at: At, (generation, stage): (u32, Stage), certificate: &[u8]) {
+    fn take(&mut self, at: At, generation: u32, stage: Stage, certificate: &[u8]) {
         // What cannot be read was never written: whoever wrote it had read it.
         if let Ok(certificate) = AuthorityCertificate::parse(certificate.to_vec()) {
             self.certificates.insert(generation, certificate);

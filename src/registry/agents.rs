@@ -6,7 +6,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::agent::{Agent, Instances};
-use super::plan::AgentSpec;
+use super::agent_spec::AgentSpec;
 use crate::base::{AgentId, AgentName, RoleName};
 
 /// All agents, to be found by id and by name. There may be a million: what is the same for many is kept once.

@@ -4,9 +4,9 @@ use std::str::FromStr;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::agent_spec::AgentSpec;
 use super::declared::{Access, Capability, Delivery, Role};
 use super::owners::Owned;
-use super::plan::AgentSpec;
 use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };

@@ -2,7 +2,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
 use crate::base::{Audience, CapabilityName, RoleName, SecretName};
 use crate::crypto::{Digest, sha256};
 
@@ -122,12 +121,6 @@ impl Declarations {
     /// All roles, by name.
     pub fn roles(&self) -> impl Iterator<Item = &Role> {
         self.roles.values()
-    }
-
-    /// These declarations once `plan` has been carried out.
-    #[must_use]
-    pub fn after(&self, plan: &Plan) -> Self {
-        self.changed(&plan.capabilities, &plan.removed_capabilities, &plan.roles, &plan.removed_roles)
     }
 
     pub(super) fn changed(

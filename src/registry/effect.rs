@@ -3,11 +3,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::agent::Held;
+use super::agent_spec::AgentSpec;
 use super::declared::{Capability, Role};
 use super::keys;
 use super::narrowing::Narrowing;
 use super::owners::Owned;
-use super::plan::AgentSpec;
 use crate::base::{
     AgentId, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
 };

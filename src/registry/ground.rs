@@ -6,7 +6,6 @@ use super::declaration::Declaration;
 use super::declared::{Capability, Delivery, Role};
 use super::former::Kept;
 use super::owners::Owned;
-use super::plan::{Plan, Unnamed};
 use super::state::Registry;
 use crate::base::{
     AgentName, Audience, Cancellation, CapabilityName, OwnerName, RoleName, Scope, SecretName, Sensitivity,
@@ -35,6 +34,15 @@ pub struct SecretGround {
     pub owner: Option<OwnerName>,
     /// How sensitive.
     pub sensitivity: Sensitivity,
+}
+
+/// What an application does with things that its files do not name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unnamed {
+    /// Leaves them alone.
+    Keep,
+    /// Takes them away.
+    Prune,
 }
 
 impl Ground<'_> {
@@ -173,9 +181,14 @@ const AUDIENCE_FULL: &str = "the `audience` is new, and the owners have together
 const BROKER_AUDIENCE: &str =
     "the `audience` is the broker's own, which no owner has: name the audience of your service";
 
-/// What `plan` takes away although something that stays names it, of an owner out of reach: it would mean whatever
+/// What a plan takes away although something that stays names it, of an owner out of reach: it would mean whatever
 /// bears the name next.
-pub(super) fn still_named(ground: &Ground<'_>, plan: &Plan, report: &mut dyn FnMut(Place, String)) {
+pub(super) fn still_named(
+    ground: &Ground<'_>,
+    removed_capabilities: &[CapabilityName],
+    removed_roles: &[RoleName],
+    report: &mut dyn FnMut(Place, String),
+) {
     let at = Place { file: 0, offset: 0 };
     let mut refuse = |noun: &str, name: &str, by: &str| {
         report(
@@ -191,16 +204,16 @@ pub(super) fn still_named(ground: &Ground<'_>, plan: &Plan, report: &mut dyn FnM
     let roles = ground.registry.declarations().roles().take_while(|_| ground.work.step().is_ok());
     let foreign = roles.filter(|role| ground.role(&role.name).is_none());
     let named: BTreeSet<&CapabilityName> = foreign.flat_map(|role| &role.capabilities).collect();
-    for name in plan.removed_capabilities.iter().filter(|name| named.contains(name)) {
+    for name in removed_capabilities.iter().filter(|name| named.contains(name)) {
         refuse("capability", name.as_str(), "a role");
     }
-    if plan.removed_roles.is_empty() {
+    if removed_roles.is_empty() {
         return;
     }
     let agents = ground.registry.agents().take_while(|_| ground.work.step().is_ok());
     let foreign = agents.filter(|agent| ground.agent(&agent.name).is_none());
     let held: BTreeSet<&RoleName> = foreign.flat_map(|agent| agent.roles.iter()).collect();
-    for name in plan.removed_roles.iter().filter(|name| held.contains(name)) {
+    for name in removed_roles.iter().filter(|name| held.contains(name)) {
         refuse("role", name.as_str(), "an agent");
     }
 }

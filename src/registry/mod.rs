@@ -4,7 +4,9 @@
 //! never signs anything; it knows keys and certificates only by digest and serial.
 
 mod agent;
+mod agent_spec;
 mod agents;
+mod code;
 mod declaration;
 mod declared;
 mod effect;
@@ -19,6 +21,8 @@ mod plan;
 mod state;
 
 pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState, Instances, Signed};
+pub use agent_spec::AgentSpec;
+pub use code::Code;
 pub use declaration::{Declaration, TABLES, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
@@ -27,8 +31,8 @@ pub use events::{
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 pub use former::{Former, Kept};
-pub use ground::{Ground, SecretGround};
+pub use ground::{Ground, SecretGround, Unnamed};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
-pub use plan::{Action, AgentSpec, Noun, Plan, PlannedChange, Unnamed, draw};
-pub use state::{CERTIFICATES, Code, RENEWED_CERTIFICATES, Registry};
+pub use plan::{Action, Noun, Plan, PlannedChange, draw};
+pub use state::{CERTIFICATES, RENEWED_CERTIFICATES, Registry};

@@ -1,26 +1,16 @@
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
+use super::agent_spec::AgentSpec;
 use super::declaration::Declaration;
-use super::declared::{Capability, Delivery, Role};
-use super::ground::{Ground, dangling, out_of_reach, still_named, turned};
+use super::declared::{Capability, Declarations, Delivery, Role};
+use super::ground::{Ground, Unnamed, dangling, out_of_reach, still_named, turned};
+use super::narrowing::Narrowing;
 use super::owners::Owned;
+use super::state::Registry;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
 use crate::config::{FaultList, Faults, Place, SourceFile};
 pub use crate::wire::{DeclaredKind as Noun, PlannedAction as Action, PlannedChange};
-
-/// What is declared of an agent.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct AgentSpec {
-    /// Its name.
-    pub name: AgentName,
-    /// The roles it holds.
-    pub roles: BTreeSet<RoleName>,
-    /// Most live instances at a time.
-    pub max_instances: u32,
-}
 
 /// The difference between what is declared and what there is.
 #[derive(Debug, Default)]
@@ -41,15 +31,6 @@ pub struct Plan {
     pub removed_agents: Vec<AgentName>,
     /// What belongs to somebody else from here on, or to nobody.
     pub owners: Vec<(Owned, Option<OwnerName>)>,
-}
-
-/// What an application does with things that its files do not name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Unnamed {
-    /// Leaves them alone.
-    Keep,
-    /// Takes them away.
-    Prune,
 }
 
 /// Draws the plan that turns `ground` into what `declaration` says.
@@ -74,7 +55,9 @@ pub fn draw(
     plan.agents(ground, declaration, unnamed);
     // What was not looked at any more is missing from it.
     let mut faults = Faults::of(files, ground.work);
-    still_named(ground, &plan, &mut |place, message| faults.tell(place, message));
+    still_named(ground, &plan.removed_capabilities, &plan.removed_roles, &mut |place, message| {
+        faults.tell(place, message)
+    });
     faults.or(plan)
 }
 
@@ -210,6 +193,44 @@ impl Plan {
                 }
             }
         }
+    }
+}
+
+impl Narrowing {
+    /// What `plan` takes away of what `registry` has.
+    #[must_use]
+    pub fn of(registry: &Registry, plan: &Plan) -> Self {
+        let declared = registry.declarations();
+        let is_delivered_otherwise = |name: &CapabilityName, after: &Delivery| {
+            declared.capability(name).is_some_and(|before| before.delivery != *after)
+        };
+        let changed = plan.capabilities.iter().filter(|one| is_delivered_otherwise(&one.name, &one.delivery));
+        let capabilities = plan.removed_capabilities.iter().chain(changed.map(|one| &one.name));
+        let narrower = plan.roles.iter().filter_map(|role| {
+            let before = &declared.role(&role.name)?.capabilities;
+            let kept = || before.intersection(&role.capabilities).cloned().collect();
+            (!before.is_subset(&role.capabilities)).then(|| (role.name.clone(), kept()))
+        });
+        let removed = plan.removed_roles.iter().map(|name| (name.clone(), BTreeSet::new()));
+        let agents = plan.agents.iter().filter_map(|(spec, _)| {
+            let before = &registry.agent_named(&spec.name)?.roles;
+            let kept = || before.intersection(&spec.roles).cloned().collect();
+            (!before.is_subset(&spec.roles)).then(|| (spec.name.clone(), kept()))
+        });
+        Self {
+            capabilities: capabilities.cloned().collect(),
+            roles: narrower.chain(removed).collect(),
+            agents: agents.collect(),
+            removed_agents: plan.removed_agents.iter().cloned().collect(),
+        }
+    }
+}
+
+impl Declarations {
+    /// These declarations once `plan` has been carried out.
+    #[must_use]
+    pub fn after(&self, plan: &Plan) -> Self {
+        self.changed(&plan.capabilities, &plan.removed_capabilities, &plan.roles, &plan.removed_roles)
     }
 }
 

@@ -1,22 +1,23 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::agent::{Agent, Held, Holding, Instance, Signed};
+use super::agent_spec::AgentSpec;
 use super::agents::Agents;
+use super::code::Code;
 use super::declared::{Capability, Declarations, Delivery, Role};
 use super::effect::Effect;
 use super::former::Former;
 use super::key_uses::KeyUses;
 use super::narrowing::Narrowing;
 use super::owners::{Owned, Owners};
-use super::plan::AgentSpec;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{
-    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, OwnerName, RoleName, Timestamp,
 };
-use crate::crypto::{Digest, KeyedDigest, sha256};
+use crate::crypto::{Digest, sha256};
 use crate::index::Tree;
 use crate::store::{At, Projection};
 
@@ -30,31 +31,6 @@ const CODE_MEMORY_S: i64 = 24 * 3600;
 
 /// Instances are forgotten this long after their last certificate ended: no renewal is granted so late.
 const INSTANCE_MEMORY_S: i64 = RENEWAL_GRACE_MAX_S;
-
-/// An enrolment code as the broker knows it: by the hash of its secret.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Code {
-    /// Its id.
-    pub id: CodeId,
-    /// For whom it is.
-    pub agent: AgentId,
-    /// SHA-256 of its secret.
-    pub hash: Digest,
-    /// The keyed digest of its secret; none once it is used up.
-    pub digest: Option<KeyedDigest>,
-    /// Until when it can be redeemed.
-    pub expires_at: Timestamp,
-    /// The entry that made it known.
-    pub issued_seq: u64,
-    /// How many keys can redeem it.
-    pub uses: u32,
-    /// From where it can be redeemed; from anywhere when there is none.
-    pub network: Option<Network>,
-    /// The instances that redeemed it, by their keys.
-    pub redeemed: BTreeMap<Digest, InstanceId>,
-    /// Whether its use by somebody else has been reported.
-    pub reported: bool,
-}
 
 /// Agents, codes and declarations in memory.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -138,7 +114,7 @@ impl Registry {
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Declare { capabilities, removed_capabilities, roles, removed_roles } => {
-                self.declare((capabilities, removed_capabilities), (roles, removed_roles));
+                self.declare(capabilities, removed_capabilities, roles, removed_roles);
             }
             Effect::PutAgent { id, spec } => {
                 self.former.take(&Owned::Agent(spec.name.clone()));
@@ -146,7 +122,9 @@ impl Registry {
             }
             Effect::RemoveAgent(id) => self.remove_agent(*id),
             Effect::Narrow(narrowing) => self.narrow(narrowing),
-            Effect::IssueCode { .. } => self.issue(at, effect),
+            Effect::IssueCode { .. } => {
+                Code::issued(at, effect).into_iter().for_each(|code| self.issue(at, code))
+            }
             Effect::Enrol { code, agent, instance, serial, key, not_before, not_after } => {
                 let instance = Instance {
                     id: *instance,
@@ -259,8 +237,10 @@ impl Registry {
 
     fn declare(
         &mut self,
-        (capabilities, gone): (&[Capability], &[CapabilityName]),
-        (roles, gone_roles): (&[Role], &[RoleName]),
+        capabilities: &[Capability],
+        gone: &[CapabilityName],
+        roles: &[Role],
+        gone_roles: &[RoleName],
     ) {
         let before = Arc::clone(&self.declarations);
         self.declarations = Arc::new(before.changed(capabilities, gone, roles, gone_roles));
@@ -338,10 +318,7 @@ impl Registry {
 
     fn enrol(&mut self, now: Timestamp, code: CodeId, agent: AgentId, instance: Instance) {
         if let Some(code) = self.codes.get_mut(&code) {
-            code.redeemed.insert(instance.current.key, instance.id);
-            if code.redeemed.len() >= usize::try_from(code.uses).unwrap_or(usize::MAX) {
-                code.digest = None;
-            }
+            code.redeem(instance.current.key, instance.id);
         }
         if let Some(agent) = self.agents.get_mut(agent) {
             // Beyond the grace it can never act again: what it did is in the ledger.
@@ -358,23 +335,10 @@ impl Registry {
         }
     }
 
-    fn issue(&mut self, at: At, effect: &Effect) {
-        let Effect::IssueCode { id, agent, hash, digest, expires_at, uses, network } = effect else { return };
+    fn issue(&mut self, at: At, code: Code) {
         self.forget_codes(at.time);
-        self.code_ends.insert((*expires_at, *id));
-        let code = Code {
-            id: *id,
-            agent: *agent,
-            hash: *hash,
-            digest: Some(*digest),
-            expires_at: *expires_at,
-            issued_seq: at.seq,
-            uses: *uses,
-            network: *network,
-            redeemed: BTreeMap::new(),
-            reported: false,
-        };
-        self.codes.insert(*id, code);
+        self.code_ends.insert((code.expires_at, code.id));
+        self.codes.insert(code.id, code);
     }
 
     /// Entry times go on from `now`: enrolment codes of before are void, whatever a wrong clock made of their ends.

@@ -35,7 +35,7 @@ const CONSTRUCTORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Mint", &["src/policy/mint.rs decide_again", "src/policy/mint.rs decide_mint"]),
-    ("OperatorPrincipal", &["src/authn/principal.rs live_operator"]),
+    ("OperatorPrincipal", &["src/authn/operator.rs live_operator"]),
     ("Permit", &["src/quota/limiter.rs permit"]),
     ("Receipt", &["src/ledger/append.rs commit"]),
     ("Renew", &["src/policy/renewal.rs decide_renewal"]),

@@ -1,0 +1,61 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::Effect;
+use crate::base::{AgentId, CodeId, InstanceId, Network, Timestamp};
+use crate::crypto::{Digest, KeyedDigest};
+use crate::store::At;
+
+/// An enrolment code as the broker knows it: by the hash of its secret.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Code {
+    /// Its id.
+    pub id: CodeId,
+    /// For whom it is.
+    pub agent: AgentId,
+    /// SHA-256 of its secret.
+    pub hash: Digest,
+    /// The keyed digest of its secret; none once it is used up.
+    pub digest: Option<KeyedDigest>,
+    /// Until when it can be redeemed.
+    pub expires_at: Timestamp,
+    /// The entry that made it known.
+    pub issued_seq: u64,
+    /// How many keys can redeem it.
+    pub uses: u32,
+    /// From where it can be redeemed; from anywhere when there is none.
+    pub network: Option<Network>,
+    /// The instances that redeemed it, by their keys.
+    pub redeemed: BTreeMap<Digest, InstanceId>,
+    /// Whether its use by somebody else has been reported.
+    pub reported: bool,
+}
+
+impl Code {
+    /// The code that `effect` makes known.
+    pub(super) fn issued(at: At, effect: &Effect) -> Option<Self> {
+        let Effect::IssueCode { id, agent, hash, digest, expires_at, uses, network } = effect else {
+            return None;
+        };
+        Some(Self {
+            id: *id,
+            agent: *agent,
+            hash: *hash,
+            digest: Some(*digest),
+            expires_at: *expires_at,
+            issued_seq: at.seq,
+            uses: *uses,
+            network: *network,
+            redeemed: BTreeMap::new(),
+            reported: false,
+        })
+    }
+
+    pub(super) fn redeem(&mut self, key: Digest, instance: InstanceId) {
+        self.redeemed.insert(key, instance);
+        if self.redeemed.len() >= usize::try_from(self.uses).unwrap_or(usize::MAX) {
+            self.digest = None;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+
+use super::*;
+use crate::base::{AgentId, SystemEntropy, Timestamp};
+use crate::registry::{Access, AgentSpec, Capability, Delivery, Effect, Plan, Registry, Role};
+use crate::store::At;
+
+fn capability(name: &str) -> Capability {
+    let delivery = Delivery::Lease;
+    Capability { name: name.parse().unwrap(), access: Access::Read, delivery, max_life_s: 60 }
+}
+
+fn role(name: &str, capabilities: &[&str]) -> Role {
+    let capabilities = capabilities.iter().map(|name| name.parse().unwrap()).collect();
+    Role { name: name.parse().unwrap(), capabilities }
+}
+
+fn agent(name: &str, roles: &[&str]) -> AgentSpec {
+    let roles = roles.iter().map(|name| name.parse().unwrap()).collect();
+    AgentSpec { name: name.parse().unwrap(), roles, max_instances: 1 }
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::default();
+    let at = At { seq: 1, time: Timestamp::from_s(1_800_000_000) };
+    registry.apply(
+        at,
+        &Effect::Declare {
+            capabilities: vec![capability("a.read"), capability("b.read"), capability("c.read")],
+            removed_capabilities: Vec::new(),
+            roles: vec![role("first", &["a.read", "b.read"]), role("second", &["c.read"])],
+            removed_roles: Vec::new(),
+        },
+    );
+    for (name, roles) in [("bot", &["first", "second"][..]), ("gone", &["first"])] {
+        let id = AgentId::mint(at.time, &SystemEntropy);
+        registry.apply(at, &Effect::PutAgent { id, spec: agent(name, roles) });
+    }
+    registry
+}
+
+fn capabilities(registry: &Registry, role: &str) -> Vec<String> {
+    let role = registry.declarations().role(&role.parse().unwrap()).unwrap();
+    role.capabilities.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_plan_is_narrowed_to_what_it_takes_away() {
+    let before = registry();
+    let plan = Plan {
+        removed_capabilities: vec!["c.read".parse().unwrap()],
+        roles: vec![role("first", &["b.read", "d.read"]), role("new", &["a.read"])],
+        agents: vec![(agent("bot", &["second", "new"]), None)],
+        removed_agents: vec!["gone".parse().unwrap()],
+        ..Plan::default()
+    };
+    let narrowing = Narrowing::of(&before, &plan);
+    let mut after = registry();
+    let at = At { seq: 2, time: Timestamp::from_s(1_800_000_000) };
+    for _ in 0..2 {
+        after.apply(at, &Effect::Narrow(narrowing.clone()));
+        assert_eq!(capabilities(&after, "first"), ["b.read"], "and not `d.read`");
+        assert_eq!(capabilities(&after, "second"), [""; 0]);
+        let bot = after.agent_named(&"bot".parse().unwrap()).unwrap();
+        assert_eq!(bot.roles.iter().map(ToString::to_string).collect::<Vec<_>>(), ["second"]);
+        assert!(after.agent_named(&"gone".parse().unwrap()).is_none());
+    }
+    // What another application has taken away meanwhile does not come back.
+    after.apply(
+        at,
+        &Effect::Declare {
+            capabilities: Vec::new(),
+            removed_capabilities: Vec::new(),
+            roles: vec![role("first", &[])],
+            removed_roles: Vec::new(),
+        },
+    );
+    after.apply(at, &Effect::Narrow(narrowing));
+    assert_eq!(capabilities(&after, "first"), [""; 0]);
+}
+
+#[test]
+fn a_plan_that_only_gives_takes_nothing_away() {
+    let plan = Plan {
+        capabilities: vec![capability("d.read"), capability("a.read")],
+        roles: vec![role("first", &["a.read", "b.read", "d.read"])],
+        agents: vec![(agent("bot", &["first", "second", "new"]), None)],
+        ..Plan::default()
+    };
+    assert!(Narrowing::of(&registry(), &plan).is_empty());
+}
