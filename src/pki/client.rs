@@ -4,8 +4,8 @@ use rustls::pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::authority_certificate::PkiError;
 use super::authority_certificate::AuthorityCertificate;
+use super::authority_certificate::PkiError;
 use crate::base::Sensitive;
 use crate::crypto::{Digest, sha256};
 

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::base::{AgentId, SystemEntropy, Timestamp};
 use crate::registry::{Access, AgentSpec, Capability, Delivery, Effect, Plan, Registry, Role};
