@@ -7,7 +7,7 @@ use super::retry::{Again, deciding_again};
 use super::services::State;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
-use crate::base::{Scope, code};
+use crate::base::{Reason, Scope, code};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::ledger::Receipt;
 use crate::store::{Change, CommitError, Event};
@@ -57,19 +57,33 @@ pub(crate) struct ChangeRequest<'a> {
     pub(crate) by: Initiator<'a>,
     /// The idempotency key of the request.
     pub(crate) once: Option<&'a Once>,
+    pub(crate) reason: Option<&'a Reason>,
 }
 
 impl<'a> ChangeRequest<'a> {
     pub(crate) const fn by(operator: &'a OperatorPrincipal, once: Option<&'a Once>) -> Self {
-        Self { by: Initiator::Operator(operator), once }
+        Self { by: Initiator::Operator(operator), once, reason: None }
     }
 
     pub(crate) const fn by_host(name: &'a str, once: Option<&'a Once>) -> Self {
-        Self { by: Initiator::Host(name), once }
+        Self { by: Initiator::Host(name), once, reason: None }
     }
 
     pub(crate) const fn by_schedule() -> Self {
-        Self { by: Initiator::Schedule, once: None }
+        Self { by: Initiator::Schedule, once: None, reason: None }
+    }
+
+    /// The same, with the operator's reason.
+    pub(crate) const fn because(self, reason: Option<&'a Reason>) -> Self {
+        Self { reason, ..self }
+    }
+
+    /// `change` with the reason that its entry carries.
+    pub(crate) fn explain(self, change: Change<Effect>) -> Change<Effect> {
+        match self.reason {
+            Some(reason) => change.because(reason.clone()),
+            None => change,
+        }
     }
 }
 
@@ -225,7 +239,8 @@ impl State {
         preconditions: Preconditions,
     ) -> Result<Changed<T>, Again> {
         let preconditions = preconditions.and(self.still_allowed(request.by)?);
-        let receipt = self.commit(remembered(change, request.once, outcome), preconditions, value).await?;
+        let change = request.explain(remembered(change, request.once, outcome));
+        let receipt = self.commit(change, preconditions, value).await?;
         Ok(Changed::Recorded { seq: receipt.seq(), value: receipt.redeem() })
     }
 

@@ -69,7 +69,7 @@ impl State {
                 Read::Now(removal, preconditions) => (removal, preconditions),
                 Read::Before(before) => return Ok(Applied::recorded(before.seq)),
             };
-            let change = remembered(removal.change, request.once, Outcome::Recorded);
+            let change = request.explain(remembered(removal.change, request.once, Outcome::Recorded));
             let change = preconditions.and(self.still_allowed(request.by)?).added_to(change);
             let taken = match removal.denial {
                 Some(denial) => {
@@ -78,7 +78,12 @@ impl State {
                 }
                 None => Taken::Recorded(self.store.commit(change, ()).await?.seq()),
             };
-            let order = removal.order.map(|what| Order { at: now, by: request.by.name().to_owned(), what });
+            let order = removal.order.map(|what| Order {
+                at: now,
+                by: request.by.name().to_owned(),
+                reason: request.reason.cloned(),
+                what,
+            });
             Ok::<_, Again>(Applied { taken, order, count: removal.count })
         })
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Reason;
 use crate::base::limits::ORDERS_MAX;
 use crate::base::{
     AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, RoleName, SecretName, Timestamp, TokenId,
@@ -85,6 +86,9 @@ pub struct Order {
     pub at: Timestamp,
     /// By whom: `host uid N`, or an operator's name.
     pub by: String,
+    /// Why, as the operator says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// What.
     pub what: TakeAway,
 }
@@ -257,7 +261,7 @@ mod tests {
 
     fn order(number: usize) -> Order {
         let what = TakeAway::SuspendAgent(format!("agent-{number}").parse().unwrap());
-        Order { at: Timestamp::from_s(1_800_000_000), by: "host uid 0".to_owned(), what }
+        Order { at: Timestamp::from_s(1_800_000_000), by: "host uid 0".to_owned(), reason: None, what }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! dead", or "blocked until further notice"; whoever judges a credential asks for the marks of the
 //! subjects that it was issued under. This room never decides who may revoke.
 
+mod events;
 mod state;
 mod subject;
 
-pub use state::{Denial, Effect, Liveness, RevocationChanged, Revocations};
+pub use events::{NamedSubject, SubjectChange, SubjectResumed, SubjectRevoked, SubjectSuspended};
+pub use state::{Denial, Effect, Liveness, Revocations};
 pub use subject::{Subject, keys};

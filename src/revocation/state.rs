@@ -5,34 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::subject::{Subject, keys};
 use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MAX_S};
-use crate::base::{Network, Timestamp, TokenId};
-use crate::ledger::{Key, Kind};
-use crate::store::{At, Event};
-
-/// A subject was revoked, suspended or resumed.
-#[derive(Debug, Serialize)]
-pub struct RevocationChanged<'a> {
-    /// Who did: an operator's name, or (no name has a space) `its holder` for an agent's own token and
-    /// `host uid N` for somebody on the broker's host.
-    pub by: &'a str,
-    /// `revoke`, `suspend` or `resume`.
-    pub action: &'static str,
-    /// What sort of subject it is: one of [`Subject::KINDS`].
-    pub subject: &'static str,
-    /// The agent's name, as far as it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agent: Option<String>,
-    /// The operator's name, when it is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operator: Option<String>,
-    /// The subject's id.
-    pub id: String,
-}
-
-impl Event for RevocationChanged<'_> {
-    const KIND: Kind = Kind(0x0601);
-    const NAME: &'static str = "revocation.changed";
-}
+use crate::base::{Network, Reason, Timestamp, TokenId};
+use crate::ledger::Key;
+use crate::store::At;
 
 /// A state change of this room.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -43,6 +18,13 @@ pub enum Effect {
     Block(Subject),
     /// Ends a block. What was killed stays dead.
     Unblock(Subject),
+    /// Why the subject was killed or blocked, as the operator says.
+    Explain {
+        /// The subject.
+        subject: Subject,
+        /// The reason.
+        reason: Reason,
+    },
 }
 
 impl Effect {
@@ -55,7 +37,10 @@ impl Effect {
     #[must_use]
     pub const fn subject(&self) -> &Subject {
         match self {
-            Self::Kill(subject) | Self::Block(subject) | Self::Unblock(subject) => subject,
+            Self::Kill(subject)
+            | Self::Block(subject)
+            | Self::Unblock(subject)
+            | Self::Explain { subject, .. } => subject,
         }
     }
 
@@ -64,7 +49,7 @@ impl Effect {
     pub const fn takes_away(&self) -> bool {
         match self {
             Self::Kill(_) | Self::Block(_) => true,
-            Self::Unblock(_) => false,
+            Self::Unblock(_) | Self::Explain { .. } => false,
         }
     }
 }
@@ -99,11 +84,13 @@ impl Denial {
 /// A revoked token is remembered until it would have ended by itself, with as much again to spare.
 const TOKEN_MEMORY_S: i64 = 2 * (TOKEN_LIFE_MAX_S + LEEWAY_S);
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Mark {
     /// Sequence of the latest `Kill`; never lowered.
     dead_before: u64,
     blocked: bool,
+    /// Why it was set.
+    reason: Option<Reason>,
 }
 
 /// What the marks of the subjects say of a credential.
@@ -154,11 +141,11 @@ impl Revocations {
     fn of(&self, issued: u64, subject: &Subject) -> Liveness {
         // Regardless of the sequence: an entry of the subject may commit later in a group commit that hangs.
         let denied = self.denied.get(subject).copied().unwrap_or_default();
-        let mark = self.marks.get(subject).copied().unwrap_or_default();
+        let mark = self.marks.get(subject);
         let is_void = matches!(subject, Subject::Token(_)) && issued < self.tokens_void_before;
-        if denied.kills > 0 || issued < mark.dead_before || is_void {
+        if denied.kills > 0 || mark.is_some_and(|mark| issued < mark.dead_before) || is_void {
             Liveness::Revoked
-        } else if denied.blocks > 0 || mark.blocked {
+        } else if denied.blocks > 0 || mark.is_some_and(|mark| mark.blocked) {
             Liveness::Suspended
         } else {
             Liveness::Live
@@ -178,19 +165,27 @@ impl Revocations {
             || self.denied.get(subject).is_some_and(|denied| denied.blocks > 0)
     }
 
+    /// Why the subject was revoked or suspended last, where the operator said it.
+    #[must_use]
+    pub fn reason(&self, subject: &Subject) -> Option<&Reason> {
+        self.marks.get(subject)?.reason.as_ref()
+    }
+
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         self.forget_tokens(at.time);
         if let Effect::Kill(Subject::Token(token)) = effect {
             self.tokens.push_back((at.time, *token));
         }
-        let (Effect::Kill(subject) | Effect::Block(subject) | Effect::Unblock(subject)) = effect;
+        let subject = effect.subject();
         self.take_network(subject);
         let mark = self.marks.entry(subject.clone()).or_default();
         match effect {
-            Effect::Kill(_) => mark.dead_before = mark.dead_before.max(at.seq),
-            Effect::Block(_) => mark.blocked = true,
-            Effect::Unblock(_) => mark.blocked = false,
+            Effect::Kill(_) => (mark.dead_before, mark.reason) = (mark.dead_before.max(at.seq), None),
+            Effect::Block(_) => (mark.blocked, mark.reason) = (true, None),
+            Effect::Unblock(_) => (mark.blocked, mark.reason) = (false, None),
+            // It stands beside the effect that it is the reason of.
+            Effect::Explain { reason, .. } => mark.reason = Some(reason.clone()),
         }
     }
 
@@ -283,6 +278,18 @@ mod tests {
             ),
             (Liveness::Live, Liveness::Revoked)
         );
+    }
+
+    #[test]
+    fn the_reason_of_a_mark_goes_with_it() {
+        let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
+        let mut revocations = Revocations::default();
+        let reason: Reason = "laptop stolen".parse().unwrap();
+        revocations.apply(at(1), &Effect::Block(agent.clone()));
+        revocations.apply(at(1), &Effect::Explain { subject: agent.clone(), reason: reason.clone() });
+        assert_eq!(revocations.reason(&agent), Some(&reason));
+        revocations.apply(at(2), &Effect::Unblock(agent.clone()));
+        assert_eq!(revocations.reason(&agent), None);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::sealing::{WORDS, caller, entries, refused, verb};
 use crate::support::host::{ask, send, until};
 use crate::support::process::Process;
 
+/// What is done to subjects.
+const CHANGES: [&str; 3] = ["subject.revoked", "subject.suspended", "subject.resumed"];
+
 /// A broker that serves, with the agent `a`.
 fn served() -> Process {
     let mut process = Process::init("info");
@@ -79,7 +82,7 @@ async fn whoever_is_on_the_host_takes_away_from_everybody_at_once() {
     let token = format!("tok_{}", "0".repeat(26));
     assert_eq!(broken(&process, &["revoke", "token", &token]).0, Some(0));
     assert_eq!(broken(&process, &["revoke", "agent", "a"]).0, Some(0));
-    let told = entries(&process, &["revocation.changed"]);
+    let told = entries(&process, &CHANGES);
     let by_host = told.iter().filter(|entry| entry["event"]["by"] == "host uid 0").count();
     assert_eq!((by_host, told.len()), (5, 6), "{told:?}");
 
@@ -88,7 +91,11 @@ async fn whoever_is_on_the_host_takes_away_from_everybody_at_once() {
     };
     let first = keyed("k", "/v1/agents/b/revoke");
     assert_eq!((first.status, keyed("k", "/v1/agents/b/revoke").json()), (200, first.json()));
-    assert_eq!(entries(&process, &["revocation.changed"]).len(), told.len() + 1, "once for one request");
+    assert_eq!(
+        entries(&process, &["subject.revoked", "subject.suspended"]).len(),
+        told.len() + 1,
+        "once for one request"
+    );
     assert_eq!(keyed("k", "/v1/agents/a/revoke").code(), "idempotency_key_reused");
     assert_eq!(keyed("two words", "/v1/agents/a/revoke").code(), "idempotency_key_invalid");
 
@@ -212,10 +219,10 @@ fn what_is_taken_away_from_a_sealed_broker_waits_and_counts_from_the_first_reque
     unseal(&process, &key);
     assert!(!gets(&process, "a"), "from the first request on");
     assert_eq!((waiting(&process), process.path("data/orders").exists()), (0, false));
-    let told = entries(&process, &["revocation.changed", "host.pending-order-failed", "broker.unsealed"]);
+    let told = entries(&process, &["subject.suspended", "host.pending-order-failed", "broker.unsealed"]);
     let kinds: Vec<&str> = told.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
     let in_vain = "host.pending-order-failed";
-    assert_eq!(kinds, ["broker.unsealed", "broker.unsealed", "revocation.changed", in_vain, in_vain]);
+    assert_eq!(kinds, ["broker.unsealed", "broker.unsealed", "subject.suspended", in_vain, in_vain]);
     assert_eq!(told[2]["event"]["by"], "host uid 0, while sealed");
     assert_eq!(told[3]["event"]["what"], json!({ "revoke-agent": "nobody" }));
     assert_eq!(
@@ -283,7 +290,9 @@ fn an_order_that_cannot_wait_says_so() {
     let mut orders = Orders::open(&path).unwrap();
     for number in 0..ORDERS_MAX {
         let what = TakeAway::RevokeAgent(format!("a{number}").parse().unwrap());
-        orders.add(Order { at: Timestamp::from_s(0), by: "host uid 0".to_owned(), what }).unwrap();
+        orders
+            .add(Order { at: Timestamp::from_s(0), by: "host uid 0".to_owned(), reason: None, what })
+            .unwrap();
     }
     start_sealed(&mut process);
     refused(&broken(&process, &["revoke", "agent", "a"]), 8, "pending_orders_full");
@@ -307,7 +316,7 @@ fn a_broker_that_starts_by_itself_carries_out_what_waits_before_it_serves() {
     // Without `--sealed`: the configuration names a file.
     process.serve();
     assert!(!gets(&process, "a"));
-    assert_eq!(entries(&process, &["revocation.changed"])[0]["event"]["by"], "host uid 0, while sealed");
+    assert_eq!(entries(&process, &CHANGES)[0]["event"]["by"], "host uid 0, while sealed");
 }
 
 #[test]

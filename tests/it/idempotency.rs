@@ -173,7 +173,7 @@ async fn i12_applications_and_revocations_happen_once_and_a_code_is_never_told_t
     let revoke = ("POST", "/v1/agents/a/revoke");
     let first = keyed(&operator, "k", revoke, JSON, "").await;
     assert_eq!((first.status, keyed(&operator, "k", revoke, JSON, "").await.json()), (200, first.json()));
-    assert_eq!(broker.entries("revocation.changed").await.len(), 1);
+    assert_eq!(broker.entries("subject.revoked").await.len(), 1);
 }
 
 #[tokio::test]

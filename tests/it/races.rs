@@ -230,13 +230,13 @@ async fn nothing_that_an_operator_was_let_do_commits_after_it_was_taken_away_or_
     for item in all_entries(&broker).await {
         let event = &item["event"];
         match item["kind"].as_str().unwrap() {
-            "revocation.changed" if event["subject"] == "operator" => {
-                over.insert(event["operator"].to_string());
+            "subject.revoked" | "subject.suspended" if event["subject"]["kind"] == "operator" => {
+                over.insert(event["subject"]["name"].to_string());
             }
             "operator.placed" => {
                 over.insert(event["operator"].to_string());
             }
-            "revocation.changed" => {
+            "subject.revoked" | "subject.suspended" | "subject.resumed" => {
                 assert!(!over.contains(&event["by"].to_string()), "entry {}", item["seq"]);
             }
             _ => {}
@@ -288,8 +288,8 @@ async fn enr_07_nobody_enrols_by_a_code_after_whoever_made_it_was_taken_away() {
             "agent.invited" => {
                 codes.insert((event["operator"].to_string(), event["code"].to_string()));
             }
-            "revocation.changed" => {
-                let ended = event["operator"].to_string();
+            "subject.revoked" => {
+                let ended = event["subject"]["name"].to_string();
                 over.extend(codes.iter().filter(|(by, _)| *by == ended).map(|(_, code)| code.clone()));
             }
             "instance.enrolled" => {

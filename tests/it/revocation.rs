@@ -51,10 +51,10 @@ async fn tls_04_a_revoked_agent_is_out_at_once_and_its_open_connections_are_cut(
     assert_eq!(broker.redeem(&code, &request).await.code(), "enrolment_code_invalid");
     let again = broker.agent("a", &[]).await;
     assert_eq!(again.caller.get("/v1/whoami").await.status, 200);
-    let said = &broker.entries("revocation.changed").await[0]["event"];
+    let said = &broker.entries("subject.revoked").await[0]["event"];
     assert_eq!(
-        (&said["by"], &said["action"], &said["agent"]),
-        (&"admin".into(), &"revoke".into(), &"a".into())
+        (&said["by"], &said["subject"]["kind"], &said["subject"]["name"]),
+        (&"admin".into(), &"agent".into(), &"a".into())
     );
 }
 
@@ -137,11 +137,11 @@ async fn jwt_16_a_revoked_token_is_refused_and_its_sisters_are_not() {
         assert_eq!(caller.caller.post("/oauth/revoke", kind, form.as_bytes()).await.status, 200);
     }
     assert_eq!(agent.secret("github/app", &sister).await.code(), "token_revoked");
-    let entries = broker.entries("revocation.changed").await.len();
+    let entries = broker.entries("subject.revoked").await.len();
     let form = format!("token={sister}");
     assert_eq!(agent.caller.post("/oauth/revoke", kind, form.as_bytes()).await.status, 200);
     assert_eq!(
-        broker.entries("revocation.changed").await.len(),
+        broker.entries("subject.revoked").await.len(),
         entries,
         "nobody fills the ledger by giving up"
     );
@@ -200,8 +200,8 @@ async fn rev_02_no_mint_is_recorded_after_the_revocation_that_it_did_not_see() {
     let mut minted = 0;
     for item in all_entries(&broker).await {
         let agent = item["event"]["agent"].as_str().unwrap_or_default().to_owned();
-        if item["kind"] == "revocation.changed" {
-            revoked.insert(agent);
+        if item["kind"] == "subject.revoked" {
+            revoked.insert(item["event"]["subject"]["name"].as_str().unwrap().to_owned());
         } else if item["kind"] == "token.minted" {
             assert!(!revoked.contains(&agent), "entry {}", item["seq"]);
             minted += 1;

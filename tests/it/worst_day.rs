@@ -116,9 +116,18 @@ pub(crate) fn answer_again(process: &Process) {
 pub(crate) fn recorded(process: &Process) -> Vec<(String, String)> {
     let audit = process.json(&["audit", "list"]);
     let items = audit["items"].as_array().unwrap().iter();
-    let changes = items.filter(|item| item["kind"] == "revocation.changed");
-    let said = |item: &Value, name: &str| item["event"][name].as_str().unwrap().to_owned();
-    changes.map(|item| (said(item, "action"), said(item, "agent"))).collect()
+    let changes = items.filter_map(|item| {
+        let action = match item["kind"].as_str().unwrap() {
+            "subject.revoked" => "revoke",
+            "subject.suspended" => "suspend",
+            "subject.resumed" => "resume",
+            _ => return None,
+        };
+        let event = &item["event"];
+        let agent = event["subject"]["name"].as_str().or_else(|| event["agent"].as_str()).unwrap();
+        Some((action.to_owned(), agent.to_owned()))
+    });
+    changes.collect()
 }
 
 pub(crate) fn pair(action: &str, agent: &str) -> (String, String) {

@@ -24,7 +24,7 @@ use crate::registry::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
-use crate::revocation::RevocationChanged;
+use crate::revocation::{SubjectResumed, SubjectRevoked, SubjectSuspended};
 use crate::rotation::{
     RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
     RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
@@ -152,7 +152,9 @@ const EVENTS: &[(Kind, &str)] = known![
     AuthorityFounded<'_>,
     AuthorityStaged<'_>,
     ServerCertified<'_>,
-    RevocationChanged<'_>,
+    SubjectRevoked<'_>,
+    SubjectSuspended<'_>,
+    SubjectResumed<'_>,
     SlotsChanged<'_>,
     SealingKeysRotated,
     SnapshotTaken,

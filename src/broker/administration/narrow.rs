@@ -19,7 +19,7 @@ impl Core {
     ) -> Result<Applied, CommitError> {
         let now = self.state.clock.now();
         let withheld = self.state.store.read(|world, _| touched(world, &narrowing));
-        let order = Order { at: now, by: by.to_owned(), what: order(&narrowing) };
+        let order = Order { at: now, by: by.to_owned(), reason: None, what: order(&narrowing) };
         let taking = change.taking_away(Denial::narrowing(now, narrowing.clone(), withheld));
         let by = by.to_owned();
         let on_conflict =

@@ -2,6 +2,7 @@ use crate::authn::HostPrincipal;
 use crate::base::code;
 use crate::base::limits::BREAK_GLASS_LIFE_S;
 use crate::base::{NameError, OperatorName};
+use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::host::host_desk::HostDesk;
 use crate::broker::identity::bootstrap::{HostAdmin, broken, certify_admin};
@@ -47,10 +48,11 @@ impl HostDesk {
             let once = request.map(|request| {
                 Once::of(Caller::named(&by), &request, &core.state.digests, &core.state.earlier_digests)
             });
-            return core.take_away(&by, &what, once.as_ref()).await.map(TakenAway::Done);
+            let request = ChangeRequest::by_host(&by, once.as_ref());
+            return core.take_away(request, &what).await.map(TakenAway::Done);
         }
         tracing::warn!(%by, "an order waits until the broker is unsealed");
-        orders.add(Order { at: self.now(), by: by.to_string(), what })?;
+        orders.add(Order { at: self.now(), by: by.to_string(), reason: None, what })?;
         Ok(TakenAway::Queued)
     }
 

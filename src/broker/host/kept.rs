@@ -115,7 +115,7 @@ mod tests {
 
     fn order() -> Order {
         let what = TakeAway::SuspendAgent("a".parse().unwrap());
-        Order { at: Timestamp::from_s(1), by: "admin".to_owned(), what }
+        Order { at: Timestamp::from_s(1), by: "admin".to_owned(), reason: None, what }
     }
 
     #[tokio::test]

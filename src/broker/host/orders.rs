@@ -14,7 +14,6 @@ use crate::broker::secrets::versions::NamedVersion;
 use crate::broker::services::Core;
 use crate::broker::world::World;
 use crate::custody::{LeasesOf, Order, Orders, PendingOrderFailed, TakeAway};
-use crate::idempotency::Once;
 use crate::keyring::Stage;
 use crate::leases::LeaseSelection;
 use crate::pki::Serial;
@@ -73,8 +72,10 @@ impl Core {
 
     /// `None` once the order is on the ledger.
     async fn carry_out_one(&self, order: &Order, when: &str) -> Result<Option<Recorded>, Failure> {
-        let Order { at, by, what } = order;
-        match self.apply_order(&format!("{by}, {when}"), what, None).await {
+        let Order { at, by, reason, what } = order;
+        let by_then = format!("{by}, {when}");
+        let request = ChangeRequest::by_host(&by_then, None).because(reason.as_ref());
+        match self.apply_order(request, what).await {
             Ok(Applied { taken: Taken::Recorded(_), .. }) => Ok(None),
             Ok(Applied { taken: Taken::InMemory(recorded), .. }) => {
                 tracing::error!(?what, %at, %by, "the ledger cannot take an order now: it is in force in memory and kept");
@@ -92,16 +93,14 @@ impl Core {
 
     pub(crate) async fn take_away(
         &self,
-        by: &str,
+        request: ChangeRequest<'_>,
         what: &TakeAway,
-        once: Option<&Once>,
     ) -> Result<Ended, Failure> {
-        let applied = self.apply_order(by, what, once).await?;
+        let applied = self.apply_order(request, what).await?;
         Ok(self.conclude(applied).await)
     }
 
-    async fn apply_order(&self, by: &str, what: &TakeAway, once: Option<&Once>) -> Result<Applied, Failure> {
-        let request = ChangeRequest::by_host(by, once);
+    async fn apply_order(&self, request: ChangeRequest<'_>, what: &TakeAway) -> Result<Applied, Failure> {
         let how = match what {
             TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
             TakeAway::RevokeAgent(_)
@@ -135,7 +134,7 @@ impl Core {
                     agents: agents.clone(),
                     removed_agents: removed_agents.clone(),
                 };
-                return self.narrow(by, narrowing).await;
+                return self.narrow(request.by.name(), narrowing).await;
             }
         };
         let find = |reading: &Reading<'_>| found(reading.unconditional(), what);

@@ -16,8 +16,10 @@ use crate::operators::Operator;
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
 use crate::registry::{Agent, Owned};
-use crate::revocation::{self, RevocationChanged, Subject};
-use crate::store::{Change, OnConflict};
+use crate::revocation::{
+    self, NamedSubject, Subject, SubjectChange, SubjectResumed, SubjectRevoked, SubjectSuspended,
+};
+use crate::store::{Change, CommitError, OnConflict};
 
 /// What is done to a subject.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,12 +33,14 @@ pub enum Revocation {
 }
 
 impl Revocation {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Revoke => "revoke",
-            Self::Suspend => "suspend",
-            Self::Resume => "resume",
-        }
+    /// The entry that says so.
+    fn change(self, subject: Subject, said: SubjectChange<'_>) -> Result<Change<Effect>, CommitError> {
+        let change = match self {
+            Self::Revoke => Change::new(&SubjectRevoked(said)),
+            Self::Suspend => Change::new(&SubjectSuspended(said)),
+            Self::Resume => Change::new(&SubjectResumed(said)),
+        };
+        Ok(change?.effect(Effect::Revocation(self.effect(subject))))
     }
 
     /// What of it can be done without a record: whatever takes away.
@@ -62,6 +66,27 @@ pub(crate) struct Found {
     subject: Subject,
     agent: Option<String>,
     operator: Option<String>,
+}
+
+impl Found {
+    /// As entries name it, and `by` who does it.
+    fn said<'a>(&self, by: &'a str) -> SubjectChange<'a> {
+        let (name, agent) = match &self.subject {
+            Subject::Agent(_) => (self.agent.clone(), None),
+            Subject::Operator(_) => (self.operator.clone(), None),
+            Subject::Instance(_)
+            | Subject::Token(_)
+            | Subject::Role(_)
+            | Subject::Capability(_)
+            | Subject::Owner(_)
+            | Subject::Secret(_)
+            | Subject::Certificate(_)
+            | Subject::Lineage(_)
+            | Subject::Network(_)
+            | Subject::Everything => (None, self.agent.clone()),
+        };
+        SubjectChange { subject: NamedSubject::of(&self.subject, name), agent, by }
+    }
 }
 
 impl Found {
@@ -255,7 +280,7 @@ impl AgentDesk {
         let find = |_: &Reading<'_>| {
             Ok(Found { subject: Subject::Token(claims.jti), agent: name.clone(), operator: None })
         };
-        let request = ChangeRequest { by: Initiator::Holder, once: None };
+        let request = ChangeRequest { by: Initiator::Holder, once: None, reason: None };
         self.0.revoke(request, Revocation::Revoke, &find).await.map(|_| ())
     }
 }
@@ -278,15 +303,15 @@ impl Core {
     /// # Errors
     /// [`Failure`] when it cannot be recorded.
     pub async fn mark(&self, by: &str, effect: revocation::Effect) -> Result<u64, Failure> {
-        let (action, subject) = match &effect {
-            revocation::Effect::Kill(subject) => (Revocation::Revoke, subject.clone()),
-            revocation::Effect::Block(subject) => (Revocation::Suspend, subject.clone()),
-            revocation::Effect::Unblock(subject) => (Revocation::Resume, subject.clone()),
+        let (what, subject) = match effect {
+            revocation::Effect::Kill(subject) => (Revocation::Revoke, subject),
+            revocation::Effect::Block(subject) => (Revocation::Suspend, subject),
+            revocation::Effect::Unblock(subject) | revocation::Effect::Explain { subject, .. } => {
+                (Revocation::Resume, subject)
+            }
         };
-        let (action, id) = (action.as_str(), subject.id());
-        let event =
-            RevocationChanged { by, action, subject: subject.kind(), agent: None, operator: None, id };
-        let change = Change::new(&event)?.effect(Effect::Revocation(effect));
+        let found = Found { subject: subject.clone(), agent: None, operator: None };
+        let change = what.change(subject, found.said(by))?;
         let seq = self.state.store.commit(change, ()).await?.seq();
         self.notifications.standing_changed();
         Ok(seq)
@@ -302,15 +327,16 @@ impl Core {
         let applied = self.state.take_away(request, |reading| {
             let found = find(reading)?;
             let order = found.order(what);
-            let Found { subject, agent, operator } = found;
+            let said = found.said(request.by.name());
+            let subject = found.subject;
             let denial = what.denial(subject.clone());
             if denial.is_none() && reading.unconditional().revocations.is_unrecorded(&subject) {
                 return Err(Failure::new(code::REVOCATION_UNRECORDED));
             }
-            let (by, id) = (request.by.name(), subject.id());
-            let event =
-                RevocationChanged { by, action: what.as_str(), subject: subject.kind(), agent, operator, id };
-            let change = Change::new(&event)?.effect(Effect::Revocation(what.effect(subject)));
+            let mut change = what.change(subject.clone(), said)?;
+            if let Some(reason) = request.reason.cloned() {
+                change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
+            }
             // What an agent does with its own tokens must not use the room up.
             let is_urgent = what != Revocation::Resume && !matches!(request.by, Initiator::Holder);
             let change = if is_urgent { change.urgent() } else { change };

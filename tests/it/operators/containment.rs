@@ -29,9 +29,9 @@ async fn rev_03_a_revoked_operator_is_out_at_once_and_its_open_connections_are_c
     // It is cut.
     until(async || idle.send("GET", "/v1/whoami", &[], b"").await.is_err()).await;
     assert!(alice.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(), "the handshake refuses it");
-    let said = &broker.entries("revocation.changed").await[0]["event"];
+    let said = &broker.entries("subject.revoked").await[0]["event"];
     assert_eq!(
-        (&said["by"], &said["subject"], &said["operator"]),
+        (&said["by"], &said["subject"]["kind"], &said["subject"]["name"]),
         (&"admin".into(), &"operator".into(), &"alice".into())
     );
     let again = join(&broker, "alice", &json!({})).await;
