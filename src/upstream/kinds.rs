@@ -6,10 +6,10 @@ use super::declaration::{Fields, TargetError, refuse};
 use super::driver::Driver;
 use super::kind::{Kind, LeaseKind};
 use super::lease_driver::LeaseDriver;
-use super::{generate, http, postgresql};
+use super::{generate, http, mariadb, postgresql};
 
 /// Every kind of upstream: a folder and a line here.
-const KINDS: [&Kind; 3] = [&generate::KIND, &http::KIND, &postgresql::KIND];
+const KINDS: [&Kind; 4] = [&generate::KIND, &http::KIND, &mariadb::KIND, &postgresql::KIND];
 
 /// The driver of a stored upstream of a rotation.
 ///

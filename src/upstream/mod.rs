@@ -19,6 +19,7 @@ mod http;
 mod kind;
 mod kinds;
 mod lease_driver;
+mod mariadb;
 mod mark;
 mod pipe;
 mod postgresql;

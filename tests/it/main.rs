@@ -54,6 +54,7 @@ mod limits;
 mod listener;
 mod liveness;
 mod lost_entries;
+mod mariadb;
 mod mutants;
 mod oauth;
 mod openapi;

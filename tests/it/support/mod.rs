@@ -1,11 +1,13 @@
 //! What the tests stand on.
 
 pub(crate) mod broker;
+pub(crate) mod false_mariadb;
 pub(crate) mod false_postgres;
 pub(crate) mod gate;
 pub(crate) mod host;
 pub(crate) mod impostor;
 pub(crate) mod ledger_bed;
+pub(crate) mod mariadb;
 pub(crate) mod openssl;
 pub(crate) mod ordeal;
 pub(crate) mod pausing;

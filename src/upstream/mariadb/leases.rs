@@ -1,0 +1,221 @@
+use serde_json::{Map, Value, json};
+
+use super::super::certificates::certificates_of;
+use super::super::declaration::{Fields, TargetError};
+use super::super::driver::Answer;
+use super::super::fault::UpstreamFault;
+use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
+use super::super::random::random_password;
+use super::lease_declaration::{DeclaredLeases, LOGIN_FIELD};
+use super::session::{Credentials, QueryError, Session, SessionError, logged_in};
+use super::sql::{self, Account};
+use crate::base::code::{self, Code};
+use crate::base::{SecretName, Timestamp};
+use crate::secrets::SecretValue;
+
+/// Creates accounts and revokes them. Names are quoted, and are ours alone.
+#[derive(Debug)]
+struct MariadbLeases(DeclaredLeases);
+
+pub(super) fn read(fields: Fields) -> Result<Box<dyn LeaseDriver>, TargetError> {
+    Ok(Box::new(MariadbLeases(DeclaredLeases::read(fields)?)))
+}
+
+/// The oldest release at which logins are created: earlier ones have no privilege to end sessions but SUPER.
+const RELEASE_MIN: (u32, u32) = (10, 5);
+
+/// What the administering user needs to create an account, to find its sessions and to end them.
+const NEEDED: [&str; 3] = [sql::CREATE_USER, "PROCESS", "CONNECTION ADMIN"];
+
+/// How often the sessions of a revoked account are told to end. Between two times a fraction of a second passes.
+const END_TRIES: u32 = 15;
+
+impl MariadbLeases {
+    async fn session<T>(
+        &self,
+        call: LeaseCall<'_>,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, QueryError>,
+    ) -> Result<T, SessionError> {
+        let (user, password) = (self.0.accounts.admin_user.as_str(), call.admin.expose());
+        logged_in(&self.0.server, call.with, Credentials { user, password }, work).await
+    }
+
+    fn account<'a>(&'a self, user: &'a str) -> Account<'a> {
+        Account { user, host: &self.0.accounts.account_host }
+    }
+
+    /// Creates an account that is locked until it has all that was declared for it.
+    async fn create_account(
+        &self,
+        session: &mut Session,
+        login: NewLogin<'_>,
+        password: &SecretValue,
+    ) -> Result<Result<(), UpstreamFault>, QueryError> {
+        if let Err(fault) = self.standing(session, login).await? {
+            return Ok(Err(fault));
+        }
+        let (account, accounts) = (self.account(login.name), &self.0.accounts);
+        session.query(&sql::create(account, password.expose(), accounts.connections)).await?;
+        match self.finish(session, account).await {
+            Ok(()) => Ok(Ok(())),
+            Err(QueryError::Lost) => Err(QueryError::Lost),
+            // Nothing of it stays, or the broker revokes it.
+            Err(error) => match session.query(&sql::drop_account(account)).await {
+                Ok(_) => Err(error),
+                Err(_) => Err(QueryError::Lost),
+            },
+        }
+    }
+
+    async fn finish(&self, session: &mut Session, account: Account<'_>) -> Result<(), QueryError> {
+        for grant in &self.0.accounts.grants {
+            session.query(&grant.replace(LOGIN_FIELD, &account.quoted())).await?;
+        }
+        session.query(&sql::unlock(account)).await.map(drop)
+    }
+
+    /// Whether the server and the administering user are such that a login can be created and revoked.
+    async fn standing(
+        &self,
+        session: &mut Session,
+        login: NewLogin<'_>,
+    ) -> Result<Result<(), UpstreamFault>, QueryError> {
+        let refuse = |code: Code, detail: &str| Ok(Err(UpstreamFault::refused(code).with(detail.to_owned())));
+        let standing = session.query(sql::STANDING).await?;
+        let row = standing.into_iter().next().and_then(|row| <[String; 2]>::try_from(row).ok());
+        let Some([version, connections]) = row else { return Err(QueryError::Lost) };
+        let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        let release = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        if !version.contains("MariaDB") || release < RELEASE_MIN {
+            return refuse(code::UPSTREAM_VERSION_UNSUPPORTED, &format!("{}.{}", release.0, release.1));
+        }
+        let free = connections.parse::<u32>().unwrap_or_default();
+        if login.per_agent.saturating_mul(self.0.accounts.connections) >= free {
+            return refuse(code::UPSTREAM_CONNECTION_LIMIT, &free.to_string());
+        }
+        let privileges = session.column(&sql::own_privileges()).await?;
+        if let Some(missing) = NEEDED.iter().find(|needed| !privileges.iter().any(|one| one == **needed)) {
+            return refuse(code::UPSTREAM_LOGIN_IRREVOCABLE, missing);
+        }
+        match session.column(&sql::users(login.name, &self.0.accounts.account_host)).await {
+            Ok(_) => Ok(Ok(())),
+            Err(QueryError::Server(number)) => refuse(code::UPSTREAM_LOGIN_IRREVOCABLE, &number.to_string()),
+            Err(QueryError::Lost) => Err(QueryError::Lost),
+        }
+    }
+}
+
+/// Ends the sessions of a user, and those of the administering user that still create it; whether all have ended.
+pub(super) async fn end_all_sessions(session: &mut Session, user: &str) -> Result<bool, QueryError> {
+    for _ in 0..END_TRIES {
+        let sessions = session.column(&sql::sessions(user)).await?;
+        if sessions.is_empty() {
+            return Ok(true);
+        }
+        for id in &sessions {
+            // One that has ended meanwhile is no error.
+            if let Err(QueryError::Lost) = session.query(&sql::end_session(id)).await {
+                return Err(QueryError::Lost);
+            }
+        }
+        session.query(sql::PAUSE).await?;
+    }
+    Ok(false)
+}
+
+/// How far the revocation of an account came.
+enum Revoked {
+    Wholly,
+    /// The account is locked, and has sessions.
+    Sessions,
+    /// The account is locked, and the server refused something with this number.
+    Locked(u16),
+}
+
+async fn revoke(session: &mut Session, account: Account<'_>) -> Result<Revoked, QueryError> {
+    // From here on nobody logs in.
+    session.query(&sql::lock(account)).await?;
+    let ended = async {
+        if !end_all_sessions(session, account.user).await? {
+            return Ok(Revoked::Sessions);
+        }
+        session.query(&sql::drop_account(account)).await?;
+        // Somebody may have been let in just before the account was locked.
+        Ok(if end_all_sessions(session, account.user).await? { Revoked::Wholly } else { Revoked::Sessions })
+    };
+    match ended.await {
+        Err(QueryError::Server(number)) => Ok(Revoked::Locked(number)),
+        revoked => revoked,
+    }
+}
+
+impl LeaseDriver for MariadbLeases {
+    fn describe(&self) -> String {
+        self.0.server.describe()
+    }
+
+    fn place(&self) -> String {
+        self.0.server.place()
+    }
+
+    fn admin_secret(&self) -> &SecretName {
+        &self.0.accounts.admin_secret
+    }
+
+    /// `MariaDB` has no end for an account: passwords expire by the day alone, and their sessions go on.
+    fn expiry(&self) -> Expiry {
+        Expiry::ByBroker
+    }
+
+    fn connection(&self) -> Map<String, Value> {
+        let server = &self.0.server;
+        let fields = [
+            ("driver", json!("mariadb-dynamic")),
+            ("host", json!(server.host)),
+            ("port", json!(server.port)),
+            ("database", json!(self.0.accounts.database)),
+            ("ca", json!(server.ca.as_deref().map(certificates_of))),
+        ];
+        fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    }
+
+    fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> Answer<'a, SecretValue> {
+        Box::pin(async move {
+            let password = random_password(&*call.with.entropy)?;
+            let created =
+                self.session(call, async |session| self.create_account(session, login, &password).await);
+            created.await??;
+            Ok(password)
+        })
+    }
+
+    /// The server knows of no end.
+    fn extend<'a>(&'a self, _call: LeaseCall<'a>, _login: &'a str, _until: Timestamp) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            match self.session(call, async |session| revoke(session, self.account(login)).await).await? {
+                Revoked::Wholly => Ok(()),
+                Revoked::Sessions => Err(UpstreamFault::unknown(code::UPSTREAM_NOT_REVOKED)),
+                Revoked::Locked(number) => {
+                    Err(UpstreamFault::unknown(code::UPSTREAM_LOGIN_NOT_DROPPED).with(number.to_string()))
+                }
+            }
+        })
+    }
+
+    fn find<'a>(
+        &'a self,
+        call: LeaseCall<'a>,
+        prefix: &'a str,
+        _now: Timestamp,
+    ) -> Answer<'a, Vec<FoundLogin>> {
+        Box::pin(async move {
+            let users = sql::users(prefix, &self.0.accounts.account_host);
+            let found = self.session(call, async |session| session.column(&users).await).await?;
+            Ok(found.into_iter().map(|name| FoundLogin { name, is_over: false }).collect())
+        })
+    }
+}

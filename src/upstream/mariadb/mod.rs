@@ -1,0 +1,23 @@
+//! `MariaDB`: passwords of accounts, and accounts that are revoked with their leases.
+
+mod client;
+mod lease_declaration;
+mod leases;
+mod packets;
+mod rotation;
+mod server;
+mod session;
+mod sql;
+
+use super::kind::{Kind, LeaseKind, RotationKind};
+
+pub(super) const KIND: Kind = Kind {
+    rotation: Some(RotationKind { driver: "mariadb", read: rotation::read }),
+    leases: Some(LeaseKind {
+        driver: "mariadb-dynamic",
+        read: leases::read,
+        variables: client::variables,
+        url: client::url,
+    }),
+    outspoken: &[],
+};

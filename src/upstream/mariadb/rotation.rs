@@ -1,0 +1,211 @@
+use serde::Deserialize;
+
+use super::super::accounts::{self, Accounts, DeclaredAccounts, FieldNames};
+use super::super::declaration::{Fields, TargetError};
+use super::super::driver::{
+    Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Surroundings, Verdict,
+};
+use super::super::fault::UpstreamFault;
+use super::super::finding::Finding;
+use super::super::random::random_password;
+use super::leases::end_all_sessions;
+use super::server::{Server, is_account_host, is_name};
+use super::session::{Credentials, SessionError, logged_in};
+use super::sql::{self, Account};
+use crate::base::{SecretName, code};
+use crate::secrets::SecretValue;
+
+/// Sets passwords of accounts, and sees that they log in.
+///
+/// The password itself never goes to the server when it is set: its hash does.
+#[derive(Debug)]
+struct MariadbRotation {
+    server: Server,
+    account_host: String,
+    users: Accounts,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUsers {
+    user: Option<String>,
+    users: Option<[String; 2]>,
+    admin_user: Option<String>,
+    admin_secret: Option<SecretName>,
+    #[serde(default = "anywhere")]
+    account_host: String,
+}
+
+const FIELDS: FieldNames = FieldNames { one: "user", two: "users", admin: "admin_user" };
+
+/// The host part of an account that may log in from anywhere.
+pub(super) fn anywhere() -> String {
+    "%".to_owned()
+}
+
+pub(super) fn read(mut fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
+    let server = Server::take(&mut fields)?;
+    let RawUsers { user: one, users: two, admin_user: admin, admin_secret, account_host } = fields.read()?;
+    one.iter().chain(&admin).chain(two.iter().flatten()).try_for_each(|name| is_name(name))?;
+    is_account_host(&account_host)?;
+    let users = Accounts::of(DeclaredAccounts { one, two, admin, admin_secret }, &FIELDS)?;
+    Ok(Box::new(MariadbRotation { server, account_host, users }))
+}
+
+fn credentials(account: &accounts::Account) -> Credentials<'_> {
+    Credentials { user: account.name.as_str(), password: account.password.as_bytes() }
+}
+
+impl MariadbRotation {
+    async fn log_in(&self, with: &Surroundings, account: &accounts::Account) -> Result<(), SessionError> {
+        logged_in(&self.server, with, credentials(account), async |_| Ok(())).await
+    }
+
+    fn account<'a>(&'a self, user: &'a str) -> Account<'a> {
+        Account { user, host: &self.account_host }
+    }
+}
+
+impl Driver for MariadbRotation {
+    fn describe(&self) -> String {
+        self.server.describe()
+    }
+
+    fn place(&self) -> Option<String> {
+        Some(self.server.place())
+    }
+
+    fn admin_secret(&self) -> Option<&SecretName> {
+        self.users.admin_secret()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.users.capabilities()
+    }
+
+    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, Prepared> {
+        Box::pin(async move {
+            // That the setter of passwords can log in is seen before anything is begun.
+            self.log_in(call.with, &self.users.setter(call)?).await?;
+            Ok(self.users.new_value(call)?.into())
+        })
+    }
+
+    fn apply<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (new, by) = (self.users.pending(call)?, self.users.setter(call)?);
+            let password = new.password.as_bytes();
+            let set = if self.users.sets_itself() {
+                sql::set_own_password(password)
+            } else {
+                sql::set_password(self.account(&new.name), password)
+            };
+            let applied = logged_in(&self.server, call.with, credentials(&by), async |session| {
+                session.query(&set).await.map(drop)
+            });
+            Ok(applied.await?)
+        })
+    }
+
+    fn verify<'a>(&'a self, with: &'a Surroundings, value: &'a SecretValue) -> Answer<'a, Verdict> {
+        Box::pin(async move {
+            let Ok(account) = self.users.account(value) else { return Ok(Verdict::Refused) };
+            match self.log_in(with, &account).await {
+                Ok(()) => Ok(Verdict::Works),
+                Err(SessionError::AccessDenied) => Ok(Verdict::Refused),
+                Err(SessionError::Fault(fault)) => Err(fault),
+            }
+        })
+    }
+
+    fn check<'a>(&'a self, call: RotationCall<'a>) -> Checking<'a> {
+        Box::pin(async move {
+            let by = match self.users.setter(call) {
+                Ok(by) => by,
+                Err(fault) => return vec![Finding::fault("connection", &fault)],
+            };
+            let privileges = logged_in(&self.server, call.with, credentials(&by), async |session| {
+                session.column(&sql::own_privileges()).await
+            });
+            let privileges = match privileges.await {
+                Ok(privileges) => privileges,
+                Err(error) => return vec![Finding::fault("connection", &error.into())],
+            };
+            let mut findings = vec![Finding::good("connection", format!("logged in as `{}`", by.name))];
+            if !self.users.sets_itself() {
+                findings.push(privilege(&by.name, &privileges));
+            }
+            if let Some(current) = call.current {
+                let verdict = self.verify(call.with, current).await;
+                findings.push(Finding::of_value(verdict, self.users.sets_itself()));
+            }
+            findings
+        })
+    }
+
+    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let Some(old) = self.users.retired(call, old)? else { return Ok(()) };
+            // A password that nobody will ever know.
+            let nobodys = random_password(&*call.with.entropy)?;
+            let set = sql::set_password(self.account(&old.name), nobodys.expose());
+            let by = self.users.setter(call)?;
+            let ended = logged_in(&self.server, call.with, credentials(&by), async |session| {
+                session.query(&set).await?;
+                end_all_sessions(session, &old.name).await
+            });
+            if ended.await? { Ok(()) } else { Err(UpstreamFault::unknown(code::UPSTREAM_NOT_REVOKED)) }
+        })
+    }
+}
+
+fn privilege(setter: &str, privileges: &[String]) -> Finding {
+    if privileges.iter().any(|privilege| privilege == sql::CREATE_USER) {
+        Finding::good("privilege", format!("`{setter}` may set passwords"))
+    } else {
+        let says = format!("`{setter}` may not set passwords");
+        Finding::bad("privilege", says, &format!("GRANT CREATE USER ON *.* TO {setter}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::declaration::fields;
+    use super::super::super::driver::Shape;
+    use super::*;
+
+    fn declared(more: &str) -> String {
+        format!(r#"{{"driver":"mariadb","host":"db.internal"{more}}}"#)
+    }
+
+    #[test]
+    fn a_wrong_declaration_is_refused_without_its_values() {
+        for (more, says) in [
+            (r#","user":"a""#, "`ca` is missing"),
+            (r#","user":"a","ca":"CNRY""#, "no certificate"),
+            (r#","user":"a","tls":"off""#, "`ca` is missing"),
+        ] {
+            let error = read(fields(&declared(more))).err().unwrap().to_string();
+            assert!(error.contains(says) && !error.contains("CNRY"), "{error}");
+        }
+        assert!(is_account_host("10.0.0.%").is_ok() && is_account_host("a@b").is_err());
+        for bad in ["", "a'", r"a\", "a`", "a\n", &"a".repeat(81)] {
+            assert!(is_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_account_has_one_slot_and_two_have_two() {
+        let of = |one: Option<&str>, two: Option<[&str; 2]>| {
+            let declared = DeclaredAccounts {
+                one: one.map(str::to_owned),
+                two: two.map(|two| two.map(str::to_owned)),
+                admin: Some("admin".to_owned()),
+                admin_secret: Some("db/admin".parse().unwrap()),
+            };
+            Accounts::of(declared, &FIELDS).unwrap().capabilities().shape
+        };
+        assert_eq!(of(Some("a"), None), Shape::OneSlot);
+        assert_eq!(of(None, Some(["a", "b"])), Shape::TwoSlots);
+    }
+}
