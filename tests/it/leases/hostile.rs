@@ -192,7 +192,7 @@ async fn is_created_only_with(postgres: Postgres, (without, with): (&str, &str),
     let refused = scene.ask(&json!({})).await;
     let code = refused.code();
     assert_eq!((refused.status, code.as_str()), (503, "upstream_login_irrevocable"), "{}", refused.text());
-    assert!(refused.text().contains("database-logins.md"), "{}", refused.text());
+    assert!(refused.text().contains("drivers.md"), "{}", refused.text());
     let failed = scene.broker.entries("lease.failed").await;
     assert_eq!(
         (&failed[0]["event"]["upstream"], &failed[0]["event"]["unknown"]),
