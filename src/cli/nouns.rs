@@ -265,8 +265,8 @@ pub enum RotationCommand {
         #[arg(long)]
         unverified: bool,
     },
-    /// End the grace of the value that was replaced last: it stops working
-    EndGrace {
+    /// Revoke the previous version now, before its grace period ends
+    RevokePrevious {
         /// The secret
         name: String,
     },

@@ -71,7 +71,7 @@ pub struct RotationAdvanced<'a> {
     pub secret: &'a SecretName,
     /// The rotation.
     pub rotation: RotationId,
-    /// `applied`, `verified` or `draining`.
+    /// `applied`, `verified` or `grace`.
     pub stage: &'static str,
     /// The version that it brings.
     pub version: u32,
@@ -146,7 +146,7 @@ pub struct RotationUpdated<'a> {
     pub secret: &'a SecretName,
     /// Who.
     pub operator: &'a OperatorName,
-    /// `paused`, `resumed`, `retried`, `grace-ended` or `orphans-cleared`.
+    /// `paused`, `resumed`, `retried`, `previous-revoked` or `orphans-cleared`.
     pub what: &'static str,
 }
 

@@ -63,12 +63,12 @@ pub enum Stage {
     /// The new value was seen to work.
     Verified,
     /// The new value is the one that is handed out; the old one is in its grace.
-    Draining,
+    Grace,
 }
 
 impl Stage {
     /// Every stage, in their order.
-    pub const ALL: [Self; 5] = [Self::Begun, Self::Prepared, Self::Applied, Self::Verified, Self::Draining];
+    pub const ALL: [Self; 5] = [Self::Begun, Self::Prepared, Self::Applied, Self::Verified, Self::Grace];
 
     /// The word for it.
     #[must_use]
@@ -78,7 +78,7 @@ impl Stage {
             Self::Prepared => "prepared",
             Self::Applied => "applied",
             Self::Verified => "verified",
-            Self::Draining => "draining",
+            Self::Grace => "grace",
         }
     }
 }
@@ -118,7 +118,7 @@ pub struct Run {
     /// The last failure of the present step.
     pub trouble: Option<Trouble>,
     /// When the replaced value's grace ends, once it has begun.
-    pub drain_until: Option<Timestamp>,
+    pub grace_until: Option<Timestamp>,
 }
 
 impl Run {
@@ -150,7 +150,7 @@ impl Run {
     /// Whether nothing is under way upstream, nor about to be: also while a grace lasts.
     #[must_use]
     pub fn rests(&self, now: Timestamp) -> bool {
-        let in_grace = self.trouble.is_none() && self.drain_until.is_some_and(|until| until > now);
+        let in_grace = self.trouble.is_none() && self.grace_until.is_some_and(|until| until > now);
         self.can_be_given_up(now) || in_grace
     }
 
@@ -161,7 +161,7 @@ impl Run {
             Some(trouble) => trouble.retry_at?,
             None => self.begun_at,
         };
-        Some(self.drain_until.map_or(after_trouble, |until| until.max(after_trouble)))
+        Some(self.grace_until.map_or(after_trouble, |until| until.max(after_trouble)))
     }
 }
 
@@ -258,8 +258,8 @@ impl Rotation {
     #[must_use]
     pub fn left_behind(&self) -> Vec<UpstreamValue> {
         let mut left = self.made.clone();
-        let draining = self.run.as_ref().filter(|run| run.stage == Stage::Draining && !left.is_empty());
-        if let Some((run, version)) = draining.and_then(|run| Some((run, run.replaces?)))
+        let in_grace = self.run.as_ref().filter(|run| run.stage == Stage::Grace && !left.is_empty());
+        if let Some((run, version)) = in_grace.and_then(|run| Some((run, run.replaces?)))
             && left.iter().all(|value| value.version != Some(version))
         {
             left.push(UpstreamValue { rotation: run.id, version: Some(version), slot: None });

@@ -46,8 +46,8 @@ pub enum Effect {
         secret: SecretName,
         /// The stage.
         stage: Stage,
-        /// When the grace of the replaced value ends, with [`Stage::Draining`].
-        drain_until: Option<Timestamp>,
+        /// When the grace of the replaced value ends, with [`Stage::Grace`].
+        grace_until: Option<Timestamp>,
     },
     /// A step failed, as entries say it that were written before [`Effect::FailFor`].
     Fail {
@@ -232,9 +232,9 @@ impl Rotations {
                 run.reach(Stage::Prepared);
             }),
             Effect::Touch(secret) => self.with_run(secret, |run| run.touched = true),
-            Effect::Reach { secret, stage, drain_until } => self.with_run(secret, |run| {
+            Effect::Reach { secret, stage, grace_until } => self.with_run(secret, |run| {
                 run.reach(*stage);
-                run.drain_until = *drain_until;
+                run.grace_until = *grace_until;
             }),
             Effect::Fail { secret, code, retry_at, touched } => {
                 let trouble = Trouble { code: code.clone(), detail: None, at: at.time, retry_at: *retry_at };
@@ -281,7 +281,7 @@ impl Rotations {
             }
             let Some(run) = &mut rotation.run else { continue };
             run.begun_at = run.begun_at.min(now);
-            due(&mut run.drain_until);
+            due(&mut run.grace_until);
             if let Some(trouble) = &mut run.trouble {
                 trouble.at = trouble.at.min(now);
                 early(&mut trouble.retry_at);
@@ -379,7 +379,7 @@ impl Run {
             touched: false,
             failures: 0,
             trouble: None,
-            drain_until: None,
+            grace_until: None,
         }
     }
 

@@ -63,7 +63,7 @@ pub struct RunAnswer {
     pub touched: bool,
     pub failures: u32,
     pub trouble: Option<RunFailureAnswer>,
-    pub drain_until: Option<String>,
+    pub grace_until: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -91,7 +91,7 @@ pub enum RotationAction {
     Pause,
     Resume,
     Retry,
-    EndGrace,
+    RevokePrevious,
     ClearOrphans,
 }
 

@@ -105,7 +105,7 @@ super::codes! {
         "wait until it has ended (`keyward rotation show NAME`); if it needs attention, adopt the version that works: `keyward rotation adopt NAME`";
     ROTATION_IN_GRACE_PERIOD "rotation_in_grace_period" Conflict:
         "the previous version is in its grace period, and a new rotation would revoke it too early",
-        "wait until the grace period has ended, or end it (`keyward rotation end-grace NAME`), then rotate again";
+        "wait until the grace period has ended, or end it (`keyward rotation revoke-previous NAME`), then rotate again";
     ROTATION_HAS_ORPHANS "rotation_has_orphans" Conflict:
         "the upstream may hold orphans: values of earlier attempts that the broker does not use",
         "delete them at the upstream (`keyward rotation show NAME` lists them), then `keyward rotation clear-orphans NAME`";

@@ -101,7 +101,7 @@ impl Core {
             Stage::Begun => self.prepare(&at, &run).await,
             Stage::Prepared | Stage::Applied => self.apply_value(&at, &run).await,
             Stage::Verified => self.promote(&at, &run).await,
-            Stage::Draining => self.retire(&at, &run).await,
+            Stage::Grace => self.retire(&at, &run).await,
         };
         drop(call);
         match stepped {
@@ -213,7 +213,7 @@ impl Core {
         let event = RotationAdvanced {
             secret: &secret,
             rotation: run.id,
-            stage: Stage::Draining.as_str(),
+            stage: Stage::Grace.as_str(),
             version,
             destroyed: surplus.numbers(),
         };
@@ -221,9 +221,9 @@ impl Core {
             Slots::Two => i64::from(at.rotation.declared.grace_s),
             Slots::One => 0,
         };
-        let drain_until = Some(self.state.clock.now().plus_s(grace_s));
+        let grace_until = Some(self.state.clock.now().plus_s(grace_s));
         let handed = secrets::Effect::Promote { name: secret.clone(), version };
-        let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Draining, drain_until };
+        let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Grace, grace_until };
         let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));
         let change = surplus.effects(at.secret.as_ref()).into_iter().fold(change, Change::effect);
         let key = secrets::keys::secret(&secret);

@@ -111,7 +111,7 @@ impl Core {
             version,
             destroyed: &[],
         };
-        let effect = rotation::Effect::Reach { secret: secret.clone(), stage, drain_until: None };
+        let effect = rotation::Effect::Reach { secret: secret.clone(), stage, grace_until: None };
         let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
         self.record(change).await?;
         Ok(())

@@ -106,7 +106,7 @@ pub(super) fn declared(
     if slots == Slots::Two && interval_s.is_some_and(|every| every <= asked.grace_s) {
         return refuse(
             asked.place,
-            "`every` must be longer than `grace`, in which the one before still drains",
+            "`every` must be longer than `grace`, in which the previous version still works",
         );
     }
     let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();

@@ -35,7 +35,7 @@ pub enum RotationUpdate {
     /// A step that failed is tried again now, a dead letter too.
     Retry,
     /// The grace of the replaced value ends now.
-    EndGrace,
+    RevokePrevious,
     /// What upstream knew and nobody used was deleted there, by hand.
     ClearOrphans,
 }
@@ -46,7 +46,7 @@ impl RotationUpdate {
             Self::Pause => "paused",
             Self::Resume => "resumed",
             Self::Retry => "retried",
-            Self::EndGrace => "grace-ended",
+            Self::RevokePrevious => "previous-revoked",
             Self::ClearOrphans => "orphans-cleared",
         }
     }
@@ -75,7 +75,7 @@ impl AdminDesk {
             }
             if let Some(run) = rotation?.run {
                 return match run.stage {
-                    Stage::Draining => Err(Failure::new(code::ROTATION_IN_GRACE_PERIOD).into()),
+                    Stage::Grace => Err(Failure::new(code::ROTATION_IN_GRACE_PERIOD).into()),
                     Stage::Begun | Stage::Prepared | Stage::Applied | Stage::Verified => {
                         Ok(Rotating { id: run.id, begun: false })
                     }
@@ -154,9 +154,9 @@ impl Core {
             RotationUpdate::Retry if run.is_some_and(|run| run.trouble.is_some()) => {
                 Ok(rotation::Effect::Retry(secret))
             }
-            RotationUpdate::EndGrace if run.is_some_and(|run| run.stage == Stage::Draining) => {
-                let drain_until = Some(self.state.clock.now());
-                Ok(rotation::Effect::Reach { secret, stage: Stage::Draining, drain_until })
+            RotationUpdate::RevokePrevious if run.is_some_and(|run| run.stage == Stage::Grace) => {
+                let grace_until = Some(self.state.clock.now());
+                Ok(rotation::Effect::Reach { secret, stage: Stage::Grace, grace_until })
             }
             RotationUpdate::ClearOrphans if !rotation.orphans.is_empty() => {
                 Ok(rotation::Effect::ClearOrphans(secret))
@@ -164,7 +164,7 @@ impl Core {
             RotationUpdate::Pause
             | RotationUpdate::Resume
             | RotationUpdate::Retry
-            | RotationUpdate::EndGrace
+            | RotationUpdate::RevokePrevious
             | RotationUpdate::ClearOrphans => Err(refuse()),
         }
     }

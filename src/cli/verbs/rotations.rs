@@ -51,8 +51,8 @@ pub(in crate::cli) async fn rotation(
             }
             Ok(())
         }
-        RotationCommand::EndGrace { name } => {
-            act(home, name, ("end-grace", "the old value ends now"), console).await
+        RotationCommand::RevokePrevious { name } => {
+            act(home, name, ("revoke-previous", "the old value ends now"), console).await
         }
         RotationCommand::ClearOrphans { name } => {
             act(home, name, ("clear-orphans", "no orphans any more"), console).await
@@ -253,7 +253,7 @@ pub(in crate::cli) async fn rotate(
     for _ in 0..LOOKS {
         let shown = client.get(&rotation).await?.json()?;
         let at = |path: &str| shown.pointer(path).and_then(Value::as_str);
-        let is_over = at("/run/id") != Some(&id) || at("/run/stage") == Some("draining");
+        let is_over = at("/run/id") != Some(&id) || at("/run/stage") == Some("grace");
         if is_over {
             if console.is_json() {
                 console.json(&shown)

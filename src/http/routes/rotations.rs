@@ -79,7 +79,7 @@ impl From<Run> for RunAnswer {
             touched: run.touched,
             failures: run.failures,
             trouble,
-            drain_until: run.drain_until.map(|at| at.to_string()),
+            grace_until: run.grace_until.map(|at| at.to_string()),
         }
     }
 }
@@ -118,7 +118,7 @@ async fn act(
         RotationAction::Pause => RotationUpdate::Pause,
         RotationAction::Resume => RotationUpdate::Resume,
         RotationAction::Retry => RotationUpdate::Retry,
-        RotationAction::EndGrace => RotationUpdate::EndGrace,
+        RotationAction::RevokePrevious => RotationUpdate::RevokePrevious,
         RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
     };
     let seq = Some(desk.update_rotation(&operator.authorised, &secret, update, once.as_ref()).await?);

@@ -20,7 +20,7 @@ impl Scene {
     /// A whole rotation, its grace included.
     async fn rotate_and_drain(&self) {
         self.rotate().await;
-        self.act("end-grace").await;
+        self.act("revoke-previous").await;
         self.broker.rotate_due().await;
         assert!(self.shown().await["run"].is_null(), "{}", self.shown().await);
     }
@@ -148,14 +148,14 @@ async fn an_old_key_is_ended_however_often_it_takes_and_seen_to_have_ended() {
     let scene = scene().await;
     scene.rotate_and_drain().await;
     scene.rotate().await;
-    scene.act("end-grace").await;
+    scene.act("revoke-previous").await;
     scene.service.next("DELETE", &[Mood::Says(500), Mood::Says(204), Mood::DoesAndResets]);
     scene.broker.rotate_due().await;
-    assert_eq!(scene.trouble().await, ("draining".to_owned(), "upstream_unexpected_status".to_owned(), 1));
+    assert_eq!(scene.trouble().await, ("grace".to_owned(), "upstream_unexpected_status".to_owned(), 1));
     scene.later().await;
-    assert_eq!(scene.trouble().await, ("draining".to_owned(), "upstream_not_revoked".to_owned(), 2));
+    assert_eq!(scene.trouble().await, ("grace".to_owned(), "upstream_not_revoked".to_owned(), 2));
     scene.later().await;
-    assert_eq!(scene.trouble().await, ("draining".to_owned(), "upstream_unreachable".to_owned(), 3));
+    assert_eq!(scene.trouble().await, ("grace".to_owned(), "upstream_unreachable".to_owned(), 3));
     scene.later().await;
     scene.hands_out("3").await;
     assert!(scene.shown().await["run"].is_null());

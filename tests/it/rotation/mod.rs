@@ -160,7 +160,7 @@ async fn rot_14_two_roles_take_turns_and_the_old_one_works_until_its_grace_has_e
     let hold = "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'its-own'; SELECT pg_sleep(600)";
     let mut session = scene.postgres.session("app_b", used["password"].as_str().unwrap(), hold);
     scene.postgres.until_one_sleeps();
-    scene.act("end-grace").await;
+    scene.act("revoke-previous").await;
     scene.broker.rotate_due().await;
     assert!(scene.shown().await["run"].is_null());
     assert!(!session.wait().unwrap().success());

@@ -64,7 +64,7 @@ async fn rot_09_a_thousand_overdue_secrets_rotate_once_each_spread_out_while_rea
         // Each is in its grace after one rotation, and the next is to come.
         assert_eq!(
             (&item["run"]["stage"], item["run"]["failures"].as_u64()),
-            (&Value::from("draining"), Some(0)),
+            (&Value::from("grace"), Some(0)),
             "{item}"
         );
     }

@@ -220,7 +220,7 @@ async fn the_replaced_version_is_adopted_again_while_its_grace_lasts() {
     scene.broker.operator().put("/v1/secrets/orders-db/app", BYTES, first.as_bytes()).await;
     scene.act("rotate").await;
     scene.broker.rotate_due().await;
-    assert_eq!(scene.shown().await["run"]["stage"], "draining");
+    assert_eq!(scene.shown().await["run"]["stage"], "grace");
     let adopt = json!({ "version": 2 });
     let adopted = scene.broker.operator().post_json("/v1/rotation-adoptions/orders-db/app", &adopt).await;
     assert_eq!(adopted.status, 200, "{}", adopted.text());
@@ -233,7 +233,7 @@ async fn a_value_that_upstream_made_and_nobody_uses_stays_listed_when_another_is
     let scene = Scene::start(Webhook::creating).await;
     scene.rotate().await;
     let shown = scene.shown().await;
-    assert_eq!(shown["run"]["stage"], "draining", "{shown}");
+    assert_eq!(shown["run"]["stage"], "grace", "{shown}");
     assert_eq!(scene.adopt(&json!({ "version": 1 })).await.status, 200);
     let orphans = scene.shown().await["orphans"].clone();
     assert_eq!((orphans.as_array().unwrap().len(), &orphans[0]["version"]), (1, &json!(2)), "{orphans}");
