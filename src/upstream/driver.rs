@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fault::UpstreamFault;
-use super::finding::Finding;
+use super::finding::{Finding, Verdict};
 use super::guard::Reach;
 use super::mark::Mark;
 use crate::base::{Clock, Entropy, RotationId, SecretName, UpstreamSlot};
@@ -114,15 +114,6 @@ impl<'a> RotationCall<'a> {
     pub const fn new(with: &'a Surroundings) -> Self {
         Self { with, admin: None, current: None, pending: None, slot: None, rotation: None, mark: None }
     }
-}
-
-/// Whether a value works.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verdict {
-    /// Upstream let it in.
-    Works,
-    /// Upstream knows another one.
-    Refused,
 }
 
 /// What drivers are given beside their declaration.

@@ -1,5 +1,13 @@
-use super::driver::Verdict;
 use super::fault::UpstreamFault;
+
+/// Whether a value works.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Upstream let it in.
+    Works,
+    /// Upstream knows another one.
+    Refused,
+}
 
 /// One thing that was looked at when a declared upstream was tried. Nothing is changed for it.
 #[derive(Clone, Debug, Eq, PartialEq)]

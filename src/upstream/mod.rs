@@ -29,10 +29,10 @@ pub use breaker::{Admission, Breakers};
 pub use client::{ClientLogin, authorities};
 pub use declaration::TargetError;
 pub use driver::{
-    Answer, Called, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings, Verdict,
+    Answer, Called, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings,
 };
 pub use fault::{Explained, UpstreamFault, UpstreamOutcome, is_shut_out};
-pub use finding::Finding;
+pub use finding::{Finding, Verdict};
 pub use guard::Reach;
 pub use kinds::{
     client_url, client_variables, declared_driver, declared_lease_driver, driver, lease_driver,

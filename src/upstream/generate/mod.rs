@@ -3,11 +3,9 @@
 use serde::Deserialize;
 
 use super::declaration::{Fields, TargetError, refuse};
-use super::driver::{
-    Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings, Verdict,
-};
+use super::driver::{Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings};
 use super::fault::UpstreamFault;
-use super::finding::Finding;
+use super::finding::{Finding, Verdict};
 use super::kind::{Kind, RotationKind};
 use super::random::random_text;
 use crate::base::{Entropy, SecretName, Sensitive, code};

@@ -14,11 +14,9 @@ use self::exchange::{Answered, Terms};
 use self::request::Request;
 use self::template::{Field, Filling};
 use super::declaration::{Fields, TargetError};
-use super::driver::{
-    Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings, Verdict,
-};
+use super::driver::{Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings};
 use super::fault::{UpstreamFault, UpstreamOutcome};
-use super::finding::Finding;
+use super::finding::{Finding, Verdict};
 use super::kind::{Kind, RotationKind};
 use crate::base::{SecretName, Sensitive, UpstreamSlot, code};
 use crate::secrets::SecretValue;

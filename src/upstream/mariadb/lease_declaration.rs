@@ -1,8 +1,7 @@
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
-use super::rotation::anywhere;
-use super::server::{Server, is_account_host, is_name};
+use super::server::{Server, anywhere, is_account_host, is_name};
 use crate::base::SecretName;
 use crate::base::limits::{
     LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX, LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX,

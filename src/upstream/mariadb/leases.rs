@@ -7,6 +7,7 @@ use super::super::fault::UpstreamFault;
 use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 use super::super::random::random_password;
 use super::lease_declaration::{DeclaredLeases, LOGIN_FIELD};
+use super::revoke::{Revoked, revoke};
 use super::session::{Credentials, QueryError, Session, SessionError, logged_in};
 use super::sql::{self, Account};
 use crate::base::code::{self, Code};
@@ -26,9 +27,6 @@ const RELEASE_MIN: (u32, u32) = (10, 5);
 
 /// What the administering user needs to create an account, to find its sessions and to end them.
 const NEEDED: [&str; 3] = [sql::CREATE_USER, "PROCESS", "CONNECTION ADMIN"];
-
-/// How often the sessions of a revoked account are told to end. Between two times a fraction of a second passes.
-const END_TRIES: u32 = 15;
 
 impl MariadbLeases {
     async fn session<T>(
@@ -102,50 +100,6 @@ impl MariadbLeases {
             Err(QueryError::Server(number)) => refuse(code::UPSTREAM_LOGIN_IRREVOCABLE, &number.to_string()),
             Err(QueryError::Lost) => Err(QueryError::Lost),
         }
-    }
-}
-
-/// Ends the sessions of a user, and those of the administering user that still create it; whether all have ended.
-pub(super) async fn end_all_sessions(session: &mut Session, user: &str) -> Result<bool, QueryError> {
-    for _ in 0..END_TRIES {
-        let sessions = session.column(&sql::sessions(user)).await?;
-        if sessions.is_empty() {
-            return Ok(true);
-        }
-        for id in &sessions {
-            // One that has ended meanwhile is no error.
-            if let Err(QueryError::Lost) = session.query(&sql::end_session(id)).await {
-                return Err(QueryError::Lost);
-            }
-        }
-        session.query(sql::PAUSE).await?;
-    }
-    Ok(false)
-}
-
-/// How far the revocation of an account came.
-enum Revoked {
-    Wholly,
-    /// The account is locked, and has sessions.
-    Sessions,
-    /// The account is locked, and the server refused something with this number.
-    Locked(u16),
-}
-
-async fn revoke(session: &mut Session, account: Account<'_>) -> Result<Revoked, QueryError> {
-    // From here on nobody logs in.
-    session.query(&sql::lock(account)).await?;
-    let ended = async {
-        if !end_all_sessions(session, account.user).await? {
-            return Ok(Revoked::Sessions);
-        }
-        session.query(&sql::drop_account(account)).await?;
-        // Somebody may have been let in just before the account was locked.
-        Ok(if end_all_sessions(session, account.user).await? { Revoked::Wholly } else { Revoked::Sessions })
-    };
-    match ended.await {
-        Err(QueryError::Server(number)) => Ok(Revoked::Locked(number)),
-        revoked => revoked,
     }
 }
 

@@ -4,6 +4,7 @@ mod client;
 mod lease_declaration;
 mod leases;
 mod packets;
+mod revoke;
 mod rotation;
 mod server;
 mod session;

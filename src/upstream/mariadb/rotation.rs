@@ -2,14 +2,12 @@ use serde::Deserialize;
 
 use super::super::accounts::{self, Accounts, DeclaredAccounts, FieldNames};
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::{
-    Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Surroundings, Verdict,
-};
+use super::super::driver::{Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Surroundings};
 use super::super::fault::UpstreamFault;
-use super::super::finding::Finding;
+use super::super::finding::{Finding, Verdict};
 use super::super::random::random_password;
-use super::leases::end_all_sessions;
-use super::server::{Server, is_account_host, is_name};
+use super::revoke::end_all_sessions;
+use super::server::{Server, anywhere, is_account_host, is_name};
 use super::session::{Credentials, SessionError, logged_in};
 use super::sql::{self, Account};
 use crate::base::{SecretName, code};
@@ -37,11 +35,6 @@ struct RawUsers {
 }
 
 const FIELDS: FieldNames = FieldNames { one: "user", two: "users", admin: "admin_user" };
-
-/// The host part of an account that may log in from anywhere.
-pub(super) fn anywhere() -> String {
-    "%".to_owned()
-}
 
 pub(super) fn read(mut fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
     let server = Server::take(&mut fields)?;

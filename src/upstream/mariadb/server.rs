@@ -23,6 +23,11 @@ const fn standard_port() -> u16 {
     3306
 }
 
+/// The host part of an account that may log in from anywhere.
+pub(super) fn anywhere() -> String {
+    "%".to_owned()
+}
+
 impl Server {
     /// Takes the server out of the fields of a declaration.
     pub(super) fn take(fields: &mut Fields) -> Result<Self, TargetError> {

@@ -4,11 +4,9 @@ use tokio_postgres::Error;
 
 use super::super::accounts::Account;
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::{
-    Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Surroundings, Verdict,
-};
+use super::super::driver::{Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Surroundings};
 use super::super::fault::UpstreamFault;
-use super::super::finding::Finding;
+use super::super::finding::{Finding, Verdict};
 use super::super::mark::Mark;
 use super::super::random::random_password;
 use super::check::of_role;
