@@ -12,7 +12,7 @@ ends or when a service has answered 401 (`token.renew()`). It is safe to share b
 source on, not what it gives: a copied token is the one that is stale an hour later.
 
 The certificate is renewed by `keyward renew --watch`, which makes the new keys: run it beside the agent, or
-inside `with agent.renewing():`. Whatever renews it, the next request goes by the new one.
+inside `with agent.renewing():`. The next request uses the new certificate, also if another process renewed it.
 """
 
 import contextlib

@@ -49,7 +49,7 @@ async function verified(token, peer) {
     keys = await fetchKeys(); // The broker's keys take turns.
     return verify();
   });
-  // RFC 8705 section 3.1. Without this the token is a bearer token: whoever steals it can use it.
+  // RFC 8705 section 3.1. Without this the token is a bearer token: a thief can use it.
   const thumbprint = createHash("sha256").update(peer).digest("base64url");
   if (payload.cnf?.["x5t#S256"] !== thumbprint) throw new Refused("the token is bound to another certificate");
   return payload;

@@ -62,7 +62,7 @@ def verified(token, certificate, keys, issuer, audience):
         )
     except (jwt.PyJWTError, TypeError) as error:
         raise Refused("not a good token") from error
-    # RFC 8705 section 3.1. Without this line the token is a bearer token: whoever steals it can use it.
+    # RFC 8705 section 3.1. Without this line the token is a bearer token: a thief can use it.
     thumbprint = base64.urlsafe_b64encode(hashlib.sha256(certificate).digest()).rstrip(b"=").decode()
     if claims["cnf"].get("x5t#S256") != thumbprint:
         raise Refused("the token is bound to another certificate")
