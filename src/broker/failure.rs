@@ -185,7 +185,7 @@ impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Exhausted(_) => Self::new(code::KEY_EXHAUSTED).because(error.to_string()).mended_by(
-                "wait a minute: the broker rotates the value key; if that fails, an operator runs `keyward value-key turn`",
+                "wait a minute: the broker rotates the value key; if that fails, an operator runs `keyward value-key rotate`",
             ),
             error @ (VaultError::Size | VaultError::Form | VaultError::Open(_)) => {
                 Self::internal(code::ISSUANCE_FAILED, &error)

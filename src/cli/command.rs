@@ -200,7 +200,7 @@ pub enum ClientCommand {
     /// The token key's generations; they follow a schedule of their own
     #[command(subcommand)]
     TokenKey(TokenKeyCommand),
-    /// The key that signs checkpoints of the ledger; it turns by a schedule of its own
+    /// The key that signs checkpoints of the ledger; it is rotated by schedule
     #[command(subcommand)]
     CheckpointKey(CheckpointKeyCommand),
     /// Operators: invite, list, give roles, take away
@@ -215,7 +215,7 @@ pub enum ClientCommand {
     /// Upstream secrets: put, list, show, versions, roll back, destroy, rotate
     #[command(subcommand)]
     Secret(SecretCommand),
-    /// The key that the values of secrets are wrapped by; it turns by a schedule of its own
+    /// The key that wraps the values of secrets; it is rotated by schedule
     #[command(subcommand)]
     ValueKey(ValueKeyCommand),
     /// When secrets are rotated, and how far that has come

@@ -55,13 +55,13 @@ pub enum TokenKeyCommand {
 /// `keyward checkpoint-key …`
 #[derive(Debug, Subcommand)]
 pub enum CheckpointKeyCommand {
-    /// Turn to a new one: the old one signs the announcement, and goes
-    Turn,
+    /// Rotate the key: the old one signs the announcement and is destroyed
+    Rotate,
 }
 
 /// `keyward value-key …`
 #[derive(Debug, Subcommand)]
 pub enum ValueKeyCommand {
-    /// Turn to a new one: what lives is carried over, what was destroyed opens no more
-    Turn,
+    /// Rotate the key: live versions are wrapped again, destroyed ones can no longer be decrypted
+    Rotate,
 }

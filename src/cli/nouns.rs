@@ -169,7 +169,7 @@ pub enum SecretCommand {
         #[arg(value_name = "VERSION")]
         number: u32,
     },
-    /// End a former version for good: it opens no more once the value key has turned
+    /// Destroy a former version: after the next rotation of the value key it cannot be decrypted
     Destroy {
         /// The secret
         name: String,
@@ -179,7 +179,7 @@ pub enum SecretCommand {
         /// That is what you want
         #[arg(long)]
         yes: bool,
-        /// Turn the value key at once
+        /// Rotate the value key at once
         #[arg(long)]
         now: bool,
     },

@@ -14,4 +14,4 @@ pub use location::{AdoptionOrder, DataAdopted, Location, MachineChanged};
 pub use orders::{LeasesOf, Order, Orders, OrdersError, PendingOrderFailed, SealOrder, TakeAway};
 pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};
-pub use state::{CheckpointKeyTurned, Custody, Effect, KnownSlot, SealingKeysRotated, SlotsChanged, keys};
+pub use state::{CheckpointKeyRotated, Custody, Effect, KnownSlot, SealingKeysRotated, SlotsChanged, keys};

@@ -27,7 +27,7 @@ impl Event for SlotsChanged<'_> {
 
 /// Another key signs checkpoints from here on.
 #[derive(Debug, Serialize)]
-pub struct CheckpointKeyTurned<'a> {
+pub struct CheckpointKeyRotated<'a> {
     /// Who had it turn; nobody when its time had come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<&'a OperatorName>,
@@ -37,9 +37,9 @@ pub struct CheckpointKeyTurned<'a> {
     pub announcement: &'a str,
 }
 
-impl Event for CheckpointKeyTurned<'_> {
+impl Event for CheckpointKeyRotated<'_> {
     const KIND: Kind = Kind(0x0802);
-    const NAME: &'static str = "checkpoint-key.turned";
+    const NAME: &'static str = "checkpoint-key.rotated";
 }
 
 /// The keys that seal the ledger and the index and digest requests were rotated, at a start.

@@ -122,5 +122,5 @@ const ROOT_REPLACED: &str = "note: the root key was replaced; new value, delta, 
      written from now on. A copy of the keyring from before, with a key that opened it, still opens what was sealed \
      until now, and holds the signing keys of then. If such a copy may be in the wrong hands, start the broker and \
      replace these keys too: `keyward token-key prepare`, then `activate` and `revoke`; `keyward authority prepare`, \
-     then `activate`, `taint` and `revoke`; `keyward checkpoint-key turn`; and the values of the secrets: `keyward \
+     then `activate`, `taint` and `revoke`; `keyward checkpoint-key rotate`; and the values of the secrets: `keyward \
      secret put NAME`";

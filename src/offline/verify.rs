@@ -11,7 +11,7 @@ use crate::broker::{World, checkpoint_key};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, RootKey};
 use crate::console::{Console, Failure};
-use crate::custody::{CheckpointKeyTurned, SealingKeysRotated, SlotsChanged};
+use crate::custody::{CheckpointKeyRotated, SealingKeysRotated, SlotsChanged};
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
     Checkpoint, CheckpointError, DeltaKeys, End, EventSeen, HostLayer, NoteVerifier, SnapshotStanding,
@@ -66,7 +66,7 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
     let sought = Sought {
         roots_at: &sizes,
         states_of: &[SlotsChanged::KIND, SealingKeysRotated::KIND],
-        events_of: &[CheckpointKeyTurned::KIND, SnapshotTaken::KIND],
+        events_of: &[CheckpointKeyRotated::KIND, SnapshotTaken::KIND],
     };
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
     if verified.entries == 0 {
@@ -196,7 +196,7 @@ fn note(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<(String
 /// Whether the key that is trusted signed `note`, or one that it leads to by announcements on the ledger, and while
 /// it was that key's turn.
 fn signed(note: &str, trusted: &NoteVerifier, events: &[EventSeen]) -> Result<(), Failure> {
-    let turned = events.iter().filter(|seen| seen.kind == CheckpointKeyTurned::KIND);
+    let turned = events.iter().filter(|seen| seen.kind == CheckpointKeyRotated::KIND);
     let announced: Vec<(u64, String)> =
         turned.filter_map(|seen| Some((seen.seq, announcement(&seen.event)?))).collect();
     let mut refused = CheckpointError::Signature;

@@ -38,6 +38,6 @@ pub use right::{
     Authorised, BeOneself, Contain, ContainOperators, Counted, Declare, EndLeases, ForgetLeases,
     InviteAgents, Need, OfSigningKeys, PlaceOperators, Reach, ReadDeclared, ReadLeases, ReadLedger,
     ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases, RevokeTokens, Right,
-    RotateSecrets, RotateSigningKeys, StoreSecrets, TurnValueKey, Unauthorised, authorise,
+    RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets, Unauthorised, authorise,
 };
 pub use sensitivity::Demands;

@@ -129,7 +129,7 @@ rights! {
     /// Storing values of secrets.
     StoreSecrets = "store-secrets", [Admin], Owned, Yes;
     /// Turning to another key that the values of secrets are wrapped by.
-    TurnValueKey = "turn-value-key", [Admin], Everything, Yes;
+    RotateValueKey = "rotate-value-key", [Admin], Everything, Yes;
     /// Having secrets rotated, and changing what becomes of their rotations.
     RotateSecrets = "rotate-secrets", [Admin, Security], Owned, Yes;
     /// Revoking, suspending and resuming agents and what they hold.

@@ -87,7 +87,7 @@ impl Event for VersionChanged<'_> {
 
 /// Another generation of the value key wraps from here on.
 #[derive(Debug, Serialize)]
-pub struct ValueKeyTurned<'a> {
+pub struct ValueKeyRotated<'a> {
     /// Who had it turn; nobody when its time had come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<&'a OperatorName>,
@@ -95,9 +95,9 @@ pub struct ValueKeyTurned<'a> {
     pub generation: u32,
 }
 
-impl Event for ValueKeyTurned<'_> {
+impl Event for ValueKeyRotated<'_> {
     const KIND: Kind = Kind(0x0304);
-    const NAME: &'static str = "value-key.turned";
+    const NAME: &'static str = "value-key.rotated";
 }
 
 /// Versions were carried over to the newest value key.

@@ -12,7 +12,7 @@ mod vault;
 
 pub use effect::Effect;
 pub use events::{
-    SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
+    SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyRotated, ValueKeyShed,
     VersionChanged, VersionsRewrapped,
 };
 pub use state::{Catalogue, KEYS, Secret, VALUES, Version, VersionStage, Wraps};

@@ -25,9 +25,9 @@ endpoints! {
     /// Revoke a token key
     REVOKE_TOKEN_KEY: POST "/v1/token-keys/{generation}/revoke", u32, StageBody => StagedAnswer<TokenKeyAnswer>;
     /// Rotate the checkpoint key
-    ROTATE_CHECKPOINT_KEY: POST "/v1/checkpoint-key/turn", Nothing, Nothing => CheckpointKeyAnswer;
+    ROTATE_CHECKPOINT_KEY: POST "/v1/checkpoint-key/rotate", Nothing, Nothing => CheckpointKeyAnswer;
     /// Rotate the value key
-    ROTATE_VALUE_KEY: POST "/v1/value-key/turn", Nothing, Nothing => ValueKeyAnswer;
+    ROTATE_VALUE_KEY: POST "/v1/value-key/rotate", Nothing, Nothing => ValueKeyAnswer;
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

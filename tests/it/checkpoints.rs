@@ -115,7 +115,7 @@ fn whoever_trusts_one_checkpoint_key_is_led_to_those_before_and_after_it() {
     process.set_up(b"value");
     let mut kept = vec![fetch(&process)];
     for _ in 0..2 {
-        process.good(&["checkpoint-key", "turn"], b"");
+        process.good(&["checkpoint-key", "rotate"], b"");
         kept.push(fetch(&process));
     }
     assert_eq!(generations(&process.path("data/keyring")), [3], "those before have gone");
@@ -169,7 +169,7 @@ fn a_retired_checkpoint_key_counts_up_to_its_successors_entry() {
     let kept = process.path("keyring-of-then");
     fs::copy(process.path("data/keyring"), &kept).unwrap();
     let (_, first) = fetch(&process);
-    process.good(&["checkpoint-key", "turn"], b"");
+    process.good(&["checkpoint-key", "rotate"], b"");
     let (newest, second) = fetch(&process);
     process.good_as("a", &["token", "github.repo.read"], b"");
     process.stop();
@@ -189,9 +189,9 @@ async fn the_checkpoint_key_turns_by_its_schedule_and_by_hand() {
     let broker = TestBroker::start_with("[checkpoints]\nkey_life_s = 86400\n").await;
     let keyring = broker.data().join("keyring");
     assert_eq!(generations(&keyring), [1]);
-    let turned = broker.operator().post_json("/v1/checkpoint-key/turn", &json!({})).await;
+    let turned = broker.operator().post_json("/v1/checkpoint-key/rotate", &json!({})).await;
     assert_eq!((turned.status, &turned.json()["generation"]), (200, &2.into()), "{}", turned.text());
-    assert_eq!(broker.entries("checkpoint-key.turned").await.len(), 1);
+    assert_eq!(broker.entries("checkpoint-key.rotated").await.len(), 1);
     broker.clock.advance_s(86_000);
     broker.look_after().await;
     assert_eq!(generations(&keyring), [2], "not yet");
@@ -209,13 +209,13 @@ fn rot_15_a_turn_of_the_checkpoint_key_that_is_cut_short_anywhere_leaves_every_c
     process.set_up(b"value");
     let (first, key) = fetch(&process);
     process.arm("count 0");
-    process.good(&["checkpoint-key", "turn"], b"");
+    process.good(&["checkpoint-key", "rotate"], b"");
     let points = process.counted().points;
     process.disarm();
     assert!(points >= 5, "an entry and two keyrings: {points}");
     for at in 1..=points {
         process.arm(&format!("kill {at}"));
-        process.run_as("operator", &["checkpoint-key", "turn"], b"");
+        process.run_as("operator", &["checkpoint-key", "rotate"], b"");
         process.was_killed(at, points);
         process.disarm();
         process.serve();
@@ -224,7 +224,7 @@ fn rot_15_a_turn_of_the_checkpoint_key_that_is_cut_short_anywhere_leaves_every_c
             let (code, said) = verify(&process, &note.display().to_string(), &key);
             assert_eq!(code, Some(0), "after a kill at {at}: {said}");
         }
-        process.good(&["checkpoint-key", "turn"], b"");
+        process.good(&["checkpoint-key", "rotate"], b"");
         assert_eq!(generations(&process.path("data/keyring")).len(), 1, "after a kill at {at}");
     }
 }
@@ -246,14 +246,14 @@ fn a_checkpoint_key_rotation_is_retried_after_a_conflict() {
     let staging = spawn(["authority", "prepare"]);
     wait_until(|| keyring() != before && process.path("stall.reached").exists());
     let prepared = keyring();
-    let turning = spawn(["checkpoint-key", "turn"]);
+    let turning = spawn(["checkpoint-key", "rotate"]);
     wait_until(|| keyring() != prepared);
     answer_again(&process);
     for under_way in [staging, turning] {
         let done = under_way.wait_with_output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
-    assert_eq!(entries(&process, &["checkpoint-key.turned"]).len(), 1);
+    assert_eq!(entries(&process, &["checkpoint-key.rotated"]).len(), 1);
     let (note, key) = fetch(&process);
     let (code, said) = verify(&process, &note.display().to_string(), &key);
     assert_eq!(code, Some(0), "{said}");

@@ -253,8 +253,8 @@ async fn i12_operators_and_the_broker_s_keys_are_changed_once() {
             .unlike("/v1/token-keys/2/activate", "{}"),
         asked(("POST", "/v1/token-keys/1/revoke"), "{}", "token-key.staged")
             .unlike("/v1/token-keys/2/revoke", "{}"),
-        asked(("POST", "/v1/checkpoint-key/turn"), "", "checkpoint-key.turned"),
-        asked(("POST", "/v1/value-key/turn"), "", "value-key.turned"),
+        asked(("POST", "/v1/checkpoint-key/rotate"), "", "checkpoint-key.rotated"),
+        asked(("POST", "/v1/value-key/rotate"), "", "value-key.rotated"),
     ]
     .into_iter()
     .enumerate()
@@ -290,9 +290,10 @@ async fn i12_operators_and_the_broker_s_keys_are_changed_once() {
 #[tokio::test]
 async fn i12_of_many_turns_at_once_one_is_made() {
     let broker = TestBroker::start().await;
-    for (path, entry) in
-        [("/v1/value-key/turn", "value-key.turned"), ("/v1/checkpoint-key/turn", "checkpoint-key.turned")]
-    {
+    for (path, entry) in [
+        ("/v1/value-key/rotate", "value-key.rotated"),
+        ("/v1/checkpoint-key/rotate", "checkpoint-key.rotated"),
+    ] {
         let turns: Vec<_> = (0..4)
             .map(|_| {
                 let operator = broker.operator();

@@ -91,7 +91,7 @@ async fn a_reveal_that_a_value_key_rotation_overtakes_opens() {
     let paused = broker.entropy.at(ID, 2);
     let (reply, ()) = tokio::join!(read(&agent, &token), async {
         paused.reached().await;
-        post(&broker, "/v1/value-key/turn").await;
+        post(&broker, "/v1/value-key/rotate").await;
         drop(paused);
     });
     assert_eq!((reply.status, reply.text().as_str()), (200, "hunter2"));
@@ -172,7 +172,7 @@ async fn a_rotated_value_key_whose_operator_is_suspended_meanwhile_is_recorded()
     let turning = tokio::spawn({
         let operator = broker.operator();
         let headers = [("content-type", "application/json")];
-        async move { operator.attempt("POST", "/v1/value-key/turn", &headers, b"{}").await }
+        async move { operator.attempt("POST", "/v1/value-key/rotate", &headers, b"{}").await }
     });
     paused.reached().await;
     let suspended = second.post_json("/v1/operators/admin/suspend", &json!({})).await;
@@ -183,7 +183,7 @@ async fn a_rotated_value_key_whose_operator_is_suspended_meanwhile_is_recorded()
     broker.look_after().await;
     // The new key is in the keyring and seals: the ledger says so, and not in the name of the operator.
     let entries = second.get("/v1/ledger/entries").await.json();
-    let turned = |entry: &&Value| entry["kind"] == "value-key.turned";
+    let turned = |entry: &&Value| entry["kind"] == "value-key.rotated";
     let turned: Vec<&Value> = entries["items"].as_array().unwrap().iter().filter(turned).collect();
     assert_eq!((turned.len(), &turned[0]["event"]["operator"]), (1, &Value::Null), "{entries}");
     assert_eq!(read(&agent, &agent.token("github.repo.read").await).await.text(), "hunter2");

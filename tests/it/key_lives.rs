@@ -235,14 +235,14 @@ async fn a_value_key_at_its_limit_seals_nothing_until_it_is_rotated() {
     assert_eq!((refused.status, refused.code().as_str()), (503, "key_exhausted"));
     let token = agent.token("github.repo.read").await;
     assert_eq!(agent.secret("github/app", &token).await.body, b"the last one", "it opens");
-    assert_eq!(broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
+    assert_eq!(broker.operator().post("/v1/value-key/rotate", "", b"").await.status, 200);
     assert_eq!(put(&broker, b"after").await.status, 201);
 }
 
 #[tokio::test]
 async fn a_start_counts_what_the_value_key_sealed_by_the_ledger() {
     let mut broker = TestBroker::declared().await;
-    assert_eq!(broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
+    assert_eq!(broker.operator().post("/v1/value-key/rotate", "", b"").await.status, 200);
     for _ in 0..5 {
         assert_eq!(put(&broker, b"value").await.status, 201);
     }

@@ -22,7 +22,7 @@ async fn change(broker: &TestBroker, action: &str, version: u32) -> Reply {
 }
 
 async fn turn(broker: &TestBroker) -> Reply {
-    broker.operator().send("POST", "/v1/value-key/turn", &[], b"").await
+    broker.operator().send("POST", "/v1/value-key/rotate", &[], b"").await
 }
 
 async fn read(agent: &Agent) -> Reply {
@@ -292,19 +292,19 @@ fn rot_15_a_turn_of_the_value_key_that_is_cut_short_anywhere_is_finished_and_los
     process.set_up(b"one");
     process.good(&["secret", "put", "github/app"], b"two");
     process.arm("count 0");
-    process.good(&["value-key", "turn"], b"");
+    process.good(&["value-key", "rotate"], b"");
     let points = process.counted().points;
     process.disarm();
     assert!(points >= 10, "three entries and two keyrings: {points}");
     for at in 1..=points {
         process.arm(&format!("kill {at}"));
-        process.run_as("operator", &["value-key", "turn"], b"");
+        process.run_as("operator", &["value-key", "rotate"], b"");
         process.was_killed(at, points);
         process.disarm();
         process.serve();
         assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"two", "after a kill at {at}");
         // What was begun is finished before another one begins.
-        process.good(&["value-key", "turn"], b"");
+        process.good(&["value-key", "rotate"], b"");
         process.good(&["secret", "rollback", "github/app", "1"], b"");
         assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"one", "the former one too");
         process.good(&["secret", "rollback", "github/app", "2"], b"");

@@ -174,7 +174,7 @@ super::codes! {
         "divide the declarations into smaller uploads, or repeat the request when the broker has less to do";
     KEY_EXHAUSTED "key_exhausted" Unavailable:
         "the value key has sealed as many records, or the keyring was written as many times, as one key allows; the message says which",
-        "value key: wait a minute, the broker rotates it (at once: `keyward value-key turn`); keyring: it takes no more changes, set up a new broker";
+        "value key: wait a minute, the broker rotates it (at once: `keyward value-key rotate`); keyring: it takes no more changes, set up a new broker";
     MODIFIED_CONCURRENTLY "modified_concurrently" Unavailable:
         "other requests kept changing the same objects while this one was decided; nothing was changed",
         "repeat the request in some seconds";

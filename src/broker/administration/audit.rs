@@ -4,7 +4,7 @@ use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::custody::{
-    BrokerSealed, BrokerUnsealed, CheckpointKeyTurned, DataAdopted, MachineChanged, PendingOrderFailed,
+    BrokerSealed, BrokerUnsealed, CheckpointKeyRotated, DataAdopted, MachineChanged, PendingOrderFailed,
     RollbackSuspected, SealingKeysRotated, SlotsChanged,
 };
 use crate::leases::{
@@ -30,7 +30,7 @@ use crate::rotation::{
     RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
 };
 use crate::secrets::{
-    SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyShed, ValueKeyTurned,
+    SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyRotated, ValueKeyShed,
     VersionChanged, VersionsRewrapped,
 };
 use crate::store::{ClockAdjusted, ClockDisagrees, Event, Loss, SnapshotTaken};
@@ -123,7 +123,7 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorCertificatePromoted<'_>,
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
-    CheckpointKeyTurned<'_>,
+    CheckpointKeyRotated<'_>,
     RotationBegun<'_>,
     RotationPrepared<'_>,
     RotationAttempted<'_>,
@@ -140,7 +140,7 @@ const EVENTS: &[(Kind, &str)] = known![
     VersionChanged<'_>,
     SensitivityRaised<'_>,
     SensitivityLowered<'_>,
-    ValueKeyTurned<'_>,
+    ValueKeyRotated<'_>,
     VersionsRewrapped,
     ValueKeyShed,
     SecretRevealed<'_>,

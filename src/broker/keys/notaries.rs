@@ -1,6 +1,6 @@
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use crate::broker::keys::turn_checkpoint_key::FIRST;
+use crate::broker::keys::rotate_checkpoint_key::FIRST;
 use crate::broker::services::Core;
 use crate::ledger::{Notary, Tree};
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use crate::base::{TrustDomain, code};
 use crate::broker::failure::Failure;
 use crate::broker::identity::bootstrap::{Founding, broken};
-use crate::broker::keys::turn_checkpoint_key::FIRST;
+use crate::broker::keys::rotate_checkpoint_key::FIRST;
 use crate::broker::world::{Effect, World};
 use crate::crypto::{EcdsaKey, Ed25519Key, SignatureForm};
 use crate::issuance::Keys;

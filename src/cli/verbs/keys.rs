@@ -55,9 +55,9 @@ pub(in crate::cli) async fn checkpoint_key(
     command: &CheckpointKeyCommand,
     console: &Console,
 ) -> Result<(), Failure> {
-    let CheckpointKeyCommand::Turn = command;
+    let CheckpointKeyCommand::Rotate = command;
     let client = Client::of(home, Kind::Operator).await?;
-    let answer = client.post_json("/v1/checkpoint-key/turn", &json!({})).await?.json()?;
+    let answer = client.post_json("/v1/checkpoint-key/rotate", &json!({})).await?.json()?;
     if console.is_json() {
         console.json(&answer);
     } else {

@@ -41,7 +41,7 @@ pub(in crate::cli) async fn secret(
             if *now {
                 return turn(home, console).await;
             }
-            console.say("it opens no more once the value key has turned; at once: `keyward value-key turn`");
+            console.say("after the next rotation of the value key it cannot be decrypted; rotate now: `keyward value-key rotate`");
             Ok(())
         }
         SecretCommand::Rotate { name, plan: true, .. } => rotations::plan(home, name, console).await,
@@ -154,13 +154,13 @@ pub(in crate::cli) async fn value_key(
     command: &ValueKeyCommand,
     console: &Console,
 ) -> Result<(), Failure> {
-    let ValueKeyCommand::Turn = command;
+    let ValueKeyCommand::Rotate = command;
     turn(home, console).await
 }
 
 async fn turn(home: &Path, console: &Console) -> Result<(), Failure> {
     let client = Client::of(home, Kind::Operator).await?;
-    let answer = client.post_json("/v1/value-key/turn", &json!({})).await?.json()?;
+    let answer = client.post_json("/v1/value-key/rotate", &json!({})).await?.json()?;
     if console.is_json() {
         console.json(&answer);
     } else {

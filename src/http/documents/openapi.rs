@@ -329,8 +329,8 @@ fn shape_for_operators(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
         (_, path) if path.starts_with("/v1/token-keys") => {
             reads("The token keys, and their stages", schemas.gives::<Items<TokenKeyAnswer>>())
         }
-        ("POST", "/v1/checkpoint-key/turn") => {
-            reads("Turn to another checkpoint key", schemas.gives::<wire::CheckpointKeyAnswer>())
+        ("POST", "/v1/checkpoint-key/rotate") => {
+            reads("Rotate the checkpoint key", schemas.gives::<wire::CheckpointKeyAnswer>())
         }
         ("POST", _) if matches!(last, "revoke" | "suspend" | "resume") => {
             reads("Revoke, suspend or resume", schemas.gives::<wire::EndedAnswer>())
@@ -385,8 +385,8 @@ fn shape_for_secrets(route: &Route, schemas: &mut Schemas) -> Option<Shape> {
             let body = schemas.takes::<wire::SensitivityBody>();
             does("Say how sensitive a secret is", body, schemas.gives::<wire::ClassifiedAnswer>())
         }
-        ("POST", "/v1/value-key/turn") => {
-            reads("Turn to another value key", schemas.gives::<wire::ValueKeyAnswer>())
+        ("POST", "/v1/value-key/rotate") => {
+            reads("Rotate the value key", schemas.gives::<wire::ValueKeyAnswer>())
         }
         ("PUT", REVEAL) => {
             let body = raw(BYTES, json!({}));

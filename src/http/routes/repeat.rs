@@ -29,7 +29,7 @@ pub const ONCE_ROUTES: [(&str, &str); 32] = [
     ("POST", "/v1/operators/{name}/resume"),
     ("PUT", "/v1/secrets/{*name}"),
     ("POST", "/v1/secret-versions/{*name}"),
-    ("POST", "/v1/value-key/turn"),
+    ("POST", "/v1/value-key/rotate"),
     ("POST", "/v1/rotations/{*name}"),
     ("POST", "/v1/secret-sensitivity/{*name}"),
     ("POST", "/v1/rotation-adoptions/{*name}"),
@@ -43,7 +43,7 @@ pub const ONCE_ROUTES: [(&str, &str); 32] = [
     ("POST", "/v1/token-keys"),
     ("POST", "/v1/token-keys/{generation}/activate"),
     ("POST", "/v1/token-keys/{generation}/revoke"),
-    ("POST", "/v1/checkpoint-key/turn"),
+    ("POST", "/v1/checkpoint-key/rotate"),
 ];
 
 /// The routes on which a request can be repeated by its nature: a key adds nothing, and does no harm.

@@ -11,7 +11,7 @@ use crate::broker::{AdminDesk, Classified, Expected, Priority, PutSecret, Reader
 use crate::http::documents::problem::Problem;
 use crate::http::route::Table;
 use crate::http::transport::edge::{OWNER, SENSITIVITY};
-use crate::policy::{ReadSecretNames, StoreSecrets, TurnValueKey};
+use crate::policy::{ReadSecretNames, RotateValueKey, StoreSecrets};
 use crate::secrets::Version;
 use crate::wire::{
     ClassifiedAnswer, ConsumerAnswer, EndedAnswer, ReaderAnswer, ReadersAnswer, SecretAnswer,
@@ -28,7 +28,7 @@ pub(crate) fn table() -> Table<AdminDesk> {
         operator("GET", "/v1/secret-readers/{*name}", readers),
         operator("POST", "/v1/secret-versions/{*name}", change_version),
         operator("POST", "/v1/secret-sensitivity/{*name}", classify),
-        operator("POST", "/v1/value-key/turn", turn_value_key),
+        operator("POST", "/v1/value-key/rotate", rotate_value_key),
     ]
 }
 
@@ -169,12 +169,12 @@ async fn classify(
     Ok(answer(StatusCode::OK, &ClassifiedAnswer { seq, cut_off }))
 }
 
-async fn turn_value_key(
+async fn rotate_value_key(
     State(desk): State<AdminDesk>,
-    operator: Operator<TurnValueKey>,
+    operator: Operator<RotateValueKey>,
 ) -> Result<Response<Body>, Problem> {
     let once = operator.once(&desk, &[]);
-    let turned = desk.turn_value_key(&operator.authorised, once.as_ref()).await?;
+    let turned = desk.rotate_value_key(&operator.authorised, once.as_ref()).await?;
     let answered = ValueKeyAnswer { generation: turned.generation, carried_over: turned.carried_over };
     Ok(answer(StatusCode::OK, &answered))
 }

@@ -29,7 +29,7 @@ pub(crate) fn table() -> Table<AdminDesk> {
         operator("POST", "/v1/token-keys", prepare_token_key),
         operator("POST", "/v1/token-keys/{generation}/activate", token_key(Stage::Active)),
         operator("POST", "/v1/token-keys/{generation}/revoke", token_key(Stage::Revoked)),
-        operator("POST", "/v1/checkpoint-key/turn", turn_checkpoint_key),
+        operator("POST", "/v1/checkpoint-key/rotate", rotate_checkpoint_key),
     ]
 }
 
@@ -125,12 +125,12 @@ async fn stage_token_key(
     Ok(answer(StatusCode::OK, &StagedAnswer { items, ended }))
 }
 
-async fn turn_checkpoint_key(
+async fn rotate_checkpoint_key(
     State(desk): State<AdminDesk>,
     operator: Operator<RotateSigningKeys>,
 ) -> Result<Response<Body>, Problem> {
     let once = operator.once(&desk, &[]);
-    let generation = desk.turn_checkpoint_key(&operator.authorised, once.as_ref()).await?;
+    let generation = desk.rotate_checkpoint_key(&operator.authorised, once.as_ref()).await?;
     Ok(answer(StatusCode::OK, &CheckpointKeyAnswer { generation }))
 }
 

@@ -18,7 +18,7 @@ async fn no_login_is_made_whose_password_could_not_be_sealed() {
     let refused = scene.ask(&json!({})).await;
     assert_eq!((refused.status, refused.code().as_str()), (503, "key_exhausted"), "{}", refused.text());
     assert_eq!(scene.logins(), "", "upstream was not asked");
-    assert_eq!(scene.broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
+    assert_eq!(scene.broker.operator().post("/v1/value-key/rotate", "", b"").await.status, 200);
     assert_eq!(scene.ask(&json!({})).await.status, 200);
 }
 
@@ -115,7 +115,7 @@ async fn i12_a_fresh_login_is_made_once_for_one_request() {
     assert_ne!(next.id(), login.id());
     // A password that an earlier value key sealed is not told again.
     scene.broker.clock.advance_s(1);
-    assert_eq!(scene.broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
+    assert_eq!(scene.broker.operator().post("/v1/value-key/rotate", "", b"").await.status, 200);
     let kept = keyed(&scene, "k", FRESH).await;
     assert_eq!((kept.status, kept.code().as_str()), (409, "replay_secret_not_stored"), "{}", kept.text());
     assert!(kept.text().contains(next.id()) && !kept.text().contains(next.password()));
@@ -200,7 +200,7 @@ async fn key_11_a_login_that_an_earlier_value_key_sealed_is_not_handed_out_again
     let second = scene.lease(&json!({})).await;
     assert_ne!(second.id(), first.id());
     assert!(scene.lets_in(&second));
-    assert_eq!(scene.broker.entries("value-key.turned").await.len(), 1);
+    assert_eq!(scene.broker.entries("value-key.rotated").await.len(), 1);
 }
 
 /// A private key in PEM, as far as its label goes.

@@ -56,7 +56,7 @@ async fn no_key_is_made_that_could_not_be_sealed() {
     scene.rotate().await;
     assert!(scene.service.heard("POST").is_empty(), "the service was not asked");
     assert!(scene.orphans().await.is_empty());
-    assert_eq!(scene.broker.operator().post("/v1/value-key/turn", "", b"").await.status, 200);
+    assert_eq!(scene.broker.operator().post("/v1/value-key/rotate", "", b"").await.status, 200);
     scene.later().await;
     scene.hands_out("2").await;
 }

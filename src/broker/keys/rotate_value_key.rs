@@ -10,9 +10,9 @@ use crate::broker::world::{Effect, World};
 use crate::idempotency::Once;
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::AppendError;
-use crate::policy::{Authorised, TurnValueKey};
+use crate::policy::{Authorised, RotateValueKey};
 use crate::secrets::{
-    self, KEYS, StoredVersion, VALUES, ValueKeyShed, ValueKeyTurned, Version, VersionStage,
+    self, KEYS, StoredVersion, VALUES, ValueKeyRotated, ValueKeyShed, Version, VersionStage,
     VersionsRewrapped, keys,
 };
 use crate::store::{Change, CommitError, Store};
@@ -47,12 +47,12 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`]; what is done stays done, and the next turn goes on from there.
-    pub async fn turn_value_key(
+    pub async fn rotate_value_key(
         &self,
-        by: &Authorised<TurnValueKey>,
+        by: &Authorised<RotateValueKey>,
         once: Option<&Once>,
     ) -> Result<Turned, Failure> {
-        self.0.turn_value_key(ChangeRequest::by(by.operator(), once)).await
+        self.0.rotate_value_key(ChangeRequest::by(by.operator(), once)).await
     }
 }
 
@@ -82,7 +82,7 @@ impl Core {
         let since = since.unwrap_or_else(|| self.keyring().created_at());
         let is_over = now.seconds_since(since) >= self.settings.value_key_life_s;
         if is_over || self.values.sealer.seals() >= SEALS_DUE {
-            self.turn_value_key(ChangeRequest::by_schedule()).await?;
+            self.rotate_value_key(ChangeRequest::by_schedule()).await?;
         } else {
             let _turn = self.values.key_turn.lock().await;
             self.finish_turn().await?;
@@ -90,7 +90,7 @@ impl Core {
         Ok(())
     }
 
-    async fn turn_value_key(&self, request: ChangeRequest<'_>) -> Result<Turned, Failure> {
+    async fn rotate_value_key(&self, request: ChangeRequest<'_>) -> Result<Turned, Failure> {
         let _turn = self.values.key_turn.lock().await;
         self.finish_turn().await?;
         if let Read::Before(before) = self.state.read_for(request, |_| Ok(()))? {
@@ -108,7 +108,7 @@ impl Core {
             // What is sealed by the key before, and is not on the ledger yet, is sealed again.
             reading.value_key();
             let turn = secrets::Effect::Turn(generation);
-            Ok(Draft::new(&ValueKeyTurned { operator, generation }, ())?.effect(Effect::Secrets(turn)))
+            Ok(Draft::new(&ValueKeyRotated { operator, generation }, ())?.effect(Effect::Secrets(turn)))
         });
         recorded.await.map(drop)
     }

@@ -9,7 +9,7 @@ use crate::broker::keys::signing_keys::checkpoint_key;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
-use crate::custody::{self, CheckpointKeyTurned};
+use crate::custody::{self, CheckpointKeyRotated};
 use crate::idempotency::Once;
 use crate::keyring::Family;
 use crate::policy::{Authorised, RotateSigningKeys};
@@ -23,7 +23,7 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`]; what is done stays done, and the next turn goes on from there.
-    pub async fn turn_checkpoint_key(
+    pub async fn rotate_checkpoint_key(
         &self,
         by: &Authorised<RotateSigningKeys>,
         once: Option<&Once>,
@@ -73,7 +73,7 @@ impl Core {
         };
         let announcement = self.signing.notaries.prepare(generation, next);
         let operator = request.by.operator().map(OperatorPrincipal::name);
-        let event = CheckpointKeyTurned { operator, generation, announcement: &announcement };
+        let event = CheckpointKeyRotated { operator, generation, announcement: &announcement };
         let effect = Effect::Custody(custody::Effect::CheckpointKey(generation));
         self.state.commit_draft(request, Draft::new(&event, ())?.effect(effect), preconditions).await?;
         self.signing.notaries.take_over(generation);
