@@ -56,7 +56,7 @@ fn a_verb_whose_output_is_lost_fails_and_says_so() {
         let output = onto_full_disk(&process, who, args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", said(&output));
         assert!(said(&output).contains("output_failed"), "{args:?}: {}", said(&output));
-        assert!(said(&output).contains("no storage space"), "{args:?}: {}", said(&output));
+        assert!(said(&output).contains("the disk is full"), "{args:?}: {}", said(&output));
     }
     for (who, args) in
         [("operator", &["agent", "list"][..]), ("operator", &["help", "error"]), ("operator", &["--help"])]

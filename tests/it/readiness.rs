@@ -163,7 +163,7 @@ fn a_full_disk_is_told_by_readiness_metrics_alerts_and_doctor_until_it_has_space
     let refused = process.run_as("a", &["token", "github.repo.read"], b"");
     assert_eq!(refused.status.code(), Some(10), "{}", String::from_utf8_lossy(&refused.stderr));
     assert!(fires(&process, "KeywardLedgerNotWritable") && fires(&process, "KeywardDataDiskLow"));
-    is_unwell(&process, "no space");
+    is_unwell(&process, "disk is full");
     fs::remove_file(inside.join("rest")).unwrap();
     fs::remove_file(inside.join("fill")).unwrap();
     is_well(&process);
