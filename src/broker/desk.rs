@@ -1,11 +1,14 @@
 use std::sync::Arc;
 
+use super::administration::heavy::HeavyRequest;
+use super::failure::Failure;
 use super::services::Core;
 use super::world::records;
 use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal};
 use crate::base::RequestId;
 use crate::idempotency::{Caller, Once, Request};
 use crate::pki::{AuthorityCertificate, PeerCertificate};
+use crate::policy::Authorised;
 use crate::telemetry::Meters;
 use crate::token::KeySet;
 
@@ -131,6 +134,14 @@ impl AdminDesk {
     #[must_use]
     pub fn meters(&self) -> Arc<Meters> {
         Arc::clone(&self.0.notifications.meters)
+    }
+
+    /// Takes a heavy request on: before its body is read, so that a body in memory is one of few.
+    ///
+    /// # Errors
+    /// [`Failure`] when the operator, or all operators together, have as many under way as they may.
+    pub fn heavy<R>(&self, by: &Authorised<R>) -> Result<HeavyRequest, Failure> {
+        self.0.limits.heavy.enter(by.operator().id())
     }
 
     /// A name for one more request.

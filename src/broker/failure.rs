@@ -5,6 +5,7 @@ use crate::base::DecisionId;
 use crate::base::code::{self, Code};
 use crate::config::{Fault, FaultList};
 use crate::issuance::IssueError;
+use crate::keyring::KeyringError;
 use crate::ledger::{AppendError, ReadError};
 use crate::policy::Denial;
 use crate::quota::Limited;
@@ -191,5 +192,14 @@ impl From<VaultError> for Failure {
                 Self::internal(code::ISSUANCE_FAILED, &error)
             }
         }
+    }
+}
+
+pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
+    match error.downcast_ref() {
+        Some(exhausted @ KeyringError::Exhausted) => Failure::new(code::KEY_EXHAUSTED)
+            .because(exhausted.to_string())
+            .mended_by("set up a new broker: this keyring takes no change any more"),
+        Some(_) | None => Failure::internal(code::AUTHORITY_FAILED, error),
     }
 }

@@ -39,14 +39,14 @@ pub(crate) struct Removal {
 }
 
 /// What was taken away, before the caller is told.
-pub(crate) struct Applied {
+pub(crate) struct Removed {
     pub(crate) taken: Taken,
     /// What the next start does when the ledger does not take it before.
     pub(crate) order: Option<Order>,
     pub(crate) count: Option<usize>,
 }
 
-impl Applied {
+impl Removed {
     /// The entry of this sequence says so.
     pub(crate) const fn recorded(seq: u64) -> Self {
         Self { taken: Taken::Recorded(seq), order: None, count: None }
@@ -62,12 +62,12 @@ impl State {
         &self,
         request: ChangeRequest<'_>,
         decide: impl Fn(&Reading<'_>) -> Result<Removal, Failure> + Sync,
-    ) -> Result<Applied, Failure> {
+    ) -> Result<Removed, Failure> {
         deciding_again!(async {
             let now = self.clock.now();
             let (removal, preconditions) = match self.read_for(request, &decide)? {
                 Read::Now(removal, preconditions) => (removal, preconditions),
-                Read::Before(before) => return Ok(Applied::recorded(before.seq)),
+                Read::Before(before) => return Ok(Removed::recorded(before.seq)),
             };
             let change = request.explain(remembered(removal.change, request.once, Outcome::Recorded));
             let change = preconditions.and(self.still_allowed(request.by)?).added_to(change);
@@ -84,7 +84,7 @@ impl State {
                 reason: request.reason.cloned(),
                 what,
             });
-            Ok::<_, Again>(Applied { taken, order, count: removal.count })
+            Ok::<_, Again>(Removed { taken, order, count: removal.count })
         })
     }
 }
@@ -92,7 +92,7 @@ impl State {
 impl Core {
     /// Says what became of it. What is in force in memory alone is an alarm, and its order is kept until the
     /// ledger has it.
-    pub(crate) async fn conclude(&self, Applied { taken, order, .. }: Applied) -> Ended {
+    pub(crate) async fn conclude(&self, Removed { taken, order, .. }: Removed) -> Ended {
         let recorded = match taken {
             Taken::Recorded(seq) => return Ended::Recorded(seq),
             Taken::InMemory(recorded) => recorded,

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::administration::heavy::HeavyWork;
 use super::host::kept::KeptOrders;
-use super::host::rollback::RollbackWatch;
-use super::keys::key_order::Followed;
+use super::host::rollback_watch::RollbackWatch;
+use super::keys::followed::Followed;
 use super::keys::notaries::Notaries;
 use super::keys::publishing::Publishing;
 use super::secrets::put_values::PutValues;

@@ -1,20 +1,21 @@
-use serde::{Deserialize, Serialize};
-
 use super::denial::{Denial, Denied, both};
 use crate::authn::Records;
 use crate::base::Timestamp;
-use crate::custody::{self, Custody};
-use crate::idempotency::{self, Outcomes};
+use crate::custody::Custody;
+use crate::idempotency::Outcomes;
 use crate::leases::{self, Leases};
 use crate::ledger::Key;
 use crate::operators::{self, Operators};
 use crate::pki;
-use crate::registry::{self, Registry};
-use crate::revocation::{self, Revocations, Subject};
-use crate::rotation::{self, Rotations};
-use crate::secrets::{self, Catalogue};
+use crate::registry::Registry;
+use crate::revocation::Revocations;
+use crate::rotation::Rotations;
+use crate::secrets::Catalogue;
 use crate::store::{self, At, History, Projection};
-use crate::token::{self, TokenKeys};
+use crate::token::TokenKeys;
+use serde::{Deserialize, Serialize};
+
+pub use super::effect::Effect;
 
 /// All records in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -42,36 +43,6 @@ pub struct World {
     /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
     #[serde(skip)]
     pub(crate) denied: Denied,
-}
-
-/// A state change of any record room. New rooms join at the end: the position is the stored form.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub enum Effect {
-    /// Of agents, roles, capabilities, codes.
-    Registry(registry::Effect),
-    /// Of operators.
-    Operators(operators::Effect),
-    /// Of secrets.
-    Secrets(secrets::Effect),
-    /// Of the certificate authority.
-    Pki(pki::Effect),
-    /// Of what no longer counts.
-    Revocation(revocation::Effect),
-    /// Of which token keys there are.
-    Token(token::Effect),
-    /// Of what requests with a key did.
-    Idempotency(idempotency::Effect),
-    /// Of how secrets are rotated.
-    Rotation(rotation::Effect),
-    /// Of which slots the keyring has.
-    Custody(custody::Effect),
-    /// Of which logins are lent.
-    Lease(leases::Effect),
-    /// The wall clock was adopted; before that it was taken to be this late.
-    Clock {
-        /// What the time was taken to be.
-        was: Timestamp,
-    },
 }
 
 /// What `authn` judges credentials by.
@@ -159,57 +130,15 @@ impl store::World for World {
     }
 
     fn advances(effect: &Effect, keys: &mut Vec<Key>) {
-        match effect {
-            Effect::Registry(effect) => effect.advances(keys),
-            Effect::Operators(effect) => effect.advances(keys),
-            Effect::Secrets(effect) => effect.advances(keys),
-            Effect::Pki(effect) => effect.advances(keys),
-            Effect::Revocation(effect) => {
-                effect.advances(keys);
-                // An admin may have come or gone.
-                if matches!(effect.subject(), Subject::Operator(_)) {
-                    keys.push(operators::keys::admins());
-                }
-            }
-            Effect::Token(effect) => effect.advances(keys),
-            Effect::Idempotency(effect) => effect.advances(keys),
-            Effect::Rotation(effect) => effect.advances(keys),
-            Effect::Custody(effect) => effect.advances(keys),
-            Effect::Lease(effect) => effect.advances(keys),
-            Effect::Clock { .. } => {}
-        }
+        effect.advances(keys);
     }
 
     fn takes_away(effect: &Effect) -> bool {
-        match effect {
-            Effect::Registry(effect) => effect.takes_away(),
-            Effect::Operators(effect) => effect.takes_away(),
-            Effect::Secrets(effect) => effect.takes_away(),
-            Effect::Pki(effect) => effect.takes_away(),
-            Effect::Revocation(effect) => effect.takes_away(),
-            Effect::Token(effect) => effect.takes_away(),
-            Effect::Idempotency(effect) => effect.takes_away(),
-            Effect::Rotation(effect) => effect.takes_away(),
-            Effect::Custody(effect) => effect.takes_away(),
-            Effect::Lease(effect) => effect.takes_away(),
-            Effect::Clock { .. } => false,
-        }
+        effect.takes_away()
     }
 
     fn history(effect: &Effect) -> Option<History> {
-        match effect {
-            Effect::Custody(effect) => effect.history(),
-            Effect::Registry(_)
-            | Effect::Operators(_)
-            | Effect::Secrets(_)
-            | Effect::Pki(_)
-            | Effect::Revocation(_)
-            | Effect::Token(_)
-            | Effect::Idempotency(_)
-            | Effect::Rotation(_)
-            | Effect::Lease(_)
-            | Effect::Clock { .. } => None,
-        }
+        effect.history()
     }
 
     type Denial = Denial;
@@ -265,6 +194,7 @@ impl store::World for World {
 mod tests {
     use super::*;
     use crate::base::{LeaseId, SystemEntropy};
+    use crate::secrets;
     use crate::store::World as _;
 
     #[test]

@@ -2,14 +2,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use crate::base::io_reason;
 use crate::base::limits::LAST_SNAPSHOT_WAIT_S;
 use crate::broker::Core;
-use crate::ledger::SnapshotWritten;
-use crate::store::{Change, SnapshotError, SnapshotTaken};
-use crate::telemetry::give_way;
 
 /// How often it looks whether one is due.
 const LOOK: Duration = Duration::from_secs(10);
@@ -34,7 +30,7 @@ impl Snapshots {
                 () = tokio::time::sleep(LOOK) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            if self.core.state.store.is_snapshot_due() {
+            if self.core.is_snapshot_due() {
                 self.take(&stop).await;
             }
         }
@@ -43,7 +39,7 @@ impl Snapshots {
     /// Takes a last one, when the broker has ended in good order and a start would have much to read. It is given up
     /// after `LAST_SNAPSHOT_WAIT_S`.
     pub async fn take_last(&self) {
-        if !self.core.state.store.is_snapshot_worth_a_stop() {
+        if !self.core.is_snapshot_worth_a_stop() {
             return;
         }
         let (give_up, stop) = watch::channel(false);
@@ -56,43 +52,8 @@ impl Snapshots {
         }
     }
 
-    /// Takes one now. What goes wrong is told: nothing depends on it but how long a start takes.
+    /// Takes one now.
     pub async fn take(&self, stop: &watch::Receiver<bool>) {
-        let Some(taken) = self.write(stop.clone()).await else { return };
-        match taken {
-            Ok(Some(written)) => self.announce(&written).await,
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "no snapshot could be taken; starts take longer"),
-        }
-    }
-
-    /// On a thread of its own that gives way: it reads entries and seals state for as long as it takes.
-    async fn write(
-        &self,
-        stop: watch::Receiver<bool>,
-    ) -> Option<Result<Option<SnapshotWritten>, SnapshotError>> {
-        let (core, (reply, answer)) = (Arc::clone(&self.core), oneshot::channel());
-        let started = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
-            give_way();
-            let taken = core.state.store.take_snapshot(&|| *stop.borrow());
-            // Before the answer: whoever has it may take the directory for himself.
-            drop(core);
-            drop(reply.send(taken));
-        });
-        if let Err(error) = started {
-            tracing::warn!(error = %io_reason(&error), "there is no thread for a snapshot");
-        }
-        answer.await.ok()
-    }
-
-    async fn announce(&self, written: &SnapshotWritten) {
-        let change = match Change::new(&SnapshotTaken::of(written)) {
-            Ok(change) => change,
-            Err(error) => return tracing::warn!(%error, "a snapshot could not be announced"),
-        };
-        match self.core.state.store.commit(change, ()).await {
-            Ok(receipt) => receipt.redeem(),
-            Err(error) => tracing::warn!(%error, "a snapshot could not be announced"),
-        }
+        Core::take_snapshot(&self.core, stop.clone()).await;
     }
 }

@@ -97,7 +97,7 @@ impl AdminDesk {
                 change = change.rely(keys::agents(), as_of);
             }
             let applied = if drawn.narrowing.is_empty() {
-                removals::Applied::recorded(core.state.store.commit(change, ()).await?.seq())
+                removals::Removed::recorded(core.state.store.commit(change, ()).await?.seq())
             } else {
                 core.apply_narrowing(by.operator().name().as_str(), change, drawn.narrowing).await?
             };

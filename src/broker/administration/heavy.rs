@@ -8,9 +8,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::base::limits::{HEAVY_PER_OPERATOR_MAX, HEAVY_REQUESTS_MAX, HEAVY_THREADS_MAX, HEAVY_WAIT_S};
 use crate::base::{Cancellation, Cancelled, OperatorId, code, io_reason};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::policy::Authorised;
 use crate::quota::{AtCapacity, Concurrency, UnderWay};
 use crate::telemetry::{Level, Within, give_way};
 
@@ -60,16 +58,6 @@ impl HeavyWork {
         let under_way = self.requests.enter(&operator)?;
         let counted = Arc::new((under_way, self.level.enter()));
         Ok(HeavyRequest { counted, threads: Arc::clone(&self.threads), wait: self.wait })
-    }
-}
-
-impl AdminDesk {
-    /// Takes a heavy request on: before its body is read, so that a body in memory is one of few.
-    ///
-    /// # Errors
-    /// [`Failure`] when the operator, or all operators together, have as many under way as they may.
-    pub fn heavy<R>(&self, by: &Authorised<R>) -> Result<HeavyRequest, Failure> {
-        self.0.limits.heavy.enter(by.operator().id())
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::broker::denial::Denial;
 use crate::broker::failure::Failure;
-use crate::broker::removals::Applied;
+use crate::broker::removals::Removed;
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
@@ -16,7 +16,7 @@ impl Core {
         by: &str,
         change: Change<Effect>,
         narrowing: Narrowing,
-    ) -> Result<Applied, CommitError> {
+    ) -> Result<Removed, CommitError> {
         let now = self.state.clock.now();
         let withheld = self.state.store.read(|world, _| touched(world, &narrowing));
         let order = Order { at: now, by: by.to_owned(), reason: None, what: order(&narrowing) };
@@ -25,11 +25,11 @@ impl Core {
         let on_conflict =
             OnConflict::Decide(Box::new(move |world: &World, _| narrowed(world, &by, &narrowing).ok()));
         let taken = self.state.store.take_away(taking, on_conflict, |_| true).await?;
-        Ok(Applied { taken, order: Some(order), count: None })
+        Ok(Removed { taken, order: Some(order), count: None })
     }
 
     /// Takes `narrowing` away, on the word of somebody on the broker's host.
-    pub(crate) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Applied, Failure> {
+    pub(crate) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Removed, Failure> {
         let change = self.state.store.read(|world, _| narrowed(world, by, &narrowing))?;
         let applied = self.apply_narrowing(by, change, narrowing).await?;
         self.notifications.standing_changed();

@@ -9,3 +9,5 @@ pub(super) mod location;
 pub(super) mod orders;
 pub(super) mod readiness;
 pub(super) mod rollback;
+pub(super) mod rollback_watch;
+pub(super) mod snapshots;

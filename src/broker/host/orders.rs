@@ -9,7 +9,7 @@ use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::leases::Selected;
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Applied, Ended};
+use crate::broker::removals::{Ended, Removed};
 use crate::broker::secrets::versions::NamedVersion;
 use crate::broker::services::Core;
 use crate::broker::world::World;
@@ -76,8 +76,8 @@ impl Core {
         let by_then = format!("{by}, {when}");
         let request = ChangeRequest::by_host(&by_then, None).because(reason.as_ref());
         match self.apply_order(request, what).await {
-            Ok(Applied { taken: Taken::Recorded(_), .. }) => Ok(None),
-            Ok(Applied { taken: Taken::InMemory(recorded), .. }) => {
+            Ok(Removed { taken: Taken::Recorded(_), .. }) => Ok(None),
+            Ok(Removed { taken: Taken::InMemory(recorded), .. }) => {
                 tracing::error!(?what, %at, %by, "the ledger cannot take an order now: it is in force in memory and kept");
                 Ok(Some(recorded))
             }
@@ -100,7 +100,7 @@ impl Core {
         Ok(self.conclude(applied).await)
     }
 
-    async fn apply_order(&self, request: ChangeRequest<'_>, what: &TakeAway) -> Result<Applied, Failure> {
+    async fn apply_order(&self, request: ChangeRequest<'_>, what: &TakeAway) -> Result<Removed, Failure> {
         let how = match what {
             TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
             TakeAway::RevokeAgent(_)

@@ -1,9 +1,7 @@
 //! Credentials that this broker signed and its ledger does not have. They prove that the ledger is an older
 //! copy: nobody else can sign them.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -19,44 +17,11 @@ use crate::pki::{PeerCertificate, SpiffeId};
 use crate::registry::AgentKind;
 use crate::telemetry::{Alarm, give_way};
 
-/// The time between two alarms: one proves it, and the clients that come back after a rollback are many.
-const ALARM_EVERY: Duration = Duration::from_secs(3600);
-/// Serials that were found in the ledger and are not looked for again.
-const FOUND_MAX: usize = 4096;
 /// Entries that are read at once.
 const PAGE: u64 = 1000;
 /// A certificate's entry is not looked for among entries that are so much older than its beginning, nor so
 /// long after its end.
 const OLDER_S: i64 = 86_400;
-
-/// What was looked for, and when the last alarm was raised.
-#[derive(Debug, Default)]
-pub struct RollbackWatch(Mutex<Watched>);
-
-#[derive(Debug, Default)]
-struct Watched {
-    last: Option<Stopwatch>,
-    is_tracing: bool,
-    found: BTreeSet<[u8; 16]>,
-    order: VecDeque<[u8; 16]>,
-}
-
-impl Watched {
-    fn is_silent(&self) -> bool {
-        self.last.as_ref().is_some_and(|last| last.elapsed() < ALARM_EVERY)
-    }
-
-    fn remember(&mut self, serial: [u8; 16]) {
-        if self.found.insert(serial) {
-            self.order.push_back(serial);
-        }
-        if self.order.len() > FOUND_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.found.remove(&oldest);
-        }
-    }
-}
 
 impl AgentDesk {
     /// Looks whether the ledger has `peer`, whose chain is good and whom nothing admits.
@@ -201,20 +166,6 @@ impl Core {
         let recorded = self.state.record(&event).await;
         if let Err(error) = recorded {
             tracing::error!(%error, "the alarm could not be recorded");
-        }
-    }
-}
-
-impl RollbackWatch {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Watched> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn traced(&self, found: Option<[u8; 16]>) {
-        let mut watched = self.lock();
-        watched.is_tracing = false;
-        if let Some(serial) = found {
-            watched.remember(serial);
         }
     }
 }

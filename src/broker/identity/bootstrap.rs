@@ -1,27 +1,15 @@
-use crate::base::code;
-use crate::base::{Clock, Entropy, OperatorId, OperatorName, Scope, TrustDomain};
+use crate::base::{OperatorId, OperatorName, Scope};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::issuance::{Certificate, Certify, ServerPlan};
-use crate::keyring::{Keyring, KeyringError};
+use crate::keyring::Keyring;
 use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorRole};
 use crate::pki::{CertificatePlan, PublicKey, ServerCertified};
 use crate::policy::{CertifyOperator, Decision, DecisionContext, decide_host_operator};
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
-
-/// What founding an authority takes.
-#[derive(Debug)]
-pub struct Founding<'a> {
-    /// Whose identities it will sign.
-    pub trust_domain: &'a TrustDomain,
-    /// The time.
-    pub clock: &'a dyn Clock,
-    /// Chance.
-    pub entropy: &'a dyn Entropy,
-}
 
 /// Signs a certificate for the broker's own listeners, after recording that it will.
 ///
@@ -101,13 +89,4 @@ pub(crate) async fn certify_admin(
     let certify = Certify { grant, plan, key: (*key).clone() };
     let receipt = core.state.commit(change, preconditions, certify).await?;
     Ok(core.signing.issuer.certify(receipt)?.deliver())
-}
-
-pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
-    match error.downcast_ref() {
-        Some(exhausted @ KeyringError::Exhausted) => Failure::new(code::KEY_EXHAUSTED)
-            .because(exhausted.to_string())
-            .mended_by("set up a new broker: this keyring takes no change any more"),
-        Some(_) | None => Failure::internal(code::AUTHORITY_FAILED, error),
-    }
 }

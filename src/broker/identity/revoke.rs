@@ -7,7 +7,7 @@ use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Applied, Ended, Removal};
+use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World, records};
 use crate::custody::{Order, TakeAway};
@@ -323,7 +323,7 @@ impl Core {
         request: ChangeRequest<'_>,
         what: Revocation,
         find: &(dyn Fn(&Reading<'_>) -> Result<Found, Failure> + Sync),
-    ) -> Result<Applied, Failure> {
+    ) -> Result<Removed, Failure> {
         let applied = self.state.take_away(request, |reading| {
             let found = find(reading)?;
             let order = found.order(what);

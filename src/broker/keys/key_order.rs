@@ -1,11 +1,10 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use crate::broker::failure::Failure;
-use crate::broker::identity::bootstrap::broken;
+use crate::broker::failure::broken;
 use crate::broker::keys::signing_keys::{authorities_of, token_keys_of};
 use crate::broker::reading::Reading;
 use crate::broker::services::Core;
-use crate::broker::world::World;
 use crate::keyring::{Family, Generations};
 
 /// A key that the broker signs with.
@@ -29,28 +28,6 @@ impl SigningKey {
         match self {
             Self::Token => Family::Token,
             Self::Authority => Family::Authority,
-        }
-    }
-}
-
-/// The stages of the signing keys that this process signs and verifies by.
-///
-/// Tasks that stage keys wake up in any order; the state changes in the ledger's. So no task hands over what it
-/// has staged: the keys in use are made from the state, by one task at a time. What was revoked in memory before
-/// its entry is revoked in the state too.
-#[derive(Debug)]
-pub struct Followed {
-    tokens: Mutex<Generations>,
-    authorities: Mutex<Generations>,
-}
-
-impl Followed {
-    /// Those of `world`, by which the first keys in use were made.
-    #[must_use]
-    pub fn of(world: &World) -> Self {
-        Self {
-            tokens: Mutex::new(world.token_keys.generations().clone()),
-            authorities: Mutex::new(world.authority.generations().clone()),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The broker's own keys: signing keys, sealing keys, the keyring's file.
 
 pub(super) mod behind;
+pub(super) mod checkpoints;
+pub(super) mod followed;
 pub(super) mod key_order;
 pub(super) mod key_schedule;
 pub(super) mod keyring_file;

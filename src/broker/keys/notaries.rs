@@ -1,8 +1,9 @@
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use crate::broker::keys::rotate_checkpoint_key::FIRST;
-use crate::broker::services::Core;
 use crate::ledger::{Notary, Tree};
+
+/// The generation that signs until the ledger says otherwise.
+pub(crate) const FIRST: u32 = 1;
 
 /// The checkpoint key that signs, and the one that takes over with its entry.
 ///
@@ -59,7 +60,7 @@ impl Notaries {
     }
 
     /// The checkpoint of `tree` by the key of `generation`, which is signed once.
-    fn checkpoint(&self, generation: u32, tree: &Tree) -> String {
+    pub(crate) fn checkpoint(&self, generation: u32, tree: &Tree) -> String {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signed) = &*newest
             && (signed.generation, signed.entries) == (generation, tree.size())
@@ -71,28 +72,9 @@ impl Notaries {
         note
     }
 
-    fn with<T>(&self, generation: u32, use_it: impl FnOnce(&Notary) -> T) -> T {
+    pub(crate) fn with<T>(&self, generation: u32, use_it: impl FnOnce(&Notary) -> T) -> T {
         let turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
         let next = turn.next.as_ref().filter(|(next, _)| *next == generation);
         use_it(next.map_or(&turn.signing, |(_, next)| next))
-    }
-}
-
-impl Core {
-    /// A signed checkpoint of the ledger as it is now.
-    pub(crate) fn checkpoint(&self) -> String {
-        let tree = self.state.store.tree();
-        self.signing.notaries.checkpoint(self.signing_generation(), &tree)
-    }
-
-    /// Does something with the checkpoint key that signs as of the state.
-    pub(crate) fn with_notary<T>(&self, use_it: impl FnOnce(&Notary) -> T) -> T {
-        self.signing.notaries.with(self.signing_generation(), use_it)
-    }
-
-    /// To be read after the tree that is signed: it is then no older than the tree.
-    fn signing_generation(&self) -> u32 {
-        let signs = self.state.store.read(|world, _| world.custody.checkpoint_key());
-        signs.map_or(FIRST, |(generation, _)| generation)
     }
 }

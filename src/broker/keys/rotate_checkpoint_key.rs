@@ -4,7 +4,8 @@ use std::sync::PoisonError;
 use crate::broker::changes::{ChangeRequest, Draft, Read};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::identity::bootstrap::broken;
+use crate::broker::failure::broken;
+use crate::broker::keys::notaries::FIRST;
 use crate::broker::keys::signing_keys::checkpoint_key;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
@@ -13,9 +14,6 @@ use crate::custody::{self, CheckpointKeyRotated};
 use crate::idempotency::Once;
 use crate::keyring::Family;
 use crate::policy::{Authorised, RotateSigningKeys};
-
-/// The generation that signs until the ledger says otherwise.
-pub(crate) const FIRST: u32 = 1;
 
 impl AdminDesk {
     /// Turns to a new checkpoint key, announced under the old one, which then goes for good; gives its

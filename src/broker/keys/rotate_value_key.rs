@@ -4,7 +4,7 @@ use crate::base::{SecretId, SecretName, code};
 use crate::broker::changes::{ChangeRequest, Draft, Read};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::identity::bootstrap::broken;
+use crate::broker::failure::broken;
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::Once;

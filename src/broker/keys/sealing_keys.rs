@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::base::Timestamp;
 use crate::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE};
 use crate::broker::failure::Failure;
-use crate::broker::identity::bootstrap::broken;
+use crate::broker::failure::broken;
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{self, SealingKeysRotated, keys};

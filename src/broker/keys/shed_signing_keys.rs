@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::broker::failure::Failure;
-use crate::broker::identity::bootstrap::broken;
+use crate::broker::failure::broken;
 use crate::broker::services::Core;
 use crate::keyring::{Family, Generations, Keyring, Stage};
 

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use crate::base::{TrustDomain, code};
+use crate::base::{Clock, Entropy, TrustDomain, code};
 use crate::broker::failure::Failure;
-use crate::broker::identity::bootstrap::{Founding, broken};
-use crate::broker::keys::rotate_checkpoint_key::FIRST;
+use crate::broker::failure::broken;
+use crate::broker::keys::notaries::FIRST;
 use crate::broker::world::{Effect, World};
 use crate::crypto::{EcdsaKey, Ed25519Key, SignatureForm};
 use crate::issuance::Keys;
@@ -12,6 +12,17 @@ use crate::ledger::Notary;
 use crate::pki::{self, Authority, AuthorityFounded};
 use crate::store::{Change, Store};
 use crate::token::{self, Signer, TokenKeyStaged};
+
+/// What founding an authority takes.
+#[derive(Debug)]
+pub struct Founding<'a> {
+    /// Whose identities it will sign.
+    pub trust_domain: &'a TrustDomain,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// Chance.
+    pub entropy: &'a dyn Entropy,
+}
 
 /// The authorities whose certificates count; on an empty ledger a first one, recorded before it is
 /// used.

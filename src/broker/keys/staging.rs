@@ -5,12 +5,12 @@ use crate::base::{Timestamp, code};
 use crate::broker::changes::{ChangeRequest, Draft, Initiator, Read};
 use crate::broker::denial::Denial;
 use crate::broker::failure::Failure;
-use crate::broker::identity::bootstrap::broken;
+use crate::broker::failure::broken;
 use crate::broker::keys::behind::behind;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::signing_keys::{authority_key, token_key};
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Applied, Ended, Removal};
+use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
@@ -126,7 +126,7 @@ impl Core {
         request: ChangeRequest<'_>,
         change: StageChange,
         force: Force,
-    ) -> Result<Applied, Failure> {
+    ) -> Result<Removed, Failure> {
         let kid = self.kid(change.generation);
         let ended = self.state.take_away(request, |reading| {
             let staged = self.staged(reading, request.by, change, force, &kid)?;

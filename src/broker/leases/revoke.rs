@@ -6,7 +6,7 @@ use crate::broker::changes::ChangeRequest;
 use crate::broker::denial::Denial;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::removals::{Applied, Ended, Removal};
+use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{LeasesOf, TakeAway};
@@ -83,7 +83,7 @@ impl Core {
         &self,
         request: ChangeRequest<'_>,
         find: &(dyn Fn(&World) -> Result<Selected, Failure> + Sync),
-    ) -> Result<Applied, Failure> {
+    ) -> Result<Removed, Failure> {
         // It relies on nothing of its leases: an end is never too late and never in anybody's way.
         let removed = self.state.take_away(request, |reading| {
             let Selected { which, chosen } = find(reading.unconditional())?;

@@ -7,7 +7,7 @@ use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::remembered;
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Applied, Ended, Removal};
+use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::rotation::{Consumer, consumers};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
@@ -178,7 +178,7 @@ impl Core {
         &self,
         request: ChangeRequest<'_>,
         version: NamedVersion,
-    ) -> Result<Applied, Failure> {
+    ) -> Result<Removed, Failure> {
         let removed = self.state.take_away(request, |reading| {
             let NamedVersion { name, number } = &version;
             let secret = reading.secret_within(request.by.scope(), name)?;

@@ -35,7 +35,7 @@ pub(super) fn marks(sources: &[Source], listed: &[&str]) -> Vec<String> {
 }
 
 /// What a file does that says one of these words, only the `listed` files do, and they do it.
-fn reviewed(sources: &[Source], (says, does): (&[&str], &str), listed: &[&str]) -> Vec<String> {
+pub(super) fn reviewed(sources: &[Source], (says, does): (&[&str], &str), listed: &[&str]) -> Vec<String> {
     let mut findings = Vec::new();
     let said = |source: &Source| says.iter().find_map(|one| source.code.find(one));
     for source in sources {

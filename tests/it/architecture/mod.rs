@@ -8,6 +8,7 @@ mod book;
 mod confined;
 mod constructors;
 mod limits;
+mod services;
 
 use std::collections::BTreeSet;
 

@@ -1,0 +1,94 @@
+use serde::{Deserialize, Serialize};
+
+use crate::base::Timestamp;
+use crate::ledger::Key;
+use crate::revocation::Subject;
+use crate::store::History;
+use crate::{custody, idempotency, leases, operators, pki, registry, revocation, rotation, secrets, token};
+
+/// A state change of any record room. New rooms join at the end: the position is the stored form.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// Of agents, roles, capabilities, codes.
+    Registry(registry::Effect),
+    /// Of operators.
+    Operators(operators::Effect),
+    /// Of secrets.
+    Secrets(secrets::Effect),
+    /// Of the certificate authority.
+    Pki(pki::Effect),
+    /// Of what no longer counts.
+    Revocation(revocation::Effect),
+    /// Of which token keys there are.
+    Token(token::Effect),
+    /// Of what requests with a key did.
+    Idempotency(idempotency::Effect),
+    /// Of how secrets are rotated.
+    Rotation(rotation::Effect),
+    /// Of which slots the keyring has.
+    Custody(custody::Effect),
+    /// Of which logins are lent.
+    Lease(leases::Effect),
+    /// The wall clock was adopted; before that it was taken to be this late.
+    Clock {
+        /// What the time was taken to be.
+        was: Timestamp,
+    },
+}
+
+impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub(crate) fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Registry(effect) => effect.advances(keys),
+            Self::Operators(effect) => effect.advances(keys),
+            Self::Secrets(effect) => effect.advances(keys),
+            Self::Pki(effect) => effect.advances(keys),
+            Self::Revocation(effect) => {
+                effect.advances(keys);
+                // An admin may have come or gone.
+                if matches!(effect.subject(), Subject::Operator(_)) {
+                    keys.push(operators::keys::admins());
+                }
+            }
+            Self::Token(effect) => effect.advances(keys),
+            Self::Idempotency(effect) => effect.advances(keys),
+            Self::Rotation(effect) => effect.advances(keys),
+            Self::Custody(effect) => effect.advances(keys),
+            Self::Lease(effect) => effect.advances(keys),
+            Self::Clock { .. } => {}
+        }
+    }
+
+    pub(crate) fn takes_away(&self) -> bool {
+        match self {
+            Self::Registry(effect) => effect.takes_away(),
+            Self::Operators(effect) => effect.takes_away(),
+            Self::Secrets(effect) => effect.takes_away(),
+            Self::Pki(effect) => effect.takes_away(),
+            Self::Revocation(effect) => effect.takes_away(),
+            Self::Token(effect) => effect.takes_away(),
+            Self::Idempotency(effect) => effect.takes_away(),
+            Self::Rotation(effect) => effect.takes_away(),
+            Self::Custody(effect) => effect.takes_away(),
+            Self::Lease(effect) => effect.takes_away(),
+            Self::Clock { .. } => false,
+        }
+    }
+
+    pub(crate) fn history(&self) -> Option<History> {
+        match self {
+            Self::Custody(effect) => effect.history(),
+            Self::Registry(_)
+            | Self::Operators(_)
+            | Self::Secrets(_)
+            | Self::Pki(_)
+            | Self::Revocation(_)
+            | Self::Token(_)
+            | Self::Idempotency(_)
+            | Self::Rotation(_)
+            | Self::Lease(_)
+            | Self::Clock { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::base::io_reason;
+use crate::broker::services::Core;
+use crate::ledger::SnapshotWritten;
+use crate::store::{SnapshotError, SnapshotTaken};
+use crate::telemetry::give_way;
+
+impl Core {
+    /// Whether the next start would have much to read without another snapshot.
+    #[must_use]
+    pub fn is_snapshot_due(&self) -> bool {
+        self.state.store.is_snapshot_due()
+    }
+
+    /// Whether a stop in good order should take a last one.
+    #[must_use]
+    pub fn is_snapshot_worth_a_stop(&self) -> bool {
+        self.state.store.is_snapshot_worth_a_stop()
+    }
+
+    /// Takes a snapshot of the state, unless `stop` turns true. What goes wrong is logged: nothing depends on it but
+    /// how long a start takes.
+    pub async fn take_snapshot(core: &Arc<Self>, stop: watch::Receiver<bool>) {
+        match Self::write_snapshot(Arc::clone(core), stop).await {
+            Some(Ok(Some(written))) => {
+                if let Err(error) = core.state.record(&SnapshotTaken::of(&written)).await {
+                    tracing::warn!(%error, "a snapshot could not be announced");
+                }
+            }
+            Some(Err(error)) => tracing::warn!(%error, "no snapshot could be taken; starts take longer"),
+            Some(Ok(None)) | None => {}
+        }
+    }
+
+    /// On a thread of its own that gives way: it reads entries and seals state for as long as it takes.
+    async fn write_snapshot(
+        core: Arc<Self>,
+        stop: watch::Receiver<bool>,
+    ) -> Option<Result<Option<SnapshotWritten>, SnapshotError>> {
+        let (reply, answer) = oneshot::channel();
+        let started = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+            give_way();
+            let taken = core.state.store.take_snapshot(&|| *stop.borrow());
+            // Before the answer: the directory may be wanted by then.
+            drop(core);
+            drop(reply.send(taken));
+        });
+        if let Err(error) = started {
+            tracing::warn!(error = %io_reason(&error), "there is no thread for a snapshot");
+        }
+        answer.await.ok()
+    }
+}
