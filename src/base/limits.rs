@@ -104,7 +104,7 @@ pub const KEEP_WAIT_MS: u64 = 400;
 pub const DENIALS_UNRECORDED_MAX: usize = 4096;
 /// Most entries in one group commit.
 pub const BATCH_ENTRIES_MAX: usize = 1024;
-/// Times that a group commit is tried anew which its log has dropped.
+/// Attempts to commit a group of entries again after its log has dropped it.
 pub const LOG_RETRIES_MAX: u32 = 5;
 /// Bytes after which a group commit takes no further entry.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
