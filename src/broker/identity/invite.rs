@@ -96,8 +96,8 @@ impl AdminDesk {
             let issue = registry::Effect::IssueCode {
                 id: made.id,
                 agent: agent_id,
-                hash: made.hash(),
-                digest: made.digest(core),
+                hash: made.hash,
+                digest: made.digest,
                 expires_at: made.expires_at,
                 uses,
                 network: input.network,
@@ -115,19 +115,13 @@ impl AdminDesk {
 pub(crate) struct MadeCode {
     pub(crate) id: CodeId,
     secret: Sensitive<[u8; 32]>,
+    pub(crate) hash: Digest,
+    /// By which the secret can be recognised.
+    pub(crate) digest: KeyedDigest,
     pub(crate) expires_at: Timestamp,
 }
 
 impl MadeCode {
-    pub(crate) fn hash(&self) -> Digest {
-        sha256(self.secret.expose())
-    }
-
-    /// By which the secret can be recognised.
-    pub(crate) fn digest(&self, core: &Core) -> KeyedDigest {
-        core.values.digests.digest(self.secret.expose())
-    }
-
     pub(crate) fn recorded_maker(&self, by: &OperatorPrincipal) -> Effect {
         record_maker(by, self.id, self.expires_at)
     }
@@ -140,9 +134,12 @@ impl Core {
     /// [`Failure`] while the clock is in doubt.
     pub(crate) fn make_code(&self, by: &OperatorPrincipal, life_s: i64) -> Result<MadeCode, Failure> {
         let (time, entropy) = (self.state.certifying(life_s)?, &*self.state.entropy);
+        let secret = Sensitive::filled(|secret| entropy.fill(secret));
         Ok(MadeCode {
             id: CodeId::mint(time.now(), entropy),
-            secret: Sensitive::filled(|secret| entropy.fill(secret)),
+            hash: sha256(secret.expose()),
+            digest: self.values.digests.digest(secret.expose()),
+            secret,
             expires_at: code_expiry(by, time.earliest().plus_s(life_s)),
         })
     }

@@ -135,9 +135,13 @@ impl AdminDesk {
                 let place = operators::Effect::Place { id: operator_id, name: name.clone(), role, scope };
                 draft = draft.effect(Effect::Operators(place));
             }
-            let (id, hash, expires_at) = (made.id, made.hash(), made.expires_at);
-            let digest = made.digest(core);
-            let issue = operators::Effect::IssueCode { id, operator: name.clone(), hash, digest, expires_at };
+            let issue = operators::Effect::IssueCode {
+                id: made.id,
+                operator: name.clone(),
+                hash: made.hash,
+                digest: made.digest,
+                expires_at: made.expires_at,
+            };
             Ok(draft.effect(Effect::Operators(issue)).effect(made.recorded_maker(by.operator())))
         });
         changed.await?.new_value()?;
