@@ -170,7 +170,7 @@ async fn one_administrator_for_an_hour_is_all_that_the_host_is_given() {
         (&json!("break-glass"), &json!("admin"), &Value::Null)
     );
 
-    // It is the way back, for a name of somebody's own, and for nobody by its own name.
+    // It is the way back: it invites other names, but cannot be invited by its own.
     let code = process.good_as("glass", &["operator", "invite", "admin"], b"");
     process.good_as("operator", &["join", "--replace"], &code);
     let alarms = entries(&process, &["alarm.break-glass-used"]);

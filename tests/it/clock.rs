@@ -208,7 +208,7 @@ async fn a_ledger_of_the_future_comes_back_by_the_word_of_the_host() {
     assert!(accepted.json()["was"].as_str().unwrap() >= future.to_string().as_str());
     broker.look_after().await;
 
-    // Whoever has a certificate of the right time goes on, and the listener shows one that holds.
+    // A client with a certificate of the right time works, and the listener's certificate is valid.
     let token = agent.token("github.repo.read").await;
     assert_eq!(agent.secret("github/app", &token).await.status, 200);
     assert_eq!(expiry(&token), broker.clock.now().plus_s(300).s());

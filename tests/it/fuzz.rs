@@ -68,7 +68,7 @@ fn made_up_requests_find_no_fault_and_nobody_is_served_who_proved_nothing() {
     let server = process.path("home-reports/agent");
     let said = fuzz(&process, "openapi-agents.json", &address(&server), Some(&server));
     assert!(made(&said) > 100, "{said}");
-    // Agents first: whoever makes up requests with an operator's rights revokes some of them.
+    // Agents first: generated requests with an operator's rights revoke some of them.
     for (document, home) in [("openapi-agents.json", agent), ("openapi-admins.json", operator)] {
         let address = address(&home);
         for identity in [Some(home.as_path()), None] {

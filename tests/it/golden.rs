@@ -30,7 +30,7 @@ fn is_written_anew() -> bool {
     std::env::var_os("KEYWARD_TEST_GOLDEN").is_some_and(|wish| wish == "write")
 }
 
-/// An entry of each form: alone, concerning somebody, with incident and reason, advancing keys, in a group commit.
+/// An entry of each form: alone, concerning a subject, with incident and reason, advancing keys, in a group commit.
 fn drafts() -> Vec<Draft> {
     let (agent, operator) = (Key::of("agent", b"research-bot"), Key::of("operator", b"alice"));
     let mut both = vec![agent, operator];
@@ -281,7 +281,7 @@ async fn a_golden_data_directory_opens_to_the_state_that_was_left() {
     assert_eq!(names, ["payments-bot", "research-bot"].into());
     let secret = broker.operator().get("/v1/secrets/github/app").await.json();
     assert_eq!(secret["versions"].as_array().unwrap().len(), 1);
-    // And it goes on: somebody new is let in.
+    // And it continues: a new agent can enrol.
     let agent = broker.agent("late-bot", &["publisher"]).await;
     agent.token("reports.read").await;
 }

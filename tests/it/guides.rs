@@ -22,7 +22,7 @@ pub(crate) fn blocks(page: &str) -> Vec<String> {
     parts.map(|part| part.split("\n```").next().unwrap().to_owned() + "\n").collect()
 }
 
-/// Runs `script` in `dir` as somebody at a shell would, with `keyward` in the path and nothing of this
+/// Runs `script` in `dir` as a person at a shell would, with `keyward` in the path and nothing of this
 /// machine's own settings.
 pub(crate) fn shell(dir: &Path, script: &str, environment: &[(&str, &str)]) -> Output {
     let bin = Path::new(KEYWARD).parent().unwrap().display().to_string();
@@ -43,7 +43,7 @@ fn the_tutorial_runs_from_its_first_command_to_its_last() {
     // The ports are fixed in the page, for people; another run on this machine may hold them.
     let script = blocks("tutorials/first-agent.md").concat();
     let script = script.replace("18443", &free_port().to_string()).replace("18444", &free_port().to_string());
-    // Whatever goes wrong, the broker in the background must not outlive the test.
+    // The broker in the background must not outlive a failed test.
     let output = shell(dir.path(), &format!("trap 'kill %1 2>/dev/null || true' EXIT\n{script}"), &[]);
     let said = said(&output);
     assert!(output.status.success(), "{said}");
@@ -130,7 +130,7 @@ fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
     let verify = format!("keyward verify --config {}", config.display());
     let output = shell(dir.path(), &verify, &[("CREDENTIALS_DIRECTORY", &given.display().to_string())]);
     assert!(output.status.success(), "{}", said(&output));
-    // Nobody else is given it: whoever looks at the host names the file.
+    // Only the service gets the credential: other commands name the file.
     let config = config.display();
     let unnamed = shell(dir.path(), &format!("keyward verify --config {config}"), &[]);
     assert!(said(&unnamed).contains("--root-key-file"), "{}", said(&unnamed));
@@ -254,7 +254,7 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     let calendar = fs::read_to_string(process.path("rotations.ics")).unwrap();
     assert!(calendar.matches("BEGIN:VEVENT").count() >= 2, "{calendar}");
     assert!(!postgres.lets_in("app", "the-first"));
-    // Somebody changes a password by hand, and the next rotation is stuck.
+    // A person changes a password by hand, and the next rotation is stuck.
     postgres.sql("ALTER ROLE keyward_admin PASSWORD 'by-hand'");
     let stuck = process.command("operator", &["secret", "rotate", "orders-db/app"]).output().unwrap();
     let stuck = String::from_utf8_lossy(&stuck.stderr).into_owned();

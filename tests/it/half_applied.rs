@@ -77,7 +77,7 @@ async fn change(directory: &Path) {
     };
     let (store, _) = Store::<Pair>::open(&options, &ring).unwrap();
     drop(store.commit(Change::new(&Changed).unwrap().effect(Both(7)), ()).await);
-    store.read(|pair, _| panic!("somebody reads {pair:?}"));
+    store.read(|pair, _| panic!("a request reads {pair:?}"));
 }
 
 #[tokio::test]
@@ -92,5 +92,5 @@ async fn a_panic_while_the_state_takes_an_entry_in_ends_the_process() {
     let ended = own.output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.signal(), Some(Signal::ABORT.as_raw()), "{said}");
-    assert!(said.contains("on purpose") && !said.contains("somebody reads"), "{said}");
+    assert!(said.contains("on purpose") && !said.contains("a request reads"), "{said}");
 }

@@ -175,7 +175,7 @@ keyward, home = sys.argv[1:]
 def start(script):
     pid, fd = pty.fork()
     if pid == 0:
-        # Whoever runs the tests in the background ignores it, and that would be inherited.
+        # A test run in the background ignores the signal, and the process would inherit that.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execv(keyward, [keyward, "--home", home, "run", "--capability", "github.repo.read", "--", "sh", "-c", script])
     return pid, fd

@@ -26,7 +26,7 @@ fn ids(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The ids in names of functions, whatever their case, and in comments, in capitals.
+/// The ids in names of functions, in any case, and in comments, in capitals.
 fn cited_in(text: &str) -> BTreeSet<String> {
     let names = words(text, "fn ").map(|at| identifier(&text[at + 3..]).to_uppercase());
     let comments = text.lines().map(str::trim_start).filter(|line| line.starts_with("//"));

@@ -164,7 +164,7 @@ async fn a_resource_server_is_one_by_its_certificate_and_stays_one() {
             "{fault}"
         );
     }
-    // A name that was taken away can be given again: as something else, to somebody else.
+    // A removed name can be declared again: as another kind, for another identity.
     let text = format!("{DECLARATIONS}{agent}");
     let turned = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
     assert_eq!(bed.broker.operator().post_json("/v1/apply", &turned).await.status, 422, "not in one step");

@@ -162,7 +162,7 @@ async fn a_rotation_that_is_killed_before_its_entry_is_only_recorded() {
     }
 }
 
-/// Whoever has an earlier delta key can seal entries of before its rotation.
+/// A thief of an earlier delta key can seal entries from before its rotation.
 #[tokio::test]
 async fn a_history_rewritten_under_an_earlier_delta_key_is_refused() {
     for rotation in ROTATIONS {

@@ -187,7 +187,7 @@ fn frames(content: &[u8]) -> Vec<FramePlace> {
     places
 }
 
-/// Makes the checksum of a frame match again, as somebody would who alters it on purpose.
+/// Makes the checksum of a frame match again, as an attacker would.
 fn seal_checksum(content: &mut [u8], place: FramePlace) {
     let seed = crc32fast::hash(&content[HEADER_SEAL]);
     let end = (place.at + FRAME_BYTES + place.event + place.sealed).next_multiple_of(8);

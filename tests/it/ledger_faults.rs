@@ -325,7 +325,7 @@ fn sto_05_on_a_full_disk_what_takes_away_is_written_durably_and_nothing_else_is(
     let refused = Err(AppendError::NoSpace);
     assert_eq!(answers, [refused.clone(), Ok(()), refused]);
     assert!(!ledger.has_reserve() && ledger.is_writable());
-    // Whatever was acknowledged is there after a power cut, on a disk that is still full, and so is room.
+    // After a power cut, on a disk that is still full, every acknowledged entry is there, and so is the reserve.
     bed.disk.crash(3);
     drop(ledger);
     let (ledger, report) = bed.open_file(&Recorder::default()).unwrap();

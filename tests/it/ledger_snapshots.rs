@@ -59,7 +59,7 @@ fn a_start_reads_the_newest_snapshot_and_what_came_after_it() {
     assert_eq!(recorder.restored(), Some((40, state(40))));
     let seqs: Vec<u64> = recorder.taken().iter().map(|taken| taken.seq).collect();
     assert_eq!(seqs, (41..=60).collect::<Vec<_>>());
-    // What no start has read is read when somebody asks for it.
+    // A request reads entries that no start has read.
     let all: Vec<u64> = ledger.read(1, 100).unwrap().iter().map(|entry| entry.seq).collect();
     assert_eq!(all, (1..=60).collect::<Vec<_>>());
     assert_eq!(ledger.read(7, 1).unwrap()[0].seq, 7);
@@ -190,7 +190,7 @@ fn a_snapshot_tells_of_entries_that_are_gone_and_of_a_history_that_was_replaced(
     drop(ledger);
     let (ledger, _, report) = open(&early);
     assert_eq!((report.lost, report.head.seq), (Some(30), 50));
-    // Until somebody has accepted it.
+    // Until an operator accepts it.
     ledger.forget_snapshots_after(0).unwrap();
     ledger.close();
     drop(ledger);

@@ -125,7 +125,7 @@ impl Bed {
         agent_of(&self.issuer, NOW)
     }
 
-    /// A client of this listener's authority, whatever it shows.
+    /// A client that trusts this listener's authority, with any certificate.
     fn client(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
         client_config(
             &[self.issuer.public().der().to_vec()],
@@ -254,7 +254,7 @@ async fn tls_06_what_an_agent_s_key_has_signed_is_refused() {
     let child = signed_by_a_leaf(&parent);
     // Nothing is wrong with it but its issuer: read alone, it is a peer's certificate.
     assert!(PeerCertificate::parse(&child.chain[0]).is_ok());
-    // An agent's certificate beside it is not looked at: it could only be somebody's who is no authority.
+    // An agent's certificate beside it is not read: only an authority could have signed with it.
     assert_eq!(refusal(&bed, &bed.client(Some(&child))).await, AlertDescription::UnknownCA);
     assert!(bed.ask(&bed.client(Some(&parent)), "/who").await.is_some());
 }

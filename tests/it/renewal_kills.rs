@@ -277,7 +277,7 @@ async fn verbs_at_once_wait_for_the_renewal_when_the_certificate_has_ended() {
     assert_eq!(bed.broker.entries("alarm.late-renewal").await.len(), 1, "one process renewed");
 }
 
-/// Kills of either side at whatever moment they meet.
+/// Kills of either side at random moments.
 #[test]
 fn kill_9_of_the_client_or_the_broker_during_renewals_locks_nobody_out() {
     let mut process = Process::init("warn");

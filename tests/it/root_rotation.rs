@@ -118,7 +118,7 @@ fn head(process: &Process) -> u64 {
     process.json(&["verify", "--config", &process.config()])["head"].as_u64().unwrap()
 }
 
-/// Whoever has the key and the keyring of before a rotation can seal entries of before it.
+/// A thief with the key and the keyring from before a rotation can seal entries of that time.
 #[test]
 fn a_history_rewritten_under_the_keys_before_a_rotation_is_refused_key_13() {
     // Given another history of the same length, under the keys of before: agent `a` was not revoked.
@@ -167,7 +167,7 @@ fn a_history_rewritten_under_the_keys_before_a_rotation_is_refused_key_13() {
                 fs::copy(from, to).unwrap();
             }
         }
-        // Then the broker does not start, whatever an operator accepts; and `verify` says so too.
+        // Then the broker does not start, even if an operator accepts a loss; `verify` reports the same.
         for flags in [&[][..], &["--accept-lost-entries"]] {
             process.serve_args = flags.to_vec();
             let (exit, said) = process.refused_serve();

@@ -55,7 +55,7 @@ pub(crate) fn entries(process: &Process, kinds: &[&str]) -> Vec<Value> {
     items.filter(|item| kinds.contains(&item["kind"].as_str().unwrap())).cloned().collect()
 }
 
-/// Whoever shows what `who` holds, and knows the broker by its authority: at the agents' listener or,
+/// A client with the identity of `who`, which knows the broker by its authority: at the agents' listener or,
 /// an operator, at the admins'.
 pub(crate) fn caller(process: &Process, who: &str, kind: &str) -> Caller {
     let held = |file: &str| fs::read_to_string(process.path(&format!("home-{who}/{kind}/{file}"))).unwrap();

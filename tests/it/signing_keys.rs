@@ -199,7 +199,7 @@ async fn key_12_a_stop_between_the_ledger_s_word_and_the_keyring_is_mended_by_th
     let both = std::fs::read(&path).unwrap();
     assert_eq!(post(&broker, "/v1/token-keys/1/revoke").await.status, 200);
     let signing = published(&broker).await;
-    // A stop after the entry and before the file; and somebody who puts a copy of that time back.
+    // A stop after the entry and before the file; and an operator who restores a copy of that time.
     for cut in [0, both.len() / 2] {
         broker.stop().await;
         // It comes before the anchors that name the newer file, too.
@@ -227,14 +227,14 @@ async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
     let broker = TestBroker::declared().await;
     let (agent, lazy) =
         (broker.agent("a", &["repo-reader"]).await, broker.agent("b", &["repo-reader"]).await);
-    // Whoever was ended renews no more, and holds nobody up.
+    // A revoked instance renews no more, and does not count.
     broker.agent("gone", &["repo-reader"]).await;
     assert_eq!(post(&broker, "/v1/agents/gone/revoke").await.status, 200);
     let first = broker.authority_pem();
     broker.clock.advance_s(60);
     let listing = good(&broker, "/v1/authorities").await;
     assert_eq!((stages(&listing), &listing["items"][1]["behind"]), (vec!["active", "prepared"], &json!(2)));
-    // Whoever is suspended may come back.
+    // A suspended instance may be resumed, and counts.
     let behind = async || broker.operator().get("/v1/authorities").await.json()["items"][1]["behind"].clone();
     post(&broker, "/v1/agents/b/suspend").await;
     assert_eq!(behind().await, 2);
@@ -345,7 +345,7 @@ fn on_the_command_line_an_operator_and_an_agent_come_through_a_change_of_authori
             .count()
     };
     process.good(&["authority", "list"], b"");
-    assert_eq!(known("operator", Kind::Operator), 2, "whoever talks to the broker learns of it");
+    assert_eq!(known("operator", Kind::Operator), 2, "every client of the broker learns of it");
     let refused = process.run_as("operator", &["authority", "activate", "2"], b"");
     assert_eq!(refused.status.code(), Some(8), "the agent does not know it yet");
     // A certificate's times are whole seconds: one that was given in the same second is not newer.

@@ -200,7 +200,7 @@ async fn http_11_silent_and_garbled_peers_stop_nobody() {
         let mut stream = TcpStream::connect(broker.agents()).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         let mut rest = Vec::new();
-        // Whatever it answers, it ends the connection and goes on with the others.
+        // In any case it ends the connection and serves the others.
         drop(
             tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest))
                 .await

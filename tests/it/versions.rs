@@ -175,7 +175,7 @@ async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_
     assert_eq!(read(&agent).await.text(), "two", "after a start, too");
     broker.stop().await;
 
-    // Somebody has kept a copy of everything from before, and gets at the keyring of now.
+    // A thief has a copy of everything from before, and gets the present keyring.
     let keyring = fs::read(broker.data().join("keyring")).unwrap();
     put_back(&before, &broker.data());
     fs::write(broker.data().join("keyring"), keyring).unwrap();

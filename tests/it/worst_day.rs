@@ -1,4 +1,4 @@
-//! The worst day: the disk has failed, and somebody has to be stopped all the same.
+//! The disk has failed, and an operator has to revoke an agent.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -89,7 +89,7 @@ fn a_disk_that_hangs_keeps_nobody_waiting_who_needs_no_record() {
     std::fs::write(process.path("stall"), "").unwrap();
     let mut minting = process.command("q", &["token", "reports.read"]);
     let minting = minting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Whatever reads memory answers while the mint waits for its record.
+    // Reads of memory answer while the mint waits for its record.
     assert!(introspect(&process, token.trim()).contains("\"active\":true"));
     process.good_as("p", &["whoami"], b"");
     process.good(&["agent", "list"], b"");

@@ -390,7 +390,7 @@ fn shapes(sources: &[Source]) -> Vec<String> {
     findings
 }
 
-/// Tasks have somebody who waits for them; queues have an end; there is one encoder of each sort.
+/// Tasks are joined; queues are bounded; there is one encoder of each sort.
 fn habits(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for source in sources {

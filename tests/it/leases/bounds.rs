@@ -50,7 +50,7 @@ async fn an_agent_has_as_many_leases_as_it_may_and_not_one_more_however_it_asks(
     assert_eq!(scene.ask(&fresh).await.code(), "lease_limit_reached");
     let other = scene.broker.agent("other-bot", &["orders"]).await;
     let body = json!({ "capability": "orders.query" });
-    assert_eq!(other.caller.post_json("/v1/leases", &body).await.status, 200, "somebody else's count");
+    assert_eq!(other.caller.post_json("/v1/leases", &body).await.status, 200, "the limit of another agent");
 }
 
 #[tokio::test]

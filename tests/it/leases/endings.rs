@@ -277,7 +277,7 @@ async fn rev_02_a_login_that_is_ended_while_it_is_being_made_is_handed_to_nobody
 #[tokio::test]
 async fn a_server_that_hangs_is_given_up_and_what_it_made_all_the_same_is_ended() {
     let scene = Scene::start().await;
-    // Whoever wants to add a role waits.
+    // Statements that add a role wait.
     let lock = "BEGIN; LOCK TABLE pg_authid IN SHARE MODE; SELECT pg_sleep(600)";
     let mut held = scene.postgres.session("postgres", ADMIN_PASSWORD, lock);
     scene.postgres.until_one_sleeps();

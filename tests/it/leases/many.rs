@@ -27,7 +27,7 @@ async fn storm(count: usize) {
                 tokio::spawn(async move { caller.post_json("/v1/leases", &body).await })
             })
             .collect();
-        // In the middle of a wave, twice: whoever is being made then is not known to have come about.
+        // In the middle of a wave, twice: logins that are being created then are not confirmed.
         if made >= count / 2 && failed == 0 {
             scene.postgres.stop();
             scene.postgres.run();

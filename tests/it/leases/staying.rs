@@ -8,7 +8,7 @@ use super::{BY_ADMIN, Scene};
 async fn rev_03_a_session_that_holds_its_own_role_fast_ends_all_the_same() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
-    // Whoever wants to change the role waits for this transaction.
+    // Changes of the role wait for this transaction.
     let hold = "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'its-own'; SELECT pg_sleep(600)";
     let mut session = scene.postgres.session(login.name(), login.password(), hold);
     scene.postgres.until_one_sleeps();

@@ -22,7 +22,7 @@ async fn a_false_mariadb_learns_no_password_and_no_file() {
     );
     let applied = broker.apply(&text).await;
     assert_eq!(applied.status, 200, "{}", applied.text());
-    // When it is rotated, whatever the process asks for
+    // When it is rotated, for each method that the process asks for
     let mut action = "rotate";
     for (does, code, detail) in [
         (Does::OffersNoTls, "upstream_handshake_failed", json!("no_tls")),

@@ -1,5 +1,5 @@
 //! Operators are taken away like agents: at the next request, on connections that are open too; and
-//! somebody who can act always administers everything.
+//! one unrestricted admin can always act.
 
 use keyward::offline::{Order, initialise};
 use keyward::pki::EnrolmentCode;
@@ -71,7 +71,7 @@ async fn pol_15_the_last_admin_who_can_act_stays() {
     }
     refused(&place(&admin, "admin", "auditor", None).await, 409, "last_admin");
     refused(&place(&admin, "admin", "admin", Some("team")).await, 409, "last_admin");
-    // Somebody bound to an owner, somebody who never joined, and somebody suspended are nobody else.
+    // An operator bound to an owner, one that never joined, and a suspended one do not count.
     join(&broker, "bound", &standing("admin", Some("team"))).await;
     super::code_for(&broker, "invited", &standing("admin", None)).await;
     let second = join(&broker, "second", &standing("admin", None)).await.caller;

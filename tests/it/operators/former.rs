@@ -1,4 +1,4 @@
-//! Names and audiences that were somebody's: they come back to nobody else.
+//! Former names and audiences: no other owner can declare them.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::support::broker::{Caller, DECLARATIONS};
 /// More names than were remembered of all owners together once.
 const JUNK: usize = 10_001;
 
-/// Five names and an audience of the team, less one junk name that somebody else has.
+/// Five names and an audience of the team, less one junk name of another owner.
 const NOT_JUNK: usize = 5;
 
 /// Roles without a capability, by these numbers.
@@ -53,7 +53,7 @@ async fn junk_names_of_one_owner_push_out_no_name_of_another() {
     let own = "[[role]]\nname = \"blue-reader\"\ncapabilities = []\n";
     assert_eq!(apply(&blue, own).await.status, 200);
     refused(&invite(&blue, "red-bot", "blue-reader").await, 409, "name_reserved_by_owner");
-    // And red has its own, and whoever is bound to no owner has any
+    // And red has its own, and an operator with the scope `all` has any
     assert_eq!(apply(&red, RED).await.status, 200);
     let first = junk(0..1);
     assert_eq!(apply(&red, &first).await.status, 422);

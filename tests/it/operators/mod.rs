@@ -43,7 +43,7 @@ pub(crate) async fn redeem(broker: &TestBroker, code: &EnrolmentCode, request: &
     broker.nobody(broker.admins()).post_json("/v1/enrol", &body).await
 }
 
-/// Whoever holds what `reply` gave for `key`.
+/// A caller with the certificate in `reply` for `key`.
 pub(crate) fn holder(broker: &TestBroker, reply: &Reply, key: &str) -> Operator {
     assert_eq!(reply.status, 201, "{}", reply.text());
     let certificate = reply.json()["certificate"].as_str().unwrap().to_owned();

@@ -246,7 +246,7 @@ async fn a_capability_that_another_owners_role_names_is_not_removed() {
     {
         assert!(faults.contains(said), "{faults}");
     }
-    // Whoever reaches both removes both, and the names come back to nobody but their owner.
+    // An operator with both in scope removes both, and only their owner can declare the names again.
     let rest = RED.replace("red", "blue");
     let both = prune(&broker.operator(), &format!("{DECLARATIONS}{rest}")).await;
     assert_eq!(both.status, 200, "{}", both.text());

@@ -155,7 +155,7 @@ async fn rot_14_two_roles_take_turns_and_the_old_one_works_until_its_grace_has_e
     scene.broker.rotate_due().await;
     let slot: Value = serde_json::from_str(&scene.read().await.0).unwrap();
     assert_eq!(slot["username"], "app");
-    // Whoever has the old one holds its role fast, and ends all the same.
+    // A session with the old password locks its role, and is ended all the same.
     let used: Value = serde_json::from_str(&value).unwrap();
     let hold = "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'its-own'; SELECT pg_sleep(600)";
     let mut session = scene.postgres.session("app_b", used["password"].as_str().unwrap(), hold);

@@ -28,7 +28,7 @@ async fn an_upstream_that_is_away_delays_a_rotation_and_loses_nothing() {
 #[tokio::test]
 async fn a_dead_letter_waits_for_an_operator_and_is_tried_again_or_given_up() {
     let scene = Scene::start("", BY_ITSELF).await;
-    // Somebody else changed the password: nothing that the broker holds lets it in.
+    // Another program changed the password: no version of the broker works.
     scene.postgres.sql("ALTER ROLE app PASSWORD 'changed-by-hand'");
     scene.act("rotate").await;
     for _ in 0..10 {

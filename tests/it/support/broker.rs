@@ -190,7 +190,7 @@ impl TestBroker {
         self.running.as_ref().unwrap().runtimes()
     }
 
-    /// Puts a mark on a subject, of whatever kind.
+    /// Puts a mark on a subject of any kind.
     pub(crate) async fn mark(&self, effect: keyward::revocation::Effect) {
         self.running.as_ref().unwrap().mark(effect).await.unwrap();
     }
@@ -251,12 +251,12 @@ impl TestBroker {
         self.caller_knowing(authorities, self.admins(), Some(held))
     }
 
-    /// Somebody without a certificate, at `address`.
+    /// A caller without a certificate, at `address`.
     pub(crate) fn nobody(&self, address: SocketAddr) -> Caller {
         self.caller(address, None, None)
     }
 
-    /// Whoever holds this certificate and key, at `address`.
+    /// A caller with this certificate and key, at `address`.
     pub(crate) fn caller(&self, address: SocketAddr, certificate: Option<&str>, key: Option<&str>) -> Caller {
         self.caller_knowing(&self.authority_pem(), address, certificate.zip(key))
     }
@@ -344,7 +344,7 @@ impl Agent {
     }
 }
 
-/// Somebody at the other end of a TLS connection.
+/// A caller over a TLS connection.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) address: SocketAddr,

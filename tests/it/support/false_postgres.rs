@@ -123,7 +123,7 @@ impl Session {
         let ready = message(b'Z', b"I");
         stream.write_all(&[request(0, b""), ready.clone()].concat()).await?;
         loop {
-            // Whatever is executed was executed.
+            // Every statement counts as executed.
             self.read(&mut stream).await?;
             stream.write_all(&[message(b'C', b"ALTER ROLE\0"), ready.clone()].concat()).await?;
         }

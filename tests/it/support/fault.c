@@ -35,7 +35,7 @@ static long points = 0, syncs = 0;
 static int struck = 0;
 static struct timespec armed;
 
-/* Whoever reads the count sees this one or the one before. */
+/* A reader of the count sees this one or the one before. */
 static void tell_count(const char *path) {
   char name[4096], next[4096];
   snprintf(name, sizeof name, "%s.count", path);

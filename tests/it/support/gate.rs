@@ -19,7 +19,7 @@ impl Gate {
         *self.0.0.lock().unwrap() = State { is_shut: true, is_reached: false };
     }
 
-    /// Returns once somebody waits.
+    /// Returns once a task waits.
     pub(crate) fn until_reached(&self) {
         let (state, changed) = &*self.0;
         let reached = changed.wait_timeout_while(state.lock().unwrap(), LONGEST, |state| !state.is_reached);

@@ -1,4 +1,4 @@
-//! Somebody at the socket on the broker's host.
+//! A client of the host socket.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use super::broker::Reply;
 /// Says `bytes` and gives back all that comes until the other side closes.
 pub(crate) fn say(socket: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
-    // Whoever is refused early cannot say all of it.
+    // A client that is refused early cannot send everything.
     drop(stream.write_all(bytes));
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

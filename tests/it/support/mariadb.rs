@@ -104,7 +104,7 @@ impl MariaDb {
         self.run();
     }
 
-    /// Starts the server, and waits until it lets somebody in.
+    /// Starts the server, and waits until it accepts a login.
     pub(crate) fn run(&mut self) {
         let file = |name: &str| self.path(name).display().to_string();
         let log = File::options().create(true).append(true).open(self.path("output")).unwrap();

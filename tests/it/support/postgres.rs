@@ -262,7 +262,7 @@ impl Postgres {
         command
     }
 
-    /// Starts the server, and waits until it lets somebody in.
+    /// Starts the server, and waits until it accepts a login.
     pub(crate) fn run(&mut self) {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut server = self.program("postgres");
@@ -305,7 +305,7 @@ impl Postgres {
         output_of(command).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Has whoever wants to change `role` wait, until it is let go.
+    /// Locks `role`: changes of it wait until the lock is dropped.
     pub(crate) fn hold(&self, role: &str) -> Child {
         let held = format!("BEGIN; ALTER ROLE {role} CONNECTION LIMIT 50; SELECT pg_sleep(600)");
         let child = self.session("postgres", ADMIN_PASSWORD, &held);

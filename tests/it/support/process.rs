@@ -44,7 +44,7 @@ impl Process {
         process
     }
 
-    /// The same with nothing on the machine that opens it but these words in somebody's memory.
+    /// The same, with this passphrase as the only way to open it.
     pub(crate) fn init_attended(log_level: &str, words: &str) -> Self {
         let process = Self::laid_out(log_level, |_| "attended = true".to_owned());
         process.good(&["init", "--passphrase", "--config", &process.config()], words.as_bytes());

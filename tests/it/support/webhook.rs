@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::waiting::Patience;
 
-/// The token of whoever administers the service.
+/// The token of the service's administrator.
 pub(crate) const ADMIN_TOKEN: &str = "CNRY-admin-0123456789";
 
 pub(crate) struct Webhook {
@@ -238,7 +238,7 @@ async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc<
                 None => Box::new(stream),
                 Some(acceptor) => match acceptor.accept(stream).await {
                     Ok(stream) => Box::new(stream),
-                    // Whoever does not trust the certificate goes away.
+                    // A client that does not trust the certificate disconnects.
                     Err(_) => return,
                 },
             };
