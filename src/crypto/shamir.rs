@@ -11,7 +11,8 @@ use crate::base::{Entropy, Sensitive};
 #[must_use]
 pub fn split(
     secret: &Sensitive<[u8; 32]>,
-    (threshold, of): (u8, u8),
+    threshold: u8,
+    of: u8,
     entropy: &dyn Entropy,
 ) -> Vec<Sensitive<[u8; 32]>> {
     let mut chance = Chance(entropy);
@@ -93,7 +94,7 @@ mod tests {
     fn any_of_the_points_that_are_enough_give_the_secret_back_and_fewer_do_not() {
         for (threshold, of) in [(2, 2), (2, 3), (3, 5), (5, 8), (2, 16), (16, 16)] {
             let secret = Sensitive::filled(|secret| SystemEntropy.fill(secret));
-            let points = split(&secret, (threshold, of), &SystemEntropy);
+            let points = split(&secret, threshold, of, &SystemEntropy);
             assert_eq!(points.len(), usize::from(of));
             for chosen in subsets(&points, u32::from(threshold)) {
                 assert_eq!(combine(&chosen).unwrap().expose(), secret.expose());

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::error::KeyringError;
-use super::file::{self, Text, WrappedKey};
+use super::file::{self, KeyringText, WrappedKey};
 use super::ring::{Family, Keyring};
 use super::root::{bound, wrapping};
 use crate::base::encoding::base64url;
@@ -17,7 +17,7 @@ pub const SEALING: [Family; 3] = [Family::Delta, Family::Index, Family::Digest];
 #[must_use]
 #[derive(Debug)]
 pub struct KeyringChange {
-    text: Text,
+    text: KeyringText,
     added: Vec<WrappedKey>,
     gone: Vec<(Family, u32)>,
 }
@@ -69,14 +69,13 @@ impl Keyring {
     pub fn extension(
         &self,
         path: &Path,
-        (family, generation): (Family, u32),
+        key: (Family, u32),
         entropy: &dyn Entropy,
     ) -> Result<Option<KeyringChange>, KeyringError> {
-        let id = (family, generation);
-        if self.signing.contains_key(&id) || self.symmetric.contains_key(&id) {
+        if self.signing.contains_key(&key) || self.symmetric.contains_key(&key) {
             return Ok(None);
         }
-        self.with_new(path, &[(family, generation)], entropy).map(Some)
+        self.with_new(path, &[key], entropy).map(Some)
     }
 
     /// Rotates the families of [`SEALING`] in one write, and gives their generations in that order. The ones
@@ -119,7 +118,7 @@ impl Keyring {
             });
         }
         body.keys.extend_from_slice(&added);
-        Ok(KeyringChange { text: Text::of(body, &self.root)?, added, gone: Vec::new() })
+        Ok(KeyringChange { text: KeyringText::of(body, &self.root)?, added, gone: Vec::new() })
     }
 
     /// Takes the generations of a family that `goes` tells of out of the keyring at `path`, for good:
@@ -160,7 +159,7 @@ impl Keyring {
         let mut body = file::read(path)?.verify(&self.root)?;
         body.keys.retain(|key| key.family != family.number() || !gone.contains(&key.generation));
         let gone = gone.into_iter().map(|generation| (family, generation)).collect();
-        Ok(Some(KeyringChange { text: Text::of(body, &self.root)?, added: Vec::new(), gone }))
+        Ok(Some(KeyringChange { text: KeyringText::of(body, &self.root)?, added: Vec::new(), gone }))
     }
 
     /// Takes in what was written.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{KEYRING_BYTES_MAX, KeyringError};
 use super::root::mac_key;
-use super::slot::{Pending, Slot};
+use super::slot::{KeySlot, PendingSlot};
 use crate::base::encoding::from_hex;
 use crate::base::limits::{KEYRING_WRITES_MAX, SLOTS_COST_MAX, SLOTS_MAX};
 use crate::base::{LedgerId, Sensitive, Timestamp};
@@ -16,7 +16,7 @@ use crate::files::{self, OWNER_ONLY, Replacement};
 /// The keyring file's body: one line of JSON; the line after it is the HMAC of these very bytes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Body {
+pub(super) struct KeyringBody {
     pub(super) version: u32,
     pub(super) ledger: LedgerId,
     pub(super) created_at_ms: Timestamp,
@@ -26,10 +26,10 @@ pub(super) struct Body {
     /// Marks of the root keys before this one, oldest first, sealed under this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) earlier_roots: Vec<String>,
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Vec<KeySlot>,
     /// A slot that is not one yet: its shares were handed out, and nobody has shown that they open it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) pending: Option<Pending>,
+    pub(super) pending: Option<PendingSlot>,
     pub(super) keys: Vec<WrappedKey>,
 }
 
@@ -51,7 +51,7 @@ const OLDEST_VERSION: u32 = 1;
 pub(super) struct Unverified {
     line: String,
     mac: Digest,
-    pub(super) body: Body,
+    pub(super) body: KeyringBody,
 }
 
 pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
@@ -69,7 +69,7 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
     let (line, rest) = text.split_once('\n').ok_or(KeyringError::Altered("it has no second line"))?;
     let mac = rest.strip_suffix('\n').and_then(from_hex).and_then(|mac| <[u8; 32]>::try_from(mac).ok());
     let mac = Digest::from_bytes(mac.ok_or(KeyringError::Altered("its second line is no HMAC"))?);
-    let body: Body =
+    let body: KeyringBody =
         serde_json::from_str(line).map_err(|_| KeyringError::Altered("its first line is not a keyring"))?;
     if !(OLDEST_VERSION..=VERSION).contains(&body.version) {
         return Err(KeyringError::Altered("its version is not one that this build knows"));
@@ -78,19 +78,19 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
     if body.slots.len() > SLOTS_MAX {
         return Err(KeyringError::Altered("it has more slots than a keyring may have"));
     }
-    body.slots.iter().try_for_each(Slot::check)?;
+    body.slots.iter().try_for_each(KeySlot::check)?;
     if body.slots.iter().fold(0_u64, |sum, slot| sum.saturating_add(slot.cost())) > SLOTS_COST_MAX {
         return Err(KeyringError::Altered(
             "a passphrase would cost more than the slots of a keyring ask for",
         ));
     }
-    body.pending.as_ref().map_or(Ok(()), Pending::check)?;
+    body.pending.as_ref().map_or(Ok(()), PendingSlot::check)?;
     Ok(Unverified { line: line.to_owned(), mac, body })
 }
 
 impl Unverified {
     /// The body, once it is known to be what was written under `root`.
-    pub(super) fn verify(self, root: &Sensitive<[u8; 32]>) -> Result<Body, KeyringError> {
+    pub(super) fn verify(self, root: &Sensitive<[u8; 32]>) -> Result<KeyringBody, KeyringError> {
         if mac_key(root).verify(self.line.as_bytes(), &self.mac) {
             Ok(self.body)
         } else {
@@ -104,7 +104,11 @@ impl Unverified {
 ///
 /// The temporary file bears the ledger's id: two creations at once must not write into one file, or
 /// the keys that one of them goes on with are not those in the keyring.
-pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<(), KeyringError> {
+pub(super) fn create(
+    path: &Path,
+    body: &KeyringBody,
+    root: &Sensitive<[u8; 32]>,
+) -> Result<(), KeyringError> {
     let temporary = path.with_extension(format!("{}.new", body.ledger));
     files::create(&temporary, text(body, root)?.as_bytes())?;
     let linked = fs::hard_link(&temporary, path);
@@ -124,25 +128,25 @@ pub(super) fn create(path: &Path, body: &Body, root: &Sensitive<[u8; 32]>) -> Re
 /// Only for a process that holds the data directory's lock.
 pub(super) fn replace(
     path: &Path,
-    body: Body,
+    body: KeyringBody,
     root: &Sensitive<[u8; 32]>,
-    proof: &dyn Fn(&Body) -> Result<(), KeyringError>,
+    proof: &dyn Fn(&KeyringBody) -> Result<(), KeyringError>,
 ) -> Result<u64, KeyringError> {
-    let text = Text::of(body, root)?;
+    let text = KeyringText::of(body, root)?;
     text.put(path, &|temporary| proof(&read(temporary)?.verify(root)?))?;
     Ok(text.revision)
 }
 
 /// What replaces a keyring's file: authenticated, and written without any key at hand.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(super) struct KeyringText {
     text: String,
     pub(super) revision: u64,
 }
 
-impl Text {
+impl KeyringText {
     /// The next revision of `body`.
-    pub(super) fn of(mut body: Body, root: &Sensitive<[u8; 32]>) -> Result<Self, KeyringError> {
+    pub(super) fn of(mut body: KeyringBody, root: &Sensitive<[u8; 32]>) -> Result<Self, KeyringError> {
         if body.revision >= KEYRING_WRITES_MAX {
             return Err(KeyringError::Exhausted);
         }
@@ -185,7 +189,7 @@ fn give_to_owner_of(before: &Path, file: &Path) -> Result<(), KeyringError> {
 }
 
 /// Both lines of the file.
-fn text(body: &Body, root: &Sensitive<[u8; 32]>) -> Result<String, KeyringError> {
+fn text(body: &KeyringBody, root: &Sensitive<[u8; 32]>) -> Result<String, KeyringError> {
     let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be written down"))?;
     let mac = mac_key(root).tag(line.as_bytes());
     Ok(format!("{line}\n{mac}\n"))

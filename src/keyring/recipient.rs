@@ -25,13 +25,13 @@ pub(super) struct Recipient {
 
 /// Which slot of which ledger: what is sealed for one opens for no other.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct RecipientPlace<'a> {
     pub(super) ledger: LedgerId,
     pub(super) slot: SlotId,
     pub(super) kind: &'a str,
 }
 
-impl Place<'_> {
+impl RecipientPlace<'_> {
     pub(super) fn bound(self, domain: &str) -> Aad {
         Aad::new(domain).field(self.ledger.as_bytes()).field(self.slot.as_bytes()).field(self.kind.as_bytes())
     }
@@ -44,7 +44,7 @@ const SECRET_BYTES: usize = 32;
 impl Recipient {
     /// A new key pair, which `slot_key` opens.
     pub(super) fn make(
-        place: Place<'_>,
+        place: RecipientPlace<'_>,
         slot_key: &AeadKey,
         root: &Sensitive<[u8; 32]>,
         entropy: &dyn Entropy,
@@ -64,7 +64,7 @@ impl Recipient {
     /// `root`, sealed so that the slot's key alone opens it.
     pub(super) fn seal(
         &self,
-        place: Place<'_>,
+        place: RecipientPlace<'_>,
         root: &Sensitive<[u8; 32]>,
         entropy: &dyn Entropy,
     ) -> Result<String, KeyringError> {
@@ -77,7 +77,7 @@ impl Recipient {
     /// The root key in `wrapped`, if `slot_key` is the slot's.
     pub(super) fn open(
         &self,
-        place: Place<'_>,
+        place: RecipientPlace<'_>,
         slot_key: &AeadKey,
         wrapped: &[u8],
     ) -> Option<Sensitive<Vec<u8>>> {
@@ -94,8 +94,9 @@ impl Recipient {
     /// The same key pair, for a slot that `next` replaces the root key `root` of.
     pub(super) fn moved(
         &self,
-        place: Place<'_>,
-        (root, next): (&Sensitive<[u8; 32]>, &Sensitive<[u8; 32]>),
+        place: RecipientPlace<'_>,
+        root: &Sensitive<[u8; 32]>,
+        next: &Sensitive<[u8; 32]>,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyringError> {
         let secret = self.secret_by(place, root).ok_or(SECRET_LOST)?;
@@ -104,7 +105,7 @@ impl Recipient {
 
     fn kept(
         &self,
-        place: Place<'_>,
+        place: RecipientPlace<'_>,
         secret: &Sensitive<[u8; SECRET_BYTES]>,
         root: &Sensitive<[u8; 32]>,
         entropy: &dyn Entropy,
@@ -115,7 +116,7 @@ impl Recipient {
 
     fn secret_by(
         &self,
-        place: Place<'_>,
+        place: RecipientPlace<'_>,
         root: &Sensitive<[u8; 32]>,
     ) -> Option<Sensitive<[u8; SECRET_BYTES]>> {
         let bound = place.bound(KEPT).field(self.public_key.as_bytes());

@@ -3,9 +3,9 @@ use std::fmt;
 use std::path::Path;
 
 use super::error::KeyringError;
-use super::file::{self, Body, VERSION, WrappedKey};
+use super::file::{self, KeyringBody, VERSION, WrappedKey};
 use super::root::{RootId, RootMark, bound, wrapping};
-use super::slot::Slot;
+use super::slot::KeySlot;
 use super::slot_key::SlotKey;
 use super::view::{SlotView, unwrapped};
 use crate::base::encoding::{base64url, from_base64url};
@@ -107,16 +107,24 @@ impl Keyring {
             };
             keys.push(wrapped);
         }
-        let slot = |key| Slot::wrap(SlotId::mint(now, entropy), key, ledger, &ring.root, entropy);
-        let slots: Vec<Slot> = slots.iter().map(slot).collect::<Result<_, _>>()?;
+        let slot = |key| KeySlot::wrap(SlotId::mint(now, entropy), key, ledger, &ring.root, entropy);
+        let slots: Vec<KeySlot> = slots.iter().map(slot).collect::<Result<_, _>>()?;
         if slots.is_empty() {
             return Err(KeyringError::LastSlot);
         }
         let (version, revision) = (VERSION, ring.revision);
         ring.opened_by = slots.first().map(|slot| slot.id);
         let (earlier_roots, pending) = (Vec::new(), None);
-        let body =
-            Body { version, ledger, created_at_ms: now, revision, earlier_roots, slots, pending, keys };
+        let body = KeyringBody {
+            version,
+            ledger,
+            created_at_ms: now,
+            revision,
+            earlier_roots,
+            slots,
+            pending,
+            keys,
+        };
         file::create(path, &body, &ring.root)?;
         Ok(ring)
     }
@@ -125,8 +133,8 @@ impl Keyring {
     pub(super) fn write(
         &mut self,
         path: &Path,
-        body: Body,
-        proof: &dyn Fn(&Body) -> Result<(), KeyringError>,
+        body: KeyringBody,
+        proof: &dyn Fn(&KeyringBody) -> Result<(), KeyringError>,
     ) -> Result<(), KeyringError> {
         self.revision = file::replace(path, body, &self.root, proof)?;
         Ok(())

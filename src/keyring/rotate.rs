@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::KeyringError;
-use super::file::{self, Body, WrappedKey};
+use super::file::{self, KeyringBody, WrappedKey};
 use super::ring::{Family, Keyring};
 use super::root::RootMark;
-use super::slot::Slot;
+use super::slot::KeySlot;
 use super::slot_key::SlotKey;
 use super::view::{SlotView, view};
 use crate::base::limits::ROOT_MARKS_MAX;
@@ -52,13 +52,13 @@ impl Keyring {
     pub(super) fn replace_root(
         &mut self,
         path: &Path,
-        mut body: Body,
+        mut body: KeyringBody,
         new: Option<AtHand<'_>>,
         by: &Replacing<'_>,
     ) -> Result<(), KeyringError> {
         let opened_by = self.at_hand(&body, by.opened_by)?;
         let known = opened_by.map(|hand| hand.0);
-        let out_of_reach = |slot: &Slot| !slot.is_in_reach() && Some(slot.id) != known;
+        let out_of_reach = |slot: &KeySlot| !slot.is_in_reach() && Some(slot.id) != known;
         let lost: Vec<SlotId> =
             body.slots.iter().filter(|slot| out_of_reach(slot)).map(|slot| slot.id).collect();
         if !lost.is_empty() && (by.out_of_reach == OutOfReach::Refuse || lost.len() == body.slots.len()) {
@@ -80,7 +80,7 @@ impl Keyring {
         for slot in &mut body.slots {
             *slot = match opened_by.filter(|hand| hand.0 == slot.id) {
                 Some(hand) => slot.clone().holding(hand.1, self.ledger, &next.root, by.entropy)?,
-                None => slot.moved(self.ledger, (&self.root, &next.root), by.entropy)?,
+                None => slot.moved(self.ledger, &self.root, &next.root, by.entropy)?,
             };
         }
         let at_hand: Vec<AtHand<'_>> = opened_by.into_iter().chain(new).collect();
@@ -90,7 +90,7 @@ impl Keyring {
     }
 
     /// The slot that this keyring was opened by, if it is still there and `key` opens it.
-    fn at_hand<'a>(&self, body: &Body, key: &'a SlotKey) -> Result<Option<AtHand<'a>>, KeyringError> {
+    fn at_hand<'a>(&self, body: &KeyringBody, key: &'a SlotKey) -> Result<Option<AtHand<'a>>, KeyringError> {
         let Some(slot) = body.slots.iter().find(|slot| Some(slot.id) == self.opened_by) else {
             return Ok(None);
         };
@@ -104,7 +104,7 @@ impl Keyring {
     /// [`KeyringError`].
     pub fn out_of_reach(&self, path: &Path) -> Result<Vec<SlotView>, KeyringError> {
         let body = file::read(path)?.verify(&self.root)?;
-        let lost = |slot: &&Slot| !slot.is_in_reach() && Some(slot.id) != self.opened_by;
+        let lost = |slot: &&KeySlot| !slot.is_in_reach() && Some(slot.id) != self.opened_by;
         Ok(body.slots.iter().filter(lost).map(view).collect())
     }
 
@@ -112,7 +112,7 @@ impl Keyring {
     fn mark_earlier(
         &mut self,
         before: &Self,
-        body: &mut Body,
+        body: &mut KeyringBody,
         entropy: &dyn Entropy,
     ) -> Result<(), KeyringError> {
         let marks =
@@ -132,7 +132,7 @@ impl Keyring {
     fn wrap_again(
         &mut self,
         before: &Self,
-        body: &Body,
+        body: &KeyringBody,
         entropy: &dyn Entropy,
     ) -> Result<Vec<WrappedKey>, KeyringError> {
         let newest_index = before.current(Family::Index)?.0.generation;
@@ -152,7 +152,7 @@ impl Keyring {
     }
 
     /// Whether all that was written opens: each key, and each slot whose key is at hand.
-    fn is_whole(&self, written: &Body, at_hand: &[AtHand<'_>]) -> Result<(), KeyringError> {
+    fn is_whole(&self, written: &KeyringBody, at_hand: &[AtHand<'_>]) -> Result<(), KeyringError> {
         for key in &written.keys {
             self.unwrapped_key(key).map_err(|_| NOT_OPENED)?;
         }

@@ -46,7 +46,7 @@ fn opens(bench: &Bench, key: &SlotKey) -> bool {
 }
 
 /// The HMAC that belongs to `body` under `root`, in the place of the keyring.
-fn put(bench: &Bench, body: &Body, root: &Sensitive<[u8; 32]>) {
+fn put(bench: &Bench, body: &KeyringBody, root: &Sensitive<[u8; 32]>) {
     fs::remove_file(bench.path()).unwrap();
     file::create(&bench.path(), body, root).unwrap();
 }
@@ -166,7 +166,8 @@ fn a_keyring_made_with_an_old_root_key_does_not_descend_from_the_newest() {
     forger
         .rekey_slot(
             &bench.path(),
-            (first_id(&bench), &passphrase("yet more words of theirs")),
+            first_id(&bench),
+            &passphrase("yet more words of theirs"),
             NOW,
             &by(&opened_by),
         )

@@ -55,7 +55,7 @@ impl Share {
     /// enough shares together.
     pub(super) fn deal(slot: SlotId, split_by: Split, entropy: &dyn Entropy) -> Vec<Self> {
         let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
-        let points = split(&key, (split_by.threshold, split_by.of), entropy);
+        let points = split(&key, split_by.threshold, split_by.of, entropy);
         (1..).zip(points).map(|(number, point)| Self { slot, split: split_by, number, point }).collect()
     }
 

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::KeyringError;
 use super::error::ShareError;
-use super::recipient::{Place, Recipient};
+use super::recipient::{Recipient, RecipientPlace};
 use super::share::{Sharing, Split};
 use super::slot_key::SlotKey;
 use super::slot_kind::SlotKind;
@@ -13,7 +13,7 @@ use crate::crypto::{AeadKey, KeyId, StretchCost, StretchError, derive_key, stret
 /// One independent way to the root key, as it stands in the keyring file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Slot {
+pub(super) struct KeySlot {
     pub(super) id: SlotId,
     pub(super) kind: SlotKind,
     wrapped_root: String,
@@ -31,7 +31,7 @@ pub(super) struct Slot {
 /// What a slot of shares is until they were handed back: it holds no root key, and so opens nothing.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Pending {
+pub(super) struct PendingSlot {
     pub(super) id: SlotId,
     pub(super) shares: Sharing,
     /// The slot in whose place it comes.
@@ -39,7 +39,7 @@ pub(super) struct Pending {
     pub(super) replaces: Option<SlotId>,
 }
 
-impl Pending {
+impl PendingSlot {
     pub(super) fn check(&self) -> Result<(), KeyringError> {
         self.shares.split().map(drop).map_err(|_| BAD_SHARES)
     }
@@ -56,7 +56,7 @@ struct Stretching {
 /// The id that wrapped root keys carry; the slot's own id is in the associated data.
 const WRAP: KeyId = KeyId { family: 0xff, generation: 1 };
 
-impl Slot {
+impl KeySlot {
     /// A slot of `key`'s, which opens `root`. One of shares is made by handing them back.
     pub(super) fn wrap(
         id: SlotId,
@@ -81,13 +81,13 @@ impl Slot {
 
     /// The slot that `pending` becomes when `shares` are those that were handed out.
     pub(super) fn confirm(
-        pending: Pending,
+        pending: PendingSlot,
         shares: &SlotKey,
         ledger: LedgerId,
         root: &Sensitive<[u8; 32]>,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyringError> {
-        let Pending { id, shares: sharing, .. } = pending;
+        let PendingSlot { id, shares: sharing, .. } = pending;
         let (kind, wrapped_root, argon2id) = (SlotKind::Shares, String::new(), None);
         let slot = Self { id, kind, wrapped_root, recipient: None, argon2id, shares: Some(sharing) };
         slot.holding(shares, ledger, root, entropy)
@@ -112,12 +112,13 @@ impl Slot {
     pub(super) fn moved(
         &self,
         ledger: LedgerId,
-        (root, next): (&Sensitive<[u8; 32]>, &Sensitive<[u8; 32]>),
+        root: &Sensitive<[u8; 32]>,
+        next: &Sensitive<[u8; 32]>,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyringError> {
         let recipient =
             self.recipient.as_ref().ok_or_else(|| KeyringError::SlotsOutOfReach(vec![self.id]))?;
-        let recipient = recipient.moved(self.place(ledger), (root, next), entropy)?;
+        let recipient = recipient.moved(self.place(ledger), root, next, entropy)?;
         let wrapped_root = recipient.seal(self.place(ledger), next, entropy)?;
         Ok(Self { wrapped_root, recipient: Some(recipient), ..self.clone() })
     }
@@ -206,8 +207,8 @@ impl Slot {
         Self { wrapped_root: base64url(&wrapped), recipient: None, ..self.clone() }
     }
 
-    const fn place(&self, ledger: LedgerId) -> Place<'_> {
-        Place { ledger, slot: self.id, kind: self.kind.as_str() }
+    const fn place(&self, ledger: LedgerId) -> RecipientPlace<'_> {
+        RecipientPlace { ledger, slot: self.id, kind: self.kind.as_str() }
     }
 }
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::error::KeyringError;
 use super::error::ShareError;
-use super::file::{self, Body};
+use super::file::{self, KeyringBody};
 use super::ring::Keyring;
 use super::rotate::Replacing;
 use super::share::{Share, Shares, Sharing, Split};
-use super::slot::{Pending, Slot};
+use super::slot::{KeySlot, PendingSlot};
 use super::slot_key::SlotKey;
 use super::view::{SlotView, view, view_of_pending, views};
 use crate::base::limits::SLOTS_MAX;
@@ -79,7 +79,7 @@ impl Keyring {
         if body.slots.len() >= SLOTS_MAX {
             return Err(KeyringError::SlotsFull);
         }
-        let slot = Slot::wrap(SlotId::mint(now, entropy), key, self.ledger, &self.root, entropy)?;
+        let slot = KeySlot::wrap(SlotId::mint(now, entropy), key, self.ledger, &self.root, entropy)?;
         let added = view(&slot);
         body.slots.push(slot);
         self.revision = file::replace(path, body, &self.root, &|written| self.opens(written, added.id, key))?;
@@ -95,7 +95,8 @@ impl Keyring {
     pub fn rekey_slot(
         &mut self,
         path: &Path,
-        (id, key): (SlotId, &SlotKey),
+        id: SlotId,
+        key: &SlotKey,
         now: Timestamp,
         by: &Replacing<'_>,
     ) -> Result<SlotView, KeyringError> {
@@ -104,7 +105,7 @@ impl Keyring {
         if slot.unwrap(key, self.ledger)?.is_some() {
             return Err(KeyringError::SameKey);
         }
-        *slot = Slot::wrap(SlotId::mint(now, by.entropy), key, self.ledger, &self.root, by.entropy)?;
+        *slot = KeySlot::wrap(SlotId::mint(now, by.entropy), key, self.ledger, &self.root, by.entropy)?;
         let put = view(slot);
         self.replace_root(path, body, Some((put.id, key)), by)?;
         Ok(put)
@@ -135,7 +136,7 @@ impl Keyring {
         }
         let id = SlotId::mint(now, entropy);
         let shares = Share::deal(id, split, entropy);
-        let pending = Pending { id, shares: Sharing::of(split, &shares), replaces };
+        let pending = PendingSlot { id, shares: Sharing::of(split, &shares), replaces };
         let slot = view_of_pending(&pending);
         body.pending = Some(pending);
         self.write(path, body, &|_| Ok(()))?;
@@ -154,10 +155,10 @@ impl Keyring {
         by: &Replacing<'_>,
     ) -> Result<SlotView, KeyringError> {
         let mut body = file::read(path)?.verify(&self.root)?;
-        let of_waiting = |pending: &Pending| shares.slot() == Some(pending.id);
+        let of_waiting = |pending: &PendingSlot| shares.slot() == Some(pending.id);
         let pending = body.pending.take_if(|pending| of_waiting(pending)).ok_or(ShareError::NothingWaits)?;
         let replaces = pending.replaces;
-        let slot = Slot::confirm(pending, shares, self.ledger, &self.root, by.entropy)?;
+        let slot = KeySlot::confirm(pending, shares, self.ledger, &self.root, by.entropy)?;
         let confirmed = view(&slot);
         // It may have been removed since.
         let full = body.slots.len() >= SLOTS_MAX;
@@ -169,7 +170,7 @@ impl Keyring {
             None if full => return Err(KeyringError::SlotsFull),
             None => {
                 body.slots.push(slot);
-                let proof = |written: &Body| self.opens(written, confirmed.id, shares);
+                let proof = |written: &KeyringBody| self.opens(written, confirmed.id, shares);
                 self.revision = file::replace(path, body, &self.root, &proof)?;
             }
         }
@@ -203,7 +204,7 @@ impl Keyring {
     }
 
     /// Whether `key` opens the slot called `id` as it was written, and finds this root key there.
-    fn opens(&self, written: &Body, id: SlotId, key: &SlotKey) -> Result<(), KeyringError> {
+    fn opens(&self, written: &KeyringBody, id: SlotId, key: &SlotKey) -> Result<(), KeyringError> {
         let slot = written.slots.iter().find(|slot| slot.id == id);
         let opened = slot.map(|slot| slot.unwrap(key, self.ledger)).transpose()?;
         let opened = opened.flatten().ok_or(KeyringError::Altered("its new slot does not open"))?;

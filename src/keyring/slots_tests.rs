@@ -28,7 +28,7 @@ impl Bench {
 
     pub(in crate::keyring) fn rekey(&mut self, id: SlotId, key: &SlotKey) -> Result<SlotView, KeyringError> {
         let (path, opened_by) = (self.path(), self.key_file());
-        self.ring.rekey_slot(&path, (id, key), NOW, &by(&opened_by))
+        self.ring.rekey_slot(&path, id, key, NOW, &by(&opened_by))
     }
 
     pub(in crate::keyring) fn remove(&mut self, id: SlotId) -> Result<SlotView, KeyringError> {
@@ -207,13 +207,13 @@ fn key_10_an_altered_cost_is_refused_before_it_is_paid() {
 fn slots_that_cost_too_much_together_are_refused_before_any_is_tried() {
     let bench = bench();
     let id = SlotId::mint(NOW, &SystemEntropy);
-    let slot = Slot::wrap(id, &passphrase(WORDS), bench.ring.ledger, &bench.ring.root, &SystemEntropy);
+    let slot = KeySlot::wrap(id, &passphrase(WORDS), bench.ring.ledger, &bench.ring.root, &SystemEntropy);
     let slot = serde_json::to_value(slot.unwrap()).unwrap();
     let costly = |memory_kib: u64, passes: u64| {
         let mut slot = slot.clone();
         slot["argon2id"]["cost"]["memory_kib"] = memory_kib.into();
         slot["argon2id"]["cost"]["passes"] = passes.into();
-        serde_json::from_value::<Slot>(slot).unwrap()
+        serde_json::from_value::<KeySlot>(slot).unwrap()
     };
     let read = |costs: &[(u64, u64)]| {
         let mut body = file::read(&bench.path()).unwrap().body;

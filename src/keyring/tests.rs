@@ -35,13 +35,13 @@ impl Bench {
     }
 
     /// What somebody with the slot's key can get at.
-    fn opened(&self) -> (Sensitive<[u8; 32]>, Body) {
+    fn opened(&self) -> (Sensitive<[u8; 32]>, KeyringBody) {
         let body = file::read(&self.path()).unwrap().body;
         (body.slots[0].unwrap(&self.slot, body.ledger).unwrap().unwrap(), body)
     }
 
     /// A keyring with this body and the HMAC that belongs to it.
-    fn reopened(&self, body: &Body, root: &Sensitive<[u8; 32]>) -> Result<Keyring, KeyringError> {
+    fn reopened(&self, body: &KeyringBody, root: &Sensitive<[u8; 32]>) -> Result<Keyring, KeyringError> {
         fs::remove_file(self.path()).unwrap();
         file::create(&self.path(), body, root).unwrap();
         Keyring::open(&self.path(), &self.slot)
@@ -282,10 +282,10 @@ fn a_keyring_is_written_up_to_its_limit_and_not_beyond() {
 fn a_keyring_that_no_start_would_read_is_not_written() {
     let bench = bench();
     let (root, mut body) = bench.opened();
-    assert!(file::Text::of(body.clone(), &root).is_ok());
+    assert!(file::KeyringText::of(body.clone(), &root).is_ok());
     let keys = 16 * 1024 * 1024 / body.keys[0].wrapped.len();
     body.keys.extend(std::iter::repeat_n(body.keys[0].clone(), keys));
-    let refused = file::Text::of(body, &root);
+    let refused = file::KeyringText::of(body, &root);
     assert!(matches!(refused, Err(KeyringError::TooLarge)), "{refused:?}");
 }
 

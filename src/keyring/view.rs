@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::error::KeyringError;
 use super::error::ShareError;
-use super::file::{self, Body};
+use super::file::{self, KeyringBody};
 use super::share::Split;
-use super::slot::{Pending, Slot};
+use super::slot::{KeySlot, PendingSlot};
 use super::slot_key::SlotKey;
 use super::slot_kind::SlotKind;
 use crate::base::{Sensitive, SlotId, Timestamp};
@@ -55,7 +55,10 @@ pub fn slots_of(path: &Path) -> Result<Vec<SlotView>, KeyringError> {
 }
 
 /// The root key in the slot that `key` opens, and that slot: nobody has authenticated the rest.
-pub(super) fn unwrapped(body: &Body, key: &SlotKey) -> Result<(Sensitive<[u8; 32]>, SlotView), KeyringError> {
+pub(super) fn unwrapped(
+    body: &KeyringBody,
+    key: &SlotKey,
+) -> Result<(Sensitive<[u8; 32]>, SlotView), KeyringError> {
     for slot in &body.slots {
         if let Some(root) = slot.unwrap(key, body.ledger)? {
             return Ok((root, view(slot)));
@@ -70,16 +73,16 @@ pub(super) fn unwrapped(body: &Body, key: &SlotKey) -> Result<(Sensitive<[u8; 32
     })
 }
 
-pub(super) fn views(body: &Body) -> Vec<SlotView> {
+pub(super) fn views(body: &KeyringBody) -> Vec<SlotView> {
     body.slots.iter().map(view).chain(body.pending.as_ref().map(view_of_pending)).collect()
 }
 
-pub(super) fn view(slot: &Slot) -> SlotView {
+pub(super) fn view(slot: &KeySlot) -> SlotView {
     let (made_at, split) = (slot.id.minted_at(), slot.split());
     SlotView { id: slot.id, kind: slot.kind, made_at, split, state: SlotState::Opens }
 }
 
-pub(super) fn view_of_pending(pending: &Pending) -> SlotView {
+pub(super) fn view_of_pending(pending: &PendingSlot) -> SlotView {
     let (id, made_at, split) = (pending.id, pending.id.minted_at(), pending.shares.split().ok());
     SlotView { id, kind: SlotKind::Shares, made_at, split, state: SlotState::Unconfirmed }
 }

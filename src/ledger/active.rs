@@ -1,13 +1,13 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use super::entry::{Entry, FIXED_BYTES, Mark};
+use super::entry::{Entry, EntryMark, FIXED_BYTES};
 use super::flaw::OpenError;
 use super::history::Head;
 use super::key::Kind;
 use super::keys::closing;
 use super::layer::{Layer, LayerFile, name_durably};
-use super::log::{LogContext, LogError};
+use super::log::{LogContext, LogFailure};
 use super::reserve;
 use super::segment::{Frame, HEADER_BYTES, SegmentHeader, encode_frame, padded, segment_name};
 use crate::base::io_reason;
@@ -72,7 +72,7 @@ impl From<MakeError> for OpenError {
     }
 }
 
-impl From<MakeError> for LogError {
+impl From<MakeError> for LogFailure {
     fn from(error: MakeError) -> Self {
         match error {
             MakeError::NoSpace => Self::NoSpace,
@@ -175,7 +175,7 @@ impl ActiveSegment {
             node: OnceLock::new(),
         };
         let mut bytes = Vec::new();
-        encode_frame(&mark, Mark::Closing, self.header.checksum_seed(), &mut bytes);
+        encode_frame(&mark, EntryMark::Closing, self.header.checksum_seed(), &mut bytes);
         self.append(&bytes)?;
         site.layer.shorten(&segment_name(self.header.first_seq), self.offset)
     }

@@ -39,7 +39,7 @@ impl WriteState {
 
 /// The writer's attempts. A reader never waits for the disk.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<Newest>);
+pub(super) struct WriteAttempts(Mutex<Newest>);
 
 #[derive(Debug, Default)]
 struct Newest {
@@ -49,7 +49,7 @@ struct Newest {
     trouble: Option<WriteState>,
 }
 
-impl Attempts {
+impl WriteAttempts {
     fn newest(&self) -> MutexGuard<'_, Newest> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_state_is_that_of_the_newest_attempt() {
-        let attempts = Attempts::default();
+        let attempts = WriteAttempts::default();
         assert_eq!(attempts.state(), WriteState::Writable, "nothing was tried yet");
         attempts.begin();
         assert_eq!(attempts.state(), WriteState::Writable, "it has only begun");

@@ -1,6 +1,6 @@
 //! Where entries stand, and reading them back.
 
-use super::entry::{FIXED_BYTES, Mark};
+use super::entry::{EntryMark, FIXED_BYTES};
 use super::flaw::ReadError;
 use super::layer::{Layer, LayerFile};
 use super::log::{Going, TakeStored};
@@ -159,7 +159,7 @@ impl EntrySpot {
                 Err(Unread::NoFrame(error)) => return Err(damaged(error.what())),
                 Err(Unread::Io(error)) => return Err(ReadError::Io(io_reason(&error))),
             };
-            if frame.entry.seq != seq || frame.mark == Mark::Closing {
+            if frame.entry.seq != seq || frame.mark == EntryMark::Closing {
                 return Err(damaged("another entry stands in its place"));
             }
             if seq >= from && take(frame.entry)? == Going::Enough {

@@ -129,12 +129,12 @@ impl Entry {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
-        self.write(if self.is_last { Mark::Last } else { Mark::Within }, &mut out);
+        self.write(if self.is_last { EntryMark::Last } else { EntryMark::Within }, &mut out);
         out
     }
 
     /// Writes its stored form at the end of `out`.
-    pub(super) fn write(&self, mark: Mark, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, mark: EntryMark, out: &mut Vec<u8>) {
         out.extend_from_slice(&long_len(&self.event).to_be_bytes());
         out.extend_from_slice(&long_len(&self.sealed).to_be_bytes());
         out.extend_from_slice(&long_len(&self.links).to_be_bytes());
@@ -163,15 +163,15 @@ impl Entry {
         let sizes = EntrySizes::read(bytes)?;
         (sizes.total() == bytes.len()).then_some(())?;
         let (mark, entry) = Self::read(bytes)?;
-        (mark != Mark::Closing).then_some(entry)
+        (mark != EntryMark::Closing).then_some(entry)
     }
 
     /// The entry that `bytes` begin with. Of a closing mark it holds number, time, the node before and the seal.
-    pub(super) fn read(bytes: &[u8]) -> Option<(Mark, Self)> {
+    pub(super) fn read(bytes: &[u8]) -> Option<(EntryMark, Self)> {
         let sizes = EntrySizes::read(bytes)?;
-        let mut fields = Fields(bytes.get(SIZES_BYTES..)?);
+        let mut fields = EntryFields(bytes.get(SIZES_BYTES..)?);
         let kind = Kind(u16::from_be_bytes(fields.array()?));
-        let mark = Mark::of_number(u16::from_be_bytes(fields.array()?))?;
+        let mark = EntryMark::of_number(u16::from_be_bytes(fields.array()?))?;
         let (seq, batch) = (u64::from_be_bytes(fields.array()?), u64::from_be_bytes(fields.array()?));
         let time = Timestamp::from_ms(i64::from_be_bytes(fields.array()?));
         let (salt, previous) = (fields.array()?, Digest::from_bytes(fields.array()?));
@@ -183,7 +183,7 @@ impl Entry {
             text => Some(std::str::from_utf8(text).ok()?.parse().ok()?),
         };
         let (event, sealed) = (fields.slice(sizes.event)?.to_vec(), fields.slice(sizes.sealed)?.to_vec());
-        let is_last = mark == Mark::Last;
+        let is_last = mark == EntryMark::Last;
         let (digests, node) = (OnceLock::new(), OnceLock::new());
         let entry = Self {
             seq,
@@ -208,7 +208,7 @@ impl Entry {
 
 /// What stands in a row of entries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Mark {
+pub(super) enum EntryMark {
     /// More entries of the same group commit follow.
     Within,
     /// The last entry of its group commit.
@@ -217,7 +217,7 @@ pub(super) enum Mark {
     Closing,
 }
 
-impl Mark {
+impl EntryMark {
     const fn number(self) -> u16 {
         match self {
             Self::Within => 0,
@@ -250,7 +250,7 @@ pub(super) const SIZES_BYTES: usize = 16;
 
 impl EntrySizes {
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = EntryFields(bytes);
         let (event, sealed) = (u32::from_be_bytes(fields.array()?), u32::from_be_bytes(fields.array()?));
         let links = u32::from_be_bytes(fields.array()?);
         let reason = u16::from_be_bytes(fields.array()?);
@@ -294,7 +294,7 @@ fn written_links(links: &[Link]) -> Vec<u8> {
     out
 }
 
-fn read_link(fields: &mut Fields<'_>) -> Option<Link> {
+fn read_link(fields: &mut EntryFields<'_>) -> Option<Link> {
     Some(Link { subject: Key::from_bytes(fields.array()?), previous: u64::from_be_bytes(fields.array()?) })
 }
 
@@ -308,9 +308,9 @@ fn reason_len(reason: &str) -> u16 {
 }
 
 /// Reads fixed-size fields one after another.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct EntryFields<'a>(pub(super) &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> EntryFields<'a> {
     pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;

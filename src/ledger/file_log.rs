@@ -3,11 +3,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::active::{ActiveSegment, Extent, MakeError, SegmentSite, SegmentStart};
 use super::catalog::{Catalog, EntryFound, EntrySpot, SegmentMarks};
 use super::draft::Space;
-use super::entry::{Entry, Mark};
+use super::entry::{Entry, EntryMark};
 use super::flaw::{OpenError, ReadError, VerifyError};
 use super::history::Head;
 use super::layer::{Layer, Lock};
-use super::log::{BatchId, Log, LogContext, LogError, LogReader, LogReport, Need, TakeStored};
+use super::log::{BatchId, BatchNeed, Log, LogContext, LogFailure, LogReader, LogReport, TakeStored};
 use super::probe;
 use super::recovery::{Recovered, load, recover, segments, stored};
 use super::replay::Replay;
@@ -102,11 +102,11 @@ impl FileLog {
         self.has_reserve = kept.is_ok();
     }
 
-    fn writing(&mut self) -> Result<&mut FileWriting, LogError> {
-        self.writing.as_mut().ok_or_else(|| LogError::Stopped("the log was not claimed".to_owned()))
+    fn writing(&mut self) -> Result<&mut FileWriting, LogFailure> {
+        self.writing.as_mut().ok_or_else(|| LogFailure::Stopped("the log was not claimed".to_owned()))
     }
 
-    fn make_room(&mut self, bytes: u64) -> Result<(), LogError> {
+    fn make_room(&mut self, bytes: u64) -> Result<(), LogFailure> {
         let catalog = Arc::clone(&self.catalog);
         let made = self.writing()?.make_room(&catalog, bytes)?;
         if made && !self.has_reserve {
@@ -147,7 +147,7 @@ impl Log for FileLog {
         Arc::new(FileReader { layer: Arc::clone(&self.layer), catalog: Arc::clone(&self.catalog) })
     }
 
-    fn begin(&mut self, _after: u64, need: Need) -> Result<Vec<Entry>, LogError> {
+    fn begin(&mut self, _after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
         match need.space {
             Space::Usual => self.make_room(need.bytes)?,
             Space::Reserve => {
@@ -159,21 +159,21 @@ impl Log for FileLog {
         Ok(Vec::new())
     }
 
-    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogError> {
+    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure> {
         let catalog = Arc::clone(&self.catalog);
         let FileWriting { active, buffer, head, .. } = self.writing()?;
-        let Some(active) = active else { return Err(LogError::Stopped("there is no segment".to_owned())) };
+        let Some(active) = active else { return Err(LogFailure::Stopped("there is no segment".to_owned())) };
         buffer.clear();
         let (seed, start) = (active.header().checksum_seed(), active.offset());
         let mut ends = Vec::with_capacity(batch.len());
         for entry in batch {
-            let mark = if entry.is_last { Mark::Last } else { Mark::Within };
+            let mark = if entry.is_last { EntryMark::Last } else { EntryMark::Within };
             encode_frame(entry, mark, seed, buffer);
             ends.push(buffer.len());
         }
         let appended = active.append(buffer);
         appended.map_err(|error| {
-            LogError::Stopped(format!("cannot write a group commit: {}", io_reason(&error)))
+            LogFailure::Stopped(format!("cannot write a group commit: {}", io_reason(&error)))
         })?;
         let mut catalog = catalog.write().unwrap_or_else(PoisonError::into_inner);
         let mut from = 0_usize;
@@ -188,13 +188,13 @@ impl Log for FileLog {
     }
 
     /// What a failed write or sync has left on the disk is found out by the next start alone.
-    fn look_up(&mut self, _batch: &BatchId) -> Result<bool, LogError> {
-        Err(LogError::Stopped("the outcome is known after the next start".to_owned()))
+    fn look_up(&mut self, _batch: &BatchId) -> Result<bool, LogFailure> {
+        Err(LogFailure::Stopped("the outcome is known after the next start".to_owned()))
     }
 
-    fn idle(&mut self, _after: u64) -> Result<Vec<Entry>, LogError> {
+    fn idle(&mut self, _after: u64) -> Result<Vec<Entry>, LogFailure> {
         // First: a sync of a segment that fails would stop the ledger for good.
-        probe::write(self.layer.as_ref()).map_err(|error| LogError::Failing(io_reason(&error)))?;
+        probe::write(self.layer.as_ref()).map_err(|error| LogFailure::Failing(io_reason(&error)))?;
         self.make_room(PROBE_ROOM_BYTES)?;
         Ok(Vec::new())
     }

@@ -6,11 +6,11 @@ use crate::base::limits::GENERATIONS_KEPT_MAX;
 
 /// Which entry last advanced which key, as far back as any decision under way can reach.
 ///
-/// What nobody can have read any more need not be known key by key: below [`Generations::floor`] every
+/// What nobody can have read any more need not be known key by key: below [`KeyAdvances::floor`] every
 /// expectation counts as broken, and whoever holds one decides again on the present state. So an open needs
 /// no history, and memory has a bound whatever a ledger has seen.
 #[derive(Debug)]
-pub(super) struct Generations {
+pub(super) struct KeyAdvances {
     /// Expectations as of an earlier entry are broken, whatever key they are about.
     floor: u64,
     recent: HashMap<Key, u64>,
@@ -23,7 +23,7 @@ pub(super) struct Generations {
     newest: u64,
 }
 
-impl Generations {
+impl KeyAdvances {
     /// Nobody has read a state before entry `head`.
     pub(super) fn since(head: u64) -> Self {
         Self { floor: head, recent: HashMap::new(), since: head, before: HashMap::new(), newest: head }
@@ -59,13 +59,13 @@ mod tests {
         Key::of("test", &n.to_be_bytes())
     }
 
-    fn broken(generations: &Generations, n: u64, as_of: u64) -> bool {
+    fn broken(generations: &KeyAdvances, n: u64, as_of: u64) -> bool {
         generations.is_broken(&Expectation { key: key(n), as_of })
     }
 
     #[test]
     fn a_key_is_relied_upon_until_it_is_advanced() {
-        let mut generations = Generations::since(10);
+        let mut generations = KeyAdvances::since(10);
         assert!(broken(&generations, 1, 9), "nobody has read what was before the open");
         assert!(!broken(&generations, 1, 10));
         generations.advance(key(1), 12);
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn no_advance_is_ever_forgotten_by_those_who_could_rely_on_it() {
         let count = 3 * GENERATIONS_KEPT_MAX as u64 + 7;
-        let mut generations = Generations::since(0);
+        let mut generations = KeyAdvances::since(0);
         for seq in 1..=count {
             generations.advance(key(seq), seq);
         }

@@ -11,8 +11,8 @@ use super::draft::Draft;
 use super::entry::Entry;
 use super::flaw::{OpenError, ReadError};
 use super::follower::Follower;
-use super::history::{Head, History};
-use super::keys::Opened;
+use super::history::{Head, LedgerHistory};
+use super::keys::OpenedEntry;
 use super::log::{Going, Log, LogContext, LogReader, TornTail};
 use super::options::Options;
 use super::replay::Replay;
@@ -88,7 +88,7 @@ impl Ledger {
         let stored = |seq| log.stored(seq);
         let Resumed { history, lost } = resume(&options, &stored, follower.as_mut())?;
         let resumed_after = history.as_ref().map(|history| history.head().seq);
-        let history = history.unwrap_or_else(History::new);
+        let history = history.unwrap_or_else(LedgerHistory::new);
         let mut replay =
             Replay { ledger: *ledger, keys: &options.keys, follower: follower.as_mut(), history };
         let found = log.replay(&mut replay)?;
@@ -194,7 +194,7 @@ impl Ledger {
         &self,
         from: u64,
         through: u64,
-        take: &mut dyn FnMut(Entry, &Opened) -> Result<Going, ReadError>,
+        take: &mut dyn FnMut(Entry, &OpenedEntry) -> Result<Going, ReadError>,
     ) -> Result<(), ReadError> {
         self.reader.each(from.max(1), through, &mut |entry| {
             let opened = self.opened(&entry)?;
@@ -203,7 +203,7 @@ impl Ledger {
     }
 
     /// An altered entry is refused even if its checksum was made to match.
-    fn opened(&self, entry: &Entry) -> Result<Opened, ReadError> {
+    fn opened(&self, entry: &Entry) -> Result<OpenedEntry, ReadError> {
         let damaged = || ReadError::Damaged {
             seq: entry.seq,
             segment: self.reader.holder(entry.seq),

@@ -23,7 +23,7 @@ impl Head {
 
 /// What the entries so far mean for the next one.
 #[derive(Clone, Debug)]
-pub(super) struct History {
+pub(super) struct LedgerHistory {
     head: Head,
     /// The node of the newest entry; zeros when there is none.
     node: Digest,
@@ -34,7 +34,7 @@ pub(super) struct History {
     last: HashMap<Key, u64>,
 }
 
-impl History {
+impl LedgerHistory {
     pub(super) fn new() -> Self {
         let (node, tree, last) = (Digest::from_bytes([0; 32]), Tree::new(), HashMap::new());
         Self { head: Head::NONE, node, generation: 0, tree, last }
@@ -84,7 +84,7 @@ impl History {
         Ok(())
     }
 
-    /// Reads what [`History::write`] wrote as of the entry `head` with this node.
+    /// Reads what [`LedgerHistory::write`] wrote as of the entry `head` with this node.
     pub(super) fn read(head: Head, node: Digest, from: &mut dyn Read) -> io::Result<Self> {
         let generation = u32::from_be_bytes(array(from)?);
         let nodes = (0..head.seq.count_ones()).map(|_| Ok(Digest::from_bytes(array(from)?)));
@@ -107,7 +107,7 @@ fn array<const N: usize>(from: &mut dyn Read) -> io::Result<[u8; N]> {
 /// Entries that would follow a history.
 #[derive(Debug)]
 pub(super) struct Succession<'h> {
-    history: &'h History,
+    history: &'h LedgerHistory,
     head: Head,
     node: Digest,
     generation: u32,

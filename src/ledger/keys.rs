@@ -101,10 +101,10 @@ impl DeltaKeys {
     }
 
     /// Opens what `entry` has sealed; `None`: something of it was altered, or it is another ledger's.
-    pub(super) fn open(&self, ledger: LedgerId, entry: &Entry) -> Result<Option<Opened>, VerifyError> {
+    pub(super) fn open(&self, ledger: LedgerId, entry: &Entry) -> Result<Option<OpenedEntry>, VerifyError> {
         let Some(generation) = entry.generation() else { return Ok(None) };
         let key = self.session_key(&Sealing { generation, salt: entry.session })?;
-        Ok(key.open(&bound(ledger, entry), &entry.sealed).ok().and_then(Opened::new))
+        Ok(key.open(&bound(ledger, entry), &entry.sealed).ok().and_then(OpenedEntry::new))
     }
 
     /// The generation under which [`WriterSession::vouch`] made `seal` for `mark`, in the session with this salt;
@@ -192,12 +192,12 @@ pub(super) const fn plain_len(keys: usize, delta: usize) -> usize {
 
 /// What an entry has sealed: the keys that it advances, which other writers have to know, and its state change.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenedEntry {
     plain: Sensitive<Vec<u8>>,
     delta_from: usize,
 }
 
-impl Opened {
+impl OpenedEntry {
     fn new(plain: Sensitive<Vec<u8>>) -> Option<Self> {
         let count = u32::from_be_bytes(*plain.expose().first_chunk::<COUNT_BYTES>()?);
         let delta_from = plain_len(usize::try_from(count).ok()?, 0);

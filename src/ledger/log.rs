@@ -25,7 +25,7 @@ pub struct LogContext {
 
 /// What a batch needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Need {
+pub struct BatchNeed {
     /// Most bytes that its entries take up.
     pub bytes: u64,
     /// Whether they go to space that was taken beforehand, should there be no other.
@@ -59,7 +59,7 @@ impl BatchId {
 
 /// Why a log did not do what it was asked.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum LogError {
+pub enum LogFailure {
     /// There is no space; nothing was written. Recovers by itself once there is.
     #[error("there is no space")]
     NoSpace,
@@ -126,8 +126,8 @@ pub trait Log: Send + fmt::Debug {
     /// Takes the head for a batch, and gives the entries that others have committed after the entry `after`.
     ///
     /// # Errors
-    /// [`LogError`]; nothing of the batch was written.
-    fn begin(&mut self, after: u64, need: Need) -> Result<Vec<Entry>, LogError>;
+    /// [`LogFailure`]; nothing of the batch was written.
+    fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure>;
 
     /// Gives the head back: nothing is committed this time.
     fn release(&mut self) {}
@@ -135,20 +135,20 @@ pub trait Log: Send + fmt::Debug {
     /// Makes `batch` durable and gives the head back; the entries begin where the head was taken.
     ///
     /// # Errors
-    /// [`LogError`].
-    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogError>;
+    /// [`LogFailure`].
+    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure>;
 
     /// Whether the batch with an unknown outcome is there. `false` means that it never will be.
     ///
     /// # Errors
-    /// [`LogError`].
-    fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogError>;
+    /// [`LogFailure`].
+    fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogFailure>;
 
     /// Tries the log while nothing is appended, and gives what others have committed after the entry `after`.
     ///
     /// # Errors
-    /// [`LogError`].
-    fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogError>;
+    /// [`LogFailure`].
+    fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogFailure>;
 
     /// Ends in good order: nothing comes after the entry `head`, whose node is `node`.
     fn close(&mut self, head: Head, node: Digest);

@@ -56,7 +56,9 @@ pub use key::{Key, Kind};
 pub use keys::{DeltaKeys, WriterSession};
 pub(crate) use layer::name_durably;
 pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};
-pub use log::{BatchId, Going, Log, LogContext, LogError, LogReader, LogReport, Need, TakeStored, TornTail};
+pub use log::{
+    BatchId, BatchNeed, Going, Log, LogContext, LogFailure, LogReader, LogReport, TakeStored, TornTail,
+};
 pub use options::{Build, Options};
 pub use replay::{CheckedBatch, Replay};
 pub use snapshot::SnapshotWritten;

@@ -115,7 +115,7 @@ pub(super) fn recover(site: &SegmentSite, replay: &mut Replay<'_>) -> Result<Rec
     let firsts = segments(layer)?;
     let resumed_after = replay.head().seq;
     let mut recovery = Recovery { site, replay, catalog: Catalog::default(), resumed_after, generation: 0 };
-    let mut ending = Ending::default();
+    let mut ending = SegmentEnding::default();
     for (at, &first_seq) in firsts.iter().enumerate() {
         let next = firsts.get(at.saturating_add(1)).copied();
         if let Some(next) = next.filter(|next| next.saturating_sub(1) <= resumed_after) {
@@ -133,14 +133,14 @@ pub(super) fn recover(site: &SegmentSite, replay: &mut Replay<'_>) -> Result<Rec
         }
     }
     drop(layer.remove(UNNAMED));
-    let Ending { active, written_again, torn } = ending;
+    let SegmentEnding { active, written_again, torn } = ending;
     let Recovery { catalog, .. } = recovery;
     let report = LogReport { segments: catalog.len(), written_again, torn };
     Ok(Recovered { active, catalog, report })
 }
 
 #[derive(Default)]
-struct Ending {
+struct SegmentEnding {
     active: Option<ActiveSegment>,
     written_again: u64,
     torn: Option<TornTail>,
@@ -202,7 +202,7 @@ impl Recovery<'_, '_> {
         header: &SegmentHeader,
         file: &[u8],
         mut walker: Walker<'_>,
-    ) -> Result<Ending, OpenError> {
+    ) -> Result<SegmentEnding, OpenError> {
         let name = segment_name(header.first_seq);
         let mut held: Option<SegmentBatch<'_>> = None;
         let torn = loop {
@@ -235,7 +235,7 @@ impl Recovery<'_, '_> {
         };
         let checked = held.as_ref().map(|batch| self.replay.check(entries(batch), &name)).transpose()?;
         let torn = torn.map(|torn| self.set_aside(file, walker.next_seq(), torn)).transpose()?;
-        let mut ending = Ending { active: None, written_again: 0, torn };
+        let mut ending = SegmentEnding { active: None, written_again: 0, torn };
         let first_seq = held.as_ref().map_or(walker.next_seq(), SegmentBatch::first_seq);
         if held.is_some() || ending.torn.is_some() {
             let carried = held.as_ref().map_or(&[][..], |batch| &batch.frames);
@@ -262,14 +262,14 @@ impl Recovery<'_, '_> {
         header: &SegmentHeader,
         held: Option<SegmentBatch<'_>>,
         mark: &Entry,
-    ) -> Result<Ending, OpenError> {
+    ) -> Result<SegmentEnding, OpenError> {
         let name = segment_name(header.first_seq);
         if let Some(synced) = held {
             self.take(&name, synced)?;
         }
         check_closing(mark, header, &self.site.context.keys, self.replay.history.generation())?;
         if mark.previous == self.replay.history.node() {
-            return Ok(Ending::default());
+            return Ok(SegmentEnding::default());
         }
         Err(VerifyError::damaged(mark.seq, &name, "it was closed after another entry").into())
     }

@@ -1,8 +1,8 @@
 use super::entry::Entry;
 use super::flaw::{OpenError, VerifyError};
 use super::follower::Follower;
-use super::history::{Head, History};
-use super::keys::{DeltaKeys, Opened};
+use super::history::{Head, LedgerHistory};
+use super::keys::{DeltaKeys, OpenedEntry};
 use crate::base::LedgerId;
 
 /// Takes in what is in a log when it is opened: nothing that was altered, left out or put in gets past it.
@@ -11,14 +11,14 @@ pub struct Replay<'a> {
     pub(super) ledger: LedgerId,
     pub(super) keys: &'a DeltaKeys,
     pub(super) follower: &'a mut dyn Follower,
-    pub(super) history: History,
+    pub(super) history: LedgerHistory,
 }
 
 /// A batch of entries that may be taken in next.
 #[derive(Debug)]
 pub struct CheckedBatch {
     entries: Vec<Entry>,
-    opened: Vec<Opened>,
+    opened: Vec<OpenedEntry>,
 }
 
 impl CheckedBatch {

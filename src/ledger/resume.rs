@@ -3,7 +3,7 @@
 use super::entry::Entry;
 use super::flaw::VerifyError;
 use super::follower::Follower;
-use super::history::{Head, History};
+use super::history::{Head, LedgerHistory};
 use super::options::Options;
 use super::snapshot::{self, SnapshotReader, Unusable};
 
@@ -11,7 +11,7 @@ use super::snapshot::{self, SnapshotReader, Unusable};
 #[derive(Debug, Default)]
 pub(super) struct Resumed {
     /// What the follower has taken in already.
-    pub(super) history: Option<History>,
+    pub(super) history: Option<LedgerHistory>,
     /// The latest entry that a snapshot was made as of and that the ledger does not have: acknowledged
     /// entries are gone.
     pub(super) lost: Option<u64>,
@@ -56,11 +56,12 @@ fn restore(
     options: &Options,
     mut reader: SnapshotReader,
     follower: &mut dyn Follower,
-) -> Result<History, Unusable> {
+) -> Result<LedgerHistory, Unusable> {
     reader.check_build(options.build)?;
     reader.check_generation(&options.keys)?;
     let point = reader.point();
-    let history = History::read(Head { seq: point.through, time: point.time }, point.node, &mut reader)?;
+    let history =
+        LedgerHistory::read(Head { seq: point.through, time: point.time }, point.node, &mut reader)?;
     follower.restore(&point, history.tree(), &mut reader).map_err(Unusable::NotTakenIn)?;
     Ok(history)
 }

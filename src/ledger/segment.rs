@@ -2,7 +2,7 @@
 
 use crc32fast::Hasher;
 
-use super::entry::{Entry, EntrySizes, Fields, Mark, SIZES_BYTES};
+use super::entry::{Entry, EntryFields, EntryMark, EntrySizes, SIZES_BYTES};
 use super::keys::WriterSession;
 use crate::base::LedgerId;
 use crate::crypto::{Aad, Digest, SEAL_OVERHEAD_BYTES};
@@ -78,7 +78,7 @@ impl SegmentHeader {
         if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
             return Err("the header's checksum does not match");
         }
-        let mut fields = Fields(body);
+        let mut fields = EntryFields(body);
         if fields.array() != Some(SEGMENT_MAGIC) {
             return Err("this is no segment");
         }
@@ -88,7 +88,7 @@ impl SegmentHeader {
         Self::decode_fields(&mut fields).ok_or("the header is cut off")
     }
 
-    fn decode_fields(fields: &mut Fields<'_>) -> Option<Self> {
+    fn decode_fields(fields: &mut EntryFields<'_>) -> Option<Self> {
         Some(Self {
             ledger: LedgerId::from_bytes(fields.array()?),
             first_seq: u64::from_be_bytes(fields.array()?),
@@ -122,7 +122,7 @@ pub(super) fn segment_of_name(name: &str) -> Option<u64> {
 pub(super) struct Frame<'a> {
     /// All of it, padding included.
     bytes: &'a [u8],
-    pub(super) mark: Mark,
+    pub(super) mark: EntryMark,
     pub(super) entry: Entry,
 }
 
@@ -190,7 +190,7 @@ fn checked(bytes: &[u8], seed: u32) -> Result<(&[u8], &[u8]), NoFrame> {
 }
 
 /// Writes a frame with `entry` at the end of `out`, which must stand at a multiple of [`ALIGN`].
-pub(super) fn encode_frame(entry: &Entry, mark: Mark, seed: u32, out: &mut Vec<u8>) {
+pub(super) fn encode_frame(entry: &Entry, mark: EntryMark, seed: u32, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&FRAME_MAGIC);
     out.extend_from_slice(&[0; CHECKSUM_BYTES]);
@@ -209,7 +209,7 @@ fn put_checksum(seed: u32, out: &mut [u8], start: usize) {
 
 /// Bytes that the frame at the beginning of `bytes` takes up, by its own unchecked word.
 pub(super) fn frame_size(bytes: &[u8]) -> Result<usize, NoFrame> {
-    let mut fields = Fields(bytes);
+    let mut fields = EntryFields(bytes);
     if fields.array().ok_or(NoFrame::Short)? != FRAME_MAGIC {
         return Err(NoFrame::Magic);
     }
@@ -287,10 +287,10 @@ mod tests {
             node: OnceLock::new(),
         };
         let mut bytes = Vec::new();
-        encode_frame(&entry, Mark::Last, 77, &mut bytes);
+        encode_frame(&entry, EntryMark::Last, 77, &mut bytes);
         assert_eq!(bytes.len(), padded(entry.len()));
         let frame = Frame::decode(&bytes, 77).unwrap();
-        assert_eq!((frame.mark, frame.size()), (Mark::Last, bytes.len()));
+        assert_eq!((frame.mark, frame.size()), (EntryMark::Last, bytes.len()));
         assert_eq!((frame.entry.to_bytes(), frame.entry.node()), (entry.to_bytes(), entry.node()));
         assert_eq!(Entry::from_bytes(&entry.to_bytes()).unwrap().leaf(), entry.leaf());
         assert_eq!(Frame::decode(&bytes, 78).unwrap_err(), NoFrame::Checksum);

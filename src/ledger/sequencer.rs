@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use super::append::{AppendError, Committed};
 use super::draft::Draft;
 use super::entry::Entry;
-use super::generations::Generations;
-use super::history::{Head, History};
+use super::generations::KeyAdvances;
+use super::history::{Head, LedgerHistory};
 use super::key::{Key, Kind};
 use super::keys::WriterSession;
 use super::tree::Tree;
@@ -42,8 +42,8 @@ pub(super) struct Sequencer {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     session: Arc<WriterSession>,
-    generations: Generations,
-    history: History,
+    generations: KeyAdvances,
+    history: LedgerHistory,
 }
 
 impl Sequencer {
@@ -52,9 +52,9 @@ impl Sequencer {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         session: Arc<WriterSession>,
-        history: History,
+        history: LedgerHistory,
     ) -> Self {
-        let generations = Generations::since(history.head().seq);
+        let generations = KeyAdvances::since(history.head().seq);
         Self { clock, entropy, session, generations, history }
     }
 
@@ -70,7 +70,7 @@ impl Sequencer {
         self.history.tree()
     }
 
-    pub(super) const fn history(&self) -> &History {
+    pub(super) const fn history(&self) -> &LedgerHistory {
         &self.history
     }
 
@@ -132,7 +132,7 @@ impl Sequencer {
     /// A batch was not committed and never will be: its drafts are as before, and may be sequenced anew. What was
     /// decided on an earlier state than that of now is decided again, because what the batch advanced counts no more.
     pub(super) fn abandon(&mut self, mut batch: Sequenced) -> Vec<Waiting> {
-        self.generations = Generations::since(self.head().seq);
+        self.generations = KeyAdvances::since(self.head().seq);
         for (waiting, entry) in batch.drafts.iter_mut().zip(batch.entries) {
             waiting.draft.event = entry.event;
         }

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::attempts::Attempts;
+use super::attempts::WriteAttempts;
 use super::history::Head;
 use super::tree::Tree;
 use crate::telemetry::Latency;
@@ -15,7 +15,7 @@ pub(super) struct LedgerShared {
     is_read_only: AtomicBool,
     /// `u64::MAX` while it is not known.
     free_bytes: AtomicU64,
-    pub(super) attempts: Attempts,
+    pub(super) attempts: WriteAttempts,
     pub(super) syncs: Latency,
 }
 
@@ -33,7 +33,7 @@ impl LedgerShared {
             has_reserve: AtomicBool::new(false),
             is_read_only: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
-            attempts: Attempts::default(),
+            attempts: WriteAttempts::default(),
             syncs: Latency::new(),
         }
     }

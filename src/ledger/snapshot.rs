@@ -5,7 +5,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use super::entry::Fields;
+use super::entry::EntryFields;
 use super::follower::Point;
 use super::keys::{DeltaKeys, Sealing};
 use super::layer::{Layer, LayerFile, name_durably};
@@ -121,7 +121,7 @@ impl SnapshotHeader {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = EntryFields(bytes);
         if fields.array()? != MAGIC || u16::from_be_bytes(fields.array()?) != FORMAT {
             return None;
         }

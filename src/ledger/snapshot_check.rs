@@ -34,9 +34,9 @@ pub enum SnapshotStanding {
 
 /// The snapshots that were there before the entries were looked at, and the nodes of the entries that they are as of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Snapshots(BTreeMap<u64, Option<Digest>>);
+pub(super) struct SnapshotsThere(BTreeMap<u64, Option<Digest>>);
 
-impl Snapshots {
+impl SnapshotsThere {
     pub(super) fn list(layer: &dyn Layer) -> Result<Self, VerifyError> {
         let all = snapshot::all(layer);
         let all = all.map_err(|source| VerifyError::Io { doing: "list the ledger's directory", source })?;

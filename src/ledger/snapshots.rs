@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use super::flaw::ReadError;
 use super::follower::{Follower, Point};
 use super::handle::Ledger;
-use super::history::History;
+use super::history::LedgerHistory;
 use super::resume::resume;
 use super::snapshot::{self, SnapshotWritten};
 use crate::base::io_reason;
@@ -47,7 +47,7 @@ impl Ledger {
         let through = self.head().seq;
         let find = |seq| Ok(self.read(seq, 1).ok().and_then(|found| found.into_iter().next()));
         let resumed = resume(&self.options, &find, state).map_err(ReadError::from)?;
-        let mut history = resumed.history.unwrap_or_else(History::new);
+        let mut history = resumed.history.unwrap_or_else(LedgerHistory::new);
         let from = history.head().seq.saturating_add(1);
         let read = self.each(from, through, &mut |entry, delta| {
             if give_up() {

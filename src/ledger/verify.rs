@@ -2,13 +2,13 @@
 
 use super::entry::Entry;
 use super::flaw::VerifyError;
-use super::history::{Head, History};
+use super::history::{Head, LedgerHistory};
 use super::key::Kind;
 use super::keys::DeltaKeys;
 use super::layer::Layer;
 use super::recovery::{check_closing, check_header, load, segments};
 use super::segment::{SegmentHeader, segment_name};
-use super::snapshot_check::{SnapshotSeen, Snapshots};
+use super::snapshot_check::{SnapshotSeen, SnapshotsThere};
 use super::walk::{SegmentBatch, SegmentStep, Walker};
 use crate::base::LedgerId;
 use crate::crypto::Digest;
@@ -99,12 +99,12 @@ pub fn verify(
     keys: Option<&DeltaKeys>,
     sought: Sought<'_>,
 ) -> Result<Verified, VerifyError> {
-    let looked_at = Snapshots::list(layer)?;
+    let looked_at = SnapshotsThere::list(layer)?;
     let firsts = segments(layer)?;
-    let mut check = Check {
+    let mut check = LedgerCheck {
         keys,
         ledger,
-        history: History::new(),
+        history: LedgerHistory::new(),
         sought,
         generation: 0,
         roots_at: Vec::new(),
@@ -122,26 +122,26 @@ pub fn verify(
     }
     let (entries, root, head) = (check.history.head().seq, check.history.tree().root(), check.history.head());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
-    let Check { roots_at, states, events, snapshots, .. } = check;
+    let LedgerCheck { roots_at, states, events, snapshots, .. } = check;
     let snapshots = snapshots.look(layer, ledger, keys)?;
     Ok(Verified { ledger, entries, head, root, roots_at, states, events, snapshots, end })
 }
 
 #[derive(Clone)]
-struct Check<'k> {
+struct LedgerCheck<'k> {
     keys: Option<&'k DeltaKeys>,
     ledger: Option<LedgerId>,
-    history: History,
+    history: LedgerHistory,
     sought: Sought<'k>,
     /// The newest delta key of a segment before.
     generation: u32,
     roots_at: Vec<(u64, Digest)>,
     states: Vec<StateSeen>,
     events: Vec<EventSeen>,
-    snapshots: Snapshots,
+    snapshots: SnapshotsThere,
 }
 
-impl Check<'_> {
+impl LedgerCheck<'_> {
     fn note_root(&mut self) {
         let size = self.history.head().seq;
         if self.sought.roots_at.contains(&size) {

@@ -1,6 +1,6 @@
 //! Walking the frames of a segment, group commit by group commit.
 
-use super::entry::{Entry, Mark};
+use super::entry::{Entry, EntryMark};
 use super::flaw::VerifyError;
 use super::segment::{ALIGN, Frame, HEADER_BYTES, NoFrame, SegmentHeader, batch_of_frame};
 
@@ -110,10 +110,10 @@ impl<'a> Walker<'a> {
             }
             at = at.saturating_add(frame.size());
             match frame.mark {
-                Mark::Closing => return self.close(frames.is_empty(), at, frame.entry),
-                Mark::Within | Mark::Last => {}
+                EntryMark::Closing => return self.close(frames.is_empty(), at, frame.entry),
+                EntryMark::Within | EntryMark::Last => {}
             }
-            let is_last = frame.mark == Mark::Last;
+            let is_last = frame.mark == EntryMark::Last;
             frames.push(frame);
             seq = seq.saturating_add(1);
             if is_last {

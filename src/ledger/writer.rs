@@ -9,7 +9,7 @@ use super::attempts::WriteState;
 use super::draft::Space;
 use super::entry::Entry;
 use super::follower::Follower;
-use super::log::{BatchId, Log, LogContext, LogError, Need};
+use super::log::{BatchId, BatchNeed, Log, LogContext, LogFailure};
 use super::sequencer::{Sequenced, Sequencer, Waiting};
 use super::shared::LedgerShared;
 use crate::base::Stopwatch;
@@ -91,13 +91,13 @@ impl LedgerWriter {
                 writer.trouble.no_space = false;
                 writer.take_others(others);
             }
-            Err(LogError::NoSpace) => writer.trouble.no_space = true,
-            Err(LogError::Failing(why)) => {
+            Err(LogFailure::NoSpace) => writer.trouble.no_space = true,
+            Err(LogFailure::Failing(why)) => {
                 tracing::error!(%why, "a probe write to the ledger failed: look at its disk");
                 writer.trouble.failing = true;
             }
-            Err(LogError::Stopped(why)) => writer.stop(&why),
-            Err(LogError::Unknown) => writer.stop("nothing was committed, and the outcome is unknown"),
+            Err(LogFailure::Stopped(why)) => writer.stop(&why),
+            Err(LogFailure::Unknown) => writer.stop("nothing was committed, and the outcome is unknown"),
         });
     }
 
@@ -120,7 +120,7 @@ impl LedgerWriter {
     }
 
     fn append(&mut self, mut batch: Vec<Waiting>, bytes: u64) {
-        let mut need = Need { bytes, space: Space::Usual };
+        let mut need = BatchNeed { bytes, space: Space::Usual };
         for _ in 0..=LOG_RETRIES_MAX {
             if !self.shared.is_writable() {
                 break;
@@ -143,10 +143,10 @@ impl LedgerWriter {
     /// What there is no space for has been answered.
     ///
     /// Space comes before sealing: without it nothing has been sealed.
-    fn begin(&mut self, mut batch: Vec<Waiting>, mut need: Need) -> Option<(Vec<Waiting>, Need)> {
+    fn begin(&mut self, mut batch: Vec<Waiting>, mut need: BatchNeed) -> Option<(Vec<Waiting>, BatchNeed)> {
         let mut begun = self.log.begin(self.sequencer.head().seq, need);
         if need.space == Space::Usual {
-            self.trouble.no_space = matches!(begun, Err(LogError::NoSpace));
+            self.trouble.no_space = matches!(begun, Err(LogFailure::NoSpace));
             if self.trouble.no_space {
                 let (urgent, usual): (Vec<_>, Vec<_>) =
                     batch.into_iter().partition(|waiting| waiting.draft.space == Space::Reserve);
@@ -159,7 +159,8 @@ impl LedgerWriter {
                 }
                 batch = urgent;
                 let bytes = batch.iter().map(|waiting| waiting.draft.stored_bytes_max());
-                need = Need { bytes: bytes.fold(0, usize::saturating_add) as u64, space: Space::Reserve };
+                need =
+                    BatchNeed { bytes: bytes.fold(0, usize::saturating_add) as u64, space: Space::Reserve };
                 begun = self.log.begin(self.sequencer.head().seq, need);
             }
         }
@@ -172,7 +173,7 @@ impl LedgerWriter {
                 self.log.release();
                 answer_all(batch, &AppendError::Failed);
             }
-            Err(LogError::NoSpace) => answer_all(batch, &AppendError::NoSpace),
+            Err(LogFailure::NoSpace) => answer_all(batch, &AppendError::NoSpace),
             Err(error) => {
                 self.stop(&error.to_string());
                 answer_all(batch, &AppendError::Failed);
@@ -217,7 +218,7 @@ impl LedgerWriter {
             let watch = Stopwatch::start();
             let mut committed = self.log.commit(&batch.entries);
             self.shared.syncs.observe(watch.elapsed());
-            if committed == Err(LogError::Unknown) {
+            if committed == Err(LogFailure::Unknown) {
                 committed = match self.log.look_up(&id) {
                     Ok(true) => Ok(()),
                     Ok(false) => return Some(self.abandon(batch)),

@@ -88,7 +88,7 @@ impl Coming<'_> {
         let now = surroundings.clock.now();
         let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
         let change = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| match self.place {
-            Some(id) => keyring.rekey_slot(path, (id, &key), now, by),
+            Some(id) => keyring.rekey_slot(path, id, &key, now, by),
             None => keyring.add_slot(path, &key, now, by.entropy),
         };
         let slot = slots.carry_out(&change).await?;

@@ -78,9 +78,9 @@ impl<'a> Serializer for Finder<'a> {
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Self;
-    type SerializeMap = Fields<'a>;
-    type SerializeStruct = Fields<'a>;
-    type SerializeStructVariant = Fields<'a>;
+    type SerializeMap = ObjectFields<'a>;
+    type SerializeStruct = ObjectFields<'a>;
+    type SerializeStructVariant = ObjectFields<'a>;
 
     nothing!(
         serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
@@ -156,11 +156,11 @@ impl<'a> Serializer for Finder<'a> {
         Ok(self)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Fields<'a>, Error> {
-        Ok(Fields { of: self, kind: None, field: String::new() })
+    fn serialize_map(self, _: Option<usize>) -> Result<ObjectFields<'a>, Error> {
+        Ok(ObjectFields { of: self, kind: None, field: String::new() })
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a>, Error> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<ObjectFields<'a>, Error> {
         self.serialize_map(None)
     }
 
@@ -170,13 +170,13 @@ impl<'a> Serializer for Finder<'a> {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Fields<'a>, Error> {
+    ) -> Result<ObjectFields<'a>, Error> {
         self.serialize_map(None)
     }
 }
 
 /// Goes through the fields of an object. The fields of one that names a noun are names themselves.
-struct Fields<'a> {
+struct ObjectFields<'a> {
     of: Finder<'a>,
     /// What the field `kind` has said.
     kind: Option<Noun>,
@@ -184,7 +184,7 @@ struct Fields<'a> {
     field: String,
 }
 
-impl Fields<'_> {
+impl ObjectFields<'_> {
     fn value<T: Serialize + ?Sized>(&mut self, field: &str, value: &T) -> Result<(), Error> {
         let noun = match field {
             // The names of a map of agents are theirs, not those of fields.
@@ -225,7 +225,7 @@ elements!(
 
 macro_rules! fields {
     ($($trait:ident),*) => {$(
-        impl ser::$trait for Fields<'_> {
+        impl ser::$trait for ObjectFields<'_> {
             type Ok = ();
             type Error = Error;
 
@@ -242,7 +242,7 @@ macro_rules! fields {
 
 fields!(SerializeStruct, SerializeStructVariant);
 
-impl ser::SerializeMap for Fields<'_> {
+impl ser::SerializeMap for ObjectFields<'_> {
     type Ok = ();
     type Error = Error;
 

@@ -2,7 +2,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::anchor::{RootCheck, RootWatch, Shared};
+use super::anchor::{KeeperShared, RootCheck, RootWatch};
 use super::change::{At, Projection, World, decode};
 use super::state::read_state;
 use super::withheld::{Settled, Withheld};
@@ -98,7 +98,7 @@ pub(super) struct WorldFollower<W: World> {
     waiting: Vec<(At, Vec<W::Effect>)>,
     last: u64,
     check: RootCheck,
-    anchors: Arc<Shared>,
+    anchors: Arc<KeeperShared>,
     /// Whether what waits takes something away.
     is_urgent: bool,
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::anchor::{AnchorKeys, Keeper, Loss};
+use super::anchor::{AnchorKeeper, AnchorKeys, Loss};
 use super::change::{Change, CommitError, World};
 use super::error::RecordError;
 use super::follow::Memory;
 use super::lock_mark::lock_mark;
 use super::newest::NewestSnapshot;
 use super::rebuild::{Rebuild, projection};
-use super::withheld::Unrecorded;
+use super::withheld::UnrecordedDenials;
 use crate::base::Sensitive;
 use crate::index::{Index, Tree};
 use crate::keyring::{Keyring, KeyringError};
@@ -21,7 +21,7 @@ use crate::telemetry::Latency;
 /// State, ledger and index as one thing: read in memory, changed through the ledger.
 pub struct Store<W: World> {
     /// Before the index, which its thread writes to.
-    pub(super) anchors: Keeper,
+    pub(super) anchors: AnchorKeeper,
     pub(super) accepted: Option<Loss>,
     pub(super) memory: Arc<Memory<W>>,
     pub(super) ledger: Arc<Ledger>,
@@ -29,7 +29,7 @@ pub struct Store<W: World> {
     pub(super) rebuild: Rebuild,
     pub(super) newest_snapshot: NewestSnapshot,
     pub(super) is_read_only: AtomicBool,
-    pub(super) unrecorded: Unrecorded,
+    pub(super) unrecorded: UnrecordedDenials,
     /// Held as long as anything below the data directory may be written.
     pub(super) lock: File,
 }

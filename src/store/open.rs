@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::anchor::{
-    Anchor, AnchorFile, AnchorFileError, AnchorKeys, Expected, Keeper, KeeperStart, Loss, RootWatch, Shared,
+    Anchor, AnchorFile, AnchorFileError, AnchorKeeper, AnchorKeys, ExpectedAnchors, KeeperShared,
+    KeeperStart, Loss, RootWatch,
 };
 use super::change::World;
 use super::error::StoreError;
@@ -11,7 +12,7 @@ use super::follow::{Memory, WorldFollower};
 use super::handle::Store;
 use super::newest::NewestSnapshot;
 use super::rebuild::{Rebuild, reindex};
-use super::withheld::Unrecorded;
+use super::withheld::UnrecordedDenials;
 use crate::base::{Clock, Entropy, Sensitive};
 use crate::index::{Index, IndexKeys, Origin};
 use crate::keyring::{Family, Keyring, KeyringError};
@@ -69,7 +70,7 @@ impl<W: World> Store<W> {
         // Before the index is looked at: one that another process has open looks broken.
         let lock = lock_file(&options.data_dir.join("lock"))?.ok_or(StoreError::InUse)?;
         let keys = AnchorKeys::of(keyring)?;
-        let mut expected = Expected::default();
+        let mut expected = ExpectedAnchors::default();
         let (file, anchored) = anchor_file(options, &keys, &mut expected)?;
         // Before the index is opened: with older keys it looks broken.
         let fault = keyring_or_file_fault(&expected, options.on_lost_entries)?;
@@ -79,7 +80,7 @@ impl<W: World> Store<W> {
         let indexed = index.applied();
         let memory = Arc::new(Memory::new(W::default()));
         let indexed_through = Arc::new(AtomicU64::new(0));
-        let (differs_at, urge) = (Arc::new(AtomicU64::new(0)), Shared::new(keys));
+        let (differs_at, urge) = (Arc::new(AtomicU64::new(0)), KeeperShared::new(keys));
         let follower = WorldFollower::new(
             Arc::clone(&memory),
             Arc::clone(&index),
@@ -113,7 +114,7 @@ impl<W: World> Store<W> {
             index: Arc::clone(&index),
             is_held: accepted.is_some(),
         };
-        let anchors = Keeper::start(&urge, start)?;
+        let anchors = AnchorKeeper::start(&urge, start)?;
         let newest_snapshot = NewestSnapshot::as_of(report.resumed_after.unwrap_or_default());
         let store = Self {
             anchors,
@@ -124,7 +125,7 @@ impl<W: World> Store<W> {
             rebuild: Rebuild::default(),
             newest_snapshot,
             is_read_only: AtomicBool::new(false),
-            unrecorded: Unrecorded::default(),
+            unrecorded: UnrecordedDenials::default(),
             lock,
         };
         let lacks_entries = report.resumed_after.is_some_and(|resumed| resumed > indexed);
@@ -167,7 +168,7 @@ pub fn delta_keys(keyring: &Keyring) -> Result<DeltaKeys, KeyringError> {
 fn anchor_file(
     options: &StoreOptions,
     keys: &AnchorKeys,
-    expected: &mut Expected,
+    expected: &mut ExpectedAnchors,
 ) -> Result<(AnchorFile, Option<Anchor>), StoreError> {
     let layer: Arc<dyn Layer> = Arc::new(HostLayer::existing(&options.data_dir));
     match AnchorFile::open(Arc::clone(&layer), keys) {
@@ -184,7 +185,10 @@ fn anchor_file(
 }
 
 /// What is wrong with the keyring or the anchor file, when it is to be accepted.
-fn keyring_or_file_fault(expected: &Expected, on_lost: OnLostEntries) -> Result<Option<String>, StoreError> {
+fn keyring_or_file_fault(
+    expected: &ExpectedAnchors,
+    on_lost: OnLostEntries,
+) -> Result<Option<String>, StoreError> {
     let keyring = expected.keyring_fault().map(|why| StoreError::KeyringOlder(why.to_owned()));
     let file = expected.file_fault().map(|why| StoreError::AnchorAltered(why.to_owned()));
     match (keyring.or(file), on_lost) {

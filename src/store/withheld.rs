@@ -73,13 +73,13 @@ impl Withheld {
 /// Places for denials that the ledger is asked to take. One without a place is in force all the same, and
 /// has to be said again after the next start.
 #[derive(Debug, Default)]
-pub(super) struct Unrecorded(Arc<AtomicUsize>);
+pub(super) struct UnrecordedDenials(Arc<AtomicUsize>);
 
 /// One place; given back on drop.
 #[derive(Debug)]
 pub(super) struct DenialPlace(Arc<AtomicUsize>);
 
-impl Unrecorded {
+impl UnrecordedDenials {
     pub(super) fn take(&self) -> Option<DenialPlace> {
         let more = |taken: usize| taken.checked_add(1).filter(|taken| *taken <= DENIALS_UNRECORDED_MAX);
         let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn so_many_denials_wait_for_the_ledger() {
-        let unrecorded = Unrecorded::default();
+        let unrecorded = UnrecordedDenials::default();
         let places: Vec<_> = (0..DENIALS_UNRECORDED_MAX).map(|_| unrecorded.take().unwrap()).collect();
         assert!(unrecorded.take().is_none());
         drop(places);

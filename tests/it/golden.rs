@@ -5,7 +5,8 @@
 //! before a release, when a format changes on purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use keyward::base::encoding::hex;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::support::broker::TestBroker;
 use crate::support::ledger_bed::{Recorder, UnsyncedBed, draft, wait};
-use crate::support::process::files;
+use crate::support::process::{files, put_back};
 
 const SEGMENT: &str = "00000000000000000001.seg";
 /// In 2033: no certificate of the golden broker ends before its tests do.
@@ -266,6 +267,21 @@ async fn write_data() {
         let kept = golden("home").join(file.strip_prefix(broker.path().join("home")).unwrap());
         fs::create_dir_all(kept.parent().unwrap()).unwrap();
         fs::copy(&file, kept).unwrap();
+    }
+}
+
+impl TestBroker {
+    /// A broker that serves from what another one has left in `left`: its data, the key that opens them, and the home
+    /// of an operator.
+    async fn of(left: &Path, now: Timestamp) -> Self {
+        let mut broker = Self::laid_out(now, "");
+        put_back(left, broker.path());
+        for file in files(broker.path()) {
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            fs::set_permissions(file.parent().unwrap(), Permissions::from_mode(0o700)).unwrap();
+        }
+        broker.serve().await;
+        broker
     }
 }
 

@@ -28,7 +28,6 @@ mod enrolment;
 mod first_path;
 mod fleet;
 mod fuzz;
-mod golden;
 mod guides;
 mod half_applied;
 mod handing_over;

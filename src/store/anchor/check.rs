@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use super::{Anchor, AnchorFileError, AnchorKeys, Stored};
+use super::{Anchor, AnchorFileError, AnchorKeys, StoredAnchor};
 use crate::crypto::Digest;
 use crate::ledger::{Kind, Tree};
 use crate::store::change::Event;
@@ -26,7 +26,7 @@ impl Event for Loss {
 
 /// What the anchors say must be there.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Expected {
+pub(in crate::store) struct ExpectedAnchors {
     anchors: Vec<Anchor>,
     keyring: Option<String>,
     file: Option<String>,
@@ -35,7 +35,7 @@ pub(in crate::store) struct Expected {
     only_by: Option<u32>,
 }
 
-impl Expected {
+impl ExpectedAnchors {
     /// Adds what the file gave.
     pub(in crate::store) fn by_file(
         &mut self,
@@ -53,8 +53,8 @@ impl Expected {
     /// Adds what the index gave. An anchor that does not read there is the index's own loss.
     pub(in crate::store) fn by_index(&mut self, stored: Option<&[u8]>, keys: &AnchorKeys) {
         match stored.map(|stored| keys.read(stored)) {
-            Some(Stored::Good(anchor)) => self.anchors.push(anchor),
-            Some(Stored::OfUnknownKey | Stored::Unreadable) | None => {}
+            Some(StoredAnchor::Good(anchor)) => self.anchors.push(anchor),
+            Some(StoredAnchor::OfUnknownKey | StoredAnchor::Unreadable) | None => {}
         }
         self.check_keys(keys);
     }

@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Anchor, AnchorKeys, Stored};
+use super::{Anchor, AnchorKeys, StoredAnchor};
 use crate::base::io_reason;
 use crate::ledger::{Layer, LayerFile, name_durably};
 
@@ -51,11 +51,11 @@ impl AnchorFile {
         };
         let mut bytes = vec![0; 2 * PLACE_BYTES];
         let read = file.read_at(0, &mut bytes)?;
-        let stored: Vec<Stored> = bytes.chunks(PLACE_BYTES).map(|place| keys.read(place)).collect();
-        let is_of_unknown_key = stored.iter().any(|one| matches!(one, Stored::OfUnknownKey));
+        let stored: Vec<StoredAnchor> = bytes.chunks(PLACE_BYTES).map(|place| keys.read(place)).collect();
+        let is_of_unknown_key = stored.iter().any(|one| matches!(one, StoredAnchor::OfUnknownKey));
         let anchors = stored.into_iter().filter_map(|one| match one {
-            Stored::Good(anchor) => Some(anchor),
-            Stored::OfUnknownKey | Stored::Unreadable => None,
+            StoredAnchor::Good(anchor) => Some(anchor),
+            StoredAnchor::OfUnknownKey | StoredAnchor::Unreadable => None,
         });
         let newest = anchors.max_by_key(|anchor| anchor.count);
         if is_of_unknown_key {

@@ -27,24 +27,24 @@ pub(in crate::store) struct KeeperStart {
     /// What the file holds.
     pub(in crate::store) newest: Option<Anchor>,
     pub(in crate::store) index: Arc<Index>,
-    /// Whether no anchor is written before [`Keeper::release`].
+    /// Whether no anchor is written before [`AnchorKeeper::release`].
     pub(in crate::store) is_held: bool,
 }
 
 /// Keeps anchors, on a thread of its own.
-pub(in crate::store) struct Keeper {
-    shared: Arc<Shared>,
+pub(in crate::store) struct AnchorKeeper {
+    shared: Arc<KeeperShared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the thread is asked, and how far it has come.
-pub(in crate::store) struct Shared {
-    asked: Mutex<Asked>,
+pub(in crate::store) struct KeeperShared {
+    asked: Mutex<KeeperAsked>,
     wake: Condvar,
-    kept: watch::Sender<Kept>,
+    kept: watch::Sender<KeptAnchor>,
 }
 
-struct Asked {
+struct KeeperAsked {
     keys: Arc<AnchorKeys>,
     /// An anchor is due at once.
     is_urgent: bool,
@@ -55,21 +55,21 @@ struct Asked {
 
 /// The newest anchor.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct KeptAnchor {
     through: u64,
     /// The last attempt failed, or the thread has ended: nothing is worth waiting for.
     is_failing: bool,
     is_over: bool,
 }
 
-impl Shared {
+impl KeeperShared {
     pub(in crate::store) fn new(keys: AnchorKeys) -> Arc<Self> {
-        let asked = Asked { keys: Arc::new(keys), is_urgent: false, is_held: false, is_closing: false };
-        let (kept, _) = watch::channel(Kept { through: 0, is_failing: false, is_over: false });
+        let asked = KeeperAsked { keys: Arc::new(keys), is_urgent: false, is_held: false, is_closing: false };
+        let (kept, _) = watch::channel(KeptAnchor { through: 0, is_failing: false, is_over: false });
         Arc::new(Self { asked: Mutex::new(asked), wake: Condvar::new(), kept })
     }
 
-    fn ask(&self, ask: impl FnOnce(&mut Asked)) {
+    fn ask(&self, ask: impl FnOnce(&mut KeeperAsked)) {
         ask(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
         self.wake.notify_one();
     }
@@ -80,9 +80,9 @@ impl Shared {
     }
 }
 
-impl Keeper {
+impl AnchorKeeper {
     /// Starts the thread.
-    pub(in crate::store) fn start(shared: &Arc<Shared>, start: KeeperStart) -> io::Result<Self> {
+    pub(in crate::store) fn start(shared: &Arc<KeeperShared>, start: KeeperStart) -> io::Result<Self> {
         let KeeperStart { head, file, newest, index, is_held } = start;
         shared.ask(|asked| asked.is_held = is_held);
         let newest = newest.filter(|_| !is_held);
@@ -128,14 +128,14 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for AnchorKeeper {
     fn drop(&mut self) {
         self.close();
     }
 }
 
 struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<KeeperShared>,
     head: HeadOf,
     file: AnchorFile,
     index: Arc<Index>,
@@ -160,7 +160,7 @@ impl Worker {
     /// Waits until an anchor is due.
     fn next(&self) -> (Arc<AnchorKeys>, bool, bool) {
         let asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |asked: &mut Asked| !asked.is_closing && (asked.is_held || !asked.is_urgent);
+        let idle = |asked: &mut KeeperAsked| !asked.is_closing && (asked.is_held || !asked.is_urgent);
         let waited = self.shared.wake.wait_timeout_while(asked, LOOK, idle);
         let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
         asked.is_urgent = false;
@@ -209,7 +209,7 @@ impl Worker {
 }
 
 /// Wakes those that wait when the thread ends, also by a panic.
-struct Over(Arc<Shared>);
+struct Over(Arc<KeeperShared>);
 
 impl Drop for Over {
     fn drop(&mut self) {

@@ -10,9 +10,9 @@ mod file;
 mod keeper;
 
 pub use check::Loss;
-pub(super) use check::{Expected, RootCheck};
+pub(super) use check::{ExpectedAnchors, RootCheck};
 pub use file::{AnchorFile, AnchorFileError};
-pub(super) use keeper::{Keeper, KeeperStart, Shared};
+pub(super) use keeper::{AnchorKeeper, KeeperShared, KeeperStart};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ const VERSION: u32 = 1;
 /// What a follower compares the tree with, and has anchors written by.
 pub(super) struct RootWatch {
     pub(super) check: RootCheck,
-    pub(super) anchors: Arc<Shared>,
+    pub(super) anchors: Arc<KeeperShared>,
 }
 
 /// A head of the ledger, and the keyring of that moment.
@@ -133,20 +133,20 @@ impl AnchorKeys {
     }
 
     /// Reads the stored form.
-    fn read(&self, text: &[u8]) -> Stored {
+    fn read(&self, text: &[u8]) -> StoredAnchor {
         let text = std::str::from_utf8(text).unwrap_or_default();
         let mut lines = text.split('\n');
         let (line, tag) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        let Ok(anchor) = serde_json::from_str::<Anchor>(line) else { return Stored::Unreadable };
+        let Ok(anchor) = serde_json::from_str::<Anchor>(line) else { return StoredAnchor::Unreadable };
         if anchor.version != VERSION || anchor.ledger != self.ledger {
-            return Stored::Unreadable;
+            return StoredAnchor::Unreadable;
         }
         let found = self.macs.iter().find(|(generation, _)| *generation == anchor.authenticated_by);
-        let Some((_, mac)) = found else { return Stored::OfUnknownKey };
+        let Some((_, mac)) = found else { return StoredAnchor::OfUnknownKey };
         let tag = from_hex(tag).and_then(|tag| tag.try_into().ok()).map(Digest::from_bytes);
         match tag {
-            Some(tag) if mac.verify(line.as_bytes(), &tag) => Stored::Good(anchor),
-            Some(_) | None => Stored::Unreadable,
+            Some(tag) if mac.verify(line.as_bytes(), &tag) => StoredAnchor::Good(anchor),
+            Some(_) | None => StoredAnchor::Unreadable,
         }
     }
 
@@ -173,7 +173,7 @@ impl std::fmt::Debug for AnchorKeys {
 }
 
 /// What stands in the place of an anchor.
-enum Stored {
+enum StoredAnchor {
     /// An anchor of this ledger.
     Good(Anchor),
     /// Perhaps an anchor, authenticated under a generation that the keyring does not have.

@@ -1,9 +1,7 @@
 //! A real broker in this process: real store, real router, real TLS on loopback, a clock that the
 //! test owns.
 
-use std::fs::Permissions;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +32,6 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::pausing::Pausing;
-use super::process::{files, put_back};
 
 /// What most tests declare.
 pub(crate) const DECLARATIONS: &str = r#"
@@ -97,20 +94,8 @@ impl TestBroker {
         broker
     }
 
-    /// A broker that serves from what another one has left in `left`: its data, the key that opens them, and the home
-    /// of an operator.
-    pub(crate) async fn of(left: &Path, now: Timestamp) -> Self {
-        let mut broker = Self::laid_out(now, "");
-        put_back(left, broker.path());
-        for file in files(broker.path()) {
-            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-            std::fs::set_permissions(file.parent().unwrap(), Permissions::from_mode(0o700)).unwrap();
-        }
-        broker.serve().await;
-        broker
-    }
-
-    fn laid_out(now: Timestamp, settings: &str) -> Self {
+    /// A broker with a directory and a configuration, and nothing in them yet.
+    pub(crate) fn laid_out(now: Timestamp, settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().display();
         let text = format!(

@@ -4,8 +4,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use keyward::crypto::Digest;
 use keyward::ledger::{
-    BatchId, Entry, Going, Head, Log, LogContext, LogError, LogReader, LogReport, Need, OpenError, ReadError,
-    Replay, TakeStored, VerifyError,
+    BatchId, BatchNeed, Entry, Going, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError,
+    ReadError, Replay, TakeStored, VerifyError,
 };
 
 use super::waiting::LONGEST;
@@ -121,7 +121,7 @@ impl Log for RemoteLog {
         Arc::new(RemoteReader(self.database.clone()))
     }
 
-    fn begin(&mut self, after: u64, _need: Need) -> Result<Vec<Entry>, LogError> {
+    fn begin(&mut self, after: u64, _need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
         let (rows, changed) = &*self.database.0;
         let is_taken = |rows: &mut Rows| rows.held_by.is_some_and(|writer| writer != self.writer);
         let (mut rows, waited) = changed.wait_timeout_while(rows.lock().unwrap(), LONGEST, is_taken).unwrap();
@@ -131,7 +131,7 @@ impl Log for RemoteLog {
         Ok(self.database.entries(after))
     }
 
-    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogError> {
+    fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure> {
         let mut rows = self.database.0.0.lock().unwrap();
         assert_eq!(rows.held_by, Some(self.writer), "a commit without the head");
         assert_eq!(batch.first().map(|first| first.seq), Some(rows.rows.len() as u64 + 1));
@@ -147,22 +147,22 @@ impl Log for RemoteLog {
         }
         drop(rows);
         self.database.release(self.writer);
-        if trouble.is_some() { Err(LogError::Unknown) } else { Ok(()) }
+        if trouble.is_some() { Err(LogFailure::Unknown) } else { Ok(()) }
     }
 
     fn release(&mut self) {
         self.database.release(self.writer);
     }
 
-    fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogError> {
+    fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogFailure> {
         if self.unreachable {
-            return Err(LogError::Stopped("the database cannot be reached".to_owned()));
+            return Err(LogFailure::Stopped("the database cannot be reached".to_owned()));
         }
         let rows = self.database.entries(batch.first_seq - 1);
         Ok(rows.first().is_some_and(|first| batch.is(first)))
     }
 
-    fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogError> {
+    fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogFailure> {
         Ok(self.database.entries(after))
     }
 
