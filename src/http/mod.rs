@@ -12,12 +12,11 @@ mod transport;
 
 pub use documents::openapi::openapi;
 pub use documents::problem::Problem;
-pub use route::{Caller, Route};
-pub use routes::admins::{admin_router, admin_routes};
-pub use routes::agents::{agent_router, agent_routes};
-pub use routes::host::{host_router, host_routes};
+pub use route::{Caller, Repetition, Route};
+pub use routes::listeners::{
+    admin_router, admin_routes, agent_router, agent_routes, host_router, host_routes,
+};
 pub use routes::public_documents::Documents;
-pub use routes::repeat::{ONCE_ROUTES, SAFE_ROUTES};
 pub use routes::sealed::{Sealed, sealed_router};
 pub use transport::detached::Outlived;
 pub use transport::host_listener::{HostPeer, serve_host};

@@ -1,18 +1,17 @@
-use axum::Router;
-use axum::routing::MethodRouter;
-
+use super::documents::operation::OperationDocument;
+use super::documents::problem::Form;
 use crate::policy::Need;
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Caller {
-    /// Anybody: no certificate needed.
+    /// No certificate is needed.
     Public,
     /// An agent with a live certificate.
     Agent,
     /// A resource server with a live certificate.
     ResourceServer,
-    /// Either of them.
+    /// An agent or a resource server.
     Enrolled,
     /// An operator with a live certificate, and with what the route needs.
     Operator(Need),
@@ -20,32 +19,48 @@ pub enum Caller {
     Host,
 }
 
-impl Caller {
-    /// Whether it takes an operator.
-    pub(crate) const fn is_operator(self) -> bool {
-        matches!(self, Self::Operator(_))
-    }
+/// What happens when a request comes twice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Repetition {
+    /// It is carried out again, which does no harm.
+    Harmless,
+    /// With an idempotency key it is carried out once.
+    Once,
 }
 
-/// One line of a listener's route table. The router is built from the table, so that a test that
-/// walks the table walks the router.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// One route of a listener: all that the router, the `OpenAPI` document, the limits, the meters and the tests know
+/// of it. It is made of an [`Endpoint`](crate::wire::Endpoint) and of what its handler takes and returns.
+#[derive(Clone, Copy, Debug)]
 pub struct Route {
     /// The method, upper case.
     pub method: &'static str,
     /// The path, with `{name}` for a segment and `{*name}` for the rest.
     pub path: &'static str,
+    /// The status of a success.
+    pub status: u16,
+    /// One line for the documents.
+    pub summary: &'static str,
+    /// The operation's id, in upper case.
+    pub operation: &'static str,
     /// Who may call it.
     pub caller: Caller,
+    /// What an idempotency key does.
+    pub repetition: Repetition,
+    /// Whether a request may have a query.
+    pub takes_query: bool,
+    /// Whether it waits for no other request: it revokes something.
+    pub is_urgent: bool,
+    pub(crate) describe: fn(&mut OperationDocument<'_>),
 }
 
-/// A table with the handlers behind it.
-pub(crate) type Table<S> = Vec<(Route, MethodRouter<S>)>;
+impl Route {
+    pub(crate) fn form(&self) -> Form {
+        Form::of_path(self.path)
+    }
 
-pub(crate) const fn route(method: &'static str, path: &'static str, caller: Caller) -> Route {
-    Route { method, path, caller }
-}
-
-pub(crate) fn build<S: Clone + Send + Sync + 'static>(table: Table<S>) -> Router<S> {
-    table.into_iter().fold(Router::new(), |router, (route, handler)| router.route(route.path, handler))
+    /// The name of the path's parameter.
+    pub(crate) fn parameter(&self) -> Option<&'static str> {
+        let (_, rest) = self.path.split_once('{')?;
+        rest.split('}').next().map(|name| name.trim_start_matches('*'))
+    }
 }

@@ -1,10 +1,9 @@
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Audience, CapabilityName, DecisionId, InstanceId, TokenId};
+use crate::base::{Audience, DecisionId, InstanceId, TokenId};
+pub use crate::wire::{AuthorizationDetail, Confirmation, DetailType};
 
 /// What an access token says (RFC 9068 §2.2), no more and no less.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -38,35 +37,4 @@ pub struct Claims {
     pub instance: InstanceId,
     /// The decision that allowed it.
     pub decision: DecisionId,
-}
-
-/// One capability in a token (RFC 9396 §2).
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuthorizationDetail {
-    /// Always `keyward_capability`.
-    #[serde(rename = "type")]
-    pub kind: DetailType,
-    /// The capability's name.
-    #[schemars(with = "String")]
-    pub capability: CapabilityName,
-    /// `read` or `write`.
-    pub access: Cow<'static, str>,
-}
-
-/// The one type of authorization detail there is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum DetailType {
-    /// A declared capability.
-    #[serde(rename = "keyward_capability")]
-    Capability,
-}
-
-/// What the bearer must prove to hold (RFC 8705 §3.1).
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Confirmation {
-    /// SHA-256 of the certificate in DER, base64url.
-    #[serde(rename = "x5t#S256")]
-    pub x5t_s256: String,
 }

@@ -5,14 +5,15 @@ use super::endpoint::{Nothing, endpoints};
 use super::object::objects;
 use super::rotations::UpstreamCheckAnswer;
 use crate::base::SecretName;
+use crate::base::limits::DECLARATION_BYTES_MAX;
 
 endpoints! {
     /// Plan declarations, changing nothing
-    PLAN_DECLARATIONS: POST "/v1/plan", Nothing, DeclareBody => AppliedAnswer;
+    PLAN_DECLARATIONS: POST "/v1/plan", Nothing, DeclareBody => AppliedAnswer, up to DECLARATION_BYTES_MAX;
     /// Apply declarations
-    APPLY_DECLARATIONS: POST "/v1/apply", Nothing, DeclareBody => AppliedAnswer;
+    APPLY_DECLARATIONS: POST "/v1/apply", Nothing, DeclareBody => AppliedAnswer, up to DECLARATION_BYTES_MAX;
     /// Try the upstream of a rotation before it is applied, changing nothing
-    CHECK_PLANNED_ROTATION: POST "/v1/plan-checks/{*name}", SecretName, DeclareBody => UpstreamCheckAnswer;
+    CHECK_PLANNED_ROTATION: POST "/v1/plan-checks/{*name}", SecretName, DeclareBody => UpstreamCheckAnswer, up to DECLARATION_BYTES_MAX;
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -1,5 +1,6 @@
 use std::marker::PhantomData;
 
+use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{
     AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretName, Serial, TokenId,
 };
@@ -14,6 +15,8 @@ pub struct Endpoint<Target, Input, Answer> {
     pub path: &'static str,
     /// The status of a success.
     pub status: u16,
+    /// How long the body may be.
+    pub body_bytes_max: usize,
     pub summary: &'static str,
     /// In upper case; in lower case it is the operation's id in the `OpenAPI` document.
     pub name: &'static str,
@@ -36,13 +39,30 @@ impl<T, I, A> Endpoint<T, I, A> {
         method: &'static str,
         path: &'static str,
     ) -> Self {
-        Self { method, path, status: 200, summary: summary.trim_ascii(), name, types: PhantomData }
+        Self {
+            method,
+            path,
+            status: 200,
+            body_bytes_max: BODY_BYTES_MAX,
+            summary: summary.trim_ascii(),
+            name,
+            types: PhantomData,
+        }
     }
 
     /// The same with another status of a success.
     #[must_use]
     pub const fn answers(mut self, status: u16) -> Self {
         self.status = status;
+        self
+    }
+}
+
+impl<T, I, A> Endpoint<T, I, A> {
+    /// The same with another limit of the body.
+    #[must_use]
+    pub const fn takes(mut self, body_bytes_max: usize) -> Self {
+        self.body_bytes_max = body_bytes_max;
         self
     }
 }
@@ -89,9 +109,17 @@ pub struct Nothing;
 #[derive(Debug)]
 pub struct Form<T>(PhantomData<T>);
 
-/// Bytes as they are.
+/// Any query, which is not read.
 #[derive(Debug)]
-pub struct Octets;
+pub struct AnyQuery;
+
+/// A secret value as it is, with its owner, its sensitivity and conditions in the header.
+#[derive(Debug)]
+pub struct SecretUpload;
+
+/// A secret value as it is.
+#[derive(Debug)]
+pub struct SecretValue;
 
 /// Text as it is.
 #[derive(Debug)]
@@ -106,10 +134,10 @@ pub struct Pem(pub String);
 pub struct OpenMetrics(pub String);
 
 macro_rules! endpoints {
-    ($(#[doc = $summary:literal] $name:ident: $method:ident $path:literal, $target:ty, $input:ty => $answer:ty $(, $status:literal)?;)*) => {$(
+    ($(#[doc = $summary:literal] $name:ident: $method:ident $path:literal, $target:ty, $input:ty => $answer:ty $(, $status:literal)? $(, up to $bytes:expr)?;)*) => {$(
         #[doc = $summary]
         pub const $name: $crate::wire::Endpoint<$target, $input, $answer> =
-            $crate::wire::Endpoint::new(stringify!($name), $summary, stringify!($method), $path)$(.answers($status))?;
+            $crate::wire::Endpoint::new(stringify!($name), $summary, stringify!($method), $path)$(.answers($status))?$(.takes($bytes))?;
     )*};
 }
 

@@ -5,6 +5,7 @@ use super::endpoint::{Nothing, endpoints};
 use super::identity::{IdentityAnswer, RenewBody};
 use super::secret_text::SecretText;
 use super::status::Word;
+use crate::base::limits::UNSEAL_BYTES_MAX;
 use crate::base::{AgentName, InstanceId, OperatorName, Serial, TokenId};
 
 endpoints! {
@@ -13,7 +14,7 @@ endpoints! {
     /// Seal the broker
     SEAL: POST "/v1/seal", Nothing, Nothing => StateAnswer;
     /// Open the keyring, and serve
-    UNSEAL: POST "/v1/unseal", Nothing, UnsealBody => StateAnswer;
+    UNSEAL: POST "/v1/unseal", Nothing, UnsealBody => StateAnswer, up to UNSEAL_BYTES_MAX;
     /// Revoke all credentials of an agent, also while the broker is sealed
     ORDER_REVOKE_AGENT: POST "/v1/agents/{name}/revoke", AgentName, Nothing => OrderedAnswer;
     /// Suspend an agent, also while the broker is sealed

@@ -10,7 +10,9 @@
 
 mod agents;
 mod declarations;
+mod discovery;
 mod endpoint;
+mod headers;
 mod host;
 mod identity;
 mod keys;
@@ -28,7 +30,9 @@ mod tokens;
 
 pub use agents::*;
 pub use declarations::*;
+pub use discovery::*;
 pub use endpoint::*;
+pub use headers::*;
 pub use host::*;
 pub use identity::*;
 pub use keys::*;

@@ -1,10 +1,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Nothing, Octets, endpoints};
+use super::endpoint::{Nothing, SecretUpload, SecretValue, endpoints};
 use super::page::{PageAnswer, PageQuery};
 use super::rotations::ConsumerAnswer;
 use super::status::{EndedAnswer, Word};
+use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{AgentName, CapabilityName, OwnerName, SecretName, Sensitivity};
 
 endpoints! {
@@ -13,9 +14,9 @@ endpoints! {
     /// A secret and its versions, never a value
     GET_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretDetailAnswer;
     /// Store a secret's next version
-    PUT_SECRET: PUT "/v1/secrets/{*name}", SecretName, Octets => StoredAnswer, 201;
+    PUT_SECRET: PUT "/v1/secrets/{*name}", SecretName, SecretUpload => StoredAnswer, 201, up to SECRET_BYTES_MAX;
     /// Read a secret's value
-    REVEAL_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => Octets;
+    REVEAL_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretValue;
     /// The agents that read a secret last
     LIST_SECRET_READERS: GET "/v1/secret-readers/{*name}", SecretName, Nothing => ReadersAnswer;
     /// Roll back to a version, or destroy one

@@ -1,20 +1,23 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Form, Nothing, endpoints};
+use super::endpoint::{AnyQuery, Form, Nothing, endpoints};
 use super::secret_text::SecretText;
 use super::status::Word;
-use crate::base::{DecisionId, TokenId};
+use crate::base::{CapabilityName, DecisionId, TokenId};
 
 endpoints! {
     /// Refuses: the broker has no such grant
-    AUTHORIZE: GET "/oauth/authorize", Nothing, Nothing => Nothing;
+    AUTHORIZE: GET "/oauth/authorize", Nothing, AnyQuery => Nothing;
     /// Mint an access token
     MINT_TOKEN: POST "/oauth/token", Nothing, Form<TokenForm> => TokenAnswer;
     /// Give a token of the caller up (RFC 7009)
     GIVE_UP_TOKEN: POST "/oauth/revoke", Nothing, Form<TokenReferenceForm> => Nothing;
+    /// Ask about a token (RFC 7662)
+    INTROSPECT_TOKEN: POST "/oauth/introspect", Nothing, Form<TokenReferenceForm> => IntrospectionAnswer;
 }
 
 /// RFC 6749 §4.4.2, with RFC 8707's `resource`.
@@ -47,4 +50,66 @@ pub struct TokenAnswer {
     pub decision_id: DecisionId,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constrained: Vec<String>,
+}
+
+/// RFC 7662 §2.2, with the binding (RFC 8705 §3.2) and the details (RFC 9396 §9.2).
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum IntrospectionAnswer {
+    Active(Box<ActiveTokenAnswer>),
+    Inactive(InactiveTokenAnswer),
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ActiveTokenAnswer {
+    pub active: bool,
+    pub iss: Arc<str>,
+    pub sub: Arc<str>,
+    pub client_id: Arc<str>,
+    pub aud: String,
+    pub scope: Arc<str>,
+    /// `Bearer`.
+    pub token_type: Word,
+    pub jti: TokenId,
+    pub iat: i64,
+    pub nbf: i64,
+    pub exp: i64,
+    pub cnf: Confirmation,
+    pub authorization_details: Vec<AuthorizationDetail>,
+}
+
+/// All that is said of a token that does not count, or is not for the caller.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct InactiveTokenAnswer {
+    pub active: bool,
+}
+
+/// One capability in a token (RFC 9396 §2).
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorizationDetail {
+    /// Always `keyward_capability`.
+    #[serde(rename = "type")]
+    pub kind: DetailType,
+    /// The capability's name.
+    pub capability: CapabilityName,
+    /// `read` or `write`.
+    pub access: Cow<'static, str>,
+}
+
+/// The one type of authorization detail there is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum DetailType {
+    /// A declared capability.
+    #[serde(rename = "keyward_capability")]
+    Capability,
+}
+
+/// What the bearer must prove to hold (RFC 8705 §3.1).
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// SHA-256 of the certificate in DER, base64url.
+    #[serde(rename = "x5t#S256")]
+    pub x5t_s256: String,
 }

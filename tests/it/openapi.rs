@@ -17,9 +17,9 @@ struct Listener {
 }
 
 static LISTENERS: LazyLock<[Listener; 3]> = LazyLock::new(|| {
-    let agents = openapi("Keyward, for agents", &agent_routes()).expect("every route is described");
-    let admins = openapi("Keyward, for operators", &admin_routes()).expect("every route is described");
-    let host = openapi("Keyward, on its host", &host_routes()).expect("every route is described");
+    let agents = openapi("Keyward, for agents", &agent_routes());
+    let admins = openapi("Keyward, for operators", &admin_routes());
+    let host = openapi("Keyward, on its host", &host_routes());
     [
         Listener { routes: agent_routes(), document: agents },
         Listener { routes: admin_routes(), document: admins },

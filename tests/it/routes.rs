@@ -2,27 +2,29 @@
 
 use keyward::base::{Clock, Entropy, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
-use keyward::http::{Caller as Who, Route, admin_routes, agent_routes};
+use keyward::http::{Caller as Who, Route, admin_routes, agent_routes, openapi};
 use keyward::pki::{
     Authority, CertificatePlan, SpiffeId, certificate_pem, new_key_and_request, read_request,
 };
 
+use serde_json::{Value, json};
+
 use crate::support::broker::{Caller, Reply, TestBroker};
 
-/// The routes that anybody may call. This list may only shrink.
+/// The routes that are public. This list may only shrink.
 const PUBLIC: [(&str, &str); 15] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
-    ("GET", "/.well-known/jwks.json"),
     ("GET", "/openapi.json"),
     ("GET", "/v1/authority"),
     ("GET", "/v1/checkpoint"),
     ("GET", "/v1/checkpoint/key"),
-    ("GET", "/oauth/authorize"),
-    ("POST", "/v1/enrol"),
+    ("GET", "/.well-known/jwks.json"),
     ("GET", "/.well-known/oauth-authorization-server"),
     ("GET", "/.well-known/openid-configuration"),
     ("GET", "/.well-known/oauth-protected-resource"),
+    ("GET", "/oauth/authorize"),
+    ("POST", "/v1/enrol"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("POST", "/v1/enrol"),
@@ -42,38 +44,80 @@ pub(crate) fn path(route: &Route) -> String {
         .replace("{generation}", "99")
 }
 
-/// A request that the route's right caller gets past the door with.
-pub(crate) async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Reply> {
-    let (kind, body) = match (route.method, route.path) {
-        ("POST", "/oauth/token") => {
-            ("application/x-www-form-urlencoded", "grant_type=client_credentials&scope=github.repo.read")
+/// What a field of this name has in a request; `None` for one that the schema alone says.
+fn field(name: &str) -> Option<Value> {
+    Some(match name {
+        "grant_type" => json!("client_credentials"),
+        "scope" => json!("github.repo.read"),
+        "capability" => json!("orders.query"),
+        "role" => json!("auditor"),
+        "owner" => json!(null),
+        "life_s" => json!(1),
+        "all" => json!(true),
+        "csr" | "text" => json!(""),
+        _ => return None,
+    })
+}
+
+/// An instance of `schema`: the fields that are required, and those that [`field`] knows.
+fn instance(schema: &Value, document: &Value) -> Value {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().unwrap();
+        return instance(&document["components"]["schemas"][name], document);
+    }
+    let first = |list: &Value| list.as_array().and_then(|list| list.first().cloned());
+    if let Some(one) = first(&schema["oneOf"]).or_else(|| first(&schema["anyOf"])) {
+        return instance(&one, document);
+    }
+    let kind = first(&schema["type"]).unwrap_or_else(|| schema["type"].clone());
+    match kind.as_str() {
+        Some("object") => {
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            let fields = schema["properties"].as_object().cloned().unwrap_or_default();
+            // A selection has one field.
+            let is_selection = fields.contains_key("all");
+            let taken = fields.into_iter().filter_map(|(name, schema)| {
+                let is_required = required.contains(&json!(name));
+                let is_known = if is_selection { name == "all" } else { field(&name).is_some() };
+                let value = field(&name).unwrap_or_else(|| instance(&schema, document));
+                (is_required || is_known).then_some((name, value))
+            });
+            Value::Object(taken.collect())
         }
-        ("POST", "/oauth/introspect") => ("application/x-www-form-urlencoded", "token=x"),
-        ("POST", "/v1/plan" | "/v1/apply") => {
-            ("application/json", "{\"files\":[{\"name\":\"a\",\"text\":\"\"}]}")
+        Some("array") if schema["items"].get("$ref").is_some() => {
+            json!([instance(&schema["items"], document)])
         }
-        (
-            "POST",
-            "/v1/authorities/{generation}/activate"
-            | "/v1/authorities/{generation}/taint"
-            | "/v1/authorities/{generation}/revoke",
-        ) => ("application/json", "{}"),
-        ("POST", "/v1/rotations/{*name}") => ("application/json", "{\"action\":\"rotate\"}"),
-        ("POST", "/v1/secret-versions/{*name}") => {
-            ("application/json", "{\"action\":\"destroy\",\"version\":99}")
+        Some("array") => json!([]),
+        Some("integer") => json!(99),
+        Some("boolean") => json!(false),
+        _ => first(&schema["enum"]).unwrap_or_else(|| schema.get("const").cloned().unwrap_or(json!("x"))),
+    }
+}
+
+/// The content type and the body of a request for `route`, by its own document.
+fn body(route: &Route) -> Option<(String, String)> {
+    let document = openapi("", &[*route]);
+    let operation = &document["paths"][route.path.replace("{*", "{")][route.method.to_lowercase()];
+    let (kind, content) = operation["requestBody"]["content"].as_object()?.iter().next()?;
+    let value = instance(&content["schema"], &document);
+    let body = match kind.as_str() {
+        "application/x-www-form-urlencoded" => {
+            let fields = value.as_object().unwrap().iter().filter(|(_, value)| value.is_string());
+            fields
+                .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
+                .collect::<Vec<_>>()
+                .join("&")
         }
-        ("POST", "/v1/secret-sensitivity/{*name}") => ("application/json", "{\"sensitivity\":\"ordinary\"}"),
-        ("POST", "/v1/leases") => ("application/json", "{\"capability\":\"orders.query\",\"life_s\":1}"),
-        ("POST", "/v1/leases/{id}/renew" | "/v1/leases/{id}/give-up") => ("application/json", "{}"),
-        ("POST", "/v1/lease-endings") => ("application/json", "{\"all\":true}"),
-        ("POST", "/v1/renew") => ("application/json", "{\"csr\":\"\"}"),
-        ("POST", "/v1/operators/{name}/invitations") => ("application/json", "{\"role\":\"auditor\"}"),
-        ("PUT", "/v1/operators/{name}/role") => ("application/json", "{\"role\":\"auditor\",\"owner\":null}"),
-        ("POST", _) => ("application/json", "{\"roles\":[]}"),
-        ("PUT", _) => ("application/octet-stream", "value"),
-        _ => ("", ""),
+        "application/json" => value.to_string(),
+        _ => "value".to_owned(),
     };
-    let headers = if kind.is_empty() { vec![] } else { vec![("content-type", kind)] };
+    Some((kind.clone(), body))
+}
+
+/// A request that the route's right caller gets past authorisation with.
+pub(crate) async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Reply> {
+    let (kind, body) = body(route).unwrap_or_default();
+    let headers = if kind.is_empty() { vec![] } else { vec![("content-type", kind.as_str())] };
     caller.attempt(route.method, &path(route), &headers, body.as_bytes()).await
 }
 
@@ -135,6 +179,7 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
         // What is not there, or no request at all, is found out behind the door.
         let behind = [
             "csr_malformed",
+            "enrolment_malformed",
             "generation_unknown",
             "rotation_unknown",
             "version_unknown",

@@ -24,12 +24,18 @@ pub struct Problem {
 }
 
 /// How a refusal is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Form {
     /// RFC 9457.
     Problem,
     /// RFC 6749 §5.2.
     OAuth,
+}
+
+impl Form {
+    pub(crate) fn of_path(path: &str) -> Self {
+        if path.starts_with("/oauth/") { Self::OAuth } else { Self::Problem }
+    }
 }
 
 impl Problem {
@@ -49,13 +55,6 @@ impl Problem {
     #[must_use]
     pub(crate) fn mended_by(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
         self.failure = self.failure.mended_by(fix);
-        self
-    }
-
-    /// The same in OAuth's form (RFC 6749 §5.2).
-    #[must_use]
-    pub(crate) fn oauth(mut self) -> Self {
-        self.form = Form::OAuth;
         self
     }
 

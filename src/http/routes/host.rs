@@ -1,126 +1,64 @@
-use std::sync::Arc;
-
-use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::handler::Handler;
-use axum::http::request::Parts;
-use axum::http::{Response, StatusCode};
-use axum::routing::{MethodRouter, get, post};
-
-use super::answers::answer;
-use super::enrolment::{identity, request_in};
-use super::input::{id, json, name, serial};
+use super::identity::{identity, signing_request};
 use super::repeat::Repeat;
+use super::table::{Asked, Routes};
+use super::target::FromPath;
 use crate::authn::HostPrincipal;
 use crate::base::code;
-use crate::base::limits::UNSEAL_BYTES_MAX;
 use crate::broker::{Ended, HostDesk, HostStanding, TakenAway};
 use crate::custody::TakeAway;
 use crate::http::documents::problem::Problem;
-use crate::http::route::{Caller, Route, Table, build, route};
-use crate::http::transport::edge::Edge;
-use crate::http::transport::host_listener::HostPeer;
-use crate::http::transport::router::Front;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
-use crate::telemetry::Meters;
-use crate::wire::{ClockAnswer, NotReadyAnswer, OrderedAnswer, StateAnswer, UnsealBody};
+use crate::wire::{
+    self, ClockAnswer, Endpoint, IdentityAnswer, NotReadyAnswer, Nothing, OrderedAnswer, RenewBody,
+    StateAnswer, UnsealBody,
+};
+
+type Host<T = Nothing, I = Nothing> = Asked<HostPrincipal, T, I>;
 
 /// The routes of the socket on the broker's host.
-#[must_use]
-pub fn host_routes() -> Vec<Route> {
-    table().into_iter().map(|(route, _)| route).collect()
+pub(crate) fn routes() -> Routes<HostDesk> {
+    Routes::new()
+        .route(&wire::GET_STATE, state)
+        .route(&wire::SEAL, seal)
+        .route(&wire::UNSEAL, unseal)
+        .ordering(&wire::ORDER_REVOKE_AGENT, TakeAway::RevokeAgent)
+        .ordering(&wire::ORDER_SUSPEND_AGENT, TakeAway::SuspendAgent)
+        .ordering(&wire::ORDER_REVOKE_INSTANCE, TakeAway::RevokeInstance)
+        .ordering(&wire::ORDER_REVOKE_CERTIFICATE, |serial| TakeAway::RevokeCertificate(*serial.as_bytes()))
+        .ordering(&wire::ORDER_REVOKE_TOKEN, TakeAway::RevokeToken)
+        .ordering(&wire::ORDER_REVOKE_OPERATOR, TakeAway::RevokeOperator)
+        .ordering(&wire::ORDER_SUSPEND_OPERATOR, TakeAway::SuspendOperator)
+        .route(&wire::BREAK_GLASS, break_glass)
+        .route(&wire::ACCEPT_CLOCK, accept_clock)
 }
 
-/// What that socket serves. It outlives what `meters` of a broker that serves would count.
-#[must_use]
-pub fn host_router(desk: HostDesk, meters: Arc<Meters>) -> Front {
-    let own = desk.clone();
-    let edge = Edge::new("host", host_routes(), meters, move || own.request_id());
-    Front::new(edge, build(table()).with_state(desk))
-}
-
-fn table() -> Table<HostDesk> {
-    vec![
-        host("GET", "/v1/state", state),
-        host("POST", "/v1/seal", seal),
-        host("POST", "/v1/unseal", unseal),
-        takes_away("/v1/agents/{name}/revoke", |agent| Ok(TakeAway::RevokeAgent(name(agent)?))),
-        takes_away("/v1/agents/{name}/suspend", |agent| Ok(TakeAway::SuspendAgent(name(agent)?))),
-        takes_away("/v1/instances/{id}/revoke", |instance| Ok(TakeAway::RevokeInstance(id(instance)?))),
-        takes_away("/v1/certificates/{serial}/revoke", |text| {
-            Ok(TakeAway::RevokeCertificate(*serial(text)?.as_bytes()))
-        }),
-        takes_away("/v1/tokens/{id}/revoke", |token| Ok(TakeAway::RevokeToken(id(token)?))),
-        takes_away("/v1/operators/{name}/revoke", |operator| Ok(TakeAway::RevokeOperator(name(operator)?))),
-        takes_away("/v1/operators/{name}/suspend", |operator| Ok(TakeAway::SuspendOperator(name(operator)?))),
-        host("POST", "/v1/break-glass", break_glass),
-        host("POST", "/v1/clock/accept", accept_clock),
-    ]
-}
-
-/// A line that takes `what` away.
-fn takes_away(
-    path: &'static str,
-    what: fn(&str) -> Result<TakeAway, Problem>,
-) -> (Route, MethodRouter<HostDesk>) {
-    host("POST", path, async move |State(desk): State<HostDesk>, host: Host, Path(named): Path<String>| {
-        let taken = desk.take_away(host.by, what(&named)?, host.repeat.request(&[])).await?;
-        Ok::<_, Problem>(answer(StatusCode::OK, &OrderedAnswer::from(taken)))
-    })
-}
-
-/// Whoever is at the other end of the socket. The only way for a handler to have one.
-struct Host {
-    by: HostPrincipal,
-    repeat: Repeat,
-}
-
-impl FromRequestParts<HostDesk> for Host {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, desk: &HostDesk) -> Result<Self, Problem> {
-        let peer =
-            parts.extensions.get::<HostPeer>().ok_or_else(|| Problem::new(code::HOST_USER_NOT_ALLOWED))?;
-        let by = desk.identify(peer.uid)?;
-        Ok(Self { by, repeat: Repeat::of(parts)? })
+impl Routes<HostDesk> {
+    /// A route that takes `what` away.
+    fn ordering<T: FromPath>(
+        self,
+        endpoint: &Endpoint<T, Nothing, OrderedAnswer>,
+        what: fn(T) -> TakeAway,
+    ) -> Self {
+        let order = move |desk: HostDesk, asked: Host<T>, once: Repeat| async move {
+            let taken = desk.take_away(asked.by, what(asked.target), once.request(&[])).await?;
+            Ok(OrderedAnswer::from(taken))
+        };
+        self.once(endpoint, order).without_waiting()
     }
 }
 
-/// A line of the host's route table: a handler that takes no [`Host`] makes none.
-fn host<H, T>(method: &'static str, path: &'static str, handler: H) -> (Route, MethodRouter<HostDesk>)
-where
-    H: Handler<T, HostDesk>,
-    T: FromHost + 'static,
-{
-    let handled = if method == "GET" { get(handler) } else { post(handler) };
-    (route(method, path, Caller::Host), handled)
+async fn state(desk: HostDesk, asked: Host) -> Result<StateAnswer, Problem> {
+    Ok(desk.standing(asked.by).await.into())
 }
 
-/// Arguments of a handler, the host among the first of them.
-trait FromHost {}
-
-impl<M> FromHost for (M, State<HostDesk>, Host) {}
-impl<M, A> FromHost for (M, State<HostDesk>, Host, A) {}
-impl<M, A, B> FromHost for (M, State<HostDesk>, Host, A, B) {}
-
-impl From<HostStanding> for StateAnswer {
-    fn from(standing: HostStanding) -> Self {
-        let not_ready = standing.not_ready.map(|failure| NotReadyAnswer {
-            code: failure.code.as_str().into(),
-            detail: failure.why,
-            fix: failure.fix,
-        });
-        Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready }
-    }
+async fn seal(desk: HostDesk, asked: Host) -> Result<StateAnswer, Problem> {
+    desk.seal(asked.by).await;
+    Ok(desk.standing(asked.by).await.into())
 }
 
-async fn state(State(desk): State<HostDesk>, Host { by, .. }: Host) -> Response<Body> {
-    answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await))
-}
-
-async fn seal(State(desk): State<HostDesk>, Host { by, .. }: Host) -> Response<Body> {
-    desk.seal(by).await;
-    answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await))
+async fn unseal(desk: HostDesk, asked: Host<Nothing, UnsealBody>) -> Result<StateAnswer, Problem> {
+    desk.unseal(asked.by, slot_key(asked.input)?).await?;
+    Ok(desk.standing(asked.by).await.into())
 }
 
 fn slot_key(body: UnsealBody) -> Result<SlotKey, Problem> {
@@ -140,14 +78,30 @@ fn slot_key(body: UnsealBody) -> Result<SlotKey, Problem> {
     }
 }
 
-async fn unseal(
-    State(desk): State<HostDesk>,
-    Host { by, .. }: Host,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let key = slot_key(json(request, UNSEAL_BYTES_MAX).await?)?;
-    desk.unseal(by, key).await?;
-    Ok(answer(StatusCode::OK, &StateAnswer::from(desk.standing(by).await)))
+async fn accept_clock(desk: HostDesk, asked: Host) -> Result<ClockAnswer, Problem> {
+    let adjustment = desk.accept_clock(asked.by).await?;
+    Ok(ClockAnswer {
+        adjusted: adjustment.is_some(),
+        seq: adjustment.map(|one| one.seq),
+        was: adjustment.map(|one| one.was.to_string()),
+        now: adjustment.map(|one| one.now.to_string()),
+    })
+}
+
+async fn break_glass(desk: HostDesk, asked: Host<Nothing, RenewBody>) -> Result<IdentityAnswer, Problem> {
+    let (authorities, certified) = desk.break_glass(asked.by, &signing_request(&asked.input)?).await?;
+    Ok(identity(&authorities, &certified))
+}
+
+impl From<HostStanding> for StateAnswer {
+    fn from(standing: HostStanding) -> Self {
+        let not_ready = standing.not_ready.map(|failure| NotReadyAnswer {
+            code: failure.code.as_str().into(),
+            detail: failure.why,
+            fix: failure.fix,
+        });
+        Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready }
+    }
 }
 
 impl From<TakenAway> for OrderedAnswer {
@@ -160,66 +114,6 @@ impl From<TakenAway> for OrderedAnswer {
                 Self { seq: None, durable: false, kept, queued: false }
             }
             TakenAway::Queued => Self { seq: None, durable: true, kept: false, queued: true },
-        }
-    }
-}
-
-async fn accept_clock(
-    State(desk): State<HostDesk>,
-    Host { by, .. }: Host,
-) -> Result<Response<Body>, Problem> {
-    let adjustment = desk.accept_clock(by).await?;
-    let told = ClockAnswer {
-        adjusted: adjustment.is_some(),
-        seq: adjustment.map(|one| one.seq),
-        was: adjustment.map(|one| one.was.to_string()),
-        now: adjustment.map(|one| one.now.to_string()),
-    };
-    Ok(answer(StatusCode::OK, &told))
-}
-
-async fn break_glass(
-    State(desk): State<HostDesk>,
-    Host { by, .. }: Host,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let (authorities, certified) = desk.break_glass(by, &request_in(request).await?).await?;
-    Ok(identity(&authorities, &certified))
-}
-
-#[cfg(test)]
-mod tests {
-    use tower::ServiceExt;
-
-    use super::*;
-    use crate::base::{SystemClock, SystemEntropy};
-    use crate::custody::Orders;
-    use crate::telemetry::Latency;
-
-    const OWN: u32 = 990;
-
-    #[tokio::test]
-    async fn every_route_is_closed_to_whoever_is_not_the_host() {
-        let dir = tempfile::tempdir().unwrap();
-        let orders = Orders::open(&dir.path().join("orders")).unwrap();
-        let (desk, _wishes) =
-            HostDesk::new(OWN, orders, Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
-        let router =
-            host_router(desk, Arc::new(Meters::new(&Latency::new(), &crate::telemetry::Alarms::new())));
-        for route in host_routes() {
-            let path = route.path.replace("{name}", "a").replace("{id}", "x").replace("{serial}", "x");
-            let mut statuses = Vec::new();
-            for uid in [None, Some(OWN + 1), Some(65_534), Some(OWN), Some(0)] {
-                let request = Request::builder().method(route.method).uri(&path).header("host", "keyward");
-                let mut request = request.body(Body::empty()).unwrap();
-                if let Some(uid) = uid {
-                    request.extensions_mut().insert(HostPeer { uid });
-                }
-                statuses.push(router.clone().oneshot(request).await.unwrap().status());
-            }
-            let (others, host) = statuses.split_at(3);
-            assert!(others.iter().all(|status| *status == StatusCode::FORBIDDEN), "{route:?}: {others:?}");
-            assert!(host.iter().all(|status| *status != StatusCode::FORBIDDEN), "{route:?}: {host:?}");
         }
     }
 }

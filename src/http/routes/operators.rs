@@ -1,35 +1,32 @@
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{Response, StatusCode};
-
-use super::answers::{answer, page_of};
-use super::guard::{Operator, operator};
-use super::input::{Wanted, name};
-use crate::base::code;
-use crate::base::limits::BODY_BYTES_MAX;
-use crate::base::{OperatorName, OwnerName, Scope};
+use super::answers::page_of;
+use super::caller::Operator;
+use super::table::{Asked, Routes};
+use super::target::name;
+use crate::base::{OperatorName, OwnerName, Scope, code};
 use crate::broker::{AdminDesk, OperatorInviteInput, OperatorView, Revocation};
 use crate::http::documents::problem::Problem;
-use crate::http::route::Table;
+use crate::idempotency::Once;
 use crate::operators::{OperatorRole, UnknownRole};
 use crate::policy::{ContainOperators, PlaceOperators, ReadOperators};
 use crate::wire::{
-    CertificateAnswer, ChangedAnswer, EndedAnswer, InviteOperatorBody, OperatorAnswer,
-    OperatorInvitationAnswer, PlaceOperatorBody,
+    self, CertificateAnswer, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer,
+    OperatorInvitationAnswer, PageAnswer, PageQuery, PlaceOperatorBody,
 };
 
+type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+
 /// The routes of the people who administer.
-pub(crate) fn table() -> Table<AdminDesk> {
-    let contain = |what| move |desk, operator, path| contain(what, desk, operator, path);
-    vec![
-        operator("GET", "/v1/operators", operators),
-        operator("GET", "/v1/operators/{name}", operator_named),
-        operator("POST", "/v1/operators/{name}/invitations", invite),
-        operator("PUT", "/v1/operators/{name}/role", place),
-        operator("POST", "/v1/operators/{name}/revoke", contain(Revocation::Revoke)),
-        operator("POST", "/v1/operators/{name}/suspend", contain(Revocation::Suspend)),
-        operator("POST", "/v1/operators/{name}/resume", contain(Revocation::Resume)),
-    ]
+pub(crate) fn routes() -> Routes<AdminDesk> {
+    Routes::new()
+        .route(&wire::LIST_OPERATORS, list)
+        .route(&wire::GET_OPERATOR, get)
+        .once(&wire::INVITE_OPERATOR, invite)
+        .once(&wire::PLACE_OPERATOR, place)
+        .once(&wire::REVOKE_OPERATOR, |desk, asked, once| contain(desk, asked, once, Revocation::Revoke))
+        .without_waiting()
+        .once(&wire::SUSPEND_OPERATOR, |desk, asked, once| contain(desk, asked, once, Revocation::Suspend))
+        .without_waiting()
+        .once(&wire::RESUME_OPERATOR, |desk, asked, once| contain(desk, asked, once, Revocation::Resume))
 }
 
 impl From<OperatorView> for OperatorAnswer {
@@ -48,68 +45,52 @@ impl From<OperatorView> for OperatorAnswer {
     }
 }
 
-async fn operators(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadOperators>,
-    Wanted(page): Wanted,
-) -> Response<Body> {
-    answer(StatusCode::OK, &page_of::<_, OperatorAnswer>(desk.operators(&operator.authorised, &page)))
+async fn list(
+    desk: AdminDesk,
+    asked: By<ReadOperators, Nothing, PageQuery<String>>,
+) -> Result<PageAnswer<OperatorAnswer>, Problem> {
+    Ok(page_of(desk.operators(&asked.by, &asked.input.into())))
 }
 
-async fn operator_named(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadOperators>,
-    Path(wanted): Path<String>,
-) -> Result<Response<Body>, Problem> {
-    let found = desk.operator(&operator.authorised, &name(&wanted)?)?;
-    Ok(answer(StatusCode::OK, &OperatorAnswer::from(found)))
+async fn get(desk: AdminDesk, asked: By<ReadOperators, OperatorName>) -> Result<OperatorAnswer, Problem> {
+    Ok(desk.operator(&asked.by, &asked.target)?.into())
 }
 
 async fn invite(
-    State(desk): State<AdminDesk>,
-    operator: Operator<PlaceOperators>,
-    Path(invited): Path<String>,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let invited: OperatorName = name(&invited)?;
-    let (body, once) = operator.json::<InviteOperatorBody>(&desk, request, BODY_BYTES_MAX).await?;
-    let role = body.role.as_deref().map(role).transpose()?;
-    let owner = body.owner.as_deref().map(name).transpose()?;
-    let input = OperatorInviteInput { name: invited, role, owner };
-    let invitation = desk.invite_operator(&operator.authorised, input, once.as_ref()).await?;
-    let answered = OperatorInvitationAnswer {
+    desk: AdminDesk,
+    asked: By<PlaceOperators, OperatorName, InviteOperatorBody>,
+    once: Option<Once>,
+) -> Result<OperatorInvitationAnswer, Problem> {
+    let role = asked.input.role.as_deref().map(role).transpose()?;
+    let owner = asked.input.owner.as_deref().map(name).transpose()?;
+    let input = OperatorInviteInput { name: asked.target, role, owner };
+    let invitation = desk.invite_operator(&asked.by, input, once.as_ref()).await?;
+    Ok(OperatorInvitationAnswer {
         operator: invitation.operator,
         code: invitation.code.into(),
         code_id: invitation.id.to_string(),
         expires_at: invitation.expires_at.to_string(),
-    };
-    Ok(answer(StatusCode::CREATED, &answered))
+    })
 }
 
 async fn place(
-    State(desk): State<AdminDesk>,
-    operator: Operator<PlaceOperators>,
-    Path(placed): Path<String>,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let placed: OperatorName = name(&placed)?;
-    let (body, once) = operator.json::<PlaceOperatorBody>(&desk, request, BODY_BYTES_MAX).await?;
-    let owner: Option<OwnerName> = body.owner.as_deref().map(name).transpose()?;
-    let place = (role(&body.role)?, Scope::of(owner));
-    let seq = desk.place_operator(&operator.authorised, &placed, place, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &ChangedAnswer { seq }))
+    desk: AdminDesk,
+    asked: By<PlaceOperators, OperatorName, PlaceOperatorBody>,
+    once: Option<Once>,
+) -> Result<ChangedAnswer, Problem> {
+    let owner: Option<OwnerName> = asked.input.owner.as_deref().map(name).transpose()?;
+    let place = (role(&asked.input.role)?, Scope::of(owner));
+    let seq = desk.place_operator(&asked.by, &asked.target, place, once.as_ref()).await?;
+    Ok(ChangedAnswer { seq })
 }
 
 async fn contain(
+    desk: AdminDesk,
+    asked: By<ContainOperators, OperatorName>,
+    once: Option<Once>,
     what: Revocation,
-    State(desk): State<AdminDesk>,
-    operator: Operator<ContainOperators>,
-    Path(contained): Path<String>,
-) -> Result<Response<Body>, Problem> {
-    let once = operator.once(&desk, &[]);
-    let contained = name(&contained)?;
-    let ended = desk.revoke_operator(&operator.authorised, &contained, what, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
+) -> Result<EndedAnswer, Problem> {
+    Ok(desk.revoke_operator(&asked.by, &asked.target, what, once.as_ref()).await?.into())
 }
 
 fn role(text: &str) -> Result<OperatorRole, Problem> {

@@ -7,8 +7,11 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
 
-use super::agents::{document_router, public};
+use super::answer::{Made, WithHeaders, cacheable};
+use super::discovery::KEY_SET;
+use super::listeners::document_router;
 use crate::broker::AgentDesk;
+use crate::wire;
 
 /// The documents that anybody may have of a broker, as they were last answered: what a broker that is
 /// sealed, and can sign nothing, goes on to give.
@@ -24,16 +27,14 @@ struct Document {
 
 /// Where they are.
 const PATHS: [&str; 7] = [
-    "/.well-known/jwks.json",
-    AUTHORITY,
-    "/v1/checkpoint",
-    "/v1/checkpoint/key",
-    "/.well-known/oauth-authorization-server",
-    "/.well-known/openid-configuration",
-    "/.well-known/oauth-protected-resource",
+    KEY_SET.path,
+    wire::GET_AUTHORITY_CERTIFICATES.path,
+    wire::GET_CHECKPOINT.path,
+    wire::GET_CHECKPOINT_KEY.path,
+    wire::AUTHORIZATION_SERVER.path,
+    wire::OPENID_CONFIGURATION.path,
+    wire::PROTECTED_RESOURCE.path,
 ];
-
-const AUTHORITY: &str = "/v1/authority";
 
 impl Documents {
     /// As they are now: asked of the router's own handlers.
@@ -56,15 +57,15 @@ impl Documents {
     /// The certificates of the authorities that counted, PEM; empty when nobody knows.
     #[must_use]
     pub fn authorities_pem(&self) -> &str {
-        self.0.get(AUTHORITY).map_or("", |document| &document.body)
+        self.0.get(wire::GET_AUTHORITY_CERTIFICATES.path).map_or("", |document| &document.body)
     }
 
     /// The answer to whoever asks for `path`, if it is one of them.
-    pub(crate) fn answer(&self, path: &str) -> Option<Response<Body>> {
+    pub(crate) fn answer(&self, path: &str) -> Option<WithHeaders<Made>> {
         let document = self.0.get(path)?;
         let kind = HeaderValue::from_str(&document.kind).ok()?;
         let mut response = Response::new(Body::from(document.body.clone()));
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        Some(public(response))
+        Some(cacheable(Made(response)))
     }
 }

@@ -1,33 +1,98 @@
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{Response, StatusCode};
-
-use super::answers::{answer, explained, page_of};
-use super::guard::{Operator, operator};
-use super::input::{Wanted, name};
-use crate::base::limits::BODY_BYTES_MAX;
-use crate::base::{SecretName, Timestamp};
+use super::answers::{explained, page_of};
+use super::caller::Operator;
+use super::table::{Asked, Routes};
+use crate::base::{Cancellation, SecretName, Timestamp};
 use crate::broker::{
-    AdminDesk, CalendarLine, Consumer, Priority, RotationPlan, RotationUpdate, RotationView,
+    AdminDesk, Adopting, CalendarLine, Consumer, Proof, RotationPlan, RotationUpdate, RotationView,
+    UpstreamCheck,
 };
 use crate::http::documents::problem::Problem;
-use crate::http::route::Table;
+use crate::idempotency::Once;
 use crate::policy::{ReadSecretNames, RotateSecrets};
 use crate::rotation::{Run, Slots, UpstreamValue};
+use crate::upstream::Finding;
 use crate::wire::{
-    ConsumerAnswer, Items, OrphanAnswer, RotationAction, RotationAnswer, RotationDueAnswer,
-    RotationPlanAnswer, RunAnswer, RunFailureAnswer, SteerRotationBody, SteeredRotationAnswer,
+    self, AdoptBody, AdoptedAnswer, ConsumerAnswer, FindingAnswer, Items, Nothing, OrphanAnswer, PageAnswer,
+    PageQuery, RotationAction, RotationAnswer, RotationDueAnswer, RotationPlanAnswer, RunAnswer,
+    RunFailureAnswer, SteerRotationBody, SteeredRotationAnswer, UpstreamCheckAnswer,
 };
 
+type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+
 /// The routes of the rotations of secrets.
-pub(crate) fn table() -> Table<AdminDesk> {
-    vec![
-        operator("GET", "/v1/rotations", rotations),
-        operator("GET", "/v1/rotations/{*name}", rotation),
-        operator("POST", "/v1/rotations/{*name}", act),
-        operator("GET", "/v1/rotation-plans/{*name}", plan),
-        operator("GET", "/v1/rotation-calendar", calendar),
-    ]
+pub(crate) fn routes() -> Routes<AdminDesk> {
+    Routes::new()
+        .route(&wire::LIST_ROTATIONS, list)
+        .route(&wire::GET_ROTATION, get)
+        .once(&wire::STEER_ROTATION, steer)
+        .heavy(&wire::PLAN_ROTATION, plan)
+        .heavy(&wire::LIST_ROTATIONS_DUE, |desk, asked: &By<ReadSecretNames>, work| {
+            let lines = desk.calendar(&asked.by, work)?;
+            Ok(Items { items: lines.into_iter().map(RotationDueAnswer::from).collect() })
+        })
+        .once(&wire::ADOPT_VERSION, adopt)
+        .route(&wire::CHECK_ROTATION, check)
+}
+
+async fn list(
+    desk: AdminDesk,
+    asked: By<ReadSecretNames, Nothing, PageQuery<String>>,
+) -> Result<PageAnswer<RotationAnswer>, Problem> {
+    Ok(page_of(desk.rotations(&asked.by, &asked.input.into())))
+}
+
+async fn get(desk: AdminDesk, asked: By<ReadSecretNames, SecretName>) -> Result<RotationAnswer, Problem> {
+    Ok(desk.rotation(&asked.by, &asked.target)?.into())
+}
+
+async fn steer(
+    desk: AdminDesk,
+    asked: By<RotateSecrets, SecretName, SteerRotationBody>,
+    once: Option<Once>,
+) -> Result<SteeredRotationAnswer, Problem> {
+    let update = match asked.input.action {
+        RotationAction::Rotate => {
+            let rotating = desk.rotate(&asked.by, &asked.target, once.as_ref()).await?;
+            let (rotation, begun) = (Some(rotating.id), Some(rotating.begun));
+            return Ok(SteeredRotationAnswer { rotation, begun, seq: None });
+        }
+        RotationAction::Pause => RotationUpdate::Pause,
+        RotationAction::Resume => RotationUpdate::Resume,
+        RotationAction::Retry => RotationUpdate::Retry,
+        RotationAction::RevokePrevious => RotationUpdate::RevokePrevious,
+        RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
+    };
+    let seq = Some(desk.update_rotation(&asked.by, &asked.target, update, once.as_ref()).await?);
+    Ok(SteeredRotationAnswer { seq, ..SteeredRotationAnswer::default() })
+}
+
+fn plan(
+    desk: &AdminDesk,
+    asked: &By<ReadSecretNames, SecretName>,
+    _: &Cancellation,
+) -> Result<RotationPlanAnswer, Problem> {
+    let RotationPlan { rotation, sensitivity, calls, overlap_s, consumers } =
+        desk.plan_rotation(&asked.by, &asked.target)?;
+    let (rotation, consumers) = (rotation.into(), consumers.into_iter().map(Into::into).collect());
+    Ok(RotationPlanAnswer { rotation, sensitivity, calls, overlap_s, consumers })
+}
+
+async fn adopt(
+    desk: AdminDesk,
+    asked: By<RotateSecrets, SecretName, AdoptBody>,
+    once: Option<Once>,
+) -> Result<AdoptedAnswer, Problem> {
+    let proof = if asked.input.unverified { Proof::Unasked } else { Proof::Asked };
+    let adopting = Adopting { version: asked.input.version, proof };
+    let adopted = desk.adopt(&asked.by, &asked.target, adopting, once.as_ref()).await?;
+    Ok(AdoptedAnswer { version: adopted.version, seq: adopted.seq })
+}
+
+async fn check(
+    desk: AdminDesk,
+    asked: By<RotateSecrets, SecretName>,
+) -> Result<UpstreamCheckAnswer, Problem> {
+    Ok(desk.check_rotation(&asked.by, &asked.target).await?.into())
 }
 
 impl From<RotationView> for RotationAnswer {
@@ -84,47 +149,6 @@ impl From<Run> for RunAnswer {
     }
 }
 
-async fn rotations(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadSecretNames>,
-    Wanted(page): Wanted,
-) -> Response<Body> {
-    answer(StatusCode::OK, &page_of::<_, RotationAnswer>(desk.rotations(&operator.authorised, &page)))
-}
-
-async fn rotation(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadSecretNames>,
-    Path(secret): Path<String>,
-) -> Result<Response<Body>, Problem> {
-    let secret: SecretName = name(&secret)?;
-    Ok(answer(StatusCode::OK, &RotationAnswer::from(desk.rotation(&operator.authorised, &secret)?)))
-}
-
-async fn act(
-    State(desk): State<AdminDesk>,
-    operator: Operator<RotateSecrets>,
-    Path(secret): Path<String>,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let secret: SecretName = name(&secret)?;
-    let (SteerRotationBody { action }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
-    let update = match action {
-        RotationAction::Rotate => {
-            let rotating = desk.rotate(&operator.authorised, &secret, once.as_ref()).await?;
-            let (rotation, begun) = (Some(rotating.id), Some(rotating.begun));
-            return Ok(answer(StatusCode::OK, &SteeredRotationAnswer { rotation, begun, seq: None }));
-        }
-        RotationAction::Pause => RotationUpdate::Pause,
-        RotationAction::Resume => RotationUpdate::Resume,
-        RotationAction::Retry => RotationUpdate::Retry,
-        RotationAction::RevokePrevious => RotationUpdate::RevokePrevious,
-        RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
-    };
-    let seq = Some(desk.update_rotation(&operator.authorised, &secret, update, once.as_ref()).await?);
-    Ok(answer(StatusCode::OK, &SteeredRotationAnswer { rotation: None, begun: None, seq }))
-}
-
 impl From<Consumer> for ConsumerAnswer {
     fn from(consumer: Consumer) -> Self {
         Self {
@@ -137,37 +161,25 @@ impl From<Consumer> for ConsumerAnswer {
     }
 }
 
-async fn plan(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadSecretNames>,
-    Path(secret): Path<String>,
-) -> Result<Response<Body>, Problem> {
-    let secret: SecretName = name(&secret)?;
-    let heavy = desk.heavy(&operator.authorised)?;
-    let planned = heavy.run(Priority::Ordinary, move |_| {
-        let planned = desk.plan_rotation(&operator.authorised, &secret).map_err(Problem::from)?;
-        let RotationPlan { rotation, sensitivity, calls, overlap_s, consumers } = planned;
-        let (rotation, consumers) = (rotation.into(), consumers.into_iter().map(Into::into).collect());
-        Ok(answer(StatusCode::OK, &RotationPlanAnswer { rotation, sensitivity, calls, overlap_s, consumers }))
-    });
-    planned.await
-}
-
 impl From<CalendarLine> for RotationDueAnswer {
     fn from(line: CalendarLine) -> Self {
         Self { secret: line.secret, at: line.at.to_string(), overdue: line.overdue }
     }
 }
 
-async fn calendar(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadSecretNames>,
-) -> Result<Response<Body>, Problem> {
-    let heavy = desk.heavy(&operator.authorised)?;
-    let to_come = heavy.run(Priority::Ordinary, move |work| {
-        let lines = desk.calendar(&operator.authorised, work).map_err(Problem::from)?;
-        let items: Vec<_> = lines.into_iter().map(RotationDueAnswer::from).collect();
-        Ok(answer(StatusCode::OK, &Items { items }))
-    });
-    to_come.await
+impl From<Finding> for FindingAnswer {
+    fn from(Finding { what, ok, says, fix }: Finding) -> Self {
+        Self { what: what.into(), ok, says, fix }
+    }
+}
+
+impl From<UpstreamCheck> for UpstreamCheckAnswer {
+    fn from(check: UpstreamCheck) -> Self {
+        Self {
+            secret: check.secret,
+            upstream: check.upstream,
+            ok: check.findings.iter().all(|finding| finding.ok),
+            findings: check.findings.into_iter().map(FindingAnswer::from).collect(),
+        }
+    }
 }

@@ -1,19 +1,24 @@
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::Response;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodRouter, on};
 
-use super::agents::document;
-use super::answers::answer;
+use super::answer::{Gives, Made, WithHeaders};
+use super::listeners::agent_document;
 use super::public_documents::Documents;
+use super::status::alive;
+use super::table::filter;
 use crate::base::{Clock, Entropy, RequestId, code};
 use crate::http::documents::problem::Problem;
-use crate::http::route::{Route, build};
+use crate::http::route::{Caller, Route};
 use crate::http::transport::edge::Edge;
 use crate::http::transport::router::Front;
 use crate::telemetry::Meters;
-use crate::wire::StatusAnswer;
+use crate::wire::{self, Nothing};
 
 /// What a listener has while the broker is sealed: nothing that opens or signs anything.
 #[derive(Clone, Debug)]
@@ -36,25 +41,26 @@ pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed
     let documents = Arc::new(sealed.documents.clone());
     let name = move || RequestId::mint(clock.now(), &*entropy);
     let edge = Edge::new(listener, routes.clone(), Arc::clone(&sealed.meters), name);
-    let table = routes.into_iter().map(|route| (route, handled(route, &documents))).collect();
-    Front::new(edge, build(table))
+    let router = routes
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, handled(route, &documents)));
+    Front::new(edge, router)
 }
 
 fn handled(route: Route, documents: &Arc<Documents>) -> MethodRouter {
-    let method = match route.method {
-        "GET" => MethodFilter::GET,
-        "PUT" => MethodFilter::PUT,
-        _ => MethodFilter::POST,
-    };
+    let method = filter(route.method);
     let documents = Arc::clone(documents);
-    let is_public = route.caller == crate::http::route::Caller::Public;
-    match (route.method, route.path) {
-        ("GET", "/livez") => {
-            on(method, async || answer(StatusCode::OK, &StatusAnswer { status: "ok".into() }))
-        }
-        ("GET", "/openapi.json") if is_public => on(method, document),
-        (_, path) => on(method, move || async move {
-            documents.answer(path).unwrap_or_else(|| Problem::new(code::SEALED).into_response())
-        }),
+    if route.path == wire::LIVENESS.path {
+        return on(method, async || alive().give(StatusCode::OK));
     }
+    if route.path == wire::OPENAPI_DOCUMENT.path && route.caller == Caller::Public {
+        return on(method, async || give(agent_document()));
+    }
+    on(method, move || async move {
+        documents.answer(route.path).map_or_else(|| Problem::new(code::SEALED).into_response(), give)
+    })
+}
+
+fn give(document: WithHeaders<Made>) -> Response<Body> {
+    Gives::<Nothing>::give(document, StatusCode::OK)
 }

@@ -1,43 +1,191 @@
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::json;
 
-use super::answers::{answer, page_of};
-use super::guard::{Operator, operator};
-use super::input::{BYTES, Wanted, body, name};
-use crate::base::limits::{BODY_BYTES_MAX, SECRET_BYTES_MAX};
-use crate::base::{SecretName, Sensitivity, code};
-use crate::broker::{AdminDesk, Classified, Expected, Priority, PutSecret, Reader, SecretDetail, VersionAct};
+use super::answer::{OCTETS, SecretBytes, WithHeaders};
+use super::answers::page_of;
+use super::caller::{Operator, TokenBearer};
+use super::input::Input;
+use super::table::{Asked, Routes};
+use super::target::name;
+use super::tokens::scope_of;
+use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
+use crate::broker::{
+    AdminDesk, AgentDesk, Classified, Expected, PutSecret, Reader, SecretDetail, SecretView, VersionAct,
+};
+use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
-use crate::http::route::Table;
-use crate::http::transport::edge::{OWNER, SENSITIVITY};
-use crate::policy::{ReadSecretNames, RotateValueKey, StoreSecrets};
+use crate::idempotency::Once;
+use crate::policy::{ReadSecretNames, StoreSecrets};
 use crate::secrets::Version;
 use crate::wire::{
-    ClassifiedAnswer, ConsumerAnswer, EndedAnswer, ReaderAnswer, ReadersAnswer, SecretAnswer,
-    SecretDetailAnswer, SensitivityBody, StoredAnswer, ValueKeyAnswer, VersionAction, VersionAnswer,
-    VersionBody,
+    self, ClassifiedAnswer, ConsumerAnswer, EndedAnswer, Nothing, OWNER_HEADER, PageAnswer, PageQuery,
+    ReaderAnswer, ReadersAnswer, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer, SecretDetailAnswer,
+    SecretUpload, SensitivityBody, StoredAnswer, VersionAction, VersionAnswer, VersionBody,
 };
 
+type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+
 /// The operators' routes of secrets. None of them gives a value.
-pub(crate) fn table() -> Table<AdminDesk> {
-    vec![
-        operator("GET", "/v1/secrets", secrets),
-        operator("GET", "/v1/secrets/{*name}", secret),
-        operator("PUT", "/v1/secrets/{*name}", put_secret),
-        operator("GET", "/v1/secret-readers/{*name}", readers),
-        operator("POST", "/v1/secret-versions/{*name}", change_version),
-        operator("POST", "/v1/secret-sensitivity/{*name}", classify),
-        operator("POST", "/v1/value-key/rotate", rotate_value_key),
-    ]
+pub(crate) fn routes() -> Routes<AdminDesk> {
+    Routes::new()
+        .route(&wire::LIST_SECRETS, list)
+        .route(&wire::GET_SECRET, get)
+        .once(&wire::PUT_SECRET, put)
+        .heavy(&wire::LIST_SECRET_READERS, |desk, asked: &By<ReadSecretNames, SecretName>, work| {
+            let (readers, since_seq) = desk.readers(&asked.by, &asked.target, work)?;
+            Ok(ReadersAnswer { items: readers.into_iter().map(ReaderAnswer::from).collect(), since_seq })
+        })
+        .once(&wire::CHANGE_SECRET_VERSION, change_version)
+        .once(&wire::CLASSIFY_SECRET, classify)
 }
 
-async fn secrets(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadSecretNames>,
-    Wanted(page): Wanted,
-) -> Response<Body> {
-    answer(StatusCode::OK, &page_of::<_, SecretAnswer>(desk.secrets(&operator.authorised, &page)))
+/// The agents' route of secrets.
+pub(crate) fn agent_routes() -> Routes<AgentDesk> {
+    Routes::new().route(&wire::REVEAL_SECRET, reveal)
+}
+
+async fn list(
+    desk: AdminDesk,
+    asked: By<ReadSecretNames, Nothing, PageQuery<String>>,
+) -> Result<PageAnswer<SecretAnswer>, Problem> {
+    Ok(page_of(desk.secrets(&asked.by, &asked.input.into())))
+}
+
+async fn get(
+    desk: AdminDesk,
+    asked: By<ReadSecretNames, SecretName>,
+) -> Result<WithHeaders<SecretDetailAnswer>, Problem> {
+    let answer = SecretDetailAnswer::from(desk.secret(&asked.by, &asked.target)?);
+    let tag = answer.current.and_then(|version| HeaderValue::from_str(&format!("\"{version}\"")).ok());
+    Ok(WithHeaders { answer, headers: tag.into_iter().map(|tag| (header::ETAG, tag)).collect() })
+}
+
+/// What is said of a secret that is stored, besides its name.
+pub(crate) struct Upload {
+    owner: Option<OwnerName>,
+    sensitivity: Option<Sensitivity>,
+    expected: Option<Expected>,
+    value: Sensitive<Vec<u8>>,
+}
+
+impl Input for SecretUpload {
+    type Head = Upload;
+    type Read = Upload;
+
+    const CONTENT: Option<&'static str> = Some(OCTETS);
+
+    fn head(parts: &Parts) -> Result<Upload, Problem> {
+        let headers = &parts.headers;
+        let owner = headers.get(OWNER_HEADER).map(|value| name(value.to_str().unwrap_or_default()));
+        let (owner, expected) = (owner.transpose()?, expected(headers)?);
+        let sensitivity = headers.get(SENSITIVITY_HEADER).map(sensitivity).transpose()?;
+        Ok(Upload { owner, sensitivity, expected, value: Sensitive::new(Vec::new()) })
+    }
+
+    fn read(upload: Upload, value: Sensitive<Vec<u8>>) -> Result<Upload, Problem> {
+        Ok(Upload { value, ..upload })
+    }
+
+    /// No entry holds a digest of the value: it would outlive the value.
+    fn digested(_: &Sensitive<Vec<u8>>) -> &[u8] {
+        &[]
+    }
+
+    fn describe(document: &mut OperationDocument<'_>) {
+        for name in ["Keyward-Owner", "Keyward-Sensitivity", "If-Match", "If-None-Match"] {
+            document.parameter(name, "header", &json!({ "type": "string" }));
+        }
+        document.body::<serde_json::Value>(OCTETS);
+    }
+}
+
+async fn put(
+    desk: AdminDesk,
+    asked: By<StoreSecrets, SecretName, SecretUpload>,
+    once: Option<Once>,
+) -> Result<StoredAnswer, Problem> {
+    let Upload { owner, sensitivity, expected, value } = asked.input;
+    let put = PutSecret { name: asked.target, owner, sensitivity, expected };
+    let stored = desk.put_secret(&asked.by, put, value, once.as_ref()).await?;
+    Ok(StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq })
+}
+
+/// What `If-Match` and `If-None-Match` say that there is: a version by its number, or nothing.
+fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    let number = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
+        (None, None) => Ok(None),
+        (None, Some("*")) => Ok(Some(Expected::Nothing)),
+        (Some(tag), None) => match number(tag) {
+            Some(version) => Ok(Some(Expected::Version(version))),
+            None => Err(Problem::new(code::PRECONDITION_INVALID)),
+        },
+        (Some(_) | None, Some(_)) => Err(Problem::new(code::PRECONDITION_INVALID)),
+    }
+}
+
+async fn change_version(
+    desk: AdminDesk,
+    asked: By<StoreSecrets, SecretName, VersionBody>,
+    once: Option<Once>,
+) -> Result<EndedAnswer, Problem> {
+    let VersionBody { action, version } = asked.input;
+    let act = match action {
+        VersionAction::RollBack => VersionAct::RollBack,
+        VersionAction::Destroy => VersionAct::Destroy,
+    };
+    Ok(desk.change_version(&asked.by, (&asked.target, version), act, once.as_ref()).await?.into())
+}
+
+fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
+    let word = word.to_str().unwrap_or_default();
+    word.parse().map_err(|_| Problem::new(code::SENSITIVITY_UNKNOWN))
+}
+
+async fn classify(
+    desk: AdminDesk,
+    asked: By<StoreSecrets, SecretName, SensitivityBody>,
+    once: Option<Once>,
+) -> Result<ClassifiedAnswer, Problem> {
+    let to = (&asked.target, asked.input.sensitivity);
+    let Classified { seq, cut_off } = desk.classify(&asked.by, to, once.as_ref()).await?;
+    Ok(ClassifiedAnswer { seq, cut_off })
+}
+
+async fn reveal(
+    desk: AgentDesk,
+    asked: Asked<TokenBearer, SecretName, Nothing>,
+) -> Result<WithHeaders<SecretBytes>, Problem> {
+    let (agent, secret) = (asked.by.agent, asked.target);
+    let scope = |agent| scope_of(&desk, agent, |read| *read == secret);
+    let Some(token) = asked.by.token else {
+        return Err(Problem::new(code::TOKEN_MISSING).for_scope(scope(&agent)));
+    };
+    let revealed = desk.reveal(agent.clone(), token.expose(), &secret).await;
+    let revealed = revealed.map_err(|failure| Problem::from(failure).for_scope(scope(&agent)))?;
+    let version = HeaderName::from_static(SECRET_VERSION_HEADER);
+    let mut headers = vec![
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (version, HeaderValue::from(revealed.version)),
+    ];
+    if let Ok(decision) = HeaderValue::from_str(&revealed.decision.to_string()) {
+        headers.push((HeaderName::from_static("keyward-decision-id"), decision));
+    }
+    Ok(WithHeaders { answer: SecretBytes(revealed.value.expose().to_vec()), headers })
+}
+
+impl From<SecretView> for SecretAnswer {
+    fn from(view: SecretView) -> Self {
+        Self {
+            name: view.name,
+            version: view.version,
+            updated_at: view.updated_at.to_string(),
+            owner: view.owner,
+            sensitivity: view.sensitivity,
+        }
+    }
 }
 
 impl From<Version> for VersionAnswer {
@@ -65,116 +213,8 @@ impl From<SecretDetail> for SecretDetailAnswer {
     }
 }
 
-async fn secret(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadSecretNames>,
-    Path(secret): Path<String>,
-) -> Result<Response<Body>, Problem> {
-    let detail = desk.secret(&operator.authorised, &name(&secret)?)?;
-    let tag = detail.current.map(|version| format!("\"{version}\""));
-    let mut response = answer(StatusCode::OK, &SecretDetailAnswer::from(detail));
-    if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    Ok(response)
-}
-
 impl From<Reader> for ReaderAnswer {
     fn from(reader: Reader) -> Self {
         Self { agent: reader.agent, version: reader.version, at: reader.at.to_string() }
     }
-}
-
-async fn readers(
-    State(desk): State<AdminDesk>,
-    operator: Operator<ReadSecretNames>,
-    Path(secret): Path<String>,
-) -> Result<Response<Body>, Problem> {
-    let secret: SecretName = name(&secret)?;
-    let heavy = desk.heavy(&operator.authorised)?;
-    let found = heavy.run(Priority::Ordinary, move |work| {
-        let (readers, since_seq) =
-            desk.readers(&operator.authorised, &secret, work).map_err(Problem::from)?;
-        let items = readers.into_iter().map(ReaderAnswer::from).collect();
-        Ok(answer(StatusCode::OK, &ReadersAnswer { items, since_seq }))
-    });
-    found.await
-}
-
-async fn put_secret(
-    State(desk): State<AdminDesk>,
-    operator: Operator<StoreSecrets>,
-    Path(secret): Path<String>,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let secret: SecretName = name(&secret)?;
-    let owner = request.headers().get(OWNER).map(|value| name(value.to_str().unwrap_or_default()));
-    let (owner, expected) = (owner.transpose()?, expected(request.headers())?);
-    let sensitivity = request.headers().get(SENSITIVITY).map(sensitivity).transpose()?;
-    let value = body(request, BYTES, SECRET_BYTES_MAX).await?;
-    // No entry holds a digest of the value: it would outlive the value.
-    let once = operator.once(&desk, &[]);
-    let put = PutSecret { name: secret, owner, sensitivity, expected };
-    let stored = desk.put_secret(&operator.authorised, put, value, once.as_ref()).await?;
-    let answered = StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq };
-    Ok(answer(StatusCode::CREATED, &answered))
-}
-
-/// What `If-Match` and `If-None-Match` say that there is: a version by its number, or nothing.
-fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    let number = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
-    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
-        (None, None) => Ok(None),
-        (None, Some("*")) => Ok(Some(Expected::Nothing)),
-        (Some(tag), None) => match number(tag) {
-            Some(version) => Ok(Some(Expected::Version(version))),
-            None => Err(Problem::new(code::PRECONDITION_INVALID)),
-        },
-        (Some(_) | None, Some(_)) => Err(Problem::new(code::PRECONDITION_INVALID)),
-    }
-}
-
-async fn change_version(
-    State(desk): State<AdminDesk>,
-    operator: Operator<StoreSecrets>,
-    Path(secret): Path<String>,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let secret: SecretName = name(&secret)?;
-    let (VersionBody { action, version }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
-    let act = match action {
-        VersionAction::RollBack => VersionAct::RollBack,
-        VersionAction::Destroy => VersionAct::Destroy,
-    };
-    let ended = desk.change_version(&operator.authorised, (&secret, version), act, once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &EndedAnswer::from(ended)))
-}
-
-fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
-    let word = word.to_str().unwrap_or_default();
-    word.parse().map_err(|_| Problem::new(code::SENSITIVITY_UNKNOWN))
-}
-
-async fn classify(
-    State(desk): State<AdminDesk>,
-    operator: Operator<StoreSecrets>,
-    Path(secret): Path<String>,
-    request: Request,
-) -> Result<Response<Body>, Problem> {
-    let secret: SecretName = name(&secret)?;
-    let (SensitivityBody { sensitivity }, once) = operator.json(&desk, request, BODY_BYTES_MAX).await?;
-    let Classified { seq, cut_off } =
-        desk.classify(&operator.authorised, (&secret, sensitivity), once.as_ref()).await?;
-    Ok(answer(StatusCode::OK, &ClassifiedAnswer { seq, cut_off }))
-}
-
-async fn rotate_value_key(
-    State(desk): State<AdminDesk>,
-    operator: Operator<RotateValueKey>,
-) -> Result<Response<Body>, Problem> {
-    let once = operator.once(&desk, &[]);
-    let turned = desk.rotate_value_key(&operator.authorised, once.as_ref()).await?;
-    let answered = ValueKeyAnswer { generation: turned.generation, carried_over: turned.carried_over };
-    Ok(answer(StatusCode::OK, &answered))
 }

@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -5,7 +6,8 @@ use axum::http::Response;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::router::Handler;
+/// What answers one request.
+pub(crate) type Handler = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// Handlers that go on although their connection has ended. A broker that stops waits for them.
 #[derive(Clone, Debug, Default)]

@@ -2,30 +2,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use http_body_util::BodyExt as _;
-use hyper::body::Body as HttpBody;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::backpressure::ComeBack;
-use super::head_checks::acceptable;
+use super::head_checks::check_head;
 use super::listener::Peer;
+use crate::base::RequestId;
 use crate::base::code;
-use crate::base::limits::{BODY_WAIT_S, PLACE_WAIT_MS, REQUESTS_UNDER_WAY_MAX};
-use crate::base::{RequestId, Sensitive};
+use crate::base::limits::{PLACE_WAIT_MS, REQUESTS_UNDER_WAY_MAX};
 use crate::http::documents::problem::{Form, Problem};
+use crate::http::documents::resource_metadata::pointed_to;
 use crate::http::route::{Caller, Route};
-use crate::http::routes::discovery::pointed_to;
-use crate::http::routes::repeat::put_on_route;
 use crate::telemetry::{Answered, Meters};
-
-/// How sensitive a secret is to be.
-pub(crate) const SENSITIVITY: HeaderName = HeaderName::from_static("keyward-sensitivity");
-/// Whose a secret is to be.
-pub(crate) const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -42,18 +33,11 @@ pub(crate) struct Edge {
     issuer: Option<String>,
 }
 
-/// What a request is called in the log and in the meters: as the route table has it, never as it
-/// came. A path is input, and input does not go there.
-#[derive(Clone, Copy)]
-struct Called {
-    method: &'static str,
-    route: &'static str,
-}
+/// What the log and the meters call a request for no route.
+const NO_ROUTE: &str = "(no route)";
 
 /// The methods that routes have, in the order in which a response names them, and HEAD.
 const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
-
-const NO_ROUTE: Called = Called { method: "", route: "(no route)" };
 
 /// A place among the requests under way.
 pub(crate) enum Place {
@@ -69,7 +53,8 @@ pub(crate) enum Place {
 #[derive(Clone, Copy)]
 pub(crate) struct Passing {
     id: RequestId,
-    called: Called,
+    /// Log and meters name the route and never the path: a path is input, and input does not go there.
+    route: Option<Route>,
     /// Which of [`METHODS`] its path takes.
     methods: [bool; METHODS.len()],
     form: Form,
@@ -102,41 +87,30 @@ impl Edge {
     }
 
     /// Lets a request pass, or says why not.
-    pub(crate) fn admit(&self, request: &mut Request) -> (Passing, Result<Place, Problem>) {
-        let called = self.called(request);
-        put_on_route(request, called.route);
+    pub(crate) fn admit(&self, request: &Request) -> (Passing, Result<Place, Problem>) {
         let path = request.uri().path();
-        let form = if path.starts_with("/oauth/") { Form::OAuth } else { Form::Problem };
+        let at_path = self.routes.at(path).map(|matched| matched.value.as_slice()).unwrap_or_default();
+        let route = at_path.iter().find(|route| route.method == request.method().as_str()).copied();
+        let form = Form::of_path(path);
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
         // A request for a route, as almost all are, needs none of them.
-        let methods =
-            if called.route == NO_ROUTE.route { self.methods(request) } else { [false; METHODS.len()] };
+        let methods = if route.is_none() { methods(at_path) } else { [false; METHODS.len()] };
         let [_, takes_head, ..] = methods;
-        let place = acceptable(request).and_then(|()| {
+        let takes_query =
+            route.map_or_else(|| at_path.iter().any(|one| one.takes_query), |one| one.takes_query);
+        let place = check_head(request, takes_query).and_then(|()| {
             // The router answers HEAD like GET: it would carry the request out, and tell the length of its answer.
             if *request.method() == Method::HEAD && methods.contains(&true) && !takes_head {
                 return Err(Problem::new(code::METHOD_NOT_ALLOWED));
             }
-            Ok(self.taken_on(request, called))
+            Ok(self.taken_on(request, route))
         });
-        (Passing { id: (self.name)(), called, methods, form, is_of_resource }, place)
-    }
-
-    /// Which of [`METHODS`] the path of `request` takes: HEAD where anybody may GET.
-    fn methods(&self, request: &Request) -> [bool; METHODS.len()] {
-        let matched = self.routes.at(request.uri().path()).ok();
-        let routes = matched.map(|matched| matched.value.as_slice()).unwrap_or_default();
-        METHODS.map(|method| {
-            routes.iter().any(|route| match method {
-                "HEAD" => route.method == "GET" && route.caller == Caller::Public,
-                method => route.method == method,
-            })
-        })
+        (Passing { id: (self.name)(), route, methods, form, is_of_resource }, place)
     }
 
     /// A place among the requests under way, for a certificate's holder. Whoever shows none needs none, and so
     /// cannot take one away: what is public costs little, or is limited by its address.
-    fn taken_on(&self, request: &Request, called: Called) -> Place {
+    fn taken_on(&self, request: &Request, route: Option<Route>) -> Place {
         let peer = request.extensions().get::<Peer>();
         if peer.is_none_or(|peer| peer.certificate.is_none()) {
             return Place::NotNeeded;
@@ -144,7 +118,7 @@ impl Edge {
         match self.next_place() {
             Some(place) => Place::Taken(place),
             // What revokes waits for nobody.
-            None if revokes(called.route) => Place::NotNeeded,
+            None if route.is_some_and(|route| route.is_urgent) => Place::NotNeeded,
             None => Place::Awaited,
         }
     }
@@ -161,16 +135,10 @@ impl Edge {
         waited.ok().and_then(Result::ok).ok_or_else(|| Problem::new(code::OVERLOADED))
     }
 
-    fn called(&self, request: &Request) -> Called {
-        let method = request.method().as_str();
-        let matched = self.routes.at(request.uri().path()).ok();
-        let known = matched.and_then(|matched| matched.value.iter().find(|route| route.method == method));
-        known.map_or(NO_ROUTE, |route| Called { method: route.method, route: route.path })
-    }
-
     /// The response as it goes out.
     pub(crate) fn finish(&self, passing: Passing, mut response: Response) -> Response {
-        let Passing { id, called: Called { method, route }, methods, form, is_of_resource } = passing;
+        let Passing { id, route, methods, form, is_of_resource } = passing;
+        let (method, route) = route.map_or(("", NO_ROUTE), |route| (route.method, route.path));
         let mut code = "";
         let mut problem = response.extensions_mut().remove::<Problem>();
         if problem.is_none()
@@ -213,9 +181,14 @@ impl Edge {
     }
 }
 
-/// Whether a route revokes, suspends or ends something.
-fn revokes(route: &str) -> bool {
-    route.ends_with("/revoke") || route.ends_with("/suspend") || route == "/v1/lease-endings"
+/// Which of [`METHODS`] these routes of one path take: HEAD where GET is public.
+fn methods(at_path: &[Route]) -> [bool; METHODS.len()] {
+    METHODS.map(|method| {
+        at_path.iter().any(|route| match method {
+            "HEAD" => route.method == "GET" && route.caller == Caller::Public,
+            method => route.method == method,
+        })
+    })
 }
 
 fn unrouted(status: StatusCode) -> Problem {
@@ -225,105 +198,10 @@ fn unrouted(status: StatusCode) -> Problem {
     Problem::new(code::ROUTE_UNKNOWN)
 }
 
-/// Reads a body of at most `limit` bytes within the time that a body may take.
-pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Sensitive<Vec<u8>>, Problem> {
-    read_within(body, limit, Duration::from_secs(BODY_WAIT_S)).await
-}
-
-async fn read_within(mut body: Body, limit: usize, wait: Duration) -> Result<Sensitive<Vec<u8>>, Problem> {
-    use tokio::time::{Instant, timeout};
-    let began = Instant::now();
-    // A length that is said beforehand is believed when it is too large: such a body is not kept.
-    let said = usize::try_from(HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX);
-    if said <= limit {
-        let read = timeout(wait, collected(&mut body, limit)).await;
-        if let Some(bytes) = read.unwrap_or_else(|_| Err(Problem::new(code::BODY_TIMEOUT)))? {
-            return Ok(bytes);
-        }
-    }
-    let discarded = limit.saturating_mul(2);
-    if said <= discarded {
-        drop(timeout(wait.saturating_sub(began.elapsed()), discard(&mut body, discarded)).await);
-    }
-    Err(too_large(limit))
-}
-
-/// The body; `None` as soon as it is longer than the limit.
-async fn collected(body: &mut Body, limit: usize) -> Result<Option<Sensitive<Vec<u8>>>, Problem> {
-    let mut bytes = zeroize::Zeroizing::new(Vec::new());
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::new(code::BODY_INCOMPLETE))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let size = bytes.len().saturating_add(data.len());
-        if size > limit {
-            return Ok(None);
-        }
-        grow(&mut bytes, size, limit);
-        bytes.extend_from_slice(&data);
-    }
-    Ok(Some(Sensitive::new(std::mem::take(&mut *bytes))))
-}
-
-/// Reads the rest of a body that is not wanted, up to a limit. A connection that is closed with bytes unread is
-/// reset, and a reset can overtake the answer: a client that still writes would see no 413.
-async fn discard(body: &mut Body, limit: usize) {
-    let mut size = 0_usize;
-    while let Some(Ok(frame)) = body.frame().await {
-        size = size.saturating_add(frame.data_ref().map_or(0, |data| data.len()));
-        if size > limit {
-            return;
-        }
-    }
-}
-
-/// Grows by copying into a new buffer and wiping the old one: a body may be a secret, and a plain
-/// reallocation would leave a copy behind.
-fn grow(bytes: &mut zeroize::Zeroizing<Vec<u8>>, size: usize, limit: usize) {
-    if size > bytes.capacity() {
-        let mut larger = Vec::with_capacity(size.saturating_mul(2).min(limit));
-        larger.extend_from_slice(bytes);
-        *bytes = zeroize::Zeroizing::new(larger);
-    }
-}
-
-fn too_large(limit: usize) -> Problem {
-    let why = format!("the body is larger than the {limit} bytes that this route takes");
-    Problem::new(code::BODY_TOO_LARGE).because(why)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use hyper::body::{Bytes, Frame, SizeHint};
-
     use super::*;
     use crate::telemetry::Latency;
-
-    /// A body that does not come, and says beforehand how long it would be.
-    struct Never(u64);
-
-    impl HttpBody for Never {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Pending
-        }
-
-        fn size_hint(&self) -> SizeHint {
-            SizeHint::with_exact(self.0)
-        }
-    }
-
-    fn code_of(read: Result<Sensitive<Vec<u8>>, Problem>) -> Option<code::Code> {
-        read.err().map(|problem| problem.code())
-    }
 
     #[tokio::test]
     async fn no_more_requests_are_taken_on_than_the_limit_and_one_beyond_waits_for_a_place() {
@@ -336,8 +214,8 @@ mod tests {
         let edge = Arc::new(edge);
         let mut places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.next_place().unwrap()).collect();
         assert!(edge.next_place().is_none());
-        let nobody = Request::new(Body::empty());
-        assert!(matches!(edge.taken_on(&nobody, NO_ROUTE), Place::NotNeeded), "whoever is nobody takes none");
+        let nobody = Request::new(axum::body::Body::empty());
+        assert!(matches!(edge.taken_on(&nobody, None), Place::NotNeeded), "whoever is nobody takes none");
 
         let waiting = tokio::spawn(Arc::clone(&edge).place());
         tokio::task::yield_now().await;
@@ -351,15 +229,5 @@ mod tests {
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         drop(place);
         assert!(edge.next_place().is_some());
-    }
-
-    #[tokio::test]
-    async fn http_05_a_body_is_read_up_to_its_limit_and_no_longer_than_its_wait() {
-        let wait = Duration::from_millis(20);
-        let read = |bytes: usize| read_within(Body::from(vec![b'x'; bytes]), 64, wait);
-        assert_eq!(code_of(read(64).await), None);
-        assert_eq!(code_of(read(65).await), Some(code::BODY_TOO_LARGE));
-        assert_eq!(code_of(read_within(Body::new(Never(64)), 64, wait).await), Some(code::BODY_TIMEOUT));
-        assert_eq!(code_of(read_within(Body::new(Never(65)), 64, wait).await), Some(code::BODY_TOO_LARGE));
     }
 }

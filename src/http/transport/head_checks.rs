@@ -2,13 +2,11 @@ use axum::extract::Request;
 use axum::http::uri::Scheme;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 
-use super::edge::{OWNER, SENSITIVITY};
 use super::framing::Flaw;
 use crate::base::code;
 use crate::base::limits::{HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::http::documents::problem::Problem;
-use crate::http::routes::input::LISTS;
-use crate::http::routes::repeat::IDEMPOTENCY_KEY;
+use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER};
 
 /// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
 const ONCE: [HeaderName; 7] = [
@@ -16,16 +14,13 @@ const ONCE: [HeaderName; 7] = [
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::HOST,
-    OWNER,
-    SENSITIVITY,
-    IDEMPOTENCY_KEY,
+    HeaderName::from_static(OWNER_HEADER),
+    HeaderName::from_static(SENSITIVITY_HEADER),
+    HeaderName::from_static(IDEMPOTENCY_KEY_HEADER),
 ];
 
-/// The paths that take a query, besides lists. The last refuses whatever it says, but in OAuth's own words.
-const QUERIES: [&str; 3] = ["/v1/ledger/entries", "/v1/leases", "/oauth/authorize"];
-
 /// Whether line and header of a request mean one thing, and are within their limits.
-pub(crate) fn acceptable(request: &Request) -> Result<(), Problem> {
+pub(crate) fn check_head(request: &Request, takes_query: bool) -> Result<(), Problem> {
     let (uri, headers) = (request.uri(), request.headers());
     bounded(uri, headers)?;
     if request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST) {
@@ -46,7 +41,7 @@ pub(crate) fn acceptable(request: &Request) -> Result<(), Problem> {
     if !is_canonical(uri.path()) || !is_of_origin(uri) {
         return Err(Problem::new(code::PATH_NOT_CANONICAL));
     }
-    if uri.query().is_some() && !QUERIES.iter().chain(&LISTS).any(|path| *path == uri.path()) {
+    if uri.query().is_some() && !takes_query {
         return Err(Problem::new(code::QUERY_NOT_ALLOWED));
     }
     Ok(())

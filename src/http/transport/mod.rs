@@ -1,5 +1,6 @@
 pub(crate) mod background;
 pub(crate) mod backpressure;
+pub(crate) mod body;
 pub(crate) mod connection_limits;
 pub(crate) mod connections;
 pub(crate) mod detached;

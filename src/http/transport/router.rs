@@ -12,7 +12,7 @@ use axum::response::IntoResponse;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
-use super::detached::Outlived;
+use super::detached::{Handler, Outlived};
 use super::edge::{Edge, Passing, Place};
 use crate::base::code;
 use crate::http::documents::problem::Problem;
@@ -57,8 +57,8 @@ impl Service<Request<Body>> for Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Answering {
-        let (passing, admitted) = self.edge.admit(&mut request);
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        let (passing, admitted) = self.edge.admit(&request);
         let stage = match admitted {
             Ok(Place::Taken(place)) => self.carry_out(request, Some(place)),
             Ok(Place::NotNeeded) => self.carry_out(request, None),
@@ -129,9 +129,6 @@ struct Onward {
     handler: Option<Handler>,
     outlived: Outlived,
 }
-
-/// What answers one request.
-pub(crate) type Handler = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl Onward {
     fn new(handler: impl Future<Output = Response<Body>> + Send + 'static, outlived: Outlived) -> Self {

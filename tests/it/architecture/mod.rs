@@ -7,8 +7,10 @@ mod bites;
 mod book;
 mod confined;
 mod constructors;
+mod cycles;
 mod limits;
 mod services;
+mod wire;
 
 use std::collections::BTreeSet;
 
@@ -146,14 +148,13 @@ const EXPOSING: &[&str] = &[
     "src/crypto/recipient.rs",
     "src/crypto/shamir.rs",
     "src/crypto/signing.rs",
-    "src/http/routes/admins.rs",
-    "src/http/routes/agents.rs",
-    "src/http/routes/enrolment.rs",
     "src/http/routes/form.rs",
-    "src/http/routes/guard.rs",
     "src/http/routes/host.rs",
+    "src/http/routes/identity.rs",
     "src/http/routes/input.rs",
     "src/http/routes/leases.rs",
+    "src/http/routes/secrets.rs",
+    "src/http/routes/tokens.rs",
     "src/index/database.rs",
     "src/keyring/change.rs",
     "src/keyring/passphrase.rs",

@@ -1,0 +1,135 @@
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::input::JSON;
+use crate::base::limits::DOCUMENTS_MAX_AGE_S;
+use crate::http::documents::operation::OperationDocument;
+use crate::wire::{Nothing, OpenMetrics, Pem, SecretValue, Text};
+
+pub(crate) const OCTETS: &str = "application/octet-stream";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PEM: &str = "application/x-pem-file";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Most answers are shorter; longer ones cost a copy.
+const USUAL_BYTES: usize = 2048;
+
+/// What an endpoint says that it answers.
+pub(crate) trait Answer: 'static {
+    fn describe(document: &mut OperationDocument<'_>);
+}
+
+/// What a handler returns for the answer `A`.
+pub(crate) trait Gives<A> {
+    fn give(self, status: StatusCode) -> Response<Body>;
+}
+
+impl<A: Serialize + JsonSchema + 'static> Answer for A {
+    fn describe(document: &mut OperationDocument<'_>) {
+        document.answer::<A>(JSON);
+    }
+}
+
+impl<A: Serialize + JsonSchema + 'static> Gives<A> for A {
+    fn give(self, status: StatusCode) -> Response<Body> {
+        json(status, &self)
+    }
+}
+
+/// `value` as a JSON response.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let mut body = Vec::with_capacity(USUAL_BYTES);
+    if serde_json::to_writer(&mut body, value).is_err() {
+        body.clear();
+    }
+    bytes(status, JSON, body)
+}
+
+fn bytes(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+impl Answer for Nothing {
+    fn describe(_: &mut OperationDocument<'_>) {}
+}
+
+impl Gives<Self> for Nothing {
+    fn give(self, status: StatusCode) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        response
+    }
+}
+
+macro_rules! texts {
+    ($($answer:ident as $kind:ident),*) => {$(
+        impl Answer for $answer {
+            fn describe(document: &mut OperationDocument<'_>) {
+                document.answer::<String>($kind);
+            }
+        }
+
+        impl Gives<Self> for $answer {
+            fn give(self, status: StatusCode) -> Response<Body> {
+                bytes(status, $kind, self.0)
+            }
+        }
+    )*};
+}
+
+texts!(Text as TEXT, Pem as PEM, OpenMetrics as OPENMETRICS);
+
+impl Answer for SecretValue {
+    fn describe(document: &mut OperationDocument<'_>) {
+        document.answer::<serde_json::Value>(OCTETS);
+    }
+}
+
+/// A response that was made already.
+pub(crate) struct Made(pub(crate) Response<Body>);
+
+impl<A: Answer> Gives<A> for Made {
+    fn give(self, _: StatusCode) -> Response<Body> {
+        self.0
+    }
+}
+
+/// An answer with more in its header.
+pub(crate) struct WithHeaders<G> {
+    pub(crate) answer: G,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl<A: Answer, G: Gives<A>> Gives<A> for WithHeaders<G> {
+    fn give(self, status: StatusCode) -> Response<Body> {
+        let mut response = self.answer.give(status);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+/// A secret's value on its way out.
+pub(crate) struct SecretBytes(pub(crate) Vec<u8>);
+
+impl Gives<SecretValue> for SecretBytes {
+    fn give(self, status: StatusCode) -> Response<Body> {
+        bytes(status, OCTETS, self.0)
+    }
+}
+
+/// Public documents may be kept for a minute: short enough for a rotation to be seen.
+pub(crate) fn cacheable<G>(answer: G) -> WithHeaders<G> {
+    let age = HeaderValue::try_from(format!("public, max-age={DOCUMENTS_MAX_AGE_S}"));
+    WithHeaders { answer, headers: age.map(|age| (header::CACHE_CONTROL, age)).into_iter().collect() }
+}
+
+/// What is one caller's alone is kept by that caller alone.
+pub(crate) fn private<G>(answer: G) -> WithHeaders<G> {
+    let age = HeaderValue::from_static("private, max-age=60");
+    WithHeaders { answer, headers: vec![(header::CACHE_CONTROL, age)] }
+}

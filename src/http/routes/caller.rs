@@ -1,0 +1,240 @@
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::http::header;
+use axum::http::request::Parts;
+
+use super::repeat::Repeat;
+use crate::authn::{AgentPrincipal, AuthnError, HostPrincipal, RenewingAgent, ResourceServerPrincipal};
+use crate::base::{Sensitive, code};
+use crate::broker::{AdminDesk, AgentDesk, HostDesk};
+use crate::http::documents::problem::Problem;
+use crate::http::route::Caller;
+use crate::http::transport::host_listener::HostPeer;
+use crate::http::transport::listener::Peer;
+use crate::idempotency::Once;
+use crate::pki::{PeerCertificate, SpiffeId};
+use crate::policy::{Authorised, Right};
+use crate::registry::Held;
+
+/// A caller that a handler takes. It is the only way for a handler to have one, and says who may call its route.
+pub(crate) trait Identify<S>: Sized + Send {
+    const CALLER: Caller;
+    const TAKES_TOKEN: bool = false;
+
+    /// The caller behind the connection, judged now.
+    fn identify(parts: &Parts, desk: &S) -> impl Future<Output = Result<Self, Problem>> + Send;
+}
+
+/// A caller whose requests can have an idempotency key.
+pub(crate) trait Repeats<S>: Identify<S> {
+    type Once: Send;
+
+    /// What the request with this body is known again by, when it has a key.
+    fn once(&self, desk: &S, repeat: Repeat, body: &[u8]) -> Self::Once;
+}
+
+/// A caller of a public route, with its address.
+pub(crate) struct Anyone(pub(crate) SocketAddr);
+
+impl<S: Sync> Identify<S> for Anyone {
+    const CALLER: Caller = Caller::Public;
+
+    async fn identify(parts: &Parts, _: &S) -> Result<Self, Problem> {
+        address(parts).map(Self)
+    }
+}
+
+/// A caller of a public route that says nothing of itself.
+pub(crate) struct Nobody;
+
+impl<S: Sync> Identify<S> for Nobody {
+    const CALLER: Caller = Caller::Public;
+
+    async fn identify(_: &Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
+fn address(parts: &Parts) -> Result<SocketAddr, Problem> {
+    let peer = parts.extensions.get::<Peer>();
+    peer.map(|peer| peer.address).ok_or_else(|| Problem::new(code::INTERNAL))
+}
+
+fn certificate(parts: &Parts) -> Result<Arc<PeerCertificate>, Problem> {
+    let peer = parts.extensions.get::<Peer>();
+    let certificate = peer.and_then(|peer| peer.certificate.clone());
+    certificate.ok_or_else(|| Problem::new(code::CERTIFICATE_REQUIRED))
+}
+
+/// An operator that may do `R`.
+pub(crate) struct Operator<R> {
+    authorised: Authorised<R>,
+    pub(crate) certificate: Arc<PeerCertificate>,
+    pub(crate) address: SocketAddr,
+}
+
+impl<R> Deref for Operator<R> {
+    type Target = Authorised<R>;
+
+    fn deref(&self) -> &Authorised<R> {
+        &self.authorised
+    }
+}
+
+impl<R: Right> Identify<AdminDesk> for Operator<R> {
+    const CALLER: Caller = Caller::Operator(R::NEED);
+
+    async fn identify(parts: &Parts, desk: &AdminDesk) -> Result<Self, Problem> {
+        let certificate = certificate(parts)?;
+        let authorised = desk.authorise(&certificate).await?;
+        Ok(Self { authorised, certificate, address: address(parts)? })
+    }
+}
+
+impl<R: Right> Repeats<AdminDesk> for Operator<R> {
+    type Once = Option<Once>;
+
+    fn once(&self, desk: &AdminDesk, repeat: Repeat, body: &[u8]) -> Option<Once> {
+        repeat.request(body).map(|request| desk.once(self.operator(), &request))
+    }
+}
+
+impl Identify<AgentDesk> for AgentPrincipal {
+    const CALLER: Caller = Caller::Agent;
+
+    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        let certificate = certificate(parts)?;
+        let principal = desk.identify(&certificate)?;
+        if principal.held() != Held::Next {
+            return Ok(principal);
+        }
+        desk.promote(&certificate).await?;
+        Ok(desk.identify(&certificate)?)
+    }
+}
+
+impl Repeats<AgentDesk> for AgentPrincipal {
+    type Once = Option<Once>;
+
+    fn once(&self, desk: &AgentDesk, repeat: Repeat, body: &[u8]) -> Option<Once> {
+        repeat.request(body).map(|request| desk.once(self, &request))
+    }
+}
+
+/// A caller of a public route that may show an agent's certificate.
+pub(crate) struct PerhapsAgent(pub(crate) Option<AgentPrincipal>);
+
+impl Identify<AgentDesk> for PerhapsAgent {
+    const CALLER: Caller = Caller::Public;
+
+    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        Ok(Self(AgentPrincipal::identify(parts, desk).await.ok()))
+    }
+}
+
+/// An agent with the bearer token of its `Authorization` header (RFC 6750 §2.1), if it sent one there.
+pub(crate) struct TokenBearer {
+    pub(crate) agent: AgentPrincipal,
+    pub(crate) token: Option<Sensitive<String>>,
+}
+
+impl Identify<AgentDesk> for TokenBearer {
+    const CALLER: Caller = Caller::Agent;
+    const TAKES_TOKEN: bool = true;
+
+    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        let agent = AgentPrincipal::identify(parts, desk).await?;
+        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = value.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
+            (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
+        });
+        Ok(Self { agent, token: token.map(Sensitive::new) })
+    }
+}
+
+/// A resource server with its certificate.
+pub(crate) struct ResourceServer {
+    pub(crate) principal: ResourceServerPrincipal,
+    pub(crate) certificate: Arc<PeerCertificate>,
+}
+
+impl Identify<AgentDesk> for ResourceServer {
+    const CALLER: Caller = Caller::ResourceServer;
+
+    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        let certificate = certificate(parts)?;
+        let identify = || match desk.identify_resource_server(&certificate) {
+            // What has come this far without being one is an agent.
+            Err(AuthnError::WrongKind) => Err(Problem::new(code::INTROSPECTION_NOT_ALLOWED)),
+            found => Ok(found?),
+        };
+        let mut principal = identify()?;
+        if principal.held() == Held::Next {
+            desk.promote(&certificate).await?;
+            principal = identify()?;
+        }
+        Ok(Self { principal, certificate })
+    }
+}
+
+/// An agent or a resource server.
+pub(crate) enum Enrolled {
+    Agent(Box<AgentPrincipal>),
+    ResourceServer(ResourceServer),
+}
+
+impl Identify<AgentDesk> for Enrolled {
+    const CALLER: Caller = Caller::Enrolled;
+
+    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        match certificate(parts)?.spiffe() {
+            SpiffeId::ResourceServer { .. } => {
+                ResourceServer::identify(parts, desk).await.map(Self::ResourceServer)
+            }
+            SpiffeId::Agent { .. } | SpiffeId::Operator { .. } => {
+                let agent = AgentPrincipal::identify(parts, desk).await?;
+                Ok(Self::Agent(Box::new(agent)))
+            }
+        }
+    }
+}
+
+/// An agent or a resource server that may renew: its certificate may have ended within the grace.
+pub(crate) struct Renewing {
+    pub(crate) agent: RenewingAgent,
+    pub(crate) address: SocketAddr,
+}
+
+impl Identify<AgentDesk> for Renewing {
+    const CALLER: Caller = Caller::Enrolled;
+
+    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+        let certificate = certificate(parts)?;
+        let mut agent = desk.identify_renewing(&certificate)?;
+        if agent.held() == Held::Next {
+            desk.promote(&certificate).await?;
+            agent = desk.identify_renewing(&certificate)?;
+        }
+        Ok(Self { agent, address: address(parts)? })
+    }
+}
+
+impl Identify<HostDesk> for HostPrincipal {
+    const CALLER: Caller = Caller::Host;
+
+    async fn identify(parts: &Parts, desk: &HostDesk) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<HostPeer>();
+        let peer = peer.ok_or_else(|| Problem::new(code::HOST_USER_NOT_ALLOWED))?;
+        Ok(desk.identify(peer.uid)?)
+    }
+}
+
+impl Repeats<HostDesk> for HostPrincipal {
+    type Once = Repeat;
+
+    fn once(&self, _: &HostDesk, repeat: Repeat, _: &[u8]) -> Repeat {
+        repeat
+    }
+}

@@ -1,0 +1,116 @@
+use axum::extract::Request;
+
+use super::answer::{Answer, Gives};
+use super::caller::{Operator, Repeats};
+use super::input::{Input, parse_json};
+use super::repeat::Repeat;
+use super::table::{Head, Routes, body_of, described, success};
+use super::target::FromPath;
+use crate::base::SecretName;
+use crate::base::code;
+use crate::base::limits::{DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX};
+use crate::broker::{AdminDesk, Applied, Ended, HeavyRequest, Priority, Uploaded};
+use crate::config::SourceFile;
+use crate::http::documents::problem::Problem;
+use crate::http::route::Repetition;
+use crate::idempotency::Once;
+use crate::policy::Declare;
+use crate::registry::Unnamed;
+use crate::wire::{self, AppliedAnswer, DeclareBody, Endpoint, Nothing, UpstreamCheckAnswer};
+
+/// The routes that take declarations.
+pub(crate) fn routes() -> Routes<AdminDesk> {
+    Routes::new()
+        .declaring(&wire::PLAN_DECLARATIONS, Repetition::Harmless, plan)
+        .declaring(&wire::APPLY_DECLARATIONS, Repetition::Once, apply)
+        .declaring(&wire::CHECK_PLANNED_ROTATION, Repetition::Harmless, check)
+}
+
+/// Declarations from an operator, and the heavy request in which they are looked at.
+struct Declaring<T> {
+    by: Operator<Declare>,
+    target: T,
+    uploaded: Uploaded,
+    once: Option<Once>,
+    heavy: HeavyRequest,
+}
+
+impl Routes<AdminDesk> {
+    /// A route for declarations: they are parsed, and the answer is written, on threads for heavy requests.
+    fn declaring<T: FromPath, A: Answer + Gives<A> + Send, F>(
+        self,
+        endpoint: &Endpoint<T, DeclareBody, A>,
+        repetition: Repetition,
+        handler: impl Fn(AdminDesk, Declaring<T>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<A, Problem>> + Send + 'static,
+    {
+        let route = described::<_, Operator<Declare>, T, _, A>(endpoint, repetition);
+        let (status, body_bytes_max) = (success(endpoint), endpoint.body_bytes_max);
+        self.with(route, move |desk: AdminDesk, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let Head { by, target, .. } =
+                    Head::<Operator<Declare>, T, DeclareBody>::of(&parts, &desk, &route).await?;
+                let repeat = Repeat::of(&parts, &route)?;
+                drop(parts);
+                // Before the body is read, so that a body in memory is one of few.
+                let heavy = desk.heavy(&by)?;
+                let body = body_of::<DeclareBody>(body, body_bytes_max).await?;
+                let own = desk.clone();
+                let parsed = heavy.run(Priority::Low, move |_| {
+                    let once = match repetition {
+                        Repetition::Once => by.once(&own, repeat, DeclareBody::digested(&body)),
+                        Repetition::Harmless => None,
+                    };
+                    Ok::<_, Problem>((by, uploaded(parse_json(&body)?)?, once))
+                });
+                let (by, uploaded, once) = parsed.await?;
+                let declaring = Declaring { by, target, uploaded, once, heavy: heavy.clone() };
+                let answer = handler(desk, declaring).await?;
+                heavy.run(Priority::Low, move |_| Ok(answer.give(status))).await
+            }
+        })
+    }
+}
+
+fn uploaded(body: DeclareBody) -> Result<Uploaded, Problem> {
+    if body.files.is_empty() || body.files.len() > DECLARATION_FILES_MAX {
+        let why = format!("1 to {DECLARATION_FILES_MAX} files are taken at once");
+        return Err(Problem::new(code::FILE_COUNT_INVALID).because(why));
+    }
+    if body.files.iter().any(|file| file.name.len() > FILE_NAME_BYTES_MAX) {
+        return Err(Problem::new(code::FILE_NAME_TOO_LONG));
+    }
+    let unnamed = if body.prune { Unnamed::Prune } else { Unnamed::Keep };
+    let files = body.files.into_iter().map(|file| SourceFile::new(file.name, file.text));
+    Ok(Uploaded { files: files.collect(), unnamed })
+}
+
+async fn plan(desk: AdminDesk, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
+    Ok(desk.plan(&asked.by, &asked.heavy, asked.uploaded).await?.into())
+}
+
+async fn apply(desk: AdminDesk, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
+    Ok(desk.apply(&asked.by, &asked.heavy, asked.uploaded, asked.once.as_ref()).await?.into())
+}
+
+async fn check(desk: AdminDesk, asked: Declaring<SecretName>) -> Result<UpstreamCheckAnswer, Problem> {
+    Ok(desk.check_planned(&asked.by, &asked.heavy, asked.uploaded.files, &asked.target).await?.into())
+}
+
+impl From<Applied> for AppliedAnswer {
+    fn from(Applied { changes, done }: Applied) -> Self {
+        match done {
+            None => Self { changes, applied: false, seq: None, durable: None, kept: false },
+            Some(Ended::Recorded(seq)) => {
+                Self { changes, applied: true, seq: Some(seq), durable: Some(true), kept: false }
+            }
+            Some(Ended::InMemory { kept }) => {
+                Self { changes, applied: false, seq: None, durable: Some(false), kept }
+            }
+        }
+    }
+}

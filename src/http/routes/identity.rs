@@ -1,0 +1,165 @@
+use std::net::SocketAddr;
+
+use super::caller::{Anyone, Enrolled, Operator, Renewing, ResourceServer};
+use super::table::{Asked, Routes};
+use crate::authn::AgentPrincipal;
+use crate::base::encoding::from_base64url;
+use crate::base::{Sensitive, code};
+use crate::broker::{AdminDesk, AgentDesk, EnrolInput, Enrolled as Certified, RenewInput};
+use crate::http::documents::problem::Problem;
+use crate::pki::{AuthorityCertificate, PeerCertificate, SpiffeId, authorities_pem, certificate_pem};
+use crate::policy::BeOneself;
+use crate::wire::{
+    self, AgentWhoamiAnswer, CertificateAnswer, EnrolBody, IdentityAnswer, Nothing, OperatorWhoamiAnswer,
+    RenewBody,
+};
+
+/// The routes by which agents and resource servers come to certificates.
+pub(crate) fn agent_routes() -> Routes<AgentDesk> {
+    Routes::new()
+        .route(&wire::ENROL, enrol_agent)
+        .route(&wire::RENEW, renew_agent)
+        .route(&wire::AGENT_WHOAMI, agent_whoami)
+}
+
+/// The same routes of operators.
+pub(crate) fn operator_routes() -> Routes<AdminDesk> {
+    Routes::new()
+        .route(&wire::ENROL, enrol_operator)
+        .route(&wire::RENEW, renew_operator)
+        .route(&wire::OPERATOR_WHOAMI, operator_whoami)
+}
+
+async fn enrol_agent(
+    desk: AgentDesk,
+    asked: Asked<Anyone, Nothing, EnrolBody>,
+) -> Result<IdentityAnswer, Problem> {
+    let enrolled = desk.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
+    Ok(identity(&desk.authorities(), &enrolled))
+}
+
+async fn enrol_operator(
+    desk: AdminDesk,
+    asked: Asked<Anyone, Nothing, EnrolBody>,
+) -> Result<IdentityAnswer, Problem> {
+    let enrolled = desk.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
+    Ok(identity(&desk.authorities_in_use(), &enrolled))
+}
+
+fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem> {
+    let malformed = |what: &str| {
+        let why = format!("`{what}` is not in the form that an enrolment takes");
+        Problem::new(code::ENROLMENT_MALFORMED).because(why)
+    };
+    let secret = from_base64url(body.secret.value().expose()).map(zeroize::Zeroizing::new);
+    let secret = secret.filter(|bytes| bytes.len() == 32).ok_or_else(|| malformed("secret"))?;
+    Ok(EnrolInput {
+        code: body.code_id.parse().map_err(|_| malformed("code_id"))?,
+        secret: Sensitive::filled(|to| to.copy_from_slice(&secret)),
+        request: from_base64url(&body.csr).ok_or_else(|| malformed("csr"))?,
+        peer,
+    })
+}
+
+async fn renew_agent(
+    desk: AgentDesk,
+    asked: Asked<Renewing, Nothing, RenewBody>,
+) -> Result<IdentityAnswer, Problem> {
+    let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
+    let renewed = desk.renew(asked.by.agent, input).await?;
+    Ok(identity(&desk.authorities(), &renewed))
+}
+
+async fn renew_operator(
+    desk: AdminDesk,
+    asked: Asked<Operator<BeOneself>, Nothing, RenewBody>,
+) -> Result<IdentityAnswer, Problem> {
+    let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
+    let renewed = desk.renew(&asked.by, input).await?;
+    Ok(identity(&desk.authorities_in_use(), &renewed))
+}
+
+pub(crate) fn signing_request(body: &RenewBody) -> Result<Vec<u8>, Problem> {
+    from_base64url(&body.csr).ok_or_else(|| Problem::new(code::RENEWAL_MALFORMED))
+}
+
+/// A certificate on its way to whoever asked for it.
+pub(crate) fn identity(authorities: &[AuthorityCertificate], enrolled: &Certified) -> IdentityAnswer {
+    let (mut agent, mut resource_server, mut operator) = (None, None, None);
+    match &enrolled.spiffe {
+        SpiffeId::Agent { name, .. } => agent = Some(name.to_string()),
+        SpiffeId::ResourceServer { name, .. } => resource_server = Some(name.to_string()),
+        SpiffeId::Operator { name, .. } => operator = Some(name.to_string()),
+    }
+    IdentityAnswer {
+        agent,
+        instance: enrolled.instance.map(|id| id.to_string()),
+        resource_server,
+        operator,
+        spiffe_id: enrolled.spiffe.to_string(),
+        certificate: certificate_pem(&enrolled.certificate),
+        authority: authorities_pem(authorities),
+        not_after: enrolled.not_after.to_string(),
+    }
+}
+
+async fn agent_whoami(
+    desk: AgentDesk,
+    asked: Asked<Enrolled, Nothing, Nothing>,
+) -> Result<AgentWhoamiAnswer, Problem> {
+    Ok(match asked.by {
+        Enrolled::Agent(agent) => agent_itself(&desk, &agent),
+        Enrolled::ResourceServer(server) => server_itself(&desk, &server),
+    })
+}
+
+fn agent_itself(desk: &AgentDesk, agent: &AgentPrincipal) -> AgentWhoamiAnswer {
+    let overview = desk.overview(agent);
+    AgentWhoamiAnswer {
+        kind: "agent".into(),
+        name: agent.name().to_string(),
+        spiffe_id: agent.spiffe().to_string(),
+        instance: agent.instance().to_string(),
+        audience: None,
+        roles: overview.roles.iter().map(ToString::to_string).collect(),
+        capabilities: overview.capabilities.into_iter().map(Into::into).collect(),
+        certificate: agent.certificate().into(),
+        renew_now: desk.is_to_be_replaced(agent.certificate()),
+    }
+}
+
+fn server_itself(desk: &AgentDesk, server: &ResourceServer) -> AgentWhoamiAnswer {
+    AgentWhoamiAnswer {
+        kind: "resource-server".into(),
+        name: server.principal.name().to_string(),
+        spiffe_id: server.certificate.spiffe().to_string(),
+        instance: server.principal.instance().to_string(),
+        audience: Some(server.principal.serves().to_string()),
+        roles: Vec::new(),
+        capabilities: Vec::new(),
+        certificate: (&*server.certificate).into(),
+        renew_now: desk.is_to_be_replaced(&server.certificate),
+    }
+}
+
+async fn operator_whoami(
+    desk: AdminDesk,
+    asked: Asked<Operator<BeOneself>, Nothing, Nothing>,
+) -> Result<OperatorWhoamiAnswer, Problem> {
+    let (principal, certificate) = (asked.by.operator(), &asked.by.certificate);
+    Ok(OperatorWhoamiAnswer {
+        kind: "operator".into(),
+        name: principal.name().to_string(),
+        role: principal.role().as_str().into(),
+        owner: principal.scope().owner().map(ToString::to_string),
+        spiffe_id: certificate.spiffe().to_string(),
+        certificate: (&**certificate).into(),
+        renew_now: desk.is_to_be_replaced(certificate),
+    })
+}
+
+impl From<&PeerCertificate> for CertificateAnswer {
+    fn from(certificate: &PeerCertificate) -> Self {
+        Self { serial: certificate.serial().to_string(), not_after: certificate.not_after().to_string() }
+    }
+}

@@ -1,0 +1,139 @@
+use super::caller::Operator;
+use super::table::{Asked, Routes};
+use crate::broker::{AdminDesk, AuthorityView, Force, SigningKey, StageChange, TokenKeyView};
+use crate::http::documents::problem::Problem;
+use crate::idempotency::Once;
+use crate::keyring::Stage;
+use crate::policy::{OfSigningKeys, ReadSigningKeys, RotateSigningKeys, RotateValueKey};
+use crate::wire::{
+    self, AuthorityAnswer, CheckpointKeyAnswer, Items, Nothing, StageBody, StagedAnswer, TokenKeyAnswer,
+    ValueKeyAnswer,
+};
+
+type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+
+/// The routes of the broker's keys.
+pub(crate) fn routes() -> Routes<AdminDesk> {
+    Routes::new()
+        .route(&wire::LIST_AUTHORITIES, list_authorities)
+        .once(&wire::PREPARE_AUTHORITY, prepare_authority)
+        .once(&wire::ACTIVATE_AUTHORITY, |desk, asked, once| {
+            stage_authority(desk, asked, once, Stage::Active)
+        })
+        .once(&wire::TAINT_AUTHORITY, |desk, asked, once| stage_authority(desk, asked, once, Stage::Tainted))
+        .once(&wire::REVOKE_AUTHORITY, |desk, asked, once| stage_authority(desk, asked, once, Stage::Revoked))
+        .without_waiting()
+        .route(&wire::LIST_TOKEN_KEYS, list_token_keys)
+        .once(&wire::PREPARE_TOKEN_KEY, prepare_token_key)
+        .once(&wire::ACTIVATE_TOKEN_KEY, |desk, asked, once| {
+            stage_token_key(desk, asked, once, Stage::Active)
+        })
+        .once(&wire::REVOKE_TOKEN_KEY, |desk, asked, once| stage_token_key(desk, asked, once, Stage::Revoked))
+        .without_waiting()
+        .once(&wire::ROTATE_CHECKPOINT_KEY, rotate_checkpoint_key)
+        .once(&wire::ROTATE_VALUE_KEY, rotate_value_key)
+}
+
+impl From<AuthorityView> for AuthorityAnswer {
+    fn from(view: AuthorityView) -> Self {
+        Self {
+            generation: view.generation,
+            stage: view.standing.stage.as_str().into(),
+            since: view.standing.since.to_string(),
+            pin: view.pin,
+            not_after: view.not_after.map(|moment| moment.to_string()),
+            behind: view.behind,
+        }
+    }
+}
+
+impl From<TokenKeyView> for TokenKeyAnswer {
+    fn from(view: TokenKeyView) -> Self {
+        let TokenKeyView { generation, standing } = view;
+        Self { generation, stage: standing.stage.as_str().into(), since: standing.since.to_string() }
+    }
+}
+
+fn authorities<R: OfSigningKeys>(desk: &AdminDesk, by: &Operator<R>) -> Vec<AuthorityAnswer> {
+    desk.authorities(by).into_iter().map(Into::into).collect()
+}
+
+fn token_keys<R: OfSigningKeys>(desk: &AdminDesk, by: &Operator<R>) -> Vec<TokenKeyAnswer> {
+    desk.token_keys(by).into_iter().map(Into::into).collect()
+}
+
+async fn list_authorities(
+    desk: AdminDesk,
+    asked: By<ReadSigningKeys>,
+) -> Result<Items<AuthorityAnswer>, Problem> {
+    Ok(Items { items: authorities(&desk, &asked.by) })
+}
+
+async fn prepare_authority(
+    desk: AdminDesk,
+    asked: By<RotateSigningKeys>,
+    once: Option<Once>,
+) -> Result<Items<AuthorityAnswer>, Problem> {
+    desk.prepare_key(&asked.by, SigningKey::Authority, once.as_ref()).await?;
+    Ok(Items { items: authorities(&desk, &asked.by) })
+}
+
+async fn stage_authority(
+    desk: AdminDesk,
+    asked: By<RotateSigningKeys, u32, StageBody>,
+    once: Option<Once>,
+    stage: Stage,
+) -> Result<StagedAnswer<AuthorityAnswer>, Problem> {
+    let change = StageChange { key: SigningKey::Authority, generation: asked.target, stage };
+    let ended = desk.stage_key(&asked.by, change, force(&asked.input), once.as_ref()).await?.into();
+    Ok(StagedAnswer { items: authorities(&desk, &asked.by), ended })
+}
+
+async fn list_token_keys(
+    desk: AdminDesk,
+    asked: By<ReadSigningKeys>,
+) -> Result<Items<TokenKeyAnswer>, Problem> {
+    Ok(Items { items: token_keys(&desk, &asked.by) })
+}
+
+async fn prepare_token_key(
+    desk: AdminDesk,
+    asked: By<RotateSigningKeys>,
+    once: Option<Once>,
+) -> Result<Items<TokenKeyAnswer>, Problem> {
+    desk.prepare_key(&asked.by, SigningKey::Token, once.as_ref()).await?;
+    Ok(Items { items: token_keys(&desk, &asked.by) })
+}
+
+async fn stage_token_key(
+    desk: AdminDesk,
+    asked: By<RotateSigningKeys, u32, StageBody>,
+    once: Option<Once>,
+    stage: Stage,
+) -> Result<StagedAnswer<TokenKeyAnswer>, Problem> {
+    let change = StageChange { key: SigningKey::Token, generation: asked.target, stage };
+    let ended = desk.stage_key(&asked.by, change, force(&asked.input), once.as_ref()).await?.into();
+    Ok(StagedAnswer { items: token_keys(&desk, &asked.by), ended })
+}
+
+fn force(body: &StageBody) -> Force {
+    if body.force { Force::Yes } else { Force::No }
+}
+
+async fn rotate_checkpoint_key(
+    desk: AdminDesk,
+    asked: By<RotateSigningKeys>,
+    once: Option<Once>,
+) -> Result<CheckpointKeyAnswer, Problem> {
+    let generation = desk.rotate_checkpoint_key(&asked.by, once.as_ref()).await?;
+    Ok(CheckpointKeyAnswer { generation })
+}
+
+async fn rotate_value_key(
+    desk: AdminDesk,
+    asked: By<RotateValueKey>,
+    once: Option<Once>,
+) -> Result<ValueKeyAnswer, Problem> {
+    let turned = desk.rotate_value_key(&asked.by, once.as_ref()).await?;
+    Ok(ValueKeyAnswer { generation: turned.generation, carried_over: turned.carried_over })
+}

@@ -1,0 +1,51 @@
+use super::answer::{WithHeaders, cacheable};
+use super::caller::{Nobody, Operator};
+use super::table::{Asked, Routes};
+use crate::broker::{AdminDesk, AgentDesk, AuditPage};
+use crate::http::documents::problem::Problem;
+use crate::pki::authorities_pem;
+use crate::policy::ReadLedger;
+use crate::wire::{self, EntriesAnswer, EntryAnswer, Nothing, Pem, Text};
+
+/// The operators' routes of the ledger.
+pub(crate) fn routes() -> Routes<AdminDesk> {
+    Routes::new().heavy(&wire::LIST_ENTRIES, |desk, asked: &Asked<Operator<ReadLedger>, _, _>, _| {
+        let part: &super::input::Part<u64> = &asked.input;
+        Ok(desk.entries(&asked.by, part.after.unwrap_or(0), part.limit)?.into())
+    })
+}
+
+/// The public routes of what proves the ledger.
+pub(crate) fn public_routes() -> Routes<AgentDesk> {
+    Routes::new()
+        .route(&wire::GET_AUTHORITY_CERTIFICATES, authorities)
+        .route(&wire::GET_CHECKPOINT, checkpoint)
+        .route(&wire::GET_CHECKPOINT_KEY, checkpoint_key)
+}
+
+type Public = Asked<Nobody, Nothing, Nothing>;
+
+async fn authorities(desk: AgentDesk, _: Public) -> Result<WithHeaders<Pem>, Problem> {
+    Ok(cacheable(Pem(authorities_pem(&desk.authorities()))))
+}
+
+async fn checkpoint(desk: AgentDesk, _: Public) -> Result<Text, Problem> {
+    Ok(Text(desk.checkpoint()))
+}
+
+async fn checkpoint_key(desk: AgentDesk, _: Public) -> Result<Text, Problem> {
+    Ok(Text(format!("{}\n", desk.checkpoint_key())))
+}
+
+impl From<AuditPage> for EntriesAnswer {
+    fn from(page: AuditPage) -> Self {
+        let items = page.entries.into_iter().map(|entry| EntryAnswer {
+            seq: entry.seq,
+            time: entry.time.to_string(),
+            kind: entry.kind.into(),
+            event: serde_json::from_slice(&entry.event).unwrap_or_default(),
+            leaf: entry.leaf,
+        });
+        Self { items: items.collect(), next_after: page.next_after, head: page.head }
+    }
+}

@@ -1,0 +1,150 @@
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use super::answer::{Made, WithHeaders, cacheable, json};
+use super::caller::{Nobody, Operator};
+use super::table::{Asked, Routes};
+use super::{
+    agents, declarations, discovery, host, identity, keys, leases, ledger, operators, rotations, secrets,
+    status, tokens,
+};
+use crate::broker::{AdminDesk, AgentDesk, HostDesk};
+use crate::http::documents::openapi::openapi;
+use crate::http::documents::problem::Problem;
+use crate::http::route::Route;
+use crate::http::transport::edge::Edge;
+use crate::http::transport::router::Front;
+use crate::policy::BeOneself;
+use crate::telemetry::Meters;
+use crate::wire::{self, Nothing};
+
+fn agent_table() -> Routes<AgentDesk> {
+    status::agent_routes()
+        .route(&wire::OPENAPI_DOCUMENT, async |_: AgentDesk, _: Asked<Nobody, Nothing, Nothing>| {
+            Ok(agent_document())
+        })
+        .and(ledger::public_routes())
+        .and(discovery::routes())
+        .and(tokens::routes())
+        .and(identity::agent_routes())
+        .and(secrets::agent_routes())
+        .and(leases::agent_routes())
+}
+
+fn admin_table() -> Routes<AdminDesk> {
+    status::operator_routes()
+        .route(&wire::OPENAPI_DOCUMENT, admin_document)
+        .and(identity::operator_routes())
+        .and(declarations::routes())
+        .and(agents::routes())
+        .and(ledger::routes())
+        .and(operators::routes())
+        .and(keys::routes())
+        .and(secrets::routes())
+        .and(rotations::routes())
+        .and(leases::routes())
+}
+
+/// The agent listener's routes.
+#[must_use]
+pub fn agent_routes() -> Vec<Route> {
+    agent_table().routes()
+}
+
+/// The admin listener's routes.
+#[must_use]
+pub fn admin_routes() -> Vec<Route> {
+    admin_table().routes()
+}
+
+/// The routes of the socket on the broker's host.
+#[must_use]
+pub fn host_routes() -> Vec<Route> {
+    host::routes().routes()
+}
+
+/// What the agent listener serves.
+#[must_use]
+pub fn agent_router(desk: AgentDesk) -> Front {
+    let own = desk.clone();
+    let edge = Edge::new("agents", agent_routes(), desk.meters(), move || own.request_id());
+    Front::new(edge.of_resource(desk.issuer()), agent_table().router().with_state(desk))
+}
+
+/// The same without limits, names and meters: for the broker to ask itself.
+pub(crate) fn document_router(desk: AgentDesk) -> Router {
+    agent_table().router().with_state(desk)
+}
+
+/// What the admin listener serves.
+#[must_use]
+pub fn admin_router(desk: AdminDesk) -> Front {
+    let own = desk.clone();
+    let edge = Edge::new("admins", admin_routes(), desk.meters(), move || own.request_id());
+    Front::new(edge, admin_table().router().with_state(desk))
+}
+
+/// What that socket serves. It outlives what `meters` of a broker that serves would count.
+#[must_use]
+pub fn host_router(desk: HostDesk, meters: Arc<Meters>) -> Front {
+    let own = desk.clone();
+    let edge = Edge::new("host", host_routes(), meters, move || own.request_id());
+    Front::new(edge, host::routes().router().with_state(desk))
+}
+
+/// The `OpenAPI` document of the agent listener. Made once: it is the same for as long as the program runs.
+pub(crate) fn agent_document() -> WithHeaders<Made> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi("Keyward, for agents", &agent_routes()));
+    cacheable(Made(json(StatusCode::OK, &*DOCUMENT)))
+}
+
+async fn admin_document(
+    _: AdminDesk,
+    _: Asked<Operator<BeOneself>, Nothing, Nothing>,
+) -> Result<Made, Problem> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi("Keyward, for operators", &admin_routes()));
+    Ok(Made(json(StatusCode::OK, &*DOCUMENT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::base::{SystemClock, SystemEntropy};
+    use crate::custody::Orders;
+    use crate::http::transport::host_listener::HostPeer;
+    use crate::telemetry::Latency;
+
+    const OWN: u32 = 990;
+
+    #[tokio::test]
+    async fn every_route_is_closed_to_whoever_is_not_the_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let orders = Orders::open(&dir.path().join("orders")).unwrap();
+        let (desk, _wishes) =
+            HostDesk::new(OWN, orders, Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
+        let router =
+            host_router(desk, Arc::new(Meters::new(&Latency::new(), &crate::telemetry::Alarms::new())));
+        for route in host_routes() {
+            let path = route.path.replace("{name}", "a").replace("{id}", "x").replace("{serial}", "x");
+            let mut statuses = Vec::new();
+            for uid in [None, Some(OWN + 1), Some(65_534), Some(OWN), Some(0)] {
+                let request = Request::builder().method(route.method).uri(&path).header("host", "keyward");
+                let mut request = request.body(Body::empty()).unwrap();
+                if let Some(uid) = uid {
+                    request.extensions_mut().insert(HostPeer { uid });
+                }
+                statuses.push(router.clone().oneshot(request).await.unwrap().status());
+            }
+            let (others, host) = statuses.split_at(3);
+            assert!(others.iter().all(|status| *status == StatusCode::FORBIDDEN), "{route:?}: {others:?}");
+            assert!(host.iter().all(|status| *status != StatusCode::FORBIDDEN), "{route:?}: {host:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use super::caller::{Nobody, Operator};
+use super::table::{Asked, Routes};
+use crate::broker::{AdminDesk, AgentDesk};
+use crate::http::documents::problem::Problem;
+use crate::policy::ReadMetrics;
+use crate::wire::{self, Nothing, OpenMetrics, ReadinessAnswer, StatusAnswer};
+
+type Public = Asked<Nobody, Nothing, Nothing>;
+
+/// The routes that say how the broker is, of agents.
+pub(crate) fn agent_routes() -> Routes<AgentDesk> {
+    Routes::new().route(&wire::LIVENESS, liveness).route(&wire::READINESS, agent_readiness)
+}
+
+/// The same of operators.
+pub(crate) fn operator_routes() -> Routes<AdminDesk> {
+    Routes::new()
+        .route(&wire::LIVENESS, liveness)
+        .route(&wire::READINESS, operator_readiness)
+        .route(&wire::METRICS, metrics)
+}
+
+pub(crate) fn alive() -> StatusAnswer {
+    StatusAnswer { status: "ok".into() }
+}
+
+async fn liveness<S>(_: S, _: Public) -> Result<StatusAnswer, Problem> {
+    Ok(alive())
+}
+
+async fn agent_readiness(desk: AgentDesk, _: Public) -> Result<ReadinessAnswer, Problem> {
+    desk.check_ready()?;
+    Ok(ReadinessAnswer { status: "ok".into(), warnings: Vec::new() })
+}
+
+async fn operator_readiness(desk: AdminDesk, _: Public) -> Result<ReadinessAnswer, Problem> {
+    desk.check_ready()?;
+    // What waits for an operator is no reason to send requests elsewhere: there is no better broker.
+    let warnings = desk.warnings().into_iter().map(|warning| warning.as_str().into()).collect();
+    Ok(ReadinessAnswer { status: "ok".into(), warnings })
+}
+
+async fn metrics(
+    desk: AdminDesk,
+    asked: Asked<Operator<ReadMetrics>, Nothing, Nothing>,
+) -> Result<OpenMetrics, Problem> {
+    Ok(OpenMetrics(desk.metrics(&asked.by)))
+}

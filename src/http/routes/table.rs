@@ -1,0 +1,240 @@
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::answer::{Answer, Gives};
+use super::caller::{Identify, Operator, Repeats};
+use super::input::{Input, content_type};
+use super::repeat::Repeat;
+use super::target::FromPath;
+use crate::base::{Cancellation, Sensitive};
+use crate::broker::{AdminDesk, Priority};
+use crate::http::documents::operation::OperationDocument;
+use crate::http::documents::problem::Problem;
+use crate::http::route::{Repetition, Route};
+use crate::http::transport::body::read_body;
+use crate::policy::Right;
+use crate::wire::Endpoint;
+
+/// A request as its handler gets it.
+pub(crate) struct Asked<C, T, I: Input> {
+    pub(crate) by: C,
+    pub(crate) target: T,
+    pub(crate) input: I::Read,
+}
+
+/// The routes of a listener, with their handlers. What a route says of itself is what its handler takes and returns.
+pub(crate) struct Routes<S>(Vec<(Route, MethodRouter<S>)>);
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    pub(crate) fn routes(&self) -> Vec<Route> {
+        self.0.iter().map(|(route, _)| *route).collect()
+    }
+
+    pub(crate) fn router(self) -> Router<S> {
+        self.0.into_iter().fold(Router::new(), |router, (route, handler)| router.route(route.path, handler))
+    }
+
+    /// A route that reads, or that does no harm when it is called twice.
+    pub(crate) fn route<C, T, I, A, G, F>(
+        self,
+        endpoint: &Endpoint<T, I, A>,
+        handler: impl Fn(S, Asked<C, T, I>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: Identify<S> + 'static,
+        T: FromPath,
+        I: Input,
+        A: Answer,
+        G: Gives<A>,
+        F: Future<Output = Result<G, Problem>> + Send + 'static,
+    {
+        let route = described::<S, C, T, I, A>(endpoint, Repetition::Harmless);
+        let (status, body_bytes_max) = (success(endpoint), endpoint.body_bytes_max);
+        self.with(route, move |desk: S, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let head = Head::<C, T, I>::of(&parts, &desk, &route).await?;
+                drop(parts);
+                let body = body_of::<I>(body, body_bytes_max).await?;
+                let asked = Asked { by: head.by, target: head.target, input: I::read(head.input, body)? };
+                Ok(handler(desk, asked).await?.give(status))
+            }
+        })
+    }
+
+    /// A route that carries a request with an idempotency key out once.
+    pub(crate) fn once<C, T, I, A, G, F>(
+        self,
+        endpoint: &Endpoint<T, I, A>,
+        handler: impl Fn(S, Asked<C, T, I>, C::Once) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: Repeats<S> + 'static,
+        T: FromPath,
+        I: Input,
+        A: Answer,
+        G: Gives<A>,
+        F: Future<Output = Result<G, Problem>> + Send + 'static,
+    {
+        let route = described::<S, C, T, I, A>(endpoint, Repetition::Once);
+        let (status, body_bytes_max) = (success(endpoint), endpoint.body_bytes_max);
+        self.with(route, move |desk: S, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let head = Head::<C, T, I>::of(&parts, &desk, &route).await?;
+                let repeat = Repeat::of(&parts, &route)?;
+                drop(parts);
+                let body = body_of::<I>(body, body_bytes_max).await?;
+                let once = head.by.once(&desk, repeat, I::digested(&body));
+                let asked = Asked { by: head.by, target: head.target, input: I::read(head.input, body)? };
+                Ok(handler(desk, asked, once).await?.give(status))
+            }
+        })
+    }
+
+    /// The same route, which revokes: a request for it waits for no other request.
+    pub(crate) fn without_waiting(mut self) -> Self {
+        if let Some((route, _)) = self.0.last_mut() {
+            route.is_urgent = true;
+        }
+        self
+    }
+
+    pub(crate) fn with<F>(
+        mut self,
+        route: Route,
+        handler: impl Fn(S, Request) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
+    {
+        let answering = move |State(desk): State<S>, request: Request| {
+            let answered = handler(desk, request);
+            async move { answered.await.unwrap_or_else(IntoResponse::into_response) }
+        };
+        self.0.push((route, on(filter(route.method), answering)));
+        self
+    }
+}
+
+impl Routes<AdminDesk> {
+    /// A route that reads so much that it is read on a thread for heavy requests.
+    pub(crate) fn heavy<R, T, I, A>(
+        self,
+        endpoint: &Endpoint<T, I, A>,
+        handler: impl Fn(&AdminDesk, &Asked<Operator<R>, T, I>, &Cancellation) -> Result<A, Problem>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self
+    where
+        R: Right,
+        T: FromPath,
+        I: Input<Read: Sync>,
+        A: Answer + Gives<A>,
+    {
+        let status = success(endpoint);
+        self.route(endpoint, move |desk: AdminDesk, asked: Asked<Operator<R>, T, I>| {
+            let handler = handler.clone();
+            async move {
+                let heavy = desk.heavy(&asked.by)?;
+                let read = move |work: &Cancellation| Ok(handler(&desk, &asked, work)?.give(status));
+                heavy.run(Priority::Ordinary, read).await.map(super::answer::Made)
+            }
+        })
+    }
+}
+
+/// What a request says before its body.
+pub(crate) struct Head<C, T, I: Input> {
+    pub(crate) by: C,
+    pub(crate) target: T,
+    pub(crate) input: I::Head,
+}
+
+impl<C, T: FromPath, I: Input> Head<C, T, I> {
+    pub(crate) async fn of<S>(parts: &Parts, desk: &S, route: &Route) -> Result<Self, Problem>
+    where
+        C: Identify<S>,
+    {
+        let by = C::identify(parts, desk).await?;
+        let target = T::of_path(parts.uri.path(), route.path)?;
+        let input = I::head(parts)?;
+        if let Some(kind) = I::CONTENT {
+            content_type(&parts.headers, kind)?;
+        }
+        Ok(Self { by, target, input })
+    }
+}
+
+/// The body of a request whose input has one.
+pub(crate) async fn body_of<I: Input>(body: Body, bytes_max: usize) -> Result<Sensitive<Vec<u8>>, Problem> {
+    match I::CONTENT {
+        Some(_) => read_body(body, bytes_max).await,
+        None => Ok(Sensitive::new(Vec::new())),
+    }
+}
+
+pub(crate) fn described<S, C, T, I, A>(endpoint: &Endpoint<T, I, A>, repetition: Repetition) -> Route
+where
+    C: Identify<S>,
+    T: FromPath,
+    I: Input,
+    A: Answer,
+{
+    Route {
+        method: endpoint.method,
+        path: endpoint.path,
+        status: endpoint.status,
+        summary: endpoint.summary,
+        operation: endpoint.name,
+        caller: C::CALLER,
+        repetition,
+        takes_query: I::TAKES_QUERY,
+        is_urgent: false,
+        describe: describe::<S, C, T, I, A>,
+    }
+}
+
+fn describe<S, C, T, I, A>(document: &mut OperationDocument<'_>)
+where
+    C: Identify<S>,
+    T: FromPath,
+    I: Input,
+    A: Answer,
+{
+    T::describe(document);
+    I::describe(document);
+    A::describe(document);
+    document.takes_token = C::TAKES_TOKEN;
+}
+
+pub(crate) fn success<T, I, A>(endpoint: &Endpoint<T, I, A>) -> StatusCode {
+    StatusCode::from_u16(endpoint.status).unwrap_or_default()
+}
+
+/// As the methods of endpoints are.
+pub(crate) fn filter(method: &str) -> MethodFilter {
+    match method {
+        "GET" => MethodFilter::GET,
+        "PUT" => MethodFilter::PUT,
+        _ => MethodFilter::POST,
+    }
+}

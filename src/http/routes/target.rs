@@ -1,0 +1,74 @@
+use std::str::FromStr;
+
+use crate::base::{
+    AgentName, IdError, InstanceId, LeaseId, NameError, OperatorName, SecretName, Serial, SerialError,
+    TokenId, code,
+};
+use crate::http::documents::operation::OperationDocument;
+use crate::http::documents::problem::Problem;
+use crate::wire::{Nothing, Target};
+
+/// What the path of a request names.
+pub(crate) trait FromPath: Target + Sized + Send + Sync + 'static {
+    fn parse(text: &str) -> Result<Self, Problem>;
+    fn describe(document: &mut OperationDocument<'_>);
+
+    /// Out of the path of a request for `template`: it has one spelling, without escapes.
+    fn of_path(path: &str, template: &str) -> Result<Self, Problem> {
+        let (before, rest) = template.split_once('{').unwrap_or((template, "}"));
+        let after = rest.split_once('}').map_or("", |(_, after)| after);
+        Self::parse(path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).unwrap_or_default())
+    }
+}
+
+impl FromPath for Nothing {
+    fn parse(_: &str) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+
+    fn describe(_: &mut OperationDocument<'_>) {}
+}
+
+macro_rules! from_path {
+    ($($target:ident by $parse:ident),*) => {$(
+        impl FromPath for $target {
+            fn parse(text: &str) -> Result<Self, Problem> {
+                $parse(text)
+            }
+
+            fn describe(document: &mut OperationDocument<'_>) {
+                document.path_parameter::<Self>();
+            }
+        }
+    )*};
+}
+
+from_path!(
+    AgentName by name, OperatorName by name, SecretName by name, InstanceId by id, LeaseId by id, TokenId by id,
+    Serial by serial, u32 by generation
+);
+
+/// A canonical name out of the path or the body.
+pub(crate) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {
+    text.parse().map_err(|error: NameError| {
+        let fix = format!("use {}", error.rule());
+        Problem::new(code::NAME_NOT_CANONICAL).because(error.to_string()).mended_by(fix)
+    })
+}
+
+/// A canonical id out of the path, the query or the body.
+pub(crate) fn id<I: FromStr<Err = IdError>>(text: &str) -> Result<I, Problem> {
+    text.parse().map_err(|error: IdError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))
+}
+
+fn serial(text: &str) -> Result<Serial, Problem> {
+    text.parse().map_err(|error: SerialError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))
+}
+
+fn generation(text: &str) -> Result<u32, Problem> {
+    let number = text.parse::<u32>().ok().filter(|number| number.to_string() == text);
+    number.ok_or_else(|| {
+        let (why, fix) = ("a generation is a whole number", "take it from the listing");
+        Problem::new(code::ID_NOT_CANONICAL).because(why).mended_by(fix)
+    })
+}

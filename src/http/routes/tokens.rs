@@ -1,0 +1,141 @@
+use std::collections::BTreeSet;
+
+use axum::http::{HeaderValue, header};
+
+use super::answer::WithHeaders;
+use super::caller::{Nobody, ResourceServer};
+use super::form::Fields;
+use super::table::{Asked, Routes};
+use crate::authn::AgentPrincipal;
+use crate::base::limits::TOKEN_LIFE_MIN_S;
+use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive, code};
+use crate::broker::{AgentDesk, MintInput};
+use crate::http::documents::problem::Problem;
+use crate::idempotency::Once;
+use crate::token::Claims;
+use crate::wire::{
+    self, ActiveTokenAnswer, AnyQuery, Form, InactiveTokenAnswer, IntrospectionAnswer, Nothing, TokenAnswer,
+    TokenForm, TokenReferenceForm,
+};
+
+/// The routes of access tokens (OAuth 2.0).
+pub(crate) fn routes() -> Routes<AgentDesk> {
+    Routes::new()
+        .route(&wire::AUTHORIZE, authorize)
+        .once(&wire::MINT_TOKEN, mint)
+        .route(&wire::GIVE_UP_TOKEN, give_up)
+        .without_waiting()
+        .route(&wire::INTROSPECT_TOKEN, introspect)
+}
+
+async fn authorize(_: AgentDesk, _: Asked<Nobody, Nothing, AnyQuery>) -> Result<Nothing, Problem> {
+    Err(Problem::new(code::RESPONSE_TYPE_UNSUPPORTED))
+}
+
+async fn mint(
+    desk: AgentDesk,
+    asked: Asked<AgentPrincipal, Nothing, Form<TokenForm>>,
+    once: Option<Once>,
+) -> Result<WithHeaders<TokenAnswer>, Problem> {
+    let input = mint_input(&asked.input.fields_of(asked.by.certificate())?)?;
+    let minted = desk.mint(asked.by, input, once.as_ref()).await?;
+    let answer = TokenAnswer {
+        access_token: Sensitive::new(minted.token.expose().to_owned()).into(),
+        token_type: "Bearer".into(),
+        expires_in: minted.life_s,
+        scope: minted.scope,
+        token_id: minted.id,
+        decision_id: minted.decision,
+        constrained: minted.constrained,
+    };
+    // RFC 6749 §5.1 asks for it beside `Cache-Control`.
+    Ok(WithHeaders { answer, headers: vec![(header::PRAGMA, HeaderValue::from_static("no-cache"))] })
+}
+
+fn mint_input(fields: &Fields<'_>) -> Result<MintInput, Problem> {
+    match fields.get("grant_type").map(AsRef::as_ref) {
+        Some("client_credentials") => {}
+        Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
+        None => return Err(Problem::new(code::GRANT_TYPE_MISSING)),
+    }
+    if fields.contains_key("authorization_details") {
+        return Err(Problem::new(code::AUTHORIZATION_DETAILS_NOT_SUPPORTED));
+    }
+    let scope: Result<BTreeSet<_>, Problem> =
+        fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(scope_named).collect();
+    let life_s = fields.get("expires_in").map(|text| {
+        let number = text.parse::<u32>().ok();
+        number
+            .filter(|seconds| i64::from(*seconds) >= TOKEN_LIFE_MIN_S)
+            .ok_or_else(|| Problem::new(code::EXPIRES_IN_INVALID))
+    });
+    Ok(MintInput {
+        scope: scope?,
+        resource: fields.get("resource").map(|text| resource_named(text)).transpose()?,
+        life_s: life_s.transpose()?,
+    })
+}
+
+/// What is no capability's name is a wrong scope (RFC 6749 §5.2), and an audience in another spelling
+/// a wrong target (RFC 8707 §2).
+fn scope_named(text: &str) -> Result<CapabilityName, Problem> {
+    text.parse().map_err(|error: NameError| Problem::new(code::SCOPE_MALFORMED).because(error.to_string()))
+}
+
+fn resource_named(text: &str) -> Result<Audience, Problem> {
+    text.parse().map_err(|error: NameError| Problem::new(code::RESOURCE_MALFORMED).because(error.to_string()))
+}
+
+/// RFC 7009: the answer says nothing of the token, which is the caller's own or none of its business.
+async fn give_up(
+    desk: AgentDesk,
+    asked: Asked<AgentPrincipal, Nothing, Form<TokenReferenceForm>>,
+) -> Result<Nothing, Problem> {
+    let fields = asked.input.fields_of(asked.by.certificate())?;
+    desk.give_up(&asked.by, token_in(&fields)?).await?;
+    Ok(Nothing)
+}
+
+fn token_in<'a>(fields: &'a Fields<'_>) -> Result<&'a str, Problem> {
+    fields.get("token").map(AsRef::as_ref).ok_or_else(|| Problem::new(code::TOKEN_PARAMETER_MISSING))
+}
+
+async fn introspect(
+    desk: AgentDesk,
+    asked: Asked<ResourceServer, Nothing, Form<TokenReferenceForm>>,
+) -> Result<IntrospectionAnswer, Problem> {
+    let fields = asked.input.fields()?;
+    Ok(match desk.introspect(&asked.by.principal, token_in(&fields)?).await? {
+        Some(introspection) => IntrospectionAnswer::Active(Box::new(active(introspection.claims()))),
+        None => IntrospectionAnswer::Inactive(InactiveTokenAnswer { active: false }),
+    })
+}
+
+fn active(claims: &Claims) -> ActiveTokenAnswer {
+    ActiveTokenAnswer {
+        active: true,
+        iss: claims.iss.clone(),
+        sub: claims.sub.clone(),
+        client_id: claims.client_id.clone(),
+        aud: claims.aud.to_string(),
+        scope: claims.scope.clone(),
+        token_type: "Bearer".into(),
+        jti: claims.jti,
+        iat: claims.iat,
+        nbf: claims.nbf,
+        exp: claims.exp,
+        cnf: claims.cnf.clone(),
+        authorization_details: claims.authorization_details.clone(),
+    }
+}
+
+/// The scope that gets `agent` a token for secrets that are `wanted`: its own capabilities alone.
+pub(crate) fn scope_of(
+    desk: &AgentDesk,
+    agent: &AgentPrincipal,
+    wanted: impl Fn(&SecretName) -> bool,
+) -> Vec<String> {
+    let capabilities = desk.overview(agent).capabilities.into_iter();
+    let reading = capabilities.filter(|one| one.audience == desk.issuer());
+    reading.filter(|one| one.secret.as_ref().is_some_and(&wanted)).map(|one| one.name.to_string()).collect()
+}
