@@ -59,7 +59,7 @@ fn live() -> (Leases, LeaseIntent) {
 }
 
 #[test]
-fn a_lease_goes_from_its_intent_to_its_end_and_is_due_when_something_is_to_be_done() {
+fn a_lease_is_due_at_each_step_from_its_intent_to_its_end() {
     let (mut leases, intent) = live();
     let due = |leases: &Leases, s| leases.due(time(s)).count();
     assert_eq!((due(&leases, 999), due(&leases, 1000)), (0, 1));

@@ -40,7 +40,7 @@ fn a_pattern_is_that_of_its_zone_in_summer_and_in_winter() {
 }
 
 #[test]
-fn a_time_that_the_clock_skips_comes_once_that_day_and_one_that_it_repeats_too() {
+fn a_skipped_or_repeated_time_of_day_is_due_once() {
     let schedule = Schedule::read(&cron("30 2 * * *", "Europe/Berlin")).unwrap();
     for (from, until) in
         [("2026-03-28T12:00:00Z", "2026-03-31T12:00:00Z"), ("2026-10-24T12:00:00Z", "2026-10-27T12:00:00Z")]

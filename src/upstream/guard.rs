@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn egr_01_who_hands_out_a_clouds_credentials_is_never_called_whatever_is_allowed() {
+    fn egr_01_metadata_services_of_clouds_are_never_called() {
         let all = reach(&["0.0.0.0/0", "::/0"]);
         assert!(permits(&all, "10.0.0.1") && permits(&all, "::1"));
         for address in [
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn egr_01_spellings_that_only_the_resolver_reads_are_judged_by_what_it_reads() {
+    async fn egr_01_spellings_are_judged_by_what_the_resolver_reads() {
         for host in ["localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"] {
             let refused = reach(&[]).dial(host, 9).await.unwrap_err();
             let is_so = match &refused {

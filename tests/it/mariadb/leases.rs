@@ -110,7 +110,7 @@ async fn a_mariadb_login_works_and_its_sessions_end_with_it() {
 }
 
 #[tokio::test]
-async fn a_mariadb_login_that_expires_stays_in_the_queue_until_the_server_confirms() {
+async fn an_expired_mariadb_login_is_queued_until_the_server_confirms() {
     // Given a login whose server is away when it expires
     let mut scene = Scene::start(BY_ADMIN).await;
     let login = scene.lease().await;
