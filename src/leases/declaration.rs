@@ -7,7 +7,7 @@ use crate::base::CapabilityName;
 use crate::base::limits::{LEASES_PER_AGENT, LEASES_PER_AGENT_MAX};
 use crate::config::{FaultList, Faults, Place, Tables};
 
-/// One `[[lease]]` as it was read; what its upstream says is judged by whoever knows the drivers.
+/// One `[[lease]]` as it was read; its upstream is checked by the driver.
 #[derive(Clone, Debug)]
 pub struct DeclaredLease {
     /// Most outstanding leases of one agent.

@@ -119,7 +119,7 @@ pub struct Ending {
 pub enum EndReason {
     /// Its time is over.
     Expired,
-    /// Somebody ended it.
+    /// It was revoked.
     Revoked,
     /// Its holder was revoked, suspended or taken away, or holds its capability no more.
     Ineligible,
@@ -227,7 +227,7 @@ impl Lease {
     }
 }
 
-/// Leases and what they are of, in their stored form: whatever can be derived is not in it.
+/// Leases and what they are of, in their stored form, without derived facts.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct StoredLeases {
     /// What is offered, and the entry that declared it.

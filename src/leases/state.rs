@@ -44,7 +44,7 @@ pub enum Effect {
         /// When.
         expires_at: Timestamp,
     },
-    /// Somebody needs a lease no more; with the last use it ends.
+    /// A holder needs a lease no more; with the last use it ends.
     GiveUp {
         /// The lease.
         lease: LeaseId,

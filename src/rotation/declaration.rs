@@ -11,7 +11,7 @@ use crate::config::{FaultList, Faults, FieldOffsets, Place, Tables};
 /// The grace of a replaced value that was declared without one, in seconds.
 const GRACE_S: u32 = 3600;
 
-/// One `[[rotation]]` as it was read; what its upstream says is judged by whoever knows the drivers.
+/// One `[[rotation]]` as it was read; its upstream is checked by the driver.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// When.

@@ -56,7 +56,7 @@ impl Trigger {
 pub enum Stage {
     /// It was decided on; there is no new value yet.
     Begun,
-    /// The new value is durable here. Upstream may know it or not: whoever comes back here asks.
+    /// The new value is durable here. Upstream may know it or not: a later attempt asks.
     Prepared,
     /// Upstream has said that it took the new value.
     Applied,
@@ -206,7 +206,7 @@ pub struct Rotation {
     pub asked_at: Option<Timestamp>,
     /// What upstream made and was not told to end.
     pub made: Vec<UpstreamValue>,
-    /// What upstream may know and nobody uses, with when that was found: somebody has to delete it there.
+    /// What upstream may know and nobody uses, with when that was found: an operator has to delete it there.
     pub orphans: Vec<(Timestamp, UpstreamValue)>,
     /// The entry that says which mark of another copy of the broker was found upstream last, and that mark in words.
     pub foreign_mark: Option<(u64, String)>,

@@ -39,7 +39,7 @@ impl Finding {
         Self::bad(what, explained.why.into_owned(), &explained.fix)
     }
 
-    /// Whether the current value was let in; one that was not is replaced by a rotation where somebody else
+    /// Whether the current value was let in; one that was not is replaced by a rotation where another login
     /// can set it.
     pub(super) fn of_value(verdict: Result<Verdict, UpstreamFault>, sets_itself: bool) -> Self {
         match verdict {

@@ -9,7 +9,7 @@ use crate::base::Network;
 /// the public internet, at those of other networks only when the configuration names them, and at
 /// some never.
 ///
-/// Whoever may declare rotations makes the broker call what it names, from where the broker stands,
+/// An operator who may declare rotations makes the broker call what a URL names, from where the broker stands,
 /// and sees by the status what was there (SSRF). So the addresses that a name stands for are looked
 /// at first, all of them, and then one of those is dialled: nobody asks for the name a second time.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) enum Undialled {
 struct Checked(Vec<SocketAddr>);
 
 /// Addresses that lead to the machine itself, to its neighbours by accident, to nobody in particular, or
-/// to those who hand out a cloud's credentials. No upstream is there, whatever is allowed.
+/// to those who hand out a cloud's credentials. No upstream is there, and no configuration allows them.
 const NEVER: [&str; 15] = [
     "0.0.0.0/8",
     "169.254.0.0/16",
@@ -87,7 +87,7 @@ impl Reach {
     }
 
     /// `found`, when every one of them may be called: a name that stands for one that may not is
-    /// refused whole, since whoever made it so meant that one.
+    /// refused whole, since its owner meant that one.
     fn checked(&self, found: Vec<SocketAddr>) -> Result<Checked, Undialled> {
         if found.iter().all(|address| self.permits(address.ip())) {
             Ok(Checked(found))
@@ -104,7 +104,7 @@ impl Reach {
     }
 }
 
-/// Whether no upstream is called at `address`, whatever is allowed.
+/// Whether no upstream is called at `address`, under any configuration.
 pub(super) fn is_never_called(address: IpAddr) -> bool {
     within(&NEVER, leading_to(address))
 }

@@ -162,7 +162,7 @@ fn lease_facts(world: &World, principal: &AgentPrincipal, input: &LeaseInput, no
 }
 
 impl Core {
-    /// Waits while the password of whoever makes logins is between its old value and its new one.
+    /// Waits while the password that administers the upstream is between its old value and its new one.
     async fn await_admin_secret(&self, capability: &CapabilityName) -> Result<(), Failure> {
         let admin = self.state.store.read(|world, _| {
             let (_, upstream) = world.leases.offer(capability)?;

@@ -128,7 +128,7 @@ impl Core {
         self.making().contains(&lease)
     }
 
-    /// Records `change`, and tells whoever ends leases of it; gives the entry's sequence.
+    /// Records `change`, and wakes the job that revokes logins; gives the entry's sequence.
     pub(super) async fn record_of_leases(&self, change: Change<Effect>) -> Result<u64, CommitError> {
         let receipt = self.state.store.commit(change, ()).await?;
         self.notifications.leases_changed();

@@ -106,7 +106,7 @@ impl AgentDesk {
     }
 }
 
-/// The lease, when it is this instance's. Somebody else's is not there.
+/// The lease, when it is this instance's. Another instance's is unknown.
 fn own(lease: Option<&Lease>, principal: &AgentPrincipal) -> Result<Lease, Failure> {
     let is_own = |lease: &&Lease| lease.agent == principal.agent() && lease.instance == principal.instance();
     lease.filter(is_own).cloned().ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))

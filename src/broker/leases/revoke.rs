@@ -159,7 +159,7 @@ pub(super) const fn named(chosen: &Chosen) -> (Option<LeaseId>, Option<&AgentNam
     }
 }
 
-/// What was chosen, as far as somebody with this `scope` reaches.
+/// The chosen leases within `scope`.
 pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result<LeaseSelection, Failure> {
     let owners = world.registry.owners();
     match chosen {

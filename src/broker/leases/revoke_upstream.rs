@@ -36,7 +36,7 @@ impl Core {
         let Some((counters, lease)) = found.filter(|(_, lease)| !self.is_creating(lease.id)) else {
             return Ok(());
         };
-        // The first attempt is made whatever became of other logins at that server.
+        // The first attempt is made also when other logins at that server could not be revoked.
         let place = counters.place().filter(|_| lease.is_failing());
         let call = place.map(|place| self.lets_call_at(&revocations_at(&place)));
         if matches!(call, Some(None)) {
@@ -47,7 +47,7 @@ impl Core {
         match ended {
             Ok(Ok(())) => self.record_ended(&lease).await,
             Ok(Err(fault)) => self.record_failed_revocation(&lease, &fault).await,
-            // Somebody renewed it meanwhile, or ended it: it is looked at again.
+            // It was renewed or ended meanwhile: the next look decides anew.
             Err(failure) if failure.code == code::MODIFIED_CONCURRENTLY => Ok(()),
             Err(failure) => Err(failure),
         }

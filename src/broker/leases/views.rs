@@ -121,7 +121,7 @@ pub(super) fn is_overdue(lease: &Lease, now: Timestamp) -> bool {
     lease.was_to_end_at().plus_s(LEASE_OVERDUE_S) < now
 }
 
-/// How many leases stand how, for whoever watches.
+/// How many leases are in each stage, for the metrics.
 pub(in crate::broker) fn counts(world: &World, now: Timestamp) -> LeaseCounts {
     let mut counts = LeaseCounts::default();
     for lease in world.leases.all() {

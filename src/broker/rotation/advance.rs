@@ -31,7 +31,7 @@ pub(super) enum StepError {
     Upstream(UpstreamFault),
     /// The broker could not record or open something: nothing was done.
     Broker(Failure),
-    /// Somebody else changed the rotation meanwhile.
+    /// The rotation was changed meanwhile.
     Overtaken,
 }
 
@@ -151,7 +151,7 @@ impl Core {
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let call = RotationCall { admin, current, rotation: Some(run.id), ..at.call() };
         let prepared = self.noted(at, at.driver.prepare(call).await)?;
-        // What upstream made is nowhere else, and must not be lost to what somebody else decided meanwhile.
+        // What upstream made is nowhere else, and must not be lost to a change made meanwhile.
         for _ in 0..CONFLICT_RETRIES_MAX {
             match self.store_value(at.name(), run, &prepared).await {
                 Err(StepError::Overtaken) => {}

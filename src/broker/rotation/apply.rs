@@ -8,7 +8,7 @@ use crate::store::Change;
 use crate::upstream::{Mark, RotationCall, UpstreamFault, Verdict};
 
 /// Former values that are tried when neither the new one nor the current one works: an upstream that
-/// was restored from a backup knows one of them. Few, since upstreams lock out whoever guesses.
+/// was restored from a backup knows one of them. Few, since upstreams lock out a client that guesses.
 const FORMER_TRIED_MAX: usize = 2;
 
 impl Core {

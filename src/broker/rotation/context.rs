@@ -81,8 +81,8 @@ impl RotationContext {
         self.driver.verify(&self.with, value).await
     }
 
-    /// A change that commits only while the rotation is as it was read, and that whoever decided on it
-    /// meanwhile decides again for.
+    /// A change that commits only while the rotation is as it was read. A decision on the rotation that was made
+    /// meanwhile is made again.
     pub(super) fn relying(&self, change: Change<Effect>) -> Change<Effect> {
         let key = keys::rotation(self.name());
         change.rely(key, self.as_of).advance(key)
@@ -183,7 +183,7 @@ impl Core {
         if step == Step::Apply || (step == Step::Prepare && at.driver.capabilities().creates) {
             change = change.effect(Effect::Rotation(rotation::Effect::Touch(at.name().clone())));
             if step == Step::Apply && at.rotation.declared.slots == Slots::One {
-                // Whoever was to be handed the old value decides again: it is about to end.
+                // A decision to hand out the old value is made again: it is about to end.
                 change = change.advance(crate::secrets::keys::secret(at.name()));
             }
         }
@@ -254,7 +254,7 @@ impl Core {
         }
     }
 
-    /// Records `change`, and tells whoever waits for a rotation that one has gone on.
+    /// Records `change`, and wakes the requests that wait for a rotation.
     pub(super) async fn record(&self, change: Change<Effect>) -> Result<u64, CommitError> {
         let receipt = self.state.store.commit(change, ()).await?;
         self.notifications.rotations_changed();
@@ -284,7 +284,7 @@ impl Core {
     ) -> Result<(), Again> {
         let at = self.context(name)?;
         let now = at.rotation.run.as_ref().filter(|now| now.id == run.id && now.stage == run.stage);
-        // It has ended meanwhile, by somebody else's hand.
+        // It was ended meanwhile.
         let Some(now) = now else { return Ok(()) };
         let failures = now.failures.saturating_add(1);
         let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(failures, RETRY_WAITS));

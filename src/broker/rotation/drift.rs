@@ -92,7 +92,7 @@ impl Core {
         let now = self.context(secret)?;
         let current = |at: &RotationContext| at.secret.as_ref().and_then(|secret| secret.current);
         if now.rotation.run.is_some() || current(&now) != current(at) {
-            // Somebody has begun one meanwhile, or put a value.
+            // A rotation was begun meanwhile, or a value was put.
             return Ok(());
         }
         self.begin(&now, &Trigger::Drift).await.map(drop)

@@ -53,7 +53,7 @@ impl RotationUpdate {
 }
 
 impl AdminDesk {
-    /// Has the secret rotated now. Whoever asks while it is under way is told of that one.
+    /// Has the secret rotated now. A request while one is under way is told of that one.
     ///
     /// # Errors
     /// [`Failure`]; also while a replaced value is in its grace, which would be cut short.

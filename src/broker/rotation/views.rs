@@ -70,7 +70,7 @@ pub struct Consumer {
     pub live_instances: usize,
     /// The longest that a token for it can still be about, in seconds.
     pub token_life_s: u32,
-    /// Whether it does not reach the secret, because it is somebody else's.
+    /// Whether it does not reach the secret, because it has another owner.
     pub cut_off: bool,
 }
 
@@ -237,7 +237,7 @@ pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Time
     };
     let by_role: BTreeMap<_, _> = declared.roles().map(|role| (&role.name, reads(role))).collect();
     let mut holders: BTreeMap<&CapabilityName, Vec<&Agent>> = BTreeMap::new();
-    // One walk over the agents, whatever number of capabilities reads the secret.
+    // One walk over the agents, for any number of capabilities that read the secret.
     for agent in world.registry.agents() {
         let held = agent.roles.iter().filter_map(|role| by_role.get(role)).flatten();
         for name in held.collect::<BTreeSet<_>>() {

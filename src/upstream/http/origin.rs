@@ -38,7 +38,7 @@ pub(super) fn split(url: &str) -> Result<(Origin, &str), &'static str> {
     let (authority, path) = rest.split_at_checked(at).ok_or("a path is missing: at least /")?;
     let (host, port) = host_and_port(authority, scheme)?;
     if host.parse::<IpAddr>().is_ok_and(is_never_called) {
-        return Err("its host is an address at which no upstream is called, whatever the configuration says");
+        return Err("its host is an address that the broker never calls; no configuration allows it");
     }
     if scheme == Scheme::Http && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
         return Err("http:// is for an address on this machine alone, e.g. 127.0.0.1");

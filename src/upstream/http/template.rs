@@ -62,7 +62,7 @@ impl Filling<'_> {
     }
 }
 
-/// How a value is written so that it stays one value, whatever it holds (ROT-11).
+/// How a value is written so that it stays one value with any content (ROT-11).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Spelling {
     /// Inside of a string of JSON.

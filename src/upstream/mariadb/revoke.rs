@@ -39,7 +39,7 @@ pub(super) async fn revoke(session: &mut Session, account: Account<'_>) -> Resul
             return Ok(Revoked::Sessions);
         }
         session.query(&sql::drop_account(account)).await?;
-        // Somebody may have been let in just before the account was locked.
+        // A session may have begun just before the account was locked.
         Ok(if end_all_sessions(session, account.user).await? { Revoked::Wholly } else { Revoked::Sessions })
     };
     match ended.await {

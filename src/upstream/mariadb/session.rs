@@ -101,7 +101,7 @@ const NO_PASSWORD_LOGIN: u16 = 1698;
 /// server stops, or the statement took too long.
 const LEFT_OPEN: [u16; 5] = [1053, 1317, 1927, 1969, 3024];
 
-/// The rules of every session, whatever the server has set: backslashes escape nothing, a wrong value is an
+/// The rules of every session, under any setting of the server: backslashes escape nothing, a wrong value is an
 /// error, and no statement or lock is waited for any longer.
 const RULE: &str = "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES', max_statement_time = 8, \
      lock_wait_timeout = 8";

@@ -14,7 +14,7 @@ use crate::base::limits::SCRAM_ITERATIONS_MIN;
 /// library checks that proof. A server that lets the client in without it, or asks for the password itself or
 /// an MD5 hash of it, may be a process that took the port, and a login there says nothing of the password.
 ///
-/// The client proves that it knows the password before the server does. Whoever hears that can try passwords
+/// The client proves that it knows the password before the server does. A listener can try passwords
 /// against it, each at the cost of the iterations that the server named: it is not told for few.
 #[derive(Debug)]
 pub(super) struct Proof<S> {

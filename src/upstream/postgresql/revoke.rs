@@ -152,7 +152,7 @@ async fn revoke_memberships(session: &Session<'_>, login: &str, id: &str) -> Res
 
 /// Drops the role unless sessions of it are left; whether some are.
 async fn drop_role(session: &Session<'_>, login: &str, id: &str) -> Result<Sessions, Error> {
-    // Somebody may have been let in just before the login was shut out.
+    // A session may have begun just before the login was shut out.
     if let Sessions::Some = await_end_of_sessions(session, id).await? {
         return Ok(Sessions::Some);
     }
