@@ -227,6 +227,8 @@ impl<E: Serialize> Change<E> {
 
     pub(super) fn into_draft<W: World<Effect = E>>(mut self) -> Result<Draft, CommitError> {
         self.effects.iter().for_each(|effect| W::advances(effect, &mut self.advance));
+        self.advance.sort_unstable();
+        self.advance.dedup();
         let delta = if self.effects.is_empty() { Vec::new() } else { encode(&self.effects)? };
         Ok(Draft {
             kind: self.kind,

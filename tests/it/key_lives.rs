@@ -105,6 +105,12 @@ async fn the_first_start_after_their_life_rotates_delta_index_and_digest_keys() 
     assert_eq!(generations(&broker, DIGEST), [1, 2], "an outcome may be known by it");
     broker.clock.advance_s(1);
     broker.look_after().await;
+    assert_eq!(generations(&broker, DIGEST), [1, 2], "a value that is kept is recognised by it");
+    assert_eq!(put(&broker, b"another").await.status, 201);
+    let destroyed = json!({ "action": "destroy", "version": 1 });
+    let destroyed = broker.operator().post_json("/v1/secret-versions/github/app", &destroyed).await;
+    assert_eq!(destroyed.status, 200, "{}", destroyed.text());
+    broker.look_after().await;
     assert_eq!((generations(&broker, DIGEST), generations(&broker, DELTA)), (vec![2], vec![1, 2]));
     broker.restart().await;
 }
@@ -203,9 +209,10 @@ async fn a_rewritten_history_is_refused_after(rotation: Rotation) {
     }
     fs::remove_dir_all(data.join("index")).unwrap();
     fs::remove_file(data.join("anchor")).unwrap();
-    // Then the broker does not start, because the entry of the rotation says which entries came before it.
+    // Then the broker does not start, because the segment of the rotation says which entry came before it, as does
+    // the entry of the rotation of all before it.
     let refused = broker.try_serve().await.unwrap_err();
-    let is_about_history = refused.why().contains("the entries before it are not those");
+    let is_about_history = refused.why().contains("it was begun after another entry");
     assert!(refused.code() == "ledger_damaged" && is_about_history, "{rotation:?}: {}", refused.why());
     put_back(&newest, &data);
     broker.serve().await;

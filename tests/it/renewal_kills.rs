@@ -114,7 +114,7 @@ async fn a_kill_after_the_key_was_kept() {
 async fn a_kill_while_the_key_was_being_kept() {
     let bed = Bed::due().await;
     let before = bed.held().certificate;
-    fs::write(bed.pending().with_extension("new"), "-----BEGIN").unwrap();
+    fs::write(bed.pending().with_extension("pem.new"), "-----BEGIN").unwrap();
     bed.goes_on(&before).await;
 }
 

@@ -37,7 +37,7 @@ const CONSTRUCTORS: &[(&str, &[&str])] = &[
     ("Mint", &["src/policy/mint.rs decide_again", "src/policy/mint.rs decide_mint"]),
     ("OperatorPrincipal", &["src/authn/operator.rs live_operator"]),
     ("Permit", &["src/quota/limiter.rs permit"]),
-    ("Receipt", &["src/ledger/append.rs commit"]),
+    ("Receipt", &["src/ledger/append.rs committing"]),
     ("Renew", &["src/policy/renewal.rs decide_renewal"]),
     ("RenewingAgent", &["src/authn/principal.rs renewing"]),
     ("ResourceServerPrincipal", &["src/authn/resource_server.rs resource_server"]),
