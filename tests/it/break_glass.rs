@@ -1,5 +1,4 @@
-//! Broken glass: what whoever is on the broker's host takes away, sealed or not, and the one thing that
-//! it is given.
+//! Break-glass access: revocation by a user of the broker's host, sealed or not, and one certificate for an hour.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -189,8 +189,8 @@ fn shares_are_nowhere_but_where_they_were_handed_out() {
     refused(&both, 2, "usage");
 }
 
-/// What the unit tests do byte by byte, once with processes: the shares were printed, and whoever was to
-/// hand them back was cut off.
+/// The unit tests check this byte by byte; this one uses processes: the shares were printed, and the command that
+/// was to confirm them was killed.
 #[test]
 fn a_broker_starts_while_a_slot_waits_for_its_shares_and_the_slot_is_confirmed_later() {
     let mut process = Process::init("info");

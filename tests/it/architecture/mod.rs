@@ -192,8 +192,8 @@ const EXPOSING: &[&str] = &[
     "src/wire/secret_text.rs",
 ];
 
-/// The files that may write to the room that was taken beforehand. Reviewed: each takes away, so that a
-/// full disk keeps nobody from being stopped, and none of it is done for somebody who can do it without end.
+/// The files that may write to the reserve of a full disk. Reviewed: each of them only revokes, and no caller can
+/// fill the reserve by repetition.
 const TAKING_AWAY: &[&str] = &[
     "src/broker/host/clock.rs",
     "src/broker/keys/staging.rs",

@@ -1,7 +1,7 @@
 """Checks for schemathesis, which knows nothing of client certificates.
 
-Loaded by SCHEMATHESIS_HOOKS. With KEYWARD_NOBODY set, the run shows no certificate, and whoever needs
-one must never be served.
+Loaded by SCHEMATHESIS_HOOKS. With KEYWARD_NOBODY set, the run presents no certificate, and routes that need
+one must refuse every request.
 """
 
 import os
