@@ -1,19 +1,17 @@
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::data_dir::{keyring_path, store_options};
 use super::duty::Duty;
 use super::failures::broken;
 use super::location::Found;
-use super::open_keyring::keyring_path;
 use super::runtime_dir::kept_orders;
 use super::sealing_keys::keep_sealing_keys;
 use super::surroundings::Surroundings;
+use crate::base::LedgerId;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
-use crate::base::{LedgerId, io_reason};
 use crate::broker::{
     self, Core, Followed, Founding, HeavyWork, KeyringAccess, KeyringContents, Notaries, Notifications,
     Publishing, PutValues, RequestLimits, Settings, Signing, State, Turns, UpstreamAccess, Values, World,
@@ -24,11 +22,11 @@ use crate::console::Failure;
 use crate::crypto::{AeadKey, MacKey, ValueDigestKeys};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring};
-use crate::ledger::{Build, SEGMENT_BYTES};
+
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
-use crate::store::{Loss, OnLostEntries, Store, StoreOptions};
+use crate::store::{Loss, OnLostEntries, Store};
 use crate::telemetry::{Alarm, Alarms, Meters};
 use crate::token::{MintedLately, Verifier};
 
@@ -161,21 +159,6 @@ fn restrict(store: &Store<World>, duty: Duty) {
     }
 }
 
-pub(crate) fn store_options(
-    config: &Config,
-    surroundings: &Surroundings,
-    on_lost_entries: OnLostEntries,
-) -> StoreOptions {
-    StoreOptions {
-        data_dir: config.data_dir.clone(),
-        clock: Arc::clone(&surroundings.clock),
-        entropy: Arc::clone(&surroundings.entropy),
-        segment_bytes: SEGMENT_BYTES,
-        build: Build::Executable,
-        on_lost_entries,
-    }
-}
-
 /// The alarms of `store`; that an operator has accepted what is gone is the first, and recorded.
 async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
     let alarms = Alarms::new();
@@ -246,14 +229,4 @@ pub(crate) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
         KeyringContents::of(&keyring, &core.keyring.path)?
     };
     Ok(record_slots(&core.state.store, &found, by).await?)
-}
-
-/// A directory for its owner alone, also when it was there before.
-pub(crate) fn private_dir(dir: &Path) -> Result<(), Failure> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
-    made.map_err(|error| {
-        let why = format!("`{}` cannot be made: {}", dir.display(), io_reason(&error));
-        Failure::new(code::DATA_DIR_UNUSABLE).because(why)
-    })
 }

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::assemble::private_dir;
+use super::data_dir::private_dir;
 use super::failures::broken;
 use super::host_socket::HostSocket;
 use super::public_documents::published;

@@ -3,6 +3,7 @@
 mod admission;
 pub(crate) mod adoption;
 pub(crate) mod assemble;
+pub(crate) mod data_dir;
 mod duty;
 pub(crate) mod failures;
 mod host_socket;

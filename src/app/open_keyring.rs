@@ -1,5 +1,4 @@
-use std::path::PathBuf;
-
+use super::data_dir::keyring_path;
 use crate::base::code;
 use crate::config::{Config, RootKey};
 use crate::console::Failure;
@@ -34,8 +33,4 @@ pub(crate) fn not_opened(error: KeyringError, key: &SlotKey) -> Failure {
         (KeyringError::WrongKey, SlotKey::Passphrase(_)) => Failure::new(code::PASSPHRASE_WRONG),
         _ => error.into(),
     }
-}
-
-pub(crate) fn keyring_path(config: &Config) -> PathBuf {
-    config.data_dir.join("keyring")
 }

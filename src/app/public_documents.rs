@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::assemble::private_dir;
+use super::data_dir::private_dir;
 use super::server_identity::replace;
 use crate::broker::AgentDesk;
 use crate::config::Config;

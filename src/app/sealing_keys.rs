@@ -1,5 +1,4 @@
-use super::assemble::store_options;
-use super::open_keyring::keyring_path;
+use super::data_dir::{keyring_path, store_options};
 use super::surroundings::Surroundings;
 use crate::broker::{SealingKeys, World, newest_sealing_keys, record_sealing_keys, sealing_keys};
 use crate::config::Config;

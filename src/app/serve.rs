@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::data_dir::keyring_path;
 use super::duty::Duty;
 use super::failures::broken;
 use super::listeners::{Premises, SealedDoors};
-use super::open_keyring::keyring_path;
 use super::running_broker::{Opened, Opening, Ordered, Running};
 use super::runtime_dir::{forget_seal_order, is_seal_pending};
 use super::surroundings::Surroundings;

@@ -2,6 +2,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use super::data_dir::private_dir;
 use crate::base::code;
 use crate::base::{Sensitive, Timestamp, io_reason};
 use crate::broker::{Core, certify_server};
@@ -15,7 +16,6 @@ use crate::pki::{
     new_key_and_request, read_request, request_for_key,
 };
 
-use super::assemble::private_dir;
 use super::failures::broken;
 use super::surroundings::Surroundings;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::open_keyring::keyring_path;
+use super::data_dir::keyring_path;
 use crate::base::{code, io_reason};
 use crate::config::Config;
 use crate::console::{Failure, own_uid};

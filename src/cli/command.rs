@@ -1,20 +1,28 @@
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::agent_args::{CompanionArgs, GetArgs, RunArgs, TokenArgs};
-use crate::cli::host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
-use crate::cli::identity::default_home;
-use crate::cli::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
-use crate::cli::nouns::{
-    AgentCommand, AuditCommand, CertCommand, ListCommand, OperatorCommand, RotationCommand, SecretCommand,
-};
-use crate::cli::slot_args::SlotCommand;
-use crate::cli::verbs::break_glass::BreakGlassCommand;
-use crate::cli::verbs::clock::ClockCommand;
-use crate::cli::verbs::lease_args::LeaseCommand;
-use crate::cli::verbs::sealing::UnsealArgs;
+use super::enrolment::{JoinArgs, RenewArgs};
+use super::host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
+use super::identity::default_home;
+use super::slot_args::SlotCommand;
+use super::verbs::agents::AgentCommand;
+use super::verbs::audit::AuditCommand;
+use super::verbs::break_glass::BreakGlassCommand;
+use super::verbs::certificates::CertCommand;
+use super::verbs::clock::ClockCommand;
+use super::verbs::declarations::{ApplyArgs, ListCommand, PlanArgs};
+use super::verbs::get::GetArgs;
+use super::verbs::keys::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
+use super::verbs::leases::LeaseCommand;
+use super::verbs::on_host::OnHostArgs;
+use super::verbs::operators::OperatorCommand;
+use super::verbs::rotations::RotationCommand;
+use super::verbs::run::{CompanionArgs, RunArgs};
+use super::verbs::sealing::UnsealArgs;
+use super::verbs::secrets::SecretCommand;
+use super::verbs::token::TokenArgs;
+use super::verbs::whoami::WhoamiArgs;
 use crate::console::{Failure, Format};
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
@@ -109,11 +117,7 @@ pub enum HostCommand {
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// On the broker's host: have the running broker stop serving and let go of every key, until it is unsealed
-    Seal {
-        /// The configuration: names the socket on the host
-        #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
-        config: PathBuf,
-    },
+    Seal(OnHostArgs),
     /// On the broker's host: open the keyring of a sealed broker, so that it serves
     Unseal(UnsealArgs),
     /// On the broker's host, as root: take away without being an operator, or become one for an hour
@@ -131,26 +135,9 @@ pub enum ClientCommand {
         seed: Option<PathBuf>,
     },
     /// Enrol this machine, as the agent or the operator that an invitation is for, with a code from standard input, a file or a prompt
-    Join {
-        /// Read the enrolment code from this file (`-`: standard input)
-        #[arg(long, value_name = "FILE")]
-        code_file: Option<PathBuf>,
-        /// Replace the identity that this home holds; only by one of a broker whose authority it trusts already
-        #[arg(long)]
-        replace: bool,
-        /// Refused: what is an argument can be seen by everybody on the machine
-        #[arg(hide = true)]
-        argument: Vec<OsString>,
-    },
+    Join(JoinArgs),
     /// Replace this machine's certificate by a new one with a new key; other verbs do so when it is due
-    Renew {
-        /// The operator's, not the agent's
-        #[arg(long)]
-        operator: bool,
-        /// Go on renewing whenever it is due
-        #[arg(long)]
-        watch: bool,
-    },
+    Renew(RenewArgs),
     /// Get a token for one or more capabilities; or end one: `token revoke ID`
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Token(TokenArgs),
@@ -162,32 +149,11 @@ pub enum ClientCommand {
     #[command(hide = true)]
     Companion(CompanionArgs),
     /// Show who this machine is to the broker, and what it may ask for
-    Whoami {
-        /// As the operator, not as the agent
-        #[arg(long)]
-        operator: bool,
-    },
+    Whoami(WhoamiArgs),
     /// Show what applying declaration files would change
-    Plan {
-        /// A file, or a directory of *.toml files
-        #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Also take away what the files do not name
-        #[arg(long)]
-        prune: bool,
-        /// Also try the upstream of each rotation that would be declared; nothing is changed there
-        #[arg(long)]
-        check: bool,
-    },
+    Plan(PlanArgs),
     /// Bring about what declaration files say, all of it or nothing
-    Apply {
-        /// A file, or a directory of *.toml files
-        #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Also take away what the files do not name
-        #[arg(long)]
-        prune: bool,
-    },
+    Apply(ApplyArgs),
     /// Agents: invite, list, show, suspend, resume, revoke
     #[command(subcommand)]
     Agent(AgentCommand),

@@ -3,7 +3,6 @@
 //! Verbs that work on a broker talk to it over its public HTTP interface and nothing else; those
 //! that need the data directory are carried out by `offline`.
 
-mod agent_args;
 mod client;
 mod command;
 mod demo;
@@ -11,16 +10,16 @@ mod enrolment;
 mod help;
 mod host_args;
 mod identity;
-mod key_nouns;
-mod nouns;
+mod session;
 mod slot_args;
+mod table;
 mod verbs;
 
-pub use client::host_standing;
+pub use client::host_state;
 pub use command::{Cli, ClientCommand, Command, HostCommand};
 pub use help::{completions, help, man, reference};
 pub use host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
-pub use identity::{Identity, Kind, default_home};
+pub use identity::{Identity, IdentityKind, default_home};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 pub use verbs::doctor::{Finding, doctor, report};
 
@@ -31,15 +30,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use self::agent_args::TokenCommand;
 use self::enrolment::{join, renew};
-use self::verbs::break_glass::break_glass;
-use self::verbs::clock::{ClockCommand, accept_clock};
-use self::verbs::sealing::{seal, unseal};
-use self::verbs::{agents, keys, leases, operators, rotations, run, secrets, token};
+use self::session::Session;
+use self::verbs::declarations::{capability, role};
+use self::verbs::run::{companion, run as run_command};
+use self::verbs::sealing::seal;
 use crate::base::{code, io_reason};
-use crate::config::Config;
-use crate::console::{Console, Failure, Format, not_an_argument};
+use crate::console::{Console, Failure, Format};
 
 /// Reads the process's arguments.
 ///
@@ -87,58 +84,35 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
 /// # Errors
 /// [`Failure`].
 pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), Failure> {
+    let session = Session { home, console };
     match command {
-        ClientCommand::Seal { config } => seal(&Config::load(config)?.listen.host, console).await,
-        ClientCommand::Unseal(args) => unseal(&Config::load(&args.config)?.listen.host, args, console).await,
-        ClientCommand::Clock(ClockCommand::Accept { broker }) => {
-            accept_clock(&Config::load(&broker.config)?.listen.host, console).await
-        }
-        ClientCommand::BreakGlass(command) => {
-            break_glass(command, &Config::load(command.config())?, console).await
-        }
-        ClientCommand::Join { code_file, replace, argument } => {
-            not_an_argument(argument)?;
-            join::join(home, code_file.as_deref(), *replace, console).await
-        }
-        ClientCommand::Token(args) => match &args.command {
-            Some(TokenCommand::Revoke { id }) => agents::revoke_token(home, id, console).await,
-            None => token::token(home, args, console).await,
-        },
-        ClientCommand::Get(args) => token::get(home, args, console).await,
-        ClientCommand::Run(args) => run::run(home, args).await,
-        ClientCommand::Companion(args) => run::companion(home, args).await,
-        ClientCommand::Renew { watch, operator } => {
-            let kind = Kind::named(*operator);
-            if *watch {
-                renew::watch(home, kind, console).await
-            } else {
-                renew::renew(home, kind, console).await
-            }
-        }
-        ClientCommand::Whoami { operator } => token::whoami(home, *operator, console).await,
-        ClientCommand::Plan { files, prune, check } => {
-            let checks = if *check { agents::Checks::Upstreams } else { agents::Checks::None };
-            agents::declare(home, files, *prune, ("/v1/plan", checks), console).await
-        }
-        ClientCommand::Apply { files, prune } => {
-            agents::declare(home, files, *prune, ("/v1/apply", agents::Checks::None), console).await
-        }
-        ClientCommand::Agent(command) => agents::agent(home, command, console).await,
-        ClientCommand::Operator(command) => operators::operator(home, command, console).await,
-        ClientCommand::Cert(nouns::CertCommand::Revoke { serial }) => {
-            agents::revoke_certificate(home, serial, console).await
-        }
-        ClientCommand::Authority(command) => keys::authority(home, command, console).await,
-        ClientCommand::TokenKey(command) => keys::token_key(home, command, console).await,
-        ClientCommand::CheckpointKey(command) => keys::checkpoint_key(home, command, console).await,
-        ClientCommand::Capability(_) => agents::list(home, "/v1/capabilities", console).await,
-        ClientCommand::Role(_) => agents::list(home, "/v1/roles", console).await,
-        ClientCommand::Secret(command) => secrets::secret(home, command, console).await,
-        ClientCommand::Rotation(command) => rotations::rotation(home, command, console).await,
-        ClientCommand::Lease(command) => leases::lease(home, command, console).await,
-        ClientCommand::ValueKey(command) => secrets::value_key(home, command, console).await,
-        ClientCommand::Audit(command) => agents::audit(home, command, console).await,
+        ClientCommand::Seal(args) => seal(args, console).await,
+        ClientCommand::Unseal(args) => args.run(console).await,
+        ClientCommand::Clock(command) => command.run(console).await,
+        ClientCommand::BreakGlass(command) => command.run(console).await,
         ClientCommand::Demo => demo::play(console).await,
         ClientCommand::Dev { seed } => demo::dev(seed.as_deref(), console).await,
+        ClientCommand::Join(args) => join(home, args, console).await,
+        ClientCommand::Renew(args) => renew(home, args, console).await,
+        ClientCommand::Token(args) => args.run(session).await,
+        ClientCommand::Get(args) => args.run(session).await,
+        ClientCommand::Run(args) => run_command(home, args).await,
+        ClientCommand::Companion(args) => companion(home, args).await,
+        ClientCommand::Whoami(args) => args.run(session).await,
+        ClientCommand::Plan(args) => args.run(session).await,
+        ClientCommand::Apply(args) => args.run(session).await,
+        ClientCommand::Agent(command) => command.run(session).await,
+        ClientCommand::Operator(command) => command.run(session).await,
+        ClientCommand::Cert(command) => command.run(session).await,
+        ClientCommand::Authority(command) => command.run(session).await,
+        ClientCommand::TokenKey(command) => command.run(session).await,
+        ClientCommand::CheckpointKey(command) => command.run(session).await,
+        ClientCommand::Capability(command) => capability(session, command).await,
+        ClientCommand::Role(command) => role(session, command).await,
+        ClientCommand::Secret(command) => command.run(session).await,
+        ClientCommand::ValueKey(command) => command.run(session).await,
+        ClientCommand::Rotation(command) => command.run(session).await,
+        ClientCommand::Lease(command) => command.run(session).await,
+        ClientCommand::Audit(command) => command.run(session).await,
     }
 }

@@ -1,10 +1,10 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::base::code::{self, Code, Sort};
-use crate::base::{NameError, io_reason};
+use crate::base::{IdError, NameError, SerialError, io_reason};
 use crate::config::ConfigError;
 use crate::keyring::{PassphraseError, ShareError};
 
@@ -18,6 +18,44 @@ pub struct Failure {
     request: Option<String>,
     places: Vec<String>,
     exit: u8,
+}
+
+/// A failure as a program reads it on standard error.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct FailureOutput {
+    pub(crate) code: String,
+    pub(crate) detail: String,
+    pub(crate) fix: String,
+    pub(crate) exit_code: u8,
+    pub(crate) decision_id: Option<String>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) errors: Vec<String>,
+}
+
+/// A broker's reason not to do what was asked.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) code: String,
+    pub(crate) why: String,
+    pub(crate) fix: String,
+    pub(crate) decision: Option<String>,
+    pub(crate) request: Option<String>,
+    /// What is wrong with declarations, place by place.
+    pub(crate) places: Vec<String>,
+}
+
+impl Refused {
+    /// An answer that no broker gives.
+    pub(crate) fn unreadable(status: u16) -> Self {
+        Self {
+            code: code::RESPONSE_INVALID.to_string(),
+            why: format!("the broker answered {status}"),
+            fix: "look up the request in the broker's log".to_owned(),
+            decision: None,
+            request: None,
+            places: Vec::new(),
+        }
+    }
 }
 
 impl Failure {
@@ -67,28 +105,17 @@ impl Failure {
         Self::new(code::INTERNAL).because(why).mended_by(fix)
     }
 
-    /// What the broker answered, in its own words.
-    pub(crate) fn from_answer(status: u16, body: &[u8]) -> Self {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |names: &[&str]| {
-            names.iter().find_map(|name| body.get(*name).and_then(Value::as_str)).map(str::to_owned)
-        };
-        let code = text(&["code"]).unwrap_or_else(|| code::RESPONSE_INVALID.to_string());
-        let places = body.get("errors").and_then(Value::as_array).into_iter().flatten().map(|place| {
-            let field = |name: &str| place.get(name).map(|value| value.to_string().replace('"', ""));
-            let [file, line, column, message] =
-                ["file", "line", "column", "message"].map(|name| field(name).unwrap_or_default());
-            format!("{file}:{line}:{column}: {message}")
-        });
+    /// What the broker answered with a status that is no success.
+    pub(crate) fn of_broker(status: u16, refused: Refused) -> Self {
+        let known: Result<Code, _> = refused.code.parse();
         Self {
-            exit: code.parse().map_or_else(|_| exit_of_status(status), |code: Code| exit_code(code.sort())),
-            code,
-            why: text(&["detail", "error_description"])
-                .unwrap_or_else(|| format!("the broker answered {status}")),
-            fix: text(&["fix"]).unwrap_or_else(|| "look up the request in the broker's log".to_owned()),
-            decision: text(&["decision_id"]),
-            request: text(&["request_id"]),
-            places: places.collect(),
+            exit: known.map_or_else(|_| exit_of_status(status), |code| exit_code(code.sort())),
+            code: refused.code,
+            why: refused.why,
+            fix: refused.fix,
+            decision: refused.decision,
+            request: refused.request,
+            places: refused.places,
         }
     }
 
@@ -134,11 +161,17 @@ impl Failure {
     }
 
     /// As a program reads it.
-    pub(super) fn json(&self) -> Value {
-        json!({
-            "code": self.code, "detail": self.why, "fix": self.fix, "exit_code": self.exit,
-            "decision_id": self.decision, "request_id": self.request, "errors": self.places,
-        })
+    pub(super) fn output(&self) -> FailureOutput {
+        let Self { code, why, fix, decision, request, places, exit } = self.clone();
+        FailureOutput {
+            code,
+            detail: why,
+            fix,
+            exit_code: exit,
+            decision_id: decision,
+            request_id: request,
+            errors: places,
+        }
     }
 
     /// As a person reads it.
@@ -165,6 +198,20 @@ impl From<ConfigError> for Failure {
 impl From<NameError> for Failure {
     fn from(error: NameError) -> Self {
         Self::usage(&error.to_string(), &format!("use {}", error.rule()))
+    }
+}
+
+impl From<IdError> for Failure {
+    fn from(error: IdError) -> Self {
+        let fix = "take the id from `keyward agent show` or `keyward audit list`";
+        Self::usage(&error.to_string(), fix)
+    }
+}
+
+impl From<SerialError> for Failure {
+    fn from(error: SerialError) -> Self {
+        let fix = "take the serial from `keyward agent show` or `keyward audit list`";
+        Self::usage(&error.to_string(), fix)
     }
 }
 
@@ -261,15 +308,15 @@ mod tests {
             (418, "a_code_of_tomorrow", 2),
             (501, "a_code_of_tomorrow", 1),
         ] {
-            let body = format!("{{\"code\":\"{code}\",\"detail\":\"d\",\"fix\":\"f\"}}");
-            let failure = Failure::from_answer(status, body.as_bytes());
+            let refused = Refused { code: code.to_owned(), ..Refused::unreadable(status) };
+            let failure = Failure::of_broker(status, refused);
             assert_eq!((failure.exit(), failure.code()), (exit, code));
         }
     }
 
     #[test]
     fn an_unreadable_answer_is_still_a_failure() {
-        let failure = Failure::from_answer(502, b"<html>");
+        let failure = Failure::of_broker(502, Refused::unreadable(502));
         assert_eq!((failure.exit(), failure.code()), (10, "response_invalid"));
     }
 }

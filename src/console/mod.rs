@@ -10,7 +10,7 @@ mod shares;
 mod user;
 
 pub use failure::Failure;
-pub(crate) use failure::{EXIT_CODES, exit_code};
+pub(crate) use failure::{EXIT_CODES, FailureOutput, Refused, exit_code};
 pub use input::not_an_argument;
 pub use output::{Console, Format, OnlyCopy};
 pub(crate) use passphrase::TYPED_BYTES_MAX;

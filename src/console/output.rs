@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::failure::Failure;
 use crate::base::{code, io_reason};
@@ -110,23 +110,33 @@ impl Console {
         }
     }
 
-    /// Prints `value` as JSON.
-    pub fn json(&self, value: &Value) {
-        let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    /// Prints a record: `value` for a program, the line for a person.
+    pub fn record(&self, value: &impl Serialize, line: impl FnOnce() -> String) {
+        if self.is_json() {
+            self.json(value);
+        } else {
+            self.line(&line());
+        }
+    }
+
+    /// Prints `value` as JSON, fields in the order of their names.
+    pub fn json(&self, value: &impl Serialize) {
+        let value = serde_json::to_value(value).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&value).unwrap_or_default();
         self.print(&[printable(&text, Breaks::Keep).as_bytes(), b"\n"]);
     }
 
     /// Prints a failure on standard error.
     pub fn report(&self, failure: &Failure) {
         if self.is_json() {
-            self.say(&failure.json().to_string());
+            self.say(&serde_json::to_string(&failure.output()).unwrap_or_default());
         } else {
             failure.lines().iter().for_each(|line| self.say(line));
         }
     }
 
     /// Prints rows under `head`, columns aligned. An empty table says so on standard error.
-    pub fn table(&self, head: &[&str], rows: &[Vec<String>]) {
+    pub fn table(&self, head: &[impl AsRef<str>], rows: &[Vec<String>]) {
         if rows.is_empty() {
             self.say("nothing there");
             return;
@@ -134,13 +144,13 @@ impl Console {
         let cells =
             |row: &Vec<String>| row.iter().map(|cell| printable(cell, Breaks::Escape).into_owned()).collect();
         let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+        let mut widths: Vec<usize> = head.iter().map(|cell| cell.as_ref().chars().count()).collect();
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+        let head: Vec<String> = head.iter().map(|cell| cell.as_ref().to_owned()).collect();
         for row in std::iter::once(&head).chain(&rows) {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
             self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
@@ -194,6 +204,8 @@ fn printable(text: &str, breaks: Breaks) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

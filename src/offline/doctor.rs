@@ -1,14 +1,13 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
-
-use super::config_opened_by;
+use super::configuration::config_opened_by;
 use super::verify::{Wanted, look};
-use crate::app::open_keyring::{keyring_path, open_keyring};
+use crate::app::data_dir::keyring_path;
+use crate::app::open_keyring::open_keyring;
 use crate::app::trusted_files::TrustedFile;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
-use crate::cli::{Finding, host_standing, report};
+use crate::cli::{Finding, host_state, report};
 use crate::config::{Config, RootKey};
 use crate::console::{Console, Failure};
 use crate::keyring::{SlotKind, SlotState, slots_of};
@@ -101,21 +100,20 @@ fn is_running(config: &Config) -> bool {
 /// lock.
 async fn readiness(config: &Config) -> Option<Finding> {
     const WHAT: &str = "readiness";
-    let standing = match host_standing(&config.listen.host).await {
-        Ok(standing) => standing,
+    let state = match host_state(&config.listen.host).await {
+        Ok(state) => state,
         Err(failure) => {
             let fix = "see whether this is its host, and whether you are root";
             return is_running(config).then(|| Finding::warn(WHAT, failure.why(), fix));
         }
     };
-    let text = |path: &str| standing.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    Some(if text("/state") != "open" {
-        let why = format!("the broker is {}: it serves nobody", text("/state"));
-        Finding::fail(WHAT, why, "`keyward unseal`")
-    } else if standing.get("not_ready").is_some() {
-        Finding::fail(WHAT, text("/not_ready/detail"), text("/not_ready/fix"))
-    } else {
-        Finding::ok(WHAT, "ready: the ledger is writable")
+    Some(match state.not_ready {
+        _ if state.state != "open" => {
+            let why = format!("the broker is {}: it serves nobody", state.state);
+            Finding::fail(WHAT, why, "`keyward unseal`")
+        }
+        Some(not_ready) => Finding::fail(WHAT, not_ready.detail, not_ready.fix),
+        None => Finding::ok(WHAT, "ready: the ledger is writable"),
     })
 }
 

@@ -3,16 +3,17 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::app::assemble::{assemble_to_record, private_dir, tell_slots};
+use crate::app::assemble::{assemble_to_record, tell_slots};
+use crate::app::data_dir::{keyring_path, private_dir};
 use crate::app::failures::{broken, keyring_lost};
-use crate::app::open_keyring::{keyring_path, open_by, slot_key};
+use crate::app::open_keyring::{open_by, slot_key};
 use crate::app::public_documents::publish;
 use crate::app::server_identity::server_identity;
 use crate::app::surroundings::Surroundings;
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorName};
 use crate::broker::{AgentDesk, certify_operator};
-use crate::cli::{Identity, InitArgs, Kind};
+use crate::cli::{Identity, IdentityKind, InitArgs};
 use crate::config::{Config, RootKey};
 use crate::console::{Console, Failure, known_passphrase, new_passphrase, whoever_runs_this};
 use crate::keyring::{Keyring, Passphrase, SlotKey};
@@ -107,7 +108,7 @@ pub async fn initialise(
         certificate_pem: certificate_pem(&certificate.der),
         authority_pem: authorities_pem(&core.signing.issuer.authorities()),
     };
-    identity.save(order.home, Kind::Operator)?;
+    identity.save(order.home, IdentityKind::Operator)?;
     // What a broker shows that starts sealed.
     server_identity(config, &core, surroundings).await?;
     let core = Arc::new(core);

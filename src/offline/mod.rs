@@ -1,6 +1,7 @@
 //! Verbs on the data directory of a stopped broker: they open the keyring and the ledger themselves.
 
 mod adopt;
+mod configuration;
 mod doctor;
 mod init;
 mod slot_change;
@@ -9,32 +10,8 @@ mod slots;
 mod verify;
 
 pub use adopt::adopt;
+pub use configuration::check_config;
 pub use doctor::doctor;
 pub use init::{Order, init, initialise};
 pub use slots::slot;
 pub use verify::verify;
-
-use std::path::Path;
-
-use crate::config::{Config, RootKey};
-use crate::console::{Console, Failure};
-
-/// `keyward config check`
-///
-/// # Errors
-/// [`Failure`] when the configuration is wrong.
-pub fn check_config(config: &Path, console: &Console) -> Result<(), Failure> {
-    Config::load(config)?;
-    console.line(&format!("`{}` is good", config.display()));
-    Ok(())
-}
-
-/// The configuration, with the root key's key in `key_file`, if that is said: a credential is given to the
-/// service alone.
-fn config_opened_by(path: &Path, key_file: Option<&Path>) -> Result<Config, Failure> {
-    let mut config = Config::load(path)?;
-    if let Some(file) = key_file {
-        config.root_key = RootKey::File(file.to_owned());
-    }
-    Ok(config)
-}

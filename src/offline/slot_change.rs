@@ -2,7 +2,8 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use crate::app::assemble::{FOUND, assemble_to_record, tell_slots};
-use crate::app::open_keyring::{keyring_path, open_by, slot_key};
+use crate::app::data_dir::keyring_path;
+use crate::app::open_keyring::{open_by, slot_key};
 use crate::app::surroundings::Surroundings;
 use crate::base::code;
 use crate::broker::Core;

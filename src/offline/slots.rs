@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::slot_change::{SlotChange, out_of_reach};
 use super::slot_keys::{new_key, one_from_standard_input, opening_handed, opening_key};
-use crate::app::open_keyring::{keyring_path, not_opened};
+use crate::app::data_dir::keyring_path;
+use crate::app::open_keyring::not_opened;
 use crate::app::surroundings::Surroundings;
 use crate::base::code;
 use crate::base::{SlotId, Timestamp};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::config_opened_by;
+use super::configuration::config_opened_by;
 use crate::app::failures::broken;
 use crate::app::open_keyring::open_keyring;
 use crate::base::{code, io_reason};

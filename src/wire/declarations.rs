@@ -78,3 +78,17 @@ pub enum DeclaredKind {
     Rotation,
     Lease,
 }
+
+impl DeclaredKind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Capability => "capability",
+            Self::Role => "role",
+            Self::Agent => "agent",
+            Self::ResourceServer => "resource-server",
+            Self::Rotation => "rotation",
+            Self::Lease => "lease",
+        }
+    }
+}

@@ -21,15 +21,18 @@ endpoints! {
 }
 
 /// RFC 6749 §4.4.2, with RFC 8707's `resource`.
-#[derive(Clone, Debug, JsonSchema)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TokenForm {
     /// `client_credentials`.
     pub grant_type: String,
     /// Names of capabilities, separated by spaces.
     pub scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<String>,
 }
 

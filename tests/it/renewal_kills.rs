@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use keyward::base::encoding::base64url;
 use keyward::base::{Clock, Sensitive, SystemClock};
-use keyward::cli::{Identity, Kind};
+use keyward::cli::{Identity, IdentityKind};
 use keyward::pki::new_key_and_request;
 use serde_json::json;
 
@@ -38,7 +38,7 @@ impl Bed {
         broker.declare().await;
         let bed = Self { broker, home: tempfile::tempdir().unwrap() };
         let agent = bed.broker.agent("a", &["repo-reader"]).await;
-        bed.identity(&agent.certificate, &agent.key).save(bed.home.path(), Kind::Agent).unwrap();
+        bed.identity(&agent.certificate, &agent.key).save(bed.home.path(), IdentityKind::Agent).unwrap();
         bed
     }
 
@@ -52,7 +52,7 @@ impl Bed {
     }
 
     fn held(&self) -> Agent {
-        let identity = Identity::load(self.home.path(), Kind::Agent).unwrap();
+        let identity = Identity::load(self.home.path(), IdentityKind::Agent).unwrap();
         let key = identity.key_pem.expose().clone();
         let certificate = identity.certificate_pem;
         let caller = self.broker.caller(self.broker.agents(), Some(&certificate), Some(&key));
@@ -145,7 +145,7 @@ async fn a_kill_after_the_identity_was_stored_and_before_its_first_use() {
     let bed = Bed::due().await;
     let (key, certificate) = bed.asked().await;
     fs::write(bed.pending(), &key).unwrap();
-    bed.identity(&certificate, &key).save(bed.home.path(), Kind::Agent).unwrap();
+    bed.identity(&certificate, &key).save(bed.home.path(), IdentityKind::Agent).unwrap();
     bed.goes_on(&certificate).await;
 }
 
@@ -153,7 +153,7 @@ async fn a_kill_after_the_identity_was_stored_and_before_its_first_use() {
 async fn a_kill_after_the_first_use() {
     let bed = Bed::due().await;
     let (key, certificate) = bed.asked().await;
-    bed.identity(&certificate, &key).save(bed.home.path(), Kind::Agent).unwrap();
+    bed.identity(&certificate, &key).save(bed.home.path(), IdentityKind::Agent).unwrap();
     assert_eq!(bed.held().caller.get("/v1/whoami").await.status, 200);
     fs::write(bed.pending(), &key).unwrap();
     bed.goes_on(&certificate).await;
@@ -242,14 +242,14 @@ async fn a_read_only_home_serves_when_an_authority_is_prepared() {
     let broker = TestBroker::declared().await;
     let bed = Bed { broker, home: tempfile::tempdir().unwrap() };
     let agent = bed.broker.agent("a", &["repo-reader"]).await;
-    bed.identity(&agent.certificate, &agent.key).save(bed.home.path(), Kind::Agent).unwrap();
+    bed.identity(&agent.certificate, &agent.key).save(bed.home.path(), IdentityKind::Agent).unwrap();
     let prepared = bed.broker.operator().post_json("/v1/authorities", &json!({})).await;
     assert!(prepared.status < 300, "{}", prepared.text());
     let output = run_read_only(&bed, &["get", "github/app"]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!((output.stdout.as_slice(), warnings(&output)), (&b"hunter2"[..], 1));
     let learnt = |bed: &Bed| {
-        Identity::load(bed.home.path(), Kind::Agent).unwrap().authority_pem.matches("BEGIN").count()
+        Identity::load(bed.home.path(), IdentityKind::Agent).unwrap().authority_pem.matches("BEGIN").count()
     };
     assert_eq!(learnt(&bed), 1, "it could not be stored");
     let outputs = futures(&bed, 16).await;

@@ -3,7 +3,7 @@
 use keyward::base::SystemEntropy;
 use keyward::base::encoding::{base64url, from_base64url};
 use keyward::base::limits::DOCUMENTS_MAX_AGE_S;
-use keyward::cli::{Identity, Kind};
+use keyward::cli::{Identity, IdentityKind};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
@@ -337,7 +337,7 @@ fn on_the_command_line_an_operator_and_an_agent_come_through_a_change_of_authori
     process.serve();
     process.set_up(b"value");
     process.good(&["authority", "prepare"], b"");
-    let known = |who: &str, kind: Kind| {
+    let known = |who: &str, kind: IdentityKind| {
         Identity::load(&process.path(&format!("home-{who}")), kind)
             .unwrap()
             .authority_pem
@@ -345,7 +345,7 @@ fn on_the_command_line_an_operator_and_an_agent_come_through_a_change_of_authori
             .count()
     };
     process.good(&["authority", "list"], b"");
-    assert_eq!(known("operator", Kind::Operator), 2, "every client of the broker learns of it");
+    assert_eq!(known("operator", IdentityKind::Operator), 2, "every client of the broker learns of it");
     let refused = process.run_as("operator", &["authority", "activate", "2"], b"");
     assert_eq!(refused.status.code(), Some(8), "the agent does not know it yet");
     // A certificate's times are whole seconds: one that was given in the same second is not newer.
@@ -353,7 +353,7 @@ fn on_the_command_line_an_operator_and_an_agent_come_through_a_change_of_authori
         process.good_as("a", &["renew"], b"");
         process.run_as("operator", &["authority", "activate", "2"], b"").status.code() != Some(8)
     });
-    assert_eq!(known("a", Kind::Agent), 2);
+    assert_eq!(known("a", IdentityKind::Agent), 2);
     process.good_as("a", &["get", "github/app"], b"");
     process.good_as("a", &["renew"], b"");
     let listed = process.json(&["authority", "list"]);

@@ -1,10 +1,13 @@
 //! HTTP to a broker: over TLS as an agent or an operator, or over the socket on its host.
 
-mod host;
+mod broker_client;
+mod received;
+mod refusal;
+mod request;
 mod retry;
-mod tls;
+mod transport;
 
-pub(in crate::cli) use host::ask;
-pub use host::host_standing;
-pub(in crate::cli) use retry::patiently;
-pub(in crate::cli) use tls::{Answer, Client, Storing};
+pub use broker_client::host_state;
+pub(crate) use broker_client::{Client, IdentitySource, PutConditions, Revealed};
+pub(crate) use received::Received;
+pub(crate) use retry::retry_while_busy;

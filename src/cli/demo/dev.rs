@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::stage::Stage;
 use crate::base::code;
-use crate::cli::demo::stage::Stage;
 use crate::console::{Console, Failure};
 
 /// What there is to ask for when nothing else is named.
@@ -48,7 +48,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// `keyward dev`: a broker to try things on, as strict as any other, with everything declared and
 /// enrolled that a first request needs. Ends with Ctrl-C, and nothing of it stays.
-pub(in crate::cli) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
+pub(crate) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
     let mut stage = Stage::set("dev")?;
     let played = play(&mut stage, seed, console).await;
     let stopped = stage.stop();

@@ -5,18 +5,20 @@ mod dev;
 mod scan;
 mod stage;
 
-pub(in crate::cli) use dev::dev;
+pub(crate) use dev::dev;
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde::Deserialize;
 
+use self::stage::Stage;
 use crate::base::code;
 use crate::base::{Clock, Sensitive, SystemClock};
-use crate::cli::client::Client;
-use crate::cli::demo::stage::Stage;
-use crate::cli::identity::Kind;
+use crate::cli::enrolment::IssuedIdentity;
+use crate::cli::identity::IdentityKind;
+use crate::cli::session::client_of;
 use crate::console::{Console, Failure};
+use crate::wire::{AppliedAnswer, EntriesAnswer, TokenAnswer};
 
 const DECLARATIONS: &str = r#"
 [[capability]]
@@ -47,7 +49,7 @@ roles = ["repo-reader"]
 "#;
 
 /// Plays the path and cleans up behind itself, also when an assertion fails.
-pub(in crate::cli) async fn play(console: &Console) -> Result<(), Failure> {
+pub(crate) async fn play(console: &Console) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let start = clock.now();
     let mut stage = Stage::set("demo")?;
@@ -106,44 +108,34 @@ async fn acts(stage: &mut Stage, console: &Console) -> Result<(), Failure> {
 fn declare(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
     stage.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
     let file = stage.write("agents.toml", DECLARATIONS)?;
-    let planned = stage.json("plan", &["plan", "-f", &file], None)?;
-    check(
-        "the plan names 5 changes and does none",
-        field(&planned, "changes").as_array().map(Vec::len) == Some(5),
-    )?;
-    check("a plan changes nothing", *field(&planned, "applied") == false)?;
-    let applied = stage.json("apply", &["apply", "-f", &file], None)?;
-    check("all was applied in one entry", field(&applied, "seq").is_u64())?;
-    let again = stage.json("apply", &["apply", "-f", &file], None)?;
-    check("applying again changes nothing", field(&again, "changes").as_array().is_some_and(Vec::is_empty))
+    let planned: AppliedAnswer = stage.json("plan", &["plan", "-f", &file])?;
+    check("the plan names 5 changes and does none", planned.changes.len() == 5)?;
+    check("a plan changes nothing", !planned.applied)?;
+    let applied: AppliedAnswer = stage.json("apply", &["apply", "-f", &file])?;
+    check("all was applied in one entry", applied.seq.is_some())?;
+    let again: AppliedAnswer = stage.json("apply", &["apply", "-f", &file])?;
+    check("applying again changes nothing", again.changes.is_empty())
 }
 
 fn enrol(stage: &Stage) -> Result<(), Failure> {
     let code = stage.path("code");
     stage.run("invite", &["agent", "invite", "research-bot", "--out", &code], None)?;
-    let joined = stage.json_as("research-bot", "join", &["join", "--code-file", &code])?;
-    check(
-        "the certificate names the agent",
-        *field(&joined, "spiffe_id") == "spiffe://keyward.internal/agent/research-bot",
-    )?;
+    let joined: IssuedIdentity = stage.json_as("research-bot", "join", &["join", "--code-file", &code])?;
+    let spiffe_id = "spiffe://keyward.internal/agent/research-bot";
+    check("the certificate names the agent", joined.spiffe_id == spiffe_id)?;
     let code = stage.path("code-2");
     stage.run("invite", &["agent", "invite", "other-bot", "--role", "publisher", "--out", &code], None)?;
-    stage.json_as("other-bot", "join", &["join", "--code-file", &code]).map(|_| ())
+    stage.run_as("other-bot", "join", &["join", "--code-file", &code]).map(drop)
 }
 
 fn mint(stage: &Stage) -> Result<Sensitive<String>, Failure> {
     let args = ["token", "github.repo.read", "--expires-in", "120"];
-    let minted = stage.json_as("research-bot", "token", &args)?;
-    check("the token is a bearer with a bound certificate", *field(&minted, "token_type") == "Bearer")?;
-    check(
-        "it is for what was asked",
-        *field(&minted, "scope") == "github.repo.read" && *field(&minted, "expires_in") == 120,
-    )?;
-    check(
-        "the answer names its decision",
-        field(&minted, "decision_id").as_str().is_some_and(|id| id.starts_with("dec_")),
-    )?;
-    Ok(Sensitive::new(field(&minted, "access_token").as_str().unwrap_or_default().to_owned()))
+    let minted: TokenAnswer = stage.json_as("research-bot", "token", &args)?;
+    check("the token is a bearer with a bound certificate", minted.token_type == "Bearer")?;
+    let is_as_asked = &*minted.scope == "github.repo.read" && minted.expires_in == 120;
+    check("it is for what was asked", is_as_asked)?;
+    check("the answer names its decision", minted.decision_id.to_string().starts_with("dec_"))?;
+    Ok(minted.access_token.into_value())
 }
 
 fn use_it(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
@@ -153,20 +145,18 @@ fn use_it(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
 
 fn deny(stage: &Stage) -> Result<String, Failure> {
     let refused = stage.refused_as("research-bot", &["token", "reports.publish"], 5)?;
-    check("the refusal names its reason", *field(&refused, "code") == "capability_not_granted")?;
-    check(
-        "the refusal names its decision",
-        field(&refused, "decision_id").as_str().is_some_and(|id| id.starts_with("dec_")),
-    )?;
+    check("the refusal names its reason", refused.code == "capability_not_granted")?;
+    let decision = refused.decision_id.unwrap_or_default();
+    check("the refusal names its decision", decision.starts_with("dec_"))?;
     Ok("reports.publish refused: capability_not_granted, with decision id and fix".to_owned())
 }
 
 async fn replay(stage: &Stage, token: &Sensitive<String>) -> Result<String, Failure> {
-    let path = "/v1/secrets/github/app";
-    let holder = Client::of(Path::new(&stage.home("research-bot")), Kind::Agent).await?;
-    holder.get_bearing(path, token).await?;
-    let thief = Client::of(Path::new(&stage.home("other-bot")), Kind::Agent).await?;
-    match thief.get_bearing(path, token).await {
+    let secret = "github/app".parse()?;
+    let holder = client_of(Path::new(&stage.home("research-bot")), IdentityKind::Agent).await?;
+    holder.reveal(&secret, token).await?;
+    let thief = client_of(Path::new(&stage.home("other-bot")), IdentityKind::Agent).await?;
+    match thief.reveal(&secret, token).await {
         Err(failure) if failure.code() == "token_binding_mismatch" => {
             Ok("other-bot presented research-bot's token over its own mTLS: 401 token_binding_mismatch"
                 .to_owned())
@@ -178,22 +168,21 @@ async fn replay(stage: &Stage, token: &Sensitive<String>) -> Result<String, Fail
 
 fn reuse(stage: &Stage) -> Result<String, Failure> {
     let refused = stage.refused_as("thief", &["join", "--code-file", &stage.path("code")], 8)?;
-    check("a used code is refused", *field(&refused, "code") == "enrolment_code_used")?;
+    check("a used code is refused", refused.code == "enrolment_code_used")?;
     Ok("the used code with another key: refused, and an alarm is on the ledger".to_owned())
 }
 
 async fn restart(stage: &mut Stage) -> Result<String, Failure> {
     stage.kill()?;
     stage.serve().await?;
-    let again = stage.json_as("research-bot", "token", &["token", "github.repo.read"])?;
-    check("the agent still gets tokens", *field(&again, "scope") == "github.repo.read")?;
+    let again: TokenAnswer = stage.json_as("research-bot", "token", &["token", "github.repo.read"])?;
+    check("the agent still gets tokens", &*again.scope == "github.repo.read")?;
     Ok("the broker was killed with -9 and started again: nothing was lost".to_owned())
 }
 
 fn read_back(stage: &Stage) -> Result<String, Failure> {
-    let page = stage.json("audit list", &["audit", "list"], None)?;
-    let items = field(&page, "items").as_array().cloned().unwrap_or_default();
-    let seen = |kind: &str| items.iter().filter(|item| *field(item, "kind") == *kind).count();
+    let items = stage.json::<EntriesAnswer>("audit list", &["audit", "list"])?.items;
+    let seen = |kind: &str| items.iter().filter(|item| item.kind == kind).count();
     for kind in [
         "authority.founded",
         "operator.certified",
@@ -209,7 +198,7 @@ fn read_back(stage: &Stage) -> Result<String, Failure> {
     ] {
         check(&format!("the ledger holds {kind}"), seen(kind) > 0)?;
     }
-    let in_order = items.iter().zip(1_u64..).all(|(item, seq)| field(item, "seq").as_u64() == Some(seq));
+    let in_order = items.iter().zip(1_u64..).all(|(item, seq)| item.seq == seq);
     check("the sequence has no gap", in_order)?;
     Ok(format!(
         "{} entries read back, no gap: {} mints, {} reads, {} denial, {} alarm",
@@ -222,19 +211,17 @@ fn read_back(stage: &Stage) -> Result<String, Failure> {
 }
 
 fn verify(stage: &Stage) -> Result<String, Failure> {
-    let verified = stage.json("verify", &["verify", "--config", &stage.config()], None)?;
-    check("the ledger verifies", field(&verified, "entries").as_u64().is_some_and(|entries| entries > 10))?;
-    let root = field(&verified, "root").as_str().unwrap_or_default();
-    Ok(format!(
-        "offline: {} entries, every state change opens, tree root {}…",
-        field(&verified, "entries"),
-        root.get(..12).unwrap_or(root)
-    ))
+    let LedgerRoot { entries, root } = stage.json("verify", &["verify", "--config", &stage.config()])?;
+    check("the ledger verifies", entries > 10)?;
+    let root = root.get(..12).unwrap_or(&root);
+    Ok(format!("offline: {entries} entries, every state change opens, tree root {root}…"))
 }
 
-/// A field of an answer; null when it is not there.
-fn field<'a>(answer: &'a Value, name: &str) -> &'a Value {
-    answer.get(name).unwrap_or(&Value::Null)
+/// What `keyward verify` prints, as far as the demo looks at it.
+#[derive(Deserialize)]
+struct LedgerRoot {
+    entries: u64,
+    root: String,
 }
 
 fn check(what: &str, holds: bool) -> Result<(), Failure> {

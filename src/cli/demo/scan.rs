@@ -7,7 +7,7 @@ use crate::console::Failure;
 
 /// Looks for `secret` in every file below `dir`, in the spellings in which secrets leak. Gives the
 /// number of files that were looked through.
-pub(in crate::cli) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
+pub(crate) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
     let spelled = spellings(secret);
     let planted = [b"before ".as_slice(), secret, b" after"].concat();
     if !holds(&planted, &spelled) {

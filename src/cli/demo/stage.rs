@@ -6,18 +6,19 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::base::code;
 use crate::base::encoding::base32;
 use crate::base::{Entropy, Sensitive, SystemEntropy};
-use crate::cli::client::Client;
-use crate::cli::identity::Kind;
-use crate::console::Failure;
+use crate::cli::identity::IdentityKind;
+use crate::cli::session::client_of;
+use crate::console::{Failure, FailureOutput};
 use crate::files::private_dir;
+use crate::wire::{Nothing, READINESS};
 
 /// A broker of its own in a directory of its own, and the command line to drive it with.
-pub(in crate::cli) struct Stage {
+pub(super) struct Stage {
     dir: PathBuf,
     exe: PathBuf,
     broker: Option<Child>,
@@ -28,7 +29,7 @@ const READY_TRIES: u32 = 400;
 
 impl Stage {
     /// A stage below the temporary directory, called `keyward-NAME-…`.
-    pub(in crate::cli) fn set(name: &str) -> Result<Self, Failure> {
+    pub(super) fn set(name: &str) -> Result<Self, Failure> {
         let entropy: &dyn Entropy = &SystemEntropy;
         let dir = std::env::temp_dir().join(format!("keyward-{name}-{}", base32(&entropy.bytes::<8>())));
         private_dir(&dir.join("broker")).map_err(|error| Failure::of_file(&dir, &error))?;
@@ -50,36 +51,36 @@ impl Stage {
     }
 
     /// What the scan looks through: everything that the broker keeps or says.
-    pub(in crate::cli) fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    pub(in crate::cli) fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 
-    pub(in crate::cli) fn config(&self) -> String {
+    pub(super) fn config(&self) -> String {
         self.path("keyward.toml")
     }
 
-    pub(in crate::cli) fn home(&self, who: &str) -> String {
+    pub(super) fn home(&self, who: &str) -> String {
         self.path(&format!("home-{who}"))
     }
 
     /// A secret that nothing else can look like.
-    pub(in crate::cli) fn secret(&self) -> Sensitive<Vec<u8>> {
+    pub(super) fn secret(&self) -> Sensitive<Vec<u8>> {
         let entropy: &dyn Entropy = &SystemEntropy;
         Sensitive::new(format!("ghp_{}", base32(&entropy.bytes::<24>())).into_bytes())
     }
 
-    pub(in crate::cli) fn write(&self, name: &str, text: &str) -> Result<String, Failure> {
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<String, Failure> {
         let path = self.dir.join(name);
         fs::write(&path, text).map_err(|error| Failure::of_file(&path, &error))?;
         Ok(path.display().to_string())
     }
 
     /// Starts the broker and waits until it says that it is ready.
-    pub(in crate::cli) async fn serve(&mut self) -> Result<(), Failure> {
+    pub(super) async fn serve(&mut self) -> Result<(), Failure> {
         let log = self.dir.join("broker/log");
         let out = File::options()
             .append(true)
@@ -93,8 +94,8 @@ impl Stage {
             .spawn();
         self.broker = Some(child.map_err(|error| Failure::of_file(&self.exe, &error))?);
         for _ in 0..READY_TRIES {
-            let ready =
-                Client::of(Path::new(&self.home("operator")), Kind::Operator).await?.get("/readyz").await;
+            let client = client_of(Path::new(&self.home("operator")), IdentityKind::Operator).await?;
+            let ready = client.call(READINESS, &Nothing, &Nothing).await;
             if ready.is_ok() {
                 return Ok(());
             }
@@ -111,12 +112,12 @@ impl Stage {
     }
 
     /// Whether the broker has ended by itself.
-    pub(in crate::cli) fn has_ended(&mut self) -> bool {
+    pub(super) fn has_ended(&mut self) -> bool {
         self.broker.as_mut().is_none_or(|child| child.try_wait().ok().flatten().is_some())
     }
 
     /// Ends the broker without a warning: SIGKILL.
-    pub(in crate::cli) fn kill(&mut self) -> Result<(), Failure> {
+    pub(super) fn kill(&mut self) -> Result<(), Failure> {
         let Some(mut child) = self.broker.take() else { return Ok(()) };
         child
             .kill()
@@ -126,7 +127,7 @@ impl Stage {
     }
 
     /// Ends the broker as a service manager would: SIGTERM, and it has to end well.
-    pub(in crate::cli) fn stop(&mut self) -> Result<(), Failure> {
+    pub(super) fn stop(&mut self) -> Result<(), Failure> {
         let Some(mut child) = self.broker.take() else { return Ok(()) };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let asked = pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(std::io::Error::from));
@@ -137,40 +138,35 @@ impl Stage {
         Err(Failure::new(code::DEMO_FAILED).because("the broker did not end well when asked to"))
     }
 
-    pub(in crate::cli) fn clear(&mut self) -> Result<(), Failure> {
+    pub(super) fn clear(&mut self) -> Result<(), Failure> {
         self.kill()?;
         fs::remove_dir_all(&self.dir).map_err(|error| Failure::of_file(&self.dir, &error))
     }
 
-    pub(in crate::cli) fn run(
-        &self,
-        what: &str,
-        args: &[&str],
-        input: Option<&[u8]>,
-    ) -> Result<Vec<u8>, Failure> {
+    pub(super) fn run(&self, what: &str, args: &[&str], input: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
         let output = self.output("operator", args, input)?;
         good(what, output)
     }
 
-    pub(in crate::cli) fn run_as(&self, who: &str, what: &str, args: &[&str]) -> Result<Vec<u8>, Failure> {
+    pub(super) fn run_as(&self, who: &str, what: &str, args: &[&str]) -> Result<Vec<u8>, Failure> {
         good(what, self.output(who, args, None)?)
     }
 
-    pub(in crate::cli) fn json(
-        &self,
-        what: &str,
-        args: &[&str],
-        input: Option<&[u8]>,
-    ) -> Result<Value, Failure> {
-        parsed(what, &self.run(what, &[args, &["-o", "json"]].concat(), input)?)
+    pub(super) fn json<T: DeserializeOwned>(&self, what: &str, args: &[&str]) -> Result<T, Failure> {
+        parsed(what, &self.run(what, &[args, &["-o", "json"]].concat(), None)?)
     }
 
-    pub(in crate::cli) fn json_as(&self, who: &str, what: &str, args: &[&str]) -> Result<Value, Failure> {
+    pub(super) fn json_as<T: DeserializeOwned>(
+        &self,
+        who: &str,
+        what: &str,
+        args: &[&str],
+    ) -> Result<T, Failure> {
         parsed(what, &self.run_as(who, what, &[args, &["-o", "json"]].concat())?)
     }
 
     /// Runs what must be refused with this exit code, and gives the refusal.
-    pub(in crate::cli) fn refused_as(&self, who: &str, args: &[&str], exit: i32) -> Result<Value, Failure> {
+    pub(super) fn refused_as(&self, who: &str, args: &[&str], exit: i32) -> Result<FailureOutput, Failure> {
         let output = self.output(who, &[args, &["-o", "json"]].concat(), None)?;
         if output.status.code() == Some(exit) {
             // The last line: what a verb tells before it is refused comes first.
@@ -218,7 +214,7 @@ fn good(what: &str, output: Output) -> Result<Vec<u8>, Failure> {
     Err(Failure::new(code::DEMO_FAILED).because(why))
 }
 
-fn parsed(what: &str, bytes: &[u8]) -> Result<Value, Failure> {
+fn parsed<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Failure> {
     let unreadable = |_| Failure::new(code::DEMO_FAILED).because(format!("`keyward {what}` printed no JSON"));
     serde_json::from_slice(bytes).map_err(unreadable)
 }

@@ -1,28 +1,48 @@
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use clap::Args;
+use serde_json::json;
 
+use super::issued::{IssuedIdentity, issued};
 use crate::base::encoding::base64url;
-use crate::base::{Clock, Sensitive, SystemClock, code};
-use crate::cli::client::{Client, patiently};
-use crate::cli::identity::{Identity, Kind, PendingKey, identity_lock};
-use crate::console::{Console, Failure, input};
+use crate::base::{Sensitive, code};
+use crate::cli::client::{Client, retry_while_busy};
+use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock};
+use crate::console::{Console, Failure, input, not_an_argument};
 use crate::files::private_dir;
-use crate::pki::EnrolmentCode;
-use crate::pki::{Requested, SpiffeId, certificate_from_pem, certificates_from_pem};
+use crate::pki::{EnrolmentCode, Requested, SpiffeId};
+use crate::wire::{ENROL, EnrolBody, Nothing};
+
+/// `keyward join`
+#[derive(Args, Debug)]
+pub struct JoinArgs {
+    /// Read the enrolment code from this file (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    code_file: Option<PathBuf>,
+    /// Replace the identity that this home holds; only by one of a broker whose authority it trusts already
+    #[arg(long)]
+    replace: bool,
+    /// Refused: what is an argument can be seen by everybody on the machine
+    #[arg(hide = true)]
+    argument: Vec<OsString>,
+}
 
 /// Longer than any enrolment code.
 const CODE_BYTES_MAX: usize = 2048;
 
+/// What becomes of another identity that the home holds.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum OnExisting {
+    Keep,
+    Replace,
+}
+
 /// Enrols this machine with the identity that the code names: makes a key, redeems the code, stores key
 /// and certificate. Joining again with the same code sends the same key and gets the same certificate.
-pub(in crate::cli) async fn join(
-    home: &Path,
-    code_file: Option<&Path>,
-    replace: bool,
-    console: &Console,
-) -> Result<(), Failure> {
-    let text = input::secret(code_file, "Enrolment code", CODE_BYTES_MAX, console)?;
+pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Result<(), Failure> {
+    not_an_argument(&args.argument)?;
+    let text = input::secret(args.code_file.as_deref(), "Enrolment code", CODE_BYTES_MAX, console)?;
     let text = std::str::from_utf8(text.expose()).unwrap_or_default();
     let code = EnrolmentCode::parse(text).map_err(|error| {
         Failure::usage(
@@ -30,25 +50,24 @@ pub(in crate::cli) async fn join(
             "copy the whole line that `keyward agent invite` or `keyward operator invite` printed",
         )
     })?;
-    let kind = Kind::of(&code.spiffe);
     announce(&code, console);
     private_dir(home).map_err(|error| Failure::of_file(home, &error))?;
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| Failure::of_file(home, &error))?;
     let name = format!("joining-{}.pem", code.id);
-    check_existing(home, kind, &code, (replace, &name))?;
+    let existing = if args.replace { OnExisting::Replace } else { OnExisting::Keep };
+    check_existing(home, &code, &name, existing)?;
     let pending = PendingKey::open(home, &name)?;
-    let secret = zeroize::Zeroizing::new(base64url(code.secret.expose()));
-    let body =
-        json!({ "code_id": code.id.to_string(), "secret": *secret, "csr": base64url(&pending.request) });
+    let secret = Sensitive::new(base64url(code.secret.expose())).into();
+    let body = EnrolBody { code_id: code.id.to_string(), secret, csr: base64url(&pending.request) };
     let client = Client::pinned(&code)?;
-    let answer = patiently(async || client.post_json("/v1/enrol", &body).await).await?.json()?;
+    let answer = retry_while_busy(async || client.call(ENROL, &Nothing, &body).await).await?;
     let requested = Requested { key: pending.public()?.digest(), spiffe: &code.spiffe, trusted: &[code.pin] };
     let identity = issued(&answer, &requested, &code.address, &pending)?;
-    identity.save(home, kind)?;
+    identity.save(home, IdentityKind::of(&code.spiffe))?;
     pending.settle()?;
     if console.is_json() {
-        console.json(&without_certificates(answer));
+        console.json(&IssuedIdentity::from(answer.answer));
     } else {
         let until = identity.certificate()?.not_after();
         console.line(&format!("enrolled as {} until {until}", code.spiffe));
@@ -76,10 +95,11 @@ fn announce(code: &EnrolmentCode, console: &Console) {
 /// authority that the code names: a code from elsewhere never moves a machine to another broker.
 fn check_existing(
     home: &Path,
-    kind: Kind,
     code: &EnrolmentCode,
-    (replace, pending): (bool, &str),
+    pending: &str,
+    existing: OnExisting,
 ) -> Result<(), Failure> {
+    let kind = IdentityKind::of(&code.spiffe);
     let Some(dir) = Identity::existing(home, kind)? else { return Ok(()) };
     let found = Identity::load(home, kind);
     let held = found.as_ref().map_err(Clone::clone).and_then(Identity::certificate);
@@ -93,7 +113,7 @@ fn check_existing(
     }
     let who =
         held.map_or_else(|_| "an identity that cannot be read".to_owned(), |held| held.spiffe().to_string());
-    if !replace {
+    if existing == OnExisting::Keep {
         let why = format!("`{}` holds {who} already; nothing was sent", dir.display());
         return Err(Failure::new(code::IDENTITY_EXISTS).because(why));
     }
@@ -106,38 +126,4 @@ fn check_existing(
     );
     let fix = "if the broker is another one, keep its identity elsewhere: `--home DIR`; if the code should be of the same broker, ask who sent it";
     Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
-}
-
-/// The identity in the broker's answer, once everything in it is what was asked for.
-pub(in crate::cli) fn issued(
-    answer: &Value,
-    requested: &Requested<'_>,
-    address: &str,
-    pending: &PendingKey,
-) -> Result<Identity, Failure> {
-    let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let identity = Identity {
-        address: address.to_owned(),
-        key_pem: Sensitive::new(pending.key_pem.expose().clone()),
-        certificate_pem: field("certificate"),
-        authority_pem: field("authority"),
-    };
-    let certificate = certificate_from_pem(&identity.certificate_pem).unwrap_or_default();
-    let authorities = certificates_from_pem(&identity.authority_pem).unwrap_or_default();
-    let checked = requested.check(&certificate, &authorities, SystemClock::new().now());
-    checked.map_err(|error| {
-        let why = format!("{error}; the identity on this machine was not changed");
-        Failure::new(code::CERTIFICATE_MISMATCH).because(why)
-    })?;
-    // Whether TLS takes both: an identity that cannot connect is not stored.
-    Client::with(&identity)?;
-    Ok(identity)
-}
-
-/// What the broker says of an identity that it gave, without what was stored of it.
-pub(in crate::cli) fn without_certificates(mut answer: Value) -> Value {
-    if let Some(fields) = answer.as_object_mut() {
-        fields.retain(|field, _| !matches!(field.as_str(), "certificate" | "authority"));
-    }
-    answer
 }

@@ -1,4 +1,9 @@
-//! How a machine gets a certificate, and keeps a valid one.
+//! How a machine gets a certificate, as an agent or an operator, and keeps a valid one.
 
-pub(in crate::cli) mod join;
-pub(in crate::cli) mod renew;
+mod issued;
+mod join;
+mod renewal;
+
+pub(crate) use issued::IssuedIdentity;
+pub(crate) use join::{JoinArgs, join};
+pub(crate) use renewal::{RenewArgs, is_renewal_wanted, is_valid_for, renew, renew_if_due};

@@ -1,19 +1,18 @@
 //! The certificates and keys of this machine, as they lie in a home directory.
 
-mod kept_token;
 mod pending_key;
 
-pub(in crate::cli) use kept_token::KeptTokens;
-pub(in crate::cli) use pending_key::PendingKey;
+pub(crate) use pending_key::PendingKey;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::Sensitive;
 use crate::base::code;
-use crate::console::Failure;
+use crate::console::{Console, Failure, Format};
 use crate::crypto::Digest;
 use crate::files::{create, private_dir, sync_dir, sync_parent};
 use crate::pki::tls;
@@ -24,28 +23,28 @@ use crate::pki::{
 
 /// Which of the identities of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum IdentityKind {
     /// An agent's, or a resource server's: made by `keyward join`.
     Agent,
     /// An operator's: made by `keyward init`, or by `keyward join`.
     Operator,
 }
 
-impl Kind {
+impl IdentityKind {
     /// The operator's, when that is said.
-    pub(in crate::cli) const fn named(operator: bool) -> Self {
+    pub(crate) const fn named(operator: bool) -> Self {
         if operator { Self::Operator } else { Self::Agent }
     }
 
     /// The kind of home directory that holds the identity `spiffe`.
-    pub(in crate::cli) const fn of(spiffe: &SpiffeId) -> Self {
+    pub(crate) const fn of(spiffe: &SpiffeId) -> Self {
         match spiffe {
             SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => Self::Agent,
             SpiffeId::Operator { .. } => Self::Operator,
         }
     }
 
-    pub(in crate::cli) const fn directory(self) -> &'static str {
+    pub(crate) const fn directory(self) -> &'static str {
         match self {
             Self::Agent => "agent",
             Self::Operator => "operator",
@@ -91,7 +90,7 @@ pub fn default_home() -> Result<PathBuf, Failure> {
 }
 
 /// The directory that an environment variable names: an empty one counts as unset (XDG base directories).
-pub(in crate::cli) fn directory_of(variable: &str) -> Option<PathBuf> {
+pub(crate) fn directory_of(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
@@ -100,7 +99,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`Failure`] when there is none, or part of it cannot be read.
-    pub fn load(home: &Path, kind: Kind) -> Result<Self, Failure> {
+    pub fn load(home: &Path, kind: IdentityKind) -> Result<Self, Failure> {
         let dir = home.join(kind.directory());
         if Self::existing(home, kind)?.is_none() {
             let why = format!("there is no {} identity in `{}`", kind.directory(), home.display());
@@ -129,7 +128,7 @@ impl Identity {
     }
 
     /// The directory of the identity of `kind` below `home`, if there is one.
-    pub(in crate::cli) fn existing(home: &Path, kind: Kind) -> Result<Option<PathBuf>, Failure> {
+    pub(crate) fn existing(home: &Path, kind: IdentityKind) -> Result<Option<PathBuf>, Failure> {
         let dir = home.join(kind.directory());
         settle(&dir).map_err(|error| Failure::of_file(&dir, &error))?;
         Ok(dir.exists().then_some(dir))
@@ -141,9 +140,9 @@ impl Identity {
     /// # Errors
     /// [`Failure`].
     pub fn check_reissue(home: &Path, operator: &SpiffeId, authorities: &[Digest]) -> Result<(), Failure> {
-        let Some(dir) = Self::existing(home, Kind::Operator)? else { return Ok(()) };
+        let Some(dir) = Self::existing(home, IdentityKind::Operator)? else { return Ok(()) };
         let same = || {
-            let found = Self::load(home, Kind::Operator)?;
+            let found = Self::load(home, IdentityKind::Operator)?;
             let pins = found.authority_pins()?;
             let is_of_broker = pins.iter().any(|pin| authorities.contains(pin));
             Ok::<_, Failure>(found.certificate()?.spiffe() == operator && is_of_broker)
@@ -164,7 +163,7 @@ impl Identity {
 
     /// Refuses when a new identity of `kind` could not be stored below `home`: asked before a certificate is
     /// requested, so that the broker never takes one for the current one that this machine could not keep.
-    pub(in crate::cli) fn check_storable(home: &Path, kind: Kind) -> Result<(), Failure> {
+    pub(crate) fn check_storable(home: &Path, kind: IdentityKind) -> Result<(), Failure> {
         use rustix::fs::{Access, access};
         let dir = home.join(kind.directory());
         let tried = access(home, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from);
@@ -182,7 +181,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`Failure`]; the identity before, if any, is still there then.
-    pub fn save(&self, home: &Path, kind: Kind) -> Result<(), Failure> {
+    pub fn save(&self, home: &Path, kind: IdentityKind) -> Result<(), Failure> {
         let dir = home.join(kind.directory());
         self.write(home, &dir).map_err(|error| Failure::of_file(&dir, &error))
     }
@@ -211,7 +210,7 @@ impl Identity {
 
     /// Keeps what the broker, known by the authorities so far, has shown as its authorities now.
     /// While somebody else replaces the identity, it is left for the next time.
-    pub(in crate::cli) fn learn(home: &Path, kind: Kind, authorities: &[Vec<u8>]) -> Result<(), Failure> {
+    pub(crate) fn learn(home: &Path, kind: IdentityKind, authorities: &[Vec<u8>]) -> Result<(), Failure> {
         let lock = identity_lock(home)?;
         if lock.try_lock().is_err() {
             return Ok(());
@@ -228,12 +227,12 @@ impl Identity {
     }
 
     /// Its certificate.
-    pub(in crate::cli) fn certificate(&self) -> Result<PeerCertificate, Failure> {
+    pub(crate) fn certificate(&self) -> Result<PeerCertificate, Failure> {
         PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged())
     }
 
     /// The identity in TLS's terms.
-    pub(in crate::cli) fn tls(&self) -> Result<tls::Identity, Failure> {
+    pub(crate) fn tls(&self) -> Result<tls::Identity, Failure> {
         Ok(tls::Identity {
             chain: vec![der(&self.certificate_pem)?],
             key_pem: Sensitive::new(self.key_pem.expose().clone()),
@@ -241,12 +240,12 @@ impl Identity {
     }
 
     /// The certificates of the authorities that the broker is known by, DER.
-    pub(in crate::cli) fn authorities(&self) -> Result<Vec<Vec<u8>>, Failure> {
+    pub(crate) fn authorities(&self) -> Result<Vec<Vec<u8>>, Failure> {
         certificates_from_pem(&self.authority_pem).map_err(|_| damaged())
     }
 
     /// SHA-256 of the public keys of these authorities.
-    pub(in crate::cli) fn authority_pins(&self) -> Result<Vec<Digest>, Failure> {
+    pub(crate) fn authority_pins(&self) -> Result<Vec<Digest>, Failure> {
         self.authorities()?.iter().map(|der| key_pin(der).map_err(|_| damaged())).collect()
     }
 }
@@ -285,12 +284,21 @@ fn der(pem: &str) -> Result<Vec<u8>, Failure> {
     certificate_from_pem(pem).map_err(|_| damaged())
 }
 
-pub(in crate::cli) fn damaged() -> Failure {
+pub(crate) fn damaged() -> Failure {
     Failure::new(code::IDENTITY_DAMAGED).because("a certificate of this identity cannot be read")
 }
 
+/// Says once in this process that something new could not be stored, and that the verb goes on.
+pub(crate) fn warn_not_updated(failure: &Failure) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        let console = Console::new(Format::Table);
+        console.say(&format!("warning: this identity is not updated, and used as it is: {}", failure.why()));
+    }
+}
+
 /// Held by whoever replaces an identity below `home` by a newer one.
-pub(in crate::cli) fn identity_lock(home: &Path) -> Result<File, Failure> {
+pub(crate) fn identity_lock(home: &Path) -> Result<File, Failure> {
     let path = home.join("renewing.lock");
     let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     opened.map_err(|error| Failure::of_file(&path, &error))
@@ -314,9 +322,9 @@ mod tests {
     #[test]
     fn an_identity_reads_back_and_is_for_its_owner_alone() {
         let home = tempfile::tempdir().unwrap();
-        identity("a:1").save(home.path(), Kind::Agent).unwrap();
-        identity("b:2").save(home.path(), Kind::Agent).unwrap();
-        let read = Identity::load(home.path(), Kind::Agent).unwrap();
+        identity("a:1").save(home.path(), IdentityKind::Agent).unwrap();
+        identity("b:2").save(home.path(), IdentityKind::Agent).unwrap();
+        let read = Identity::load(home.path(), IdentityKind::Agent).unwrap();
         assert_eq!((read.address.as_str(), read.key_pem.expose().as_str()), ("b:2", "key"));
         let dir = home.path().join("agent");
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
@@ -329,18 +337,18 @@ mod tests {
     #[test]
     fn a_kill_between_the_two_renames_is_finished_by_the_next_reader() {
         let home = tempfile::tempdir().unwrap();
-        identity("old:1").save(home.path(), Kind::Agent).unwrap();
-        identity("new:1").save(home.path(), Kind::Operator).unwrap();
+        identity("old:1").save(home.path(), IdentityKind::Agent).unwrap();
+        identity("new:1").save(home.path(), IdentityKind::Operator).unwrap();
         fs::rename(home.path().join("agent"), home.path().join("agent.old")).unwrap();
         fs::rename(home.path().join("operator"), home.path().join("agent.new")).unwrap();
-        assert_eq!(Identity::load(home.path(), Kind::Agent).unwrap().address, "new:1");
+        assert_eq!(Identity::load(home.path(), IdentityKind::Agent).unwrap().address, "new:1");
         assert!(!home.path().join("agent.old").exists());
     }
 
     #[test]
     fn a_missing_identity_says_how_to_get_one() {
         let home = tempfile::tempdir().unwrap();
-        let failure = Identity::load(home.path(), Kind::Operator).unwrap_err();
+        let failure = Identity::load(home.path(), IdentityKind::Operator).unwrap_err();
         assert_eq!((failure.exit(), failure.code()), (4, "no_identity"));
     }
 }

@@ -9,17 +9,17 @@ use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
 /// A key that a certificate is being asked for. It is kept from before the first attempt until the
 /// certificate is stored: when an answer is lost, the next attempt sends the same key and gets the
 /// same certificate.
-pub(in crate::cli) struct PendingKey {
+pub(crate) struct PendingKey {
     path: PathBuf,
     /// PKCS#8 in PEM.
-    pub(in crate::cli) key_pem: Sensitive<String>,
+    pub(crate) key_pem: Sensitive<String>,
     /// The request for its certificate, PKCS#10 in DER.
-    pub(in crate::cli) request: Vec<u8>,
+    pub(crate) request: Vec<u8>,
 }
 
 impl PendingKey {
     /// The key that is pending in the file `name` below `home`, or a new one that is from now on.
-    pub(in crate::cli) fn open(home: &Path, name: &str) -> Result<Self, Failure> {
+    pub(crate) fn open(home: &Path, name: &str) -> Result<Self, Failure> {
         let path = home.join(name);
         let broken = |_| Failure::internal("a key could not be made");
         if path.exists() {
@@ -35,18 +35,18 @@ impl PendingKey {
     }
 
     /// Whether `key_pem` is the key that is pending in the file `name` below `home`.
-    pub(in crate::cli) fn is_key(home: &Path, name: &str, key_pem: &Sensitive<String>) -> bool {
+    pub(crate) fn is_key(home: &Path, name: &str, key_pem: &Sensitive<String>) -> bool {
         let pending = fs::read_to_string(home.join(name)).map(Sensitive::new);
         pending.is_ok_and(|pending| pending.expose() == key_pem.expose())
     }
 
     /// Its public half.
-    pub(in crate::cli) fn public(&self) -> Result<PublicKey, Failure> {
+    pub(crate) fn public(&self) -> Result<PublicKey, Failure> {
         read_request(&self.request).map_err(|_| Failure::internal("a request of our own cannot be read"))
     }
 
     /// It is pending no more: the certificate is stored, or will never come. The file goes.
-    pub(in crate::cli) fn settle(self) -> Result<(), Failure> {
+    pub(crate) fn settle(self) -> Result<(), Failure> {
         fs::remove_file(&self.path).map_err(|error| Failure::of_file(&self.path, &error))
     }
 }

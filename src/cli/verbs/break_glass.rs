@@ -1,20 +1,23 @@
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use clap::{Args, Subcommand, ValueEnum};
-use hyper::Method;
-use serde_json::{Value, json};
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
 
+use super::on_host::OnHostArgs;
 use crate::base::code;
 use crate::base::encoding::base64url;
-use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
-use crate::cli::client::ask;
-use crate::cli::identity::{Identity, Kind};
-use crate::cli::verbs::agents::{bad_id, canonical, serial_of, tell_change};
+use crate::cli::client::{Client, Received};
+use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::session::{check_durable, said};
 use crate::config::Config;
 use crate::console::{Console, Failure};
 use crate::operators::is_of_host;
 use crate::pki::{SpiffeId, new_key_and_request};
+use crate::wire::{
+    BREAK_GLASS, EndedAnswer, Endpoint, Nothing, ORDER_REVOKE_AGENT, ORDER_REVOKE_CERTIFICATE,
+    ORDER_REVOKE_INSTANCE, ORDER_REVOKE_OPERATOR, ORDER_REVOKE_TOKEN, ORDER_SUSPEND_AGENT,
+    ORDER_SUSPEND_OPERATOR, OrderedAnswer, RenewBody, Target,
+};
 
 /// `keyward break-glass …`
 #[derive(Debug, Subcommand)]
@@ -52,14 +55,6 @@ pub enum BreakGlassCommand {
     },
 }
 
-/// Which broker of this host.
-#[derive(Args, Debug)]
-pub struct OnHostArgs {
-    /// The configuration: names the socket on the host
-    #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
-    pub config: PathBuf,
-}
-
 /// What can be revoked.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Revocable {
@@ -85,56 +80,56 @@ pub enum Suspendable {
 }
 
 impl BreakGlassCommand {
-    /// The configuration of the broker that is meant.
-    #[must_use]
-    pub fn config(&self) -> &Path {
-        let (Self::Revoke { broker, .. } | Self::Suspend { broker, .. } | Self::Operator { broker, .. }) =
-            self;
-        &broker.config
-    }
-}
-
-/// `keyward break-glass …`
-///
-/// # Errors
-/// [`Failure`].
-pub(in crate::cli) async fn break_glass(
-    command: &BreakGlassCommand,
-    config: &Config,
-    console: &Console,
-) -> Result<(), Failure> {
-    let (path, done) = match command {
-        BreakGlassCommand::Revoke { what, which, .. } => (what.path(which)?, "revoked"),
-        BreakGlassCommand::Suspend { what: Suspendable::Agent, which, .. } => {
-            (format!("/v1/agents/{}/suspend", canonical::<AgentName>(which)?), "suspended")
-        }
-        BreakGlassCommand::Suspend { what: Suspendable::Operator, which, .. } => {
-            (format!("/v1/operators/{}/suspend", canonical::<OperatorName>(which)?), "suspended")
-        }
-        BreakGlassCommand::Operator { out, .. } => return operator(config, out, console).await,
-    };
-    let answer = ask(&config.listen.host, Method::POST, &path, None).await?;
-    tell_change(&answer, done, console)
-}
-
-impl Revocable {
-    fn path(self, which: &str) -> Result<String, Failure> {
-        Ok(match self {
-            Self::Agent => format!("/v1/agents/{}/revoke", canonical::<AgentName>(which)?),
-            Self::Instance => {
-                format!("/v1/instances/{}/revoke", which.parse::<InstanceId>().map_err(bad_id)?)
+    pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        match self {
+            Self::Revoke { what, which, broker } => {
+                let client = broker.client()?;
+                let ordered = match what {
+                    Revocable::Agent => order(&client, ORDER_REVOKE_AGENT, which.parse()?).await,
+                    Revocable::Instance => order(&client, ORDER_REVOKE_INSTANCE, which.parse()?).await,
+                    Revocable::Certificate => order(&client, ORDER_REVOKE_CERTIFICATE, which.parse()?).await,
+                    Revocable::Token => order(&client, ORDER_REVOKE_TOKEN, which.parse()?).await,
+                    Revocable::Operator => order(&client, ORDER_REVOKE_OPERATOR, which.parse()?).await,
+                };
+                tell(&ordered?, "revoked", console)
             }
-            Self::Certificate => format!("/v1/certificates/{}/revoke", serial_of(which)?),
-            Self::Token => format!("/v1/tokens/{}/revoke", which.parse::<TokenId>().map_err(bad_id)?),
-            Self::Operator => format!("/v1/operators/{}/revoke", canonical::<OperatorName>(which)?),
-        })
+            Self::Suspend { what, which, broker } => {
+                let client = broker.client()?;
+                let ordered = match what {
+                    Suspendable::Agent => order(&client, ORDER_SUSPEND_AGENT, which.parse()?).await,
+                    Suspendable::Operator => order(&client, ORDER_SUSPEND_OPERATOR, which.parse()?).await,
+                };
+                tell(&ordered?, "suspended", console)
+            }
+            Self::Operator { out, broker } => operator(&Config::load(&broker.config)?, out, console).await,
+        }
     }
+}
+
+async fn order<T: Target>(
+    client: &Client,
+    endpoint: Endpoint<T, Nothing, OrderedAnswer>,
+    target: T,
+) -> Result<Received<OrderedAnswer>, Failure> {
+    client.call(endpoint, &target, &Nothing).await
+}
+
+fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Result<(), Failure> {
+    console.record(&ordered.sent, || {
+        if ordered.queued {
+            "queued: the broker is sealed, and does so before it serves anybody again".to_owned()
+        } else {
+            said(ordered.seq, done)
+        }
+    });
+    let OrderedAnswer { seq, durable, kept, .. } = ordered.answer;
+    check_durable(&EndedAnswer { seq, durable, kept })
 }
 
 /// Refuses a home with an operator's identity other than one of this host, before the alarm is recorded.
 fn check_out(config: &Config, out: &Path) -> Result<(), Failure> {
-    let Some(dir) = Identity::existing(out, Kind::Operator)? else { return Ok(()) };
-    let held = Identity::load(out, Kind::Operator).and_then(|found| found.certificate());
+    let Some(dir) = Identity::existing(out, IdentityKind::Operator)? else { return Ok(()) };
+    let held = Identity::load(out, IdentityKind::Operator).and_then(|found| found.certificate());
     let is_of_this_host = held.is_ok_and(|held| match held.spiffe() {
         SpiffeId::Operator { trust_domain, name } => *trust_domain == config.trust_domain && is_of_host(name),
         SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => false,
@@ -150,26 +145,21 @@ fn check_out(config: &Config, out: &Path) -> Result<(), Failure> {
 async fn operator(config: &Config, out: &Path, console: &Console) -> Result<(), Failure> {
     check_out(config, out)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| Failure::internal(&error.to_string()))?;
-    let body = Bytes::from(json!({ "csr": base64url(&request) }).to_string());
-    let answer = ask(&config.listen.host, Method::POST, "/v1/break-glass", Some(body)).await?;
-    let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let body = RenewBody { csr: base64url(&request) };
+    let taken = Client::on_host(&config.listen.host).call(BREAK_GLASS, &Nothing, &body).await?;
     let identity = Identity {
         address: config.server.admin_address.clone(),
         key_pem,
-        certificate_pem: field("certificate"),
-        authority_pem: field("authority"),
+        certificate_pem: taken.certificate.clone(),
+        authority_pem: taken.authority.clone(),
     };
-    identity.save(out, Kind::Operator)?;
-    let (spiffe, until) = (field("spiffe_id"), field("not_after"));
+    identity.save(out, IdentityKind::Operator)?;
+    let (operator, until, dir) = (&taken.spiffe_id, &taken.not_after, out.join("operator"));
     if console.is_json() {
-        console.json(&json!({ "operator": spiffe, "operator_until": until, "operator_identity": out.join("operator") }));
+        console.json(&json!({ "operator": operator, "operator_until": until, "operator_identity": dir }));
     } else {
-        console.line(&format!("operator {spiffe} until {until}"));
-        console.line(&format!(
-            "identity in {}: `keyward --home {} …`",
-            out.join("operator").display(),
-            out.display()
-        ));
+        console.line(&format!("operator {operator} until {until}"));
+        console.line(&format!("identity in {}: `keyward --home {} …`", dir.display(), out.display()));
     }
     console.say(
         "note: this is an alarm on the ledger; it cannot be renewed, and ends the one that was taken before",

@@ -1,12 +1,9 @@
-use std::path::Path;
-
 use clap::Subcommand;
-use hyper::Method;
-use serde_json::Value;
 
-use crate::cli::client::ask;
-use crate::cli::verbs::break_glass::OnHostArgs;
+use super::on_host::OnHostArgs;
+use crate::cli::session::text;
 use crate::console::{Console, Failure};
+use crate::wire::{ACCEPT_CLOCK, Nothing};
 
 /// `keyward clock …`
 #[derive(Debug, Subcommand)]
@@ -19,21 +16,17 @@ pub enum ClockCommand {
     },
 }
 
-/// `keyward clock accept`
-///
-/// # Errors
-/// [`Failure`].
-pub(in crate::cli) async fn accept_clock(socket: &Path, console: &Console) -> Result<(), Failure> {
-    let answer = ask(socket, Method::POST, "/v1/clock/accept", None).await?;
-    if console.is_json() {
-        console.json(&answer);
-        return Ok(());
+impl ClockCommand {
+    pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let Self::Accept { broker } = self;
+        let clock = broker.client()?.call(ACCEPT_CLOCK, &Nothing, &Nothing).await?;
+        console.record(&clock.sent, || {
+            if clock.adjusted {
+                format!("clock adjusted from {} to {}", text(clock.was.as_ref()), text(clock.now.as_ref()))
+            } else {
+                "the clocks agree: nothing was adjusted".to_owned()
+            }
+        });
+        Ok(())
     }
-    let field = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
-    if answer.get("adjusted").and_then(Value::as_bool) == Some(true) {
-        console.line(&format!("clock adjusted from {} to {}", field("was"), field("now")));
-    } else {
-        console.line("the clocks agree: nothing was adjusted");
-    }
-    Ok(())
 }

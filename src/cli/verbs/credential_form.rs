@@ -35,10 +35,10 @@ pub enum Operation {
 }
 
 /// A secret as it came from the broker.
-pub(in crate::cli) struct Fetched<'a> {
-    pub(in crate::cli) name: &'a str,
-    pub(in crate::cli) version: u64,
-    pub(in crate::cli) value: &'a Sensitive<Vec<u8>>,
+pub(crate) struct Fetched<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: u64,
+    pub(crate) value: &'a Sensitive<Vec<u8>>,
 }
 
 /// A user's name and password, the name being whatever the other side ignores when there is none.
@@ -54,17 +54,14 @@ struct Login {
 const TOKEN_USER: &str = "x-access-token";
 
 /// What docker takes for an answer without an error when a helper has no credential for a server.
-pub(in crate::cli) const DOCKER_HAS_NONE: &str = "credentials not found in native keychain";
+pub(crate) const DOCKER_HAS_NONE: &str = "credentials not found in native keychain";
 
 /// What a program says that uses a verb as its credential helper, if it says anything: for docker the
 /// server, for git attributes, which are read and passed over.
 ///
 /// # Errors
 /// [`Failure`].
-pub(in crate::cli) fn said_by_program(
-    format: HelperFormat,
-    operation: Option<Operation>,
-) -> Result<String, Failure> {
+pub(crate) fn said_by_program(format: HelperFormat, operation: Option<Operation>) -> Result<String, Failure> {
     if operation != Some(Operation::Get) || !matches!(format, HelperFormat::Git | HelperFormat::Docker) {
         return Ok(String::new());
     }
@@ -76,7 +73,7 @@ pub(in crate::cli) fn said_by_program(
 const HELPER_BYTES_MAX: usize = 16 * 1024;
 
 /// The server that a program asks about: docker names it alone, git as attributes.
-pub(in crate::cli) fn server_of(format: HelperFormat, asked: &str) -> String {
+pub(crate) fn server_of(format: HelperFormat, asked: &str) -> String {
     if format != HelperFormat::Git {
         return asked.trim().to_owned();
     }
@@ -88,7 +85,7 @@ pub(in crate::cli) fn server_of(format: HelperFormat, asked: &str) -> String {
 }
 
 /// Whether both name one server: `https` and a slash at the end are what programs add or leave out.
-pub(in crate::cli) fn is_same_server(one: &str, other: &str) -> bool {
+pub(crate) fn is_same_server(one: &str, other: &str) -> bool {
     let plain = |server: &str| {
         let server = server.trim().trim_end_matches('/').to_ascii_lowercase();
         server.strip_prefix("https://").map(str::to_owned).unwrap_or(server)
@@ -100,7 +97,7 @@ pub(in crate::cli) fn is_same_server(one: &str, other: &str) -> bool {
 ///
 /// # Errors
 /// [`Failure`] when the value has not the parts that docker needs.
-pub(in crate::cli) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> Result<String, Failure> {
+pub(crate) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> Result<String, Failure> {
     Ok(format!("{}\n", json!({ server: login(value.expose())?.username })))
 }
 
@@ -109,7 +106,7 @@ pub(in crate::cli) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> R
 ///
 /// # Errors
 /// [`Failure`] when the value has not the parts that the format needs, or not enough time left.
-pub(in crate::cli) fn written(
+pub(crate) fn written(
     fetched: &Fetched<'_>,
     format: HelperFormat,
     asked: &str,

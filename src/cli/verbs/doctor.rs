@@ -2,12 +2,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::base::{Clock, SystemClock, code, io_reason};
 use crate::cli::client::Client;
-use crate::cli::identity::{Identity, Kind};
+use crate::cli::enrolment::is_renewal_wanted;
+use crate::cli::identity::{Identity, IdentityKind};
 use crate::console::{Console, Failure};
+use crate::wire::{Nothing, READINESS};
 
 /// What was found of one thing.
 #[derive(Clone, Debug)]
@@ -88,11 +90,11 @@ impl Finding {
 /// # Errors
 /// [`Failure`] when something does not work.
 pub async fn doctor(operator: bool, home: &Path, console: &Console) -> Result<(), Failure> {
-    report(&client(home, Kind::named(operator)).await, console)
+    report(&client(home, IdentityKind::named(operator)).await, console)
 }
 
 /// Looks at this machine's identity of `kind`, and at the broker through it. Changes nothing.
-async fn client(home: &Path, kind: Kind) -> Vec<Finding> {
+async fn client(home: &Path, kind: IdentityKind) -> Vec<Finding> {
     let dir = home.join(kind.directory());
     let identity = Identity::load(home, kind);
     let Ok(identity) = identity else {
@@ -104,16 +106,16 @@ async fn client(home: &Path, kind: Kind) -> Vec<Finding> {
     findings.push(certificate(&identity));
     let client = Client::with(&identity);
     let me = match &client {
-        Ok(client) => client.get("/v1/whoami").await.and_then(|answer| answer.json()),
+        Ok(client) => is_renewal_wanted(client, kind).await,
         Err(failure) => Err(failure.clone()),
     };
     let well = format!("{} lets this identity in", identity.address);
     findings.push(Finding::of("broker", &me, well));
     if let (Ok(client), Ok(_)) = (&client, &me) {
-        let ready = client.get("/readyz").await;
+        let ready = client.call(READINESS, &Nothing, &Nothing).await;
         findings.push(Finding::of("readiness", &ready, "ready: the ledger is writable"));
     }
-    if me.is_ok_and(|me| me.get("renew_now").and_then(Value::as_bool) == Some(true)) {
+    if me.is_ok_and(|wanted| wanted) {
         let why = "the authority that signed the certificate is tainted";
         findings.push(Finding::warn("authority", why, "`keyward renew`"));
     }

@@ -1,71 +1,166 @@
-use std::path::Path;
+use clap::Subcommand;
+use serde::de::DeserializeOwned;
 
-use serde_json::{Value, json};
-
-use crate::cli::client::Client;
-use crate::cli::identity::Kind;
-use crate::cli::key_nouns::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand};
-use crate::cli::verbs::agents::{cell, check_durable, list};
-use crate::console::{Console, Failure};
+use crate::cli::session::{Session, check_durable, text};
+use crate::cli::table::{Row, columns};
+use crate::console::Failure;
+use crate::wire::{
+    ACTIVATE_AUTHORITY, ACTIVATE_TOKEN_KEY, AuthorityAnswer, Endpoint, Items, LIST_AUTHORITIES,
+    LIST_TOKEN_KEYS, Nothing, PREPARE_AUTHORITY, PREPARE_TOKEN_KEY, REVOKE_AUTHORITY, REVOKE_TOKEN_KEY,
+    ROTATE_CHECKPOINT_KEY, ROTATE_VALUE_KEY, StageBody, StagedAnswer, TAINT_AUTHORITY, TokenKeyAnswer,
+};
 
 /// `keyward authority …`
-pub(in crate::cli) async fn authority(
-    home: &Path,
-    command: &AuthorityCommand,
-    console: &Console,
-) -> Result<(), Failure> {
-    let of = |generation: u32, verb: &str| format!("/v1/authorities/{generation}/{verb}");
-    let answer = match command {
-        AuthorityCommand::List => return list(home, "/v1/authorities", console).await,
-        AuthorityCommand::Prepare => post(home, "/v1/authorities", json!({})).await,
-        AuthorityCommand::Activate { generation, force } => {
-            post(home, &of(*generation, "activate"), json!({ "force": force })).await
-        }
-        AuthorityCommand::Taint { generation } => post(home, &of(*generation, "taint"), json!({})).await,
-        AuthorityCommand::Revoke { generation, force } => {
-            post(home, &of(*generation, "revoke"), json!({ "force": force })).await
-        }
-    }?;
-    list(home, "/v1/authorities", console).await?;
-    check_durable(&answer)
+#[derive(Debug, Subcommand)]
+pub enum AuthorityCommand {
+    /// List them, and how many live instances are behind
+    List,
+    /// Make the next one and publish it; it signs nothing yet
+    Prepare,
+    /// Let the prepared one sign; the one before is old from then on
+    Activate {
+        /// Which one
+        generation: u32,
+        /// Although live instances do not know it yet, and would be locked out
+        #[arg(long)]
+        force: bool,
+    },
+    /// Tell whoever holds a certificate of an old one to renew now
+    Taint {
+        /// Which one
+        generation: u32,
+    },
+    /// End every certificate of an old one, or give up the prepared one
+    Revoke {
+        /// Which one
+        generation: u32,
+        /// Although live instances still hold its certificates
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// `keyward token-key …`
-pub(in crate::cli) async fn token_key(
-    home: &Path,
-    command: &TokenKeyCommand,
-    console: &Console,
-) -> Result<(), Failure> {
-    let of = |generation: u32, verb: &str| format!("/v1/token-keys/{generation}/{verb}");
-    let answer = match command {
-        TokenKeyCommand::List => return list(home, "/v1/token-keys", console).await,
-        TokenKeyCommand::Prepare => post(home, "/v1/token-keys", json!({})).await,
-        TokenKeyCommand::Activate { generation, force } => {
-            post(home, &of(*generation, "activate"), json!({ "force": force })).await
-        }
-        TokenKeyCommand::Revoke { generation } => post(home, &of(*generation, "revoke"), json!({})).await,
-    }?;
-    list(home, "/v1/token-keys", console).await?;
-    check_durable(&answer)
+#[derive(Debug, Subcommand)]
+pub enum TokenKeyCommand {
+    /// List them
+    List,
+    /// Make the next one and publish it; it signs nothing yet
+    Prepare,
+    /// Let the prepared one sign, a minute after it was published or later
+    Activate {
+        /// Which one
+        generation: u32,
+        /// At once, although verifiers may not have fetched it: they refuse its tokens until they do
+        #[arg(long)]
+        force: bool,
+    },
+    /// End every token that an old one signed
+    Revoke {
+        /// Which one
+        generation: u32,
+    },
 }
 
 /// `keyward checkpoint-key …`
-pub(in crate::cli) async fn checkpoint_key(
-    home: &Path,
-    command: &CheckpointKeyCommand,
-    console: &Console,
-) -> Result<(), Failure> {
-    let CheckpointKeyCommand::Rotate = command;
-    let client = Client::of(home, Kind::Operator).await?;
-    let answer = client.post_json("/v1/checkpoint-key/rotate", &json!({})).await?.json()?;
-    if console.is_json() {
-        console.json(&answer);
-    } else {
-        console.line(&format!("checkpoint key generation {} signs", cell(answer.get("generation"))));
+#[derive(Debug, Subcommand)]
+pub enum CheckpointKeyCommand {
+    /// Rotate the key: the old one signs the announcement and is destroyed
+    Rotate,
+}
+
+/// `keyward value-key …`
+#[derive(Debug, Subcommand)]
+pub enum ValueKeyCommand {
+    /// Rotate the key: live versions are wrapped again, destroyed ones can no longer be decrypted
+    Rotate,
+}
+
+/// The generations of a signing key, as operators list and stage them.
+struct Generations<'a, T> {
+    session: Session<'a>,
+    list: Endpoint<Nothing, Nothing, Items<T>>,
+}
+
+impl AuthorityCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let authorities = Generations { session, list: LIST_AUTHORITIES };
+        match self {
+            Self::List => authorities.list().await,
+            Self::Prepare => authorities.prepare(PREPARE_AUTHORITY).await,
+            Self::Activate { generation, force } => {
+                authorities.stage(ACTIVATE_AUTHORITY, *generation, *force).await
+            }
+            Self::Taint { generation } => authorities.stage(TAINT_AUTHORITY, *generation, false).await,
+            Self::Revoke { generation, force } => {
+                authorities.stage(REVOKE_AUTHORITY, *generation, *force).await
+            }
+        }
     }
+}
+
+impl TokenKeyCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let keys = Generations { session, list: LIST_TOKEN_KEYS };
+        match self {
+            Self::List => keys.list().await,
+            Self::Prepare => keys.prepare(PREPARE_TOKEN_KEY).await,
+            Self::Activate { generation, force } => keys.stage(ACTIVATE_TOKEN_KEY, *generation, *force).await,
+            Self::Revoke { generation } => keys.stage(REVOKE_TOKEN_KEY, *generation, false).await,
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Row> Generations<'_, T> {
+    async fn list(&self) -> Result<(), Failure> {
+        self.session.print_rows(&self.session.operator().await?.items(self.list).await?);
+        Ok(())
+    }
+
+    async fn prepare(&self, endpoint: Endpoint<Nothing, Nothing, Items<T>>) -> Result<(), Failure> {
+        self.session.revoking_operator().await?.call(endpoint, &Nothing, &Nothing).await?;
+        self.list().await
+    }
+
+    async fn stage(
+        &self,
+        endpoint: Endpoint<u32, StageBody, StagedAnswer<T>>,
+        generation: u32,
+        force: bool,
+    ) -> Result<(), Failure> {
+        let client = self.session.revoking_operator().await?;
+        let staged = client.call(endpoint, &generation, &StageBody { force }).await?;
+        self.list().await?;
+        check_durable(&staged.ended)
+    }
+}
+
+impl CheckpointKeyCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let Self::Rotate = self;
+        let client = session.operator().await?;
+        let rotated = client.call(ROTATE_CHECKPOINT_KEY, &Nothing, &Nothing).await?;
+        session.print(&rotated, |key| format!("checkpoint key generation {} signs", key.generation));
+        Ok(())
+    }
+}
+
+impl ValueKeyCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let Self::Rotate = self;
+        rotate_value_key(session).await
+    }
+}
+
+pub(super) async fn rotate_value_key(session: Session<'_>) -> Result<(), Failure> {
+    let rotated = session.operator().await?.call(ROTATE_VALUE_KEY, &Nothing, &Nothing).await?;
+    session.print(&rotated, |key| {
+        let carried = text(key.carried_over.as_ref());
+        format!("value key generation {}: {carried} versions carried over", key.generation)
+    });
     Ok(())
 }
 
-async fn post(home: &Path, path: &str, body: Value) -> Result<Value, Failure> {
-    Client::of_taking_away(home, Kind::Operator).await?.post_json(path, &body).await?.json()
-}
+columns!(AuthorityAnswer: generation, stage, since, not_after, behind, pin);
+
+columns!(TokenKeyAnswer: generation, stage, since);

@@ -1,16 +1,26 @@
-//! The verbs that work on a broker from the outside, a file a noun.
+//! The verbs that work on a broker from the outside, a file a noun: arguments, request, output.
 
-pub(in crate::cli) mod agents;
-pub(in crate::cli) mod break_glass;
-pub(in crate::cli) mod clock;
-pub(in crate::cli) mod credential_form;
-pub(in crate::cli) mod doctor;
-pub(in crate::cli) mod keys;
-pub(in crate::cli) mod lease_args;
-pub(in crate::cli) mod leases;
-pub(in crate::cli) mod operators;
-pub(in crate::cli) mod rotations;
-pub(in crate::cli) mod run;
-pub(in crate::cli) mod sealing;
-pub(in crate::cli) mod secrets;
-pub(in crate::cli) mod token;
+pub(crate) mod agents;
+pub(crate) mod audit;
+pub(crate) mod break_glass;
+pub(crate) mod certificates;
+pub(crate) mod clock;
+pub(crate) mod declarations;
+pub(crate) mod doctor;
+pub(crate) mod get;
+pub(crate) mod keys;
+pub(crate) mod leases;
+pub(crate) mod on_host;
+pub(crate) mod operators;
+pub(crate) mod rotations;
+pub(crate) mod run;
+pub(crate) mod sealing;
+pub(crate) mod secrets;
+pub(crate) mod token;
+pub(crate) mod whoami;
+
+mod credential_form;
+mod kept_token;
+mod lease_login;
+mod rotation_calendar;
+mod upstream_checks;

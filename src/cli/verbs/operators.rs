@@ -1,62 +1,108 @@
-use std::path::Path;
+use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use clap::Subcommand;
 
+use super::agents::NewCode;
 use crate::base::{OperatorName, OwnerName};
-use crate::cli::client::Client;
-use crate::cli::identity::Kind;
-use crate::cli::nouns::OperatorCommand;
-use crate::cli::verbs::agents::{canonical, change, hand_over, list};
-use crate::console::{Console, Failure};
+use crate::cli::session::{Session, optional};
+use crate::cli::table::columns;
+use crate::console::Failure;
 use crate::operators::{OperatorRole, UnknownRole};
+use crate::wire::{
+    GET_OPERATOR, INVITE_OPERATOR, InviteOperatorBody, LIST_OPERATORS, Nothing, OperatorAnswer,
+    PLACE_OPERATOR, PlaceOperatorBody, RESUME_OPERATOR, REVOKE_OPERATOR, SUSPEND_OPERATOR,
+};
 
 /// `keyward operator …`
-pub(in crate::cli) async fn operator(
-    home: &Path,
-    command: &OperatorCommand,
-    console: &Console,
-) -> Result<(), Failure> {
-    match command {
-        OperatorCommand::Invite { name, role, owner, out } => {
-            let body = json!({ "role": role.as_deref().map(parse).transpose()?, "owner": parse_owner(owner.as_deref())? });
-            let path = path(name, "/invitations")?;
-            let answer = Client::of(home, Kind::Operator).await?.post_json(&path, &body).await?.json()?;
-            hand_over(&answer, out.as_deref(), ("one use", "where the operator works"), console)
-        }
-        OperatorCommand::List => list(home, "/v1/operators", console).await,
-        OperatorCommand::Show { name } => {
-            console.json(&Client::of(home, Kind::Operator).await?.get(&path(name, "")?).await?.json()?);
-            Ok(())
-        }
-        OperatorCommand::Role { name, role, owner, no_owner } => {
-            let client = Client::of(home, Kind::Operator).await?;
-            let owner = match (parse_owner(owner.as_deref())?, no_owner) {
-                (Some(owner), _) => Value::from(owner),
-                (None, true) => Value::Null,
-                (None, false) => {
-                    let known = client.get(&path(name, "")?).await?.json()?;
-                    known.get("owner").cloned().unwrap_or_default()
-                }
-            };
-            let body = json!({ "role": parse(role)?, "owner": owner });
-            let answer = client.put_json(&path(name, "/role")?, &body).await?.json()?;
-            if console.is_json() {
-                console.json(&answer);
-            } else {
-                console.line(&format!("{name} is {role} from its next request on"));
-            }
-            Ok(())
-        }
-        OperatorCommand::Revoke { name } => change(home, &path(name, "/revoke")?, "revoked", console).await,
-        OperatorCommand::Suspend { name } => {
-            change(home, &path(name, "/suspend")?, "suspended", console).await
-        }
-        OperatorCommand::Resume { name } => change(home, &path(name, "/resume")?, "resumed", console).await,
-    }
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Make an enrolment code for an operator: one use, 15 minutes
+    Invite {
+        /// The operator
+        name: String,
+        /// Create the operator with this role: admin, security, approver or auditor
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
+        /// Bind it to what this owner has
+        #[arg(long, value_name = "OWNER")]
+        owner: Option<String>,
+        /// Write the code to this new file, for its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// List operators
+    List,
+    /// Show one operator
+    Show {
+        /// The operator
+        name: String,
+    },
+    /// Give an operator another role, from its next request on; its reach stays unless it is said
+    Role {
+        /// The operator
+        name: String,
+        /// admin, security, approver or auditor
+        role: String,
+        /// Bind it to what this owner has
+        #[arg(long, value_name = "OWNER")]
+        owner: Option<String>,
+        /// Bind it to no owner
+        #[arg(long, conflicts_with = "owner")]
+        no_owner: bool,
+    },
+    /// End every certificate and code that an operator has so far
+    Revoke {
+        /// The operator
+        name: String,
+    },
+    /// Let nothing of an operator count until it is resumed
+    Suspend {
+        /// The operator
+        name: String,
+    },
+    /// End a suspension
+    Resume {
+        /// The operator
+        name: String,
+    },
 }
 
-fn path(name: &str, rest: &str) -> Result<String, Failure> {
-    Ok(format!("/v1/operators/{}{rest}", canonical::<OperatorName>(name)?))
+impl OperatorCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Invite { name, role, owner, out } => {
+                let name: OperatorName = name.parse()?;
+                let owner: Option<OwnerName> = optional(owner.as_deref())?;
+                let body = InviteOperatorBody {
+                    role: role.as_deref().map(parse).transpose()?.map(str::to_owned),
+                    owner: owner.map(|owner| owner.to_string()),
+                };
+                let invited = session.operator().await?.call(INVITE_OPERATOR, &name, &body).await?;
+                let until = &invited.expires_at;
+                let said = format!("one use, until {until}; where the operator works: `keyward join`");
+                let code = NewCode { sent: &invited.sent, code: &invited.code, said };
+                code.hand_over(out.as_deref(), session.console)
+            }
+            Self::List => session.list(LIST_OPERATORS).await,
+            Self::Show { name } => session.show(GET_OPERATOR, &name.parse()?).await,
+            Self::Role { name, role, owner, no_owner } => {
+                let name: OperatorName = name.parse()?;
+                let client = session.operator().await?;
+                let owner = match optional(owner.as_deref())? {
+                    None if !no_owner => client.call(GET_OPERATOR, &name, &Nothing).await?.answer.owner,
+                    owner => owner,
+                };
+                let owner = owner.map(|owner: OwnerName| owner.to_string());
+                let body = PlaceOperatorBody { role: parse(role)?.to_owned(), owner };
+                let placed = client.call(PLACE_OPERATOR, &name, &body).await?;
+                session.print(&placed, |_| format!("{name} is {role} from its next request on"));
+                Ok(())
+            }
+            Self::Revoke { name } => session.end(REVOKE_OPERATOR, &name.parse()?, "revoked").await,
+            Self::Suspend { name } => session.end(SUSPEND_OPERATOR, &name.parse()?, "suspended").await,
+            Self::Resume { name } => session.end(RESUME_OPERATOR, &name.parse()?, "resumed").await,
+        }
+    }
 }
 
 fn parse(role: &str) -> Result<&'static str, Failure> {
@@ -64,6 +110,4 @@ fn parse(role: &str) -> Result<&'static str, Failure> {
     parsed.map_err(|error: UnknownRole| Failure::usage(&error.to_string(), "name one of these"))
 }
 
-fn parse_owner(owner: Option<&str>) -> Result<Option<String>, Failure> {
-    owner.map(|owner| canonical::<OwnerName>(owner).map(|name| name.to_string())).transpose()
-}
+columns!(OperatorAnswer: name, role, owner, state);

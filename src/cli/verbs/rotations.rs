@@ -1,353 +1,288 @@
-use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use clap::Subcommand;
 
+use super::rotation_calendar::print_calendar;
+use super::upstream_checks::conclude;
+use crate::base::SecretName;
 use crate::base::code::{self, Code};
-use crate::base::limits::CALENDAR_LINES_MAX;
-use crate::base::{Clock, SecretName, SystemClock, Timestamp};
-use crate::cli::client::Client;
-use crate::cli::identity::Kind;
-use crate::cli::nouns::RotationCommand;
-use crate::cli::verbs::agents::{canonical, cell};
+use crate::cli::client::{Client, Received};
+use crate::cli::session::{Session, joined, text};
+use crate::cli::table::columns;
 use crate::console::{Console, Failure};
-use crate::rotation::length_s;
 use crate::upstream::Explained;
+use crate::wire::{
+    ADOPT_VERSION, AdoptBody, CHECK_ROTATION, ConsumerAnswer, GET_ROTATION, LIST_ROTATIONS, Nothing,
+    PLAN_ROTATION, RotationAction, RotationAnswer, RunAnswer, STEER_ROTATION, SteerRotationBody,
+    SteeredRotationAnswer,
+};
 
 /// `keyward rotation …`
-pub(in crate::cli) async fn rotation(
-    home: &Path,
-    command: &RotationCommand,
-    console: &Console,
-) -> Result<(), Failure> {
-    match command {
-        RotationCommand::List => list(home, console).await,
-        RotationCommand::Show { name } => {
-            let client = Client::of(home, Kind::Operator).await?;
-            console.json(&client.get(&path("rotations", name)?).await?.json()?);
-            Ok(())
-        }
-        RotationCommand::Calendar { next, ical } => calendar(home, next, *ical, console).await,
-        RotationCommand::Pause { name } => act(home, name, ("pause", "paused"), console).await,
-        RotationCommand::Resume { name } => act(home, name, ("resume", "resumed"), console).await,
-        RotationCommand::Retry { name } => act(home, name, ("retry", "tried again"), console).await,
-        RotationCommand::Check { name } => {
-            let client = Client::of(home, Kind::Operator).await?;
-            let checked = client.post_json(&path("rotation-checks", name)?, &json!({})).await?.json()?;
-            if console.is_json() {
-                console.json(&checked);
+#[derive(Debug, Subcommand)]
+pub enum RotationCommand {
+    /// List rotations, when each is due and how it stands
+    List,
+    /// Show one
+    Show {
+        /// The secret
+        name: String,
+    },
+    /// Let none begin by itself until it is resumed; the one under way goes on
+    Pause {
+        /// The secret
+        name: String,
+    },
+    /// End a pause; what fell due meanwhile comes once
+    Resume {
+        /// The secret
+        name: String,
+    },
+    /// Try a step that failed again now, a dead letter too
+    Retry {
+        /// The secret
+        name: String,
+    },
+    /// Try the upstream: connect, verify its certificate, log in, look for what is missing; nothing is changed
+    Check {
+        /// The secret
+        name: String,
+    },
+    /// Hand out a version that works upstream, and end the rotation under way; no version is lost
+    Adopt {
+        /// The secret
+        name: String,
+        /// This version [default: the first of the newest four that the upstream lets in]
+        #[arg(value_name = "VERSION")]
+        number: Option<u32>,
+        /// Do not ask the upstream: it is gone for good, or you know that the version works
+        #[arg(long)]
+        unverified: bool,
+    },
+    /// Revoke the previous version now, before its grace period ends
+    RevokePrevious {
+        /// The secret
+        name: String,
+    },
+    /// Say that the values which `show` lists as orphans were deleted upstream, by hand
+    ClearOrphans {
+        /// The secret
+        name: String,
+    },
+    /// Show what is to come
+    Calendar {
+        /// How far ahead
+        #[arg(long, default_value = "30d", value_name = "LENGTH")]
+        next: String,
+        /// As iCalendar
+        #[arg(long)]
+        ical: bool,
+    },
+}
+
+impl RotationCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        match self {
+            Self::List => session.list(LIST_ROTATIONS).await,
+            Self::Show { name } => session.show(GET_ROTATION, &name.parse()?).await,
+            Self::Calendar { next, ical } => print_calendar(session, next, *ical).await,
+            Self::Pause { name } => steer(session, name, RotationAction::Pause).await,
+            Self::Resume { name } => steer(session, name, RotationAction::Resume).await,
+            Self::Retry { name } => steer(session, name, RotationAction::Retry).await,
+            Self::RevokePrevious { name } => steer(session, name, RotationAction::RevokePrevious).await,
+            Self::ClearOrphans { name } => steer(session, name, RotationAction::ClearOrphans).await,
+            Self::Check { name } => {
+                let client = session.operator().await?;
+                let checked = client.call(CHECK_ROTATION, &name.parse()?, &Nothing).await?;
+                if session.console.is_json() {
+                    session.console.json(&checked.sent);
+                }
+                conclude(&[checked], session.console)
             }
-            conclude(&[checked], console)
-        }
-        RotationCommand::Adopt { name, number, unverified } => {
-            let asked = json!({ "version": number, "unverified": unverified });
-            let client = Client::of(home, Kind::Operator).await?;
-            let adopted = client.post_json(&path("rotation-adoptions", name)?, &asked).await?.json()?;
-            if console.is_json() {
-                console.json(&adopted);
-            } else {
-                let (version, seq) = (cell(adopted.get("version")), cell(adopted.get("seq")));
-                console.line(&format!("{name}: version {version} is handed out (entry {seq})"));
+            Self::Adopt { name, number, unverified } => {
+                let body = AdoptBody { version: *number, unverified: *unverified };
+                let adopted = session.operator().await?.call(ADOPT_VERSION, &name.parse()?, &body).await?;
+                session.print(&adopted, |adopted| {
+                    format!("{name}: version {} is handed out (entry {})", adopted.version, adopted.seq)
+                });
+                Ok(())
             }
-            Ok(())
-        }
-        RotationCommand::RevokePrevious { name } => {
-            act(home, name, ("revoke-previous", "the old value ends now"), console).await
-        }
-        RotationCommand::ClearOrphans { name } => {
-            act(home, name, ("clear-orphans", "no orphans any more"), console).await
         }
     }
 }
 
-fn path(below: &str, name: &str) -> Result<String, Failure> {
-    Ok(format!("/v1/{below}/{}", canonical::<SecretName>(name)?))
+async fn steer(session: Session<'_>, name: &str, action: RotationAction) -> Result<(), Failure> {
+    let steered = send(&session.operator().await?, &name.parse()?, action).await?;
+    let done = match action {
+        RotationAction::Pause => "paused",
+        RotationAction::Resume => "resumed",
+        RotationAction::Retry => "tried again",
+        RotationAction::RevokePrevious => "the old value ends now",
+        RotationAction::ClearOrphans => "no orphans any more",
+        RotationAction::Rotate => "rotated",
+    };
+    session.print(&steered, |_| format!("{name}: {done}"));
+    Ok(())
 }
 
-/// Tries the upstreams of the rotations that `changes` declare in `files`.
-pub(in crate::cli) async fn check_planned(
+async fn send(
     client: &Client,
-    files: &[Value],
-    changes: &[Value],
-    console: &Console,
-) -> Result<(), Failure> {
-    let mut checked = Vec::new();
-    for change in changes {
-        let at = |name: &str| change.get(name).and_then(Value::as_str).unwrap_or_default();
-        if at("kind") == "rotation" && at("action") != "remove" {
-            let asked = json!({ "files": files });
-            checked.push(client.post_json(&path("plan-checks", at("name"))?, &asked).await?.json()?);
-        }
-    }
-    if console.is_json() {
-        console.json(&json!({ "changes": changes, "checks": checked }));
-    }
-    conclude(&checked, console)
+    name: &SecretName,
+    action: RotationAction,
+) -> Result<Received<SteeredRotationAnswer>, Failure> {
+    client.call(STEER_ROTATION, name, &SteerRotationBody { action }).await
 }
 
-/// Prints what was found when upstreams were tried; fails when something is missing.
-fn conclude(checked: &[Value], console: &Console) -> Result<(), Failure> {
-    let (mut all, mut missing) = (0_u32, 0_u32);
-    for check in checked {
-        let secret = cell(check.get("secret"));
-        for finding in check.get("findings").and_then(Value::as_array).into_iter().flatten() {
-            let field = |name: &str| cell(finding.get(name));
-            let is_ok = finding.get("ok").and_then(Value::as_bool) == Some(true);
-            all = all.saturating_add(1);
-            missing = missing.saturating_add(u32::from(!is_ok));
-            if console.is_json() {
-                continue;
-            }
-            let verdict = if is_ok { "ok  " } else { "FAIL" };
-            console.line(&format!("{verdict} {secret} {}: {}", field("what"), field("says")));
-            if !is_ok {
-                console.line(&format!("     fix: {}", field("fix")));
-            }
-        }
-    }
-    if missing == 0 {
-        return Ok(());
-    }
-    Err(Failure::new(code::UPSTREAM_CHECK_FAILED).because(format!("{missing} of {all} checks failed")))
+columns!(RotationAnswer: secret, upstream, ("SCHEDULE", schedule), next, ("STATE", state));
+
+fn schedule(rotation: &RotationAnswer) -> String {
+    rotation.schedule.clone().unwrap_or_else(|| "by hand".to_owned())
 }
 
-async fn list(home: &Path, console: &Console) -> Result<(), Failure> {
-    let items = Client::of(home, Kind::Operator).await?.list("/v1/rotations").await?;
-    if console.is_json() {
-        console.json(&json!({ "items": items }));
-        return Ok(());
-    }
-    let row = |item: &Value| {
-        let field = |name: &str| cell(item.get(name));
-        let schedule = item.get("schedule").and_then(Value::as_str).unwrap_or("by hand");
-        vec![field("secret"), field("upstream"), schedule.to_owned(), field("next"), state(item)]
+/// The state of a rotation for a table.
+fn state(rotation: &RotationAnswer) -> String {
+    let state = match &rotation.run {
+        Some(run) => state_of_run(run),
+        None if rotation.paused_at.is_some() => "paused".to_owned(),
+        None if rotation.overdue => "overdue".to_owned(),
+        None => "idle".to_owned(),
     };
-    console.table(
-        &["SECRET", "UPSTREAM", "SCHEDULE", "NEXT", "STATE"],
-        &items.iter().map(row).collect::<Vec<_>>(),
-    );
-    Ok(())
+    match rotation.orphans.len() {
+        0 => state,
+        orphans => format!("{state}; orphans: {orphans}"),
+    }
 }
 
-/// How a rotation stands, in a word or two.
-fn state(item: &Value) -> String {
-    let at = |path: &str| item.pointer(path).and_then(Value::as_str);
-    let stage = at("/run/stage");
-    let orphans = item.get("orphans").and_then(Value::as_array).map_or(0, Vec::len);
-    let left = if orphans > 0 { format!("; orphans: {orphans}") } else { String::new() };
-    let state = match (stage, at("/run/trouble/code")) {
-        (Some(stage), Some(code)) if at("/run/trouble/retry_at").is_none() => {
-            format!("dead letter at {stage}: {code}")
+fn state_of_run(run: &RunAnswer) -> String {
+    match &run.trouble {
+        None => run.stage.to_string(),
+        Some(trouble) if trouble.retry_at.is_some() => {
+            format!("{}, tried again: {}", run.stage, trouble.code)
         }
-        (Some(stage), Some(code)) => format!("{stage}, tried again: {code}"),
-        (Some(stage), None) => stage.to_owned(),
-        (None, _) if item.get("paused_at").is_some_and(Value::is_string) => "paused".to_owned(),
-        (None, _) if item.get("overdue").and_then(Value::as_bool) == Some(true) => "overdue".to_owned(),
-        (None, _) => "idle".to_owned(),
-    };
-    state + &left
+        Some(trouble) => format!("dead letter at {}: {}", run.stage, trouble.code),
+    }
 }
 
-async fn act(
-    home: &Path,
-    name: &str,
-    (action, done): (&str, &str),
-    console: &Console,
-) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Operator).await?;
-    let answer = client.post_json(&path("rotations", name)?, &json!({ "action": action })).await?.json()?;
-    if console.is_json() {
-        console.json(&answer);
-    } else {
-        console.line(&format!("{name}: {done}"));
-    }
-    Ok(())
-}
-
-async fn calendar(home: &Path, next: &str, ical: bool, console: &Console) -> Result<(), Failure> {
-    let span = length_s("--next", next)
-        .map_err(|error| Failure::usage(&error.to_string(), "say it as `30d` or `12h`"))?;
-    let until = SystemClock::new().now().plus_s(i64::from(span)).to_string();
-    let answer = Client::of(home, Kind::Operator).await?.get("/v1/rotation-calendar").await?.json()?;
-    let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-    // RFC 3339 in UTC with one length: the order of the texts is that of the moments.
-    let within = |item: &Value| item.get("at").and_then(Value::as_str).is_some_and(|at| at <= until.as_str());
-    let is_cut = items.len() >= CALENDAR_LINES_MAX && items.iter().all(within);
-    let items: Vec<Value> = items.into_iter().filter(within).collect();
-    if is_cut {
-        console.say(&format!("no more than {CALENDAR_LINES_MAX} are told: later ones are left out"));
-    }
-    if ical {
-        console.bytes(icalendar(&items, SystemClock::new().now()).as_bytes());
-    } else if console.is_json() {
-        console.json(&json!({ "items": items }));
-    } else {
-        let row = |item: &Value| {
-            let overdue = item.get("overdue").and_then(Value::as_bool) == Some(true);
-            let note = if overdue { "overdue" } else { "" };
-            vec![cell(item.get("at")), cell(item.get("secret")), note.to_owned()]
-        };
-        console.table(&["AT", "SECRET", ""], &items.iter().map(row).collect::<Vec<_>>());
-    }
-    Ok(())
-}
-
-/// The lines of a calendar as iCalendar (RFC 5545).
-fn icalendar(items: &[Value], now: Timestamp) -> String {
-    // 2026-01-31T12:00:00.000Z is 20260131T120000Z there.
-    let stamp = |text: &str| {
-        let digits: String =
-            text.split('.').next().unwrap_or_default().chars().filter(|c| !"-:".contains(*c)).collect();
-        format!("{digits}Z")
-    };
-    let mut text =
-        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//keyward//rotation calendar//EN\r\n".to_owned();
-    for item in items {
-        let (secret, at) = (cell(item.get("secret")), stamp(&cell(item.get("at"))));
-        let made = stamp(&now.to_string());
-        for line in [
-            "BEGIN:VEVENT".to_owned(),
-            format!("UID:{at}-{}@keyward", secret.replace('/', ".")),
-            format!("DTSTAMP:{made}"),
-            format!("DTSTART:{at}"),
-            format!("SUMMARY:Rotation of {secret}"),
-            "TRANSP:TRANSPARENT".to_owned(),
-            "END:VEVENT".to_owned(),
-        ] {
-            // A content line has at most 75 bytes; what is longer goes on behind a space.
-            let bytes: Vec<char> = line.chars().collect();
-            let folded: Vec<String> = bytes.chunks(70).map(|part| part.iter().collect()).collect();
-            text.push_str(&folded.join("\r\n "));
-            text.push_str("\r\n");
-        }
-    }
-    text.push_str("END:VCALENDAR\r\n");
-    text
-}
-
-/// How long a rotation is waited for, in looks a second apart.
+/// How often a rotation is looked at while it is waited for, a second apart.
 const LOOKS: u32 = 120;
 
-/// `keyward secret rotate`: begins it, and waits until the new value is handed out.
-pub(in crate::cli) async fn rotate(
-    home: &Path,
-    name: &str,
-    wait: Wait,
-    console: &Console,
-) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Operator).await?;
-    let rotation = path("rotations", name)?;
-    let begun = client.post_json(&rotation, &json!({ "action": "rotate" })).await?.json()?;
-    let id = cell(begun.get("rotation"));
-    if begun.get("begun").and_then(Value::as_bool) == Some(false) {
-        console.say("a rotation is under way already: this is that one");
-    }
-    if wait == Wait::No {
-        if console.is_json() {
-            console.json(&begun)
-        } else {
-            console.line(&id)
-        }
-        return Ok(());
-    }
-    for _ in 0..LOOKS {
-        let shown = client.get(&rotation).await?.json()?;
-        let at = |path: &str| shown.pointer(path).and_then(Value::as_str);
-        let is_over = at("/run/id") != Some(&id) || at("/run/stage") == Some("grace");
-        if is_over {
-            if console.is_json() {
-                console.json(&shown)
-            } else {
-                console.line(&format!("{name} rotated: {id}"))
-            }
-            return Ok(());
-        }
-        if let Some(trouble) = at("/run/trouble/code") {
-            let code = trouble.parse::<Code>().unwrap_or(code::INTERNAL);
-            let stage = at("/run/stage").unwrap_or_default();
-            let again = at("/run/trouble/retry_at").map_or_else(
-                || "it is a dead letter now".to_owned(),
-                |at| format!("it is tried again at {at}"),
-            );
-            let reason = at("/run/trouble/reason").unwrap_or(code.meaning());
-            let why = format!("{reason}; the rotation stays at `{stage}`, {again}");
-            let fix = Explained::of(code, at("/run/trouble/detail")).fix;
-            return Err(Failure::new(code).because(why).mended_by(fix));
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    console.say("it is still under way: `keyward rotation show` says how far it has come");
-    Ok(())
+/// A rotation that an operator began, or found under way.
+pub(super) struct BegunRotation {
+    client: Client,
+    name: SecretName,
+    begun: Received<SteeredRotationAnswer>,
 }
 
-/// Whether `secret rotate` waits for the end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::cli) enum Wait {
-    Yes,
-    No,
+/// `keyward secret rotate`: begins it.
+pub(super) async fn rotate_secret(session: Session<'_>, name: &SecretName) -> Result<BegunRotation, Failure> {
+    let client = session.operator().await?;
+    let begun = send(&client, name, RotationAction::Rotate).await?;
+    if begun.begun == Some(false) {
+        session.console.say("a rotation is under way already: this is that one");
+    }
+    Ok(BegunRotation { client, name: name.clone(), begun })
+}
+
+impl BegunRotation {
+    /// Says what was begun.
+    pub(super) fn report(&self, session: Session<'_>) -> Result<(), Failure> {
+        session.print(&self.begun, |begun| text(begun.rotation.as_ref()));
+        Ok(())
+    }
+
+    /// Waits until the new value is handed out.
+    pub(super) async fn wait(&self, session: Session<'_>) -> Result<(), Failure> {
+        let Self { client, name, begun } = self;
+        for _ in 0..LOOKS {
+            let shown = client.call(GET_ROTATION, name, &Nothing).await?;
+            let run = shown.run.as_ref().filter(|run| Some(run.id) == begun.rotation);
+            let Some(run) = run.filter(|run| run.stage != "grace") else {
+                session.print(&shown, |_| format!("{name} rotated: {}", text(begun.rotation.as_ref())));
+                return Ok(());
+            };
+            if let Some(failure) = failure_of(run) {
+                return Err(failure);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let say = "it is still under way: `keyward rotation show` says how far it has come";
+        session.console.say(say);
+        Ok(())
+    }
+}
+
+fn failure_of(run: &RunAnswer) -> Option<Failure> {
+    let trouble = run.trouble.as_ref()?;
+    let code = trouble.code.parse::<Code>().unwrap_or(code::INTERNAL);
+    let again = trouble
+        .retry_at
+        .as_ref()
+        .map_or_else(|| "it is a dead letter now".to_owned(), |at| format!("it is tried again at {at}"));
+    let reason = trouble.reason.as_deref().unwrap_or(code.meaning());
+    let why = format!("{reason}; the rotation stays at `{}`, {again}", run.stage);
+    let fix = Explained::of(code, trouble.detail.as_deref()).fix;
+    Some(Failure::new(code).because(why).mended_by(fix))
 }
 
 /// `keyward secret rotate --plan`
-pub(in crate::cli) async fn plan(home: &Path, name: &str, console: &Console) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Operator).await?;
-    let plan = client.get(&path("rotation-plans", name)?).await?.json()?;
+pub(super) async fn plan_rotation(session: Session<'_>, name: &SecretName) -> Result<(), Failure> {
+    let console = session.console;
+    let plan = session.operator().await?.call(PLAN_ROTATION, name, &Nothing).await?;
     if console.is_json() {
-        console.json(&plan);
+        console.json(&plan.sent);
         return Ok(());
     }
-    let list = |field: &str| plan.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
     console.line(&format!("{name}: what a rotation would do; nothing was touched"));
-    console.line(&format!("  sensitivity: {}", cell(plan.get("sensitivity"))));
-    for call in list("calls") {
-        console.line(&format!("  {}", cell(Some(&call))));
-    }
-    match plan.get("overlap_s").and_then(Value::as_u64) {
-        Some(overlap) if overlap > 0 => {
-            console.line(&format!("  old and new work side by side for {overlap} s"))
-        }
-        _ => console.line("  the old value ends when upstream takes the new one"),
-    }
-    for one in list("consumers") {
-        let field = |name: &str| cell(one.get(name));
-        if one.get("cut_off").and_then(Value::as_bool) == Some(true) {
-            console.line(&format!("  {} does not reach it: it is another owner's", field("capability")));
-            continue;
-        }
-        console.line(&format!(
-            "  {} is read by {}: {} live instances, tokens of up to {} s",
-            field("capability"),
-            field("agents"),
-            field("live_instances"),
-            field("token_life_s")
-        ));
-    }
+    console.line(&format!("  sensitivity: {}", plan.sensitivity.as_str()));
+    plan.calls.iter().for_each(|call| console.line(&format!("  {call}")));
+    console.line(&match plan.overlap_s {
+        0 => "  the old value ends when upstream takes the new one".to_owned(),
+        overlap => format!("  old and new work side by side for {overlap} s"),
+    });
+    plan.consumers.iter().for_each(|consumer| tell_consumer(consumer, console));
     Ok(())
+}
+
+fn tell_consumer(consumer: &ConsumerAnswer, console: &Console) {
+    let ConsumerAnswer { capability, agents, live_instances, token_life_s, cut_off } = consumer;
+    console.line(&if *cut_off {
+        format!("  {capability} does not reach it: it is another owner's")
+    } else {
+        format!(
+            "  {capability} is read by {}: {live_instances} live instances, tokens of up to {token_life_s} s",
+            joined(agents)
+        )
+    });
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    #[test]
-    fn a_calendar_is_one_that_a_calendar_program_reads() {
-        let items =
-            [json!({ "secret": "orders-db/app", "at": "2026-01-31T12:00:00.000Z", "overdue": false })];
-        let text = icalendar(&items, Timestamp::from_s(0));
-        assert!(
-            text.starts_with("BEGIN:VCALENDAR\r\nVERSION:2.0\r\n") && text.ends_with("END:VCALENDAR\r\n")
-        );
-        assert!(text.contains("\r\nDTSTART:20260131T120000Z\r\n"), "{text}");
-        assert!(text.contains("\r\nDTSTAMP:19700101T000000Z\r\n"), "{text}");
-        assert!(text.split("\r\n").all(|line| line.len() <= 75 && !line.contains('\n')));
+    fn state_with(change: serde_json::Value) -> String {
+        let mut rotation = json!({
+            "secret": "a/b", "upstream": "u", "schedule": null, "overlap": false, "grace_s": 0,
+            "paused_at": null, "next": null, "overdue": false, "run": null, "last_at": null,
+            "checked_at": null, "orphans": [],
+        });
+        rotation.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        state(&serde_json::from_value(rotation).unwrap())
     }
 
     #[test]
-    fn a_state_is_said_in_a_word_or_two() {
-        assert_eq!(state(&json!({ "run": null, "overdue": false })), "idle");
-        assert_eq!(state(&json!({ "run": null, "overdue": true })), "overdue");
-        assert_eq!(state(&json!({ "run": null, "paused_at": "x", "overdue": true })), "paused");
-        assert_eq!(state(&json!({ "run": null, "orphans": [{}, {}] })), "idle; orphans: 2");
-        let trouble = json!({ "run": { "stage": "prepared", "trouble": { "code": "c", "retry_at": null } } });
-        assert_eq!(state(&trouble), "dead letter at prepared: c");
+    fn a_rotation_s_state_is_one_phrase() {
+        assert_eq!(state_with(json!({})), "idle");
+        assert_eq!(state_with(json!({ "overdue": true })), "overdue");
+        assert_eq!(state_with(json!({ "overdue": true, "paused_at": "x" })), "paused");
+        let id = "rot_aaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let orphan = json!({ "rotation": id, "at": "x", "version": null, "slot": null });
+        assert_eq!(state_with(json!({ "orphans": [orphan, orphan] })), "idle; orphans: 2");
+        let trouble = json!({ "code": "c", "detail": null, "reason": null, "at": "x", "retry_at": null });
+        let run = json!({
+            "id": id, "trigger": "manual", "begun_at": "x", "stage": "prepared", "version": null,
+            "touched": false, "failures": 1, "trouble": trouble, "grace_until": null,
+        });
+        assert_eq!(state_with(json!({ "run": run })), "dead letter at prepared: c");
     }
 }

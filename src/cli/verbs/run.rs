@@ -7,20 +7,60 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use clap::Args;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setsid};
-use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::token::TokenRequest;
 use crate::base::encoding::hex;
 use crate::base::{Entropy, SystemEntropy, code, io_reason};
-use crate::cli::agent_args::{CompanionArgs, RunArgs};
-use crate::cli::client::Client;
-use crate::cli::identity::{Kind, directory_of};
-use crate::cli::verbs::token::ask;
+use crate::cli::client::Received;
+use crate::cli::identity::{IdentityKind, directory_of};
+use crate::cli::session::client_of;
 use crate::console::Failure;
 use crate::files::{private_dir, replace};
+use crate::wire::TokenAnswer;
+
+/// `keyward run`
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// A capability that the token is to be for
+    #[arg(long = "capability", required = true, value_name = "CAPABILITY")]
+    pub capabilities: Vec<String>,
+    /// Whom the token is to be for
+    #[arg(long, value_name = "URI")]
+    pub resource: Option<String>,
+    /// Put the token that there is at the start into this variable too: it will not be renewed there
+    #[arg(long, value_name = "VARIABLE")]
+    pub env: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// `keyward companion`
+#[derive(Args, Debug)]
+pub struct CompanionArgs {
+    /// The directory with the token's file
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The process to watch
+    #[arg(long, value_name = "PID")]
+    pub watch: u32,
+    /// How long the token that is there holds, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub life: u64,
+    /// Whom the token is for
+    #[arg(long, value_name = "URI")]
+    pub resource: Option<String>,
+    /// Whether this is the one that stays
+    #[arg(long)]
+    pub second: bool,
+    /// The capabilities
+    pub capabilities: Vec<String>,
+}
 
 /// Where the command finds the path of its token.
 const TOKEN_FILE: &str = "KEYWARD_TOKEN_FILE";
@@ -31,7 +71,7 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// `keyward run`: a token in a file that only its owner reads, kept fresh by a companion as long as the
 /// command runs, and the command in this process's place.
-pub(in crate::cli) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
+pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     let (program, rest) = args.command.split_first().ok_or_else(|| {
         Failure::usage("there is no command", "`keyward run --capability NAME -- COMMAND ARG…`")
     })?;
@@ -39,8 +79,8 @@ pub(in crate::cli) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failu
     // From here on a signal is noted: none may end this process between the file and its companion.
     let mut told = Told::listen()?;
     let asked = async {
-        let client = Client::of(home, Kind::Agent).await?;
-        ask(&client, &scope, args.resource.as_deref(), None).await?.json()
+        let client = client_of(home, IdentityKind::Agent).await?;
+        TokenRequest::for_scope(scope, args.resource.clone()).fresh(&client).await
     };
     let answer = tokio::select! {
         answer = asked => answer?,
@@ -66,7 +106,7 @@ pub(in crate::cli) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failu
     let mut command = Command::new(program);
     command.args(rest).env(TOKEN_FILE, &file);
     if let Some(name) = &args.env {
-        command.env(name, token(&answer));
+        command.env(name, answer.access_token.value().expose());
     }
     // Only comes back when there is no such command: the companion takes the file away when we end.
     let error = command.exec();
@@ -78,22 +118,14 @@ fn ended() -> Failure {
     Failure::new(code::COMMAND_FAILED).because("a signal ended `keyward run` before the command began")
 }
 
-fn token(answer: &Value) -> &str {
-    answer.get("access_token").and_then(Value::as_str).unwrap_or_default()
-}
-
-fn life_s(answer: &Value) -> u64 {
-    answer.get("expires_in").and_then(Value::as_u64).unwrap_or(0)
-}
-
 /// A directory that is for this user alone and in memory, where there is one.
-pub(in crate::cli) fn runtime_dir() -> PathBuf {
+pub(crate) fn runtime_dir() -> PathBuf {
     directory_of("XDG_RUNTIME_DIR").unwrap_or_else(std::env::temp_dir)
 }
 
 /// Puts the token in the file's place, whole.
-fn keep(file: &Path, answer: &Value) -> std::io::Result<()> {
-    replace(file, token(answer).as_bytes())
+fn keep(file: &Path, minted: &TokenAnswer) -> std::io::Result<()> {
+    replace(file, minted.access_token.value().expose().as_bytes())
 }
 
 struct Companion<'a> {
@@ -105,7 +137,7 @@ struct Companion<'a> {
 impl Companion<'_> {
     /// Starts it by way of another process, so that it is no child of the command, and waits until it
     /// watches.
-    fn start(&self, answer: &Value) -> Result<(), Failure> {
+    fn start(&self, minted: &TokenAnswer) -> Result<(), Failure> {
         let failed = |error: &std::io::Error| {
             let why = format!("the companion cannot be started: {}", io_reason(error));
             Failure::new(code::COMMAND_FAILED).because(why)
@@ -113,7 +145,7 @@ impl Companion<'_> {
         let own = std::env::current_exe().map_err(|error| failed(&error))?;
         let mut between = Command::new(own);
         between.arg("companion").arg("--home").arg(self.home).arg("--dir").arg(self.dir);
-        between.args(["--watch", &std::process::id().to_string(), "--life", &life_s(answer).to_string()]);
+        between.args(["--watch", &std::process::id().to_string(), "--life", &minted.expires_in.to_string()]);
         between.args(self.args.resource.iter().flat_map(|resource| ["--resource", resource]));
         between.args(&self.args.capabilities).stdin(Stdio::null());
         let done = between.status().map_err(|error| failed(&error))?;
@@ -123,7 +155,7 @@ impl Companion<'_> {
 
 /// `keyward companion`: what `run` leaves behind. The first of two processes: it starts the second in a
 /// session of its own, and ends when that one watches.
-pub(in crate::cli) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
+pub(crate) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
     if args.second {
         return watch(home, args).await;
     }
@@ -208,8 +240,9 @@ impl Told {
 }
 
 async fn refreshed(home: &Path, args: &CompanionArgs, scope: &str, file: &Path) -> Result<u64, Failure> {
-    let client = Client::of(home, Kind::Agent).await?;
-    let answer = ask(&client, scope, args.resource.as_deref(), None).await?.json()?;
-    keep(file, &answer).map_err(|error| Failure::of_file(file, &error))?;
-    Ok(life_s(&answer))
+    let client = client_of(home, IdentityKind::Agent).await?;
+    let asked = TokenRequest::for_scope(scope.to_owned(), args.resource.clone());
+    let minted: Received<TokenAnswer> = asked.fresh(&client).await?;
+    keep(file, &minted).map_err(|error| Failure::of_file(file, &error))?;
+    Ok(u64::from(minted.expires_in))
 }

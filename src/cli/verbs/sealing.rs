@@ -1,15 +1,15 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
-use hyper::Method;
-use serde_json::{Value, json};
 
+use super::on_host::OnHostArgs;
 use crate::base::{Sensitive, code};
-use crate::cli::client::ask;
+use crate::cli::client::{Client, Received};
+use crate::config::Config;
 use crate::console::{Console, Failure, SHARES_BYTES_MAX, TYPED_BYTES_MAX, given_shares, input};
 use crate::keyring::Share;
+use crate::wire::{GET_STATE, Nothing, SEAL, SecretText, StateAnswer, UNSEAL, UnsealBody};
 
 /// `keyward unseal`: by a passphrase from a prompt or standard input, unless something else is said.
 #[derive(Args, Debug)]
@@ -43,8 +43,7 @@ struct UnsealingArgs {
 }
 
 impl UnsealingArgs {
-    /// What it is, in the broker's words, and what was given.
-    fn ask(&self, console: &Console) -> Result<(&'static str, Sensitive<Vec<u8>>), Failure> {
+    fn ask(&self, console: &Console) -> Result<UnsealBody, Failure> {
         if self.shares || !self.share_file.is_empty() {
             let shares = given_shares(&self.share_file, console)?;
             let lines: Vec<_> = shares.iter().map(Share::text).collect();
@@ -53,38 +52,34 @@ impl UnsealingArgs {
                 text.extend_from_slice(line.expose().as_bytes());
                 text.push(b'\n');
             }
-            return Ok(("shares", Sensitive::new(text)));
+            return Ok(UnsealBody::Shares(as_text(Sensitive::new(text))?));
         }
         if let Some(file) = &self.key_file {
-            return Ok(("key", input::secret(Some(file), "Key", KEY_BYTES_MAX, console)?));
+            return Ok(UnsealBody::Key(as_text(input::secret(Some(file), "Key", KEY_BYTES_MAX, console)?)?));
         }
         let file = self.passphrase_file.as_deref();
-        Ok(("passphrase", input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?))
+        let typed = input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?;
+        Ok(UnsealBody::Passphrase(as_text(typed)?))
     }
 }
 
 /// Longer than any key file.
 const KEY_BYTES_MAX: usize = 256;
 
-/// `keyward unseal`
-///
-/// # Errors
-/// [`Failure`].
-pub(in crate::cli) async fn unseal(
-    socket: &Path,
-    args: &UnsealArgs,
-    console: &Console,
-) -> Result<(), Failure> {
-    let (what, given) = args.by.ask(console)?;
-    let body = body(what, &given)?;
-    tell(&ask(socket, Method::POST, "/v1/unseal", Some(body)).await?, console);
-    Ok(())
-}
-
-fn body(what: &str, given: &Sensitive<Vec<u8>>) -> Result<Bytes, Failure> {
+fn as_text(given: Sensitive<Vec<u8>>) -> Result<SecretText, Failure> {
     let text = std::str::from_utf8(given.expose());
     let text = text.map_err(|_| Failure::new(code::UNSEAL_MALFORMED).because("it is not text"))?;
-    Ok(serde_json::to_vec(&json!({ what: text })).unwrap_or_default().into())
+    Ok(Sensitive::new(text.to_owned()).into())
+}
+
+impl UnsealArgs {
+    pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let config = Config::load(&self.config)?;
+        let body = self.by.ask(console)?;
+        let state = Client::on_host(&config.listen.host).call(UNSEAL, &Nothing, &body).await?;
+        tell(&state, console);
+        Ok(())
+    }
 }
 
 /// How long the broker is asked whether it is sealed by now, and how long apart.
@@ -92,16 +87,16 @@ const SEALED_WAIT: Duration = Duration::from_secs(15);
 const SEALED_PAUSE: Duration = Duration::from_millis(100);
 
 /// `keyward seal`: returns when no key is in the broker's memory any more.
-///
-/// # Errors
-/// [`Failure`].
-pub(in crate::cli) async fn seal(socket: &Path, console: &Console) -> Result<(), Failure> {
-    let mut state = ask(socket, Method::POST, "/v1/seal", None).await?;
+pub(crate) async fn seal(args: &OnHostArgs, console: &Console) -> Result<(), Failure> {
+    let client = args.client()?;
+    let mut state = client.call(SEAL, &Nothing, &Nothing).await?;
     let sealed = async {
-        while state_of(&state) != "sealed" {
+        while state.state != "sealed" {
             tokio::time::sleep(SEALED_PAUSE).await;
             // While the process is replaced nobody answers.
-            state = ask(socket, Method::GET, "/v1/state", None).await.unwrap_or_default();
+            if let Ok(now) = client.call(GET_STATE, &Nothing, &Nothing).await {
+                state = now;
+            }
         }
         state
     };
@@ -110,14 +105,6 @@ pub(in crate::cli) async fn seal(socket: &Path, console: &Console) -> Result<(),
     Ok(())
 }
 
-fn state_of(answer: &Value) -> &str {
-    answer.get("state").and_then(Value::as_str).unwrap_or_default()
-}
-
-fn tell(answer: &Value, console: &Console) {
-    if console.is_json() {
-        console.json(answer);
-    } else {
-        console.line(&format!("the broker is {}", state_of(answer)));
-    }
+fn tell(state: &Received<StateAnswer>, console: &Console) {
+    console.record(&state.sent, || format!("the broker is {}", state.state));
 }

@@ -1,172 +1,215 @@
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use clap::{Args, Subcommand};
 
+use super::keys::rotate_value_key;
+use super::rotations::{plan_rotation, rotate_secret};
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{OwnerName, SecretName, Sensitivity};
-use crate::cli::client::{Client, Storing};
-use crate::cli::identity::Kind;
-use crate::cli::key_nouns::ValueKeyCommand;
-use crate::cli::nouns::{PutArgs, SecretCommand};
-use crate::cli::verbs::agents::{canonical, cell, check_durable, list};
-use crate::cli::verbs::rotations::{self, Wait};
-use crate::console::{Console, Failure, input};
+use crate::cli::client::PutConditions;
+use crate::cli::session::{Session, check_durable, joined, optional};
+use crate::cli::table::columns;
+use crate::console::{Failure, input, not_an_argument};
+use crate::wire::{
+    CHANGE_SECRET_VERSION, CLASSIFY_SECRET, GET_SECRET, LIST_SECRET_READERS, LIST_SECRETS, Nothing,
+    ReaderAnswer, SecretAnswer, SensitivityBody, VersionAction, VersionAnswer, VersionBody,
+};
 
 /// `keyward secret …`
-pub(in crate::cli) async fn secret(
-    home: &Path,
-    command: &SecretCommand,
-    console: &Console,
-) -> Result<(), Failure> {
-    match command {
-        SecretCommand::Put(args) => put(home, args, console).await,
-        SecretCommand::List => list(home, "/v1/secrets", console).await,
-        SecretCommand::Show { name } => {
-            let client = Client::of(home, Kind::Operator).await?;
-            console.json(&client.get(&path("secrets", name)?).await?.json()?);
-            Ok(())
-        }
-        SecretCommand::Classify { name, sensitivity } => classify(home, name, *sensitivity, console).await,
-        SecretCommand::Versions { name } => versions(home, name, console).await,
-        SecretCommand::Readers { name } => readers(home, name, console).await,
-        SecretCommand::Rollback { name, number } => {
-            change(home, (name, *number), ("roll-back", "handed out again"), console).await
-        }
-        SecretCommand::Destroy { name, number, yes, now } => {
-            if !yes {
-                let why = "a destroyed version cannot be brought back";
-                return Err(Failure::usage(why, "say `--yes` when that is what you want"));
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Store a new version, from standard input, a file or a prompt; never from an argument
+    Put(PutArgs),
+    /// List secrets, without their values
+    List,
+    /// Show a secret, its versions and who can read it; never a value
+    Show {
+        /// The secret
+        name: String,
+    },
+    /// Say how sensitive a secret is: tokens for one that is `high` are short, and only capabilities of its own
+    /// owner reach it
+    Classify {
+        /// The secret
+        name: String,
+        /// How sensitive: `ordinary` or `high`
+        sensitivity: Sensitivity,
+    },
+    /// List the versions of a secret
+    Versions {
+        /// The secret
+        name: String,
+    },
+    /// List who read a secret last
+    Readers {
+        /// The secret
+        name: String,
+    },
+    /// Hand a former version out again
+    Rollback {
+        /// The secret
+        name: String,
+        /// The version
+        #[arg(value_name = "VERSION")]
+        number: u32,
+    },
+    /// Destroy a former version: after the next rotation of the value key it cannot be decrypted
+    Destroy {
+        /// The secret
+        name: String,
+        /// The version
+        #[arg(value_name = "VERSION")]
+        number: u32,
+        /// That is what you want
+        #[arg(long)]
+        yes: bool,
+        /// Rotate the value key at once
+        #[arg(long)]
+        now: bool,
+    },
+    /// Have a secret rotated now, and wait until the new value is handed out
+    Rotate {
+        /// The secret
+        name: String,
+        /// Show what would be called and who is touched, and do nothing
+        #[arg(long, conflicts_with = "no_wait")]
+        plan: bool,
+        /// Do not wait
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+/// `keyward secret put`
+#[derive(Args, Debug)]
+pub struct PutArgs {
+    /// The secret
+    pub name: String,
+    /// Read the value from this file (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Whose the secret is to be; an operator who is bound to an owner need not say so
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Option<String>,
+    /// How sensitive it is to be: `ordinary` or `high`
+    #[arg(long)]
+    pub sensitivity: Option<Sensitivity>,
+    /// Only if this version is the current one
+    #[arg(long, value_name = "VERSION", conflicts_with = "new")]
+    pub if_match: Option<u32>,
+    /// Only if there is no such secret yet
+    #[arg(long)]
+    pub new: bool,
+    /// Refused: what is an argument can be seen by everybody on the machine
+    #[arg(hide = true)]
+    pub argument: Vec<OsString>,
+    /// Refused likewise
+    #[arg(long = "value", hide = true)]
+    pub value: Option<OsString>,
+}
+
+impl SecretCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Put(args) => args.put(session).await,
+            Self::List => session.list(LIST_SECRETS).await,
+            Self::Show { name } => session.show(GET_SECRET, &name.parse()?).await,
+            Self::Classify { name, sensitivity } => classify(session, &name.parse()?, *sensitivity).await,
+            Self::Versions { name } => versions(session, &name.parse()?).await,
+            Self::Readers { name } => readers(session, &name.parse()?).await,
+            Self::Rollback { name, number } => {
+                change(session, &name.parse()?, *number, VersionAction::RollBack).await
             }
-            change(home, (name, *number), ("destroy", "destroyed"), console).await?;
-            if *now {
-                return turn(home, console).await;
+            Self::Destroy { name, number, yes, now } => {
+                if !yes {
+                    let why = "a destroyed version cannot be brought back";
+                    return Err(Failure::usage(why, "say `--yes` when that is what you want"));
+                }
+                change(session, &name.parse()?, *number, VersionAction::Destroy).await?;
+                if *now {
+                    return rotate_value_key(session).await;
+                }
+                let fix = "after the next rotation of the value key it cannot be decrypted; rotate now: `keyward value-key rotate`";
+                session.console.say(fix);
+                Ok(())
             }
-            console.say("after the next rotation of the value key it cannot be decrypted; rotate now: `keyward value-key rotate`");
-            Ok(())
-        }
-        SecretCommand::Rotate { name, plan: true, .. } => rotations::plan(home, name, console).await,
-        SecretCommand::Rotate { name, no_wait, .. } => {
-            let wait = if *no_wait { Wait::No } else { Wait::Yes };
-            rotations::rotate(home, name, wait, console).await
+            Self::Rotate { name, plan: true, .. } => plan_rotation(session, &name.parse()?).await,
+            Self::Rotate { name, no_wait, .. } => {
+                let begun = rotate_secret(session, &name.parse()?).await?;
+                if *no_wait { begun.report(session) } else { begun.wait(session).await }
+            }
         }
     }
 }
 
-fn path(below: &str, name: &str) -> Result<String, Failure> {
-    Ok(format!("/v1/{below}/{}", canonical::<SecretName>(name)?))
+impl PutArgs {
+    async fn put(&self, session: Session<'_>) -> Result<(), Failure> {
+        not_an_argument(&self.argument)?;
+        not_an_argument(self.value.as_slice())?;
+        let name: SecretName = self.name.parse()?;
+        let owner: Option<OwnerName> = optional(self.owner.as_deref())?;
+        let client = session.operator().await?;
+        let value = input::secret(self.file.as_deref(), "Value", SECRET_BYTES_MAX, session.console)?;
+        if value.expose().ends_with(b"\n") {
+            session.console.say("note: the value ends with a line break, which is stored as part of it");
+        }
+        let conditions = PutConditions {
+            owner: owner.as_ref(),
+            sensitivity: self.sensitivity,
+            if_match: self.if_match,
+            if_new: self.new,
+        };
+        let stored = client.put_secret(&name, &conditions, &value).await?;
+        session.print(&stored, |stored| format!("{name} version {}", stored.version));
+        Ok(())
+    }
 }
 
-async fn put(home: &Path, args: &PutArgs, console: &Console) -> Result<(), Failure> {
-    input::not_an_argument(&args.argument)?;
-    input::not_an_argument(args.value.as_slice())?;
-    let name: SecretName = canonical(&args.name)?;
-    let owner: Option<OwnerName> = args.owner.as_deref().map(canonical).transpose()?;
-    let client = Client::of(home, Kind::Operator).await?;
-    let value = input::secret(args.file.as_deref(), "Value", SECRET_BYTES_MAX, console)?;
-    if value.expose().ends_with(b"\n") {
-        console.say("note: the value ends with a line break, which is stored as part of it");
-    }
-    let storing = Storing {
-        owner: owner.as_ref(),
-        sensitivity: args.sensitivity,
-        if_match: args.if_match,
-        if_new: args.new,
-    };
-    let answer = client.put_secret(&name, &storing, &value).await?.json()?;
-    if console.is_json() {
-        console.json(&answer);
-    } else {
-        let version = answer.get("version").and_then(Value::as_u64).unwrap_or_default();
-        console.line(&format!("{name} version {version}"));
+async fn classify(session: Session<'_>, name: &SecretName, sensitivity: Sensitivity) -> Result<(), Failure> {
+    let client = session.operator().await?;
+    let classified = client.call(CLASSIFY_SECRET, name, &SensitivityBody { sensitivity }).await?;
+    session.print(&classified, |_| format!("{name}: {}", sensitivity.as_str()));
+    if !session.console.is_json() && !classified.cut_off.is_empty() {
+        let cut_off = joined(&classified.cut_off);
+        session.console.say(&format!("capabilities of another owner, which do not reach it: {cut_off}"));
     }
     Ok(())
 }
 
-async fn classify(
-    home: &Path,
-    name: &str,
-    sensitivity: Sensitivity,
-    console: &Console,
-) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Operator).await?;
-    let body = json!({ "sensitivity": sensitivity.as_str() });
-    let answer = client.post_json(&path("secret-sensitivity", name)?, &body).await?.json()?;
-    if console.is_json() {
-        console.json(&answer);
-        return Ok(());
-    }
-    console.line(&format!("{name}: {}", sensitivity.as_str()));
-    let cut_off = cell(answer.get("cut_off"));
-    if !cut_off.is_empty() {
-        console.say(&format!("capabilities of another owner, which do not reach it: {cut_off}"));
-    }
+async fn versions(session: Session<'_>, name: &SecretName) -> Result<(), Failure> {
+    let versions = session.operator().await?.call(GET_SECRET, name, &Nothing).await?.answer.versions;
+    session.print_table(&serde_json::json!({ "items": versions }), &versions);
     Ok(())
 }
 
-async fn versions(home: &Path, name: &str, console: &Console) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Operator).await?;
-    let answer = client.get(&path("secrets", name)?).await?.json()?;
-    let items = answer.get("versions").and_then(Value::as_array).cloned().unwrap_or_default();
-    if console.is_json() {
-        console.json(&json!({ "items": items }));
-        return Ok(());
+async fn readers(session: Session<'_>, name: &SecretName) -> Result<(), Failure> {
+    let readers = session.operator().await?.call(LIST_SECRET_READERS, name, &Nothing).await?;
+    session.print_table(&readers.sent, &readers.items);
+    if !session.console.is_json() {
+        session.console.say(&format!("as of ledger entry {}", readers.since_seq));
     }
-    let row =
-        |item: &Value| ["number", "stage", "stored_at", "seq"].map(|field| cell(item.get(field))).to_vec();
-    console.table(&["VERSION", "STAGE", "STORED AT", "SEQ"], &items.iter().map(row).collect::<Vec<_>>());
-    Ok(())
-}
-
-async fn readers(home: &Path, name: &str, console: &Console) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Operator).await?;
-    let answer = client.get(&path("secret-readers", name)?).await?.json()?;
-    if console.is_json() {
-        console.json(&answer);
-        return Ok(());
-    }
-    let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-    let row = |item: &Value| ["agent", "version", "at"].map(|field| cell(item.get(field))).to_vec();
-    console.table(&["AGENT", "VERSION", "LAST AT"], &items.iter().map(row).collect::<Vec<_>>());
-    console.say(&format!("as of ledger entry {}", cell(answer.get("since_seq"))));
     Ok(())
 }
 
 async fn change(
-    home: &Path,
-    (name, version): (&str, u32),
-    (action, done): (&str, &str),
-    console: &Console,
+    session: Session<'_>,
+    name: &SecretName,
+    version: u32,
+    action: VersionAction,
 ) -> Result<(), Failure> {
-    let client = Client::of_taking_away(home, Kind::Operator).await?;
-    let body = json!({ "action": action, "version": version });
-    let answer = client.post_json(&path("secret-versions", name)?, &body).await?.json()?;
-    if console.is_json() {
-        console.json(&answer);
-    } else {
-        console.line(&format!("{name} version {version}: {done}"));
-    }
-    check_durable(&answer)
+    let client = session.revoking_operator().await?;
+    let changed = client.call(CHANGE_SECRET_VERSION, name, &VersionBody { action, version }).await?;
+    let done = match action {
+        VersionAction::RollBack => "handed out again",
+        VersionAction::Destroy => "destroyed",
+    };
+    session.print(&changed, |_| format!("{name} version {version}: {done}"));
+    check_durable(&changed)
 }
 
-/// `keyward value-key …`
-pub(in crate::cli) async fn value_key(
-    home: &Path,
-    command: &ValueKeyCommand,
-    console: &Console,
-) -> Result<(), Failure> {
-    let ValueKeyCommand::Rotate = command;
-    turn(home, console).await
-}
+columns!(SecretAnswer: name, owner, sensitivity, version, updated_at);
 
-async fn turn(home: &Path, console: &Console) -> Result<(), Failure> {
-    let client = Client::of(home, Kind::Operator).await?;
-    let answer = client.post_json("/v1/value-key/rotate", &json!({})).await?.json()?;
-    if console.is_json() {
-        console.json(&answer);
-    } else {
-        let field = |name: &str| cell(answer.get(name));
-        let (generation, carried) = (field("generation"), field("carried_over"));
-        console.line(&format!("value key generation {generation}: {carried} versions carried over"));
-    }
-    Ok(())
-}
+columns!(VersionAnswer: number, stage, stored_at, seq);
+
+columns!(ReaderAnswer: agent, version, at);

@@ -15,7 +15,7 @@ use keyward::app::{Running, Surroundings, start};
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PAGE_ENTRIES_MAX;
 use keyward::base::{Clock, Entropy, ManualClock, Sensitive, SystemClock, Timestamp};
-use keyward::cli::{Identity, Kind};
+use keyward::cli::{Identity, IdentityKind};
 use keyward::config::Config;
 use keyward::console::Failure;
 use keyward::offline::{Order, initialise};
@@ -221,7 +221,7 @@ impl TestBroker {
     }
 
     pub(crate) fn authority_pem(&self) -> String {
-        Identity::load(&self.home(), Kind::Operator).unwrap().authority_pem
+        Identity::load(&self.home(), IdentityKind::Operator).unwrap().authority_pem
     }
 
     /// The first operator, at the admin listener.
@@ -231,7 +231,7 @@ impl TestBroker {
 
     /// The same, knowing the broker by these authorities.
     pub(crate) fn operator_knowing(&self, authorities: &str) -> Caller {
-        let identity = Identity::load(&self.home(), Kind::Operator).unwrap();
+        let identity = Identity::load(&self.home(), IdentityKind::Operator).unwrap();
         let held = (identity.certificate_pem.as_str(), identity.key_pem.expose().as_str());
         self.caller_knowing(authorities, self.admins(), Some(held))
     }

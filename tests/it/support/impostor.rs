@@ -115,6 +115,14 @@ impl Impostor {
     }
 }
 
+/// An operator's answer to `whoami`, with `text` wherever text may stand.
+pub(crate) fn operator_whoami(text: &str) -> Value {
+    json!({
+        "kind": "operator", "name": "ada", "role": text, "owner": null, "spiffe_id": text,
+        "certificate": { "serial": text, "not_after": text }, "renew_now": false,
+    })
+}
+
 /// The answer that an enrolment or a renewal takes for good: a certificate from `by` and these authorities.
 pub(crate) fn issued(certificate: &str, authorities: &[&Authority]) -> Value {
     json!({ "spiffe_id": "x", "certificate": certificate, "authority": pem(authorities), "not_after": "x" })

@@ -3,25 +3,32 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::base::encoding::hex;
 use crate::base::{Sensitive, Timestamp};
+use crate::cli::client::Received;
 use crate::cli::identity::Identity;
 use crate::crypto::sha256;
 use crate::files::{private_dir, replace_shared};
+use crate::wire::TokenAnswer;
 
 /// Where tokens are kept between processes of one home: each in a file of its own, whose name says
 /// what it was asked for and on which certificate. It is good for nobody without the key beside it.
-pub(in crate::cli) struct KeptTokens {
+pub(crate) struct KeptTokens {
     dir: PathBuf,
     certificate: String,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Serialize)]
+struct KeptRef<'a> {
+    expires_at_ms: Timestamp,
+    answer: &'a Received<TokenAnswer>,
+}
+
+#[derive(Deserialize)]
 struct Kept {
     expires_at_ms: Timestamp,
-    answer: Value,
+    answer: Received<TokenAnswer>,
 }
 
 /// Largest file that is taken for a token.
@@ -29,7 +36,7 @@ const KEPT_BYTES_MAX: u64 = 64 * 1024;
 
 impl KeptTokens {
     /// The tokens kept for the identity below `home`.
-    pub(in crate::cli) fn of(home: &Path, identity: &Identity) -> Self {
+    pub(crate) fn of(home: &Path, identity: &Identity) -> Self {
         Self { dir: home.join("tokens"), certificate: identity.certificate_pem.clone() }
     }
 
@@ -40,7 +47,7 @@ impl KeptTokens {
 
     /// What the broker answered to the same question, when the token has at least `min_ttl_s` left.
     /// Whatever is not what was kept is passed over.
-    pub(in crate::cli) fn find(&self, asked: &str, min_ttl_s: i64, now: Timestamp) -> Option<Value> {
+    pub(crate) fn find(&self, asked: &str, min_ttl_s: i64, now: Timestamp) -> Option<Received<TokenAnswer>> {
         let path = self.path(asked);
         let found = fs::symlink_metadata(&path).ok()?;
         let is_ours = found.is_file() && found.mode() & 0o077 == 0 && found.len() <= KEPT_BYTES_MAX;
@@ -53,9 +60,8 @@ impl KeptTokens {
     }
 
     /// Keeps what the broker answered. A home that cannot be written to keeps nothing.
-    pub(in crate::cli) fn keep(&self, asked: &str, answer: &Value, now: Timestamp) {
-        let Some(life_s) = answer.get("expires_in").and_then(Value::as_i64) else { return };
-        let kept = Kept { expires_at_ms: now.plus_s(life_s), answer: answer.clone() };
+    pub(crate) fn keep(&self, asked: &str, answer: &Received<TokenAnswer>, now: Timestamp) {
+        let kept = KeptRef { expires_at_ms: now.plus_s(i64::from(answer.expires_in)), answer };
         let Ok(text) = serde_json::to_vec(&kept).map(Sensitive::new) else { return };
         let path = self.path(asked);
         let swept = private_dir(&self.dir).and_then(|()| self.sweep(now));
@@ -63,7 +69,7 @@ impl KeptTokens {
     }
 
     /// Forgets what was kept for the same question.
-    pub(in crate::cli) fn forget(&self, asked: &str) {
+    pub(crate) fn forget(&self, asked: &str) {
         drop(fs::remove_file(self.path(asked)));
     }
 
@@ -89,6 +95,14 @@ mod tests {
 
     use super::*;
 
+    fn answer() -> Received<TokenAnswer> {
+        let answer = json!({
+            "access_token": "t", "token_type": "Bearer", "expires_in": 300, "scope": "a",
+            "token_id": "tok_aaaaaaaaaaaaaaaaaaaaaaaaaa", "decision_id": "dec_aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        });
+        serde_json::from_value(answer).unwrap()
+    }
+
     fn tokens(home: &Path, certificate: &str) -> KeptTokens {
         KeptTokens { dir: home.join("tokens"), certificate: certificate.to_owned() }
     }
@@ -97,10 +111,10 @@ mod tests {
     fn a_token_is_found_for_the_same_question_on_the_same_certificate_while_it_lasts() {
         let home = tempfile::tempdir().unwrap();
         let (kept, now) = (tokens(home.path(), "one"), Timestamp::from_s(1000));
-        kept.keep("scope=a", &json!({ "access_token": "t", "expires_in": 300 }), now);
+        kept.keep("scope=a", &answer(), now);
         let found =
             |tokens: &KeptTokens, asked: &str, min, at| tokens.find(asked, min, Timestamp::from_s(at));
-        assert_eq!(found(&kept, "scope=a", 30, 1000).unwrap()["access_token"], "t");
+        assert_eq!(found(&kept, "scope=a", 30, 1000).unwrap().access_token.value().expose(), "t");
         assert!(found(&kept, "scope=a", 30, 1270).is_some(), "thirty left");
         assert!(found(&kept, "scope=a", 30, 1271).is_none(), "one less");
         assert!(found(&kept, "scope=b", 30, 1000).is_none(), "another question");
@@ -113,7 +127,7 @@ mod tests {
     fn what_is_damaged_or_open_to_others_is_passed_over_and_replaced() {
         let home = tempfile::tempdir().unwrap();
         let (kept, now) = (tokens(home.path(), "one"), Timestamp::from_s(1000));
-        let answer = json!({ "access_token": "t", "expires_in": 300 });
+        let answer = answer();
         kept.keep("a", &answer, now);
         let path = kept.path("a");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,18 +1,17 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use clap::Args;
 
-use crate::base::code;
+use super::issued::{IssuedIdentity, issued};
 use crate::base::encoding::base64url;
-use crate::base::{Clock, SystemClock, Timestamp};
+use crate::base::{Clock, SystemClock, Timestamp, code};
 use crate::cli::client::Client;
-use crate::cli::enrolment::join::{issued, without_certificates};
-use crate::cli::identity::{Identity, Kind, PendingKey, identity_lock};
-use crate::console::{Console, Failure, Format};
+use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
+use crate::console::{Console, Failure};
 use crate::pki::Requested;
+use crate::wire::{AGENT_WHOAMI, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody};
 
 /// Longest wait of a watcher before it looks at the clock again: a machine may sleep meanwhile.
 const LOOK_AGAIN_S: i64 = 600;
@@ -23,32 +22,44 @@ const RETRY_LONGEST_S: i64 = 900;
 const LOCK_WAIT: Duration = Duration::from_secs(40);
 const LOCK_LOOK: Duration = Duration::from_millis(25);
 
-/// Renews the certificate now.
-pub(in crate::cli) async fn renew(home: &Path, kind: Kind, console: &Console) -> Result<(), Failure> {
+/// `keyward renew`
+#[derive(Args, Debug)]
+pub struct RenewArgs {
+    /// The operator's, not the agent's
+    #[arg(long)]
+    operator: bool,
+    /// Go on renewing whenever it is due
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Renews the certificate now, or whenever it is due.
+pub(crate) async fn renew(home: &Path, args: &RenewArgs, console: &Console) -> Result<(), Failure> {
+    let kind = IdentityKind::named(args.operator);
+    if args.watch { watch(home, kind, console).await } else { renew_now(home, kind, console).await }
+}
+
+async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), Failure> {
     // Before anything is made: without an identity there is nothing to renew.
     Identity::load(home, kind)?;
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| Failure::of_file(home, &error))?;
     let renewed = exchange(home, kind, &Identity::load(home, kind)?).await?;
-    if console.is_json() {
-        console.json(&renewed);
-    } else {
-        console.line(&told(&renewed));
-    }
+    console.record(&renewed, || format!("renewed {} until {}", renewed.spiffe_id, renewed.not_after));
     Ok(())
 }
 
 /// Renews whenever it is due, for as long as it is let. A failure is told and tried again; only a
 /// certificate that nothing can renew any more ends it.
-pub(in crate::cli) async fn watch(home: &Path, kind: Kind, console: &Console) -> Result<(), Failure> {
+async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), Failure> {
     let mut failures = 0_u32;
     loop {
         let due = Due::of(&Identity::load(home, kind)?)?;
         let now = SystemClock::new().now();
         let ahead = due.moment.seconds_since(now);
         let wait_s = match ahead {
-            1.. if !is_told_to(home, kind).await => ahead.min(LOOK_AGAIN_S),
-            _ => match renew(home, kind, console).await {
+            1.. if !is_wanted_now(home, kind).await => ahead.min(LOOK_AGAIN_S),
+            _ => match renew_now(home, kind, console).await {
                 Ok(()) => {
                     failures = 0;
                     continue;
@@ -65,24 +76,29 @@ pub(in crate::cli) async fn watch(home: &Path, kind: Kind, console: &Console) ->
     }
 }
 
-/// Whether the broker wants certificates like this one replaced now. No answer is no wish.
-async fn is_told_to(home: &Path, kind: Kind) -> bool {
-    let told = async {
-        let me = Client::with(&Identity::load(home, kind)?)?.get("/v1/whoami").await?.json()?;
-        Ok::<_, Failure>(me.get("renew_now").and_then(Value::as_bool).unwrap_or(false))
-    };
-    told.await.unwrap_or(false)
+/// Whether the broker wants the certificate that `client` shows replaced now.
+pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Result<bool, Failure> {
+    Ok(match kind {
+        IdentityKind::Agent => client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?.renew_now,
+        IdentityKind::Operator => client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?.renew_now,
+    })
+}
+
+/// The same; no answer is no wish.
+async fn is_wanted_now(home: &Path, kind: IdentityKind) -> bool {
+    let asked = async { is_renewal_wanted(&Client::with(&Identity::load(home, kind)?)?, kind).await };
+    asked.await.unwrap_or(false)
 }
 
 /// Whether the certificate is valid for more than `seconds` from now.
-pub(in crate::cli) fn is_valid_for(home: &Path, kind: Kind, seconds: i64) -> Result<bool, Failure> {
+pub(crate) fn is_valid_for(home: &Path, kind: IdentityKind, seconds: i64) -> Result<bool, Failure> {
     let due = Due::of(&Identity::load(home, kind)?)?;
     Ok(due.ends.seconds_since(SystemClock::new().now()) > seconds)
 }
 
 /// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
 /// that fails is no reason for the verb to: the next one tries again.
-pub(in crate::cli) async fn renew_if_due(home: &Path, kind: Kind) -> Result<(), Failure> {
+pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), Failure> {
     let due = Due::of(&Identity::load(home, kind)?)?;
     let now = SystemClock::new().now();
     if due.moment > now {
@@ -105,7 +121,7 @@ pub(in crate::cli) async fn renew_if_due(home: &Path, kind: Kind) -> Result<(), 
         }
         Err(failure) if !is_valid => Err(failure),
         Err(failure) if failure.is_worth_warning() => {
-            warn_once(&failure);
+            warn_not_updated(&failure);
             Ok(())
         }
         Ok(()) | Err(_) => Ok(()),
@@ -114,7 +130,7 @@ pub(in crate::cli) async fn renew_if_due(home: &Path, kind: Kind) -> Result<(), 
 
 /// Renews, unless another process has done so meanwhile. While another process renews, a certificate
 /// that is valid is used as it is; one that has ended is waited for.
-async fn renew_locked(home: &Path, kind: Kind, lock: &File, is_valid: bool) -> Result<(), Failure> {
+async fn renew_locked(home: &Path, kind: IdentityKind, lock: &File, is_valid: bool) -> Result<(), Failure> {
     if !locked(home, lock, if is_valid { Duration::ZERO } else { LOCK_WAIT }).await? {
         if is_valid {
             return Ok(());
@@ -149,15 +165,6 @@ async fn locked(home: &Path, lock: &File, wait: Duration) -> Result<bool, Failur
     }
 }
 
-/// Says once in this process that something new could not be stored, and that the verb goes on.
-pub(in crate::cli) fn warn_once(failure: &Failure) {
-    static SAID: AtomicBool = AtomicBool::new(false);
-    if !SAID.swap(true, Ordering::Relaxed) {
-        let console = Console::new(Format::Table);
-        console.say(&format!("warning: this identity is not updated, and used as it is: {}", failure.why()));
-    }
-}
-
 /// When a certificate is to be renewed: at a half to six tenths of its life, each certificate at a
 /// moment of its own, so that agents that enrolled together do not renew together.
 struct Due {
@@ -188,7 +195,7 @@ fn backoff_s(failures: u32) -> i64 {
 /// In two phases, each of which can be cut short and done again: the key is on disk before it is
 /// asked for; the identity is replaced as a whole once the certificate is there; the first use tells
 /// the broker, which takes the certificate before for good until then.
-async fn exchange(home: &Path, kind: Kind, identity: &Identity) -> Result<Value, Failure> {
+async fn exchange(home: &Path, kind: IdentityKind, identity: &Identity) -> Result<IssuedIdentity, Failure> {
     Identity::check_storable(home, kind)?;
     let under_way = format!("{}-renewing.pem", kind.directory());
     let mut pending = PendingKey::open(home, &under_way)?;
@@ -197,8 +204,8 @@ async fn exchange(home: &Path, kind: Kind, identity: &Identity) -> Result<Value,
         pending.settle()?;
         pending = PendingKey::open(home, &under_way)?;
     }
-    let body = json!({ "csr": base64url(&pending.request) });
-    let answer = Client::with(identity)?.post_json("/v1/renew", &body).await?.json()?;
+    let body = RenewBody { csr: base64url(&pending.request) };
+    let answer = Client::with(identity)?.call(RENEW, &Nothing, &body).await?;
     let (held, trusted) = (identity.certificate()?, identity.authority_pins()?);
     let requested = Requested { key: pending.public()?.digest(), spiffe: held.spiffe(), trusted: &trusted };
     // Authorities come and go: this is where a client learns of it.
@@ -206,13 +213,8 @@ async fn exchange(home: &Path, kind: Kind, identity: &Identity) -> Result<Value,
     renewed.save(home, kind)?;
     pending.settle()?;
     // Not needed for anything but to be done with the certificate before: any other use does as well.
-    drop(Client::with(&renewed)?.get("/v1/whoami").await);
-    Ok(without_certificates(answer))
-}
-
-fn told(renewed: &Value) -> String {
-    let field = |name: &str| renewed.get(name).and_then(Value::as_str).unwrap_or_default();
-    format!("renewed {} until {}", field("spiffe_id"), field("not_after"))
+    drop(is_renewal_wanted(&Client::with(&renewed)?, kind).await);
+    Ok(answer.answer.into())
 }
 
 #[cfg(test)]

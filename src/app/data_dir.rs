@@ -1,0 +1,40 @@
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::surroundings::Surroundings;
+use crate::base::{code, io_reason};
+use crate::config::Config;
+use crate::console::Failure;
+use crate::ledger::{Build, SEGMENT_BYTES};
+use crate::store::{OnLostEntries, StoreOptions};
+
+pub(crate) fn keyring_path(config: &Config) -> PathBuf {
+    config.data_dir.join("keyring")
+}
+
+pub(crate) fn store_options(
+    config: &Config,
+    surroundings: &Surroundings,
+    on_lost_entries: OnLostEntries,
+) -> StoreOptions {
+    StoreOptions {
+        data_dir: config.data_dir.clone(),
+        clock: Arc::clone(&surroundings.clock),
+        entropy: Arc::clone(&surroundings.entropy),
+        segment_bytes: SEGMENT_BYTES,
+        build: Build::Executable,
+        on_lost_entries,
+    }
+}
+
+/// A directory for its owner alone, also when it was there before.
+pub(crate) fn private_dir(dir: &Path) -> Result<(), Failure> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
+    made.map_err(|error| {
+        let why = format!("`{}` cannot be made: {}", dir.display(), io_reason(&error));
+        Failure::new(code::DATA_DIR_UNUSABLE).because(why)
+    })
+}

@@ -1,0 +1,267 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use serde::de::DeserializeOwned;
+
+use super::received::Received;
+use super::refusal::refusal;
+use super::request::{Request, RequestInput, header_value};
+use super::transport::{Response, Transport};
+use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain, code};
+use crate::cli::identity::{Identity, IdentityKind, warn_not_updated};
+use crate::console::Failure;
+use crate::pki::tls::{TlsError, client_config, pinned_client_config};
+use crate::pki::{AuthorityCertificate, EnrolmentCode};
+use crate::wire::{
+    Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, PUT_SECRET, PageAnswer, PageQuery, REVEAL_SECRET,
+    StateAnswer, StoredAnswer, Target, TokenAnswer, TokenForm,
+};
+
+/// A client of one broker: made for a verb, gone with it. Each request has a connection of its own.
+#[derive(Clone)]
+pub(crate) struct Client {
+    transport: Transport,
+    /// The certificate that it shows, PEM; empty when it shows none.
+    certificate: String,
+    /// The authorities that it knows the broker by, DER; none when it knows it by a pin.
+    authorities: Vec<Vec<u8>>,
+    /// Where that came from.
+    source: Option<IdentitySource>,
+    /// The trust domain that the pinned authority has to name, before anything is sent.
+    trust_domain: Option<TrustDomain>,
+}
+
+/// Where the identity that a client shows is kept.
+#[derive(Clone)]
+pub(crate) struct IdentitySource {
+    pub(crate) home: PathBuf,
+    pub(crate) kind: IdentityKind,
+}
+
+/// A secret as it came from the broker.
+pub(crate) struct Revealed {
+    pub(crate) version: u64,
+    pub(crate) value: Sensitive<Vec<u8>>,
+}
+
+/// What is said of a secret that is stored, beside its value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PutConditions<'a> {
+    pub(crate) owner: Option<&'a OwnerName>,
+    pub(crate) sensitivity: Option<Sensitivity>,
+    /// Only if this version is the current one.
+    pub(crate) if_match: Option<u32>,
+    /// Only if there is no such secret yet.
+    pub(crate) if_new: bool,
+}
+
+const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
+const SENSITIVITY: HeaderName = HeaderName::from_static("keyward-sensitivity");
+const VERSION: HeaderName = HeaderName::from_static("keyward-secret-version");
+
+impl Client {
+    /// A client that shows `identity` as it is.
+    pub(crate) fn with(identity: &Identity) -> Result<Self, Failure> {
+        let authorities = identity.authorities()?;
+        let config = client_config(&authorities, Some(&identity.tls()?), clock()).map_err(unusable)?;
+        Ok(Self {
+            transport: Transport::Tls { address: identity.address.clone(), config },
+            certificate: identity.certificate_pem.clone(),
+            authorities,
+            source: None,
+            trust_domain: None,
+        })
+    }
+
+    /// A client that shows the identity that is kept at `source`, and keeps there what it learns of the broker's
+    /// authorities.
+    pub(crate) fn at(source: IdentitySource) -> Result<Self, Failure> {
+        let client = Self::with(&Identity::load(&source.home, source.kind)?)?;
+        Ok(Self { source: Some(source), ..client })
+    }
+
+    /// A client that knows its broker by what an enrolment code says, and shows no certificate.
+    pub(crate) fn pinned(code: &EnrolmentCode) -> Result<Self, Failure> {
+        let config = pinned_client_config(code.pin, clock()).map_err(unusable)?;
+        let transport = Transport::Tls { address: code.address.clone(), config };
+        let trust_domain = Some(code.spiffe.trust_domain().clone());
+        Ok(Self { trust_domain, ..Self::anonymous(transport) })
+    }
+
+    /// A client of the broker behind the socket on this host.
+    pub(crate) fn on_host(socket: &Path) -> Self {
+        Self::anonymous(Transport::Socket(socket.to_owned()))
+    }
+
+    fn anonymous(transport: Transport) -> Self {
+        let (certificate, authorities) = (String::new(), Vec::new());
+        Self { transport, certificate, authorities, source: None, trust_domain: None }
+    }
+
+    /// Calls an endpoint that answers JSON.
+    pub(crate) async fn call<T: Target, I: RequestInput, A: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint<T, I, A>,
+        target: &T,
+        input: &I,
+    ) -> Result<Received<A>, Failure> {
+        read(&self.send(Request::of(endpoint, target, input)).await?)
+    }
+
+    /// All items of a listing, page by page.
+    pub(crate) async fn list<C, A: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<A>>,
+    ) -> Result<Vec<Received<A>>, Failure> {
+        let (mut items, mut query) = (Vec::new(), PageQuery::<String>::default());
+        loop {
+            let mut request = Request::to(endpoint, &Nothing);
+            request.uri.push_str(&query.query());
+            let page: PageAnswer<Received<A>> = read(&self.send(request).await?)?;
+            items.extend(page.items);
+            match page.next_after {
+                // Names have no character that would mean something in a query.
+                Some(after) => query.after = Some(after),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    /// The items of a listing that has one page.
+    pub(crate) async fn items<A: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint<Nothing, Nothing, Items<A>>,
+    ) -> Result<Vec<Received<A>>, Failure> {
+        let items: Items<Received<A>> = read(&self.send(Request::to(endpoint, &Nothing)).await?)?;
+        Ok(items.items)
+    }
+
+    /// Asks for an access token.
+    pub(crate) async fn mint(&self, form: &TokenForm) -> Result<Received<TokenAnswer>, Failure> {
+        let endpoint: Endpoint<Nothing, Form<TokenForm>, TokenAnswer> = MINT_TOKEN;
+        read(&self.send(Request::to(endpoint, &Nothing).with_form(form)).await?)
+    }
+
+    /// Reads a secret with a token for it.
+    pub(crate) async fn reveal(
+        &self,
+        name: &SecretName,
+        token: &Sensitive<String>,
+    ) -> Result<Revealed, Failure> {
+        let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
+        let mut value =
+            HeaderValue::from_str(&bearer).map_err(|_| Failure::internal("the token is no header"))?;
+        value.set_sensitive(true);
+        let request = Request::to(REVEAL_SECRET, name).with_header(header::AUTHORIZATION, Some(value));
+        let response = self.send(request).await?;
+        let version = response.headers.get(VERSION).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Revealed { version: version.unwrap_or(0), value: response.body })
+    }
+
+    /// Stores a secret's next version.
+    pub(crate) async fn put_secret(
+        &self,
+        name: &SecretName,
+        conditions: &PutConditions<'_>,
+        value: &Sensitive<Vec<u8>>,
+    ) -> Result<Received<StoredAnswer>, Failure> {
+        let quoted = conditions.if_match.map(|version| format!("\"{version}\""));
+        let sensitivity =
+            conditions.sensitivity.map(|sensitivity| HeaderValue::from_static(sensitivity.as_str()));
+        let request = Request::to(PUT_SECRET, name)
+            .with_body("application/octet-stream", Bytes::copy_from_slice(value.expose()))
+            .with_header(OWNER, conditions.owner.and_then(header_value))
+            .with_header(SENSITIVITY, sensitivity)
+            .with_header(header::IF_MATCH, quoted.as_ref().and_then(header_value))
+            .with_header(header::IF_NONE_MATCH, conditions.if_new.then(|| HeaderValue::from_static("*")));
+        read(&self.send(request).await?)
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, Failure> {
+        let sent = self.send_once(request.clone()).await;
+        match (sent, &self.source) {
+            // Another process may have renewed since this one read its identity: nothing was done.
+            (Err(failure), Some(source)) if failure.is_unauthenticated() => {
+                let newer = Self::with(&Identity::load(&source.home, source.kind)?)?;
+                if newer.certificate == self.certificate {
+                    return Err(failure);
+                }
+                newer.send_once(request).await
+            }
+            (sent, _) => sent,
+        }
+    }
+
+    async fn send_once(&self, request: Request) -> Result<Response, Failure> {
+        let connection = self.transport.connect().await?;
+        let shown = connection.certificates();
+        self.check_trust_domain(&shown)?;
+        self.learn(&shown);
+        let response = self.transport.exchange(connection, request).await?;
+        if (200..300).contains(&response.status) {
+            return Ok(response);
+        }
+        Err(refusal(response.status, response.body.expose()))
+    }
+
+    /// The broker shows all authorities that count behind its own certificate, which one that is known
+    /// already has signed: this is how a client learns of the next one before it signs. What cannot be
+    /// stored now is no reason for a verb to fail: the authorities at hand are good until the next time.
+    fn learn(&self, shown: &[Vec<u8>]) {
+        let (Some(source), Some((_, authorities))) = (&self.source, shown.split_first()) else { return };
+        let same = authorities.len() == self.authorities.len()
+            && authorities.iter().all(|one| self.authorities.contains(one));
+        if !same && !authorities.is_empty() {
+            Identity::learn(&source.home, source.kind, authorities)
+                .unwrap_or_else(|failure| warn_not_updated(&failure));
+        }
+    }
+
+    /// Whether every authority that the broker shows is of the trust domain that the enrolment code names.
+    fn check_trust_domain(&self, shown: &[Vec<u8>]) -> Result<(), Failure> {
+        let Some(expected) = &self.trust_domain else { return Ok(()) };
+        let other = shown.iter().skip(1).find_map(|der| {
+            let read = AuthorityCertificate::parse(der.clone());
+            let found =
+                read.map_or_else(|_| "no trust domain".to_owned(), |one| one.trust_domain().to_string());
+            (found != expected.to_string()).then_some(found)
+        });
+        let Some(other) = other else { return Ok(()) };
+        let why = format!(
+            "the broker at {} names trust domain {other}, the enrolment code {expected}; nothing was sent",
+            self.transport.place()
+        );
+        Err(Failure::new(code::CERTIFICATE_MISMATCH).because(why))
+    }
+}
+
+/// The state of the broker behind the socket on this host.
+///
+/// # Errors
+/// [`Failure`]: it does not answer.
+pub async fn host_state(socket: &Path) -> Result<StateAnswer, Failure> {
+    const WAIT: Duration = Duration::from_secs(10);
+    let client = Client::on_host(socket);
+    match tokio::time::timeout(WAIT, client.call(GET_STATE, &Nothing, &Nothing)).await {
+        Ok(answered) => answered.map(|state| state.answer),
+        Err(_) => Err(Failure::new(code::BROKER_UNREACHABLE)
+            .because(format!("the broker at `{}` did not answer in time", socket.display()))),
+    }
+}
+
+fn read<A: DeserializeOwned>(response: &Response) -> Result<A, Failure> {
+    serde_json::from_slice(response.body.expose()).map_err(|_| {
+        Failure::new(code::RESPONSE_INVALID).because("the broker's answer is not the JSON that was expected")
+    })
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
+fn unusable(error: TlsError) -> Failure {
+    Failure::new(code::IDENTITY_DAMAGED).because(error.to_string())
+}

@@ -1,0 +1,191 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::handshake;
+use hyper::header::{self, HeaderMap};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::request::Request;
+use crate::base::{Sensitive, code, io_reason};
+use crate::console::Failure;
+
+/// How a broker is reached.
+#[derive(Clone)]
+pub(super) enum Transport {
+    /// At `host:port`.
+    Tls { address: String, config: Arc<ClientConfig> },
+    /// At the socket on its host.
+    Socket(PathBuf),
+}
+
+/// What a broker answered, whatever it was.
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Sensitive<Vec<u8>>,
+}
+
+/// A connection, before anything was sent over it.
+pub(super) enum Connection {
+    Tls(Box<TlsStream<TcpStream>>),
+    Socket(UnixStream),
+}
+
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// Opening a large ledger takes its time, and the person who has typed a passphrase waits for it.
+const SOCKET_ANSWER_WAIT: Duration = Duration::from_secs(600);
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+impl Transport {
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        match self {
+            Self::Socket(path) => {
+                let stream = UnixStream::connect(path).await;
+                stream.map(Connection::Socket).map_err(|error| self.unreachable(&io_reason(&error)))
+            }
+            Self::Tls { address, config } => {
+                let stream = self.connect_tls(address, config).await?;
+                Ok(Connection::Tls(Box::new(stream)))
+            }
+        }
+    }
+
+    async fn connect_tls(
+        &self,
+        address: &str,
+        config: &Arc<ClientConfig>,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+            .map_err(|_| Failure::new(code::ADDRESS_INVALID))?;
+        let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(address)).await;
+        let stream = match connected {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(&io_reason(&error))),
+            Err(_) => return Err(self.unreachable("it did not accept the connection in time")),
+        };
+        let connected = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+        connected.map_err(|error| self.untrusted(&error))
+    }
+
+    /// Sends `request` over `connection`.
+    pub(super) async fn exchange(
+        &self,
+        connection: Connection,
+        request: Request,
+    ) -> Result<Response, Failure> {
+        let wait = match self {
+            Self::Tls { .. } => ANSWER_WAIT,
+            Self::Socket(_) => SOCKET_ANSWER_WAIT,
+        };
+        let answered = async {
+            match connection {
+                Connection::Tls(stream) => self.exchange_over(*stream, request).await,
+                Connection::Socket(stream) => self.exchange_over(stream, request).await,
+            }
+        };
+        let answered = tokio::time::timeout(wait, answered).await;
+        answered.map_err(|_| self.unreachable("it did not answer in time"))?
+    }
+
+    async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: S,
+        request: Request,
+    ) -> Result<Response, Failure> {
+        let host = match self {
+            Self::Tls { address, .. } => address,
+            Self::Socket(_) => "keyward",
+        };
+        let Request { method, uri, headers, body } = request;
+        let mut request = hyper::Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(header::HOST, host)
+            .body(Full::new(body))
+            .map_err(|_| Failure::usage("a name holds characters that no name has", "use canonical names"))?;
+        request.headers_mut().extend(headers);
+        let connected = handshake(TokioIo::new(stream)).await;
+        let (mut sender, driver) = connected.map_err(|error| self.unreachable(&error.to_string()))?;
+        let driver = tokio::spawn(driver);
+        let response = match sender.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                drop(sender);
+                // Either half may have met the alert: the other only knows that the connection is over.
+                let ended = driver.await.ok().and_then(Result::err);
+                return Err(self.cut(&[Some(error), ended]));
+            }
+        };
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        drop(sender);
+        driver.abort();
+        let body = body.map_err(|_| self.unreachable("its answer did not arrive whole"))?;
+        let body = Sensitive::new(body.to_bytes().to_vec());
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    fn unreachable(&self, why: &str) -> Failure {
+        let failure = Failure::new(code::BROKER_UNREACHABLE);
+        match self {
+            Self::Tls { address, .. } => {
+                failure.because(format!("the broker at {address} cannot be reached: {why}"))
+            }
+            Self::Socket(path) => failure
+                .because(format!("the broker at `{}` cannot be reached: {why}", path.display()))
+                .mended_by("see whether it runs, whether this is its host, and whether you are root"),
+        }
+    }
+
+    fn untrusted(&self, error: &std::io::Error) -> Failure {
+        // What the library says of the other side's bytes is of this kind; anything else is the connection's own.
+        if error.kind() != std::io::ErrorKind::InvalidData {
+            return self.unreachable("it closed the connection, as one does that has as many as it takes");
+        }
+        Failure::new(code::TLS_FAILED)
+            .because(format!("no TLS connection with the broker at {}: {error}", self.place()))
+    }
+
+    /// In TLS 1.3 the client only learns on first use that its certificate was refused.
+    fn cut(&self, errors: &[Option<hyper::Error>]) -> Failure {
+        let mut causes = errors.iter().flatten().flat_map(|error| {
+            std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+        });
+        if causes.any(|cause| cause.to_string().contains("alert")) {
+            let why = format!("the broker at {} refused this machine's certificate", self.place());
+            return Failure::new(code::CERTIFICATE_REFUSED).because(why);
+        }
+        self.unreachable("the connection was cut")
+    }
+
+    /// Where the broker is, for a message.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Tls { address, .. } => address.clone(),
+            Self::Socket(path) => format!("`{}`", path.display()),
+        }
+    }
+}
+
+impl Connection {
+    /// The certificates that the broker showed, its own first.
+    pub(super) fn certificates(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Socket(_) => Vec::new(),
+            Self::Tls(stream) => {
+                let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                shown.iter().map(|der| der.to_vec()).collect()
+            }
+        }
+    }
+}

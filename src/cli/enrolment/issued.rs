@@ -1,0 +1,55 @@
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Clock, Sensitive, SystemClock, code};
+use crate::cli::client::Client;
+use crate::cli::identity::{Identity, PendingKey};
+use crate::console::Failure;
+use crate::pki::{Requested, certificate_from_pem, certificates_from_pem};
+use crate::wire::IdentityAnswer;
+
+/// The identity in the broker's answer, once everything in it is what was asked for.
+pub(super) fn issued(
+    answer: &IdentityAnswer,
+    requested: &Requested<'_>,
+    address: &str,
+    pending: &PendingKey,
+) -> Result<Identity, Failure> {
+    let identity = Identity {
+        address: address.to_owned(),
+        key_pem: Sensitive::new(pending.key_pem.expose().clone()),
+        certificate_pem: answer.certificate.clone(),
+        authority_pem: answer.authority.clone(),
+    };
+    let certificate = certificate_from_pem(&identity.certificate_pem).unwrap_or_default();
+    let authorities = certificates_from_pem(&identity.authority_pem).unwrap_or_default();
+    let checked = requested.check(&certificate, &authorities, SystemClock::new().now());
+    checked.map_err(|error| {
+        let why = format!("{error}; the identity on this machine was not changed");
+        Failure::new(code::CERTIFICATE_MISMATCH).because(why)
+    })?;
+    // Whether TLS takes both: an identity that cannot connect is not stored.
+    Client::with(&identity)?;
+    Ok(identity)
+}
+
+/// What is printed of an identity that the broker issued: everything but what is stored.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct IssuedIdentity {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<String>,
+    pub(crate) spiffe_id: String,
+    pub(super) not_after: String,
+}
+
+impl From<IdentityAnswer> for IssuedIdentity {
+    fn from(answer: IdentityAnswer) -> Self {
+        let IdentityAnswer { agent, instance, resource_server, operator, spiffe_id, not_after, .. } = answer;
+        Self { agent, instance, resource_server, operator, spiffe_id, not_after }
+    }
+}

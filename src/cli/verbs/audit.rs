@@ -1,0 +1,90 @@
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use crate::cli::client::Received;
+use crate::cli::session::Session;
+use crate::cli::table::columns;
+use crate::console::Failure;
+use crate::wire::{EntriesAnswer, EntryAnswer, LIST_ENTRIES, Nothing, PageQuery};
+
+/// `keyward audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List entries, oldest first
+    List(AuditList),
+}
+
+/// `keyward audit list`
+#[derive(Args, Debug)]
+pub struct AuditList {
+    /// Only entries after this sequence
+    #[arg(long, default_value_t = 0, value_name = "SEQ")]
+    pub after: u64,
+    /// At most so many
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    pub limit: u64,
+    /// The newest so many, instead: at most 500
+    #[arg(long, value_name = "N", conflicts_with_all = ["after", "limit"])]
+    pub last: Option<u64>,
+}
+
+impl AuditCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let Self::List(wanted) = self;
+        let client = session.operator().await?;
+        let page = async |after: u64, limit: u64| -> Result<Received<EntriesAnswer>, Failure> {
+            let limit = Some(usize::try_from(limit).unwrap_or(usize::MAX));
+            client.call(LIST_ENTRIES, &Nothing, &PageQuery { after: Some(after), limit }).await
+        };
+        let entries = match wanted.last {
+            None => page(wanted.after, wanted.limit).await?,
+            Some(newest) => {
+                let head = page(0, 1).await?.head;
+                page(head.saturating_sub(newest), newest).await?
+            }
+        };
+        session.print_table(&entries.sent, &entries.items);
+        Ok(())
+    }
+}
+
+/// Who did it: the first of these fields that an event has.
+const WHO: [&str; 3] = ["by", "operator", "agent"];
+/// What it was done to: the first other one of these.
+const ON: [&str; 9] =
+    ["capabilities", "secret", "agent", "operator", "right", "code", "instance", "trust_domain", "token"];
+
+columns!(EntryAnswer: seq, time, ("WHAT", what), ("WHO", who), ("ON", on));
+
+fn what(entry: &EntryAnswer) -> String {
+    entry.kind.to_string()
+}
+
+fn who(entry: &EntryAnswer) -> String {
+    first(entry, WHO.iter().copied()).map(|(_, text)| text).unwrap_or_default()
+}
+
+fn on(entry: &EntryAnswer) -> String {
+    let who = first(entry, WHO.iter().copied()).map(|(name, _)| name);
+    first(entry, ON.iter().copied().filter(|name| Some(*name) != who))
+        .map(|(_, text)| text)
+        .unwrap_or_default()
+}
+
+/// The first of these fields that the event has: each kind of event has fields of its own.
+fn first(
+    entry: &EntryAnswer,
+    mut names: impl Iterator<Item = &'static str>,
+) -> Option<(&'static str, String)> {
+    names.find_map(|name| Some((name, cell(entry.event.get(name)?))))
+}
+
+/// Text as it is, lists joined.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
+}

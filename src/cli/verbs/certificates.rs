@@ -1,0 +1,22 @@
+use clap::Subcommand;
+
+use crate::cli::session::Session;
+use crate::console::Failure;
+use crate::wire::REVOKE_CERTIFICATE;
+
+/// `keyward cert …`
+#[derive(Debug, Subcommand)]
+pub enum CertCommand {
+    /// End the instance that holds this certificate, with all that it was given
+    Revoke {
+        /// The certificate's serial, 32 hexadecimal digits
+        serial: String,
+    },
+}
+
+impl CertCommand {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let Self::Revoke { serial } = self;
+        session.end(REVOKE_CERTIFICATE, &serial.parse()?, "revoked").await
+    }
+}

@@ -1,0 +1,170 @@
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::upstream_checks::conclude;
+use crate::cli::client::{Client, Received};
+use crate::cli::session::{Session, check_durable};
+use crate::cli::table::columns;
+use crate::console::{Console, Failure};
+use crate::wire::{
+    APPLY_DECLARATIONS, AppliedAnswer, CHECK_PLANNED_ROTATION, CapabilityAnswer, DeclarationFileBody,
+    DeclareBody, DeclaredKind, EndedAnswer, LIST_CAPABILITIES, LIST_ROLES, Nothing, PLAN_DECLARATIONS,
+    PlannedAction, PlannedChange, RoleAnswer, UpstreamCheckAnswer,
+};
+
+/// `keyward plan`
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    declared: DeclaredArgs,
+    /// Also try the upstream of each rotation that would be declared; nothing is changed there
+    #[arg(long)]
+    check: bool,
+}
+
+/// `keyward apply`
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    declared: DeclaredArgs,
+}
+
+#[derive(Args, Debug)]
+struct DeclaredArgs {
+    /// A file, or a directory of *.toml files
+    #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Also take away what the files do not name
+    #[arg(long)]
+    prune: bool,
+}
+
+/// `… list`
+#[derive(Debug, Subcommand)]
+pub enum ListCommand {
+    /// List them
+    List,
+}
+
+impl PlanArgs {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let body = self.declared.body()?;
+        let client = session.operator().await?;
+        let planned = client.call(PLAN_DECLARATIONS, &Nothing, &body).await?;
+        if !self.check {
+            return tell(&planned, session.console);
+        }
+        if !session.console.is_json() {
+            tell(&planned, session.console)?;
+        }
+        let checks = check_rotations(&client, &body, &planned.changes).await?;
+        if session.console.is_json() {
+            session.console.json(&CheckedPlan { changes: &planned.changes, checks: &checks });
+        }
+        conclude(&checks, session.console)
+    }
+}
+
+impl ApplyArgs {
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let body = self.declared.body()?;
+        let applied = session.operator().await?.call(APPLY_DECLARATIONS, &Nothing, &body).await?;
+        tell(&applied, session.console)
+    }
+}
+
+/// `keyward capability …`
+pub(crate) async fn capability(session: Session<'_>, _: &ListCommand) -> Result<(), Failure> {
+    session.list(LIST_CAPABILITIES).await
+}
+
+/// `keyward role …`
+pub(crate) async fn role(session: Session<'_>, _: &ListCommand) -> Result<(), Failure> {
+    session.list(LIST_ROLES).await
+}
+
+/// A plan whose upstreams were tried.
+#[derive(Serialize)]
+struct CheckedPlan<'a> {
+    changes: &'a [PlannedChange],
+    checks: &'a [Received<UpstreamCheckAnswer>],
+}
+
+fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Failure> {
+    if console.is_json() {
+        console.json(&applied.sent);
+    } else {
+        applied.changes.iter().for_each(|change| console.line(&line(change)));
+        match (applied.changes.is_empty(), applied.seq) {
+            (true, _) => console.say("nothing to change"),
+            (false, Some(seq)) => console.say(&format!("applied in ledger entry {seq}")),
+            (false, None) if applied.durable.is_some() => {
+                console
+                    .say("what this takes away is in force; what it gives is not, until the ledger has it");
+            }
+            (false, None) => console.say("a plan: nothing was changed"),
+        }
+    }
+    let AppliedAnswer { seq, durable, kept, .. } = applied.answer;
+    check_durable(&EndedAnswer { seq, durable: durable.unwrap_or(true), kept })
+}
+
+fn line(change: &PlannedChange) -> String {
+    let sign = match change.action {
+        PlannedAction::Create => '+',
+        PlannedAction::Remove => '-',
+        PlannedAction::Update => '~',
+    };
+    let fields = &change.fields;
+    let fields = if fields.is_empty() { String::new() } else { format!("  ({})", fields.join(", ")) };
+    let remark = change.remark.as_deref().filter(|remark| !remark.is_empty());
+    let remark = remark.map_or_else(String::new, |remark| format!("  {remark}"));
+    format!("{sign} {} {}{fields}{remark}", change.kind.as_str(), change.name)
+}
+
+/// Tries the upstreams of the rotations that `changes` declare.
+async fn check_rotations(
+    client: &Client,
+    body: &DeclareBody,
+    changes: &[PlannedChange],
+) -> Result<Vec<Received<UpstreamCheckAnswer>>, Failure> {
+    let mut checked = Vec::new();
+    for change in changes {
+        if change.kind == DeclaredKind::Rotation && change.action != PlannedAction::Remove {
+            checked.push(client.call(CHECK_PLANNED_ROTATION, &change.name.parse()?, body).await?);
+        }
+    }
+    Ok(checked)
+}
+
+impl DeclaredArgs {
+    /// The files, and the ones in directories, by name.
+    fn body(&self) -> Result<DeclareBody, Failure> {
+        let mut files = Vec::new();
+        for path in &self.files {
+            if path.is_dir() {
+                let entries = fs::read_dir(path).map_err(|error| Failure::of_file(path, &error))?;
+                let mut inside: Vec<PathBuf> =
+                    entries.filter_map(|entry| entry.ok().map(|one| one.path())).collect();
+                inside.retain(|one| one.extension().is_some_and(|extension| extension == "toml"));
+                inside.sort();
+                files.extend(inside);
+            } else {
+                files.push(path.clone());
+            }
+        }
+        let read = |path: &PathBuf| {
+            let text = fs::read_to_string(path).map_err(|error| Failure::of_file(path, &error))?;
+            Ok(DeclarationFileBody { name: path.display().to_string(), text })
+        };
+        let files = files.iter().map(read).collect::<Result<_, Failure>>()?;
+        Ok(DeclareBody { files, prune: self.prune })
+    }
+}
+
+columns!(CapabilityAnswer: name, owner, access, delivery, secret, audience, max_life_s);
+
+columns!(RoleAnswer: name, owner, capabilities);

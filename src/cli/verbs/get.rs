@@ -1,0 +1,143 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::credential_form::{
+    DOCKER_HAS_NONE, Fetched, HelperFormat, Operation, docker_list, is_same_server, said_by_program,
+    server_of, written,
+};
+use super::token::TokenRequest;
+use crate::base::{Clock, SecretName, SystemClock, code};
+use crate::cli::client::{Client, Received, Revealed};
+use crate::cli::session::Session;
+use crate::console::{Console, Failure, OnlyCopy};
+use crate::files;
+use crate::wire::{AGENT_WHOAMI, Nothing, TokenAnswer};
+
+/// `keyward get`
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// The secret
+    #[arg(value_name = "SECRET")]
+    pub secret: String,
+    /// What a program that uses this as its credential helper asks for
+    #[arg(value_enum)]
+    pub operation: Option<Operation>,
+    /// The capability that names it [default: the one that `whoami` shows]
+    #[arg(long, value_name = "CAPABILITY")]
+    pub capability: Option<String>,
+    /// As another program reads it
+    #[arg(long, value_enum, default_value = "raw")]
+    pub format: HelperFormat,
+    /// The server that the secret is for, as docker names it, for git with its protocol: the helper has nothing
+    /// for another one. Docker needs it
+    #[arg(long, value_name = "SERVER")]
+    pub server: Option<String>,
+    /// Nothing with less time left than this, in seconds, where the value says when it ends
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub min_ttl: u32,
+    /// Write it to this new file, for its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+const VALUE: OnlyCopy = OnlyCopy {
+    what: "the value of the secret",
+    fix: "make standard output writable or use `--out FILE`, then read the secret again",
+};
+
+/// What a token that was kept must have left to be read a secret with, in seconds.
+const KEPT_TTL_S: i64 = 10;
+
+impl GetArgs {
+    /// Gets a secret with a token for the capability that names it, in the form that its reader takes.
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        if matches!(self.operation, Some(Operation::Store | Operation::Erase)) {
+            return Ok(());
+        }
+        let (console, secret): (_, SecretName) = (session.console, self.secret.parse()?);
+        let asked_for = said_by_program(self.format, self.operation)?;
+        let asked_for = self.declared_server(&asked_for, console)?;
+        let revealed = self.reveal(session, &secret).await?;
+        if let (Some(Operation::List), Some(server)) = (self.operation, &self.server) {
+            console.bytes(docker_list(&revealed.value, server)?.as_bytes());
+            return Ok(());
+        }
+        let fetched = Fetched { name: secret.as_str(), version: revealed.version, value: &revealed.value };
+        let now = SystemClock::new().now();
+        let written = written(&fetched, self.format, &asked_for, (i64::from(self.min_ttl), now))?;
+        match &self.out {
+            Some(path) => {
+                files::create(path, written.expose()).map_err(|error| Failure::of_file(path, &error))
+            }
+            None => {
+                console.for_only_copy(VALUE).bytes(written.expose());
+                Ok(())
+            }
+        }
+    }
+
+    async fn reveal(&self, session: Session<'_>, secret: &SecretName) -> Result<Revealed, Failure> {
+        let client = session.agent().await?;
+        let capability = match &self.capability {
+            Some(name) => name.clone(),
+            None => capability_for(&client, secret).await?,
+        };
+        let asked = TokenRequest::for_scope(capability, None);
+        let read =
+            async |token: Received<TokenAnswer>| client.reveal(secret, token.access_token.value()).await;
+        if self.format == HelperFormat::Raw {
+            return read(asked.fresh(&client).await?).await;
+        }
+        // A program asks often: the token of the time before does, unless it was revoked meanwhile.
+        match read(asked.kept_or_fresh(session.home, KEPT_TTL_S).await?).await {
+            Err(failure) if failure.is_unauthenticated() => {
+                asked.forget(session.home)?;
+                // Not the kept one again, where forgetting it is not possible.
+                read(asked.fresh_and_kept(session.home).await?).await
+            }
+            read => read,
+        }
+    }
+
+    /// The server to answer for, as the program names it. Git and docker ask a helper about any server.
+    fn declared_server(&self, asked: &str, console: &Console) -> Result<String, Failure> {
+        let is_docker = self.format == HelperFormat::Docker;
+        if self.operation == Some(Operation::List) && !is_docker {
+            return Err(Failure::usage(
+                "only docker asks for a list",
+                "`--format docker --server SERVER list`",
+            ));
+        }
+        let Some(server) = &self.server else {
+            if is_docker {
+                let why = "docker asks a helper about every registry, and this one has the password of one";
+                return Err(Failure::usage(
+                    why,
+                    "name the registry as docker does: `--server registry.example`",
+                ));
+            }
+            return Ok(asked.to_owned());
+        };
+        if self.operation != Some(Operation::Get) {
+            return Ok(server.clone());
+        }
+        if is_same_server(server, &server_of(self.format, asked)) {
+            return Ok(asked.to_owned());
+        }
+        if is_docker {
+            console.line(DOCKER_HAS_NONE);
+        }
+        Err(Failure::new(code::SERVER_NOT_DECLARED))
+    }
+}
+
+async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, Failure> {
+    let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
+    let found = me.capabilities.iter().find(|one| one.secret.as_ref() == Some(secret));
+    found.map(|one| one.name.to_string()).ok_or_else(|| {
+        let why = "no capability of this agent names this secret";
+        let fix = "`keyward whoami` lists its capabilities; have an operator give it a role that holds the right one";
+        Failure::new(code::SECRET_NOT_GRANTED).because(why).mended_by(fix)
+    })
+}

@@ -1,0 +1,144 @@
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::{Args, ValueEnum};
+
+use super::run::runtime_dir;
+use crate::base::{CapabilityName, code, io_reason};
+use crate::cli::client::Received;
+use crate::cli::session::Session;
+use crate::console::{Failure, OnlyCopy, own_uid};
+use crate::crypto::sha256;
+use crate::files::{private_dir, replace_shared};
+use crate::upstream::{ClientLogin, authorities, client_url, client_variables};
+use crate::wire::{ISSUE_LEASE, LeaseBody, LoginAnswer, Nothing};
+
+/// `keyward lease get`
+#[derive(Args, Debug)]
+pub struct LeaseGetArgs {
+    /// The capability
+    #[arg(value_name = "CAPABILITY")]
+    pub capability: String,
+    /// How long it is to last, in seconds [default: an hour]
+    #[arg(long, value_name = "SECONDS")]
+    pub life: Option<u32>,
+    /// A new one, though there is one
+    #[arg(long)]
+    pub fresh: bool,
+    /// As what reads it; `-o json` has everything
+    #[arg(long, value_enum, default_value = "env")]
+    pub format: LoginFormat,
+    /// Write the certificates that the server's is verified against to this file
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// In what form a login is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LoginFormat {
+    /// Variables that `psql` and libpq read, a line each
+    Env,
+    /// A connection string
+    Url,
+}
+
+const LOGIN: OnlyCopy = OnlyCopy {
+    what: "the login of the lease",
+    fix: "make standard output writable, then ask again: `keyward lease get --fresh CAPABILITY`; the lost login expires by itself",
+};
+
+impl LeaseGetArgs {
+    pub(super) async fn get(&self, session: Session<'_>) -> Result<(), Failure> {
+        let life_s = self.life;
+        let body = LeaseBody { capability: self.capability.clone(), life_s, fresh: self.fresh };
+        let login = issue(session, body).await?;
+        if let (Some(path), Some(ca)) = (&self.ca_file, authorities(&login.connection)) {
+            fs::write(path, ca).map_err(|error| Failure::of_file(path, &error))?;
+        }
+        let only_copy = session.console.for_only_copy(LOGIN);
+        if only_copy.is_json() {
+            only_copy.json(&login.sent);
+            return session.console.delivered();
+        }
+        let client = client_login(&login, self.ca_file.as_deref());
+        match self.format {
+            LoginFormat::Env => {
+                for (name, value) in client_variables(&client).ok_or_else(unknown_driver)? {
+                    only_copy.line(&format!("{name}={value}"));
+                }
+            }
+            LoginFormat::Url => only_copy.line(&client_url(&client).ok_or_else(unknown_driver)?),
+        }
+        session.console.delivered()?;
+        session.console.say(&format!("{} until {}", login.lease, login.expires_at));
+        Ok(())
+    }
+}
+
+/// Runs a command in this process's place. The login lasts as long as its lease, and the next command gets
+/// the same one.
+pub(super) async fn run_with_login(
+    session: Session<'_>,
+    capability: &str,
+    life_s: Option<u32>,
+    command: &[OsString],
+) -> Result<(), Failure> {
+    let (program, rest) = command.split_first().ok_or_else(|| {
+        Failure::usage("there is no command", "`keyward lease run CAPABILITY -- COMMAND ARG…`")
+    })?;
+    let body = LeaseBody { capability: capability.to_owned(), life_s, fresh: false };
+    let login = issue(session, body).await?;
+    let ca_file = authorities(&login.connection).map(|ca| kept_ca(session.home, ca)).transpose()?;
+    let client = client_login(&login, ca_file.as_deref());
+    let variables = client_variables(&client).ok_or_else(unknown_driver)?;
+    let error = Command::new(program).args(rest).envs(variables).exec();
+    let why = format!("the command cannot be run: {}", io_reason(&error));
+    Err(Failure::new(code::COMMAND_FAILED).because(why))
+}
+
+async fn issue(session: Session<'_>, body: LeaseBody) -> Result<Received<LoginAnswer>, Failure> {
+    let _checked: CapabilityName = body.capability.parse()?;
+    session.agent().await?.call(ISSUE_LEASE, &Nothing, &body).await
+}
+
+fn client_login<'a>(login: &'a LoginAnswer, ca_file: Option<&'a Path>) -> ClientLogin<'a> {
+    let password = login.password.value().expose();
+    ClientLogin { connection: &login.connection, username: &login.username, password, ca_file }
+}
+
+/// The broker has drivers that this program does not have.
+fn unknown_driver() -> Failure {
+    let why = "this version of keyward does not know the driver of the login";
+    Failure::new(code::RESPONSE_INVALID)
+        .because(why)
+        .mended_by("take the login from `keyward lease get -o json`, or update keyward")
+}
+
+/// A file with these certificates, the same one each time. A home that cannot be written to keeps none: the
+/// file is in the user's directory for temporary files then.
+fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
+    kept_ca_in(&home.join("server-authorities"), ca).or_else(|_| {
+        let dir = runtime_dir().join(format!("keyward-server-authorities-{}", own_uid()));
+        let path = kept_ca_in(&dir, ca)?;
+        let is_own =
+            |found: Metadata| found.is_dir() && found.uid() == own_uid() && found.mode() & 0o077 == 0;
+        if fs::symlink_metadata(&dir).is_ok_and(is_own) {
+            return Ok(path);
+        }
+        let why = format!("`{}` is not a directory of this user alone", dir.display());
+        Err(Failure::new(code::FILE_UNUSABLE).because(why))
+    })
+}
+
+fn kept_ca_in(dir: &Path, ca: &str) -> Result<PathBuf, Failure> {
+    let path = dir.join(format!("{}.pem", sha256(ca.as_bytes()).hex()));
+    if !fs::read_to_string(&path).is_ok_and(|kept| kept == ca) {
+        let written = private_dir(dir).and_then(|()| replace_shared(&path, ca.as_bytes()));
+        written.map_err(|error| Failure::of_file(&path, &error))?;
+    }
+    Ok(path)
+}

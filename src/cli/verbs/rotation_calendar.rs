@@ -1,0 +1,87 @@
+use crate::base::limits::CALENDAR_LINES_MAX;
+use crate::base::{Clock, SystemClock, Timestamp};
+use crate::cli::client::Received;
+use crate::cli::session::Session;
+use crate::cli::table::columns;
+use crate::console::Failure;
+use crate::rotation::length_s;
+use crate::wire::{LIST_ROTATIONS_DUE, RotationDueAnswer};
+
+/// `keyward rotation calendar`
+pub(super) async fn print_calendar(session: Session<'_>, next: &str, ical: bool) -> Result<(), Failure> {
+    let span = length_s("--next", next)
+        .map_err(|error| Failure::usage(&error.to_string(), "say it as `30d` or `12h`"))?;
+    let now = SystemClock::new().now();
+    let until = now.plus_s(i64::from(span)).to_string();
+    let mut items = session.operator().await?.items(LIST_ROTATIONS_DUE).await?;
+    let listed = items.len();
+    // RFC 3339 in UTC with one length: the order of the texts is that of the moments.
+    items.retain(|due| due.at <= until);
+    if listed >= CALENDAR_LINES_MAX && items.len() == listed {
+        let said = format!("no more than {CALENDAR_LINES_MAX} are told: later ones are left out");
+        session.console.say(&said);
+    }
+    if ical {
+        session.console.bytes(icalendar(&items, now).as_bytes());
+    } else {
+        session.print_rows(&items);
+    }
+    Ok(())
+}
+
+columns!(RotationDueAnswer: at, secret, ("", note));
+
+fn note(due: &RotationDueAnswer) -> String {
+    if due.overdue { "overdue".to_owned() } else { String::new() }
+}
+
+/// The lines of a calendar as iCalendar (RFC 5545).
+fn icalendar(items: &[Received<RotationDueAnswer>], now: Timestamp) -> String {
+    // 2026-01-31T12:00:00.000Z is 20260131T120000Z there.
+    let stamp = |text: &str| {
+        let digits: String =
+            text.split('.').next().unwrap_or_default().chars().filter(|c| !"-:".contains(*c)).collect();
+        format!("{digits}Z")
+    };
+    let mut text =
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//keyward//rotation calendar//EN\r\n".to_owned();
+    for due in items {
+        let (secret, at) = (due.secret.to_string(), stamp(&due.at));
+        let made = stamp(&now.to_string());
+        for line in [
+            "BEGIN:VEVENT".to_owned(),
+            format!("UID:{at}-{}@keyward", secret.replace('/', ".")),
+            format!("DTSTAMP:{made}"),
+            format!("DTSTART:{at}"),
+            format!("SUMMARY:Rotation of {secret}"),
+            "TRANSP:TRANSPARENT".to_owned(),
+            "END:VEVENT".to_owned(),
+        ] {
+            // A content line has at most 75 bytes; what is longer goes on behind a space.
+            let bytes: Vec<char> = line.chars().collect();
+            let folded: Vec<String> = bytes.chunks(70).map(|part| part.iter().collect()).collect();
+            text.push_str(&folded.join("\r\n "));
+            text.push_str("\r\n");
+        }
+    }
+    text.push_str("END:VCALENDAR\r\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calendar_program_reads_the_calendar() {
+        let items = r#"[{ "secret": "orders-db/app", "at": "2026-01-31T12:00:00.000Z", "overdue": false }]"#;
+        let items: Vec<Received<RotationDueAnswer>> = serde_json::from_str(items).unwrap();
+        let text = icalendar(&items, Timestamp::from_s(0));
+        assert!(
+            text.starts_with("BEGIN:VCALENDAR\r\nVERSION:2.0\r\n") && text.ends_with("END:VCALENDAR\r\n")
+        );
+        assert!(text.contains("\r\nDTSTART:20260131T120000Z\r\n"), "{text}");
+        assert!(text.contains("\r\nDTSTAMP:19700101T000000Z\r\n"), "{text}");
+        assert!(text.split("\r\n").all(|line| line.len() <= 75 && !line.contains('\n')));
+    }
+}

@@ -1,0 +1,26 @@
+use crate::base::code;
+use crate::cli::client::Received;
+use crate::console::{Console, Failure};
+use crate::wire::UpstreamCheckAnswer;
+
+/// Prints what was found when upstreams were tried; fails when something is missing.
+pub(super) fn conclude(checked: &[Received<UpstreamCheckAnswer>], console: &Console) -> Result<(), Failure> {
+    let findings = checked.iter().flat_map(|check| check.findings.iter().map(move |found| (check, found)));
+    let (mut all, mut missing) = (0_u32, 0_u32);
+    for (check, finding) in findings {
+        all = all.saturating_add(1);
+        missing = missing.saturating_add(u32::from(!finding.ok));
+        if console.is_json() {
+            continue;
+        }
+        let verdict = if finding.ok { "ok  " } else { "FAIL" };
+        console.line(&format!("{verdict} {} {}: {}", check.secret, finding.what, finding.says));
+        if !finding.ok {
+            console.line(&format!("     fix: {}", finding.fix.as_deref().unwrap_or_default()));
+        }
+    }
+    if missing == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(code::UPSTREAM_CHECK_FAILED).because(format!("{missing} of {all} checks failed")))
+}

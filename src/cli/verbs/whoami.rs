@@ -1,0 +1,72 @@
+use clap::Args;
+
+use crate::cli::session::{Session, text};
+use crate::console::Failure;
+use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing, OPERATOR_WHOAMI, OperatorWhoamiAnswer};
+
+/// `keyward whoami`
+#[derive(Args, Debug)]
+pub struct WhoamiArgs {
+    /// As the operator, not as the agent
+    #[arg(long)]
+    operator: bool,
+}
+
+impl WhoamiArgs {
+    /// Shows who this machine is to the broker.
+    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+        let console = session.console;
+        if self.operator {
+            let me = session.operator().await?.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?;
+            if console.is_json() {
+                console.json(&me.sent);
+            } else {
+                tell_operator(&me.answer, session);
+            }
+        } else {
+            let me = session.agent().await?.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
+            if console.is_json() {
+                console.json(&me.sent);
+            } else {
+                tell_agent(&me.answer, session);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell_identity(spiffe_id: &str, not_after: &str, session: Session<'_>) {
+    session.console.line(&format!("{spiffe_id}  (certificate until {not_after})"));
+    session.console.line(&format!("identity from {}", session.home.display()));
+}
+
+fn tell_operator(me: &OperatorWhoamiAnswer, session: Session<'_>) {
+    tell_identity(&me.spiffe_id, &me.certificate.not_after, session);
+    let scope = me.owner.as_ref();
+    let scope = scope.map_or_else(|| "of everything".to_owned(), |owner| format!("of what {owner} has"));
+    session.console.line(&format!("{} {scope}", me.role));
+}
+
+fn tell_agent(me: &AgentWhoamiAnswer, session: Session<'_>) {
+    tell_identity(&me.spiffe_id, &me.certificate.not_after, session);
+    if let Some(audience) = &me.audience {
+        session.console.line(&format!("resource server of {audience}: asks about its tokens, and gets none"));
+        return;
+    }
+    let rows: Vec<Vec<String>> = me
+        .capabilities
+        .iter()
+        .map(|one| {
+            vec![
+                one.name.to_string(),
+                one.access.to_string(),
+                one.delivery.to_string(),
+                text(one.secret.as_ref()),
+                one.audience.clone(),
+                one.max_life_s.to_string(),
+            ]
+        })
+        .collect();
+    let head = ["CAPABILITY", "ACCESS", "DELIVERY", "SECRET", "AUDIENCE", "MAX LIFE (S)"];
+    session.console.table(&head, &rows);
+}
