@@ -3,8 +3,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::data_dir::{keyring_path, store_options};
 use super::duty::Duty;
-use super::failures::broken;
-use super::location::Found;
+use super::failures::start_failed;
+use super::location::DataLocation;
 use super::runtime_dir::kept_orders;
 use super::sealing_keys::keep_sealing_keys;
 use super::surroundings::Surroundings;
@@ -56,7 +56,7 @@ pub(crate) async fn assemble(
     let issuer_name = config.tokens.issuer.as_str();
     let opener = Opener::new(value_keys(&keyring)?);
     let issuer = Issuer::new(token_keys, authorities, opener, issuer_name.to_owned());
-    let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| broken(&error))?;
+    let verifier = Verifier::new(issuer_name, &issuer.key_set()).map_err(|error| start_failed(&error))?;
     let sealer = Sealer::new(keyring.aead(Family::Value)?);
     sealer.count_from(store.read(|world, _| world.secrets.seals()));
     let digests = MacKey::new(keyring.current(Family::Digest)?.1);
@@ -124,7 +124,7 @@ async fn located(
     machine_id: &Path,
     wanted: Duty,
 ) -> Result<(Duty, Alarms), Failure> {
-    let found = Found::at(&config.data_dir, store, machine_id)?;
+    let found = DataLocation::at(&config.data_dir, store, machine_id)?;
     let duty = found.duty(store, wanted);
     restrict(store, duty);
     let alarms = alarms_of(store).await?;
@@ -220,10 +220,10 @@ fn earlier_digests(keyring: &Keyring) -> Vec<MacKey> {
 }
 
 /// By whom slots came that nobody had said anything of before.
-pub(crate) const FOUND: &str = "found at start";
+pub(crate) const FOUND_AT_START: &str = "found at start";
 
 /// Says on the ledger what changed of the keyring's slots since it was last said.
-pub(crate) async fn tell_slots(core: &Core, by: &str) -> Result<(), Failure> {
+pub(crate) async fn record_slot_changes(core: &Core, by: &str) -> Result<(), Failure> {
     let found = {
         let keyring = core.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
         KeyringContents::of(&keyring, &core.keyring.path)?

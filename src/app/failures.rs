@@ -69,7 +69,7 @@ fn out_of_reach(slots: &[SlotId]) -> Failure {
     Failure::new(code::SLOTS_NOT_REWRAPPABLE).because(why)
 }
 
-pub(crate) fn broken(error: &dyn std::error::Error) -> Failure {
+pub(crate) fn start_failed(error: &dyn std::error::Error) -> Failure {
     Failure::new(code::START_FAILED).because(error.to_string())
 }
 

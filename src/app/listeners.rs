@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::data_dir::private_dir;
-use super::failures::broken;
+use super::failures::start_failed;
 use super::host_socket::HostSocket;
 use super::public_documents::published;
 use super::server_identity::sealed_identity;
@@ -27,15 +27,15 @@ use crate::telemetry::{Alarms, Latency, Meters, raise_open_files};
 
 /// What a broker's process has whether it is sealed or not: its addresses, and the socket on the host.
 #[derive(Debug)]
-pub(super) struct Premises {
-    pub(super) agents: Door,
-    pub(super) admins: Door,
-    pub(super) host: OnHost,
+pub(super) struct Listeners {
+    pub(super) agents: BoundListener,
+    pub(super) admins: BoundListener,
+    pub(super) host: HostListener,
 }
 
 /// The socket on the host, with whoever answers there.
 #[derive(Debug)]
-pub(super) struct OnHost {
+pub(super) struct HostListener {
     /// What whoever is on the host reaches.
     pub(super) desk: HostDesk,
     /// What they want of the process.
@@ -51,20 +51,21 @@ pub(super) struct OnHost {
 
 /// An address that is listened at. Who connects while nobody serves waits.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct BoundListener {
     socket: std::net::TcpListener,
     pub(super) address: SocketAddr,
 }
 
-impl Premises {
+impl Listeners {
     /// Takes the addresses, and answers whoever is on the host from here on.
-    pub(super) fn take(config: &Config, surroundings: &Surroundings) -> Result<Self, Failure> {
+    pub(super) fn bind(config: &Config, surroundings: &Surroundings) -> Result<Self, Failure> {
         // One that was put back from a backup may have come with other rights.
         private_dir(&config.data_dir)?;
         let (socket, listener) = HostSocket::bind(&config.listen.host)?;
         let orders = Orders::open(&config.data_dir.join("orders"));
         let orders = orders.map_err(broker::Failure::from)?;
-        let (agents, admins) = (Door::bind(config.listen.agents)?, Door::bind(config.listen.admins)?);
+        let (agents, admins) =
+            (BoundListener::bind(config.listen.agents)?, BoundListener::bind(config.listen.admins)?);
         let Surroundings { clock, entropy, .. } = surroundings.clone();
         let (desk, wishes) = HostDesk::new(own_uid(), orders, clock, entropy);
         let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
@@ -72,12 +73,12 @@ impl Premises {
         let router = host_router(desk.clone(), Arc::clone(&meters));
         let outlived = router.outlived();
         let answering = tokio::spawn(serve_host(listener, router, followed));
-        let host = OnHost { desk, wishes, meters, course, answering, outlived, _socket: socket };
+        let host = HostListener { desk, wishes, meters, course, answering, outlived, _socket: socket };
         Ok(Self { agents, admins, host })
     }
 }
 
-impl OnHost {
+impl HostListener {
     /// Answers nobody any more.
     pub(super) async fn leave(self) {
         self.desk.close();
@@ -94,7 +95,7 @@ impl OnHost {
     }
 }
 
-impl Door {
+impl BoundListener {
     fn bind(address: SocketAddr) -> Result<Self, Failure> {
         let refuse = |error: std::io::Error| {
             let why = format!("{address} cannot be listened on: {}", io_reason(&error));
@@ -114,29 +115,29 @@ impl Door {
     /// The listener itself, in `runtime`.
     pub(super) fn listener(self, runtime: &Handle) -> Result<TcpListener, Failure> {
         let _entered = runtime.enter();
-        TcpListener::from_std(self.socket).map_err(|error| broken(&error))
+        TcpListener::from_std(self.socket).map_err(|error| start_failed(&error))
     }
 
     /// The same for a while: who connects afterwards, and before somebody else accepts, waits.
     fn shared(&self) -> Result<TcpListener, Failure> {
         let shared = self.socket.try_clone().and_then(TcpListener::from_std);
-        shared.map_err(|error| broken(&error))
+        shared.map_err(|error| start_failed(&error))
     }
 }
 
 /// The listeners of a sealed broker.
 #[derive(Debug)]
-pub(super) struct SealedDoors {
+pub(super) struct SealedListeners {
     course: watch::Sender<Course>,
     listeners: Vec<JoinHandle<()>>,
 }
 
-impl SealedDoors {
-    /// Answers at `premises` as a broker does that holds no key. Without a certificate to show, which a
+impl SealedListeners {
+    /// Answers at `listeners` as a broker does that holds no key. Without a certificate to show, which a
     /// broker has from `init` on, nobody is answered.
     pub(super) fn open(
         config: &Config,
-        premises: &Premises,
+        listeners: &Listeners,
         surroundings: &Surroundings,
     ) -> Result<Self, Failure> {
         let (course, followed) = watch::channel(Course::On);
@@ -146,21 +147,22 @@ impl SealedDoors {
             return Ok(Self { course, listeners: Vec::new() });
         };
         let Surroundings { clock, entropy, .. } = surroundings.clone();
-        let tls = sealed_server_configs(&identity, Arc::clone(&clock)).map_err(|error| broken(&error))?;
+        let tls =
+            sealed_server_configs(&identity, Arc::clone(&clock)).map_err(|error| start_failed(&error))?;
         let caps = caps(config);
-        let meters = Arc::clone(&premises.host.meters);
+        let meters = Arc::clone(&listeners.host.meters);
         let sealed = Sealed { documents, meters, clock, entropy };
-        let open = |name, door: &Door, routes| {
+        let open = |name, listener: &BoundListener, routes| {
             let router = sealed_router(name, routes, &sealed);
-            let standing = (caps, nobody_s_standing());
+            let standing = (caps, admits_nobody());
             let level = sealed.meters.connections(name);
             let serve =
-                listener::serve(door.shared()?, tls.clone(), router, standing, followed.clone(), level);
+                listener::serve(listener.shared()?, tls.clone(), router, standing, followed.clone(), level);
             Ok::<_, Failure>(tokio::spawn(serve))
         };
         let listeners = vec![
-            open("agents", &premises.agents, agent_routes())?,
-            open("admins", &premises.admins, admin_routes())?,
+            open("agents", &listeners.agents, agent_routes())?,
+            open("admins", &listeners.admins, admin_routes())?,
         ];
         Ok(Self { course, listeners })
     }
@@ -198,14 +200,14 @@ fn within(caps: ConnectionCaps, files: Option<u64>) -> ConnectionCaps {
 }
 
 /// Of whoever connects to a sealed broker: nobody was asked who they are.
-fn nobody_s_standing() -> Standing {
-    Standing { gate: Arc::new(NobodyKnown), changed: watch::channel(0).1 }
+fn admits_nobody() -> Standing {
+    Standing { gate: Arc::new(AdmitsNobody), changed: watch::channel(0).1 }
 }
 
 #[derive(Debug)]
-struct NobodyKnown;
+struct AdmitsNobody;
 
-impl Gate for NobodyKnown {
+impl Gate for AdmitsNobody {
     fn admits(&self, _peer: &PeerCertificate) -> bool {
         false
     }
@@ -219,11 +221,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_storm_of_connections_waits_to_be_accepted_and_is_not_turned_away() {
-        let door = Door::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = BoundListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         // Nobody accepts. What the queue does not take would try again a second later, and then later still.
         let wait = std::time::Duration::from_millis(900);
         let storm: Vec<_> =
-            (0..1000).map(|_| TcpStream::connect_timeout(&door.address, wait).unwrap()).collect();
+            (0..1000).map(|_| TcpStream::connect_timeout(&listener.address, wait).unwrap()).collect();
         assert_eq!(storm.len(), 1000);
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::adoption::{ADOPT, AdoptionFile, LOCK, adoption, unusable};
 use super::duty::Duty;
-use super::failures::broken;
+use super::failures::start_failed;
 use crate::base::encoding::hex;
 use crate::base::{Timestamp, code, io_reason};
 use crate::broker::{self, Located, World};
@@ -20,7 +20,7 @@ use crate::telemetry::{Alarm, Alarms};
 const COPIED_AFTER_S: i64 = 3600;
 
 /// The data directory as a start finds it, or a broker that serves from it.
-pub(super) struct Found {
+pub(super) struct DataLocation {
     data_dir: PathBuf,
     location: Location,
     adoption: Option<AdoptionFile>,
@@ -28,10 +28,10 @@ pub(super) struct Found {
     made: Option<Timestamp>,
 }
 
-impl Found {
+impl DataLocation {
     /// Looks at the data directory that `store` has open.
     pub(super) fn at(data_dir: &Path, store: &Store<World>, machine_id: &Path) -> Result<Self, Failure> {
-        let lock = store.lock_mark().map_err(|error| broken(&error))?;
+        let lock = store.lock_mark().map_err(|error| start_failed(&error))?;
         let location = Location { lock, machine: machine(machine_id) };
         let adoption = adoption(data_dir).filter(|adoption| adoption.lock == lock);
         let made = fs::metadata(data_dir.join(LOCK)).and_then(|lock| lock.created()).ok();
@@ -138,7 +138,7 @@ pub(super) async fn take_order(
     machine_id: &Path,
     alarms: &Alarms,
 ) -> Result<(), Failure> {
-    Found::at(data_dir, store, machine_id)?.record(store, alarms).await
+    DataLocation::at(data_dir, store, machine_id)?.record(store, alarms).await
 }
 
 #[cfg(test)]

@@ -21,6 +21,6 @@ pub(crate) mod surroundings;
 pub(crate) mod trusted_files;
 mod upkeep;
 
-pub use running_broker::{Running, start};
+pub use running_broker::{RunningBroker, start};
 pub use serve::serve;
 pub use surroundings::Surroundings;

@@ -8,17 +8,17 @@ use tokio::task::JoinHandle;
 
 use super::admission::{AdminGate, AgentGate};
 use super::adoption::is_adopted;
-use super::assemble::{FOUND, assemble, tell_slots};
+use super::assemble::{FOUND_AT_START, assemble, record_slot_changes};
 use super::duty::Duty;
-use super::failures::broken;
-use super::listeners::{OnHost, Premises, caps};
+use super::failures::start_failed;
+use super::listeners::{HostListener, Listeners, caps};
 use super::location::take_order;
 use super::open_keyring::open_keyring;
 use super::public_documents::publish;
-use super::runtimes::Lanes;
+use super::runtimes::Runtimes;
 use super::server_identity::{kept_identity, server_identity};
 use super::surroundings::Surroundings;
-use super::upkeep::Keeper;
+use super::upkeep::Upkeep;
 use crate::base::code;
 use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
 use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
@@ -34,12 +34,12 @@ use crate::store::OnLostEntries;
 
 /// A broker that serves.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningBroker {
     core: Arc<Core>,
     config: Config,
     agents: SocketAddr,
     admins: SocketAddr,
-    host: OnHost,
+    host: HostListener,
     /// Whether it is read-only because its data are a copy, and not because it was started so.
     is_copy: bool,
     course: watch::Sender<Course>,
@@ -47,7 +47,7 @@ pub struct Running {
     listeners: [JoinHandle<()>; 2],
     /// Requests of agents and operators that go on although their connection has ended.
     outlived: [Outlived; 2],
-    keeper: Arc<Keeper>,
+    upkeep: Arc<Upkeep>,
     rotator: Arc<Rotator>,
     ender: Arc<LeaseEnder>,
     snapshots: Arc<Snapshots>,
@@ -55,7 +55,7 @@ pub struct Running {
     /// What happens by itself.
     jobs: Vec<JoinHandle<()>>,
     /// Ends last: the tasks are in it.
-    lanes: Lanes,
+    runtimes: Runtimes,
 }
 
 /// Opens everything by what `[root_key]` names, bottom to top, and serves when all of it stands.
@@ -66,13 +66,13 @@ pub async fn start(
     config: &Config,
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
-) -> Result<Running, Failure> {
-    Opening { config, surroundings, on_lost_entries, duty: Duty::Full }.start().await
+) -> Result<RunningBroker, Failure> {
+    StartOptions { config, surroundings, on_lost_entries, duty: Duty::Full }.start().await
 }
 
 /// What a keyring is opened for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opening<'a> {
+pub(super) struct StartOptions<'a> {
     pub(super) config: &'a Config,
     pub(super) surroundings: &'a Surroundings,
     pub(super) on_lost_entries: OnLostEntries,
@@ -80,7 +80,7 @@ pub(super) struct Opening<'a> {
 }
 
 /// A broker that could serve.
-pub(super) struct Opened<'a> {
+pub(super) struct OpenedBroker<'a> {
     config: &'a Config,
     core: Arc<Core>,
     identity: Identity,
@@ -88,96 +88,104 @@ pub(super) struct Opened<'a> {
     is_copy: bool,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> StartOptions<'a> {
     /// Serves by what `[root_key]` names.
-    pub(super) async fn start(self) -> Result<Running, Failure> {
+    pub(super) async fn start(self) -> Result<RunningBroker, Failure> {
         let keyring = open_keyring(self.config)?;
-        let premises = Premises::take(self.config, self.surroundings)?;
+        let listeners = Listeners::bind(self.config, self.surroundings)?;
         let opened = self.open(keyring).await?;
-        opened.on_the_word_of(&premises, None).await?;
-        opened.serve(premises, self.surroundings)
+        opened.open_to_host(&listeners, None).await?;
+        opened.serve(listeners, self.surroundings)
     }
 
     /// Puts every room in its place.
-    pub(super) async fn open(self, keyring: Keyring) -> Result<Opened<'a>, Failure> {
+    pub(super) async fn open(self, keyring: Keyring) -> Result<OpenedBroker<'a>, Failure> {
         let Self { config, surroundings, on_lost_entries, duty: wanted } = self;
         let (core, duty) = assemble(config, keyring, surroundings, on_lost_entries, wanted).await?;
         let core = Arc::new(core);
         let identity = match duty {
             Duty::Full => {
-                tell_slots(&core, FOUND).await?;
+                record_slot_changes(&core, FOUND_AT_START).await?;
                 let identity = server_identity(config, &core, surroundings).await?;
                 publish(config, AgentDesk::new(Arc::clone(&core))).await;
                 identity
             }
             Duty::ReadOnly => kept_identity(config, &core)?,
         };
-        Ok(Opened { config, core, identity, duty, is_copy: duty != wanted })
+        Ok(OpenedBroker { config, core, identity, duty, is_copy: duty != wanted })
     }
 }
 
-impl Opened<'_> {
+impl OpenedBroker<'_> {
     /// Lets whoever is on the host reach it: before anybody else does.
-    pub(super) async fn on_the_word_of(
+    pub(super) async fn open_to_host(
         &self,
-        premises: &Premises,
+        listeners: &Listeners,
         unsealed: Option<Unsealed>,
     ) -> Result<(), Failure> {
-        let opened = premises.host.desk.open(Arc::clone(&self.core), unsealed).await;
+        let opened = listeners.host.desk.open(Arc::clone(&self.core), unsealed).await;
         Ok(opened?)
     }
 
     /// Serves.
-    pub(super) fn serve(self, premises: Premises, surroundings: &Surroundings) -> Result<Running, Failure> {
+    pub(super) fn serve(
+        self,
+        listeners: Listeners,
+        surroundings: &Surroundings,
+    ) -> Result<RunningBroker, Failure> {
         let Self { config, core, identity, duty, is_copy } = self;
-        let Premises { agents: agent_door, admins: admin_door, host } = premises;
-        let addresses = (agent_door.address, admin_door.address);
+        let Listeners { agents: agents_bound, admins: admins_bound, host } = listeners;
+        let addresses = (agents_bound.address, admins_bound.address);
         let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
         let authorities = core.signing.issuer.authorities();
-        let door = |gate| {
+        let listener = |gate| {
             let clock = Arc::clone(&surroundings.clock);
-            ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| broken(&error))
+            ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| start_failed(&error))
         };
         let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
         let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
-        let (agent_tls, admin_tls) = (door(Arc::clone(&agent_gate))?, door(Arc::clone(&admin_gate))?);
+        let (agent_tls, admin_tls) = (listener(Arc::clone(&agent_gate))?, listener(Arc::clone(&admin_gate))?);
         let standing = |gate| Standing { gate, changed: core.notifications.standing.subscribe() };
         let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
         let caps = caps(config);
         let (course, followed) = watch::channel(Course::On);
-        let lanes = Lanes::start()?;
-        let (socket, level) =
-            (agent_door.listener(lanes.agents.handle())?, core.notifications.meters.connections("agents"));
+        let runtimes = Runtimes::start()?;
+        let (socket, level) = (
+            agents_bound.listener(runtimes.agents.handle())?,
+            core.notifications.meters.connections("agents"),
+        );
         let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));
         let outlived = [agent_router.outlived(), admin_router.outlived()];
         let standing = (caps, agent_standing);
         let serve =
             listener::serve(socket, agent_tls.configs(), agent_router, standing, followed.clone(), level);
-        let agents_served = lanes.agents.spawn(serve);
-        let (socket, level) =
-            (admin_door.listener(lanes.admins.handle())?, core.notifications.meters.connections("admins"));
+        let agents_served = runtimes.agents.spawn(serve);
+        let (socket, level) = (
+            admins_bound.listener(runtimes.admins.handle())?,
+            core.notifications.meters.connections("admins"),
+        );
         let standing = (caps, admin_standing);
         let serve = listener::serve(socket, admin_tls.configs(), admin_router, standing, followed, level);
-        let listeners = [agents_served, lanes.admins.spawn(serve)];
+        let listeners = [agents_served, runtimes.admins.spawn(serve)];
         let (stop, stopped) = watch::channel(false);
-        let keeper = Arc::new(Keeper {
+        let upkeep = Arc::new(Upkeep {
             config: config.clone(),
             core: Arc::clone(&core),
             surroundings: surroundings.clone(),
-            doors: [agent_tls, admin_tls],
+            listeners: [agent_tls, admin_tls],
         });
         let of = || Arc::clone(&core);
         let (rotator, ender) = (Arc::new(Rotator::new(of())), Arc::new(LeaseEnder::new(of())));
         let (snapshots, clock_watcher) = (Arc::new(Snapshots::new(of())), Arc::new(ClockWatcher::new(of())));
         let jobs = match duty {
             Duty::Full => {
-                let _entered = lanes.jobs.handle().enter();
-                at_work(&keeper, &rotator, &ender, &snapshots, &clock_watcher, &stopped)
+                let _entered = runtimes.jobs.handle().enter();
+                at_work(&upkeep, &rotator, &ender, &snapshots, &clock_watcher, &stopped)
             }
             Duty::ReadOnly => Vec::new(),
         };
         tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
-        Ok(Running {
+        Ok(RunningBroker {
             core,
             config: config.clone(),
             agents: addresses.0,
@@ -188,20 +196,20 @@ impl Opened<'_> {
             stop,
             listeners,
             outlived,
-            keeper,
+            upkeep,
             rotator,
             ender,
             snapshots,
             clock_watcher,
             jobs,
-            lanes,
+            runtimes,
         })
     }
 }
 
 /// What happens by itself, until it is told to stop.
 fn at_work(
-    keeper: &Arc<Keeper>,
+    upkeep: &Arc<Upkeep>,
     rotator: &Arc<Rotator>,
     ender: &Arc<LeaseEnder>,
     snapshots: &Arc<Snapshots>,
@@ -209,7 +217,7 @@ fn at_work(
     stopped: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     vec![
-        tokio::spawn(Arc::clone(keeper).keep(stopped.clone())),
+        tokio::spawn(Arc::clone(upkeep).keep(stopped.clone())),
         tokio::spawn(Arc::clone(rotator).work(stopped.clone())),
         tokio::spawn(Arc::clone(ender).work(stopped.clone())),
         tokio::spawn(Arc::clone(snapshots).work(stopped.clone())),
@@ -217,7 +225,7 @@ fn at_work(
     ]
 }
 
-impl Running {
+impl RunningBroker {
     /// Where agents reach it.
     #[must_use]
     pub const fn agents(&self) -> SocketAddr {
@@ -233,7 +241,7 @@ impl Running {
     /// Does at once what the broker looks after every minute: its own certificate, token keys, whom
     /// the listeners trust.
     pub async fn look_after(&self) {
-        self.keeper.look().await;
+        self.upkeep.look().await;
     }
 
     /// Compares the clocks at once.
@@ -272,16 +280,16 @@ impl Running {
     /// The runtimes of its agents' listener, its operators' listener and its jobs.
     #[must_use]
     pub fn runtimes(&self) -> [Handle; 3] {
-        let Lanes { agents, admins, jobs } = &self.lanes;
-        [agents, admins, jobs].map(|lane| lane.handle().clone())
+        let Runtimes { agents, admins, jobs } = &self.runtimes;
+        [agents, admins, jobs].map(|runtime| runtime.handle().clone())
     }
 
     /// Returns when whoever is on the host has ordered what only another process can be.
-    pub(super) async fn ordered(&mut self) -> Ordered {
-        let adoption = adopted(self.is_copy, Arc::clone(&self.core), Arc::clone(&self.keeper));
+    pub(super) async fn ordered(&mut self) -> ProcessReplacement {
+        let adoption = adopted(self.is_copy, Arc::clone(&self.core), Arc::clone(&self.upkeep));
         tokio::select! {
-            () = self.told_to_seal() => Ordered::Seal,
-            () = adoption => Ordered::Adopt,
+            () = self.told_to_seal() => ProcessReplacement::Seal,
+            () = adoption => ProcessReplacement::Adopt,
         }
     }
 
@@ -314,7 +322,7 @@ impl Running {
         ended(self.listeners.into(), "a listener", listeners_wait).await;
         // A request may be at a call of an upstream, as a job may.
         let outlived =
-            self.outlived.map(|requests| self.lanes.jobs.spawn(async move { requests.ended().await }));
+            self.outlived.map(|requests| self.runtimes.jobs.spawn(async move { requests.ended().await }));
         let wait = Duration::from_secs(JOB_END_WAIT_S);
         tokio::join!(
             ended(self.jobs, "a job", wait),
@@ -334,7 +342,7 @@ impl Running {
 
 /// What only another process in the place of this one can be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Ordered {
+pub(super) enum ProcessReplacement {
     /// Sealed.
     Seal,
     /// On duty, with data that were a copy.
@@ -343,8 +351,8 @@ pub(super) enum Ordered {
 
 /// Returns when the copy of the data that a broker was started with is adopted. A broker with all its duties records
 /// the order and goes on; one in read-only mode that has no copy leaves it to the next start.
-async fn adopted(is_copy: bool, core: Arc<Core>, keeper: Arc<Keeper>) {
-    let data_dir = &keeper.config.data_dir;
+async fn adopted(is_copy: bool, core: Arc<Core>, upkeep: Arc<Upkeep>) {
+    let data_dir = &upkeep.config.data_dir;
     let mut has_failed = false;
     loop {
         tokio::time::sleep(Duration::from_millis(ADOPTION_WAIT_MS)).await;
@@ -357,7 +365,7 @@ async fn adopted(is_copy: bool, core: Arc<Core>, keeper: Arc<Keeper>) {
         if core.state.store.is_read_only() {
             continue;
         }
-        let (machine_id, alarms) = (&keeper.surroundings.machine_id, core.notifications.meters.alarms());
+        let (machine_id, alarms) = (&upkeep.surroundings.machine_id, core.notifications.meters.alarms());
         let taken = take_order(data_dir, &core.state.store, machine_id, alarms).await;
         if let Err(failure) = &taken
             && !has_failed

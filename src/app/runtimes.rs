@@ -3,7 +3,7 @@ use std::fmt;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-use super::failures::broken;
+use super::failures::start_failed;
 use crate::base::limits::{ADMIN_THREADS, JOB_THREADS};
 use crate::console::Failure;
 
@@ -11,52 +11,52 @@ use crate::console::Failure;
 /// one of them busy keeps no other from answering. The socket on the host and the signals are served by the
 /// runtime that started the broker, which has nothing else to do.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(super) struct Runtimes {
     /// The agents' listener: as many threads as there are processors.
-    pub(super) agents: Lane,
+    pub(super) agents: BackgroundRuntime,
     /// The operators' listener, with health and revocation.
-    pub(super) admins: Lane,
+    pub(super) admins: BackgroundRuntime,
     /// What happens by itself.
-    pub(super) jobs: Lane,
+    pub(super) jobs: BackgroundRuntime,
 }
 
 /// A runtime that ends without waiting for its threads.
-pub(super) struct Lane(Option<Runtime>, Handle);
+pub(super) struct BackgroundRuntime(Option<Runtime>, Handle);
 
-impl Lanes {
+impl Runtimes {
     /// Starts all of them.
     pub(super) fn start() -> Result<Self, Failure> {
         Ok(Self {
-            agents: Lane::start("agents", None)?,
-            admins: Lane::start("admins", Some(ADMIN_THREADS))?,
-            jobs: Lane::start("jobs", Some(JOB_THREADS))?,
+            agents: BackgroundRuntime::start("agents", None)?,
+            admins: BackgroundRuntime::start("admins", Some(ADMIN_THREADS))?,
+            jobs: BackgroundRuntime::start("jobs", Some(JOB_THREADS))?,
         })
     }
 }
 
-impl Lane {
+impl BackgroundRuntime {
     fn start(name: &str, threads: Option<usize>) -> Result<Self, Failure> {
         let mut builder = Builder::new_multi_thread();
         if let Some(threads) = threads {
             builder.worker_threads(threads);
         }
-        let runtime = builder.thread_name(name).enable_all().build().map_err(|error| broken(&error))?;
+        let runtime = builder.thread_name(name).enable_all().build().map_err(|error| start_failed(&error))?;
         let handle = runtime.handle().clone();
         Ok(Self(Some(runtime), handle))
     }
 
-    /// Where tasks of this lane are started.
+    /// Where tasks of this runtime are started.
     pub(super) const fn handle(&self) -> &Handle {
         &self.1
     }
 
-    /// Starts a task of this lane.
+    /// Starts a task of this runtime.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         self.1.spawn(task)
     }
 }
 
-impl Drop for Lane {
+impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
         // It is dropped by tasks, which must not wait for threads; a thread that is stuck ends with the process.
         if let Some(runtime) = self.0.take() {
@@ -65,8 +65,8 @@ impl Drop for Lane {
     }
 }
 
-impl fmt::Debug for Lane {
+impl fmt::Debug for BackgroundRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lane")
+        f.write_str("BackgroundRuntime")
     }
 }

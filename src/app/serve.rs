@@ -8,9 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::data_dir::keyring_path;
 use super::duty::Duty;
-use super::failures::broken;
-use super::listeners::{Premises, SealedDoors};
-use super::running_broker::{Opened, Opening, Ordered, Running};
+use super::failures::start_failed;
+use super::listeners::{Listeners, SealedListeners};
+use super::running_broker::{OpenedBroker, ProcessReplacement, RunningBroker, StartOptions};
 use super::runtime_dir::{forget_seal_order, is_seal_pending};
 use super::surroundings::Surroundings;
 use super::trusted_files::TrustedFile;
@@ -46,9 +46,9 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     TrustedFile::all(&args.config, config).iter().try_for_each(TrustedFile::check)?;
     log(config)?;
     harden();
-    let mut told = Told::listen()?;
+    let mut told = StopSignals::listen()?;
     let surroundings = Surroundings::of(config);
-    let opening = Opening { config, surroundings: &surroundings, on_lost_entries, duty };
+    let opening = StartOptions { config, surroundings: &surroundings, on_lost_entries, duty };
     let start_as = sealed_if_ordered(config, start_as);
     let mut running = match (start_as, &config.root_key) {
         (Start::AsConfigured, RootKey::File(_) | RootKey::Credential(_)) => opening.start().await?,
@@ -93,20 +93,20 @@ fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
 
 /// Waits, without any key, until somebody on the host unseals the broker: `None` when it is told to stop
 /// before.
-async fn sealed(opening: Opening<'_>, told: &mut Told) -> Result<Option<Running>, Failure> {
-    let Opening { config, surroundings, .. } = opening;
+async fn sealed(opening: StartOptions<'_>, told: &mut StopSignals) -> Result<Option<RunningBroker>, Failure> {
+    let StartOptions { config, surroundings, .. } = opening;
     slots_of(&keyring_path(config))?;
-    let mut premises = Premises::take(config, surroundings)?;
-    let doors = SealedDoors::open(config, &premises, surroundings)?;
+    let mut listeners = Listeners::bind(config, surroundings)?;
+    let sealed = SealedListeners::open(config, &listeners, surroundings)?;
     tracing::info!(socket = %config.listen.host.display(), "the broker is sealed, and waits for `keyward unseal`");
     let (opened, answer) = loop {
         let wish = tokio::select! {
-            wish = premises.host.wishes.recv() => wish,
+            wish = listeners.host.wishes.recv() => wish,
             () = told.wait() => None,
         };
         match wish {
             Some(Wish::Unseal { key, unsealed, told }) => {
-                match unseal(opening, &premises, (key, unsealed)).await {
+                match unseal(opening, &listeners, (key, unsealed)).await {
                     Ok(opened) => {
                         forget_seal_order(config);
                         break (opened, told);
@@ -116,35 +116,35 @@ async fn sealed(opening: Opening<'_>, told: &mut Told) -> Result<Option<Running>
             }
             Some(Wish::Seal) => {}
             None => {
-                doors.close().await;
-                premises.host.leave().await;
+                sealed.close().await;
+                listeners.host.leave().await;
                 return Ok(None);
             }
         }
     };
-    doors.close().await;
-    let running = opened.serve(premises, surroundings)?;
+    sealed.close().await;
+    let running = opened.serve(listeners, surroundings)?;
     // Whoever has hung up meanwhile finds the broker open.
     drop(answer.send(Ok(())));
     Ok(Some(running))
 }
 
 async fn unseal<'a>(
-    opening: Opening<'a>,
-    premises: &Premises,
+    opening: StartOptions<'a>,
+    listeners: &Listeners,
     (key, unsealed): (SlotKey, Unsealed),
-) -> Result<Opened<'a>, broker::Failure> {
+) -> Result<OpenedBroker<'a>, broker::Failure> {
     let path = keyring_path(opening.config);
     // Stretching a passphrase is no work for a thread that others wait for.
     let keyring = tokio::task::spawn_blocking(move || Keyring::open(&path, &key)).await;
-    let keyring = keyring.map_err(|error| could_not_start(&broken(&error)))?.map_err(|error| {
+    let keyring = keyring.map_err(|error| could_not_start(&start_failed(&error)))?.map_err(|error| {
         if matches!(error, KeyringError::WrongKey | KeyringError::Share(_)) {
             return broker::Failure::new(code::UNSEAL_KEY_WRONG).because(error.to_string());
         }
         could_not_start(&error.into())
     })?;
     let opened = opening.open(keyring).await.map_err(|failure| could_not_start(&failure))?;
-    let let_in = opened.on_the_word_of(premises, Some(unsealed)).await;
+    let let_in = opened.open_to_host(listeners, Some(unsealed)).await;
     let_in.map(|()| opened).map_err(|failure| could_not_start(&failure))
 }
 
@@ -156,16 +156,16 @@ fn could_not_start(failure: &Failure) -> broker::Failure {
 /// Puts a process in the place of this one, by the same name and with the same arguments, that has never
 /// held a key: whatever was in memory, on a stack or in a register goes with this process's memory, and
 /// nobody has to be believed to have wiped it.
-fn start_anew(ordered: Ordered) -> Failure {
+fn start_anew(ordered: ProcessReplacement) -> Failure {
     let sealed = OsStr::new("--sealed");
     let mut args: Vec<OsString> = env::args_os().collect();
     let name = if args.is_empty() { OsString::from("keyward") } else { args.remove(0) };
-    if ordered == Ordered::Seal && !args.iter().any(|arg| arg == sealed) {
+    if ordered == ProcessReplacement::Seal && !args.iter().any(|arg| arg == sealed) {
         args.push(sealed.to_owned());
     }
     // The program as it is running, also when another version lies in its place by now.
     let error = Command::new("/proc/self/exe").arg0(name).args(args).exec();
-    broken(&error)
+    start_failed(&error)
 }
 
 fn log(config: &Config) -> Result<(), Failure> {
@@ -181,7 +181,7 @@ fn log(config: &Config) -> Result<(), Failure> {
         LogFormat::Text => LineForm::Text,
     };
     telemetry::init(level, form, std::io::stderr, &crate::upstream::outspoken_libraries())
-        .map_err(|error| broken(&error))
+        .map_err(|error| start_failed(&error))
 }
 
 fn harden() {
@@ -195,16 +195,16 @@ fn harden() {
 }
 
 /// SIGTERM and SIGINT: the first is a wish, the second an order.
-struct Told {
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     /// Taken, so that the end of a terminal session does not end the broker.
     _hangup: Signal,
 }
 
-impl Told {
+impl StopSignals {
     fn listen() -> Result<Self, Failure> {
-        let handler = |kind| signal(kind).map_err(|error| broken(&error));
+        let handler = |kind| signal(kind).map_err(|error| start_failed(&error));
         Ok(Self {
             terminate: handler(SignalKind::terminate())?,
             interrupt: handler(SignalKind::interrupt())?,

@@ -16,7 +16,7 @@ use crate::pki::{
     new_key_and_request, read_request, request_for_key,
 };
 
-use super::failures::broken;
+use super::failures::start_failed;
 use super::surroundings::Surroundings;
 
 /// Life of the broker's own certificate: a year, replaced in its second half.
@@ -34,7 +34,7 @@ pub(crate) async fn server_identity(
     let (key_path, leaf_path) = (dir.join("server.key"), dir.join("server.pem"));
     let key_pem = if key_path.exists() { read(&key_path).map(Sensitive::new)? } else { new_key(&key_path)? };
     let request = request_for_key(&key_pem).map_err(|_| unusable(&key_path, &"it holds no key"))?;
-    let key = read_request(&request).map_err(|error| broken(&error))?;
+    let key = read_request(&request).map_err(|error| start_failed(&error))?;
     let authority = core.signing.issuer.authority();
     let now = surroundings.clock.now();
     let kept = kept(&leaf_path).filter(|der| {
@@ -99,7 +99,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
-    let (key_pem, _) = new_key_and_request().map_err(|error| broken(&error))?;
+    let (key_pem, _) = new_key_and_request().map_err(|error| start_failed(&error))?;
     replace(path, key_pem.expose().as_bytes())?;
     Ok(key_pem)
 }

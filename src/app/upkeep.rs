@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::failures::broken;
+use super::failures::start_failed;
 use super::public_documents::publish;
 use super::server_identity::server_identity;
 use super::surroundings::Surroundings;
@@ -18,15 +18,15 @@ const LOOK: Duration = Duration::from_secs(60);
 /// Does what has to be done from time to time while the broker serves: its own certificate, the keys
 /// that take turns, and whom the listeners trust.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct Upkeep {
     pub(super) config: Config,
     pub(super) core: Arc<Core>,
     pub(super) surroundings: Surroundings,
     /// Of all listeners.
-    pub(super) doors: [ServerTls; 2],
+    pub(super) listeners: [ServerTls; 2],
 }
 
-impl Keeper {
+impl Upkeep {
     /// Works until `stop` turns true: at once when authorities change, else every [`LOOK`].
     pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut changed = self.core.notifications.authorities.subscribe();
@@ -51,7 +51,7 @@ impl Keeper {
 
     /// Does what is due now. What fails is told and tried again the next time.
     pub(super) async fn look(&self) {
-        if let Err(failure) = self.tend_doors().await {
+        if let Err(failure) = self.update_listeners().await {
             tracing::error!(?failure, "the listeners could not be given what they are to show and to trust");
         }
         publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
@@ -84,14 +84,14 @@ impl Keeper {
     }
 
     /// Trust first: whoever comes with a certificate of the newest authority has to be let in.
-    async fn tend_doors(&self) -> Result<(), Failure> {
+    async fn update_listeners(&self) -> Result<(), Failure> {
         let authorities = self.core.signing.issuer.authorities();
-        for door in &self.doors {
-            door.trust(&authorities).map_err(|error| broken(&error))?;
+        for listener in &self.listeners {
+            listener.trust(&authorities).map_err(|error| start_failed(&error))?;
         }
         let identity = server_identity(&self.config, &self.core, &self.surroundings).await?;
-        for door in &self.doors {
-            door.show(&identity).map_err(|error| broken(&error))?;
+        for listener in &self.listeners {
+            listener.show(&identity).map_err(|error| start_failed(&error))?;
         }
         Ok(())
     }

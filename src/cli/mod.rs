@@ -21,7 +21,7 @@ pub use help::{completions, help, man, reference};
 pub use host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
 pub use identity::{Identity, IdentityKind, default_home};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
-pub use verbs::doctor::{Finding, doctor, report};
+pub use verbs::doctor::{DoctorFinding, doctor, report};
 
 use std::io::Write;
 use std::path::Path;
@@ -31,7 +31,7 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use self::enrolment::{join, renew};
-use self::session::Session;
+use self::session::VerbSession;
 use self::verbs::declarations::{capability, role};
 use self::verbs::run::{companion, run as run_command};
 use self::verbs::sealing::seal;
@@ -84,7 +84,7 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
 /// # Errors
 /// [`Failure`].
 pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), Failure> {
-    let session = Session { home, console };
+    let session = VerbSession { home, console };
     match command {
         ClientCommand::Seal(args) => seal(args, console).await,
         ClientCommand::Unseal(args) => args.run(console).await,

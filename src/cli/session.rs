@@ -13,7 +13,7 @@ use crate::wire::{EndedAnswer, Endpoint, Items, Nothing, PageAnswer, PageQuery, 
 
 /// What a verb works with: the identities of this machine, and where it prints.
 #[derive(Clone, Copy)]
-pub(crate) struct Session<'a> {
+pub(crate) struct VerbSession<'a> {
     pub(crate) home: &'a Path,
     pub(crate) console: &'a Console,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Session<'a> {
 /// How long a certificate has to be valid for a verb that revokes to use it without a look at its renewal.
 const UNRENEWED_S: i64 = 60;
 
-impl Session<'_> {
+impl VerbSession<'_> {
     /// A client that shows the agent's identity, which is renewed first when it is due.
     pub(crate) async fn agent(&self) -> Result<Client, Failure> {
         client_of(self.home, IdentityKind::Agent).await

@@ -16,5 +16,5 @@ pub use output::{Console, Format, OnlyCopy};
 pub(crate) use passphrase::TYPED_BYTES_MAX;
 pub use passphrase::{known_passphrase, new_passphrase};
 pub(crate) use shares::{SHARES_BYTES_MAX, given_shares};
-pub use shares::{hand_out, known_shares};
-pub use user::{own_uid, whoever_runs_this};
+pub use shares::{known_shares, print_shares};
+pub use user::{host_user, own_uid};

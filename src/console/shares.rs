@@ -66,7 +66,7 @@ fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
 ///
 /// # Errors
 /// [`Failure`] when standard output does not take them.
-pub fn hand_out(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
+pub fn print_shares(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
     let only_copy = console.for_only_copy(OnlyCopy {
         what: "one share or more",
         fix: "make standard output writable, then deal again: the slot of the lost shares opens nothing",

@@ -1,6 +1,6 @@
 /// Who runs this process, as the ledger names somebody on the broker's host.
 #[must_use]
-pub fn whoever_runs_this() -> String {
+pub fn host_user() -> String {
     format!("host uid {}", rustix::process::getuid().as_raw())
 }
 

@@ -6,9 +6,9 @@ use serde_json::json;
 use crate::app::adoption::{AdoptionFile, lock_of, unusable, write};
 use crate::base::{Clock, SystemClock, code};
 use crate::config::Config;
-use crate::console::{Console, Failure, whoever_runs_this};
+use crate::console::{Console, Failure, host_user};
 
-/// `keyward adopt`, on the broker's host: leaves the order in the data directory. A broker that runs sees it within
+/// `keyward adopt`, on the broker's host: leaves the options in the data directory. A broker that runs sees it within
 /// a second: on the copy in read-only mode it starts anew, and with all its duties it records it.
 ///
 /// # Errors
@@ -22,8 +22,8 @@ pub fn adopt(config: &Path, console: &Console) -> Result<(), Failure> {
         let why = format!("no broker was started in `{}` yet: it has no lock file", dir.display());
         Failure::new(code::NOTHING_TO_ADOPT).because(why)
     })?;
-    let order = AdoptionFile { lock, by: whoever_runs_this(), at: Some(SystemClock::new().now()) };
-    write(dir, &order)?;
+    let options = AdoptionFile { lock, by: host_user(), at: Some(SystemClock::new().now()) };
+    write(dir, &options)?;
     if console.is_json() {
         console.json(&json!({ "data_dir": dir, "lock": lock }));
     } else {

@@ -2,12 +2,12 @@ use std::fs;
 use std::path::Path;
 
 use super::configuration::config_opened_by;
-use super::verify::{Wanted, look};
+use super::verify::{VerifyOptions, look};
 use crate::app::data_dir::keyring_path;
 use crate::app::open_keyring::open_keyring;
 use crate::app::trusted_files::TrustedFile;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
-use crate::cli::{Finding, host_state, report};
+use crate::cli::{DoctorFinding, host_state, report};
 use crate::config::{Config, RootKey};
 use crate::console::{Console, Failure};
 use crate::keyring::{SlotKind, SlotState, slots_of};
@@ -24,20 +24,21 @@ pub async fn doctor(config: &Path, key_file: Option<&Path>, console: &Console) -
 
 /// Looks at a broker's host: configuration, keys, data directory, ledger, what the kernel lets it do.
 /// Changes nothing.
-async fn host(path: &Path, key_file: Option<&Path>) -> Vec<Finding> {
+async fn host(path: &Path, key_file: Option<&Path>) -> Vec<DoctorFinding> {
     let loaded = config_opened_by(path, key_file);
-    let mut findings = vec![Finding::of("configuration", &loaded, format!("`{}` is good", path.display()))];
+    let mut findings =
+        vec![DoctorFinding::of("configuration", &loaded, format!("`{}` is good", path.display()))];
     let Ok(config) = loaded else { return findings };
-    findings.push(Finding::private("data directory", &config.data_dir));
+    findings.push(DoctorFinding::private("data directory", &config.data_dir));
     findings.extend(permissions(path, &config));
     if let RootKey::File(file) = &config.root_key {
-        findings.push(Finding::private("root key's file", file));
+        findings.push(DoctorFinding::private("root key's file", file));
     }
     findings.push(if config.root_key == RootKey::Attended {
         let slots = slots_of(&keyring_path(&config)).map_err(Failure::from);
-        Finding::of("keyring", &slots, "it is there, and opened by hand: `keyward unseal`")
+        DoctorFinding::of("keyring", &slots, "it is there, and opened by hand: `keyward unseal`")
     } else {
-        Finding::of("keyring", &open_keyring(&config), "the root key of `[root_key]` opens it")
+        DoctorFinding::of("keyring", &open_keyring(&config), "the root key of `[root_key]` opens it")
     });
     findings.extend(slots(&config));
     findings.push(space(&config.data_dir));
@@ -48,36 +49,36 @@ async fn host(path: &Path, key_file: Option<&Path>) -> Vec<Finding> {
 }
 
 /// What `serve` would refuse; the data directory has a finding of its own.
-fn permissions(path: &Path, config: &Config) -> Vec<Finding> {
+fn permissions(path: &Path, config: &Config) -> Vec<DoctorFinding> {
     let all = TrustedFile::all(path, config);
     let own = all.iter().filter(|one| one.path != config.data_dir);
     own.map(|one| match one.check() {
-        Ok(()) => Finding::ok(one.what, format!("no other user can use `{}`", one.path.display())),
-        Err(failure) => Finding::fail(one.what, failure.why(), failure.fix()),
+        Ok(()) => DoctorFinding::ok(one.what, format!("no other user can use `{}`", one.path.display())),
+        Err(failure) => DoctorFinding::fail(one.what, failure.why(), failure.fix()),
     })
     .collect()
 }
 
-fn slots(config: &Config) -> Option<Finding> {
+fn slots(config: &Config) -> Option<DoctorFinding> {
     let mut slots = slots_of(&keyring_path(config)).ok()?;
     let all = slots.len();
     slots.retain(|slot| slot.state == SlotState::Opens);
     let others = slots.iter().filter(|slot| slot.kind != SlotKind::KeyFile).count();
     Some(if slots.len() < all {
         let fix = "`keyward slot confirm` with its shares, or `keyward slot remove ID`";
-        Finding::warn("slots", "a slot waits for its shares and opens nothing until then", fix)
+        DoctorFinding::warn("slots", "a slot waits for its shares and opens nothing until then", fix)
     } else if slots.len() > 1 {
-        Finding::ok("slots", format!("{others} of {} slots are passphrases or shares", slots.len()))
+        DoctorFinding::ok("slots", format!("{others} of {} slots are passphrases or shares", slots.len()))
     } else {
         let fix = "`keyward slot add --passphrase` or `--shares`, and keep it away from this machine";
-        Finding::warn("slots", "one slot alone opens the keyring: lose its key, and nothing does", fix)
+        DoctorFinding::warn("slots", "one slot alone opens the keyring: lose its key, and nothing does", fix)
     })
 }
 
-fn space(dir: &Path) -> Finding {
+fn space(dir: &Path) -> DoctorFinding {
     const WHAT: &str = "disk space";
     let Some(free) = free_bytes(dir) else {
-        return Finding::fail(
+        return DoctorFinding::fail(
             WHAT,
             format!("`{}` cannot be asked", dir.display()),
             "see whether it is there",
@@ -85,9 +86,9 @@ fn space(dir: &Path) -> Finding {
     };
     let said = format!("{} MiB are free below `{}`", free / (1024 * 1024), dir.display());
     if free < DISK_FREE_BYTES_MIN {
-        Finding::warn(WHAT, said, "free some: the ledger grows")
+        DoctorFinding::warn(WHAT, said, "free some: the ledger grows")
     } else {
-        Finding::ok(WHAT, said)
+        DoctorFinding::ok(WHAT, said)
     }
 }
 
@@ -98,45 +99,45 @@ fn is_running(config: &Config) -> bool {
 
 /// What the running broker says of itself; nothing when none runs. One that is sealed runs, and holds no
 /// lock.
-async fn readiness(config: &Config) -> Option<Finding> {
+async fn readiness(config: &Config) -> Option<DoctorFinding> {
     const WHAT: &str = "readiness";
     let state = match host_state(&config.listen.host).await {
         Ok(state) => state,
         Err(failure) => {
             let fix = "see whether this is its host, and whether you are root";
-            return is_running(config).then(|| Finding::warn(WHAT, failure.why(), fix));
+            return is_running(config).then(|| DoctorFinding::warn(WHAT, failure.why(), fix));
         }
     };
     Some(match state.not_ready {
         _ if state.state != "open" => {
             let why = format!("the broker is {}: it serves nobody", state.state);
-            Finding::fail(WHAT, why, "`keyward unseal`")
+            DoctorFinding::fail(WHAT, why, "`keyward unseal`")
         }
-        Some(not_ready) => Finding::fail(WHAT, not_ready.detail, not_ready.fix),
-        None => Finding::ok(WHAT, "ready: the ledger is writable"),
+        Some(not_ready) => DoctorFinding::fail(WHAT, not_ready.detail, not_ready.fix),
+        None => DoctorFinding::ok(WHAT, "ready: the ledger is writable"),
     })
 }
 
 /// The whole ledger, when no broker writes to it.
-fn ledger(config: &Config) -> Finding {
+fn ledger(config: &Config) -> DoctorFinding {
     const WHAT: &str = "ledger";
     if is_running(config) {
-        return Finding::ok(WHAT, "a broker runs on it; stop it to have the ledger verified");
+        return DoctorFinding::ok(WHAT, "a broker runs on it; stop it to have the ledger verified");
     }
-    let wanted = Wanted { config: Some(config), data_dir: None, checkpoint: None, key: None };
-    Finding::of(WHAT, &look(&wanted), "every entry is as it was written")
+    let options = VerifyOptions { config: Some(config), data_dir: None, checkpoint: None, key: None };
+    DoctorFinding::of(WHAT, &look(&options), "every entry is as it was written")
 }
 
-fn memory() -> Finding {
+fn memory() -> DoctorFinding {
     const WHAT: &str = "memory";
     let hardening = harden();
     let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
     match (hardening.memory_locked, swaps) {
-        (Protection::On, _) => Finding::ok(WHAT, "no core dumps, no tracing, locked"),
-        (Protection::Refused, false) => Finding::ok(WHAT, "no core dumps, no tracing, and no swap"),
+        (Protection::On, _) => DoctorFinding::ok(WHAT, "no core dumps, no tracing, locked"),
+        (Protection::Refused, false) => DoctorFinding::ok(WHAT, "no core dumps, no tracing, and no swap"),
         (Protection::Refused, true) => {
             let fix = "under systemd: `LimitMEMLOCK=infinity`, as in config/systemd/keyward.service";
-            Finding::warn(WHAT, "it cannot be locked here, and may be swapped out", fix)
+            DoctorFinding::warn(WHAT, "it cannot be locked here, and may be swapped out", fix)
         }
     }
 }

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::app::assemble::{assemble_to_record, tell_slots};
+use crate::app::assemble::{assemble_to_record, record_slot_changes};
 use crate::app::data_dir::{keyring_path, private_dir};
-use crate::app::failures::{broken, keyring_lost};
+use crate::app::failures::{keyring_lost, start_failed};
 use crate::app::open_keyring::{open_by, slot_key};
 use crate::app::public_documents::publish;
 use crate::app::server_identity::server_identity;
@@ -15,7 +15,7 @@ use crate::base::{Clock, Entropy, OperatorName};
 use crate::broker::{AgentDesk, certify_operator};
 use crate::cli::{Identity, IdentityKind, InitArgs};
 use crate::config::{Config, RootKey};
-use crate::console::{Console, Failure, known_passphrase, new_passphrase, whoever_runs_this};
+use crate::console::{Console, Failure, host_user, known_passphrase, new_passphrase};
 use crate::keyring::{Keyring, Passphrase, SlotKey};
 use crate::operators::is_of_host;
 use crate::pki::{
@@ -24,7 +24,7 @@ use crate::pki::{
 
 /// What `init` is to do.
 #[derive(Debug)]
-pub struct Order<'a> {
+pub struct InitOptions<'a> {
     /// The operator's name.
     pub operator: &'a str,
     /// Whether there is a broker already, and the operator only needs a new certificate.
@@ -47,14 +47,14 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
     let asked = args.passphrase || args.passphrase_file.is_some();
     let ask = if args.reissue_operator { known_passphrase } else { new_passphrase };
     let passphrase = asked.then(|| ask(args.passphrase_file.as_deref(), console)).transpose()?;
-    let order = Order {
+    let options = InitOptions {
         operator: &args.operator,
         reissue: args.reissue_operator,
         home,
         root_key: args.root_key_file.as_deref(),
         passphrase,
     };
-    tell(&initialise(&config, order, &Surroundings::of(&config)).await?, console);
+    tell(&initialise(&config, options, &Surroundings::of(&config)).await?, console);
     Ok(())
 }
 
@@ -65,41 +65,41 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
 /// [`Failure`].
 pub async fn initialise(
     config: &Config,
-    order: Order<'_>,
+    options: InitOptions<'_>,
     surroundings: &Surroundings,
 ) -> Result<Value, Failure> {
-    let operator: OperatorName = order.operator.parse()?;
+    let operator: OperatorName = options.operator.parse()?;
     if is_of_host(&operator) {
         return Err(Failure::usage("this name is the host's own", "choose another one: `--operator NAME`"));
     }
     let mut config = config.clone();
-    if let Some(file) = order.root_key {
+    if let Some(file) = options.root_key {
         config.root_key = RootKey::File(file.to_owned());
     }
     let config = &config;
     let spiffe = SpiffeId::Operator { trust_domain: config.trust_domain.clone(), name: operator.clone() };
     let (clock, entropy) = (&*surroundings.clock, &*surroundings.entropy);
-    if !order.reissue && !keyring_path(config).exists() {
+    if !options.reissue && !keyring_path(config).exists() {
         // A broker that is new is none of an identity that is there already.
-        Identity::check_reissue(order.home, &spiffe, &[])?;
+        Identity::check_reissue(options.home, &spiffe, &[])?;
     }
-    let (keyring, key) = if order.reissue {
+    let (keyring, key) = if options.reissue {
         let key =
-            order.passphrase.map_or_else(|| slot_key(config), |known| Ok(SlotKey::Passphrase(known)))?;
+            options.passphrase.map_or_else(|| slot_key(config), |known| Ok(SlotKey::Passphrase(known)))?;
         (open_by(config, &key)?, key)
     } else {
-        create(config, order.passphrase, clock, entropy)?
+        create(config, options.passphrase, clock, entropy)?
     };
     let ledger = keyring.ledger();
     let core = assemble_to_record(config, keyring, surroundings).await?;
     let authorities = core.signing.issuer.authorities();
     let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
-    Identity::check_reissue(order.home, &spiffe, &pins)?;
-    tell_slots(&core, &whoever_runs_this()).await?;
+    Identity::check_reissue(options.home, &spiffe, &pins)?;
+    record_slot_changes(&core, &host_user()).await?;
     // What makes whoever calls the host's owner is that the keyring opens to them.
     let keyring = open_by(config, &key)?;
-    let (key_pem, request) = new_key_and_request().map_err(|error| broken(&error))?;
-    let key = read_request(&request).map_err(|error| broken(&error))?;
+    let (key_pem, request) = new_key_and_request().map_err(|error| start_failed(&error))?;
+    let key = read_request(&request).map_err(|error| start_failed(&error))?;
     let certified = certify_operator(&core, &keyring, operator, key).await;
     let certificate = certified?;
     let identity = Identity {
@@ -108,7 +108,7 @@ pub async fn initialise(
         certificate_pem: certificate_pem(&certificate.der),
         authority_pem: authorities_pem(&core.signing.issuer.authorities()),
     };
-    identity.save(order.home, IdentityKind::Operator)?;
+    identity.save(options.home, IdentityKind::Operator)?;
     // What a broker shows that starts sealed.
     server_identity(config, &core, surroundings).await?;
     let core = Arc::new(core);
@@ -118,7 +118,7 @@ pub async fn initialise(
         "data_dir": config.data_dir, "ledger": ledger,
         "operator": certificate.plan.spiffe.to_string(),
         "operator_until": certificate.plan.not_after.to_string(),
-        "operator_identity": order.home.join("operator"),
+        "operator_identity": options.home.join("operator"),
     }))
 }
 

@@ -12,6 +12,6 @@ mod verify;
 pub use adopt::adopt;
 pub use configuration::check_config;
 pub use doctor::doctor;
-pub use init::{Order, init, initialise};
+pub use init::{InitOptions, init, initialise};
 pub use slots::slot;
 pub use verify::verify;

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::PoisonError;
 
-use crate::app::assemble::{FOUND, assemble_to_record, tell_slots};
+use crate::app::assemble::{FOUND_AT_START, assemble_to_record, record_slot_changes};
 use crate::app::data_dir::keyring_path;
 use crate::app::open_keyring::{open_by, slot_key};
 use crate::app::surroundings::Surroundings;
@@ -9,7 +9,7 @@ use crate::base::code;
 use crate::broker::Core;
 use crate::cli::OtherSlotsArgs;
 use crate::config::{Config, RootKey};
-use crate::console::{Console, Failure, whoever_runs_this};
+use crate::console::{Console, Failure, host_user};
 use crate::keyring::{Keyring, KeyringError, OutOfReach, Replacing, SlotKey, SlotState, SlotView};
 
 /// A change of the keyring's slots, on the data directory of a stopped broker.
@@ -23,7 +23,7 @@ pub(super) struct SlotChange<'a> {
 }
 
 /// What is done to the keyring at a path.
-type Change<'a, T> = &'a dyn Fn(&mut Keyring, &Path, &Replacing<'_>) -> Result<T, KeyringError>;
+type KeyringChange<'a, T> = &'a dyn Fn(&mut Keyring, &Path, &Replacing<'_>) -> Result<T, KeyringError>;
 
 pub(super) const fn out_of_reach(others: &OtherSlotsArgs) -> OutOfReach {
     if others.remove_old_slots { OutOfReach::Remove } else { OutOfReach::Refuse }
@@ -32,12 +32,12 @@ pub(super) const fn out_of_reach(others: &OtherSlotsArgs) -> OutOfReach {
 impl SlotChange<'_> {
     /// Carries `change` out, and records it on the ledger. After another root key, the ledger and the index
     /// are opened again: the entry that records it is the first under the new keys.
-    pub(super) async fn carry_out<T>(&self, change: Change<'_, T>) -> Result<T, Failure> {
+    pub(super) async fn carry_out<T>(&self, change: KeyringChange<'_, T>) -> Result<T, Failure> {
         let keyring = open_by(self.config, self.opened_by)?;
         // The store holds the lock of the data directory from here to its end.
         let core = self.assemble(keyring).await?;
         // What others did before is not put down to this change.
-        let told = tell_slots(&core, FOUND).await;
+        let told = record_slot_changes(&core, FOUND_AT_START).await;
         let done = told.and_then(|()| self.change(&core, change));
         let Ok((done, is_root_replaced)) = done else {
             core.state.store.close().await;
@@ -47,7 +47,7 @@ impl SlotChange<'_> {
             self.root_was_replaced();
             self.record_anew(core).await
         } else {
-            let recorded = tell_slots(&core, &whoever_runs_this()).await;
+            let recorded = record_slot_changes(&core, &host_user()).await;
             core.state.store.close().await;
             recorded
         };
@@ -60,7 +60,7 @@ impl SlotChange<'_> {
     }
 
     /// The change, and whether the root key is another one since.
-    fn change<T>(&self, core: &Core, change: Change<'_, T>) -> Result<(T, bool), Failure> {
+    fn change<T>(&self, core: &Core, change: KeyringChange<'_, T>) -> Result<(T, bool), Failure> {
         let path = keyring_path(self.config);
         let entropy = &*self.surroundings.entropy;
         let by = Replacing { opened_by: self.opened_by, out_of_reach: self.out_of_reach, entropy };
@@ -83,7 +83,7 @@ impl SlotChange<'_> {
         let Core { keyring, state, .. } = core;
         drop(state);
         let core = self.assemble(keyring.ring.into_inner().unwrap_or_else(PoisonError::into_inner)).await?;
-        let recorded = tell_slots(&core, &whoever_runs_this()).await;
+        let recorded = record_slot_changes(&core, &host_user()).await;
         core.state.store.close().await;
         recorded
     }

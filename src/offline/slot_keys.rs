@@ -42,10 +42,10 @@ pub(super) fn new_key(
 }
 
 /// Something that a verb is handed: whether it was asked for without a file, and the files.
-pub(super) type Handed<'a> = (bool, &'a [PathBuf]);
+pub(super) type SecretSource<'a> = (bool, &'a [PathBuf]);
 
 /// What opens the keyring, as it is handed.
-pub(super) fn opening_handed(opening: &OpeningArgs) -> [Handed<'_>; 2] {
+pub(super) fn opening_sources(opening: &OpeningArgs) -> [SecretSource<'_>; 2] {
     [
         (opening.by_passphrase, opening.by_passphrase_file.as_slice()),
         (opening.by_shares, &opening.by_share_file),
@@ -53,8 +53,8 @@ pub(super) fn opening_handed(opening: &OpeningArgs) -> [Handed<'_>; 2] {
 }
 
 /// Standard input holds one thing; at a terminal each has a prompt of its own.
-pub(super) fn one_from_standard_input(handed: &[Handed<'_>], console: &Console) -> Result<(), Failure> {
-    let piped = |(asked, files): &Handed<'_>| {
+pub(super) fn one_from_standard_input(handed: &[SecretSource<'_>], console: &Console) -> Result<(), Failure> {
+    let piped = |(asked, files): &SecretSource<'_>| {
         let named = files.iter().filter(|file| file.as_path() == Path::new("-")).count();
         named.saturating_add(usize::from(*asked && !console.is_interactive()))
     };

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::slot_change::{SlotChange, out_of_reach};
-use super::slot_keys::{new_key, one_from_standard_input, opening_handed, opening_key};
+use super::slot_keys::{new_key, one_from_standard_input, opening_key, opening_sources};
 use crate::app::data_dir::keyring_path;
 use crate::app::open_keyring::not_opened;
 use crate::app::surroundings::Surroundings;
@@ -11,7 +11,7 @@ use crate::base::code;
 use crate::base::{SlotId, Timestamp};
 use crate::cli::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 use crate::config::Config;
-use crate::console::{Console, Failure, hand_out, known_shares, not_an_argument};
+use crate::console::{Console, Failure, known_shares, not_an_argument, print_shares};
 use crate::keyring::{Keyring, OutOfReach, Replacing, SlotView, Split, slots_of};
 
 /// `keyward slot …`, on the data directory of a stopped broker, under its lock: whoever changes a slot
@@ -30,12 +30,12 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failur
         SlotCommand::Check { opening } => check(opening, console),
         SlotCommand::Add { by, dealing, opening } => {
             let out_of_reach = OutOfReach::Refuse;
-            Coming { place: None, by, dealing, out_of_reach }.bring(opening, surroundings, console).await
+            NewSlot { place: None, by, dealing, out_of_reach }.add(opening, surroundings, console).await
         }
         SlotCommand::Rekey { id, by, dealing, others, opening } => {
             let id = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
             let out_of_reach = out_of_reach(others);
-            Coming { place: Some(id), by, dealing, out_of_reach }.bring(opening, surroundings, console).await
+            NewSlot { place: Some(id), by, dealing, out_of_reach }.add(opening, surroundings, console).await
         }
         SlotCommand::Confirm { share_file, argument, others, opening } => {
             not_an_argument(argument)?;
@@ -43,7 +43,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failur
         }
         SlotCommand::Remove { id, others, opening } => {
             let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
-            one_from_standard_input(&opening_handed(opening), console)?;
+            one_from_standard_input(&opening_sources(opening), console)?;
             let config = Config::load(&opening.config)?;
             let opened_by = &opening_key(&config, opening, console)?;
             let (config, out_of_reach) = (&config, out_of_reach(others));
@@ -57,7 +57,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failur
 }
 
 /// A slot that is to be.
-struct Coming<'a> {
+struct NewSlot<'a> {
     /// The slot in whose place it comes.
     place: Option<SlotId>,
     by: &'a NewSlotArgs,
@@ -65,14 +65,14 @@ struct Coming<'a> {
     out_of_reach: OutOfReach,
 }
 
-impl Coming<'_> {
-    async fn bring(
+impl NewSlot<'_> {
+    async fn add(
         &self,
         opening: &OpeningArgs,
         surroundings: &Surroundings,
         console: &Console,
     ) -> Result<(), Failure> {
-        let [passphrase, shares] = opening_handed(opening);
+        let [passphrase, shares] = opening_sources(opening);
         let new = (self.by.passphrase, self.by.passphrase_file.as_slice());
         one_from_standard_input(&[new, passphrase, shares], console)?;
         let config = &Config::load(&opening.config)?;
@@ -107,7 +107,7 @@ impl Coming<'_> {
         };
         let Some(directory) = &self.dealing.shares_dir else {
             let dealt = slots.carry_out(&deal).await?;
-            return hand_out(&dealt, console);
+            return print_shares(&dealt, console);
         };
         let change = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
             let dealt = deal(keyring, path, by)?;
@@ -145,7 +145,7 @@ async fn confirm(
     surroundings: &Surroundings,
     console: &Console,
 ) -> Result<(), Failure> {
-    let [passphrase, by_shares] = opening_handed(opening);
+    let [passphrase, by_shares] = opening_sources(opening);
     one_from_standard_input(&[(files.is_empty(), files), passphrase, by_shares], console)?;
     let config = Config::load(&opening.config)?;
     let opened_by = &opening_key(&config, opening, console)?;
@@ -160,7 +160,7 @@ async fn confirm(
 
 /// Opens the keyring, all of it, and leaves it as it is. Looking is free: a broker may be running.
 fn check(opening: &OpeningArgs, console: &Console) -> Result<(), Failure> {
-    one_from_standard_input(&opening_handed(opening), console)?;
+    one_from_standard_input(&opening_sources(opening), console)?;
     let config = Config::load(&opening.config)?;
     let key = opening_key(&config, opening, console)?;
     let opened = Keyring::open_by(&keyring_path(&config), &key);

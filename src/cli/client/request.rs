@@ -6,7 +6,7 @@ use crate::wire::{Endpoint, Nothing, PageQuery, Target};
 
 /// A request, ready to be sent; and sent again when nothing was done.
 #[derive(Clone)]
-pub(super) struct Request {
+pub(super) struct ClientRequest {
     pub(super) method: &'static str,
     /// Path and query.
     pub(super) uri: String,
@@ -41,7 +41,7 @@ impl<T: Serialize> RequestInput for T {
     }
 }
 
-impl Request {
+impl ClientRequest {
     pub(super) fn of<T: Target, I: RequestInput, A>(
         endpoint: Endpoint<T, I, A>,
         target: &T,

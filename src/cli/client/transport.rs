@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::request::Request;
+use super::request::ClientRequest;
 use crate::base::{Sensitive, code, io_reason};
 use crate::console::Failure;
 
@@ -27,7 +27,7 @@ pub(super) enum Transport {
 }
 
 /// What a broker answered, whatever it was.
-pub(super) struct Response {
+pub(super) struct ClientResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Sensitive<Vec<u8>>,
@@ -81,8 +81,8 @@ impl Transport {
     pub(super) async fn exchange(
         &self,
         connection: Connection,
-        request: Request,
-    ) -> Result<Response, Failure> {
+        request: ClientRequest,
+    ) -> Result<ClientResponse, Failure> {
         let wait = match self {
             Self::Tls { .. } => ANSWER_WAIT,
             Self::Socket(_) => SOCKET_ANSWER_WAIT,
@@ -100,13 +100,13 @@ impl Transport {
     async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: S,
-        request: Request,
-    ) -> Result<Response, Failure> {
+        request: ClientRequest,
+    ) -> Result<ClientResponse, Failure> {
         let host = match self {
             Self::Tls { address, .. } => address,
             Self::Socket(_) => "keyward",
         };
-        let Request { method, uri, headers, body } = request;
+        let ClientRequest { method, uri, headers, body } = request;
         let mut request = hyper::Request::builder()
             .method(method)
             .uri(uri)
@@ -132,7 +132,7 @@ impl Transport {
         driver.abort();
         let body = body.map_err(|_| self.unreachable("its answer did not arrive whole"))?;
         let body = Sensitive::new(body.to_bytes().to_vec());
-        Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+        Ok(ClientResponse { status: head.status.as_u16(), headers: head.headers, body })
     }
 
     fn unreachable(&self, why: &str) -> Failure {

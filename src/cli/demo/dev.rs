@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::stage::Stage;
+use super::demo_broker::DemoBroker;
 use crate::base::code;
 use crate::console::{Console, Failure};
 
@@ -49,36 +49,36 @@ const LOOK: Duration = Duration::from_millis(200);
 /// `keyward dev`: a broker to try things on, as strict as any other, with everything declared and
 /// enrolled that a first request needs. Ends with Ctrl-C, and nothing of it stays.
 pub(crate) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
-    let mut stage = Stage::set("dev")?;
-    let played = play(&mut stage, seed, console).await;
-    let stopped = stage.stop();
-    let cleared = stage.clear();
+    let mut broker = DemoBroker::set("dev")?;
+    let played = play(&mut broker, seed, console).await;
+    let stopped = broker.stop();
+    let cleared = broker.clear();
     played?;
     stopped?;
     cleared
 }
 
-async fn play(stage: &mut Stage, seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
-    stage.run("init", &["init", "--config", &stage.config()], None)?;
-    stage.serve().await?;
-    let secret = stage.secret();
-    stage.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
-    let examples = stage.write("agents.toml", DECLARATIONS)?;
-    stage.run("apply", &["apply", "-f", &examples], None)?;
+async fn play(broker: &mut DemoBroker, seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
+    broker.run("init", &["init", "--config", &broker.config()], None)?;
+    broker.serve().await?;
+    let secret = broker.secret();
+    broker.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
+    let examples = broker.write("agents.toml", DECLARATIONS)?;
+    broker.run("apply", &["apply", "-f", &examples], None)?;
     if let Some(seed) = seed {
-        stage.run("apply", &["apply", "-f", &seed.display().to_string()], None)?;
+        broker.run("apply", &["apply", "-f", &seed.display().to_string()], None)?;
     }
     for agent in AGENTS {
-        let code = stage.path(&format!("{agent}.code"));
-        stage.run("agent invite", &["agent", "invite", agent, "--out", &code], None)?;
-        stage.run_as(agent, "join", &["join", "--code-file", &code])?;
+        let code = broker.path(&format!("{agent}.code"));
+        broker.run("agent invite", &["agent", "invite", agent, "--out", &code], None)?;
+        broker.run_as(agent, "join", &["join", "--code-file", &code])?;
     }
-    tell(stage, console);
-    until_told(stage).await
+    tell(broker, console);
+    until_told(broker).await
 }
 
-fn tell(stage: &Stage, console: &Console) {
-    console.line(&format!("A broker to try things on, in {}, until Ctrl-C.", stage.dir().display()));
+fn tell(broker: &DemoBroker, console: &Console) {
+    console.line(&format!("A broker to try things on, in {}, until Ctrl-C.", broker.dir().display()));
     console.line("TLS, client certificates and the ledger are as in production.");
     for (who, home, verbs) in [
         (
@@ -95,7 +95,7 @@ fn tell(stage: &Stage, console: &Console) {
         console.line("");
         console.line(&format!("As {who}, in another shell:"));
         console.line("");
-        console.line(&format!("  export KEYWARD_HOME={}", stage.home(home)));
+        console.line(&format!("  export KEYWARD_HOME={}", broker.home(home)));
         for verb in verbs {
             console.line(&format!("  {verb}"));
         }
@@ -105,7 +105,7 @@ fn tell(stage: &Stage, console: &Console) {
 }
 
 /// Until Ctrl-C or SIGTERM; a broker that ends by itself is a failure.
-async fn until_told(stage: &mut Stage) -> Result<(), Failure> {
+async fn until_told(broker: &mut DemoBroker) -> Result<(), Failure> {
     let handler = |kind| signal(kind).map_err(|error| Failure::of_file(Path::new("signal"), &error));
     let (mut interrupt, mut terminate) =
         (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
@@ -113,7 +113,7 @@ async fn until_told(stage: &mut Stage) -> Result<(), Failure> {
         tokio::select! {
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
-            () = tokio::time::sleep(LOOK) => if stage.has_ended() {
+            () = tokio::time::sleep(LOOK) => if broker.has_ended() {
                 return Err(Failure::new(code::DEMO_FAILED).because("the broker ended by itself"));
             },
         }

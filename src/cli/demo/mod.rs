@@ -1,9 +1,9 @@
 //! `keyward demo`: the whole path against a real broker on loopback, through the public command line
 //! and HTTP interface only. Every line is printed after what it says was asserted.
 
+mod demo_broker;
 mod dev;
 mod scan;
-mod stage;
 
 pub(crate) use dev::dev;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use self::stage::Stage;
+use self::demo_broker::DemoBroker;
 use crate::base::code;
 use crate::base::{Clock, Sensitive, SystemClock};
 use crate::cli::enrolment::IssuedIdentity;
@@ -52,11 +52,11 @@ roles = ["repo-reader"]
 pub(crate) async fn play(console: &Console) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let start = clock.now();
-    let mut stage = Stage::set("demo")?;
+    let mut broker = DemoBroker::set("demo")?;
     console.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.");
     console.line("");
-    let played = acts(&mut stage, console).await;
-    let cleared = stage.clear();
+    let played = acts(&mut broker, console).await;
+    let cleared = broker.clear();
     played?;
     cleared?;
     let ms = clock.now().ms().saturating_sub(start.ms());
@@ -69,33 +69,33 @@ pub(crate) async fn play(console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn acts(stage: &mut Stage, console: &Console) -> Result<(), Failure> {
+async fn acts(broker: &mut DemoBroker, console: &Console) -> Result<(), Failure> {
     let told = |what: &str, text: &str| console.line(&format!("  \u{2713} {what:<9} {text}"));
-    let secret = stage.secret();
-    stage.run("init", &["init", "--config", &stage.config()], None)?;
-    stage.serve().await?;
+    let secret = broker.secret();
+    broker.run("init", &["init", "--config", &broker.config()], None)?;
+    broker.serve().await?;
     told("init", "keys, ledger, authority and the first operator; the broker runs");
 
-    declare(stage, &secret)?;
+    declare(broker, &secret)?;
     told("declare", "secret github/app stored sealed; 2 capabilities, 2 roles, 1 agent applied in one entry");
 
-    enrol(stage)?;
+    enrol(broker)?;
     told("enrol", "research-bot made its key, redeemed a one-time code, holds a certificate");
 
-    let token = mint(stage)?;
+    let token = mint(broker)?;
     told("mint", "github.repo.read for 120 s, asked 120 s, bound to research-bot's certificate");
 
-    use_it(stage, &secret)?;
+    use_it(broker, &secret)?;
     told("use", "the bound token fetched the upstream secret; the value was as stored");
 
-    told("deny", &deny(stage)?);
-    told("replay", &replay(stage, &token).await?);
-    told("reuse", &reuse(stage)?);
-    told("restart", &restart(stage).await?);
-    told("ledger", &read_back(stage)?);
-    stage.stop()?;
-    told("verify", &verify(stage)?);
-    let places = scan::scan(stage.dir(), secret.expose())?;
+    told("deny", &deny(broker)?);
+    told("replay", &replay(broker, &token).await?);
+    told("reuse", &reuse(broker)?);
+    told("restart", &restart(broker).await?);
+    told("ledger", &read_back(broker)?);
+    broker.stop()?;
+    told("verify", &verify(broker)?);
+    let places = scan::scan(broker.dir(), secret.expose())?;
     told(
         "leaks",
         &format!(
@@ -105,32 +105,32 @@ async fn acts(stage: &mut Stage, console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
-fn declare(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
-    stage.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
-    let file = stage.write("agents.toml", DECLARATIONS)?;
-    let planned: AppliedAnswer = stage.json("plan", &["plan", "-f", &file])?;
+fn declare(broker: &DemoBroker, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
+    broker.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
+    let file = broker.write("agents.toml", DECLARATIONS)?;
+    let planned: AppliedAnswer = broker.json("plan", &["plan", "-f", &file])?;
     check("the plan names 5 changes and does none", planned.changes.len() == 5)?;
     check("a plan changes nothing", !planned.applied)?;
-    let applied: AppliedAnswer = stage.json("apply", &["apply", "-f", &file])?;
+    let applied: AppliedAnswer = broker.json("apply", &["apply", "-f", &file])?;
     check("all was applied in one entry", applied.seq.is_some())?;
-    let again: AppliedAnswer = stage.json("apply", &["apply", "-f", &file])?;
+    let again: AppliedAnswer = broker.json("apply", &["apply", "-f", &file])?;
     check("applying again changes nothing", again.changes.is_empty())
 }
 
-fn enrol(stage: &Stage) -> Result<(), Failure> {
-    let code = stage.path("code");
-    stage.run("invite", &["agent", "invite", "research-bot", "--out", &code], None)?;
-    let joined: IssuedIdentity = stage.json_as("research-bot", "join", &["join", "--code-file", &code])?;
+fn enrol(broker: &DemoBroker) -> Result<(), Failure> {
+    let code = broker.path("code");
+    broker.run("invite", &["agent", "invite", "research-bot", "--out", &code], None)?;
+    let joined: IssuedIdentity = broker.json_as("research-bot", "join", &["join", "--code-file", &code])?;
     let spiffe_id = "spiffe://keyward.internal/agent/research-bot";
     check("the certificate names the agent", joined.spiffe_id == spiffe_id)?;
-    let code = stage.path("code-2");
-    stage.run("invite", &["agent", "invite", "other-bot", "--role", "publisher", "--out", &code], None)?;
-    stage.run_as("other-bot", "join", &["join", "--code-file", &code]).map(drop)
+    let code = broker.path("code-2");
+    broker.run("invite", &["agent", "invite", "other-bot", "--role", "publisher", "--out", &code], None)?;
+    broker.run_as("other-bot", "join", &["join", "--code-file", &code]).map(drop)
 }
 
-fn mint(stage: &Stage) -> Result<Sensitive<String>, Failure> {
+fn mint(broker: &DemoBroker) -> Result<Sensitive<String>, Failure> {
     let args = ["token", "github.repo.read", "--expires-in", "120"];
-    let minted: TokenAnswer = stage.json_as("research-bot", "token", &args)?;
+    let minted: TokenAnswer = broker.json_as("research-bot", "token", &args)?;
     check("the token is a bearer with a bound certificate", minted.token_type == "Bearer")?;
     let is_as_asked = &*minted.scope == "github.repo.read" && minted.expires_in == 120;
     check("it is for what was asked", is_as_asked)?;
@@ -138,24 +138,24 @@ fn mint(stage: &Stage) -> Result<Sensitive<String>, Failure> {
     Ok(minted.access_token.into_value())
 }
 
-fn use_it(stage: &Stage, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
-    let got = stage.run_as("research-bot", "get", &["get", "github/app"])?;
+fn use_it(broker: &DemoBroker, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
+    let got = broker.run_as("research-bot", "get", &["get", "github/app"])?;
     check("the value is the one that was stored", got == *secret.expose())
 }
 
-fn deny(stage: &Stage) -> Result<String, Failure> {
-    let refused = stage.refused_as("research-bot", &["token", "reports.publish"], 5)?;
+fn deny(broker: &DemoBroker) -> Result<String, Failure> {
+    let refused = broker.refused_as("research-bot", &["token", "reports.publish"], 5)?;
     check("the refusal names its reason", refused.code == "capability_not_granted")?;
     let decision = refused.decision_id.unwrap_or_default();
     check("the refusal names its decision", decision.starts_with("dec_"))?;
     Ok("reports.publish refused: capability_not_granted, with decision id and fix".to_owned())
 }
 
-async fn replay(stage: &Stage, token: &Sensitive<String>) -> Result<String, Failure> {
+async fn replay(broker: &DemoBroker, token: &Sensitive<String>) -> Result<String, Failure> {
     let secret = "github/app".parse()?;
-    let holder = client_of(Path::new(&stage.home("research-bot")), IdentityKind::Agent).await?;
+    let holder = client_of(Path::new(&broker.home("research-bot")), IdentityKind::Agent).await?;
     holder.reveal(&secret, token).await?;
-    let thief = client_of(Path::new(&stage.home("other-bot")), IdentityKind::Agent).await?;
+    let thief = client_of(Path::new(&broker.home("other-bot")), IdentityKind::Agent).await?;
     match thief.reveal(&secret, token).await {
         Err(failure) if failure.code() == "token_binding_mismatch" => {
             Ok("other-bot presented research-bot's token over its own mTLS: 401 token_binding_mismatch"
@@ -166,22 +166,22 @@ async fn replay(stage: &Stage, token: &Sensitive<String>) -> Result<String, Fail
     }
 }
 
-fn reuse(stage: &Stage) -> Result<String, Failure> {
-    let refused = stage.refused_as("thief", &["join", "--code-file", &stage.path("code")], 8)?;
+fn reuse(broker: &DemoBroker) -> Result<String, Failure> {
+    let refused = broker.refused_as("thief", &["join", "--code-file", &broker.path("code")], 8)?;
     check("a used code is refused", refused.code == "enrolment_code_used")?;
     Ok("the used code with another key: refused, and an alarm is on the ledger".to_owned())
 }
 
-async fn restart(stage: &mut Stage) -> Result<String, Failure> {
-    stage.kill()?;
-    stage.serve().await?;
-    let again: TokenAnswer = stage.json_as("research-bot", "token", &["token", "github.repo.read"])?;
+async fn restart(broker: &mut DemoBroker) -> Result<String, Failure> {
+    broker.kill()?;
+    broker.serve().await?;
+    let again: TokenAnswer = broker.json_as("research-bot", "token", &["token", "github.repo.read"])?;
     check("the agent still gets tokens", &*again.scope == "github.repo.read")?;
     Ok("the broker was killed with -9 and started again: nothing was lost".to_owned())
 }
 
-fn read_back(stage: &Stage) -> Result<String, Failure> {
-    let items = stage.json::<EntriesAnswer>("audit list", &["audit", "list"])?.items;
+fn read_back(broker: &DemoBroker) -> Result<String, Failure> {
+    let items = broker.json::<EntriesAnswer>("audit list", &["audit", "list"])?.items;
     let seen = |kind: &str| items.iter().filter(|item| item.kind == kind).count();
     for kind in [
         "authority.founded",
@@ -210,8 +210,8 @@ fn read_back(stage: &Stage) -> Result<String, Failure> {
     ))
 }
 
-fn verify(stage: &Stage) -> Result<String, Failure> {
-    let LedgerRoot { entries, root } = stage.json("verify", &["verify", "--config", &stage.config()])?;
+fn verify(broker: &DemoBroker) -> Result<String, Failure> {
+    let LedgerRoot { entries, root } = broker.json("verify", &["verify", "--config", &broker.config()])?;
     check("the ledger verifies", entries > 10)?;
     let root = root.get(..12).unwrap_or(&root);
     Ok(format!("offline: {entries} entries, every state change opens, tree root {root}…"))

@@ -54,7 +54,7 @@ async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result
 async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), Failure> {
     let mut failures = 0_u32;
     loop {
-        let due = Due::of(&Identity::load(home, kind)?)?;
+        let due = RenewalDue::of(&Identity::load(home, kind)?)?;
         let now = SystemClock::new().now();
         let ahead = due.moment.seconds_since(now);
         let wait_s = match ahead {
@@ -92,14 +92,14 @@ async fn is_wanted_now(home: &Path, kind: IdentityKind) -> bool {
 
 /// Whether the certificate is valid for more than `seconds` from now.
 pub(crate) fn is_valid_for(home: &Path, kind: IdentityKind, seconds: i64) -> Result<bool, Failure> {
-    let due = Due::of(&Identity::load(home, kind)?)?;
+    let due = RenewalDue::of(&Identity::load(home, kind)?)?;
     Ok(due.ends.seconds_since(SystemClock::new().now()) > seconds)
 }
 
 /// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
 /// that fails is no reason for the verb to: the next one tries again.
 pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), Failure> {
-    let due = Due::of(&Identity::load(home, kind)?)?;
+    let due = RenewalDue::of(&Identity::load(home, kind)?)?;
     let now = SystemClock::new().now();
     if due.moment > now {
         return Ok(());
@@ -144,7 +144,7 @@ async fn renew_locked(home: &Path, kind: IdentityKind, lock: &File, is_valid: bo
         return Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix));
     }
     let identity = Identity::load(home, kind)?;
-    if Due::of(&identity)?.moment > SystemClock::new().now() {
+    if RenewalDue::of(&identity)?.moment > SystemClock::new().now() {
         return Ok(());
     }
     exchange(home, kind, &identity).await.map(|_| ())
@@ -167,12 +167,12 @@ async fn locked(home: &Path, lock: &File, wait: Duration) -> Result<bool, Failur
 
 /// When a certificate is to be renewed: at a half to six tenths of its life, each certificate at a
 /// moment of its own, so that agents that enrolled together do not renew together.
-struct Due {
+struct RenewalDue {
     moment: Timestamp,
     ends: Timestamp,
 }
 
-impl Due {
+impl RenewalDue {
     fn of(identity: &Identity) -> Result<Self, Failure> {
         let peer = identity.certificate()?;
         Ok(Self::at(peer.not_before(), peer.not_after(), peer.serial().as_bytes()))
@@ -229,7 +229,7 @@ mod tests {
         let due = |last: u8| {
             let mut serial = [0; 16];
             serial[15] = last;
-            Due::at(BEGIN, end, &serial).moment.seconds_since(BEGIN)
+            RenewalDue::at(BEGIN, end, &serial).moment.seconds_since(BEGIN)
         };
         assert_eq!((due(0), due(128), due(255)), (5000, 5500, 5996));
     }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::base::{AgentName, InstanceId, Network};
-use crate::cli::session::{Session, optional};
+use crate::cli::session::{VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::{Console, Failure, OnlyCopy};
 use crate::files;
@@ -68,7 +68,7 @@ pub struct InviteArgs {
 }
 
 impl AgentCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         match self {
             Self::Invite(args) => args.invite(session).await,
             Self::List => session.list(LIST_AGENTS).await,
@@ -90,7 +90,7 @@ impl AgentCommand {
 }
 
 impl InviteArgs {
-    async fn invite(&self, session: Session<'_>) -> Result<(), Failure> {
+    async fn invite(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let name: AgentName = self.name.parse()?;
         let network: Option<Network> = optional(self.network.as_deref())?;
         let body = InviteAgentBody {

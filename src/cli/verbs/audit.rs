@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::cli::client::Received;
-use crate::cli::session::Session;
+use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::Failure;
 use crate::wire::{EntriesAnswer, EntryAnswer, LIST_ENTRIES, Nothing, PageQuery};
@@ -29,7 +29,7 @@ pub struct AuditList {
 }
 
 impl AuditCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let Self::List(wanted) = self;
         let client = session.operator().await?;
         let page = async |after: u64, limit: u64| -> Result<Received<EntriesAnswer>, Failure> {

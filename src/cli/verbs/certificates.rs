@@ -1,6 +1,6 @@
 use clap::Subcommand;
 
-use crate::cli::session::Session;
+use crate::cli::session::VerbSession;
 use crate::console::Failure;
 use crate::wire::REVOKE_CERTIFICATE;
 
@@ -15,7 +15,7 @@ pub enum CertCommand {
 }
 
 impl CertCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let Self::Revoke { serial } = self;
         session.end(REVOKE_CERTIFICATE, &serial.parse()?, "revoked").await
     }

@@ -43,7 +43,7 @@ pub(crate) struct Fetched<'a> {
 
 /// A user's name and password, the name being whatever the other side ignores when there is none.
 #[derive(Deserialize)]
-struct Login {
+struct HelperLogin {
     #[serde(alias = "user")]
     username: String,
     #[serde(alias = "token")]
@@ -172,12 +172,12 @@ fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, Failure> {
     Ok(written)
 }
 
-fn login(bytes: &[u8]) -> Result<Login, Failure> {
-    match serde_json::from_slice::<Login>(bytes) {
+fn login(bytes: &[u8]) -> Result<HelperLogin, Failure> {
+    match serde_json::from_slice::<HelperLogin>(bytes) {
         Ok(login) => Ok(login),
         Err(_) => {
             let password = zeroize::Zeroizing::new(text(bytes)?.trim_end().to_owned());
-            Ok(Login { username: TOKEN_USER.to_owned(), password })
+            Ok(HelperLogin { username: TOKEN_USER.to_owned(), password })
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::upstream_checks::conclude;
 use crate::cli::client::{Client, Received};
-use crate::cli::session::{Session, check_durable};
+use crate::cli::session::{VerbSession, check_durable};
 use crate::cli::table::columns;
 use crate::console::{Console, Failure};
 use crate::wire::{
@@ -50,7 +50,7 @@ pub enum ListCommand {
 }
 
 impl PlanArgs {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let body = self.declared.body()?;
         let client = session.operator().await?;
         let planned = client.call(PLAN_DECLARATIONS, &Nothing, &body).await?;
@@ -69,7 +69,7 @@ impl PlanArgs {
 }
 
 impl ApplyArgs {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let body = self.declared.body()?;
         let applied = session.operator().await?.call(APPLY_DECLARATIONS, &Nothing, &body).await?;
         tell(&applied, session.console)
@@ -77,12 +77,12 @@ impl ApplyArgs {
 }
 
 /// `keyward capability …`
-pub(crate) async fn capability(session: Session<'_>, _: &ListCommand) -> Result<(), Failure> {
+pub(crate) async fn capability(session: VerbSession<'_>, _: &ListCommand) -> Result<(), Failure> {
     session.list(LIST_CAPABILITIES).await
 }
 
 /// `keyward role …`
-pub(crate) async fn role(session: Session<'_>, _: &ListCommand) -> Result<(), Failure> {
+pub(crate) async fn role(session: VerbSession<'_>, _: &ListCommand) -> Result<(), Failure> {
     session.list(LIST_ROLES).await
 }
 

@@ -13,21 +13,21 @@ use crate::wire::{Nothing, READINESS};
 
 /// What was found of one thing.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct DoctorFinding {
     what: &'static str,
-    state: State,
+    state: FindingState,
     why: String,
     fix: String,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum FindingState {
     Ok,
     Warn,
     Fail,
 }
 
-impl State {
+impl FindingState {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -37,23 +37,23 @@ impl State {
     }
 }
 
-impl Finding {
+impl DoctorFinding {
     /// It is as it should be.
     #[must_use]
     pub fn ok(what: &'static str, why: impl Into<String>) -> Self {
-        Self { what, state: State::Ok, why: why.into(), fix: String::new() }
+        Self { what, state: FindingState::Ok, why: why.into(), fix: String::new() }
     }
 
     /// It works, and could be better.
     #[must_use]
     pub fn warn(what: &'static str, why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what, state: State::Warn, why: why.into(), fix: fix.into() }
+        Self { what, state: FindingState::Warn, why: why.into(), fix: fix.into() }
     }
 
     /// It does not work.
     #[must_use]
     pub fn fail(what: &'static str, why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what, state: State::Fail, why: why.into(), fix: fix.into() }
+        Self { what, state: FindingState::Fail, why: why.into(), fix: fix.into() }
     }
 
     /// What came of trying something.
@@ -94,15 +94,15 @@ pub async fn doctor(operator: bool, home: &Path, console: &Console) -> Result<()
 }
 
 /// Looks at this machine's identity of `kind`, and at the broker through it. Changes nothing.
-async fn client(home: &Path, kind: IdentityKind) -> Vec<Finding> {
+async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     let dir = home.join(kind.directory());
     let identity = Identity::load(home, kind);
     let Ok(identity) = identity else {
-        return vec![Finding::of("identity", &identity, "")];
+        return vec![DoctorFinding::of("identity", &identity, "")];
     };
-    let mut findings = vec![Finding::ok("identity", format!("in `{}`", dir.display()))];
-    findings.push(Finding::private("identity's directory", &dir));
-    findings.push(Finding::private("private key", &dir.join("key.pem")));
+    let mut findings = vec![DoctorFinding::ok("identity", format!("in `{}`", dir.display()))];
+    findings.push(DoctorFinding::private("identity's directory", &dir));
+    findings.push(DoctorFinding::private("private key", &dir.join("key.pem")));
     findings.push(certificate(&identity));
     let client = Client::with(&identity);
     let me = match &client {
@@ -110,31 +110,35 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<Finding> {
         Err(failure) => Err(failure.clone()),
     };
     let well = format!("{} lets this identity in", identity.address);
-    findings.push(Finding::of("broker", &me, well));
+    findings.push(DoctorFinding::of("broker", &me, well));
     if let (Ok(client), Ok(_)) = (&client, &me) {
         let ready = client.call(READINESS, &Nothing, &Nothing).await;
-        findings.push(Finding::of("readiness", &ready, "ready: the ledger is writable"));
+        findings.push(DoctorFinding::of("readiness", &ready, "ready: the ledger is writable"));
     }
     if me.is_ok_and(|wanted| wanted) {
         let why = "the authority that signed the certificate is tainted";
-        findings.push(Finding::warn("authority", why, "`keyward renew`"));
+        findings.push(DoctorFinding::warn("authority", why, "`keyward renew`"));
     }
     findings
 }
 
-fn certificate(identity: &Identity) -> Finding {
+fn certificate(identity: &Identity) -> DoctorFinding {
     const WHAT: &str = "certificate";
     let certificate = match identity.certificate() {
         Ok(certificate) => certificate,
-        Err(failure) => return Finding::fail(WHAT, failure.why(), "enrol again: `keyward join`"),
+        Err(failure) => return DoctorFinding::fail(WHAT, failure.why(), "enrol again: `keyward join`"),
     };
     let (now, until) = (SystemClock::new().now(), certificate.not_after());
     let (left, life) = (until.seconds_since(now), until.seconds_since(certificate.not_before()));
     if now < certificate.not_before() {
-        return Finding::fail(WHAT, "it is not yet valid: this machine's clock is behind", "set the clock");
+        return DoctorFinding::fail(
+            WHAT,
+            "it is not yet valid: this machine's clock is behind",
+            "set the clock",
+        );
     }
     if left <= 0 {
-        return Finding::fail(
+        return DoctorFinding::fail(
             WHAT,
             format!("it ended at {until}"),
             "`keyward renew`; or ask for a code, `keyward join`",
@@ -142,29 +146,29 @@ fn certificate(identity: &Identity) -> Finding {
     }
     if left.saturating_mul(4) < life {
         let why = format!("less than a quarter of its life is left, until {until}");
-        return Finding::warn(WHAT, why, "`keyward renew`, or keep `keyward renew --watch` running");
+        return DoctorFinding::warn(WHAT, why, "`keyward renew`, or keep `keyward renew --watch` running");
     }
-    Finding::ok(WHAT, format!("{}, until {until}", certificate.spiffe()))
+    DoctorFinding::ok(WHAT, format!("{}, until {until}", certificate.spiffe()))
 }
 
 /// Prints what was found.
 ///
 /// # Errors
 /// [`Failure`] when something does not work.
-pub fn report(findings: &[Finding], console: &Console) -> Result<(), Failure> {
+pub fn report(findings: &[DoctorFinding], console: &Console) -> Result<(), Failure> {
     if console.is_json() {
-        let item = |finding: &Finding| {
-            let Finding { what, state, why, fix } = finding;
+        let item = |finding: &DoctorFinding| {
+            let DoctorFinding { what, state, why, fix } = finding;
             json!({ "what": what, "state": state.as_str(), "why": why, "fix": fix })
         };
         console.json(&json!({ "items": findings.iter().map(item).collect::<Vec<_>>() }));
     } else {
-        let row = |finding: &Finding| {
+        let row = |finding: &DoctorFinding| {
             [finding.state.as_str(), finding.what, &finding.why, &finding.fix].map(str::to_owned).to_vec()
         };
         console.table(&["STATE", "WHAT", "WHY", "FIX"], &findings.iter().map(row).collect::<Vec<_>>());
     }
-    let failing = findings.iter().filter(|finding| finding.state == State::Fail).count();
+    let failing = findings.iter().filter(|finding| finding.state == FindingState::Fail).count();
     if failing == 0 {
         return Ok(());
     }

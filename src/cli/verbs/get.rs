@@ -8,8 +8,8 @@ use super::credential_form::{
 };
 use super::token::TokenRequest;
 use crate::base::{Clock, SecretName, SystemClock, code};
-use crate::cli::client::{Client, Received, Revealed};
-use crate::cli::session::Session;
+use crate::cli::client::{Client, Received, RevealedSecret};
+use crate::cli::session::VerbSession;
 use crate::console::{Console, Failure, OnlyCopy};
 use crate::files;
 use crate::wire::{AGENT_WHOAMI, Nothing, TokenAnswer};
@@ -51,7 +51,7 @@ const KEPT_TTL_S: i64 = 10;
 
 impl GetArgs {
     /// Gets a secret with a token for the capability that names it, in the form that its reader takes.
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         if matches!(self.operation, Some(Operation::Store | Operation::Erase)) {
             return Ok(());
         }
@@ -77,7 +77,7 @@ impl GetArgs {
         }
     }
 
-    async fn reveal(&self, session: Session<'_>, secret: &SecretName) -> Result<Revealed, Failure> {
+    async fn reveal(&self, session: VerbSession<'_>, secret: &SecretName) -> Result<RevealedSecret, Failure> {
         let client = session.agent().await?;
         let capability = match &self.capability {
             Some(name) => name.clone(),

@@ -20,13 +20,13 @@ pub(crate) struct KeptTokens {
 }
 
 #[derive(Serialize)]
-struct KeptRef<'a> {
+struct NewKeptToken<'a> {
     expires_at_ms: Timestamp,
     answer: &'a Received<TokenAnswer>,
 }
 
 #[derive(Deserialize)]
-struct Kept {
+struct KeptToken {
     expires_at_ms: Timestamp,
     answer: Received<TokenAnswer>,
 }
@@ -55,13 +55,13 @@ impl KeptTokens {
             return None;
         }
         let text = Sensitive::new(fs::read(&path).ok()?);
-        let kept: Kept = serde_json::from_slice(text.expose()).ok()?;
+        let kept: KeptToken = serde_json::from_slice(text.expose()).ok()?;
         (kept.expires_at_ms.seconds_since(now) >= min_ttl_s).then_some(kept.answer)
     }
 
     /// Keeps what the broker answered. A home that cannot be written to keeps nothing.
     pub(crate) fn keep(&self, asked: &str, answer: &Received<TokenAnswer>, now: Timestamp) {
-        let kept = KeptRef { expires_at_ms: now.plus_s(i64::from(answer.expires_in)), answer };
+        let kept = NewKeptToken { expires_at_ms: now.plus_s(i64::from(answer.expires_in)), answer };
         let Ok(text) = serde_json::to_vec(&kept).map(Sensitive::new) else { return };
         let path = self.path(asked);
         let swept = private_dir(&self.dir).and_then(|()| self.sweep(now));
@@ -78,7 +78,7 @@ impl KeptTokens {
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
             let kept = fs::read(&path).ok().map(Sensitive::new);
-            let kept = kept.and_then(|text| serde_json::from_slice::<Kept>(text.expose()).ok());
+            let kept = kept.and_then(|text| serde_json::from_slice::<KeptToken>(text.expose()).ok());
             if kept.is_none_or(|kept| kept.expires_at_ms <= now) {
                 drop(fs::remove_file(&path));
             }
@@ -98,7 +98,7 @@ mod tests {
     fn answer() -> Received<TokenAnswer> {
         let answer = json!({
             "access_token": "t", "token_type": "Bearer", "expires_in": 300, "scope": "a",
-            "token_id": "tok_aaaaaaaaaaaaaaaaaaaaaaaaaa", "decision_id": "dec_aaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "token_id": "tok_00000000000000000000000000", "decision_id": "dec_00000000000000000000000000",
         });
         serde_json::from_value(answer).unwrap()
     }

@@ -1,7 +1,7 @@
 use clap::Subcommand;
 use serde::de::DeserializeOwned;
 
-use crate::cli::session::{Session, check_durable, text};
+use crate::cli::session::{VerbSession, check_durable, text};
 use crate::cli::table::{Row, columns};
 use crate::console::Failure;
 use crate::wire::{
@@ -77,14 +77,14 @@ pub enum ValueKeyCommand {
 }
 
 /// The generations of a signing key, as operators list and stage them.
-struct Generations<'a, T> {
-    session: Session<'a>,
+struct KeyGenerations<'a, T> {
+    session: VerbSession<'a>,
     list: Endpoint<Nothing, Nothing, Items<T>>,
 }
 
 impl AuthorityCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
-        let authorities = Generations { session, list: LIST_AUTHORITIES };
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+        let authorities = KeyGenerations { session, list: LIST_AUTHORITIES };
         match self {
             Self::List => authorities.list().await,
             Self::Prepare => authorities.prepare(PREPARE_AUTHORITY).await,
@@ -100,8 +100,8 @@ impl AuthorityCommand {
 }
 
 impl TokenKeyCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
-        let keys = Generations { session, list: LIST_TOKEN_KEYS };
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+        let keys = KeyGenerations { session, list: LIST_TOKEN_KEYS };
         match self {
             Self::List => keys.list().await,
             Self::Prepare => keys.prepare(PREPARE_TOKEN_KEY).await,
@@ -111,7 +111,7 @@ impl TokenKeyCommand {
     }
 }
 
-impl<T: DeserializeOwned + Row> Generations<'_, T> {
+impl<T: DeserializeOwned + Row> KeyGenerations<'_, T> {
     async fn list(&self) -> Result<(), Failure> {
         self.session.print_rows(&self.session.operator().await?.items(self.list).await?);
         Ok(())
@@ -136,7 +136,7 @@ impl<T: DeserializeOwned + Row> Generations<'_, T> {
 }
 
 impl CheckpointKeyCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let Self::Rotate = self;
         let client = session.operator().await?;
         let rotated = client.call(ROTATE_CHECKPOINT_KEY, &Nothing, &Nothing).await?;
@@ -146,13 +146,13 @@ impl CheckpointKeyCommand {
 }
 
 impl ValueKeyCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let Self::Rotate = self;
         rotate_value_key(session).await
     }
 }
 
-pub(super) async fn rotate_value_key(session: Session<'_>) -> Result<(), Failure> {
+pub(super) async fn rotate_value_key(session: VerbSession<'_>) -> Result<(), Failure> {
     let rotated = session.operator().await?.call(ROTATE_VALUE_KEY, &Nothing, &Nothing).await?;
     session.print(&rotated, |key| {
         let carried = text(key.carried_over.as_ref());

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::run::runtime_dir;
 use crate::base::{CapabilityName, code, io_reason};
 use crate::cli::client::Received;
-use crate::cli::session::Session;
+use crate::cli::session::VerbSession;
 use crate::console::{Failure, OnlyCopy, own_uid};
 use crate::crypto::sha256;
 use crate::files::{private_dir, replace_shared};
@@ -52,7 +52,7 @@ const LOGIN: OnlyCopy = OnlyCopy {
 };
 
 impl LeaseGetArgs {
-    pub(super) async fn get(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(super) async fn get(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let life_s = self.life;
         let body = LeaseBody { capability: self.capability.clone(), life_s, fresh: self.fresh };
         let login = issue(session, body).await?;
@@ -82,7 +82,7 @@ impl LeaseGetArgs {
 /// Runs a command in this process's place. The login lasts as long as its lease, and the next command gets
 /// the same one.
 pub(super) async fn run_with_login(
-    session: Session<'_>,
+    session: VerbSession<'_>,
     capability: &str,
     life_s: Option<u32>,
     command: &[OsString],
@@ -100,7 +100,7 @@ pub(super) async fn run_with_login(
     Err(Failure::new(code::COMMAND_FAILED).because(why))
 }
 
-async fn issue(session: Session<'_>, body: LeaseBody) -> Result<Received<LoginAnswer>, Failure> {
+async fn issue(session: VerbSession<'_>, body: LeaseBody) -> Result<Received<LoginAnswer>, Failure> {
     let _checked: CapabilityName = body.capability.parse()?;
     session.agent().await?.call(ISSUE_LEASE, &Nothing, &body).await
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use super::lease_login::{LeaseGetArgs, run_with_login};
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, code};
 use crate::cli::client::{Client, Received};
-use crate::cli::session::{Session, check_durable, text};
+use crate::cli::session::{VerbSession, check_durable, text};
 use crate::cli::table::columns;
 use crate::console::Failure;
 use crate::wire::{
@@ -110,7 +110,7 @@ pub struct LeaseSelectionArgs {
 }
 
 impl LeaseCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         match self {
             Self::Get(args) => args.get(session).await,
             Self::Run { capability, life, command } => {
@@ -146,7 +146,7 @@ fn lease_id(text: &str) -> Result<LeaseId, Failure> {
 }
 
 async fn renew(
-    session: Session<'_>,
+    session: VerbSession<'_>,
     client: &Client,
     endpoint: Endpoint<LeaseId, RenewLeaseBody, LeaseRenewalAnswer>,
     id: &str,
@@ -160,7 +160,7 @@ async fn renew(
     Ok(())
 }
 
-async fn give_up(session: Session<'_>, id: &str, used_by: Option<&str>) -> Result<(), Failure> {
+async fn give_up(session: VerbSession<'_>, id: &str, used_by: Option<&str>) -> Result<(), Failure> {
     let used_by: Option<DecisionId> = used_by.map(str::parse).transpose().map_err(|error: IdError| {
         Failure::usage(&error.to_string(), "it is the `decision_id` of `keyward lease get -o json`")
     })?;
@@ -189,7 +189,7 @@ fn state_of_ending(ending: &LeaseEndingAnswer) -> String {
 /// How often leases that end are looked at, a second apart.
 const LOOKS: u32 = 30;
 
-async fn retry(session: Session<'_>, which: &LeaseSelectionArgs) -> Result<(), Failure> {
+async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(), Failure> {
     let client = session.operator().await?;
     let retried = client.call(RETRY_LEASES, &Nothing, &which.body()?).await?;
     session.print(&retried, |retried| {
@@ -201,7 +201,7 @@ async fn retry(session: Session<'_>, which: &LeaseSelectionArgs) -> Result<(), F
     Ok(())
 }
 
-async fn revoke(session: Session<'_>, args: &LeaseRevokeArgs) -> Result<(), Failure> {
+async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), Failure> {
     let body = args.which.body()?;
     let client = session.revoking_operator().await?;
     // What was there before: one that comes meanwhile is not waited for.

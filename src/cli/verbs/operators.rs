@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::agents::NewCode;
 use crate::base::{OperatorName, OwnerName};
-use crate::cli::session::{Session, optional};
+use crate::cli::session::{VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::Failure;
 use crate::operators::{OperatorRole, UnknownRole};
@@ -68,7 +68,7 @@ pub enum OperatorCommand {
 }
 
 impl OperatorCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         match self {
             Self::Invite { name, role, owner, out } => {
                 let name: OperatorName = name.parse()?;

@@ -1,14 +1,14 @@
 use crate::base::limits::CALENDAR_LINES_MAX;
 use crate::base::{Clock, SystemClock, Timestamp};
 use crate::cli::client::Received;
-use crate::cli::session::Session;
+use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::Failure;
 use crate::rotation::length_s;
 use crate::wire::{LIST_ROTATIONS_DUE, RotationDueAnswer};
 
 /// `keyward rotation calendar`
-pub(super) async fn print_calendar(session: Session<'_>, next: &str, ical: bool) -> Result<(), Failure> {
+pub(super) async fn print_calendar(session: VerbSession<'_>, next: &str, ical: bool) -> Result<(), Failure> {
     let span = length_s("--next", next)
         .map_err(|error| Failure::usage(&error.to_string(), "say it as `30d` or `12h`"))?;
     let now = SystemClock::new().now();

@@ -7,7 +7,7 @@ use super::upstream_checks::conclude;
 use crate::base::SecretName;
 use crate::base::code::{self, Code};
 use crate::cli::client::{Client, Received};
-use crate::cli::session::{Session, joined, text};
+use crate::cli::session::{VerbSession, joined, text};
 use crate::cli::table::columns;
 use crate::console::{Console, Failure};
 use crate::upstream::Explained;
@@ -80,7 +80,7 @@ pub enum RotationCommand {
 }
 
 impl RotationCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         match self {
             Self::List => session.list(LIST_ROTATIONS).await,
             Self::Show { name } => session.show(GET_ROTATION, &name.parse()?).await,
@@ -110,7 +110,7 @@ impl RotationCommand {
     }
 }
 
-async fn steer(session: Session<'_>, name: &str, action: RotationAction) -> Result<(), Failure> {
+async fn steer(session: VerbSession<'_>, name: &str, action: RotationAction) -> Result<(), Failure> {
     let steered = send(&session.operator().await?, &name.parse()?, action).await?;
     let done = match action {
         RotationAction::Pause => "paused",
@@ -173,7 +173,10 @@ pub(super) struct BegunRotation {
 }
 
 /// `keyward secret rotate`: begins it.
-pub(super) async fn rotate_secret(session: Session<'_>, name: &SecretName) -> Result<BegunRotation, Failure> {
+pub(super) async fn rotate_secret(
+    session: VerbSession<'_>,
+    name: &SecretName,
+) -> Result<BegunRotation, Failure> {
     let client = session.operator().await?;
     let begun = send(&client, name, RotationAction::Rotate).await?;
     if begun.begun == Some(false) {
@@ -184,13 +187,13 @@ pub(super) async fn rotate_secret(session: Session<'_>, name: &SecretName) -> Re
 
 impl BegunRotation {
     /// Says what was begun.
-    pub(super) fn report(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(super) fn report(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         session.print(&self.begun, |begun| text(begun.rotation.as_ref()));
         Ok(())
     }
 
     /// Waits until the new value is handed out.
-    pub(super) async fn wait(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(super) async fn wait(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let Self { client, name, begun } = self;
         for _ in 0..LOOKS {
             let shown = client.call(GET_ROTATION, name, &Nothing).await?;
@@ -224,7 +227,7 @@ fn failure_of(run: &RunAnswer) -> Option<Failure> {
 }
 
 /// `keyward secret rotate --plan`
-pub(super) async fn plan_rotation(session: Session<'_>, name: &SecretName) -> Result<(), Failure> {
+pub(super) async fn plan_rotation(session: VerbSession<'_>, name: &SecretName) -> Result<(), Failure> {
     let console = session.console;
     let plan = session.operator().await?.call(PLAN_ROTATION, name, &Nothing).await?;
     if console.is_json() {
@@ -275,7 +278,7 @@ mod tests {
         assert_eq!(state_with(json!({})), "idle");
         assert_eq!(state_with(json!({ "overdue": true })), "overdue");
         assert_eq!(state_with(json!({ "overdue": true, "paused_at": "x" })), "paused");
-        let id = "rot_aaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let id = "rot_00000000000000000000000000";
         let orphan = json!({ "rotation": id, "at": "x", "version": null, "slot": null });
         assert_eq!(state_with(json!({ "orphans": [orphan, orphan] })), "idle; orphans: 2");
         let trouble = json!({ "code": "c", "detail": null, "reason": null, "at": "x", "retry_at": null });

@@ -77,7 +77,7 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     })?;
     let scope = args.capabilities.join(" ");
     // From here on a signal is noted: none may end this process between the file and its companion.
-    let mut told = Told::listen()?;
+    let mut told = EndSignals::listen()?;
     let asked = async {
         let client = client_of(home, IdentityKind::Agent).await?;
         TokenRequest::for_scope(scope, args.resource.clone()).fresh(&client).await
@@ -178,7 +178,7 @@ async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
     let pid = pid.ok_or_else(|| Failure::new(code::COMMAND_FAILED))?;
     let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Failure::new(code::COMMAND_FAILED))?;
     let mut end = end_of(process);
-    let mut told = Told::listen()?;
+    let mut told = EndSignals::listen()?;
     // Keys that are pressed at the command's terminal are not for this process.
     let _its_own = setsid();
     let mut stdout = std::io::stdout();
@@ -216,9 +216,9 @@ fn end_of(process: OwnedFd) -> oneshot::Receiver<()> {
 }
 
 /// The signals that end a process.
-struct Told([Signal; 3]);
+struct EndSignals([Signal; 3]);
 
-impl Told {
+impl EndSignals {
     fn listen() -> Result<Self, Failure> {
         let of = |kind| signal(kind).map_err(|_| Failure::new(code::COMMAND_FAILED));
         Ok(Self([of(SignalKind::terminate())?, of(SignalKind::interrupt())?, of(SignalKind::hangup())?]))

@@ -8,7 +8,7 @@ use super::rotations::{plan_rotation, rotate_secret};
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{OwnerName, SecretName, Sensitivity};
 use crate::cli::client::PutConditions;
-use crate::cli::session::{Session, check_durable, joined, optional};
+use crate::cli::session::{VerbSession, check_durable, joined, optional};
 use crate::cli::table::columns;
 use crate::console::{Failure, input, not_an_argument};
 use crate::wire::{
@@ -110,7 +110,7 @@ pub struct PutArgs {
 }
 
 impl SecretCommand {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         match self {
             Self::Put(args) => args.put(session).await,
             Self::List => session.list(LIST_SECRETS).await,
@@ -144,7 +144,7 @@ impl SecretCommand {
 }
 
 impl PutArgs {
-    async fn put(&self, session: Session<'_>) -> Result<(), Failure> {
+    async fn put(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         not_an_argument(&self.argument)?;
         not_an_argument(self.value.as_slice())?;
         let name: SecretName = self.name.parse()?;
@@ -166,7 +166,11 @@ impl PutArgs {
     }
 }
 
-async fn classify(session: Session<'_>, name: &SecretName, sensitivity: Sensitivity) -> Result<(), Failure> {
+async fn classify(
+    session: VerbSession<'_>,
+    name: &SecretName,
+    sensitivity: Sensitivity,
+) -> Result<(), Failure> {
     let client = session.operator().await?;
     let classified = client.call(CLASSIFY_SECRET, name, &SensitivityBody { sensitivity }).await?;
     session.print(&classified, |_| format!("{name}: {}", sensitivity.as_str()));
@@ -177,13 +181,13 @@ async fn classify(session: Session<'_>, name: &SecretName, sensitivity: Sensitiv
     Ok(())
 }
 
-async fn versions(session: Session<'_>, name: &SecretName) -> Result<(), Failure> {
+async fn versions(session: VerbSession<'_>, name: &SecretName) -> Result<(), Failure> {
     let versions = session.operator().await?.call(GET_SECRET, name, &Nothing).await?.answer.versions;
     session.print_table(&serde_json::json!({ "items": versions }), &versions);
     Ok(())
 }
 
-async fn readers(session: Session<'_>, name: &SecretName) -> Result<(), Failure> {
+async fn readers(session: VerbSession<'_>, name: &SecretName) -> Result<(), Failure> {
     let readers = session.operator().await?.call(LIST_SECRET_READERS, name, &Nothing).await?;
     session.print_table(&readers.sent, &readers.items);
     if !session.console.is_json() {
@@ -193,7 +197,7 @@ async fn readers(session: Session<'_>, name: &SecretName) -> Result<(), Failure>
 }
 
 async fn change(
-    session: Session<'_>,
+    session: VerbSession<'_>,
     name: &SecretName,
     version: u32,
     action: VersionAction,

@@ -6,7 +6,7 @@ use super::kept_token::KeptTokens;
 use crate::base::{Clock, SystemClock, TokenId, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
-use crate::cli::session::{Session, client_of};
+use crate::cli::session::{VerbSession, client_of};
 use crate::console::{Failure, OnlyCopy};
 use crate::wire::{REVOKE_TOKEN, TokenAnswer, TokenForm};
 
@@ -47,7 +47,7 @@ const TOKEN: OnlyCopy =
     OnlyCopy { what: "the token", fix: "make standard output writable, then ask for a token again" };
 
 impl TokenArgs {
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         if let Some(TokenCommand::Revoke { id }) = &self.command {
             let id: TokenId = id.parse()?;
             return session.end(REVOKE_TOKEN, &id, "revoked").await;

@@ -1,6 +1,6 @@
 use clap::Args;
 
-use crate::cli::session::{Session, text};
+use crate::cli::session::{VerbSession, text};
 use crate::console::Failure;
 use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing, OPERATOR_WHOAMI, OperatorWhoamiAnswer};
 
@@ -14,7 +14,7 @@ pub struct WhoamiArgs {
 
 impl WhoamiArgs {
     /// Shows who this machine is to the broker.
-    pub(crate) async fn run(&self, session: Session<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let console = session.console;
         if self.operator {
             let me = session.operator().await?.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?;
@@ -35,19 +35,19 @@ impl WhoamiArgs {
     }
 }
 
-fn tell_identity(spiffe_id: &str, not_after: &str, session: Session<'_>) {
+fn tell_identity(spiffe_id: &str, not_after: &str, session: VerbSession<'_>) {
     session.console.line(&format!("{spiffe_id}  (certificate until {not_after})"));
     session.console.line(&format!("identity from {}", session.home.display()));
 }
 
-fn tell_operator(me: &OperatorWhoamiAnswer, session: Session<'_>) {
+fn tell_operator(me: &OperatorWhoamiAnswer, session: VerbSession<'_>) {
     tell_identity(&me.spiffe_id, &me.certificate.not_after, session);
     let scope = me.owner.as_ref();
     let scope = scope.map_or_else(|| "of everything".to_owned(), |owner| format!("of what {owner} has"));
     session.console.line(&format!("{} {scope}", me.role));
 }
 
-fn tell_agent(me: &AgentWhoamiAnswer, session: Session<'_>) {
+fn tell_agent(me: &AgentWhoamiAnswer, session: VerbSession<'_>) {
     tell_identity(&me.spiffe_id, &me.certificate.not_after, session);
     if let Some(audience) = &me.audience {
         session.console.line(&format!("resource server of {audience}: asks about its tokens, and gets none"));

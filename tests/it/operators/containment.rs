@@ -1,7 +1,7 @@
 //! Operators are taken away like agents: at the next request, on connections that are open too; and
 //! one unrestricted admin can always act.
 
-use keyward::offline::{Order, initialise};
+use keyward::offline::{InitOptions, initialise};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
 use serde_json::json;
@@ -91,7 +91,8 @@ async fn the_host_is_the_way_back_for_whoever_was_locked_out() {
     assert!(broker.operator().attempt("GET", "/v1/whoami", &[], b"").await.is_err());
     broker.stop().await;
     let home = broker.path().join("home");
-    let order = Order { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
+    let order =
+        InitOptions { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
     initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
     broker.serve().await;
     let me = broker.operator().get("/v1/whoami").await.json();

@@ -11,14 +11,14 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use keyward::app::{Running, Surroundings, start};
+use keyward::app::{RunningBroker, Surroundings, start};
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PAGE_ENTRIES_MAX;
 use keyward::base::{Clock, Entropy, ManualClock, Sensitive, SystemClock, Timestamp};
 use keyward::cli::{Identity, IdentityKind};
 use keyward::config::Config;
 use keyward::console::Failure;
-use keyward::offline::{Order, initialise};
+use keyward::offline::{InitOptions, initialise};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::tls::{self, client_config};
 use keyward::pki::{certificate_from_pem, certificates_from_pem, new_key_and_request};
@@ -70,7 +70,7 @@ pub(crate) struct TestBroker {
     pub(crate) config: Config,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) entropy: Arc<Pausing>,
-    pub(crate) running: Option<Running>,
+    pub(crate) running: Option<RunningBroker>,
 }
 
 impl TestBroker {
@@ -88,7 +88,7 @@ impl TestBroker {
     pub(crate) async fn start_at(now: Timestamp, settings: &str) -> Self {
         let mut broker = Self::laid_out(now, settings);
         let home = &broker.home();
-        let order = Order { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
+        let order = InitOptions { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
         initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
         broker.serve().await;
         broker

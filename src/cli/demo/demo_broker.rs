@@ -18,7 +18,7 @@ use crate::files::private_dir;
 use crate::wire::{Nothing, READINESS};
 
 /// A broker of its own in a directory of its own, and the command line to drive it with.
-pub(super) struct Stage {
+pub(super) struct DemoBroker {
     dir: PathBuf,
     exe: PathBuf,
     broker: Option<Child>,
@@ -27,18 +27,18 @@ pub(super) struct Stage {
 /// Times that the broker is asked whether it is ready, 50 ms apart.
 const READY_TRIES: u32 = 400;
 
-impl Stage {
-    /// A stage below the temporary directory, called `keyward-NAME-…`.
+impl DemoBroker {
+    /// A broker below the temporary directory, called `keyward-NAME-…`.
     pub(super) fn set(name: &str) -> Result<Self, Failure> {
         let entropy: &dyn Entropy = &SystemEntropy;
         let dir = std::env::temp_dir().join(format!("keyward-{name}-{}", base32(&entropy.bytes::<8>())));
         private_dir(&dir.join("broker")).map_err(|error| Failure::of_file(&dir, &error))?;
         let exe = std::env::current_exe().map_err(|error| Failure::of_file(Path::new("keyward"), &error))?;
-        let stage = Self { dir, exe, broker: None };
+        let broker = Self { dir, exe, broker: None };
         let (agents, admins) =
             free_ports().map_err(|error| Failure::of_file(Path::new("loopback"), &error))?;
-        let root = stage.dir.display();
-        stage.write(
+        let root = broker.dir.display();
+        broker.write(
             "keyward.toml",
             &format!(
                 "trust_domain = \"keyward.internal\"\ndata_dir = \"{root}/broker/data\"\n\
@@ -47,7 +47,7 @@ impl Stage {
                  [server]\nnames = [\"127.0.0.1\"]\n"
             ),
         )?;
-        Ok(stage)
+        Ok(broker)
     }
 
     /// What the scan looks through: everything that the broker keeps or says.
@@ -197,7 +197,7 @@ impl Stage {
 }
 
 /// However the play ends, no broker and no file stays behind.
-impl Drop for Stage {
+impl Drop for DemoBroker {
     fn drop(&mut self) {
         if self.dir.exists() {
             drop(self.clear());
