@@ -150,20 +150,17 @@ impl OpenedBroker<'_> {
         let caps = caps(config);
         let (course, followed) = watch::channel(Course::On);
         let runtimes = Runtimes::start()?;
-        let (socket, level) = (
-            agents_bound.listener(runtimes.agents.handle())?,
-            core.notifications.meters.connections("agents"),
-        );
+        let meters = &core.notifications.meters;
+        let (socket, level) =
+            (agents_bound.listener(runtimes.agents.handle())?, meters.connections("agents"));
         let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));
         let outlived = [agent_router.outlived(), admin_router.outlived()];
         let standing = (caps, agent_standing);
         let serve =
             listener::serve(socket, agent_tls.configs(), agent_router, standing, followed.clone(), level);
         let agents_served = runtimes.agents.spawn(serve);
-        let (socket, level) = (
-            admins_bound.listener(runtimes.admins.handle())?,
-            core.notifications.meters.connections("admins"),
-        );
+        let (socket, level) =
+            (admins_bound.listener(runtimes.admins.handle())?, meters.connections("admins"));
         let standing = (caps, admin_standing);
         let serve = listener::serve(socket, admin_tls.configs(), admin_router, standing, followed, level);
         let listeners = [agents_served, runtimes.admins.spawn(serve)];
