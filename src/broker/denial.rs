@@ -30,11 +30,7 @@ pub struct DeniedEffect {
 
 impl Denial {
     /// Leases end. No receipt of a change that relied on one of `withheld` is delivered.
-    pub(crate) fn leases(
-        at: Timestamp,
-        (which, why): (LeaseSelection, EndReason),
-        withheld: Vec<Key>,
-    ) -> Self {
+    pub(crate) fn leases(at: Timestamp, which: LeaseSelection, why: EndReason, withheld: Vec<Key>) -> Self {
         Self::ended(at, Effect::Lease(leases::Effect::End { which, why }), withheld)
     }
 

@@ -62,7 +62,8 @@ pub(crate) fn remembered(change: Change<Effect>, once: Option<&Once>, outcome: O
 /// request not having come since the state as of `as_of` was read.
 pub(crate) fn remembering(
     change: Change<Effect>,
-    (once, as_of): (Option<&Once>, u64),
+    once: Option<&Once>,
+    as_of: u64,
     life_s: u32,
     outcome: impl FnOnce() -> Outcome,
 ) -> Change<Effect> {

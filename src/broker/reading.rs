@@ -293,6 +293,17 @@ impl<'w> Reading<'w> {
         self.under(rotation::keys::rotation(name)).rotations.of(name)
     }
 
+    /// The rotation of this secret, when the secret is within `scope`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none.
+    pub(crate) fn rotation_within(&self, scope: &Scope, name: &SecretName) -> Result<&'w Rotation, Failure> {
+        let secret = self.under(secrets::keys::existence(name)).secrets.named(name);
+        let owner = secret.and_then(|secret| secret.owner.as_ref());
+        let rotation = self.rotation(name).filter(|_| scope.covers(owner));
+        rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))
+    }
+
     /// What is sealed for the change is sealed by the value key of now.
     pub(crate) fn value_key(&self) {
         self.under(secrets::keys::value_key());

@@ -174,7 +174,7 @@ mod tests {
     fn a_lease_that_was_ended_stays_so_whatever_is_committed_before_its_entry() {
         let (lease, intended) = intended();
         let which = LeaseSelection::Capability("orders.query".parse().unwrap());
-        let denial = Denial::leases(NOW, (which.clone(), EndReason::Revoked), Vec::new());
+        let denial = Denial::leases(NOW, which.clone(), EndReason::Revoked, Vec::new());
         let mut world = World::default();
         world.deny(&denial);
         // In the group commit that hangs.
@@ -246,7 +246,7 @@ mod tests {
     fn every_denial_takes_away() {
         let id = SecretId::mint(NOW, &SystemEntropy);
         let all = [
-            Denial::leases(NOW, (LeaseSelection::All, EndReason::Revoked), Vec::new()),
+            Denial::leases(NOW, LeaseSelection::All, EndReason::Revoked, Vec::new()),
             Denial::version(NOW, id, name(), 1),
             Denial::token_key(NOW, 1),
             Denial::authority(NOW, 1, false),

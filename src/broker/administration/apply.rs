@@ -91,7 +91,7 @@ impl AdminDesk {
             let Some((mut change, drawn, as_of)) = drawn.await? else {
                 return Ok(Applied { changes: Vec::new(), done: None });
             };
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
             if unnamed == Unnamed::Prune {
                 // What is pruned is whoever is not named, and nobody may have come meanwhile.
                 change = change.rely(keys::agents(), as_of);

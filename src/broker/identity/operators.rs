@@ -159,7 +159,8 @@ impl AdminDesk {
         &self,
         by: &Authorised<PlaceOperators>,
         name: &OperatorName,
-        (role, scope): (OperatorRole, Scope),
+        role: OperatorRole,
+        scope: Scope,
         once: Option<&Once>,
     ) -> Result<u64, Failure> {
         let changed = self.0.state.change(ChangeRequest::by(by.operator(), once), |reading| {

@@ -135,20 +135,16 @@ pub fn checkpoint_key(keyring: &Keyring, generation: u32, domain: &TrustDomain) 
 
 /// The authority's private key of this generation, ready to sign certificates.
 pub(crate) fn authority_key(keyring: &Keyring, generation: u32) -> Result<EcdsaKey, Failure> {
-    key(keyring, (Family::Authority, generation), SignatureForm::Asn1)
+    key(keyring, Family::Authority, generation, SignatureForm::Asn1)
 }
 
 /// The token key of this generation, ready to sign tokens.
 pub(crate) fn token_key(keyring: &Keyring, generation: u32) -> Result<Signer, Failure> {
-    let key = key(keyring, (Family::Token, generation), SignatureForm::Fixed)?;
+    let key = key(keyring, Family::Token, generation, SignatureForm::Fixed)?;
     Signer::new(key).map_err(|error| broken(&error))
 }
 
-fn key(
-    keyring: &Keyring,
-    (family, generation): (Family, u32),
-    form: SignatureForm,
-) -> Result<EcdsaKey, Failure> {
+fn key(keyring: &Keyring, family: Family, generation: u32, form: SignatureForm) -> Result<EcdsaKey, Failure> {
     let pkcs8 = keyring.signing(family, generation).map_err(|_| missing())?;
     EcdsaKey::from_pkcs8(pkcs8, form).map_err(|error| broken(&error))
 }

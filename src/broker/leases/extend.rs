@@ -73,8 +73,8 @@ impl Core {
             rules: &basis.rules,
             request: None,
         };
-        let (who, what) = ((lease.agent, lease.instance), std::iter::once(&lease.capability));
-        let change = relying_on(Change::new(&event)?, who, &roles, what, as_of)
+        let what = std::iter::once(&lease.capability);
+        let change = relying_on(Change::new(&event)?, lease.agent, lease.instance, &roles, what, as_of)
             .rely(keys::lease(id), as_of)
             .rely(keys::endings(), as_of)
             .advance(keys::lease(id));

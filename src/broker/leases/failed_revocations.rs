@@ -50,7 +50,7 @@ impl AdminDesk {
             let event = LeasesRetried { operator: operator.name(), lease, agent, capability, count };
             let effect = leases::Effect::Retry(which);
             let mut change = Change::new(&event)?.effect(Effect::Lease(effect));
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
             for place in places.iter().flatten() {
                 core.try_again_at(&revocations_at(place));
             }
@@ -109,7 +109,7 @@ impl AdminDesk {
             let key = keys::lease(lease);
             let mut change =
                 Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease))).rely(key, as_of);
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
+            change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
             let seq = core.record_of_leases(core.while_allowed(change, operator)?).await?;
             core.notifications.meters.alarms().raise(
                 Alarm::LeaseForgotten,

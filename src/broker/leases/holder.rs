@@ -32,7 +32,13 @@ impl LeaseHolder {
 
     /// `change`, which commits only while that is so.
     pub(super) fn relying(&self, change: Change<Effect>) -> Change<Effect> {
-        let who = (self.agent, self.instance);
-        relying_on(change, who, &self.roles, std::iter::once(&self.capability), self.as_of)
+        relying_on(
+            change,
+            self.agent,
+            self.instance,
+            &self.roles,
+            std::iter::once(&self.capability),
+            self.as_of,
+        )
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn remembering_lease(
     life_s: i64,
 ) -> Change<Effect> {
     let life_s = u32::try_from(life_s).unwrap_or_default();
-    remembering(change, (once, as_of), life_s, || Outcome::Lent(lease))
+    remembering(change, once, as_of, life_s, || Outcome::Lent(lease))
 }
 
 impl Core {

@@ -94,7 +94,7 @@ impl Core {
             let end = leases::Effect::End { which: which.clone(), why };
             Ok(Removal {
                 change: Change::new(&event)?.effect(Effect::Lease(end)).urgent(),
-                denial: Some(Denial::leases(reading.now(), (which, why), withheld)),
+                denial: Some(Denial::leases(reading.now(), which, why, withheld)),
                 order: Some(TakeAway::RevokeLeases(order)),
                 on_conflict: OnConflict::Repeat,
                 count: Some(count),

@@ -147,7 +147,7 @@ impl Core {
         let next = if run.is_some() { next_of(&at.rotation.declared, self.state.clock.now()) } else { None };
         let adopted = rotation::Effect::Adopt { secret: name.clone(), version, works: found.works, next };
         change = change.effect(Effect::Rotation(adopted));
-        change = remembering(change, (once, at.as_of), OUTCOME_LIFE_S, || Outcome::Stored(version));
+        change = remembering(change, once, at.as_of, OUTCOME_LIFE_S, || Outcome::Stored(version));
         let seq = self.record(self.while_allowed(change, operator)?).await?;
         Ok(Adopted { version, seq })
     }

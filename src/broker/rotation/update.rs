@@ -1,20 +1,18 @@
-use serde::Deserialize;
-
 use super::advance::next_of;
 use crate::base::code;
-use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{RotationId, Scope, SecretName};
+use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::once::{done_before, remembering};
+use crate::broker::reading::Reading;
 use crate::broker::retry::deciding_again;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
-use crate::idempotency::{Once, Outcome, Remembered};
+use crate::idempotency::{Once, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
-use crate::rotation::{self, Rotation, RotationBegun, RotationUpdated, Stage, Trigger, keys};
-use crate::store::Change;
+use crate::rotation::{self, Rotation, RotationBegun, RotationUpdated, Stage, Trigger};
 use crate::upstream::driver;
+use serde::Deserialize;
 
 /// A rotation that an operator asked for.
 #[derive(Clone, Copy, Debug)]
@@ -64,34 +62,30 @@ impl AdminDesk {
         once: Option<&Once>,
     ) -> Result<Rotating, Failure> {
         let core = &*self.0;
-        let scope = by.operator().scope();
+        let (operator, request) = (by.operator(), ChangeRequest::by(by.operator(), once));
         deciding_again!(async {
-            let (before, rotation, as_of) = core.state.store.read(|world, as_of| {
-                let rotation = within_reach(world, scope, secret).cloned();
-                (done_before(world, once, core.state.clock.now()), rotation, as_of)
-            });
-            if let Some(before) = before? {
-                return Ok(core.begun_before(&before)?);
-            }
-            if let Some(run) = rotation?.run {
-                return match run.stage {
-                    Stage::Grace => Err(Failure::new(code::ROTATION_IN_GRACE_PERIOD).into()),
-                    Stage::Begun | Stage::Prepared | Stage::Applied | Stage::Verified => {
-                        Ok(Rotating { id: run.id, begun: false })
-                    }
-                };
-            }
+            let run = |reading: &Reading<'_>| {
+                Ok(reading
+                    .rotation_within(operator.scope(), secret)?
+                    .run
+                    .as_ref()
+                    .map(|run| (run.id, run.stage)))
+            };
+            let preconditions = match core.state.read_for(request, run)? {
+                Read::Before(before) => return Ok(core.begun_before(&before)?),
+                Read::Now(Some((_, Stage::Grace)), _) => {
+                    return Err(Failure::new(code::ROTATION_IN_GRACE_PERIOD).into());
+                }
+                Read::Now(Some((id, _)), _) => return Ok(Rotating { id, begun: false }),
+                Read::Now(None, preconditions) => preconditions,
+            };
             let id = RotationId::mint(core.state.clock.now(), &*core.state.entropy);
-            let operator = by.operator().name();
-            let trigger = Trigger::Operator(operator.clone());
-            let event =
-                RotationBegun { secret, rotation: id, trigger: trigger.as_str(), operator: Some(operator) };
-            let effect = rotation::Effect::Begin { secret: secret.clone(), id, trigger };
-            let key = keys::rotation(secret);
-            let mut change = Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of);
-            change = change.rely(crate::secrets::keys::existence(secret), as_of);
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            core.record(core.while_allowed(change, by.operator())?).await?;
+            let trigger = Trigger::Operator(operator.name().clone());
+            let (says, operator) = (trigger.as_str(), Some(operator.name()));
+            let draft = Draft::new(&RotationBegun { secret, rotation: id, trigger: says, operator }, ())?;
+            let begin = rotation::Effect::Begin { secret: secret.clone(), id, trigger };
+            core.state.commit_draft(request, draft.effect(Effect::Rotation(begin)), preconditions).await?;
+            core.notifications.rotations_changed();
             Ok(Rotating { id, begun: true })
         })
     }
@@ -108,28 +102,21 @@ impl AdminDesk {
         once: Option<&Once>,
     ) -> Result<u64, Failure> {
         let core = &*self.0;
-        let scope = by.operator().scope();
-        deciding_again!(async {
-            let (before, rotation, as_of) = core.state.store.read(|world, as_of| {
-                let rotation = within_reach(world, scope, secret).cloned();
-                (done_before(world, once, core.state.clock.now()), rotation, as_of)
-            });
-            if let Some(before) = before? {
-                return Ok(before.seq);
-            }
-            let rotation = rotation?;
+        let operator = by.operator();
+        let changed = core.state.change(ChangeRequest::by(operator, once), |reading| {
+            let rotation = reading.rotation_within(operator.scope(), secret)?;
             let place = driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
-            let effect = core.effect_of_update(&rotation, update)?;
-            let event = RotationUpdated { secret, operator: by.operator().name(), what: update.as_str() };
-            let key = keys::rotation(secret);
-            let mut change = Change::new(&event)?.effect(Effect::Rotation(effect)).rely(key, as_of);
-            change = change.rely(crate::secrets::keys::existence(secret), as_of);
-            change = remembering(change, (once, as_of), OUTCOME_LIFE_S, || Outcome::Recorded);
-            if let (RotationUpdate::Retry, Some(place)) = (update, place) {
-                core.try_again_at(&place);
-            }
-            Ok(core.record(core.while_allowed(change, by.operator())?).await?)
-        })
+            let effect = core.effect_of_update(rotation, update)?;
+            let event = RotationUpdated { secret, operator: operator.name(), what: update.as_str() };
+            Ok(Draft::new(&event, place)?.effect(Effect::Rotation(effect)))
+        });
+        let changed = changed.await?;
+        let seq = changed.seq();
+        if let (RotationUpdate::Retry, Changed::Recorded { value: Some(place), .. }) = (update, changed) {
+            core.try_again_at(&place);
+        }
+        core.notifications.rotations_changed();
+        Ok(seq)
     }
 }
 

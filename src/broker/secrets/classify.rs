@@ -28,7 +28,8 @@ impl AdminDesk {
     pub async fn classify(
         &self,
         by: &Authorised<StoreSecrets>,
-        (name, to): (&SecretName, Sensitivity),
+        name: &SecretName,
+        to: Sensitivity,
         once: Option<&Once>,
     ) -> Result<Classified, Failure> {
         let scope = by.operator().scope();

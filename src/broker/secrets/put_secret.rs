@@ -126,7 +126,7 @@ impl AdminDesk {
         });
         let (version, seq) = match changed? {
             Changed::Recorded { seq, value: version } => {
-                core.values.put.note(once, &value, (&name, version));
+                core.values.put.note(once, &value, &name, version);
                 core.state.store.read(|world, _| core.values.put.forget_destroyed(world));
                 (version, seq)
             }

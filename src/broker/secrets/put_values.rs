@@ -55,12 +55,7 @@ impl PutValues {
     }
 
     /// Notes the value of the request of `once`.
-    pub(crate) fn note(
-        &self,
-        once: Option<&Once>,
-        value: &SecretValue,
-        (secret, version): (&SecretName, u32),
-    ) {
+    pub(crate) fn note(&self, once: Option<&Once>, value: &SecretValue, secret: &SecretName, version: u32) {
         let Some(once) = once else { return };
         let (slot, digest) = (*once.slot(), self.key.tag(value.expose()));
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);

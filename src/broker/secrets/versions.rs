@@ -132,7 +132,8 @@ impl AdminDesk {
     pub async fn change_version(
         &self,
         by: &Authorised<StoreSecrets>,
-        (name, number): (&SecretName, u32),
+        name: &SecretName,
+        number: u32,
         act: VersionAct,
         once: Option<&Once>,
     ) -> Result<Ended, Failure> {

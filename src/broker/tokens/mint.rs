@@ -71,7 +71,7 @@ impl AgentDesk {
             }
             outlasts(reading, now.plus_s(i64::from(grant.act().life_s())))?;
             let token = TokenId::mint(now, &*core.state.entropy);
-            let change = record((token, once), &grant, now)?;
+            let change = record(token, once, &grant, now)?;
             let receipt = core.state.store.commit(change, (token, grant)).await?;
             core.notifications.meters.minted();
             Ok(core.signing.issuer.mint(receipt)?)
@@ -104,7 +104,8 @@ fn still_live(
 
 /// The entry that precedes the token: it relies on everything the decision relied on.
 fn record(
-    (token, once): (TokenId, Option<&Once>),
+    token: TokenId,
+    once: Option<&Once>,
     grant: &Grant<Mint>,
     now: Timestamp,
 ) -> Result<Change<Effect>, CommitError> {
@@ -139,7 +140,7 @@ fn record(
             constrained: grant.constrained().to_vec(),
         })
     };
-    Ok(remembering(change, (once, principal.as_of()), mint.life_s(), minted))
+    Ok(remembering(change, once, principal.as_of(), mint.life_s(), minted))
 }
 
 /// The entry that precedes the same token's being signed once more.
@@ -166,14 +167,21 @@ pub(crate) fn relying<'a>(
     principal: &AgentPrincipal,
     capabilities: impl Iterator<Item = &'a CapabilityName>,
 ) -> Change<Effect> {
-    let who = (principal.agent(), principal.instance());
-    relying_on(change, who, principal.roles(), capabilities, principal.as_of())
+    relying_on(
+        change,
+        principal.agent(),
+        principal.instance(),
+        principal.roles(),
+        capabilities,
+        principal.as_of(),
+    )
 }
 
 /// The same of whoever the records know by these ids, as of entry `as_of`.
 pub(crate) fn relying_on<'a>(
     change: Change<Effect>,
-    (agent, instance): (AgentId, InstanceId),
+    agent: AgentId,
+    instance: InstanceId,
     roles: &BTreeSet<RoleName>,
     capabilities: impl Iterator<Item = &'a CapabilityName>,
     as_of: u64,

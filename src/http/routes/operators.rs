@@ -79,8 +79,8 @@ async fn place(
     once: Option<Once>,
 ) -> Result<ChangedAnswer, Problem> {
     let owner: Option<OwnerName> = asked.input.owner.as_deref().map(name).transpose()?;
-    let place = (role(&asked.input.role)?, Scope::of(owner));
-    let seq = desk.place_operator(&asked.by, &asked.target, place, once.as_ref()).await?;
+    let (role, scope) = (role(&asked.input.role)?, Scope::of(owner));
+    let seq = desk.place_operator(&asked.by, &asked.target, role, scope, once.as_ref()).await?;
     Ok(ChangedAnswer { seq })
 }
 

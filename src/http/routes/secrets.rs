@@ -136,7 +136,7 @@ async fn change_version(
         VersionAction::RollBack => VersionAct::RollBack,
         VersionAction::Destroy => VersionAct::Destroy,
     };
-    Ok(desk.change_version(&asked.by, (&asked.target, version), act, once.as_ref()).await?.into())
+    Ok(desk.change_version(&asked.by, &asked.target, version, act, once.as_ref()).await?.into())
 }
 
 fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
@@ -149,8 +149,8 @@ async fn classify(
     asked: By<StoreSecrets, SecretName, SensitivityBody>,
     once: Option<Once>,
 ) -> Result<ClassifiedAnswer, Problem> {
-    let to = (&asked.target, asked.input.sensitivity);
-    let Classified { seq, cut_off } = desk.classify(&asked.by, to, once.as_ref()).await?;
+    let to = asked.input.sensitivity;
+    let Classified { seq, cut_off } = desk.classify(&asked.by, &asked.target, to, once.as_ref()).await?;
     Ok(ClassifiedAnswer { seq, cut_off })
 }
 

@@ -86,6 +86,7 @@ const SERVICES: &[Service] = &[
             "src/broker/leases/stray_logins.rs",
             "src/broker/removals.rs",
             "src/broker/rotation/context.rs",
+            "src/broker/rotation/update.rs",
             "src/broker/secrets/classify.rs",
             "src/broker/secrets/put_secret.rs",
             "src/broker/secrets/reveal.rs",
