@@ -60,7 +60,21 @@ pub(crate) struct ChangeRequest<'a> {
     pub(crate) reason: Option<&'a Reason>,
 }
 
+/// What an operator's request says besides what it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OperatorRequest<'a> {
+    /// Its idempotency key.
+    pub once: Option<&'a Once>,
+    /// The operator's reason.
+    pub reason: Option<&'a Reason>,
+}
+
 impl<'a> ChangeRequest<'a> {
+    /// `request` of `operator`.
+    pub(crate) const fn of(operator: &'a OperatorPrincipal, request: OperatorRequest<'a>) -> Self {
+        Self::by(operator, request.once).because(request.reason)
+    }
+
     pub(crate) const fn by(operator: &'a OperatorPrincipal, once: Option<&'a Once>) -> Self {
         Self { by: Initiator::Operator(operator), once, reason: None }
     }

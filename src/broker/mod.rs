@@ -37,6 +37,7 @@ pub use administration::overview::{
     AgentOverview, AgentView, CapabilityView, InstanceView, RoleView, SecretView,
 };
 pub use administration::watch::Warning;
+pub use changes::OperatorRequest;
 pub use denial::Denial;
 pub use desk::{AdminDesk, AgentDesk};
 pub use failure::Failure;

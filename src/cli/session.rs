@@ -1,15 +1,18 @@
 use std::path::Path;
 
+use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::table::Row;
-use crate::base::code;
+use crate::base::{Reason, code};
 use crate::cli::client::{Client, IdentitySource, Received};
 use crate::cli::enrolment::{is_valid_for, renew_if_due};
 use crate::cli::identity::IdentityKind;
 use crate::console::{Console, Failure};
-use crate::wire::{EndedAnswer, Endpoint, Items, Nothing, PageAnswer, PageQuery, Target};
+use crate::wire::{
+    EndedAnswer, Endpoint, Items, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, Target,
+};
 
 /// What a verb works with: the identities of this machine, and where it prints.
 #[derive(Clone, Copy)]
@@ -89,13 +92,32 @@ impl VerbSession<'_> {
     /// Has an operator revoke, suspend or resume something, and says what became of it.
     pub(crate) async fn end<T: Target>(
         &self,
-        endpoint: Endpoint<T, Nothing, EndedAnswer>,
+        endpoint: Endpoint<T, Optional<ReasonBody>, EndedAnswer>,
         target: &T,
+        reason: &ReasonArgs,
         done: &str,
     ) -> Result<(), Failure> {
-        let ended = self.revoking_operator().await?.call(endpoint, target, &Nothing).await?;
+        let ended = self.revoking_operator().await?.call(endpoint, target, &reason.body()).await?;
         self.print(&ended, |ended| said(ended.seq, done));
         check_durable(&ended)
+    }
+}
+
+/// Why a command revokes, suspends or resumes something.
+#[derive(Args, Debug)]
+pub struct ReasonArgs {
+    /// Why, in one line: it stays in the ledger
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<Reason>,
+}
+
+impl ReasonArgs {
+    pub(crate) fn text(&self) -> Option<String> {
+        self.reason.as_ref().map(Reason::to_string)
+    }
+
+    pub(crate) fn body(&self) -> Optional<ReasonBody> {
+        Optional(self.text().map(|reason| ReasonBody { reason: Some(reason) }))
     }
 }
 

@@ -1,10 +1,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Nothing, endpoints};
+use super::endpoint::{Nothing, Optional, endpoints};
 use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
-use super::status::{EndedAnswer, Word};
+use super::status::{EndedAnswer, ReasonBody, Word};
 use crate::base::{
     AgentId, AgentName, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Serial, TokenId,
 };
@@ -17,17 +17,17 @@ endpoints! {
     /// Make an agent's enrolment code
     INVITE_AGENT: POST "/v1/agents/{name}/invitations", AgentName, InviteAgentBody => AgentInvitationAnswer, 201;
     /// Revoke all credentials of an agent
-    REVOKE_AGENT: POST "/v1/agents/{name}/revoke", AgentName, Nothing => EndedAnswer;
+    REVOKE_AGENT: POST "/v1/agents/{name}/revoke", AgentName, Optional<ReasonBody> => EndedAnswer;
     /// Suspend an agent
-    SUSPEND_AGENT: POST "/v1/agents/{name}/suspend", AgentName, Nothing => EndedAnswer;
+    SUSPEND_AGENT: POST "/v1/agents/{name}/suspend", AgentName, Optional<ReasonBody> => EndedAnswer;
     /// Resume a suspended agent
-    RESUME_AGENT: POST "/v1/agents/{name}/resume", AgentName, Nothing => EndedAnswer;
+    RESUME_AGENT: POST "/v1/agents/{name}/resume", AgentName, Optional<ReasonBody> => EndedAnswer;
     /// Revoke an instance of an agent
-    REVOKE_INSTANCE: POST "/v1/instances/{id}/revoke", InstanceId, Nothing => EndedAnswer;
+    REVOKE_INSTANCE: POST "/v1/instances/{id}/revoke", InstanceId, Optional<ReasonBody> => EndedAnswer;
     /// Revoke a certificate
-    REVOKE_CERTIFICATE: POST "/v1/certificates/{serial}/revoke", Serial, Nothing => EndedAnswer;
+    REVOKE_CERTIFICATE: POST "/v1/certificates/{serial}/revoke", Serial, Optional<ReasonBody> => EndedAnswer;
     /// Revoke an access token
-    REVOKE_TOKEN: POST "/v1/tokens/{id}/revoke", TokenId, Nothing => EndedAnswer;
+    REVOKE_TOKEN: POST "/v1/tokens/{id}/revoke", TokenId, Optional<ReasonBody> => EndedAnswer;
     /// Declared capabilities
     LIST_CAPABILITIES: GET "/v1/capabilities", Nothing, PageQuery<String> => PageAnswer<CapabilityAnswer>;
     /// Declared roles
@@ -64,6 +64,9 @@ pub struct AgentAnswer {
     pub max_instances: u32,
     /// `active` or `suspended`.
     pub state: Word,
+    /// Why the agent was revoked or suspended last, as the operator said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     pub instances: Vec<InstanceAnswer>,
 }
 

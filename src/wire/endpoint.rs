@@ -105,6 +105,10 @@ targets!(AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretNam
 #[derive(Clone, Copy, Debug)]
 pub struct Nothing;
 
+/// A JSON body that may be left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Optional<T>(pub Option<T>);
+
 /// A form (`application/x-www-form-urlencoded`) with the fields of `T`.
 #[derive(Debug)]
 pub struct Form<T>(PhantomData<T>);

@@ -1,10 +1,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Nothing, endpoints};
+use super::endpoint::{Nothing, Optional, endpoints};
 use super::identity::{IdentityAnswer, RenewBody};
 use super::secret_text::SecretText;
-use super::status::Word;
+use super::status::{ReasonBody, Word};
 use crate::base::limits::UNSEAL_BYTES_MAX;
 use crate::base::{AgentName, InstanceId, OperatorName, Serial, TokenId};
 
@@ -16,19 +16,19 @@ endpoints! {
     /// Open the keyring, and serve
     UNSEAL: POST "/v1/unseal", Nothing, UnsealBody => StateAnswer, up to UNSEAL_BYTES_MAX;
     /// Revoke all credentials of an agent, also while the broker is sealed
-    ORDER_REVOKE_AGENT: POST "/v1/agents/{name}/revoke", AgentName, Nothing => OrderedAnswer;
+    ORDER_REVOKE_AGENT: POST "/v1/agents/{name}/revoke", AgentName, Optional<ReasonBody> => OrderedAnswer;
     /// Suspend an agent, also while the broker is sealed
-    ORDER_SUSPEND_AGENT: POST "/v1/agents/{name}/suspend", AgentName, Nothing => OrderedAnswer;
+    ORDER_SUSPEND_AGENT: POST "/v1/agents/{name}/suspend", AgentName, Optional<ReasonBody> => OrderedAnswer;
     /// Revoke an instance of an agent, also while the broker is sealed
-    ORDER_REVOKE_INSTANCE: POST "/v1/instances/{id}/revoke", InstanceId, Nothing => OrderedAnswer;
+    ORDER_REVOKE_INSTANCE: POST "/v1/instances/{id}/revoke", InstanceId, Optional<ReasonBody> => OrderedAnswer;
     /// Revoke a certificate, also while the broker is sealed
-    ORDER_REVOKE_CERTIFICATE: POST "/v1/certificates/{serial}/revoke", Serial, Nothing => OrderedAnswer;
+    ORDER_REVOKE_CERTIFICATE: POST "/v1/certificates/{serial}/revoke", Serial, Optional<ReasonBody> => OrderedAnswer;
     /// Revoke an access token, also while the broker is sealed
-    ORDER_REVOKE_TOKEN: POST "/v1/tokens/{id}/revoke", TokenId, Nothing => OrderedAnswer;
+    ORDER_REVOKE_TOKEN: POST "/v1/tokens/{id}/revoke", TokenId, Optional<ReasonBody> => OrderedAnswer;
     /// Revoke all credentials of an operator, also while the broker is sealed
-    ORDER_REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Nothing => OrderedAnswer;
+    ORDER_REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Optional<ReasonBody> => OrderedAnswer;
     /// Suspend an operator, also while the broker is sealed
-    ORDER_SUSPEND_OPERATOR: POST "/v1/operators/{name}/suspend", OperatorName, Nothing => OrderedAnswer;
+    ORDER_SUSPEND_OPERATOR: POST "/v1/operators/{name}/suspend", OperatorName, Optional<ReasonBody> => OrderedAnswer;
     /// Issue an administrator's certificate of one hour
     BREAK_GLASS: POST "/v1/break-glass", Nothing, RenewBody => IdentityAnswer, 201;
     /// Adopt the system clock

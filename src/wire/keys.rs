@@ -60,6 +60,9 @@ pub struct StagedAnswer<T> {
 pub struct StageBody {
     #[serde(default)]
     pub force: bool,
+    /// Why, in one line: it stays in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -132,6 +132,9 @@ pub struct LeaseSelectionBody {
     pub capability: Option<String>,
     #[serde(default)]
     pub all: bool,
+    /// Why they are revoked, in one line: it stays in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

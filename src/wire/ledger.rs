@@ -29,5 +29,8 @@ pub struct EntryAnswer {
     pub time: String,
     pub kind: Word,
     pub event: serde_json::Value,
+    /// The operator's reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     pub leaf: String,
 }

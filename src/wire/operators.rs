@@ -1,11 +1,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Nothing, endpoints};
+use super::endpoint::{Nothing, Optional, endpoints};
 use super::identity::CertificateAnswer;
 use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
-use super::status::{ChangedAnswer, EndedAnswer, Word};
+use super::status::{ChangedAnswer, EndedAnswer, ReasonBody, Word};
 use crate::base::{OperatorId, OperatorName, OwnerName};
 
 endpoints! {
@@ -18,11 +18,11 @@ endpoints! {
     /// Give an operator a role and a scope
     PLACE_OPERATOR: PUT "/v1/operators/{name}/role", OperatorName, PlaceOperatorBody => ChangedAnswer;
     /// Revoke all credentials of an operator
-    REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Nothing => EndedAnswer;
+    REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Optional<ReasonBody> => EndedAnswer;
     /// Suspend an operator
-    SUSPEND_OPERATOR: POST "/v1/operators/{name}/suspend", OperatorName, Nothing => EndedAnswer;
+    SUSPEND_OPERATOR: POST "/v1/operators/{name}/suspend", OperatorName, Optional<ReasonBody> => EndedAnswer;
     /// Resume a suspended operator
-    RESUME_OPERATOR: POST "/v1/operators/{name}/resume", OperatorName, Nothing => EndedAnswer;
+    RESUME_OPERATOR: POST "/v1/operators/{name}/resume", OperatorName, Optional<ReasonBody> => EndedAnswer;
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -32,6 +32,9 @@ pub struct OperatorAnswer {
     pub role: Word,
     pub owner: Option<OwnerName>,
     pub state: Word,
+    /// Why the operator was revoked or suspended last, as another operator said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     pub certificates: Vec<CertificateAnswer>,
 }
 

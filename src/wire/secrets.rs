@@ -79,6 +79,9 @@ pub struct StoredAnswer {
 pub struct VersionBody {
     pub action: VersionAction,
     pub version: u32,
+    /// Why, in one line: it stays in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]

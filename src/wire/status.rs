@@ -42,6 +42,15 @@ pub struct ChangedAnswer {
     pub seq: u64,
 }
 
+/// Why something is revoked, suspended or resumed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonBody {
+    /// One line: it stays in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// What was ended, suspended or resumed.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct EndedAnswer {

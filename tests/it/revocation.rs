@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use keyward::base::limits::REASON_CHARS_MAX;
 use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
 
@@ -56,6 +57,32 @@ async fn tls_04_a_revoked_agent_is_out_at_once_and_its_open_connections_are_cut(
         (&said["by"], &said["subject"]["kind"], &said["subject"]["name"]),
         (&"admin".into(), &"agent".into(), &"a".into())
     );
+}
+
+#[tokio::test]
+async fn the_reason_of_a_revocation_is_recorded_and_shown() {
+    // Given an agent
+    let broker = TestBroker::declared().await;
+    let _agent = broker.agent("a", &["repo-reader"]).await;
+    let operator = broker.operator();
+    let say = async |verb: &str, reason: &str| {
+        operator.post_json(&format!("/v1/agents/a/{verb}"), &json!({ "reason": reason })).await
+    };
+    // When it is suspended for a reason
+    assert_eq!(say("suspend", "laptop stolen").await.status, 200);
+    // Then the ledger and the agent's record say why
+    assert_eq!(broker.entries("subject.suspended").await[0]["reason"], "laptop stolen");
+    assert_eq!(operator.get("/v1/agents/a").await.json()["reason"], "laptop stolen");
+    assert_eq!(say("resume", "found again").await.status, 200);
+    assert_eq!(broker.entries("subject.resumed").await[0]["reason"], "found again");
+    assert_eq!(change(&broker, "/v1/agents/a/revoke").await.status, 200, "a body may be left out");
+    assert!(broker.entries("subject.revoked").await[0]["reason"].is_null());
+    // And a reason is one line of limited length
+    for wrong in ["", "two\nlines", &"x".repeat(REASON_CHARS_MAX + 1)] {
+        let refused = say("suspend", wrong).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "reason_invalid"), "{wrong:?}");
+    }
+    assert_eq!(say("suspend", &"x".repeat(REASON_CHARS_MAX)).await.status, 200);
 }
 
 #[tokio::test]

@@ -1,3 +1,4 @@
+use crate::base::Reason;
 use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
@@ -47,6 +48,8 @@ pub struct AuditEntry {
     pub kind: &'static str,
     /// The event, JSON.
     pub event: Vec<u8>,
+    /// The operator's reason.
+    pub reason: Option<Reason>,
     /// Its leaf in the Merkle tree, hex.
     pub leaf: String,
 }
@@ -85,6 +88,7 @@ impl AdminDesk {
             kind: event_name(entry.kind),
             leaf: hex(&entry.leaf()),
             event: entry.event,
+            reason: entry.reason,
         });
         Ok(AuditPage { entries: entries.collect(), next_after: last.filter(|seq| *seq < head), head })
     }

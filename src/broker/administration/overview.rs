@@ -1,4 +1,5 @@
 use crate::authn::AgentPrincipal;
+use crate::base::Reason;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{
@@ -32,6 +33,8 @@ pub struct AgentView {
     pub max_instances: u32,
     /// Whether it is suspended, with every instance that it has or will have.
     pub suspended: bool,
+    /// Why it was revoked or suspended last, as the operator said.
+    pub reason: Option<Reason>,
     /// Its instances.
     pub instances: Vec<InstanceView>,
 }
@@ -222,6 +225,7 @@ fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentView {
         serves: agent.serves.clone(),
         max_instances: agent.max_instances,
         suspended: world.revocations.is_blocked(&Subject::Agent(agent.id)),
+        reason: world.revocations.reason(&Subject::Agent(agent.id)).cloned(),
         instances: instances.collect(),
     }
 }

@@ -1,4 +1,5 @@
 use crate::authn::HostPrincipal;
+use crate::base::Reason;
 use crate::base::code;
 use crate::base::limits::BREAK_GLASS_LIFE_S;
 use crate::base::{NameError, OperatorName};
@@ -40,6 +41,7 @@ impl HostDesk {
         &self,
         by: HostPrincipal,
         what: TakeAway,
+        reason: Option<Reason>,
         request: Option<Request<'_>>,
     ) -> Result<TakenAway, Failure> {
         let mut orders = self.orders().await;
@@ -49,11 +51,11 @@ impl HostDesk {
             let once = request.map(|request| {
                 Once::of(Caller::named(&by), &request, &core.state.digests, &core.state.earlier_digests)
             });
-            let request = ChangeRequest::by_host(&by, once.as_ref());
+            let request = ChangeRequest::by_host(&by, once.as_ref()).because(reason.as_ref());
             return core.take_away(request, &what).await.map(TakenAway::Done);
         }
         tracing::warn!(%by, "an order waits until the broker is unsealed");
-        orders.add(Order { at: self.now(), by: by.to_string(), reason: None, what })?;
+        orders.add(Order { at: self.now(), by: by.to_string(), reason, what })?;
         Ok(TakenAway::Queued)
     }
 

@@ -1,3 +1,4 @@
+use crate::base::Reason;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::CODE_LIFE_S;
@@ -26,6 +27,8 @@ pub struct OperatorView {
     pub owner: Option<OwnerName>,
     /// Whether it can act.
     pub state: OperatorState,
+    /// Why it was revoked or suspended last, as an operator said.
+    pub reason: Option<Reason>,
     /// The certificates that count, by serial in hex, with their ends.
     pub certificates: Vec<(String, Timestamp)>,
 }
@@ -224,6 +227,7 @@ fn view(operator: &Operator, world: &World, now: Timestamp) -> OperatorView {
         role: operator.role,
         owner: operator.scope.owner().cloned(),
         state,
+        reason: world.revocations.reason(&Subject::Operator(operator.id)).cloned(),
         certificates,
     }
 }

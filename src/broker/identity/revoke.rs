@@ -1,7 +1,7 @@
 use crate::authn::{AgentPrincipal, Credential, PresentError, live};
 use crate::base::code;
 use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
-use crate::broker::changes::{ChangeRequest, Initiator};
+use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::Denial;
 use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::failure::Failure;
@@ -11,7 +11,6 @@ use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World, records};
 use crate::custody::{Order, TakeAway};
-use crate::idempotency::Once;
 use crate::operators::Operator;
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
@@ -145,7 +144,7 @@ impl AdminDesk {
         by: &Authorised<Contain>,
         name: &AgentName,
         what: Revocation,
-        once: Option<&Once>,
+        request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
@@ -153,7 +152,7 @@ impl AdminDesk {
             let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(Found::of_agent(Subject::Agent(agent.id), agent))
         };
-        self.0.revoke(ChangeRequest::by(by.operator(), once), what, &find).await
+        self.0.revoke(ChangeRequest::of(by.operator(), request), what, &find).await
     }
 
     /// Revokes one instance of an agent, and leaves the others alone.
@@ -164,7 +163,7 @@ impl AdminDesk {
         &self,
         by: &Authorised<Contain>,
         id: InstanceId,
-        once: Option<&Once>,
+        request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
@@ -172,7 +171,7 @@ impl AdminDesk {
                 agent_with(world, id).filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(Found::of_agent(Subject::Instance(id), agent))
         };
-        self.0.revoke(ChangeRequest::by(by.operator(), once), Revocation::Revoke, &find).await
+        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
 
     /// Revokes the holder of a certificate: the instance of an agent that holds it, as its current or
@@ -184,14 +183,14 @@ impl AdminDesk {
         &self,
         by: &Authorised<Contain>,
         serial: Serial,
-        once: Option<&Once>,
+        request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
             let found = holder_of(world, serial).filter(|(_, agent)| reaches(by, world, agent));
             found.map(|(id, agent)| Found::of_agent(Subject::Instance(id), agent)).ok_or_else(unknown)
         };
-        self.0.revoke(ChangeRequest::by(by.operator(), once), Revocation::Revoke, &find).await
+        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
 
     /// Revokes one token. Nobody keeps a list of tokens: the id is taken as it is given.
@@ -202,10 +201,10 @@ impl AdminDesk {
         &self,
         by: &Authorised<RevokeTokens>,
         id: TokenId,
-        once: Option<&Once>,
+        request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
         let find = |_: &Reading<'_>| Ok(Found::of_token(id));
-        self.0.revoke(ChangeRequest::by(by.operator(), once), Revocation::Revoke, &find).await
+        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
 
     /// Revokes, suspends or resumes the operator called `name`; not the last one who administers
@@ -218,7 +217,7 @@ impl AdminDesk {
         by: &Authorised<ContainOperators>,
         name: &OperatorName,
         what: Revocation,
-        once: Option<&Once>,
+        request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
@@ -228,7 +227,7 @@ impl AdminDesk {
             }
             Ok(Found::of_operator(operator))
         };
-        self.0.revoke(ChangeRequest::by(by.operator(), once), what, &find).await
+        self.0.revoke(ChangeRequest::of(by.operator(), request), what, &find).await
     }
 }
 

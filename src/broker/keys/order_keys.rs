@@ -1,5 +1,5 @@
 use crate::base::Timestamp;
-use crate::broker::changes::ChangeRequest;
+use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::keys::behind::behind;
@@ -87,9 +87,9 @@ impl AdminDesk {
         by: &Authorised<RotateSigningKeys>,
         change: StageChange,
         force: Force,
-        once: Option<&Once>,
+        request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
-        self.published(self.0.stage_key(ChangeRequest::by(by.operator(), once), change, force)).await
+        self.published(self.0.stage_key(ChangeRequest::of(by.operator(), request), change, force)).await
     }
 
     /// Makes a change of signing keys, and returns once the public documents for a sealed broker are written: also

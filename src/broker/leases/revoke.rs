@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::views::is_within;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
-use crate::broker::changes::ChangeRequest;
+use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::denial::Denial;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
@@ -10,7 +10,6 @@ use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::{LeasesOf, TakeAway};
-use crate::idempotency::Once;
 use crate::leases::{self, EndReason, LeaseSelection, LeaseStage, LeasesRevoked, keys};
 use crate::ledger::Key;
 use crate::policy::{Authorised, EndLeases};
@@ -63,14 +62,14 @@ impl AdminDesk {
         &self,
         by: &Authorised<EndLeases>,
         chosen: &Chosen,
-        once: Option<&Once>,
+        request: OperatorRequest<'_>,
     ) -> Result<LeasesEnded, Failure> {
         let operator = by.operator();
         let find = |world: &World| {
             let which = selection(world, operator.scope(), chosen)?;
             Ok(Selected { which, chosen: Some(chosen.clone()) })
         };
-        let applied = self.0.revoke_leases(ChangeRequest::by(operator, once), &find).await?;
+        let applied = self.0.revoke_leases(ChangeRequest::of(operator, request), &find).await?;
         let count = applied.count;
         Ok(LeasesEnded { ended: self.0.conclude(applied).await, count })
     }

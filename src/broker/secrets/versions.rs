@@ -1,7 +1,7 @@
 use crate::base::code;
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
 use crate::base::{AgentName, Cancellation, OwnerName, Scope, SecretId, SecretName, Sensitivity, Timestamp};
-use crate::broker::changes::{ChangeRequest, Draft};
+use crate::broker::changes::{ChangeRequest, Draft, OperatorRequest};
 use crate::broker::denial::Denial;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
@@ -135,10 +135,10 @@ impl AdminDesk {
         name: &SecretName,
         number: u32,
         act: VersionAct,
-        once: Option<&Once>,
+        request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
         let core = &*self.0;
-        let (request, name) = (ChangeRequest::by(by.operator(), once), name.clone());
+        let (request, name) = (ChangeRequest::of(by.operator(), request), name.clone());
         match act {
             VersionAct::RollBack => core.roll_back(request, NamedVersion { name, number }).await,
             VersionAct::Destroy => {

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::wire::{Endpoint, Nothing, PageQuery, Target};
+use crate::wire::{Endpoint, Nothing, Optional, PageQuery, Target};
 
 /// A request, ready to be sent; and sent again when nothing was done.
 #[derive(Clone)]
@@ -28,6 +28,12 @@ pub(crate) trait RequestInput {
 }
 
 impl RequestInput for Nothing {}
+
+impl<T: Serialize> RequestInput for Optional<T> {
+    fn json(&self) -> Option<Vec<u8>> {
+        self.0.as_ref()?.json()
+    }
+}
 
 impl<C: std::fmt::Display> RequestInput for PageQuery<C> {
     fn query(&self) -> String {

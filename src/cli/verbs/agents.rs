@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::base::{AgentName, InstanceId, Network};
-use crate::cli::session::{VerbSession, optional};
+use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::{Console, Failure, OnlyCopy};
 use crate::files;
@@ -32,16 +32,25 @@ pub enum AgentCommand {
         /// This instance alone
         #[arg(long, value_name = "ID")]
         instance: Option<String>,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Let nothing of an agent count until it is resumed
     Suspend {
         /// The agent
         name: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// End a suspension
     Resume {
         /// The agent
         name: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
 }
 
@@ -73,18 +82,22 @@ impl AgentCommand {
             Self::Invite(args) => args.invite(session).await,
             Self::List => session.list(LIST_AGENTS).await,
             Self::Show { name } => session.show(GET_AGENT, &name.parse()?).await,
-            Self::Revoke { name, instance } => match (name, instance) {
+            Self::Revoke { name, instance, reason } => match (name, instance) {
                 (_, Some(id)) => {
                     let id: InstanceId = id.parse()?;
-                    session.end(REVOKE_INSTANCE, &id, "revoked").await
+                    session.end(REVOKE_INSTANCE, &id, reason, "revoked").await
                 }
-                (Some(name), None) => session.end(REVOKE_AGENT, &name.parse()?, "revoked").await,
+                (Some(name), None) => session.end(REVOKE_AGENT, &name.parse()?, reason, "revoked").await,
                 (None, None) => {
                     Err(Failure::usage("nothing says whom to revoke", "name an agent, or --instance ID"))
                 }
             },
-            Self::Suspend { name } => session.end(SUSPEND_AGENT, &name.parse()?, "suspended").await,
-            Self::Resume { name } => session.end(RESUME_AGENT, &name.parse()?, "resumed").await,
+            Self::Suspend { name, reason } => {
+                session.end(SUSPEND_AGENT, &name.parse()?, reason, "suspended").await
+            }
+            Self::Resume { name, reason } => {
+                session.end(RESUME_AGENT, &name.parse()?, reason, "resumed").await
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::base::code;
 use crate::base::encoding::base64url;
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
-use crate::cli::session::{check_durable, said};
+use crate::cli::session::{ReasonArgs, check_durable, said};
 use crate::config::Config;
 use crate::console::{Console, Failure};
 use crate::operators::is_of_host;
@@ -16,7 +16,7 @@ use crate::pki::{SpiffeId, new_key_and_request};
 use crate::wire::{
     BREAK_GLASS, EndedAnswer, Endpoint, Nothing, ORDER_REVOKE_AGENT, ORDER_REVOKE_CERTIFICATE,
     ORDER_REVOKE_INSTANCE, ORDER_REVOKE_OPERATOR, ORDER_REVOKE_TOKEN, ORDER_SUSPEND_AGENT,
-    ORDER_SUSPEND_OPERATOR, OrderedAnswer, RenewBody, Target,
+    ORDER_SUSPEND_OPERATOR, Optional, OrderedAnswer, ReasonBody, RenewBody, Target,
 };
 
 /// `keyward break-glass …`
@@ -29,6 +29,9 @@ pub enum BreakGlassCommand {
         what: Revocable,
         /// Its name, its id or, of a certificate, its serial
         which: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
         /// Which broker
         #[command(flatten)]
         broker: OnHostArgs,
@@ -40,6 +43,9 @@ pub enum BreakGlassCommand {
         what: Suspendable,
         /// Its name
         which: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
         /// Which broker
         #[command(flatten)]
         broker: OnHostArgs,
@@ -82,22 +88,30 @@ pub enum Suspendable {
 impl BreakGlassCommand {
     pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
         match self {
-            Self::Revoke { what, which, broker } => {
+            Self::Revoke { what, which, reason, broker } => {
                 let client = broker.client()?;
                 let ordered = match what {
-                    Revocable::Agent => order(&client, ORDER_REVOKE_AGENT, which.parse()?).await,
-                    Revocable::Instance => order(&client, ORDER_REVOKE_INSTANCE, which.parse()?).await,
-                    Revocable::Certificate => order(&client, ORDER_REVOKE_CERTIFICATE, which.parse()?).await,
-                    Revocable::Token => order(&client, ORDER_REVOKE_TOKEN, which.parse()?).await,
-                    Revocable::Operator => order(&client, ORDER_REVOKE_OPERATOR, which.parse()?).await,
+                    Revocable::Agent => order(&client, ORDER_REVOKE_AGENT, which.parse()?, reason).await,
+                    Revocable::Instance => {
+                        order(&client, ORDER_REVOKE_INSTANCE, which.parse()?, reason).await
+                    }
+                    Revocable::Certificate => {
+                        order(&client, ORDER_REVOKE_CERTIFICATE, which.parse()?, reason).await
+                    }
+                    Revocable::Token => order(&client, ORDER_REVOKE_TOKEN, which.parse()?, reason).await,
+                    Revocable::Operator => {
+                        order(&client, ORDER_REVOKE_OPERATOR, which.parse()?, reason).await
+                    }
                 };
                 tell(&ordered?, "revoked", console)
             }
-            Self::Suspend { what, which, broker } => {
+            Self::Suspend { what, which, reason, broker } => {
                 let client = broker.client()?;
                 let ordered = match what {
-                    Suspendable::Agent => order(&client, ORDER_SUSPEND_AGENT, which.parse()?).await,
-                    Suspendable::Operator => order(&client, ORDER_SUSPEND_OPERATOR, which.parse()?).await,
+                    Suspendable::Agent => order(&client, ORDER_SUSPEND_AGENT, which.parse()?, reason).await,
+                    Suspendable::Operator => {
+                        order(&client, ORDER_SUSPEND_OPERATOR, which.parse()?, reason).await
+                    }
                 };
                 tell(&ordered?, "suspended", console)
             }
@@ -108,10 +122,11 @@ impl BreakGlassCommand {
 
 async fn order<T: Target>(
     client: &Client,
-    endpoint: Endpoint<T, Nothing, OrderedAnswer>,
+    endpoint: Endpoint<T, Optional<ReasonBody>, OrderedAnswer>,
     target: T,
+    reason: &ReasonArgs,
 ) -> Result<Received<OrderedAnswer>, Failure> {
-    client.call(endpoint, &target, &Nothing).await
+    client.call(endpoint, &target, &reason.body()).await
 }
 
 fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 use clap::Subcommand;
 
-use crate::cli::session::VerbSession;
+use crate::cli::session::{ReasonArgs, VerbSession};
 use crate::console::Failure;
 use crate::wire::REVOKE_CERTIFICATE;
 
@@ -11,12 +11,15 @@ pub enum CertCommand {
     Revoke {
         /// The certificate's serial, 32 hexadecimal digits
         serial: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
 }
 
 impl CertCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
-        let Self::Revoke { serial } = self;
-        session.end(REVOKE_CERTIFICATE, &serial.parse()?, "revoked").await
+        let Self::Revoke { serial, reason } = self;
+        session.end(REVOKE_CERTIFICATE, &serial.parse()?, reason, "revoked").await
     }
 }

@@ -1,7 +1,7 @@
 use clap::Subcommand;
 use serde::de::DeserializeOwned;
 
-use crate::cli::session::{VerbSession, check_durable, text};
+use crate::cli::session::{ReasonArgs, VerbSession, check_durable, text};
 use crate::cli::table::{Row, columns};
 use crate::console::Failure;
 use crate::wire::{
@@ -29,6 +29,9 @@ pub enum AuthorityCommand {
     Taint {
         /// Which one
         generation: u32,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// End every certificate of an old one, or give up the prepared one
     Revoke {
@@ -37,6 +40,9 @@ pub enum AuthorityCommand {
         /// Although live instances still hold its certificates
         #[arg(long)]
         force: bool,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
 }
 
@@ -59,6 +65,9 @@ pub enum TokenKeyCommand {
     Revoke {
         /// Which one
         generation: u32,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
 }
 
@@ -89,11 +98,13 @@ impl AuthorityCommand {
             Self::List => authorities.list().await,
             Self::Prepare => authorities.prepare(PREPARE_AUTHORITY).await,
             Self::Activate { generation, force } => {
-                authorities.stage(ACTIVATE_AUTHORITY, *generation, *force).await
+                authorities.stage(ACTIVATE_AUTHORITY, *generation, *force, None).await
             }
-            Self::Taint { generation } => authorities.stage(TAINT_AUTHORITY, *generation, false).await,
-            Self::Revoke { generation, force } => {
-                authorities.stage(REVOKE_AUTHORITY, *generation, *force).await
+            Self::Taint { generation, reason } => {
+                authorities.stage(TAINT_AUTHORITY, *generation, false, reason.text()).await
+            }
+            Self::Revoke { generation, force, reason } => {
+                authorities.stage(REVOKE_AUTHORITY, *generation, *force, reason.text()).await
             }
         }
     }
@@ -105,8 +116,12 @@ impl TokenKeyCommand {
         match self {
             Self::List => keys.list().await,
             Self::Prepare => keys.prepare(PREPARE_TOKEN_KEY).await,
-            Self::Activate { generation, force } => keys.stage(ACTIVATE_TOKEN_KEY, *generation, *force).await,
-            Self::Revoke { generation } => keys.stage(REVOKE_TOKEN_KEY, *generation, false).await,
+            Self::Activate { generation, force } => {
+                keys.stage(ACTIVATE_TOKEN_KEY, *generation, *force, None).await
+            }
+            Self::Revoke { generation, reason } => {
+                keys.stage(REVOKE_TOKEN_KEY, *generation, false, reason.text()).await
+            }
         }
     }
 }
@@ -127,9 +142,10 @@ impl<T: DeserializeOwned + Row> KeyGenerations<'_, T> {
         endpoint: Endpoint<u32, StageBody, StagedAnswer<T>>,
         generation: u32,
         force: bool,
+        reason: Option<String>,
     ) -> Result<(), Failure> {
         let client = self.session.revoking_operator().await?;
-        let staged = client.call(endpoint, &generation, &StageBody { force }).await?;
+        let staged = client.call(endpoint, &generation, &StageBody { force, reason }).await?;
         self.list().await?;
         check_durable(&staged.ended)
     }

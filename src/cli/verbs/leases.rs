@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use super::lease_login::{LeaseGetArgs, run_with_login};
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, code};
 use crate::cli::client::{Client, Received};
-use crate::cli::session::{VerbSession, check_durable, text};
+use crate::cli::session::{ReasonArgs, VerbSession, check_durable, text};
 use crate::cli::table::columns;
 use crate::console::Failure;
 use crate::wire::{
@@ -89,6 +89,9 @@ pub struct LeaseRevokeArgs {
     /// Do not wait
     #[arg(long)]
     no_wait: bool,
+    /// Why
+    #[command(flatten)]
+    reason: ReasonArgs,
 }
 
 /// Which leases a command means.
@@ -202,7 +205,7 @@ async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(
 }
 
 async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), Failure> {
-    let body = args.which.body()?;
+    let body = LeaseSelectionBody { reason: args.reason.text(), ..args.which.body()? };
     let client = session.revoking_operator().await?;
     // What was there before: one that comes meanwhile is not waited for.
     let mut left = ids_of(&client, &body).await?;
@@ -247,6 +250,7 @@ impl LeaseSelectionArgs {
             agent: agent.map(|name| name.to_string()),
             capability: capability.map(|name| name.to_string()),
             all: self.all,
+            reason: None,
         })
     }
 }

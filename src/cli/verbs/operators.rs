@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::agents::NewCode;
 use crate::base::{OperatorName, OwnerName};
-use crate::cli::session::{VerbSession, optional};
+use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::Failure;
 use crate::operators::{OperatorRole, UnknownRole};
@@ -54,16 +54,25 @@ pub enum OperatorCommand {
     Revoke {
         /// The operator
         name: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Let nothing of an operator count until it is resumed
     Suspend {
         /// The operator
         name: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// End a suspension
     Resume {
         /// The operator
         name: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
 }
 
@@ -98,9 +107,15 @@ impl OperatorCommand {
                 session.print(&placed, |_| format!("{name} is {role} from its next request on"));
                 Ok(())
             }
-            Self::Revoke { name } => session.end(REVOKE_OPERATOR, &name.parse()?, "revoked").await,
-            Self::Suspend { name } => session.end(SUSPEND_OPERATOR, &name.parse()?, "suspended").await,
-            Self::Resume { name } => session.end(RESUME_OPERATOR, &name.parse()?, "resumed").await,
+            Self::Revoke { name, reason } => {
+                session.end(REVOKE_OPERATOR, &name.parse()?, reason, "revoked").await
+            }
+            Self::Suspend { name, reason } => {
+                session.end(SUSPEND_OPERATOR, &name.parse()?, reason, "suspended").await
+            }
+            Self::Resume { name, reason } => {
+                session.end(RESUME_OPERATOR, &name.parse()?, reason, "resumed").await
+            }
         }
     }
 }

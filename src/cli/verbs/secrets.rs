@@ -8,7 +8,7 @@ use super::rotations::{plan_rotation, rotate_secret};
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{OwnerName, SecretName, Sensitivity};
 use crate::cli::client::PutConditions;
-use crate::cli::session::{VerbSession, check_durable, joined, optional};
+use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, optional};
 use crate::cli::table::columns;
 use crate::console::{Failure, input, not_an_argument};
 use crate::wire::{
@@ -67,6 +67,9 @@ pub enum SecretCommand {
         /// Rotate the value key at once
         #[arg(long)]
         now: bool,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Have a secret rotated now, and wait until the new value is handed out
     Rotate {
@@ -119,14 +122,14 @@ impl SecretCommand {
             Self::Versions { name } => versions(session, &name.parse()?).await,
             Self::Readers { name } => readers(session, &name.parse()?).await,
             Self::Rollback { name, number } => {
-                change(session, &name.parse()?, *number, VersionAction::RollBack).await
+                change(session, &name.parse()?, *number, VersionAction::RollBack, None).await
             }
-            Self::Destroy { name, number, yes, now } => {
+            Self::Destroy { name, number, yes, now, reason } => {
                 if !yes {
                     let why = "a destroyed version cannot be brought back";
                     return Err(Failure::usage(why, "say `--yes` when that is what you want"));
                 }
-                change(session, &name.parse()?, *number, VersionAction::Destroy).await?;
+                change(session, &name.parse()?, *number, VersionAction::Destroy, reason.text()).await?;
                 if *now {
                     return rotate_value_key(session).await;
                 }
@@ -201,9 +204,10 @@ async fn change(
     name: &SecretName,
     version: u32,
     action: VersionAction,
+    reason: Option<String>,
 ) -> Result<(), Failure> {
     let client = session.revoking_operator().await?;
-    let changed = client.call(CHANGE_SECRET_VERSION, name, &VersionBody { action, version }).await?;
+    let changed = client.call(CHANGE_SECRET_VERSION, name, &VersionBody { action, version, reason }).await?;
     let done = match action {
         VersionAction::RollBack => "handed out again",
         VersionAction::Destroy => "destroyed",

@@ -6,7 +6,7 @@ use super::kept_token::KeptTokens;
 use crate::base::{Clock, SystemClock, TokenId, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
-use crate::cli::session::{VerbSession, client_of};
+use crate::cli::session::{ReasonArgs, VerbSession, client_of};
 use crate::console::{Failure, OnlyCopy};
 use crate::wire::{REVOKE_TOKEN, TokenAnswer, TokenForm};
 
@@ -40,6 +40,9 @@ pub enum TokenCommand {
     Revoke {
         /// The token's id
         id: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
 }
 
@@ -48,9 +51,9 @@ const TOKEN: OnlyCopy =
 
 impl TokenArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
-        if let Some(TokenCommand::Revoke { id }) = &self.command {
+        if let Some(TokenCommand::Revoke { id, reason }) = &self.command {
             let id: TokenId = id.parse()?;
-            return session.end(REVOKE_TOKEN, &id, "revoked").await;
+            return session.end(REVOKE_TOKEN, &id, reason, "revoked").await;
         }
         let asked = TokenRequest {
             scope: self.capabilities.join(" "),

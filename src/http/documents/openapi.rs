@@ -73,7 +73,10 @@ fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
             operation.insert("parameters".to_owned(), Value::Array(parameters));
         }
         if let Some(content) = body {
-            operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
+            operation.insert(
+                "requestBody".to_owned(),
+                json!({ "required": !document.is_body_optional, "content": content }),
+            );
         }
         if let Caller::Operator(need) = route.caller {
             operation.insert("x-keyward-right".to_owned(), Value::from(need.right));

@@ -8,6 +8,7 @@ pub(crate) struct OperationDocument<'a> {
     path_parameter: Option<&'static str>,
     pub(crate) parameters: Vec<Value>,
     pub(crate) body: Option<Value>,
+    pub(crate) is_body_optional: bool,
     pub(crate) answer: Option<Value>,
     pub(crate) takes_token: bool,
 }
@@ -51,7 +52,15 @@ fn close(schema: &mut Value) {
 
 impl<'a> OperationDocument<'a> {
     pub(crate) const fn new(schemas: &'a mut Schemas, path_parameter: Option<&'static str>) -> Self {
-        Self { schemas, path_parameter, parameters: Vec::new(), body: None, answer: None, takes_token: false }
+        Self {
+            schemas,
+            path_parameter,
+            parameters: Vec::new(),
+            body: None,
+            is_body_optional: false,
+            answer: None,
+            takes_token: false,
+        }
     }
 
     pub(crate) fn path_parameter<T: JsonSchema>(&mut self) {
@@ -68,6 +77,12 @@ impl<'a> OperationDocument<'a> {
     pub(crate) fn body<T: JsonSchema>(&mut self, kind: &str) {
         let schema = self.schemas.bodies.subschema_for::<T>();
         self.body = Some(json!({ kind: { "schema": schema } }));
+    }
+
+    /// A body that may be left out.
+    pub(crate) fn optional_body<T: JsonSchema>(&mut self, kind: &str) {
+        self.body::<T>(kind);
+        self.is_body_optional = true;
     }
 
     pub(crate) fn answer<T: JsonSchema>(&mut self, kind: &str) {

@@ -1,15 +1,17 @@
 use super::answers::page_of;
 use super::caller::Operator;
 use super::table::{Asked, Routes};
-use super::target::name;
+use super::target::{name, reason};
 use crate::base::{AgentName, InstanceId, Serial, TokenId};
-use crate::broker::{AdminDesk, AgentView, CapabilityView, InviteInput, Revocation, RoleView};
+use crate::broker::{
+    AdminDesk, AgentView, CapabilityView, InviteInput, OperatorRequest, Revocation, RoleView,
+};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::policy::{Contain, InviteAgents, ReadDeclared, RevokeTokens};
 use crate::wire::{
     self, AgentAnswer, AgentInvitationAnswer, CapabilityAnswer, EndedAnswer, InstanceAnswer, InviteAgentBody,
-    Nothing, PageAnswer, PageQuery, RoleAnswer,
+    Nothing, Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
 };
 
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
@@ -70,35 +72,43 @@ async fn invite(
 
 async fn contain(
     desk: AdminDesk,
-    asked: By<Contain, AgentName>,
+    asked: By<Contain, AgentName, Optional<ReasonBody>>,
     once: Option<Once>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
-    Ok(desk.revoke_agent(&asked.by, &asked.target, what, once.as_ref()).await?.into())
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    Ok(desk.revoke_agent(&asked.by, &asked.target, what, request).await?.into())
 }
 
 async fn revoke_instance(
     desk: AdminDesk,
-    asked: By<Contain, InstanceId>,
+    asked: By<Contain, InstanceId, Optional<ReasonBody>>,
     once: Option<Once>,
 ) -> Result<EndedAnswer, Problem> {
-    Ok(desk.revoke_instance(&asked.by, asked.target, once.as_ref()).await?.into())
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    Ok(desk.revoke_instance(&asked.by, asked.target, request).await?.into())
 }
 
 async fn revoke_certificate(
     desk: AdminDesk,
-    asked: By<Contain, Serial>,
+    asked: By<Contain, Serial, Optional<ReasonBody>>,
     once: Option<Once>,
 ) -> Result<EndedAnswer, Problem> {
-    Ok(desk.revoke_certificate(&asked.by, asked.target, once.as_ref()).await?.into())
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    Ok(desk.revoke_certificate(&asked.by, asked.target, request).await?.into())
 }
 
 async fn revoke_token(
     desk: AdminDesk,
-    asked: By<RevokeTokens, TokenId>,
+    asked: By<RevokeTokens, TokenId, Optional<ReasonBody>>,
     once: Option<Once>,
 ) -> Result<EndedAnswer, Problem> {
-    Ok(desk.revoke_token(&asked.by, asked.target, once.as_ref()).await?.into())
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    Ok(desk.revoke_token(&asked.by, asked.target, request).await?.into())
 }
 
 async fn list_capabilities(
@@ -152,6 +162,7 @@ impl From<AgentView> for AgentAnswer {
             audience: view.serves.map(|audience| audience.to_string()),
             max_instances: view.max_instances,
             state: if view.suspended { "suspended" } else { "active" }.into(),
+            reason: view.reason.map(|reason| reason.to_string()),
             instances: instances.collect(),
         }
     }

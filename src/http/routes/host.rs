@@ -1,7 +1,7 @@
 use super::identity::{identity, signing_request};
 use super::repeat::Repeat;
 use super::table::{Asked, Routes};
-use super::target::FromPath;
+use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
 use crate::base::code;
 use crate::broker::{Ended, HostDesk, HostStanding, TakenAway};
@@ -9,8 +9,8 @@ use crate::custody::TakeAway;
 use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::wire::{
-    self, ClockAnswer, Endpoint, IdentityAnswer, NotReadyAnswer, Nothing, OrderedAnswer, RenewBody,
-    StateAnswer, UnsealBody,
+    self, ClockAnswer, Endpoint, IdentityAnswer, NotReadyAnswer, Nothing, Optional, OrderedAnswer,
+    ReasonBody, RenewBody, StateAnswer, UnsealBody,
 };
 
 type Host<T = Nothing, I = Nothing> = Asked<HostPrincipal, T, I>;
@@ -36,11 +36,12 @@ impl Routes<HostDesk> {
     /// A route that takes `what` away.
     fn ordering<T: FromPath>(
         self,
-        endpoint: &Endpoint<T, Nothing, OrderedAnswer>,
+        endpoint: &Endpoint<T, Optional<ReasonBody>, OrderedAnswer>,
         what: fn(T) -> TakeAway,
     ) -> Self {
-        let order = move |desk: HostDesk, asked: Host<T>, once: Repeat| async move {
-            let taken = desk.take_away(asked.by, what(asked.target), once.request(&[])).await?;
+        let order = move |desk: HostDesk, asked: Host<T, Optional<ReasonBody>>, once: Repeat| async move {
+            let reason = reason(asked.input.reason.as_deref())?;
+            let taken = desk.take_away(asked.by, what(asked.target), reason, once.request(&[])).await?;
             Ok(OrderedAnswer::from(taken))
         };
         self.once(endpoint, order).without_waiting()

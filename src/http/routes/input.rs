@@ -12,7 +12,7 @@ use crate::base::{LeaseId, Sensitive, code};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::pki::PeerCertificate;
-use crate::wire::{AnyQuery, Form, Nothing, Object, PageQuery};
+use crate::wire::{AnyQuery, Form, Nothing, Object, Optional, PageQuery};
 
 pub(crate) const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -26,6 +26,8 @@ pub(crate) trait Input: Sized + 'static {
     /// The content type of the body; without one the body is not read.
     const CONTENT: Option<&'static str> = None;
     const TAKES_QUERY: bool = false;
+    /// Whether the body may be left out.
+    const IS_OPTIONAL: bool = false;
 
     fn head(parts: &Parts) -> Result<Self::Head, Problem>;
     fn read(head: Self::Head, body: Sensitive<Vec<u8>>) -> Result<Self::Read, Problem>;
@@ -55,6 +57,27 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Input for T {
 
     fn describe(document: &mut OperationDocument<'_>) {
         document.body::<T>(JSON);
+    }
+}
+
+/// A JSON body that may be left out.
+impl<T: DeserializeOwned + JsonSchema + Default + Send + 'static> Input for Optional<T> {
+    type Head = ();
+    type Read = T;
+
+    const CONTENT: Option<&'static str> = Some(JSON);
+    const IS_OPTIONAL: bool = true;
+
+    fn head(_: &Parts) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn read((): (), body: Sensitive<Vec<u8>>) -> Result<T, Problem> {
+        if body.expose().is_empty() { Ok(T::default()) } else { parse_json(&body) }
+    }
+
+    fn describe(document: &mut OperationDocument<'_>) {
+        document.optional_body::<T>(JSON);
     }
 }
 

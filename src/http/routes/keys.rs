@@ -1,6 +1,9 @@
 use super::caller::Operator;
 use super::table::{Asked, Routes};
-use crate::broker::{AdminDesk, AuthorityView, Force, SigningKey, StageChange, TokenKeyView};
+use super::target::reason;
+use crate::broker::{
+    AdminDesk, AuthorityView, Force, OperatorRequest, SigningKey, StageChange, TokenKeyView,
+};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::keyring::Stage;
@@ -85,7 +88,9 @@ async fn stage_authority(
     stage: Stage,
 ) -> Result<StagedAnswer<AuthorityAnswer>, Problem> {
     let change = StageChange { key: SigningKey::Authority, generation: asked.target, stage };
-    let ended = desk.stage_key(&asked.by, change, force(&asked.input), once.as_ref()).await?.into();
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let ended = desk.stage_key(&asked.by, change, force(&asked.input), request).await?.into();
     Ok(StagedAnswer { items: authorities(&desk, &asked.by), ended })
 }
 
@@ -112,7 +117,9 @@ async fn stage_token_key(
     stage: Stage,
 ) -> Result<StagedAnswer<TokenKeyAnswer>, Problem> {
     let change = StageChange { key: SigningKey::Token, generation: asked.target, stage };
-    let ended = desk.stage_key(&asked.by, change, force(&asked.input), once.as_ref()).await?.into();
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let ended = desk.stage_key(&asked.by, change, force(&asked.input), request).await?.into();
     Ok(StagedAnswer { items: token_keys(&desk, &asked.by), ended })
 }
 

@@ -1,10 +1,12 @@
 use super::answers::explained;
 use super::caller::Operator;
 use super::table::{Asked, Routes};
-use super::target::{id, name};
+use super::target::{id, name, reason};
 use crate::authn::AgentPrincipal;
-use crate::base::{LeaseId, Reason, ReasonError, Sensitive, code};
-use crate::broker::{AdminDesk, AgentDesk, Chosen, Freshness, LeaseInput, LeaseView, Leased, Renewal};
+use crate::base::{LeaseId, Sensitive, code};
+use crate::broker::{
+    AdminDesk, AgentDesk, Chosen, Freshness, LeaseInput, LeaseView, Leased, OperatorRequest, Renewal,
+};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::leases::{Ending, RevocationFailure};
@@ -113,7 +115,9 @@ async fn revoke(
     asked: By<EndLeases, Nothing, LeaseSelectionBody>,
     once: Option<Once>,
 ) -> Result<EndedLeasesAnswer, Problem> {
-    let ended = desk.end_leases(&asked.by, &chosen(&asked.input)?, once.as_ref()).await?;
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let ended = desk.end_leases(&asked.by, &chosen(&asked.input)?, request).await?;
     Ok(EndedLeasesAnswer { ended: ended.ended.into(), leases: ended.count })
 }
 
@@ -131,8 +135,7 @@ async fn forget(
     asked: By<ForgetLeases, LeaseId, ForgetLeaseBody>,
     once: Option<Once>,
 ) -> Result<ForgottenLeaseAnswer, Problem> {
-    let refused = |error: ReasonError| Problem::new(code::REASON_INVALID).because(error.to_string());
-    let reason: Reason = asked.input.reason.parse().map_err(refused)?;
+    let reason = reason(Some(&asked.input.reason))?.ok_or_else(|| Problem::new(code::REASON_INVALID))?;
     let forgotten = desk.forget_lease(&asked.by, asked.target, &reason, once.as_ref()).await?;
     Ok(ForgottenLeaseAnswer { seq: forgotten.seq, could_log_in: forgotten.open })
 }

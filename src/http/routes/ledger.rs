@@ -44,6 +44,7 @@ impl From<AuditPage> for EntriesAnswer {
             time: entry.time.to_string(),
             kind: entry.kind.into(),
             event: serde_json::from_slice(&entry.event).unwrap_or_default(),
+            reason: entry.reason.map(|reason| reason.to_string()),
             leaf: entry.leaf,
         });
         Self { items: items.collect(), next_after: page.next_after, head: page.head }

@@ -1,16 +1,16 @@
 use super::answers::page_of;
 use super::caller::Operator;
 use super::table::{Asked, Routes};
-use super::target::name;
+use super::target::{name, reason};
 use crate::base::{OperatorName, OwnerName, Scope, code};
-use crate::broker::{AdminDesk, OperatorInviteInput, OperatorView, Revocation};
+use crate::broker::{AdminDesk, OperatorInviteInput, OperatorRequest, OperatorView, Revocation};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::operators::{OperatorRole, UnknownRole};
 use crate::policy::{ContainOperators, PlaceOperators, ReadOperators};
 use crate::wire::{
     self, CertificateAnswer, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer,
-    OperatorInvitationAnswer, PageAnswer, PageQuery, PlaceOperatorBody,
+    OperatorInvitationAnswer, Optional, PageAnswer, PageQuery, PlaceOperatorBody, ReasonBody,
 };
 
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
@@ -40,6 +40,7 @@ impl From<OperatorView> for OperatorAnswer {
             role: view.role.as_str().into(),
             owner: view.owner,
             state: view.state.as_str().into(),
+            reason: view.reason.map(|reason| reason.to_string()),
             certificates: certificates.collect(),
         }
     }
@@ -86,11 +87,13 @@ async fn place(
 
 async fn contain(
     desk: AdminDesk,
-    asked: By<ContainOperators, OperatorName>,
+    asked: By<ContainOperators, OperatorName, Optional<ReasonBody>>,
     once: Option<Once>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
-    Ok(desk.revoke_operator(&asked.by, &asked.target, what, once.as_ref()).await?.into())
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    Ok(desk.revoke_operator(&asked.by, &asked.target, what, request).await?.into())
 }
 
 fn role(text: &str) -> Result<OperatorRole, Problem> {

@@ -7,11 +7,12 @@ use super::answers::page_of;
 use super::caller::{Operator, TokenBearer};
 use super::input::Input;
 use super::table::{Asked, Routes};
-use super::target::name;
+use super::target::{name, reason};
 use super::tokens::scope_of;
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
 use crate::broker::{
-    AdminDesk, AgentDesk, Classified, Expected, PutSecret, Reader, SecretDetail, SecretView, VersionAct,
+    AdminDesk, AgentDesk, Classified, Expected, OperatorRequest, PutSecret, Reader, SecretDetail, SecretView,
+    VersionAct,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -131,12 +132,14 @@ async fn change_version(
     asked: By<StoreSecrets, SecretName, VersionBody>,
     once: Option<Once>,
 ) -> Result<EndedAnswer, Problem> {
-    let VersionBody { action, version } = asked.input;
+    let VersionBody { action, version, reason: said } = asked.input;
+    let reason = reason(said.as_deref())?;
+    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
     let act = match action {
         VersionAction::RollBack => VersionAct::RollBack,
         VersionAction::Destroy => VersionAct::Destroy,
     };
-    Ok(desk.change_version(&asked.by, &asked.target, version, act, once.as_ref()).await?.into())
+    Ok(desk.change_version(&asked.by, &asked.target, version, act, request).await?.into())
 }
 
 fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {

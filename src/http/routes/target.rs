@@ -1,8 +1,8 @@
 use std::str::FromStr;
 
 use crate::base::{
-    AgentName, IdError, InstanceId, LeaseId, NameError, OperatorName, SecretName, Serial, SerialError,
-    TokenId, code,
+    AgentName, IdError, InstanceId, LeaseId, NameError, OperatorName, Reason, ReasonError, SecretName,
+    Serial, SerialError, TokenId, code,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -71,4 +71,10 @@ fn generation(text: &str) -> Result<u32, Problem> {
         let (why, fix) = ("a generation is a whole number", "take it from the listing");
         Problem::new(code::ID_NOT_CANONICAL).because(why).mended_by(fix)
     })
+}
+
+/// The operator's reason, where the request says one.
+pub(crate) fn reason(text: Option<&str>) -> Result<Option<Reason>, Problem> {
+    let refused = |error: ReasonError| Problem::new(code::REASON_INVALID).because(error.to_string());
+    text.map(str::parse).transpose().map_err(refused)
 }
