@@ -62,7 +62,9 @@ pub struct InstanceEnrolled<'a> {
 
 /// A certificate has been signed.
 #[derive(Debug, Serialize)]
-pub struct CertificateRecorded {
+pub struct CertificateRecorded<'a> {
+    /// The agent's name.
+    pub agent: &'a AgentName,
     /// Whose it is.
     pub instance: InstanceId,
     /// SHA-256 of the certificate, in hex: `x5t#S256` in another spelling.
@@ -154,7 +156,7 @@ events! {
     DeclarationsApplied<'_> = 0x0101, "declarations.applied";
     AgentInvited<'_> = 0x0102, "agent.invited";
     InstanceEnrolled<'_> = 0x0103, "instance.enrolled";
-    CertificateRecorded = 0x0104, "certificate.recorded";
+    CertificateRecorded<'_> = 0x0104, "certificate.recorded";
     CodeReused<'_> = 0x0105, "alarm.enrolment-code-reused";
     CertificateRetried<'_> = 0x0106, "certificate.retried";
     InstanceRenewed<'_> = 0x0107, "instance.renewed";

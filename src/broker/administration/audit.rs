@@ -111,7 +111,7 @@ const EVENTS: &[(Kind, &str)] = known![
     DeclarationsNarrowed<'_>,
     AgentInvited<'_>,
     InstanceEnrolled<'_>,
-    CertificateRecorded,
+    CertificateRecorded<'_>,
     CertificateRetried<'_>,
     CodeReused<'_>,
     InstanceRenewed<'_>,

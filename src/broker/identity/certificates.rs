@@ -106,7 +106,7 @@ impl Holder {
     fn recorded(&self, certificate: Vec<u8>) -> Result<Change<Effect>, CommitError> {
         let thumbprint = sha256(&certificate).hex();
         match self {
-            Self::Instance { agent, instance, occasion, .. } => {
+            Self::Instance { agent, name, instance, occasion, .. } => {
                 let (agent, instance) = (*agent, *instance);
                 let effect = match occasion {
                     Occasion::Enrolment => {
@@ -114,7 +114,7 @@ impl Holder {
                     }
                     Occasion::Renewal => registry::Effect::RecordRenewed { agent, instance, certificate },
                 };
-                let event = CertificateRecorded { instance, thumbprint };
+                let event = CertificateRecorded { agent: name, instance, thumbprint };
                 Ok(Change::new(&event)?.effect(Effect::Registry(effect)))
             }
             Self::Operator { name, serial, .. } => {
